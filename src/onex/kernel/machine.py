@@ -1,0 +1,236 @@
+"""Machine: the transition table of a contract, and the reducer made of it.
+
+Rule 1: everything that decides a status stands in the table.
+Rule 2: what a transition *does* is a function of (state, action); it never picks the next status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel
+
+from .action import Action
+from .errors import GuardFailed, InvalidStateTransitionError, OnexError, ReducerFailed
+from .intent import Emitted, EnumIntentPriority, EnumIntentType, IntentSpec, IntentTable
+from .step import Done, S, Step
+
+P = TypeVar("P", bound=BaseModel)
+Handler = Callable[[S, Action[P]], Step[S]]
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A condition as written, and the pure function it was compiled to."""
+
+    text: str
+    holds: Callable[[BaseModel, BaseModel], bool] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """``from_state`` may be ``"*"``. Among those that fit, an exact one comes before ``"*"``, then higher priority."""
+
+    from_state: str
+    to_state: str
+    trigger: str
+    guards: tuple[Guard, ...] = ()
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """A state's own timer: set on entering, cancelled on leaving, fires ``trigger``."""
+
+    after_us: int
+    trigger: str
+
+
+def state_timer(status: str) -> str:
+    """The reserved timer name of a state's ``timeout_ms``."""
+    return f"@{status}"
+
+
+class Machine:
+    """``table[status][trigger] -> transitions in the order tried``; a terminal status has an empty row."""
+
+    __slots__ = ("initial", "table", "terminal", "timeouts", "transitions")
+
+    def __init__(
+        self,
+        initial: str,
+        transitions: tuple[Transition, ...],
+        terminal: frozenset[str] = frozenset(),
+        timeouts: Mapping[str, Timeout] | None = None,
+    ) -> None:
+        self.initial = initial
+        self.transitions = transitions
+        self.terminal = terminal
+        self.timeouts = dict(timeouts or {})
+        # dict.fromkeys keeps the contract's order, which diagrams and messages follow
+        statuses = dict.fromkeys(
+            [initial, *(s for t in transitions for s in (t.from_state, t.to_state) if s != "*"), *sorted(terminal)]
+        )
+        table: dict[str, dict[str, tuple[Transition, ...]]] = {}
+        for status in statuses:
+            row: dict[str, list[Transition]] = {}
+            for transition in transitions:
+                if status not in terminal and transition.from_state in (status, "*"):
+                    row.setdefault(transition.trigger, []).append(transition)
+            table[status] = {
+                trigger: tuple(sorted(fitting, key=lambda t: (t.from_state == "*", -t.priority)))
+                for trigger, fitting in row.items()
+            }
+        self.table: Mapping[str, Mapping[str, tuple[Transition, ...]]] = table
+
+    @property
+    def statuses(self) -> tuple[str, ...]:
+        return tuple(self.table)
+
+    def accepts(self, status: str) -> tuple[str, ...]:
+        """Triggers that have a transition from here, guards aside."""
+        return tuple(sorted(self.table.get(status, ())))
+
+    def next(self, status: str, trigger: str, state: BaseModel, payload: BaseModel) -> str:
+        """The next status. Raises InvalidStateTransitionError, GuardFailed."""
+        fitting = self.table.get(status, {}).get(trigger)
+        if not fitting:
+            accepts = self.accepts(status)
+            raise InvalidStateTransitionError(
+                f"{trigger!r} is not accepted in {status!r}; it accepts {', '.join(accepts) or 'nothing'}",
+                status=status,
+                trigger=trigger,
+                accepts=list(accepts),
+            )
+        refused: list[str] = []
+        for transition in fitting:
+            failed = _first_failed(transition.guards, state, payload)
+            if failed is None:
+                return transition.to_state
+            refused.append(failed)
+        raise GuardFailed(
+            f"{trigger!r} is refused in {status!r}: {'; '.join(refused)}",
+            status=status,
+            trigger=trigger,
+            conditions=refused,
+        )
+
+
+def _first_failed(guards: tuple[Guard, ...], state: BaseModel, payload: BaseModel) -> str | None:
+    for guard in guards:
+        try:
+            if not guard.holds(state, payload):
+                return f"condition {guard.text!r} is false"
+        except Exception as error:
+            return f"condition {guard.text!r} raised {type(error).__name__}: {error}"
+    return None
+
+
+class Handlers(Generic[S]):
+    """A table of handlers by trigger, filled by ``@table.on("trigger")``; the loader joins it with a contract."""
+
+    def __init__(self, state_type: type[S]) -> None:
+        self.state_type = state_type
+        self.by_trigger: dict[str, Handler[S, BaseModel]] = {}
+
+    def on(self, *triggers: str) -> Callable[[Handler[S, P]], Handler[S, P]]:
+        """Say what the triggers do. A trigger without a handler moves the status and changes nothing else."""
+
+        def add(handler: Handler[S, P]) -> Handler[S, P]:
+            for trigger in triggers:
+                if trigger in self.by_trigger:
+                    raise ReducerFailed(f"two handlers for {trigger!r}: keep one")
+                self.by_trigger[trigger] = handler  # type: ignore[assignment]
+            return handler
+
+        return add
+
+
+def reducer(state_type: type[S]) -> Handlers[S]:
+    """Start a reducer over ``state_type``: ``orders = reducer(Order)``."""
+    return Handlers(state_type)
+
+
+class MachineReducer(Generic[S]):
+    """A reducer whose statuses are a Machine's and whose changes are handlers', by trigger."""
+
+    __slots__ = ("_handlers", "intents", "machine", "payloads", "state_type", "workflow_type")
+
+    def __init__(
+        self,
+        workflow_type: str,
+        handlers: Handlers[S],
+        machine: Machine,
+        payloads: Mapping[str, type[BaseModel]],
+        intents: Mapping[str, IntentSpec],
+    ) -> None:
+        self.workflow_type = workflow_type
+        self.state_type = handlers.state_type
+        self.machine = machine
+        self.payloads = payloads
+        own = {
+            state_timer(status): IntentSpec(state_timer(status), EnumIntentType.TIMER, trigger=timeout.trigger)
+            for status, timeout in machine.timeouts.items()
+        }
+        self.intents = IntentTable({**intents, **own})
+        self._handlers = handlers.by_trigger
+
+    def initial(self) -> S:
+        return self.state_type(status=self.machine.initial)
+
+    def is_terminal(self, state: S) -> bool:
+        return state.status in self.machine.terminal
+
+    def accepts(self, state: S) -> tuple[str, ...]:
+        return self.machine.accepts(state.status)
+
+    def delta(self, state: S, action: Action[BaseModel]) -> Done[S]:
+        """Raises InvalidStateTransitionError, GuardFailed; ReducerFailed for whatever the handler did wrong."""
+        before = state.status
+        after = self.machine.next(before, action.kind, state, action.payload)
+        handler = self._handlers.get(action.kind)
+        emitted: tuple[Emitted, ...] = ()
+        if handler is not None:
+            try:
+                step = handler(state, action)
+                state = _checked(step, before, self.state_type)
+                if step.intents:
+                    join = self.intents.join
+                    emitted = tuple([join(draft) for draft in step.intents])
+            except ReducerFailed:
+                raise
+            except Exception as error:
+                told = error.message if isinstance(error, OnexError) else f"{type(error).__name__}: {error}"
+                raise ReducerFailed(
+                    f"{self.workflow_type}.{action.kind} failed on {before!r}: {told}", trigger=action.kind
+                ) from error
+        if after != before:
+            if self.machine.timeouts:
+                emitted += self._state_timers(before, after, action)
+            state = state.with_status(after)
+        return Done(state, emitted)
+
+    def _state_timers(self, before: str, after: str, action: Action[BaseModel]) -> tuple[Emitted, ...]:
+        timers: list[Emitted] = []
+        by_name = self.intents.by_name
+        if before in self.machine.timeouts:
+            timers.append(Emitted(by_name[state_timer(before)], None, EnumIntentPriority.NORMAL, cancelled=True))
+        if (timeout := self.machine.timeouts.get(after)) is not None:
+            due_us = action.issued_us + timeout.after_us
+            timers.append(Emitted(by_name[state_timer(after)], None, EnumIntentPriority.NORMAL, due_us))
+        return tuple(timers)
+
+
+def _checked(step: Step[S], before: str, state_type: type[S]) -> S:
+    if type(step) is not Step:
+        raise ReducerFailed(f"the handler returned {type(step).__name__}; return Step(state, *intents)")
+    state = step.state
+    if type(state) is not state_type:
+        raise ReducerFailed(
+            f"the handler returned a {type(state).__name__}; this reducer's state is {state_type.__name__}"
+        )
+    if state.status != before:
+        raise ReducerFailed(f"the handler set status {state.status!r}; the next status comes from the transition table")
+    return state

@@ -1,0 +1,111 @@
+"""Step: what one action does to one state. The only computation that is ever replayed.
+
+delta(state, action) -> (new_state, intents[])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Generic, Protocol, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from .action import Action
+from .intent import Draft, Emitted, IntentTable
+
+
+class State(BaseModel):
+    """Base of states: a frozen value. ``status`` is set by the engine from the machine's table, never by a handler."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    status: str = ""
+
+    def evolve(self, **changes: object) -> Self:
+        """A changed copy, validated. Raises pydantic.ValidationError for an unknown field or a wrong type."""
+        return self.__pydantic_validator__.validate_python({**self.__dict__, **changes})  # type: ignore[no-any-return]
+
+    def with_status(self, status: str) -> Self:
+        """The same value in another status: no field's type can break, so nothing is validated again."""
+        if status == self.status:
+            return self
+        moved = object.__new__(type(self))
+        object.__setattr__(moved, "__dict__", {**self.__dict__, "status": status})
+        object.__setattr__(moved, "__pydantic_fields_set__", self.__pydantic_fields_set__ | {"status"})
+        object.__setattr__(moved, "__pydantic_extra__", None)
+        object.__setattr__(moved, "__pydantic_private__", None)
+        return moved
+
+
+S = TypeVar("S", bound=State)
+S_co = TypeVar("S_co", bound=State, covariant=True)
+
+
+class Step(Generic[S_co]):
+    """``Step(state)`` or ``Step(state, intent, ...)``: unpacks as ``state, intents = step``."""
+
+    __slots__ = ("intents", "state")
+
+    def __init__(self, state: S_co, *intents: BaseModel | Draft) -> None:
+        self.state = state
+        self.intents = intents
+
+    def __iter__(self) -> Iterator[object]:
+        return iter((self.state, self.intents))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Step) and (self.state, self.intents) == (other.state, other.intents)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Step({', '.join(map(repr, (self.state, *self.intents)))})"
+
+
+class Done(Generic[S_co]):
+    """A step joined with its contract: next status set, intents resolved. What the engine encodes and commits."""
+
+    __slots__ = ("intents", "state")
+
+    def __init__(self, state: S_co, intents: tuple[Emitted, ...]) -> None:
+        self.state = state
+        self.intents = intents
+
+
+class Reducer(Protocol[S]):
+    """Everything the engine knows of a workflow's decisions. Pure and total: it answers or raises, and keeps nothing."""
+
+    @property
+    def workflow_type(self) -> str: ...
+
+    @property
+    def state_type(self) -> type[S]: ...
+
+    @property
+    def payloads(self) -> Mapping[str, type[BaseModel]]:
+        """``payloads[trigger] -> model`` of every trigger it knows."""
+
+    @property
+    def intents(self) -> IntentTable: ...
+
+    def initial(self) -> S:
+        """The state before the first action."""
+
+    def is_terminal(self, state: S) -> bool: ...
+
+    def accepts(self, state: S) -> tuple[str, ...]:
+        """Triggers with a transition from here, guards aside, sorted."""
+
+    def delta(self, state: S, action: Action[BaseModel]) -> Done[S]:
+        """Raises IllegalTransition, GuardFailed, ReducerFailed."""
+
+
+def fold(reducer: Reducer[S], actions: Iterable[Action[BaseModel]], state: S | None = None) -> Done[S]:
+    """The state after ``actions`` and every intent on the way, in order. Raises what ``delta`` raises."""
+    current = reducer.initial() if state is None else state
+    emitted: list[Emitted] = []
+    for action in actions:
+        done = reducer.delta(current, action)
+        current = done.state
+        emitted.extend(done.intents)
+    return Done(current, tuple(emitted))
