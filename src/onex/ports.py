@@ -138,7 +138,7 @@ class Note(NamedTuple):
 
 
 class Rejection(NamedTuple):
-    """A refusal to be looked up. One row per (key text or source, action id, code): seen again, ``count`` grows."""
+    """A refusal to be looked up. One row per (key text or source, action id, code): seen again, ``times`` grows."""
 
     key: str
     action_id: bytes
@@ -258,7 +258,7 @@ class RejectionRow(NamedTuple):
     code: str
     message: str
     body: bytes
-    count: int
+    times: int
     first_us: int
     last_us: int
 
