@@ -1,0 +1,75 @@
+"""Time, ids and chance on a simulated host are functions of the seed and of virtual time, and of nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from random import Random
+
+EPOCH_US = 1_767_225_600_000_000
+"""Where virtual time begins: 2026-01-01T00:00:00Z."""
+
+_COUNTER_BITS = 12
+_CHANCE_BITS = 62
+
+
+def stream(seed: int, purpose: str) -> Random:
+    """A generator of its own for every purpose: drawing more from one never moves what another gives.
+
+    Seeded with text, which ``random`` hashes with SHA-512, so that the hash seed of the process has no say.
+    """
+    return Random(f"onex {seed} {purpose}")  # noqa: S311 - a simulation must be predictable
+
+
+class SimClock:
+    """The Clock port over virtual time. It stands still while code runs; only a wait moves it.
+
+    ``skew_s`` is how far the wall clock is ahead of the true time; set it while the host runs and the clock jumps, also
+    backwards. ``monotonic`` knows no skew, but counts from ``origin_s``, another on every boot, as on real machines:
+    a reading that found its way into a store or to another host is worth nothing there.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, skew_s: float = 0.0, origin_s: float = 0.0) -> None:
+        self._loop = loop
+        self._origin_s = origin_s
+        self.skew_s = skew_s
+
+    def now_us(self) -> int:
+        return EPOCH_US + round((self._loop.time() + self.skew_s) * 1e6)
+
+    def monotonic(self) -> float:
+        return self._loop.time() + self._origin_s
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits at least ``seconds``; 0 and less give way once.
+
+        A wait too short for a float to show would end at the instant it began, and who sleeps until a deadline would
+        try for ever: the shortest wait is the smallest that ``monotonic`` can show.
+        """
+        await asyncio.sleep(max(seconds, math.ulp(self.monotonic())) if seconds > 0 else 0)
+
+
+class SimIds:
+    """The Ids port: UUIDv7 (RFC 9562, method 1: a 12-bit counter behind the millisecond).
+
+    Ids rise even when the clock falls.
+    """
+
+    def __init__(self, clock: SimClock, chance: Random) -> None:
+        self._clock = clock
+        self._chance = chance
+        self._ms = 0
+        self._count = 0
+
+    def new(self) -> bytes:
+        ms = self._clock.now_us() // 1000
+        if ms > self._ms:
+            self._ms, self._count = ms, 0
+        else:
+            self._count += 1
+            if self._count >> _COUNTER_BITS:
+                # 4,096 ids in one virtual millisecond are no rarity: a burst costs no time here
+                self._ms, self._count = self._ms + 1, 0
+        head = (self._ms << 4 | 7) << _COUNTER_BITS | self._count
+        tail = 0b10 << _CHANCE_BITS | self._chance.getrandbits(_CHANCE_BITS)
+        return (head << 64 | tail).to_bytes(16, "big")

@@ -1,0 +1,115 @@
+"""A simulation is a function of its seed: run it again and the same things happen in the same order."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar, cast
+
+from .clock import SimClock, stream
+from .host import Host, SimulationError
+from .loop import SimLoop
+
+T = TypeVar("T")
+
+
+class Sim:
+    """What a simulated program is given. On ``world`` live the test's own code and all that outlasts a crash."""
+
+    def __init__(self, loop: SimLoop, seed: int) -> None:
+        self.loop = loop
+        self.seed = seed
+        self.faults = stream(seed, "faults")
+        """Whether and how to hurt. Not what orders the steps: a fault more does not reshuffle the run before it."""
+        self._boots: dict[str, int] = {}
+        self._hosts: dict[str, Host] = {}
+        self.world = self.host("world")
+
+    @property
+    def clock(self) -> SimClock:
+        """True time; a host's own is ``host.clock``."""
+        return self.world.clock
+
+    def host(self, name: str, *, skew_s: float = 0.0) -> Host:
+        """A new machine, or the next boot of one that crashed."""
+        running = self._hosts.get(name)
+        if running is not None and running.alive:
+            raise SimulationError(f"Host {running.label} is alive: crash it before {name!r} can boot again.")
+        boot = self._boots[name] = self._boots.get(name, 0) + 1
+        host = Host(name, boot, seed=self.seed, loop=self.loop, drop=self.loop.drop, skew_s=skew_s)
+        self._hosts[name] = host
+        return host
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """How a run ended. ``error`` is what the program raised, or a SimulationError; then ``value`` is None."""
+
+    seed: int
+    value: T | None
+    error: BaseException | None
+    trace_hash: str
+    steps: int
+    virtual_s: float
+    trace: tuple[str, ...] = ()
+
+    def result(self) -> T:
+        """The value, or raises the error."""
+        if self.error is not None:
+            self.error.add_note(f"seed {self.seed}: step {self.steps}, virtual {self.virtual_s:.6f} s")
+            raise self.error
+        return cast("T", self.value)
+
+
+def run(
+    main: Callable[[Sim], Awaitable[T]], seed: int, *, max_steps: int = 10_000_000, keep_trace: bool = False
+) -> Outcome[T]:
+    """Runs ``main(sim)`` on the world host to its end, then ends the world: what still runs is dropped, not cancelled.
+
+    ``keep_trace`` keeps the name of every step, to see where two runs part. Not from within a running loop. What
+    ``main`` raises, and what asyncio would only log, is the outcome's ``error``; KeyboardInterrupt and SystemExit pass.
+    """
+    loop = SimLoop(seed, max_steps=max_steps, keep_trace=keep_trace)
+    sim = Sim(loop, seed)
+    value: T | None = None
+    error: BaseException | None = None
+
+    async def program() -> T:
+        return await main(sim)
+
+    with _collector_held():
+        try:
+            value = loop.run_until_complete(sim.world.spawn(program(), name="main"))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as raised:
+            error = raised
+        finally:
+            loop.finish()
+    error = error or loop.failure
+    return Outcome(
+        seed=seed,
+        value=value if error is None else None,
+        error=error,
+        trace_hash=loop.trace_hash(),
+        steps=loop.steps,
+        virtual_s=loop.time(),
+        trace=tuple(name.decode() for name in loop.trace),
+    )
+
+
+@contextmanager
+def _collector_held() -> Iterator[None]:
+    """The loop collects at counts of steps. What was there before is set aside: it is none of the run's garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.collect()
+        gc.unfreeze()
+        if enabled:
+            gc.enable()
