@@ -94,36 +94,6 @@ class NewBlob(NamedTuple):
     data: bytes
 
 
-class KeyChange(NamedTuple):
-    """All that one batch changes for one key: judged as a whole, applied as a whole, or not at all.
-
-    ``based_on`` is the version these rows were folded on, ``instance`` its integer id (None: the key is new).
-    ``settled`` outbox rows are deleted with it; a change may have no rows and only settle. ``row_blobs`` pairs the index
-    of a row with the digest of a blob it names. ``snapshot`` writes the state *before* the first row (a change of code)
-    and ``snapshot_after`` the state after the last.
-    """
-
-    key: WorkflowKey
-    instance: int | None
-    based_on: int
-    rows: tuple[LogRow, ...]
-    state: bytes
-    state_schema: int
-    state_hash: bytes
-    status: str
-    terminal: bool
-    code_id: int
-    env_id: int
-    epoch: int = 0
-    failures: int = 0
-    held: str = ""
-    settled: tuple[Pointer, ...] = ()
-    row_blobs: tuple[tuple[int, bytes], ...] = ()
-    snapshot_before: bytes | None = None
-    snapshot_after: bool = False
-    lease_seen: bytes | None = None
-
-
 class Note(NamedTuple):
     """A change to an outbox row that settles nothing: the next try, a recorded start, a held result, a death."""
 
@@ -156,8 +126,45 @@ class InboxAnswer(NamedTuple):
     at_us: int
 
 
+class KeyChange(NamedTuple):
+    """All that one batch changes for one key: judged as a whole, applied as a whole, or not at all.
+
+    ``based_on`` is the version these rows were folded on, ``instance`` its integer id (None: the key is new).
+    ``settled`` outbox rows are deleted with it; a change may have no rows and only settle. Its ``notes``, ``rejections`` and
+    ``answers`` were judged on these rows, so they are written exactly when the change is applied. ``row_blobs`` pairs the index
+    of a row with the digest of a blob it names. ``snapshot`` writes the state *before* the first row (a change of code)
+    and ``snapshot_after`` the state after the last.
+    """
+
+    key: WorkflowKey
+    instance: int | None
+    based_on: int
+    rows: tuple[LogRow, ...]
+    state: bytes
+    state_schema: int
+    state_hash: bytes
+    status: str
+    terminal: bool
+    code_id: int
+    env_id: int
+    epoch: int = 0
+    failures: int = 0
+    held: str = ""
+    settled: tuple[Pointer, ...] = ()
+    row_blobs: tuple[tuple[int, bytes], ...] = ()
+    snapshot_before: bytes | None = None
+    snapshot_after: bool = False
+    lease_seen: bytes | None = None
+    notes: tuple[Note, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+    answers: tuple[InboxAnswer, ...] = ()
+
+
 class Commit(NamedTuple):
-    """Everything one batch changes, for one transaction. ``fences[shard]`` is what this process took the shard with."""
+    """Everything one batch changes, for one transaction. ``fences[shard]`` is what this process took the shard with.
+
+    ``settled`` rows are deleted with no action to show for it: an intent nobody waits for has succeeded.
+    """
 
     fences: Mapping[int, int]
     changes: tuple[KeyChange, ...] = ()
@@ -165,6 +172,7 @@ class Commit(NamedTuple):
     notes: tuple[Note, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     answers: tuple[InboxAnswer, ...] = ()
+    settled: tuple[Pointer, ...] = ()
     at_us: int = 0
 
 

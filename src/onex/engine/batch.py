@@ -1,0 +1,193 @@
+"""Batch: the folds of many keys as one ``Commit``, and what the store said of it turned back into answers.
+
+What was judged on a change (its refusals, held outcomes, inbox answers) travels inside it, so that a change the store leaves
+out takes its judgements with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import orjson
+
+from ..kernel.errors import OnexError
+from ..ports import (
+    Applied,
+    Commit,
+    Conflict,
+    InboxAnswer,
+    KeyChange,
+    LogEntry,
+    NewBlob,
+    Note,
+    Pointer,
+    Position,
+    Rejection,
+)
+from .encode import ordinals
+from .fold import Folded, TimerGone
+from .mailbox import Committed, Fresh, Pending
+
+REJECTED_BODY_BYTES = 4096
+
+Answer = Committed | OnexError
+Lookup = Callable[[Pending], Awaitable[Answer | None]]
+
+
+class Extras(NamedTuple):
+    """What goes along with a batch beside its changes."""
+
+    refused: list[Pending]
+    notes: list[Note]
+    rejections: list[Rejection]
+    answers: list[InboxAnswer]
+    settled: list[Pointer]
+
+    @classmethod
+    def empty(cls) -> Extras:
+        return cls([], [], [], [], [])
+
+    def followed_by(self, later: Extras) -> Extras:
+        """Both, these first."""
+        return Extras(
+            self.refused + later.refused,
+            self.notes + later.notes,
+            self.rejections + later.rejections,
+            self.answers + later.answers,
+            self.settled + later.settled,
+        )
+
+
+class Settlement(NamedTuple):
+    """A batch after the store's answer. ``again`` met a conflict and is to be judged anew."""
+
+    results: list[tuple[Pending, Answer]]
+    fresh: list[Fresh]
+    settled: list[Pointer]
+    applied: list[tuple[KeyChange, Applied]]
+    again: list[tuple[Folded, Conflict]]
+
+
+class Batch:
+    """One transaction in the making. Build it, commit it, settle it."""
+
+    def __init__(self, folds: Sequence[Folded], extras: Extras, now_us: int) -> None:
+        self.folds = folds
+        self.now_us = now_us
+        self.extras = extras
+        self._loose: list[tuple[Pending, Answer]] = []
+        self._written: list[tuple[Folded, KeyChange, list[tuple[Pending, Answer]]]] = []
+
+    async def build(self, fences: Mapping[int, int], first_answer: Lookup) -> Commit:
+        """The commit. ``first_answer`` tells what a refused id was answered before: dedup comes before every other judgement."""
+        rejections, answers = list(self.extras.rejections), list(self.extras.answers)
+        notes = list(self.extras.notes)
+        blobs: list[NewBlob] = []
+        for pending in self.extras.refused:
+            assert pending.refusal is not None, "only refusals are queued here"
+            self._loose.append((pending, pending.refusal))
+        for folded in self.folds:
+            refused: list[tuple[Pending, Answer]] = []
+            for pending, error in folded.refused:
+                first = await first_answer(pending) if pending.given_id else None
+                refused.append((pending, first or error))
+            change = folded.change
+            if change is None:
+                self._loose.extend(refused)
+                notes.extend(folded.notes)
+                continue
+            told = [
+                *refused,
+                *((s.pending, _expected(folded, change, s.row)) for s in folded.stepped if s.pending.ticket),
+            ]
+            change = change._replace(
+                notes=folded.notes,
+                rejections=tuple(self._rejections(refused)),
+                answers=tuple(self._answers(told)),
+            )
+            self._written.append((folded, change, refused))
+            for step in folded.stepped:
+                blobs.extend(step.pending.blobs)
+        rejections.extend(self._rejections(self._loose))
+        answers.extend(self._answers(self._loose))
+        changes = tuple(change for _, change, _ in self._written)
+        return Commit(
+            fences,
+            changes,
+            tuple(blobs),
+            tuple(notes),
+            tuple(rejections),
+            tuple(answers),
+            tuple(self.extras.settled),
+            self.now_us,
+        )
+
+    def settle(self, outcomes: Sequence[Applied | Conflict]) -> Settlement:
+        """What to tell whom."""
+        done = Settlement(list(self._loose), [], list(self.extras.settled), [], [])
+        for (folded, change, refused), outcome in zip(self._written, outcomes, strict=True):
+            if isinstance(outcome, Conflict):
+                done.again.append((folded, outcome))
+                continue
+            done.results.extend(refused)
+            done.applied.append((change, outcome))
+            done.settled.extend(change.settled)
+            done.settled.extend(note.pointer for note in folded.notes)
+            _apply(folded, change, outcome, done)
+        return done
+
+    def _rejections(self, results: Sequence[tuple[Pending, Answer]]) -> list[Rejection]:
+        """Retryable refusals are counted, not kept; a timer that came too late is nobody's mistake."""
+        kept: list[Rejection] = []
+        for pending, error in results:
+            if isinstance(error, OnexError) and not error.retryable and not isinstance(error, TimerGone):
+                key = str(pending.key) if pending.key.workflow_type else pending.issuer
+                body = pending.body[:REJECTED_BODY_BYTES]
+                kept.append(Rejection(key, pending.id, error.code, error.message, body, self.now_us))
+        return kept
+
+    def _answers(self, results: Sequence[tuple[Pending, Answer]]) -> list[InboxAnswer]:
+        return [
+            InboxAnswer(pending.ticket, answer_json(answer), self.now_us)
+            for pending, answer in results
+            if pending.ticket
+        ]
+
+
+def _expected(folded: Folded, change: KeyChange, row: int) -> Committed:
+    """The answer an inbox row gets: the position is drawn by the commit itself, the sender reads it from the log."""
+    return Committed(folded.entry.key, change.based_on + row + 1, Position(0, 0), change.rows[row].status)
+
+
+def _apply(folded: Folded, change: KeyChange, outcome: Applied, done: Settlement) -> None:
+    entry, key = folded.entry, folded.entry.key
+    entry.instance = outcome.instance
+    shard, first = outcome.first
+    for step in folded.stepped:
+        pending, row = step.pending, step.row
+        version = change.based_on + row + 1
+        done.results.append((pending, Committed(key, version, Position(shard, first + row), change.rows[row].status)))
+        if not step.emitted:
+            continue
+        counts = ordinals([one.spec.name for one in step.emitted])
+        for new in change.rows[row].outbox:
+            pointer = Pointer(shard, first + row, new.ordinal)
+            if new.timer:
+                entry.timers[new.timer] = (pointer, new.due_us)
+            emitted = step.emitted[new.ordinal]
+            done.fresh.append(
+                Fresh(pointer, key, version, pending.id, pending.correlation, emitted, counts[new.ordinal])
+            )
+
+
+def answer_json(answer: Answer) -> bytes:
+    """What an inbox row is turned into."""
+    if isinstance(answer, OnexError):
+        return orjson.dumps({"error": answer.as_json()})
+    return orjson.dumps({"version": answer.version, "status": answer.status, "duplicate": answer.duplicate})
+
+
+def committed_of(entry: LogEntry, *, duplicate: bool = False) -> Committed:
+    """The answer a log row was, or would have been, given."""
+    return Committed(entry.key, entry.version, entry.position, entry.row.status, duplicate)

@@ -1,0 +1,277 @@
+"""Canonical bytes: one form for state, payload and intents, the same in every store, process and replay.
+
+Fields stand in declared order and dicts in insertion order; nothing is sorted, because a reload must not change the order
+a reducer sees. Only the body hash sorts: it compares what two senders meant, not what we stored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import TypeVar
+
+import orjson
+from blake3 import blake3
+from pydantic import BaseModel, JsonValue
+from pydantic import ValidationError as PydanticError
+
+from ..kernel.action import NOTHING, Nothing
+from ..kernel.errors import InvalidPayload, PayloadTooLarge, StateConsistencyError
+from ..kernel.intent import Emitted, EnumIntentPriority, IntentTable
+from ..ports import LogRow
+
+PAYLOAD_BYTES = 256 * 1024
+STATE_BYTES = 1024 * 1024
+STATE_BYTES_ADVISED = 64 * 1024
+DEPTH = 32
+INT_MAX = 2**53
+
+M = TypeVar("M", bound=BaseModel)
+
+_OPENERS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
+_DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def encode(value: BaseModel) -> bytes:
+    """Canonical bytes of a validated value. Raises InvalidPayload for text that is not Unicode (a lone surrogate)."""
+    try:
+        return value.__pydantic_serializer__.to_json(value)
+    except Exception as error:  # pydantic_core raises several unrelated classes here
+        raise InvalidPayload(f"{type(value).__name__} cannot be written as JSON: {error}") from error
+
+
+def decode(model: type[M], data: bytes) -> M:
+    """The value of stored bytes. Raises StateConsistencyError when they no longer fit the model."""
+    try:
+        return model.__pydantic_validator__.validate_json(data)  # type: ignore[no-any-return]
+    except PydanticError as error:
+        raise StateConsistencyError(
+            f"stored bytes do not fit {model.__name__}: {_problems(error)}; if the model changed, raise state_schema and "
+            "give a migration"
+        ) from error
+
+
+def encode_payload(value: BaseModel) -> bytes:
+    """Raises PayloadTooLarge over 256 KiB, naming the largest field."""
+    if type(value) is Nothing:
+        return b"{}"
+    data = encode(value)
+    if len(data) > PAYLOAD_BYTES:
+        raise too_large(value, len(data))
+    return data
+
+
+def too_large(value: BaseModel, size: int) -> PayloadTooLarge:
+    """The refusal, with the field that is to become a Blob."""
+    sizes = {name: len(orjson.dumps(part)) for name, part in value.model_dump(mode="json").items()}
+    field = max(sizes, key=lambda name: sizes[name], default="?")
+    return PayloadTooLarge(
+        f"{type(value).__name__} has {size} bytes; the limit is {PAYLOAD_BYTES}. Field {field!r} holds "
+        f"{sizes.get(field, 0)} of them: type it Blob and keep the bytes outside the log",
+        field=field,
+        bytes=size,
+    )
+
+
+def read_payload(model: type[M], raw: bytes) -> M:
+    """A payload from outside. Raises InvalidPayload, PayloadTooLarge; nothing of it is trusted before this returns."""
+    check_json(raw)
+    try:
+        return model.__pydantic_validator__.validate_json(raw)  # type: ignore[no-any-return]
+    except PydanticError as error:
+        raise InvalidPayload(f"payload does not fit {model.__name__}: {_problems(error)}") from error
+
+
+def _problems(error: PydanticError) -> str:
+    told = [f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors(include_url=False)[:5]]
+    more = error.error_count() - len(told)
+    return "; ".join(told) + (f"; and {more} more" if more > 0 else "")
+
+
+def check_json(raw: bytes) -> JsonValue:
+    """The parsed value of JSON that may be logged for ever.
+
+    Raises PayloadTooLarge (256 KiB), InvalidPayload: not UTF-8, not JSON, deeper than 32, a key twice, NaN or infinity,
+    an integer beyond +-2^53, a lone surrogate, NUL.
+    """
+    if len(raw) > PAYLOAD_BYTES:
+        raise PayloadTooLarge(
+            f"payload has {len(raw)} bytes; the limit is {PAYLOAD_BYTES}. Large data belongs in a Blob", bytes=len(raw)
+        )
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidPayload(f"payload is not UTF-8: {error}") from error
+    _check_depth(raw)
+    try:
+        value: JsonValue = json.loads(
+            text, object_pairs_hook=_no_twins, parse_constant=_no_constant, parse_int=_small_int, parse_float=_finite
+        )
+    except json.JSONDecodeError as error:
+        raise InvalidPayload(f"payload is not JSON: {error}") from error
+    _check_text(value)
+    return value
+
+
+def _check_depth(raw: bytes) -> None:
+    # counted on the bytes: the parser itself recurses, and a document can be deep enough to break it
+    depth = 0
+    for found in _OPENERS.finditer(raw):
+        token = found.group()
+        if token in (b"[", b"{"):
+            depth += 1
+            if depth > DEPTH:
+                raise InvalidPayload(f"payload is nested deeper than {DEPTH}")
+        elif token in (b"]", b"}"):
+            depth -= 1
+
+
+def _no_twins(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        twin = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise InvalidPayload(f"key {twin!r} stands twice in one object")
+    return value
+
+
+def _no_constant(text: str) -> float:
+    raise InvalidPayload(f"{text} is not a number JSON knows")
+
+
+def _small_int(text: str) -> int:
+    if len(text) > 17 or abs(int(text)) > INT_MAX:
+        raise InvalidPayload(f"integer {text[:24]} is beyond +-2^53; send it as a string")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise InvalidPayload(f"number {text[:24]} is not finite")
+    return value
+
+
+def _check_text(value: JsonValue) -> None:
+    left: list[JsonValue] = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, str):
+            if "\x00" in item or _SURROGATE.search(item):
+                raise InvalidPayload("text holds NUL or a lone surrogate")
+        elif isinstance(item, dict):
+            left.extend(item)
+            left.extend(item.values())
+        elif isinstance(item, list):
+            left.extend(item)
+
+
+def check_state(data: bytes, model: type[BaseModel], value: BaseModel) -> None:
+    """What a model's types cannot promise, for a state or intent payload of ours: integers, NUL, and that it reloads equal.
+
+    Raises InvalidPayload. Run always in tests and simulation, on 1 in 100 elsewhere: it costs as much as the step.
+    """
+    check_json(data) if len(data) <= PAYLOAD_BYTES else None
+    again = decode(model, data)
+    if again != value or encode(again) != data:
+        raise InvalidPayload(f"{model.__name__} does not reload equal to what was written; check its field types")
+
+
+def body_hash(kind: str, payload: BaseModel | bytes) -> bytes:
+    """16 bytes over kind and payload as sent: sorted JSON, before defaults. Time, ids and leases are not part of it."""
+    if isinstance(payload, BaseModel):
+        if payload is NOTHING:
+            return blake2b(kind.encode() + b"\0{}", digest_size=16).digest()
+        raw: bytes = payload.__pydantic_serializer__.to_json(payload, exclude_unset=True)
+    else:
+        raw = payload
+    sent = orjson.dumps(orjson.loads(raw), option=orjson.OPT_SORT_KEYS)
+    return blake2b(kind.encode() + b"\0" + sent, digest_size=16).digest()
+
+
+def encode_intents(emitted: Sequence[Emitted]) -> bytes:
+    """``[{"name", "payload", ...}, ...]`` with priority, due, key, to, cancel only where they say something; b'' for none."""
+    if not emitted:
+        return b""
+    return b"[" + b",".join([_encode_intent(one) for one in emitted]) + b"]"
+
+
+def _encode_intent(one: Emitted) -> bytes:
+    payload = b"null" if one.payload is None else encode_payload(one.payload)
+    text = b'{"name":"' + one.spec.name.encode() + b'","payload":' + payload
+    if one.priority is not one.spec.priority:
+        text += b',"priority":"' + one.priority.encode() + b'"'
+    if one.due_us:
+        text += b',"due_us":%d' % one.due_us
+    if one.idempotency_key is not None:
+        text += b',"key":' + orjson.dumps(one.idempotency_key)
+    if one.to:
+        text += b',"to":' + orjson.dumps(one.to)
+    if one.cancelled:
+        text += b',"cancel":true'
+    return text + b"}"
+
+
+def decode_intents(data: bytes, table: IntentTable) -> tuple[Emitted, ...]:
+    """Raises StateConsistencyError when the contract no longer lists an intent, or its payload no longer fits."""
+    if not data:
+        return ()
+    emitted: list[Emitted] = []
+    for item in orjson.loads(data):
+        spec = table.by_name.get(item["name"])
+        if spec is None:
+            raise StateConsistencyError(f"intent {item['name']!r} is in the log but no longer in the contract")
+        payload = None
+        if spec.payload is not None and item["payload"] is not None:
+            payload = decode(spec.payload, orjson.dumps(item["payload"]))
+        priority = EnumIntentPriority(item["priority"]) if "priority" in item else spec.priority
+        emitted.append(
+            Emitted(
+                spec, payload, priority, item.get("due_us", 0), item.get("key"), item.get("to", ""), "cancel" in item
+            )
+        )
+    return tuple(emitted)
+
+
+def ordinals(names: Iterable[str]) -> list[int]:
+    """``n`` of each intent of one step: how many of its name came before it."""
+    seen: dict[str, int] = {}
+    counted: list[int] = []
+    for name in names:
+        n = seen.get(name, 0)
+        seen[name] = n + 1
+        counted.append(n)
+    return counted
+
+
+def state_hash(before: bytes, rows: Sequence[LogRow], state: bytes) -> bytes:
+    """BLAKE3 over the hash before, every row's id, kind, time, payload and intents, and the state behind them. 32 bytes.
+
+    One hash per key and batch: each chains to the one before, so a changed byte anywhere shows in every later one.
+    """
+    hasher = blake3(before)
+    for row in rows:
+        hasher.update(
+            b"%b\0%b\0%d\0%b\0%b\0" % (row.action_id, row.kind.encode(), row.issued_us, row.payload, row.intents)
+        )
+    hasher.update(state)
+    return hasher.digest()
+
+
+def named_blobs(data: bytes) -> list[bytes]:
+    """Digests of the blobs that canonical bytes refer to."""
+    if b'"digest":"' not in data:
+        return []
+    return [bytes.fromhex(found.decode()) for found in _DIGEST.findall(data)]
+
+
+def as_raw(payload: Mapping[str, JsonValue]) -> bytes:
+    """JSON of a plain mapping. Raises InvalidPayload when it holds what JSON cannot."""
+    try:
+        return json.dumps(payload, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidPayload(f"payload cannot be written as JSON: {error}") from error

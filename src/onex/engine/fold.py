@@ -1,0 +1,379 @@
+"""Fold: the actions waiting for one key, judged and stepped in order in memory, become one ``KeyChange``.
+
+The law: an action is judged on the state the one before it left; a refused one leaves no trace in that state. Nothing
+here waits, so a batch of a thousand keys is one turn of the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..kernel.action import Action
+from ..kernel.errors import (
+    ActionExpiredError,
+    EpochMismatchError,
+    InstanceFinished,
+    InstanceHeld,
+    LeaseConflictError,
+    LeaseExpiredError,
+    LeaseValidationError,
+    OnexError,
+    PayloadTooLarge,
+    ReducerFailed,
+    Refused,
+    StateTooNew,
+)
+from ..kernel.intent import Emitted, EnumIntentType
+from ..kernel.step import State
+from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer, Stored
+from .encode import (
+    STATE_BYTES,
+    check_state,
+    decode,
+    encode,
+    encode_intents,
+    named_blobs,
+    state_hash,
+)
+from .mailbox import Entry, Pending
+
+_FOLDED_FIELDS = (
+    "version",
+    "epoch",
+    "state",
+    "state_bytes",
+    "state_schema",
+    "state_hash",
+    "terminal",
+    "code_id",
+    "last_us",
+    "failures",
+    "held",
+)
+FAILURES_TO_HOLD = 3
+SNAPSHOT_EVERY = 1000
+INTENTS_PER_STEP = 64
+CHECK_EVERY = 100
+
+
+class TimerGone(Refused):
+    """The timer was replaced, cancelled, or its instance has ended: it is dropped and counted."""
+
+    code = "timer_gone"
+
+
+class Stepped(NamedTuple):
+    """A pending that became the log row ``row`` of its change."""
+
+    pending: Pending
+    row: int
+    emitted: tuple[Emitted, ...]
+
+
+class Folded(NamedTuple):
+    """What one key's batch came to. ``change`` is None when nothing is to be written for the key itself."""
+
+    entry: Entry
+    pendings: tuple[Pending, ...]
+    change: KeyChange | None
+    stepped: tuple[Stepped, ...]
+    refused: tuple[tuple[Pending, OnexError], ...]
+    notes: tuple[Note, ...]
+
+
+class Rules(NamedTuple):
+    """What a fold needs beside the entry. ``check_all`` is for tests and simulation (SEMANTICS 33)."""
+
+    code_id: int
+    env_id: int
+    now_us: int
+    check_all: bool = False
+
+
+def fill(entry: Entry, stored: Stored | None) -> None:
+    """Take what the store holds. A state this code cannot read makes every action of the key refused, not the engine stop."""
+    entry.forget()
+    entry.loaded = True
+    reducer = entry.workflow.reducer
+    if stored is None:
+        entry.state = reducer.initial()
+        return
+    entry.instance = stored.instance
+    entry.version = stored.version
+    entry.epoch = stored.epoch
+    entry.terminal = stored.terminal
+    entry.state_bytes = stored.state
+    entry.state_schema = stored.state_schema
+    entry.state_hash = stored.state_hash
+    entry.code_id = stored.code_id
+    entry.last_us = stored.last_us
+    entry.failures = stored.failures
+    entry.held = stored.held
+    entry.lease_id = stored.lease_id
+    entry.lease_until_us = stored.lease_until_us
+    entry.timers = dict(stored.timers)
+    if stored.version == 0:
+        entry.state = reducer.initial()
+        return
+    schema = entry.workflow.code.state_schema
+    if stored.state_schema > schema:
+        entry.unreadable = StateTooNew(
+            f"{entry.key} holds a state of schema {stored.state_schema}; this code knows up to {schema}. Run newer code"
+        )
+        return
+    try:
+        entry.state = decode(reducer.state_type, stored.state)
+    except OnexError as error:
+        entry.unreadable = error
+
+
+def fold(entry: Entry, pendings: Sequence[Pending], rules: Rules) -> Folded:
+    """Judge and step ``pendings`` on ``entry``, which is left at the state after them. Raises nothing for bad input."""
+    saved = {name: getattr(entry, name) for name in _FOLDED_FIELDS}
+    timers = dict(entry.timers)
+    folded = _Fold(entry, rules).run(pendings)
+    if len(entry.state_bytes) <= STATE_BYTES or folded.change is None or not folded.change.rows:
+        return folded
+    # some action made the state too large: fold again, measuring each, so that only the guilty ones are refused
+    for name, value in saved.items():
+        setattr(entry, name, value)
+    entry.timers = timers
+    return _Fold(entry, rules, measure=True).run(pendings)
+
+
+class _Fold:
+    """The running values of one fold."""
+
+    def __init__(self, entry: Entry, rules: Rules, *, measure: bool = False) -> None:
+        self.entry = entry
+        self.rules = rules
+        self.measure = measure
+        self.based_on = entry.version
+        self.rows: list[LogRow] = []
+        self.stepped: list[Stepped] = []
+        self.refused: list[tuple[Pending, OnexError]] = []
+        self.settled: list[Pointer] = []
+        self.notes: list[Note] = []
+        self.row_blobs: list[tuple[int, bytes]] = []
+        # timers set in this very batch, by name: (row, ordinal, due); they have no pointer before the commit
+        self.new_timers: dict[str, tuple[int, int, int]] = {}
+        self.failures = entry.failures
+        self.held = entry.held
+        if entry.release or entry.code_id != rules.code_id:  # an operator's word or new code ends a hold (SEMANTICS 17)
+            entry.failures, entry.held, entry.release = 0, "", False
+
+    def run(self, pendings: Sequence[Pending]) -> Folded:
+        for pending in pendings:
+            error = pending.refusal or self._judge(pending)
+            if error is None:
+                try:
+                    self._step(pending)
+                except OnexError as raised:
+                    error = raised
+            if error is not None:
+                self._refuse(pending, error)
+        return Folded(
+            self.entry, tuple(pendings), self._change(), tuple(self.stepped), tuple(self.refused), tuple(self.notes)
+        )
+
+    def _judge(self, pending: Pending) -> OnexError | None:
+        """SEMANTICS 5, in its order; dedup is judged by the store. Outcomes and timers need no lease, epoch or expiry."""
+        entry = self.entry
+        if entry.unreadable is not None:
+            return entry.unreadable
+        if pending.timer and not self._timer_waits(pending):
+            return TimerGone(f"timer {pending.timer!r} of {entry.key} no longer waits")
+        if entry.terminal:
+            status = entry.state.status if entry.state is not None else "?"
+            return InstanceFinished(f"{entry.key} is {status!r} and accepts nothing more", status=status)
+        if entry.held:
+            return InstanceHeld(f"{entry.key} is held: {entry.held}. Mend the reducer, or: onex release {entry.key}")
+        if pending.settles is not None and not pending.sent:
+            return None
+        if pending.expires_us and self.rules.now_us > pending.expires_us:
+            return ActionExpiredError(f"{pending.kind!r} for {entry.key} expired before it was judged")
+        return self._judge_lease(pending)
+
+    def _judge_lease(self, pending: Pending) -> OnexError | None:
+        entry = self.entry
+        held = entry.lease_id is not None and entry.lease_until_us >= self.rules.now_us
+        if pending.lease_id is not None:
+            if pending.lease_id != entry.lease_id:
+                return LeaseValidationError(f"{entry.key} knows no lease {pending.lease_id.hex()}")
+            if not held:
+                return LeaseExpiredError(f"the lease of {entry.key} ran out; take it again")
+        elif held and pending.kind not in entry.workflow.unleased:
+            return LeaseConflictError(f"{entry.key} is led by an orchestrator; wait, or ask it")
+        if pending.epoch is not None and pending.epoch != entry.epoch:
+            return EpochMismatchError(
+                f"{pending.kind!r} was planned on epoch {pending.epoch}; {entry.key} is at {entry.epoch}",
+                epoch=entry.epoch,
+            )
+        return None
+
+    def _timer_waits(self, pending: Pending) -> bool:
+        waits = self.entry.timers.get(pending.timer)
+        return waits is not None and waits[0] == pending.settles and pending.timer not in self.new_timers
+
+    def _step(self, pending: Pending) -> None:
+        entry = self.entry
+        state = entry.state
+        assert state is not None, "a loaded entry has a state"
+        issued_us = pending.issued_us if pending.issued_us > entry.last_us else entry.last_us
+        action = Action(
+            entry.key,
+            pending.kind,
+            pending.payload,
+            pending.id,
+            issued_us,
+            pending.correlation,
+            pending.issuer,
+            pending.cause,
+        )
+        reducer = entry.workflow.reducer
+        done = reducer.delta(state, action)
+        emitted = done.intents
+        terminal = done.state.status in reducer.machine.terminal
+        if len(emitted) > INTENTS_PER_STEP:
+            raise ReducerFailed(f"{pending.kind!r} emitted {len(emitted)} intents; the limit is {INTENTS_PER_STEP}")
+        try:
+            intents = encode_intents(emitted)
+            if self.rules.check_all or (entry.version + 1) % CHECK_EVERY == 0:
+                check_state(encode(done.state), reducer.state_type, done.state)
+        except PayloadTooLarge:
+            raise
+        except OnexError as error:
+            raise ReducerFailed(f"{reducer.workflow_type}.{pending.kind}: {error.message}") from error
+        if self.measure and len(encode(done.state)) > STATE_BYTES:
+            raise PayloadTooLarge(f"the state of {entry.key} would pass {STATE_BYTES} bytes; keep large data in a Blob")
+        # nothing below may fail: the step is taken
+        row = len(self.rows)
+        outbox = self._queue_intents(row, emitted, terminal) if emitted else ()
+        if pending.settles is not None:
+            self.settled.append(pending.settles)
+            if pending.timer:
+                entry.timers.pop(pending.timer, None)
+        if terminal:
+            self._drop_timers()
+        for data in (pending.body, intents):
+            self.row_blobs.extend((row, digest) for digest in named_blobs(data))
+        self.rows.append(
+            LogRow(
+                pending.id,
+                pending.kind,
+                pending.body,
+                issued_us,
+                pending.correlation,
+                pending.cause,
+                pending.issuer,
+                pending.body_hash,
+                intents,
+                done.state.status,
+                outbox,
+            )
+        )
+        self.stepped.append(Stepped(pending, row, emitted))
+        entry.state = done.state
+        entry.version += 1
+        entry.last_us = issued_us
+        entry.terminal = terminal
+        entry.failures = 0
+        if pending.lease_id is not None:
+            entry.epoch += 1
+
+    def _queue_intents(self, row: int, emitted: tuple[Emitted, ...], terminal: bool) -> tuple[NewIntent, ...]:
+        outbox: list[NewIntent] = []
+        for ordinal, one in enumerate(emitted):
+            name = one.spec.name if one.spec.kind == EnumIntentType.TIMER else ""
+            if name:
+                self._remove_timer(name)
+                if one.cancelled or terminal:
+                    continue
+                self.new_timers[name] = (row, ordinal, one.due_us)
+            outbox.append(NewIntent(ordinal, one.priority.rank, one.due_us, name))
+        return tuple(outbox)
+
+    def _remove_timer(self, name: str) -> None:
+        waits = self.entry.timers.pop(name, None)
+        if waits is not None:
+            self.settled.append(waits[0])
+        self.new_timers.pop(name, None)
+
+    def _drop_timers(self) -> None:
+        self.settled.extend(pointer for pointer, _ in self.entry.timers.values())
+        self.entry.timers.clear()
+        self.new_timers.clear()
+
+    def _refuse(self, pending: Pending, error: OnexError) -> None:
+        self.refused.append((pending, error))
+        entry = self.entry
+        if isinstance(error, ReducerFailed):
+            entry.failures += 1
+            if entry.failures >= FAILURES_TO_HOLD and entry.version:
+                entry.held = error.message
+        if pending.settles is None or pending.sent:  # who sent it hears why, and decides
+            return
+        if isinstance(error, (ReducerFailed, InstanceHeld)) or entry.unreadable is not None:
+            held = held_result(pending.kind, pending.body)
+            self.notes.append(Note(pending.settles, EnumOutboxState.HELD, result=held, error=error.message))
+        else:
+            self.settled.append(pending.settles)
+
+    def _change(self) -> KeyChange | None:
+        entry = self.entry
+        rows = tuple(self._without_dropped_timers())
+        kept = (entry.failures, entry.held) != (self.failures, self.held) and entry.instance is not None
+        if not rows and not self.settled and not kept:
+            return None
+        before = entry.state_bytes
+        if rows:
+            assert entry.state is not None
+            entry.state_bytes = encode(entry.state)
+            entry.state_hash = state_hash(entry.state_hash, rows, entry.state_bytes)
+        changed_code = bool(rows) and self.based_on > 0 and entry.code_id != self.rules.code_id
+        schema = entry.workflow.code.state_schema if rows else entry.state_schema
+        code_id = self.rules.code_id if rows else entry.code_id
+        change = KeyChange(
+            entry.key,
+            entry.instance,
+            self.based_on,
+            rows,
+            entry.state_bytes,
+            schema,
+            entry.state_hash,
+            entry.state.status if entry.state is not None else "",
+            entry.terminal,
+            code_id,
+            self.rules.env_id,
+            entry.epoch,
+            entry.failures,
+            entry.held,
+            tuple(self.settled),
+            tuple(self.row_blobs),
+            before if changed_code else None,
+            self.based_on // SNAPSHOT_EVERY != entry.version // SNAPSHOT_EVERY,
+            entry.lease_id,
+        )
+        if rows:
+            entry.code_id, entry.state_schema = code_id, schema
+        return change
+
+    def _without_dropped_timers(self) -> list[LogRow]:
+        """Rows whose outbox leaves out timers that a later action of the same batch replaced or cancelled."""
+        if not any(new.timer for row in self.rows for new in row.outbox):
+            return self.rows
+        kept: list[LogRow] = []
+        for index, row in enumerate(self.rows):
+            outbox = tuple(
+                new
+                for new in row.outbox
+                if not new.timer or self.new_timers.get(new.timer, (-1, -1, 0))[:2] == (index, new.ordinal)
+            )
+            kept.append(row._replace(outbox=outbox) if outbox != row.outbox else row)
+        return kept
+
+
+def held_result(kind: str, body: bytes) -> bytes:
+    """A held outcome as it is stored: what re-drive delivers again."""
+    return b'{"kind":"' + kind.encode() + b'","payload":' + body + b"}"

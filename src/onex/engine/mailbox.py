@@ -1,0 +1,179 @@
+"""Mailbox: one instance as this process holds it, and the actions that wait for it in order.
+
+Mutable on purpose and never shared: an ``Entry`` is a cache of the stored state, dropped whenever the store says otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from ..kernel.action import WorkflowKey
+from ..kernel.errors import OnexError
+from ..kernel.intent import Emitted
+from ..kernel.step import State
+from ..ports import NewBlob, Pointer, Position
+from .registry import Workflow
+
+
+class Committed(NamedTuple):
+    """An action is durable. ``duplicate``: it was so before this call, and this is the first answer again."""
+
+    key: WorkflowKey
+    version: int
+    position: Position
+    status: str
+    duplicate: bool = False
+
+
+class Fresh(NamedTuple):
+    """An intent of a commit just made, typed, on its way to the relay. ``n`` counts those of its name in its step."""
+
+    pointer: Pointer
+    key: WorkflowKey
+    version: int
+    action_id: bytes
+    correlation: bytes
+    emitted: Emitted
+    n: int
+
+
+class Pending:
+    """An accepted action on its way to a commit. ``settles`` is the outbox row that an outcome or timer ends."""
+
+    __slots__ = (
+        "accepted_s",
+        "blobs",
+        "body",
+        "body_hash",
+        "cause",
+        "correlation",
+        "epoch",
+        "expires_us",
+        "future",
+        "given_id",
+        "id",
+        "issued_us",
+        "issuer",
+        "key",
+        "kind",
+        "lease_id",
+        "payload",
+        "refusal",
+        "result",
+        "sent",
+        "settles",
+        "ticket",
+        "timer",
+        "tries",
+    )
+
+    def __init__(
+        self,
+        key: WorkflowKey,
+        kind: str,
+        payload: BaseModel,
+        *,
+        id: bytes,
+        given_id: bool,
+        issued_us: int,
+        correlation: bytes,
+        body: bytes,
+        body_hash: bytes,
+        accepted_s: float,
+        issuer: str = "",
+        cause: bytes | None = None,
+        expires_us: int = 0,
+        lease_id: bytes | None = None,
+        epoch: int | None = None,
+        settles: Pointer | None = None,
+        timer: str = "",
+        blobs: tuple[NewBlob, ...] = (),
+        ticket: int = 0,
+    ) -> None:
+        self.key = key
+        self.kind = kind
+        self.payload = payload
+        self.id = id
+        self.given_id = given_id
+        self.issued_us = issued_us
+        self.correlation = correlation
+        self.body = body
+        self.body_hash = body_hash
+        self.accepted_s = accepted_s
+        self.issuer = issuer
+        self.cause = cause
+        self.expires_us = expires_us
+        self.lease_id = lease_id
+        self.epoch = epoch
+        self.settles = settles
+        self.timer = timer
+        self.blobs = blobs
+        self.ticket = ticket
+        self.sent = False  # an action_send: judged like anybody's action, though it settles a row
+        self.tries = 0
+        self.refusal: OnexError | None = None
+        self.result: Committed | OnexError | None = None
+        self.future: asyncio.Future[None] | None = None
+
+
+class Entry:
+    """The current state of one instance, decoded, ahead of the store only while its batch is being written."""
+
+    __slots__ = (
+        "code_id",
+        "epoch",
+        "failures",
+        "held",
+        "inflight",
+        "instance",
+        "key",
+        "last_us",
+        "lease_id",
+        "lease_until_us",
+        "loaded",
+        "queue",
+        "queued",
+        "release",
+        "state",
+        "state_bytes",
+        "state_hash",
+        "state_schema",
+        "terminal",
+        "timers",
+        "unreadable",
+        "version",
+        "workflow",
+    )
+
+    def __init__(self, key: WorkflowKey, workflow: Workflow) -> None:
+        self.key = key
+        self.workflow = workflow
+        self.queue: deque[Pending] = deque()
+        self.inflight: dict[bytes, Pending] = {}
+        self.queued = False
+        self.release = False
+        self.forget()
+
+    def forget(self) -> None:
+        """Back to "not loaded": what the store says is asked again before the next fold."""
+        self.loaded = False
+        self.instance: int | None = None
+        self.version = 0
+        self.epoch = 0
+        self.state: State | None = None
+        self.state_bytes = b""
+        self.state_schema = 0
+        self.state_hash = b""
+        self.terminal = False
+        self.code_id = 0
+        self.last_us = 0
+        self.failures = 0
+        self.held = ""
+        self.lease_id: bytes | None = None
+        self.lease_until_us = 0
+        self.timers: dict[str, tuple[Pointer, int]] = {}
+        self.unreadable: OnexError | None = None

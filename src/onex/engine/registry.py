@@ -1,0 +1,68 @@
+"""ReducerRegistry: workflow type -> what runs it. Filled once when an app is opened, then only read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel
+
+from ..kernel.errors import InvalidStateTransitionError, UnknownWorkflow
+from ..kernel.machine import MachineReducer
+from ..kernel.step import State
+from ..ports import Code, Executor
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """One loaded contract: its decisions, the code they came from, and who serves its intents (``executors[target]``)."""
+
+    reducer: MachineReducer[State]
+    code: Code
+    executors: Mapping[str, Executor] = field(default_factory=dict)
+    unleased: frozenset[str] = frozenset()
+
+    def payload_model(self, trigger: str) -> type[BaseModel]:
+        """Raises InvalidStateTransitionError for a trigger the contract does not have, in any status."""
+        try:
+            return self.reducer.payloads[trigger]
+        except KeyError:
+            known = sorted(self.reducer.payloads)
+            raise InvalidStateTransitionError(
+                f"{self.reducer.workflow_type} has no trigger {trigger!r}; it knows {', '.join(known)}",
+                trigger=trigger,
+                accepts=known,
+            ) from None
+
+
+class ReducerRegistry:
+    """``registry[workflow_type]``. One reducer per type: the second one of a name is refused."""
+
+    def __init__(self, workflows: tuple[Workflow, ...] = ()) -> None:
+        self._by_type: dict[str, Workflow] = {}
+        for workflow in workflows:
+            self.register(workflow)
+
+    def register(self, workflow: Workflow) -> None:
+        """Raises UnknownWorkflow when another reducer has the name."""
+        name = workflow.reducer.workflow_type
+        if name in self._by_type:
+            raise UnknownWorkflow(f"two reducers are named {name!r}; a workflow type names one")
+        self._by_type[name] = workflow
+
+    def __getitem__(self, workflow_type: str) -> Workflow:
+        """Raises UnknownWorkflow, naming those there are."""
+        try:
+            return self._by_type[workflow_type]
+        except KeyError:
+            known = ", ".join(sorted(self._by_type)) or "none"
+            raise UnknownWorkflow(
+                f"no reducer for workflow type {workflow_type!r}; this app has {known}", workflow_type=workflow_type
+            ) from None
+
+    def __contains__(self, workflow_type: str) -> bool:
+        return workflow_type in self._by_type
+
+    @property
+    def workflows(self) -> tuple[Workflow, ...]:
+        return tuple(self._by_type.values())

@@ -1,0 +1,470 @@
+"""IntentRelay: each committed intent meets its effect, and what came of it returns as the next action.
+
+The outbox row is the promise; the queue here is only the fast way to keep it. A crash leaves every row where it was, and the
+next owner takes all of them: claims need no time-out, because the fence of the dead one is void.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from heapq import heappop, heappush
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from ..kernel.action import NOTHING, WorkflowKey
+from ..kernel.errors import EffectFailed, KilledItsProcess, OnexError
+from ..kernel.intent import (
+    EnumDelivery,
+    EnumIntentPriority,
+    EnumIntentType,
+    EnumOutcome,
+    Failure,
+    ModelIntent,
+    intent_id,
+    outcome_id,
+    sent_id,
+)
+from ..ports import Clock, EnumOutboxState, NewBlob, Note, OutboxRow, Pointer, Result
+from .dispatch import ReducerService
+from .encode import body_hash, decode_intents, encode_payload, ordinals
+from .mailbox import Fresh, Pending
+
+AGE_US = 30_000_000  # one priority step per 30 s of waiting
+CRASHES_ALONE = 2
+CRASHES_DEAD = 3
+TAKEOVER_US = 60_000_000
+PAGE = 1000
+SENDS_AT_ONCE = 256  # an action_send waits only for a commit, which takes many at once
+
+
+class Work:
+    """One intent on its way. ``maybe_done`` says whether any try so far may have had its effect."""
+
+    __slots__ = ("attempt", "crashes", "fresh", "maybe_done", "queued_us")
+
+    def __init__(self, fresh: Fresh, queued_us: int, attempt: int = 1, crashes: int = 0) -> None:
+        self.fresh = fresh
+        self.queued_us = queued_us
+        self.attempt = attempt
+        self.crashes = crashes
+        self.maybe_done = False
+
+    @property
+    def id(self) -> UUID:
+        fresh = self.fresh
+        return intent_id(UUID(bytes=fresh.action_id), fresh.key, fresh.emitted.name, fresh.n)
+
+
+class Lane:
+    """The waiting work of one target, most urgent first, and how much of it runs."""
+
+    __slots__ = ("heap", "limit", "running")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.running = 0
+        self.heap: list[tuple[int, Pointer, Work]] = []
+
+
+class IntentRelay:
+    """Runs the intents of one engine. ``kept`` bounds what it holds in memory; the rest waits in the store."""
+
+    def __init__(self, service: ReducerService, clock: Clock, *, kept: int = 20_000, workers: int = 4) -> None:
+        self.service, self.clock = service, clock
+        self.kept = kept
+        self.workers = workers
+        self._known: dict[Pointer, Work] = {}
+        self._lanes: dict[tuple[str, str], Lane] = {}
+        self._due: list[tuple[int, Pointer, Work]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._alarm = asyncio.Event()
+        self._overflow = False
+        self._record_until_us = 0
+        self._open = False
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take over what the store holds: first, alone and one by one, what was running at two crashes; then everything."""
+        self._record_until_us = self.clock.now_us() + TAKEOVER_US
+        self.service.on_fresh = self.offer
+        self.service.on_settled = self._settled
+        suspects = await self._take_over()
+        for work in suspects:
+            await self._attempt(work)
+        self._open = True
+        self._spawn(self._watch_due(), "onex-due")
+        for lane in list(self._lanes.values()):
+            self._fill(lane)
+
+    async def close(self) -> None:
+        """Running effects are given up: their rows stay, the next owner runs them again with the same key."""
+        self._open = False
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def busy(self) -> bool:
+        """Something runs, could run now, or waits to be tried again. Timers of the future do not count."""
+        if self._overflow or any(lane.running or lane.heap for lane in self._lanes.values()):
+            return True
+        return any(
+            work.fresh.emitted.spec.kind != EnumIntentType.TIMER and self._known.get(pointer) is work
+            for _, pointer, work in self._due
+        )
+
+    def next_due_us(self) -> int | None:
+        """When the next waiting timer or retry is due, as far as this process holds it."""
+        while self._due and self._known.get(self._due[0][1]) is not self._due[0][2]:
+            heappop(self._due)
+        return self._due[0][0] if self._due else None
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- in ------------------------------------------------------------------------------------------------------------
+
+    def offer(self, fresh: Sequence[Fresh]) -> None:
+        """Take intents just committed. Beyond ``kept`` they wait in the store and are read when there is room."""
+        now_us = self.clock.now_us()
+        for one in fresh:
+            if len(self._known) >= self.kept:
+                self._overflow = True
+                return
+            self._add(Work(one, now_us), one.emitted.due_us, now_us)
+
+    def _add(self, work: Work, due_us: int, now_us: int) -> None:
+        pointer = work.fresh.pointer
+        if pointer in self._known:
+            return
+        self._known[pointer] = work
+        if due_us > now_us:
+            self._wait_until(due_us, work)
+        else:
+            self._queue(work)
+
+    def _wait_until(self, due_us: int, work: Work) -> None:
+        if not self._due or due_us < self._due[0][0]:
+            self._alarm.set()
+        heappush(self._due, (due_us, work.fresh.pointer, work))
+
+    def _queue(self, work: Work) -> None:
+        fresh = work.fresh
+        spec = fresh.emitted.spec
+        lane_of = (fresh.key.workflow_type, spec.target or spec.name)
+        lane = self._lanes.get(lane_of)
+        if lane is None:
+            limit = SENDS_AT_ONCE if spec.kind == EnumIntentType.ACTION_SEND else spec.concurrency
+            lane = self._lanes[lane_of] = Lane(max(1, limit))
+        rank = fresh.emitted.priority.rank
+        heappush(lane.heap, (work.queued_us + rank * AGE_US, fresh.pointer, work))
+        if self._open:
+            self._fill(lane)
+
+    def _fill(self, lane: Lane) -> None:
+        for _ in range(min(lane.limit - lane.running, len(lane.heap))):
+            lane.running += 1
+            self._spawn(self._serve(lane), "onex-effects")
+
+    def _settled(self, pointers: Sequence[Pointer]) -> None:
+        for pointer in pointers:
+            self._known.pop(pointer, None)
+        if self._overflow and self._open and len(self._known) < self.kept // 2:
+            self._overflow = False
+            self._spawn(self._refill(), "onex-refill")
+
+    async def _take_over(self) -> list[Work]:
+        """Everything waiting, in pages. Rows found started at this takeover have crashed once more."""
+        suspects: list[Work] = []
+        after: Pointer | None = None
+        while True:
+            rows = await self.service.store.waiting(after, PAGE, None)
+            for row in rows:
+                work = self._work_of(row)
+                if work is None:
+                    continue
+                # it may have run in the process that died, also where no start was recorded
+                work.maybe_done = row.started or work.fresh.emitted.spec.delivery is EnumDelivery.AT_LEAST_ONCE
+                if row.started:
+                    work.crashes = row.crashes + 1
+                    work.attempt += 1
+                    self.service.counters.effects_retried += 1
+                    note = Note(row.pointer, attempt=work.attempt, due_us=row.due_us, crashes=work.crashes)
+                    await self.service.noted(note)
+                    if work.crashes >= CRASHES_DEAD:
+                        killed = KilledItsProcess(
+                            "it was running at three crashes in a row; onex dead --redrive runs it again"
+                        )
+                        self._finish_badly(work, killed, EnumOutcome.UNKNOWN, dead=True)
+                        continue
+                    if work.fresh.emitted.spec.delivery is EnumDelivery.AT_MOST_ONCE:
+                        started = OnexError("the process ended while it ran, and it must not run twice")
+                        self._finish_badly(work, started, EnumOutcome.UNKNOWN)
+                        continue
+                    if work.crashes >= CRASHES_ALONE:
+                        suspects.append(work)
+                        self._known[row.pointer] = work
+                        continue
+                if len(self._known) >= self.kept:
+                    self._overflow = True
+                    break
+                self._add(work, row.due_us, self.clock.now_us())
+            if len(rows) < PAGE or self._overflow:
+                break
+            after = rows[-1].pointer
+        await self._load_timers()
+        return suspects
+
+    async def _refill(self) -> None:
+        after: Pointer | None = None
+        while not self._overflow:
+            rows = await self.service.store.waiting(after, PAGE, None)
+            for row in rows:
+                if row.pointer in self._known:
+                    continue
+                if len(self._known) >= self.kept:
+                    self._overflow = True
+                    return
+                work = self._work_of(row)
+                if work is not None:
+                    self._add(work, row.due_us, self.clock.now_us())
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].pointer
+
+    async def _load_timers(self) -> None:
+        """Timers due within the next minute; later ones stay in the store until their minute comes."""
+        horizon_us = self.clock.now_us() + TAKEOVER_US
+        after: Pointer | None = None
+        while True:
+            rows = await self.service.store.waiting(after, PAGE, horizon_us)
+            for row in rows:
+                work = self._work_of(row)
+                if work is not None:
+                    self._add(work, row.due_us, self.clock.now_us())
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].pointer
+
+    def _work_of(self, row: OutboxRow) -> Work | None:
+        """The typed intent of a stored row. A row this app cannot read is left alone and says why in its error."""
+        try:
+            table = self.service.registry[row.key.workflow_type].reducer.intents
+            emitted = decode_intents(row.intents, table)
+        except OnexError as error:
+            self.service.note(
+                Note(row.pointer, attempt=row.attempt, due_us=row.due_us, crashes=row.crashes, error=error.message)
+            )
+            return None
+        counts = ordinals([one.name for one in emitted])
+        ordinal = row.pointer.ordinal
+        fresh = Fresh(
+            row.pointer, row.key, row.version, row.action_id, row.correlation, emitted[ordinal], counts[ordinal]
+        )
+        return Work(fresh, self.clock.now_us(), max(1, row.attempt), row.crashes)
+
+    # --- due things ------------------------------------------------------------------------------------------------------
+
+    async def _watch_due(self) -> None:
+        """Wakes at the next due time; once a minute reads the timers of the minute to come."""
+        reload_us = self.clock.now_us() + TAKEOVER_US // 2
+        while True:
+            self._alarm.clear()
+            now_us = self.clock.now_us()
+            while (due_us := self.next_due_us()) is not None and due_us <= now_us:
+                _, _, work = heappop(self._due)
+                self._queue(work)
+            if now_us >= reload_us:
+                reload_us = now_us + TAKEOVER_US // 2
+                await self._load_timers()
+                continue
+            wait_us = min(reload_us, due_us if due_us is not None else reload_us) - now_us
+            sleeper = asyncio.ensure_future(self.clock.sleep(wait_us / 1e6))
+            alarm = asyncio.ensure_future(self._alarm.wait())
+            try:
+                await asyncio.wait((sleeper, alarm), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sleeper.cancel()
+                alarm.cancel()
+
+    # --- running -----------------------------------------------------------------------------------------------------------
+
+    async def _serve(self, lane: Lane) -> None:
+        """One runner of a lane: takes the most urgent until nothing waits."""
+        try:
+            while lane.heap:
+                _, pointer, work = heappop(lane.heap)
+                if self._known.get(pointer) is work:
+                    await self._attempt(work)
+        finally:
+            lane.running -= 1
+
+    async def _attempt(self, work: Work) -> None:
+        """One try, and what follows from it. Raises nothing but cancellation."""
+        spec = work.fresh.emitted.spec
+        try:
+            if spec.kind == EnumIntentType.TIMER:
+                self._fire(work)
+            elif spec.kind == EnumIntentType.ACTION_SEND:
+                await self._send(work)
+            else:
+                await self._perform(work)
+        except OnexError as error:  # the engine is closing or lost the store: the row stays, nothing is lost
+            if self.service.closed is None:
+                raise error
+
+    def _fire(self, work: Work) -> None:
+        fresh = work.fresh
+        name = fresh.emitted.name
+        pending = self._pending(work, fresh.key, fresh.emitted.spec.trigger, NOTHING, outcome_id(work.id))
+        pending.timer = name
+        self.service.accept(pending)
+
+    async def _send(self, work: Work) -> None:
+        """Deliver to another instance; applied there once, under an id that follows from the intent."""
+        fresh = work.fresh
+        emitted = fresh.emitted
+        spec = emitted.spec
+        try:
+            to = WorkflowKey.of(spec.target, emitted.to)
+            self.service.registry[spec.target].payload_model(spec.trigger)
+            payload = emitted.payload if emitted.payload is not None else NOTHING
+            pending = self._pending(work, to, spec.trigger, payload, sent_id(work.id), issuer=str(fresh.key))
+            pending.settles = None if spec.outcomes else fresh.pointer
+            pending.sent = True
+            await self.service.done(self.service.accept(pending))
+        except OnexError as error:
+            if self.service.closed is not None:
+                raise
+            self._failed_attempt(work, error, done=False, again=error.retryable)
+            return
+        if spec.outcomes:
+            self._deliver(work, EnumOutcome.SUCCEEDED, Result(None))
+
+    async def _perform(self, work: Work) -> None:
+        fresh = work.fresh
+        spec = fresh.emitted.spec
+        executor = self.service.registry[fresh.key.workflow_type].executors.get(spec.target)
+        if executor is None:
+            missing = OnexError(f"nothing serves {spec.kind} {spec.target!r}: register an executor and re-drive")
+            self._finish_badly(work, missing, EnumOutcome.FAILED, dead=True)
+            return
+        # a compute task runs in a process of its own, is pure, and cannot take the engine with it
+        risky = spec.kind != EnumIntentType.COMPUTE_TASK and self.clock.now_us() < self._record_until_us
+        if risky or spec.delivery is EnumDelivery.AT_MOST_ONCE:
+            await self.service.noted(Note(fresh.pointer, attempt=work.attempt, started=True, crashes=work.crashes))
+        self.service.counters.effects_run += 1
+        try:
+            async with asyncio.timeout(spec.timeout_s):
+                result = await executor.execute(self.intent_of(work))
+        except EffectFailed as error:
+            self._failed_attempt(work, error, done=False, again=error.retry)
+        except TimeoutError:
+            late = OnexError(f"no answer within {spec.timeout_s} s")
+            self._failed_attempt(work, late, done=True, again=True)
+        except Exception as error:
+            told = error if isinstance(error, OnexError) else OnexError(f"{type(error).__name__}: {error}")
+            self._failed_attempt(work, told, done=True, again=True)
+        else:
+            if spec.outcomes:
+                self._deliver(work, EnumOutcome.SUCCEEDED, result)
+            else:
+                self._settle(work)
+
+    def intent_of(self, work: Work) -> ModelIntent[BaseModel]:
+        fresh = work.fresh
+        emitted = fresh.emitted
+        name = work.id
+        return ModelIntent(
+            intent_id=name,
+            intent_type=emitted.spec.kind,
+            target=emitted.spec.target,
+            payload=emitted.payload if emitted.payload is not None else NOTHING,
+            correlation_id=UUID(bytes=fresh.correlation),
+            idempotency_key=emitted.idempotency_key or str(name),
+            name=emitted.name,
+            workflow_key=fresh.key,
+            version=fresh.version,
+            n=fresh.n,
+            attempt=work.attempt,
+            priority=EnumIntentPriority(emitted.priority),
+        )
+
+    # --- what came of it -----------------------------------------------------------------------------------------------------
+
+    def _failed_attempt(self, work: Work, error: OnexError, *, done: bool, again: bool) -> None:
+        """SEMANTICS 23. ``done``: this try may have had its effect. ``again``: the policy may be asked."""
+        spec = work.fresh.emitted.spec
+        work.maybe_done = work.maybe_done or done
+        may_repeat = not done or spec.delivery is EnumDelivery.AT_LEAST_ONCE
+        delay_s = spec.retry.delay_s(work.attempt, work.fresh.action_id) if again and may_repeat else None
+        if delay_s is None:
+            outcome = EnumOutcome.UNKNOWN if work.maybe_done else EnumOutcome.FAILED
+            self._finish_badly(work, error, outcome)
+            return
+        work.attempt += 1
+        self.service.counters.effects_retried += 1
+        due_us = self.clock.now_us() + int(delay_s * 1e6)
+        pointer = work.fresh.pointer
+        self.service.note(Note(pointer, attempt=work.attempt, due_us=due_us, crashes=work.crashes, error=error.message))
+        self._wait_until(due_us, work)
+
+    def _finish_badly(self, work: Work, error: OnexError, outcome: EnumOutcome, *, dead: bool = False) -> None:
+        spec = work.fresh.emitted.spec
+        if dead or not spec.outcomes:
+            note = Note(
+                work.fresh.pointer, EnumOutboxState.DEAD, work.attempt, crashes=work.crashes, error=error.message
+            )
+            self._known.pop(work.fresh.pointer, None)
+            self.service.note(note)
+            return
+        code = error.reason if isinstance(error, EffectFailed) else error.code
+        failure = Failure(code=code, message=error.message, attempts=work.attempt)
+        self._deliver(work, outcome, Result(failure))
+
+    def _deliver(self, work: Work, outcome: EnumOutcome, result: Result) -> None:
+        fresh = work.fresh
+        trigger = fresh.emitted.spec.outcomes[outcome]
+        model = self.service.registry[fresh.key.workflow_type].payload_model(trigger)
+        value = result.value if isinstance(result.value, model) else NOTHING
+        pending = self._pending(work, fresh.key, trigger, value, outcome_id(work.id), blobs=result.blobs)
+        self.service.accept(pending)
+
+    def _settle(self, work: Work) -> None:
+        """Fire and forget that succeeded: its row is settled, and nobody is told."""
+        self.service.settle(work.fresh.pointer)
+
+    def _pending(
+        self,
+        work: Work,
+        key: WorkflowKey,
+        kind: str,
+        payload: BaseModel,
+        action_id: UUID,
+        *,
+        issuer: str = "",
+        blobs: tuple[NewBlob, ...] = (),
+    ) -> Pending:
+        fresh = work.fresh
+        return Pending(
+            key,
+            kind,
+            payload,
+            id=action_id.bytes,
+            given_id=False,
+            issued_us=self.clock.now_us(),
+            correlation=fresh.correlation,
+            body=encode_payload(payload),
+            body_hash=body_hash(kind, payload),
+            accepted_s=self.clock.monotonic(),
+            issuer=issuer or f"intent:{fresh.emitted.name}",
+            cause=fresh.action_id,
+            settles=fresh.pointer,
+            blobs=blobs,
+        )
