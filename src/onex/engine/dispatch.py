@@ -189,6 +189,14 @@ class ReducerService:
         self._stir()
         await future
 
+    def code_id(self, workflow_type: str) -> int:
+        """The store's number for the code this engine runs."""
+        return self._rules[workflow_type].code_id
+
+    @property
+    def is_quiet(self) -> bool:
+        return self._quiet.is_set()
+
     async def quiet(self) -> None:
         """Returns when nothing accepted waits to become durable."""
         await self._quiet.wait()

@@ -11,10 +11,11 @@ from collections.abc import Coroutine, Sequence
 from heapq import heappop, heappush
 from uuid import UUID
 
+import orjson
 from pydantic import BaseModel
 
 from ..kernel.action import NOTHING, WorkflowKey
-from ..kernel.errors import EffectFailed, KilledItsProcess, OnexError
+from ..kernel.errors import EffectFailed, KilledItsProcess, OnexError, ValidationError
 from ..kernel.intent import (
     EnumDelivery,
     EnumIntentPriority,
@@ -22,39 +23,19 @@ from ..kernel.intent import (
     EnumOutcome,
     Failure,
     ModelIntent,
-    intent_id,
     outcome_id,
     sent_id,
 )
-from ..ports import Clock, EnumOutboxState, NewBlob, Note, OutboxRow, Pointer, Result
+from ..ports import Clock, EnumOutboxState, NewBlob, Note, OutboxRow, Pointer, Reader, Result
 from .dispatch import ReducerService
-from .encode import body_hash, decode_intents, encode_payload, ordinals
+from .encode import body_hash, decode, encode_payload
 from .mailbox import Fresh, Pending
+from .takeover import Found, Takeover
+from .work import Work, work_of
 
 AGE_US = 30_000_000  # one priority step per 30 s of waiting
-CRASHES_ALONE = 2
-CRASHES_DEAD = 3
 TAKEOVER_US = 60_000_000
-PAGE = 1000
 SENDS_AT_ONCE = 256  # an action_send waits only for a commit, which takes many at once
-
-
-class Work:
-    """One intent on its way. ``maybe_done`` says whether any try so far may have had its effect."""
-
-    __slots__ = ("attempt", "crashes", "fresh", "maybe_done", "queued_us")
-
-    def __init__(self, fresh: Fresh, queued_us: int, attempt: int = 1, crashes: int = 0) -> None:
-        self.fresh = fresh
-        self.queued_us = queued_us
-        self.attempt = attempt
-        self.crashes = crashes
-        self.maybe_done = False
-
-    @property
-    def id(self) -> UUID:
-        fresh = self.fresh
-        return intent_id(UUID(bytes=fresh.action_id), fresh.key, fresh.emitted.name, fresh.n)
 
 
 class Lane:
@@ -71,15 +52,16 @@ class Lane:
 class IntentRelay:
     """Runs the intents of one engine. ``kept`` bounds what it holds in memory; the rest waits in the store."""
 
-    def __init__(self, service: ReducerService, clock: Clock, *, kept: int = 20_000, workers: int = 4) -> None:
-        self.service, self.clock = service, clock
+    def __init__(self, service: ReducerService, clock: Clock, reader: Reader, *, kept: int = 20_000) -> None:
+        self.service, self.clock, self.reader = service, clock, reader
         self.kept = kept
-        self.workers = workers
+        self._takeover = Takeover(service, reader)
         self._known: dict[Pointer, Work] = {}
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._due: list[tuple[int, Pointer, Work]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._alarm = asyncio.Event()
+        self._calm = asyncio.Event()
         self._overflow = False
         self._record_until_us = 0
         self._open = False
@@ -87,13 +69,25 @@ class IntentRelay:
     # --- life ---------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take over what the store holds: first, alone and one by one, what was running at two crashes; then everything."""
+        """Take over what the store holds: first, alone and one by one, what ran at two crashes; then everything."""
         self._record_until_us = self.clock.now_us() + TAKEOVER_US
         self.service.on_fresh = self.offer
         self.service.on_settled = self._settled
-        suspects = await self._take_over()
-        for work in suspects:
+        alone: list[Work] = []
+        async for found in self._takeover.waiting(starting=True):
+            if found.ends is not None:
+                self._finish_badly(
+                    found.work, found.ends, EnumOutcome.UNKNOWN, dead=isinstance(found.ends, KilledItsProcess)
+                )
+            elif found.alone:
+                self._known[found.work.fresh.pointer] = found.work
+                alone.append(found.work)
+            elif not self._take(found):
+                break
+        await self._load_timers()
+        for work in alone:
             await self._attempt(work)
+        await self._deliver_of_other_code()
         self._open = True
         self._spawn(self._watch_due(), "onex-due")
         for lane in list(self._lanes.values()):
@@ -106,6 +100,12 @@ class IntentRelay:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def settled(self) -> None:
+        """Returns when nothing runs, or when that changed."""
+        if self.busy:
+            self._calm.clear()
+            await self._calm.wait()
 
     @property
     def busy(self) -> bool:
@@ -179,95 +179,68 @@ class IntentRelay:
             self._overflow = False
             self._spawn(self._refill(), "onex-refill")
 
-    async def _take_over(self) -> list[Work]:
-        """Everything waiting, in pages. Rows found started at this takeover have crashed once more."""
-        suspects: list[Work] = []
-        after: Pointer | None = None
-        while True:
-            rows = await self.service.store.waiting(after, PAGE, None)
-            for row in rows:
-                work = self._work_of(row)
-                if work is None:
-                    continue
-                # it may have run in the process that died, also where no start was recorded
-                work.maybe_done = row.started or work.fresh.emitted.spec.delivery is EnumDelivery.AT_LEAST_ONCE
-                if row.started:
-                    work.crashes = row.crashes + 1
-                    work.attempt += 1
-                    self.service.counters.effects_retried += 1
-                    note = Note(row.pointer, attempt=work.attempt, due_us=row.due_us, crashes=work.crashes)
-                    await self.service.noted(note)
-                    if work.crashes >= CRASHES_DEAD:
-                        killed = KilledItsProcess(
-                            "it was running at three crashes in a row; onex dead --redrive runs it again"
-                        )
-                        self._finish_badly(work, killed, EnumOutcome.UNKNOWN, dead=True)
-                        continue
-                    if work.fresh.emitted.spec.delivery is EnumDelivery.AT_MOST_ONCE:
-                        started = OnexError("the process ended while it ran, and it must not run twice")
-                        self._finish_badly(work, started, EnumOutcome.UNKNOWN)
-                        continue
-                    if work.crashes >= CRASHES_ALONE:
-                        suspects.append(work)
-                        self._known[row.pointer] = work
-                        continue
-                if len(self._known) >= self.kept:
-                    self._overflow = True
-                    break
-                self._add(work, row.due_us, self.clock.now_us())
-            if len(rows) < PAGE or self._overflow:
-                break
-            after = rows[-1].pointer
-        await self._load_timers()
-        return suspects
+    def _take(self, found: Found) -> bool:
+        """False when memory is full: the rest waits in the store."""
+        if len(self._known) >= self.kept:
+            self._overflow = True
+            return False
+        self._add(found.work, found.due_us, self.clock.now_us())
+        return True
 
     async def _refill(self) -> None:
-        after: Pointer | None = None
-        while not self._overflow:
-            rows = await self.service.store.waiting(after, PAGE, None)
-            for row in rows:
-                if row.pointer in self._known:
-                    continue
-                if len(self._known) >= self.kept:
-                    self._overflow = True
+        try:
+            async for found in self._takeover.waiting(starting=False):
+                if found.work.fresh.pointer not in self._known and not self._take(found):
                     return
-                work = self._work_of(row)
-                if work is not None:
-                    self._add(work, row.due_us, self.clock.now_us())
-            if len(rows) < PAGE:
-                return
-            after = rows[-1].pointer
+        finally:
+            self._calm.set()
 
     async def _load_timers(self) -> None:
         """Timers due within the next minute; later ones stay in the store until their minute comes."""
-        horizon_us = self.clock.now_us() + TAKEOVER_US
-        after: Pointer | None = None
-        while True:
-            rows = await self.service.store.waiting(after, PAGE, horizon_us)
-            for row in rows:
-                work = self._work_of(row)
-                if work is not None:
-                    self._add(work, row.due_us, self.clock.now_us())
-            if len(rows) < PAGE:
-                return
-            after = rows[-1].pointer
+        async for found in self._takeover.timers(self.clock.now_us() + TAKEOVER_US):
+            self._add(found.work, found.due_us, self.clock.now_us())
 
-    def _work_of(self, row: OutboxRow) -> Work | None:
-        """The typed intent of a stored row. A row this app cannot read is left alone and says why in its error."""
-        try:
-            table = self.service.registry[row.key.workflow_type].reducer.intents
-            emitted = decode_intents(row.intents, table)
-        except OnexError as error:
-            self.service.note(
-                Note(row.pointer, attempt=row.attempt, due_us=row.due_us, crashes=row.crashes, error=error.message)
-            )
-            return None
-        counts = ordinals([one.name for one in emitted])
-        ordinal = row.pointer.ordinal
-        fresh = Fresh(
-            row.pointer, row.key, row.version, row.action_id, row.correlation, emitted[ordinal], counts[ordinal]
-        )
-        return Work(fresh, self.clock.now_us(), max(1, row.attempt), row.crashes)
+    # --- held and dead -----------------------------------------------------------------------------------------------------
+
+    async def _deliver_of_other_code(self) -> None:
+        """New code may be the mend: outcomes held under other code are delivered again, once per start."""
+        async for row, work in self._takeover.held():
+            stored = (await self.reader.load([row.key])).get(row.key)
+            if stored is not None and stored.code_id != self.service.code_id(row.key.workflow_type):
+                self._deliver_again(row, work)
+
+    async def deliver_held(self, key: WorkflowKey) -> None:
+        """Every held outcome of one instance, again."""
+        async for row, work in self._takeover.held():
+            if row.key == key:
+                self._deliver_again(row, work)
+
+    async def redrive(self, pointer: Pointer) -> None:
+        """A dead intent from attempt 1 with the same key; a held outcome as it was. Raises ValidationError."""
+        after = pointer._replace(ordinal=pointer.ordinal - 1)
+        states = (EnumOutboxState.DEAD, EnumOutboxState.HELD)
+        rows = await self.reader.outbox(states, None, after, 1)
+        if not rows or rows[0].pointer != pointer:
+            raise ValidationError(f"no dead or held intent at {':'.join(map(str, pointer))}; onex dead lists them")
+        row = rows[0]
+        work = work_of(row, self.service.registry, self.clock.now_us())
+        if row.state is EnumOutboxState.HELD:
+            self._deliver_again(row, work)
+            return
+        work.attempt, work.crashes = 1, 0
+        await self.service.noted(Note(pointer, attempt=1))
+        self._add(work, 0, self.clock.now_us())
+
+    def _deliver_again(self, row: OutboxRow, work: Work) -> None:
+        told = orjson.loads(row.result)
+        kind = told["kind"]
+        model = self.service.registry[row.key.workflow_type].payload_model(kind)
+        payload = decode(model, orjson.dumps(told["payload"]))
+        action_id = outcome_id(work.id)
+        pending = self._pending(work, row.key, kind, payload, action_id)
+        if row.timer:
+            pending.timer = row.timer
+        self.service.accept(pending)
 
     # --- due things ------------------------------------------------------------------------------------------------------
 
@@ -304,6 +277,7 @@ class IntentRelay:
                     await self._attempt(work)
         finally:
             lane.running -= 1
+            self._calm.set()
 
     async def _attempt(self, work: Work) -> None:
         """One try, and what follows from it. Raises nothing but cancellation."""

@@ -1,0 +1,208 @@
+"""ReducerPatternEngine: the front door. One object to submit to, ask, wait on, follow and close.
+
+It owns one dispatch loop, one relay and one inbox over one store; none of them keeps anything a crash would lose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from ..kernel.action import WorkflowKey
+from ..kernel.errors import OnexError
+from ..kernel.step import State
+from ..ports import Applied, Clock, Env, Ids, KeyChange, LogEntry, Pointer, Position, Reader, Store, Stored
+from .dispatch import Limits, ReducerService
+from .encode import decode
+from .inbox import Inbox
+from .mailbox import Committed
+from .observe import Counters
+from .registry import ReducerRegistry
+from .relay import IntentRelay
+from .submission import Door, PayloadInput
+from .tail import Bell, LogTail
+
+TERMINAL = "terminal"
+
+
+class ReducerPatternEngine:
+    """Opened with ``start``; use it as ``async with``. All methods belong to one event loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        reader: Reader,
+        registry: ReducerRegistry,
+        clock: Clock,
+        ids: Ids,
+        env: Env,
+        *,
+        limits: Limits | None = None,
+        check_all: bool = False,
+    ) -> None:
+        self.store, self.reader, self.registry, self.clock = store, reader, registry, clock
+        self.door = Door(registry, clock, ids)
+        self.service = ReducerService(store, registry, clock, env, limits=limits, check_all=check_all)
+        self.relay = IntentRelay(self.service, clock, reader)
+        self.inbox = Inbox(self.service, self.door)
+        self.bell = Bell()
+        self._waiters: dict[WorkflowKey, set[asyncio.Future[None]]] = {}
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self, owner: str) -> Self:
+        """Take the store and what waits in it. Raises OwnershipLost when another process runs on it."""
+        await self.service.start(owner)
+        self.service.on_change = self._changed
+        await self.relay.start()
+        await self.inbox.start()
+        return self
+
+    async def close(self) -> None:
+        """Accepted actions become durable; running effects are left to the next owner. Idempotent."""
+        await self.inbox.close()
+        await self.relay.close()
+        await self.service.close()
+        for waiters in self._waiters.values():
+            for future in waiters:
+                future.cancel()
+        await self.store.close()
+        await self.reader.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def counters(self) -> Counters:
+        return self.service.counters
+
+    # --- in -----------------------------------------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        key: WorkflowKey | str,
+        kind: str,
+        payload: PayloadInput = None,
+        *,
+        action_id: UUID | None = None,
+        correlation_id: UUID | None = None,
+        issuer: str = "",
+        cause: UUID | None = None,
+        issued_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        lease_id: UUID | None = None,
+        epoch: int | None = None,
+    ) -> Committed:
+        """Durable when it returns. Raises the OnexError it was refused with; the state is then as before.
+
+        Send the same ``action_id`` again after a lost answer: it is applied once, and the first answer comes back.
+        """
+        pending = self.door.pending(
+            key,
+            kind,
+            payload,
+            action_id=action_id,
+            correlation_id=correlation_id,
+            issuer=issuer,
+            cause=cause,
+            issued_at=issued_at,
+            expires_at=expires_at,
+            lease_id=lease_id,
+            epoch=epoch,
+        )
+        return await self.service.done(self.service.accept(pending))
+
+    async def submit_many(
+        self, actions: Sequence[tuple[WorkflowKey | str, str, PayloadInput]]
+    ) -> list[Committed | OnexError]:
+        """Each on its own, in order, with one wait for all: answers stand where their actions stood. Raises Overloaded."""
+        accepted = [self.service.accept(self.door.pending(*action)) for action in actions]
+        answers: list[Committed | OnexError] = []
+        for pending in reversed(accepted):  # the last of a key is answered last, so most waits are over at once
+            try:
+                answers.append(await self.service.done(pending))
+            except OnexError as error:
+                answers.append(error)
+        answers.reverse()
+        return answers
+
+    # --- out ----------------------------------------------------------------------------------------------------------
+
+    async def stored(self, key: WorkflowKey | str) -> Stored | None:
+        """The current row, never older than any Committed this process gave."""
+        at = _key(key)
+        return (await self.reader.load([at])).get(at)
+
+    async def state(self, key: WorkflowKey | str) -> State | None:
+        """The current state, typed; None for an instance that has not begun."""
+        stored = await self.stored(key)
+        if stored is None or stored.version == 0:
+            return None
+        return decode(self.registry[stored.key.workflow_type].reducer.state_type, stored.state)
+
+    async def wait(self, key: WorkflowKey | str, until: str = TERMINAL, timeout_s: float = 30.0) -> Stored:
+        """The row once its status is ``until``, or any terminal one. Raises TimeoutError, InvalidKey.
+
+        It follows commits: a status that was passed through between two looks is not seen again.
+        """
+        at = _key(key)
+        async with asyncio.timeout(timeout_s):
+            while True:
+                future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                waiters = self._waiters.setdefault(at, set())
+                waiters.add(future)
+                try:
+                    stored = await self.stored(at)
+                    if stored is not None and (stored.terminal if until == TERMINAL else stored.status == until):
+                        return stored
+                    await future
+                finally:
+                    waiters.discard(future)
+                    if not waiters:
+                        self._waiters.pop(at, None)
+
+    def subscribe(self, after: Position = Position(0, 0)) -> AsyncIterator[LogEntry]:
+        """Every log row behind ``after``, those to come included."""
+        return LogTail(self.reader, self.bell, after).follow()
+
+    async def idle(self) -> None:
+        """Returns when nothing is due: no action waits, no effect runs or waits to be tried again."""
+        while True:
+            seen = self.bell.rung
+            await self.service.quiet()
+            await self.relay.settled()
+            if self.service.is_quiet and not self.relay.busy and self.bell.rung == seen:
+                return
+
+    # --- an operator's hand ---------------------------------------------------------------------------------------------
+
+    async def release(self, key: WorkflowKey | str) -> None:
+        """End a hold: new actions are taken again, held outcomes are delivered again."""
+        at = _key(key)
+        await self.service.release(at)
+        await self.relay.deliver_held(at)
+
+    async def redrive(self, pointer: Pointer) -> None:
+        """A dead intent runs again from attempt 1 with the same key; a held outcome is delivered again. Raises InvalidKey."""
+        await self.relay.redrive(pointer)
+
+    def _changed(self, changes: Sequence[tuple[KeyChange, Applied]]) -> None:
+        self.bell.ring()
+        if self._waiters:
+            for change, _ in changes:
+                for future in self._waiters.get(change.key, ()):
+                    if not future.done():
+                        future.set_result(None)
+
+
+def _key(key: WorkflowKey | str) -> WorkflowKey:
+    return WorkflowKey.parse(key) if isinstance(key, str) else key

@@ -1,0 +1,92 @@
+"""Takeover: what a new owner does with the intents it finds. Claims of the dead are void at once; nobody waits for a time-out.
+
+An effect found started has crashed with its process once more: from two on it runs alone, at three it is dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from ..kernel.errors import KilledItsProcess, OnexError
+from ..kernel.intent import EnumDelivery
+from ..ports import EnumOutboxState, Note, OutboxRow, Pointer, Reader
+from .dispatch import ReducerService
+from .work import Work, work_of
+
+CRASHES_ALONE = 2
+CRASHES_DEAD = 3
+PAGE = 1000
+
+
+class Found(NamedTuple):
+    """A waiting intent and what is to become of it: run, run alone, or end with ``ends``."""
+
+    work: Work
+    due_us: int
+    alone: bool = False
+    ends: OnexError | None = None
+
+
+class Takeover:
+    """Reads the outbox for a relay. Rows this app cannot read are left alone; the row says why."""
+
+    def __init__(self, service: ReducerService, reader: Reader) -> None:
+        self.service, self.reader = service, reader
+
+    async def waiting(self, *, starting: bool) -> AsyncIterator[Found]:
+        """Intents that are no timers. ``starting``: this process has just become the owner."""
+        async for row in self._pages(None):
+            work = self._read(row)
+            if work is not None:
+                yield await self._judge(row, work) if starting else Found(work, row.due_us)
+
+    async def timers(self, before_us: int) -> AsyncIterator[Found]:
+        async for row in self._pages(before_us):
+            work = self._read(row)
+            if work is not None:
+                yield Found(work, row.due_us)
+
+    async def held(self) -> AsyncIterator[tuple[OutboxRow, Work]]:
+        """Every outcome that waits for its reducer to be mended."""
+        after: Pointer | None = None
+        while rows := await self.reader.outbox((EnumOutboxState.HELD,), None, after, PAGE):
+            for row in rows:
+                work = self._read(row)
+                if work is not None:
+                    yield row, work
+            after = rows[-1].pointer
+
+    async def _pages(self, timers_before_us: int | None) -> AsyncIterator[OutboxRow]:
+        after: Pointer | None = None
+        while rows := await self.service.store.waiting(after, PAGE, timers_before_us):
+            for row in rows:
+                yield row
+            after = rows[-1].pointer
+
+    def _read(self, row: OutboxRow) -> Work | None:
+        try:
+            return work_of(row, self.service.registry, self.service.clock.now_us())
+        except OnexError as error:
+            note = Note(
+                row.pointer, row.state, row.attempt, row.due_us, row.started, row.crashes, row.result, error.message
+            )
+            self.service.note(note)
+            return None
+
+    async def _judge(self, row: OutboxRow, work: Work) -> Found:
+        once = work.fresh.emitted.spec.delivery is EnumDelivery.AT_MOST_ONCE
+        # after the first minute of an owner starts are not recorded: any of these may have run
+        work.maybe_done = row.started or not once
+        if not row.started:
+            return Found(work, row.due_us)
+        work.crashes = row.crashes + 1
+        work.attempt += 1
+        self.service.counters.effects_retried += 1
+        await self.service.noted(Note(row.pointer, attempt=work.attempt, due_us=row.due_us, crashes=work.crashes))
+        if work.crashes >= CRASHES_DEAD:
+            told = "it was running at three crashes in a row; mend it, then: onex dead --redrive"
+            return Found(work, row.due_us, ends=KilledItsProcess(told))
+        if once:
+            return Found(work, row.due_us, ends=OnexError("its process ended while it ran, and it must not run twice"))
+        return Found(work, row.due_us, alone=work.crashes >= CRASHES_ALONE)

@@ -1,0 +1,38 @@
+"""Work: one intent on its way through the relay, fresh from a commit or read back from the store after a crash."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from ..kernel.intent import intent_id
+from ..ports import OutboxRow
+from .encode import decode_intents, ordinals
+from .mailbox import Fresh
+from .registry import ReducerRegistry
+
+
+class Work:
+    """One intent on its way. ``maybe_done`` says whether any try so far may have had its effect."""
+
+    __slots__ = ("attempt", "crashes", "fresh", "maybe_done", "queued_us")
+
+    def __init__(self, fresh: Fresh, queued_us: int, attempt: int = 1, crashes: int = 0) -> None:
+        self.fresh = fresh
+        self.queued_us = queued_us
+        self.attempt = attempt
+        self.crashes = crashes
+        self.maybe_done = False
+
+    @property
+    def id(self) -> UUID:
+        fresh = self.fresh
+        return intent_id(UUID(bytes=fresh.action_id), fresh.key, fresh.emitted.name, fresh.n)
+
+
+def work_of(row: OutboxRow, registry: ReducerRegistry, now_us: int) -> Work:
+    """The typed intent of a stored row. Raises UnknownWorkflow, StateConsistencyError when this app cannot read it."""
+    emitted = decode_intents(row.intents, registry[row.key.workflow_type].reducer.intents)
+    counts = ordinals([one.name for one in emitted])
+    at = row.pointer.ordinal
+    fresh = Fresh(row.pointer, row.key, row.version, row.action_id, row.correlation, emitted[at], counts[at])
+    return Work(fresh, now_us, max(1, row.attempt), row.crashes)
