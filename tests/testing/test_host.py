@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
 from onex.testing.host import Host, HostCrashed, SimulationError, current_host
-from onex.testing.loop import UnhandledError
+from onex.testing.loop import DeadlockError, UnhandledError
 from onex.testing.simulation import Sim, run
 
 
@@ -167,6 +168,7 @@ def test_a_crash_by_the_hosts_own_hand_unwinds_it_past_except_exception() -> Non
             try:
                 log.write("step")
                 current_host().crash()
+                caught.append("went on")
             except Exception:
                 caught.append("caught")
 
@@ -273,6 +275,21 @@ def test_a_crash_twice_is_a_crash_once() -> None:
         return host.alive
 
     assert run(main, 1).result() is False
+
+
+def test_a_started_task_is_kept_alive_by_its_host_alone() -> None:
+    async def main(sim: Sim) -> None:
+        async def forgotten() -> None:
+            await sim.loop.create_future()
+
+        sim.host("h").start(forgotten(), name="forgotten")
+        await sim.clock.sleep(1)
+        gc.collect()
+        await sim.loop.create_future()
+
+    error = run(main, 1).error
+    assert isinstance(error, DeadlockError)
+    assert "forgotten" in str(error)
 
 
 def test_the_failure_of_a_task_dies_with_its_host() -> None:

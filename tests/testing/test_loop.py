@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -160,6 +161,37 @@ def test_a_set_of_tasks_and_futures_is_walked_in_one_order() -> None:
         return [hash(one) for one in many]
 
     assert run(main, 1).result() == run(main, 1).result()
+
+
+def test_finalizers_run_at_the_same_step_whatever_the_garbage_collector_was_doing() -> None:
+    closed: list[int] = []
+
+    async def main(sim: Sim) -> None:
+        async def source() -> AsyncIterator[int]:
+            try:
+                yield 1
+            finally:
+                closed.append(sim.loop.steps)
+
+        for _ in range(20_000):
+            cycle: list[object] = [stream := source()]
+            cycle.append(cycle)
+            if sim.loop.steps < 500:
+                await anext(stream)
+            await asyncio.sleep(0)
+
+    def collecting(threshold: int) -> tuple[str, list[int]]:
+        closed.clear()
+        before = gc.get_threshold()
+        gc.set_threshold(threshold)
+        try:
+            return run(main, 1).trace_hash, closed.copy()
+        finally:
+            gc.set_threshold(*before)
+
+    often, seldom = collecting(100), collecting(100_000)
+    assert often == seldom
+    assert len(often[1]) > 100
 
 
 # --- time -----------------------------------------------------------------------------------------------------------
