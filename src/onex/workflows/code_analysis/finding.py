@@ -1,4 +1,4 @@
-"""Every check has one row in a table here: its code, what it means to a reader, and the names other tools know it by."""
+"""Every check has one row in a table here: its code, what it means to a reader, and how other tools call it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,10 @@ class Check(NamedTuple):
 _BUG, _RISK, _UPKEEP = EnumCheckSeverity.BUG, EnumCheckSeverity.RISK, EnumCheckSeverity.UPKEEP
 
 _TABLE: Final = (
-    Check("syntax", _BUG, "Does not parse", "This Python cannot read the file, so nothing in it was checked.", ("E999",)),
+    Check(
+        "syntax", _BUG, "Does not parse",
+        "This Python cannot read the file, so nothing in it was checked.", ("E999",)
+    ),
     Check(
         "assert-tuple", _BUG, "Assertion on a tuple",
         "A tuple with members is always true: the assertion never fails.", ("F631",),
@@ -112,7 +115,8 @@ _TABLE: Final = (
     ),
     Check(
         "swallowed-exception", _RISK, "Exception swallowed",
-        "Every error ends here without a trace, the ones nobody thought of included.", ("S110", "S112", "BLE001", "SIM105"),
+        "Every error ends here without a trace, the ones nobody thought of included.",
+        ("S110", "S112", "BLE001", "SIM105"),
     ),
     Check(
         "invalid-escape", _RISK, "Escape that is none",

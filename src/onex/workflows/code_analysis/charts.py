@@ -1,0 +1,170 @@
+"""Pictures are SVG text inside the page: computed here, drawn by the reader's browser, nothing fetched."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from .finding import printable
+
+MAP_WIDTH: Final = 1000.0
+MAP_HEIGHT: Final = 420.0
+_RING: Final = 300.0
+_ARROW: Final = 9.0
+
+
+def escape(text: str) -> str:
+    """For element content and for quoted attributes alike; controls and overrides are spelled out."""
+    return html.escape(printable(text))
+
+
+class Tile(NamedTuple):
+    """A rectangle of a treemap: ``weight`` is its area, ``heat`` 0-4 its colour, ``note`` what hovering tells."""
+
+    name: str
+    weight: int
+    heat: int
+    note: str
+
+
+class Box(NamedTuple):
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def layout(weights: Sequence[int], frame: Box) -> list[Box]:
+    """Rectangles for weights in descending order, as square as can be, filling the frame.
+
+    M. Bruls, K. Huizing and J. van Wijk, "Squarified Treemaps", Data Visualization 2000, pp. 33-42. Weights must be
+    positive.
+    """
+    total = sum(weights)
+    scale = frame.width * frame.height / total if total else 0.0
+    areas = [weight * scale for weight in weights]
+    boxes: list[Box] = []
+    start = 0
+    while start < len(areas):
+        side = min(frame.width, frame.height)
+        end = start + 1
+        row = areas[start]
+        while end < len(areas) and _worst(areas[start], areas[end], row + areas[end], side) <= _worst(
+            areas[start], areas[end - 1], row, side
+        ):
+            row += areas[end]
+            end += 1
+        laid, frame = _lay(areas[start:end], row, frame)
+        boxes.extend(laid)
+        start = end
+    return boxes
+
+
+def _worst(largest: float, smallest: float, row: float, side: float) -> float:
+    """The worst ratio of sides in a row of this area along this side."""
+    if not row or not smallest or not side:
+        return math.inf
+    return max(side * side * largest / (row * row), row * row / (side * side * smallest))
+
+
+def _lay(areas: Sequence[float], row: float, frame: Box) -> tuple[list[Box], Box]:
+    boxes = []
+    if frame.width >= frame.height:
+        width = row / frame.height if frame.height else 0.0
+        y = frame.y
+        for area in areas:
+            height = area / width if width else 0.0
+            boxes.append(Box(frame.x, y, width, height))
+            y += height
+        return boxes, Box(frame.x + width, frame.y, max(frame.width - width, 0.0), frame.height)
+    height = row / frame.width
+    x = frame.x
+    for area in areas:
+        width = area / height if height else 0.0
+        boxes.append(Box(x, frame.y, width, height))
+        x += width
+    return boxes, Box(frame.x, frame.y + height, frame.width, max(frame.height - height, 0.0))
+
+
+def treemap(tiles: Sequence[Tile], label: str) -> str:
+    """Tiles of no weight are left out. Each tile carries its name in ``data-find`` for the page's script."""
+    shown = sorted((tile for tile in tiles if tile.weight > 0), key=lambda tile: (-tile.weight, tile.name))
+    boxes = layout([tile.weight for tile in shown], Box(0.0, 0.0, MAP_WIDTH, MAP_HEIGHT))
+    parts = [
+        f'<svg class="map" viewBox="0 0 {MAP_WIDTH:.0f} {MAP_HEIGHT:.0f}" role="img" aria-label="{escape(label)}">'
+    ]
+    for tile, box in zip(shown, boxes, strict=True):
+        parts.append(
+            f'<g class="tile heat{tile.heat}" data-find="{escape(tile.name)}"><title>{escape(tile.note)}</title>'
+            f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}"/>'
+        )
+        room = int((box.width - 8) / 6.6)
+        if room >= 4 and box.height >= 18:
+            parts.append(f'<text x="{box.x + 5:.1f}" y="{box.y + 14:.1f}">{escape(short(tile.name, room))}</text>')
+        if room >= 6 and box.height >= 34:
+            small = f"{tile.weight:,}"
+            parts.append(f'<text class="small" x="{box.x + 5:.1f}" y="{box.y + 28:.1f}">{small}</text>')
+        parts.append("</g>")
+    return "".join([*parts, "</svg>"])
+
+
+def short(name: str, room: int, separator: str = "/") -> str:
+    """At most ``room`` characters, keeping the end, which tells names apart."""
+    if len(name) <= room:
+        return name
+    last = name.rpartition(separator)[2]
+    return last if len(last) <= room else f"…{last[-(room - 1) :]}"
+
+
+def ring(names: Sequence[str], edges: Sequence[tuple[int, int]], bold: Sequence[tuple[int, int]], label: str) -> str:
+    """Nodes on a circle in their order, clockwise from the top; ``bold`` edges are drawn strong."""
+    count = len(names)
+    middle, radius = _RING / 2, _RING / 2 - 62
+    places = [
+        (
+            middle + radius * math.sin(2 * math.pi * n / count),
+            middle - radius * math.cos(2 * math.pi * n / count),
+        )
+        for n in range(count)
+    ]
+    parts = [f'<svg class="ring" viewBox="0 0 {_RING:.0f} {_RING:.0f}" role="img" aria-label="{escape(label)}">']
+    strong = set(bold)
+    for edge in sorted({*edges, *bold}, key=lambda edge: (edge in strong, edge)):
+        parts.append(_arrow(places[edge[0]], places[edge[1]], "strong" if edge in strong else "weak"))
+    for (x, y), name in zip(places, names, strict=True):
+        above = y < middle - 1
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{escape(name)}</title></circle>')
+        anchor = "middle" if abs(x - middle) < radius / 2 else "start" if x > middle else "end"
+        room = 30 if anchor == "middle" else 17
+        at = min(max(x, 4 if anchor == "start" else x), _RING - 4)
+        text = escape(short(name, room, "."))
+        parts.append(f'<text x="{at:.1f}" y="{y + (-12 if above else 20):.1f}" text-anchor="{anchor}">{text}</text>')
+    return "".join([*parts, "</svg>"])
+
+
+def _arrow(start: tuple[float, float], end: tuple[float, float], kind: str) -> str:
+    """A curve that keeps to its right, so that two modules importing each other have two arrows."""
+    (x1, y1), (x2, y2) = start, end
+    length = math.hypot(x2 - x1, y2 - y1) or 1.0
+    ux, uy = (x2 - x1) / length, (y2 - y1) / length
+    bend = min(0.18 * length, 26.0)
+    cx, cy = (x1 + x2) / 2 - uy * bend, (y1 + y2) / 2 + ux * bend
+    away = math.hypot(x2 - cx, y2 - cy) or 1.0
+    dx, dy = (x2 - cx) / away, (y2 - cy) / away
+    tip = (x2 - dx * 8, y2 - dy * 8)
+    back = (tip[0] - dx * _ARROW, tip[1] - dy * _ARROW)
+    left = (back[0] - dy * _ARROW / 2.4, back[1] + dx * _ARROW / 2.4)
+    right = (back[0] + dy * _ARROW / 2.4, back[1] - dx * _ARROW / 2.4)
+    head = " ".join(f"{x:.1f},{y:.1f}" for x, y in (tip, left, right))
+    return (
+        f'<path class="{kind}" d="M{x1:.1f} {y1:.1f}Q{cx:.1f} {cy:.1f} {back[0]:.1f} {back[1]:.1f}"/>'
+        f'<polygon class="{kind}" points="{head}"/>'
+    )
+
+
+def bar(share: float, kind: str = "") -> str:
+    """A bar of ``share`` (0-1) of its cell; what is there is never invisible."""
+    width = 0.0 if share <= 0 else max(min(share, 1.0) * 100, 0.8)
+    return f'<span class="bar {kind}"><i style="width:{width:.1f}%"></i></span>'
