@@ -45,7 +45,7 @@ class Segment:
 
 @dataclass(slots=True)
 class Replayed:
-    """What a replay came to. ``unverified`` counts log rows not checked under their own code."""
+    """What a replay came to. ``unverified`` counts log rows not checked under their own code, ``intents`` those folded."""
 
     instances: int = 0
     segments: int = 0
@@ -97,8 +97,6 @@ class Replay:
                 if entry.version > stored.version:  # committed after the row was read
                     break
                 self.result.actions += 1
-                if entry.row.intents:
-                    self.result.intents += 1
                 done = await cursor.take(entry)
                 if done is not None:
                     self.result.add(done)
@@ -193,6 +191,7 @@ class _Cursor:
         )
         self.state = done.state
         self.rows.append(row)
+        self.replay.result.intents += len(done.intents)
         at = f"version {entry.version} ({row.kind})"
         if done.state.status != row.status:
             return f"{at}: status {done.state.status!r}, stored {row.status!r}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 from unicodedata import is_normalized
 from uuid import UUID, uuid5
@@ -21,6 +22,11 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 INSTANCE_ID_BYTES = 200
+
+
+@lru_cache(1024)
+def _is_type(text: str) -> bool:
+    return _TYPE.fullmatch(text) is not None
 
 
 class Payload(BaseModel):
@@ -51,14 +57,16 @@ class WorkflowKey(NamedTuple):
     @classmethod
     def of(cls, workflow_type: str, instance_id: str) -> WorkflowKey:
         """A checked key. Raises InvalidKey: type ``[a-z][a-z0-9_]{0,63}``, id 1-200 bytes of NFC text, no controls."""
-        if not _TYPE.fullmatch(workflow_type):
+        if not _is_type(workflow_type):
             raise InvalidKey(f"workflow type {workflow_type!r} must match [a-z][a-z0-9_]{{0,63}}")
+        if instance_id.isascii() and instance_id.isprintable() and 1 <= len(instance_id) <= INSTANCE_ID_BYTES:
+            return cls(workflow_type, instance_id)
         if _CONTROL.search(instance_id):
             raise InvalidKey(f"instance id {instance_id!r} holds a control character or a lone surrogate")
         size = len(instance_id.encode())
         if not 1 <= size <= INSTANCE_ID_BYTES:
             raise InvalidKey(f"instance id has {size} bytes; allowed are 1 to {INSTANCE_ID_BYTES}")
-        if not instance_id.isascii() and not is_normalized("NFC", instance_id):
+        if not is_normalized("NFC", instance_id):
             raise InvalidKey(f"instance id {instance_id!r} is not NFC text; normalise it before sending")
         return cls(workflow_type, instance_id)
 

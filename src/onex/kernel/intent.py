@@ -177,16 +177,16 @@ class IntentTable:
         """Raises IntentNotDeclared, naming what the contract does list."""
         if not isinstance(draft, Draft):
             specs = self._by_class.get(type(draft))
+            if specs is not None and len(specs) == 1:
+                return Emitted(specs[0], draft, specs[0].priority)
             if specs is None:
                 raise IntentNotDeclared(
                     f"{type(draft).__name__} is the payload of no intent in the contract; it lists {self._listed()}"
                 )
-            if len(specs) > 1:
-                names = ", ".join(spec.name for spec in specs)
-                raise IntentNotDeclared(
-                    f"{type(draft).__name__} is the payload of several intents ({names}); say intent(name, payload)"
-                )
-            return Emitted(specs[0], draft, specs[0].priority)
+            names = ", ".join(spec.name for spec in specs)
+            raise IntentNotDeclared(
+                f"{type(draft).__name__} is the payload of several intents ({names}); say intent(name, payload)"
+            )
         spec = self.by_name.get(draft.name)
         if spec is None:
             raise IntentNotDeclared(f"intent {draft.name!r} is not in the contract; it lists {self._listed()}")

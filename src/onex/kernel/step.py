@@ -14,6 +14,10 @@ from .action import Action
 from .intent import Draft, Emitted, IntentTable
 
 
+_new = object.__new__
+_set = object.__setattr__
+
+
 class State(BaseModel):
     """Base of states: a frozen value. ``status`` is set by the engine from the machine's table, never by a handler."""
 
@@ -29,11 +33,12 @@ class State(BaseModel):
         """The same value in another status: no field's type can break, so nothing is validated again."""
         if status == self.status:
             return self
-        moved = object.__new__(type(self))
-        object.__setattr__(moved, "__dict__", {**self.__dict__, "status": status})
-        object.__setattr__(moved, "__pydantic_fields_set__", self.__pydantic_fields_set__ | {"status"})
-        object.__setattr__(moved, "__pydantic_extra__", None)
-        object.__setattr__(moved, "__pydantic_private__", None)
+        moved = _new(type(self))
+        _set(moved, "__dict__", {**self.__dict__, "status": status})
+        fields = self.__pydantic_fields_set__
+        _set(moved, "__pydantic_fields_set__", fields if "status" in fields else fields | {"status"})
+        _set(moved, "__pydantic_extra__", None)
+        _set(moved, "__pydantic_private__", None)
         return moved
 
 

@@ -1,0 +1,72 @@
+"""Harness: a reducer's decisions as given / when / then, with values only: no engine, no file, no clock.
+
+given(orders, Order(status="basket")).when("place", Place(...)).then(status="charging", intents=[Charge(...)])
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Generic, Self, TypeVar
+from uuid import UUID, uuid5
+
+from pydantic import BaseModel
+
+from ..kernel.action import EPOCH, NOTHING, Action, WorkflowKey, micros
+from ..kernel.errors import OnexError
+from ..kernel.intent import Emitted
+from ..kernel.step import Reducer, S
+
+P = TypeVar("P", bound=BaseModel)
+
+_IDS = UUID("2c8f0a52-5d2e-5b1c-8f3a-6d1d4c7e9b00")
+
+
+def action(
+    kind: str, payload: P, *, key: WorkflowKey | None = None, at: datetime = EPOCH, number: int = 0
+) -> Action[P]:
+    """An action for a test, the same at every run: its id follows from kind and ``number``."""
+    action_id = uuid5(_IDS, f"{kind}/{number}").bytes
+    return Action(key or WorkflowKey("test", "1"), kind, payload, action_id, micros(at), action_id)
+
+
+class Given(Generic[S]):
+    """A reducer and the state it stands in."""
+
+    def __init__(self, reducer: Reducer[S], state: S, emitted: tuple[Emitted, ...] = ()) -> None:
+        self.reducer, self.state, self.emitted = reducer, state, emitted
+        self.refused: OnexError | None = None
+        self._steps = 0
+
+    def when(self, kind: str, payload: BaseModel = NOTHING, *, at: datetime = EPOCH) -> Self:
+        """Apply one action; a refusal is kept for ``then_refused`` and leaves the state alone."""
+        self._steps += 1
+        self.emitted, self.refused = (), None
+        try:
+            done = self.reducer.delta(self.state, action(kind, payload, at=at, number=self._steps))
+        except OnexError as error:
+            self.refused = error
+            return self
+        self.state, self.emitted = done.state, done.intents
+        return self
+
+    def then(self, *, intents: list[BaseModel | str] | None = None, **fields: object) -> Self:
+        """Fields of the new state, and the intents of the last step: by payload, or by name where there is none."""
+        if self.refused is not None:
+            raise AssertionError(f"refused: {self.refused}") from self.refused
+        for name, wanted in fields.items():
+            found = getattr(self.state, name)
+            assert found == wanted, f"{name} is {found!r}, not {wanted!r}"
+        if intents is not None:
+            found_intents = [one.name if one.payload is None else one.payload for one in self.emitted]
+            assert found_intents == intents, f"emitted {found_intents!r}, not {intents!r}"
+        return self
+
+    def then_refused(self, error: type[OnexError]) -> Self:
+        """The last action was refused in this way."""
+        assert isinstance(self.refused, error), f"not refused with {error.__name__} but {self.refused!r}"
+        return self
+
+
+def given(reducer: Reducer[S], state: S | None = None) -> Given[S]:
+    """Start from ``state``, or from where an instance begins."""
+    return Given(reducer, reducer.initial() if state is None else state)
