@@ -1,0 +1,228 @@
+"""An app as it lies on disk: which workflows it has, its modules as bytes, and what of them counts as code.
+
+Everything is read once; what is hashed is what is later executed. A path that leads out of the folder is refused.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from blake3 import blake3
+
+from ..contracts.source import BYTES_MAX
+from ..kernel.errors import ContractError
+from ..kernel.finding import EnumSeverity, Finding
+
+CONTRACT = "contract.yaml"
+PARTS = ("payloads", "reducer", "effects", "compute")
+MODULE_BYTES_MAX = 4 * 1024 * 1024
+
+
+class Module(NamedTuple):
+    """``name`` is dotted from the app's folder, '' for the folder itself. A package without ``__init__`` has no text."""
+
+    name: str
+    path: Path
+    text: bytes
+    is_package: bool
+
+    @property
+    def package(self) -> str:
+        return self.name if self.is_package else self.name.rpartition(".")[0]
+
+
+class Outside(Exception):
+    """A link that leads out of the app's folder, or a file that cannot be read."""
+
+
+class Folder:
+    """``shown`` is the path as the user wrote it; findings name files by it, so that they can be clicked."""
+
+    def __init__(self, shown: Path) -> None:
+        """Raises ContractError when there is no app: no folder, or no contract in it."""
+        self.shown = shown
+        self.root = shown.resolve()
+        self.name = _identifier(self.root.name)
+        self._modules: dict[str, Module | None] = {}
+        if not self.root.is_dir():
+            hint = "; name the folder that holds it" if self.root.is_file() else ""
+            raise ContractError(f"{shown} is no folder{hint}. An app is a folder with a {CONTRACT}")
+        self.workflows = tuple(self._find())
+
+    def _find(self) -> Iterator[str]:
+        """The workflows' packages, dotted from the root: '' alone, or one per sub-folder, by name."""
+        below = [
+            entry.name
+            for entry in sorted(self.root.iterdir())
+            if entry.name[0] not in "._" and entry.is_dir() and (entry / CONTRACT).is_file()
+        ]
+        if (self.root / CONTRACT).is_file():
+            if below:
+                raise ContractError(
+                    f"{self.shown} has a {CONTRACT} of its own and in {', '.join(below)}: an app is either one workflow "
+                    "or a folder of workflows. Move its own into a sub-folder"
+                )
+            yield ""
+            return
+        if not below:
+            near = [name for name in ("contract.yml", "Contract.yaml", "contract.json") if (self.root / name).exists()]
+            hint = f"; rename {near[0]} to {CONTRACT}" if near else ""
+            raise ContractError(f"{self.shown} holds no {CONTRACT}, and no sub-folder of it does{hint}")
+        for name in below:
+            if not name.isidentifier():
+                raise ContractError(f"{self.shown / name} cannot be a Python package; rename it, for example "
+                                    f"{_identifier(name)}")  # fmt: skip
+            yield name
+
+    def contract(self, workflow: str) -> tuple[str, bytes]:
+        """Shown path and bytes of a workflow's contract, no more than can be judged. Raises ContractError."""
+        path = self.root.joinpath(*_parts(workflow), CONTRACT)
+        try:
+            return self.show(path), self._bytes(path, BYTES_MAX + 1)
+        except Outside as error:
+            raise ContractError(str(error)) from error
+
+    def show(self, path: Path) -> str:
+        """``path`` under the name the user gave the folder."""
+        try:
+            return str(self.shown / path.relative_to(self.root))
+        except ValueError:
+            return str(path)
+
+    def module(self, name: str) -> Module | None:
+        """The module as it was when first asked for; None when there is none. Raises Outside."""
+        if name not in self._modules:
+            self._modules[name] = self._read(name)
+        return self._modules[name]
+
+    def _read(self, name: str) -> Module | None:
+        place = self.root.joinpath(*_parts(name))
+        init = place / "__init__.py"
+        if init.is_file():
+            return Module(name, init, self._bytes(init, MODULE_BYTES_MAX), True)
+        if name and (file := place.with_name(f"{place.name}.py")).is_file():
+            return Module(name, file, self._bytes(file, MODULE_BYTES_MAX), False)
+        if place.is_dir():
+            self._inside(place)
+            return Module(name, init, b"", True)
+        return None
+
+    def _bytes(self, path: Path, limit: int) -> bytes:
+        self._inside(path)
+        try:
+            with path.open("rb") as file:
+                return file.read(limit)
+        except OSError as error:
+            raise Outside(f"{self.show(path)} cannot be read: {error.strerror}") from error
+
+    def _inside(self, path: Path) -> None:
+        real = path.resolve()
+        if real != self.root and self.root not in real.parents:
+            raise Outside(f"{self.show(path)} is a link to {real}, outside the app. Copy the file into the app")
+
+    def parts(self, workflow: str) -> dict[str, str]:
+        """``payloads``, ``reducer``, ``effects`` and ``compute`` of a workflow, as far as they exist: their module names."""
+        names = {part: ".".join((*_parts(workflow), part)) for part in PARTS}
+        return {part: name for part, name in names.items() if self.module(name) is not None}
+
+    def shared(self, workflow: str) -> dict[str, str]:
+        """``effects`` and ``compute`` at the root of an app of several workflows: they serve all of them."""
+        return {part: part for part in ("effects", "compute") if workflow and self.module(part) is not None}
+
+    def closure(self, names: Iterable[str]) -> tuple[dict[str, Module], list[Finding]]:
+        """These modules, their packages and what they import from the app, however deep; by name. Nothing is executed."""
+        found: dict[str, Module] = {}
+        findings: list[Finding] = []
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name in found:
+                continue
+            try:
+                module = self.module(name)
+            except Outside as error:
+                findings.append(Finding("outside", EnumSeverity.ERROR, str(self.shown), 0, 0, str(error), ""))
+                continue
+            if module is None:
+                continue
+            found[name] = module
+            if name:
+                waiting.append(name.rpartition(".")[0])
+            try:
+                tree = ast.parse(module.text, str(module.path))
+            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+                findings.append(_syntax(self.show(module.path), error))
+                continue
+            waiting.extend(_imports(module, tree))
+        return dict(sorted(found.items())), findings
+
+    @property
+    def digest(self) -> str:
+        """BLAKE3 (hex) over the contracts and every module reached from the workflows' files: what a worker checks."""
+        names: list[str] = []
+        hasher = blake3()
+        for workflow in self.workflows:
+            names += [*self.parts(workflow).values(), *self.shared(workflow).values()]
+            _feed(hasher, f"{workflow}/{CONTRACT}", self.contract(workflow)[1])
+        for name, module in self.closure(names)[0].items():
+            _feed(hasher, name, module.text)
+        return hasher.hexdigest()
+
+    def code(self, workflow: str, contract: bytes) -> bytes:
+        """BLAKE3 over the normalised contract and all that the workflow's reducer imports from the app (SEMANTICS 30).
+
+        Names count from the workflow's folder, so that the code is the same whichever folder above it was loaded.
+        Line endings and empty packages do not count.
+        """
+        hasher = blake3()
+        _feed(hasher, CONTRACT, contract)
+        parts = self.parts(workflow)
+        modules, _ = self.closure(parts[part] for part in ("payloads", "reducer") if part in parts)
+        prefix = f"{workflow}." if workflow else ""
+        named = {
+            f".{name[len(prefix) :]}" if name.startswith(prefix) else "." if name == workflow else f"..{name}": module
+            for name, module in modules.items()
+        }
+        for name in sorted(named):
+            if named[name].text.strip():
+                _feed(hasher, name, named[name].text)
+        return hasher.digest()
+
+
+def _feed(hasher: blake3, name: str, text: bytes) -> None:
+    plain = text.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    hasher.update(b"%d %b %d\n" % (len(name.encode()), name.encode(), len(plain)))
+    hasher.update(plain)
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return tuple(name.split(".")) if name else ()
+
+
+def _identifier(name: str) -> str:
+    plain = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)
+    return plain if plain.isidentifier() else f"app_{plain}"
+
+
+def _imports(module: Module, tree: ast.Module) -> Iterator[str]:
+    """Names inside the app that this module may import: relative imports, with what they take taken as modules too."""
+    package = _parts(module.package)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            if node.level - 1 > len(package):
+                continue  # beyond the app; the import itself will say so
+            base = (*package[: len(package) - node.level + 1], *_parts(node.module or ""))
+            yield ".".join(base)
+            for taken in node.names:
+                if taken.name != "*":
+                    yield ".".join((*base, taken.name))
+
+
+def _syntax(path: str, error: Exception) -> Finding:
+    line, column, said = 0, 0, str(error)
+    if isinstance(error, SyntaxError):
+        line, column, said = error.lineno or 0, error.offset or 0, error.msg
+    return Finding("python_syntax", EnumSeverity.ERROR, path, line, column, f"not Python: {said}", "mend the line")

@@ -1,0 +1,1 @@
+"""The promise: contract text becomes typed values, or findings with line, column and mend. Pure: text in, values out."""

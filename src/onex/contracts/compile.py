@@ -1,0 +1,309 @@
+"""A contract, the classes it names and the handlers beside it become one reducer, or findings where they do not fit.
+
+Runs once, when an app is loaded; afterwards nothing here is asked again.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel
+from pydantic import ValidationError as PydanticError
+
+from ..kernel.action import Action, Nothing
+from ..kernel.blob import Blob
+from ..kernel.finding import EnumSeverity, Finding, errors
+from ..kernel.intent import EnumDelivery, EnumIntentType, EnumOutcome, Failure, IntentSpec
+from ..kernel.machine import Guard, Handlers, Machine, MachineReducer, Timeout, Transition, reducer
+from ..kernel.step import State
+from .check import conditions, guard_finding
+from .contract import ModelContractReducer, ModelIntentDeclaration
+from .fields import objections, unwrap
+from .guard import GuardProblem, bind, parse, suggest
+from .source import Branch, Place, Row, place_of
+
+OURS: Mapping[str, type[BaseModel]] = {"Nothing": Nothing, "Failure": Failure, "Blob": Blob}
+
+
+class Spot(NamedTuple):
+    """A place in one of the app's Python files."""
+
+    path: str
+    line: int
+    column: int = 1
+
+
+class Promise(NamedTuple):
+    """A contract with its located text: what ``load_contract`` gave for ``path``."""
+
+    contract: ModelContractReducer
+    tree: Branch
+    path: str
+
+
+class Compiled(NamedTuple):
+    """``reducer`` is None when a finding is an error. ``payloads`` are the classes by trigger, as far as they were found."""
+
+    reducer: MachineReducer[State] | None
+    payloads: Mapping[str, type[BaseModel]]
+    findings: tuple[Finding, ...]
+
+
+def compile_reducer(
+    promise: Promise,
+    classes: Mapping[str, object],
+    handlers: Handlers[State] | None,
+    spot: Callable[[object, str], Spot | None],
+) -> Compiled:
+    """``classes`` are the names of payloads.py; ``spot(thing, field)`` says where a class, field or function is written."""
+    return _Compiler(promise, classes, handlers, spot).run()
+
+
+class _Compiler:
+    def __init__(
+        self,
+        promise: Promise,
+        classes: Mapping[str, object],
+        handlers: Handlers[State] | None,
+        spot: Callable[[object, str], Spot | None],
+    ) -> None:
+        self.contract = promise.contract
+        self.tree = promise.tree
+        self.path = promise.path
+        self.classes = classes
+        self.handlers = handlers
+        self.spot = spot
+        self.findings: list[Finding] = []
+        self.judged: set[type[BaseModel]] = set()
+
+    def run(self) -> Compiled:
+        state = self._state()
+        payloads = self._payloads()
+        intents = self._intents(payloads)
+        self._handlers(state, payloads)
+        machine = self._machine(state, payloads)
+        found = tuple(self.findings)
+        if errors(found) or state is None:
+            return Compiled(None, payloads, found)
+        table = self.handlers or reducer(state)
+        made = MachineReducer(self.contract.name, table, machine, payloads, intents)
+        return Compiled(made, payloads, found)
+
+    # --- classes --------------------------------------------------------------------------------------------------------
+
+    def _class(self, name: str, *loc: str | int) -> type[BaseModel] | None:
+        """The class a contract names at ``loc``, with its fields judged once; None after a finding."""
+        ours = OURS.get(name)
+        theirs = self.classes.get(name, ours)
+        if ours is not None and theirs is not ours:
+            self._at(loc, "reserved_name", f"{name} in payloads.py hides onex.{name}", "give the class another name")
+            return None
+        if theirs is None:
+            known = [known for known, value in self.classes.items() if _is_model(value)]
+            fix = suggest(name, known) or f"define it there; it has {', '.join(known) or 'no classes yet'}"
+            self._at(loc, "unknown_class", f"payloads.py has no class {name!r}", fix)
+            return None
+        if not isinstance(theirs, type) or not issubclass(theirs, BaseModel):
+            self._at(loc, "not_a_model", f"{name} in payloads.py is no pydantic model", f"class {name}(Payload): ...")
+            return None
+        if theirs not in self.judged:
+            for objection in objections(theirs):
+                if objection.model in self.judged:
+                    continue
+                self._in_code(objection.model, objection.field, "field_type", objection.message, objection.fix, loc)
+            self.judged.add(theirs)
+        return theirs
+
+    def _state(self) -> type[State] | None:
+        name = self.contract.state_model
+        found = self._class(name, "state_model")
+        if found is None:
+            return None
+        if not issubclass(found, State):
+            mend = f"class {name}(State): ... (from onex)"
+            self._in_code(found, "", "not_a_state", f"{name} does not derive from State", mend, ("state_model",))
+            return None
+        if unwrap(found.model_fields["status"].annotation) != (str,):
+            message = f"{name}.status is redefined; its values come from the contract"
+            self._in_code(found, "status", "status_redefined", message, "remove the field", ("state_model",))
+        needed = [field for field, info in found.model_fields.items() if info.is_required()]
+        for field in needed:
+            message = f"{name}.{field} has no default, so there is no state before the first action"
+            self._in_code(found, field, "no_default", message, f"give {field} a default", ("state_model",))
+        if not needed:
+            try:
+                found(status=self.contract.state_machine.initial_state)
+            except PydanticError as error:
+                message = f"{name} cannot begin: its own defaults are refused: {error.errors()[0]['msg']}"
+                self._in_code(found, "", "bad_default", message, "mend the defaults", ("state_model",))
+            except Exception as error:  # a validator or default factory of the user's
+                message = f"{name} cannot begin: {type(error).__name__}: {error}"
+                self._in_code(found, "", "bad_default", message, "mend the defaults", ("state_model",))
+        return found
+
+    def _payloads(self) -> dict[str, type[BaseModel]]:
+        found: dict[str, type[BaseModel]] = {}
+        for n, transition in enumerate(self.contract.state_machine.transitions):
+            if transition.payload is not None and transition.trigger not in found:
+                made = self._class(transition.payload, "state_machine", "transitions", n, "payload")
+                if made is not None:
+                    found[transition.trigger] = made
+        for transition in self.contract.state_machine.transitions:
+            if transition.payload is None:
+                found.setdefault(transition.trigger, Nothing)
+        return {trigger: found[trigger] for trigger in self.contract.payloads if trigger in found}
+
+    # --- intents --------------------------------------------------------------------------------------------------------
+
+    def _intents(self, payloads: Mapping[str, type[BaseModel]]) -> dict[str, IntentSpec]:
+        specs: dict[str, IntentSpec] = {}
+        for n, declared in enumerate(self.contract.intents):
+            payload = None
+            if declared.payload is not None:
+                payload = self._class(declared.payload, "intents", n, "payload")
+            if declared.outcomes is not None:
+                for outcome in (EnumOutcome.FAILED, EnumOutcome.UNKNOWN):
+                    trigger = getattr(declared.outcomes, outcome)
+                    carried = payloads.get(trigger, Nothing)
+                    if carried not in (Failure, Nothing):
+                        self._at(
+                            ("intents", n, "outcomes", outcome),
+                            "outcome_payload",
+                            f"outcome {outcome} of {declared.name!r} fires {trigger!r}, which carries {carried.__name__}; "
+                            "an outcome that is no success carries Failure, or nothing",
+                            f"write payload: Failure at the transitions of {trigger!r}",
+                        )
+            specs[declared.name] = spec(declared, payload)
+        return specs
+
+    # --- handlers -------------------------------------------------------------------------------------------------------
+
+    def _handlers(self, state: type[State] | None, payloads: Mapping[str, type[BaseModel]]) -> None:
+        if self.handlers is None:
+            return
+        made_for = self.handlers.state_type
+        if state is not None and made_for is not state:
+            message = f"reducer.py handles {made_for.__name__}; the contract's state_model is {state.__name__}"
+            self._at(
+                ("state_model",), "other_state", message, f"write reducer({state.__name__}), or change state_model"
+            )
+        triggers = list(self.contract.payloads)
+        for trigger, handler in self.handlers.by_trigger.items():
+            spot = self.spot(handler, "")
+            if trigger not in triggers:
+                fix = suggest(trigger, triggers) or f"the contract has {', '.join(triggers)}"
+                self._told(spot, (), "unknown_trigger", f"a handler for {trigger!r}, which no transition has", fix)
+            else:
+                for message, fix in _signature(handler, trigger, state, payloads.get(trigger)):
+                    self._told(spot, (), "handler", message, fix)
+
+    # --- machine --------------------------------------------------------------------------------------------------------
+
+    def _machine(self, state: type[State] | None, payloads: Mapping[str, type[BaseModel]]) -> Machine:
+        told = self.contract.state_machine
+        transitions = []
+        for n, line in enumerate(told.transitions):
+            guards = self._guards(n, state, payloads.get(line.trigger))
+            transitions.append(Transition(line.from_state, line.to_state, line.trigger, guards, line.priority))
+        timeouts = {
+            one.name: Timeout(one.timeout_ms * 1000, one.on_timeout)
+            for one in told.states or ()
+            if one.timeout_ms is not None and one.on_timeout is not None
+        }
+        return Machine(told.initial_state, tuple(transitions), frozenset(told.terminal_states), timeouts)
+
+    def _guards(self, n: int, state: type[State] | None, payload: type[BaseModel] | None) -> tuple[Guard, ...]:
+        if state is None or payload is None:
+            return ()
+        guards = []
+        machine = self.tree.get("state_machine")
+        rows = machine.get("transitions") if isinstance(machine, Branch) else None
+        line = rows.items[n] if isinstance(rows, Row) else None
+        for leaf in conditions(line.get("conditions") if isinstance(line, Branch) else None):
+            try:
+                guards.append(bind(parse(str(leaf.value)), state, payload))
+            except GuardProblem as problem:
+                self.findings.append(guard_finding(problem, leaf, self.path))
+        return tuple(guards)
+
+    # --- findings -------------------------------------------------------------------------------------------------------
+
+    def _at(self, loc: tuple[str | int, ...], code: str, message: str, fix: str) -> None:
+        place = place_of(self.tree, loc)
+        self.findings.append(Finding(code, EnumSeverity.ERROR, self.path, *place, message, fix))
+
+    def _in_code(
+        self, thing: object, field: str, code: str, message: str, fix: str, loc: tuple[str | int, ...]
+    ) -> None:
+        self._told(self.spot(thing, field), loc, code, message, fix)
+
+    def _told(self, spot: Spot | None, loc: tuple[str | int, ...], code: str, message: str, fix: str) -> None:
+        """At the Python line when the app wrote it, else where the contract names it."""
+        if spot is None:
+            place = place_of(self.tree, loc) if loc else Place(0, 0)
+            spot = Spot(self.path, *place)
+        finding = Finding(code, EnumSeverity.ERROR, *spot, message, fix)
+        if finding not in self.findings:
+            self.findings.append(finding)
+
+
+def spec(declared: ModelIntentDeclaration, payload: type[BaseModel] | None) -> IntentSpec:
+    """A contract's ``intents:`` line as the kernel knows it: seconds instead of milliseconds, kinds as they are."""
+    outcomes = {}
+    if declared.outcomes is not None:
+        outcomes = {outcome: str(getattr(declared.outcomes, outcome)) for outcome in EnumOutcome}
+    known = list(EnumIntentType)
+    return IntentSpec(
+        name=declared.name,
+        kind=EnumIntentType(declared.type) if declared.type in known else declared.type,
+        target=declared.target or "",
+        payload=payload,
+        outcomes=outcomes,
+        retry=declared.retry.policy(),
+        delivery=declared.delivery or EnumDelivery.AT_LEAST_ONCE,
+        priority=declared.priority,
+        timeout_s=declared.timeout_ms / 1000,
+        concurrency=declared.concurrency,
+        trigger=declared.trigger or "",
+    )
+
+
+def _signature(
+    handler: Callable[..., object], trigger: str, state: type[State] | None, payload: type[BaseModel] | None
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with ``def handler(state: S, action: Action[P]) -> Step[S]``. Unannotated parts are not judged."""
+    name = getattr(handler, "__name__", repr(handler))
+    shape = f"def {name}(state, action) -> Step"
+    if inspect.iscoroutinefunction(handler) or inspect.isgeneratorfunction(handler):
+        yield f"{name} is async or a generator; a handler answers at once", f"write it as {shape}; effects may wait"
+        return
+    parameters = list(inspect.signature(handler).parameters.values())
+    positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    if len(positional) < 2 or any(one.default is one.empty and one not in positional[:2] for one in parameters):
+        yield f"{name} must take two arguments, the state and the action", f"write {shape}"
+        return
+    try:
+        hints = get_type_hints(handler)
+    except Exception as error:  # whatever evaluating a user's annotation raises
+        yield f"the annotations of {name} cannot be read: {error}", "import the names at the top of the file"
+        return
+    first, second = hints.get(positional[0].name), hints.get(positional[1].name)
+    if state is not None and isinstance(first, type) and not issubclass(state, first):
+        yield f"{name} takes a {first.__name__}; the state is {state.__name__}", f"write {state.__name__}"
+    if second is not None and get_origin(second) is not Action and second is not Action:
+        wanted = payload.__name__ if payload else "..."
+        yield f"the second argument of {name} is not an Action", f"annotate it Action[{wanted}]"
+    elif payload is not None and get_args(second):
+        carried = [one for one in unwrap(get_args(second)[0]) if isinstance(one, type)]
+        if carried and not any(issubclass(payload, one) for one in carried):
+            told = " | ".join(one.__name__ for one in carried)
+            yield (
+                f"{name} takes Action[{told}]; the contract says {trigger!r} carries {payload.__name__}",
+                f"write Action[{payload.__name__}], or change the contract",
+            )
+
+
+def _is_model(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel) and not value.__module__.startswith("onex.")

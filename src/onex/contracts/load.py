@@ -1,0 +1,182 @@
+"""Contract text becomes a typed contract, or everything that is wrong with it, at once, each with place and mend.
+
+text -> located tree -> (here a normaliser of other spellings can stand) -> typed contract and checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic import ValidationError as PydanticError
+from pydantic_core import ErrorDetails, to_json
+
+from ..kernel.finding import EnumSeverity, Finding, errors
+from .check import check
+from .contract import ModelContractReducer
+from .fields import unwrap
+from .guard import suggest
+from .source import FINDINGS_MAX, Branch, Leaf, Node, Place, place_of, plain, read
+
+
+class Loaded(NamedTuple):
+    """``contract`` is None when a finding is an error. ``tree`` keeps the places, for checks that come later."""
+
+    contract: ModelContractReducer | None
+    tree: Branch | None
+    findings: tuple[Finding, ...]
+
+
+def load_contract(text: str, path: str) -> Loaded:
+    """Never raises for what ``text`` holds; ``path`` only names it in findings."""
+    source = read(text, path)
+    if source.tree is None:
+        return Loaded(None, None, source.findings)
+    if not isinstance(source.tree, Branch):
+        told = _finding(path, source.tree.place, "not_a_mapping", "a contract is a mapping of keys", "begin with name:")
+        return Loaded(None, None, (*source.findings, told))
+    contract, shape = _typed(source.tree, path)
+    found = [*source.findings]
+    # what a broken scalar caused further on is not said twice
+    told_already = {(one.line, one.column) for one in source.findings}
+    found += [one for one in (*shape, *check(source.tree, path)) if (one.line, one.column) not in told_already]
+    found.sort(key=lambda one: (one.line, one.column))
+    if len(found) > FINDINGS_MAX:
+        more = len(found) - FINDINGS_MAX
+        found = [
+            *found[:FINDINGS_MAX],
+            _finding(path, Place(0, 0), "too_many_findings", f"and {more} more", "mend these first"),
+        ]
+    findings = tuple(found)
+    return Loaded(None if errors(findings) else contract, source.tree, findings)
+
+
+def _typed(tree: Branch, path: str) -> tuple[ModelContractReducer | None, list[Finding]]:
+    try:
+        # by way of JSON, because strict reading of JSON takes lists as tuples and words as enums, and nothing else
+        return ModelContractReducer.model_validate_json(to_json(plain(tree))), []
+    except PydanticError as error:
+        return None, [_translate(tree, path, detail) for detail in error.errors(include_url=False)]
+
+
+def _translate(tree: Branch, path: str, detail: ErrorDetails) -> Finding:
+    """A pydantic error as a sentence of ours, at its place in the text."""
+    loc, kind = detail["loc"], detail["type"]
+    context = detail.get("ctx", {})
+    place = place_of(tree, loc)
+    last = loc[-1] if loc else ""
+    where = dotted(loc)
+    within = dotted(loc[:-1]) or "the contract"
+    value = _shown(detail["input"])
+    if kind == "missing":
+        fix = f"add {last}: {_EXAMPLES.get(str(last), '...')}"
+        return _finding(path, place_of(tree, loc[:-1]), "missing_key", f"{within} has no {last!r}", fix)
+    if kind == "extra_forbidden":
+        known = list(_fields(ModelContractReducer, loc[:-1]))
+        fix = suggest(str(last), known) or f"{within} knows {', '.join(known)}"
+        parent = _node(tree, loc[:-1])
+        if isinstance(parent, Branch) and last in parent.entries:
+            place = parent.entries[str(last)].key.place
+        return _finding(path, place, "unknown_key", f"{within} has no key {str(last)!r}", fix)
+    if kind in ("literal_error", "enum"):
+        known = [word.strip(" '") for word in str(context.get("expected", "")).replace(" or ", ",").split(",")]
+        fix = suggest(str(detail["input"]), known) or f"use one of {', '.join(known)}"
+        return _finding(path, place, "unknown_value", f"{where} cannot be {value}", fix)
+    if kind == "string_pattern_mismatch":
+        words = _PATTERNS.get(str(context.get("pattern", "")), f"match {context.get('pattern')}")
+        return _finding(path, place, "bad_name", f"{where} cannot be {value}", f"it must {words}")
+    if kind in _WRONG_TYPE:
+        wanted, fix = _WRONG_TYPE[kind]
+        return _finding(path, place, "wrong_type", f"{where} must be {wanted}, not {value}", fix)
+    if kind in ("too_short", "too_long", "string_too_long", "string_too_short"):
+        limit = context.get("min_length", context.get("max_length"))
+        side = "at least" if kind.endswith("short") else "at most"
+        unit = "characters" if kind.startswith("string") else "entries"
+        return _finding(path, place, "bad_length", f"{where} must have {side} {limit} {unit}", "")
+    return _finding(path, place, "bad_value", f"{where} cannot be {value}: {detail['msg']}", "")
+
+
+_WRONG_TYPE = {
+    "string_type": ("text", "put the value in quotes"),
+    "int_type": ("a whole number", "write digits, without quotes"),
+    "int_from_float": ("a whole number", "write it without a fraction"),
+    "float_type": ("a number", "write digits, without quotes"),
+    "bool_type": ("true or false", "write true or false"),
+    "tuple_type": ("a list", "write [a, b], or one entry per line, each after '- '"),
+    "model_type": ("a mapping", "write key: value pairs, indented, or {key: value}"),
+    "model_attributes_type": ("a mapping", "write key: value pairs, indented, or {key: value}"),
+}
+_PATTERNS = {
+    r"^[A-Za-z][A-Za-z0-9_-]{0,63}$": "begin with a letter, then letters, digits, _ or -, at most 64",
+    r"^(\*|[A-Za-z][A-Za-z0-9_-]{0,63})$": 'be "*", or begin with a letter, then letters, digits, _ or -, at most 64',
+    r"^[a-z][a-z0-9_]{0,63}$": "begin with a small letter, then small letters, digits or _, at most 64",
+    r"^[A-Za-z_][A-Za-z0-9_]{0,127}$": "be the bare name of a class in payloads.py, without module or path",
+    r"^[A-Za-z0-9_][A-Za-z0-9_./:@-]{0,199}$": "be letters, digits and _ . / : @ -, at most 200",
+}
+_EXAMPLES = {
+    "name": "orders",
+    "contract_version": "{major: 1, minor: 0, patch: 0}",
+    "node_type": "REDUCER_GENERIC",
+    "state_model": "Order   # a class in payloads.py",
+    "initial_state": "new",
+    "transitions": "[{from_state: new, to_state: done, trigger: finish}]",
+    "state_machine": "{initial_state: ..., terminal_states: [...], transitions: [...]}",
+    "major": "1",
+    "minor": "0",
+    "patch": "0",
+    "trigger": "finish",
+    "type": "api_call",
+}
+
+
+def dotted(loc: tuple[str | int, ...]) -> str:
+    """``state_machine.transitions[3].trigger``; entries count from 0, as in every JSON path."""
+    text = ""
+    for step in loc:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+def _fields(model: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[str, ...]:
+    """The keys allowed at ``loc``."""
+    for step in loc:
+        if isinstance(step, int) or step not in model.model_fields:
+            continue
+        model = next(_models(model.model_fields[step].annotation), model)
+    return tuple(model.model_fields)
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    for member in unwrap(annotation):
+        if isinstance(member, type) and issubclass(member, BaseModel):
+            yield member
+        elif get_origin(member) is tuple:
+            yield from _models(get_args(member)[0])
+
+
+def _node(tree: Node, loc: tuple[str | int, ...]) -> Node | None:
+    node: Node | None = tree
+    for step in loc:
+        if isinstance(node, Branch):
+            node = node.get(str(step))
+        elif node is not None and not isinstance(node, Leaf) and isinstance(step, int) and step < len(node.items):
+            node = node.items[step]
+        else:
+            return None
+    return node
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if value is None:
+        return "empty"
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _finding(path: str, place: Place, code: str, message: str, fix: str) -> Finding:
+    return Finding(code, EnumSeverity.ERROR, path, *place, message, fix)

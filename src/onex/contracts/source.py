@@ -1,0 +1,365 @@
+"""YAML text becomes a tree that knows the line and column of every value, or findings; never an exception.
+
+Read from the parser's events, one at a time, so that depth, anchors and size are judged before anything is built.
+Plain scalars mean what YAML 1.2 says; those on which YAML 1.1 and 1.2 disagree are refused, not guessed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import yaml
+from pydantic import JsonValue
+
+from ..kernel.finding import EnumSeverity, Finding
+
+BYTES_MAX = 256 * 1024
+DEPTH_MAX = 32
+FINDINGS_MAX = 100
+INT_MAX = 2**53
+
+Scalar = str | int | float | bool | None
+
+
+class Place(NamedTuple):
+    """Where a value begins. Both count from 1; ``(0, 0)`` is the whole file."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A scalar. ``text_at`` is where its first character stands when the value is on one line as written, else None."""
+
+    value: Scalar
+    place: Place
+    text_at: Place | None = None
+
+
+class Entry(NamedTuple):
+    key: Leaf
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A mapping, in the order written."""
+
+    entries: Mapping[str, Entry]
+    place: Place
+
+    def get(self, name: str) -> Node | None:
+        entry = self.entries.get(name)
+        return None if entry is None else entry.node
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A sequence."""
+
+    items: tuple[Node, ...]
+    place: Place
+
+
+Node = Leaf | Branch | Row
+
+
+class Source(NamedTuple):
+    """``tree`` is None when nothing could be read; otherwise it holds all that could, also beside findings."""
+
+    tree: Node | None
+    findings: tuple[Finding, ...]
+
+
+def plain(node: Node) -> JsonValue:
+    """The value without its places. Depth is bounded by DEPTH_MAX."""
+    if isinstance(node, Leaf):
+        return node.value
+    if isinstance(node, Row):
+        return [plain(item) for item in node.items]
+    return {name: plain(entry.node) for name, entry in node.entries.items()}
+
+
+def place_of(node: Node, path: tuple[str | int, ...]) -> Place:
+    """Where ``path`` stands; of a path that leads nowhere, the place of the last node on it."""
+    for step in path:
+        if isinstance(node, Branch) and isinstance(step, str) and step in node.entries:
+            node = node.entries[step].node
+        elif isinstance(node, Row) and isinstance(step, int) and 0 <= step < len(node.items):
+            node = node.items[step]
+        else:
+            break
+    return node.place
+
+
+def read(text: str, path: str) -> Source:
+    """Everything wrong with ``text`` as YAML, at once; ``path`` only names it in findings."""
+    return _Reader(path).read(text)
+
+
+def scalar(text: str) -> Scalar:
+    """What a plain scalar means. Raises ValueError, with the mend as second argument, where it is not safe to say."""
+    for pattern, meaning in _PLAIN:
+        if pattern.fullmatch(text):
+            return meaning(text)
+    return text
+
+
+def _number(text: str) -> int:
+    # a million digits are refused by length, before int() works on them
+    if len(text) > 17 or abs(int(text)) > INT_MAX:
+        raise ValueError(f"the number {_cut(text)} is beyond 2^53", "write it as a string, in quotes")
+    return int(text)
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {_cut(text)} is not finite", "write a finite number")
+    return value
+
+
+def _infinite(text: str) -> float:
+    raise ValueError(f"the number {text} is not finite", "write a finite number, or quote the word")
+
+
+def _ambiguous(text: str) -> str:
+    raise ValueError(
+        f"{_cut(text)} is read as different numbers by different YAML parsers",
+        f'write the decimal number, or "{_cut(text)}" in quotes',
+    )
+
+
+def _switch(text: str) -> str:
+    meant = "true" if text.lower() in ("yes", "on") else "false"
+    raise ValueError(f"{text} is a boolean in YAML 1.1 and a word in YAML 1.2", f'write {meant}, or "{text}" in quotes')
+
+
+def _date(text: str) -> str:
+    raise ValueError(f"{_cut(text)} is read as a date by some YAML parsers", f'write "{_cut(text)}" in quotes')
+
+
+def _merge(text: str) -> str:
+    raise ValueError(f"{text} is a merge or value key of YAML 1.1", f'write "{text}" in quotes')
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+_PLAIN = (
+    (re.compile(r"(?:~|null|Null|NULL)?"), lambda text: None),
+    (re.compile(r"true|True|TRUE"), lambda text: True),
+    (re.compile(r"false|False|FALSE"), lambda text: False),
+    (re.compile(r"yes|no|on|off", re.IGNORECASE), _switch),
+    (re.compile(r"[-+]?(?:0|[1-9][0-9]*)"), _number),
+    (
+        re.compile(r"[-+]?(?:0[0-9_]+|0[oxb][0-9a-f_]+|(?=[0-9_]*_)[0-9][0-9_]+|[0-9]+(?::[0-5]?[0-9])+)", re.I),
+        _ambiguous,
+    ),
+    (re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"), _fraction),
+    (re.compile(r"[-+]?\.inf|\.nan", re.IGNORECASE), _infinite),
+    (re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt \t].*)?", re.DOTALL), _date),
+    (re.compile(r"<<|="), _merge),
+)
+_CODES = {
+    _number: "yaml_number",
+    _fraction: "yaml_number",
+    _infinite: "yaml_not_finite",
+    _ambiguous: "yaml_ambiguous_number",
+    _switch: "yaml_boolean",
+    _date: "yaml_date",
+    _merge: "yaml_merge_key",
+}
+# what no editor shows and a log should not hold; line breaks of other traditions would part us from the parser's count
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
+_LOADER: type[yaml.CSafeLoader] | type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A mapping or sequence whose end has not been read."""
+
+    place: Place
+    is_mapping: bool
+    entries: dict[str, Entry] = field(default_factory=dict)
+    items: list[Node] = field(default_factory=list)
+    key: Leaf | None = None
+    ignored: bool = False  # the value to come belongs to a key that was refused
+
+
+class _Stop(Exception):
+    """Nothing after this place can be read with sense."""
+
+
+class _Reader:
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.findings: list[Finding] = []
+        self.open: list[_Open] = []
+        self.root: Node | None = None
+
+    def read(self, text: str) -> Source:
+        text = text.removeprefix("\ufeff")
+        size = len(text.encode("utf-8", "surrogatepass"))
+        if size > BYTES_MAX:
+            self._add(
+                Place(0, 0),
+                "yaml_too_large",
+                f"the file has {size:,} bytes; allowed are {BYTES_MAX:,}",
+                "split the contract into several workflows",
+            )
+        elif not self._controls(text):
+            try:
+                for event in self._events(text):
+                    self._take(event)
+                if self.root is None and not self.findings:
+                    self._add(Place(0, 0), "yaml_empty", "the file holds no document", "write a contract into it")
+            except _Stop:
+                self._close_all()
+        return Source(self.root, tuple(self.findings))
+
+    def _controls(self, text: str) -> bool:
+        for found in _CONTROL.finditer(text):
+            before = re.split(r"\r\n|\r|\n", text[: found.start()])
+            code = ord(found.group())
+            place = Place(len(before), len(before[-1]) + 1)
+            self._add(
+                place,
+                "yaml_control_character",
+                f"the character U+{code:04X} is not allowed in a contract",
+                "remove it; inside double quotes it can be written as an escape",
+            )
+            if len(self.findings) == FINDINGS_MAX:
+                break
+        return bool(self.findings)
+
+    def _events(self, text: str) -> Iterator[yaml.Event]:
+        loader = _LOADER(text)
+        try:
+            while loader.check_event():
+                event = loader.get_event()
+                if event is not None:
+                    yield event
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = Place(mark.line + 1, mark.column + 1) if mark else Place(0, 0)
+            problem = ", ".join(part for part in (error.context, error.problem) if part)
+            self._add(place, "yaml_syntax", f"not YAML: {problem}", _hint(problem))
+            raise _Stop from error
+        except yaml.YAMLError as error:
+            self._add(Place(0, 0), "yaml_syntax", f"not YAML: {error}", "")
+            raise _Stop from error
+        finally:
+            loader.dispose()
+
+    def _take(self, event: yaml.Event) -> None:
+        mark = event.start_mark
+        place = Place(mark.line + 1, mark.column + 1)
+        if isinstance(event, yaml.DocumentStartEvent):
+            self._document(event, place)
+        elif isinstance(event, yaml.AliasEvent):
+            self._add(place, "yaml_alias", f"*{event.anchor} is an alias; contracts have none", "write the value out")
+            self._put(Leaf(None, place))
+        elif isinstance(event, yaml.NodeEvent):
+            if event.anchor is not None:
+                self._add(place, "yaml_anchor", f"&{event.anchor} is an anchor; contracts have none", "remove it")
+            tag = getattr(event, "tag", None)
+            if tag is not None:
+                self._add(place, "yaml_tag", f"{_cut(tag)} is a tag; contracts have none", "remove it")
+            if isinstance(event, yaml.ScalarEvent):
+                self._put(self._leaf(event, place))
+            else:
+                if len(self.open) == DEPTH_MAX:
+                    self._add(place, "yaml_too_deep", f"nested deeper than {DEPTH_MAX} levels", "flatten it")
+                    raise _Stop
+                self.open.append(_Open(place, isinstance(event, yaml.MappingStartEvent)))
+        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+            self._close()
+        if len(self.findings) >= FINDINGS_MAX:
+            raise _Stop
+
+    def _document(self, event: yaml.DocumentStartEvent, place: Place) -> None:
+        if event.version or event.tags:
+            self._add(place, "yaml_directive", "YAML directives (%) are not allowed", "remove the line")
+        if self.root is not None:
+            self._add(place, "yaml_documents", "a second document begins here", "one file holds one contract")
+            raise _Stop
+
+    def _leaf(self, event: yaml.ScalarEvent, place: Place) -> Leaf:
+        text: str = event.value
+        one_line = event.start_mark.line == event.end_mark.line
+        if event.style in ("'", '"', "|", ">"):
+            verbatim = one_line and event.end_mark.column - event.start_mark.column == len(text) + 2
+            if event.style == '"' and (hostile := re.search("[\x00\ud800-\udfff]", text)):
+                code = ord(hostile.group())
+                self._add(place, "yaml_control_character", f"the text holds the character U+{code:04X}", "remove it")
+            return Leaf(text, place, Place(place.line, place.column + 1) if verbatim else None)
+        for pattern, meaning in _PLAIN:
+            if pattern.fullmatch(text):
+                try:
+                    return Leaf(meaning(text), place, place)
+                except ValueError as error:
+                    message, mend = error.args
+                    self._add(place, _CODES[meaning], message, mend)
+                    break
+        return Leaf(text, place, place if one_line else None)
+
+    def _put(self, node: Node) -> None:
+        if not self.open:
+            self.root = node
+            return
+        top = self.open[-1]
+        if not top.is_mapping:
+            top.items.append(node)
+        elif top.key is None and not top.ignored:
+            self._key(top, node)
+        else:
+            if top.key is not None and not top.ignored:
+                top.entries[str(top.key.value)] = Entry(top.key, node)
+            top.key, top.ignored = None, False
+
+    def _key(self, top: _Open, node: Node) -> None:
+        if not isinstance(node, Leaf) or not isinstance(node.value, str):
+            told = f"{node.value!r}" if isinstance(node, Leaf) else "a mapping or sequence"
+            self._add(node.place, "yaml_key", f"a key is a word, not {told}", "write the key in quotes")
+            top.ignored = True
+        elif node.value in top.entries:
+            first = top.entries[node.value].key.place
+            self._add(
+                node.place,
+                "yaml_duplicate_key",
+                f"{_cut(node.value)!r} stands twice in this mapping, first on line {first.line}",
+                "keep one of them",
+            )
+            top.ignored = True
+        else:
+            top.key = node
+
+    def _close(self) -> None:
+        done = self.open.pop()
+        self._put(Branch(done.entries, done.place) if done.is_mapping else Row(tuple(done.items), done.place))
+
+    def _close_all(self) -> None:
+        while self.open:
+            self._close()
+
+    def _add(self, place: Place, code: str, message: str, fix: str) -> None:
+        self.findings.append(Finding(code, EnumSeverity.ERROR, self.path, *place, message, fix))
+
+
+def _hint(problem: str) -> str:
+    if "mapping values are not allowed" in problem:
+        return "check the indentation above; a text that holds ': ' needs quotes"
+    if "tab" in problem or "'\\t'" in problem:
+        return "indent with spaces"
+    if "expected ',' or" in problem:
+        return "close the bracket, or put a comma between the items"
+    if "quoted scalar" in problem:
+        return "close the quote"
+    return "check indentation, brackets and quotes around this place"
