@@ -1,7 +1,7 @@
 """Imports an app's modules under a name of their own, from the bytes that were hashed.
 
-``_onex_<hash>.<app>...`` is found here and nowhere else: ``sys.path`` is not touched, no bytecode is written into a user's
-folder, and two revisions of one app can be loaded side by side.
+``_onex_<hash>.<app>...`` is found here and nowhere else: ``sys.path`` is not touched, no bytecode is written into a
+user's folder, and two revisions of one app can be loaded side by side.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class AppFinder(MetaPathFinder):
         self._folders: dict[str, Folder] = {}
 
     def mount(self, folder: Folder, digest: str) -> str:
-        """Make the folder importable; returns the name of its package. The same code from the same folder is loaded once."""
+        """Make the folder importable; returns its package's name. The same code from the same folder is loaded once."""
         top = f"{PREFIX}{digest[:16]}"
         before = self._folders.get(top)
         if before is not None and before.root != folder.root:

@@ -22,7 +22,7 @@ MODULE_BYTES_MAX = 4 * 1024 * 1024
 
 
 class Module(NamedTuple):
-    """``name`` is dotted from the app's folder, '' for the folder itself. A package without ``__init__`` has no text."""
+    """``name`` is dotted from the app's folder, '' for the folder itself. A package may lack ``__init__``: no text."""
 
     name: str
     path: Path
@@ -62,8 +62,8 @@ class Folder:
         if (self.root / CONTRACT).is_file():
             if below:
                 raise ContractError(
-                    f"{self.shown} has a {CONTRACT} of its own and in {', '.join(below)}: an app is either one workflow "
-                    "or a folder of workflows. Move its own into a sub-folder"
+                    f"{self.shown} has a {CONTRACT} of its own and in {', '.join(below)}: an app is either one "
+                    "workflow or a folder of workflows. Move its own into a sub-folder"
                 )
             yield ""
             return
@@ -124,7 +124,7 @@ class Folder:
             raise Outside(f"{self.show(path)} is a link to {real}, outside the app. Copy the file into the app")
 
     def parts(self, workflow: str) -> dict[str, str]:
-        """``payloads``, ``reducer``, ``effects`` and ``compute`` of a workflow, as far as they exist: their module names."""
+        """A workflow's ``payloads``, ``reducer``, ``effects``, ``compute``, as far as they exist: module names."""
         names = {part: ".".join((*_parts(workflow), part)) for part in PARTS}
         return {part: name for part, name in names.items() if self.module(name) is not None}
 
@@ -133,7 +133,7 @@ class Folder:
         return {part: part for part in ("effects", "compute") if workflow and self.module(part) is not None}
 
     def closure(self, names: Iterable[str]) -> tuple[dict[str, Module], list[Finding]]:
-        """These modules, their packages and what they import from the app, however deep; by name. Nothing is executed."""
+        """These modules, their packages and what they import from the app, however deep; by name. Nothing is run."""
         found: dict[str, Module] = {}
         findings: list[Finding] = []
         waiting = list(names)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from pydantic import BaseModel
 from pydantic_core import to_json
 
 from ..contracts.compile import Compiled, Promise, Spot, compile_reducer
@@ -67,7 +66,7 @@ class App:
 
 
 def load_app(path: Path | str, known_targets: Collection[str] = (), *, digest: str | None = None) -> App:
-    """The app in the folder ``path``, one workflow or a folder of them; the same files give the same app in any process.
+    """The app in the folder ``path``, one workflow or a folder of them; same files, same app, in any process.
 
     ``known_targets`` are targets that others serve. With ``digest`` only that code is accepted. Raises ContractError,
     whose ``findings`` are everything that is wrong.
@@ -79,8 +78,8 @@ def load_app(path: Path | str, known_targets: Collection[str] = (), *, digest: s
 def load_compute(path: Path | str, digest: str, workflow: str, name: str) -> Function:
     """One compute function of an app that was loaded under ``digest`` elsewhere: how a worker process finds it.
 
-    The contract is not read again: the digest says that it is the one already judged. Raises ContractError when the files
-    changed, AlgorithmNotFoundError when there is no such function.
+    The contract is not read again: the digest says that it is the one already judged. Raises ContractError when the
+    files changed, AlgorithmNotFoundError when there is no such function.
     """
     folder = Folder(Path(path))
     package = FINDER.mount(folder, _checked_digest(folder, digest))
@@ -141,7 +140,7 @@ class _Loading:
             more = f"\n... and {len(wrong) - 10} more" if len(wrong) > 10 else ""
             raise ContractError(f"{self.folder.shown} cannot be loaded: {count}\n{told}{more}", found)
 
-    # --- before any import --------------------------------------------------------------------------------------------
+    # --- before any import ------------------------------------------------------------------------------------------
 
     def _contracts(self) -> dict[str, Promise]:
         promises: dict[str, Promise] = {}
@@ -184,7 +183,7 @@ class _Loading:
         self.findings.extend(findings)
         self.places.read(modules.values())
 
-    # --- import ---------------------------------------------------------------------------------------------------------
+    # --- import -----------------------------------------------------------------------------------------------------
 
     def _modules(self, package: str) -> dict[str, ModuleType]:
         """By name inside the app. A module that raises becomes a finding at the line it raised on."""
@@ -219,7 +218,7 @@ class _Loading:
     def _shown(self, finding: Finding) -> Finding:
         return finding._replace(path=self.folder.show(Path(finding.path)))
 
-    # --- join -----------------------------------------------------------------------------------------------------------
+    # --- join -------------------------------------------------------------------------------------------------------
 
     def _compile(self, home: str, promise: Promise, modules: Mapping[str, ModuleType]) -> Compiled:
         parts = self.folder.parts(home)

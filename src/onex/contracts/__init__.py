@@ -1,1 +1,1 @@
-"""The promise: contract text becomes typed values, or findings with line, column and mend. Pure: text in, values out."""
+"""The promise: contract text becomes typed values, or findings with line, column and mend. Text in, values out."""

@@ -89,7 +89,7 @@ class _Check:
         for word in self.unleased:
             yield from self._trigger(word, "unleased")
 
-    # --- states -------------------------------------------------------------------------------------------------------
+    # --- states -----------------------------------------------------------------------------------------------------
 
     def _twins(self) -> Iterator[Finding]:
         groups: list[tuple[str, list[_Word]]] = [
@@ -108,7 +108,7 @@ class _Check:
                 seen.setdefault(word.text, word.place)
 
     def _known_states(self) -> Iterator[Finding]:
-        """With ``states`` given, every name must be in it. Without, a name must be entered and, unless terminal, left."""
+        """With ``states``, every name must be in it. Without, a name must be entered and, unless terminal, left."""
         starts = {line.start.text for line in self.lines if line.start}
         ends = {line.end.text for line in self.lines if line.end}
         if self.declared:
@@ -249,7 +249,7 @@ class _Check:
                         "add one, or name another trigger",
                     )
 
-    # --- triggers and payloads ----------------------------------------------------------------------------------------
+    # --- triggers and payloads --------------------------------------------------------------------------------------
 
     def _trigger(self, word: _Word, role: str) -> Iterator[Finding]:
         if word.text not in self.triggers and self.triggers:
@@ -277,7 +277,8 @@ class _Check:
                 yield self._error(
                     "two_payloads",
                     line.payload.place,
-                    f"{line.trigger.text!r} carries {before.text} on line {before.place.line} and {line.payload.text} here",
+                    f"{line.trigger.text!r} carries {before.text} on line {before.place.line}, "
+                    f"and {line.payload.text} here",
                     "one trigger has one payload class; name another trigger",
                 )
 
@@ -289,7 +290,7 @@ class _Check:
                 except GuardProblem as problem:
                     yield guard_finding(problem, leaf, self.path)
 
-    # --- intents --------------------------------------------------------------------------------------------------------
+    # --- intents ----------------------------------------------------------------------------------------------------
 
     def _intent(self, intent: _Intent) -> Iterator[Finding]:
         named = f"intent {intent.name.text!r}" if intent.name else "this intent"

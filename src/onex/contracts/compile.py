@@ -44,7 +44,7 @@ class Promise(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    """``reducer`` is None when a finding is an error. ``payloads`` are the classes by trigger, as far as they were found."""
+    """``reducer`` is None when a finding is an error. ``payloads[trigger]`` are the classes that were found."""
 
     reducer: MachineReducer[State] | None
     payloads: Mapping[str, type[BaseModel]]
@@ -57,7 +57,7 @@ def compile_reducer(
     handlers: Handlers[State] | None,
     spot: Callable[[object, str], Spot | None],
 ) -> Compiled:
-    """``classes`` are the names of payloads.py; ``spot(thing, field)`` says where a class, field or function is written."""
+    """``classes`` are the names of payloads.py; ``spot(thing, field)`` says where a class, field or function stands."""
     return _Compiler(promise, classes, handlers, spot).run()
 
 
@@ -91,7 +91,7 @@ class _Compiler:
         made = MachineReducer(self.contract.name, table, machine, payloads, intents)
         return Compiled(made, payloads, found)
 
-    # --- classes --------------------------------------------------------------------------------------------------------
+    # --- classes ----------------------------------------------------------------------------------------------------
 
     def _class(self, name: str, *loc: str | int) -> type[BaseModel] | None:
         """The class a contract names at ``loc``, with its fields judged once; None after a finding."""
@@ -112,7 +112,9 @@ class _Compiler:
             for objection in objections(theirs):
                 if objection.model in self.judged:
                     continue
-                self._in_code(objection.model, objection.field, "field_type", objection.message, objection.fix, loc)
+                self._told(
+                    self.spot(objection.model, objection.field), loc, "field_type", objection.message, objection.fix
+                )
             self.judged.add(theirs)
         return theirs
 
@@ -123,24 +125,25 @@ class _Compiler:
             return None
         if not issubclass(found, State):
             mend = f"class {name}(State): ... (from onex)"
-            self._in_code(found, "", "not_a_state", f"{name} does not derive from State", mend, ("state_model",))
+            message = f"{name} does not derive from State"
+            self._told(self.spot(found, ""), ("state_model",), "not_a_state", message, mend)
             return None
         if unwrap(found.model_fields["status"].annotation) != (str,):
             message = f"{name}.status is redefined; its values come from the contract"
-            self._in_code(found, "status", "status_redefined", message, "remove the field", ("state_model",))
+            self._told(self.spot(found, "status"), ("state_model",), "status_redefined", message, "remove the field")
         needed = [field for field, info in found.model_fields.items() if info.is_required()]
         for field in needed:
             message = f"{name}.{field} has no default, so there is no state before the first action"
-            self._in_code(found, field, "no_default", message, f"give {field} a default", ("state_model",))
+            self._told(self.spot(found, field), ("state_model",), "no_default", message, f"give {field} a default")
         if not needed:
             try:
                 found(status=self.contract.state_machine.initial_state)
             except PydanticError as error:
                 message = f"{name} cannot begin: its own defaults are refused: {error.errors()[0]['msg']}"
-                self._in_code(found, "", "bad_default", message, "mend the defaults", ("state_model",))
+                self._told(self.spot(found, ""), ("state_model",), "bad_default", message, "mend the defaults")
             except Exception as error:  # a validator or default factory of the user's
                 message = f"{name} cannot begin: {type(error).__name__}: {error}"
-                self._in_code(found, "", "bad_default", message, "mend the defaults", ("state_model",))
+                self._told(self.spot(found, ""), ("state_model",), "bad_default", message, "mend the defaults")
         return found
 
     def _payloads(self) -> dict[str, type[BaseModel]]:
@@ -155,7 +158,7 @@ class _Compiler:
                 found.setdefault(transition.trigger, Nothing)
         return {trigger: found[trigger] for trigger in self.contract.payloads if trigger in found}
 
-    # --- intents --------------------------------------------------------------------------------------------------------
+    # --- intents ----------------------------------------------------------------------------------------------------
 
     def _intents(self, payloads: Mapping[str, type[BaseModel]]) -> dict[str, IntentSpec]:
         specs: dict[str, IntentSpec] = {}
@@ -171,14 +174,14 @@ class _Compiler:
                         self._at(
                             ("intents", n, "outcomes", outcome),
                             "outcome_payload",
-                            f"outcome {outcome} of {declared.name!r} fires {trigger!r}, which carries {carried.__name__}; "
-                            "an outcome that is no success carries Failure, or nothing",
+                            f"outcome {outcome} of {declared.name!r} fires {trigger!r}, which carries "
+                            f"{carried.__name__}; an outcome that is no success carries Failure, or nothing",
                             f"write payload: Failure at the transitions of {trigger!r}",
                         )
             specs[declared.name] = spec(declared, payload)
         return specs
 
-    # --- handlers -------------------------------------------------------------------------------------------------------
+    # --- handlers ---------------------------------------------------------------------------------------------------
 
     def _handlers(self, state: type[State] | None, payloads: Mapping[str, type[BaseModel]]) -> None:
         if self.handlers is None:
@@ -199,7 +202,7 @@ class _Compiler:
                 for message, fix in _signature(handler, trigger, state, payloads.get(trigger)):
                     self._told(spot, (), "handler", message, fix)
 
-    # --- machine --------------------------------------------------------------------------------------------------------
+    # --- machine ----------------------------------------------------------------------------------------------------
 
     def _machine(self, state: type[State] | None, payloads: Mapping[str, type[BaseModel]]) -> Machine:
         told = self.contract.state_machine
@@ -228,16 +231,11 @@ class _Compiler:
                 self.findings.append(guard_finding(problem, leaf, self.path))
         return tuple(guards)
 
-    # --- findings -------------------------------------------------------------------------------------------------------
+    # --- findings ---------------------------------------------------------------------------------------------------
 
     def _at(self, loc: tuple[str | int, ...], code: str, message: str, fix: str) -> None:
         place = place_of(self.tree, loc)
         self.findings.append(Finding(code, EnumSeverity.ERROR, self.path, *place, message, fix))
-
-    def _in_code(
-        self, thing: object, field: str, code: str, message: str, fix: str, loc: tuple[str | int, ...]
-    ) -> None:
-        self._told(self.spot(thing, field), loc, code, message, fix)
 
     def _told(self, spot: Spot | None, loc: tuple[str | int, ...], code: str, message: str, fix: str) -> None:
         """At the Python line when the app wrote it, else where the contract names it."""

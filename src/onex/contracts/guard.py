@@ -1,6 +1,6 @@
 """Guards: a condition's text becomes a pure function of state and payload, or a sentence about what is wrong with it.
 
-Exactly three tokens ``path operator value`` are compared by type; everything else is CEL over ``payload`` and ``state``.
+Exactly three tokens ``path operator value`` are compared by type; all else is CEL over ``payload`` and ``state``.
 No eval, no name beside those two, every pattern in linear time (Rust's regex, through CEL).
 """
 
@@ -40,7 +40,7 @@ class GuardProblem(Exception):
 
 
 class Comparison(NamedTuple):
-    """``amount > 5``: ``path`` as written, ``operator`` in its short spelling, ``at`` the offsets of the three tokens."""
+    """``amount > 5``: ``path`` as written, ``operator`` in its short spelling, ``at`` the tokens' offsets."""
 
     text: str
     path: tuple[str, ...]
@@ -100,7 +100,7 @@ def bind(parsed: Comparison | Expression, state: type[BaseModel], payload: type[
     return Guard(parsed.text, guard)
 
 
-# --- the three-token form -----------------------------------------------------------------------------------------------
+# --- the three-token form -------------------------------------------------------------------------------------------
 
 _THREE = re.compile(
     r"""\s*(?P<path>[A-Za-z]\w*(?:\.[A-Za-z]\w*)*)\s+(?P<op>\S+)\s+"""
@@ -292,7 +292,8 @@ def _fits(parsed: Comparison, types: tuple[object, ...], path: str) -> None:
         raise GuardProblem(
             parsed.at[2],
             "guard_type",
-            f"{path} is {' or '.join(sorted(kinds))}, but {operator} {_told(value)} needs {' or '.join(sorted(fitting))}",
+            f"{path} is {' or '.join(sorted(kinds))}, "
+            f"but {operator} {_told(value)} needs {' or '.join(sorted(fitting))}",
             "compare values of one type: text stands in quotes, true and 5 without",
         )
     if operator in ("==", "in") and kinds == {"text"}:
@@ -376,12 +377,15 @@ def _matching(pattern: str, offset: int) -> Callable[[object, Values], bool]:
     return holds
 
 
-# --- CEL ------------------------------------------------------------------------------------------------------------------
+# --- CEL ------------------------------------------------------------------------------------------------------------
 
-_FUNCTIONS = frozenset(
-    "size contains startsWith endsWith matches int uint double string type dyn timestamp duration getFullYear getMonth "
-    "getDate getDayOfMonth getDayOfWeek getDayOfYear getHours getMinutes getSeconds getMilliseconds".split()
-)
+_CLOCK = ("FullYear", "Month", "Date", "DayOfMonth", "DayOfWeek", "DayOfYear", "Hours", "Minutes", "Seconds")
+# fmt: off
+_FUNCTIONS = frozenset((
+    "size", "contains", "startsWith", "endsWith", "matches", "int", "uint", "double", "string", "type", "dyn",
+    "timestamp", "duration", *(f"get{part}" for part in _CLOCK), "getMilliseconds",
+))
+# fmt: on
 _QUOTED = re.compile(r"""[rbRB]{0,2}("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|//[^\n]*""")
 _CHAIN = re.compile(r"(?<![\w.])(payload|state)((?:\s*\.\s*[A-Za-z_]\w*)*)(\s*\()?")
 _MACRO = re.compile(r"\.\s*(all|exists|exists_one|map|filter)\s*\(\s*([A-Za-z_]\w*)\s*,")
@@ -481,7 +485,7 @@ def _simple(value: object, limit: int | None) -> object:
     return value
 
 
-# --- words ------------------------------------------------------------------------------------------------------------------
+# --- words ----------------------------------------------------------------------------------------------------------
 
 
 def suggest(word: str, known: tuple[str, ...] | list[str]) -> str:

@@ -247,8 +247,7 @@ class _Reader:
                 if event is not None:
                     yield event
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            place = Place(mark.line + 1, mark.column + 1) if mark else Place(0, 0)
+            place = _place(error.problem_mark or error.context_mark)
             problem = ", ".join(part for part in (error.context, error.problem) if part)
             self._add(place, "yaml_syntax", f"not YAML: {problem}", _hint(problem))
             raise _Stop from error
@@ -259,8 +258,7 @@ class _Reader:
             loader.dispose()
 
     def _take(self, event: yaml.Event) -> None:
-        mark = event.start_mark
-        place = Place(mark.line + 1, mark.column + 1)
+        place = _place(event.start_mark)
         if isinstance(event, yaml.DocumentStartEvent):
             self._document(event, place)
         elif isinstance(event, yaml.AliasEvent):
@@ -293,9 +291,10 @@ class _Reader:
 
     def _leaf(self, event: yaml.ScalarEvent, place: Place) -> Leaf:
         text: str = event.value
-        one_line = event.start_mark.line == event.end_mark.line
+        end = _place(event.end_mark)
+        one_line = end.line == place.line
         if event.style in ("'", '"', "|", ">"):
-            verbatim = one_line and event.end_mark.column - event.start_mark.column == len(text) + 2
+            verbatim = one_line and end.column - place.column == len(text) + 2
             if event.style == '"' and (hostile := re.search("[\x00\ud800-\udfff]", text)):
                 code = ord(hostile.group())
                 self._add(place, "yaml_control_character", f"the text holds the character U+{code:04X}", "remove it")
@@ -351,6 +350,12 @@ class _Reader:
 
     def _add(self, place: Place, code: str, message: str, fix: str) -> None:
         self.findings.append(Finding(code, EnumSeverity.ERROR, self.path, *place, message, fix))
+
+
+def _place(mark: object) -> Place:
+    """A parser's mark, counted from 1. Both of PyYAML's parsers have a mark class of their own."""
+    line, column = getattr(mark, "line", -1), getattr(mark, "column", -1)
+    return Place(line + 1, column + 1)
 
 
 def _hint(problem: str) -> str:
