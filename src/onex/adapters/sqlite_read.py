@@ -1,0 +1,305 @@
+"""Reading a SQLite store: rows to the values of ``ports``. Plain calls on one connection; every call ends its own read.
+
+No read stays open between two calls, so none ever keeps the WAL from being folded back into the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from ..kernel.action import WorkflowKey
+from ..kernel.errors import StateConsistencyError
+from ..ports import (
+    Code,
+    Counts,
+    EnumOutboxState,
+    Env,
+    InboxRow,
+    LogEntry,
+    LogRow,
+    OutboxRow,
+    Pointer,
+    Position,
+    ProjectionRow,
+    RejectionRow,
+    SnapshotRow,
+    Stored,
+)
+from .sqlite_errors import named
+from .sqlite_schema import Access, connect
+
+_STORED = """select workflow_type, instance_id, instance, version, epoch, status, terminal, state, state_schema,
+  state_hash, code_id, position, last_us, failures, held, lease_id, lease_until_us from workflow_state"""
+_LOG = """select l.n, w.workflow_type, w.instance_id, l.version, l.action_id, l.kind, l.payload,
+  l.issued_us, l.correlation, l.cause, l.issuer, l.body_hash, l.intents, l.status, l.payload_schema,
+  l.code_id, l.env_id, l.state_hash
+  from log l join workflow_state w on w.instance = l.instance"""
+_OUTBOX = """select o.n, o.ordinal, w.workflow_type, w.instance_id, l.version, l.action_id,
+  l.correlation, l.intents, o.state, o.priority, o.due_us, o.attempt, o.started, o.crashes, o.timer,
+  o.result, o.error, l.payload_schema
+  from outbox o join log l on l.n = o.n join workflow_state w on w.instance = o.instance"""
+# Back along ``prev`` from a row at or after the last one wanted, then forward in version order.
+_BACK = """with recursive back(n, prev, version) as (
+  select n, prev, version from log where n = ?
+  union all
+  select l.n, l.prev, l.version from back b join log l on l.n = b.prev where b.version > ?)"""
+_SHORT = 256  # rows of an instance that are cheaper to sort than to walk to
+
+
+def _sql(*parts: str) -> str:
+    return " ".join(parts)
+
+
+_STORED_BY_KEY = _sql(_STORED, "where workflow_type = ? and instance_id = ?")
+
+# The rows below are what the queries above select, in that order.
+_StoredRow = tuple[str, str, int, int, int, str, int, bytes, int, bytes, int, int, int, int, str, bytes | None, int]
+_LogRow = tuple[
+    int, str, str, int, bytes, str, bytes, int, bytes, bytes | None, str, bytes, bytes, str, int, int, int, bytes
+]
+_OutboxRow = tuple[int, int, str, str, int, bytes, bytes, bytes, str, int, int, int, int, int, str, bytes, str, int]
+
+
+class SqliteReads:
+    """Everything ``Reader`` promises, and what a Store and a Projections read, without waiting for anything."""
+
+    def __init__(self, path: Path, access: Access = "ro", *, synchronous: Literal["full", "off"] = "full") -> None:
+        """Raises DatabaseConnectionError when there is no store, or none that this ONEX can read."""
+        self.path = path
+        self._connection = connect(path, access, synchronous=synchronous)
+
+    @named
+    def load(self, keys: Sequence[WorkflowKey]) -> Mapping[WorkflowKey, Stored]:
+        execute = self._connection.execute
+        found: dict[WorkflowKey, Stored] = {}
+        for key in keys:
+            row = execute(_STORED_BY_KEY, key).fetchone()
+            if row is not None:
+                timers: dict[str, tuple[Pointer, int]] = {
+                    name: (Pointer(0, n, ordinal), due_us)
+                    for name, n, ordinal, due_us in execute(
+                        "select timer, n, ordinal, due_us from outbox where instance = ? and timer <> ''"
+                        " and state = 'waiting'",
+                        (row[2],),
+                    )
+                }
+                found[key] = _stored(row, timers)
+        return found
+
+    @named
+    def applied(self, key: WorkflowKey, action_id: bytes) -> LogEntry | None:
+        row = self._connection.execute(
+            _sql(_LOG, "where w.workflow_type = ? and w.instance_id = ? and l.action_id = ?"), (*key, action_id)
+        ).fetchone()
+        return None if row is None else _entry(row)
+
+    @named
+    def instances(
+        self, workflow_type: str | None, status: str | None, after: WorkflowKey | None, limit: int
+    ) -> Sequence[Stored]:
+        where, values = ["(workflow_type, instance_id) > (?, ?)"], [*(after or ("", ""))]
+        if workflow_type is not None:
+            where.append("workflow_type = ?")
+            values.append(workflow_type)
+        if status is not None:
+            where.append("status = ?")
+            values.append(status)
+        rows = self._connection.execute(
+            _sql(_STORED, "where", " and ".join(where), "order by workflow_type, instance_id limit ?"), (*values, limit)
+        )
+        return [_stored(row, {}) for row in rows]
+
+    @named
+    def codes(self) -> Mapping[int, Code]:
+        rows = self._connection.execute("select id, workflow_type, contract_version, digest, state_schema from codes")
+        return {row[0]: Code(*row[1:]) for row in rows}
+
+    @named
+    def envs(self) -> Mapping[int, Env]:
+        rows = self._connection.execute("select id, onex, pydantic, python, tzdata, git_revision from envs")
+        return {row[0]: Env(*row[1:]) for row in rows}
+
+    @named
+    def log(self, after: Position, limit: int) -> Sequence[LogEntry]:
+        rows = self._connection.execute(_sql(_LOG, "where l.n > ? order by l.n limit ?"), (after.n, limit))
+        return [_entry(row) for row in rows]
+
+    @named
+    def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]:
+        execute = self._connection.execute
+        found = execute(
+            "select instance, version, position from workflow_state where workflow_type = ? and instance_id = ?", key
+        ).fetchone()
+        if found is None:
+            return []
+        instance, version, position = found
+        first, last = after + 1, min(version, after + limit)
+        if first > last:
+            return []
+        if version <= _SHORT:
+            rows = execute(
+                _sql(_LOG, "where l.instance = ? and l.version > ? and l.version <= ? order by l.version"),
+                (instance, after, last),
+            )
+        else:
+            anchor = execute(
+                "select n from log where instance = ? and version % 64 = 0 and version >= ? order by version limit 1",
+                (instance, last),
+            ).fetchone()
+            rows = execute(
+                _sql(_BACK, _LOG, "join back b on b.n = l.n where l.version > ? and l.version <= ? order by l.version"),
+                (anchor[0] if anchor else position, first, after, last),
+            )
+        entries = [_entry(row) for row in rows]
+        if [entry.version for entry in entries] != list(range(last - len(entries) + 1, last + 1)):
+            raise StateConsistencyError(f"{self.path}: versions {first} to {last} of {key} do not follow one another")
+        return entries
+
+    @named
+    def snapshot(self, key: WorkflowKey, at_most: int) -> SnapshotRow | None:
+        row = self._connection.execute(
+            "select s.version, s.state, s.state_schema, s.code_id, s.state_hash from snapshots s"
+            " join workflow_state w on w.instance = s.instance"
+            " where w.workflow_type = ? and w.instance_id = ? and s.version <= ? order by s.version desc limit 1",
+            (*key, at_most),
+        ).fetchone()
+        return None if row is None else SnapshotRow(key, *row)
+
+    @named
+    def outbox(
+        self, states: Sequence[EnumOutboxState], key: WorkflowKey | None, after: Pointer | None, limit: int
+    ) -> Sequence[OutboxRow]:
+        where = [f"o.state in ({', '.join('?' * len(states))})"]
+        values: list[str | int] = [state.value for state in states]
+        if key is not None:
+            where.append("w.workflow_type = ? and w.instance_id = ?")
+            values += key
+        return self._outbox(where, values, after, limit)
+
+    @named
+    def waiting(self, after: Pointer | None, limit: int, timers_before_us: int | None) -> Sequence[OutboxRow]:
+        where: list[str] = ["o.state = 'waiting'"]
+        values: list[str | int] = []
+        if timers_before_us is None:
+            where.append("o.timer = ''")
+        else:
+            where.append("o.timer <> '' and o.due_us < ?")
+            values.append(timers_before_us)
+        return self._outbox(where, values, after, limit)
+
+    def _outbox(
+        self, where: list[str], values: list[str | int], after: Pointer | None, limit: int
+    ) -> Sequence[OutboxRow]:
+        if after is not None:
+            where.append("(o.n, o.ordinal) > (?, ?)")
+            values += [after.n, after.ordinal]
+        rows = self._connection.execute(
+            _sql(_OUTBOX, "where", " and ".join(where), "order by o.n, o.ordinal limit ?"), (*values, limit)
+        )
+        return [_outbox_row(row) for row in rows]
+
+    @named
+    def rejections(self, key: str | None, action_id: bytes | None, after: int, limit: int) -> Sequence[RejectionRow]:
+        rows = self._connection.execute(
+            "select key, action_id, code, message, body, times, first_us, last_us from rejections"
+            " where (?1 is null or key = ?1) and (?2 is null or action_id = ?2)"
+            " order by last_us desc, id desc limit ?3 offset ?4",
+            (key, action_id, limit, after),
+        )
+        return [RejectionRow(*row) for row in rows]
+
+    @named
+    def blob(self, digest: bytes) -> bytes | None:
+        row = self._connection.execute("select data from blobs where digest = ?", (digest,)).fetchone()
+        if row is None:
+            return None
+        data: bytes = row[0]
+        return data
+
+    @named
+    def counts(self) -> Counts:
+        execute = self._connection.execute
+        by_status: dict[tuple[str, str], int] = {
+            (workflow_type, status): count
+            for workflow_type, status, count in execute(
+                "select workflow_type, status, count(*) from workflow_state group by 1, 2 order by 1, 2"
+            )
+        }
+        outbox: dict[str, int] = {
+            state.value: execute("select count(*) from outbox where state = ?", (state.value,)).fetchone()[0]
+            for state in EnumOutboxState
+        }
+        (actions,) = execute("select sum(n) from shards").fetchone()
+        (rejections,) = execute("select count(*) from rejections").fetchone()
+        return Counts(sum(by_status.values()), actions, outbox, rejections, by_status)
+
+    @named
+    def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:
+        rows = self._connection.execute(
+            "select ticket, body, at_us, answer from inbox where answer is null and ticket > ? order by ticket limit ?",
+            (after, limit),
+        )
+        return [InboxRow(*row) for row in rows]
+
+    @named
+    def answer(self, ticket: int) -> bytes | None:
+        row = self._connection.execute("select answer from inbox where ticket = ?", (ticket,)).fetchone()
+        return None if row is None else row[0]
+
+    @named
+    def watermark(self, name: str, shard: int) -> int:
+        row = self._connection.execute(
+            "select n from projection_watermarks where name = ? and shard = ?", (name, shard)
+        ).fetchone()
+        return 0 if row is None else row[0]
+
+    @named
+    def projected(self, name: str, tag: str | None, after: WorkflowKey | None, limit: int) -> Sequence[ProjectionRow]:
+        where, values = ["name = ? and (workflow_type, instance_id) > (?, ?)"], [name, *(after or ("", ""))]
+        if tag is not None:
+            where.append("tag = ?")
+            values.append(tag)
+        rows = self._connection.execute(
+            _sql(
+                "select workflow_type, instance_id, version, tag, last_action, fields from workflow_projection where",
+                " and ".join(where),
+                "order by workflow_type, instance_id limit ?",
+            ),
+            (*values, limit),
+        )
+        return [ProjectionRow(WorkflowKey(*row[:2]), *row[2:]) for row in rows]
+
+    @named
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _stored(row: _StoredRow, timers: Mapping[str, tuple[Pointer, int]]) -> Stored:
+    (workflow_type, instance_id, instance, version, epoch, status, terminal, state, state_schema, state_hash, code_id,
+     position, last_us, failures, held, lease_id, lease_until_us) = row  # fmt: skip
+    return Stored(
+        WorkflowKey(workflow_type, instance_id), instance, version, epoch, status, bool(terminal), state, state_schema,
+        state_hash, code_id, Position(0, position), last_us, failures, held, lease_id, lease_until_us, timers,
+    )  # fmt: skip
+
+
+def _entry(row: _LogRow) -> LogEntry:
+    (n, workflow_type, instance_id, version, action_id, kind, payload, issued_us, correlation, cause, issuer, body_hash,
+     intents, status, payload_schema, code_id, env_id, state_hash) = row  # fmt: skip
+    logged = LogRow(
+        action_id, kind, payload, issued_us, correlation, cause, issuer, body_hash, intents, status, (), payload_schema
+    )
+    return LogEntry(
+        Position(0, n), WorkflowKey(workflow_type, instance_id), version, logged, code_id, env_id, state_hash
+    )
+
+
+def _outbox_row(row: _OutboxRow) -> OutboxRow:
+    (n, ordinal, workflow_type, instance_id, version, action_id, correlation, intents, state, priority, due_us, attempt,
+     started, crashes, timer, result, error, payload_schema) = row  # fmt: skip
+    return OutboxRow(
+        Pointer(0, n, ordinal), WorkflowKey(workflow_type, instance_id), version, action_id, correlation, intents,
+        EnumOutboxState(state), priority, due_us, attempt, bool(started), crashes, timer, result, error, payload_schema,
+    )  # fmt: skip
