@@ -47,7 +47,7 @@ $(READY): pyproject.toml $(LOCKS)
 .PHONY: check
 check: $(READY) ## format, lint, types, floors
 	$(BIN)/ruff format --check $(CODE)
-	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff check --output-format concise $(CODE)
 	$(BIN)/mypy --strict $(CODE)
 	$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
 

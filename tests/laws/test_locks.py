@@ -1,4 +1,4 @@
-"""What set-up installs was chosen beforehand, byte for byte: each locked version carries its hashes, and no index is named."""
+"""What set-up installs was chosen beforehand, byte for byte: pinned, with hashes, from no index in particular."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 def locked(lock: Path) -> dict[str, tuple[str, list[str]]]:
     """`name -> (version, hashes)`. Raises ValueError for an entry that is not pinned by `==`."""
     entries = lock.read_text().replace("\\\n", " ").splitlines()
-    found = {}
+    found: dict[str, tuple[str, list[str]]] = {}
     for entry in entries:
         pin = re.match(r"(?P<name>[\w.-]+)==(?P<version>[^\s;]+)", entry)
         if pin is None:
