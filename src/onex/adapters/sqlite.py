@@ -1,0 +1,207 @@
+"""The SQLite store as ports: one thread writes, one reads, one folds the WAL back; everything else is the core's.
+
+Reads have a connection of their own and never wait behind a commit; what a commit has answered they see.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from ..kernel.action import WorkflowKey
+from ..kernel.errors import EngineClosed
+from ..ports import (
+    Applied,
+    Code,
+    Commit,
+    Conflict,
+    Counts,
+    EnumOutboxState,
+    Env,
+    InboxRow,
+    LogEntry,
+    OutboxRow,
+    Pointer,
+    Position,
+    ProjectionRow,
+    RejectionRow,
+    SnapshotRow,
+    Stored,
+)
+from .refusal import ROWS
+from .sqlite_core import SqliteCore
+from .sqlite_errors import StoreReadOnly
+from .sqlite_read import SqliteReads
+from .sqlite_schema import SHARDS, wal_of
+from .sqlite_threads import Folder, Lane
+
+WATCH_S: Final = 0.025
+TICK_NS: Final = 20_000_000  # a file's times move in the kernel's ticks: younger than this, a second write may not show
+
+
+class SqliteStore:
+    """Store, Reader, Sender and Projections of one file. ``own`` makes this process its owner; without it, it sends.
+
+    Made by ``open``. Any method raises EngineClosed after ``close``, and StoreReadOnly where it would write and may not.
+    """
+
+    shards = SHARDS
+
+    def __init__(self, reads: SqliteReads, core: SqliteCore | None) -> None:
+        self.path = reads.path
+        self._read_lane = Lane("onex-sqlite-read", reads)
+        self._write_lane = None if core is None else Lane("onex-sqlite-write", core)
+        self._folder: Folder | None = None
+        self._wal = wal_of(self.path)
+        self._wal_seen: tuple[int, int] | None = None
+        self._wal_quiet = False
+        self._elsewhere = 0 if core is None else core.changed_elsewhere()
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path, *, read_only: bool = False, rejections_kept: int = ROWS) -> SqliteStore:
+        """Makes the store when there is none (not when ``read_only``). Raises DatabaseConnectionError and its kinds."""
+
+        def opened() -> SqliteStore:
+            core = None if read_only else SqliteCore(path, rejections_kept=rejections_kept)
+            try:
+                return cls(SqliteReads(path), core)
+            except BaseException:
+                if core is not None:
+                    core.close()
+                raise
+
+        return await asyncio.to_thread(opened)
+
+    @property
+    def _reads(self) -> Lane[SqliteReads]:
+        if self._closed:
+            raise EngineClosed(f"the store {self.path} was closed here; open it again")
+        return self._read_lane
+
+    @property
+    def _writes(self) -> Lane[SqliteCore]:
+        if self._closed:
+            raise EngineClosed(f"the store {self.path} was closed here; open it again")
+        if self._write_lane is None:
+            raise StoreReadOnly(f"{self.path} was opened for reading only; open it without read_only to write")
+        return self._write_lane
+
+    # --- the owner ----------------------------------------------------------------------------------------------------
+
+    async def own(self, owner: str) -> Mapping[int, int]:
+        fences = await self._writes.call(lambda core: core.own(owner))
+        if fences and self._folder is None:
+            self._folder = Folder(self.path)
+        return fences
+
+    async def intern(self, code: Code, env: Env) -> tuple[int, int]:
+        return await self._writes.call(lambda core: core.intern(code, env))
+
+    async def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
+        answers = await self._writes.call(lambda core: core.commit(commit))
+        if self._folder is not None:
+            self._folder.written.set()
+        return answers
+
+    async def woken(self) -> None:
+        while True:
+            if await self._written_elsewhere():
+                return
+            await asyncio.sleep(WATCH_S)
+
+    async def _written_elsewhere(self) -> bool:
+        """Asks SQLite only after the WAL has changed, so that an idle store costs a ``stat`` and no query."""
+        try:
+            found = self._wal.stat()
+        except FileNotFoundError:
+            seen, quiet = None, True
+        else:
+            seen, quiet = (found.st_mtime_ns, found.st_size), time.time_ns() - found.st_mtime_ns > TICK_NS
+        if seen == self._wal_seen and self._wal_quiet:
+            return False
+        self._wal_seen, self._wal_quiet = seen, quiet
+        # asked on the writing connection: the owner's own commits do not move its number
+        version = await self._writes.call(lambda core: core.changed_elsewhere())
+        moved, self._elsewhere = version != self._elsewhere, version
+        return moved
+
+    async def waiting(self, after: Pointer | None, limit: int, timers_before_us: int | None) -> Sequence[OutboxRow]:
+        return await self._reads.call(lambda core: core.waiting(after, limit, timers_before_us))
+
+    async def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:
+        return await self._reads.call(lambda core: core.inbox(after, limit))
+
+    async def applied(self, key: WorkflowKey, action_id: bytes) -> LogEntry | None:
+        return await self._reads.call(lambda core: core.applied(key, action_id))
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await self._read_lane.close()
+        if self._folder is not None:
+            await asyncio.to_thread(self._folder.close)
+        if self._write_lane is not None:
+            await self._write_lane.close()
+
+    # --- any process --------------------------------------------------------------------------------------------------
+
+    async def send(self, body: bytes, at_us: int) -> int:
+        return await self._writes.call(lambda core: core.send(body, at_us))
+
+    async def answer(self, ticket: int) -> bytes | None:
+        return await self._reads.call(lambda core: core.answer(ticket))
+
+    async def load(self, keys: Sequence[WorkflowKey]) -> Mapping[WorkflowKey, Stored]:
+        return await self._reads.call(lambda core: core.load(keys))
+
+    async def instances(
+        self, workflow_type: str | None, status: str | None, after: WorkflowKey | None, limit: int
+    ) -> Sequence[Stored]:
+        return await self._reads.call(lambda core: core.instances(workflow_type, status, after, limit))
+
+    async def codes(self) -> Mapping[int, Code]:
+        return await self._reads.call(lambda core: core.codes())
+
+    async def envs(self) -> Mapping[int, Env]:
+        return await self._reads.call(lambda core: core.envs())
+
+    async def log(self, after: Position, limit: int) -> Sequence[LogEntry]:
+        return await self._reads.call(lambda core: core.log(after, limit))
+
+    async def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]:
+        return await self._reads.call(lambda core: core.history(key, after, limit))
+
+    async def snapshot(self, key: WorkflowKey, at_most: int) -> SnapshotRow | None:
+        return await self._reads.call(lambda core: core.snapshot(key, at_most))
+
+    async def outbox(
+        self, states: Sequence[EnumOutboxState], key: WorkflowKey | None, after: Pointer | None, limit: int
+    ) -> Sequence[OutboxRow]:
+        return await self._reads.call(lambda core: core.outbox(states, key, after, limit))
+
+    async def rejections(
+        self, key: str | None, action_id: bytes | None, after: int, limit: int
+    ) -> Sequence[RejectionRow]:
+        return await self._reads.call(lambda core: core.rejections(key, action_id, after, limit))
+
+    async def blob(self, digest: bytes) -> bytes | None:
+        return await self._reads.call(lambda core: core.blob(digest))
+
+    async def counts(self) -> Counts:
+        return await self._reads.call(lambda core: core.counts())
+
+    async def watermark(self, name: str, shard: int) -> int:
+        return await self._reads.call(lambda core: core.watermark(name, shard))
+
+    async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
+        return await self._writes.call(lambda core: core.project(name, shard, from_n, to_n, rows))
+
+    async def projected(
+        self, name: str, tag: str | None, after: WorkflowKey | None, limit: int
+    ) -> Sequence[ProjectionRow]:
+        return await self._reads.call(lambda core: core.projected(name, tag, after, limit))
