@@ -17,7 +17,9 @@ from tests.laws.tree import ROOT, fenced, files, pages
 LINK = re.compile(r"\[[^\]]*\]\(<?(?P<target>[^)\s>]+)>?(?:\s+\"[^\"]*\")?\)")
 HEADING = re.compile(r"^#{1,6}\s+(?P<text>.+?)\s*#*$")
 MACHINE = re.compile(r"(?<![\w./])/(?:work|root|farm|tmp/brief)/[\w.]")
-SHELL = ("bash", "sh", "shell", "console")
+SHELL = ("bash", "sh", "shell")
+BEFORE = {"&&", "||", ";", "|", "!", "exec", "time", "if", "while"}
+BEHIND = {"&&", "||", ";", "|", "&", ">", ">>", "<", "2>", "2>&1"}
 
 
 def anchor(heading: str) -> str:
@@ -48,16 +50,19 @@ def dead_links(page: Path) -> list[str]:
 
 
 def commands(text: str) -> list[tuple[int, list[str]]]:
-    """`(line, words after onex)` of every `onex ...` in the shell blocks of a page."""
+    """`(line, words after onex)` of every `onex ...` in the shell blocks of a page; of console blocks the `$ ` lines."""
+    lines = [*fenced(text, *SHELL), *((n, line) for n, line in fenced(text, "console") if line.startswith("$ "))]
     found = []
-    for number, line in fenced(text, *SHELL):
-        words = shlex.split(line.removeprefix("$ ").strip(), comments=True)
+    for number, line in lines:
+        try:
+            words = shlex.split(line.removeprefix("$ ").rstrip("\\ "), comments=True)
+        except ValueError:  # a quotation that goes on in the next line
+            words = line.split()
         for index, word in enumerate(words):
-            if Path(word).name == "onex" and (index == 0 or words[index - 1] in {"&&", "||", ";", "|", "exec", "time"}):
+            first = index == 0 or words[index - 1] in BEFORE or re.match(r"\w+=", words[index - 1])
+            if Path(word).name == "onex" and first:
                 rest = words[index + 1 :]
-                stop = next(
-                    (i for i, one in enumerate(rest) if one in {"&&", "||", ";", "|", "&", ">", "2>"}), len(rest)
-                )
+                stop = next((at for at, one in enumerate(rest) if one in BEHIND), len(rest))
                 found.append((number, rest[:stop]))
     return found
 
