@@ -50,7 +50,7 @@ def dead_links(page: Path) -> list[str]:
 
 
 def commands(text: str) -> list[tuple[int, list[str]]]:
-    """`(line, words after onex)` of every `onex ...` in the shell blocks of a page; of console blocks the `$ ` lines."""
+    """`(line, words after onex)` of every `onex ...` in shell blocks; of console blocks, the `$ ` lines."""
     lines = [*fenced(text, *SHELL), *((n, line) for n, line in fenced(text, "console") if line.startswith("$ "))]
     found = []
     for number, line in lines:
