@@ -1,0 +1,213 @@
+"""Every intent ends in exactly one outcome, or stands where an operator sees it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.engine.conftest import House
+from tests.engine.jobs import Add, Job, Start, Told
+
+from onex.engine.pattern import ReducerPatternEngine
+from onex.kernel.action import WorkflowKey
+from onex.kernel.intent import EnumDelivery
+from onex.ports import EnumOutboxState, OutboxRow
+
+K = WorkflowKey("job", "1")
+
+
+def run(coroutine: object) -> None:
+    asyncio.run(coroutine)  # type: ignore[arg-type]
+
+
+async def ended(engine: ReducerPatternEngine, text: str) -> Job:
+    await engine.submit(K, "start", Start(text=text))
+    await engine.idle()
+    state = await engine.state(K)
+    assert isinstance(state, Job)
+    return state
+
+
+async def outbox(engine: ReducerPatternEngine, *states: EnumOutboxState) -> list[OutboxRow]:
+    return list(await engine.reader.outbox(states or tuple(EnumOutboxState), None, None, 100))
+
+
+def test_a_success_becomes_the_mapped_action_and_settles_the_row(house: House) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            state = await ended(engine, "hello")
+            assert (state.status, state.text) == ("done", "hello")
+            assert await outbox(engine) == []
+            assert [text for _, text in house.worker.done] == ["hello"]
+
+    run(go())
+
+
+def test_a_refusal_for_good_is_failed_at_the_first_try(house: House) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            state = await ended(engine, "refuse")
+            assert (state.status, state.why) == ("failed", "too_poor after 1")
+
+    run(go())
+
+
+def test_a_flaky_effect_is_tried_again_with_the_same_key(house: House) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            state = await ended(engine, "flaky")
+            assert state.status == "done"
+            assert list(house.worker.tries.values()) == [3]
+            assert engine.counters.effects_retried == 2
+
+    run(go())
+
+
+def test_the_last_try_without_knowledge_is_unknown(house: House) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            state = await ended(engine, "broken")
+            assert (state.status, state.why) == ("in_doubt", "onex after 3")
+
+    run(go())
+
+
+def test_a_time_out_is_unknown_too(house: House) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            assert (await ended(engine, "slow")).status == "in_doubt"
+
+    run(go())
+
+
+def test_at_most_once_is_never_tried_again_without_knowledge(house: House) -> None:
+    async def go() -> None:
+        async with house.engine(delivery=EnumDelivery.AT_MOST_ONCE) as engine:
+            state = await ended(engine, "broken")
+            assert (state.status, state.why) == ("in_doubt", "onex after 1")
+
+    run(go())
+
+
+def test_at_most_once_is_tried_again_when_surely_not_done(house: House) -> None:
+    async def go() -> None:
+        async with house.engine(delivery=EnumDelivery.AT_MOST_ONCE) as engine:
+            assert (await ended(engine, "busy")).status == "done"
+
+    run(go())
+
+
+def test_fire_and_forget_settles_without_an_action(house: House) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            done = await engine.submit(K, "shout")
+            await engine.idle()
+            assert await outbox(engine) == []
+            stored = await engine.stored(K)
+            assert stored is not None and stored.version == done.version
+            assert [text for _, text in house.worker.done] == ["shout"]
+
+    run(go())
+
+
+def test_an_outcome_the_reducer_cannot_digest_is_held_and_delivered_again_without_the_effect(house: House) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            await engine.submit(K, "start", Start(text="poison"))
+            await engine.idle()
+            (row,) = await outbox(engine, EnumOutboxState.HELD)
+            assert b"poison" in row.result and "digest" in row.error
+            await engine.redrive(row.pointer)
+            await engine.idle()
+            (again,) = await outbox(engine, EnumOutboxState.HELD)
+            assert again.pointer == row.pointer
+            assert [text for _, text in house.worker.done] == ["poison"]
+
+    run(go())
+
+
+def test_a_message_that_is_refused_is_dead_and_can_be_driven_again(house: House) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            await engine.submit("job:2", "watch")
+            await engine.submit(K, "tell", Told(text="2"))
+            async with asyncio.timeout(5):
+                while not (rows := await outbox(engine, EnumOutboxState.DEAD)):
+                    await asyncio.sleep(0.005)
+            (row,) = rows
+            assert "not accepted in 'watched'" in row.error
+            await engine.submit("job:2", "unwatch")
+            await engine.redrive(row.pointer)
+            await engine.idle()
+            assert await engine.state("job:2") == Job(status="new", count=5)
+            assert await outbox(engine) == []
+
+    run(go())
+
+
+def test_a_timer_fires_once_and_the_later_setting_replaces_the_earlier(house: House) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            await engine.submit(K, "wake_me", Add(amount=60))
+            await engine.submit_many([(K, "wake_me", Add(amount=3600)), (K, "wake_me", Add(amount=0))])
+            stored = await engine.wait(K, until="rung", timeout_s=5)
+            assert stored.version == 4
+            assert await outbox(engine) == []
+            assert dict(stored.timers) == {}
+
+    run(go())
+
+
+def test_a_state_that_waits_too_long_leaves_by_its_own_timer(house: House) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            await engine.submit(K, "watch")
+            stored = await engine.wait(K, timeout_s=5)
+            assert stored.status == "late"
+            await engine.submit("job:2", "watch")
+            await engine.submit("job:2", "unwatch")
+            assert await outbox(engine) == []
+
+    run(go())
+
+
+def test_timers_and_waiting_effects_survive_a_restart(house: House) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            await engine.submit(K, "wake_me", Add(amount=1))
+        async with house.engine() as engine:
+            stored = await engine.wait(K, until="rung", timeout_s=5)
+            assert stored.version == 2
+
+    run(go())
+
+
+def test_an_effect_cut_off_by_the_end_of_its_engine_runs_again_with_the_same_key(house: House) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            await engine.submit(K, "start", Start(text="slow"))
+            async with asyncio.timeout(5):
+                while not house.worker.tries:
+                    await asyncio.sleep(0.001)
+        (key,) = house.worker.tries
+        house.worker.tries[key] = 10  # from now on it is not slow any more
+        async with house.engine() as engine:
+            stored = await engine.wait(K, until="in_doubt", timeout_s=5)
+            assert stored.status == "in_doubt"
+            assert list(house.worker.tries) == [key]
+
+    run(go())
+
+
+def test_at_most_once_cut_off_by_a_crash_asks_the_workflow(house: House) -> None:
+    async def go() -> None:
+        async with house.engine(delivery=EnumDelivery.AT_MOST_ONCE) as engine:
+            await engine.submit(K, "start", Start(text="slow"))
+            async with asyncio.timeout(5):
+                while not house.worker.tries:
+                    await asyncio.sleep(0.001)
+        async with house.engine(delivery=EnumDelivery.AT_MOST_ONCE) as engine:
+            stored = await engine.wait(K, until="in_doubt", timeout_s=5)
+            assert stored.status == "in_doubt"
+            assert list(house.worker.tries.values()) == [1]
+
+    run(go())
