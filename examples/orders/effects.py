@@ -11,9 +11,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from urllib.parse import quote
 
-from onex.kernel.errors import EffectFailed
-from onex.kernel.intent import ModelIntent
-from onex.nodes.effect import effect
+from onex import EffectFailed, ModelIntent, effect
 
 from .payloads import Charge, Charged, Pack, Packed
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from onex.kernel.action import Payload
-from onex.kernel.step import State
+from onex import Payload, State
 
 
 class Item(Payload):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from onex.kernel.action import Action
-from onex.kernel.intent import Failure
-from onex.kernel.machine import reducer
-from onex.kernel.step import Step
+from onex import Action, Failure, Step, reducer
 
 from .payloads import Charge, Charged, Order, Pack, Packed, Place
 

@@ -86,7 +86,7 @@ class AppFinder(MetaPathFinder):
         try:
             module = folder.module(inner)
         except Outside as error:
-            raise ImportError(str(error), name=fullname) from error
+            raise ImportError(f"{error.finding.path} {error.finding.message}", name=fullname) from error
         return None if module is None else _spec(fullname, _Loader(module))
 
 

@@ -34,8 +34,13 @@ class Module(NamedTuple):
         return self.name if self.is_package else self.name.rpartition(".")[0]
 
 
-class Outside(Exception):
+class Outside(ContractError):
     """A link that leads out of the app's folder, or a file that cannot be read."""
+
+    def __init__(self, path: str, message: str, fix: str) -> None:
+        finding = Finding("outside", EnumSeverity.ERROR, path, 0, 0, message, fix)
+        super().__init__(str(finding), (finding,))
+        self.finding = finding
 
 
 class Folder:
@@ -47,10 +52,14 @@ class Folder:
         self.root = shown.resolve()
         self.name = _identifier(self.root.name)
         self._modules: dict[str, Module | None] = {}
+        self._contracts: dict[str, bytes] = {}
         if not self.root.is_dir():
             hint = "; name the folder that holds it" if self.root.is_file() else ""
             raise ContractError(f"{shown} is no folder{hint}. An app is a folder with a {CONTRACT}")
-        self.workflows = tuple(self._find())
+        try:
+            self.workflows = tuple(self._find())
+        except OSError as error:
+            raise ContractError(f"{shown} cannot be read: {error.strerror}") from error
 
     def _find(self) -> Iterator[str]:
         """The workflows' packages, dotted from the root: '' alone, or one per sub-folder, by name."""
@@ -78,12 +87,11 @@ class Folder:
             yield name
 
     def contract(self, workflow: str) -> tuple[str, bytes]:
-        """Shown path and bytes of a workflow's contract, no more than can be judged. Raises ContractError."""
+        """Shown path and bytes of a workflow's contract, no more than can be judged. Raises Outside."""
         path = self.root.joinpath(*_parts(workflow), CONTRACT)
-        try:
-            return self.show(path), self._bytes(path, BYTES_MAX + 1)
-        except Outside as error:
-            raise ContractError(str(error)) from error
+        if workflow not in self._contracts:
+            self._contracts[workflow] = self._bytes(path, BYTES_MAX + 1)
+        return self.show(path), self._contracts[workflow]
 
     def show(self, path: Path) -> str:
         """``path`` under the name the user gave the folder."""
@@ -116,21 +124,29 @@ class Folder:
             with path.open("rb") as file:
                 return file.read(limit)
         except OSError as error:
-            raise Outside(f"{self.show(path)} cannot be read: {error.strerror}") from error
+            raise Outside(self.show(path), f"cannot be read: {error.strerror}", "let the engine read it") from error
 
     def _inside(self, path: Path) -> None:
-        real = path.resolve()
+        try:
+            real = path.resolve(strict=True)
+        except (OSError, RuntimeError) as error:
+            raise Outside(self.show(path), f"cannot be read: {error}", "") from error
         if real != self.root and self.root not in real.parents:
-            raise Outside(f"{self.show(path)} is a link to {real}, outside the app. Copy the file into the app")
+            raise Outside(self.show(path), f"is a link to {real}, outside the app", "copy the file into the app")
 
     def parts(self, workflow: str) -> dict[str, str]:
         """A workflow's ``payloads``, ``reducer``, ``effects``, ``compute``, as far as they exist: module names."""
         names = {part: ".".join((*_parts(workflow), part)) for part in PARTS}
-        return {part: name for part, name in names.items() if self.module(name) is not None}
+        return {part: name for part, name in names.items() if self._has(name)}
 
     def shared(self, workflow: str) -> dict[str, str]:
         """``effects`` and ``compute`` at the root of an app of several workflows: they serve all of them."""
-        return {part: part for part in ("effects", "compute") if workflow and self.module(part) is not None}
+        return {part: part for part in ("effects", "compute") if workflow and self._has(part)}
+
+    def _has(self, name: str) -> bool:
+        # a folder of data that happens to be called "effects" is no module
+        module = self.module(name)
+        return module is not None and module.path.is_file()
 
     def closure(self, names: Iterable[str]) -> tuple[dict[str, Module], list[Finding]]:
         """These modules, their packages and what they import from the app, however deep; by name. Nothing is run."""
@@ -144,7 +160,7 @@ class Folder:
             try:
                 module = self.module(name)
             except Outside as error:
-                findings.append(Finding("outside", EnumSeverity.ERROR, str(self.shown), 0, 0, str(error), ""))
+                findings.append(error.finding)
                 continue
             if module is None:
                 continue

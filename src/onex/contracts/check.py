@@ -6,14 +6,16 @@ Reads the located tree, not the typed contract, so that one wrong type elsewhere
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from itertools import islice
 
 from ..kernel.finding import EnumSeverity, Finding
-from ..kernel.intent import EnumIntentType, EnumOutcome
-from .guard import GuardProblem, parse, suggest
-from .source import Branch, Leaf, Node, Place, Row
+from ..kernel.intent import EnumIntentType
+from .guard import parse
+from .problem import GuardProblem, suggest
+from .sketch import ANY, Intent, Line, Sketch, Word, number
+from .source import FINDINGS_MAX, Branch, Leaf, Place
 
-ANY = "*"
+CONDITIONS_COMPARED = 100
 # kind -> keys it cannot have: they would be accepted and do nothing
 _UNUSED = {
     EnumIntentType.TIMER: ("target", "payload", "outcomes", "retry", "delivery", "timeout_ms", "concurrency"),
@@ -21,59 +23,15 @@ _UNUSED = {
 }
 
 
-class _Word(NamedTuple):
-    text: str
-    place: Place
-
-
-class _Line(NamedTuple):
-    """One transition as written; what is missing or not text is None."""
-
-    place: Place
-    start: _Word | None
-    end: _Word | None
-    trigger: _Word | None
-    payload: _Word | None
-    conditions: tuple[Leaf, ...]
-    priority: int
-
-
-class _State(NamedTuple):
-    name: _Word
-    timeout: Place | None
-    on_timeout: _Word | None
-
-
-class _Intent(NamedTuple):
-    node: Branch
-    name: _Word | None
-    kind: _Word | None
-    trigger: _Word | None
-    outcomes: tuple[tuple[str, _Word], ...]
-
-    def word(self, key: str) -> _Word | None:
-        return _word(self.node.get(key))
-
-
 def check(tree: Branch, path: str) -> list[Finding]:
-    """Findings in no particular order."""
-    return list(_Check(tree, path).run())
+    """Findings in no particular order, no more than anybody reads."""
+    return list(islice(_Check(tree, path).run(), FINDINGS_MAX))
 
 
-class _Check:
+class _Check(Sketch):
     def __init__(self, tree: Branch, path: str) -> None:
+        super().__init__(tree)
         self.path = path
-        machine = tree.get("state_machine")
-        self.machine = machine if isinstance(machine, Branch) else Branch({}, tree.place)
-        self.initial = _word(self.machine.get("initial_state"))
-        self.terminal = _words(self.machine.get("terminal_states"))
-        self.final = frozenset(word.text for word in self.terminal)
-        self.lines = [_line(node) for node in _branches(self.machine.get("transitions"))]
-        self.states = [_state(node) for node in _branches(self.machine.get("states"))]
-        self.declared = [state.name for state in self.states if state.name.text]
-        self.intents = [_intent(node) for node in _branches(tree.get("intents"))]
-        self.unleased = _words(tree.get("unleased"))
-        self.triggers = list(dict.fromkeys(line.trigger.text for line in self.lines if line.trigger))
 
     def run(self) -> Iterator[Finding]:
         yield from self._twins()
@@ -92,7 +50,7 @@ class _Check:
     # --- states -----------------------------------------------------------------------------------------------------
 
     def _twins(self) -> Iterator[Finding]:
-        groups: list[tuple[str, list[_Word]]] = [
+        groups: list[tuple[str, list[Word]]] = [
             ("terminal state", self.terminal),
             ("state", self.declared),
             ("intent", [intent.name for intent in self.intents if intent.name]),
@@ -112,10 +70,10 @@ class _Check:
         starts = {line.start.text for line in self.lines if line.start}
         ends = {line.end.text for line in self.lines if line.end}
         if self.declared:
-            known = [word.text for word in self.declared]
+            known = {word.text: None for word in self.declared}
             for word in self._mentions():
                 if word.text not in known:
-                    fix = suggest(word.text, known) or f"add it to states, or use one of {', '.join(known)}"
+                    fix = suggest(word.text, list(known)) or f"add it to states, or use one of {', '.join(known)}"
                     yield self._error("unknown_state", word.place, f"state {word.text!r} is not in states", fix)
             return
         entered = ends | ({self.initial.text} if self.initial else set())
@@ -124,7 +82,8 @@ class _Check:
         for line in self.lines:
             if line.start and line.start.text not in entered | self.final | told | {ANY} and self.initial:
                 told.add(line.start.text)
-                fix = suggest(line.start.text, sorted(entered - starts) or sorted(entered))
+                near = suggest(line.start.text, sorted(entered - starts))
+                fix = near or suggest(line.start.text, sorted(entered - self.final))
                 message = f"no transition enters {line.start.text!r}, so this one can never fire"
                 yield self._error("unknown_state", line.start.place, message, fix or "add a transition into it")
             if line.end and line.end.text not in left_or_final | told and ANY not in starts:
@@ -141,7 +100,7 @@ class _Check:
             message = f"no transition leaves the initial state {self.initial.text!r}"
             yield self._error("unknown_state", self.initial.place, message, fix)
 
-    def _mentions(self) -> Iterator[_Word]:
+    def _mentions(self) -> Iterator[Word]:
         if self.initial:
             yield self.initial
         yield from self.terminal
@@ -198,24 +157,24 @@ class _Check:
 
     def _shadowed(self) -> Iterator[Finding]:
         """A transition behind one with the same start and trigger whose conditions are no more than its own."""
-        for n, later in enumerate(self.lines):
-            if not (later.start and later.trigger):
-                continue
-            own = {str(condition.value) for condition in later.conditions}
-            for m, first in enumerate(self.lines):
-                if m == n or not (first.start and first.trigger) or first.trigger.text != later.trigger.text:
-                    continue
-                comes_first = (-first.priority, m) < (-later.priority, n)
-                fewer = {str(condition.value) for condition in first.conditions} <= own
-                if first.start.text == later.start.text and comes_first and fewer:
+        alike: dict[tuple[str, str], list[Line]] = {}
+        for line in self.lines:
+            if line.start and line.trigger:
+                alike.setdefault((line.start.text, line.trigger.text), []).append(line)
+        for (start, trigger), lines in alike.items():
+            before: list[tuple[Line, frozenset[str]]] = []
+            for line in sorted(lines, key=lambda line: -line.priority)[:CONDITIONS_COMPARED]:
+                own = frozenset(str(condition.value) for condition in line.conditions)
+                first = next((first for first, fewer in before if fewer <= own), None)
+                before.append((line, own))
+                if first is not None:
                     yield self._error(
                         "shadowed_transition",
-                        later.place,
-                        f"never fires: the transition on line {first.place.line} takes every {later.trigger.text!r} "
-                        f"in {later.start.text!r} first",
-                        "give that one a condition, or this one a higher priority or fewer conditions",
+                        line.place,
+                        f"never fires: the transition on line {first.place.line} takes every {trigger!r} in {start!r} "
+                        "that this one would",
+                        "give that one one more condition, or this one a higher priority",
                     )
-                    break
 
     def _timeouts(self) -> Iterator[Finding]:
         for state in self.states:
@@ -251,13 +210,13 @@ class _Check:
 
     # --- triggers and payloads --------------------------------------------------------------------------------------
 
-    def _trigger(self, word: _Word, role: str) -> Iterator[Finding]:
+    def _trigger(self, word: Word, role: str) -> Iterator[Finding]:
         if word.text not in self.triggers and self.triggers:
             fix = suggest(word.text, self.triggers) or f"use one of {', '.join(self.triggers)}, or add a transition"
             message = f"{role} names the trigger {word.text!r}, which no transition has"
             yield self._error("unknown_trigger", word.place, message, fix)
 
-    def _bare(self, word: _Word, who: str) -> Iterator[Finding]:
+    def _bare(self, word: Word, who: str) -> Iterator[Finding]:
         for line in self.lines:
             if line.trigger and line.payload and line.trigger.text == word.text and line.payload.text != "Nothing":
                 yield self._error(
@@ -268,7 +227,7 @@ class _Check:
                 )
 
     def _payloads(self) -> Iterator[Finding]:
-        first: dict[str, _Word] = {}
+        first: dict[str, Word] = {}
         for line in self.lines:
             if line.trigger is None or line.payload is None:
                 continue
@@ -292,7 +251,7 @@ class _Check:
 
     # --- intents ----------------------------------------------------------------------------------------------------
 
-    def _intent(self, intent: _Intent) -> Iterator[Finding]:
+    def _intent(self, intent: Intent) -> Iterator[Finding]:
         named = f"intent {intent.name.text!r}" if intent.name else "this intent"
         at = intent.name.place if intent.name else intent.node.place
         kind = intent.kind.text if intent.kind else ""
@@ -325,12 +284,12 @@ class _Check:
             )
         retry = intent.node.get("retry")
         if isinstance(retry, Branch):
-            least, most = _number(retry.get("initial_ms"), 500), _number(retry.get("max_ms"), 30_000)
+            least, most = number(retry.get("initial_ms"), 500), number(retry.get("max_ms"), 30_000)
             if least > most:
                 message = f"{named} waits at first {least} ms but at most {most} ms"
                 yield self._error("retry_bounds", retry.place, message, "make initial_ms the smaller one")
 
-    def _fired(self, intent: _Intent, kind: str, named: str, at: Place) -> Iterator[Finding]:
+    def _fired(self, intent: Intent, kind: str, named: str, at: Place) -> Iterator[Finding]:
         if kind in (EnumIntentType.TIMER, EnumIntentType.ACTION_SEND):
             if intent.trigger is None:
                 who = "it fires" if kind == EnumIntentType.TIMER else "the target workflow gets"
@@ -359,57 +318,3 @@ def guard_finding(problem: GuardProblem, leaf: Leaf, path: str) -> Finding:
         place = Place(leaf.text_at.line, leaf.text_at.column + problem.offset)
     message = f"condition {str(leaf.value)!r}: {problem.message}"
     return Finding(problem.code, EnumSeverity.ERROR, path, *place, message, problem.fix)
-
-
-def conditions(node: Node | None) -> tuple[Leaf, ...]:
-    """The expression leaves of a transition's ``conditions``."""
-    leaves = [branch.get("expression") for branch in _branches(node)]
-    return tuple(leaf for leaf in leaves if isinstance(leaf, Leaf) and isinstance(leaf.value, str) and leaf.value)
-
-
-def _word(node: Node | None) -> _Word | None:
-    return _Word(node.value, node.place) if isinstance(node, Leaf) and isinstance(node.value, str) else None
-
-
-def _words(node: Node | None) -> list[_Word]:
-    items = node.items if isinstance(node, Row) else ()
-    return [word for word in map(_word, items) if word]
-
-
-def _branches(node: Node | None) -> list[Branch]:
-    return [item for item in node.items if isinstance(item, Branch)] if isinstance(node, Row) else []
-
-
-def _number(node: Node | None, default: int) -> float:
-    return node.value if isinstance(node, Leaf) and isinstance(node.value, int | float) else default
-
-
-def _line(node: Branch) -> _Line:
-    return _Line(
-        node.place,
-        _word(node.get("from_state")),
-        _word(node.get("to_state")),
-        _word(node.get("trigger")),
-        _word(node.get("payload")),
-        conditions(node.get("conditions")),
-        int(_number(node.get("priority"), 0)),
-    )
-
-
-def _state(node: Branch) -> _State:
-    timeout = node.get("timeout_ms")
-    name = _word(node.get("name")) or _Word("", node.place)
-    return _State(name, timeout.place if timeout else None, _word(node.get("on_timeout")))
-
-
-def _intent(node: Branch) -> _Intent:
-    named = node.get("outcomes")
-    outcomes = named.entries if isinstance(named, Branch) else {}
-    words = [(str(outcome), _word(outcomes[outcome].node)) for outcome in EnumOutcome if outcome in outcomes]
-    return _Intent(
-        node,
-        _word(node.get("name")),
-        _word(node.get("type")),
-        _word(node.get("trigger")),
-        tuple((outcome, word) for outcome, word in words if word),
-    )

@@ -18,10 +18,12 @@ from ..kernel.finding import EnumSeverity, Finding, errors
 from ..kernel.intent import EnumDelivery, EnumIntentType, EnumOutcome, Failure, IntentSpec
 from ..kernel.machine import Guard, Handlers, Machine, MachineReducer, Timeout, Transition, reducer
 from ..kernel.step import State
-from .check import conditions, guard_finding
+from .check import guard_finding
 from .contract import ModelContractReducer, ModelIntentDeclaration
 from .fields import objections, unwrap
-from .guard import GuardProblem, bind, parse, suggest
+from .guard import bind, parse
+from .problem import GuardProblem, suggest
+from .sketch import conditions
 from .source import Branch, Place, Row, place_of
 
 OURS: Mapping[str, type[BaseModel]] = {"Nothing": Nothing, "Failure": Failure, "Blob": Blob}

@@ -24,6 +24,7 @@ Count = Annotated[int, Field(ge=0, le=10**9)]
 
 TRANSITIONS_MAX = 1000
 INTENTS_MAX = 200
+EXPRESSION_MAX = 1000
 
 
 class _Part(BaseModel):
@@ -42,7 +43,7 @@ class ModelContractVersion(_Part):
 class ModelFSMCondition(_Part):
     """A guard: the three-token form or CEL (SEMANTICS 13)."""
 
-    expression: Annotated[str, Field(min_length=1, max_length=1000)]
+    expression: Annotated[str, Field(min_length=1, max_length=EXPRESSION_MAX)]
 
 
 class ModelFSMTransition(_Part):

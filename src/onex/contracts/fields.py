@@ -15,7 +15,6 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, JsonValue
 from pydantic.fields import FieldInfo
-from typing_extensions import TypeAliasType
 
 _SCALARS = (str, int, float, bool, None, type(None), UUID, date)
 _MENDS: Mapping[object, tuple[str, str]] = {
@@ -56,7 +55,7 @@ def unwrap(annotation: object) -> tuple[object, ...]:
     """The members of a union, through ``Annotated``, aliases and ``NewType``; a plain type is its own only member."""
     if annotation is JsonValue:
         return (JsonValue,)
-    if isinstance(annotation, TypeAliasType) or type(annotation).__name__ == "TypeAliasType":
+    if type(annotation).__name__ == "TypeAliasType":
         return unwrap(getattr(annotation, "__value__", object))
     if isinstance(annotation, NewType):
         return unwrap(annotation.__supertype__)

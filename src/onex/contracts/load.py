@@ -16,7 +16,7 @@ from ..kernel.finding import EnumSeverity, Finding, errors
 from .check import check
 from .contract import ModelContractReducer
 from .fields import unwrap
-from .guard import suggest
+from .problem import suggest
 from .source import FINDINGS_MAX, Branch, Leaf, Node, Place, place_of, plain, read
 
 
@@ -57,7 +57,7 @@ def _typed(tree: Branch, path: str) -> tuple[ModelContractReducer | None, list[F
         # by way of JSON, because strict reading of JSON takes lists as tuples and words as enums, and nothing else
         return ModelContractReducer.model_validate_json(to_json(plain(tree))), []
     except PydanticError as error:
-        return None, [_translate(tree, path, detail) for detail in error.errors(include_url=False)]
+        return None, [_translate(tree, path, detail) for detail in error.errors(include_url=False)[:FINDINGS_MAX]]
 
 
 def _translate(tree: Branch, path: str, detail: ErrorDetails) -> Finding:
@@ -74,7 +74,9 @@ def _translate(tree: Branch, path: str, detail: ErrorDetails) -> Finding:
         return _finding(path, place_of(tree, loc[:-1]), "missing_key", f"{within} has no {last!r}", fix)
     if kind == "extra_forbidden":
         known = list(_fields(ModelContractReducer, loc[:-1]))
-        fix = suggest(str(last), known) or f"{within} knows {', '.join(known)}"
+        fix = suggest(str(last), known) or f"it knows {', '.join(known)}"
+        if " " in str(last) and detail["input"] is None:
+            fix = "inside { } a comma ends a text: put the text before it in quotes"
         parent = _node(tree, loc[:-1])
         if isinstance(parent, Branch) and last in parent.entries:
             place = parent.entries[str(last)].key.place
@@ -89,6 +91,9 @@ def _translate(tree: Branch, path: str, detail: ErrorDetails) -> Finding:
     if kind in _WRONG_TYPE:
         wanted, fix = _WRONG_TYPE[kind]
         return _finding(path, place, "wrong_type", f"{where} must be {wanted}, not {value}", fix)
+    if kind in _BOUNDS:
+        bound = context.get(_BOUNDS[kind][1])
+        return _finding(path, place, "out_of_range", f"{where} cannot be {value}", f"{_BOUNDS[kind][0]} {bound}")
     if kind in ("too_short", "too_long", "string_too_long", "string_too_short"):
         limit = context.get("min_length", context.get("max_length"))
         side = "at least" if kind.endswith("short") else "at most"
@@ -107,6 +112,7 @@ _WRONG_TYPE = {
     "model_type": ("a mapping", "write key: value pairs, indented, or {key: value}"),
     "model_attributes_type": ("a mapping", "write key: value pairs, indented, or {key: value}"),
 }
+_BOUNDS = {"greater_than_equal": ("use at least", "ge"), "less_than_equal": ("use at most", "le")}
 _PATTERNS = {
     r"^[A-Za-z][A-Za-z0-9_-]{0,63}$": "begin with a letter, then letters, digits, _ or -, at most 64",
     r"^(\*|[A-Za-z][A-Za-z0-9_-]{0,63})$": 'be "*", or begin with a letter, then letters, digits, _ or -, at most 64',

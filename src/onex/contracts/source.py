@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 import yaml
@@ -225,7 +226,7 @@ class _Reader:
         return Source(self.root, tuple(self.findings))
 
     def _controls(self, text: str) -> bool:
-        for found in _CONTROL.finditer(text):
+        for found in islice(_CONTROL.finditer(text), 10):
             before = re.split(r"\r\n|\r|\n", text[: found.start()])
             code = ord(found.group())
             place = Place(len(before), len(before[-1]) + 1)
@@ -235,8 +236,6 @@ class _Reader:
                 f"the character U+{code:04X} is not allowed in a contract",
                 "remove it; inside double quotes it can be written as an escape",
             )
-            if len(self.findings) == FINDINGS_MAX:
-                break
         return bool(self.findings)
 
     def _events(self, text: str) -> Iterator[yaml.Event]:
@@ -298,6 +297,7 @@ class _Reader:
             if event.style == '"' and (hostile := re.search("[\x00\ud800-\udfff]", text)):
                 code = ord(hostile.group())
                 self._add(place, "yaml_control_character", f"the text holds the character U+{code:04X}", "remove it")
+                text = ""
             return Leaf(text, place, Place(place.line, place.column + 1) if verbatim else None)
         for pattern, meaning in _PLAIN:
             if pattern.fullmatch(text):

@@ -1,0 +1,102 @@
+"""What is wrong with an app, gathered until it is told all at once; and where in its files each thing is written."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import traceback
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ..contracts.compile import Spot
+from ..kernel.errors import ContractError, OnexError
+from ..kernel.finding import EnumSeverity, Finding, errors
+from .finder import PREFIX
+from .folder import Folder, Module
+
+SHOWN = 10
+
+
+class Report:
+    """Findings of one attempt to load. Each is told once."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.findings: list[Finding] = []
+        self._spots: dict[tuple[str, str], Spot] = {}
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        self.findings.extend(finding for finding in findings if finding not in self.findings)
+
+    def error(self, code: str, spot: Spot, message: str, fix: str) -> None:
+        self.add([Finding(code, EnumSeverity.ERROR, *spot, message, fix)])
+
+    def warning(self, code: str, spot: Spot, message: str, fix: str) -> None:
+        self.add([Finding(code, EnumSeverity.WARNING, *spot, message, fix)])
+
+    @property
+    def wrong(self) -> bool:
+        return bool(errors(tuple(self.findings)))
+
+    def judge(self) -> None:
+        """Raises ContractError when there is an error among the findings; it carries the warnings as well."""
+        wrong = errors(tuple(self.findings))
+        if wrong:
+            count = "1 problem" if len(wrong) == 1 else f"{len(wrong)} problems"
+            more = f"\n... and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+            told = "\n".join(map(str, wrong[:SHOWN]))
+            raise ContractError(f"{self.folder.shown} cannot be loaded: {count}\n{told}{more}", tuple(self.findings))
+
+    def failed(self, error: BaseException) -> None:
+        """What a module of the app raised while it was imported, at the innermost line of the app."""
+        if isinstance(error, ContractError) and error.findings:
+            found = [one for one in error.findings if isinstance(one, Finding)]
+            self.add(one._replace(path=self.folder.show(Path(one.path))) for one in found)
+            return
+        root = f"{self.folder.root}/"
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(root)]
+        spot = Spot(str(self.folder.shown), 0, 0)
+        if frames:
+            spot = Spot(self.folder.show(Path(frames[-1].filename)), frames[-1].lineno or 0)
+        said = error.message if isinstance(error, OnexError) else f"{type(error).__name__}: {error}"
+        fix = "mend the module: it must be importable without the engine"
+        if isinstance(error, ModuleNotFoundError):
+            fix = "import the app's own files relatively (from .payloads import X); install what is not yours"
+        self.error("import_failed", spot, f"importing failed: {said}", fix)
+
+    # --- places -----------------------------------------------------------------------------------------------------
+
+    def learn(self, modules: Iterable[Module]) -> None:
+        """Read off the syntax trees where classes, fields and functions are written. The modules must parse."""
+        for module in modules:
+            path = self.folder.show(module.path)
+            for name, node in _definitions(ast.parse(module.text).body, ""):
+                self._spots[module.name, name] = Spot(path, node.lineno, node.col_offset + 1)
+
+    def spot(self, thing: object, field: str = "") -> Spot | None:
+        """Of a class, one of its fields, or a function; None when the app did not write it."""
+        thing = inspect.unwrap(thing) if inspect.isfunction(thing) else thing
+        module, name = getattr(thing, "__module__", ""), getattr(thing, "__qualname__", "")
+        top, _, rest = str(module).partition(".")
+        if not top.startswith(PREFIX):
+            return None
+        inside = rest.partition(".")[2]
+        exact = self._spots.get((inside, f"{name}.{field}")) if field else None
+        return exact or self._spots.get((inside, name))
+
+    def of(self, function: object) -> Spot:
+        """``spot``, or the app's folder where there is none."""
+        return self.spot(function) or Spot(str(self.folder.shown), 0, 0)
+
+
+_Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _definitions(body: list[ast.stmt], outer: str) -> Iterator[tuple[str, ast.stmt]]:
+    for node in body:
+        if isinstance(node, _Definition):
+            yield f"{outer}{node.name}", node
+            if isinstance(node, ast.ClassDef):
+                yield from _definitions(node.body, f"{outer}{node.name}.")
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            yield f"{outer}{node.target.id}", node
