@@ -147,7 +147,8 @@ class ReducerPatternEngine:
         stored = await self.stored(key)
         if stored is None or stored.version == 0:
             return None
-        return decode(self.registry[stored.key.workflow_type].reducer.state_type, stored.state)
+        state: State = decode(self.registry[stored.key.workflow_type].reducer.state_type, stored.state)
+        return state
 
     async def wait(self, key: WorkflowKey | str, until: str = TERMINAL, timeout_s: float = 30.0) -> Stored:
         """The row once its status is ``until``, or any terminal one. Raises TimeoutError, InvalidKey.

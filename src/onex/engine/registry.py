@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import BaseModel
 
 from ..kernel.errors import InvalidStateTransitionError, UnknownWorkflow
-from ..kernel.machine import MachineReducer
-from ..kernel.step import State
+from ..kernel.step import Reducer
 from ..ports import Code, Executor
 
 
@@ -17,7 +17,7 @@ from ..ports import Code, Executor
 class Workflow:
     """One loaded contract: its decisions, the code they came from, and who serves its intents (``executors[target]``)."""
 
-    reducer: MachineReducer[State]
+    reducer: Reducer[Any]  # of any state type: each reads back only what it wrote
     code: Code
     executors: Mapping[str, Executor] = field(default_factory=dict)
     unleased: frozenset[str] = frozenset()

@@ -252,7 +252,7 @@ async def state_at(reader: Reader, workflow: Workflow, key: WorkflowKey, version
     """Time travel: the state after ``version``, from the nearest snapshot below it. Raises OnexError for a gap or other code."""
     snapshot = await reader.snapshot(key, version)
     reducer = workflow.reducer
-    state = decode(reducer.state_type, snapshot.state) if snapshot is not None else reducer.initial()
+    state: State = decode(reducer.state_type, snapshot.state) if snapshot is not None else reducer.initial()
     after = snapshot.version if snapshot is not None else 0
     while after < version:
         rows = await reader.history(key, after, min(PAGE, version - after))

@@ -1,0 +1,134 @@
+"""Projections: tables built from the log, each a pure function of one row, kept at a watermark that never runs ahead.
+
+Rows and watermark move in one transaction, from exactly where the watermark was: a second materializer of the same name, or a
+crash between two batches, changes nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..kernel.action import WorkflowKey
+from ..kernel.errors import OnexError, ProjectionLagging
+from ..ports import Clock, LogEntry, Position, ProjectionRow, Projections, Reader
+from .tail import Bell, LogTail
+
+PROJECTION_BATCH_SIZE = 100
+WAIT_S = 1.0
+
+Project = Callable[[LogEntry], ProjectionRow | None]
+
+
+def latest(entry: LogEntry) -> ProjectionRow:
+    """The built-in projection ``workflow``: per instance its version, its status as tag, and the last action."""
+    return ProjectionRow(entry.key, entry.version, entry.row.status, entry.row.kind, b"{}")
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """``rows`` behind the end of the log; ``lag_ms`` since the oldest row not yet applied was issued, 0 when none."""
+
+    rows: int
+    lag_ms: float
+
+
+class ProjectionMaterializerService:
+    """Keeps one projection of one shard. ``project`` gives the row an action leads to, or None for no change."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        tables: Projections,
+        bell: Bell,
+        clock: Clock,
+        name: str = "workflow",
+        project: Project = latest,
+        *,
+        shard: int = 0,
+        batch: int = PROJECTION_BATCH_SIZE,
+    ) -> None:
+        self.reader, self.tables, self.bell, self.clock = reader, tables, bell, clock
+        self.name, self.shard, self.batch = name, shard, batch
+        self._project = project
+        self._moved = Bell()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"onex-projection-{self.name}")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def catch_up(self) -> int:
+        """Apply what the log has; the number of rows. The watermark in the store says where it stands, not this object."""
+        done = 0
+        while True:
+            at = await self.tables.watermark(self.name, self.shard)
+            tail = LogTail(self.reader, self.bell, Position(self.shard, at), page=self.batch)
+            rows = await tail.read()
+            if not rows:
+                return done
+            if await self.tables.project(self.name, self.shard, at, rows[-1].position.n, self._rows(rows)):
+                done += len(rows)
+            self._moved.ring()
+
+    async def rows(
+        self,
+        tag: str | None = None,
+        after: WorkflowKey | None = None,
+        limit: int = 100,
+        *,
+        reached: Position | None = None,
+    ) -> Sequence[ProjectionRow]:
+        """A page of the projection, at ``reached`` or later. Raises ProjectionLagging after waiting a second for it."""
+        if reached is not None:
+            await self.wait(reached)
+        return await self.tables.projected(self.name, tag, after, limit)
+
+    async def wait(self, reached: Position) -> None:
+        """Raises ProjectionLagging when the watermark is not there within a second."""
+        try:
+            async with asyncio.timeout(WAIT_S):
+                while True:
+                    seen = self._moved.rung
+                    at = await self.tables.watermark(self.name, self.shard)
+                    if at >= reached.n:
+                        return
+                    await self._moved.after(seen)
+        except TimeoutError:
+            at = await self.tables.watermark(self.name, self.shard)
+            raise ProjectionLagging(
+                f"projection {self.name!r} is at {at}, {reached.n - at} behind what you ask for; ask again", at=at
+            ) from None
+
+    async def lag(self) -> Lag:
+        at = await self.tables.watermark(self.name, self.shard)
+        counts = await self.reader.counts()
+        first = await self.reader.log(Position(self.shard, at), 1)
+        waited_us = self.clock.now_us() - first[0].row.issued_us if first else 0
+        return Lag(counts.actions - at, max(0.0, waited_us / 1000))
+
+    def _rows(self, entries: Sequence[LogEntry]) -> list[ProjectionRow]:
+        newest: dict[WorkflowKey, ProjectionRow] = {}
+        for entry in entries:
+            row = self._project(entry)
+            if row is not None:
+                newest[row.key] = row
+        return list(newest.values())
+
+    async def _run(self) -> None:
+        while True:
+            seen = self.bell.rung
+            try:
+                await self.catch_up()
+            except OnexError as error:
+                if not error.retryable:
+                    raise
+                await self.clock.sleep(0.1)
+                continue
+            await self.bell.after(seen)

@@ -1,0 +1,95 @@
+"""Combine: several reducers as one. Each part owns one field of the state and its own machine; the parts never see each other.
+
+An action goes to every part that lists its trigger: all accept it, or the whole is refused and nothing moves. A trigger with
+a part's name before it (``tables.extracted``) goes to that part alone; that is how its outcomes and timers come home.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Generic
+
+from pydantic import BaseModel
+
+from .action import Action
+from .errors import InvalidStateTransitionError, ReducerFailed
+from .intent import Emitted, IntentSpec, IntentTable
+from .step import Done, Reducer, S, State
+
+RUNNING = "running"
+FINISHED = "finished"
+
+
+class Combined(Generic[S]):
+    """``parts[field] -> reducer``. The whole is terminal when all parts are; then its status is ``finished``."""
+
+    def __init__(self, workflow_type: str, state_type: type[S], parts: Mapping[str, Reducer[Any]]) -> None:
+        missing = [name for name in parts if name not in state_type.model_fields]
+        if missing or not parts:
+            raise ReducerFailed(f"{state_type.__name__} has no field for {', '.join(missing) or 'any part'}")
+        self.workflow_type = workflow_type
+        self.state_type = state_type
+        self.parts = dict(parts)
+        self.payloads: dict[str, type[BaseModel]] = {}
+        specs: dict[str, IntentSpec] = {}
+        for name, part in self.parts.items():
+            for trigger, model in part.payloads.items():
+                if self.payloads.setdefault(trigger, model) is not model:
+                    raise ReducerFailed(
+                        f"{trigger!r} carries two payloads: {model.__name__} in {name!r}, another elsewhere"
+                    )
+                self.payloads[f"{name}.{trigger}"] = model
+            for spec in part.intents.by_name.values():
+                specs[f"{name}.{spec.name}"] = _prefixed(name, spec)
+        self.intents = IntentTable(specs)
+
+    def initial(self) -> S:
+        return self.state_type(status=RUNNING, **{name: part.initial() for name, part in self.parts.items()})
+
+    def is_terminal(self, state: S) -> bool:
+        return all(part.is_terminal(getattr(state, name)) for name, part in self.parts.items())
+
+    def accepts(self, state: S) -> tuple[str, ...]:
+        by_part = {name: part.accepts(getattr(state, name)) for name, part in self.parts.items()}
+        own = {f"{name}.{trigger}" for name, triggers in by_part.items() for trigger in triggers}
+        listed = {trigger for triggers in by_part.values() for trigger in triggers}
+        shared = {
+            trigger
+            for trigger in listed
+            if all(trigger in by_part[name] for name, part in self.parts.items() if trigger in part.payloads)
+        }
+        return tuple(sorted(own | shared))
+
+    def delta(self, state: S, action: Action[BaseModel]) -> Done[S]:
+        """Raises InvalidStateTransitionError when no part lists the trigger, else what the first refusing part raises."""
+        receivers, kind = self._receivers(action.kind)
+        changed: dict[str, State] = {}
+        emitted: list[Emitted] = []
+        own = action._replace(kind=kind)
+        for name in receivers:
+            done = self.parts[name].delta(getattr(state, name), own)
+            changed[name] = done.state
+            emitted.extend(one._replace(spec=self.intents.by_name[f"{name}.{one.spec.name}"]) for one in done.intents)
+        after = state.evolve(**changed)
+        return Done(after.with_status(FINISHED if self.is_terminal(after) else RUNNING), tuple(emitted))
+
+    def _receivers(self, kind: str) -> tuple[list[str], str]:
+        name, dot, trigger = kind.partition(".")
+        if dot and name in self.parts and trigger in self.parts[name].payloads:
+            return [name], trigger
+        receivers = [name for name, part in self.parts.items() if kind in part.payloads]
+        if not receivers:
+            raise InvalidStateTransitionError(
+                f"no part of {self.workflow_type} lists {kind!r}; they know {', '.join(sorted(self.payloads))}",
+                trigger=kind,
+                accepts=sorted(self.payloads),
+            )
+        return receivers, kind
+
+
+def _prefixed(part: str, spec: IntentSpec) -> IntentSpec:
+    """The intent as the whole knows it: outcomes and timers come back under the part's own triggers."""
+    outcomes = {outcome: f"{part}.{trigger}" for outcome, trigger in spec.outcomes.items()}
+    fires = f"{part}.{spec.trigger}" if spec.kind == "timer" else spec.trigger
+    return replace(spec, name=f"{part}.{spec.name}", outcomes=outcomes, trigger=fires)
