@@ -234,7 +234,7 @@ class _Fold:
         reducer = entry.workflow.reducer
         done = reducer.delta(state, action)
         emitted = done.intents
-        terminal = reducer.is_terminal(done.state)
+        terminal = done.state.status in reducer.terminal
         if len(emitted) > INTENTS_PER_STEP:
             raise ReducerFailed(f"{pending.kind!r} emitted {len(emitted)} intents; the limit is {INTENTS_PER_STEP}")
         try:

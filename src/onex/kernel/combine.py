@@ -47,8 +47,9 @@ class Combined(Generic[S]):
     def initial(self) -> S:
         return self.state_type(status=RUNNING, **{name: part.initial() for name, part in self.parts.items()})
 
-    def is_terminal(self, state: S) -> bool:
-        return all(part.is_terminal(getattr(state, name)) for name, part in self.parts.items())
+    @property
+    def terminal(self) -> frozenset[str]:
+        return frozenset({FINISHED})
 
     def accepts(self, state: S) -> tuple[str, ...]:
         by_part = {name: part.accepts(getattr(state, name)) for name, part in self.parts.items()}
@@ -72,7 +73,8 @@ class Combined(Generic[S]):
             changed[name] = done.state
             emitted.extend(one._replace(spec=self.intents.by_name[f"{name}.{one.spec.name}"]) for one in done.intents)
         after = state.evolve(**changed)
-        return Done(after.with_status(FINISHED if self.is_terminal(after) else RUNNING), tuple(emitted))
+        ended = all(getattr(after, name).status in part.terminal for name, part in self.parts.items())
+        return Done(after.with_status(FINISHED if ended else RUNNING), tuple(emitted))
 
     def _receivers(self, kind: str) -> tuple[list[str], str]:
         name, dot, trigger = kind.partition(".")

@@ -180,8 +180,9 @@ class MachineReducer(Generic[S]):
     def initial(self) -> S:
         return self.state_type(status=self.machine.initial)
 
-    def is_terminal(self, state: S) -> bool:
-        return state.status in self.machine.terminal
+    @property
+    def terminal(self) -> frozenset[str]:
+        return self.machine.terminal
 
     def accepts(self, state: S) -> tuple[str, ...]:
         return self.machine.accepts(state.status)

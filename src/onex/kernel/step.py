@@ -96,7 +96,9 @@ class Reducer(Protocol[S]):
     def initial(self) -> S:
         """The state before the first action."""
 
-    def is_terminal(self, state: S) -> bool: ...
+    @property
+    def terminal(self) -> frozenset[str]:
+        """Statuses that accept nothing more."""
 
     def accepts(self, state: S) -> tuple[str, ...]:
         """Triggers with a transition from here, guards aside, sorted."""
