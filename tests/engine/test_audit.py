@@ -62,6 +62,17 @@ def test_each_intent_is_counted_by_how_it_ended(house: House) -> None:
     run(go())
 
 
+def test_the_timers_of_a_finished_instance_are_removed(house: House) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            await engine.submit(K, "wake_me", Add(amount=HOUR))
+            await engine.submit(K, "start", Start(text="hello"))
+            done = await audited(engine)
+            assert (done.ended, done.removed, done.lost) == (1, 1, [])
+
+    run(go())
+
+
 def test_an_outcome_that_came_too_late_is_refused_not_lost(house: House) -> None:
     async def go() -> None:
         async with house.engine() as engine:

@@ -135,13 +135,6 @@ class _Walk:
         self._end(entry)
         if row.intents:
             self._begin(entry)
-        if entry.key in self._timers and self._is_terminal(entry):
-            for name in list(self._timers[entry.key]):
-                self._remove(entry.key, name)
-
-    def _is_terminal(self, entry: LogEntry) -> bool:
-        name = entry.key.workflow_type
-        return name in self.registry and entry.row.status in self.registry[name].reducer.machine.terminal
 
     def _end(self, entry: LogEntry) -> None:
         """The row may be what an open intent waits for."""
@@ -189,9 +182,6 @@ class _Walk:
         if spec.kind == EnumIntentType.ACTION_SEND and not spec.outcomes:
             at, awaited = WorkflowKey(spec.target, to), sent_id(name).bytes
         elif spec.kind == EnumIntentType.TIMER:
-            if self._is_terminal(entry):
-                self.audit.removed += 1
-                return
             self._timers.setdefault(key, {})[spec.name] = awaited
         elif not spec.outcomes:
             self._silent.append(_Open(what, pointer, spec, at, None))
@@ -218,16 +208,22 @@ class _Walk:
     async def close(self, reader: Reader, drained_us: int | None) -> Audit:
         done = self.audit
         rows = await _outbox(reader)
-        for found in [*self._open.values(), *self._silent]:
-            row = rows.pop(found.pointer, None)
-            if row is not None:
-                self._judge_row(found, row, drained_us)
-            elif found.awaited is None:
+        gone = [found for found in (*self._open.values(), *self._silent) if found.pointer not in rows]
+        finished = await _finished(reader, {found.at for found in gone if found.spec.kind == EnumIntentType.TIMER})
+        for found in gone:
+            if found.awaited is None:
                 self._judge_silence(found)
+            elif found.spec.kind == EnumIntentType.TIMER and found.at in finished:
+                done.removed += 1
             elif await reader.rejections(str(found.at), found.awaited, 0, 1):
                 done.refused += 1
             else:
                 done.lost.append(Lost(found.what, "it has neither an outcome nor an outbox row"))
+        for found in (*self._open.values(), *self._silent):
+            row = rows.pop(found.pointer, None)
+            if row is not None:
+                self._judge_row(found, row, drained_us)
+        done.lost.sort()
         done.unsettled = len(rows)
         done.strays = sorted(self._strays)
         done.forgotten = sorted((key, UUID(bytes=action_id)) for key, action_id in self._forgotten)
@@ -260,3 +256,13 @@ async def _outbox(reader: Reader) -> dict[Pointer, OutboxRow]:
         rows.update((row.pointer, row) for row in page)
         after = page[-1].pointer
     return rows
+
+
+async def _finished(reader: Reader, keys: set[WorkflowKey]) -> set[WorkflowKey]:
+    """Those in a terminal status: their timers are gone with them."""
+    finished: set[WorkflowKey] = set()
+    left = sorted(keys)
+    while left:
+        page, left = left[:PAGE], left[PAGE:]
+        finished.update(key for key, stored in (await reader.load(page)).items() if stored.terminal)
+    return finished
