@@ -45,7 +45,7 @@ TICK_NS: Final = 20_000_000  # a file's times move in the kernel's ticks: younge
 class SqliteStore:
     """Store, Reader, Sender and Projections of one file. ``own`` makes this process its owner; without it, it sends.
 
-    Made by ``open``. Any method raises EngineClosed after ``close``, and StoreReadOnly where it would write and may not.
+    Made by ``open``. Any method raises EngineClosed after ``close``; StoreReadOnly where it would write and may not.
     """
 
     shards = SHARDS

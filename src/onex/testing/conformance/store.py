@@ -1,0 +1,21 @@
+"""The suite: what every store does, whatever keeps its rows."""
+
+from __future__ import annotations
+
+from .commits import Commits
+from .outbox import Outbox
+from .ownership import Ownership
+from .projecting import Projecting
+from .reading import Reading
+from .refusals import Refusals
+
+
+class StoreConformance(Ownership, Commits, Outbox, Refusals, Reading, Projecting):
+    """Every behaviour of ``ports.Store``, ``Reader``, ``Sender`` and ``Projections``.
+
+    .. code-block:: python
+
+        class TestMyStore(StoreConformance):
+            async def open(self, place: Path) -> MyStore:
+                return await MyStore.connect(schema=place.name, rejections_kept=self.rejections_kept)
+    """

@@ -1,0 +1,89 @@
+"""How a behaviour is run: each in an empty place of its own, on as many handles of one store as it opens."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import ClassVar, TypeVar
+from unittest import SkipTest
+
+from ...kernel.errors import OnexError
+from .owner import AnyStore, Owner
+
+BEHAVIOUR_S = 60.0
+
+
+class Place:
+    """Where one behaviour's store lives. Each ``open`` gives another handle on the same store, as a process has."""
+
+    def __init__(self, suite: Suite, path: Path) -> None:
+        self._suite = suite
+        self._path = path
+        self._opened: list[AnyStore] = []
+
+    async def open(self) -> AnyStore:
+        store = await self._suite.open(self._path)
+        self._opened.append(store)
+        return store
+
+    async def owner(self) -> Owner:
+        """A handle that owns the store."""
+        return await Owner.of(await self.open())
+
+    async def close(self) -> None:
+        for store in self._opened:
+            await store.close()
+
+
+class Suite(ABC):
+    """What a subclass says about its store."""
+
+    persistent: ClassVar[bool] = True
+    """False: closing the last handle loses everything."""
+    rejections_kept: ClassVar[int] = 20
+    """How many rejections the stores given by ``open`` keep: few, so that the limit is reached."""
+
+    @abstractmethod
+    async def open(self, place: Path) -> AnyStore:
+        """Another handle on the store of this place, an empty folder at first. Make the store when there is none."""
+
+
+S = TypeVar("S", bound=Suite)
+
+
+def behaviour(body: Callable[[S, Place], Awaitable[None]]) -> Callable[[S], None]:
+    """Makes a test of a coroutine: no plugin is needed, and it is given a fresh place, closed after it."""
+
+    def test(self: S) -> None:
+        async def run(folder: Path) -> None:
+            place = Place(self, folder)
+            try:
+                async with asyncio.timeout(BEHAVIOUR_S):
+                    await body(self, place)
+            finally:
+                await place.close()
+
+        with TemporaryDirectory(prefix="onex-conformance-") as folder:
+            asyncio.run(run(Path(folder)))
+
+    # not functools.wraps: pytest would follow it to the coroutine and take ``place`` for a fixture
+    test.__name__, test.__qualname__, test.__doc__ = body.__name__, body.__qualname__, body.__doc__
+    test.__module__ = body.__module__
+    return test
+
+
+def needs_persistence(suite: Suite) -> None:
+    if not suite.persistent:
+        raise SkipTest("this store says that it does not outlive its last handle")
+
+
+async def refused(call: Awaitable[object], error: type[OnexError]) -> OnexError:
+    """The error that the call raises; fails when it raises none."""
+    try:
+        given = await call
+    except error as raised:
+        return raised
+    raise AssertionError(f"expected {error.__name__}, got {given!r}")

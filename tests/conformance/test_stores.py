@@ -1,0 +1,24 @@
+"""Both embedded stores keep every promise of the one suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from onex.adapters.memory import MemoryStore, Tables
+from onex.adapters.sqlite import SqliteStore
+from onex.testing.conformance import AnyStore, StoreConformance
+
+
+class TestMemoryStore(StoreConformance):
+    persistent: ClassVar[bool] = False
+    tables: ClassVar[dict[Path, Tables]] = {}
+
+    async def open(self, place: Path) -> AnyStore:
+        tables = self.tables.setdefault(place, Tables())  # as with a file, handles of one place share what is stored
+        return MemoryStore(tables, rejections_kept=self.rejections_kept)
+
+
+class TestSqliteStore(StoreConformance):
+    async def open(self, place: Path) -> AnyStore:
+        return await SqliteStore.open(place / "store.db", rejections_kept=self.rejections_kept)
