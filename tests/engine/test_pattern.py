@@ -11,6 +11,7 @@ from tests.engine.jobs import Add, Grow, Job, Start, Told
 
 from onex.engine.dispatch import Limits
 from onex.engine.pattern import ReducerPatternEngine
+from onex.engine.replay import EnumVerdict, Replay
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import (
     ActionExpiredError,
@@ -403,5 +404,36 @@ def test_a_message_to_another_instance_arrives_once(house: House) -> None:
             await engine.idle()
             assert await engine.state("job:2") == Job(status="new", count=5)
             assert (await engine.reader.counts()).outbox.get("waiting", 0) == 0
+
+    run(go())
+
+
+def test_a_rollback_is_a_new_version_and_history_is_never_cut(house: House) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            for amount in (1, 2, 4):
+                await engine.submit(K, "add", Add(amount=amount))
+            assert await engine.state_at(K, 2) == Job(status="new", count=3)
+            done = await engine.rollback(K, 2)
+            assert done.version == 4
+            assert await engine.state(K) == Job(status="new", count=3)
+            assert await engine.state_at(K, 3) == Job(status="new", count=7)
+            segments = [s async for s in Replay(engine.reader, engine.registry).all()]
+            assert [s.verdict for s in segments] == [EnumVerdict.EQUAL]
+            with pytest.raises(OnexError, match="no version 9"):
+                await engine.rollback(K, 9)
+
+    run(go())
+
+
+def test_the_past_is_folded_from_the_nearest_snapshot(house: House) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            for _ in range(5):
+                await engine.submit_many([(K, "add", Add(amount=2))] * 450)
+            snapshot = await engine.reader.snapshot(K, 2249)
+            assert snapshot is not None and 1000 <= snapshot.version <= 2249
+            assert await engine.state_at(K, 2249) == Job(status="new", count=4498)
+            assert await engine.state_at(K, 7) == Job(status="new", count=14)
 
     run(go())

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
-from ..kernel.step import State
+from ..kernel.step import ROLLBACK, Rollback, State
 from ..ports import Applied, Clock, Env, Ids, KeyChange, LogEntry, Pointer, Position, Reader, Store, Stored
 from .dispatch import Limits, ReducerService
 from .encode import decode
@@ -23,6 +23,7 @@ from .mailbox import Committed
 from .observe import Counters
 from .registry import ReducerRegistry
 from .relay import IntentRelay
+from .replay import state_at
 from .submission import Door, PayloadInput
 from .tail import Bell, LogTail
 
@@ -183,6 +184,16 @@ class ReducerPatternEngine:
             await self.relay.settled()
             if self.service.is_quiet and not self.relay.busy and self.bell.rung == seen:
                 return
+
+    async def state_at(self, key: WorkflowKey | str, version: int) -> State:
+        """Time travel: the state after ``version``, folded from the nearest snapshot. Raises OnexError for a gap."""
+        at = _key(key)
+        return await state_at(self.reader, self.registry[at.workflow_type], at, version)
+
+    async def rollback(self, key: WorkflowKey | str, to_version: int) -> Committed:
+        """The state of an earlier version as a new one. Raises what ``submit`` raises; a finished instance stays finished."""
+        state = await self.state_at(key, to_version)
+        return await self.submit(key, ROLLBACK, Rollback(to_version=to_version, state=state.model_dump(mode="json")))
 
     # --- an operator's hand ---------------------------------------------------------------------------------------------
 

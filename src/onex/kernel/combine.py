@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from .action import Action
 from .errors import InvalidStateTransitionError, ReducerFailed
 from .intent import Emitted, IntentSpec, IntentTable
-from .step import Done, Reducer, S, State
+from .step import ROLLBACK, Done, Reducer, Rollback, S, State
 
 RUNNING = "running"
 FINISHED = "finished"
@@ -31,10 +31,12 @@ class Combined(Generic[S]):
         self.workflow_type = workflow_type
         self.state_type = state_type
         self.parts = dict(parts)
-        self.payloads: dict[str, type[BaseModel]] = {}
+        self.payloads: dict[str, type[BaseModel]] = {ROLLBACK: Rollback}
         specs: dict[str, IntentSpec] = {}
         for name, part in self.parts.items():
             for trigger, model in part.payloads.items():
+                if trigger == ROLLBACK:  # the whole goes back, never a part of it
+                    continue
                 if self.payloads.setdefault(trigger, model) is not model:
                     raise ReducerFailed(
                         f"{trigger!r} carries two payloads: {model.__name__} in {name!r}, another elsewhere"
@@ -64,6 +66,8 @@ class Combined(Generic[S]):
 
     def delta(self, state: S, action: Action[BaseModel]) -> Done[S]:
         """Raises InvalidStateTransitionError when no part lists the trigger, else what the first refusing part raises."""
+        if action.kind == ROLLBACK and isinstance(action.payload, Rollback):
+            return Done(action.payload.restored(self.state_type), ())
         receivers, kind = self._receivers(action.kind)
         changed: dict[str, State] = {}
         emitted: list[Emitted] = []

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from .action import Action
 from .errors import GuardFailed, InvalidStateTransitionError, OnexError, ReducerFailed
 from .intent import Emitted, EnumIntentPriority, EnumIntentType, IntentSpec, IntentTable
-from .step import Done, S, Step
+from .step import ROLLBACK, Done, Rollback, S, Step
 
 P = TypeVar("P", bound=BaseModel)
 Handler = Callable[[S, Action[P]], Step[S]]
@@ -169,7 +169,7 @@ class MachineReducer(Generic[S]):
         self.workflow_type = workflow_type
         self.state_type = handlers.state_type
         self.machine = machine
-        self.payloads = payloads
+        self.payloads = {**payloads, ROLLBACK: Rollback}
         own = {
             state_timer(status): IntentSpec(state_timer(status), EnumIntentType.TIMER, trigger=timeout.trigger)
             for status, timeout in machine.timeouts.items()
@@ -190,6 +190,8 @@ class MachineReducer(Generic[S]):
     def delta(self, state: S, action: Action[BaseModel]) -> Done[S]:
         """Raises InvalidStateTransitionError, GuardFailed; ReducerFailed for whatever the handler did wrong."""
         before = state.status
+        if action.kind == ROLLBACK:
+            return self._rolled_back(before, action)
         after = self.machine.next(before, action.kind, state, action.payload)
         handler = self._handlers.get(action.kind)
         emitted: tuple[Emitted, ...] = ()
@@ -212,6 +214,19 @@ class MachineReducer(Generic[S]):
                 emitted += self._state_timers(before, after, action)
             state = state.with_status(after)
         return Done(state, emitted)
+
+    def _rolled_back(self, before: str, action: Action[BaseModel]) -> Done[S]:
+        if not isinstance(action.payload, Rollback):
+            raise ReducerFailed(f"{ROLLBACK} carries a Rollback, not a {type(action.payload).__name__}")
+        try:
+            state = action.payload.restored(self.state_type)
+        except ValueError as error:
+            raise ReducerFailed(
+                f"the state to go back to no longer fits {self.state_type.__name__}: {error}"
+            ) from error
+        if state.status not in self.machine.table:
+            raise ReducerFailed(f"the state to go back to is in {state.status!r}, which the machine no longer has")
+        return Done(state, self._state_timers(before, state.status, action) if state.status != before else ())
 
     def _state_timers(self, before: str, after: str, action: Action[BaseModel]) -> tuple[Emitted, ...]:
         timers: list[Emitted] = []

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Generic, Protocol, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic_core import to_json
 
-from .action import Action
+from .action import Action, Payload
 from .intent import Draft, Emitted, IntentTable
 
 
@@ -75,6 +76,20 @@ class Done(Generic[S_co]):
     def __init__(self, state: S_co, intents: tuple[Emitted, ...]) -> None:
         self.state = state
         self.intents = intents
+
+
+ROLLBACK = "@rollback"
+
+
+class Rollback(Payload):
+    """Payload of ``@rollback``: an earlier state comes back as a new version; history is never cut."""
+
+    to_version: int = Field(ge=1)
+    state: dict[str, JsonValue]
+
+    def restored(self, state_type: type[S]) -> S:
+        """Raises pydantic.ValidationError when the old state does not fit today's type."""
+        return state_type.model_validate_json(to_json(self.state))
 
 
 class Reducer(Protocol[S]):
