@@ -35,9 +35,10 @@ class _Check(Sketch):
 
     def run(self) -> Iterator[Finding]:
         yield from self._twins()
-        yield from self._known_states()
-        yield from self._ends()
-        yield from self._reachable()
+        broken = [*self._known_states(), *self._ends()]
+        yield from broken
+        if not broken:  # with a name misspelled, half the states would seem out of reach
+            yield from self._reachable()
         yield from self._shadowed()
         yield from self._payloads()
         yield from self._conditions()
@@ -173,7 +174,7 @@ class _Check(Sketch):
                         line.place,
                         f"never fires: the transition on line {first.place.line} takes every {trigger!r} in {start!r} "
                         "that this one would",
-                        "give that one one more condition, or this one a higher priority",
+                        "give that one a condition, or this one a higher priority",
                     )
 
     def _timeouts(self) -> Iterator[Finding]:
@@ -261,7 +262,7 @@ class _Check(Sketch):
                 yield self._error("unknown_intent_type", intent.kind.place, f"{kind!r} is no kind of intent", near)
         for key in _UNUSED.get(kind, ()):  # type: ignore[call-overload]
             if key in intent.node.entries:
-                message = f"a {kind} has no {key}: it would do nothing"
+                message = f"an intent of type {kind} has no {key}: it would do nothing"
                 yield self._error("unused_key", intent.node.entries[key].key.place, message, f"remove {key}")
         if kind != EnumIntentType.TIMER and kind and not intent.node.get("target"):
             what = {
@@ -298,7 +299,7 @@ class _Check(Sketch):
                 yield from self._trigger(intent.trigger, named)
                 yield from self._bare(intent.trigger, "a timer")
         elif intent.trigger and kind:
-            message = f"a {kind} fires no trigger of its own; its outcomes do"
+            message = f"an intent of type {kind} fires no trigger of its own; its outcomes do"
             place = intent.node.entries["trigger"].key.place
             yield self._error(
                 "unused_key", place, message, "write outcomes: {succeeded: ..., failed: ..., unknown: ...}"

@@ -72,7 +72,7 @@ def bind(parsed: Comparison, state: type[BaseModel], payload: type[BaseModel]) -
 
 _THREE = re.compile(
     r"""\s*(?P<path>[A-Za-z]\w*(?:\.[A-Za-z]\w*)*)\s+(?P<op>\S+)\s+"""
-    r"""(?P<value>"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|\[[^\[\]]*\]|[^\s"'\[(]\S*)\s*""",
+    r"""(?P<value>"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|\[[^\[\]]*\]|[^\s"'(]\S*)\s*""",
     re.ASCII,
 )
 _SPELLINGS = {
@@ -146,6 +146,8 @@ _OPERATORS: Mapping[str, Callable[[object, Values], bool]] = {
 
 def _value(operator: str, text: str, offset: int) -> Values:
     """The third token, read as YAML: a scalar; for ``in`` and ``not_in`` a list, with or without brackets."""
+    if operator == "matches" and text[0] not in "\"'":
+        return _pattern(text, offset)  # as written: brackets and backslashes mean what they mean in a pattern
     listed = operator in ("in", "not_in")
     source = read(f"[{text}]" if listed and not text.startswith("[") else text, "")
     if source.findings:
@@ -171,13 +173,15 @@ def _value(operator: str, text: str, offset: int) -> Values:
     wanted = _WANTED.get(operator)
     if wanted is not None and (not isinstance(value, wanted[0]) or isinstance(value, bool) != (wanted[0] is bool)):
         raise GuardProblem(offset, "guard_value", f"{operator} needs {wanted[1]}, not {told(value)}", wanted[2])
-    if operator == "matches":
-        if len(str(value)) > PATTERN_CHARS:
-            raise GuardProblem(
-                offset, "guard_pattern", f"the pattern has {len(str(value))} characters", f"use at most {PATTERN_CHARS}"
-            )
-        matching(str(value), offset)
-    return value
+    return _pattern(str(value), offset) if operator == "matches" else value
+
+
+def _pattern(text: str, offset: int) -> str:
+    if len(text) > PATTERN_CHARS:
+        message = f"the pattern has {len(text)} characters"
+        raise GuardProblem(offset, "guard_pattern", message, f"use at most {PATTERN_CHARS}")
+    matching(text, offset)
+    return text
 
 
 _Wanted = tuple[type | tuple[type, ...], str, str]

@@ -57,7 +57,9 @@ def expressed(text: str) -> Expression:
         lines = text.splitlines() or [""]
         line, column = (int(found[1]), int(found[2])) if found else (1, 1)
         offset = sum(len(before) + 1 for before in lines[: line - 1]) + column - 1
-        said = (found[3] if found else str(error).splitlines()[0]).split(" expecting {")[0]
+        said = (
+            (found[3] if found else str(error).splitlines()[0]).split(" expecting {")[0].replace("'<EOF>'", "the end")
+        )
         raise GuardProblem(
             offset, "guard_syntax", f"{said}", "write `field operator value`, or CEL over payload and state"
         ) from error

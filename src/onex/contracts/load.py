@@ -19,6 +19,8 @@ from .fields import unwrap
 from .problem import suggest
 from .source import FINDINGS_MAX, Branch, Leaf, Node, Place, place_of, plain, read
 
+FEW = 3
+
 
 class Loaded(NamedTuple):
     """``contract`` is None when a finding is an error. ``tree`` keeps the places, for checks that come later."""
@@ -83,7 +85,8 @@ def _translate(tree: Branch, path: str, detail: ErrorDetails) -> Finding:
         return _finding(path, place, "unknown_key", f"{within} has no key {str(last)!r}", fix)
     if kind in ("literal_error", "enum"):
         known = [word.strip(" '") for word in str(context.get("expected", "")).replace(" or ", ",").split(",")]
-        fix = suggest(str(detail["input"]), known) or f"use one of {', '.join(known)}"
+        fix = "" if len(known) <= FEW else suggest(str(detail["input"]), known)
+        fix = fix or f"use one of {', '.join(known)}"
         return _finding(path, place, "unknown_value", f"{where} cannot be {value}", fix)
     if kind == "string_pattern_mismatch":
         words = _PATTERNS.get(str(context.get("pattern", "")), f"match {context.get('pattern')}")
@@ -97,8 +100,9 @@ def _translate(tree: Branch, path: str, detail: ErrorDetails) -> Finding:
     if kind in ("too_short", "too_long", "string_too_long", "string_too_short"):
         limit = context.get("min_length", context.get("max_length"))
         side = "at least" if kind.endswith("short") else "at most"
-        unit = "characters" if kind.startswith("string") else "entries"
-        return _finding(path, place, "bad_length", f"{where} must have {side} {limit} {unit}", "")
+        unit = "characters" if kind.startswith("string") else "entry" if limit == 1 else "entries"
+        fix = "add one, or leave the key out" if kind.endswith("short") else "split it up"
+        return _finding(path, place, "bad_length", f"{where} must have {side} {limit} {unit}", fix)
     return _finding(path, place, "bad_value", f"{where} cannot be {value}: {detail['msg']}", "")
 
 

@@ -71,7 +71,7 @@ Node = Leaf | Branch | Row
 
 
 class Source(NamedTuple):
-    """``tree`` is None when nothing could be read; otherwise it holds all that could, also beside findings."""
+    """``tree`` is None when the text could not be read to its end; else it stands, with whatever findings beside it."""
 
     tree: Node | None
     findings: tuple[Finding, ...]
@@ -222,7 +222,7 @@ class _Reader:
                 if self.root is None and not self.findings:
                     self._add(Place(0, 0), "yaml_empty", "the file holds no document", "write a contract into it")
             except _Stop:
-                self._close_all()
+                self.root = None
         return Source(self.root, tuple(self.findings))
 
     def _controls(self, text: str) -> bool:
@@ -248,7 +248,7 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             place = _place(error.problem_mark or error.context_mark)
             problem = ", ".join(part for part in (error.context, error.problem) if part)
-            self._add(place, "yaml_syntax", f"not YAML: {problem}", _hint(problem))
+            self._add(place, "yaml_syntax", f"not YAML: {problem}", _hint(problem, text, place))
             raise _Stop from error
         except yaml.YAMLError as error:
             self._add(Place(0, 0), "yaml_syntax", f"not YAML: {error}", "")
@@ -268,7 +268,8 @@ class _Reader:
                 self._add(place, "yaml_anchor", f"&{event.anchor} is an anchor; contracts have none", "remove it")
             tag = getattr(event, "tag", None)
             if tag is not None:
-                self._add(place, "yaml_tag", f"{_cut(tag)} is a tag; contracts have none", "remove it")
+                told = _cut(str(tag).replace("tag:yaml.org,2002:", "!!"))
+                self._add(place, "yaml_tag", f"{told} is a tag; contracts have none", "remove it")
             if isinstance(event, yaml.ScalarEvent):
                 self._put(self._leaf(event, place))
             else:
@@ -344,10 +345,6 @@ class _Reader:
         done = self.open.pop()
         self._put(Branch(done.entries, done.place) if done.is_mapping else Row(tuple(done.items), done.place))
 
-    def _close_all(self) -> None:
-        while self.open:
-            self._close()
-
     def _add(self, place: Place, code: str, message: str, fix: str) -> None:
         self.findings.append(Finding(code, EnumSeverity.ERROR, self.path, *place, message, fix))
 
@@ -358,11 +355,12 @@ def _place(mark: object) -> Place:
     return Place(line + 1, column + 1)
 
 
-def _hint(problem: str) -> str:
+def _hint(problem: str, text: str, place: Place) -> str:
+    line = re.split(r"\r\n|\r|\n", text)[place.line - 1] if place.line else ""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return "the line begins with a tab: indent with spaces"
     if "mapping values are not allowed" in problem:
         return "check the indentation above; a text that holds ': ' needs quotes"
-    if "tab" in problem or "'\\t'" in problem:
-        return "indent with spaces"
     if "expected ',' or" in problem:
         return "close the bracket, or put a comma between the items"
     if "quoted scalar" in problem:
