@@ -1,0 +1,111 @@
+"""ONEX: long-lived workflows whose decisions are pure functions, ``delta(state, action) -> (state, intents)``.
+
+The names most programs need. Each is loaded when it is first asked for, so that ``import onex`` costs next to nothing;
+everything else is imported from its room.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what the table below says, in words a type checker reads
+    from .app import App, load_app
+    from .engine.mailbox import Committed
+    from .engine.pattern import ReducerPatternEngine
+    from .kernel.action import Action, ModelAction, Nothing, Payload, WorkflowKey
+    from .kernel.blob import Blob
+    from .kernel.errors import EffectFailed, EffectUnknown, OnexError, Refused
+    from .kernel.intent import Failure, ModelIntent, cancel, intent, send, timer
+    from .kernel.machine import reducer
+    from .kernel.step import State, Step
+    from .nodes.compute import ComputeIO, compute
+    from .nodes.effect import EffectIO, effect
+    from .wiring import open, open_reader, open_sender
+
+    __version__: str
+
+_HOMES = {
+    "App": "app",
+    "load_app": "app",
+    "Committed": "engine.mailbox",
+    "ReducerPatternEngine": "engine.pattern",
+    "Action": "kernel.action",
+    "ModelAction": "kernel.action",
+    "Nothing": "kernel.action",
+    "Payload": "kernel.action",
+    "WorkflowKey": "kernel.action",
+    "Blob": "kernel.blob",
+    "EffectFailed": "kernel.errors",
+    "EffectUnknown": "kernel.errors",
+    "OnexError": "kernel.errors",
+    "Refused": "kernel.errors",
+    "Failure": "kernel.intent",
+    "ModelIntent": "kernel.intent",
+    "cancel": "kernel.intent",
+    "intent": "kernel.intent",
+    "send": "kernel.intent",
+    "timer": "kernel.intent",
+    "reducer": "kernel.machine",
+    "State": "kernel.step",
+    "Step": "kernel.step",
+    "ComputeIO": "nodes.compute",
+    "compute": "nodes.compute",
+    "EffectIO": "nodes.effect",
+    "effect": "nodes.effect",
+    "open": "wiring",
+    "open_reader": "wiring",
+    "open_sender": "wiring",
+}
+
+__all__ = [
+    "Action",
+    "App",
+    "Blob",
+    "Committed",
+    "ComputeIO",
+    "EffectFailed",
+    "EffectIO",
+    "EffectUnknown",
+    "Failure",
+    "ModelAction",
+    "ModelIntent",
+    "Nothing",
+    "OnexError",
+    "Payload",
+    "ReducerPatternEngine",
+    "Refused",
+    "State",
+    "Step",
+    "WorkflowKey",
+    "__version__",
+    "cancel",
+    "compute",
+    "effect",
+    "intent",
+    "load_app",
+    "open",
+    "open_reader",
+    "open_sender",
+    "reducer",
+    "send",
+    "timer",
+]
+
+
+def __getattr__(name: str) -> object:
+    value: object
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value = version("onex")
+    elif (home := _HOMES.get(name)) is not None:
+        value = getattr(import_module(f".{home}", __name__), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value  # asked once
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

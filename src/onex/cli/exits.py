@@ -1,0 +1,81 @@
+"""Exit codes, and an exception as one sentence on stderr: what happened, and what to do next."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from ..kernel.errors import (
+    ContractError,
+    EngineClosed,
+    NoAvailableSubreducersError,
+    OnexError,
+    Overloaded,
+    OwnershipLost,
+    TransactionError,
+    ValidationError,
+)
+from ..settings import InvalidSetting
+
+FINE: Final = 0
+FOUND: Final = 1
+USAGE: Final = 2
+ENVIRONMENT: Final = 3
+DEFECT: Final = 70
+INTERRUPTED: Final = 130
+
+_ENVIRONMENT = (
+    TransactionError,
+    OwnershipLost,
+    EngineClosed,
+    Overloaded,
+    NoAvailableSubreducersError,
+    InvalidSetting,
+)
+
+
+class Missing(OnexError):
+    """What was asked for is not there."""
+
+    code = "missing"
+
+
+def exit_code(error: OnexError) -> int:
+    """1 something was found or refused, 2 wrong use, 3 the store or the machine."""
+    if isinstance(error, _ENVIRONMENT):
+        return ENVIRONMENT
+    if isinstance(error, ContractError):
+        return FOUND if error.findings else USAGE
+    return USAGE if isinstance(error, ValidationError) else FOUND
+
+
+def told(error: Exception, otherwise: int, words: Sequence[str] = ()) -> int:
+    """Says it on stderr, with ``--json`` in ``words`` on stdout too. The exit code; ``otherwise`` for strangers."""
+    if os.environ.get("ONEX_DEBUG", "") not in ("", "0"):
+        import traceback
+
+        traceback.print_exception(error, file=sys.stderr)
+    if isinstance(error, OnexError):
+        code, sentence, fields = exit_code(error), error.message, error.as_json()
+    elif otherwise == ENVIRONMENT:
+        code, sentence, fields = otherwise, str(error), {"code": "system", "message": str(error)}
+    else:
+        what = f"{type(error).__name__}: {error}"
+        sentence = f"this is a defect of onex, not of yours: {what}. ONEX_DEBUG=1 shows where; please report it"
+        code, fields = otherwise, {"code": "defect", "message": what}
+    if "--json" in words:
+        from .console import plain_finding
+
+        if isinstance(error, ContractError):
+            fields |= {"findings": [plain_finding(one) for one in error.findings]}
+        sys.stdout.write(json.dumps({"error": fields}) + "\n")
+    if isinstance(error, ContractError) and error.findings:
+        from .console import show_findings
+
+        show_findings(error.findings, sys.stderr)
+    else:
+        sys.stderr.write(f"onex: {sentence}\n")
+    return code

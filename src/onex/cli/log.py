@@ -1,0 +1,158 @@
+"""``onex log``: applied actions in the order of the log, now and as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from ..kernel.action import WorkflowKey
+from ..ports import LogEntry, Position, Reader
+from .console import GAP, harmless, iso, note, now_us, say, say_json, table, when
+from .store import Json, Store, intent_names, look, numbers, parse_json, position_text
+
+PAGE = 500
+LOOK_S = 0.2
+
+
+def log(
+    key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="Only this instance.", show_default=False)] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay, and show what comes.")] = False,
+    after: Annotated[
+        str | None,
+        typer.Option(metavar="POSITION", help="Only what stands behind this position (or version, with KEY)."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Show applied actions, of all instances or of one.
+
+    Without --after the last ones; with it the next ones behind that position. --follow goes on until Ctrl-C.
+
+    \b
+    Examples:
+      onex log
+      onex log orders:4711
+      onex log --follow --json
+      onex log --after 0:1000 --limit 500
+    """
+    if key is not None:
+        at = WorkflowKey.parse(key)
+        begin = None if after is None else numbers(after, 1, "version")[0]
+        look(store, lambda reader: _of_one(reader, at, begin, limit, follow=follow, as_json=as_json))
+    else:
+        position = None if after is None else Position(*numbers(after, 2, "position"))
+        look(store, lambda reader: _of_all(reader, position, limit, follow=follow, as_json=as_json))
+
+
+async def _of_one(
+    reader: Reader, key: WorkflowKey, after: int | None, limit: int, *, follow: bool, as_json: bool
+) -> None:
+    stored = (await reader.load([key])).get(key)
+    if after is None:
+        after = max(0, stored.version - limit) if stored is not None else 0
+    entries = await reader.history(key, after, limit)
+    _print(entries, as_json=as_json, headed=True)
+    if not entries and not follow:
+        note(
+            f"{key} has no actions behind version {after}" if stored else f"{key} has not begun; onex ls lists what has"
+        )
+    while follow:
+        after = entries[-1].version if entries else after
+        entries = await reader.history(key, after, PAGE)
+        _print(entries, as_json=as_json, headed=False)
+        if not entries:
+            await asyncio.sleep(LOOK_S)
+
+
+async def _of_all(reader: Reader, after: Position | None, limit: int, *, follow: bool, as_json: bool) -> None:
+    if after is None:
+        after = Position(0, max(0, (await reader.counts()).actions - limit))
+    entries = await reader.log(after, limit)
+    _print(entries, as_json=as_json, headed=True)
+    if not entries and not follow:
+        note("the log ends there" if after.n else "the log is empty; onex submit KEY TRIGGER begins it")
+    while follow:
+        after = entries[-1].position if entries else after
+        entries = await reader.log(after, PAGE)
+        _print(entries, as_json=as_json, headed=False)
+        if not entries:
+            await asyncio.sleep(LOOK_S)
+
+
+def _print(entries: Sequence[LogEntry], *, as_json: bool, headed: bool) -> None:
+    if not entries:
+        return
+    if as_json:
+        for entry in entries:
+            say_json(entry_json(entry))
+    elif headed:
+        now = now_us()
+        table(
+            ["position", "when", "instance", "version", "trigger", "status", "intents"],
+            [_cells(entry, now) for entry in entries],
+            right=(3,),
+        )
+    else:  # one by one: there are no columns to fit
+        for entry in entries:
+            intents = ", ".join(intent_names(entry.row.intents))
+            cells = [
+                position_text(entry.position),
+                iso(entry.row.issued_us),
+                harmless(str(entry.key)),
+                str(entry.version),
+                f"{entry.row.kind} -> {entry.row.status}",
+                intents,
+            ]
+            say(GAP.join(cells).rstrip())
+    sys.stdout.flush()
+
+
+def history_rows(entries: Sequence[LogEntry]) -> None:
+    """The actions of one instance, as ``onex show --history`` tells them."""
+    now = now_us()
+    table(
+        ["  version", "trigger", "status", "intents", "when"],
+        [["  " + str(entry.version), *_cells(entry, now)[4:], when(entry.row.issued_us, now)] for entry in entries],
+        right=(0,),
+    )
+
+
+def _cells(entry: LogEntry, now: int) -> list[str]:
+    row = entry.row
+    return [
+        position_text(entry.position),
+        when(row.issued_us, now),
+        str(entry.key),
+        str(entry.version),
+        row.kind,
+        row.status,
+        ", ".join(intent_names(row.intents)),
+    ]
+
+
+def entry_json(entry: LogEntry) -> dict[str, object]:
+    row = entry.row
+    return {
+        "position": position_text(entry.position),
+        "key": str(entry.key),
+        "version": entry.version,
+        "trigger": row.kind,
+        "status": row.status,
+        "payload": parse_json(row.payload),
+        "intents": parse_json(row.intents) or [],
+        "issued_at": iso(row.issued_us),
+        "action_id": _uuid(row.action_id),
+        "correlation_id": _uuid(row.correlation),
+        "cause": _uuid(row.cause) if row.cause else None,
+        "issuer": row.issuer,
+    }
+
+
+def _uuid(raw: bytes) -> str:
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

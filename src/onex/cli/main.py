@@ -1,0 +1,141 @@
+"""``onex``: the list of commands, and what becomes of what they raise. Imports nothing that only one command needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from importlib import import_module
+from typing import Annotated, Protocol
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from .exits import DEFECT, ENVIRONMENT, FINE, INTERRUPTED, told
+
+# section -> command -> (module of this room that has a function of that name, first line of its docstring)
+COMMANDS = {
+    "Run": {
+        "run": ("run", "Run an app on a store until Ctrl-C."),
+        "submit": ("submit", "Send one action to an instance, and wait for its answer."),
+        "demo": ("demo", "Run real workflows, kill their engine twice, prove that nothing was lost."),
+        "bench": ("bench", "Measure."),
+    },
+    "Look": {
+        "show": ("show", "Show one instance: status, state, timers, open intents."),
+        "ls": ("listing", "List instances."),
+        "log": ("log", "Show applied actions, of all instances or of one."),
+        "rejections": ("rejections", "Show refused actions, the newest first."),
+        "dead": ("stopped", "List intents that are dead or held, and run them again."),
+        "release": ("stopped", "Let a held instance take actions again."),
+    },
+    "Prove": {
+        "replay": ("replay", "Fold the log again and compare every byte with what was stored."),
+        "check": ("check", "Check an app, and show every problem at once."),
+        "diagram": ("check", "Draw an app's state machines as Mermaid diagrams."),
+    },
+}
+_MODULES = {name: module for section in COMMANDS.values() for name, (module, _) in section.items()}
+
+
+class HelpWriter(Protocol):
+    def section(self, name: str) -> AbstractContextManager[None]: ...
+    def write_dl(self, rows: Sequence[tuple[str, str]]) -> None: ...
+
+
+class Commands(TyperGroup):
+    """Loads a command when it is asked for by name; the list of them needs none."""
+
+    def list_commands(self, ctx: object) -> list[str]:
+        return list(_MODULES)
+
+    def get_command(self, ctx: object, cmd_name: str) -> TyperCommand | None:
+        if cmd_name not in _MODULES:
+            return None
+        function = getattr(import_module(f".{_MODULES[cmd_name]}", __package__), cmd_name)
+        alone = typer.Typer(rich_markup_mode=None, add_completion=False)
+        alone.command(cmd_name)(function)
+        command = get_command(alone)
+        assert isinstance(command, TyperCommand), "one function makes one command"
+        return command
+
+    def format_commands(self, ctx: object, formatter: HelpWriter) -> None:
+        for title, commands in COMMANDS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, line) for name, (_, line) in commands.items()])
+
+
+app = typer.Typer(
+    cls=Commands,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"onex {version('onex')}")
+        raise typer.Exit
+
+
+@app.callback()
+def onex(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Long-lived workflows whose decisions are pure functions.
+
+    \b
+    Examples:
+      onex check examples/orders
+      onex run examples/orders
+      onex submit orders:4711 cancel
+      onex show orders:4711
+
+    The store is sqlite:///.onex/store.db unless --store or ONEX_STORE names another. Exit codes: 0 fine, 1 refused or
+    something was found, 2 wrong use, 3 the store or the machine.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code. A mistake of the user's is one sentence on stderr; ``ONEX_DEBUG=1`` adds where it came from."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    _tame_output()
+    try:
+        code = _call(words)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output has seen enough; what is left goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
+    except OSError as error:
+        return told(error, ENVIRONMENT, words)
+    return code
+
+
+def _call(words: list[str]) -> int:
+    try:
+        get_command(app)(args=words, prog_name="onex")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else FINE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        return told(error, DEFECT, words)
+    return FINE
+
+
+def _tame_output() -> None:
+    """A terminal that cannot show a character gets its escape, not an exception."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")

@@ -1,0 +1,66 @@
+"""``onex rejections``: what was refused, by whom it was sent and why."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..ports import RejectionRow
+from .console import iso, note, now_us, say_json, table, when
+from .store import Json, Store, look, parse_json
+
+
+def rejections(
+    key: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[KEY]",
+            help="Only of this instance, or of this source when no key could be read.",
+            show_default=False,
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Show refused actions, the newest first.
+
+    A refused action changed nothing. The same one sent again is judged again, and counted in its row.
+
+    \b
+    Examples:
+      onex rejections
+      onex rejections orders:4711
+      onex rejections --json | jq -r .code | sort | uniq -c
+    """
+    rows = look(store, lambda reader: reader.rejections(key, None, 0, limit + 1))
+    more, rows = len(rows) > limit, rows[:limit]
+    if as_json:
+        for row in rows:
+            say_json(rejection_json(row))
+        return
+    if not rows:
+        note("nothing was refused")
+        return
+    now = now_us()
+    table(
+        ["when", "instance", "times", "code", "why"],
+        [[when(row.last_us, now), row.key, str(row.times), row.code, row.message] for row in rows],
+        right=(2,),
+    )
+    if more:
+        note(f"and more; --limit {2 * limit} shows them")
+
+
+def rejection_json(row: RejectionRow) -> dict[str, object]:
+    return {
+        "key": row.key,
+        "action_id": row.action_id.hex(),
+        "code": row.code,
+        "message": row.message,
+        "times": row.times,
+        "first_at": iso(row.first_us),
+        "last_at": iso(row.last_us),
+        "body": parse_json(row.body),
+    }

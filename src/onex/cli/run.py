@@ -1,0 +1,173 @@
+"""``onex run``: an engine in the foreground, until it is told to stop or nothing is due."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from ..kernel.errors import OnexError
+from ..wiring import WiredEngine, open
+from .console import note, say, say_json
+from .exits import INTERRUPTED
+from .store import AppPath, Json, Store, url_of
+
+REDRAW_S = 0.5
+
+
+class Ending(StrEnum):
+    IDLE = "idle"
+    INTERRUPTED = "interrupted"
+    TERMINATED = "terminated"
+    LOST = "lost"
+
+
+def run(
+    app: AppPath,
+    store: Store = None,
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="End when nothing is due.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="Processes for compute. [default: ONEX_WORKERS, else one per CPU]"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run an app on a store until Ctrl-C.
+
+    What was accepted before the end becomes durable; effects that still run are run again by the next engine, under the
+    same key. One engine runs on a store at a time; other processes submit to it.
+
+    \b
+    Examples:
+      onex run examples/orders
+      onex run shop --store sqlite:///shop.db --workers 4
+      onex run shop --until-idle --json
+    """
+    ending = asyncio.run(_run(str(app), url_of(store), until_idle=until_idle, workers=workers, as_json=as_json))
+    if ending is Ending.INTERRUPTED:
+        raise typer.Exit(INTERRUPTED)
+
+
+async def _run(app: str, url: str, *, until_idle: bool, workers: int | None, as_json: bool) -> Ending:
+    begun = time.monotonic()
+    ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+    _listen(ended)
+    engine = await open(url, app, workers=workers)
+    lost: OnexError | None = None
+    try:
+        names = ", ".join(workflow.reducer.workflow_type for workflow in engine.registry.workflows)
+        note(f"running {names} on {url} (process {os.getpid()}); Ctrl-C stops")
+        tasks = [asyncio.create_task(_watch(engine, ended, begun))]
+        if until_idle:
+            tasks.append(asyncio.create_task(_until_idle(engine, ended)))
+        try:
+            ending = await ended
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            _clear()
+        lost = engine.service.closed
+        if lost is None:
+            summary = await _summary(engine, ending, time.monotonic() - begun)
+    finally:
+        await engine.close()
+    if lost is not None:
+        raise lost
+    _report(summary, as_json=as_json)
+    return ending
+
+
+def _listen(ended: asyncio.Future[Ending]) -> None:
+    """The first signal ends in order; the second as signals do."""
+    loop = asyncio.get_running_loop()
+    endings = {signal.SIGINT: Ending.INTERRUPTED, signal.SIGTERM: Ending.TERMINATED}
+
+    def end(ending: Ending) -> None:
+        for number in endings:
+            loop.remove_signal_handler(number)
+        if not ended.done():
+            ended.set_result(ending)
+
+    for number, ending in endings.items():
+        loop.add_signal_handler(number, end, ending)
+
+
+async def _until_idle(engine: WiredEngine, ended: asyncio.Future[Ending]) -> None:
+    await engine.idle()
+    if not ended.done():
+        ended.set_result(Ending.IDLE)
+
+
+async def _watch(engine: WiredEngine, ended: asyncio.Future[Ending], begun: float) -> None:
+    """Draws the status line where somebody sees it, and ends the run when the engine has lost its store."""
+    while not ended.done():
+        if engine.service.closed is not None:
+            ended.set_result(Ending.LOST)
+            return
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[2K{_status(engine, time.monotonic() - begun)}")
+            sys.stderr.flush()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REDRAW_S):
+                await asyncio.shield(ended)
+
+
+def _status(engine: WiredEngine, seconds: float) -> str:
+    counters = engine.counters
+    parts = [f"{int(seconds)} s", f"{counters.committed} committed"]
+    if counters.refused:
+        parts.append(f"{counters.refused} refused")
+    parts.append(f"{counters.effects_run} effects")
+    if counters.effects_retried:
+        parts.append(f"{counters.effects_retried} retried")
+    if counters.latency.count:
+        parts.append(f"p99 {1000 * counters.latency.quantile_s(0.99):.1f} ms")
+    parts.append("busy" if engine.relay.busy or not engine.service.is_quiet else "idle")
+    return "  ".join(parts)
+
+
+def _clear() -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[2K")
+        sys.stderr.flush()
+
+
+async def _summary(engine: WiredEngine, ending: Ending, seconds: float) -> dict[str, str | int | float]:
+    counters = engine.counters
+    outbox = (await engine.reader.counts()).outbox
+    return {
+        "ended": ending.value,
+        "seconds": round(seconds, 3),
+        "committed": counters.committed,
+        "refused": counters.refused,
+        "duplicates": counters.duplicates,
+        "effects_run": counters.effects_run,
+        "effects_retried": counters.effects_retried,
+        "p99_ms": round(1000 * counters.latency.quantile_s(0.99), 3),
+        "waiting": outbox.get("waiting", 0),
+        "held": outbox.get("held", 0),
+        "dead": outbox.get("dead", 0),
+    }
+
+
+def _report(summary: dict[str, str | int | float], *, as_json: bool) -> None:
+    if as_json:
+        say_json(summary)
+        return
+    told = [
+        f"{summary['committed']} committed",
+        f"{summary['refused']} refused",
+        f"{summary['effects_run']} effects run",
+    ]
+    told += [f"{summary[state]} {state}" for state in ("waiting", "held", "dead") if summary[state]]
+    say(f"{summary['ended']} after {summary['seconds']:.1f} s: {', '.join(told)}")
+    if summary["held"] or summary["dead"]:
+        note("onex dead lists what is held and dead")

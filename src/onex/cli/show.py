@@ -1,0 +1,214 @@
+"""``onex show``: one instance, now or at an earlier version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from ..app import load_app
+from ..engine.encode import encode
+from ..engine.registry import Workflow
+from ..engine.replay import state_at
+from ..kernel.action import WorkflowKey
+from ..kernel.errors import UnknownWorkflow
+from ..ports import Code, EnumOutboxState, LogEntry, OutboxRow, Reader, RejectionRow, Stored
+from .console import fields, harmless, iso, note, now_us, say, say_json, short, styled, table, when
+from .exits import FOUND
+from .log import entry_json, history_rows
+from .rejections import rejection_json
+from .store import AppOption, Json, Key, Store, intent_name, look, parse_json, position_text
+
+ROWS = 200
+REJECTIONS = 5
+OPEN = (EnumOutboxState.WAITING, EnumOutboxState.HELD, EnumOutboxState.DEAD)
+
+
+def show(
+    key: Key,
+    at: Annotated[
+        int | None, typer.Option(metavar="VERSION", min=1, help="The state after this version; needs --app.")
+    ] = None,
+    app: AppOption = None,
+    history: Annotated[bool, typer.Option("--history", help=f"And its actions, the last {ROWS}.")] = False,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Show one instance: status, state, timers, open intents.
+
+    \b
+    Examples:
+      onex show orders:4711
+      onex show orders:4711 --history
+      onex show orders:4711 --at 3 --app examples/orders
+      onex show orders:4711 --json | jq .state.total_cents
+    """
+    at_key = WorkflowKey.parse(key)
+    if at is not None and app is None:
+        raise typer.BadParameter("--at folds the log with the app's reducer: say which, --app PATH")
+    page = look(store, lambda reader: _ask(reader, at_key, at, app, history=history))
+    if as_json:
+        say_json(_as_json(page))
+    elif page.stored is None:
+        note(
+            f"{key} has not begun"
+            + (", but actions to it were refused:" if page.rejections else "; onex ls lists what has")
+        )
+        _show_rejections(page.rejections)
+    else:
+        _show(page, page.stored)
+    if page.stored is None:
+        raise typer.Exit(FOUND)
+
+
+class _Page:
+    """Everything one look found."""
+
+    def __init__(self, key: WorkflowKey) -> None:
+        self.key = key
+        self.stored: Stored | None = None
+        self.code: Code | None = None
+        self.open: list[OutboxRow] = []
+        self.rejections: list[RejectionRow] = []
+        self.history: list[LogEntry] | None = None
+        self.at: LogEntry | None = None
+        self.state_at = b""
+        self.other_code = False
+
+
+async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | None, *, history: bool) -> _Page:
+    page = _Page(key)
+    page.rejections = list(await reader.rejections(str(key), None, 0, REJECTIONS))
+    page.stored = stored = (await reader.load([key])).get(key)
+    if stored is None or stored.version == 0:
+        page.stored = None
+        return page
+    codes = await reader.codes()
+    page.code = codes.get(stored.code_id)
+    page.open = [row for row in await reader.outbox(OPEN, key, None, ROWS) if not row.timer or row.state != "waiting"]
+    if history:
+        page.history = list(await reader.history(key, max(0, (at or stored.version) - ROWS), ROWS))
+    if at is not None and app is not None:
+        if at > stored.version:
+            raise typer.BadParameter(f"{key} is at version {stored.version}; there is no {at} yet")
+        loaded = load_app(app).workflows
+        if key.workflow_type not in loaded:
+            raise UnknownWorkflow(f"{app} has no workflow {key.workflow_type!r}; it has {', '.join(loaded)}")
+        one = loaded[key.workflow_type]
+        page.at = (await reader.history(key, at - 1, 1))[0]
+        page.state_at = encode(await state_at(reader, Workflow(one.reducer, one.code), key, at))
+        made_by = codes.get(page.at.code_id)
+        page.other_code = made_by is None or made_by.digest != one.code.digest
+    return page
+
+
+def _as_json(page: _Page) -> dict[str, object]:
+    stored = page.stored
+    shown: dict[str, object] = {"key": str(page.key), "exists": stored is not None}
+    if stored is not None:
+        shown |= {
+            "status": page.at.row.status if page.at else stored.status,
+            "version": page.at.version if page.at else stored.version,
+            "state": parse_json(page.state_at if page.at else stored.state),
+            "terminal": stored.terminal,
+            "epoch": stored.epoch,
+            "changed_at": iso(page.at.row.issued_us if page.at else stored.last_us),
+            "held": stored.held or None,
+            "failures": stored.failures,
+            "code": page.code and {"version": page.code.contract_version, "digest": page.code.digest.hex()},
+            "timers": [{"name": name, "due_at": iso(due_us)} for name, (_, due_us) in sorted(stored.timers.items())],
+            "open": [_open_json(row) for row in page.open],
+        }
+        if page.at is not None:
+            shown |= {"last_version": stored.version, "folded_with_other_code": page.other_code}
+    if page.history is not None:
+        shown["history"] = [entry_json(entry) for entry in page.history]
+    shown["rejections"] = [rejection_json(row) for row in page.rejections]
+    return shown
+
+
+def _open_json(row: OutboxRow) -> dict[str, object]:
+    return {
+        "pointer": position_text(row.pointer),
+        "intent": intent_name(row),
+        "state": row.state.value,
+        "version": row.version,
+        "attempt": max(1, row.attempt),
+        "due_at": iso(row.due_us) if row.due_us else None,
+        "error": row.error or None,
+    }
+
+
+def _show(page: _Page, stored: Stored) -> None:
+    now = now_us()
+    status = page.at.row.status if page.at else stored.status
+    ended = " (ended)" if stored.terminal and page.at is None else ""
+    say(f"{styled(harmless(str(page.key)), 'bold')}  {status}{ended}")
+    changed = page.at.row.issued_us if page.at else stored.last_us
+    pairs = [("version", f"{page.at.version} of {stored.version}" if page.at else str(stored.version))]
+    pairs += [("changed", f"{when(changed, now)}, {iso(changed)}")]
+    if page.code is not None and page.at is None:
+        pairs.append(("code", f"{page.code.contract_version}, {page.code.digest.hex()[:12]}"))
+    if stored.held:
+        pairs.append(
+            ("held", f"{styled(harmless(stored.held), 'yellow')}; mend it, then: onex release {page.key} --app APP")
+        )
+    fields(pairs)
+    if page.other_code:
+        note("the app's code is not the one that made this version: this is what it would make of the same actions")
+    _show_state(page.state_at if page.at else stored.state)
+    if page.at is None:
+        _show_waiting(page, stored, now)
+    if page.history is not None:
+        say(styled("history", "dim"))
+        history_rows(page.history)
+    _show_rejections(page.rejections)
+
+
+def _show_state(state: bytes) -> None:
+    value = parse_json(state)
+    say(styled("state", "dim"))
+    if not isinstance(value, dict):
+        say(f"  {harmless(str(value))}")
+        return
+    fields(
+        [
+            (harmless(name), short(harmless(orjson.dumps(part).decode()), 400))
+            for name, part in value.items()
+            if name != "status"
+        ]
+    )
+
+
+def _show_waiting(page: _Page, stored: Stored, now: int) -> None:
+    if stored.timers:
+        say(styled("timers", "dim"))
+        fields([(name, when(due_us, now)) for name, (_, due_us) in sorted(stored.timers.items())])
+    if page.open:
+        say(styled("open intents", "dim"))
+        rows = [
+            [
+                intent_name(row),
+                row.state.value,
+                f"attempt {max(1, row.attempt)}" + (f", due {when(row.due_us, now)}" if row.due_us > now else ""),
+                row.error,
+            ]
+            for row in page.open
+        ]
+        widths = [max(len(row[n]) for row in rows) for n in range(3)]
+        for row in rows:
+            cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+            say(f"  {cells}  {harmless(row[3])}".rstrip())
+
+
+def _show_rejections(rejections: list[RejectionRow]) -> None:
+    if rejections:
+        now = now_us()
+        say(styled("refused", "dim"))
+        table(
+            ["  when", "code", "times", "why"],
+            [["  " + when(row.last_us, now), row.code, str(row.times), row.message] for row in rejections],
+            right=(2,),
+        )

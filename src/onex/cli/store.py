@@ -1,0 +1,83 @@
+"""What the commands have in common: which store, which instance, JSON or not, and one look at a store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import orjson
+import typer
+from pydantic import JsonValue
+
+from ..ports import OutboxRow, Pointer, Position, Reader
+from ..settings import read_settings
+from ..wiring import open_reader
+
+T = TypeVar("T")
+
+Store = Annotated[
+    str | None,
+    typer.Option("--store", metavar="URL", help="The store. [default: ONEX_STORE, else sqlite:///.onex/store.db]"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one document per line.")]
+AppPath = Annotated[
+    Path, typer.Argument(metavar="APP", help="Folder of the app: a contract.yaml, or folders with one.")
+]
+AppOption = Annotated[Path | None, typer.Option("--app", metavar="APP", help="Folder of the app.")]
+Key = Annotated[str, typer.Argument(metavar="KEY", help="The instance, as TYPE:INSTANCE.")]
+
+
+def url_of(store: str | None) -> str:
+    return store or read_settings().store_url
+
+
+def look(store: str | None, ask: Callable[[Reader], Awaitable[T]]) -> T:
+    """What ``ask`` finds in the store. Raises DatabaseConnectionError when there is none."""
+
+    async def run() -> T:
+        reader = await open_reader(url_of(store))
+        try:
+            return await ask(reader)
+        finally:
+            await reader.close()
+
+    return asyncio.run(run())
+
+
+def parse_json(data: bytes) -> JsonValue:
+    """What was stored, for people; bytes that are no JSON as text."""
+    try:
+        value: JsonValue = orjson.loads(data) if data else None
+    except orjson.JSONDecodeError:
+        return data.decode(errors="replace")
+    return value
+
+
+def intent_names(intents: bytes) -> list[str]:
+    """Of one log row, in the order emitted; of timers also those it cancelled."""
+    found = parse_json(intents)
+    listed = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return [f"cancel {one['name']}" if one.get("cancel") else str(one["name"]) for one in listed]
+
+
+def intent_name(row: OutboxRow) -> str:
+    names = intent_names(row.intents)
+    return names[row.pointer.ordinal] if row.pointer.ordinal < len(names) else row.timer or "?"
+
+
+def position_text(position: Position | Pointer) -> str:
+    """``shard:n`` or ``shard:n:ordinal``: what ``--after`` and ``--redrive`` take."""
+    return ":".join(map(str, position))
+
+
+def numbers(text: str, count: int, what: str) -> list[int]:
+    """The numbers of ``1:2:3``. Raises a usage error."""
+    parts = text.split(":")
+    if len(parts) != count or not all(part.isdecimal() and len(part) < 19 for part in parts):
+        shape = ":".join(("SHARD", "N", "ORDINAL")[:count])
+        raise typer.BadParameter(
+            f"{text!r} is no {what}; write {shape}, for example {':'.join(('0', '12', '0')[:count])}"
+        )
+    return [int(part) for part in parts]

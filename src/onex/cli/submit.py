@@ -1,0 +1,138 @@
+"""``onex submit``: one action through the inbox of a store, whether an engine runs on it or not."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import orjson
+import typer
+from pydantic import JsonValue
+
+from ..adapters.clock import UuidV7
+from ..engine.encode import check_json
+from ..engine.submission import id_of_idempotency_key
+from ..kernel.action import ModelAction, WorkflowKey
+from ..kernel.errors import OnexError
+from ..wiring import open_sender, owner_pid
+from .console import harmless, note, now_us, say, say_json
+from .exits import ENVIRONMENT, FOUND
+from .store import Json, Key, Store, url_of
+
+ASK_S = 0.02
+ASK_S_MAX = 0.25
+
+
+def submit(
+    key: Key,
+    trigger: Annotated[str, typer.Argument(metavar="TRIGGER", help="What is to happen, as the contract names it.")],
+    payload: Annotated[
+        str, typer.Option(metavar="JSON|@FILE|-", help="The payload, a JSON object; - reads standard input.")
+    ] = "",
+    action_id: Annotated[
+        UUID | None, typer.Option("--id", metavar="UUID", help="Sent again under the same id, it is applied once.")
+    ] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Instead of --id: any text; the same text is the same action.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the engine's answer.")] = True,
+    timeout: Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="How long to wait.")] = 10.0,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Send one action to an instance, and wait for its answer.
+
+    It is kept when this command says so, also while no engine runs: the next one judges it. Exit code 1 says that it
+    was refused, 3 that no answer came in time; it may still be applied, so ask again with the same --id.
+
+    \b
+    Examples:
+      onex submit orders:4711 cancel
+      onex submit orders:4711 place --payload '{"items": [{"sku": "tea", "quantity": 1, "cents": 450}]}'
+      onex submit orders:4711 place --payload @order.json --idempotency-key basket-9
+      onex submit orders:4711 cancel --no-wait
+    """
+    if action_id is not None and idempotency_key is not None:
+        raise typer.BadParameter("give --id or --idempotency-key, not both")
+    if idempotency_key is not None:
+        action_id = id_of_idempotency_key(idempotency_key)
+    action = ModelAction(
+        workflow_key=WorkflowKey.parse(key),
+        kind=trigger,
+        command_payload=_payload(payload),
+        action_id=action_id or UUID(bytes=UuidV7().new()),
+        issuer="cli",
+    )
+    sent = asyncio.run(_send(action, url_of(store), timeout if wait else 0.0))
+    code = _report(sent, waited=wait, as_json=as_json)
+    if code:
+        raise typer.Exit(code)
+
+
+def _payload(text: str) -> dict[str, JsonValue]:
+    if not text:
+        return {}
+    if text == "-":
+        raw = sys.stdin.buffer.read()
+    elif text.startswith("@"):
+        try:
+            raw = Path(text[1:]).read_bytes()
+        except OSError as error:
+            raise typer.BadParameter(f"--payload {text}: {error.strerror or error}") from error
+    else:
+        raw = text.encode(errors="surrogatepass")
+    try:
+        value = check_json(raw)
+    except OnexError as error:
+        raise typer.BadParameter(f"--payload: {error.message}") from error
+    if not isinstance(value, dict):
+        raise typer.BadParameter("""--payload is a JSON object, for example '{"amount": 5}'""")
+    return value
+
+
+async def _send(action: ModelAction, url: str, wait_s: float) -> dict[str, JsonValue]:
+    """What is known of the action: its ticket, and the answer if it came in time."""
+    sent: dict[str, JsonValue] = {
+        "key": str(action.workflow_key),
+        "trigger": action.kind,
+        "action_id": str(action.action_id),
+        "answered": False,
+    }
+    sender = await open_sender(url)
+    try:
+        ticket = await sender.send(action.model_dump_json(exclude_none=True).encode(), now_us())
+        sent["ticket"] = ticket
+        if wait_s and owner_pid(url) is None:
+            note(f"kept as ticket {ticket}; no engine runs on {url}, so nothing is judged yet: onex run APP")
+        try:
+            async with asyncio.timeout(wait_s):
+                pause_s = ASK_S
+                while (answer := await sender.answer(ticket)) is None:
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, ASK_S_MAX)
+        except TimeoutError:
+            return sent
+    finally:
+        await sender.close()
+    return {**sent, "answered": True, **orjson.loads(answer)}
+
+
+def _report(sent: dict[str, JsonValue], *, waited: bool, as_json: bool) -> int:
+    error = sent.get("error")
+    if as_json:
+        say_json(sent)
+    elif isinstance(error, dict):
+        note(f"refused ({error['code']}): {harmless(str(error['message']))}")
+    elif sent["answered"]:
+        again = "  (applied before)" if sent["duplicate"] else ""
+        say(f"{sent['key']}  {sent['trigger']} -> {sent['status']}  version {sent['version']}{again}")
+    else:
+        say(f"{sent['key']}  {sent['trigger']} kept as ticket {sent['ticket']}  id {sent['action_id']}")
+        if waited:
+            note(f"no answer yet; ask again with --id {sent['action_id']}, it is applied once")
+    if isinstance(error, dict):
+        return FOUND
+    return ENVIRONMENT if waited and not sent["answered"] else 0

@@ -1,0 +1,185 @@
+"""The roof: the only room that knows which adapter is used. A URL and an app become an engine, a reader, a sender."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from ..adapters.clock import SystemClock, UuidV7
+from ..adapters.memory import MemoryStore
+from ..adapters.sqlite import SqliteStore
+from ..adapters.workers import WorkerPool
+from ..app import App, LoadedWorkflow, load_app
+from ..engine.dispatch import Limits
+from ..engine.pattern import ReducerPatternEngine
+from ..engine.registry import ReducerRegistry, Workflow
+from ..kernel.errors import OwnershipLost, StateConsistencyError, ValidationError
+from ..nodes.compute import ComputeExecutor
+from ..nodes.effect import FunctionExecutor
+from ..ports import Executor, Reader, Sender
+from ..settings import read_settings
+from .environment import environment
+from .threads import EffectThreads
+
+WORKER_ENTRY = "onex.worker:perform"
+
+
+class InvalidStoreUrl(ValidationError):
+    """A store's URL that names no kind of store we have."""
+
+    code = "invalid_store_url"
+
+
+class StoreUrl(NamedTuple):
+    """``kind`` is ``sqlite`` or ``memory``; ``path`` is the file, None for memory."""
+
+    kind: str
+    path: Path | None
+
+    @classmethod
+    def parse(cls, text: str) -> StoreUrl:
+        """``sqlite:///FILE``, where a fourth slash begins an absolute path, or ``memory:``. Raises InvalidStoreUrl."""
+        if text in ("memory:", "memory://"):
+            return cls("memory", None)
+        scheme, found, path = text.partition(":///")
+        if scheme == "sqlite" and found and path:
+            return cls("sqlite", Path(path))
+        hint = f"did you mean sqlite:///{text}?" if ":" not in text and text else "for example sqlite:///.onex/store.db"
+        raise InvalidStoreUrl(f"{text!r} is no store's URL; write sqlite:///FILE, {hint}", url=text)
+
+
+class ClosableSender(Sender, Protocol):
+    async def close(self) -> None: ...
+
+
+class StoreBlobs:
+    """The blobs of a store, for effects and compute. Raises StateConsistencyError for one that is not kept."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def read(self, digest: bytes) -> bytes:
+        data = await self._reader.blob(digest)
+        if data is None:
+            raise StateConsistencyError(
+                f"no blob {digest.hex()[:16]} is kept; a reference to it outlived it, or the store is damaged"
+            )
+        return data
+
+
+class WiredEngine(ReducerPatternEngine):
+    """An engine and the worker processes it was wired to, which end with it."""
+
+    workers: WorkerPool | None = None
+
+    async def close(self) -> None:
+        await super().close()
+        if self.workers is not None:
+            await self.workers.close(grace_s=0.0)
+
+
+async def open(
+    store_url: str | None = None,
+    app: App | Path | str = ".",
+    *,
+    workers: int | None = None,
+    executors: Mapping[str, Executor] | None = None,
+    limits: Limits | None = None,
+    check_all: bool = False,
+) -> WiredEngine:
+    """An engine that owns the store and runs the app: ``async with await onex.open(app="shop") as engine``.
+
+    ``store_url`` and ``workers`` (processes for compute, started at the first task) default to the settings.
+    ``executors`` serve targets the app has no function for. Raises ContractError, OwnershipLost when another process
+    runs on the store, DatabaseConnectionError.
+    """
+    settings = read_settings()
+    store_url = store_url or settings.store_url
+    given = executors or {}
+    loaded = app if isinstance(app, App) else load_app(app, tuple(given))
+    store = await _open_store(StoreUrl.parse(store_url))
+    try:
+        pool = None
+        if any(one.computes for one in loaded.workflows.values()):
+            pool = WorkerPool(WORKER_ENTRY, max_workers=workers or settings.workers)
+        parts = _Parts(loaded, StoreBlobs(store), EffectThreads(), pool, given)
+        registry = ReducerRegistry(tuple(parts.workflow(one) for one in loaded.workflows.values()))
+        env = environment(loaded.root)
+        engine = WiredEngine(store, store, registry, SystemClock(), UuidV7(), env, limits=limits, check_all=check_all)
+        engine.workers = pool
+        await engine.start(f"pid {os.getpid()} on {socket.gethostname()}")
+    except OwnershipLost as error:
+        await store.close()
+        pid = owner_pid(store_url)
+        who = f"process {pid}" if pid else "another process"
+        raise OwnershipLost(
+            f"{who} runs on {store_url}; stop it, or submit to it: onex submit KEY TRIGGER", pid=pid
+        ) from error
+    except BaseException:
+        await store.close()
+        raise
+    return engine
+
+
+async def open_reader(store_url: str | None = None) -> Reader:
+    """To look, never to change; also while an engine runs. Raises DatabaseConnectionError when there is no store."""
+    url = StoreUrl.parse(store_url or read_settings().store_url)
+    if url.path is None:
+        raise InvalidStoreUrl("a memory: store lives in the process that made it; nobody else can read it")
+    return await SqliteStore.open(url.path, read_only=True)
+
+
+async def open_sender(store_url: str | None = None) -> ClosableSender:
+    """To submit without owning; the store is made when there is none. Raises DatabaseConnectionError."""
+    url = StoreUrl.parse(store_url or read_settings().store_url)
+    if url.path is None:
+        raise InvalidStoreUrl("a memory: store lives in the process that made it; nobody else can send to it")
+    return await _open_store(url)
+
+
+def owner_pid(store_url: str) -> int | None:
+    """The process whose engine runs on the store, by the system's list of locks; None: none, or it cannot be told."""
+    path = StoreUrl.parse(store_url).path
+    if path is None:
+        return None
+    try:
+        inode = str(path.with_name(f"{path.name}-owner").stat().st_ino)
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:  # "1: FLOCK  ADVISORY  WRITE 4711 08:01:1337 0 EOF"
+        words = line.split()
+        if len(words) > 5 and words[1] == "FLOCK" and words[5].split(":")[-1] == inode and words[4].isdecimal():
+            return int(words[4]) or None
+    return None
+
+
+async def _open_store(url: StoreUrl) -> SqliteStore | MemoryStore:
+    if url.path is None:
+        return MemoryStore()
+    if url.path.parent.name == ".onex":  # ours to make; any other folder is the user's
+        url.path.parent.mkdir(exist_ok=True)
+    return await SqliteStore.open(url.path)
+
+
+class _Parts(NamedTuple):
+    """What the executors of one app are made of."""
+
+    app: App
+    blobs: StoreBlobs
+    threads: EffectThreads
+    pool: WorkerPool | None
+    given: Mapping[str, Executor]
+
+    def workflow(self, one: LoadedWorkflow) -> Workflow:
+        executors: dict[str, Executor] = dict(self.given)
+        for target, function in one.effects.items():
+            executors[target] = FunctionExecutor(function, self.blobs, self.threads)
+        if self.pool is not None:
+            for name, function in one.computes.items():
+                where = (str(self.app.root), self.app.digest, one.name, name)
+                executors[name] = ComputeExecutor(self.pool, self.blobs, where=where, function=function)
+        return Workflow(one.reducer, one.code, executors, one.unleased)
