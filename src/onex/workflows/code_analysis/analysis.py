@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from .checks import Flaw
 from .finding import CHECKS, SourceFinding, printable
 from .imports import Import
-from .source import Columns, LineCounts, Text, count_lines, decode, parse, split, suppressions
+from .source import Columns, LineCounts, Text, count_lines, decode, parse, split, suppressions, too_deep
 from .survey import Survey
 
 NAME_CHARACTERS: Final = 400
@@ -93,6 +93,8 @@ def analyse(source: bytes, path: str, module: str) -> FileAnalysis:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         survey = Survey(tree, text.lines, module, package=is_package(path))
+        if survey.too_deep:
+            return _unread(text, too_deep(), path=path, module=module, size_bytes=len(source))
         counts = count_lines(text.lines, survey.strings, survey.docstrings)
     findings, suppressed = _place(text, survey.flaws, heard)
     complexities = [shape.complexity for shape in survey.functions]

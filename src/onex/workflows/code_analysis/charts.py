@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from .finding import printable
@@ -12,6 +12,10 @@ from .finding import printable
 MAP_WIDTH: Final = 1000.0
 MAP_HEIGHT: Final = 420.0
 _RING: Final = 300.0
+_PAIR: Final = 110.0
+_HEAD: Final = 18.0
+_LETTER: Final = 7.2
+_SMALL_LETTER: Final = 6.6
 _ARROW: Final = 9.0
 
 
@@ -21,8 +25,12 @@ def escape(text: str) -> str:
 
 
 class Tile(NamedTuple):
-    """A rectangle of a treemap: ``weight`` is its area, ``heat`` 0-4 its colour, ``note`` what hovering tells."""
+    """A rectangle of a treemap: ``weight`` is its area, ``heat`` 0-4 its colour, ``note`` what hovering tells.
 
+    Tiles of one ``group`` lie together; ``name`` begins with the group's.
+    """
+
+    group: str
     name: str
     weight: int
     heat: int
@@ -90,24 +98,44 @@ def _lay(areas: Sequence[float], row: float, frame: Box) -> tuple[list[Box], Box
 
 def treemap(tiles: Sequence[Tile], label: str) -> str:
     """Tiles of no weight are left out. Each tile carries its name in ``data-find`` for the page's script."""
-    shown = sorted((tile for tile in tiles if tile.weight > 0), key=lambda tile: (-tile.weight, tile.name))
-    boxes = layout([tile.weight for tile in shown], Box(0.0, 0.0, MAP_WIDTH, MAP_HEIGHT))
-    parts = [
-        f'<svg class="map" viewBox="0 0 {MAP_WIDTH:.0f} {MAP_HEIGHT:.0f}" role="img" aria-label="{escape(label)}">'
-    ]
-    for tile, box in zip(shown, boxes, strict=True):
-        parts.append(
-            f'<g class="tile heat{tile.heat}" data-find="{escape(tile.name)}"><title>{escape(tile.note)}</title>'
-            f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}"/>'
-        )
-        room = int((box.width - 8) / 6.6)
-        if room >= 4 and box.height >= 18:
-            parts.append(f'<text x="{box.x + 5:.1f}" y="{box.y + 14:.1f}">{escape(short(tile.name, room))}</text>')
-        if room >= 6 and box.height >= 34:
-            small = f"{tile.weight:,}"
-            parts.append(f'<text class="small" x="{box.x + 5:.1f}" y="{box.y + 28:.1f}">{small}</text>')
-        parts.append("</g>")
+    groups: dict[str, list[Tile]] = {}
+    for tile in sorted(tiles, key=lambda tile: (-tile.weight, tile.name)):
+        if tile.weight > 0:
+            groups.setdefault(tile.group, []).append(tile)
+    weights = {name: sum(tile.weight for tile in group) for name, group in groups.items()}
+    names = sorted(groups, key=lambda name: (-weights[name], name))
+    frame = Box(0.0, 0.0, MAP_WIDTH, MAP_HEIGHT)
+    parts = [f'<svg class="map" viewBox="0 0 {frame.width:.0f} {frame.height:.0f}" role="img" aria-label="{label}">']
+    for name, box in zip(names, layout([weights[name] for name in names], frame), strict=True):
+        parts.extend(_group(name, groups[name], box))
     return "".join([*parts, "</svg>"])
+
+
+def _group(name: str, tiles: Sequence[Tile], box: Box) -> Iterator[str]:
+    """A group of several tiles has its name above them, and theirs are told without it."""
+    headed = len(tiles) > 1 and box.height >= 56 and box.width >= 56
+    inner = Box(box.x, box.y + _HEAD, box.width, box.height - _HEAD) if headed else box
+    if headed:
+        yield f'<g class="group"><rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{_HEAD:.0f}"/>'
+        shown = short(name, int((box.width - 8) / _LETTER))
+        yield f'<text x="{box.x + 5:.1f}" y="{box.y + 13:.1f}">{escape(shown)}</text></g>'
+    for tile, place in zip(tiles, layout([tile.weight for tile in tiles], inner), strict=True):
+        within = tile.name.removeprefix(f"{name}/") if headed else tile.name
+        yield from _drawn(tile, place, "(own)" if headed and within == name else within)
+
+
+def _drawn(tile: Tile, box: Box, name: str) -> Iterator[str]:
+    yield (
+        f'<g class="tile heat{tile.heat}" data-find="{escape(tile.name)}"><title>{escape(tile.note)}</title>'
+        f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}"/>'
+    )
+    name = "(top)" if name == "." else name
+    room = int((box.width - 8) / _LETTER)
+    if room >= 4 and box.height >= 18:
+        yield f'<text x="{box.x + 5:.1f}" y="{box.y + 14:.1f}">{escape(short(name, room))}</text>'
+    if room >= 6 and box.height >= 34:
+        yield f'<text class="small" x="{box.x + 5:.1f}" y="{box.y + 28:.1f}">{tile.weight:,}</text>'
+    yield "</g>"
 
 
 def short(name: str, room: int, separator: str = "/") -> str:
@@ -119,28 +147,24 @@ def short(name: str, room: int, separator: str = "/") -> str:
 
 
 def ring(names: Sequence[str], edges: Sequence[tuple[int, int]], bold: Sequence[tuple[int, int]], label: str) -> str:
-    """Nodes on a circle in their order, clockwise from the top; ``bold`` edges are drawn strong."""
+    """Nodes on a circle in their order, clockwise from the top, two side by side; ``bold`` edges are drawn strong."""
     count = len(names)
     middle, radius = _RING / 2, _RING / 2 - 62
-    places = [
-        (
-            middle + radius * math.sin(2 * math.pi * n / count),
-            middle - radius * math.cos(2 * math.pi * n / count),
-        )
-        for n in range(count)
-    ]
-    parts = [f'<svg class="ring" viewBox="0 0 {_RING:.0f} {_RING:.0f}" role="img" aria-label="{escape(label)}">']
+    height = _PAIR if count == 2 else _RING
+    turn = math.pi / 2 if count == 2 else 0.0
+    angles = [2 * math.pi * n / count - turn for n in range(count)]
+    places = [(middle + radius * math.sin(angle), height / 2 - radius * math.cos(angle)) for angle in angles]
+    parts = [f'<svg class="ring" viewBox="0 0 {_RING:.0f} {height:.0f}" role="img" aria-label="{escape(label)}">']
     strong = set(bold)
     for edge in sorted({*edges, *bold}, key=lambda edge: (edge in strong, edge)):
         parts.append(_arrow(places[edge[0]], places[edge[1]], "strong" if edge in strong else "weak"))
     for (x, y), name in zip(places, names, strict=True):
-        above = y < middle - 1
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{escape(name)}</title></circle>')
-        anchor = "middle" if abs(x - middle) < radius / 2 else "start" if x > middle else "end"
-        room = 30 if anchor == "middle" else 17
-        at = min(max(x, 4 if anchor == "start" else x), _RING - 4)
-        text = escape(short(name, room, "."))
-        parts.append(f'<text x="{at:.1f}" y="{y + (-12 if above else 20):.1f}" text-anchor="{anchor}">{text}</text>')
+        text = short(name, 21, ".")
+        half = len(text) * _SMALL_LETTER / 2
+        at = min(max(x, half), _RING - half)
+        below = y + (-12 if y < height / 2 - 1 else 22)
+        parts.append(f'<text x="{at:.1f}" y="{below:.1f}" text-anchor="middle">{escape(text)}</text>')
     return "".join([*parts, "</svg>"])
 
 
@@ -164,7 +188,12 @@ def _arrow(start: tuple[float, float], end: tuple[float, float], kind: str) -> s
     )
 
 
-def bar(share: float, kind: str = "") -> str:
-    """A bar of ``share`` (0-1) of its cell; what is there is never invisible."""
-    width = 0.0 if share <= 0 else max(min(share, 1.0) * 100, 0.8)
-    return f'<span class="bar {kind}"><i style="width:{width:.1f}%"></i></span>'
+def bar(share: float, kind: str = "", full: float | None = None) -> str:
+    """A bar of ``share`` (0-1) of its cell, strong up to ``full``; what is there is never invisible."""
+    strong = share if full is None else full
+    pale = f'<i class="pale" style="width:{_width(share - strong):.1f}%"></i>' if share > strong else ""
+    return f'<span class="bar {kind}"><i style="width:{_width(strong):.1f}%"></i>{pale}</span>'
+
+
+def _width(share: float) -> float:
+    return 0.0 if share <= 0 else max(min(share, 1.0) * 100, 0.8)

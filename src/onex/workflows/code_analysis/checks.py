@@ -99,23 +99,24 @@ def loses_exceptions_of_group(node: ast.TryStar) -> Iterator[Flaw]:
 
 
 def _shadowed(handlers: list[ast.ExceptHandler]) -> Iterator[Flaw]:
-    caught: dict[str, int] = {}
+    lines: dict[str, int] = {}
+    broad: list[str] = []  # the built-in ones among them: only of those the classes below are known
     for handler in handlers:
         parts = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
         names = [part.id for part in parts if isinstance(part, ast.Name)]
         for name in names:
-            earlier = next((seen for seen in caught if _is_a(name, seen)), None)
+            earlier = name if name in lines else next((seen for seen in broad if _is_below(name, seen)), None)
             if earlier is not None:
-                message = f"{name} is already caught by `except {earlier}` on line {caught[earlier]}; put it first"
+                message = f"`except {earlier}` on line {lines[earlier]} catches {name} already"
                 yield flaw("shadowed-handler", handler, message)
                 break
         for name in names:
-            caught.setdefault(name, handler.lineno)
+            if name not in lines and isinstance(getattr(builtins, name, None), type):
+                broad.append(name)
+            lines.setdefault(name, handler.lineno)
 
 
-def _is_a(name: str, seen: str) -> bool:
-    if name == seen:
-        return True
+def _is_below(name: str, seen: str) -> bool:
     narrow, broad = getattr(builtins, name, None), getattr(builtins, seen, None)
     return isinstance(narrow, type) and isinstance(broad, type) and issubclass(narrow, broad)
 

@@ -55,6 +55,8 @@ class Guard:
     """strings here hold names"""
     PROBED: Final = 32
     """in a with or a try: an expression may be there for the error it raises"""
+    LEVEL: Final = 64
+    """one step down the tree; the bits from here on count them"""
 
 
 class Binding(NamedTuple):

@@ -122,8 +122,8 @@ def _count(value: int) -> Cell:
 
 def _first(rows: Sequence[FileRow]) -> str:
     note = (
-        '<p class="soft">Files outside tests by a score of 5 for a probable bug, 3 for a risk, 1 for a matter of '
-        f"upkeep, and 1 for every 5 paths that functions have above {COMPLEXITY_MAX}.</p>\n"
+        '<p class="soft">Tests come last. The score is 5 for a probable bug, 3 for a risk, 1 for a matter of '
+        f"upkeep, and 1 for every 5 paths functions have above {COMPLEXITY_MAX}.</p>\n"
     )
     columns = (Column("File"), Column("Why"), Column("Lines", True), Column("Score", True))
     cells = [
@@ -135,7 +135,8 @@ def _first(rows: Sequence[FileRow]) -> str:
 
 def _kinds(kinds: Sequence[KindRow]) -> str:
     most = max(kind.count for kind in kinds)
-    return "".join(_kind(kind, most) for kind in kinds)
+    note = '<p class="soft">How many of each kind; the pale part of a bar are those in tests.</p>\n'
+    return note + "".join(_kind(kind, most) for kind in kinds)
 
 
 def _kind(kind: KindRow, most: int) -> str:
@@ -144,7 +145,8 @@ def _kind(kind: KindRow, most: int) -> str:
     return (
         f'<details><summary><span class="tag {kind.severity}">{kind.severity}</span>'
         f"<span>{escape(kind.title)} <code class=soft>{escape(kind.code)}</code></span>"
-        f'{bar(kind.count / most, kind.severity)}<span class="n">{number(kind.count)}</span></summary>\n'
+        f"{bar(kind.count / most, kind.severity, (kind.count - kind.in_tests) / most)}"
+        f'<span class="n">{number(kind.count)}</span></summary>\n'
         f"<p>{escape(kind.why)} In {plural(kind.files, 'file')}{tests}.</p>"
         f"{_places(kind.examples)}"
         f"{f'<p class=soft>and {number(rest)} more</p>' if rest else ''}</details>\n"
@@ -222,7 +224,7 @@ def _tile(row: DirectoryRow) -> Tile:
         f"{row.path}: {plural(row.totals.files, 'file')}, {plural(row.totals.code, 'line')} of code, "
         f"{plural(row.totals.finding_count, 'finding')}"
     )
-    return Tile(row.path, row.totals.code, sum(density >= bound for bound in _HEAT), note)
+    return Tile(row.path.partition("/")[0], row.path, row.totals.code, sum(density >= bound for bound in _HEAT), note)
 
 
 def _directory(row: DirectoryRow) -> tuple[Cell, ...]:

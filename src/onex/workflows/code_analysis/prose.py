@@ -56,13 +56,10 @@ def _findings(report: Report) -> str:
     totals, outside = report.totals, report.outside_tests
     if not totals.finding_count:
         return "The checks found nothing to mend."
-    kinds = ", ".join(
-        f"{number(totals.severity(severity))} {name}"
-        for severity, name in (
-            (EnumCheckSeverity.BUG, "probable bugs"),
-            (EnumCheckSeverity.RISK, "risks"),
-            (EnumCheckSeverity.UPKEEP, "matters of upkeep"),
-        )
+    kinds = _listed(
+        totals.severity(EnumCheckSeverity.BUG),
+        totals.severity(EnumCheckSeverity.RISK),
+        totals.severity(EnumCheckSeverity.UPKEEP),
     )
     clean = totals.files - report.files_with_findings
     sentence = f"The checks found {plural(totals.finding_count, 'thing')}: {kinds}"
@@ -114,18 +111,21 @@ def above_limit(complexities: tuple[int, ...]) -> int:
 
 def reason(row: FileRow) -> str:
     """Why the file is among those to look at first."""
-    parts = [
-        plural(count, noun, many)
-        for count, noun, many in (
-            (row.bugs, "probable bug", ""),
-            (row.risks, "risk", ""),
-            (row.upkeep, "matter of upkeep", "matters of upkeep"),
-        )
-        if count
-    ]
+    listed = _listed(row.bugs, row.risks, row.upkeep)
+    parts = [listed] if listed else []
     if row.complexity_max > COMPLEXITY_MAX:
         parts.append(f"{row.worst_function} has {row.complexity_max} paths")
     return ", ".join(parts) or "nothing in particular"
+
+
+def _listed(bugs: int, risks: int, upkeep: int) -> str:
+    """Only what there is."""
+    counted = (
+        (bugs, "probable bug", "probable bugs"),
+        (risks, "risk", "risks"),
+        (upkeep, "matter of upkeep", "matters of upkeep"),
+    )
+    return ", ".join(plural(count, noun, many) for count, noun, many in counted if count)
 
 
 def where(row: FileRow) -> str:

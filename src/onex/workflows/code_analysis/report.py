@@ -257,6 +257,7 @@ class _Gathered:
         places = _Places(index, numbered)
         drawn = [places.cycle(cycle, graph, lazy=False) for cycle in at_load[:CYCLES]]
         drawn += [places.cycle(cycle, graph, lazy=True) for cycle in later[: CYCLES - len(drawn)]]
+        drawn.sort(key=lambda cycle: all(is_test(link.path) for link in cycle.way))
         return Report(
             title=title,
             totals=self._totals,

@@ -17,7 +17,7 @@ from .finding import SourceFinding, printable
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")  # what Python calls a line end; str.splitlines knows eight more
 _NOQA: Final = re.compile(r"#\s*noqa(?:\s*:\s*(?P<codes>[A-Za-z]+[0-9]*(?:[\s,]+[A-Za-z]+[0-9]+)*))?", re.IGNORECASE)
 _ESCAPE: Final = re.compile(r"\\[^\s'\"]")
-_TOO_DEEP: Final = "nests deeper than this Python's parser reads; split the expression or the block"
+_TOO_DEEP: Final = "nests too deep to be read everywhere; split the expression or the block"
 
 
 class LineCounts(BaseModel):
@@ -94,10 +94,14 @@ def parse(text: Text) -> tuple[ast.Module | None, list[SourceFinding]]:
             line = min(max(error.lineno or 1, 1), last)
             return None, [_syntax(line, max(error.offset or 1, 1), f"{error.msg}")]
         except (RecursionError, MemoryError):
-            return None, [_syntax(1, 1, _TOO_DEEP)]
+            return None, [too_deep()]
         except ValueError as error:  # lone surrogates out of an escape codec, integers beyond the digit limit
             return None, [_syntax(1, 1, f"cannot be compiled: {error}")]
     return tree, _escapes(heard, text.lines)
+
+
+def too_deep() -> SourceFinding:
+    return _syntax(1, 1, _TOO_DEEP)
 
 
 def _syntax(line: int, column: int, message: str) -> SourceFinding:

@@ -49,10 +49,12 @@ th[aria-sort=ascending] button::after{content:" \\2191"}
 th[aria-sort=descending] button::after{content:" \\2193"}
 td{padding:.38rem .8rem;border-top:1px solid var(--line);vertical-align:top}
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+td:first-child{min-width:11rem}
 tbody tr:hover{background:var(--shade)}
 .bar{display:inline-block;vertical-align:middle;width:100%;min-width:60px;height:.7rem;background:var(--shade);
 border-radius:3px;overflow:hidden}
-.bar i{display:block;height:100%;background:var(--accent);border-radius:3px}
+.bar i{display:block;float:left;height:100%;background:var(--accent)}
+.bar .pale{opacity:.4}
 .bar.over i{background:var(--bug)}.bar.edge i{background:var(--risk)}
 .bars{display:grid;grid-template-columns:auto 1fr auto auto;gap:.35rem .9rem;align-items:center;font-size:.92rem;
 background:var(--card);border:1px solid var(--line);border-radius:10px;padding:1rem 1.2rem;max-width:46rem}
@@ -76,6 +78,8 @@ ul.places code{margin-right:.5rem}
 .map text{font:12px system-ui,sans-serif;fill:var(--ink);pointer-events:none}
 .map .small{font-size:10.5px;fill:var(--soft)}
 .js .tile{cursor:pointer}
+.group rect{fill:var(--shade)}
+.group text{font-weight:600}
 .tile:hover rect{stroke:var(--ink)}
 .heat0 rect{fill:var(--h0)}.heat1 rect{fill:var(--h1)}.heat2 rect{fill:var(--h2)}.heat3 rect{fill:var(--h3)}
 .heat4 rect{fill:var(--h4)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from .checks import NODE_CHECKS, Block, Flaw, Function, check_block, check_defaults, flaw, last_name, redefinitions
 from .complexity import ARGUMENTS_MAX, COMPLEXITY_MAX, DECISIONS, argument_count, predicates
@@ -21,6 +21,7 @@ from .imports import (
     unused,
     uses_between,
 )
+from .scope import Definition, Scope, Shape
 from .source import Span
 
 # Fields that hold no node, or an operator or context, which has nothing to say.
@@ -33,6 +34,10 @@ _TYPE_COMMENT: Final = re.compile(r"#\s*type:\s*(?!ignore)(.+)")
 _NAME_TAKERS: Final = frozenset({"cast", "TypeVar", "NewType", "ForwardRef", "NamedTuple", "TypedDict"})
 _PLAIN_DECORATORS: Final = frozenset({"staticmethod", "classmethod", "property"})
 _SAME_DOCUMENT: Final = frozenset({"overload", "setter", "getter", "deleter"})
+# How deep CPython's parser reads depends on the stack of its caller; below this it reads in any, so that the same bytes
+# have the same analysis wherever it runs.
+DEPTH_MAX: Final = 1_000
+_DEEPEST: Final = DEPTH_MAX * Guard.LEVEL
 _NOTHING: Final[Mapping[str, int]] = {}
 _BRANCHES: Final = {"body": Guard.CONDITIONAL, "orelse": Guard.CONDITIONAL, "cases": Guard.CONDITIONAL}
 _EXTRA: Final[Mapping[type[ast.AST], Mapping[str, int]]] = {
@@ -48,44 +53,14 @@ _EXTRA: Final[Mapping[type[ast.AST], Mapping[str, int]]] = {
 }
 
 
-class Scope:
-    """A module, class or function while it is walked; ``predicates`` grows."""
-
-    __slots__ = ("kind", "line", "lines", "name", "predicates", "public")
-
-    def __init__(self, kind: str, name: str, line: int, lines: tuple[int, int] | None, *, public: bool) -> None:
-        self.kind, self.name, self.line, self.lines, self.public = kind, name, line, lines, public
-        self.predicates = 0
-
-    def inside(self, name: str) -> str:
-        """The qualified name of what is defined here, as ``__qualname__`` has it."""
-        if not self.name:
-            return name
-        return f"{self.name}.<locals>.{name}" if self.kind == "function" else f"{self.name}.{name}"
-
-
-class Shape(NamedTuple):
-    """A function as a reader meets it; ``arguments`` counts what a caller fills."""
-
-    name: str
-    line: int
-    complexity: int
-    arguments: int
-
-
-class Definition(NamedTuple):
-    """A module (name empty), class or function that a user of the module sees."""
-
-    name: str
-    line: int
-    documented: bool
-
-
 Work = list[tuple[ast.AST, Scope, int]]
 
 
 class Survey:
-    """The walk of one module; read its fields afterwards. ``flaws`` come unordered, the rest in source order."""
+    """The walk of one module; read its fields afterwards. ``flaws`` come unordered, the rest in source order.
+
+    ``too_deep``: the tree goes below ``DEPTH_MAX`` and the walk was given up; nothing else is to be believed then.
+    """
 
     def __init__(self, tree: ast.Module, lines: Sequence[str], module: str, *, package: bool) -> None:
         self._module, self._package = module, package
@@ -122,12 +97,13 @@ class Survey:
             ast.JoinedStr: self._joined,
             ast.FormattedValue: self._formatted,
         }
-        self._walk(tree)
-        self._settle(tree, lines)
+        self.too_deep = not self._walk(tree)
+        if not self.too_deep:
+            self._settle(tree, lines)
 
     # --- the walk -----------------------------------------------------------------------------------
 
-    def _walk(self, tree: ast.Module) -> None:
+    def _walk(self, tree: ast.Module) -> bool:
         public = not any(part.startswith("_") and not part.endswith("__") for part in self._module.split("."))
         top = Scope("module", "", 1, None, public=public)
         if tree.body:
@@ -150,13 +126,17 @@ class Survey:
                 scope.predicates += predicates(node)
             entry = self._entries.get(kind)
             if entry is None or not entry(node, scope, guard, work):
+                if guard > _DEEPEST:
+                    return False
                 self._push(node, scope, guard, work, _EXTRA.get(kind, _NOTHING))
+        return True
 
     def _push(self, node: ast.AST, scope: Scope, guard: int, work: Work, extra: Mapping[str, int]) -> None:
         kind = type(node)
         names = self._fields.get(kind)
         if names is None:
             names = self._fields[kind] = tuple(name for name in kind._fields if name not in _SILENT)
+        guard += Guard.LEVEL
         for name in names:
             value = getattr(node, name, None)
             inner = guard | extra[name] if name in extra else guard
@@ -361,7 +341,7 @@ class Survey:
                 self.flaws.append(flaw("redefined", second, message)._replace(last=second.lineno))
 
     def _settle_imports(self, tree: ast.Module) -> None:
-        facade = all(isinstance(part, ast.Import | ast.ImportFrom | ast.Expr | ast.Assign) for part in tree.body)
+        facade = all(_is_facade(part) for part in tree.body)
         others_import_from_here = self._package or facade or not self._exports_plain
         candidates = [found for found in self._candidates if found.local_to is not None or not others_import_from_here]
         self.flaws.extend(unused(candidates, self._used, frozenset(self._exported), frozenset(self._shared)))
@@ -374,6 +354,15 @@ class Survey:
                 found for found in self.definitions if not found.name or found.name.partition(".")[0] in exported
             ]
         self.definitions.sort(key=lambda found: (found.line, found.name))
+
+
+def _is_facade(statement: ast.stmt) -> bool:
+    """An import, a docstring or the list of exports: a module of nothing else is there for others to import from."""
+    if isinstance(statement, ast.Assign):
+        return any(isinstance(target, ast.Name) and target.id == "__all__" for target in statement.targets)
+    if isinstance(statement, ast.Expr):
+        return isinstance(statement.value, ast.Constant)
+    return isinstance(statement, ast.Import | ast.ImportFrom)
 
 
 def _span(node: ast.expr) -> Span:
