@@ -1,0 +1,168 @@
+"""Compute: a pure function that takes too long for ``delta``; it runs in a worker process and its result is an action.
+
+The law: what crosses to a worker is names and bytes. A worker finds the function by its names in the app's own files.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Never, Protocol, TypeVar
+
+from pydantic import BaseModel
+from pydantic import ValidationError as Invalid
+from pydantic_core import to_json
+
+from ..kernel.action import Nothing
+from ..kernel.blob import Blob
+from ..kernel.errors import (
+    AlgorithmNotFoundError,
+    ContractError,
+    EffectFailed,
+    EngineClosed,
+    OnexError,
+    PayloadTooLarge,
+)
+from ..kernel.intent import ModelIntent
+from ..ports import Blobs, NewBlob, Result
+from .io import Function, NewBlobs, Shape, blobs_in, check_blob, check_result, compute_shape
+
+COMPUTE = "__onex_compute__"
+"""The attribute under which a marked function carries its name."""
+
+
+class ComputeIO(NewBlobs):
+    """What a compute function may ask for beside its task: ``def parse(task: Parse, io: ComputeIO) -> Parsed``."""
+
+    __slots__ = ("_shipped",)
+
+    def __init__(self, shipped: Mapping[bytes, bytes]) -> None:
+        super().__init__()
+        self._shipped = shipped
+
+    def read(self, blob: Blob) -> bytes:
+        """The bytes of a blob that the task names. Raises EffectFailed for any other: only those are sent along."""
+        made = self._made.get(blob.digest)
+        if made is not None:
+            return made.data
+        data = self._shipped.get(bytes.fromhex(blob.digest))
+        if data is None:
+            raise EffectFailed(
+                f"blob {blob.digest[:16]} was not sent along: a compute function reads the blobs its task names",
+                code="blob_not_sent",
+            )
+        return data
+
+
+F = TypeVar("F", bound=Callable[[Never], BaseModel | None] | Callable[[Never, ComputeIO], BaseModel | None])
+
+
+def compute(name: str) -> Callable[[F], F]:
+    """Mark a function as the compute function ``name``; it is returned unchanged.
+
+    Raises ContractError when the name is empty or the function already has one.
+    """
+    if not name:
+        raise ContractError("@compute needs a name: the target of a compute_task in the contract's intents")
+
+    def mark(function: F) -> F:
+        earlier = getattr(function, COMPUTE, None)
+        if earlier is not None:
+            raise ContractError(f"{function!r} is the compute function {earlier!r} already; {name!r} needs its own")
+        setattr(function, COMPUTE, name)
+        return function
+
+    return mark
+
+
+class AlgorithmRegistry:
+    """Compute functions by name."""
+
+    def __init__(self, algorithms: Mapping[str, Function] | None = None) -> None:
+        """Raises ContractError for a function that is not shaped like a compute function."""
+        self._shapes = {name: compute_shape(function, ComputeIO) for name, function in (algorithms or {}).items()}
+        self._algorithms = dict(algorithms or {})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted(self._algorithms))
+
+    def get_algorithm(self, name: str) -> Function:
+        """Raises AlgorithmNotFoundError, naming what is near."""
+        found = self._algorithms.get(name)
+        if found is None:
+            near = difflib.get_close_matches(name, self._algorithms, n=3) or self.names
+            raise AlgorithmNotFoundError(
+                f"no compute function is named {name!r}; there is {', '.join(near) or 'none at all'}"
+            )
+        return found
+
+    def perform(self, name: str, payload: bytes, shipped: Mapping[bytes, bytes]) -> tuple[bytes, tuple[NewBlob, ...]]:
+        """What a worker does with one task: decode, call, check, encode. Raises what the function raises."""
+        function = self.get_algorithm(name)
+        shape = self._shapes[name]
+        task = shape.payload.model_validate_json(payload)
+        io = ComputeIO(shipped)
+        return check_result(function(task, io) if shape.takes_io else function(task), shape), io.made
+
+
+Where = tuple[str, str, str, str]
+"""Path of the app, digest its files must have, workflow type, name of the function."""
+
+
+class Workers(Protocol):
+    """Where compute functions run."""
+
+    async def run(
+        self, where: Where, payload: bytes, blobs: Mapping[bytes, bytes], timeout_s: float | None = None
+    ) -> tuple[bytes, tuple[NewBlob, ...]]:
+        """The result and the blobs it made.
+
+        Raises EffectFailed, whose ``retry`` says whether another try may do better; EngineClosed.
+        """
+
+
+class ComputeExecutor:
+    """Serves one target by a compute function of an app, run by ``workers``."""
+
+    def __init__(
+        self,
+        workers: Workers,
+        blobs: Blobs,
+        *,
+        where: Where,
+        function: Function,
+        timeout_s: float | None = None,
+    ) -> None:
+        """``function`` gives the shape only. Raises ContractError when its annotations do not fit."""
+        self.shape: Shape = compute_shape(function, ComputeIO)
+        self._workers = workers
+        self._blobs = blobs
+        self._where = where
+        self._timeout_s = timeout_s
+
+    async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
+        """Raises EffectFailed (a pure function leaves nothing half done), PayloadTooLarge, EngineClosed."""
+        shipped: dict[bytes, bytes] = {}
+        for blob in blobs_in(intent.payload):
+            digest = bytes.fromhex(blob.digest)
+            if digest not in shipped:
+                shipped[digest] = check_blob(blob, await self._blobs.read(digest))
+        try:
+            encoded, made = await self._workers.run(self._where, to_json(intent.payload), shipped, self._timeout_s)
+        except EffectFailed as failed:
+            if failed.reason == PayloadTooLarge.code:
+                raise PayloadTooLarge(failed.message) from failed
+            raise
+        except EngineClosed:
+            raise
+        except OnexError as error:
+            raise EffectFailed(error.message, retryable=error.retryable, code=error.code) from error
+        if self.shape.result is Nothing:
+            return Result(None, made)
+        try:
+            return Result(self.shape.result.model_validate_json(encoded), made)
+        except Invalid as invalid:
+            raise EffectFailed(
+                f"the worker's result is no {self.shape.result.__name__}: {invalid}", code="wrong_result"
+            ) from invalid

@@ -1,0 +1,201 @@
+"""What a function beside a contract must look like, and how large bytes pass in and out of it.
+
+The law: what a function takes and gives is read off its annotations, once, when the app loads.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, TypeGuard, get_type_hints
+
+from blake3 import blake3
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from ..kernel.action import Nothing
+from ..kernel.blob import Blob
+from ..kernel.errors import ContractError, EffectFailed, PayloadTooLarge, StateConsistencyError
+from ..kernel.finding import EnumSeverity, Finding
+from ..kernel.intent import ModelIntent
+from ..ports import NewBlob
+
+RESULT_BYTES = 256 * 1024
+"""The most a result may hold when encoded (SEMANTICS 35)."""
+
+Function = Callable[..., object]
+
+
+class Shape(NamedTuple):
+    """``[async] name(payload[, io]) -> result``; a function that returns None has the result ``Nothing``."""
+
+    name: str
+    payload: type[BaseModel]
+    result: type[BaseModel]
+    takes_io: bool
+
+
+def effect_shape(function: Function, io: type) -> Shape:
+    """Of ``f(intent: ModelIntent[P][, io]) -> R``. Raises ContractError with one finding at the function's line."""
+    first, shape = _read(function, io)
+    generic: Mapping[str, object] = getattr(first, "__pydantic_generic_metadata__", {})
+    arguments = generic.get("args")
+    payload = arguments[0] if isinstance(arguments, tuple) and arguments else None
+    if generic.get("origin") is not ModelIntent or not _is_model(payload):
+        raise _misfit(
+            function,
+            f"its first parameter is annotated {_told(first)}",
+            "Annotate it with the payload class of the intent: ModelIntent[Charge].",
+        )
+    return shape._replace(payload=payload)
+
+
+def compute_shape(function: Function, io: type) -> Shape:
+    """Of ``f(task: P[, io]) -> R``. Raises ContractError with one finding at the function's line."""
+    first, shape = _read(function, io)
+    if inspect.iscoroutinefunction(function):
+        raise _misfit(function, "it is async", "Compute waits for nothing: write def; what must wait is an effect.")
+    if not _is_model(first):
+        raise _misfit(
+            function,
+            f"its first parameter is annotated {_told(first)}",
+            "Annotate it with the payload class of the intent: task: Measure.",
+        )
+    return shape._replace(payload=first)
+
+
+def _read(function: Function, io: type) -> tuple[object, Shape]:
+    """The first parameter's annotation, and the shape but for its payload."""
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise _misfit(function, "it yields", "Return one value.")
+    try:
+        hints = get_type_hints(function)
+        parameters = list(inspect.signature(function).parameters.values())
+    except Exception as error:
+        raise _misfit(
+            function,
+            f"an annotation cannot be read: {error}",
+            "Import what annotations name when the module runs, not under TYPE_CHECKING.",
+        ) from error
+    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if len(parameters) not in (1, 2) or any(p.kind not in places for p in parameters):
+        raise _misfit(
+            function,
+            f"it takes ({', '.join(map(str, parameters))})",
+            f"Take one parameter, or two of which the second is io: {io.__name__}.",
+        )
+    if len(parameters) == 2 and hints.get(parameters[1].name) is not io:
+        raise _misfit(
+            function,
+            f"its second parameter is annotated {_told(hints.get(parameters[1].name))}",
+            f"Annotate it io: {io.__name__}.",
+        )
+    result = hints.get("return", inspect.Parameter.empty)
+    if result is type(None):
+        result = Nothing
+    if not _is_model(result):
+        raise _misfit(
+            function,
+            f"it is annotated to return {_told(result)}",
+            "Annotate one payload class, or None for nothing: an outcome's trigger has one payload.",
+        )
+    name = getattr(function, "__qualname__", repr(function))
+    return hints.get(parameters[0].name), Shape(name, Nothing, result, len(parameters) == 2)
+
+
+def _is_model(annotation: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _told(annotation: object) -> str:
+    if annotation is None or annotation is inspect.Parameter.empty:
+        return "not at all"
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+
+
+def place(function: Function) -> tuple[str, int]:
+    """File and first line of a function; ``('?', 0)`` for one without source."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return (code.co_filename, code.co_firstlineno) if code is not None else ("?", 0)
+
+
+def _misfit(function: Function, wrong: str, fix: str) -> ContractError:
+    path, line = place(function)
+    name = getattr(function, "__qualname__", repr(function))
+    finding = Finding("function_shape", EnumSeverity.ERROR, path, line, 0, f"{name}: {wrong}", fix)
+    return ContractError(str(finding), (finding,))
+
+
+# --- results ----------------------------------------------------------------------------------------------------------
+
+
+def check_result(value: object, shape: Shape) -> bytes:
+    """The canonical bytes of what a function returned.
+
+    Raises EffectFailed for a value of another class than it announced, PayloadTooLarge over 256 KiB encoded.
+    """
+    if value is None and shape.result is Nothing:
+        return b"{}"
+    if type(value) is not shape.result:
+        wanted = "None" if shape.result is Nothing else shape.result.__name__
+        raise EffectFailed(
+            f"{shape.name} returned {type(value).__name__}; it is annotated to return {wanted}", code="wrong_result"
+        )
+    encoded = to_json(value)
+    if len(encoded) > RESULT_BYTES:
+        sizes = {name: len(to_json(getattr(value, name))) for name in shape.result.model_fields}
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise PayloadTooLarge(
+            f"{shape.name} returned a {shape.result.__name__} of {len(encoded):,} bytes; {RESULT_BYTES:,} are allowed. "
+            f"Its largest field is {largest!r} with {sizes[largest]:,}: give it the type Blob and return io.blob(data)",
+            field=largest,
+            size=len(encoded),
+        )
+    return encoded
+
+
+# --- blobs ------------------------------------------------------------------------------------------------------------
+
+
+class NewBlobs:
+    """The blobs one call makes; equal bytes are one blob."""
+
+    __slots__ = ("_made",)
+
+    def __init__(self) -> None:
+        self._made: dict[str, NewBlob] = {}
+
+    def blob(self, data: bytes, media_type: str = "application/octet-stream") -> Blob:
+        """A reference to put into the result. The bytes are kept by the commit that takes the result."""
+        digest = blake3(data).digest()
+        self._made[digest.hex()] = NewBlob(digest, media_type, data)
+        return Blob(digest=digest.hex(), size=len(data), media_type=media_type)
+
+    @property
+    def made(self) -> tuple[NewBlob, ...]:
+        return tuple(self._made.values())
+
+
+def check_blob(blob: Blob, data: bytes) -> bytes:
+    """``data``, if it is what ``blob`` names. Raises StateConsistencyError."""
+    if blake3(data).hexdigest() != blob.digest:
+        raise StateConsistencyError(
+            f"blob {blob.digest[:16]} holds {len(data):,} bytes whose BLAKE3 is another: the store is damaged; "
+            "restore it from a backup"
+        )
+    return data
+
+
+def blobs_in(value: object) -> Iterator[Blob]:
+    """Every Blob that a payload names, at any depth, in the order of its fields."""
+    if isinstance(value, Blob):
+        yield value
+    elif isinstance(value, BaseModel):
+        for part in value.__dict__.values():
+            yield from blobs_in(part)
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from blobs_in(part)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for part in value:
+            yield from blobs_in(part)
