@@ -11,11 +11,12 @@ from .finding import printable
 
 MAP_WIDTH: Final = 1000.0
 MAP_HEIGHT: Final = 420.0
-_RING: Final = 300.0
-_PAIR: Final = 110.0
+_RING_WIDTH: Final = 400.0
+_RING_HEIGHT: Final = 260.0
+_PAIR_HEIGHT: Final = 110.0
+_RADIUS: Final = 95.0
 _HEAD: Final = 18.0
 _LETTER: Final = 7.2
-_SMALL_LETTER: Final = 6.6
 _ARROW: Final = 9.0
 
 
@@ -149,22 +150,22 @@ def short(name: str, room: int, separator: str = "/") -> str:
 def ring(names: Sequence[str], edges: Sequence[tuple[int, int]], bold: Sequence[tuple[int, int]], label: str) -> str:
     """Nodes on a circle in their order, clockwise from the top, two side by side; ``bold`` edges are drawn strong."""
     count = len(names)
-    middle, radius = _RING / 2, _RING / 2 - 62
-    height = _PAIR if count == 2 else _RING
-    turn = math.pi / 2 if count == 2 else 0.0
+    pair = count == 2
+    height = _PAIR_HEIGHT if pair else _RING_HEIGHT
+    turn = math.pi / 2 if pair else 0.0
     angles = [2 * math.pi * n / count - turn for n in range(count)]
-    places = [(middle + radius * math.sin(angle), height / 2 - radius * math.cos(angle)) for angle in angles]
-    parts = [f'<svg class="ring" viewBox="0 0 {_RING:.0f} {height:.0f}" role="img" aria-label="{escape(label)}">']
+    places = [(_RING_WIDTH / 2 + _RADIUS * math.sin(a), height / 2 - _RADIUS * math.cos(a)) for a in angles]
+    parts = [f'<svg class="ring" viewBox="0 0 {_RING_WIDTH:.0f} {height:.0f}" role="img" aria-label="{escape(label)}">']
     strong = set(bold)
     for edge in sorted({*edges, *bold}, key=lambda edge: (edge in strong, edge)):
         parts.append(_arrow(places[edge[0]], places[edge[1]], "strong" if edge in strong else "weak"))
-    for (x, y), name in zip(places, names, strict=True):
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{escape(name)}</title></circle>')
-        text = short(name, 21, ".")
-        half = len(text) * _SMALL_LETTER / 2
-        at = min(max(x, half), _RING - half)
-        below = y + (-12 if y < height / 2 - 1 else 22)
-        parts.append(f'<text x="{at:.1f}" y="{below:.1f}" text-anchor="middle">{escape(text)}</text>')
+    for (x, y), angle, name in zip(places, angles, names, strict=True):
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6"><title>{escape(name)}</title></circle>')
+        side = 0 if pair or abs(math.sin(angle)) < 0.3 else 1 if math.sin(angle) > 0 else -1
+        anchor = ("middle", "start", "end")[side]
+        text = escape(short(name, 15 if side else 25, "."))
+        under = y + 5 - 18 * math.cos(angle) if not pair else y + 28
+        parts.append(f'<text x="{x + 12 * side:.1f}" y="{under:.1f}" text-anchor="{anchor}">{text}</text>')
     return "".join([*parts, "</svg>"])
 
 

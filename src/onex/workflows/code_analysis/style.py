@@ -90,8 +90,8 @@ ul.places code{margin-right:.5rem}
 .card h3{margin:0}
 .card ol{margin:.3rem 0;padding-left:1.2rem;font-size:.86rem}
 .card li{overflow-wrap:anywhere}
-.ring{width:100%;max-width:300px;display:block;margin:0 auto}
-.ring text{font:11px system-ui,sans-serif;fill:var(--ink)}
+.ring{width:100%;max-width:400px;display:block;margin:0 auto}
+.ring text{font:13px system-ui,sans-serif;fill:var(--ink)}
 .ring circle{fill:var(--accent)}
 .ring path{fill:none;stroke-width:1.6}
 .ring path.strong{stroke:var(--bug)}.ring polygon.strong{fill:var(--bug)}
