@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from onex import Payload
 
 from .analysis import FileAnalysis
 from .summary import Tally
@@ -23,10 +23,8 @@ WIDTH: Final = 64
 Reference = TypeVar("Reference")
 
 
-class Gathering(BaseModel, Generic[Reference]):
+class Gathering(Payload, Generic[Reference]):
     """What has come of ``expected`` parts. ``packing`` is on its way to be bundled; at most one set at a time is."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     expected: int
     arrived: int = 0

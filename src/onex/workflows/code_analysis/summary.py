@@ -10,7 +10,9 @@ import base64
 from hashlib import blake2b
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
+
+from onex import Payload
 
 from .analysis import FileAnalysis
 from .complexity import BUCKETS, histogram
@@ -25,13 +27,11 @@ def mark(path: str) -> str:
     return base64.urlsafe_b64encode(blake2b(path.encode(), digest_size=8).digest()).decode().rstrip("=")
 
 
-class Totals(BaseModel):
+class Totals(Payload):
     """Sums over files. ``complexities`` counts functions by ``complexity.BUCKETS``; ``findings`` is code -> count.
 
     ``merge`` is associative and commutative, byte for byte, and ``Totals()`` changes nothing.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     files: int = 0
     failed: int = 0
@@ -51,7 +51,7 @@ class Totals(BaseModel):
     complexity_sum: int = 0
     complexity_max: int = 0
     complexities: tuple[int, ...] = (0,) * (len(BUCKETS) + 1)
-    findings: dict[str, int] = {}
+    findings: dict[str, int] = Field(default_factory=dict)
 
     def merge(self, other: Totals) -> Totals:
         return Totals(
@@ -99,10 +99,8 @@ class Totals(BaseModel):
         return sum(count for code, count in self.findings.items() if known.get(code, upkeep) is severity)
 
 
-class Worst(BaseModel):
+class Worst(Payload):
     """The ``WORST`` highest (score, mark), highest score first, then by mark; a score of 0 is not kept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     entries: tuple[tuple[int, str], ...] = ()
 
@@ -111,14 +109,12 @@ class Worst(BaseModel):
         return Worst(entries=tuple(united[:WORST]))
 
 
-class Tally(BaseModel):
+class Tally(Payload):
     """One file, a directory or a whole tree: the same value, merged upwards.
 
     ``fingerprint`` is the sum of the files' hashes modulo 2^53: two gatherers that hold the same files hold the same
     number, in whatever order the files came, and one that lost or doubled a file does not.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     totals: Totals = Totals()
     complex_files: Worst = Worst()
