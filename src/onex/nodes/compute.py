@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Never, Protocol, TypeVar
 
 from pydantic import BaseModel
-from pydantic import ValidationError as Invalid
-from pydantic_core import to_json
 
+from ..engine.encode import decode, encode
 from ..kernel.action import Nothing
 from ..kernel.blob import Blob
 from ..kernel.errors import (
@@ -21,11 +20,10 @@ from ..kernel.errors import (
     EffectFailed,
     EngineClosed,
     OnexError,
-    PayloadTooLarge,
 )
 from ..kernel.intent import ModelIntent
 from ..ports import Blobs, NewBlob, Result
-from .io import Function, NewBlobs, Shape, blobs_in, check_blob, check_result, compute_shape
+from .io import Function, NewBlobs, ResultTooLarge, Shape, blobs_in, check_blob, check_result, compute_shape
 
 COMPUTE = "__onex_compute__"
 """The attribute under which a marked function carries its name."""
@@ -75,13 +73,21 @@ def compute(name: str) -> Callable[[F], F]:
     return mark
 
 
+def perform(
+    function: Function, shape: Shape, payload: bytes, shipped: Mapping[bytes, bytes]
+) -> tuple[bytes, tuple[NewBlob, ...]]:
+    """What a worker does with one task: decode, call, check, encode. Raises what the function raises."""
+    task = decode(shape.payload, payload)
+    io = ComputeIO(shipped)
+    value = function(task, io) if shape.takes_io else function(task)
+    return check_result(value, shape), io.made
+
+
 class AlgorithmRegistry:
     """Compute functions by name."""
 
-    def __init__(self, algorithms: Mapping[str, Function] | None = None) -> None:
-        """Raises ContractError for a function that is not shaped like a compute function."""
-        self._shapes = {name: compute_shape(function, ComputeIO) for name, function in (algorithms or {}).items()}
-        self._algorithms = dict(algorithms or {})
+    def __init__(self, algorithms: Mapping[str, Function]) -> None:
+        self._algorithms = dict(algorithms)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,14 +102,6 @@ class AlgorithmRegistry:
                 f"no compute function is named {name!r}; there is {', '.join(near) or 'none at all'}"
             )
         return found
-
-    def perform(self, name: str, payload: bytes, shipped: Mapping[bytes, bytes]) -> tuple[bytes, tuple[NewBlob, ...]]:
-        """What a worker does with one task: decode, call, check, encode. Raises what the function raises."""
-        function = self.get_algorithm(name)
-        shape = self._shapes[name]
-        task = shape.payload.model_validate_json(payload)
-        io = ComputeIO(shipped)
-        return check_result(function(task, io) if shape.takes_io else function(task), shape), io.made
 
 
 Where = tuple[str, str, str, str]
@@ -142,27 +140,18 @@ class ComputeExecutor:
         self._timeout_s = timeout_s
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
-        """Raises EffectFailed (a pure function leaves nothing half done), PayloadTooLarge, EngineClosed."""
+        """Raises EffectFailed, since a pure function leaves nothing half done; EngineClosed."""
         shipped: dict[bytes, bytes] = {}
         for blob in blobs_in(intent.payload):
             digest = bytes.fromhex(blob.digest)
             if digest not in shipped:
                 shipped[digest] = check_blob(blob, await self._blobs.read(digest))
         try:
-            encoded, made = await self._workers.run(self._where, to_json(intent.payload), shipped, self._timeout_s)
+            encoded, made = await self._workers.run(self._where, encode(intent.payload), shipped, self._timeout_s)
         except EffectFailed as failed:
-            if failed.reason == PayloadTooLarge.code:
-                raise PayloadTooLarge(failed.message) from failed
-            raise
+            raise (ResultTooLarge(failed.message) if failed.reason == ResultTooLarge.code else failed) from None
         except EngineClosed:
             raise
         except OnexError as error:
             raise EffectFailed(error.message, retryable=error.retryable, code=error.code) from error
-        if self.shape.result is Nothing:
-            return Result(None, made)
-        try:
-            return Result(self.shape.result.model_validate_json(encoded), made)
-        except Invalid as invalid:
-            raise EffectFailed(
-                f"the worker's result is no {self.shape.result.__name__}: {invalid}", code="wrong_result"
-            ) from invalid
+        return Result(None if self.shape.result is Nothing else decode(self.shape.result, encoded), made)

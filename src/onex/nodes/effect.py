@@ -85,7 +85,7 @@ class FunctionExecutor:
         self._waits = inspect.iscoroutinefunction(function)
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
-        """Raises what the function raises; EffectFailed and PayloadTooLarge for a result that cannot be taken."""
+        """Raises what the function raises; EffectFailed for a result that cannot be taken."""
         io = EffectIO(self._blobs)
         arguments: tuple[object, ...] = (intent, io) if self.shape.takes_io else (intent,)
         if self._waits:

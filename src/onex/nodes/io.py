@@ -11,17 +11,14 @@ from typing import NamedTuple, TypeGuard, get_type_hints
 
 from blake3 import blake3
 from pydantic import BaseModel
-from pydantic_core import to_json
 
+from ..engine.encode import encode_payload
 from ..kernel.action import Nothing
 from ..kernel.blob import Blob
-from ..kernel.errors import ContractError, EffectFailed, PayloadTooLarge, StateConsistencyError
+from ..kernel.errors import ContractError, EffectFailed, InvalidPayload, PayloadTooLarge, StateConsistencyError
 from ..kernel.finding import EnumSeverity, Finding
 from ..kernel.intent import ModelIntent
 from ..ports import NewBlob
-
-RESULT_BYTES = 256 * 1024
-"""The most a result may hold when encoded (SEMANTICS 35)."""
 
 Function = Callable[..., object]
 
@@ -96,7 +93,7 @@ def _read(function: Function, io: type) -> tuple[object, Shape]:
     if not _is_model(result):
         raise _misfit(
             function,
-            f"it is annotated to return {_told(result)}",
+            f"its result is annotated {_told(result)}",
             "Annotate one payload class, or None for nothing: an outcome's trigger has one payload.",
         )
     name = getattr(function, "__qualname__", repr(function))
@@ -129,10 +126,19 @@ def _misfit(function: Function, wrong: str, fix: str) -> ContractError:
 # --- results ----------------------------------------------------------------------------------------------------------
 
 
+class ResultTooLarge(EffectFailed, PayloadTooLarge):
+    """A result that the log cannot take. Trying again gives the same, so the intent has failed."""
+
+    code = PayloadTooLarge.code
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code=self.code)
+
+
 def check_result(value: object, shape: Shape) -> bytes:
     """The canonical bytes of what a function returned.
 
-    Raises EffectFailed for a value of another class than it announced, PayloadTooLarge over 256 KiB encoded.
+    Raises EffectFailed for a value of another class than it announced, ResultTooLarge over 256 KiB encoded.
     """
     if value is None and shape.result is Nothing:
         return b"{}"
@@ -141,17 +147,12 @@ def check_result(value: object, shape: Shape) -> bytes:
         raise EffectFailed(
             f"{shape.name} returned {type(value).__name__}; it is annotated to return {wanted}", code="wrong_result"
         )
-    encoded = to_json(value)
-    if len(encoded) > RESULT_BYTES:
-        sizes = {name: len(to_json(getattr(value, name))) for name in shape.result.model_fields}
-        largest = max(sizes, key=lambda name: sizes[name])
-        raise PayloadTooLarge(
-            f"{shape.name} returned a {shape.result.__name__} of {len(encoded):,} bytes; {RESULT_BYTES:,} are allowed. "
-            f"Its largest field is {largest!r} with {sizes[largest]:,}: give it the type Blob and return io.blob(data)",
-            field=largest,
-            size=len(encoded),
-        )
-    return encoded
+    try:
+        return encode_payload(value)
+    except PayloadTooLarge as error:
+        raise ResultTooLarge(f"{shape.name} returned too much: {error.message}, as io.blob(data) does") from error
+    except InvalidPayload as error:
+        raise EffectFailed(f"{shape.name} returned what cannot be kept: {error.message}", code=error.code) from error
 
 
 # --- blobs ------------------------------------------------------------------------------------------------------------

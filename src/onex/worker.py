@@ -1,0 +1,37 @@
+"""What a worker process does with a task: finds the function by its names, in files that must be the engine's own.
+
+Only names and bytes come in. Modules stay loaded from one task to the next; what changed on disk since is not seen, and
+what had changed before the first task is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from .app import load_compute
+from .kernel.errors import ContractError, EffectFailed
+from .nodes.compute import ComputeIO, Where
+from .nodes.compute import perform as perform_task
+from .nodes.io import Function, Shape, compute_shape
+from .ports import NewBlob
+
+
+def perform(where: Where, payload: bytes, blobs: Mapping[bytes, bytes]) -> tuple[bytes, tuple[NewBlob, ...]]:
+    """Result and new blobs of one task.
+
+    Raises EffectFailed (``code_changed``: the files are not those the engine loaded), AlgorithmNotFoundError, and what
+    the function raises.
+    """
+    function, shape = _find(where)
+    return perform_task(function, shape, payload, blobs)
+
+
+@lru_cache(maxsize=1024)
+def _find(where: Where) -> tuple[Function, Shape]:
+    app, digest, workflow, name = where
+    try:
+        function = load_compute(app, digest, workflow, name)
+    except ContractError as error:
+        raise EffectFailed(error.message, code="code_changed") from error
+    return function, compute_shape(function, ComputeIO)
