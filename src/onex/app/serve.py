@@ -123,10 +123,10 @@ class Servants:
             return
         if other.reducer is None:
             return
-        taken = other.reducer.payloads.get(spec.trigger)
+        taken = other.payloads.get(spec.trigger)
         sent = spec.payload or Nothing
         if taken is None:
-            known = list(other.reducer.payloads)
+            known = list(other.payloads)
             fix = suggest(spec.trigger, known) or f"it has {', '.join(known)}"
             message = f"{spec.target} has no trigger {spec.trigger!r}"
             self._at(promise, n, "trigger", "unknown_trigger", message, fix)

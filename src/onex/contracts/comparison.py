@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Literal, NamedTuple, get_args, get_origin
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 
 from ..kernel.machine import Guard
 from .expression import matching
@@ -41,6 +41,8 @@ def compared(text: str) -> Comparison | None:
     if found is None:
         return None
     operator = _SPELLINGS.get(found["op"], found["op"])
+    if operator != "matches" and "(" in found["value"] and found["value"][0] not in "\"'":
+        return None  # a call is no value
     if operator in _OPERATORS:
         at = (found.start("path"), found.start("op"), found.start("value"))
         return Comparison(text, tuple(found["path"].split(".")), operator, _value(operator, found["value"], at[2]), at)
@@ -229,7 +231,7 @@ def _fits(parsed: Comparison, types: tuple[object, ...], path: str) -> None:
         raise GuardProblem(
             parsed.at[0],
             "guard_type",
-            f"{path} is a time or id, which has no three-token form",
+            f"{path} is a time, which has no three-token form",
             f'use CEL, for example: ({path} < timestamp("2030-01-01T00:00:00Z"))',
         )
     fitting: set[str] = set()
@@ -276,6 +278,8 @@ def _among(parsed: Comparison, types: tuple[object, ...], path: str) -> None:
 
 def _kind(member: object) -> str:
     origin = get_origin(member)
+    if member is AwareDatetime:
+        return "moment"
     if origin is Literal:
         kinds = {_kind(type(value)) for value in get_args(member)}
         return kinds.pop() if len(kinds) == 1 else "json"
@@ -291,19 +295,19 @@ def _kind(member: object) -> str:
 _KINDS: tuple[tuple[str, type | tuple[type, ...]], ...] = (
     ("true or false", bool),
     ("number", (int, float)),
-    ("text", str),
+    ("text", (str, UUID)),
     ("null", type(None)),
     ("list", (tuple, list)),
     ("dict", dict),
-    ("moment", (datetime, date, UUID)),
+    ("moment", (datetime, date)),
     ("fields", BaseModel),
 )
 
 
 def _get(value: object, names: tuple[str, ...]) -> object:
-    """None where the path ends early: on a null, or at a key that a dict does not have."""
+    """None where the path ends early: on a null, or at a key that a dict does not have. An id is its text."""
     for name in names:
         value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
         if value is None:
             return None
-    return value
+    return str(value) if isinstance(value, UUID) else value

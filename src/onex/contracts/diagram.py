@@ -28,8 +28,9 @@ def _id(status: str) -> str:
     return status.replace("-", "_")
 
 
+# Mermaid ends a label at a semicolon or line break, and reads # as the start of an entity
+_ENTITIES = str.maketrans({"#": "#35;", ";": "#59;", ":": "#58;", "<": "#lt;", ">": "#gt;", '"': "#quot;"})
+
+
 def _text(guard: str) -> str:
-    # Mermaid ends a label at a semicolon or line break, and reads # as the start of an entity
-    for mark, entity in (("#", "#35;"), (";", "#59;"), (":", "#58;"), ("<", "#lt;"), (">", "#gt;"), ('"', "#quot;")):
-        guard = guard.replace(mark, f"\x00{entity[1:]}" if mark != "#" else "\x00" + entity[1:])
-    return " ".join(guard.replace("\x00", "#").split())
+    return " ".join(guard.split()).translate(_ENTITIES)

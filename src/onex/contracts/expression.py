@@ -74,7 +74,7 @@ def expressed(text: str) -> Expression:
                 offset, "guard_field", f"CEL does not know {name!r}", f"write payload.{name} or state.{name}"
             )
     for name in program.functions():
-        if name[0].isalpha() and name not in _FUNCTIONS:
+        if name.isidentifier() and name not in _FUNCTIONS:
             found = re.search(rf"\b{re.escape(name)}\s*\(", code)
             known = sorted(_FUNCTIONS)
             raise GuardProblem(

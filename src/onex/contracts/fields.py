@@ -147,7 +147,9 @@ def _of_field(model: type[BaseModel], name: str, field: FieldInfo) -> Iterator[O
 
 
 def _of_type(annotation: object) -> Iterator[tuple[str, str]]:
-    for member in unwrap(annotation):
+    members = unwrap(annotation)
+    yield from _alike(members)
+    for member in members:
         origin = get_origin(member)
         if member in (JsonValue, AwareDatetime) or member in _SCALARS:
             continue
@@ -176,6 +178,25 @@ def _of_type(annotation: object) -> Iterator[tuple[str, str]]:
                 why = "is not one of the types that reload equal"
                 fix = "use str, int, float, bool, UUID, AwareDatetime, date, tuple, list, dict[str, ..] or a Payload"
             yield f"{_shown(member)}: {why}", fix
+
+
+def _alike(members: tuple[object, ...]) -> Iterator[tuple[str, str]]:
+    """Members of a union that look the same as JSON: a date would come back as the ``str`` beside it."""
+    shapes: dict[str, list[object]] = {}
+    for member in dict.fromkeys(members):
+        origin = get_origin(member)
+        if member in (UUID, date, AwareDatetime) or _is_text(member):
+            kind = str if origin is Literal else member
+            if kind not in shapes.setdefault("text", []):
+                shapes["text"].append(kind)
+        elif origin in (tuple, list):
+            shapes.setdefault("lists", []).append(member)
+        elif member is JsonValue:
+            shapes["JSON"] = [one for one in members if one not in (None, type(None))]
+    for told, alike in shapes.items():
+        if len(alike) > 1:
+            names = " | ".join(map(_shown, alike))
+            yield f"{names}, which all look like {told} when they are read again", "choose one of them"
 
 
 def _is_text(member: object) -> bool:

@@ -356,7 +356,8 @@ def _place(mark: object) -> Place:
 
 
 def _hint(problem: str, text: str, place: Place) -> str:
-    line = re.split(r"\r\n|\r|\n", text)[place.line - 1] if place.line else ""
+    # the parser may point behind the last line
+    line = next(islice(re.split(r"\r\n|\r|\n", text), max(place.line - 1, 0), None), "")
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return "the line begins with a tab: indent with spaces"
     if "mapping values are not allowed" in problem:

@@ -1,0 +1,42 @@
+"""A finding as a compiler shows it."""
+
+from __future__ import annotations
+
+from onex.contracts.excerpt import excerpt
+from onex.kernel.finding import EnumSeverity, Finding
+
+
+def finding(line: int, column: int, fix: str = "did you mean 'payload'?") -> Finding:
+    return Finding("unknown_key", EnumSeverity.ERROR, "a.yaml", line, column, "no key 'paylod'", fix)
+
+
+def test_the_line_stands_below_the_sentence_with_a_caret_under_the_word() -> None:
+    assert excerpt(finding(2, 4), "name: x\n  {paylod: Place}\n").split("\n") == [
+        "a.yaml:2:4: error [unknown_key] no key 'paylod'",
+        " 2 |   {paylod: Place}",
+        "   |    ^^^^^^",
+        "    mend: did you mean 'payload'?",
+    ]
+
+
+def test_a_finding_about_the_whole_file_has_no_line() -> None:
+    assert excerpt(finding(0, 0, ""), "x") == "a.yaml:0:0: error [unknown_key] no key 'paylod'"
+    assert excerpt(finding(9, 1, ""), "x") == "a.yaml:9:1: error [unknown_key] no key 'paylod'"
+
+
+def test_a_long_line_is_cut_around_the_place() -> None:
+    text = "x" * 150 + " paylod " + "y" * 150
+    shown, caret = excerpt(finding(1, 152, ""), text).split("\n")[1:]
+    assert shown[caret.index("^") :].startswith("paylod ")
+    assert caret.count("^") == 6
+    assert len(shown) < 140
+
+
+def test_windows_lines_and_tabs_keep_the_caret_in_place() -> None:
+    shown, caret = excerpt(finding(2, 2, ""), "a\r\n\tpaylod\r\n").split("\n")[1:]
+    assert shown == " 2 |  paylod"
+    assert caret == "   |  ^^^^^^"
+
+
+def test_a_column_behind_the_end_of_the_line_points_behind_it() -> None:
+    assert excerpt(finding(1, 99, ""), "ab").split("\n")[2] == "   |   ^"
