@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..app import load_app
+from ..app import LoadedWorkflow, load_app
 from ..contracts.diagram import mermaid
 from ..kernel.errors import ContractError, UnknownWorkflow
 from .console import plain_finding, say, say_json, show_findings
@@ -42,7 +42,7 @@ def check(app: AppPath, as_json: Json = False) -> None:
                 "contract_version": one.code.contract_version,
                 "code": one.code.digest.hex(),
                 "statuses": len(one.reducer.machine.statuses),
-                "triggers": len(one.reducer.payloads),
+                "triggers": len(_triggers(one)),
                 "intents": len(one.contract.intents),
             }
             for one in loaded.workflows.values()
@@ -54,8 +54,12 @@ def check(app: AppPath, as_json: Json = False) -> None:
     for one in loaded.workflows.values():
         say(
             f"{one.name} {one.code.contract_version}: fine. {len(one.reducer.machine.statuses)} statuses, "
-            f"{len(one.reducer.payloads)} triggers, {len(one.contract.intents)} intents"
+            f"{len(_triggers(one))} triggers, {len(one.contract.intents)} intents"
         )
+
+
+def _triggers(one: LoadedWorkflow) -> set[str]:
+    return {transition.trigger for transition in one.reducer.machine.transitions}
 
 
 def diagram(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 import orjson
+import typer
 
 from ..contracts.excerpt import excerpt
 from ..kernel.finding import EnumSeverity, Finding
@@ -32,7 +33,10 @@ def styled(text: str, style: str, stream: TextIO | None = None) -> str:
 
 
 def say(text: str = "") -> None:
-    sys.stdout.write(f"{text}\n")
+    try:
+        sys.stdout.write(f"{text}\n")
+    except BrokenPipeError as closed:  # whoever reads has seen enough
+        raise typer.Exit from closed
 
 
 def note(text: str) -> None:
@@ -42,7 +46,7 @@ def note(text: str) -> None:
 
 def say_json(value: object) -> None:
     """One JSON document, one line."""
-    sys.stdout.write(orjson.dumps(value, default=str).decode() + "\n")
+    say(orjson.dumps(value, default=str).decode())
 
 
 def harmless(text: str) -> str:

@@ -37,6 +37,12 @@ _ENVIRONMENT = (
 )
 
 
+class Misused(ValidationError):
+    """Words that do not go together, or cannot be meant."""
+
+    code = "misused"
+
+
 class Missing(OnexError):
     """What was asked for is not there."""
 

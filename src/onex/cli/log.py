@@ -19,13 +19,13 @@ LOOK_S = 0.2
 
 
 def log(
-    key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="Only this instance.", show_default=False)] = None,
+    key: Annotated[str | None, typer.Argument(metavar="KEY", help="Only this instance.", show_default=False)] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay, and show what comes.")] = False,
     after: Annotated[
         str | None,
         typer.Option(metavar="POSITION", help="Only what stands behind this position (or version, with KEY)."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
+    limit: Annotated[int, typer.Option(metavar="ROWS", min=1, help="Rows to show.")] = 50,
     store: Store = None,
     as_json: Json = False,
 ) -> None:

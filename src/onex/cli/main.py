@@ -48,9 +48,6 @@ class HelpWriter(Protocol):
 class Commands(TyperGroup):
     """Loads a command when it is asked for by name; the list of them needs none."""
 
-    def list_commands(self, ctx: object) -> list[str]:
-        return list(_MODULES)
-
     def get_command(self, ctx: object, cmd_name: str) -> TyperCommand | None:
         if cmd_name not in _MODULES:
             return None
@@ -69,11 +66,20 @@ class Commands(TyperGroup):
 
 app = typer.Typer(
     cls=Commands,
+    no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _loaded_when_called() -> None:
+    """Stands for a command until it is asked for: a misspelt name is answered with those that are near."""
+
+
+for _name in _MODULES:
+    app.command(_name)(_loaded_when_called)
 
 
 def _version(wanted: bool) -> None:

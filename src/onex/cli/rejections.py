@@ -15,12 +15,12 @@ def rejections(
     key: Annotated[
         str | None,
         typer.Argument(
-            metavar="[KEY]",
+            metavar="KEY",
             help="Only of this instance, or of this source when no key could be read.",
             show_default=False,
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
+    limit: Annotated[int, typer.Option(metavar="ROWS", min=1, help="Rows to show.")] = 50,
     store: Store = None,
     as_json: Json = False,
 ) -> None:

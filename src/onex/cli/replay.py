@@ -25,7 +25,7 @@ TOLD = 20
 
 def replay(
     app: AppPath,
-    key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="Only this instance.", show_default=False)] = None,
+    key: Annotated[str | None, typer.Argument(metavar="KEY", help="Only this instance.", show_default=False)] = None,
     of_type: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only this workflow.")] = None,
     older: Annotated[
         list[Path] | None, typer.Option("--with", metavar="APP", help="Older code of the app (may be given often).")
@@ -137,7 +137,7 @@ def _as_json(result: Replayed, envs: dict[int, Env], here: Env, *, refused: bool
         "intents": result.intents,
         "mismatches": result.mismatches,
         "unverified": result.unverified,
-        "by_verdict": result.by_verdict,
+        "by_verdict": {EnumVerdict(verdict).value: count for verdict, count in result.by_verdict.items()},
         "here": here._asdict(),
         "bad": [
             {

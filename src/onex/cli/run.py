@@ -35,7 +35,9 @@ def run(
     until_idle: Annotated[bool, typer.Option("--until-idle", help="End when nothing is due.")] = False,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, max=1024, help="Processes for compute. [default: ONEX_WORKERS, else one per CPU]"),
+        typer.Option(
+            metavar="N", min=1, max=1024, help="Processes for compute. [default: ONEX_WORKERS, else one per CPU]"
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -59,7 +61,13 @@ async def _run(app: str, url: str, *, until_idle: bool, workers: int | None, as_
     begun = time.monotonic()
     ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
     _listen(ended)
-    engine = await open(url, app, workers=workers)
+    opening = asyncio.create_task(open(url, app, workers=workers))
+    await asyncio.wait((opening, ended), return_when=asyncio.FIRST_COMPLETED)
+    if not opening.done():  # a takeover runs what crashed before, alone and one by one: that may take its time
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        return ended.result()
+    engine = opening.result()
     lost: OnexError | None = None
     try:
         names = ", ".join(workflow.reducer.workflow_type for workflow in engine.registry.workflows)

@@ -16,7 +16,7 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import UnknownWorkflow
 from ..ports import Code, EnumOutboxState, LogEntry, OutboxRow, Reader, RejectionRow, Stored
 from .console import fields, harmless, iso, note, now_us, say, say_json, short, styled, table, when
-from .exits import FOUND
+from .exits import FOUND, Misused
 from .log import entry_json, history_rows
 from .rejections import rejection_json
 from .store import AppOption, Json, Key, Store, intent_name, look, parse_json, position_text
@@ -47,7 +47,7 @@ def show(
     """
     at_key = WorkflowKey.parse(key)
     if at is not None and app is None:
-        raise typer.BadParameter("--at folds the log with the app's reducer: say which, --app PATH")
+        raise Misused("--at folds the log with the app's reducer: say which, --app PATH")
     page = look(store, lambda reader: _ask(reader, at_key, at, app, history=history))
     if as_json:
         say_json(_as_json(page))
@@ -92,7 +92,7 @@ async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | Non
         page.history = list(await reader.history(key, max(0, (at or stored.version) - ROWS), ROWS))
     if at is not None and app is not None:
         if at > stored.version:
-            raise typer.BadParameter(f"{key} is at version {stored.version}; there is no {at} yet")
+            raise Misused(f"{key} is at version {stored.version}; there is no {at} yet")
         loaded = load_app(app).workflows
         if key.workflow_type not in loaded:
             raise UnknownWorkflow(f"{app} has no workflow {key.workflow_type!r}; it has {', '.join(loaded)}")
@@ -164,7 +164,8 @@ def _show(page: _Page, stored: Stored) -> None:
     if page.history is not None:
         say(styled("history", "dim"))
         history_rows(page.history)
-    _show_rejections(page.rejections)
+    if page.at is None:
+        _show_rejections(page.rejections)
 
 
 def _show_state(state: bytes) -> None:

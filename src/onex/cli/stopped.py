@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
 from ..kernel.action import WorkflowKey
+from ..kernel.errors import ValidationError
 from ..ports import EnumOutboxState, OutboxRow, Pointer, Reader
 from ..wiring import WiredEngine, open
 from .console import note, say, say_json, table
-from .exits import Missing
+from .exits import Missing, Misused
 from .store import AppOption, Json, Store, intent_name, look, numbers, parse_json, position_text, url_of
 
 R = TypeVar("R")
@@ -28,7 +30,7 @@ def dead(
     ] = None,
     all_of_them: Annotated[bool, typer.Option("--all", help="Run all of them again.")] = False,
     app: AppOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
+    limit: Annotated[int, typer.Option(metavar="ROWS", min=1, help="Rows to show.")] = 50,
     timeout: Annotated[
         float, typer.Option(min=0.0, metavar="SECONDS", help="How long to wait for what runs again.")
     ] = 60.0,
@@ -48,12 +50,16 @@ def dead(
       onex dead --all --app examples/orders
     """
     if redrive and all_of_them:
-        raise typer.BadParameter("give --redrive or --all, not both")
+        raise Misused("give --redrive or --all, not both")
     if redrive or all_of_them:
         if app is None:
-            raise typer.BadParameter("what runs them again is the app: say which, --app PATH")
-        pointers = [Pointer(*numbers(text, 3, "pointer")) for text in redrive or ()]
-        asyncio.run(_redrive(url_of(store), app, pointers, timeout, as_json=as_json))
+            raise Misused("what runs them again is the app: say which, --app PATH")
+        there = look(store, _pointers)
+        wanted = there if all_of_them else [Pointer(*numbers(text, 3, "pointer")) for text in redrive or ()]
+        for pointer in wanted:
+            if pointer not in there:
+                raise Misused(f"nothing dead or held stands at {position_text(pointer)}; onex dead lists what does")
+        asyncio.run(_redrive(url_of(store), app, wanted, timeout, as_json=as_json))
         return
     rows = look(store, lambda reader: _stopped(reader, limit + 1))
     more, rows = len(rows) > limit, rows[:limit]
@@ -85,7 +91,7 @@ def dead(
 
 def release(
     key: Annotated[str, typer.Argument(metavar="KEY|TYPE", help="The instance, as TYPE:INSTANCE or TYPE INSTANCE.")],
-    instance: Annotated[str | None, typer.Argument(metavar="[INSTANCE]", show_default=False)] = None,
+    instance: Annotated[str | None, typer.Argument(metavar="INSTANCE", show_default=False)] = None,
     app: AppOption = None,
     timeout: Annotated[
         float, typer.Option(min=0.0, metavar="SECONDS", help="How long to wait for what is delivered again.")
@@ -105,7 +111,7 @@ def release(
     """
     at = WorkflowKey.parse(key) if instance is None else WorkflowKey.of(key, instance)
     if app is None:
-        raise typer.BadParameter("it is released into the app's code: say which, --app PATH")
+        raise Misused("it is released into the app's code: say which, --app PATH")
     asyncio.run(_release(url_of(store), app, at, timeout, as_json=as_json))
 
 
@@ -115,10 +121,10 @@ async def _stopped(reader: Reader, limit: int) -> list[OutboxRow]:
 
 async def _redrive(url: str, app: Path, pointers: Sequence[Pointer], wait_s: float, *, as_json: bool) -> None:
     async def run(engine: WiredEngine) -> int:
-        wanted = pointers or await _every_pointer(engine.reader)
-        for pointer in wanted:
-            await engine.redrive(pointer)
-        return len(wanted)
+        for pointer in pointers:
+            with suppress(ValidationError):  # code that mends it has delivered it since, on opening
+                await engine.redrive(pointer)
+        return len(pointers)
 
     count, drained, left = await _with_engine(url, app, run, wait_s)
     if as_json:
@@ -161,7 +167,7 @@ async def _with_engine(
         return answer, drained, sum(outbox.get(state.value, 0) for state in STOPPED)
 
 
-async def _every_pointer(reader: Reader) -> list[Pointer]:
+async def _pointers(reader: Reader) -> list[Pointer]:
     found: list[Pointer] = []
     while rows := await reader.outbox(STOPPED, None, found[-1] if found else None, PAGE):
         found += [row.pointer for row in rows]

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from ..ports import OutboxRow, Pointer, Position, Reader
 from ..settings import read_settings
 from ..wiring import open_reader
+from .exits import Misused
 
 T = TypeVar("T")
 
@@ -73,11 +74,9 @@ def position_text(position: Position | Pointer) -> str:
 
 
 def numbers(text: str, count: int, what: str) -> list[int]:
-    """The numbers of ``1:2:3``. Raises a usage error."""
+    """The numbers of ``1:2:3``. Raises Misused."""
     parts = text.split(":")
     if len(parts) != count or not all(part.isdecimal() and len(part) < 19 for part in parts):
         shape = ":".join(("SHARD", "N", "ORDINAL")[:count])
-        raise typer.BadParameter(
-            f"{text!r} is no {what}; write {shape}, for example {':'.join(('0', '12', '0')[:count])}"
-        )
+        raise Misused(f"{text!r} is no {what}; write {shape}, for example {':'.join(('0', '12', '0')[:count])}")
     return [int(part) for part in parts]

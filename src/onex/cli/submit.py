@@ -19,7 +19,7 @@ from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.errors import OnexError
 from ..wiring import open_sender, owner_pid
 from .console import harmless, note, now_us, say, say_json
-from .exits import ENVIRONMENT, FOUND
+from .exits import ENVIRONMENT, FOUND, Misused
 from .store import Json, Key, Store, url_of
 
 ASK_S = 0.02
@@ -56,7 +56,7 @@ def submit(
       onex submit orders:4711 cancel --no-wait
     """
     if action_id is not None and idempotency_key is not None:
-        raise typer.BadParameter("give --id or --idempotency-key, not both")
+        raise Misused("give --id or --idempotency-key, not both")
     if idempotency_key is not None:
         action_id = id_of_idempotency_key(idempotency_key)
     action = ModelAction(
@@ -81,15 +81,15 @@ def _payload(text: str) -> dict[str, JsonValue]:
         try:
             raw = Path(text[1:]).read_bytes()
         except OSError as error:
-            raise typer.BadParameter(f"--payload {text}: {error.strerror or error}") from error
+            raise Misused(f"--payload {text}: {error.strerror or error}") from error
     else:
         raw = text.encode(errors="surrogatepass")
     try:
         value = check_json(raw)
     except OnexError as error:
-        raise typer.BadParameter(f"--payload: {error.message}") from error
+        raise Misused(f"--payload: {error.message}") from error
     if not isinstance(value, dict):
-        raise typer.BadParameter("""--payload is a JSON object, for example '{"amount": 5}'""")
+        raise Misused("""--payload is a JSON object, for example '{"amount": 5}'""")
     return value
 
 

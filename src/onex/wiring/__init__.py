@@ -101,25 +101,25 @@ async def open(
     given = executors or {}
     loaded = app if isinstance(app, App) else load_app(app, tuple(given))
     store = await _open_store(StoreUrl.parse(store_url))
+    pool = None
+    if any(one.computes for one in loaded.workflows.values()):
+        pool = WorkerPool(WORKER_ENTRY, max_workers=workers or settings.workers)
+    parts = _Parts(loaded, StoreBlobs(store), EffectThreads(), pool, given)
+    registry = ReducerRegistry(tuple(parts.workflow(one) for one in loaded.workflows.values()))
+    env = environment(loaded.root)
+    engine = WiredEngine(store, store, registry, SystemClock(), UuidV7(), env, limits=limits, check_all=check_all)
+    engine.workers = pool
     try:
-        pool = None
-        if any(one.computes for one in loaded.workflows.values()):
-            pool = WorkerPool(WORKER_ENTRY, max_workers=workers or settings.workers)
-        parts = _Parts(loaded, StoreBlobs(store), EffectThreads(), pool, given)
-        registry = ReducerRegistry(tuple(parts.workflow(one) for one in loaded.workflows.values()))
-        env = environment(loaded.root)
-        engine = WiredEngine(store, store, registry, SystemClock(), UuidV7(), env, limits=limits, check_all=check_all)
-        engine.workers = pool
         await engine.start(f"pid {os.getpid()} on {socket.gethostname()}")
     except OwnershipLost as error:
-        await store.close()
+        await engine.close()
         pid = owner_pid(store_url)
         who = f"process {pid}" if pid else "another process"
         raise OwnershipLost(
             f"{who} runs on {store_url}; stop it, or submit to it: onex submit KEY TRIGGER", pid=pid
         ) from error
     except BaseException:
-        await store.close()
+        await engine.close()
         raise
     return engine
 

@@ -1,0 +1,82 @@
+"""What is dead or held is listed with its reason, and goes on when a person says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import JOBS, Commands, fill
+
+
+@pytest.fixture
+def stopped(place: Path) -> None:
+    """One dead intent, one held outcome, one held instance."""
+    fill(
+        JOBS,
+        [
+            ("jobs:quiet", "blow", None),
+            ("jobs:sick", "begin", {"text": "poison"}),
+            *[("jobs:held", "add", {"amount": amount}) for amount in (1, 13, 13, 13, 2)],
+        ],
+    )
+
+
+def mended(place: Path) -> Path:
+    app = place / "jobs"
+    app.mkdir()
+    for file in JOBS.glob("*.*"):
+        (app / file.name).write_text(file.read_text().replace('== "poison"', '== "venom"'))
+    return app
+
+
+def test_dead_lists_what_waits_for_a_person(commands: Commands, stopped: None) -> None:
+    rows = commands("dead", "--json").rows
+    assert [(row["key"], row["intent"], row["state"]) for row in rows] == [
+        ("jobs:quiet", "blow_horn", "dead"),
+        ("jobs:sick", "work", "held"),
+    ]
+    lines = commands("dead").out.splitlines()
+    assert lines[0].split() == ["pointer", "instance", "intent", "state", "attempts", "why"]
+    assert "there is no horn" in lines[1]
+    assert "cannot digest poison" in lines[2]
+
+
+def test_a_dead_intent_runs_again_and_ends(commands: Commands, stopped: None, place: Path) -> None:
+    (place / "horn").touch()
+    pointer = str(commands("dead", "--json").rows[0]["pointer"])
+    told = commands("dead", "--redrive", pointer, "--app", JOBS)
+    assert (told.code, told.out) == (0, "1 run again; 1 dead or held now\n")
+    assert [row["state"] for row in commands("dead", "--json").rows] == ["held"]
+
+
+def test_a_dead_intent_that_fails_again_is_dead_again(commands: Commands, stopped: None) -> None:
+    pointer = str(commands("dead", "--json").rows[0]["pointer"])
+    assert commands("dead", "--redrive", pointer, "--app", JOBS, "--json").row == {
+        "redriven": 1, "drained": True, "left": 2,
+    }  # fmt: skip
+
+
+def test_mended_code_takes_what_was_held(commands: Commands, stopped: None, place: Path) -> None:
+    (place / "horn").touch()
+    told = commands("dead", "--all", "--app", mended(place), "--json")
+    assert told.row["left"] == 0
+    assert commands("show", "jobs:sick", "--json").row["status"] == "closed"
+    assert commands("dead").err == "nothing is dead or held\n"
+
+
+@pytest.mark.parametrize("words", [("jobs:held",), ("jobs", "held")], ids=["key", "type and instance"])
+def test_a_held_instance_is_released(words: tuple[str, ...], commands: Commands, stopped: None) -> None:
+    shown = commands("show", "jobs:held").out
+    assert "held" in shown
+    assert "onex release jobs:held --app APP" in shown
+    assert "held: " in commands("ls").out
+    told = commands("release", *words, "--app", JOBS)
+    assert told.code == 0
+    assert told.out.startswith("jobs:held takes actions again; it was held: ")
+    fill(JOBS, [("jobs:held", "add", {"amount": 4})])
+    assert commands("show", "jobs:held", "--json").row["state"] == {"status": "open", "total": 5, "text": ""}
+
+
+def test_release_of_what_is_not_held_says_so(commands: Commands, stopped: None) -> None:
+    assert commands("release", "jobs:quiet", "--app", JOBS).out == "jobs:quiet was not held\n"
