@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ..kernel.action import Action
 from ..kernel.errors import (
     ActionExpiredError,
+    ConcurrentModificationError,
     EpochMismatchError,
     InstanceFinished,
     InstanceHeld,
@@ -193,6 +194,11 @@ class _Fold:
             return None
         if pending.expires_us and self.rules.now_us > pending.expires_us:
             return ActionExpiredError(f"{pending.kind!r} for {entry.key} expired before it was judged")
+        if pending.expected_version is not None and pending.expected_version != entry.version:
+            return ConcurrentModificationError(
+                f"{entry.key} is at version {entry.version}, not {pending.expected_version}; read it and decide again",
+                version=entry.version,
+            )
         return self._judge_lease(pending)
 
     def _judge_lease(self, pending: Pending) -> OnexError | None:

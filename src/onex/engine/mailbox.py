@@ -52,6 +52,7 @@ class Pending:
         "cause",
         "correlation",
         "epoch",
+        "expected_version",
         "expires_us",
         "future",
         "given_id",
@@ -89,6 +90,7 @@ class Pending:
         expires_us: int = 0,
         lease_id: bytes | None = None,
         epoch: int | None = None,
+        expected_version: int | None = None,
         settles: Pointer | None = None,
         timer: str = "",
         blobs: tuple[NewBlob, ...] = (),
@@ -109,6 +111,7 @@ class Pending:
         self.expires_us = expires_us
         self.lease_id = lease_id
         self.epoch = epoch
+        self.expected_version = expected_version
         self.settles = settles
         self.timer = timer
         self.blobs = blobs

@@ -102,9 +102,11 @@ class ReducerPatternEngine:
         expires_at: datetime | None = None,
         lease_id: UUID | None = None,
         epoch: int | None = None,
+        expected_version: int | None = None,
     ) -> Committed:
         """Durable when it returns. Raises the OnexError it was refused with; the state is then as before.
 
+        ``expected_version`` is the version the caller decided on: at any other ConcurrentModificationError is raised.
         Send the same ``action_id`` again after a lost answer: it is applied once, and the first answer comes back.
         """
         pending = self.door.pending(
@@ -119,6 +121,7 @@ class ReducerPatternEngine:
             expires_at=expires_at,
             lease_id=lease_id,
             epoch=epoch,
+            expected_version=expected_version,
         )
         return await self.service.done(self.service.accept(pending))
 

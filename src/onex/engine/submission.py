@@ -48,6 +48,7 @@ class Door:
         expires_at: datetime | None = None,
         lease_id: UUID | None = None,
         epoch: int | None = None,
+        expected_version: int | None = None,
         blobs: tuple[NewBlob, ...] = (),
         ticket: int = 0,
         source: str = "caller",
@@ -91,6 +92,7 @@ class Door:
             expires_us=micros(expires_at) if expires_at is not None else 0,
             lease_id=lease_id.bytes if lease_id is not None else None,
             epoch=epoch,
+            expected_version=expected_version,
             blobs=blobs,
             ticket=ticket,
         )

@@ -169,7 +169,7 @@ class MachineReducer(Generic[S]):
         self.workflow_type = workflow_type
         self.state_type = handlers.state_type
         self.machine = machine
-        self.payloads = {**payloads, ROLLBACK: Rollback}
+        self.payloads: Mapping[str, type[BaseModel]] = {**payloads, ROLLBACK: Rollback}
         own = {
             state_timer(status): IntentSpec(state_timer(status), EnumIntentType.TIMER, trigger=timeout.trigger)
             for status, timeout in machine.timeouts.items()

@@ -1,0 +1,150 @@
+"""The canonical store as its seed names it: states with versions, commits against an expected one, and what was done before.
+
+Thin views of the engine and its reader, never a second store: what they answer is what dispatch wrote.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic_core import from_json
+
+from ..kernel.action import EPOCH, WorkflowKey
+from ..ports import LogEntry, Position, Projections, Stored
+from .mailbox import Committed
+from .pattern import ReducerPatternEngine
+from .submission import ACTION_DEDUP_TTL_HOURS, PayloadInput
+
+
+class Entity(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelWorkflowState(Entity):
+    """A row of ``workflow_state``. ``state`` is the JSON view of the canonical bytes."""
+
+    workflow_key: str
+    version: int
+    epoch: int
+    status: str
+    terminal: bool
+    state: dict[str, JsonValue]
+    schema_version: int
+    held: str
+    updated_at: datetime
+
+
+class ModelActionDedup(Entity):
+    """A row of ``action_dedup_log``: this action of this instance was applied; hashes in hex."""
+
+    workflow_key: str
+    action_id: UUID
+    version: int
+    body_hash: str
+    result_hash: str
+    processed_at: datetime
+    expires_at: datetime
+
+
+class ModelWorkflowProjection(Entity):
+    """A row of ``workflow_projection``."""
+
+    workflow_key: str
+    version: int
+    tag: str
+    last_action: str
+    fields: dict[str, JsonValue]
+
+
+class ModelProjectionWatermark(Entity):
+    """A row of ``projection_watermarks``: the last position applied."""
+
+    name: str
+    partition_id: int
+    offset: int
+
+
+class CanonicalStoreService:
+    """States by key, and commits that say which version they were decided on."""
+
+    def __init__(self, engine: ReducerPatternEngine) -> None:
+        self.engine = engine
+
+    async def get_state(self, key: WorkflowKey | str) -> ModelWorkflowState | None:
+        """None for an instance that has not begun."""
+        stored = await self.engine.stored(key)
+        return None if stored is None or stored.version == 0 else state_model(stored)
+
+    async def try_commit(
+        self,
+        key: WorkflowKey | str,
+        kind: str,
+        payload: PayloadInput = None,
+        *,
+        expected_version: int,
+        action_id: UUID | None = None,
+    ) -> Committed:
+        """One action, applied only at ``expected_version`` (0: not begun). Raises ConcurrentModificationError at any other."""
+        return await self.engine.submit(key, kind, payload, action_id=action_id, expected_version=expected_version)
+
+
+class ActionDedupService:
+    """What was applied under an id. Kept ``ACTION_DEDUP_TTL_HOURS`` at least; the log is the record."""
+
+    def __init__(self, engine: ReducerPatternEngine) -> None:
+        self.engine = engine
+
+    async def applied(self, key: WorkflowKey | str, action_id: UUID) -> ModelActionDedup | None:
+        at = WorkflowKey.parse(key) if isinstance(key, str) else key
+        entry = await self.engine.store.applied(at, action_id.bytes)
+        return None if entry is None else _dedup_model(entry)
+
+
+async def projection(tables: Projections, name: str, after: WorkflowKey | None = None) -> list[ModelWorkflowProjection]:
+    """The first 1,000 rows behind ``after``."""
+    rows = await tables.projected(name, None, after, 1000)
+    return [
+        ModelWorkflowProjection(
+            workflow_key=str(row.key),
+            version=row.version,
+            tag=row.tag,
+            last_action=row.last_action,
+            fields=from_json(row.fields),
+        )
+        for row in rows
+    ]
+
+
+async def watermark(tables: Projections, name: str, shard: int = 0) -> ModelProjectionWatermark:
+    at = Position(shard, await tables.watermark(name, shard))
+    return ModelProjectionWatermark(name=name, partition_id=at.shard, offset=at.n)
+
+
+def state_model(stored: Stored) -> ModelWorkflowState:
+    """The stored row as people and APIs read it."""
+    return ModelWorkflowState(
+        workflow_key=str(stored.key),
+        version=stored.version,
+        epoch=stored.epoch,
+        status=stored.status,
+        terminal=stored.terminal,
+        state=from_json(stored.state),
+        schema_version=stored.state_schema,
+        held=stored.held,
+        updated_at=EPOCH + timedelta(microseconds=stored.last_us),
+    )
+
+
+def _dedup_model(entry: LogEntry) -> ModelActionDedup:
+    at = EPOCH + timedelta(microseconds=entry.row.issued_us)
+    return ModelActionDedup(
+        workflow_key=str(entry.key),
+        action_id=UUID(bytes=entry.row.action_id),
+        version=entry.version,
+        body_hash=entry.row.body_hash.hex(),
+        result_hash=entry.state_hash.hex(),
+        processed_at=at,
+        expires_at=at + timedelta(hours=ACTION_DEDUP_TTL_HOURS),
+    )
