@@ -77,6 +77,8 @@ class _Check(Sketch):
                     fix = suggest(word.text, list(known)) or f"add it to states, or use one of {', '.join(known)}"
                     yield self._error("unknown_state", word.place, f"state {word.text!r} is not in states", fix)
             return
+        if not all(line.start and line.end for line in self.lines):
+            return  # who enters and who leaves cannot be said yet
         entered = ends | ({self.initial.text} if self.initial else set())
         left_or_final = starts | self.final
         told: set[str] = set()
