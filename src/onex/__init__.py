@@ -93,18 +93,20 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    value: object
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # to a type checker a name that is not above is a mistake
 
-        value = version("onex")
-    elif (home := _HOMES.get(name)) is not None:
-        value = getattr(import_module(f".{home}", __name__), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value  # asked once
-    return value
+    def __getattr__(name: str) -> object:
+        value: object
+        if name == "__version__":
+            from importlib.metadata import version
+
+            value = version("onex")
+        elif (home := _HOMES.get(name)) is not None:
+            value = getattr(import_module(f".{home}", __name__), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value  # asked once
+        return value
 
 
 def __dir__() -> list[str]:
