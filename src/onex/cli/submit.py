@@ -12,12 +12,11 @@ import orjson
 import typer
 from pydantic import JsonValue
 
-from ..adapters.clock import UuidV7
 from ..engine.encode import check_json
 from ..engine.submission import id_of_idempotency_key
 from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.errors import OnexError
-from ..wiring import open_sender, owner_pid
+from ..wiring import new_action_id, open_sender, owner_pid
 from .console import harmless, note, now_us, say, say_json
 from .exits import ENVIRONMENT, FOUND, Misused
 from .store import Json, Key, Store, url_of
@@ -63,7 +62,7 @@ def submit(
         workflow_key=WorkflowKey.parse(key),
         kind=trigger,
         command_payload=_payload(payload),
-        action_id=action_id or UUID(bytes=UuidV7().new()),
+        action_id=action_id or new_action_id(),
         issuer="cli",
     )
     sent = asyncio.run(_send(action, url_of(store), timeout if wait else 0.0))

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
+from uuid import UUID
 
 from ..adapters.clock import SystemClock, UuidV7
 from ..adapters.memory import MemoryStore
@@ -138,6 +139,11 @@ async def open_sender(store_url: str | None = None) -> ClosableSender:
     if url.path is None:
         raise InvalidStoreUrl("a memory: store lives in the process that made it; nobody else can send to it")
     return await _open_store(url)
+
+
+def new_action_id() -> UUID:
+    """For one who sends, and may have to send again: UUIDv7, as the engine mints them."""
+    return UUID(bytes=UuidV7().new())
 
 
 def owner_pid(store_url: str) -> int | None:
