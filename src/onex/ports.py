@@ -1,304 +1,44 @@
 """Everything the engine asks of the world, on one page. An adapter is a leaf that keeps one of these promises.
 
-Time is whole microseconds since 1970 UTC (``_us``); ids are 16 raw bytes; states, payloads and intents are canonical
-bytes. A position is ``(shard, n)``, ``n`` dense per shard; ``(shard, n, ordinal)`` points at one intent of one log row.
+What crosses the ports stands in ``records``; both are imported from here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from pydantic import BaseModel
 
 from .kernel.action import WorkflowKey
 from .kernel.intent import ModelIntent
-
-# --- what is written ----------------------------------------------------------------------------------------------------
-
-
-class Position(NamedTuple):
-    """A place in the log. For one key, position order is version order; between keys it means nothing."""
-
-    shard: int
-    n: int
-
-
-class Pointer(NamedTuple):
-    """The outbox row of one intent: the log row that emitted it, and which of its intents."""
-
-    shard: int
-    n: int
-    ordinal: int
-
-
-class Code(NamedTuple):
-    """What made a log row: bytes must be the same under the same code. ``digest`` is BLAKE3 (32 bytes)."""
-
-    workflow_type: str
-    contract_version: str
-    digest: bytes
-    state_schema: int
-
-
-class Env(NamedTuple):
-    """What a row was made under: named in a mismatch, never part of the code."""
-
-    onex: str
-    pydantic: str
-    python: str
-    tzdata: str
-    git_revision: str
-
-
-class EnumOutboxState(StrEnum):
-    WAITING = "waiting"
-    HELD = "held"
-    DEAD = "dead"
-
-
-class NewIntent(NamedTuple):
-    """An outbox row to be: ``ordinal`` in its log row's intents; ``timer`` names a timer, else ''. ``due_us`` 0 is now."""
-
-    ordinal: int
-    priority: int
-    due_us: int = 0
-    timer: str = ""
-
-
-class LogRow(NamedTuple):
-    """One applied action, as it will stand in the log. The store adds position and version."""
-
-    action_id: bytes
-    kind: str
-    payload: bytes
-    issued_us: int
-    correlation: bytes
-    cause: bytes | None
-    issuer: str
-    body_hash: bytes
-    intents: bytes
-    status: str
-    outbox: tuple[NewIntent, ...] = ()
-    payload_schema: int = 1
-
-
-class NewBlob(NamedTuple):
-    """Bytes that this commit's rows name first. ``digest`` is BLAKE3 (32 bytes) of ``data``."""
-
-    digest: bytes
-    media_type: str
-    data: bytes
-
-
-class Note(NamedTuple):
-    """A change to an outbox row that settles nothing: the next try, a recorded start, a held result, a death."""
-
-    pointer: Pointer
-    state: EnumOutboxState = EnumOutboxState.WAITING
-    attempt: int = 0
-    due_us: int = 0
-    started: bool = False
-    crashes: int = 0
-    result: bytes = b""
-    error: str = ""
-
-
-class Rejection(NamedTuple):
-    """A refusal to be looked up. One row per (key text or source, action id, code): seen again, ``times`` grows."""
-
-    key: str
-    action_id: bytes
-    code: str
-    message: str
-    body: bytes
-    at_us: int
-
-
-class InboxAnswer(NamedTuple):
-    """The owner's word on an inbox row: JSON of a Committed, or of an error."""
-
-    ticket: int
-    answer: bytes
-    at_us: int
-
-
-class KeyChange(NamedTuple):
-    """All that one batch changes for one key: judged as a whole, applied as a whole, or not at all.
-
-    ``based_on`` is the version these rows were folded on, ``instance`` its integer id (None: the key is new).
-    ``settled`` outbox rows are deleted with it; a change may have no rows and only settle. Its ``notes``, ``rejections`` and
-    ``answers`` were judged on these rows, so they are written exactly when the change is applied. ``row_blobs`` pairs the index
-    of a row with the digest of a blob it names. ``snapshot`` writes the state *before* the first row (a change of code)
-    and ``snapshot_after`` the state after the last.
-    """
-
-    key: WorkflowKey
-    instance: int | None
-    based_on: int
-    rows: tuple[LogRow, ...]
-    state: bytes
-    state_schema: int
-    state_hash: bytes
-    status: str
-    terminal: bool
-    code_id: int
-    env_id: int
-    epoch: int = 0
-    failures: int = 0
-    held: str = ""
-    settled: tuple[Pointer, ...] = ()
-    row_blobs: tuple[tuple[int, bytes], ...] = ()
-    snapshot_before: bytes | None = None
-    snapshot_after: bool = False
-    lease_seen: bytes | None = None
-    notes: tuple[Note, ...] = ()
-    rejections: tuple[Rejection, ...] = ()
-    answers: tuple[InboxAnswer, ...] = ()
-
-
-class Commit(NamedTuple):
-    """Everything one batch changes, for one transaction. ``fences[shard]`` is what this process took the shard with.
-
-    ``settled`` rows are deleted with no action to show for it: an intent nobody waits for has succeeded.
-    """
-
-    fences: Mapping[int, int]
-    changes: tuple[KeyChange, ...] = ()
-    blobs: tuple[NewBlob, ...] = ()
-    notes: tuple[Note, ...] = ()
-    rejections: tuple[Rejection, ...] = ()
-    answers: tuple[InboxAnswer, ...] = ()
-    settled: tuple[Pointer, ...] = ()
-    at_us: int = 0
-
-
-class Applied(NamedTuple):
-    """A change that was applied: its rows stand at ``first.n ... first.n + len(rows) - 1``."""
-
-    instance: int
-    first: Position
-
-
-class Conflict(NamedTuple):
-    """A change that was not applied; its neighbours were. ``duplicates``: action ids of it the log already has."""
-
-    version: int
-    duplicates: frozenset[bytes] = frozenset()
-    lease: bool = False
-
-
-# --- what is read ---------------------------------------------------------------------------------------------------------
-
-
-class Stored(NamedTuple):
-    """The current row of one instance. ``timers[name]`` are its waiting timers; ``last_us`` the last ``issued_us``."""
-
-    key: WorkflowKey
-    instance: int
-    version: int
-    epoch: int
-    status: str
-    terminal: bool
-    state: bytes
-    state_schema: int
-    state_hash: bytes
-    code_id: int
-    position: Position
-    last_us: int
-    failures: int
-    held: str
-    lease_id: bytes | None
-    lease_until_us: int
-    timers: Mapping[str, tuple[Pointer, int]]
-
-
-class LogEntry(NamedTuple):
-    """A row of the log, with where and when it stands. ``state_hash`` is set in the last row of a key's batch, else b''."""
-
-    position: Position
-    key: WorkflowKey
-    version: int
-    row: LogRow
-    code_id: int
-    env_id: int
-    state_hash: bytes
-
-
-class OutboxRow(NamedTuple):
-    """An intent that is not settled, with the log row that emitted it. ``fence`` 0: never claimed."""
-
-    pointer: Pointer
-    key: WorkflowKey
-    version: int
-    action_id: bytes
-    correlation: bytes
-    intents: bytes
-    state: EnumOutboxState
-    priority: int
-    due_us: int
-    attempt: int
-    started: bool
-    crashes: int
-    timer: str
-    result: bytes
-    error: str
-    payload_schema: int
-
-
-class SnapshotRow(NamedTuple):
-    """A kept state: the state *after* ``version``. Folding the rows behind it gives any later one."""
-
-    key: WorkflowKey
-    version: int
-    state: bytes
-    state_schema: int
-    code_id: int
-    state_hash: bytes
-
-
-class RejectionRow(NamedTuple):
-    key: str
-    action_id: bytes
-    code: str
-    message: str
-    body: bytes
-    times: int
-    first_us: int
-    last_us: int
-
-
-class InboxRow(NamedTuple):
-    """An action another process submits: kept when durable, judged when the owner takes it. ``body`` is ModelAction JSON."""
-
-    ticket: int
-    body: bytes
-    at_us: int
-    answer: bytes | None = None
-
-
-class Counts(NamedTuple):
-    """What a store holds: rows by table, and instances by (type, status)."""
-
-    instances: int
-    actions: int
-    outbox: Mapping[str, int]
-    rejections: int
-    by_status: Mapping[tuple[str, str], int]
-
-
-class ProjectionRow(NamedTuple):
-    """One row of a projection: ``fields`` is a JSON object. ``version`` guards it: an older one never overwrites."""
-
-    key: WorkflowKey
-    version: int
-    tag: str
-    last_action: str
-    fields: bytes
-
+from .records import (
+    Applied,
+    Code,
+    Commit,
+    Conflict,
+    Counts,
+    EnumOutboxState,
+    Env,
+    InboxAnswer,
+    InboxRow,
+    KeyChange,
+    LogEntry,
+    LogRow,
+    NewBlob,
+    NewIntent,
+    Note,
+    OutboxRow,
+    Pointer,
+    Position,
+    ProjectionRow,
+    Rejection,
+    RejectionRow,
+    SnapshotRow,
+    Stored,
+)
 
 # --- ports ------------------------------------------------------------------------------------------------------------------
 
@@ -417,7 +157,8 @@ class Projections(Protocol):
         """The last n applied; 0 before the first."""
 
     async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
-        """Upserts the rows and moves the watermark from ``from_n`` to ``to_n``; False, and nothing changed, if it is not at ``from_n``."""
+        """Upserts the rows and moves the watermark from ``from_n`` to ``to_n``; False, and nothing changed, when it stands
+        elsewhere."""
 
     async def projected(
         self, name: str, tag: str | None, after: WorkflowKey | None, limit: int
@@ -450,3 +191,40 @@ class Telemetry(Protocol):
     """One stream of named events with plain fields: metrics, logs and health listen to it."""
 
     def emit(self, name: str, **fields: str | int | float | bool | UUID | None) -> None: ...
+
+
+__all__ = [
+    "Applied",
+    "Blobs",
+    "Clock",
+    "Code",
+    "Commit",
+    "Conflict",
+    "Counts",
+    "EnumOutboxState",
+    "Env",
+    "Executor",
+    "Ids",
+    "InboxAnswer",
+    "InboxRow",
+    "KeyChange",
+    "LogEntry",
+    "LogRow",
+    "NewBlob",
+    "NewIntent",
+    "Note",
+    "OutboxRow",
+    "Pointer",
+    "Position",
+    "ProjectionRow",
+    "Projections",
+    "Reader",
+    "Rejection",
+    "RejectionRow",
+    "Result",
+    "Sender",
+    "SnapshotRow",
+    "Store",
+    "Stored",
+    "Telemetry",
+]

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.engine.jobs import Worker, registry
 
 from onex.adapters.clock import SystemClock, UuidV7
 from onex.adapters.memory import MemoryStore, Tables
@@ -18,6 +17,7 @@ from onex.engine.pattern import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry
 from onex.kernel.intent import EnumDelivery
 from onex.ports import Env
+from tests.engine.jobs import Worker, registry
 
 ENV = Env("0", "2", "3", "", "")
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+from pydantic import BaseModel
+
+from onex.engine.registry import ReducerRegistry, Workflow
 from onex.kernel.action import NOTHING, Action, Nothing, Payload
 from onex.kernel.errors import EffectFailed
 from onex.kernel.intent import EnumDelivery, EnumIntentType, EnumOutcome, Failure, IntentSpec, ModelIntent, send, timer
 from onex.kernel.machine import Guard, Machine, MachineReducer, Timeout, Transition, reducer
 from onex.kernel.retry import RetryPolicy
 from onex.kernel.step import State, Step
-from onex.engine.registry import ReducerRegistry, Workflow
 from onex.ports import Code, Result
-from pydantic import BaseModel
 
 
 class Job(State):

@@ -6,8 +6,6 @@ import asyncio
 from uuid import UUID, uuid5
 
 import pytest
-from tests.engine.conftest import House
-from tests.engine.jobs import Add, Grow, Job, Start, Told
 
 from onex.engine.dispatch import Limits
 from onex.engine.pattern import ReducerPatternEngine
@@ -32,6 +30,8 @@ from onex.kernel.errors import (
     ReducerFailed,
     UnknownWorkflow,
 )
+from tests.engine.conftest import House
+from tests.engine.jobs import Add, Grow, Job, Start, Told
 
 K = WorkflowKey("job", "1")
 ID = uuid5(UUID(int=1), "an id")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.engine.conftest import House
-from tests.engine.jobs import Add, Job, Start, Told
-
 from onex.engine.pattern import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
 from onex.kernel.intent import EnumDelivery
 from onex.ports import EnumOutboxState, OutboxRow
+from tests.engine.conftest import House
+from tests.engine.jobs import Add, Job, Start, Told
 
 K = WorkflowKey("job", "1")
 

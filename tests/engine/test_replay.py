@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 
-from tests.engine.conftest import House
-from tests.engine.jobs import Add, Start, Worker, registry
-
 from onex.engine.pattern import ReducerPatternEngine
 from onex.engine.replay import EnumVerdict, Replay, Segment
 from onex.kernel.action import WorkflowKey
+from tests.engine.conftest import House
+from tests.engine.jobs import Add, Start, Worker, registry
 
 K = WorkflowKey("job", "1")
 
@@ -82,13 +81,12 @@ def test_a_changed_byte_is_a_mismatch(house: House) -> None:
 def test_an_impure_reducer_is_a_mismatch(house: House) -> None:
     import itertools
 
-    from tests.engine.jobs import MACHINE, PAYLOADS, Job, intents
-
     from onex.engine.registry import ReducerRegistry, Workflow
     from onex.kernel.action import Action
     from onex.kernel.machine import MachineReducer, reducer
     from onex.kernel.step import Step
     from onex.ports import Code
+    from tests.engine.jobs import MACHINE, PAYLOADS, Job, intents
 
     ticks = itertools.count()
     handlers = reducer(Job)

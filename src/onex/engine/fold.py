@@ -26,7 +26,6 @@ from ..kernel.errors import (
     StateTooNew,
 )
 from ..kernel.intent import Emitted, EnumIntentType
-from ..kernel.step import State
 from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer, Stored
 from .encode import (
     STATE_BYTES,

@@ -14,7 +14,6 @@ from pydantic_core import to_json
 from .action import Action, Payload
 from .intent import Draft, Emitted, IntentTable
 
-
 _new = object.__new__
 _set = object.__setattr__
 
