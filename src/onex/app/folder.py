@@ -53,6 +53,7 @@ class Folder:
         self.name = _identifier(self.root.name)
         self._modules: dict[str, Module | None] = {}
         self._contracts: dict[str, bytes] = {}
+        self._imports: dict[str, tuple[str, ...] | Finding] = {}
         if not self.root.is_dir():
             hint = "; name the folder that holds it" if self.root.is_file() else ""
             raise ContractError(f"{shown} is no folder{hint}. An app is a folder with a {CONTRACT}")
@@ -167,13 +168,21 @@ class Folder:
             found[name] = module
             if name:
                 waiting.append(name.rpartition(".")[0])
-            try:
-                tree = ast.parse(module.text, str(module.path))
-            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-                findings.append(_syntax(self.show(module.path), error))
-                continue
-            waiting.extend(_imports(module, tree))
+            if name not in self._imports:
+                self._imports[name] = self._parse(module)
+            taken = self._imports[name]
+            if isinstance(taken, Finding):
+                findings.append(taken)
+            else:
+                waiting.extend(taken)
         return dict(sorted(found.items())), findings
+
+    def _parse(self, module: Module) -> tuple[str, ...] | Finding:
+        try:
+            tree = ast.parse(module.text, str(module.path))
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            return _syntax(self.show(module.path), error)
+        return tuple(_imports(module, tree))
 
     @property
     def digest(self) -> str:

@@ -5,7 +5,7 @@ Reads the located tree, not the typed contract, so that one wrong type elsewhere
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from ..kernel.finding import EnumSeverity, Finding
@@ -17,7 +17,7 @@ from .source import FINDINGS_MAX, Branch, Leaf, Place
 
 CONDITIONS_COMPARED = 100
 # kind -> keys it cannot have: they would be accepted and do nothing
-_UNUSED = {
+_UNUSED: Mapping[str, tuple[str, ...]] = {
     EnumIntentType.TIMER: ("target", "payload", "outcomes", "retry", "delivery", "timeout_ms", "concurrency"),
     EnumIntentType.ACTION_SEND: ("retry", "delivery", "timeout_ms", "concurrency"),
 }
@@ -262,7 +262,7 @@ class _Check(Sketch):
             near = suggest(kind, [str(one) for one in EnumIntentType])
             if near:
                 yield self._error("unknown_intent_type", intent.kind.place, f"{kind!r} is no kind of intent", near)
-        for key in _UNUSED.get(kind, ()):  # type: ignore[call-overload]
+        for key in _UNUSED.get(kind, ()):
             if key in intent.node.entries:
                 message = f"an intent of type {kind} has no {key}: it would do nothing"
                 yield self._error("unused_key", intent.node.entries[key].key.place, message, f"remove {key}")
