@@ -20,19 +20,30 @@ from .demo_report import conclusion, write_report
 from .demo_story import Story
 from .demo_trial import ENGINE, Trial
 from .demo_verdict import Row, Verdict, faults, rows, verdict
-from .demo_workload import INSTANCES_MIN, Workload, orders
-from .exits import FOUND
+from .demo_workload import INSTANCES_MIN, Workload, code_analysis, orders
+from .exits import FINE, FOUND
 
 INSTANCES = 2000
 
 
 class EnumWorkflow(StrEnum):
     ORDERS = "orders"
+    CODE_ANALYSIS = "code_analysis"
 
 
 def demo(
-    workflow: Annotated[EnumWorkflow, typer.Option(help="The job.")] = EnumWorkflow.ORDERS,
-    instances: Annotated[int, typer.Option(min=INSTANCES_MIN, help="How many orders.")] = INSTANCES,
+    workflow: Annotated[
+        EnumWorkflow | None, typer.Option(help="The job. [default: code_analysis]", show_default=False)
+    ] = None,
+    instances: Annotated[
+        int | None, typer.Option(min=INSTANCES_MIN, metavar="N", help=f"How many orders. [default: {INSTANCES}]")
+    ] = None,
+    path: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", exists=True, file_okay=False, help="What to analyse. [default: the standard library]"
+        ),
+    ] = None,
     store: Annotated[
         str | None, typer.Option(metavar="URL", help=f"A store that does not exist yet. [default: {STORE_URL}]")
     ] = None,
@@ -44,19 +55,22 @@ def demo(
 ) -> None:
     """Run real workflows, kill their engine twice, prove that nothing was lost.
 
-    The engine runs in a process of its own. It is killed with SIGKILL at a random moment, and again while an effect is
-    done but not yet answered. What its effects did is counted outside of it; then the log is audited and folded
-    again. Exit code 1: the numbers do not prove what they should.
+    The job is to analyse a tree of Python files, or (orders) to charge and pack orders. The engine runs in a process
+    of its own. It is killed with SIGKILL at a random moment, and again while an effect is done but not yet answered.
+    What its effects did is counted outside of it; then the log is audited and folded again. Exit code 1: the numbers
+    do not prove what they should.
 
     \b
     Examples:
       onex demo
-      onex demo --instances 20000 --json
+      onex demo --path src
+      onex demo --workflow orders --instances 20000 --json
       onex demo --store sqlite:////tmp/proof.db --seed 7 --keep
     """
     chosen = secrets.randbelow(2**32) if seed is None else seed
-    with Place(store) as place:
-        workload = orders(instances, place.folder)
+    place = Place(store)
+    workload = job(workflow, instances, path, place.folder)
+    with place:
         try:
             proof = perform(workload, place, chosen, sys.stderr if as_json else sys.stdout)
         except KeyboardInterrupt:
@@ -69,9 +83,20 @@ def demo(
     if as_json:
         say_json(proof.verdict.model_dump())
     else:
-        tell(proof, place)
-    if proof.faults:
-        raise typer.Exit(FOUND)
+        tell(proof, place, chosen)
+    raise typer.Exit(proof.exit_code)
+
+
+def job(workflow: EnumWorkflow | None, instances: int | None, path: Path | None, folder: Path) -> Workload:
+    """What was asked for; ``instances`` alone says orders. Raises a usage error for options of two jobs."""
+    chosen = workflow or (EnumWorkflow.ORDERS if instances is not None else EnumWorkflow.CODE_ANALYSIS)
+    if chosen is EnumWorkflow.ORDERS:
+        if path is not None:
+            raise typer.BadParameter("orders have no path; leave out --path, or add --workflow code_analysis")
+        return orders(instances or INSTANCES, folder)
+    if instances is not None:
+        raise typer.BadParameter("--instances counts orders; leave it out, or add --workflow orders")
+    return code_analysis(path, folder)
 
 
 class Proof(NamedTuple):
@@ -81,6 +106,10 @@ class Proof(NamedTuple):
     faults: list[str]
     table: list[Row]
     commands: list[str]
+
+    @property
+    def exit_code(self) -> int:
+        return FOUND if self.faults else FINE
 
 
 def perform(
@@ -137,7 +166,7 @@ def shown(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-def tell(proof: Proof, place: Place) -> None:
+def tell(proof: Proof, place: Place, seed: int) -> None:
     """The last words, for a person."""
     say()
     table(["", "", ""], proof.table, right=(1,))
@@ -146,7 +175,8 @@ def tell(proof: Proof, place: Place) -> None:
     for fault in proof.faults:
         say(f"  {fault}")
     say()
-    fields([("store", shown(place.store.resolve())), ("report", shown(Path(proof.verdict.report)))], indent="")
+    places = [("store", shown(place.store.resolve())), ("report", shown(Path(proof.verdict.report)))]
+    fields([*places, ("seed", f"{seed} (--seed {seed} kills at the same moments)")], indent="")
     say()
     say("Look for yourself:")
     for command in proof.commands:

@@ -43,11 +43,11 @@ class Place:
                 raise StoreTaken(f"{there} is there already and no demo made it; name a new one: onex demo --store URL")
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = mark.open("a")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            owner = owner_pid(self.store_url)
-            if owner is not None:
-                raise OwnershipLost(f"process {owner} runs on {self.store}; stop it, or name another --store")
-            self._clear()
+            try:
+                self._take()
+            except BaseException:
+                self._lock.close()
+                raise
         except BlockingIOError as error:
             raise OwnershipLost(f"another demo works in {self.folder}; wait for it, or name another --store") from error
         except OSError as error:
@@ -56,6 +56,13 @@ class Place:
 
     def __exit__(self, *error: object) -> None:
         self._lock.close()
+
+    def _take(self) -> None:
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        owner = owner_pid(self.store_url)
+        if owner is not None:
+            raise OwnershipLost(f"process {owner} runs on {self.store}; stop it, or name another --store")
+        self._clear()
 
     def _clear(self) -> None:
         for path in (self.store, *(self.store.with_name(f"{self.store.name}{end}") for end in _BESIDE)):

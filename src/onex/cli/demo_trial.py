@@ -14,6 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -58,7 +59,7 @@ def moments(effects: int, chance: random.Random) -> tuple[Moment, ...]:
     chosen: list[Moment] = []
     for low, high, withhold in KILLS:
         until = max(1, int(effects * high))
-        at = chance.randint(min(until, max(1, round(effects * low))), until)
+        at = chance.randint(min(until, max(1, ceil(effects * low))), until)
         chosen.append(Moment(at, until, chance.uniform(0.0, WAIT_S_MAX), withhold))
     return tuple(chosen)
 
@@ -188,7 +189,7 @@ class Trial:
 
     def _last_words(self, code: int) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines()
-        return f"exit code {code}; {lines[-1] if lines else 'it said nothing'}"
+        return f"exit code {code}; {lines[-1] if lines else 'it said nothing'} ({self.log})"
 
     # --- what the engine says -----------------------------------------------------------------------------------------
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,10 +12,14 @@ from uuid import UUID, uuid5
 
 from pydantic import JsonValue
 
-from ..kernel.errors import ValidationError
+from ..kernel.action import WorkflowKey
+from ..kernel.errors import InvalidKey, ValidationError
+from ..workflows.code_analysis import tree
 from .demo_wire import Input
 
 _JOB = UUID("5d1a1f0e-8a6e-5a54-9d0c-3a1f6f6d2c10")
+_JOB_NAME = "demo"
+_FOREIGN = frozenset({"__pycache__", "dist-packages", "node_modules", "site-packages", "venv"})
 INSTANCES_MIN = 10
 
 Submission = tuple[str, str, dict[str, JsonValue]]
@@ -65,6 +72,46 @@ def _basket(n: int) -> list[JsonValue]:
         {"sku": f"sku-{(7 * n + k) % 100:02}", "quantity": 1 + (n + k) % 5, "cents": 100 + 37 * (n % 50)}
         for k in range(1 + n % 3)
     ]
+
+
+def code_analysis(path: Path | None, folder: Path) -> Workload:
+    """Every Python file below ``path`` (default: the standard library that runs this) is read, analysed and reported.
+
+    Two effects per file and one for the report over all; a file that cannot be read has fewer. Raises JobMissing.
+    """
+    root = Path(sysconfig.get_path("stdlib")) if path is None else path
+    outside = (folder / "analysis").resolve()
+    files = [name for name in _sources(root) if _fits(f"code_file:{_JOB_NAME}/{name}")]
+    if not files:
+        raise JobMissing(f"{root} holds no Python file; name a folder that does: onex demo --path DIR")
+    where = f"the standard library of Python {platform.python_version()}" if path is None else str(root)
+    title = f"{len(files):,} Python files of {where}"
+    begun = tree.begin(_JOB_NAME, str(root.resolve()), files, str(outside), title)
+    inputs = numbered([(one.key, one.trigger, one.payload) for one in begun])
+    app = Path(tree.__file__).resolve().parent
+    return Workload(title, app, inputs, 2 * len(files) + 1, outside, {}, outside / "report.html")
+
+
+def _sources(root: Path) -> list[str]:
+    """Paths from ``root`` on, with ``/``, sorted: what was installed beside or hidden is not the tree's own."""
+    found: list[str] = []
+    for folder, below, names in os.walk(root):
+        below[:] = sorted(name for name in below if name not in _FOREIGN and not name.startswith("."))
+        found += [
+            Path(folder, name).relative_to(root).as_posix()
+            for name in names
+            if name.endswith(".py") and Path(folder, name).is_file()
+        ]
+    return sorted(found)
+
+
+def _fits(key: str) -> bool:
+    """A path that is too long, or holds what no name should, cannot be an instance."""
+    try:
+        WorkflowKey.parse(key)
+    except InvalidKey:
+        return False
+    return True
 
 
 def example(name: str) -> Path:
