@@ -42,9 +42,7 @@ def test_a_folder_with_a_contract_is_an_app_of_one_workflow(tmp_path: Path) -> N
     begin = classes["Begin"](what="a")
     assert type(begin) is workflow.reducer.payloads["begin"]
     key, ident = WorkflowKey("job", "1"), UUID(int=1).bytes
-    done = workflow.reducer.delta(
-        workflow.reducer.initial(), Action(key, "begin", begin, ident, 0, ident)
-    )
+    done = workflow.reducer.delta(workflow.reducer.initial(), Action(key, "begin", begin, ident, 0, ident))
     assert (done.state.status, [one.name for one in done.intents]) == ("busy", ["make"])
 
 
@@ -352,3 +350,12 @@ def test_problems_of_all_workflows_are_told_at_once(tmp_path: Path) -> None:
     assert {one.path.split("/")[-2] for one in refused(shop)} == {"one", "two"}
     with pytest.raises(ContractError, match="shop cannot be loaded: 4 problems"):
         load_app(shop)
+
+
+def test_a_send_that_was_applied_brings_nothing_back(tmp_path: Path) -> None:
+    told_of = "outcomes: {succeeded: made, failed: failed, unknown: failed}"
+    send = f"{{name: t, type: action_send, target: one, trigger: begin, payload: Begin, {told_of}}}"
+    found = refused(sender(tmp_path / "shop", send))
+    assert [(one.code, one.line, one.fix) for one in found] == [
+        ("outcome_payload", 15, "name a trigger without payload")
+    ]

@@ -62,6 +62,7 @@ class Servants:
             spec = compiled.reducer.intents.by_name[declared.name]
             if spec.kind == EnumIntentType.ACTION_SEND:
                 self._send(promise, n, spec, others)
+                self._accepted(promise, n, spec, compiled)
             elif spec.kind != EnumIntentType.TIMER:
                 self._serve(promise, n, spec, compiled)
 
@@ -136,6 +137,16 @@ class Servants:
             )
             fix = f"from ..{spec.target}.payloads import {taken.__name__}, and name it here"
             self._at(promise, n, "payload", "send_payload", message, fix)
+
+    def _accepted(self, promise: Promise, n: int, spec: IntentSpec, compiled: Compiled) -> None:
+        """What a send's success fires: all it can say is that the action was applied."""
+        succeeded = spec.outcomes.get(EnumOutcome.SUCCEEDED, "")
+        carried = compiled.payloads.get(succeeded, Nothing)
+        if carried is not Nothing:
+            message = f"{succeeded!r} carries {carried.__name__}; a send that was applied brings nothing back"
+            place = place_of(promise.tree, ("intents", n, "outcomes", "succeeded"))
+            fix = "name a trigger without payload"
+            self.report.error("outcome_payload", Spot(promise.path, *place), message, fix)
 
     def _at(self, promise: Promise, n: int, key: str, code: str, message: str, fix: str) -> None:
         place = place_of(promise.tree, ("intents", n, key))

@@ -19,7 +19,7 @@ CONDITIONS_COMPARED = 100
 # kind -> keys it cannot have: they would be accepted and do nothing
 _UNUSED: Mapping[str, tuple[str, ...]] = {
     EnumIntentType.TIMER: ("target", "payload", "outcomes", "retry", "delivery", "timeout_ms", "concurrency"),
-    EnumIntentType.ACTION_SEND: ("retry", "delivery", "timeout_ms", "concurrency"),
+    EnumIntentType.ACTION_SEND: ("delivery", "timeout_ms", "concurrency"),
 }
 
 
