@@ -134,7 +134,7 @@ def test_dropped_outbox_rows_are_seen_as_lost_effects(tmp_path: Path) -> None:
 def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A demo in the middle of its work; no process of it outlives the test."""
     late = next(seed for seed in range(100) if moments(2000, random.Random(seed))[0].at > 900)
-    words = [ONEX, "demo", "--workflow", "orders", "--instances", "1000", "--seed", str(late)]
+    words = [str(ONEX), "demo", "--workflow", "orders", "--instances", "1000", "--seed", str(late)]
     process = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
