@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -121,7 +120,7 @@ class Process:
                 return line
         raise AssertionError(f"it ended and never said {text!r}")
 
-    def end(self, number: signal.Signals | None = None, wait_s: float = 20) -> Told:
+    def end(self, number: signal.Signals | None = None, wait_s: float = 60) -> Told:
         if number is not None:
             self.popen.send_signal(number)
         out, err = self.popen.communicate(timeout=wait_s)
@@ -141,12 +140,3 @@ def processes(place: Path) -> Iterator[type[Process]]:
     for one in started:
         one.popen.kill()
         one.popen.communicate()
-
-
-def eventually(holds: object, wait_s: float = 20.0) -> None:
-    """Raises AssertionError when it does not hold in time."""
-    assert callable(holds)
-    end = time.monotonic() + wait_s
-    while not holds():
-        assert time.monotonic() < end, "it never held"
-        time.sleep(0.02)

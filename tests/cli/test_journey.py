@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -104,3 +105,18 @@ def test_a_reader_that_has_seen_enough_is_no_error(orders: Path) -> None:
         executable="/bin/bash",
     )  # fmt: skip
     assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+
+
+def test_a_run_whose_store_was_taken_from_it_ends_and_says_so(
+    processes: type[Process], commands: Commands, place: Path
+) -> None:
+    engine = processes("run", ORDERS)
+    engine.until("running orders")
+    connection = sqlite3.connect(place / "store.db")
+    with connection:
+        connection.execute("update shards set fence = fence + 1")
+    connection.close()
+    assert commands("submit", "orders:1", "cancel", "--no-wait").code == 0
+    ended = engine.end()
+    assert ended.code == 3
+    assert "store.db has another owner now" in ended.err

@@ -91,9 +91,9 @@ def now_us() -> int:
 
 
 def when(at_us: int, now: int) -> str:
-    """``3 s ago``, ``in 2 min``; the two largest units say nothing a person would miss."""
+    """``3 s ago``, ``in 2 min``: in the largest unit that fits, to the nearest whole one."""
     seconds = abs(now - at_us) / 1e6
-    told = next((f"{int(seconds / size)} {unit}" for size, unit in _UNITS if seconds >= size), "")
+    told = next((f"{round(seconds / size)} {unit}" for size, unit in _UNITS if seconds >= size), "")
     if not told:
         return "now"
     return f"{told} ago" if at_us < now else f"in {told}"
