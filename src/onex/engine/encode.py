@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from struct import Struct
 from typing import TypeVar
 
 import orjson
@@ -18,7 +19,7 @@ from blake3 import blake3
 from pydantic import BaseModel, JsonValue
 from pydantic import ValidationError as PydanticError
 
-from ..kernel.action import NOTHING, Nothing
+from ..kernel.action import NOTHING, Nothing, WorkflowKey
 from ..kernel.errors import InvalidPayload, PayloadTooLarge, StateConsistencyError
 from ..kernel.intent import Emitted, EnumIntentPriority, IntentTable
 from ..ports import LogRow
@@ -34,6 +35,7 @@ M = TypeVar("M", bound=BaseModel)
 _OPENERS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
 _DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_LENGTHS = Struct("<qI9I").pack
 
 
 def encode(value: BaseModel) -> bytes:
@@ -248,18 +250,23 @@ def ordinals(names: Iterable[str]) -> list[int]:
     return counted
 
 
-def state_hash(before: bytes, rows: Sequence[LogRow], state: bytes) -> bytes:
-    """BLAKE3 over the hash before, every row's id, kind, time, payload and intents, and the state behind them. 32 bytes.
+def state_hash(before: bytes, key: WorkflowKey, code: bytes, rows: Sequence[LogRow], state: bytes) -> bytes:
+    """BLAKE3 (32 bytes) over the hash before, the key, the digest of the code, the batch's rows and the state behind them.
 
-    One hash per key and batch: each chains to the one before, so a changed byte anywhere shows in every later one.
+    One hash per key and batch: each chains to the one before, so a changed byte anywhere shows in every later one. It
+    covers what a reducer can see and what dedup answers by; the env and where a row stands are no part of it.
     """
-    hasher = blake3(before)
-    for row in rows:
-        hasher.update(
-            b"%b\0%b\0%d\0%b\0%b\0" % (row.action_id, row.kind.encode(), row.issued_us, row.payload, row.intents)
-        )
-    hasher.update(state)
-    return hasher.digest()
+    address = b"%b:%b" % (key[0].encode(), key[1].encode())
+    parts = [b"%d %d %d;" % (len(before), len(address), len(code)), before, address, code]
+    for action_id, kind, payload, issued_us, correlation, cause, issuer, body, intents, status, _, schema in rows:
+        texts = (
+            action_id, kind.encode(), payload, correlation, cause or b"", issuer.encode(), body, intents, status.encode()
+        )  # fmt: skip
+        # lengths first, so that no byte can move from one field into the next unseen
+        parts.append(_LENGTHS(issued_us, schema, *map(len, texts)))
+        parts += texts
+    parts.append(state)
+    return blake3(b"".join(parts)).digest()
 
 
 def named_blobs(data: bytes) -> list[bytes]:

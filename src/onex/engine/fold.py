@@ -335,7 +335,8 @@ class _Fold:
         if rows:
             assert entry.state is not None
             entry.state_bytes = encode(entry.state)
-            entry.state_hash = state_hash(entry.state_hash, rows, entry.state_bytes)
+            digest = entry.workflow.code.digest
+            entry.state_hash = state_hash(entry.state_hash, entry.key, digest, rows, entry.state_bytes)
         changed_code = bool(rows) and self.based_on > 0 and entry.code_id != self.rules.code_id
         schema = entry.workflow.code.state_schema if rows else entry.state_schema
         code_id = self.rules.code_id if rows else entry.code_id

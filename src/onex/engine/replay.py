@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from ..kernel.action import Action, WorkflowKey
-from ..kernel.errors import OnexError
+from ..kernel.errors import OnexError, StateConsistencyError
 from ..kernel.step import State
-from ..ports import Code, LogEntry, LogRow, Reader, Stored
+from ..ports import Code, LogEntry, LogRow, Position, SnapshotRow, Stored
 from .encode import decode, encode, encode_intents, state_hash
+from .fold import SNAPSHOT_EVERY
 from .registry import ReducerRegistry, Workflow
 
 PAGE = 1000
@@ -68,10 +70,24 @@ class Replayed:
             self.bad.append(segment)
 
 
+class Recorded(Protocol):
+    """What a replay asks of a store. Any Reader answers it, and so does a file of history."""
+
+    async def codes(self) -> Mapping[int, Code]: ...
+
+    async def instances(
+        self, workflow_type: str | None, status: str | None, after: WorkflowKey | None, limit: int
+    ) -> Sequence[Stored]: ...
+
+    async def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]: ...
+
+    async def snapshot(self, key: WorkflowKey, at_most: int) -> SnapshotRow | None: ...
+
+
 class Replay:
     """Checks instances against the code at hand: this app's, and any older ones given beside it (by digest)."""
 
-    def __init__(self, reader: Reader, registry: ReducerRegistry, older: Sequence[Workflow] = ()) -> None:
+    def __init__(self, reader: Recorded, registry: ReducerRegistry, older: Sequence[Workflow] = ()) -> None:
         self.reader, self.registry = reader, registry
         self.result = Replayed()
         self._by_code = {(w.code.workflow_type, w.code.digest): w for w in (*older, *registry.workflows)}
@@ -91,8 +107,14 @@ class Replay:
         self._codes = self._codes or await self.reader.codes()
         self.result.instances += 1
         cursor = _Cursor(self, stored)
-        after = 0
-        while rows := await self.reader.history(stored.key, after, PAGE):
+        while cursor.version < stored.version:
+            try:
+                rows = await self.reader.history(stored.key, cursor.version, PAGE)
+            except StateConsistencyError as error:
+                cursor.damage(error.message)
+                break
+            if not rows:
+                break
             for entry in rows:
                 if entry.version > stored.version:  # committed after the row was read
                     break
@@ -101,9 +123,6 @@ class Replay:
                 if done is not None:
                     self.result.add(done)
                     yield done
-            after = rows[-1].version
-            if after >= stored.version:
-                break
         last = await cursor.end()
         if last is not None:
             self.result.add(last)
@@ -123,61 +142,87 @@ class Replay:
 
 
 class _Cursor:
-    """Walks one instance's rows, closing a segment where the code changes."""
+    """Walks one instance's rows, closing a segment where the code changes.
+
+    Two things are found out beside each other: ``reason``, what the code at hand makes of the rows otherwise than what
+    is stored, and ``broken``, what no code can explain because the rows contradict themselves or their hashes.
+    """
 
     def __init__(self, replay: Replay, stored: Stored) -> None:
         self.replay = replay
         self.stored = stored
         self.rows: list[LogRow] = []  # of the batch whose state hash is still to come
+        self.batch: list[LogRow] = []  # the one before, which its hash has sealed
+        self.hash = self.hash_before = b""  # behind and before ``batch``
+        self.code = Code("", "?", b"", 0)
         self.code_id = -1
         self.env_id = 0
         self.first = 0
         self.version = 0
-        self.hash = b""
+        self.position = Position(-1, 0)
+        self.issued_us = 0
         self.workflow: Workflow | None = None
         self.own = False
         self.state: State | None = None
-        self.reason = ""
+        self.reason = self.broken = ""
+
+    def damage(self, what: str) -> None:
+        self.broken = self.broken or what
 
     async def take(self, entry: LogEntry) -> Segment | None:
         closed = None
         if entry.code_id != self.code_id:
             closed = await self.end(next_entry=entry)
             await self._begin(entry)
-        self.version = entry.version
+        self._check_order(entry)
+        self.version, self.position, self.issued_us = entry.version, entry.position, entry.row.issued_us
         self.env_id = entry.env_id
+        self.rows.append(entry.row)
         if not self.reason:
             try:
                 self.reason = self._step(entry)
             except OnexError as error:
                 self.reason = f"version {entry.version} ({entry.row.kind}): {error.message}"
         if entry.state_hash:
-            self.hash = entry.state_hash
-            self.rows.clear()
+            crossed = (entry.version - len(self.rows)) // SNAPSHOT_EVERY != entry.version // SNAPSHOT_EVERY
+            self.hash_before, self.batch, self.hash = self.hash, self.rows, entry.state_hash
+            self.rows = []
+            if crossed:
+                await self._check_snapshot()
         return closed
 
     async def _begin(self, entry: LogEntry) -> None:
         replay, key = self.replay, self.stored.key
-        self.code_id, self.first, self.reason = entry.code_id, entry.version, ""
-        self.rows.clear()
-        code = replay.code_of(entry.code_id)
-        self.workflow, self.own = replay.workflow_for(code)
+        self.code_id, self.first, self.reason, self.broken = entry.code_id, entry.version, "", ""
+        self.code = replay.code_of(entry.code_id)
+        self.workflow, self.own = replay.workflow_for(self.code)
         self.state = None
+        if entry.version == 1:
+            self.state = None if self.workflow is None else self.workflow.reducer.initial()
+            return
+        snapshot = await replay.reader.snapshot(key, entry.version - 1)
+        if snapshot is None or snapshot.version != entry.version - 1:
+            self.reason = f"no state is kept at version {entry.version - 1}, where this code took over"
+            return
+        if self.version == 0:  # what came before was compacted
+            self.version, self.hash = snapshot.version, snapshot.state_hash
+        elif snapshot.state_hash != self.hash:
+            self.damage(f"version {snapshot.version}: the snapshot's state hash is not the log's")
         if self.workflow is None:
             return
-        reducer = self.workflow.reducer
         try:
-            if entry.version == 1:
-                self.state = reducer.initial()
-                return
-            snapshot = await replay.reader.snapshot(key, entry.version - 1)
-            if snapshot is None or snapshot.version != entry.version - 1:
-                self.reason = f"no state is kept at version {entry.version - 1}, where this code took over"
-                return
-            self.hash = snapshot.state_hash
-            self.state = decode(reducer.state_type, snapshot.state)
+            self.state = decode(self.workflow.reducer.state_type, snapshot.state)
         except OnexError as error:
             self.reason = error.message
+
+    def _check_order(self, entry: LogEntry) -> None:
+        at, before = f"version {entry.version}", self.position
+        if entry.version != self.version + 1:
+            self.damage(f"{at} follows version {self.version}")
+        if entry.position.shard == before.shard and entry.position.n <= before.n:
+            self.damage(f"{at} stands at {entry.position.n} in the log, the one before it at {before.n}")
+        if entry.row.issued_us < self.issued_us:
+            self.damage(f"{at} was issued at {entry.row.issued_us} us, before the one before it ({self.issued_us})")
 
     def _step(self, entry: LogEntry) -> str:
         """'' or what differs. Bytes are compared only where they were stored: intents of each row, state at each batch's end."""
@@ -190,7 +235,6 @@ class _Cursor:
             Action(entry.key, row.kind, payload, row.action_id, row.issued_us, row.correlation, row.issuer, row.cause),
         )
         self.state = done.state
-        self.rows.append(row)
         self.replay.result.intents += len(done.intents)
         at = f"version {entry.version} ({row.kind})"
         if done.state.status != row.status:
@@ -198,44 +242,84 @@ class _Cursor:
         if encode_intents(done.intents) != row.intents:
             return f"{at}: intents {encode_intents(done.intents).decode()}, stored {row.intents.decode()}"
         if entry.state_hash and self.own:
-            if state_hash(self.hash, self.rows, encode(done.state)) != entry.state_hash:
+            made = state_hash(self.hash, entry.key, self.code.digest, self.rows, encode(done.state))
+            if made != entry.state_hash:
                 return f"{at}: the state hash differs from the stored one"
         return ""
 
     async def end(self, next_entry: LogEntry | None = None) -> Segment | None:
         """Close the open segment: its last state must be the stored one."""
         if self.code_id < 0:
-            return None
-        if not self.reason and self.state is not None:
-            self.reason = await self._compare_end(self.state, next_entry)
-        return Segment(
-            self.stored.key,
-            self.first,
-            self.version,
-            self.replay.code_of(self.code_id),
-            self.env_id,
-            self._verdict(),
-            self.reason,
-        )
-
-    async def _compare_end(self, state: State, next_entry: LogEntry | None) -> str:
-        if next_entry is None:
-            stored, version = self.stored.state, self.stored.version
-            if version != self.version:
-                return f"the log ends at version {self.version}, the stored state is at {version}"
-            if self.own and self.hash != self.stored.state_hash:
-                return f"version {version}: the stored state hash is not the log's"
+            if next_entry is not None or self.stored.version == 0:
+                return None
+            self._nothing_logged()
+        elif next_entry is None:
+            self._check_last()
+            self._compare(self.stored.state)
         else:
             snapshot = await self.replay.reader.snapshot(self.stored.key, self.version)
             if snapshot is None or snapshot.version != self.version:
-                return f"no state is kept at version {self.version}, where the next code took over"
-            stored = snapshot.state
-        folded = encode(state)
-        if folded == stored:
-            return ""
-        return f"version {self.version}: folded {_cut(folded)}, stored {_cut(stored)}"
+                self.reason = (
+                    self.reason or f"no state is kept at version {self.version}, where the next code took over"
+                )
+            else:
+                self._compare(snapshot.state)
+        verdict = self._verdict()
+        reason = self.reason or self.broken if self.own else self.broken or self.reason
+        return Segment(self.stored.key, self.first, self.version, self.code, self.env_id, verdict, reason)
+
+    def _nothing_logged(self) -> None:
+        self.first, self.version = 1, self.stored.version
+        self.code = self.replay.code_of(self.stored.code_id)
+        self.damage(f"the log holds no row of it, the stored state is at version {self.stored.version}")
+
+    def _check_last(self) -> None:
+        """The stored row says once more what the last log row says."""
+        stored, code = self.stored, self.code
+        said = (stored.version, stored.position, stored.last_us, stored.code_id, stored.state_hash)
+        logged = (self.version, self.position, self.issued_us, self.code_id, self.hash)
+        if said != logged:
+            names = ("version", "position", "time", "code", "state hash")
+            other = [name for name, one, two in zip(names, said, logged, strict=True) if one != two]
+            self.damage(f"version {self.version}: the stored {' and '.join(other)} is not the log's last one")
+        if code.workflow_type and stored.state_schema != code.state_schema:
+            self.damage(f"the stored state has schema {stored.state_schema}, its code writes {code.state_schema}")
+        if self.batch and stored.status != self.batch[-1].status:
+            self.damage(f"the stored status is {stored.status!r}, the log's last one {self.batch[-1].status!r}")
+        if self.own and self.workflow and stored.terminal != (stored.status in self.workflow.reducer.terminal):
+            self.damage(
+                f"the stored row says terminal: {stored.terminal}, its code says otherwise of {stored.status!r}"
+            )
+
+    async def _check_snapshot(self) -> None:
+        """Of those kept every so often: nothing starts from them but time travel."""
+        kept = await self.replay.reader.snapshot(self.stored.key, self.version)
+        if kept is not None and kept.version == self.version:
+            self._check_seal(kept.state)
+            if kept.state_hash != self.hash:
+                self.damage(f"version {self.version}: the snapshot's state hash is not the log's")
+
+    def _compare(self, stored: bytes) -> None:
+        self._check_seal(stored)
+        if self.reason or self.state is None:
+            return
+        folded = encode(self.state)
+        if folded != stored:
+            self.reason = f"version {self.version}: folded {_cut(folded)}, stored {_cut(stored)}"
+
+    def _check_seal(self, state: bytes) -> None:
+        """A stored state and the batch it came of have one hash, whatever code is at hand."""
+        if self.rows:
+            self.damage(f"version {self.version}: the last row of its batch carries no state hash")
+        elif (
+            self.batch
+            and state_hash(self.hash_before, self.stored.key, self.code.digest, self.batch, state) != self.hash
+        ):
+            self.damage(f"version {self.version}: the stored state, or its last batch, is not what was hashed")
 
     def _verdict(self) -> EnumVerdict:
+        if self.broken:
+            return EnumVerdict.MISMATCH
         if self.workflow is None:
             return EnumVerdict.CODE_NOT_AT_HAND
         if self.own:
@@ -248,7 +332,7 @@ def _cut(data: bytes) -> str:
     return text if len(text) <= 400 else f"{text[:400]}... ({len(data)} bytes)"
 
 
-async def state_at(reader: Reader, workflow: Workflow, key: WorkflowKey, version: int) -> State:
+async def state_at(reader: Recorded, workflow: Workflow, key: WorkflowKey, version: int) -> State:
     """Time travel: the state after ``version``, from the nearest snapshot below it. Raises OnexError for a gap or other code."""
     snapshot = await reader.snapshot(key, version)
     reducer = workflow.reducer
