@@ -1,0 +1,1 @@
+"""A room of benches for the test of the command."""
