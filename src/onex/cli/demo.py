@@ -129,13 +129,11 @@ def perform(
         story.say(f"all done after {witnessed.wall_s:.1f} s; reading the log and folding every instance again")
         tally = trial.ledger.read()
         checked = asyncio.run(check(place.store_url, workload.app, witnessed, tally, seed))
-    own = place.folder / "report.md"
-    path = workload.report or own
-    found = verdict(witnessed, tally, checked, str(path.resolve()))
+    found = verdict(witnessed, tally, checked, str((workload.report or place.report).resolve()))
     wrong = faults(found, tally, checked)
     lines = rows(found, tally, checked)
     commands = _commands(workload, place)
-    write_report(own, workload, lines, wrong, commands)
+    write_report(place.report, workload, lines, wrong, commands)
     for fault in wrong:
         story.say(f"wrong: {fault}")
     return Proof(found, wrong, lines, commands)
@@ -175,7 +173,9 @@ def tell(proof: Proof, place: Place, seed: int) -> None:
     for fault in proof.faults:
         say(f"  {fault}")
     say()
-    places = [("store", shown(place.store.resolve())), ("report", shown(Path(proof.verdict.report)))]
+    report, own = Path(proof.verdict.report), place.report.resolve()
+    places = [("store", shown(place.store.resolve())), ("report", shown(report))]
+    places += [("proof", shown(own))] if own != report else []
     fields([*places, ("seed", f"{seed} (--seed {seed} kills at the same moments)")], indent="")
     say()
     say("Look for yourself:")

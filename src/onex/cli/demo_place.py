@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+from pathlib import Path
 from typing import Self
 
 from ..kernel.errors import DatabaseConnectionError, OwnershipLost, ValidationError
@@ -33,6 +34,11 @@ class Place:
             )
         self.store = path
         self.folder = path.with_suffix("") if path.suffix else path.with_name(f"{path.name}-demo")
+
+    @property
+    def report(self) -> Path:
+        """What the demo writes about itself."""
+        return self.folder / "report.md"
 
     def __enter__(self) -> Self:
         """Raises StoreTaken; OwnershipLost when another demo or an engine works here; DatabaseConnectionError."""

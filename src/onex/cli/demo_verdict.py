@@ -89,7 +89,11 @@ def _named(what: str, found: list[str]) -> list[str]:
 def rows(found: Verdict, tally: Tally, checked: Checked) -> list[Row]:
     """The table, each number with what it says."""
     audit, verified = checked.audit, checked.counts.actions - found.unverified
-    statuses = ", ".join(f"{n:,} {status}" for (_, status), n in sorted(checked.counts.by_status.items()))
+    several = len({of_type for of_type, _ in checked.counts.by_status}) > 1
+    statuses = ", ".join(
+        f"{n:,} {f'{of_type} ' if several else ''}{status}"
+        for (of_type, status), n in sorted(checked.counts.by_status.items(), key=lambda item: -item[1])
+    )
     left = [
         f"{n:,} {word}" for n, word in ((audit.waiting, "waiting"), (audit.held, "held"), (audit.dead, "dead")) if n
     ]
