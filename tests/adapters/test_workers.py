@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,15 +25,18 @@ def at(function: str, app: object = "") -> tuple[str, str, str, str]:
     return (str(app), "code", "flow", function)
 
 
-def with_pool(test: Callable[[WorkerPool], Awaitable[None]], max_workers: int = 2) -> None:
-    async def main() -> None:
-        pool = WorkerPool(ENTRY, max_workers=max_workers)
-        try:
-            await asyncio.wait_for(test(pool), 20)
-        finally:
-            await pool.close(grace_s=0)
+Body = Callable[[WorkerPool], Awaitable[None]]
+OnPool = Callable[[Body, int], None]
 
-    asyncio.run(main())
+
+@pytest.fixture(scope="module")
+def on_pool() -> Iterator[OnPool]:
+    """Runs a test on a pool of one or two workers; most tests share these pools, as long as an engine's would live."""
+    pools = {size: WorkerPool(ENTRY, max_workers=size) for size in (1, 2)}
+    with asyncio.Runner() as runner:
+        yield lambda body, size: runner.run(asyncio.wait_for(body(pools[size]), 20))
+        for pool in pools.values():
+            runner.run(pool.close(grace_s=0))
 
 
 async def failure(
@@ -75,7 +78,7 @@ def running(mark: str) -> dict[int, str]:
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
-def test_bytes_go_in_and_come_back_with_the_blobs_made() -> None:
+def test_bytes_go_in_and_come_back_with_the_blobs_made(on_pool: OnPool) -> None:
     async def body(pool: WorkerPool) -> None:
         assert await pool.run(at("echo"), b"\x00payload", {}) == (b"\x00payload", ())
         large = b"ab" * 1_000_000
@@ -84,10 +87,10 @@ def test_bytes_go_in_and_come_back_with_the_blobs_made() -> None:
         assert result == b"{}"
         assert made == (blake3(large.upper()).digest(), "text/plain", large.upper())
 
-    with_pool(body)
+    on_pool(body, 2)
 
 
-def test_many_tasks_share_few_workers_and_each_gets_its_own_answer() -> None:
+def test_many_tasks_share_few_workers_and_each_gets_its_own_answer(on_pool: OnPool) -> None:
     async def body(pool: WorkerPool) -> None:
         texts = [str(n).encode() for n in range(200)]
         answers = await asyncio.gather(*(pool.run(at("echo"), text, {}) for text in texts))
@@ -95,14 +98,16 @@ def test_many_tasks_share_few_workers_and_each_gets_its_own_answer() -> None:
         pids = {(await pool.run(at("pid"), b"", {}))[0] for _ in range(20)}
         assert 1 <= len(pids) <= 2
 
-    with_pool(body)
+    on_pool(body, 2)
 
 
 def test_what_a_function_prints_goes_to_stderr_and_disturbs_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    async def body(pool: WorkerPool) -> None:
+    async def main() -> None:
+        pool = WorkerPool(ENTRY)
         assert await pool.run(at("chatter"), b"kept", {}) == (b"kept", ())
+        await pool.close()
 
-    with_pool(body)
+    asyncio.run(main())
     out, err = capfd.readouterr()
     assert out == ""
     for line in ("said to stdout", "said to stderr", "a warning", "written to 1"):
@@ -110,7 +115,7 @@ def test_what_a_function_prints_goes_to_stderr_and_disturbs_nothing(capfd: pytes
 
 
 @pytest.mark.parametrize("kind", ["pool", "inline"])
-def test_an_exception_comes_back_as_words_with_type_message_and_place(kind: str) -> None:
+def test_an_exception_comes_back_as_words_with_type_message_and_place(on_pool: OnPool, kind: str) -> None:
     async def body(pool: WorkerPool | InlineWorkers) -> None:
         app = ROOT / "tests"
         raised = await failure(pool, "raise", app=app)
@@ -127,43 +132,47 @@ def test_an_exception_comes_back_as_words_with_type_message_and_place(kind: str)
     if kind == "inline":
         asyncio.run(body(InlineWorkers(ENTRY)))
     else:
-        with_pool(body, max_workers=1)
+        on_pool(body, 1)
 
 
-def test_a_function_that_recurses_too_deep_has_failed_and_its_worker_goes_on() -> None:
+def test_a_function_that_recurses_too_deep_has_failed_and_its_worker_goes_on(on_pool: OnPool) -> None:
     async def body(pool: WorkerPool) -> None:
         before, _ = await pool.run(at("pid"), b"", {})
         assert "raised RecursionError" in (await failure(pool, "recurse")).message
         assert (await pool.run(at("pid"), b"", {}))[0] == before
 
-    with_pool(body, max_workers=1)
+    on_pool(body, 1)
 
 
 # --- deaths and time-outs ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("function", "told"), [("die", "exit code 9"), ("segfault", "signal 11: Segmentation fault")])
-def test_a_task_that_kills_its_workers_fails_alone_and_its_neighbours_notice_nothing(function: str, told: str) -> None:
+def test_a_task_that_kills_its_workers_fails_alone_and_its_neighbours_notice_nothing(
+    on_pool: OnPool, function: str, told: str
+) -> None:
     async def body(pool: WorkerPool) -> None:
+        before = pool.deaths
         neighbours = asyncio.gather(*(pool.run(at("sleep"), b"0.02", {}) for _ in range(10)))
         killer = await failure(pool, function)
         assert await neighbours == [(b"slept", ())] * 10
         assert (killer.reason, killer.retry) == ("killed_its_worker", False)
         assert f"flow.{function} killed its worker 3 times ({told}; {told}; {told})" in killer.message
-        assert pool.deaths == 3
+        assert pool.deaths == before + 3
 
-    with_pool(body)
+    on_pool(body, 2)
 
 
-def test_a_task_whose_worker_dies_once_is_done_by_another(tmp_path: Path) -> None:
+def test_a_task_whose_worker_dies_once_is_done_by_another(on_pool: OnPool, tmp_path: Path) -> None:
     async def body(pool: WorkerPool) -> None:
+        before = pool.deaths
         assert await pool.run(at("die_once", tmp_path / "flag"), b"", {}) == (b"second time", ())
-        assert pool.deaths == 1
+        assert pool.deaths == before + 1
 
-    with_pool(body)
+    on_pool(body, 2)
 
 
-def test_a_worker_killed_while_idle_costs_no_task_anything() -> None:
+def test_a_worker_killed_while_idle_costs_no_task_anything(on_pool: OnPool) -> None:
     async def body(pool: WorkerPool) -> None:
         pid, _ = await pool.run(at("pid"), b"", {})
         os.kill(int(pid), signal.SIGKILL)
@@ -171,10 +180,10 @@ def test_a_worker_killed_while_idle_costs_no_task_anything() -> None:
         other, _ = await pool.run(at("pid"), b"", {})
         assert other != pid
 
-    with_pool(body, max_workers=1)
+    on_pool(body, 1)
 
 
-def test_a_dead_fork_server_is_replaced_and_no_task_is_lost() -> None:
+def test_a_dead_fork_server_is_replaced_and_no_task_is_lost(on_pool: OnPool) -> None:
     async def body(pool: WorkerPool) -> None:
         pid, _ = await pool.run(at("pid"), b"", {})
         _, server = stat(pid)
@@ -183,11 +192,13 @@ def test_a_dead_fork_server_is_replaced_and_no_task_is_lost() -> None:
         os.kill(server, signal.SIGKILL)
         assert await waiting == [(b"slept", ())] * 4
 
-    with_pool(body)
+    on_pool(body, 2)
 
 
 @pytest.mark.parametrize("function", ["sleep", "hold_the_lock"])
-def test_a_task_over_its_time_is_stopped_and_the_next_gets_a_new_worker(function: str, tmp_path: Path) -> None:
+def test_a_task_over_its_time_is_stopped_and_the_next_gets_a_new_worker(
+    on_pool: OnPool, function: str, tmp_path: Path
+) -> None:
     async def body(pool: WorkerPool) -> None:
         before, _ = await pool.run(at("pid"), b"", {})
         with pytest.raises(EffectFailed, match=rf"flow.{function} was stopped after 0.1 s") as caught:
@@ -198,10 +209,10 @@ def test_a_task_over_its_time_is_stopped_and_the_next_gets_a_new_worker(function
         with pytest.raises(FileNotFoundError):
             stat(before)
 
-    with_pool(body, max_workers=1)
+    on_pool(body, 1)
 
 
-def test_a_cancelled_task_frees_its_worker_whether_it_ran_or_waited() -> None:
+def test_a_cancelled_task_frees_its_worker_whether_it_ran_or_waited(on_pool: OnPool) -> None:
     async def body(pool: WorkerPool) -> None:
         before, _ = await pool.run(at("pid"), b"", {})
         ran = asyncio.create_task(pool.run(at("sleep"), b"60", {}))
@@ -215,10 +226,10 @@ def test_a_cancelled_task_frees_its_worker_whether_it_ran_or_waited() -> None:
         after, _ = await pool.run(at("pid"), b"", {})
         assert after != before
 
-    with_pool(body, max_workers=1)
+    on_pool(body, 1)
 
 
-def test_tasks_cancelled_at_any_moment_leave_the_pool_whole() -> None:
+def test_tasks_cancelled_at_any_moment_leave_the_pool_whole(on_pool: OnPool) -> None:
     async def body(pool: WorkerPool) -> None:
         for turn in range(60):
             tasks = [asyncio.create_task(pool.run(at("echo"), b"x", {})) for _ in range(3)]
@@ -228,7 +239,7 @@ def test_tasks_cancelled_at_any_moment_leave_the_pool_whole() -> None:
             await asyncio.gather(*tasks, return_exceptions=True)
         assert await asyncio.gather(*(pool.run(at("echo"), b"y", {}) for _ in range(8))) == [(b"y", ())] * 8
 
-    with_pool(body)
+    on_pool(body, 2)
 
 
 def test_a_pool_closed_at_any_moment_of_its_start_closes() -> None:
@@ -369,11 +380,11 @@ def test_ctrl_c_ends_everything_without_a_word_from_the_workers(tmp_path: Path) 
         assert running(mark) == {}
 
 
-def test_signals_meant_for_the_engine_do_not_end_a_worker() -> None:
+def test_signals_meant_for_the_engine_do_not_end_a_worker(on_pool: OnPool) -> None:
     async def body(pool: WorkerPool) -> None:
         pid, _ = await pool.run(at("pid"), b"", {})
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(int(pid), number)
         assert (await pool.run(at("pid"), b"", {}))[0] == pid
 
-    with_pool(body, max_workers=1)
+    on_pool(body, 1)

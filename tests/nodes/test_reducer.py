@@ -112,7 +112,7 @@ def test_sums_are_exact_and_whole_numbers_stay_whole() -> None:
     assert reduce(1, 2, 3).aggregated_data == 6
     assert isinstance(reduce(1, 2, 3).aggregated_data, int)
     assert reduce(0.1, 0.2, 0.3).aggregated_data == 0.6
-    assert sum([0.1, 0.2, 0.3]) != 0.6
+    assert 0.1 + 0.2 + 0.3 != 0.6
     assert reduce(1e308, 1e-308, -1e308).aggregated_data == 1e-308
     assert reduce(5e-324, 5e-324).aggregated_data == 1e-323
 
