@@ -188,7 +188,9 @@ class _Cursor:
             self.hash_before, self.batch, self.hash = self.hash, self.rows, entry.state_hash
             self.rows = []
             if crossed:
-                await self._check_snapshot()
+                kept = await self.replay.reader.snapshot(self.stored.key, self.version)
+                if kept is not None and kept.version == self.version:
+                    self._check_snapshot(kept)
         return closed
 
     async def _begin(self, entry: LogEntry) -> None:
@@ -206,8 +208,6 @@ class _Cursor:
             return
         if self.version == 0:  # what came before was compacted
             self.version, self.hash = snapshot.version, snapshot.state_hash
-        elif snapshot.state_hash != self.hash:
-            self.damage(f"version {snapshot.version}: the snapshot's state hash is not the log's")
         if self.workflow is None:
             return
         try:
@@ -225,7 +225,7 @@ class _Cursor:
             self.damage(f"{at} was issued at {entry.row.issued_us} us, before the one before it ({self.issued_us})")
 
     def _step(self, entry: LogEntry) -> str:
-        """'' or what differs. Bytes are compared only where they were stored: intents of each row, state at each batch's end."""
+        """Empty, or what differs. Bytes are compared where they were stored: intents of each row, state at a batch's end."""
         workflow, state, row = self.workflow, self.state, entry.row
         if workflow is None or state is None:
             return ""
@@ -263,6 +263,7 @@ class _Cursor:
                     self.reason or f"no state is kept at version {self.version}, where the next code took over"
                 )
             else:
+                self._check_snapshot(snapshot)
                 self._compare(snapshot.state)
         verdict = self._verdict()
         reason = self.reason or self.broken if self.own else self.broken or self.reason
@@ -275,15 +276,14 @@ class _Cursor:
 
     def _check_last(self) -> None:
         """The stored row says once more what the last log row says."""
-        stored, code = self.stored, self.code
+        stored = self.stored
         said = (stored.version, stored.position, stored.last_us, stored.code_id, stored.state_hash)
         logged = (self.version, self.position, self.issued_us, self.code_id, self.hash)
         if said != logged:
             names = ("version", "position", "time", "code", "state hash")
             other = [name for name, one, two in zip(names, said, logged, strict=True) if one != two]
             self.damage(f"version {self.version}: the stored {' and '.join(other)} is not the log's last one")
-        if code.workflow_type and stored.state_schema != code.state_schema:
-            self.damage(f"the stored state has schema {stored.state_schema}, its code writes {code.state_schema}")
+        self._check_schema(stored.state_schema)
         if self.batch and stored.status != self.batch[-1].status:
             self.damage(f"the stored status is {stored.status!r}, the log's last one {self.batch[-1].status!r}")
         if self.own and self.workflow and stored.terminal != (stored.status in self.workflow.reducer.terminal):
@@ -291,13 +291,18 @@ class _Cursor:
                 f"the stored row says terminal: {stored.terminal}, its code says otherwise of {stored.status!r}"
             )
 
-    async def _check_snapshot(self) -> None:
-        """Of those kept every so often: nothing starts from them but time travel."""
-        kept = await self.replay.reader.snapshot(self.stored.key, self.version)
-        if kept is not None and kept.version == self.version:
-            self._check_seal(kept.state)
-            if kept.state_hash != self.hash:
-                self.damage(f"version {self.version}: the snapshot's state hash is not the log's")
+    def _check_snapshot(self, kept: SnapshotRow) -> None:
+        """One of those kept every so often, where nothing starts but time travel, or the one at a change of code."""
+        self._check_seal(kept.state)
+        if (kept.state_hash, kept.code_id) != (self.hash, self.code_id):
+            self.damage(f"version {self.version}: the snapshot's state hash or code is not the log's")
+        self._check_schema(kept.state_schema)
+
+    def _check_schema(self, schema: int) -> None:
+        if self.code.workflow_type and schema != self.code.state_schema:
+            self.damage(
+                f"version {self.version}: the state has schema {schema}, its code writes {self.code.state_schema}"
+            )
 
     def _compare(self, stored: bytes) -> None:
         self._check_seal(stored)
