@@ -92,6 +92,15 @@ def request(where: Where, payload: bytes, blobs: Mapping[bytes, bytes]) -> list[
     return [*map(os.fsencode, where), payload, *(part for blob in blobs.items() for part in blob)]
 
 
+def outcome(reply: list[bytes]) -> tuple[bytes, tuple[NewBlob, ...]]:
+    """What a worker's answer says. Raises EffectFailed."""
+    kind, first, *rest = reply
+    if kind == b"ok":
+        made = zip(rest[::3], rest[1::3], rest[2::3], strict=True)
+        return first, tuple(NewBlob(digest, media_type.decode(), data) for digest, media_type, data in made)
+    raise EffectFailed(rest[0].decode(), retryable=bool(rest[1]), code=first.decode())
+
+
 # --- what a worker does -----------------------------------------------------------------------------------------------
 
 

@@ -30,6 +30,7 @@ from .fork_server import (
     cut,
     frame,
     lengths_size,
+    outcome,
     request,
     resolve,
 )
@@ -370,15 +371,6 @@ def _stop(server: _Server) -> None:
     server.control.close()
     server.process.kill()
     server.process.wait()
-
-
-def outcome(reply: list[bytes]) -> tuple[bytes, tuple[NewBlob, ...]]:
-    """What a worker's answer says. Raises EffectFailed."""
-    kind, first, *rest = reply
-    if kind == b"ok":
-        made = zip(rest[::3], rest[1::3], rest[2::3], strict=True)
-        return first, tuple(NewBlob(digest, media_type.decode(), data) for digest, media_type, data in made)
-    raise EffectFailed(rest[0].decode(), retryable=bool(rest[1]), code=first.decode())
 
 
 class InlineWorkers:
