@@ -16,6 +16,7 @@ from ..kernel.errors import (
     EpochMismatchError,
     InstanceFinished,
     InstanceHeld,
+    InvalidPayload,
     LeaseConflictError,
     LeaseExpiredError,
     LeaseValidationError,
@@ -34,6 +35,7 @@ from .encode import (
     encode,
     encode_intents,
     named_blobs,
+    plain_text,
     state_hash,
 )
 from .mailbox import Entry, Pending
@@ -50,6 +52,7 @@ _FOLDED_FIELDS = (
     "last_us",
     "failures",
     "held",
+    "release",
 )
 FAILURES_TO_HOLD = 3
 SNAPSHOT_EVERY = 1000
@@ -132,10 +135,13 @@ def fold(entry: Entry, pendings: Sequence[Pending], rules: Rules) -> Folded:
     """Judge and step ``pendings`` on ``entry``, which is left at the state after them. Raises nothing for bad input."""
     saved = {name: getattr(entry, name) for name in _FOLDED_FIELDS}
     timers = dict(entry.timers)
-    folded = _Fold(entry, rules).run(pendings)
-    if len(entry.state_bytes) <= STATE_BYTES or folded.change is None or not folded.change.rows:
-        return folded
-    # some action made the state too large: fold again, measuring each, so that only the guilty ones are refused
+    try:
+        folded = _Fold(entry, rules).run(pendings)
+        if len(entry.state_bytes) <= STATE_BYTES or folded.change is None or not folded.change.rows:
+            return folded
+    except InvalidPayload:
+        pass
+    # some action made a state that cannot be kept: fold again, writing each, so that only the guilty ones are refused
     for name, value in saved.items():
         setattr(entry, name, value)
     entry.timers = timers
@@ -244,14 +250,17 @@ class _Fold:
             raise ReducerFailed(f"{pending.kind!r} emitted {len(emitted)} intents; the limit is {INTENTS_PER_STEP}")
         try:
             intents = encode_intents(emitted)
+            if self.measure and len(encode(done.state)) > STATE_BYTES:
+                raise PayloadTooLarge(
+                    f"the state of {entry.key} would pass {STATE_BYTES} bytes; keep large data in a Blob"
+                )
             if self.rules.check_all or (entry.version + 1) % CHECK_EVERY == 0:
                 check_state(encode(done.state), reducer.state_type, done.state)
         except PayloadTooLarge:
             raise
-        except OnexError as error:
-            raise ReducerFailed(f"{reducer.workflow_type}.{pending.kind}: {error.message}") from error
-        if self.measure and len(encode(done.state)) > STATE_BYTES:
-            raise PayloadTooLarge(f"the state of {entry.key} would pass {STATE_BYTES} bytes; keep large data in a Blob")
+        except Exception as error:  # text or values that are no JSON: the encoders raise what they like
+            told = error.message if isinstance(error, OnexError) else f"{type(error).__name__}: {error}"
+            raise ReducerFailed(f"{reducer.workflow_type}.{pending.kind}: {told}") from error
         # nothing below may fail: the step is taken
         row = len(self.rows)
         outbox = self._queue_intents(row, emitted, terminal) if emitted else ()
@@ -316,7 +325,7 @@ class _Fold:
         if isinstance(error, ReducerFailed):
             entry.failures += 1
             if entry.failures >= FAILURES_TO_HOLD and entry.version:
-                entry.held = error.message
+                entry.held = plain_text(error.message)
         if pending.settles is None or pending.sent:  # who sent it hears why, and decides
             return
         if isinstance(error, (ReducerFailed, InstanceHeld)) or entry.unreadable is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from heapq import heappop, heappush
 from uuid import UUID
 
 import orjson
@@ -28,25 +27,13 @@ from ..kernel.intent import (
 )
 from ..ports import Clock, EnumOutboxState, NewBlob, Note, OutboxRow, Pointer, Reader, Result
 from .dispatch import ReducerService
-from .encode import body_hash, decode, encode_payload
+from .encode import body_hash, decode, encode_payload, plain_text
 from .mailbox import Fresh, Pending
-from .takeover import Found, Takeover
+from .queue import Lane, WorkQueue
+from .takeover import Takeover
 from .work import Work, work_of
 
-AGE_US = 30_000_000  # one priority step per 30 s of waiting
 TAKEOVER_US = 60_000_000
-SENDS_AT_ONCE = 256  # an action_send waits only for a commit, which takes many at once
-
-
-class Lane:
-    """The waiting work of one target, most urgent first, and how much of it runs."""
-
-    __slots__ = ("heap", "limit", "running")
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.running = 0
-        self.heap: list[tuple[int, Pointer, Work]] = []
 
 
 class IntentRelay:
@@ -54,17 +41,10 @@ class IntentRelay:
 
     def __init__(self, service: ReducerService, clock: Clock, reader: Reader, *, kept: int = 20_000) -> None:
         self.service, self.clock, self.reader = service, clock, reader
-        self.kept = kept
         self._takeover = Takeover(service, reader)
-        self._known: dict[Pointer, Work] = {}
-        self._lanes: dict[tuple[str, str], Lane] = {}
-        self._due: list[tuple[int, Pointer, Work]] = []
+        self._queue = WorkQueue(clock, self._run, kept)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._alarm = asyncio.Event()
-        self._calm = asyncio.Event()
-        self._overflow = False
         self._record_until_us = 0
-        self._open = False
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -80,48 +60,33 @@ class IntentRelay:
                     found.work, found.ends, EnumOutcome.UNKNOWN, dead=isinstance(found.ends, KilledItsProcess)
                 )
             elif found.alone:
-                self._known[found.work.fresh.pointer] = found.work
+                self._queue.hold(found.work)
                 alone.append(found.work)
-            elif not self._take(found):
+            elif not self._queue.add(found.work, found.due_us):
                 break
         await self._load_timers()
         for work in alone:
             await self._attempt(work)
         await self._deliver_of_other_code()
-        self._open = True
         self._spawn(self._watch_due(), "onex-due")
-        for lane in list(self._lanes.values()):
-            self._fill(lane)
+        self._queue.open()
 
     async def close(self) -> None:
         """Running effects are given up: their rows stay, the next owner runs them again with the same key."""
-        self._open = False
+        self._queue.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def settled(self) -> None:
-        """Returns when nothing runs, or when that changed."""
-        if self.busy:
-            self._calm.clear()
-            await self._calm.wait()
-
     @property
     def busy(self) -> bool:
         """Something runs, could run now, or waits to be tried again. Timers of the future do not count."""
-        if self._overflow or any(lane.running or lane.heap for lane in self._lanes.values()):
-            return True
-        return any(
-            work.fresh.emitted.spec.kind != EnumIntentType.TIMER and self._known.get(pointer) is work
-            for _, pointer, work in self._due
-        )
+        return self._queue.busy
 
-    def next_due_us(self) -> int | None:
-        """When the next waiting timer or retry is due, as far as this process holds it."""
-        while self._due and self._known.get(self._due[0][1]) is not self._due[0][2]:
-            heappop(self._due)
-        return self._due[0][0] if self._due else None
+    async def settled(self) -> None:
+        """Returns when nothing runs, or when that may have changed."""
+        await self._queue.calmer()
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -131,74 +96,38 @@ class IntentRelay:
     # --- in ------------------------------------------------------------------------------------------------------------
 
     def offer(self, fresh: Sequence[Fresh]) -> None:
-        """Take intents just committed. Beyond ``kept`` they wait in the store and are read when there is room."""
+        """Take intents just committed. What memory has no room for waits in the store and is read when there is."""
         now_us = self.clock.now_us()
         for one in fresh:
-            if len(self._known) >= self.kept:
-                self._overflow = True
+            if not self._queue.add(Work(one, now_us), one.emitted.due_us):
                 return
-            self._add(Work(one, now_us), one.emitted.due_us, now_us)
-
-    def _add(self, work: Work, due_us: int, now_us: int) -> None:
-        pointer = work.fresh.pointer
-        if pointer in self._known:
-            return
-        self._known[pointer] = work
-        if due_us > now_us:
-            self._wait_until(due_us, work)
-        else:
-            self._queue(work)
-
-    def _wait_until(self, due_us: int, work: Work) -> None:
-        if not self._due or due_us < self._due[0][0]:
-            self._alarm.set()
-        heappush(self._due, (due_us, work.fresh.pointer, work))
-
-    def _queue(self, work: Work) -> None:
-        fresh = work.fresh
-        spec = fresh.emitted.spec
-        lane_of = (fresh.key.workflow_type, spec.target or spec.name)
-        lane = self._lanes.get(lane_of)
-        if lane is None:
-            limit = SENDS_AT_ONCE if spec.kind == EnumIntentType.ACTION_SEND else spec.concurrency
-            lane = self._lanes[lane_of] = Lane(max(1, limit))
-        rank = fresh.emitted.priority.rank
-        heappush(lane.heap, (work.queued_us + rank * AGE_US, fresh.pointer, work))
-        if self._open:
-            self._fill(lane)
-
-    def _fill(self, lane: Lane) -> None:
-        for _ in range(min(lane.limit - lane.running, len(lane.heap))):
-            lane.running += 1
-            self._spawn(self._serve(lane), "onex-effects")
 
     def _settled(self, pointers: Sequence[Pointer]) -> None:
-        for pointer in pointers:
-            self._known.pop(pointer, None)
-        if self._overflow and self._open and len(self._known) < self.kept // 2:
-            self._overflow = False
+        self._queue.forget(pointers)
+        if self._queue.take_room():
             self._spawn(self._refill(), "onex-refill")
-
-    def _take(self, found: Found) -> bool:
-        """False when memory is full: the rest waits in the store."""
-        if len(self._known) >= self.kept:
-            self._overflow = True
-            return False
-        self._add(found.work, found.due_us, self.clock.now_us())
-        return True
 
     async def _refill(self) -> None:
         try:
             async for found in self._takeover.waiting(starting=False):
-                if found.work.fresh.pointer not in self._known and not self._take(found):
+                if not self._queue.add(found.work, found.due_us):
                     return
         finally:
-            self._calm.set()
+            self._queue.changed()
 
     async def _load_timers(self) -> None:
         """Timers due within the next minute; later ones stay in the store until their minute comes."""
         async for found in self._takeover.timers(self.clock.now_us() + TAKEOVER_US):
-            self._add(found.work, found.due_us, self.clock.now_us())
+            self._queue.add(found.work, found.due_us)
+
+    async def _watch_due(self) -> None:
+        """Wakes at each due time; every half minute reads the timers of the minute to come."""
+        reload_us = self.clock.now_us() + TAKEOVER_US // 2
+        while True:
+            if self.clock.now_us() >= reload_us:
+                reload_us = self.clock.now_us() + TAKEOVER_US // 2
+                await self._load_timers()
+            await self._queue.wake_due(reload_us)
 
     # --- held and dead -----------------------------------------------------------------------------------------------------
 
@@ -229,7 +158,7 @@ class IntentRelay:
             return
         work.attempt, work.crashes = 1, 0
         await self.service.noted(Note(pointer, attempt=1))
-        self._add(work, 0, self.clock.now_us())
+        self._queue.add(work, 0)
 
     def _deliver_again(self, row: OutboxRow, work: Work) -> None:
         told = orjson.loads(row.result)
@@ -242,42 +171,18 @@ class IntentRelay:
             pending.timer = row.timer
         self.service.accept(pending)
 
-    # --- due things ------------------------------------------------------------------------------------------------------
-
-    async def _watch_due(self) -> None:
-        """Wakes at the next due time; once a minute reads the timers of the minute to come."""
-        reload_us = self.clock.now_us() + TAKEOVER_US // 2
-        while True:
-            self._alarm.clear()
-            now_us = self.clock.now_us()
-            while (due_us := self.next_due_us()) is not None and due_us <= now_us:
-                _, _, work = heappop(self._due)
-                self._queue(work)
-            if now_us >= reload_us:
-                reload_us = now_us + TAKEOVER_US // 2
-                await self._load_timers()
-                continue
-            wait_us = min(reload_us, due_us if due_us is not None else reload_us) - now_us
-            sleeper = asyncio.ensure_future(self.clock.sleep(wait_us / 1e6))
-            alarm = asyncio.ensure_future(self._alarm.wait())
-            try:
-                await asyncio.wait((sleeper, alarm), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                sleeper.cancel()
-                alarm.cancel()
-
     # --- running -----------------------------------------------------------------------------------------------------------
+
+    def _run(self, lane: Lane) -> None:
+        self._spawn(self._serve(lane), "onex-effects")
 
     async def _serve(self, lane: Lane) -> None:
         """One runner of a lane: takes the most urgent until nothing waits."""
         try:
-            while lane.heap:
-                _, pointer, work = heappop(lane.heap)
-                if self._known.get(pointer) is work:
-                    await self._attempt(work)
+            while (work := self._queue.next(lane)) is not None:
+                await self._attempt(work)
         finally:
-            lane.running -= 1
-            self._calm.set()
+            self._queue.left(lane)
 
     async def _attempt(self, work: Work) -> None:
         """One try, and what follows from it. Raises nothing but cancellation."""
@@ -289,9 +194,10 @@ class IntentRelay:
                 await self._send(work)
             else:
                 await self._perform(work)
-        except OnexError as error:  # the engine is closing or lost the store: the row stays, nothing is lost
+        except OnexError as error:
+            # when the engine is closing or lost the store, the row stays and nothing is lost; else it can have no end
             if self.service.closed is None:
-                raise error
+                self._finish_badly(work, error, EnumOutcome.UNKNOWN, dead=True)
 
     def _fire(self, work: Work) -> None:
         fresh = work.fresh
@@ -342,14 +248,14 @@ class IntentRelay:
         except TimeoutError:
             late = OnexError(f"no answer within {spec.timeout_s} s")
             self._failed_attempt(work, late, done=True, again=True)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # we are closing; any other cancellation leaked from the effect's own tasks
             told = error if isinstance(error, OnexError) else OnexError(f"{type(error).__name__}: {error}")
             self._failed_attempt(work, told, done=True, again=True)
         else:
-            if spec.outcomes:
-                self._deliver(work, EnumOutcome.SUCCEEDED, result)
-            else:
-                self._settle(work)
+            self._succeeded(work, result)
 
     def intent_of(self, work: Work) -> ModelIntent[BaseModel]:
         fresh = work.fresh
@@ -370,6 +276,15 @@ class IntentRelay:
             priority=EnumIntentPriority(emitted.priority),
         )
 
+    def _succeeded(self, work: Work, result: Result) -> None:
+        if not work.fresh.emitted.spec.outcomes:
+            self._settle(work)
+            return
+        try:
+            self._deliver(work, EnumOutcome.SUCCEEDED, result)
+        except ValidationError as error:  # it is done, and what it gave back cannot be kept: SEMANTICS 35
+            self._finish_badly(work, error, EnumOutcome.UNKNOWN)
+
     # --- what came of it -----------------------------------------------------------------------------------------------------
 
     def _failed_attempt(self, work: Work, error: OnexError, *, done: bool, again: bool) -> None:
@@ -387,7 +302,7 @@ class IntentRelay:
         due_us = self.clock.now_us() + int(delay_s * 1e6)
         pointer = work.fresh.pointer
         self.service.note(Note(pointer, attempt=work.attempt, due_us=due_us, crashes=work.crashes, error=error.message))
-        self._wait_until(due_us, work)
+        self._queue.wait_until(due_us, work)
 
     def _finish_badly(self, work: Work, error: OnexError, outcome: EnumOutcome, *, dead: bool = False) -> None:
         spec = work.fresh.emitted.spec
@@ -395,11 +310,11 @@ class IntentRelay:
             note = Note(
                 work.fresh.pointer, EnumOutboxState.DEAD, work.attempt, crashes=work.crashes, error=error.message
             )
-            self._known.pop(work.fresh.pointer, None)
+            self._queue.forget((work.fresh.pointer,))
             self.service.note(note)
             return
         code = error.reason if isinstance(error, EffectFailed) else error.code
-        failure = Failure(code=code, message=error.message, attempts=work.attempt)
+        failure = Failure(code=plain_text(code), message=plain_text(error.message), attempts=work.attempt)
         self._deliver(work, outcome, Result(failure))
 
     def _deliver(self, work: Work, outcome: EnumOutcome, result: Result) -> None:

@@ -12,11 +12,12 @@ from pydantic import ValidationError as PydanticError
 from ..kernel.action import NOTHING, ModelAction, WorkflowKey, micros
 from ..kernel.errors import ActionExpiredError, InvalidPayload, OnexError
 from ..ports import Clock, Ids, NewBlob
-from .encode import as_raw, body_hash, check_json, encode_payload, read_payload
+from .encode import as_raw, body_hash, check_json, encode_payload, plain_text, read_payload
 from .mailbox import Pending
 from .registry import ReducerRegistry
 
 ACTION_DEDUP_TTL_HOURS = 168
+ISSUER_CHARACTERS = 1000
 _API = UUID("6f1d1b5e-4f0a-5c8e-9a54-0e0e5b0c7a01")
 NOWHERE = WorkflowKey("", "")
 
@@ -62,6 +63,11 @@ class Door:
         refusal: OnexError | None = None
         try:
             at = WorkflowKey.parse(key) if isinstance(key, str) else WorkflowKey.of(*key)
+            if issuer and plain_text(issuer, ISSUER_CHARACTERS) != issuer:
+                raise InvalidPayload(
+                    f"issuer {issuer[:40]!a} cannot stand in a log: it holds a NUL or a lone surrogate, or more than "
+                    f"{ISSUER_CHARACTERS} characters"
+                )
             model = self.registry[at.workflow_type].payload_model(kind)
             if isinstance(payload, Mapping):
                 raw = as_raw(payload)
