@@ -7,7 +7,7 @@ Four shapes of one thing, in the order it travels: a *draft* (what a handler ret
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -40,19 +40,17 @@ class EnumIntentType(StrEnum):
 class EnumIntentPriority(StrEnum):
     """Order of claiming, most urgent first; a waiting intent moves up one step every 30 s."""
 
+    rank: int
+    """0 is most urgent. An attribute: a look-up by member would hash its name for every intent there is."""
+
     CRITICAL = "critical"
     HIGH = "high"
     NORMAL = "normal"
     LOW = "low"
     BACKGROUND = "background"
 
-    @property
-    def rank(self) -> int:
-        """0 is most urgent."""
-        return _RANKS[self]
-
-
-_RANKS = {priority: rank for rank, priority in enumerate(EnumIntentPriority)}
+    def __init__(self, value: str) -> None:
+        self.rank = len(type(self).__members__)
 
 
 class EnumDelivery(StrEnum):
@@ -164,7 +162,7 @@ class IntentNotDeclared(ValidationError):
 class IntentTable:
     """A contract's intents, by name and by payload class: ``join`` turns what a handler returned into what is stored."""
 
-    __slots__ = ("_by_class", "by_name")
+    __slots__ = ("_by_class", "_only", "by_name")
 
     def __init__(self, specs: Mapping[str, IntentSpec]) -> None:
         self.by_name = dict(specs)
@@ -172,13 +170,25 @@ class IntentTable:
         for spec in specs.values():
             if spec.payload is not None:
                 self._by_class.setdefault(spec.payload, []).append(spec)
+        self._only = {payload: specs[0] for payload, specs in self._by_class.items() if len(specs) == 1}
+
+    def join_all(self, drafts: Iterable[BaseModel | Draft]) -> tuple[Emitted, ...]:
+        """In their order. Raises IntentNotDeclared."""
+        emitted: list[Emitted] = []
+        for draft in drafts:
+            if not isinstance(draft, Draft) and (spec := self._only.get(type(draft))) is not None:
+                emitted.append(Emitted(spec, draft, spec.priority))
+            else:
+                emitted.append(self.join(draft))
+        return tuple(emitted)
 
     def join(self, draft: BaseModel | Draft) -> Emitted:
         """Raises IntentNotDeclared, naming what the contract does list."""
         if not isinstance(draft, Draft):
+            spec = self._only.get(type(draft))
+            if spec is not None:
+                return Emitted(spec, draft, spec.priority)
             specs = self._by_class.get(type(draft))
-            if specs is not None and len(specs) == 1:
-                return Emitted(specs[0], draft, specs[0].priority)
             if specs is None:
                 raise IntentNotDeclared(
                     f"{type(draft).__name__} is the payload of no intent in the contract; it lists {self._listed()}"

@@ -20,6 +20,8 @@ from .step import ROLLBACK, Done, Rollback, S, Step
 P = TypeVar("P", bound=BaseModel)
 Handler = Callable[[S, Action[P]], Step[S]]
 
+_NOWHERE: Mapping[str, tuple[Transition, ...]] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class Guard:
@@ -95,7 +97,7 @@ class Machine:
 
     def next(self, status: str, trigger: str, state: BaseModel, payload: BaseModel) -> str:
         """The next status. Raises InvalidStateTransitionError, GuardFailed."""
-        fitting = self.table.get(status, {}).get(trigger)
+        fitting = self.table.get(status, _NOWHERE).get(trigger, ())
         if not fitting:
             accepts = self.accepts(status)
             raise InvalidStateTransitionError(
@@ -104,6 +106,8 @@ class Machine:
                 trigger=trigger,
                 accepts=list(accepts),
             )
+        if not fitting[0].guards:  # the common case asks for nothing
+            return fitting[0].to_state
         refused: list[str] = []
         for transition in fitting:
             failed = _first_failed(transition.guards, state, payload)
@@ -190,24 +194,24 @@ class MachineReducer(Generic[S]):
     def delta(self, state: S, action: Action[BaseModel]) -> Done[S]:
         """Raises InvalidStateTransitionError, GuardFailed; ReducerFailed for whatever the handler did wrong."""
         before = state.status
-        if action.kind == ROLLBACK:
+        kind = action.kind
+        if kind == ROLLBACK:
             return self._rolled_back(before, action)
-        after = self.machine.next(before, action.kind, state, action.payload)
-        handler = self._handlers.get(action.kind)
+        after = self.machine.next(before, kind, state, action.payload)
+        handler = self._handlers.get(kind)
         emitted: tuple[Emitted, ...] = ()
         if handler is not None:
             try:
                 step = handler(state, action)
                 state = _checked(step, before, self.state_type)
                 if step.intents:
-                    join = self.intents.join
-                    emitted = tuple([join(draft) for draft in step.intents])
+                    emitted = self.intents.join_all(step.intents)
             except ReducerFailed:
                 raise
             except Exception as error:
                 told = error.message if isinstance(error, OnexError) else f"{type(error).__name__}: {error}"
                 raise ReducerFailed(
-                    f"{self.workflow_type}.{action.kind} failed on {before!r}: {told}", trigger=action.kind
+                    f"{self.workflow_type}.{kind} failed on {before!r}: {told}", trigger=kind
                 ) from error
         if after != before:
             if self.machine.timeouts:
