@@ -37,16 +37,6 @@ from onex.cli import demo_engine
 sys.exit(demo_engine.main(sys.argv[1:], lambda one: one.model_copy(update={"idempotency_key": str(uuid4())})))
 """
 
-OTHER_BODY = """
-import sys
-from onex.cli import demo_engine
-def disguise(one):
-    if one.attempt == 1 or one.name != "charge":
-        return one
-    return one.model_copy(update={"payload": one.payload.model_copy(update={"cents": 1})})
-sys.exit(demo_engine.main(sys.argv[1:], disguise))
-"""
-
 
 def demo(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """As a person types it, in an empty directory."""
@@ -128,6 +118,14 @@ def test_dropped_outbox_rows_are_seen_as_lost_effects(tmp_path: Path) -> None:
     assert proof.verdict.effects_lost == 3
     assert proof.exit_code == 1
     assert any("neither an outcome nor an outbox row" in fault for fault in proof.faults)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(12))
+def test_wherever_the_kills_fall(tmp_path: Path, seed: int) -> None:
+    with Place(f"sqlite:///{tmp_path / 'proof.db'}") as place:
+        proof = perform(orders(10 + 40 * seed, place.folder), place, seed, io.StringIO())
+    assert proof.faults == []
 
 
 @contextmanager

@@ -30,7 +30,7 @@ KILLS = ((0.25, 0.50, False), (0.55, 0.80, True))
 WAIT_S_MAX = 0.025
 BATCH = 25
 UNANSWERED_MAX = 100
-STALL_S = 60.0
+STALL_S = 120.0
 
 
 class EngineEnded(EngineClosed):
@@ -231,7 +231,7 @@ class Trial:
             life.link.send(Finish())
 
     async def _mind(self, life: _Life) -> None:
-        """An engine that commits nothing and reports nothing for a minute is ended, and its end is an error."""
+        """An engine that commits nothing and reports nothing for STALL_S is ended, and its end is an error."""
         last, since_s = (-1, -1), time.monotonic()
         while True:
             await asyncio.sleep(1.0)
