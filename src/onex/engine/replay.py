@@ -239,8 +239,8 @@ class _Cursor:
         at = f"version {entry.version} ({row.kind})"
         if done.state.status != row.status:
             return f"{at}: status {done.state.status!r}, stored {row.status!r}"
-        if encode_intents(done.intents) != row.intents:
-            return f"{at}: intents {encode_intents(done.intents).decode()}, stored {row.intents.decode()}"
+        if (emitted := encode_intents(done.intents)) != row.intents:
+            return f"{at}: intents {_cut(emitted)}, stored {_cut(row.intents)}"
         if entry.state_hash and self.own:
             made = state_hash(self.hash, entry.key, self.code.digest, self.rows, encode(done.state))
             if made != entry.state_hash:
