@@ -30,7 +30,7 @@ def test_the_example_has_tests_that_are_collected(example: Path) -> None:
     files = files_that_test(example)
     assert files, f"examples/{example.name} has no test_*.py, and there is no tests/examples/test_{example.name}.py"
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "not long", "-p", "no:cacheprovider", *files],
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "not long", *files],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -67,6 +67,9 @@ class WorkQueue:
         """Known, but served by the caller."""
         self._known[work.fresh.pointer] = work
 
+    def __contains__(self, pointer: object) -> bool:
+        return pointer in self._known
+
     def forget(self, pointers: Sequence[Pointer]) -> None:
         for pointer in pointers:
             self._known.pop(pointer, None)

@@ -53,23 +53,27 @@ class IntentRelay:
         self._record_until_us = self.clock.now_us() + TAKEOVER_US
         self.service.on_fresh = self.offer
         self.service.on_settled = self._settled
-        alone: list[Work] = []
-        async for found in self._takeover.waiting(starting=True):
-            if found.ends is not None:
-                self._finish_badly(
-                    found.work, found.ends, EnumOutcome.UNKNOWN, dead=isinstance(found.ends, KilledItsProcess)
-                )
-            elif found.alone:
-                self._queue.hold(found.work)
-                alone.append(found.work)
-            elif not self._queue.add(found.work, found.due_us):
-                break
+        alone = await self._take_over()
         await self._load_timers()
         for work in alone:
             await self._attempt(work)
         await self._deliver_of_other_code()
         self._spawn(self._watch_due(), "onex-due")
         self._queue.open()
+
+    async def _take_over(self) -> list[Work]:
+        """Read what waits in the store until memory is full. Gives back what is to run alone."""
+        alone: list[Work] = []
+        async for found in self._takeover.waiting(self._queue):
+            if found.ends is not None:
+                dead = isinstance(found.ends, KilledItsProcess)
+                self._finish_badly(found.work, found.ends, EnumOutcome.UNKNOWN, dead=dead)
+            elif found.alone:
+                self._queue.hold(found.work)
+                alone.append(found.work)
+            elif not self._queue.add(found.work, found.due_us):
+                break
+        return alone
 
     async def close(self) -> None:
         """Running effects are given up: their rows stay, the next owner runs them again with the same key."""
@@ -109,9 +113,8 @@ class IntentRelay:
 
     async def _refill(self) -> None:
         try:
-            async for found in self._takeover.waiting(starting=False):
-                if not self._queue.add(found.work, found.due_us):
-                    return
+            for work in await self._take_over():
+                await self._attempt(work)
         finally:
             self._queue.changed()
 
@@ -235,25 +238,27 @@ class IntentRelay:
             missing = OnexError(f"nothing serves {spec.kind} {spec.target!r}: register an executor and re-drive")
             self._finish_badly(work, missing, EnumOutcome.FAILED, dead=True)
             return
-        # a compute task runs in a process of its own, is pure, and cannot take the engine with it
-        risky = spec.kind != EnumIntentType.COMPUTE_TASK and self.clock.now_us() < self._record_until_us
+        # a compute task is pure and runs in a process of its own: it cannot take the engine with it, nothing of a try that
+        # failed was done, and its time-out is the pool's, which does not count the wait for a free worker
+        pure = spec.kind == EnumIntentType.COMPUTE_TASK
+        risky = not pure and self.clock.now_us() < self._record_until_us
         if risky or spec.delivery is EnumDelivery.AT_MOST_ONCE:
             await self.service.noted(Note(fresh.pointer, attempt=work.attempt, started=True, crashes=work.crashes))
         self.service.counters.effects_run += 1
         try:
-            async with asyncio.timeout(spec.timeout_s):
+            async with asyncio.timeout(None if pure else spec.timeout_s):
                 result = await executor.execute(self.intent_of(work))
         except EffectFailed as error:
             self._failed_attempt(work, error, done=False, again=error.retry)
         except TimeoutError:
             late = OnexError(f"no answer within {spec.timeout_s} s")
-            self._failed_attempt(work, late, done=True, again=True)
+            self._failed_attempt(work, late, done=not pure, again=True)
         except (Exception, asyncio.CancelledError) as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise  # we are closing; any other cancellation leaked from the effect's own tasks
             told = error if isinstance(error, OnexError) else OnexError(f"{type(error).__name__}: {error}")
-            self._failed_attempt(work, told, done=True, again=True)
+            self._failed_attempt(work, told, done=not pure, again=True)
         else:
             self._succeeded(work, result)
 

@@ -5,11 +5,11 @@ An effect found started has crashed with its process once more: from two on it r
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 from typing import NamedTuple
 
 from ..kernel.errors import KilledItsProcess, OnexError
-from ..kernel.intent import EnumDelivery
+from ..kernel.intent import EnumDelivery, EnumIntentType
 from ..ports import EnumOutboxState, Note, OutboxRow, Pointer, Reader
 from .dispatch import ReducerService
 from .work import Work, work_of
@@ -34,12 +34,12 @@ class Takeover:
     def __init__(self, service: ReducerService, reader: Reader) -> None:
         self.service, self.reader = service, reader
 
-    async def waiting(self, *, starting: bool) -> AsyncIterator[Found]:
-        """Intents that are no timers. ``starting``: this process has just become the owner."""
+    async def waiting(self, held: Container[Pointer] = ()) -> AsyncIterator[Found]:
+        """Intents that are no timers, but for those ``held`` in memory. Any of them may have run under an owner before."""
         async for row in self._pages(None):
-            work = self._read(row)
+            work = None if row.pointer in held else self._read(row)
             if work is not None:
-                yield await self._judge(row, work) if starting else Found(work, row.due_us)
+                yield await self._judge(row, work)
 
     async def timers(self, before_us: int) -> AsyncIterator[Found]:
         async for row in self._pages(before_us):
@@ -75,9 +75,10 @@ class Takeover:
             return None
 
     async def _judge(self, row: OutboxRow, work: Work) -> Found:
-        once = work.fresh.emitted.spec.delivery is EnumDelivery.AT_MOST_ONCE
+        spec = work.fresh.emitted.spec
+        once = spec.delivery is EnumDelivery.AT_MOST_ONCE
         # after the first minute of an owner starts are not recorded: any of these may have run
-        work.maybe_done = row.started or not once
+        work.maybe_done = (row.started or not once) and spec.kind != EnumIntentType.COMPUTE_TASK
         if not row.started:
             return Found(work, row.due_us)
         work.crashes = row.crashes + 1

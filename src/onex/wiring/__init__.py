@@ -187,5 +187,9 @@ class _Parts(NamedTuple):
         if self.pool is not None:
             for name, function in one.computes.items():
                 where = (str(self.app.root), self.app.digest, one.name, name)
-                executors[name] = ComputeExecutor(self.pool, self.blobs, where=where, function=function)
+                specs = one.reducer.intents.by_name.values()
+                limit_s = max((spec.timeout_s for spec in specs if spec.target == name), default=None)
+                executors[name] = ComputeExecutor(
+                    self.pool, self.blobs, where=where, function=function, timeout_s=limit_s
+                )
         return Workflow(one.reducer, one.code, executors, one.unleased)
