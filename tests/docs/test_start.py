@@ -1,0 +1,16 @@
+"""The tutorial does what it says, from the first file to the last command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.docs.transcript import blocks, played
+from tests.laws.tree import ROOT
+
+PAGE = ROOT / "docs" / "start.md"
+
+
+def test_the_tutorial_plays_from_top_to_bottom(tmp_path: Path) -> None:
+    with played("docs/start.md", blocks(PAGE.read_text()), tmp_path) as here:
+        assert sorted(path.name for path in (here / "calendar").iterdir() if path.suffix != ".txt") == []
+        assert len(list((here / "calendar").iterdir())) == 3
