@@ -19,7 +19,7 @@ from .demo_wire import Input
 
 _JOB = UUID("5d1a1f0e-8a6e-5a54-9d0c-3a1f6f6d2c10")
 _JOB_NAME = "demo"
-_FOREIGN = frozenset({"__pycache__", "dist-packages", "node_modules", "site-packages", "venv"})
+_FOREIGN = frozenset({"__pycache__", "dist-packages", "node_modules", "site-packages"})
 INSTANCES_MIN = 10
 
 Submission = tuple[str, str, dict[str, JsonValue]]
@@ -97,6 +97,7 @@ def _sources(root: Path) -> list[str]:
     found: list[str] = []
     for folder, below, names in os.walk(root):
         below[:] = sorted(name for name in below if name not in _FOREIGN and not name.startswith("."))
+        below[:] = [name for name in below if not Path(folder, name, "pyvenv.cfg").exists()]
         found += [
             Path(folder, name).relative_to(root).as_posix()
             for name in names
