@@ -21,15 +21,19 @@ def test_the_same_job_sends_the_same_ids(tmp_path: Path) -> None:
 
 
 def test_a_tree_is_its_python_files_without_what_is_hidden_or_foreign(tmp_path: Path) -> None:
-    for name in ("a.py", "b/c.py", "b/note.txt", ".git/d.py", "site-packages/e.py", "b/__pycache__/f.py", "venv/g.py"):
+    for name in ("a.py", "b/c.py", "b/note.txt", ".git/d.py", "site-packages/e.py", "b/__pycache__/f.py", "env/g.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
+    (tmp_path / "env/pyvenv.cfg").write_text("")
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv/module.py").write_text("")  # a package may be called so: the standard library has one
     job = code_analysis(tmp_path, tmp_path / "demo")
     assert [one.key for one in job.inputs if one.trigger == "discover"] == [
         "code_file:demo/a.py",
         "code_file:demo/b/c.py",
+        "code_file:demo/venv/module.py",
     ]
-    assert job.effects == 5
+    assert job.effects == 7
 
 
 def test_a_name_that_is_no_instance_is_left_out(tmp_path: Path) -> None:
