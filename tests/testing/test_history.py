@@ -97,7 +97,7 @@ Change = Callable[[list[str]], list[str]]
         (lambda lines: [lines[0], lines[1][:-9], *lines[2:]], ":2 is no line"),
         (lambda lines: [lines[0].replace('"format_version":1', '"format_version":2'), *lines[1:]], "format_version"),
         (lambda lines: [lines[0], lines[1].replace('"line":"row"', '"line":"code"'), *lines[2:]], ":2 .* KeyError"),
-        (lambda lines: [lines[0], lines[1].replace('"version":1', '"version":"one"')], ":2 is a row that is not known here: version"),
+        (lambda lines: [lines[0], lines[1].replace('"version":1', '"version":"one"')], ":2 is a row .* version: Input"),
         (lambda lines: [lines[0], lines[1].replace('"action_id":"', '"action_id":"g')], ":2 .* fromhex"),
         (lambda lines: [lines[0], lines[1].replace('"status"', '"import"')], ":2 is a row .* row.import"),
         (lambda lines: ["[1]"], ":1 is no line"),
