@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from pydantic import BaseModel
@@ -16,7 +16,7 @@ from onex.engine.pattern import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry, Workflow
 from onex.kernel.action import Action, Nothing, Payload
 from onex.kernel.errors import InstanceHeld, InvalidPayload, ReducerFailed
-from onex.kernel.intent import EnumIntentType, EnumOutcome, Failure, IntentSpec, ModelIntent, intent, send, timer
+from onex.kernel.intent import EnumIntentType, EnumOutcome, Failure, IntentSpec, ModelIntent, intent, send
 from onex.kernel.machine import Machine, MachineReducer, Transition, reducer
 from onex.kernel.step import State, Step
 from onex.ports import Code, EnumOutboxState, Result
@@ -72,18 +72,19 @@ def unclear(note: Note, action: Action[Failure]) -> Step[Note]:
     return Step(note.evolve(text=f"{action.payload.code}: {action.payload.message[:40]}"))
 
 
-@handlers.on("ring_later")
-def ring_later(note: Note, action: Action[Nothing]) -> Step[Note]:
-    return Step(note, timer("bell", action.issued_at + timedelta(milliseconds=20)))
+@handlers.on("begin_once")
+def begin_once(note: Note, action: Action[Nothing]) -> Step[Note]:
+    if note.text:
+        raise ValueError("it has begun")
+    return Step(note.evolve(text="begun"))
 
 
 ENDS = {EnumOutcome.SUCCEEDED: "write", EnumOutcome.FAILED: "unclear", EnumOutcome.UNKNOWN: "unclear"}
 SPECS = (
     IntentSpec("copy", "api_call", "copier", Write, ENDS, retry=FAST, timeout_s=1.0, concurrency=1),
     IntentSpec("pass_on", EnumIntentType.ACTION_SEND, "note", Write, trigger="write"),
-    IntentSpec("bell", EnumIntentType.TIMER, trigger="write"),
 )
-PLAIN = ("break_state", "break_key", "break_receiver", "complain", "ring_later")
+PLAIN = ("break_state", "break_key", "break_receiver", "complain", "begin_once")
 PAYLOADS: dict[str, type[BaseModel]] = {
     "write": Write,
     "copy": Write,
@@ -154,6 +155,18 @@ def test_a_hold_whose_reason_is_hostile_text_is_kept_and_told(house: House) -> N
             await engine.submit("note:1", "write", Write())
         stored = await engine.stored("note:1")
         assert stored is not None and "\\udce9" in stored.held
+
+    run(house, test)
+
+
+def test_a_duplicate_on_which_the_reducer_would_fail_counts_as_no_failure(house: House) -> None:
+    async def test(engine: ReducerPatternEngine) -> None:
+        for _ in range(4):
+            told = await engine.submit("note:1", "begin_once", action_id=UUID(int=7))
+            assert told.version == 1
+        stored = await engine.stored("note:1")
+        assert stored is not None and (stored.failures, stored.held) == (0, "")
+        assert (await engine.submit("note:1", "write", Write())).version == 2
 
     run(house, test)
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import orjson
 
-from ..kernel.errors import OnexError
+from ..kernel.errors import OnexError, ReducerFailed
 from ..ports import (
     Applied,
     Commit,
@@ -78,6 +78,7 @@ class Batch:
         self.extras = extras
         self._loose: list[tuple[Pending, Answer]] = []
         self._written: list[tuple[Folded, KeyChange, list[tuple[Pending, Answer]]]] = []
+        self._again: list[tuple[Folded, Conflict]] = []
 
     async def build(self, fences: Mapping[int, int], first_answer: Lookup) -> Commit:
         """The commit. ``first_answer`` tells what a refused id was answered before: dedup comes before every other judgement."""
@@ -89,9 +90,15 @@ class Batch:
             self._loose.append((pending, pending.refusal))
         for folded in self.folds:
             refused: list[tuple[Pending, Answer]] = []
+            counted: set[bytes] = set()
             for pending, error in folded.refused:
                 first = await first_answer(pending) if pending.given_id else None
                 refused.append((pending, first or error))
+                if first is not None and isinstance(error, ReducerFailed):
+                    counted.add(pending.id)
+            if counted:  # a duplicate is no failure of the reducer: fold again without it
+                self._again.append((folded, Conflict(folded.entry.version, frozenset(counted))))
+                continue
             change = folded.change
             if change is None:
                 self._loose.extend(refused)
@@ -125,7 +132,7 @@ class Batch:
 
     def settle(self, outcomes: Sequence[Applied | Conflict]) -> Settlement:
         """What to tell whom."""
-        done = Settlement(list(self._loose), [], list(self.extras.settled), [], [])
+        done = Settlement(list(self._loose), [], list(self.extras.settled), [], list(self._again))
         for (folded, change, refused), outcome in zip(self._written, outcomes, strict=True):
             if isinstance(outcome, Conflict):
                 done.again.append((folded, outcome))

@@ -7,7 +7,6 @@ answered before that. A conflict or refusal of one key never fails its neighbour
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,10 +21,10 @@ from ..kernel.errors import (
     StateUpdateConflictError,
     TemporaryDatabaseError,
 )
-from ..ports import Applied, Clock, Conflict, Env, InboxAnswer, KeyChange, Note, Pointer, Rejection, Store
+from ..ports import Applied, Clock, Conflict, Env, InboxAnswer, KeyChange, Note, Pointer, Position, Rejection, Store
 from .batch import Answer, Batch, Extras, answer_json, committed_of
 from .fold import Folded, Rules, TimerGone, fill, fold
-from .mailbox import Committed, Entry, Fresh, Pending
+from .mailbox import Committed, Entry, Fresh, Mailboxes, Pending
 from .observe import Counters
 from .registry import ReducerRegistry
 
@@ -35,11 +34,13 @@ STALLED_AFTER = 5
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one engine. ``batch`` actions per transaction, ``waiting`` accepted and not yet durable, ``cached`` instances."""
+    """Bounds of one engine: ``batch`` actions per transaction, ``waiting`` accepted and not yet durable, ``cached``
+    instances, ``kept`` intents in memory (the rest waits in the store)."""
 
     batch: int = 1000
     waiting: int = 20_000
     cached: int = 50_000
+    kept: int = 20_000
 
 
 class ReducerService:
@@ -62,15 +63,18 @@ class ReducerService:
         self.on_fresh: Callable[[Sequence[Fresh]], None] = lambda fresh: None
         self.on_settled: Callable[[Sequence[Pointer]], None] = lambda settled: None
         self.on_change: Callable[[Sequence[tuple[KeyChange, Applied]]], None] = lambda changes: None
+        self.on_doubt: Callable[[], None] = lambda: None
         self._check_all = check_all
         self._fences: dict[int, int] = {}
         self._rules: dict[str, Rules] = {}
-        self._entries: OrderedDict[WorkflowKey, Entry] = OrderedDict()
-        self._ready: deque[Entry] = deque()
+        self._mailboxes = Mailboxes(registry)
         self._waiting = 0
         self._failures = 0
         self._extras = Extras.empty()
         self._noted: list[asyncio.Future[None]] = []
+        self._released: list[tuple[Entry, asyncio.Future[None]]] = []
+        # what was in commits whose answer was lost: it may stand in the store without anybody having been told
+        self._doubted: list[KeyChange] = []
         self._wake = asyncio.Event()
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -102,35 +106,40 @@ class ReducerService:
     def accept(self, pending: Pending) -> Pending:
         """Queue an action; gives it back, or the one in flight under the same id.
 
-        Raises Overloaded, EngineClosed, DuplicateActionError. Outcomes and timers are ours: never turned away for load.
+        Raises Overloaded, EngineClosed. Outcomes, timers and messages are ours: never turned away for load.
         """
         if self.closed is not None:
             raise self.closed
-        if pending.settles is None and (self._waiting >= self.limits.waiting or self._failures >= STALLED_AFTER):
-            self.counters.overloaded += 1
-            why = "the store takes no commits" if self._failures >= STALLED_AFTER else "too many wait to become durable"
-            raise Overloaded(f"{self._waiting} actions wait: {why}. Nothing of this call was accepted; try again")
+        if pending.settles is None and not pending.sent:
+            self.room_for(1)
         if pending.refusal is not None:
             self._extras.refused.append(pending)
         else:
-            entry = self._entries.get(pending.key)
-            if entry is None:
-                entry = self._entries[pending.key] = Entry(pending.key, self.registry[pending.key.workflow_type])
-            else:
-                self._entries.move_to_end(pending.key)
+            entry = self._mailboxes[pending.key]
             twin = entry.inflight.get(pending.id)
-            if twin is not None:
-                if twin.body_hash != pending.body_hash:
-                    raise _reused(pending)
+            if twin is not None and twin.body_hash == pending.body_hash:
                 return twin
-            entry.inflight[pending.id] = pending
-            entry.queue.append(pending)
-            if not entry.queued:
-                entry.queued = True
-                self._ready.append(entry)
+            if twin is not None:
+                pending.refusal = _reused(pending)
+                self._extras.refused.append(pending)
+            else:
+                entry.inflight[pending.id] = pending
+                entry.queue.append(pending)
+                self._mailboxes.enqueue(entry)
         self._waiting += 1
         self._stir()
         return pending
+
+    def room_for(self, actions: int) -> None:
+        """Raises Overloaded, unless so many more may wait."""
+        stalled = self._failures >= STALLED_AFTER
+        if stalled or self._waiting + actions > self.limits.waiting:
+            self.counters.overloaded += 1
+            why = "the store takes no commits" if stalled else f"at most {self.limits.waiting} may"
+            raise Overloaded(
+                f"{self._waiting} actions wait to become durable, and {actions} more came: {why}. "
+                "Nothing of this call was accepted; try again"
+            )
 
     async def done(self, pending: Pending) -> Committed:
         """Wait until the action is durable. Raises the OnexError it was refused with; a cancelled wait withdraws nothing."""
@@ -152,8 +161,7 @@ class ReducerService:
 
     async def noted(self, note: Note) -> None:
         """The same, and wait until it is durable. Raises EngineClosed, OwnershipLost."""
-        if self.closed is not None and self._task is None:
-            raise self.closed
+        self._check_running()
         self.note(note)
         await self._durable()
 
@@ -173,15 +181,20 @@ class ReducerService:
         self._stir()
 
     async def release(self, key: WorkflowKey) -> None:
-        """Let a held instance take actions again; durable when it returns. Raises UnknownWorkflow."""
-        entry = self._entries.get(key)
-        if entry is None:
-            entry = self._entries[key] = Entry(key, self.registry[key.workflow_type])
+        """Let a held instance take actions again; durable when it returns. Raises UnknownWorkflow, EngineClosed."""
+        self._check_running()
+        entry = self._mailboxes[key]
         entry.release = True
-        if not entry.queued:
-            entry.queued = True
-            self._ready.append(entry)
-        await self._durable()
+        self._mailboxes.enqueue(entry)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._released.append((entry, future))
+        self._stir()
+        await future
+
+    def _check_running(self) -> None:
+        """Raises EngineClosed, OwnershipLost when there will be no further commit."""
+        if self.closed is not None and (self._task is None or self._task.done()):
+            raise self.closed
 
     async def _durable(self) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -203,7 +216,7 @@ class ReducerService:
 
     def forget(self, key: WorkflowKey) -> None:
         """Drop the cached state; the next action of the key loads it again. Only between batches."""
-        entry = self._entries.get(key)
+        entry = self._mailboxes.held(key)
         if entry is not None:
             entry.forget()
 
@@ -217,7 +230,7 @@ class ReducerService:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._ready or any(self._extras):
+            while self._mailboxes.ready or any(self._extras):
                 # one turn for those just answered: what they send now goes along in this batch
                 await asyncio.sleep(0)
                 try:
@@ -230,22 +243,23 @@ class ReducerService:
                 except OnexError as error:
                     self._lose(error)
                     return
-            self._evict()
+                except Exception as error:  # a fault of ours or of an adapter's: who waits is told, and nobody hangs
+                    self._lose(OnexError(f"{type(error).__name__}: {error}"), error)
+                    return
+            self._mailboxes.evict(self.limits.cached)
             self._quiet.set()
             if self.closed is not None:
                 return
 
     async def _turn(self) -> None:
         """One batch, whole: written and answered, or everything back where it was and the error raised."""
-        taken = self._gather()
+        taken = self._mailboxes.gather(self.limits.batch)
         extras, self._extras = self._extras, Extras.empty()
         noted, self._noted = self._noted, []
+        releasing: list[Entry] = []
         try:
-            cold = [entry.key for entry, _ in taken if not entry.loaded]
-            if cold:
-                stored = await self.store.load(cold)
-                for key in cold:
-                    fill(self._entries[key], stored.get(key))
+            await self._load([entry for entry, _ in taken if not entry.loaded])
+            releasing = [entry for entry, _ in taken if entry.release]
             now_us = self.clock.now_us()
             folds = [
                 fold(entry, pendings, self._rules[entry.key.workflow_type]._replace(now_us=now_us))
@@ -253,12 +267,18 @@ class ReducerService:
             ]
             batch = Batch(folds, extras, now_us)
             commit = await batch.build(self._fences, self._first_answer)
-            outcomes = await self.store.commit(commit) if any(commit[1:7]) else ()
-        except OnexError as error:
+            try:
+                outcomes = await self.store.commit(commit) if any(commit[1:7]) else ()
+            except CommitUnknown:
+                self._doubted += commit.changes
+                raise
+        except Exception as error:
             self._noted[:0] = noted
             self._extras = extras.followed_by(self._extras)
+            for entry in releasing:
+                entry.release = True
             for entry, pendings in reversed(taken):
-                self._put_back(entry, pendings, maybe_applied=isinstance(error, CommitUnknown))
+                self._mailboxes.put_back(entry, pendings, maybe_applied=isinstance(error, CommitUnknown))
             raise
         done = batch.settle(outcomes)
         self.counters.batches += 1
@@ -269,40 +289,36 @@ class ReducerService:
         self._resolve(done.results)
         if done.applied:
             self.on_change(done.applied)
-        for future in noted:
-            if not future.done():
-                future.set_result(None)
-        for folded, conflict in done.again:
-            await self._judge_again(folded, conflict)
+        if self._doubted:
+            self._look_again()
+        for folded, _ in done.again:
+            folded.entry.release = folded.entry.release or folded.entry in releasing
+        _tell(noted)
+        released = [one for one in self._released if one[0] in releasing and not one[0].release]
+        self._released = [one for one in self._released if one not in released]
+        _tell([future for _, future in released])
+        for at, (folded, conflict) in enumerate(done.again):
+            try:
+                await self._judge_again(folded, conflict)
+            except Exception:
+                for later, _ in reversed(done.again[at:]):
+                    self._mailboxes.put_back(later.entry, later.pendings)
+                raise
 
-    def _gather(self) -> list[tuple[Entry, list[Pending]]]:
-        room = self.limits.batch
-        taken: list[tuple[Entry, list[Pending]]] = []
-        for _ in range(len(self._ready)):
-            entry = self._ready.popleft()
-            queue = entry.queue
-            if len(queue) <= room:
-                pendings = list(queue)
-                queue.clear()
-                entry.queued = False
-            else:
-                pendings = [queue.popleft() for _ in range(room)]
-                self._ready.append(entry)
-            room -= len(pendings)
-            taken.append((entry, pendings))
-            if room <= 0:
-                break
-        return taken
+    async def _load(self, cold: Sequence[Entry]) -> None:
+        if not cold:
+            return
+        stored = await self.store.load([entry.key for entry in cold])
+        for entry in cold:
+            fill(entry, stored.get(entry.key))
+            if entry.code_id != self.code_id(entry.key.workflow_type) and (entry.failures or entry.held):
+                entry.release = True  # new code ends a hold; what fails under it is counted anew
 
-    def _put_back(self, entry: Entry, pendings: Sequence[Pending], *, maybe_applied: bool = False) -> None:
-        """To the front of the mailbox, in order. What may be in the log is looked up before it is refused."""
-        entry.forget()
-        for pending in reversed(pendings):
-            pending.given_id = pending.given_id or maybe_applied
-            entry.queue.appendleft(pending)
-        if pendings and not entry.queued:
-            entry.queued = True
-            self._ready.appendleft(entry)
+    def _look_again(self) -> None:
+        """A commit whose answer was lost is settled by now: who acts on commits is told that there may be one."""
+        doubted, self._doubted = self._doubted, []
+        self.on_doubt()
+        self.on_change([(change, Applied(change.instance or 0, Position(0, 0))) for change in doubted])
 
     async def _first_answer(self, pending: Pending) -> Answer | None:
         """Dedup: what this id was answered before, or DuplicateActionError when its body was another."""
@@ -317,26 +333,31 @@ class ReducerService:
     async def _judge_again(self, folded: Folded, conflict: Conflict) -> None:
         """A change that met a conflict: what the log already holds is answered from it, the rest is folded anew."""
         self.counters.conflicts += 1
+        known = [pending for pending in folded.pendings if pending.id in conflict.duplicates]
+        firsts = {pending: await self._first_answer(pending) for pending in known}
         left: list[Pending] = []
         results: list[tuple[Pending, Answer]] = []
         for pending in folded.pendings:
             pending.tries += 1
-            first = await self._first_answer(pending) if pending.id in conflict.duplicates else None
-            if first is not None:
+            first = firsts.get(pending)
+            if isinstance(first, OnexError):  # a refusal: with the next batch, so that its record is durable first
+                pending.refusal = first
+                self._extras.refused.append(pending)
+            elif first is not None:
                 results.append((pending, first))
             elif pending.settles is None and pending.tries > CONFLICT_TRIES:
                 results.append((pending, StateUpdateConflictError(f"{pending.key} kept moving; send it again")))
             else:
                 left.append(pending)
-        settled = [pending.settles for pending, _ in results if pending.settles is not None]
-        if settled:
-            self.counters.outcomes_dropped += len(settled)
-            self._extras.settled.extend(settled)
+                continue
+            if pending.settles is not None:
+                self.counters.outcomes_dropped += 1
+                self._extras.settled.append(pending.settles)
         for pending, answer in results:
             if pending.ticket:
                 self.answer(InboxAnswer(pending.ticket, answer_json(answer), self.clock.now_us()))
         self._resolve(results)
-        self._put_back(folded.entry, left)
+        self._mailboxes.put_back(folded.entry, left)
 
     # --- out -----------------------------------------------------------------------------------------------------------
 
@@ -345,9 +366,9 @@ class ReducerService:
         counters = self.counters
         for pending, result in results:
             pending.result = result
-            entry = self._entries.get(pending.key)
-            if entry is not None:
-                entry.inflight.pop(pending.id, None)
+            entry = self._mailboxes.held(pending.key)
+            if entry is not None and entry.inflight.get(pending.id) is pending:
+                del entry.inflight[pending.id]
             if isinstance(result, OnexError):
                 counters.refused += 1
                 counters.timers_dropped += isinstance(result, TimerGone)
@@ -358,27 +379,20 @@ class ReducerService:
                 pending.future.set_result(None)
         self._waiting -= len(results)
 
-    def _lose(self, error: OnexError) -> None:
+    def _lose(self, error: OnexError, cause: Exception | None = None) -> None:
         """This process owns nothing any more: answer everyone, drop everything."""
         lost = error if isinstance(error, OwnershipLost) else EngineClosed(f"the engine stopped: {error.message}")
+        lost.__cause__ = cause
         self.closed = lost
-        for future in self._noted:
-            if not future.done():
-                future.set_exception(lost)
-        for entry in list(self._entries.values()):
-            self._resolve([(pending, lost) for pending in entry.queue])
-            entry.queue.clear()
-        self._resolve([(pending, lost) for pending in self._extras.refused])
-        self._entries.clear()
-        self._ready.clear()
+        _tell([*self._noted, *(future for _, future in self._released)], lost)
+        self._resolve([(pending, lost) for pending in (*self._mailboxes.clear(), *self._extras.refused)])
         self._quiet.set()
 
-    def _evict(self) -> None:
-        while len(self._entries) > self.limits.cached:
-            oldest = next((key for key, entry in self._entries.items() if not entry.inflight), None)
-            if oldest is None:
-                return
-            del self._entries[oldest]
+
+def _tell(waiting: Sequence[asyncio.Future[None]], error: OnexError | None = None) -> None:
+    for future in waiting:
+        if not future.done():
+            future.set_result(None) if error is None else future.set_exception(error)
 
 
 def _reused(pending: Pending) -> DuplicateActionError:

@@ -166,7 +166,7 @@ class _Fold:
         self.new_timers: dict[str, tuple[int, int, int]] = {}
         self.failures = entry.failures
         self.held = entry.held
-        if entry.release or entry.code_id != rules.code_id:  # an operator's word or new code ends a hold (SEMANTICS 17)
+        if entry.release:  # an operator's word, or new code (SEMANTICS 17)
             entry.failures, entry.held, entry.release = 0, "", False
 
     def run(self, pendings: Sequence[Pending]) -> Folded:

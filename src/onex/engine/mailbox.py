@@ -6,7 +6,8 @@ Mutable on purpose and never shared: an ``Entry`` is a cache of the stored state
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pydantic import BaseModel
@@ -16,7 +17,7 @@ from ..kernel.errors import OnexError
 from ..kernel.intent import Emitted
 from ..kernel.step import State
 from ..ports import NewBlob, Pointer, Position
-from .registry import Workflow
+from .registry import ReducerRegistry, Workflow
 
 
 class Committed(NamedTuple):
@@ -180,3 +181,77 @@ class Entry:
         self.lease_until_us = 0
         self.timers: dict[str, tuple[Pointer, int]] = {}
         self.unreadable: OnexError | None = None
+
+
+class Mailboxes:
+    """Every instance this process holds, least recently used first, and those with something to do, in their turn."""
+
+    def __init__(self, registry: ReducerRegistry) -> None:
+        self._registry = registry
+        self._entries: OrderedDict[WorkflowKey, Entry] = OrderedDict()
+        self._ready: deque[Entry] = deque()
+
+    def __getitem__(self, key: WorkflowKey) -> Entry:
+        """The mailbox of this key, a new one if need be. Raises UnknownWorkflow."""
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = Entry(key, self._registry[key.workflow_type])
+        else:
+            self._entries.move_to_end(key)
+        return entry
+
+    def held(self, key: WorkflowKey) -> Entry | None:
+        return self._entries.get(key)
+
+    @property
+    def ready(self) -> bool:
+        return bool(self._ready)
+
+    def enqueue(self, entry: Entry) -> None:
+        if not entry.queued:
+            entry.queued = True
+            self._ready.append(entry)
+
+    def gather(self, room: int) -> list[tuple[Entry, list[Pending]]]:
+        """The next batch: at most ``room`` actions of as many keys as it takes."""
+        taken: list[tuple[Entry, list[Pending]]] = []
+        for _ in range(len(self._ready)):
+            entry = self._ready.popleft()
+            queue = entry.queue
+            if len(queue) <= room:
+                pendings = list(queue)
+                queue.clear()
+                entry.queued = False
+            else:
+                pendings = [queue.popleft() for _ in range(room)]
+                self._ready.append(entry)
+            room -= len(pendings)
+            taken.append((entry, pendings))
+            if room <= 0:
+                break
+        return taken
+
+    def put_back(self, entry: Entry, pendings: Sequence[Pending], *, maybe_applied: bool = False) -> None:
+        """To the front of the mailbox, in order. What may be in the log is looked up before it is refused."""
+        entry.forget()
+        for pending in reversed(pendings):
+            pending.given_id = pending.given_id or maybe_applied
+            entry.queue.appendleft(pending)
+        if (pendings or entry.release) and not entry.queued:
+            entry.queued = True
+            self._ready.appendleft(entry)
+
+    def evict(self, most: int) -> None:
+        """Lets go of the least recently used beyond ``most``, while nothing is ready."""
+        while len(self._entries) > most:
+            oldest = next((key for key, entry in self._entries.items() if not entry.inflight), None)
+            if oldest is None:
+                return
+            del self._entries[oldest]
+
+    def clear(self) -> list[Pending]:
+        """Lets go of everything; the actions that waited."""
+        left = [pending for entry in self._entries.values() for pending in entry.queue]
+        self._entries.clear()
+        self._ready.clear()
+        return left
