@@ -187,6 +187,19 @@ class Blobs(Protocol):
         """Raises StateConsistencyError when no such blob is kept."""
 
 
+class StepOverrun(BaseException):
+    """Raised into a step that runs past its budget; no ``except Exception`` of a handler catches it."""
+
+
+class StepGuard(Protocol):
+    """Ends a step that does not end by itself. One step at a time; ``leave`` follows every ``enter``."""
+
+    def enter(self) -> None: ...
+
+    def leave(self) -> None:
+        """After this nothing is raised for the step any more. Raises StepOverrun when it was about to be."""
+
+
 class Telemetry(Protocol):
     """One stream of named events with plain fields: metrics, logs and health listen to it."""
 
@@ -224,6 +237,8 @@ __all__ = [
     "Result",
     "Sender",
     "SnapshotRow",
+    "StepGuard",
+    "StepOverrun",
     "Store",
     "Stored",
     "Telemetry",

@@ -24,11 +24,15 @@ class InvalidSetting(ValidationError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``ONEX_STORE``, ``ONEX_WORKERS`` (processes for compute; None: one per CPU), ``ONEX_DEBUG`` (tracebacks)."""
+    """``ONEX_STORE``, ``ONEX_WORKERS`` (processes for compute; None: one per CPU), ``ONEX_DEBUG`` (tracebacks).
+
+    ``ONEX_STEP_BUDGET_MS``: a step that runs longer is ended and refused; default 2,000.
+    """
 
     store_url: str = STORE_URL
     workers: int | None = None
     debug: bool = False
+    step_budget_s: float = 2.0
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -37,15 +41,16 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         store_url=environ.get("ONEX_STORE") or STORE_URL,
         workers=_count(environ, "ONEX_WORKERS"),
         debug=_switch(environ, "ONEX_DEBUG"),
+        step_budget_s=(_count(environ, "ONEX_STEP_BUDGET_MS", 3_600_000) or 2000) / 1000,
     )
 
 
-def _count(environ: Mapping[str, str], name: str) -> int | None:
+def _count(environ: Mapping[str, str], name: str, most: int = 1024) -> int | None:
     text = environ.get(name, "").strip()
     if not text:
         return None
-    if not text.isdecimal() or not 1 <= int(text) <= 1024:
-        raise InvalidSetting(f"{name}={text!r} is not a number from 1 to 1024; mend or unset it", setting=name)
+    if not text.isdecimal() or not 1 <= int(text) <= most:
+        raise InvalidSetting(f"{name}={text!r} is not a number from 1 to {most}; mend or unset it", setting=name)
     return int(text)
 
 

@@ -12,15 +12,17 @@ from uuid import UUID
 from ..adapters.clock import SystemClock, UuidV7
 from ..adapters.memory import MemoryStore
 from ..adapters.sqlite import SqliteStore
+from ..adapters.watchdog import Watchdog
 from ..adapters.workers import WorkerPool
 from ..app import App, LoadedWorkflow, load_app
+from ..engine.budget import Budgeted
 from ..engine.dispatch import Limits
 from ..engine.pattern import ReducerPatternEngine
 from ..engine.registry import ReducerRegistry, Workflow
 from ..kernel.errors import OwnershipLost, StateConsistencyError, ValidationError
 from ..nodes.compute import ComputeExecutor
 from ..nodes.effect import FunctionExecutor
-from ..ports import Executor, Reader, Sender
+from ..ports import Executor, Reader, Sender, StepGuard
 from ..settings import read_settings
 from .environment import environment
 from .threads import EffectThreads
@@ -72,12 +74,15 @@ class StoreBlobs:
 
 
 class WiredEngine(ReducerPatternEngine):
-    """An engine and the worker processes it was wired to, which end with it."""
+    """An engine with the worker processes and the watchdog it was wired to, which end with it."""
 
     workers: WorkerPool | None = None
+    watchdog: Watchdog | None = None
 
     async def close(self) -> None:
         await super().close()
+        if self.watchdog is not None:
+            self.watchdog.close()
         if self.workers is not None:
             await self.workers.close(grace_s=0.0)
 
@@ -105,11 +110,12 @@ async def open(
     pool = None
     if any(one.computes for one in loaded.workflows.values()):
         pool = WorkerPool(WORKER_ENTRY, max_workers=workers or settings.workers)
-    parts = _Parts(loaded, StoreBlobs(store), EffectThreads(), pool, given)
+    watchdog = Watchdog(settings.step_budget_s)
+    parts = _Parts(loaded, StoreBlobs(store), EffectThreads(), pool, given, watchdog)
     registry = ReducerRegistry(tuple(parts.workflow(one) for one in loaded.workflows.values()))
     env = environment(loaded.root)
     engine = WiredEngine(store, store, registry, SystemClock(), UuidV7(), env, limits=limits, check_all=check_all)
-    engine.workers = pool
+    engine.workers, engine.watchdog = pool, watchdog
     try:
         await engine.start(f"pid {os.getpid()} on {socket.gethostname()}")
     except OwnershipLost as error:
@@ -179,6 +185,7 @@ class _Parts(NamedTuple):
     threads: EffectThreads
     pool: WorkerPool | None
     given: Mapping[str, Executor]
+    guard: StepGuard
 
     def workflow(self, one: LoadedWorkflow) -> Workflow:
         executors: dict[str, Executor] = dict(self.given)
@@ -192,4 +199,4 @@ class _Parts(NamedTuple):
                 executors[name] = ComputeExecutor(
                     self.pool, self.blobs, where=where, function=function, timeout_s=limit_s
                 )
-        return Workflow(one.reducer, one.code, executors, one.unleased)
+        return Workflow(Budgeted(one.reducer, self.guard), one.code, executors, one.unleased)
