@@ -24,6 +24,7 @@ from ..kernel.errors import StateConsistencyError, ValidationError
 from ..ports import Code, Env, LogEntry, LogRow, SnapshotRow, Stored
 
 _TEXT = frozenset({"payload", "intents", "state"})
+_PLACE = frozenset({"outbox", "instance", "timers"})  # where something stands in one store, and nothing else
 _HEX = frozenset({"action_id", "correlation", "cause", "body_hash", "state_hash", "digest", "lease_id"})
 
 
@@ -87,7 +88,7 @@ async def _export(reader: Exported, out: TextIO, stored: Stored) -> None:
         kept.append(older)
     for snapshot in reversed(kept):
         _write(out, "snapshot", snapshot._asdict())
-    _write(out, "instance", stored._replace(instance=0, timers={})._asdict())  # where it stands in one store
+    _write(out, "instance", stored._asdict())
 
 
 def _write(out: TextIO, line: str, fields: Mapping[str, object]) -> None:
@@ -100,7 +101,7 @@ def _write(out: TextIO, line: str, fields: Mapping[str, object]) -> None:
 
 
 def _fields_as_text(fields: Mapping[str, object]) -> dict[str, object]:
-    return {str(name): _as_text(str(name), value) for name, value in fields.items()}
+    return {str(name): _as_text(str(name), value) for name, value in fields.items() if name not in _PLACE}
 
 
 def _as_text(name: str, value: object) -> object:
@@ -178,7 +179,9 @@ def _read(lines: Iterable[bytes], source: str) -> Iterator[_Head | LogEntry | Sn
             name = fields.pop("line")
             if (number == 1) is not (name == "head"):
                 raise ValueError(f"it is a {name}; a history has one head, as its first line")
-            yield _LINES[name].validate_python(fields)
+            yield _LINES[name].validate_python(
+                {**fields, "instance": 0, "timers": {}} if name == "instance" else fields
+            )
         except PydanticError as error:
             told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
             raise HistoryUnreadable(f"{source}:{number} is a {name} that is not known here: {told}") from error
