@@ -49,7 +49,8 @@ def encode(value: BaseModel) -> bytes:
 def decode(model: type[M], data: bytes) -> M:
     """The value of stored bytes. Raises StateConsistencyError when they no longer fit the model."""
     try:
-        return model.__pydantic_validator__.validate_json(data)  # type: ignore[no-any-return]
+        value: M = model.__pydantic_validator__.validate_json(data)
+        return value
     except PydanticError as error:
         raise StateConsistencyError(
             f"stored bytes do not fit {model.__name__}: {_problems(error)}; if the model changed, raise state_schema and "
@@ -83,7 +84,8 @@ def read_payload(model: type[M], raw: bytes) -> M:
     """A payload from outside. Raises InvalidPayload, PayloadTooLarge; nothing of it is trusted before this returns."""
     check_json(raw)
     try:
-        return model.__pydantic_validator__.validate_json(raw)  # type: ignore[no-any-return]
+        value: M = model.__pydantic_validator__.validate_json(raw)
+        return value
     except PydanticError as error:
         raise InvalidPayload(f"payload does not fit {model.__name__}: {_problems(error)}") from error
 
@@ -135,8 +137,8 @@ def _check_depth(raw: bytes) -> None:
 def _no_twins(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        seen: set[str] = set()
-        twin = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        names = [key for key, _ in pairs]
+        twin = next(key for key in names if names.count(key) > 1)
         raise InvalidPayload(f"key {twin!r} stands twice in one object")
     return value
 

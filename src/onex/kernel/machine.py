@@ -146,7 +146,7 @@ class Handlers(Generic[S]):
             for trigger in triggers:
                 if trigger in self.by_trigger:
                     raise ReducerFailed(f"two handlers for {trigger!r}: keep one")
-                self.by_trigger[trigger] = handler  # type: ignore[assignment]
+                self.by_trigger[trigger] = handler  # type: ignore[assignment]  # the loader checks P against the contract
             return handler
 
         return add

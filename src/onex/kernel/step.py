@@ -27,7 +27,8 @@ class State(BaseModel):
 
     def evolve(self, **changes: object) -> Self:
         """A changed copy, validated. Raises pydantic.ValidationError for an unknown field or a wrong type."""
-        return self.__pydantic_validator__.validate_python({**self.__dict__, **changes})  # type: ignore[no-any-return]
+        changed: Self = self.__pydantic_validator__.validate_python({**self.__dict__, **changes})
+        return changed
 
     def with_status(self, status: str) -> Self:
         """The same value in another status: no field's type can break, so nothing is validated again."""
@@ -61,7 +62,7 @@ class Step(Generic[S_co]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Step) and (self.state, self.intents) == (other.state, other.intents)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # how Python says unhashable; a state may hold dicts
 
     def __repr__(self) -> str:
         return f"Step({', '.join(map(repr, (self.state, *self.intents)))})"
