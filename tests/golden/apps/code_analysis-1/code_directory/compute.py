@@ -1,0 +1,13 @@
+"""Many results as one blob, so that no state holds a row per file."""
+
+from __future__ import annotations
+
+from onex import ComputeIO, compute
+
+from ..code_total.payloads import Pack, Packed
+from ..gather import bundle
+
+
+@compute("pack")
+def pack(task: Pack, io: ComputeIO) -> Packed:
+    return Packed(bundle=io.blob(bundle(io.read(part) for part in task.parts), "application/jsonl"))

@@ -1,0 +1,13 @@
+"""Many results as one blob, so that no state holds a row per file."""
+
+from __future__ import annotations
+
+from onex import ComputeIO, compute
+
+from ..gather import bundle
+from .payloads import Pack, Packed
+
+
+@compute("pack")
+def pack(task: Pack, io: ComputeIO) -> Packed:
+    return Packed(bundle=io.blob(bundle(io.read(part) for part in task.parts), "application/jsonl"))

@@ -1,0 +1,369 @@
+"""One walk over a tree gathers everything counted about it; no recursion, so that depth cannot stop it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from .checks import NODE_CHECKS, Block, Flaw, Function, check_block, check_defaults, flaw, last_name, redefinitions
+from .complexity import ARGUMENTS_MAX, COMPLEXITY_MAX, DECISIONS, argument_count, predicates
+from .imports import (
+    Binding,
+    Guard,
+    Import,
+    absolute,
+    bindings,
+    expects_failure,
+    import_time,
+    test_guards,
+    unused,
+    uses_between,
+)
+from .scope import Definition, Scope, Shape
+from .source import Span
+
+# Fields that hold no node, or an operator or context, which has nothing to say.
+_SILENT: Final = frozenset(
+    {"ctx", "id", "attr", "arg", "n", "kind", "type_comment", "op", "ops", "conversion", "names", "module", "level"}
+)
+_BLOCKS: Final = frozenset({"body", "orelse", "finalbody"})
+_IDENTIFIER: Final = re.compile(r"[^\W\d]\w*")
+_TYPE_COMMENT: Final = re.compile(r"#\s*type:\s*(?!ignore)(.+)")
+_NAME_TAKERS: Final = frozenset({"cast", "TypeVar", "NewType", "ForwardRef", "NamedTuple", "TypedDict"})
+_PLAIN_DECORATORS: Final = frozenset({"staticmethod", "classmethod", "property"})
+_SAME_DOCUMENT: Final = frozenset({"overload", "setter", "getter", "deleter"})
+# How deep CPython's parser reads depends on the stack of its caller; below this it reads in any, so that the same bytes
+# have the same analysis wherever it runs.
+DEPTH_MAX: Final = 1_000
+_DEEPEST: Final = DEPTH_MAX * Guard.LEVEL
+_NOTHING: Final[Mapping[str, int]] = {}
+_BRANCHES: Final = {"body": Guard.CONDITIONAL, "orelse": Guard.CONDITIONAL, "cases": Guard.CONDITIONAL}
+_EXTRA: Final[Mapping[type[ast.AST], Mapping[str, int]]] = {
+    ast.For: _BRANCHES,
+    ast.AsyncFor: _BRANCHES,
+    ast.While: _BRANCHES,
+    ast.Match: _BRANCHES,
+    ast.With: {"body": Guard.PROBED},
+    ast.AsyncWith: {"body": Guard.PROBED},
+    ast.AnnAssign: {"annotation": Guard.ANNOTATION},
+    ast.arg: {"annotation": Guard.ANNOTATION},
+    ast.Subscript: {"slice": Guard.ANNOTATION},
+}
+
+
+Work = list[tuple[ast.AST, Scope, int]]
+
+
+class Survey:
+    """The walk of one module; read its fields afterwards. ``flaws`` come unordered, the rest in source order.
+
+    ``too_deep``: the tree goes below ``DEPTH_MAX`` and the walk was given up; nothing else is to be believed then.
+    """
+
+    def __init__(self, tree: ast.Module, lines: Sequence[str], module: str, *, package: bool) -> None:
+        self._module, self._package = module, package
+        self.flaws: list[Flaw] = []
+        self.imports: list[Import] = []
+        self.functions: list[Shape] = []
+        self.definitions: list[Definition] = []
+        self.strings: list[Span] = []
+        self.docstrings: list[Span] = []
+        self.classes = self.methods = 0
+        self._shapes: list[tuple[Scope, int]] = []
+        self._candidates: list[Binding] = []
+        self._twice: list[tuple[ast.stmt, ast.stmt, str]] = []
+        self._used: dict[str, list[tuple[int, int]]] = {}
+        self._shared: set[str] = set()
+        self._exported: set[str] = set()
+        self._exports_stated, self._exports_plain = False, True
+        self._fields: dict[type[ast.AST], tuple[str, ...]] = {}
+        self._entries: Mapping[type[ast.AST], Callable[[ast.AST, Scope, int, Work], bool]] = {
+            ast.FunctionDef: self._function,
+            ast.AsyncFunctionDef: self._function,
+            ast.Lambda: self._lambda,
+            ast.ClassDef: self._class,
+            ast.If: self._if,
+            ast.Try: self._try,
+            ast.TryStar: self._try,
+            ast.Import: self._import,
+            ast.ImportFrom: self._import,
+            ast.Global: self._global,
+            ast.Assign: self._assign,
+            ast.AugAssign: self._assign,
+            ast.AnnAssign: self._assign,
+            ast.Call: self._call,
+            ast.JoinedStr: self._joined,
+            ast.FormattedValue: self._formatted,
+        }
+        self.too_deep = not self._walk(tree)
+        if not self.too_deep:
+            self._settle(tree, lines)
+
+    # --- the walk -----------------------------------------------------------------------------------
+
+    def _walk(self, tree: ast.Module) -> bool:
+        public = not any(part.startswith("_") and not part.endswith("__") for part in self._module.split("."))
+        top = Scope("module", "", 1, None, public=public)
+        if tree.body:
+            self._define(tree, top)
+        work: Work = [(tree, top, Guard.NONE)]
+        while work:
+            node, scope, guard = work.pop()
+            if isinstance(node, ast.Name):
+                if not isinstance(node.ctx, ast.Store):
+                    self._used.setdefault(node.id, []).append((node.lineno, node.col_offset))
+                continue
+            if isinstance(node, ast.Constant):
+                self._constant(node, guard)
+                continue
+            kind = type(node)
+            if kind in NODE_CHECKS:
+                for check in NODE_CHECKS[kind]:
+                    self.flaws.extend(check(node))
+            if kind in DECISIONS:
+                scope.predicates += predicates(node)
+            entry = self._entries.get(kind)
+            if entry is None or not entry(node, scope, guard, work):
+                if guard > _DEEPEST:
+                    return False
+                self._push(node, scope, guard, work, _EXTRA.get(kind, _NOTHING))
+        return True
+
+    def _push(self, node: ast.AST, scope: Scope, guard: int, work: Work, extra: Mapping[str, int]) -> None:
+        kind = type(node)
+        names = self._fields.get(kind)
+        if names is None:
+            names = self._fields[kind] = tuple(name for name in kind._fields if name not in _SILENT)
+        guard += Guard.LEVEL
+        for name in names:
+            value = getattr(node, name, None)
+            inner = guard | extra[name] if name in extra else guard
+            if isinstance(value, list):
+                if name in _BLOCKS:
+                    self._block(value, inner)
+                for child in value:
+                    if isinstance(child, ast.AST):
+                        work.append((child, scope, inner))
+            elif isinstance(value, ast.AST):
+                work.append((value, scope, inner))
+
+    def _block(self, block: Block, guard: int) -> None:
+        self.flaws.extend(check_block(block, probed=bool(guard & Guard.PROBED)))
+        self._twice.extend(redefinitions(block))
+
+    # --- what opens a scope -------------------------------------------------------------------------
+
+    def _function(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
+        if not isinstance(node, Function):
+            return False
+        decorators = {last_name(decorator) for decorator in node.decorator_list}
+        bound = scope.kind == "class"
+        self.methods += bound
+        public = scope.public and scope.kind != "function" and not node.name.startswith("_")
+        lines = (node.lineno, node.end_lineno or node.lineno)
+        inner = Scope("function", scope.inside(node.name), node.lineno, lines, public=public)
+        arguments = argument_count(node.args, bound=bound and "staticmethod" not in decorators)
+        self._shapes.append((inner, arguments))
+        if arguments > ARGUMENTS_MAX:
+            message = f"{inner.name} takes {arguments} arguments, more than {ARGUMENTS_MAX}; group some of them"
+            self.flaws.append(flaw("too-many-arguments", node, message)._replace(last=node.lineno))
+        self._define(node, inner, counted=not decorators & _SAME_DOCUMENT)
+        self.flaws.extend(check_defaults(node))
+        outside: list[ast.AST] = [*node.decorator_list, node.args]
+        work.extend((child, scope, guard) for child in outside)
+        if node.returns is not None:
+            work.append((node.returns, scope, guard | Guard.ANNOTATION))
+        self._open(node, inner, scope, guard, work)
+        return True
+
+    def _class(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
+        if not isinstance(node, ast.ClassDef):
+            return False
+        self.classes += 1
+        public = scope.public and scope.kind != "function" and not node.name.startswith("_")
+        inner = Scope("class", scope.inside(node.name), node.lineno, scope.lines, public=public)
+        self._define(node, inner)
+        outside: list[ast.AST] = [*node.decorator_list, *node.bases, *node.keywords]
+        work.extend((child, scope, guard) for child in outside)
+        self._open(node, inner, scope, guard, work)
+        return True
+
+    def _open(self, node: Function | ast.ClassDef, inner: Scope, outer: Scope, guard: int, work: Work) -> None:
+        work.extend((child, outer, guard | Guard.ANNOTATION) for child in getattr(node, "type_params", ()))
+        within = guard & ~(Guard.PROBED | Guard.ANNOTATION)
+        self._block(node.body, within)
+        work.extend((child, inner, within) for child in node.body)
+
+    def _lambda(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
+        if isinstance(node, ast.Lambda):
+            self.flaws.extend(check_defaults(node))
+        return False
+
+    def _define(self, node: Function | ast.ClassDef | ast.Module, scope: Scope, *, counted: bool = True) -> None:
+        first = node.body[0]
+        documented = False
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            self.docstrings.append(_span(first.value))
+            documented = bool(first.value.value.strip())
+        if counted and scope.public:
+            self.definitions.append(Definition(scope.name, scope.line, documented))
+
+    # --- what changes the guard ---------------------------------------------------------------------
+
+    def _if(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
+        if not isinstance(node, ast.If):
+            return False
+        body, orelse = test_guards(node.test)
+        self._push(node, scope, guard, work, {"body": body, "orelse": orelse})
+        return True
+
+    def _try(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
+        if not isinstance(node, ast.Try | ast.TryStar):
+            return False
+        optional = Guard.OPTIONAL if expects_failure(node.handlers) else Guard.NONE
+        extra = {"body": optional | Guard.PROBED, "handlers": optional | Guard.CONDITIONAL, "orelse": optional}
+        self._push(node, scope, guard, work, extra)
+        return True
+
+    # --- names --------------------------------------------------------------------------------------
+
+    def _import(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            return False
+        when = import_time(guard, in_function=scope.lines is not None)
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                self.imports.append(Import(line=node.lineno, name=alias.name, when=when))
+        else:
+            name = absolute(node.module, node.level, self._module, package=self._package)
+            members = tuple(alias.name for alias in node.names)
+            self.imports.append(Import(line=node.lineno, name=name, members=members, when=when))
+            if members == ("*",) and not self._package:
+                message = f"every name of {name} lands here unseen; name the ones that are used"
+                self.flaws.append(flaw("star-import", node, message))
+        if scope.kind != "class":
+            self._candidates.extend(bindings(node, guard, scope.lines))
+        return True
+
+    def _global(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
+        if isinstance(node, ast.Global):
+            self._shared.update(node.names)
+        return True
+
+    def _assign(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            self._used.setdefault(node.target.id, []).append((node.lineno, node.col_offset))
+        if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign) and scope.kind == "module":
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
+                self._export(node.value)
+        return False
+
+    def _call(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
+        if not isinstance(node, ast.Call):
+            return False
+        function = node.func
+        if isinstance(function, ast.Attribute) and last_name(function.value) == "__all__":
+            for argument in node.args:
+                self._export(argument)
+        if last_name(function) in _NAME_TAKERS:
+            self._push(node, scope, guard, work, {"args": Guard.ANNOTATION, "keywords": Guard.ANNOTATION})
+            return True
+        return False
+
+    def _export(self, value: ast.expr | None) -> None:
+        self._exports_stated = True
+        for part in ast.walk(value) if value is not None else ():
+            if isinstance(part, ast.Constant):
+                self._exported.update([part.value] if isinstance(part.value, str) else ())
+            elif not isinstance(part, ast.List | ast.Tuple | ast.Set | ast.BinOp | ast.operator | ast.expr_context):
+                self._exports_plain = False
+
+    # --- strings ------------------------------------------------------------------------------------
+
+    def _constant(self, node: ast.Constant, guard: int) -> None:
+        if not isinstance(node.value, str | bytes):
+            return
+        if node.end_lineno != node.lineno:
+            self.strings.append(_span(node))
+        if guard & Guard.ANNOTATION and isinstance(node.value, str):
+            self._names_in(node.value, node.lineno, node.col_offset)
+
+    def _joined(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
+        if isinstance(node, ast.JoinedStr):
+            if node.end_lineno != node.lineno:
+                self.strings.append(_span(node))
+            work.extend((part, scope, guard) for part in node.values if isinstance(part, ast.FormattedValue))
+        return True
+
+    def _formatted(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
+        # The format after the colon is a JoinedStr of its own, which need not hold a placeholder.
+        if isinstance(node, ast.FormattedValue):
+            work.append((node.value, scope, guard))
+            if isinstance(node.format_spec, ast.JoinedStr):
+                parts = node.format_spec.values
+                work.extend((part, scope, guard) for part in parts if isinstance(part, ast.FormattedValue))
+        return True
+
+    def _names_in(self, text: str, line: int, offset: int) -> None:
+        for name in _IDENTIFIER.findall(text):
+            self._used.setdefault(name, []).append((line, offset))
+
+    # --- what only the whole tells ------------------------------------------------------------------
+
+    def _settle(self, tree: ast.Module, lines: Sequence[str]) -> None:
+        for number, line in enumerate(lines, 1):
+            if "type:" in line and (comment := _TYPE_COMMENT.search(line)):
+                self._names_in(comment.group(1), number, 0)
+        for places in self._used.values():
+            places.sort()
+        self.imports.sort(key=lambda found: (found.line, found.name, found.members))
+        self._shapes.sort(key=lambda shape: (shape[0].line, shape[0].name))
+        for scope, arguments in self._shapes:
+            complexity = scope.predicates + 1
+            self.functions.append(Shape(scope.name, scope.line, complexity, arguments))
+            if complexity > COMPLEXITY_MAX:
+                message = f"{scope.name} has {complexity} independent paths, more than {COMPLEXITY_MAX}; take parts out"
+                self.flaws.append(Flaw("too-complex", scope.line, 0, scope.line, message))
+        self._settle_redefinitions()
+        self._settle_imports(tree)
+        self._settle_definitions()
+
+    def _settle_redefinitions(self) -> None:
+        for first, second, name in self._twice:
+            if {last_name(decorator) for decorator in getattr(first, "decorator_list", ())} - _PLAIN_DECORATORS:
+                continue  # a decorator may have put it away somewhere
+            start = (first.end_lineno or first.lineno, first.end_col_offset or 0)
+            if not uses_between(self._used.get(name, ()), start, (second.lineno, second.col_offset)):
+                message = f"{name} replaces the one on line {first.lineno}, which nobody used in between"
+                self.flaws.append(flaw("redefined", second, message)._replace(last=second.lineno))
+
+    def _settle_imports(self, tree: ast.Module) -> None:
+        facade = all(_is_facade(part) for part in tree.body)
+        others_import_from_here = self._package or facade or not self._exports_plain
+        candidates = [found for found in self._candidates if found.local_to is not None or not others_import_from_here]
+        self.flaws.extend(unused(candidates, self._used, frozenset(self._exported), frozenset(self._shared)))
+
+    def _settle_definitions(self) -> None:
+        """Public is what ``__all__`` names where it is plain to read, else what has no underscore."""
+        if self._exports_stated and self._exports_plain:
+            exported = self._exported
+            self.definitions = [
+                found for found in self.definitions if not found.name or found.name.partition(".")[0] in exported
+            ]
+        self.definitions.sort(key=lambda found: (found.line, found.name))
+
+
+def _is_facade(statement: ast.stmt) -> bool:
+    """An import, a docstring or the list of exports: a module of nothing else is there for others to import from."""
+    if isinstance(statement, ast.Assign):
+        return any(isinstance(target, ast.Name) and target.id == "__all__" for target in statement.targets)
+    if isinstance(statement, ast.Expr):
+        return isinstance(statement.value, ast.Constant)
+    return isinstance(statement, ast.Import | ast.ImportFrom)
+
+
+def _span(node: ast.expr) -> Span:
+    return Span(node.lineno, node.col_offset, node.end_lineno or node.lineno, node.end_col_offset or 0)
