@@ -30,6 +30,7 @@ from .fold import Folded, TimerGone
 from .mailbox import Committed, Fresh, Pending
 
 REJECTED_BODY_BYTES = 4096
+_FIRST = (0,)
 
 Answer = Committed | OnexError
 Lookup = Callable[[Pending], Awaitable[Answer | None]]
@@ -104,18 +105,19 @@ class Batch:
                 self._loose.extend(refused)
                 notes.extend(folded.notes)
                 continue
-            told = [
-                *refused,
-                *((s.pending, _expected(folded, change, s.row)) for s in folded.stepped if s.pending.ticket),
-            ]
-            change = change._replace(
-                notes=folded.notes,
-                rejections=tuple(self._rejections(refused)),
-                answers=tuple(self._answers(told)),
-            )
+            told: list[tuple[Pending, Answer]] = []
+            for row, (pending, _) in enumerate(folded.stepped):
+                if pending.ticket:
+                    told.append((pending, _expected(folded, change, row)))
+                if pending.blobs:
+                    blobs.extend(pending.blobs)
+            if refused or told or folded.notes:
+                change = change._replace(
+                    notes=tuple(folded.notes),
+                    rejections=tuple(self._rejections(refused)),
+                    answers=tuple(self._answers([*refused, *told])),
+                )
             self._written.append((folded, change, refused))
-            for step in folded.stepped:
-                blobs.extend(step.pending.blobs)
         rejections.extend(self._rejections(self._loose))
         answers.extend(self._answers(self._loose))
         changes = tuple(change for _, change, _ in self._written)
@@ -170,22 +172,21 @@ def _expected(folded: Folded, change: KeyChange, row: int) -> Committed:
 def _apply(folded: Folded, change: KeyChange, outcome: Applied, done: Settlement) -> None:
     entry, key = folded.entry, folded.entry.key
     entry.instance = outcome.instance
-    shard, first = outcome.first
-    for step in folded.stepped:
-        pending, row = step.pending, step.row
-        version = change.based_on + row + 1
-        done.results.append((pending, Committed(key, version, Position(shard, first + row), change.rows[row].status)))
-        if not step.emitted:
-            continue
-        counts = ordinals([one.spec.name for one in step.emitted])
-        for new in change.rows[row].outbox:
-            pointer = Pointer(shard, first + row, new.ordinal)
-            if new.timer:
-                entry.timers[new.timer] = (pointer, new.due_us)
-            emitted = step.emitted[new.ordinal]
-            done.fresh.append(
-                Fresh(pointer, key, version, pending.id, pending.correlation, emitted, counts[new.ordinal])
-            )
+    shard, n = outcome.first
+    version = change.based_on
+    for (pending, emitted), row in zip(folded.stepped, change.rows, strict=True):
+        version += 1
+        done.results.append((pending, Committed(key, version, Position(shard, n), row.status)))
+        if emitted:
+            counts = ordinals([one.spec.name for one in emitted]) if len(emitted) > 1 else _FIRST
+            for ordinal, _, due_us, timer in row.outbox:
+                pointer = Pointer(shard, n, ordinal)
+                if timer:
+                    entry.timers[timer] = (pointer, due_us)
+                done.fresh.append(
+                    Fresh(pointer, key, version, pending.id, pending.correlation, emitted[ordinal], counts[ordinal])
+                )
+        n += 1
 
 
 def answer_json(answer: Answer) -> bytes:

@@ -33,6 +33,7 @@ INT_MAX = 2**53
 M = TypeVar("M", bound=BaseModel)
 
 _OPENERS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
+BLOB_MARK = b'"digest":"'
 _DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LENGTHS = Struct("<qI9I").pack
@@ -282,9 +283,7 @@ def plain_text(text: str, most: int = 2000) -> str:
 
 
 def named_blobs(data: bytes) -> list[bytes]:
-    """Digests of the blobs that canonical bytes refer to."""
-    if b'"digest":"' not in data:
-        return []
+    """Digests of the blobs that canonical bytes refer to; none where there is no ``BLOB_MARK``."""
     return [bytes.fromhex(found.decode()) for found in _DIGEST.findall(data)]
 
 

@@ -29,6 +29,7 @@ from ..kernel.errors import (
 from ..kernel.intent import Emitted, EnumIntentType
 from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer, Stored
 from .encode import (
+    BLOB_MARK,
     STATE_BYTES,
     check_state,
     decode,
@@ -40,20 +41,6 @@ from .encode import (
 )
 from .mailbox import Entry, Pending
 
-_FOLDED_FIELDS = (
-    "version",
-    "epoch",
-    "state",
-    "state_bytes",
-    "state_schema",
-    "state_hash",
-    "terminal",
-    "code_id",
-    "last_us",
-    "failures",
-    "held",
-    "release",
-)
 FAILURES_TO_HOLD = 3
 SNAPSHOT_EVERY = 1000
 INTENTS_PER_STEP = 64
@@ -66,23 +53,18 @@ class TimerGone(Refused):
     code = "timer_gone"
 
 
-class Stepped(NamedTuple):
-    """A pending that became the log row ``row`` of its change."""
-
-    pending: Pending
-    row: int
-    emitted: tuple[Emitted, ...]
-
-
 class Folded(NamedTuple):
-    """What one key's batch came to. ``change`` is None when nothing is to be written for the key itself."""
+    """What one key's batch came to. ``change`` is None when nothing is to be written for the key itself.
+
+    ``stepped[i]`` is the pending that became ``change.rows[i]``, and what it emitted.
+    """
 
     entry: Entry
-    pendings: tuple[Pending, ...]
+    pendings: Sequence[Pending]
     change: KeyChange | None
-    stepped: tuple[Stepped, ...]
-    refused: tuple[tuple[Pending, OnexError], ...]
-    notes: tuple[Note, ...]
+    stepped: Sequence[tuple[Pending, tuple[Emitted, ...]]]
+    refused: Sequence[tuple[Pending, OnexError]]
+    notes: Sequence[Note]
 
 
 class Rules(NamedTuple):
@@ -133,8 +115,7 @@ def fill(entry: Entry, stored: Stored | None) -> None:
 
 def fold(entry: Entry, pendings: Sequence[Pending], rules: Rules) -> Folded:
     """Judge and step ``pendings`` on ``entry``, which is left at the state after them. Raises nothing for bad input."""
-    saved = {name: getattr(entry, name) for name in _FOLDED_FIELDS}
-    timers = dict(entry.timers)
+    before = entry.folded()
     try:
         folded = _Fold(entry, rules).run(pendings)
         if len(entry.state_bytes) <= STATE_BYTES or folded.change is None or not folded.change.rows:
@@ -142,14 +123,17 @@ def fold(entry: Entry, pendings: Sequence[Pending], rules: Rules) -> Folded:
     except InvalidPayload:
         pass
     # some action made a state that cannot be kept: fold again, writing each, so that only the guilty ones are refused
-    for name, value in saved.items():
-        setattr(entry, name, value)
-    entry.timers = timers
+    entry.unfold(before)
     return _Fold(entry, rules, measure=True).run(pendings)
 
 
 class _Fold:
     """The running values of one fold."""
+
+    __slots__ = (
+        "based_on", "entry", "failures", "held", "measure", "new_timers", "notes", "refused", "row_blobs", "rows",
+        "rules", "settled", "stepped", "timed",
+    )  # fmt: skip
 
     def __init__(self, entry: Entry, rules: Rules, *, measure: bool = False) -> None:
         self.entry = entry
@@ -157,13 +141,14 @@ class _Fold:
         self.measure = measure
         self.based_on = entry.version
         self.rows: list[LogRow] = []
-        self.stepped: list[Stepped] = []
+        self.stepped: list[tuple[Pending, tuple[Emitted, ...]]] = []
         self.refused: list[tuple[Pending, OnexError]] = []
         self.settled: list[Pointer] = []
         self.notes: list[Note] = []
         self.row_blobs: list[tuple[int, bytes]] = []
         # timers set in this very batch, by name: (row, ordinal, due); they have no pointer before the commit
         self.new_timers: dict[str, tuple[int, int, int]] = {}
+        self.timed = False
         self.failures = entry.failures
         self.held = entry.held
         if entry.release:  # an operator's word, or new code (SEMANTICS 17)
@@ -179,9 +164,7 @@ class _Fold:
                     error = raised
             if error is not None:
                 self._refuse(pending, error)
-        return Folded(
-            self.entry, tuple(pendings), self._change(), tuple(self.stepped), tuple(self.refused), tuple(self.notes)
-        )
+        return Folded(self.entry, pendings, self._change(), self.stepped, self.refused, self.notes)
 
     def _judge(self, pending: Pending) -> OnexError | None:
         """SEMANTICS 5, in its order; dedup is judged by the store. Outcomes and timers need no lease, epoch or expiry."""
@@ -208,6 +191,8 @@ class _Fold:
 
     def _judge_lease(self, pending: Pending) -> OnexError | None:
         entry = self.entry
+        if entry.lease_id is None and pending.lease_id is None and pending.epoch is None:
+            return None
         held = entry.lease_id is not None and entry.lease_until_us >= self.rules.now_us
         if pending.lease_id is not None:
             if pending.lease_id != entry.lease_id:
@@ -244,18 +229,19 @@ class _Fold:
         )
         reducer = entry.workflow.reducer
         done = reducer.delta(state, action)
-        emitted = done.intents
-        terminal = done.state.status in reducer.terminal
+        after, emitted = done.state, done.intents
+        status = after.status
+        terminal = status in reducer.terminal
         if len(emitted) > INTENTS_PER_STEP:
             raise ReducerFailed(f"{pending.kind!r} emitted {len(emitted)} intents; the limit is {INTENTS_PER_STEP}")
         try:
-            intents = encode_intents(emitted)
-            if self.measure and len(encode(done.state)) > STATE_BYTES:
+            intents = encode_intents(emitted) if emitted else b""
+            if self.measure and len(encode(after)) > STATE_BYTES:
                 raise PayloadTooLarge(
                     f"the state of {entry.key} would pass {STATE_BYTES} bytes; keep large data in a Blob"
                 )
             if self.rules.check_all or (entry.version + 1) % CHECK_EVERY == 0:
-                check_state(encode(done.state), reducer.state_type, done.state)
+                check_state(encode(after), reducer.state_type, after)
         except PayloadTooLarge:
             raise
         except Exception as error:  # text or values that are no JSON: the encoders raise what they like
@@ -271,7 +257,8 @@ class _Fold:
         if terminal:
             self._drop_timers()
         for data in (pending.body, intents):
-            self.row_blobs.extend((row, digest) for digest in named_blobs(data))
+            if BLOB_MARK in data:
+                self.row_blobs.extend((row, digest) for digest in named_blobs(data))
         self.rows.append(
             LogRow(
                 pending.id,
@@ -283,12 +270,12 @@ class _Fold:
                 pending.issuer,
                 pending.body_hash,
                 intents,
-                done.state.status,
+                status,
                 outbox,
             )
         )
-        self.stepped.append(Stepped(pending, row, emitted))
-        entry.state = done.state
+        self.stepped.append((pending, emitted))
+        entry.state = after
         entry.version += 1
         entry.last_us = issued_us
         entry.terminal = terminal
@@ -305,6 +292,7 @@ class _Fold:
                 if one.cancelled or terminal:
                     continue
                 self.new_timers[name] = (row, ordinal, one.due_us)
+                self.timed = True
             outbox.append(NewIntent(ordinal, one.priority.rank, one.due_us, name))
         return tuple(outbox)
 
@@ -336,7 +324,7 @@ class _Fold:
 
     def _change(self) -> KeyChange | None:
         entry = self.entry
-        rows = tuple(self._without_dropped_timers())
+        rows = tuple(self._without_dropped_timers() if self.timed else self.rows)
         kept = (entry.failures, entry.held) != (self.failures, self.held) and entry.instance is not None
         if not rows and not self.settled and not kept:
             return None
@@ -376,8 +364,6 @@ class _Fold:
 
     def _without_dropped_timers(self) -> list[LogRow]:
         """Rows whose outbox leaves out timers that a later action of the same batch replaced or cancelled."""
-        if not any(new.timer for row in self.rows for new in row.outbox):
-            return self.rows
         kept: list[LogRow] = []
         for index, row in enumerate(self.rows):
             outbox = tuple(
