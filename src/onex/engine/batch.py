@@ -27,12 +27,11 @@ from ..ports import (
 )
 from .encode import ordinals
 from .fold import Folded, TimerGone
-from .mailbox import Committed, Fresh, Pending
+from .mailbox import Answer, Committed, Fresh, Pending
 
 REJECTED_BODY_BYTES = 4096
 _FIRST = (0,)
 
-Answer = Committed | OnexError
 Lookup = Callable[[Pending], Awaitable[Answer | None]]
 
 

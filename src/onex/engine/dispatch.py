@@ -22,9 +22,9 @@ from ..kernel.errors import (
     TemporaryDatabaseError,
 )
 from ..ports import Applied, Clock, Conflict, Env, InboxAnswer, KeyChange, Note, Pointer, Position, Rejection, Store
-from .batch import Answer, Batch, Extras, answer_json, committed_of
+from .batch import Batch, Extras, answer_json, committed_of
 from .fold import Folded, Rules, TimerGone, fill, fold
-from .mailbox import Committed, Entry, Fresh, Mailboxes, Pending
+from .mailbox import Answer, Committed, Entry, Fresh, Mailboxes, Pending
 from .observe import Counters
 from .registry import ReducerRegistry
 
@@ -143,16 +143,17 @@ class ReducerService:
 
     async def done(self, pending: Pending) -> Committed:
         """Wait until the action is durable. Raises the OnexError it was refused with; a cancelled wait withdraws nothing."""
-        if pending.result is None:
-            if pending.future is None:
-                pending.future = asyncio.get_running_loop().create_future()
-            # a twin may wait on the same future, and cancelling one caller must not answer the other
-            await asyncio.shield(pending.future)
-        result = pending.result
-        if isinstance(result, OnexError):
-            raise result
-        assert result is not None, "a resolved action has a result"
-        return result
+        answer = pending.answer or await pending.answered()
+        if isinstance(answer, OnexError):
+            raise answer
+        return answer
+
+    async def all_done(self, pendings: Sequence[Pending]) -> list[Answer]:
+        """Wait until all are durable or refused; answers stand where their actions stood."""
+        for pending in reversed(pendings):  # the last of a key is answered last, so most waits are over at once
+            if pending.answer is None:
+                await pending.answered()
+        return [pending.answer or await pending.answered() for pending in pendings]
 
     def note(self, note: Note) -> None:
         """Change an outbox row with the next commit."""
@@ -261,10 +262,8 @@ class ReducerService:
             await self._load([entry for entry, _ in taken if not entry.loaded])
             releasing = [entry for entry, _ in taken if entry.release]
             now_us = self.clock.now_us()
-            folds = [
-                fold(entry, pendings, self._rules[entry.key.workflow_type]._replace(now_us=now_us))
-                for entry, pendings in taken
-            ]
+            rules = {name: rules._replace(now_us=now_us) for name, rules in self._rules.items()}
+            folds = [fold(entry, pendings, rules[entry.key.workflow_type]) for entry, pendings in taken]
             batch = Batch(folds, extras, now_us)
             commit = await batch.build(self._fences, self._first_answer)
             try:
@@ -363,20 +362,18 @@ class ReducerService:
 
     def _resolve(self, results: Sequence[tuple[Pending, Answer]]) -> None:
         now_s = self.clock.monotonic()
-        counters = self.counters
-        for pending, result in results:
-            pending.result = result
-            entry = self._mailboxes.held(pending.key)
+        counters, held = self.counters, self._mailboxes.held
+        for pending, answer in results:
+            pending.resolve(answer)
+            entry = held(pending.key)
             if entry is not None and entry.inflight.get(pending.id) is pending:
                 del entry.inflight[pending.id]
-            if isinstance(result, OnexError):
+            if isinstance(answer, OnexError):
                 counters.refused += 1
-                counters.timers_dropped += isinstance(result, TimerGone)
+                counters.timers_dropped += isinstance(answer, TimerGone)
             else:
-                counters.committed += not result.duplicate
+                counters.committed += not answer.duplicate
                 counters.latency.add(now_s - pending.accepted_s)
-            if pending.future is not None and not pending.future.done():
-                pending.future.set_result(None)
         self._waiting -= len(results)
 
     def _lose(self, error: OnexError, cause: Exception | None = None) -> None:

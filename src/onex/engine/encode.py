@@ -206,17 +206,18 @@ def encode_intents(emitted: Sequence[Emitted]) -> bytes:
 
 
 def _encode_intent(one: Emitted) -> bytes:
-    payload = b"null" if one.payload is None else encode_payload(one.payload)
-    text = b'{"name":"' + one.spec.name.encode() + b'","payload":' + payload
-    if one.priority is not one.spec.priority:
-        text += b',"priority":"' + one.priority.encode() + b'"'
-    if one.due_us:
-        text += b',"due_us":%d' % one.due_us
-    if one.idempotency_key is not None:
-        text += b',"key":' + orjson.dumps(one.idempotency_key)
-    if one.to:
-        text += b',"to":' + orjson.dumps(one.to)
-    if one.cancelled:
+    spec, payload, priority, due_us, idempotency_key, to, cancelled = one
+    body = b"null" if payload is None else encode_payload(payload)
+    text = b'{"name":"%b","payload":%b' % (spec.name.encode(), body)
+    if priority is not spec.priority:
+        text += b',"priority":"' + priority.encode() + b'"'
+    if due_us:
+        text += b',"due_us":%d' % due_us
+    if idempotency_key is not None:
+        text += b',"key":' + orjson.dumps(idempotency_key)
+    if to:
+        text += b',"to":' + orjson.dumps(to)
+    if cancelled:
         text += b',"cancel":true'
     return text + b"}"
 

@@ -30,6 +30,9 @@ class Committed(NamedTuple):
     duplicate: bool = False
 
 
+Answer = Committed | OnexError
+
+
 class Fresh(NamedTuple):
     """An intent of a commit just made, typed, on its way to the relay. ``n`` counts those of its name in its step."""
 
@@ -46,7 +49,9 @@ class Pending:
     """An accepted action on its way to a commit. ``settles`` is the outbox row that an outcome or timer ends."""
 
     __slots__ = (
+        "_waiters",
         "accepted_s",
+        "answer",
         "blobs",
         "body",
         "body_hash",
@@ -55,7 +60,6 @@ class Pending:
         "epoch",
         "expected_version",
         "expires_us",
-        "future",
         "given_id",
         "id",
         "issued_us",
@@ -65,7 +69,6 @@ class Pending:
         "lease_id",
         "payload",
         "refusal",
-        "result",
         "sent",
         "settles",
         "ticket",
@@ -120,8 +123,23 @@ class Pending:
         self.sent = False  # an action_send: judged like anybody's action, though it settles a row
         self.tries = 0
         self.refusal: OnexError | None = None
-        self.result: Committed | OnexError | None = None
-        self.future: asyncio.Future[None] | None = None
+        self.answer: Answer | None = None
+        self._waiters: tuple[asyncio.Future[None], ...] = ()
+
+    async def answered(self) -> Answer:
+        """Wait for the answer; a cancelled wait withdraws nothing."""
+        while self.answer is None:
+            # a future of its own: others may wait for the same action, and cancelling one must not answer them
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters += (future,)
+            await future
+        return self.answer
+
+    def resolve(self, answer: Answer) -> None:
+        self.answer = answer
+        for future in self._waiters:
+            if not future.done():
+                future.set_result(None)
 
 
 Folds = tuple[

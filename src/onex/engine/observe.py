@@ -18,7 +18,7 @@ class Latency:
         self.count = 0
 
     def add(self, seconds: float) -> None:
-        bucket = _bucket(seconds)
+        bucket = int(log(seconds * 1e6) / _LOG_STEP) if seconds > 1e-6 else 0
         self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
         self.count += 1
 
@@ -46,10 +46,6 @@ class Latency:
         latency._buckets = dict(pairs)
         latency.count = sum(latency._buckets.values())
         return latency
-
-
-def _bucket(seconds: float) -> int:
-    return int(log(max(seconds, 1e-6) * 1e6) / _LOG_STEP)
 
 
 @dataclass(slots=True)

@@ -129,15 +129,7 @@ class ReducerPatternEngine:
         self, actions: Sequence[tuple[WorkflowKey | str, str, PayloadInput]]
     ) -> list[Committed | OnexError]:
         """Each on its own, in order, with one wait for all: answers stand where their actions stood. Raises Overloaded."""
-        accepted = [self.service.accept(self.door.pending(*action)) for action in actions]
-        answers: list[Committed | OnexError] = []
-        for pending in reversed(accepted):  # the last of a key is answered last, so most waits are over at once
-            try:
-                answers.append(await self.service.done(pending))
-            except OnexError as error:
-                answers.append(error)
-        answers.reverse()
-        return answers
+        return await self.service.all_done([self.service.accept(self.door.pending(*action)) for action in actions])
 
     # --- out ----------------------------------------------------------------------------------------------------------
 

@@ -79,7 +79,8 @@ class Door:
                 value = self._typed(model, payload if isinstance(payload, BaseModel) else None)
                 digest = body_hash(kind, value)
             body = encode_payload(value)
-            self._fresh_enough(new_id)
+            if action_id is not None:
+                self._fresh_enough(new_id)
         except OnexError as error:
             refusal = error
         pending = Pending(

@@ -73,10 +73,16 @@ class WorkflowKey(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> WorkflowKey:
         """``type:id``, split at the first colon. Raises InvalidKey."""
-        workflow_type, colon, instance_id = text.partition(":")
-        if not colon:
-            raise InvalidKey(f"{text!r} is not a workflow key; write TYPE:INSTANCE, for example orders:4711")
-        return cls.of(workflow_type, instance_id)
+        return _parsed(text)
+
+
+@lru_cache(16_384)
+def _parsed(text: str) -> WorkflowKey:
+    # remembered: an instance is spoken to again and again, and its checks are a quarter of what the door does
+    workflow_type, colon, instance_id = text.partition(":")
+    if not colon:
+        raise InvalidKey(f"{text!r} is not a workflow key; write TYPE:INSTANCE, for example orders:4711")
+    return WorkflowKey.of(workflow_type, instance_id)
 
 
 class Action(NamedTuple, Generic[P]):
