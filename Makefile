@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LOCKS := requirements/dev.txt requirements/uv.txt requirements/runtime.txt
-CODE = $(wildcard src tests examples)
+CODE = $(wildcard src tests examples docs/generate.py)
 COMPILE := $(BIN)/uv pip compile --quiet --system-certs --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate $(LOCK_ARGS)
 ARGS ?=
@@ -71,6 +71,10 @@ demo: $(READY) ## run real workflows, kill their engine twice, prove that nothin
 .PHONY: bench
 bench: $(READY) ## measure (make bench ARGS="durable --json")
 	$(BIN)/onex bench $(ARGS)
+
+.PHONY: docs
+docs: $(READY) ## write the pages of docs/reference that are read off the code
+	$(BIN)/python docs/generate.py
 
 .PHONY: wheel
 wheel: $(READY) ## build the wheel into dist/

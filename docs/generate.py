@@ -1,0 +1,386 @@
+"""Writes the pages of ``docs/reference`` that are read off the code: ``make docs``.
+
+A test regenerates them and compares, so a page that says otherwise than the code fails it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from types import ModuleType, UnionType
+from typing import Literal, Union, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from typer.core import TyperArgument, TyperGroup, TyperOption
+from typer.main import get_command
+
+from onex.adapters import refusal
+from onex.cli.main import COMMANDS, app
+from onex.contracts import contract as contracts
+from onex.contracts import source
+from onex.engine import batch, dispatch, encode, fold, project, submission, takeover
+from onex.kernel import action, errors
+from onex.kernel.errors import OnexError
+from onex.settings import InvalidSetting, Settings, read_settings
+
+HERE = Path(__file__).parent / "reference"
+MADE = "<!-- written by docs/generate.py from the code; `make docs` writes it again -->\n"
+
+
+def row(cells: Iterable[str]) -> str:
+    bare = [cell.replace("|", "\\|") for cell in cells]  # also inside code, where Markdown's tables want it
+    return f"| {' | '.join(bare)} |\n"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return row(heads) + f"|{'---|' * len(heads)}\n" + "".join(map(row, rows))
+
+
+def sentence(text: str | None) -> str:
+    """A docstring on one line, in Markdown's spelling of code; a rule it cites becomes a link to it."""
+    plain = " ".join((text or "").split()).replace("``", "`")
+    return re.sub(r"SEMANTICS (\d+)", r"[rule \1](../concepts/promises.md)", plain)
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+ROOMS = ("contracts", "engine", "adapters", "nodes", "app", "wiring", "settings", "cli.exits")
+HEADING = re.compile(r"^# --- (?P<title>.+?) -+$", re.MULTILINE)
+
+
+def errors_page() -> str:
+    text = inspect.getsource(errors)
+    parts = HEADING.split(text)
+    own = {name: one for name, one in vars(errors).items() if inspect.isclass(one) and issubclass(one, OnexError)}
+    made = [
+        MADE,
+        "# Errors\n\n",
+        "Every error is one class per decision its reader can take. `code` is stable: logs, `--json`, the table of\n",
+        "rejections and the answers of the inbox carry it. *Again* says that the same call may succeed later. A message is\n",
+        "a sentence: what happened, with which values, what to do next.\n",
+    ]
+    for title, body in zip(("the root", *parts[1::2]), parts[0::2], strict=True):
+        classes = [own[name] for name in re.findall(r"^class (\w+)", body, re.MULTILINE)]
+        made += [f"\n## {title[0].upper()}{title[1:]}\n\n", _errors(classes)]
+    made += ["\n## Of one room\n\nThey are raised under a class above, which is enough to catch.\n\n"]
+    made += [
+        table(
+            ["code", "class", "is a", "again", "means"],
+            [
+                [f"`{one.code}`", f"`{one.__module__}.{one.__name__}`", _bases(one), _again(one), sentence(one.__doc__)]
+                for one in _elsewhere()
+            ],
+        )
+    ]
+    aliases = [(name, one.__name__) for name, one in own.items() if name != one.__name__]
+    made += ["\n## Other names\n\nAliases in `onex.kernel.errors`, for names that mean the same.\n\n"]
+    made += [table(["name", "is"], [[f"`{name}`", f"`{one}`"] for name, one in aliases])]
+    return "".join(made)
+
+
+def _errors(classes: Sequence[type[OnexError]]) -> str:
+    return table(
+        ["code", "class", "is a", "again", "means"],
+        [[f"`{one.code}`", f"`{one.__name__}`", _bases(one), _again(one), sentence(one.__doc__)] for one in classes],
+    )
+
+
+def _bases(one: type[OnexError]) -> str:
+    return ", ".join(f"`{base.__name__}`" for base in one.__bases__ if base is not Exception)
+
+
+def _again(one: type[OnexError]) -> str:
+    return "yes" if one.retryable else ""
+
+
+def _elsewhere() -> list[type[OnexError]]:
+    """Those of other rooms, in the order of rooms, files and lines. Testing, benches and the demo have their own."""
+    found: dict[type[OnexError], None] = {}
+    for module in _modules():
+        classes = [
+            one
+            for one in vars(module).values()
+            if inspect.isclass(one) and issubclass(one, OnexError) and one.__module__ == module.__name__
+        ]
+        found.update(dict.fromkeys(sorted(classes, key=lambda one: inspect.getsourcelines(one)[1])))
+    return list(found)
+
+
+def _modules() -> Iterator[ModuleType]:
+    yield import_module("onex.kernel.intent")
+    for room in ROOMS:
+        module = import_module(f"onex.{room}")
+        yield module
+        for inner in iter_modules(getattr(module, "__path__", ())):
+            yield import_module(f"onex.{room}.{inner.name}")
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def commands_page() -> str:
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    context = typer.Context(group, info_name="onex")
+    made = [MADE, "# Commands\n\n", f"{_plain(group.help)[0]}\n"]
+    for title, names in COMMANDS.items():
+        made.append(f"\n## {title}\n\n")
+        made.append("".join(f"- [`onex {name}`](#onex-{name}): {line}\n" for name, (_, line) in names.items()))
+    for names in COMMANDS.values():
+        for name in names:
+            made.append(_command(group, context, name))
+    return "".join(made)
+
+
+def _command(group: TyperGroup, context: typer.Context, name: str) -> str:
+    command = group.get_command(context, name)
+    assert command is not None
+    own = typer.Context(command, info_name=name, parent=context)
+    about, examples = _plain(command.help)
+    given = [one for one in command.get_params(own) if isinstance(one, TyperArgument)]
+    options = [one for one in command.get_params(own) if isinstance(one, TyperOption) and one.name != "help"]
+    words = [one.metavar or str(one.name) for one in given]
+    usage = " ".join(["onex", name, *(w if one.required else f"[{w}]" for w, one in zip(words, given, strict=True))])
+    rows = [[f"`{word}`", sentence(one.help)] for word, one in zip(words, given, strict=True)]
+    rows += [[_option(one), _means(one)] for one in options]
+    parts = [f"\n## onex {name}\n\n`{usage}`\n\n{about}\n"]
+    if rows:
+        parts.append("\n" + table(["word", "means"], rows))
+    if examples:
+        parts.append(f"\n```bash\n{examples}```\n")
+    return "".join(parts)
+
+
+def _option(one: TyperOption) -> str:
+    names = ", ".join(f"`{name}`" for name in (*one.opts, *one.secondary_opts))
+    return f"{names} `{one.metavar}`" if one.metavar and not one.is_flag else names
+
+
+def _means(one: TyperOption) -> str:
+    told = sentence(one.help)
+    has_default = one.default not in (None, False, "") and not one.is_flag
+    return f"{told} [default: {one.default}]" if has_default else told
+
+
+def _plain(text: str | None) -> tuple[str, str]:
+    """The prose of a help text, and its examples."""
+    prose, _, rest = (text or "").partition("\b")
+    body, _, more = rest.partition("\n\n")
+    lines = [line.strip() for line in body.splitlines() if line.strip() and line.strip() != "Examples:"]
+    about = "\n\n".join(part.strip() for part in (prose, more) if part.strip())
+    return about, "".join(f"{line}\n" for line in lines)
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+STORE = "`sqlite:///FILE` (a fourth slash begins an absolute path), or `memory:`"
+
+
+class _Asked(Mapping[str, str]):
+    """An environment that notes what it is asked for, and answers with one value."""
+
+    def __init__(self, value: str = "") -> None:
+        self.names: list[str] = []
+        self._value = value
+
+    def __getitem__(self, name: str) -> str:
+        self.names.append(name)
+        return self._value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def settings_page() -> str:
+    asked = _Asked()
+    defaults = read_settings(asked)
+    told = {
+        name: sentence(inside or behind)
+        for name, inside, behind in re.findall(
+            r"``(\w+)``(?: \((.+?)\)|: (.+?)(?:;|\.$|$))", Settings.__doc__ or "", re.DOTALL | re.MULTILINE
+        )
+    }
+    told.setdefault("ONEX_STORE", STORE)
+    rows = [
+        [f"`{name}`", _shown(name, value), told[name], _wrong(name)]
+        for name, value in zip(asked.names, _values(defaults), strict=True)
+    ]
+    made = [
+        MADE,
+        "# Settings\n\n",
+        "What the environment says. An argument of a call or a command wins over it; an empty variable is one that is not\n",
+        "set.\n\n",
+        table(["variable", "default", "means", "a value it cannot have"], rows),
+        "\n`NO_COLOR` (any value) keeps colour out of a terminal.\n",
+        "\n# Fixed limits\n\n",
+        "They bound what one action, instance or process can cost, and are no settings: what fits on one machine fits on\n",
+        "every other.\n\n",
+        table(["limit", "value", "beyond it"], _limits()),
+    ]
+    return "".join(made)
+
+
+def _values(settings: Settings) -> list[object]:
+    return [getattr(settings, name) for name in settings.__dataclass_fields__]
+
+
+def _shown(name: str, value: object) -> str:
+    if isinstance(value, float) and name.endswith("_MS"):
+        value = round(value * 1000)
+    return f"`{value}`" if value else ""
+
+
+def _wrong(name: str) -> str:
+    class One(_Asked):
+        def __getitem__(self, asked: str) -> str:
+            return "some" if asked == name else ""
+
+    try:
+        read_settings(One())
+    except InvalidSetting as error:
+        return error.message
+    return ""
+
+
+def _limits() -> Iterator[list[str]]:
+    limits = dispatch.Limits()
+    kib, mib, day, hour = 1 << 10, 1 << 20, 24 * 3600 * 1_000_000, 3600 * 1_000_000
+    yield ["a payload, a result, an intent", f"{encode.PAYLOAD_BYTES // kib} KiB", "`payload_too_large`; use a `Blob`"]
+    yield ["a state", f"{encode.STATE_BYTES // mib} MiB", "the action that would pass it is refused"]
+    yield ["a state, advised", f"{encode.STATE_BYTES_ADVISED // kib} KiB", "each batch writes it whole"]
+    yield ["depth of JSON from outside", str(encode.DEPTH), "`invalid_payload`"]
+    yield ["an integer in JSON from outside", "2^53 either way", "`invalid_payload`; send it as text"]
+    yield ["intents of one step", str(fold.INTENTS_PER_STEP), "`reducer_failed`"]
+    yield ["an instance id", f"{action.INSTANCE_ID_BYTES} bytes of UTF-8", "`invalid_key`"]
+    yield ["a contract", f"{source.BYTES_MAX // kib} KiB of YAML", "`onex check` says so"]
+    yield ["transitions, intents of a contract", f"{contracts.TRANSITIONS_MAX}, {contracts.INTENTS_MAX}", "the same"]
+    yield ["actions of one transaction", f"{limits.batch:,}", "the rest goes into the next"]
+    yield ["actions accepted and not yet durable", f"{limits.waiting:,}", "`overloaded`; nothing of the call is taken"]
+    yield ["instances kept decoded", f"{limits.cached:,}", "the oldest are loaded again when needed"]
+    yield ["a snapshot is kept every", f"{fold.SNAPSHOT_EVERY:,} versions", "and at each change of code"]
+    yield ["failures that hold an instance", str(fold.FAILURES_TO_HOLD), "`instance_held`"]
+    yield [
+        "crashes that end an intent",
+        str(takeover.CRASHES_DEAD),
+        f"it is dead; alone from {takeover.CRASHES_ALONE} on",
+    ]
+    yield ["retries of a version conflict", str(dispatch.CONFLICT_TRIES), "`state_update_conflict`"]
+    yield ["rejections kept", f"{refusal.ROWS:,} rows, {refusal.KEPT_US // day} days", "the oldest leave"]
+    yield ["of a rejected body", f"{batch.REJECTED_BODY_BYTES // kib} KiB", "the rest is cut"]
+    yield ["answers in the inbox", f"{refusal.ANSWER_KEPT_US // hour} h", "the log still knows the action"]
+    yield ["age of an action id of ours", f"{submission.ACTION_DEDUP_TTL_HOURS} h", "`action_expired`"]
+    yield ["rows of one projection batch", str(project.PROJECTION_BATCH_SIZE), "the next batch"]
+
+
+# --- contract ---------------------------------------------------------------------------------------------------------
+
+PARTS: Sequence[tuple[str, type[BaseModel]]] = (
+    ("contract.yaml", contracts.ModelContractReducer),
+    ("state_machine", contracts.ModelFSMSubcontract),
+    ("state_machine.states[]", contracts.ModelFSMState),
+    ("state_machine.transitions[]", contracts.ModelFSMTransition),
+    ("state_machine.transitions[].conditions[]", contracts.ModelFSMCondition),
+    ("intents[]", contracts.ModelIntentDeclaration),
+    ("intents[].outcomes", contracts.ModelIntentOutcomes),
+    ("intents[].retry", contracts.ModelIntentRetry),
+    ("contract_version", contracts.ModelContractVersion),
+)
+
+
+def contract_page() -> str:
+    made = [
+        MADE,
+        "# Keys of a contract\n\n",
+        "One file, `contract.yaml`, describes a workflow. A key that is not listed here is refused; nothing is accepted\n",
+        "and ignored. [Writing a reducer](../guides/writing-a-reducer.md) says what they are for.\n",
+    ]
+    for name, model in PARTS:
+        rows = [[f"`{key}`", _type(field), _default(field)] for key, field in model.model_fields.items()]
+        made += [f"\n## {name}\n\n{sentence(model.__doc__) if '_Part' not in (model.__doc__ or '') else ''}\n\n"]
+        made += [table(["key", "value", "default"], rows)]
+    return "".join(made).replace("\n\n\n\n", "\n\n")
+
+
+def _type(field: FieldInfo) -> str:
+    told = _told(field.annotation)
+    bounds = [str(one) for one in _bounds(field)]
+    return f"{told} ({', '.join(bounds)})" if bounds else told
+
+
+def _told(kind: object) -> str:
+    if isinstance(kind, UnionType) or get_origin(kind) is Union:
+        return " or ".join(_told(one) for one in get_args(kind) if one is not type(None))
+    if get_origin(kind) is tuple:
+        return f"list of {_told(get_args(kind)[0])}"
+    if get_origin(kind) is Literal:
+        return " or ".join(f"`{one}`" for one in get_args(kind))
+    if get_origin(kind) is not None and hasattr(kind, "__metadata__"):  # Annotated
+        return _told(get_args(kind)[0])
+    if inspect.isclass(kind) and issubclass(kind, BaseModel):
+        name = next(name for name, model in PARTS if model is kind)
+        return f"[{name}](#{re.sub(r'[^a-z_]', '', name)})"
+    members = getattr(kind, "__members__", None)
+    if members:
+        return ", ".join(f"`{one}`" for one in members.values())
+    return {str: "text", int: "whole number", float: "number", bool: "true or false"}.get(kind, str(kind))  # type: ignore[call-overload, no-any-return]  # any object may be asked for
+
+
+def _bounds(field: FieldInfo) -> Iterator[str]:
+    many = _told(field.annotation).startswith("list")
+    unit = {"max_length": " of them" if many else " characters"}
+    for one in (*field.metadata, *_inner(field.annotation)):
+        for name, words in (("ge", "at least"), ("le", "at most"), ("max_length", "at most")):
+            value = getattr(one, name, None)
+            if value is not None:
+                yield f"{words} {value:,}{unit.get(name, '')}"
+
+
+def _inner(kind: object) -> Iterator[object]:
+    """Constraints of a value that may also be left out."""
+    if isinstance(kind, UnionType) or get_origin(kind) is Union:
+        for one in get_args(kind):
+            for field in getattr(one, "__metadata__", ()):
+                yield from getattr(field, "metadata", ())
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if value is PydanticUndefined:
+        return "must be given"
+    if value is None or value in ("", ()):
+        return ""
+    return "as below" if isinstance(value, BaseModel) else f"`{value}`"
+
+
+# --- all of them ------------------------------------------------------------------------------------------------------
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "errors.md": errors_page,
+    "cli.md": commands_page,
+    "settings.md": settings_page,
+    "contract.md": contract_page,
+}
+
+
+def main() -> None:
+    for name, write in PAGES.items():
+        page, made = HERE / name, write()
+        changed = not page.exists() or page.read_text() != made
+        page.write_text(made)
+        sys.stdout.write(f"docs/reference/{name}{'' if changed else ' is as it was'}\n")
+
+
+if __name__ == "__main__":
+    main()
