@@ -23,9 +23,9 @@ from onex.kernel.errors import (
     ReducerFailed,
     TemporaryDatabaseError,
 )
-from onex.ports import Applied, Commit, Conflict, LogEntry
+from onex.ports import Applied, Commit, Conflict, EnumOutboxState, InboxRow, LogEntry, OutboxRow, Pointer
 from tests.engine.conftest import ENV
-from tests.engine.jobs import Add, Job, Worker, registry
+from tests.engine.jobs import Add, Job, Start, Told, Worker, registry
 
 K = WorkflowKey("job", "1")
 
@@ -53,6 +53,21 @@ class Unreliable(MemoryStore):
             raise CommitUnknown("the answer was lost")
         return answers
 
+    async def waiting(self, after: Pointer | None, limit: int, timers_before_us: int | None) -> Sequence[OutboxRow]:
+        if self._fails("waiting"):
+            raise TemporaryDatabaseError("no look at the outbox now")
+        return await super().waiting(after, limit, timers_before_us)
+
+    async def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:
+        if self._fails("inbox"):
+            raise TemporaryDatabaseError("no look at the inbox now")
+        return await super().inbox(after, limit)
+
+    async def woken(self) -> None:
+        await super().woken()
+        if self._fails("woken"):
+            raise TemporaryDatabaseError("no look at the inbox now")
+
     async def applied(self, key: WorkflowKey, action_id: bytes) -> LogEntry | None:
         if self._fails("applied"):
             raise TemporaryDatabaseError("no look-up now")
@@ -76,6 +91,19 @@ def run(coroutine: object) -> None:
 async def held(engine: ReducerPatternEngine) -> str:
     stored = await engine.stored(K)
     return stored.held if stored is not None else ""
+
+
+def test_the_intents_of_a_commit_whose_answer_was_lost_run_and_who_waits_is_woken() -> None:
+    async def go() -> None:
+        store = Unreliable(answer=1)
+        async with engine_on(store) as engine:
+            waiting = asyncio.create_task(engine.wait(K, until="working", timeout_s=5))
+            told = await engine.submit(K, "start", Start(text="slow"))
+            assert told.duplicate
+            assert (await waiting).version == 1
+            assert (await engine.wait(K, until="in_doubt", timeout_s=5)).version == 2
+
+    run(go())
 
 
 def test_a_look_up_that_fails_after_a_conflict_forgets_nobody() -> None:
@@ -192,5 +220,60 @@ def test_a_fault_of_the_adapter_itself_is_told_to_everybody() -> None:
                 await engine.release(K)
             with pytest.raises(OnexError):
                 await engine.submit(K, "add", Add())
+
+    run(go())
+
+
+@pytest.mark.parametrize("fault", ["inbox", "woken"])
+def test_what_was_sent_through_the_inbox_is_taken_though_the_first_look_failed(fault: str) -> None:
+    async def go() -> None:
+        store = Unreliable()
+        async with engine_on(store) as engine:
+            store.fails[fault] = 2
+            sender = MemoryStore(store.tables)
+            ticket = await sender.send(b'{"workflow_key":["job","1"],"kind":"add"}', 0)
+            async with asyncio.timeout(5):
+                while await sender.answer(ticket) is None:
+                    await asyncio.sleep(0.01)
+            assert (await engine.state(K)) == Job(status="new", count=1)
+
+    run(go())
+
+
+def test_intents_beyond_memory_run_though_the_store_cannot_be_read_at_first() -> None:
+    async def go() -> None:
+        store, worker = Unreliable(), Worker()
+        async with engine_on(store, limits=Limits(kept=2), worker=worker) as engine:
+            store.fails["waiting"] = 1
+            await engine.submit_many([(f"job:{n}", "shout", None) for n in range(20)])
+            await engine.idle()
+            assert len(worker.done) == 20
+            assert await engine.reader.outbox(tuple(EnumOutboxState), None, None, 100) == []
+
+    run(go())
+
+
+def test_intents_beyond_memory_run_though_those_in_memory_all_die() -> None:
+    async def go() -> None:
+        async with engine_on(Unreliable(), limits=Limits(kept=2)) as engine:
+            await engine.submit("job:watched", "watch")
+            await engine.submit_many([(f"job:{n}", "tell", Told(text="bad\0")) for n in range(5)])
+            await engine.idle()
+            dead = await engine.reader.outbox((EnumOutboxState.DEAD,), None, None, 100)
+            waiting = await engine.reader.outbox((EnumOutboxState.WAITING,), None, None, 100)
+            assert (len(dead), [row for row in waiting if not row.timer]) == (5, [])
+
+    run(go())
+
+
+def test_timers_of_next_year_leave_room_for_what_can_run_now() -> None:
+    async def go() -> None:
+        worker = Worker()
+        async with engine_on(Unreliable(), limits=Limits(kept=4), worker=worker) as engine:
+            year = Add(amount=365 * 24 * 3600)
+            await engine.submit_many([(f"job:{n}", "wake_me", year) for n in range(10)])
+            await engine.submit_many([(f"job:{n}", "shout", None) for n in range(10)])
+            await engine.idle()
+            assert len(worker.done) == 10
 
     run(go())

@@ -34,8 +34,7 @@ STALLED_AFTER = 5
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one engine: ``batch`` actions per transaction, ``waiting`` accepted and not yet durable, ``cached``
-    instances, ``kept`` intents in memory (the rest waits in the store)."""
+    """``batch`` actions per transaction, ``waiting`` not yet durable, ``cached`` instances, ``kept`` intents in memory."""
 
     batch: int = 1000
     waiting: int = 20_000

@@ -171,7 +171,10 @@ class _Fold:
         entry = self.entry
         if entry.unreadable is not None:
             return entry.unreadable
-        if pending.timer and not self._timer_waits(pending):
+        if pending.timer and pending.expected_version is not None:  # it was held: its sender has read the log so far
+            if pending.expected_version != entry.version:
+                return ConcurrentModificationError(f"{entry.key} is at version {entry.version}; look again")
+        elif pending.timer and not self._timer_waits(pending):
             return TimerGone(f"timer {pending.timer!r} of {entry.key} no longer waits")
         if entry.terminal:
             status = entry.state.status if entry.state is not None else "?"
@@ -314,8 +317,8 @@ class _Fold:
             entry.failures += 1
             if entry.failures >= FAILURES_TO_HOLD and entry.version:
                 entry.held = plain_text(error.message)
-        if pending.settles is None or pending.sent:  # who sent it hears why, and decides
-            return
+        if pending.settles is None or pending.sent or isinstance(error, ConcurrentModificationError):
+            return  # who sent it hears why, and decides
         if isinstance(error, (ReducerFailed, InstanceHeld)) or entry.unreadable is not None:
             held = held_result(pending.kind, pending.body)
             self.notes.append(Note(pending.settles, EnumOutboxState.HELD, result=held, error=error.message))

@@ -11,6 +11,7 @@ from .dispatch import ReducerService
 from .submission import Door
 
 PAGE = 200
+AGAIN_S = 0.2
 
 
 class Inbox:
@@ -32,13 +33,18 @@ class Inbox:
             self._task = None
 
     async def _run(self) -> None:
+        """A look that failed is taken again: what woke us is gone, and what was sent still waits."""
+        looked = True
         while self.service.closed is None:
-            await self.service.store.woken()
             try:
+                if looked:
+                    looked = False
+                    await self.service.store.woken()
                 await self.drain()
-            except OnexError as error:
-                if not error.retryable:
-                    return
+                looked = True
+            except OnexError:
+                if self.service.closed is None:
+                    await self.service.clock.sleep(AGAIN_S)
 
     async def drain(self) -> int:
         """Accept what waits; the number taken. A full mailbox leaves the rest where it is until there is room."""

@@ -10,6 +10,7 @@ from ..kernel.intent import EnumIntentType
 from ..ports import Clock, Pointer
 from .work import Work
 
+HORIZON_US = 60_000_000  # timers due later stay in the store until their minute comes
 AGE_US = 30_000_000  # one priority step per 30 s of waiting
 SENDS_AT_ONCE = 256  # an action_send waits only for a commit, which takes many at once
 
@@ -31,6 +32,7 @@ class WorkQueue:
     def __init__(self, clock: Clock, run: Callable[[Lane], None], kept: int) -> None:
         self.clock, self.run, self.kept = clock, run, kept
         self.overflowed = False
+        self._gone: set[Pointer] | None = None
         self._known: dict[Pointer, Work] = {}
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._due: list[tuple[int, Pointer, Work]] = []
@@ -49,15 +51,21 @@ class WorkQueue:
     # --- in and out -----------------------------------------------------------------------------------------------------
 
     def add(self, work: Work, due_us: int) -> bool:
-        """Hold it until it is settled. False when memory is full: the rest waits in the store. Twice is once."""
+        """Hold it until it is settled. False when memory is full: the rest waits in the store. Twice is once.
+
+        A timer of later than the minute to come is not held: years of them would leave no room for what can run now.
+        """
         pointer = work.fresh.pointer
+        now_us = self.clock.now_us()
         if pointer in self._known:
+            return True
+        if due_us > now_us + HORIZON_US and work.fresh.emitted.spec.kind == EnumIntentType.TIMER:
             return True
         if len(self._known) >= self.kept:
             self.overflowed = True
             return False
         self._known[pointer] = work
-        if due_us > self.clock.now_us():
+        if due_us > now_us:
             self.wait_until(due_us, work)
         else:
             self._queue(work)
@@ -68,18 +76,33 @@ class WorkQueue:
         self._known[work.fresh.pointer] = work
 
     def __contains__(self, pointer: object) -> bool:
-        return pointer in self._known
+        """Held, or ended since the read that is under way began."""
+        return pointer in self._known or (self._gone is not None and pointer in self._gone)
 
     def forget(self, pointers: Sequence[Pointer]) -> None:
+        """These have ended. What a read that is under way still shows of them is old."""
         for pointer in pointers:
             self._known.pop(pointer, None)
+        if self._gone is not None:
+            self._gone.update(pointers)
 
-    def take_room(self) -> bool:
-        """True once, when memory was full and half of it is free again: time to read what waits in the store."""
-        if not (self.overflowed and self._open and len(self._known) < self.kept // 2):
-            return False
+    def begin_read(self) -> None:
+        """From here to ``end_read`` the store is read for what memory had no room for."""
+        self._gone = set()
         self.overflowed = False
-        return True
+
+    def end_read(self) -> None:
+        self._gone = None
+        self._calm.set()
+
+    @property
+    def reading(self) -> bool:
+        return self._gone is not None
+
+    @property
+    def has_room(self) -> bool:
+        """Half of memory is free: enough to read on in the store."""
+        return self._open and len(self._known) <= self.kept // 2
 
     def wait_until(self, due_us: int, work: Work) -> None:
         if not self._due or due_us < self._due[0][0]:
@@ -124,14 +147,14 @@ class WorkQueue:
             heappop(self._due)
         return self._due[0][0] if self._due else None
 
-    async def wake_due(self, at_most_us: int) -> None:
-        """Queue what is due, then wait for the next due time, for an earlier one that is set meanwhile, or ``at_most_us``."""
+    async def wake_due(self, at_most_s: float) -> None:
+        """Queue what is due, then wait for the next due time, for an earlier one that is set meanwhile, or ``at_most_s``."""
         self._alarm.clear()
         now_us = self.clock.now_us()
         while (due_us := self.next_due_us()) is not None and due_us <= now_us:
             self._queue(heappop(self._due)[2])
-        wait_us = max(0, min(at_most_us, due_us if due_us is not None else at_most_us) - now_us)
-        sleeper = asyncio.ensure_future(self.clock.sleep(wait_us / 1e6))
+        wait_s = at_most_s if due_us is None else min(at_most_s, (due_us - now_us) / 1e6)
+        sleeper = asyncio.ensure_future(self.clock.sleep(wait_s))
         alarm = asyncio.ensure_future(self._alarm.wait())
         try:
             await asyncio.wait((sleeper, alarm), return_when=asyncio.FIRST_COMPLETED)
@@ -144,15 +167,12 @@ class WorkQueue:
     @property
     def busy(self) -> bool:
         """Something runs, could run now, or waits to be tried again. Timers of the future do not count."""
-        if self.overflowed or any(lane.running or lane.heap for lane in self._lanes.values()):
+        if self.overflowed or self.reading or any(lane.running or lane.heap for lane in self._lanes.values()):
             return True
         return any(
             work.fresh.emitted.spec.kind != EnumIntentType.TIMER and self._known.get(pointer) is work
             for _, pointer, work in self._due
         )
-
-    def changed(self) -> None:
-        self._calm.set()
 
     async def calmer(self) -> None:
         """Returns when nothing runs, or when that may have changed."""

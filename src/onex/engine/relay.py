@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from uuid import UUID
 
-import orjson
 from pydantic import BaseModel
 
 from ..kernel.action import NOTHING, WorkflowKey
@@ -25,26 +24,31 @@ from ..kernel.intent import (
     outcome_id,
     sent_id,
 )
-from ..ports import Clock, EnumOutboxState, NewBlob, Note, OutboxRow, Pointer, Reader, Result
+from ..ports import Clock, EnumOutboxState, Note, Pointer, Reader, Result
 from .dispatch import ReducerService
-from .encode import body_hash, decode, encode_payload, plain_text
-from .mailbox import Fresh, Pending
-from .queue import Lane, WorkQueue
+from .encode import plain_text
+from .mailbox import Fresh
+from .queue import HORIZON_US, Lane, WorkQueue
+from .stopped import Stopped
 from .takeover import Takeover
-from .work import Work, work_of
+from .work import Work
 
 TAKEOVER_US = 60_000_000
+RELOAD_S = HORIZON_US / 2e6
+AGAIN_S = 1.0  # a store that could not be read is asked again
 
 
 class IntentRelay:
-    """Runs the intents of one engine. ``kept`` bounds what it holds in memory; the rest waits in the store."""
+    """Runs the intents of one engine. ``Limits.kept`` bounds what it holds in memory; the rest waits in the store."""
 
-    def __init__(self, service: ReducerService, clock: Clock, reader: Reader, *, kept: int = 20_000) -> None:
+    def __init__(self, service: ReducerService, clock: Clock, reader: Reader) -> None:
         self.service, self.clock, self.reader = service, clock, reader
         self._takeover = Takeover(service, reader)
-        self._queue = WorkQueue(clock, self._run, kept)
+        self._stopped = Stopped(service, clock, reader, self._takeover, self._run_again)
+        self._queue = WorkQueue(clock, self._run, service.limits.kept)
         self._tasks: set[asyncio.Task[None]] = set()
         self._record_until_us = 0
+        self._first_own: dict[int, int] = {}
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -53,13 +57,15 @@ class IntentRelay:
         self._record_until_us = self.clock.now_us() + TAKEOVER_US
         self.service.on_fresh = self.offer
         self.service.on_settled = self._settled
+        self.service.on_doubt = self._look_again
         alone = await self._take_over()
         await self._load_timers()
         for work in alone:
             await self._attempt(work)
-        await self._deliver_of_other_code()
+        await self._stopped.deliver_of_other_code()
         self._spawn(self._watch_due(), "onex-due")
         self._queue.open()
+        self._make_room()
 
     async def _take_over(self) -> list[Work]:
         """Read what waits in the store until memory is full. Gives back what is to run alone."""
@@ -68,7 +74,10 @@ class IntentRelay:
             if found.ends is not None:
                 dead = isinstance(found.ends, KilledItsProcess)
                 self._finish_badly(found.work, found.ends, EnumOutcome.UNKNOWN, dead=dead)
-            elif found.alone:
+                continue
+            if self._is_own(found.work.fresh.pointer) and found.work.attempt == 1:
+                found.work.maybe_done = False  # nobody but this process could have run it, and it did not
+            if found.alone:
                 self._queue.hold(found.work)
                 alone.append(found.work)
             elif not self._queue.add(found.work, found.due_us):
@@ -103,76 +112,75 @@ class IntentRelay:
         """Take intents just committed. What memory has no room for waits in the store and is read when there is."""
         now_us = self.clock.now_us()
         for one in fresh:
+            self._first_own.setdefault(one.pointer.shard, one.pointer.n)
             if not self._queue.add(Work(one, now_us), one.emitted.due_us):
                 return
 
+    def _is_own(self, pointer: Pointer) -> bool:
+        """Whether this process committed it, as far as it knows."""
+        first = self._first_own.get(pointer.shard)
+        return first is not None and pointer.n >= first
+
     def _settled(self, pointers: Sequence[Pointer]) -> None:
         self._queue.forget(pointers)
-        if self._queue.take_room():
+        self._make_room()
+
+    def _look_again(self) -> None:
+        """The answer to a commit was lost: the store may hold intents that were never offered."""
+        self._queue.overflowed = True
+        self._make_room()
+
+    def _make_room(self) -> None:
+        if self._queue.overflowed and self._queue.has_room and not self._queue.reading:
+            self._queue.begin_read()
             self._spawn(self._refill(), "onex-refill")
 
     async def _refill(self) -> None:
         try:
-            for work in await self._take_over():
-                await self._attempt(work)
+            alone = await self._take_over()
+            await self._load_timers()
+        except OnexError:
+            self._queue.overflowed = True
+            await self.clock.sleep(AGAIN_S)
+            alone = []
         finally:
-            self._queue.changed()
+            self._queue.end_read()
+        for work in alone:
+            await self._attempt(work)
+        if self.service.closed is None:
+            self._make_room()
 
     async def _load_timers(self) -> None:
         """Timers due within the next minute; later ones stay in the store until their minute comes."""
-        async for found in self._takeover.timers(self.clock.now_us() + TAKEOVER_US):
-            self._queue.add(found.work, found.due_us)
+        async for found in self._takeover.timers(self.clock.now_us() + HORIZON_US):
+            if found.work.fresh.pointer not in self._queue:
+                self._queue.add(found.work, found.due_us)
 
     async def _watch_due(self) -> None:
-        """Wakes at each due time; every half minute reads the timers of the minute to come."""
-        reload_us = self.clock.now_us() + TAKEOVER_US // 2
+        """Wakes at each due time; every half minute, by a clock that nobody sets, reads the timers of the minute to come."""
+        reload_s = self.clock.monotonic() + RELOAD_S
         while True:
-            if self.clock.now_us() >= reload_us:
-                reload_us = self.clock.now_us() + TAKEOVER_US // 2
-                await self._load_timers()
-            await self._queue.wake_due(reload_us)
+            if self.clock.monotonic() >= reload_s:
+                pause_s = RELOAD_S
+                try:
+                    await self._load_timers()
+                except OnexError:
+                    pause_s = AGAIN_S
+                reload_s = self.clock.monotonic() + pause_s
+            await self._queue.wake_due(max(0.0, reload_s - self.clock.monotonic()))
 
     # --- held and dead -----------------------------------------------------------------------------------------------------
 
-    async def _deliver_of_other_code(self) -> None:
-        """New code may be the mend: outcomes held under other code are delivered again, once per start."""
-        async for row, work in self._takeover.held():
-            stored = (await self.reader.load([row.key])).get(row.key)
-            if stored is not None and stored.code_id != self.service.code_id(row.key.workflow_type):
-                self._deliver_again(row, work)
-
     async def deliver_held(self, key: WorkflowKey) -> None:
         """Every held outcome of one instance, again."""
-        async for row, work in self._takeover.held():
-            if row.key == key:
-                self._deliver_again(row, work)
+        await self._stopped.deliver(key)
 
     async def redrive(self, pointer: Pointer) -> None:
         """A dead intent from attempt 1 with the same key; a held outcome as it was. Raises ValidationError."""
-        after = pointer._replace(ordinal=pointer.ordinal - 1)
-        states = (EnumOutboxState.DEAD, EnumOutboxState.HELD)
-        rows = await self.reader.outbox(states, None, after, 1)
-        if not rows or rows[0].pointer != pointer:
-            raise ValidationError(f"no dead or held intent at {':'.join(map(str, pointer))}; onex dead lists them")
-        row = rows[0]
-        work = work_of(row, self.service.registry, self.clock.now_us())
-        if row.state is EnumOutboxState.HELD:
-            self._deliver_again(row, work)
-            return
-        work.attempt, work.crashes = 1, 0
-        await self.service.noted(Note(pointer, attempt=1))
-        self._queue.add(work, 0)
+        await self._stopped.redrive(pointer)
 
-    def _deliver_again(self, row: OutboxRow, work: Work) -> None:
-        told = orjson.loads(row.result)
-        kind = told["kind"]
-        model = self.service.registry[row.key.workflow_type].payload_model(kind)
-        payload = decode(model, orjson.dumps(told["payload"]))
-        action_id = outcome_id(work.id)
-        pending = self._pending(work, row.key, kind, payload, action_id)
-        if row.timer:
-            pending.timer = row.timer
-        self.service.accept(pending)
+    def _run_again(self, work: Work) -> None:
+        self._queue.add(work, 0)
 
     # --- running -----------------------------------------------------------------------------------------------------------
 
@@ -205,7 +213,7 @@ class IntentRelay:
     def _fire(self, work: Work) -> None:
         fresh = work.fresh
         name = fresh.emitted.name
-        pending = self._pending(work, fresh.key, fresh.emitted.spec.trigger, NOTHING, outcome_id(work.id))
+        pending = work.pending(self.clock, fresh.key, fresh.emitted.spec.trigger, NOTHING, outcome_id(work.id))
         pending.timer = name
         self.service.accept(pending)
 
@@ -218,9 +226,10 @@ class IntentRelay:
             to = WorkflowKey.of(spec.target, emitted.to)
             self.service.registry[spec.target].payload_model(spec.trigger)
             payload = emitted.payload if emitted.payload is not None else NOTHING
-            pending = self._pending(work, to, spec.trigger, payload, sent_id(work.id), issuer=str(fresh.key))
+            pending = work.pending(self.clock, to, spec.trigger, payload, sent_id(work.id), issuer=str(fresh.key))
             pending.settles = None if spec.outcomes else fresh.pointer
             pending.sent = True
+            pending.given_id = True  # before a crash it may have been applied: then it is not refused now
             await self.service.done(self.service.accept(pending))
         except OnexError as error:
             if self.service.closed is not None:
@@ -235,6 +244,7 @@ class IntentRelay:
         spec = fresh.emitted.spec
         executor = self.service.registry[fresh.key.workflow_type].executors.get(spec.target)
         if executor is None:
+            work.attempt += work.maybe_done  # so that a re-drive knows
             missing = OnexError(f"nothing serves {spec.kind} {spec.target!r}: register an executor and re-drive")
             self._finish_badly(work, missing, EnumOutcome.FAILED, dead=True)
             return
@@ -242,8 +252,9 @@ class IntentRelay:
         # failed was done, and its time-out is the pool's, which does not count the wait for a free worker
         pure = spec.kind == EnumIntentType.COMPUTE_TASK
         risky = not pure and self.clock.now_us() < self._record_until_us
-        if risky or spec.delivery is EnumDelivery.AT_MOST_ONCE:
-            await self.service.noted(Note(fresh.pointer, attempt=work.attempt, started=True, crashes=work.crashes))
+        once = spec.delivery is EnumDelivery.AT_MOST_ONCE
+        if risky or once:
+            await self._record_start(work)
         self.service.counters.effects_run += 1
         try:
             async with asyncio.timeout(None if pure else spec.timeout_s):
@@ -256,11 +267,25 @@ class IntentRelay:
         except (Exception, asyncio.CancelledError) as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                if risky and not once:
+                    self._unrecord_start(work)
                 raise  # we are closing; any other cancellation leaked from the effect's own tasks
             told = error if isinstance(error, OnexError) else OnexError(f"{type(error).__name__}: {error}")
             self._failed_attempt(work, told, done=not pure, again=True)
         else:
             self._succeeded(work, result)
+
+    async def _record_start(self, work: Work) -> None:
+        note = Note(work.fresh.pointer, attempt=work.attempt, started=True, crashes=work.crashes)
+        try:
+            await self.service.noted(note)
+        except asyncio.CancelledError:
+            self._unrecord_start(work)
+            raise
+
+    def _unrecord_start(self, work: Work) -> None:
+        """An orderly end is no crash of the effect's: the next owner counts none."""
+        self.service.note(Note(work.fresh.pointer, attempt=work.attempt, crashes=work.crashes))
 
     def intent_of(self, work: Work) -> ModelIntent[BaseModel]:
         fresh = work.fresh
@@ -315,7 +340,7 @@ class IntentRelay:
             note = Note(
                 work.fresh.pointer, EnumOutboxState.DEAD, work.attempt, crashes=work.crashes, error=error.message
             )
-            self._queue.forget((work.fresh.pointer,))
+            self._settled((work.fresh.pointer,))
             self.service.note(note)
             return
         code = error.reason if isinstance(error, EffectFailed) else error.code
@@ -327,38 +352,9 @@ class IntentRelay:
         trigger = fresh.emitted.spec.outcomes[outcome]
         model = self.service.registry[fresh.key.workflow_type].payload_model(trigger)
         value = result.value if isinstance(result.value, model) else NOTHING
-        pending = self._pending(work, fresh.key, trigger, value, outcome_id(work.id), blobs=result.blobs)
+        pending = work.pending(self.clock, fresh.key, trigger, value, outcome_id(work.id), blobs=result.blobs)
         self.service.accept(pending)
 
     def _settle(self, work: Work) -> None:
         """Fire and forget that succeeded: its row is settled, and nobody is told."""
         self.service.settle(work.fresh.pointer)
-
-    def _pending(
-        self,
-        work: Work,
-        key: WorkflowKey,
-        kind: str,
-        payload: BaseModel,
-        action_id: UUID,
-        *,
-        issuer: str = "",
-        blobs: tuple[NewBlob, ...] = (),
-    ) -> Pending:
-        fresh = work.fresh
-        return Pending(
-            key,
-            kind,
-            payload,
-            id=action_id.bytes,
-            given_id=False,
-            issued_us=self.clock.now_us(),
-            correlation=fresh.correlation,
-            body=encode_payload(payload),
-            body_hash=body_hash(kind, payload),
-            accepted_s=self.clock.monotonic(),
-            issuer=issuer or f"intent:{fresh.emitted.name}",
-            cause=fresh.action_id,
-            settles=fresh.pointer,
-            blobs=blobs,
-        )

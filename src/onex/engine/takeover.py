@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Container
 from typing import NamedTuple
 
+import orjson
+
 from ..kernel.errors import KilledItsProcess, OnexError
 from ..kernel.intent import EnumDelivery, EnumIntentType
 from ..ports import EnumOutboxState, Note, OutboxRow, Pointer, Reader
@@ -56,6 +58,16 @@ class Takeover:
                 if work is not None:
                     yield row, work
             after = rows[-1].pointer
+
+    async def timer_is_over(self, row: OutboxRow) -> bool:
+        """Whether a step after the one that set this timer set it again or cancelled it."""
+        after = row.version
+        while entries := await self.reader.history(row.key, after, PAGE):
+            for entry in entries:
+                if any(item["name"] == row.timer for item in orjson.loads(entry.row.intents or b"[]")):
+                    return True
+            after = entries[-1].version
+        return False
 
     async def _pages(self, timers_before_us: int | None) -> AsyncIterator[OutboxRow]:
         after: Pointer | None = None

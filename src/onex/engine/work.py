@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from pydantic import BaseModel
+
+from ..kernel.action import WorkflowKey
 from ..kernel.intent import intent_id
-from ..ports import OutboxRow
-from .encode import decode_intents, ordinals
-from .mailbox import Fresh
+from ..ports import Clock, NewBlob, OutboxRow
+from .encode import body_hash, decode_intents, encode_payload, ordinals
+from .mailbox import Fresh, Pending
 from .registry import ReducerRegistry
 
 
@@ -27,6 +30,38 @@ class Work:
     def id(self) -> UUID:
         fresh = self.fresh
         return intent_id(UUID(bytes=fresh.action_id), fresh.key, fresh.emitted.name, fresh.n)
+
+    def pending(
+        self,
+        clock: Clock,
+        key: WorkflowKey,
+        kind: str,
+        payload: BaseModel,
+        action_id: UUID,
+        *,
+        issuer: str = "",
+        blobs: tuple[NewBlob, ...] = (),
+    ) -> Pending:
+        """The action that this intent leads to and that settles its row. Raises InvalidPayload, PayloadTooLarge."""
+        fresh = self.fresh
+        body = encode_payload(payload)
+        return Pending(
+            key,
+            kind,
+            payload,
+            id=action_id.bytes,
+            given_id=False,
+            issued_us=clock.now_us(),
+            correlation=fresh.correlation,
+            body=body,
+            # over the stored bytes: a held outcome that is delivered again has the same
+            body_hash=body_hash(kind, body),
+            accepted_s=clock.monotonic(),
+            issuer=issuer or f"intent:{fresh.emitted.name}",
+            cause=fresh.action_id,
+            settles=fresh.pointer,
+            blobs=blobs,
+        )
 
 
 def work_of(row: OutboxRow, registry: ReducerRegistry, now_us: int) -> Work:

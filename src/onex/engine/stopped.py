@@ -1,0 +1,113 @@
+"""Stopped: what does not go on by itself any more. Outcomes held for a reducer that is to be mended, and dead intents.
+
+Delivering again never repeats an effect; driving a dead one again does, under the same key, because an operator said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import orjson
+
+from ..kernel.action import NOTHING, WorkflowKey
+from ..kernel.errors import ConcurrentModificationError, OnexError, TemporaryDatabaseError, ValidationError
+from ..kernel.intent import outcome_id
+from ..ports import Clock, EnumOutboxState, Note, OutboxRow, Pointer, Reader
+from .dispatch import ReducerService
+from .encode import decode
+from .takeover import Takeover
+from .work import Work, work_of
+
+AGAIN_S = 0.5
+
+
+class Stopped:
+    """``run`` puts an intent back to work."""
+
+    def __init__(
+        self,
+        service: ReducerService,
+        clock: Clock,
+        reader: Reader,
+        takeover: Takeover,
+        run: Callable[[Work], None],
+    ) -> None:
+        self.service, self.clock, self.reader = service, clock, reader
+        self._takeover, self._run = takeover, run
+
+    async def deliver_of_other_code(self) -> None:
+        """New code may be the mend: outcomes held under other code are delivered again, once per start."""
+        async for row, work in self._takeover.held():
+            stored = (await self.reader.load([row.key])).get(row.key)
+            if stored is not None and stored.code_id != self.service.code_id(row.key.workflow_type):
+                await self._try(row, work)
+
+    async def deliver(self, key: WorkflowKey) -> None:
+        """Every held outcome of one instance."""
+        async for row, work in self._takeover.held():
+            if row.key == key:
+                await self._try(row, work)
+
+    async def redrive(self, pointer: Pointer) -> None:
+        """A dead intent from attempt 1 with the same key; a held outcome as it was. Raises ValidationError."""
+        after = pointer._replace(ordinal=pointer.ordinal - 1)
+        states = (EnumOutboxState.DEAD, EnumOutboxState.HELD)
+        rows = await self.reader.outbox(states, None, after, 1)
+        if not rows or rows[0].pointer != pointer:
+            raise ValidationError(f"no dead or held intent at {':'.join(map(str, pointer))}; onex dead lists them")
+        row = rows[0]
+        work = work_of(row, self.service.registry, self.clock.now_us())
+        if row.state is EnumOutboxState.HELD:
+            await self._deliver(row, work)
+            return
+        work.maybe_done = row.crashes > 0 or row.attempt > 1
+        work.attempt, work.crashes = 1, 0
+        await self.service.noted(Note(pointer, attempt=1))
+        self._run(work)
+
+    async def _try(self, row: OutboxRow, work: Work) -> None:
+        """One of many: what this code cannot read stays held, and its row says why."""
+        try:
+            await self._deliver(row, work)
+        except OnexError as error:
+            if self.service.closed is not None:
+                raise
+            self.service.note(
+                Note(row.pointer, row.state, row.attempt, crashes=row.crashes, result=row.result, error=error.message)
+            )
+
+    async def _deliver(self, row: OutboxRow, work: Work) -> None:
+        """Raises OnexError when this code cannot read what was held."""
+        if row.timer:
+            await self._ring(row, work)
+            return
+        told = orjson.loads(row.result)
+        kind = told["kind"]
+        model = self.service.registry[row.key.workflow_type].payload_model(kind)
+        payload = decode(model, orjson.dumps(told["payload"]))
+        pending = work.pending(self.clock, row.key, kind, payload, outcome_id(work.id))
+        pending.given_id = True  # it may have been delivered since the row was read
+        self.service.accept(pending)
+
+    async def _ring(self, row: OutboxRow, work: Work) -> None:
+        """A held timer, unless a later step replaced or cancelled it: its row does not say so, but the log does.
+
+        The log is read up to a version, and the timer is judged at that version only, else it is read on.
+        """
+        while self.service.closed is None:
+            try:
+                stored = (await self.reader.load([row.key]))[row.key]
+                if stored.terminal or await self._takeover.timer_is_over(row):
+                    self.service.settle(row.pointer)
+                    return
+                trigger = work.fresh.emitted.spec.trigger
+                pending = work.pending(self.clock, row.key, trigger, NOTHING, outcome_id(work.id))
+                pending.timer, pending.given_id, pending.expected_version = row.timer, True, stored.version
+                await self.service.done(self.service.accept(pending))
+                return
+            except ConcurrentModificationError:
+                await self.clock.sleep(0)
+            except TemporaryDatabaseError:
+                await self.clock.sleep(AGAIN_S)
+            except OnexError:
+                return  # refused, which is its end, or held as before
