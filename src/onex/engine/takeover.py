@@ -96,10 +96,13 @@ class Takeover:
         work.crashes = row.crashes + 1
         work.attempt += 1
         self.service.counters.effects_retried += 1
-        await self.service.noted(Note(row.pointer, attempt=work.attempt, due_us=row.due_us, crashes=work.crashes))
+        ends: OnexError | None = None
         if work.crashes >= CRASHES_DEAD:
-            told = "it was running at three crashes in a row; mend it, then: onex dead --redrive"
-            return Found(work, row.due_us, ends=KilledItsProcess(told))
-        if once:
-            return Found(work, row.due_us, ends=OnexError("its process ended while it ran, and it must not run twice"))
-        return Found(work, row.due_us, alone=work.crashes >= CRASHES_ALONE)
+            ends = KilledItsProcess("it was running at three crashes in a row; mend it, then: onex dead --redrive")
+        elif once:
+            ends = OnexError("its process ended while it ran, and it must not run twice")
+        # what is to end without running again stays started: we too may crash, before its end is durable
+        started = ends is not None
+        note = Note(row.pointer, attempt=work.attempt, due_us=row.due_us, started=started, crashes=work.crashes)
+        await self.service.noted(note)
+        return Found(work, row.due_us, alone=work.crashes >= CRASHES_ALONE, ends=ends)
