@@ -30,6 +30,7 @@ from onex.engine import batch, dispatch, encode, fold, project, submission, take
 from onex.kernel import action, errors
 from onex.kernel.errors import OnexError
 from onex.settings import InvalidSetting, Settings, read_settings
+from onex.workflows.code_analysis.finding import CHECKS, EnumCheckSeverity
 
 HERE = Path(__file__).parent / "reference"
 MADE = "<!-- written by docs/generate.py from the code; `make docs` writes it again -->\n"
@@ -364,6 +365,28 @@ def _default(field: FieldInfo) -> str:
     return "as below" if isinstance(value, BaseModel) else f"`{value}`"
 
 
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+def checks_page() -> str:
+    made = [
+        MADE,
+        "# Checks of code_analysis\n\n",
+        "What the built-in workflow [code_analysis](../guides/code-analysis.md) looks for in a Python file, in the order a\n",
+        "report tells it. A `# noqa` silences its line; one with codes (those of *elsewhere*) silences these.\n",
+    ]
+    for severity in EnumCheckSeverity:
+        rows = [
+            [f"`{one.code}`", one.title, sentence(one.why), ", ".join(f"`{code}`" for code in one.known_as)]
+            for one in CHECKS.values()
+            if one.severity is severity
+        ]
+        told = re.search(rf"``{severity}``: ([^.]+)\.", EnumCheckSeverity.__doc__ or "")
+        made += [f"\n## {severity}\n\n{told[1] if told else ''}\n\n"]
+        made += [table(["code", "what", "why", "elsewhere"], rows)]
+    return "".join(made)
+
+
 # --- all of them ------------------------------------------------------------------------------------------------------
 
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -371,6 +394,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "cli.md": commands_page,
     "settings.md": settings_page,
     "contract.md": contract_page,
+    "checks.md": checks_page,
 }
 
 
