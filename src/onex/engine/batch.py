@@ -16,6 +16,7 @@ from ..ports import (
     Applied,
     Commit,
     Conflict,
+    EnumOutboxState,
     InboxAnswer,
     KeyChange,
     LogEntry,
@@ -79,7 +80,8 @@ class Batch:
         self._loose: list[tuple[Pending, Answer]] = []
         self._written: list[tuple[Folded, KeyChange, list[tuple[Pending, Answer]]]] = []
         self._again: list[tuple[Folded, Conflict]] = []
-        self._held: list[Pointer] = []
+        # rows that stop: until that is durable, whoever reads the store sees them wait
+        self._stopped = [note.pointer for note in extras.notes if note.state is not EnumOutboxState.WAITING]
 
     async def build(self, fences: Mapping[int, int], first_answer: Lookup) -> Commit:
         """The commit. ``first_answer`` tells what a refused id was answered before: dedup comes before every other judgement."""
@@ -104,7 +106,7 @@ class Batch:
             if change is None:
                 self._loose.extend(refused)
                 notes.extend(folded.notes)
-                self._held.extend(note.pointer for note in folded.notes)
+                self._stopped.extend(note.pointer for note in folded.notes)
                 continue
             told: list[tuple[Pending, Answer]] = []
             for row, (pending, _) in enumerate(folded.stepped):
@@ -135,7 +137,7 @@ class Batch:
 
     def settle(self, outcomes: Sequence[Applied | Conflict]) -> Settlement:
         """What to tell whom."""
-        done = Settlement(list(self._loose), [], [*self.extras.settled, *self._held], [], list(self._again))
+        done = Settlement(list(self._loose), [], [*self.extras.settled, *self._stopped], [], list(self._again))
         for (folded, change, refused), outcome in zip(self._written, outcomes, strict=True):
             if isinstance(outcome, Conflict):
                 done.again.append((folded, outcome))

@@ -161,9 +161,15 @@ class ReducerService:
 
     async def noted(self, note: Note) -> None:
         """The same, and wait until it is durable. Raises EngineClosed, OwnershipLost."""
+        await self.noting(note)
+
+    def noting(self, note: Note) -> asyncio.Future[None]:
+        """The same, to be waited for."""
         self._check_running()
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._noted.append(future)
         self.note(note)
-        await self._durable()
+        return future
 
     def reject(self, rejection: Rejection) -> None:
         """Record input that has no readable key."""
@@ -195,12 +201,6 @@ class ReducerService:
         """Raises EngineClosed, OwnershipLost when there will be no further commit."""
         if self.closed is not None and (self._task is None or self._task.done()):
             raise self.closed
-
-    async def _durable(self) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._noted.append(future)
-        self._stir()
-        await future
 
     def code_id(self, workflow_type: str) -> int:
         """The store's number for the code this engine runs."""

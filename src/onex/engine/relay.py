@@ -72,6 +72,7 @@ class IntentRelay:
         alone: list[Work] = []
         async for found in self._takeover.waiting(self._queue):
             if found.ends is not None:
+                self._queue.hold(found.work)
                 dead = isinstance(found.ends, KilledItsProcess)
                 self._finish_badly(found.work, found.ends, EnumOutcome.UNKNOWN, dead=dead)
                 continue
@@ -340,7 +341,6 @@ class IntentRelay:
             note = Note(
                 work.fresh.pointer, EnumOutboxState.DEAD, work.attempt, crashes=work.crashes, error=error.message
             )
-            self._settled((work.fresh.pointer,))
             self.service.note(note)
             return
         code = error.reason if isinstance(error, EffectFailed) else error.code

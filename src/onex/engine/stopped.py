@@ -5,6 +5,7 @@ Delivering again never repeats an effect; driving a dead one again does, under t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import orjson
@@ -62,8 +63,9 @@ class Stopped:
             return
         work.maybe_done = row.crashes > 0 or row.attempt > 1
         work.attempt, work.crashes = 1, 0
-        await self.service.noted(Note(pointer, attempt=1))
-        self._run(work)
+        written = self.service.noting(Note(pointer, attempt=1))
+        written.add_done_callback(lambda done: self._run(work) if done.exception() is None else None)
+        await asyncio.shield(written)  # who stops waiting withdraws nothing
 
     async def _try(self, row: OutboxRow, work: Work) -> None:
         """One of many: what this code cannot read stays held, and its row says why."""
