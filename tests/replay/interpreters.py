@@ -86,7 +86,7 @@ def environment(one: Interpreter) -> Path:
                 break
             except (OSError, subprocess.SubprocessError) as error:
                 said = getattr(error, "stderr", "") or str(error)
-                told.append(f"{make.__name__.removeprefix('_by_')}: {said.strip()[-300:]}")
+                told.append(f"{make.__name__.removeprefix('_by_')}: {' '.join(said.split())[-300:]}")
         else:
             shutil.rmtree(made, ignore_errors=True)
             raise NoEnvironment(f"Python {one.version} at {one.path} got no packages. {'; '.join(told)}")
