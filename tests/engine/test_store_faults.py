@@ -36,6 +36,8 @@ class Unreliable(MemoryStore):
     def __init__(self, **fails: int) -> None:
         super().__init__()
         self.fails = Counter(fails)
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     def _fails(self, point: str) -> bool:
         if not self.fails[point]:
@@ -44,6 +46,7 @@ class Unreliable(MemoryStore):
         return True
 
     async def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
+        await self.gate.wait()
         if self._fails("commit"):
             raise TemporaryDatabaseError("refused")
         if self._fails("bug"):
@@ -275,5 +278,44 @@ def test_timers_of_next_year_leave_room_for_what_can_run_now() -> None:
             await engine.submit_many([(f"job:{n}", "shout", None) for n in range(10)])
             await engine.idle()
             assert len(worker.done) == 10
+
+    run(go())
+
+
+def test_who_stops_waiting_for_the_end_does_not_bring_it_about_in_the_middle() -> None:
+    async def go() -> None:
+        store = Unreliable()
+        async with engine_on(store) as engine:
+            store.gate.clear()
+            sent = asyncio.create_task(engine.submit(K, "add", Add()))
+            await asyncio.sleep(0)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await engine.close()
+            store.gate.set()
+            assert (await sent).version == 1
+
+    run(go())
+
+
+def test_a_re_drive_goes_on_when_its_caller_does_not() -> None:
+    async def go() -> None:
+        store = Unreliable()
+        async with engine_on(store) as engine:
+            await engine.submit("job:2", "watch")
+            await engine.submit(K, "tell", Told(text="2"))
+            async with asyncio.timeout(5):
+                while not (rows := await engine.reader.outbox((EnumOutboxState.DEAD,), None, None, 1)):
+                    await asyncio.sleep(0.005)
+            await engine.submit("job:2", "unwatch")
+            store.gate.clear()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await engine.redrive(rows[0].pointer)
+            store.gate.set()
+            await engine.wait("job:2", until="new", timeout_s=5)
+            async with asyncio.timeout(5):
+                while await engine.state("job:2") != Job(status="new", count=5):
+                    await asyncio.sleep(0.005)
 
     run(go())

@@ -97,7 +97,7 @@ class ReducerService:
             self.closed = EngineClosed("the engine is closed; open it again")
         self._wake.set()
         if self._task is not None:
-            await self._task
+            await asyncio.shield(self._task)  # who stops waiting for the end does not bring it about in the middle
             self._task = None
 
     # --- in ------------------------------------------------------------------------------------------------------------
