@@ -153,7 +153,7 @@ class MemoryStore:
         before = tables.stored.get(key)
         instance = before.instance if before else len(tables.stored) + 1 if change.rows else 0
         first, version, last = len(tables.log) + 1, change.based_on + len(change.rows), len(change.rows) - 1
-        if change.snapshot_before is not None:
+        if change.snapshot_before is not None and change.rows:
             made = before or change
             hash_before = before.state_hash if before else b""
             self._keep(
@@ -189,7 +189,7 @@ class MemoryStore:
             )  # fmt: skip
         elif before:
             tables.stored[key] = before._replace(failures=change.failures, held=change.held)
-        if change.snapshot_after:
+        if change.snapshot_after and change.rows:
             self._keep(SnapshotRow(key, version, change.state, change.state_schema, change.code_id, change.state_hash))
         return Applied(instance, Position(0, first))
 

@@ -32,7 +32,7 @@ from ..ports import (
     Stored,
 )
 from .refusal import ROWS
-from .sqlite_core import SqliteCore
+from .sqlite_core import OWNER_WAIT_MS, SqliteCore
 from .sqlite_errors import StoreReadOnly
 from .sqlite_read import SqliteReads
 from .sqlite_schema import SHARDS, wal_of
@@ -62,11 +62,13 @@ class SqliteStore:
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path, *, read_only: bool = False, rejections_kept: int = ROWS) -> SqliteStore:
+    async def open(
+        cls, path: Path, *, read_only: bool = False, wait_ms: int = OWNER_WAIT_MS, rejections_kept: int = ROWS
+    ) -> SqliteStore:
         """Makes the store when there is none (not when ``read_only``). Raises DatabaseConnectionError and its kinds."""
 
         def opened() -> SqliteStore:
-            core = None if read_only else SqliteCore(path, rejections_kept=rejections_kept)
+            core = None if read_only else SqliteCore(path, wait_ms=wait_ms, rejections_kept=rejections_kept)
             try:
                 return cls(SqliteReads(path), core)
             except BaseException:
@@ -124,7 +126,10 @@ class SqliteStore:
         if seen == self._wal_seen and self._wal_quiet:
             return False
         self._wal_seen, self._wal_quiet = seen, quiet
-        # asked on the writing connection: the owner's own commits do not move its number
+        return await self.changed_elsewhere()
+
+    async def changed_elsewhere(self) -> bool:
+        """Whether another connection has written since this was last asked: our own commits do not count."""
         version = await self._writes.call(lambda core: core.changed_elsewhere())
         moved, self._elsewhere = version != self._elsewhere, version
         return moved

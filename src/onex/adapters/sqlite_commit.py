@@ -121,12 +121,12 @@ class Batch:
             self.finished.append((instance,))
         if row_blobs:
             self.refs.extend([(first + index, digest) for index, digest in row_blobs])
-        if snapshot_before is not None:
+        if snapshot_before is not None and rows:
             if is_new:
                 self.snapshots.append((instance, based_on, state_schema, code_id, b"", at_us, snapshot_before))
             else:
                 self.snapshots_before.append((at_us, snapshot_before, instance))
-        if snapshot_after:
+        if snapshot_after and rows:
             self.snapshots.append((instance, version, state_schema, code_id, state_hash, at_us, state))
         return Applied(instance, Position(0, first))
 

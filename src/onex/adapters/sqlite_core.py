@@ -34,7 +34,7 @@ from .sqlite_schema import SHARDS, create
 SWEEP_US: Final = 60_000_000
 WAL_PAGES: Final = 2048  # 32 MiB; beyond it the writer folds the WAL back itself, so that it can begin anew
 ENDS_KEPT: Final = 65_536
-OWNER_BUSY_MS: Final = 5_000
+OWNER_WAIT_MS: Final = 5_000
 
 
 def _nothing(point: str) -> None:
@@ -46,7 +46,7 @@ class SqliteCore(SqliteReads):
 
     ``probe`` is called with ``before_commit`` and ``after_commit`` inside ``commit``; the simulator raises there. What
     it raises before leaves nothing behind, what it raises after leaves the commit. ``synchronous="off"`` is for
-    simulations: a power cut may lose commits.
+    simulations: a power cut may lose commits. ``wait_ms`` is how long an owner waits for other writers.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class SqliteCore(SqliteReads):
         path: Path,
         *,
         synchronous: Literal["full", "off"] = "full",
+        wait_ms: int = OWNER_WAIT_MS,
         rejections_kept: int = ROWS,
         probe: Callable[[str], None] = _nothing,
     ) -> None:
@@ -62,6 +63,7 @@ class SqliteCore(SqliteReads):
         super().__init__(path, "rw", synchronous=synchronous)
         self.shards = SHARDS
         self._probe = probe
+        self._wait_ms = wait_ms
         self._cap = rejections_kept
         self._lock = OwnerLock(path.with_name(f"{path.name}-owner"))
         self._cursor = self._connection.cursor()
@@ -82,7 +84,7 @@ class SqliteCore(SqliteReads):
                     "update shards set fence = fence + 1, owner = ? returning shard, fence", (owner,)
                 ).fetchall()
             )
-            self._connection.execute(f"pragma busy_timeout = {OWNER_BUSY_MS}").fetchall()
+            self._connection.execute(f"pragma busy_timeout = {self._wait_ms}").fetchall()
         except BaseException:
             self._lock.free()
             raise

@@ -1,0 +1,206 @@
+"""Whatever is done to them, the SQLite core and the memory store hold the same: two hands, one meaning."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from onex.adapters.memory import MemoryStore, Tables
+from onex.adapters.sqlite_core import SqliteCore
+from onex.kernel.action import WorkflowKey
+from onex.ports import (
+    Commit,
+    EnumOutboxState,
+    InboxAnswer,
+    KeyChange,
+    NewBlob,
+    NewIntent,
+    Note,
+    Pointer,
+    Position,
+    ProjectionRow,
+    Rejection,
+)
+from onex.testing.conformance.owner import CODE, ENV, A, B, C, action, row
+
+R = TypeVar("R")
+KEYS = [A, B, C]
+ALL = 10**6
+DAY_US = 86_400_000_000
+
+keys = st.sampled_from(KEYS)
+names = st.sampled_from([f"x{number}" for number in range(40)])
+pointers = st.builds(Pointer, st.just(0), st.integers(1, 30), st.integers(0, 2))
+intents = st.builds(
+    NewIntent, st.just(0), st.integers(0, 4), st.integers(0, 9), st.sampled_from(["", "", "remind", "expire"])
+)
+emitted = st.lists(intents, max_size=3).map(
+    lambda found: tuple(intent._replace(ordinal=ordinal) for ordinal, intent in enumerate(found))
+)
+rows = st.builds(lambda name, outbox, us: row(name, *outbox, issued_us=us), names, emitted, st.integers(0, 9))
+notes = st.builds(
+    Note, pointers, st.sampled_from(EnumOutboxState), st.integers(0, 5), st.integers(0, 9), st.booleans(),
+    st.integers(0, 3), st.binary(max_size=3), st.text(max_size=3),
+)  # fmt: skip
+answers = st.builds(InboxAnswer, st.integers(1, 6), st.binary(max_size=2), st.integers(0, 9))
+digests = st.sampled_from([b"d" * 32, b"e" * 32])
+
+
+class Lost(Exception):
+    """What the probe raises."""
+
+
+def now(call: Coroutine[Any, Any, R]) -> R:
+    """The result of a coroutine that never waits."""
+    try:
+        call.send(None)
+    except StopIteration as done:
+        result: R = done.value
+        return result
+    raise AssertionError("the memory store waited")
+
+
+class StoresAgree(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="onex-agree-"))
+        self.at_us = 0
+        self.fail_at = ""
+        self.tables = Tables()
+        self.boot()
+
+    def boot(self) -> None:
+        self.core = SqliteCore(self.folder / "store.db", synchronous="off", rejections_kept=5, probe=self.probe)
+        self.memory = MemoryStore(self.tables, rejections_kept=5)
+        self.fences = self.core.own("core")
+        assert now(self.memory.own("memory")) == self.fences
+        self.ids = self.core.intern(CODE, ENV)
+        assert now(self.memory.intern(CODE, ENV)) == self.ids
+
+    def probe(self, point: str) -> None:
+        if point == self.fail_at:
+            raise Lost(point)
+
+    def teardown(self) -> None:
+        self.core.close()
+        shutil.rmtree(self.folder)
+
+    def change(self, data: st.DataObject, key: WorkflowKey) -> KeyChange:
+        stored = self.core.load([key]).get(key)
+        instance, version = (stored.instance, stored.version) if stored else (None, 0)
+        if data.draw(st.integers(0, 9), "stale") == 0:
+            version += data.draw(st.sampled_from([-1, 1]), "by")
+        if data.draw(st.integers(0, 19), "lost") == 0:
+            instance = data.draw(st.sampled_from([None, 99]), "instance")
+        its = tuple(data.draw(st.lists(rows, max_size=3), "rows"))
+        made = version + len(its)
+        # what is settled stood there before, or is gone: nothing settles what its own commit emits
+        waits = [Pointer(0, ALL, 0), *(one.pointer for one in self.core.outbox(list(EnumOutboxState), None, None, ALL))]
+        return KeyChange(
+            key, instance, version, its, b"state %d" % made, data.draw(st.integers(1, 2)), b"hash %d" % made, "open",
+            data.draw(st.integers(0, 5), "terminal") == 0 and bool(its), *self.ids,
+            epoch=data.draw(st.integers(0, 3)), failures=data.draw(st.integers(0, 3)),
+            held=data.draw(st.sampled_from(["", "held"])),
+            settled=tuple(data.draw(st.lists(st.sampled_from(waits), max_size=2), "settled")),
+            row_blobs=tuple((index, data.draw(digests)) for index in range(min(1, len(its)))),
+            snapshot_before=data.draw(st.none() | st.binary(max_size=2), "before"),
+            snapshot_after=data.draw(st.booleans(), "after"),
+            lease_seen=b"lease" if data.draw(st.integers(0, 19), "lease") == 0 else None,
+            notes=tuple(data.draw(st.lists(notes, max_size=1), "its notes")),
+            rejections=tuple(self.rejection(data) for _ in range(data.draw(st.integers(0, 1)))),
+            answers=tuple(data.draw(st.lists(answers, max_size=1), "its answers")),
+        )  # fmt: skip
+
+    def rejection(self, data: st.DataObject) -> Rejection:
+        key = data.draw(st.sampled_from(["orders:a", "bus"]), "refused at")
+        return Rejection(key, action(data.draw(names)), data.draw(st.sampled_from("xy")), "no", b"b" * 9, 0)
+
+    def timed(self, refused: tuple[Rejection, ...]) -> tuple[Rejection, ...]:
+        """Each at a time of its own: which of two at once is the newer, no store says."""
+        self.at_us += len(refused)
+        first = self.at_us - len(refused)
+        return tuple(one._replace(at_us=first + index) for index, one in enumerate(refused))
+
+    def stamped(self, told: tuple[InboxAnswer, ...]) -> tuple[InboxAnswer, ...]:
+        return tuple(one._replace(at_us=self.at_us) for one in told)
+
+    @rule(data=st.data(), later=st.sampled_from([0, 0, 0, DAY_US // 48, 4 * DAY_US]))
+    def commit(self, data: st.DataObject, later: int) -> None:
+        self.at_us += later
+        changes = tuple(self.change(data, key) for key in data.draw(st.lists(keys, max_size=4), "keys"))
+        commit = Commit(
+            self.fences,
+            changes,
+            tuple(NewBlob(digest, "text/plain", digest[:3]) for digest in data.draw(st.lists(digests, max_size=1))),
+            tuple(data.draw(st.lists(notes, max_size=2), "notes")),
+            tuple(self.rejection(data) for _ in range(data.draw(st.integers(0, 3)))),
+            tuple(data.draw(st.lists(answers, max_size=2), "answers")),
+            tuple(data.draw(st.lists(pointers, max_size=1), "settled")),
+            self.at_us,
+        )
+        commit = commit._replace(rejections=self.timed(commit.rejections))
+        changes = tuple(change._replace(rejections=self.timed(change.rejections)) for change in commit.changes)
+        changes = tuple(change._replace(answers=self.stamped(change.answers)) for change in changes)
+        commit = commit._replace(changes=changes, answers=self.stamped(commit.answers), at_us=self.at_us)
+        self.fail_at = data.draw(st.sampled_from(["", "", "", "before_commit", "after_commit"]), "fail at")
+        try:
+            outcomes = self.core.commit(commit)
+        except Lost as lost:
+            if str(lost) == "after_commit":
+                now(self.memory.commit(commit))
+            return
+        finally:
+            self.fail_at = ""
+        assert outcomes == now(self.memory.commit(commit))
+
+    @rule()
+    def crash(self) -> None:
+        self.core.drop()
+        asyncio.run(self.memory.close())
+        self.boot()
+
+    @rule(body=st.binary(max_size=3))
+    def send(self, body: bytes) -> None:
+        assert self.core.send(body, self.at_us) == now(self.memory.send(body, self.at_us))
+
+    @rule(
+        from_n=st.integers(0, 2), step=st.integers(0, 2), key=keys, version=st.integers(1, 4), tag=st.sampled_from("xy")
+    )
+    def project(self, from_n: int, step: int, key: WorkflowKey, version: int, tag: str) -> None:
+        projected = [ProjectionRow(key, version, tag, "place", b"{}")]
+        moved = self.core.project("board", 0, from_n, from_n + step, projected)
+        assert moved == now(self.memory.project("board", 0, from_n, from_n + step, projected))
+
+    @invariant()
+    def they_hold_the_same(self) -> None:
+        core, memory = self.core, self.memory
+        states = list(EnumOutboxState)
+        start = Position(0, 0)
+        assert core.load(KEYS) == now(memory.load(KEYS))
+        assert core.log(start, ALL) == now(memory.log(start, ALL))
+        assert core.outbox(states, None, None, ALL) == now(memory.outbox(states, None, None, ALL))
+        assert core.waiting(None, ALL, 5) == now(memory.waiting(None, ALL, 5))
+        assert core.rejections(None, None, 0, ALL) == now(memory.rejections(None, None, 0, ALL))
+        assert core.inbox(0, ALL) == now(memory.inbox(0, ALL))
+        assert [core.answer(one) for one in range(8)] == [now(memory.answer(one)) for one in range(8)]
+        assert core.counts() == now(memory.counts())
+        assert core.projected("board", None, None, ALL) == now(memory.projected("board", None, None, ALL))
+        assert core.watermark("board", 0) == now(memory.watermark("board", 0))
+        assert [core.blob(one) for one in (b"d" * 32, b"e" * 32)] == [
+            now(memory.blob(one)) for one in (b"d" * 32, b"e" * 32)
+        ]
+        for key in KEYS:
+            assert core.history(key, 2, 3) == now(memory.history(key, 2, 3))
+            assert [core.snapshot(key, one) for one in range(9)] == [now(memory.snapshot(key, one)) for one in range(9)]
+
+
+TestStoresAgree = StoresAgree.TestCase
+TestStoresAgree.settings = settings(stateful_step_count=12)
