@@ -58,7 +58,7 @@ def test_a_directory_packs_what_it_holds_before_it_hands_over() -> None:
     directory = given(APP.workflows["code_directory"].reducer)
     directory.when("begin", payload("code_directory", "begin", total="j", files=2))
     directory.when("file_done", payload("code_directory", "file_done", tally={}, references=[BLOB]))
-    assert directory.emitted == ()
+    assert [one.name for one in directory.emitted] == []
     directory.when("file_done", payload("code_directory", "file_done", tally={}, references=[BLOB]))
     assert [one.name for one in directory.emitted] == ["pack"]
     directory.when("packed", payload("code_directory", "packed", bundle=BLOB))

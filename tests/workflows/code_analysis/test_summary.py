@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onex.workflows.code_analysis.analysis import analyse
-from onex.workflows.code_analysis.complexity import BUCKETS, histogram
+from onex.workflows.code_analysis.complexity import histogram
 from onex.workflows.code_analysis.finding import CHECKS, EnumCheckSeverity
-from onex.workflows.code_analysis.summary import WORST, Tally, Totals, Worst, fingerprint, mark, tally_of, totals_of
+from onex.workflows.code_analysis.summary import fingerprint, mark, severity_count, tally_of, totals_of
+from onex.workflows.code_analysis.tally import BUCKETS, WORST, Tally, Totals, Worst
 
 COUNT = st.integers(0, 10_000)
 TOTALS = st.builds(
@@ -73,7 +74,7 @@ def test_a_file_tells_what_its_analysis_counts() -> None:
     assert (totals.public, totals.documented, totals.documentation) == (2, 1, 0.5)
     assert (totals.complexity_sum, totals.complexity_max, totals.complexity_mean) == (2, 2, 2.0)
     assert totals.findings == {"singleton-comparison": 1, "unused-import": 1}
-    assert totals.severity(EnumCheckSeverity.UPKEEP) == totals.finding_count == 2
+    assert severity_count(totals, EnumCheckSeverity.UPKEEP) == totals.finding_count == 2
 
 
 def test_a_file_that_does_not_parse_is_counted_as_failed() -> None:
@@ -87,7 +88,7 @@ def test_the_histogram_has_a_bar_for_every_value() -> None:
 
 
 def test_a_code_of_another_version_counts_as_upkeep() -> None:
-    assert Totals(findings={"of-tomorrow": 3}).severity(EnumCheckSeverity.UPKEEP) == 3
+    assert severity_count(Totals(findings={"of-tomorrow": 3}), EnumCheckSeverity.UPKEEP) == 3
 
 
 def test_the_fingerprint_tells_a_lost_and_a_doubled_file() -> None:

@@ -14,11 +14,10 @@ import ast
 from collections.abc import Sequence
 from typing import Final
 
+from .tally import BUCKETS
+
 COMPLEXITY_MAX: Final = 15
 ARGUMENTS_MAX: Final = 8
-
-BUCKETS: Final = (1, 2, 3, 5, 10, 15, 25, 50)
-"""Upper bounds of the histogram's bars; the last bar is what lies above them all."""
 
 _ONE: Final[frozenset[type[ast.AST]]] = frozenset(
     {ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler}

@@ -9,13 +9,12 @@ stream without a name in any state.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final, Generic, TypeVar
 
 from onex import Payload
 
-from .analysis import FileAnalysis
-from .summary import Tally
+from .tally import Tally
 
 WIDTH: Final = 64
 """References a gatherer holds before it packs them: with 130 bytes each, two sets of them are 17 KB."""
@@ -64,23 +63,3 @@ class Gathering(Payload, Generic[Reference]):
     def complete(self) -> bool:
         """All parts have come and stand in ``bundles``."""
         return self.arrived >= self.expected and not self.loose and not self.packing
-
-
-def line(analysis: FileAnalysis) -> bytes:
-    """The blob of one file: its canonical JSON and a line end (JSON itself holds none)."""
-    return analysis.model_dump_json().encode() + b"\n"
-
-
-def bundle(blobs: Iterable[bytes]) -> bytes:
-    """One blob of many; of bundles as well."""
-    return b"".join(blobs)
-
-
-def unbundle(blobs: Iterable[bytes]) -> Iterator[FileAnalysis]:
-    """One analysis after the other, whatever was bundled with what; never more than one decoded at a time."""
-    for blob in blobs:
-        start = 0
-        while start < len(blob):
-            end = blob.index(b"\n", start)
-            yield FileAnalysis.model_validate_json(blob[start:end])
-            start = end + 1

@@ -10,11 +10,11 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from .charts import Tile, bar, escape, ring, treemap
-from .complexity import BUCKETS, COMPLEXITY_MAX
+from .complexity import COMPLEXITY_MAX
 from .prose import BARS, headline, number, percent, plural, reason, where
 from .report import Cycle, DirectoryRow, Example, FileRow, KindRow, Report, is_test
 from .style import SCRIPT, STYLE
-from .summary import Totals
+from .tally import BUCKETS, Totals
 
 _HEAT: Final = (0.5, 2.0, 5.0, 10.0)
 """Findings per 1,000 lines of code at which a directory gets warmer."""

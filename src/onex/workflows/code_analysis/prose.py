@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .complexity import BUCKETS, COMPLEXITY_MAX
+from .complexity import COMPLEXITY_MAX
 from .finding import EnumCheckSeverity
 from .report import FileRow, Report
+from .summary import severity_count
+from .tally import BUCKETS
 
 BARS: tuple[str, ...] = (
     *(f"{low + 1}-{high}" if high - low > 1 else f"{high}" for low, high in zip((0, *BUCKETS), BUCKETS, strict=False)),
@@ -57,9 +59,9 @@ def _findings(report: Report) -> str:
     if not totals.finding_count:
         return "The checks found nothing to mend."
     kinds = _listed(
-        totals.severity(EnumCheckSeverity.BUG),
-        totals.severity(EnumCheckSeverity.RISK),
-        totals.severity(EnumCheckSeverity.UPKEEP),
+        severity_count(totals, EnumCheckSeverity.BUG),
+        severity_count(totals, EnumCheckSeverity.RISK),
+        severity_count(totals, EnumCheckSeverity.UPKEEP),
     )
     clean = totals.files - report.files_with_findings
     sentence = f"The checks found {plural(totals.finding_count, 'thing')}: {kinds}"

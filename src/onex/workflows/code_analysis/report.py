@@ -29,7 +29,8 @@ from .graph import (
     steps,
 )
 from .imports import Import
-from .summary import Totals, totals_of
+from .summary import severity_count, totals_of
+from .tally import Totals
 
 ROWS: Final = 25
 EXAMPLES: Final = 20
@@ -341,7 +342,7 @@ def _drawn(example: Example) -> Key:
 def _file_row(analysis: FileAnalysis, totals: Totals) -> FileRow:
     worst = max(analysis.functions, key=lambda function: (function.complexity, -function.line), default=None)
     above = sum(max(function.complexity - COMPLEXITY_MAX, 0) for function in analysis.functions)
-    bugs, risks, upkeep = (totals.severity(severity) for severity in EnumCheckSeverity)
+    bugs, risks, upkeep = (severity_count(totals, severity) for severity in EnumCheckSeverity)
     return FileRow(
         path=analysis.path,
         tests=is_test(analysis.path),

@@ -6,7 +6,7 @@ from onex import Blob, Payload, State
 
 from ..code_total.payloads import DirectoryDone, Pack, Packed
 from ..gather import Gathering
-from ..summary import Tally
+from ..tally import Tally
 
 __all__ = ["Begin", "Directory", "DirectoryDone", "FileDone", "Pack", "Packed"]
 

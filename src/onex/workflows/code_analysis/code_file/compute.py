@@ -5,7 +5,7 @@ from __future__ import annotations
 from onex import ComputeIO, compute
 
 from ..analysis import analyse as analyse_source
-from ..gather import line
+from ..bundle import line
 from ..summary import tally_of
 from .payloads import Analyse, WasAnalysed
 

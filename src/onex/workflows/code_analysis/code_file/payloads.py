@@ -5,7 +5,7 @@ from __future__ import annotations
 from onex import Blob, Payload, State
 
 from ..code_directory.payloads import FileDone
-from ..summary import Tally
+from ..tally import Tally
 
 __all__ = ["Analyse", "Discover", "FileDone", "Read", "SourceFile", "WasAnalysed", "WasRead", "WasWritten", "Write"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from onex import Blob, Payload, State
 
 from ..gather import Gathering
-from ..summary import Tally
+from ..tally import Tally
 
 
 class Total(State):
