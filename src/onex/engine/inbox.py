@@ -1,25 +1,36 @@
-"""Inbox: actions that other processes left in the store, judged in the order they came and answered in the same commit."""
+"""Inbox: what other processes left in the store, taken in the order it came. Actions are answered in their own commit.
+
+Beside actions there are controls (``control``): the owner carries them out, each when what came before it for the same key
+has been judged, and writes ``{"done": true}`` or the error behind them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
-from ..kernel.errors import OnexError, Overloaded
-from ..ports import InboxAnswer, InboxRow
-from .batch import answer_json
+from ..kernel.action import ModelAction, WorkflowKey, micros
+from ..kernel.errors import ActionExpiredError, OnexError, Overloaded, TemporaryDatabaseError
+from ..ports import InboxAnswer, InboxRow, Rejection
+from .batch import REJECTED_BODY_BYTES, answer_json
+from .control import Control
 from .dispatch import ReducerService
-from .submission import Door
+from .encode import plain_text
+from .mailbox import Pending
+from .submission import Door, read_wire
 
 PAGE = 200
 AGAIN_S = 0.2
+DONE = b'{"done":true}'
 
 
 class Inbox:
-    """Reads the store's inbox table whenever the store says somebody wrote into it."""
+    """Reads the store's inbox table whenever the store says somebody wrote into it. ``controls[kind]`` are no actions."""
 
-    def __init__(self, service: ReducerService, door: Door) -> None:
-        self.service, self.door = service, door
+    def __init__(self, service: ReducerService, door: Door, controls: Mapping[str, Control]) -> None:
+        self.service, self.door, self.controls = service, door, controls
         self._taken = 0
+        self._last: dict[WorkflowKey, Pending] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -38,8 +49,8 @@ class Inbox:
         while self.service.closed is None:
             try:
                 if looked:
-                    looked = False
                     await self.service.store.woken()
+                looked = False
                 await self.drain()
                 looked = True
             except OnexError:
@@ -50,6 +61,7 @@ class Inbox:
         """Accept what waits; the number taken. A full mailbox leaves the rest where it is until there is room."""
         taken = 0
         while True:
+            self._last = {key: pending for key, pending in self._last.items() if pending.answer is None}
             rows = await self.service.store.inbox(self._taken, PAGE)
             for row in rows:
                 await self._take(row)
@@ -59,7 +71,20 @@ class Inbox:
                 return taken
 
     async def _take(self, row: InboxRow) -> None:
-        pending = self.door.from_wire(row.body, ticket=row.ticket, source="inbox")
+        try:
+            wire = read_wire(row.body)
+        except OnexError as error:
+            await self._accept(self.door.unreadable(row.body, error, ticket=row.ticket, source="inbox"))
+            return
+        control = self.controls.get(wire.kind)
+        if control is not None:
+            await self._carry_out(control, wire, row)
+        else:
+            await self._accept(self.door.from_wire(wire, ticket=row.ticket, source="inbox"))
+
+    # --- actions --------------------------------------------------------------------------------------------------------
+
+    async def _accept(self, pending: Pending) -> None:
         pending.given_id = True  # it may have been judged before a crash: the log is asked before it is refused
         while True:
             try:
@@ -70,11 +95,48 @@ class Inbox:
             except OnexError as error:
                 if self.service.closed is not None:
                     raise
-                self.service.answer(InboxAnswer(row.ticket, answer_json(error), self.service.clock.now_us()))
+                self._answer(pending.ticket, answer_json(error))
                 return
-        if twin is not pending:  # the same action twice in the inbox: both get the one answer
-            try:
-                answer = answer_json(await self.service.done(twin))
-            except OnexError as error:
-                answer = answer_json(error)
-            self.service.answer(InboxAnswer(row.ticket, answer, self.service.clock.now_us()))
+        if twin is pending:
+            self._last[pending.key] = pending
+            return
+        try:  # the same action twice in the inbox: both get the one answer
+            answer = answer_json(await self.service.done(twin))
+        except OnexError as error:
+            answer = answer_json(error)
+        self._answer(pending.ticket, answer)
+
+    def _answer(self, ticket: int, answer: bytes) -> None:
+        self.service.answer(InboxAnswer(ticket, answer, self.service.clock.now_us()))
+
+    # --- controls -------------------------------------------------------------------------------------------------------
+
+    async def _carry_out(self, control: Control, wire: ModelAction, row: InboxRow) -> None:
+        """Whatever it comes to is its answer; only a store that fails for now, and our own end, leave the row as it is."""
+        told = f"inbox:{':'.join(wire.workflow_key)[:200]!a}"
+        try:
+            key = WorkflowKey.of(*wire.workflow_key)
+            told = str(key)
+            if wire.expires_at is not None and micros(wire.expires_at) < self.service.clock.now_us():
+                raise ActionExpiredError(f"{wire.kind} for {key} expired before it was carried out; send it again")
+            before = self._last.get(key)
+            if before is not None:
+                await before.answered()
+            await control(key, wire.command_payload)
+        except TemporaryDatabaseError:
+            raise
+        except OnexError as error:
+            self._refuse(told, wire, row, error)
+        except Exception as error:  # a fault of ours: who asked is told, and the inbox goes on
+            self._refuse(told, wire, row, OnexError(plain_text(f"{type(error).__name__}: {error}")))
+        else:
+            self._answer(row.ticket, DONE)
+
+    def _refuse(self, key: str, wire: ModelAction, row: InboxRow, error: OnexError) -> None:
+        if self.service.closed is not None:
+            raise error
+        if not error.retryable:
+            given = wire.action_id.bytes if wire.action_id is not None else self.door.ids.new()
+            body, now_us = row.body[:REJECTED_BODY_BYTES], self.service.clock.now_us()
+            self.service.reject(Rejection(key, given, error.code, error.message, body, now_us))
+        self._answer(row.ticket, answer_json(error))

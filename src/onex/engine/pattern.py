@@ -16,6 +16,7 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
 from ..kernel.step import ROLLBACK, Rollback, State
 from ..ports import Applied, Clock, Env, Ids, KeyChange, LogEntry, Pointer, Position, Reader, Store, Stored
+from .control import controls
 from .dispatch import Limits, ReducerService
 from .encode import decode
 from .inbox import Inbox
@@ -49,7 +50,7 @@ class ReducerPatternEngine:
         self.door = Door(registry, clock, ids)
         self.service = ReducerService(store, registry, clock, env, limits=limits, check_all=check_all)
         self.relay = IntentRelay(self.service, clock, reader)
-        self.inbox = Inbox(self.service, self.door)
+        self.inbox = Inbox(self.service, self.door, controls(self.release, self.redrive, reader))
         self.bell = Bell()
         self._waiters: dict[WorkflowKey, set[asyncio.Future[None]]] = {}
 
@@ -199,7 +200,7 @@ class ReducerPatternEngine:
         await self.relay.deliver_held(at)
 
     async def redrive(self, pointer: Pointer) -> None:
-        """A dead intent runs again from attempt 1 with the same key; a held outcome is delivered again. Raises InvalidKey."""
+        """A dead intent runs again from attempt 1 with the same key; a held outcome is delivered again. Raises ValidationError."""
         await self.relay.redrive(pointer)
 
     def _changed(self, changes: Sequence[tuple[KeyChange, Applied]]) -> None:

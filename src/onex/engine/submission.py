@@ -29,6 +29,16 @@ def id_of_idempotency_key(key: str) -> UUID:
     return uuid5(_API, key)
 
 
+def read_wire(raw: bytes) -> ModelAction:
+    """Raises InvalidPayload, PayloadTooLarge for what is not the JSON of a ModelAction."""
+    check_json(raw)
+    try:
+        return ModelAction.model_validate_json(raw)
+    except PydanticError as error:
+        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+        raise InvalidPayload(f"this is not an action: {told}") from error
+
+
 class Door:
     """Where actions come in: checks what needs no state, stamps time and ids."""
 
@@ -106,16 +116,8 @@ class Door:
         pending.refusal = refusal
         return pending
 
-    def from_wire(self, raw: bytes, *, ticket: int = 0, source: str) -> Pending:
-        """An action as ModelAction JSON: from the inbox, the API, the bus."""
-        try:
-            check_json(raw)
-            wire = ModelAction.model_validate_json(raw)
-        except OnexError as error:
-            return self._unreadable(raw, error, ticket, source)
-        except PydanticError as error:
-            told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-            return self._unreadable(raw, InvalidPayload(f"this is not an action: {told}"), ticket, source)
+    def from_wire(self, wire: ModelAction, *, ticket: int = 0, source: str) -> Pending:
+        """An action that came as ModelAction JSON: from the inbox, the API, the bus."""
         return self.pending(
             wire.workflow_key,
             wire.kind,
@@ -131,7 +133,8 @@ class Door:
             source=source,
         )
 
-    def _unreadable(self, raw: bytes, error: OnexError, ticket: int, source: str) -> Pending:
+    def unreadable(self, raw: bytes, error: OnexError, *, ticket: int = 0, source: str) -> Pending:
+        """What ``read_wire`` refused: answered with its error, and recorded under its source."""
         pending = self.pending(NOWHERE, "", None, ticket=ticket, source=source)
         pending.refusal, pending.body, pending.issuer = error, raw, source
         return pending
