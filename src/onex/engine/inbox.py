@@ -49,8 +49,8 @@ class Inbox:
         while self.service.closed is None:
             try:
                 if looked:
+                    looked = False
                     await self.service.store.woken()
-                looked = False
                 await self.drain()
                 looked = True
             except OnexError:
