@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import (
     CommitUnknown,
-    DuplicateActionError,
     EngineClosed,
     OnexError,
     Overloaded,
@@ -21,25 +20,30 @@ from ..kernel.errors import (
     StateUpdateConflictError,
     TemporaryDatabaseError,
 )
+from ..kernel.retry import RetryPolicy
 from ..ports import Applied, Clock, Conflict, Env, InboxAnswer, KeyChange, Note, Pointer, Position, Rejection, Store
+from .backoff import Backoff
 from .batch import Batch, Extras, answer_json, committed_of
 from .fold import Folded, Rules, TimerGone, fill, fold
 from .mailbox import Answer, Committed, Entry, Fresh, Mailboxes, Pending
 from .observe import Counters
 from .registry import ReducerRegistry
+from .submission import ACTION_DEDUP_TTL_HOURS
 
-CONFLICT_TRIES = 5
 STALLED_AFTER = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """``batch`` actions per transaction, ``waiting`` not yet durable, ``cached`` instances, ``kept`` intents in memory."""
+    """``batch`` actions per transaction, ``waiting`` not yet durable, ``cached`` instances, ``kept`` intents in memory;
+    ``dedup_hours``: how old an action id may be; ``conflicts``: when a change that met another is tried again."""
 
     batch: int = 1000
     waiting: int = 20_000
     cached: int = 50_000
     kept: int = 20_000
+    dedup_hours: int = ACTION_DEDUP_TTL_HOURS
+    conflicts: RetryPolicy = RetryPolicy(max_attempts=6)
 
 
 class ReducerService:
@@ -67,6 +71,7 @@ class ReducerService:
         self._fences: dict[int, int] = {}
         self._rules: dict[str, Rules] = {}
         self._mailboxes = Mailboxes(registry)
+        self._backoff = Backoff(self.limits.conflicts, clock, self._mailboxes, self._stir)
         self._waiting = 0
         self._failures = 0
         self._extras = Extras.empty()
@@ -119,7 +124,7 @@ class ReducerService:
             if twin is not None and twin.body_hash == pending.body_hash:
                 return twin
             if twin is not None:
-                pending.refusal = _reused(pending)
+                pending.refusal = pending.reused()
                 self._extras.refused.append(pending)
             else:
                 entry.inflight[pending.id] = pending
@@ -246,6 +251,8 @@ class ReducerService:
                 except Exception as error:  # a fault of ours or of an adapter's: who waits is told, and nobody hangs
                     self._lose(OnexError(f"{type(error).__name__}: {error}"), error)
                     return
+            if self._backoff.busy:
+                continue
             self._mailboxes.evict(self.limits.cached)
             self._quiet.set()
             if self.closed is not None:
@@ -324,26 +331,27 @@ class ReducerService:
         if entry is None:
             return None
         if entry.row.body_hash != pending.body_hash:
-            return _reused(pending)
+            return pending.reused()
         self.counters.duplicates += 1
         return committed_of(entry, duplicate=True)
 
     async def _judge_again(self, folded: Folded, conflict: Conflict) -> None:
         """A change that met a conflict: what the log already holds is answered from it, the rest is folded anew."""
         self.counters.conflicts += 1
+        moved = not conflict.duplicates
         known = [pending for pending in folded.pendings if pending.id in conflict.duplicates]
         firsts = {pending: await self._first_answer(pending) for pending in known}
         left: list[Pending] = []
         results: list[tuple[Pending, Answer]] = []
         for pending in folded.pendings:
-            pending.tries += 1
+            pending.tries += moved or pending in firsts  # a neighbour's duplicate is nobody's try
             first = firsts.get(pending)
             if isinstance(first, OnexError):  # a refusal: with the next batch, so that its record is durable first
                 pending.refusal = first
                 self._extras.refused.append(pending)
             elif first is not None:
                 results.append((pending, first))
-            elif pending.settles is None and pending.tries > CONFLICT_TRIES:
+            elif self._backoff.is_spent(pending):
                 results.append((pending, StateUpdateConflictError(f"{pending.key} kept moving; send it again")))
             else:
                 left.append(pending)
@@ -355,7 +363,7 @@ class ReducerService:
             if pending.ticket:
                 self.answer(InboxAnswer(pending.ticket, answer_json(answer), self.clock.now_us()))
         self._resolve(results)
-        self._mailboxes.put_back(folded.entry, left)
+        (self._backoff if moved else self._mailboxes).put_back(folded.entry, left)
 
     # --- out -----------------------------------------------------------------------------------------------------------
 
@@ -380,6 +388,7 @@ class ReducerService:
         lost = error if isinstance(error, OwnershipLost) else EngineClosed(f"the engine stopped: {error.message}")
         lost.__cause__ = cause
         self.closed = lost
+        self._backoff.close()
         _tell([*self._noted, *(future for _, future in self._released)], lost)
         self._resolve([(pending, lost) for pending in (*self._mailboxes.clear(), *self._extras.refused)])
         self._quiet.set()
@@ -389,10 +398,3 @@ def _tell(waiting: Sequence[asyncio.Future[None]], error: OnexError | None = Non
     for future in waiting:
         if not future.done():
             future.set_result(None) if error is None else future.set_exception(error)
-
-
-def _reused(pending: Pending) -> DuplicateActionError:
-    return DuplicateActionError(
-        f"action id {pending.id.hex()} was used before for {pending.key} with another body; send a new id",
-        action_id=pending.id.hex(),
-    )

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from ..kernel.action import WorkflowKey
-from ..kernel.errors import OnexError
+from ..kernel.errors import DuplicateActionError, OnexError
 from ..kernel.intent import Emitted
 from ..kernel.step import State
 from ..ports import NewBlob, Pointer, Position
@@ -134,6 +134,13 @@ class Pending:
             self._waiters += (future,)
             await future
         return self.answer
+
+    def reused(self) -> DuplicateActionError:
+        """Its refusal, when its id stands for another body."""
+        return DuplicateActionError(
+            f"action id {self.id.hex()} was used before for {self.key} with another body; send a new id",
+            action_id=self.id.hex(),
+        )
 
     def resolve(self, answer: Answer) -> None:
         self.answer = answer
@@ -276,6 +283,13 @@ class Mailboxes:
         if (pendings or entry.release) and not entry.queued:
             entry.queued = True
             self._ready.appendleft(entry)
+
+    def shut(self, entry: Entry) -> None:
+        """Out of its turn, with whatever comes for it meanwhile, until it is reopened. Only for one that is ready."""
+        self._ready.remove(entry)
+
+    def reopen(self, entry: Entry) -> None:
+        self._ready.append(entry)
 
     def evict(self, most: int) -> None:
         """Lets go of the least recently used beyond ``most``, while nothing is ready."""

@@ -47,8 +47,8 @@ class ReducerPatternEngine:
         check_all: bool = False,
     ) -> None:
         self.store, self.reader, self.registry, self.clock = store, reader, registry, clock
-        self.door = Door(registry, clock, ids)
         self.service = ReducerService(store, registry, clock, env, limits=limits, check_all=check_all)
+        self.door = Door(registry, clock, ids, dedup_hours=self.service.limits.dedup_hours)
         self.relay = IntentRelay(self.service, clock, reader)
         self.inbox = Inbox(self.service, self.door, controls(self.release, self.redrive, reader))
         self.bell = Bell()

@@ -15,7 +15,7 @@ from ..kernel.action import EPOCH, WorkflowKey
 from ..ports import LogEntry, Position, Projections, Stored
 from .mailbox import Committed
 from .pattern import ReducerPatternEngine
-from .submission import ACTION_DEDUP_TTL_HOURS, PayloadInput
+from .submission import PayloadInput
 
 
 class Entity(BaseModel):
@@ -91,7 +91,7 @@ class CanonicalStoreService:
 
 
 class ActionDedupService:
-    """What was applied under an id. Kept ``ACTION_DEDUP_TTL_HOURS`` at least; the log is the record."""
+    """What was applied under an id. Kept ``Limits.dedup_hours`` at least; the log is the record."""
 
     def __init__(self, engine: ReducerPatternEngine) -> None:
         self.engine = engine
@@ -99,7 +99,7 @@ class ActionDedupService:
     async def applied(self, key: WorkflowKey | str, action_id: UUID) -> ModelActionDedup | None:
         at = WorkflowKey.parse(key) if isinstance(key, str) else key
         entry = await self.engine.store.applied(at, action_id.bytes)
-        return None if entry is None else _dedup_model(entry)
+        return None if entry is None else _dedup_model(entry, self.engine.service.limits.dedup_hours)
 
 
 async def projection(tables: Projections, name: str, after: WorkflowKey | None = None) -> list[ModelWorkflowProjection]:
@@ -137,7 +137,7 @@ def state_model(stored: Stored) -> ModelWorkflowState:
     )
 
 
-def _dedup_model(entry: LogEntry) -> ModelActionDedup:
+def _dedup_model(entry: LogEntry, kept_hours: int) -> ModelActionDedup:
     at = EPOCH + timedelta(microseconds=entry.row.issued_us)
     return ModelActionDedup(
         workflow_key=str(entry.key),
@@ -146,5 +146,5 @@ def _dedup_model(entry: LogEntry) -> ModelActionDedup:
         body_hash=entry.row.body_hash.hex(),
         result_hash=entry.state_hash.hex(),
         processed_at=at,
-        expires_at=at + timedelta(hours=ACTION_DEDUP_TTL_HOURS),
+        expires_at=at + timedelta(hours=kept_hours),
     )

@@ -42,8 +42,10 @@ def read_wire(raw: bytes) -> ModelAction:
 class Door:
     """Where actions come in: checks what needs no state, stamps time and ids."""
 
-    def __init__(self, registry: ReducerRegistry, clock: Clock, ids: Ids) -> None:
-        self.registry, self.clock, self.ids = registry, clock, ids
+    def __init__(
+        self, registry: ReducerRegistry, clock: Clock, ids: Ids, *, dedup_hours: int = ACTION_DEDUP_TTL_HOURS
+    ) -> None:
+        self.registry, self.clock, self.ids, self.dedup_hours = registry, clock, ids, dedup_hours
 
     def pending(
         self,
@@ -155,7 +157,7 @@ class Door:
         if action_id[6] >> 4 != 7:
             return
         age_ms = self.clock.now_us() // 1000 - int.from_bytes(action_id[:6])
-        if age_ms > ACTION_DEDUP_TTL_HOURS * 3_600_000:
+        if age_ms > self.dedup_hours * 3_600_000:
             raise ActionExpiredError(
-                f"action id {action_id.hex()} is {age_ms // 3_600_000} h old; ids are remembered {ACTION_DEDUP_TTL_HOURS} h"
+                f"action id {action_id.hex()} is {age_ms // 3_600_000} h old; ids are remembered {self.dedup_hours} h"
             )
