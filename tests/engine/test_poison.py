@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 from onex.adapters.clock import SystemClock, UuidV7
 from onex.adapters.memory import MemoryStore
 from onex.adapters.sqlite import SqliteStore
+from onex.engine.dispatch import Limits
 from onex.engine.pattern import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry, Workflow
 from onex.kernel.action import Action, Nothing, Payload
@@ -67,6 +69,11 @@ def copy(note: Note, action: Action[Write]) -> Step[Note]:
     return Step(note, intent("copy", Write(text=action.payload.text)))
 
 
+@handlers.on("copy_later")
+def copy_later(note: Note, action: Action[Nothing]) -> Step[Note]:
+    return Step(note, intent("copy", Write(), not_before=action.issued_at + timedelta(days=365)))
+
+
 @handlers.on("unclear")
 def unclear(note: Note, action: Action[Failure]) -> Step[Note]:
     return Step(note.evolve(text=f"{action.payload.code}: {action.payload.message[:40]}"))
@@ -84,7 +91,7 @@ SPECS = (
     IntentSpec("copy", "api_call", "copier", Write, ENDS, retry=FAST, timeout_s=1.0, concurrency=1),
     IntentSpec("pass_on", EnumIntentType.ACTION_SEND, "note", Write, trigger="write"),
 )
-PLAIN = ("break_state", "break_key", "break_receiver", "complain", "begin_once")
+PLAIN = ("break_state", "break_key", "break_receiver", "complain", "begin_once", "copy_later")
 PAYLOADS: dict[str, type[BaseModel]] = {
     "write": Write,
     "copy": Write,
@@ -108,20 +115,21 @@ class Copier:
 class Desk:
     """An engine as production runs it: states are not checked beside the fold."""
 
-    def __init__(self, store: MemoryStore | SqliteStore, copier: Copier) -> None:
+    def __init__(self, store: MemoryStore | SqliteStore, copier: Copier, limits: Limits) -> None:
         made = MachineReducer("note", handlers, MACHINE, PAYLOADS, {spec.name: spec for spec in SPECS})
         code = Code("note", "1.0.0", b"1" * 32, 1)
         table = ReducerRegistry((Workflow(made, code, {"copier": copier}),))
-        self.engine = ReducerPatternEngine(store, store, table, SystemClock(), UuidV7(), ENV)
+        self.engine = ReducerPatternEngine(store, store, table, SystemClock(), UuidV7(), ENV, limits=limits)
 
 
 def run(
     house: House,
     test: Callable[[ReducerPatternEngine], object],
     answer: Callable[[], Result] = lambda: Result(Write()),
+    limits: Limits | None = None,
 ) -> None:
     async def go() -> None:
-        desk = Desk(await house.store(), Copier(answer))
+        desk = Desk(await house.store(), Copier(answer), limits or Limits())
         async with asyncio.timeout(10), await desk.engine.start("test") as engine:
             await test(engine)  # type: ignore[misc]  # a coroutine function without a name for its type
 
@@ -229,3 +237,28 @@ def test_a_cancellation_that_leaks_from_an_effect_is_a_try_without_knowledge(hou
         assert await engine.state("note:2") == Note(status="new", text="fine")
 
     run(house, test, leak)
+
+
+def test_intents_of_next_year_leave_room_for_what_can_run_now(house: House) -> None:
+    async def test(engine: ReducerPatternEngine) -> None:
+        await engine.submit_many([(f"note:{n}", "copy_later", None) for n in range(10)])
+        await engine.submit_many([(f"note:{n}", "copy", Write(text="well")) for n in range(10)])
+        await engine.idle()
+        for n in range(10):
+            assert await engine.state(f"note:{n}") == Note(status="new", text="fine")
+
+    run(house, test, limits=Limits(kept=4))
+
+
+def test_a_refusal_whose_reason_is_hostile_text_is_answered_through_the_inbox(house: House) -> None:
+    async def test(engine: ReducerPatternEngine) -> None:
+        sender = await house.store()
+        ticket = await sender.send(b'{"workflow_key":["note","1"],"kind":"complain"}', 0)
+        async with asyncio.timeout(5):
+            while (answer := await sender.answer(ticket)) is None:
+                await asyncio.sleep(0.01)
+        assert b'"code": "reducer_failed"' in answer
+        assert (await engine.submit("note:1", "write", Write())).version == 1
+        await sender.close()
+
+    run(house, test)

@@ -6,6 +6,7 @@ out takes its judgements with it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -194,8 +195,8 @@ def _apply(folded: Folded, change: KeyChange, outcome: Applied, done: Settlement
 
 def answer_json(answer: Answer) -> bytes:
     """What an inbox row is turned into."""
-    if isinstance(answer, OnexError):
-        return orjson.dumps({"error": answer.as_json()})
+    if isinstance(answer, OnexError):  # its text may hold anything: one refusal must not fail the batch that answers it
+        return json.dumps({"error": answer.as_json()}, ensure_ascii=False).encode("utf-8", "replace")
     return orjson.dumps({"version": answer.version, "status": answer.status, "duplicate": answer.duplicate})
 
 

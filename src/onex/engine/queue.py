@@ -32,6 +32,7 @@ class WorkQueue:
     def __init__(self, clock: Clock, run: Callable[[Lane], None], kept: int) -> None:
         self.clock, self.run, self.kept = clock, run, kept
         self.overflowed = False
+        self.later_us: int | None = None
         self._gone: set[Pointer] | None = None
         self._known: dict[Pointer, Work] = {}
         self._lanes: dict[tuple[str, str], Lane] = {}
@@ -53,13 +54,16 @@ class WorkQueue:
     def add(self, work: Work, due_us: int) -> bool:
         """Hold it until it is settled. False when memory is full: the rest waits in the store. Twice is once.
 
-        A timer of later than the minute to come is not held: years of them would leave no room for what can run now.
+        What is due later than in the minute to come is not held: years of it would leave no room for what can run now.
+        Timers are read in their minute anyway; for the rest ``later_us`` says when to read again.
         """
         pointer = work.fresh.pointer
         now_us = self.clock.now_us()
         if pointer in self._known:
             return True
-        if due_us > now_us + HORIZON_US and work.fresh.emitted.spec.kind == EnumIntentType.TIMER:
+        if due_us > now_us + HORIZON_US:
+            if work.fresh.emitted.spec.kind != EnumIntentType.TIMER:
+                self.later_us = due_us if self.later_us is None else min(due_us, self.later_us)
             return True
         if len(self._known) >= self.kept:
             self.overflowed = True
@@ -89,7 +93,7 @@ class WorkQueue:
     def begin_read(self) -> None:
         """From here to ``end_read`` the store is read for what memory had no room for."""
         self._gone = set()
-        self.overflowed = False
+        self.overflowed, self.later_us = False, None
 
     def end_read(self) -> None:
         self._gone = None

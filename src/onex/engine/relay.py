@@ -127,7 +127,7 @@ class IntentRelay:
         self._make_room()
 
     def _look_again(self) -> None:
-        """The answer to a commit was lost: the store may hold intents that were never offered."""
+        """The store may hold intents that are not known here: the answer to their commit was lost, or they were not due."""
         self._queue.overflowed = True
         self._make_room()
 
@@ -168,6 +168,9 @@ class IntentRelay:
                 except OnexError:
                     pause_s = AGAIN_S
                 reload_s = self.clock.monotonic() + pause_s
+            later_us = self._queue.later_us
+            if later_us is not None and later_us <= self.clock.now_us() + HORIZON_US // 2:
+                self._look_again()
             await self._queue.wake_due(max(0.0, reload_s - self.clock.monotonic()))
 
     # --- held and dead -----------------------------------------------------------------------------------------------------
