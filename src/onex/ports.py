@@ -173,6 +173,9 @@ class Result:
     blobs: tuple[NewBlob, ...] = ()
 
 
+IntentExecutionResult = Result
+
+
 class Executor(Protocol):
     """Serves the intents of one target. May be called again with the same idempotency key after a crash."""
 
@@ -220,6 +223,7 @@ __all__ = [
     "Ids",
     "InboxAnswer",
     "InboxRow",
+    "IntentExecutionResult",
     "KeyChange",
     "LogEntry",
     "LogRow",

@@ -10,15 +10,17 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from ..kernel.action import Action
+from ..kernel.action import Action, WorkflowKey
 from ..kernel.combine import Combined
 from ..kernel.errors import InvalidStateTransitionError
 from ..kernel.intent import Emitted
+from ..kernel.machine import Machine
 from ..kernel.step import S, State
-from .registry import ReducerRegistry
+from ..ports import Stored
+from .registry import ReducerRegistry, Workflow
 
 
-class FSMTransitionResult(NamedTuple):
+class ReducerResult(NamedTuple):
     """One transition that was taken: from where, by what, to where, and what is to be done about it."""
 
     previous: str
@@ -37,7 +39,7 @@ class SubreducerFramework:
     def __init__(self, registry: ReducerRegistry) -> None:
         self.registry = registry
 
-    def delegate(self, workflow_type: str, state: State | None, action: Action[BaseModel]) -> FSMTransitionResult:
+    def delegate(self, workflow_type: str, state: State | None, action: Action[BaseModel]) -> ReducerResult:
         """The transition of ``state`` (None: the initial one). Raises what the reducer refuses with, UnknownWorkflow."""
         reducer = self.registry[workflow_type].reducer
         before: State = reducer.initial() if state is None else state
@@ -46,13 +48,13 @@ class SubreducerFramework:
                 f"{before.status!r} is terminal and accepts nothing", status=before.status
             )
         done = reducer.delta(before, action)
-        return FSMTransitionResult(before.status, action.kind, done.state, done.intents)
+        return ReducerResult(before.status, action.kind, done.state, done.intents)
 
     def run(
         self, workflow_type: str, state: State | None, actions: Sequence[Action[BaseModel]]
-    ) -> tuple[FSMTransitionResult, ...]:
+    ) -> tuple[ReducerResult, ...]:
         """Several transitions, all or none: the first refusal raises and the caller still holds the state it came with."""
-        taken: list[FSMTransitionResult] = []
+        taken: list[ReducerResult] = []
         for action in actions:
             taken.append(self.delegate(workflow_type, state, action))
             state = taken[-1].state
@@ -67,3 +69,12 @@ class SubreducerFramework:
         """Several registered reducers as one: ``parts[field] -> workflow type``. Raises UnknownWorkflow, ReducerFailed."""
         reducers: dict[str, Any] = {field: self.registry[name].reducer for field, name in parts.items()}
         return Combined(workflow_type, state_type, reducers)
+
+
+# The seed's names for what stands elsewhere under the field's own.
+FSMDefinition = Machine
+FSMContext = Action
+WorkflowState = State
+WorkflowStateData = Stored
+WorkflowRoutingData = WorkflowKey
+SubreducerInstance = Workflow
