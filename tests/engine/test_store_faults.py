@@ -18,8 +18,10 @@ from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import (
     CommitUnknown,
     DuplicateActionError,
+    EngineClosed,
     InstanceHeld,
     OnexError,
+    OwnershipLost,
     ReducerFailed,
     TemporaryDatabaseError,
 )
@@ -317,5 +319,26 @@ def test_a_re_drive_goes_on_when_its_caller_does_not() -> None:
             async with asyncio.timeout(5):
                 while await engine.state("job:2") != Job(status="new", count=5):
                     await asyncio.sleep(0.005)
+
+    run(go())
+
+
+@pytest.mark.parametrize("end", ["close", "loss"])
+def test_who_waits_is_told_when_nothing_more_will_be_committed(end: str) -> None:
+    async def go() -> None:
+        store = Unreliable()
+        async with engine_on(store) as engine:
+            waiting = asyncio.create_task(engine.wait(K, until="done", timeout_s=5))
+            await asyncio.sleep(0.01)
+            if end == "close":
+                await engine.close()
+            else:
+                store.tables.fence += 1
+                with pytest.raises(OwnershipLost):
+                    await engine.submit(K, "add", Add())
+                with pytest.raises(OwnershipLost):
+                    await engine.wait(K, until="done", timeout_s=5)
+            with pytest.raises(EngineClosed if end == "close" else OwnershipLost):
+                await waiting
 
     run(go())

@@ -67,6 +67,7 @@ class ReducerService:
         self.on_settled: Callable[[Sequence[Pointer]], None] = lambda settled: None
         self.on_change: Callable[[Sequence[tuple[KeyChange, Applied]]], None] = lambda changes: None
         self.on_doubt: Callable[[], None] = lambda: None
+        self.on_lost: Callable[[OnexError], None] = lambda error: None
         self._check_all = check_all
         self._fences: dict[int, int] = {}
         self._rules: dict[str, Rules] = {}
@@ -218,12 +219,6 @@ class ReducerService:
     async def quiet(self) -> None:
         """Returns when nothing accepted waits to become durable."""
         await self._quiet.wait()
-
-    def forget(self, key: WorkflowKey) -> None:
-        """Drop the cached state; the next action of the key loads it again. Only between batches."""
-        entry = self._mailboxes.held(key)
-        if entry is not None:
-            entry.forget()
 
     def _stir(self) -> None:
         self._quiet.clear()
@@ -389,6 +384,7 @@ class ReducerService:
         lost.__cause__ = cause
         self.closed = lost
         self._backoff.close()
+        self.on_lost(lost)
         _tell([*self._noted, *(future for _, future in self._released)], lost)
         self._resolve([(pending, lost) for pending in (*self._mailboxes.clear(), *self._extras.refused)])
         self._quiet.set()

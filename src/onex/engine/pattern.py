@@ -13,7 +13,7 @@ from typing import Self
 from uuid import UUID
 
 from ..kernel.action import WorkflowKey
-from ..kernel.errors import OnexError
+from ..kernel.errors import EngineClosed, OnexError
 from ..kernel.step import ROLLBACK, Rollback, State
 from ..ports import Applied, Clock, Env, Ids, KeyChange, LogEntry, Pointer, Position, Reader, Store, Stored
 from .control import controls
@@ -60,6 +60,7 @@ class ReducerPatternEngine:
         """Take the store and what waits in it. Raises OwnershipLost when another process runs on it."""
         await self.service.start(owner)
         self.service.on_change = self._changed
+        self.service.on_lost = self._end_waits
         await self.relay.start()
         await self.inbox.start()
         return self
@@ -69,9 +70,7 @@ class ReducerPatternEngine:
         await self.inbox.close()
         await self.relay.close()
         await self.service.close()
-        for waiters in self._waiters.values():
-            for future in waiters:
-                future.cancel()
+        self._end_waits(EngineClosed("the engine was closed before what was waited for; open it again and wait there"))
         await self.store.close()
         await self.reader.close()
 
@@ -148,7 +147,7 @@ class ReducerPatternEngine:
         return state
 
     async def wait(self, key: WorkflowKey | str, until: str = TERMINAL, timeout_s: float = 30.0) -> Stored:
-        """The row once its status is ``until``, or any terminal one. Raises TimeoutError, InvalidKey.
+        """The row once its status is ``until``, or any terminal one. Raises TimeoutError, InvalidKey, EngineClosed, OwnershipLost.
 
         It follows commits: a status that was passed through between two looks is not seen again.
         """
@@ -162,6 +161,8 @@ class ReducerPatternEngine:
                     stored = await self.stored(at)
                     if stored is not None and (stored.terminal if until == TERMINAL else stored.status == until):
                         return stored
+                    if self.service.closed is not None:
+                        raise self.service.closed
                     await future
                 finally:
                     waiters.discard(future)
@@ -210,6 +211,13 @@ class ReducerPatternEngine:
                 for future in self._waiters.get(change.key, ()):
                     if not future.done():
                         future.set_result(None)
+
+    def _end_waits(self, error: OnexError) -> None:
+        """Nothing will be committed here any more: who waits for it is told, not cancelled and not left to the time-out."""
+        for waiters in self._waiters.values():
+            for future in waiters:
+                if not future.done():
+                    future.set_exception(error)
 
 
 def _key(key: WorkflowKey | str) -> WorkflowKey:
