@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from .kernel.errors import ValidationError
 
 STORE_URL = "sqlite:///.onex/store.db"
 _YES = ("1", "true", "yes", "on")
 _NO = ("", "0", "false", "no", "off")
+_HOUR_MS = 3_600_000
 
 
 class InvalidSetting(ValidationError):
@@ -27,30 +29,64 @@ class Settings:
     """``ONEX_STORE``, ``ONEX_WORKERS`` (processes for compute; None: one per CPU), ``ONEX_DEBUG`` (tracebacks).
 
     ``ONEX_STEP_BUDGET_MS``: a step that runs longer is ended and refused; default 2,000.
+    ``REDUCER_MAX_RETRIES``: how often a change is tried again that met another of its instance; default 5.
+    ``REDUCER_INITIAL_BACKOFF_MS``: the wait before the first of these tries, twice as long before each next; default 10.
+    ``REDUCER_MAX_BACKOFF_MS``: the longest of these waits; default 250.
+    ``ACTION_DEDUP_TTL_HOURS``: how old an action id of ours may be before it is refused; default 168.
+    ``PROJECTION_BATCH_SIZE``: log rows that a projection takes in one transaction; default 100.
+    ``PROJECTION_LAG_THRESHOLD_MS``: a projection further behind is called late; default 250.
     """
 
     store_url: str = STORE_URL
     workers: int | None = None
     debug: bool = False
     step_budget_s: float = 2.0
+    reducer_retries: int = 5
+    reducer_initial_backoff_ms: int = 10
+    reducer_max_backoff_ms: int = 250
+    action_dedup_ttl_hours: int = 168
+    projection_batch_rows: int = 100
+    projection_lag_threshold_ms: int = 250
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """An empty variable is one that is not set. Raises InvalidSetting, naming variable and value."""
-    return Settings(
-        store_url=environ.get("ONEX_STORE") or STORE_URL,
-        workers=_count(environ, "ONEX_WORKERS"),
+    default = Settings()
+    settings = Settings(
+        store_url=environ.get("ONEX_STORE") or default.store_url,
+        workers=_count(environ, "ONEX_WORKERS", default.workers),
         debug=_switch(environ, "ONEX_DEBUG"),
-        step_budget_s=(_count(environ, "ONEX_STEP_BUDGET_MS", 3_600_000) or 2000) / 1000,
+        step_budget_s=_count(environ, "ONEX_STEP_BUDGET_MS", round(1000 * default.step_budget_s), most=_HOUR_MS) / 1000,
+        reducer_retries=_count(environ, "REDUCER_MAX_RETRIES", default.reducer_retries, least=0, most=100),
+        reducer_initial_backoff_ms=_count(
+            environ, "REDUCER_INITIAL_BACKOFF_MS", default.reducer_initial_backoff_ms, most=60_000
+        ),
+        reducer_max_backoff_ms=_count(environ, "REDUCER_MAX_BACKOFF_MS", default.reducer_max_backoff_ms, most=60_000),
+        action_dedup_ttl_hours=_count(environ, "ACTION_DEDUP_TTL_HOURS", default.action_dedup_ttl_hours, most=87_600),
+        projection_batch_rows=_count(environ, "PROJECTION_BATCH_SIZE", default.projection_batch_rows, most=10_000),
+        projection_lag_threshold_ms=_count(
+            environ, "PROJECTION_LAG_THRESHOLD_MS", default.projection_lag_threshold_ms, most=_HOUR_MS
+        ),
     )
+    first_ms, longest_ms = settings.reducer_initial_backoff_ms, settings.reducer_max_backoff_ms
+    if first_ms > longest_ms:
+        raise InvalidSetting(
+            f"REDUCER_INITIAL_BACKOFF_MS={first_ms} is more than REDUCER_MAX_BACKOFF_MS={longest_ms}; "
+            "the first wait is the shortest",
+            setting="REDUCER_INITIAL_BACKOFF_MS",
+        )
+    return settings
 
 
-def _count(environ: Mapping[str, str], name: str, most: int = 1024) -> int | None:
+D = TypeVar("D", int, int | None)
+
+
+def _count(environ: Mapping[str, str], name: str, default: D, *, least: int = 1, most: int = 1024) -> int | D:
     text = environ.get(name, "").strip()
     if not text:
-        return None
-    if not text.isdecimal() or not 1 <= int(text) <= most:
-        raise InvalidSetting(f"{name}={text!r} is not a number from 1 to {most}; mend or unset it", setting=name)
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) < 19 and least <= int(text) <= most):
+        raise InvalidSetting(f"{name}={text!r} is not a number from {least} to {most}; mend or unset it", setting=name)
     return int(text)
 
 

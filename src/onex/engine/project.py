@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..kernel.action import WorkflowKey
-from ..kernel.errors import OnexError, ProjectionLagging
+from ..kernel.errors import OnexError, ProjectionLagging, WorkflowExecutionError
 from ..ports import Clock, LogEntry, Position, ProjectionRow, Projections, Reader
+from .encode import plain_text
 from .tail import Bell, LogTail
 
+WORKFLOW = "workflow"
 PROJECTION_BATCH_SIZE = 100
 WAIT_S = 1.0
 
@@ -26,16 +28,39 @@ def latest(entry: LogEntry) -> ProjectionRow:
     return ProjectionRow(entry.key, entry.version, entry.row.status, entry.row.kind, b"{}")
 
 
+class ProjectionFailed(WorkflowExecutionError):
+    """A projection's own function raised on a row of the log: it stands still before that row until it is mended."""
+
+    code = "projection_failed"
+
+
 @dataclass(frozen=True, slots=True)
 class Lag:
     """``rows`` behind the end of the log; ``lag_ms`` since the oldest row not yet applied was issued, 0 when none."""
 
+    watermark: Position
     rows: int
     lag_ms: float
 
 
+async def lag_of(reader: Reader, tables: Projections, name: str, now_us: int, *, shard: int = 0) -> Lag:
+    """Where a projection stands, for any process that may read. 0 rows for one that nobody ever kept, on an empty log."""
+    # the watermark first: what is committed meanwhile can only make the answer larger, never negative
+    at = Position(shard, await tables.watermark(name, shard))
+    waited_ms = await _waited_ms(reader, at, now_us)
+    return Lag(at, (await reader.counts()).actions - at.n, waited_ms)
+
+
+async def _waited_ms(reader: Reader, at: Position, now_us: int) -> float:
+    behind = await reader.log(at, 1)
+    return max(0.0, (now_us - behind[0].row.issued_us) / 1000) if behind else 0.0
+
+
 class ProjectionMaterializerService:
-    """Keeps one projection of one shard. ``project`` gives the row an action leads to, or None for no change."""
+    """Keeps one projection of one shard. ``project`` gives the row an action leads to, or None for no change.
+
+    ``failed`` says why it stands still, when it does: ProjectionFailed, or that the store is no longer ours to read.
+    """
 
     def __init__(
         self,
@@ -43,7 +68,7 @@ class ProjectionMaterializerService:
         tables: Projections,
         bell: Bell,
         clock: Clock,
-        name: str = "workflow",
+        name: str = WORKFLOW,
         project: Project = latest,
         *,
         shard: int = 0,
@@ -53,6 +78,7 @@ class ProjectionMaterializerService:
         self.name, self.shard, self.batch = name, shard, batch
         self._project = project
         self._moved = Bell()
+        self.failed: OnexError | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -85,13 +111,13 @@ class ProjectionMaterializerService:
         *,
         reached: Position | None = None,
     ) -> Sequence[ProjectionRow]:
-        """A page of the projection, at ``reached`` or later. Raises ProjectionLagging after waiting a second for it."""
+        """A page of the projection, at ``reached`` or later. Raises what ``wait`` raises."""
         if reached is not None:
             await self.wait(reached)
         return await self.tables.projected(self.name, tag, after, limit)
 
     async def wait(self, reached: Position) -> None:
-        """Raises ProjectionLagging when the watermark is not there within a second."""
+        """Raises ProjectionLagging when the watermark is not there within a second, ProjectionFailed when it never will be."""
         try:
             async with asyncio.timeout(WAIT_S):
                 while True:
@@ -99,6 +125,8 @@ class ProjectionMaterializerService:
                     at = await self.tables.watermark(self.name, self.shard)
                     if at >= reached.n:
                         return
+                    if self.failed is not None:
+                        raise self.failed
                     await self._moved.after(seen)
         except TimeoutError:
             at = await self.tables.watermark(self.name, self.shard)
@@ -107,16 +135,23 @@ class ProjectionMaterializerService:
             ) from None
 
     async def lag(self) -> Lag:
-        at = await self.tables.watermark(self.name, self.shard)
-        counts = await self.reader.counts()
-        first = await self.reader.log(Position(self.shard, at), 1)
-        waited_us = self.clock.now_us() - first[0].row.issued_us if first else 0
-        return Lag(counts.actions - at, max(0.0, waited_us / 1000))
+        return await lag_of(self.reader, self.tables, self.name, self.clock.now_us(), shard=self.shard)
+
+    async def lag_ms(self) -> float:
+        """Of ``lag`` what costs next to nothing to ask: a status line does so twice a second."""
+        at = Position(self.shard, await self.tables.watermark(self.name, self.shard))
+        return await _waited_ms(self.reader, at, self.clock.now_us())
 
     def _rows(self, entries: Sequence[LogEntry]) -> list[ProjectionRow]:
         newest: dict[WorkflowKey, ProjectionRow] = {}
         for entry in entries:
-            row = self._project(entry)
+            try:
+                row = self._project(entry)
+            except Exception as error:
+                where = f"{entry.position.shard}:{entry.position.n} ({entry.key}, {entry.row.kind!r})"
+                raise ProjectionFailed(
+                    f"projection {self.name!r} raised at {where}: {plain_text(f'{type(error).__name__}: {error}')}"
+                ) from error
             if row is not None:
                 newest[row.key] = row
         return list(newest.values())
@@ -128,7 +163,9 @@ class ProjectionMaterializerService:
                 await self.catch_up()
             except OnexError as error:
                 if not error.retryable:
-                    raise
+                    self.failed = error
+                    self._moved.ring()
+                    return
                 await self.clock.sleep(0.1)
                 continue
             await self.bell.after(seen)

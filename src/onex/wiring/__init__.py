@@ -18,12 +18,14 @@ from ..app import App, LoadedWorkflow, load_app
 from ..engine.budget import Budgeted
 from ..engine.dispatch import Limits
 from ..engine.pattern import ReducerPatternEngine
+from ..engine.project import WORKFLOW, Project, ProjectionMaterializerService, latest
 from ..engine.registry import ReducerRegistry, Workflow
 from ..kernel.errors import OwnershipLost, StateConsistencyError, ValidationError
+from ..kernel.retry import RetryPolicy
 from ..nodes.compute import ComputeExecutor
 from ..nodes.effect import FunctionExecutor
-from ..ports import Executor, Reader, Sender, StepGuard
-from ..settings import read_settings
+from ..ports import Env, Executor, Projections, Reader, Sender, StepGuard, Store
+from ..settings import Settings, read_settings
 from .environment import environment
 from .threads import EffectThreads
 
@@ -73,13 +75,54 @@ class StoreBlobs:
         return data
 
 
-class WiredEngine(ReducerPatternEngine):
-    """An engine with the worker processes and the watchdog it was wired to, which end with it."""
+class ReadableStore(Reader, Projections, Protocol):
+    """What any process may look at: the log with all that stands beside it, and the projections kept of it."""
 
-    workers: WorkerPool | None = None
-    watchdog: Watchdog | None = None
+
+class WholeStore(Store, ReadableStore, Protocol):
+    """The owner's side, and the reader's."""
+
+
+class WiredEngine(ReducerPatternEngine):
+    """An engine with the worker processes, the watchdog and the projections it was wired to, which end with it."""
+
+    def __init__(
+        self,
+        store: WholeStore,
+        registry: ReducerRegistry,
+        env: Env,
+        settings: Settings,
+        *,
+        limits: Limits | None = None,
+        check_all: bool = False,
+        workers: WorkerPool | None = None,
+        watchdog: Watchdog | None = None,
+    ) -> None:
+        super().__init__(store, store, registry, SystemClock(), UuidV7(), env, limits=limits, check_all=check_all)
+        self.tables: Projections = store
+        self.settings, self.workers, self.watchdog = settings, workers, watchdog
+        self._projections: dict[str, ProjectionMaterializerService] = {}
+
+    async def materialize(self, name: str = WORKFLOW, project: Project = latest) -> ProjectionMaterializerService:
+        """Keep a projection of the log, from where it stood, until the engine closes. ``onex projection NAME`` shows it.
+
+        ``project`` is a pure function of one row: it gives the row of its instance, or None for no change. Raises
+        ValidationError for a name that is kept here already or cannot be one.
+        """
+        if not name or not name.isprintable():
+            raise ValidationError(f"{name!a} cannot be a projection's name: give it printable characters")
+        if name in self._projections:
+            raise ValidationError(f"projection {name!r} is kept here already; give this one another name")
+        view = ProjectionMaterializerService(
+            self.reader, self.tables, self.bell, self.clock, name, project, batch=self.settings.projection_batch_rows
+        )
+        self._projections[name] = view
+        await view.start()
+        return view
 
     async def close(self) -> None:
+        for view in self._projections.values():
+            await view.close()
         await super().close()
         if self.watchdog is not None:
             self.watchdog.close()
@@ -99,8 +142,8 @@ async def open(
     """An engine that owns the store and runs the app: ``async with await onex.open(app="shop") as engine``.
 
     ``store_url`` and ``workers`` (processes for compute, started at the first task) default to the settings.
-    ``executors`` serve targets the app has no function for. Raises ContractError, OwnershipLost when another process
-    runs on the store, DatabaseConnectionError.
+    ``executors`` serve targets the app has no function for; ``limits`` win over the settings. Raises ContractError,
+    OwnershipLost when another process runs on the store, DatabaseConnectionError.
     """
     settings = read_settings()
     store_url = store_url or settings.store_url
@@ -113,9 +156,16 @@ async def open(
     watchdog = Watchdog(settings.step_budget_s)
     parts = _Parts(loaded, StoreBlobs(store), EffectThreads(), pool, given, watchdog)
     registry = ReducerRegistry(tuple(parts.workflow(one) for one in loaded.workflows.values()))
-    env = environment(loaded.root)
-    engine = WiredEngine(store, store, registry, SystemClock(), UuidV7(), env, limits=limits, check_all=check_all)
-    engine.workers, engine.watchdog = pool, watchdog
+    engine = WiredEngine(
+        store,
+        registry,
+        environment(loaded.root),
+        settings,
+        limits=limits or _limits(settings),
+        check_all=check_all,
+        workers=pool,
+        watchdog=watchdog,
+    )
     try:
         await engine.start(f"pid {os.getpid()} on {socket.gethostname()}")
     except OwnershipLost as error:
@@ -131,7 +181,7 @@ async def open(
     return engine
 
 
-async def open_reader(store_url: str | None = None) -> Reader:
+async def open_reader(store_url: str | None = None) -> ReadableStore:
     """To look, never to change; also while an engine runs. Raises DatabaseConnectionError when there is no store."""
     url = StoreUrl.parse(store_url or read_settings().store_url)
     if url.path is None:
@@ -167,6 +217,15 @@ def owner_pid(store_url: str) -> int | None:
         if len(words) > 5 and words[1] == "FLOCK" and words[5].split(":")[-1] == inode and words[4].isdecimal():
             return int(words[4]) or None
     return None
+
+
+def _limits(settings: Settings) -> Limits:
+    conflicts = RetryPolicy(
+        max_attempts=1 + settings.reducer_retries,
+        initial_s=settings.reducer_initial_backoff_ms / 1000,
+        max_s=settings.reducer_max_backoff_ms / 1000,
+    )
+    return Limits(dedup_hours=settings.action_dedup_ttl_hours, conflicts=conflicts)
 
 
 async def _open_store(url: StoreUrl) -> SqliteStore | MemoryStore:

@@ -1,0 +1,96 @@
+"""A projection says where it stands, and stands still where its own function cannot go on."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from onex.engine.pattern import ReducerPatternEngine
+from onex.engine.project import Lag, Project, ProjectionFailed, ProjectionMaterializerService, lag_of, latest
+from onex.kernel.action import WorkflowKey
+from onex.kernel.errors import ProjectionLagging
+from onex.ports import LogEntry, Position, ProjectionRow, Projections
+from tests.engine.conftest import House
+from tests.engine.jobs import Add
+
+K = WorkflowKey("job", "1")
+
+
+def run(coroutine: object) -> None:
+    asyncio.run(coroutine)  # type: ignore[arg-type]  # each test is a coroutine function of its own
+
+
+def tables(engine: ReducerPatternEngine) -> Projections:
+    return engine.store  # type: ignore[return-value]  # both embedded stores keep projections too
+
+
+def view(engine: ReducerPatternEngine, project: Project = latest) -> ProjectionMaterializerService:
+    return ProjectionMaterializerService(
+        engine.reader, tables(engine), engine.bell, engine.clock, "view", project, batch=2
+    )
+
+
+def not_thirty(entry: LogEntry) -> ProjectionRow:
+    if b"30" in entry.row.payload:
+        raise ArithmeticError("no thirty \udc80")
+    return latest(entry)
+
+
+def test_lag_is_rows_and_the_age_of_the_oldest_of_them(house: House) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            one = view(engine)
+            assert await one.lag() == Lag(Position(0, 0), 0, 0.0)
+            await engine.submit_many([(K, "add", Add(amount=amount)) for amount in (2, 4, 6)])
+            issued_us = [entry.row.issued_us for entry in await engine.reader.history(K, 0, 3)]
+            assert await tables(engine).project("view", 0, 0, 1, [])
+            lag = await lag_of(engine.reader, tables(engine), "view", issued_us[1] + 5_000)
+            assert lag == Lag(Position(0, 1), 2, 5.0)
+            assert (await one.lag_ms()) > 0
+            assert await one.catch_up() == 2
+            assert (await one.lag(), await one.lag_ms()) == (Lag(Position(0, 3), 0, 0.0), 0.0)
+
+    run(go())
+
+
+def test_a_function_that_raises_stops_before_its_row_and_who_waits_is_told(house: House) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            one = view(engine, not_thirty)
+            await one.start()
+            done = [await engine.submit(K, "add", Add(amount=amount)) for amount in (2, 30)]
+            with pytest.raises(ProjectionFailed, match=r"'view' raised at 0:[12] \(job:1, 'add'\): ArithmeticError"):
+                await one.rows(reached=done[-1].position)
+            assert isinstance(one.failed, ProjectionFailed)
+            assert "no thirty \\udc80" in one.failed.message
+            assert (await one.lag()).rows >= 1
+            await one.close()
+            assert (await engine.submit(K, "add", Add(amount=4))).version == 3
+        async with house.engine() as engine:  # mended, it goes on where it stood
+            mended = view(engine)
+            await mended.catch_up()
+            (row,) = await mended.rows()
+            assert (row.version, mended.failed) == (3, None)
+
+    run(go())
+
+
+def test_two_of_one_name_change_nothing_twice(house: House) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            both = [view(engine), view(engine)]
+            for one in both:
+                await one.start()
+            done = await engine.submit_many([(f"job:{n % 5}", "add", Add()) for n in range(40)])
+            last = done[-1]
+            assert not isinstance(last, Exception)
+            rows = [await one.rows(reached=Position(0, 40)) for one in both]
+            assert rows[0] == rows[1]
+            assert [row.version for row in rows[0]] == [8] * 5
+            with pytest.raises(ProjectionLagging, match="is at 40, 1 behind"):
+                await both[0].wait(Position(0, 41))
+            for one in both:
+                await one.close()
+
+    run(go())
