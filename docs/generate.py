@@ -26,7 +26,7 @@ from onex.adapters import refusal
 from onex.cli.main import COMMANDS, app
 from onex.contracts import contract as contracts
 from onex.contracts import source
-from onex.engine import batch, dispatch, encode, fold, project, submission, takeover
+from onex.engine import batch, dispatch, encode, fold, takeover
 from onex.kernel import action, errors
 from onex.kernel.errors import OnexError
 from onex.settings import InvalidSetting, Settings, read_settings
@@ -277,12 +277,9 @@ def _limits() -> Iterator[list[str]]:
         str(takeover.CRASHES_DEAD),
         f"it is dead; alone from {takeover.CRASHES_ALONE} on",
     ]
-    yield ["retries of a version conflict", str(dispatch.CONFLICT_TRIES), "`state_update_conflict`"]
     yield ["rejections kept", f"{refusal.ROWS:,} rows, {refusal.KEPT_US // day} days", "the oldest leave"]
     yield ["of a rejected body", f"{batch.REJECTED_BODY_BYTES // kib} KiB", "the rest is cut"]
     yield ["answers in the inbox", f"{refusal.ANSWER_KEPT_US // hour} h", "the log still knows the action"]
-    yield ["age of an action id of ours", f"{submission.ACTION_DEDUP_TTL_HOURS} h", "`action_expired`"]
-    yield ["rows of one projection batch", str(project.PROJECTION_BATCH_SIZE), "the next batch"]
 
 
 # --- contract ---------------------------------------------------------------------------------------------------------
