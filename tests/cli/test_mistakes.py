@@ -80,7 +80,7 @@ MISTAKES = {
     "a pointer to nothing": Mistake(
         f"dead --redrive 0:1:0 --app {ORDERS}", 2, "nothing dead or held stands at 0:1:0", _filled
     ),
-    "re-drive without an app": Mistake("dead --all", 2, "--app PATH", _filled),
+    "release while nobody runs": Mistake("release orders:1", 2, "no engine runs on sqlite:///store.db", _filled),
     "release of what never began": Mistake(f"release orders 2 --app {ORDERS}", 1, "orders:2 has not begun", _filled),
     "replay of what never began": Mistake(f"replay {ORDERS} orders:2", 1, "orders:2 has not begun", _filled),
     "a position that is none": Mistake("log --after then", 2, "write SHARD:N", _filled),

@@ -27,15 +27,6 @@ ENVIRONMENT: Final = 3
 DEFECT: Final = 70
 INTERRUPTED: Final = 130
 
-_ENVIRONMENT = (
-    TransactionError,
-    OwnershipLost,
-    EngineClosed,
-    Overloaded,
-    NoAvailableSubreducersError,
-    InvalidSetting,
-)
-
 
 class Misused(ValidationError):
     """Words that do not go together, or cannot be meant."""
@@ -47,6 +38,30 @@ class Missing(OnexError):
     """What was asked for is not there."""
 
     code = "missing"
+
+
+class Declined(OnexError):
+    """The engine that runs was asked for something, and refused."""
+
+    code = "declined"
+
+
+class Unanswered(OnexError):
+    """The engine that runs said nothing in time. What was asked is kept, and may still be done."""
+
+    code = "unanswered"
+    retryable = True
+
+
+_ENVIRONMENT = (
+    TransactionError,
+    OwnershipLost,
+    EngineClosed,
+    Overloaded,
+    NoAvailableSubreducersError,
+    InvalidSetting,
+    Unanswered,
+)
 
 
 def exit_code(error: OnexError) -> int:

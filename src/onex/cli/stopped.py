@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
+from ..engine.control import REDRIVE, RELEASE, STOPPED
 from ..kernel.action import WorkflowKey
-from ..kernel.errors import ValidationError
 from ..ports import EnumOutboxState, OutboxRow, Pointer, Reader
-from ..wiring import WiredEngine, open
-from .console import note, say, say_json, table
+from .console import harmless, note, say, say_json, table
+from .control import Asked, Came, operate
 from .exits import Missing, Misused
 from .store import AppOption, Json, Store, intent_name, look, numbers, parse_json, position_text, url_of
 
-R = TypeVar("R")
-
-STOPPED = (EnumOutboxState.DEAD, EnumOutboxState.HELD)
 PAGE = 1000
 
 
@@ -40,26 +34,33 @@ def dead(
     """List intents that are dead or held, and run them again.
 
     A dead intent ended with nobody to tell; it runs again from its first attempt, with the same key. A held one was
-    done, but its reducer failed on the result; that result is delivered again, the effect is not repeated. To run them
-    again an engine is opened here, so none may run elsewhere.
+    done, but its reducer failed on the result; that result is delivered again, the effect is not repeated. The engine
+    that runs on the store does it; while none runs, one is opened for it, and needs --app.
 
     \b
     Examples:
       onex dead
-      onex dead --redrive 0:12:0 --app examples/orders
+      onex dead --redrive 0:12:0
       onex dead --all --app examples/orders
     """
     if redrive and all_of_them:
         raise Misused("give --redrive or --all, not both")
     if redrive or all_of_them:
-        if app is None:
-            raise Misused("what runs them again is the app: say which, --app PATH")
-        there = look(store, _pointers)
-        wanted = there if all_of_them else [Pointer(*numbers(text, 3, "pointer")) for text in redrive or ()]
+        there = look(store, _where)
+        wanted = [*there] if all_of_them else [Pointer(*numbers(text, 3, "pointer")) for text in redrive or ()]
         for pointer in wanted:
             if pointer not in there:
                 raise Misused(f"nothing dead or held stands at {position_text(pointer)}; onex dead lists what does")
-        asyncio.run(_redrive(url_of(store), app, wanted, timeout, as_json=as_json))
+        if wanted:
+            asked = [
+                Asked(there[one], REDRIVE, {"pointer": position_text(one)}, (one,)) for one in dict.fromkeys(wanted)
+            ]
+            came = asyncio.run(operate(url_of(store), app, asked, timeout))
+            _tell_redriven(len(asked), came, as_json=as_json)
+        elif as_json:
+            say_json({"redriven": 0, "drained": True, "left": 0})
+        else:
+            note("nothing is dead or held")
         return
     rows = look(store, lambda reader: _stopped(reader, limit + 1))
     more, rows = len(rows) > limit, rows[:limit]
@@ -102,81 +103,57 @@ def release(
     """Let a held instance take actions again.
 
     An instance is held when its reducer failed on it three times. Mend the reducer first: new code ends the hold by
-    itself. To release it an engine is opened here, so none may run elsewhere.
+    itself. The engine that runs on the store does it; while none runs, one is opened for it, and needs --app.
 
     \b
     Examples:
-      onex release orders:4711 --app examples/orders
+      onex release orders:4711
       onex release orders 4711 --app examples/orders
     """
     at = WorkflowKey.parse(key) if instance is None else WorkflowKey.of(key, instance)
-    if app is None:
-        raise Misused("it is released into the app's code: say which, --app PATH")
-    asyncio.run(_release(url_of(store), app, at, timeout, as_json=as_json))
+    held, moves = look(store, lambda reader: _held(reader, at))
+    came = asyncio.run(operate(url_of(store), app, [Asked(at, RELEASE, {}, moves)], timeout))
+    if as_json:
+        say_json({"key": str(at), "was_held": bool(held), "reason": held or None, **came._asdict()})
+        return
+    say(f"{at} takes actions again; it was held: {harmless(held)}" if held else f"{at} was not held")
+    _tell_undrained(came)
 
 
 async def _stopped(reader: Reader, limit: int) -> list[OutboxRow]:
     return list(await reader.outbox(STOPPED, None, None, limit))
 
 
-async def _redrive(url: str, app: Path, pointers: Sequence[Pointer], wait_s: float, *, as_json: bool) -> None:
-    async def run(engine: WiredEngine) -> int:
-        for pointer in pointers:
-            with suppress(ValidationError):  # code that mends it has delivered it since, on opening
-                await engine.redrive(pointer)
-        return len(pointers)
-
-    count, drained, left = await _with_engine(url, app, run, wait_s)
-    if as_json:
-        say_json({"redriven": count, "drained": drained, "left": left})
-        return
-    say(f"{count} run again; {left} dead or held now" if count else "nothing is dead or held")
-    _tell_undrained(drained)
-
-
-async def _release(url: str, app: Path, key: WorkflowKey, wait_s: float, *, as_json: bool) -> None:
-    async def run(engine: WiredEngine) -> str:
-        stored = await engine.stored(key)
-        if stored is None:
-            raise Missing(f"{key} has not begun; onex ls lists what has")
-        await engine.release(key)
-        return stored.held
-
-    held, drained, left = await _with_engine(url, app, run, wait_s)
-    if as_json:
-        say_json({"key": str(key), "was_held": bool(held), "reason": held or None, "drained": drained, "left": left})
-        return
-    say(f"{key} takes actions again; it was held: {held}" if held else f"{key} was not held")
-    _tell_undrained(drained)
-
-
-async def _with_engine(
-    url: str, app: Path, ask: Callable[[WiredEngine], Awaitable[R]], wait_s: float
-) -> tuple[R, bool, int]:
-    """Its answer, whether everything due has drained since, and how many are dead or held afterwards."""
-    async with await open(url, app) as engine:
-        answer = await ask(engine)
-        try:
-            async with asyncio.timeout(wait_s):
-                await engine.idle()
-        except TimeoutError:
-            drained = False
-        else:
-            drained = True
-        outbox = (await engine.reader.counts()).outbox
-        return answer, drained, sum(outbox.get(state.value, 0) for state in STOPPED)
-
-
-async def _pointers(reader: Reader) -> list[Pointer]:
-    found: list[Pointer] = []
-    while rows := await reader.outbox(STOPPED, None, found[-1] if found else None, PAGE):
-        found += [row.pointer for row in rows]
+async def _where(reader: Reader) -> dict[Pointer, WorkflowKey]:
+    """Whose intent stands where, of all that are dead or held."""
+    found: dict[Pointer, WorkflowKey] = {}
+    after: Pointer | None = None
+    while rows := await reader.outbox(STOPPED, None, after, PAGE):
+        found |= {row.pointer: row.key for row in rows}
+        after = rows[-1].pointer
     return found
 
 
-def _tell_undrained(drained: bool) -> None:
-    if not drained:
-        note("some of it still waits for its next try; onex run APP goes on")
+async def _held(reader: Reader, key: WorkflowKey) -> tuple[str, tuple[Pointer, ...]]:
+    """Why it is held, if it is, and its outcomes that are delivered again. Raises Missing."""
+    stored = (await reader.load([key])).get(key)
+    if stored is None:
+        raise Missing(f"{key} has not begun; onex ls lists what has")
+    rows = await reader.outbox((EnumOutboxState.HELD,), key, None, PAGE)
+    return stored.held, tuple(row.pointer for row in rows)
+
+
+def _tell_redriven(count: int, came: Came, *, as_json: bool) -> None:
+    if as_json:
+        say_json({"redriven": count, **came._asdict()})
+        return
+    say(f"{count} run again; {came.left} dead or held now")
+    _tell_undrained(came)
+
+
+def _tell_undrained(came: Came) -> None:
+    if not came.drained:
+        note("some of it still waits for its next try; while no engine runs, onex run APP goes on with it")
 
 
 def _as_json(row: OutboxRow) -> dict[str, object]:

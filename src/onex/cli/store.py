@@ -17,6 +17,8 @@ from ..wiring import open_reader
 from .exits import Misused
 
 T = TypeVar("T")
+ASK_S = 0.02
+ASK_S_MAX = 0.25
 
 Store = Annotated[
     str | None,
@@ -45,6 +47,15 @@ def look(store: str | None, ask: Callable[[Reader], Awaitable[T]]) -> T:
             await reader.close()
 
     return asyncio.run(run())
+
+
+async def until(ask: Callable[[], Awaitable[T | None]]) -> T:
+    """What ``ask`` gives once it gives anything. It is asked at growing intervals, for ever: mind the time outside."""
+    pause_s = ASK_S
+    while (found := await ask()) is None:
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, ASK_S_MAX)
+    return found
 
 
 def parse_json(data: bytes) -> JsonValue:

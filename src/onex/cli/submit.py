@@ -19,10 +19,7 @@ from ..kernel.errors import OnexError
 from ..wiring import new_action_id, open_sender, owner_pid
 from .console import harmless, note, now_us, say, say_json
 from .exits import ENVIRONMENT, FOUND, Misused
-from .store import Json, Key, Store, url_of
-
-ASK_S = 0.02
-ASK_S_MAX = 0.25
+from .store import Json, Key, Store, until, url_of
 
 
 def submit(
@@ -108,10 +105,7 @@ async def _send(action: ModelAction, url: str, wait_s: float) -> dict[str, JsonV
             note(f"kept as ticket {ticket}; no engine runs on {url}, so nothing is judged yet: onex run APP")
         try:
             async with asyncio.timeout(wait_s):
-                pause_s = ASK_S
-                while (answer := await sender.answer(ticket)) is None:
-                    await asyncio.sleep(pause_s)
-                    pause_s = min(2 * pause_s, ASK_S_MAX)
+                answer = await until(lambda: sender.answer(ticket))
         except TimeoutError:
             return sent
     finally:
@@ -125,6 +119,8 @@ def _report(sent: dict[str, JsonValue], *, waited: bool, as_json: bool) -> int:
         say_json(sent)
     elif isinstance(error, dict):
         note(f"refused ({error['code']}): {harmless(str(error['message']))}")
+    elif sent.get("done"):
+        say(f"{sent['key']}  {sent['trigger']} done")
     elif sent["answered"]:
         again = "  (applied before)" if sent["duplicate"] else ""
         say(f"{sent['key']}  {sent['trigger']} -> {sent['status']}  version {sent['version']}{again}")
