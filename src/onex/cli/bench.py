@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from keyword import iskeyword
 from pkgutil import iter_modules
+from types import ModuleType
 from typing import Annotated, Final
 
 import typer
@@ -25,6 +27,10 @@ def bench(
         list[str] | None,
         typer.Option("--option", "-o", metavar="NAME=VALUE", help="For the bench (may be given often)."),
     ] = None,
+    store: Annotated[
+        str | None, typer.Option(metavar="KIND", help="The kind of store to measure; sqlite unless set.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Only show that it runs; the figure means nothing.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure.
@@ -32,7 +38,7 @@ def bench(
     \b
     Examples:
       onex bench
-      onex bench durable --json
+      onex bench durable --store sqlite --json
       onex bench all -o seconds=2
     """
     there = _names()
@@ -41,9 +47,13 @@ def bench(
         return
     if name != "all" and name not in there:
         raise Misused(f"there is no bench {name!r}; there is {', '.join(there) or 'none'}")
-    given = _options(options or [])
+    given = dict(_options(options or []))
+    if store is not None:
+        given["store"] = store
+    if quick:
+        given["quick"] = "1"
     for one in there if name == "all" else [name]:
-        result = import_module(f"{ROOM}.{one}").run(given)
+        result = _module(one).run(given)
         if as_json:
             say_json({"bench": one, **result})
         else:
@@ -54,11 +64,16 @@ def bench(
 def _names() -> list[str]:
     """Modules of the room that can run; the room may hold others that they share."""
     found = [module.name for module in iter_modules(import_module(ROOM).__path__) if not module.name.startswith("_")]
-    return [name for name in sorted(found) if hasattr(import_module(f"{ROOM}.{name}"), "run")]
+    return [name.removesuffix("_") for name in sorted(found) if hasattr(import_module(f"{ROOM}.{name}"), "run")]
+
+
+def _module(name: str) -> ModuleType:
+    """The file of a bench whose name is a word of Python's ends in an underscore."""
+    return import_module(f"{ROOM}.{name}_" if iskeyword(name) else f"{ROOM}.{name}")
 
 
 def _list(names: list[str], *, as_json: bool) -> None:
-    about = {name: (import_module(f"{ROOM}.{name}").__doc__ or "").strip().partition("\n")[0] for name in names}
+    about = {name: (_module(name).__doc__ or "").strip().partition("\n")[0] for name in names}
     if as_json:
         say_json({"benches": about})
     else:

@@ -1,0 +1,163 @@
+"""The ceiling: what SQLite alone can do with the rows of ONEX, written the fastest way we know and with nothing around it.
+
+The same tables, indexes, statements, bytes, batch sizes, checkpointing and durability as the store's own commits. Left out is
+all that is ours: mailboxes, the step, encoding, the building of rows, answers. Only time inside a transaction counts, so
+nothing that a faster Python would win back flatters the ratio of a bench to it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Final
+
+from ..adapters.clock import UuidV7
+from ..adapters.sqlite_commit import INSERT_LOG, INSERT_OUTBOX, INSERT_STATE, SETTLE, UPDATE_STATE
+from ..adapters.sqlite_core import WAL_PAGES
+from ..adapters.sqlite_schema import connect, create
+from ..adapters.sqlite_threads import Folder
+
+Value = int | str | bytes | bytearray | None
+Row = tuple[Value, ...]
+
+# Actions per second of a bare append layout at 1,000 a batch, with the same driver, when fsync took 100 us: below 0.8 of
+# this the ceiling itself is to be looked at.
+REFERENCE_AT_1000: Final = 101_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the written rows look like. ``intents_every`` 3: each third action emits one intent and settles an older one."""
+
+    keys: int = 1_000
+    payload_bytes: int = 200
+    state_bytes: int = 220
+    intents_bytes: int = 60
+    intents_every: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """Times are of one transaction. ``wait_share`` is the part of them spent in COMMIT: WAL, fsync, checkpoint."""
+
+    actions_per_s: float
+    p50_ms: float
+    p99_ms: float
+    transactions: int
+    wait_share: float
+
+
+def append_ceiling(path: Path, batch: int, seconds: float, shape: Shape | None = None) -> float:
+    """Durable actions per second with ``batch`` actions in a transaction, measured for about ``seconds``."""
+    return measure(path, batch, seconds, shape).actions_per_s
+
+
+def measure(path: Path, batch: int, seconds: float, shape: Shape | None = None) -> Ceiling:
+    """Makes a store at ``path`` and fills it. Raises DatabaseConnectionError when it cannot be made."""
+    create(path)
+    connection = connect(path, "rw")
+    folder = Folder(path)
+    cursor = connection.cursor()
+    taken: list[float] = []
+    waited = 0.0
+    try:
+        cursor.execute(f"pragma wal_autocheckpoint = {WAL_PAGES}").fetchall()
+        rows = _Rows(shape or Shape())
+        cursor.execute("begin immediate")
+        cursor.executemany(INSERT_STATE, rows.instances())
+        cursor.execute("commit")
+        end = time.perf_counter() + seconds
+        while (begun := time.perf_counter()) < end:
+            log, states, settled, outbox = rows.batch(batch)
+            begun = time.perf_counter()
+            cursor.execute("begin immediate")
+            cursor.execute("update shards set n = n + ? where shard = 0 and fence = 0 returning n", (batch,)).fetchall()
+            cursor.executemany(UPDATE_STATE, states)
+            assert cursor.rowcount == len(states)
+            cursor.executemany(INSERT_LOG, log)
+            cursor.executemany(SETTLE, settled)
+            cursor.executemany(INSERT_OUTBOX, outbox)
+            written = time.perf_counter()
+            cursor.execute("commit")
+            done = time.perf_counter()
+            folder.written.set()
+            taken.append(done - begun)
+            waited += done - written
+    finally:
+        folder.close()
+        connection.close()
+    p99 = quantiles(taken, n=100)[98] if len(taken) > 1 else taken[0]
+    return Ceiling(
+        batch * len(taken) / sum(taken), median(taken) * 1e3, p99 * 1e3, len(taken), waited / sum(taken)
+    )  # fmt: skip
+
+
+class _Rows:
+    """Rows as the store writes them: one log row per action, one state row per key and batch."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.ids = UuidV7()
+        self.n = 0
+        self.ends: dict[int, tuple[int, int]] = {}
+        self.keys = cycle(range(1, shape.keys + 1))
+        self.waits: list[Row] = []
+        self.payload = bytearray(b"p" * shape.payload_bytes)  # the type that the driver binds fastest
+        self.state = bytearray(b"s" * shape.state_bytes)
+        self.intents = bytearray(b"i" * shape.intents_bytes)
+        self.nothing, self.none = bytearray(b"[]"), bytearray()
+        self.digest = bytearray(b"h" * 32)
+
+    def instances(self) -> list[Row]:
+        return [
+            (0, 0, "open", 0, 1, self.digest, 1, 0, 0, 0, "", 0, self.state, key, "orders", f"order-{key}")
+            for key in range(1, self.shape.keys + 1)
+        ]
+
+    def batch(self, size: int) -> tuple[list[Row], list[Row], list[Row], list[Row]]:
+        """Parameters of ``size`` actions: log, states, settled, outbox."""
+        shape = self.shape
+        log: list[Row] = []
+        outbox: list[Row] = []
+        touched: dict[int, int] = {}
+        for key in (next(self.keys) for _ in range(size)):
+            self.n = n = self.n + 1
+            version, prev = self.ends.get(key, (0, 0))
+            touched.setdefault(key, version)
+            self.ends[key] = version + 1, n
+            action_id = bytearray(self.ids.new())
+            emits = n % shape.intents_every == 0
+            log.append(
+                (n, key, version + 1, prev, action_id, "place", self.payload, 1, n, action_id, self.none, "bench", self.digest,
+                 self.intents if emits else self.nothing, "open", 1, 1, self.digest)
+            )  # fmt: skip
+            if emits:
+                outbox.append((n, 0, key, 2, 0, ""))
+        states: list[Row] = [
+            (self.ends[key][0], 0, "open", 0, 1, self.digest, 1, self.ends[key][1], self.n, 0, "", self.n, self.state,
+             key, based_on)
+            for key, based_on in touched.items()
+        ]  # fmt: skip
+        settled, self.waits = self.waits, [row[:2] for row in outbox]
+        return log, states, settled, outbox
+
+
+def fsync_us(folder: Path, count: int = 200, size: int = 4096) -> float:
+    """Median microseconds of writing ``size`` bytes behind the last and ``fdatasync``, as a commit does."""
+    path = folder / f"fsync-{os.getpid()}"
+    taken: list[float] = []
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        for _ in range(count):
+            begun = time.perf_counter()
+            os.write(descriptor, b"f" * size)
+            os.fdatasync(descriptor)
+            taken.append(time.perf_counter() - begun)
+    finally:
+        os.close(descriptor)
+        path.unlink()
+    return median(taken) * 1e6
