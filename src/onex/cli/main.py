@@ -27,6 +27,7 @@ COMMANDS = {
         "show": ("show", "Show one instance: status, state, timers, open intents."),
         "ls": ("listing", "List instances."),
         "log": ("log", "Show applied actions, of all instances or of one."),
+        "projection": ("projection", "Show a projection: its rows, its watermark, and how far it is behind."),
         "rejections": ("rejections", "Show refused actions, the newest first."),
         "dead": ("stopped", "List intents that are dead or held, and run them again."),
         "release": ("stopped", "Let a held instance take actions again."),

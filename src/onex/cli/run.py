@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from ..engine.project import ProjectionMaterializerService
 from ..kernel.errors import OnexError
 from ..wiring import WiredEngine, open
 from .console import note, say, say_json
@@ -20,6 +21,8 @@ from .exits import INTERRUPTED
 from .store import AppPath, Json, Store, url_of
 
 REDRAW_S = 0.5
+
+View = ProjectionMaterializerService | None
 
 
 class Ending(StrEnum):
@@ -39,6 +42,9 @@ def run(
             metavar="N", min=1, max=1024, help="Processes for compute. [default: ONEX_WORKERS, else one per CPU]"
         ),
     ] = None,
+    projection: Annotated[
+        bool, typer.Option("--projection", help="Keep the built-in projection; onex projection shows it.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run an app on a store until Ctrl-C.
@@ -51,13 +57,16 @@ def run(
       onex run examples/orders
       onex run shop --store sqlite:///shop.db --workers 4
       onex run shop --until-idle --json
+      onex run shop --projection
     """
-    ending = asyncio.run(_run(str(app), url_of(store), until_idle=until_idle, workers=workers, as_json=as_json))
+    ending = asyncio.run(
+        _run(str(app), url_of(store), until_idle=until_idle, workers=workers, projection=projection, as_json=as_json)
+    )
     if ending is Ending.INTERRUPTED:
         raise typer.Exit(INTERRUPTED)
 
 
-async def _run(app: str, url: str, *, until_idle: bool, workers: int | None, as_json: bool) -> Ending:
+async def _run(app: str, url: str, *, until_idle: bool, workers: int | None, projection: bool, as_json: bool) -> Ending:
     begun = time.monotonic()
     ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
     _listen(ended)
@@ -72,9 +81,10 @@ async def _run(app: str, url: str, *, until_idle: bool, workers: int | None, as_
     try:
         names = ", ".join(workflow.reducer.workflow_type for workflow in engine.registry.workflows)
         note(f"running {names} on {url} (process {os.getpid()}); Ctrl-C stops")
-        tasks = [asyncio.create_task(_watch(engine, ended, begun))]
+        view = await engine.materialize() if projection else None
+        tasks = [asyncio.create_task(_watch(engine, view, ended, begun))]
         if until_idle:
-            tasks.append(asyncio.create_task(_until_idle(engine, ended)))
+            tasks.append(asyncio.create_task(_until_idle(engine, view, ended)))
         try:
             ending = await ended
         finally:
@@ -84,7 +94,7 @@ async def _run(app: str, url: str, *, until_idle: bool, workers: int | None, as_
             _clear()
         lost = engine.service.closed
         if lost is None:
-            summary = await _summary(engine, ending, time.monotonic() - begun)
+            summary = await _summary(engine, view, ending, time.monotonic() - begun)
     finally:
         await engine.close()
     if lost is not None:
@@ -108,27 +118,31 @@ def _listen(ended: asyncio.Future[Ending]) -> None:
         loop.add_signal_handler(number, end, ending)
 
 
-async def _until_idle(engine: WiredEngine, ended: asyncio.Future[Ending]) -> None:
+async def _until_idle(engine: WiredEngine, view: View, ended: asyncio.Future[Ending]) -> None:
     await engine.idle()
+    if view is not None:
+        with suppress(OnexError):  # how far it is behind is told at the end
+            await view.catch_up()
     if not ended.done():
         ended.set_result(Ending.IDLE)
 
 
-async def _watch(engine: WiredEngine, ended: asyncio.Future[Ending], begun: float) -> None:
+async def _watch(engine: WiredEngine, view: View, ended: asyncio.Future[Ending], begun: float) -> None:
     """Draws the status line where somebody sees it, and ends the run when the engine has lost its store."""
     while not ended.done():
         if engine.service.closed is not None:
             ended.set_result(Ending.LOST)
             return
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[2K{_status(engine, time.monotonic() - begun)}")
+            parts = [*_status(engine, time.monotonic() - begun), *await _late(engine, view)]
+            sys.stderr.write(f"\r\x1b[2K{'  '.join(parts)}")
             sys.stderr.flush()
         with suppress(TimeoutError):
             async with asyncio.timeout(REDRAW_S):
                 await asyncio.shield(ended)
 
 
-def _status(engine: WiredEngine, seconds: float) -> str:
+def _status(engine: WiredEngine, seconds: float) -> list[str]:
     counters = engine.counters
     parts = [f"{int(seconds)} s", f"{counters.committed} committed"]
     if counters.refused:
@@ -139,7 +153,18 @@ def _status(engine: WiredEngine, seconds: float) -> str:
     if counters.latency.count:
         parts.append(f"p99 {1000 * counters.latency.quantile_s(0.99):.1f} ms")
     parts.append("busy" if engine.relay.busy or not engine.service.is_quiet else "idle")
-    return "  ".join(parts)
+    return parts
+
+
+async def _late(engine: WiredEngine, view: View) -> list[str]:
+    """What is to be said of a projection that is too far behind; nothing of one that is not, or cannot be asked now."""
+    if view is None:
+        return []
+    with suppress(OnexError):
+        lag_ms = await view.lag_ms()
+        if lag_ms > engine.settings.projection_lag_threshold_ms:
+            return [f"projection {lag_ms / 1000:,.1f} s late"]
+    return []
 
 
 def _clear() -> None:
@@ -148,10 +173,12 @@ def _clear() -> None:
         sys.stderr.flush()
 
 
-async def _summary(engine: WiredEngine, ending: Ending, seconds: float) -> dict[str, str | int | float]:
+async def _summary(engine: WiredEngine, view: View, ending: Ending, seconds: float) -> dict[str, str | int | float]:
     counters = engine.counters
     outbox = (await engine.reader.counts()).outbox
+    lag = {} if view is None else {"projection_lag_rows": (await view.lag()).rows}
     return {
+        **lag,
         "ended": ending.value,
         "seconds": round(seconds, 3),
         "committed": counters.committed,

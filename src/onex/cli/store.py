@@ -11,9 +11,9 @@ import orjson
 import typer
 from pydantic import JsonValue
 
-from ..ports import OutboxRow, Pointer, Position, Reader
+from ..ports import OutboxRow, Pointer, Position
 from ..settings import read_settings
-from ..wiring import open_reader
+from ..wiring import ReadableStore, open_reader
 from .exits import Misused
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ def url_of(store: str | None) -> str:
     return store or read_settings().store_url
 
 
-def look(store: str | None, ask: Callable[[Reader], Awaitable[T]]) -> T:
+def look(store: str | None, ask: Callable[[ReadableStore], Awaitable[T]]) -> T:
     """What ``ask`` finds in the store. Raises DatabaseConnectionError when there is none."""
 
     async def run() -> T:
