@@ -42,4 +42,5 @@ async def main(path: Path, seed: int) -> None:
                 os.write(1, told.encode())
 
 
-asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -71,7 +71,7 @@ class SqliteCore(SqliteReads):
         self._sweep_us = 0
         self._last_n: int | None = None
         self._last_instance = 0
-        self._ends: dict[int, tuple[int, int]] = {}
+        self._ends: dict[int | None, tuple[int, int]] = {}  # no instance is None: asked for one, it has no end
         self._rejections: int | None = None
 
     @named
@@ -123,11 +123,15 @@ class SqliteCore(SqliteReads):
 
     def _fast(self, commit: Commit) -> list[Applied | Conflict] | None:
         """All changes or None, and then nothing is applied."""
-        changes = commit.changes
         last_n = self._recalled()
         batch = Batch(last_n, self._last_instance, commit.at_us)
-        answers: list[Applied | Conflict] = [batch.add(change, self._end(change)) for change in changes]
-        if batch.doubtful or len({change.key for change in changes}) < len(changes):
+        answers: list[Applied | Conflict] = []
+        ends = self._ends
+        for change in commit.changes:
+            known = ends.get(change.instance)
+            fresh = known is not None and known[0] == change.based_on
+            answers.append(batch.add(change, known[1] if known and fresh else self._end(change)))
+        if batch.doubtful:
             return None
         drawn = self._begin(commit, batch.n - last_n)
         if drawn != batch.n:
@@ -206,12 +210,10 @@ class SqliteCore(SqliteReads):
         """Where the instance's last row stands; 0 for a new one, or when the version says that the change conflicts."""
         if change.instance is None or not change.rows:
             return 0
-        known = self._ends.get(change.instance)
-        if known is None or known[0] != change.based_on:
-            known = self._connection.execute(
-                "select version, position from workflow_state where instance = ?", (change.instance,)
-            ).fetchone()
-        return known[1] if known and known[0] == change.based_on else 0
+        found = self._connection.execute(
+            "select position from workflow_state where instance = ? and version = ?", (change.instance, change.based_on)
+        ).fetchone()
+        return found[0] if found else 0
 
     def _recalled(self) -> int:
         if self._last_n is None:
