@@ -30,4 +30,6 @@ def test_each_document_has_one_row() -> None:
 
 
 def test_a_row_has_a_home_or_says_what_is_missing() -> None:
-    assert [document for document, home, missing in rows() if "](" not in home and (home != "later" or not missing)] == []
+    assert [
+        document for document, home, missing in rows() if "](" not in home and (home != "later" or not missing)
+    ] == []
