@@ -23,6 +23,7 @@ from .store import AppOption, Json, Key, Store, intent_name, look, parse_json, p
 
 ROWS = 200
 REJECTIONS = 5
+LOOKS = 10
 OPEN = (EnumOutboxState.WAITING, EnumOutboxState.HELD, EnumOutboxState.DEAD)
 
 
@@ -48,7 +49,7 @@ def show(
     at_key = WorkflowKey.parse(key)
     if at is not None and app is None:
         raise Misused("--at folds the log with the app's reducer: say which, --app PATH")
-    page = look(store, lambda reader: _ask(reader, at_key, at, app, history=history))
+    page = look(store, lambda reader: _at_one_version(reader, at_key, at, app, history=history))
     if as_json:
         say_json(_as_json(page))
     elif page.stored is None:
@@ -77,6 +78,26 @@ class _Page:
         self.state_at = b""
         self.other_code = False
 
+    @property
+    def version(self) -> int:
+        return self.stored.version if self.stored is not None else 0
+
+
+async def _at_one_version(
+    reader: Reader, key: WorkflowKey, at: int | None, app: Path | None, *, history: bool
+) -> _Page:
+    """A page whose parts belong together, though an engine moves the instance while they are read one by one.
+
+    One that moves faster than it can be read is shown as it was at its version, without intents that ended since.
+    """
+    for _ in range(LOOKS):
+        page = await _ask(reader, key, at, app, history=history)
+        now = (await reader.load([key])).get(key)
+        if (now.version if now is not None else 0) == page.version:
+            break
+    page.open = [row for row in page.open if row.version <= page.version]
+    return page
+
 
 async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | None, *, history: bool) -> _Page:
     page = _Page(key)
@@ -89,7 +110,8 @@ async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | Non
     page.code = codes.get(stored.code_id)
     page.open = [row for row in await reader.outbox(OPEN, key, None, ROWS) if not row.timer or row.state != "waiting"]
     if history:
-        page.history = list(await reader.history(key, max(0, (at or stored.version) - ROWS), ROWS))
+        last = at or stored.version
+        page.history = list(await reader.history(key, max(0, last - ROWS), min(last, ROWS)))
     if at is not None and app is not None:
         if at > stored.version:
             raise Misused(f"{key} is at version {stored.version}; there is no {at} yet")
