@@ -98,6 +98,7 @@ class ProjectionMaterializerService:
             tail = LogTail(self.reader, self.bell, Position(self.shard, at), page=self.batch)
             rows = await tail.read()
             if not rows:
+                self._moved.ring()  # another of the same name may have moved it
                 return done
             if await self.tables.project(self.name, self.shard, at, rows[-1].position.n, self._rows(rows)):
                 done += len(rows)
@@ -130,6 +131,8 @@ class ProjectionMaterializerService:
                     await self._moved.after(seen)
         except TimeoutError:
             at = await self.tables.watermark(self.name, self.shard)
+            if at >= reached.n:
+                return
             raise ProjectionLagging(
                 f"projection {self.name!r} is at {at}, {reached.n - at} behind what you ask for; ask again", at=at
             ) from None
