@@ -144,6 +144,29 @@ def test_rows_added_behind_the_owners_back_are_met_as_a_conflict(desk: Desk) -> 
     assert desk.commit(desk.change("a2", 1, 1)) == [Conflict(7, frozenset(), False)]
 
 
+def test_positions_come_from_the_table_and_not_from_memory(desk: Desk) -> None:
+    desk.commit(desk.change("a1"))
+    other = sqlite3.connect(desk.path)
+    other.execute("update shards set n = n + 5")
+    other.commit()
+    other.close()
+    assert desk.commit(desk.change("a2", 1, 1)) == [Applied(1, Position(0, 7))]
+    assert desk.commit(desk.change("a3", 1, 2)) == [Applied(1, Position(0, 8))]
+
+
+def test_a_lease_granted_meanwhile_is_judged_in_the_transaction(desk: Desk) -> None:
+    desk.commit(desk.change("a1"))
+    other = sqlite3.connect(desk.path)
+    other.execute("update workflow_state set lease_id = x'1234'")
+    other.commit()
+    other.close()
+    assert desk.commit(desk.change("a2", 1, 1)) == [Conflict(1, frozenset(), True)]
+    assert desk.commit(desk.change("a2", 1, 1)._replace(rows=(), failures=1)) == [Conflict(1, frozenset(), True)]
+    leased = desk.change("a2", 1, 1)._replace(lease_seen=b"\x12\x34")
+    assert desk.commit(leased) == [Applied(1, Position(0, 2))]
+    assert desk.core.load([A])[A].lease_id == b"\x12\x34"
+
+
 def test_a_connection_for_reading_is_refused_by_sqlite_itself(desk: Desk) -> None:
     reads = sqlite3.connect(f"file:{desk.path}?mode=ro", uri=True)
     with pytest.raises(sqlite3.OperationalError) as raised:
@@ -202,6 +225,10 @@ def test_refusals_are_counted_right_after_a_commit_that_failed(tmp_path: Path) -
     with pytest.raises(FencedError):
         refuse("3", "4", fence=0)
     refuse("3", "4", "5")
+    assert len(core.rejections(None, None, 0, 10)) == 3
+    core.commit(Commit(fences, at_us=8 * 24 * 3_600_000_000))
+    assert core.rejections(None, None, 0, 10) == []
+    refuse("6", "7", "8")
     assert len(core.rejections(None, None, 0, 10)) == 3
     core.close()
 

@@ -71,7 +71,7 @@ class SqliteCore(SqliteReads):
         self._sweep_us = 0
         self._last_n: int | None = None
         self._last_instance = 0
-        self._ends: dict[int | None, tuple[int, int]] = {}  # no instance is None: asked for one, it has no end
+        self._ends: dict[int, tuple[int, int]] = {}
         self._rejections: int | None = None
 
     @named
@@ -128,7 +128,7 @@ class SqliteCore(SqliteReads):
         answers: list[Applied | Conflict] = []
         ends = self._ends
         for change in commit.changes:
-            known = ends.get(change.instance)
+            known = ends.get(change.instance or 0)  # instances count from 1: a new one has no end
             fresh = known is not None and known[0] == change.based_on
             answers.append(batch.add(change, known[1] if known and fresh else self._end(change)))
         if batch.doubtful:

@@ -182,6 +182,21 @@ class Outbox(Suite):
         assert (await owner.stored(A)).timers == {"other": (Pointer(0, 1, 1), 200)}
 
     @behaviour
+    async def test_a_timer_set_and_ended_in_one_commit_is_gone(self, place: Place) -> None:
+        owner = await place.owner()
+        for key in (A, B):
+            await owner.apply(key, row("one"))
+        await owner.commit(
+            owner.change(A, row("two", timer(0, 100))),
+            owner.change(A, row("three"), based_on=2, terminal=True, status="done"),
+            owner.change(B, row("two", timer(0, 100))),
+            owner.change(B, row("three", timer(0, 200)), based_on=2),
+        )
+        assert (await owner.stored(A)).timers == {}
+        assert (await owner.stored(B)).timers == {"remind": (Pointer(0, 6, 0), 200)}
+        assert await waiting(owner) == [(6, 0)]
+
+    @behaviour
     async def test_a_held_timer_is_no_waiting_timer(self, place: Place) -> None:
         owner = await place.owner()
         await owner.apply(A, row("a1", timer(0, 100)))

@@ -69,12 +69,15 @@ class Refusals(Suite):
     async def test_of_too_many_refusals_the_oldest_leave(self, place: Place) -> None:
         owner, reader = await place.owner(), await place.open()
         kept = self.rejections_kept
-        for number in range(kept + 5):
-            await owner.commit(rejections=(rejection(f"n{number}", number),))
+        await owner.commit(rejections=(rejection("seen again", 0),))
+        for number in range(1, kept + 5):
+            again = (rejection("seen again", number),) if number == kept else ()
+            await owner.commit(rejections=(rejection(f"n{number}", number), *again))
         await owner.commit(rejections=tuple(rejection(f"m{number}", kept + 10 + number) for number in range(3)))
         found = await reader.rejections(None, None, 0, 10 * kept)
         assert len(found) == (await reader.counts()).rejections == kept
-        assert min(no.last_us for no in found) == 8
+        assert min(no.last_us for no in found) == 9
+        assert await reader.rejections(None, action("seen again"), 0, 10) != []
 
     @behaviour
     async def test_refusals_leave_after_seven_days(self, place: Place) -> None:
