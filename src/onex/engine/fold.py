@@ -7,7 +7,9 @@ here waits, so a batch of a thousand keys is one turn of the loop.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
+
+from pydantic import BaseModel
 
 from ..kernel.action import Action
 from ..kernel.errors import (
@@ -45,26 +47,15 @@ FAILURES_TO_HOLD = 3
 SNAPSHOT_EVERY = 1000
 INTENTS_PER_STEP = 64
 CHECK_EVERY = 100
+TIMER = EnumIntentType.TIMER
+
+made = tuple.__new__  # of a NamedTuple: its own way costs three times the tuple, and there are several per action
 
 
 class TimerGone(Refused):
     """The timer was replaced, cancelled, or its instance has ended: it is dropped and counted."""
 
     code = "timer_gone"
-
-
-class Folded(NamedTuple):
-    """What one key's batch came to. ``change`` is None when nothing is to be written for the key itself.
-
-    ``stepped[i]`` is the pending that became ``change.rows[i]``, and what it emitted.
-    """
-
-    entry: Entry
-    pendings: Sequence[Pending]
-    change: KeyChange | None
-    stepped: Sequence[tuple[Pending, tuple[Emitted, ...]]]
-    refused: Sequence[tuple[Pending, OnexError]]
-    notes: Sequence[Note]
 
 
 class Rules(NamedTuple):
@@ -117,45 +108,50 @@ def fold(entry: Entry, pendings: Sequence[Pending], rules: Rules) -> Folded:
     """Judge and step ``pendings`` on ``entry``, which is left at the state after them. Raises nothing for bad input."""
     before = entry.folded()
     try:
-        folded = _Fold(entry, rules).run(pendings)
+        folded = Folded(entry, pendings, rules).run()
         if len(entry.state_bytes) <= STATE_BYTES or folded.change is None or not folded.change.rows:
             return folded
     except InvalidPayload:
         pass
     # some action made a state that cannot be kept: fold again, writing each, so that only the guilty ones are refused
     entry.unfold(before)
-    return _Fold(entry, rules, measure=True).run(pendings)
+    return Folded(entry, pendings, rules, measure=True).run()
 
 
-class _Fold:
-    """The running values of one fold."""
+class Folded:
+    """What one key's batch came to. ``change`` is None when nothing is to be written for the key itself.
+
+    ``stepped[i]`` is the pending that became ``change.rows[i]``, and what it emitted.
+    """
 
     __slots__ = (
-        "based_on", "entry", "failures", "held", "measure", "new_timers", "notes", "refused", "row_blobs", "rows",
-        "rules", "settled", "stepped", "timed",
+        "_based_on", "_failures", "_held", "_measure", "_new_timers", "_row_blobs", "_rows", "_rules", "_settled", "_timed",
+        "change", "entry", "notes", "pendings", "refused", "stepped",
     )  # fmt: skip
 
-    def __init__(self, entry: Entry, rules: Rules, *, measure: bool = False) -> None:
+    def __init__(self, entry: Entry, pendings: Sequence[Pending], rules: Rules, *, measure: bool = False) -> None:
         self.entry = entry
-        self.rules = rules
-        self.measure = measure
-        self.based_on = entry.version
-        self.rows: list[LogRow] = []
+        self.pendings = pendings
+        self.change: KeyChange | None = None
         self.stepped: list[tuple[Pending, tuple[Emitted, ...]]] = []
         self.refused: list[tuple[Pending, OnexError]] = []
-        self.settled: list[Pointer] = []
         self.notes: list[Note] = []
-        self.row_blobs: list[tuple[int, bytes]] = []
+        self._rules = rules
+        self._measure = measure
+        self._based_on = entry.version
+        self._rows: list[LogRow] = []
+        self._settled: list[Pointer] = []
+        self._row_blobs: list[tuple[int, bytes]] = []
         # timers set in this very batch, by name: (row, ordinal, due); they have no pointer before the commit
-        self.new_timers: dict[str, tuple[int, int, int]] = {}
-        self.timed = False
-        self.failures = entry.failures
-        self.held = entry.held
+        self._new_timers: dict[str, tuple[int, int, int]] = {}
+        self._timed = False
+        self._failures = entry.failures
+        self._held = entry.held
         if entry.release:  # an operator's word, or new code (SEMANTICS 17)
             entry.failures, entry.held, entry.release = 0, "", False
 
-    def run(self, pendings: Sequence[Pending]) -> Folded:
-        for pending in pendings:
+    def run(self) -> Self:
+        for pending in self.pendings:
             error = pending.refusal or self._judge(pending)
             if error is None:
                 try:
@@ -164,7 +160,8 @@ class _Fold:
                     error = raised
             if error is not None:
                 self._refuse(pending, error)
-        return Folded(self.entry, pendings, self._change(), self.stepped, self.refused, self.notes)
+        self.change = self._change()
+        return self
 
     def _judge(self, pending: Pending) -> OnexError | None:
         """SEMANTICS 5, in its order; dedup is judged by the store. Outcomes and timers need no lease, epoch or expiry."""
@@ -183,7 +180,7 @@ class _Fold:
             return InstanceHeld(f"{entry.key} is held: {entry.held}. Mend the reducer, or: onex release {entry.key}")
         if pending.settles is not None and not pending.sent:
             return None
-        if pending.expires_us and self.rules.now_us > pending.expires_us:
+        if pending.expires_us and self._rules.now_us > pending.expires_us:
             return ActionExpiredError(f"{pending.kind!r} for {entry.key} expired before it was judged")
         if pending.expected_version is not None and pending.expected_version != entry.version:
             return ConcurrentModificationError(
@@ -196,7 +193,7 @@ class _Fold:
         entry = self.entry
         if entry.lease_id is None and pending.lease_id is None and pending.epoch is None:
             return None
-        held = entry.lease_id is not None and entry.lease_until_us >= self.rules.now_us
+        held = entry.lease_id is not None and entry.lease_until_us >= self._rules.now_us
         if pending.lease_id is not None:
             if pending.lease_id != entry.lease_id:
                 return LeaseValidationError(f"{entry.key} knows no lease {pending.lease_id.hex()}")
@@ -213,70 +210,61 @@ class _Fold:
 
     def _timer_waits(self, pending: Pending) -> bool:
         waits = self.entry.timers.get(pending.timer)
-        return waits is not None and waits[0] == pending.settles and pending.timer not in self.new_timers
+        return waits is not None and waits[0] == pending.settles and pending.timer not in self._new_timers
 
     def _step(self, pending: Pending) -> None:
         entry = self.entry
         state = entry.state
         assert state is not None, "a loaded entry has a state"
         issued_us = pending.issued_us if pending.issued_us > entry.last_us else entry.last_us
-        action = Action(
-            entry.key,
-            pending.kind,
-            pending.payload,
-            pending.id,
-            issued_us,
-            pending.correlation,
-            pending.issuer,
-            pending.cause,
-        )
+        kind, body = pending.kind, pending.body
         reducer = entry.workflow.reducer
+        action: Action[BaseModel] = made(
+            Action,
+            (
+                entry.key, kind, pending.payload, pending.id, issued_us, pending.correlation, pending.issuer,
+                pending.cause,
+            ),
+        )  # fmt: skip
         done = reducer.delta(state, action)
         after, emitted = done.state, done.intents
         status = after.status
         terminal = status in reducer.terminal
         if len(emitted) > INTENTS_PER_STEP:
-            raise ReducerFailed(f"{pending.kind!r} emitted {len(emitted)} intents; the limit is {INTENTS_PER_STEP}")
+            raise ReducerFailed(f"{kind!r} emitted {len(emitted)} intents; the limit is {INTENTS_PER_STEP}")
         try:
             intents = encode_intents(emitted) if emitted else b""
-            if self.measure and len(encode(after)) > STATE_BYTES:
+            if self._measure and len(encode(after)) > STATE_BYTES:
                 raise PayloadTooLarge(
                     f"the state of {entry.key} would pass {STATE_BYTES} bytes; keep large data in a Blob"
                 )
-            if self.rules.check_all or (entry.version + 1) % CHECK_EVERY == 0:
+            if self._rules.check_all or (entry.version + 1) % CHECK_EVERY == 0:
                 check_state(encode(after), reducer.state_type, after)
         except PayloadTooLarge:
             raise
         except Exception as error:  # text or values that are no JSON: the encoders raise what they like
             told = error.message if isinstance(error, OnexError) else f"{type(error).__name__}: {error}"
-            raise ReducerFailed(f"{reducer.workflow_type}.{pending.kind}: {told}") from error
+            raise ReducerFailed(f"{reducer.workflow_type}.{kind}: {told}") from error
         # nothing below may fail: the step is taken
-        row = len(self.rows)
+        row = len(self._rows)
         outbox = self._queue_intents(row, emitted, terminal) if emitted else ()
         if pending.settles is not None:
-            self.settled.append(pending.settles)
+            self._settled.append(pending.settles)
             if pending.timer:
                 entry.timers.pop(pending.timer, None)
         if terminal:
             self._drop_timers()
-        for data in (pending.body, intents):
+        for data in (body, intents):
             if BLOB_MARK in data:
-                self.row_blobs.extend((row, digest) for digest in named_blobs(data))
-        self.rows.append(
-            LogRow(
-                pending.id,
-                pending.kind,
-                pending.body,
-                issued_us,
-                pending.correlation,
-                pending.cause,
-                pending.issuer,
-                pending.body_hash,
-                intents,
-                status,
-                outbox,
-            )
-        )
+                self._row_blobs.extend((row, digest) for digest in named_blobs(data))
+        logged: LogRow = made(
+            LogRow,
+            (
+                pending.id, kind, body, issued_us, pending.correlation, pending.cause, pending.issuer,
+                pending.body_hash, intents, status, outbox, 1,
+            ),
+        )  # fmt: skip
+        self._rows.append(logged)
         self.stepped.append((pending, emitted))
         entry.state = after
         entry.version += 1
@@ -289,26 +277,27 @@ class _Fold:
     def _queue_intents(self, row: int, emitted: tuple[Emitted, ...], terminal: bool) -> tuple[NewIntent, ...]:
         outbox: list[NewIntent] = []
         for ordinal, one in enumerate(emitted):
-            name = one.spec.name if one.spec.kind == EnumIntentType.TIMER else ""
-            if name:
+            name = ""
+            if one.spec.kind == TIMER:
+                name = one.spec.name
                 self._remove_timer(name)
                 if one.cancelled or terminal:
                     continue
-                self.new_timers[name] = (row, ordinal, one.due_us)
-                self.timed = True
-            outbox.append(NewIntent(ordinal, one.priority.rank, one.due_us, name))
+                self._new_timers[name] = (row, ordinal, one.due_us)
+                self._timed = True
+            outbox.append(made(NewIntent, (ordinal, one.priority.rank, one.due_us, name)))
         return tuple(outbox)
 
     def _remove_timer(self, name: str) -> None:
         waits = self.entry.timers.pop(name, None)
         if waits is not None:
-            self.settled.append(waits[0])
-        self.new_timers.pop(name, None)
+            self._settled.append(waits[0])
+        self._new_timers.pop(name, None)
 
     def _drop_timers(self) -> None:
-        self.settled.extend(pointer for pointer, _ in self.entry.timers.values())
+        self._settled.extend(pointer for pointer, _ in self.entry.timers.values())
         self.entry.timers.clear()
-        self.new_timers.clear()
+        self._new_timers.clear()
 
     def _refuse(self, pending: Pending, error: OnexError) -> None:
         self.refused.append((pending, error))
@@ -323,13 +312,13 @@ class _Fold:
             held = held_result(pending.kind, pending.body)
             self.notes.append(Note(pending.settles, EnumOutboxState.HELD, result=held, error=error.message))
         else:
-            self.settled.append(pending.settles)
+            self._settled.append(pending.settles)
 
     def _change(self) -> KeyChange | None:
         entry = self.entry
-        rows = tuple(self._without_dropped_timers() if self.timed else self.rows)
-        kept = (entry.failures, entry.held) != (self.failures, self.held) and entry.instance is not None
-        if not rows and not self.settled and not kept:
+        rows = tuple(self._without_dropped_timers() if self._timed else self._rows)
+        kept = (entry.failures, entry.held) != (self._failures, self._held) and entry.instance is not None
+        if not rows and not self._settled and not kept:
             return None
         before = entry.state_bytes
         if rows:
@@ -337,13 +326,13 @@ class _Fold:
             entry.state_bytes = encode(entry.state)
             digest = entry.workflow.code.digest
             entry.state_hash = state_hash(entry.state_hash, entry.key, digest, rows, entry.state_bytes)
-        changed_code = bool(rows) and self.based_on > 0 and entry.code_id != self.rules.code_id
+        changed_code = bool(rows) and self._based_on > 0 and entry.code_id != self._rules.code_id
         schema = entry.workflow.code.state_schema if rows else entry.state_schema
-        code_id = self.rules.code_id if rows else entry.code_id
+        code_id = self._rules.code_id if rows else entry.code_id
         change = KeyChange(
             entry.key,
             entry.instance,
-            self.based_on,
+            self._based_on,
             rows,
             entry.state_bytes,
             schema,
@@ -351,14 +340,14 @@ class _Fold:
             entry.state.status if entry.state is not None else "",
             entry.terminal,
             code_id,
-            self.rules.env_id,
+            self._rules.env_id,
             entry.epoch,
             entry.failures,
             entry.held,
-            tuple(self.settled),
-            tuple(self.row_blobs),
+            tuple(self._settled),
+            tuple(self._row_blobs),
             before if changed_code else None,
-            self.based_on // SNAPSHOT_EVERY != entry.version // SNAPSHOT_EVERY,
+            self._based_on // SNAPSHOT_EVERY != entry.version // SNAPSHOT_EVERY,
             entry.lease_id,
         )
         if rows:
@@ -368,11 +357,11 @@ class _Fold:
     def _without_dropped_timers(self) -> list[LogRow]:
         """Rows whose outbox leaves out timers that a later action of the same batch replaced or cancelled."""
         kept: list[LogRow] = []
-        for index, row in enumerate(self.rows):
+        for index, row in enumerate(self._rows):
             outbox = tuple(
                 new
                 for new in row.outbox
-                if not new.timer or self.new_timers.get(new.timer, (-1, -1, 0))[:2] == (index, new.ordinal)
+                if not new.timer or self._new_timers.get(new.timer, (-1, -1, 0))[:2] == (index, new.ordinal)
             )
             kept.append(row._replace(outbox=outbox) if outbox != row.outbox else row)
         return kept
