@@ -1,25 +1,65 @@
-"""Every bench runs and prints one JSON object with its surroundings. No figure is asserted: machines differ."""
+"""Each bench answers in one shape, measured on next to nothing. No figure is asserted: machines differ, shapes do not."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import cast
 
 import pytest
 
-BENCHES = ["age", "durable", "hotkey", "import_", "latency", "replay", "route", "step", "workflow"]
+from onex.bench.figure import Result
+from onex.bench.options import InvalidOption, Options
+
+NAMES = ["age", "durable", "hotkey", "import_", "latency", "replay", "route", "step", "workflow"]
+ALWAYS = {"unit", "value", "fsync_us", "load", "python", "commit", "detail"}
+SOMETIMES = {"ceiling", "ratio", "p50_ms", "p99_ms"}
 
 
-@pytest.mark.parametrize("name", BENCHES)
-def test_a_bench_says_what_it_measured_and_where(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    told = cast(Mapping[str, object], import_module(f"onex.bench.{name}").run({"quick": "1"}))
-    assert json.loads(json.dumps(told)) == told
-    assert {"unit", "value", "fsync_us", "load", "python", "commit", "detail"} <= set(told)
-    assert isinstance(told["value"], float) and told["value"] > 0
-    assert list(tmp_path.iterdir()) == [], "a bench leaves nothing behind"
-    if "ceiling" in told:
-        assert isinstance(told["ratio"], float)
+def measured(name: str, folder: Path, **options: str) -> Result:
+    result = import_module(f"onex.bench.{name}").run({"quick": "1", "directory": str(folder), **options})
+    assert isinstance(result, dict)
+    return result
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bench_tells_its_figure_its_targets_and_the_machine(name: str, tmp_path: Path) -> None:
+    result = measured(name, tmp_path)
+    shape = json.loads(json.dumps(result, allow_nan=False))
+    assert shape == result
+    assert set(shape) >= ALWAYS and set(shape) <= ALWAYS | SOMETIMES
+    assert all(isinstance(shape[field], float) and shape[field] > 0 for field in set(shape) & SOMETIMES)
+    assert shape["detail"]["targets"]
+    for target in shape["detail"]["targets"]:
+        bound = {"at least", "at most"} & set(target)
+        assert len(bound) == 1 and set(target) == {"what", "value", "aim", "met", *bound}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["durable", "hotkey", "latency", "workflow"])
+def test_the_memory_store_can_be_measured_as_well(name: str, tmp_path: Path) -> None:
+    detail = measured(name, tmp_path, store="memory", seconds="0.01")["detail"]
+    assert isinstance(detail, dict) and detail["store"] == "memory"
+
+
+def test_options_are_read_with_their_types() -> None:
+    options = Options.of({"seconds": "2", "pairs": "3", "quick": "no"})
+    assert (options.seconds, options.pairs, options.quick, options.keys) == (2.0, 3, False, 1000)
+
+
+def test_what_is_given_wins_over_quick() -> None:
+    assert Options.of({"quick": "yes", "pairs": "5"}).pairs == 5
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"second": "2"}, "no bench has an option 'second'"),
+        ({"seconds": "soon"}, "seconds='soon' is not a number"),
+        ({"pairs": "0"}, "pairs='0' must be more than 0"),
+        ({"store": "oracle"}, "store='oracle' cannot be measured"),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_refused(given: dict[str, str], told: str) -> None:
+    with pytest.raises(InvalidOption, match=told):
+        Options.of(given)

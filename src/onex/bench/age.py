@@ -1,53 +1,83 @@
-"""The next action of an instance with a million behind it, beside that of a fresh one."""
+"""The next action of an instance with a million behind it, against one that has just begun."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 
+from ..engine.dispatch import Limits
 from ..engine.pattern import ReducerPatternEngine
 from ..kernel.action import WorkflowKey
-from .result import Options, Value, median, number, result, scratch
-from .workload import Read, engine_on
+from .figure import Figure, Result, Target, ratio_of_pairs
+from .load import TEXT, opened, refuse_refusals
+from .options import Options
+from .workload import Entry
+
+ACTIONS = 1_000_000
+WINDOW = 2000
+EACH = 200
+OLD = WorkflowKey("account", "old")
 
 
-async def next_us(engine: ReducerPatternEngine, key: WorkflowKey) -> float:
-    begun = time.perf_counter()
-    await engine.submit(key, "read", Read(value=1.0))
-    return (time.perf_counter() - begun) * 1e6
+def run(options: Mapping[str, str]) -> Result:
+    chosen = Options.of(options)
+    with chosen.place() as folder:
+        return asyncio.run(_measure(chosen, folder)).told(folder)
 
 
-def run(options: Options) -> dict[str, Value]:
-    """Options: actions (1,000,000), pairs (9), quick."""
-    actions, pairs = int(number(options, "actions", 1_000_000, 3000)), int(number(options, "pairs", 9, 1))
-    with scratch() as name:
-        folder = Path(name)
-
-        async def go() -> tuple[list[float], list[float], float]:
-            old: list[float] = []
-            fresh: list[float] = []
-            # one cached instance: the two drive each other out, so every action loads its state anew
-            async with engine_on(folder, cached=1) as engine:
-                aged = WorkflowKey("meter", "aged")
-                begun = time.perf_counter()
-                for _ in range(0, actions, 10_000):
-                    await engine.submit_many([(aged, "read", Read(value=1.0))] * min(10_000, actions))
-                built_s = time.perf_counter() - begun
-                for pair in range(pairs):
-                    young = WorkflowKey("meter", f"young{pair}")
-                    await engine.submit(young, "read", Read(value=1.0))
-                    taken = [(await next_us(engine, young), await next_us(engine, aged)) for _ in range(50)]
-                    fresh.append(median([one for one, _ in taken]))
-                    old.append(median([one for _, one in taken]))
-            return old, fresh, built_s
-
-        old, fresh, built_s = asyncio.run(go())
-        ratio = median([o / f for o, f in zip(old, fresh, strict=True)])
-        detail: dict[str, Value] = {
-            "aged_p50_us": round(median(old)),
-            "fresh_p50_us": round(median(fresh)),
+async def _measure(options: Options, folder: Path) -> Figure:
+    actions = options.count(ACTIONS, 500)
+    each = 5 if options.quick else EACH
+    async with opened("sqlite", folder) as engine:
+        started = time.perf_counter()
+        await _grow(engine, OLD, actions)
+        grown_s = time.perf_counter() - started
+        warm = [await _side_by_side(engine, f"young{pair}", each) for pair in range(options.pairs)]
+    # one instance in memory: the two drive each other out, so every action loads its state from the store
+    async with opened("sqlite", folder, Limits(cached=1)) as engine:
+        cold = [await _side_by_side(engine, f"fresh{pair}", each) for pair in range(options.pairs)]
+    ratio, ratio_cold = (ratio_of_pairs(*zip(*pairs, strict=True)) for pairs in (warm, cold))
+    return Figure(
+        "p50 ratio",
+        ratio,
+        ratio=ratio,
+        p50_ms=median(old for old, _ in warm) * 1e3,
+        targets=[Target("p50 ratio to a fresh instance", ratio, 1.1, 1.0, at_most=True)],
+        detail={
             "actions": actions,
-            "built_per_s": round(actions / built_s),
-        }
-        return result("ratio aged/fresh", ratio, folder, detail=detail)
+            "pairs": options.pairs,
+            "each": each,
+            "fresh_p50_ms": round(median(young for _, young in warm) * 1e3, 4),
+            "loaded_from_the_store": {
+                "ratio": round(ratio_cold, 3),
+                "old_p50_ms": round(median(old for old, _ in cold) * 1e3, 4),
+                "fresh_p50_ms": round(median(young for _, young in cold) * 1e3, 4),
+            },
+            "grown_per_s": round(actions / grown_s),
+        },
+    )
+
+
+async def _grow(engine: ReducerPatternEngine, key: WorkflowKey, actions: int) -> None:
+    async def half(first: int) -> None:
+        for at in range(first, actions, 2 * WINDOW):
+            window = min(WINDOW, actions - at)
+            refuse_refusals(await engine.submit_many([(key, "enter", Entry(amount=1, text=TEXT))] * window))
+
+    await asyncio.gather(half(0), half(WINDOW))  # one half is accepted while the other is written
+
+
+async def _side_by_side(engine: ReducerPatternEngine, name: str, each: int) -> tuple[float, float]:
+    """Median seconds of one action on the old instance and on a new one, in turn."""
+    young = WorkflowKey("account", name)
+    await _grow(engine, young, 1)
+    taken: dict[WorkflowKey, list[float]] = {OLD: [], young: []}
+    for turn in range(2 * each):
+        key = (OLD, young)[turn % 2]
+        started = time.perf_counter()
+        await engine.submit(key, "enter", Entry(amount=1, text=TEXT))
+        taken[key].append(time.perf_counter() - started)
+    return median(taken[OLD]), median(taken[young])

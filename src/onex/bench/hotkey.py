@@ -1,65 +1,98 @@
-"""10,000 actions of one instance under 64 clients, beside as many over a thousand instances: the best case, not the worst."""
+"""One hot key: many clients on one instance, against the same clients over many; their order is checked in the log."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 
-from ..engine.mailbox import Committed
 from ..engine.pattern import ReducerPatternEngine
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import StateConsistencyError
-from .result import Options, Value, median, number, result, scratch
-from .workload import Read, engine_on, keys
+from .figure import Figure, Result, Target, ratio_of_pairs
+from .load import opened, refuse_refusals
+from .options import Options
+from .workload import Entry
 
 CLIENTS = 64
+ACTIONS = 10_000
+PAGE = 1000
 
 
-async def burst(engine: ReducerPatternEngine, targets: list[WorkflowKey], count: int) -> tuple[float, list[Committed]]:
-    """``count`` actions from 64 clients, each with its share under way; the rate, and every answer by client."""
-    share = count // CLIENTS
-    answers: list[Committed] = []
+def run(options: Mapping[str, str]) -> Result:
+    chosen = Options.of(options)
+    with chosen.place() as folder:
+        return asyncio.run(_measure(chosen, folder)).told(folder)
+
+
+async def _measure(options: Options, folder: Path) -> Figure:
+    clients = options.clients or (4 if options.quick else CLIENTS)
+    each = options.count(ACTIONS, 200) // clients
+    hot: list[float] = []
+    spread: list[float] = []
+    async with opened(options.store, folder) as engine:
+        await burst(engine, clients, each, [f"account:warm{n}" for n in range(options.keys)], options.window)
+        for number in range(options.pairs):
+            keys = [f"account:{number}-{n}" for n in range(options.keys)]
+            await burst(engine, clients, max(1, options.keys // clients), keys, options.window)  # they have begun
+            spread.append(await burst(engine, clients, each, keys, options.window))
+            key = WorkflowKey("account", f"hot{number}")
+            hot.append(await burst(engine, clients, each, [str(key)], options.window))
+            await assert_order(engine, key, clients, each)
+        conflicts = engine.counters.conflicts
+    ratio = ratio_of_pairs(hot, spread)
+    return Figure(
+        "actions/s",
+        median(hot),
+        ratio=ratio,
+        targets=[
+            Target("ratio to many keys", ratio, 1.0, 1.3),
+            Target("conflicts", conflicts, 0, 0, at_most=True),
+        ],
+        detail={
+            "store": options.store,
+            "clients": clients,
+            "actions": clients * each,
+            "keys": options.keys,
+            "many_keys_per_s": round(median(spread)),
+            "order": "checked: versions without a gap, each client's actions in the order sent",
+        },
+    )
+
+
+async def burst(engine: ReducerPatternEngine, clients: int, each: int, keys: list[str], window: int) -> float:
+    """Actions per second. An entry's text says who sent it, and as its how-manieth."""
 
     async def client(number: int) -> None:
-        mine = [(targets[(number * share + n) % len(targets)], "read", Read(value=1.5)) for n in range(share)]
-        got = [one for one in await engine.submit_many(mine) if isinstance(one, Committed)]
-        if [one.version for one in got] != sorted(one.version for one in got) and len(targets) == 1:
-            raise StateConsistencyError("one client's actions of one key were applied out of order")
-        answers.extend(got)
+        for first in range(0, each, window):
+            refuse_refusals(
+                await engine.submit_many(
+                    [
+                        (keys[(number + n * clients) % len(keys)], "enter", Entry(amount=1, text=f"{number}/{n}"))
+                        for n in range(first, min(each, first + window))
+                    ]
+                )
+            )
 
-    begun = time.perf_counter()
-    await asyncio.gather(*(client(n) for n in range(CLIENTS)))
-    return share * CLIENTS / (time.perf_counter() - begun), answers
+    started = time.perf_counter()
+    await asyncio.gather(*(client(number) for number in range(clients)))
+    return clients * each / (time.perf_counter() - started)
 
 
-def run(options: Options) -> dict[str, Value]:
-    """Options: actions (10,000), pairs (9), quick. Raises StateConsistencyError when the order is not strict."""
-    actions, pairs = int(number(options, "actions", 10_000, 640)), int(number(options, "pairs", 9, 1))
-    with scratch() as name:
-        folder = Path(name)
-
-        async def go() -> tuple[list[float], list[float], int]:
-            hot: list[float] = []
-            wide: list[float] = []
-            many = keys(1000)
-            async with engine_on(folder) as engine:
-                await burst(engine, many, 2000)
-                for pair in range(pairs):
-                    one = [WorkflowKey("meter", f"hot{pair}")]
-                    rate, answers = await burst(engine, one, actions)
-                    if sorted(a.version for a in answers) != list(range(1, len(answers) + 1)):
-                        raise StateConsistencyError("the versions of the hot key are not 1, 2, 3 ... without a gap")
-                    hot.append(rate)
-                    wide.append((await burst(engine, many, actions))[0])
-                return hot, wide, engine.counters.conflicts
-
-        hot, wide, conflicts = asyncio.run(go())
-        detail: dict[str, Value] = {
-            "hot_actions_per_s": round(median(hot)),
-            "wide_actions_per_s": round(median(wide)),
-            "pairs": pairs,
-            "conflicts": conflicts,
-        }
-        ratio = median([h / w for h, w in zip(hot, wide, strict=True)])
-        return result("ratio hot/wide", ratio, folder, detail=detail)
+async def assert_order(engine: ReducerPatternEngine, key: WorkflowKey, clients: int, each: int) -> None:
+    """Raises StateConsistencyError when the log of ``key`` does not hold each client's actions, in the order sent."""
+    seen = [0] * clients
+    version = 0
+    while rows := await engine.reader.history(key, version, PAGE):
+        for entry in rows:
+            version += 1
+            client, n = map(int, Entry.model_validate_json(entry.row.payload).text.split("/"))
+            if entry.version != version or n != seen[client]:
+                raise StateConsistencyError(
+                    f"{key} version {entry.version} is action {n} of client {client}; its action {seen[client]} was next"
+                )
+            seen[client] += 1
+    if seen != [each] * clients:
+        raise StateConsistencyError(f"{key} holds {sum(seen)} actions of {each * clients}")

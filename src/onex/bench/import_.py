@@ -1,42 +1,46 @@
-"""What importing and asking for help cost, beside the floor of sqlite3, asyncio and a pydantic model."""
+"""``from onex import reducer, State`` beside what it cannot do without, and ``onex --help``; warm."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
-from pathlib import Path
+from collections.abc import Mapping
+from statistics import median
 
-from .result import Options, Value, median, number, result, scratch
+from .figure import Figure, Result, Target, ratio_of_pairs
+from .options import Options
 
-FLOOR = "import sqlite3, asyncio, pydantic\nclass M(pydantic.BaseModel):\n    a: int\n"
-OURS = "from onex import reducer, State\n"
-HELP = "import sys\nsys.argv = ['onex', '--help']\nfrom onex.cli.main import main\nmain()\n"
-
-
-def taken_ms(code: str) -> float:
-    begun = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)  # our own texts
-    return (time.perf_counter() - begun) * 1000
+FLOOR = "import sqlite3, asyncio; from pydantic import BaseModel"
+OURS = "from onex import reducer, State"
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+HELP = "from onex.cli.main import main; raise SystemExit(main(['--help']))"
 
 
-def run(options: Options) -> dict[str, Value]:
-    """Options: rounds (15), quick. Warm medians, taken in turn."""
-    rounds = int(number(options, "rounds", 15, 1))
-    for code in (FLOOR, OURS, HELP):
-        taken_ms(code)
-    floor: list[float] = []
-    ours: list[float] = []
-    help_: list[float] = []
-    for _ in range(rounds):
-        floor.append(taken_ms(FLOOR))
-        ours.append(taken_ms(OURS))
-        help_.append(taken_ms(HELP))
-    detail: dict[str, Value] = {
-        "floor_ms": round(median(floor), 1),
-        "import_ms": round(median(ours), 1),
-        "help_ms": round(median(help_), 1),
-    }
-    with scratch() as name:
-        ratio = median([o / f for o, f in zip(ours, floor, strict=True)])
-        return result("ratio import/floor", ratio, Path(name), detail=detail)
+def run(options: Mapping[str, str]) -> Result:
+    chosen = Options.of(options)
+    for words in (FLOOR, OURS, HELP):  # warm: the second start finds files and byte code where they are
+        _ms(words)
+    slices = [(_ms("pass"), _ms(FLOOR), _ms(OURS), _ms(HELP)) for _ in range(chosen.pairs)]
+    bare, floor, ours, helped = ([one[n] for one in slices] for n in range(4))
+    ratio, help_ms = ratio_of_pairs(ours, floor), median(helped)
+    with chosen.place() as folder:
+        return Figure(
+            "ms",
+            median(ours),
+            ceiling=median(floor),
+            ratio=ratio,
+            targets=[
+                Target("ratio to sqlite3 + asyncio + pydantic", ratio, 1.3, 1.1, at_most=True),
+                Target("onex --help in ms", help_ms, 250, 150, at_most=True),
+            ],
+            detail={"python_ms": round(median(bare), 1), "help_ms": round(help_ms, 1), "pairs": chosen.pairs},
+        ).told(folder)
+
+
+def _ms(words: str) -> float:
+    """Wall time of a new interpreter that runs ``words``, in milliseconds."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", words], check=True, stdout=subprocess.DEVNULL, env=_ENVIRONMENT)
+    return (time.perf_counter() - started) * 1e3

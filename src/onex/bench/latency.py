@@ -1,44 +1,72 @@
-"""From mailbox to durable at half the load the engine can take: an open loop, so a slow moment delays nobody's sending."""
+"""Milliseconds at half load: an open loop that sends on its own schedule, from an action's due moment to durable."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
-from .durable import load
-from .result import Options, Value, number, result, scratch
-from .workload import Read, engine_on, keys
+from ..engine.pattern import ReducerPatternEngine
+from .figure import Figure, Result, Target, quantile
+from .load import CLIENTS, drive, entries, opened, refuse_refusals
+from .options import Options
 
-TICK_S = 0.002
+COUNTED = 10_000  # a p99 of fewer says little
 
 
-def run(options: Options) -> dict[str, Value]:
-    """Options: store, keys (1,000), seconds (6, half of them to find the rate), quick. At least 10,000 samples."""
-    seconds = number(options, "seconds", 6, 0.6)
-    count = int(number(options, "keys", 1000))
-    with scratch() as name:
-        folder = Path(name)
+def run(options: Mapping[str, str]) -> Result:
+    chosen = Options.of(options)
+    with chosen.place() as folder:
+        return asyncio.run(_measure(chosen, folder)).told(folder)
 
-        async def go() -> tuple[float, float, float, float, int]:
-            async with engine_on(folder, options.get("store", "sqlite")) as engine:
-                full = await load(engine, 32, count, seconds / 2, 31)
-                await engine.idle()
-                counters = engine.counters
-                counters.latency = type(counters.latency)()
-                targets = keys(count)
-                least = 200 if options.get("quick") else 10_000
-                begun, sent = time.perf_counter(), 0
-                while (now := time.perf_counter() - begun) < seconds / 2 or sent < least:
-                    due = int(now * full / 2)
-                    for n in range(sent, due):
-                        engine.service.accept(engine.door.pending(targets[n % count], "read", Read(value=2.5)))
-                    sent = max(sent, due)
-                    await asyncio.sleep(TICK_S)
-                await engine.idle()
-                latency = counters.latency
-                return full, latency.quantile_s(0.5) * 1000, latency.quantile_s(0.99) * 1000, sent / now, latency.count
 
-        full, p50_ms, p99_ms, rate, samples = asyncio.run(go())
-        detail: dict[str, Value] = {"full_load": round(full), "offered": round(rate), "samples": samples}
-        return result("ms p99", p99_ms, folder, p50_ms=p50_ms, p99_ms=p99_ms, detail=detail)
+async def _measure(options: Options, folder: Path) -> Figure:
+    clients = options.clients or CLIENTS
+    async with opened(options.store, folder) as engine:
+        await drive(engine, clients, options.keys, options.window, options.seconds / 3)
+        reached = await drive(engine, clients, options.keys, options.window, options.seconds)
+        rate = reached.rate / 2
+        await open_loop(engine, rate, round(rate * min(1.0, options.seconds)), options.keys)
+        waits = await open_loop(
+            engine, rate, max(options.count(COUNTED, 50), round(rate * options.seconds)), options.keys
+        )
+    p99_ms = quantile(waits, 0.99) * 1e3
+    return Figure(
+        "ms, p99",
+        p99_ms,
+        p50_ms=quantile(waits, 0.5) * 1e3,
+        p99_ms=p99_ms,
+        targets=[Target("p99 in ms", p99_ms, 10.0, 1.5, at_most=True)],
+        detail={
+            "store": options.store,
+            "counted": len(waits),
+            "sent_per_s": round(rate),
+            "reached_per_s": round(reached.rate),
+            "max_ms": round(max(waits) * 1e3, 2),
+        },
+    )
+
+
+async def open_loop(engine: ReducerPatternEngine, rate: float, count: int, keys: int) -> list[float]:
+    """Seconds from the moment each action was due by the schedule to its answer; a late sender counts as waiting."""
+    waits: list[float] = []
+    started = time.perf_counter()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def send(first: int, upto: int) -> None:
+        refuse_refusals(await engine.submit_many(entries(0, 1, keys, first, upto - first)))
+        now = time.perf_counter()
+        waits.extend(now - started - n / rate for n in range(first, upto))
+
+    sent = 0
+    while sent < count:
+        due = min(count, int((time.perf_counter() - started) * rate) + 1)
+        if due > sent:
+            task = asyncio.create_task(send(sent, due))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            sent = due
+        await asyncio.sleep(max(0.0005, sent / rate - (time.perf_counter() - started)))
+    await asyncio.gather(*tasks)
+    return waits

@@ -1,37 +1,65 @@
-"""Replayed actions per second and core, reading the store and comparing every byte included."""
+"""Actions folded again and compared byte for byte, per core, reading the store included."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 
-from ..engine.replay import Replay
+from ..engine.pattern import ReducerPatternEngine
+from ..engine.replay import Replay, Replayed
 from ..kernel.errors import StateConsistencyError
-from .result import Options, Value, number, result, scratch
-from .workload import Read, engine_on, keys, registry
+from .figure import Figure, Result, Target
+from .load import CLIENTS, entries, opened, refuse_refusals
+from .options import Options
+
+ACTIONS = 20_000
+PER_INSTANCE = 100
 
 
-def run(options: Options) -> dict[str, Value]:
-    """Options: actions (100,000), instances (200), quick. Raises StateConsistencyError when a history is not equal."""
-    actions, instances = int(number(options, "actions", 100_000, 1000)), int(number(options, "instances", 200, 5))
-    with scratch() as name:
-        folder = Path(name)
+def run(options: Mapping[str, str]) -> Result:
+    chosen = Options.of(options)
+    with chosen.place() as folder:
+        return asyncio.run(_measure(chosen, folder)).told(folder)
 
-        async def go() -> tuple[int, float, float]:
-            async with engine_on(folder) as engine:
-                targets = keys(instances)
-                for begin in range(0, actions, 5000):
-                    span = range(begin, min(actions, begin + 5000))
-                    await engine.submit_many([(targets[n % instances], "read", Read(value=n / 8)) for n in span])
-                replay = Replay(engine.reader, registry())
-                begun, cpu = time.perf_counter(), time.process_time()
-                async for segment in replay.all():
-                    if segment.reason:
-                        raise StateConsistencyError(f"{segment.key} did not replay equal: {segment.reason}")
-                wall_s, cpu_s = time.perf_counter() - begun, time.process_time() - cpu
-                return replay.result.actions, wall_s, cpu_s
 
-        count, wall_s, cpu_s = asyncio.run(go())
-        detail: dict[str, Value] = {"actions": count, "per_wall_s": round(count / wall_s)}
-        return result("actions/s per core", count / cpu_s, folder, detail=detail)
+async def _measure(options: Options, folder: Path) -> Figure:
+    actions = options.count(ACTIONS, 200)
+    async with opened(options.store, folder) as engine:
+        await _fill(engine, actions, max(1, actions // PER_INSTANCE))
+        runs = [await _replayed(engine, actions) for _ in range(options.pairs)]
+    per_core = median(actions / cpu_s for cpu_s, _ in runs)
+    return Figure(
+        "actions/s and core",
+        per_core,
+        targets=[Target("actions/s and core", per_core, 100_000, 400_000)],
+        detail={
+            "store": options.store,
+            "actions": actions,
+            "instances": max(1, actions // PER_INSTANCE),
+            "wall_per_s": round(median(actions / wall_s for _, wall_s in runs)),
+        },
+    )
+
+
+async def _fill(engine: ReducerPatternEngine, actions: int, keys: int) -> None:
+    for first in range(0, actions, CLIENTS * keys):
+        refuse_refusals(await engine.submit_many(entries(0, 1, keys, first, min(CLIENTS * keys, actions - first))))
+
+
+async def _replayed(engine: ReducerPatternEngine, actions: int) -> tuple[float, float]:
+    """Seconds of processor and of wall. Raises StateConsistencyError when anything differs or is missing."""
+    replay = Replay(engine.reader, engine.registry)
+    cpu, started = time.process_time(), time.perf_counter()
+    async for _ in replay.all():
+        pass
+    taken = time.process_time() - cpu, time.perf_counter() - started
+    found: Replayed = replay.result
+    if found.actions != actions or found.mismatches or found.unverified:
+        raise StateConsistencyError(
+            f"replay found {found.actions} of {actions} actions, {found.mismatches} mismatches, "
+            f"{found.unverified} unverified: {found.bad[:1]}"
+        )
+    return taken

@@ -1,30 +1,58 @@
-"""Routing: from a key to the worker it belongs to."""
+"""From a key to its worker, with breakers and counters on."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from collections.abc import Mapping
+from statistics import median
 
 from ..adapters.clock import SystemClock
 from ..engine.route import ReducerInstance, WorkflowRouter
-from .result import Options, Value, number, result, scratch
-from .workload import keys
+from ..kernel.action import WorkflowKey
+from .figure import Figure, Result, Target, quantile
+from .options import Options
+
+ROUTES = 100_000
+WORKERS = 10
 
 
-def run(options: Options) -> dict[str, Value]:
-    """Options: routes (200,000), workers (16), quick. ``p99`` is of batches of 100, in microseconds each."""
-    count, workers = int(number(options, "routes", 200_000, 2000)), int(number(options, "workers", 16))
+def run(options: Mapping[str, str]) -> Result:
+    chosen = Options.of(options)
     router = WorkflowRouter(SystemClock())
-    for number_ in range(workers):
-        router.register(ReducerInstance(f"worker-{number_}"))
-    targets = keys(100)
-    taken: list[float] = []
-    for _ in range(count // 100):
-        begun = time.perf_counter()
-        for key in targets:
-            router.route(key)
-        taken.append((time.perf_counter() - begun) * 1e4)
-    taken.sort()
-    detail: dict[str, Value] = {"p99_us": round(taken[int(len(taken) * 0.99)], 3), "workers": workers, "routes": count}
-    with scratch() as name:
-        return result("us mean", sum(taken) / len(taken), Path(name), detail=detail)
+    for number in range(WORKERS):
+        router.register(ReducerInstance(f"worker-{number}"))
+    keys = [WorkflowKey("account", f"{number}") for number in range(chosen.count(ROUTES, 500))]
+    router.route(keys[0])
+    means = [_mean_us(router, keys) for _ in range(chosen.pairs)]
+    each = _each_us(router, keys)
+    mean_us, p99_us = median(means), quantile(each, 0.99)
+    with chosen.place() as folder:
+        return Figure(
+            "us, mean",
+            mean_us,
+            p50_ms=quantile(each, 0.5) / 1e3,
+            p99_ms=p99_us / 1e3,
+            targets=[
+                Target("mean in us", mean_us, 2.0, 0.2, at_most=True),
+                Target("p99 in us", p99_us, 10.0, 0.2, at_most=True),
+            ],
+            detail={"counted": len(each), "workers": WORKERS, "p99_us": round(p99_us, 3)},
+        ).told(folder)
+
+
+def _mean_us(router: WorkflowRouter, keys: list[WorkflowKey]) -> float:
+    """In processor time."""
+    started = time.process_time()
+    for key in keys:
+        router.route(key)
+    return (time.process_time() - started) / len(keys) * 1e6
+
+
+def _each_us(router: WorkflowRouter, keys: list[WorkflowKey]) -> list[float]:
+    """Of the wall, the reading of the clock included."""
+    taken: list[int] = []
+    for key in keys:
+        started = time.perf_counter_ns()
+        router.route(key)
+        taken.append(time.perf_counter_ns() - started)
+    return [one / 1e3 for one in taken]

@@ -1,44 +1,106 @@
-"""Whole workflows per second: start, three effects with outcomes, two commands; six actions each."""
+"""Whole workflows: a start, two commands, three effects whose outcomes come back; against the rate of plain actions."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 
+from ..engine.pattern import ReducerPatternEngine
 from ..kernel.action import WorkflowKey
-from .durable import load
-from .result import Options, Value, median, number, result, scratch
-from .workload import Ask, Read, engine_on
+from ..kernel.errors import StateConsistencyError
+from .figure import Figure, Result, Target, quantile, ratio_of_pairs
+from .load import CLIENTS, Sent, drive, opened, refuse_refusals
+from .options import Options
+from .workload import Errand, Word
+
+ACTIONS = 6
+WORKFLOWS = 2000
+ALONE = 200
+AT_ONCE = 10
 
 
-def run(options: Options) -> dict[str, Value]:
-    """Options: workflows (4,000), quick. The ceiling is this run's durable rate over six."""
-    count = int(number(options, "workflows", 4000, 20))
-    with scratch() as name:
-        folder = Path(name)
+def run(options: Mapping[str, str]) -> Result:
+    chosen = Options.of(options)
+    with chosen.place() as folder:
+        return asyncio.run(_measure(chosen, folder)).told(folder)
 
-        async def go() -> tuple[float, float, float]:
-            async with engine_on(folder) as engine:
-                durable = await load(engine, 32, 1000, number(options, "seconds", 2, 0.2), 31)
 
-                async def one(n: int) -> None:
-                    key = WorkflowKey("meter", f"flow{n}")
-                    await engine.submit(key, "ask", Ask(text="first"))
-                    await engine.wait(key, until="told", timeout_s=60)
-                    await engine.submit(key, "read", Read(value=1.0))
-                    await engine.submit(key, "close")
+async def _measure(options: Options, folder: Path) -> Figure:
+    clients = options.clients or CLIENTS
+    count = options.count(WORKFLOWS, 20)
+    rates: list[float] = []
+    plain: list[float] = []
+    # two engines, so that the one with errands has nothing else that is due
+    async with opened(options.store, folder / "plain") as other, opened(options.store, folder / "errands") as engine:
+        await drive(other, clients, options.keys, options.window, options.seconds / 3)
+        await _wave(engine, "warm", clients, count)
+        for pair in range(options.pairs):
+            plain.append((await drive(other, clients, options.keys, options.window, options.seconds)).rate)
+            rates.append(await _wave(engine, f"{pair}", clients, count))
+        alone = [await _alone(engine, n) for n in range(options.count(ALONE, 5))]
+    ratio = ratio_of_pairs(rates, [rate / ACTIONS for rate in plain])
+    p50_ms, p99_ms = quantile(alone, 0.5) * 1e3, quantile(alone, 0.99) * 1e3
+    return Figure(
+        "workflows/s",
+        median(rates),
+        ceiling=median(plain) / ACTIONS,
+        ratio=ratio,
+        p50_ms=p50_ms,
+        p99_ms=p99_ms,
+        targets=[
+            Target("ratio to plain actions / 6", ratio, 0.8, 1.0),
+            Target("workflows/s", median(rates), 0.8 * 30_000 / ACTIONS, 15_000),
+            Target("idle, end to end, p50 in ms", p50_ms, 10.0, 10.0, at_most=True),
+        ],
+        detail={
+            "store": options.store,
+            "workflows": count,
+            "durable_actions_per_s": round(median(rates) * ACTIONS),
+            "alone_counted": len(alone),
+        },
+    )
 
-                begun = time.perf_counter()
-                for at in range(0, count, 500):
-                    await asyncio.gather(*(one(n) for n in range(at, min(count, at + 500))))
-                rate = count / (time.perf_counter() - begun)
-                idle: list[float] = []
-                for n in range(20):
-                    begun = time.perf_counter()
-                    await one(count + n)
-                    idle.append((time.perf_counter() - begun) * 1000)
-                return rate, durable, median(idle)
 
-        rate, durable, idle_ms = asyncio.run(go())
-        return result("workflows/s", rate, folder, ceiling=durable / 6, p50_ms=idle_ms)
+async def _wave(engine: ReducerPatternEngine, name: str, clients: int, count: int) -> float:
+    """Workflows per second, from the first start to the last outcome durable."""
+    keys = [WorkflowKey("errand", f"{name}-{n}") for n in range(count)]
+
+    async def client(number: int) -> None:
+        own = keys[number::clients]
+        for first in range(0, len(own), AT_ONCE):
+            sent: list[Sent] = []
+            for key in own[first : first + AT_ONCE]:
+                sent += _commands(key)
+            refuse_refusals(await engine.submit_many(sent))
+
+    started = time.perf_counter()
+    await asyncio.gather(*(client(number) for number in range(clients)))
+    await engine.idle()
+    taken = time.perf_counter() - started
+    await _assert_done(engine, keys)
+    return count / taken
+
+
+async def _alone(engine: ReducerPatternEngine, number: int) -> float:
+    """Seconds from the first command to the last outcome, with nothing else to do."""
+    key = WorkflowKey("errand", f"alone-{number}")
+    started = time.perf_counter()
+    refuse_refusals(await engine.submit_many(_commands(key)))
+    await engine.idle()
+    taken = time.perf_counter() - started
+    await _assert_done(engine, [key])
+    return taken
+
+
+def _commands(key: WorkflowKey) -> list[Sent]:
+    return [(key, "begin", None), (key, "comment", Word(text="by the way")), (key, "comment", Word(text="thank you"))]
+
+
+async def _assert_done(engine: ReducerPatternEngine, keys: list[WorkflowKey]) -> None:
+    for key in keys[:: max(1, len(keys) // 50)]:
+        errand = await engine.state(key)
+        if not isinstance(errand, Errand) or errand.done != ACTIONS // 2:
+            raise StateConsistencyError(f"{key} is {errand!r}; its three effects should be done")

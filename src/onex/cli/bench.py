@@ -58,7 +58,7 @@ def bench(
             say_json({"bench": one, **result})
         else:
             say(styled(one, "bold"))
-            fields([(key.replace("_", " "), _told(value)) for key, value in result.items()])
+            _show(result)
 
 
 def _names() -> list[str]:
@@ -88,7 +88,28 @@ def _options(texts: list[str]) -> Mapping[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def _show(result: Mapping[str, object], indent: str = "  ") -> None:
+    """Values under one another, what is inside another value behind it; targets last, and whether they are met."""
+    targets = result.get("targets")
+    inner = {name: value for name, value in result.items() if isinstance(value, Mapping)}
+    plain = [(n.replace("_", " "), _told(v)) for n, v in result.items() if n not in inner and n != "targets"]
+    fields(plain, indent)
+    for name, value in inner.items():
+        say(f"{indent}{styled(name.replace('_', ' '), 'dim')}")
+        _show(value, indent + "  ")
+    if isinstance(targets, list):
+        for target in targets:
+            missed = "" if target["met"] else styled("missed: ", "red")
+            bound = next(name for name in ("at least", "at most") if name in target)
+            told = (
+                f"{missed}{_told(target['value'])}, wanted {bound} {_told(target[bound])}, aim {_told(target['aim'])}"
+            )
+            fields([(target["what"], told)], indent)
+
+
 def _told(value: object) -> str:
     if isinstance(value, float):
+        if value == int(value) and abs(value) < 1e15:
+            return f"{value:,.0f}"
         return f"{value:,.3f}" if abs(value) < 100 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

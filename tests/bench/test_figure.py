@@ -1,0 +1,31 @@
+"""What is made of many measurements, and how a target missed is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onex.bench.figure import Figure, Target, quantile, ratio_of_pairs, rounded
+
+
+def test_a_quantile_is_a_value_that_was_measured() -> None:
+    values = [5.0, 1.0, 4.0, 2.0, 3.0]
+    assert (quantile(values, 0.5), quantile(values, 0.99), quantile(values, 0.0)) == (3.0, 5.0, 1.0)
+    assert quantile([], 0.99) == 0.0
+
+
+def test_a_minute_that_is_slow_for_both_changes_no_ratio() -> None:
+    assert ratio_of_pairs([50.0, 5.0, 40.0], [100.0, 10.0, 100.0]) == 0.5
+
+
+def test_numbers_keep_what_they_mean() -> None:
+    assert [rounded(value) for value in (0.123456, 12.3456, 98_765.4)] == [0.1235, 12.35, 98_765.0]
+
+
+def test_a_target_missed_is_told_as_missed(tmp_path: Path) -> None:
+    targets = [Target("rate", 90.0, 100.0, 200.0), Target("wait in ms", 9.0, 10.0, 1.0, at_most=True)]
+    detail = Figure("actions/s", 90.0, targets=targets).told(tmp_path)["detail"]
+    assert isinstance(detail, dict)
+    assert detail["targets"] == [
+        {"what": "rate", "value": 90.0, "at least": 100.0, "aim": 200.0, "met": False},
+        {"what": "wait in ms", "value": 9.0, "at most": 10.0, "aim": 1.0, "met": True},
+    ]
