@@ -85,6 +85,14 @@ def test_an_engine_that_does_not_answer_does_it_later(engine: Process, commands:
     pytest.fail("it was never released")
 
 
+def test_what_an_engine_was_asked_before_it_was_killed_the_next_one_does(engine: Process, commands: Commands) -> None:
+    engine.popen.send_signal(signal.SIGSTOP)
+    assert commands("release", "jobs:held", "--timeout", "0.1").code == 3
+    engine.end(signal.SIGKILL)
+    assert commands("run", JOBS, "--until-idle").code == 0
+    assert commands("show", "jobs:held", "--json").row["held"] is None
+
+
 def test_an_engine_of_another_app_refuses_and_goes_on(
     processes: type[Process], stopped: None, commands: Commands
 ) -> None:
