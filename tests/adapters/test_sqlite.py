@@ -14,7 +14,7 @@ import pytest
 from onex.adapters.sqlite import SqliteStore
 from onex.adapters.sqlite_errors import NotAStore, StoreMissing, StoreReadOnly, StoreTooNew
 from onex.kernel.errors import DatabaseConnectionError, EngineClosed, StateConsistencyError
-from onex.ports import Position
+from onex.ports import InboxAnswer, Position
 from onex.testing.conformance.owner import A, B, Owner, row
 
 
@@ -264,3 +264,33 @@ def test_a_reader_never_waits_behind_a_commit(path: Path) -> None:
         await store.close()
 
     run(body)
+
+
+def test_another_process_submits_while_the_owner_writes_without_a_pause(path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from onex.adapters.sqlite_core import SqliteCore\n"
+        "core = SqliteCore(Path(sys.argv[1])); told = []\n"
+        "for number in range(10):\n"
+        "    ticket = core.send(b'%d' % number, 1)\n"
+        "    while (answer := core.answer(ticket)) is None: time.sleep(0.001)\n"
+        "    told.append(answer.decode())\n"
+        "print(*told); core.close()"
+    )
+
+    child = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True)
+
+    async def body() -> None:
+        store = await SqliteStore.open(path)
+        owner = await Owner.of(store)
+        number = 0
+        while child.poll() is None:
+            answers = tuple(InboxAnswer(one.ticket, b"told " + one.body, 1) for one in await store.inbox(0, 10))
+            await owner.commit(owner.change(A, row(f"a{number}")), answers=answers)
+            number += 1
+        assert child.communicate()[0].split("told ")[1:] == [f"{one} " for one in range(9)] + ["9\n"]
+        await store.close()
+
+    try:
+        run(body)
+    finally:
+        child.kill()

@@ -5,26 +5,21 @@ Several stores may share one ``Tables``, as several processes share a file; then
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
 
 from ..kernel.action import WorkflowKey
-from ..kernel.errors import EngineClosed, FencedError
+from ..kernel.errors import FencedError
 from ..ports import (
     Applied,
     Code,
     Commit,
     Conflict,
-    Counts,
     EnumOutboxState,
     Env,
     InboxRow,
     KeyChange,
     LogEntry,
-    NewBlob,
     NewIntent,
     Note,
     OutboxRow,
@@ -36,35 +31,13 @@ from ..ports import (
     SnapshotRow,
     Stored,
 )
+from .memory_read import MemoryReads, Tables
 from .refusal import ANSWER_KEPT_US, KEPT_US, ROWS, storable, storable_text
 
-
-@dataclass
-class Tables:
-    """What is stored. ``log[n - 1]`` stands at n; ``versions[key][v - 1]`` is the n of version v."""
-
-    owner: object = None
-    fence: int = 0
-    log: list[LogEntry] = field(default_factory=list)
-    stored: dict[WorkflowKey, Stored] = field(default_factory=dict)
-    versions: dict[WorkflowKey, list[int]] = field(default_factory=dict)
-    actions: dict[tuple[WorkflowKey, bytes], int] = field(default_factory=dict)
-    outbox: dict[Pointer, OutboxRow] = field(default_factory=dict)
-    timers: dict[WorkflowKey, list[Pointer]] = field(default_factory=dict)
-    rejections: dict[tuple[str, bytes, str], RejectionRow] = field(default_factory=dict)
-    snapshots: dict[WorkflowKey, dict[int, SnapshotRow]] = field(default_factory=dict)
-    blobs: dict[bytes, NewBlob] = field(default_factory=dict)
-    codes: dict[Code, int] = field(default_factory=dict)
-    envs: dict[Env, int] = field(default_factory=dict)
-    tickets: int = 0
-    inbox: dict[int, InboxRow] = field(default_factory=dict)
-    answered_us: dict[int, int] = field(default_factory=dict)
-    projected: dict[tuple[str, WorkflowKey], ProjectionRow] = field(default_factory=dict)
-    watermarks: dict[tuple[str, int], int] = field(default_factory=dict)
-    sent: asyncio.Event = field(default_factory=asyncio.Event)
+__all__ = ["MemoryStore", "Tables"]
 
 
-class MemoryStore:
+class MemoryStore(MemoryReads):
     """Store, Reader, Sender and Projections. A commit runs between two awaits, so it is seen whole or not at all."""
 
     shards = 1
@@ -73,12 +46,6 @@ class MemoryStore:
         self._tables = Tables() if tables is None else tables
         self._cap = rejections_kept
         self._closed = False
-
-    @property
-    def tables(self) -> Tables:
-        if self._closed:
-            raise EngineClosed("this store was closed; open another on its tables")
-        return self._tables
 
     async def own(self, owner: str) -> Mapping[int, int]:
         tables = self.tables
@@ -95,19 +62,6 @@ class MemoryStore:
     async def intern(self, code: Code, env: Env) -> tuple[int, int]:
         codes, envs = self.tables.codes, self.tables.envs
         return codes.setdefault(code, len(codes) + 1), envs.setdefault(env, len(envs) + 1)
-
-    async def codes(self) -> Mapping[int, Code]:
-        return {number: code for code, number in self.tables.codes.items()}
-
-    async def envs(self) -> Mapping[int, Env]:
-        return {number: env for env, number in self.tables.envs.items()}
-
-    async def load(self, keys: Sequence[WorkflowKey]) -> Mapping[WorkflowKey, Stored]:
-        return {key: self._with_timers(key) for key in keys if key in self.tables.stored}
-
-    async def applied(self, key: WorkflowKey, action_id: bytes) -> LogEntry | None:
-        n = self.tables.actions.get((key, action_id))
-        return None if n is None else self.tables.log[n - 1]
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -215,18 +169,10 @@ class MemoryStore:
     def _keep(self, snapshot: SnapshotRow) -> None:
         self.tables.snapshots.setdefault(snapshot.key, {}).setdefault(snapshot.version, snapshot)
 
-    def _timers(self, key: WorkflowKey) -> list[OutboxRow]:
-        rows = [self.tables.outbox.get(pointer) for pointer in self.tables.timers.get(key, ())]
-        return [row for row in rows if row is not None and row.state is EnumOutboxState.WAITING]
-
     def _remove_timers(self, key: WorkflowKey, name: str | None) -> None:
         for row in self._timers(key):
             if name in (None, row.timer):
                 del self.tables.outbox[row.pointer]
-
-    def _with_timers(self, key: WorkflowKey) -> Stored:
-        timers = {row.timer: (row.pointer, row.due_us) for row in self._timers(key)}
-        return self.tables.stored[key]._replace(timers=timers)
 
     def _reject(self, one: Rejection) -> None:
         rows, name = self.tables.rejections, (one.key, one.action_id, one.code)
@@ -242,70 +188,6 @@ class MemoryStore:
         for ticket in [one for one, us in tables.answered_us.items() if us <= at_us - ANSWER_KEPT_US]:
             del tables.inbox[ticket], tables.answered_us[ticket]
 
-    # --- reading ------------------------------------------------------------------------------------------------------
-
-    async def instances(
-        self, workflow_type: str | None, status: str | None, after: WorkflowKey | None, limit: int
-    ) -> Sequence[Stored]:
-        found = (
-            stored._replace(timers={})
-            for key, stored in sorted(self.tables.stored.items())
-            if workflow_type in (None, key.workflow_type)
-            and status in (None, stored.status)
-            and (after is None or key > after)
-        )
-        return list(islice(found, limit))
-
-    async def log(self, after: Position, limit: int) -> Sequence[LogEntry]:
-        return self.tables.log[after.n : after.n + limit]
-
-    async def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]:
-        return [self.tables.log[n - 1] for n in self.tables.versions.get(key, [])[after : after + limit]]
-
-    async def snapshot(self, key: WorkflowKey, at_most: int) -> SnapshotRow | None:
-        kept = self.tables.snapshots.get(key, {})
-        return kept.get(max((version for version in kept if version <= at_most), default=-1))
-
-    async def outbox(
-        self, states: Sequence[EnumOutboxState], key: WorkflowKey | None, after: Pointer | None, limit: int
-    ) -> Sequence[OutboxRow]:
-        rows = (row for row in self._behind(after) if row.state in states and key in (None, row.key))
-        return list(islice(rows, limit))
-
-    async def waiting(self, after: Pointer | None, limit: int, timers_before_us: int | None) -> Sequence[OutboxRow]:
-        rows = (
-            row
-            for row in self._behind(after)
-            if row.state is EnumOutboxState.WAITING
-            and (not row.timer if timers_before_us is None else row.timer and row.due_us < timers_before_us)
-        )
-        return list(islice(rows, limit))
-
-    def _behind(self, after: Pointer | None) -> list[OutboxRow]:
-        outbox = self.tables.outbox
-        return [outbox[pointer] for pointer in sorted(outbox) if after is None or pointer > after]
-
-    async def rejections(
-        self, key: str | None, action_id: bytes | None, after: int, limit: int
-    ) -> Sequence[RejectionRow]:
-        rows = [
-            row
-            for row in reversed(self.tables.rejections.values())
-            if key in (None, row.key) and action_id in (None, row.action_id)
-        ]
-        return rows[after : after + limit]
-
-    async def blob(self, digest: bytes) -> bytes | None:
-        blob = self.tables.blobs.get(digest)
-        return None if blob is None else blob.data
-
-    async def counts(self) -> Counts:
-        tables = self.tables
-        outbox = Counter(row.state.value for row in tables.outbox.values())
-        by_status = Counter((key.workflow_type, stored.status) for key, stored in tables.stored.items())
-        states = {state.value: outbox[state.value] for state in EnumOutboxState}
-        return Counts(len(tables.stored), len(tables.log), states, len(tables.rejections), dict(by_status))
-
     # --- inbox and projections ----------------------------------------------------------------------------------------
 
     async def send(self, body: bytes, at_us: int) -> int:
@@ -315,20 +197,9 @@ class MemoryStore:
         tables.sent.set()
         return tables.tickets
 
-    async def answer(self, ticket: int) -> bytes | None:
-        row = self.tables.inbox.get(ticket)
-        return None if row is None else row.answer
-
-    async def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:
-        rows = (row for ticket, row in self.tables.inbox.items() if ticket > after and row.answer is None)
-        return list(islice(rows, limit))
-
     async def woken(self) -> None:
         await self.tables.sent.wait()
         self.tables.sent.clear()
-
-    async def watermark(self, name: str, shard: int) -> int:
-        return self.tables.watermarks.get((name, shard), 0)
 
     async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         tables = self.tables
@@ -340,13 +211,3 @@ class MemoryStore:
             if old is None or old.version <= row.version:
                 tables.projected[name, row.key] = row
         return True
-
-    async def projected(
-        self, name: str, tag: str | None, after: WorkflowKey | None, limit: int
-    ) -> Sequence[ProjectionRow]:
-        rows = (
-            row
-            for (projection, key), row in sorted(self.tables.projected.items(), key=lambda item: item[0])
-            if projection == name and tag in (None, row.tag) and (after is None or key > after)
-        )
-        return list(islice(rows, limit))

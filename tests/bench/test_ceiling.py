@@ -1,0 +1,34 @@
+"""The ceiling writes what the store writes: a ratio to anything less would flatter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onex.adapters.sqlite_core import SqliteCore
+from onex.bench.ceiling import Shape, append_ceiling, fsync_us, measure
+from onex.kernel.action import WorkflowKey
+from onex.ports import EnumOutboxState, Position
+
+SHAPE = Shape(keys=7, payload_bytes=20, state_bytes=30, intents_bytes=10, intents_every=3)
+
+
+def test_what_the_ceiling_writes_is_a_store_that_agrees_with_itself(tmp_path: Path) -> None:
+    measured = measure(tmp_path / "store.db", batch=20, seconds=0.05, shape=SHAPE)
+    core = SqliteCore(tmp_path / "store.db")
+    log = core.log(Position(0, 0), 10**6)
+    assert len(log) == 20 * measured.transactions == core.counts().actions
+    assert {len(entry.row.payload) for entry in log} == {20}
+    for number in range(1, 8):
+        key = WorkflowKey("orders", f"order-{number}")
+        history = core.history(key, 0, 10**6)
+        assert [entry.version for entry in history] == list(range(1, core.load([key])[key].version + 1))
+    emitted = [entry.position.n for entry in log if entry.position.n % 3 == 0]
+    waits = core.outbox([EnumOutboxState.WAITING], None, None, 10**6)
+    assert [row.pointer.n for row in waits] == [n for n in emitted if n > len(log) - 20]
+    core.close()
+
+
+def test_the_ceiling_is_a_rate(tmp_path: Path) -> None:
+    assert append_ceiling(tmp_path / "store.db", batch=5, seconds=0.02) > 0
+    assert fsync_us(tmp_path, count=5) > 0
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["store.db"]
