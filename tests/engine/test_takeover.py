@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import BaseModel
@@ -26,7 +27,7 @@ from tests.engine.jobs import FAST, Add, Worker, registry
 K = WorkflowKey("job", "1")
 
 
-class Tables2(MemoryStore):
+class Process(MemoryStore):
     """Another process on the same tables. ``until`` says which commit is the last that this one hears of."""
 
     def __init__(self, tables: Tables, until: Callable[[Commit], bool] = lambda commit: False) -> None:
@@ -123,11 +124,14 @@ async def dies(
     store: MemoryStore, table: ReducerRegistry, act: Callable[[ReducerPatternEngine], Awaitable[object]]
 ) -> None:
     """An engine that lives until its store no longer answers it; what it was doing is never gone on with."""
-    engine = ReducerPatternEngine(store, store, table, SystemClock(), UuidV7(), ENV, check_all=True)
-    await engine.start("test")
-    sent = asyncio.ensure_future(act(engine))
+
+    async def live() -> None:
+        engine = ReducerPatternEngine(store, store, table, SystemClock(), UuidV7(), ENV, check_all=True)
+        await act(await engine.start("test"))
+
+    living = asyncio.create_task(live())
     await asyncio.sleep(0.1)
-    sent.cancel()
+    living.cancel()
 
 
 def run(coroutine: object) -> None:
@@ -144,9 +148,9 @@ def test_a_message_that_had_arrived_before_the_crash_is_not_called_returned() ->
     async def go() -> None:
         tables, table = Tables(), letters(Desk())
         await dies(
-            Tables2(tables, has("take")), table, lambda engine: engine.submit("letter:a", "post", Write(text="b"))
+            Process(tables, has("take")), table, lambda engine: engine.submit("letter:a", "post", Write(text="b"))
         )
-        async with engine_on(Tables2(tables), table) as engine:
+        async with engine_on(Process(tables), table) as engine:
             assert (await engine.wait("letter:a", until="arrived", timeout_s=5)).version == 2
             assert (await engine.stored("letter:b")).version == 1  # type: ignore[union-attr]  # it has begun
 
@@ -163,14 +167,10 @@ def test_at_most_once_is_unknown_though_a_second_crash_comes_before_its_outcome_
 
         tables, desk = Tables(), Desk()
         table = letters(desk)
-        await dies(Tables2(tables, started), table, lambda engine: engine.submit("letter:a", "tell_once"))
+        await dies(Process(tables, started), table, lambda engine: engine.submit("letter:a", "tell_once"))
         first = set(desk.tries)
-        taking_over = ReducerPatternEngine(
-            store := Tables2(tables, looked), store, table, SystemClock(), UuidV7(), ENV
-        ).start("test")
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(taking_over, 0.1)
-        async with engine_on(Tables2(tables), table) as engine:
+        await dies(Process(tables, looked), table, lambda engine: engine.idle())
+        async with engine_on(Process(tables), table) as engine:
             await engine.idle()
         assert len(desk.tries) == len(set(desk.tries)), "an effect ran twice"
         assert first <= set(desk.tries)
@@ -181,9 +181,9 @@ def test_at_most_once_is_unknown_though_a_second_crash_comes_before_its_outcome_
 def test_a_held_timer_rings_after_a_restart_and_a_release() -> None:
     async def go() -> None:
         tables = Tables()
-        async with engine_on(Tables2(tables), registry(Worker())) as engine:
+        async with engine_on(Process(tables), registry(Worker())) as engine:
             await hold_with_timer(engine)
-        async with engine_on(Tables2(tables), registry(Worker())) as engine:
+        async with engine_on(Process(tables), registry(Worker())) as engine:
             await engine.release(K)
             await engine.idle()
             assert (await engine.wait(K, until="rung", timeout_s=5)).version == 2
@@ -195,8 +195,9 @@ def test_a_held_timer_rings_after_a_restart_and_a_release() -> None:
 def test_a_held_timer_that_was_set_again_does_not_ring() -> None:
     async def go() -> None:
         tables = Tables()
-        async with engine_on(Tables2(tables), registry(Worker())) as engine:
+        async with engine_on(Process(tables), registry(Worker())) as engine:
             pointer = await hold_with_timer(engine)
+        async with engine_on(Process(tables), registry(Worker())) as engine:
             await engine.service.release(K)
             await engine.submit(K, "wake_me", Add(amount=3600))
             await engine.redrive(pointer)
@@ -210,7 +211,8 @@ def test_a_held_timer_that_was_set_again_does_not_ring() -> None:
 
 
 async def hold_with_timer(engine: ReducerPatternEngine) -> Pointer:
-    await engine.submit(K, "wake_me", Add(amount=0))
+    soon = datetime.now(UTC) - timedelta(seconds=0.9)
+    await engine.submit(K, "wake_me", Add(amount=1), issued_at=soon)
     for _ in range(3):
         with pytest.raises(ReducerFailed):
             await engine.submit(K, "add", Add(amount=13))
@@ -220,7 +222,7 @@ async def hold_with_timer(engine: ReducerPatternEngine) -> Pointer:
     return rows[0].pointer
 
 
-class Late(Tables2):
+class Late(Process):
     """Its looks at the outbox show what was there a while ago."""
 
     async def waiting(self, after: Pointer | None, limit: int, timers_before_us: int | None) -> Sequence[OutboxRow]:
@@ -245,7 +247,7 @@ def test_an_orderly_end_is_no_crash_of_what_runs() -> None:
     async def go() -> None:
         tables, worker = Tables(), Worker()
         for _ in range(4):
-            async with engine_on(Tables2(tables), registry(worker)) as engine:
+            async with engine_on(Process(tables), registry(worker)) as engine:
                 if not worker.tries:
                     await engine.submit(K, "start", {"text": "slow"})
                 started = sum(worker.tries.values())
@@ -269,9 +271,10 @@ def test_an_intent_that_may_have_been_done_before_it_died_is_unknown_when_driven
         tables, desk = Tables(), Desk()
         table = letters(desk)
         for _ in range(3):
-            await dies(Tables2(tables, started), table, lambda engine: engine.submit("letter:a", "ask"))
+            await dies(Process(tables, started), table, lambda engine: engine.submit("letter:a", "ask"))
         desk.answer = refuse
-        async with engine_on(Tables2(tables), table) as engine:
+        async with engine_on(Process(tables), table) as engine:
+            await engine.idle()
             rows = await engine.reader.outbox((EnumOutboxState.DEAD,), None, None, 10)
             await engine.redrive(rows[0].pointer)
             assert (await engine.wait("letter:a", until="in_doubt", timeout_s=5)).status == "in_doubt"

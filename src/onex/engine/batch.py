@@ -100,6 +100,8 @@ class Batch:
                 refused.append((pending, first or error))
                 if first is not None and isinstance(error, ReducerFailed):
                     counted.add(pending.id)
+                if isinstance(error, TimerGone) and pending.settles is not None:
+                    self._stopped.append(pending.settles)
             if counted:  # a duplicate is no failure of the reducer: fold again without it
                 self._again.append((folded, Conflict(folded.entry.version, frozenset(counted))))
                 continue

@@ -306,8 +306,10 @@ class Folded:
             entry.failures += 1
             if entry.failures >= FAILURES_TO_HOLD and entry.version:
                 entry.held = plain_text(error.message)
-        if pending.settles is None or pending.sent or isinstance(error, ConcurrentModificationError):
-            return  # who sent it hears why, and decides
+        if pending.settles is None or pending.sent:  # who sent it hears why, and decides
+            return
+        if isinstance(error, ConcurrentModificationError | TimerGone):
+            return  # its row is settled with what replaced it; or it is held, which the entry does not know, and stays
         if isinstance(error, (ReducerFailed, InstanceHeld)) or entry.unreadable is not None:
             held = held_result(pending.kind, pending.body)
             self.notes.append(Note(pending.settles, EnumOutboxState.HELD, result=held, error=error.message))

@@ -218,6 +218,7 @@ class ReducerPatternEngine:
             for future in waiters:
                 if not future.done():
                     future.set_exception(error)
+                    future.exception()  # looked at: who waited may have been told by the store already
 
 
 def _key(key: WorkflowKey | str) -> WorkflowKey:

@@ -62,8 +62,7 @@ class WorkQueue:
         if pointer in self._known:
             return True
         if due_us > now_us + HORIZON_US:
-            if work.fresh.emitted.spec.kind != EnumIntentType.TIMER:
-                self.later_us = due_us if self.later_us is None else min(due_us, self.later_us)
+            self._leave(work, due_us)
             return True
         if len(self._known) >= self.kept:
             self.overflowed = True
@@ -74,6 +73,11 @@ class WorkQueue:
         else:
             self._queue(work)
         return True
+
+    def _leave(self, work: Work, due_us: int) -> None:
+        """To the store, until its minute comes."""
+        if work.fresh.emitted.spec.kind != EnumIntentType.TIMER:
+            self.later_us = due_us if self.later_us is None else min(due_us, self.later_us)
 
     def hold(self, work: Work) -> None:
         """Known, but served by the caller."""
@@ -157,6 +161,8 @@ class WorkQueue:
         now_us = self.clock.now_us()
         while (due_us := self.next_due_us()) is not None and due_us <= now_us:
             self._queue(heappop(self._due)[2])
+        if due_us is not None and due_us > now_us + 2 * HORIZON_US:
+            self._leave_all()  # the clock was set back, or tries are far apart
         wait_s = at_most_s if due_us is None else min(at_most_s, (due_us - now_us) / 1e6)
         sleeper = asyncio.ensure_future(self.clock.sleep(wait_s))
         alarm = asyncio.ensure_future(self._alarm.wait())
@@ -165,6 +171,13 @@ class WorkQueue:
         finally:
             sleeper.cancel()
             alarm.cancel()
+
+    def _leave_all(self) -> None:
+        for due_us, pointer, work in self._due:
+            if self._known.get(pointer) is work:
+                del self._known[pointer]
+                self._leave(work, due_us)
+        self._due.clear()
 
     # --- looking -----------------------------------------------------------------------------------------------------------
 

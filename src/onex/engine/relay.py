@@ -171,6 +171,7 @@ class IntentRelay:
             later_us = self._queue.later_us
             if later_us is not None and later_us <= self.clock.now_us() + HORIZON_US // 2:
                 self._look_again()
+            self._make_room()
             await self._queue.wake_due(max(0.0, reload_s - self.clock.monotonic()))
 
     # --- held and dead -----------------------------------------------------------------------------------------------------
@@ -219,6 +220,7 @@ class IntentRelay:
         name = fresh.emitted.name
         pending = work.pending(self.clock, fresh.key, fresh.emitted.spec.trigger, NOTHING, outcome_id(work.id))
         pending.timer = name
+        pending.issued_us = max(pending.issued_us, fresh.emitted.due_us)  # though the clock was set back just now
         self.service.accept(pending)
 
     async def _send(self, work: Work) -> None:

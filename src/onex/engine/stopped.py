@@ -104,6 +104,7 @@ class Stopped:
                     return
                 trigger = work.fresh.emitted.spec.trigger
                 pending = work.pending(self.clock, row.key, trigger, NOTHING, outcome_id(work.id))
+                pending.issued_us = max(pending.issued_us, work.fresh.emitted.due_us)
                 pending.timer, pending.given_id, pending.expected_version = row.timer, True, stored.version
                 await self.service.done(self.service.accept(pending))
                 return
