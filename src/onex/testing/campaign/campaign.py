@@ -1,0 +1,121 @@
+"""One seed, one life of a house: trouble, then rest, then judgement."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from ...engine.dispatch import Limits
+from ...ports import EnumOutboxState
+from ..clock import stream
+from ..simulation import Outcome, Sim, run
+from .client import Client
+from .disk import Disk, MemoryDisk, SqliteDisk
+from .faults import Faults
+from .house import House, Plan
+from .invariants import Judge
+from .outside import Outside
+from .store import SimStore
+from .trouble import Trouble
+
+CLIENTS: Final = 3
+ACTIONS: Final = 14
+TROUBLE_S: Final = 60.0
+ANSWERED_S: Final = 120.0
+DRAINED_S: Final = 120.0
+REST_S: Final = 100.0
+LATE_US: Final = 2_000_000
+MAX_STEPS: Final = 400_000
+
+
+@dataclass
+class Report:
+    """What a run came to. ``violations`` empty: nothing that was promised was broken."""
+
+    seed: int
+    violations: list[str] = field(default_factory=list)
+    counted: Counter[str] = field(default_factory=Counter)
+    log_hash: str = ""
+    trace_hash: str = ""
+    steps: int = 0
+    virtual_s: float = 0.0
+
+
+async def live(sim: Sim, disk: Disk, report: Report) -> None:
+    """The whole life, on the world's host."""
+    chance = stream(sim.seed, "plan")
+    tiny = chance.random() < 0.5
+    kept = chance.randrange(2, 9) if chance.random() < 0.3 else 20_000
+    limits = (
+        Limits(batch=chance.randrange(1, 6), waiting=chance.randrange(3, 21), cached=chance.randrange(2, 6), kept=kept)
+        if tiny
+        else Limits(kept=kept)
+    )
+    plan = Plan(limits, check_all=chance.random() < 0.5)
+    faults = Faults(sim.faults, report.counted)
+    judge = Judge(limits.batch)
+    judge.violations = report.violations
+    outside = judge.outside = Outside(faults, judge.complain)
+    outside.committed = judge.knows
+    truth = SimStore(disk, sim.world)
+    house = House(sim, disk, faults, outside, judge, plan)
+    keeping = sim.world.spawn(house.keep())
+    clients = [Client(house, faults, judge, truth, stream(sim.seed, f"client {n}")) for n in range(CLIENTS)]
+    living = [sim.world.spawn(client.live(ACTIONS)) for client in clients]
+    troubling = sim.world.spawn(Trouble(sim, house, faults, outside, truth).happen())
+    await asyncio.wait(living, timeout=TROUBLE_S)
+    # rest: nothing hurts any more, and everybody gets an answer
+    faults.heal()
+    troubling.cancel()
+    house.bury()
+    house.set_clock(0.0)
+    _, unanswered = await asyncio.wait(living, timeout=ANSWERED_S)
+    if unanswered:
+        report.violations.append(f"{len(unanswered)} clients got no answer within {ANSWERED_S} s of peace")
+        return
+    for task in living:
+        task.result()
+    for _ in range(2):  # quiet once is not quiet
+        if not await drained(sim, house, truth):
+            report.violations.append(f"not drained within {DRAINED_S} s of peace")
+            break
+        await sim.clock.sleep(REST_S)
+    if keeping.done():
+        keeping.result()
+    report.log_hash = await judge.close(truth, sim.clock.now_us() - LATE_US, house.tail_n)
+
+
+async def drained(sim: Sim, house: House, truth: SimStore) -> bool:
+    """Whether within its time nothing is in flight and nothing waits that is due. A clock that was wrong leaves some
+    that are due in an hour."""
+    end_s = sim.loop.time() + DRAINED_S
+    while sim.loop.time() < end_s:
+        await sim.clock.sleep(1.0)
+        due = [
+            row
+            for row in await truth.outbox((EnumOutboxState.WAITING,), None, None, 1000)
+            if row.due_us <= sim.clock.now_us() - LATE_US
+        ]
+        if not due and house.engine is not None and house.engine.service.is_quiet:
+            return True
+    return False
+
+
+def run_seed(seed: int, folder: Path, empty: Path, *, keep_trace: bool = False) -> tuple[Report, Outcome[None]]:
+    """Even seeds run on the SQLite core, odd ones in memory."""
+    report = Report(seed)
+    disk: list[Disk] = []
+
+    async def main(sim: Sim) -> None:
+        disk.append(MemoryDisk() if seed % 2 else SqliteDisk(folder, empty))
+        await live(sim, disk[0], report)
+
+    outcome = run(main, seed, max_steps=MAX_STEPS, keep_trace=keep_trace)
+    disk[0].close()
+    if outcome.error is not None:
+        report.violations.append(f"{type(outcome.error).__name__}: {outcome.error}")
+    report.trace_hash, report.steps, report.virtual_s = outcome.trace_hash, outcome.steps, outcome.virtual_s
+    return report, outcome

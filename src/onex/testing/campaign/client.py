@@ -1,0 +1,274 @@
+"""Clients: they send, send again, give up, misuse ids, and write down every answer they were given."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel
+
+from ...engine.mailbox import Committed
+from ...engine.pattern import ReducerPatternEngine
+from ...kernel.action import NOTHING, WorkflowKey
+from ...kernel.errors import DuplicateActionError, EngineClosed, InstanceHeld, OnexError
+from ...ports import LogEntry, Position
+from ..host import Host, HostCrashed, current_host
+from .errand import HOSTILE, OUTSIDE, Add, Ask, Begin, Tell, Wake
+from .faults import Faults
+from .house import House
+from .invariants import Judge
+from .store import SimStore
+
+_RETRY_S: Final = 0.2
+_HELD_TRIES: Final = 3
+_WOKEN_S: Final = 5.0
+
+
+class Letter(NamedTuple):
+    """One action as a client means it: sent again it is the same."""
+
+    key: WorkflowKey
+    kind: str
+    payload: BaseModel
+    id: UUID
+
+
+class Client:
+    """One after the other, with a pause: what it does is drawn, and so is how it misbehaves."""
+
+    def __init__(self, house: House, faults: Faults, judge: Judge, truth: SimStore, chance: Random) -> None:
+        self.house, self.faults, self.judge, self.truth, self.chance = house, faults, judge, truth, chance
+        self._told: list[tuple[Letter, Committed]] = []
+
+    async def live(self, actions: int) -> None:
+        """Returns when every action of its own has its answer."""
+        for key in self.house.keys:
+            await self.deliver(Letter(key, "begin", Begin(), UUID(bytes=current_host().ids.new())))
+        for _ in range(actions):
+            await self.act()
+            await current_host().clock.sleep(0.3 * self.chance.random())
+
+    async def act(self) -> None:
+        faults = self.faults
+        letter = self._letter()
+        if faults.hits("bad input"):
+            await self._misuse(letter)
+        elif faults.hits("burst"):
+            await self._burst(letter.key)
+        elif faults.hits("action without an id"):
+            await self._once(letter)
+        elif faults.hits("submitted through the inbox"):
+            await Sender(self, letter).send()
+        elif faults.hits("action sent twice at once"):
+            twins = [asyncio.create_task(self.deliver(letter)) for _ in range(2)]
+            await asyncio.gather(*twins)
+        elif letter.kind == "finish":
+            await self._finish(letter)
+        else:
+            await self.deliver(letter)
+        if self._told and faults.hits("answer sent again"):
+            await self.deliver(self.chance.choice(self._told)[0])
+        if self._told and faults.hits("id used for another body"):
+            await self._other_body(self.chance.choice(self._told)[0])
+
+    # --- sending ------------------------------------------------------------------------------------------------------
+
+    async def deliver(self, letter: Letter) -> Committed | OnexError:
+        """Until there is an answer that will not change: committed, or refused for good."""
+        held = 0
+        while True:
+            patience_s = 0.05 if self.faults.hits("client stops waiting") else None
+            try:
+                told = await self.house.ask(
+                    lambda engine: engine.submit(letter.key, letter.kind, letter.payload, action_id=letter.id),
+                    patience_s=patience_s,
+                )
+            except (HostCrashed, TimeoutError, EngineClosed):
+                pass
+            except OnexError as error:
+                held += isinstance(error, InstanceHeld)
+                if not error.retryable or held > _HELD_TRIES:
+                    self.judge.refused.append((letter.key, letter.id, error))
+                    return error
+            else:
+                await self.answered(letter, told)
+                if not self.faults.hits("action sent again"):
+                    return told
+            await current_host().clock.sleep(_RETRY_S)
+
+    async def answered(self, letter: Letter, told: Committed) -> None:
+        here = await self.truth.applied(letter.key, letter.id.bytes)
+        self.judge.acknowledged(letter.key, letter.id, told, here)
+        self._told.append((letter, told))
+
+    async def _once(self, letter: Letter) -> None:
+        """Without an id of one's own a lost answer stays lost."""
+        try:
+            told = await self.house.ask(lambda engine: engine.submit(letter.key, letter.kind, letter.payload))
+        except (HostCrashed, OnexError):
+            return
+        rows = await self.truth.history(letter.key, told.version - 1, 1)
+        self.judge.hold(
+            bool(rows) and rows[0].row.kind == letter.kind, f"{letter.key} {told.version} is not {letter.kind}"
+        )
+
+    async def _burst(self, key: WorkflowKey) -> None:
+        """Without waiting in between: applied in the order sent."""
+        marks = [Add(amount=self.chance.randrange(1, 100)) for _ in range(self.chance.randrange(2, 12))]
+        try:
+            told = await self.house.ask(lambda engine: engine.submit_many([(key, "add", mark) for mark in marks]))
+        except (HostCrashed, OnexError):
+            return
+        done = [one for one in told if isinstance(one, Committed)]
+        versions = [one.version for one in done]
+        self.judge.hold(versions == sorted(set(versions)), f"{key}: a burst was applied out of order: {versions}")
+        for mark, one in zip(marks, told, strict=True):
+            if isinstance(one, Committed):
+                (row,) = await self.truth.history(key, one.version - 1, 1)
+                self.judge.hold(
+                    row.row.payload == mark.model_dump_json().encode(),
+                    f"{key} {one.version} is another action's answer",
+                )
+
+    async def _other_body(self, letter: Letter) -> None:
+        other = letter._replace(kind="add", payload=Add(amount=1_000_000))
+        try:
+            told = await self.house.ask(
+                lambda engine: engine.submit(other.key, other.kind, other.payload, action_id=other.id)
+            )
+        except (HostCrashed, EngineClosed):
+            return
+        except DuplicateActionError as error:
+            self.judge.refused.append((other.key, other.id, error))
+        except OnexError as error:
+            self.judge.hold(error.retryable, f"{other.key} {other.id} with another body was refused as {error.code}")
+        else:
+            self.judge.complain(f"{other.key} {other.id} was applied, and again with another body: {told}")
+
+    async def _misuse(self, letter: Letter) -> None:
+        """Input that nobody should send, and somebody will."""
+
+        case = self.chance.randrange(7)
+
+        async def wrong(engine: ReducerPatternEngine) -> Committed:
+            match case:
+                case 0:
+                    return await engine.submit(letter.key, "no_such_trigger", letter.payload, action_id=letter.id)
+                case 1:
+                    return await engine.submit(letter.key, "add", b'{"amount":"many"}', action_id=letter.id)
+                case 2:
+                    return await engine.submit("errand", letter.kind, letter.payload)
+                case 3:
+                    return await engine.submit(f"errand:{HOSTILE}", letter.kind, letter.payload)
+                case 4:
+                    return await engine.submit(letter.key, letter.kind, letter.payload, issuer=HOSTILE)
+                case 5:
+                    return await engine.submit(letter.key, "add", Add(amount=-1), action_id=letter.id)
+            return await engine.submit(letter.key, "add", Add(), lease_id=letter.id)
+
+        try:
+            told = await self.house.ask(wrong)
+        except (HostCrashed, OnexError):
+            return
+        self.judge.complain(f"{letter.key} took what nobody should send ({case}): {told}")
+
+    async def _finish(self, letter: Letter) -> None:
+        """Wait for the end and bring it about: who waits on the engine that committed is woken by it."""
+
+        async def wait(engine: ReducerPatternEngine) -> Host:
+            await engine.wait(letter.key, timeout_s=10_000)
+            return current_host()
+
+        waiting = asyncio.create_task(self.house.ask(wait))
+        told = await self.deliver(letter)
+        host = self.house.host
+        if isinstance(told, Committed):
+            self.house.replace(letter.key)
+        try:
+            if isinstance(told, Committed):
+                async with asyncio.timeout(_WOKEN_S):
+                    await waiting
+        except TimeoutError:
+            alive = host is not None and host is self.house.host and host.alive
+            self.judge.hold(not alive, f"{letter.key} ended, and who waited for it was not woken")
+        except (HostCrashed, OnexError):
+            return
+        finally:
+            waiting.cancel()
+
+    # --- what is sent -------------------------------------------------------------------------------------------------
+
+    def _letter(self) -> Letter:
+        chance = self.chance
+        key, other = chance.choice(self.house.keys), chance.choice(self.house.keys)
+        kind, payload = self._command(other.instance_id)
+        return Letter(key, kind, payload, UUID(bytes=current_host().ids.new()))
+
+    def _command(self, other: str) -> tuple[str, BaseModel]:
+        chance = self.chance
+        if self.faults.hits("poison"):
+            return "add", Add(poison=chance.choice(("raise", "text", "state", "key", "to", "flood")))
+        match chance.choices(range(11), (4, 14, 24, 10, 8, 4, 5, 5, 4, 2, 3))[0]:
+            case 0:
+                return "begin", Begin(note=chance.choice(("", "ä note")))
+            case 1:
+                return "add", Add(amount=chance.randrange(10))
+            case 2:
+                times = chance.choice((1, 1, 1, 3))
+                after_s = chance.choice((0.0, 0.0, 0.0, 2.0))
+                name = chance.choice(sorted(OUTSIDE))
+                return "ask", Ask(name=name, text="please", times=times, after_s=after_s, own_key=chance.random() < 0.3)
+            case 3:
+                return "tell", Tell(name=chance.choice(("tell", "mail")), to=other, amount=chance.randrange(10))
+            case 4:
+                after_s = chance.choice((0.0, 0.5, 2.0, 20.0, 90.0))
+                return "wake", Wake(name=chance.choice(("alarm", "nudge")), after_s=after_s)
+            case 5:
+                return "hush", NOTHING
+            case 6:
+                return "mix", Tell(name="tell", to=other)
+            case 7:
+                return "watch", NOTHING
+            case 8:
+                return "unwatch", NOTHING
+            case 9:
+                return "ask", Ask(name="unserved", text="nobody")
+        return "finish", NOTHING
+
+
+class Sender:
+    """One action from another process, by way of the inbox table."""
+
+    def __init__(self, client: Client, letter: Letter) -> None:
+        self.client, self.letter = client, letter
+
+    async def send(self) -> None:
+        client, letter = self.client, self.letter
+        clock = current_host().clock
+        body = orjson.dumps(
+            {
+                "workflow_key": list(letter.key),
+                "kind": letter.kind,
+                "command_payload": letter.payload.model_dump(mode="json"),
+                "action_id": str(letter.id),
+            }
+        )
+        store = client.house.sender
+        ticket = await store.send(body, clock.now_us())
+        while (answer := await store.answer(ticket)) is None:
+            if not any(row.ticket == ticket for row in await store.inbox(ticket - 1, 1)):
+                answer = await store.answer(ticket)
+                break
+            await clock.sleep(0.5)
+        if answer is None:
+            return  # a clock that jumped by hours has had it swept
+        told = orjson.loads(answer)
+        here: LogEntry | None = await client.truth.applied(letter.key, letter.id.bytes)
+        if "error" not in told:
+            at = Position(0, 0)
+            await client.answered(letter, Committed(letter.key, told["version"], at, told["status"], told["duplicate"]))
+        else:
+            client.judge.hold(here is None, f"{letter.key} {letter.id} was refused in the inbox, and the log has it")

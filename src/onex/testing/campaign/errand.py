@@ -1,0 +1,239 @@
+"""The workflow a campaign runs: an errand, with every feature an engine can get wrong, and poison where one asks for it.
+
+Its decisions are pure. ``generation`` 2 is the code after a release: it counts otherwise, and digests what made the
+first one fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+from pydantic import BaseModel, Field
+
+from ...engine.registry import ReducerRegistry, Workflow
+from ...kernel.action import Action, Nothing, Payload
+from ...kernel.intent import (
+    Draft,
+    EnumDelivery,
+    EnumIntentPriority,
+    EnumIntentType,
+    EnumOutcome,
+    Failure,
+    IntentSpec,
+    cancel,
+    intent,
+    send,
+    timer,
+)
+from ...kernel.machine import Guard, Handlers, Machine, MachineReducer, Timeout, Transition, reducer
+from ...kernel.retry import RetryPolicy
+from ...kernel.step import State, Step
+from ...ports import Code, Executor
+
+TYPE: Final = "errand"
+ENDS: Final = {EnumOutcome.SUCCEEDED: "went", EnumOutcome.FAILED: "failed", EnumOutcome.UNKNOWN: "unclear"}
+POSTED: Final = {EnumOutcome.SUCCEEDED: "arrived", EnumOutcome.FAILED: "returned", EnumOutcome.UNKNOWN: "astray"}
+WATCH_US: Final = 3_000_000
+HOSTILE: Final = "caf\udce9\x00"
+"""Text as a file name gives it: a lone surrogate, and a NUL."""
+
+
+class Errand(State):
+    count: int = 0
+    note: str = ""
+    alarms: int = 0
+    ends: dict[str, int] = Field(default_factory=dict)
+
+
+class Begin(Payload):
+    note: str = ""
+
+
+class Add(Payload):
+    """``poison`` makes the reducer misbehave: see ``_poisoned``."""
+
+    amount: int = 1
+    poison: str = ""
+
+
+class Ask(Payload):
+    """``name`` is the intent, ``times`` how many of it, ``after_s`` not before then."""
+
+    name: str
+    text: str = ""
+    times: int = 1
+    after_s: float = 0.0
+    own_key: bool = False
+
+
+class Tell(Payload):
+    name: str
+    to: str
+    amount: int = 1
+
+
+class Wake(Payload):
+    name: str
+    after_s: float
+
+
+class Do(Payload):
+    text: str
+
+
+class Went(Payload):
+    text: str = ""
+
+
+def _poisoned(errand: Errand, action: Action[Add]) -> Step[Errand]:
+    match action.payload.poison:
+        case "text":
+            raise ValueError(f"cannot digest {HOSTILE}")
+        case "state":
+            return Step(errand.evolve(note=HOSTILE))
+        case "key":
+            return Step(errand, intent("shout", Do(text="key"), idempotency_key=HOSTILE))
+        case "to":
+            return Step(errand, send("tell", HOSTILE, Add()))
+        case "flood":
+            return Step(errand, *[Draft("shout", Do(text="flood"))] * 65)
+    raise RuntimeError("this reducer has had enough")
+
+
+def _handlers(generation: int) -> Handlers[Errand]:
+    handlers = reducer(Errand)
+
+    @handlers.on("begin")
+    def begin(errand: Errand, action: Action[Begin]) -> Step[Errand]:
+        return Step(errand.evolve(note=action.payload.note))
+
+    @handlers.on("add")
+    def add(errand: Errand, action: Action[Add]) -> Step[Errand]:
+        if action.payload.poison:
+            return _poisoned(errand, action)
+        return Step(errand.evolve(count=errand.count + generation * action.payload.amount))
+
+    @handlers.on("ask")
+    def ask(errand: Errand, action: Action[Ask]) -> Step[Errand]:
+        wanted = action.payload
+        not_before = action.issued_at + timedelta(seconds=wanted.after_s) if wanted.after_s else None
+        key = f"{action.mint('key')}" if wanted.own_key and wanted.times == 1 else None
+        drafts = [
+            intent(wanted.name, Do(text=f"{wanted.text} {n}"), not_before=not_before, idempotency_key=key)
+            for n in range(wanted.times)
+        ]
+        return Step(errand, *drafts)
+
+    @handlers.on("tell")
+    def tell(errand: Errand, action: Action[Tell]) -> Step[Errand]:
+        return Step(errand, send(action.payload.name, action.payload.to, Add(amount=action.payload.amount)))
+
+    @handlers.on("wake")
+    def wake(errand: Errand, action: Action[Wake]) -> Step[Errand]:
+        return Step(errand, timer(action.payload.name, action.issued_at + timedelta(seconds=action.payload.after_s)))
+
+    @handlers.on("hush")
+    def hush(errand: Errand, action: Action[Nothing]) -> Step[Errand]:
+        return Step(errand, cancel("alarm"), cancel("nudge"))
+
+    @handlers.on("mix")
+    def mix(errand: Errand, action: Action[Tell]) -> Step[Errand]:
+        """Everything in one step, timers set twice included."""
+        soon, late = (action.issued_at + timedelta(seconds=seconds) for seconds in (1, 40))
+        return Step(
+            errand.evolve(count=errand.count + 1),
+            intent("do", Do(text="mixed")),
+            timer("alarm", late),
+            intent("once", Do(text="mixed"), priority=EnumIntentPriority.CRITICAL),
+            send("tell", action.payload.to, Add(amount=action.payload.amount)),
+            timer("alarm", soon),
+            intent("do", Do(text="mixed too"), priority=EnumIntentPriority.BACKGROUND),
+            cancel("nudge"),
+        )
+
+    @handlers.on("alarm", "nudge")
+    def rung(errand: Errand, action: Action[Nothing]) -> Step[Errand]:
+        again = [timer("alarm", action.issued_at + timedelta(seconds=2))] if errand.alarms % 3 == 1 else []
+        return Step(errand.evolve(alarms=errand.alarms + 1), *again)
+
+    @handlers.on("went")
+    def went(errand: Errand, action: Action[Went]) -> Step[Errand]:
+        text = action.payload.text
+        if text == "poison" and generation == 1:
+            raise ValueError("cannot digest poison")
+        ends = {**errand.ends, action.kind: errand.ends.get(action.kind, 0) + 1}
+        then = [intent("do", Do(text="then"))] if text == "then" else []
+        return Step(errand.evolve(ends=ends), *then)
+
+    @handlers.on("failed", "unclear", "returned", "astray")
+    def ended(errand: Errand, action: Action[Failure]) -> Step[Errand]:
+        ends = {**errand.ends, action.kind: errand.ends.get(action.kind, 0) + 1}
+        return Step(errand.evolve(ends=ends, note=action.payload.message[:40]))
+
+    @handlers.on("arrived", "too_late")
+    def arrived(errand: Errand, action: Action[Nothing]) -> Step[Errand]:
+        return Step(errand.evolve(ends={**errand.ends, action.kind: errand.ends.get(action.kind, 0) + 1}))
+
+    @handlers.on("finish")
+    def finish(errand: Errand, action: Action[Nothing]) -> Step[Errand]:
+        """Leaves intents behind: a terminal status does not take back what was promised."""
+        last = action.issued_at + timedelta(seconds=1)
+        return Step(errand, intent("do", Do(text="last")), intent("shout", Do(text="last")), timer("alarm", last))
+
+    return handlers
+
+
+FAST: Final = RetryPolicy(max_attempts=3, initial_s=0.05, max_s=0.4)
+SENDING: Final = RetryPolicy(max_attempts=4, initial_s=0.1, max_s=2.0)
+ONCE: Final = EnumDelivery.AT_MOST_ONCE
+SPECS: Final = (
+    IntentSpec("do", "api_call", "outside", Do, ENDS, retry=FAST, timeout_s=1.0, concurrency=2),
+    IntentSpec("once", "message_publish", "outside", Do, ENDS, retry=FAST, delivery=ONCE, timeout_s=1.0),
+    IntentSpec("shout", "notification", "outside", Do, retry=FAST, timeout_s=1.0),
+    IntentSpec("whisper", "notification", "outside", Do, retry=FAST, delivery=ONCE, timeout_s=1.0),
+    IntentSpec("unserved", "api_call", "nobody", Do, ENDS, retry=FAST),
+    IntentSpec("tell", EnumIntentType.ACTION_SEND, TYPE, Add, retry=SENDING, trigger="add"),
+    IntentSpec("mail", EnumIntentType.ACTION_SEND, TYPE, Add, POSTED, retry=SENDING, trigger="add"),
+    IntentSpec("alarm", EnumIntentType.TIMER, trigger="alarm"),
+    IntentSpec("nudge", EnumIntentType.TIMER, trigger="nudge"),
+)
+OUTSIDE: Final = frozenset({"do", "once", "shout", "whisper"})
+
+_OUTCOMES: Final = (*ENDS.values(), *POSTED.values())
+GUARD: Final = Guard("payload.amount >= 0", lambda state, payload: getattr(payload, "amount", 0) >= 0)
+MACHINE: Final = Machine(
+    "new",
+    (
+        Transition("new", "open", "begin"),
+        *(Transition(status, status, "add", (GUARD,)) for status in ("open", "watched")),
+        *(Transition("open", "open", trigger) for trigger in ("ask", "tell", "wake", "hush", "mix", "alarm")),
+        Transition("watched", "watched", "alarm"),
+        Transition("watched", "open", "nudge"),
+        Transition("open", "watched", "watch"),
+        Transition("watched", "open", "unwatch"),
+        Transition("watched", "open", "too_late"),
+        *(Transition(status, status, trigger) for status in ("open", "watched") for trigger in _OUTCOMES),
+        Transition("open", "done", "finish"),
+    ),
+    frozenset({"done"}),
+    {"watched": Timeout(WATCH_US, "too_late")},
+)
+PAYLOADS: Final[Mapping[str, type[BaseModel]]] = {
+    "begin": Begin, "add": Add, "ask": Ask, "tell": Tell, "wake": Wake, "hush": Nothing, "mix": Tell,
+    "alarm": Nothing, "nudge": Nothing, "watch": Nothing, "unwatch": Nothing, "too_late": Nothing, "went": Went,
+    "failed": Failure, "unclear": Failure, "arrived": Nothing, "returned": Failure, "astray": Failure,
+    "finish": Nothing,
+}  # fmt: skip
+
+
+def errand(generation: int, outside: Executor) -> Workflow:
+    """The workflow as its ``generation``-th release, its effects served by ``outside``."""
+    made = MachineReducer(TYPE, _handlers(generation), MACHINE, PAYLOADS, {spec.name: spec for spec in SPECS})
+    code = Code(TYPE, f"{generation}.0.0", generation.to_bytes(32, "big"), 1)
+    return Workflow(made, code, {"outside": outside})
+
+
+def registry(generation: int, outside: Executor) -> ReducerRegistry:
+    return ReducerRegistry((errand(generation, outside),))

@@ -1,0 +1,90 @@
+"""Faults: each seed hurts in its own subset of ways and with its own strength, and every way is counted when it is used."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+from typing import Final
+
+POINTS: Final = {
+    "read fails": 0.10,
+    "read is slow": 0.20,
+    "read answers late": 0.30,
+    "commit refused": 0.15,
+    "commit answer lost": 0.15,
+    "commit lost": 0.10,
+    "commit is slow": 0.30,
+    "commit answers late": 0.30,
+    "commit lands after its owner died": 0.03,
+    "crash before commit": 0.03,
+    "crash after commit": 0.03,
+    "crash at any time": 0.25,
+    "restart": 0.15,
+    "new code": 0.10,
+    "ownership stolen": 0.08,
+    "clock jumps": 0.25,
+    "effect refused": 0.15,
+    "effect busy": 0.30,
+    "effect fails before": 0.20,
+    "effect fails after": 0.20,
+    "effect hangs before": 0.10,
+    "effect hangs after": 0.10,
+    "effect is slow": 0.50,
+    "effect kills its process before": 0.04,
+    "effect kills its process after": 0.04,
+    "effect kills its process always": 0.50,
+    "effect leaks a cancellation": 0.10,
+    "effect answers too much": 0.05,
+    "effect answers poison": 0.20,
+    "effect answers then": 0.20,
+    "effect complains in hostile text": 0.50,
+    "action sent again": 0.30,
+    "action sent twice at once": 0.15,
+    "answer sent again": 0.20,
+    "id used for another body": 0.10,
+    "client stops waiting": 0.10,
+    "action without an id": 0.20,
+    "bad input": 0.10,
+    "poison": 0.15,
+    "burst": 0.15,
+    "submitted through the inbox": 0.20,
+    "release": 0.15,
+    "redrive": 0.20,
+}
+"""Chance of each fault at full strength, per call of the port it belongs to (or per second, for what just happens)."""
+
+CRASHES: Final = 8
+"""Crashes of one run at the most: enough for an effect that kills its process three times, and for some others."""
+
+
+class Faults:
+    """One seed's draw. After ``heal`` nothing hurts any more."""
+
+    def __init__(self, chance: Random, counted: Counter[str]) -> None:
+        self.chance = chance
+        self.counted = counted
+        self.crashes = 0
+        self._strength = {
+            point: p * chance.choice((0.2, 0.5, 1.0)) if chance.random() < 0.5 else 0.0 for point, p in POINTS.items()
+        }
+
+    def hits(self, point: str) -> bool:
+        p = self._strength[point]
+        if not p or self.chance.random() >= p:
+            return False
+        self.counted[point] += 1
+        return True
+
+    def kills(self, point: str) -> bool:
+        """As ``hits``, while there are crashes left to have."""
+        if self.crashes >= CRASHES or not self.hits(point):
+            return False
+        self.crashes += 1
+        return True
+
+    def some_s(self, most: float) -> float:
+        """A time between nothing and ``most`` seconds, mostly short."""
+        return most * self.chance.random() ** 3
+
+    def heal(self) -> None:
+        self._strength = dict.fromkeys(POINTS, 0.0)

@@ -1,0 +1,169 @@
+"""The house: one engine at a time on one store, started again whenever it dies, and asked by whoever is outside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from ...engine.dispatch import Limits
+from ...engine.pattern import ReducerPatternEngine
+from ...engine.tail import LogTail
+from ...kernel.action import WorkflowKey
+from ...kernel.errors import OnexError
+from ...ports import Env, Position
+from ..host import Host, HostCrashed
+from ..simulation import Sim
+from .disk import Disk
+from .errand import TYPE, registry
+from .faults import Faults
+from .outside import Outside
+from .store import SimStore, Watcher
+
+T = TypeVar("T")
+
+ENV: Final = Env("0", "0", "0", "", "")
+LOOK_S: Final = 0.25
+CLOSE_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one seed runs: bounds of its engine, and whether it checks every state it writes."""
+
+    limits: Limits
+    check_all: bool
+
+
+class House:
+    """Who wants the engine waits for it in ``ask``. ``keep`` is the supervisor."""
+
+    def __init__(self, sim: Sim, disk: Disk, faults: Faults, outside: Outside, watcher: Watcher, plan: Plan) -> None:
+        self.sim, self.disk, self.faults, self.outside, self.watcher, self.plan = (
+            sim, disk, faults, outside, watcher, plan,
+        )  # fmt: skip
+        self.generation = 1
+        self.skew_s = 0.0
+        self.engine: ReducerPatternEngine | None = None
+        self.host: Host | None = None
+        self.boots = 0
+        self.tail_n = 0
+        self.turned_away = False
+        self.keys = [WorkflowKey(TYPE, name) for name in "abcd"]
+        """The instances that clients speak of."""
+        self.sender = SimStore(disk, sim.world)
+        """The store as another process has it that submits through the inbox."""
+        self._zombies: list[Host] = []
+        self._up = asyncio.Event()
+
+    # --- the supervisor -----------------------------------------------------------------------------------------------
+
+    async def keep(self) -> None:
+        """Runs engine after engine, for ever."""
+        while True:
+            await self._live()
+            await self.sim.clock.sleep(self.faults.some_s(3.0))
+
+    async def _live(self) -> None:
+        self.boots += 1
+        self.turned_away = False
+        host = self.host = self.sim.host(f"engine{self.boots}", skew_s=self.skew_s)
+        store = SimStore(self.disk, self.sim.world, self.faults, self.watcher)
+        engine = ReducerPatternEngine(
+            store, store, registry(self.generation, self.outside), host.clock, host.ids, ENV,
+            limits=self.plan.limits, check_all=self.plan.check_all,
+        )  # fmt: skip
+        try:
+            try:
+                await host.spawn(engine.start(host.label))
+            except OnexError:
+                return
+            host.start(self._follow(engine))
+            self.engine = engine
+            self._up.set()
+            while host.alive and engine.service.closed is None and not self.turned_away:
+                await self.sim.clock.sleep(LOOK_S)
+            await self._leave(host, engine)
+        except HostCrashed:
+            return
+        finally:
+            self._up.clear()
+            self.engine = None
+            if self.turned_away:
+                self._zombies.append(host)
+            else:
+                host.crash()
+                self.disk.crash(store.handle)
+
+    async def _leave(self, host: Host, engine: ReducerPatternEngine) -> None:
+        """The end of an engine that was closed, or lost its store: its process goes when it has answered everybody."""
+        if host.alive and not self.turned_away:
+            await self._close(host, engine)
+
+    async def _close(self, host: Host, engine: ReducerPatternEngine) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await host.spawn(engine.close())
+        except TimeoutError:
+            self.outside.complain(f"close did not end within {CLOSE_S} s")
+
+    async def _follow(self, engine: ReducerPatternEngine) -> None:
+        """Reads the log as a subscriber does, so that a commit nobody was told of shows."""
+        tail = LogTail(engine.reader, engine.bell, Position(0, self.tail_n))
+        while True:
+            try:
+                async for entry in tail.follow():
+                    self.tail_n = entry.position.n
+            except OnexError:
+                await engine.clock.sleep(LOOK_S)
+
+    # --- what happens to it -------------------------------------------------------------------------------------------
+
+    def crash(self) -> None:
+        if self.host is not None:
+            self.host.crash()
+
+    def steal(self) -> None:
+        """The store gives the shard to another process while this one lives, unaware."""
+        self.disk.steal()
+        self.turned_away = True
+
+    def bury(self) -> None:
+        """Those that lost their shard end at last."""
+        for host in self._zombies:
+            host.crash()
+        self._zombies.clear()
+
+    async def restart(self) -> None:
+        """An orderly end; the supervisor does the rest."""
+        host, engine = self.host, self.engine
+        if host is not None and engine is not None and host.alive:
+            try:
+                await self._close(host, engine)
+            except HostCrashed:
+                return
+
+    def replace(self, key: WorkflowKey) -> None:
+        """This one has ended: from now on clients speak of another."""
+        if key in self.keys:
+            self.keys[self.keys.index(key)] = key._replace(instance_id=f"{key.instance_id}'")
+
+    def set_clock(self, skew_s: float) -> None:
+        self.skew_s = skew_s
+        if self.host is not None:
+            self.host.clock.skew_s = skew_s
+
+    # --- from outside -------------------------------------------------------------------------------------------------
+
+    async def ask(self, ask: Callable[[ReducerPatternEngine], Awaitable[T]], *, patience_s: float | None = None) -> T:
+        """``ask`` on the engine there is, or the next one. Raises HostCrashed, TimeoutError, and what the engine raises."""
+        while (engine := self.engine) is None or (host := self.host) is None or not host.alive:
+            self._up.clear()
+            await self._up.wait()
+
+        async def call() -> T:
+            return await ask(engine)
+
+        async with asyncio.timeout(patience_s):
+            return await host.spawn(call())

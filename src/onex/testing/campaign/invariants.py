@@ -1,0 +1,263 @@
+"""What must hold, whatever happened: judged at each commit where that is cheap, and over everything at the end."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from uuid import UUID
+
+import orjson
+
+from ...engine.audit import Seen, audit
+from ...engine.encode import ordinals
+from ...engine.mailbox import Committed
+from ...engine.replay import Replay
+from ...kernel.action import WorkflowKey
+from ...kernel.errors import OnexError
+from ...kernel.intent import EnumIntentType, intent_id, outcome_id, sent_id
+from ...ports import Applied, Commit, Conflict, EnumOutboxState, LogEntry, Position
+from .errand import OUTSIDE, SPECS, errand, registry
+from .outside import Outside
+from .store import SimStore
+
+PAGE = 1000
+_SPECS = {spec.name: spec for spec in SPECS}
+_ENDS_OF_EFFECTS = {"went": True, "failed": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """An intent of the log: who must answer to it, and by what action."""
+
+    what: Seen
+    name: str
+    at: WorkflowKey
+    due_us: int
+    version: int
+
+
+class Judge:
+    """Hears of every commit, answer and refusal; says what was broken in ``violations``."""
+
+    def __init__(self, batch: int) -> None:
+        self.violations: list[str] = []
+        self.acked: dict[tuple[WorkflowKey, UUID], Committed] = {}
+        self.refused: list[tuple[WorkflowKey, UUID, OnexError]] = []
+        self.outside: Outside | None = None
+        self._batch = batch
+        self._rows: list[tuple[WorkflowKey, int, bytes]] = []
+        self._versions: dict[WorkflowKey, int] = defaultdict(int)
+        self._fence = 0
+        self._intents: dict[Seen, str] = {}
+
+    def complain(self, text: str) -> None:
+        if text not in self.violations:
+            self.violations.append(text)
+
+    def hold(self, fact: bool, text: str) -> None:
+        if not fact:
+            self.complain(text)
+
+    # --- while it runs ------------------------------------------------------------------------------------------------
+
+    def committed(self, commit: Commit, answers: Sequence[Applied | Conflict]) -> None:
+        fence = commit.fences[0]
+        self.hold(fence >= self._fence, f"a commit came under fence {fence} after one under {self._fence}")
+        self._fence = max(fence, self._fence)
+        rows = sum(len(change.rows) for change in commit.changes)
+        self.hold(rows <= self._batch, f"a batch holds {rows} actions; its limit is {self._batch}")
+        self.hold(len(answers) == len(commit.changes), "not every change was answered")
+        for change, answer in zip(commit.changes, answers, strict=False):
+            if isinstance(answer, Conflict) or not change.rows:
+                continue
+            key, n = change.key, len(self._rows)
+            self.hold(answer.first == Position(0, n + 1), f"{key} got {answer.first} when {n} were taken")
+            self.hold(
+                self._versions[key] == change.based_on,
+                f"{key} was folded on version {change.based_on} and stood at {self._versions[key]}",
+            )
+            for row in change.rows:
+                self._versions[key] += 1
+                self._rows.append((key, self._versions[key], row.action_id))
+                items = orjson.loads(row.intents or b"[]")
+                for item, n in zip(items, ordinals([item["name"] for item in items]), strict=True):
+                    what = Seen(str(key), self._versions[key], item["name"], n)
+                    self._intents[what] = orjson.dumps(item["payload"]).decode()
+
+    def knows(self, what: Seen, body: str) -> bool:
+        """Whether a commit has this intent, with this payload."""
+        return self._intents.get(what) == body
+
+    def acknowledged(self, key: WorkflowKey, action_id: UUID, told: Committed, here: LogEntry | None) -> None:
+        """An answer reached a client: the log must have it already, and say the same."""
+        first = self.acked.setdefault((key, action_id), told)
+        self.hold(
+            (first.version, first.status) == (told.version, told.status),
+            f"{key} answered {action_id} with version {first.version} and later with {told.version}",
+        )
+        if here is None:
+            self.complain(f"{key} acknowledged {action_id}, and the log does not have it")
+        else:
+            self.hold(
+                (here.version, here.row.status) == (told.version, told.status)
+                and told.position in (here.position, Position(0, 0)),
+                f"{key} acknowledged {action_id} as {told}; the log has it at {here.position}, version {here.version}",
+            )
+
+    # --- at the end ---------------------------------------------------------------------------------------------------
+
+    async def close(self, truth: SimStore, now_us: int, tail_n: int) -> str:
+        """Everything again, from what the store holds. A digest of the log, the same for the same run."""
+        log = await _log(truth)
+        self._judge_order(log)
+        self.hold(tail_n == len(log), f"a subscriber saw the log up to {tail_n} of {len(log)}: nobody told it")
+        promises = self._promises(log)
+        self._judge_ends(log, promises)
+        self._judge_timers(log)
+        await self._judge_answers(truth, log)
+        await self._judge_replay(truth)
+        await self._judge_audit(truth, now_us)
+        rows = [(str(e.key), e.version, e.row.action_id.hex(), e.state_hash.hex()) for e in log]
+        return blake2b(orjson.dumps(rows), digest_size=16).hexdigest()
+
+    def _judge_order(self, log: list[LogEntry]) -> None:
+        found = [(entry.key, entry.version, entry.row.action_id) for entry in log]
+        self.hold(found == self._rows, "the log is not what was committed, in that order")
+        self.hold([entry.position.n for entry in log] == list(range(1, len(log) + 1)), "positions are not dense")
+        ids = {(entry.key, entry.row.action_id) for entry in log}
+        self.hold(len(ids) == len(log), "an action stands in the log twice")
+
+    def _promises(self, log: list[LogEntry]) -> dict[tuple[WorkflowKey, bytes], Promise]:
+        """``promises[receiver, action id]`` of every outcome, timer and message the log's intents lead to."""
+        promises: dict[tuple[WorkflowKey, bytes], Promise] = {}
+        for entry in log:
+            items = orjson.loads(entry.row.intents or b"[]")
+            for item, n in zip(items, ordinals([item["name"] for item in items]), strict=True):
+                name, key = item["name"], entry.key
+                what = Seen(str(key), entry.version, name, n)
+                one = intent_id(UUID(bytes=entry.row.action_id), key, name, n)
+                due_us = item.get("due_us", 0)
+                promises[key, outcome_id(one).bytes] = Promise(what, name, key, due_us, entry.version)
+                spec = _SPECS.get(name)
+                if spec is not None and spec.kind == EnumIntentType.ACTION_SEND:
+                    to = WorkflowKey(spec.target, item["to"])
+                    promises[to, sent_id(one).bytes] = Promise(what, name, to, due_us, entry.version)
+        return promises
+
+    def _judge_ends(self, log: list[LogEntry], promises: dict[tuple[WorkflowKey, bytes], Promise]) -> None:
+        """What the engine made happen follows from an intent; "failed" was not done, "went" was."""
+        assert self.outside is not None
+        done = self.outside.done
+        in_log = {(entry.key, entry.row.action_id) for entry in log}
+        for entry in log:
+            if entry.row.cause is None:
+                continue
+            promise = promises.get((entry.key, entry.row.action_id))
+            at = f"{entry.key} version {entry.version} ({entry.row.kind})"
+            if promise is None:
+                self.complain(f"{at} says that it follows from an intent, and follows from none")
+                continue
+            if promise.name in OUTSIDE and entry.row.kind in _ENDS_OF_EFFECTS:
+                truth = promise.what in done
+                self.hold(
+                    truth is _ENDS_OF_EFFECTS[entry.row.kind],
+                    f"{at}: {promise.what} was {'done' if truth else 'not done'}",
+                )
+            if promise.name == "mail" and entry.row.kind in ("arrived", "returned"):
+                self._judge_mail(entry, promises, in_log)
+
+    def _judge_mail(
+        self,
+        entry: LogEntry,
+        promises: dict[tuple[WorkflowKey, bytes], Promise],
+        in_log: set[tuple[WorkflowKey, bytes]],
+    ) -> None:
+        what = promises[entry.key, entry.row.action_id].what
+        there = any(
+            promise.what == what and (to, action_id) in in_log
+            for (to, action_id), promise in promises.items()
+            if (to, action_id) != (entry.key, entry.row.action_id)
+        )
+        self.hold(
+            there is (entry.row.kind == "arrived"),
+            f"{what} {entry.row.kind}, and the receiver {'has' if there else 'does not have'} it",
+        )
+
+    def _judge_timers(self, log: list[LogEntry]) -> None:
+        """A timer fires once, not before its time, and not after it was replaced, cancelled or ended with its state."""
+        waiting: dict[tuple[WorkflowKey, str], tuple[bytes, int]] = {}
+        over: dict[tuple[WorkflowKey, bytes], str] = {}
+        for entry in log:
+            fired = (entry.key, entry.row.action_id)
+            at = f"{entry.key} version {entry.version}"
+            self.hold(fired not in over, f"{at}: timer {over.get(fired)!r} fired though it no longer waited")
+            for (key, name), (awaited, due_us) in list(waiting.items()):
+                if (key, awaited) == fired:
+                    self.hold(entry.row.issued_us >= due_us, f"{at}: timer {name!r} fired before its time")
+                    del waiting[key, name]
+            items = orjson.loads(entry.row.intents or b"[]")
+            for item, n in zip(items, ordinals([item["name"] for item in items]), strict=True):
+                name = item["name"]
+                spec = _SPECS.get(name)
+                if spec is not None and spec.kind != EnumIntentType.TIMER:
+                    continue
+                gone = waiting.pop((entry.key, name), None)
+                if gone is not None:
+                    over[entry.key, gone[0]] = name
+                if "cancel" not in item:
+                    awaited = outcome_id(intent_id(UUID(bytes=entry.row.action_id), entry.key, name, n)).bytes
+                    waiting[entry.key, name] = (awaited, item["due_us"])
+
+    async def _judge_answers(self, truth: SimStore, log: list[LogEntry]) -> None:
+        here = {(entry.key, UUID(bytes=entry.row.action_id)): entry for entry in log}
+        for (key, action_id), told in self.acked.items():
+            self.acknowledged(key, action_id, told, here.get((key, action_id)))
+        kept = {
+            (row.key, UUID(bytes=row.action_id), row.code) for row in await truth.rejections(None, None, 0, 1_000_000)
+        }
+        for key, action_id, error in self.refused:
+            text = f"{key} refused {action_id} with {error.code}"
+            if error.retryable:
+                self.hold(
+                    (str(key), action_id, error.code) not in kept, f"{text}: it may be sent again, and is recorded"
+                )
+                continue
+            self.hold((str(key), action_id, error.code) in kept, f"{text}: no rejection says so")
+            self.hold(
+                (key, action_id) not in here or (key, action_id) in self.acked,
+                f"{text}: the log has it",
+            )
+
+    async def _judge_replay(self, truth: SimStore) -> None:
+        assert self.outside is not None
+        replay = Replay(truth, registry(1, self.outside), [errand(2, self.outside)])
+        async for segment in replay.all():
+            self.hold(
+                segment.verdict == "equal",
+                f"replay: {segment.key} {segment.first}..{segment.last} {segment.verdict}: {segment.reason}",
+            )
+        self.hold(replay.result.actions == len(self._rows), "replay did not see every action")
+
+    async def _judge_audit(self, truth: SimStore, now_us: int) -> None:
+        assert self.outside is not None
+        known = await audit(
+            truth, registry(1, self.outside), now_us, seen=self.outside.done, acknowledged=list(self.acked)
+        )
+        for lost in known.lost:
+            self.complain(f"lost: {lost}")
+        for stray in known.strays:
+            self.complain(f"stray: {stray}")
+        for key, action_id in known.forgotten:
+            self.complain(f"forgotten: {key} {action_id}")
+        held = await truth.outbox((EnumOutboxState.HELD,), None, None, PAGE)
+        over = known.unsettled - sum(bool(row.timer) for row in held)  # a held timer may have been replaced since
+        self.hold(over <= 0, f"{over} outbox rows of intents that have ended")
+
+
+async def _log(truth: SimStore) -> list[LogEntry]:
+    log: list[LogEntry] = []
+    while rows := await truth.log(Position(0, len(log)), PAGE):
+        log += rows
+    return log

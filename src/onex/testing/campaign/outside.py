@@ -1,0 +1,114 @@
+"""The outside world: takes each effect once per key, remembers everybody who knocked, and has bad days."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from pydantic import BaseModel
+
+from ...engine.audit import Seen
+from ...kernel.errors import EffectFailed
+from ...kernel.intent import ModelIntent
+from ...ports import Result
+from ..host import current_host
+from .errand import HOSTILE, Went
+from .faults import Faults
+
+TOO_MUCH: Final = "x" * 300_000
+_AT_MOST_ONCE: Final = frozenset({"once", "whisper"})
+
+
+@dataclass
+class Tries:
+    """Everything the outside knows of one intent. ``perhaps`` are the tries that did not end with "surely not done"."""
+
+    keys: set[str] = field(default_factory=set)
+    bodies: set[str] = field(default_factory=set)
+    tries: int = 0
+    perhaps: set[int] = field(default_factory=set)
+    done: bool = False
+
+
+class Outside:
+    """An Executor. ``committed`` says whether the log holds the intent: an effect of one that it does not is a phantom."""
+
+    def __init__(self, faults: Faults, complain: Callable[[str], None]) -> None:
+        self.faults = faults
+        self.complain = complain
+        self.committed: Callable[[Seen, str], bool] = lambda what, body: True
+        self.tries: dict[Seen, Tries] = {}
+        self.by_key: dict[str, Seen] = {}
+        self.killers: set[Seen] = set()
+
+    @property
+    def done(self) -> set[Seen]:
+        return {what for what, known in self.tries.items() if known.done}
+
+    def allow_again(self, what: Seen) -> None:
+        """An operator drives it again: for this one that is no second try of the engine's."""
+        if what in self.tries:
+            self.tries[what].perhaps.clear()
+
+    async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
+        host, faults = current_host(), self.faults
+        what, known = self._knock(intent)
+        this = known.tries
+        known.perhaps.add(this)
+        if what in self.killers or faults.hits("effect kills its process always"):
+            self.killers.add(what)
+            if faults.kills("effect kills its process before"):
+                await host.die()
+        elif faults.kills("effect kills its process before"):
+            await host.die()
+        if faults.hits("effect is slow"):
+            await host.clock.sleep(faults.some_s(0.9))
+        if faults.hits("effect refused"):
+            known.perhaps.discard(this)
+            raise EffectFailed(self._complaint(), code="refused")
+        if faults.hits("effect busy"):
+            known.perhaps.discard(this)
+            raise EffectFailed(self._complaint(), retryable=True)
+        if faults.hits("effect fails before"):
+            raise OSError(self._complaint())
+        if faults.hits("effect hangs before"):
+            await host.clock.sleep(100)
+        known.done = True
+        if faults.hits("effect fails after"):
+            raise OSError(self._complaint())
+        if faults.hits("effect hangs after"):
+            await host.clock.sleep(100)
+        if faults.kills("effect kills its process after"):
+            await host.die()
+        if faults.hits("effect leaks a cancellation"):
+            raise asyncio.CancelledError
+        if faults.hits("effect answers too much"):
+            return Result(Went(text=TOO_MUCH))
+        return Result(Went(text=self._answer()))
+
+    def _answer(self) -> str:
+        if self.faults.hits("effect answers poison"):
+            return "poison"
+        return "then" if self.faults.hits("effect answers then") else "fine"
+
+    def _complaint(self) -> str:
+        return HOSTILE if self.faults.hits("effect complains in hostile text") else "not today"
+
+    def _knock(self, intent: ModelIntent[BaseModel]) -> tuple[Seen, Tries]:
+        what = Seen(str(intent.workflow_key), intent.version, intent.name, intent.n)
+        known = self.tries.setdefault(what, Tries())
+        body = intent.payload.model_dump_json()
+        if not self.committed(what, body):
+            self.complain(f"phantom: {what} ran, and no commit has it")
+        if known.perhaps and intent.name in _AT_MOST_ONCE:
+            self.complain(f"at most once: {what} runs again after a try that may have been done")
+        known.tries += 1
+        known.keys.add(intent.idempotency_key)
+        known.bodies.add(body)
+        if len(known.keys) > 1 or len(known.bodies) > 1:
+            self.complain(f"repeated: {what} came with keys {sorted(known.keys)} and bodies {sorted(known.bodies)}")
+        if self.by_key.setdefault(intent.idempotency_key, what) != what:
+            self.complain(f"one key, two intents: {what} and {self.by_key[intent.idempotency_key]}")
+        return what, known
