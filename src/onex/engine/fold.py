@@ -125,8 +125,8 @@ class Folded:
     """
 
     __slots__ = (
-        "_based_on", "_failures", "_held", "_measure", "_new_timers", "_row_blobs", "_rows", "_rules", "_settled", "_timed",
-        "change", "entry", "notes", "pendings", "refused", "stepped",
+        "_based_on", "_begun", "_failures", "_held", "_measure", "_new_timers", "_row_blobs", "_rows", "_rules",
+        "_settled", "_timed", "change", "entry", "notes", "pendings", "refused", "stepped",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, pendings: Sequence[Pending], rules: Rules, *, measure: bool = False) -> None:
@@ -139,6 +139,7 @@ class Folded:
         self._rules = rules
         self._measure = measure
         self._based_on = entry.version
+        self._begun = entry.state_bytes
         self._rows: list[LogRow] = []
         self._settled: list[Pointer] = []
         self._row_blobs: list[tuple[int, bytes]] = []
@@ -147,6 +148,8 @@ class Folded:
         self._timed = False
         self._failures = entry.failures
         self._held = entry.held
+        if measure:  # a first fold may have changed the state it began with
+            self._step_back()
         if entry.release:  # an operator's word, or new code (SEMANTICS 17)
             entry.failures, entry.held, entry.release = 0, "", False
 
@@ -158,6 +161,8 @@ class Folded:
                     self._step(pending)
                 except OnexError as raised:
                     error = raised
+                    if not isinstance(error, Refused) or isinstance(error, ReducerFailed):
+                        self._step_back()
             if error is not None:
                 self._refuse(pending, error)
         self.change = self._change()
@@ -273,6 +278,19 @@ class Folded:
         entry.failures = 0
         if pending.lease_id is not None:
             entry.epoch += 1
+
+    def _step_back(self) -> None:
+        """A handler may have changed a list or dict of its state in place before it failed: fold what stands from bytes."""
+        entry = self.entry
+        reducer = entry.workflow.reducer
+        state = decode(reducer.state_type, self._begun) if self._based_on else reducer.initial()
+        for row in self._rows:
+            payload = decode(entry.workflow.payload_model(row.kind), row.payload)
+            action = Action(
+                entry.key, row.kind, payload, row.action_id, row.issued_us, row.correlation, row.issuer, row.cause
+            )
+            state = reducer.delta(state, action).state
+        entry.state = state
 
     def _queue_intents(self, row: int, emitted: tuple[Emitted, ...], terminal: bool) -> tuple[NewIntent, ...]:
         outbox: list[NewIntent] = []

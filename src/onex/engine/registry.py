@@ -27,7 +27,7 @@ class Workflow:
         try:
             return self.reducer.payloads[trigger]
         except KeyError:
-            known = sorted(self.reducer.payloads)
+            known = sorted(name for name in self.reducer.payloads if not name.startswith("@"))
             raise InvalidStateTransitionError(
                 f"{self.reducer.workflow_type} has no trigger {trigger!r}; it knows {', '.join(known)}",
                 trigger=trigger,

@@ -1,0 +1,64 @@
+"""A handler that changes its state in place and then fails has changed nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from pydantic import BaseModel, Field
+
+from onex.engine.registry import ReducerRegistry, Workflow
+from onex.engine.replay import EnumVerdict, Replay
+from onex.kernel.action import Action, Payload, WorkflowKey
+from onex.kernel.errors import ReducerFailed
+from onex.kernel.machine import Machine, MachineReducer, Transition, reducer
+from onex.kernel.step import State, Step
+from onex.ports import Code
+from tests.engine.conftest import House
+
+
+class Notes(State):
+    lines: list[str] = Field(default_factory=list)
+    words: dict[str, int] = Field(default_factory=dict)
+
+
+class Write(Payload):
+    line: str
+
+
+handlers = reducer(Notes)
+
+
+@handlers.on("write")
+def write(notes: Notes, action: Action[Write]) -> Step[Notes]:
+    notes.lines.append(action.payload.line)
+    notes.words[action.payload.line] = len(notes.lines)
+    if action.payload.line == "bad":
+        raise ValueError("no such line")
+    return Step(notes.evolve(lines=list(notes.lines)))
+
+
+def table() -> ReducerRegistry:
+    payloads: dict[str, type[BaseModel]] = {"write": Write}
+    machine = Machine("open", (Transition("open", "open", "write"),))
+    return ReducerRegistry(
+        (Workflow(MachineReducer("notes", handlers, machine, payloads, {}), Code("notes", "1", bytes(32), 1)),)
+    )
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_state_changed_in_place_by_a_failing_step_is_as_it_was(house: House, at_once: bool) -> None:
+    async def go() -> None:
+        key = WorkflowKey("notes", "1")
+        async with house.engine(reducers=table()) as engine:
+            calls = [engine.submit(key, "write", Write(line=line)) for line in ("a", "bad", "b", "bad", "c")]
+            if at_once:
+                done = await asyncio.gather(*calls, return_exceptions=True)
+            else:
+                done = [(await asyncio.gather(call, return_exceptions=True))[0] for call in calls]
+            assert [isinstance(one, ReducerFailed) for one in done] == [False, True, False, True, False]
+            state = await engine.state(key)
+            assert isinstance(state, Notes) and state.lines == ["a", "b", "c"] and "bad" not in state.words
+            assert [s.verdict async for s in Replay(engine.reader, table()).all()] == [EnumVerdict.EQUAL]
+
+    asyncio.run(go())
