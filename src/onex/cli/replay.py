@@ -37,7 +37,8 @@ def replay(
     """Fold the log again and compare every byte with what was stored.
 
     Rows that follow one another under one code are a segment, and each gets a verdict: equal; MISMATCH, which is
-    impurity or damage; other code, equal; other code, differs; code not at hand. Exit code 1: there was a MISMATCH.
+    impurity or damage; other code, equal; other code, differs; code not at hand. Exit code 1: there was a MISMATCH, or
+    nothing could be folded at all, because the app has none of the code at hand.
 
     \b
     Examples:
@@ -63,11 +64,14 @@ def replay(
         return proof.result, dict(await reader.envs())
 
     result, envs = look(store, ask)
-    refused = result.mismatches > 0 or (strict and set(result.by_verdict) - {EnumVerdict.EQUAL} != set())
+    nothing = set(result.by_verdict) == {EnumVerdict.CODE_NOT_AT_HAND}
+    refused = result.mismatches > 0 or nothing or (strict and set(result.by_verdict) - {EnumVerdict.EQUAL} != set())
     if as_json:
         say_json(_as_json(result, envs, here, refused=refused))
     else:
         _show(result, envs, here)
+        if nothing:
+            note("nothing was verified: this app has none of the code the store was written by; name the right app")
     if refused:
         raise typer.Exit(FOUND)
 
