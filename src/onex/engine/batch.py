@@ -28,7 +28,7 @@ from ..ports import (
     Rejection,
 )
 from .encode import ordinals
-from .fold import Folded, TimerGone
+from .fold import Folded, TimerGone, made
 from .mailbox import Answer, Committed, Fresh, Pending
 
 REJECTED_BODY_BYTES = 4096
@@ -180,18 +180,19 @@ def _apply(folded: Folded, change: KeyChange, outcome: Applied, done: Settlement
     entry.instance = outcome.instance
     shard, n = outcome.first
     version = change.based_on
+    results, fresh = done.results, done.fresh
     for (pending, emitted), row in zip(folded.stepped, change.rows, strict=True):
         version += 1
-        done.results.append((pending, Committed(key, version, Position(shard, n), row.status)))
+        position: Position = made(Position, (shard, n))
+        results.append((pending, made(Committed, (key, version, position, row.status, False))))
         if emitted:
             counts = ordinals([one.spec.name for one in emitted]) if len(emitted) > 1 else _FIRST
             for ordinal, _, due_us, timer in row.outbox:
                 pointer = Pointer(shard, n, ordinal)
                 if timer:
                     entry.timers[timer] = (pointer, due_us)
-                done.fresh.append(
-                    Fresh(pointer, key, version, pending.id, pending.correlation, emitted[ordinal], counts[ordinal])
-                )
+                one = (pointer, key, version, pending.id, pending.correlation, emitted[ordinal], counts[ordinal])
+                fresh.append(made(Fresh, one))
         n += 1
 
 

@@ -260,15 +260,14 @@ def state_hash(before: bytes, key: WorkflowKey, code: bytes, rows: Sequence[LogR
     One hash per key and batch: each chains to the one before, so a changed byte anywhere shows in every later one. It
     covers what a reducer can see and what dedup answers by; the env and where a row stands are no part of it.
     """
-    address = b"%b:%b" % (key[0].encode(), key[1].encode())
+    address = f"{key[0]}:{key[1]}".encode()
     parts = [b"%d %d %d;" % (len(before), len(address), len(code)), before, address, code]
     for action_id, kind, payload, issued_us, correlation, cause, issuer, body, intents, status, _, schema in rows:
         texts = (
             action_id, kind.encode(), payload, correlation, cause or b"", issuer.encode(), body, intents, status.encode()
         )  # fmt: skip
         # lengths first, so that no byte can move from one field into the next unseen
-        parts.append(_LENGTHS(issued_us, schema, *map(len, texts)))
-        parts += texts
+        parts += (_LENGTHS(issued_us, schema, *map(len, texts)), *texts)
     parts.append(state)
     return blake3(b"".join(parts)).digest()
 
