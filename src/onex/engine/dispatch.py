@@ -38,7 +38,7 @@ class Limits:
     """``batch`` actions per transaction, ``waiting`` not yet durable, ``cached`` instances, ``kept`` intents in memory;
     ``dedup_hours``: how old an action id may be; ``conflicts``: when a change that met another is tried again."""
 
-    batch: int = 1000
+    batch: int = 512
     waiting: int = 20_000
     cached: int = 50_000
     kept: int = 20_000

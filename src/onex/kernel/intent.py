@@ -37,6 +37,9 @@ class EnumIntentType(StrEnum):
     ACTION_SEND = "action_send"
 
 
+_TIMER, _SEND = EnumIntentType.TIMER, EnumIntentType.ACTION_SEND
+
+
 class EnumIntentPriority(StrEnum):
     """Order of claiming, most urgent first; a waiting intent moves up one step every 30 s."""
 
@@ -197,23 +200,22 @@ class IntentTable:
             raise IntentNotDeclared(
                 f"{type(draft).__name__} is the payload of several intents ({names}); say intent(name, payload)"
             )
-        spec = self.by_name.get(draft.name)
+        name, payload, priority, due, idempotency_key, to, cancelled = draft
+        spec = self.by_name.get(name)
         if spec is None:
-            raise IntentNotDeclared(f"intent {draft.name!r} is not in the contract; it lists {self._listed()}")
-        if not draft.cancelled and (type(draft.payload) if draft.payload is not None else None) is not spec.payload:
+            raise IntentNotDeclared(f"intent {name!r} is not in the contract; it lists {self._listed()}")
+        if not cancelled and (type(payload) if payload is not None else None) is not spec.payload:
             wanted = spec.payload.__name__ if spec.payload else "no payload"
-            raise IntentNotDeclared(
-                f"intent {draft.name!r} carries {type(draft.payload).__name__}; the contract says {wanted}"
-            )
-        if spec.kind == EnumIntentType.TIMER and draft.due is None and not draft.cancelled:
-            raise IntentNotDeclared(f"timer {draft.name!r} needs a time: timer({draft.name!r}, at)")
-        if draft.cancelled and spec.kind != EnumIntentType.TIMER:
-            raise IntentNotDeclared(f"{draft.name!r} is a {spec.kind}; only timers can be cancelled")
-        if spec.kind == EnumIntentType.ACTION_SEND and not draft.to:
-            raise IntentNotDeclared(f"{draft.name!r} needs a receiver: send({draft.name!r}, instance_id, payload)")
-        due_us = micros(draft.due) if draft.due is not None else 0
-        priority = draft.priority or spec.priority
-        return Emitted(spec, draft.payload, priority, due_us, draft.idempotency_key, draft.to, draft.cancelled)
+            raise IntentNotDeclared(f"intent {name!r} carries {type(payload).__name__}; the contract says {wanted}")
+        kind = spec.kind
+        if kind == _TIMER and due is None and not cancelled:
+            raise IntentNotDeclared(f"timer {name!r} needs a time: timer({name!r}, at)")
+        if cancelled and kind != _TIMER:
+            raise IntentNotDeclared(f"{name!r} is a {kind}; only timers can be cancelled")
+        if kind == _SEND and not to:
+            raise IntentNotDeclared(f"{name!r} needs a receiver: send({name!r}, instance_id, payload)")
+        due_us = micros(due) if due is not None else 0
+        return Emitted(spec, payload, priority or spec.priority, due_us, idempotency_key, to, cancelled)
 
     def _listed(self) -> str:
         return ", ".join(sorted(self.by_name)) or "none"
