@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 
 from ..kernel.action import ModelAction, WorkflowKey, micros
 from ..kernel.errors import ActionExpiredError, OnexError, Overloaded, TemporaryDatabaseError
@@ -20,6 +21,7 @@ from .mailbox import Pending
 from .submission import Door, read_wire
 
 PAGE = 200
+LOOK_S = 5.0  # a sign that was missed costs this long, not for ever: one look in five seconds is no load
 AGAIN_S = 0.2
 DONE = b'{"done":true}'
 
@@ -50,7 +52,9 @@ class Inbox:
             try:
                 if looked:
                     looked = False
-                    await self.service.store.woken()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK_S):
+                            await self.service.store.woken()
                 await self.drain()
                 looked = True
             except OnexError:
