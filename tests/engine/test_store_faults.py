@@ -21,6 +21,7 @@ from onex.kernel.errors import (
     EngineClosed,
     InstanceHeld,
     OnexError,
+    Overloaded,
     OwnershipLost,
     ReducerFailed,
     TemporaryDatabaseError,
@@ -340,5 +341,17 @@ def test_who_waits_is_told_when_nothing_more_will_be_committed(end: str) -> None
                     await engine.wait(K, until="done", timeout_s=5)
             with pytest.raises(EngineClosed if end == "close" else OwnershipLost):
                 await waiting
+
+    run(go())
+
+
+def test_of_many_actions_all_are_accepted_or_none() -> None:
+    async def go() -> None:
+        async with engine_on(Unreliable(), limits=Limits(waiting=5)) as engine:
+            with pytest.raises(Overloaded):
+                await engine.submit_many([(K, "add", Add())] * 6)
+            await asyncio.sleep(0.01)
+            assert await engine.stored(K) is None
+            assert len(await engine.submit_many([(K, "add", Add())] * 5)) == 5
 
     run(go())

@@ -128,8 +128,13 @@ class ReducerPatternEngine:
     async def submit_many(
         self, actions: Sequence[tuple[WorkflowKey | str, str, PayloadInput]]
     ) -> list[Committed | OnexError]:
-        """Each on its own, in order, with one wait for all: answers stand where their actions stood. Raises Overloaded."""
-        return await self.service.all_done([self.service.accept(self.door.pending(*action)) for action in actions])
+        """Each on its own, in order, with one wait for all: answers stand where their actions stood.
+
+        Raises Overloaded when there is no room for all of them: then none was accepted.
+        """
+        pendings = [self.door.pending(*action) for action in actions]
+        self.service.room_for(len(pendings))
+        return await self.service.all_done([self.service.accept(pending) for pending in pendings])
 
     # --- out ----------------------------------------------------------------------------------------------------------
 
