@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ...engine.dispatch import Limits
+from ...engine.takeover import CRASHES_DEAD
 from ...ports import EnumOutboxState
 from ..clock import stream
 from ..simulation import Outcome, Sim, run
@@ -59,9 +60,10 @@ async def live(sim: Sim, disk: Disk, report: Report) -> None:
     judge = Judge(limits.batch)
     judge.violations = report.violations
     outside = judge.outside = Outside(faults, judge.complain)
-    outside.committed = judge.knows
+    outside.committed, outside.ended = judge.knows, judge.has_ended
     truth = SimStore(disk, sim.world)
     house = House(sim, disk, faults, outside, judge, plan)
+    outside.owner = lambda: house.host
     keeping = sim.world.spawn(house.keep())
     clients = [Client(house, faults, judge, truth, stream(sim.seed, f"client {n}")) for n in range(CLIENTS)]
     living = [sim.world.spawn(client.live(ACTIONS)) for client in clients]
@@ -85,6 +87,10 @@ async def live(sim: Sim, disk: Disk, report: Report) -> None:
         await sim.clock.sleep(REST_S)
     if keeping.done():
         keeping.result()
+    for row in await truth.outbox((EnumOutboxState.HELD, EnumOutboxState.DEAD), None, None, 1000):
+        report.counted[f"met: row {row.state}{' after three crashes' if row.crashes >= CRASHES_DEAD else ''}"] += 1
+    for _, _, error in judge.refused:
+        report.counted[f"met: {error.code}"] += 1
     report.log_hash = await judge.close(truth, sim.clock.now_us() - LATE_US, house.tail_n)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from random import Random
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -13,7 +14,14 @@ from pydantic import BaseModel
 from ...engine.mailbox import Committed
 from ...engine.pattern import ReducerPatternEngine
 from ...kernel.action import NOTHING, WorkflowKey
-from ...kernel.errors import DuplicateActionError, EngineClosed, InstanceHeld, OnexError
+from ...kernel.errors import (
+    ConcurrentModificationError,
+    DuplicateActionError,
+    EngineClosed,
+    InstanceHeld,
+    OnexError,
+    Overloaded,
+)
 from ...ports import LogEntry, Position
 from ..host import Host, HostCrashed, current_host
 from .errand import HOSTILE, OUTSIDE, Add, Ask, Begin, Tell, Wake
@@ -34,6 +42,18 @@ class Letter(NamedTuple):
     kind: str
     payload: BaseModel
     id: UUID
+    expires_at: datetime | None = None
+    expected_version: int | None = None
+
+    async def post(self, engine: ReducerPatternEngine) -> Committed:
+        return await engine.submit(
+            self.key,
+            self.kind,
+            self.payload,
+            action_id=self.id,
+            expires_at=self.expires_at,
+            expected_version=self.expected_version,
+        )
 
 
 class Client:
@@ -46,10 +66,13 @@ class Client:
     async def live(self, actions: int) -> None:
         """Returns when every action of its own has its answer."""
         for key in self.house.keys:
-            await self.deliver(Letter(key, "begin", Begin(), UUID(bytes=current_host().ids.new())))
+            await self._begin(key)
         for _ in range(actions):
             await self.act()
             await current_host().clock.sleep(0.3 * self.chance.random())
+
+    async def _begin(self, key: WorkflowKey) -> None:
+        await self.deliver(Letter(key, "begin", Begin(), UUID(bytes=current_host().ids.new())))
 
     async def act(self) -> None:
         faults = self.faults
@@ -62,6 +85,12 @@ class Client:
             await self._once(letter)
         elif faults.hits("submitted through the inbox"):
             await Sender(self, letter).send()
+        elif faults.hits("action with a deadline"):
+            after_s = self.chance.choice((0.05, 0.5))
+            expires_at = datetime.fromtimestamp(current_host().clock.now_us() / 1e6 + after_s, UTC)
+            await self.deliver(letter._replace(expires_at=expires_at))
+        elif faults.hits("action for one version"):
+            await self._for_one_version(letter)
         elif faults.hits("action sent twice at once"):
             twins = [asyncio.create_task(self.deliver(letter)) for _ in range(2)]
             await asyncio.gather(*twins)
@@ -82,15 +111,13 @@ class Client:
         while True:
             patience_s = 0.05 if self.faults.hits("client stops waiting") else None
             try:
-                told = await self.house.ask(
-                    lambda engine: engine.submit(letter.key, letter.kind, letter.payload, action_id=letter.id),
-                    patience_s=patience_s,
-                )
+                told = await self.house.ask(letter.post, patience_s=patience_s)
             except (HostCrashed, TimeoutError, EngineClosed):
                 pass
             except OnexError as error:
                 held += isinstance(error, InstanceHeld)
-                if not error.retryable or held > _HELD_TRIES:
+                moved = isinstance(error, ConcurrentModificationError) and letter.expected_version is not None
+                if not error.retryable or moved or held > _HELD_TRIES:
                     self.judge.refused.append((letter.key, letter.id, error))
                     return error
             else:
@@ -102,7 +129,18 @@ class Client:
     async def answered(self, letter: Letter, told: Committed) -> None:
         here = await self.truth.applied(letter.key, letter.id.bytes)
         self.judge.acknowledged(letter.key, letter.id, told, here)
+        if self.faults.hits("answer read again"):
+            await self._read(letter.key, told)
         self._told.append((letter, told))
+
+    async def _read(self, key: WorkflowKey, told: Committed) -> None:
+        """Whoever was told of a commit sees it."""
+        try:
+            stored = await self.house.ask(lambda engine: engine.stored(key))
+        except (HostCrashed, OnexError):
+            return
+        version = stored.version if stored is not None else 0
+        self.judge.hold(version >= told.version, f"{key} answered version {told.version}, and then showed {version}")
 
     async def _once(self, letter: Letter) -> None:
         """Without an id of one's own a lost answer stays lost."""
@@ -115,11 +153,30 @@ class Client:
             bool(rows) and rows[0].row.kind == letter.kind, f"{letter.key} {told.version} is not {letter.kind}"
         )
 
+    async def _for_one_version(self, letter: Letter) -> None:
+        stored = (await self.truth.load([letter.key])).get(letter.key)
+        version = stored.version if stored is not None else 0
+        letter = letter._replace(expected_version=version)
+        told = await self.deliver(letter)
+        here = await self.truth.applied(letter.key, letter.id.bytes)
+        if isinstance(told, Committed):
+            self.judge.hold(told.version == version + 1, f"{letter.key} took at {told.version} what was for {version}")
+        else:
+            self.judge.hold(here is None, f"{letter.key} {letter.id} was refused as {told.code}, and the log has it")
+
     async def _burst(self, key: WorkflowKey) -> None:
         """Without waiting in between: applied in the order sent."""
-        marks = [Add(amount=self.chance.randrange(1, 100)) for _ in range(self.chance.randrange(2, 12))]
+        marks = [Add(amount=self.chance.randrange(10**6, 10**9)) for _ in range(self.chance.randrange(2, 12))]
+        before = (await self.truth.load([key])).get(key)
         try:
             told = await self.house.ask(lambda engine: engine.submit_many([(key, "add", mark) for mark in marks]))
+        except Overloaded:
+            after = await self.truth.history(key, before.version if before is not None else 0, 1000)
+            bodies = [mark.model_dump_json().encode() for mark in marks]
+            self.judge.hold(
+                not any(entry.row.payload in bodies for entry in after), f"{key}: a burst was turned away and applied"
+            )
+            return
         except (HostCrashed, OnexError):
             return
         done = [one for one in told if isinstance(one, Committed)]
@@ -136,9 +193,7 @@ class Client:
     async def _other_body(self, letter: Letter) -> None:
         other = letter._replace(kind="add", payload=Add(amount=1_000_000))
         try:
-            told = await self.house.ask(
-                lambda engine: engine.submit(other.key, other.kind, other.payload, action_id=other.id)
-            )
+            told = await self.house.ask(other.post)
         except (HostCrashed, EngineClosed):
             return
         except DuplicateActionError as error:
@@ -186,7 +241,7 @@ class Client:
         told = await self.deliver(letter)
         host = self.house.host
         if isinstance(told, Committed):
-            self.house.replace(letter.key)
+            await self._begin(self.house.replace(letter.key))
         try:
             if isinstance(told, Committed):
                 async with asyncio.timeout(_WOKEN_S):
@@ -211,7 +266,7 @@ class Client:
         chance = self.chance
         if self.faults.hits("poison"):
             return "add", Add(poison=chance.choice(("raise", "text", "state", "key", "to", "flood")))
-        match chance.choices(range(11), (4, 14, 24, 10, 8, 4, 5, 5, 4, 2, 3))[0]:
+        match chance.choices(range(11), (2, 12, 24, 10, 14, 8, 5, 4, 5, 2, 3))[0]:
             case 0:
                 return "begin", Begin(note=chance.choice(("", "ä note")))
             case 1:
@@ -224,7 +279,7 @@ class Client:
             case 3:
                 return "tell", Tell(name=chance.choice(("tell", "mail")), to=other, amount=chance.randrange(10))
             case 4:
-                after_s = chance.choice((0.0, 0.5, 2.0, 20.0, 90.0))
+                after_s = chance.choice((0.0, 0.1, 0.5, 2.0, 20.0, 90.0))
                 return "wake", Wake(name=chance.choice(("alarm", "nudge")), after_s=after_s)
             case 5:
                 return "hush", NOTHING

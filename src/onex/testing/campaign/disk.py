@@ -88,12 +88,3 @@ class SqliteDisk:
             core.drop()
         for path in self.path.parent.glob(f"{self.path.name}*"):
             path.unlink()
-
-
-def empty_store(folder: Path) -> Path:
-    """An empty store file to copy from, its WAL folded back."""
-    path = folder / "empty.db"
-    core = SqliteCore(path, synchronous="off")
-    core.own("nobody")
-    core.close()
-    return path

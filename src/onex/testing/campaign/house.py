@@ -11,7 +11,7 @@ from ...engine.dispatch import Limits
 from ...engine.pattern import ReducerPatternEngine
 from ...engine.tail import LogTail
 from ...kernel.action import WorkflowKey
-from ...kernel.errors import OnexError
+from ...kernel.errors import OnexError, OwnershipLost
 from ...ports import Env, Position
 from ..host import Host, HostCrashed
 from ..simulation import Sim
@@ -26,6 +26,8 @@ T = TypeVar("T")
 ENV: Final = Env("0", "0", "0", "", "")
 LOOK_S: Final = 0.25
 CLOSE_S: Final = 30.0
+MET: Final = ("overloaded", "conflicts", "duplicates", "timers_dropped", "outcomes_dropped", "effects_retried")
+"""Counters of an engine that a campaign must have seen move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class House:
         """The instances that clients speak of."""
         self.sender = SimStore(disk, sim.world)
         """The store as another process has it that submits through the inbox."""
-        self._zombies: list[Host] = []
+        self._zombies: list[tuple[Host, ReducerPatternEngine]] = []
         self._up = asyncio.Event()
 
     # --- the supervisor -----------------------------------------------------------------------------------------------
@@ -70,6 +72,7 @@ class House:
         self.turned_away = False
         host = self.host = self.sim.host(f"engine{self.boots}", skew_s=self.skew_s)
         store = SimStore(self.disk, self.sim.world, self.faults, self.watcher)
+        closed = False
         engine = ReducerPatternEngine(
             store, store, registry(self.generation, self.outside), host.clock, host.ids, ENV,
             limits=self.plan.limits, check_all=self.plan.check_all,
@@ -78,6 +81,9 @@ class House:
             try:
                 await host.spawn(engine.start(host.label))
             except OnexError:
+                if self.faults.hits("failed start closed in order"):
+                    await self._close(host, engine)
+                    closed = True
                 return
             host.start(self._follow(engine))
             self.engine = engine
@@ -91,10 +97,13 @@ class House:
             self._up.clear()
             self.engine = None
             if self.turned_away:
-                self._zombies.append(host)
+                self._zombies.append((host, engine))
             else:
                 host.crash()
-                self.disk.crash(store.handle)
+                if not closed:  # an orderly end frees the store itself
+                    self.disk.crash(store.handle)
+            for name in MET:
+                self.faults.counted[f"met: {name}"] += getattr(engine.counters, name)
 
     async def _leave(self, host: Host, engine: ReducerPatternEngine) -> None:
         """The end of an engine that was closed, or lost its store: its process goes when it has answered everybody."""
@@ -131,7 +140,8 @@ class House:
 
     def bury(self) -> None:
         """Those that lost their shard end at last."""
-        for host in self._zombies:
+        for host, engine in self._zombies:
+            self.faults.counted["met: store lost"] += isinstance(engine.service.closed, OwnershipLost)
             host.crash()
         self._zombies.clear()
 
@@ -144,10 +154,12 @@ class House:
             except HostCrashed:
                 return
 
-    def replace(self, key: WorkflowKey) -> None:
-        """This one has ended: from now on clients speak of another."""
+    def replace(self, key: WorkflowKey) -> WorkflowKey:
+        """This one has ended: from now on clients speak of another, the one given back."""
+        other = key._replace(instance_id=f"{key.instance_id}'")
         if key in self.keys:
-            self.keys[self.keys.index(key)] = key._replace(instance_id=f"{key.instance_id}'")
+            self.keys[self.keys.index(key)] = other
+        return other
 
     def set_clock(self, skew_s: float) -> None:
         self.skew_s = skew_s

@@ -17,7 +17,7 @@ from ...engine.replay import Replay
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import OnexError
 from ...kernel.intent import EnumIntentType, intent_id, outcome_id, sent_id
-from ...ports import Applied, Commit, Conflict, EnumOutboxState, LogEntry, Position
+from ...ports import Applied, Commit, Conflict, EnumOutboxState, LogEntry, Pointer, Position
 from .errand import OUTSIDE, SPECS, errand, registry
 from .outside import Outside
 from .store import SimStore
@@ -51,6 +51,8 @@ class Judge:
         self._versions: dict[WorkflowKey, int] = defaultdict(int)
         self._fence = 0
         self._intents: dict[Seen, str] = {}
+        self._rows_of: dict[Pointer, Seen] = {}
+        self._ended: set[Seen] = set()
 
     def complain(self, text: str) -> None:
         if text not in self.violations:
@@ -69,11 +71,14 @@ class Judge:
         rows = sum(len(change.rows) for change in commit.changes)
         self.hold(rows <= self._batch, f"a batch holds {rows} actions; its limit is {self._batch}")
         self.hold(len(answers) == len(commit.changes), "not every change was answered")
+        self._settle(commit.settled)
         for change, answer in zip(commit.changes, answers, strict=False):
-            if isinstance(answer, Conflict) or not change.rows:
+            if isinstance(answer, Conflict):
                 continue
-            key, n = change.key, len(self._rows)
-            self.hold(answer.first == Position(0, n + 1), f"{key} got {answer.first} when {n} were taken")
+            self._settle(change.settled)
+            key, taken = change.key, len(self._rows)
+            if change.rows:
+                self.hold(answer.first == Position(0, taken + 1), f"{key} got {answer.first} when {taken} were taken")
             self.hold(
                 self._versions[key] == change.based_on,
                 f"{key} was folded on version {change.based_on} and stood at {self._versions[key]}",
@@ -82,9 +87,17 @@ class Judge:
                 self._versions[key] += 1
                 self._rows.append((key, self._versions[key], row.action_id))
                 items = orjson.loads(row.intents or b"[]")
-                for item, n in zip(items, ordinals([item["name"] for item in items]), strict=True):
+                for ordinal, (item, n) in enumerate(zip(items, ordinals([one["name"] for one in items]), strict=True)):
                     what = Seen(str(key), self._versions[key], item["name"], n)
                     self._intents[what] = orjson.dumps(item["payload"]).decode()
+                    self._rows_of[Pointer(0, len(self._rows), ordinal)] = what
+
+    def _settle(self, pointers: Sequence[Pointer]) -> None:
+        self._ended.update(self._rows_of[pointer] for pointer in pointers if pointer in self._rows_of)
+
+    def has_ended(self, what: Seen) -> bool:
+        """Whether a commit has settled this intent: from then on nobody who owns the store runs it."""
+        return what in self._ended
 
     def knows(self, what: Seen, body: str) -> bool:
         """Whether a commit has this intent, with this payload."""

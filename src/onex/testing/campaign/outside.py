@@ -13,7 +13,7 @@ from ...engine.audit import Seen
 from ...kernel.errors import EffectFailed
 from ...kernel.intent import ModelIntent
 from ...ports import Result
-from ..host import current_host
+from ..host import Host, current_host
 from .errand import HOSTILE, Went
 from .faults import Faults
 
@@ -33,12 +33,18 @@ class Tries:
 
 
 class Outside:
-    """An Executor. ``committed`` says whether the log holds the intent: an effect of one that it does not is a phantom."""
+    """An Executor. ``committed`` says whether the log holds an intent, and ``ended`` whether its row is settled.
+
+    An effect of an intent that no commit has is a phantom. One of an ended intent is nobody's who is the ``owner``; who
+    was, and does not know that it no longer is, may still run what it has in memory.
+    """
 
     def __init__(self, faults: Faults, complain: Callable[[str], None]) -> None:
         self.faults = faults
         self.complain = complain
         self.committed: Callable[[Seen, str], bool] = lambda what, body: True
+        self.ended: Callable[[Seen], bool] = lambda what: False
+        self.owner: Callable[[], Host | None] = lambda: None
         self.tries: dict[Seen, Tries] = {}
         self.by_key: dict[str, Seen] = {}
         self.killers: set[Seen] = set()
@@ -102,6 +108,8 @@ class Outside:
         body = intent.payload.model_dump_json()
         if not self.committed(what, body):
             self.complain(f"phantom: {what} ran, and no commit has it")
+        if self.ended(what) and self.owner() is current_host():
+            self.complain(f"ended: {what} runs again after its row was settled")
         if known.perhaps and intent.name in _AT_MOST_ONCE:
             self.complain(f"at most once: {what} runs again after a try that may have been done")
         known.tries += 1
