@@ -1,0 +1,234 @@
+"""Code at a revision: an app's files as git has them, in a folder of their own for as long as somebody looks at them.
+
+The repository is only read: work tree, index and HEAD stay as they are, no filter and no hook of it runs, and the bytes are
+those that were committed. The folder is called like the app, because an app's package is named after its folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import BinaryIO, NamedTuple, cast
+
+from ..kernel.errors import ContractError
+
+_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_LINK, _MODULE = "120000", "160000"
+# what a hook or an alias of git leaves behind would send us to another repository
+_OURS = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+_LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_NAMESPACE", "GIT_PREFIX")
+_CHUNK = 1 << 20
+
+
+class RevisionUnreadable(ContractError):
+    """Code that git cannot give: no repository, no such revision, nothing there at that path, or not to be written."""
+
+    code = "revision"
+
+
+class _Entry(NamedTuple):
+    """One file of a commit: ``path`` from the repository's root, with slashes."""
+
+    mode: str
+    object_id: str
+    path: str
+
+
+def is_revision(spec: str) -> bool:
+    """Whether ``checkout`` would ask git: it is no path that exists, and is not written like one (``./x``, ``/x``)."""
+    return not (_like_a_path(spec) or _exists(spec))
+
+
+@contextmanager
+def checkout(spec: str, path: Path) -> Iterator[Path]:
+    """What ``spec`` names, as a path: itself if it exists, else ``path`` as it was at the git revision ``spec``.
+
+    ``REV:inside`` takes another path of that revision, counted from the root of the repository that holds ``path``;
+    ``./x`` is always a path. What comes from git is gone when the block ends. Raises RevisionUnreadable.
+    """
+    if not is_revision(spec):
+        if not _exists(spec):
+            raise RevisionUnreadable(f"{spec} does not exist; name a folder, or a git revision without ./ before it")
+        yield Path(spec)
+        return
+    revision, colon, inside = spec.partition(":")
+    repository = _Repository.holding(path, revision)
+    commit = repository.commit(revision)
+    wanted = _plain(inside, spec) if colon else repository.inside(path)
+    with TemporaryDirectory(prefix="onex-") as scratch:
+        name = PurePosixPath(wanted).name or repository.root.name
+        # the commit stands in the path so that a finding's place says which code it speaks of
+        place = Path(scratch, commit[:12], name)
+        place.parent.mkdir()
+        repository.write(commit, wanted, place, spec)
+        yield place
+
+
+def commit_of(revision: str, path: Path) -> str:
+    """The full name of the commit, in the repository that holds ``path``. Raises RevisionUnreadable."""
+    return _Repository.holding(path, revision).commit(revision)
+
+
+class _Repository:
+    """``root`` is the top of the work tree. Every question is one ``git`` that reads."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    def holding(cls, path: Path, revision: str) -> _Repository:
+        near = path.resolve()
+        while not near.is_dir():  # it may be a file, or gone since that revision
+            near = near.parent
+        done = _git(near, "rev-parse", "--show-toplevel")
+        root = os.fsdecode(done.stdout.removesuffix(b"\n"))
+        if done.returncode or not root:
+            raise RevisionUnreadable(
+                f"{revision!r} is no path that exists, and no git revision either: {path} is in no work tree that git "
+                f"can read ({_said(done)}). Name a folder"
+            )
+        return cls(Path(root))
+
+    def inside(self, path: Path) -> str:
+        """``path`` counted from the root, '' for the root itself."""
+        return path.resolve().relative_to(self.root.resolve()).as_posix().removeprefix(".")
+
+    def commit(self, revision: str) -> str:
+        if not revision or revision.startswith("-") or not revision.isprintable():
+            raise RevisionUnreadable(f"{revision!r} is no git revision; write a tag, a branch or a commit, or a path")
+        done = _git(self.root, "rev-parse", "--verify", f"{revision}^{{commit}}")
+        found = done.stdout.decode(errors="replace").strip()
+        if done.returncode or not _COMMIT.fullmatch(found):
+            raise RevisionUnreadable(
+                f"{revision!r} is neither a path nor a revision of {self.root} ({_said(done)}); "
+                "git tag and git log name revisions, git fetch --unshallow --tags brings those a shallow clone left out"
+            )
+        return found
+
+    def write(self, commit: str, inside: str, place: Path, spec: str) -> None:
+        """The folder or file ``inside`` of the commit, at ``place``."""
+        entries = self._entries(commit, inside)
+        if not entries:
+            raise RevisionUnreadable(
+                f"{inside or '/'} does not exist at {spec!r} (commit {commit[:12]}) of {self.root}; "
+                "REV:path names where it stood then"
+            )
+        links = []
+        for entry, size, source in self._contents(sorted(entries, key=lambda one: one.mode == _LINK)):
+            target = _made(place, entry, inside)
+            if entry.mode == _LINK:
+                target.symlink_to(os.fsdecode(source.read(size)))
+                links.append(target)
+            else:
+                _copy(source, target, size)
+        top = place.parent.resolve()
+        for link in links:  # once all are there: one link may lead through another
+            real = Path(os.path.realpath(link))
+            if place.is_symlink() or not real.is_relative_to(top / place.name):
+                shown = link.relative_to(place.parent)
+                raise RevisionUnreadable(
+                    f"{shown} is a link out of it at {spec!r}; name a revision that holds the file"
+                )
+
+    def _entries(self, commit: str, inside: str) -> list[_Entry]:
+        # --full-tree counts from the root whatever the folder; a literal path has no wildcards
+        words = ("--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", commit)
+        done = _git(self.root, *words, *(("--", inside) if inside else ()))
+        if done.returncode:
+            raise RevisionUnreadable(f"git cannot list commit {commit[:12]} of {self.root} ({_said(done)})")
+        entries = []
+        for line in done.stdout.split(b"\0")[:-1]:
+            told, _, name = line.partition(b"\t")
+            mode, _, object_id = told.decode().split(" ")
+            entry = _Entry(mode, object_id, os.fsdecode(name))
+            if mode == _MODULE:
+                raise RevisionUnreadable(
+                    f"{entry.path} is a submodule, whose files are not in commit {commit[:12]}; name a folder instead"
+                )
+            if any(part in ("", ".", "..", ".git") for part in entry.path.split("/")):
+                raise RevisionUnreadable(
+                    f"commit {commit[:12]} holds {entry.path!r}, which no git writes into a folder"
+                )
+            entries.append(entry)
+        return entries
+
+    def _contents(self, entries: Sequence[_Entry]) -> Iterator[tuple[_Entry, int, BinaryIO]]:
+        """Each entry with its size and the stream that holds just so many bytes next."""
+        words = ("git", "-C", str(self.root), "cat-file", "--batch")
+        with TemporaryFile() as asked:  # a file, since a pipe would fill while nobody reads the answers
+            asked.write(b"".join(f"{entry.object_id}\n".encode() for entry in entries))
+            asked.seek(0)
+            with subprocess.Popen(
+                words, stdin=asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment()
+            ) as git:
+                source = cast(BinaryIO, git.stdout)
+                for entry in entries:
+                    told = source.readline().split()  # "<id> blob <size>", or "<id> missing"
+                    if len(told) != 3:
+                        raise RevisionUnreadable(
+                            f"git does not have the content of {entry.path} ({entry.object_id[:12]}); "
+                            "git fsck tells more"
+                        )
+                    yield entry, int(told[2]), source
+                    source.read(1)  # the line end behind the content
+
+
+def _made(place: Path, entry: _Entry, inside: str) -> Path:
+    """Where the entry is to stand, its folder made."""
+    below = PurePosixPath(entry.path).relative_to(inside) if inside else PurePosixPath(entry.path)
+    target = place.joinpath(*below.parts)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def _copy(source: BinaryIO, target: Path, size: int) -> None:
+    with target.open("xb") as file:
+        while size > 0:
+            part = source.read(min(size, _CHUNK))
+            if not part:
+                raise RevisionUnreadable(f"git ended before the content of {target.name} did; git fsck tells more")
+            file.write(part)
+            size -= len(part)
+
+
+def _plain(inside: str, spec: str) -> str:
+    """A path as git writes it. Raises RevisionUnreadable for one that is absolute or climbs."""
+    path = PurePosixPath(inside)
+    if path.is_absolute() or ".." in path.parts or inside.startswith("./") or not inside.isprintable():
+        raise RevisionUnreadable(f"in {spec!r} the path counts from the repository's root: REV:examples/orders")
+    return "" if path == PurePosixPath() else path.as_posix()
+
+
+def _like_a_path(spec: str) -> bool:
+    return spec in (".", "..") or spec.startswith(("./", "../", "/"))
+
+
+def _exists(spec: str) -> bool:
+    try:
+        return bool(spec) and os.path.lexists(spec)
+    except ValueError:  # a NUL
+        return False
+
+
+def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            ("git", "-C", str(folder), *words), stdin=subprocess.DEVNULL, capture_output=True, env=_environment(), check=False
+        )  # fmt: skip
+    except OSError as error:
+        raise RevisionUnreadable(f"git cannot be started ({error.strerror}); install it, or name a folder") from error
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in _LOCAL} | _OURS
+
+
+def _said(done: subprocess.CompletedProcess[bytes]) -> str:
+    """What git complains of, in one line."""
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return lines[0].removeprefix("fatal: ") if lines else f"git ended with {done.returncode}"
