@@ -10,11 +10,13 @@ from typing import Final
 
 from ...engine.dispatch import Limits
 from ...engine.takeover import CRASHES_DEAD
+from ...kernel.action import WorkflowKey
 from ...ports import EnumOutboxState
 from ..clock import stream
 from ..simulation import Outcome, Sim, run
 from .client import Client
 from .disk import Disk, MemoryDisk, SqliteDisk
+from .errand import TYPE, errand, registry
 from .faults import Faults
 from .house import House, Plan
 from .invariants import Judge
@@ -55,14 +57,16 @@ async def live(sim: Sim, disk: Disk, report: Report) -> None:
         if tiny
         else Limits(kept=kept)
     )
-    plan = Plan(limits, check_all=chance.random() < 0.5)
+    check_all = chance.random() < 0.5
     faults = Faults(sim.faults, report.counted)
     judge = Judge(limits.batch)
     judge.violations = report.violations
-    outside = judge.outside = Outside(faults, judge.complain)
+    outside = Outside(faults, judge.complain)
+    judge.judges(outside, registry(1, outside), [errand(2, outside)])
     outside.committed, outside.ended = judge.knows, judge.has_ended
     truth = SimStore(disk, sim.world)
-    house = House(sim, disk, faults, outside, judge, plan)
+    plan = Plan(lambda generation: registry(generation, outside), limits, check_all)
+    house = House(sim, disk, faults, judge.complain, judge, plan, [WorkflowKey(TYPE, name) for name in "abcd"])
     outside.owner = lambda: house.host
     keeping = sim.world.spawn(house.keep())
     clients = [Client(house, faults, judge, truth, stream(sim.seed, f"client {n}")) for n in range(CLIENTS)]

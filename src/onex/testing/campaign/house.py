@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from ...engine.dispatch import Limits
 from ...engine.pattern import ReducerPatternEngine
+from ...engine.registry import ReducerRegistry
 from ...engine.tail import LogTail
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import OnexError, OwnershipLost
@@ -16,9 +17,7 @@ from ...ports import Env, Position
 from ..host import Host, HostCrashed
 from ..simulation import Sim
 from .disk import Disk
-from .errand import TYPE, registry
 from .faults import Faults
-from .outside import Outside
 from .store import SimStore, Watcher
 
 T = TypeVar("T")
@@ -32,8 +31,9 @@ MET: Final = ("overloaded", "conflicts", "duplicates", "timers_dropped", "outcom
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one seed runs: bounds of its engine, and whether it checks every state it writes."""
+    """What one seed runs: the code of each generation, bounds of its engine, and whether it checks every state it writes."""
 
+    registry: Callable[[int], ReducerRegistry]
     limits: Limits
     check_all: bool
 
@@ -41,9 +41,18 @@ class Plan:
 class House:
     """Who wants the engine waits for it in ``ask``. ``keep`` is the supervisor."""
 
-    def __init__(self, sim: Sim, disk: Disk, faults: Faults, outside: Outside, watcher: Watcher, plan: Plan) -> None:
-        self.sim, self.disk, self.faults, self.outside, self.watcher, self.plan = (
-            sim, disk, faults, outside, watcher, plan,
+    def __init__(
+        self,
+        sim: Sim,
+        disk: Disk,
+        faults: Faults,
+        complain: Callable[[str], None],
+        watcher: Watcher,
+        plan: Plan,
+        keys: Sequence[WorkflowKey],
+    ) -> None:
+        self.sim, self.disk, self.faults, self.complain, self.watcher, self.plan = (
+            sim, disk, faults, complain, watcher, plan,
         )  # fmt: skip
         self.generation = 1
         self.skew_s = 0.0
@@ -52,7 +61,7 @@ class House:
         self.boots = 0
         self.tail_n = 0
         self.turned_away = False
-        self.keys = [WorkflowKey(TYPE, name) for name in "abcd"]
+        self.keys = list(keys)
         """The instances that clients speak of."""
         self.sender = SimStore(disk, sim.world)
         """The store as another process has it that submits through the inbox."""
@@ -74,7 +83,7 @@ class House:
         store = SimStore(self.disk, self.sim.world, self.faults, self.watcher)
         closed = False
         engine = ReducerPatternEngine(
-            store, store, registry(self.generation, self.outside), host.clock, host.ids, ENV,
+            store, store, self.plan.registry(self.generation), host.clock, host.ids, ENV,
             limits=self.plan.limits, check_all=self.plan.check_all,
         )  # fmt: skip
         try:
@@ -115,7 +124,7 @@ class House:
             async with asyncio.timeout(CLOSE_S):
                 await host.spawn(engine.close())
         except TimeoutError:
-            self.outside.complain(f"close did not end within {CLOSE_S} s")
+            self.complain(f"close did not end within {CLOSE_S} s")
 
     async def _follow(self, engine: ReducerPatternEngine) -> None:
         """Reads the log as a subscriber does, so that a commit nobody was told of shows."""

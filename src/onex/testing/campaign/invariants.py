@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Protocol
 from uuid import UUID
 
 import orjson
 
-from ...engine.audit import Seen, audit
+from ...engine.audit import INSIDE, Seen, audit
 from ...engine.encode import ordinals
 from ...engine.mailbox import Committed
+from ...engine.registry import ReducerRegistry, Workflow
 from ...engine.replay import Replay
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import OnexError
-from ...kernel.intent import EnumIntentType, intent_id, outcome_id, sent_id
+from ...kernel.intent import EnumIntentType, EnumOutcome, IntentSpec, intent_id, outcome_id, sent_id
 from ...ports import Applied, Commit, Conflict, EnumOutboxState, LogEntry, Pointer, Position
-from .errand import OUTSIDE, SPECS, errand, registry
-from .outside import Outside
 from .store import SimStore
 
 PAGE = 1000
-_SPECS = {spec.name: spec for spec in SPECS}
-_ENDS_OF_EFFECTS = {"went": True, "failed": False}
+
+
+class Ledger(Protocol):
+    """What the outside world knows."""
+
+    @property
+    def done(self) -> Collection[Seen]:
+        """The intents whose effect was had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +38,17 @@ class Promise:
     """An intent of the log: who must answer to it, and by what action."""
 
     what: Seen
-    name: str
+    spec: IntentSpec | None
     at: WorkflowKey
     due_us: int
     version: int
+
+    def says(self, kind: str) -> bool | None:
+        """What an outcome of this ``kind`` says of an effect: it was done, surely not, or None: it says neither."""
+        spec = self.spec
+        if spec is None or list(spec.outcomes.values()).count(kind) != 1:
+            return None
+        return {spec.outcomes[EnumOutcome.SUCCEEDED]: True, spec.outcomes[EnumOutcome.FAILED]: False}.get(kind)
 
 
 class Judge:
@@ -45,14 +58,23 @@ class Judge:
         self.violations: list[str] = []
         self.acked: dict[tuple[WorkflowKey, UUID], Committed] = {}
         self.refused: list[tuple[WorkflowKey, UUID, OnexError]] = []
-        self.outside: Outside | None = None
         self._batch = batch
+        self._outside: Ledger | None = None
+        self._registry = ReducerRegistry()
+        self._older: Sequence[Workflow] = ()
         self._rows: list[tuple[WorkflowKey, int, bytes]] = []
         self._versions: dict[WorkflowKey, int] = defaultdict(int)
         self._fence = 0
         self._intents: dict[Seen, str] = {}
         self._rows_of: dict[Pointer, Seen] = {}
         self._ended: set[Seen] = set()
+
+    def judges(self, outside: Ledger, registry: ReducerRegistry, older: Sequence[Workflow] = ()) -> None:
+        """Before anything runs: what serves the effects, and the code that makes the log (``older`` beside it)."""
+        self._outside, self._registry, self._older = outside, registry, older
+
+    def _spec(self, key: WorkflowKey, name: str) -> IntentSpec | None:
+        return self._registry[key.workflow_type].reducer.intents.by_name.get(name)
 
     def complain(self, text: str) -> None:
         if text not in self.violations:
@@ -152,17 +174,17 @@ class Judge:
                 what = Seen(str(key), entry.version, name, n)
                 one = intent_id(UUID(bytes=entry.row.action_id), key, name, n)
                 due_us = item.get("due_us", 0)
-                promises[key, outcome_id(one).bytes] = Promise(what, name, key, due_us, entry.version)
-                spec = _SPECS.get(name)
+                spec = self._spec(key, name)
+                promises[key, outcome_id(one).bytes] = Promise(what, spec, key, due_us, entry.version)
                 if spec is not None and spec.kind == EnumIntentType.ACTION_SEND:
                     to = WorkflowKey(spec.target, item["to"])
-                    promises[to, sent_id(one).bytes] = Promise(what, name, to, due_us, entry.version)
+                    promises[to, sent_id(one).bytes] = Promise(what, spec, to, due_us, entry.version)
         return promises
 
     def _judge_ends(self, log: list[LogEntry], promises: dict[tuple[WorkflowKey, bytes], Promise]) -> None:
-        """What the engine made happen follows from an intent; "failed" was not done, "went" was."""
-        assert self.outside is not None
-        done = self.outside.done
+        """What the engine made happen follows from an intent; a failure was not done, a success was."""
+        assert self._outside is not None
+        done = self._outside.done
         in_log = {(entry.key, entry.row.action_id) for entry in log}
         for entry in log:
             if entry.row.cause is None:
@@ -172,20 +194,22 @@ class Judge:
             if promise is None:
                 self.complain(f"{at} says that it follows from an intent, and follows from none")
                 continue
-            if promise.name in OUTSIDE and entry.row.kind in _ENDS_OF_EFFECTS:
+            said = promise.says(entry.row.kind)
+            if said is None or promise.spec is None:
+                continue
+            if promise.spec.kind not in INSIDE:
                 truth = promise.what in done
-                self.hold(
-                    truth is _ENDS_OF_EFFECTS[entry.row.kind],
-                    f"{at}: {promise.what} was {'done' if truth else 'not done'}",
-                )
-            if promise.name == "mail" and entry.row.kind in ("arrived", "returned"):
-                self._judge_mail(entry, promises, in_log)
+                self.hold(truth is said, f"{at}: {promise.what} was {'done' if truth else 'not done'}")
+            elif promise.spec.kind == EnumIntentType.ACTION_SEND:
+                self._judge_mail(entry, promises, in_log, arrived=said)
 
     def _judge_mail(
         self,
         entry: LogEntry,
         promises: dict[tuple[WorkflowKey, bytes], Promise],
         in_log: set[tuple[WorkflowKey, bytes]],
+        *,
+        arrived: bool,
     ) -> None:
         what = promises[entry.key, entry.row.action_id].what
         there = any(
@@ -194,7 +218,7 @@ class Judge:
             if (to, action_id) != (entry.key, entry.row.action_id)
         )
         self.hold(
-            there is (entry.row.kind == "arrived"),
+            there is arrived,
             f"{what} {entry.row.kind}, and the receiver {'has' if there else 'does not have'} it",
         )
 
@@ -213,7 +237,7 @@ class Judge:
             items = orjson.loads(entry.row.intents or b"[]")
             for item, n in zip(items, ordinals([item["name"] for item in items]), strict=True):
                 name = item["name"]
-                spec = _SPECS.get(name)
+                spec = self._spec(entry.key, name)
                 if spec is not None and spec.kind != EnumIntentType.TIMER:
                     continue
                 gone = waiting.pop((entry.key, name), None)
@@ -244,8 +268,7 @@ class Judge:
             )
 
     async def _judge_replay(self, truth: SimStore) -> None:
-        assert self.outside is not None
-        replay = Replay(truth, registry(1, self.outside), [errand(2, self.outside)])
+        replay = Replay(truth, self._registry, self._older)
         async for segment in replay.all():
             self.hold(
                 segment.verdict == "equal",
@@ -254,10 +277,8 @@ class Judge:
         self.hold(replay.result.actions == len(self._rows), "replay did not see every action")
 
     async def _judge_audit(self, truth: SimStore, now_us: int) -> None:
-        assert self.outside is not None
-        known = await audit(
-            truth, registry(1, self.outside), now_us, seen=self.outside.done, acknowledged=list(self.acked)
-        )
+        assert self._outside is not None
+        known = await audit(truth, self._registry, now_us, seen=self._outside.done, acknowledged=list(self.acked))
         for lost in known.lost:
             self.complain(f"lost: {lost}")
         for stray in known.strays:
