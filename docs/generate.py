@@ -24,8 +24,12 @@ from typer.main import get_command
 
 from onex.adapters import refusal
 from onex.cli.main import COMMANDS, app
-from onex.contracts import contract as contracts
+from onex.contracts import part as contract_part
 from onex.contracts import source
+from onex.contracts.contract import ModelContractWorkflow
+from onex.contracts.load import RUN_BY
+from onex.contracts.subcontract import fsm
+from onex.contracts.subcontract import intent as declared
 from onex.engine import batch, dispatch, encode, fold, takeover
 from onex.kernel import action, errors
 from onex.kernel.errors import OnexError
@@ -266,7 +270,11 @@ def _limits() -> Iterator[list[str]]:
     yield ["intents of one step", str(fold.INTENTS_PER_STEP), "`reducer_failed`"]
     yield ["an instance id", f"{action.INSTANCE_ID_BYTES} bytes of UTF-8", "`invalid_key`"]
     yield ["a contract", f"{source.BYTES_MAX // kib} KiB of YAML", "`onex check` says so"]
-    yield ["transitions, intents of a contract", f"{contracts.TRANSITIONS_MAX}, {contracts.INTENTS_MAX}", "the same"]
+    yield [
+        "transitions, intents of a contract",
+        f"{contract_part.TRANSITIONS_MAX}, {contract_part.INTENTS_MAX}",
+        "the same",
+    ]
     yield ["actions of one transaction", f"{limits.batch:,}", "the rest goes into the next"]
     yield ["actions accepted and not yet durable", f"{limits.waiting:,}", "`overloaded`; nothing of the call is taken"]
     yield ["instances kept decoded", f"{limits.cached:,}", "the oldest are loaded again when needed"]
@@ -285,15 +293,15 @@ def _limits() -> Iterator[list[str]]:
 # --- contract ---------------------------------------------------------------------------------------------------------
 
 PARTS: Sequence[tuple[str, type[BaseModel]]] = (
-    ("contract.yaml", contracts.ModelContractReducer),
-    ("state_machine", contracts.ModelFSMSubcontract),
-    ("state_machine.states[]", contracts.ModelFSMState),
-    ("state_machine.transitions[]", contracts.ModelFSMTransition),
-    ("state_machine.transitions[].conditions[]", contracts.ModelFSMCondition),
-    ("intents[]", contracts.ModelIntentDeclaration),
-    ("intents[].outcomes", contracts.ModelIntentOutcomes),
-    ("intents[].retry", contracts.ModelIntentRetry),
-    ("contract_version", contracts.ModelContractVersion),
+    ("contract.yaml", ModelContractWorkflow),
+    ("state_machine", fsm.ModelFSMSubcontract),
+    ("state_machine.states[]", fsm.ModelFSMState),
+    ("state_machine.transitions[]", fsm.ModelFSMTransition),
+    ("state_machine.transitions[].conditions[]", fsm.ModelFSMCondition),
+    ("intents[]", declared.ModelIntentDeclaration),
+    ("intents[].outcomes", declared.ModelIntentOutcomes),
+    ("intents[].retry", declared.ModelIntentRetry),
+    ("contract_version", contract_part.ModelContractVersion),
 )
 
 
@@ -305,7 +313,11 @@ def contract_page() -> str:
         "and ignored. [Writing a reducer](../guides/writing-a-reducer.md) says what they are for.\n",
     ]
     for name, model in PARTS:
-        rows = [[f"`{key}`", _type(field), _default(field)] for key, field in model.model_fields.items()]
+        rows = [
+            [f"`{key}`", _type(field), _default(field)]
+            for key, field in model.model_fields.items()
+            if RUN_BY & set(contract_part.use_of(model, key).by)
+        ]
         made += [f"\n## {name}\n\n{sentence(model.__doc__) if '_Part' not in (model.__doc__ or '') else ''}\n\n"]
         made += [table(["key", "value", "default"], rows)]
     return "".join(made).replace("\n\n\n\n", "\n\n")

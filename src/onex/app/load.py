@@ -13,7 +13,7 @@ from types import ModuleType
 from pydantic_core import to_json
 
 from ..contracts.compile import Compiled, Promise, Spot, compile_reducer
-from ..contracts.contract import ModelContractReducer
+from ..contracts.contract import ModelContractWorkflow
 from ..contracts.load import load_contract
 from ..contracts.source import place_of
 from ..kernel.errors import AlgorithmNotFoundError, ContractError
@@ -35,7 +35,7 @@ from .serve import Servants, marked
 class LoadedWorkflow:
     """One workflow, ready for an engine: ``effects[target]`` and ``computes[name]`` are the functions that serve it."""
 
-    contract: ModelContractReducer
+    contract: ModelContractWorkflow
     reducer: MachineReducer[State]
     code: Code
     effects: Mapping[str, Function]

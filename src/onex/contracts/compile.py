@@ -19,12 +19,13 @@ from ..kernel.intent import EnumDelivery, EnumIntentType, EnumOutcome, Failure, 
 from ..kernel.machine import Guard, Handlers, Machine, MachineReducer, Timeout, Transition, reducer
 from ..kernel.step import State
 from .check import guard_finding
-from .contract import ModelContractReducer, ModelIntentDeclaration
+from .contract import ModelContractWorkflow
 from .fields import objections, unwrap
 from .guard import bind, parse
 from .problem import GuardProblem, suggest
 from .sketch import conditions
 from .source import Branch, Place, Row, place_of
+from .subcontract.intent import ModelIntentDeclaration
 
 OURS: Mapping[str, type[BaseModel]] = {"Nothing": Nothing, "Failure": Failure, "Blob": Blob}
 
@@ -40,7 +41,7 @@ class Spot(NamedTuple):
 class Promise(NamedTuple):
     """A contract with its located text: what ``load_contract`` gave for ``path``."""
 
-    contract: ModelContractReducer
+    contract: ModelContractWorkflow
     tree: Branch
     path: str
 

@@ -1,31 +1,34 @@
 """Contract text becomes a typed contract, or everything that is wrong with it, at once, each with place and mend.
 
-text -> located tree -> (here a normaliser of other spellings can stand) -> typed contract and checks.
+text -> located tree -> typed contract and checks. This is the strict reader: a contract that the engine is to run by has no
+key without effect. Contracts of other families are read by ``read``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, get_args, get_origin
+from typing import NamedTuple
 
 from pydantic import BaseModel
 from pydantic import ValidationError as PydanticError
 from pydantic_core import ErrorDetails, to_json
 
 from ..kernel.finding import EnumSeverity, Finding, errors
+from .account import EnumFate, keys_of, models_of, sort_keys
 from .check import check
-from .contract import ModelContractReducer
-from .fields import unwrap
+from .contract import ModelContractWorkflow
+from .part import STRICT, use_of
 from .problem import suggest
 from .source import FINDINGS_MAX, Branch, Leaf, Node, Place, place_of, plain, read
 
 FEW = 3
+RUN_BY = {"engine", "docs"}
 
 
 class Loaded(NamedTuple):
     """``contract`` is None when a finding is an error. ``tree`` keeps the places, for checks that come later."""
 
-    contract: ModelContractReducer | None
+    contract: ModelContractWorkflow | None
     tree: Branch | None
     findings: tuple[Finding, ...]
 
@@ -54,12 +57,26 @@ def load_contract(text: str, path: str) -> Loaded:
     return Loaded(None if errors(findings) else contract, source.tree, findings)
 
 
-def _typed(tree: Branch, path: str) -> tuple[ModelContractReducer | None, list[Finding]]:
+def _typed(tree: Branch, path: str) -> tuple[ModelContractWorkflow | None, list[Finding]]:
     try:
         # by way of JSON, because strict reading of JSON takes lists as tuples and words as enums, and nothing else
-        return ModelContractReducer.model_validate_json(to_json(plain(tree))), []
+        made = ModelContractWorkflow.model_validate_json(to_json(plain(tree)), context=STRICT)
     except PydanticError as error:
-        return None, [_translate(tree, path, detail) for detail in error.errors(include_url=False)[:FINDINGS_MAX]]
+        found = [_translate(tree, path, detail) for detail in error.errors(include_url=False)[:FINDINGS_MAX]]
+        return None, [*found, *_without_effect(tree, path)]
+    return made, [*_without_effect(tree, path)]
+
+
+def _without_effect(tree: Branch, path: str) -> Iterator[Finding]:
+    """Keys that other tools read, and that this engine would not run by."""
+    kept = sort_keys(ModelContractWorkflow, tree)
+    above: tuple[str | int, ...] | None = None
+    for key in keys_of(tree, kept.fates):
+        if key.fate is EnumFate.UNKNOWN or RUN_BY & set(key.use.by):
+            continue
+        if above is None or key.loc[: len(above)] != above:
+            above = key.loc
+            yield _unknown(tree, path, key.loc, key.leaf.place)
 
 
 def _translate(tree: Branch, path: str, detail: ErrorDetails) -> Finding:
@@ -75,14 +92,13 @@ def _translate(tree: Branch, path: str, detail: ErrorDetails) -> Finding:
         fix = f"add {last}: {_EXAMPLES.get(str(last), '...')}"
         return _finding(path, place_of(tree, loc[:-1]), "missing_key", f"{within} has no {last!r}", fix)
     if kind == "extra_forbidden":
-        known = list(_fields(ModelContractReducer, loc[:-1]))
-        fix = suggest(str(last), known) or f"it knows {', '.join(known)}"
-        if " " in str(last) and detail["input"] is None:
-            fix = "inside { } a comma ends a text: put the text before it in quotes"
         parent = _node(tree, loc[:-1])
         if isinstance(parent, Branch) and last in parent.entries:
             place = parent.entries[str(last)].key.place
-        return _finding(path, place, "unknown_key", f"{within} has no key {str(last)!r}", fix)
+        if " " in str(last) and detail["input"] is None:
+            fix = "inside { } a comma ends a text: put the text before it in quotes"
+            return _finding(path, place, "unknown_key", f"{within} has no key {str(last)!r}", fix)
+        return _unknown(tree, path, loc, place)
     if kind in ("literal_error", "enum"):
         known = [word.strip(" '") for word in str(context.get("expected", "")).replace(" or ", ",").split(",")]
         fix = "" if len(known) <= FEW else suggest(str(detail["input"]), known)
@@ -104,6 +120,13 @@ def _translate(tree: Branch, path: str, detail: ErrorDetails) -> Finding:
         fix = "add one, or leave the key out" if kind.endswith("short") else "split it up"
         return _finding(path, place, "bad_length", f"{where} must have {side} {limit} {unit}", fix)
     return _finding(path, place, "bad_value", f"{where} cannot be {value}: {detail['msg']}", "")
+
+
+def _unknown(tree: Branch, path: str, loc: tuple[str | int, ...], place: Place) -> Finding:
+    known = list(_fields(ModelContractWorkflow, loc[:-1]))
+    fix = suggest(str(loc[-1]), known) or f"it knows {', '.join(known)}"
+    within = dotted(loc[:-1]) or "the contract"
+    return _finding(path, place, "unknown_key", f"{within} has no key {str(loc[-1])!r}", fix)
 
 
 _WRONG_TYPE = {
@@ -149,20 +172,12 @@ def dotted(loc: tuple[str | int, ...]) -> str:
 
 
 def _fields(model: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[str, ...]:
-    """The keys allowed at ``loc``."""
+    """The keys at ``loc`` that an engine runs by."""
     for step in loc:
         if isinstance(step, int) or step not in model.model_fields:
             continue
-        model = next(_models(model.model_fields[step].annotation), model)
-    return tuple(model.model_fields)
-
-
-def _models(annotation: object) -> Iterator[type[BaseModel]]:
-    for member in unwrap(annotation):
-        if isinstance(member, type) and issubclass(member, BaseModel):
-            yield member
-        elif get_origin(member) is tuple:
-            yield from _models(get_args(member)[0])
+        model = next(models_of(model.model_fields[step].annotation), model)
+    return tuple(name for name in model.model_fields if RUN_BY & set(use_of(model, name).by))
 
 
 def _node(tree: Node, loc: tuple[str | int, ...]) -> Node | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..kernel.intent import EnumOutcome
-from .contract import EXPRESSION_MAX, INTENTS_MAX, TRANSITIONS_MAX
+from .part import EXPRESSION_MAX, INTENTS_MAX, TRANSITIONS_MAX
 from .source import Branch, Leaf, Node, Place, Row
 
 ANY = "*"

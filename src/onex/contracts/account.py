@@ -1,0 +1,138 @@
+"""Every key of a contract is accounted for: acted on, held, or not known at all. What is not said cannot get lost.
+
+Keys are told apart by the very ``Leaf`` that the reader made of them. So a key may be renamed, moved or wrapped on its way
+into the one shape, and a key that is nowhere in that shape is one that was not understood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import NamedTuple, get_args, get_origin
+
+from pydantic import BaseModel
+
+from .fields import unwrap
+from .part import Use, use_of
+from .source import Branch, Entry, Leaf, Node, Row
+
+Loc = tuple[str | int, ...]
+
+
+class EnumFate(StrEnum):
+    """What became of a key. ``honoured``: somebody acts on it. ``held``: kept, nobody acts. ``unknown``: no field has it."""
+
+    HONOURED = "honoured"
+    HELD = "held"
+    UNKNOWN = "unknown"
+
+
+class Key(NamedTuple):
+    """A key as it stands in the text; ``loc`` is its path there."""
+
+    loc: Loc
+    leaf: Leaf
+    fate: EnumFate
+    use: Use
+
+
+class Sorted(NamedTuple):
+    """``tree`` holds what the model has fields for, and nothing else; ``fates[id(key leaf)]`` what became of each key in it."""
+
+    tree: Branch
+    fates: dict[int, tuple[EnumFate, Use]]
+
+
+NOBODY = Use(())
+
+
+def sort_keys(model: type[BaseModel], tree: Branch) -> Sorted:
+    """Parts from ``tree``, which is in the one shape, what ``model`` has no field for."""
+    fates: dict[int, tuple[EnumFate, Use]] = {}
+    kept = _branch(model, tree, fates, held=False)
+    return Sorted(kept, fates)
+
+
+def keys_of(tree: Node, fates: dict[int, tuple[EnumFate, Use]]) -> Iterator[Key]:
+    """All keys of a text, in its order, each with its fate; ``tree`` is the text as it was read."""
+    for loc, leaf in written(tree):
+        fate, use = fates.get(id(leaf), (EnumFate.UNKNOWN, NOBODY))
+        yield Key(loc, leaf, fate, use)
+
+
+def written(node: Node, loc: Loc = ()) -> Iterator[tuple[Loc, Leaf]]:
+    """Every key with its path, in the order of the text."""
+    if isinstance(node, Branch):
+        for name, entry in node.entries.items():
+            yield (*loc, name), entry.key
+            yield from written(entry.node, (*loc, name))
+    elif isinstance(node, Row):
+        for n, item in enumerate(node.items):
+            yield from written(item, (*loc, n))
+
+
+def models_of(annotation: object) -> Iterator[type[BaseModel]]:
+    """The models that a field holds, alone, in a tuple or as values of a dict."""
+    for member in unwrap(annotation):
+        if isinstance(member, type) and issubclass(member, BaseModel):
+            yield member
+        elif get_origin(member) is tuple:
+            yield from models_of(get_args(member)[0])
+        elif get_origin(member) is dict:
+            yield from models_of(get_args(member)[1])
+
+
+def _branch(model: type[BaseModel], branch: Branch, fates: dict[int, tuple[EnumFate, Use]], *, held: bool) -> Branch:
+    kept: dict[str, Entry] = {}
+    for name, entry in branch.entries.items():
+        if name not in model.model_fields:
+            _mark(fates, entry, EnumFate.UNKNOWN, NOBODY)
+            continue
+        use = NOBODY if held else use_of(model, name)
+        fate = EnumFate.HONOURED if use.by else EnumFate.HELD
+        annotation = model.model_fields[name].annotation
+        inner = next(models_of(annotation), None)
+        if inner is None:
+            _mark(fates, entry, fate, use)
+            kept[name] = entry
+            continue
+        _better(fates, entry.key, fate, use)
+        keyed = any(get_origin(member) is dict for member in unwrap(annotation))
+        node = _keyed(inner, entry.node, fates, use) if keyed else _node(inner, entry.node, fates, held=not use.by)
+        kept[name] = entry._replace(node=node)
+    return Branch(kept, branch.place)
+
+
+def _node(model: type[BaseModel], node: Node, fates: dict[int, tuple[EnumFate, Use]], *, held: bool) -> Node:
+    if isinstance(node, Branch):
+        return _branch(model, node, fates, held=held)
+    if isinstance(node, Row):
+        return Row(tuple(_node(model, item, fates, held=held) for item in node.items), node.place)
+    return node
+
+
+def _keyed(model: type[BaseModel], node: Node, fates: dict[int, tuple[EnumFate, Use]], use: Use) -> Node:
+    """A mapping whose keys are names of the user's, and whose values are ``model``."""
+    if not isinstance(node, Branch):
+        return node
+    kept = {}
+    for name, entry in node.entries.items():
+        _better(fates, entry.key, EnumFate.HONOURED if use.by else EnumFate.HELD, use)
+        kept[name] = entry._replace(node=_node(model, entry.node, fates, held=not use.by))
+    return Branch(kept, node.place)
+
+
+def _mark(fates: dict[int, tuple[EnumFate, Use]], entry: Entry, fate: EnumFate, use: Use) -> None:
+    _better(fates, entry.key, fate, use)
+    for _, leaf in written(entry.node):
+        _better(fates, leaf, fate, use)
+
+
+_RANK = {EnumFate.UNKNOWN: 0, EnumFate.HELD: 1, EnumFate.HONOURED: 2}
+
+
+def _better(fates: dict[int, tuple[EnumFate, Use]], leaf: Leaf, fate: EnumFate, use: Use) -> None:
+    """A key that stands in two places of the one shape has the better fate of both."""
+    before = fates.get(id(leaf))
+    if before is None or _RANK[before[0]] < _RANK[fate]:
+        fates[id(leaf)] = (fate, use)

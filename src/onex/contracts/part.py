@@ -1,0 +1,99 @@
+"""What every block of a contract is made of: a frozen value with no field but its own, and the words its fields are typed by.
+
+Each field says who acts on it (``Use``). One that says nobody is *held*: it is read and kept, and the reader is told that
+nothing follows from it. So no accepted key is silently without effect.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic_core import PydanticKnownError
+
+STRICT: Mapping[str, bool] = {"strict_names": True}
+"""The validation context under which names must be those of a workflow that this engine runs; else any word will do."""
+
+WORD = r"^\S(?:.{0,198}\S)?$"
+NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
+NAME_OR_ANY = r"^(\*|[A-Za-z][A-Za-z0-9_-]{0,63})$"
+WORKFLOW = r"^[a-z][a-z0-9_]{0,63}$"
+CLASS = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
+TARGET = r"^[A-Za-z0-9_][A-Za-z0-9_./:@-]{0,199}$"
+KIND = r"^[a-z][a-z0-9_]{0,63}$"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Who acts on a field: a few of ``engine check diff doctor diagram``, the engine first. Nobody: the field is held."""
+
+    by: tuple[str, ...]
+
+    @classmethod
+    def of(cls, *by: str) -> Use:
+        return cls(by)
+
+
+ENGINE = Use.of("engine", "check", "diff")
+"""Runs by it. What the engine runs by is checked and compared as well."""
+MACHINE = Use.of("engine", "check", "diff", "diagram")
+COMPARED = Use.of("diff")
+"""No more than told apart: a change of it is reported with the version bump it owes."""
+MAPPED = Use.of("diff", "doctor")
+"""Drawn into a system's map, and compared."""
+PROSE = Use.of("docs")
+
+
+def _word(pattern: str) -> AfterValidator:
+    """``pattern`` holds under STRICT; a contract that is only read may use any word without space at its ends."""
+    strict, loose = re.compile(pattern), re.compile(WORD)
+
+    def check(value: str, info: ValidationInfo) -> str:
+        wanted = strict if info.context == STRICT else loose
+        if wanted.fullmatch(value) is None:
+            raise PydanticKnownError("string_pattern_mismatch", {"pattern": wanted.pattern})
+        return value
+
+    return AfterValidator(check)
+
+
+Name = Annotated[str, Field(json_schema_extra={"pattern": NAME}), _word(NAME)]
+StateName = Annotated[str, Field(json_schema_extra={"pattern": NAME_OR_ANY}), _word(NAME_OR_ANY)]
+WorkflowType = Annotated[str, Field(json_schema_extra={"pattern": WORKFLOW}), _word(WORKFLOW)]
+ClassName = Annotated[str, Field(json_schema_extra={"pattern": CLASS}), _word(CLASS)]
+Target = Annotated[str, Field(json_schema_extra={"pattern": TARGET}), _word(TARGET)]
+Kind = Annotated[str, Field(json_schema_extra={"pattern": KIND}), _word(KIND)]
+Prose = Annotated[str, Field(max_length=4000)]
+Word = Annotated[str, Field(pattern=WORD)]
+Milliseconds = Annotated[int, Field(ge=1, le=366 * 24 * 3600 * 1000)]
+Count = Annotated[int, Field(ge=0, le=10**9)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+TRANSITIONS_MAX = 1000
+INTENTS_MAX = 200
+EXPRESSION_MAX = 1000
+ROWS_MAX = 1000
+
+
+class Part(BaseModel):
+    """A block of a contract. Raises pydantic's ValidationError for a key it does not have."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def use_of(model: type[BaseModel], field: str) -> Use:
+    """Who acts on ``model.field``; nobody when nothing is said. Raises KeyError for a field it does not have."""
+    marks = [mark for mark in model.model_fields[field].metadata if isinstance(mark, Use)]
+    return marks[-1] if marks else Use(())
+
+
+class ModelContractVersion(Part):
+    major: Annotated[Count, ENGINE]
+    minor: Annotated[Count, ENGINE]
+    patch: Annotated[Count, ENGINE]
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}.{self.patch}"

@@ -1,0 +1,54 @@
+"""Any contract, of any family, becomes one of the four kinds; every key of it is honoured or reported.
+
+    text -> located tree -> whole tree (references resolved) -> the one shape (normalised) -> typed contract
+                 |                                                                             |
+                 +---- every key as written ------- accounted for by ---------------------------+
+
+Nothing is imported, nothing is run, no exception leaves for what a text holds.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from ..kernel.finding import Finding
+from .account import Key
+from .contract import ModelContractBase
+from .source import Branch
+
+
+class EnumFamily(StrEnum):
+    """The families of contracts that exist (FACTS 1.1), and our own."""
+
+    ONEX = "onex"
+    SEED = "A"
+    BRIDGE = "B"
+    GENERIC = "C"
+    SKILL = "D"
+    MARKET = "E"
+    TYPED = "F"
+    EXAMPLE = "G"
+    OTHER = "H"
+
+
+class Reading(NamedTuple):
+    """What one file came to.
+
+    ``contract`` is None when a finding is an error. ``tree`` is the text as written, ``shape`` the same in the one shape:
+    ``place_of(shape, loc)`` finds the line of a typed field. ``keys`` are all keys of this file, in its order, each with its
+    fate; those of files it includes are reported by findings of their own.
+    """
+
+    path: str
+    contract: ModelContractBase | None
+    family: EnumFamily | None
+    node_type: str
+    tree: Branch | None
+    shape: Branch | None
+    keys: tuple[Key, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        return self.contract is not None
