@@ -143,21 +143,21 @@ def test_a_long_scalar_is_cut_in_the_sentence() -> None:
 def test_every_value_knows_its_line_and_column() -> None:
     tree = read("a: 1\nb:\n  - x\n  - {c: 'd'}\nü: end", "x.yaml").tree
     assert isinstance(tree, Branch)
-    assert place_of(tree, ()) == (1, 1)
-    assert place_of(tree, ("a",)) == (1, 4)
-    assert place_of(tree, ("b",)) == (3, 3)
-    assert place_of(tree, ("b", 0)) == (3, 5)
-    assert place_of(tree, ("b", 1, "c")) == (4, 9)
-    assert place_of(tree, ("ü",)) == (5, 4)
-    assert tree.entries["b"].key.place == (2, 1)
+    assert place_of(tree, ())[:2] == (1, 1)
+    assert place_of(tree, ("a",))[:2] == (1, 4)
+    assert place_of(tree, ("b",))[:2] == (3, 3)
+    assert place_of(tree, ("b", 0))[:2] == (3, 5)
+    assert place_of(tree, ("b", 1, "c"))[:2] == (4, 9)
+    assert place_of(tree, ("ü",))[:2] == (5, 4)
+    assert tree.entries["b"].key.place[:2] == (2, 1)
 
 
 def test_a_path_that_leads_nowhere_is_at_the_last_place_it_reached() -> None:
     tree = read("a:\n  b: 1", "x.yaml").tree
     assert tree is not None
-    assert place_of(tree, ("a", "b", "c", 3)) == (2, 6)
-    assert place_of(tree, ("a", "z")) == (2, 3)
-    assert place_of(tree, ("z",)) == (1, 1)
+    assert place_of(tree, ("a", "b", "c", 3))[:2] == (2, 6)
+    assert place_of(tree, ("a", "z"))[:2] == (2, 3)
+    assert place_of(tree, ("z",))[:2] == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_text_knows_where_its_first_character_stands_when_it_stands_as_written
     assert isinstance(tree, Branch)
     leaf = tree.get("a")
     assert isinstance(leaf, Leaf)
-    assert leaf.text_at == at
+    assert (None if leaf.text_at is None else leaf.text_at[:2]) == at
 
 
 def test_emoji_and_wide_characters_count_as_one_column() -> None:

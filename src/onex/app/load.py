@@ -6,7 +6,7 @@ No contract with an error imports anything. All problems are reported at once, e
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
@@ -16,10 +16,12 @@ from ..contracts.compile import Compiled, Promise, Spot, compile_reducer
 from ..contracts.contract import ModelContractWorkflow
 from ..contracts.load import load_contract
 from ..contracts.source import place_of
+from ..engine.registry import Workflow
 from ..kernel.errors import AlgorithmNotFoundError, ContractError
 from ..kernel.finding import Finding
 from ..kernel.intent import EnumIntentType
 from ..kernel.machine import Handlers, MachineReducer
+from ..kernel.migration import Migrations
 from ..kernel.step import State
 from ..nodes.compute import COMPUTE
 from ..nodes.effect import EFFECT
@@ -27,6 +29,7 @@ from ..nodes.io import Function
 from ..ports import Code
 from .finder import FINDER, import_module
 from .folder import Folder
+from .migrating import migrations_of
 from .report import Report
 from .serve import Servants, marked
 
@@ -41,6 +44,7 @@ class LoadedWorkflow:
     effects: Mapping[str, Function]
     computes: Mapping[str, Function]
     folder: Path
+    migrations: Migrations = field(default_factory=Migrations)
 
     @property
     def name(self) -> str:
@@ -49,6 +53,11 @@ class LoadedWorkflow:
     @property
     def unleased(self) -> frozenset[str]:
         return frozenset(self.contract.unleased)
+
+    @property
+    def recorded(self) -> Workflow:
+        """What reads its history: nobody serves its intents."""
+        return Workflow(self.reducer, self.code, unleased=self.unleased, migrations=self.migrations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +125,9 @@ class _Loading:
         self.report.judge()
         compiled = {home: self._compile(home, promise, modules) for home, promise in promises.items()}
         servants = self._servants(promises, compiled, modules)
+        steps = {home: self._migrations(home, promise, compiled[home], modules) for home, promise in promises.items()}
         self.report.judge()
-        loaded = [self._loaded(home, promises[home], compiled[home], servants[home]) for home in promises]
+        loaded = [self._loaded(home, promises[home], compiled[home], servants[home], steps[home]) for home in promises]
         workflows = {workflow.name: workflow for workflow in loaded}
         return App(self.folder.name, self.folder.root, self.digest, workflows, tuple(self.report.findings))
 
@@ -140,7 +150,7 @@ class _Loading:
                 continue
             name = loaded.contract.name
             if home and name != home:
-                spot = Spot(path, *place_of(loaded.tree, ("name",)))
+                spot = Spot(*place_of(loaded.tree, ("name",)).spot(path))
                 message = f"the workflow {name!r} stands in the folder {home!r}"
                 self.report.error("folder_name", spot, message, f"rename the folder, or write name: {home}")
             promises[home] = Promise(loaded.contract, loaded.tree, path)
@@ -216,14 +226,22 @@ class _Loading:
             serving.idle(named)
         return servants
 
-    def _loaded(self, home: str, promise: Promise, compiled: Compiled, serving: Servants) -> LoadedWorkflow:
+    def _migrations(
+        self, home: str, promise: Promise, compiled: Compiled, modules: Mapping[str, ModuleType]
+    ) -> Migrations:
+        module = modules.get(self.folder.parts(home).get("migrations", ""))
+        return Migrations() if module is None else migrations_of(module, promise.contract, compiled, self.report)
+
+    def _loaded(
+        self, home: str, promise: Promise, compiled: Compiled, serving: Servants, migrations: Migrations
+    ) -> LoadedWorkflow:
         assert compiled.reducer is not None, "a reducer that was not made has left an error"
         contract = promise.contract
         normal = to_json(_without_prose(contract.model_dump(mode="json", exclude_defaults=True)))
         digest = self.folder.code(home, normal)
         code = Code(contract.name, str(contract.contract_version), digest, contract.state_schema)
         folder = self.folder.root.joinpath(*home.split("."))
-        return LoadedWorkflow(contract, compiled.reducer, code, serving.effects, serving.computes, folder)
+        return LoadedWorkflow(contract, compiled.reducer, code, serving.effects, serving.computes, folder, migrations)
 
 
 def _without_prose(value: object) -> object:

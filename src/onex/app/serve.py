@@ -146,8 +146,8 @@ class Servants:
             message = f"{succeeded!r} carries {carried.__name__}; a send that was applied brings nothing back"
             place = place_of(promise.tree, ("intents", n, "outcomes", "succeeded"))
             fix = "name a trigger without payload"
-            self.report.error("outcome_payload", Spot(promise.path, *place), message, fix)
+            self.report.error("outcome_payload", Spot(*place.spot(promise.path)), message, fix)
 
     def _at(self, promise: Promise, n: int, key: str, code: str, message: str, fix: str) -> None:
         place = place_of(promise.tree, ("intents", n, key))
-        self.report.error(code, Spot(promise.path, *place), message, fix)
+        self.report.error(code, Spot(*place.spot(promise.path)), message, fix)

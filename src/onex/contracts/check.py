@@ -308,16 +308,16 @@ class _Check(Sketch):
             )
 
     def _error(self, code: str, place: Place, message: str, fix: str) -> Finding:
-        return Finding(code, EnumSeverity.ERROR, self.path, *place, message, fix)
+        return Finding(code, EnumSeverity.ERROR, *place.spot(self.path), message, fix)
 
     def _warning(self, code: str, place: Place, message: str, fix: str) -> Finding:
-        return Finding(code, EnumSeverity.WARNING, self.path, *place, message, fix)
+        return Finding(code, EnumSeverity.WARNING, *place.spot(self.path), message, fix)
 
 
 def guard_finding(problem: GuardProblem, leaf: Leaf, path: str) -> Finding:
     """A condition's problem at its column, when the condition stands on one line as written."""
     place = leaf.place
     if leaf.text_at is not None:
-        place = Place(leaf.text_at.line, leaf.text_at.column + problem.offset)
+        place = leaf.text_at._replace(column=leaf.text_at.column + problem.offset)
     message = f"condition {str(leaf.value)!r}: {problem.message}"
-    return Finding(problem.code, EnumSeverity.ERROR, path, *place, message, problem.fix)
+    return Finding(problem.code, EnumSeverity.ERROR, *place.spot(path), message, problem.fix)

@@ -18,7 +18,8 @@ from pydantic import AwareDatetime, BaseModel
 from ..kernel.machine import Guard
 from .expression import matching
 from .problem import GuardProblem, known_field, suggest, told
-from .source import Leaf, Row, Scalar, read
+from .scalar import Scalar
+from .source import Leaf, Row, read
 
 PATTERN_CHARS = 256
 

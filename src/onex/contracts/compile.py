@@ -238,13 +238,13 @@ class _Compiler:
 
     def _at(self, loc: tuple[str | int, ...], code: str, message: str, fix: str) -> None:
         place = place_of(self.tree, loc)
-        self.findings.append(Finding(code, EnumSeverity.ERROR, self.path, *place, message, fix))
+        self.findings.append(Finding(code, EnumSeverity.ERROR, *place.spot(self.path), message, fix))
 
     def _told(self, spot: Spot | None, loc: tuple[str | int, ...], code: str, message: str, fix: str) -> None:
         """At the Python line when the app wrote it, else where the contract names it."""
         if spot is None:
             place = place_of(self.tree, loc) if loc else Place(0, 0)
-            spot = Spot(self.path, *place)
+            spot = Spot(*place.spot(self.path))
         finding = Finding(code, EnumSeverity.ERROR, *spot, message, fix)
         if finding not in self.findings:
             self.findings.append(finding)

@@ -204,4 +204,4 @@ def _shown(value: object) -> str:
 
 
 def _finding(path: str, place: Place, code: str, message: str, fix: str) -> Finding:
-    return Finding(code, EnumSeverity.ERROR, path, *place, message, fix)
+    return Finding(code, EnumSeverity.ERROR, *place.spot(path), message, fix)

@@ -6,7 +6,6 @@ Plain scalars mean what YAML 1.2 says; those on which YAML 1.1 and 1.2 disagree 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,20 +16,26 @@ import yaml
 from pydantic import JsonValue
 
 from ..kernel.finding import EnumSeverity, Finding
+from .scalar import Refusal, Scalar, cut, scalar
 
 BYTES_MAX = 256 * 1024
 DEPTH_MAX = 32
 FINDINGS_MAX = 100
-INT_MAX = 2**53
-
-Scalar = str | int | float | bool | None
 
 
 class Place(NamedTuple):
-    """Where a value begins. Both count from 1; ``(0, 0)`` is the whole file."""
+    """Where a value begins. Both count from 1; ``(0, 0)`` is the whole file.
+
+    ``path`` is the file when it is another one than that which was asked for: a file that it includes.
+    """
 
     line: int
     column: int
+    path: str = ""
+
+    def spot(self, path: str) -> tuple[str, int, int]:
+        """File, line and column, of a text that was read as ``path``."""
+        return self.path or path, self.line, self.column
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,80 +108,6 @@ def read(text: str, path: str) -> Source:
     return _Reader(path).read(text)
 
 
-def scalar(text: str) -> Scalar:
-    """What a plain scalar means. Raises ValueError, with the mend as second argument, where it is not safe to say."""
-    for pattern, meaning in _PLAIN:
-        if pattern.fullmatch(text):
-            return meaning(text)
-    return text
-
-
-def _number(text: str) -> int:
-    # a million digits are refused by length, before int() works on them
-    if len(text) > 17 or abs(int(text)) > INT_MAX:
-        raise ValueError(f"the number {_cut(text)} is beyond 2^53", "write it as a string, in quotes")
-    return int(text)
-
-
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"the number {_cut(text)} is not finite", "write a finite number")
-    return value
-
-
-def _infinite(text: str) -> float:
-    raise ValueError(f"the number {text} is not finite", "write a finite number, or quote the word")
-
-
-def _ambiguous(text: str) -> str:
-    raise ValueError(
-        f"{_cut(text)} is read as different numbers by different YAML parsers",
-        f'write the decimal number, or "{_cut(text)}" in quotes',
-    )
-
-
-def _switch(text: str) -> str:
-    meant = "true" if text.lower() in ("yes", "on") else "false"
-    raise ValueError(f"{text} is a boolean in YAML 1.1 and a word in YAML 1.2", f'write {meant}, or "{text}" in quotes')
-
-
-def _date(text: str) -> str:
-    raise ValueError(f"{_cut(text)} is read as a date by some YAML parsers", f'write "{_cut(text)}" in quotes')
-
-
-def _merge(text: str) -> str:
-    raise ValueError(f"{text} is a merge or value key of YAML 1.1", f'write "{text}" in quotes')
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-_PLAIN = (
-    (re.compile(r"(?:~|null|Null|NULL)?"), lambda text: None),
-    (re.compile(r"true|True|TRUE"), lambda text: True),
-    (re.compile(r"false|False|FALSE"), lambda text: False),
-    (re.compile(r"yes|no|on|off", re.IGNORECASE), _switch),
-    (re.compile(r"[-+]?(?:0|[1-9][0-9]*)"), _number),
-    (
-        re.compile(r"[-+]?(?:0[0-9_]+|0[oxb][0-9a-f_]+|(?=[0-9_]*_)[0-9][0-9_]+|[0-9]+(?::[0-5]?[0-9])+)", re.I),
-        _ambiguous,
-    ),
-    (re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"), _fraction),
-    (re.compile(r"[-+]?\.inf|\.nan", re.IGNORECASE), _infinite),
-    (re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt \t].*)?", re.DOTALL), _date),
-    (re.compile(r"<<|="), _merge),
-)
-_CODES = {
-    _number: "yaml_number",
-    _fraction: "yaml_number",
-    _infinite: "yaml_not_finite",
-    _ambiguous: "yaml_ambiguous_number",
-    _switch: "yaml_boolean",
-    _date: "yaml_date",
-    _merge: "yaml_merge_key",
-}
 # what no editor shows and a log should not hold; line breaks of other traditions would part us from the parser's count
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 _LOADER: type[yaml.CSafeLoader] | type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -268,7 +199,7 @@ class _Reader:
                 self._add(place, "yaml_anchor", f"&{event.anchor} is an anchor; contracts have none", "remove it")
             tag = getattr(event, "tag", None)
             if tag is not None:
-                told = _cut(str(tag).replace("tag:yaml.org,2002:", "!!"))
+                told = cut(str(tag).replace("tag:yaml.org,2002:", "!!"))
                 self._add(place, "yaml_tag", f"{told} is a tag; contracts have none", "remove it")
             if isinstance(event, yaml.ScalarEvent):
                 self._put(self._leaf(event, place))
@@ -300,15 +231,11 @@ class _Reader:
                 self._add(place, "yaml_control_character", f"the text holds the character U+{code:04X}", "remove it")
                 text = ""
             return Leaf(text, place, Place(place.line, place.column + 1) if verbatim else None)
-        for pattern, meaning in _PLAIN:
-            if pattern.fullmatch(text):
-                try:
-                    return Leaf(meaning(text), place, place)
-                except ValueError as error:
-                    message, mend = error.args
-                    self._add(place, _CODES[meaning], message, mend)
-                    break
-        return Leaf(text, place, place if one_line else None)
+        try:
+            return Leaf(scalar(text), place, place if one_line else None)
+        except Refusal as refusal:
+            self._add(place, refusal.code, refusal.message, refusal.fix)
+            return Leaf(text, place, place if one_line else None)
 
     def _put(self, node: Node) -> None:
         if not self.open:
@@ -334,7 +261,7 @@ class _Reader:
             self._add(
                 node.place,
                 "yaml_duplicate_key",
-                f"{_cut(node.value)!r} stands twice in this mapping, first on line {first.line}",
+                f"{cut(node.value)!r} stands twice in this mapping, first on line {first.line}",
                 "keep one of them",
             )
             top.ignored = True
@@ -346,7 +273,7 @@ class _Reader:
         self._put(Branch(done.entries, done.place) if done.is_mapping else Row(tuple(done.items), done.place))
 
     def _add(self, place: Place, code: str, message: str, fix: str) -> None:
-        self.findings.append(Finding(code, EnumSeverity.ERROR, self.path, *place, message, fix))
+        self.findings.append(Finding(code, EnumSeverity.ERROR, *place.spot(self.path), message, fix))
 
 
 def _place(mark: object) -> Place:
