@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # what the table below says, in words a type checker reads
     from .kernel.errors import EffectFailed, EffectUnknown, OnexError, Refused
     from .kernel.intent import Failure, ModelIntent, cancel, intent, send, timer
     from .kernel.machine import reducer
+    from .kernel.migration import migrate
     from .kernel.step import State, Step
     from .nodes.compute import ComputeIO, compute
     from .nodes.effect import EffectIO, effect
@@ -44,6 +45,7 @@ _HOMES = {
     "ModelIntent": "kernel.intent",
     "cancel": "kernel.intent",
     "intent": "kernel.intent",
+    "migrate": "kernel.migration",
     "send": "kernel.intent",
     "timer": "kernel.intent",
     "reducer": "kernel.machine",
@@ -84,6 +86,7 @@ __all__ = [
     "effect",
     "intent",
     "load_app",
+    "migrate",
     "open",
     "open_reader",
     "open_sender",

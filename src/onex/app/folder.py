@@ -17,7 +17,7 @@ from ..kernel.errors import ContractError
 from ..kernel.finding import EnumSeverity, Finding
 
 CONTRACT = "contract.yaml"
-PARTS = ("payloads", "reducer", "effects", "compute")
+PARTS = ("payloads", "reducer", "effects", "compute", "migrations")
 MODULE_BYTES_MAX = 4 * 1024 * 1024
 
 
@@ -136,7 +136,7 @@ class Folder:
             raise Outside(self.show(path), f"is a link to {real}, outside the app", "copy the file into the app")
 
     def parts(self, workflow: str) -> dict[str, str]:
-        """A workflow's ``payloads``, ``reducer``, ``effects``, ``compute``, as far as they exist: module names."""
+        """A workflow's ``payloads``, ``reducer``, ``effects`` and so on, as far as they exist: module names."""
         names = {part: ".".join((*_parts(workflow), part)) for part in PARTS}
         return {part: name for part, name in names.items() if self._has(name)}
 
@@ -199,13 +199,15 @@ class Folder:
     def code(self, workflow: str, contract: bytes) -> bytes:
         """BLAKE3 over the normalised contract and all that the workflow's reducer imports from the app (SEMANTICS 30).
 
+        Its migrations count as well: the first state of a segment is what they made of the last one before.
+
         Names count from the workflow's folder, so that the code is the same whichever folder above it was loaded.
         Line endings and empty packages do not count.
         """
         hasher = blake3()
         _feed(hasher, CONTRACT, contract)
         parts = self.parts(workflow)
-        modules, _ = self.closure(parts[part] for part in ("payloads", "reducer") if part in parts)
+        modules, _ = self.closure(parts[part] for part in ("payloads", "reducer", "migrations") if part in parts)
         prefix = f"{workflow}." if workflow else ""
         named = {
             f".{name[len(prefix) :]}" if name.startswith(prefix) else "." if name == workflow else f"..{name}": module

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..app import load_app
 from ..engine.audit import Audit, audit
-from ..engine.registry import ReducerRegistry, Workflow
+from ..engine.registry import ReducerRegistry
 from ..engine.replay import Replay, Replayed
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
@@ -56,7 +56,7 @@ async def check(store_url: str, app: Path, witnessed: Witnessed, tally: Tally, s
         reader = await open_reader(store_url)
         try:
             workflows = load_app(app).workflows.values()
-            registry = ReducerRegistry(tuple(Workflow(one.reducer, one.code) for one in workflows))
+            registry = ReducerRegistry(tuple(one.recorded for one in workflows))
             acknowledged = [(WorkflowKey.parse(one.key), one.action_id) for one in witnessed.taken]
             found = await audit(reader, registry, witnessed.idle_us, seen=tally.seen, acknowledged=acknowledged)
             replay = Replay(reader, registry)

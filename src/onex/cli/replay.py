@@ -77,7 +77,7 @@ def replay(
 
 
 def _workflows(app: Path) -> tuple[Workflow, ...]:
-    return tuple(Workflow(one.reducer, one.code, unleased=one.unleased) for one in load_app(app).workflows.values())
+    return tuple(one.recorded for one in load_app(app).workflows.values())
 
 
 async def _segments(

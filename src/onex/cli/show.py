@@ -10,7 +10,6 @@ import typer
 
 from ..app import load_app
 from ..engine.encode import encode
-from ..engine.registry import Workflow
 from ..engine.replay import state_at
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import UnknownWorkflow
@@ -120,7 +119,7 @@ async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | Non
             raise UnknownWorkflow(f"{app} has no workflow {key.workflow_type!r}; it has {', '.join(loaded)}")
         one = loaded[key.workflow_type]
         page.at = (await reader.history(key, at - 1, 1))[0]
-        page.state_at = encode(await state_at(reader, Workflow(one.reducer, one.code), key, at))
+        page.state_at = encode(await state_at(reader, one.recorded, key, at))
         made_by = codes.get(page.at.code_id)
         page.other_code = made_by is None or made_by.digest != one.code.digest
     return page

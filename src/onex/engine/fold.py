@@ -26,9 +26,9 @@ from ..kernel.errors import (
     PayloadTooLarge,
     ReducerFailed,
     Refused,
-    StateTooNew,
 )
 from ..kernel.intent import Emitted, EnumIntentType
+from ..kernel.step import State
 from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer, Stored
 from .encode import (
     BLOB_MARK,
@@ -42,6 +42,7 @@ from .encode import (
     state_hash,
 )
 from .mailbox import Entry, Pending
+from .upcast import stored_state
 
 FAILURES_TO_HOLD = 3
 SNAPSHOT_EVERY = 1000
@@ -92,14 +93,8 @@ def fill(entry: Entry, stored: Stored | None) -> None:
     if stored.version == 0:
         entry.state = reducer.initial()
         return
-    schema = entry.workflow.code.state_schema
-    if stored.state_schema > schema:
-        entry.unreadable = StateTooNew(
-            f"{entry.key} holds a state of schema {stored.state_schema}; this code knows up to {schema}. Run newer code"
-        )
-        return
     try:
-        entry.state = decode(reducer.state_type, stored.state)
+        entry.state = stored_state(entry.workflow, stored.state_schema, stored.state)
     except OnexError as error:
         entry.unreadable = error
 
@@ -125,7 +120,7 @@ class Folded:
     """
 
     __slots__ = (
-        "_based_on", "_begun", "_failures", "_held", "_measure", "_new_timers", "_row_blobs", "_rows", "_rules",
+        "_based_on", "_begun", "_begun_schema", "_failures", "_held", "_measure", "_new_timers", "_row_blobs", "_rows", "_rules",
         "_settled", "_timed", "change", "entry", "notes", "pendings", "refused", "stepped",
     )  # fmt: skip
 
@@ -139,7 +134,7 @@ class Folded:
         self._rules = rules
         self._measure = measure
         self._based_on = entry.version
-        self._begun = entry.state_bytes
+        self._begun, self._begun_schema = entry.state_bytes, entry.state_schema
         self._rows: list[LogRow] = []
         self._settled: list[Pointer] = []
         self._row_blobs: list[tuple[int, bytes]] = []
@@ -266,7 +261,7 @@ class Folded:
             LogRow,
             (
                 pending.id, kind, body, issued_us, pending.correlation, pending.cause, pending.issuer,
-                pending.body_hash, intents, status, outbox, 1,
+                pending.body_hash, intents, status, outbox, entry.workflow.code.state_schema,
             ),
         )  # fmt: skip
         self._rows.append(logged)
@@ -283,7 +278,9 @@ class Folded:
         """A handler may have changed a list or dict of its state in place before it failed: fold what stands from bytes."""
         entry = self.entry
         reducer = entry.workflow.reducer
-        state = decode(reducer.state_type, self._begun) if self._based_on else reducer.initial()
+        state: State = (
+            stored_state(entry.workflow, self._begun_schema, self._begun) if self._based_on else reducer.initial()
+        )
         for row in self._rows:
             payload = decode(entry.workflow.payload_model(row.kind), row.payload)
             action = Action(
@@ -329,7 +326,7 @@ class Folded:
         if isinstance(error, ConcurrentModificationError | TimerGone):
             return  # its row is settled with what replaced it; or it is held, which the entry does not know, and stays
         if isinstance(error, (ReducerFailed, InstanceHeld)) or entry.unreadable is not None:
-            held = held_result(pending.kind, pending.body)
+            held = held_result(pending.kind, pending.body, entry.workflow.code.state_schema)
             self.notes.append(Note(pending.settles, EnumOutboxState.HELD, result=held, error=error.message))
         else:
             self._settled.append(pending.settles)
@@ -387,6 +384,7 @@ class Folded:
         return kept
 
 
-def held_result(kind: str, body: bytes) -> bytes:
-    """A held outcome as it is stored: what re-drive delivers again."""
-    return b'{"kind":"' + kind.encode() + b'","payload":' + body + b"}"
+def held_result(kind: str, body: bytes, schema: int) -> bytes:
+    """A held outcome as it is stored: what re-drive delivers again. Without a schema it is of schema 1."""
+    told = b',"schema":%d' % schema if schema > 1 else b""
+    return b'{"kind":"' + kind.encode() + b'","payload":' + body + told + b"}"

@@ -18,7 +18,6 @@ from ..kernel.step import ROLLBACK, Rollback, State
 from ..ports import Applied, Clock, Env, Ids, KeyChange, LogEntry, Pointer, Position, Reader, Store, Stored
 from .control import controls
 from .dispatch import Limits, ReducerService
-from .encode import decode
 from .inbox import Inbox
 from .mailbox import Committed
 from .observe import Counters
@@ -27,6 +26,7 @@ from .relay import IntentRelay
 from .replay import state_at
 from .submission import Door, PayloadInput
 from .tail import Bell, LogTail
+from .upcast import check_schemas, stored_state
 
 TERMINAL = "terminal"
 
@@ -57,7 +57,11 @@ class ReducerPatternEngine:
     # --- life ---------------------------------------------------------------------------------------------------------
 
     async def start(self, owner: str) -> Self:
-        """Take the store and what waits in it. Raises OwnershipLost when another process runs on it."""
+        """Take the store and what waits in it.
+
+        Raises OwnershipLost when another process runs on it, MigrationMissing when it holds what this app cannot read.
+        """
+        check_schemas(self.registry.workflows, tuple((await self.reader.codes()).values()))
         await self.service.start(owner)
         self.service.on_change = self._changed
         self.service.on_lost = self._end_waits
@@ -148,8 +152,7 @@ class ReducerPatternEngine:
         stored = await self.stored(key)
         if stored is None or stored.version == 0:
             return None
-        state: State = decode(self.registry[stored.key.workflow_type].reducer.state_type, stored.state)
-        return state
+        return stored_state(self.registry[stored.key.workflow_type], stored.state_schema, stored.state)
 
     async def wait(self, key: WorkflowKey | str, until: str = TERMINAL, timeout_s: float = 30.0) -> Stored:
         """The row once its status is ``until``, or any terminal one. Raises TimeoutError, InvalidKey, EngineClosed, OwnershipLost.

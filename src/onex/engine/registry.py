@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ..kernel.errors import InvalidStateTransitionError, UnknownWorkflow
+from ..kernel.migration import Migrations
 from ..kernel.step import Reducer
 from ..ports import Code, Executor
 
@@ -21,6 +22,7 @@ class Workflow:
     code: Code
     executors: Mapping[str, Executor] = field(default_factory=dict)
     unleased: frozenset[str] = frozenset()
+    migrations: Migrations = field(default_factory=Migrations)
 
     def payload_model(self, trigger: str) -> type[BaseModel]:
         """Raises InvalidStateTransitionError for a trigger the contract does not have, in any status."""

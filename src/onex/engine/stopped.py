@@ -15,8 +15,8 @@ from ..kernel.errors import ConcurrentModificationError, OnexError, TemporaryDat
 from ..kernel.intent import outcome_id
 from ..ports import Clock, EnumOutboxState, Note, OutboxRow, Pointer, Reader
 from .dispatch import ReducerService
-from .encode import decode
 from .takeover import Takeover
+from .upcast import logged_payload
 from .work import Work, work_of
 
 AGAIN_S = 0.5
@@ -85,8 +85,8 @@ class Stopped:
             return
         told = orjson.loads(row.result)
         kind = told["kind"]
-        model = self.service.registry[row.key.workflow_type].payload_model(kind)
-        payload = decode(model, orjson.dumps(told["payload"]))
+        workflow = self.service.registry[row.key.workflow_type]
+        payload = logged_payload(workflow, kind, told.get("schema", 1), orjson.dumps(told["payload"]))
         pending = work.pending(self.clock, row.key, kind, payload, outcome_id(work.id))
         pending.given_id = True  # it may have been delivered since the row was read
         self.service.accept(pending)

@@ -9,9 +9,10 @@ from pydantic import BaseModel
 from ..kernel.action import WorkflowKey
 from ..kernel.intent import intent_id
 from ..ports import Clock, NewBlob, OutboxRow
-from .encode import body_hash, decode_intents, encode_payload, ordinals
+from .encode import body_hash, encode_payload, ordinals
 from .mailbox import Fresh, Pending
 from .registry import ReducerRegistry
+from .upcast import logged_intents
 
 
 class Work:
@@ -66,7 +67,7 @@ class Work:
 
 def work_of(row: OutboxRow, registry: ReducerRegistry, now_us: int) -> Work:
     """The typed intent of a stored row. Raises UnknownWorkflow, StateConsistencyError when this app cannot read it."""
-    emitted = decode_intents(row.intents, registry[row.key.workflow_type].reducer.intents)
+    emitted = logged_intents(registry[row.key.workflow_type], row.payload_schema, row.intents)
     counts = ordinals([one.name for one in emitted])
     at = row.pointer.ordinal
     fresh = Fresh(row.pointer, row.key, row.version, row.action_id, row.correlation, emitted[at], counts[at])

@@ -175,6 +175,12 @@ class StateTooNew(Refused):
     code = "state_too_new"
 
 
+class MigrationFailed(WorkflowExecutionError, Refused):
+    """A migration of the app raised, or returned what is no value. Mend it; the stored value is untouched."""
+
+    code = "migration_failed"
+
+
 # --- load and ownership -----------------------------------------------------------------------------------------------
 
 

@@ -258,4 +258,4 @@ class _Parts(NamedTuple):
                 executors[name] = ComputeExecutor(
                     self.pool, self.blobs, where=where, function=function, timeout_s=limit_s
                 )
-        return Workflow(Budgeted(one.reducer, self.guard), one.code, executors, one.unleased)
+        return Workflow(Budgeted(one.reducer, self.guard), one.code, executors, one.unleased, one.migrations)
