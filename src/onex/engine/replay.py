@@ -13,9 +13,9 @@ from ..kernel.action import Action, WorkflowKey
 from ..kernel.errors import OnexError, StateConsistencyError
 from ..kernel.step import State
 from ..ports import Code, LogEntry, SnapshotRow, Stored
-from .encode import decode
 from .registry import ReducerRegistry, Workflow
 from .segment import CodeAtHand, Folding
+from .upcast import logged_payload, stored_state
 from .verdict import EnumVerdict, Replayed, Segment
 
 PAGE = 1000
@@ -112,7 +112,9 @@ async def state_at(reader: Recorded, workflow: Workflow, key: WorkflowKey, versi
     """Time travel: the state after ``version``, from the nearest snapshot below it. Raises OnexError for a gap or other code."""
     snapshot = await reader.snapshot(key, version)
     reducer = workflow.reducer
-    state: State = decode(reducer.state_type, snapshot.state) if snapshot is not None else reducer.initial()
+    state: State = (
+        stored_state(workflow, snapshot.state_schema, snapshot.state) if snapshot is not None else reducer.initial()
+    )
     after = snapshot.version if snapshot is not None else 0
     while after < version:
         rows = await reader.history(key, after, min(PAGE, version - after))
@@ -120,7 +122,7 @@ async def state_at(reader: Recorded, workflow: Workflow, key: WorkflowKey, versi
             raise OnexError(f"{key} has no version {version}; its history ends at {after}")
         for entry in rows:
             row = entry.row
-            payload = decode(workflow.payload_model(row.kind), row.payload)
+            payload = logged_payload(workflow, row.kind, row.payload_schema, row.payload)
             action = Action(
                 key, row.kind, payload, row.action_id, row.issued_us, row.correlation, row.issuer, row.cause
             )

@@ -1,0 +1,129 @@
+"""Verdict: what a replay says of a segment, and what all of them come to. Plain values; whoever folds fills them in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import islice
+
+import orjson
+from pydantic import JsonValue
+
+from ..kernel.action import WorkflowKey
+from ..ports import Code
+
+BAD_KEPT = 100
+TOLD = 5
+
+
+class EnumVerdict(StrEnum):
+    """SEMANTICS 31, in its words. A redacted history is neither equal nor a mismatch: nobody can tell any more."""
+
+    EQUAL = "equal"
+    MISMATCH = "MISMATCH"
+    OTHER_CODE_EQUAL = "other code, equal"
+    OTHER_CODE_DIFFERS = "other code, differs"
+    CODE_NOT_AT_HAND = "code not at hand"
+    REDACTED = "unverified (redacted)"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Versions ``first ... last`` of one instance under one code. ``reason`` says what differed first, and where.
+
+    ``differs_at`` is the first version that is known to differ, 0 for none. Of states only a few are stored, so it may
+    have begun before: at ``since`` at the earliest, the version behind the last state that was seen to agree.
+    """
+
+    key: WorkflowKey
+    first: int
+    last: int
+    code: Code
+    env_id: int
+    verdict: EnumVerdict
+    reason: str = ""
+    differs_at: int = 0
+    since: int = 0
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What a replay came to. ``unverified`` counts log rows not checked under their own code, ``intents`` those folded.
+
+    ``by_verdict`` counts segments, ``actions_by_verdict`` the log rows in them; ``bad`` holds the first hundred segments
+    that are not equal.
+    """
+
+    instances: int = 0
+    segments: int = 0
+    actions: int = 0
+    intents: int = 0
+    mismatches: int = 0
+    unverified: int = 0
+    by_verdict: dict[str, int] = field(default_factory=dict)
+    actions_by_verdict: dict[str, int] = field(default_factory=dict)
+    bad: list[Segment] = field(default_factory=list)
+
+    def add(self, segment: Segment) -> None:
+        rows, verdict = segment.last - segment.first + 1, segment.verdict
+        self.segments += 1
+        self.by_verdict[verdict] = self.by_verdict.get(verdict, 0) + 1
+        self.actions_by_verdict[verdict] = self.actions_by_verdict.get(verdict, 0) + rows
+        if verdict is EnumVerdict.EQUAL:
+            return
+        if verdict is EnumVerdict.MISMATCH:
+            self.mismatches += 1
+        else:
+            self.unverified += rows
+        if len(self.bad) < BAD_KEPT:
+            self.bad.append(segment)
+
+    def join(self, other: Replayed) -> None:
+        """Add what another process came to, over other instances. ``bad`` is in key order again."""
+        for name in ("instances", "segments", "actions", "intents", "mismatches", "unverified"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for mine, theirs in (
+            (self.by_verdict, other.by_verdict),
+            (self.actions_by_verdict, other.actions_by_verdict),
+        ):
+            for verdict, count in theirs.items():
+                mine[verdict] = mine.get(verdict, 0) + count
+        self.bad = sorted((*self.bad, *other.bad), key=lambda one: (one.key, one.first))[:BAD_KEPT]
+
+
+def state_difference(folded: bytes, stored: bytes) -> str:
+    """The fields of two states that differ, as ``path: folded X, stored Y``; five of them, or where the bytes part."""
+    try:
+        found = list(islice(_differing(orjson.loads(folded), orjson.loads(stored), ""), TOLD + 1))
+    except orjson.JSONDecodeError:
+        found = []
+    if not found:  # the same value written otherwise, or no JSON at all
+        return f"folded {cut(folded)}, stored {cut(stored)}"
+    return "; ".join(found[:TOLD]) + ("; and more" if len(found) > TOLD else "")
+
+
+def _differing(folded: JsonValue, stored: JsonValue, path: str) -> list[str]:
+    if isinstance(folded, dict) and isinstance(stored, dict):
+        below: list[str] = []
+        for name in dict.fromkeys((*folded, *stored)):
+            inner = f"{path}.{name}" if path else name
+            if name not in stored:
+                below.append(f"{inner}: folded {_shown(folded[name])}, stored nothing")
+            elif name not in folded:
+                below.append(f"{inner}: folded nothing, stored {_shown(stored[name])}")
+            else:
+                below += _differing(folded[name], stored[name], inner)
+        return below
+    if type(folded) is type(stored) and folded == stored:
+        return []
+    return [f"{path or 'state'}: folded {_shown(folded)}, stored {_shown(stored)}"]
+
+
+def _shown(value: JsonValue) -> str:
+    return cut(orjson.dumps(value), 80)
+
+
+def cut(data: bytes, most: int = 400) -> str:
+    """Bytes for a sentence."""
+    text = data.decode(errors="replace")
+    return text if len(text) <= most else f"{text[:most]}... ({len(data)} bytes)"
