@@ -20,6 +20,7 @@ import onex.engine.stopped
 from onex.adapters.memory import MemoryStore
 from onex.engine.batch import Batch, Lookup
 from onex.engine.dispatch import ReducerService
+from onex.engine.doubt import Doubt
 from onex.engine.fold import Folded
 from onex.engine.inbox import Inbox
 from onex.engine.mailbox import Answer, Committed, Entry, Mailboxes, Pending
@@ -169,7 +170,7 @@ def answered_before_it_is_durable() -> Iterator[None]:
 
     async def wrong(self: Batch, fences: Mapping[int, int], first_answer: Lookup) -> Commit:
         commit = await right(self, fences, first_answer)
-        for folded, change, _ in self._written:
+        for folded, change, _ in self.written:
             for row, (pending, _) in enumerate(folded.stepped):
                 status = change.rows[row].status
                 pending.resolve(Committed(change.key, change.based_on + row + 1, Position(0, 0), status))
@@ -217,7 +218,7 @@ def ended_intents_run_again_from_an_old_page() -> Iterator[None]:
 
 @contextmanager
 def lost_answers_never_looked_after() -> Iterator[None]:
-    with swapped(ReducerService, "_look_again", lambda self: self._doubted.clear()):
+    with swapped(Doubt, "settled", lambda self: []):
         yield
 
 

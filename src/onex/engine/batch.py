@@ -78,8 +78,9 @@ class Batch:
         self.folds = folds
         self.now_us = now_us
         self.extras = extras
-        self._loose: list[tuple[Pending, Answer]] = []
-        self._written: list[tuple[Folded, KeyChange, list[tuple[Pending, Answer]]]] = []
+        # what was judged beside any change, and with each of them
+        self.loose: list[tuple[Pending, Answer]] = []
+        self.written: list[tuple[Folded, KeyChange, list[tuple[Pending, Answer]]]] = []
         self._again: list[tuple[Folded, Conflict]] = []
         # rows that stop: until that is durable, whoever reads the store sees them wait
         self._stopped = [note.pointer for note in extras.notes if note.state is not EnumOutboxState.WAITING]
@@ -91,7 +92,7 @@ class Batch:
         blobs: list[NewBlob] = []
         for pending in self.extras.refused:
             assert pending.refusal is not None, "only refusals are queued here"
-            self._loose.append((pending, pending.refusal))
+            self.loose.append((pending, pending.refusal))
         for folded in self.folds:
             refused: list[tuple[Pending, Answer]] = []
             counted: set[bytes] = set()
@@ -107,7 +108,7 @@ class Batch:
                 continue
             change = folded.change
             if change is None:
-                self._loose.extend(refused)
+                self.loose.extend(refused)
                 notes.extend(folded.notes)
                 self._stopped.extend(note.pointer for note in folded.notes)
                 continue
@@ -123,10 +124,10 @@ class Batch:
                     rejections=tuple(self._rejections(refused)),
                     answers=tuple(self._answers([*refused, *told])),
                 )
-            self._written.append((folded, change, refused))
-        rejections.extend(self._rejections(self._loose))
-        answers.extend(self._answers(self._loose))
-        changes = tuple(change for _, change, _ in self._written)
+            self.written.append((folded, change, refused))
+        rejections.extend(self._rejections(self.loose))
+        answers.extend(self._answers(self.loose))
+        changes = tuple(change for _, change, _ in self.written)
         return Commit(
             fences,
             changes,
@@ -140,8 +141,8 @@ class Batch:
 
     def settle(self, outcomes: Sequence[Applied | Conflict]) -> Settlement:
         """What to tell whom."""
-        done = Settlement(list(self._loose), [], [*self.extras.settled, *self._stopped], [], list(self._again))
-        for (folded, change, refused), outcome in zip(self._written, outcomes, strict=True):
+        done = Settlement(list(self.loose), [], [*self.extras.settled, *self._stopped], [], list(self._again))
+        for (folded, change, refused), outcome in zip(self.written, outcomes, strict=True):
             if isinstance(outcome, Conflict):
                 done.again.append((folded, outcome))
                 continue

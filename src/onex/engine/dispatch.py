@@ -21,9 +21,10 @@ from ..kernel.errors import (
     TemporaryDatabaseError,
 )
 from ..kernel.retry import RetryPolicy
-from ..ports import Applied, Clock, Conflict, Env, InboxAnswer, KeyChange, Note, Pointer, Position, Rejection, Store
+from ..ports import Applied, Clock, Conflict, Env, InboxAnswer, KeyChange, Note, Pointer, Rejection, Store
 from .backoff import Backoff
 from .batch import Batch, Extras, answer_json, committed_of
+from .doubt import Doubt
 from .fold import Folded, Rules, TimerGone, fill, fold
 from .mailbox import Answer, Committed, Entry, Fresh, Mailboxes, Pending
 from .observe import Counters
@@ -78,8 +79,7 @@ class ReducerService:
         self._extras = Extras.empty()
         self._noted: list[asyncio.Future[None]] = []
         self._released: list[tuple[Entry, asyncio.Future[None]]] = []
-        # what was in commits whose answer was lost: it may stand in the store without anybody having been told
-        self._doubted: list[KeyChange] = []
+        self._doubt = Doubt(store, self._mailboxes)
         self._wake = asyncio.Event()
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -255,6 +255,9 @@ class ReducerService:
 
     async def _turn(self) -> None:
         """One batch, whole: written and answered, or everything back where it was and the error raised."""
+        standing = await self._doubt.standing()
+        self._extras.settled.extend(one.settles for one, _ in standing if one.settles is not None and not one.sent)
+        self._resolve(standing)
         taken = self._mailboxes.gather(self.limits.batch)
         extras, self._extras = self._extras, Extras.empty()
         noted, self._noted = self._noted, []
@@ -270,7 +273,7 @@ class ReducerService:
             try:
                 outcomes = await self.store.commit(commit) if any(commit[1:7]) else ()
             except CommitUnknown:
-                self._doubted += commit.changes
+                self._doubt.add(batch)
                 raise
         except Exception as error:
             self._noted[:0] = noted
@@ -289,8 +292,9 @@ class ReducerService:
         self._resolve(done.results)
         if done.applied:
             self.on_change(done.applied)
-        if self._doubted:
-            self._look_again()
+        if doubted := self._doubt.settled():
+            self.on_doubt()
+            self.on_change(doubted)
         for folded, _ in done.again:
             folded.entry.release = folded.entry.release or folded.entry in releasing
         _tell(noted)
@@ -313,12 +317,6 @@ class ReducerService:
             fill(entry, stored.get(entry.key))
             if entry.code_id != self.code_id(entry.key.workflow_type) and (entry.failures or entry.held):
                 entry.release = True  # new code ends a hold; what fails under it is counted anew
-
-    def _look_again(self) -> None:
-        """A commit whose answer was lost is settled by now: who acts on commits is told that there may be one."""
-        doubted, self._doubted = self._doubted, []
-        self.on_doubt()
-        self.on_change([(change, Applied(change.instance or 0, Position(0, 0))) for change in doubted])
 
     async def _first_answer(self, pending: Pending) -> Answer | None:
         """Dedup: what this id was answered before, or DuplicateActionError when its body was another."""

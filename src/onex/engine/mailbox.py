@@ -284,6 +284,10 @@ class Mailboxes:
             entry.queued = True
             self._ready.appendleft(entry)
 
+    def withdraw(self, pending: Pending) -> None:
+        """It waits no more: it has its answer. Only for one that was put back."""
+        self._entries[pending.key].queue.remove(pending)
+
     def shut(self, entry: Entry) -> None:
         """Out of its turn, with whatever comes for it meanwhile, until it is reopened. Only for one that is ready."""
         self._ready.remove(entry)
