@@ -40,6 +40,21 @@ def test_skew_moves_the_wall_clock_of_one_host_and_no_duration() -> None:
     run(main, 1).result()
 
 
+def test_a_clock_that_drifts_gains_or_loses_and_one_that_is_frozen_stands() -> None:
+    async def main(sim: Sim) -> None:
+        host = sim.host("h")
+        await sim.clock.sleep(5)
+        for drift, passed_us in ((0.01, 101_000_000), (-0.5, 50_000_000), (-1.0, 0)):
+            host.clock.set(0.0, drift)
+            before_us, start_s = host.clock.now_us(), host.clock.monotonic()
+            assert before_us == sim.clock.now_us()
+            await host.clock.sleep(100)
+            assert host.clock.now_us() - before_us == passed_us
+            assert host.clock.monotonic() - start_s == 100
+
+    run(main, 1).result()
+
+
 def test_who_sleeps_until_a_deadline_gets_there() -> None:
     """Of a wait too short for the clock's floats nothing would be left, and this would circle for ever."""
 

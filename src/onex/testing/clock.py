@@ -25,17 +25,25 @@ class SimClock:
     """The Clock port over virtual time. It stands still while code runs; only a wait moves it.
 
     ``skew_s`` is how far the wall clock is ahead of the true time; set it while the host runs and the clock jumps, also
-    backwards. ``monotonic`` knows no skew, but counts from ``origin_s``, another on every boot, as on real machines:
-    a reading that found its way into a store or to another host is worth nothing there.
+    backwards. ``drift`` is by how much it runs too fast: 0.01 gains a second in a hundred, -1 stands still. ``monotonic``
+    knows neither, but counts from ``origin_s``, another on every boot, as on real machines: a reading that found its way
+    into a store or to another host is worth nothing there.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, skew_s: float = 0.0, origin_s: float = 0.0) -> None:
         self._loop = loop
         self._origin_s = origin_s
+        self._set_s = 0.0
         self.skew_s = skew_s
+        self.drift = 0.0
+
+    def set(self, skew_s: float, drift: float = 0.0) -> None:
+        """From now on: so far ahead, and so much faster."""
+        self.skew_s, self.drift, self._set_s = skew_s, drift, self._loop.time()
 
     def now_us(self) -> int:
-        return EPOCH_US + round((self._loop.time() + self.skew_s) * 1e6)
+        time_s = self._loop.time()
+        return EPOCH_US + round((time_s + self.skew_s + self.drift * (time_s - self._set_s)) * 1e6)
 
     def monotonic(self) -> float:
         return self._loop.time() + self._origin_s

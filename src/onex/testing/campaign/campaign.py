@@ -15,12 +15,15 @@ from ...ports import EnumOutboxState
 from ..clock import stream
 from ..simulation import Outcome, Sim, run
 from .client import Client
-from .disk import Disk, MemoryDisk, SqliteDisk
+from .disk import Disk, EnumAilment, MemoryDisk, SqliteDisk
 from .errand import TYPE, errand, registry
 from .faults import Faults
 from .house import House, Plan
 from .invariants import Judge
+from .leases import Leases
 from .outside import Outside
+from .projecting import Projector
+from .reckoner import Reckoner
 from .store import SimStore
 from .trouble import Trouble
 
@@ -64,20 +67,26 @@ async def live(sim: Sim, disk: Disk, report: Report) -> None:
     outside = Outside(faults, judge.complain)
     judge.judges(outside, registry(1, outside), [errand(2, outside)])
     outside.committed, outside.ended = judge.knows, judge.has_ended
-    truth = SimStore(disk, sim.world)
-    plan = Plan(lambda generation: registry(generation, outside), limits, check_all)
+    truth, reckoner = SimStore(disk, sim.world), Reckoner(faults)
+    plan = Plan(lambda generation: registry(generation, outside, reckoner), limits, check_all)
     house = House(sim, disk, faults, judge.complain, judge, plan, [WorkflowKey(TYPE, name) for name in "abcd"])
-    outside.owner = lambda: house.host
+    outside.owner, outside.read = (lambda: house.host), house.blob
+    leases = judge.leases = Leases(disk, judge.complain)
     keeping = sim.world.spawn(house.keep())
-    clients = [Client(house, faults, judge, truth, stream(sim.seed, f"client {n}")) for n in range(CLIENTS)]
+    sim.world.start(Projector(sim, disk, faults, judge).keep())
+    clients = [
+        Client(house, faults, judge, outside, truth, leases, stream(sim.seed, f"client {n}")) for n in range(CLIENTS)
+    ]
     living = [sim.world.spawn(client.live(ACTIONS)) for client in clients]
-    troubling = sim.world.spawn(Trouble(sim, house, faults, outside, truth).happen())
+    troubling = sim.world.spawn(Trouble(sim, house, faults, outside, truth, leases).happen())
     await asyncio.wait(living, timeout=TROUBLE_S)
     # rest: nothing hurts any more, and everybody gets an answer
     faults.heal()
     troubling.cancel()
     house.bury()
     house.set_clock(0.0)
+    disk.ail(EnumAilment.NONE)
+    leases.end_all()
     _, unanswered = await asyncio.wait(living, timeout=ANSWERED_S)
     if unanswered:
         report.violations.append(f"{len(unanswered)} clients got no answer within {ANSWERED_S} s of peace")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
-import orjson
 from pydantic import BaseModel
 
 from ...engine.mailbox import Committed
@@ -22,45 +21,39 @@ from ...kernel.errors import (
     OnexError,
     Overloaded,
 )
-from ...ports import LogEntry, Position
+from ...ports import EnumOutboxState, Position
 from ..host import Host, HostCrashed, current_host
-from .errand import HOSTILE, OUTSIDE, Add, Ask, Begin, Tell, Wake
+from .errand import ASKED, HOSTILE, TOO_MUCH, Add, Ask, Begin, Tell, Wake
 from .faults import Faults
 from .house import House
 from .invariants import Judge
+from .leases import Leases
+from .outside import Outside, seen_of
+from .sender import Letter, Sender
 from .store import SimStore
 
 _RETRY_S: Final = 0.2
 _HELD_TRIES: Final = 3
 _WOKEN_S: Final = 5.0
-
-
-class Letter(NamedTuple):
-    """One action as a client means it: sent again it is the same."""
-
-    key: WorkflowKey
-    kind: str
-    payload: BaseModel
-    id: UUID
-    expires_at: datetime | None = None
-    expected_version: int | None = None
-
-    async def post(self, engine: ReducerPatternEngine) -> Committed:
-        return await engine.submit(
-            self.key,
-            self.kind,
-            self.payload,
-            action_id=self.id,
-            expires_at=self.expires_at,
-            expected_version=self.expected_version,
-        )
+POISONS: Final = ("raise", "text", "state", "key", "to", "flood", "intent", "size")
 
 
 class Client:
     """One after the other, with a pause: what it does is drawn, and so is how it misbehaves."""
 
-    def __init__(self, house: House, faults: Faults, judge: Judge, truth: SimStore, chance: Random) -> None:
+    def __init__(
+        self,
+        house: House,
+        faults: Faults,
+        judge: Judge,
+        outside: Outside,
+        truth: SimStore,
+        leases: Leases,
+        chance: Random,
+    ) -> None:
         self.house, self.faults, self.judge, self.truth, self.chance = house, faults, judge, truth, chance
+        self.outside, self.leases = outside, leases
+        self.sender = Sender(house.sender, judge.complain)
         self._told: list[tuple[Letter, Committed]] = []
 
     async def live(self, actions: int) -> None:
@@ -84,7 +77,17 @@ class Client:
         elif faults.hits("action without an id"):
             await self._once(letter)
         elif faults.hits("submitted through the inbox"):
-            await Sender(self, letter).send()
+            await self._through_the_inbox(letter)
+        elif faults.hits("rubbish in the inbox"):
+            await self.sender.rubbish(self.chance.randrange(1000))
+        elif faults.hits("control through the inbox"):
+            await self._control(letter.key)
+        elif faults.hits("rollback"):
+            await self._roll_back(letter.key)
+        elif faults.hits("command under a lease"):
+            await self._lead(letter)
+        elif faults.hits("command under a foreign lease"):
+            await self.deliver(letter._replace(lease_id=UUID(bytes=current_host().ids.new())))
         elif faults.hits("action with a deadline"):
             after_s = self.chance.choice((0.05, 0.5))
             expires_at = datetime.fromtimestamp(current_host().clock.now_us() / 1e6 + after_s, UTC)
@@ -108,6 +111,7 @@ class Client:
     async def deliver(self, letter: Letter) -> Committed | OnexError:
         """Until there is an answer that will not change: committed, or refused for good."""
         held = 0
+        self.leases.sending(letter.id, letter.lease_id, letter.epoch)
         while True:
             patience_s = 0.05 if self.faults.hits("client stops waiting") else None
             try:
@@ -131,6 +135,8 @@ class Client:
         self.judge.acknowledged(letter.key, letter.id, told, here)
         if self.faults.hits("answer read again"):
             await self._read(letter.key, told)
+        if told.position.n and self.faults.hits("read from the projection"):
+            await self._read_projected(letter.key, told)
         self._told.append((letter, told))
 
     async def _read(self, key: WorkflowKey, told: Committed) -> None:
@@ -142,6 +148,14 @@ class Client:
         version = stored.version if stored is not None else 0
         self.judge.hold(version >= told.version, f"{key} answered version {told.version}, and then showed {version}")
 
+    async def _read_projected(self, key: WorkflowKey, told: Committed) -> None:
+        try:
+            rows = await self.house.ask(lambda engine: self.house.project(told.position))
+        except (HostCrashed, OnexError):
+            return
+        version = next((row.version for row in rows if row.key == key), 0)
+        self.judge.hold(version >= told.version, f"{key} is at {told.version}, and its projection showed {version}")
+
     async def _once(self, letter: Letter) -> None:
         """Without an id of one's own a lost answer stays lost."""
         try:
@@ -152,6 +166,59 @@ class Client:
         self.judge.hold(
             bool(rows) and rows[0].row.kind == letter.kind, f"{letter.key} {told.version} is not {letter.kind}"
         )
+
+    async def _through_the_inbox(self, letter: Letter) -> None:
+        told = await self.sender.deliver(letter)
+        if told is None:
+            return
+        here = await self.truth.applied(letter.key, letter.id.bytes)
+        if "error" in told:
+            self.judge.hold(here is None, f"{letter.key} {letter.id} was refused in the inbox, and the log has it")
+            return
+        at = Position(0, 0)
+        await self.answered(letter, Committed(letter.key, told["version"], at, told["status"], told["duplicate"]))
+
+    async def _control(self, key: WorkflowKey) -> None:
+        rows = await self.truth.outbox((EnumOutboxState.DEAD, EnumOutboxState.HELD), None, None, 100)
+        if not rows or self.chance.random() < 0.5:
+            await self.sender.release(key)
+            return
+        row = self.chance.choice(rows)
+        self.outside.allow_again(seen_of(row))
+        await self.sender.redrive(row.key, row.pointer)
+
+    async def _roll_back(self, key: WorkflowKey) -> None:
+        """To some version it had: a new one, and what was, remains."""
+        stored = (await self.truth.load([key])).get(key)
+        if stored is None:
+            return
+        to_version = self.chance.randrange(1, stored.version + 1)
+        before = await self.truth.history(key, 0, 10_000)
+        try:
+            told = await self.house.ask(lambda engine: engine.rollback(key, to_version))
+        except (HostCrashed, OnexError):
+            return
+        after = await self.truth.history(key, 0, 10_000)
+        self.judge.hold(list(after[: len(before)]) == list(before), f"{key}: going back has changed what was")
+        status = before[to_version - 1].row.status
+        self.judge.hold(
+            (told.version > stored.version, told.status) == (True, status),
+            f"{key} went back to version {to_version} ({status}) as version {told.version} ({told.status})",
+        )
+
+    async def _lead(self, letter: Letter) -> None:
+        """As the one who leads this instance, or believes so."""
+        lease = self.leases.current.get(letter.key)
+        if lease is None:
+            await self.deliver(letter)
+            return
+        epoch: int | None = None
+        if self.faults.hits("command of an epoch"):
+            stored = (await self.truth.load([letter.key])).get(letter.key)
+            epoch = stored.epoch if stored is not None else 0
+        twin = letter._replace(id=UUID(bytes=current_host().ids.new()))
+        both = [one._replace(lease_id=lease.id, epoch=epoch) for one in (letter, twin)]
+        await asyncio.gather(*(asyncio.create_task(self.deliver(one)) for one in both[: self.chance.choice((1, 2))]))
 
     async def _for_one_version(self, letter: Letter) -> None:
         stored = (await self.truth.load([letter.key])).get(letter.key)
@@ -206,7 +273,7 @@ class Client:
     async def _misuse(self, letter: Letter) -> None:
         """Input that nobody should send, and somebody will."""
 
-        case = self.chance.randrange(7)
+        case = self.chance.randrange(8)
 
         async def wrong(engine: ReducerPatternEngine) -> Committed:
             match case:
@@ -222,6 +289,8 @@ class Client:
                     return await engine.submit(letter.key, letter.kind, letter.payload, issuer=HOSTILE)
                 case 5:
                     return await engine.submit(letter.key, "add", Add(amount=-1), action_id=letter.id)
+                case 6:
+                    return await engine.submit(letter.key, "add", Add(poison=TOO_MUCH), action_id=letter.id)
             return await engine.submit(letter.key, "add", Add(), lease_id=letter.id)
 
         try:
@@ -265,8 +334,8 @@ class Client:
     def _command(self, other: str) -> tuple[str, BaseModel]:
         chance = self.chance
         if self.faults.hits("poison"):
-            return "add", Add(poison=chance.choice(("raise", "text", "state", "key", "to", "flood")))
-        match chance.choices(range(11), (2, 12, 24, 10, 14, 8, 5, 4, 5, 2, 3))[0]:
+            return "add", Add(poison=chance.choice(POISONS))
+        match chance.choices(range(12), (2, 12, 24, 10, 14, 8, 5, 4, 5, 2, 6, 3))[0]:
             case 0:
                 return "begin", Begin(note=chance.choice(("", "ä note")))
             case 1:
@@ -274,7 +343,7 @@ class Client:
             case 2:
                 times = chance.choice((1, 1, 1, 3))
                 after_s = chance.choice((0.0, 0.0, 0.0, 2.0))
-                name = chance.choice(sorted(OUTSIDE))
+                name = chance.choice(ASKED)
                 return "ask", Ask(name=name, text="please", times=times, after_s=after_s, own_key=chance.random() < 0.3)
             case 3:
                 return "tell", Tell(name=chance.choice(("tell", "mail")), to=other, amount=chance.randrange(10))
@@ -291,39 +360,6 @@ class Client:
                 return "unwatch", NOTHING
             case 9:
                 return "ask", Ask(name="unserved", text="nobody")
+            case 10:
+                return "reckon", Ask(name="reckon", text=f"{chance.randrange(5)}")
         return "finish", NOTHING
-
-
-class Sender:
-    """One action from another process, by way of the inbox table."""
-
-    def __init__(self, client: Client, letter: Letter) -> None:
-        self.client, self.letter = client, letter
-
-    async def send(self) -> None:
-        client, letter = self.client, self.letter
-        clock = current_host().clock
-        body = orjson.dumps(
-            {
-                "workflow_key": list(letter.key),
-                "kind": letter.kind,
-                "command_payload": letter.payload.model_dump(mode="json"),
-                "action_id": str(letter.id),
-            }
-        )
-        store = client.house.sender
-        ticket = await store.send(body, clock.now_us())
-        while (answer := await store.answer(ticket)) is None:
-            if not any(row.ticket == ticket for row in await store.inbox(ticket - 1, 1)):
-                answer = await store.answer(ticket)
-                break
-            await clock.sleep(0.5)
-        if answer is None:
-            return  # a clock that jumped by hours has had it swept
-        told = orjson.loads(answer)
-        here: LogEntry | None = await client.truth.applied(letter.key, letter.id.bytes)
-        if "error" not in told:
-            at = Position(0, 0)
-            await client.answered(letter, Committed(letter.key, told["version"], at, told["status"], told["duplicate"]))
-        else:
-            client.judge.hold(here is None, f"{letter.key} {letter.id} was refused in the inbox, and the log has it")

@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from ...adapters.memory import MemoryStore, Tables
 from ...adapters.sqlite_core import SqliteCore
+from ...adapters.sqlite_errors import DiskFull, StoreBusy, StoreReadOnly
+from ...kernel.action import WorkflowKey
+from ...kernel.errors import OnexError
 from ..host import SimulationError
 
 Handle = MemoryStore | SqliteCore
 """A process's own way into the store: nothing in it waits."""
+
+
+class EnumAilment(StrEnum):
+    """What a disk can have. With a file it is brought about for real, so that SQLite's own answers are met."""
+
+    NONE = "fine"
+    FULL = "disk full"
+    BUSY = "store held by another writer"
+    READ_ONLY = "disk read-only"
+
+
+_AILING = {EnumAilment.FULL: DiskFull, EnumAilment.BUSY: StoreBusy, EnumAilment.READ_ONLY: StoreReadOnly}
 
 
 class Disk(Protocol):
@@ -34,6 +52,15 @@ class Disk(Protocol):
     def steal(self) -> None:
         """Frees the ownership under a living owner's feet. Only where ``networked``."""
 
+    def ail(self, ailment: EnumAilment) -> None:
+        """From now on nobody can write, for this reason, until it is ``NONE`` again."""
+
+    def refuses(self) -> OnexError | None:
+        """What a write gets here and now, where the handle cannot find out by itself."""
+
+    def lease(self, key: WorkflowKey, lease_id: bytes | None, until_us: int) -> bool:
+        """Writes who leads an instance, as another process would. False: there is no such instance, or no way to write."""
+
     def close(self) -> None: ...
 
 
@@ -43,6 +70,7 @@ class MemoryDisk:
     def __init__(self) -> None:
         self.tables = Tables()
         self.written = asyncio.Event()
+        self._ailment = EnumAilment.NONE
 
     def open(self, probe: Callable[[str], None]) -> Handle:
         return MemoryStore(self.tables)
@@ -53,6 +81,20 @@ class MemoryDisk:
 
     def steal(self) -> None:
         self.tables.owner = None
+
+    def ail(self, ailment: EnumAilment) -> None:
+        self._ailment = ailment
+
+    def refuses(self) -> OnexError | None:
+        error = _AILING.get(self._ailment)
+        return None if error is None else error(f"{self._ailment}, as the campaign had it")
+
+    def lease(self, key: WorkflowKey, lease_id: bytes | None, until_us: int) -> bool:
+        stored = self.tables.stored.get(key)
+        if stored is None:
+            return False
+        self.tables.stored[key] = stored._replace(lease_id=lease_id, lease_until_us=until_us)
+        return True
 
     def close(self) -> None:
         """Nothing is held."""
@@ -68,10 +110,13 @@ class SqliteDisk:
         shutil.copyfile(empty, self.path)
         self.written = asyncio.Event()
         self._open: list[SqliteCore] = []
+        self._ailment = EnumAilment.NONE
+        self._elsewhere: sqlite3.Connection | None = None
 
     def open(self, probe: Callable[[str], None]) -> Handle:
-        core = SqliteCore(self.path, synchronous="off", probe=probe)
+        core = SqliteCore(self.path, synchronous="off", wait_ms=0, probe=probe)
         self._open.append(core)
+        _ail(core, self._ailment)
         return core
 
     def crash(self, handle: Handle) -> None:
@@ -83,8 +128,47 @@ class SqliteDisk:
     def steal(self) -> None:
         raise SimulationError(f"{self.path} has an owner's lock: it is freed by a crash")
 
+    def ail(self, ailment: EnumAilment) -> None:
+        other = self._other()
+        if other.in_transaction:
+            other.execute("rollback")
+        self._ailment = ailment
+        for core in self._open:
+            _ail(core, ailment)
+        if ailment is EnumAilment.BUSY:
+            other.execute("begin immediate")
+
+    def refuses(self) -> OnexError | None:
+        return None
+
+    def lease(self, key: WorkflowKey, lease_id: bytes | None, until_us: int) -> bool:
+        if self._ailment is not EnumAilment.NONE:
+            return False
+        written = self._other().execute(
+            "update workflow_state set lease_id = ?, lease_until_us = ? where workflow_type = ? and instance_id = ?",
+            (lease_id, until_us, *key),
+        )
+        return written.rowcount == 1
+
+    def _other(self) -> sqlite3.Connection:
+        """Another process's connection."""
+        if self._elsewhere is None:
+            self._elsewhere = sqlite3.connect(self.path, isolation_level=None)
+        return self._elsewhere
+
     def close(self) -> None:
+        if self._elsewhere is not None:
+            self._elsewhere.close()
         for core in self._open:
             core.drop()
         for path in self.path.parent.glob(f"{self.path.name}*"):
             path.unlink()
+
+
+def _ail(core: SqliteCore, ailment: EnumAilment) -> None:
+    """Full is a file that must not grow from here: SQLite itself then says so, in mid transaction."""
+    ask = core._connection.execute  # the core has no way to fall ill by request, and needs none
+    with suppress(sqlite3.ProgrammingError):  # its process has closed it
+        ask("pragma busy_timeout = 0").fetchall()  # a wait for the other writer would be real time
+        ask(f"pragma max_page_count = {1 if ailment is EnumAilment.FULL else 1 << 30}").fetchall()
+        ask(f"pragma query_only = {int(ailment is EnumAilment.READ_ONLY)}").fetchall()

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from ...engine.registry import ReducerRegistry, Workflow
 from ...kernel.action import Action, Nothing, Payload
+from ...kernel.blob import Blob
 from ...kernel.intent import (
     Draft,
     EnumDelivery,
@@ -34,10 +35,13 @@ from ...ports import Code, Executor
 
 TYPE: Final = "errand"
 ENDS: Final = {EnumOutcome.SUCCEEDED: "went", EnumOutcome.FAILED: "failed", EnumOutcome.UNKNOWN: "unclear"}
+RECKONED: Final = {**ENDS, EnumOutcome.SUCCEEDED: "reckoned"}
 POSTED: Final = {EnumOutcome.SUCCEEDED: "arrived", EnumOutcome.FAILED: "returned", EnumOutcome.UNKNOWN: "astray"}
 WATCH_US: Final = 3_000_000
 HOSTILE: Final = "caf\udce9\x00"
 """Text as a file name gives it: a lone surrogate, and a NUL."""
+TOO_MUCH: Final = "x" * 300_000
+"""More than a payload may hold, and a quarter more than fits a state four times."""
 
 
 class Errand(State):
@@ -45,6 +49,7 @@ class Errand(State):
     note: str = ""
     alarms: int = 0
     ends: dict[str, int] = Field(default_factory=dict)
+    sheet: Blob | None = None
 
 
 class Begin(Payload):
@@ -83,6 +88,16 @@ class Do(Payload):
     text: str
 
 
+class Filing(Payload):
+    """Names bytes that the effect has to read."""
+
+    sheet: Blob
+
+
+class Reckoned(Payload):
+    sheet: Blob
+
+
 class Went(Payload):
     text: str = ""
 
@@ -97,6 +112,10 @@ def _poisoned(errand: Errand, action: Action[Add]) -> Step[Errand]:
             return Step(errand, intent("shout", Do(text="key"), idempotency_key=HOSTILE))
         case "to":
             return Step(errand, send("tell", HOSTILE, Add()))
+        case "intent":
+            return Step(errand, intent("shout", Do(text=TOO_MUCH)))
+        case "size":
+            return Step(errand.evolve(note=4 * TOO_MUCH))
         case "flood":
             return Step(errand, *[Draft("shout", Do(text="flood"))] * 65)
     raise RuntimeError("this reducer has had enough")
@@ -172,6 +191,15 @@ def _handlers(generation: int) -> Handlers[Errand]:
         ends = {**errand.ends, action.kind: errand.ends.get(action.kind, 0) + 1}
         return Step(errand.evolve(ends=ends, note=action.payload.message[:40]))
 
+    @handlers.on("reckon")
+    def reckon(errand: Errand, action: Action[Ask]) -> Step[Errand]:
+        return Step(errand, intent("reckon", Do(text=action.payload.text)))
+
+    @handlers.on("reckoned")
+    def reckoned(errand: Errand, action: Action[Reckoned]) -> Step[Errand]:
+        sheet = action.payload.sheet
+        return Step(errand.evolve(sheet=sheet), intent("file", Filing(sheet=sheet)))
+
     @handlers.on("arrived", "too_late")
     def arrived(errand: Errand, action: Action[Nothing]) -> Step[Errand]:
         return Step(errand.evolve(ends={**errand.ends, action.kind: errand.ends.get(action.kind, 0) + 1}))
@@ -193,22 +221,26 @@ SPECS: Final = (
     IntentSpec("once", "message_publish", "outside", Do, ENDS, retry=FAST, delivery=ONCE, timeout_s=1.0),
     IntentSpec("shout", "notification", "outside", Do, retry=FAST, timeout_s=1.0),
     IntentSpec("whisper", "notification", "outside", Do, retry=FAST, delivery=ONCE, timeout_s=1.0),
+    IntentSpec("reckon", EnumIntentType.COMPUTE_TASK, "reckoner", Do, RECKONED, retry=FAST, concurrency=2),
+    IntentSpec("file", "file_operation", "outside", Filing, ENDS, retry=FAST, timeout_s=1.0),
     IntentSpec("unserved", "api_call", "nobody", Do, ENDS, retry=FAST),
     IntentSpec("tell", EnumIntentType.ACTION_SEND, TYPE, Add, retry=SENDING, trigger="add"),
     IntentSpec("mail", EnumIntentType.ACTION_SEND, TYPE, Add, POSTED, retry=SENDING, trigger="add"),
     IntentSpec("alarm", EnumIntentType.TIMER, trigger="alarm"),
     IntentSpec("nudge", EnumIntentType.TIMER, trigger="nudge"),
 )
-OUTSIDE: Final = frozenset({"do", "once", "shout", "whisper"})
+OUTSIDE: Final = frozenset({"do", "once", "shout", "whisper", "file"})
+ASKED: Final = ("do", "once", "shout", "whisper")
+"""Of those served outside, the ones a client may ask for."""
 
-_OUTCOMES: Final = (*ENDS.values(), *POSTED.values())
+_OUTCOMES: Final = (*ENDS.values(), *POSTED.values(), "reckoned")
 GUARD: Final = Guard("payload.amount >= 0", lambda state, payload: getattr(payload, "amount", 0) >= 0)
 MACHINE: Final = Machine(
     "new",
     (
         Transition("new", "open", "begin"),
         *(Transition(status, status, "add", (GUARD,)) for status in ("open", "watched")),
-        *(Transition("open", "open", trigger) for trigger in ("ask", "tell", "wake", "hush", "mix", "alarm")),
+        *(Transition("open", "open", trigger) for trigger in ("ask", "tell", "wake", "hush", "mix", "reckon", "alarm")),
         Transition("watched", "watched", "alarm"),
         Transition("watched", "open", "nudge"),
         Transition("open", "watched", "watch"),
@@ -220,20 +252,22 @@ MACHINE: Final = Machine(
     frozenset({"done"}),
     {"watched": Timeout(WATCH_US, "too_late")},
 )
+UNLEASED: Final = frozenset({"hush", "finish"})
 PAYLOADS: Final[Mapping[str, type[BaseModel]]] = {
     "begin": Begin, "add": Add, "ask": Ask, "tell": Tell, "wake": Wake, "hush": Nothing, "mix": Tell,
     "alarm": Nothing, "nudge": Nothing, "watch": Nothing, "unwatch": Nothing, "too_late": Nothing, "went": Went,
     "failed": Failure, "unclear": Failure, "arrived": Nothing, "returned": Failure, "astray": Failure,
-    "finish": Nothing,
+    "reckon": Ask, "reckoned": Reckoned, "finish": Nothing,
 }  # fmt: skip
 
 
-def errand(generation: int, outside: Executor) -> Workflow:
-    """The workflow as its ``generation``-th release, its effects served by ``outside``."""
+def errand(generation: int, outside: Executor, reckoner: Executor | None = None) -> Workflow:
+    """The workflow as its ``generation``-th release, its effects served by ``outside``, its computing by ``reckoner``."""
     made = MachineReducer(TYPE, _handlers(generation), MACHINE, PAYLOADS, {spec.name: spec for spec in SPECS})
     code = Code(TYPE, f"{generation}.0.0", generation.to_bytes(32, "big"), 1)
-    return Workflow(made, code, {"outside": outside})
+    served = {"outside": outside} if reckoner is None else {"outside": outside, "reckoner": reckoner}
+    return Workflow(made, code, served, UNLEASED)
 
 
-def registry(generation: int, outside: Executor) -> ReducerRegistry:
-    return ReducerRegistry((errand(generation, outside),))
+def registry(generation: int, outside: Executor, reckoner: Executor | None = None) -> ReducerRegistry:
+    return ReducerRegistry((errand(generation, outside, reckoner),))

@@ -9,15 +9,17 @@ from typing import Final, TypeVar
 
 from ...engine.dispatch import Limits
 from ...engine.pattern import ReducerPatternEngine
+from ...engine.project import ProjectionMaterializerService
 from ...engine.registry import ReducerRegistry
 from ...engine.tail import LogTail
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import OnexError, OwnershipLost
-from ...ports import Env, Position
+from ...ports import Env, Position, ProjectionRow
 from ..host import Host, HostCrashed
 from ..simulation import Sim
 from .disk import Disk
 from .faults import Faults
+from .projecting import materializer
 from .store import SimStore, Watcher
 
 T = TypeVar("T")
@@ -56,6 +58,7 @@ class House:
         )  # fmt: skip
         self.generation = 1
         self.skew_s = 0.0
+        self.projection: ProjectionMaterializerService | None = None
         self.engine: ReducerPatternEngine | None = None
         self.host: Host | None = None
         self.boots = 0
@@ -65,6 +68,7 @@ class House:
         """The instances that clients speak of."""
         self.sender = SimStore(disk, sim.world)
         """The store as another process has it that submits through the inbox."""
+        self._store: SimStore | None = None
         self._zombies: list[tuple[Host, ReducerPatternEngine]] = []
         self._up = asyncio.Event()
 
@@ -80,7 +84,7 @@ class House:
         self.boots += 1
         self.turned_away = False
         host = self.host = self.sim.host(f"engine{self.boots}", skew_s=self.skew_s)
-        store = SimStore(self.disk, self.sim.world, self.faults, self.watcher)
+        store = self._store = SimStore(self.disk, self.sim.world, self.faults, self.watcher)
         closed = False
         engine = ReducerPatternEngine(
             store, store, self.plan.registry(self.generation), host.clock, host.ids, ENV,
@@ -95,6 +99,8 @@ class House:
                     closed = True
                 return
             host.start(self._follow(engine))
+            self.projection = materializer(store, engine.bell, host)
+            await host.spawn(self.projection.start())
             self.engine = engine
             self._up.set()
             while host.alive and engine.service.closed is None and not self.turned_away:
@@ -104,7 +110,7 @@ class House:
             return
         finally:
             self._up.clear()
-            self.engine = None
+            self.engine = self.projection = None
             if self.turned_away:
                 self._zombies.append((host, engine))
             else:
@@ -122,6 +128,8 @@ class House:
     async def _close(self, host: Host, engine: ReducerPatternEngine) -> None:
         try:
             async with asyncio.timeout(CLOSE_S):
+                if self.projection is not None:
+                    await host.spawn(self.projection.close())
                 await host.spawn(engine.close())
         except TimeoutError:
             self.complain(f"close did not end within {CLOSE_S} s")
@@ -170,10 +178,21 @@ class House:
             self.keys[self.keys.index(key)] = other
         return other
 
-    def set_clock(self, skew_s: float) -> None:
+    def set_clock(self, skew_s: float, drift: float = 0.0) -> None:
+        """The next boot has the same skew, and a clock that goes as it should."""
         self.skew_s = skew_s
         if self.host is not None:
-            self.host.clock.skew_s = skew_s
+            self.host.clock.set(skew_s, drift)
+
+    async def blob(self, digest: bytes) -> bytes | None:
+        """As an effect of the engine that runs reads it. Raises what its store raises."""
+        assert self._store is not None, "an effect runs in an engine that was started"
+        return await self._store.blob(digest)
+
+    async def project(self, reached: Position) -> Sequence[ProjectionRow]:
+        """The projection as the owner shows it, at ``reached`` or later. Raises what its service raises."""
+        assert self.projection is not None, "asked of an engine that runs"
+        return await self.projection.rows(limit=1000, reached=reached)
 
     # --- from outside -------------------------------------------------------------------------------------------------
 

@@ -10,16 +10,19 @@ from typing import Protocol
 from uuid import UUID
 
 import orjson
+from blake3 import blake3
 
 from ...engine.audit import INSIDE, Seen, audit
-from ...engine.encode import ordinals
+from ...engine.encode import named_blobs, ordinals
 from ...engine.mailbox import Committed
 from ...engine.registry import ReducerRegistry, Workflow
 from ...engine.replay import Replay
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import OnexError
 from ...kernel.intent import EnumIntentType, EnumOutcome, IntentSpec, intent_id, outcome_id, sent_id
-from ...ports import Applied, Commit, Conflict, EnumOutboxState, LogEntry, Pointer, Position
+from ...ports import Applied, Commit, Conflict, EnumOutboxState, LogEntry, Pointer, Position, ProjectionRow
+from .leases import Leases
+from .projecting import Projected
 from .store import SimStore
 
 PAGE = 1000
@@ -58,6 +61,8 @@ class Judge:
         self.violations: list[str] = []
         self.acked: dict[tuple[WorkflowKey, UUID], Committed] = {}
         self.refused: list[tuple[WorkflowKey, UUID, OnexError]] = []
+        self.leases: Leases | None = None
+        self.projection = Projected(self.complain)
         self._batch = batch
         self._outside: Ledger | None = None
         self._registry = ReducerRegistry()
@@ -105,6 +110,9 @@ class Judge:
                 self._versions[key] == change.based_on,
                 f"{key} was folded on version {change.based_on} and stood at {self._versions[key]}",
             )
+            if self.leases is not None:
+                self.leases.judge(change, commit.at_us)
+            self.projection.committed(change)
             for row in change.rows:
                 self._versions[key] += 1
                 self._rows.append((key, self._versions[key], row.action_id))
@@ -113,6 +121,9 @@ class Judge:
                     what = Seen(str(key), self._versions[key], item["name"], n)
                     self._intents[what] = orjson.dumps(item["payload"]).decode()
                     self._rows_of[Pointer(0, len(self._rows), ordinal)] = what
+
+    def projected(self, name: str, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> None:
+        self.projection.moved(name, from_n, to_n, rows)
 
     def _settle(self, pointers: Sequence[Pointer]) -> None:
         self._ended.update(self._rows_of[pointer] for pointer in pointers if pointer in self._rows_of)
@@ -147,11 +158,14 @@ class Judge:
         """Everything again, from what the store holds. A digest of the log, the same for the same run."""
         log = await _log(truth)
         self._judge_order(log)
+        shown = self.projection.watermark
+        self.hold(shown == len(log), f"the projection stands at {shown} of {len(log)}, and nothing more happens")
         self.hold(tail_n == len(log), f"a subscriber saw the log up to {tail_n} of {len(log)}: nobody told it")
         promises = self._promises(log)
         self._judge_ends(log, promises)
         self._judge_timers(log)
         await self._judge_answers(truth, log)
+        await self._judge_blobs(truth, log)
         await self._judge_replay(truth)
         await self._judge_audit(truth, now_us)
         rows = [(str(e.key), e.version, e.row.action_id.hex(), e.state_hash.hex()) for e in log]
@@ -265,6 +279,17 @@ class Judge:
             self.hold(
                 (key, action_id) not in here or (key, action_id) in self.acked,
                 f"{text}: the log has it",
+            )
+
+    async def _judge_blobs(self, truth: SimStore, log: list[LogEntry]) -> None:
+        """Bytes that a row names were written with it, or before."""
+        named = {
+            digest for entry in log for data in (entry.row.payload, entry.row.intents) for digest in named_blobs(data)
+        }
+        for digest in sorted(named):
+            data = await truth.blob(digest)
+            self.hold(
+                data is not None and blake3(data).digest() == digest, f"the bytes of {digest.hex()} are not there"
             )
 
     async def _judge_replay(self, truth: SimStore) -> None:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+import orjson
+from blake3 import blake3
 from pydantic import BaseModel
 
 from ...engine.audit import Seen
+from ...engine.encode import ordinals
 from ...kernel.errors import EffectFailed
 from ...kernel.intent import ModelIntent
-from ...ports import Result
+from ...ports import OutboxRow, Result
 from ..host import Host, current_host
-from .errand import HOSTILE, Went
+from .errand import HOSTILE, TOO_MUCH, Filing, Went
 from .faults import Faults
 
-TOO_MUCH: Final = "x" * 300_000
 _AT_MOST_ONCE: Final = frozenset({"once", "whisper"})
 
 
@@ -30,6 +32,13 @@ class Tries:
     tries: int = 0
     perhaps: set[int] = field(default_factory=set)
     done: bool = False
+
+
+def seen_of(row: OutboxRow) -> Seen:
+    """The intent of an outbox row, as the outside knows it."""
+    names = [item["name"] for item in orjson.loads(row.intents)]
+    at = row.pointer.ordinal
+    return Seen(str(row.key), row.version, names[at], ordinals(names)[at])
 
 
 class Outside:
@@ -45,6 +54,7 @@ class Outside:
         self.committed: Callable[[Seen, str], bool] = lambda what, body: True
         self.ended: Callable[[Seen], bool] = lambda what: False
         self.owner: Callable[[], Host | None] = lambda: None
+        self.read: Callable[[bytes], Awaitable[bytes | None]] | None = None
         self.tries: dict[Seen, Tries] = {}
         self.by_key: dict[str, Seen] = {}
         self.killers: set[Seen] = set()
@@ -81,6 +91,8 @@ class Outside:
             raise OSError(self._complaint())
         if faults.hits("effect hangs before"):
             await host.clock.sleep(100)
+        if isinstance(intent.payload, Filing) and self.read is not None:
+            self._hold_sheet(what, intent.payload, await self.read(bytes.fromhex(intent.payload.sheet.digest)))
         known.done = True
         if faults.hits("effect fails after"):
             raise OSError(self._complaint())
@@ -93,6 +105,11 @@ class Outside:
         if faults.hits("effect answers too much"):
             return Result(Went(text=TOO_MUCH))
         return Result(Went(text=self._answer()))
+
+    def _hold_sheet(self, what: Seen, filing: Filing, data: bytes | None) -> None:
+        """Bytes named by a commit are there when it is."""
+        if data is None or blake3(data).hexdigest() != filing.sheet.digest:
+            self.complain(f"{what} names bytes that the store does not have: {filing.sheet.digest}")
 
     def _answer(self) -> str:
         if self.faults.hits("effect answers poison"):

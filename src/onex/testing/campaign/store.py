@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from ...adapters.memory import MemoryStore
 from ...kernel.action import WorkflowKey
-from ...kernel.errors import CommitUnknown, FencedError, TemporaryDatabaseError
+from ...kernel.errors import CommitUnknown, FencedError, TemporaryDatabaseError, TransactionError
 from ...ports import (
     Applied,
     Code,
@@ -24,6 +24,7 @@ from ...ports import (
     OutboxRow,
     Pointer,
     Position,
+    ProjectionRow,
     RejectionRow,
     SnapshotRow,
     Stored,
@@ -41,6 +42,9 @@ class Watcher(Protocol):
     """Who is told of every commit at the instant it is applied."""
 
     def committed(self, commit: Commit, answers: Sequence[Applied | Conflict]) -> None: ...
+
+    def projected(self, name: str, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> None:
+        """The watermark has moved; ``rows`` are all there are now."""
 
 
 class SimStore:
@@ -76,9 +80,11 @@ class SimStore:
     # --- the owner ----------------------------------------------------------------------------------------------------
 
     async def own(self, owner: str) -> Mapping[int, int]:
+        self._write_at_all()
         return await self._read(lambda base: base.own(owner))
 
     async def intern(self, code: Code, env: Env) -> tuple[int, int]:
+        self._write_at_all()
         return await self._read(lambda base: base.intern(code, env))
 
     async def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
@@ -107,6 +113,7 @@ class SimStore:
     async def _apply(self, commit: Commit) -> Sequence[Applied | Conflict]:
         if isinstance(self.handle, MemoryStore):
             self._probe("before_commit")
+        self._write_at_all()
         answers = await self._ask(lambda base: base.commit(commit))
         if self._watcher is not None:
             self._watcher.committed(commit, answers)
@@ -118,12 +125,17 @@ class SimStore:
             self._refuses = False
             raise TemporaryDatabaseError("a commit was refused, as the campaign had it")
 
+    def _write_at_all(self) -> None:
+        refused = self.disk.refuses()
+        if refused is not None:
+            raise refused
+
     async def _land(self, commit: Commit, after_s: float) -> None:
         """The commit of a dead owner arrives: before the next one has the shard it counts, after that it must not."""
         await self._world.clock.sleep(after_s)
         try:
             await self._apply(commit)
-        except FencedError:
+        except (FencedError, TransactionError):  # another owner came first, or the disk takes nothing
             return
 
     async def woken(self) -> None:
@@ -150,6 +162,7 @@ class SimStore:
     # --- any process --------------------------------------------------------------------------------------------------
 
     async def send(self, body: bytes, at_us: int) -> int:
+        self._write_at_all()
         ticket = await self._read(lambda base: base.send(body, at_us))
         self.disk.written.set()
         return ticket
@@ -195,3 +208,26 @@ class SimStore:
 
     async def counts(self) -> Counts:
         return await self._read(lambda base: base.counts())
+
+    # --- projections --------------------------------------------------------------------------------------------------
+
+    async def watermark(self, name: str, shard: int) -> int:
+        return await self._read(lambda base: base.watermark(name, shard))
+
+    async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
+        return await self._read(lambda base: self._project(name, shard, from_n, to_n, rows))
+
+    async def _project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
+        self._write_at_all()
+        moved = await self._ask(lambda base: base.project(name, shard, from_n, to_n, rows))
+        if moved and self._watcher is not None:
+            everything = await self._ask(lambda base: base.projected(name, None, None, 1000))
+            self._watcher.projected(name, from_n, to_n, everything)
+        if self._faults is not None and self._faults.hits("read fails"):
+            raise TemporaryDatabaseError("the answer to a projection was lost, as the campaign had it")
+        return moved
+
+    async def projected(
+        self, name: str, tag: str | None, after: WorkflowKey | None, limit: int
+    ) -> Sequence[ProjectionRow]:
+        return await self._read(lambda base: base.projected(name, tag, after, limit))

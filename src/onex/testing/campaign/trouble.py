@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import orjson
+from typing import Final
+from uuid import UUID
 
-from ...engine.audit import Seen
-from ...engine.encode import ordinals
+from ...kernel.action import WorkflowKey
 from ...kernel.errors import OnexError
 from ...ports import EnumOutboxState
 from ..host import HostCrashed
 from ..simulation import Sim
+from .disk import EnumAilment
 from .faults import Faults
 from .house import House
-from .outside import Outside
+from .leases import LONGEST_S, Lease, Leases
+from .outside import Outside, seen_of
 from .store import SimStore
 
-STEP_S = 0.5
+STEP_S: Final = 0.5
+AILING_S: Final = 6.0
+_AILMENTS: Final = (EnumAilment.FULL, EnumAilment.BUSY, EnumAilment.READ_ONLY)
 
 
 class Trouble:
-    def __init__(self, sim: Sim, house: House, faults: Faults, outside: Outside, truth: SimStore) -> None:
+    def __init__(
+        self, sim: Sim, house: House, faults: Faults, outside: Outside, truth: SimStore, leases: Leases
+    ) -> None:
         self.sim, self.house, self.faults, self.outside, self.truth = sim, house, faults, outside, truth
+        self.leases = leases
 
     async def happen(self) -> None:
         """Something, every now and then, for ever."""
@@ -43,10 +50,41 @@ class Trouble:
             house.bury()
         if faults.hits("clock jumps"):
             house.set_clock(faults.chance.choice((-7200.0, -60.0, -1.0, 0.0, 0.0, 1.0, 60.0, 3600.0)))
+        if faults.hits("clock drifts"):
+            house.set_clock(house.skew_s, faults.chance.choice((-0.5, -0.01, 0.01, 2.0)))
+        if faults.hits("clock stands still"):
+            house.set_clock(house.skew_s, -1.0)
+        for ailment in _AILMENTS:
+            if faults.hits(ailment.value):
+                self.sim.world.start(self._ail(ailment))
+        for point, lasts_s in (("lease taken", faults.some_s(LONGEST_S)), ("lease run out", -1.0)):
+            if faults.hits(point):
+                self._grant(lasts_s)
         if faults.hits("release"):
             await self._ask_release()
         if faults.hits("redrive"):
             await self._redrive()
+
+    async def _ail(self, ailment: EnumAilment) -> None:
+        disk = self.house.disk
+        disk.ail(ailment)
+        await self.sim.clock.sleep(self.faults.some_s(AILING_S))
+        disk.ail(EnumAilment.NONE)
+
+    def _grant(self, lasts_s: float) -> None:
+        """Somebody leads an instance from now on, by the clock of the house; or has led it until a second ago."""
+        host = self.house.host
+        key = self.faults.chance.choice(self.house.keys)
+        clock = self.sim.clock if host is None else host.clock
+        lease = Lease(UUID(bytes=self.sim.world.ids.new()), clock.now_us() + int(lasts_s * 1e6))
+        if self.leases.grant(key, lease):
+            self.sim.world.start(self._end_lease(key, lease))
+
+    async def _end_lease(self, key: WorkflowKey, lease: Lease) -> None:
+        """The clock of the house may have stopped meanwhile: so that nobody leads for ever."""
+        await self.sim.clock.sleep(LONGEST_S)
+        if self.leases.current.get(key) == lease:
+            self.leases.end(key)
 
     async def _ask_release(self) -> None:
         key = self.faults.chance.choice(self.house.keys)
@@ -62,9 +100,7 @@ class Trouble:
         if not rows:
             return
         row = self.faults.chance.choice(rows)
-        names = [item["name"] for item in orjson.loads(row.intents)]
-        at = row.pointer.ordinal
-        self.outside.allow_again(Seen(str(row.key), row.version, names[at], ordinals(names)[at]))
+        self.outside.allow_again(seen_of(row))
         try:
             await self.house.ask(lambda engine: engine.redrive(row.pointer), patience_s=30)
         except TimeoutError:
