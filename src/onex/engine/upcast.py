@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from ..kernel.errors import MigrationFailed, OnexError, StateConsistencyError
 from ..kernel.intent import Emitted
 from ..kernel.migration import Json, What
-from ..kernel.step import State
+from ..kernel.step import ROLLBACK, Rollback, State
 from ..ports import Code
 from .encode import decode, decode_intents
 from .registry import Workflow
@@ -35,7 +35,16 @@ def stored_state(workflow: Workflow, schema: int, data: bytes) -> State:
 def logged_payload(workflow: Workflow, trigger: str, schema: int, data: bytes) -> BaseModel:
     """Raises InvalidStateTransitionError for a trigger that is gone, and as ``stored_state``."""
     model: type[BaseModel] = workflow.payload_model(trigger)
+    if trigger == ROLLBACK and schema != workflow.code.state_schema:
+        return _rollback(workflow, schema, data)
     return decode(model, _raised(workflow, What(payload=trigger), schema, data))
+
+
+def _rollback(workflow: Workflow, schema: int, data: bytes) -> Rollback:
+    """A rollback carries a whole state, of the schema that its row was written under."""
+    back = decode(Rollback, data)
+    state = workflow.migrations.apply(STATE, dict(back.state), schema, workflow.code.state_schema)
+    return back.model_copy(update={"state": state})
 
 
 def logged_intents(workflow: Workflow, schema: int, data: bytes) -> tuple[Emitted, ...]:
