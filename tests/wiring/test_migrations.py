@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 import onex
 from onex.app import load_app
@@ -42,7 +43,7 @@ def carry_it(payload: dict) -> dict:
 """
 
 
-NO = {"code": "no", "message": "no", "attempts": 1}
+NO: dict[str, JsonValue] = {"code": "no", "message": "no", "attempts": 1}
 VALUE = '"title" if name == "what" else name): value'
 LIMBO = (VALUE, VALUE + ' if name != "status" else "busy!"')
 
