@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import yaml
 from pydantic import JsonValue
@@ -20,7 +20,9 @@ from .scalar import Refusal, Scalar, cut, scalar
 
 BYTES_MAX = 256 * 1024
 DEPTH_MAX = 32
+NODES_MAX = 10_000
 FINDINGS_MAX = 100
+INCLUDE = "!include"
 
 
 class Place(NamedTuple):
@@ -45,6 +47,11 @@ class Leaf:
     value: Scalar
     place: Place
     text_at: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Include(Leaf):
+    """``!include FILE``: stands for what that file holds. ``value`` names the file, as written."""
 
 
 class Entry(NamedTuple):
@@ -103,9 +110,13 @@ def place_of(node: Node, path: tuple[str | int, ...]) -> Place:
     return node.place
 
 
-def read(text: str, path: str) -> Source:
-    """Everything wrong with ``text`` as YAML, at once; ``path`` only names it in findings."""
-    return _Reader(path).read(text)
+def read(text: str, path: str, *, references: bool = False, included: bool = False) -> Source:
+    """Everything wrong with ``text`` as YAML, at once; ``path`` only names it in findings.
+
+    With ``references`` the tag ``!include`` is read as Include, else it is refused like any other. Of a file that is
+    ``included`` by another every place says so.
+    """
+    return _Reader(path, references=references, included=included).read(text)
 
 
 # what no editor shows and a log should not hold; line breaks of other traditions would part us from the parser's count
@@ -129,9 +140,21 @@ class _Stop(Exception):
     """Nothing after this place can be read with sense."""
 
 
+class _Mark(Protocol):
+    """A place of the parser's, counted from 0. Both of PyYAML's parsers have a class of their own for it."""
+
+    @property
+    def line(self) -> int: ...
+    @property
+    def column(self) -> int: ...
+
+
 class _Reader:
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, references: bool, included: bool) -> None:
         self.path = path
+        self.references = references
+        self.home = path if included else ""
+        self.nodes = 0
         self.findings: list[Finding] = []
         self.open: list[_Open] = []
         self.root: Node | None = None
@@ -177,7 +200,7 @@ class _Reader:
                 if event is not None:
                     yield event
         except yaml.MarkedYAMLError as error:
-            place = _place(error.problem_mark or error.context_mark)
+            place = self._place(error.problem_mark or error.context_mark)
             problem = ", ".join(part for part in (error.context, error.problem) if part)
             self._add(place, "yaml_syntax", f"not YAML: {problem}", _hint(problem, text, place))
             raise _Stop from error
@@ -188,30 +211,50 @@ class _Reader:
             loader.dispose()
 
     def _take(self, event: yaml.Event) -> None:
-        place = _place(event.start_mark)
-        if isinstance(event, yaml.DocumentStartEvent):
-            self._document(event, place)
-        elif isinstance(event, yaml.AliasEvent):
-            self._add(place, "yaml_alias", f"*{event.anchor} is an alias; contracts have none", "write the value out")
-            self._put(Leaf(None, place))
-        elif isinstance(event, yaml.NodeEvent):
-            if event.anchor is not None:
-                self._add(place, "yaml_anchor", f"&{event.anchor} is an anchor; contracts have none", "remove it")
-            tag = getattr(event, "tag", None)
-            if tag is not None:
-                told = cut(str(tag).replace("tag:yaml.org,2002:", "!!"))
-                self._add(place, "yaml_tag", f"{told} is a tag; contracts have none", "remove it")
-            if isinstance(event, yaml.ScalarEvent):
-                self._put(self._leaf(event, place))
-            else:
-                if len(self.open) == DEPTH_MAX:
-                    self._add(place, "yaml_too_deep", f"nested deeper than {DEPTH_MAX} levels", "flatten it")
-                    raise _Stop
-                self.open.append(_Open(place, isinstance(event, yaml.MappingStartEvent)))
+        if isinstance(event, yaml.NodeEvent):
+            self._node(event, self._place(event.start_mark))
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
             self._close()
+        elif isinstance(event, yaml.DocumentStartEvent):
+            self._document(event, self._place(event.start_mark))
         if len(self.findings) >= FINDINGS_MAX:
             raise _Stop
+
+    def _node(self, event: yaml.NodeEvent, place: Place) -> None:
+        self.nodes += 1
+        if self.nodes > NODES_MAX:
+            told = f"more than {NODES_MAX:,} keys and values"
+            self._add(place, "yaml_too_many", told, "split the contract into several workflows")
+            raise _Stop
+        if isinstance(event, yaml.AliasEvent):
+            self._add(place, "yaml_alias", f"*{event.anchor} is an alias; contracts have none", "write the value out")
+            self._put(Leaf(None, place))
+            return
+        if event.anchor is not None:
+            self._add(place, "yaml_anchor", f"&{event.anchor} is an anchor; contracts have none", "remove it")
+        tag: str | None = getattr(event, "tag", None)
+        if isinstance(event, yaml.ScalarEvent):
+            if tag == INCLUDE and self.references:
+                self._put(Include(str(event.value), place))
+                return
+            if tag is not None:
+                self._tag(tag, place)
+            self._put(self._leaf(event, place))
+            return
+        if tag is not None:
+            self._tag(tag, place)
+        if len(self.open) == DEPTH_MAX:
+            self._add(place, "yaml_too_deep", f"nested deeper than {DEPTH_MAX} levels", "flatten it")
+            raise _Stop
+        self.open.append(_Open(place, isinstance(event, yaml.MappingStartEvent)))
+
+    def _tag(self, tag: str, place: Place) -> None:
+        if tag == INCLUDE and self.references:
+            self._add(place, "yaml_tag", f"{INCLUDE} stands before a list or mapping", f"write {INCLUDE} FILE.yaml")
+            return
+        told = cut(tag.replace("tag:yaml.org,2002:", "!!"))
+        only = f" but {INCLUDE}" if self.references else ""
+        self._add(place, "yaml_tag", f"{told} is a tag; contracts have none{only}", "remove it")
 
     def _document(self, event: yaml.DocumentStartEvent, place: Place) -> None:
         if event.version or event.tags:
@@ -222,7 +265,7 @@ class _Reader:
 
     def _leaf(self, event: yaml.ScalarEvent, place: Place) -> Leaf:
         text: str = event.value
-        end = _place(event.end_mark)
+        end = self._place(event.end_mark)
         one_line = end.line == place.line
         if event.style in ("'", '"', "|", ">"):
             verbatim = one_line and end.column - place.column == len(text) + 2
@@ -230,7 +273,7 @@ class _Reader:
                 code = ord(hostile.group())
                 self._add(place, "yaml_control_character", f"the text holds the character U+{code:04X}", "remove it")
                 text = ""
-            return Leaf(text, place, Place(place.line, place.column + 1) if verbatim else None)
+            return Leaf(text, place, place._replace(column=place.column + 1) if verbatim else None)
         try:
             return Leaf(scalar(text), place, place if one_line else None)
         except Refusal as refusal:
@@ -272,14 +315,12 @@ class _Reader:
         done = self.open.pop()
         self._put(Branch(done.entries, done.place) if done.is_mapping else Row(tuple(done.items), done.place))
 
+    def _place(self, mark: _Mark | None) -> Place:
+        """A parser's mark, counted from 1; without one, the whole file."""
+        return Place(0, 0, self.home) if mark is None else Place(mark.line + 1, mark.column + 1, self.home)
+
     def _add(self, place: Place, code: str, message: str, fix: str) -> None:
         self.findings.append(Finding(code, EnumSeverity.ERROR, *place.spot(self.path), message, fix))
-
-
-def _place(mark: object) -> Place:
-    """A parser's mark, counted from 1. Both of PyYAML's parsers have a mark class of their own."""
-    line, column = getattr(mark, "line", -1), getattr(mark, "column", -1)
-    return Place(line + 1, column + 1)
 
 
 def _hint(problem: str, text: str, place: Place) -> str:
