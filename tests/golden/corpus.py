@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import onex
 from onex.app import load_app
 from onex.engine.registry import Workflow
-from onex.testing.history import HistoryReader
+from onex.history.reader import HistoryReader
 
 HERE = Path(__file__).resolve().parent
 ORDERS = HERE.parents[1] / "examples" / "orders"
@@ -39,7 +40,7 @@ class Golden(NamedTuple):
         return HERE / "apps" / self.name
 
     def reader(self) -> HistoryReader:
-        return HistoryReader.open(self.history)
+        return HistoryReader(BytesIO(self.history.read_bytes()), str(self.history))
 
     def frozen_code(self) -> tuple[Workflow, ...]:
         return workflows(self.app, self.served)

@@ -14,7 +14,7 @@ from onex.app import App, load_app
 from onex.app.folder import CONTRACT, Folder
 from onex.engine.pattern import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry, Workflow
-from onex.testing.history import export_history
+from onex.history.export import export_history
 from onex.testing.simulation import Sim, run
 from onex.wiring.environment import environment
 from tests.golden.code_analysis import CodeAnalysis

@@ -13,7 +13,7 @@ import pytest
 from onex.app import load_app
 from onex.engine.registry import ReducerRegistry, Workflow
 from onex.engine.replay import EnumVerdict, Replay, Replayed
-from onex.testing.history import export_history
+from onex.history.export import export_history
 from tests.golden.corpus import CORPUS, HERE, Golden, workflows
 from tests.golden.record import main as record
 

@@ -19,8 +19,8 @@ from onex.app import load_app
 from onex.engine.encode import decode, encode, encode_intents
 from onex.engine.registry import ReducerRegistry, Workflow
 from onex.engine.replay import Recorded, Replay
+from onex.history.reader import HistoryReader
 from onex.kernel.action import Action
-from onex.testing.history import HistoryReader
 from onex.wiring import open_reader
 
 Task = tuple[str, str, list[str]]
@@ -38,7 +38,8 @@ async def refold(source: str, app: str, served: Sequence[str]) -> Report:
             return await _refold(reader, registry)
         finally:
             await store.close()
-    return await _refold(HistoryReader.open(Path(source)), registry)
+    with HistoryReader.open(Path(source)) as file:
+        return await _refold(file, registry)
 
 
 async def _refold(reader: Recorded, registry: ReducerRegistry) -> Report:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from io import StringIO
+from io import BytesIO, StringIO
 from typing import NamedTuple
 from uuid import UUID
 
@@ -17,12 +17,13 @@ from onex.engine.encode import decode, encode
 from onex.engine.pattern import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry, Workflow
 from onex.engine.replay import EnumVerdict, Recorded, Replay
+from onex.history.export import export_history
+from onex.history.reader import HistoryReader
 from onex.kernel.action import Action
 from onex.kernel.errors import EffectFailed, OnexError
 from onex.kernel.intent import ModelIntent
 from onex.kernel.step import fold
 from onex.ports import Clock, Env, Result
-from onex.testing.history import HistoryReader, export_history
 from onex.testing.simulation import Sim, run
 from tests.golden.corpus import ORDERS
 
@@ -188,7 +189,7 @@ def test_what_any_day_recorded_folds_to_what_it_left(
         # the same from a file, and by the kernel's fold alone, without batches and segments
         out = StringIO()
         await export_history(shop.store, out)
-        assert await told(HistoryReader(out.getvalue().encode().splitlines(keepends=True)), shop.codes) == found
+        assert await told(HistoryReader(BytesIO(out.getvalue().encode())), shop.codes) == found
         for stored in await shop.store.instances(None, None, None, 100):
             rows = [entry.row for entry in await shop.store.history(stored.key, 0, 10_000)]
             model = shop.codes[0].payload_model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from io import StringIO
+from io import BytesIO, StringIO
 
 import pytest
 
@@ -13,9 +13,11 @@ from onex.adapters.clock import SystemClock, UuidV7
 from onex.adapters.memory import MemoryStore
 from onex.engine.pattern import ReducerPatternEngine
 from onex.engine.replay import Recorded, Replay, Segment
+from onex.history.export import export_history
+from onex.history.line import HistoryUnreadable
+from onex.history.reader import HistoryReader
 from onex.kernel.action import WorkflowKey
 from onex.ports import Env
-from onex.testing.history import HistoryReader, HistoryUnreadable, export_history
 from tests.engine.jobs import Add, Start, Worker, registry
 
 K = WorkflowKey("job", "Grüße: 茶\u2028")
@@ -49,7 +51,7 @@ async def segments(reader: Recorded) -> list[Segment]:
 
 
 def read(text: str) -> HistoryReader:
-    return HistoryReader(text.encode().splitlines(keepends=True))
+    return HistoryReader(BytesIO(text.encode()))
 
 
 def test_a_replay_over_the_file_says_what_a_replay_over_the_store_says() -> None:
@@ -97,9 +99,9 @@ Change = Callable[[list[str]], list[str]]
         (lambda lines: [lines[0], lines[1][:-9], *lines[2:]], ":2 is no line"),
         (lambda lines: [lines[0].replace('"format_version":1', '"format_version":2'), *lines[1:]], "format_version"),
         (lambda lines: [lines[0], lines[1].replace('"line":"row"', '"line":"code"'), *lines[2:]], ":2 .* KeyError"),
-        (lambda lines: [lines[0], lines[1].replace('"version":1', '"version":"one"')], ":2 is a row .* version: Input"),
-        (lambda lines: [lines[0], lines[1].replace('"action_id":"', '"action_id":"g')], ":2 .* fromhex"),
-        (lambda lines: [lines[0], lines[1].replace('"status"', '"import"')], ":2 is a row .* row.import"),
+        (lambda lines: [lines[0], lines[1].replace('"version":1', '"version":"one"'), *lines[2:]], ":2 is a row .* version: Input"),
+        (lambda lines: [lines[0], lines[1].replace('"action_id":"', '"action_id":"g'), *lines[2:]], ":2 .* fromhex"),
+        (lambda lines: [lines[0], lines[1].replace('"status"', '"import"'), *lines[2:]], ":2 is a row .* row.import"),
         (lambda lines: ["[1]"], ":1 is no line"),
         (lambda lines: ["\x00"], ":1 is no line"),
     ],
@@ -107,7 +109,7 @@ Change = Callable[[list[str]], list[str]]
 def test_a_file_that_is_not_whole_is_refused_at_its_line(change: Change, sentence: str) -> None:
     lines = asyncio.run(recorded_lines())
     with pytest.raises(HistoryUnreadable, match=sentence):
-        read("".join(f"{line}\n" for line in change(lines)))
+        asyncio.run(segments(read("".join(f"{line}\n" for line in change(lines)))))
 
 
 async def recorded_lines() -> list[str]:

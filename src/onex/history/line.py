@@ -1,0 +1,124 @@
+"""Line: one record of a history as one line of JSON, and back. The format, and nothing of files.
+
+    head, then per instance: its rows by version, the states kept on the way, and last the instance as it stands
+
+Data only: no code, no path, no blob's bytes; reading a line runs nothing of it. The head names format and number, so that a
+file read years later is understood or refused. Fields have the names of ``records``; canonical bytes stand as the text
+they are, so that a person can read and compare them, and ids and hashes as hex. A line whose values were changed on
+purpose says which, as ``redacted``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import ValidationError as PydanticError
+
+from ..kernel.errors import StateConsistencyError, ValidationError
+from ..ports import Code, Env, LogEntry, LogRow, SnapshotRow, Stored
+
+LINE_BYTES = 32 * 1024 * 1024  # a state of 1 MiB, each byte of it written as \u00xx, and room for names
+_TEXT = frozenset({"payload", "intents", "state"})
+_PLACE = frozenset({"outbox", "instance", "timers"})  # where something stands in one store, and nothing else
+_HEX = frozenset({"action_id", "correlation", "cause", "body_hash", "state_hash", "digest", "lease_id"})
+
+
+class HistoryUnreadable(ValidationError):
+    """A file that is no history, is damaged, or has a format that this ONEX does not know."""
+
+    code = "history_unreadable"
+
+
+class Head(BaseModel):
+    """``codes`` and ``envs`` by the numbers that the lines below name them by."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal["onexrun"] = "onexrun"
+    format_version: Literal[1] = 1
+    codes: dict[int, Code]
+    envs: dict[int, Env]
+
+
+Record = Head | LogEntry | SnapshotRow | Stored
+_LINES: Mapping[str, TypeAdapter[Record]] = {
+    "head": TypeAdapter(Head),
+    "row": TypeAdapter(LogEntry),
+    "snapshot": TypeAdapter(SnapshotRow),
+    "instance": TypeAdapter(Stored),
+}
+_PATHS: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[str, ...])
+
+
+class Line(NamedTuple):
+    """``redacted`` are the dotted paths of the values that were changed, below the record's own fields."""
+
+    record: Record
+    redacted: tuple[str, ...] = ()
+
+
+def written(record: Record, redacted: tuple[str, ...] = ()) -> str:
+    """The line, its end included. Raises StateConsistencyError for stored bytes that are no text."""
+    name = _name(record)
+    fields = dict(record) if isinstance(record, Head) else record._asdict()
+    try:
+        marked = {"redacted": list(redacted)} if redacted else {}
+        whole = {"line": name, **_fields_as_text(fields), **marked}
+        return json.dumps(whole, ensure_ascii=False, separators=(",", ":")) + "\n"
+    except UnicodeError as error:
+        raise StateConsistencyError(f"a stored {name} cannot be written as text: {error}") from error
+
+
+def read(raw: bytes, source: str, number: int) -> Line:
+    """``number`` counts from 1: the head. Raises HistoryUnreadable, with the number."""
+    name = "line"
+    try:
+        fields = json.loads(raw, object_hook=_as_bytes)
+        name = fields.pop("line")
+        if (number == 1) is not (name == "head"):
+            raise ValueError(f"it is a {name}; a history has one head, as its first line")
+        redacted = _PATHS.validate_python(fields.pop("redacted", ()))
+        if name == "instance":
+            fields |= {"instance": 0, "timers": {}}
+        return Line(_LINES[name].validate_python(fields), redacted)
+    except PydanticError as error:
+        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
+        raise HistoryUnreadable(
+            f"{source}:{number} is a {name} that is not known here: {told}. Read it with the ONEX that wrote it, or newer"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise HistoryUnreadable(
+            f"{source}:{number} is no line of a history: {told}. Was it cut off or edited? Export it again"
+        ) from error
+
+
+def _name(record: Record) -> str:
+    if isinstance(record, LogEntry):
+        return "row"
+    if isinstance(record, SnapshotRow):
+        return "snapshot"
+    return "instance" if isinstance(record, Stored) else "head"
+
+
+def _fields_as_text(fields: Mapping[str, object]) -> dict[str, object]:
+    return {str(name): _as_text(str(name), value) for name, value in fields.items() if name not in _PLACE}
+
+
+def _as_text(name: str, value: object) -> object:
+    if isinstance(value, bytes):
+        return value.decode() if name in _TEXT else value.hex()
+    if isinstance(value, (LogRow, Code, Env)):
+        return _fields_as_text(value._asdict())
+    return _fields_as_text(value) if isinstance(value, Mapping) else value
+
+
+def _as_bytes(fields: dict[str, object]) -> dict[str, object]:
+    """What ``json.loads`` calls for each object. Raises ValueError for what is no hex."""
+    for name, value in fields.items():
+        if isinstance(value, str) and name in _TEXT | _HEX:
+            fields[name] = value.encode() if name in _TEXT else bytes.fromhex(value)
+    return fields
