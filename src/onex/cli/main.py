@@ -34,6 +34,7 @@ COMMANDS = {
     },
     "Prove": {
         "replay": ("replay", "Fold the log again and compare every byte with what was stored."),
+        "whatif": ("whatif", "Fold what is recorded on other code, and show what comes out otherwise."),
         "migrate": ("migrate", "Try an app's migrations on all that a store holds."),
         "check": ("check", "Check an app, and show every problem at once."),
         "diagram": ("check", "Draw an app's state machines as Mermaid diagrams."),

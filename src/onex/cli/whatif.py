@@ -1,0 +1,239 @@
+"""``onex whatif``: recorded histories folded on changed code, and which of them come out otherwise. Nothing is fired."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..app.revision import checkout
+from ..engine.whatif_told import Told
+from ..kernel.action import EPOCH
+from ..ports import Counts
+from ..wiring.folding import FoldingReader
+from .console import counted, harmless, note, now_us, say, say_json, styled, table
+from .exits import FOUND, Misused
+from .store import Json, Store, numbers, url_of
+from .whatif_budget import Budget, over, parse_budgets
+from .whatif_json import totals_json
+from .whatif_page import Asked, write_page
+from .whatif_run import Outcome, Run
+from .whatif_work import Since, Task
+
+TOLD = 10
+SMALL = 5_000
+"""Actions; below, one process is done before a second one has begun."""
+_AGO = re.compile(r"(\d{1,6})([dhm])")
+_UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
+
+
+def whatif(
+    app: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="APP",
+            help="The code that made the record: a folder, or REV:PATH. Without it only the last states are compared by value.",
+            show_default=False,
+        ),
+    ] = None,
+    against: Annotated[
+        str,
+        typer.Option("--against", metavar="PATH_OR_REV", help="The other code: a folder, a git revision, or REV:PATH."),
+    ] = "",
+    of_type: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only this workflow.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHEN",
+            help="Only instances that changed since: 2026-03-01T12:00Z, 7d, 12h, or a position SHARD:N.",
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=MOST,...",
+            help="Exit code 1 when more instances than this differ, are open, refused, stranded: differs=0,open=5%.",
+        ),
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one page for a reviewer.")] = None,
+    examples: Annotated[
+        int, typer.Option(metavar="N", min=1, max=20, help="Examples that are kept of each class of difference.")
+    ] = 3,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Fold what is recorded on other code, and show what comes out otherwise.
+
+    Every instance is folded from its beginning. A recorded outcome is used only where the other code emits the same
+    intent with the same payload, a timer only where it is set for the same time; from where that is not so, the instance
+    is open: nothing is compared beyond, and it is not counted as the same. An action that the other code refuses is told,
+    and folding goes on without it. With --type or --since, messages of instances left out are taken as recorded.
+
+    No effect is fired: how many were is counted where they would leave, and told. --json prints a line for each instance
+    that is not the same, by key, and one of the totals.
+
+    \b
+    Examples:
+      onex whatif examples/orders --against ../changed
+      onex whatif shop --against HEAD~1 --type orders --since 7d
+      onex whatif main:shop --against shop --budget differs=0,refused=0,open=5% --html whatif.html
+    """
+    if not against:
+        raise Misused("name the other code: --against FOLDER, or --against REVISION")
+    budgets = parse_budgets(budget or "")
+    started = _since(since)
+    url = url_of(store)
+    counts = _counts(url)
+    types = sorted({name for name, _ in counts.by_status if of_type in (None, name)})
+    with ExitStack() as held:
+        other = held.enter_context(checkout(against, Path(app) if app and Path(app).exists() else Path.cwd()))
+        record = None if app is None else held.enter_context(checkout(app, Path.cwd()))
+        task = Task(url, str(other), started, examples, as_json)
+        whole = of_type is None and since is None
+        went, again = held.enter_context(_progress(counts.actions if whole else None, shown=not as_json))
+        outcome = Run(
+            task,
+            None if record is None else task._replace(app=str(record)),
+            types,
+            processes=1 if counts.actions < SMALL else 0,
+            went=went,
+            again=again,
+        ).run()
+    passed = over(budgets, outcome.tally.totals)
+    asked = Asked(app, against, url, of_type, since, budget)
+    if html is not None:
+        write_page(html, asked, outcome.tally, outcome.fired, passed)
+    if as_json:
+        for line in outcome.lines:
+            say(line.decode().rstrip("\n"))
+        say_json(totals_json(outcome.tally, outcome.fired, passed, {**asked._asdict(), "rounds": outcome.rounds}))
+    else:
+        _show(outcome, against, html)
+    _judge(outcome, budgets, passed)
+
+
+def _judge(outcome: Outcome, budgets: tuple[Budget, ...], passed: list[str]) -> None:
+    for line in passed:
+        note(f"over budget: {line}")
+    nothing = outcome.tally.totals.instances == 0
+    if nothing:
+        note("nothing was compared: the store has no such instance")
+    if outcome.fired:
+        note(
+            f"{outcome.fired} effects were asked to run while folding: a reducer must never do so. Report it, it is a defect"
+        )
+    if passed or (nothing and budgets) or outcome.fired:
+        raise typer.Exit(FOUND)
+
+
+def _counts(url: str) -> Counts:
+    reader = FoldingReader(url)
+    try:
+        return asyncio.run(reader.counts())
+    finally:
+        reader.close()
+
+
+def _since(text: str | None) -> Since:
+    """Raises Misused."""
+    if text is None:
+        return Since()
+    if (ago := _AGO.fullmatch(text)) is not None:
+        return Since(at_us=now_us() - int(ago[1]) * _UNITS[ago[2]] // timedelta(microseconds=1))
+    if ":" in text and text.replace(":", "").isdecimal() and text.count(":") == 1:
+        return Since(n=numbers(text, 2, "position")[1])
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise Misused(
+            f"--since {text!r} is no time and no position; write 2026-03-01, 2026-03-01T12:00Z, 7d, 12h, 30m or SHARD:N"
+        ) from None
+    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return Since(at_us=(at - EPOCH) // timedelta(microseconds=1))
+
+
+@contextmanager
+def _progress(total: int | None, *, shown: bool) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
+    """What to call with actions folded and with rounds begun; a bar with the time left where a person watches."""
+    if not (shown and sys.stderr.isatty()):
+        yield lambda actions: None, lambda number: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("actions"))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("folding", total=total)
+
+        def again(number: int) -> None:
+            progress.reset(bar, total=None, description=f"folding receivers of messages, round {number}")
+
+        yield lambda actions: progress.advance(bar, actions), again
+
+
+# --- for people -------------------------------------------------------------------------------------------------------
+
+
+def _show(outcome: Outcome, against: str, html: Path | None) -> None:
+    totals = outcome.tally.totals
+    say(f"{counted(totals.instances, 'instance')}, {counted(totals.actions, 'action')} against {harmless(against)}")
+    lines = [
+        ("same", totals.same, "green", _unseen(totals.unseen)),
+        ("differs", totals.differs, "yellow", ""),
+        (
+            "open",
+            totals.open,
+            "yellow",
+            "not compared to the end" + _also(totals.open - totals.open_only, "differ before"),
+        ),
+        ("refused", totals.refused, "red", f"{counted(totals.refused_actions, 'action')} the other code refuses"),
+        ("stranded", totals.stranded, "red", "nothing would move it any more"),
+    ]
+    for name, count, colour, about in lines:
+        if count or name in ("same", "differs"):
+            padded = f"{name:<8}"
+            say(f"  {styled(padded, colour) if count else padded}  {count:>9,}  {about}".rstrip())
+    if totals.added or totals.lost or totals.changed:
+        say(f"  intents   {totals.added:,} added, {totals.lost:,} lost, {totals.changed:,} changed")
+    _show_groups(outcome)
+    say(f"effects fired: {outcome.fired}")
+    if html is not None:
+        say(f"wrote {html}")
+
+
+def _unseen(count: int) -> str:
+    return f"in {count:,} states in between were not compared: name the APP that made them" if count else ""
+
+
+def _also(count: int, what: str) -> str:
+    return f"; {count:,} of these {what}" if count else ""
+
+
+def _show_groups(outcome: Outcome) -> None:
+    ranked = outcome.tally.ranked()
+    if not ranked:
+        return
+    say()
+    rows = []
+    for alike, group in ranked[:TOLD]:
+        where = f"{alike.workflow_type} in {alike.status}" if alike.status else alike.workflow_type
+        rows.append([f"{group.instances:,}", where, alike.trigger, alike.what, _example(group.examples[0])])
+    table(["instances", "where", "on", "what", "for example"], rows, right=(0,))
+    if len(ranked) > TOLD:
+        note(f"and {len(ranked) - TOLD} more classes; --html and --json tell all")
+    say()
+
+
+def _example(told: Told) -> str:
+    """One instance of a class, with its values."""
+    if told.first is not None:
+        return f"{told.key} version {told.first.version}: {told.first.why}"
+    why = "" if told.opened is None else f" from version {told.opened.version}: {told.opened.why}"
+    return f"{told.key}{why}"

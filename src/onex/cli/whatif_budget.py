@@ -1,0 +1,50 @@
+"""Budget of a what-if: how many instances may come out otherwise before a gate closes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from ..engine.whatif_told import Totals
+from .exits import Misused
+
+NAMES: Final = ("differs", "open", "refused", "stranded")
+_LINE = re.compile(r"([a-z]+)=(\d+(?:\.\d+)?)(%?)")
+
+
+class Budget(NamedTuple):
+    """At most ``most`` instances, or ``most`` percent of those compared."""
+
+    name: str
+    most: float
+    percent: bool
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.most:g}{'%' if self.percent else ''}"
+
+
+def parse_budgets(text: str) -> tuple[Budget, ...]:
+    """``differs=0,open=5%``. Raises Misused, naming what there is."""
+    return tuple(_parse(part.strip()) for part in text.split(",")) if text.strip() else ()
+
+
+def _parse(part: str) -> Budget:
+    found = _LINE.fullmatch(part)
+    if found is None or found[1] not in NAMES or (not found[3] and "." in found[2]):
+        raise Misused(
+            f"--budget {part!r} cannot be meant; write NAME=MOST, a number of instances or a percentage of them, with "
+            f"{', '.join(NAMES)}: for example differs=0,open=5%"
+        )
+    return Budget(found[1], float(found[2]), bool(found[3]))
+
+
+def over(budgets: Sequence[Budget], totals: Totals) -> list[str]:
+    """Those that are passed, each as a sentence."""
+    told = []
+    for one in budgets:
+        count: int = getattr(totals, one.name)
+        share = 100 * count / totals.instances if totals.instances else 0.0
+        if (share if one.percent else count) > one.most:
+            told.append(f"{one} but {count:,} of {totals.instances:,} ({share:.1f}%)")
+    return told

@@ -1,0 +1,260 @@
+"""A what-if as one page for a reviewer: totals first, then each class of difference with its worst examples.
+
+The page fetches nothing and runs nothing. Whatever comes from a store is text: ``Html`` is the only thing that is not escaped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Final, NamedTuple
+
+from ..engine.whatif_told import Alike, Group, IntentChange, Tally, Told, Totals
+from ..engine.whatif_value import Changes
+from .console import counted, harmless
+
+OPEN_AT_FIRST: Final = 5
+
+
+class Asked(NamedTuple):
+    """What was compared with what, in the words of the command."""
+
+    app: str | None
+    against: str
+    store: str
+    type: str | None
+    since: str | None
+    budget: str | None
+
+
+class Html(str):
+    """Text that may stand in a page as it is."""
+
+    __slots__ = ()
+
+
+def element(name: str, *inside: str, kind: str = "", **attributes: str) -> Html:
+    """``<name class=kind ...>inside</name>``; what is inside is escaped unless it is Html."""
+    given = {"class": kind, **attributes} if kind else attributes
+    words = "".join(f' {one}="{escape(value)}"' for one, value in given.items())
+    return Html(f"<{name}{words}>{''.join(map(_safe, inside))}</{name}>")
+
+
+def _safe(text: str) -> str:
+    return text if isinstance(text, Html) else escape(harmless(text))
+
+
+def joined(parts: Iterable[str]) -> Html:
+    return Html("".join(map(_safe, parts)))
+
+
+def write_page(path: Path, asked: Asked, tally: Tally, fired: int, passed: Sequence[str]) -> None:
+    """Whole or not at all. Raises OSError."""
+    text = page(asked, tally, fired, passed)
+    with NamedTemporaryFile("w", dir=path.parent, prefix=".", suffix=".html", delete=False, encoding="utf-8") as file:
+        try:
+            file.write(text)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+    os.chmod(file.name, 0o644)  # as a file that a person writes, not as one that only its maker may read
+    os.replace(file.name, path)
+
+
+def page(asked: Asked, tally: Tally, fired: int, passed: Sequence[str]) -> str:
+    style = files(__package__).joinpath("whatif_page.css").read_text(encoding="utf-8")
+    title = f"What if it ran on {asked.against}?"
+    body = element(
+        "main",
+        element("h1", title),
+        _asked(asked, tally.totals),
+        _budget(asked, passed),
+        _totals(tally.totals),
+        _groups(tally),
+        _foot(tally.totals, fired),
+    )
+    head = joined(
+        (
+            Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width">'),
+            element("title", title),
+            element("style", Html(style)),
+        )
+    )
+    return f"<!doctype html>\n<html lang=en><head>{head}</head><body>{body}</body></html>\n"
+
+
+def _asked(asked: Asked, totals: Totals) -> Html:
+    narrowed = [f"only {asked.type}"] * (asked.type is not None) + [f"since {asked.since}"] * (asked.since is not None)
+    parts = [
+        f"{counted(totals.instances, 'instance')} with {counted(totals.actions, 'action')} as recorded in {asked.store}",
+        f"made by {asked.app}" if asked.app else "the code that made them was not given",
+        *narrowed,
+    ]
+    return element("p", " · ".join(parts), kind="asked")
+
+
+def _budget(asked: Asked, passed: Sequence[str]) -> Html:
+    if not asked.budget:
+        return Html("")
+    if passed:
+        return element("p", f"Over budget: {'; '.join(passed)}", kind="over")
+    return element("p", f"Within budget: {asked.budget}", kind="within")
+
+
+# --- totals -----------------------------------------------------------------------------------------------------------
+
+
+def _totals(totals: Totals) -> Html:
+    cards = [
+        ("same", totals.same, "every action as recorded"),
+        ("differs", totals.differs, "an action comes out otherwise"),
+        ("open", totals.open, "not compared to the end"),
+        ("refused", totals.refused, f"{counted(totals.refused_actions, 'action')} not taken"),
+        ("stranded", totals.stranded, "nothing would move it"),
+    ]
+    shown = [
+        element(
+            "div",
+            element("b", f"{count:,}"),
+            element("span", name),
+            element("small", _share(count, totals.instances)),
+            element("small", about),
+            kind=f"card {name}" if count else "card none",
+        )
+        for name, count, about in cards
+    ]
+    parts = (("same", totals.same), ("differs", totals.differs), ("open", totals.open_only))
+    bar = [
+        element("i", kind=name, style=f"flex-grow:{count}", title=f"{name}: {count:,}")
+        for name, count in parts
+        if count
+    ]
+    return joined((element("div", *bar, kind="bar"), element("div", *shown, kind="cards"), _intents_line(totals)))
+
+
+def _share(count: int, of: int) -> str:
+    return f"{100 * count / of:.1f}%" if of else "-"
+
+
+def _intents_line(totals: Totals) -> Html:
+    if not (totals.added or totals.lost or totals.changed):
+        return element("p", "The outside would be asked for exactly the same, as far as is compared.", kind="asked")
+    told = f"Intents: {totals.added:,} added, {totals.lost:,} lost, {totals.changed:,} changed."
+    return element("p", told, kind="asked")
+
+
+# --- classes of difference --------------------------------------------------------------------------------------------
+
+
+def _groups(tally: Tally) -> Html:
+    ranked = tally.ranked()
+    if not ranked:
+        return Html("")
+    heading = element("h2", f"{len(ranked)} kind{'s' * (len(ranked) != 1)} of difference")
+    shown = [_group(alike, group, tally.totals.instances, number) for number, (alike, group) in enumerate(ranked)]
+    return joined((heading, *shown))
+
+
+def _group(alike: Alike, group: Group, of: int, number: int) -> Html:
+    where = [element("code", alike.workflow_type)]
+    if alike.status:
+        where += [Html(" in "), element("code", alike.status)]
+    if alike.trigger:
+        where += [Html(", on "), element("code", alike.trigger)]
+    marks = [element("em", part, kind="what") for part in alike.what.split("; ")]
+    tolls = [f"{group.open:,} open"] * bool(group.open) + [f"{group.stranded:,} stranded"] * bool(group.stranded)
+    summary = element(
+        "summary",
+        element("b", f"{group.instances:,}"),
+        element("span", *where, kind="where"),
+        element("span", *marks, kind="marks"),
+        element("small", " · ".join((_share(group.instances, of), *tolls))),
+    )
+    examples = joined(_example(told) for told in group.examples)
+    rest = group.instances - len(group.examples)
+    more = element("p", f"and {rest:,} more like {'these' if len(group.examples) > 1 else 'this'}", kind="asked")
+    inside = joined((summary, examples, more if rest else Html("")))
+    opened = " open" if number < OPEN_AT_FIRST else ""
+    return Html(f"<details{opened}>{inside}</details>")
+
+
+def _example(told: Told) -> Html:
+    parts: list[str] = [element("h3", element("code", str(told.key)))]
+    lines: list[str] = []
+    if (first := told.first) is not None:
+        lines.append(f"version {first.version}, {first.trigger}: {first.why}")
+    if told.recorded_status != told.status and told.status:
+        lines.append(f"ends in {told.status!r}, recorded {told.recorded_status!r}")
+    if (opened := told.opened) is not None:
+        on = f" ({opened.trigger})" if opened.trigger else ""
+        lines.append(f"open from version {opened.version}{on} of {told.actions}: {opened.why}")
+    if told.stranded:
+        lines.append(f"stranded: {told.stranded}")
+    parts.append(element("ul", *(element("li", line) for line in lines)))
+    if told.state is None:
+        parts.append(
+            element("p", "What its state was there is not known: the code that made it was not given.", kind="asked")
+        )
+    else:
+        at = told.actions if opened is None else opened.version - 1
+        parts.append(_state(told.state, at))
+    parts.append(_intents(told))
+    if told.refused:
+        rows = [(str(one.version), one.trigger, f"{one.code}: {one.message}") for one in told.refused]
+        parts.append(_table("Refused actions", ("version", "action", "why"), rows, told.counts.get("refused", 0)))
+    return element("section", *parts)
+
+
+def _state(changes: Changes, version: int) -> Html:
+    if not changes.total:
+        return Html("")
+    rows = [(one.path or "all of it", _gone(one.old), _gone(one.new)) for one in changes.first]
+    return _table(f"State at version {version}", ("field", "recorded", "now"), rows, changes.total)
+
+
+def _intents(told: Told) -> Html:
+    if not told.intents:
+        return Html("")
+    rows = [(f"{one.version}", one.name, *_sides(one)) for one in told.intents]
+    total = sum(told.counts.get(how, 0) for how in ("added", "lost", "changed"))
+    return _table("Intents", ("version", "intent", "recorded", "now"), rows, total)
+
+
+def _sides(one: IntentChange) -> tuple[str, str]:
+    """What was asked and what would be: of one that both ask for, only what differs."""
+    if one.changes.total:
+        old = [f"{change.path}: {change.old or 'absent'}" for change in one.changes.first]
+        new = [f"{change.path}: {change.new or 'absent'}" for change in one.changes.first]
+        return ", ".join(old), ", ".join(new)
+    return _gone(one.old), _gone(one.new)
+
+
+def _gone(text: str) -> Html:
+    return element("s", "absent") if not text else Html(_safe(text))
+
+
+def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], total: int) -> Html:
+    sides = {"recorded": "old", "now": "new"}
+    head = element("tr", *(element("th", name, kind=sides.get(name, "")) for name in heads))
+    body = [
+        element("tr", *(element("td", cell, kind=sides.get(name, "")) for name, cell in zip(heads, row, strict=True)))
+        for row in rows
+    ]
+    cut = f"{caption} (the first {len(rows)} of {total:,})" if total > len(rows) else caption
+    return element("table", element("caption", cut), head, *body)
+
+
+def _foot(totals: Totals, fired: int) -> Html:
+    lines = [
+        f"Effects fired: {fired}.",
+        "A recorded outcome is used only where the other code emits the same intent with the same payload, a timer only "
+        "where it is set for the same time. From where that is not so, an instance is open: nothing beyond is compared, and "
+        "it does not count as the same.",
+    ]
+    if totals.unseen:
+        lines.append(f"In {totals.unseen:,} of the same, states in between could not be compared by value.")
+    return element("footer", *(element("p", line) for line in lines))

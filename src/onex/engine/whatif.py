@@ -1,0 +1,215 @@
+"""What-if: recorded histories folded on other code, and what comes out of it otherwise. SEMANTICS 36; nothing is fired.
+
+An instance whose every byte comes out as recorded is the same, and that is found out by the hashes alone. Only where
+something differs is it walked again, action by action, to say what, where and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+
+from ..kernel.action import Action, WorkflowKey
+from ..kernel.errors import OnexError, StateConsistencyError
+from ..kernel.intent import EnumIntentType
+from ..kernel.step import State
+from ..ports import Code, LogEntry, LogRow, Stored
+from .encode import encode, encode_intents, state_hash
+from .registry import ReducerRegistry, Workflow
+from .replay import Recorded
+from .upcast import stored_state
+from .whatif_branch import OUTCOME, Branch
+from .whatif_post import Post
+from .whatif_retold import Mark, Retelling
+from .whatif_told import Opened, Told
+from .whatif_walk import Walk
+
+PAGE: Final = 1000
+NO_CODE: Final = Code("", "?", b"", 0)
+
+
+class WhatIf:
+    """Judges instances one by one against ``registry``, the other code; ``post`` is what is known of their messages so far.
+
+    ``retelling`` knows the recorded states in between, where the code that made them is at hand. ``news`` gathers what the
+    instances judged here send otherwise, ``fed`` the workflow types of those that other instances sent something.
+    """
+
+    def __init__(
+        self, reader: Recorded, registry: ReducerRegistry, retelling: Retelling | None = None, post: Post | None = None
+    ) -> None:
+        self.reader, self.registry, self.retelling = reader, registry, retelling
+        self.post = Post() if post is None else post
+        self.news = Post()
+        self.fed: set[str] = set()
+        self.actions = 0
+        self._sent = _sent_to(registry)
+        self._codes: Mapping[int, Code] = {}
+
+    @property
+    def receivers(self) -> frozenset[str]:
+        """The workflow types that this code sends something."""
+        return frozenset(self._sent)
+
+    async def instance(self, stored: Stored) -> Told:
+        """What the other code makes of one instance. Raises no OnexError: what cannot be read is open, and says why."""
+        self._codes = self._codes or await self.reader.codes()
+        key = stored.key
+        self.actions += stored.version
+        if key.workflow_type not in self.registry:
+            await self._withdraw_from(key, 0, stored.version)
+            return _open_from_start(stored, f"the other code has no workflow {key.workflow_type!r}")
+        workflow = self.registry[key.workflow_type]
+        try:
+            sealed = await self._sealed(stored, workflow)
+            if sealed.version == stored.version and key not in self.post.extra:
+                status = stored.status
+                return Told(key, stored.version, stored.version, recorded_status=status, status=status)
+            return await self._walked(stored, workflow, sealed)
+        except OnexError as error:
+            await self._withdraw_from(key, 0, stored.version)
+            return _open_from_start(stored, f"its history cannot be compared: {error.message}")
+
+    # --- the fast way: every byte as recorded ------------------------------------------------------------------------------
+
+    async def _sealed(self, stored: Stored, workflow: Workflow) -> Mark:
+        """How far statuses, intents and state hashes come out as recorded: the end of the last batch that does."""
+        key = stored.key
+        mark, state = await self._begin(key, workflow)
+        reducer, withdrawn = workflow.reducer, self.post.withdrawn
+        delta, payloads, schema = reducer.delta, reducer.payloads, workflow.code.state_schema
+        version, hash_before = mark.version, mark.state_hash
+        batch: list[LogRow] = []
+        code_id, digest = -1, b""
+        try:
+            async for entry in self._history(key, version, stored.version):
+                row = entry.row
+                if row.cause is not None and self._from_elsewhere(row):
+                    self.fed.add(key.workflow_type)
+                    if row.action_id in withdrawn:
+                        break
+                if entry.code_id != code_id:
+                    code_id, code = entry.code_id, self._codes.get(entry.code_id, NO_CODE)
+                    digest = code.digest
+                    if code.state_schema != schema:  # bytes of two schemas are not compared
+                        break
+                payload = payloads[row.kind].__pydantic_validator__.validate_json(row.payload)
+                done = delta(
+                    state,
+                    Action(
+                        key, row.kind, payload, row.action_id, row.issued_us, row.correlation, row.issuer, row.cause
+                    ),
+                )
+                state = done.state
+                if state.status != row.status or encode_intents(done.intents) != row.intents:
+                    break
+                version += 1
+                batch.append(row)
+                if entry.state_hash:
+                    data = encode(state)
+                    if state_hash(hash_before, key, digest, batch, data) != entry.state_hash:
+                        break
+                    hash_before, batch = entry.state_hash, []
+                    mark = Mark(key, version, schema, data, hash_before)
+        except (OnexError, ValueError, KeyError):  # refused, or unreadable: the walk says where and why
+            pass
+        return mark
+
+    async def _begin(self, key: WorkflowKey, workflow: Workflow) -> tuple[Mark, State]:
+        """Before the first action there is; where history was compacted, at the state that was kept."""
+        first = next(iter(await self.reader.history(key, 0, 1)), None)
+        if first is None or first.version == 1:
+            return Mark(key, 0, workflow.code.state_schema, b"", b""), workflow.reducer.initial()
+        kept = await self.reader.snapshot(key, first.version - 1)
+        if kept is None or kept.version != first.version - 1:
+            raise StateConsistencyError(f"no state is kept at version {first.version - 1}, where its log begins")
+        state = stored_state(workflow, kept.state_schema, kept.state)
+        return Mark(key, kept.version, kept.state_schema, kept.state, kept.state_hash), state
+
+    # --- the slow way: where, what and why ----------------------------------------------------------------------------------
+
+    async def _walked(self, stored: Stored, workflow: Workflow, sealed: Mark) -> Told:
+        mark, state = await self._begin(stored.key, workflow)
+        branch = Branch(stored.key, workflow, state, begun=mark.version > 0)
+        walk = Walk(branch, stored, sealed, self.retelling)
+        async for entry in self._history(stored.key, mark.version, stored.version):
+            if (why := self._not_sent(entry, workflow)) is not None:
+                walk.open(entry, why)
+            if not await walk.take(entry, self.news, self._codes.get(entry.code_id, NO_CODE)):
+                break
+        told = walk.end(self._sent.get(stored.key.workflow_type, frozenset()))
+        extra = self.post.extra.get(stored.key)
+        if told.opened is None and extra is not None:
+            told.opened = Opened(stored.version + 1, "", f"behind its last action {extra.what}")
+        if told.opened is not None:
+            await self._withdraw_from(stored.key, told.opened.version - 1, stored.version)
+        return told
+
+    def _not_sent(self, entry: LogEntry, workflow: Workflow) -> str | None:
+        """Why the branch is open from this row on, for what other instances do, or for want of a migration; None: it is not."""
+        row = entry.row
+        if self._from_elsewhere(row):
+            self.fed.add(entry.key.workflow_type)
+            if row.action_id in self.post.withdrawn:
+                return f"{row.issuer} sent it, and does not in the other code"
+        extra = self.post.extra.get(entry.key)
+        if extra is not None and extra.at_us <= row.issued_us:
+            return f"before it {extra.what}, which is not recorded"
+        return self._not_read(self._codes.get(entry.code_id, NO_CODE).state_schema, workflow)
+
+    def _not_read(self, schema: int, workflow: Workflow) -> str | None:
+        """Why states of this schema are not compared: the other code is older, or says nothing of how they became its own."""
+        now = workflow.code.state_schema
+        if schema > now:
+            return f"its state is of schema {schema}, the other code knows up to {now}"
+        gaps = workflow.migrations.missing(schema, now)
+        return (
+            f"its state is of schema {schema}, and nothing migrates it from {gaps[0]} to {gaps[0] + 1}"
+            if gaps
+            else None
+        )
+
+    async def _withdraw_from(self, key: WorkflowKey, version: int, last: int) -> None:
+        """Nothing behind ``version`` is known to be sent."""
+        try:
+            async for entry in self._history(key, version, last):
+                self.news.withdraw_all(key, entry.row)
+        except OnexError:  # unreadable from here on: what it sent cannot be named
+            pass
+
+    # --- reading ------------------------------------------------------------------------------------------------------------
+
+    async def _history(self, key: WorkflowKey, version: int, last: int) -> AsyncIterator[LogEntry]:
+        """Rows behind ``version`` up to ``last``. Raises StateConsistencyError where some are missing."""
+        while version < last:
+            rows = await self.reader.history(key, version, PAGE)
+            if not rows:
+                raise StateConsistencyError(f"the log of {key} ends at version {version}, its state stands at {last}")
+            for entry in rows:
+                if entry.version > last:  # committed after its row was read
+                    return
+                if entry.version != version + 1 and version:
+                    raise StateConsistencyError(f"version {entry.version} of {key} follows version {version}")
+                version = entry.version
+                yield entry
+
+    def _from_elsewhere(self, row: LogRow) -> bool:
+        """Whether another instance may have sent it: its issuer is then that instance's key, and it has a cause."""
+        if row.cause is None or ":" not in row.issuer:
+            return False
+        return not row.issuer.startswith(OUTCOME) or "intent" in self.registry
+
+
+def _sent_to(registry: ReducerRegistry) -> dict[str, frozenset[str]]:
+    """``[workflow type] -> triggers`` that workflows of this code send to it."""
+    found: dict[str, frozenset[str]] = {}
+    for workflow in registry.workflows:
+        for spec in workflow.reducer.intents.by_name.values():
+            if spec.kind == EnumIntentType.ACTION_SEND:
+                found[spec.target] = found.get(spec.target, frozenset()) | {spec.trigger}
+    return found
+
+
+def _open_from_start(stored: Stored, why: str) -> Told:
+    opened = Opened(1, "", why)
+    return Told(stored.key, stored.version, 0, state=None, recorded_status=stored.status, opened=opened)
