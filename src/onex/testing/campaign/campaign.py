@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Final
 
 from ...engine.dispatch import Limits
@@ -21,6 +23,9 @@ from .faults import Faults
 from .house import House, Plan
 from .invariants import Judge
 from .leases import Leases
+from .nth import ACTIONS as NTH_ACTIONS
+from .nth import CLIENTS as NTH_CLIENTS
+from .nth import EnumFailure, Nth
 from .outside import Outside
 from .projecting import Projector
 from .reckoner import Reckoner
@@ -50,18 +55,23 @@ class Report:
     virtual_s: float = 0.0
 
 
-async def live(sim: Sim, disk: Disk, report: Report) -> None:
-    """The whole life, on the world's host."""
-    chance = stream(sim.seed, "plan")
+def drawn_limits(chance: Random) -> Limits:
+    """Half of all lives are short of everything: that is where full queues and half batches are met."""
     tiny = chance.random() < 0.5
     kept = chance.randrange(2, 9) if chance.random() < 0.3 else 20_000
-    limits = (
-        Limits(batch=chance.randrange(1, 6), waiting=chance.randrange(3, 21), cached=chance.randrange(2, 6), kept=kept)
-        if tiny
-        else Limits(kept=kept)
+    if not tiny:
+        return Limits(kept=kept)
+    return Limits(
+        batch=chance.randrange(1, 6), waiting=chance.randrange(3, 21), cached=chance.randrange(2, 6), kept=kept
     )
-    check_all = chance.random() < 0.5
-    faults = Faults(sim.faults, report.counted)
+
+
+async def live(
+    sim: Sim, disk: Disk, report: Report, faults: Faults, *, clients: int = CLIENTS, actions: int = ACTIONS
+) -> None:
+    """The whole life, on the world's host."""
+    chance = stream(sim.seed, "plan")
+    limits, check_all = drawn_limits(chance), chance.random() < 0.5
     judge = Judge(limits.batch)
     judge.violations = report.violations
     outside = Outside(faults, judge.complain)
@@ -73,11 +83,12 @@ async def live(sim: Sim, disk: Disk, report: Report) -> None:
     outside.owner, outside.read = (lambda: house.host), house.blob
     leases = judge.leases = Leases(disk, judge.complain)
     keeping = sim.world.spawn(house.keep())
-    sim.world.start(Projector(sim, disk, faults, judge).keep())
-    clients = [
-        Client(house, faults, judge, outside, truth, leases, stream(sim.seed, f"client {n}")) for n in range(CLIENTS)
+    if not isinstance(faults, Nth):  # another process's calls are none of those that are counted
+        sim.world.start(Projector(sim, disk, faults, judge).keep())
+    everybody = [
+        Client(house, faults, judge, outside, truth, leases, stream(sim.seed, f"client {n}")) for n in range(clients)
     ]
-    living = [sim.world.spawn(client.live(ACTIONS)) for client in clients]
+    living = [sim.world.spawn(client.live(actions)) for client in everybody]
     troubling = sim.world.spawn(Trouble(sim, house, faults, outside, truth, leases).happen())
     await asyncio.wait(living, timeout=TROUBLE_S)
     # rest: nothing hurts any more, and everybody gets an answer
@@ -126,15 +137,32 @@ async def drained(sim: Sim, house: House, truth: SimStore) -> bool:
 def run_seed(seed: int, folder: Path, empty: Path, *, keep_trace: bool = False) -> tuple[Report, Outcome[None]]:
     """Even seeds run on the SQLite core, odd ones in memory."""
     report = Report(seed)
-    disk: list[Disk] = []
+    disk = MemoryDisk() if seed % 2 else SqliteDisk(folder, empty)
 
     async def main(sim: Sim) -> None:
-        disk.append(MemoryDisk() if seed % 2 else SqliteDisk(folder, empty))
-        await live(sim, disk[0], report)
+        await live(sim, disk, report, Faults(sim.faults, report.counted))
 
-    outcome = run(main, seed, max_steps=MAX_STEPS, keep_trace=keep_trace)
-    disk[0].close()
+    return report, _run(main, disk, report, keep_trace=keep_trace)
+
+
+def run_nth(nth: int, failure: EnumFailure, disk: Disk, seed: int = 0) -> tuple[Report, Nth]:
+    """The life of ``seed`` in which only call ``nth`` fails. With 0 none does, and all are counted."""
+    report, faults = Report(seed), Nth(stream(seed, "nth"), Counter(), nth, failure)
+    report.counted = faults.counted
+
+    async def main(sim: Sim) -> None:
+        await live(sim, disk, report, faults, clients=NTH_CLIENTS, actions=NTH_ACTIONS)
+
+    _run(main, disk, report)
+    return report, faults
+
+
+def _run(
+    main: Callable[[Sim], Awaitable[None]], disk: Disk, report: Report, *, keep_trace: bool = False
+) -> Outcome[None]:
+    outcome = run(main, report.seed, max_steps=MAX_STEPS, keep_trace=keep_trace)
+    disk.close()
     if outcome.error is not None:
         report.violations.append(f"{type(outcome.error).__name__}: {outcome.error}")
     report.trace_hash, report.steps, report.virtual_s = outcome.trace_hash, outcome.steps, outcome.virtual_s
-    return report, outcome
+    return outcome

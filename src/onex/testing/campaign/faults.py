@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from random import Random
 from typing import Final
 
@@ -80,15 +81,24 @@ CRASHES: Final = 8
 
 
 class Faults:
-    """One seed's draw. After ``heal`` nothing hurts any more."""
+    """One seed's draw, or just what is given. After ``heal`` nothing hurts any more."""
 
-    def __init__(self, chance: Random, counted: Counter[str]) -> None:
+    def __init__(self, chance: Random, counted: Counter[str], strength: Mapping[str, float] | None = None) -> None:
         self.chance = chance
         self.counted = counted
         self.crashes = 0
         self._strength = {
             point: p * chance.choice((0.2, 0.5, 1.0)) if chance.random() < 0.5 else 0.0 for point, p in POINTS.items()
         }
+        if strength is not None:
+            self._strength = {point: strength.get(point, 0.0) for point in POINTS}
+
+    async def before(self, port: str) -> int:
+        """A call of the port begins. Whoever counts calls fails one here, and gives back its number."""
+        return 0
+
+    async def after(self, port: str, call: int) -> None:
+        """It has done what was asked, and its answer is on the way."""
 
     def hits(self, point: str) -> bool:
         p = self._strength[point]

@@ -73,6 +73,7 @@ class Outside:
         what, known = self._knock(intent)
         this = known.tries
         known.perhaps.add(this)
+        call = await self._begin(known, this)
         if what in self.killers or faults.hits("effect kills its process always"):
             self.killers.add(what)
             if faults.kills("effect kills its process before"):
@@ -94,6 +95,7 @@ class Outside:
         if isinstance(intent.payload, Filing) and self.read is not None:
             self._hold_sheet(what, intent.payload, await self.read(bytes.fromhex(intent.payload.sheet.digest)))
         known.done = True
+        await faults.after("effect", call)
         if faults.hits("effect fails after"):
             raise OSError(self._complaint())
         if faults.hits("effect hangs after"):
@@ -105,6 +107,13 @@ class Outside:
         if faults.hits("effect answers too much"):
             return Result(Went(text=TOO_MUCH))
         return Result(Went(text=self._answer()))
+
+    async def _begin(self, known: Tries, this: int) -> int:
+        try:
+            return await self.faults.before("effect")
+        except EffectFailed:
+            known.perhaps.discard(this)
+            raise
 
     def _hold_sheet(self, what: Seen, filing: Filing, data: bytes | None) -> None:
         """Bytes named by a commit are there when it is."""

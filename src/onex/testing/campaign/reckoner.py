@@ -33,6 +33,7 @@ class Reckoner:
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
         clock, faults = current_host().clock, self.faults
         assert isinstance(intent.payload, Do)
+        call = await faults.before("compute")
         if faults.hits("computing is slow"):
             await clock.sleep(faults.some_s(SLOW_S))
         if faults.hits("a compute worker dies"):
@@ -42,4 +43,5 @@ class Reckoner:
         data = sum_of(intent.payload.text)
         digest = blake3(data).digest()
         reckoned = Reckoned(sheet=Blob(digest=digest.hex(), size=len(data), media_type=MEDIA_TYPE))
+        await faults.after("compute", call)
         return Result(reckoned, (NewBlob(digest, MEDIA_TYPE, data),))

@@ -64,10 +64,11 @@ class SimStore:
         value = ask(self.handle)
         return await value if isinstance(value, Coroutine) else value
 
-    async def _read(self, ask: Callable[[Handle], R | Coroutine[object, object, R]]) -> R:
+    async def _read(self, port: str, ask: Callable[[Handle], R | Coroutine[object, object, R]]) -> R:
         clock, faults = current_host().clock, self._faults
         if faults is None:
             return await self._ask(ask)
+        call = await faults.before(port)
         if faults.hits("read is slow"):
             await clock.sleep(faults.some_s(READ_S))
         if faults.hits("read fails"):
@@ -75,22 +76,24 @@ class SimStore:
         value = await self._ask(ask)
         if faults.hits("read answers late"):
             await clock.sleep(faults.some_s(READ_S))
+        await faults.after(port, call)
         return value
 
     # --- the owner ----------------------------------------------------------------------------------------------------
 
     async def own(self, owner: str) -> Mapping[int, int]:
         self._write_at_all()
-        return await self._read(lambda base: base.own(owner))
+        return await self._read("own", lambda base: base.own(owner))
 
     async def intern(self, code: Code, env: Env) -> tuple[int, int]:
         self._write_at_all()
-        return await self._read(lambda base: base.intern(code, env))
+        return await self._read("intern", lambda base: base.intern(code, env))
 
     async def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
         host, faults = current_host(), self._faults
         if faults is None:
             return await self._apply(commit)
+        call = await faults.before("commit")
         if faults.hits("commit is slow"):
             await host.clock.sleep(faults.some_s(COMMIT_S))
         if faults.kills("crash before commit"):
@@ -102,6 +105,7 @@ class SimStore:
             raise CommitUnknown("the answer to a commit was lost, and so was the commit")
         self._refuses = faults.hits("commit refused")
         answers = await self._apply(commit)
+        await faults.after("commit", call)
         if faults.kills("crash after commit"):
             await host.die()
         if faults.hits("commit answer lost"):
@@ -141,81 +145,86 @@ class SimStore:
     async def woken(self) -> None:
         await self.disk.written.wait()
         self.disk.written.clear()
+        if self._faults is not None:
+            await self._faults.after("woken", await self._faults.before("woken"))
         if self._faults is not None and self._faults.hits("read fails"):
             raise TemporaryDatabaseError("a look at the inbox failed, as the campaign had it")
 
     async def waiting(self, after: Pointer | None, limit: int, timers_before_us: int | None) -> Sequence[OutboxRow]:
-        return await self._read(lambda base: base.waiting(after, limit, timers_before_us))
+        return await self._read("waiting", lambda base: base.waiting(after, limit, timers_before_us))
 
     async def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:
-        return await self._read(lambda base: base.inbox(after, limit))
+        return await self._read("inbox", lambda base: base.inbox(after, limit))
 
     async def applied(self, key: WorkflowKey, action_id: bytes) -> LogEntry | None:
-        return await self._read(lambda base: base.applied(key, action_id))
+        return await self._read("applied", lambda base: base.applied(key, action_id))
 
     async def close(self) -> None:
         current_host()
+        call = 0 if self._faults is None else await self._faults.before("close")
         closing = self.handle.close()
         if closing is not None:
             await closing
+        if self._faults is not None:
+            await self._faults.after("close", call)
 
     # --- any process --------------------------------------------------------------------------------------------------
 
     async def send(self, body: bytes, at_us: int) -> int:
         self._write_at_all()
-        ticket = await self._read(lambda base: base.send(body, at_us))
+        ticket = await self._read("send", lambda base: base.send(body, at_us))
         self.disk.written.set()
         return ticket
 
     async def answer(self, ticket: int) -> bytes | None:
-        return await self._read(lambda base: base.answer(ticket))
+        return await self._read("answer", lambda base: base.answer(ticket))
 
     async def load(self, keys: Sequence[WorkflowKey]) -> Mapping[WorkflowKey, Stored]:
-        return await self._read(lambda base: base.load(keys))
+        return await self._read("load", lambda base: base.load(keys))
 
     async def instances(
         self, workflow_type: str | None, status: str | None, after: WorkflowKey | None, limit: int
     ) -> Sequence[Stored]:
-        return await self._read(lambda base: base.instances(workflow_type, status, after, limit))
+        return await self._read("instances", lambda base: base.instances(workflow_type, status, after, limit))
 
     async def codes(self) -> Mapping[int, Code]:
-        return await self._read(lambda base: base.codes())
+        return await self._read("codes", lambda base: base.codes())
 
     async def envs(self) -> Mapping[int, Env]:
-        return await self._read(lambda base: base.envs())
+        return await self._read("envs", lambda base: base.envs())
 
     async def log(self, after: Position, limit: int) -> Sequence[LogEntry]:
-        return await self._read(lambda base: base.log(after, limit))
+        return await self._read("log", lambda base: base.log(after, limit))
 
     async def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]:
-        return await self._read(lambda base: base.history(key, after, limit))
+        return await self._read("history", lambda base: base.history(key, after, limit))
 
     async def snapshot(self, key: WorkflowKey, at_most: int) -> SnapshotRow | None:
-        return await self._read(lambda base: base.snapshot(key, at_most))
+        return await self._read("snapshot", lambda base: base.snapshot(key, at_most))
 
     async def outbox(
         self, states: Sequence[EnumOutboxState], key: WorkflowKey | None, after: Pointer | None, limit: int
     ) -> Sequence[OutboxRow]:
-        return await self._read(lambda base: base.outbox(states, key, after, limit))
+        return await self._read("outbox", lambda base: base.outbox(states, key, after, limit))
 
     async def rejections(
         self, key: str | None, action_id: bytes | None, after: int, limit: int
     ) -> Sequence[RejectionRow]:
-        return await self._read(lambda base: base.rejections(key, action_id, after, limit))
+        return await self._read("rejections", lambda base: base.rejections(key, action_id, after, limit))
 
     async def blob(self, digest: bytes) -> bytes | None:
-        return await self._read(lambda base: base.blob(digest))
+        return await self._read("blob", lambda base: base.blob(digest))
 
     async def counts(self) -> Counts:
-        return await self._read(lambda base: base.counts())
+        return await self._read("counts", lambda base: base.counts())
 
     # --- projections --------------------------------------------------------------------------------------------------
 
     async def watermark(self, name: str, shard: int) -> int:
-        return await self._read(lambda base: base.watermark(name, shard))
+        return await self._read("watermark", lambda base: base.watermark(name, shard))
 
     async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
-        return await self._read(lambda base: self._project(name, shard, from_n, to_n, rows))
+        return await self._read("project", lambda base: self._project(name, shard, from_n, to_n, rows))
 
     async def _project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         self._write_at_all()
@@ -230,4 +239,4 @@ class SimStore:
     async def projected(
         self, name: str, tag: str | None, after: WorkflowKey | None, limit: int
     ) -> Sequence[ProjectionRow]:
-        return await self._read(lambda base: base.projected(name, tag, after, limit))
+        return await self._read("projected", lambda base: base.projected(name, tag, after, limit))
