@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from onex.contracts.diagram import mermaid
+from xml.etree import ElementTree
+
+from onex.contracts.diagram import figure, mermaid, picture
 from onex.kernel.machine import Guard, Machine, Timeout, Transition
 
 
@@ -30,3 +32,35 @@ def test_every_transition_guard_timer_and_end_is_drawn_in_the_contract_s_order()
         "    gone --> [*]",
         "",
     ]
+
+
+def test_the_figure_has_a_start_every_state_and_one_box_for_any_state() -> None:
+    machine = Machine(
+        "new",
+        (Transition("new", "open", "begin"), Transition("open", "late", "tick"), Transition("*", "gone", "cancel")),
+        frozenset({"gone"}),
+        {"open": Timeout(5_400_000_000, "tick"), "late": Timeout(86_400_000_000, "cancel")},
+    )
+    nodes, edges = figure(machine)
+    assert [(node.label, node.kind) for node in nodes] == [
+        ("", "start"),
+        ("new", "state"),
+        ("open", "state"),
+        ("late", "state"),
+        ("gone", "terminal"),
+        ("any state", "any"),
+    ]
+    assert [(edge.source, edge.target, edge.label, edge.kind) for edge in edges[1:]] == [
+        ("new", "open", "begin", ""),
+        ("open", "late", "tick after 1.5 h", "timeout"),
+        ("*", "gone", "cancel", ""),
+        ("late", "gone", "cancel after 1 d", "timeout"),
+    ]
+
+
+def test_the_picture_says_its_name_and_what_a_screen_reader_should_tell() -> None:
+    machine = Machine("new", (Transition("new", "done", "end"),), frozenset({"done"}))
+    root = ElementTree.fromstring(picture(machine, "parcels & more"))
+    space = "{http://www.w3.org/2000/svg}"
+    assert root.findtext(f"{space}title") == "parcels & more"
+    assert root.findtext(f"{space}desc") == "A state machine of 2 states and 1 transitions, from new to done."

@@ -2,7 +2,62 @@
 
 from __future__ import annotations
 
-from ..kernel.machine import Machine
+from typing import NamedTuple
+
+from ..kernel.machine import Machine, Timeout, Transition
+from .drawing.figure import Edge, EnumFlow, Node
+from .drawing.layout import layout
+from .drawing.svg import svg
+
+_START, _DOT = "\0start", 14.0
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+class Figure(NamedTuple):
+    """A machine as a graph: what ``layout`` takes."""
+
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+
+
+def picture(machine: Machine, name: str) -> str:
+    """An SVG file. ``*`` is one box of its own, and a transition that a state's timer fires is dashed."""
+    states, transitions = len(machine.statuses), len(machine.transitions)
+    ends = ", ".join(status for status in machine.statuses if status in machine.terminal) or "nowhere"
+    told = f"A state machine of {states} states and {transitions} transitions, from {machine.initial} to {ends}."
+    return svg(layout(*figure(machine), EnumFlow.DOWN), name, told)
+
+
+def figure(machine: Machine) -> Figure:
+    nodes = [Node(_START, "", "start", _DOT, _DOT)]
+    for status in machine.statuses:
+        nodes.append(Node(status, status, "terminal" if status in machine.terminal else "state"))
+    if any(transition.from_state == "*" for transition in machine.transitions):
+        nodes.append(Node("*", "any state", "any", note="every state that is not terminal"))
+    edges = [Edge(_START, machine.initial)]
+    for transition in machine.transitions:
+        timeout = machine.timeouts.get(transition.from_state)
+        fired = timeout is not None and timeout.trigger == transition.trigger
+        told = _label(transition, timeout if fired else None)
+        edges.append(Edge(transition.from_state, transition.to_state, told, "timeout" if fired else ""))
+    for status, timeout in machine.timeouts.items():  # one whose trigger only "*" answers
+        for transition in machine.table[status].get(timeout.trigger, ()):
+            if transition.from_state == "*":
+                edges.append(Edge(status, transition.to_state, _label(transition, timeout), "timeout"))
+    return Figure(tuple(nodes), tuple(edges))
+
+
+def _label(transition: Transition, timeout: Timeout | None) -> str:
+    guards = " and ".join(" ".join(guard.text.split()) for guard in transition.guards)
+    told = f"{transition.trigger} [{guards}]" if guards else transition.trigger
+    return f"{told} after {_duration(timeout.after_us)}" if timeout is not None else told
+
+
+def _duration(after_us: int) -> str:
+    """In the largest unit that leaves a short number: ``7 d``, ``1.5 h``, ``90 s``."""
+    seconds = after_us / 1_000_000
+    size, unit = next((one for one in _UNITS if seconds >= one[0] and seconds * 2 % one[0] == 0), (1, "s"))
+    return f"{seconds / size:g} {unit}"
 
 
 def mermaid(machine: Machine) -> str:
