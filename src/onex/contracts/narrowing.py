@@ -1,0 +1,319 @@
+"""Two JSON Schemas of one thing: what a writer of the old one may no longer write, what a reader of it must now expect.
+
+A writer breaks where less is accepted than before, a reader where more may come. What cannot be judged breaks both: a
+keyword that is not known here, a schema that is no mapping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+Schema = Mapping[str, JsonValue]
+DEPTH_MAX = 24
+_ANNOTATIONS = {"title", "description", "examples", "example", "deprecated", "$comment", "$schema", "$id", "version"}
+_HANDLED = {"$defs", "definitions", "$ref", "anyOf", "oneOf", "allOf", "discriminator", "type", "enum", "const"}
+_HANDLED |= {"properties", "required", "additionalProperties", "items", "prefixItems", "default", "nullable"}
+_LOWER = {"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"}
+_UPPER = {"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"}
+_REQUIREMENTS = {
+    "pattern",
+    "format",
+    "multipleOf",
+    "uniqueItems",
+    "contentEncoding",
+    "contentMediaType",
+    "propertyNames",
+}
+
+
+class SchemaChange(NamedTuple):
+    """``path`` as ``items[].quantity``, '' for the whole. Neither of both flags: nobody is hurt."""
+
+    path: str
+    old: JsonValue
+    new: JsonValue
+    reason: str
+    breaks_writers: bool = False
+    breaks_readers: bool = False
+    prose: bool = False
+
+
+def schema_changes(old: JsonValue, new: JsonValue) -> list[SchemaChange]:
+    """In the order of the old schema. Equal schemas give none; local ``$ref``s are followed on both sides."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        if old == new:
+            return []
+        if old is None:
+            return [SchemaChange("", old, new, "the shape is told now")]
+        return [SchemaChange("", old, new, "the shape is another one and cannot be judged", True, True)]
+    found = list(_Comparison(old, new).between(old, new, "", 0))
+    if not found and old != new:
+        found.append(SchemaChange("", None, None, "the same shape, written differently", prose=True))
+    return found
+
+
+class _Comparison:
+    def __init__(self, old: Schema, new: Schema) -> None:
+        self.roots = (old, new)
+        self.compared: set[tuple[str, str]] = set()
+
+    def between(self, old: JsonValue, new: JsonValue, path: str, depth: int) -> Iterator[SchemaChange]:
+        refs = (_ref(old), _ref(new))
+        if all(refs):
+            if refs in self.compared:
+                return  # a type that holds itself
+            self.compared.add(refs)
+        before, after = self._resolved(old, 0), self._resolved(new, 1)
+        if depth > DEPTH_MAX:
+            if before != after:
+                yield SchemaChange(path, None, None, "nested too deep to be judged", True, True)
+            return
+        left, right = _alternatives(before), _alternatives(after)
+        if len(left) == 1 and len(right) == 1:
+            yield from self._single(left[0], right[0], path, depth)
+        else:
+            yield from self._union(left, right, path, depth)
+        yield from _prose(before, after, path)
+
+    def _resolved(self, schema: JsonValue, side: int) -> Schema:
+        seen: set[str] = set()
+        while (name := _ref(schema)) and name not in seen:
+            seen.add(name)
+            beside = {key: value for key, value in schema.items() if key != "$ref"} if isinstance(schema, dict) else {}
+            found = _pointed(self.roots[side], name)
+            if found is None:
+                return {"$ref": name}  # elsewhere: equal names are taken for equal shapes
+            schema = {**found, **beside}
+        if schema is True or schema is None:
+            return {}
+        return schema if isinstance(schema, dict) else {"not": {}}
+
+    # --- unions -----------------------------------------------------------------------------------------------------
+
+    def _union(self, old: Sequence[Schema], new: Sequence[Schema], path: str, depth: int) -> Iterator[SchemaChange]:
+        """Alternatives that stand on both sides say nothing; one left on each side was changed, others came or went."""
+        befores = [self._resolved(dict(one), 0) for one in old]
+        afters = [self._resolved(dict(one), 1) for one in new]
+        gone = []
+        for one in befores:
+            same = next((n for n, other in enumerate(afters) if _bare(one) == _bare(other)), None)
+            if same is None:
+                gone.append(one)
+            else:  # what they refer to may differ all the same
+                yield from self._single(one, afters.pop(same), path, depth + 1)
+        if len(gone) == len(afters) == 1 and _type(gone[0]) == _type(afters[0]):
+            yield from self._single(gone[0], afters[0], path, depth + 1)
+            return
+        for one in gone:
+            near = next((n for n, other in enumerate(afters) if _title(one) and _title(one) == _title(other)), None)
+            if near is not None:
+                yield from self._single(one, afters.pop(near), path, depth + 1)
+            else:
+                yield SchemaChange(path, _shown(one), None, f"{_told(one)} is no longer accepted", breaks_writers=True)
+        for one in afters:
+            yield SchemaChange(path, None, _shown(one), f"it may also be {_told(one)}", breaks_readers=True)
+
+    # --- one alternative --------------------------------------------------------------------------------------------
+
+    def _single(self, old: Schema, new: Schema, path: str, depth: int) -> Iterator[SchemaChange]:
+        before, after = _type(old), _type(new)
+        if before != after:
+            writers = after is not None and not (before == "integer" and after == "number")
+            readers = before is not None and not (before == "number" and after == "integer")
+            reason = f"the type was {before or 'anything'} and is {after or 'anything'}"
+            yield SchemaChange(path, before, after, reason, writers, readers)
+            if writers and readers:
+                return
+        yield from _values(old, new, path)
+        yield from _bounds(old, new, path)
+        yield from self._fields(old, new, path, depth)
+        yield from self._entries(old, new, path, depth)
+        for key in dict.fromkeys((*old, *new)):
+            if key not in _HANDLED | _ANNOTATIONS | _LOWER | _UPPER | _REQUIREMENTS and old.get(key) != new.get(key):
+                told = f"{key} changed, which cannot be judged"
+                yield SchemaChange(path, old.get(key), new.get(key), told, True, True)
+        for key in ("$ref", "allOf"):
+            if old.get(key) != new.get(key):
+                told = f"{key} changed, which cannot be judged"
+                yield SchemaChange(path, old.get(key), new.get(key), told, True, True)
+        if ("default" in old or "default" in new) and old.get("default", _ABSENT) != new.get("default", _ABSENT):
+            yield SchemaChange(path, old.get("default"), new.get("default"), "another default")
+
+    def _fields(self, old: Schema, new: Schema, path: str, depth: int) -> Iterator[SchemaChange]:
+        before, after = _mapping(old, "properties"), _mapping(new, "properties")
+        needed, needs = _names(old, "required"), _names(new, "required")
+        for name, schema in before.items():
+            inner = f"{path}.{name}" if path else name
+            if name not in after:
+                yield SchemaChange(inner, _shown(schema), None, f"field {name!r} is gone", True, True)
+                continue
+            yield from self.between(schema, after[name], inner, depth + 1)
+            if name in needs and name not in needed:
+                yield SchemaChange(inner, None, None, f"{name!r} must be given now", breaks_writers=True)
+            elif name in needed and name not in needs:
+                yield SchemaChange(inner, None, None, f"{name!r} may be missing now", breaks_readers=True)
+        for name, schema in after.items():
+            if name not in before:
+                inner = f"{path}.{name}" if path else name
+                must = name in needs
+                told = f"field {name!r} is new" + (" and must be given" if must else "")
+                yield SchemaChange(inner, None, _shown(schema), told, breaks_writers=must)
+        for name in sorted((needed ^ needs) - {*before, *after}):
+            told = f"{name!r} must be given now" if name in needs else f"{name!r} may be missing now"
+            yield SchemaChange(f"{path}.{name}" if path else name, None, None, told, name in needs, name in needed)
+        yield from self._others(old, new, path, depth)
+
+    def _others(self, old: Schema, new: Schema, path: str, depth: int) -> Iterator[SchemaChange]:
+        """Fields that are not named."""
+        before, after = old.get("additionalProperties", True), new.get("additionalProperties", True)
+        if isinstance(before, dict) and isinstance(after, dict):
+            yield from self.between(before, after, f"{path}{{}}", depth + 1)
+        elif before != after:
+            narrower = after is False or (isinstance(after, dict) and before is True)
+            told = "other fields are refused now" if after is False else "other fields are judged differently"
+            yield SchemaChange(path, _shown(before), _shown(after), told, narrower, not narrower)
+
+    def _entries(self, old: Schema, new: Schema, path: str, depth: int) -> Iterator[SchemaChange]:
+        before, after = _list(old, "prefixItems"), _list(new, "prefixItems")
+        for n, (one, other) in enumerate(zip(before, after, strict=False)):
+            yield from self.between(one, other, f"{path}[{n}]", depth + 1)
+        if len(before) != len(after):
+            yield SchemaChange(path, len(before), len(after), "it has another number of entries", True, True)
+        if "items" in old or "items" in new:
+            yield from self.between(old.get("items", True), new.get("items", True), f"{path}[]", depth + 1)
+
+
+_ABSENT = object()
+
+
+def _values(old: Schema, new: Schema, path: str) -> Iterator[SchemaChange]:
+    before, after = _enum(old), _enum(new)
+    if before is None and after is not None:
+        yield SchemaChange(path, None, _shown_list(after), "only these values are accepted now", breaks_writers=True)
+    elif before is not None and after is None:
+        yield SchemaChange(path, _shown_list(before), None, "any value may come now", breaks_readers=True)
+    elif before is not None and after is not None:
+        for value in before:
+            if value not in after:
+                yield SchemaChange(path, value, None, f"the value {value!r} is no longer accepted", breaks_writers=True)
+        for value in after:
+            if value not in before:
+                yield SchemaChange(path, None, value, f"the value {value!r} is new", breaks_readers=True)
+
+
+def _bounds(old: Schema, new: Schema, path: str) -> Iterator[SchemaChange]:
+    for key in sorted(_LOWER | _UPPER):
+        before, after = old.get(key), new.get(key)
+        if before == after:
+            continue
+        if isinstance(before, int | float) and isinstance(after, int | float):
+            narrower = after > before if key in _LOWER else after < before
+        else:
+            narrower = before is None
+        told = f"{key} was {_plainly(before)} and is {_plainly(after)}"
+        yield SchemaChange(path, before, after, told, narrower, not narrower)
+    for key in sorted(_REQUIREMENTS):
+        before, after = old.get(key), new.get(key)
+        if before != after:
+            told = f"{key} was {_plainly(before)} and is {_plainly(after)}"
+            yield SchemaChange(path, before, after, told, after is not None, before is not None)
+
+
+def _prose(old: Schema, new: Schema, path: str) -> Iterator[SchemaChange]:
+    for key in sorted(_ANNOTATIONS & {*old, *new}):
+        if old.get(key) != new.get(key):
+            yield SchemaChange(path, old.get(key), new.get(key), f"{key} reads differently", prose=True)
+
+
+def _alternatives(schema: Schema) -> list[Schema]:
+    """A union's members; ``type: [a, b]`` and ``nullable`` are unions too."""
+    rest = {key: value for key, value in schema.items() if key not in ("anyOf", "oneOf", "nullable", "discriminator")}
+    several = [one for key in ("anyOf", "oneOf") for one in _list(schema, key)]
+    made: list[Schema] = []
+    if several:
+        beside = {key: value for key, value in rest.items() if key not in _ANNOTATIONS | {"default"}}
+        for one in several:
+            made += [{**beside, **one}] if isinstance(one, dict) else [{}]
+    elif isinstance(kinds := schema.get("type"), list):
+        made += [{**rest, "type": kind} for kind in kinds]
+    else:
+        made.append(rest)
+    if schema.get("nullable") is True:
+        made.append({"type": "null"})
+    return made
+
+
+def _ref(schema: JsonValue) -> str:
+    name = schema.get("$ref") if isinstance(schema, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def _pointed(root: Schema, name: str) -> dict[str, JsonValue] | None:
+    if not name.startswith("#/"):
+        return None
+    found: JsonValue = dict(root)
+    for step in name[2:].split("/"):
+        key = step.replace("~1", "/").replace("~0", "~")
+        if not isinstance(found, dict) or key not in found:
+            return None
+        found = found[key]
+    return found if isinstance(found, dict) else None
+
+
+def _type(schema: Schema) -> str | None:
+    kind = schema.get("type")
+    if isinstance(kind, str):
+        return kind
+    return "object" if "properties" in schema else "array" if "items" in schema else None
+
+
+def _enum(schema: Schema) -> list[JsonValue] | None:
+    if "const" in schema:
+        return [schema["const"]]
+    values = schema.get("enum")
+    return values if isinstance(values, list) else None
+
+
+def _mapping(schema: Schema, key: str) -> dict[str, JsonValue]:
+    value = schema.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _list(schema: Schema, key: str) -> list[JsonValue]:
+    value = schema.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _names(schema: Schema, key: str) -> set[str]:
+    return {name for name in _list(schema, key) if isinstance(name, str)}
+
+
+def _bare(schema: Schema) -> dict[str, JsonValue]:
+    return {key: value for key, value in schema.items() if key not in _ANNOTATIONS}
+
+
+def _title(schema: Schema) -> JsonValue:
+    return schema.get("title")
+
+
+def _told(schema: Schema) -> str:
+    title = schema.get("title")
+    return str(title or _type(schema) or _enum(schema) or "another shape")
+
+
+def _shown(schema: object) -> JsonValue:
+    """A short name for a whole shape."""
+    if isinstance(schema, dict):
+        return _ref(schema).rpartition("/")[2] or _told(schema)
+    return schema if isinstance(schema, bool) else None
+
+
+def _shown_list(values: Sequence[JsonValue]) -> JsonValue:
+    return list(values)
+
+
+def _plainly(value: JsonValue) -> str:
+    return "free" if value is None else str(value)
