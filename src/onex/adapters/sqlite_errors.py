@@ -32,6 +32,18 @@ class StoreReadOnly(DatabaseConnectionError):
     code = "store_read_only"
 
 
+class StoreIsHistory(DatabaseConnectionError):
+    """The store was made of imported runs: it is there to be read and replayed, and nothing in it goes on."""
+
+    code = "store_is_history"
+
+
+class StoreTaken(DatabaseConnectionError):
+    """Something is at the path where a new store was to be made."""
+
+    code = "store_taken"
+
+
 class StoreMissing(DatabaseConnectionError):
     """There is no store at this path, or no folder to make it in."""
 

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import quote
 
-from .sqlite_errors import NotAStore, StoreMissing, StoreTooNew, named_error
+from .sqlite_errors import NotAStore, StoreIsHistory, StoreMissing, StoreTooNew, named_error
 
 SCHEMA_VERSION: Final = 1
 SHARDS: Final = 1
 PAGE_BYTES: Final = 16384
 APPLICATION_ID: Final = 0x4F4E4558  # "ONEX": what file(1) and we tell a store by
 BUSY_MS: Final = 30_000  # a sender waits this long for its turn among the owner's commits
+IMPORTED: Final = "imported"  # in ``meta``: made of recorded runs
 CACHE_KIB: Final = 65_536
 
 TABLES: Final = """
@@ -115,7 +116,7 @@ def connect(path: Path, access: Access, *, synchronous: Literal["full", "off"] =
     except sqlite3.Error as error:
         raise named_error(error, path) from error
     try:
-        _check(connection, path)
+        _check(connection, path, access)
         _set(connection, "journal_mode", "wal", "wal", write=access == "rw")
         _set(connection, "synchronous", synchronous, {"full": 2, "off": 0}[synchronous])
         _set(connection, "busy_timeout", BUSY_MS, BUSY_MS)
@@ -193,7 +194,7 @@ def _set(
         raise sqlite3.OperationalError(f"pragma {pragma} is {found!r} after it was set to {value!r}")
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def _check(connection: sqlite3.Connection, path: Path, access: Access) -> None:
     (application,) = connection.execute("pragma application_id").fetchone()
     if application != APPLICATION_ID:
         raise NotAStore(f"{path} is no ONEX store (application id {application}); name another path", path=str(path))
@@ -205,6 +206,12 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             path=str(path),
             found=version,
             known=SCHEMA_VERSION,
+        )
+    if access == "rw" and IMPORTED in found:
+        raise StoreIsHistory(
+            f"{path} was imported from {found[IMPORTED]}: its actions are history, and no engine goes on with them. "
+            "Read and replay it; run the app on another store",
+            path=str(path),
         )
 
 
