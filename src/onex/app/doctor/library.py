@@ -1,0 +1,239 @@
+"""The repository's Python as modules by dotted name, each parsed when first asked for; never imported, never run.
+
+Where packages begin is read off the tree: above the topmost ``__init__.py``, and below each folder called ``src``.
+"""
+
+from __future__ import annotations
+
+import ast
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from ...workflows.code_analysis.finding import SourceFinding
+from ...workflows.code_analysis.imports import absolute
+from ...workflows.code_analysis.source import decode, parse
+from .meaning import (
+    Assigned,
+    Binding,
+    ClassOf,
+    FunctionOf,
+    ImportedModule,
+    ImportedName,
+    Meaning,
+    Module,
+    Outer,
+    VariableOf,
+)
+
+Read = Callable[[str], bytes | str]
+"""The bytes of a file by its path, or why they cannot be had."""
+
+_SOURCES: Final = ("src", "lib", "python")
+_HOPS: Final = 40
+
+
+class Library:
+    """``files`` are the paths of the Python files, with slashes, counted from the repository's root."""
+
+    def __init__(self, files: Sequence[str], read: Read) -> None:
+        self.files = frozenset(files)
+        self.parsed = 0
+        self._read = read
+        self._modules: dict[tuple[str, str], Module] = {}
+        self._folders = frozenset(_folders(files))
+        self._roots = _roots(self.files, self._folders)
+
+    # --- modules ----------------------------------------------------------------------------------------------------
+
+    def has_package(self, name: str) -> bool:
+        """Whether anything of the top-level package of ``name`` is in the repository."""
+        return name.partition(".")[0] in self._roots
+
+    def module(self, name: str, near: str = "") -> Module | None:
+        """The module of that dotted name; of several, the one whose path shares most with ``near``."""
+        parts = name.split(".")
+        roots = self._roots.get(parts[0], ())
+        for root in sorted(roots, key=lambda one: (-_shared(one, near), one)) if len(roots) > 1 else roots:
+            found = self._at(posixpath.join(root, *parts), name)
+            if found is not None:
+                return found
+        return None
+
+    def at(self, path: str) -> Module:
+        """The module in that file, by the name it has where its packages begin."""
+        folder, stem = posixpath.dirname(path), posixpath.basename(path).removesuffix(".py")
+        parts = [] if stem == "__init__" else [stem]
+        while f"{folder}/__init__.py".lstrip("/") in self.files:
+            folder, last = posixpath.split(folder)
+            parts.insert(0, last)
+        return self._module(path, ".".join(parts), stem == "__init__")
+
+    def _at(self, place: str, name: str) -> Module | None:
+        if f"{place}/__init__.py" in self.files:
+            return self._module(f"{place}/__init__.py", name, True)
+        if f"{place}.py" in self.files:
+            return self._module(f"{place}.py", name, False)
+        if place in self._folders:
+            return self._modules.setdefault((place, name), Module(name, f"{place}/", True))
+        return None
+
+    def _module(self, path: str, name: str, is_package: bool) -> Module:
+        made = self._modules.get((path, name))
+        if made is None:
+            made = self._modules[path, name] = self._parse(path, name, is_package)
+        return made
+
+    def _parse(self, path: str, name: str, is_package: bool) -> Module:
+        self.parsed += 1
+        source = self._read(path)
+        if isinstance(source, str):
+            return Module(name, path, is_package, problem=source)
+        text = decode(source)
+        if isinstance(text, SourceFinding):
+            return Module(name, path, is_package, problem=f"line {text.line}: {text.message}")
+        tree, findings = parse(text)
+        if tree is None:
+            return Module(name, path, is_package, problem=f"line {findings[0].line}: {findings[0].message}")
+        bindings: dict[str, Binding] = {}
+        stars: list[str] = []
+        for statement in _statements(tree.body):
+            for bound, binding in bound_by(statement, name, is_package=is_package):
+                if bound == "*" and isinstance(binding, ImportedModule):
+                    stars.append(binding.name)
+                else:
+                    bindings[bound] = binding
+        return Module(name, path, is_package, bindings, tuple(stars))
+
+    def defining(self, name: str) -> list[str]:
+        """Paths of the files in which a class or function of that name is written at the top level."""
+        sought = re.compile(rb"^(?:class|def|async def) " + re.escape(name.encode()) + rb"\b", re.MULTILINE)
+        found = []
+        for path in sorted(self.files):
+            source = self._read(path)
+            if isinstance(source, bytes) and sought.search(source):
+                found.append(path)
+        return found
+
+    # --- names ------------------------------------------------------------------------------------------------------
+
+    def imported(self, name: str, near: str = "") -> Module | Outer:
+        """What ``import name`` gives."""
+        return self.module(name, near) or Outer(name)
+
+    def name_in(self, module: Module, name: str, hops: int = 0) -> Meaning | None:
+        """What ``name`` means at the top level of a module, followed through imports to where it is written."""
+        if hops > _HOPS:
+            return None
+        binding = module.bindings.get(name)
+        if binding is not None:
+            return self._bound(module, name, binding, hops)
+        if module.is_package and (below := self.module(f"{module.name}.{name}", module.path)) is not None:
+            return below
+        for star in module.stars:
+            taken = self.imported(star, module.path)
+            if isinstance(taken, Module) and (found := self.name_in(taken, name, hops + 1)) is not None:
+                return found
+        return None
+
+    def _bound(self, module: Module, name: str, binding: Binding, hops: int) -> Meaning | None:
+        match binding:
+            case ImportedModule():
+                return self.imported(binding.name, module.path)
+            case ImportedName():
+                return self.taken(binding, module.path, hops)
+            case Assigned():
+                return VariableOf(module, name, binding)
+            case ast.ClassDef():
+                return ClassOf(module, binding, name)
+            case _:
+                return FunctionOf(module, binding, name)
+
+    def taken(self, binding: ImportedName, near: str, hops: int = 0) -> Meaning | None:
+        """What ``from module import name`` gives."""
+        source = self.imported(binding.module, near)
+        if isinstance(source, Outer):
+            return Outer(f"{source.name}.{binding.name}")
+        return self.name_in(source, binding.name, hops + 1)
+
+
+def bound_by(node: ast.stmt, module: str, *, is_package: bool) -> Iterator[tuple[str, Binding]]:
+    """The names a statement binds, nested blocks left to the caller. A star is ``("*", ImportedModule)``."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            top = alias.name.partition(".")[0]
+            yield (alias.asname, ImportedModule(alias.name)) if alias.asname else (top, ImportedModule(top))
+    elif isinstance(node, ast.ImportFrom):
+        source = absolute(node.module, node.level, module, package=is_package)
+        for alias in node.names:
+            if alias.name == "*":
+                yield "*", ImportedModule(source)
+            else:
+                yield alias.asname or alias.name, ImportedName(source, alias.name)
+    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name, node
+    elif isinstance(node, ast.Assign):
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                yield target.id, Assigned(node.value, None)
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        yield node.target.id, Assigned(node.value, node.annotation)
+
+
+def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """Those of a module's top level, in the branches as well; of alternatives the first one is read last, so that it wins."""
+    for node in body:
+        match node:
+            case ast.If():
+                yield from _statements(node.orelse)
+                yield from _statements(node.body)
+            case ast.Try() | ast.TryStar():
+                for handler in node.handlers:
+                    yield from _statements(handler.body)
+                yield from _statements(node.orelse)
+                yield from _statements(node.body)
+                yield from _statements(node.finalbody)
+            case ast.With():
+                yield from _statements(node.body)
+            case _:
+                yield node
+
+
+def _folders(files: Sequence[str]) -> Iterator[str]:
+    seen: set[str] = set()
+    for path in files:
+        folder = posixpath.dirname(path)
+        while folder and folder not in seen:
+            seen.add(folder)
+            yield folder
+            folder = posixpath.dirname(folder)
+
+
+def _roots(files: frozenset[str], folders: frozenset[str]) -> dict[str, list[str]]:
+    """``roots[top-level name]`` -> folders in which it begins."""
+    packages = {posixpath.dirname(path) for path in files if posixpath.basename(path) == "__init__.py"}
+    found: dict[str, set[str]] = {}
+    for folder in packages:
+        above, name = posixpath.split(folder)
+        if name and above not in packages:
+            found.setdefault(name, set()).add(above)
+    for path in files:
+        above, name = posixpath.split(path)
+        if above not in packages and name != "__init__.py":
+            found.setdefault(name.removesuffix(".py"), set()).add(above)
+    for folder in folders - packages:
+        above, name = posixpath.split(folder)
+        if above == "" or posixpath.basename(above) in _SOURCES:
+            found.setdefault(name, set()).add(above)
+    return {name: sorted(places) for name, places in found.items()}
+
+
+def _shared(root: str, near: str) -> int:
+    """How many leading folders two paths share."""
+    count = 0
+    for one, other in zip(root.split("/"), near.split("/"), strict=False):
+        if one != other:
+            break
+        count += 1
+    return count

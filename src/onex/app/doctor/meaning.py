@@ -1,0 +1,114 @@
+"""What an expression stands for, as far as reading can say: a module, class or function of the repository, or a name outside.
+
+``None`` in the place of a meaning says that reading cannot tell.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class ImportedModule(NamedTuple):
+    """``import name``; of ``import a.b`` without ``as`` it is ``a``."""
+
+    name: str
+
+
+class ImportedName(NamedTuple):
+    """``from module import name``."""
+
+    module: str
+    name: str
+
+
+class Assigned(NamedTuple):
+    """A variable. ``value`` is None when only its type is said."""
+
+    value: ast.expr | None
+    annotation: ast.expr | None
+
+
+Binding = ImportedModule | ImportedName | Assigned | FunctionNode | ast.ClassDef
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Module:
+    """A file of the repository, or a folder that is a package without one (``path`` ends in ``/``).
+
+    ``bindings`` are the names at its top level; ``stars`` the modules it takes everything from. ``problem`` says why there
+    is nothing in it, when it could not be read.
+    """
+
+    name: str
+    path: str
+    is_package: bool
+    bindings: Mapping[str, Binding] = field(default_factory=dict)
+    stars: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outer:
+    """Something that is not in the repository, by its full dotted name. A builtin has no dot."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClassOf:
+    module: Module
+    node: ast.ClassDef
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionOf:
+    """``owner`` is the class whose body holds it, ``me`` the class of the object it was taken from."""
+
+    module: Module
+    node: FunctionNode
+    name: str
+    owner: ClassOf | None = None
+    me: ClassOf | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VariableOf:
+    """A module's variable."""
+
+    module: Module
+    name: str
+    assigned: Assigned
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    of: ClassOf | Outer
+
+
+@dataclass(frozen=True, slots=True)
+class Above:
+    """``super()``: what follows ``owner`` in the order of ``me``'s classes."""
+
+    owner: ClassOf
+    me: ClassOf
+
+
+Meaning = Module | Outer | ClassOf | FunctionOf | VariableOf | Instance | Above
+
+
+def is_static(node: FunctionNode) -> bool:
+    return any(isinstance(one, ast.Name) and one.id == "staticmethod" for one in node.decorator_list)
+
+
+def is_property(node: FunctionNode) -> bool:
+    return any(
+        (isinstance(one, ast.Name) and one.id in ("property", "cached_property", "computed_field"))
+        or (isinstance(one, ast.Attribute) and one.attr in ("cached_property", "setter", "getter"))
+        for one in node.decorator_list
+    )

@@ -1,0 +1,116 @@
+"""From a handler to everything it reaches: which lines of the repository touch the world, and by which way one gets there."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from .body import Bodies
+from .meaning import ClassOf, FunctionOf, Meaning
+from .trace import Key, Task, Touch, task_of
+
+FUNCTIONS_MAX: Final = 20_000
+
+ENTRIES: Final = frozenset(
+    [
+        "__call__",
+        "handle",
+        "handle_async",
+        "handle_event",
+        "process",
+        "process_async",
+        "execute",
+        "execute_compute",
+        "execute_reduction",
+        "run",
+        "run_async",
+        "compute",
+        "reduce",
+        "apply",
+        "transform",
+        "evaluate",
+        "delta",
+        "on_event",
+        "invoke",
+        "call",
+        "validate",
+        "classify",
+        "analyze",
+    ]
+)
+"""Methods that a runtime calls; a class that has none of them is entered by every public method."""
+
+
+class Link(NamedTuple):
+    """A step on the way: what is called, and on which line of which file it is named."""
+
+    name: str
+    path: str
+    line: int
+
+
+class Encounter(NamedTuple):
+    """``chain`` begins with the entry and ends with the function in which ``touch`` stands."""
+
+    touch: Touch
+    path: str
+    chain: tuple[Link, ...]
+
+
+@dataclass(slots=True)
+class Reach:
+    """``functions`` counts what was read; ``whole`` is False when there was more than may be read."""
+
+    encounters: list[Encounter] = field(default_factory=list)
+    outside: set[str] = field(default_factory=set)
+    functions: int = 0
+    whole: bool = True
+
+
+def entries(bodies: Bodies, handler: Meaning, operations: Iterable[str] = ()) -> Iterator[Task]:
+    """Where a runtime enters the handler: a function itself, of a class its constructor and the methods for operations."""
+    if isinstance(handler, FunctionOf):
+        yield task_of(handler)
+    elif isinstance(handler, ClassOf):
+        methods = list(bodies.classes.methods(handler))
+        wanted = ENTRIES | {name.rpartition(".")[2] for name in operations}
+        named = [one for one in methods if one.node.name in wanted]
+        chosen = named or [one for one in methods if one.owner == handler and not one.node.name.startswith("_")]
+        made = [one for one in methods if one.node.name in ("__init__", "__new__", "__post_init__")]
+        yield from map(task_of, [*chosen, *made])
+
+
+def reach(bodies: Bodies, roots: Sequence[Task]) -> Reach:
+    """Breadth first, so that each chain is a shortest one. The same roots give the same result, in the same order."""
+    result = Reach()
+    came: dict[Key, tuple[Key | None, Link]] = {}
+    waiting: deque[Task] = deque()
+    for root in roots:
+        if root.key not in came:
+            came[root.key] = (None, Link(root.name, root.module.path, root.node.lineno))
+            waiting.append(root)
+    while waiting:
+        if result.functions == FUNCTIONS_MAX:
+            result.whole = False
+            break
+        task = waiting.popleft()
+        result.functions += 1
+        trace = bodies.trace(task)
+        result.outside |= trace.outside
+        result.encounters += [Encounter(touch, task.module.path, _chain(came, task)) for touch in trace.touches]
+        for reached in trace.reached:
+            if reached.task.key not in came:
+                came[reached.task.key] = (task.key, Link(reached.task.name, task.module.path, reached.line))
+                waiting.append(reached.task)
+    return result
+
+
+def _chain(came: dict[Key, tuple[Key | None, Link]], task: Task) -> tuple[Link, ...]:
+    links = []
+    key: Key | None = task.key
+    while key is not None:
+        key, link = came[key]
+        links.append(link)
+    return tuple(reversed(links))
