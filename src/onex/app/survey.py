@@ -1,0 +1,117 @@
+"""Which files of a tree are contracts: found by their text alone, in one order, each once; nothing is parsed or imported.
+
+Hidden folders, environments and caches are passed by, and so are links: what they lead to is met where it stands, or it is
+not of this tree.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..contracts.source import BYTES_MAX
+from ..kernel.errors import ValidationError
+
+SUFFIXES = (".yaml", ".yml")
+PASSED_BY = frozenset(("__pycache__", "node_modules", "venv", "site-packages"))
+# written in block style a key stands at the left end of its line; a flow mapping is looked for anywhere
+_MARK = re.compile(rb"""^(?:\xef\xbb\xbf)?["']?node_type["']?[ \t]*:""", re.MULTILINE)
+_FLOW = re.compile(rb"""\A(?:\xef\xbb\xbf)?(?:[ \t]*(?:#.*|---)?\r?\n)*[ \t]*\{(?s:.*)["']?node_type["']?[ \t]*:""")
+
+
+class NoSuchPath(ValidationError):
+    """A path that does not exist, cannot be listed, or holds no contract."""
+
+    code = "no_such_path"
+
+
+class Candidate(NamedTuple):
+    """A file that is to be read as a contract. ``path`` is as the user would write it. ``within`` is the path given."""
+
+    path: Path
+    within: Path
+    named: bool
+
+
+class Survey(NamedTuple):
+    """``folders`` are those the user named, in order. ``skipped`` counts YAML files that are no contracts."""
+
+    candidates: tuple[Candidate, ...]
+    folders: tuple[Path, ...]
+    skipped: int
+
+
+def survey(paths: Sequence[Path]) -> Survey:
+    """Every contract at or below ``paths``. A file that is named is one, whatever it holds. Raises NoSuchPath."""
+    found: dict[str, Candidate] = {}
+    folders: list[Path] = []
+    skipped: set[str] = set()
+    for path in paths:
+        if _is_folder(path):
+            folders.append(path)
+            for file in yaml_files(path):
+                if looks_like_contract(file):
+                    found.setdefault(os.path.realpath(file), Candidate(file, path, named=False))
+                else:
+                    skipped.add(os.path.realpath(file))
+            continue
+        if path.suffix.lower() not in SUFFIXES:
+            raise NoSuchPath(f"{path} is no YAML file; name a contract, or name the folder that holds it")
+        found[os.path.realpath(path)] = Candidate(path, path.parent, named=True)
+    return Survey(tuple(found.values()), tuple(folders), len(skipped - set(found)))
+
+
+def yaml_files(folder: Path) -> Iterator[Path]:
+    """Below ``folder``, by name, a folder's own files before those of its folders. Raises NoSuchPath."""
+
+    def unlisted(error: OSError) -> None:
+        raise NoSuchPath(f"{error.filename} cannot be listed: {error.strerror}; let it be read, or leave it out")
+
+    for here, below, files in os.walk(folder, onerror=unlisted):
+        below[:] = sorted(name for name in below if not _passed_by(name))
+        for name in sorted(files):
+            file = Path(here, name)
+            if name.lower().endswith(SUFFIXES) and not name.startswith(".") and _is_plain(file):
+                yield file
+
+
+def looks_like_contract(file: Path) -> bool:
+    """Whether its text has ``node_type`` at the top level, as far as letters tell. Unreadable is not: a look costs nothing."""
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(BYTES_MAX + 1)
+    except OSError:
+        return True  # reading it will say why it cannot be read
+    return _MARK.search(head) is not None or (b"node_type" in head and _FLOW.match(head) is not None)
+
+
+def workflow_folders(folder: Path) -> Iterable[Path]:
+    """``folder`` itself if it holds a contract.yaml, else those below it that do: what may be one app."""
+    if (folder / "contract.yaml").is_file():
+        return [folder]
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.name[0] not in "._")
+    return [folder / name for name in names if (folder / name / "contract.yaml").is_file()]
+
+
+def _passed_by(name: str) -> bool:
+    return name.startswith(".") or name in PASSED_BY
+
+
+def _is_plain(file: Path) -> bool:
+    return file.is_file() and not file.is_symlink()
+
+
+def _is_folder(path: Path) -> bool:
+    """Raises NoSuchPath for what is not there at all."""
+    try:
+        if path.is_dir():
+            return True
+        if not path.exists():
+            raise NoSuchPath(f"{path} does not exist; name a contract, or a folder with contracts")
+    except (OSError, ValueError) as error:  # a NUL, a name too long, a folder that may not be entered
+        raise NoSuchPath(f"{str(path)!r} cannot be looked at: {error}") from error
+    return False
