@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from pydantic import BaseModel
+from pydantic import ValidationError as PydanticError
 
 from ..kernel.action import Action, WorkflowKey
 from ..kernel.errors import OnexError
@@ -18,7 +19,7 @@ from ..ports import Code, LogEntry, LogRow, Position, SnapshotRow, Stored
 from .encode import decode, encode, encode_intents, state_hash
 from .fold import SNAPSHOT_EVERY
 from .registry import ReducerRegistry, Workflow
-from .upcast import logged_payload, stored_state
+from .upcast import logged_intents, logged_payload, stored_state
 from .verdict import EnumVerdict, Segment, cut, state_difference
 
 _new = tuple.__new__
@@ -152,7 +153,11 @@ class Folding:
                 assert delta is not None and workflow is not None and state is not None, "there is a state to fold"
                 try:
                     if its_schema == schema and kind in payloads:
-                        value: BaseModel = decode(payloads[kind], payload)
+                        model = payloads[kind]
+                        try:
+                            value: BaseModel = model.__pydantic_validator__.validate_json(payload)
+                        except PydanticError:
+                            value = decode(model, payload)  # raises again, and says it
                     else:
                         value = logged_payload(workflow, kind, its_schema, payload)
                     action = _new(Action, (key, kind, value, action_id, its_us, correlation, issuer, cause))
@@ -163,6 +168,8 @@ class Folding:
                     elif emitted or stored_intents:
                         self.intents += len(emitted)
                         made = encode_intents(emitted)
+                        if its_schema != schema:
+                            stored_intents = encode_intents(logged_intents(workflow, its_schema, stored_intents))
                         if made != stored_intents:
                             self._differs(version, f"{_at(entry)}: intents {cut(made)}, stored {cut(stored_intents)}")
                     if sealed and own and version < redacted and not self._reason:

@@ -19,6 +19,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 from .errors import InvalidKey
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 INSTANCE_ID_BYTES = 200
@@ -126,7 +127,7 @@ def micros(moment: datetime) -> int:
     """Whole microseconds since 1970 UTC. Raises ValueError for a naive datetime."""
     if moment.tzinfo is None:
         raise ValueError(f"{moment!r} has no time zone; times are aware UTC")
-    return (moment - EPOCH) // timedelta(microseconds=1)
+    return (moment - EPOCH) // _MICROSECOND
 
 
 class EnumActionType(StrEnum):
