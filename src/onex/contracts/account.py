@@ -6,7 +6,7 @@ into the one shape, and a key that is nowhere in that shape is one that was not 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from enum import StrEnum
 from typing import NamedTuple, get_args, get_origin
 
@@ -44,6 +44,7 @@ class Sorted(NamedTuple):
 
 
 NOBODY = Use(())
+ALL = Use.of("check", "diff")
 
 
 def sort_keys(model: type[BaseModel], tree: Branch) -> Sorted:
@@ -51,6 +52,30 @@ def sort_keys(model: type[BaseModel], tree: Branch) -> Sorted:
     fates: dict[int, tuple[EnumFate, Use]] = {}
     kept = _branch(model, tree, fates, held=False)
     return Sorted(kept, fates)
+
+
+def settle(
+    tree: Node, fates: dict[int, tuple[EnumFate, Use]], wrappers: Set[int], absorbed: Mapping[int, Leaf | None]
+) -> None:
+    """Gives their fate to keys that stand nowhere in the one shape and yet were understood.
+
+    A wrapper has the best fate within, one that only held what is not understood is not; an absorbed key has that of the
+    key which took its value, None being the contract itself.
+    """
+    if isinstance(tree, Row):
+        for item in tree.items:
+            settle(item, fates, wrappers, absorbed)
+    elif isinstance(tree, Branch):
+        for entry in tree.entries.values():
+            settle(entry.node, fates, wrappers, absorbed)
+            if id(entry.key) in wrappers and id(entry.key) not in fates:
+                within = [fates[id(leaf)] for _, leaf in written(entry.node) if id(leaf) in fates]
+                fates[id(entry.key)] = max(within, key=lambda fate: _RANK[fate[0]], default=(EnumFate.HELD, NOBODY))
+            elif id(entry.key) in absorbed:
+                into = absorbed[id(entry.key)]
+                fate = fates.get(id(into)) if into is not None else (EnumFate.HONOURED, ALL)
+                if fate is not None:
+                    fates[id(entry.key)] = fate
 
 
 def keys_of(tree: Node, fates: dict[int, tuple[EnumFate, Use]]) -> Iterator[Key]:

@@ -35,8 +35,29 @@ from .part import (
     WorkflowType,
 )
 from .subcontract.bus import ModelDependency, ModelEventBus, ModelHandlerRouting, ModelReference, Topics
+from .subcontract.computation import ModelAlgorithm, ModelComputeSubcontract
+from .subcontract.effect import ModelEffectSubcontract
 from .subcontract.fsm import ModelFSMSubcontract
 from .subcontract.intent import ModelIntentDeclaration
+from .subcontract.operation import Capabilities, Operations
+from .subcontract.publisher import ModelKafkaConfig
+from .subcontract.reduction import (
+    ModelAggregation,
+    ModelConflictResolution,
+    ModelMemoryManagement,
+    ModelReductionOperation,
+    ModelStateManagement,
+    ModelStreaming,
+)
+from .subcontract.resilience import (
+    ModelCircuitBreaker,
+    ModelErrorHandling,
+    ModelHealthCheck,
+    ModelLifecycle,
+    ModelPerformance,
+    ModelRetryPolicy,
+)
+from .subcontract.workflow import ModelWorkflowCoordination
 
 
 class EnumNodeKind(StrEnum):
@@ -77,6 +98,61 @@ class ModelContractBase(Part):
     dependencies: Annotated[tuple[ModelDependency, ...], Field(max_length=ROWS_MAX), MAPPED] = ()
     descriptor: Annotated[ModelDescriptor | None, MAPPED] = None
     state_machine: Annotated[ModelFSMSubcontract | None, MAPPED] = None
+    node_name: Annotated[Word | None, COMPARED] = None
+    contract_name: Annotated[Word | None, COMPARED] = None
+    node_id: Annotated[Word | None, COMPARED] = None
+    tool_name: Annotated[Word | None, COMPARED] = None
+    node_class: Annotated[ModelReference | None, MAPPED] = None
+    state_fields: Annotated[
+        JsonValue, Field(description="JSON Schema of the state; guards are judged by it"), COMPARED
+    ] = None
+    definitions: Annotated[JsonValue, COMPARED] = None
+    io_operations: Annotated[Operations, COMPARED] = ()
+    operations: Annotated[Operations, COMPARED] = ()
+    actions: Annotated[Operations, COMPARED] = ()
+    capabilities: Annotated[Capabilities, COMPARED] = ()
+    workflow: Annotated[ModelWorkflowCoordination | None, MAPPED] = None
+    effect_operations: Annotated[ModelEffectSubcontract | None, MAPPED] = None
+    compute: Annotated[ModelComputeSubcontract | None, COMPARED] = None
+    algorithm: Annotated[ModelAlgorithm | None, COMPARED] = None
+    kafka_config: Annotated[ModelKafkaConfig | None, MAPPED] = None
+    mixin: Annotated[ModelReference | None, MAPPED] = None
+    event_type: Annotated[JsonValue, COMPARED] = None
+    fingerprint: Annotated[Word | None, COMPARED] = None
+    metadata: Annotated[JsonValue, COMPARED] = None
+    author: Annotated[Prose | None, COMPARED] = None
+    tags: Annotated[tuple[Word, ...], COMPARED] = ()
+    status: Annotated[Word | None, COMPARED] = None
+    documentation_url: Annotated[Word | None, COMPARED] = None
+    reduction_operations: tuple[ModelReductionOperation, ...] = ()
+    aggregation: ModelAggregation | None = None
+    streaming: ModelStreaming | None = None
+    state_management: ModelStateManagement | None = None
+    conflict_resolution: ModelConflictResolution | None = None
+    memory_management: ModelMemoryManagement | None = None
+    error_handling: ModelErrorHandling | None = None
+    retry_policy: ModelRetryPolicy | None = None
+    circuit_breaker: ModelCircuitBreaker | None = None
+    health_check: ModelHealthCheck | None = None
+    performance: ModelPerformance | None = None
+    lifecycle: ModelLifecycle | None = None
+    idempotency: JsonValue = None
+    validation_rules: JsonValue = None
+    transaction_management: JsonValue = None
+    backup_config: JsonValue = None
+    caching: JsonValue = None
+    parallel_processing: JsonValue = None
+    input_validation: JsonValue = None
+    output_transformation: JsonValue = None
+    dependency_resolution: JsonValue = None
+    service_resolution: JsonValue = None
+    external_services: JsonValue = None
+    io_operation_config: JsonValue = None
+    service_configuration: JsonValue = None
+    security: JsonValue = None
+    execution: JsonValue = None
+    configuration: JsonValue = None
+    subcontracts: JsonValue = None
 
     @property
     def kind(self) -> EnumNodeKind:

@@ -41,11 +41,16 @@ def load_contract(text: str, path: str) -> Loaded:
     if not isinstance(source.tree, Branch):
         told = _finding(path, source.tree.place, "not_a_mapping", "a contract is a mapping of keys", "begin with name:")
         return Loaded(None, None, (*source.findings, told))
-    contract, shape = _typed(source.tree, path)
-    found = [*source.findings]
+    return load_tree(source.tree, path, source.findings)
+
+
+def load_tree(tree: Branch, path: str, told: tuple[Finding, ...] = ()) -> Loaded:
+    """The same for a text that was read already; ``told`` are the findings of that."""
+    contract, shape = _typed(tree, path)
+    found = [*told]
     # what a broken scalar caused further on is not said twice
-    told_already = {(one.line, one.column) for one in source.findings}
-    found += [one for one in (*shape, *check(source.tree, path)) if (one.line, one.column) not in told_already]
+    told_already = {(one.line, one.column) for one in told}
+    found += [one for one in (*shape, *check(tree, path)) if (one.line, one.column) not in told_already]
     found.sort(key=lambda one: (one.line, one.column))
     if len(found) > FINDINGS_MAX:
         more = len(found) - FINDINGS_MAX
@@ -54,7 +59,7 @@ def load_contract(text: str, path: str) -> Loaded:
             _finding(path, Place(0, 0), "too_many_findings", f"and {more} more", "mend these first"),
         ]
     findings = tuple(found)
-    return Loaded(None if errors(findings) else contract, source.tree, findings)
+    return Loaded(None if errors(findings) else contract, tree, findings)
 
 
 def _typed(tree: Branch, path: str) -> tuple[ModelContractWorkflow | None, list[Finding]]:
@@ -62,7 +67,7 @@ def _typed(tree: Branch, path: str) -> tuple[ModelContractWorkflow | None, list[
         # by way of JSON, because strict reading of JSON takes lists as tuples and words as enums, and nothing else
         made = ModelContractWorkflow.model_validate_json(to_json(plain(tree)), context=STRICT)
     except PydanticError as error:
-        found = [_translate(tree, path, detail) for detail in error.errors(include_url=False)[:FINDINGS_MAX]]
+        found = [translate(tree, path, detail) for detail in error.errors(include_url=False)[:FINDINGS_MAX]]
         return None, [*found, *_without_effect(tree, path)]
     return made, [*_without_effect(tree, path)]
 
@@ -79,7 +84,7 @@ def _without_effect(tree: Branch, path: str) -> Iterator[Finding]:
             yield _unknown(tree, path, key.loc, key.leaf.place)
 
 
-def _translate(tree: Branch, path: str, detail: ErrorDetails) -> Finding:
+def translate(tree: Branch, path: str, detail: ErrorDetails) -> Finding:
     """A pydantic error as a sentence of ours, at its place in the text."""
     loc, kind = detail["loc"], detail["type"]
     context = detail.get("ctx", {})

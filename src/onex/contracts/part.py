@@ -40,6 +40,10 @@ class Use:
 ENGINE = Use.of("engine", "check", "diff")
 """Runs by it. What the engine runs by is checked and compared as well."""
 MACHINE = Use.of("engine", "check", "diff", "diagram")
+SAID = Use.of("check", "diff", "diagram")
+"""Another contract's way of saying what in ours the machine says: brought there, checked and drawn."""
+GRAPH = Use.of("check", "diff", "diagram")
+"""A step of work and what it waits for: checked, compared and drawn."""
 COMPARED = Use.of("diff")
 """No more than told apart: a change of it is reported with the version bump it owes."""
 MAPPED = Use.of("diff", "doctor")

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from ..kernel.finding import Finding
-from .account import Key
+from .account import EnumFate, Key
 from .contract import ModelContractBase
 from .source import Branch
 
@@ -35,7 +35,8 @@ class EnumFamily(StrEnum):
 class Reading(NamedTuple):
     """What one file came to.
 
-    ``contract`` is None when a finding is an error. ``tree`` is the text as written, ``shape`` the same in the one shape:
+    ``contract`` is None when a finding is an error. ``node_type`` is the kind it was read as, '' when it has none, ``word``
+    what the file says. ``tree`` is the text as written, ``shape`` the same in the one shape:
     ``place_of(shape, loc)`` finds the line of a typed field. ``keys`` are all keys of this file, in its order, each with its
     fate; those of files it includes are reported by findings of their own.
     """
@@ -48,7 +49,17 @@ class Reading(NamedTuple):
     shape: Branch | None
     keys: tuple[Key, ...]
     findings: tuple[Finding, ...]
+    word: str = ""
 
     @property
     def ok(self) -> bool:
         return self.contract is not None
+
+    @property
+    def honoured(self) -> int:
+        """How many keys somebody acts on; with ``reported`` all of the file's."""
+        return sum(key.fate is EnumFate.HONOURED for key in self.keys)
+
+    @property
+    def reported(self) -> int:
+        return len(self.keys) - self.honoured

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from ..part import (
     COMPARED,
@@ -15,6 +15,7 @@ from ..part import (
     MACHINE,
     PROSE,
     ROWS_MAX,
+    SAID,
     TRANSITIONS_MAX,
     ClassName,
     Milliseconds,
@@ -50,6 +51,7 @@ class ModelFSMAction(Part):
     rollback_action: Word | None = None
     timeout_ms: Milliseconds | None = None
     version: Annotated[ModelContractVersion | None, COMPARED] = None
+    action_config: JsonValue = None
 
 
 Actions = Annotated[tuple[ModelFSMAction, ...], Field(max_length=ROWS_MAX)]
@@ -74,10 +76,15 @@ class ModelFSMTransition(Part):
     retry_enabled: bool | None = None
     max_retries: int | None = None
     retry_delay_ms: int | None = None
+    rollback_transitions: JsonValue = None
+    permissions_required: tuple[Word, ...] = ()
 
 
 class ModelFSMState(Part):
-    """``timeout_ms`` after entering, ``on_timeout`` is fired, unless the state was left."""
+    """``timeout_ms`` after entering, ``on_timeout`` is fired, unless the state was left.
+
+    ``is_terminal`` and ``is_initial`` are how other contracts say what here the machine says once.
+    """
 
     name: Annotated[Name, MACHINE]
     description: Annotated[Prose, PROSE] = ""
@@ -90,6 +97,15 @@ class ModelFSMState(Part):
     required_data: Annotated[tuple[Word, ...], COMPARED] = ()
     optional_data: Annotated[tuple[Word, ...], COMPARED] = ()
     version: Annotated[ModelContractVersion | None, COMPARED] = None
+    is_terminal: Annotated[bool | None, SAID] = None
+    is_initial: Annotated[bool | None, SAID] = None
+    is_error: Annotated[bool | None, COMPARED] = None
+    max_duration_ms: Annotated[
+        Milliseconds | None, Field(description="a timeout that names no trigger: nothing is fired")
+    ] = None
+    properties: JsonValue = None
+    metadata: JsonValue = None
+    validation_rules: JsonValue = None
 
 
 class ModelFSMSubcontract(Part):
@@ -104,3 +120,18 @@ class ModelFSMSubcontract(Part):
     version: Annotated[ModelContractVersion | None, COMPARED] = None
     description: Annotated[Prose, PROSE] = ""
     error_states: Annotated[tuple[Word, ...], COMPARED] = ()
+    persistence_enabled: bool | None = None
+    checkpoint_interval_ms: int | None = None
+    max_checkpoints: int | None = None
+    recovery_enabled: bool | None = None
+    rollback_enabled: bool | None = None
+    conflict_resolution_strategy: Word | None = None
+    concurrent_transitions_allowed: bool | None = None
+    transition_timeout_ms: int | None = None
+    strict_validation_enabled: bool | None = None
+    state_monitoring_enabled: bool | None = None
+    event_logging_enabled: bool | None = None
+    operations: JsonValue = None
+    recovery_strategies: JsonValue = None
+    timeouts: JsonValue = None
+    metadata: JsonValue = None
