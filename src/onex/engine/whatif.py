@@ -18,7 +18,7 @@ from .encode import encode, encode_intents, state_hash
 from .registry import ReducerRegistry, Workflow
 from .replay import Recorded
 from .upcast import stored_state
-from .whatif_branch import OUTCOME, Branch
+from .whatif_branch import OUTCOME, Branch, arrivals
 from .whatif_post import Post
 from .whatif_retold import Mark, Retelling
 from .whatif_told import Opened, Told
@@ -79,15 +79,19 @@ class WhatIf:
         reducer, withdrawn = workflow.reducer, self.post.withdrawn
         delta, payloads, schema = reducer.delta, reducer.payloads, workflow.code.state_schema
         version, hash_before = mark.version, mark.state_hash
+        arrives = {f"{OUTCOME}{spec.name}": arrivals(spec) for spec in reducer.intents.by_name.values()}
         batch: list[LogRow] = []
         code_id, digest = -1, b""
         try:
             async for entry in self._history(key, version, stored.version):
                 row = entry.row
-                if row.cause is not None and self._from_elsewhere(row):
-                    self.fed.add(key.workflow_type)
-                    if row.action_id in withdrawn:
+                if row.cause is not None:
+                    if row.issuer.startswith(OUTCOME) and row.kind not in arrives.get(row.issuer, row.kind):
                         break
+                    if self._from_elsewhere(row):
+                        self.fed.add(key.workflow_type)
+                        if row.action_id in withdrawn:
+                            break
                 if entry.code_id != code_id:
                     code_id, code = entry.code_id, self._codes.get(entry.code_id, NO_CODE)
                     digest = code.digest
@@ -138,8 +142,9 @@ class WhatIf:
             if not await walk.take(entry, self.news, self._codes.get(entry.code_id, NO_CODE)):
                 break
         told = walk.end(self._sent.get(stored.key.workflow_type, frozenset()))
-        extra = self.post.extra.get(stored.key)
-        if told.opened is None and extra is not None:
+        extras = self.post.extra.get(stored.key)
+        if told.opened is None and extras is not None:
+            extra = extras[min(extras)]
             told.opened = Opened(stored.version + 1, "", f"behind its last action {extra.what}")
         if told.opened is not None:
             await self._withdraw_from(stored.key, told.opened.version - 1, stored.version)
@@ -152,8 +157,8 @@ class WhatIf:
             self.fed.add(entry.key.workflow_type)
             if row.action_id in self.post.withdrawn:
                 return f"{row.issuer} sent it, and does not in the other code"
-        extra = self.post.extra.get(entry.key)
-        if extra is not None and extra.at_us <= row.issued_us:
+        extra = self.post.before(entry)
+        if extra is not None:
             return f"before it {extra.what}, which is not recorded"
         return self._not_read(self._codes.get(entry.code_id, NO_CODE).state_schema, workflow)
 

@@ -189,9 +189,9 @@ class Branch:
             return f"it would be held: its reducer failed {self.failures} times in a row"
         accepted = set(reducer.accepts(self.state))
         specs = self.specs
-        inner = {trigger for spec in specs.values() for trigger in (*spec.outcomes.values(), *_fires(spec))} - sent
-        moving = {trigger for source in self.waiting for trigger in specs[source.name].outcomes.values()}
-        moving |= {trigger for name in self.timers for trigger in _fires(specs[name])}
+        inner = {trigger for spec in specs.values() for trigger in arrivals(spec)} - sent
+        under_way = {*(source.name for source in self.waiting), *self.timers}
+        moving = {trigger for name in under_way for trigger in arrivals(specs[name])}
         if accepted - inner or accepted & moving:
             return ""
         if not accepted:
@@ -207,8 +207,9 @@ def _set(timers: dict[str, int], item: Item) -> None:
         timers[item.name] = item.due_us
 
 
-def _fires(spec: IntentSpec) -> tuple[str, ...]:
-    return (spec.trigger,) if spec.kind == TIMER else ()
+def arrivals(spec: IntentSpec) -> tuple[str, ...]:
+    """The triggers under which what came of an intent returns to the instance that emitted it."""
+    return (spec.trigger,) if spec.kind == TIMER else tuple(spec.outcomes.values())
 
 
 def _when(due_us: int) -> str:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from ..kernel.action import WorkflowKey
 from ..kernel.intent import EnumIntentType, IntentTable, intent_id, sent_id
-from ..ports import LogRow
+from ..ports import LogEntry, LogRow
 from .whatif_value import Item, read_items
 
 SENT = b'"to":'
@@ -21,31 +21,53 @@ SENT = b'"to":'
 
 
 class Extra(NamedTuple):
-    """A message that only the other code sends, at ``at_us``."""
+    """A message that only the other code sends. Where its sender's shard is the receiver's, positions tell which came first."""
 
+    n: int
     at_us: int
+    shard: int
     what: str
+
+    def precedes(self, entry: LogEntry) -> bool:
+        if self.shard == entry.position.shard:
+            return self.n < entry.position.n
+        return self.at_us <= entry.row.issued_us
 
 
 @dataclass(slots=True)
 class Post:
-    """``withdrawn``: action ids of messages that arrived and are not sent; ``extra[receiver]``: the first one never recorded.
+    """``withdrawn``: action ids of messages that arrived and are not sent; ``extra[receiver][shard]``: the first one
+    that was never recorded, of each shard that senders live in.
 
     Some 100 bytes for each: the only thing in a what-if that grows with the number of differences.
     """
 
     withdrawn: set[bytes] = field(default_factory=set)
-    extra: dict[WorkflowKey, Extra] = field(default_factory=dict)
+    extra: dict[WorkflowKey, dict[int, Extra]] = field(default_factory=dict)
 
     def learn(self, news: Post) -> Post:
         """What of it was not known before."""
         fresh = Post(news.withdrawn - self.withdrawn)
         self.withdrawn |= fresh.withdrawn
-        for key, extra in news.extra.items():
-            known = self.extra.get(key)
-            if known is None or extra < known:
-                self.extra[key] = fresh.extra[key] = extra
+        for key, extras in news.extra.items():
+            for extra in extras.values():
+                if self._add(key, extra):
+                    fresh._add(key, extra)
         return fresh
+
+    def _add(self, key: WorkflowKey, extra: Extra) -> bool:
+        known = self.extra.setdefault(key, {})
+        if extra.shard in known and known[extra.shard] <= extra:
+            return False
+        known[extra.shard] = extra
+        return True
+
+    def before(self, entry: LogEntry) -> Extra | None:
+        """One that would have come before this action; the first there is, by shard."""
+        extras = self.extra.get(entry.key)
+        if extras is None:
+            return None
+        return next((extra for _, extra in sorted(extras.items()) if extra.precedes(entry)), None)
 
     def __bool__(self) -> bool:
         return bool(self.withdrawn or self.extra)
@@ -64,12 +86,11 @@ class Post:
         if SENT in row.intents:
             self.withdraw(key, row, read_items(row.intents))
 
-    def send(self, key: WorkflowKey, row: LogRow, items: Iterable[Item], table: IntentTable) -> None:
+    def send(self, entry: LogEntry, items: Iterable[Item], table: IntentTable) -> None:
         """These are emitted now, and were not."""
         for item in items:
             spec = table.by_name[item.name]
             if spec.kind == EnumIntentType.ACTION_SEND:
-                to = WorkflowKey(spec.target, item.to)
-                extra = Extra(row.issued_us, f"{key} sends {spec.trigger!r}")
-                known = self.extra.get(to)
-                self.extra[to] = extra if known is None else min(known, extra)
+                shard, n = entry.position
+                extra = Extra(n, entry.row.issued_us, shard, f"{entry.key} sends {spec.trigger!r}")
+                self._add(WorkflowKey(spec.target, item.to), extra)

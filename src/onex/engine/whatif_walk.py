@@ -100,7 +100,7 @@ class Walk:
         resent = [(one, other) for one, other in changed if not one.asks_the_same(other)]
         news.withdraw(entry.key, entry.row, [*lost, *(one for one, _ in resent)])
         table = self.branch.workflow.reducer.intents
-        news.send(entry.key, entry.row, [*added, *(other for _, other in resent)], table)
+        news.send(entry, [*added, *(other for _, other in resent)], table)
         differs: list[tuple[str, str]] = []
         for item in lost:
             self._note(entry, EnumIntentChange.LOST, item.shown, shown(dict(item.said)), "")
@@ -143,7 +143,10 @@ class Walk:
 
     async def _recorded(self, entry: LogEntry, code: Code) -> bytes | None:
         """The recorded state at this version, folded again; None when the code that made it is not at hand."""
-        if entry.version == self.stored.version:
+        known_before = self._mark.version == entry.version - 1 or (
+            self._suspect is None and self._begun_batch == entry.version
+        )
+        if entry.version == self.stored.version and known_before:
             return self.stored.state
         if not self._ahead and self._retelling is not None and self._mark.version == entry.version - 1:
             self._ahead = list(reversed(await self._retelling.states(self._mark)))
@@ -195,7 +198,7 @@ class Walk:
         state = self.told.state
         if state is None:
             return
-        where = f"version {entry.version}" if begins >= entry.version else f"versions {begins} to {entry.version}"
+        where = f"version {begins} or later"
         if state.total:
             what, why = f"state: {', '.join(fields_of(state))}", f"in {where}; at the end {_told(state)}"
         elif self.told.opened is None and encode(self.branch.state) == self.stored.state:
