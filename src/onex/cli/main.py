@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
+from keyword import iskeyword
 from typing import Annotated, Protocol
 
 import typer
@@ -36,6 +37,8 @@ COMMANDS = {
         "replay": ("replay", "Fold the log again and compare every byte with what was stored."),
         "whatif": ("whatif", "Fold what is recorded on other code, and show what comes out otherwise."),
         "migrate": ("migrate", "Try an app's migrations on all that a store holds."),
+        "export": ("history", "Write a run into one file of data, without its secrets."),
+        "import": ("history", "Make a new store of exported runs, to be looked at and replayed."),
         "check": ("check", "Check an app, and show every problem at once."),
         "diagram": ("check", "Draw an app's state machines as Mermaid diagrams."),
     },
@@ -54,7 +57,8 @@ class Commands(TyperGroup):
     def get_command(self, ctx: object, cmd_name: str) -> TyperCommand | None:
         if cmd_name not in _MODULES:
             return None
-        function = getattr(import_module(f".{_MODULES[cmd_name]}", __package__), cmd_name)
+        function_name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        function = getattr(import_module(f".{_MODULES[cmd_name]}", __package__), function_name)
         alone = typer.Typer(rich_markup_mode=None, add_completion=False)
         alone.command(cmd_name)(function)
         command = get_command(alone)

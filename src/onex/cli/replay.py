@@ -82,7 +82,7 @@ def replay(
     with brought(app, older or (), codes, envs) as code:
         task = Task(source, str(app), code.paths, of_type, only)
         shown = not json and sys.stderr.isatty()
-        with _progress(total if only is None and of_type is None else None, shown=shown) as went:
+        with progress("replaying", total if only is None and of_type is None else None, shown=shown) as went:
             result = folded(task, processes_for(total, processes), went)
     ok = not refused(result, strict=strict)
     if json:
@@ -94,14 +94,15 @@ def replay(
 
 
 @contextmanager
-def _progress(total: int | None, *, shown: bool) -> Iterator[Went]:
+def progress(what: str, total: int | None, *, shown: bool) -> Iterator[Went]:
+    """A bar on stderr; who works says how many actions more are done."""
     if not shown:
         yield lambda actions: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("actions"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("replaying", total=total)
-        yield lambda actions: progress.advance(bar, actions)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("actions"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar_of:
+        bar = bar_of.add_task(what, total=total)
+        yield lambda actions: bar_of.advance(bar, actions)
