@@ -35,6 +35,7 @@ class Stopped:
     ) -> None:
         self.service, self.clock, self.reader = service, clock, reader
         self._takeover, self._run = takeover, run
+        self._driving: dict[Pointer, asyncio.Task[None]] = {}
 
     async def deliver_of_other_code(self) -> None:
         """New code may be the mend: outcomes held under other code are delivered again, once per start."""
@@ -50,7 +51,23 @@ class Stopped:
                 await self._try(row, work)
 
     async def redrive(self, pointer: Pointer) -> None:
-        """A dead intent from attempt 1 with the same key; a held outcome as it was. Raises ValidationError."""
+        """A dead intent from attempt 1 with the same key; a held outcome as it was. Raises ValidationError.
+
+        Two who ask at once have asked once: the second must not act on a row that the first has ended meanwhile. Who
+        stops waiting withdraws nothing.
+        """
+        driving = self._driving.get(pointer)
+        if driving is None:
+            driving = self._driving[pointer] = asyncio.create_task(self._drive(pointer), name="onex-redrive")
+            driving.add_done_callback(self._driven)
+        await asyncio.shield(driving)
+
+    def _driven(self, task: asyncio.Task[None]) -> None:
+        self._driving = {pointer: driving for pointer, driving in self._driving.items() if driving is not task}
+        if not task.cancelled():
+            task.exception()  # looked at: who asked may not wait any more
+
+    async def _drive(self, pointer: Pointer) -> None:
         after = pointer._replace(ordinal=pointer.ordinal - 1)
         states = (EnumOutboxState.DEAD, EnumOutboxState.HELD)
         rows = await self.reader.outbox(states, None, after, 1)
@@ -63,9 +80,8 @@ class Stopped:
             return
         work.maybe_done = row.crashes > 0 or row.attempt > 1
         work.attempt, work.crashes = 1, 0
-        written = self.service.noting(Note(pointer, attempt=1))
-        written.add_done_callback(lambda done: self._run(work) if done.exception() is None else None)
-        await asyncio.shield(written)  # who stops waiting withdraws nothing
+        await self.service.noted(Note(pointer, attempt=1))
+        self._run(work)
 
     async def _try(self, row: OutboxRow, work: Work) -> None:
         """One of many: what this code cannot read stays held, and its row says why."""
