@@ -6,11 +6,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final
 
 from ...engine.dispatch import Limits
+from ...engine.pattern import ReducerPatternEngine
 from ...engine.takeover import CRASHES_DEAD
 from ...kernel.action import WorkflowKey
 from ...ports import EnumOutboxState
@@ -80,7 +82,8 @@ async def live(
     truth, reckoner = SimStore(disk, sim.world), Reckoner(faults)
     plan = Plan(lambda generation: registry(generation, outside, reckoner), limits, check_all)
     house = House(sim, disk, faults, judge.complain, judge, plan, [WorkflowKey(TYPE, name) for name in "abcd"])
-    outside.owner, outside.read = (lambda: house.host), house.blob
+    outside.owner, outside.read, outside.begins = (lambda: house.host), house.blob, judge.punctual.runs
+    judge.punctual.latest_us = lambda: house.latest_us
     leases = judge.leases = Leases(disk, judge.complain)
     keeping = sim.world.spawn(house.keep())
     if not isinstance(faults, Nth):  # another process's calls are none of those that are counted
@@ -109,13 +112,31 @@ async def live(
             report.violations.append(f"not drained within {DRAINED_S} s of peace")
             break
         await sim.clock.sleep(REST_S)
+    await released(house, truth, report)
     if keeping.done():
         keeping.result()
-    for row in await truth.outbox((EnumOutboxState.HELD, EnumOutboxState.DEAD), None, None, 1000):
-        report.counted[f"met: row {row.state}{' after three crashes' if row.crashes >= CRASHES_DEAD else ''}"] += 1
     for _, _, error in judge.refused:
         report.counted[f"met: {error.code}"] += 1
     report.log_hash = await judge.close(truth, sim.clock.now_us() - LATE_US, house.tail_n)
+
+
+async def released(house: House, truth: SimStore, report: Report) -> None:
+    """The mended code comes, and an operator ends each hold: then no outcome waits any more."""
+    for row in await truth.outbox((EnumOutboxState.HELD, EnumOutboxState.DEAD), None, None, 1000):
+        report.counted[f"met: row {row.state}{' after three crashes' if row.crashes >= CRASHES_DEAD else ''}"] += 1
+    house.generation, boots = 2, house.boots
+    await house.restart()
+    while house.boots == boots:
+        await house.sim.clock.sleep(1.0)
+    for key in [stored.key for stored in await truth.instances(None, None, None, 1000)]:
+        await house.ask(partial(_release, key))
+    await drained(house.sim, house, truth)
+    for row in await truth.outbox((EnumOutboxState.HELD,), None, None, 1000):
+        report.violations.append(f"{row.key} {row.pointer} is held, and nothing holds it any more")
+
+
+async def _release(key: WorkflowKey, engine: ReducerPatternEngine) -> None:
+    await engine.release(key)
 
 
 async def drained(sim: Sim, house: House, truth: SimStore) -> bool:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from ...engine.mailbox import Committed
 from ...engine.pattern import ReducerPatternEngine
-from ...kernel.action import NOTHING, WorkflowKey
+from ...kernel.action import NOTHING, WorkflowKey, micros
 from ...kernel.errors import (
     ConcurrentModificationError,
     DuplicateActionError,
@@ -27,7 +27,7 @@ from .errand import ASKED, HOSTILE, TOO_MUCH, Add, Ask, Begin, Tell, Wake
 from .faults import Faults
 from .house import House
 from .invariants import Judge
-from .leases import Leases
+from .leases import Lease, Leases
 from .outside import Outside, seen_of
 from .sender import Letter, Sender
 from .store import SimStore
@@ -35,7 +35,7 @@ from .store import SimStore
 _RETRY_S: Final = 0.2
 _HELD_TRIES: Final = 3
 _WOKEN_S: Final = 5.0
-POISONS: Final = ("raise", "text", "state", "key", "to", "flood", "intent", "size")
+POISONS: Final = ("raise", "text", "state", "key", "to", "flood", "intent", "size", "in place")
 
 
 class Client:
@@ -112,6 +112,8 @@ class Client:
         """Until there is an answer that will not change: committed, or refused for good."""
         held = 0
         self.leases.sending(letter.id, letter.lease_id, letter.epoch)
+        if letter.expires_at is not None:
+            self.judge.punctual.sending(letter.id, micros(letter.expires_at))
         while True:
             patience_s = 0.05 if self.faults.hits("client stops waiting") else None
             try:
@@ -210,8 +212,10 @@ class Client:
         """As the one who leads this instance, or believes so."""
         lease = self.leases.current.get(letter.key)
         if lease is None:
-            await self.deliver(letter)
-            return
+            lease = self._lease()
+            if not self.leases.grant(letter.key, lease):
+                await self.deliver(letter)
+                return
         epoch: int | None = None
         if self.faults.hits("command of an epoch"):
             stored = (await self.truth.load([letter.key])).get(letter.key)
@@ -219,6 +223,13 @@ class Client:
         twin = letter._replace(id=UUID(bytes=current_host().ids.new()))
         both = [one._replace(lease_id=lease.id, epoch=epoch) for one in (letter, twin)]
         await asyncio.gather(*(asyncio.create_task(self.deliver(one)) for one in both[: self.chance.choice((1, 2))]))
+        if self.leases.current.get(letter.key) == lease:
+            self.leases.end(letter.key)
+
+    def _lease(self) -> Lease:
+        host = self.house.host
+        now_us = current_host().clock.now_us() if host is None else host.clock.now_us()
+        return Lease(UUID(bytes=current_host().ids.new()), now_us + self.chance.choice((0, 1_000_000, 20_000_000)))
 
     async def _for_one_version(self, letter: Letter) -> None:
         stored = (await self.truth.load([letter.key])).get(letter.key)

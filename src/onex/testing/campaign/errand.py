@@ -116,6 +116,9 @@ def _poisoned(errand: Errand, action: Action[Add]) -> Step[Errand]:
             return Step(errand, intent("shout", Do(text=TOO_MUCH)))
         case "size":
             return Step(errand.evolve(note=4 * TOO_MUCH))
+        case "in place":
+            errand.ends["in place"] = 1
+            raise ValueError("a change of mind in the middle")
         case "flood":
             return Step(errand, *[Draft("shout", Do(text="flood"))] * 65)
     raise RuntimeError("this reducer has had enough")

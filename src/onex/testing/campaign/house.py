@@ -58,6 +58,8 @@ class House:
         )  # fmt: skip
         self.generation = 1
         self.skew_s = 0.0
+        self.latest_us = 0
+        """The latest time a clock of the house had shown when it was set or went with its machine."""
         self.projection: ProjectionMaterializerService | None = None
         self.engine: ReducerPatternEngine | None = None
         self.host: Host | None = None
@@ -83,6 +85,7 @@ class House:
     async def _live(self) -> None:
         self.boots += 1
         self.turned_away = False
+        self._look_at_the_clock()
         host = self.host = self.sim.host(f"engine{self.boots}", skew_s=self.skew_s)
         store = self._store = SimStore(self.disk, self.sim.world, self.faults, self.watcher)
         closed = False
@@ -138,11 +141,14 @@ class House:
 
     async def _follow(self, engine: ReducerPatternEngine) -> None:
         """Reads the log as a subscriber does, so that a commit nobody was told of shows."""
-        tail = LogTail(engine.reader, engine.bell, Position(0, self.tail_n))
+        tail, last_n = LogTail(engine.reader, engine.bell, Position(0, self.tail_n)), self.tail_n
         while True:
             try:
                 async for entry in tail.follow():
-                    self.tail_n = entry.position.n
+                    if entry.position.n != last_n + 1:
+                        self.complain(f"a subscriber was shown {entry.position} after {last_n}")
+                    last_n = entry.position.n
+                    self.tail_n = max(self.tail_n, last_n)
             except OnexError:
                 await engine.clock.sleep(LOOK_S)
 
@@ -182,9 +188,14 @@ class House:
 
     def set_clock(self, skew_s: float, drift: float = 0.0) -> None:
         """The next boot has the same skew, and a clock that goes as it should."""
+        self._look_at_the_clock()
         self.skew_s = skew_s
         if self.host is not None:
             self.host.clock.set(skew_s, drift)
+
+    def _look_at_the_clock(self) -> None:
+        if self.host is not None:
+            self.latest_us = max(self.latest_us, self.host.clock.now_us())
 
     async def blob(self, digest: bytes) -> bytes | None:
         """As an effect of the engine that runs reads it. Raises what its store raises."""

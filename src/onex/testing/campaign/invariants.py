@@ -23,6 +23,7 @@ from ...kernel.intent import EnumIntentType, EnumOutcome, IntentSpec, intent_id,
 from ...ports import Applied, Commit, Conflict, EnumOutboxState, LogEntry, Pointer, Position, ProjectionRow
 from .leases import Leases
 from .projecting import Projected
+from .punctual import Punctual
 from .store import SimStore
 
 PAGE = 1000
@@ -63,6 +64,7 @@ class Judge:
         self.refused: list[tuple[WorkflowKey, UUID, OnexError]] = []
         self.leases: Leases | None = None
         self.projection = Projected(self.complain)
+        self.punctual = Punctual(self.complain)
         self._batch = batch
         self._outside: Ledger | None = None
         self._registry = ReducerRegistry()
@@ -113,6 +115,7 @@ class Judge:
             if self.leases is not None:
                 self.leases.judge(change, commit.at_us)
             self.projection.committed(change)
+            self.punctual.committed(change, commit.at_us)
             for row in change.rows:
                 self._versions[key] += 1
                 self._rows.append((key, self._versions[key], row.action_id))
@@ -121,6 +124,9 @@ class Judge:
                     what = Seen(str(key), self._versions[key], item["name"], n)
                     self._intents[what] = orjson.dumps(item["payload"]).decode()
                     self._rows_of[Pointer(0, len(self._rows), ordinal)] = what
+                    spec = self._spec(key, item["name"])
+                    is_timer = spec is not None and spec.kind == EnumIntentType.TIMER
+                    self.punctual.emitted(key, row.action_id, what, item.get("due_us", 0), timer=is_timer)
 
     def projected(self, name: str, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> None:
         self.projection.moved(name, from_n, to_n, rows)

@@ -31,6 +31,7 @@ class Tries:
     bodies: set[str] = field(default_factory=set)
     tries: int = 0
     perhaps: set[int] = field(default_factory=set)
+    allowed: int = 0
     done: bool = False
 
 
@@ -53,6 +54,7 @@ class Outside:
         self.complain = complain
         self.committed: Callable[[Seen, str], bool] = lambda what, body: True
         self.ended: Callable[[Seen], bool] = lambda what: False
+        self.begins: Callable[[Seen, int], None] = lambda what, now_us: None
         self.owner: Callable[[], Host | None] = lambda: None
         self.read: Callable[[bytes], Awaitable[bytes | None]] | None = None
         self.tries: dict[Seen, Tries] = {}
@@ -64,9 +66,9 @@ class Outside:
         return {what for what, known in self.tries.items() if known.done}
 
     def allow_again(self, what: Seen) -> None:
-        """An operator drives it again: for this one that is no second try of the engine's."""
+        """An operator drives it again, as often as he says so: that is no second try of the engine's."""
         if what in self.tries:
-            self.tries[what].perhaps.clear()
+            self.tries[what].allowed += 1
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
         host, faults = current_host(), self.faults
@@ -136,8 +138,12 @@ class Outside:
             self.complain(f"phantom: {what} ran, and no commit has it")
         if self.ended(what) and self.owner() is current_host():
             self.complain(f"ended: {what} runs again after its row was settled")
+        self.begins(what, current_host().clock.now_us())
         if known.perhaps and intent.name in _AT_MOST_ONCE:
-            self.complain(f"at most once: {what} runs again after a try that may have been done")
+            if not known.allowed:
+                self.complain(f"at most once: {what} runs again after a try that may have been done")
+            known.allowed = max(0, known.allowed - 1)
+            known.perhaps.clear()
         known.tries += 1
         known.keys.add(intent.idempotency_key)
         known.bodies.add(body)
