@@ -6,26 +6,25 @@ something differs is it walked again, action by action, to say what, where and w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
-from ..kernel.action import Action, WorkflowKey
+from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError, StateConsistencyError
 from ..kernel.intent import EnumIntentType
 from ..kernel.step import State
-from ..ports import Code, LogEntry, LogRow, Stored
-from .encode import encode, encode_intents, state_hash
+from ..ports import Code, LogEntry, Stored
 from .registry import ReducerRegistry, Workflow
 from .replay import Recorded
 from .upcast import stored_state
-from .whatif_branch import OUTCOME, Branch, arrivals
+from .whatif_branch import Branch
 from .whatif_post import Post
 from .whatif_retold import Mark, Retelling
+from .whatif_seal import NO_CODE, Ready, Seal, is_foreign
 from .whatif_told import Opened, Told
 from .whatif_walk import Walk
 
 PAGE: Final = 1000
-NO_CODE: Final = Code("", "?", b"", 0)
 
 
 class WhatIf:
@@ -44,6 +43,8 @@ class WhatIf:
         self.fed: set[str] = set()
         self.actions = 0
         self._sent = _sent_to(registry)
+        self._intent_is_a_type = "intent" in registry  # then a key may look like what outcomes are issued by
+        self._ready: dict[str, Ready] = {}
         self._codes: Mapping[int, Code] = {}
 
     @property
@@ -73,55 +74,23 @@ class WhatIf:
     # --- the fast way: every byte as recorded ------------------------------------------------------------------------------
 
     async def _sealed(self, stored: Stored, workflow: Workflow) -> Mark:
-        """How far statuses, intents and state hashes come out as recorded: the end of the last batch that does."""
-        key = stored.key
-        mark, state = await self._begin(key, workflow)
-        reducer, withdrawn = workflow.reducer, self.post.withdrawn
-        delta, payloads, schema = reducer.delta, reducer.payloads, workflow.code.state_schema
-        version, hash_before = mark.version, mark.state_hash
-        arrives = {f"{OUTCOME}{spec.name}": arrivals(spec) for spec in reducer.intents.by_name.values()}
-        batch: list[LogRow] = []
-        code_id, digest = -1, b""
-        try:
-            async for entry in self._history(key, version, stored.version):
-                row = entry.row
-                if row.cause is not None:
-                    if row.issuer.startswith(OUTCOME) and row.kind not in arrives.get(row.issuer, row.kind):
-                        break
-                    if self._from_elsewhere(row):
-                        self.fed.add(key.workflow_type)
-                        if row.action_id in withdrawn:
-                            break
-                if entry.code_id != code_id:
-                    code_id, code = entry.code_id, self._codes.get(entry.code_id, NO_CODE)
-                    digest = code.digest
-                    if code.state_schema != schema:  # bytes of two schemas are not compared
-                        break
-                payload = payloads[row.kind].__pydantic_validator__.validate_json(row.payload)
-                done = delta(
-                    state,
-                    Action(
-                        key, row.kind, payload, row.action_id, row.issued_us, row.correlation, row.issuer, row.cause
-                    ),
-                )
-                state = done.state
-                if state.status != row.status or encode_intents(done.intents) != row.intents:
-                    break
-                version += 1
-                batch.append(row)
-                if entry.state_hash:
-                    data = encode(state)
-                    if state_hash(hash_before, key, digest, batch, data) != entry.state_hash:
-                        break
-                    hash_before, batch = entry.state_hash, []
-                    mark = Mark(key, version, schema, data, hash_before)
-        except (OnexError, ValueError, KeyError):  # refused, or unreadable: the walk says where and why
-            pass
-        return mark
+        """The end of the last batch up to which all comes out as recorded."""
+        key, last = stored.key, stored.version
+        ready = self._ready.get(key.workflow_type)
+        if ready is None:
+            ready = self._ready[key.workflow_type] = Ready(workflow)
+        rows = await self.reader.history(key, 0, PAGE)
+        mark, state = await self._begin(key, workflow, rows)
+        seal = Seal(ready, mark, state, self._codes, self.post.withdrawn)
+        while rows and seal.take(rows, last, intent_is_a_type=self._intent_is_a_type) and rows[-1].version < last:
+            rows = await self.reader.history(key, rows[-1].version, PAGE)
+        if seal.foreign:
+            self.fed.add(key.workflow_type)
+        return seal.mark
 
-    async def _begin(self, key: WorkflowKey, workflow: Workflow) -> tuple[Mark, State]:
-        """Before the first action there is; where history was compacted, at the state that was kept."""
-        first = next(iter(await self.reader.history(key, 0, 1)), None)
+    async def _begin(self, key: WorkflowKey, workflow: Workflow, rows: Sequence[LogEntry]) -> tuple[Mark, State]:
+        """Before the first of ``rows``, the oldest there are; where history was compacted, at the state that was kept."""
+        first = rows[0] if rows else None
         if first is None or first.version == 1:
             return Mark(key, 0, workflow.code.state_schema, b"", b""), workflow.reducer.initial()
         kept = await self.reader.snapshot(key, first.version - 1)
@@ -133,7 +102,7 @@ class WhatIf:
     # --- the slow way: where, what and why ----------------------------------------------------------------------------------
 
     async def _walked(self, stored: Stored, workflow: Workflow, sealed: Mark) -> Told:
-        mark, state = await self._begin(stored.key, workflow)
+        mark, state = await self._begin(stored.key, workflow, await self.reader.history(stored.key, 0, 1))
         branch = Branch(stored.key, workflow, state, begun=mark.version > 0)
         walk = Walk(branch, stored, sealed, self.retelling)
         async for entry in self._history(stored.key, mark.version, stored.version):
@@ -153,7 +122,7 @@ class WhatIf:
     def _not_sent(self, entry: LogEntry, workflow: Workflow) -> str | None:
         """Why the branch is open from this row on, for what other instances do, or for want of a migration; None: it is not."""
         row = entry.row
-        if self._from_elsewhere(row):
+        if is_foreign(row, intent_is_a_type=self._intent_is_a_type):
             self.fed.add(entry.key.workflow_type)
             if row.action_id in self.post.withdrawn:
                 return f"{row.issuer} sent it, and does not in the other code"
@@ -197,12 +166,6 @@ class WhatIf:
                     raise StateConsistencyError(f"version {entry.version} of {key} follows version {version}")
                 version = entry.version
                 yield entry
-
-    def _from_elsewhere(self, row: LogRow) -> bool:
-        """Whether another instance may have sent it: its issuer is then that instance's key, and it has a cause."""
-        if row.cause is None or ":" not in row.issuer:
-            return False
-        return not row.issuer.startswith(OUTCOME) or "intent" in self.registry
 
 
 def _sent_to(registry: ReducerRegistry) -> dict[str, frozenset[str]]:

@@ -1,0 +1,122 @@
+"""Seal: rows folded on other code for as long as every byte comes out as recorded. The common case, so it is one tight loop.
+
+It says nothing but how far that goes. Statuses and intents are compared at every row, states by the hash at the end of each
+batch: under the digest of the code that made them, the same hash is the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from ..kernel.action import Action, WorkflowKey
+from ..kernel.step import Done, State
+from ..ports import Code, LogEntry, LogRow
+from .encode import encode, encode_intents, state_hash
+from .registry import Workflow
+from .whatif_branch import OUTCOME, arrivals
+from .whatif_retold import Mark
+
+NO_CODE: Final = Code("", "?", b"", 0)
+_new = tuple.__new__
+
+
+class Ready:
+    """One workflow of the other code as the loop wants it, looked up once."""
+
+    __slots__ = ("arrives", "delta", "read", "schema", "workflow")
+
+    def __init__(self, workflow: Workflow) -> None:
+        reducer = workflow.reducer
+        self.workflow = workflow
+        self.schema = workflow.code.state_schema
+        self.delta: Callable[[Any, Action[Any]], Done[Any]] = reducer.delta
+        self.read: Mapping[str, Callable[[bytes], BaseModel]] = {
+            trigger: model.__pydantic_validator__.validate_json for trigger, model in reducer.payloads.items()
+        }
+        self.arrives = {f"{OUTCOME}{spec.name}": arrivals(spec) for spec in reducer.intents.by_name.values()}
+
+
+class Seal:
+    """``mark`` is the end of the last batch that came out as recorded. ``foreign``: some of it came from other instances."""
+
+    def __init__(
+        self, ready: Ready, mark: Mark, state: State, codes: Mapping[int, Code], withdrawn: Collection[bytes]
+    ) -> None:
+        self.mark, self.foreign = mark, False
+        self._ready, self._state, self._codes, self._withdrawn = ready, state, codes, withdrawn
+        self._batch: list[LogRow] = []
+        self._version, self._hash = mark.version, mark.state_hash
+        self._code_id, self._digest = -1, b""
+
+    def take(self, rows: Sequence[LogEntry], last: int, *, intent_is_a_type: bool) -> bool:
+        """The next rows, up to version ``last``. False when something does not come out as recorded, whatever it is."""
+        try:
+            return self._take(rows, last, intent_is_a_type)
+        except Exception:  # refused, raised, unreadable: the walk says where and why
+            return False
+
+    def _take(self, rows: Sequence[LogEntry], last: int, intent_is_a_type: bool) -> bool:
+        ready, key, state, version = self._ready, self.mark.key, self._state, self._version
+        delta, read, schema, withdrawn = ready.delta, ready.read, ready.schema, self._withdrawn
+        for entry in rows:
+            row = entry.row
+            version += 1
+            if entry.version != version or version > last:
+                return entry.version > last
+            kind = row.kind
+            if row.cause is not None:
+                issuer = row.issuer
+                if issuer.startswith(OUTCOME) and kind not in ready.arrives.get(issuer, ()):
+                    return False
+                if is_foreign(row, intent_is_a_type=intent_is_a_type):
+                    self.foreign = True
+                    if row.action_id in withdrawn:
+                        return False
+            if entry.code_id != self._code_id and not self._is_of(entry.code_id, schema):
+                return False
+            action: Action[BaseModel] = _new(
+                Action,
+                (
+                    key,
+                    kind,
+                    read[kind](row.payload),
+                    row.action_id,
+                    row.issued_us,
+                    row.correlation,
+                    row.issuer,
+                    row.cause,
+                ),
+            )
+            done = delta(state, action)
+            state = done.state
+            if state.status != row.status or encode_intents(done.intents) != row.intents:
+                return False
+            self._batch.append(row)
+            if entry.state_hash and not self._seal(entry, key, state, schema):
+                return False
+        self._state, self._version = state, version
+        return True
+
+    def _is_of(self, code_id: int, schema: int) -> bool:
+        """Whether rows of this code may be compared as bytes."""
+        code = self._codes.get(code_id, NO_CODE)
+        self._code_id, self._digest = code_id, code.digest
+        return code.state_schema == schema
+
+    def _seal(self, entry: LogEntry, key: WorkflowKey, state: State, schema: int) -> bool:
+        data = encode(state)
+        if state_hash(self._hash, key, self._digest, self._batch, data) != entry.state_hash:
+            return False
+        self._hash, self._batch = entry.state_hash, []
+        self.mark = Mark(key, entry.version, schema, data, self._hash)
+        return True
+
+
+def is_foreign(row: LogRow, *, intent_is_a_type: bool) -> bool:
+    """Whether another instance may have sent it: its issuer is then that instance's key, and it has a cause."""
+    if row.cause is None or ":" not in row.issuer:
+        return False
+    return not row.issuer.startswith(OUTCOME) or intent_is_a_type
