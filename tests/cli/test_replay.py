@@ -1,4 +1,4 @@
-"""`onex replay` says of every segment whether its bytes are those that were stored; `onex check` judges an app."""
+"""`onex replay` says of every segment whether its bytes are those that were stored; `onex diagram` draws an app."""
 
 from __future__ import annotations
 
@@ -73,27 +73,6 @@ def test_another_apps_instances_are_not_verified(commands: Commands, orders: Pat
     told = commands("replay", JOBS)
     assert told.code == 1
     assert "2 segments: code not at hand\n2 instances, 5 actions, 5 unverified\n" in told.out
-
-
-def test_check_says_that_an_app_is_fine(commands: Commands) -> None:
-    told = commands("check", ORDERS)
-    assert (told.code, told.out) == (0, "orders 1.0.0: fine. 6 statuses, 8 triggers, 2 intents\n")
-    row = commands("check", ORDERS, "--json").row
-    assert (row["ok"], row["findings"]) == (True, [])
-
-
-def test_check_shows_every_problem_at_its_place(commands: Commands, place: Path) -> None:
-    app = changed(place, "wrong", "to_state: charging, trigger: place", "to_state: chargin, trigger: plase")
-    told = commands("check", app)
-    assert told.code == 1
-    assert f"{app}/contract.yaml:" in told.out
-    assert "^^^^^^^" in told.out
-    assert told.out.splitlines()[-1] == "1 error"
-    row = commands("check", app, "--json").row
-    assert row["ok"] is False
-    assert isinstance(row["findings"], list)
-    assert {"severity", "line", "column", "fix"} <= set(row["findings"][0])  # type: ignore[arg-type]  # JSON
-    assert commands("run", app).err == told.out
 
 
 def test_a_diagram_is_drawn_from_the_machine(commands: Commands) -> None:

@@ -1,65 +1,105 @@
-"""``onex check`` and ``onex diagram``: an app as it is written, without running it."""
+"""``onex check`` and ``onex diagram``: contracts as they are written, without running them."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
+import orjson
 import typer
 
-from ..app import LoadedWorkflow, load_app
+from ..app import load_app
+from ..app.inspection import Inspection, inspect
 from ..contracts.diagram import mermaid
-from ..kernel.errors import ContractError, UnknownWorkflow
-from .console import plain_finding, say, say_json, show_findings
-from .exits import FOUND
+from ..contracts.sarif import sarif
+from ..kernel.errors import UnknownWorkflow
+from ..kernel.finding import EnumSeverity, Finding
+from .check_fix import fix as mended
+from .check_told import as_json as as_rows
+from .check_told import severe, show
+from .console import say, say_json
+from .counter import Counter
+from .exits import FOUND, Misused
 from .store import AppPath, Json
 
 
-def check(app: AppPath, as_json: Json = False) -> None:
-    """Check an app, and show every problem at once.
+def check(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", help="Contracts, apps, or folders that hold any.", show_default=False),
+    ],
+    every: Annotated[bool, typer.Option("--all", help="Tell the notes too: each key that nothing acts on.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail the check.")] = False,
+    no_code: Annotated[
+        bool, typer.Option("--no-code", help="Import nothing: read the contracts of apps alone.")
+    ] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Write the mends that are safe, then check again.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Show what --fix would write, and write nothing.")] = False,
+    to_sarif: Annotated[
+        str | None, typer.Option("--sarif", metavar="FILE", help="Write findings as SARIF 2.1.0; - is the output.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check contracts of any family, and apps with their code.
 
-    Contracts are read before anything is imported. Exit code 1 says that the app does not load; warnings are fine.
+    Every problem is told at once, at its place and with its mend. A file is read as a contract. In a folder every YAML file with node_type at its top is one; hidden folders, links,
+    environments and caches are passed by. A folder whose contracts are ONEX workflows is an app: its Python is imported and
+    held against them, unless --no-code. Exit code 1 says that there are errors; warnings are fine unless --strict.
 
     \b
     Examples:
       onex check examples/orders
-      onex check shop --json | jq '.findings[].message'
+      onex check src contracts/orders.yaml --strict
+      onex check . --json | jq '.files[] | select(.ok | not) | .path'
+      onex check . --sarif onex.sarif
+      onex check contracts --diff
     """
-    try:
-        loaded = load_app(app)
-    except ContractError as error:
-        if not error.findings:
-            raise
-        if as_json:
-            say_json({"ok": False, "app": str(app), "workflows": [], "findings": [*map(plain_finding, error.findings)]})
-        else:
-            show_findings(error.findings, sys.stdout)
-        raise typer.Exit(FOUND) from error
+    if fix and diff:
+        raise Misused("--fix writes and --diff only shows; choose one")
+    if as_json and (diff or to_sarif == "-"):
+        raise Misused("--json has the output for itself; leave it out, or give --sarif a file")
+    found = _inspected(paths, code=not no_code)
+    if fix or diff:
+        changed = mended(found.files, write=fix)
+        if diff:
+            _judge(found.findings, strict=strict)
+            return
+        found = _inspected(paths, code=not no_code) if changed else found
+    if to_sarif is not None:
+        _write_sarif(found, to_sarif, every=every)
     if as_json:
-        workflows = [
-            {
-                "name": one.name,
-                "contract_version": one.code.contract_version,
-                "code": one.code.digest.hex(),
-                "statuses": len(one.reducer.machine.statuses),
-                "triggers": len(_triggers(one)),
-                "intents": len(one.contract.intents),
-            }
-            for one in loaded.workflows.values()
-        ]
-        findings = [*map(plain_finding, loaded.findings)]
-        say_json({"ok": True, "app": str(app), "workflows": workflows, "findings": findings})
+        say_json(as_rows(found))
+    elif to_sarif != "-":
+        show(found, every=every)
+    _judge(found.findings, strict=strict)
+
+
+def _inspected(paths: Sequence[Path], *, code: bool) -> Inspection:
+    if not sys.stderr.isatty():
+        return inspect(paths, code=code)
+    with Counter(sys.stderr) as counter:
+        return inspect(paths, counter.tell, code=code)
+
+
+def _judge(findings: Sequence[Finding], *, strict: bool) -> None:
+    if severe(findings, strict=strict):
+        raise typer.Exit(FOUND)
+
+
+def _write_sarif(found: Inspection, where: str, *, every: bool) -> None:
+    from importlib.metadata import version
+
+    findings = [one for one in found.findings if every or one.severity is not EnumSeverity.INFO]
+    log = sarif(findings, version("onex"))
+    if where == "-":
+        say_json(log)
         return
-    show_findings(loaded.findings, sys.stdout)
-    for one in loaded.workflows.values():
-        say(
-            f"{one.name} {one.code.contract_version}: fine. {len(one.reducer.machine.statuses)} statuses, "
-            f"{len(_triggers(one))} triggers, {len(one.contract.intents)} intents"
-        )
-
-
-def _triggers(one: LoadedWorkflow) -> set[str]:
-    return {transition.trigger for transition in one.reducer.machine.transitions}
+    try:
+        Path(where).write_bytes(orjson.dumps(log, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    except OSError as error:
+        raise Misused(f"--sarif {where} cannot be written: {error.strerror}") from error
 
 
 def diagram(

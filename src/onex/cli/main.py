@@ -39,7 +39,7 @@ COMMANDS = {
         "migrate": ("migrate", "Try an app's migrations on all that a store holds."),
         "export": ("history", "Write a run into one file of data, without its secrets."),
         "import": ("history", "Make a new store of exported runs, to be looked at and replayed."),
-        "check": ("check", "Check an app, and show every problem at once."),
+        "check": ("check", "Check contracts of any family, and apps with their code."),
         "diagram": ("check", "Draw an app's state machines as Mermaid diagrams."),
     },
 }

@@ -1,0 +1,58 @@
+"""``onex check --fix``: safe mends, written into the files or shown as a diff."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from difflib import unified_diff
+from pathlib import Path
+
+from ..app.inspection import Inspected
+from ..app.repository import Repository, Unreadable, contract_text
+from ..app.rewriting import rewrite
+from ..contracts.mending import Mended, mend
+from ..contracts.read import read_contract
+from .console import counted, note, say, styled
+
+
+def fix(files: Sequence[Inspected], *, write: bool) -> int:
+    """How many files were, or would be, changed. What changes is shown: as a diff, or line by line as it is written."""
+    changed = 0
+    for one in files:
+        if not any(finding.path == one.path for finding in one.findings):
+            continue
+        try:
+            text = contract_text(Path(one.path))
+        except Unreadable:
+            continue  # the check has told why
+        done = _mended(one.path, text)
+        if not done.mends:
+            continue
+        changed += 1
+        if write:
+            rewrite(Path(one.path), text, done.text)
+            _tell(one.path, done)
+        else:
+            _diff(one.path, text, done.text)
+    return changed
+
+
+def _mended(path: str, text: str) -> Mended:
+    repository = Repository.holding(Path(path))
+    return mend(text, path, lambda changed: read_contract(changed, path, repository).findings)
+
+
+def _tell(path: str, done: Mended) -> None:
+    for one in done.mends:
+        first = one.edits[0]
+        what = f"{first.old.strip() or 'tabs'} -> {first.new.strip() or 'spaces'}"
+        more = f" and {counted(len(one.edits) - 1, 'line')} more" if len(one.edits) > 1 else ""
+        note(f"{path}:{one.finding.line}:{one.finding.column}: mended [{one.finding.code}] {what}{more}")
+
+
+def _diff(path: str, before: str, after: str) -> None:
+    colours = {"+": "green", "-": "red", "@": "dim"}
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    for line in unified_diff(old, new, f"a/{path}", f"b/{path}"):
+        plain = line.rstrip("\r\n")
+        say(styled(plain, colours.get(plain[:1], ""), sys.stdout) if plain[:1] in colours else plain)
