@@ -32,6 +32,8 @@ Read = Callable[[str], bytes | str]
 
 _SOURCES: Final = ("src", "lib", "python")
 _HOPS: Final = 40
+_DEFINITION: Final = re.compile(rb"^(?:class|def|async def) ([A-Za-z_][A-Za-z0-9_]*)", re.MULTILINE)
+_DOTTED: Final = re.compile(rb"""["']([\w{}$<>-]{1,80}(?:\.[\w{}$<>-]{1,80}){2,12})["']""")
 
 
 class Library:
@@ -42,6 +44,7 @@ class Library:
         self.parsed = 0
         self._read = read
         self._modules: dict[tuple[str, str], Module] = {}
+        self._written: tuple[dict[str, list[str]], dict[str, tuple[str, int]]] | None = None
         self._folders = frozenset(_folders(files))
         self._roots = _roots(self.files, self._folders)
 
@@ -106,15 +109,33 @@ class Library:
                     bindings[bound] = binding
         return Module(name, path, is_package, bindings, tuple(stars))
 
+    # --- what is written anywhere -----------------------------------------------------------------------------------
+
     def defining(self, name: str) -> list[str]:
         """Paths of the files in which a class or function of that name is written at the top level."""
-        sought = re.compile(rb"^(?:class|def|async def) " + re.escape(name.encode()) + rb"\b", re.MULTILINE)
-        found = []
-        for path in sorted(self.files):
-            source = self._read(path)
-            if isinstance(source, bytes) and sought.search(source):
-                found.append(path)
-        return found
+        return self._index()[0].get(name, [])
+
+    def mention(self, text: str) -> tuple[str, int] | None:
+        """The first file and line that hold the dotted words as a string of their own."""
+        return self._index()[1].get(text)
+
+    def _index(self) -> tuple[dict[str, list[str]], dict[str, tuple[str, int]]]:
+        """One pass over all files, made when first asked for: it looks at letters only."""
+        if self._written is None:
+            defined: dict[str, list[str]] = {}
+            mentioned: dict[str, tuple[str, int]] = {}
+            for path in sorted(self.files):
+                source = self._read(path)
+                if isinstance(source, str):
+                    continue
+                for found in _DEFINITION.finditer(source):
+                    defined.setdefault(found.group(1).decode(errors="replace"), []).append(path)
+                for found in _DOTTED.finditer(source):
+                    text = found.group(1).decode(errors="replace")
+                    if text not in mentioned:
+                        mentioned[text] = (path, source.count(b"\n", 0, found.start()) + 1)
+            self._written = defined, mentioned
+        return self._written
 
     # --- names ------------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from .body import Bodies
 from .meaning import ClassOf, FunctionOf, Meaning
+from .symptom import Link
 from .trace import Key, Task, Touch, task_of
 
 FUNCTIONS_MAX: Final = 20_000
@@ -41,14 +42,6 @@ ENTRIES: Final = frozenset(
     ]
 )
 """Methods that a runtime calls; a class that has none of them is entered by every public method."""
-
-
-class Link(NamedTuple):
-    """A step on the way: what is called, and on which line of which file it is named."""
-
-    name: str
-    path: str
-    line: int
 
 
 class Encounter(NamedTuple):

@@ -1,0 +1,195 @@
+"""The modules, handlers and models that contracts name, looked up in the repository's own code.
+
+A package of which the repository holds nothing is somebody else's: it is counted, not complained of.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Final, NamedTuple
+
+from ...contracts.contract import ModelContractBase, ModelContractReducer
+from ...contracts.reading import EnumFamily, Reading
+from ...contracts.subcontract.bus import ModelReference
+from ...kernel.finding import EnumSeverity
+from .library import Library
+from .meaning import Meaning, Module
+from .symptom import EnumArea, Place, Symptom, located, symptom
+
+_BESIDE: Final = ("node", "handler", "reducer", "compute")
+"""Files beside a contract that hold its code when it names none."""
+
+
+BESIDE: Final = "(beside its contract)"
+
+
+class Target(NamedTuple):
+    """``role`` is ``handler`` or ``model``. ``module`` is '' when only a class is named."""
+
+    role: str
+    name: str
+    module: str
+    place: Place
+    operation: str = ""
+
+
+@dataclass(slots=True)
+class Resolved:
+    """``handlers`` are what the contract's code begins with; ``found`` counts the references that lead somewhere."""
+
+    handlers: list[tuple[Target, Meaning]] = field(default_factory=list)
+    symptoms: list[Symptom] = field(default_factory=list)
+    outside: Counter[str] = field(default_factory=Counter)
+    found: int = 0
+
+
+def targets(reading: Reading, contract: ModelContractBase) -> Iterator[Target]:
+    """Every class and function that the contract names by module, handlers first."""
+    routing = contract.handler_routing
+    if routing is not None:
+        for n, handler in enumerate(routing.handlers):
+            at = ("handler_routing", "handlers", n)
+            yield from _target(reading, "handler", handler.handler, *at, "handler", operation=handler.operation or "")
+        yield from _target(reading, "handler", routing.default_handler, "handler_routing", "default_handler")
+        yield from _target(reading, "handler", routing.entry_point, "handler_routing", "entry_point")
+        for n, handler in enumerate(routing.handlers):
+            at = ("handler_routing", "handlers", n)
+            yield from _target(reading, "model", handler.event_model, *at, "event_model")
+            yield from _target(reading, "model", handler.input_model, *at, "input_model")
+            yield from _target(reading, "model", handler.output_model, *at, "output_model")
+    yield from _target(reading, "handler", contract.node_class, "node_class")
+    yield from _target(reading, "model", contract.input_model, "input_model")
+    yield from _target(reading, "model", contract.output_model, "output_model")
+    if isinstance(contract, ModelContractReducer) and contract.state_model and reading.family is EnumFamily.ONEX:
+        yield Target("model", contract.state_model, "payloads", located(reading, "state_model"))
+
+
+def _target(
+    reading: Reading, role: str, reference: ModelReference | None, *loc: str | int, operation: str = ""
+) -> Iterator[Target]:
+    if reference is not None and reference.name.isidentifier():
+        # the module's own line where it is written apart, else that of the whole reference
+        place = located(reading, *loc, "name")
+        yield Target(role, reference.name, reference.module or "", place, operation)
+
+
+class Targets:
+    """Looks references up. ``shown`` turns a path of the library into one the user can open."""
+
+    def __init__(self, library: Library, folder_of: dict[str, str], prefix: str) -> None:
+        self.library = library
+        self._folder_of = folder_of
+        self._prefix = prefix
+
+    def resolve(self, reading: Reading, contract: ModelContractBase) -> Resolved:
+        out = Resolved()
+        folder = self._folder_of[reading.path]
+        for target in dict.fromkeys(targets(reading, contract)):
+            self._look_up(reading, target, folder, out)
+        if not out.handlers:
+            out.handlers += self._beside(reading, folder)
+        return out
+
+    def _look_up(self, reading: Reading, target: Target, folder: str, out: Resolved) -> None:
+        module = self._module(target.module, folder) if target.module else self._holder(target.name, folder)
+        if module is None:
+            top = target.module.lstrip(".").partition(".")[0]
+            if target.module and not self.library.has_package(top):
+                # a module without a package was meant to stand beside the contract, and no code is here at all
+                if top not in sys.stdlib_module_names:
+                    out.outside[top if "." in target.module else BESIDE] += 1
+            elif target.module:
+                out.symptoms.append(self._module_missing(reading, target))
+            return
+        if module.problem:
+            message = f"{target.module} is named here, and {self.shown(module.path)} cannot be read: {module.problem}"
+            out.symptoms.append(self._one(reading, "code_unreadable", target, message, "mend the file"))
+            return
+        meaning = self.library.name_in(module, target.name)
+        if meaning is None:
+            if "__getattr__" not in module.bindings and not self._star_from_outside(module):
+                out.symptoms.append(self._name_missing(reading, target, module))
+            return
+        out.found += 1
+        if target.role == "handler":
+            out.handlers.append((target, meaning))
+
+    def _module(self, name: str, folder: str) -> Module | None:
+        """By its full name, or beside the contract."""
+        plain = name.lstrip(".")
+        for place in (f"{folder}/{plain.replace('.', '/')}.py", f"{folder}/{plain.replace('.', '/')}/__init__.py"):
+            if place.lstrip("/") in self.library.files:
+                return self.library.at(place.lstrip("/"))
+        return self.library.module(plain, folder)
+
+    def _holder(self, name: str, folder: str) -> Module | None:
+        """Of a class named without its module, a file below the contract's folder that defines it."""
+        below = f"{folder}/" if folder else ""
+        paths = [path for path in self.library.defining(name) if path.startswith(below)]
+        return self.library.at(paths[0]) if paths else None
+
+    def _beside(self, reading: Reading, folder: str) -> Iterator[tuple[Target, Meaning]]:
+        names = ("reducer",) if reading.family is EnumFamily.ONEX else _BESIDE
+        for name in names:
+            path = f"{folder}/{name}.py".lstrip("/")
+            if path in self.library.files:
+                module = self.library.at(path)
+                for bound, binding in module.bindings.items():
+                    if not bound.startswith("_") and hasattr(binding, "body"):
+                        meaning = self.library.name_in(module, bound)
+                        if meaning is not None:
+                            yield Target("handler", bound, module.name, Place(self.shown(path), 1)), meaning
+
+    def _star_from_outside(self, module: Module) -> bool:
+        return any(not isinstance(self.library.imported(star, module.path), Module) for star in module.stars)
+
+    # --- what is missing --------------------------------------------------------------------------------------------
+
+    def _module_missing(self, reading: Reading, target: Target) -> Symptom:
+        message = f"{target.role} {target.name}: there is no module {target.module} in this repository"
+        return self._one(
+            reading, "module_missing", target, message, self._meant(target) or "write the module that holds it"
+        )
+
+    def _name_missing(self, reading: Reading, target: Target, module: Module) -> Symptom:
+        message = f"{target.role} {target.name} is not in {self.shown(module.path)}"
+        near = get_close_matches(target.name, [name for name in module.bindings if not name.startswith("_")], 1, 0.75)
+        fix = self._meant(target) or (f"did you mean {near[0]}?" if near else "write the name that it has there")
+        return self._one(reading, f"{target.role}_missing", target, message, fix)
+
+    def _meant(self, target: Target) -> str:
+        """Where a class of that name is, or a module nearly so called."""
+        paths = self.library.defining(target.name)
+        if paths:
+            names = [self.library.at(path).name for path in paths[:2]]
+            return f"{target.name} is in {' and in '.join(names)}"
+        parts = target.module.split(".")
+        while len(parts) > 1:
+            last = parts.pop()
+            package = self.library.module(".".join(parts))
+            if package is not None:
+                inside = posixpath.dirname(package.path)
+                names = sorted({name for path in self.library.files if (name := _child(path, inside))})
+                near = get_close_matches(last, names, 1, 0.6)
+                return f"did you mean {'.'.join(parts)}.{near[0]}?" if near else ""
+        return ""
+
+    def _one(self, reading: Reading, code: str, target: Target, message: str, fix: str) -> Symptom:
+        severity = EnumSeverity.ERROR if target.role == "handler" else EnumSeverity.WARNING
+        return symptom(EnumArea.CODE, code, target.place, message, fix, (reading.path,), severity)
+
+    def shown(self, path: str) -> str:
+        return posixpath.join(self._prefix, path.rstrip("/"))
+
+
+def _child(path: str, folder: str) -> str:
+    """The module or package directly in ``folder`` that the file belongs to, '' for none."""
+    if not path.startswith(f"{folder}/"):
+        return ""
+    name = path[len(folder) + 1 :].partition("/")[0].removesuffix(".py")
+    return "" if name.startswith("__") else name
