@@ -11,6 +11,7 @@ purpose says which, as ``redacted``.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -50,6 +51,7 @@ _LINES: Mapping[str, TypeAdapter[Record]] = {
     "snapshot": TypeAdapter(SnapshotRow),
     "instance": TypeAdapter(Stored),
 }
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _PATHS: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[str, ...])
 
 
@@ -76,7 +78,10 @@ def read(raw: bytes, source: str, number: int) -> Line:
     """``number`` counts from 1: the head. Raises HistoryUnreadable, with the number."""
     name = "line"
     try:
-        fields = json.loads(raw, object_hook=_as_bytes)
+        text = raw.decode()
+        if _SURROGATE.search(text):  # half a character, perhaps: what cannot be written again is no text of ours
+            json.dumps(json.loads(text), ensure_ascii=False).encode()
+        fields = json.loads(text, object_hook=_as_bytes, parse_int=_whole)
         name = fields.pop("line")
         if (number == 1) is not (name == "head"):
             raise ValueError(f"it is a {name}; a history has one head, as its first line")
@@ -114,6 +119,13 @@ def _as_text(name: str, value: object) -> object:
     if isinstance(value, (LogRow, Code, Env)):
         return _fields_as_text(value._asdict())
     return _fields_as_text(value) if isinstance(value, Mapping) else value
+
+
+def _whole(text: str) -> int:
+    """An integer as stores hold them, in 8 bytes."""
+    if len(text) > 20 or not -(2**63) <= int(text) < 2**63:
+        raise ValueError(f"{text[:24]} is no number of 8 bytes")
+    return int(text)
 
 
 def _as_bytes(fields: dict[str, object]) -> dict[str, object]:

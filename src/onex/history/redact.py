@@ -70,7 +70,7 @@ class Redaction:
         spots: list[Spot] = []
         try:
             self._walk(text, _SPACE.match(text, 0).end(), (where,), False, spots)  # type: ignore[union-attr]  # matches nothing too
-        except (ValueError, IndexError, KeyError) as error:
+        except (ValueError, IndexError, RecursionError) as error:
             raise StateConsistencyError(
                 f"the stored {where} is no JSON ({error}), so no secret can be found in it; --no-redact exports it as it is"
             ) from error
