@@ -34,29 +34,15 @@ from .part import (
     Word,
     WorkflowType,
 )
-from .subcontract.bus import ModelDependency, ModelEventBus, ModelHandlerRouting, ModelReference, Topics
+from .subcontract.bus import ModelDependency, ModelEventBus, ModelHandlerRouting, ModelReference, References, Topics
 from .subcontract.computation import ModelAlgorithm, ModelComputeSubcontract
 from .subcontract.effect import ModelEffectSubcontract
 from .subcontract.fsm import ModelFSMSubcontract
 from .subcontract.intent import ModelIntentDeclaration
+from .subcontract.kept import Kept
 from .subcontract.operation import Capabilities, Operations
 from .subcontract.publisher import ModelKafkaConfig
-from .subcontract.reduction import (
-    ModelAggregation,
-    ModelConflictResolution,
-    ModelMemoryManagement,
-    ModelReductionOperation,
-    ModelStateManagement,
-    ModelStreaming,
-)
-from .subcontract.resilience import (
-    ModelCircuitBreaker,
-    ModelErrorHandling,
-    ModelHealthCheck,
-    ModelLifecycle,
-    ModelPerformance,
-    ModelRetryPolicy,
-)
+from .subcontract.repository import ModelDbRepository
 from .subcontract.workflow import ModelWorkflowCoordination
 
 
@@ -75,11 +61,26 @@ class ModelDescriptor(Part):
     node_archetype: Annotated[Word | None, COMPARED] = None
     purity: Annotated[Word | None, MAPPED] = None
     idempotent: Annotated[bool | None, COMPARED] = None
+    runtime_profiles: Annotated[tuple[Word, ...], COMPARED] = ()
     timeout_ms: int | None = None
 
 
-class ModelContractBase(Part):
-    """What every kind has. ``node_type`` is the kind; the word that the file used for it stands in its text."""
+class ModelToolSpecification(Part):
+    """What an old contract says of the program that it is of."""
+
+    tool_name: Annotated[Word | None, COMPARED] = None
+    description: Annotated[Prose, PROSE] = ""
+    version: Annotated[ModelContractVersion | None, COMPARED] = None
+    main_tool_class: Annotated[ModelReference | None, MAPPED] = None
+    container_injection: Annotated[JsonValue, COMPARED] = None
+    business_logic_pattern: Annotated[Word | None, COMPARED] = None
+
+
+class ModelContractBase(Kept):
+    """What every kind has, and what somebody acts on; how it runs is in Kept.
+
+    ``node_type`` is the kind; the word that the file used for it stands in its text.
+    """
 
     name: Annotated[Word, MAPPED]
     node_type: Annotated[Word, MAPPED]
@@ -103,6 +104,19 @@ class ModelContractBase(Part):
     node_id: Annotated[Word | None, COMPARED] = None
     tool_name: Annotated[Word | None, COMPARED] = None
     node_class: Annotated[ModelReference | None, MAPPED] = None
+    version: Annotated[ModelContractVersion | None, Field(description="beside the other two"), COMPARED] = None
+    tool_specification: Annotated[ModelToolSpecification | None, MAPPED] = None
+    input_models: Annotated[References, MAPPED] = ()
+    output_models: Annotated[References, MAPPED] = ()
+    state_class: Annotated[ModelReference | None, MAPPED] = None
+    config_model: Annotated[ModelReference | None, MAPPED] = None
+    config_schema: Annotated[JsonValue, COMPARED] = None
+    deterministic_execution: Annotated[bool | None, MAPPED] = None
+    determinism: Annotated[JsonValue, MAPPED] = None
+    db_repository: Annotated[ModelDbRepository | None, COMPARED] = None
+    runtime_profiles: Annotated[tuple[Word, ...], COMPARED] = ()
+    protocol_interfaces: Annotated[tuple[Word, ...], COMPARED] = ()
+    lifecycle_stage: Annotated[Word | None, COMPARED] = None
     state_fields: Annotated[
         JsonValue, Field(description="JSON Schema of the state; guards are judged by it"), COMPARED
     ] = None
@@ -124,35 +138,6 @@ class ModelContractBase(Part):
     tags: Annotated[tuple[Word, ...], COMPARED] = ()
     status: Annotated[Word | None, COMPARED] = None
     documentation_url: Annotated[Word | None, COMPARED] = None
-    reduction_operations: tuple[ModelReductionOperation, ...] = ()
-    aggregation: ModelAggregation | None = None
-    streaming: ModelStreaming | None = None
-    state_management: ModelStateManagement | None = None
-    conflict_resolution: ModelConflictResolution | None = None
-    memory_management: ModelMemoryManagement | None = None
-    error_handling: ModelErrorHandling | None = None
-    retry_policy: ModelRetryPolicy | None = None
-    circuit_breaker: ModelCircuitBreaker | None = None
-    health_check: ModelHealthCheck | None = None
-    performance: ModelPerformance | None = None
-    lifecycle: ModelLifecycle | None = None
-    idempotency: JsonValue = None
-    validation_rules: JsonValue = None
-    transaction_management: JsonValue = None
-    backup_config: JsonValue = None
-    caching: JsonValue = None
-    parallel_processing: JsonValue = None
-    input_validation: JsonValue = None
-    output_transformation: JsonValue = None
-    dependency_resolution: JsonValue = None
-    service_resolution: JsonValue = None
-    external_services: JsonValue = None
-    io_operation_config: JsonValue = None
-    service_configuration: JsonValue = None
-    security: JsonValue = None
-    execution: JsonValue = None
-    configuration: JsonValue = None
-    subcontracts: JsonValue = None
 
     @property
     def kind(self) -> EnumNodeKind:

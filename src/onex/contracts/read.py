@@ -14,7 +14,7 @@ from pydantic import ValidationError as PydanticError
 from pydantic_core import to_json
 
 from ..kernel.finding import EnumSeverity, Finding, errors
-from .account import keys_of, models_of, settle, sort_keys
+from .account import keys_of, models_of, settle, sort_keys, written
 from .contract import (
     EnumNodeKind,
     ModelContractBase,
@@ -26,7 +26,7 @@ from .contract import (
 )
 from .family import family_of
 from .foreign import check_foreign
-from .include import Fetch, Whole, resolve
+from .include import REF, Fetch, Whole, resolve
 from .load import load_tree, translate
 from .normalise import Normal, normalise
 from .reading import EnumFamily, Reading
@@ -85,14 +85,14 @@ def _foreign(written: Branch, whole: Whole, path: str, family: EnumFamily, found
     assert isinstance(whole.tree, Branch)
     normal = normalise(whole.tree, path)
     model = KINDS[normal.kind] if normal.kind else ModelContractBase
-    contract, shape, left = _typed(model, normal, path)
+    contract, shape, left, gone = _typed(model, normal, path)
     sorted_ = sort_keys(model, shape)
     settle(whole.tree, sorted_.fates, normal.notes.wrappers, normal.notes.absorbed)
     settle(written, sorted_.fates, normal.notes.wrappers, {**normal.notes.absorbed, **whole.followed})
     told = [*found, *normal.notes.findings, *left]
     if contract is not None:
         told += check_foreign(contract, shape, path)
-    told += unhonoured(whole.tree, sorted_.fates, normal.shape, model, path)
+    told += unhonoured(whole.tree, sorted_.fates, gone, model, path)
     findings = _ordered(told, path)
     keys = tuple(keys_of(written, sorted_.fates))
     kind = str(normal.kind or "")
@@ -113,14 +113,15 @@ def _ordered(told: list[Finding], path: str) -> tuple[Finding, ...]:
 
 def _typed(
     model: type[ModelContractBase], normal: Normal, path: str
-) -> tuple[ModelContractBase | None, Branch, list[Finding]]:
-    """The contract, and the shape without what had to be left out. Each round leaves at least one value out."""
+) -> tuple[ModelContractBase | None, Branch, list[Finding], set[int]]:
+    """The contract, the shape without what had to be left out, and the ids of the keys in that. Each round leaves something out."""
     shape = sort_keys(model, normal.shape).tree
     told: list[Finding] = []
+    gone: set[int] = set()
     for _ in range(ROUNDS_MAX):
         try:
             # by way of JSON, because strict reading of JSON takes lists as tuples and words as enums, and nothing else
-            return model.model_validate_json(to_json(plain(shape))), shape, told
+            return model.model_validate_json(to_json(plain(shape))), shape, told, gone
         except PydanticError as error:
             details = error.errors(include_url=False)
         cuts: dict[Loc, None] = {}
@@ -129,9 +130,12 @@ def _typed(
             finding = translate(shape, path, detail)
             if not cut or (cut[0] in ESSENTIAL and len(cut) == 1):
                 told.append(finding)
-                return None, shape, told
+                return None, shape, told, gone
             if cut not in cuts:
                 cuts[cut] = None
+                gone |= _keys_at(shape, cut)
+                if _refers(normal.shape, cut):
+                    continue  # what came of the reference was told at it
                 what = (
                     f"{finding.message}; it is left out"
                     if cut == detail["loc"]
@@ -139,7 +143,7 @@ def _typed(
                 )
                 told.append(finding._replace(severity=EnumSeverity.WARNING, code="left_out", message=what))
         shape = without(shape, tuple(cuts))
-    return None, shape, told
+    return None, shape, told, gone
 
 
 def cut_at(model: type[BaseModel], shape: Branch, loc: Loc) -> Loc:
@@ -165,6 +169,25 @@ def cut_at(model: type[BaseModel], shape: Branch, loc: Loc) -> Loc:
         else:
             break
     return best
+
+
+def _refers(shape: Branch, loc: Loc) -> bool:
+    node: Node | None = shape
+    for step in loc:
+        node = node.get(str(step)) if isinstance(node, Branch) else None
+    return isinstance(node, Branch) and REF in node.entries
+
+
+def _keys_at(shape: Branch, loc: Loc) -> set[int]:
+    node: Node = shape
+    keys: set[int] = set()
+    for step in loc:
+        if isinstance(node, Branch) and isinstance(step, str):
+            keys = {id(node.entries[step].key)}
+            node = node.entries[step].node
+        elif isinstance(node, Row) and isinstance(step, int):
+            keys, node = set(), node.items[step]
+    return keys | {id(leaf) for _, leaf in written(node)}
 
 
 def without(node: Branch, cuts: tuple[Loc, ...]) -> Branch:

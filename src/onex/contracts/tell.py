@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -26,15 +26,15 @@ class _Group(NamedTuple):
 
 
 def unhonoured(
-    tree: Branch, fates: dict[int, tuple[EnumFate, Use]], shape: Branch, model: type[BaseModel], path: str
+    tree: Branch, fates: dict[int, tuple[EnumFate, Use]], gone: Set[int], model: type[BaseModel], path: str
 ) -> Iterator[Finding]:
-    """``tree`` with what it includes; a key of an included file is told in that file."""
+    """``tree`` with what it includes; a key of an included file is told in that file. ``gone`` were told already."""
     groups: dict[tuple[str, str], _Group] = {}
     group, above = None, None
     for key in keys_of(tree, fates):
         if above is not None and group is not None and key.loc[: len(above)] == above:
             group.inside.append(key)
-        elif key.fate is not EnumFate.HONOURED:
+        elif key.fate is not EnumFate.HONOURED and id(key.leaf) not in gone:
             above = key.loc
             group = groups.setdefault((generic(key.loc), key.leaf.place.path), _Group(key, [], []))
             group.lines.append(key.leaf.place.line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..source import Branch, Leaf, Node, Row
-from .draft import Draft, Notes, Shape, Spelling, each, text, texts, words
+from .draft import Draft, Notes, Shape, Spelling, each, text, text_of, texts, words
 from .reduction import CONFLICT, MEMORY, REDUCTION, SECONDS, STATE, STREAMING, aggregated
 
 RETRY = Spelling(
@@ -201,6 +201,11 @@ def _first(shape: Shape) -> Shape:
     return only
 
 
+def as_written(node: Node, notes: Notes) -> Node:
+    """A block of no one shape, kept as it is."""
+    return node
+
+
 BLOCKS: Mapping[str, tuple[tuple[str, ...], Shape]] = {
     "retry_policy": (("retry", "retry_policies", "retry_config", "default_retry_policy"), _first(RETRY)),
     "circuit_breaker": (("circuit_breaker_config",), BREAKER),
@@ -214,17 +219,20 @@ BLOCKS: Mapping[str, tuple[tuple[str, ...], Shape]] = {
     "state_management": (("state_config", "state_persistence"), STATE),
     "conflict_resolution": (("conflict_resolution_config",), CONFLICT),
     "memory_management": (("memory_config",), MEMORY),
-    "transaction_management": (("transaction_config", "transactions"), lambda node, notes: node),
-    "backup_config": (("backup",), lambda node, notes: node),
-    "caching": (("cache", "caching_config"), lambda node, notes: node),
-    "parallel_processing": (("parallel_config", "parallelism"), lambda node, notes: node),
-    "input_validation": ((), lambda node, notes: node),
-    "output_transformation": (("output_transformations",), lambda node, notes: node),
+    "transaction_management": (("transaction_config", "transactions"), as_written),
+    "backup_config": (("backup",), as_written),
+    "caching": (("cache", "caching_config"), as_written),
+    "parallel_processing": (("parallel_config", "parallelism"), as_written),
+    "validation_rules": (("validation",), as_written),
+    "environment": (("environment_variables", "environments"), as_written),
+    "monitoring": (("operational_monitoring", "observability"), as_written),
+    "input_validation": ((), as_written),
+    "output_transformation": (("output_transformations",), as_written),
     "external_services": (
-        ("external_service_config", "infrastructure_services", "external_systems", "services"),
-        lambda node, notes: node,
+        ("external_service_config", "infrastructure_services", "external_systems", "services", "infrastructure"),
+        as_written,
     ),
-    "configuration": (("config",), lambda node, notes: node),
+    "configuration": (("config",), as_written),
 }
 """Field: the other keys it stands under, and its shape."""
 
@@ -237,9 +245,12 @@ def behaviour(draft: Draft, notes: Notes) -> None:
             entry = draft.entries[field]
             draft.entries[field] = entry._replace(node=shape(entry.node, notes))
     life = draft.entries.get("lifecycle")
-    if life is not None and isinstance(life.node, Leaf) and "status" not in draft:
+    if life is not None and isinstance(life.node, Leaf) and text_of(life.node):
         draft.entries.pop("lifecycle")
-        draft.put("status", life)
+        draft.put("lifecycle_stage", life)
+    for field in ("runtime_profiles", "protocol_interfaces"):
+        if field in draft:
+            draft.entries[field] = draft.entries[field]._replace(node=texts(draft.entries[field].node, notes))
     for field in ("status", "author", "documentation_url", "fingerprint"):
         if field in draft:
             draft.entries[field] = draft.entries[field]._replace(node=text(draft.entries[field].node, notes))

@@ -38,6 +38,7 @@ TOPIC = Spelling(
         "external_consumer": "other_end",
         "external_subscriber": "other_end",
         "handler_implementation": "handler",
+        "handler_status": "status",
         "when": "trigger",
         "purpose": "description",
     },
@@ -110,6 +111,8 @@ EVENTS = {
     "listens": "consumed_events",
 }
 """Words within ``events``, and within one topic's ``direction``."""
+_OPERATED = {"handler": "operation", "handler_implementation": "handler"}
+"""A handler that is a word beside another that is a class: the word is what it is asked for."""
 _OF_TOPIC = ("topic", "topics", "topic_suffix", "full_topic_pattern", "event_type")
 
 
@@ -247,6 +250,8 @@ def _topic(item: Node, notes: Notes) -> Node:
         return Branch({"topic": made("topic", item)}, item.place) if text_of(item) else item
     if not isinstance(item, Branch):
         return item
+    if "handler" in item.entries and "handler_implementation" in item.entries:
+        item = Branch({_OPERATED.get(name, name): entry for name, entry in item.entries.items()}, item.place)
     draft = Draft(TOPIC.applied(item, notes))
     schema = draft.entries.get("schema_ref")
     if schema is not None and isinstance(schema.node, Branch):

@@ -146,7 +146,7 @@ def versions(draft: Draft, notes: Notes) -> None:
         draft.put("contract_version", draft.take("version", "contract_semver"))
     elif "node_version" not in draft:
         draft.put("node_version", draft.take("version"))
-    for key in ("contract_version", "node_version"):
+    for key in ("contract_version", "node_version", "version"):
         if key in draft:
             entry = draft.entries[key]
             draft.entries[key] = entry._replace(node=version(entry.node, notes))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..source import Branch, Entry, Leaf, Node, Row
-from .behaviour import BREAKER, RETRY, SECONDS
+from .behaviour import BREAKER, RETRY
 from .draft import Draft, Notes, Shape, Spelling, each, made, text, text_of, texts
+from .reduction import SECONDS
 from .references import reference
 from .version import version
 
@@ -109,6 +110,7 @@ EFFECT = Spelling(
     },
     shapes={
         "version": version,
+        "subcontract_version": version,
         "operations": each(EFFECT_OPERATION, key="operation_name"),
         "default_retry_policy": RETRY,
         "default_circuit_breaker": BREAKER,

@@ -51,7 +51,6 @@ AGGREGATION = Spelling(
         "name": "subcontract_name",
         "functions": "aggregation_functions",
         "function": "aggregation_functions",
-        "subcontract_version": "version",
         "mode": "aggregation_mode",
         "type": "aggregation_type",
         "types": "supported_types",
@@ -64,6 +63,7 @@ AGGREGATION = Spelling(
     },
     shapes={
         "version": version,
+        "subcontract_version": version,
         "supported_types": words,
         "function_definitions": each(FUNCTION, key="function_name"),
         "windowing": WINDOWING,
@@ -83,9 +83,8 @@ STREAMING = Spelling(
         "checkpoint_interval_seconds": "checkpoint_interval_ms",
         "snapshot_interval_seconds": "snapshot_interval_ms",
         "window": "windowing",
-        "subcontract_version": "version",
     },
-    shapes={"version": version, "windowing": WINDOWING},
+    shapes={"version": version, "subcontract_version": version, "windowing": WINDOWING},
     scale={
         "window_size_seconds": SECONDS,
         "late_arrival_tolerance_seconds": SECONDS,
@@ -97,7 +96,6 @@ STATE_OPERATION = Spelling(names={"name": "operation_name", "operation": "operat
 STATE = Spelling(
     names={
         "name": "subcontract_name",
-        "subcontract_version": "version",
         "scope": "state_scope",
         "lifecycle": "state_lifecycle",
         "backend": "persistence_backend",
@@ -110,7 +108,11 @@ STATE = Spelling(
         "validation": "validation_rules",
         "cache": "caching",
     },
-    shapes={"version": version, "operations": each(STATE_OPERATION, key="operation_name", word="operation_name")},
+    shapes={
+        "version": version,
+        "subcontract_version": version,
+        "operations": each(STATE_OPERATION, key="operation_name", word="operation_name"),
+    },
 )
 REDUCTION = Spelling(
     names={

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..source import Branch, Entry, Leaf, Node, Row
-from .draft import Draft, Notes, Spelling, made, text_of
+from .draft import Draft, Notes, Spelling, each, made, text, text_of
 from .version import version
 
 REFERENCE = Spelling(
@@ -12,8 +12,7 @@ REFERENCE = Spelling(
         "class_name": "name",
         "model": "name",
         "model_name": "name",
-        "function": "name",
-        "method": "name",
+        "method": "function",
         "interface": "name",
         "protocol": "name",
         "module_path": "module",
@@ -32,6 +31,7 @@ SCHEMAS = {
     "outputs": "output_schema",
     "output": "output_schema",
     "response_schema": "output_schema",
+    "config_fields": "config_schema",
     "state_schema": "state_fields",
     "state": "state_fields",
 }
@@ -45,7 +45,8 @@ MODELS = {
     "output_type": "output_model",
 }
 CLASSES = {"main_tool_class": "node_class", "node_class": "node_class", "implementation": "node_class"}
-_OF_SCHEMA = ("input_model", "input_schema"), ("output_model", "output_schema")
+_OF_SCHEMA = (("input_model", "input_schema"), ("output_model", "output_schema"), ("config_model", "config_schema"))
+REFERENCES = ("input_models", "output_models")
 
 
 def reference(node: Node, notes: Notes) -> Node:
@@ -55,6 +56,8 @@ def reference(node: Node, notes: Notes) -> Node:
     if not isinstance(node, Branch):
         return node
     draft = Draft(REFERENCE.applied(node, notes))
+    if "name" not in draft:
+        draft.put("name", draft.take("function"))
     dotted = draft.entries.get("name")
     if dotted is not None and "module" not in draft and isinstance(dotted.node, Leaf) and text_of(dotted.node):
         parts = _split(dotted.node).entries
@@ -86,14 +89,29 @@ def models(draft: Draft, notes: Notes) -> None:
             draft.put(field, entry)
             if entry is not None and draft.entries.get(field) is not entry:
                 draft.put(written, entry)
+    if isinstance(draft.node("state_model"), Branch) or "." in text_of(draft.node("state_model")):
+        draft.put("state_class", draft.take("state_model"))
     for model, schema in _OF_SCHEMA:
         _parted(draft, model, schema, notes)
-    for field in ("input_schema", "output_schema", "state_fields"):
+    for field in ("input_schema", "output_schema", "state_fields", "config_schema"):
         if field in draft:
             draft.entries[field] = draft.entries[field]._replace(node=schema_of(draft.entries[field].node))
-    for field in ("input_model", "output_model", "node_class", "mixin"):
+    for field in ("input_model", "output_model", "node_class", "mixin", "state_class", "config_model"):
         if field in draft:
             draft.entries[field] = draft.entries[field]._replace(node=reference(draft.entries[field].node, notes))
+    for field in REFERENCES:
+        if field in draft:
+            rows = each(reference, key="name", word="name")(draft.entries[field].node, notes)
+            draft.entries[field] = draft.entries[field]._replace(node=rows)
+    if "tool_specification" in draft:
+        told = draft.entries["tool_specification"]
+        draft.entries["tool_specification"] = told._replace(node=TOOL(told.node, notes))
+
+
+TOOL = Spelling(
+    names={"name": "tool_name"},
+    shapes={"version": version, "main_tool_class": reference, "business_logic_pattern": text},
+)
 
 
 def _parted(draft: Draft, model: str, schema: str, notes: Notes) -> None:

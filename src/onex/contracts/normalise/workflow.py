@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..source import Branch, Entry, Leaf, Node, Row
-from .behaviour import BREAKER, RETRY, SECONDS
+from .behaviour import BREAKER, RETRY
 from .draft import Draft, Notes, Spelling, each, text, texts
+from .reduction import SECONDS
 from .version import version
 
 STEP = Spelling(
@@ -69,7 +70,6 @@ WORKFLOW = Spelling(
         "type": "workflow_type",
         "coordination_type": "execution_mode",
         "mode": "execution_mode",
-        "subcontract_version": "version",
         "workflow_steps": "steps",
         "nodes": "steps",
         "stages": "steps",
@@ -83,6 +83,7 @@ WORKFLOW = Spelling(
     shapes={
         "workflow_version": version,
         "version": version,
+        "subcontract_version": version,
         "steps": each(step, key="step_id", word="step_id"),
         "edges": each(EDGE),
         "applicable_node_types": texts,

@@ -18,6 +18,13 @@ class ModelReference(Part):
     type: Annotated[Word | None, COMPARED] = None
     version: Annotated[ModelContractVersion | None, COMPARED] = None
     variants: Annotated[JsonValue, COMPARED] = None
+    function: Annotated[Word | None, COMPARED] = None
+    input_schema: Annotated[Word | None, COMPARED] = None
+    output_schema: Annotated[Word | None, COMPARED] = None
+    idempotent: Annotated[bool | None, COMPARED] = None
+
+
+References = Annotated[tuple[ModelReference, ...], Field(max_length=ROWS_MAX)]
 
 
 class ModelTopic(Part):
@@ -39,6 +46,8 @@ class ModelTopic(Part):
     content_type: Annotated[Word | None, COMPARED] = None
     partition_key: Annotated[Word | None, COMPARED] = None
     handler: Annotated[ModelReference | None, MAPPED] = None
+    operation: Annotated[Word | None, COMPARED] = None
+    status: Annotated[Word | None, COMPARED] = None
     trigger: Annotated[Prose | None, PROSE] = None
     consumer_group: Word | None = None
     retention: JsonValue = None

@@ -61,6 +61,7 @@ class ModelEffectOperation(Part):
 
 class ModelEffectSubcontract(Part):
     subcontract_name: Annotated[Word | None, COMPARED] = None
+    subcontract_version: Annotated[ModelContractVersion | None, COMPARED] = None
     version: Annotated[ModelContractVersion | None, COMPARED] = None
     description: Annotated[Prose, PROSE] = ""
     execution_mode: Annotated[Word | None, COMPARED] = None

@@ -117,6 +117,8 @@ class ModelFSMSubcontract(Part):
     transitions: Annotated[tuple[ModelFSMTransition, ...], Field(min_length=1, max_length=TRANSITIONS_MAX), MACHINE]
     state_machine_name: Annotated[Word | None, COMPARED] = None
     state_machine_version: Annotated[ModelContractVersion | None, COMPARED] = None
+    subcontract_name: Annotated[Word | None, COMPARED] = None
+    subcontract_version: Annotated[ModelContractVersion | None, COMPARED] = None
     version: Annotated[ModelContractVersion | None, COMPARED] = None
     description: Annotated[Prose, PROSE] = ""
     error_states: Annotated[tuple[Word, ...], COMPARED] = ()

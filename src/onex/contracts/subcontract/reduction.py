@@ -60,6 +60,7 @@ class ModelWindowing(Part):
 class ModelAggregation(Part):
     version: Annotated[ModelContractVersion | None, COMPARED] = None
     subcontract_name: Annotated[Word | None, COMPARED] = None
+    subcontract_version: Annotated[ModelContractVersion | None, COMPARED] = None
     description: Annotated[Prose, PROSE] = ""
     aggregation_functions: tuple[Word, ...] = ()
     function_definitions: Annotated[tuple[ModelAggregationFunction, ...], Field(max_length=ROWS_MAX)] = ()
@@ -110,6 +111,7 @@ class ModelStateManagement(Part):
 
     version: Annotated[ModelContractVersion | None, COMPARED] = None
     subcontract_name: Annotated[Word | None, COMPARED] = None
+    subcontract_version: Annotated[ModelContractVersion | None, COMPARED] = None
     state_scope: Word | None = None
     state_lifecycle: Word | None = None
     enable_state_tracking: bool | None = None

@@ -24,6 +24,8 @@ class ModelRetryPolicy(Part):
     retryable_errors: tuple[Word, ...] = ()
     non_retryable_errors: tuple[Word, ...] = ()
     timeout_ms: float | None = None
+    circuit_breaker_enabled: bool | None = None
+    circuit_breaker_threshold: float | None = None
     description: Annotated[Prose, PROSE] = ""
 
 
@@ -49,6 +51,7 @@ class ModelErrorCase(Part):
     max_retries: int | None = None
     action: Prose | None = None
     fallback: JsonValue = None
+    propagates: bool | None = None
     severity: Word | None = None
     http_status: int | None = None
 

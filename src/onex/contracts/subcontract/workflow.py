@@ -51,6 +51,7 @@ class ModelWorkflowCoordination(Part):
     workflow_version: Annotated[ModelContractVersion | None, COMPARED] = None
     workflow_type: Annotated[Word | None, COMPARED] = None
     subcontract_name: Annotated[Word | None, COMPARED] = None
+    subcontract_version: Annotated[ModelContractVersion | None, COMPARED] = None
     version: Annotated[ModelContractVersion | None, COMPARED] = None
     description: Annotated[Prose, PROSE] = ""
     execution_mode: Annotated[Word | None, COMPARED] = None
@@ -75,3 +76,7 @@ class ModelWorkflowCoordination(Part):
     recovery_enabled: bool | None = None
     rollback_enabled: bool | None = None
     metadata: JsonValue = None
+    author: Annotated[Word | None, COMPARED] = None
+    tags: Annotated[tuple[Word, ...], COMPARED] = ()
+    documentation_url: Annotated[Word | None, COMPARED] = None
+    workflow_persistence_enabled: bool | None = None
