@@ -1,7 +1,8 @@
 """Control: what an operator asks of an engine that runs elsewhere. It travels as an action whose kind begins with ``@``.
 
 No trigger of a contract can be spelled so. A control is no action of its instance: it moves no version and leaves no log row.
-It may be carried out again after a crash, so each is such that twice is as good as once.
+It may be carried out again after a crash, so each is such that twice is as good as once; where that is not so, its answer
+stands in the commit that does it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ RELEASE = "@release"
 REDRIVE = "@redrive"
 STOPPED = (EnumOutboxState.DEAD, EnumOutboxState.HELD)
 
-Control = Callable[[WorkflowKey, Mapping[str, JsonValue]], Awaitable[None]]
+Control = Callable[[WorkflowKey, Mapping[str, JsonValue], Callable[[], None]], Awaitable[None]]
+"""Of a key, a payload, and what to call in the turn in which it is given to a commit."""
 
 
 class Redrive(Payload):
@@ -35,21 +37,23 @@ class NothingStopped(ValidationError):
 
 
 def controls(
-    release: Callable[[WorkflowKey], Awaitable[None]], redrive: Callable[[Pointer], Awaitable[None]], reader: Reader
+    release: Callable[[WorkflowKey], Awaitable[None]],
+    redrive: Callable[[Pointer, Callable[[], None]], Awaitable[None]],
+    reader: Reader,
 ) -> Mapping[str, Control]:
-    """``controls(...)[kind](key, payload)`` carries it out. Raises InvalidPayload, and what the two functions raise."""
+    """``controls(...)[kind](key, payload, noting)`` carries it out. Raises InvalidPayload, and what the two functions raise."""
 
-    async def release_one(key: WorkflowKey, payload: Mapping[str, JsonValue]) -> None:
+    async def release_one(key: WorkflowKey, payload: Mapping[str, JsonValue], noting: Callable[[], None]) -> None:
         read_payload(Nothing, as_raw(payload))
         await release(key)
 
-    async def redrive_one(key: WorkflowKey, payload: Mapping[str, JsonValue]) -> None:
+    async def redrive_one(key: WorkflowKey, payload: Mapping[str, JsonValue], noting: Callable[[], None]) -> None:
         pointer = Pointer(*map(int, read_payload(Redrive, as_raw(payload)).pointer.split(":")))
         row = await stopped_at(reader, pointer)
         if row is None or row.key != key:
             text = ":".join(map(str, pointer))
             raise NothingStopped(f"no dead or held intent of {key} stands at {text}; onex dead lists what does")
-        await redrive(pointer)
+        await redrive(pointer, noting)
 
     return {RELEASE: release_one, REDRIVE: redrive_one}
 

@@ -118,6 +118,13 @@ class Inbox:
     async def _carry_out(self, control: Control, wire: ModelAction, row: InboxRow) -> None:
         """Whatever it comes to is its answer; only a store that fails for now, and our own end, leave the row as it is."""
         told = f"inbox:{':'.join(wire.workflow_key)[:200]!a}"
+        done: list[int] = []
+
+        def noting() -> None:
+            """An effect driven again, and no answer to show for it, would be driven again by the next owner too."""
+            done.append(row.ticket)
+            self._answer(row.ticket, DONE)
+
         try:
             key = WorkflowKey.of(*wire.workflow_key)
             told = str(key)
@@ -126,7 +133,7 @@ class Inbox:
             before = self._last.get(key)
             if before is not None:
                 await before.answered()
-            await control(key, wire.command_payload)
+            await control(key, wire.command_payload, noting)
         except TemporaryDatabaseError:
             raise
         except OnexError as error:
@@ -134,7 +141,8 @@ class Inbox:
         except Exception as error:  # a fault of ours: who asked is told, and the inbox goes on
             self._refuse(told, wire, row, OnexError(plain_text(f"{type(error).__name__}: {error}")))
         else:
-            self._answer(row.ticket, DONE)
+            if not done:
+                self._answer(row.ticket, DONE)
 
     def _refuse(self, key: str, wire: ModelAction, row: InboxRow, error: OnexError) -> None:
         if self.service.closed is not None:

@@ -50,7 +50,7 @@ class ReducerPatternEngine:
         self.service = ReducerService(store, registry, clock, env, limits=limits, check_all=check_all)
         self.door = Door(registry, clock, ids, dedup_hours=self.service.limits.dedup_hours)
         self.relay = IntentRelay(self.service, clock, reader)
-        self.inbox = Inbox(self.service, self.door, controls(self.release, self.redrive, reader))
+        self.inbox = Inbox(self.service, self.door, controls(self.release, self.relay.redrive, reader))
         self.bell = Bell()
         self._waiters: dict[WorkflowKey, set[asyncio.Future[None]]] = {}
 

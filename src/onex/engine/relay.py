@@ -7,7 +7,7 @@ next owner takes all of them: claims need no time-out, because the fence of the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -180,9 +180,9 @@ class IntentRelay:
         """Every held outcome of one instance, again."""
         await self._stopped.deliver(key)
 
-    async def redrive(self, pointer: Pointer) -> None:
+    async def redrive(self, pointer: Pointer, noting: Callable[[], None] | None = None) -> None:
         """A dead intent from attempt 1 with the same key; a held outcome as it was. Raises ValidationError."""
-        await self._stopped.redrive(pointer)
+        await self._stopped.redrive(pointer, noting)
 
     def _run_again(self, work: Work) -> None:
         self._queue.add(work, 0)

@@ -36,6 +36,7 @@ class Stopped:
         self.service, self.clock, self.reader = service, clock, reader
         self._takeover, self._run = takeover, run
         self._driving: dict[Pointer, asyncio.Task[None]] = {}
+        self._asked: dict[Pointer, list[Callable[[], None]]] = {}
 
     async def deliver_of_other_code(self) -> None:
         """New code may be the mend: outcomes held under other code are delivered again, once per start."""
@@ -50,12 +51,15 @@ class Stopped:
             if row.key == key:
                 await self._try(row, work)
 
-    async def redrive(self, pointer: Pointer) -> None:
+    async def redrive(self, pointer: Pointer, noting: Callable[[], None] | None = None) -> None:
         """A dead intent from attempt 1 with the same key; a held outcome as it was. Raises ValidationError.
 
         Two who ask at once have asked once: the second must not act on a row that the first has ended meanwhile. Who
-        stops waiting withdraws nothing.
+        stops waiting withdraws nothing. ``noting`` is called where a dead row is about to be written back to life: what
+        it gives the service then goes into the same commit.
         """
+        if noting is not None:
+            self._asked.setdefault(pointer, []).append(noting)
         driving = self._driving.get(pointer)
         if driving is None:
             driving = self._driving[pointer] = asyncio.create_task(self._drive(pointer), name="onex-redrive")
@@ -64,6 +68,7 @@ class Stopped:
 
     def _driven(self, task: asyncio.Task[None]) -> None:
         self._driving = {pointer: driving for pointer, driving in self._driving.items() if driving is not task}
+        self._asked = {pointer: asked for pointer, asked in self._asked.items() if pointer in self._driving}
         if not task.cancelled():
             task.exception()  # looked at: who asked may not wait any more
 
@@ -80,7 +85,10 @@ class Stopped:
             return
         work.maybe_done = row.crashes > 0 or row.attempt > 1
         work.attempt, work.crashes = 1, 0
-        await self.service.noted(Note(pointer, attempt=1))
+        written = self.service.noting(Note(pointer, attempt=1))
+        for noting in self._asked.pop(pointer, ()):
+            noting()
+        await written
         self._run(work)
 
     async def _try(self, row: OutboxRow, work: Work) -> None:
