@@ -1,0 +1,62 @@
+"""Script: everything that was drawn in one life, as data. Played again it is the same life; with less in it, a shorter one.
+
+What is not in the script follows from the app, the seed and the script alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from pydantic import JsonValue
+
+StoreKind = Literal["sqlite", "memory"]
+Manner = Literal["", "twice at once", "again", "impatient", "inbox"]
+MANNERS: Final[tuple[Manner, ...]] = ("twice at once", "again", "impatient", "inbox")
+"""How a client may misbehave: two at once under one id, once more after the answer, not waiting for it, by the inbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What a client does: not before ``at_us`` of the run, and when its act before is answered. ``n`` makes its id."""
+
+    client: int
+    n: int
+    at_us: int
+    key: str
+    trigger: str
+    payload: JsonValue = None
+    manner: Manner = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A fault: at the ``skip``-th call of ``point`` in the microsecond ``at_us``, or at the first one later.
+
+    ``share`` says how strong: between 0 and 1 of the most there can be.
+    """
+
+    point: str
+    at_us: int
+    skip: int = 0
+    share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """``plain``: stand-ins answer with the simplest value of their class."""
+
+    seed: int
+    store: StoreKind
+    acts: tuple[Act, ...] = ()
+    hits: tuple[Hit, ...] = ()
+    plain: bool = False
+
+    @property
+    def size(self) -> int:
+        return len(self.acts) + len(self.hits)
+
+    def only(self, kept: list[Act | Hit]) -> Script:
+        """The same with these of its acts and faults."""
+        acts = tuple(one for one in kept if isinstance(one, Act))
+        return replace(self, acts=acts, hits=tuple(one for one in kept if isinstance(one, Hit)))

@@ -1,0 +1,108 @@
+"""The world as an app's own invariants see it: every state, every action taken, everything done outside, at this instant.
+
+The law: it holds what was committed and what was done, never what an engine believes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import orjson
+from pydantic import BaseModel, JsonValue
+
+from ...kernel.action import EPOCH, WorkflowKey
+from ...kernel.step import State
+
+AT_END = "__onex_at_end__"
+
+Invariant = Callable[["World"], str | bool | None]
+F = TypeVar("F", bound=Invariant)
+
+
+def at_end(invariant: F) -> F:
+    """Mark an invariant that need not hold at every instant: it is judged when all trouble is over and nothing is due."""
+    setattr(invariant, AT_END, True)
+    return invariant
+
+
+@dataclass(slots=True)
+class Effect:
+    """One thing done outside, by its idempotency key. ``times`` is how often the call got through.
+
+    A far side that knows the key did it once and answered the others from memory; one that does not did it ``times``.
+    """
+
+    key: WorkflowKey
+    name: str
+    target: str
+    payload: BaseModel
+    idempotency_key: str
+    version: int
+    at_us: int
+    result: BaseModel | None = None
+    times: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One action as it stands in the log. ``status`` is the one it led to, ``intents`` the names of what it emitted."""
+
+    key: WorkflowKey
+    version: int
+    trigger: str
+    status: str
+    at_us: int
+    body: bytes = field(repr=False)
+    intents: tuple[str, ...] = ()
+
+    @property
+    def payload(self) -> JsonValue:
+        value: JsonValue = orjson.loads(self.body) if self.body else {}
+        return value
+
+
+class World:
+    """``states[key]`` as committed, ``actions`` in the order of the log, ``effects`` in the order they were first done."""
+
+    def __init__(self, now_us: Callable[[], int]) -> None:
+        self.states: dict[WorkflowKey, State] = {}
+        self.actions: list[Taken] = []
+        self.effects: list[Effect] = []
+        self._now_us = now_us
+
+    @property
+    def now(self) -> datetime:
+        """The true time; an engine's clock may be wrong."""
+        return EPOCH + timedelta(microseconds=self.now_us)
+
+    @property
+    def now_us(self) -> int:
+        return self._now_us()
+
+    def effects_of(self, key: WorkflowKey, name: str | None = None) -> list[Effect]:
+        """What was done for one instance, or what of it by one intent's name."""
+        return [one for one in self.effects if one.key == key and name in (None, one.name)]
+
+    def actions_of(self, key: WorkflowKey, trigger: str | None = None) -> list[Taken]:
+        return [one for one in self.actions if one.key == key and trigger in (None, one.trigger)]
+
+
+def judged(invariant: Invariant, world: World) -> str | None:
+    """What is wrong, in a sentence; None when nothing is. What the function raises is wrong as well."""
+    try:
+        said = invariant(world)
+    except AssertionError as error:
+        return str(error) or "an assertion of it failed"
+    except Exception as error:
+        return f"it raised {type(error).__name__}: {error}"
+    if said is False:
+        return "it does not hold"
+    return said if isinstance(said, str) and said else None
+
+
+def named(invariants: Mapping[str, Invariant], *, end: bool) -> dict[str, Invariant]:
+    """Those judged at every instant, or those judged at the end only."""
+    return {name: one for name, one in invariants.items() if getattr(one, AT_END, False) is end}
