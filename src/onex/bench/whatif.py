@@ -10,6 +10,7 @@ from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
 from typing import Final
 
+from ..cli.replay_work import processes_for
 from ..cli.whatif_run import Run
 from ..cli.whatif_work import Task
 from ..engine.whatif import WhatIf
@@ -18,7 +19,8 @@ from ..engine.whatif_told import Tally, Totals
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import StateConsistencyError
 from ..wiring import open as open_engine
-from ..wiring.folding import FoldingReader, InertApp
+from ..wiring.folding import InertApp
+from ..wiring.recorded import RecordedStore, Source
 from .figure import Figure, Result, Target
 from .load import TEXT, Sent, refuse_refusals
 from .options import Options
@@ -163,7 +165,7 @@ async def _fill(url: str, app: Path, actions: int) -> None:
 
 async def _folded(url: str, made: Path, other: Path) -> tuple[Totals, float, float]:
     """In this process alone, as each of the command's processes does: totals, seconds of processor and of wall."""
-    reader, teller = FoldingReader(url), FoldingReader(url)
+    reader, teller = RecordedStore(url), RecordedStore(url)
     changed, record = InertApp(other), InertApp(made)
     cpu, started = time.process_time(), time.perf_counter()
     judge, tally = WhatIf(reader, changed.registry, Retold(teller, record.registry)), Tally()
@@ -182,7 +184,9 @@ def _whole(url: str, made: Path, other: Path, actions: int) -> dict[str, int | f
     """The command itself: processes started, pages handed out, the record folded beside where something differs."""
     before = getrusage(RUSAGE_CHILDREN)
     started = time.perf_counter()
-    outcome = Run(Task(url, str(other)), Task(url, str(made)), ["account"]).run()
+    source = Source(store_url=url)
+    cores = processes_for(actions, None)
+    outcome = Run(Task(source, str(other)), Task(source, str(made)), ["account"], processes=cores).run()
     wall_s = time.perf_counter() - started
     after = getrusage(RUSAGE_CHILDREN)
     _check(outcome.tally.totals, actions)

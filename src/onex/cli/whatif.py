@@ -15,11 +15,11 @@ import typer
 
 from ..app.revision import checkout
 from ..engine.whatif_told import Told
-from ..kernel.action import EPOCH
-from ..ports import Counts
-from ..wiring.folding import FoldingReader
+from ..kernel.action import EPOCH, WorkflowKey
+from ..wiring.recorded import Source
 from .console import counted, harmless, note, now_us, say, say_json, styled, table
 from .exits import FOUND, Misused
+from .replay_work import processes_for
 from .store import Json, Store, numbers, url_of
 from .whatif_budget import Budget, over, parse_budgets
 from .whatif_json import totals_json
@@ -28,8 +28,6 @@ from .whatif_run import Outcome, Run
 from .whatif_work import Since, Task
 
 TOLD = 10
-SMALL = 5_000
-"""Actions; below, one process is done before a second one has begun."""
 _AGO = re.compile(r"(\d{1,6})([dhm])")
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
 
@@ -66,6 +64,13 @@ def whatif(
     examples: Annotated[
         int, typer.Option(metavar="N", min=1, max=20, help="Examples that are kept of each class of difference.")
     ] = 3,
+    from_file: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="An exported run instead of a store.")
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, max=256, help="Fold with so many. [default: all cores, if it is worth it]"),
+    ] = None,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
@@ -83,31 +88,33 @@ def whatif(
     Examples:
       onex whatif examples/orders --against ../changed
       onex whatif shop --against HEAD~1 --type orders --since 7d
+      onex whatif --against shop --from incident.onexrun --json
       onex whatif main:shop --against shop --budget differs=0,refused=0,open=5% --html whatif.html
     """
     if not against:
         raise Misused("name the other code: --against FOLDER, or --against REVISION")
+    if from_file is not None and store is not None:
+        raise Misused("--from and --store are two sources of one what-if; name one")
     budgets = parse_budgets(budget or "")
     started = _since(since)
-    url = url_of(store)
-    counts = _counts(url)
-    types = sorted({name for name, _ in counts.by_status if of_type in (None, name)})
+    source = Source(file=str(from_file)) if from_file is not None else Source(store_url=url_of(store))
+    types, actions = _look(source, of_type)
     with ExitStack() as held:
         other = held.enter_context(checkout(against, Path(app) if app and Path(app).exists() else Path.cwd()))
         record = None if app is None else held.enter_context(checkout(app, Path.cwd()))
-        task = Task(url, str(other), started, examples, as_json)
+        task = Task(source, str(other), started, examples, as_json)
         whole = of_type is None and since is None
-        went, again = held.enter_context(_progress(counts.actions if whole else None, shown=not as_json))
+        went, again = held.enter_context(_progress(actions if whole else None, shown=not as_json))
         outcome = Run(
             task,
             None if record is None else task._replace(app=str(record)),
             types,
-            processes=1 if counts.actions < SMALL else 0,
+            processes=processes_for(actions, processes),
             went=went,
             again=again,
         ).run()
     passed = over(budgets, outcome.tally.totals)
-    asked = Asked(app, against, url, of_type, since, budget)
+    asked = Asked(app, against, str(source), of_type, since, budget)
     if html is not None:
         write_page(html, asked, outcome.tally, outcome.fired, passed)
     if as_json:
@@ -133,12 +140,22 @@ def _judge(outcome: Outcome, budgets: tuple[Budget, ...], passed: list[str]) -> 
         raise typer.Exit(FOUND)
 
 
-def _counts(url: str) -> Counts:
-    reader = FoldingReader(url)
+def _look(source: Source, of_type: str | None) -> tuple[list[str], int]:
+    """The workflow types there are, and how many actions."""
+    run = source.open()
+
+    async def types() -> list[str]:
+        found: list[str] = []
+        after = None
+        while rows := await run.instances(of_type, None, after, 1):
+            found.append(rows[0].key.workflow_type)
+            after = WorkflowKey(f"{found[-1]}\0", "")  # behind all of this type, before any of the next
+        return found
+
     try:
-        return asyncio.run(reader.counts())
+        return asyncio.run(types()), run.actions
     finally:
-        reader.close()
+        run.close()
 
 
 def _since(text: str | None) -> Since:

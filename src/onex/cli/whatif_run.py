@@ -5,13 +5,8 @@ What this process holds is bounded: totals, a few examples per class of differen
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -22,6 +17,8 @@ from ..engine.whatif_post import Post
 from ..engine.whatif_told import Tally, merged
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
+from .processes import SPAWN, started
+from .replay_work import FoldingBroken
 from .whatif_work import Fired, Folded, Page, Read, Ready, Task, Teller, Went, fold_pages, retell
 
 AHEAD: Final = 64
@@ -29,7 +26,6 @@ AHEAD: Final = 64
 GONE_S: Final = 5.0
 
 W = TypeVar("W", Ready, Fired)
-_SPAWN = multiprocessing.get_context("spawn")  # a forked process would share this one's threads and modules
 
 
 @dataclass(slots=True)
@@ -42,23 +38,17 @@ class Outcome:
     lines: Iterator[bytes] = field(default_factory=lambda: iter(()))
 
 
-class Broken(OnexError):
-    """A process that folded is gone and did not say why: killed, or out of memory."""
-
-    code = "folding_broken"
-
-
 class _Folder:
     """One process that folds the other code, and the one beside it that folds the record, once it is asked for."""
 
     def __init__(self, task: Task, record: Task | None) -> None:
-        self.parent, end = _SPAWN.Pipe()
+        self.parent, end = SPAWN.Pipe()
         self._record = record
         line: Connection | None = None
         self._teller_end: Connection | None = None
         if record is not None:
-            line, self._teller_end = _SPAWN.Pipe()
-        self.process = _start(fold_pages, end, task, line)
+            line, self._teller_end = SPAWN.Pipe()
+        self.process = started(fold_pages, end, task, line)
         self._teller: BaseProcess | None = None
         end.close()
         if line is not None:
@@ -67,7 +57,7 @@ class _Folder:
 
     def start_teller(self) -> None:
         assert self._record is not None and self._teller_end is not None, "only who has a line asks for it"
-        self._teller = _start(retell, self._teller_end, self._record)
+        self._teller = started(retell, self._teller_end, self._record)
         self._teller_end.close()
 
     def close(self, grace_s: float) -> None:
@@ -84,26 +74,6 @@ class _Folder:
                 process.close()
 
 
-def _start(entry: Callable[..., None], *arguments: object) -> BaseProcess:
-    process = _SPAWN.Process(target=entry, args=arguments, daemon=True)
-    with _deaf():
-        process.start()
-    return process
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Ctrl-C is for the one who talks to the person; what is started in here never hears it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 class Run:
     """One what-if over the workflow types ``types``. ``went`` hears of every few thousand actions, ``again`` of a new round."""
 
@@ -113,19 +83,19 @@ class Run:
         record: Task | None,
         types: Sequence[str],
         *,
-        processes: int = 0,
+        processes: int = 1,
         went: Callable[[int], None] = lambda actions: None,
         again: Callable[[int], None] = lambda number: None,
     ) -> None:
         self._task, self._record, self._types = task, record, sorted(types)
-        self._processes = processes or len(os.sched_getaffinity(0))
+        self._processes = processes
         self._went, self._again = went, again
         self._tallies = {name: Tally(task.kept) for name in self._types}
         self._lines: dict[str, IO[bytes]] = {}
         self._post, self._fed = Post(), set[str]()
 
     def run(self) -> Outcome:
-        """Raises OnexError: what a process raised, or Broken."""
+        """Raises OnexError: what a process raised, or FoldingBroken."""
         folders: list[_Folder] = []
         grace_s = 0.0
         try:
@@ -245,14 +215,14 @@ class _Round:
 
 
 def received(folder: _Folder) -> object:
-    """Its next word. Raises the OnexError it ended with, Broken when it ended without one."""
+    """Its next word. Raises the OnexError it ended with, FoldingBroken when it ended without one."""
     try:
         word: object = folder.parent.recv()
     except (EOFError, ConnectionResetError) as error:
         folder.process.join(GONE_S)
         code = folder.process.exitcode
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        raise Broken(
+        raise FoldingBroken(
             f"a process that folded ended with {how} and did not say why; was the machine out of memory?"
         ) from error
     if isinstance(word, OnexError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pickle
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -24,7 +23,10 @@ from ..engine.whatif_told import EnumBranch, Tally
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
 from ..ports import Stored
-from ..wiring.folding import FoldingReader, InertApp
+from ..wiring.folding import InertApp
+from ..wiring.recorded import Run as Record
+from ..wiring.recorded import Source
+from .processes import sendable
 from .whatif_json import told_json
 
 PAGE = 100
@@ -45,7 +47,7 @@ class Since(NamedTuple):
 class Task(NamedTuple):
     """``app`` is the code to fold. ``kept`` examples per class of difference; ``each``: a line of JSON per instance too."""
 
-    store_url: str
+    source: Source
     app: str
     since: Since = Since()
     kept: int = 3
@@ -126,8 +128,9 @@ def fold_pages(parent: Connection, task: Task, line: Connection | None) -> None:
 
     async def run() -> None:
         app = InertApp(Path(task.app))
-        reader = FoldingReader(task.store_url)
-        judge = WhatIf(reader, app.registry, None if line is None else RemoteRetold(parent, line))
+        reader = task.source.open()
+        retelling = None if line is None else RemoteRetold(parent, line)
+        judge = WhatIf(reader, app.registry, retelling, reader.redacted_since)
         parent.send(Ready(judge.receivers))
         while (order := parent.recv()) is not None:
             if isinstance(order, Post):
@@ -141,7 +144,7 @@ def fold_pages(parent: Connection, task: Task, line: Connection | None) -> None:
     _work(parent, run)
 
 
-async def _fold_page(parent: Connection, task: Task, judge: WhatIf, reader: FoldingReader, page: Page) -> None:
+async def _fold_page(parent: Connection, task: Task, judge: WhatIf, reader: Record, page: Page) -> None:
     rows = await reader.instances(page.workflow_type, None, page.after, PAGE)
     parent.send(Read(rows[-1].key if len(rows) == PAGE else None))
     tally, lines, went, told_s = Tally(task.kept), list[bytes](), judge.actions, time.monotonic()
@@ -165,7 +168,7 @@ def retell(line: Connection, task: Task) -> None:
 
     async def run() -> None:
         app = InertApp(Path(task.app))
-        reader = FoldingReader(task.store_url)
+        reader = task.source.open()
         retold = Retold(reader, app.registry)
         while True:
             line.send(await retold.states(line.recv()))
@@ -182,17 +185,8 @@ def _work(line: Connection, run: Callable[[], object]) -> None:
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
     except TellerFailed as failed:
-        line.send(_sendable(failed.error))
+        line.send(sendable(failed.error))
     except OnexError as error:
-        line.send(_sendable(error))
+        line.send(sendable(error))
     except Exception as error:
         line.send(OnexError(f"a process of onex whatif failed: {type(error).__name__}: {error}"))
-
-
-def _sendable(error: OnexError) -> OnexError:
-    """The error itself, or its sentence, when its class does not travel."""
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes, only to see whether they can be read
-    except Exception:
-        return OnexError(error.message)
-    return error

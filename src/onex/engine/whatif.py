@@ -6,7 +6,7 @@ something differs is it walked again, action by action, to say what, where and w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from ..kernel.action import WorkflowKey
@@ -15,7 +15,7 @@ from ..kernel.intent import EnumIntentType
 from ..kernel.step import State
 from ..ports import Code, LogEntry, Stored
 from .registry import ReducerRegistry, Workflow
-from .replay import Recorded
+from .replay import Recorded, nothing_redacted
 from .upcast import stored_state
 from .whatif_branch import Branch
 from .whatif_post import Post
@@ -32,14 +32,19 @@ class WhatIf:
 
     ``retelling`` knows the recorded states in between, where the code that made them is at hand. ``news`` gathers what the
     instances judged here send otherwise, ``fed`` the workflow types of those that other instances sent something.
+    ``redacted_since`` tells from which version on an instance's bytes were changed on purpose, 0 for never.
     """
 
     def __init__(
-        self, reader: Recorded, registry: ReducerRegistry, retelling: Retelling | None = None, post: Post | None = None
+        self,
+        reader: Recorded,
+        registry: ReducerRegistry,
+        retelling: Retelling | None = None,
+        redacted_since: Callable[[WorkflowKey], Awaitable[int]] = nothing_redacted,
     ) -> None:
         self.reader, self.registry, self.retelling = reader, registry, retelling
-        self.post = Post() if post is None else post
-        self.news = Post()
+        self.redacted_since = redacted_since
+        self.post, self.news = Post(), Post()
         self.fed: set[str] = set()
         self.actions = 0
         self._sent = _sent_to(registry)
@@ -104,8 +109,11 @@ class WhatIf:
     async def _walked(self, stored: Stored, workflow: Workflow, sealed: Mark) -> Told:
         mark, state = await self._begin(stored.key, workflow, await self.reader.history(stored.key, 0, 1))
         branch = Branch(stored.key, workflow, state, begun=mark.version > 0)
+        redacted = await self.redacted_since(stored.key)
         walk = Walk(branch, stored, sealed, self.retelling)
         async for entry in self._history(stored.key, mark.version, stored.version):
+            if redacted and entry.version >= redacted:
+                walk.open(entry, "what was recorded of it is redacted")
             if (why := self._not_sent(entry, workflow)) is not None:
                 walk.open(entry, why)
             if not await walk.take(entry, self.news, self._codes.get(entry.code_id, NO_CODE)):
