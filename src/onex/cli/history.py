@@ -18,6 +18,7 @@ from ..history.export import export_history
 from ..history.reader import HistoryReader
 from ..history.redact import SECRET_NAMES, Redaction
 from ..kernel.action import WorkflowKey
+from ..kernel.errors import TransactionError
 from ..kernel.secret import secret_fields
 from ..ports import Stored
 from ..wiring.recorded import Import, Run, Source
@@ -26,6 +27,12 @@ from .exits import Missing, Misused
 from .replay import progress
 from .replay_work import Went
 from .store import AppOption, Json, Store, url_of
+
+
+class FileUnwritable(TransactionError):
+    """No folder to write into, no room, or no right to."""
+
+    code = "file_unwritable"
 
 
 def export(
@@ -43,10 +50,11 @@ def export(
 ) -> None:
     """Write a run into one file of data, without its secrets.
 
-    It replays on another machine: onex replay APP --from FILE. The file holds the actions, intents and states of all instances, of one workflow or of those named, and no code. A
-    field is secret when its name says so (password, token, api_key, authorization, ...), when --redact names it, or when
-    the app given by --app marks it. Its values are replaced by others of the same type and length, equal ones by equal
-    ones; rows that held some replay as "unverified (redacted)". Keys of instances, ids and issuers stay.
+    It replays on another machine: onex replay APP --from FILE. The file holds the actions, intents and states of all
+    instances, of one workflow or of those named, and no code. A field is secret when its name says so (password, token,
+    api_key, authorization, ...), when --redact names it, or when the app given by --app marks it. Its values are
+    replaced by others of the same type and length, equal ones by equal ones; rows that held some replay as "unverified
+    (redacted)". Keys of instances, ids and issuers stay.
 
     \b
     Examples:
@@ -124,6 +132,8 @@ def _beside(out: Path) -> Iterator[Path]:
         os.link(made, out)  # unlike a rename, never over what came there meanwhile
     except FileExistsError as error:
         raise Misused(f"{out} exists by now; name another file") from error
+    except OSError as error:
+        raise FileUnwritable(f"{out} cannot be written: {error.strerror}") from error
     finally:
         made.unlink(missing_ok=True)
 
@@ -135,8 +145,9 @@ def import_(
 ) -> None:
     """Make a new store of exported runs, to be looked at and replayed.
 
-    No engine runs on it, so no effect is ever repeated. Every row stands where it stood. Intents that were open, timers, refusals, blobs and what waited in the inbox are not
-    in such files, so the store has none. It appears whole or not at all.
+    No engine runs on it, so no effect is ever repeated. Every row stands where it stood. Intents that were open, timers,
+    refusals, blobs and what waited in the inbox are not in such files, so the store has none. It appears whole or not at
+    all.
 
     \b
     Examples:

@@ -52,10 +52,16 @@ class HistoryReader:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Raises HistoryUnreadable, OSError."""
-        file = path.open("rb")
+        """Raises HistoryUnreadable."""
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            raise HistoryUnreadable(f"{path} cannot be read: {error.strerror}") from error
         try:
             return cls(file, str(path))
+        except OSError as error:  # a folder, a disk that fails
+            file.close()
+            raise HistoryUnreadable(f"{path} cannot be read: {error.strerror}") from error
         except BaseException:
             file.close()
             raise
