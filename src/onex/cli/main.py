@@ -40,7 +40,9 @@ COMMANDS = {
         "export": ("history", "Write a run into one file of data, without its secrets."),
         "import": ("history", "Make a new store of exported runs, to be looked at and replayed."),
         "check": ("check", "Check contracts of any family, and apps with their code."),
-        "diagram": ("check", "Draw an app's state machines as Mermaid diagrams."),
+        "diff": ("diff", "Compare contracts: what breaks, why, and the version bump it owes."),
+        "doctor": ("doctor", "Look a repository over: its contracts, topics, machines and code."),
+        "diagram": ("diagram", "Draw a contract's state machine, or an orchestrator's steps."),
     },
 }
 _MODULES = {name: module for section in COMMANDS.values() for name, (module, _) in section.items()}

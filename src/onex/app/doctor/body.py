@@ -169,7 +169,7 @@ class _Body(Evaluation):
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
         library = self.classes.library
-        for name, binding in bound_by(node, self.module.name, is_package=self.module.is_package):
+        for name, binding in bound_by(node):
             if isinstance(binding, ImportedModule) and name != "*":
                 self.scopes[-1][name] = library.imported(binding.name, self.module.path)
             elif isinstance(binding, ImportedName):

@@ -251,7 +251,7 @@ class Evaluation:
             shown = f"{name}()" if kind is not EnumImpurity.UNPROVEN else f"{name}(), which may run anything"
             self.touch(kind, shown, node)
         top = name.partition(".")[0]
-        if kind is None and "." in name and top not in sys.stdlib_module_names and top not in _BUILTINS:
+        if kind is None and top and "." in name and top not in sys.stdlib_module_names and top not in _BUILTINS:
             self.out.outside.add(top)
         of = TYPED.get(name, name)
         owner, _, last = of.rpartition(".")

@@ -29,8 +29,8 @@ from .targets import Targets
 from .topics import Traffic, topic_symptoms, traffic
 from .tree import Tree, python_source, tree_of
 
-Progress = Callable[[str, int, int], None]
-"""What is being done, how many are done, how many there are."""
+Progress = Callable[[int, int], None]
+"""How much is done, of how much: each contract counts twice, as text and as code."""
 
 
 class NoContracts(ContractError):
@@ -81,13 +81,13 @@ def examine(root: Path, progress: Progress = lambda *_: None) -> Diagnosis:
     symptoms = list(tree.symptoms)
     readings = _read(tree, symptoms, progress)
     library = Library(tree.python, lambda path: python_source(root, path))
-    targets = Targets(library, {str(path): _folder(path, root) for path in tree.contracts}, str(root))
+    targets = Targets(library, {str(path): _folder(path, root) for path in tree.contracts}, root)
     bodies = Bodies(Classes(library))
     claims: list[Examined] = []
     outside: Counter[str] = Counter()
     references = 0
     for done, reading in enumerate(readings):
-        progress("code", done, len(readings))
+        progress(len(readings) + done, 2 * len(readings))
         if reading.contract is None:
             continue
         symptoms += machine_symptoms(reading)
@@ -110,7 +110,7 @@ def _read(tree: Tree, symptoms: list[Symptom], progress: Progress) -> list[Readi
     fetch = Repository.holding(tree.root, tree.root)
     readings = []
     for done, path in enumerate(tree.contracts):
-        progress("contracts", done, len(tree.contracts))
+        progress(done, 2 * len(tree.contracts))
         try:
             reading = read_contract(contract_text(path), str(path), fetch)
         except Unreadable as error:

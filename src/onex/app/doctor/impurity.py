@@ -93,7 +93,8 @@ IMPURE: Final[Mapping[str, EnumImpurity]] = {
         "sqlite3.* asyncpg.* psycopg.* psycopg2.* psycopg_pool.* aiosqlite.* pymysql.* aiomysql.* MySQLdb.* pymongo.* "
         "motor.* redis.* aioredis.* valkey.* memcache.* kafka.* aiokafka.* confluent_kafka.* pika.* aio_pika.* nats.* "
         "elasticsearch.* qdrant_client.* neo4j.* cassandra.* sqlalchemy.create_engine sqlalchemy.orm.Session.* "
-        "sqlalchemy.ext.asyncio.create_async_engine sqlalchemy.orm.sessionmaker duckdb.* supabase.*",
+        "sqlalchemy.ext.asyncio.create_async_engine sqlalchemy.orm.sessionmaker duckdb.* supabase.* "
+        "onex.open onex.open_reader onex.open_sender onex.adapters.* onex.wiring.* onex.testing.*",
     ),
     # --- processes and threads
     **_all(
@@ -110,6 +111,13 @@ IMPURE: Final[Mapping[str, EnumImpurity]] = {
     ),
     # making a logger says nothing yet
     **_all(_PURE, "logging.getLogger logging.Logger structlog.get_logger structlog.stdlib.get_logger"),
+    # --- libraries that only compute
+    **_all(
+        _PURE,
+        "pydantic.* pydantic_core.* annotated_types.* typing_extensions.* attr.* attrs.* msgspec.* orjson.* frozendict.* "
+        "pyrsistent.* toolz.* cytoolz.* more_itertools.* sortedcontainers.* blake3.* xxhash.* dateutil.* semver.* "
+        "packaging.* jsonschema.* networkx.* onex.*",
+    ),
     # --- what cannot be read
     **_all(
         _UNPROVEN,

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from ...workflows.code_analysis.finding import SourceFinding
-from ...workflows.code_analysis.imports import absolute
 from ...workflows.code_analysis.source import decode, parse
 from .meaning import (
     Assigned,
@@ -43,7 +42,7 @@ class Library:
         self.files = frozenset(files)
         self.parsed = 0
         self._read = read
-        self._modules: dict[tuple[str, str], Module] = {}
+        self._modules: dict[str, Module] = {}
         self._written: tuple[dict[str, list[str]], dict[str, tuple[str, int]]] | None = None
         self._folders = frozenset(_folders(files))
         self._roots = _roots(self.files, self._folders)
@@ -59,34 +58,37 @@ class Library:
         parts = name.split(".")
         roots = self._roots.get(parts[0], ())
         for root in sorted(roots, key=lambda one: (-_shared(one, near), one)) if len(roots) > 1 else roots:
-            found = self._at(posixpath.join(root, *parts), name)
+            found = self._at(posixpath.join(root, *parts))
             if found is not None:
                 return found
         return None
 
     def at(self, path: str) -> Module:
         """The module in that file, by the name it has where its packages begin."""
-        folder, stem = posixpath.dirname(path), posixpath.basename(path).removesuffix(".py")
-        parts = [] if stem == "__init__" else [stem]
-        while f"{folder}/__init__.py".lstrip("/") in self.files:
-            folder, last = posixpath.split(folder)
-            parts.insert(0, last)
-        return self._module(path, ".".join(parts), stem == "__init__")
+        made = self._modules.get(path)
+        if made is None:
+            made = self._modules[path] = self._parse(path, self._name(path), path.endswith("/__init__.py"))
+        return made
 
-    def _at(self, place: str, name: str) -> Module | None:
-        if f"{place}/__init__.py" in self.files:
-            return self._module(f"{place}/__init__.py", name, True)
-        if f"{place}.py" in self.files:
-            return self._module(f"{place}.py", name, False)
-        if place in self._folders:
-            return self._modules.setdefault((place, name), Module(name, f"{place}/", True))
+    def _at(self, place: str) -> Module | None:
+        for path in (f"{place}/__init__.py", f"{place}.py"):
+            if path.lstrip("/") in self.files:
+                return self.at(path.lstrip("/"))
+        if place in self._folders:  # a package without a file of its own
+            return self._modules.setdefault(f"{place}/", Module(self._name(place), f"{place}/", True))
         return None
 
-    def _module(self, path: str, name: str, is_package: bool) -> Module:
-        made = self._modules.get((path, name))
-        if made is None:
-            made = self._modules[path, name] = self._parse(path, name, is_package)
-        return made
+    def _name(self, path: str) -> str:
+        parts = path.removesuffix(".py").removesuffix("/__init__").split("/")
+        first = len(parts) - 1
+        while first > 0 and "/".join((*parts[:first], "__init__.py")) in self.files:
+            first -= 1
+        if first == len(parts) - 1:  # in no package that says so: in one by its folders, perhaps
+            for n, part in enumerate(parts):
+                if part not in _SOURCES and "/".join(parts[:n]) in self._roots.get(part, ()):
+                    first = n
+                    break
+        return ".".join(parts[first:])
 
     def _parse(self, path: str, name: str, is_package: bool) -> Module:
         self.parsed += 1
@@ -102,7 +104,7 @@ class Library:
         bindings: dict[str, Binding] = {}
         stars: list[str] = []
         for statement in _statements(tree.body):
-            for bound, binding in bound_by(statement, name, is_package=is_package):
+            for bound, binding in bound_by(statement):
                 if bound == "*" and isinstance(binding, ImportedModule):
                     stars.append(binding.name)
                 else:
@@ -140,8 +142,14 @@ class Library:
     # --- names ------------------------------------------------------------------------------------------------------
 
     def imported(self, name: str, near: str = "") -> Module | Outer:
-        """What ``import name`` gives."""
-        return self.module(name, near) or Outer(name)
+        """What ``import name`` gives in the file ``near``. A name with dots before it counts from that file's folder."""
+        plain = name.lstrip(".")
+        if plain == name:
+            return self.module(name, near) or Outer(name)
+        folder = posixpath.dirname(near)
+        for _ in range(len(name) - len(plain) - 1):
+            folder = posixpath.dirname(folder)
+        return self._at(posixpath.join(folder, *plain.split(".")).rstrip("/")) or Outer(name)
 
     def name_in(self, module: Module, name: str, hops: int = 0) -> Meaning | None:
         """What ``name`` means at the top level of a module, followed through imports to where it is written."""
@@ -179,14 +187,14 @@ class Library:
         return self.name_in(source, binding.name, hops + 1)
 
 
-def bound_by(node: ast.stmt, module: str, *, is_package: bool) -> Iterator[tuple[str, Binding]]:
+def bound_by(node: ast.stmt) -> Iterator[tuple[str, Binding]]:
     """The names a statement binds, nested blocks left to the caller. A star is ``("*", ImportedModule)``."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             top = alias.name.partition(".")[0]
             yield (alias.asname, ImportedModule(alias.name)) if alias.asname else (top, ImportedModule(top))
     elif isinstance(node, ast.ImportFrom):
-        source = absolute(node.module, node.level, module, package=is_package)
+        source = "." * node.level + (node.module or "")
         for alias in node.names:
             if alias.name == "*":
                 yield "*", ImportedModule(source)

@@ -94,10 +94,16 @@ def _triggers(reading: Reading, walk: Walk, told: str) -> Iterator[Symptom]:
     for trigger, is_enabled in enabled.items():
         if not is_enabled:
             place = located(reading, "state_machine", "transitions", first[trigger], "trigger")
-            message = (
-                f"{told}trigger {trigger!r} is never enabled: no state that has a transition for it is ever entered"
+            starts = {s for t in walk.machine.transitions if t.trigger == trigger for s in walk.starts(t)}
+            ended = sorted(starts & walk.terminal & walk.reached)
+            why = f"{_list(ended)} is terminal" if ended else f"{_list(sorted(starts))} is never entered"
+            message = f"{told}trigger {trigger!r} is never enabled: {why}"
+            fix = (
+                "take the state out of terminal_states, or remove the transition"
+                if ended
+                else "mend the way to it first"
             )
-            yield _one(reading, "trigger_never_enabled", place, message, "mend the states before it, or remove it")
+            yield _one(reading, "trigger_never_enabled", place, message, fix)
 
 
 def _choices(reading: Reading, walk: Walk, told: str) -> Iterator[Symptom]:

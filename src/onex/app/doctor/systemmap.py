@@ -118,6 +118,9 @@ def _ties(loaded: Loaded, of: Traffic) -> Iterator[Tie]:
         for dependency in contract.dependencies:
             for target in _one_of(named, (dependency.node_name, dependency.target, dependency.name), n):
                 yield Tie(n, target, "", "", "weak")
+        for step in contract.workflow.steps if contract.workflow is not None else ():
+            for target in _one_of(named, (step.node,), n):
+                yield Tie(n, target, step.step_id, "")
         if isinstance(contract, ModelContractReducer):
             for intent in contract.intents:
                 if intent.type == EnumIntentType.ACTION_SEND:
@@ -180,7 +183,7 @@ def _talking(loaded: Loaded, ties: list[Tie], talking: set[int]) -> SystemMap:
 
 
 def _box(n: int, reading: Reading, contract: ModelContractBase) -> Node:
-    return Node(str(n), contract.name, contract.kind.value, note=f"{contract.kind.value}, {reading.path}")
+    return Node(str(n), contract.name, contract.kind.value, detail=contract.kind.value, note=reading.path)
 
 
 def _drawn(ties: list[Tie]) -> tuple[list[Node], list[Edge]]:
@@ -207,8 +210,9 @@ def _folded(loaded: Loaded, ties: list[Tie], root: Path) -> SystemMap:
     nodes = []
     for group, contracts in members.items():
         kinds = Counter(contract.kind.value for contract in contracts)
-        detail = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        nodes.append(Node(group, group, kinds.most_common(1)[0][0], detail=detail))
+        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        count = "1 node" if len(contracts) == 1 else f"{len(contracts)} nodes"
+        nodes.append(Node(group, group, kinds.most_common(1)[0][0], detail=count, note=told))
     topics: dict[tuple[str, str, str], set[str]] = {}
     for tie in ties:
         ends = (groups[tie.source], groups[tie.target], tie.kind)

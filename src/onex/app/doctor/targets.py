@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from ...contracts.contract import ModelContractBase, ModelContractReducer
@@ -79,12 +80,12 @@ def _target(
 
 
 class Targets:
-    """Looks references up. ``shown`` turns a path of the library into one the user can open."""
+    """Looks references up. ``folder_of[contract]`` is its folder, counted from ``root`` like the library's paths."""
 
-    def __init__(self, library: Library, folder_of: dict[str, str], prefix: str) -> None:
+    def __init__(self, library: Library, folder_of: dict[str, str], root: Path) -> None:
         self.library = library
         self._folder_of = folder_of
-        self._prefix = prefix
+        self._root = root
 
     def resolve(self, reading: Reading, contract: ModelContractBase) -> Resolved:
         out = Resolved()
@@ -99,10 +100,11 @@ class Targets:
         module = self._module(target.module, folder) if target.module else self._holder(target.name, folder)
         if module is None:
             top = target.module.lstrip(".").partition(".")[0]
-            if target.module and not self.library.has_package(top):
-                # a module without a package was meant to stand beside the contract, and no code is here at all
+            bare = "." not in target.module
+            if target.module and (not self.library.has_package(top) or (bare and not self._has_code(folder))):
+                # a module without a package was meant to stand beside the contract, and no code is there at all
                 if top not in sys.stdlib_module_names:
-                    out.outside[top if "." in target.module else BESIDE] += 1
+                    out.outside[BESIDE if bare else top] += 1
             elif target.module:
                 out.symptoms.append(self._module_missing(reading, target))
             return
@@ -125,7 +127,14 @@ class Targets:
         for place in (f"{folder}/{plain.replace('.', '/')}.py", f"{folder}/{plain.replace('.', '/')}/__init__.py"):
             if place.lstrip("/") in self.library.files:
                 return self.library.at(place.lstrip("/"))
-        return self.library.module(plain, folder)
+        found = self.library.module(plain, folder)
+        # a bare word means a file beside, or one that every file of the repository can import
+        if found is None or "." in plain or posixpath.dirname(found.path.rstrip("/")) in ("", "src", folder):
+            return found
+        return None
+
+    def _has_code(self, folder: str) -> bool:
+        return any(posixpath.dirname(path) == folder for path in self.library.files)
 
     def _holder(self, name: str, folder: str) -> Module | None:
         """Of a class named without its module, a file below the contract's folder that defines it."""
@@ -184,7 +193,7 @@ class Targets:
         return symptom(EnumArea.CODE, code, target.place, message, fix, (reading.path,), severity)
 
     def shown(self, path: str) -> str:
-        return posixpath.join(self._prefix, path.rstrip("/"))
+        return str(self._root / path)
 
 
 def _child(path: str, folder: str) -> str:

@@ -1,0 +1,87 @@
+"""``onex doctor``: a repository looked over, by reading alone."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..app.doctor.examine import Diagnosis, examine
+from ..app.doctor.systemmap import map_mermaid, map_svg, system_map
+from .console import note, say_json
+from .counter import Counter
+from .doctor_told import as_json as as_document
+from .doctor_told import show
+from .exits import FOUND, Misused
+from .store import Json
+
+_MAPS = (".mmd", ".mermaid", ".md", ".svg")
+
+
+def doctor(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Folder of the repository.")] = Path(),
+    every: Annotated[bool, typer.Option("--all", help="Tell everything: the notes too, and no list is cut.")] = False,
+    maps: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--map", metavar="FILE", help="Draw the system: .svg, or .mmd or .md for Mermaid. May be given twice."
+        ),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 when there is an error or a warning.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Look a repository over: its contracts, the topics between them, their machines, and their code.
+
+    It may be one that ONEX has never seen. Everything is read as text: nothing is imported, run or fetched, and nothing in
+    the folder is written. What is said: which contracts do not load; which claim purity while their code calls clocks,
+    chance or I/O, and by which way it gets there; which topics lack an end, or were meant to be one; which machines have
+    states that nobody reaches or leaves; which modules, handlers and models that contracts name do not exist.
+    The exit code is 0 whatever was found, unless --strict.
+
+    \b
+    Examples:
+      onex doctor
+      onex doctor ../shop --map shop.svg
+      onex doctor ../shop --strict --all
+      onex doctor ../shop --json | jq '.symptoms[] | select(.area == "topics") | .message'
+    """
+    for one in maps or ():
+        if one.suffix not in _MAPS:
+            raise Misused(
+                f"--map {one}: a map is written as {', '.join(_MAPS[:-1])} or {_MAPS[-1]}; name a file that ends so"
+            )
+    diagnosis = _examined(folder)
+    for one in maps or ():
+        _draw(diagnosis, one)
+        note(f"{one}: written")
+    if as_json:
+        say_json(as_document(diagnosis))
+    else:
+        show(diagnosis, every=every)
+    counts = diagnosis.counts()
+    if strict and (counts["error"] or counts["warning"]):
+        raise typer.Exit(FOUND)
+
+
+def _examined(folder: Path) -> Diagnosis:
+    if not sys.stderr.isatty():
+        return examine(folder)
+    with Counter(sys.stderr) as counter:
+        return examine(folder, counter.tell)
+
+
+def _draw(diagnosis: Diagnosis, file: Path) -> None:
+    drawn = system_map(diagnosis)
+    title = f"System map of {diagnosis.root.resolve().name}"
+    if file.suffix == ".svg":
+        text = map_svg(drawn, title)
+    elif file.suffix == ".md":
+        text = f"# {title}\n\n```mermaid\n{map_mermaid(drawn)}```\n"
+    else:
+        text = map_mermaid(drawn)
+    try:
+        file.write_text(text)
+    except OSError as error:
+        raise Misused(f"--map {file} cannot be written: {error.strerror}") from error
