@@ -1,4 +1,4 @@
-"""``onex check`` and ``onex diagram``: contracts as they are written, without running them."""
+"""``onex check``: contracts as they are written, without running them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,16 @@ from typing import Annotated
 import orjson
 import typer
 
-from ..app import load_app
 from ..app.inspection import Inspection, inspect
-from ..contracts.diagram import mermaid
 from ..contracts.sarif import sarif
-from ..kernel.errors import UnknownWorkflow
 from ..kernel.finding import EnumSeverity, Finding
 from .check_fix import fix as mended
 from .check_told import as_json as as_rows
 from .check_told import severe, show
-from .console import say, say_json
+from .console import say_json
 from .counter import Counter
 from .exits import FOUND, Misused
-from .store import AppPath, Json
+from .store import Json
 
 
 def check(
@@ -100,31 +97,3 @@ def _write_sarif(found: Inspection, where: str, *, every: bool) -> None:
         Path(where).write_bytes(orjson.dumps(log, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     except OSError as error:
         raise Misused(f"--sarif {where} cannot be written: {error.strerror}") from error
-
-
-def diagram(
-    app: AppPath,
-    of_type: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only this workflow.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Draw an app's state machines as Mermaid diagrams.
-
-    One workflow is printed bare, several as Markdown with a heading each.
-
-    \b
-    Examples:
-      onex diagram examples/orders
-      onex diagram shop --type parcels > parcels.mmd
-    """
-    workflows = dict(load_app(app).workflows)
-    if of_type is not None:
-        if of_type not in workflows:
-            raise UnknownWorkflow(f"{app} has no workflow {of_type!r}; it has {', '.join(workflows)}")
-        workflows = {of_type: workflows[of_type]}
-    drawn = {name: mermaid(one.reducer.machine) for name, one in workflows.items()}
-    if as_json:
-        say_json({"workflows": drawn})
-    elif len(drawn) == 1:
-        say(*(picture.rstrip() for picture in drawn.values()))
-    else:
-        say("\n".join(f"## {name}\n\n```mermaid\n{picture}```\n" for name, picture in drawn.items()).rstrip())

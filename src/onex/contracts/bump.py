@@ -15,19 +15,20 @@ from .part import ModelContractVersion
 
 
 class EnumBump(StrEnum):
-    """Parts of a version, the weightiest first."""
+    """Parts of a version, the weightiest first. ``lowered``: it went down, which nothing owes."""
 
     MAJOR = "major"
     MINOR = "minor"
     PATCH = "patch"
     NONE = "none"
+    LOWERED = "lowered"
 
     @property
     def weight(self) -> int:
         return _WEIGHTS[self]
 
 
-_WEIGHTS = {EnumBump.MAJOR: 3, EnumBump.MINOR: 2, EnumBump.PATCH: 1, EnumBump.NONE: 0}
+_WEIGHTS = {one: 3 - n for n, one in enumerate(EnumBump)}
 
 
 class Verdict(NamedTuple):
@@ -52,17 +53,16 @@ def owes_nothing(reason: str) -> Verdict:
 
 
 def made_between(old: ModelContractVersion | None, new: ModelContractVersion | None) -> EnumBump | None:
-    """The bump that was made. None: it cannot be said, one of them has no version, or it went down."""
-    if old is None or new is None:
+    """The bump that was made. None: it cannot be said, there was no version before."""
+    if old is None:
         return None
+    if new is None:
+        return EnumBump.NONE
     before, after = (old.major, old.minor, old.patch), (new.major, new.minor, new.patch)
     if after < before:
-        return None
-    if new.major > old.major:
-        return EnumBump.MAJOR
-    if new.minor > old.minor:
-        return EnumBump.MINOR
-    return EnumBump.PATCH if new.patch > old.patch else EnumBump.NONE
+        return EnumBump.LOWERED
+    raised = (EnumBump.MAJOR, EnumBump.MINOR, EnumBump.PATCH)
+    return next((bump for bump, a, b in zip(raised, before, after, strict=True) if a != b), EnumBump.NONE)
 
 
 def owed_version(old: ModelContractVersion, owed: EnumBump) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..kernel.machine import Machine, Timeout, Transition
@@ -62,30 +64,42 @@ def _duration(after_us: int) -> str:
 
 def mermaid(machine: Machine) -> str:
     """A ``stateDiagram-v2``, in the contract's order. ``*`` is drawn from every state that is not terminal."""
-    lines = ["stateDiagram-v2", f"    [*] --> {_id(machine.initial)}"]
+    ids = _ids(machine.statuses)
+    lines = ["stateDiagram-v2", f"    [*] --> {ids[machine.initial]}"]
     for status in machine.statuses:
-        if _id(status) != status:
-            lines.append(f'    state "{status}" as {_id(status)}')
+        if ids[status] != status:
+            lines.append(f'    state "{entity(status)}" as {ids[status]}')
     for status in machine.statuses:
         for trigger, transitions in machine.table[status].items():
             for transition in transitions:
                 guards = " and ".join(guard.text for guard in transition.guards)
-                told = f"{trigger} [{_text(guards)}]" if guards else trigger
-                lines.append(f"    {_id(status)} --> {_id(transition.to_state)} : {told}")
+                told = f"{entity(trigger)} [{entity(guards)}]" if guards else entity(trigger)
+                lines.append(f"    {ids[status]} --> {ids[transition.to_state]} : {told}")
         if (timeout := machine.timeouts.get(status)) is not None:
             seconds = timeout.after_us / 1_000_000
-            lines.append(f"    note right of {_id(status)} : {timeout.trigger} after {seconds:g} s")
-    lines += [f"    {_id(status)} --> [*]" for status in machine.statuses if status in machine.terminal]
+            lines.append(f"    note right of {ids[status]} : {entity(timeout.trigger)} after {seconds:g} s")
+    lines += [f"    {ids[status]} --> [*]" for status in machine.statuses if status in machine.terminal]
     return "\n".join(lines) + "\n"
 
 
-def _id(status: str) -> str:
-    return status.replace("-", "_")
+def _ids(statuses: Sequence[str]) -> dict[str, str]:
+    """Names as Mermaid takes them: letters, digits and _, none of its own words, no two alike."""
+    ids: dict[str, str] = {}
+    taken: set[str] = set()
+    for n, status in enumerate(statuses):
+        plain = re.sub(r"\W", "_", status, flags=re.ASCII)
+        if plain in taken or plain.lower() in _RESERVED or not plain[:1].isalpha():
+            plain = f"state_{n}"
+        ids[status] = plain
+        taken.add(plain)
+    return ids
 
 
+_RESERVED = {"state", "note", "end", "direction", "class", "classdef", "style", "as", "default"}
 # Mermaid ends a label at a semicolon or line break, and reads # as the start of an entity
 _ENTITIES = str.maketrans({"#": "#35;", ";": "#59;", ":": "#58;", "<": "#lt;", ">": "#gt;", '"': "#quot;"})
 
 
-def _text(guard: str) -> str:
-    return " ".join(guard.split()).translate(_ENTITIES)
+def entity(words: str) -> str:
+    """Words of others as a label of Mermaid's takes them."""
+    return " ".join(words.split()).translate(_ENTITIES)

@@ -13,14 +13,17 @@ from typing import NamedTuple, TypeGuard
 from pydantic import BaseModel, JsonValue
 
 from .bump import EnumBump, Verdict, made_between, owes_nothing
-from .contract import ModelContractBase
+from .contract import ModelContractBase, ModelContractReducer
 from .load import dotted
+from .matching import identity, matched
 from .narrowing import schema_changes
 from .part import ModelContractVersion, use_of
 from .reading import Reading
+from .rule import Judge, Pair, Rule
 from .source import Branch, Node, Place, Row, place_of, plain
 from .subcontract.fsm import ModelFSMState, ModelFSMSubcontract
-from .verdicts import Judge, Pair, Rule, mentioned, rule_of, verdict
+from .verdicts import ENTRY as _ENTRY
+from .verdicts import mentioned, rule_of, verdict
 
 Loc = tuple[str | int, ...]
 NOWHERE = Place(0, 0)
@@ -53,7 +56,7 @@ class Change(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """``notes`` are differences on which nobody acts. ``made`` is None where the versions do not say."""
+    """``notes`` are differences on which nobody acts. ``made`` is None where there was no version to raise."""
 
     changes: tuple[Change, ...]
     notes: tuple[Change, ...]
@@ -67,7 +70,7 @@ class Difference(NamedTuple):
     @property
     def is_short(self) -> bool:
         """The bump made is less than the one owed."""
-        return self.owed.weight > (self.made.weight if self.made is not None else 0)
+        return self.made is not None and self.owed.weight > self.made.weight
 
 
 Shapes = Mapping[str, JsonValue]
@@ -130,7 +133,7 @@ class _Walk:
                 continue
             inner = (f"{path}.{field}" if path else field, ((*locs[0], field), (*locs[1], field)))
             use = use_of(owner, field)
-            rule = rule_of((type(new), type(old)), role, field, use, entries=isinstance(before or after, tuple))
+            rule = rule_of((type(new), type(old)), role, field, use, _shaped(before, after))
             if not use.by:
                 rule = _HELD
             self._field(before, after, rule, (old, new), *inner, _declared(owner, field))
@@ -150,8 +153,15 @@ class _Walk:
             self.blocks(old, new, path, locs, role)
         elif isinstance(old, tuple) and isinstance(new, tuple):
             self._entries(old, new, rule, pair, path, locs, role)
-        elif role.endswith((".input_schema", ".output_schema")):
+        elif isinstance(old, dict) and isinstance(new, dict) and any(map(_is_block, (*old.values(), *new.values()))):
+            self._keyed(old, new, rule, pair, path, locs, role)
+        elif role.endswith((".input_schema", ".output_schema", ".state_fields")):
             self._schema(old, new, path, locs, readers=role.endswith(".output_schema"))
+        elif isinstance(old, dict) and isinstance(new, dict):
+            for name in dict.fromkeys((*old, *new)):
+                if old.get(name) != new.get(name) or (name in old) != (name in new):
+                    inner = ((*locs[0], name), (*locs[1], name))
+                    self._field(old.get(name), new.get(name), rule, parents, f"{path}.{name}", inner, role)
         else:
             gone, came = old in (None, ""), new in (None, "")
             judged, what = rule.changed, EnumWhat.CHANGED
@@ -171,7 +181,7 @@ class _Walk:
         locs: tuple[Loc, Loc],
         role: str,
     ) -> None:
-        couples = _matched(old, new)
+        couples = matched(old, new)
         for before, after in couples:
             left = old[before] if before is not None else None
             right = new[after] if after is not None else None
@@ -191,6 +201,26 @@ class _Walk:
         stayed = [after for before, after in couples if before is not None and after is not None]
         if stayed != sorted(stayed):
             self._add(path, EnumWhat.MOVED, pair._replace(old=None, new=None), rule.changed, locs)
+
+    def _keyed(
+        self,
+        old: dict[str, object],
+        new: dict[str, object],
+        rule: Rule,
+        pair: Pair,
+        path: str,
+        locs: tuple[Loc, Loc],
+        role: str,
+    ) -> None:
+        """Blocks under names of the user's."""
+        for name in dict.fromkeys((*old, *new)):
+            before, after = old.get(name), new.get(name)
+            inner = ((*locs[0], name), (*locs[1], name))
+            if _is_block(before) and _is_block(after):
+                self.blocks(before, after, f"{path}[{name}]", inner, role)
+            elif before is None or after is None:
+                what, judged = (EnumWhat.ADDED, _ENTRY.added) if before is None else (EnumWhat.REMOVED, _ENTRY.removed)
+                self._add(f"{path}[{name}]", what, pair._replace(name=name, old=before, new=after), judged, inner)
 
     def _states(
         self, old: ModelFSMSubcontract, new: ModelFSMSubcontract, path: str, locs: tuple[Loc, Loc]
@@ -212,14 +242,26 @@ class _Walk:
                                hurts, found.prose, self._places(locs))  # fmt: skip
 
     def shape(self, name: str, old: JsonValue, new: JsonValue) -> None:
-        """Of a class named by the contract: what is sent to a trigger must still be taken; a state must still be read."""
-        trigger = not name.startswith("intents.") and name != "state"
-        where = ("state_machine", "transitions") if trigger else ("intents",) if name != "state" else ("state_model",)
-        path = "state" if name == "state" else name if name.startswith("intents.") else f"triggers[{name}]"
+        """Of a class named by the contract: what is sent to a trigger must still be taken, what is emitted understood.
+
+        A state that no longer fits what is stored breaks, unless a higher ``state_schema`` says that it is migrated.
+        """
+        if name == "state":
+            where: Loc = ("state_model",)
+            migrated = _schema_number(self.contracts[1]) > _schema_number(self.contracts[0])
+        else:
+            where = ("intents",) if name.startswith("intents.") else ("state_machine", "transitions")
+        path = name if name == "state" or where == ("intents",) else f"triggers[{name}]"
         for found in schema_changes(old, new):
-            hurts = found.breaks_readers if name.startswith("intents.") else found.breaks_writers
-            self._shape_change(f"{path}.payload.{found.path}".removesuffix("."), found.old, found.new, found.reason,
-                               hurts, found.prose, self._places((where, where)))  # fmt: skip
+            hurts, told = found.breaks_writers, found.reason
+            if where == ("intents",):
+                hurts = found.breaks_readers
+            elif name == "state" and hurts:
+                hurts = not migrated
+                told += "; stored states are migrated" if migrated else "; raise state_schema and write a migration"
+            inner = f"{path}.{found.path}".removesuffix(".") if name == "state" else f"{path}.payload.{found.path}"
+            place = self._places((where, where))
+            self._shape_change(inner.removesuffix("."), found.old, found.new, told, hurts, found.prose, place)
 
     def _shape_change(
         self,
@@ -274,46 +316,17 @@ def _value(model: BaseModel, field: str, owner: type[BaseModel]) -> object:
     return owner.model_fields[field].get_default(call_default_factory=True)
 
 
-def _matched(old: tuple[object, ...], new: tuple[object, ...]) -> list[tuple[int | None, int | None]]:
-    """Indices of entries that are the same one, in the old order, then those that are new."""
-    waiting: dict[str, list[int]] = {}
-    for n, entry in enumerate(new):
-        waiting.setdefault(identity(entry), []).append(n)
-    found: dict[int, int] = {}
-    for exact in (True, False):  # an equal entry before one that is only named alike
-        for n, entry in enumerate(old):
-            near = [] if n in found else waiting.get(identity(entry), [])
-            same = next((other for other in near if not exact or new[other] == entry), None)
-            if same is not None:
-                near.remove(same)
-                found[n] = same
-    taken = set(found.values())
-    return [(n, found.get(n)) for n in range(len(old))] + [(None, n) for n in range(len(new)) if n not in taken]
-
-
-_IDENTITY: Mapping[str, tuple[str, ...]] = {
-    "ModelFSMTransition": ("from_state", "trigger"),
-    "ModelHandler": ("operation", "event_type", "topic"),
-}
-
-
-def identity(entry: object) -> str:
-    """What names an entry of a list: the fields listed for its class, else its first text, else all of it."""
-    if not isinstance(entry, BaseModel):
-        return str(entry)
-    named = [getattr(entry, field) for field in _IDENTITY.get(type(entry).__name__, ())]
-    told = [str(one) for one in named if one is not None]
-    if not told:
-        told = [value for value in dict(entry).values() if isinstance(value, str) and value][:1]
-    if not told:
-        inner = [value for value in dict(entry).values() if isinstance(value, BaseModel)]
-        return identity(inner[0]) if inner else "?"
-    return ": ".join(told)
-
-
 def _all_states(machine: ModelFSMSubcontract) -> tuple[ModelFSMState, ...]:
     listed = {state.name: state for state in machine.states or ()}
     return tuple(listed.get(name) or ModelFSMState(name=name) for name in mentioned(machine))
+
+
+def _schema_number(contract: ModelContractBase) -> int:
+    return contract.state_schema if isinstance(contract, ModelContractReducer) else 1
+
+
+def _shaped(old: object, new: object) -> object:
+    return old if old not in (None, ()) else new
 
 
 def _is_block(value: object) -> TypeGuard[BaseModel]:

@@ -6,47 +6,16 @@ that differs adds, prose tells. So a field that is added to a contract tomorrow 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from .bump import Verdict, adds, breaks, owes_nothing, tells
-from .contract import ModelContractBase
-from .part import Use
+from .bump import Verdict, adds, breaks, tells
+from .part import ModelContractVersion, Use
+from .rule import Judge, Pair, Rule
 from .subcontract.fsm import ModelFSMSubcontract, ModelFSMTransition
 from .subcontract.intent import ModelIntentRetry
-
-
-class Pair(NamedTuple):
-    """One value on both sides, None where it is not; ``parents`` are the blocks that hold it, ``contracts`` the wholes.
-
-    ``told`` are payload classes (by trigger or ``intents.<name>``) whose shapes are compared by themselves.
-    """
-
-    name: str
-    old: object
-    new: object
-    parents: tuple[BaseModel, BaseModel]
-    contracts: tuple[ModelContractBase, ModelContractBase]
-    told: frozenset[str] = frozenset()
-
-
-Judge = Callable[[Pair], Verdict]
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """``{name} {old} {new}`` in a reason are filled in. None: as for any other field."""
-
-    changed: Verdict | Judge | None = None
-    added: Verdict | Judge | None = None
-    removed: Verdict | Judge | None = None
-
-    @classmethod
-    def always(cls, verdict: Verdict | Judge) -> Rule:
-        return cls(verdict, verdict, verdict)
+from .verdicts_node import NODE_RULES
 
 
 def machines(pair: Pair) -> tuple[ModelFSMSubcontract | None, ModelFSMSubcontract | None]:
@@ -64,13 +33,6 @@ def mentioned(machine: ModelFSMSubcontract | None) -> tuple[str, ...]:
 
 
 # --- judged by more than the value itself -----------------------------------------------------------------------------
-
-
-def _node_type(pair: Pair) -> Verdict:
-    before, after = (contract.kind for contract in pair.contracts)
-    if before is after:
-        return tells("another word for the same kind, {new}")
-    return breaks(f"it was {before} and is {after}: another kind of node")
 
 
 def _became_terminal(pair: Pair) -> Verdict:
@@ -127,30 +89,6 @@ def _payload(pair: Pair) -> Verdict:
     return breaks("it carries another class")
 
 
-def _dependency_new(pair: Pair) -> Verdict:
-    required = getattr(pair.new, "required", None)
-    return adds("an optional dependency more") if required is False else breaks("{name} must be there now")
-
-
-def _required(pair: Pair) -> Verdict:
-    # a dependency that says nothing is required, as everywhere in ONEX
-    return adds("it is optional now") if pair.new is False else breaks("it must be there now")
-
-
-def _purity(pair: Pair) -> Verdict:
-    if pair.old == "pure":
-        return breaks("it claims to be pure no more: whoever repeats or caches it may not")
-    return adds("another claim of purity")
-
-
-def _idempotent(pair: Pair) -> Verdict:
-    return breaks("it may not be repeated any more") if pair.new is not True else adds("it may be repeated now")
-
-
-def _enabled(pair: Pair) -> Verdict:
-    return breaks("it is switched off") if pair.new is False else adds("it is switched on")
-
-
 def _state_schema(pair: Pair) -> Verdict:
     assert isinstance(pair.old, int) and isinstance(pair.new, int), "a number with a default"
     if pair.new < pair.old:
@@ -160,47 +98,13 @@ def _state_schema(pair: Pair) -> Verdict:
 
 _VERSION = Rule.always(tells("a version of a part; what changed in it is told by itself"))
 _NAMED = Rule.always(tells("another name for the same"))
-_HEARD = Rule(
-    added=adds("it hears {name} too"), removed=breaks("it no longer hears {name}: its senders speak to nobody")
-)
-_SAID = Rule(added=adds("it says {name} too"), removed=breaks("it no longer says {name}: its hearers wait for ever"))
 _ACTIONS = Rule(added=adds("{name} is done too"), removed=breaks("{name} is no longer emitted"))
 _RUNS = Rule.always(adds("it is served otherwise"))
 _SERVED = Rule.always(breaks("somebody else serves it"))
 _RETRY = Rule(adds("it is tried again otherwise"))
-_TYPE = Rule.always(breaks("it is another class"))
 
 RULES: Mapping[str, Rule] = {
-    "ModelContractBase.name": Rule(breaks("whoever names it finds nothing under the old name")),
-    "ModelContractBase.node_type": Rule(_node_type),
-    "ModelContractBase.contract_version": Rule.always(owes_nothing("this is the bump that was made")),
-    "ModelContractBase.node_version": _VERSION,
-    "ModelContractBase.input_model": Rule(added=tells("its class is named"), removed=breaks("its class is not named")),
-    "ModelContractBase.input_model.name": _TYPE,
-    "ModelContractBase.output_model": Rule(added=tells("its class is named"), removed=breaks("its class is not named")),
-    "ModelContractBase.output_model.name": _TYPE,
-    "ModelContractBase.published_events": _SAID,
-    "ModelContractBase.consumed_events": _HEARD,
-    "ModelContractBase.terminal_event": Rule.always(breaks("the event that says the end is another")),
-    "ModelContractBase.dependencies": Rule(added=_dependency_new, removed=adds("it needs less")),
-    "ModelDependency.required": Rule.always(_required),
-    "ModelDependency.type": Rule.always(breaks("another sort of thing must be there")),
-    "ModelDescriptor.purity": Rule.always(_purity),
-    "ModelDescriptor.idempotent": Rule.always(_idempotent),
-    "ModelEventBus.version": _VERSION,
-    "ModelEventBus.enabled": Rule.always(_enabled),
-    "ModelEventBus.publish_topics": _SAID,
-    "ModelEventBus.subscribe_topics": _HEARD,
-    "ModelTopic.event_type": Rule.always(breaks("another event travels on it")),
-    "ModelTopic.schema_ref": Rule.always(breaks("messages on it have another shape")),
-    "ModelTopic.external": Rule.always(tells("where its other end lies is told otherwise")),
-    "ModelHandlerRouting.version": _VERSION,
-    "ModelHandlerRouting.handlers": Rule(added=adds("{name} is taken too"), removed=breaks("nobody takes {name} now")),
-    "ModelHandlerRouting.default_handler": Rule(removed=breaks("what no handler takes is refused now")),
-    "ModelHandler.event_model.name": _TYPE,
-    "ModelHandler.event_type": _TYPE,
-    "ModelHandler.topic": Rule.always(breaks("it listens elsewhere")),
-    "ModelHandler.output_events": _SAID,
+    **NODE_RULES,
     "ModelFSMSubcontract.initial_state": Rule(breaks("instances begin elsewhere")),
     "ModelFSMSubcontract.terminal_states": Rule(added=_became_terminal, removed=_no_more_terminal),
     "ModelFSMSubcontract.states": Rule(
@@ -208,10 +112,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "ModelFSMSubcontract.transitions": Rule(_order, adds("more is accepted"), _transition_gone),
     "ModelFSMSubcontract.state_machine_name": _NAMED,
-    "ModelFSMSubcontract.state_machine_version": _VERSION,
-    "ModelFSMSubcontract.version": _VERSION,
     "ModelFSMSubcontract.error_states": Rule.always(adds("which states are errors is told otherwise")),
-    "ModelFSMState.version": _VERSION,
     "ModelFSMState.timeout_ms": Rule(
         adds("its timer fires at another time"),
         adds("it is left by itself after a while"),
@@ -231,10 +132,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "ModelFSMTransition.actions": _ACTIONS,
     "ModelFSMTransition.transition_name": _NAMED,
-    "ModelFSMTransition.version": _VERSION,
     "ModelFSMCondition.condition_name": _NAMED,
-    "ModelFSMCondition.version": _VERSION,
-    "ModelFSMAction.version": _VERSION,
     "ModelContractReducer.state_model": Rule(
         tells("the class has another name"), adds("its state has a class"), breaks("its state has no class any more")
     ),
@@ -265,16 +163,22 @@ RULES: Mapping[str, Rule] = {
 # what is not listed
 _PROSE = Rule.always(tells("the words differ"))
 _VALUE = Rule(adds("it differs"), adds("it is said now"), adds("it is said no more"))
-_ENTRY = Rule(tells("the order differs"), adds("{name} is new"), breaks("{name} is gone"))
+_BLOCK = Rule(adds("it differs"), adds("it is said now"), breaks("it is gone"))
+ENTRY = Rule(tells("the order differs"), adds("{name} is new"), breaks("{name} is gone"))
 
 
-def rule_of(classes: tuple[type[BaseModel], ...], role: str, field: str, use: Use, *, entries: bool) -> Rule:
-    """The rule of a field: by the block's ``role`` in the block above it, else by its class, else by its shape."""
+def rule_of(classes: tuple[type[BaseModel], ...], role: str, field: str, use: Use, value: object) -> Rule:
+    """The rule of a field: by the block's ``role`` in the block above it, else by its class, else by its ``value``'s shape."""
     listed = RULES.get(f"{role}.{field}")
     for one in classes:
         for above in one.__mro__:
             listed = listed or RULES.get(f"{above.__name__}.{field}")
-    usual = _PROSE if use.by == ("docs",) else _ENTRY if entries else _VALUE
+    if use.by == ("docs",):
+        usual = _PROSE
+    elif isinstance(value, ModelContractVersion):
+        usual = _VERSION
+    else:
+        usual = ENTRY if isinstance(value, tuple) else _BLOCK if isinstance(value, BaseModel) else _VALUE
     if listed is None:
         return usual
     return Rule(listed.changed or usual.changed, listed.added or usual.added, listed.removed or usual.removed)

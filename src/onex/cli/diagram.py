@@ -1,0 +1,112 @@
+"""``onex diagram``: machines and graphs of work as Mermaid or SVG, from contracts alone; no code is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..app.repository import Repository, contract_text
+from ..app.survey import Candidate, survey
+from ..contracts.contract import ModelContractBase
+from ..contracts.pictures import Picture, pictures
+from ..contracts.read import read_contract
+from ..kernel.errors import ContractError, UnknownWorkflow
+from ..kernel.finding import errors
+from .console import counted, note, say, say_json
+from .exits import Misused
+from .store import Json
+
+
+class EnumPicture(StrEnum):
+    MERMAID = "mermaid"
+    SVG = "svg"
+
+
+def diagram(
+    path: Annotated[
+        Path, typer.Argument(metavar="CONTRACT", help="A contract of any family, or a folder with contracts.")
+    ],
+    of_type: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="Only the contract of this name.")
+    ] = None,
+    form: Annotated[EnumPicture, typer.Option("--format", help="mermaid or svg.")] = EnumPicture.MERMAID,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", help="Write an SVG picture into this file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw a contract's state machine, or an orchestrator's steps.
+
+    Drawn from the compiled machine, of contracts of any family. One is printed bare, several Mermaid diagrams as Markdown
+    with a heading each. An SVG picture follows light and dark, and needs nothing else.
+
+    \b
+    Examples:
+      onex diagram examples/orders
+      onex diagram examples/orders --svg orders.svg
+      onex diagram contracts --type parcels > parcels.mmd
+    """
+    drawn = _chosen(path, _drawn(path), of_type)
+    wanted = EnumPicture.SVG if svg is not None else form
+    if wanted is EnumPicture.SVG and len(drawn) > 1 and not as_json:
+        raise Misused(f"{path} has {len(drawn)} pictures ({', '.join(drawn)}); choose one with --type")
+    told = {name: one.svg if wanted is EnumPicture.SVG else one.mermaid for name, one in drawn.items()}
+    if svg is not None:
+        if as_json:
+            raise Misused("--json has the output for itself; leave out --svg, and take --format svg")
+        try:
+            svg.write_text(next(iter(told.values())), encoding="utf-8")
+        except OSError as error:
+            raise Misused(f"{svg} cannot be written: {error.strerror}; name a file in a folder that exists") from error
+        note(f"wrote {svg}")
+    elif as_json:
+        say_json({"workflows": told})
+    elif len(told) == 1:
+        say(*(one.rstrip() for one in told.values()))
+    else:
+        say("\n".join(f"## {name}\n\n```mermaid\n{one}```\n" for name, one in told.items()).rstrip())
+
+
+def _drawn(path: Path) -> dict[str, Picture]:
+    """Every picture at or below ``path``, by title. Raises ContractError when there is none, or the only file is broken."""
+    found: dict[str, Picture] = {}
+    candidates = survey([path]).candidates
+    broken = 0
+    for candidate in candidates:
+        try:
+            contract = _contract(candidate)
+        except ContractError:
+            if len(candidates) == 1:
+                raise
+            broken += 1
+            continue
+        for one in pictures(contract):
+            name = one.title if one.title not in found else f"{one.title} ({candidate.path})"
+            found[name] = one
+    if broken:
+        note(f"{counted(broken, 'contract')} of {len(candidates)} cannot be read and drawn; onex check {path} says why")
+    if not found:
+        raise ContractError(f"{path} has nothing to draw: no state machine, no steps of a workflow")
+    return found
+
+
+def _contract(candidate: Candidate) -> ModelContractBase:
+    """Raises ContractError, with everything that is wrong."""
+    path = candidate.path
+    reading = read_contract(contract_text(path), str(path), Repository.holding(path, candidate.within))
+    if reading.contract is None:
+        raise ContractError(f"{path} does not load", errors(reading.findings))
+    return reading.contract
+
+
+def _chosen(path: Path, drawn: Mapping[str, Picture], of_type: str | None) -> dict[str, Picture]:
+    if of_type is None:
+        return dict(drawn)
+    chosen = {name: one for name, one in drawn.items() if name == of_type or name.startswith(f"{of_type}: ")}
+    if not chosen:
+        raise UnknownWorkflow(f"{path} has no workflow {of_type!r}; it has {', '.join(drawn)}")
+    return chosen

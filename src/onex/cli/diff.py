@@ -1,0 +1,227 @@
+"""``onex diff``: what changed between two states of contracts, whom it breaks, and the version it owes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import JsonValue
+
+from ..app.comparison import Compared, Version, compare, sides
+from ..contracts.bump import EnumBump, owed_version
+from ..contracts.diff import Change, EnumWhat
+from .console import counted, has_colours, note, say, say_json, styled
+from .exits import FOUND
+from .store import Json
+
+Side = Annotated[
+    str, typer.Argument(metavar="OLD", help="A contract, a folder with contracts, a git revision, or REV:PATH.")
+]
+NewSide = Annotated[
+    str, typer.Argument(metavar="NEW", help="The same. A revision stands for the other side's path then.")
+]
+_MARKS = {EnumWhat.ADDED: "+", EnumWhat.REMOVED: "-", EnumWhat.CHANGED: "~", EnumWhat.MOVED: "~"}
+_STYLES = {EnumBump.MAJOR: "red", EnumBump.MINOR: "green", EnumBump.PATCH: "dim", EnumBump.NONE: "dim"}
+_WORDS = {EnumBump.MAJOR: "breaks", EnumBump.MINOR: "adds", EnumBump.PATCH: "tells", EnumBump.NONE: ""}
+VALUE_MAX = 60
+
+
+def diff(
+    old: Side,
+    new: NewSide,
+    breaking: Annotated[
+        bool, typer.Option("--breaking", help="Exit 1 if anything breaks, whatever the versions.")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also show changes on which nobody acts.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare contracts: what breaks, why, and the version bump it owes.
+
+    Each side is a contract, a folder with contracts, a git revision, or REV:PATH. Contracts are matched by name and kind,
+    wherever their files went. Of apps, the payload classes are compared too. Exit code 1 says that a version was raised
+    by less than the change owes, or that a new contract does not load.
+
+    \b
+    Examples:
+      onex diff HEAD examples/orders
+      onex diff v1.2 v1.3
+      onex diff main:contracts/orders.yaml contracts/orders.yaml
+      onex diff HEAD~1 . --breaking --json
+    """
+    with sides(old, new, Path()) as (left, right):
+        if sys.stderr.isatty() and (left.is_dir() or right.is_dir()):
+            note("reading both sides")
+        found = compare(left, right)
+    if as_json:
+        say_json(_plain(found))
+    else:
+        _show(found, everything=everything)
+    if any(one.is_short or _is_unreadable(one) or (breaking and one.is_breaking) for one in found):
+        raise typer.Exit(FOUND)
+
+
+def _is_unreadable(one: Compared) -> bool:
+    """The new side of it does not load."""
+    return one.new is not None and bool(one.new.problem)
+
+
+# --- for people -------------------------------------------------------------------------------------------------------
+
+
+def _show(found: Sequence[Compared], *, everything: bool) -> None:
+    shown = [one for one in found if _is_worth_telling(one, everything=everything)]
+    for one in shown:
+        if one.old is not None and one.new is not None:
+            _show_one(one, everything=everything)
+            say()
+    whole = [one for one in shown if one.old is None or one.new is None]
+    for one in sorted(whole, key=lambda one: one.new is not None):
+        say(_heading(one))
+    if whole:
+        say()
+    counts = {
+        "added": sum(one.old is None for one in found),
+        "removed": sum(one.new is None for one in found),
+        "changed": sum(bool(one.difference and one.difference.changes) for one in found),
+        "moved": sum(one.has_moved for one in found),
+        "not compared": sum(bool(one.problem) for one in found),
+    }
+    told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    breaking, short = sum(one.is_breaking for one in found), sum(one.is_short for one in found)
+    parts = [f"{counted(len(found), 'contract')}: {told or 'no differences'}"]
+    parts += [f"{breaking} breaking"] if breaking else []
+    parts += [f"{short} with too small a version bump"] if short else []
+    say("; ".join(parts))
+
+
+def _is_worth_telling(one: Compared, *, everything: bool) -> bool:
+    if one.difference is None or one.has_moved or one.is_short or one.hints:
+        return True
+    return bool(one.difference.changes or (everything and one.difference.notes))
+
+
+def _show_one(one: Compared, *, everything: bool) -> None:
+    say(_heading(one))
+    if one.difference is None:
+        return
+    notes = one.difference.notes if everything else ()
+    for change in (*one.difference.changes, *notes):
+        word = styled(_WORDS[change.bump].ljust(7), _STYLES[change.bump])
+        say(f"  {word} {_MARKS[change.what]} {change.path}{_values(change)}{_place(change)}")
+        say(f"  {'':7}   {styled(change.reason, 'dim') if has_colours(sys.stdout) else change.reason}")
+    for hint in one.hints:
+        say(f"  payload classes were not compared: {hint}")
+    hidden = len(one.difference.notes) - len(notes)
+    if hidden:
+        say(f"  {counted(hidden, 'change')} on which nobody acts; --all shows {'it' if hidden == 1 else 'them'}")
+    say(f"  {_bump(one)}")
+
+
+def _heading(one: Compared) -> str:
+    old, new = one.old, one.new
+    there = new or old
+    assert there is not None, "a contract is on one side at least"
+    parts = [styled(one.name, "bold"), *([there.kind] if there.kind else [])]
+    if old is not None and new is not None:
+        if old.number or new.number:
+            parts.append(new.number if old.number == new.number else f"{old.number or '-'} -> {new.number or '-'}")
+        parts.append(f"{old.path} -> {new.path}" if one.has_moved else new.path)
+    else:
+        parts += [there.number, there.path]
+        parts.insert(0, styled("new   ", "green") if old is None else styled("gone  ", "red"))
+    told = "  ".join(part for part in parts if part)
+    return f"{told}\n  {styled('not compared', 'yellow')}: {one.problem}" if one.problem else told
+
+
+def _values(change: Change) -> str:
+    """``: 5 -> 6``, of values short enough for a line."""
+    if change.what is not EnumWhat.CHANGED or not (_is_short(change.old) and _is_short(change.new)):
+        return ""
+    return f": {_value(change.old)} -> {_value(change.new)}"
+
+
+def _is_short(value: JsonValue) -> bool:
+    return not isinstance(value, dict | list) and len(str(value)) <= VALUE_MAX
+
+
+def _value(value: JsonValue) -> str:
+    return "nothing" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _place(change: Change) -> str:
+    if change.new_place.line and change.what is not EnumWhat.REMOVED:
+        return f" (line {change.new_place.line})"
+    return f" (was line {change.old_place.line})" if change.old_place.line else ""
+
+
+def _bump(one: Compared) -> str:
+    """``breaking, owes major (2.0.0), made minor``."""
+    assert one.difference is not None, "asked of compared contracts only"
+    owed, made = one.difference.owed, one.difference.made
+    contract = one.old.reading.contract if one.old and one.old.reading else None
+    version = contract.contract_version if contract else None
+    least = f" ({owed_version(version, owed)})" if version and owed.weight > 0 else ""
+    told = f"{'breaking, ' if one.difference.breaking else ''}owes {owed}{least}"
+    if made is None:
+        return f"{told}; it had no version to raise"
+    told += f", made {made}"
+    return styled(f"{told}: raise contract_version", "red") if one.is_short else told
+
+
+# --- for programs -----------------------------------------------------------------------------------------------------
+
+
+def _plain(found: Sequence[Compared]) -> dict[str, object]:
+    return {
+        "breaking": any(one.is_breaking for one in found),
+        "short": any(one.is_short for one in found),
+        "contracts": [_plain_one(one) for one in found],
+        "summary": {
+            "contracts": len(found),
+            "added": sum(one.old is None for one in found),
+            "removed": sum(one.new is None for one in found),
+            "changed": sum(bool(one.difference and one.difference.changes) for one in found),
+            "moved": sum(one.has_moved for one in found),
+            "not_compared": sum(bool(one.problem) for one in found),
+        },
+    }
+
+
+def _plain_one(one: Compared) -> dict[str, object]:
+    made = one.difference
+    return {
+        "name": one.name,
+        "kind": next((side.kind for side in (one.new, one.old) if side is not None), ""),
+        "what": "added" if one.old is None else "removed" if one.new is None else "both",
+        "old": _plain_side(one.old),
+        "new": _plain_side(one.new),
+        "breaking": one.is_breaking,
+        "owed": None if made is None else str(made.owed),
+        "made": None if made is None or made.made is None else str(made.made),
+        "short": one.is_short,
+        "problem": one.problem,
+        "hints": list(one.hints),
+        "changes": [] if made is None else [_plain_change(change) for change in made.changes],
+        "notes": [] if made is None else [_plain_change(change) for change in made.notes],
+    }
+
+
+def _plain_side(side: Version | None) -> dict[str, str] | None:
+    return None if side is None else {"path": side.path, "version": side.number}
+
+
+def _plain_change(change: Change) -> dict[str, object]:
+    return {
+        "path": change.path,
+        "what": str(change.what),
+        "old": change.old,
+        "new": change.new,
+        "breaking": change.breaking,
+        "bump": str(change.bump),
+        "reason": change.reason,
+        "line_old": change.old_place.line,
+        "line_new": change.new_place.line,
+    }
