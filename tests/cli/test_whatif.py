@@ -121,7 +121,7 @@ def test_one_process_or_two_come_to_the_same(place: Path) -> None:
     task = Task(source, str(changed(place, CHEAPER)), Since(), 2, True)
     outcomes: list[tuple[Outcome, bytes]] = []
     for processes in (1, 2):
-        outcome = Run(task, task._replace(app=str(ORDERS)), ["orders"], processes=processes).run()
+        outcome = Run(task, None, ["orders"], processes=processes).run()
         outcomes.append((outcome, b"".join(outcome.lines)))
     (one, lines), (two, others) = outcomes
     assert one.tally == two.tally and lines == others

@@ -96,6 +96,8 @@ class Run:
 
     def run(self) -> Outcome:
         """Raises OnexError: what a process raised, or FoldingBroken."""
+        if not self._types:
+            return Outcome(Tally(self._task.kept), 0, 0)
         folders: list[_Folder] = []
         grace_s = 0.0
         try:
