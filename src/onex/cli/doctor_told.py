@@ -14,14 +14,45 @@ from .console import counted, harmless, plain_finding, say, styled
 
 SHOWN = 5
 _COLOURS = {"error": "red", "warning": "yellow", "info": "dim"}
+_VERDICTS = {
+    EnumVerdict.BROKEN: "broken",
+    EnumVerdict.UNPROVEN: "unproven",
+    EnumVerdict.HOLDS: "borne out",
+    EnumVerdict.NO_CODE: "without code here",
+}
 _TITLES = {
     "topic_mismatch": "topics whose two ends differ",
     "topic_unheard": "topics published and consumed by nobody here",
     "topic_unsaid": "topics consumed and published by nobody here",
     "event_unheard": "events said without a topic, and taken by nobody here",
     "event_unsaid": "events awaited without a topic, and said by nobody here",
-    "purity_unproven": "calls that reading cannot follow",
+    "purity_unproven": "calls that reading cannot follow, in code that claims purity",
+    **{
+        f"impure_{kind}": f"{kind} in code that claims purity"
+        for kind in (
+            "clock",
+            "chance",
+            "environment",
+            "file",
+            "network",
+            "database",
+            "process",
+            "shared_state",
+            "order",
+        )
+    },
     "impure_note": "logs and prints in code that claims purity",
+    "state_unreachable": "states that cannot be reached",
+    "dead_end": "states with no way out",
+    "no_terminal_state": "machines without an end",
+    "no_way_to_an_end": "machines that can get stuck in a circle",
+    "trigger_never_enabled": "triggers that can never fire",
+    "nondeterministic": "choices left to chance",
+    "transition_twice": "transitions said twice",
+    "module_missing": "modules that do not exist",
+    "handler_missing": "handlers that do not exist",
+    "model_missing": "models that do not exist",
+    "code_unreadable": "files of Python that cannot be read",
 }
 
 
@@ -57,7 +88,7 @@ def _sum(area: EnumArea, diagnosis: Diagnosis) -> str:
             return f"{missing} {'does' if missing == 1 else 'do'} not load" if missing else ""
         case EnumArea.CLAIMS:
             verdicts = Counter(one.verdict for one in diagnosis.claims)
-            parts = [f"{verdicts[verdict]} {verdict.value}" for verdict in EnumVerdict if verdicts[verdict]]
+            parts = [f"{verdicts[verdict]} {told}" for verdict, told in _VERDICTS.items() if verdicts[verdict]]
             return f"{counted(len(diagnosis.claims), 'claim')}: {', '.join(parts)}" if diagnosis.claims else ""
         case EnumArea.TOPICS:
             said = {one.topic for one in diagnosis.traffic.published}

@@ -133,6 +133,7 @@ class _Body(Evaluation):
                         self.bind(item.optional_vars, meaning)
                 self._block(node.body)
             case ast.For() | ast.AsyncFor():
+                self.in_order(node.iter)
                 self.value(node.iter)
                 self.bind(node.target, None)
                 self._block(node.body)

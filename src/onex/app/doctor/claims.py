@@ -77,10 +77,12 @@ _WORDS: Final = {
     EnumImpurity.DATABASE: "speaks to a database or broker",
     EnumImpurity.PROCESS: "starts, ends or waits for other work",
     EnumImpurity.STATE: "outlives the call",
+    EnumImpurity.ORDER: "differs between processes where there is text in it",
     EnumImpurity.NOTE: "writes to the outside",
     EnumImpurity.UNPROVEN: "cannot be followed by reading",
 }
-_HARMLESS: Final = (EnumImpurity.NOTE, EnumImpurity.UNPROVEN)
+_DOUBTFUL: Final = (EnumImpurity.ORDER, EnumImpurity.UNPROVEN)
+_HARMLESS: Final = (EnumImpurity.NOTE, *_DOUBTFUL)
 
 
 def claim_of(reading: Reading, contract: ModelContractBase) -> Claim | None:
@@ -136,7 +138,7 @@ def _verdict(found: Reach) -> EnumVerdict:
     kinds = {one.touch.kind for one in found.encounters}
     if kinds - set(_HARMLESS):
         return EnumVerdict.BROKEN
-    unproven = EnumImpurity.UNPROVEN in kinds or found.outside or not found.whole
+    unproven = kinds & set(_DOUBTFUL) or found.outside or not found.whole
     return EnumVerdict.UNPROVEN if unproven else EnumVerdict.HOLDS
 
 

@@ -36,6 +36,7 @@ _MUTATORS: Final = frozenset(
 _MUTABLE: Final = frozenset({"list", "dict", "set", "defaultdict", "deque", "OrderedDict", "Counter", "bytearray"})
 _CONSTRUCTION: Final = ("__new__", "__init__", "__post_init__", "model_post_init")
 _VALIDATORS: Final = frozenset({"field_validator", "model_validator", "validator", "root_validator"})
+_IN_ORDER: Final = frozenset({"list", "tuple", "enumerate", "iter", "join"})
 _SAME_PATH: Final = frozenset(
     ["parent", "with_suffix", "with_name", "with_stem", "joinpath", "absolute", "resolve", "expanduser"]
 )
@@ -91,6 +92,8 @@ class Evaluation:
             case ast.Call():
                 return self._call(node)
             case ast.Await() | ast.NamedExpr() | ast.Starred():
+                if isinstance(node, ast.Starred):
+                    self.in_order(node.value)
                 meaning = self.value(node.value)
                 if isinstance(node, ast.NamedExpr):
                     self.bind(node.target, meaning)
@@ -195,6 +198,7 @@ class Evaluation:
             special = self._builtin(node, node.func.id)
             if special is not None:
                 return special.meaning
+        self._order_of(node)
         self._mutation(node.func)
         called = self.value(node.func, called=True)
         if isinstance(node.func, ast.Call) and _is_dynamic_getattr(node.func):
@@ -239,7 +243,7 @@ class Evaluation:
 
     def _outer_call(self, name: str, node: ast.Call) -> Meaning | None:
         kind = impurity(name)
-        if name in SEEDED and (node.args or node.keywords):
+        if (name in SEEDED and (node.args or node.keywords)) or (name == "hash" and "__hash__" in self.task.name):
             kind = EnumImpurity.PURE
         if name == "importlib.import_module" and node.args and isinstance(node.args[0], ast.Constant):
             found = self.classes.library.imported(str(node.args[0].value), self.module.path)
@@ -280,6 +284,23 @@ class Evaluation:
                 if statement.value is not None and name not in seen and at > places:
                     self.reach(Task(one.module, f"{one.name}.{name}", statement.value, one), node)
                 seen.add(name)
+
+    # --- order and time zone, which calls of builtins and of unknown things depend on ------------------------------
+
+    def in_order(self, node: ast.expr) -> None:
+        """The members of ``node`` are taken one after the other: of a set, in an order that text makes its own."""
+        is_set = isinstance(node, ast.Set | ast.SetComp) or (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("set", "frozenset")
+        )
+        if is_set:
+            self.touch(EnumImpurity.ORDER, "the order of a set", node)
+
+    def _order_of(self, node: ast.Call) -> None:
+        name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+        if name in _IN_ORDER and node.args:
+            self.in_order(node.args[0])
+        if name == "astimezone" and not node.args and not node.keywords:
+            self.touch(EnumImpurity.ENVIRONMENT, ".astimezone() without a zone", node)
 
     # --- shared state -----------------------------------------------------------------------------------------------
 

@@ -11,7 +11,10 @@ from typing import Final
 
 
 class EnumImpurity(StrEnum):
-    """What a call depends on or does, besides its arguments. ``note``: it writes only what nobody decides by."""
+    """What a call depends on or does, besides its arguments. ``note``: it writes only what nobody decides by.
+
+    ``order``: members of a set one after the other; ``unproven``: reading cannot follow it. Neither proves anything.
+    """
 
     CLOCK = "clock"
     CHANCE = "chance"
@@ -21,6 +24,7 @@ class EnumImpurity(StrEnum):
     DATABASE = "database"
     PROCESS = "process"
     STATE = "shared state"
+    ORDER = "order"
     NOTE = "note"
     PURE = "pure"
     UNPROVEN = "unproven"
@@ -50,7 +54,7 @@ IMPURE: Final[Mapping[str, EnumImpurity]] = {
     **_all(
         _CHANCE,
         "random.* secrets.* uuid.uuid1 uuid.uuid4 uuid.uuid6 uuid.uuid7 os.urandom os.getrandom numpy.random.* "
-        "ulid.* nanoid.* shortuuid.* faker.*",
+        "ulid.* nanoid.* shortuuid.* faker.* hash id",
     ),
     # a generator with a seed always says the same; one without is caught where it is made (SEEDED)
     **_all(_PURE, "random.Random.* numpy.random.Generator.* numpy.random.RandomState.* secrets.compare_digest"),
@@ -164,6 +168,7 @@ MENDS: Final[Mapping[EnumImpurity, str]] = {
     EnumImpurity.DATABASE: "emit an intent and let an effect ask the database",
     EnumImpurity.PROCESS: "let whoever calls the node run things; emit an intent",
     EnumImpurity.STATE: "keep it in the state that is passed in and returned",
+    EnumImpurity.ORDER: "take the members by sorted(...)",
     EnumImpurity.NOTE: "nothing to mend if nobody decides by it; return it as an intent to have it exactly once",
     EnumImpurity.UNPROVEN: "call it by its name, so that it can be read",
 }

@@ -91,6 +91,8 @@ class Targets:
         out = Resolved()
         folder = self._folder_of[reading.path]
         for target in dict.fromkeys(targets(reading, contract)):
+            if reading.family is EnumFamily.ONEX and f"{folder}/payloads.py".lstrip("/") not in self.library.files:
+                continue  # a contract without its app
             self._look_up(reading, target, folder, out)
         if not out.handlers:
             out.handlers += self._beside(reading, folder)
