@@ -135,6 +135,9 @@ def test_what_ends_a_process_is_told_and_nothing_is_left_running(commands: Comma
     told = commands("whatif", "--against", dying)
     assert (told.code, told.out) == (1, "")
     assert "a process that folded ended with exit code 9" in told.err
+    told = commands("whatif", dying, "--against", changed(place, CHEAPER))
+    assert (told.code, told.out) == (1, "")
+    assert "the process that folds the record ended" in told.err
     broken = changed(place, ("initial_state: basket", "initial_state: baskt"), name="broken")
     told = commands("whatif", "--against", broken)
     assert told.code == 1

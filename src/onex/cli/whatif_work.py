@@ -27,6 +27,7 @@ from ..wiring.folding import InertApp
 from ..wiring.recorded import Run as Record
 from ..wiring.recorded import Source
 from .processes import sendable
+from .replay_work import FoldingBroken
 from .whatif_json import told_json
 
 PAGE = 100
@@ -116,8 +117,15 @@ class RemoteRetold:
         if not self._asked:
             self._asked = True
             self._parent.send(Teller())
-        self._line.send(mark)
-        answer: list[bytes] | OnexError = self._line.recv()
+        try:
+            self._line.send(mark)
+            answer: list[bytes] | OnexError = self._line.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+            raise TellerFailed(
+                FoldingBroken(
+                    "the process that folds the record ended and did not say why; without APP it is not needed"
+                )
+            ) from error
         if isinstance(answer, OnexError):
             raise TellerFailed(answer)
         return answer
