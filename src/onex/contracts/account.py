@@ -55,22 +55,29 @@ def sort_keys(model: type[BaseModel], tree: Branch) -> Sorted:
 
 
 def settle(
-    tree: Node, fates: dict[int, tuple[EnumFate, Use]], wrappers: Set[int], absorbed: Mapping[int, Leaf | None]
+    tree: Node,
+    fates: dict[int, tuple[EnumFate, Use]],
+    wrappers: Set[int],
+    absorbed: Mapping[int, Leaf | None],
+    above: tuple[EnumFate, Use] = (EnumFate.HELD, NOBODY),
 ) -> None:
     """Gives their fate to keys that stand nowhere in the one shape and yet were understood.
 
-    A wrapper has the best fate within, one that only held what is not understood is not; an absorbed key has that of the
-    key which took its value, None being the contract itself.
+    A wrapper has the best fate within; of one that holds words only, these are rows of the key above, and it has its fate.
+    An absorbed key has that of the key which took its value, None being the contract itself.
     """
     if isinstance(tree, Row):
         for item in tree.items:
-            settle(item, fates, wrappers, absorbed)
+            settle(item, fates, wrappers, absorbed, above)
     elif isinstance(tree, Branch):
         for entry in tree.entries.values():
-            settle(entry.node, fates, wrappers, absorbed)
-            if id(entry.key) in wrappers and id(entry.key) not in fates:
-                within = [fates[id(leaf)] for _, leaf in written(entry.node) if id(leaf) in fates]
-                fates[id(entry.key)] = max(within, key=lambda fate: _RANK[fate[0]], default=(EnumFate.HELD, NOBODY))
+            own = above if id(entry.key) in wrappers else (EnumFate.UNKNOWN, NOBODY)
+            settle(entry.node, fates, wrappers, absorbed, fates.get(id(entry.key), own))
+            if id(entry.key) in wrappers:
+                inside = [id(leaf) for _, leaf in written(entry.node)]
+                within = [fates[one] for one in inside if one in fates]
+                if within or not inside:
+                    _better(fates, entry.key, *max(within, key=lambda fate: _RANK[fate[0]], default=above))
             elif id(entry.key) in absorbed:
                 into = absorbed[id(entry.key)]
                 fate = fates.get(id(into)) if into is not None else (EnumFate.HONOURED, ALL)

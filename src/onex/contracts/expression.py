@@ -40,6 +40,7 @@ _FUNCTIONS = frozenset((
 # fmt: on
 _QUOTED = re.compile(r"""[rbRB]{0,2}("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|//[^\n]*""")
 _CHAIN = re.compile(r"(?<![\w.])(payload|state)((?:\s*\.\s*[A-Za-z_]\w*)*)(\s*\()?")
+_PRIVATE = re.compile(r"(^|[^\w\s]|\s)(_\w*)")
 _MACRO = re.compile(r"\.\s*(all|exists|exists_one|map|filter)\s*\(\s*([A-Za-z_]\w*)\s*,")
 _CEL_PLACE = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
 
@@ -65,6 +66,13 @@ def expressed(text: str) -> Expression:
         ) from error
     # strings are blanked, so that offsets stay and no name is found inside them
     code = _QUOTED.sub(lambda quoted: " " * len(quoted.group()), text)
+    if private := _PRIVATE.search(code):
+        raise GuardProblem(
+            private.start(2),
+            "guard_field",
+            f"{private[2]!r} begins with _: it is private",
+            "name a field that does not begin with _",
+        )
     bound = {found[2] for found in _MACRO.finditer(code)}
     for name in program.variables():
         if name not in bound and name not in ("payload", "state"):

@@ -29,6 +29,7 @@ from .foreign import check_foreign
 from .include import REF, Fetch, Whole, resolve
 from .load import load_tree, translate
 from .normalise import Normal, normalise
+from .normalise.identity import kind_of
 from .reading import EnumFamily, Reading
 from .source import FINDINGS_MAX, Branch, Entry, Leaf, Node, Row, plain, read
 from .tell import unhonoured
@@ -76,7 +77,7 @@ def _own(written: Branch, whole: Whole, path: str, found: tuple[Finding, ...]) -
     settle(written, fates, frozenset(), whole.followed)
     word = whole.tree.get("node_type")
     said = str(word.value) if isinstance(word, Leaf) else ""
-    kind = EnumNodeKind.REDUCER if loaded.contract else ""
+    kind = str(kind_of(said) or "")
     keys = tuple(keys_of(written, fates))
     return Reading(path, loaded.contract, EnumFamily.ONEX, kind, written, whole.tree, keys, loaded.findings, said)
 
@@ -92,7 +93,7 @@ def _foreign(written: Branch, whole: Whole, path: str, family: EnumFamily, found
     told = [*found, *normal.notes.findings, *left]
     if contract is not None:
         told += check_foreign(contract, shape, path)
-    told += unhonoured(whole.tree, sorted_.fates, gone, model, path)
+    told += unhonoured(whole.tree, sorted_.fates, gone | _references(whole.tree), model, path)
     findings = _ordered(told, path)
     keys = tuple(keys_of(written, sorted_.fates))
     kind = str(normal.kind or "")
@@ -118,6 +119,8 @@ def _typed(
     shape = sort_keys(model, normal.shape).tree
     told: list[Finding] = []
     gone: set[int] = set()
+    if normal.kind is None:
+        return None, shape, told, gone
     for _ in range(ROUNDS_MAX):
         try:
             # by way of JSON, because strict reading of JSON takes lists as tuples and words as enums, and nothing else
@@ -169,6 +172,11 @@ def cut_at(model: type[BaseModel], shape: Branch, loc: Loc) -> Loc:
         else:
             break
     return best
+
+
+def _references(tree: Node) -> set[int]:
+    """The keys of references to files that were not followed: what came of them was told at them."""
+    return {id(leaf) for loc, leaf in written(tree) if loc[-1] == REF}
 
 
 def _refers(shape: Branch, loc: Loc) -> bool:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from ..kernel.finding import EnumSeverity, Finding
 from .account import EnumFate, Key, keys_of, models_of
 from .part import Use
-from .source import Branch
+from .source import FINDINGS_MAX, Branch
 
 LINES_TOLD = 6
 Loc = tuple[str | int, ...]
@@ -33,15 +33,16 @@ def unhonoured(
     group, above = None, None
     for key in keys_of(tree, fates):
         if above is not None and group is not None and key.loc[: len(above)] == above:
-            group.inside.append(key)
+            if key.fate is not EnumFate.HONOURED:
+                group.inside.append(key)
         elif key.fate is not EnumFate.HONOURED and id(key.leaf) not in gone:
             above = key.loc
             group = groups.setdefault((generic(key.loc), key.leaf.place.path), _Group(key, [], []))
             group.lines.append(key.leaf.place.line)
         else:
             group, above = None, None
-    for one in groups.values():
-        yield _finding(one, model, path)
+    for n, one in enumerate(groups.values()):
+        yield _finding(one, model, path, asked=n < FINDINGS_MAX)
 
 
 def generic(loc: Loc) -> str:
@@ -52,9 +53,11 @@ def generic(loc: Loc) -> str:
     return text
 
 
-def _finding(group: _Group, model: type[BaseModel], path: str) -> Finding:
+def _finding(group: _Group, model: type[BaseModel], path: str, *, asked: bool) -> Finding:
+    """``asked``: whether a near word is looked for, which takes a while, and nobody reads the thousandth."""
     key = group.first
     name = str(key.leaf.value)
+    are, them = ("are", "them") if group.inside or len(group.lines) > 1 else ("is", "it")
     within = f" and the {_keys(len(group.inside))} in it" if group.inside else ""
     if len(group.lines) > 1:
         more = ", ".join(str(line) for line in group.lines[1 : LINES_TOLD + 1])
@@ -63,15 +66,15 @@ def _finding(group: _Group, model: type[BaseModel], path: str) -> Finding:
         within = f"{within} ({lines})"
     place = key.leaf.place.spot(path)
     if key.fate is EnumFate.HELD:
-        message = f"`{generic(key.loc)}`{within} is read and kept; nothing here acts on it"
+        message = f"`{generic(key.loc)}`{within} {are} read and kept; nothing here acts on {them}"
         unknown = [one for one in group.inside if one.fate is EnumFate.UNKNOWN]
         if unknown:
             named = ", ".join(dict.fromkeys(f"`{one.leaf.value}` on line {one.leaf.place.line}" for one in unknown[:3]))
-            message += f", and {_keys(len(unknown))} of it {'are' if len(unknown) > 1 else 'is'} not known: {named}"
+            message += f", and {_keys(len(unknown))} of them {'are' if len(unknown) > 1 else 'is'} not known: {named}"
             message += ", .." if len(unknown) > 3 else ""
         return Finding("not_honoured", EnumSeverity.INFO, *place, message)
-    near = _near(name, _known(model, key.loc)) if len(name) > 3 else ""
-    message = f"`{generic(key.loc)}`{within} is not known; nothing follows from it"
+    near = _near(name, _known(model, key.loc)) if asked and 3 < len(name) <= 60 else ""
+    message = f"`{generic(key.loc)}`{within} {are} not known; nothing follows from {them}"
     return Finding("unknown_key", EnumSeverity.WARNING if near else EnumSeverity.INFO, *place, message, near)
 
 

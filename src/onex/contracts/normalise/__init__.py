@@ -35,8 +35,10 @@ class Normal(NamedTuple):
     notes: Notes
 
 
-BLOCKS = (subcontracts, versions, label, dependencies, models, routing, operations, workflow, machine, bus, behaviour)
-"""In this order: what stands within a subcontract first; workflows before buses, which take what is left of topics."""
+BLOCKS = (subcontracts, versions, label, dependencies, routing, models, operations, workflow, machine, bus, behaviour)
+"""In this order: what stands within a subcontract first; handlers, which may bring models along, before models; workflows
+before buses, which take what is left of topics.
+"""
 
 
 def normalise(tree: Branch, path: str) -> Normal:

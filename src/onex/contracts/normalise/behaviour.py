@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..source import Branch, Leaf, Node, Row
 from .draft import Draft, Notes, Shape, Spelling, each, text, text_of, texts, words
-from .reduction import CONFLICT, MEMORY, REDUCTION, SECONDS, STATE, STREAMING, aggregated
+from .reduction import CONFLICT, MEMORY, SECONDS, STATE, STREAMING, aggregated, reduction
 
 RETRY = Spelling(
     names={
@@ -213,7 +213,7 @@ BLOCKS: Mapping[str, tuple[tuple[str, ...], Shape]] = {
     "health_check": (("health_checks", "healthcheck", "health"), HEALTH),
     "performance": (("performance_requirements", "performance_constraints"), PERFORMANCE),
     "lifecycle": (("lifecycle_config",), LIFECYCLE),
-    "reduction_operations": (("reduction_config", "reductions"), each(REDUCTION, word="operation_type")),
+    "reduction_operations": (("reduction_config", "reductions"), each(reduction, word="operation_type")),
     "aggregation": (("aggregation_config", "aggregations"), aggregated),
     "streaming": (("streaming_config", "stream_processing"), STREAMING),
     "state_management": (("state_config", "state_persistence"), STATE),

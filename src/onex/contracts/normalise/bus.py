@@ -48,6 +48,7 @@ BUS = Spelling(
     names={
         "event_bus_enabled": "enabled",
         "subscribe": "subscribe_topics",
+        "subscribe_topic": "subscribe_topics",
         "subscribes": "subscribe_topics",
         "subscriptions": "subscribe_topics",
         "subscribed_topics": "subscribe_topics",
@@ -58,6 +59,7 @@ BUS = Spelling(
         "input_topics": "subscribe_topics",
         "listens_to": "subscribe_topics",
         "publish": "publish_topics",
+        "publish_topic": "publish_topics",
         "publishes": "publish_topics",
         "publications": "publish_topics",
         "published_topics": "publish_topics",

@@ -56,18 +56,19 @@ def conditions(node: Node, notes: Notes) -> Node:
     return Row(tuple(one for item in items for one in _each(item, notes)), node.place)
 
 
-def _each(item: Node, notes: Notes) -> Iterator[Node]:
+def _each(item: Node, notes: Notes, key: Leaf | None = None) -> Iterator[Node]:
+    """``key`` is that of the group in which ``item`` stands."""
     if isinstance(item, Leaf) and isinstance(item.value, str):
-        yield Branch({"expression": made("expression", item)}, item.place)
+        yield Branch({"expression": Entry(key, item) if key else made("expression", item)}, item.place)
     elif isinstance(item, Branch):
         group = next((name for name in _ALL if name in item.entries), "")
         if group and len(item.entries) == 1:
             entry = item.entries[group]
             notes.wrapped(entry.key)
             for inner in entry.node.items if isinstance(entry.node, Row) else (entry.node,):
-                yield from _each(inner, notes)
+                yield from _each(inner, notes, entry.key)
         else:
-            yield _condition(item, notes)
+            yield from _condition(item, notes)
     else:
         notes.error(
             item.place,
@@ -77,29 +78,31 @@ def _each(item: Node, notes: Notes) -> Iterator[Node]:
         )
 
 
-def _condition(item: Branch, notes: Notes) -> Branch:
+def _condition(item: Branch, notes: Notes) -> Iterator[Branch]:
     branch = CONDITION.applied(item, notes)
     if "expression" in branch.entries:
-        return branch
+        yield branch
+        return
     entries = dict(branch.entries)
     parts = [entries.get(name) for name in ("field", "operator", "value")]
     if parts[0] is not None and parts[1] is not None and text_of(parts[0].node) and text_of(parts[1].node):
         for name in ("field", "operator", "value"):
             entries.pop(name, None)
         entries["expression"] = _comparison(parts[0], parts[1], parts[2], notes)
-        return Branch(entries, item.place)
+        yield Branch(entries, item.place)
+        return
     name = next((name for name in _NAMED_ONLY if name in entries and text_of(entries[name].node)), "")
     if name:
         # a name alone calls on a function that nobody here has: the guard's own check says so, at its place
         entries["expression"] = made("expression", entries[name].node)
-        return Branch(entries, item.place)
+        yield Branch(entries, item.place)
+        return
     notes.error(
         item.place,
         "guard_syntax",
         "this condition has no expression",
         "add expression: `field operator value`, or CEL over payload and state",
     )
-    return Branch(entries, item.place)
 
 
 def _comparison(field: Entry, operator: Entry, value: Entry | None, notes: Notes) -> Entry:

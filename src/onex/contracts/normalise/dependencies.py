@@ -51,6 +51,9 @@ BESIDE = {"protocol_dependencies": "protocol", "handlers": "protocol", "runtime_
 """Keys of the contract that hold dependencies as well."""
 
 
+NEEDS = ("required", "optional")
+
+
 def dependencies(draft: Draft, notes: Notes) -> None:
     entry = draft.entries.get("dependencies")
     if entry is not None:
@@ -59,6 +62,8 @@ def dependencies(draft: Draft, notes: Notes) -> None:
         other = draft.entries.get(written)
         if other is None or not isinstance(other.node, Row | Branch):
             continue
+        if written == "handlers" and not (isinstance(other.node, Branch) and set(NEEDS) >= set(other.node.entries)):
+            continue  # handlers of operations, not protocols it needs
         node = _listed(other.node, kind, notes)
         there = draft.entries.get("dependencies")
         if not isinstance(node, Row) or (there is not None and not isinstance(there.node, Row)):

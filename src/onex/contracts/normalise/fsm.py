@@ -133,9 +133,9 @@ def _ends(draft: Draft, read: StatesRead, notes: Notes) -> None:
         draft.extend("terminal_states", Leaf("terminal_states", more[0].place), more)
     if "initial_state" not in draft and read.initial:
         draft.make("initial_state", read.initial[0])
-    elif "initial_state" not in draft and read.rows:
-        first = read.rows[0].get("name")
-        if isinstance(first, Leaf):
+    elif "initial_state" not in draft:
+        first = _first(draft, read)
+        if first is not None:
             notes.warn(
                 first.place,
                 "initial_assumed",
@@ -146,6 +146,15 @@ def _ends(draft: Draft, read: StatesRead, notes: Notes) -> None:
     begin = draft.entries.get("initial_state")
     if begin is not None and isinstance(begin.node, Branch) and "name" in begin.node.entries:
         draft.entries["initial_state"] = begin._replace(node=begin.node.entries["name"].node)
+
+
+def _first(draft: Draft, read: StatesRead) -> Leaf | None:
+    """The state that is named first; without states, the one that the first transition leaves."""
+    named = [row.get("name") for row in read.rows[:1]]
+    rows = draft.node("transitions")
+    if not named and isinstance(rows, Row):
+        named = [row.get("from_state") for row in rows.items if isinstance(row, Branch)]
+    return next((one for one in named if isinstance(one, Leaf) and text_of(one) not in ("", "*")), None)
 
 
 def _timeouts(draft: Draft, notes: Notes) -> None:

@@ -82,10 +82,8 @@ def node_type(draft: Draft, notes: Notes) -> tuple[EnumNodeKind | None, str]:
     if not word:
         notes.error(entry.node.place, "wrong_type", "node_type must be a word", f"write {_all()}")
         return None, ""
-    plain = word.rsplit(".", 1)[-1].lower().replace("-", "_").replace(" ", "_").removesuffix("_generic")
-    kind = KINDS.get(plain) or KINDS.get(plain.removesuffix("_node").removeprefix("node_"))
-    if kind is None:
-        kind = next((one for one in EnumNodeKind if plain.endswith(f"_{one}") or plain.startswith(f"{one}_")), None)
+    plain = _plain(word)
+    kind = kind_of(word)
     if kind is None:
         fix = suggest(plain, list(KINDS)) or f"write {_all()}"
         notes.error(entry.node.place, "unknown_node_type", f"{word[:60]!r} is no kind of node", fix)
@@ -95,6 +93,17 @@ def node_type(draft: Draft, notes: Notes) -> tuple[EnumNodeKind | None, str]:
     place = entry.node.place
     draft.entries["node_type"] = entry._replace(node=Leaf(str(kind), place))
     return kind, word
+
+
+def kind_of(word: str) -> EnumNodeKind | None:
+    """In any case, with or without ``_GENERIC``; None for a word that says none."""
+    plain = _plain(word)
+    kind = KINDS.get(plain) or KINDS.get(plain.removesuffix("_node").removeprefix("node_"))
+    return kind or next((one for one in EnumNodeKind if plain.endswith(f"_{one}") or plain.startswith(f"{one}_")), None)
+
+
+def _plain(word: str) -> str:
+    return word.rsplit(".", 1)[-1].lower().replace("-", "_").replace(" ", "_").removesuffix("_generic")
 
 
 def _all() -> str:

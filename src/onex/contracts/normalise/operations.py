@@ -15,17 +15,19 @@ FIELD = Spelling(names={"field": "name", "field_name": "name", "desc": "descript
 
 
 def fields(node: Node, notes: Notes) -> Node:
-    """``[a, b]``, ``[{name, type}]``, ``{a: str}`` or ``{a: {type: str}}``."""
-    if isinstance(node, Branch) and all(isinstance(one.node, Leaf) for one in node.entries.values()):
-        rows = tuple(
-            Branch(
-                {"name": Entry(one.key, Leaf(name, one.key.place)), "type": made("type", text(one.node, notes))},
-                one.key.place,
-            )
-            for name, one in node.entries.items()
-        )
-        return Row(rows, node.place)
-    return each(FIELD, key="name", word="name")(node, notes)
+    """``[a, b]``, ``[{name, type}]``, or a mapping by name: ``{a: str, b: {type: str}}``."""
+    if not isinstance(node, Branch):
+        return each(FIELD, word="name")(node, notes)
+    return Row(tuple(_field(entry, notes) for entry in node.entries.values()), node.place)
+
+
+def _field(entry: Entry, notes: Notes) -> Node:
+    own = Entry(entry.key, Leaf(entry.key.value, entry.key.place))
+    if isinstance(entry.node, Branch) and "name" not in entry.node.entries:
+        return FIELD.applied(Branch({"name": own, **entry.node.entries}, entry.key.place), notes)
+    if isinstance(entry.node, Leaf) and entry.node.value is None:
+        return Branch({"name": own}, entry.key.place)
+    return Branch({"name": own, "type": made("type", text(entry.node, notes))}, entry.key.place)
 
 
 OPERATION = Spelling(

@@ -126,6 +126,18 @@ REDUCTION = Spelling(
         "initial_value": "identity_element",
     },
 )
+
+
+def reduction(node: Node, notes: Notes) -> Node:
+    """One that gives only its function is called by it."""
+    if not isinstance(node, Branch):
+        return node
+    draft = Draft(REDUCTION.applied(node, notes))
+    if "operation_type" not in draft:
+        draft.put("operation_type", draft.take("reduction_function"))
+    return draft.branch()
+
+
 CONFLICT = Spelling(
     names={"resolution_strategy": "strategy", "conflict_resolution_strategy": "strategy", "type": "strategy"},
     shapes={"retry_conditions": words},

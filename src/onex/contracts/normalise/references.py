@@ -148,10 +148,10 @@ def schema_of(node: Node) -> Node:
         return _object(Branch(properties, node.place)) if len(properties) == len(rows) else node
     if not isinstance(node, Branch):
         return node
+    if "object_type" in node.entries and "type" not in node.entries:
+        return Branch({("type" if k == "object_type" else k): entry for k, entry in node.entries.items()}, node.place)
     if "properties" in node.entries or "$ref" in node.entries or isinstance(node.get("type"), Leaf):
         return node
-    if "object_type" in node.entries:
-        return Branch({("type" if k == "object_type" else k): entry for k, entry in node.entries.items()}, node.place)
     if node.entries and all(isinstance(entry.node, Branch) or text_of(entry.node) for entry in node.entries.values()):
         properties = {name: entry._replace(node=_property(entry.node)) for name, entry in node.entries.items()}
         return _object(Branch(properties, node.place))

@@ -9,7 +9,6 @@ from .draft import Notes, made
 
 PARTS = ("major", "minor", "patch")
 _WRITTEN = re.compile(r"[vV]?(\d{1,9})(?:[._](\d{1,9}))?(?:[._](\d{1,9}))?")
-_SUFFIXED = re.compile(r"[vV]?\d{1,9}(?:[._]\d{1,9}){0,2}[-+._].+")
 
 
 def version(node: Node, notes: Notes) -> Node:
@@ -30,16 +29,18 @@ def version(node: Node, notes: Notes) -> Node:
             f"the version {node.value} is written as a number, which loses a zero at its end",
             f'write "{node.value}" in quotes, or {{major: .., minor: .., patch: ..}}',
         )
-    found = _WRITTEN.fullmatch(str(node.value).strip())
-    if found is None:
-        if _SUFFIXED.fullmatch(str(node.value).strip()):
-            notes.warn(
-                node.place,
-                "version_suffix",
-                f"the version {str(node.value)[:60]!r} says more than major.minor.patch",
-                "write the three numbers",
-            )
+    written = str(node.value).strip()
+    found = _WRITTEN.match(written)
+    if found is None or (found.end() < len(written) and written[found.end()] not in "-+._ "):
         return node
+    if found.end() < len(written):
+        read = ".".join(part or "0" for part in found.groups())
+        notes.warn(
+            node.place,
+            "version_suffix",
+            f"the version {written[:60]!r} is read as {read}; what follows is not compared",
+            "write the three numbers",
+        )
     numbers = [int(part or 0) for part in found.groups()]
     return Branch({part: made(part, Leaf(n, node.place)) for part, n in zip(PARTS, numbers, strict=True)}, node.place)
 

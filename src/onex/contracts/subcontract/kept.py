@@ -74,6 +74,7 @@ class Kept(Part):
     concurrency: JsonValue = None
     behavior: JsonValue = None
     placement: JsonValue = None
+    routing: JsonValue = None
     security: JsonValue = None
     feature_flags: JsonValue = None
     subcontracts: JsonValue = None
