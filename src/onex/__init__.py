@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what the table below says, in words a type checker reads
     from .kernel.intent import Failure, ModelIntent, cancel, intent, send, timer
     from .kernel.machine import reducer
     from .kernel.migration import migrate
+    from .kernel.secret import Secret
     from .kernel.step import State, Step
     from .nodes.compute import ComputeIO, compute
     from .nodes.effect import EffectIO, effect
@@ -49,6 +50,7 @@ _HOMES = {
     "send": "kernel.intent",
     "timer": "kernel.intent",
     "reducer": "kernel.machine",
+    "Secret": "kernel.secret",
     "State": "kernel.step",
     "Step": "kernel.step",
     "ComputeIO": "nodes.compute",
@@ -77,6 +79,7 @@ __all__ = [
     "Payload",
     "ReducerPatternEngine",
     "Refused",
+    "Secret",
     "State",
     "Step",
     "WorkflowKey",

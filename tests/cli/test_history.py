@@ -197,7 +197,7 @@ def test_the_app_says_what_is_secret(commands: Commands, place: Path) -> None:
     (app / "payloads.py").write_text(
         text.replace("    sku: str", "    sku: Annotated[str, Secret]").replace(
             "from onex import",
-            "from typing import Annotated\n\nfrom onex.kernel.secret import Secret\n\nfrom onex import",
+            "from typing import Annotated\n\nfrom onex import Secret,",
             1,
         )
     )
