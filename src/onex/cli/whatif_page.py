@@ -17,7 +17,7 @@ from ..engine.whatif_told import Alike, Group, IntentChange, Tally, Told, Totals
 from ..engine.whatif_value import Changes
 from .console import counted, harmless
 
-OPEN_AT_FIRST: Final = 5
+OPEN_AT_FIRST: Final = 3
 
 
 class Asked(NamedTuple):
@@ -174,12 +174,18 @@ def _group(alike: Alike, group: Group, of: int, number: int) -> Html:
         element("span", *marks, kind="marks"),
         element("small", " · ".join((_share(group.instances, of), *tolls))),
     )
-    examples = joined(_example(told) for told in group.examples)
-    rest = group.instances - len(group.examples)
-    more = element("p", f"and {rest:,} more like {'these' if len(group.examples) > 1 else 'this'}", kind="asked")
-    inside = joined((summary, examples, more if rest else Html("")))
+    first, *others = group.examples
+    inside = joined((summary, _example(first), _others(others, group.instances - 1)))
     opened = " open" if number < OPEN_AT_FIRST else ""
     return Html(f"<details{opened}>{inside}</details>")
+
+
+def _others(examples: Sequence[Told], like_it: int) -> Html:
+    """Folded up: who has understood the first of a class seldom needs them."""
+    if not examples:
+        return element("p", f"and {like_it:,} more like it", kind="asked") if like_it else Html("")
+    summary = element("summary", f"{len(examples)} of the {like_it:,} more like it", kind="more")
+    return Html(f"<details>{joined((summary, *map(_example, examples)))}</details>")
 
 
 def _example(told: Told) -> Html:
@@ -187,8 +193,10 @@ def _example(told: Told) -> Html:
     lines: list[str] = []
     if (first := told.first) is not None:
         lines.append(f"version {first.version}, {first.trigger}: {first.why}")
-    if told.recorded_status != told.status and told.status:
-        lines.append(f"ends in {told.status!r}, recorded {told.recorded_status!r}")
+    if told.folded and not told.status:
+        lines.append(f"does not begin; recorded is {told.recorded_status!r}")
+    elif told.folded and told.recorded_status != told.status:
+        lines.append(f"comes to {told.status!r}, recorded is {told.recorded_status!r}")
     if (opened := told.opened) is not None:
         on = f" ({opened.trigger})" if opened.trigger else ""
         lines.append(f"open from version {opened.version}{on} of {told.actions}: {opened.why}")
@@ -238,11 +246,9 @@ def _gone(text: str) -> Html:
 
 
 def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], total: int) -> Html:
-    sides = {"recorded": "old", "now": "new"}
-    head = element("tr", *(element("th", name, kind=sides.get(name, "")) for name in heads))
+    head = element("tr", *(element("th", name, kind=name) for name in heads))
     body = [
-        element("tr", *(element("td", cell, kind=sides.get(name, "")) for name, cell in zip(heads, row, strict=True)))
-        for row in rows
+        element("tr", *(element("td", cell, kind=name) for name, cell in zip(heads, row, strict=True))) for row in rows
     ]
     cut = f"{caption} (the first {len(rows)} of {total:,})" if total > len(rows) else caption
     return element("table", element("caption", cut), head, *body)

@@ -74,8 +74,8 @@ class Told:
     """One instance. ``actions`` are the recorded ones, ``folded`` those that the other code was given.
 
     ``state`` is the difference at the end of what was compared (at version ``folded``); None: what stood there is not known.
-    ``unseen``: states in between were not compared, because the code that made them is not at hand. Lists hold the first
-    ``SHOWN`` of each kind, ``counts`` all of them.
+    ``status`` is '' where it has not begun. ``unseen``: states in between were not compared, because the code that made
+    them is not at hand. Lists hold the first ``SHOWN`` of each kind, ``counts`` all of them.
     """
 
     key: WorkflowKey

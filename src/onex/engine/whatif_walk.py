@@ -173,7 +173,7 @@ class Walk:
         """What it came to. ``sent``: triggers that other workflows send to this one."""
         told, branch = self.told, self.branch
         told.recorded_status = self._status
-        told.status = branch.state.status if branch.begun or not told.folded else "has not begun"
+        told.status = branch.state.status if branch.begun else ""
         told.state = self._at_end()
         if told.first is None and self._suspect is not None:
             self._find_suspect(*self._suspect)
