@@ -34,6 +34,7 @@ COMMANDS = {
         "release": ("stopped", "Let a held instance take actions again."),
     },
     "Prove": {
+        "simulate": ("simulate", "Run an app under every fault there is, on a virtual clock, and break it by a seed."),
         "replay": ("replay", "Fold the log again and compare every byte with what was stored."),
         "whatif": ("whatif", "Fold what is recorded on other code, and show what comes out otherwise."),
         "migrate": ("migrate", "Try an app's migrations on all that a store holds."),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -100,7 +100,7 @@ def live(stage: Stage, script: Script, place: Place, *, drawn: bool, told: bool 
 
 class _Living:
     def __init__(self, sim: Sim, stage: Stage, life: Life, disk: Disk, *, drawn: bool, told: bool) -> None:
-        self.sim, self.stage, self.life, self.disk, self.told = sim, stage, life, disk, told
+        self.sim, self.stage, self.life, self.disk, self.drawn, self.told = sim, stage, life, disk, drawn, told
         script = life.script
         chance = stream(sim.seed, "plan")
         tiny = chance.random() < 0.5
@@ -128,6 +128,7 @@ class _Living:
             for n in range(CLIENTS)
         ]  # fmt: skip
         self.drained_s = _patience_s(stage)
+        self.peace_us = 0
 
     # --- what is given to the others ----------------------------------------------------------------------------------
 
@@ -139,7 +140,7 @@ class _Living:
         return EPOCH_US + round((self.sim.loop.time() + self.trouble.passed_s) * 1e6)
 
     def _tell(self, who: str, what: str) -> None:
-        if self.told:
+        if self.told and not self.witness.broken.is_set():
             self.life.story.append(Line((self._now_us() - EPOCH_US) / 1e6, who, what))
 
     def _boot(self, generation: int) -> ReducerRegistry:
@@ -164,6 +165,9 @@ class _Living:
         living = [world.spawn(client.live()) for client in self.clients]
         troubling = world.spawn(self.trouble.happen())
         await asyncio.wait(living, timeout=TROUBLE_S)
+        if self._loop_us() < self.life.script.peace_us:  # the life it was taken from broke before its clients were done
+            await clock.sleep((self.life.script.peace_us - self._loop_us()) / 1e6)
+        self.peace_us = self._loop_us()
         self._tell("", "from here on nothing goes wrong any more")
         self.fate.heal()
         troubling.cancel()
@@ -201,8 +205,10 @@ class _Living:
     async def _write_down(self) -> None:
         life, witness = self.life, self.witness
         acts = sorted((act for client in self.clients for act in client.did), key=lambda act: (act.at_us, act.client))
-        if not life.script.acts and not life.script.hits:
-            life.script = Script(life.script.seed, life.script.store, tuple(acts), tuple(self.fate.happened))
+        if self.drawn:
+            peace_us = self.peace_us or self._loop_us() + 1
+            life.script = replace(life.script, acts=tuple(acts), hits=tuple(self.fate.happened), peace_us=peace_us)
+        life.counted.update(f"action {act.manner}" for act in acts if act.manner)
         life.violations = list(witness.found)
         life.seen = witness.seen
         life.seen.effects = len(witness.world.effects)

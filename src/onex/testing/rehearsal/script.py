@@ -44,12 +44,13 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """``plain``: stand-ins answer with the simplest value of their class."""
+    """``peace_us``: trouble lasts so long at least. ``plain``: stand-ins answer with the simplest value of their class."""
 
     seed: int
     store: StoreKind
     acts: tuple[Act, ...] = ()
     hits: tuple[Hit, ...] = ()
+    peace_us: int = 0
     plain: bool = False
 
     @property

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 import orjson
+from pydantic import JsonValue
 
 from ...engine.encode import encode_payload
 from ...kernel.action import WorkflowKey
@@ -72,6 +73,10 @@ class Shrinking:
     def _simplify(self) -> None:
         if not self.script.plain:
             self.breaks(replace(self.script, plain=True))
+        last_us = max((hit.at_us for hit in self.script.hits), default=0)
+        for peace_us in (0, last_us + 1_000_000):
+            if peace_us < self.script.peace_us and self.breaks(replace(self.script, peace_us=peace_us)):
+                break
         for n in range(self.script.size):
             for plainer in self._plainer(_things(self.script)[n]):
                 things = _things(self.script)
@@ -94,6 +99,18 @@ class Shrinking:
                 return
             if plain != thing.payload:
                 yield replace(thing, payload=plain or None)
+            yield from (replace(thing, payload=shorter) for shorter in _shorter(thing.payload))
+
+
+def _shorter(payload: JsonValue) -> Iterator[JsonValue]:
+    """With one element in each list, then with fewer in one of them."""
+    if not isinstance(payload, dict):
+        return
+    lists = {name: value for name, value in payload.items() if isinstance(value, list) and len(value) > 1}
+    if lists:
+        yield {**payload, **{name: value[:1] for name, value in lists.items()}}
+    for name, value in lists.items():
+        yield {**payload, name: value[: len(value) // 2]}
 
 
 def _things(script: Script) -> list[Act | Hit]:

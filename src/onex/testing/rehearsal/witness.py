@@ -38,6 +38,9 @@ class Violation(NamedTuple):
     rule: str
     text: str
 
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.text}" if self.rule.isidentifier() else self.text
+
 
 @dataclass
 class Seen:
@@ -46,11 +49,19 @@ class Seen:
     actions: int = 0
     commits: int = 0
     effects: int = 0
-    timers: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     triggers: Counter[str] = field(default_factory=Counter)
     intents: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Seen) -> None:
+        self.actions += other.actions
+        self.commits += other.commits
+        self.effects += other.effects
+        self.statuses.update(other.statuses)
+        self.triggers.update(other.triggers)
+        self.intents.update(other.intents)
+        self.refused.update(other.refused)
 
 
 class Witness(Judge):
@@ -73,6 +84,7 @@ class Witness(Judge):
     def note(self, violation: Violation) -> None:
         if violation not in self.found:
             self.found.append(violation)
+            self.tell("", f"broken: {violation}")
             self.violations.append(violation.text)
             self.broken.set()
 
