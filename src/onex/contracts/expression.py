@@ -40,7 +40,7 @@ _FUNCTIONS = frozenset((
 # fmt: on
 _QUOTED = re.compile(r"""[rbRB]{0,2}("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|//[^\n]*""")
 _CHAIN = re.compile(r"(?<![\w.])(payload|state)((?:\s*\.\s*[A-Za-z_]\w*)*)(\s*\()?")
-_PRIVATE = re.compile(r"(^|[^\w\s]|\s)(_\w*)")
+_PRIVATE = re.compile(r"(^|\W)(_\w*)\b(?!\s*\()")
 _MACRO = re.compile(r"\.\s*(all|exists|exists_one|map|filter)\s*\(\s*([A-Za-z_]\w*)\s*,")
 _CEL_PLACE = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
 
