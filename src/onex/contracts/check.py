@@ -6,7 +6,7 @@ Reads the located tree, not the typed contract, so that one wrong type elsewhere
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 
 from ..kernel.finding import EnumSeverity, Finding
 from ..kernel.intent import EnumIntentType
@@ -16,6 +16,7 @@ from .sketch import ANY, Intent, Line, Sketch, Word, number
 from .source import FINDINGS_MAX, Branch, Leaf, Place
 
 CONDITIONS_COMPARED = 100
+CONDITIONS_CHARS_MAX = 24 * 1024
 # kind -> keys it cannot have: they would be accepted and do nothing
 _UNUSED: Mapping[str, tuple[str, ...]] = {
     EnumIntentType.TIMER: ("target", "payload", "outcomes", "retry", "delivery", "timeout_ms", "concurrency"),
@@ -35,7 +36,7 @@ class _Check(Sketch):
 
     def run(self) -> Iterator[Finding]:
         yield from self._twins()
-        broken = [*self._known_states(), *self._ends()]
+        broken = list(islice(chain(self._known_states(), self._ends()), FINDINGS_MAX))
         yield from broken
         if not broken:  # with a name misspelled, half the states would seem out of reach
             yield from self._reachable()
@@ -245,12 +246,18 @@ class _Check(Sketch):
                 )
 
     def _conditions(self) -> Iterator[Finding]:
-        for line in self.lines:
-            for leaf in line.conditions:
-                try:
-                    parse(str(leaf.value))
-                except GuardProblem as problem:
-                    yield guard_finding(problem, leaf, self.path)
+        chars = 0
+        for leaf in (leaf for line in self.lines for leaf in line.conditions):
+            text = str(leaf.value)
+            chars += len(text)
+            if chars > CONDITIONS_CHARS_MAX:
+                message = f"the conditions hold more than {CONDITIONS_CHARS_MAX:,} characters in all"
+                yield self._error("guard_too_heavy", leaf.place, message, "decide in the reducer instead")
+                return
+            try:
+                parse(text)
+            except GuardProblem as problem:
+                yield guard_finding(problem, leaf, self.path)
 
     # --- intents ----------------------------------------------------------------------------------------------------
 

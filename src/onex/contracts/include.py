@@ -62,6 +62,8 @@ class Whole(NamedTuple):
 
 def resolve(tree: Node, path: str, fetch: Fetch | None) -> Whole:
     """``tree`` was read from ``path`` with ``references``. Without ``fetch`` each reference is told and left as it is."""
+    if not _refers(tree):
+        return Whole(tree, (), {}, ())
     work = _Resolver(tree, path, fetch)
     whole = work.node(tree, _At((path,), 0, None))
     return Whole(whole, tuple(work.findings), work.followed, tuple(work.trees))
@@ -255,6 +257,22 @@ def _pointed(tree: Node, pointer: str) -> Node | None:
         else:
             return None
     return node
+
+
+def _refers(tree: Node) -> bool:
+    """Whether there may be anything to follow; asked of every contract, and true of few."""
+    waiting: list[Node] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Branch):
+            if REF in node.entries:
+                return True
+            waiting.extend([entry.node for entry in node.entries.values()])
+        elif isinstance(node, Row):
+            waiting.extend(node.items)
+        elif isinstance(node, Include):
+            return True
+    return False
 
 
 def _height(node: Node) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from itertools import islice
 
 from pydantic import BaseModel
 
@@ -38,9 +39,16 @@ def known_field(model: type[BaseModel], root: str, names: tuple[str, ...], offse
         ) from None
 
 
+KNOWN_COMPARED = 40
+ALIKE_COMPARED = 10
+WORD_MAX = 200
+
+
 def suggest(word: str, known: tuple[str, ...] | list[str]) -> str:
-    """``did you mean 'x'?``, or '' when nothing known is near."""
-    near = get_close_matches(word, known, 1, 0.6)
+    """``did you mean 'x'?``, or '' when nothing known is near. Of very many only those that begin alike are compared."""
+    if len(known) > KNOWN_COMPARED:
+        known = list(islice((name for name in known if name[:2] == word[:2] and name != word), ALIKE_COMPARED))
+    near = get_close_matches(word, known, 1, 0.6) if len(word) <= WORD_MAX else []
     if not near:
         folded = {name.lower().replace("-", "_"): name for name in known}
         same = folded.get(word.lower().replace("-", "_"))

@@ -20,7 +20,7 @@ from .scalar import Refusal, Scalar, cut, scalar
 
 BYTES_MAX = 256 * 1024
 DEPTH_MAX = 32
-NODES_MAX = 10_000
+NODES_MAX = 5_000
 FINDINGS_MAX = 100
 INCLUDE = "!include"
 
@@ -180,12 +180,15 @@ class _Reader:
         return Source(self.root, tuple(self.findings))
 
     def _controls(self, text: str) -> bool:
+        line, column, seen = 1, 1, 0
         for found in islice(_CONTROL.finditer(text), 10):
-            before = re.split(r"\r\n|\r|\n", text[: found.start()])
+            before = re.split(r"\r\n|\r|\n", text[seen : found.start()])
+            line += len(before) - 1
+            column = len(before[-1]) + (1 if len(before) > 1 else column)
+            seen = found.start()
             code = ord(found.group())
-            place = Place(len(before), len(before[-1]) + 1)
             self._add(
-                place,
+                Place(line, column, self.home),
                 "yaml_control_character",
                 f"the character U+{code:04X} is not allowed in a contract",
                 "remove it; inside double quotes it can be written as an escape",
@@ -195,10 +198,8 @@ class _Reader:
     def _events(self, text: str) -> Iterator[yaml.Event]:
         loader = _LOADER(text)
         try:
-            while loader.check_event():
-                event = loader.get_event()
-                if event is not None:
-                    yield event
+            while (event := loader.get_event()) is not None:
+                yield event
         except yaml.MarkedYAMLError as error:
             place = self._place(error.problem_mark or error.context_mark)
             problem = ", ".join(part for part in (error.context, error.problem) if part)
@@ -211,50 +212,53 @@ class _Reader:
             loader.dispose()
 
     def _take(self, event: yaml.Event) -> None:
-        if isinstance(event, yaml.NodeEvent):
-            self._node(event, self._place(event.start_mark))
-        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+        # nearly all events are scalars: they come first, and what few have is asked for at once
+        if isinstance(event, yaml.ScalarEvent):
+            place = self._begun(event)
+            if event.tag is None or not self._tagged(event.tag, str(event.value), place):
+                self._put(self._leaf(event, place))
+        elif isinstance(event, yaml.CollectionStartEvent):
+            place = self._begun(event)
+            if event.tag is not None:
+                self._tagged(event.tag, None, place)
+            if len(self.open) == DEPTH_MAX:
+                self._add(place, "yaml_too_deep", f"nested deeper than {DEPTH_MAX} levels", "flatten it")
+                raise _Stop
+            self.open.append(_Open(place, isinstance(event, yaml.MappingStartEvent)))
+        elif isinstance(event, yaml.CollectionEndEvent):
             self._close()
+        elif isinstance(event, yaml.AliasEvent):
+            place = self._place(event.start_mark)
+            self._add(place, "yaml_alias", f"*{event.anchor} is an alias; contracts have none", "write the value out")
+            self._put(Leaf(None, place))
         elif isinstance(event, yaml.DocumentStartEvent):
             self._document(event, self._place(event.start_mark))
         if len(self.findings) >= FINDINGS_MAX:
             raise _Stop
 
-    def _node(self, event: yaml.NodeEvent, place: Place) -> None:
+    def _begun(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> Place:
+        place = self._place(event.start_mark)
         self.nodes += 1
         if self.nodes > NODES_MAX:
             told = f"more than {NODES_MAX:,} keys and values"
             self._add(place, "yaml_too_many", told, "split the contract into several workflows")
             raise _Stop
-        if isinstance(event, yaml.AliasEvent):
-            self._add(place, "yaml_alias", f"*{event.anchor} is an alias; contracts have none", "write the value out")
-            self._put(Leaf(None, place))
-            return
         if event.anchor is not None:
             self._add(place, "yaml_anchor", f"&{event.anchor} is an anchor; contracts have none", "remove it")
-        tag: str | None = getattr(event, "tag", None)
-        if isinstance(event, yaml.ScalarEvent):
-            if tag == INCLUDE and self.references:
-                self._put(Include(str(event.value), place))
-                return
-            if tag is not None:
-                self._tag(tag, place)
-            self._put(self._leaf(event, place))
-            return
-        if tag is not None:
-            self._tag(tag, place)
-        if len(self.open) == DEPTH_MAX:
-            self._add(place, "yaml_too_deep", f"nested deeper than {DEPTH_MAX} levels", "flatten it")
-            raise _Stop
-        self.open.append(_Open(place, isinstance(event, yaml.MappingStartEvent)))
+        return place
 
-    def _tag(self, tag: str, place: Place) -> None:
+    def _tagged(self, tag: str, text: str | None, place: Place) -> bool:
+        """Whether the tag said all that is to be known of the value; ``text`` is None before a list or mapping."""
         if tag == INCLUDE and self.references:
+            if text is not None:
+                self._put(Include(text, place))
+                return True
             self._add(place, "yaml_tag", f"{INCLUDE} stands before a list or mapping", f"write {INCLUDE} FILE.yaml")
-            return
+            return False
         told = cut(tag.replace("tag:yaml.org,2002:", "!!"))
         only = f" but {INCLUDE}" if self.references else ""
         self._add(place, "yaml_tag", f"{told} is a tag; contracts have none{only}", "remove it")
+        return False
 
     def _document(self, event: yaml.DocumentStartEvent, place: Place) -> None:
         if event.version or event.tags:
@@ -265,10 +269,10 @@ class _Reader:
 
     def _leaf(self, event: yaml.ScalarEvent, place: Place) -> Leaf:
         text: str = event.value
-        end = self._place(event.end_mark)
-        one_line = end.line == place.line
+        end: _Mark | None = event.end_mark
+        one_line = end is not None and end.line + 1 == place.line
         if event.style in ("'", '"', "|", ">"):
-            verbatim = one_line and end.column - place.column == len(text) + 2
+            verbatim = one_line and end is not None and end.column + 1 - place.column == len(text) + 2
             if event.style == '"' and (hostile := re.search("[\x00\ud800-\udfff]", text)):
                 code = ord(hostile.group())
                 self._add(place, "yaml_control_character", f"the text holds the character U+{code:04X}", "remove it")
@@ -287,12 +291,13 @@ class _Reader:
         top = self.open[-1]
         if not top.is_mapping:
             top.items.append(node)
-        elif top.key is None and not top.ignored:
-            self._key(top, node)
+        elif top.key is not None:
+            top.entries[str(top.key.value)] = Entry(top.key, node)
+            top.key = None
+        elif top.ignored:
+            top.ignored = False
         else:
-            if top.key is not None and not top.ignored:
-                top.entries[str(top.key.value)] = Entry(top.key, node)
-            top.key, top.ignored = None, False
+            self._key(top, node)
 
     def _key(self, top: _Open, node: Node) -> None:
         if not isinstance(node, Leaf) or not isinstance(node.value, str):
