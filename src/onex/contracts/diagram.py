@@ -51,8 +51,8 @@ def figure(machine: Machine) -> Figure:
 
 def _label(transition: Transition, timeout: Timeout | None) -> str:
     guards = " and ".join(" ".join(guard.text.split()) for guard in transition.guards)
-    told = f"{transition.trigger} [{guards}]" if guards else transition.trigger
-    return f"{told} after {_duration(timeout.after_us)}" if timeout is not None else told
+    told = transition.trigger if timeout is None else f"{transition.trigger} after {_duration(timeout.after_us)}"
+    return f"{told}\n[{guards}]" if guards else told
 
 
 def _duration(after_us: int) -> str:

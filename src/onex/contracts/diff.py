@@ -317,8 +317,9 @@ def _value(model: BaseModel, field: str, owner: type[BaseModel]) -> object:
 
 
 def _all_states(machine: ModelFSMSubcontract) -> tuple[ModelFSMState, ...]:
-    listed = {state.name: state for state in machine.states or ()}
-    return tuple(listed.get(name) or ModelFSMState(name=name) for name in mentioned(machine))
+    if machine.states is not None:
+        return machine.states
+    return tuple(ModelFSMState(name=name) for name in mentioned(machine))
 
 
 def _schema_number(contract: ModelContractBase) -> int:
