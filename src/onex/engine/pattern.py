@@ -23,7 +23,7 @@ from .mailbox import Committed
 from .observe import Counters
 from .registry import ReducerRegistry
 from .relay import IntentRelay
-from .replay import state_at
+from .replay import proven_state_at, state_at
 from .submission import Door, PayloadInput
 from .tail import Bell, LogTail
 from .upcast import check_schemas, stored_state
@@ -196,8 +196,12 @@ class ReducerPatternEngine:
         return await state_at(self.reader, self.registry[at.workflow_type], at, version)
 
     async def rollback(self, key: WorkflowKey | str, to_version: int) -> Committed:
-        """The state of an earlier version as a new one. Raises what ``submit`` raises; a finished instance stays finished."""
-        state = await self.state_at(key, to_version)
+        """The state of an earlier version as a new one; a finished instance stays finished.
+
+        Raises what ``submit`` raises, and StateConsistencyError where today's code cannot tell what that state was.
+        """
+        at = _key(key)
+        state = await proven_state_at(self.reader, self.registry[at.workflow_type], at, to_version)
         return await self.submit(key, ROLLBACK, Rollback(to_version=to_version, state=state.model_dump(mode="json")))
 
     # --- an operator's hand ---------------------------------------------------------------------------------------------
