@@ -190,7 +190,9 @@ class Client:
         await self.sender.redrive(row.key, row.pointer)
 
     async def _roll_back(self, key: WorkflowKey) -> None:
-        """To some version it had: a new one, and what was, remains."""
+        """To some version it had: a new one, and what was, remains. One that has ended stays so."""
+        if self._told and self.chance.random() < 0.5:
+            key = self.chance.choice(self._told)[0].key
         stored = (await self.truth.load([key])).get(key)
         if stored is None:
             return

@@ -20,6 +20,7 @@ from ...engine.replay import Replay
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import OnexError
 from ...kernel.intent import EnumIntentType, EnumOutcome, IntentSpec, intent_id, outcome_id, sent_id
+from ...kernel.step import ROLLBACK
 from ...ports import Applied, Commit, Conflict, EnumOutboxState, LogEntry, Pointer, Position, ProjectionRow
 from .leases import Leases
 from .projecting import Projected
@@ -74,6 +75,7 @@ class Judge:
         self._fence = 0
         self._intents: dict[Seen, str] = {}
         self._rows_of: dict[Pointer, Seen] = {}
+        self._states: dict[tuple[WorkflowKey, int], bytes] = {}
         self._ended: set[Seen] = set()
 
     def judges(self, outside: Ledger, registry: ReducerRegistry, older: Sequence[Workflow] = ()) -> None:
@@ -116,7 +118,11 @@ class Judge:
                 self.leases.judge(change, commit.at_us)
             self.projection.committed(change)
             self.punctual.committed(change, commit.at_us)
+            if change.rows:
+                self._states[key, change.based_on + len(change.rows)] = change.state
             for row in change.rows:
+                if row.kind == ROLLBACK:
+                    self._judge_rollback(key, row.payload)
                 self._versions[key] += 1
                 self._rows.append((key, self._versions[key], row.action_id))
                 items = orjson.loads(row.intents or b"[]")
@@ -127,6 +133,15 @@ class Judge:
                     spec = self._spec(key, item["name"])
                     is_timer = spec is not None and spec.kind == EnumIntentType.TIMER
                     self.punctual.emitted(key, row.action_id, what, item.get("due_us", 0), timer=is_timer)
+
+    def _judge_rollback(self, key: WorkflowKey, payload: bytes) -> None:
+        """What comes back is what stood, where the commit that wrote it showed it."""
+        back = orjson.loads(payload)
+        stood = self._states.get((key, back["to_version"]))
+        self.hold(
+            stood is None or orjson.loads(stood) == back["state"],
+            f"{key} went back to version {back['to_version']}, and to a state that never stood",
+        )
 
     def projected(self, name: str, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> None:
         self.projection.moved(name, from_n, to_n, rows)
@@ -171,6 +186,7 @@ class Judge:
         self._judge_ends(log, promises)
         self._judge_timers(log)
         await self._judge_answers(truth, log)
+        await self._judge_refused_outcomes(truth, log, promises)
         await self._judge_blobs(truth, log)
         await self._judge_replay(truth)
         await self._judge_audit(truth, now_us)
@@ -286,6 +302,23 @@ class Judge:
                 (key, action_id) not in here or (key, action_id) in self.acked,
                 f"{text}: the log has it",
             )
+
+    async def _judge_refused_outcomes(
+        self, truth: SimStore, log: list[LogEntry], promises: dict[tuple[WorkflowKey, bytes], Promise]
+    ) -> None:
+        """An outcome that the reducer could not digest is held, not forgotten; a timer does not outlive its instance."""
+        in_log = {(entry.key, entry.row.action_id) for entry in log}
+        states = tuple(EnumOutboxState)
+        rows = {self._rows_of.get(row.pointer) for row in await truth.outbox(states, None, None, 1_000_000)}
+        codes: dict[tuple[str, bytes], set[str]] = defaultdict(set)
+        for row in await truth.rejections(None, None, 0, 1_000_000):
+            codes[row.key, row.action_id].add(row.code)
+        for (key, action_id), promise in promises.items():
+            refused, kind = codes.get((str(key), action_id), set()), promise.spec and promise.spec.kind
+            if kind == EnumIntentType.TIMER:
+                self.hold("instance_finished" not in refused, f"{promise.what} has outlived its instance")
+            elif kind != EnumIntentType.ACTION_SEND and (key, action_id) not in in_log and promise.what not in rows:
+                self.hold(refused != {"reducer_failed"}, f"{promise.what} came to an end that nobody digested")
 
     async def _judge_blobs(self, truth: SimStore, log: list[LogEntry]) -> None:
         """Bytes that a row names were written with it, or before."""
