@@ -99,6 +99,25 @@ def test_an_import_is_whole_or_not_there(commands: Commands, orders: Path, place
     assert sorted(path.name for path in place.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"position":[0,', '"position":[1,', "orders:1 stands at 1:"),
+        ('"code_id":1', '"code_id":7', "orders:1 names code 7, which the file's head does not list"),
+        ('"env_id":1', '"env_id":7', "orders:1 names env 7, which the file's head does not list"),
+    ],
+)
+def test_what_no_store_can_hold_is_refused(
+    commands: Commands, orders: Path, place: Path, old: str, new: str, told: str
+) -> None:
+    commands("export", "--out", RUN)
+    (place / RUN).write_text((place / RUN).read_text().replace(old, new))
+    found = commands("import", RUN, "--store", COPY)
+    assert found.code == 3
+    assert told in found.err
+    assert not (place / "copy.db").exists()
+
+
 def test_several_files_make_one_store(commands: Commands, orders: Path) -> None:
     commands("export", "orders:1", "--out", "one.onexrun")
     commands("export", "orders:2", "--out", "two.onexrun")

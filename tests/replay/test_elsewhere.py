@@ -14,6 +14,7 @@ import pytest
 from pydantic import JsonValue
 
 import onex
+from onex.history.export import export_history
 from onex.kernel.errors import OnexError
 from tests.golden.corpus import CORPUS, ORDERS
 from tests.replay.interpreters import ROOT, Interpreter, NoEnvironment, clean, environment, others
@@ -83,9 +84,29 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Task:
 
 
 @pytest.fixture(scope="module")
-def tasks(store: Task) -> list[Task]:
-    """The store, and the golden histories under the code they were recorded under."""
-    return [store, *((str(golden.history), str(golden.app), list(golden.served)) for golden in CORPUS)]
+def run_file(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    """Orders on the memory store, as ``onex export`` writes them: another kind of store, and no store to read."""
+    place = tmp_path_factory.mktemp("run")
+    path = place / "run.onexrun"
+
+    async def go() -> None:
+        async with await onex.open("memory:", ORDERS, check_all=True) as engine:
+            for n, sku in enumerate(["tea", "茶", "\u2028\x7f"]):
+                await engine.submit(f"orders:{n}", "place", {"items": [{"sku": sku, "quantity": 1, "cents": 1999}]})
+            await engine.idle()
+            with path.open("x", encoding="utf-8", newline="\n") as file:
+                assert await export_history(engine.reader, file) == 3
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONEX_ORDERS_DIR", str(place / "out"))
+        asyncio.run(go())
+    return str(path), str(ORDERS), []
+
+
+@pytest.fixture(scope="module")
+def tasks(store: Task, run_file: Task) -> list[Task]:
+    """The store, an exported run, and the golden histories under the code they were recorded under."""
+    return [store, run_file, *((str(golden.history), str(golden.app), list(golden.served)) for golden in CORPUS)]
 
 
 @pytest.fixture(scope="module")

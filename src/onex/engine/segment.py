@@ -171,7 +171,9 @@ class Folding:
                         if its_schema != schema:
                             stored_intents = encode_intents(logged_intents(workflow, its_schema, stored_intents))
                         if made != stored_intents:
-                            self._differs(version, f"{_at(entry)}: intents {cut(made)}, stored {cut(stored_intents)}")
+                            self._differs(
+                                version, f"{_at(entry)}: intents {_told(made)}, stored {_told(stored_intents)}"
+                            )
                     if sealed and own and version < redacted and not self._reason:
                         if state_hash(self._hash, key, digest, pending, encode(state)) != sealed:
                             self._differs(version, f"{_at(entry)}: the state hash differs from the stored one")
@@ -321,6 +323,10 @@ class Folding:
 
 class _Making(Protocol):
     def __call__(self) -> State: ...
+
+
+def _told(intents: bytes) -> str:
+    return cut(intents) or "none"
 
 
 def _at(entry: LogEntry) -> str:
