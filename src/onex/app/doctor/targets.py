@@ -163,22 +163,21 @@ class Targets:
 
     def _module_missing(self, reading: Reading, target: Target) -> Symptom:
         message = f"{target.role} {target.name}: there is no module {target.module} in this repository"
-        return self._one(
-            reading, "module_missing", target, message, self._meant(target) or "write the module that holds it"
-        )
+        return self._one(reading, "module_missing", target, message, self._elsewhere(target) or self._near(target))
 
     def _name_missing(self, reading: Reading, target: Target, module: Module) -> Symptom:
         message = f"{target.role} {target.name} is not in {self.shown(module.path)}"
         near = get_close_matches(target.name, [name for name in module.bindings if not name.startswith("_")], 1, 0.75)
-        fix = self._meant(target) or (f"did you mean {near[0]}?" if near else "write the name that it has there")
+        fix = self._elsewhere(target) or (f"did you mean {near[0]}?" if near else "write the name that it has there")
         return self._one(reading, f"{target.role}_missing", target, message, fix)
 
-    def _meant(self, target: Target) -> str:
-        """Where a class of that name is, or a module nearly so called."""
-        paths = self.library.defining(target.name)
-        if paths:
-            names = [self.library.at(path).name for path in paths[:2]]
-            return f"{target.name} is in {' and in '.join(names)}"
+    def _elsewhere(self, target: Target) -> str:
+        """Where a class or function of that name is written; '' when nowhere."""
+        names = [self.library.at(path).name for path in self.library.defining(target.name)[:2]]
+        return f"{target.name} is in {' and in '.join(names)}" if names else ""
+
+    def _near(self, target: Target) -> str:
+        """A module that is nearly called so, in the deepest package that exists."""
         parts = target.module.split(".")
         while len(parts) > 1:
             last = parts.pop()
@@ -187,8 +186,10 @@ class Targets:
                 inside = posixpath.dirname(package.path)
                 names = sorted({name for path in self.library.files if (name := _child(path, inside))})
                 near = get_close_matches(last, names, 1, 0.6)
-                return f"did you mean {'.'.join(parts)}.{near[0]}?" if near else ""
-        return ""
+                if near:
+                    return f"did you mean {'.'.join(parts)}.{near[0]}?"
+                break
+        return "write the module that holds it"
 
     def _one(self, reading: Reading, code: str, target: Target, message: str, fix: str) -> Symptom:
         severity = EnumSeverity.ERROR if target.role == "handler" else EnumSeverity.WARNING
