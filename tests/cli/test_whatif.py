@@ -178,7 +178,7 @@ def test_an_exported_run_is_judged_like_the_store_it_came_from(commands: Command
 
 
 def test_a_budget_counts_instances_or_a_share_of_them() -> None:
-    totals = Totals(instances=200, differs=10, open=11, stranded=1)
+    totals = Totals(instances=200, differs=10, opened=11, stranded=1)
     assert over(parse_budgets("differs=10, open=5.5%"), totals) == []
     assert over(parse_budgets("differs=9,open=5%,stranded=0"), totals) == [
         "differs=9 but 10 of 200 (5.0%)", "open=5% but 11 of 200 (5.5%)", "stranded=0 but 1 of 200 (0.5%)",

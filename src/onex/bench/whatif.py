@@ -204,5 +204,5 @@ def _whole(url: str, made: Path, other: Path, actions: int) -> dict[str, int | f
 def _check(totals: Totals, actions: int) -> None:
     """A figure over anything else says nothing. Raises StateConsistencyError."""
     differs = sum(str(n).endswith("00") for n in range(totals.instances))
-    if (totals.actions, totals.differs, totals.open) != (actions, differs, 0):
+    if (totals.actions, totals.differs, totals.opened) != (actions, differs, 0):
         raise StateConsistencyError(f"what-if came to {totals}, {actions} actions and {differs} that differ were due")

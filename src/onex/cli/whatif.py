@@ -206,9 +206,9 @@ def _show(outcome: Outcome, against: str, html: Path | None) -> None:
         ("differs", totals.differs, "yellow", ""),
         (
             "open",
-            totals.open,
+            totals.opened,
             "yellow",
-            "not compared to the end" + _also(totals.open - totals.open_only, "differ before"),
+            "not compared to the end" + _also(totals.opened - totals.opened_only, "differ before"),
         ),
         ("refused", totals.refused, "red", f"{counted(totals.refused_actions, 'action')} the other code refuses"),
         ("stranded", totals.stranded, "red", "nothing would move it any more"),

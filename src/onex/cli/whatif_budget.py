@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 from ..engine.whatif_told import Totals
 from .exits import Misused
 
-NAMES: Final = ("differs", "open", "refused", "stranded")
+NAMES: Final = {"differs": "differs", "open": "opened", "refused": "refused", "stranded": "stranded"}
+"""What each counts among the totals."""
 _LINE = re.compile(r"([a-z]+)=(\d+(?:\.\d+)?)(%?)")
 
 
@@ -43,7 +44,7 @@ def over(budgets: Sequence[Budget], totals: Totals) -> list[str]:
     """Those that are passed, each as a sentence."""
     told = []
     for one in budgets:
-        count: int = getattr(totals, one.name)
+        count: int = getattr(totals, NAMES[one.name])
         share = 100 * count / totals.instances if totals.instances else 0.0
         if (share if one.percent else count) > one.most:
             told.append(f"{one} but {count:,} of {totals.instances:,} ({share:.1f}%)")

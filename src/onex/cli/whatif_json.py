@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from ..engine.whatif_told import Alike, Group, Tally, Told
 from ..engine.whatif_value import Changes
 from .store import parse_json
@@ -45,7 +47,7 @@ def totals_json(tally: Tally, fired: int, passed: list[str], words: Document) ->
     return {
         "ok": not passed,
         **words,
-        **{name: getattr(tally.totals, name) for name in tally.totals.__dataclass_fields__},
+        **{one.name.replace("opened", "open"): getattr(tally.totals, one.name) for one in fields(tally.totals)},
         "effects_fired": fired,
         "passed": passed,
         "groups": [_group(alike, group) for alike, group in tally.ranked()],
@@ -56,7 +58,7 @@ def _group(alike: Alike, group: Group) -> Document:
     return {
         **alike._asdict(),
         "instances": group.instances,
-        "open": group.open,
+        "open": group.opened,
         "stranded": group.stranded,
         "examples": [str(told.key) for told in group.examples],
     }

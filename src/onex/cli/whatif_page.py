@@ -112,7 +112,7 @@ def _totals(totals: Totals) -> Html:
     cards = [
         ("same", totals.same, "every action as recorded"),
         ("differs", totals.differs, "an action comes out otherwise"),
-        ("open", totals.open, "not compared to the end"),
+        ("open", totals.opened, "not compared to the end"),
         ("refused", totals.refused, f"{counted(totals.refused_actions, 'action')} not taken"),
         ("stranded", totals.stranded, "nothing would move it"),
     ]
@@ -127,7 +127,7 @@ def _totals(totals: Totals) -> Html:
         )
         for name, count, about in cards
     ]
-    parts = (("same", totals.same), ("differs", totals.differs), ("open", totals.open_only))
+    parts = (("same", totals.same), ("differs", totals.differs), ("open", totals.opened_only))
     bar = [
         element("i", kind=name, style=f"flex-grow:{count}", title=f"{name}: {count:,}")
         for name, count in parts
@@ -166,7 +166,7 @@ def _group(alike: Alike, group: Group, of: int, number: int) -> Html:
     if alike.trigger:
         where += [Html(", on "), element("code", alike.trigger)]
     marks = [element("em", part, kind="what") for part in alike.what.split("; ")]
-    tolls = [f"{group.open:,} open"] * bool(group.open) + [f"{group.stranded:,} stranded"] * bool(group.stranded)
+    tolls = [f"{group.opened:,} open"] * bool(group.opened) + [f"{group.stranded:,} stranded"] * bool(group.stranded)
     summary = element(
         "summary",
         element("b", f"{group.instances:,}"),

@@ -121,8 +121,8 @@ class Told:
 class Totals:
     """Instances, but for ``actions``, ``folded``, ``refused_actions`` and the three kinds of intents.
 
-    ``same + differs + open_only == instances``; ``open`` counts all that are open somewhere, ``open_only`` those that do not
-    differ before. ``unseen`` of those called the same had states in between that could not be compared.
+    ``same + differs + opened_only == instances``; ``opened`` counts all that are open somewhere, ``opened_only`` those that
+    do not differ before. ``unseen`` of those called the same had states in between that could not be compared.
     """
 
     instances: int = 0
@@ -130,8 +130,8 @@ class Totals:
     folded: int = 0
     same: int = 0
     differs: int = 0
-    open: int = 0
-    open_only: int = 0
+    opened: int = 0
+    opened_only: int = 0
     refused: int = 0
     refused_actions: int = 0
     stranded: int = 0
@@ -147,8 +147,8 @@ class Totals:
         branch = told.branch
         self.same += branch is EnumBranch.SAME
         self.differs += branch is EnumBranch.DIFFERS
-        self.open += told.opened is not None
-        self.open_only += branch is EnumBranch.OPEN
+        self.opened += told.opened is not None
+        self.opened_only += branch is EnumBranch.OPEN
         self.refused += bool(told.refused)
         self.stranded += bool(told.stranded)
         self.unseen += told.unseen
@@ -175,13 +175,13 @@ class Group:
     """How many instances differ alike, and the worst ``kept`` of them."""
 
     instances: int = 0
-    open: int = 0
+    opened: int = 0
     stranded: int = 0
     examples: list[Told] = field(default_factory=list)
 
     def merge(self, other: Group, kept: int) -> None:
         self.instances += other.instances
-        self.open += other.open
+        self.opened += other.opened
         self.stranded += other.stranded
         # by weight, then by key: the same examples whichever process saw which instance first
         ranked = sorted([*self.examples, *other.examples], key=_rank)
