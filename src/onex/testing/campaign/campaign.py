@@ -17,6 +17,7 @@ from ...engine.takeover import CRASHES_DEAD
 from ...kernel.action import WorkflowKey
 from ...ports import EnumOutboxState
 from ..clock import stream
+from ..host import SimulationError
 from ..simulation import Outcome, Sim, run
 from .client import Client
 from .disk import Disk, EnumAilment, MemoryDisk, SqliteDisk
@@ -41,7 +42,19 @@ ANSWERED_S: Final = 120.0
 DRAINED_S: Final = 120.0
 REST_S: Final = 100.0
 LATE_US: Final = 2_000_000
-MAX_STEPS: Final = 400_000
+MAX_STEPS: Final = 60_000
+
+
+class Violations(list[str]):
+    """Tells of each as it comes."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def append(self, text: str) -> None:
+        super().append(text)
+        self._tell(text)
 
 
 @dataclass
@@ -155,12 +168,22 @@ async def drained(sim: Sim, house: House, truth: SimStore) -> bool:
     return False
 
 
-def run_seed(seed: int, folder: Path, empty: Path, *, keep_trace: bool = False) -> tuple[Report, Outcome[None]]:
-    """Even seeds run on the SQLite core, odd ones in memory."""
+class Broken(SimulationError):
+    """A promise was broken, and nobody wants to know what else will be."""
+
+    code = "promise_broken"
+
+
+def run_seed(
+    seed: int, folder: Path, empty: Path, *, keep_trace: bool = False, to_the_end: bool = True
+) -> tuple[Report, Outcome[None]]:
+    """Even seeds run on the SQLite core, odd ones in memory. ``to_the_end``: or until a first promise is broken."""
     report = Report(seed)
     disk = MemoryDisk() if seed % 2 else SqliteDisk(folder, empty)
 
     async def main(sim: Sim) -> None:
+        if not to_the_end:
+            report.violations = Violations(lambda text: sim.loop.fail(Broken(text)))
         await live(sim, disk, report, Faults(sim.faults, report.counted))
 
     return report, _run(main, disk, report, keep_trace=keep_trace)
@@ -183,7 +206,7 @@ def _run(
 ) -> Outcome[None]:
     outcome = run(main, report.seed, max_steps=MAX_STEPS, keep_trace=keep_trace)
     disk.close()
-    if outcome.error is not None:
+    if outcome.error is not None and not isinstance(outcome.error, Broken):
         report.violations.append(f"{type(outcome.error).__name__}: {outcome.error}")
     report.trace_hash, report.steps, report.virtual_s = outcome.trace_hash, outcome.steps, outcome.virtual_s
     return outcome
