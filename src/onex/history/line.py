@@ -11,10 +11,10 @@ purpose says which, as ``redacted``.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+import orjson
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic import ValidationError as PydanticError
 
@@ -51,7 +51,6 @@ _LINES: Mapping[str, TypeAdapter[Record]] = {
     "snapshot": TypeAdapter(SnapshotRow),
     "instance": TypeAdapter(Stored),
 }
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _PATHS: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[str, ...])
 
 
@@ -78,10 +77,8 @@ def read(raw: bytes, source: str, number: int) -> Line:
     """``number`` counts from 1: the head. Raises HistoryUnreadable, with the number."""
     name = "line"
     try:
-        text = raw.decode()
-        if _SURROGATE.search(text):  # half a character, perhaps: what cannot be written again is no text of ours
-            json.dumps(json.loads(text), ensure_ascii=False).encode()
-        fields = json.loads(text, object_hook=_as_bytes, parse_int=_whole)
+        fields = orjson.loads(raw)  # refuses what is no UTF-8, half a character, and what is too deep
+        _to_bytes(fields)
         name = fields.pop("line")
         if (number == 1) is not (name == "head"):
             raise ValueError(f"it is a {name}; a history has one head, as its first line")
@@ -121,16 +118,25 @@ def _as_text(name: str, value: object) -> object:
     return _fields_as_text(value) if isinstance(value, Mapping) else value
 
 
-def _whole(text: str) -> int:
-    """An integer as stores hold them, in 8 bytes."""
-    if len(text) > 20 or not -(2**63) <= int(text) < 2**63:
-        raise ValueError(f"{text[:24]} is no number of 8 bytes")
-    return int(text)
-
-
-def _as_bytes(fields: dict[str, object]) -> dict[str, object]:
-    """What ``json.loads`` calls for each object. Raises ValueError for what is no hex."""
+def _to_bytes(fields: dict[str, object]) -> None:
+    """Texts and hex to the bytes they stand for, in place. Raises ValueError for what is no hex and for odd numbers."""
     for name, value in fields.items():
-        if isinstance(value, str) and name in _TEXT | _HEX:
-            fields[name] = value.encode() if name in _TEXT else bytes.fromhex(value)
-    return fields
+        kind = type(value)
+        if kind is str:
+            if name in _TEXT:
+                fields[name] = value.encode()  # type: ignore[attr-defined]  # it is a str, as its type says
+            elif name in _HEX:
+                fields[name] = bytes.fromhex(value)  # type: ignore[arg-type]  # as above
+        elif kind is dict:
+            _to_bytes(value)  # type: ignore[arg-type]  # JSON's dicts have names
+        elif kind is int or kind is list or kind is float:
+            _check_numbers(name, value)
+
+
+def _check_numbers(name: str, value: object) -> None:
+    """Integers as stores hold them, in 8 bytes, and nothing else."""
+    if isinstance(value, list):
+        for one in value:
+            _check_numbers(name, one)
+    elif isinstance(value, float) or (isinstance(value, int) and not -(2**63) <= value < 2**63):
+        raise ValueError(f"{name} {value} is no number of 8 bytes")
