@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel
@@ -68,11 +69,13 @@ def settle(
     """
     if isinstance(tree, Row):
         for item in tree.items:
-            settle(item, fates, wrappers, absorbed, above)
+            if not isinstance(item, Leaf):
+                settle(item, fates, wrappers, absorbed, above)
     elif isinstance(tree, Branch):
         for entry in tree.entries.values():
-            own = above if id(entry.key) in wrappers else (EnumFate.UNKNOWN, NOBODY)
-            settle(entry.node, fates, wrappers, absorbed, fates.get(id(entry.key), own))
+            if not isinstance(entry.node, Leaf):
+                own = above if id(entry.key) in wrappers else (EnumFate.UNKNOWN, NOBODY)
+                settle(entry.node, fates, wrappers, absorbed, fates.get(id(entry.key), own))
             if id(entry.key) in wrappers:
                 inside = [id(leaf) for _, leaf in written(entry.node)]
                 within = [fates[one] for one in inside if one in fates]
@@ -96,11 +99,14 @@ def written(node: Node, loc: Loc = ()) -> Iterator[tuple[Loc, Leaf]]:
     """Every key with its path, in the order of the text."""
     if isinstance(node, Branch):
         for name, entry in node.entries.items():
-            yield (*loc, name), entry.key
-            yield from written(entry.node, (*loc, name))
+            here = (*loc, name)
+            yield here, entry.key
+            if not isinstance(entry.node, Leaf):
+                yield from written(entry.node, here)
     elif isinstance(node, Row):
         for n, item in enumerate(node.items):
-            yield from written(item, (*loc, n))
+            if not isinstance(item, Leaf):
+                yield from written(item, (*loc, n))
 
 
 def models_of(annotation: object) -> Iterator[type[BaseModel]]:
@@ -114,24 +120,43 @@ def models_of(annotation: object) -> Iterator[type[BaseModel]]:
             yield from models_of(get_args(member)[1])
 
 
+class _Field(NamedTuple):
+    """Who acts on a field, the model it holds if any, and whether it is a mapping of such under names of the user's."""
+
+    use: Use
+    inner: type[BaseModel] | None
+    keyed: bool
+
+
+@lru_cache(maxsize=256)
+def _fields(model: type[BaseModel]) -> Mapping[str, _Field]:
+    """Asked for every key of every contract, and the same each time."""
+    found = {}
+    for name, field in model.model_fields.items():
+        keyed = any(get_origin(member) is dict for member in unwrap(field.annotation))
+        found[name] = _Field(use_of(model, name), next(models_of(field.annotation), None), keyed)
+    return found
+
+
 def _branch(model: type[BaseModel], branch: Branch, fates: dict[int, tuple[EnumFate, Use]], *, held: bool) -> Branch:
     kept: dict[str, Entry] = {}
+    fields = _fields(model)
     for name, entry in branch.entries.items():
-        if name not in model.model_fields:
+        field = fields.get(name)
+        if field is None:
             _mark(fates, entry, EnumFate.UNKNOWN, NOBODY)
             continue
-        use = NOBODY if held else use_of(model, name)
+        use = NOBODY if held else field.use
         fate = EnumFate.HONOURED if use.by else EnumFate.HELD
-        annotation = model.model_fields[name].annotation
-        inner = next(models_of(annotation), None)
-        if inner is None:
+        if field.inner is None:
             _mark(fates, entry, fate, use)
             kept[name] = entry
             continue
         _better(fates, entry.key, fate, use)
-        keyed = any(get_origin(member) is dict for member in unwrap(annotation))
-        node = _keyed(inner, entry.node, fates, use) if keyed else _node(inner, entry.node, fates, held=not use.by)
-        kept[name] = entry._replace(node=node)
+        if field.keyed:
+            kept[name] = Entry(entry.key, _keyed(field.inner, entry.node, fates, use))
+        else:
+            kept[name] = Entry(entry.key, _node(field.inner, entry.node, fates, held=not use.by))
     return Branch(kept, branch.place)
 
 
@@ -156,8 +181,9 @@ def _keyed(model: type[BaseModel], node: Node, fates: dict[int, tuple[EnumFate, 
 
 def _mark(fates: dict[int, tuple[EnumFate, Use]], entry: Entry, fate: EnumFate, use: Use) -> None:
     _better(fates, entry.key, fate, use)
-    for _, leaf in written(entry.node):
-        _better(fates, leaf, fate, use)
+    if not isinstance(entry.node, Leaf):
+        for _, leaf in written(entry.node):
+            _better(fates, leaf, fate, use)
 
 
 _RANK = {EnumFate.UNKNOWN: 0, EnumFate.HELD: 1, EnumFate.HONOURED: 2}

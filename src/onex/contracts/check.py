@@ -16,7 +16,7 @@ from .sketch import ANY, Intent, Line, Sketch, Word, number
 from .source import FINDINGS_MAX, Branch, Leaf, Place
 
 CONDITIONS_COMPARED = 100
-CONDITIONS_CHARS_MAX = 24 * 1024
+CONDITIONS_CHARS_MAX = 16 * 1024
 # kind -> keys it cannot have: they would be accepted and do nothing
 _UNUSED: Mapping[str, tuple[str, ...]] = {
     EnumIntentType.TIMER: ("target", "payload", "outcomes", "retry", "delivery", "timeout_ms", "concurrency"),
