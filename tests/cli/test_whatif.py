@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +25,7 @@ from onex.engine.whatif_value import Change, Changes
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import ContractError
 from onex.wiring.recorded import Source
-from tests.cli.conftest import ITEMS, ORDERS, STORE, Commands
+from tests.cli.conftest import ITEMS, ORDERS, STORE, Commands, fill
 
 CHEAPER = ("sum(item.quantity * item.cents for item in items)", "sum(item.cents for item in items)")
 GAP = ("for item in items), trouble=", "for item in items) + 1, trouble=")
@@ -128,6 +130,75 @@ def test_one_process_or_two_come_to_the_same(place: Path) -> None:
     assert one.tally.totals.differs == 130 and one.fired == two.fired == 0
     keys = [WorkflowKey.parse(json.loads(line)["key"]) for line in lines.splitlines()]
     assert keys == sorted(keys) and len(keys) == 130
+
+
+def test_receivers_are_folded_again_until_no_message_is_new(commands: Commands, place: Path) -> None:
+    app = place / "round" / "post"
+    for name, (contract, handlers) in {"hand": (HAND, PASSING), "lamp": (LAMP, SHINING)}.items():
+        folder = app / name
+        folder.mkdir(parents=True)
+        (folder / "contract.yaml").write_text(contract)
+        (folder / "payloads.py").write_text(STATES)
+        (folder / "reducer.py").write_text(handlers)
+    fill(app, [(f"hand:{n}", "touch", None) for n in ("a", "b")])
+    other = place / "other" / "post"
+    shutil.copytree(app, other, ignore=shutil.ignore_patterns("__pycache__"))
+    silent = PASSING.replace("Step(hand, ", "Step(hand) if action.key.instance_id == 'a' else Step(hand, ")
+    (other / "hand" / "reducer.py").write_text(silent)
+    told = commands("whatif", app, "--against", other, "--json")
+    *rows, totals = told.rows
+    assert (totals["rounds"], totals["instances"], totals["same"]) == (3, 4, 2)
+    opened: list[Any] = [(row["key"], row["branch"], (row["open"] or {})) for row in rows]
+    assert [(key, branch) for key, branch, _ in opened] == [("hand:a", "differs"), ("lamp:a", "open")]
+    assert opened[1][2]["why"] == "hand:a sent it, and not the same in the other code"
+
+
+STATES = """
+from __future__ import annotations
+from onex import State
+class Thing(State):
+    times: int = 0
+"""
+HAND = """
+name: hand
+contract_version: {major: 1, minor: 0, patch: 0}
+node_type: REDUCER_GENERIC
+state_model: Thing
+state_machine:
+  initial_state: open
+  states: [{name: open}]
+  transitions:
+    - {from_state: open, to_state: open, trigger: touch}
+    - {from_state: open, to_state: open, trigger: seen}
+intents:
+  - {name: light, type: action_send, target: lamp, trigger: shine}
+"""
+PASSING = """
+from __future__ import annotations
+from onex import Action, Nothing, Step, reducer, send
+from .payloads import Thing
+hands = reducer(Thing)
+@hands.on("touch")
+def touch(hand: Thing, action: Action[Nothing]) -> Step[Thing]:
+    return Step(hand, send("light", action.key.instance_id))
+"""
+LAMP = (
+    HAND.replace("name: hand", "name: lamp")
+    .replace("touch", "shine")
+    .replace(
+        "name: light, type: action_send, target: lamp, trigger: shine",
+        "name: tell, type: action_send, target: hand, trigger: seen",
+    )
+)
+SHINING = """
+from __future__ import annotations
+from onex import Action, Nothing, Step, reducer, send
+from .payloads import Thing
+lamps = reducer(Thing)
+@lamps.on("shine")
+def shine(lamp: Thing, action: Action[Nothing]) -> Step[Thing]:
+    return Step(lamp.evolve(times=lamp.times + 1), send("tell", action.key.instance_id))
+"""
 
 
 def test_what_ends_a_process_is_told_and_nothing_is_left_running(commands: Commands, orders: Path, place: Path) -> None:

@@ -226,7 +226,7 @@ def test_a_message_that_is_not_sent_opens_its_receiver_and_what_that_would_have_
     ledger, one, two = found["ledger:main"], found["bill:1"], found["bill:2"]
     assert one.first is not None and one.first[:4] == (2, "charging", "paid", "lost enter")
     assert ledger.branch is OPEN and ledger.opened is not None and ledger.opened.version == 1
-    assert ledger.opened.why == "bill:1 sent it, and does not in the other code"
+    assert ledger.opened.why == "bill:1 sent it, and not the same in the other code"
     # what the ledger would have sent is not known, hence neither is what came of it
     assert one.opened is not None and one.opened[:2] == (3, "thanked")
     assert two.branch is OPEN and two.opened is not None and two.opened[:2] == (3, "thanked")

@@ -133,7 +133,7 @@ class WhatIf:
         if is_foreign(row, intent_is_a_type=self._intent_is_a_type):
             self.fed.add(entry.key.workflow_type)
             if row.action_id in self.post.withdrawn:
-                return f"{row.issuer} sent it, and does not in the other code"
+                return f"{row.issuer} sent it, and not the same in the other code"
         extra = self.post.before(entry)
         if extra is not None:
             return f"before it {extra.what}, which is not recorded"

@@ -86,11 +86,17 @@ class Post:
         if SENT in row.intents:
             self.withdraw(key, row, read_items(row.intents))
 
-    def send(self, entry: LogEntry, items: Iterable[Item], table: IntentTable) -> None:
-        """These are emitted now, and were not."""
+    def send(self, entry: LogEntry, items: Iterable[Item], table: IntentTable, *, another: bool = False) -> None:
+        """These are emitted now, and were not; or, ``another``, instead of one that was.
+
+        That one may have been refused where it arrived, and this one may not: so it is not known from now on, and not only
+        from the arrival that is recorded.
+        """
         for item in items:
             spec = table.by_name[item.name]
             if spec.kind == EnumIntentType.ACTION_SEND:
                 shard, n = entry.position
-                extra = Extra(n, entry.row.issued_us, shard, f"{entry.key} sends {spec.trigger!r}")
+                extra = Extra(
+                    n, entry.row.issued_us, shard, f"{entry.key} sends {'another ' * another}{spec.trigger!r}"
+                )
                 self._add(WorkflowKey(spec.target, item.to), extra)

@@ -100,7 +100,8 @@ class Walk:
         resent = [(one, other) for one, other in changed if not one.asks_the_same(other)]
         news.withdraw(entry.key, entry.row, [*lost, *(one for one, _ in resent)])
         table = self.branch.workflow.reducer.intents
-        news.send(entry, [*added, *(other for _, other in resent)], table)
+        news.send(entry, added, table)
+        news.send(entry, [other for _, other in resent], table, another=True)
         differs: list[tuple[str, str]] = []
         for item in lost:
             self._note(entry, EnumIntentChange.LOST, item.shown, shown(dict(item.said)), "")
