@@ -255,6 +255,21 @@ def test_the_cheapest_way_is_told(tmp_path: Path) -> None:
     assert [(link.name, link.line) for link in one.chain] == [("handle", 2), ("near", 2)]
 
 
+def test_what_only_an_error_reaches_is_told_apart(tmp_path: Path) -> None:
+    source = (
+        "import time\nclass Wrong(Exception):\n def __init__(self): self.at = time.time()\n"
+        "def handle(x):\n if x: raise Wrong()\n return other(x)\n"
+        "def other(x): return time.monotonic()\n"
+    )
+    found = reached(tmp_path, {"shop/handler.py": source}, "handle")
+    assert [(one.touch.name, one.failing) for one in found.encounters] == [
+        ("time.monotonic()", False),
+        ("time.time()", True),
+    ]
+    caught = source.replace("other(x)\ndef", "Wrong()\ndef")
+    assert [one.failing for one in reached(tmp_path, {"shop/handler.py": caught}, "handle").encounters] == [False]
+
+
 HOSTILE = {
     "nothing": b"",
     "no Python": b"def handle(:\n",

@@ -146,6 +146,10 @@ class _Body(Evaluation):
                     self._block(handler.body)  # what is caught is a type, and only named
                 self._block(node.orelse)
                 self._block(node.finalbody)
+            case ast.Raise():
+                before, self.failing = self.failing, True
+                self.children(node)
+                self.failing = before
             case ast.If() if _for_types_only(node.test):
                 self._block(node.orelse)
             case _:

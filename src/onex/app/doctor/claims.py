@@ -151,20 +151,23 @@ def claim_symptoms(all_examined: Sequence[Examined], targets: Targets) -> Iterat
             places.setdefault(key, []).append((one, met))
     made = [_symptom(met, targets) for met in places.values()]
     order = {EnumSeverity.ERROR: 0, EnumSeverity.WARNING: 1, EnumSeverity.INFO: 2}
-    yield from sorted(made, key=lambda one: order[one.finding.severity])
+    yield from sorted(made, key=lambda one: (order[one.finding.severity], -len(one.contracts)))
 
 
 def _symptom(met: list[tuple[Examined, Encounter]], targets: Targets) -> Symptom:
-    met = sorted(met, key=lambda pair: (not pair[0].claim.explicit, len(pair[1].chain)))
+    met = sorted(met, key=lambda pair: (pair[1].failing, not pair[0].claim.explicit, len(pair[1].chain)))
     one, encounter = met[0]
     touch = encounter.touch
     claimants = list(dict.fromkeys(pair[0].node for pair in met))
     others = f" and {len(claimants) - 1} more" if len(claimants) > 1 else ""
     claims = "claim" if others else "claims"
+    failing = ", only where an error is raised" if encounter.failing else ""
     message = (
-        f"{touch.name} {_WORDS[touch.kind]}; {one.node}{others} {claims} purity ({one.claim.told}, {one.claim.place})"
+        f"{touch.name} {_WORDS[touch.kind]}{failing}; {one.node}{others} {claims} purity "
+        f"({one.claim.told}, {one.claim.place})"
     )
-    severity = EnumSeverity.ERROR if one.claim.explicit else EnumSeverity.WARNING
+    proven = one.claim.explicit and not encounter.failing
+    severity = EnumSeverity.ERROR if proven else EnumSeverity.WARNING
     if touch.kind in _HARMLESS:
         severity = EnumSeverity.INFO
     code = "purity_unproven" if touch.kind is EnumImpurity.UNPROVEN else f"impure_{touch.kind.replace(' ', '_')}"

@@ -58,7 +58,7 @@ class Special(NamedTuple):
 
 
 class Evaluation:
-    """``scopes`` are the names bound so far, the innermost last; ``shared`` those declared global."""
+    """``scopes`` are the names bound so far, the innermost last; ``shared`` those declared global; ``failing`` in a raise."""
 
     def __init__(self, traces: Traces, task: Task, out: Trace) -> None:
         self.traces = traces
@@ -68,6 +68,7 @@ class Evaluation:
         self.out = out
         self.scopes: list[dict[str, Meaning | None]] = [{}]
         self.shared: set[str] = set()
+        self.failing = False
         self.first = ""
 
     def bind(self, target: ast.expr, meaning: Meaning | None) -> None:
@@ -331,12 +332,12 @@ class Evaluation:
     # --- what is found ----------------------------------------------------------------------------------------------
 
     def touch(self, kind: EnumImpurity, name: str, node: ast.expr) -> None:
-        touch = Touch(kind, name, node.lineno, node.col_offset + 1)
+        touch = Touch(kind, name, node.lineno, node.col_offset + 1, self.failing)
         if touch not in self.out.touches:
             self.out.touches.append(touch)
 
     def reach(self, task: Task, node: ast.expr) -> None:
-        self.out.reached.append(Reached(task, node.lineno))
+        self.out.reached.append(Reached(task, node.lineno, self.failing))
 
 
 def _is_dynamic_getattr(node: ast.Call) -> bool:

@@ -54,7 +54,7 @@ IMPURE: Final[Mapping[str, EnumImpurity]] = {
     **_all(
         _CHANCE,
         "random.* secrets.* uuid.uuid1 uuid.uuid4 uuid.uuid6 uuid.uuid7 os.urandom os.getrandom numpy.random.* "
-        "ulid.* nanoid.* shortuuid.* faker.* hash id",
+        "ulid.* nanoid.* shortuuid.* faker.* hash",
     ),
     # a generator with a seed always says the same; one without is caught where it is made (SEEDED)
     **_all(_PURE, "random.Random.* numpy.random.Generator.* numpy.random.RandomState.* secrets.compare_digest"),

@@ -45,11 +45,12 @@ ENTRIES: Final = frozenset(
 
 
 class Encounter(NamedTuple):
-    """``chain`` begins with the entry and ends with the function in which ``touch`` stands."""
+    """``chain`` begins with the entry and ends with the function in which ``touch`` stands; ``failing``: only errors go it."""
 
     touch: Touch
     path: str
     chain: tuple[Link, ...]
+    failing: bool
 
 
 @dataclass(slots=True)
@@ -76,15 +77,27 @@ def entries(bodies: Bodies, handler: Meaning, operations: Iterable[str] = ()) ->
 
 
 def reach(bodies: Bodies, roots: Sequence[Task]) -> Reach:
-    """Breadth first, so that each chain is a shortest one. The same roots give the same result, in the same order."""
+    """Breadth first, so that each chain is a shortest one; what only a ``raise`` leads to comes after everything else.
+
+    The same roots give the same result, in the same order.
+    """
     result = Reach()
     came: dict[Key, tuple[Key | None, Link]] = {}
     waiting: deque[Task] = deque()
+    later: deque[tuple[Task, Key, Link]] = deque()
     for root in roots:
         if root.key not in came:
             came[root.key] = (None, Link(root.name, root.module.path, root.node.lineno))
             waiting.append(root)
-    while waiting:
+    failing = False
+    while waiting or later:
+        if not waiting:
+            failing = True
+            task, key, link = later.popleft()
+            if task.key in came:
+                continue
+            came[task.key] = (key, link)
+            waiting.append(task)
         if result.functions == FUNCTIONS_MAX:
             result.whole = False
             break
@@ -92,10 +105,16 @@ def reach(bodies: Bodies, roots: Sequence[Task]) -> Reach:
         result.functions += 1
         trace = bodies.trace(task)
         result.outside |= trace.outside
-        result.encounters += [Encounter(touch, task.module.path, _chain(came, task)) for touch in trace.touches]
+        for touch in trace.touches:
+            result.encounters.append(Encounter(touch, task.module.path, _chain(came, task), failing or touch.failing))
         for reached in trace.reached:
-            if reached.task.key not in came:
-                came[reached.task.key] = (task.key, Link(reached.task.name, task.module.path, reached.line))
+            if reached.task.key in came:
+                continue
+            link = Link(reached.task.name, task.module.path, reached.line)
+            if reached.failing and not failing:
+                later.append((reached.task, task.key, link))
+            else:
+                came[reached.task.key] = (task.key, link)
                 waiting.append(reached.task)
     return result
 

@@ -233,7 +233,12 @@ def difference(one: str, other: str) -> tuple[int, str] | None:
         if len(unlike) == 1:
             return _unlike_part(*unlike[0], last=here[-1] == there[-1])
     shorter, longer = sorted((here, there), key=len)
-    if len(longer) - len(shorter) == 1 and len(shorter) > 1 and _without_one(longer) & {tuple(shorter)}:
+    if (
+        set(shorter) & _KINDS
+        and len(longer) - len(shorter) == 1
+        and len(shorter) > 1
+        and _without_one(longer) & {tuple(shorter)}
+    ):
         return 6, "one of them has a part more"
     return None
 

@@ -33,19 +33,21 @@ class Task(NamedTuple):
 
 
 class Touch(NamedTuple):
-    """The world, touched on a line: ``name`` is what is called, ``kind`` why that matters."""
+    """The world, touched on a line: ``name`` is what is called, ``kind`` why that matters, ``failing`` within a ``raise``."""
 
     kind: EnumImpurity
     name: str
     line: int
     column: int
+    failing: bool = False
 
 
 class Reached(NamedTuple):
-    """Another function, from a line."""
+    """Another function, from a line; ``failing`` when only a ``raise`` asks for it."""
 
     task: Task
     line: int
+    failing: bool = False
 
 
 @dataclass(slots=True)
