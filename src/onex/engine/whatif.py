@@ -6,7 +6,7 @@ something differs is it walked again, action by action, to say what, where and w
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from ..kernel.action import WorkflowKey
@@ -111,13 +111,16 @@ class WhatIf:
         branch = Branch(stored.key, workflow, state, begun=mark.version > 0)
         redacted = await self.redacted_since(stored.key)
         walk = Walk(branch, stored, sealed, self.retelling)
-        async for entry in self._history(stored.key, mark.version, stored.version):
-            if redacted and entry.version >= redacted:
-                walk.open(entry, "what was recorded of it is redacted")
-            if (why := self._not_sent(entry, workflow)) is not None:
-                walk.open(entry, why)
-            if not await walk.take(entry, self.news, self._codes.get(entry.code_id, NO_CODE)):
-                break
+        version = mark.version
+        while version < stored.version and walk.told.opened is None:
+            for entry in await self._rows(stored.key, version, stored.version):
+                version = entry.version
+                if redacted and version >= redacted:
+                    walk.open(entry, "what was recorded of it is redacted")
+                if (why := self._not_sent(entry, workflow)) is not None:
+                    walk.open(entry, why)
+                if not await walk.take(entry, self.news, self._codes.get(entry.code_id, NO_CODE)):
+                    break
         told = walk.end(self._sent.get(stored.key.workflow_type, frozenset()))
         extras = self.post.extra.get(stored.key)
         if told.opened is None and extras is not None:
@@ -154,26 +157,25 @@ class WhatIf:
     async def _withdraw_from(self, key: WorkflowKey, version: int, last: int) -> None:
         """Nothing behind ``version`` is known to be sent."""
         try:
-            async for entry in self._history(key, version, last):
-                self.news.withdraw_all(key, entry.row)
+            while version < last:
+                rows = await self._rows(key, version, last)
+                for entry in rows:
+                    self.news.withdraw_all(key, entry.row)
+                version = rows[-1].version
         except OnexError:  # unreadable from here on: what it sent cannot be named
             pass
 
     # --- reading ------------------------------------------------------------------------------------------------------------
 
-    async def _history(self, key: WorkflowKey, version: int, last: int) -> AsyncIterator[LogEntry]:
-        """Rows behind ``version`` up to ``last``. Raises StateConsistencyError where some are missing."""
-        while version < last:
-            rows = await self.reader.history(key, version, PAGE)
-            if not rows:
-                raise StateConsistencyError(f"the log of {key} ends at version {version}, its state stands at {last}")
-            for entry in rows:
-                if entry.version > last:  # committed after its row was read
-                    return
-                if entry.version != version + 1 and version:
-                    raise StateConsistencyError(f"version {entry.version} of {key} follows version {version}")
-                version = entry.version
-                yield entry
+    async def _rows(self, key: WorkflowKey, version: int, last: int) -> list[LogEntry]:
+        """The next rows behind ``version``, none behind ``last``. Raises StateConsistencyError where some are missing."""
+        rows = [entry for entry in await self.reader.history(key, version, PAGE) if entry.version <= last]
+        if not rows:
+            raise StateConsistencyError(f"the log of {key} ends at version {version}, its state stands at {last}")
+        for number, entry in enumerate(rows, version + 1 if version else rows[0].version):
+            if entry.version != number:
+                raise StateConsistencyError(f"version {entry.version} of {key} follows version {number - 1}")
+        return rows
 
 
 def _sent_to(registry: ReducerRegistry) -> dict[str, frozenset[str]]:
