@@ -208,7 +208,7 @@ class _Living:
         if self.drawn:
             peace_us = self.peace_us or self._loop_us() + 1
             life.script = replace(life.script, acts=tuple(acts), hits=tuple(self.fate.happened), peace_us=peace_us)
-        life.counted.update(f"action {act.manner}" for act in acts if act.manner)
+        life.counted.update(f"action {act.manner}" for act in life.script.acts if act.manner)
         life.violations = list(witness.found)
         life.seen = witness.seen
         life.seen.effects = len(witness.world.effects)
