@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from .kernel.action import WorkflowKey
 from .kernel.intent import ModelIntent
 from .records import (
+    REJECTION_KEPT_US,
     Applied,
     Code,
     Commit,
@@ -210,6 +211,7 @@ class Telemetry(Protocol):
 
 
 __all__ = [
+    "REJECTION_KEPT_US",
     "Applied",
     "Blobs",
     "Clock",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from .kernel.action import WorkflowKey
 
@@ -100,6 +100,10 @@ class Note(NamedTuple):
     crashes: int = 0
     result: bytes = b""
     error: str = ""
+
+
+REJECTION_KEPT_US: Final = 7 * 24 * 3600 * 1_000_000
+"""For how long after it was last seen a store keeps a rejection. What is older may be gone."""
 
 
 class Rejection(NamedTuple):

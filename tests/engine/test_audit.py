@@ -84,6 +84,23 @@ def test_an_outcome_that_came_too_late_is_refused_not_lost(house: House) -> None
     run(go())
 
 
+def test_what_a_rejection_no_longer_says_is_past_and_not_lost(sqlite: House) -> None:
+    async def go() -> None:
+        async with sqlite.engine() as engine:
+            await engine.submit(K, "start", Start(text="slow"))
+            await engine.submit(K, "finished", Finished(text="somebody else did it"))
+            await engine.idle()
+            damage(sqlite, "delete from rejections")
+            now_us = SystemClock().now_us()
+            young, old = [
+                await audit(engine.reader, registry(Worker()), now_us + days * 24 * HOUR * 1_000_000) for days in (5, 7)
+            ]
+            assert (len(young.lost), young.past) == (1, 0)
+            assert (old.lost, old.past, old.intents) == ([], 1, 1)
+
+    run(go())
+
+
 def test_held_and_dead_rows_are_counted_as_such(house: House) -> None:
     async def go() -> None:
         async with house.engine() as engine:

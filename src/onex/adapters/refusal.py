@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..ports import Rejection
+from ..ports import REJECTION_KEPT_US, Rejection
 
 BODY_BYTES: Final = 4096
 ROWS: Final = 100_000
-KEPT_US: Final = 7 * 24 * 3600 * 1_000_000
+KEPT_US: Final = REJECTION_KEPT_US
 ANSWER_KEPT_US: Final = 3600 * 1_000_000
 
 

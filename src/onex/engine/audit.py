@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import orjson
 
 from ..kernel.action import WorkflowKey
 from ..kernel.intent import EnumIntentType, EnumOutcome, IntentSpec, intent_id, outcome_id, sent_id
-from ..ports import EnumOutboxState, LogEntry, OutboxRow, Pointer, Position, Reader
+from ..ports import REJECTION_KEPT_US, EnumOutboxState, LogEntry, OutboxRow, Pointer, Position, Reader
 from .encode import ordinals
 from .registry import ReducerRegistry
 
 PAGE = 1000
+SURELY_KEPT_US: Final = REJECTION_KEPT_US - 24 * 3600 * 1_000_000
+"""A rejection is kept so long by every clock: those of two owners may show times that are hours apart."""
 INSIDE = frozenset({EnumIntentType.TIMER, EnumIntentType.ACTION_SEND, EnumIntentType.COMPUTE_TASK})
 """Kinds the engine serves itself: nobody outside sees them."""
 
@@ -52,9 +54,10 @@ class Audit:
 
     ``ended`` have an outcome or arrived, ``refused`` have an outcome that the machine refused (a rejection says so),
     ``removed`` are timers replaced, cancelled or gone with their instance, ``silent`` are fire and forget without a
-    row, ``unreadable`` belong to no contract at hand. Beside them: ``unsettled`` outbox rows of intents that have
-    ended, ``strays`` that the outside saw and no log row emitted, ``forgotten`` actions that were acknowledged and are
-    not in the log.
+    row, ``unreadable`` belong to no contract at hand, ``past`` have neither an end nor a row, and are older than
+    rejections are kept: one that was refused left no other trace. Beside them: ``unsettled`` outbox rows of intents that
+    have ended, ``strays`` that the outside saw and no log row emitted, ``forgotten`` actions that were acknowledged and
+    are not in the log.
     """
 
     actions: int = 0
@@ -66,6 +69,7 @@ class Audit:
     waiting: int = 0
     held: int = 0
     dead: int = 0
+    past: int = 0
     unreadable: int = 0
     lost: list[Lost] = field(default_factory=list)
     unsettled: int = 0
@@ -106,6 +110,7 @@ class _Open(NamedTuple):
     spec: IntentSpec
     at: WorkflowKey
     awaited: bytes | None
+    issued_us: int
 
 
 class _Walk:
@@ -125,12 +130,14 @@ class _Walk:
         self._timers: dict[WorkflowKey, dict[str, bytes]] = {}
         # arrivals read before the step that sent them: the receiver's shard may come first
         self._early: set[tuple[WorkflowKey, bytes]] = set()
+        self._newest_us = 0
 
     # --- the log ------------------------------------------------------------------------------------------------------
 
     def take(self, entry: LogEntry) -> None:
         row = entry.row
         self.audit.actions += 1
+        self._newest_us = max(self._newest_us, row.issued_us)
         self._forgotten.discard((entry.key, row.action_id))
         self._end(entry)
         if row.intents:
@@ -184,12 +191,12 @@ class _Walk:
         elif spec.kind == EnumIntentType.TIMER:
             self._timers.setdefault(key, {})[spec.name] = awaited
         elif not spec.outcomes:
-            self._silent.append(_Open(what, pointer, spec, at, None))
+            self._silent.append(_Open(what, pointer, spec, at, None, entry.row.issued_us))
             return
         if (at, awaited) in self._early:
             self.audit.ended += 1
             return
-        self._open[at, awaited] = _Open(what, pointer, spec, at, awaited)
+        self._open[at, awaited] = _Open(what, pointer, spec, at, awaited, entry.row.issued_us)
 
     def _remove(self, key: WorkflowKey, name: str) -> None:
         awaited = self._forget_timer(key, name)
@@ -217,6 +224,8 @@ class _Walk:
                 done.removed += 1
             elif await reader.rejections(str(found.at), found.awaited, 0, 1):
                 done.refused += 1
+            elif found.issued_us <= max(self._newest_us, drained_us or 0) - SURELY_KEPT_US:
+                done.past += 1
             else:
                 done.lost.append(Lost(found.what, "it has neither an outcome nor an outbox row"))
         for found in (*self._open.values(), *self._silent):
