@@ -13,10 +13,13 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
+from ..contracts.contract import ModelContractWorkflow
 from ..contracts.diff import Difference, reading_difference
 from ..contracts.read import read_contract
 from ..contracts.reading import EnumFamily, Reading
 from ..contracts.source import Leaf, Node, Row
+from ..kernel.errors import ContractError
+from .folder import Folder
 from .repository import Repository, Unreadable, contract_text
 from .revision import checkout, is_revision
 from .shapes import PAYLOADS, Shapes, shapes
@@ -50,7 +53,7 @@ class Version(NamedTuple):
 class Compared(NamedTuple):
     """One contract. ``old`` is None for one that came, ``new`` for one that went; ``problem``: why nothing is compared.
 
-    ``hints`` say what was left out of the comparison.
+    ``hints`` say what was left out of the comparison. ``has_moved``: from one file of a folder to another.
     """
 
     old: Version | None
@@ -58,14 +61,11 @@ class Compared(NamedTuple):
     difference: Difference | None
     problem: str = ""
     hints: tuple[str, ...] = ()
+    has_moved: bool = False
 
     @property
     def name(self) -> str:
         return next((one.name or one.path for one in (self.new, self.old) if one is not None), "")
-
-    @property
-    def has_moved(self) -> bool:
-        return self.old is not None and self.new is not None and self.old.path != self.new.path
 
     @property
     def is_breaking(self) -> bool:
@@ -113,9 +113,12 @@ def compare(old: Path, new: Path) -> list[Compared]:
     """Every contract of both sides, the equal ones too, by name. Raises NoSuchPath."""
     before, after = _versions(old), _versions(new)
     couples = _couples(before, after)
-    taken = [_home(one) for couple in couples for one in couple]
+    taken = [_home(one) for couple in couples if _may_differ(*couple) for one in couple]
     classes = shapes(list(dict.fromkeys(home for home in taken if home is not None)))
-    return [_compared(left, right, classes) for left, right in couples]
+    found = [_compared(left, right, classes) for left, right in couples]
+    if old.is_dir() and new.is_dir():
+        found = [one._replace(has_moved=bool(one.old and one.new and one.old.path != one.new.path)) for one in found]
+    return found
 
 
 def _versions(root: Path) -> list[Version]:
@@ -204,6 +207,24 @@ def _home(version: Version | None) -> Path | None:
         return None
     home = version.file.parent
     return home if version.reading.ok and (home / f"{PAYLOADS}.py").is_file() else None
+
+
+def _may_differ(old: Version | None, new: Version | None) -> bool:
+    """Whether their classes may: the same names of the same text are the same classes, and nothing need be run."""
+    return old is not None and new is not None and _classes(old) != _classes(new)
+
+
+def _classes(version: Version) -> tuple[object, ...]:
+    home, contract = _home(version), version.reading.contract if version.reading else None
+    if home is None or not isinstance(contract, ModelContractWorkflow):
+        return ()
+    try:
+        modules = Folder(home).closure([PAYLOADS])[0]
+    except ContractError:
+        return (home,)
+    named = (contract.payloads, contract.state_model, [(one.name, one.payload) for one in contract.intents])
+    imports_above = any(b"from .." in module.text for module in modules.values())
+    return (home if imports_above else None, named, {name: module.text for name, module in modules.items()})
 
 
 def _compared(old: Version | None, new: Version | None, classes: Mapping[Path, Shapes]) -> Compared:

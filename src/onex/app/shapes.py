@@ -62,7 +62,7 @@ def _shapes_of(home: Path) -> Shapes:
             return Shapes({}, "its contract is not one that this engine runs")
         classes = vars(_payloads(home))
         return Shapes({name: one.model_json_schema() for name, one in _named(contract, classes)})
-    except Exception as error:  # whatever a user's module or class raises
+    except (Exception, SystemExit) as error:  # whatever a user's module or class raises
         told = error.message if isinstance(error, ContractError) else f"{type(error).__name__}: {error}"
         return Shapes({}, f"payloads.py cannot be loaded: {told}")
 

@@ -71,7 +71,7 @@ class _Comparison:
             if before != after:
                 yield SchemaChange(path, None, None, "nested too deep to be judged", True, True)
             return
-        left, right = _alternatives(before), _alternatives(after)
+        left, right = self._members(before, 0), self._members(after, 1)
         if len(left) == 1 and len(right) == 1:
             yield from self._single(left[0], right[0], path, depth)
         else:
@@ -91,14 +91,21 @@ class _Comparison:
             return {}
         return schema if isinstance(schema, dict) else {"not": {}}
 
+    def _members(self, schema: Schema, side: int, depth: int = 0) -> list[Schema]:
+        """A union's members, those of unions within it too; what is no union is its own only member."""
+        found: list[Schema] = []
+        for one in _alternatives(schema):
+            inner = self._resolved(dict(one), side)
+            found += self._members(inner, side, depth + 1) if depth < DEPTH_MAX and _is_union(inner) else [inner]
+        return found
+
     # --- unions -----------------------------------------------------------------------------------------------------
 
     def _union(self, old: Sequence[Schema], new: Sequence[Schema], path: str, depth: int) -> Iterator[SchemaChange]:
         """Alternatives that stand on both sides say nothing; one left on each side was changed, others came or went."""
-        befores = [self._resolved(dict(one), 0) for one in old]
-        afters = [self._resolved(dict(one), 1) for one in new]
+        afters = list(new)
         gone = []
-        for one in befores:
+        for one in old:
             same = next((n for n, other in enumerate(afters) if _bare(one) == _bare(other)), None)
             if same is None:
                 gone.append(one)
@@ -244,6 +251,11 @@ def _alternatives(schema: Schema) -> list[Schema]:
     if schema.get("nullable") is True:
         made.append({"type": "null"})
     return made
+
+
+def _is_union(schema: Schema) -> bool:
+    several = _list(schema, "anyOf") or _list(schema, "oneOf") or isinstance(schema.get("type"), list)
+    return bool(several) or schema.get("nullable") is True
 
 
 def _ref(schema: JsonValue) -> str:
