@@ -59,7 +59,8 @@ class WhatIf:
 
     async def instance(self, stored: Stored) -> Told:
         """What the other code makes of one instance. Raises no OnexError: what cannot be read is open, and says why."""
-        self._codes = self._codes or await self.reader.codes()
+        if stored.code_id not in self._codes:  # the store may be written on meanwhile, by new code as well
+            self._codes = await self.reader.codes()
         key = stored.key
         self.actions += stored.version
         if key.workflow_type not in self.registry:
