@@ -44,6 +44,7 @@ COMMANDS = {
         "diff": ("diff", "Compare contracts: what breaks, why, and the version bump it owes."),
         "doctor": ("doctor", "Look a repository over: its contracts, topics, machines and code."),
         "diagram": ("diagram", "Draw a contract's state machine, or an orchestrator's steps."),
+        "schema": ("schema", "Print the JSON Schema of contracts, for editors."),
     },
 }
 _MODULES = {name: module for section in COMMANDS.values() for name, (module, _) in section.items()}
