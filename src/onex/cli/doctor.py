@@ -21,12 +21,12 @@ _MAPS = (".mmd", ".mermaid", ".md", ".svg")
 
 
 def doctor(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Folder of the repository.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the repository.")] = Path(),
     every: Annotated[bool, typer.Option("--all", help="Tell everything: the notes too, and no list is cut.")] = False,
     maps: Annotated[
         list[Path] | None,
         typer.Option(
-            "--map", metavar="FILE", help="Draw the system: .svg, or .mmd or .md for Mermaid. May be given twice."
+            "--map", metavar="FILE", help="Draw the system: .svg, or .mmd or .md for Mermaid. May be repeated."
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 when there is an error or a warning.")] = False,

@@ -116,7 +116,7 @@ def _groups(symptoms: Sequence[Symptom], *, every: bool) -> None:
     for code, group in by_code.items():
         shown = group if every else group[:SHOWN]
         mends = {one.finding.fix for one in group}
-        say(f"  {len(group)} {_TITLES.get(code, code.replace('_', ' '))} [{code}]")
+        say(f"  {_TITLES.get(code, code.replace('_', ' '))}: {len(group)} [{code}]")
         for one in shown:
             _one(one, mend=len(mends) > 1 or len(group) == 1)
         if len(shown) < len(group):

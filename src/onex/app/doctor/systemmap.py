@@ -212,7 +212,8 @@ def _folded(loaded: Loaded, ties: list[Tie], root: Path) -> SystemMap:
         kinds = Counter(contract.kind.value for contract in contracts)
         told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         count = "1 node" if len(contracts) == 1 else f"{len(contracts)} nodes"
-        nodes.append(Node(group, group, kinds.most_common(1)[0][0], detail=count, note=told))
+        kind = next(iter(kinds)) if len(kinds) == 1 else ""
+        nodes.append(Node(group, group, kind, detail=count, note=told))
     topics: dict[tuple[str, str, str], set[str]] = {}
     for tie in ties:
         ends = (groups[tie.source], groups[tie.target], tie.kind)
