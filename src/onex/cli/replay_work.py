@@ -24,7 +24,7 @@ from ..wiring.recorded import Source
 from .exits import Missing
 from .older_code import code_of
 
-WORTH_IT: Final = 20_000  # actions: below, a second process is not there before the first has ended
+WORTH_IT: Final = 50_000  # actions: below, one process has ended by the time that a second one has started (0.9 s)
 TELL_S: Final = 0.2
 GONE_S: Final = 5.0
 _SPAWN = multiprocessing.get_context("spawn")  # a forked process would share this one's threads and modules
