@@ -30,7 +30,8 @@ class Walk:
         self._hash = sealed.state_hash
         self._batch: list[LogRow] = []
         self._begun_batch = sealed.version + 1
-        self._suspect: tuple[LogEntry, int] | None = None  # the first batch whose hash differs, and where it begins
+        self._suspect: First | None = None  # the last action of the first batch whose hash differs
+        self._suspected = 0  # where that batch begins
         self._status = branch.state.status
         self._status_before = branch.state.status
 
@@ -44,7 +45,7 @@ class Walk:
         if self.told.opened is not None:
             return False
         source = branch.source(row)
-        before = branch.state.status
+        before = self._status_before = branch.state.status
         try:
             kind = branch.kind_for(row, source)
             recorded = read_items(row.intents, self._migration(row.payload_schema))
@@ -165,7 +166,9 @@ class Walk:
         made = state_hash(self._hash, entry.key, code.digest, self._batch, encode(self.branch.state))
         if made != entry.state_hash:
             self.told.unseen = True
-            self._suspect = self._suspect or (entry, self._begun_batch)
+            if self._suspect is None:
+                self._suspect = First(entry.version, self._status_before, entry.row.kind, "", "")
+                self._suspected = self._begun_batch
         self._hash, self._batch, self._begun_batch = entry.state_hash, [], entry.version + 1
 
     # --- the end ----------------------------------------------------------------------------------------------------------
@@ -177,7 +180,7 @@ class Walk:
         told.status = branch.state.status if branch.begun else ""
         told.state = self._at_end()
         if told.first is None and self._suspect is not None:
-            self._find_suspect(*self._suspect)
+            self._find_suspect(self._suspect)
         if told.first is not None:
             told.unseen = False
         if told.first is not None or told.opened is not None:
@@ -191,22 +194,23 @@ class Walk:
             return self._changes(self.stored.state_schema, self.stored.state)
         if last == self._mark.version:
             return self._changes(self._mark.schema, self._mark.state) if last else NONE
-        return NONE if last < self._mark.version else None
+        all_sealed = self._suspect is None and self._begun_batch == last + 1
+        return NONE if last < self._mark.version or all_sealed else None
 
-    def _find_suspect(self, entry: LogEntry, begins: int) -> None:
+    def _find_suspect(self, suspect: First) -> None:
         """A hash differed, and nobody can say what the state was. It is a difference when the last state tells of one, or
         when that has the very bytes that are recorded: then the same values would have had the same bytes before, too."""
         state = self.told.state
         if state is None:
             return
-        where = f"version {begins} or later"
+        where = f"version {self._suspected} or later"
         if state.total:
             what, why = f"state: {', '.join(fields_of(state))}", f"in {where}; at the end {_told(state)}"
         elif self.told.opened is None and encode(self.branch.state) == self.stored.state:
             what, why = "state in between", f"in {where}; the code that made it is not at hand to say what of it"
         else:  # the same values in other bytes, all along as far as can be seen: ``unseen`` counts it
             return
-        self.told.first = First(entry.version, entry.row.status, entry.row.kind, what, why)
+        self.told.first = suspect._replace(what=what, why=why)
 
 
 def _within_payload(path: str) -> str:
