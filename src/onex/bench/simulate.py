@@ -1,0 +1,79 @@
+"""Lives of an app under `onex simulate`, per minute and core; and steps per second of the loop that they run in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+
+import onex.workflows.code_analysis
+
+from ..kernel.errors import StateConsistencyError
+from ..testing.rehearsal.season import Season, Total, play_season
+from ..testing.simulation import Sim
+from ..testing.simulation import run as simulate
+from .figure import Figure, Result, Target
+from .options import Options
+
+LIVES = 120
+WARM = 8
+TASKS = 100
+TURNS = 1000
+
+
+def run(options: Mapping[str, str]) -> Result:
+    """Each store's share of the seeds is what ``onex simulate`` gives it, so ``store`` says nothing here."""
+    chosen = Options.of(options)
+    app = str(Path(onex.workflows.code_analysis.__file__).parent)
+    loop_per_s = median(_loop_per_s(chosen.count(TURNS, 10)) for _ in range(chosen.pairs))
+    lives = chosen.count(LIVES, 2)
+    warm = min(WARM, lives)
+    _lived(Season(app, 0, warm))
+    total, cpu_s = _lived(Season(app, warm, lives))
+    per_minute = 60 * lives / cpu_s
+    with chosen.place() as folder:
+        return Figure(
+            "lives/min and core",
+            per_minute,
+            targets=[
+                # 2,000 in six minutes of two cores
+                Target("lives/min and core", per_minute, 2000 / 6 / 2, 500),
+                Target("loop steps/s and core", loop_per_s, 100_000, 200_000),
+            ],
+            detail={
+                "lives": lives,
+                "actions_per_life": round(total.seen.actions / lives, 1),
+                "faults_per_life": round(sum(total.counted.values()) / lives, 1),
+                "steps_per_life": round(total.steps / lives),
+                "steps_per_s_with_engine": round(total.steps / cpu_s),
+                "faster_than_life": round(total.virtual_s / cpu_s),
+                "loop_steps_per_s": round(loop_per_s),
+            },
+        ).told(folder)
+
+
+def _lived(season: Season) -> tuple[Total, float]:
+    """In this process, in processor time. Raises StateConsistencyError when something broke."""
+    total = Total()
+    cpu = time.process_time()
+    for chunk in play_season(season, 1):
+        total.add(chunk)
+    if total.broken is not None:
+        raise StateConsistencyError(f"seed {total.broken.script.seed} broke {total.broken.violations[0]}")
+    return total, time.process_time() - cpu
+
+
+def _loop_per_s(turns: int) -> float:
+    async def turn(sim: Sim) -> None:
+        for _ in range(turns):
+            await sim.clock.sleep(sim.faults.random())
+
+    async def main(sim: Sim) -> None:
+        await asyncio.gather(*(sim.world.spawn(turn(sim)) for _ in range(TASKS)))
+
+    cpu = time.process_time()
+    outcome = simulate(main, 1)
+    outcome.result()
+    return outcome.steps / (time.process_time() - cpu)
