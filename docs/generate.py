@@ -6,6 +6,7 @@ A test regenerates them and compares, so a page that says otherwise than the cod
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,8 +27,21 @@ from onex.adapters import refusal
 from onex.cli.main import COMMANDS, app
 from onex.contracts import part as contract_part
 from onex.contracts import source
-from onex.contracts.contract import ModelContractWorkflow
+from onex.contracts.account import models_of
+from onex.contracts.contract import EnumNodeKind, ModelContractReducer, ModelContractWorkflow
+from onex.contracts.family import DISCRIMINATORS
 from onex.contracts.load import RUN_BY
+from onex.contracts.normalise.behaviour import BLOCKS as BEHAVIOUR
+from onex.contracts.normalise.bus import BESIDE
+from onex.contracts.normalise.draft import Spelling
+from onex.contracts.normalise.fsm import LOOSE, MACHINES
+from onex.contracts.normalise.identity import KINDS, NAMES
+from onex.contracts.normalise.operations import BLOCKS as OPERATIONS
+from onex.contracts.normalise.references import SCHEMAS
+from onex.contracts.normalise.subcontracts import KNOWN
+from onex.contracts.normalise.workflow import LOOSE as PARTS_OF_WORKFLOW
+from onex.contracts.normalise.workflow import WORKFLOWS
+from onex.contracts.schema import contract_schema
 from onex.contracts.subcontract import fsm
 from onex.contracts.subcontract import intent as declared
 from onex.engine import batch, dispatch, encode, fold, takeover
@@ -270,6 +284,7 @@ def _limits() -> Iterator[list[str]]:
     yield ["intents of one step", str(fold.INTENTS_PER_STEP), "`reducer_failed`"]
     yield ["an instance id", f"{action.INSTANCE_ID_BYTES} bytes of UTF-8", "`invalid_key`"]
     yield ["a contract", f"{source.BYTES_MAX // kib} KiB of YAML", "`onex check` says so"]
+    yield ["keys and values of a contract, with all it includes", f"{source.NODES_MAX:,}", "the same"]
     yield [
         "transitions, intents of a contract",
         f"{contract_part.TRANSITIONS_MAX}, {contract_part.INTENTS_MAX}",
@@ -396,6 +411,124 @@ def checks_page() -> str:
     return "".join(made)
 
 
+# --- contracts of others ----------------------------------------------------------------------------------------------
+
+
+WHERE = (
+    ("a machine", "normalise.fsm", "MACHINE"),
+    ("a state", "normalise.states", "STATE"),
+    ("a transition", "normalise.transitions", "TRANSITION"),
+    ("a guard", "normalise.conditions", "CONDITION"),
+    ("an action", "normalise.actions", "ACTION"),
+    ("an event bus", "normalise.bus", "BUS"),
+    ("a topic", "normalise.bus", "TOPIC"),
+    ("handler_routing", "normalise.routing", "ROUTING"),
+    ("a handler", "normalise.routing", "HANDLER"),
+    ("a class or function", "normalise.references", "REFERENCE"),
+    ("a dependency", "normalise.dependencies", "DEPENDENCY"),
+    ("an operation", "normalise.operations", "OPERATION"),
+    ("an effect", "normalise.operations", "EFFECT"),
+    ("one call of an effect", "normalise.operations", "EFFECT_OPERATION"),
+    ("the address of a call", "normalise.operations", "IO_CONFIG"),
+    ("an algorithm", "normalise.operations", "ALGORITHM"),
+    ("a pipeline", "normalise.operations", "COMPUTE"),
+    ("a workflow", "normalise.workflow", "WORKFLOW"),
+    ("a step", "normalise.workflow", "STEP"),
+    ("an edge", "normalise.workflow", "EDGE"),
+    ("a retry policy", "normalise.behaviour", "RETRY"),
+    ("a circuit breaker", "normalise.behaviour", "BREAKER"),
+    ("error_handling", "normalise.behaviour", "ERROR_HANDLING"),
+    ("health_check", "normalise.behaviour", "HEALTH"),
+    ("performance", "normalise.behaviour", "PERFORMANCE"),
+    ("lifecycle", "normalise.behaviour", "LIFECYCLE"),
+    ("aggregation", "normalise.reduction", "AGGREGATION"),
+    ("a window", "normalise.reduction", "WINDOWING"),
+    ("streaming", "normalise.reduction", "STREAMING"),
+    ("state_management", "normalise.reduction", "STATE"),
+)
+
+
+def families_page() -> str:
+    made = [
+        MADE,
+        "# Contracts of others\n\n",
+        "`onex check`, `onex diff`, `onex diagram` and `onex doctor` read any node contract, in every spelling on this page.\n",
+        "Each key of a file is one of three: *honoured*, somebody acts on it; *held*, it is read into its field and nobody\n",
+        "acts on it; *unknown*, no field has it. The first are counted, the others are told, each with its line. A contract\n",
+        "of our own is read [strictly](contract.md) instead.\n",
+        "\n## Families\n\nThe first that fits is it. It is how a contract is called, not how it is read: every block is\n",
+        "understood in every spelling wherever it stands.\n\n",
+        table(["family", "told by"], [[f"`{one}`", told] for one, told in DISCRIMINATORS.items()]),
+        "\n## Kinds\n\n`node_type` in any case, with or without `_GENERIC`.\n\n",
+        table(["read as", "words"], _kinds()),
+        "\n## Names\n\nA contract is called by the first of these keys that has a text: ",
+        ", ".join(f"`{name}`" for name in NAMES),
+        "; else by its\nmetadata, by one of its blocks, by its folder or file, each with a note.\n",
+        "\n## Other keys for whole blocks\n\n",
+        table(["block", "also written"], _blocks()),
+        "\n## Other keys within a block\n\n`×1000`: in seconds there, in milliseconds in the field.\n",
+    ]
+    for title, module, name in WHERE:
+        spelling = getattr(import_module(f"onex.contracts.{module}"), name)
+        made += [f"\n### {title}\n\n", table(["field", "also written"], _spellings(spelling))]
+    made += ["\n## Fields\n\nAll there are, and who acts on each; what no one acts on is held.\n"]
+    for path, model in _reachable(ModelContractReducer):  # what somebody acts on comes first
+        users = {key: ", ".join(contract_part.use_of(model, key).by) for key in model.model_fields}
+        rows = [[f"`{key}`", users[key] or "no one"] for key in sorted(users, key=lambda key: not users[key])]
+        about = sentence((model.__doc__ or "").split("\n\n")[0]) if model.__doc__ != contract_part.Part.__doc__ else ""
+        made += [f"\n### {path}\n\n{about}\n\n".replace("\n\n\n\n", "\n\n"), table(["key", "who acts on it"], rows)]
+    return "".join(made)
+
+
+def _kinds() -> Iterator[list[str]]:
+    for kind in EnumNodeKind:
+        yield [f"`{kind}`", ", ".join(f"`{word}`" for word, one in KINDS.items() if one is kind)]
+
+
+def _blocks() -> Iterator[list[str]]:
+    yield ["`state_machine`", ", ".join(f"`{name}`" for name in (*MACHINES, *LOOSE) if name != "state_machine")]
+    yield ["`workflow`", ", ".join(f"`{name}`" for name in (*WORKFLOWS, *PARTS_OF_WORKFLOW) if name != "workflow")]
+    for table_ in (BESIDE, SCHEMAS):
+        for field in dict.fromkeys(table_.values()):
+            yield [f"`{field}`", ", ".join(f"`{name}`" for name, one in table_.items() if one == field)]
+    for blocks in (OPERATIONS, BEHAVIOUR):
+        for field, (others, _) in blocks.items():
+            if others:
+                yield [f"`{field}`", ", ".join(f"`{name}`" for name in others)]
+    yield ["within `subcontracts`", ", ".join(f"`{name}`" for name in KNOWN)]
+
+
+def _spellings(spelling: Spelling) -> Iterator[list[str]]:
+    for field in dict.fromkeys(spelling.names.values()):
+        others = [name for name, one in spelling.names.items() if one == field]
+        told = [f"`{name}`{f' ×{spelling.scale[name]}' if name in spelling.scale else ''}" for name in others]
+        yield [f"`{field}`", ", ".join(told)]
+
+
+def _reachable(root: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Each model once, under the first path that leads to it."""
+    seen: set[type[BaseModel]] = set()
+    waiting = [("the contract", root)]
+    while waiting:
+        path, model = waiting.pop(0)
+        if model in seen:
+            continue
+        seen.add(model)
+        yield path, model
+        inside = "" if path == "the contract" else f"{path}."
+        for name, field in model.model_fields.items():
+            many = "[]" if "tuple" in str(field.annotation) else ""
+            waiting += [(f"{inside}{name}{many}", inner) for inner in models_of(field.annotation)]
+
+
+# --- schema -----------------------------------------------------------------------------------------------------------
+
+
+def schema_page() -> str:
+    """What ``onex schema`` prints."""
+    return json.dumps(contract_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 # --- all of them ------------------------------------------------------------------------------------------------------
 
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -403,7 +536,9 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "cli.md": commands_page,
     "settings.md": settings_page,
     "contract.md": contract_page,
+    "contracts.md": families_page,
     "checks.md": checks_page,
+    "contract.schema.json": schema_page,
 }
 
 

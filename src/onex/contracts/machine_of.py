@@ -15,7 +15,7 @@ def machine_of(contract: ModelContractBase) -> Machine | None:
 
 
 def drawn(told: ModelFSMSubcontract) -> Machine:
-    """Whoever asks this machine for a next state gets NotImplementedError where a guard would have to be asked."""
+    """Whoever asks this machine for a next state gets GuardFailed where a guard would have to be asked."""
     transitions = tuple(
         Transition(
             line.from_state,
@@ -35,4 +35,4 @@ def drawn(told: ModelFSMSubcontract) -> Machine:
 
 
 def _unbound(state: BaseModel, payload: BaseModel) -> bool:
-    raise NotImplementedError("this machine is for drawing; compile_reducer makes the one that runs")
+    raise TypeError("this machine is for drawing; compile_reducer makes the one that runs")

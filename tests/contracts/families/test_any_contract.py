@@ -69,7 +69,8 @@ words = st.sampled_from(
         "a -> b",
     ]
 )
-scalars = st.one_of(st.none(), st.booleans(), st.integers(-5, 2**40), st.floats(-9, 9, width=32), words)
+marked = st.integers(10_000, 99_999).map(lambda n: f"u{n}q")  # stands nowhere else by chance
+scalars = st.one_of(marked, marked, st.none(), st.booleans(), st.integers(-5, 2**40), st.floats(-9, 9, width=32), words)
 
 
 def deeper(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
