@@ -42,7 +42,7 @@ ANSWERED_S: Final = 120.0
 DRAINED_S: Final = 120.0
 REST_S: Final = 100.0
 LATE_US: Final = 2_000_000
-MAX_STEPS: Final = 60_000
+MAX_STEPS: Final = 30_000
 
 
 class Violations(list[str]):

@@ -245,28 +245,32 @@ class Client:
             self.judge.hold(here is None, f"{letter.key} {letter.id} was refused as {told.code}, and the log has it")
 
     async def _burst(self, key: WorkflowKey) -> None:
-        """Without waiting in between: applied in the order sent."""
-        marks = [Add(amount=self.chance.randrange(10**6, 10**9)) for _ in range(self.chance.randrange(2, 12))]
+        """Without waiting in between: applied in the order sent, also where an action makes the one before it possible."""
+        chance = self.chance
+        kinds = chance.choice((("add",), ("add", "watch", "unwatch", "unwatch")))
+        actions: list[tuple[WorkflowKey, str, BaseModel]] = []
+        for _ in range(chance.randrange(2, 12)):
+            kind = chance.choice(kinds)
+            actions.append((key, kind, Add(amount=chance.randrange(10**6, 10**9)) if kind == "add" else NOTHING))
         before = (await self.truth.load([key])).get(key)
         try:
-            told = await self.house.ask(lambda engine: engine.submit_many([(key, "add", mark) for mark in marks]))
+            told = await self.house.ask(lambda engine: engine.submit_many(actions))
         except Overloaded:
             after = await self.truth.history(key, before.version if before is not None else 0, 1000)
-            bodies = [mark.model_dump_json().encode() for mark in marks]
+            bodies = [payload.model_dump_json().encode() for _, kind, payload in actions if kind == "add"]
             self.judge.hold(
                 not any(entry.row.payload in bodies for entry in after), f"{key}: a burst was turned away and applied"
             )
             return
         except (HostCrashed, OnexError):
             return
-        done = [one for one in told if isinstance(one, Committed)]
-        versions = [one.version for one in done]
+        versions = [one.version for one in told if isinstance(one, Committed)]
         self.judge.hold(versions == sorted(set(versions)), f"{key}: a burst was applied out of order: {versions}")
-        for mark, one in zip(marks, told, strict=True):
+        for (_, kind, payload), one in zip(actions, told, strict=True):
             if isinstance(one, Committed):
                 (row,) = await self.truth.history(key, one.version - 1, 1)
                 self.judge.hold(
-                    row.row.payload == mark.model_dump_json().encode(),
+                    (row.row.kind, row.row.payload) == (kind, payload.model_dump_json().encode()),
                     f"{key} {one.version} is another action's answer",
                 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 from uuid import UUID
 
@@ -100,9 +101,14 @@ class Trouble:
         if not rows:
             return
         row = self.faults.chance.choice(rows)
-        self.outside.allow_again(seen_of(row))
+        operators = self.faults.chance.choice((1, 2))
+        for _ in range(operators):
+            self.outside.allow_again(seen_of(row))
+        asked = [self.house.ask(lambda engine: engine.redrive(row.pointer), patience_s=30) for _ in range(operators)]
         try:
-            await self.house.ask(lambda engine: engine.redrive(row.pointer), patience_s=30)
+            for end in await asyncio.gather(*asked, return_exceptions=True):
+                if isinstance(end, BaseException):
+                    raise end
         except TimeoutError:
             self.outside.complain(f"re-driving {row.pointer} gave no answer for 30 s")
         except (HostCrashed, OnexError):
