@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.cli.conftest import JOBS, ONEX, ORDERS, Commands
+from onex.cli.main import main
+from tests.cli.conftest import JOBS, ONEX, ORDERS, ROOT, Commands
 
 EFFECT = """\
 name: mailer
@@ -314,3 +317,20 @@ def test_a_long_check_counts_on_a_terminal_and_ctrl_c_ends_it(place: Path) -> No
 
 def test_jobs_are_an_app_as_well(commands: Commands) -> None:
     assert commands("check", JOBS, ORDERS).out.splitlines()[-1].startswith("orders 1.0.0: fine.")
+
+
+# --- hooks ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_pre_commit_hooks_are_commands_that_exist(commands: Commands, tree: Path) -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert [hook["id"] for hook in hooks] == ["onex-check", "onex-check-strict", "onex-check-fix"]
+    for hook in hooks:
+        name, *words = hook["entry"].split()
+        assert name == "onex"
+        assert main([*words, "here/mail/contract.yaml"]) == 0
+        assert main([*words, "here/calc/node.yml"]) == 1
+        for path in ("contract.yaml", "nodes/a/contract.yml", "x/effect_contract.yaml"):
+            assert re.search(hook["files"], path), path
+        for path in ("docker-compose.yaml", "contract.yaml.bak", "contracts/readme.md"):
+            assert not re.search(hook["files"], path), path

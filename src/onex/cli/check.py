@@ -41,9 +41,10 @@ def check(
 ) -> None:
     """Check contracts of any family, and apps with their code.
 
-    Every problem is told at once, at its place and with its mend. A file is read as a contract. In a folder every YAML file with node_type at its top is one; hidden folders, links,
-    environments and caches are passed by. A folder whose contracts are ONEX workflows is an app: its Python is imported and
-    held against them, unless --no-code. Exit code 1 says that there are errors; warnings are fine unless --strict.
+    Every problem is told at once, at its place and with its mend. A file is read as a contract. In a folder every YAML file
+    with node_type at its top is one; hidden folders, links, environments and caches are passed by. A folder whose contracts
+    are ONEX workflows is an app: its Python is imported and held against them, unless --no-code. Exit code 1 says that
+    there are errors; warnings are fine unless --strict.
 
     \b
     Examples:

@@ -29,7 +29,10 @@ def show(inspection: Inspection, *, every: bool) -> None:
         _sum(inspection.files, every=every)
     if inspection.skipped and alone:
         others = counted(inspection.skipped, "YAML file")
-        say(styled(f"{others} without node_type at the top: no contracts, not read", "dim"))
+        verbs = (
+            "has no node_type at the top and is" if inspection.skipped == 1 else "have no node_type at the top and are"
+        )
+        say(styled(f"{others} {verbs} no contract", "dim"))
 
 
 def as_json(inspection: Inspection) -> dict[str, object]:

@@ -90,6 +90,9 @@ def _foreign(written: Branch, whole: Whole, path: str, family: EnumFamily, found
     sorted_ = sort_keys(model, shape)
     settle(whole.tree, sorted_.fates, normal.notes.wrappers, normal.notes.absorbed)
     settle(written, sorted_.fates, normal.notes.wrappers, {**normal.notes.absorbed, **whole.followed})
+    # what a broken scalar caused further on is not said twice
+    broken = {(one.path, one.line, one.column) for one in errors(found)}
+    left = [one for one in left if (one.path, one.line, one.column) not in broken]
     told = [*found, *normal.notes.findings, *left]
     if contract is not None:
         told += check_foreign(contract, shape, path)
