@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import orjson
+import typer
 
 from ..contracts.schema import contract_schema
-from .console import say
+from .console import say, say_json
 
 
-def schema() -> None:
+def schema(as_json: Annotated[bool, typer.Option("--json", help="Print it on one line.")] = False) -> None:
     """Print the JSON Schema of contracts, for editors.
 
     An editor that knows it completes keys, shows what they mean, and marks what is wrong. For VS Code or neovim with
@@ -19,4 +22,7 @@ def schema() -> None:
       onex schema > contract.schema.json
       sed -i '1i # yaml-language-server: $schema=contract.schema.json' contract.yaml
     """
-    say(orjson.dumps(contract_schema(), option=orjson.OPT_INDENT_2).decode())
+    if as_json:
+        say_json(contract_schema())
+    else:
+        say(orjson.dumps(contract_schema(), option=orjson.OPT_INDENT_2).decode())
