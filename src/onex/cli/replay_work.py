@@ -80,7 +80,8 @@ async def _fold(task: Task, went: Went) -> Replayed:
         else:
             stored = (await run.load([task.key])).get(task.key)
             if stored is None:
-                raise Missing(f"{task.key} is not in {task.source}; onex ls lists what a store has")
+                missing = f"is not in {task.source.file}" if task.source.file else "has not begun; onex ls lists what has"
+                raise Missing(f"{task.key} {missing}")
             segments = replay.instance(stored)
         told, told_s = 0, time.monotonic()
         async for _ in segments:
@@ -106,20 +107,20 @@ def _shared(task: Task, processes: int, went: Went) -> Replayed:
             lines[line] = process
         waiting = set(lines)
         while waiting:
-            for line in wait(list(waiting)):
-                assert isinstance(line, Connection), "only connections are waited for"
-                word = _received(line, lines[line])
+            for ready in wait(list(waiting)):
+                assert isinstance(ready, Connection), "only connections are waited for"
+                word = _received(ready, lines[ready])
                 if isinstance(word, int):
                     went(word)
                 else:
                     result.join(word)
-                    waiting.discard(line)
+                    waiting.discard(ready)
     finally:
-        for line, process in lines.items():
-            line.close()
-            process.kill()  # it only reads, so there is nothing to break
-            process.join()
-            process.close()
+        for one, worker in lines.items():
+            one.close()
+            worker.kill()  # it only reads, so there is nothing to break
+            worker.join()
+            worker.close()
     return result
 
 
