@@ -67,6 +67,14 @@ def test_a_key_is_a_word(key: str) -> None:
     assert codes(f"{key}: x") == ["yaml_key"]
 
 
+def test_in_contracts_of_others_a_number_may_be_a_key_and_is_its_word() -> None:
+    source = read("{429: retry, '200': fine, -1: x}", "x.yaml", references=True)
+    assert source.findings == () and source.tree is not None
+    assert plain(source.tree) == {"429": "retry", "200": "fine", "-1": "x"}
+    for text in ("{1: a, '1': b}", "{true: a}", "{null: a}", "{1.5: a}", "{[1]: a}", "{0o7: a}"):
+        assert len(read(text, "x.yaml", references=True).findings) == 1, text
+
+
 def test_a_refused_key_takes_its_value_with_it_and_nothing_else() -> None:
     source = read("1: {a: b}\nx: y\nx: z\n? [k]\n: [v]\nlast: w", "x.yaml")
     assert [one.code for one in source.findings] == ["yaml_key", "yaml_duplicate_key", "yaml_key"]

@@ -113,8 +113,8 @@ def place_of(node: Node, path: tuple[str | int, ...]) -> Place:
 def read(text: str, path: str, *, references: bool = False, included: bool = False) -> Source:
     """Everything wrong with ``text`` as YAML, at once; ``path`` only names it in findings.
 
-    With ``references`` the tag ``!include`` is read as Include, else it is refused like any other. Of a file that is
-    ``included`` by another every place says so.
+    With ``references``, for contracts of others, the tag ``!include`` is read as Include, and a number that is a key as the
+    word it is written as (``429: retry``); else both are refused. Of a file that is ``included`` every place says so.
     """
     return _Reader(path, references=references, included=included).read(text)
 
@@ -300,6 +300,8 @@ class _Reader:
             self._key(top, node)
 
     def _key(self, top: _Open, node: Node) -> None:
+        if self.references and isinstance(node, Leaf) and type(node.value) is int:
+            node = Leaf(str(node.value), node.place, node.text_at)
         if not isinstance(node, Leaf) or not isinstance(node.value, str):
             told = f"{node.value!r}" if isinstance(node, Leaf) else "a mapping or sequence"
             self._add(node.place, "yaml_key", f"a key is a word, not {told}", "write the key in quotes")
