@@ -71,10 +71,10 @@ def yaml_files(folder: Path) -> Iterator[Path]:
         raise NoSuchPath(f"{error.filename} cannot be listed: {error.strerror}; let it be read, or leave it out")
 
     for here, below, files in os.walk(folder, onerror=unlisted):
-        below[:] = sorted(name for name in below if not _passed_by(name))
+        below[:] = sorted(name for name in below if not passed_by(name))
         for name in sorted(files):
             file = Path(here, name)
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".") and _is_plain(file):
+            if name.lower().endswith(SUFFIXES) and not name.startswith(".") and is_plain(file):
                 yield file
 
 
@@ -97,11 +97,13 @@ def workflow_folders(folder: Path) -> Iterable[Path]:
     return [folder / name for name in names if (folder / name / "contract.yaml").is_file()]
 
 
-def _passed_by(name: str) -> bool:
+def passed_by(name: str) -> bool:
+    """Whether a folder of that name is hidden, an environment or a cache."""
     return name.startswith(".") or name in PASSED_BY
 
 
-def _is_plain(file: Path) -> bool:
+def is_plain(file: Path) -> bool:
+    """A file, and no link to one."""
     return file.is_file() and not file.is_symlink()
 
 

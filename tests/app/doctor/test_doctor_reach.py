@@ -317,6 +317,19 @@ def test_imports_in_a_circle_end(tmp_path: Path) -> None:
     )
 
 
+def test_stars_in_circles_end(tmp_path: Path) -> None:
+    names = [f"m{n}" for n in range(12)]
+    files = {
+        f"shop/{name}.py": "\n".join(f"from shop.{other} import *" for other in names if other != name)
+        for name in names
+    }
+    files["shop/m11.py"] += "\nimport time\ndef last(): return time.time()"
+    found = reached(
+        tmp_path, {**files, "shop/handler.py": "from .m0 import last\ndef handle(x): return last()"}, "handle"
+    )
+    assert touched(found) == ["clock time.time() shop/m11.py:13"]
+
+
 def test_classes_in_a_circle_end(tmp_path: Path) -> None:
     source = "class A(B):\n pass\nclass B(A):\n pass\nclass Handler(A):\n def handle(self): return self.nothing.at()"
     assert touched(reached(tmp_path, {"shop/handler.py": source})) == []

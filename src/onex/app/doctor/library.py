@@ -30,7 +30,6 @@ Read = Callable[[str], bytes | str]
 """The bytes of a file by its path, or why they cannot be had."""
 
 _SOURCES: Final = ("src", "lib", "python")
-_HOPS: Final = 40
 _DEFINITION: Final = re.compile(rb"^(?:class|def|async def) ([A-Za-z_][A-Za-z0-9_]*)", re.MULTILINE)
 _DOTTED: Final = re.compile(rb"""["']([\w{}$<>-]{1,80}(?:\.[\w{}$<>-]{1,80}){2,12})["']""")
 
@@ -43,6 +42,8 @@ class Library:
         self.parsed = 0
         self._read = read
         self._modules: dict[str, Module] = {}
+        self._names: dict[tuple[str, str], Meaning | None] = {}
+        self._looking: set[tuple[str, str]] = set()
         self._written: tuple[dict[str, list[str]], dict[str, tuple[str, int]]] | None = None
         self._folders = frozenset(_folders(files))
         self._roots = _roots(self.files, self._folders)
@@ -151,27 +152,38 @@ class Library:
             folder = posixpath.dirname(folder)
         return self._at(posixpath.join(folder, *plain.split(".")).rstrip("/")) or Outer(name)
 
-    def name_in(self, module: Module, name: str, hops: int = 0) -> Meaning | None:
+    def name_in(self, module: Module, name: str) -> Meaning | None:
         """What ``name`` means at the top level of a module, followed through imports to where it is written."""
-        if hops > _HOPS:
-            return None
+        key = (module.path, name)
+        if key in self._names:
+            return self._names[key]
+        if key in self._looking:
+            return None  # imports in a circle
+        self._looking.add(key)
+        found = self._look(module, name)
+        self._looking.discard(key)
+        if not self._looking:  # inside a circle the answer may be half of one
+            self._names[key] = found
+        return found
+
+    def _look(self, module: Module, name: str) -> Meaning | None:
         binding = module.bindings.get(name)
         if binding is not None:
-            return self._bound(module, name, binding, hops)
+            return self._bound(module, name, binding)
         if module.is_package and (below := self.module(f"{module.name}.{name}", module.path)) is not None:
             return below
         for star in module.stars:
             taken = self.imported(star, module.path)
-            if isinstance(taken, Module) and (found := self.name_in(taken, name, hops + 1)) is not None:
+            if isinstance(taken, Module) and (found := self.name_in(taken, name)) is not None:
                 return found
         return None
 
-    def _bound(self, module: Module, name: str, binding: Binding, hops: int) -> Meaning | None:
+    def _bound(self, module: Module, name: str, binding: Binding) -> Meaning | None:
         match binding:
             case ImportedModule():
                 return self.imported(binding.name, module.path)
             case ImportedName():
-                return self.taken(binding, module.path, hops)
+                return self.taken(binding, module.path)
             case Assigned():
                 return VariableOf(module, name, binding)
             case ast.ClassDef():
@@ -179,12 +191,12 @@ class Library:
             case _:
                 return FunctionOf(module, binding, name)
 
-    def taken(self, binding: ImportedName, near: str, hops: int = 0) -> Meaning | None:
+    def taken(self, binding: ImportedName, near: str) -> Meaning | None:
         """What ``from module import name`` gives."""
         source = self.imported(binding.module, near)
         if isinstance(source, Outer):
             return Outer(f"{source.name}.{binding.name}")
-        return self.name_in(source, binding.name, hops + 1)
+        return self.name_in(source, binding.name)
 
 
 def bound_by(node: ast.stmt) -> Iterator[tuple[str, Binding]]:

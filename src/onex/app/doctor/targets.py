@@ -28,6 +28,9 @@ _BESIDE: Final = ("node", "handler", "reducer", "compute")
 
 BESIDE: Final = "(beside its contract)"
 
+_VERSION: Final = ".".join(map(str, sys.version_info[:2]))
+_READER: Final = f"mend the file; if it is for a later Python, run onex by that one (this is {_VERSION})"
+
 
 class Target(NamedTuple):
     """``role`` is ``handler`` or ``model``. ``module`` is '' when only a class is named."""
@@ -112,7 +115,7 @@ class Targets:
             return
         if module.problem:
             message = f"{target.module} is named here, and {self.shown(module.path)} cannot be read: {module.problem}"
-            out.symptoms.append(self._one(reading, "code_unreadable", target, message, "mend the file"))
+            out.symptoms.append(self._one(reading, "code_unreadable", target, message, _READER))
             return
         meaning = self.library.name_in(module, target.name)
         if meaning is None:
@@ -192,7 +195,8 @@ class Targets:
         return "write the module that holds it"
 
     def _one(self, reading: Reading, code: str, target: Target, message: str, fix: str) -> Symptom:
-        severity = EnumSeverity.ERROR if target.role == "handler" else EnumSeverity.WARNING
+        wrong = target.role == "handler" and code != "code_unreadable"
+        severity = EnumSeverity.ERROR if wrong else EnumSeverity.WARNING
         return symptom(EnumArea.CODE, code, target.place, message, fix, (reading.path,), severity)
 
     def shown(self, path: str) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ...kernel.finding import EnumSeverity
 from ..folder import MODULE_BYTES_MAX
-from ..survey import PASSED_BY, SUFFIXES, NoSuchPath, looks_like_contract
+from ..survey import SUFFIXES, NoSuchPath, is_plain, looks_like_contract, passed_by
 from .symptom import EnumArea, Place, Symptom, symptom
 
 
@@ -35,17 +35,12 @@ def tree_of(root: Path) -> Tree:
     python: list[str] = []
     other = 0
     for here, below, files in os.walk(root, onerror=unlisted.append):
-        below[:] = sorted(name for name in below if not name.startswith(".") and name not in PASSED_BY)
+        below[:] = sorted(name for name in below if not passed_by(name))
         inside = os.path.relpath(here, root).replace(os.sep, "/")
         prefix = "" if inside == "." else f"{inside}/"
         for name in sorted(files):
             place = Path(here, name)
-            if (
-                name.startswith(".")
-                or not name.endswith((".py", *SUFFIXES))
-                or place.is_symlink()
-                or not place.is_file()
-            ):
+            if name.startswith(".") or not name.lower().endswith((".py", *SUFFIXES)) or not is_plain(place):
                 continue
             if name.endswith(".py"):
                 python.append(prefix + name)
