@@ -133,23 +133,26 @@ def _typed(
         cuts: dict[Loc, None] = {}
         for detail in details:
             cut = cut_at(model, shape, detail["loc"])
-            finding = translate(shape, path, detail)
             if not cut or (cut[0] in ESSENTIAL and len(cut) == 1):
-                told.append(finding)
-                return None, shape, told, gone
-            if cut not in cuts:
-                cuts[cut] = None
-                gone |= _keys_at(shape, cut)
-                if _refers(normal.shape, cut):
-                    continue  # what came of the reference was told at it
-                what = (
-                    f"{finding.message}; it is left out"
-                    if cut == detail["loc"]
-                    else f"{finding.message}; its block is left out"
-                )
-                told.append(finding._replace(severity=EnumSeverity.WARNING, code="left_out", message=what))
+                return None, shape, [*told, translate(shape, path, detail)], gone
+            if cut in cuts:
+                continue
+            cuts[cut] = None
+            gone |= _keys_at(shape, cut)
+            # what came of a reference was told at it; more than FINDINGS_MAX nobody reads
+            if not _refers(normal.shape, cut) and len(told) < FINDINGS_MAX:
+                told.append(_left_out(translate(shape, path, detail), whole=cut != detail["loc"]))
         shape = without(shape, tuple(cuts))
+    place = shape.place.spot(path)
+    told.append(
+        Finding("unreadable", EnumSeverity.ERROR, *place, "too much in it does not fit", "mend what is left out")
+    )
     return None, shape, told, gone
+
+
+def _left_out(finding: Finding, *, whole: bool) -> Finding:
+    what = "its block is left out" if whole else "it is left out"
+    return finding._replace(severity=EnumSeverity.WARNING, code="left_out", message=f"{finding.message}; {what}")
 
 
 def cut_at(model: type[BaseModel], shape: Branch, loc: Loc) -> Loc:

@@ -111,8 +111,15 @@ EVENTS = {
     "subscribes": "consumed_events",
     "subscribe": "consumed_events",
     "listens": "consumed_events",
+    "out": "published_events",
+    "output": "published_events",
+    "outbound": "published_events",
+    "in": "consumed_events",
+    "input": "consumed_events",
+    "inbound": "consumed_events",
 }
 """Words within ``events``, and within one topic's ``direction``."""
+LISTS = {"published_events": "publish_topics", "consumed_events": "subscribe_topics"}
 _OPERATED = {"handler": "operation", "handler_implementation": "handler"}
 """A handler that is a word beside another that is a class: the word is what it is asked for."""
 _OF_TOPIC = ("topic", "topics", "topic_suffix", "full_topic_pattern", "event_type")
@@ -192,13 +199,32 @@ def _bus(node: Node, notes: Notes) -> Node:
 
 
 def _directed(node: Branch, notes: Notes) -> Branch:
-    """``topics: {publish: [..], subscribe: [..]}`` is both lists."""
+    """``topics: {publish: [..], subscribe: [..]}`` is both lists, and so is a list whose rows say their ``direction``."""
     inside = node.entries.get("topics")
-    if inside is None or not isinstance(inside.node, Branch):
+    if inside is None:
         return node
-    notes.wrapped(inside.key)
     rest = {name: entry for name, entry in node.entries.items() if name != "topics"}
-    return Branch({**rest, **{name: one for name, one in inside.node.entries.items() if name not in rest}}, node.place)
+    if isinstance(inside.node, Branch):
+        notes.wrapped(inside.key)
+        return Branch(
+            {**rest, **{name: one for name, one in inside.node.entries.items() if name not in rest}}, node.place
+        )
+    ways: dict[str, list[Node]] = {}
+    for item in inside.node.items if isinstance(inside.node, Row) else ():
+        way = item.entries.get("direction") if isinstance(item, Branch) else None
+        field = EVENTS.get(text_of(way.node).lower()) if way is not None else None
+        if way is None or field is None or not isinstance(item, Branch):
+            return node
+        notes.joined(way.key, inside.key)
+        ways.setdefault(LISTS[field], []).append(
+            Branch({name: one for name, one in item.entries.items() if one is not way}, item.place)
+        )
+    if set(ways) & set(rest) or not ways:
+        return node
+    return Branch(
+        {**rest, **{name: Entry(inside.key, Row(tuple(rows), inside.node.place)) for name, rows in ways.items()}},
+        node.place,
+    )
 
 
 def topics(entry: Entry, notes: Notes) -> Node:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import product
+from itertools import islice, product
 
+from ..part import TRANSITIONS_MAX
 from ..source import Branch, Entry, Leaf, Node, Row
 from .actions import actions
 from .conditions import conditions
@@ -158,8 +159,17 @@ def _several(draft: Draft, start: Entry | None, notes: Notes, known: frozenset[s
         draft.make("trigger", _trigger(draft))
     rest = {name: entry for name, entry in draft.entries.items() if name not in _ENDS}
     choices = [_choices(name, draft.entries[name], known) for name in _ENDS if name in draft.entries]
-    for chosen in product(*choices):
+    rows = product(*choices)
+    for chosen in islice(rows, TRANSITIONS_MAX):
         yield Branch({**dict(chosen), **rest}, draft.place)
+    if next(rows, None) is not None:
+        many = " x ".join(str(len(choice)) for choice in choices)
+        notes.error(
+            draft.place,
+            "too_many_transitions",
+            f"starts, ends and triggers of this transition come to {many} transitions",
+            f"name fewer; a machine has at most {TRANSITIONS_MAX}",
+        )
 
 
 def _choices(name: str, entry: Entry, known: frozenset[str]) -> list[tuple[str, Entry]]:
