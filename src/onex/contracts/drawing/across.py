@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 from .layers import Layers
 
-SWEEPS = 24
+SWEEPS, SWEEPS_MIN = 24, 6
+VISITS = 300_000
+"""Vertices looked at in all sweeps together: a drawing too large to be read is not worth the last bend."""
 EDGE_GAP = 16.0
 NODE_GAP = 28.0
 STRAIGHT = 8.0
@@ -38,9 +40,10 @@ def placed(layers: Layers, rows: Sequence[Sequence[int]], rooms: Sequence[Room],
         for vertex, gap in zip(row, [0.0, *between], strict=False):
             at += gap
             where[vertex] = at
-    for sweep in range(SWEEPS):
+    sweeps = sweeps_for(len(layers.layer))
+    for sweep in range(sweeps):
         down = sweep % 2 == 0
-        both = sweep >= SWEEPS // 2
+        both = sweep >= sweeps // 2
         for at in range(len(rows)) if down else range(len(rows) - 1, -1, -1):
             row = rows[at]
             wanted, weights = [], []
@@ -58,6 +61,10 @@ def placed(layers: Layers, rows: Sequence[Sequence[int]], rooms: Sequence[Room],
                 where[vertex] = x
     left = min((x - room.before for x, room in zip(where, rooms, strict=True)), default=0.0)
     return [x - left for x in where]
+
+
+def sweeps_for(vertices: int) -> int:
+    return max(SWEEPS_MIN, min(SWEEPS, VISITS // max(vertices, 1)))
 
 
 def straightened(layers: Layers, rows: Sequence[Sequence[int]], rooms: Sequence[Room], where: list[float]) -> None:

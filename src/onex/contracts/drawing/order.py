@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from .across import sweeps_for
 from .layers import Layers
 
 SWEEPS = 16
@@ -17,7 +18,7 @@ def ordered(layers: Layers) -> list[list[int]]:
     """The rows, each from left to right. The same layers give the same order."""
     rows = _first(layers)
     best, fewest = [list(row) for row in rows], _crossings(layers, rows)
-    for sweep in range(SWEEPS):
+    for sweep in range(min(SWEEPS, sweeps_for(len(layers.layer)))):
         if not fewest:
             break
         down = sweep % 2 == 0
