@@ -18,6 +18,7 @@ from ..kernel.errors import ContractError
 from ..kernel.finding import EnumSeverity, Finding, errors
 from .load import App, load_app
 from .repository import Repository, Unreadable, contract_text
+from .spread import spread
 from .survey import Candidate, NoSuchPath, Survey, survey, workflow_folders
 
 CONTRACT = "contract.yaml"
@@ -78,10 +79,9 @@ def inspect(
     """
     seen = survey(paths)
     files: dict[str, Inspected] = {}
-    repositories: dict[Path, Repository] = {}
-    for done, candidate in enumerate(seen.candidates):
-        progress(done, len(seen.candidates))
-        files[str(candidate.path)] = _read(candidate, repositories)
+    for one in spread(read_all, seen.candidates):
+        files[one.path] = one
+        progress(len(files), len(seen.candidates))
     apps = [_load(folder, files) for folder in list(_apps(seen, files))] if code else []
     for folder in seen.folders:
         if not any(candidate.within == folder for candidate in seen.candidates) and not any(
@@ -89,7 +89,6 @@ def inspect(
         ):
             told = f"{folder} holds no contract: no YAML file in it has node_type at its top"
             raise NoSuchPath(f"{told}; name a contract, or a folder with contracts")
-    progress(len(files), len(files))
     return Inspection(tuple(files.values()), tuple(apps), seen.skipped)
 
 
@@ -113,6 +112,11 @@ def inspected(reading: Reading) -> Inspected:
         reported=reported,
         findings=reading.findings,
     )
+
+
+def read_all(candidates: Sequence[Candidate]) -> list[Inspected]:
+    repositories: dict[Path, Repository] = {}
+    return [_read(candidate, repositories) for candidate in candidates]
 
 
 def _read(candidate: Candidate, repositories: dict[Path, Repository]) -> Inspected:
