@@ -77,7 +77,7 @@ def settle(
                 own = above if id(entry.key) in wrappers else (EnumFate.UNKNOWN, NOBODY)
                 settle(entry.node, fates, wrappers, absorbed, fates.get(id(entry.key), own))
             if id(entry.key) in wrappers:
-                inside = [id(leaf) for _, leaf in written(entry.node)]
+                inside = [id(leaf) for leaf in leaves(entry.node)]
                 within = [fates[one] for one in inside if one in fates]
                 if within or not inside:
                     _better(fates, entry.key, *max(within, key=lambda fate: _RANK[fate[0]], default=above))
@@ -107,6 +107,22 @@ def written(node: Node, loc: Loc = ()) -> Iterator[tuple[Loc, Leaf]]:
         for n, item in enumerate(node.items):
             if not isinstance(item, Leaf):
                 yield from written(item, (*loc, n))
+
+
+def leaves(node: Node) -> list[Leaf]:
+    """Every key within, in no order that matters."""
+    found: list[Leaf] = []
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        if isinstance(current, Branch):
+            for entry in current.entries.values():
+                found.append(entry.key)
+                if not isinstance(entry.node, Leaf):
+                    waiting.append(entry.node)
+        elif isinstance(current, Row):
+            waiting += [item for item in current.items if not isinstance(item, Leaf)]
+    return found
 
 
 def models_of(annotation: object) -> Iterator[type[BaseModel]]:

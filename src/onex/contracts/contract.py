@@ -71,7 +71,7 @@ class ModelToolSpecification(Part):
     tool_name: Annotated[Word | None, COMPARED] = None
     description: Annotated[Prose, PROSE] = ""
     version: Annotated[ModelContractVersion | None, COMPARED] = None
-    main_tool_class: Annotated[ModelReference | None, MAPPED] = None
+    main_tool_class: Annotated[ModelReference | None, COMPARED] = None
     container_injection: Annotated[JsonValue, COMPARED] = None
     business_logic_pattern: Annotated[Word | None, COMPARED] = None
 
@@ -105,11 +105,11 @@ class ModelContractBase(Kept):
     tool_name: Annotated[Word | None, COMPARED] = None
     node_class: Annotated[ModelReference | None, MAPPED] = None
     version: Annotated[ModelContractVersion | None, Field(description="beside the other two"), COMPARED] = None
-    tool_specification: Annotated[ModelToolSpecification | None, MAPPED] = None
-    input_models: Annotated[References, MAPPED] = ()
-    output_models: Annotated[References, MAPPED] = ()
-    state_class: Annotated[ModelReference | None, MAPPED] = None
-    config_model: Annotated[ModelReference | None, MAPPED] = None
+    tool_specification: Annotated[ModelToolSpecification | None, COMPARED] = None
+    input_models: Annotated[References, COMPARED] = ()
+    output_models: Annotated[References, COMPARED] = ()
+    state_class: Annotated[ModelReference | None, COMPARED] = None
+    config_model: Annotated[ModelReference | None, COMPARED] = None
     config_schema: Annotated[JsonValue, COMPARED] = None
     deterministic_execution: Annotated[bool | None, MAPPED] = None
     determinism: Annotated[JsonValue, MAPPED] = None
@@ -126,11 +126,11 @@ class ModelContractBase(Kept):
     actions: Annotated[Operations, COMPARED] = ()
     capabilities: Annotated[Capabilities, COMPARED] = ()
     workflow: Annotated[ModelWorkflowCoordination | None, MAPPED] = None
-    effect_operations: Annotated[ModelEffectSubcontract | None, MAPPED] = None
+    effect_operations: Annotated[ModelEffectSubcontract | None, COMPARED] = None
     compute: Annotated[ModelComputeSubcontract | None, COMPARED] = None
     algorithm: Annotated[ModelAlgorithm | None, COMPARED] = None
-    kafka_config: Annotated[ModelKafkaConfig | None, MAPPED] = None
-    mixin: Annotated[ModelReference | None, MAPPED] = None
+    kafka_config: Annotated[ModelKafkaConfig | None, COMPARED] = None
+    mixin: Annotated[ModelReference | None, COMPARED] = None
     event_type: Annotated[JsonValue, COMPARED] = None
     fingerprint: Annotated[Word | None, COMPARED] = None
     metadata: Annotated[JsonValue, COMPARED] = None

@@ -17,11 +17,12 @@ from .contract import ModelContractBase
 from .guard import parse
 from .problem import GuardProblem, suggest
 from .sketch import conditions
-from .source import Branch, Leaf, Row, place_of
+from .source import FINDINGS_MAX, Branch, Leaf, Row, place_of
 from .subcontract.workflow import ModelWorkflowCoordination
 
 WEIGHTS_NEAR = 0.001
 TOLD_OF_CYCLE = 8
+SUGGESTIONS_MAX = 10
 
 
 def check_foreign(contract: ModelContractBase, shape: Branch, path: str) -> Iterator[Finding]:
@@ -123,14 +124,18 @@ def _graph(workflow: ModelWorkflowCoordination | None, shape: Branch, path: str)
             message = f"step {step.step_id!r} stands here and on line {first}"
             yield _warning(shape, path, (*at, n, "step_id"), "duplicate", message, "call one of them otherwise")
         seen.setdefault(step.step_id, n)
-    for n, step in enumerate(workflow.steps):
-        for m, name in enumerate(step.depends_on):
-            if name not in seen:
-                yield _unknown(shape, path, (*at, n, "depends_on", m), name, list(seen))
+    named: list[tuple[tuple[str | int, ...], str]] = [
+        ((*at, n, "depends_on", m), name)
+        for n, step in enumerate(workflow.steps)
+        for m, name in enumerate(step.depends_on)
+    ]
     for n, edge in enumerate(workflow.edges):
-        for end, name in (("source", edge.source), ("target", edge.target)):
-            if name not in seen:
-                yield _unknown(shape, path, ("workflow", "edges", n, end), name, list(seen))
+        named += [(("workflow", "edges", n, "source"), edge.source), (("workflow", "edges", n, "target"), edge.target)]
+    missing = [(loc, name) for loc, name in named if name not in seen]
+    for count, (loc, name) in enumerate(missing[:FINDINGS_MAX]):
+        near = suggest(name, list(seen)) if count < SUGGESTIONS_MAX else ""
+        fix = near or f"use one of {', '.join(list(seen)[:20])}"
+        yield _warning(shape, path, loc, "unknown_step", f"there is no step {name!r}", fix)
     if circle := _circle(waits_for(workflow)):
         told = " -> ".join(circle[:TOLD_OF_CYCLE]) + (" -> .." if len(circle) > TOLD_OF_CYCLE else "")
         message = f"steps wait for one another: {told}"
@@ -160,11 +165,6 @@ def _circle(before: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
         step = next(name for name in before[step] if name in left)
     round_ = list(trail)
     return (*round_[round_.index(step) :], step) if step else ()
-
-
-def _unknown(shape: Branch, path: str, loc: tuple[str | int, ...], name: str, known: list[str]) -> Finding:
-    fix = suggest(name, known) or f"use one of {', '.join(known[:20])}"
-    return _warning(shape, path, loc, "unknown_step", f"there is no step {name!r}", fix)
 
 
 def _weights(contract: ModelContractBase, shape: Branch, path: str) -> Iterator[Finding]:

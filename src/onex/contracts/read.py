@@ -14,7 +14,7 @@ from pydantic import ValidationError as PydanticError
 from pydantic_core import to_json
 
 from ..kernel.finding import EnumSeverity, Finding, errors
-from .account import keys_of, models_of, settle, sort_keys, written
+from .account import keys_of, leaves, models_of, settle, sort_keys
 from .contract import (
     EnumNodeKind,
     ModelContractBase,
@@ -89,7 +89,8 @@ def _foreign(written: Branch, whole: Whole, path: str, family: EnumFamily, found
     contract, shape, left, gone = _typed(model, normal, path)
     sorted_ = sort_keys(model, shape)
     settle(whole.tree, sorted_.fates, normal.notes.wrappers, normal.notes.absorbed)
-    settle(written, sorted_.fates, normal.notes.wrappers, {**normal.notes.absorbed, **whole.followed})
+    if written is not whole.tree:
+        settle(written, sorted_.fates, normal.notes.wrappers, {**normal.notes.absorbed, **whole.followed})
     # what a broken scalar caused further on is not said twice
     broken = {(one.path, one.line, one.column) for one in errors(found)}
     left = [one for one in left if (one.path, one.line, one.column) not in broken]
@@ -182,7 +183,7 @@ def cut_at(model: type[BaseModel], shape: Branch, loc: Loc) -> Loc:
 
 def _references(tree: Node) -> set[int]:
     """The keys of references to files that were not followed: what came of them was told at them."""
-    return {id(leaf) for loc, leaf in written(tree) if loc[-1] == REF}
+    return {id(leaf) for leaf in leaves(tree) if leaf.value == REF}
 
 
 def _refers(shape: Branch, loc: Loc) -> bool:
@@ -201,7 +202,7 @@ def _keys_at(shape: Branch, loc: Loc) -> set[int]:
             node = node.entries[step].node
         elif isinstance(node, Row) and isinstance(step, int):
             keys, node = set(), node.items[step]
-    return keys | {id(leaf) for _, leaf in written(node)}
+    return keys | {id(leaf) for leaf in leaves(node)}
 
 
 def without(node: Branch, cuts: tuple[Loc, ...]) -> Branch:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue
 
-from ..part import COMPARED, MAPPED, PROSE, ROWS_MAX, ModelContractVersion, Part, Prose, Word
+from ..part import COMPARED, PROSE, ROWS_MAX, ModelContractVersion, Part, Prose, Word
 from .resilience import ModelCircuitBreaker, ModelRetryPolicy
 
 Template = Annotated[str, Field(max_length=64 * 1024)]
@@ -28,7 +28,7 @@ class ModelIoConfig(Part):
     connection_name: Annotated[Word | None, COMPARED] = None
     query_template: Annotated[Template | None, COMPARED] = None
     read_only: Annotated[bool | None, COMPARED] = None
-    topic: Annotated[Word | None, MAPPED] = None
+    topic: Annotated[Word | None, COMPARED] = None
     payload_template: Annotated[Template | None, COMPARED] = None
     partition_key_template: Annotated[Template | None, COMPARED] = None
     file_path_template: Annotated[Template | None, COMPARED] = None
@@ -50,7 +50,7 @@ class ModelEffectOperation(Part):
     description: Annotated[Prose, PROSE] = ""
     operation_version: Annotated[ModelContractVersion | None, COMPARED] = None
     idempotent: Annotated[bool | None, COMPARED] = None
-    io_config: Annotated[ModelIoConfig | None, MAPPED] = None
+    io_config: Annotated[ModelIoConfig | None, COMPARED] = None
     response_handling: Annotated[JsonValue, COMPARED] = None
     retry_policy: ModelRetryPolicy | None = None
     circuit_breaker: ModelCircuitBreaker | None = None
@@ -65,7 +65,7 @@ class ModelEffectSubcontract(Part):
     version: Annotated[ModelContractVersion | None, COMPARED] = None
     description: Annotated[Prose, PROSE] = ""
     execution_mode: Annotated[Word | None, COMPARED] = None
-    operations: Annotated[tuple[ModelEffectOperation, ...], Field(max_length=ROWS_MAX), MAPPED] = ()
+    operations: Annotated[tuple[ModelEffectOperation, ...], Field(max_length=ROWS_MAX), COMPARED] = ()
     default_retry_policy: ModelRetryPolicy | None = None
     default_circuit_breaker: ModelCircuitBreaker | None = None
     transaction: JsonValue = None

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue
 
-from ..part import COMPARED, MAPPED, PROSE, ROWS_MAX, ModelContractVersion, Part, Prose, Word
+from ..part import COMPARED, PROSE, ROWS_MAX, ModelContractVersion, Part, Prose, Word
 from .bus import ModelReference
 
 
@@ -30,9 +30,9 @@ class ModelOperation(Part):
     operation_type: Annotated[Word | None, COMPARED] = None
     input_fields: Annotated[Fields, COMPARED] = ()
     output_fields: Annotated[Fields, COMPARED] = ()
-    input_model: Annotated[ModelReference | None, MAPPED] = None
-    output_model: Annotated[ModelReference | None, MAPPED] = None
-    output_topic: Annotated[Word | None, MAPPED] = None
+    input_model: Annotated[ModelReference | None, COMPARED] = None
+    output_model: Annotated[ModelReference | None, COMPARED] = None
+    output_topic: Annotated[Word | None, COMPARED] = None
     timeout_ms: int | None = None
     atomic: bool | None = None
     idempotent: Annotated[bool | None, COMPARED] = None

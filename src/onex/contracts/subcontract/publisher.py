@@ -6,14 +6,14 @@ from typing import Annotated
 
 from pydantic import JsonValue
 
-from ..part import COMPARED, MAPPED, PROSE, Part, Prose, Word
+from ..part import COMPARED, PROSE, Part, Prose, Word
 from .resilience import ModelRetryPolicy
 
 
 class ModelKafkaConfig(Part):
     """``intent_topic`` is where the intents go."""
 
-    intent_topic: Annotated[Word | None, MAPPED] = None
+    intent_topic: Annotated[Word | None, COMPARED] = None
     envelope_format: Annotated[Word | None, COMPARED] = None
     partition_key: Annotated[Word | None, COMPARED] = None
     description: Annotated[Prose, PROSE] = ""
