@@ -102,6 +102,26 @@ def test_a_path_that_cannot_be_checked_is_one_sentence(commands: Commands, place
     assert "Traceback" not in answer.err
 
 
+def test_a_folder_that_cannot_be_listed_is_told_and_the_rest_is_read(
+    commands: Commands, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = os.scandir
+
+    def scandir(path: str) -> object:
+        if os.fspath(path).endswith("calc"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = rows(commands, "here", "--no-code")
+    assert [(one["code"], one["severity"], one["path"]) for one in found["beside"]] == [
+        ("unlisted", "warning", "here/calc")
+    ]
+    assert [one["path"] for one in found["files"]] == ["here/mail/contract.yaml", "here/orders/contract.yaml"]
+    assert commands("check", "here", "--no-code", "--strict").code == 1
+    assert "here/calc cannot be listed: Permission denied" in commands("check", "here/calc").err
+
+
 def test_what_cannot_be_read_is_a_finding_of_its_file(commands: Commands, place: Path) -> None:
     (place / "latin.yaml").write_bytes(b"name: x\nnode_type: \xe9\n")
     (place / "large.yaml").write_text("node_type: x\n" + "#" * 300_000)

@@ -58,16 +58,17 @@ class InspectedApp(NamedTuple):
 
 
 class Inspection(NamedTuple):
-    """``files`` in the order found; ``skipped`` YAML files are no contracts."""
+    """``files`` in the order found; ``skipped`` YAML files are no contracts; ``beside`` is about no file that was read."""
 
     files: tuple[Inspected, ...]
     apps: tuple[InspectedApp, ...]
     skipped: int
+    beside: tuple[Finding, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """Of all files, each once: two contracts may include one broken file."""
-        return tuple(dict.fromkeys(found for one in self.files for found in one.findings))
+        return tuple(dict.fromkeys((*self.beside, *(found for one in self.files for found in one.findings))))
 
 
 def inspect(
@@ -89,7 +90,12 @@ def inspect(
         ):
             told = f"{folder} holds no contract: no YAML file in it has node_type at its top"
             raise NoSuchPath(f"{told}; name a contract, or a folder with contracts")
-    return Inspection(tuple(files.values()), tuple(apps), seen.skipped)
+    return Inspection(tuple(files.values()), tuple(apps), seen.skipped, tuple(map(_unlisted, seen.unlisted)))
+
+
+def _unlisted(error: OSError) -> Finding:
+    told = f"cannot be listed: {error.strerror}; what is in it was not looked at"
+    return Finding("unlisted", EnumSeverity.WARNING, str(error.filename), 0, 0, told, "let it be read, or leave it out")
 
 
 def inspected(reading: Reading) -> Inspected:

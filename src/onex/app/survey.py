@@ -37,11 +37,14 @@ class Candidate(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """``folders`` are those the user named, in order. ``skipped`` counts YAML files that are no contracts."""
+    """``folders`` are those the user named, in order. ``skipped`` counts YAML files that are no contracts, ``unlisted``
+    are the folders below that could not be looked into.
+    """
 
     candidates: tuple[Candidate, ...]
     folders: tuple[Path, ...]
     skipped: int
+    unlisted: tuple[OSError, ...] = ()
 
 
 def survey(paths: Sequence[Path]) -> Survey:
@@ -49,10 +52,11 @@ def survey(paths: Sequence[Path]) -> Survey:
     found: dict[str, Candidate] = {}
     folders: list[Path] = []
     skipped: set[str] = set()
+    unlisted: list[OSError] = []
     for path in paths:
         if _is_folder(path):
             folders.append(path)
-            for file in yaml_files(path):
+            for file in yaml_files(path, unlisted):
                 if looks_like_contract(file):
                     found.setdefault(os.path.realpath(file), Candidate(file, path, named=False))
                 else:
@@ -61,16 +65,21 @@ def survey(paths: Sequence[Path]) -> Survey:
         if path.suffix.lower() not in SUFFIXES:
             raise NoSuchPath(f"{path} is no YAML file; name a contract, or name the folder that holds it")
         found[os.path.realpath(path)] = Candidate(path, path.parent, named=True)
-    return Survey(tuple(found.values()), tuple(folders), len(skipped - set(found)))
+    return Survey(tuple(found.values()), tuple(folders), len(skipped - set(found)), tuple(unlisted))
 
 
-def yaml_files(folder: Path) -> Iterator[Path]:
-    """Below ``folder``, by name, a folder's own files before those of its folders. Raises NoSuchPath."""
+def yaml_files(folder: Path, unlisted: list[OSError]) -> Iterator[Path]:
+    """Below ``folder``, by name, a folder's own files before those of its folders; ``unlisted`` gets those it may not enter.
 
-    def unlisted(error: OSError) -> None:
-        raise NoSuchPath(f"{error.filename} cannot be listed: {error.strerror}; let it be read, or leave it out")
+    Raises NoSuchPath when it is ``folder`` itself.
+    """
 
-    for here, below, files in os.walk(folder, onerror=unlisted):
+    def told(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise NoSuchPath(f"{folder} cannot be listed: {error.strerror}; let it be read, or leave it out")
+        unlisted.append(error)
+
+    for here, below, files in os.walk(folder, onerror=told):
         below[:] = sorted(name for name in below if not passed_by(name))
         for name in sorted(files):
             file = Path(here, name)

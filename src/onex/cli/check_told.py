@@ -55,6 +55,7 @@ def as_json(inspection: Inspection) -> dict[str, object]:
             }
             for one in inspection.files
         ],
+        "beside": [plain_finding(finding) for finding in inspection.beside],
         "apps": [_json_of_app(app) for app in inspection.apps],
         "summary": {
             "files": len(inspection.files),
