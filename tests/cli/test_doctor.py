@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from onex.app.doctor.symptom import SYMPTOMS
 from tests.app.doctor.planted import written
 from tests.app.doctor.test_doctor_examine import CLEAN, faulty
-from tests.cli.conftest import ONEX, Commands
+from tests.cli.conftest import ONEX, ROOT, Commands
 
 
 @pytest.fixture
@@ -103,6 +105,14 @@ def test_a_folder_without_contracts_is_no_repository(commands: Commands, tmp_pat
     told = commands("doctor", tmp_path)
     assert told.code == 2
     assert "holds no contract: no YAML file in it has node_type at its top level (1 others, 0 Python files)" in told.err
+
+
+def test_the_guide_explains_every_symptom_and_no_other() -> None:
+    guide = (ROOT / "docs" / "guides" / "doctor.md").read_text()
+    table = guide.partition("## Every symptom")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    explained = [code for row in rows for code in re.findall(r"`(\w+)`", row)]
+    assert sorted(explained) == sorted(SYMPTOMS)
 
 
 def test_ctrl_c_ends_it_at_once_and_leaves_nothing(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..app.doctor.claims import EnumVerdict
 from ..app.doctor.examine import Diagnosis
-from ..app.doctor.symptom import EnumArea, Link, Symptom
+from ..app.doctor.symptom import SYMPTOMS, EnumArea, Link, Symptom
 from ..app.doctor.topics import Said
 from ..kernel.finding import EnumSeverity
 from .console import counted, harmless, plain_finding, say, styled
@@ -19,40 +19,6 @@ _VERDICTS = {
     EnumVerdict.UNPROVEN: "unproven",
     EnumVerdict.HOLDS: "borne out",
     EnumVerdict.NO_CODE: "without code here",
-}
-_TITLES = {
-    "topic_mismatch": "topics whose two ends differ",
-    "topic_unheard": "topics published and consumed by nobody here",
-    "topic_unsaid": "topics consumed and published by nobody here",
-    "event_unheard": "events said without a topic, and taken by nobody here",
-    "event_unsaid": "events awaited without a topic, and said by nobody here",
-    "purity_unproven": "calls that reading cannot follow, in code that claims purity",
-    **{
-        f"impure_{kind}": f"{kind} in code that claims purity"
-        for kind in (
-            "clock",
-            "chance",
-            "environment",
-            "file",
-            "network",
-            "database",
-            "process",
-            "shared_state",
-            "order",
-        )
-    },
-    "impure_note": "logs and prints in code that claims purity",
-    "state_unreachable": "states that cannot be reached",
-    "dead_end": "states with no way out",
-    "no_terminal_state": "machines without an end",
-    "no_way_to_an_end": "machines that can get stuck in a circle",
-    "trigger_never_enabled": "triggers that can never fire",
-    "nondeterministic": "choices left to chance",
-    "transition_twice": "transitions said twice",
-    "module_missing": "modules that do not exist",
-    "handler_missing": "handlers that do not exist",
-    "model_missing": "models that do not exist",
-    "code_unreadable": "files of Python that cannot be read",
 }
 
 
@@ -116,7 +82,7 @@ def _groups(symptoms: Sequence[Symptom], *, every: bool) -> None:
     for code, group in by_code.items():
         shown = group if every else group[:SHOWN]
         mends = {one.finding.fix for one in group}
-        say(f"  {_TITLES.get(code, code.replace('_', ' '))}: {len(group)} [{code}]")
+        say(f"  {SYMPTOMS.get(code, code.replace('_', ' '))}: {len(group)} [{code}]")
         for one in shown:
             _one(one, mend=len(mends) > 1 or len(group) == 1)
         if len(shown) < len(group):

@@ -85,6 +85,16 @@ def test_a_name_that_is_not_there_is_told_with_what_may_have_been_meant(
     assert diagnosis.symptoms[0].finding.fix == fix
 
 
+def test_a_name_on_several_lines_is_missing_once(tmp_path: Path) -> None:
+    contract = (
+        handled("shop.nodes.pay.handlers", "Gone")
+        + "    - {operation: back, handler: {name: Gone, module: shop.nodes.pay.handlers}}\n"
+    )
+    diagnosis, found = of(tmp_path, contract)
+    assert found == ["handler_missing 7"]
+    assert diagnosis.symptoms[0].finding.message.endswith("(also named on line 8)")
+
+
 def test_packages_of_others_are_counted_and_not_complained_of(tmp_path: Path) -> None:
     diagnosis, found = of(tmp_path, handled("omnibase_core.nodes.pay", "HandlerPay"))
     assert found == []

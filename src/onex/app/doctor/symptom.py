@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -48,6 +49,39 @@ class Symptom(NamedTuple):
     chain: tuple[Link, ...] = ()
 
 
+SYMPTOMS: Mapping[str, str] = {
+    "unlisted": "folders that cannot be listed",
+    "impure_clock": "clocks in code that claims purity",
+    "impure_chance": "chance in code that claims purity",
+    "impure_environment": "the machine's environment in code that claims purity",
+    "impure_file": "files in code that claims purity",
+    "impure_network": "the network in code that claims purity",
+    "impure_database": "databases and brokers in code that claims purity",
+    "impure_process": "processes, threads and tasks in code that claims purity",
+    "impure_shared_state": "shared state in code that claims purity",
+    "impure_order": "the order of sets in code that claims purity",
+    "impure_note": "logs and prints in code that claims purity",
+    "purity_unproven": "calls that reading cannot follow, in code that claims purity",
+    "topic_mismatch": "topics whose two ends differ",
+    "topic_unsaid": "topics consumed and published by nobody here",
+    "topic_unheard": "topics published and consumed by nobody here",
+    "event_unsaid": "events awaited without a topic, and said by nobody here",
+    "event_unheard": "events said without a topic, and taken by nobody here",
+    "state_unreachable": "states that cannot be reached",
+    "dead_end": "states with no way out",
+    "no_terminal_state": "machines without an end",
+    "no_way_to_an_end": "machines that can get stuck in a circle",
+    "trigger_never_enabled": "triggers that can never fire",
+    "nondeterministic": "choices left to chance",
+    "transition_twice": "transitions said twice",
+    "module_missing": "modules that do not exist",
+    "handler_missing": "handlers that do not exist",
+    "model_missing": "models that do not exist",
+    "code_unreadable": "files of Python that cannot be read",
+}
+"""Code -> what several of them are called. A contract that does not load brings the code of ``onex check``."""
+
+
 def located(reading: Reading, *loc: str | int) -> Place:
     """Where a typed field stands: in the contract, or in a file that it includes."""
     if reading.shape is None:
@@ -66,4 +100,5 @@ def symptom(
     severity: EnumSeverity = EnumSeverity.WARNING,
     chain: tuple[Link, ...] = (),
 ) -> Symptom:
+    assert code in SYMPTOMS, "every symptom has a name"
     return Symptom(area, Finding(code, severity, place.path, place.line, place.column, message, fix), contracts, chain)

@@ -97,6 +97,7 @@ class Targets:
             if reading.family is EnumFamily.ONEX and f"{folder}/payloads.py".lstrip("/") not in self.library.files:
                 continue  # a contract without its app
             self._look_up(reading, target, folder, out)
+        out.symptoms = list(_merged(out.symptoms))
         if not out.handlers:
             out.handlers += self._beside(reading, folder)
         return out
@@ -201,6 +202,17 @@ class Targets:
 
     def shown(self, path: str) -> str:
         return str(self._root / path)
+
+
+def _merged(symptoms: list[Symptom]) -> Iterator[Symptom]:
+    """A name that a contract writes on several lines is missing once."""
+    alike: dict[tuple[str, str], list[Symptom]] = {}
+    for one in symptoms:
+        alike.setdefault((one.finding.code, one.finding.message), []).append(one)
+    for first, *others in alike.values():
+        lines = [str(one.finding.line) for one in others]
+        more = f" (also named on line {', '.join(lines[:5])})" if lines else ""
+        yield first._replace(finding=first.finding._replace(message=f"{first.finding.message}{more}"))
 
 
 def _child(path: str, folder: str) -> str:

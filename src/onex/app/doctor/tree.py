@@ -40,7 +40,8 @@ def tree_of(root: Path) -> Tree:
         prefix = "" if inside == "." else f"{inside}/"
         for name in sorted(files):
             place = Path(here, name)
-            if name.startswith(".") or not name.lower().endswith((".py", *SUFFIXES)) or not is_plain(place):
+            wanted = name.endswith(".py") or name.lower().endswith(SUFFIXES)
+            if name.startswith(".") or not wanted or not is_plain(place):
                 continue
             if name.endswith(".py"):
                 python.append(prefix + name)
