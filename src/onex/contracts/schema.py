@@ -10,9 +10,11 @@ more: names that do not meet, states nobody reaches, conditions that cannot be c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+from enum import StrEnum
+from typing import Literal, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel, JsonValue
+from pydantic.fields import FieldInfo
 
 from .account import models_of
 from .contract import (
@@ -23,6 +25,7 @@ from .contract import (
     ModelContractReducer,
     ModelContractWorkflow,
 )
+from .fields import unwrap
 from .load import RUN_BY
 from .part import Use, use_of
 
@@ -129,7 +132,7 @@ def _block(schema: Schema, model: type[BaseModel], *, is_ours: bool) -> Schema:
         if is_ours and not RUN_BY & set(use.by):
             continue
         told = shape if isinstance(shape, dict) else {}
-        words = ". ".join(part for part in (str(told.get("description", "")), _acts(use)) if part)
+        words = ". ".join(part for part in (str(told.get("description", "")), acts(use)) if part)
         bare = {key: value for key, value in told.items() if key not in ("title", "description")}
         if "$ref" in bare:  # beside which this draft reads nothing
             bare["allOf"] = [{"$ref": bare.pop("$ref")}]
@@ -145,8 +148,27 @@ def _block(schema: Schema, model: type[BaseModel], *, is_ours: bool) -> Schema:
     return made
 
 
-def _acts(use: Use) -> str:
+def acts(use: Use) -> str:
+    """Who acts on a field, as a sentence without its stop."""
     if not use.by:
         return "Held: nobody acts on it"
     told = "; ".join(_ACTS[one] for one in use.by)
     return told[0].upper() + told[1:]
+
+
+def told_type(field: FieldInfo) -> str:
+    """The type of a field in a few words: ``text``, ``whole number``, ``list of mapping``."""
+    return " or ".join(dict.fromkeys(_told(member) for member in unwrap(field.annotation) if member is not type(None)))
+
+
+def _told(kind: object) -> str:
+    origin = get_origin(kind)
+    if origin is Literal:
+        return " or ".join(f"`{one}`" for one in get_args(kind))
+    if origin is tuple:
+        return f"list of {' or '.join(_told(one) for one in unwrap(get_args(kind)[0]))}"
+    if origin is dict or (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return "mapping"
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return " or ".join(f"`{one}`" for one in kind)
+    return {str: "text", bool: "true or false", int: "whole number", float: "number"}.get(kind, "any value")  # type: ignore[call-overload, no-any-return]  # any object may be asked for
