@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from ..kernel.action import Action, WorkflowKey
+from ..kernel.action import Action
 from ..kernel.step import Done, State
 from ..ports import Code, LogEntry, LogRow
-from .encode import encode, encode_intents, state_hash
+from .encode import encode_intents, state_hash
 from .registry import Workflow
 from .whatif_branch import OUTCOME, arrivals
 from .whatif_retold import Mark
@@ -26,7 +26,7 @@ _new = tuple.__new__
 class Ready:
     """One workflow of the other code as the loop wants it, looked up once."""
 
-    __slots__ = ("arrives", "delta", "read", "schema", "workflow")
+    __slots__ = ("arrives", "delta", "read", "schema", "workflow", "write")
 
     def __init__(self, workflow: Workflow) -> None:
         reducer = workflow.reducer
@@ -36,20 +36,31 @@ class Ready:
         self.read: Mapping[str, Callable[[bytes], BaseModel]] = {
             trigger: model.__pydantic_validator__.validate_json for trigger, model in reducer.payloads.items()
         }
+        self.write: Callable[[State], bytes] = reducer.state_type.__pydantic_serializer__.to_json
         self.arrives = {f"{OUTCOME}{spec.name}": arrivals(spec) for spec in reducer.intents.by_name.values()}
 
 
 class Seal:
-    """``mark`` is the end of the last batch that came out as recorded. ``foreign``: some of it came from other instances."""
+    """``foreign``: some of what was taken came from other instances."""
 
     def __init__(
         self, ready: Ready, mark: Mark, state: State, codes: Mapping[int, Code], withdrawn: Collection[bytes]
     ) -> None:
-        self.mark, self.foreign = mark, False
+        self.foreign = False
+        self._key, self._begun = mark.key, mark
+        self._sealed: tuple[int, bytes] | None = None
         self._ready, self._state, self._codes, self._withdrawn = ready, state, codes, withdrawn
         self._batch: list[LogRow] = []
         self._version, self._hash = mark.version, mark.state_hash
         self._code_id, self._digest = -1, b""
+
+    @property
+    def mark(self) -> Mark:
+        """The end of the last batch that came out as recorded."""
+        if self._sealed is None:
+            return self._begun
+        version, state = self._sealed
+        return Mark(self._key, version, self._ready.schema, state, self._hash)
 
     def take(self, rows: Sequence[LogEntry], last: int, *, intent_is_a_type: bool) -> bool:
         """The next rows, up to version ``last``. False when something does not come out as recorded, whatever it is."""
@@ -59,8 +70,9 @@ class Seal:
             return False
 
     def _take(self, rows: Sequence[LogEntry], last: int, intent_is_a_type: bool) -> bool:
-        ready, key, state, version = self._ready, self.mark.key, self._state, self._version
-        delta, read, schema, withdrawn = ready.delta, ready.read, ready.schema, self._withdrawn
+        ready, key, state, version = self._ready, self._key, self._state, self._version
+        delta, read, schema, write = ready.delta, ready.read, ready.schema, ready.write
+        batch = self._batch
         for entry in rows:
             row = entry.row
             version += 1
@@ -73,7 +85,7 @@ class Seal:
                     return False
                 if is_foreign(row, intent_is_a_type=intent_is_a_type):
                     self.foreign = True
-                    if row.action_id in withdrawn:
+                    if row.action_id in self._withdrawn:
                         return False
             if entry.code_id != self._code_id and not self._is_of(entry.code_id, schema):
                 return False
@@ -94,9 +106,13 @@ class Seal:
             state = done.state
             if state.status != row.status or encode_intents(done.intents) != row.intents:
                 return False
-            self._batch.append(row)
-            if entry.state_hash and not self._seal(entry, key, state, schema):
-                return False
+            batch.append(row)
+            if sealed := entry.state_hash:
+                data = write(state)
+                if state_hash(self._hash, key, self._digest, batch, data) != sealed:
+                    return False
+                self._hash, self._sealed = sealed, (version, data)
+                batch.clear()
         self._state, self._version = state, version
         return True
 
@@ -105,14 +121,6 @@ class Seal:
         code = self._codes.get(code_id, NO_CODE)
         self._code_id, self._digest = code_id, code.digest
         return code.state_schema == schema
-
-    def _seal(self, entry: LogEntry, key: WorkflowKey, state: State, schema: int) -> bool:
-        data = encode(state)
-        if state_hash(self._hash, key, self._digest, self._batch, data) != entry.state_hash:
-            return False
-        self._hash, self._batch = entry.state_hash, []
-        self.mark = Mark(key, entry.version, schema, data, self._hash)
-        return True
 
 
 def is_foreign(row: LogRow, *, intent_is_a_type: bool) -> bool:
