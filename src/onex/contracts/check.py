@@ -16,6 +16,7 @@ from .sketch import ANY, Intent, Line, Sketch, Word, number
 from .source import FINDINGS_MAX, Branch, Leaf, Place
 
 CONDITIONS_COMPARED = 100
+NAMED = 20
 CONDITIONS_CHARS_MAX = 16 * 1024
 # kind -> keys it cannot have: they would be accepted and do nothing
 _UNUSED: Mapping[str, tuple[str, ...]] = {
@@ -72,10 +73,11 @@ class _Check(Sketch):
         starts = {line.start.text for line in self.lines if line.start}
         ends = {line.end.text for line in self.lines if line.end}
         if self.declared:
-            known = {word.text: None for word in self.declared}
+            known = list(dict.fromkeys(word.text for word in self.declared))
+            names = set(known)
             for word in self._mentions():
-                if word.text not in known:
-                    fix = suggest(word.text, list(known)) or f"add it to states, or use one of {', '.join(known)}"
+                if word.text not in names:
+                    fix = suggest(word.text, known) or f"add it to states, or use one of {', '.join(known[:NAMED])}"
                     yield self._error("unknown_state", word.place, f"state {word.text!r} is not in states", fix)
             return
         if not all(line.start and line.end for line in self.lines):
@@ -83,16 +85,21 @@ class _Check(Sketch):
         entered = ends | ({self.initial.text} if self.initial else set())
         left_or_final = starts | self.final
         told: set[str] = set()
+        enterable, idle, open_ends = (
+            entered | self.final | {ANY},
+            sorted(entered - starts),
+            sorted(entered - self.final),
+        )
+        unentered, leavable = sorted(left_or_final - ends - {ANY}), sorted(left_or_final - {ANY})
         for line in self.lines:
-            if line.start and line.start.text not in entered | self.final | told | {ANY} and self.initial:
+            if line.start and line.start.text not in enterable and line.start.text not in told and self.initial:
                 told.add(line.start.text)
-                near = suggest(line.start.text, sorted(entered - starts))
-                fix = near or suggest(line.start.text, sorted(entered - self.final))
+                fix = suggest(line.start.text, idle) or suggest(line.start.text, open_ends)
                 message = f"no transition enters {line.start.text!r}, so this one can never fire"
                 yield self._error("unknown_state", line.start.place, message, fix or "add a transition into it")
-            if line.end and line.end.text not in left_or_final | told and ANY not in starts:
+            if line.end and line.end.text not in left_or_final and line.end.text not in told and ANY not in starts:
                 told.add(line.end.text)
-                fix = suggest(line.end.text, sorted(left_or_final - ends - {ANY}) or sorted(left_or_final - {ANY}))
+                fix = suggest(line.end.text, unentered or leavable)
                 message = f"no transition leaves {line.end.text!r} and it is not terminal"
                 yield self._error("unknown_state", line.end.place, message, fix or "add it to terminal_states")
         for word in self.terminal:
