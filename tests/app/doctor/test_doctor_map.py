@@ -111,6 +111,13 @@ def test_words_of_contracts_stay_words_in_both_drawings(tmp_path: Path) -> None:
     assert "paid.v1" in texts
 
 
+def test_a_repository_of_which_nothing_loads_has_an_empty_map(tmp_path: Path) -> None:
+    of = drawn(tmp_path, {"a.yaml": "node_type: compute\nname: a\nname: b\n"})
+    assert of == SystemMap((), (), "")
+    assert map_mermaid(of).startswith("flowchart LR\n")
+    assert ET.fromstring(map_svg(of, "x")).tag.endswith("svg")  # our own bytes
+
+
 def test_the_same_repository_gives_the_same_map(tmp_path: Path) -> None:
     files = {f"{name}.yaml": node(name, says="shop.paid.v1", hears="shop.paid.v1") for name in "abc"}
     first = drawn(tmp_path, files)

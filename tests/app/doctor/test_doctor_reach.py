@@ -125,6 +125,7 @@ HONEST = {
     "a type that is only named": "import socket\ndef handle(x: socket.socket) -> socket.socket: return x",
     "a type that is only asked for": "import redis\ndef handle(x): return isinstance(x, redis.Redis)",
     "an error that is only caught": "import redis\ndef handle(x):\n try: return x()\n except redis.RedisError: return 0",
+    "an error that is only made": "import redis\ndef handle(x): return redis.ConnectionError(x)",
     "a type checker's import": (
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n import time\n START = time.time()\ndef handle(x): return x"
     ),

@@ -113,6 +113,11 @@ IMPURE: Final[Mapping[str, EnumImpurity]] = {
         "print logging.* structlog.* loguru.* warnings.warn sys.stdout.write sys.stderr.write sys.stdout.flush "
         "pprint.pprint prometheus_client.* statsd.* opentelemetry.*",
     ),
+    **_all(
+        _PURE,
+        "kafka.TopicPartition aiokafka.TopicPartition confluent_kafka.TopicPartition threading.current_thread "
+        "threading.main_thread threading.local",
+    ),
     # making a logger says nothing yet
     **_all(_PURE, "logging.getLogger logging.Logger structlog.get_logger structlog.stdlib.get_logger"),
     # --- libraries that only compute
@@ -179,6 +184,8 @@ def impurity(name: str) -> EnumImpurity | None:
     exact = IMPURE.get(name)
     if exact is not None:
         return exact
+    if name.endswith(("Error", "Exception", "Warning")):
+        return EnumImpurity.PURE  # a library's error is made, not met
     head = name
     while "." in head:
         head = head.rpartition(".")[0]
