@@ -73,7 +73,8 @@ def test_the_log_names_the_revisions_itself(commands: Commands, shop: Shop) -> N
     told = commands("replay", copy, "--with", "recorded", "--json")
     assert (told.code, told.row["by_verdict"]) == (0, {"equal": 1, "other code, differs": 1, "other code, equal": 1})
     assert told.row["notes"] == [
-        f"3 revisions named in the log cannot be had here: {copy} is in no repository that has it",
+        f"3 revisions named in the log cannot be had here: no repository that holds {copy} has it, or the app stood "
+        "elsewhere then, which --with REV:PATH brings",
         "2 of the codes of orders are at no revision the log names: they ran before they were committed, or the log names "
         "none; --with brings them by path",
     ]

@@ -82,7 +82,10 @@ def _recorded(
                 yield path
     if missing:
         told = "the revision" if missing == 1 else f"{missing} revisions"
-        notes.append(f"{told} named in the log cannot be had here: {app} is in no repository that has it")
+        notes.append(
+            f"{told} named in the log cannot be had here: no repository that holds {app} has it, or the app stood elsewhere "
+            "then, which --with REV:PATH brings"
+        )
     if wanted:
         names = sorted({name for name, _ in wanted})
         notes.append(
