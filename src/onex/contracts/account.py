@@ -83,6 +83,8 @@ def settle(
                     _better(fates, entry.key, *max(within, key=lambda fate: _RANK[fate[0]], default=above))
             elif id(entry.key) in absorbed:
                 into = absorbed[id(entry.key)]
+                while into is not None and id(into) not in fates and id(into) in absorbed:
+                    into = absorbed[id(into)]
                 fate = fates.get(id(into)) if into is not None else (EnumFate.HONOURED, ALL)
                 if fate is not None:
                     fates[id(entry.key)] = fate

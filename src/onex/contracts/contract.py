@@ -95,6 +95,7 @@ class ModelContractBase(Kept):
     published_events: Annotated[Topics, MAPPED] = ()
     consumed_events: Annotated[Topics, MAPPED] = ()
     terminal_event: Annotated[Word | None, MAPPED] = None
+    terminal_events: Annotated[Topics, COMPARED] = ()
     handler_routing: Annotated[ModelHandlerRouting | None, MAPPED] = None
     dependencies: Annotated[tuple[ModelDependency, ...], Field(max_length=ROWS_MAX), MAPPED] = ()
     descriptor: Annotated[ModelDescriptor | None, MAPPED] = None

@@ -125,7 +125,7 @@ def _typed(
     gone: set[int] = set()
     if normal.kind is None:
         return None, shape, told, gone
-    for _ in range(ROUNDS_MAX):
+    for turn in range(ROUNDS_MAX):
         try:
             # by way of JSON, because strict reading of JSON takes lists as tuples and words as enums, and nothing else
             return model.model_validate_json(to_json(plain(shape))), shape, told, gone
@@ -139,10 +139,14 @@ def _typed(
             if cut in cuts:
                 continue
             cuts[cut] = None
-            gone |= _keys_at(shape, cut)
+            # in the first round rows still stand where they stood, with the keys in them that no field has
+            gone |= _keys_at(shape if turn else normal.shape, cut)
             # what came of a reference was told at it; more than FINDINGS_MAX nobody reads
             if not _refers(normal.shape, cut) and len(told) < FINDINGS_MAX:
-                told.append(_left_out(translate(shape, path, detail), whole=cut != detail["loc"]))
+                finding = translate(shape, path, detail)
+                # a machine without one of its guards is another machine
+                guard = cut[:2] == ("state_machine", "transitions") and "conditions" in cut
+                told.append(finding if guard else _left_out(finding, whole=cut != detail["loc"]))
         shape = without(shape, tuple(cuts))
     place = shape.place.spot(path)
     told.append(

@@ -81,6 +81,8 @@ def _finding(group: _Group, model: type[BaseModel], path: str, *, asked: bool) -
 def _near(name: str, known: list[str]) -> str:
     """Others' keys are many, so only what is all but the same word is taken for a slip of the pen."""
     size = len(name)
+    # one and many are two keys; the word itself is there already, under another of its names
+    known = [one for one in known if name not in (one, f"{one}s") and f"{name}s" != one]
     alike = [one for one in known if abs(len(one) - size) <= 2 and (one[0] == name[0] or one[-1] == name[-1])]
     close = get_close_matches(name, alike, 1, 0.85)
     return f"did you mean {close[0]!r}?" if close else ""

@@ -19,6 +19,7 @@ from .dependencies import dependencies
 from .draft import Draft, Notes
 from .fsm import machine
 from .identity import label, name, node_type, versions
+from .intents import intents
 from .operations import operations
 from .references import models
 from .routing import routing
@@ -35,7 +36,20 @@ class Normal(NamedTuple):
     notes: Notes
 
 
-BLOCKS = (subcontracts, versions, label, dependencies, routing, models, operations, workflow, machine, bus, behaviour)
+BLOCKS = (
+    subcontracts,
+    versions,
+    label,
+    dependencies,
+    routing,
+    models,
+    operations,
+    workflow,
+    machine,
+    intents,
+    bus,
+    behaviour,
+)
 """In this order: what stands within a subcontract first; handlers, which may bring models along, before models; workflows
 before buses, which take what is left of topics.
 """

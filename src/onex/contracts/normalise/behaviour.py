@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..source import Branch, Leaf, Node, Row
-from .draft import Draft, Notes, Shape, Spelling, each, text, text_of, texts, words
+from .draft import Draft, Notes, Shape, Spelling, each, made, text, text_of, texts, words
 from .reduction import CONFLICT, MEMORY, SECONDS, STATE, STREAMING, aggregated, reduction
 
 RETRY = Spelling(
@@ -201,6 +201,13 @@ def _first(shape: Shape) -> Shape:
     return only
 
 
+def health(node: Node, notes: Notes) -> Node:
+    """A list is that of the checks."""
+    if isinstance(node, Row):
+        node = Branch({"checks": made("checks", node)}, node.place)
+    return HEALTH(node, notes)
+
+
 def as_written(node: Node, notes: Notes) -> Node:
     """A block of no one shape, kept as it is."""
     return node
@@ -210,7 +217,7 @@ BLOCKS: Mapping[str, tuple[tuple[str, ...], Shape]] = {
     "retry_policy": (("retry", "retry_policies", "retry_config", "default_retry_policy"), _first(RETRY)),
     "circuit_breaker": (("circuit_breaker_config",), BREAKER),
     "error_handling": (("error_handling_config", "error_handling_configuration"), ERROR_HANDLING),
-    "health_check": (("health_checks", "healthcheck", "health"), HEALTH),
+    "health_check": (("health_checks", "healthcheck", "health"), health),
     "performance": (("performance_requirements", "performance_constraints"), PERFORMANCE),
     "lifecycle": (("lifecycle_config",), LIFECYCLE),
     "reduction_operations": (("reduction_config", "reductions"), each(reduction, word="operation_type")),

@@ -135,7 +135,9 @@ def bus(draft: Draft, notes: Notes) -> None:
         if entry_or_none is not None and isinstance(entry_or_none.node, Row | Branch | Leaf):
             _gather(draft, written, field, notes)
     _events(draft, notes)
-    for field in ("published_events", "consumed_events"):
+    if isinstance(draft.node("terminal_event"), Branch | Row):
+        draft.put("terminal_events", draft.take("terminal_event"))
+    for field in ("published_events", "consumed_events", "terminal_events"):
         if field in draft:
             entry = draft.entries[field]
             draft.entries[field] = entry._replace(node=topics(entry, notes))
@@ -219,12 +221,15 @@ def _directed(node: Branch, notes: Notes) -> Branch:
         ways.setdefault(LISTS[field], []).append(
             Branch({name: one for name, one in item.entries.items() if one is not way}, item.place)
         )
-    if set(ways) & set(rest) or not ways:
-        return node
-    return Branch(
-        {**rest, **{name: Entry(inside.key, Row(tuple(rows), inside.node.place)) for name, rows in ways.items()}},
-        node.place,
-    )
+    draft = Draft(Branch(rest, node.place))
+    for name, rows in ways.items():
+        if isinstance(draft.node(name), Branch | Leaf):
+            return node
+        there = draft.entries.get(name)
+        if there is not None:
+            notes.joined(inside.key, there.key)
+        draft.extend(name, inside.key, rows)
+    return draft.branch() if ways else node
 
 
 def topics(entry: Entry, notes: Notes) -> Node:
@@ -295,6 +300,8 @@ def _topic(item: Node, notes: Notes) -> Node:
         named = draft.entries.get("event_type")
         if suffix is not None:
             draft.put("topic", draft.take("topic_suffix"))
+        elif named is not None and named.key.value == "name" and "." in text_of(named.node):
+            draft.put("topic", draft.take("event_type"))
         elif named is not None:
             draft.make("topic", named.node)
             draft.make("by_event_type", Leaf(True, named.node.place))

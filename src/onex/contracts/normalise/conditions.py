@@ -57,7 +57,9 @@ def conditions(node: Node, notes: Notes) -> Node:
 
 
 def _each(item: Node, notes: Notes, key: Leaf | None = None) -> Iterator[Node]:
-    """``key`` is that of the group in which ``item`` stands."""
+    """``key`` is that of the group in which ``item`` stands. ``true`` and ``false`` are CEL as they are."""
+    if isinstance(item, Leaf) and isinstance(item.value, bool):
+        item = Leaf("true" if item.value else "false", item.place, item.text_at)
     if isinstance(item, Leaf) and isinstance(item.value, str):
         yield Branch({"expression": Entry(key, item) if key else made("expression", item)}, item.place)
     elif isinstance(item, Branch):

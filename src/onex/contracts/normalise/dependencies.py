@@ -12,6 +12,8 @@ DEPENDENCY = Spelling(
         "service": "name",
         "dependency": "name",
         "package": "name",
+        "node": "name",
+        "component": "name",
         "id": "name",
         "service_name": "name",
         "dependency_type": "type",

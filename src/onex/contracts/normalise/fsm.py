@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from ..source import Branch, Entry, Leaf, Node, Row
 from .actions import actions
-from .draft import Draft, Notes, Spelling, made, scaled, text, text_of, words
+from .draft import Draft, Notes, Spelling, made, scaled, text, text_of, texts
 from .states import StatesRead, states
 from .transitions import looks_like_transition, transitions
 from .version import version
@@ -64,8 +64,8 @@ MACHINE = Spelling(
     },
     shapes={
         "initial_state": text,
-        "terminal_states": words,
-        "error_states": words,
+        "terminal_states": texts,
+        "error_states": texts,
         "state_machine_name": text,
         "state_machine_version": version,
         "version": version,

@@ -74,6 +74,22 @@ CAPABILITY = Spelling(
     names={"capability": "name", "capability_name": "name"},
     shapes={"version": version, "operations": texts, "input_types": texts, "output_types": texts},
 )
+
+
+def capabilities(node: Node, notes: Notes) -> Node:
+    """``{NAME: [operation, ..]}`` as well."""
+    if isinstance(node, Branch) and all(isinstance(one.node, Row) for one in node.entries.values()):
+        rows = [
+            {
+                "name": Entry(one.key, Leaf(name, one.key.place)),
+                "operations": made("operations", texts(one.node, notes)),
+            }
+            for name, one in node.entries.items()
+        ]
+        return Row(tuple(Branch(row, node.place) for row in rows), node.place)
+    return each(CAPABILITY, key="name", word="name")(node, notes)
+
+
 IO_CONFIG = Spelling(
     names={
         "type": "handler_type",
@@ -198,7 +214,7 @@ BLOCKS: Mapping[str, tuple[tuple[str, ...], Shape]] = {
     "io_operations": (("io_operation",), each(operation, key="name", word="name")),
     "operations": (("supported_operations",), each(operation, key="name", word="name")),
     "actions": ((), each(operation, key="name", word="name")),
-    "capabilities": (("capability_outputs",), each(CAPABILITY, key="name", word="name")),
+    "capabilities": (("capability_outputs",), capabilities),
     "effect_operations": (("effect", "effects"), effect),
     "compute": (("compute_pipeline", "compute_operations"), COMPUTE),
     "algorithm": (("algorithm_config",), ALGORITHM),

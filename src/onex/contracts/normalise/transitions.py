@@ -10,7 +10,7 @@ from ..part import TRANSITIONS_MAX
 from ..source import Branch, Entry, Leaf, Node, Row
 from .actions import actions
 from .conditions import conditions
-from .draft import Draft, Notes, Spelling, made, text, text_of
+from .draft import Draft, Notes, Spelling, made, text, text_of, texts
 from .version import version
 
 TRANSITION = Spelling(
@@ -158,7 +158,7 @@ def _several(draft: Draft, start: Entry | None, notes: Notes, known: frozenset[s
     if "trigger" not in draft:
         draft.make("trigger", _trigger(draft))
     rest = {name: entry for name, entry in draft.entries.items() if name not in _ENDS}
-    choices = [_choices(name, draft.entries[name], known) for name in _ENDS if name in draft.entries]
+    choices = [_choices(name, draft.entries[name], known, notes) for name in _ENDS if name in draft.entries]
     rows = product(*choices)
     for chosen in islice(rows, TRANSITIONS_MAX):
         yield Branch({**dict(chosen), **rest}, draft.place)
@@ -172,8 +172,9 @@ def _several(draft: Draft, start: Entry | None, notes: Notes, known: frozenset[s
         )
 
 
-def _choices(name: str, entry: Entry, known: frozenset[str]) -> list[tuple[str, Entry]]:
-    nodes = entry.node.items if isinstance(entry.node, Row) else (entry.node,)
+def _choices(name: str, entry: Entry, known: frozenset[str], notes: Notes) -> list[tuple[str, Entry]]:
+    listed = texts(entry.node, notes)
+    nodes = listed.items if isinstance(listed, Row) else (listed,)
     return [(name, entry._replace(node=_anywhere(one, known) if name == _ENDS[0] else one)) for one in nodes]
 
 

@@ -45,3 +45,4 @@ class ModelIntentDeclaration(Part):
     concurrency: Annotated[int, Field(ge=1, le=10_000), ENGINE] = 10
     trigger: Annotated[Name | None, ENGINE] = None
     description: Annotated[Prose, PROSE] = ""
+    rank: Annotated[int | None, Field(description="a priority that is a number, in contracts of others")] = None

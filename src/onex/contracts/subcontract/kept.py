@@ -79,6 +79,7 @@ class Kept(Part):
     feature_flags: JsonValue = None
     subcontracts: JsonValue = None
     mcp: JsonValue = None
+    mixins: JsonValue = None
 
     # how it is watched, and how an orchestrator acts
     monitoring: JsonValue = None

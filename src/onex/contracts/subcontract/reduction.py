@@ -62,6 +62,7 @@ class ModelAggregation(Part):
     subcontract_name: Annotated[Word | None, COMPARED] = None
     subcontract_version: Annotated[ModelContractVersion | None, COMPARED] = None
     description: Annotated[Prose, PROSE] = ""
+    enabled: bool | None = None
     aggregation_functions: tuple[Word, ...] = ()
     function_definitions: Annotated[tuple[ModelAggregationFunction, ...], Field(max_length=ROWS_MAX)] = ()
     aggregation_mode: Word | None = None
@@ -84,6 +85,7 @@ class ModelStreaming(Part):
     buffer_size: int | None = None
     batch_size: int | None = None
     chunk_size: int | None = None
+    window_type: Word | None = None
     window_size: int | None = None
     window_size_ms: float | None = None
     memory_threshold_mb: float | None = None
@@ -112,6 +114,7 @@ class ModelStateManagement(Part):
     version: Annotated[ModelContractVersion | None, COMPARED] = None
     subcontract_name: Annotated[Word | None, COMPARED] = None
     subcontract_version: Annotated[ModelContractVersion | None, COMPARED] = None
+    enabled: bool | None = None
     state_scope: Word | None = None
     state_lifecycle: Word | None = None
     enable_state_tracking: bool | None = None
