@@ -45,6 +45,7 @@ COMMANDS = {
         "doctor": ("doctor", "Look a repository over: its contracts, topics, machines and code."),
         "diagram": ("diagram", "Draw a contract's state machine, or an orchestrator's steps."),
         "schema": ("schema", "Print the JSON Schema of contracts, for editors."),
+        "lsp": ("lsp", "Serve an editor over standard input and output: findings, completion, hover."),
     },
 }
 _MODULES = {name: module for section in COMMANDS.values() for name, (module, _) in section.items()}

@@ -60,7 +60,10 @@ class Hover(NamedTuple):
 
 
 def suggestions(text: str, line: int, column: int) -> list[Suggestion]:
-    """What may be written at the cursor, in the contract's own order of keys. ``line`` and ``column`` count from 1."""
+    """What may be written at the cursor; keys in the contract's own order, those that nobody acts on behind them.
+
+    ``line`` and ``column`` count from 1.
+    """
     at = cursor(text, line, column)
     model: type[BaseModel] = _model(text)
     is_ours = model is ModelContractWorkflow
@@ -73,6 +76,7 @@ def suggestions(text: str, line: int, column: int) -> list[Suggestion]:
     if at.key is not None:
         return _values(model.model_fields.get(at.key), at.key, text)
     fields = [(name, field) for name, field in model.model_fields.items() if name not in at.beside]
+    fields.sort(key=lambda field: not use_of(model, field[0]).by)  # what nobody acts on comes last
     return [
         Suggestion(f"{name}:", EnumSuggested.KEY, told_type(field), acts(use_of(model, name)))
         for name, field in fields

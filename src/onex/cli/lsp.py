@@ -1,0 +1,27 @@
+"""``onex lsp``: an editor's side of contracts."""
+
+from __future__ import annotations
+
+import sys
+
+from .console import note
+from .exits import Misused
+
+
+def lsp() -> None:
+    """Serve an editor over standard input and output: findings, completion, hover.
+
+    It speaks the language server protocol, so an editor starts it; a person has no use for it. Needs the extra onex[lsp].
+
+    \b
+    Examples:
+      pip install 'onex[lsp]'
+      onex lsp
+    """
+    try:
+        from .language_server import serve
+    except ModuleNotFoundError as missing:
+        raise Misused(f"onex lsp needs {missing.name}, which is not installed: pip install 'onex[lsp]'") from missing
+    if sys.stdin.isatty():
+        note("waiting for an editor on standard input; Ctrl-C ends it")
+    serve()
