@@ -40,3 +40,12 @@ def test_windows_lines_and_tabs_keep_the_caret_in_place() -> None:
 
 def test_a_column_behind_the_end_of_the_line_points_behind_it() -> None:
     assert excerpt(finding(1, 99, ""), "ab").split("\n")[2] == "   |   ^"
+
+
+def test_what_others_wrote_does_not_steer_a_terminal() -> None:
+    hostile = Finding("x", EnumSeverity.ERROR, "a\x1b[2J.yaml", 1, 8, "no key '\x1b]0;x\x07\u202e'", "write\nthis")
+    shown = excerpt(hostile, "a: \x1b[2J\u202exyz").split("\n")
+    assert all(line.isprintable() for line in shown)
+    assert shown[0] == "a\\x1b[2J.yaml:1:8: error [x] no key '\\x1b]0;x\\x07\\u202e'"
+    assert shown[1:3] == [" 1 | a: ?[2J?xyz", "   |        ^"]
+    assert shown[3] == "    mend: write\\nthis"

@@ -5,6 +5,7 @@ Time is measured by `onex bench check`; here work is counted, in calls, which is
 
 from __future__ import annotations
 
+import ast
 import gzip
 import json
 import sys
@@ -30,6 +31,7 @@ from onex.contracts.read import read_contract
 from onex.contracts.reading import Reading
 from onex.contracts.source import BYTES_MAX, FINDINGS_MAX, NODES_MAX
 from onex.kernel.finding import EnumSeverity, Finding, errors
+from tests.laws.tree import sources
 
 HOSTILE = dict(hostile())
 SENTENCE_MAX = 2000
@@ -163,6 +165,18 @@ def test_the_watch_sees_an_import() -> None:
     with watched() as events, pytest.raises(ImportError):
         __import__("this_is_not_there")
     assert events
+
+
+def test_yaml_is_read_in_one_place_and_nothing_of_a_contract_is_evaluated() -> None:
+    readers, evaluators = [], []
+    for file in sources():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                taken = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+                readers += [file.name for name in taken if name.split(".")[0] == "yaml"]
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and "contracts" in file.parts:
+                evaluators += [file.name] if node.func.id in ("eval", "exec", "compile", "__import__") else []
+    assert (readers, evaluators) == (["source.py"], [])
 
 
 # --- any text ---------------------------------------------------------------------------------------------------------

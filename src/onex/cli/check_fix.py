@@ -12,7 +12,7 @@ from ..app.repository import Repository, Unreadable, contract_text
 from ..app.rewriting import rewrite
 from ..contracts.mending import Mended, mend
 from ..contracts.read import read_contract
-from .console import counted, note, say, styled
+from .console import counted, harmless, note, say, styled
 
 
 def fix(files: Sequence[Inspected], *, write: bool) -> int:
@@ -45,14 +45,14 @@ def _mended(path: str, text: str) -> Mended:
 def _tell(path: str, done: Mended) -> None:
     for one in done.mends:
         first = one.edits[0]
-        what = f"{first.old.strip() or 'tabs'} -> {first.new.strip() or 'spaces'}"
+        what = harmless(f"{first.old.strip() or 'tabs'} -> {first.new.strip() or 'spaces'}")
         more = f" and {counted(len(one.edits) - 1, 'line')} more" if len(one.edits) > 1 else ""
-        note(f"{path}:{one.finding.line}:{one.finding.column}: mended [{one.finding.code}] {what}{more}")
+        note(f"{harmless(path)}:{one.finding.line}:{one.finding.column}: mended [{one.finding.code}] {what}{more}")
 
 
 def _diff(path: str, before: str, after: str) -> None:
     colours = {"+": "green", "-": "red", "@": "dim"}
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     for line in unified_diff(old, new, f"a/{path}", f"b/{path}"):
-        plain = line.rstrip("\r\n")
+        plain = harmless(line.rstrip("\r\n").replace("\t", "    "))
         say(styled(plain, colours.get(plain[:1], ""), sys.stdout) if plain[:1] in colours else plain)

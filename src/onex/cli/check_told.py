@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from ..app.inspection import Inspected, InspectedApp, Inspection
 from ..app.load import LoadedWorkflow
 from ..kernel.finding import EnumSeverity, Finding, errors
-from .console import counted, plain_finding, say, show_findings, styled, table
+from .console import counted, harmless, plain_finding, say, show_findings, styled, table
 
 FEW = 5
 
@@ -102,10 +102,10 @@ def _alone(inspection: Inspection) -> list[Inspected]:
 
 def _of_file(one: Inspected, *, every: bool) -> str:
     if not one.ok:
-        return f"{one.path}: {styled('refused', 'red')}, {counted(len(errors(one.findings)), 'error')}"
-    kind = f"{one.kind} {one.name}"
+        return f"{harmless(one.path)}: {styled('refused', 'red')}, {counted(len(errors(one.findings)), 'error')}"
+    kind = harmless(f"{one.kind} {one.name}")
     written = f", written {one.word!r}" if one.word.lower().removesuffix("_generic") != one.kind else ""
-    return f"{one.path}: ok. {kind}, family {one.family}{written}; {_keys([one], every=every)}"
+    return f"{harmless(one.path)}: ok. {kind}, family {one.family}{written}; {_keys([one], every=every)}"
 
 
 def _keys(files: Sequence[Inspected], *, every: bool) -> str:

@@ -1,4 +1,7 @@
-"""A finding as a compiler shows it: the sentence, the line it stands on, a caret under the place, the mend."""
+"""A finding as a compiler shows it: the sentence, the line it stands on, a caret under the place, the mend.
+
+What is shown was written by others: nothing in it steers a terminal, hides, or runs from right to left.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,12 @@ _WORD = re.compile(r"[\w*.-]+")
 
 def excerpt(finding: Finding, text: str) -> str:
     """``text`` is the file the finding is about. Without a line (0, or beyond the end) the sentence stands alone."""
-    told = f"{finding.path}:{finding.line}:{finding.column}: {finding.severity} [{finding.code}] {finding.message}"
-    parts = [told]
+    place = f"{finding.path}:{finding.line}:{finding.column}"
+    parts = [_plain(f"{place}: {finding.severity} [{finding.code}] {finding.message}")]
     lines = re.split(r"\r\n|\r|\n", text)
     if 1 <= finding.line <= len(lines):
-        line = lines[finding.line - 1].replace("\t", " ")
+        # one character for one, so that the caret stays under its place
+        line = "".join(c if c.isprintable() else " " if c == "\t" else "?" for c in lines[finding.line - 1])
         column = min(max(finding.column, 1), len(line) + 1) - 1
         word = _WORD.match(line, column)
         length = max(1, len(word.group()) if word else 1)
@@ -28,5 +32,9 @@ def excerpt(finding: Finding, text: str) -> str:
         caret = " " * (len(lead) + column - begin) + "^" * min(length, WIDTH)
         parts += [f" {number} | {lead}{shown}", f" {' ' * len(number)} | {caret}"]
     if finding.fix:
-        parts.append(f"    mend: {finding.fix}")
+        parts.append(_plain(f"    mend: {finding.fix}"))
     return "\n".join(parts)
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
