@@ -133,3 +133,17 @@ def test_a_store_that_may_not_be_read_is_the_machines(commands: Commands, orders
     told = commands("ls")
     assert told.code == 3
     assert "cannot be opened" in told.err
+
+
+def test_what_the_machine_refuses_is_no_defect(
+    place: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full where no command looks for it: exit code 3, and the words of the system."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "store.db")
+
+    monkeypatch.setattr("onex.cli.listing.look", full)
+    told = commands("ls")
+    assert told.code == 3
+    assert told.err == "onex: [Errno 28] No space left on device: 'store.db'\n"

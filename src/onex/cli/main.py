@@ -146,6 +146,8 @@ def _call(words: list[str]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         raise
+    except OSError as error:  # a disk, a file or a socket that a command did not foresee
+        return told(error, ENVIRONMENT, words)
     except Exception as error:
         return told(error, DEFECT, words)
     return FINE
