@@ -130,6 +130,15 @@ def test_what_counts_as_a_claim(line: str, verdict: EnumVerdict | None, tmp_path
     assert [one.verdict for one in claims] == ([verdict] if verdict else [])
 
 
+@pytest.mark.parametrize("contract", ["src/shop/old/contract.yaml", "src/shop/old/contracts/compute_contract.yaml"])
+def test_a_contract_that_names_no_code_is_held_against_what_stands_beside_it(contract: str, tmp_path: Path) -> None:
+    files = {
+        contract: f"name: old\nnode_type: COMPUTE\n{VERSION}",
+        "src/shop/old/node.py": "import time\n\n\nclass NodeOld:\n    def execute_compute(self): return time.time()\n",
+    }
+    assert told(examined(tmp_path, files), tmp_path) == ["impure_clock src/shop/old/node.py:5"]
+
+
 def test_an_effect_may_touch_the_world(tmp_path: Path) -> None:
     files = faulty()
     contract = "src/shop/pick/contract.yaml"

@@ -52,6 +52,15 @@ def test_a_small_map_shows_the_ends_that_are_open(tmp_path: Path) -> None:
     assert ties(of) == {("a", "", "shop.paid.v1"), ("shop.pay.v1", "", "a")}
 
 
+def test_ends_that_miss_each_other_are_drawn_as_what_is_missing(tmp_path: Path) -> None:
+    files = {"a.yaml": node("a", says="dev.shop.paid.v1"), "b.yaml": node("b", hears="shop.paid.v1")}
+    of = drawn(tmp_path, files)
+    assert ties(of) == {("a", "dev...paid.v1 / paid.v1", "b")}
+    assert [edge.kind for edge in of.edges] == ["missed"]
+    assert "    linkStyle 0 stroke:#b3261e,color:#b3261e\n" in map_mermaid(of)
+    assert 'class="missed"' in map_svg(of, "x")
+
+
 def test_a_topic_of_many_is_a_box_of_its_own(tmp_path: Path) -> None:
     files = {f"{name}.yaml": node(name, says="shop.paid.v1") for name in "ab"}
     files |= {f"{name}.yaml": node(name, hears="shop.paid.v1") for name in "xy"}
@@ -126,5 +135,6 @@ def test_the_same_repository_gives_the_same_map(tmp_path: Path) -> None:
 
 
 def test_a_label_tells_topics_apart_in_few_letters() -> None:
-    assert short("dev.onex.evt.shop.basket-paid.v2") == "basket-paid.v2"
+    assert short("onex.evt.shop.basket-paid.v2") == "basket-paid.v2"
+    assert short("{env}.shop.paid.v1") == "{env}...paid.v1"
     assert short("orders") == "orders"

@@ -26,7 +26,7 @@ from .library import Library
 from .machines import machine_symptoms
 from .symptom import EnumArea, Symptom
 from .targets import Targets
-from .topics import Traffic, topic_symptoms, traffic
+from .topics import Traffic, open_ends, topic_symptoms, traffic
 from .tree import Tree, python_source, tree_of
 
 Progress = Callable[[int, int], None]
@@ -100,7 +100,7 @@ def examine(root: Path, progress: Progress = lambda *_: None) -> Diagnosis:
             claims.append(examined(bodies, reading, reading.contract, claim, found.handlers))
     said = traffic(readings)
     symptoms += claim_symptoms(claims, targets)
-    symptoms += topic_symptoms(said, lambda topic: _mention(library, targets, topic))
+    symptoms += topic_symptoms(open_ends(said), lambda topic: _mention(library, targets, topic))
     return Diagnosis(
         root, tree, tuple(readings), _ordered(symptoms), said, tuple(claims), outside, references, library.parsed
     )

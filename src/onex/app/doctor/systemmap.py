@@ -19,7 +19,7 @@ from ...contracts.drawing.svg import svg
 from ...contracts.reading import Reading
 from ...kernel.intent import EnumIntentType
 from .examine import Diagnosis
-from .topics import Said, Traffic, parts
+from .topics import Said, Traffic, open_ends, parts
 
 READABLE: Final = 60
 _ALONE: Final = 20
@@ -70,9 +70,12 @@ def map_mermaid(of: SystemMap) -> str:
         classes = f":::{node.kind.split()[0]}" if node.kind else ""
         lines.append(f'    {numbers[node.id]}{before}"{label}"{after}{classes}')
     for edge in of.edges:
-        arrow = "-.->" if edge.kind == "weak" else "-->"
+        arrow = "-.->" if edge.kind else "-->"
         label = f'|"{_escaped(edge.label)}"|' if edge.label else ""
         lines.append(f"    {numbers[edge.source]} {arrow}{label} {numbers[edge.target]}")
+    lines += [
+        f"    linkStyle {n} stroke:#b3261e,color:#b3261e" for n, edge in enumerate(of.edges) if edge.kind == "missed"
+    ]
     lines += [f"    classDef {kind} {style}" for kind, style in _STYLES.items()]
     return "\n".join(lines) + "\n"
 
@@ -110,6 +113,11 @@ def _ties(loaded: Loaded, of: Traffic) -> Iterator[Tie]:
     for one in of.published:
         for target in hearing.get(one.topic, ()):
             yield Tie(numbers[one.contract], target, short(one.topic), one.topic)
+    for miss in open_ends(of).missed:
+        label = f"{short(miss.published[0].topic)} / {short(miss.consumed[0].topic)}"
+        for said in miss.published:
+            for heard in miss.consumed:
+                yield Tie(numbers[said.contract], numbers[heard.contract], label, "", "missed")
     named: dict[str, list[int]] = {}
     for n, (_, contract) in enumerate(loaded):
         for name in {contract.name, contract.node_name or contract.name}:
@@ -138,10 +146,11 @@ def _one_of(named: dict[str, list[int]], names: Iterable[str | None], own: int) 
 
 
 def short(topic: str) -> str:
-    """The event and its version, without realm and producer: what tells topics of one system apart."""
+    """The event with its realm and version, without its producer: what tells topics of one system apart."""
     taken = parts(topic)
     words = [word for word in taken.stem.split(".") if word not in _KIND_WORDS]
-    return f"{words[-1] if words else taken.stem}{f'.v{taken.version}' if taken.version else ''}"
+    event = f"{words[-1] if words else taken.stem}{f'.v{taken.version}' if taken.version else ''}"
+    return f"{taken.realm}...{event}" if taken.realm else event
 
 
 # --- three sizes ------------------------------------------------------------------------------------------------------
@@ -153,7 +162,9 @@ def _whole(loaded: Loaded, ties: list[Tie], of: Traffic) -> SystemMap:
     nodes += more
     if len(loaded) <= _ALONE:
         numbers = {reading.path: n for n, (reading, _) in enumerate(loaded)}
-        heard, said = {one.topic for one in of.consumed}, {one.topic for one in of.published}
+        missed = {one.topic for miss in open_ends(of).missed for one in (*miss.published, *miss.consumed)}
+        heard = {one.topic for one in of.consumed} | missed
+        said = {one.topic for one in of.published} | missed
         for one in of.published:
             if one.topic not in heard:
                 nodes.append(_open_end(one))

@@ -150,8 +150,9 @@ class Targets:
 
     def _beside(self, reading: Reading, folder: str) -> Iterator[tuple[Target, Meaning]]:
         names = ("reducer",) if reading.family is EnumFamily.ONEX else _BESIDE
-        for name in names:
-            path = f"{folder}/{name}.py".lstrip("/")
+        # contracts often have a folder of their own beside the code
+        above = [posixpath.dirname(folder)] if posixpath.basename(folder) in ("contract", "contracts") else []
+        for path in (f"{place}/{name}.py".lstrip("/") for place in (folder, *above) for name in names):
             if path in self.library.files:
                 module = self.library.at(path)
                 for bound, binding in module.bindings.items():

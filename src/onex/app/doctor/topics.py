@@ -123,60 +123,85 @@ def _once(said: Iterator[Said]) -> Iterator[Said]:
 # --- what is wrong ----------------------------------------------------------------------------------------------------
 
 
-def topic_symptoms(of: Traffic, mention: Callable[[str], str]) -> Iterator[Symptom]:
-    """Pairs that miss each other first, then topics with one end, in the order of the contracts.
+class Miss(NamedTuple):
+    """Two topics that were meant to be one. ``consumed_lacks``: it is the consumer that is without its other end."""
 
-    ``mention`` says where code names a topic, '' if it does not: no proof of an end, but worth a look.
-    """
+    published: tuple[Said, ...]
+    consumed: tuple[Said, ...]
+    reason: str
+    consumed_lacks: bool
+
+
+class Ends(NamedTuple):
+    """Topics that lack an end, each with all who name it."""
+
+    missed: tuple[Miss, ...]
+    unsaid: tuple[tuple[Said, ...], ...]
+    unheard: tuple[tuple[Said, ...], ...]
+
+
+def open_ends(of: Traffic) -> Ends:
+    """In the order of the contracts; a topic is in a pair or alone, never both."""
     said = {one.topic for one in of.published} | {one.event_type for one in of.published}
     heard = {one.topic for one in of.consumed} | {one.event_type for one in of.consumed}
     unheard = _grouped(one for one in of.published if not _answered(one, heard))
     unsaid = _grouped(one for one in of.consumed if not _answered(one, said))
     published, consumed = _grouped(of.published), _grouped(of.consumed)
+    missed: list[Miss] = []
     paired: set[str] = set()
     for topic, users in unsaid.items():
-        found = _counterpart(topic, unheard, published)
-        if found is not None and not users[0].is_event:
+        found = None if users[0].is_event else _counterpart(topic, unheard, published)
+        if found is not None:
             other, reason = found
             paired |= {topic, other}
-            yield _mismatch(users, published[other], reason, heard=True)
+            missed.append(Miss(published[other], users, reason, consumed_lacks=True))
     for topic, users in unheard.items():
         found = None if topic in paired or users[0].is_event else _counterpart(topic, {}, consumed)
         if found is not None:
             other, reason = found
             paired.add(topic)
-            yield _mismatch(users, consumed[other], reason, heard=False)
-    for topic, users in unsaid.items():
-        if topic not in paired:
-            yield _one_sided(users, mention(topic), heard=True)
-    for topic, users in unheard.items():
-        if topic not in paired:
-            yield _one_sided(users, mention(topic), heard=False)
+            missed.append(Miss(users, consumed[other], reason, consumed_lacks=False))
+    alone = [tuple(users for topic, users in side.items() if topic not in paired) for side in (unsaid, unheard)]
+    return Ends(tuple(missed), *alone)
+
+
+def topic_symptoms(ends: Ends, mention: Callable[[str], str]) -> Iterator[Symptom]:
+    """Pairs that miss each other first, then topics with one end.
+
+    ``mention`` says where code names a topic, '' if it does not: no proof of an end, but worth a look.
+    """
+    for miss in ends.missed:
+        yield _mismatch(miss)
+    for users in ends.unsaid:
+        yield _one_sided(users, mention(users[0].topic), heard=True)
+    for users in ends.unheard:
+        yield _one_sided(users, mention(users[0].topic), heard=False)
 
 
 def _answered(one: Said, others: set[str]) -> bool:
     return one.external or one.topic in others or (one.event_type != "" and one.event_type in others)
 
 
-def _grouped(said: Iterable[Said]) -> dict[str, list[Said]]:
+def _grouped(said: Iterable[Said]) -> dict[str, tuple[Said, ...]]:
     groups: dict[str, list[Said]] = {}
     for one in said:
         groups.setdefault(one.topic, []).append(one)
-    return groups
+    return {topic: tuple(users) for topic, users in groups.items()}
 
 
-def _mismatch(users: list[Said], others: list[Said], reason: str, *, heard: bool) -> Symptom:
+def _mismatch(miss: Miss) -> Symptom:
+    does, opposite = ("consumes", "publishes") if miss.consumed_lacks else ("publishes", "consumes")
+    users, others = (miss.consumed, miss.published) if miss.consumed_lacks else (miss.published, miss.consumed)
     one, other = users[0], others[0]
-    does, opposite = ("consumes", "publishes") if heard else ("publishes", "consumes")
     message = (
         f"{_who(users, does)} {one.topic!r}, which no contract here {opposite}; "
-        f"{_who(others, opposite)} {other.topic!r} ({other.place}): {reason}"
+        f"{_who(others, opposite)} {other.topic!r} ({other.place}): {miss.reason}"
     )
     fix = "write the same topic on both sides; until then not one message passes between them"
-    return symptom(EnumArea.TOPICS, "topic_mismatch", one.place, message, fix, _files([*users, *others]))
+    return symptom(EnumArea.TOPICS, "topic_mismatch", one.place, message, fix, _files((*users, *others)))
 
 
-def _one_sided(users: list[Said], code: str, *, heard: bool) -> Symptom:
+def _one_sided(users: tuple[Said, ...], code: str, *, heard: bool) -> Symptom:
     one = users[0]
     thing = "event" if one.is_event else "topic"
     more = f" (also {', '.join(str(user.place) for user in users[1:4])})" if len(users) > 1 else ""
@@ -195,12 +220,12 @@ def _one_sided(users: list[Said], code: str, *, heard: bool) -> Symptom:
 _PLURAL: Final = {"consumes": "consume", "publishes": "publish"}
 
 
-def _who(users: list[Said], does: str) -> str:
+def _who(users: tuple[Said, ...], does: str) -> str:
     names = list(dict.fromkeys(one.node for one in users))
     return f"{names[0]} {does}" if len(names) == 1 else f"{names[0]} and {len(names) - 1} more {_PLURAL[does]}"
 
 
-def _files(users: list[Said]) -> tuple[str, ...]:
+def _files(users: tuple[Said, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one.contract for one in users))
 
 

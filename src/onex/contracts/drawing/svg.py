@@ -35,7 +35,9 @@ font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,san
 .onex .dot{fill:var(--ink)}
 .onex .line{fill:none;stroke:var(--line);stroke-width:1.3}
 .onex .tip{fill:var(--line)}
-.onex .timeout .line,.onex .weak .line{stroke-dasharray:5 4}
+.onex .timeout .line,.onex .weak .line,.onex .missed .line{stroke-dasharray:5 4}
+.onex .missed .line{stroke:var(--bad)}
+.onex .missed text{fill:var(--bad)}
 .onex .timeout .line{stroke:var(--late)}
 .onex .timeout text{fill:var(--late)}
 .onex .behind{fill:var(--paper)}
