@@ -12,6 +12,7 @@ from .work import Work
 
 HORIZON_US = 60_000_000  # timers due later stay in the store until their minute comes
 AGE_US = 30_000_000  # one priority step per 30 s of waiting
+NAP_S, LONGEST_NAP_S = 0.001, 0.1  # while a clock stands still before a due time
 SENDS_AT_ONCE = 256  # an action_send waits only for a commit, which takes many at once
 
 
@@ -37,6 +38,8 @@ class WorkQueue:
         self._known: dict[Pointer, Work] = {}
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._due: list[tuple[int, Pointer, Work]] = []
+        self._awaited_us: int | None = None
+        self._nap_s = 0.0
         self._alarm = asyncio.Event()
         self._calm = asyncio.Event()
         self._open = False
@@ -156,18 +159,24 @@ class WorkQueue:
         return self._due[0][0] if self._due else None
 
     async def wake_due(self, at_most_s: float) -> None:
-        """Queue what is due, then wait for the next due time, for an earlier one that is set meanwhile, or ``at_most_s``."""
+        """Queue what is due, then wait for the next due time, for an earlier one that is set meanwhile, or ``at_most_s``.
+
+        A clock that stands still never comes to that time: who has slept until then, and finds that it is not, naps.
+        """
         self._alarm.clear()
         now_us = self.clock.now_us()
         while (due_us := self.next_due_us()) is not None and due_us <= now_us:
             self._queue(heappop(self._due)[2])
         if due_us is not None and due_us > now_us + 2 * HORIZON_US:
             self._leave_all()  # the clock was set back, or tries are far apart
-        wait_s = at_most_s if due_us is None else min(at_most_s, (due_us - now_us) / 1e6)
+        stands = due_us is not None and due_us == self._awaited_us
+        self._nap_s = min(max(2 * self._nap_s, NAP_S), LONGEST_NAP_S) if stands else 0.0
+        wait_s = at_most_s if due_us is None else min(at_most_s, max(self._nap_s, (due_us - now_us) / 1e6))
         sleeper = asyncio.ensure_future(self.clock.sleep(wait_s))
         alarm = asyncio.ensure_future(self._alarm.wait())
         try:
             await asyncio.wait((sleeper, alarm), return_when=asyncio.FIRST_COMPLETED)
+            self._awaited_us = due_us if sleeper.done() and wait_s < at_most_s else None
         finally:
             sleeper.cancel()
             alarm.cancel()
