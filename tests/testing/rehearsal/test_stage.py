@@ -44,6 +44,14 @@ def test_an_app_without_one_is_simulated_by_its_contracts() -> None:
     assert stage.invariants == {}
 
 
+def test_effects_that_others_would_serve_need_nobody_here(tmp_path: Path, where: Place) -> None:
+    app = shop(tmp_path, "")
+    (app / "effects.py").unlink()
+    found = lives(set_stage(app), where)
+    assert [life.violations for life in found if life.violations] == []
+    assert sum(life.seen.effects for life in found) > 10
+
+
 def test_clients_do_what_it_says(tmp_path: Path, where: Place) -> None:
     says = """
 def actions(rng, key, state):

@@ -227,7 +227,13 @@ class Client:
             "command_payload": letter.payload or {},
             "action_id": str(letter.id),
         }
-        ticket = await store.send(orjson.dumps(body), clock.now_us())
+        while True:
+            try:
+                ticket = await store.send(orjson.dumps(body), clock.now_us())
+                break
+            except OnexError as error:
+                self._says(f"cannot write into the inbox: {error.message}")
+                await clock.sleep(RETRY_S)
         while (answer := await store.answer(ticket)) is None:
             if not any(row.ticket == ticket for row in await store.inbox(ticket - 1, 1)):
                 answer = await store.answer(ticket)

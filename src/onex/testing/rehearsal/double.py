@@ -234,6 +234,7 @@ class Double:
             judge.complain(f"phantom: {what} ran, and no commit has it")
         if judge.has_ended(what) and self.owner() is current_host():
             judge.complain(f"ended: {what} runs again after its row was settled")
+        judge.punctual.runs(what, current_host().clock.now_us())
         if tries.perhaps and spec.delivery is EnumDelivery.AT_MOST_ONCE:
             judge.complain(f"at most once: {what} runs again after a try that may have been done")
         tries.count += 1

@@ -119,6 +119,7 @@ class _Living:
         plan = Plan(self._boot, limits, check_all)
         self.house = House(sim, disk, self.fate, self.witness.complain, self.witness, plan, self.instances.keys)
         self.double.owner = lambda: self.house.host
+        self.witness.punctual.latest_us = lambda: self.house.latest_us
         self.trouble = Trouble(sim, self.house, self.fate, self.double, self.witness, self.truth, self._tell)
         self.clients = [
             Client(

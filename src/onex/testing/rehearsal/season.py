@@ -24,8 +24,10 @@ from .script import Script, StoreKind
 from .stage import Stage, set_stage
 from .witness import Seen
 
-CHUNK: Final = 8
-AHEAD: Final = 3
+CHUNK: Final = 4
+AHEAD: Final = 2
+ALONE: Final = 8
+"""So few lives are over before other processes would have started."""
 STORES: Final = ("sqlite", "memory", "both")
 
 
@@ -90,7 +92,7 @@ def place() -> Iterator[Place]:
 def play_season(season: Season, processes: int) -> Generator[Total, None, None]:
     """Chunk after chunk, in order; the last may be broken. Close it early and no further life is begun."""
     with TemporaryDirectory(prefix="onex-simulate-") as folder:
-        lone = season.seeds is not None and season.seeds <= CHUNK
+        lone = season.seeds is not None and season.seeds <= ALONE
         if processes == 1 or lone:
             yield from _until_broken(_chunk(season, chunk, folder) for chunk in season.chunks())
             return

@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from ...app import App, LoadedWorkflow, load_app
 from ...app.finder import FINDER, import_module
 from ...app.folder import Folder
+from ...contracts.load import load_contract
 from ...engine.registry import ReducerRegistry, Workflow
 from ...kernel.action import Nothing, WorkflowKey
 from ...kernel.errors import ContractError
@@ -80,7 +81,7 @@ def set_stage(path: Path | str, *, real_compute: bool = False) -> Stage:
     FINDER.forget(
         FINDER.mount(folder, folder.digest)
     )  # simulation.py is no code of the app's: it may have changed alone
-    app = load_app(path)
+    app = load_app(path, _targets(folder))
     module = _module(folder, app)
     found = vars(module) if module is not None else {}
     actions = found.get("actions")
@@ -115,6 +116,16 @@ def set_stage(path: Path | str, *, real_compute: bool = False) -> Stage:
     )
     _check_results(stage, module)
     return stage
+
+
+def _targets(folder: Folder) -> set[str]:
+    """What is served outside, by the app or by whoever opens it: here others stand in, so nobody needs to."""
+    inside = (EnumIntentType.COMPUTE_TASK, EnumIntentType.ACTION_SEND)
+    loaded = [
+        load_contract(data.decode(errors="replace"), path) for path, data in map(folder.contract, folder.workflows)
+    ]
+    contracts = [one.contract for one in loaded if one.contract is not None]
+    return {one.target or "" for contract in contracts for one in contract.intents if one.type not in inside}
 
 
 def _own_triggers(one: LoadedWorkflow, app: App) -> tuple[str, ...]:

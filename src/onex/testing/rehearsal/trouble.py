@@ -11,6 +11,7 @@ from ...engine.audit import Seen
 from ...engine.encode import ordinals
 from ...kernel.errors import OnexError
 from ...ports import EnumOutboxState
+from ..campaign.disk import EnumAilment
 from ..campaign.house import House
 from ..campaign.store import SimStore
 from ..clock import EPOCH_US, stream
@@ -24,6 +25,10 @@ STEP_S: Final = 0.5
 PATIENCE_S: Final = 300.0
 STOLEN_S: Final = 10.0
 WRONG_S: Final = (-3600.0, -60.0, -1.0, 0.0, 1.0, 60.0, 3600.0)
+DRIFTS: Final = (-0.5, -0.01, 0.01, 1.0)
+"""How much faster than time: a clock may also be slow."""
+AILMENTS: Final = (EnumAilment.FULL, EnumAilment.BUSY, EnumAilment.READ_ONLY)
+AILING_S: Final = 8.0
 STOPPED: Final = (EnumOutboxState.DEAD, EnumOutboxState.HELD)
 
 
@@ -44,6 +49,7 @@ class Trouble:
         self.truth, self.tell = truth, tell
         self.passed_s = 0.0
         self._wrong_s = 0.0
+        self._drift = 0.0
         self._chance = stream(sim.seed, "trouble")
 
     async def happen(self) -> None:
@@ -65,6 +71,12 @@ class Trouble:
         if fate.hits("clock jumps"):
             self._wrong_s = WRONG_S[int(fate.share() * len(WRONG_S)) % len(WRONG_S)]
             self._set()
+        if fate.hits("clock drifts"):
+            self._drift = DRIFTS[int(fate.share() * len(DRIFTS)) % len(DRIFTS)]
+            self._set()
+        for ailment in AILMENTS:
+            if fate.hits(ailment.value):
+                self.sim.world.start(self._ail(ailment, fate.some_s(AILING_S)))
         if fate.hits("time passes"):
             await self.next_timer()
         if fate.hits("release"):
@@ -75,12 +87,18 @@ class Trouble:
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def set_right(self) -> None:
-        """Every clock shows the true time again."""
-        self._wrong_s = 0.0
+        """Every clock shows the true time again, and the disk is well."""
+        self._wrong_s = self._drift = 0.0
         self._set()
+        self.house.disk.ail(EnumAilment.NONE)
 
     def _set(self) -> None:
-        self.house.set_clock(self.passed_s + self._wrong_s)
+        self.house.set_clock(self.passed_s + self._wrong_s, self._drift)
+
+    async def _ail(self, ailment: EnumAilment, seconds: float) -> None:
+        self.house.disk.ail(ailment)
+        await self.sim.clock.sleep(seconds)
+        self.house.disk.ail(EnumAilment.NONE)
 
     async def next_timer(self) -> bool:
         """Time passes until the next timer is due. False: none waits."""
