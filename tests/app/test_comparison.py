@@ -142,9 +142,20 @@ def test_a_revision_beside_a_file_is_that_file_as_it_was(repository: Repository)
     assert changes("post/contract.yaml", "v2") == ["input_schema.to"]
 
 
-def test_a_revision_that_git_does_not_have_is_refused(repository: Repository) -> None:
-    with pytest.raises(RevisionUnreadable, match="'v9' is neither a path nor a revision"), sides("v9", ".", Path()):
-        raise AssertionError("there is no v9")
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("v9", ".", "'v9' is neither a path nor a revision"),
+        ("v1:post/other.yaml", ".", "^v1:post/other.yaml does not exist; REV:PATH names where it stood then"),
+        ("v1", "letters/contract.yaml", "letters does not exist at 'v1'"),
+        ("v1:nowhere", ".", "nowhere does not exist at 'v1:nowhere'"),
+    ],
+)
+def test_what_git_does_not_have_is_refused_under_the_name_it_was_given(
+    repository: Repository, old: str, new: str, sentence: str
+) -> None:
+    with pytest.raises(RevisionUnreadable, match=sentence), sides(old, new, Path()):
+        raise AssertionError("there is no such side")
 
 
 # --- classes ----------------------------------------------------------------------------------------------------------

@@ -21,9 +21,9 @@ from ..contracts.source import Leaf, Node, Row
 from ..kernel.errors import ContractError
 from .folder import Folder
 from .repository import Repository, Unreadable, contract_text
-from .revision import checkout, is_revision
+from .revision import RevisionUnreadable, checkout, is_revision
 from .shapes import PAYLOADS, Shapes, shapes
-from .survey import SUFFIXES, survey
+from .survey import SUFFIXES, NoSuchPath, survey
 
 ALIKE = 0.6
 
@@ -80,7 +80,7 @@ class Compared(NamedTuple):
 def sides(old: str, new: str, here: Path) -> Iterator[tuple[Path, Path]]:
     """Both as paths that exist while the block runs. A revision stands for the other side's path then, or for ``here``.
 
-    Raises RevisionUnreadable.
+    Raises RevisionUnreadable, NoSuchPath.
     """
     with ExitStack() as open_until_the_end:
         made = [
@@ -100,13 +100,26 @@ def _side(spec: str, path: Path) -> Iterator[Path]:
     elif colon and inside.lower().endswith(SUFFIXES):
         file = PurePosixPath(inside)
         with checkout(f"{revision}:{'' if len(file.parts) == 1 else file.parent}", path) as folder:
-            yield folder / file.name
+            yield _there(folder / file.name, spec)
     elif not colon and path.suffix.lower() in SUFFIXES:
         with checkout(spec, path.parent) as folder:
-            yield folder / path.name
+            yield _there(folder / path.name, f"{revision}:{path}")
     else:
         with checkout(spec, path) as found:
+            if found.is_file():
+                raise NoSuchPath(
+                    f"{spec if colon else path} is no YAML file; name a contract, or the folder that holds it"
+                )
             yield found
+
+
+def _there(file: Path, spec: str) -> Path:
+    """Raises RevisionUnreadable, which names it as the user did, not as it lies in a folder of ours."""
+    if not file.is_file():
+        raise RevisionUnreadable(
+            f"{spec} does not exist; REV:PATH names where it stood then, git log --follow finds it"
+        )
+    return file
 
 
 def compare(old: Path, new: Path) -> list[Compared]:
