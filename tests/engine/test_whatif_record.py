@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from random import Random
 from typing import Any
@@ -17,8 +18,8 @@ from onex.engine.pattern import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry
 from onex.engine.whatif_told import EnumBranch, Tally
 from onex.engine.whatif_value import Change
-from onex.kernel.action import Action, WorkflowKey
-from onex.kernel.intent import ModelIntent, send
+from onex.kernel.action import Action, Nothing, WorkflowKey
+from onex.kernel.intent import EnumOutcome, ModelIntent, send
 from onex.kernel.migration import Json, Migrations, What
 from onex.kernel.migration import Step as From
 from onex.kernel.step import Step
@@ -245,6 +246,29 @@ def test_a_message_that_was_never_recorded_opens_its_receiver_from_then_on() -> 
     assert one.opened[:2] == (3, "thanked")
     assert one.opened.why == "before it ledger:main sends 'thanked', which is not recorded"
     assert found["bill:2"].branch is SAME
+
+
+def test_a_message_that_is_refused_where_it_arrives_opens_its_sender_where_it_heard_of_it() -> None:
+    heard = {EnumOutcome.SUCCEEDED: "booked", EnumOutcome.FAILED: "booked", EnumOutcome.UNKNOWN: "booked"}
+    with_outcomes: dict[str, Any] = {
+        "intents": {**INTENTS, "enter": replace(INTENTS["enter"], outcomes=heard)},
+        "payloads": {**PAYLOADS, "booked": Nothing},
+        "moves": (*MOVES, ("paid", "paid", "booked")),
+    }
+
+    def full(book: Book, action: Action[Mail]) -> Step[Book]:
+        raise ValueError("the book is full")
+
+    def thankless(book: Book, action: Action[Mail]) -> Step[Book]:
+        return Step(book.evolve(total=book.total + action.payload.cents))
+
+    tables = record(two_bills, shop(book=thankless, **with_outcomes))
+    found = judged(tables, shop("other", book=full, **with_outcomes))
+    assert [one.version for one in found["ledger:main"].refused] == [1, 2]
+    for bill in (found["bill:1"], found["bill:2"]):
+        assert bill.branch is OPEN and bill.opened is not None
+        assert bill.opened[:2] == (3, "booked")
+        assert bill.opened.why == "it is the outcome of 'enter', which the other code refuses where it arrives"
 
 
 def test_a_message_behind_the_last_action_opens_behind_it() -> None:

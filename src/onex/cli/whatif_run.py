@@ -114,7 +114,7 @@ class Run:
     def _rounds(self, folders: Sequence[_Folder]) -> int:
         todo, number = self._types, 1
         for folder in folders:
-            self._fed |= self._take(folder, Ready).receivers
+            self._fed |= self._take(folder, Ready).correspondents
         while todo:
             news = _Round(self, folders, todo).run()
             fresh = self._post.learn(news)

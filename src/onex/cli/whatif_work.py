@@ -63,9 +63,9 @@ class Page(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """The code is loaded; these workflow types it sends something."""
+    """The code is loaded; these workflow types it sends something, or tells what came of it."""
 
-    receivers: frozenset[str]
+    correspondents: frozenset[str]
 
 
 class Read(NamedTuple):
@@ -139,7 +139,7 @@ def fold_pages(parent: Connection, task: Task, line: Connection | None) -> None:
         reader = task.source.open()
         retelling = None if line is None else RemoteRetold(parent, line)
         judge = WhatIf(reader, app.registry, retelling, reader.redacted_since)
-        parent.send(Ready(judge.receivers))
+        parent.send(Ready(judge.correspondents))
         while (order := parent.recv()) is not None:
             if isinstance(order, Post):
                 judge.post.learn(order)

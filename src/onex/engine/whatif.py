@@ -25,6 +25,7 @@ from .whatif_told import Opened, Told
 from .whatif_walk import Walk
 
 PAGE: Final = 1000
+SEND: Final = EnumIntentType.ACTION_SEND
 
 
 class WhatIf:
@@ -53,9 +54,11 @@ class WhatIf:
         self._codes: Mapping[int, Code] = {}
 
     @property
-    def receivers(self) -> frozenset[str]:
-        """The workflow types that this code sends something."""
-        return frozenset(self._sent)
+    def correspondents(self) -> frozenset[str]:
+        """The workflow types that this code sends something, and those that hear what came of it."""
+        tables = {one.reducer.workflow_type: one.reducer.intents.by_name.values() for one in self.registry.workflows}
+        hear = {name for name, specs in tables.items() for spec in specs if spec.kind == SEND and spec.outcomes}
+        return frozenset({*self._sent, *hear})
 
     async def instance(self, stored: Stored) -> Told:
         """What the other code makes of one instance. Raises no OnexError: what cannot be read is open, and says why."""
@@ -87,7 +90,7 @@ class WhatIf:
             ready = self._ready[key.workflow_type] = Ready(workflow)
         rows = await self.reader.history(key, 0, PAGE)
         mark, state = await self._begin(key, workflow, rows)
-        seal = Seal(ready, mark, state, self._codes, self.post.withdrawn)
+        seal = Seal(ready, mark, state, self._codes, self.post)
         while rows and seal.take(rows, last, intent_is_a_type=self._intent_is_a_type) and rows[-1].version < last:
             rows = await self.reader.history(key, rows[-1].version, PAGE)
         if seal.foreign:
@@ -109,19 +112,21 @@ class WhatIf:
 
     async def _walked(self, stored: Stored, workflow: Workflow, sealed: Mark) -> Told:
         mark, state = await self._begin(stored.key, workflow, await self.reader.history(stored.key, 0, 1))
-        branch = Branch(stored.key, workflow, state, begun=mark.version > 0)
+        branch = Branch(stored.key, workflow, state, begun=mark.version > 0, refused=self.post.refused)
         redacted = await self.redacted_since(stored.key)
         walk = Walk(branch, stored, sealed, self.retelling)
         version = mark.version
         while version < stored.version and walk.told.opened is None:
             for entry in await self._rows(stored.key, version, stored.version):
-                version = entry.version
+                version, refusals = entry.version, walk.refusals
                 if redacted and version >= redacted:
                     walk.open(entry, "what was recorded of it is redacted")
                 if (why := self._not_sent(entry, workflow)) is not None:
                     walk.open(entry, why)
                 if not await walk.take(entry, self.news, self._codes.get(entry.code_id, NO_CODE)):
                     break
+                if walk.refusals > refusals and is_foreign(entry.row, intent_is_a_type=self._intent_is_a_type):
+                    self.news.refused.add(entry.row.action_id)
         told = walk.end(self._sent.get(stored.key.workflow_type, frozenset()))
         extras = self.post.extra.get(stored.key)
         if told.opened is None and extras is not None:
@@ -184,7 +189,7 @@ def _sent_to(registry: ReducerRegistry) -> dict[str, frozenset[str]]:
     found: dict[str, frozenset[str]] = {}
     for workflow in registry.workflows:
         for spec in workflow.reducer.intents.by_name.values():
-            if spec.kind == EnumIntentType.ACTION_SEND:
+            if spec.kind == SEND:
                 found[spec.target] = found.get(spec.target, frozenset()) | {spec.trigger}
     return found
 

@@ -6,7 +6,7 @@ state of the branch, the intents that wait for their outcome and the timers that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -22,7 +22,7 @@ from ..kernel.errors import (
     StateConsistencyError,
     StateTooNew,
 )
-from ..kernel.intent import EnumIntentType, IntentSpec, intent_id, outcome_id
+from ..kernel.intent import EnumIntentType, IntentSpec, intent_id, outcome_id, sent_id
 from ..kernel.step import State
 from ..ports import LogRow
 from .encode import encode_intents
@@ -57,10 +57,14 @@ class Branch:
 
     ``waiting[source]`` says of each intent that waits for its outcome whether the recorded one asks the same;
     ``timers[name] -> due_us`` of the other code, ``recorded_timers`` of the record. ``failures`` counts those in a row that
-    would hold the instance (SEMANTICS 17). ``begun``: it starts at a kept state, and what was under way there is not known.
+    would hold the instance (SEMANTICS 17). ``refused``: messages that are refused where they arrive. ``begun``: it starts
+    at a kept state, and what was under way there is not known.
     """
 
-    def __init__(self, key: WorkflowKey, workflow: Workflow, state: State, *, begun: bool) -> None:
+    def __init__(
+        self, key: WorkflowKey, workflow: Workflow, state: State, *, begun: bool, refused: Collection[bytes] = ()
+    ) -> None:
+        self._refused = refused
         self.key, self.workflow, self.state, self.begun = key, workflow, state, begun
         self.specs: Mapping[str, IntentSpec] = workflow.reducer.intents.by_name
         self.waiting: dict[Source, bool] = {}
@@ -96,6 +100,8 @@ class Branch:
             if not before_history:
                 self._check_timer(name)
             return spec.trigger
+        if spec.kind == EnumIntentType.ACTION_SEND and self._is_refused(source):
+            raise Blocked(f"it is the outcome of {name!r}, which the other code refuses where it arrives")
         if row.kind not in spec.outcomes.values():
             raise Blocked(f"no outcome of {name!r} is called {row.kind!r} in the other code")
         agrees = self.waiting.get(source, before_history)
@@ -103,6 +109,10 @@ class Branch:
             how = "emits with another payload" if source in self.waiting else "does not emit there"
             raise Blocked(f"it is the outcome of {name!r}, which the other code {how}")
         return row.kind
+
+    def _is_refused(self, source: Source) -> bool:
+        sent = sent_id(intent_id(UUID(bytes=source.action_id), self.key, source.name, source.n))
+        return sent.bytes in self._refused
 
     def _check_timer(self, name: str) -> None:
         mine, theirs = self.timers.get(name), self.recorded_timers.get(name)

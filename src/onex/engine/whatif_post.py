@@ -36,19 +36,22 @@ class Extra(NamedTuple):
 
 @dataclass(slots=True)
 class Post:
-    """``withdrawn``: action ids of messages that arrived and are not sent; ``extra[receiver][shard]``: the first one
-    that was never recorded, of each shard that senders live in.
+    """``withdrawn``: action ids of messages that arrived and are not sent; ``refused``: of those that arrive and are now
+    refused, which is what their senders would hear; ``extra[receiver][shard]``: the first one that was never recorded, of
+    each shard that senders live in.
 
     Some 100 bytes for each: the only thing in a what-if that grows with the number of differences.
     """
 
     withdrawn: set[bytes] = field(default_factory=set)
     extra: dict[WorkflowKey, dict[int, Extra]] = field(default_factory=dict)
+    refused: set[bytes] = field(default_factory=set)
 
     def learn(self, news: Post) -> Post:
         """What of it was not known before."""
-        fresh = Post(news.withdrawn - self.withdrawn)
+        fresh = Post(news.withdrawn - self.withdrawn, refused=news.refused - self.refused)
         self.withdrawn |= fresh.withdrawn
+        self.refused |= fresh.refused
         for key, extras in news.extra.items():
             for extra in extras.values():
                 if self._add(key, extra):
@@ -70,7 +73,7 @@ class Post:
         return next((extra for _, extra in sorted(extras.items()) if extra.precedes(entry)), None)
 
     def __bool__(self) -> bool:
-        return bool(self.withdrawn or self.extra)
+        return bool(self.withdrawn or self.extra or self.refused)
 
     # --- by a sender ----------------------------------------------------------------------------------------------------
 

@@ -6,17 +6,19 @@ batch: under the digest of the code that made them, the same hash is the same by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel
 
 from ..kernel.action import Action
+from ..kernel.intent import EnumIntentType
 from ..kernel.step import Done, State
 from ..ports import Code, LogEntry, LogRow
 from .encode import encode_intents, state_hash
 from .registry import Workflow
 from .whatif_branch import OUTCOME, arrivals
+from .whatif_post import Post
 from .whatif_retold import Mark
 
 NO_CODE: Final = Code("", "?", b"", 0)
@@ -26,7 +28,7 @@ _new = tuple.__new__
 class Ready:
     """One workflow of the other code as the loop wants it, looked up once."""
 
-    __slots__ = ("arrives", "delta", "read", "schema", "workflow", "write")
+    __slots__ = ("arrives", "delta", "read", "schema", "sends", "workflow", "write")
 
     def __init__(self, workflow: Workflow) -> None:
         reducer = workflow.reducer
@@ -37,19 +39,19 @@ class Ready:
             trigger: model.__pydantic_validator__.validate_json for trigger, model in reducer.payloads.items()
         }
         self.write: Callable[[State], bytes] = reducer.state_type.__pydantic_serializer__.to_json
-        self.arrives = {f"{OUTCOME}{spec.name}": arrivals(spec) for spec in reducer.intents.by_name.values()}
+        specs = reducer.intents.by_name.values()
+        self.sends = {f"{OUTCOME}{spec.name}" for spec in specs if spec.kind == EnumIntentType.ACTION_SEND}
+        self.arrives = {f"{OUTCOME}{spec.name}": arrivals(spec) for spec in specs}
 
 
 class Seal:
     """``foreign``: some of what was taken came from other instances."""
 
-    def __init__(
-        self, ready: Ready, mark: Mark, state: State, codes: Mapping[int, Code], withdrawn: Collection[bytes]
-    ) -> None:
+    def __init__(self, ready: Ready, mark: Mark, state: State, codes: Mapping[int, Code], post: Post) -> None:
         self.foreign = False
         self._key, self._begun = mark.key, mark
         self._sealed: tuple[int, bytes] | None = None
-        self._ready, self._state, self._codes, self._withdrawn = ready, state, codes, withdrawn
+        self._ready, self._state, self._codes, self._post = ready, state, codes, post
         self._batch: list[LogRow] = []
         self._version, self._hash = mark.version, mark.state_hash
         self._code_id, self._digest = -1, b""
@@ -83,9 +85,11 @@ class Seal:
                 issuer = row.issuer
                 if issuer.startswith(OUTCOME) and kind not in ready.arrives.get(issuer, ()):
                     return False
+                if issuer in ready.sends and self._post.refused:  # whether it is one of them, the walk finds out
+                    return False
                 if is_foreign(row, intent_is_a_type=intent_is_a_type):
                     self.foreign = True
-                    if row.action_id in self._withdrawn:
+                    if row.action_id in self._post.withdrawn:
                         return False
             if entry.code_id != self._code_id and not self._is_of(entry.code_id, schema):
                 return False

@@ -35,6 +35,10 @@ class Walk:
         self._status = branch.state.status
         self._status_before = branch.state.status
 
+    @property
+    def refusals(self) -> int:
+        return self.told.counts.get("refused", 0)
+
     def open(self, entry: LogEntry, why: str) -> None:
         if self.told.opened is None:
             self.told.opened = Opened(entry.version, entry.row.kind, why)
