@@ -188,6 +188,8 @@ class _Group:
         points.append((points[0][0], self.bottoms[self.layers.layer[first]]))
         for vertex in passed:
             layer = self.layers.layer[vertex]
+            if self.bottoms[layer] - self.tops[layer] < NOTHING:
+                continue  # nothing stands in this layer that the line would have to go round
             points += [(self.where[vertex], self.tops[layer]), (self.where[vertex], self.bottoms[layer])]
         end = self.ports[last, False, n]
         points += [(end, self.tops[self.layers.layer[last]]), (end, self._middle(last) - self._deep(last) / 2)]
