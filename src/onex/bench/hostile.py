@@ -48,9 +48,9 @@ _SHAPES: dict[str, Callable[[], str]] = {
         lambda n: f"    - {{from_state: s0, to_state: s0, trigger: t, conditions: ['a == {n}']}}\n", 10
     ),
     "states misspelt": lambda: (
-        f"{HEAD}state_machine:\n  states: [{', '.join(f'state_number_{n}' for n in range(1200))}]\n"
+        f"{HEAD}state_machine:\n  states: [{', '.join(f'state_number_{n}' for n in range(1000))}]\n"
         f"  initial_state: nowhere\n  transitions:\n"
-        + "".join(f"    - {{from: stat_number_{n}, to: stat_numbr_{n}, trigger: t}}\n" for n in range(350))
+        + "".join(f"    - {{from: stat_number_{n}, to: stat_numbr_{n}, trigger: t}}\n" for n in range(300))
     ),
     "states as a map": lambda: (
         f"{HEAD}fsm:\n  states:\n" + _rows(lambda n: f"    S{n}: {{allowed_transitions: [S{n + 1}]}}\n", 6)

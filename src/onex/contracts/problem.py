@@ -40,7 +40,7 @@ def known_field(model: type[BaseModel], root: str, names: tuple[str, ...], offse
 
 
 KNOWN_COMPARED = 40
-ALIKE_COMPARED = 10
+ALIKE_COMPARED = 4
 WORD_MAX = 200
 
 

@@ -20,7 +20,7 @@ from .scalar import Refusal, Scalar, cut, scalar
 
 BYTES_MAX = 256 * 1024
 DEPTH_MAX = 32
-NODES_MAX = 4_000
+NODES_MAX = 3_500
 FINDINGS_MAX = 100
 INCLUDE = "!include"
 
