@@ -143,6 +143,11 @@ class Judge:
             f"{key} went back to version {back['to_version']}, and to a state that never stood",
         )
 
+    @property
+    def taken(self) -> int:
+        """Actions that were applied, of all instances."""
+        return len(self._rows)
+
     def projected(self, name: str, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> None:
         self.projection.moved(name, from_n, to_n, rows)
 

@@ -1,0 +1,271 @@
+"""Bugs in the relay: effects and messages run once too often, too early, or never, and timers likewise."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from itertools import count
+from uuid import UUID, uuid5
+
+from pydantic import BaseModel
+
+import onex.engine.relay
+import onex.engine.stopped
+from onex.engine.queue import WorkQueue
+from onex.engine.relay import IntentRelay
+from onex.engine.stopped import Stopped
+from onex.engine.takeover import Found, Takeover
+from onex.engine.work import Work
+from onex.kernel.action import WorkflowKey
+from onex.kernel.errors import OnexError
+from onex.kernel.intent import EnumIntentType, EnumOutcome, ModelIntent
+from onex.ports import Note, OutboxRow, Pointer, Result
+from tests.simulation.planting import planted, swapped
+
+
+@planted
+def row_settled_before_its_outcome() -> Iterator[None]:
+    right = IntentRelay._succeeded
+
+    def wrong(self: IntentRelay, work: Work, result: Result) -> None:
+        self.service.settle(work.fresh.pointer)
+        asyncio.get_running_loop().call_later(0.05, right, self, work, result)
+
+    with swapped(IntentRelay, "_succeeded", wrong):
+        yield
+
+
+@planted
+def outcome_under_a_new_id_each_time() -> Iterator[None]:
+    numbers = count()
+
+    def wrong(intent: UUID) -> UUID:
+        return uuid5(intent, f"outcome {next(numbers)}")
+
+    with swapped(onex.engine.relay, "outcome_id", wrong), swapped(onex.engine.stopped, "outcome_id", wrong):
+        yield
+
+
+@planted
+def message_under_a_new_id_each_time() -> Iterator[None]:
+    numbers = count()
+    with swapped(onex.engine.relay, "sent_id", lambda intent: uuid5(intent, f"sent {next(numbers)}")):
+        yield
+
+
+@planted
+def effect_under_a_new_key_each_time() -> Iterator[None]:
+    right, numbers = IntentRelay.intent_of, count()
+
+    def wrong(self: IntentRelay, work: Work) -> ModelIntent[BaseModel]:
+        intent = right(self, work)
+        return intent.model_copy(update={"idempotency_key": str(uuid5(work.id, f"{next(numbers)}"))})
+
+    with swapped(IntentRelay, "intent_of", wrong):
+        yield
+
+
+@planted
+def start_not_recorded() -> Iterator[None]:
+    async def wrong(self: IntentRelay, work: Work) -> None:
+        return None
+
+    with swapped(IntentRelay, "_record_start", wrong):
+        yield
+
+
+@planted
+def starts_found_at_takeover_ignored() -> Iterator[None]:
+    async def wrong(self: Takeover, row: OutboxRow, work: Work) -> Found:
+        return Found(work, row.due_us)
+
+    with swapped(Takeover, "_judge", wrong):
+        yield
+
+
+@planted
+def failed_though_it_may_have_been_done() -> Iterator[None]:
+    right = IntentRelay._failed_attempt
+
+    def wrong(self: IntentRelay, work: Work, error: OnexError, *, done: bool, again: bool) -> None:
+        work.maybe_done = False
+        right(self, work, error, done=False, again=again)
+
+    with swapped(IntentRelay, "_failed_attempt", wrong):
+        yield
+
+
+@planted
+def ended_intents_run_again_from_an_old_page() -> Iterator[None]:
+    with swapped(WorkQueue, "__contains__", lambda self, pointer: pointer in self._known):
+        yield
+
+
+@planted
+def timers_forgotten_by_a_takeover() -> Iterator[None]:
+    async def wrong(self: IntentRelay) -> None:
+        return None
+
+    with swapped(IntentRelay, "_load_timers", wrong):
+        yield
+
+
+@planted
+def key_of_each_attempt() -> Iterator[None]:
+    right = IntentRelay.intent_of
+
+    def wrong(self: IntentRelay, work: Work) -> ModelIntent[BaseModel]:
+        intent = right(self, work)
+        return intent.model_copy(update={"idempotency_key": f"{intent.idempotency_key}/{work.attempt}"})
+
+    with swapped(IntentRelay, "intent_of", wrong):
+        yield
+
+
+@planted
+def start_recorded_while_it_runs() -> Iterator[None]:
+    async def wrong(self: IntentRelay, work: Work) -> None:
+        self.service.note(Note(work.fresh.pointer, attempt=work.attempt, started=True, crashes=work.crashes))
+
+    with swapped(IntentRelay, "_record_start", wrong):
+        yield
+
+
+@planted
+def tries_of_owners_before_forgotten() -> Iterator[None]:
+    """Whoever takes over tells of its own tries only: what may have been done is said to have failed."""
+    right = Takeover._judge
+
+    async def wrong(self: Takeover, row: OutboxRow, work: Work) -> Found:
+        found = await right(self, row, work)
+        found.work.maybe_done = False
+        return found
+
+    with swapped(Takeover, "_judge", wrong):
+        yield
+
+
+@planted
+def timer_half_a_second_early() -> Iterator[None]:
+    right = WorkQueue.add
+
+    def wrong(self: WorkQueue, work: Work, due_us: int) -> bool:
+        early = work.fresh.emitted.spec.kind == EnumIntentType.TIMER
+        return right(self, work, due_us - 500_000 if early else due_us)
+
+    with swapped(WorkQueue, "add", wrong):
+        yield
+
+
+@planted
+def effect_before_its_time() -> Iterator[None]:
+    right = WorkQueue.add
+
+    def wrong(self: WorkQueue, work: Work, due_us: int) -> bool:
+        return right(self, work, due_us if work.fresh.emitted.spec.kind == EnumIntentType.TIMER else 0)
+
+    with swapped(WorkQueue, "add", wrong):
+        yield
+
+
+@planted
+def at_most_once_tried_again() -> Iterator[None]:
+    right = IntentRelay._failed_attempt
+
+    def wrong(self: IntentRelay, work: Work, error: OnexError, *, done: bool, again: bool) -> None:
+        work.maybe_done = work.maybe_done or done
+        right(self, work, error, done=False, again=again)
+
+    with swapped(IntentRelay, "_failed_attempt", wrong):
+        yield
+
+
+@planted
+def failure_settled_in_silence() -> Iterator[None]:
+    """The effect has failed for good, its row is gone, and nobody is told."""
+    right = IntentRelay._finish_badly
+
+    def wrong(self: IntentRelay, work: Work, error: OnexError, outcome: EnumOutcome, *, dead: bool = False) -> None:
+        if work.fresh.emitted.spec.outcomes and not dead:
+            self._settle(work)
+        else:
+            right(self, work, error, outcome, dead=dead)
+
+    with swapped(IntentRelay, "_finish_badly", wrong):
+        yield
+
+
+@planted
+def success_not_settled() -> Iterator[None]:
+    """Fire and forget, and the row forgotten too."""
+    with swapped(IntentRelay, "_settle", lambda self, work: None):
+        yield
+
+
+@planted
+def message_refused_counts_as_arrived() -> Iterator[None]:
+    right = IntentRelay._failed_attempt
+
+    def wrong(self: IntentRelay, work: Work, error: OnexError, *, done: bool, again: bool) -> None:
+        spec = work.fresh.emitted.spec
+        if spec.kind == EnumIntentType.ACTION_SEND and spec.outcomes and not again:
+            self._deliver(work, EnumOutcome.SUCCEEDED, Result(None))
+        else:
+            right(self, work, error, done=done, again=again)
+
+    with swapped(IntentRelay, "_failed_attempt", wrong):
+        yield
+
+
+@planted
+def held_outcomes_never_delivered_again() -> Iterator[None]:
+    async def of_key(self: Stopped, key: WorkflowKey) -> None:
+        return None
+
+    async def of_other_code(self: Stopped) -> None:
+        return None
+
+    with swapped(Stopped, "deliver", of_key), swapped(Stopped, "deliver_of_other_code", of_other_code):
+        yield
+
+
+@planted
+def intents_beyond_memory_forgotten() -> Iterator[None]:
+    with swapped(IntentRelay, "_make_room", lambda self: None):
+        yield
+
+
+@planted
+def timers_of_later_minutes_forgotten() -> Iterator[None]:
+    """They are read when an owner starts, and never again."""
+    right = IntentRelay._load_timers
+
+    async def wrong(self: IntentRelay) -> None:
+        if not self._queue._open:
+            await right(self)
+
+    with swapped(IntentRelay, "_load_timers", wrong):
+        yield
+
+
+@planted
+def driven_again_by_two_at_once() -> Iterator[None]:
+    """Ours until seed 136 told us."""
+
+    async def wrong(self: Stopped, pointer: Pointer, noting: object = None) -> None:
+        await self._drive(pointer)
+
+    with swapped(Stopped, "redrive", wrong):
+        yield
+
+
+@planted
+def control_answered_in_a_second_commit() -> Iterator[None]:
+    """Ours until seed 221 told us."""
+    right = Stopped.redrive
+
+    async def wrong(self: Stopped, pointer: Pointer, noting: object = None) -> None:
+        await right(self, pointer)
+
+    with swapped(Stopped, "redrive", wrong):
+        yield

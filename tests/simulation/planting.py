@@ -1,0 +1,39 @@
+"""How to plant a bug: one generator that makes it, is entered around some lives, and takes it out again.
+
+1. Write a function marked ``@planted`` in the file of the room it breaks (``planted_store``, ``planted_dispatch``,
+   ``planted_fold``, ``planted_relay``, ``planted_beside``). It changes one thing with ``swapped`` and yields. Break one
+   promise in a way somebody could have written, with every other promise kept; say which in its name.
+2. Give it a row in ``planted.FOUND``: the first life that finds it, and how many lives it may take.
+3. ``pytest tests/simulation/test_planted.py -k its_name``. When all lives go well, there is a hole: mend the faults, the
+   workload or the invariants of ``onex.testing.campaign`` until one does not. The bug stays as it is.
+
+Even lives run on SQLite, odd ones in memory: a bug in one store is looked for in the lives of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+Bug = Callable[[], AbstractContextManager[None]]
+PLANTED: dict[str, Bug] = {}
+"""Every bug that was planted, by name; filled as the files of the rooms are imported."""
+
+
+def planted(make: Callable[[], Iterator[None]]) -> Bug:
+    """Raises ValueError for a name that is taken."""
+    if make.__name__ in PLANTED:
+        raise ValueError(f"two planted bugs are named {make.__name__}")
+    PLANTED[make.__name__] = bug = contextmanager(make)
+    return bug
+
+
+@contextmanager
+def swapped(owner: object, name: str, wrong: object) -> Iterator[None]:
+    """``owner.name`` is ``wrong`` inside, and what it was afterwards."""
+    right = getattr(owner, name)
+    setattr(owner, name, wrong)
+    try:
+        yield
+    finally:
+        setattr(owner, name, right)
