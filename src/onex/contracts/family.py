@@ -22,8 +22,14 @@ ALONE = frozenset(
 )
 """What a family G contract has beside its one block."""
 
+THEIRS = frozenset(
+    ("input_model", "output_model", "handler_routing", "event_bus", "io_operations", "descriptor", "subcontracts")
+    + ("node_version", "node_name", "node_id", "contract_name", "version")
+)
+"""What a contract of ours never has, and nearly every other."""
+
 DISCRIMINATORS: dict[EnumFamily, str] = {
-    EnumFamily.ONEX: "`state_model` is a class name, or `intents` is a list with `outcomes`: a reducer this engine runs",
+    EnumFamily.ONEX: "`state_model` is a class name and nothing of another family is there, or `intents` have `outcomes`: this engine runs it",
     EnumFamily.SKILL: "`event_bus.subscribe`/`publish` are mappings, or `execution` names a backend",
     EnumFamily.MARKET: "`handler: {module, class}` at the top",
     EnumFamily.BRIDGE: "`node_id`, and `subcontracts` a mapping or `version` a text",
@@ -53,10 +59,12 @@ def _text(node: Node | None) -> str:
 
 
 def _onex(tree: Branch) -> bool:
-    if _text(tree.get("state_model")) and "." not in _text(tree.get("state_model")):
-        return "state_machine" in tree.entries or "intents" in tree.entries
     intents = tree.get("intents")
-    return isinstance(intents, Row) and any(isinstance(one, Branch) and one.get("outcomes") for one in intents.items)
+    if isinstance(intents, Row) and any(isinstance(one, Branch) and one.get("outcomes") for one in intents.items):
+        return True
+    if not _text(tree.get("state_model")) or "." in _text(tree.get("state_model")):
+        return False
+    return bool({"state_machine", "intents"} & set(tree.entries)) and not THEIRS & set(tree.entries)
 
 
 def _skill(tree: Branch) -> bool:
