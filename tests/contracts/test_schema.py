@@ -84,6 +84,21 @@ def test_every_field_says_who_acts_on_it() -> None:
     assert all(isinstance(field, dict) and field.get("description") for field in described)
 
 
+def test_the_examples_it_gives_are_valid() -> None:
+    definitions = SCHEMA["definitions"]
+    assert isinstance(definitions, dict)
+    shown = [
+        (example, field)
+        for block in definitions.values()
+        if isinstance(block, dict) and isinstance(fields := block.get("properties"), dict)
+        for field in fields.values()
+        if isinstance(field, dict) and isinstance(examples := field.get("examples"), list)
+        for example in examples
+    ]
+    assert len(shown) > 15
+    assert [found for example, field in shown for found in complaints(example, field, SCHEMA)] == []
+
+
 def _description(definitions: Schema, block: str, field: str) -> str:
     found: JsonValue = definitions[block]
     for step in ("properties", field, "description"):

@@ -40,6 +40,25 @@ KINDS: Mapping[str, type[ModelContractBase]] = {
     "orchestrator": ModelContractOrchestrator,
 }
 _OURS, _ANY = "workflow", "contract"
+EXAMPLES: Mapping[str, list[JsonValue]] = {
+    "name": ["orders"],
+    "node_type": ["REDUCER_GENERIC"],
+    "contract_version": [{"major": 1, "minor": 0, "patch": 0}],
+    "state_model": ["Order"],
+    "initial_state": ["new"],
+    "terminal_states": [["shipped", "cancelled"]],
+    "from_state": ["new"],
+    "to_state": ["shipped"],
+    "trigger": ["ship"],
+    "payload": ["Ship"],
+    "timeout_ms": [60_000],
+    "on_timeout": ["remind"],
+    "expression": ["payload.items.size() > 0", "amount greater_than 0"],
+    "type": ["api_call"],
+    "target": ["bank"],
+    "outcomes": [{"succeeded": "charged", "failed": "declined", "unknown": "in_doubt"}],
+}
+"""What a value of ours may look like, by key."""
 _ACTS = {
     "engine": "the engine runs by it",
     "check": "`onex check` judges it",
@@ -136,6 +155,8 @@ def _block(schema: Schema, model: type[BaseModel], *, is_ours: bool) -> Schema:
         bare = {key: value for key, value in told.items() if key not in ("title", "description")}
         if "$ref" in bare:  # beside which this draft reads nothing
             bare["allOf"] = [{"$ref": bare.pop("$ref")}]
+        if is_ours and name in EXAMPLES:
+            bare["examples"] = EXAMPLES[name]
         fields[name] = {"description": f"{words}.", **(bare if is_ours else {"anyOf": [bare, True]})}
     made: Schema = {"type": "object"} if is_ours else {}
     if model.__doc__:
