@@ -22,14 +22,16 @@ ALONE = frozenset(
 )
 """What a family G contract has beside its one block."""
 
-THEIRS = frozenset(
-    ("input_model", "output_model", "handler_routing", "event_bus", "io_operations", "descriptor", "subcontracts")
-    + ("node_version", "node_name", "node_id", "contract_name", "version")
-)
+# fmt: off
+THEIRS = frozenset((
+    "input_model", "output_model", "handler_routing", "event_bus", "io_operations", "descriptor", "subcontracts",
+    "node_version", "node_name", "node_id", "contract_name", "version",
+))
+# fmt: on
 """What a contract of ours never has, and nearly every other."""
 
 DISCRIMINATORS: dict[EnumFamily, str] = {
-    EnumFamily.ONEX: "`state_model` is a class name and nothing of another family is there, or `intents` have `outcomes`: this engine runs it",
+    EnumFamily.ONEX: "`state_model` is a class name with nothing of others beside it, or `intents` have `outcomes`: ours",
     EnumFamily.SKILL: "`event_bus.subscribe`/`publish` are mappings, or `execution` names a backend",
     EnumFamily.MARKET: "`handler: {module, class}` at the top",
     EnumFamily.BRIDGE: "`node_id`, and `subcontracts` a mapping or `version` a text",
