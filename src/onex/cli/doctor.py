@@ -32,7 +32,7 @@ def doctor(
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 when there is an error or a warning.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Look a repository over: its contracts, the topics between them, their machines, and their code.
+    """Look a repository over: its contracts, topics, machines and code.
 
     It may be one that ONEX has never seen. Everything is read as text: nothing is imported, run or fetched, and nothing in
     the folder is written. What is said: which contracts do not load; which claim purity while their code calls clocks,
