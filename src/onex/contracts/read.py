@@ -146,7 +146,7 @@ def _typed(
                 finding = translate(shape, path, detail)
                 # a machine without one of its guards is another machine
                 guard = cut[:2] == ("state_machine", "transitions") and "conditions" in cut
-                told.append(finding if guard else _left_out(finding, whole=cut != detail["loc"]))
+                told.append(finding if guard else _left_out(finding, detail["loc"], whole=cut != detail["loc"]))
         shape = without(shape, tuple(cuts))
     place = shape.place.spot(path)
     told.append(
@@ -155,7 +155,9 @@ def _typed(
     return None, shape, told, gone
 
 
-def _left_out(finding: Finding, *, whole: bool) -> Finding:
+def _left_out(finding: Finding, loc: Loc, *, whole: bool) -> Finding:
+    if finding.code == "missing_key" and len(loc) > 1:
+        finding = finding._replace(fix=f"add {loc[-1]}: ...")  # examples are those of our own contracts
     what = "its block is left out" if whole else "it is left out"
     return finding._replace(severity=EnumSeverity.WARNING, code="left_out", message=f"{finding.message}; {what}")
 

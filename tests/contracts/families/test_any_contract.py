@@ -92,7 +92,7 @@ def keys_in(value: JsonValue) -> int:
     return sum(map(keys_in, value)) if isinstance(value, list) else 0
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(contracts)
 def test_no_key_of_any_contract_gets_lost(contract: dict[str, JsonValue]) -> None:
     reading = read_contract(to_json(contract).decode(), "any/contract.yaml")
@@ -101,7 +101,7 @@ def test_no_key_of_any_contract_gets_lost(contract: dict[str, JsonValue]) -> Non
     assert all(one.line >= 0 and one.message for one in reading.findings)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(contracts)
 def test_what_is_held_or_honoured_can_be_found_in_the_typed_contract(contract: dict[str, JsonValue]) -> None:
     """Every word written directly at an accepted key, as it is or as a part of what was made of it."""
