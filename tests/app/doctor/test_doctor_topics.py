@@ -33,6 +33,7 @@ ALIKE = [
     ("onex.evt.shop.delivered.v1", "onex.evt.shop.deliverd.v1", "a near miss, perhaps a slip of the pen"),
     ("onex.evt.shop.delivered.v1", "onex.evt.shop.deliveerd.v1", "a near miss, perhaps a slip of the pen"),
     ("onex.evt.shop.paid.v1", "onex.evt.till.paid.v1", "the producer is till there, shop here"),
+    ("shop.paid.v1", "onex.shop.paid.v1", "one of them begins with onex, the other does not"),
     ("onex.evt.shop.paid.v1", "onex.evt.paid.v1", "one of them has a part more"),
 ]
 UNALIKE = [
