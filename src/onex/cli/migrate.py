@@ -27,12 +27,12 @@ def migrate(
     store: Store = None,
     as_json: Json = False,
 ) -> None:
-    """Try an app's migrations on all that a store holds. Nothing is written.
+    """Try an app's migrations on all that a store holds.
 
-    A state of an older schema is migrated when it is next read, and written in the new schema by its next commit, so
-    there is nothing to run beforehand. What can be known beforehand is told here: states and open intents that the
-    migrations fail on, and instances that would stand where nothing is accepted and no timer waits. Exit code 1: there
-    is such an instance.
+    Nothing is written. A state of an older schema is migrated when it is next read, and written in the new schema by
+    its next commit, so there is nothing to run beforehand. What can be known beforehand is told here: states and open
+    intents that the migrations fail on, and instances that would stand where nothing is accepted and no timer waits.
+    Exit code 1: there is such an instance.
 
     \b
     Examples:
