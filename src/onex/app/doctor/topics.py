@@ -258,6 +258,8 @@ def difference(one: str, other: str) -> tuple[int, str] | None:
         if len(unlike) == 1:
             return _unlike_part(*unlike[0], last=here[-1] == there[-1])
     shorter, longer = sorted((here, there), key=len)
+    if longer == ["onex", *shorter]:
+        return 1, "one of them begins with onex, the other does not"
     if (
         set(shorter) & _KINDS
         and len(longer) - len(shorter) == 1
