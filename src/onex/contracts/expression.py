@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable
 from datetime import date, datetime
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel
 
 from ..kernel.machine import Guard
 from .problem import GuardProblem, known_field, suggest, told
+from .program import compiled
 
 SUBJECT_CHARS = 64 * 1024
 NESTED_ITEMS = 1000
@@ -25,10 +26,6 @@ class Expression(NamedTuple):
     text: str
     paths: tuple[tuple[tuple[str, ...], int], ...]
     nested: bool
-
-
-class _Program(Protocol):
-    def execute(self, context: dict[str, object]) -> object: ...
 
 
 _CLOCK = ("FullYear", "Month", "Date", "DayOfMonth", "DayOfWeek", "DayOfYear", "Hours", "Minutes", "Seconds")
@@ -47,12 +44,10 @@ _CEL_PLACE = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
 
 def expressed(text: str) -> Expression:
     """Raises GuardProblem for what CEL does not parse, and for names and functions it would not find."""
-    import cel
-
     if text.count("(") + text.count("[") + text.count("{") > 60:
         raise GuardProblem(0, "guard_syntax", "the condition has too many brackets", "move the decision into a field")
     try:
-        program = cel.compile(text)
+        program = compiled(text)
     except Exception as error:  # one class for all that the parser has to say
         found = _CEL_PLACE.search(str(error))
         lines = text.splitlines() or [""]
@@ -110,9 +105,7 @@ def bind(parsed: Expression, state: type[BaseModel], payload: type[BaseModel]) -
 
 
 def _run(parsed: Expression) -> Callable[[BaseModel, BaseModel], bool]:
-    import cel
-
-    program: _Program = cel.compile(parsed.text)
+    program = compiled(parsed.text)
     # only the fields named are handed over: a state of 60 KB is not turned into dicts to look at one number
     used: dict[str, set[str] | None] = {}
     for path, _ in parsed.paths:
@@ -140,9 +133,7 @@ def _run(parsed: Expression) -> Callable[[BaseModel, BaseModel], bool]:
 
 def matching(pattern: str, offset: int) -> Callable[[object, object], bool]:
     """``left matches pattern`` anywhere in the text, in linear time. Raises GuardProblem for what is no pattern."""
-    import cel
-
-    program: _Program = cel.compile("subject.matches(pattern)")
+    program = compiled("subject.matches(pattern)")
     try:
         program.execute({"subject": "", "pattern": pattern})
     except Exception as error:
