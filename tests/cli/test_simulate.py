@@ -66,7 +66,7 @@ def test_a_broken_seed_as_json(commands: Commands, place: Path) -> None:
 def test_time_ends_it_where_time_was_asked_for(commands: Commands) -> None:
     row = commands("simulate", ORDERS, "--minutes", "0.01", "--workers", "1", "--json").row
     assert row["ok"] is True
-    assert isinstance(row["lives"], int) and row["lives"] >= 8
+    assert isinstance(row["lives"], int) and row["lives"] >= 4
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,6 @@ from onex.testing.rehearsal.shrink import Shrinking
 from onex.testing.rehearsal.stage import Stage, set_stage
 from tests.testing.rehearsal.shops import ASKS_AGAIN, CHARGES_TWICE, NEVER_TWICE, ORDERS, shop
 
-NOT_SO_MANY = """
-def at_most_so_many(world):
-    return len(world.actions) < 64
-"""
-"""Broken by the life of a later seed, not by the first eight, which one process takes at once."""
-
 
 @pytest.fixture
 def where() -> Iterator[Place]:
@@ -105,9 +99,15 @@ def played(app: Path, processes: int, seeds: int) -> Total:
     return total
 
 
-def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
-    app = shop(tmp_path, NOT_SO_MANY)
-    alone, together = played(app, 1, 20), played(app, 2, 20)
-    assert alone.broken is not None
+def test_two_processes_live_the_same_lives_as_one() -> None:
+    alone, together = played(ORDERS, 1, 12), played(ORDERS, 2, 12)
     assert alone == together
-    assert alone.lives == alone.broken.script.seed + 1 > 8
+    assert (alone.lives, alone.broken) == (12, None)
+
+
+def test_what_breaks_first_ends_it_however_many_run(tmp_path: Path) -> None:
+    app = shop(tmp_path, NEVER_TWICE, CHARGES_TWICE)
+    alone, together = played(app, 1, 12), played(app, 2, 12)
+    assert alone == together
+    assert alone.broken is not None
+    assert alone.lives == alone.broken.script.seed + 1 < 12

@@ -184,7 +184,8 @@ class _Living:
             if not await self._drained():
                 self.witness.complain(f"not drained: something is still due after {self.drained_s:.0f} s of peace")
                 return
-            if turn + 1 < TURNS and not await self.trouble.next_timer():
+            attended = turn == 0 and await self.trouble.attend()
+            if turn + 1 < TURNS and not await self.trouble.next_timer() and not attended:
                 break
             await clock.sleep(REST_S)  # quiet once is not quiet, and a timer needs its turn
         if keeping.done():

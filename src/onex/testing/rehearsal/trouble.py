@@ -9,8 +9,9 @@ import orjson
 
 from ...engine.audit import Seen
 from ...engine.encode import ordinals
+from ...kernel.action import WorkflowKey
 from ...kernel.errors import OnexError
-from ...ports import EnumOutboxState
+from ...ports import EnumOutboxState, OutboxRow
 from ..campaign.disk import EnumAilment
 from ..campaign.house import House
 from ..campaign.store import SimStore
@@ -115,11 +116,24 @@ class Trouble:
 
     # --- an operator --------------------------------------------------------------------------------------------------
 
+    async def attend(self) -> bool:
+        """In peace she looks after everything that stopped, once. False: nothing had."""
+        rows = await self.truth.outbox(STOPPED, None, None, 1000)
+        held = sorted({row.key for row in rows if row.state is EnumOutboxState.HELD})
+        for key in held:
+            self.tell("operator", f"ends the hold of {key}")
+            await self._end_hold(key)
+        for row in rows:
+            if row.state is EnumOutboxState.DEAD:
+                await self._drive(row)
+        return bool(rows)
+
     async def _release(self) -> None:
         begun = sorted(self.witness.world.states)
-        if not begun:
-            return
-        key = begun[int(self.fate.share() * len(begun)) % len(begun)]
+        if begun:
+            await self._end_hold(begun[int(self.fate.share() * len(begun)) % len(begun)])
+
+    async def _end_hold(self, key: WorkflowKey) -> None:
         try:
             await self.house.ask(lambda engine: engine.release(key), patience_s=PATIENCE_S)
         except TimeoutError:
@@ -129,9 +143,10 @@ class Trouble:
 
     async def _redrive(self) -> None:
         rows = await self.truth.outbox(STOPPED, None, None, 1000)
-        if not rows:
-            return
-        row = rows[int(self.fate.share() * len(rows)) % len(rows)]
+        if rows:
+            await self._drive(rows[int(self.fate.share() * len(rows)) % len(rows)])
+
+    async def _drive(self, row: OutboxRow) -> None:
         names = [item["name"] for item in orjson.loads(row.intents)]
         at = row.pointer.ordinal
         self.double.allow_again(Seen(str(row.key), row.version, names[at], ordinals(names)[at]))
