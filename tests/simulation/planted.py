@@ -73,6 +73,7 @@ FOUND: Mapping[str, Found] = {
     "timer_fires_though_it_was_cancelled": Found(1, 30),
     "timer_left_when_it_is_set_again": Found(1, 30),
     "last_of_a_failed_batch_dropped": Found(2, 30),
+    "hash_leaves_out_who_sent_it": Found(2, 100),
     "lease_not_asked_for": Found(2, 30),
     "start_not_recorded": Found(2, 30),
     "fence_not_compared": Found(3, 30),

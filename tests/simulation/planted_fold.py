@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 
@@ -12,6 +12,7 @@ import onex.engine.batch
 import onex.engine.dispatch
 import onex.engine.encode
 import onex.engine.fold
+import onex.engine.segment
 import onex.engine.work
 from onex.adapters.memory import MemoryStore
 from onex.engine.fold import Folded
@@ -21,7 +22,7 @@ from onex.kernel.errors import OnexError
 from onex.kernel.intent import Emitted
 from onex.kernel.machine import MachineReducer
 from onex.kernel.step import ROLLBACK, Done
-from onex.ports import KeyChange, NewIntent, Stored
+from onex.ports import KeyChange, LogRow, NewIntent, Stored
 from onex.testing.campaign.errand import Errand
 from tests.simulation.planting import planted, swapped
 
@@ -242,4 +243,16 @@ def code_changed_without_a_snapshot() -> Iterator[None]:
         return None if change is None else change._replace(snapshot_before=None)
 
     with swapped(Folded, "_change", wrong):
+        yield
+
+
+@planted
+def hash_leaves_out_who_sent_it() -> Iterator[None]:
+    """No fold can tell, because no reducer sees the difference: only the hash keeps it."""
+    right = onex.engine.encode.state_hash
+
+    def wrong(before: bytes, key: WorkflowKey, code: bytes, rows: Sequence[LogRow], state: bytes) -> bytes:
+        return right(before, key, code, [row._replace(issuer="", correlation=b"") for row in rows], state)
+
+    with swapped(onex.engine.fold, "state_hash", wrong), swapped(onex.engine.segment, "state_hash", wrong):
         yield

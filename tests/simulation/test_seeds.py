@@ -17,6 +17,7 @@ SEEDS = 300
 BLOCKS = 3
 MET = (
     "action_expired",
+    "bit turned",
     "conflicts",
     "duplicate_action",
     "duplicates",

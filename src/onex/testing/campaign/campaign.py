@@ -20,6 +20,7 @@ from ..clock import stream
 from ..host import SimulationError
 from ..simulation import Outcome, Sim, run
 from .client import Client
+from .damage import seen_damage
 from .disk import Disk, EnumAilment, MemoryDisk, SqliteDisk
 from .errand import TYPE, errand, registry
 from .faults import Faults
@@ -136,6 +137,10 @@ async def live(
         report.counted[f"met: {error.code}"] += 1
     report.actions = judge.taken + len(judge.refused)
     report.log_hash = await judge.close(truth, sim.clock.now_us() - LATE_US, house.tail_n)
+    unseen = await seen_damage(disk, truth, registry(1, outside), [errand(2, outside)], chance)
+    report.counted["met: bit turned"] += unseen is not None
+    if unseen:
+        report.violations.append(unseen)
 
 
 async def released(house: House, truth: SimStore, report: Report) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
+from random import Random
 from typing import Protocol
 
 from ...adapters.memory import MemoryStore, Tables
@@ -61,6 +62,9 @@ class Disk(Protocol):
     def lease(self, key: WorkflowKey, lease_id: bytes | None, until_us: int) -> bool:
         """Writes who leads an instance, as another process would. False: there is no such instance, or no way to write."""
 
+    def turn(self, n: int, column: str, chance: Random) -> bool:
+        """Turns one bit of this column of the log's row ``n``. False: it holds nothing."""
+
     def close(self) -> None: ...
 
 
@@ -95,6 +99,17 @@ class MemoryDisk:
             return False
         self.tables.stored[key] = stored._replace(lease_id=lease_id, lease_until_us=until_us)
         return True
+
+    def turn(self, n: int, column: str, chance: Random) -> bool:
+        entry = self.tables.log[n - 1]
+        of_row = column in entry.row._fields
+        value = turned(getattr(entry.row if of_row else entry, column), chance)
+        if value is not None:
+            change = {column: value}
+            self.tables.log[n - 1] = (
+                entry._replace(row=entry.row._replace(**change)) if of_row else entry._replace(**change)  # type: ignore[arg-type]  # of the type it had
+            )
+        return value is not None
 
     def close(self) -> None:
         """Nothing is held."""
@@ -150,6 +165,13 @@ class SqliteDisk:
         )
         return written.rowcount == 1
 
+    def turn(self, n: int, column: str, chance: Random) -> bool:
+        (before,) = self._other().execute(f"select {column} from log where n = ?", (n,)).fetchone()  # noqa: S608 - a name of ours
+        value = turned(before, chance)
+        if value is not None:
+            self._other().execute(f"update log set {column} = ? where n = ?", (value, n))  # noqa: S608 - a name of ours
+        return value is not None
+
     def _other(self) -> sqlite3.Connection:
         """Another process's connection."""
         if self._elsewhere is None:
@@ -163,6 +185,17 @@ class SqliteDisk:
             core.drop()
         for path in self.path.parent.glob(f"{self.path.name}*"):
             path.unlink()
+
+
+def turned(value: object, chance: Random) -> object | None:
+    """``value`` with one bit of it the other way, still of its type; None where there is nothing to turn."""
+    if isinstance(value, int):
+        return value ^ 1 << chance.randrange(20)
+    raw = bytearray(value.encode() if isinstance(value, str) else value if isinstance(value, bytes) else b"")
+    if not raw:
+        return None
+    raw[chance.randrange(len(raw))] ^= 1
+    return raw.decode() if isinstance(value, str) else bytes(raw)
 
 
 def _ail(core: SqliteCore, ailment: EnumAilment) -> None:
