@@ -47,6 +47,15 @@ def test_a_scalar_is_written_so_that_all_read_it_alike(wrong: str, mended: str) 
         assert (done.text, done.findings) == (around.format(mended), ())
 
 
+@pytest.mark.parametrize(
+    ("two", "three"),
+    [("is_present", "exists true"), ("is_absent", "exists false"), ("is_not_empty", "min_length 1")],
+)
+def test_a_guard_of_two_words_gets_its_value(two: str, three: str) -> None:
+    done = in_shop("amount > 0", f"amount {two}")
+    assert (f"expression: amount {three}" in done.text, done.findings) == (True, ())
+
+
 def test_a_word_as_a_key_is_quoted() -> None:
     assert mend("on: {no: 1}", "x.yaml", of_yaml).text == '"on": {"no": 1}'
 

@@ -40,6 +40,7 @@ def compared(text: str) -> Comparison | None:
     """None when ``text`` is not of this form. Raises GuardProblem when it is, and wrong."""
     found = _THREE.fullmatch(text)
     if found is None:
+        _refuse_two(text)
         return None
     operator = _SPELLINGS.get(found["op"], found["op"])
     if operator != "matches" and "(" in found["value"] and found["value"][0] not in "\"'":
@@ -73,6 +74,32 @@ def bind(parsed: Comparison, state: type[BaseModel], payload: type[BaseModel]) -
     return Guard(parsed.text, guard)
 
 
+def _refuse_two(text: str) -> None:
+    """``node_id is_present``, which other loaders took or promised to take: it has no value, and is said with one here."""
+    two = _TWO.fullmatch(text)
+    if two is None:
+        return
+    written = PRESENCE.get(two["op"])
+    fix = f"write {two['path']} {written}" if written else "write `field operator value`"
+    raise GuardProblem(two.start("op"), "guard_operator", f"{two['op']!r} has no value to hold the field against", fix)
+
+
+_TWO = re.compile(r"\s*(?P<path>[A-Za-z]\w*(?:\.[A-Za-z]\w*)*)\s+(?P<op>[A-Za-z]\w*)\s*", re.ASCII)
+PRESENCE = {
+    "exists": "exists true",
+    "not_exists": "exists false",
+    "is_present": "exists true",
+    "is_set": "exists true",
+    "is_not_null": "exists true",
+    "is_absent": "exists false",
+    "is_null": "exists false",
+    "is_true": "== true",
+    "is_false": "== false",
+    "is_empty": "max_length 0",
+    "is_not_empty": "min_length 1",
+    "not_empty": "min_length 1",
+}
+"""What a two-token guard means, as operator and value."""
 _THREE = re.compile(
     r"""\s*(?P<path>[A-Za-z]\w*(?:\.[A-Za-z]\w*)*)\s+(?P<op>\S+)\s+"""
     r"""(?P<value>"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|\[[^\[\]]*\]|[^\s"'(]\S*)\s*""",

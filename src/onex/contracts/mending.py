@@ -14,6 +14,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from ..kernel.finding import EnumSeverity, Finding
+from .comparison import PRESENCE
 
 TRIES_MAX = 400
 ALIKE = 0.8
@@ -152,6 +153,13 @@ def _version(finding: Finding, rest: str) -> Iterator[tuple[str, str]]:
         yield word[0], f"{{major: {major}, minor: {minor}, patch: {patch}}}"
 
 
+def _guard(finding: Finding, rest: str) -> Iterator[tuple[str, str]]:
+    """The value that a two-token guard leaves out."""
+    word = re.match(r"[A-Za-z]\w*", rest)
+    if word and word[0] in PRESENCE:
+        yield word[0], PRESENCE[word[0]]
+
+
 def _untabbed(lines: Sequence[str], width: int) -> Iterator[Edit]:
     for number, line in enumerate(lines, 1):
         lead = re.match(r"\t[\t ]*", line)
@@ -164,6 +172,7 @@ _WAYS: dict[str, tuple[Callable[[Finding, str], Iterator[tuple[str, str]]], ...]
     "yaml_ambiguous_number": (_number,),
     "yaml_date": (_date,),
     "unknown_key": (_key,),
+    "guard_operator": (_guard,),
     "wrong_type": (_version,),
 }
 
