@@ -8,10 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from tests.simulation import planted_beside, planted_dispatch, planted_fold, planted_relay, planted_store
+from tests.simulation import (
+    planted_beside,
+    planted_by_a_stranger,
+    planted_dispatch,
+    planted_fold,
+    planted_relay,
+    planted_store,
+)
 from tests.simulation.planting import PLANTED, Bug
 
-ROOMS = (planted_beside, planted_dispatch, planted_fold, planted_relay, planted_store)
+ROOMS = (planted_beside, planted_by_a_stranger, planted_dispatch, planted_fold, planted_relay, planted_store)
 
 
 class Found(NamedTuple):
@@ -101,6 +108,28 @@ FOUND: Mapping[str, Found] = {
     "ended_intents_run_again_from_an_old_page": Found(44, 200),
     "driven_again_by_two_at_once": Found(74, 500),
     "conflict_leaves_its_answers": Found(99, 800),
+    "what_went_along_forgotten_after_a_failed_commit": Found(0, 3000),
+    "id_in_flight_compared_without_its_body": Found(0, 3000),
+    "release_forgotten_by_a_failed_commit": Found(0, 3000),
+    "release_answered_before_it_is_durable": Found(0, 3000),
+    "epoch_raised_by_every_action": Found(0, 3000),
+    "unleased_triggers_asked_for_a_lease": Found(0, 3000),
+    "inbox_told_the_version_before": Found(0, 3000),
+    "unreadable_input_recorded_under_no_key": Found(0, 3000),
+    "refusals_remembered": Found(0, 3000),
+    "cancelled_wait_cancels_the_others": Found(0, 3000),
+    "second_of_two_equal_inbox_rows_unanswered": Found(0, 3000),
+    "failed_look_into_the_inbox_not_taken_again": Found(0, 3000),
+    "crashes_forgotten_where_a_start_is_recorded": Found(0, 3000),
+    "run_beside_others_after_two_crashes": Found(0, 3000),
+    "more_at_once_than_the_contract_allows": Found(0, 3000),
+    "number_of_an_intent_differs_when_read_back": Found(0, 3000),
+    "redriven_with_the_tries_it_had": Found(0, 3000),
+    "held_timer_rings_though_it_was_replaced": Found(0, 3000),
+    "query_answered_one_row_too_early": Found(0, 3000),
+    "bell_looked_at_after_the_log": Found(0, 3000),
+    "neighbours_of_a_conflict_lose_what_goes_along": Found(0, 3000),
+    "refusal_seen_again_counted_once": Found(0, 3000),
 }
 
 __all__ = ["FOUND", "PLANTED", "ROOMS", "Bug", "Found"]

@@ -1,0 +1,382 @@
+"""Bugs planted by somebody who had read the promises and the engine, but not what the simulator does or asks.
+
+The other files grew beside the invariants, so a bug nobody thought of may be missing from both. These were written down before
+the first of them was run. Each breaks one rule of SEMANTICS; its docstring gives the number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+
+import onex.adapters.sqlite_core
+import onex.engine.batch
+import onex.engine.relay
+import onex.engine.takeover
+import onex.engine.work
+from onex.adapters.memory import MemoryStore
+from onex.adapters.sqlite_commit import Beside, judged
+from onex.engine.batch import Batch, Extras, answer_json
+from onex.engine.dispatch import ReducerService
+from onex.engine.fold import Folded
+from onex.engine.inbox import AGAIN_S, Inbox
+from onex.engine.mailbox import Answer, Committed, Entry, Mailboxes, Pending
+from onex.engine.project import ProjectionMaterializerService
+from onex.engine.queue import Lane, WorkQueue
+from onex.engine.stopped import Stopped
+from onex.engine.tail import LogTail
+from onex.engine.takeover import Takeover
+from onex.engine.work import work_of
+from onex.kernel.action import WorkflowKey
+from onex.kernel.errors import LeaseConflictError, OnexError, Overloaded
+from onex.ports import (
+    Applied,
+    Conflict,
+    EnumOutboxState,
+    KeyChange,
+    LogEntry,
+    Note,
+    OutboxRow,
+    Pointer,
+    Position,
+    Rejection,
+)
+from tests.simulation.planting import planted, swapped
+
+# --- dispatch ---------------------------------------------------------------------------------------------------------------
+
+
+@planted
+def what_went_along_forgotten_after_a_failed_commit() -> Iterator[None]:
+    """SEMANTICS 26, 39: rows settled or dead, and inbox answers, of a batch that failed are not in the next one."""
+
+    def wrong(self: Extras, later: Extras) -> Extras:
+        return Extras(self.refused + later.refused, later.notes, later.rejections, later.answers, later.settled)
+
+    with swapped(Extras, "followed_by", wrong):
+        yield
+
+
+@planted
+def id_in_flight_compared_without_its_body() -> Iterator[None]:
+    """SEMANTICS 6: another body under an id that is in flight is told the first one's success."""
+    right = ReducerService.accept
+
+    def wrong(self: ReducerService, pending: Pending) -> Pending:
+        if self.closed is None and pending.refusal is None:
+            twin = self._mailboxes[pending.key].inflight.get(pending.id)
+            if twin is not None:
+                return twin
+        return right(self, pending)
+
+    with swapped(ReducerService, "accept", wrong):
+        yield
+
+
+@planted
+def release_forgotten_by_a_failed_commit() -> Iterator[None]:
+    """SEMANTICS 17: an operator's release was in the batch that failed, and is in no other."""
+    right = Mailboxes.put_back
+
+    def wrong(self: Mailboxes, entry: Entry, pendings: Sequence[Pending], *, maybe_applied: bool = False) -> None:
+        entry.release = False
+        right(self, entry, pendings, maybe_applied=maybe_applied)
+
+    with swapped(Mailboxes, "put_back", wrong):
+        yield
+
+
+@planted
+def release_answered_before_it_is_durable() -> Iterator[None]:
+    """SEMANTICS 17, 39: the wait for the commit is forgotten, so "done" is said of what a crash may still take away."""
+
+    async def wrong(self: ReducerService, key: WorkflowKey) -> None:
+        self._check_running()
+        entry = self._mailboxes[key]
+        entry.release = True
+        self._mailboxes.enqueue(entry)
+        self._stir()
+
+    with swapped(ReducerService, "release", wrong):
+        yield
+
+
+# --- fold and batch ---------------------------------------------------------------------------------------------------------
+
+
+@planted
+def epoch_raised_by_every_action() -> Iterator[None]:
+    """SEMANTICS 3: the epoch counts commands under the lease, not outcomes, timers and what came without one."""
+    right = Folded._step
+
+    def wrong(self: Folded, pending: Pending) -> None:
+        right(self, pending)
+        if pending.lease_id is None:
+            self.entry.epoch += 1
+
+    with swapped(Folded, "_step", wrong):
+        yield
+
+
+@planted
+def unleased_triggers_asked_for_a_lease() -> Iterator[None]:
+    """SEMANTICS 10: cancel and approve need no lease while one runs."""
+    right = Folded._judge_lease
+
+    def wrong(self: Folded, pending: Pending) -> OnexError | None:
+        entry = self.entry
+        held = entry.lease_id is not None and entry.lease_until_us >= self._rules.now_us
+        if held and pending.lease_id is None:
+            return LeaseConflictError(f"{entry.key} is led by an orchestrator; wait, or ask it")
+        return right(self, pending)
+
+    with swapped(Folded, "_judge_lease", wrong):
+        yield
+
+
+@planted
+def inbox_told_the_version_before() -> Iterator[None]:
+    """SEMANTICS 9, 39: off by one, the row of a batch counts from 0 and versions from 1."""
+
+    def wrong(folded: Folded, change: KeyChange, row: int) -> Committed:
+        return Committed(folded.entry.key, change.based_on + row, Position(0, 0), change.rows[row].status)
+
+    with swapped(onex.engine.batch, "_expected", wrong):
+        yield
+
+
+@planted
+def unreadable_input_recorded_under_no_key() -> Iterator[None]:
+    """SEMANTICS 16: ``if pending.key`` is true of an empty key too, which is a tuple of two; its source is not recorded."""
+    right = Batch._rejections
+
+    def wrong(self: Batch, results: Sequence[tuple[Pending, Answer]]) -> list[Rejection]:
+        for pending, _ in results:
+            if not pending.key.workflow_type:
+                pending.issuer = str(pending.key)
+        return right(self, results)
+
+    with swapped(Batch, "_rejections", wrong):
+        yield
+
+
+# --- mailbox and inbox ------------------------------------------------------------------------------------------------------
+
+
+@planted
+def refusals_remembered() -> Iterator[None]:
+    """SEMANTICS 7: what was refused stays "in flight", so the same action sent again is not judged again."""
+    right = ReducerService._resolve
+
+    def wrong(self: ReducerService, results: Sequence[tuple[Pending, Answer]]) -> None:
+        right(self, results)
+        for pending, answer in results:
+            entry = self._mailboxes.held(pending.key)
+            if entry is not None and isinstance(answer, OnexError) and pending.refusal is None:
+                entry.inflight.setdefault(pending.id, pending)
+
+    with swapped(ReducerService, "_resolve", wrong):
+        yield
+
+
+@planted
+def cancelled_wait_cancels_the_others() -> Iterator[None]:
+    """SEMANTICS 6, 9: all who wait for an action share a future; the first who gives up takes it from the others."""
+
+    async def wrong(self: Pending) -> Answer:
+        while self.answer is None:
+            if not self._waiters:
+                self._waiters = (asyncio.get_running_loop().create_future(),)
+            await self._waiters[0]
+        return self.answer
+
+    with swapped(Pending, "answered", wrong):
+        yield
+
+
+@planted
+def second_of_two_equal_inbox_rows_unanswered() -> Iterator[None]:
+    """SEMANTICS 6, 39: the same action twice in the inbox at once; only the first row is turned into the answer."""
+
+    async def wrong(self: Inbox, pending: Pending) -> None:
+        pending.given_id = True
+        while True:
+            try:
+                twin = self.service.accept(pending)
+                break
+            except Overloaded:
+                await self.service.quiet()
+            except OnexError as error:
+                if self.service.closed is not None:
+                    raise
+                self._answer(pending.ticket, answer_json(error))
+                return
+        self._last[pending.key] = twin
+
+    with swapped(Inbox, "_accept", wrong):
+        yield
+
+
+@planted
+def failed_look_into_the_inbox_not_taken_again() -> Iterator[None]:
+    """SEMANTICS 39: the sign is used up by a read that failed, and nobody looks until the next one."""
+
+    async def wrong(self: Inbox) -> None:
+        while self.service.closed is None:
+            try:
+                await self.service.store.woken()
+                await self.drain()
+            except OnexError:
+                if self.service.closed is None:
+                    await self.service.clock.sleep(AGAIN_S)
+
+    with swapped(Inbox, "_run", wrong):
+        yield
+
+
+# --- relay, takeover, queue, work, stopped ----------------------------------------------------------------------------------
+
+
+@planted
+def crashes_forgotten_where_a_start_is_recorded() -> Iterator[None]:
+    """SEMANTICS 29: a note's crashes are 0 unless given; what kills its process never runs alone and is never dead."""
+
+    def wrong(
+        pointer: Pointer,
+        state: EnumOutboxState = EnumOutboxState.WAITING,
+        attempt: int = 0,
+        due_us: int = 0,
+        started: bool = False,
+        crashes: int = 0,
+        result: bytes = b"",
+        error: str = "",
+    ) -> Note:
+        return Note(pointer, state, attempt, due_us, started, 0 if started else crashes, result, error)
+
+    with swapped(onex.engine.relay, "Note", wrong):
+        yield
+
+
+@planted
+def run_beside_others_after_two_crashes() -> Iterator[None]:
+    """SEMANTICS 29: alone from two crashes on; off by one, at three it is dead already."""
+    with swapped(onex.engine.takeover, "CRASHES_ALONE", 3):
+        yield
+
+
+@planted
+def more_at_once_than_the_contract_allows() -> Iterator[None]:
+    """SEMANTICS 21: those that run already are not taken off the limit of their target."""
+
+    def wrong(self: WorkQueue, lane: Lane) -> None:
+        for _ in range(min(lane.limit, len(lane.heap))):
+            lane.running += 1
+            self.run(lane)
+
+    with swapped(WorkQueue, "_fill", wrong):
+        yield
+
+
+@planted
+def number_of_an_intent_differs_when_read_back() -> Iterator[None]:
+    """SEMANTICS 19: read from its row, an intent is numbered among all of its step, not among those of its name."""
+
+    def wrong(names: Sequence[str]) -> Sequence[int]:
+        return range(len(names))
+
+    with swapped(onex.engine.work, "ordinals", wrong):
+        yield
+
+
+@planted
+def redriven_with_the_tries_it_had() -> Iterator[None]:
+    """SEMANTICS 24: a dead intent driven again begins where it ended, so its first failure is its last."""
+
+    async def wrong(self: Stopped, pointer: Pointer) -> None:
+        after = pointer._replace(ordinal=pointer.ordinal - 1)
+        rows = await self.reader.outbox((EnumOutboxState.DEAD,), None, after, 1)
+        if not rows or rows[0].pointer != pointer:
+            await right(self, pointer)
+            return
+        work = work_of(rows[0], self.service.registry, self.clock.now_us())
+        work.maybe_done = work.crashes > 0 or work.attempt > 1
+        written = self.service.noting(Note(pointer, attempt=work.attempt))
+        for noting in self._asked.pop(pointer, ()):
+            noting()
+        await written
+        self._run(work)
+
+    right = Stopped._drive
+    with swapped(Stopped, "_drive", wrong):
+        yield
+
+
+@planted
+def held_timer_rings_though_it_was_replaced() -> Iterator[None]:
+    """SEMANTICS 27: a held timer is delivered without a look at the steps behind it."""
+
+    async def wrong(self: Takeover, row: OutboxRow) -> bool:
+        return False
+
+    with swapped(Takeover, "timer_is_over", wrong):
+        yield
+
+
+# --- project, tail, stores --------------------------------------------------------------------------------------------------
+
+
+@planted
+def query_answered_one_row_too_early() -> Iterator[None]:
+    """SEMANTICS 9: ``after=position`` is answered when the row before it has been projected."""
+    right = ProjectionMaterializerService.wait
+
+    async def wrong(self: ProjectionMaterializerService, reached: Position) -> None:
+        await right(self, reached._replace(n=reached.n - 1))
+
+    with swapped(ProjectionMaterializerService, "wait", wrong):
+        yield
+
+
+@planted
+def bell_looked_at_after_the_log() -> Iterator[None]:
+    """SEMANTICS 9: a commit between the read and the look at the bell wakes nobody who follows the log."""
+
+    async def wrong(self: LogTail) -> AsyncIterator[LogEntry]:
+        while True:
+            rows = await self.read()
+            for row in rows:
+                yield row
+            if not rows:
+                await self.bell.after(self.bell.rung)
+
+    with swapped(LogTail, "follow", wrong):
+        yield
+
+
+@planted
+def neighbours_of_a_conflict_lose_what_goes_along() -> Iterator[None]:
+    """SEMANTICS 16, 24, 39: SQLite, judging change by change, applies one and forgets its notes, refusals and answers."""
+    right = judged
+
+    def wrong(
+        cursor: sqlite3.Cursor, changes: Iterable[KeyChange], n: int, instance: int, at_us: int
+    ) -> tuple[list[Applied | Conflict], int, Beside]:
+        answers, last, _ = right(cursor, changes, n, instance, at_us)
+        return answers, last, Beside.nothing()
+
+    with swapped(onex.adapters.sqlite_core, "judged", wrong):
+        yield
+
+
+@planted
+def refusal_seen_again_counted_once() -> Iterator[None]:
+    """SEMANTICS 16: one row per key, id and code, that counts how often; in memory it begins at one each time."""
+    right = MemoryStore._reject
+
+    def wrong(self: MemoryStore, one: Rejection) -> None:
+        self.tables.rejections.pop((one.key, one.action_id, one.code), None)
+        right(self, one)
+
+    with swapped(MemoryStore, "_reject", wrong):
+        yield
