@@ -11,47 +11,27 @@ from ..source import Branch, Leaf
 from .draft import Draft, Notes, text, text_of
 from .version import version
 
-KINDS: Mapping[str, EnumNodeKind] = {
-    "effect": EnumNodeKind.EFFECT,
-    "compute": EnumNodeKind.COMPUTE,
-    "reducer": EnumNodeKind.REDUCER,
-    "orchestrator": EnumNodeKind.ORCHESTRATOR,
-    "workflow": EnumNodeKind.ORCHESTRATOR,
-    "pipeline": EnumNodeKind.ORCHESTRATOR,
-    "coordinator": EnumNodeKind.ORCHESTRATOR,
-    "saga": EnumNodeKind.ORCHESTRATOR,
-    "service": EnumNodeKind.EFFECT,
-    "tool": EnumNodeKind.EFFECT,
-    "runtime_host": EnumNodeKind.EFFECT,
-    "infrastructure": EnumNodeKind.EFFECT,
-    "query": EnumNodeKind.EFFECT,
-    "schema": EnumNodeKind.EFFECT,
-    "gateway": EnumNodeKind.EFFECT,
-    "adapter": EnumNodeKind.EFFECT,
-    "bridge": EnumNodeKind.EFFECT,
-    "agent": EnumNodeKind.EFFECT,
-    "skill": EnumNodeKind.EFFECT,
-    "repository": EnumNodeKind.EFFECT,
-    "database": EnumNodeKind.EFFECT,
-    "model": EnumNodeKind.EFFECT,
-    "plugin": EnumNodeKind.EFFECT,
-    "protocol": EnumNodeKind.EFFECT,
-    "node": EnumNodeKind.EFFECT,
-    "registry": EnumNodeKind.EFFECT,
-    "publisher": EnumNodeKind.EFFECT,
-    "consumer": EnumNodeKind.EFFECT,
-    "scheduler": EnumNodeKind.EFFECT,
-    "validator": EnumNodeKind.COMPUTE,
-    "transformer": EnumNodeKind.COMPUTE,
-    "function": EnumNodeKind.COMPUTE,
-    "classifier": EnumNodeKind.COMPUTE,
-    "parser": EnumNodeKind.COMPUTE,
-    "router": EnumNodeKind.COMPUTE,
-    "aggregator": EnumNodeKind.REDUCER,
-    "projection": EnumNodeKind.REDUCER,
-    "state_machine": EnumNodeKind.REDUCER,
-    "fsm": EnumNodeKind.REDUCER,
+# fmt: off
+_WORDS: Mapping[EnumNodeKind, tuple[str, ...]] = {
+    EnumNodeKind.EFFECT: (
+        "effect", "service", "tool", "runtime_host", "infrastructure", "query", "schema", "gateway", "adapter", "bridge",
+        "agent", "skill", "repository", "database", "model", "plugin", "protocol", "node", "registry", "publisher",
+        "consumer", "scheduler", "handler", "hook", "client", "connector", "server", "worker", "api", "cli", "store",
+        "storage", "producer", "listener", "watcher", "monitor", "notifier", "loader", "fetcher", "crawler", "exporter",
+        "importer", "probe", "config",
+    ),
+    EnumNodeKind.COMPUTE: (
+        "compute", "validator", "transformer", "function", "classifier", "parser", "router", "analyzer", "evaluator",
+        "scorer", "calculator", "mapper", "formatter", "checker", "filter", "extractor", "detector", "matcher", "selector",
+        "resolver", "generator",
+    ),
+    EnumNodeKind.REDUCER: ("reducer", "aggregator", "projection", "projector", "state_machine", "fsm", "accumulator"),
+    EnumNodeKind.ORCHESTRATOR: (
+        "orchestrator", "workflow", "pipeline", "coordinator", "saga", "dispatcher", "controller", "supervisor",
+    ),
 }
+# fmt: on
+KINDS: Mapping[str, EnumNodeKind] = {word: kind for kind, words in _WORDS.items() for word in words}
 """What each word for a kind of node comes down to. A service, a tool, a host touches the world: an effect."""
 
 NAMES = (
@@ -99,7 +79,7 @@ def kind_of(word: str) -> EnumNodeKind | None:
     """In any case, with or without ``_GENERIC``; None for a word that says none."""
     plain = _plain(word)
     kind = KINDS.get(plain) or KINDS.get(plain.removesuffix("_node").removeprefix("node_"))
-    return kind or next((one for one in EnumNodeKind if plain.endswith(f"_{one}") or plain.startswith(f"{one}_")), None)
+    return kind or next((one for one in EnumNodeKind if plain.endswith(one) or plain.startswith(one)), None)
 
 
 def _plain(word: str) -> str:
