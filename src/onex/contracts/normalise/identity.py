@@ -142,7 +142,7 @@ def versions(draft: Draft, notes: Notes) -> None:
 
 
 def label(draft: Draft, notes: Notes) -> None:
-    """``description`` and the like are texts; a list of lines is one text."""
+    """``description`` under its other names; a number where a text is meant is its text."""
     if "description" not in draft:
         draft.put("description", draft.take("desc", "summary", "purpose"))
     for key in ("name", "description"):
