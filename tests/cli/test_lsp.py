@@ -75,12 +75,15 @@ def _frame(stream: IO[bytes]) -> Message:
     return message
 
 
-@pytest.fixture
-def editor(place: Path) -> Iterator[Editor]:
-    made = Editor(place)
+@pytest.fixture(scope="module")
+def editor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Editor]:
+    """One for all tests, each of which opens files of its own; the end of it is a test too."""
+    made = Editor(tmp_path_factory.mktemp("workspace"))
     yield made
-    made.process.kill()
-    made.process.communicate()
+    made.ask("shutdown", None)
+    made.tell("exit", None)
+    out, err = made.process.communicate(timeout=60)
+    assert (made.process.returncode, out, err) == (0, b"", b"")
 
 
 def test_a_contract_is_judged_while_it_is_typed_completed_and_explained(editor: Editor) -> None:
@@ -114,10 +117,6 @@ def test_a_contract_is_judged_while_it_is_typed_completed_and_explained(editor: 
     assert isinstance(told, dict) and isinstance(text := told["contents"], dict)
     assert str(text["value"]).startswith("**name**: text")
 
-    editor.ask("shutdown", None)
-    editor.tell("exit", None)
-    assert editor.process.wait(20) == 0
-
 
 def test_what_nobody_acts_on_is_faded_and_other_files_are_left_alone(editor: Editor) -> None:
     note = "name: mailer\nnode_type: EFFECT_GENERIC\ncontract_version: {major: 1, minor: 0, patch: 0}\nchapters: 3\n"
@@ -132,7 +131,7 @@ def test_what_nobody_acts_on_is_faded_and_other_files_are_left_alone(editor: Edi
 
 
 def test_at_the_end_of_a_file_one_may_type_too(editor: Editor) -> None:
-    uri = editor.uri("a.yaml")
+    uri = editor.uri("end.yaml")
     text = "name: mailer\nnode_type: EFFECT_GENERIC\n"
     editor.tell(
         "textDocument/didOpen", {"textDocument": {"uri": uri, "languageId": "yaml", "version": 1, "text": text}}

@@ -98,6 +98,7 @@ def test_what_is_no_schema_cannot_be_judged() -> None:
     (found,) = schema_changes(["to", "kind"], ["to"])
     assert (found.breaks_writers, found.breaks_readers) == (True, True)
     assert [one.breaks_writers for one in schema_changes(None, {"type": "string"})] == [False]
+    assert [(one.breaks_writers, one.breaks_readers) for one in schema_changes(ORDER, None)] == [(False, True)]
 
 
 # --- what hurts is reported -------------------------------------------------------------------------------------------

@@ -48,6 +48,8 @@ def schema_changes(old: JsonValue, new: JsonValue) -> list[SchemaChange]:
             return []
         if old is None:
             return [SchemaChange("", old, new, "the shape is told now")]
+        if new is None:
+            return [SchemaChange("", old, new, "the shape is told no more", breaks_readers=True)]
         return [SchemaChange("", old, new, "the shape is another one and cannot be judged", True, True)]
     found = list(_Comparison(old, new).between(old, new, "", 0))
     if not found and old != new:
