@@ -11,7 +11,20 @@ import pytest
 from onex.bench.figure import Result
 from onex.bench.options import InvalidOption, Options
 
-NAMES = ["age", "check", "durable", "hotkey", "import_", "latency", "replay", "route", "simulate", "step", "whatif", "workflow"]
+NAMES = [
+    "age",
+    "check",
+    "durable",
+    "hotkey",
+    "import_",
+    "latency",
+    "replay",
+    "route",
+    "simulate",
+    "step",
+    "whatif",
+    "workflow",
+]
 ALWAYS = {"unit", "value", "fsync_us", "load", "python", "commit", "detail"}
 SOMETIMES = {"ceiling", "ratio", "p50_ms", "p99_ms"}
 

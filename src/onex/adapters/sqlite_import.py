@@ -130,8 +130,8 @@ class SqliteImport:
             self._cursor.executemany(statement, values)
         except (sqlite3.IntegrityError, OverflowError) as error:
             raise self._unfit(
-                f"does not fit beside what was imported before it ({error}): an instance, an action id or a place in the log is there "
-                "twice. Import each file into a store of its own"
+                f"does not fit beside what was imported before it ({error}): an instance, an action id or a place in the "
+                "log is there twice. Import each file into a store of its own"
             ) from error
         except sqlite3.Error as error:
             raise named_error(error, self.path) from error

@@ -52,12 +52,16 @@ async def operate(url: str, app: Path | None, asked: Sequence[Asked], wait_s: fl
     return await _there(url, asked, wait_s)
 
 
+def _nothing_to_answer() -> None:
+    """Asked in this process, nobody waits for a row of the inbox."""
+
+
 async def _here(engine: WiredEngine, asked: Sequence[Asked], wait_s: float) -> Came:
     declined: list[tuple[str, str]] = []
     async with engine:
         for one in asked:
             try:
-                await engine.inbox.controls[one.kind](one.key, one.payload)
+                await engine.inbox.controls[one.kind](one.key, one.payload, _nothing_to_answer)
             except OnexError as error:
                 if engine.service.closed is not None:
                     raise

@@ -80,7 +80,9 @@ async def _fold(task: Task, went: Went) -> Replayed:
         else:
             stored = (await run.load([task.key])).get(task.key)
             if stored is None:
-                missing = f"is not in {task.source.file}" if task.source.file else "has not begun; onex ls lists what has"
+                missing = (
+                    f"is not in {task.source.file}" if task.source.file else "has not begun; onex ls lists what has"
+                )
                 raise Missing(f"{task.key} {missing}")
             segments = replay.instance(stored)
         told, told_s = 0, time.monotonic()
