@@ -144,6 +144,21 @@ def test_what_cannot_be_used_is_refused_with_its_place(says: str, told: str, tmp
     assert refused.value.findings
 
 
+def test_a_step_that_never_ends_is_ended_and_told(
+    tmp_path: Path, where: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(where.watchdog, "budget_s", 0.05)
+    endless = (
+        "    items = action.payload.items\n",
+        "    items = action.payload.items\n    while True:\n        pass\n",
+    )
+    stage = set_stage(shop(tmp_path, "", endless))
+    life = next(
+        life for seed in range(9) if (life := live(stage, Script(seed, "memory"), where, drawn=True)).violations
+    )
+    assert [one.text for one in life.violations] == ["a step of the reducer did not end within 0.05 s of real time"]
+
+
 def test_a_stand_in_must_be_written_where_none_can_be_drawn(tmp_path: Path) -> None:
     picky = (
         "    receipt: str\n\n\nclass Pack(",

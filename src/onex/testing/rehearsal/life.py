@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from ...adapters.sqlite_schema import create
+from ...adapters.watchdog import Watchdog
 from ...engine.dispatch import Limits
 from ...engine.registry import ReducerRegistry
 from ...kernel.intent import EnumIntentType
-from ...ports import EnumOutboxState
+from ...ports import EnumOutboxState, StepOverrun
 from ..campaign.disk import Disk, MemoryDisk, SqliteDisk
 from ..campaign.house import House, Plan
 from ..campaign.store import SimStore
@@ -35,6 +37,7 @@ ANSWERED_S: Final = 120.0
 REST_S: Final = 35.0
 LATE_US: Final = 2_000_000
 TURNS: Final = 3
+STEP_S: Final = 5.0
 MAX_STEPS: Final = 2_000_000
 
 
@@ -64,10 +67,11 @@ class Life:
 
 
 class Place:
-    """Where the stores of many lives lie, one after the other. ``close`` takes nothing away that it did not make."""
+    """Where the stores of many lives lie, one after the other, and who ends a step that does not end by itself."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.watchdog = Watchdog(STEP_S)
         self.empty = folder / "empty.db"
         create(self.empty)
 
@@ -85,7 +89,7 @@ def live(stage: Stage, script: Script, place: Place, *, drawn: bool, told: bool 
 
     async def main(sim: Sim) -> None:
         disks.append(place.disk(script.store))
-        await _Living(sim, stage, life, disks[0], drawn=drawn, told=told).whole()
+        await _Living(sim, stage, life, disks[0], place.watchdog, drawn=drawn, told=told).whole()
 
     outcome: Outcome[None] = run(main, script.seed, max_steps=MAX_STEPS)
     for disk in disks:
@@ -98,8 +102,25 @@ def live(stage: Stage, script: Script, place: Place, *, drawn: bool, told: bool 
     return life
 
 
+class _Guard:
+    """Ends a step by the real clock, and says so: an app that needs that is broken, whatever its seed."""
+
+    def __init__(self, watchdog: Watchdog, complain: Callable[[str], None]) -> None:
+        self.enter = watchdog.enter
+        self._watchdog, self._complain = watchdog, complain
+
+    def leave(self) -> None:
+        try:
+            self._watchdog.leave()
+        except StepOverrun:
+            self._complain(f"a step of the reducer did not end within {self._watchdog.budget_s:g} s of real time")
+            raise
+
+
 class _Living:
-    def __init__(self, sim: Sim, stage: Stage, life: Life, disk: Disk, *, drawn: bool, told: bool) -> None:
+    def __init__(
+        self, sim: Sim, stage: Stage, life: Life, disk: Disk, watchdog: Watchdog, *, drawn: bool, told: bool
+    ) -> None:
         self.sim, self.stage, self.life, self.disk, self.drawn, self.told = sim, stage, life, disk, drawn, told
         script = life.script
         chance = stream(sim.seed, "plan")
@@ -112,7 +133,8 @@ class _Living:
             stage, sim.seed, self.fate, self.witness, self.witness.world, self._tell, plain=script.plain
         )
         self.instances = Instances(stage)
-        self.witness.judges(self.double, stage.registry(self.double))
+        self.guard = _Guard(watchdog, self.witness.complain)
+        self.witness.judges(self.double, stage.registry(self.double, self.guard))
         self.truth = self.double.truth = SimStore(disk, sim.world)
         self.double.words = [key.instance_id for key in self.instances.keys]
         self.double.changed = self.witness.look
@@ -146,7 +168,7 @@ class _Living:
 
     def _boot(self, generation: int) -> ReducerRegistry:
         self._tell("engine", f"starts, boot {self.house.boots}")
-        return self.stage.registry(self.double)
+        return self.stage.registry(self.double, self.guard)
 
     # --- the life -----------------------------------------------------------------------------------------------------
 

@@ -86,7 +86,11 @@ class Total:
 def place() -> Iterator[Place]:
     """For the stores of lives lived in this process."""
     with TemporaryDirectory(prefix="onex-simulate-") as folder:
-        yield Place(Path(folder))
+        where = Place(Path(folder))
+        try:
+            yield where
+        finally:
+            where.watchdog.close()
 
 
 def play_season(season: Season, processes: int) -> Generator[Total, None, None]:

@@ -24,13 +24,14 @@ from ...app import App, LoadedWorkflow, load_app
 from ...app.finder import FINDER, import_module
 from ...app.folder import Folder
 from ...contracts.load import load_contract
+from ...engine.budget import Budgeted
 from ...engine.registry import ReducerRegistry, Workflow
 from ...kernel.action import Nothing, WorkflowKey
 from ...kernel.errors import ContractError
 from ...kernel.finding import EnumSeverity, Finding
 from ...kernel.intent import EnumIntentType, EnumOutcome, IntentSpec, ModelIntent
 from ...kernel.step import ROLLBACK, State
-from ...ports import Executor
+from ...ports import Executor, StepGuard
 from .values import drawable
 from .world import Invariant
 
@@ -56,13 +57,13 @@ class Stage:
     def workflows(self) -> Mapping[str, LoadedWorkflow]:
         return self.app.workflows
 
-    def registry(self, outside: Executor) -> ReducerRegistry:
-        """Everything that is emitted is served by ``outside``."""
-        return ReducerRegistry(tuple(self._workflow(one, outside) for one in self.workflows.values()))
+    def registry(self, outside: Executor, guard: StepGuard) -> ReducerRegistry:
+        """Everything that is emitted is served by ``outside``; a step that does not end is ended by ``guard``."""
+        return ReducerRegistry(tuple(self._workflow(one, outside, guard) for one in self.workflows.values()))
 
-    def _workflow(self, one: LoadedWorkflow, outside: Executor) -> Workflow:
+    def _workflow(self, one: LoadedWorkflow, outside: Executor, guard: StepGuard) -> Workflow:
         targets = {spec.target: outside for spec in one.reducer.intents.by_name.values() if spec.target}
-        return Workflow(one.reducer, one.code, targets, one.unleased)
+        return Workflow(Budgeted(one.reducer, guard), one.code, targets, one.unleased)
 
     def spec(self, intent: ModelIntent[BaseModel]) -> IntentSpec:
         assert intent.workflow_key is not None, "an intent that is served has a key"
