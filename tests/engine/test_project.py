@@ -9,7 +9,7 @@ import pytest
 from onex.engine.pattern import ReducerPatternEngine
 from onex.engine.project import Lag, Project, ProjectionFailed, ProjectionMaterializerService, lag_of, latest
 from onex.kernel.action import WorkflowKey
-from onex.kernel.errors import ProjectionLagging
+from onex.kernel.errors import DatabaseConnectionError, ProjectionLagging
 from onex.ports import LogEntry, Position, ProjectionRow, Projections
 from tests.engine.conftest import House
 from tests.engine.jobs import Add
@@ -72,6 +72,31 @@ def test_a_function_that_raises_stops_before_its_row_and_who_waits_is_told(house
             await mended.catch_up()
             (row,) = await mended.rows()
             assert (row.version, mended.failed) == (3, None)
+
+    run(go())
+
+
+def test_a_store_that_could_not_be_written_for_a_while_stops_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            one = view(engine)
+            kept, refused = tables(engine).project, 0
+
+            async def refuse_twice(name: str, shard: int, from_n: int, to_n: int, rows: list[ProjectionRow]) -> bool:
+                nonlocal refused
+                refused += 1
+                if refused <= 2:
+                    raise DatabaseConnectionError("the disk can only be read")
+                return await kept(name, shard, from_n, to_n, rows)
+
+            monkeypatch.setattr(engine.store, "project", refuse_twice)
+            await one.start()
+            told = await engine.submit(K, "add", Add(amount=2))
+            (row,) = await one.rows(reached=told.position)
+            assert (row.version, one.failed, refused) == (1, None, 3)
+            await one.close()
 
     run(go())
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..kernel.action import WorkflowKey
-from ..kernel.errors import OnexError, ProjectionLagging, WorkflowExecutionError
+from ..kernel.errors import DatabaseConnectionError, OnexError, ProjectionLagging, WorkflowExecutionError
 from ..ports import Clock, LogEntry, Position, ProjectionRow, Projections, Reader
 from .encode import plain_text
 from .tail import Bell, LogTail
@@ -165,7 +165,8 @@ class ProjectionMaterializerService:
             try:
                 await self.catch_up()
             except OnexError as error:
-                if not error.retryable:
+                # a store that cannot be written now may be again, and nothing else would begin this once more
+                if not error.retryable and not isinstance(error, DatabaseConnectionError):
                     self.failed = error
                     self._moved.ring()
                     return
