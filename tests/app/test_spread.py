@@ -12,12 +12,13 @@ from onex.app.spread import BATCH, MANY, spread
 
 HERE = os.getpid()  # forked processes have it from the one that imported this
 SCRIPT = """
-import os
+import os, threading
 from onex.app import spread as room
 from tests.app.test_spread import {work}
 os.sched_getaffinity = lambda pid: {{0, 1, 2}}
 found = list(room.spread({work}, range({count})))
 assert [number for number, _ in found] == list(range({count})), found
+assert threading.active_count() == 1, "the next one would not fork, and the end of the interpreter would race with it"
 print(len({{pid for _, pid in found}} - {{os.getpid()}}))
 """
 

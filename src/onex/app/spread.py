@@ -47,7 +47,9 @@ def _forked(
     except BrokenProcessPool:
         return
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        # one that is not waited for closes its pipe while the interpreter that ends writes to it, and keeps a thread alive
+        # beside which the next call would not fork
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _deaf() -> None:
