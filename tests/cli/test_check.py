@@ -130,6 +130,9 @@ def test_what_cannot_be_read_is_a_finding_of_its_file(commands: Commands, place:
     assert [(one["path"], [f["code"] for f in one["findings"]]) for one in found["files"]] == [
         ("latin.yaml", ["not_utf8"]), ("large.yaml", ["yaml_too_large"]), ("pipe.yaml", ["unreadable"]),
     ]  # fmt: skip
+    told = commands("check", "large.yaml", "pipe.yaml").out  # nor is a pipe waited for to be quoted
+    assert "large.yaml: error [yaml_too_large] the file has more than 262,144 bytes\n" in told
+    assert "pipe.yaml: error [unreadable] is no plain file\n" in told
 
 
 # --- what is said -----------------------------------------------------------------------------------------------------

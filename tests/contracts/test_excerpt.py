@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from onex.contracts.excerpt import excerpt
 from onex.kernel.finding import EnumSeverity, Finding
 
@@ -20,7 +22,7 @@ def test_the_line_stands_below_the_sentence_with_a_caret_under_the_word() -> Non
 
 
 def test_a_finding_about_the_whole_file_has_no_line() -> None:
-    assert excerpt(finding(0, 0, ""), "x") == "a.yaml:0:0: error [unknown_key] no key 'paylod'"
+    assert excerpt(finding(0, 0, ""), "x") == "a.yaml: error [unknown_key] no key 'paylod'"
     assert excerpt(finding(9, 1, ""), "x") == "a.yaml:9:1: error [unknown_key] no key 'paylod'"
 
 
@@ -30,6 +32,30 @@ def test_a_long_line_is_cut_around_the_place() -> None:
     assert shown[caret.index("^") :].startswith("paylod ")
     assert caret.count("^") == 6
     assert len(shown) < 140
+
+
+def test_a_long_word_is_cut_where_the_line_is() -> None:
+    shown, caret = excerpt(finding(1, 3, ""), "a: " + "x" * 400).split("\n")[1:]
+    assert shown == " 1 | a: " + "x" * 117
+    assert caret == "   |   ^"
+    shown, caret = excerpt(finding(1, 4, ""), "a: " + "x" * 400).split("\n")[1:]
+    assert (len(caret), caret.count("^")) == (len(shown), 117)
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "meant"),
+    [
+        ('to: "two words"', 5, '"two words"'),
+        ("to: 'two words', x", 5, "'two words'"),
+        ("[!!python/object:os.system [x]]", 2, "!!python/object:os.system"),
+        ("<<: *b", 1, "<<"),
+        ("a: &b {x: 1}", 4, "&b"),
+        ('to: "no end', 5, '"'),
+    ],
+)
+def test_the_caret_is_as_long_as_what_it_points_at(line: str, column: int, meant: str) -> None:
+    caret = excerpt(finding(1, column, ""), line).split("\n")[2]
+    assert caret == "   | " + " " * (column - 1) + "^" * len(meant)
 
 
 def test_windows_lines_and_tabs_keep_the_caret_in_place() -> None:

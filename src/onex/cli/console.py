@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final, TextIO
 
 import orjson
@@ -20,6 +20,7 @@ from ..kernel.finding import EnumSeverity, Finding
 _STYLES: Final = {"dim": "2", "bold": "1", "red": "31", "green": "32", "yellow": "33"}
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 GAP: Final = "  "
+_QUOTED_BYTES_MAX: Final = 1 << 22  # no contract may be so large, and no module of an app is
 
 
 def has_colours(stream: TextIO) -> bool:
@@ -135,7 +136,10 @@ def plain_finding(one: object) -> object:
 
 
 def _text(path: str) -> str:
+    """As much of a file as an excerpt can want; of a pipe or a device nothing, which would keep one waiting."""
     try:
-        return Path(path).read_text(errors="replace")
-    except OSError:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            plain = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            return file.read(_QUOTED_BYTES_MAX).decode(errors="replace") if plain else ""
+    except (OSError, ValueError):
         return ""

@@ -10,12 +10,12 @@ import re
 from ..kernel.finding import Finding
 
 WIDTH = 120
-_WORD = re.compile(r"[\w*.-]+")
+_WORD = re.compile(r""""[^"]*"|'[^']*'|![^\s,\[\]{}]*|<<|&?[\w*.-]+""")
 
 
 def excerpt(finding: Finding, text: str) -> str:
     """``text`` is the file the finding is about. Without a line (0, or beyond the end) the sentence stands alone."""
-    place = f"{finding.path}:{finding.line}:{finding.column}"
+    place = f"{finding.path}:{finding.line}:{finding.column}" if finding.line else finding.path
     parts = [_plain(f"{place}: {finding.severity} [{finding.code}] {finding.message}")]
     lines = re.split(r"\r\n|\r|\n", text)
     if 1 <= finding.line <= len(lines):
@@ -25,11 +25,11 @@ def excerpt(finding: Finding, text: str) -> str:
         word = _WORD.match(line, column)
         length = max(1, len(word.group()) if word else 1)
         # a long flow mapping is cut so that the place stays in sight
-        begin = 0 if column + length <= WIDTH else column - WIDTH // 3
+        begin = 0 if column + length <= WIDTH else max(0, column - WIDTH // 3)
         shown = line[begin : begin + WIDTH]
         lead = "..." if begin else ""
         number = str(finding.line)
-        caret = " " * (len(lead) + column - begin) + "^" * min(length, WIDTH)
+        caret = " " * (len(lead) + column - begin) + "^" * min(length, WIDTH + begin - column)
         parts += [f" {number} | {lead}{shown}", f" {' ' * len(number)} | {caret}"]
     if finding.fix:
         parts.append(_plain(f"    mend: {finding.fix}"))

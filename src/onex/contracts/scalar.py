@@ -68,7 +68,8 @@ def _date(text: str) -> str:
 
 
 def _merge(text: str) -> str:
-    raise Refusal("yaml_merge_key", f"{text} is a merge or value key of YAML 1.1", f'write "{text}" in quotes')
+    fix = "write out the keys that it brings" if text == "<<" else f'write "{text}" in quotes'
+    raise Refusal("yaml_merge_key", f"{text} is a merge or value key of YAML 1.1", fix)
 
 
 def cut(text: str) -> str:
