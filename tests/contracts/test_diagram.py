@@ -34,6 +34,20 @@ def test_every_transition_guard_timer_and_end_is_drawn_in_the_contract_s_order()
     ]
 
 
+def test_a_state_that_no_transition_touches_is_drawn() -> None:
+    machine = Machine(
+        "new", (Transition("new", "done", "end"),), frozenset({"done"}), states=("new", "island", "is-le")
+    )
+    assert mermaid(machine).split("\n")[1:-1] == [
+        "    [*] --> new",
+        "    island",
+        '    state "is-le" as is_le',
+        "    new --> done : end",
+        "    done --> [*]",
+    ]
+    assert [node.label for node in figure(machine).nodes[1:]] == ["new", "done", "island", "is-le"]
+
+
 def test_the_figure_has_a_start_every_state_and_one_box_for_any_state() -> None:
     machine = Machine(
         "new",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ..kernel.machine import Machine, Timeout, Transition
@@ -66,9 +66,12 @@ def mermaid(machine: Machine) -> str:
     """A ``stateDiagram-v2``, in the contract's order. ``*`` is drawn from every state that is not terminal."""
     ids = _ids(machine.statuses)
     lines = ["stateDiagram-v2", f"    [*] --> {ids[machine.initial]}"]
+    tied = {machine.initial, *machine.terminal, *(to for ends in _ends(machine) for to in ends)}
     for status in machine.statuses:
         if ids[status] != status:
             lines.append(f'    state "{entity(status)}" as {ids[status]}')
+        elif status not in tied:
+            lines.append(f"    {status}")
     for status in machine.statuses:
         for trigger, transitions in machine.table[status].items():
             for transition in transitions:
@@ -80,6 +83,12 @@ def mermaid(machine: Machine) -> str:
             lines.append(f"    note right of {ids[status]} : {entity(timeout.trigger)} after {seconds:g} s")
     lines += [f"    {ids[status]} --> [*]" for status in machine.statuses if status in machine.terminal]
     return "\n".join(lines) + "\n"
+
+
+def _ends(machine: Machine) -> Iterator[tuple[str, str]]:
+    """Both ends of each arrow."""
+    for status, row in machine.table.items():
+        yield from ((status, one.to_state) for fitting in row.values() for one in fitting)
 
 
 def _ids(statuses: Sequence[str]) -> dict[str, str]:

@@ -31,7 +31,8 @@ def drawn(told: ModelFSMSubcontract) -> Machine:
         for state in told.states or ()
         if state.timeout_ms is not None and state.on_timeout is not None
     }
-    return Machine(told.initial_state, transitions, frozenset(told.terminal_states), timeouts)
+    states = tuple(state.name for state in told.states or ())
+    return Machine(told.initial_state, transitions, frozenset(told.terminal_states), timeouts, states)
 
 
 def _unbound(state: BaseModel, payload: BaseModel) -> bool:

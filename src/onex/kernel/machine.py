@@ -66,15 +66,16 @@ class Machine:
         transitions: tuple[Transition, ...],
         terminal: frozenset[str] = frozenset(),
         timeouts: Mapping[str, Timeout] | None = None,
+        states: tuple[str, ...] = (),
     ) -> None:
+        """``states`` may name some that no transition touches."""
         self.initial = initial
         self.transitions = transitions
         self.terminal = terminal
         self.timeouts = dict(timeouts or {})
         # dict.fromkeys keeps the contract's order, which diagrams and messages follow
-        statuses = dict.fromkeys(
-            [initial, *(s for t in transitions for s in (t.from_state, t.to_state) if s != "*"), *sorted(terminal)]
-        )
+        touched = (s for t in transitions for s in (t.from_state, t.to_state) if s != "*")
+        statuses = dict.fromkeys([initial, *touched, *sorted(terminal), *states])
         table: dict[str, dict[str, tuple[Transition, ...]]] = {}
         for status in statuses:
             row: dict[str, list[Transition]] = {}
