@@ -67,6 +67,18 @@ def test_a_fault_is_told_at_its_line(machine: str, expected: list[str], tmp_path
     assert [one.replace("till.yaml:", "") for one in found] == expected
 
 
+def test_why_a_trigger_is_never_enabled_names_every_state_it_starts_from(tmp_path: Path) -> None:
+    lost = "    - {from_state: lost, to_state: gone, trigger: find}\n"
+    for more, why in (
+        (lost, "'lost' is never entered"),
+        (lost + lost.replace("lost", "left"), "'left', 'lost' are never entered"),
+    ):
+        found = [one.finding for one in examined(tmp_path, {"till.yaml": HEAD + SOUND + more}).symptoms]
+        assert [one.message for one in found if one.code == "trigger_never_enabled"] == [
+            f"till: trigger 'find' is never enabled: {why}"
+        ]
+
+
 @pytest.mark.parametrize("machine", FINE.values(), ids=FINE)
 def test_a_sound_machine_is_left_alone(machine: str, tmp_path: Path) -> None:
     assert told(examined(tmp_path, {"till.yaml": HEAD + machine}), tmp_path) == []

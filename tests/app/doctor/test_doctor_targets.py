@@ -112,6 +112,17 @@ def test_a_module_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     assert found == ["code_unreadable 7"]
 
 
+def test_code_beside_the_contract_that_cannot_be_read_is_no_absence(tmp_path: Path) -> None:
+    files = {"pay/contract.yaml": node(), "pay/node.py": "\ndef (\n", "pay/handler.py": "(\n"}
+    diagnosis = examined(tmp_path, files)
+    found = [symptom.finding for symptom in diagnosis.symptoms]
+    assert [(one.code, Path(one.path).name) for one in found] == [
+        ("code_unreadable", "node.py"),
+        ("code_unreadable", "handler.py"),
+    ]
+    assert found[0].message == "node.py beside the contract cannot be read: line 2: invalid syntax"
+
+
 def test_a_module_that_makes_its_names_when_asked_is_believed(tmp_path: Path) -> None:
     lazy = "def __getattr__(name: str) -> object:\n    return name\n"
     assert of(tmp_path, handled("shop.lazy", "HandlerPay"), src__shop__lazy=lazy)[1] == []

@@ -96,7 +96,8 @@ def _triggers(reading: Reading, walk: Walk, told: str) -> Iterator[Symptom]:
             place = located(reading, "state_machine", "transitions", first[trigger], "trigger")
             starts = {s for t in walk.machine.transitions if t.trigger == trigger for s in walk.starts(t)}
             ended = sorted(starts & walk.terminal & walk.reached)
-            why = f"{_list(ended)} is terminal" if ended else f"{_list(sorted(starts))} is never entered"
+            few = ended or sorted(starts)
+            why = f"{_list(few)} {'is' if len(few) == 1 else 'are'} {'terminal' if ended else 'never entered'}"
             message = f"{told}trigger {trigger!r} is never enabled: {why}"
             fix = (
                 "take the state out of terminal_states, or remove the transition"

@@ -97,9 +97,9 @@ class Targets:
             if reading.family is EnumFamily.ONEX and f"{folder}/payloads.py".lstrip("/") not in self.library.files:
                 continue  # a contract without its app
             self._look_up(reading, target, folder, out)
-        out.symptoms = list(_merged(out.symptoms))
         if not out.handlers:
-            out.handlers += self._beside(reading, folder)
+            self._beside(reading, folder, out)
+        out.symptoms = list(_merged(out.symptoms))
         return out
 
     def _look_up(self, reading: Reading, target: Target, folder: str, out: Resolved) -> None:
@@ -148,18 +148,22 @@ class Targets:
         paths = [path for path in self.library.defining(name) if path.startswith(below)]
         return self.library.at(paths[0]) if paths else None
 
-    def _beside(self, reading: Reading, folder: str) -> Iterator[tuple[Target, Meaning]]:
+    def _beside(self, reading: Reading, folder: str, out: Resolved) -> None:
         names = ("reducer",) if reading.family is EnumFamily.ONEX else _BESIDE
         # contracts often have a folder of their own beside the code
         above = [posixpath.dirname(folder)] if posixpath.basename(folder) in ("contract", "contracts") else []
         for path in (f"{place}/{name}.py".lstrip("/") for place in (folder, *above) for name in names):
             if path in self.library.files:
-                module = self.library.at(path)
+                module, place = self.library.at(path), Place(self.shown(path), 1)
+                if module.problem:
+                    message = f"{posixpath.basename(path)} beside the contract cannot be read: {module.problem}"
+                    target = Target("handler", "", module.name, place)
+                    out.symptoms.append(self._one(reading, "code_unreadable", target, message, _READER))
                 for bound, binding in module.bindings.items():
                     if not bound.startswith("_") and hasattr(binding, "body"):
                         meaning = self.library.name_in(module, bound)
                         if meaning is not None:
-                            yield Target("handler", bound, module.name, Place(self.shown(path), 1)), meaning
+                            out.handlers.append((Target("handler", bound, module.name, place), meaning))
 
     def _star_from_outside(self, module: Module) -> bool:
         return any(not isinstance(self.library.imported(star, module.path), Module) for star in module.stars)
