@@ -334,3 +334,22 @@ def test_stars_in_circles_end(tmp_path: Path) -> None:
 def test_classes_in_a_circle_end(tmp_path: Path) -> None:
     source = "class A(B):\n pass\nclass B(A):\n pass\nclass Handler(A):\n def handle(self): return self.nothing.at()"
     assert touched(reached(tmp_path, {"shop/handler.py": source})) == []
+
+
+UNREAD = (
+    "from .rates import rate\ndef handle(x): return rate(x)",
+    "from shop.rates import rate\ndef handle(x): return rate(x)",
+    "import shop.rates as rates\ndef handle(x): return rates.rate(x)",
+    "from . import rates\ndef handle(x): return rates.rate(x)",
+)
+
+
+@pytest.mark.parametrize("source", UNREAD)
+def test_what_is_in_a_file_that_cannot_be_read_is_not_taken_to_be_pure(source: str, tmp_path: Path) -> None:
+    found = reached(tmp_path, {"shop/handler.py": source, "shop/rates.py": "def rate(:"}, "handle")
+    assert (touched(found), found.outside) == ([], {"shop"})
+
+
+@pytest.mark.parametrize("source", UNREAD[:3])
+def test_what_is_in_a_module_that_is_not_there_is_not_taken_to_be_pure(source: str, tmp_path: Path) -> None:
+    assert reached(tmp_path, {"shop/handler.py": source}, "handle").outside == {"shop"}

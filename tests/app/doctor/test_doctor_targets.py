@@ -123,6 +123,18 @@ def test_code_beside_the_contract_that_cannot_be_read_is_no_absence(tmp_path: Pa
     assert found[0].message == "node.py beside the contract cannot be read: line 2: invalid syntax"
 
 
+def test_a_file_that_code_imports_and_nobody_can_read_is_told(tmp_path: Path) -> None:
+    files = {
+        "pay/contract.yaml": node().replace("EFFECT", "COMPUTE"),
+        "pay/handler.py": "from .rates import rate\n\n\ndef handle(x):\n    return rate(x)\n",
+        "pay/rates.py": "def rate(:\n",
+        "pay/old.py": "print 'nobody asks for this one'\n",
+    }
+    diagnosis = examined(tmp_path, files)
+    assert told(diagnosis, tmp_path) == ["code_unreadable pay/rates.py:1"]
+    assert [str(one.verdict) for one in diagnosis.claims] == ["unproven"]
+
+
 def test_a_module_that_makes_its_names_when_asked_is_believed(tmp_path: Path) -> None:
     lazy = "def __getattr__(name: str) -> object:\n    return name\n"
     assert of(tmp_path, handled("shop.lazy", "HandlerPay"), src__shop__lazy=lazy)[1] == []

@@ -100,6 +100,7 @@ def examine(root: Path, progress: Progress = lambda *_: None) -> Diagnosis:
             claims.append(examined(bodies, reading, reading.contract, claim, found.handlers))
     said = traffic(readings)
     symptoms += claim_symptoms(claims, targets)
+    symptoms += targets.unread()
     symptoms += topic_symptoms(open_ends(said), lambda topic: _mention(library, targets, topic))
     return Diagnosis(
         root, tree, tuple(readings), _ordered(symptoms), said, tuple(claims), outside, references, library.parsed

@@ -71,6 +71,10 @@ class Library:
             made = self._modules[path] = self._parse(path, self._name(path), path.endswith("/__init__.py"))
         return made
 
+    def unreadable(self) -> list[Module]:
+        """Those of the modules looked at so far that cannot be read, by path."""
+        return sorted((one for one in self._modules.values() if one.problem), key=lambda one: one.path)
+
     def _at(self, place: str) -> Module | None:
         for path in (f"{place}/__init__.py", f"{place}.py"):
             if path.lstrip("/") in self.files:
@@ -150,7 +154,8 @@ class Library:
         folder = posixpath.dirname(near)
         for _ in range(len(name) - len(plain) - 1):
             folder = posixpath.dirname(folder)
-        return self._at(posixpath.join(folder, *plain.split(".")).rstrip("/")) or Outer(name)
+        place = posixpath.join(folder, *plain.split(".")).rstrip("/")
+        return self._at(place) or Outer(self._name(f"{place}.py"))
 
     def name_in(self, module: Module, name: str) -> Meaning | None:
         """What ``name`` means at the top level of a module, followed through imports to where it is written."""
@@ -167,6 +172,8 @@ class Library:
         return found
 
     def _look(self, module: Module, name: str) -> Meaning | None:
+        if module.problem:  # what is in it is as unknown as what is in a package that is not here
+            return Outer(f"{module.name}.{name}")
         binding = module.bindings.get(name)
         if binding is not None:
             return self._bound(module, name, binding)
@@ -174,7 +181,7 @@ class Library:
             return below
         for star in module.stars:
             taken = self.imported(star, module.path)
-            if isinstance(taken, Module) and (found := self.name_in(taken, name)) is not None:
+            if isinstance(taken, Module) and not taken.problem and (found := self.name_in(taken, name)) is not None:
                 return found
         return None
 

@@ -89,6 +89,7 @@ class Targets:
         self.library = library
         self._folder_of = folder_of
         self._root = root
+        self._told: set[str] = set()
 
     def resolve(self, reading: Reading, contract: ModelContractBase) -> Resolved:
         out = Resolved()
@@ -115,6 +116,7 @@ class Targets:
                 out.symptoms.append(self._module_missing(reading, target))
             return
         if module.problem:
+            self._told.add(module.path)
             message = f"{target.module} is named here, and {self.shown(module.path)} cannot be read: {module.problem}"
             out.symptoms.append(self._one(reading, "code_unreadable", target, message, _READER))
             return
@@ -156,6 +158,7 @@ class Targets:
             if path in self.library.files:
                 module, place = self.library.at(path), Place(self.shown(path), 1)
                 if module.problem:
+                    self._told.add(path)
                     message = f"{posixpath.basename(path)} beside the contract cannot be read: {module.problem}"
                     target = Target("handler", "", module.name, place)
                     out.symptoms.append(self._one(reading, "code_unreadable", target, message, _READER))
@@ -204,6 +207,14 @@ class Targets:
         wrong = target.role == "handler" and code != "code_unreadable"
         severity = EnumSeverity.ERROR if wrong else EnumSeverity.WARNING
         return symptom(EnumArea.CODE, code, target.place, message, fix, (reading.path,), severity)
+
+    def unread(self) -> Iterator[Symptom]:
+        """Files that cannot be read and that code asks for; those that contracts ask for were told of with them."""
+        for module in self.library.unreadable():
+            if module.path not in self._told:
+                message = f"code of a contract imports this file, which cannot be read: {module.problem}"
+                place = Place(self.shown(module.path), 1)
+                yield symptom(EnumArea.CODE, "code_unreadable", place, message, _READER, (), EnumSeverity.WARNING)
 
     def shown(self, path: str) -> str:
         return str(self._root / path)
