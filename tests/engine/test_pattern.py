@@ -134,6 +134,21 @@ def test_the_same_id_with_another_body_is_refused(house: House) -> None:
     run(go())
 
 
+def test_what_was_applied_is_answered_again_while_another_body_under_its_id_is_in_flight(house: House) -> None:
+    """SEMANTICS 6: found by a simulated life (182) in which two clients quarrelled over an id."""
+
+    async def go() -> None:
+        async with house.engine() as engine:
+            first = await engine.submit(K, "add", Add(amount=1), action_id=ID)
+            other = asyncio.create_task(engine.submit(K, "start", Start(text="a"), action_id=ID))
+            await asyncio.sleep(0)
+            assert await engine.submit(K, "add", Add(amount=1), action_id=ID) == first._replace(duplicate=True)
+            with pytest.raises(DuplicateActionError):
+                await other
+
+    run(go())
+
+
 def test_a_refused_action_leaves_no_trace_but_its_rejection(house: House) -> None:
     async def go() -> None:
         async with house.engine() as engine:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import orjson
 
-from ..kernel.errors import OnexError, ReducerFailed
+from ..kernel.errors import DuplicateActionError, OnexError, ReducerFailed
 from ..ports import (
     Applied,
     Commit,
@@ -92,7 +92,10 @@ class Batch:
         blobs: list[NewBlob] = []
         for pending in self.extras.refused:
             assert pending.refusal is not None, "only refusals are queued here"
-            self.loose.append((pending, pending.refusal))
+            answer: Answer = pending.refusal
+            if isinstance(answer, DuplicateActionError):  # of one in flight; its own body may stand in the log
+                answer = await first_answer(pending) or answer
+            self.loose.append((pending, answer))
         for folded in self.folds:
             refused: list[tuple[Pending, Answer]] = []
             counted: set[bytes] = set()
