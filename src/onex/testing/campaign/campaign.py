@@ -31,6 +31,7 @@ from .nth import ACTIONS as NTH_ACTIONS
 from .nth import CLIENTS as NTH_CLIENTS
 from .nth import SEED as NTH_SEED
 from .nth import EnumFailure, Nth
+from .operated import Operated
 from .outside import Outside
 from .projecting import Projector
 from .reckoner import Reckoner
@@ -110,7 +111,7 @@ async def live(
         Client(house, faults, judge, outside, truth, leases, stream(sim.seed, f"client {n}")) for n in range(clients)
     ]
     living = [sim.world.spawn(client.live(actions)) for client in everybody]
-    troubling = sim.world.spawn(Trouble(sim, house, faults, outside, truth, leases).happen())
+    troubling = sim.world.spawn(Trouble(sim, house, faults, outside, truth, leases, judge.operated).happen())
     await asyncio.wait(living, timeout=TROUBLE_S)
     # rest: nothing hurts any more, and everybody gets an answer
     faults.heal()
@@ -130,7 +131,11 @@ async def live(
             report.violations.append(f"not drained within {DRAINED_S} s of peace")
             break
         await sim.clock.sleep(REST_S)
-    await released(house, truth, report)
+    # before a restart, which reads from where it was and so makes up for a bell that was not heard
+    judge.hold(
+        house.tail_n == judge.taken, f"a subscriber waits at {house.tail_n} of {judge.taken}, and nobody wakes it"
+    )
+    await released(house, truth, report, judge.operated)
     if keeping.done():
         keeping.result()
     for _, _, error in judge.refused:
@@ -143,7 +148,7 @@ async def live(
         report.violations.append(unseen)
 
 
-async def released(house: House, truth: SimStore, report: Report) -> None:
+async def released(house: House, truth: SimStore, report: Report, operated: Operated) -> None:
     """The mended code comes, and an operator ends each hold: then no outcome waits any more."""
     for row in await truth.outbox((EnumOutboxState.HELD, EnumOutboxState.DEAD), None, None, 1000):
         report.counted[f"met: row {row.state}{' after three crashes' if row.crashes >= CRASHES_DEAD else ''}"] += 1
@@ -152,7 +157,7 @@ async def released(house: House, truth: SimStore, report: Report) -> None:
     while house.boots == boots:
         await house.sim.clock.sleep(1.0)
     for key in [stored.key for stored in await truth.instances(None, None, None, 1000)]:
-        await house.ask(partial(_release, key))
+        await operated.release(truth, key, partial(house.ask, partial(_release, key)))
     await drained(house.sim, house, truth)
     for row in await truth.outbox((EnumOutboxState.HELD,), None, None, 1000):
         report.violations.append(f"{row.key} {row.pointer} is held, and nothing holds it any more")

@@ -18,12 +18,13 @@ from ...kernel.errors import (
     DuplicateActionError,
     EngineClosed,
     InstanceHeld,
+    LeaseConflictError,
     OnexError,
     Overloaded,
 )
 from ...ports import EnumOutboxState, Position
 from ..host import Host, HostCrashed, current_host
-from .errand import ASKED, HOSTILE, TOO_MUCH, Add, Ask, Begin, Tell, Wake
+from .errand import ASKED, HOSTILE, TOO_MUCH, UNLEASED, Add, Ask, Begin, Tell, Wake
 from .faults import Faults
 from .house import House
 from .invariants import Judge
@@ -95,7 +96,8 @@ class Client:
         elif faults.hits("action for one version"):
             await self._for_one_version(letter)
         elif faults.hits("action sent twice at once"):
-            twins = [asyncio.create_task(self.deliver(letter)) for _ in range(2)]
+            rival = letter._replace(kind="add", payload=Add(amount=2_000_000))
+            twins = [asyncio.create_task(self.deliver(one)) for one in (letter, letter, rival)]
             await asyncio.gather(*twins)
         elif letter.kind == "finish":
             await self._finish(letter)
@@ -122,6 +124,8 @@ class Client:
                 pass
             except OnexError as error:
                 held += isinstance(error, InstanceHeld)
+                led = isinstance(error, LeaseConflictError) and letter.kind in UNLEASED and letter.lease_id is None
+                self.judge.hold(not led, f"{letter.key}: {letter.kind} needs no lease, and was kept out by one")
                 moved = isinstance(error, ConcurrentModificationError) and letter.expected_version is not None
                 if not error.retryable or moved or held > _HELD_TRIES:
                     self.judge.refused.append((letter.key, letter.id, error))
@@ -135,6 +139,9 @@ class Client:
     async def answered(self, letter: Letter, told: Committed) -> None:
         here = await self.truth.applied(letter.key, letter.id.bytes)
         self.judge.acknowledged(letter.key, letter.id, told, here)
+        body = letter.payload.model_dump_json().encode()
+        same = here is None or (here.row.kind, here.row.payload) == (letter.kind, body)
+        self.judge.hold(same, f"{letter.key} acknowledged {letter.id}, and the log has another body under it")
         if self.faults.hits("answer read again"):
             await self._read(letter.key, told)
         if told.position.n and self.faults.hits("read from the projection"):
@@ -170,15 +177,16 @@ class Client:
         )
 
     async def _through_the_inbox(self, letter: Letter) -> None:
-        told = await self.sender.deliver(letter)
-        if told is None:
-            return
+        copies = 1 + letter.id.bytes[-1] % 2
+        posted = [asyncio.create_task(self.sender.deliver(letter)) for _ in range(copies)]
+        answers = [told for told in await asyncio.gather(*posted) if told is not None]
         here = await self.truth.applied(letter.key, letter.id.bytes)
-        if "error" in told:
+        if len(answers) == copies and all("error" in told for told in answers):
             self.judge.hold(here is None, f"{letter.key} {letter.id} was refused in the inbox, and the log has it")
-            return
-        at = Position(0, 0)
-        await self.answered(letter, Committed(letter.key, told["version"], at, told["status"], told["duplicate"]))
+        for told in answers:
+            if "error" not in told:
+                one = Committed(letter.key, told["version"], Position(0, 0), told["status"], told["duplicate"])
+                await self.answered(letter, one)
 
     async def _control(self, key: WorkflowKey) -> None:
         rows = await self.truth.outbox((EnumOutboxState.DEAD, EnumOutboxState.HELD), None, None, 100)

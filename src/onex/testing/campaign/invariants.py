@@ -23,6 +23,7 @@ from ...kernel.intent import EnumIntentType, EnumOutcome, IntentSpec, intent_id,
 from ...kernel.step import ROLLBACK
 from ...ports import Applied, Commit, Conflict, EnumOutboxState, LogEntry, Pointer, Position, ProjectionRow
 from .leases import Leases
+from .operated import Operated
 from .projecting import Projected
 from .punctual import Punctual
 from .store import SimStore
@@ -66,6 +67,7 @@ class Judge:
         self.leases: Leases | None = None
         self.projection = Projected(self.complain)
         self.punctual = Punctual(self.complain)
+        self.operated = Operated(self.complain)
         self._batch = batch
         self._outside: Ledger | None = None
         self._registry = ReducerRegistry()
@@ -103,6 +105,8 @@ class Judge:
         self.hold(rows <= self._batch, f"a batch holds {rows} actions; its limit is {self._batch}")
         self.hold(len(answers) == len(commit.changes), "not every change was answered")
         self._settle(commit.settled)
+        both = zip(commit.changes, answers, strict=False)
+        self.operated.committed(commit, [change for change, answer in both if isinstance(answer, Applied)])
         for change, answer in zip(commit.changes, answers, strict=False):
             if isinstance(answer, Conflict):
                 continue
@@ -292,9 +296,9 @@ class Judge:
         here = {(entry.key, UUID(bytes=entry.row.action_id)): entry for entry in log}
         for (key, action_id), told in self.acked.items():
             self.acknowledged(key, action_id, told, here.get((key, action_id)))
-        kept = {
-            (row.key, UUID(bytes=row.action_id), row.code) for row in await truth.rejections(None, None, 0, 1_000_000)
-        }
+        rejections = await truth.rejections(None, None, 0, 1_000_000)
+        self.operated.judge(rejections)
+        kept = {(row.key, UUID(bytes=row.action_id), row.code) for row in rejections}
         for key, action_id, error in self.refused:
             text = f"{key} refused {action_id} with {error.code}"
             if error.retryable:

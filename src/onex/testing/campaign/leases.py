@@ -6,6 +6,7 @@ and every commit is held against what stood there at its instant, by the clock t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -30,6 +31,7 @@ class Leases:
         self.current: dict[WorkflowKey, Lease] = {}
         self._sent: dict[bytes, tuple[UUID | None, int | None]] = {}
         self._taken: dict[tuple[WorkflowKey, int], bytes] = {}
+        self._epochs: Counter[WorkflowKey] = Counter()
 
     def grant(self, key: WorkflowKey, lease: Lease) -> bool:
         """False where nobody can be given it: the instance has not begun, or the disk takes nothing."""
@@ -59,12 +61,16 @@ class Leases:
         for row in change.rows:
             if not row.issuer.startswith("intent:"):  # outcomes and timers come by the right of their outbox row
                 self._judge_row(change.key, row, lease, at_us)
+        led = self._epochs[change.key]
+        if change.epoch != led:
+            self.complain(f"{change.key} is at epoch {change.epoch} after {led} commands of those who led it")
 
     def _judge_row(self, key: WorkflowKey, row: LogRow, lease: Lease | None, at_us: int) -> None:
         lease_id, epoch = self._sent.get(row.action_id, (None, None))
         held = lease is not None and lease.until_us >= at_us
         what = f"{key} took {row.kind} {row.action_id.hex()}"
         if lease_id is not None:
+            self._epochs[key] += 1
             if lease is None or lease_id != lease.id:
                 self.complain(f"{what} under a lease that nobody has")
             elif not held:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,7 +18,7 @@ from ...kernel.errors import EffectFailed
 from ...kernel.intent import ModelIntent
 from ...ports import OutboxRow, Result
 from ..host import Host, current_host
-from .errand import HOSTILE, TOO_MUCH, Filing, Went
+from .errand import AT_ONCE, HOSTILE, TOO_MUCH, Filing, Went
 from .faults import Faults
 
 _AT_MOST_ONCE: Final = frozenset({"once", "whisper"})
@@ -60,6 +61,7 @@ class Outside:
         self.tries: dict[Seen, Tries] = {}
         self.by_key: dict[str, Seen] = {}
         self.killers: set[Seen] = set()
+        self._running: Counter[Host] = Counter()
 
     @property
     def done(self) -> set[Seen]:
@@ -71,7 +73,17 @@ class Outside:
             self.tries[what].allowed += 1
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
-        host, faults = current_host(), self.faults
+        host = current_host()
+        self._running[host] += 1
+        try:
+            if self._running[host] > AT_ONCE:
+                self.complain(f"{self._running[host]} effects ran at once; the contract allows {AT_ONCE}")
+            return await self._serve(intent, host)
+        finally:
+            self._running[host] -= 1
+
+    async def _serve(self, intent: ModelIntent[BaseModel], host: Host) -> Result:
+        faults = self.faults
         what, known = self._knock(intent)
         this = known.tries
         known.perhaps.add(this)

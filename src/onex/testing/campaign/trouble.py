@@ -15,6 +15,7 @@ from .disk import EnumAilment
 from .faults import Faults
 from .house import House
 from .leases import LONGEST_S, Lease, Leases
+from .operated import Operated
 from .outside import Outside, seen_of
 from .store import SimStore
 
@@ -25,10 +26,17 @@ _AILMENTS: Final = (EnumAilment.FULL, EnumAilment.BUSY, EnumAilment.READ_ONLY)
 
 class Trouble:
     def __init__(
-        self, sim: Sim, house: House, faults: Faults, outside: Outside, truth: SimStore, leases: Leases
+        self,
+        sim: Sim,
+        house: House,
+        faults: Faults,
+        outside: Outside,
+        truth: SimStore,
+        leases: Leases,
+        operated: Operated,
     ) -> None:
         self.sim, self.house, self.faults, self.outside, self.truth = sim, house, faults, outside, truth
-        self.leases = leases
+        self.leases, self.operated = leases, operated
 
     async def happen(self) -> None:
         """Something, every now and then, for ever."""
@@ -90,7 +98,8 @@ class Trouble:
     async def _ask_release(self) -> None:
         key = self.faults.chance.choice(self.house.keys)
         try:
-            await self.house.ask(lambda engine: engine.release(key), patience_s=30)
+            ask = self.house.ask
+            await self.operated.release(self.truth, key, lambda: ask(lambda engine: engine.release(key), patience_s=30))
         except TimeoutError:
             self.outside.complain(f"release of {key} gave no answer for 30 s")
         except (HostCrashed, OnexError):

@@ -1,0 +1,51 @@
+"""Operated: what an operator is told and finds. A release that was answered is written, a dead intent driven again begins anew,
+and a refusal stands under who sent it, as often as it was met.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+
+from ...adapters.refusal import storable
+from ...kernel.action import WorkflowKey
+from ...ports import Commit, EnumOutboxState, KeyChange, Pointer, RejectionRow
+from .store import SimStore
+
+
+class Operated:
+    def __init__(self, complain: Callable[[str], None]) -> None:
+        self.complain = complain
+        self._written: Counter[WorkflowKey] = Counter()
+        self._dead: set[Pointer] = set()
+        self._refused: Counter[tuple[str, bytes, str]] = Counter()
+
+    def committed(self, commit: Commit, applied: Sequence[KeyChange]) -> None:
+        """A commit, and those of its changes that were applied."""
+        self._written.update(change.key for change in applied)
+        for note in (*commit.notes, *(note for change in applied for note in change.notes)):
+            if note.state is EnumOutboxState.DEAD:
+                self._dead.add(note.pointer)
+            elif note.pointer in self._dead:
+                self._dead.discard(note.pointer)
+                if note.attempt > 1:
+                    self.complain(f"{note.pointer} was dead, and is driven again from attempt {note.attempt}")
+        refused = (*commit.rejections, *(one for change in applied for one in change.rejections))
+        self._refused.update((one.key, one.action_id, one.code) for one in map(storable, refused))
+
+    async def release(self, truth: SimStore, key: WorkflowKey, release: Callable[[], Awaitable[None]]) -> None:
+        """Of an instance that is held it is a commit, which is durable before anybody is told. Raises what ``release`` raises."""
+        before = self._written[key]
+        stored = (await truth.load([key])).get(key)
+        await release()
+        if stored is not None and stored.held and self._written[key] == before:
+            self.complain(f"release of {key} was answered, and nothing was written")
+
+    def judge(self, rows: Sequence[RejectionRow]) -> None:
+        """Every rejection there is, at the end."""
+        for row in rows:
+            times = self._refused[row.key, row.action_id, row.code]
+            if row.times != times:
+                self.complain(f"{row.key} refused {row.action_id.hex()} {times} times, and its row says {row.times}")
+            if not row.key or row.key.startswith(":"):
+                self.complain(f"a refusal with {row.code} stands under {row.key!r}, which nobody sent")
