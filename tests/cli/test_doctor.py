@@ -27,7 +27,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_person_is_told_the_worst_first_with_places_ways_and_mends(commands: Commands, shop: Path) -> None:
     told = commands("doctor", "shop")
     assert told.code == 0
-    assert told.out.startswith("4 contracts: 1 effect, 1 compute, 1 reducer\n")
+    assert told.out.startswith("4 contracts: 1 effect, 1 compute, 1 reducer, 1 not loaded\n")
     assert "contracts  1 does not load" in told.out
     assert "claims of purity  2 claims: 1 broken, 1 without code here" in told.out
     assert (
@@ -53,6 +53,24 @@ def test_a_long_list_is_cut_unless_all_of_it_is_asked_for(commands: Commands, tm
     assert commands("doctor", tmp_path).out.count("which no contract here consumes") == 5
     assert "... and 4 more (--all)" in commands("doctor", tmp_path).out
     assert commands("doctor", tmp_path, "--all").out.count("which no contract here consumes") == 9
+
+
+def test_with_all_each_claim_has_its_verdict_and_what_was_not_followed(
+    commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {
+        "pay/contract.yaml": "name: pay\nnode_type: compute\ndescriptor: {purity: pure}\n",
+        "pay/handler.py": "import weird.things\n\n\ndef handle(x):\n    return weird.things.made(x)\n",
+        "mail/contract.yaml": "name: mail\nnode_type: compute\n",
+    }
+    monkeypatch.chdir(written(tmp_path, files))
+    unproven = "    pay/contract.yaml:3: unproven: pay (descriptor.purity: pure); not followed: calls into weird"
+    absent = "    mail/contract.yaml:2: without code here: mail (node_type: compute)"
+    assert [line for line in commands("doctor", "--all").out.splitlines() if line in (unproven, absent)] == [
+        unproven,
+        absent,
+    ]
+    assert "weird" not in commands("doctor").out
 
 
 def test_a_program_is_told_everything(commands: Commands, shop: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ..app.doctor.claims import EnumVerdict
+from ..app.doctor.claims import EnumVerdict, Examined
 from ..app.doctor.examine import Diagnosis
 from ..app.doctor.symptom import SYMPTOMS, EnumArea, Link, Symptom
 from ..app.doctor.topics import Said
@@ -32,6 +32,8 @@ def show(diagnosis: Diagnosis, *, every: bool) -> None:
         say()
         say(styled(area.value, "bold") + (f"  {told}" if told else ""))
         _groups([one for one in symptoms if every or one.finding.severity is not EnumSeverity.INFO], every=every)
+        if area is EnumArea.CLAIMS and every:
+            _verdicts(diagnosis.claims)
     say()
     _foot(diagnosis, every=every)
 
@@ -39,7 +41,9 @@ def show(diagnosis: Diagnosis, *, every: bool) -> None:
 def _head(diagnosis: Diagnosis) -> None:
     kinds = ", ".join(f"{n} {kind}" for kind, n in diagnosis.kinds.most_common())
     families = ", ".join(f"{family} {n}" for family, n in sorted(diagnosis.families.items()))
-    say(f"{counted(len(diagnosis.tree.contracts), 'contract')}: {kinds or 'none loads'}")
+    missing = len(diagnosis.tree.contracts) - len(diagnosis.loaded)
+    more = f", {missing} not loaded" if kinds and missing else ""
+    say(f"{counted(len(diagnosis.tree.contracts), 'contract')}: {kinds or 'none loads'}{more}")
     say(styled(f"families: {families}", "dim"))
     files = counted(len(diagnosis.tree.python), "Python file")
     others = counted(diagnosis.tree.other_yaml, "other YAML file")
@@ -89,6 +93,16 @@ def _groups(symptoms: Sequence[Symptom], *, every: bool) -> None:
             say(styled(f"    ... and {len(group) - len(shown)} more (--all)", "dim"))
         if len(mends) == 1 and len(group) > 1:
             say(f"    mend: {mends.pop()}")
+
+
+def _verdicts(claims: Sequence[Examined]) -> None:
+    """Each claim by its verdict. What was not followed is named: of what is broken the symptoms have said it."""
+    for verdict, told in _VERDICTS.items():
+        for one in claims:
+            if one.verdict is verdict:
+                where = ", ".join(one.outside) if verdict is EnumVerdict.UNPROVEN else ""
+                why = f"; not followed: calls into {where}" if where else ""
+                say(f"    {one.claim.place}: {told}: {harmless(one.node)} ({harmless(one.claim.told)}){why}")
 
 
 def _one(symptom: Symptom, *, mend: bool) -> None:
