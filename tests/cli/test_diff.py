@@ -63,6 +63,18 @@ def test_each_change_is_told_with_its_reason_its_line_and_what_it_owes(
     ]
 
 
+def test_a_version_that_went_down_is_called_so(
+    commands: Commands, shop: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shop.root)
+    edit(shop.root / "orders" / "contract.yaml", "major: 1, minor: 1", "major: 0, minor: 9")
+    told = commands("diff", "v1", "orders")
+    assert (told.code, told.out.splitlines()[-3]) == (
+        1,
+        "  breaking, owes major (2.0.0), but it was lowered: raise contract_version",
+    )
+
+
 def test_for_programs_it_is_one_document(commands: Commands, shop: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shop.root)
     row = commands("diff", "v1", "orders", "--json").row

@@ -167,7 +167,7 @@ def _bump(one: Compared) -> str:
     told = f"{'breaking, ' if one.difference.breaking else ''}owes {owed}{least}"
     if made is None:
         return f"{told}; it had no version to raise"
-    told += f", made {made}"
+    told += ", but it was lowered" if made is EnumBump.LOWERED else f", made {made}"
     return styled(f"{told}: raise contract_version", "red") if one.is_short else told
 
 
