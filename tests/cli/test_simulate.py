@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from onex.testing.rehearsal import Broken
+from onex.testing.rehearsal.season import Total
+from onex.testing.rehearsal.shrink import Shrinking
 from tests.cli.conftest import ORDERS, Commands
 from tests.cli.test_terminal import on_terminal
 from tests.testing.rehearsal.shops import CHARGES_TWICE, NEVER_TWICE, shop
@@ -117,3 +119,29 @@ def test_ctrl_c_tells_what_was_done_so_far_and_leaves_nothing(place: Path, monke
     assert "stopped; what was done so far:" in told
     assert " lives of orders in " in told
     assert list((place / "tmp").iterdir()) == []
+
+
+def test_ctrl_c_while_it_is_shortened_keeps_what_was_found(
+    commands: Commands, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(work: Shrinking) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Shrinking, "run", interrupted)
+    told = commands("simulate", shop(place, NEVER_TWICE, CHARGES_TWICE), "--seed", "0", "--save-test", "test_found.py")
+    assert told.code == 1
+    assert "broken never_charged_twice: orders:" in told.out
+    assert "again: onex simulate orders --seed 0" in told.out
+    with pytest.raises(Broken):
+        runpy.run_path("test_found.py")["test_never_charged_twice_under_seed_0"]()
+
+
+def test_before_anything_has_lived_nothing_is_said_to_hold(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(total: Total, chunk: Total) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Total, "add", interrupted)
+    told = commands("simulate", ORDERS, "--seeds", "1")
+    assert told.code == 130
+    assert told.out.startswith("0 lives of orders in ")
+    assert "held" not in told.out

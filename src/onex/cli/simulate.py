@@ -140,7 +140,11 @@ def _shrunk(stage: Stage, life: Life, seconds: float) -> Shrunk:
         note(f"seed {life.script.seed} breaks {life.violations[0]}; looking for a shorter schedule ...")
     with place() as where:
         work = Shrinking(stage, life.script, rule, where, seconds)
-        work.run()
+        try:
+            work.run()
+        except KeyboardInterrupt:
+            work.in_time = False  # what was found is worth more than how short it is: it is told as far as it came
+    with place() as where:  # another: an interrupted life leaves its store as it was just then
         again = live(stage, work.script, where, drawn=False, told=True)
     return Shrunk(life, again, work.runs, time.monotonic() - began_s, work.in_time)
 

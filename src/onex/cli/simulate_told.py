@@ -63,7 +63,7 @@ def tell_total(stage: Stage, season: Season, total: Total, seconds: float) -> No
         pairs.append(("never", f"{', '.join(never)}: what never happened was not tried"))
     pairs += [("not sent", f"{name}: {why}") for name, why in sorted(stage.undrawable.items())]
     fields([(name, short(value, 4 * WIDEST)) for name, value in pairs])
-    if total.broken is None:
+    if total.broken is None and total.lives:
         say(styled(f"held: {', '.join(rules)}", "green"))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from onex.kernel.errors import ContractError
+from onex.kernel.finding import Finding
 from onex.testing.rehearsal.life import Life, Place, live
 from onex.testing.rehearsal.script import Script
 from onex.testing.rehearsal.season import place
@@ -179,3 +180,50 @@ def test_it_may_change_without_the_app(tmp_path: Path, where: Place) -> None:
     assert complaints(set_stage(app), where) == set()
     (app / "simulation.py").write_text(NEVER_TWICE)
     assert complaints(set_stage(app), where) != set()
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        ("def never(w):\n    return 'it did'\n", "never is no invariant, and nobody calls it"),
+        ("@at_end\ndef never(world, more):\n    return 'it did'\n", "never is no invariant, and nobody calls it"),
+        ("async def never(world):\n    return 'it did'\n", "never is async or yields, so it answers nothing"),
+        ("def never(world):\n    yield 'it did'\n", "never is async or yields, so it answers nothing"),
+    ],
+)
+def test_an_invariant_that_nobody_could_ask_is_an_error_at_its_line(tmp_path: Path, says: str, told: str) -> None:
+    """It would hold whatever happens."""
+    with pytest.raises(ContractError) as caught:
+        set_stage(shop(tmp_path, f"{HEAD}\n\n{says}"))
+    finding = caught.value.findings[0]
+    assert isinstance(finding, Finding)
+    assert told in finding.message
+    assert finding.line == (HEAD + "\n\n").count("\n") + 1
+
+
+def test_what_others_call_is_no_invariant(tmp_path: Path) -> None:
+    says = """
+def many(order):
+    return len(order.items)
+
+
+def _spare(order):
+    return order
+
+
+def bank(intent, rng):
+    return Charged(receipt="r")
+
+
+effects = {"bank": bank}
+
+
+def few_items(world: World) -> bool:
+    return all(many(order) < 1000 for order in world.states.values())
+"""
+    assert list(set_stage(shop(tmp_path, HEAD + says)).invariants) == ["few_items"]
+
+
+def test_an_invariant_says_text_or_a_truth_value(tmp_path: Path, where: Place) -> None:
+    told = complaints(set_stage(shop(tmp_path, "def counted(world):\n    return len(world.states)\n")), where)
+    assert told == {"counted: it returned int; what is wrong is told as text or False, nothing wrong as None or True"}

@@ -9,6 +9,7 @@ All of it may be missing. The app's own effects are never called; its compute fu
 
 from __future__ import annotations
 
+import ast
 import inspect
 import traceback
 from collections.abc import Callable, Mapping
@@ -99,6 +100,7 @@ def set_stage(path: Path | str, *, real_compute: bool = False) -> Stage:
         for name, one in found.items()
         if inspect.isfunction(one) and list(inspect.signature(one).parameters) == ["world"]
     }
+    _check_asked(module, found, invariants, [actions, *stand_ins.values()])
     triggers = {name: _own_triggers(one, app) for name, one in app.workflows.items()}
     undrawable: dict[str, str] = {}
     for name, one in app.workflows.items():
@@ -146,6 +148,34 @@ def _own_triggers(one: LoadedWorkflow, app: App) -> tuple[str, ...]:
     return tuple(trigger for trigger in one.reducer.payloads if trigger not in ours)
 
 
+def _check_asked(
+    module: ModuleType | None, found: Mapping[str, object], invariants: Mapping[str, Invariant], others: list[object]
+) -> None:
+    """Every function is an invariant that can be asked, or somebody calls it: one that nobody asks would always hold."""
+    if module is None:
+        return
+    own = {
+        name: one
+        for name, one in found.items()
+        if inspect.isfunction(one) and one.__module__ == module.__name__ and not name.startswith("_")
+    }
+    named = {
+        one.id if isinstance(one, ast.Name) else one.attr
+        for one in ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")))
+        if isinstance(one, ast.Name | ast.Attribute)
+    }
+    for name, one in own.items():
+        line = one.__code__.co_firstlineno
+        if name in invariants:
+            if inspect.iscoroutinefunction(one) or inspect.isgeneratorfunction(one):
+                raise _wrong(
+                    module, f"{name} is async or yields, so it answers nothing", "write a plain function", line
+                )
+        elif name not in named and one not in others:
+            fix = f"write def {name}(world), or _{name} for what is none"
+            raise _wrong(module, f"{name} is no invariant, and nobody calls it", fix, line)
+
+
 def _check_results(stage: Stage, module: ModuleType | None) -> None:
     """Every stand-in that nobody wrote can answer."""
     for name, one in stage.workflows.items():
@@ -177,6 +207,8 @@ def _module(folder: Folder, app: App) -> ModuleType | None:
         raise ContractError(f"{place} cannot be used: {finding.message}", (finding,)) from error
 
 
-def _wrong(module: ModuleType | None, message: str, fix: str) -> ContractError:
+def _wrong(module: ModuleType | None, message: str, fix: str, line: int = 0) -> ContractError:
     place = str(getattr(module, "__file__", None) or "simulation.py")
-    return ContractError(f"{place}: {message}", (Finding("simulation", EnumSeverity.ERROR, place, 0, 0, message, fix),))
+    return ContractError(
+        f"{place}: {message}", (Finding("simulation", EnumSeverity.ERROR, place, line, 0, message, fix),)
+    )

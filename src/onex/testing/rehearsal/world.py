@@ -93,13 +93,17 @@ class World:
 def judged(invariant: Invariant, world: World) -> str | None:
     """What is wrong, in a sentence; None when nothing is. What the function raises is wrong as well."""
     try:
-        said = invariant(world)
+        said: object = invariant(world)  # a function of theirs: what it is annotated with is only said
     except AssertionError as error:
         return str(error) or "an assertion of it failed"
     except Exception as error:
         return f"it raised {type(error).__name__}: {error}"
     if said is False:
         return "it does not hold"
+    if not isinstance(said, str | bool | None):  # a function of theirs: what it is annotated with is only said
+        return (
+            f"it returned {type(said).__name__}; what is wrong is told as text or False, nothing wrong as None or True"
+        )
     return said if isinstance(said, str) and said else None
 
 
