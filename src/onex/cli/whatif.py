@@ -95,7 +95,10 @@ def whatif(
         raise Misused("name the other code: --against FOLDER, or --against REVISION")
     if from_file is not None and store is not None:
         raise Misused("--from and --store are two sources of one what-if; name one")
-    budgets = parse_budgets(budget or "")
+    if html is not None and (html.is_dir() or not html.absolute().parent.is_dir()):
+        why = "is a folder; name a file" if html.is_dir() else "lies in a folder that does not exist; make it"
+        raise Misused(f"--html: {html} {why}")
+    budgets = () if budget is None else parse_budgets(budget)
     started = _since(since)
     source = Source(file=str(from_file)) if from_file is not None else Source(store_url=url_of(store))
     types, actions = _look(source, of_type)

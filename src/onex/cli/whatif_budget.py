@@ -26,8 +26,8 @@ class Budget(NamedTuple):
 
 
 def parse_budgets(text: str) -> tuple[Budget, ...]:
-    """``differs=0,open=5%``. Raises Misused, naming what there is."""
-    return tuple(_parse(part.strip()) for part in text.split(",")) if text.strip() else ()
+    """``differs=0,open=5%``. Raises Misused, naming what there is: an empty one would be a gate that nothing closes."""
+    return tuple(_parse(part.strip()) for part in text.split(","))
 
 
 def _parse(part: str) -> Budget:

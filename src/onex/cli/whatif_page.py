@@ -184,7 +184,8 @@ def _others(examples: Sequence[Told], like_it: int) -> Html:
     """Folded up: who has understood the first of a class seldom needs them."""
     if not examples:
         return element("p", f"and {like_it:,} more like it", kind="asked") if like_it else Html("")
-    summary = element("summary", f"{len(examples)} of the {like_it:,} more like it", kind="more")
+    some = f"{len(examples)} of the " if len(examples) < like_it else ""
+    summary = element("summary", f"{some}{like_it:,} more like it", kind="more")
     return Html(f"<details>{joined((summary, *map(_example, examples)))}</details>")
 
 
