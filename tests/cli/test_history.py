@@ -247,3 +247,17 @@ def test_an_interrupted_command_leaves_nothing(commands: Commands, orders: Path,
 def test_a_file_that_cannot_be_written_is_a_sentence(commands: Commands, orders: Path) -> None:
     told = commands("export", "--out", "nowhere/run.onexrun")
     assert (told.code, told.err) == (3, "onex: nowhere/run.onexrun cannot be written: No such file or directory\n")
+
+
+def test_a_field_that_nothing_has_is_told_and_one_that_is_in_another_is_not(commands: Commands, orders: Path) -> None:
+    """Who misspells a secret would send it away and believe it stayed."""
+    said = "replaced nothing: no field of what was exported has that name or path\n"
+    names = ("items", "items.sku", "*ku", "skuu")
+    told = commands("export", "--out", RUN, *(word for name in names for word in ("--redact", name)))
+    assert told.code == 0
+    assert [line for line in told.err.splitlines(True) if line.endswith(said)] == [f"--redact skuu {said}"]
+
+
+def test_a_workflow_that_is_not_there_is_told(commands: Commands, orders: Path) -> None:
+    told = commands("export", "--type", "order", "--out", RUN, "--no-redact")
+    assert (told.code, told.err) == (0, "the store has no instance of 'order', so the file holds none\n")

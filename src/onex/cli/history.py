@@ -83,6 +83,11 @@ def export(
         run.close()
     if redaction is not None and app is None:
         note("secrets were told by the names of their fields; --app APP adds what the app itself marks as Secret")
+    if not count:
+        note(f"the store has no instance{'' if of_type is None else f' of {of_type!r}'}, so the file holds none")
+    for pattern in redact or ():
+        if redaction is not None and not redaction.met(pattern):
+            note(f"--redact {pattern} replaced nothing: no field of what was exported has that name or path")
     if as_json:
         say_json({"file": str(out), "instances": count, "bytes": out.stat().st_size})
     else:

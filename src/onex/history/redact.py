@@ -55,7 +55,13 @@ class Redaction:
         pieces = [max(_PIECE.findall(parts[-1]), key=len, default="") for parts in self._patterns]
         # most records hold no secret: one search over the text tells, unless a pattern has nothing to search for
         self._hint = re.compile("|".join(map(re.escape, pieces)) if all(pieces) else "", re.IGNORECASE)
+        self._met: set[tuple[str, ...]] = set()
+        self._matches = lru_cache(4096)(self._match)
         self._replaced = lru_cache(4096)(self._replace)
+
+    def met(self, pattern: str) -> bool:
+        """Whether any field so far was named by it."""
+        return tuple(_parts(pattern)) in self._met
 
     def payload(self, data: bytes, where: str, already: Collection[str] = ()) -> tuple[bytes, tuple[str, ...]]:
         """``data`` with its secrets exchanged, and their paths, each under ``where``. Those in ``already`` are left alone.
@@ -125,7 +131,7 @@ class Redaction:
                 name, at = scanstring(text, at + 1, True)
                 at = _skip(text, _skip(text, at) + 1)  # over the colon
                 here = (*path, name)
-                at = _skip(text, self._walk(text, at, here, inside or self._matches(here), spots))
+                at = _skip(text, self._walk(text, at, here, self._matches(here) or inside, spots))
                 at = _skip(text, at + 1) if text[at] == "," else at
             return at + 1
         if first == "[":
@@ -144,12 +150,15 @@ class Redaction:
             spots.append((".".join(path), at, end))
         return int(end)
 
-    def _matches(self, path: tuple[str, ...]) -> bool:
+    def _match(self, path: tuple[str, ...]) -> bool:
         names = tuple(map(_normal, path[1:]))
-        return any(
-            len(parts) <= len(names) and all(map(fnmatchcase, names[len(names) - len(parts) :], parts))
+        met = [
+            parts
             for parts in self._patterns
-        )
+            if len(parts) <= len(names) and all(map(fnmatchcase, names[len(names) - len(parts) :], parts))
+        ]
+        self._met.update(met)
+        return bool(met)
 
     # --- what stands there instead ----------------------------------------------------------------------------------------
 
