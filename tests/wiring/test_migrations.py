@@ -224,3 +224,17 @@ def test_migrations_that_do_not_fit_the_contract_are_told_at_their_line(
     found = [one for one in caught.value.findings if isinstance(one, Finding)]
     assert [one.code for one in found] == told
     assert all(one.path.endswith("migrations.py") and one.line for one in found)
+
+
+def test_what_a_migration_left_behind_is_told_as_its_own(
+    tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who has written a migration is not told to write one."""
+    asyncio.run(begun(url, first(tmp_path)))
+    two = second(tmp_path, MIGRATIONS.replace('"title" if name == "what" else name', "name"))
+    assert main(["migrate", "--check", str(two)]) == 1
+    told = capsys.readouterr().out
+    assert (
+        "they are of schema 1: what migrations.py makes of them is to be what schema 2 has, no more and no less" in told
+    )
+    assert "give a migration" not in told

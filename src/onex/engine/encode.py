@@ -34,6 +34,7 @@ M = TypeVar("M", bound=BaseModel)
 
 _OPENERS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
 BLOB_MARK = b'"digest":"'
+MEND = "if the model changed, raise state_schema and give a migration"
 _DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LENGTHS = Struct("<qI9I").pack
@@ -47,16 +48,13 @@ def encode(value: BaseModel) -> bytes:
         raise InvalidPayload(f"{type(value).__name__} cannot be written as JSON: {error}") from error
 
 
-def decode(model: type[M], data: bytes) -> M:
-    """The value of stored bytes. Raises StateConsistencyError when they no longer fit the model."""
+def decode(model: type[M], data: bytes, mend: str = MEND) -> M:
+    """The value of stored bytes. Raises StateConsistencyError, with its ``mend``, when they no longer fit the model."""
     try:
         value: M = model.__pydantic_validator__.validate_json(data)
         return value
     except PydanticError as error:
-        raise StateConsistencyError(
-            f"stored bytes do not fit {model.__name__}: {_problems(error)}; if the model changed, raise state_schema and "
-            "give a migration"
-        ) from error
+        raise StateConsistencyError(f"stored bytes do not fit {model.__name__}: {_problems(error)}; {mend}") from error
 
 
 def encode_payload(value: BaseModel) -> bytes:

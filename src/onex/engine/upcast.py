@@ -13,7 +13,7 @@ from ..kernel.intent import Emitted
 from ..kernel.migration import Json, What
 from ..kernel.step import ROLLBACK, Rollback, State
 from ..ports import Code
-from .encode import decode, decode_intents
+from .encode import MEND, decode, decode_intents
 from .registry import Workflow
 
 STATE = What()
@@ -28,7 +28,7 @@ class MigrationMissing(OnexError):
 def stored_state(workflow: Workflow, schema: int, data: bytes) -> State:
     """Raises StateTooNew, MigrationFailed, StateConsistencyError."""
     raw = _raised(workflow, STATE, schema, data)
-    state: State = decode(workflow.reducer.state_type, raw)
+    state: State = decode(workflow.reducer.state_type, raw, _mend(workflow, schema))
     return state
 
 
@@ -37,7 +37,7 @@ def logged_payload(workflow: Workflow, trigger: str, schema: int, data: bytes) -
     model: type[BaseModel] = workflow.payload_model(trigger)
     if trigger == ROLLBACK and schema != workflow.code.state_schema:
         return _rollback(workflow, schema, data)
-    return decode(model, _raised(workflow, What(payload=trigger), schema, data))
+    return decode(model, _raised(workflow, What(payload=trigger), schema, data), _mend(workflow, schema))
 
 
 def _rollback(workflow: Workflow, schema: int, data: bytes) -> Rollback:
@@ -72,6 +72,13 @@ def check_schemas(workflows: tuple[Workflow, ...], codes: tuple[Code, ...]) -> N
                 f"the store holds {name} of schema {oldest}, this app writes {now} and has no migration from {told}. "
                 f"Write one in migrations.py beside its contract: @migrate({gaps[0]})"
             )
+
+
+def _mend(workflow: Workflow, schema: int) -> str:
+    now = workflow.code.state_schema
+    if schema == now:
+        return MEND
+    return f"they are of schema {schema}: what migrations.py makes of them is to be what schema {now} has, no more and no less"
 
 
 def _raised(workflow: Workflow, what: What, schema: int, data: bytes) -> bytes:
