@@ -66,6 +66,16 @@ def test_a_folder_is_searched_for_contracts_and_apps(commands: Commands, tree: P
     assert (found["ok"], found["summary"]["files"], found["summary"]["skipped"]) == (False, 3, 1)
 
 
+def test_a_file_that_is_taken_for_no_contract_is_named_when_all_is_asked_for(commands: Commands, place: Path) -> None:
+    (place / "here").mkdir()
+    (place / "here" / "mail.yaml").write_text("name: mail\nnode_type: effect\n")
+    (place / "here" / "slip.yaml").write_text("name: slip\nnode_typ: effect\n")
+    told = "1 YAML file has no node_type at the top and is no contract"
+    assert commands("check", "here").out.endswith(f"{told}\n")
+    assert commands("check", "here", "--all").out.endswith(f"{told}:\n  here/slip.yaml\n")
+    assert rows(commands, "here")["skipped"] == ["here/slip.yaml"]
+
+
 def test_files_and_folders_may_be_mixed_and_each_is_read_once(commands: Commands, tree: Path) -> None:
     (tree / "link.yaml").symlink_to("mail/contract.yaml")
     paths = ["here/mail/contract.yaml", "here", "here/mail", "here/docker-compose.yaml"]

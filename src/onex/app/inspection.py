@@ -58,11 +58,11 @@ class InspectedApp(NamedTuple):
 
 
 class Inspection(NamedTuple):
-    """``files`` in the order found; ``skipped`` YAML files are no contracts; ``beside`` is about no file that was read."""
+    """``files`` in the order found; ``skipped`` YAML files are no contracts, ``beside`` is about no file that was read."""
 
     files: tuple[Inspected, ...]
     apps: tuple[InspectedApp, ...]
-    skipped: int
+    skipped: tuple[Path, ...]
     beside: tuple[Finding, ...] = ()
 
     @property

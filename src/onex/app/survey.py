@@ -37,13 +37,13 @@ class Candidate(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """``folders`` are those the user named, in order. ``skipped`` counts YAML files that are no contracts, ``unlisted``
-    are the folders below that could not be looked into.
+    """``folders`` are those the user named, in order. ``skipped`` are YAML files that are no contracts, ``unlisted``
+    the folders below that could not be looked into.
     """
 
     candidates: tuple[Candidate, ...]
     folders: tuple[Path, ...]
-    skipped: int
+    skipped: tuple[Path, ...]
     unlisted: tuple[OSError, ...] = ()
 
 
@@ -51,7 +51,7 @@ def survey(paths: Sequence[Path]) -> Survey:
     """Every contract at or below ``paths``. A file that is named is one, whatever it holds. Raises NoSuchPath."""
     found: dict[str, Candidate] = {}
     folders: list[Path] = []
-    skipped: set[str] = set()
+    skipped: dict[str, Path] = {}
     unlisted: list[OSError] = []
     for path in paths:
         if _is_folder(path):
@@ -60,12 +60,13 @@ def survey(paths: Sequence[Path]) -> Survey:
                 if looks_like_contract(file):
                     found.setdefault(os.path.realpath(file), Candidate(file, path, named=False))
                 else:
-                    skipped.add(os.path.realpath(file))
+                    skipped.setdefault(os.path.realpath(file), file)
             continue
         if path.suffix.lower() not in SUFFIXES:
             raise NoSuchPath(f"{path} is no YAML file; name a contract, or name the folder that holds it")
         found[os.path.realpath(path)] = Candidate(path, path.parent, named=True)
-    return Survey(tuple(found.values()), tuple(folders), len(skipped - set(found)), tuple(unlisted))
+    others = tuple(file for real, file in skipped.items() if real not in found)
+    return Survey(tuple(found.values()), tuple(folders), others, tuple(unlisted))
 
 
 def yaml_files(folder: Path, unlisted: list[OSError]) -> Iterator[Path]:

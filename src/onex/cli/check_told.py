@@ -28,11 +28,12 @@ def show(inspection: Inspection, *, every: bool) -> None:
     else:
         _sum(inspection.files, every=every)
     if inspection.skipped and alone:
-        others = counted(inspection.skipped, "YAML file")
-        verbs = (
-            "has no node_type at the top and is" if inspection.skipped == 1 else "have no node_type at the top and are"
-        )
-        say(styled(f"{others} {verbs} no contract", "dim"))
+        others = counted(len(inspection.skipped), "YAML file")
+        single = len(inspection.skipped) == 1
+        verbs = "has no node_type at the top and is" if single else "have no node_type at the top and are"
+        say(styled(f"{others} {verbs} no contract{':' if every else ''}", "dim"))
+        for path in inspection.skipped if every else ():
+            say(styled(f"  {harmless(str(path))}", "dim"))
 
 
 def as_json(inspection: Inspection) -> dict[str, object]:
@@ -56,11 +57,12 @@ def as_json(inspection: Inspection) -> dict[str, object]:
             for one in inspection.files
         ],
         "beside": [plain_finding(finding) for finding in inspection.beside],
+        "skipped": [str(path) for path in inspection.skipped],
         "apps": [_json_of_app(app) for app in inspection.apps],
         "summary": {
             "files": len(inspection.files),
             "ok": sum(one.ok for one in inspection.files),
-            "skipped": inspection.skipped,
+            "skipped": len(inspection.skipped),
             "findings": dict(Counter(str(one.severity) for one in findings)),
             "keys_honoured": sum(one.honoured for one in inspection.files),
             "keys_reported": sum(len(one.reported) for one in inspection.files),
