@@ -91,8 +91,9 @@ class Takeover:
         once = spec.delivery is EnumDelivery.AT_MOST_ONCE
         # after the first minute of an owner starts are not recorded: any of these may have run
         work.maybe_done = (row.started or not once) and spec.kind != EnumIntentType.COMPUTE_TASK
-        if not row.started:
-            return Found(work, row.due_us)
+        if not row.started:  # its crashes were counted by an owner that went before it could run it
+            due = row.due_us <= self.service.clock.now_us()
+            return Found(work, row.due_us, alone=due and row.crashes >= CRASHES_ALONE)
         work.crashes = row.crashes + 1
         work.attempt += 1
         self.service.counters.effects_retried += 1
