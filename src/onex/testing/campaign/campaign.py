@@ -45,6 +45,7 @@ ANSWERED_S: Final = 120.0
 DRAINED_S: Final = 120.0
 REST_S: Final = 100.0
 LATE_US: Final = 2_000_000
+FEW: Final = 100
 MAX_STEPS: Final = 30_000
 """A life takes about 4,500, one in two hundred more than 9,000. One that takes so many goes in a circle."""
 
@@ -98,6 +99,8 @@ async def live(
     outside = Outside(faults, judge.complain)
     judge.judges(outside, registry(1, outside), [errand(2, outside)])
     outside.committed, outside.ended = judge.knows, judge.has_ended
+    if limits.kept > FEW:  # what memory had no room for at the start is read later, and then runs beside others
+        outside.alone = judge.runs_alone
     truth, reckoner = SimStore(disk, sim.world), Reckoner(faults)
     plan = Plan(lambda generation: registry(generation, outside, reckoner), limits, check_all)
     house = House(sim, disk, faults, judge.complain, judge, plan, [WorkflowKey(TYPE, name) for name in "abcd"])

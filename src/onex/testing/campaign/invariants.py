@@ -17,6 +17,7 @@ from ...engine.encode import named_blobs, ordinals
 from ...engine.mailbox import Committed
 from ...engine.registry import ReducerRegistry, Workflow
 from ...engine.replay import Replay
+from ...engine.takeover import CRASHES_ALONE
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import OnexError
 from ...kernel.intent import EnumIntentType, EnumOutcome, IntentSpec, intent_id, outcome_id, sent_id
@@ -161,6 +162,11 @@ class Judge:
     def has_ended(self, what: Seen) -> bool:
         """Whether a commit has settled this intent: from then on nobody who owns the store runs it."""
         return what in self._ended
+
+    def runs_alone(self, what: Seen) -> bool:
+        """Whether it was running at so many crashes that it may take nobody with it any more."""
+        crashed = (row for row, crashes in self.operated.crashes.items() if crashes >= CRASHES_ALONE)
+        return any(self._rows_of.get(row) == what for row in crashed)
 
     def knows(self, what: Seen, body: str) -> bool:
         """Whether a commit has this intent, with this payload."""

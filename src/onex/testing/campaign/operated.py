@@ -18,6 +18,8 @@ class Operated:
         self.complain = complain
         self._written: Counter[WorkflowKey] = Counter()
         self._dead: set[Pointer] = set()
+        self.crashes: dict[Pointer, int] = {}
+        """Of each waiting row, how many processes it has taken with it."""
         self._refused: Counter[tuple[str, bytes, str]] = Counter()
 
     def committed(self, commit: Commit, applied: Sequence[KeyChange]) -> None:
@@ -26,10 +28,16 @@ class Operated:
         for note in (*commit.notes, *(note for change in applied for note in change.notes)):
             if note.state is EnumOutboxState.DEAD:
                 self._dead.add(note.pointer)
+                self.crashes.pop(note.pointer, None)
             elif note.pointer in self._dead:
                 self._dead.discard(note.pointer)
                 if note.attempt > 1:
                     self.complain(f"{note.pointer} was dead, and is driven again from attempt {note.attempt}")
+            elif note.state is EnumOutboxState.WAITING:
+                before = self.crashes.get(note.pointer, 0)
+                if note.crashes < before:
+                    self.complain(f"{note.pointer} was running at {before} crashes, and then at {note.crashes}")
+                self.crashes[note.pointer] = note.crashes
         refused = (*commit.rejections, *(one for change in applied for one in change.rejections))
         self._refused.update((one.key, one.action_id, one.code) for one in map(storable, refused))
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -61,7 +61,9 @@ class Outside:
         self.tries: dict[Seen, Tries] = {}
         self.by_key: dict[str, Seen] = {}
         self.killers: set[Seen] = set()
-        self._running: Counter[Host] = Counter()
+        self.alone: Callable[[Seen], bool] = lambda what: False
+        self._running: dict[Host, list[Seen]] = defaultdict(list)
+        self._begun: Counter[tuple[Host, Seen]] = Counter()
 
     @property
     def done(self) -> set[Seen]:
@@ -74,13 +76,23 @@ class Outside:
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
         host = current_host()
-        self._running[host] += 1
+        what = Seen(str(intent.workflow_key), intent.version, intent.name, intent.n)
+        running = self._running[host]
+        running.append(what)
+        self._begun[host, what] += 1
         try:
-            if self._running[host] > AT_ONCE:
-                self.complain(f"{self._running[host]} effects ran at once; the contract allows {AT_ONCE}")
+            self._count(host, running)
             return await self._serve(intent, host)
         finally:
-            self._running[host] -= 1
+            running.remove(what)
+
+    def _count(self, host: Host, running: Sequence[Seen]) -> None:
+        """Never more than the contract allows; and what was running at two crashes is first tried alone."""
+        if len(running) > AT_ONCE:
+            self.complain(f"{len(running)} effects ran at once; the contract allows {AT_ONCE}")
+        for what in running if len(running) > 1 else ():
+            if self._begun[host, what] == 1 and self.alone(what):
+                self.complain(f"{what} was running at two crashes, and runs beside {len(running) - 1} others")
 
     async def _serve(self, intent: ModelIntent[BaseModel], host: Host) -> Result:
         faults = self.faults
