@@ -103,6 +103,7 @@ def test_the_story_tells_who_did_what_and_ends_where_something_broke(where: Plac
     assert any(who.startswith("client ") and what.startswith("submits place") for who, what in told)
     assert any(who == "bank" and "does it: charge for orders:" in what for who, what in told)
     assert told[-1] == ("", f"broken: {life.violations[0]}")
+    assert told[-2][0] == "bank" and told[-2][1].startswith("does it"), "what broke it stands above"
     assert [line.at_s for line in life.story] == sorted(line.at_s for line in life.story)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import runpy
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -109,3 +111,27 @@ def test_what_breaks_first_ends_it(tmp_path: Path) -> None:
     alone = played(shop(tmp_path, NEVER_TWICE, CHARGES_TWICE), 1, 12)
     assert alone.broken is not None
     assert alone.lives == alone.broken.script.seed + 1 < 12
+
+
+def test_a_process_is_born_without_ctrl_c_which_waits_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C goes to all of a terminal's processes; one that still imports would answer with a traceback."""
+
+    class Pool:
+        def __init__(self, *about: object) -> None:
+            self.masks: list[set[int]] = []
+            pools.append(self)
+
+        def submit(self, play: Callable[..., Total], season: Season, *rest: object) -> Future[Total]:
+            self.masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+            done: Future[Total] = Future()
+            done.set_result(Total())
+            return done
+
+        def shutdown(self, *, cancel_futures: bool) -> None:
+            pass
+
+    pools: list[Pool] = []
+    monkeypatch.setattr("onex.testing.rehearsal.season.ProcessPoolExecutor", Pool)
+    assert len(list(play_season(Season(str(ORDERS), 0, 200), 2))) > 1
+    assert all(signal.SIGINT in mask for mask in pools[0].masks)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -118,18 +118,23 @@ class Double:
         """It is done; whether anybody hears of it is another matter."""
         fate = self.fate
         if fate.hits("effect fails after"):
-            self._says(intent, "does it, and breaks before it can say so")
+            self._did(intent, "does it, and breaks before it can say so")
             raise EffectUnknown("broken after it was done, as the simulation had it")
         if fate.hits("effect hangs after"):
-            self._says(intent, "does it, and hangs")
+            self._did(intent, "does it, and hangs")
             await host.clock.sleep(2 * spec.timeout_s)
         if fate.kills("effect kills its process after"):
-            self._says(intent, "does it, and the engine dies")
+            self._did(intent, "does it, and the engine dies")
             await host.die()
         if fate.hits("effect leaks a cancellation"):
-            self._says(intent, "does it, and leaks a cancellation")
+            self._did(intent, "does it, and leaks a cancellation")
             raise asyncio.CancelledError
-        self._says(intent, "does it")
+        self._did(intent, "does it")
+
+    def _did(self, intent: ModelIntent[BaseModel], what: str) -> None:
+        """Told first, so that a story never breaks before the line that broke it."""
+        self._says(intent, what)
+        self.changed()
 
     # --- what is done -------------------------------------------------------------------------------------------------
 
@@ -146,7 +151,6 @@ class Double:
         effect, answer = known
         effect.times += 1
         self.done.add(what)
-        self.changed()
         return answer
 
     def _effect(self, intent: ModelIntent[BaseModel], result: BaseModel | None) -> Effect:

@@ -114,7 +114,8 @@ def _ahead(pool: ProcessPoolExecutor, season: Season, folder: str, processes: in
     under_way: deque[Future[Total]] = deque()
     while True:
         for chunk in islice(chunks, AHEAD * processes - len(under_way)):
-            under_way.append(pool.submit(_chunk, season, chunk, folder))
+            with _unheard():
+                under_way.append(pool.submit(_chunk, season, chunk, folder))
         if not under_way:
             return
         yield under_way.popleft().result()
@@ -125,6 +126,16 @@ def _until_broken(totals: Iterator[Total]) -> Iterator[Total]:
         yield total
         if total.broken is not None:
             return
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Ctrl-C waits, and a process that is started in here is born without it: it comes to no import of its own."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _deaf() -> None:
