@@ -121,6 +121,7 @@ def in_the_end_nobody_is_charging(world: World) -> bool:
         ("def bank(intent, rng):\n    return Packed(parcel='')\n\n\neffects = {'bank': bank}", "returned Packed, not Charged"),
         ("def bank(intent, rng):\n    return 1 // 0\n\n\neffects = {'bank': bank}", "bank for 'bank' raised ZeroDivisionError"),
         ("def actions(rng, key, state):\n    return state.nothing", "actions raised AttributeError"),
+        ("def actions(rng, key, state):\n    return 'plaice', {}", "actions named the trigger 'plaice', which orders does not"),
         ("def actions(rng, key, state):\n    return 'place', 7", "actions raised TypeError: a payload is a model, a dict"),
     ],
 )  # fmt: skip

@@ -133,10 +133,18 @@ class Client:
             return None
         try:
             chosen = self.stage.actions(self.chance, key, state)
-            return None if chosen is None else (chosen[0], _plain(chosen[1]))
+            wanted = None if chosen is None else (chosen[0], _plain(chosen[1]))
         except Exception as error:
             self.witness.complain(f"simulation.py: actions raised {type(error).__name__}: {error}")
             return None
+        known = self.stage.workflows[key.workflow_type].reducer.payloads
+        if wanted is not None and wanted[0] not in known:  # else each would be refused, and all would seem to hold
+            self.witness.complain(
+                f"simulation.py: actions named the trigger {wanted[0]!r}, which {key.workflow_type} does not have; "
+                f"it has {', '.join(known)}"
+            )
+            return None
+        return wanted
 
     def _fitting(self, key: WorkflowKey, state: State) -> tuple[str, JsonValue] | None:
         """Mostly what is accepted now, and among that rather what goes on than what ends it."""
