@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
-import pickle
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,11 +18,11 @@ from ..kernel.errors import OnexError
 from ..wiring.recorded import Source
 from .exits import Missing
 from .older_code import code_of
+from .processes import SPAWN, sendable, started
 
 WORTH_IT: Final = 50_000  # actions: below, one process has ended by the time that a second one has started (0.9 s)
 TELL_S: Final = 0.2
 GONE_S: Final = 5.0
-_SPAWN = multiprocessing.get_context("spawn")  # a forked process would share this one's threads and modules
 
 Went = Callable[[int], None]
 
@@ -101,10 +96,8 @@ def _shared(task: Task, processes: int, went: Went) -> Replayed:
     result = Replayed()
     try:
         for number in range(processes):
-            line, end = _SPAWN.Pipe(duplex=False)
-            process = _SPAWN.Process(target=_share, args=(end, task._replace(part=(number, processes))), daemon=True)
-            with _deaf():
-                process.start()
+            line, end = SPAWN.Pipe(duplex=False)
+            process = started(_share, end, task._replace(part=(number, processes)))
             end.close()
             lines[line] = process
         waiting = set(lines)
@@ -148,28 +141,6 @@ def _share(line: Connection, task: Task) -> None:
     except (BrokenPipeError, ConnectionResetError):
         return
     except OnexError as error:
-        line.send(_sendable(error))
+        line.send(sendable(error))
     except Exception as error:
         line.send(OnexError(f"a process of onex replay failed: {type(error).__name__}: {error}"))
-
-
-def _sendable(error: OnexError) -> OnexError:
-    """The error itself, or its sentence when its class does not travel."""
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes, only to see whether they can be read
-    except Exception:
-        return OnexError(error.message)
-    return error
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Ctrl-C is for the one who talks to the person; what is started in here never hears it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
