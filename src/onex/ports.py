@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from .kernel.action import WorkflowKey
 from .kernel.intent import ModelIntent
+from .kernel.user_code import StepOverrun
 from .records import (
     REJECTION_KEPT_US,
     Applied,
@@ -189,10 +190,6 @@ class Blobs(Protocol):
 
     async def read(self, digest: bytes) -> bytes:
         """Raises StateConsistencyError when no such blob is kept."""
-
-
-class StepOverrun(BaseException):
-    """Raised into a step that runs past its budget; no ``except Exception`` of a handler catches it."""
 
 
 class StepGuard(Protocol):

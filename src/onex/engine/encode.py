@@ -270,16 +270,6 @@ def state_hash(before: bytes, key: WorkflowKey, code: bytes, rows: Sequence[LogR
     return blake3(b"".join(parts)).digest()
 
 
-def plain_text(text: str, most: int = 2000) -> str:
-    """``text`` as any store and any reader takes it: lone surrogates and NUL spelled out, cut at ``most`` characters.
-
-    For text that is not data but is kept: messages of exceptions hold whatever made them fail, file names included.
-    """
-    if len(text) > most:
-        text = f"{text[:most]}... ({len(text)} characters)"
-    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
-
-
 def named_blobs(data: bytes) -> list[bytes]:
     """Digests of the blobs that canonical bytes refer to; none where there is no ``BLOB_MARK``."""
     return [bytes.fromhex(found.decode()) for found in _DIGEST.findall(data)]

@@ -29,6 +29,7 @@ from ..kernel.errors import (
 )
 from ..kernel.intent import Emitted, EnumIntentType
 from ..kernel.step import State
+from ..kernel.user_code import plain_text
 from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer, Stored
 from .encode import (
     BLOB_MARK,
@@ -38,7 +39,6 @@ from .encode import (
     encode,
     encode_intents,
     named_blobs,
-    plain_text,
     state_hash,
 )
 from .mailbox import Entry, Pending

@@ -12,11 +12,11 @@ from contextlib import suppress
 
 from ..kernel.action import ModelAction, WorkflowKey, micros
 from ..kernel.errors import ActionExpiredError, OnexError, Overloaded, TemporaryDatabaseError
+from ..kernel.user_code import plain_text
 from ..ports import InboxAnswer, InboxRow, Rejection
 from .batch import REJECTED_BODY_BYTES, answer_json
 from .control import Control
 from .dispatch import ReducerService
-from .encode import plain_text
 from .mailbox import Pending
 from .submission import Door, read_wire
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import DatabaseConnectionError, OnexError, ProjectionLagging, WorkflowExecutionError
+from ..kernel.user_code import plain_text
 from ..ports import Clock, LogEntry, Position, ProjectionRow, Projections, Reader
-from .encode import plain_text
 from .tail import Bell, LogTail
 
 WORKFLOW = "workflow"

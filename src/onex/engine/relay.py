@@ -24,9 +24,9 @@ from ..kernel.intent import (
     outcome_id,
     sent_id,
 )
+from ..kernel.user_code import plain_text
 from ..ports import Clock, EnumOutboxState, Note, Pointer, Reader, Result
 from .dispatch import ReducerService
-from .encode import plain_text
 from .mailbox import Fresh
 from .queue import HORIZON_US, Lane, WorkQueue
 from .stopped import Stopped

@@ -11,8 +11,9 @@ from pydantic import ValidationError as PydanticError
 
 from ..kernel.action import NOTHING, ModelAction, WorkflowKey, micros
 from ..kernel.errors import ActionExpiredError, InvalidPayload, OnexError
+from ..kernel.user_code import plain_text
 from ..ports import Clock, Ids, NewBlob
-from .encode import as_raw, body_hash, check_json, encode_payload, plain_text, read_payload
+from .encode import as_raw, body_hash, check_json, encode_payload, read_payload
 from .mailbox import Pending
 from .registry import ReducerRegistry
 

@@ -1,0 +1,84 @@
+"""What code that is not ours raised: told safely, and kept apart from what must go through.
+
+The law: code of a user (a validator, reducer, guard, effect, compute function, projection, migration or serializer) is
+called at one place per kind, and that place catches ``BaseException`` and asks ``caught``. Two things go through: the end of
+a step that ran past its budget, and a real Ctrl-C. In synchronous code an ``asyncio.CancelledError`` is never ours, for
+nothing waits there; who awaits user code looks at its own task first, then asks here.
+
+What may go wrong: ``str(error)`` may raise, be endless, or hold what no store takes. One exception object may be raised again
+and again, and each time Python hangs its old traceback, with every frame and every local, behind the new one.
+"""
+
+from __future__ import annotations
+
+import dis
+from types import TracebackType
+
+TOLD_CHARACTERS = 2000
+_RAISE = dis.opmap["RAISE_VARARGS"]
+
+
+class StepOverrun(BaseException):
+    """Raised into a step that runs past its budget; no ``except Exception`` of a handler catches it."""
+
+
+def caught(error: BaseException) -> str:
+    """``describe(error)``, for the handler that has just caught it. Raises it again where it must go through.
+
+    The traceback is cut where an earlier raise of the same object begins, so that one that is shared does not grow.
+    """
+    if isinstance(error, StepOverrun) or (isinstance(error, KeyboardInterrupt) and _from_outside(error.__traceback__)):
+        raise error
+    _cut_earlier_raises(error.__traceback__)
+    return describe(error)
+
+
+def describe(error: BaseException, most: int = TOLD_CHARACTERS) -> str:
+    """``Type: message`` as any store takes it, at most ``most`` characters and a note of how many there were.
+
+    Raises nothing, whatever ``__str__`` does.
+    """
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except BaseException as another:
+        if isinstance(another, KeyboardInterrupt) and _from_outside(another.__traceback__):
+            raise
+        return f"{name} (which cannot be told: its __str__ raised {type(another).__name__})"
+    return plain_text(f"{name}: {text}" if text else name, most)
+
+
+def plain_text(text: str, most: int = TOLD_CHARACTERS) -> str:
+    """``text`` as any store and any reader takes it: lone surrogates and NUL spelled out, cut at ``most`` characters.
+
+    For text that is not data but is kept: messages of exceptions hold whatever made them fail, file names included.
+    """
+    if len(text) > most:
+        text = f"{text[:most]}... ({len(text)} characters)"
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+
+
+def _from_outside(trace: TracebackType | None) -> bool:
+    """Whether a KeyboardInterrupt came from a signal: no ``raise`` of the code that ran made it.
+
+    A signal's default handler raises between two instructions of whatever runs, asyncio's handler by a ``raise`` of its own.
+    """
+    if trace is None:
+        return False
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace.tb_frame.f_globals.get("__name__") == "asyncio.runners":
+        return True
+    return trace.tb_frame.f_code.co_code[trace.tb_lasti] != _RAISE
+
+
+def _cut_earlier_raises(trace: TracebackType | None) -> None:
+    """``trace`` begins in the frame that caught it; where that code stands in it once more, an older raise begins."""
+    if trace is None:
+        return
+    ours = trace.tb_frame.f_code
+    while (after := trace.tb_next) is not None:
+        if after.tb_frame.f_code is ours:
+            trace.tb_next = None
+            return
+        trace = after

@@ -1,0 +1,83 @@
+"""What user code raised is told safely, and only an overrun step and a real Ctrl-C go through."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from onex.kernel.user_code import StepOverrun, caught, describe
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+class Endless(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+def boundary(call: Callable[[], None]) -> str:
+    try:
+        call()
+    except BaseException as error:
+        return caught(error)
+    return "nothing"
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def call() -> None:
+        raise error
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("no"), "ValueError: no"),
+        (KeyError(), "KeyError"),
+        (SystemExit(3), "SystemExit: 3"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (GeneratorExit(), "GeneratorExit"),
+        (Mute("x"), "Mute (which cannot be told: its __str__ raised IndexError)"),
+        (Endless(), "Endless (which cannot be told: its __str__ raised SystemExit)"),
+        (ValueError("\ud800\x00"), "ValueError: \\ud800\\x00"),
+        (BaseExceptionGroup("many", [KeyboardInterrupt()]), "BaseExceptionGroup: many (1 sub-exception)"),
+    ],
+)
+def test_whatever_user_code_raises_is_told_and_goes_no_further(error: BaseException, told: str) -> None:
+    assert boundary(raising(error)) == told
+
+
+def test_what_is_told_is_bounded() -> None:
+    assert len(describe(ValueError("x" * 50_000_000))) < 2100
+
+
+def test_the_end_of_an_overrun_step_goes_through() -> None:
+    with pytest.raises(StepOverrun):
+        boundary(raising(StepOverrun()))
+
+
+def test_a_ctrl_c_of_the_system_goes_through_and_one_that_user_code_raises_does_not() -> None:
+    def signalled() -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        boundary(signalled)
+    assert boundary(raising(KeyboardInterrupt())) == "KeyboardInterrupt"
+
+
+def test_the_traceback_of_a_shared_exception_does_not_grow() -> None:
+    shared = ValueError("one for all")
+    depths = []
+    for _ in range(50):
+        boundary(raising(shared))
+        trace, depth = shared.__traceback__, 0
+        while trace is not None:
+            trace, depth = trace.tb_next, depth + 1
+        depths.append(depth)
+    assert set(depths) == {2}
