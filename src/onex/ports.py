@@ -96,6 +96,16 @@ class Store(Protocol):
     async def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:
         """Unanswered inbox rows by ticket."""
 
+    def judging(self, record: bytes) -> None:
+        """Remember ``record``, at most 64 KiB, in place of the last one, for who owns the store after a crash of this process.
+
+        b'' when nothing is judged. It survives the end of the process, not of the machine; it costs a write to memory and never
+        waits for the disk. Raises nothing: a disk that is full keeps the old record or none.
+        """
+
+    async def judged(self) -> bytes:
+        """What the owner before was judging when it ended; b'' after an orderly end. Read once, after ``own``."""
+
     async def woken(self) -> None:
         """Returns when another process may have written into the inbox."""
 

@@ -18,7 +18,15 @@ class TestMemoryStore(StoreConformance):
         tables = self.tables.setdefault(place, Tables())  # as with a file, handles of one place share what is stored
         return MemoryStore(tables, rejections_kept=self.rejections_kept)
 
+    async def crash(self, store: AnyStore) -> None:
+        assert isinstance(store, MemoryStore)
+        store.drop()
+
 
 class TestSqliteStore(StoreConformance):
     async def open(self, place: Path) -> AnyStore:
         return await SqliteStore.open(place / "store.db", rejections_kept=self.rejections_kept)
+
+    async def crash(self, store: AnyStore) -> None:
+        assert isinstance(store, SqliteStore)
+        await store.drop()

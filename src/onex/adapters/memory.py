@@ -32,6 +32,7 @@ from ..ports import (
     Stored,
 )
 from .memory_read import MemoryReads, Tables
+from .owner_lock import RECORD_BYTES
 from .refusal import ANSWER_KEPT_US, KEPT_US, ROWS, storable, storable_text
 
 __all__ = ["MemoryStore", "Tables"]
@@ -46,15 +47,29 @@ class MemoryStore(MemoryReads):
         self._tables = Tables() if tables is None else tables
         self._cap = rejections_kept
         self._closed = False
+        self._judged_before = b""
 
     async def own(self, owner: str) -> Mapping[int, int]:
         tables = self.tables
         if tables.owner is not None:
             return {}
         tables.owner, tables.fence = self, tables.fence + 1
+        self._judged_before = tables.judging
         return {0: tables.fence}
 
+    def judging(self, record: bytes) -> None:
+        if self._tables.owner is self:
+            self._tables.judging = record if len(record) <= RECORD_BYTES else b""
+
+    async def judged(self) -> bytes:
+        return self._judged_before
+
     async def close(self) -> None:
+        self.judging(b"")
+        self.drop()
+
+    def drop(self) -> None:
+        """What the end of its process does: the shard is free, and what was being judged is still told."""
         if self._tables.owner is self:
             self._tables.owner = None
         self._closed = True

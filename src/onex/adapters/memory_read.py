@@ -34,6 +34,7 @@ class Tables:
 
     owner: object = None
     fence: int = 0
+    judging: bytes = b""
     log: list[LogEntry] = field(default_factory=list)
     stored: dict[WorkflowKey, Stored] = field(default_factory=dict)
     versions: dict[WorkflowKey, list[int]] = field(default_factory=dict)

@@ -53,6 +53,7 @@ class SqliteStore:
     def __init__(self, reads: SqliteReads, core: SqliteCore | None) -> None:
         self.path = reads.path
         self._read_lane = Lane("onex-sqlite-read", reads)
+        self._core = core
         self._write_lane = None if core is None else Lane("onex-sqlite-write", core)
         self._folder: Folder | None = None
         self._wal = wal_of(self.path)
@@ -109,6 +110,13 @@ class SqliteStore:
             self._folder.written.set()
         return answers
 
+    def judging(self, record: bytes) -> None:
+        if self._core is not None:
+            self._core.judging(record)
+
+    async def judged(self) -> bytes:
+        return b"" if self._core is None else self._core.judged()
+
     async def woken(self) -> None:
         while True:
             if await self._written_elsewhere():
@@ -152,6 +160,10 @@ class SqliteStore:
             await asyncio.to_thread(self._folder.close)
         if self._write_lane is not None:
             await self._write_lane.close()
+
+    async def drop(self) -> None:
+        """What the end of its process does: no fold, no word, the owner's lock is free. ``close`` it all the same."""
+        await self._writes.call(lambda core: core.drop())
 
     # --- any process --------------------------------------------------------------------------------------------------
 

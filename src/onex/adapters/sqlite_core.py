@@ -68,6 +68,7 @@ class SqliteCore(SqliteReads):
         self._lock = OwnerLock(path.with_name(f"{path.name}-owner"))
         self._cursor = self._connection.cursor()
         self._connection.execute(f"pragma wal_autocheckpoint = {WAL_PAGES}").fetchall()
+        self._judged_before = b""
         self._sweep_us = 0
         self._last_n: int | None = None
         self._last_instance = 0
@@ -88,8 +89,16 @@ class SqliteCore(SqliteReads):
         except BaseException:
             self._lock.free()
             raise
+        self._judged_before = self._lock.read()
         self._forget()
         return fences
+
+    def judging(self, record: bytes) -> None:
+        """See ``Store.judging``. From any thread."""
+        self._lock.write(record)
+
+    def judged(self) -> bytes:
+        return self._judged_before
 
     @named
     def intern(self, code: Code, env: Env) -> tuple[int, int]:
@@ -276,6 +285,7 @@ class SqliteCore(SqliteReads):
     def close(self) -> None:
         """Folds the WAL back where nobody else reads it, and frees what was owned. Idempotent."""
         if self._lock.held:
+            self._lock.write(b"")
             try:
                 self._roll_back()
                 self._connection.execute("pragma busy_timeout = 0").fetchall()

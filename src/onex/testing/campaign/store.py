@@ -142,6 +142,13 @@ class SimStore:
         except (FencedError, TransactionError):  # another owner came first, or the disk takes nothing
             return
 
+    def judging(self, record: bytes) -> None:
+        current_host()
+        self.handle.judging(record)
+
+    async def judged(self) -> bytes:
+        return await self._read("judged", lambda base: base.judged())
+
     async def woken(self) -> None:
         await self.disk.written.wait()
         self.disk.written.clear()

@@ -94,6 +94,50 @@ class Ownership(Suite):
         assert (await other.stored(A)).version == 3
 
     @behaviour
+    async def test_what_an_owner_was_judging_is_told_to_the_next_one_after_a_crash(self, place: Place) -> None:
+        first, next_one = await place.open(), await place.open()
+        await first.own("first")
+        assert await first.judged() == b""
+        for record in (b"r" * 65_536, b"short", b"the last \x00 one"):
+            first.judging(record)
+        await place.crash(first)
+        await next_one.own("second")
+        assert await next_one.judged() == b"the last \x00 one"
+
+    @behaviour
+    async def test_what_is_not_judged_any_more_is_not_told(self, place: Place) -> None:
+        first, next_one = await place.open(), await place.open()
+        await first.own("first")
+        first.judging(b"one")
+        first.judging(b"")
+        await place.crash(first)
+        await next_one.own("second")
+        assert await next_one.judged() == b""
+
+    @behaviour
+    async def test_an_orderly_end_leaves_nothing_judged(self, place: Place) -> None:
+        first, next_one = await place.open(), await place.open()
+        await first.own("first")
+        first.judging(b"one")
+        await first.close()
+        first.judging(b"too late, and no error")
+        await next_one.own("second")
+        assert await next_one.judged() == b""
+
+    @behaviour
+    async def test_who_owns_nothing_changes_nothing_of_what_is_judged(self, place: Place) -> None:
+        first, other, next_one = await place.open(), await place.open(), await place.open()
+        await first.own("first")
+        first.judging(b"one")
+        assert await other.own("second") == {}
+        other.judging(b"not its to say")
+        assert await other.judged() == b""
+        await other.close()
+        await place.crash(first)
+        await next_one.own("third")
+        assert await next_one.judged() == b"one"
+
+    @behaviour
     async def test_what_was_committed_outlives_every_handle(self, place: Place) -> None:
         needs_persistence(self)
         first = await place.open()

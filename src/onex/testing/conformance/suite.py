@@ -33,6 +33,9 @@ class Place:
         """A handle that owns the store."""
         return await Owner.of(await self.open())
 
+    async def crash(self, store: AnyStore) -> None:
+        await self._suite.crash(store)
+
     async def close(self) -> None:
         for store in self._opened:
             await store.close()
@@ -49,6 +52,10 @@ class Suite(ABC):
     @abstractmethod
     async def open(self, place: Path) -> AnyStore:
         """Another handle on the store of this place, an empty folder at first. Make the store when there is none."""
+
+    async def crash(self, store: AnyStore) -> None:
+        """End this handle as the death of its process would: nothing in order, ownership free. It is closed once more."""
+        raise SkipTest("this suite does not say how a process of this store dies")
 
 
 S = TypeVar("S", bound=Suite)

@@ -1,0 +1,62 @@
+"""The lock beside a store, and the record in it, against real files and processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from onex.adapters.owner_lock import RECORD_BYTES, OwnerLock
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db-owner"
+
+
+def taken(path: Path) -> OwnerLock:
+    lock = OwnerLock(path)
+    assert lock.take()
+    return lock
+
+
+def left(path: Path, record: bytes) -> None:
+    """An owner that died over ``record``."""
+    lock = taken(path)
+    lock.write(record)
+    lock.free()
+
+
+def test_a_record_outlives_the_owner_that_wrote_it(path: Path) -> None:
+    left(path, b"what it died over")
+    assert taken(path).read() == b"what it died over"
+
+
+@pytest.mark.parametrize("at", [0, 3, 4, 7, 8, 20])
+def test_a_record_that_was_written_in_part_reads_as_nothing(path: Path, at: int) -> None:
+    left(path, b"what it died over")
+    raw = bytearray(path.read_bytes())
+    raw[at] ^= 0x40
+    path.write_bytes(raw)
+    assert taken(path).read() == b""
+
+
+@pytest.mark.parametrize("length", range(24))
+def test_a_record_that_was_cut_reads_as_nothing(path: Path, length: int) -> None:
+    left(path, b"what it died over")
+    path.write_bytes(path.read_bytes()[:length])
+    assert taken(path).read() == b""
+
+
+def test_a_record_that_is_too_long_is_none_and_not_the_one_before(path: Path) -> None:
+    left(path, b"short")
+    left(path, b"r" * (RECORD_BYTES + 1))
+    assert taken(path).read() == b""
+
+
+def test_a_lock_that_is_not_held_writes_and_reads_nothing(path: Path) -> None:
+    left(path, b"one")
+    lock = OwnerLock(path)
+    lock.write(b"two")
+    assert lock.read() == b""
+    assert taken(path).read() == b"one"
