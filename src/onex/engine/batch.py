@@ -195,7 +195,16 @@ def _apply(folded: Folded, change: KeyChange, outcome: Applied, done: Settlement
                 pointer = Pointer(shard, n, ordinal)
                 if timer:
                     entry.timers[timer] = (pointer, due_us)
-                one = (pointer, key, version, pending.id, pending.correlation, emitted[ordinal], counts[ordinal])
+                one = (
+                    pointer,
+                    key,
+                    version,
+                    pending.id,
+                    pending.correlation,
+                    emitted[ordinal],
+                    counts[ordinal],
+                    due_us,
+                )
                 fresh.append(made(Fresh, one))
         n += 1
 

@@ -31,6 +31,7 @@ from ..kernel.intent import Emitted, EnumIntentType
 from ..kernel.step import State
 from ..kernel.user_code import plain_text
 from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer, Stored
+from .due import by_the_clock
 from .encode import (
     BLOB_MARK,
     STATE_BYTES,
@@ -248,6 +249,8 @@ class Folded:
         # nothing below may fail: the step is taken
         row = len(self._rows)
         outbox = self._queue_intents(row, emitted, terminal) if emitted else ()
+        if outbox and (pending.timer or issued_us != pending.issued_us):
+            outbox = by_the_clock(outbox, issued_us, self._rules.now_us)
         if pending.settles is not None:
             self._settled.append(pending.settles)
             if pending.timer:

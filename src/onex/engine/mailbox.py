@@ -34,7 +34,10 @@ Answer = Committed | OnexError
 
 
 class Fresh(NamedTuple):
-    """An intent of a commit just made, typed, on its way to the relay. ``n`` counts those of its name in its step."""
+    """An intent of a commit just made, typed, on its way to the relay. ``n`` counts those of its name in its step.
+
+    ``due_us`` is its row's; what the reducer asked for stands in ``emitted`` (``due.by_the_clock``).
+    """
 
     pointer: Pointer
     key: WorkflowKey
@@ -43,6 +46,7 @@ class Fresh(NamedTuple):
     correlation: bytes
     emitted: Emitted
     n: int
+    due_us: int = 0
 
 
 class Pending:

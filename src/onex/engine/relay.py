@@ -114,7 +114,7 @@ class IntentRelay:
         now_us = self.clock.now_us()
         for one in fresh:
             self._first_own.setdefault(one.pointer.shard, one.pointer.n)
-            if not self._queue.add(Work(one, now_us), one.emitted.due_us):
+            if not self._queue.add(Work(one, now_us), one.due_us):
                 return
 
     def _is_own(self, pointer: Pointer) -> bool:

@@ -70,5 +70,7 @@ def work_of(row: OutboxRow, registry: ReducerRegistry, now_us: int) -> Work:
     emitted = logged_intents(registry[row.key.workflow_type], row.payload_schema, row.intents)
     counts = ordinals([one.name for one in emitted])
     at = row.pointer.ordinal
-    fresh = Fresh(row.pointer, row.key, row.version, row.action_id, row.correlation, emitted[at], counts[at])
+    fresh = Fresh(
+        row.pointer, row.key, row.version, row.action_id, row.correlation, emitted[at], counts[at], row.due_us
+    )
     return Work(fresh, now_us, max(1, row.attempt), row.crashes)
