@@ -292,7 +292,11 @@ def _limits() -> Iterator[list[str]]:
     ]
     yield ["actions of one transaction", f"{limits.batch:,}", "the rest goes into the next"]
     yield ["actions accepted and not yet durable", f"{limits.waiting:,}", "`overloaded`; nothing of the call is taken"]
-    yield ["instances kept decoded", f"{limits.cached:,}", "the oldest are loaded again when needed"]
+    yield [
+        "instances kept decoded",
+        f"{limits.cached:,}, and what `ONEX_CACHE_MIB` gives",
+        "those not used for longest are loaded again when needed",
+    ]
     yield ["a snapshot is kept every", f"{fold.SNAPSHOT_EVERY:,} versions", "and at each change of code"]
     yield ["failures that hold an instance", str(fold.FAILURES_TO_HOLD), "`instance_held`"]
     yield [

@@ -17,6 +17,12 @@ def test_values_are_typed() -> None:
     assert read_settings(environ) == Settings("sqlite:///shop.db", 4, True)
 
 
+def test_the_memory_of_instances_is_given_in_mebibytes() -> None:
+    assert (Settings().cache_mib, read_settings({"ONEX_CACHE_MIB": "16"}).cache_mib) == (64, 16)
+    with pytest.raises(InvalidSetting, match="ONEX_CACHE_MIB='16M'"):
+        read_settings({"ONEX_CACHE_MIB": "16M"})
+
+
 SEEDS = {
     "REDUCER_MAX_RETRIES": ("reducer_retries", 5),
     "REDUCER_INITIAL_BACKOFF_MS": ("reducer_initial_backoff_ms", 10),

@@ -29,6 +29,7 @@ class Settings:
     """``ONEX_STORE``, ``ONEX_WORKERS`` (processes for compute; None: one per CPU), ``ONEX_DEBUG`` (tracebacks).
 
     ``ONEX_STEP_BUDGET_MS``: a step that runs longer is ended and refused; default 2,000.
+    ``ONEX_CACHE_MIB``: how much memory decoded instances may take up; default 64.
     ``REDUCER_MAX_RETRIES``: how often a change is tried again that met another of its instance; default 5.
     ``REDUCER_INITIAL_BACKOFF_MS``: the wait before the first of these tries, twice as long before each next; default 10.
     ``REDUCER_MAX_BACKOFF_MS``: the longest of these waits; default 250.
@@ -41,6 +42,7 @@ class Settings:
     workers: int | None = None
     debug: bool = False
     step_budget_s: float = 2.0
+    cache_mib: int = 64
     reducer_retries: int = 5
     reducer_initial_backoff_ms: int = 10
     reducer_max_backoff_ms: int = 250
@@ -57,6 +59,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         workers=_count(environ, "ONEX_WORKERS", default.workers),
         debug=_switch(environ, "ONEX_DEBUG"),
         step_budget_s=_count(environ, "ONEX_STEP_BUDGET_MS", round(1000 * default.step_budget_s), most=_HOUR_MS) / 1000,
+        cache_mib=_count(environ, "ONEX_CACHE_MIB", default.cache_mib, most=1 << 20),
         reducer_retries=_count(environ, "REDUCER_MAX_RETRIES", default.reducer_retries, least=0, most=100),
         reducer_initial_backoff_ms=_count(
             environ, "REDUCER_INITIAL_BACKOFF_MS", default.reducer_initial_backoff_ms, most=60_000

@@ -18,6 +18,7 @@ NAMES = [
     "hotkey",
     "import_",
     "latency",
+    "memory",
     "replay",
     "route",
     "simulate",

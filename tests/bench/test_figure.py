@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from onex.bench.figure import Figure, Target, quantile, ratio_of_pairs, rounded
+from onex.bench.memory import slope
 
 
 def test_a_quantile_is_a_value_that_was_measured() -> None:
@@ -29,3 +30,8 @@ def test_a_target_missed_is_told_as_missed(tmp_path: Path) -> None:
         {"what": "rate", "value": 90.0, "at least": 100.0, "aim": 200.0, "met": False},
         {"what": "wait in ms", "value": 9.0, "at most": 10.0, "aim": 1.0, "met": True},
     ]
+
+
+def test_a_line_that_fits_has_its_slope_and_noise_around_a_level_has_none() -> None:
+    assert slope([1, 2, 3], [10, 30, 50]) == 20 and slope([5], [7]) == 0
+    assert slope([1, 2, 3, 4], [8, 9, 9, 8]) == 0

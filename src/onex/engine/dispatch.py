@@ -36,12 +36,14 @@ STALLED_AFTER = 5
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """``batch`` actions per transaction, ``waiting`` not yet durable, ``cached`` instances, ``kept`` intents in memory;
+    """``batch`` actions per transaction, ``waiting`` not yet durable, ``cached`` instances of ``cached_bytes`` in all and
+    ``kept`` intents in memory;
     ``dedup_hours``: how old an action id may be; ``conflicts``: when a change that met another is tried again."""
 
     batch: int = 512
     waiting: int = 20_000
     cached: int = 50_000
+    cached_bytes: int = 64 << 20
     kept: int = 20_000
     dedup_hours: int = ACTION_DEDUP_TTL_HOURS
     conflicts: RetryPolicy = RetryPolicy(max_attempts=6)
@@ -235,6 +237,7 @@ class ReducerService:
                 await asyncio.sleep(0)
                 try:
                     await self._turn()
+                    self._mailboxes.evict(self.limits.cached, self.limits.cached_bytes)
                     self._failures = 0
                 except (TemporaryDatabaseError, CommitUnknown):
                     self._failures += 1
@@ -248,7 +251,6 @@ class ReducerService:
                     return
             if self._backoff.busy:
                 continue
-            self._mailboxes.evict(self.limits.cached)
             self._quiet.set()
             if self.closed is not None:
                 return

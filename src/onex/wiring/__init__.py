@@ -225,7 +225,9 @@ def _limits(settings: Settings) -> Limits:
         initial_s=settings.reducer_initial_backoff_ms / 1000,
         max_s=settings.reducer_max_backoff_ms / 1000,
     )
-    return Limits(dedup_hours=settings.action_dedup_ttl_hours, conflicts=conflicts)
+    return Limits(
+        cached_bytes=settings.cache_mib << 20, dedup_hours=settings.action_dedup_ttl_hours, conflicts=conflicts
+    )
 
 
 async def _open_store(url: StoreUrl) -> SqliteStore | MemoryStore:

@@ -1,0 +1,93 @@
+"""Resident memory under a steady load of new instances: it must become flat, whatever the store grows to.
+
+Three things fill up and then stay: the pages SQLite keeps (64 MiB), the decoded instances (``ONEX_CACHE_MIB``), and where
+instances end in the log. So the slope is taken of the second half, when they are full.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..engine.pattern import ReducerPatternEngine
+from .figure import Figure, Result, Target
+from .load import CLIENTS, TEXT, opened, refuse_refusals
+from .options import Options
+from .workload import Entry
+
+ACTIONS = 300_000
+SAMPLES = 30
+MIB = 1 << 20
+
+
+class Sample(NamedTuple):
+    """Taken after ``actions`` in all, each the first of a new instance, with one effect run and settled."""
+
+    actions: int
+    resident: int
+
+
+def run(options: Mapping[str, str]) -> Result:
+    chosen = Options.of(options)
+    with chosen.place() as folder:
+        return asyncio.run(_measure(chosen, folder)).told(folder)
+
+
+async def _measure(options: Options, folder: Path) -> Figure:
+    actions = options.count(ACTIONS, 600)
+    async with opened(options.store, folder) as engine:
+        samples = await _loaded(engine, actions, options.clients or CLIENTS, options.window)
+    late = samples[len(samples) // 2 :]
+    grown = slope([one.actions for one in late], [one.resident for one in late])
+    first, last = samples[0], samples[-1]
+    overall = (last.resident - first.resident) / max(1, last.actions - first.actions)
+    return Figure(
+        "bytes per action",
+        grown,
+        targets=[Target("growth per action, second half, in bytes", grown, 40.0, 0.0, at_most=True)],
+        detail={
+            "store": options.store,
+            "actions": last.actions,
+            "growth_per_action_overall": round(overall, 1),
+            "resident_mib_after_thousand_actions": {
+                f"{one.actions / 1000:g}": round(one.resident / MIB, 1) for one in samples
+            },
+        },
+    )
+
+
+async def _loaded(engine: ReducerPatternEngine, actions: int, clients: int, window: int) -> list[Sample]:
+    """At full speed, as in a service that never rests: the next windows are sent while the last ones' effects run."""
+    samples: list[Sample] = []
+    sent = 0
+
+    async def client(until: int) -> None:
+        nonlocal sent
+        while sent < until:
+            first, sent = sent, sent + window
+            refuse_refusals(
+                await engine.submit_many(
+                    [(f"account:{n}", "tell", Entry(amount=n % 100, text=TEXT)) for n in range(first, sent)]
+                )
+            )
+
+    for sample in range(1, SAMPLES + 1):
+        await asyncio.gather(*(client(actions * sample // SAMPLES) for _ in range(clients)))
+        await engine.idle()  # so that a sample says what stays, and not how many effects were just behind
+        samples.append(Sample(sent, _resident()))
+    return samples
+
+
+def slope(xs: Sequence[float], ys: Sequence[float]) -> float:
+    """Of the line that fits best (least squares). 0.0 where there is only one x."""
+    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
+    square = sum((x - mean_x) ** 2 for x in xs)
+    return sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / square if square else 0.0
+
+
+def _resident() -> int:
+    """Bytes of this process that stand in memory."""
+    line = next(one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("VmRSS:"))
+    return int(line.split()[1]) << 10
