@@ -99,7 +99,7 @@ def test_a_trap_is_refused_by_name_at_its_place(trap: str) -> None:
     [
         "((((" * 16 + "true" + "))))" * 16, "[" * 61 + "]" * 61, "a.map(x, a.map(y, a.map(z, a.map(w, w)))).size() > 0",
         "x" * 1001, "__import__('os').system('id') == 1", "payload.__class__ == 1", "open('/etc/passwd') == ''",
-        "eval('1')", "payload.a matches (", "amount >> 3", "amount", "node_id is_present", "payload.a..b",
+        "eval('1')", "payload.a matches (", "amount >> 3", "amount", "node_id is_absent", "payload.a..b",
     ],
     ids=lambda guard: ascii(guard[:24]),
 )  # fmt: skip

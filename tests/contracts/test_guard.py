@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AwareDatetime, JsonValue
 
-from onex.contracts.guard import bind, parse
+from onex.contracts.effort import GuardTooHeavy
+from onex.contracts.guard import bind, parse, remarked
 from onex.contracts.problem import GuardProblem
 from onex.kernel.action import Nothing, Payload
 from onex.kernel.machine import Guard
@@ -144,7 +145,8 @@ def test_everything_else_is_cel_over_payload_and_state(text: str, expected: bool
         ("word matches a**{", "guard_pattern", 13),
         ("amount == [1]", "guard_value", 10),
         ("payload.amount >", "guard_syntax", 16),
-        ("node_id is_present", "guard_operator", 8),
+        ("node_id is_present", "guard_field", 0),
+        ("node_id is_absent", "guard_operator", 8),
         ("node_id is_presnt", "guard_operator", 8),
         ("payload.lines.size( > 0", "guard_syntax", 20),
         ("items.size() > 0", "guard_field", 0),
@@ -164,6 +166,35 @@ def test_what_cannot_work_is_refused_at_its_character(text: str, code: str, offs
         guard(text)
     assert (caught.value.code, caught.value.offset) == (code, offset)
     assert caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "meant"),
+    [
+        ("best is_present", False, "best exists true"), ("best is_not_present", True, "best exists false"),
+        ("payload.word is_present", True, "payload.word exists true"), ("note is_present", False, "note exists true"),
+        ("named.two is_not_present", True, "named.two exists false"), ("  at   is_present ", True, "at exists true"),
+    ],
+)  # fmt: skip
+def test_an_old_spelling_without_a_value_is_honoured_and_told_semantics_42(
+    text: str, expected: bool, meant: str
+) -> None:
+    assert holds(text) is expected
+    remark = remarked(parse(text))
+    assert remark is not None
+    assert (remark.code, remark.fix, text[remark.offset :].strip()) == (
+        "old_spelling",
+        f"write {meant}",
+        text.split()[1],
+    )
+
+
+def test_three_loops_in_one_another_are_told() -> None:
+    twice = "payload.lines.all(a, payload.lines.all(b, a == b))"
+    assert remarked(parse(twice)) is None
+    remark = remarked(parse(f"payload.lines.all(c, {twice})"))
+    assert remark is not None and remark.code == "guard_heavy"
+    assert remarked(parse(f"{twice} && payload.lines.all(c, true)")) is None
 
 
 def test_a_misspelled_field_is_guessed() -> None:
@@ -206,7 +237,7 @@ def test_a_pattern_takes_linear_time_and_looks_at_so_much_text_only() -> None:
 def test_loops_in_loops_are_bounded() -> None:
     nested = guard("payload.lines.all(a, payload.lines.all(b, a.quantity == b.quantity))")
     many = Place(lines=tuple(Line(sku="x", quantity=1) for _ in range(1001)))
-    with pytest.raises(ValueError, match="at most at 1000 items"):
+    with pytest.raises(GuardTooHeavy, match="loops over 1,001, 1,001 items"):
         nested.holds(Order(), many)
     assert guard("payload.lines.all(a, a.quantity == 1)").holds(Order(), many) is True
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from onex.contracts.load import load_contract
 from onex.contracts.mending import Edit, Mended, applied, mend
+from onex.contracts.read import read_contract
 from onex.contracts.source import read
 from onex.kernel.finding import Finding
 
@@ -49,11 +50,25 @@ def test_a_scalar_is_written_so_that_all_read_it_alike(wrong: str, mended: str) 
 
 @pytest.mark.parametrize(
     ("two", "three"),
-    [("is_present", "exists true"), ("is_absent", "exists false"), ("is_not_empty", "min_length 1")],
+    [
+        ("is_present", "exists true"),
+        ("is_not_present", "exists false"),
+        ("is_absent", "exists false"),
+        ("is_not_empty", "min_length 1"),
+    ],
 )
 def test_a_guard_of_two_words_gets_its_value(two: str, three: str) -> None:
     done = in_shop("amount > 0", f"amount {two}")
     assert (f"expression: amount {three}" in done.text, done.findings) == (True, ())
+
+
+def test_an_old_operator_in_a_mapping_is_written_anew() -> None:
+    text = (
+        "name: x\nnode_type: reducer\nstate_machine:\n  initial_state: a\n  transitions:\n"
+        "    - {from: a, to: a, trigger: t, guard: {field: n, operator: is_not_present}}\n"
+    )
+    done = mend(text, "x.yaml", lambda changed: read_contract(changed, "x.yaml").findings)
+    assert done.text == text.replace("is_not_present", "not_exists")
 
 
 def test_a_word_as_a_key_is_quoted() -> None:

@@ -10,7 +10,7 @@ from itertools import chain, islice
 
 from ..kernel.finding import EnumSeverity, Finding
 from ..kernel.intent import EnumIntentType
-from .guard import parse
+from .guard import parse, remarked
 from .problem import GuardProblem, suggest
 from .sketch import ANY, Intent, Line, Sketch, Word, number
 from .source import FINDINGS_MAX, Branch, Leaf, Place
@@ -262,9 +262,13 @@ class _Check(Sketch):
                 yield self._error("guard_too_heavy", leaf.place, message, "decide in the reducer instead")
                 return
             try:
-                parse(text)
+                parsed = parse(text)
             except GuardProblem as problem:
                 yield guard_finding(problem, leaf, self.path)
+                continue
+            remark = remarked(parsed)
+            if remark is not None:
+                yield guard_finding(remark, leaf, self.path, EnumSeverity.WARNING)
 
     # --- intents ----------------------------------------------------------------------------------------------------
 
@@ -328,10 +332,10 @@ class _Check(Sketch):
         return Finding(code, EnumSeverity.WARNING, *place.spot(self.path), message, fix)
 
 
-def guard_finding(problem: GuardProblem, leaf: Leaf, path: str) -> Finding:
+def guard_finding(problem: GuardProblem, leaf: Leaf, path: str, severity: EnumSeverity = EnumSeverity.ERROR) -> Finding:
     """A condition's problem at its column, when the condition stands on one line as written."""
     place = leaf.place
     if leaf.text_at is not None:
         place = leaf.text_at._replace(column=leaf.text_at.column + problem.offset)
     message = f"condition {str(leaf.value)!r}: {problem.message}"
-    return Finding(problem.code, EnumSeverity.ERROR, *place.spot(path), message, problem.fix)
+    return Finding(problem.code, severity, *place.spot(path), message, problem.fix)

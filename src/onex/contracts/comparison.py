@@ -27,21 +27,24 @@ Values = Scalar | tuple[Scalar, ...]
 
 
 class Comparison(NamedTuple):
-    """``amount > 5``: ``path`` as written, ``operator`` in its short spelling, ``at`` the tokens' offsets."""
+    """``amount > 5``: ``path`` as written, ``operator`` in its short spelling, ``at`` the tokens' offsets.
+
+    ``old`` is the word of a spelling that other loaders take, and that means the same.
+    """
 
     text: str
     path: tuple[str, ...]
     operator: str
     value: Values
     at: tuple[int, int, int]
+    old: str = ""
 
 
 def compared(text: str) -> Comparison | None:
     """None when ``text`` is not of this form. Raises GuardProblem when it is, and wrong."""
     found = _THREE.fullmatch(text)
     if found is None:
-        _refuse_two(text)
-        return None
+        return _two(text)
     operator = _SPELLINGS.get(found["op"], found["op"])
     if operator != "matches" and "(" in found["value"] and found["value"][0] not in "\"'":
         return None  # a call is no value
@@ -74,14 +77,18 @@ def bind(parsed: Comparison, state: type[BaseModel], payload: type[BaseModel]) -
     return Guard(parsed.text, guard)
 
 
-def _refuse_two(text: str) -> None:
-    """``node_id is_present``, which other loaders took or promised to take: it has no value, and is said with one here."""
+def _two(text: str) -> Comparison | None:
+    """``node_id is_present`` is the three-token form without its value (SEMANTICS 42). Raises GuardProblem for any other word."""
     two = _TWO.fullmatch(text)
     if two is None:
-        return
-    written = PRESENCE.get(two["op"])
+        return None
+    word, written = two["op"], PRESENCE.get(two["op"])
+    if word in OLD and written is not None:
+        operator, _, value = written.partition(" ")
+        at = (two.start("path"), two.start("op"), two.start("op"))
+        return Comparison(text, tuple(two["path"].split(".")), operator, value == "true", at, word)
     fix = f"write {two['path']} {written}" if written else "write `field operator value`"
-    raise GuardProblem(two.start("op"), "guard_operator", f"{two['op']!r} has no value to hold the field against", fix)
+    raise GuardProblem(two.start("op"), "guard_operator", f"{word!r} has no value to hold the field against", fix)
 
 
 _TWO = re.compile(r"\s*(?P<path>[A-Za-z]\w*(?:\.[A-Za-z]\w*)*)\s+(?P<op>[A-Za-z]\w*)\s*", re.ASCII)
@@ -89,6 +96,7 @@ PRESENCE = {
     "exists": "exists true",
     "not_exists": "exists false",
     "is_present": "exists true",
+    "is_not_present": "exists false",
     "is_set": "exists true",
     "is_not_null": "exists true",
     "is_absent": "exists false",
@@ -100,6 +108,8 @@ PRESENCE = {
     "not_empty": "min_length 1",
 }
 """What a two-token guard means, as operator and value."""
+OLD = ("is_present", "is_not_present")
+"""Those of them that are honoured."""
 _THREE = re.compile(
     r"""\s*(?P<path>[A-Za-z]\w*(?:\.[A-Za-z]\w*)*)\s+(?P<op>\S+)\s+"""
     r"""(?P<value>"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|\[[^\[\]]*\]|[^\s"'(]\S*)\s*""",

@@ -160,6 +160,14 @@ def _guard(finding: Finding, rest: str) -> Iterator[tuple[str, str]]:
         yield word[0], PRESENCE[word[0]]
 
 
+def _operator(finding: Finding, rest: str) -> Iterator[tuple[str, str]]:
+    """An operator that stands alone, in a condition written as ``{field, operator, value}``."""
+    word = re.match(r"[A-Za-z]\w*", rest)
+    new = re.match(r"write (\w+)$", finding.fix)
+    if word and new:
+        yield word[0], new[1]
+
+
 def _untabbed(lines: Sequence[str], width: int) -> Iterator[Edit]:
     for number, line in enumerate(lines, 1):
         lead = re.match(r"\t[\t ]*", line)
@@ -173,6 +181,7 @@ _WAYS: dict[str, tuple[Callable[[Finding, str], Iterator[tuple[str, str]]], ...]
     "yaml_date": (_date,),
     "unknown_key": (_key,),
     "guard_operator": (_guard,),
+    "old_spelling": (_guard, _operator),
     "wrong_type": (_version,),
 }
 

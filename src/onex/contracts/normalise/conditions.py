@@ -40,6 +40,8 @@ OPERATORS: Mapping[str, str] = {
     "one_of": "in",
     "not in": "not_in",
     "regex": "matches",
+    "is_present": "exists",
+    "is_not_present": "not_exists",
 }
 """Operators that mean one of SEMANTICS 13's, in conditions written as ``{field, operator, value}``."""
 
@@ -111,6 +113,8 @@ def _comparison(field: Entry, operator: Entry, value: Entry | None, notes: Notes
     """``{field: a, operator: eq, value: 1}`` is ``a == 1``."""
     word = text_of(operator.node)
     sign = OPERATORS.get(word.lower(), word)
+    if sign in ("exists", "not_exists") and sign != word:
+        notes.warn(operator.node.place, "old_spelling", f"{word!r} is an old spelling of {sign}", f"write {sign}")
     for entry in (operator, value):
         if entry is not None:
             notes.joined(entry.key, field.key)

@@ -1,0 +1,192 @@
+"""A condition in CEL as a tree, as far as its cost needs it: CEL's compiler has judged the text and shows nobody its own tree.
+
+What the compiler takes and this does not is refused, never guessed: a cost that nobody can tell has no bound.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+DEPTH_MAX = 64
+LOOPS = frozenset(("all", "exists", "exists_one", "existsOne", "map", "filter"))
+QUOTED = r"""(?x: [bB]?[rR][bB]?(?:\"\"\"[\s\S]*?\"\"\"|'''[\s\S]*?'''|"[^"\n]*"|'[^'\n]*')
+    | [bB]?(?:\"\"\"(?:[^\\]|\\[\s\S])*?\"\"\"|'''(?:[^\\]|\\[\s\S])*?'''|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*') )"""
+"""A string of CEL, whatever its spelling."""
+
+
+class Node(NamedTuple):
+    """``kind`` is one of text number name member index call loop list map sum pair choice and other.
+
+    ``word`` is the name, the text or the operator; ``of`` are the parts in the order written, a receiver first. A loop's
+    are its range and then what is done with each item, which ``word`` names; its macro is ``macro``.
+    """
+
+    kind: str
+    word: str
+    of: tuple[Node, ...] = ()
+    macro: str = ""
+    at: int = 0
+
+
+class Unread(ValueError):
+    """The text is deeper than DEPTH_MAX, or written in a way that is not known here."""
+
+
+def tree(text: str) -> Node:
+    """Raises Unread."""
+    return _Parser(text).whole()
+
+
+_TOKEN = re.compile(
+    rf"""(?P<skip>(?:\s+|//[^\n]*)+)|(?P<quoted>{QUOTED})|(?P<name>[A-Za-z_]\w*)
+    |(?P<number>0[xX][0-9a-fA-F]+[uU]?|(?:[0-9]+\.[0-9]+|\.[0-9]+|[0-9]+)(?:[eE][-+]?[0-9]+)?[uU]?)
+    |(?P<sign>&&|\|\||[=!<>]=|[-+*/%<>!?:.,()\[\]{{}}])""",
+    re.VERBOSE | re.ASCII,
+)
+_LEVELS = (("||",), ("&&",), ("==", "!=", "<", "<=", ">", ">=", "in"), ("+", "-"), ("*", "/", "%"))
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))", re.DOTALL)
+_LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self.tokens: list[tuple[str, str, int]] = []
+        self.n = self.depth = at = 0
+        while at < len(text):
+            found = _TOKEN.match(text, at)
+            if found is None:
+                raise Unread(f"{text[at]!r} is not understood")
+            if found.lastgroup != "skip":
+                self.tokens.append((str(found.lastgroup), found.group(), at))
+            at = found.end()
+        self.tokens.append(("end", "", at))
+
+    def whole(self) -> Node:
+        made = self.expression()
+        if self.tokens[self.n][0] != "end":
+            raise Unread(f"{self.tokens[self.n][1]!r} is not understood")
+        return made
+
+    def expression(self) -> Node:
+        self.depth += 1
+        if self.depth > DEPTH_MAX:
+            raise Unread(f"it is nested more than {DEPTH_MAX} deep")
+        condition = self.level(0)
+        if self.took("?"):
+            first = self.level(0)
+            self.need(":")
+            condition = Node("choice", "?", (condition, first, self.expression()))
+        self.depth -= 1
+        return condition
+
+    def level(self, n: int) -> Node:
+        """One chain of operators of one strength is one node, however long it is."""
+        if n == len(_LEVELS):
+            return self.unary()
+        made, parts, words = self.level(n + 1), [], set()
+        while self.tokens[self.n][1] in _LEVELS[n] and self.tokens[self.n][0] != "quoted":
+            words.add(self.tokens[self.n][1])
+            self.n += 1
+            parts.append(self.level(n + 1))
+        if not parts:
+            return made
+        return Node("sum" if "+" in words else "pair", " ".join(sorted(words)), (made, *parts))
+
+    def unary(self) -> Node:
+        while self.tokens[self.n][1] in ("!", "-"):
+            self.n += 1
+        return self.member()
+
+    def member(self) -> Node:
+        made = self.primary()
+        for _ in range(DEPTH_MAX):
+            if self.took("["):
+                made = Node("index", "[]", (made, self.expression()))
+                self.need("]")
+            elif self.took("."):
+                kind, word, at = self.tokens[self.n]
+                if kind != "name":
+                    raise Unread(f"{word!r} is not understood behind a dot")
+                self.n += 1
+                made = self.called(word, (made,), at) if self.took("(") else Node("member", word, (made,))
+            elif made.kind in ("name", "member") and self.took("{"):
+                made = self.entries()
+            else:
+                return made
+        raise Unread(f"it follows more than {DEPTH_MAX} dots and brackets")
+
+    def called(self, word: str, receiver: tuple[Node, ...], at: int) -> Node:
+        parts = self.until(")")
+        if word in LOOPS and receiver and len(parts) in (2, 3) and parts[0].kind == "name":
+            return Node("loop", parts[0].word, (*receiver, *parts[1:]), word, at)
+        return Node("call", word, (*receiver, *parts), at=at)
+
+    def primary(self) -> Node:
+        kind, word, at = self.tokens[self.n]
+        self.n += 1
+        if kind == "quoted":
+            return Node("text", _plain(word), at=at)
+        if kind == "number":
+            return Node("number", word)
+        if kind == "name":
+            return self.called(word, (), at) if self.took("(") else Node("name", word)
+        if word == "(":
+            made = self.expression()
+            self.need(")")
+            return made
+        if word == "[":
+            return Node("list", "[]", self.until("]"))
+        if word == "{":
+            return self.entries()
+        if word == "." and self.tokens[self.n][0] == "name":
+            return self.primary()
+        raise Unread(f"{word or 'the end'!r} is not understood here")
+
+    def until(self, end: str) -> tuple[Node, ...]:
+        parts: list[Node] = []
+        while not self.took(end):
+            parts.append(self.expression())
+            if not self.took(","):
+                self.need(end)
+                break
+        return tuple(parts)
+
+    def entries(self) -> Node:
+        parts: list[Node] = []
+        while not self.took("}"):
+            parts.append(self.expression())
+            self.need(":")
+            parts.append(self.expression())
+            if not self.took(","):
+                self.need("}")
+                break
+        return Node("map", "{}", tuple(parts))
+
+    def took(self, sign: str) -> bool:
+        if self.tokens[self.n][:2] != ("sign", sign):
+            return False
+        self.n += 1
+        return True
+
+    def need(self, sign: str) -> None:
+        if not self.took(sign):
+            raise Unread(f"{self.tokens[self.n][1] or 'the end'!r} stands where {sign!r} was expected")
+
+
+def _plain(quoted: str) -> str:
+    """What a string of CEL says."""
+    begin = re.match(r"[bBrR]*", quoted)
+    prefix = begin.group() if begin else ""
+    body = quoted[len(prefix) :]
+    quote = 3 if body[:3] in ('"""', "'''") else 1
+    body = body[quote:-quote]
+    return body if "r" in prefix.lower() else _ESCAPE.sub(_unescaped, body)
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    hexadecimal = found[1] or found[2] or found[3]
+    code = int(hexadecimal, 16) if hexadecimal else int(found[4], 8) if found[4] else -1
+    if code < 0:
+        return _LETTERS.get(found[5], found[5])
+    return chr(code) if code <= 0x10FFFF else "?"
