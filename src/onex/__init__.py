@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what the table below says, in words a type checker reads
     from .kernel.intent import Failure, ModelIntent, cancel, intent, send, timer
     from .kernel.machine import reducer
     from .kernel.migration import migrate
+    from .kernel.rename import renames
     from .kernel.secret import Secret
     from .kernel.step import State, Step
     from .nodes.compute import ComputeIO, compute
@@ -50,6 +51,7 @@ _HOMES = {
     "send": "kernel.intent",
     "timer": "kernel.intent",
     "reducer": "kernel.machine",
+    "renames": "kernel.rename",
     "Secret": "kernel.secret",
     "State": "kernel.step",
     "Step": "kernel.step",
@@ -94,6 +96,7 @@ __all__ = [
     "open_reader",
     "open_sender",
     "reducer",
+    "renames",
     "send",
     "timer",
 ]

@@ -221,24 +221,40 @@ def _encode_intent(one: Emitted) -> bytes:
 
 
 def decode_intents(data: bytes, table: IntentTable) -> tuple[Emitted, ...]:
-    """Raises StateConsistencyError when the contract no longer lists an intent, or its payload no longer fits."""
+    """All of one step. Raises StateConsistencyError when the contract no longer lists one, or its payload no longer fits."""
+    return tuple(decode_intent(item, table) for item in read_intents(data))
+
+
+def read_intents(data: bytes) -> list[dict[str, JsonValue]]:
+    """The intents of one log row as they stand there. Raises StateConsistencyError for bytes that no step wrote."""
     if not data:
-        return ()
-    emitted: list[Emitted] = []
-    for item in orjson.loads(data):
-        spec = table.by_name.get(item["name"])
-        if spec is None:
-            raise StateConsistencyError(f"intent {item['name']!r} is in the log but no longer in the contract")
-        payload = None
-        if spec.payload is not None and item["payload"] is not None:
-            payload = decode(spec.payload, orjson.dumps(item["payload"]))
-        priority = EnumIntentPriority(item["priority"]) if "priority" in item else spec.priority
-        emitted.append(
-            Emitted(
-                spec, payload, priority, item.get("due_us", 0), item.get("key"), item.get("to", ""), "cancel" in item
-            )
-        )
-    return tuple(emitted)
+        return []
+    try:
+        items = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise StateConsistencyError(f"the stored intents are no JSON: {error}") from error
+    if not isinstance(items, list) or not all(isinstance(one, dict) and type(one.get("name")) is str for one in items):
+        raise StateConsistencyError("the stored intents are no list of named intents")
+    return items
+
+
+def decode_intent(item: Mapping[str, JsonValue], table: IntentTable) -> Emitted:
+    """One of them; its neighbours are not looked at. Raises as ``decode_intents``."""
+    name, body = str(item["name"]), item.get("payload")
+    spec = table.by_name.get(name)
+    if spec is None:
+        raise StateConsistencyError(f"intent {name!r} is in the log but no longer in the contract")
+    payload = None
+    if spec.payload is not None and body is not None:
+        payload = decode(spec.payload, orjson.dumps(body))
+    try:
+        priority = EnumIntentPriority(str(item["priority"])) if "priority" in item else spec.priority
+        due_us, key, to = item.get("due_us", 0), item.get("key"), item.get("to", "")
+        if not isinstance(due_us, int) or not isinstance(to, str) or not (key is None or isinstance(key, str)):
+            raise ValueError("due_us, key or to is of another type")
+    except ValueError as error:
+        raise StateConsistencyError(f"the stored intent {name!r} is damaged: {error}") from error
+    return Emitted(spec, payload, priority, due_us, key, to, "cancel" in item)
 
 
 def ordinals(names: Iterable[str]) -> list[int]:

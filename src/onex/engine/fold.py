@@ -43,7 +43,7 @@ from .encode import (
     state_hash,
 )
 from .mailbox import Entry, Pending
-from .upcast import stored_state
+from .upcast import standing_timers, stored_state
 
 FAILURES_TO_HOLD = 3
 SNAPSHOT_EVERY = 1000
@@ -90,7 +90,7 @@ def fill(entry: Entry, stored: Stored | None) -> None:
     entry.held = stored.held
     entry.lease_id = stored.lease_id
     entry.lease_until_us = stored.lease_until_us
-    entry.timers = dict(stored.timers)
+    entry.timers = standing_timers(entry.workflow, stored.timers)
     if stored.version == 0:
         entry.state = reducer.initial()
         return

@@ -16,7 +16,7 @@ from ..ports import Code, LogEntry, LogRow, SnapshotRow, Stored
 from .encode import decode, encode, state_hash
 from .registry import ReducerRegistry, Workflow
 from .segment import CodeAtHand, Folding
-from .upcast import logged_payload, stored_state
+from .upcast import logged_payload, logged_trigger, stored_state
 from .verdict import EnumVerdict, Replayed, Segment
 
 PAGE = 1000
@@ -170,7 +170,8 @@ def _begun(workflow: Workflow, snapshot: SnapshotRow | None) -> tuple[State, int
 
 def _stepped(workflow: Workflow, key: WorkflowKey, state: State, row: LogRow) -> State:
     payload = logged_payload(workflow, row.kind, row.payload_schema, row.payload)
-    action = Action(key, row.kind, payload, row.action_id, row.issued_us, row.correlation, row.issuer, row.cause)
+    kind = logged_trigger(workflow, row.kind, row.payload_schema)
+    action = Action(key, kind, payload, row.action_id, row.issued_us, row.correlation, row.issuer, row.cause)
     after: State = workflow.reducer.delta(state, action).state
     return after
 

@@ -19,7 +19,7 @@ from ..ports import Code, LogEntry, LogRow, Position, SnapshotRow, Stored
 from .encode import decode, encode, encode_intents, state_hash
 from .fold import SNAPSHOT_EVERY
 from .registry import ReducerRegistry, Workflow
-from .upcast import logged_intents, logged_payload, stored_state
+from .upcast import logged_intents, logged_payload, logged_trigger, stored_state
 from .verdict import EnumVerdict, Segment, cut, state_difference
 
 _new = tuple.__new__
@@ -154,6 +154,7 @@ class Folding:
                 assert delta is not None and workflow is not None and state is not None, "there is a state to fold"
                 try:
                     if its_schema == schema and kind in payloads:
+                        called, stands = kind, status
                         model = payloads[kind]
                         try:
                             value: BaseModel = model.__pydantic_validator__.validate_json(payload)
@@ -161,10 +162,12 @@ class Folding:
                             value = decode(model, payload)  # raises again, and says it
                     else:
                         value = logged_payload(workflow, kind, its_schema, payload)
-                    action = _new(Action, (key, kind, value, action_id, its_us, correlation, issuer, cause))
+                        called = logged_trigger(workflow, kind, its_schema)
+                        stands = workflow.migrations.status(status, its_schema, schema)
+                    action = _new(Action, (key, called, value, action_id, its_us, correlation, issuer, cause))
                     done = delta(state, action)
                     state, emitted = done.state, done.intents
-                    if state.status != status:
+                    if state.status != stands:
                         self._differs(version, f"{_at(entry)}: status {state.status!r}, stored {status!r}")
                     elif emitted or stored_intents:
                         self.intents += len(emitted)

@@ -16,7 +16,7 @@ from ..kernel.intent import outcome_id
 from ..ports import Clock, EnumOutboxState, Note, OutboxRow, Pointer, Reader
 from .dispatch import ReducerService
 from .takeover import Takeover
-from .upcast import logged_payload
+from .upcast import logged_payload, logged_trigger
 from .work import Work, work_of
 
 AGAIN_S = 0.5
@@ -108,9 +108,10 @@ class Stopped:
             await self._ring(row, work)
             return
         told = orjson.loads(row.result)
-        kind = told["kind"]
+        kind, schema = told["kind"], told.get("schema", 1)
         workflow = self.service.registry[row.key.workflow_type]
-        payload = logged_payload(workflow, kind, told.get("schema", 1), orjson.dumps(told["payload"]))
+        payload = logged_payload(workflow, kind, schema, orjson.dumps(told["payload"]))
+        kind = logged_trigger(workflow, kind, schema)
         pending = work.pending(self.clock, row.key, kind, payload, outcome_id(work.id))
         pending.given_id = True  # it may have been delivered since the row was read
         self.service.accept(pending)
@@ -129,7 +130,8 @@ class Stopped:
                 trigger = work.fresh.emitted.spec.trigger
                 pending = work.pending(self.clock, row.key, trigger, NOTHING, outcome_id(work.id))
                 pending.issued_us = max(pending.issued_us, work.fresh.emitted.due_us)
-                pending.timer, pending.given_id, pending.expected_version = row.timer, True, stored.version
+                pending.timer, pending.given_id = work.fresh.emitted.name, True
+                pending.expected_version = stored.version
                 await self.service.done(self.service.accept(pending))
                 return
             except ConcurrentModificationError:

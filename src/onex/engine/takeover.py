@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Container
 from typing import NamedTuple
 
-import orjson
-
 from ..kernel.errors import KilledItsProcess, OnexError
 from ..kernel.intent import EnumDelivery, EnumIntentType
 from ..ports import EnumOutboxState, Note, OutboxRow, Pointer, Reader
 from .dispatch import ReducerService
+from .encode import read_intents
 from .work import Work, work_of
 
 CRASHES_ALONE = 2
@@ -62,9 +61,12 @@ class Takeover:
     async def timer_is_over(self, row: OutboxRow) -> bool:
         """Whether a step after the one that set this timer set it again or cancelled it."""
         after = row.version
+        migrations = self.service.registry[row.key.workflow_type].migrations
+        called = migrations.names.timers.get(row.timer, row.timer)
         while entries := await self.reader.history(row.key, after, PAGE):
             for entry in entries:
-                if any(item["name"] == row.timer for item in orjson.loads(entry.row.intents or b"[]")):
+                names = [str(item["name"]) for item in read_intents(entry.row.intents)]
+                if any(migrations.names.timers.get(name, name) == called for name in names):
                     return True
             after = entries[-1].version
         return False
@@ -80,10 +82,10 @@ class Takeover:
         try:
             return work_of(row, self.service.registry, self.service.clock.now_us())
         except OnexError as error:
-            note = Note(
-                row.pointer, row.state, row.attempt, row.due_us, row.started, row.crashes, row.result, error.message
-            )
-            self.service.note(note)
+            told = error.message
+            if told != row.error:  # a row is read again and again: its reason is written once
+                note = Note(row.pointer, row.state, row.attempt, row.due_us, row.started, row.crashes, row.result, told)
+                self.service.note(note)
             return None
 
     async def _judge(self, row: OutboxRow, work: Work) -> Found:

@@ -5,18 +5,22 @@ Nothing is written back here: the next commit of an instance writes its state in
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple, TypeVar
+
 import orjson
 from pydantic import BaseModel
 
-from ..kernel.errors import MigrationFailed, OnexError, StateConsistencyError
+from ..kernel.errors import MigrationFailed, OnexError, StateConsistencyError, StateTooNew
 from ..kernel.intent import Emitted
 from ..kernel.migration import Json, What
+from ..kernel.rename import STATE
 from ..kernel.step import ROLLBACK, Rollback, State
 from ..ports import Code
-from .encode import MEND, decode, decode_intents
+from .encode import MEND, PAYLOAD_BYTES, STATE_BYTES, decode, decode_intent, ordinals, read_intents
 from .registry import Workflow
 
-STATE = What()
+T = TypeVar("T")
 
 
 class MigrationMissing(OnexError):
@@ -32,9 +36,15 @@ def stored_state(workflow: Workflow, schema: int, data: bytes) -> State:
     return state
 
 
+def logged_trigger(workflow: Workflow, trigger: str, schema: int) -> str:
+    """What a trigger of schema ``schema`` is called now."""
+    return workflow.migrations.trigger(trigger, schema, workflow.code.state_schema)
+
+
 def logged_payload(workflow: Workflow, trigger: str, schema: int, data: bytes) -> BaseModel:
-    """Raises InvalidStateTransitionError for a trigger that is gone, and as ``stored_state``."""
-    model: type[BaseModel] = workflow.payload_model(trigger)
+    """What ``trigger``, as schema ``schema`` called it, carried. Raises InvalidStateTransitionError for one that is gone,
+    and as ``stored_state``."""
+    model: type[BaseModel] = workflow.payload_model(logged_trigger(workflow, trigger, schema))
     if trigger == ROLLBACK and schema != workflow.code.state_schema:
         return _rollback(workflow, schema, data)
     return decode(model, _raised(workflow, What(payload=trigger), schema, data), _mend(workflow, schema))
@@ -47,17 +57,79 @@ def _rollback(workflow: Workflow, schema: int, data: bytes) -> Rollback:
     return back.model_copy(update={"state": state})
 
 
+class Logged(NamedTuple):
+    """One intent of a log row. ``name`` and ``n``, which its id is made of, are those it was emitted under."""
+
+    emitted: Emitted
+    name: str
+    n: int
+
+
+def logged_intent(workflow: Workflow, schema: int, data: bytes, ordinal: int) -> Logged:
+    """The intent at ``ordinal``, whatever its neighbours have become. Raises as ``logged_intents``."""
+    items = read_intents(data)
+    if not 0 <= ordinal < len(items):
+        raise StateConsistencyError(f"the stored step has {len(items)} intents, and none at {ordinal}")
+    names = [str(one["name"]) for one in items]
+    return Logged(_intent(workflow, schema, items[ordinal]), names[ordinal], ordinals(names)[ordinal])
+
+
 def logged_intents(workflow: Workflow, schema: int, data: bytes) -> tuple[Emitted, ...]:
-    """Raises StateConsistencyError for an intent that is gone, and as ``stored_state``."""
-    now = workflow.code.state_schema
-    if data and schema != now:
-        items: list[Json] = orjson.loads(data)
-        for item in items:
-            payload = item.get("payload")
-            if isinstance(payload, dict):
-                item["payload"] = workflow.migrations.apply(What(intent=str(item["name"])), payload, schema, now)
-        data = orjson.dumps(items)
-    return decode_intents(data, workflow.reducer.intents)
+    """All of one step, names and payloads as they are now.
+
+    Raises StateConsistencyError for an intent that is gone, and as ``stored_state``.
+    """
+    return tuple(_intent(workflow, schema, item) for item in read_intents(data))
+
+
+def _intent(workflow: Workflow, schema: int, item: Json) -> Emitted:
+    now, was = workflow.code.state_schema, str(item["name"])
+    if schema > now:
+        raise StateTooNew(f"intent {was!r} was written by schema {schema}; this code knows up to {now}. Run newer code")
+    if schema != now:
+        payload = item.get("payload")
+        if isinstance(payload, dict):
+            item["payload"] = workflow.migrations.apply(What(intent=was), payload, schema, now)
+        item["name"] = workflow.migrations.intent(was, schema, now)
+    if item["name"] not in workflow.reducer.intents.by_name:
+        raise StateConsistencyError(gone(workflow, was, str(item["name"]), schema))
+    return decode_intent(item, workflow.reducer.intents)
+
+
+def gone(workflow: Workflow, was: str, name: str, schema: int) -> str:
+    """Why an intent that schema ``schema`` called ``was`` cannot go on, and what to do about it."""
+    now, own = workflow.code.state_schema, workflow.code.workflow_type
+    of = min(schema, now)
+    rise = f"raise state_schema to {now + 1} and " if of == now else ""
+    if name.startswith("@"):
+        told = f"timer {was!r}, the timeout of the status {was[1:]!r}, is set, and {own} has no timeout in a status {name[1:]!r}"
+        line = f'renames({of}, statuses={{"{was[1:]}": "NEW"}})'
+    else:
+        told = f"intent {was!r} is in the log but no longer in the contract of {own}"
+        line = f'renames({of}, intents={{"{was}": "NEW"}})'
+    return f"{told}. If it is called otherwise now: {rise}write {line} in migrations.py; if it is gone, keep it until none waits"
+
+
+def standing_timers(workflow: Workflow, timers: Mapping[str, T]) -> dict[str, T]:
+    """Stored timers by what they are called now: ``@asked`` is ``@waiting`` where the status was renamed."""
+    called = workflow.migrations.names.timers
+    return {called.get(name, name): one for name, one in timers.items()} if called else dict(timers)
+
+
+def sent_before(workflow: Workflow, trigger: str, raw: bytes) -> tuple[str, bytes]:
+    """An action of a client that knows an older contract: its trigger and payload, JSON, as they are now.
+
+    A trigger of today is taken as it is. One that was renamed is of the last schema that called it so. Raises
+    MigrationFailed, StateTooNew, StateConsistencyError.
+    """
+    names = workflow.migrations.names.triggers
+    if not names or trigger in workflow.reducer.payloads or trigger not in set(names.olds()):
+        return trigger, raw
+    schema = names.lives(trigger)[-1]
+    called = names.now(trigger, schema)
+    if called not in workflow.reducer.payloads or schema >= workflow.code.state_schema:
+        return trigger, raw
+    return called, _raised(workflow, What(payload=trigger), schema, raw or b"{}")
 
 
 def check_schemas(workflows: tuple[Workflow, ...], codes: tuple[Code, ...]) -> None:
@@ -92,7 +164,8 @@ def _raised(workflow: Workflow, what: What, schema: int, data: bytes) -> bytes:
     if not isinstance(value, dict):
         raise StateConsistencyError(f"stored bytes of {what} are no object")
     raised = workflow.migrations.apply(what, value, schema, now)
-    try:
-        return orjson.dumps(raised)
-    except TypeError as error:
-        raise MigrationFailed(f"{what}: what its migration returned is no JSON: {error}") from error
+    made = orjson.dumps(raised)  # plain JSON: what a function gave was copied as such
+    most = STATE_BYTES if what == STATE else PAYLOAD_BYTES
+    if len(made) > most:
+        raise MigrationFailed(f"{what}: migrated to schema {now} it has {len(made)} bytes; the limit is {most}")
+    return made

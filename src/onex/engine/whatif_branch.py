@@ -28,7 +28,7 @@ from ..ports import LogRow
 from .encode import encode_intents
 from .fold import FAILURES_TO_HOLD, INTENTS_PER_STEP
 from .registry import Workflow
-from .upcast import logged_payload
+from .upcast import logged_payload, logged_trigger
 from .whatif_value import Item, read_items
 
 TIMER: Final = EnumIntentType.TIMER
@@ -67,6 +67,7 @@ class Branch:
         self._refused = refused
         self.key, self.workflow, self.state, self.begun = key, workflow, state, begun
         self.specs: Mapping[str, IntentSpec] = workflow.reducer.intents.by_name
+        self._migrations, self._schema = workflow.migrations, workflow.code.state_schema
         self.waiting: dict[Source, bool] = {}
         self.timers: dict[str, int] = {}
         self.recorded_timers: dict[str, int] = {}
@@ -76,21 +77,30 @@ class Branch:
     # --- may it be given this action? -----------------------------------------------------------------------------------
 
     def source(self, row: LogRow) -> Source | None:
-        """What ``row`` is the outcome of; None: a client or another instance sent it. Proven by its id, which follows from it."""
+        """What ``row`` is the outcome of; None: a client or another instance sent it. Proven by its id, which follows from it.
+
+        The issuer is the intent's name in the schema of the row; its id may be made of an older one.
+        """
         if row.cause is None or not row.issuer.startswith(OUTCOME):
             return None
         name = row.issuer.removeprefix(OUTCOME)
-        cause = UUID(bytes=row.cause)
-        for n in range(INTENTS_PER_STEP):
-            if outcome_id(intent_id(cause, self.key, name, n)).bytes == row.action_id:
-                return Source(row.cause, name, n)
+        names, cause = self._migrations.names.intents, UUID(bytes=row.cause)
+        for emitted_as in (name, *names.former(name, row.payload_schema)):
+            for n in range(INTENTS_PER_STEP):
+                if outcome_id(intent_id(cause, self.key, emitted_as, n)).bytes == row.action_id:
+                    return Source(row.cause, self._migrations.intent(name, row.payload_schema, self._schema), n)
         return None
+
+    def status_of(self, row: LogRow) -> str:
+        """The recorded status, as the other code calls it."""
+        return self._migrations.status(row.status, row.payload_schema, self._schema)
 
     def kind_for(self, row: LogRow, source: Source | None) -> str:
         """The trigger it arrives under. Raises Blocked when it would not have come (SEMANTICS 36)."""
         self._check_early(row)
+        kind = logged_trigger(self.workflow, row.kind, row.payload_schema)
         if source is None:
-            return row.kind
+            return kind
         name = source.name
         spec = self.specs.get(name)
         if spec is None:
@@ -102,17 +112,18 @@ class Branch:
             return spec.trigger
         if spec.kind == EnumIntentType.ACTION_SEND and self._is_refused(source):
             raise Blocked(f"it is the outcome of {name!r}, which the other code refuses where it arrives")
-        if row.kind not in spec.outcomes.values():
-            raise Blocked(f"no outcome of {name!r} is called {row.kind!r} in the other code")
+        if kind not in spec.outcomes.values():
+            raise Blocked(f"no outcome of {name!r} is called {kind!r} in the other code")
         agrees = self.waiting.get(source, before_history)
         if not agrees:
             how = "emits with another payload" if source in self.waiting else "does not emit there"
             raise Blocked(f"it is the outcome of {name!r}, which the other code {how}")
-        return row.kind
+        return kind
 
     def _is_refused(self, source: Source) -> bool:
-        sent = sent_id(intent_id(UUID(bytes=source.action_id), self.key, source.name, source.n))
-        return sent.bytes in self._refused
+        names, cause = self._migrations.names.intents, UUID(bytes=source.action_id)
+        ever = (source.name, *names.former(source.name, self._schema))
+        return any(sent_id(intent_id(cause, self.key, name, source.n)).bytes in self._refused for name in ever)
 
     def _check_timer(self, name: str) -> None:
         mine, theirs = self.timers.get(name), self.recorded_timers.get(name)
@@ -163,7 +174,7 @@ class Branch:
             if source is not None and self.specs[source.name].kind == TIMER:
                 payload: BaseModel = NOTHING
             else:
-                payload = logged_payload(self.workflow, kind, row.payload_schema, row.payload)
+                payload = logged_payload(self.workflow, row.kind, row.payload_schema, row.payload)
         except OnexError as error:
             if source is not None or isinstance(error, (StateTooNew, MigrationFailed)):
                 raise Blocked(f"what was recorded does not fit the other code: {error.message}") from error

@@ -81,7 +81,7 @@ class Post:
         """Of the intents that ``row`` emitted, these are not emitted now."""
         for item in items:
             if item.to:
-                sent = sent_id(intent_id(UUID(bytes=row.action_id), key, item.name, item.n))
+                sent = sent_id(intent_id(UUID(bytes=row.action_id), key, item.was or item.name, item.n))
                 self.withdrawn.add(sent.bytes)
 
     def withdraw_all(self, key: WorkflowKey, row: LogRow) -> None:

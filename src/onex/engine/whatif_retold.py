@@ -15,7 +15,7 @@ from ..ports import LogRow
 from .encode import encode, state_hash
 from .registry import ReducerRegistry
 from .replay import Recorded
-from .upcast import logged_payload, stored_state
+from .upcast import logged_payload, logged_trigger, stored_state
 
 ROWS = 1024
 """Read at a time: more than any batch has."""
@@ -57,8 +57,9 @@ class Retold:
             for entry in await self.reader.history(mark.key, mark.version, ROWS):
                 row = entry.row
                 payload = logged_payload(workflow, row.kind, row.payload_schema, row.payload)
+                kind = logged_trigger(workflow, row.kind, row.payload_schema)
                 action = Action(
-                    mark.key, row.kind, payload, row.action_id, row.issued_us, row.correlation, row.issuer, row.cause
+                    mark.key, kind, payload, row.action_id, row.issued_us, row.correlation, row.issuer, row.cause
                 )
                 state = workflow.reducer.delta(state, action).state
                 found.append(encode(state))

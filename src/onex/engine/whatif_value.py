@@ -44,12 +44,14 @@ NONE: Final = Changes()
 class Item(NamedTuple):
     """An intent as the log holds it. ``n`` counts from 0 those of its name in its step, so (action, name, n) is its id.
 
-    ``said`` is everything else that was written of it: payload, priority, due_us, key, to, cancel.
+    ``said`` is everything else that was written of it: payload, priority, due_us, key, to, cancel. ``was`` is the name its id
+    is made of, where the other code calls it otherwise.
     """
 
     name: str
     n: int
     said: Mapping[str, JsonValue]
+    was: str = ""
 
     @property
     def payload(self) -> JsonValue:
@@ -78,8 +80,15 @@ class Item(NamedTuple):
         return same(self.payload, other.payload) and self.to == other.to and self.cancels == other.cancels
 
 
-def read_items(data: bytes, migrate: Callable[[str, Json], Json] | None = None) -> list[Item]:
-    """Of one log row, payloads migrated by intent name. Raises StateConsistencyError for bytes that no log row holds."""
+class Reading(NamedTuple):
+    """How intents of an older schema are read: what one is called now, and what its payload, by the old name, is now."""
+
+    name: Callable[[str], str]
+    payload: Callable[[str, Json], Json]
+
+
+def read_items(data: bytes, reading: Reading | None = None) -> list[Item]:
+    """Of one log row. Raises StateConsistencyError for bytes that no log row holds, and what ``reading`` raises."""
     if not data:
         return []
     try:
@@ -87,14 +96,17 @@ def read_items(data: bytes, migrate: Callable[[str, Json], Json] | None = None) 
         counts = ordinals([one["name"] for one in found])
     except (orjson.JSONDecodeError, TypeError, KeyError) as error:
         raise StateConsistencyError(f"the stored intents cannot be read: {type(error).__name__}: {error}") from error
-    if migrate is not None:
-        for one in found:
-            if isinstance(one.get("payload"), dict):
-                one["payload"] = migrate(one["name"], one["payload"])
-    return [
-        Item(one["name"], n, {name: value for name, value in one.items() if name != "name"})
-        for one, n in zip(found, counts, strict=True)
-    ]
+    items: list[Item] = []
+    for one, n in zip(found, counts, strict=True):
+        was = one.pop("name")
+        if reading is None:
+            items.append(Item(was, n, one))
+            continue
+        if isinstance(one.get("payload"), dict):
+            one["payload"] = reading.payload(was, one["payload"])
+        name = reading.name(was)
+        items.append(Item(name, n, one, was if was != name else ""))
+    return items
 
 
 def state_json(state: State) -> JsonValue:

@@ -5,17 +5,17 @@ A recorded version keeps its number though the other code may have refused actio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ..kernel.errors import OnexError
-from ..kernel.migration import Json, What
+from ..kernel.migration import What
 from ..ports import Code, LogEntry, LogRow, Stored
 from .encode import encode, state_hash
 from .whatif_branch import Blocked, Branch
 from .whatif_post import Post
 from .whatif_retold import Mark, Retelling
 from .whatif_told import EnumIntentChange, First, IntentChange, Opened, Refusal, Told
-from .whatif_value import NONE, Changes, Item, compare, fields_of, read_items, recorded_json, shown, state_json
+from .whatif_value import NONE, Changes, Item, Reading, compare, fields_of, read_items, recorded_json, shown, state_json
 
 
 class Walk:
@@ -52,7 +52,7 @@ class Walk:
         before = self._status_before = branch.state.status
         try:
             kind = branch.kind_for(row, source)
-            recorded = read_items(row.intents, self._migration(row.payload_schema))
+            recorded = read_items(row.intents, self._reading(row.payload_schema))
             refusal: OnexError | None = None
             emitted: list[Item] = []
             try:
@@ -64,14 +64,14 @@ class Walk:
             return False
         branch.take(row, source, recorded, emitted)
         self.told.folded += 1
-        self._status = row.status
+        recorded_status = self._status = branch.status_of(row)
         differs: list[tuple[str, str]] = []
         if refusal is not None:
             self.told.add_refusal(Refusal(entry.version, row.kind, refusal.code, refusal.message))
             differs.append((f"refused ({refusal.code})", refusal.message))
-        elif branch.state.status != row.status:
-            now = branch.state.status
-            differs.append((f"status {row.status} -> {now}", f"its status is {now!r}, recorded {row.status!r}"))
+        elif branch.state.status != recorded_status:
+            now, was = branch.state.status, recorded_status
+            differs.append((f"status {was} -> {now}", f"its status is {now!r}, recorded {was!r}"))
         intents = self._intents(entry, recorded, emitted, news)
         states = await self._state(entry, code) if entry.version > self._mark.version else []
         if refusal is None:  # that nothing moved and nothing was emitted follows from it
@@ -81,13 +81,15 @@ class Walk:
             self.told.first = First(entry.version, before, row.kind, what, why)
         return True
 
-    def _migration(self, schema: int) -> Callable[[str, Json], Json] | None:
-        """How the payloads of recorded intents become the other code's; None where they have its schema."""
-        workflow = self.branch.workflow
-        now = workflow.code.state_schema
+    def _reading(self, schema: int) -> Reading | None:
+        """How recorded intents become the other code's; None where they have its schema."""
+        migrations, now = self.branch.workflow.migrations, self.branch.workflow.code.state_schema
         if schema == now:
             return None
-        return lambda name, payload: workflow.migrations.apply(What(intent=name), payload, schema, now)
+        return Reading(
+            lambda name: migrations.intent(name, schema, now),
+            lambda name, payload: migrations.apply(What(intent=name), payload, schema, now),
+        )
 
     # --- intents ----------------------------------------------------------------------------------------------------------
 

@@ -1,22 +1,26 @@
 """Migrations: how stored values of one schema become those of the next, one step at a time. JSON in, JSON out.
 
 A workflow has one schema number, the contract's ``state_schema``: it counts changes of its state, of what its actions
-carry and of what its intents carry. A migration is pure, and is never asked about a value of another schema.
+carry, of what its intents carry, and of their names. A migration is pure, and is never asked about a value of another schema.
 
     @migrate(1)                       # the state, from schema 1 to 2
     @migrate(1, payload="place")      # what a logged ``place`` carried
     @migrate(1, intent="charge")      # what a ``charge`` that is still open carries
+    renames(1, statuses={"asked": "waiting"})   # what is only called otherwise: see ``rename``
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from pydantic import JsonValue
 
 from .errors import ContractError, MigrationFailed, StateTooNew
+from .plain_json import NoPlainJson, plain_json
+from .rename import NameTables, Renames, What
+from .user_code import StepOverrun, caught
 
 MIGRATES = "__onex_migrates__"
 """The attribute under which a marked function carries its ``Steps``."""
@@ -25,17 +29,7 @@ Json = dict[str, JsonValue]
 Migration = Callable[[Json], Json]
 M = TypeVar("M", bound=Migration)
 
-
-class What(NamedTuple):
-    """What a migration is for: a trigger's payload, an intent's payload, or, with neither, the state."""
-
-    payload: str = ""
-    intent: str = ""
-
-    def __str__(self) -> str:
-        if self.payload:
-            return f"the payload of {self.payload!r}"
-        return f"the payload of intent {self.intent!r}" if self.intent else "the state"
+__all__ = ["MIGRATES", "Budget", "Json", "Migration", "Migrations", "Step", "What", "migrate"]
 
 
 class Step(NamedTuple):
@@ -45,11 +39,19 @@ class Step(NamedTuple):
     what: What
 
 
+class Budget(Protocol):
+    """Ends a function that does not end by itself, by a StepOverrun. ``leave`` follows every ``enter``."""
+
+    def enter(self) -> None: ...
+
+    def leave(self) -> None: ...
+
+
 def migrate(of: int, *, payload: str = "", intent: str = "") -> Callable[[M], M]:
     """Mark a function of ``migrations.py`` as the step from schema ``of`` to ``of + 1``; it is returned unchanged.
 
-    It takes the value as JSON (a dict) and returns the next one. Raises ContractError for a schema below 1 and for both
-    ``payload`` and ``intent``.
+    It takes the value as JSON (a dict) and returns the next one. Names are those of schema ``of``. Raises ContractError for
+    a schema below 1 and for both ``payload`` and ``intent``.
     """
     if of < 1 or (payload and intent):
         raise ContractError("@migrate(n) is a step from schema n, 1 or more, of the state, one payload or one intent")
@@ -64,34 +66,97 @@ def migrate(of: int, *, payload: str = "", intent: str = "") -> Callable[[M], M]
 
 @dataclass(frozen=True, slots=True)
 class Migrations:
-    """``steps[step]``: all that one workflow knows of its earlier schemas."""
+    """``steps[step]`` and ``renames``: all that one workflow knows of its earlier schemas. ``budget`` bounds each function."""
 
     steps: Mapping[Step, Migration] = field(default_factory=dict)
+    renames: tuple[Renames, ...] = ()
+    budget: Budget | None = field(default=None, compare=False)
+    names: NameTables = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", NameTables(self.renames))
 
     def missing(self, of: int, to: int) -> list[int]:
         """The steps between two schemas about which nothing at all is said: forgotten, most likely."""
-        told = {step.of for step in self.steps}
+        told = {step.of for step in self.steps} | {one.of for one in self.renames}
         return [n for n in range(of, to) if n not in told]
+
+    def trigger(self, name: str, of: int, to: int) -> str:
+        return self.names.triggers.at(name, of, to)
+
+    def status(self, name: str, of: int, to: int) -> str:
+        return self.names.statuses.at(name, of, to)
+
+    def intent(self, name: str, of: int, to: int) -> str:
+        """Also of a state's own timer: ``@asked`` goes where the status goes."""
+        return self.names.intents.at(name, of, to)
 
     def apply(self, what: What, value: Json, of: int, to: int) -> Json:
         """``value`` of schema ``of`` as one of schema ``to``; where a step says nothing of it, it stays as it is.
 
-        Raises StateTooNew when ``of`` is beyond ``to``; MigrationFailed when a function raises, or returns no dict.
+        In each step the function runs first, on the names of its schema; then names are changed. Raises StateTooNew when
+        ``of`` is beyond ``to``; MigrationFailed when a function raises, does not end, or gives what is no JSON object.
         """
         if of > to:
             raise StateTooNew(f"{what} was written by schema {of}; this code knows up to {to}. Run newer code")
         for n in range(of, to):
             step = self.steps.get(Step(n, what))
-            if step is None:
-                continue
-            try:
-                value = step(value)
-            except Exception as error:  # whatever a user's function raises
-                raise MigrationFailed(
-                    f"{what}: migrating from schema {n} to {n + 1} raised {type(error).__name__}: {error}"
-                ) from error
-            if not isinstance(value, dict):
-                raise MigrationFailed(
-                    f"{what}: the migration from schema {n} to {n + 1} returned {type(value).__name__}, not a dict"
+            if step is not None:
+                value = self._run(step, what, value, n)
+            fields = self.names.fields.get((n, what))
+            if fields is not None:
+                value = _renamed(value, fields, what, n)
+            if not what.payload and not what.intent:
+                status = value.get("status")
+                if isinstance(status, str):
+                    value["status"] = self.names.statuses.at(status, n, n + 1)
+            else:
+                what = What(
+                    self.names.triggers.at(what.payload, n, n + 1), self.names.intents.at(what.intent, n, n + 1)
                 )
         return value
+
+    def _run(self, function: Migration, what: What, value: Json, n: int) -> Json:
+        """The one place that calls a migration: whatever it raises or returns is the failure of this value alone."""
+        try:
+            made = self._within_budget(function, value)
+        except StepOverrun:
+            raise MigrationFailed(
+                f"{what}: migrating from schema {n} to {n + 1} did not end within its step budget and was ended"
+            ) from None
+        except BaseException as error:
+            told = caught(error)
+            raise MigrationFailed(f"{what}: migrating from schema {n} to {n + 1} raised {told}") from error
+        if not issubclass(type(made), dict):  # isinstance would ask the value
+            raise MigrationFailed(
+                f"{what}: the migration from schema {n} to {n + 1} returned {type(made).__name__}, not a dict"
+            )
+        try:
+            plain = plain_json(made)
+        except NoPlainJson as error:
+            raise MigrationFailed(
+                f"{what}: what the migration from schema {n} to {n + 1} returned cannot be kept: {error}"
+            ) from error
+        assert isinstance(plain, dict), "a copy of a dict"
+        return plain
+
+    def _within_budget(self, function: Migration, value: Json) -> Json:
+        budget = self.budget
+        if budget is None:
+            return function(value)
+        budget.enter()
+        try:
+            return function(value)
+        finally:
+            budget.leave()
+
+
+def _renamed(value: Json, fields: Mapping[str, str], what: What, n: int) -> Json:
+    """The same in the same order. A field that stands there under both names would lose one of its values."""
+    moved = {name for name in value if name in fields}
+    for old in moved:
+        if fields[old] in value and fields[old] not in moved:
+            raise MigrationFailed(
+                f"{what}: from schema {n} to {n + 1} {old!r} is renamed to {fields[old]!r}, and it has both"
+            )
+    return {fields.get(name, name): part for name, part in value.items()}

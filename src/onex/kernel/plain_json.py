@@ -1,0 +1,91 @@
+"""Plain JSON: what a function of a user's gave back, as a value that may be stored. A copy, so that nobody changes it later."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from pydantic import JsonValue
+
+DEPTH = 32
+NODES = 1_000_000
+INT_MAX = 2**53
+
+
+class NoPlainJson(Exception):
+    """Why it is none, and where. ``str`` of it is a sentence."""
+
+
+def plain_json(value: object, *, depth: int = DEPTH, nodes: int = NODES) -> JsonValue:
+    """The same as new dicts, lists and exact numbers and text. Only built-in code runs, whatever classes it is made of.
+
+    Raises NoPlainJson: another type, a key that is no text, NaN or infinity, an integer beyond +-2^53, NUL or a lone
+    surrogate, nested deeper than 32, more than a million values. What contains itself is too deep.
+    """
+    try:
+        return _Copy(nodes).of(value, depth, "")
+    except NoPlainJson:
+        raise
+    except TypeError as error:  # it says of itself that it is a dict, and is none
+        raise NoPlainJson(f"it holds a {type(value).__name__} that is not what it says it is: {error}") from error
+
+
+class _Copy:
+    def __init__(self, nodes: int) -> None:
+        self._left = nodes
+
+    def of(self, value: object, depth: int, path: str) -> JsonValue:
+        self._left -= 1
+        if self._left < 0:
+            raise NoPlainJson(f"it holds more than {NODES:,} values")
+        if value is None or value is True or value is False:
+            return value
+        if isinstance(value, str):
+            return self._text(str.__str__(value), path)
+        if isinstance(value, int):
+            number = int.__pos__(value)
+            if abs(number) > INT_MAX:
+                raise NoPlainJson(f"{_at(path)} is an integer beyond +-2^53")
+            return number
+        if isinstance(value, float):
+            real = float.__pos__(value)
+            if not isfinite(real):
+                raise NoPlainJson(f"{_at(path)} is {real}, which JSON does not know")
+            return real
+        if isinstance(value, dict):
+            self._deeper(depth)
+            made: dict[str, JsonValue] = {}
+            for key, part in dict.items(value):
+                if not isinstance(key, str):
+                    raise NoPlainJson(f"{_at(path)} has a key that is a {type(key).__name__}; keys are text")
+                name = self._text(str.__str__(key), path)
+                made[name] = self.of(part, depth - 1, f"{path}.{name[:40]}")
+            return made
+        if isinstance(value, list):
+            self._deeper(depth)
+            return [self.of(part, depth - 1, f"{path}[{n}]") for n, part in enumerate(list.__iter__(value))]
+        if isinstance(value, tuple):
+            self._deeper(depth)
+            return [self.of(part, depth - 1, f"{path}[{n}]") for n, part in enumerate(tuple.__iter__(value))]
+        raise NoPlainJson(f"{_at(path)} is a {type(value).__name__}, which is no JSON")
+
+    def _deeper(self, depth: int) -> None:
+        if depth <= 0:
+            raise NoPlainJson(f"it is nested deeper than {DEPTH}")
+
+    def _text(self, text: str, path: str) -> str:
+        if "\x00" in text or not _is_unicode(text):
+            raise NoPlainJson(f"{_at(path)} holds NUL or a lone surrogate")
+        return text
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _at(path: str) -> str:
+    shown = path.removeprefix(".").encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+    return shown[:200] or "it"

@@ -1,0 +1,194 @@
+"""Renames: names that a contract changed while instances live under the old ones. Pure data, held against the contract.
+
+A name stands in many stored places: a status in the state and in its timeout's timer, a trigger in the log and in held
+outcomes, an intent in the outbox and in its id. A rename is told once, and every place that reads one goes by it; what
+follows from a name (the id of an intent, its idempotency key) stays what it was.
+
+    renames(1, statuses={"asked": "waiting"}, triggers={"remind": "nudge"}, intents={"reminder": "nudging"})
+    renames(1, fields={"total_cents": "total"})                     # of the state
+    renames(1, intent="charge", fields={"cents": "amount"})         # of what an intent, or with payload= a trigger, carries
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .errors import ContractError
+from .machine import state_timer
+
+RENAMES = "__onex_renames__"
+"""The name under which a module keeps the renames it declared: a call that is assigned to nothing counts as well."""
+
+
+class What(NamedTuple):
+    """What a value is: a trigger's payload, an intent's payload, or, with neither, the state."""
+
+    payload: str = ""
+    intent: str = ""
+
+    def __str__(self) -> str:
+        if self.payload:
+            return f"the payload of {self.payload!r}"
+        return f"the payload of intent {self.intent!r}" if self.intent else "the state"
+
+
+STATE = What()
+
+
+@dataclass(frozen=True, slots=True)
+class Renames:
+    """From schema ``of`` to ``of + 1``: each mapping is old name -> new name. ``fields`` are those of ``what``."""
+
+    of: int
+    statuses: Mapping[str, str] = field(default_factory=dict)
+    triggers: Mapping[str, str] = field(default_factory=dict)
+    intents: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+    what: What = STATE
+    path: str = ""
+    line: int = 0
+
+
+def renames(
+    of: int,
+    *,
+    statuses: Mapping[str, str] | None = None,
+    triggers: Mapping[str, str] | None = None,
+    intents: Mapping[str, str] | None = None,
+    fields: Mapping[str, str] | None = None,
+    payload: str = "",
+    intent: str = "",
+) -> Renames:
+    """Say in ``migrations.py`` which names of schema ``of`` are called otherwise from ``of + 1`` on: ``{"old": "new"}``.
+
+    ``fields`` are those of the state, or of one payload or intent. Functions of the same step run first and see the old
+    names. Raises ContractError for a schema below 1, for what is no mapping of names, and for nothing at all.
+    """
+    if of < 1:
+        raise ContractError("renames(n, ...) is a step from schema n, 1 or more")
+    maps = {
+        "statuses": _names("statuses", (statuses or {}).items()),
+        "triggers": _names("triggers", (triggers or {}).items()),
+        "intents": _names("intents", (intents or {}).items()),
+        "fields": _names("fields", (fields or {}).items()),
+    }
+    if not any(maps.values()):
+        raise ContractError('renames(n, ...) names nothing: write statuses={"old": "new"}, triggers, intents or fields')
+    if (payload or intent) and (not maps["fields"] or sum(map(bool, maps.values())) > 1 or (payload and intent)):
+        raise ContractError(
+            "renames(n, payload=...) or (n, intent=...) is for the fields of that one; say the rest in a call of its own"
+        )
+    if "status" in (*maps["fields"], *maps["fields"].values()) and not (payload or intent):
+        raise ContractError("the field 'status' is the engine's and keeps its name")
+    frame = sys._getframe(1)  # who declares it: where mistakes are told, and what the module is asked for afterwards
+    made = Renames(of, **maps, what=What(payload, intent), path=frame.f_code.co_filename, line=frame.f_lineno)
+    frame.f_globals.setdefault(RENAMES, []).append(made)
+    return made
+
+
+def _names(what: str, given: Iterable[tuple[object, object]]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for old, new in given:
+        if not (isinstance(old, str) and isinstance(new, str) and old and new):
+            raise ContractError(f"renames: {what} names {old!r} and {new!r}; names are text")
+        if old.startswith("@") or new.startswith("@"):
+            raise ContractError(
+                f"renames: {old!r} is the engine's own name; the timer of a status goes with its status: statuses={{...}}"
+            )
+        if old == new:
+            raise ContractError(f"renames: {what} has {old!r} become {new!r}, which is the same name")
+        names[old] = new
+    return names
+
+
+class Names:
+    """What names of one kind became, step by step: ``steps[n][old] -> new`` from schema n to n + 1."""
+
+    __slots__ = ("_last", "steps")
+
+    def __init__(self, told: Iterable[tuple[int, Mapping[str, str]]]) -> None:
+        self.steps: dict[int, dict[str, str]] = {}
+        for of, names in told:
+            self.steps.setdefault(of, {}).update(names)
+        self._last = max(self.steps, default=0)
+
+    def __bool__(self) -> bool:
+        return bool(self.steps)
+
+    def at(self, name: str, of: int, to: int) -> str:
+        """What is called ``name`` in schema ``of``, in schema ``to``."""
+        for n in range(of, min(to, self._last + 1)):
+            found = self.steps.get(n)
+            if found is not None:
+                name = found.get(name, name)
+        return name
+
+    def now(self, name: str, of: int) -> str:
+        return self.at(name, of, self._last + 1)
+
+    def former(self, name: str, to: int) -> list[str]:
+        """Every other name that what is called ``name`` in schema ``to`` ever had, newest first."""
+        found: list[str] = []
+        for n in sorted((n for n in self.steps if n < to), reverse=True):
+            found += [old for old in self.steps[n] if old not in (name, *found) and self.at(old, n, to) == name]
+        return found
+
+    def lives(self, name: str) -> list[int]:
+        """The schemas, one of each stretch, at whose end ``name`` meant something: where it is renamed away, or the last one.
+
+        Renamed away, a name means nothing until a rename brings it back, or the contract that runs now has it.
+        """
+        ends: list[int] = []
+        gone = False
+        for n in sorted(self.steps):
+            if name in self.steps[n] and not gone:
+                ends.append(n)
+                gone = True
+            if name in self.steps[n].values():
+                gone = False
+        return ends if gone else [*ends, self._last + 1]
+
+    def olds(self) -> Iterator[str]:
+        """Every name that was renamed, once each, oldest first."""
+        seen: set[str] = set()
+        for n in sorted(self.steps):
+            for old in self.steps[n]:
+                if old not in seen:
+                    seen.add(old)
+                    yield old
+
+
+class NameTables:
+    """All renames of one workflow as they are asked: by kind of name. ``intents`` holds the timers of renamed statuses too.
+
+    ``timers[stored name] -> name`` of today, for those that differ: a stored timer does not say by which schema it was set,
+    so an app in which one name would mean two of them is refused when it loads.
+    """
+
+    __slots__ = ("fields", "intents", "statuses", "timers", "triggers")
+
+    def __init__(self, told: Iterable[Renames] = ()) -> None:
+        every = tuple(told)
+        self.statuses = Names((one.of, one.statuses) for one in every if one.statuses)
+        self.triggers = Names((one.of, one.triggers) for one in every if one.triggers)
+        own = [(one.of, one.intents) for one in every if one.intents]
+        states = [
+            (one.of, {state_timer(old): state_timer(new) for old, new in one.statuses.items()})
+            for one in every
+            if one.statuses
+        ]
+        self.intents = Names([*own, *states])
+        self.fields: dict[tuple[int, What], dict[str, str]] = {}
+        for one in every:
+            if one.fields:
+                self.fields.setdefault((one.of, one.what), {}).update(one.fields)
+        now = {old: self.intents.now(old, self.intents.lives(old)[0]) for old in self.intents.olds()}
+        self.timers: Mapping[str, str] = {old: new for old, new in now.items() if old != new}
+
+    def ambiguous(self, name: str, *, today: bool) -> list[str]:
+        """What the stored timer ``name`` may be called now; more than one is too many. ``today``: the contract has it."""
+        found = {self.intents.now(name, of) for of in self.intents.lives(name)}
+        return sorted(found | {name} if today else found)
