@@ -15,7 +15,8 @@ from ..kernel.user_code import plain_text
 from ..ports import Clock, Ids, NewBlob
 from .encode import as_raw, body_hash, check_json, encode_payload, read_payload
 from .mailbox import Pending
-from .registry import ReducerRegistry
+from .registry import ReducerRegistry, Workflow
+from .upcast import sent_before
 
 ACTION_DEDUP_TTL_HOURS = 168
 ISSUER_CHARACTERS = 1000
@@ -81,16 +82,22 @@ class Door:
                     f"issuer {issuer[:40]!a} cannot stand in a log: it holds a NUL or a lone surrogate, or more than "
                     f"{ISSUER_CHARACTERS} characters"
                 )
-            model = self.registry[at.workflow_type].payload_model(kind)
+            workflow = self.registry[at.workflow_type]
             if isinstance(payload, Mapping):
                 raw = as_raw(payload)
+            sent, raw_sent = kind, raw
+            if kind not in workflow.reducer.payloads:  # perhaps from a client that knows an older contract
+                kind, raw = _renamed(workflow, kind, raw)
+            model = workflow.payload_model(kind)
             if raw:
                 body = raw
                 value = read_payload(model, raw)
-                digest = body_hash(kind, raw)
+                digest = body_hash(
+                    sent, raw_sent
+                )  # as sent: a client that sends it again under its old name has sent it
             else:
                 value = self._typed(model, payload if isinstance(payload, BaseModel) else None)
-                digest = body_hash(kind, value)
+                digest = body_hash(sent, value)
             body = encode_payload(value)
             if action_id is not None:
                 self._fresh_enough(new_id)
@@ -162,3 +169,11 @@ class Door:
             raise ActionExpiredError(
                 f"action id {action_id.hex()} is {age_ms // 3_600_000} h old; ids are remembered {self.dedup_hours} h"
             )
+
+
+def _renamed(workflow: Workflow, kind: str, raw: bytes) -> tuple[str, bytes]:
+    """A trigger that a later schema calls otherwise, and what it carried, as they are now; anything else as it came."""
+    if raw:
+        check_json(raw)
+    called, now = sent_before(workflow, kind, raw)
+    return called, now if raw else b""

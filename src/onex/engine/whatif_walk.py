@@ -172,7 +172,8 @@ class Walk:
         made = state_hash(self._hash, entry.key, code.digest, self._batch, encode(self.branch.state))
         if made != entry.state_hash:
             self.told.unseen = True
-            if self._suspect is None:
+            # bytes of another schema are others by design: the hash says nothing of what they say
+            if self._suspect is None and code.state_schema == self.branch.workflow.code.state_schema:
                 self._suspect = First(entry.version, self._status_before, entry.row.kind, "", "")
                 self._suspected = self._begun_batch
         self._hash, self._batch, self._begun_batch = entry.state_hash, [], entry.version + 1
