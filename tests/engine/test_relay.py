@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+from blake3 import blake3
+from pydantic import BaseModel
+
 from onex.engine.pattern import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
-from onex.kernel.intent import EnumDelivery
-from onex.ports import EnumOutboxState, OutboxRow
+from onex.kernel.intent import EnumDelivery, ModelIntent
+from onex.ports import EnumOutboxState, NewBlob, OutboxRow, Result
 from tests.engine.conftest import House
 from tests.engine.jobs import Add, Job, Start, Told
 
@@ -120,6 +124,25 @@ def test_an_outcome_the_reducer_cannot_digest_is_held_and_delivered_again_withou
             (again,) = await outbox(engine, EnumOutboxState.HELD)
             assert again.pointer == row.pointer
             assert [text for _, text in house.worker.done] == ["poison"]
+
+    run(go())
+
+
+def test_the_bytes_that_a_held_outcome_names_are_kept_with_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever delivers it again may be another owner, who never saw them."""
+    data = b"bytes of the result"
+    digest = blake3(data).digest()
+
+    async def gives_bytes(intent: ModelIntent[BaseModel]) -> Result:
+        return Result(Told(text="poison"), (NewBlob(digest, "text/plain", data),))
+
+    async def go() -> None:
+        monkeypatch.setattr(house.worker, "execute", gives_bytes)
+        async with house.engine() as engine:
+            await engine.submit(K, "start", Start(text="poison"))
+            await engine.idle()
+            assert len(await outbox(engine, EnumOutboxState.HELD)) == 1
+            assert await engine.reader.blob(digest) == data
 
     run(go())
 

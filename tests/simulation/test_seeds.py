@@ -12,6 +12,8 @@ import pytest
 from onex.adapters.sqlite_schema import create
 from onex.testing.campaign.campaign import Report, run_seed
 from onex.testing.campaign.faults import POINTS
+from onex.testing.campaign.unruly import NOT_YET
+from onex.testing.campaign.unruly import POINTS as UNRULY
 
 SEEDS = 300
 BLOCKS = 3
@@ -44,8 +46,8 @@ MET_RARELY = (
 )
 
 
-def lives(seeds: range, folder: Path) -> tuple[list[Report], Counter[str]]:
-    """One report per seed, and how often each fault happened."""
+def lives(seeds: range, folder: Path, *, unruly: bool = False) -> tuple[list[Report], Counter[str]]:
+    """One report per seed, and how often each fault happened. ``unruly``: the user's code misbehaves too."""
     empty = folder / "empty.db"
     create(empty)
     reports: list[Report] = []
@@ -53,7 +55,7 @@ def lives(seeds: range, folder: Path) -> tuple[list[Report], Counter[str]]:
     for seed in seeds:
         place = folder / str(seed)
         place.mkdir()
-        report, _ = run_seed(seed, place, empty)
+        report, _ = run_seed(seed, place, empty, unruly=unruly)
         reports.append(report)
         counted += report.counted
     return reports, counted
@@ -70,6 +72,22 @@ def test_no_promise_is_broken_in_a_hundred_lives(block: int, tmp_path: Path) -> 
     assert broken(reports) == {}
     missing = [point for point in (*POINTS, *(f"met: {name}" for name in MET)) if not counted[point]]
     assert missing == [], "what never happens proves nothing"
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_no_promise_is_broken_in_a_hundred_lives_with_user_code_that_misbehaves(block: int, tmp_path: Path) -> None:
+    size = SEEDS // BLOCKS
+    reports, counted = lives(range(block * size, (block + 1) * size), tmp_path, unruly=True)
+    assert broken(reports) == {}
+    missing = [point for point in UNRULY if point not in NOT_YET and not counted[point]]
+    assert missing == [], "what never happens proves nothing"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("block", range(25))
+def test_no_promise_is_broken_in_five_thousand_lives_with_user_code_that_misbehaves(block: int, tmp_path: Path) -> None:
+    reports, _ = lives(range(1000 + block * 200, 1000 + (block + 1) * 200), tmp_path, unruly=True)
+    assert broken(reports) == {}
 
 
 @pytest.mark.long

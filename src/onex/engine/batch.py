@@ -109,6 +109,7 @@ class Batch:
             if counted:  # a duplicate is no failure of the reducer: fold again without it
                 self._again.append((folded, Conflict(folded.entry.version, frozenset(counted))))
                 continue
+            blobs.extend(_held_blobs(folded))
             change = folded.change
             if change is None:
                 self.loose.extend(refused)
@@ -172,6 +173,12 @@ class Batch:
             for pending, answer in results
             if pending.ticket
         ]
+
+
+def _held_blobs(folded: Folded) -> list[NewBlob]:
+    """What an outcome that is held names is kept with it: it is delivered again by an owner who never saw its bytes."""
+    held = {note.pointer for note in folded.notes}
+    return [blob for pending, _ in folded.refused if pending.settles in held for blob in pending.blobs]
 
 
 def _expected(folded: Folded, change: KeyChange, row: int) -> Committed:

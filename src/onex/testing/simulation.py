@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
+from ..kernel.user_code import caught
 from .clock import SimClock, stream
 from .host import Host, SimulationError
 from .loop import SimLoop
@@ -69,7 +70,7 @@ def run(
     """Runs ``main(sim)`` on the world host to its end, then ends the world: what still runs is dropped, not cancelled.
 
     ``keep_trace`` keeps the name of every step, to see where two runs part. Not from within a running loop. What
-    ``main`` raises, and what asyncio would only log, is the outcome's ``error``; KeyboardInterrupt and SystemExit pass.
+    ``main`` raises, and what asyncio would only log, is the outcome's ``error``, SystemExit included. Ctrl-C passes.
     """
     loop = SimLoop(seed, max_steps=max_steps, keep_trace=keep_trace)
     sim = Sim(loop, seed)
@@ -82,9 +83,8 @@ def run(
     with _collector_held():
         try:
             value = loop.run_until_complete(sim.world.spawn(program(), name="main"))
-        except (KeyboardInterrupt, SystemExit):
-            raise
         except BaseException as raised:
+            caught(raised)  # a real Ctrl-C goes through; one that the program itself raises is what came of it
             error = raised
         finally:
             loop.finish()

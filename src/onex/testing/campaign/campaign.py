@@ -13,6 +13,7 @@ from typing import Final
 
 from ...engine.dispatch import Limits
 from ...engine.pattern import ReducerPatternEngine
+from ...engine.registry import ReducerRegistry
 from ...engine.takeover import CRASHES_DEAD
 from ...kernel.action import WorkflowKey
 from ...ports import EnumOutboxState
@@ -37,6 +38,10 @@ from .projecting import Projector
 from .reckoner import Reckoner
 from .store import SimStore
 from .trouble import Trouble
+from .unruly import Unruly, misbehaving
+from .unruly_client import UnrulyClient
+from .unruly_end import judged, works
+from .unruly_outside import UnrulyOutside, UnrulyReckoner, projecting
 
 CLIENTS: Final = 3
 ACTIONS: Final = 14
@@ -89,47 +94,69 @@ def drawn_limits(chance: Random) -> Limits:
 
 
 async def live(
-    sim: Sim, disk: Disk, report: Report, faults: Faults, *, clients: int = CLIENTS, actions: int = ACTIONS
+    sim: Sim,
+    disk: Disk,
+    report: Report,
+    faults: Faults,
+    *,
+    clients: int = CLIENTS,
+    actions: int = ACTIONS,
+    unruly: Unruly | None = None,
 ) -> None:
-    """The whole life, on the world's host."""
+    """The whole life, on the world's host. ``unruly``: the code of its user misbehaves too."""
     chance = stream(sim.seed, "plan")
     limits, check_all = drawn_limits(chance), chance.random() < 0.5
     judge = Judge(limits.batch)
     judge.violations = report.violations
-    outside = Outside(faults, judge.complain)
-    judge.judges(outside, registry(1, outside), [errand(2, outside)])
+    outside, reckoner = _outside(faults, judge, unruly)
+    app = partial(registry, unruly=unruly is not None)
+    older = [errand(2, outside, unruly=unruly is not None)]
+    judge.judges(outside, app(1, outside), older)
     outside.committed, outside.ended = judge.knows, judge.has_ended
     if limits.kept > FEW:  # what memory had no room for at the start is read later, and then runs beside others
         outside.alone = judge.runs_alone
-    truth, reckoner = SimStore(disk, sim.world), Reckoner(faults)
-    plan = Plan(lambda generation: registry(generation, outside, reckoner), limits, check_all)
+    truth = SimStore(disk, sim.world)
+
+    def boot(generation: int) -> ReducerRegistry:
+        if unruly is not None:
+            unruly.generation = generation
+        return app(generation, outside, reckoner)
+
+    plan = Plan(boot, limits, check_all, projecting(unruly))
     house = House(sim, disk, faults, judge.complain, judge, plan, [WorkflowKey(TYPE, name) for name in "abcd"])
     outside.owner, outside.read, outside.begins = (lambda: house.host), house.blob, judge.punctual.runs
     judge.punctual.latest_us = lambda: house.latest_us
     leases = judge.leases = Leases(disk, judge.complain)
     keeping = sim.world.spawn(house.keep())
     if not isinstance(faults, Nth):  # another process's calls are none of those that are counted
-        sim.world.start(Projector(sim, disk, faults, judge).keep())
+        sim.world.start(Projector(sim, disk, faults, judge, plan.project).keep())
+    kind = Client if unruly is None else partial(UnrulyClient, unruly=unruly)
     everybody = [
-        Client(house, faults, judge, outside, truth, leases, stream(sim.seed, f"client {n}")) for n in range(clients)
+        kind(house, faults, judge, outside, truth, leases, stream(sim.seed, f"client {n}")) for n in range(clients)
     ]
     living = [sim.world.spawn(client.live(actions)) for client in everybody]
     troubling = sim.world.spawn(Trouble(sim, house, faults, outside, truth, leases, judge.operated).happen())
     await asyncio.wait(living, timeout=TROUBLE_S)
     # rest: nothing hurts any more, and everybody gets an answer
     faults.heal()
+    if unruly is not None:
+        unruly.heal()
     troubling.cancel()
     house.bury()
     house.set_clock(0.0)
     disk.ail(EnumAilment.NONE)
     leases.end_all()
+    if unruly is not None and unruly.sour:  # what could not be read is read by the code that can
+        await house.restart()
     _, unanswered = await asyncio.wait(living, timeout=ANSWERED_S)
     if unanswered:
         report.violations.append(f"{len(unanswered)} clients got no answer within {ANSWERED_S} s of peace")
         return
     for task in living:
         task.result()
-    for _ in range(2):  # quiet once is not quiet
+    for look in range(2):  # quiet once is not quiet
+        if look and unruly is not None:
+            await works(sim, house, truth, judge.complain)
         if not await drained(sim, house, truth):
             report.violations.append(f"not drained within {DRAINED_S} s of peace")
             break
@@ -145,10 +172,20 @@ async def live(
         report.counted[f"met: {error.code}"] += 1
     report.actions = judge.taken + len(judge.refused)
     report.log_hash = await judge.close(truth, sim.clock.now_us() - LATE_US, house.tail_n)
-    unseen = await seen_damage(disk, truth, registry(1, outside), [errand(2, outside)], chance)
+    if unruly is not None:
+        await judged(truth, unruly, judge.complain)
+    if isinstance(outside, UnrulyOutside):
+        outside.look()
+    unseen = await seen_damage(disk, truth, app(1, outside), older, chance)
     report.counted["met: bit turned"] += unseen is not None
     if unseen:
         report.violations.append(unseen)
+
+
+def _outside(faults: Faults, judge: Judge, unruly: Unruly | None) -> tuple[Outside, Reckoner]:
+    if unruly is None:
+        return Outside(faults, judge.complain), Reckoner(faults)
+    return UnrulyOutside(faults, judge.complain, unruly), UnrulyReckoner(faults, unruly)
 
 
 async def released(house: House, truth: SimStore, report: Report, operated: Operated) -> None:
@@ -193,19 +230,24 @@ class Broken(SimulationError):
 
 
 def run_seed(
-    seed: int, folder: Path, empty: Path, *, keep_trace: bool = False, to_the_end: bool = True
+    seed: int, folder: Path, empty: Path, *, keep_trace: bool = False, to_the_end: bool = True, unruly: bool = False
 ) -> tuple[Report, Outcome[None]]:
-    """Even seeds run on the SQLite core, odd ones in memory. ``to_the_end``: or until a first promise is broken."""
+    """Even seeds run on the SQLite core, odd ones in memory. ``to_the_end``: or until a first promise is broken.
+
+    ``unruly``: the same life with a user's code that misbehaves.
+    """
     report = Report(seed)
     disk = MemoryDisk() if seed % 2 else SqliteDisk(folder, empty)
 
     async def main(sim: Sim) -> None:
         if not to_the_end:
             report.violations = Violations(lambda text: sim.loop.fail(Broken(text)))
-        await live(sim, disk, report, Faults(sim.faults, report.counted))
+        await live(sim, disk, report, Faults(sim.faults, report.counted), unruly=user)
 
+    user = Unruly(stream(seed, "user code"), report.counted) if unruly else None
     most = MAX_STEPS if to_the_end else MAX_STEPS // 2
-    return report, _run(main, disk, report, most, keep_trace=keep_trace)
+    with misbehaving(user):
+        return report, _run(main, disk, report, most, keep_trace=keep_trace)
 
 
 def run_nth(nth: int, failure: EnumFailure, disk: Disk, seed: int = NTH_SEED) -> tuple[Report, Nth]:

@@ -7,11 +7,13 @@ first one fail.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 
+from ...engine.budget import Budgeted
 from ...engine.registry import ReducerRegistry, Workflow
 from ...kernel.action import Action, Nothing, Payload
 from ...kernel.blob import Blob
@@ -32,6 +34,7 @@ from ...kernel.machine import Guard, Handlers, Machine, MachineReducer, Timeout,
 from ...kernel.retry import RetryPolicy
 from ...kernel.step import State, Step
 from ...ports import Code, Executor
+from .unruly_app import Odd, Overrun, Tender, bill_spec, guarded, misdeed, unruly_handlers
 
 TYPE: Final = "errand"
 ENDS: Final = {EnumOutcome.SUCCEEDED: "went", EnumOutcome.FAILED: "failed", EnumOutcome.UNKNOWN: "unclear"}
@@ -50,6 +53,8 @@ class Errand(State):
     alarms: int = 0
     ends: dict[str, int] = Field(default_factory=dict)
     sheet: Blob | None = None
+    odd: Odd | None = None
+    extra: JsonValue = None
 
 
 class Begin(Payload):
@@ -103,6 +108,9 @@ class Went(Payload):
 
 
 def _poisoned(errand: Errand, action: Action[Add]) -> Step[Errand]:
+    step = misdeed(errand, action, action.payload.poison)
+    if step is not None:
+        return step
     match action.payload.poison:
         case "text":
             raise ValueError(f"cannot digest {HOSTILE}")
@@ -238,7 +246,7 @@ SPECS: Final = (
     IntentSpec("alarm", EnumIntentType.TIMER, trigger="alarm"),
     IntentSpec("nudge", EnumIntentType.TIMER, trigger="nudge"),
 )
-OUTSIDE: Final = frozenset({"do", "once", "shout", "whisper", "file"})
+OUTSIDE: Final = frozenset({"do", "once", "shout", "whisper", "file", "bill"})
 ASKED: Final = ("do", "once", "shout", "whisper")
 """Of those served outside, the ones a client may ask for."""
 
@@ -270,13 +278,44 @@ PAYLOADS: Final[Mapping[str, type[BaseModel]]] = {
 }  # fmt: skip
 
 
-def errand(generation: int, outside: Executor, reckoner: Executor | None = None) -> Workflow:
-    """The workflow as its ``generation``-th release, its effects served by ``outside``, its computing by ``reckoner``."""
-    made = MachineReducer(TYPE, _handlers(generation), MACHINE, PAYLOADS, {spec.name: spec for spec in SPECS})
+BILLING: Final = bill_spec(outcomes=ENDS, retry=FAST, timeout_s=1.0, concurrency=AT_ONCE)
+DISPATCH: Final = IntentSpec(
+    "dispatch", EnumIntentType.ACTION_SEND, TYPE, Tender, POSTED, retry=SENDING, trigger="tender"
+)
+UNRULY_GUARD: Final = Guard("as the action says", lambda state, payload: guarded(payload))
+UNRULY_MACHINE: Final = Machine(
+    "new",
+    (
+        *(
+            one if GUARD not in one.guards else replace(one, guards=(GUARD, UNRULY_GUARD))
+            for one in MACHINE.transitions
+        ),
+        *(Transition(status, status, "tender") for status in ("open", "watched")),
+    ),
+    MACHINE.terminal,
+    MACHINE.timeouts,
+)
+
+
+def errand(generation: int, outside: Executor, reckoner: Executor | None = None, *, unruly: bool = False) -> Workflow:
+    """The workflow as its ``generation``-th release, its effects served by ``outside``, its computing by ``reckoner``.
+
+    ``unruly``: the same by somebody whose validators, guards and handlers misbehave where an action asks for it.
+    """
+    specs = {spec.name: spec for spec in (*SPECS, *((BILLING, DISPATCH) if unruly else ()))}
+    handlers = _handlers(generation)
+    made: Budgeted | MachineReducer[Errand]
+    if unruly:
+        payloads: Mapping[str, type[BaseModel]] = {**PAYLOADS, "tender": Tender}
+        made = Budgeted(MachineReducer(TYPE, unruly_handlers(handlers), UNRULY_MACHINE, payloads, specs), Overrun())
+    else:
+        made = MachineReducer(TYPE, handlers, MACHINE, PAYLOADS, specs)
     code = Code(TYPE, f"{generation}.0.0", generation.to_bytes(32, "big"), 1)
     served = {"outside": outside} if reckoner is None else {"outside": outside, "reckoner": reckoner}
     return Workflow(made, code, served, UNLEASED)
 
 
-def registry(generation: int, outside: Executor, reckoner: Executor | None = None) -> ReducerRegistry:
-    return ReducerRegistry((errand(generation, outside, reckoner),))
+def registry(
+    generation: int, outside: Executor, reckoner: Executor | None = None, *, unruly: bool = False
+) -> ReducerRegistry:
+    return ReducerRegistry((errand(generation, outside, reckoner, unruly=unruly),))

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from ...engine.dispatch import Limits
 from ...engine.pattern import ReducerPatternEngine
-from ...engine.project import ProjectionMaterializerService
+from ...engine.project import Project, ProjectionMaterializerService, latest
 from ...engine.registry import ReducerRegistry
 from ...engine.tail import LogTail
 from ...kernel.action import WorkflowKey
@@ -17,7 +17,7 @@ from ...kernel.errors import OnexError, OwnershipLost
 from ...ports import Env, Position, ProjectionRow
 from ..host import Host, HostCrashed
 from ..simulation import Sim
-from .disk import Disk
+from .disk import Disk, EnumAilment
 from .faults import Faults
 from .projecting import materializer
 from .store import SimStore, Watcher
@@ -38,6 +38,7 @@ class Plan:
     registry: Callable[[int], ReducerRegistry]
     limits: Limits
     check_all: bool
+    project: Project = latest
 
 
 class House:
@@ -66,6 +67,8 @@ class House:
         self.boots = 0
         self.tail_n = 0
         self.turned_away = False
+        self._ordered = False
+        """Somebody wants the engine that runs to end."""
         self.keys = list(keys)
         """The instances that clients speak of."""
         self.sender = SimStore(disk, sim.world)
@@ -84,8 +87,9 @@ class House:
 
     async def _live(self) -> None:
         self.boots += 1
-        self.turned_away = False
+        self.turned_away = self._ordered = False
         self._look_at_the_clock()
+        read_only = self._read_only()
         host = self.host = self.sim.host(f"engine{self.boots}", skew_s=self.skew_s)
         store = self._store = SimStore(self.disk, self.sim.world, self.faults, self.watcher)
         closed = False
@@ -101,13 +105,19 @@ class House:
                     await self._close(host, engine)
                     closed = True
                 return
+            except Exception as error:
+                self.complain(f"a start raised a raw {type(error).__name__}: {error!r:.200}")
+                return
             host.start(self._follow(engine))
-            self.projection = materializer(store, engine.bell, host)
-            await host.spawn(self.projection.start())
+            await self._show(host, store, engine)
             self.engine = engine
             self._up.set()
             while host.alive and engine.service.closed is None and not self.turned_away:
                 await self.sim.clock.sleep(LOOK_S)
+                await self._mend_projection(host, store, engine)
+            host.check()
+            if read_only == self._read_only():
+                self._look_at_its_end(engine)
             await self._leave(host, engine)
         except HostCrashed:
             return
@@ -122,6 +132,25 @@ class House:
                     self.disk.crash(store.handle)
             for name in MET:
                 self.faults.counted[f"met: {name}"] += getattr(engine.counters, name)
+
+    def _read_only(self) -> int:
+        """How often so far: a store that can never be written any more ends its engine, which says so."""
+        return self.faults.counted[EnumAilment.READ_ONLY.value]
+
+    async def _mend_projection(self, host: Host, store: SimStore, engine: ReducerPatternEngine) -> None:
+        """One that failed stands still and says so, until its author has mended it: which is now."""
+        if host.alive and self.projection is not None and self.projection.failed is not None:
+            self.faults.counted["met: projection failed"] += 1
+            await self._show(host, store, engine)
+
+    def _look_at_its_end(self, engine: ReducerPatternEngine) -> None:
+        lost = engine.service.closed
+        if not self._ordered and not isinstance(lost, OwnershipLost | None):
+            self.complain(f"an engine ended by itself: {lost}")
+
+    async def _show(self, host: Host, store: SimStore, engine: ReducerPatternEngine) -> None:
+        self.projection = materializer(store, engine.bell, host, self.plan.project)
+        await host.spawn(self.projection.start())
 
     async def _leave(self, host: Host, engine: ReducerPatternEngine) -> None:
         """The end of an engine that was closed, or lost its store: its process goes when it has answered everybody."""
@@ -174,6 +203,7 @@ class House:
         """An orderly end; the supervisor does the rest."""
         host, engine = self.host, self.engine
         if host is not None and engine is not None and host.alive:
+            self._ordered = True
             try:
                 await self._close(host, engine)
             except HostCrashed:

@@ -28,6 +28,7 @@ from .operated import Operated
 from .projecting import Projected
 from .punctual import Punctual
 from .store import SimStore
+from .unruly import misbehaving
 
 PAGE = 1000
 
@@ -169,8 +170,15 @@ class Judge:
         return any(self._rows_of.get(row) == what for row in crashed)
 
     def knows(self, what: Seen, body: str) -> bool:
-        """Whether a commit has this intent, with this payload."""
-        return self._intents.get(what) == body
+        """Whether a commit has this intent, and this is its payload as it is read back from the log."""
+        logged = self._intents.get(what)
+        if logged is None or logged == body:
+            return logged == body
+        spec = self._spec(WorkflowKey.parse(what.key), what.name)
+        if spec is None or spec.payload is None:
+            return False
+        with misbehaving(None):
+            return spec.payload.model_validate_json(logged).model_dump_json() == body
 
     def acknowledged(self, key: WorkflowKey, action_id: UUID, told: Committed, here: LogEntry | None) -> None:
         """An answer reached a client: the log must have it already, and say the same."""

@@ -25,7 +25,9 @@ class Operated:
     def committed(self, commit: Commit, applied: Sequence[KeyChange]) -> None:
         """A commit, and those of its changes that were applied."""
         self._written.update(change.key for change in applied)
-        for note in (*commit.notes, *(note for change in applied for note in change.notes)):
+        notes = (*commit.notes, *(note for change in applied for note in change.notes))
+        # after a lost answer all of them are written again: of one row the last one counts
+        for note in {note.pointer: note for note in notes}.values():
             if note.state is EnumOutboxState.DEAD:
                 self._dead.add(note.pointer)
                 self.crashes.pop(note.pointer, None)

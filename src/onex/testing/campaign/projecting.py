@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from ...engine.project import WORKFLOW, ProjectionMaterializerService
+from ...engine.project import WORKFLOW, Project, ProjectionMaterializerService, latest
 from ...engine.tail import Bell
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import OnexError
@@ -53,8 +53,8 @@ class Projected:
 class Projector:
     """A process of its own that keeps the projection the owner keeps too, and now and then dies over it."""
 
-    def __init__(self, sim: Sim, disk: Disk, faults: Faults, watcher: Watcher) -> None:
-        self.sim, self.faults = sim, faults
+    def __init__(self, sim: Sim, disk: Disk, faults: Faults, watcher: Watcher, project: Project = latest) -> None:
+        self.sim, self.faults, self.project = sim, faults, project
         self.store = SimStore(disk, sim.world, faults, watcher)
 
     async def keep(self) -> None:
@@ -65,7 +65,7 @@ class Projector:
             host.crash()
 
     async def _live(self, host: Host) -> None:
-        service = materializer(self.store, Bell(), host)
+        service = materializer(self.store, Bell(), host, self.project)
         while True:
             await self.sim.clock.sleep(LOOK_S * self.faults.chance.random())
             looking = host.spawn(service.catch_up())
@@ -78,5 +78,5 @@ class Projector:
                 return
 
 
-def materializer(store: SimStore, bell: Bell, host: Host) -> ProjectionMaterializerService:
-    return ProjectionMaterializerService(store, store, bell, host.clock, WORKFLOW, batch=BATCH)
+def materializer(store: SimStore, bell: Bell, host: Host, project: Project = latest) -> ProjectionMaterializerService:
+    return ProjectionMaterializerService(store, store, bell, host.clock, WORKFLOW, project, batch=BATCH)

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from ...engine.control import REDRIVE, RELEASE
 from ...engine.mailbox import Committed
 from ...engine.pattern import ReducerPatternEngine
-from ...kernel.action import WorkflowKey
+from ...kernel.action import NOTHING, WorkflowKey
 from ...kernel.errors import OnexError
 from ...ports import Pointer
 from ..host import current_host
@@ -55,7 +55,7 @@ class Letter(NamedTuple):
         return await engine.submit(
             self.key,
             self.kind,
-            self.payload,
+            self.payload if self.payload is NOTHING else self.payload.model_copy(),
             action_id=self.id,
             expires_at=self.expires_at,
             expected_version=self.expected_version,
@@ -77,27 +77,27 @@ class Sender:
             "command_payload": letter.payload.model_dump(mode="json"),
             "action_id": str(letter.id),
         }
-        return await self._send(orjson.dumps(body))
+        return await self.send(orjson.dumps(body))
 
     async def rubbish(self, which: int) -> None:
         body = RUBBISH[which % len(RUBBISH)]
-        told = await self._send(body)
+        told = await self.send(body)
         if told is not None and "error" not in told:
             self.complain(f"the inbox took rubbish: {body[:80]!r} was answered {told}")
 
     async def release(self, key: WorkflowKey) -> None:
-        self._done(await self._send(orjson.dumps({"workflow_key": list(key), "kind": RELEASE})))
+        self._done(await self.send(orjson.dumps({"workflow_key": list(key), "kind": RELEASE})))
 
     async def redrive(self, key: WorkflowKey, pointer: Pointer) -> None:
         text = ":".join(map(str, pointer))
         body = {"workflow_key": list(key), "kind": REDRIVE, "command_payload": {"pointer": text}}
-        self._done(await self._send(orjson.dumps(body)))
+        self._done(await self.send(orjson.dumps(body)))
 
     def _done(self, told: dict[str, Any] | None) -> None:
         if told is not None and told != {"done": True} and "error" not in told:
             self.complain(f"a control was answered {told}")
 
-    async def _send(self, body: bytes) -> dict[str, Any] | None:
+    async def send(self, body: bytes) -> dict[str, Any] | None:
         clock = current_host().clock
         while True:
             try:
