@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from onex.adapters.owner_lock import RECORD_BYTES, OwnerLock
+from onex.adapters.owner_lock import PLACE_AT, PLACE_BYTES, RECORD_BYTES, OwnerLock
+
+RECORD_AT = PLACE_AT + PLACE_BYTES
 
 
 @pytest.fixture
@@ -36,12 +38,12 @@ def test_a_record_outlives_the_owner_that_wrote_it(path: Path) -> None:
 def test_a_record_that_was_written_in_part_reads_as_nothing(path: Path, at: int) -> None:
     left(path, b"what it died over")
     raw = bytearray(path.read_bytes())
-    raw[at] ^= 0x40
+    raw[RECORD_AT + at] ^= 0x40
     path.write_bytes(raw)
     assert taken(path).read() == b""
 
 
-@pytest.mark.parametrize("length", range(24))
+@pytest.mark.parametrize("length", range(RECORD_AT + 24))
 def test_a_record_that_was_cut_reads_as_nothing(path: Path, length: int) -> None:
     left(path, b"what it died over")
     path.write_bytes(path.read_bytes()[:length])

@@ -34,9 +34,10 @@ from ..ports import (
 from .refusal import ROWS
 from .sqlite_core import OWNER_WAIT_MS, SqliteCore
 from .sqlite_errors import StoreReadOnly
+from .sqlite_place import located, wal_of
 from .sqlite_read import SqliteReads
-from .sqlite_schema import SHARDS, wal_of
-from .sqlite_threads import Folder, Lane
+from .sqlite_schema import SHARDS
+from .sqlite_threads import CLOSE_S, Folder, Lane, made, tell_over
 
 WATCH_S: Final = 0.025
 TICK_NS: Final = 20_000_000  # a file's times move in the kernel's ticks: younger than this, a second write may not show
@@ -60,13 +61,19 @@ class SqliteStore:
         self._wal_seen: tuple[int, int] | None = None
         self._wal_quiet = False
         self._elsewhere = 0 if core is None else core.changed_elsewhere()
+        self._sign = b""
         self._closed = False
+        self._over: asyncio.Future[None] | None = None
 
     @classmethod
     async def open(
         cls, path: Path, *, read_only: bool = False, wait_ms: int = OWNER_WAIT_MS, rejections_kept: int = ROWS
     ) -> SqliteStore:
-        """Makes the store when there is none (not when ``read_only``). Raises DatabaseConnectionError and its kinds."""
+        """Makes the store when there is none (not when ``read_only``). Raises DatabaseConnectionError and its kinds.
+
+        ``path`` is followed through links here and now: what changes of links or of the working directory changes nothing.
+        """
+        path = located(path)
 
         def opened() -> SqliteStore:
             core = None if read_only else SqliteCore(path, wait_ms=wait_ms, rejections_kept=rejections_kept)
@@ -77,7 +84,7 @@ class SqliteStore:
                     core.close()
                 raise
 
-        return await asyncio.to_thread(opened)
+        return await made(opened, lambda store: store._end(None))
 
     @property
     def _reads(self) -> Lane[SqliteReads]:
@@ -97,8 +104,9 @@ class SqliteStore:
 
     async def own(self, owner: str) -> Mapping[int, int]:
         fences = await self._writes.call(lambda core: core.own(owner))
-        if fences and self._folder is None:
-            self._folder = Folder(self.path)
+        if fences and self._folder is None and self._core is not None:
+            self._sign = self._core.sign()  # what was sent before is found by the first look
+            self._folder = Folder(self._core.place)
         return fences
 
     async def intern(self, code: Code, env: Env) -> tuple[int, int]:
@@ -124,7 +132,17 @@ class SqliteStore:
             await asyncio.sleep(WATCH_S)
 
     async def _written_elsewhere(self) -> bool:
-        """Asks SQLite only after the WAL has changed, so that an idle store costs a ``stat`` and no query."""
+        """Looks at the sign that senders leave behind their commit, and, for those that may not leave one, at the WAL.
+
+        SQLite is asked only after the WAL has changed, so an idle store costs some looks at files and no query. A commit
+        can be seen later than its WAL: who has left no sign may wait for the next look of somebody else.
+        """
+        if self._core is not None:
+            self._core.place.check()
+            sign = self._core.sign()
+            if sign != self._sign:
+                self._sign = sign
+                return True
         try:
             found = self._wal.stat()
         except FileNotFoundError:
@@ -152,14 +170,41 @@ class SqliteStore:
         return await self._reads.call(lambda core: core.applied(key, action_id))
 
     async def close(self) -> None:
-        if self._closed:
+        """Frees what was owned. Idempotent; ends all the same when nobody waits for it any more.
+
+        What was handed over before is done first. A call that hangs, because the disk does, is left behind after 10 s.
+        """
+        loop = asyncio.get_running_loop()
+        if self._over is None:
+            self._over = loop.create_future()
+            self._end(self._over)
+        if self._over.done() or self._over.get_loop() is not loop:
             return
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await asyncio.shield(self._over)
+        except TimeoutError:
+            if self._core is not None:
+                self._core.abandon()
+
+    def _end(self, over: asyncio.Future[None] | None) -> None:
         self._closed = True
-        await self._read_lane.close()
-        if self._folder is not None:
-            await asyncio.to_thread(self._folder.close)
+        loop, reads, folder = None if over is None else over.get_loop(), self._read_lane, self._folder
+
+        def told() -> None:
+            if loop is not None and over is not None:
+                tell_over(loop, over)
+
+        def last(core: SqliteCore) -> None:
+            """The reads' connection first: with it open the WAL could not be folded whole."""
+            if folder is not None:
+                folder.close()
+            reads.join(CLOSE_S)
+            core.close()
+
+        reads.end(lambda core: core.close(), told if self._write_lane is None else lambda: None)
         if self._write_lane is not None:
-            await self._write_lane.close()
+            self._write_lane.end(last, told)
 
     async def drop(self) -> None:
         """What the end of its process does: no fold, no word, the owner's lock is free. ``close`` it all the same."""

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-from ..kernel.errors import CommitUnknown, FencedError
+from ..kernel.errors import CommitUnknown, FencedError, TemporaryDatabaseError
 from ..ports import Applied, Code, Commit, Conflict, Env, KeyChange, ProjectionRow
-from .owner_lock import OwnerLock
+from .owner_lock import OwnerLock, leave_sign, lock_of
 from .refusal import ROWS
 from .sqlite_commit import (
     Batch,
@@ -27,9 +27,10 @@ from .sqlite_commit import (
     write_notes,
     write_rejections,
 )
-from .sqlite_errors import DiskFull, StoreBusy, named, named_error
+from .sqlite_errors import DiskFull, StoreBusy, StoreReplaced, named, named_error
+from .sqlite_place import located
 from .sqlite_read import SqliteReads
-from .sqlite_schema import SHARDS, create
+from .sqlite_schema import SHARDS, create, whole
 
 SWEEP_US: Final = 60_000_000
 WAL_PAGES: Final = 2048  # 32 MiB; beyond it the writer folds the WAL back itself, so that it can begin anew
@@ -59,13 +60,16 @@ class SqliteCore(SqliteReads):
         probe: Callable[[str], None] = _nothing,
     ) -> None:
         """Makes the store when there is none. Raises DatabaseConnectionError and its kinds, StateConsistencyError."""
+        path = located(path)
         create(path)
         super().__init__(path, "rw", synchronous=synchronous)
         self.shards = SHARDS
         self._probe = probe
         self._wait_ms = wait_ms
         self._cap = rejections_kept
-        self._lock = OwnerLock(path.with_name(f"{path.name}-owner"))
+        self._lock = OwnerLock(lock_of(path), path.stat().st_mode & 0o666)
+        self._bytes = 0
+        self._lost: StoreReplaced | None = None
         self._cursor = self._connection.cursor()
         self._connection.execute(f"pragma wal_autocheckpoint = {WAL_PAGES}").fetchall()
         self._judged_before = b""
@@ -80,15 +84,19 @@ class SqliteCore(SqliteReads):
         if not self._lock.take():
             return {}
         try:
+            self._place.watch(self._lock.path)
+            self.check_place()
+            located(self.path)  # a second name it was given since it was opened is one too many
+            self._connection.execute(f"pragma busy_timeout = {self._wait_ms}").fetchall()
             fences: dict[int, int] = dict(
                 self._connection.execute(
                     "update shards set fence = fence + 1, owner = ? returning shard, fence", (owner,)
                 ).fetchall()
             )
-            self._connection.execute(f"pragma busy_timeout = {self._wait_ms}").fetchall()
         except BaseException:
             self._lock.free()
             raise
+        self._lock.mark(self._place.record())
         self._judged_before = self._lock.read()
         self._forget()
         return fences
@@ -115,20 +123,48 @@ class SqliteCore(SqliteReads):
         return code_id, env_id
 
     def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
-        """See ``Store.commit``. Raises FencedError, TemporaryDatabaseError, CommitUnknown, StateConsistencyError."""
+        """See ``Store.commit``. Raises StoreReplaced, FencedError, TemporaryDatabaseError, CommitUnknown, StateConsistencyError."""
         try:
+            self.check_place()
             try:
                 answers = self._fast(commit)
                 if answers is None:
                     answers = self._slow(commit)
             except sqlite3.Error as error:
                 raise named_error(error, self.path) from error
+            self._check_durable()
         except BaseException:
             self._forget()
             self._roll_back()
             raise
         self._probe("after_commit")
         return answers
+
+    def check_place(self) -> None:
+        """Raises StoreReplaced, and from then on always; TemporaryDatabaseError when nobody can tell now."""
+        if self._lost is not None:
+            raise StoreReplaced(self._lost.message, path=str(self.path))
+        try:
+            size = self._place.check()
+            if size < self._bytes and not whole(self.path, self._last_n or 0):
+                raise self._place.foreign(f"it has {size} bytes and had {self._bytes}")
+            self._bytes = size
+        except StoreReplaced as error:
+            self._lose(error)
+            raise
+
+    def _check_durable(self) -> None:
+        """What was committed is answered only when it stands where the next to open the store will find it."""
+        try:
+            self.check_place()
+        except TemporaryDatabaseError as error:
+            raise CommitUnknown(f"{error.message}; whether a commit can be found again is not known") from error
+
+    def _lose(self, error: StoreReplaced) -> None:
+        """What the WAL holds goes into the file it belongs to, wherever that is now, and not into one put in its place."""
+        self._lost = error
+        if self._lock.held:
+            self._fold()
 
     def _fast(self, commit: Commit) -> list[Applied | Conflict] | None:
         """All changes or None, and then nothing is applied."""
@@ -143,6 +179,8 @@ class SqliteCore(SqliteReads):
         if batch.doubtful:
             return None
         drawn = self._begin(commit, batch.n - last_n)
+        if drawn < batch.n:
+            raise self._foreign(f"its log ends at {drawn - batch.n + last_n}, and {last_n} was written")
         if drawn != batch.n:
             self._roll_back()
             return None
@@ -178,9 +216,17 @@ class SqliteCore(SqliteReads):
             "update shards set n = n + ? where shard = 0 and fence = ? returning n", (rows, fence)
         ).fetchall()
         if not found:
+            stored = self._cursor.execute("select fence from shards where shard = 0").fetchone()
+            if fence is not None and stored is not None and stored[0] < fence:
+                raise self._foreign(f"its fence is {stored[0]}, and the owner's is {fence}")
             raise FencedError(f"{self.path} has another owner now; this commit came with fence {fence}", fence=fence)
         n: int = found[0][0]
         return n
+
+    def _foreign(self, what: str) -> StoreReplaced:
+        self._roll_back()
+        self._lost = self._place.foreign(what)
+        return self._lost
 
     def _finish(self, commit: Commit, beside: Beside) -> None:
         cursor = self._cursor
@@ -246,7 +292,13 @@ class SqliteCore(SqliteReads):
             "insert into inbox(body, at_us) values(?, ?) returning ticket", (body, at_us)
         ).fetchall()[0]
         assert isinstance(ticket, int)
+        self.check_place()
+        leave_sign(self._lock.path)
         return ticket
+
+    def sign(self) -> bytes:
+        """See ``OwnerLock.sign``. From any thread."""
+        return self._lock.sign()
 
     def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         try:
@@ -286,13 +338,23 @@ class SqliteCore(SqliteReads):
         """Folds the WAL back where nobody else reads it, and frees what was owned. Idempotent."""
         if self._lock.held:
             self._lock.write(b"")
-            try:
-                self._roll_back()
-                self._connection.execute("pragma busy_timeout = 0").fetchall()
-                self._connection.execute("pragma wal_checkpoint(truncate)").fetchall()
-            except sqlite3.Error:
-                pass  # the WAL holds every commit; the next to open the store folds it back
+            if self._fold() and self._lost is None:
+                self._lock.mark(b"")
         self.drop()
+
+    def _fold(self) -> bool:
+        """All of the WAL into the file, so that none is left beside it. False: somebody reads, or the disk is full."""
+        try:
+            self._roll_back()
+            self._connection.execute("pragma busy_timeout = 0").fetchall()
+            (busy, _, _) = self._connection.execute("pragma wal_checkpoint(truncate)").fetchone()
+        except sqlite3.Error:
+            return False  # the WAL holds every commit; the next to open the store folds it back
+        return not busy
+
+    def abandon(self) -> None:
+        """Its thread hangs in a call: the next owner need not wait for that, its fence stands before what comes of it."""
+        self._lock.free()
 
     def drop(self) -> None:
         """What a crash does: what was not committed is gone, the lock is free."""

@@ -8,7 +8,13 @@ from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from ..kernel.errors import DatabaseConnectionError, OnexError, StateConsistencyError, TemporaryDatabaseError
+from ..kernel.errors import (
+    DatabaseConnectionError,
+    OnexError,
+    OwnershipLost,
+    StateConsistencyError,
+    TemporaryDatabaseError,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,6 +30,19 @@ class NotAStore(DatabaseConnectionError):
     """The file is there and is something else."""
 
     code = "not_a_store"
+
+
+class StoreLinked(DatabaseConnectionError):
+    """The file has a second name that cannot be followed: SQLite would keep a WAL of its own beside each."""
+
+    code = "store_linked"
+
+
+class StoreReplaced(DatabaseConnectionError, OwnershipLost):
+    """What stands under the store's name is not what was opened: it was removed, moved, or another was put in its place."""
+
+    code = "store_replaced"
+    retryable = False
 
 
 class StoreReadOnly(DatabaseConnectionError):

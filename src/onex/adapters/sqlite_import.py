@@ -18,7 +18,8 @@ from ..kernel.errors import StateConsistencyError
 from ..records import Code, Env, LogEntry, SnapshotRow, Stored
 from .sqlite_commit import INSERT_LOG, INSERT_STATE, SNAPSHOT, Value
 from .sqlite_errors import StoreMissing, StoreTaken, named, named_error
-from .sqlite_schema import IMPORTED, connect, create
+from .sqlite_place import located
+from .sqlite_schema import IMPORTED, connect, create, making, remove
 
 REDACTED: Final = "@redacted"  # the projection that says what of each instance was redacted; no user's may begin with @
 _MARK: Final = """insert into workflow_projection(name, workflow_type, instance_id, version, tag, last_action, fields)
@@ -31,6 +32,7 @@ class SqliteImport:
 
     def __init__(self, path: Path) -> None:
         """Raises StoreTaken when something is at ``path``, DatabaseConnectionError and its kinds."""
+        path = located(path)
         self.path = path
         if path.exists():
             raise StoreTaken(
@@ -170,12 +172,12 @@ class SqliteImport:
         try:
             with self._made.open("rb") as file:
                 os.fsync(file.fileno())
-            os.link(self._made, self.path)
-        except FileExistsError as error:
-            raise StoreTaken(f"{self.path} exists by now; name a path where nothing is", path=str(self.path)) from error
+            with making(self.path):
+                if self.path.exists():
+                    raise StoreTaken(f"{self.path} exists by now; name a path where nothing is", path=str(self.path))
+                os.rename(self._made, self.path)
         except OSError as error:
             raise StoreMissing(f"no store can be made at {self.path}: {error}", path=str(self.path)) from error
 
     def _remove(self) -> None:
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            Path(f"{self._made}{suffix}").unlink(missing_ok=True)
+        remove(self._made)

@@ -28,6 +28,7 @@ from ..ports import (
     Stored,
 )
 from .sqlite_errors import named
+from .sqlite_place import Place, located, wal_of
 from .sqlite_schema import Access, connect
 
 _STORED = """select workflow_type, instance_id, instance, version, epoch, status, terminal, state, state_schema,
@@ -74,8 +75,23 @@ class SqliteReads:
 
     def __init__(self, path: Path, access: Access = "ro", *, synchronous: Literal["full", "off"] = "full") -> None:
         """Raises DatabaseConnectionError when there is no store, or none that this ONEX can read."""
-        self.path = path
-        self._connection = connect(path, access, synchronous=synchronous)
+        self.path = located(path)
+        self._place = Place(self.path)
+        self._connection = connect(self.path, access, synchronous=synchronous)
+        try:
+            self._place.watch(wal_of(self.path))
+            self._place.check()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    @property
+    def place(self) -> Place:
+        return self._place
+
+    def check_place(self) -> None:
+        """Raises StoreReplaced when the store's name stands for other files than were opened."""
+        self._place.check()
 
     @named
     def load(self, keys: Sequence[WorkflowKey]) -> Mapping[WorkflowKey, Stored]:

@@ -8,13 +8,21 @@ dirty one more page per action, which took a third of the throughput at one mill
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import os
+import re
 import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import quote
 
-from .sqlite_errors import NotAStore, StoreIsHistory, StoreMissing, StoreTooNew, named_error
+from .forked import forgets
+from .sqlite_errors import NotAStore, StoreBusy, StoreIsHistory, StoreMissing, StoreTooNew, named_error
+from .sqlite_place import check_mount, check_pair
 
 SCHEMA_VERSION: Final = 1
 SHARDS: Final = 1
@@ -23,6 +31,7 @@ APPLICATION_ID: Final = 0x4F4E4558  # "ONEX": what file(1) and we tell a store b
 BUSY_MS: Final = 30_000  # a sender waits this long for its turn among the owner's commits
 IMPORTED: Final = "imported"  # in ``meta``: made of recorded runs
 CACHE_KIB: Final = 65_536
+_BESIDE: Final = ("", "-wal", "-shm", "-journal")
 
 TABLES: Final = """
 create table meta(name text primary key, value text not null) without rowid;
@@ -108,9 +117,10 @@ Access = Literal["rw", "ro"]
 
 
 def connect(path: Path, access: Access, *, synchronous: Literal["full", "off"] = "full") -> sqlite3.Connection:
-    """A checked connection to a store that exists. Raises DatabaseConnectionError, StateConsistencyError."""
+    """A checked connection to a store that exists, ``located``. Raises DatabaseConnectionError, StateConsistencyError."""
     if not path.exists():
         raise StoreMissing(f"there is no store at {path}; start an engine on it first", path=str(path))
+    check_pair(path)
     try:
         connection = _opened(path, access)
     except sqlite3.Error as error:
@@ -131,13 +141,91 @@ def connect(path: Path, access: Access, *, synchronous: Literal["full", "off"] =
     return connection
 
 
+def whole(path: Path, n: int) -> bool:
+    """Whether the file, read anew, holds together and holds the log up to ``n``: it was vacuumed, not cut or replaced."""
+    try:
+        connection = _opened(path, "ro")
+        try:
+            (told,) = connection.execute("pragma quick_check(1)").fetchone()
+            (last,) = connection.execute("select n from shards where shard = 0").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return False
+    return bool(told == "ok" and last >= n)
+
+
 def create(path: Path) -> None:
     """Make an empty store at ``path`` unless something is there. Of two processes that try, one wins; both go on."""
     if not path.parent.is_dir():
         raise StoreMissing(f"the folder {path.parent} of the store does not exist; make it first", path=str(path))
+    check_mount(path)
     if path.exists():
         return
-    made = path.with_name(f"{path.name}.{os.getpid()}.new")
+    with making(path):
+        if not path.exists():
+            _make(path)
+
+
+@contextmanager
+def making(path: Path) -> Iterator[None]:
+    """One process at a time makes a store in a folder; what makers before it left behind when they were killed is removed.
+
+    Whoever is in here may rename onto ``path`` when nothing is there. Raises StoreMissing, StoreBusy.
+    """
+    try:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise StoreMissing(f"no store can be made at {path}: {error}", path=str(path)) from error
+    try:
+        _lock(folder, path)
+        _sweep(path)
+        yield
+    finally:
+        with suppress(OSError):  # a child that was forked meanwhile must not keep it
+            fcntl.flock(folder, fcntl.LOCK_UN)
+        os.close(folder)
+
+
+def _lock(folder: int, path: Path) -> None:
+    until_s = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if time.monotonic() > until_s:
+                raise StoreBusy(
+                    f"somebody holds a lock on the folder {path.parent}; try again", path=str(path)
+                ) from error
+            time.sleep(0.005)
+        except OSError as error:
+            raise StoreMissing(f"no store can be made at {path}: {error}", path=str(path)) from error
+
+
+def _sweep(path: Path) -> None:
+    """Nobody else makes a store in this folder now. An import takes longer than the lock is held: its maker must be dead."""
+    left = re.compile(re.escape(path.name) + r"(?:\.\d+)?\.new(?:-wal|-shm|-journal)?")
+    imports = re.compile(re.escape(path.name) + r"\.(\d+)\.import(?:\.new)?(?:-wal|-shm|-journal|-owner)?")
+    with suppress(OSError):
+        for one in list(path.parent.iterdir()):
+            importing = imports.fullmatch(one.name)
+            if left.fullmatch(one.name) or (importing is not None and not _lives(int(importing[1]))):
+                one.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _make(path: Path) -> None:
+    made = path.with_name(f"{path.name}.new")
     try:
         connection = _opened(made, "rwc")
         try:
@@ -153,34 +241,42 @@ def create(path: Path) -> None:
             connection.execute("commit")
         finally:
             connection.close()  # the last connection: folds the WAL into the file and removes it
-        try:
-            os.link(made, path)
-        except FileExistsError:
-            return
+        os.rename(made, path)
         _sync_folder(path.parent)
     except sqlite3.Error as error:
         raise named_error(error, path) from error
     except OSError as error:
         raise StoreMissing(f"no store can be made at {path}: {error}", path=str(path)) from error
     finally:
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            Path(f"{made}{suffix}").unlink(missing_ok=True)
+        remove(made)
 
 
-def wal_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}-wal")
+def remove(path: Path) -> None:
+    """A store that nobody has open, and what SQLite keeps beside it."""
+    for suffix in _BESIDE:
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
+class _Connection(sqlite3.Connection):
+    """In a forked child it stands unused for ever: closing it there would fold a WAL that the child no longer shares."""
+
+    def forget_parent(self) -> None:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
 
 
 def _opened(path: Path, access: str) -> sqlite3.Connection:
     # Never open the file by other means than SQLite: closing any descriptor of it drops SQLite's own POSIX locks.
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?mode={access}",
         uri=True,
         isolation_level=None,
         check_same_thread=False,
         cached_statements=256,
         timeout=BUSY_MS / 1000,
+        factory=_Connection,
     )
+    forgets(connection)
+    return connection
 
 
 def _set(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Final, Generic, TypeVar
 
+from ..kernel.errors import OnexError
+from .sqlite_place import Place
 from .sqlite_read import SqliteReads
 from .sqlite_schema import connect
 
@@ -17,6 +18,33 @@ R = TypeVar("R")
 C = TypeVar("C", bound=SqliteReads)
 
 FOLD_S: Final = 0.05
+CLOSE_S: Final = 10.0
+
+
+async def made(make: Callable[[], R], undo: Callable[[R], None]) -> R:
+    """What ``make`` gives on a thread of its own. Who stops waiting for it, or has no loop any more, has it undone."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[R] = loop.create_future()
+
+    def give(result: R) -> None:
+        undo(result) if answer.done() else answer.set_result(result)
+
+    def run() -> None:
+        try:
+            result = make()
+        except BaseException as error:
+            _tell(loop, _fail, answer, error)
+            return
+        if not _tell(loop, give, result):
+            undo(result)
+
+    Thread(target=run, name="onex-sqlite-open", daemon=True).start()
+    try:
+        return await answer
+    except asyncio.CancelledError:
+        if answer.done() and not answer.cancelled() and answer.exception() is None:
+            undo(answer.result())
+        raise
 
 
 class Lane(Generic[C]):
@@ -29,12 +57,13 @@ class Lane(Generic[C]):
         self._thread.start()
 
     async def call(self, ask: Callable[[C], R]) -> R:
-        """What was handed over runs, also when nobody waits for it any more."""
+        """What was handed over runs, also when nobody waits for it any more. Raises StoreReplaced before it does."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[R] = loop.create_future()
 
         def run() -> None:
             try:
+                self.core.check_place()
                 result = ask(self.core)
             except BaseException as error:
                 _tell(loop, _fail, answer, error)
@@ -48,17 +77,32 @@ class Lane(Generic[C]):
         while (call := self._calls.get()) is not None:
             call()
 
-    async def close(self) -> None:
-        await self.call(lambda core: core.close())
+    def end(self, last: Callable[[C], None], over: Callable[[], None] = lambda: None) -> None:
+        """``last`` runs behind everything that was handed over, then ``over``, both on the thread, which then ends."""
+
+        def run() -> None:
+            try:
+                last(self.core)
+            finally:
+                over()
+
+        self._calls.put(run)
         self._calls.put(None)
-        self._thread.join()
+
+    def join(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)
 
 
-def _tell(loop: asyncio.AbstractEventLoop, tell: Callable[..., None], *values: object) -> None:
+def tell_over(loop: asyncio.AbstractEventLoop, over: asyncio.Future[None]) -> None:
+    _tell(loop, _give, over, None)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, tell: Callable[..., None], *values: object) -> bool:
     try:
         loop.call_soon_threadsafe(tell, *values)
     except RuntimeError:  # the loop was closed: nobody waits
-        return
+        return False
+    return True
 
 
 def _give(answer: asyncio.Future[R], result: R) -> None:
@@ -77,16 +121,20 @@ class Folder:
     Without it the writer would do so itself, after some commit: the same work, as a pause in the middle of a batch.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, place: Place) -> None:
         self.written = Event()
         self._closing = Event()
-        self._path = path
+        self._place = place
         self._thread = Thread(target=self._run, name="onex-sqlite-fold", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        connection = connect(self._path, "rw")
         try:
+            connection = connect(self._place.path, "rw")
+        except OnexError:
+            return  # beyond a size the writer folds the WAL itself; it meets the same file, and tells
+        try:
+            self._place.check()
             while not self._closing.is_set():
                 self.written.wait()
                 self._closing.wait(FOLD_S)
@@ -95,10 +143,12 @@ class Folder:
                     connection.execute("pragma wal_checkpoint(passive)").fetchall()
                 except sqlite3.Error:
                     continue  # the WAL keeps what it has; the writer meets the same disk and tells
+        except OnexError:
+            return  # another file stands there than the writer has: nothing of it is ours to fold
         finally:
             connection.close()
 
     def close(self) -> None:
         self._closing.set()
         self.written.set()
-        self._thread.join()
+        self._thread.join(CLOSE_S)

@@ -18,6 +18,7 @@ from typing import Final
 from ..adapters.clock import UuidV7
 from ..adapters.sqlite_commit import INSERT_LOG, INSERT_OUTBOX, INSERT_STATE, SETTLE, UPDATE_STATE
 from ..adapters.sqlite_core import WAL_PAGES
+from ..adapters.sqlite_place import Place
 from ..adapters.sqlite_schema import connect, create
 from ..adapters.sqlite_threads import Folder
 
@@ -62,7 +63,7 @@ def measure(path: Path, batch: int, seconds: float, shape: Shape | None = None) 
     """Makes a store at ``path`` and fills it. Raises DatabaseConnectionError when it cannot be made."""
     create(path)
     connection = connect(path, "rw")
-    folder = Folder(path)
+    folder = Folder(Place(path))
     cursor = connection.cursor()
     taken: list[float] = []
     waited = 0.0

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from ..adapters.clock import SystemClock, UuidV7
 from ..adapters.memory import MemoryStore
+from ..adapters.owner_lock import holders_of, lock_of, owner_of
 from ..adapters.sqlite import SqliteStore
+from ..adapters.sqlite_place import located
 from ..adapters.watchdog import Watchdog
 from ..adapters.workers import WorkerPool
 from ..app import App, LoadedWorkflow, load_app
@@ -20,7 +24,7 @@ from ..engine.dispatch import Limits
 from ..engine.pattern import ReducerPatternEngine
 from ..engine.project import WORKFLOW, Project, ProjectionMaterializerService, latest
 from ..engine.registry import ReducerRegistry, Workflow
-from ..kernel.errors import OwnershipLost, StateConsistencyError, ValidationError
+from ..kernel.errors import DatabaseConnectionError, OwnershipLost, StateConsistencyError, ValidationError
 from ..kernel.retry import RetryPolicy
 from ..nodes.compute import ComputeExecutor
 from ..nodes.effect import FunctionExecutor
@@ -121,13 +125,14 @@ class WiredEngine(ReducerPatternEngine):
         return view
 
     async def close(self) -> None:
-        for view in self._projections.values():
-            await view.close()
-        await super().close()
-        if self.watchdog is not None:
-            self.watchdog.close()
-        if self.workers is not None:
-            await self.workers.close(grace_s=0.0)
+        try:
+            for view in self._projections.values():
+                await view.close()
+        finally:
+            try:
+                await super().close()
+            finally:
+                await _end(self.store, self.watchdog, self.workers)
 
 
 async def open(
@@ -150,35 +155,68 @@ async def open(
     given = executors or {}
     loaded = app if isinstance(app, App) else load_app(app, tuple(given))
     store = await _open_store(StoreUrl.parse(store_url))
-    pool = None
-    if any(one.computes for one in loaded.workflows.values()):
-        pool = WorkerPool(WORKER_ENTRY, max_workers=workers or settings.workers)
-    watchdog = Watchdog(settings.step_budget_s)
-    parts = _Parts(loaded, StoreBlobs(store), EffectThreads(), pool, given, watchdog)
-    registry = ReducerRegistry(tuple(parts.workflow(one) for one in loaded.workflows.values()))
-    engine = WiredEngine(
-        store,
-        registry,
-        environment(loaded.root),
-        settings,
-        limits=limits or _limits(settings),
-        check_all=check_all,
-        workers=pool,
-        watchdog=watchdog,
-    )
+    pool: WorkerPool | None = None
+    watchdog: Watchdog | None = None
+    engine: WiredEngine | None = None
     try:
+        if any(one.computes for one in loaded.workflows.values()):
+            pool = WorkerPool(WORKER_ENTRY, max_workers=workers or settings.workers)
+        watchdog = Watchdog(settings.step_budget_s)
+        parts = _Parts(loaded, StoreBlobs(store), EffectThreads(), pool, given, watchdog)
+        registry = ReducerRegistry(tuple(parts.workflow(one) for one in loaded.workflows.values()))
+        engine = WiredEngine(
+            store,
+            registry,
+            environment(loaded.root),
+            settings,
+            limits=limits or _limits(settings),
+            check_all=check_all,
+            workers=pool,
+            watchdog=watchdog,
+        )
         await engine.start(f"pid {os.getpid()} on {socket.gethostname()}")
-    except OwnershipLost as error:
-        await engine.close()
-        pid = owner_pid(store_url)
-        who = f"process {pid}" if pid else "another process"
-        raise OwnershipLost(
-            f"{who} runs on {store_url}; stop it, or submit to it: onex submit KEY TRIGGER", pid=pid
-        ) from error
-    except BaseException:
-        await engine.close()
+    except BaseException as error:
+        # to the end, also when the caller is cancelled once more: what is left open would keep the store from the next
+        await _whole(_end(store, watchdog, pool) if engine is None else engine.close())
+        if isinstance(error, OwnershipLost) and not isinstance(error, DatabaseConnectionError):
+            raise _owned(store_url) from error
         raise
     return engine
+
+
+def _owned(store_url: str) -> OwnershipLost:
+    """Who has the store. A process that has ended is never named: what it left behind is."""
+    pid = owner_pid(store_url)
+    path = StoreUrl.parse(store_url).path
+    left = holders_of(lock_of(located(path))) if pid is None and path is not None else []
+    if left:
+        who = ", ".join(map(str, left))
+        return OwnershipLost(
+            f"the engine that ran on {store_url} has ended, and what it started still holds the store: process {who}. "
+            "End it, then start again"
+        )
+    told = f"process {pid}" if pid else "another process"
+    return OwnershipLost(f"{told} runs on {store_url}; stop it, or submit to it: onex submit KEY TRIGGER", pid=pid)
+
+
+async def _end(store: Store, watchdog: Watchdog | None, pool: WorkerPool | None) -> None:
+    """Each of them, whatever comes of the others."""
+    try:
+        await store.close()
+    finally:
+        if watchdog is not None:
+            watchdog.close()
+        if pool is not None:
+            await pool.close(grace_s=0.0)
+
+
+async def _whole(closing: Coroutine[None, None, None]) -> None:
+    task = asyncio.ensure_future(closing)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
+    if not task.cancelled():
+        task.exception()  # looked at: what made us close is what is told
 
 
 async def open_reader(store_url: str | None = None) -> ReadableStore:
@@ -203,20 +241,12 @@ def new_action_id() -> UUID:
 
 
 def owner_pid(store_url: str) -> int | None:
-    """The process whose engine runs on the store, by the system's list of locks; None: none, or it cannot be told."""
+    """The process whose engine runs on the store, by the system's list of locks; None: none, or it cannot be told.
+
+    Raises DatabaseConnectionError for a path that no store can have.
+    """
     path = StoreUrl.parse(store_url).path
-    if path is None:
-        return None
-    try:
-        inode = str(path.with_name(f"{path.name}-owner").stat().st_ino)
-        lines = Path("/proc/locks").read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:  # "1: FLOCK  ADVISORY  WRITE 4711 08:01:1337 0 EOF"
-        words = line.split()
-        if len(words) > 5 and words[1] == "FLOCK" and words[5].split(":")[-1] == inode and words[4].isdecimal():
-            return int(words[4]) or None
-    return None
+    return None if path is None else owner_of(lock_of(located(path)))
 
 
 def _limits(settings: Settings) -> Limits:
@@ -234,7 +264,12 @@ async def _open_store(url: StoreUrl) -> SqliteStore | MemoryStore:
     if url.path is None:
         return MemoryStore()
     if url.path.parent.name == ".onex":  # ours to make; any other folder is the user's
-        url.path.parent.mkdir(exist_ok=True)
+        try:
+            url.path.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise DatabaseConnectionError(
+                f"the folder {url.path.parent} of the store cannot be made: {error}", path=str(url.path)
+            ) from error
     return await SqliteStore.open(url.path)
 
 

@@ -1,0 +1,162 @@
+"""A forked child holds nothing of the store, whatever becomes of it or of its parent."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from onex.adapters.owner_lock import OwnerLock, holders_of, lock_of, owner_of
+from onex.adapters.sqlite import SqliteStore
+from onex.adapters.sqlite_core import SqliteCore
+from onex.testing.conformance.owner import A, Owner, row
+
+Fork = Callable[[], int]
+
+
+def native_fork() -> int:
+    """By C code: Python's hooks are not called."""
+    return int(ctypes.CDLL(None).fork())
+
+
+@contextmanager
+def child(fork: Fork) -> Iterator[int]:
+    """A copy of this process that only lives."""
+    pid = fork()
+    if pid == 0:
+        while True:
+            signal.pause()
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def taken(path: Path) -> OwnerLock:
+    lock = OwnerLock(path)
+    assert lock.take()
+    return lock
+
+
+@pytest.mark.parametrize("fork", [os.fork, native_fork])
+def test_a_lock_that_is_freed_is_free_though_a_forked_child_lives(tmp_path: Path, fork: Fork) -> None:
+    lock = taken(tmp_path / "owner")
+    with child(fork):
+        lock.free()
+        taken(tmp_path / "owner").free()
+
+
+def test_a_child_that_is_forked_does_not_free_its_parents_lock(tmp_path: Path) -> None:
+    lock = taken(tmp_path / "owner")
+    with child(os.fork) as pid:
+        while pid in holders_of(lock.path):
+            time.sleep(0.001)
+        assert not OwnerLock(lock.path).take()
+        assert owner_of(lock.path) == os.getpid()
+    assert not OwnerLock(lock.path).take()
+    lock.free()
+
+
+def engine_that_forks(path: Path, fork: str) -> tuple[int, int]:
+    """A process that owns the store and is killed; a child that it forked lives on. (owner, child)."""
+    body = f"""
+import ctypes, os, signal, sys, time
+from pathlib import Path
+from onex.adapters.sqlite_core import SqliteCore
+core = SqliteCore(Path({str(path)!r}))
+assert core.own("owner")
+pid = {fork}
+if pid == 0:
+    os.close(1)
+    while True:
+        signal.pause()
+print(os.getpid(), pid, flush=True)
+signal.pause()
+"""
+    engine = subprocess.Popen([sys.executable, "-c", body], stdout=subprocess.PIPE)
+    assert engine.stdout is not None
+    owner, forked = map(int, engine.stdout.readline().split())
+    engine.kill()
+    engine.wait()
+    engine.stdout.close()
+    return owner, forked
+
+
+def test_the_death_of_an_owner_frees_the_store_though_its_child_lives(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    _, forked = engine_that_forks(path, "os.fork()")
+    try:
+        core = SqliteCore(path)
+        assert core.own("next")
+        core.close()
+    finally:
+        os.kill(forked, signal.SIGKILL)
+
+
+def test_a_lock_that_a_child_keeps_names_the_child_and_never_the_dead(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    owner, forked = engine_that_forks(path, "ctypes.CDLL(None).fork()")
+    try:
+        assert owner not in holders_of(lock_of(path))
+        assert owner_of(lock_of(path)) is None
+        assert holders_of(lock_of(path)) == [forked]
+    finally:
+        os.kill(forked, signal.SIGKILL)
+
+
+def test_a_child_that_ends_in_order_leaves_the_next_owners_file_alone(tmp_path: Path) -> None:
+    """Its connections would, at its end, fold a WAL into the file that nobody but the child still has."""
+    path = tmp_path / "store.db"
+    body = f"""
+import asyncio, os, signal, sys
+from pathlib import Path
+from onex.adapters.sqlite import SqliteStore
+from onex.testing.conformance.owner import A, Owner, row
+
+async def main():
+    global store
+    store = await SqliteStore.open(Path({str(path)!r}))
+    owner = await Owner.of(store)
+    for number in range(30):
+        await owner.apply(A, row(f"a{{number}}"))
+
+asyncio.run(main())
+pid = os.fork()
+if pid == 0:
+    sys.stdin.readline()
+    sys.exit(0)
+print(os.getpid(), pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    engine = subprocess.Popen([sys.executable, "-c", body], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert engine.stdin is not None and engine.stdout is not None
+    engine.stdout.readline()
+    engine.wait()
+
+    async def go_on() -> None:
+        store = await SqliteStore.open(path)
+        owner = await Owner.of(store)
+        owner.seen[A] = (1, 30)
+        for number in range(30):
+            await owner.apply(A, row(f"b{number}"))
+        await store.close()
+
+    asyncio.run(go_on())
+    before = path.read_bytes()
+    engine.stdin.write(b"end\n")
+    engine.stdin.close()
+    assert engine.stdout.read() == b""  # until the child has ended too
+    engine.stdout.close()
+    assert path.read_bytes() == before
+    assert sqlite3.connect(path).execute("pragma integrity_check").fetchall() == [("ok",)]
