@@ -45,7 +45,7 @@ from onex.contracts.schema import contract_schema
 from onex.contracts.subcontract import fsm
 from onex.contracts.subcontract import intent as declared
 from onex.engine import batch, dispatch, encode, fold, takeover
-from onex.kernel import action, errors
+from onex.kernel import action, errors, wire
 from onex.kernel.errors import OnexError
 from onex.settings import InvalidSetting, Settings, read_settings
 from onex.workflows.code_analysis.finding import CHECKS, EnumCheckSeverity
@@ -276,10 +276,10 @@ def _wrong(name: str) -> str:
 def _limits() -> Iterator[list[str]]:
     limits = dispatch.Limits()
     kib, mib, day, hour = 1 << 10, 1 << 20, 24 * 3600 * 1_000_000, 3600 * 1_000_000
-    yield ["a payload, a result, an intent", f"{encode.PAYLOAD_BYTES // kib} KiB", "`payload_too_large`; use a `Blob`"]
+    yield ["a payload, a result, an intent", f"{wire.PAYLOAD_BYTES // kib} KiB", "`payload_too_large`; use a `Blob`"]
     yield ["a state", f"{encode.STATE_BYTES // mib} MiB", "the action that would pass it is refused"]
     yield ["a state, advised", f"{encode.STATE_BYTES_ADVISED // kib} KiB", "each batch writes it whole"]
-    yield ["depth of JSON from outside", str(encode.DEPTH), "`invalid_payload`"]
+    yield ["depth of JSON from outside", str(wire.PAYLOAD_DEPTH), "`invalid_payload`"]
     yield ["an integer in JSON from outside", "2^53 either way", "`invalid_payload`; send it as text"]
     yield ["intents of one step", str(fold.INTENTS_PER_STEP), "`reducer_failed`"]
     yield ["an instance id", f"{action.INSTANCE_ID_BYTES} bytes of UTF-8", "`invalid_key`"]

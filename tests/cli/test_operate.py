@@ -109,7 +109,7 @@ def test_a_control_can_be_submitted_by_its_name_and_no_other_is_known(engine: Pr
     assert commands("submit", "jobs:held", "@release", "--json").row["done"] is True
     unknown = commands("submit", "jobs:held", "@shutdown")
     assert unknown.code == 1
-    assert unknown.err.startswith("refused (illegal_transition): jobs has no trigger '@shutdown'")
+    assert unknown.err.startswith("refused (reserved_kind): trigger '@shutdown' is the engine's own")
     malformed = commands("submit", "jobs:held", "@redrive", "--payload", '{"pointer": "12"}')
     assert malformed.code == 1
     assert malformed.err.startswith("refused (invalid_payload): ")

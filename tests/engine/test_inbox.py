@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from onex.engine.control import REDRIVE, RELEASE
 from onex.engine.pattern import ReducerPatternEngine
 from onex.kernel.action import ModelAction, WorkflowKey
-from onex.kernel.errors import FencedError, InvalidStateTransitionError, TemporaryDatabaseError
+from onex.kernel.errors import FencedError, ReservedKind, TemporaryDatabaseError
 from onex.ports import Applied, Commit, Conflict, EnumOutboxState, OutboxRow
 from tests.engine.conftest import House
 from tests.engine.jobs import Add, Job, Told
@@ -262,8 +262,8 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "a key that is none": (wire(RELEASE, key=WorkflowKey("Job", "1")), "invalid_key"),
     "a workflow nobody runs": (wire(RELEASE, key=WorkflowKey("pie", "1")), "unknown_workflow"),
     "a control that is over": (wire(RELEASE, expires_at="2020-01-01T00:00:00Z"), "action_expired"),
-    "a control that nobody knows": (wire("@shutdown"), "illegal_transition"),
-    "a control in capitals": (wire("@Release"), "illegal_transition"),
+    "a control that nobody knows": (wire("@shutdown"), "reserved_kind"),
+    "a control in capitals": (wire("@Release"), "reserved_kind"),
 }
 
 
@@ -329,7 +329,7 @@ def test_in_the_process_of_the_engine_a_control_is_no_action(house: House) -> No
         async with house.engine() as engine:
             await engine.submit(K, "add", Add())
             for kind in (RELEASE, REDRIVE):
-                with pytest.raises(InvalidStateTransitionError, match=f"has no trigger '{kind}'"):
+                with pytest.raises(ReservedKind, match=f"'{kind}' is the engine's own"):
                     await engine.submit(K, kind)
 
     run(go())

@@ -22,12 +22,11 @@ from pydantic import ValidationError as PydanticError
 from ..kernel.action import NOTHING, Nothing, WorkflowKey
 from ..kernel.errors import InvalidPayload, PayloadTooLarge, StateConsistencyError
 from ..kernel.intent import Emitted, EnumIntentPriority, IntentTable
+from ..kernel.wire import PAYLOAD_BYTES, PAYLOAD_DEPTH
 from ..ports import LogRow
 
-PAYLOAD_BYTES = 256 * 1024
 STATE_BYTES = 1024 * 1024
 STATE_BYTES_ADVISED = 64 * 1024
-DEPTH = 32
 INT_MAX = 2**53
 
 M = TypeVar("M", bound=BaseModel)
@@ -95,21 +94,21 @@ def _problems(error: PydanticError) -> str:
     return "; ".join(told) + (f"; and {more} more" if more > 0 else "")
 
 
-def check_json(raw: bytes) -> JsonValue:
+def check_json(raw: bytes, most: int = PAYLOAD_BYTES, depth: int = PAYLOAD_DEPTH) -> JsonValue:
     """The parsed value of JSON that may be logged for ever.
 
-    Raises PayloadTooLarge (256 KiB), InvalidPayload: not UTF-8, not JSON, deeper than 32, a key twice, NaN or infinity,
-    an integer beyond +-2^53, a lone surrogate, NUL.
+    Raises PayloadTooLarge (over ``most`` bytes), InvalidPayload: not UTF-8, not JSON, deeper than ``depth``, a key twice,
+    NaN or infinity, an integer beyond +-2^53, a lone surrogate, NUL.
     """
-    if len(raw) > PAYLOAD_BYTES:
+    if len(raw) > most:
         raise PayloadTooLarge(
-            f"payload has {len(raw)} bytes; the limit is {PAYLOAD_BYTES}. Large data belongs in a Blob", bytes=len(raw)
+            f"payload has {len(raw)} bytes; the limit is {most}. Large data belongs in a Blob", bytes=len(raw)
         )
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
         raise InvalidPayload(f"payload is not UTF-8: {error}") from error
-    _check_depth(raw)
+    _check_depth(raw, depth)
     try:
         value: JsonValue = json.loads(
             text, object_pairs_hook=_no_twins, parse_constant=_no_constant, parse_int=_small_int, parse_float=_finite
@@ -120,15 +119,15 @@ def check_json(raw: bytes) -> JsonValue:
     return value
 
 
-def _check_depth(raw: bytes) -> None:
+def _check_depth(raw: bytes, most: int) -> None:
     # counted on the bytes: the parser itself recurses, and a document can be deep enough to break it
     depth = 0
     for found in _OPENERS.finditer(raw):
         token = found.group()
         if token in (b"[", b"{"):
             depth += 1
-            if depth > DEPTH:
-                raise InvalidPayload(f"payload is nested deeper than {DEPTH}")
+            if depth > most:
+                raise InvalidPayload(f"payload is nested deeper than {PAYLOAD_DEPTH}")
         elif token in (b"]", b"}"):
             depth -= 1
 

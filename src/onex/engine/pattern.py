@@ -13,9 +13,10 @@ from typing import Self
 from uuid import UUID
 
 from ..kernel.action import WorkflowKey
-from ..kernel.errors import EngineClosed, OnexError
+from ..kernel.errors import EngineClosed, OnexError, ValidationError
 from ..kernel.step import ROLLBACK, Rollback, State
 from ..ports import Applied, Clock, Env, Ids, KeyChange, LogEntry, Pointer, Position, Reader, Store, Stored
+from .arguments import checked, count, outbox_pointer, seconds, text, workflow_key
 from .control import controls
 from .dispatch import Limits, ReducerService
 from .inbox import Inbox
@@ -112,6 +113,8 @@ class ReducerPatternEngine:
 
         ``expected_version`` is the version the caller decided on: at any other ConcurrentModificationError is raised.
         Send the same ``action_id`` again after a lost answer: it is applied once, and the first answer comes back.
+        An argument of a wrong type or out of its range is refused like any other action: InvalidKey, InvalidPayload,
+        ValidationError. Ids are ``uuid.UUID``; ``issued_at`` (the engine's clock, when absent) and ``expires_at`` are aware.
         """
         pending = self.door.pending(
             key,
@@ -134,17 +137,19 @@ class ReducerPatternEngine:
     ) -> list[Committed | OnexError]:
         """Each on its own, in order, with one wait for all: answers stand where their actions stood.
 
-        Raises Overloaded when there is no room for all of them: then none was accepted.
+        Raises Overloaded when there is no room for all of them: then none was accepted. Raises ValidationError for what
+        holds no actions at all.
         """
-        pendings = [self.door.pending(*action) for action in actions]
-        self.service.room_for(len(pendings))
+        given = checked(_listed, "actions", actions)
+        self.service.room_for(len(given))
+        pendings = [self.door.one_of_many(action) for action in given]
         return await self.service.all_done([self.service.accept(pending) for pending in pendings])
 
     # --- out ----------------------------------------------------------------------------------------------------------
 
     async def stored(self, key: WorkflowKey | str) -> Stored | None:
-        """The current row, never older than any Committed this process gave."""
-        at = _key(key)
+        """The current row, never older than any Committed this process gave. Raises InvalidKey."""
+        at = checked(workflow_key, "key", key)
         return (await self.reader.load([at])).get(at)
 
     async def state(self, key: WorkflowKey | str) -> State | None:
@@ -155,12 +160,14 @@ class ReducerPatternEngine:
         return stored_state(self.registry[stored.key.workflow_type], stored.state_schema, stored.state)
 
     async def wait(self, key: WorkflowKey | str, until: str = TERMINAL, timeout_s: float = 30.0) -> Stored:
-        """The row once its status is ``until``, or any terminal one. Raises TimeoutError, InvalidKey, EngineClosed, OwnershipLost.
+        """The row once its status is ``until``, or any terminal one. Raises TimeoutError, ValidationError, EngineClosed,
+        OwnershipLost. ``timeout_s`` may be ``math.inf``.
 
         It follows commits: a status that was passed through between two looks is not seen again.
         """
-        at = _key(key)
-        async with asyncio.timeout(timeout_s):
+        at = checked(workflow_key, "key", key)
+        until = checked(text, "until", until)
+        async with asyncio.timeout(checked(seconds, "timeout_s", timeout_s)):
             while True:
                 future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 waiters = self._waiters.setdefault(at, set())
@@ -192,29 +199,36 @@ class ReducerPatternEngine:
 
     async def state_at(self, key: WorkflowKey | str, version: int) -> State:
         """Time travel: the state after ``version``, folded from the nearest snapshot. Raises OnexError for a gap."""
-        at = _key(key)
-        return await state_at(self.reader, self.registry[at.workflow_type], at, version)
+        at = checked(workflow_key, "key", key)
+        return await state_at(self.reader, self.registry[at.workflow_type], at, checked(count, "version", version))
 
     async def rollback(self, key: WorkflowKey | str, to_version: int) -> Committed:
         """The state of an earlier version as a new one; a finished instance stays finished.
 
-        Raises what ``submit`` raises, and StateConsistencyError where today's code cannot tell what that state was.
+        Raises what ``submit`` raises, ValidationError for a version that the instance does not have, and
+        StateConsistencyError where today's code cannot tell what that state was.
         """
-        at = _key(key)
-        state = await proven_state_at(self.reader, self.registry[at.workflow_type], at, to_version)
-        return await self.submit(key, ROLLBACK, Rollback(to_version=to_version, state=state.model_dump(mode="json")))
+        at = checked(workflow_key, "key", key)
+        version, workflow = checked(count, "to_version", to_version), self.registry[at.workflow_type]
+        stored = await self.stored(at)
+        last = stored.version if stored is not None else 0
+        if not 1 <= version <= last:
+            raise ValidationError(f"{at} has no version {version} to go back to; its last is {last}")
+        state = await proven_state_at(self.reader, workflow, at, version)
+        back = Rollback(to_version=version, state=state.model_dump(mode="json"))
+        return await self.service.done(self.service.accept(self.door.pending(at, ROLLBACK, back, ours=True)))
 
     # --- an operator's hand ---------------------------------------------------------------------------------------------
 
     async def release(self, key: WorkflowKey | str) -> None:
         """End a hold: new actions are taken again, held outcomes are delivered again."""
-        at = _key(key)
+        at = checked(workflow_key, "key", key)
         await self.service.release(at)
         await self.relay.deliver_held(at)
 
     async def redrive(self, pointer: Pointer) -> None:
         """A dead intent runs again from attempt 1 with the same key; a held outcome is delivered again. Raises ValidationError."""
-        await self.relay.redrive(pointer)
+        await self.relay.redrive(checked(outbox_pointer, "pointer", pointer))
 
     def _changed(self, changes: Sequence[tuple[KeyChange, Applied]]) -> None:
         self.bell.ring()
@@ -233,5 +247,7 @@ class ReducerPatternEngine:
                     future.exception()  # looked at: who waited may have been told by the store already
 
 
-def _key(key: WorkflowKey | str) -> WorkflowKey:
-    return WorkflowKey.parse(key) if isinstance(key, str) else key
+def _listed(name: str, value: object) -> list[object]:
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return list(value)
+    raise ValidationError(f"{name} is a {type(value).__name__}; give a list of (key, trigger, payload)")

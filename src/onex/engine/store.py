@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from ..kernel.action import EPOCH, WorkflowKey
 from ..ports import LogEntry, Position, Projections, Stored
+from .arguments import checked, count, text, uuid_bytes, workflow_key
 from .mailbox import Committed
 from .pattern import ReducerPatternEngine
 from .submission import PayloadInput
@@ -87,6 +88,7 @@ class CanonicalStoreService:
         action_id: UUID | None = None,
     ) -> Committed:
         """One action, applied only at ``expected_version`` (0: not begun). Raises ConcurrentModificationError at any other."""
+        checked(count, "expected_version", expected_version)  # None is no version to have decided on
         return await self.engine.submit(key, kind, payload, action_id=action_id, expected_version=expected_version)
 
 
@@ -97,14 +99,15 @@ class ActionDedupService:
         self.engine = engine
 
     async def applied(self, key: WorkflowKey | str, action_id: UUID) -> ModelActionDedup | None:
-        at = WorkflowKey.parse(key) if isinstance(key, str) else key
-        entry = await self.engine.store.applied(at, action_id.bytes)
+        at, given = checked(workflow_key, "key", key), checked(uuid_bytes, "action_id", action_id)
+        entry = await self.engine.store.applied(at, given)
         return None if entry is None else _dedup_model(entry, self.engine.service.limits.dedup_hours)
 
 
 async def projection(tables: Projections, name: str, after: WorkflowKey | None = None) -> list[ModelWorkflowProjection]:
     """The first 1,000 rows behind ``after``."""
-    rows = await tables.projected(name, None, after, 1000)
+    behind = None if after is None else checked(workflow_key, "after", after)
+    rows = await tables.projected(checked(text, "name", name), None, behind, 1000)
     return [
         ModelWorkflowProjection(
             workflow_key=str(row.key),
@@ -118,6 +121,7 @@ async def projection(tables: Projections, name: str, after: WorkflowKey | None =
 
 
 async def watermark(tables: Projections, name: str, shard: int = 0) -> ModelProjectionWatermark:
+    name, shard = checked(text, "name", name), checked(count, "shard", shard)
     at = Position(shard, await tables.watermark(name, shard))
     return ModelProjectionWatermark(name=name, partition_id=at.shard, offset=at.n)
 

@@ -16,8 +16,9 @@ from ..kernel.intent import Emitted
 from ..kernel.migration import Json, What
 from ..kernel.rename import STATE
 from ..kernel.step import ROLLBACK, Rollback, State
+from ..kernel.wire import PAYLOAD_BYTES
 from ..ports import Code
-from .encode import MEND, PAYLOAD_BYTES, STATE_BYTES, decode, decode_intent, ordinals, read_intents
+from .encode import MEND, STATE_BYTES, decode, decode_intent, ordinals, read_intents
 from .registry import Workflow
 
 T = TypeVar("T")

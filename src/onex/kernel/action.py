@@ -22,11 +22,13 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+TYPE_CHARACTERS = 64
 INSTANCE_ID_BYTES = 200
 
 
 @lru_cache(1024)
 def _is_type(text: str) -> bool:
+    # asked for short text only: what is remembered is kept
     return _TYPE.fullmatch(text) is not None
 
 
@@ -58,12 +60,14 @@ class WorkflowKey(NamedTuple):
     @classmethod
     def of(cls, workflow_type: str, instance_id: str) -> WorkflowKey:
         """A checked key. Raises InvalidKey: type ``[a-z][a-z0-9_]{0,63}``, id 1-200 bytes of NFC text, no controls."""
-        if not _is_type(workflow_type):
-            raise InvalidKey(f"workflow type {workflow_type!r} must match [a-z][a-z0-9_]{{0,63}}")
+        if type(workflow_type) is not str or type(instance_id) is not str:
+            workflow_type, instance_id = _text(workflow_type, "workflow type"), _text(instance_id, "instance id")
+        if len(workflow_type) > TYPE_CHARACTERS or not _is_type(workflow_type):
+            raise InvalidKey(f"workflow type {workflow_type[:80]!r} must match [a-z][a-z0-9_]{{0,63}}")
         if instance_id.isascii() and instance_id.isprintable() and 1 <= len(instance_id) <= INSTANCE_ID_BYTES:
             return cls(workflow_type, instance_id)
         if _CONTROL.search(instance_id):
-            raise InvalidKey(f"instance id {instance_id!r} holds a control character or a lone surrogate")
+            raise InvalidKey(f"instance id {instance_id[:80]!r} holds a control character or a lone surrogate")
         size = len(instance_id.encode())
         if not 1 <= size <= INSTANCE_ID_BYTES:
             raise InvalidKey(f"instance id has {size} bytes; allowed are 1 to {INSTANCE_ID_BYTES}")
@@ -74,7 +78,14 @@ class WorkflowKey(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> WorkflowKey:
         """``type:id``, split at the first colon. Raises InvalidKey."""
-        return _parsed(text)
+        return _parsed(text if type(text) is str else _text(text, "workflow key"))
+
+
+def _text(value: object, what: str) -> str:
+    """Of a subclass of ``str`` too: a member of a ``StrEnum`` is its text."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise InvalidKey(f"{what} is a {type(value).__name__}; give text")
 
 
 @lru_cache(16_384)
@@ -82,7 +93,7 @@ def _parsed(text: str) -> WorkflowKey:
     # remembered: an instance is spoken to again and again, and its checks are a quarter of what the door does
     workflow_type, colon, instance_id = text.partition(":")
     if not colon:
-        raise InvalidKey(f"{text!r} is not a workflow key; write TYPE:INSTANCE, for example orders:4711")
+        raise InvalidKey(f"{text[:80]!r} is not a workflow key; write TYPE:INSTANCE, for example orders:4711")
     return WorkflowKey.of(workflow_type, instance_id)
 
 

@@ -64,6 +64,18 @@ class PayloadTooLarge(ValidationError):
     code = "payload_too_large"
 
 
+class ReservedKind(ValidationError):
+    """A trigger that begins with ``@`` is the engine's own: nobody submits it. Ask the engine for what it does."""
+
+    code = "reserved_kind"
+
+
+class UnsupportedAction(ValidationError):
+    """An action type, target or field of the wire that no engine honours here. The message says what to send instead."""
+
+    code = "unsupported_action"
+
+
 class ContractError(ValidationError):
     """A contract or app that cannot be loaded. ``findings`` names every problem at once, each with place and mend."""
 
