@@ -9,10 +9,11 @@ from uuid import UUID
 
 import orjson
 
-from ...engine.encode import PAYLOAD_BYTES, check_json
+from ...engine.encode import check_json
 from ...engine.pattern import ReducerPatternEngine
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import OnexError
+from ...kernel.wire import PAYLOAD_BYTES
 from ...ports import Position
 from ..host import HostCrashed
 from ..simulation import Sim
