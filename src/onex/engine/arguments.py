@@ -97,10 +97,10 @@ def moment_us(name: str, value: object) -> int:
 
 
 def seconds(name: str, value: object) -> float:
-    if type(value) not in (int, float):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValidationError(f"{name} is a {_type(value)}; give seconds as a number, math.inf for no end")
     try:
-        number = float(value)  # type: ignore[arg-type]  # of these two it is one
+        number = float(value)
     except OverflowError:
         number = math.nan
     if not number >= 0:
@@ -156,39 +156,37 @@ def plain(name: str, value: object) -> Mapping[str, JsonValue]:
 
 
 def _plain(value: object, depth: int, left: list[int]) -> JsonValue:
-    kind = type(value)
-    if kind is str or value is None or kind is bool or kind is int:
-        return value  # type: ignore[return-value]
-    if kind is float:
-        if not math.isfinite(value):  # type: ignore[arg-type]
-            raise InvalidPayload(f"payload cannot be written as JSON: {value} is not finite")
-        return value  # type: ignore[return-value]
-    if depth > PAYLOAD_DEPTH and isinstance(value, Mapping | list | tuple):
+    if value is None or value is True or value is False:
+        return value
+    if isinstance(value, str):
+        return value if type(value) is str else str.__str__(value)
+    if isinstance(value, int):
+        return value if type(value) is int else int.__index__(value)
+    if isinstance(value, float):
+        number = value if type(value) is float else float.__float__(value)
+        if not math.isfinite(number):
+            raise InvalidPayload(f"payload cannot be written as JSON: {number} is not finite")
+        return number
+    if not isinstance(value, Mapping | list | tuple):
+        raise InvalidPayload(f"payload cannot be written as JSON: it holds a {_type(value)}")
+    if depth > PAYLOAD_DEPTH:
         raise InvalidPayload(f"payload is nested deeper than {PAYLOAD_DEPTH}")
-    if isinstance(value, Mapping):
-        told: dict[str, JsonValue] = {}
-        for key, item in value.items():
-            _one_less(left)
-            if not isinstance(key, str):
-                raise InvalidPayload(f"payload has the key {_short(key)}, a {_type(key)}; keys of JSON are text")
-            name = str.__str__(key)
-            if name in told:
-                raise InvalidPayload(f"key {name[:80]!a} stands twice in one object")
-            told[name] = _plain(item, depth + 1, left)
-        return told
-    if isinstance(value, list | tuple):
+    if not isinstance(value, Mapping):
         listed: list[JsonValue] = []
         for item in value:
             _one_less(left)
             listed.append(_plain(item, depth + 1, left))
         return listed
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, int):
-        return int.__index__(value)
-    if isinstance(value, float):
-        return _plain(float.__float__(value), depth, left)
-    raise InvalidPayload(f"payload cannot be written as JSON: it holds a {_type(value)}")
+    told: dict[str, JsonValue] = {}
+    for key, item in value.items():
+        _one_less(left)
+        if not isinstance(key, str):
+            raise InvalidPayload(f"payload has the key {_short(key)}, a {_type(key)}; keys of JSON are text")
+        name = str.__str__(key)
+        if name in told:
+            raise InvalidPayload(f"key {name[:80]!a} stands twice in one object")
+        told[name] = _plain(item, depth + 1, left)
+    return told
 
 
 def _one_less(left: list[int]) -> None:
