@@ -207,8 +207,8 @@ def _endless() -> Result:
     ("answer", "told"),
     [
         (_too_much, "payload_too_large: Write has"),
-        (_hostile, "onex: FileNotFoundError: no file caf\\udce9"),
-        (_endless, "onex: OSError: xxx"),
+        (_hostile, "effect_raised: FileNotFoundError: no file caf\\udce9"),
+        (_endless, "effect_raised: OSError: xxx"),
     ],
 )
 def test_an_end_that_cannot_be_written_is_unknown_and_its_lane_goes_on(

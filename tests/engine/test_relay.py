@@ -69,7 +69,7 @@ def test_the_last_try_without_knowledge_is_unknown(house: House) -> None:
     async def go() -> None:
         async with house.engine() as engine:
             state = await ended(engine, "broken")
-            assert (state.status, state.why) == ("in_doubt", "onex after 3")
+            assert (state.status, state.why) == ("in_doubt", "effect_raised after 3")
 
     run(go())
 
@@ -86,7 +86,7 @@ def test_at_most_once_is_never_tried_again_without_knowledge(house: House) -> No
     async def go() -> None:
         async with house.engine(delivery=EnumDelivery.AT_MOST_ONCE) as engine:
             state = await ended(engine, "broken")
-            assert (state.status, state.why) == ("in_doubt", "onex after 1")
+            assert (state.status, state.why) == ("in_doubt", "effect_raised after 1")
 
     run(go())
 

@@ -20,6 +20,29 @@ class Endless(Exception):
         raise SystemExit(3)
 
 
+class Named(type):
+    @property
+    def __name__(cls) -> str:
+        raise SystemExit(4)
+
+
+class Unnamed(Exception, metaclass=Named):
+    pass
+
+
+class Text(str):
+    def __len__(self) -> int:
+        raise SystemExit(5)
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        raise SystemExit(6)
+
+
+class Wordy(Exception):
+    def __str__(self) -> str:
+        return Text("a text of another class")
+
+
 def boundary(call: Callable[[], None]) -> str:
     try:
         call()
@@ -45,6 +68,8 @@ def raising(error: BaseException) -> Callable[[], None]:
         (GeneratorExit(), "GeneratorExit"),
         (Mute("x"), "Mute (which cannot be told: its __str__ raised IndexError)"),
         (Endless(), "Endless (which cannot be told: its __str__ raised SystemExit)"),
+        (Unnamed("still told"), "Unnamed: still told"),
+        (Wordy(), "Wordy: a text of another class"),
         (ValueError("\ud800\x00"), "ValueError: \\ud800\\x00"),
         (BaseExceptionGroup("many", [KeyboardInterrupt()]), "BaseExceptionGroup: many (1 sub-exception)"),
     ],
@@ -71,13 +96,45 @@ def test_a_ctrl_c_of_the_system_goes_through_and_one_that_user_code_raises_does_
     assert boundary(raising(KeyboardInterrupt())) == "KeyboardInterrupt"
 
 
+def depth(error: BaseException) -> int:
+    trace, frames = error.__traceback__, 0
+    while trace is not None:
+        trace, frames = trace.tb_next, frames + 1
+    return frames
+
+
 def test_the_traceback_of_a_shared_exception_does_not_grow() -> None:
     shared = ValueError("one for all")
     depths = []
     for _ in range(50):
         boundary(raising(shared))
-        trace, depth = shared.__traceback__, 0
-        while trace is not None:
-            trace, depth = trace.tb_next, depth + 1
-        depths.append(depth)
+        depths.append(depth(shared))
     assert set(depths) == {2}
+
+
+def test_nor_does_that_of_one_behind_another_or_in_a_group() -> None:
+    shared = ValueError("one for all")
+
+    def cause() -> None:
+        try:
+            raise shared
+        except ValueError as error:
+            raise KeyError("another") from error
+
+    def context() -> None:
+        try:
+            raise shared
+        except ValueError:
+            raise KeyError("another")  # noqa: B904  # what users write
+
+    def group() -> None:
+        try:
+            raise shared
+        except ValueError as error:
+            raised = ExceptionGroup("many", [error])
+        raise raised
+
+    for call in (cause, context, group):
+        for _ in range(50):
+            boundary(call)
+        assert depth(shared) <= 2, call

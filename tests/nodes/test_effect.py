@@ -12,7 +12,8 @@ from onex.kernel.action import Payload
 from onex.kernel.blob import Blob
 from onex.kernel.errors import ContractError, EffectFailed, EffectUnknown, StateConsistencyError
 from onex.kernel.intent import ModelIntent
-from onex.nodes.effect import EFFECT, EffectIO, FunctionExecutor, T, effect
+from onex.nodes.beside import T
+from onex.nodes.effect import EFFECT, EffectIO, FunctionExecutor, effect
 from onex.ports import Executor
 
 
@@ -110,21 +111,24 @@ def test_an_effect_reads_the_blobs_it_is_given_and_makes_its_own() -> None:
     assert [(made.media_type, made.data) for made in result.blobs] == [("text/html", b"A PAGE")]
 
 
-@pytest.mark.parametrize("raised", [EffectFailed("no", retryable=True), EffectUnknown("perhaps"), OSError("cut")])
-def test_what_an_effect_raises_reaches_the_relay_as_it_is(raised: Exception) -> None:
+@pytest.mark.parametrize("raised", [EffectFailed("no", retryable=True, code="full"), EffectUnknown("perhaps")])
+def test_what_an_effect_says_of_itself_reaches_the_relay(raised: EffectFailed | EffectUnknown) -> None:
     @effect("pages")
     def fetch(intent: ModelIntent[Fetch]) -> Fetched:
         raise raised
 
     with pytest.raises(type(raised)) as caught:
         asyncio.run(FunctionExecutor(fetch, NO_BLOBS).execute(intent_of(Fetch())))
-    assert caught.value is raised
+    told = caught.value
+    assert isinstance(told, EffectFailed | EffectUnknown)
+    assert (told.message, told.retry, told.reason) == (raised.message, raised.retry, raised.reason)
 
 
-def test_a_result_of_another_class_than_announced_has_failed() -> None:
+def test_a_result_of_another_class_than_announced_is_no_failure_for_it_ran() -> None:
     async def fetch(intent: ModelIntent[Fetch]) -> Fetched:
         answer: object = intent.payload
         return answer  # type: ignore[return-value]  # what an untyped user does
 
-    with pytest.raises(EffectFailed, match="fetch returned Fetch; it is annotated to return Fetched"):
+    with pytest.raises(EffectUnknown, match="fetch returned Fetch; it is annotated to return Fetched") as caught:
         asyncio.run(FunctionExecutor(fetch, NO_BLOBS).execute(intent_of(Fetch())))
+    assert (caught.value.retry, caught.value.reason) == (False, "wrong_result")

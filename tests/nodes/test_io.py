@@ -108,7 +108,7 @@ def yields(intent: ModelIntent[Charge]) -> Iterator[Charged]:
         (third, "it takes"),
         (keyword, "it takes"),
         (wrong_io, "its second parameter is annotated ComputeIO"),
-        (lost, "an annotation cannot be read: name 'Elsewhere' is not defined"),
+        (lost, "an annotation cannot be read: NameError: name 'Elsewhere' is not defined"),
         (yields, "it yields"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from ..kernel.action import NOTHING, WorkflowKey
-from ..kernel.errors import EffectFailed, KilledItsProcess, OnexError, ValidationError
+from ..kernel.errors import EffectFailed, EffectUnknown, KilledItsProcess, OnexError, ValidationError
 from ..kernel.intent import (
     EnumDelivery,
     EnumIntentPriority,
@@ -26,6 +26,7 @@ from ..kernel.intent import (
 )
 from ..kernel.user_code import plain_text
 from ..ports import Clock, EnumOutboxState, Note, Pointer, Reader, Result
+from .attempt import GRACE_S, judged, taken, too_late, wrong
 from .dispatch import ReducerService
 from .mailbox import Fresh
 from .queue import HORIZON_US, Lane, WorkQueue
@@ -35,6 +36,7 @@ from .work import Work
 
 TAKEOVER_US = 60_000_000
 RELOAD_S = HORIZON_US / 2e6
+CLOSE_S = 2 * GRACE_S  # an executor takes GRACE_S; who needs longer has no end
 AGAIN_S = 1.0  # a store that could not be read is asked again
 
 
@@ -86,12 +88,16 @@ class IntentRelay:
         return alone
 
     async def close(self) -> None:
-        """Running effects are given up: their rows stay, the next owner runs them again with the same key."""
+        """Running effects are given up: their rows stay, the next owner runs them again with the same key.
+
+        Returns within CLOSE_S: what does not stop when it is told to is left behind.
+        """
         self._queue.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_S)
 
     @property
     def busy(self) -> bool:
@@ -262,24 +268,22 @@ class IntentRelay:
         if risky or once:
             await self._record_start(work)
         self.service.counters.effects_run += 1
+        limit = asyncio.timeout(None if pure else spec.timeout_s)
+        task = asyncio.current_task()
         try:
-            async with asyncio.timeout(None if pure else spec.timeout_s):
+            async with limit:
                 result = await executor.execute(self.intent_of(work))
-        except EffectFailed as error:
-            self._failed_attempt(work, error, done=False, again=error.retry)
-        except TimeoutError:
-            late = OnexError(f"no answer within {spec.timeout_s} s")
-            self._failed_attempt(work, late, done=not pure, again=True)
-        except (Exception, asyncio.CancelledError) as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        except BaseException as error:
+            if issubclass(type(error), asyncio.CancelledError) and task is not None and task.cancelling():
                 if risky and not once:
                     self._unrecord_start(work)
-                raise  # we are closing; any other cancellation leaked from the effect's own tasks
-            told = error if isinstance(error, OnexError) else OnexError(f"{type(error).__name__}: {error}")
-            self._failed_attempt(work, told, done=not pure, again=True)
+                raise  # we are closing; any other cancellation is the effect's own
+            came = too_late(error, spec.timeout_s) if limit.expired() else judged(error)
+            self._failed_attempt(work, came, done=isinstance(came, EffectUnknown) and not pure, again=came.retry)
         else:
-            self._succeeded(work, result)
+            self._succeeded(work, result, pure)
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError  # it came to its end in spite of our closing: nothing is begun after it
 
     async def _record_start(self, work: Work) -> None:
         note = Note(work.fresh.pointer, attempt=work.attempt, started=True, crashes=work.crashes)
@@ -312,14 +316,19 @@ class IntentRelay:
             priority=EnumIntentPriority(emitted.priority),
         )
 
-    def _succeeded(self, work: Work, result: Result) -> None:
-        if not work.fresh.emitted.spec.outcomes:
+    def _succeeded(self, work: Work, result: Result, pure: bool) -> None:
+        spec = work.fresh.emitted.spec
+        if not spec.outcomes:
             self._settle(work)
             return
+        workflow = self.service.registry[work.fresh.key.workflow_type]
         try:
-            self._deliver(work, EnumOutcome.SUCCEEDED, result)
+            kept = taken(result, workflow.payload_model(spec.outcomes[EnumOutcome.SUCCEEDED]))
+            self._deliver(work, EnumOutcome.SUCCEEDED, kept)
         except ValidationError as error:  # it is done, and what it gave back cannot be kept: SEMANTICS 35
-            self._finish_badly(work, error, EnumOutcome.UNKNOWN)
+            self._failed_attempt(work, wrong(error.message, error.code), done=not pure, again=False)
+        except EffectUnknown as error:
+            self._failed_attempt(work, error, done=not pure, again=False)
 
     # --- what came of it -----------------------------------------------------------------------------------------------------
 
@@ -337,20 +346,19 @@ class IntentRelay:
         self.service.counters.effects_retried += 1
         due_us = self.clock.now_us() + int(delay_s * 1e6)
         pointer = work.fresh.pointer
-        self.service.note(Note(pointer, attempt=work.attempt, due_us=due_us, crashes=work.crashes, error=error.message))
+        told = plain_text(error.message)
+        self.service.note(Note(pointer, attempt=work.attempt, due_us=due_us, crashes=work.crashes, error=told))
         self._queue.wait_until(due_us, work)
 
     def _finish_badly(self, work: Work, error: OnexError, outcome: EnumOutcome, *, dead: bool = False) -> None:
         spec = work.fresh.emitted.spec
+        told = plain_text(error.message)
         if dead or not spec.outcomes:
-            note = Note(
-                work.fresh.pointer, EnumOutboxState.DEAD, work.attempt, crashes=work.crashes, error=error.message
-            )
+            note = Note(work.fresh.pointer, EnumOutboxState.DEAD, work.attempt, crashes=work.crashes, error=told)
             self.service.note(note)
             return
-        code = error.reason if isinstance(error, EffectFailed) else error.code
-        failure = Failure(code=plain_text(code), message=plain_text(error.message), attempts=work.attempt)
-        self._deliver(work, outcome, Result(failure))
+        code = error.reason if isinstance(error, EffectFailed | EffectUnknown) else error.code
+        self._deliver(work, outcome, Result(Failure(code=plain_text(code), message=told, attempts=work.attempt)))
 
     def _deliver(self, work: Work, outcome: EnumOutcome, result: Result) -> None:
         fresh = work.fresh

@@ -311,10 +311,21 @@ class EffectFailed(OnexError):
 
 
 class EffectUnknown(OnexError):
-    """Raised by an effect: it may have been done. Under ``at_least_once`` it runs again with the same key."""
+    """Raised by an effect: it may have been done. Under ``at_least_once`` it runs again with the same key.
+
+    ``retryable=False`` says that another try would tell no more. What an effect raises that is neither this nor
+    EffectFailed becomes this, its ``reason`` being ``effect_raised``.
+    """
 
     code = "effect_unknown"
     retryable = True
+
+    def __init__(
+        self, message: str, *, retryable: bool = True, code: str = "effect_unknown", **context: Context
+    ) -> None:
+        super().__init__(message, **context)
+        self.retry = retryable
+        self.reason = code
 
 
 class KilledItsProcess(OnexError):

@@ -15,6 +15,7 @@ import dis
 from types import TracebackType
 
 TOLD_CHARACTERS = 2000
+CHAINED = 32  # exceptions behind one whose tracebacks are looked at
 _RAISE = dis.opmap["RAISE_VARARGS"]
 
 
@@ -27,9 +28,10 @@ def caught(error: BaseException) -> str:
 
     The traceback is cut where an earlier raise of the same object begins, so that one that is shared does not grow.
     """
-    if isinstance(error, StepOverrun) or (isinstance(error, KeyboardInterrupt) and _from_outside(error.__traceback__)):
+    kind = type(error)  # never isinstance: it asks the object what it is, and that may raise
+    if kind is StepOverrun or (issubclass(kind, KeyboardInterrupt) and _from_outside(error.__traceback__)):
         raise error
-    _cut_earlier_raises(error.__traceback__)
+    _cut_earlier_raises(error)
     return describe(error)
 
 
@@ -38,14 +40,21 @@ def describe(error: BaseException, most: int = TOLD_CHARACTERS) -> str:
 
     Raises nothing, whatever ``__str__`` does.
     """
-    name = type(error).__name__
+    name = class_name(type(error))
     try:
         text = str(error)
     except BaseException as another:
-        if isinstance(another, KeyboardInterrupt) and _from_outside(another.__traceback__):
+        if issubclass(type(another), KeyboardInterrupt) and _from_outside(another.__traceback__):
             raise
-        return f"{name} (which cannot be told: its __str__ raised {type(another).__name__})"
-    return plain_text(f"{name}: {text}" if text else name, most)
+        return f"{name} (which cannot be told: its __str__ raised {class_name(type(another))})"
+    text = plain_text(text, most)
+    return f"{name}: {text}" if text else name
+
+
+def class_name(of: type) -> str:
+    """Past its metaclass, which may give any ``__name__`` and may raise."""
+    name: str = type.__dict__["__name__"].__get__(of)
+    return plain_text(name, 200)
 
 
 def plain_text(text: str, most: int = TOLD_CHARACTERS) -> str:
@@ -53,9 +62,11 @@ def plain_text(text: str, most: int = TOLD_CHARACTERS) -> str:
 
     For text that is not data but is kept: messages of exceptions hold whatever made them fail, file names included.
     """
-    if len(text) > most:
-        text = f"{text[:most]}... ({len(text)} characters)"
-    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+    length = str.__len__(text)
+    plain = str.__getitem__(text, slice(most))  # a plain str, whatever a class of a user's that derives from it may do
+    if length > most:
+        plain = f"{plain}... ({length} characters)"
+    return plain.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
 def _from_outside(trace: TracebackType | None) -> bool:
@@ -72,8 +83,23 @@ def _from_outside(trace: TracebackType | None) -> bool:
     return trace.tb_frame.f_code.co_code[trace.tb_lasti] != _RAISE
 
 
-def _cut_earlier_raises(trace: TracebackType | None) -> None:
-    """``trace`` begins in the frame that caught it; where that code stands in it once more, an older raise begins."""
+def _cut_earlier_raises(error: BaseException) -> None:
+    """Of ``error``, and of what it was raised from, while handling, or as a group of.
+
+    A traceback begins in the frame that caught it; where that frame's code stands in it once more, an older raise begins.
+    """
+    waiting, seen = [error], {id(error)}
+    while waiting and len(seen) < CHAINED:
+        one = waiting.pop()
+        _cut(one.__traceback__)
+        members = BaseExceptionGroup.exceptions.__get__(one) if issubclass(type(one), BaseExceptionGroup) else ()
+        for behind in (one.__cause__, one.__context__, *members):
+            if behind is not None and id(behind) not in seen:
+                seen.add(id(behind))
+                waiting.append(behind)
+
+
+def _cut(trace: TracebackType | None) -> None:
     if trace is None:
         return
     ours = trace.tb_frame.f_code

@@ -8,14 +8,19 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Never, Protocol, TypeVar
+from functools import partial
+from types import CoroutineType
+from typing import Never, TypeVar, cast
 
 from pydantic import BaseModel
 
+from ..engine.attempt import wrong
 from ..kernel.blob import Blob
-from ..kernel.errors import ContractError
+from ..kernel.errors import ContractError, EffectFailed
 from ..kernel.intent import ModelIntent
-from ..ports import Blobs, Result
+from ..kernel.user_code import caught
+from ..ports import Blobs, Executor, Result
+from .beside import Beside, Places, RunSync
 from .io import Function, NewBlobs, check_blob, check_result, effect_shape
 
 EFFECT = "__onex_effect__"
@@ -61,38 +66,67 @@ def effect(target: str) -> Callable[[F], F]:
     return mark
 
 
-T = TypeVar("T")
-
-
-class RunSync(Protocol):
-    """Runs a blocking call where it does not hold up the event loop."""
-
-    def __call__(self, call: Callable[[], T], /) -> Awaitable[T]: ...
-
-
 class FunctionExecutor:
-    """Serves one target by a marked function: an async one is awaited, a plain one runs through ``run_sync``.
+    """Serves one target by a marked function: an async one in a task of its own, a plain one through ``run_sync``.
 
-    The default, a thread, cannot be stopped: a plain function that is timed out runs on to its end, unheard.
+    The default, a thread, cannot be stopped: a plain function that is timed out runs on to its end, unheard. At most
+    ``concurrency`` calls run at once, those included; a call that finds no place waits for one.
     """
 
-    def __init__(self, function: Function, blobs: Blobs, run_sync: RunSync = asyncio.to_thread) -> None:
+    def __init__(
+        self,
+        function: Function,
+        blobs: Blobs,
+        run_sync: RunSync = asyncio.to_thread,
+        *,
+        target: str = "",
+        concurrency: int = 1024,
+    ) -> None:
         """Raises ContractError when the function's annotations do not fit an effect."""
         self.shape = effect_shape(function, EffectIO)
         self.function = function
         self._blobs = blobs
         self._run_sync = run_sync
         self._waits = inspect.iscoroutinefunction(function)
+        self._places = Places(target or self.shape.name, concurrency)
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
-        """Raises what the function raises; EffectFailed for a result that cannot be taken."""
+        """Raises EffectFailed where the function itself raises it or was not begun; else EffectUnknown, for a result that
+        cannot be taken too: it ran."""
         io = EffectIO(self._blobs)
-        arguments: tuple[object, ...] = (intent, io) if self.shape.takes_io else (intent,)
+        call = partial(self.function, intent, io) if self.shape.takes_io else partial(self.function, intent)
+        await self._places.take()
+        beside = Beside(self._places)
         if self._waits:
-            value = self.function(*arguments)
+            value = await beside.in_task(call)
         else:
-            value = await self._run_sync(lambda: self.function(*arguments))
-        if inspect.isawaitable(value):
-            value = await value
-        check_result(value, self.shape)
-        return Result(value if isinstance(value, BaseModel) else None, io.made)
+            value = await beside.in_thread(call, self._run_sync)
+        return Result(self._checked(value), io.made)
+
+    def _checked(self, value: object) -> BaseModel | None:
+        if type(value) is CoroutineType:
+            value.close()  # nobody will await it
+            raise wrong(f"{self.shape.name} returned a coroutine that nobody awaits: write await before the call")
+        try:
+            check_result(value, self.shape)
+        except EffectFailed as refused:
+            raise wrong(refused.message, refused.reason) from refused
+        except BaseException as error:
+            raise wrong(f"{self.shape.name} returned what cannot be written: {caught(error)}") from error
+        return cast(BaseModel | None, value)  # by its class, which check_result compared
+
+
+class ContainedExecutor:
+    """An executor of a program's own, each call in a task of its own: what it does to that task stops there."""
+
+    def __init__(self, executor: Executor, target: str, concurrency: int) -> None:
+        self._executor = executor
+        self._places = Places(target, concurrency)
+
+    async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
+        """Raises EffectFailed, EffectUnknown."""
+        await self._places.take()
+        result = await Beside(self._places).in_task(partial(self._executor.execute, intent))
+        if type(result) is not Result:
+            raise wrong(f"the executor of {self._places.target!r} returned no Result")
+        return result

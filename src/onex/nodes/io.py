@@ -15,10 +15,20 @@ from pydantic import BaseModel
 from ..engine.encode import encode_payload
 from ..kernel.action import Nothing
 from ..kernel.blob import Blob
-from ..kernel.errors import ContractError, EffectFailed, InvalidPayload, PayloadTooLarge, StateConsistencyError
+from ..kernel.errors import (
+    ContractError,
+    EffectFailed,
+    InvalidPayload,
+    PayloadTooLarge,
+    StateConsistencyError,
+    ValidationError,
+)
 from ..kernel.finding import EnumSeverity, Finding
 from ..kernel.intent import ModelIntent
+from ..kernel.user_code import class_name, describe
 from ..ports import NewBlob
+
+MEDIA_TYPE_CHARACTERS = 200
 
 Function = Callable[..., object]
 
@@ -71,7 +81,7 @@ def _read(function: Function, io: type) -> tuple[object, Shape]:
     except Exception as error:
         raise _misfit(
             function,
-            f"an annotation cannot be read: {error}",
+            f"an annotation cannot be read: {describe(error)}",
             "Import what annotations name when the module runs, not under TYPE_CHECKING.",
         ) from error
     places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -127,7 +137,7 @@ def _misfit(function: Function, wrong: str, fix: str) -> ContractError:
 
 
 class ResultTooLarge(EffectFailed, PayloadTooLarge):
-    """A result that the log cannot take. Trying again gives the same, so the intent has failed."""
+    """A result that the log cannot take; trying again gives the same."""
 
     code = PayloadTooLarge.code
 
@@ -138,14 +148,15 @@ class ResultTooLarge(EffectFailed, PayloadTooLarge):
 def check_result(value: object, shape: Shape) -> bytes:
     """The canonical bytes of what a function returned.
 
-    Raises EffectFailed for a value of another class than it announced, ResultTooLarge over 256 KiB encoded.
+    Raises EffectFailed for a value of another class than it announced, ResultTooLarge over 256 KiB encoded. That is the
+    word of a pure function; whoever calls one that acts must say that it ran.
     """
     if value is None and shape.result is Nothing:
         return b"{}"
     if type(value) is not shape.result:
         wanted = "None" if shape.result is Nothing else shape.result.__name__
         raise EffectFailed(
-            f"{shape.name} returned {type(value).__name__}; it is annotated to return {wanted}", code="wrong_result"
+            f"{shape.name} returned {class_name(type(value))}; it is annotated to return {wanted}", code="wrong_result"
         )
     try:
         return encode_payload(value)
@@ -167,7 +178,17 @@ class NewBlobs:
         self._made: dict[str, NewBlob] = {}
 
     def blob(self, data: bytes, media_type: str = "application/octet-stream") -> Blob:
-        """A reference to put into the result. The bytes are kept by the commit that takes the result."""
+        """A reference to put into the result. The bytes are kept by the commit that takes the result.
+
+        Raises ValidationError for what is no bytes, and for a media type that is no short printable text.
+        """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise ValidationError(f"a blob is bytes, not {class_name(type(data))}")
+        if type(media_type) is not str or not media_type.isprintable() or len(media_type) > MEDIA_TYPE_CHARACTERS:
+            raise ValidationError(
+                f"a media type is at most {MEDIA_TYPE_CHARACTERS} printable characters, as text/html is"
+            )
+        data = bytes(data)  # the caller may go on changing his
         digest = blake3(data).digest()
         self._made[digest.hex()] = NewBlob(digest, media_type, data)
         return Blob(digest=digest.hex(), size=len(data), media_type=media_type)

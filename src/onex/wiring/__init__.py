@@ -27,7 +27,7 @@ from ..engine.registry import ReducerRegistry, Workflow
 from ..kernel.errors import DatabaseConnectionError, OwnershipLost, StateConsistencyError, ValidationError
 from ..kernel.retry import RetryPolicy
 from ..nodes.compute import ComputeExecutor
-from ..nodes.effect import FunctionExecutor
+from ..nodes.effect import ContainedExecutor, FunctionExecutor
 from ..ports import Env, Executor, Projections, Reader, Sender, StepGuard, Store
 from ..settings import Settings, read_settings
 from .environment import environment
@@ -284,9 +284,17 @@ class _Parts(NamedTuple):
     guard: StepGuard
 
     def workflow(self, one: LoadedWorkflow) -> Workflow:
-        executors: dict[str, Executor] = dict(self.given)
+        at_once: dict[str, int] = {}
+        for spec in one.reducer.intents.by_name.values():
+            at_once[spec.target] = max(spec.concurrency, at_once.get(spec.target, 1))
+        executors: dict[str, Executor] = {
+            target: ContainedExecutor(executor, target, at_once.get(target, 1))
+            for target, executor in self.given.items()
+        }
         for target, function in one.effects.items():
-            executors[target] = FunctionExecutor(function, self.blobs, self.threads)
+            executors[target] = FunctionExecutor(
+                function, self.blobs, self.threads, target=target, concurrency=at_once.get(target, 1)
+            )
         if self.pool is not None:
             for name, function in one.computes.items():
                 where = (str(self.app.root), self.app.digest, one.name, name)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import TypeVar
+from typing import TypeVar, cast
+
+from ..engine.attempt import NOT_BEGUN, RAISED
+from ..kernel.errors import EffectFailed, EffectUnknown
+from ..kernel.user_code import describe
 
 T = TypeVar("T")
 
@@ -17,7 +20,7 @@ class EffectThreads:
     """Runs blocking calls, each in a thread of its own; a thread that is free takes the next one.
 
     Daemons, unlike asyncio's: a process that ends does not wait for them, and what they left half done is run again by
-    the next owner under the same key. Their number is bounded by the ``concurrency`` of the intents that call.
+    the next owner under the same key. Their number is bounded by the ``concurrency`` of the targets that call.
     """
 
     def __init__(self) -> None:
@@ -26,36 +29,56 @@ class EffectThreads:
         self._free = 0
 
     async def __call__(self, call: Callable[[], T]) -> T:
-        """What ``call`` returns or raises. A cancelled wait lets it run on, unheard."""
+        """What ``call`` returns or raises. A cancelled wait lets it run on, unheard.
+
+        Raises EffectFailed, to be tried again, when the system gives no thread.
+        """
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[T] = loop.create_future()
+        answer: asyncio.Future[tuple[T | None, BaseException | None]] = loop.create_future()
 
-        def give(value: T) -> None:
+        def give(came: tuple[T | None, BaseException | None]) -> None:
+            # as a value: not every exception can be set on a future
             if not answer.done():
-                answer.set_result(value)
-
-        def fail(error: BaseException) -> None:
-            if not answer.done():
-                answer.set_exception(error)
+                answer.set_result(came)
 
         def run() -> None:
+            came: tuple[T | None, BaseException | None]
             try:
-                told = partial(give, call())
+                came = call(), None
             except BaseException as error:
-                told = partial(fail, error)
+                came = None, error
             with suppress(RuntimeError):  # the loop is closed: nobody listens any more
-                loop.call_soon_threadsafe(told)
+                loop.call_soon_threadsafe(give, came)
 
         with self._lock:
             start = self._free == 0
             self._free -= not start
-        self._calls.put(run)
         if start:
-            Thread(target=self._serve, name="onex-effect", daemon=True).start()
-        return await answer
+            self._start(run)
+        else:
+            self._calls.put(run)
+        value, raised = await answer
+        if raised is None:
+            return cast(T, value)
+        # no signal reaches a thread, so that this is none; and a coroutine cannot raise the other
+        if issubclass(type(raised), KeyboardInterrupt | StopIteration):
+            raise EffectUnknown(describe(raised), code=RAISED) from raised
+        raise raised
 
-    def _serve(self) -> None:
+    def _start(self, run: Callable[[], None]) -> None:
+        try:
+            Thread(target=self._serve, args=(run,), name="onex-effect", daemon=True).start()
+        except RuntimeError as error:
+            raise EffectFailed(
+                f"not begun: {describe(error)}; the system's limit of threads or memory is reached",
+                retryable=True,
+                code=NOT_BEGUN,
+            ) from error
+
+    def _serve(self, run: Callable[[], None]) -> None:
         while True:
-            self._calls.get()()
+            run()
+            del run  # with what it returned
             with self._lock:
                 self._free += 1
+            run = self._calls.get()

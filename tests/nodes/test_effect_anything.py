@@ -1,0 +1,281 @@
+"""What an effect raises or returns, and what comes of it: one outcome by its policy, or a dead row. The engine goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import onex
+from onex.engine import attempt
+from onex.nodes import beside
+from onex.ports import EnumOutboxState
+from onex.wiring import WiredEngine
+
+JOB = Path(__file__).parent / "job"
+Story = Callable[[WiredEngine], Awaitable[None]]
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Callable[[Story], None]:
+    """Runs a story on an engine with a real store."""
+
+    def run(story: Story) -> None:
+        async def go() -> None:
+            async with asyncio.timeout(30), await onex.open(f"sqlite:///{tmp_path}/store.db", JOB) as engine:
+                await story(engine)
+                assert engine.service.closed is None
+
+        asyncio.run(go())
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def effects() -> Iterator[None]:
+    for module in modules():
+        module.HANGING.clear()
+    yield
+    for module in modules():
+        module.HANGING.set()
+
+
+def modules() -> list[Any]:
+    return [module for name, module in list(sys.modules.items()) if name.endswith(".job.effects")]
+
+
+async def came_of(engine: WiredEngine, trigger: str, what: str) -> tuple[str, str, int]:
+    """Status, what the outcome said, tries; and a neighbour of the same target is done afterwards."""
+    await engine.submit("job:1", trigger, {"what": what})
+    await engine.idle()
+    stored, state = await engine.stored("job:1"), await engine.state("job:1")
+    await engine.submit("job:2", trigger, {"what": "well"})
+    neighbour = await engine.wait("job:2", timeout_s=5)
+    assert neighbour.status == "done"
+    assert stored is not None
+    return stored.status, getattr(state, "why", ""), getattr(state, "tries", 0)
+
+
+RAISED = {
+    "exit": ("doubt", "effect_raised: SystemExit: usage: ...", 2),
+    "exit0": ("doubt", "effect_raised: SystemExit: 0", 2),
+    "exit3": ("doubt", "effect_raised: SystemExit: 3", 2),
+    "ctrl-c": ("doubt", "effect_raised: KeyboardInterrupt", 2),
+    "panic": ("doubt", "effect_raised: Panic: called unwrap() on a None value", 2),
+    "generator exit": ("doubt", "effect_raised: GeneratorExit", 2),
+    "stop async iteration": ("doubt", "effect_raised: ", 2),
+    "cancelled": ("doubt", "effect_raised: CancelledError", 2),
+    "own time-out": ("doubt", "effect_raised: TimeoutError: connect timed out after 0.1 s", 2),
+    "mute": ("doubt", "effect_raised: Mute (which cannot be told: its __str__ raised IndexError)", 2),
+    "exits when told": ("doubt", "effect_raised: Exits (which cannot be told: its __str__ raised SystemExit)", 2),
+    "huge": ("doubt", "effect_raised: ValueError: xxxxxxxx", 2),
+    "surrogate": ("doubt", r"effect_raised: ValueError: \ud800\x00 bad", 2),
+    "group": ("doubt", "effect_raised: BaseExceptionGroup: several (2 sub-exceptions)", 2),
+    "uncopied": ("doubt", "effect_raised: Uncopied: me", 2),
+    "unnamed": ("doubt", "effect_raised: Unnamed: me", 2),
+    "faceless": ("doubt", "effect_raised: Faceless: me", 2),
+    "unknown": ("doubt", "half_done: perhaps", 2),
+    "of ours": ("doubt", "onex: of ours", 2),
+    "of ours with a code that is a number": ("doubt", "effect_raised: forty-two", 2),
+    "refused": ("failed", "too_poor: no money", 1),
+    "refused for now": ("failed", "busy: busy", 2),
+    "refused in text no store takes": ("failed", r"\ud800\x00: \ud800\x00", 1),
+    "refused without end": ("failed", "yyyyyyyy", 1),
+    "hostile refusal": ("failed", "effect_failed: Hostile (which cannot be told", 1),
+    "mistyped refusal": ("failed", "effect_failed: EffectFailed: x", 1),
+}
+
+
+@pytest.mark.parametrize("trigger", ["plain", "waits", "twice"])
+@pytest.mark.parametrize("what", RAISED)
+def test_whatever_an_effect_raises_its_intent_has_one_outcome(
+    what: str, trigger: str, told: Callable[[Story], None]
+) -> None:
+    async def story(engine: WiredEngine) -> None:
+        status, why, tries = await came_of(engine, trigger, what)
+        expected = RAISED[what]
+        assert (status, why[: len(expected[1])], tries) == expected
+        assert len(why) < 2200
+
+    told(story)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "why"), [("plain", "StopIteration"), ("waits", "RuntimeError: coroutine raised StopIteration")]
+)
+def test_stop_iteration_is_told_though_no_future_takes_it(
+    trigger: str, why: str, told: Callable[[Story], None]
+) -> None:
+    async def story(engine: WiredEngine) -> None:
+        assert await came_of(engine, trigger, "stop iteration") == ("doubt", f"effect_raised: {why}", 2)
+
+    told(story)
+
+
+RETURNED = {
+    "nothing": "wrong_result: {} returned NoneType; it is annotated to return Did",
+    "another class": "wrong_result: {} returned Other",
+    "a class": "wrong_result: {} returned ModelMetaclass",
+    "a generator": "wrong_result: {} returned generator",
+    "an exception": "wrong_result: {} returned EffectFailed",
+    "text": "wrong_result: {} returned str",
+    "too much": "payload_too_large: {} returned too much",
+    "a surrogate": "invalid_payload: {} returned what cannot be kept",
+    "what exits when written": "",
+    "what has no face": "wrong_result: {} returned Faceless",
+}
+
+
+@pytest.mark.parametrize(("trigger", "name"), [("plain", "work"), ("waits", "awork"), ("twice", "again")])
+@pytest.mark.parametrize("what", RETURNED)
+def test_what_ran_and_returned_anything_is_unknown_and_is_not_run_again(
+    what: str, trigger: str, name: str, told: Callable[[Story], None]
+) -> None:
+    async def story(engine: WiredEngine) -> None:
+        status, why, tries = await came_of(engine, trigger, what)
+        wanted = RETURNED[what].format(name)
+        assert (status, why[: len(wanted)], tries) == ("doubt", wanted, 1)
+
+    told(story)
+
+
+def test_an_awaitable_that_is_handed_back_and_exits_is_contained(told: Callable[[Story], None]) -> None:
+    async def story(engine: WiredEngine) -> None:
+        assert await came_of(engine, "twice", "future") == ("doubt", "effect_raised: SystemExit: 7", 2)
+
+    told(story)
+
+
+def test_what_was_forgotten_to_be_awaited_is_told(told: Callable[[Story], None]) -> None:
+    async def story(engine: WiredEngine) -> None:
+        why = "wrong_result: awork returned a coroutine that nobody awaits: write await before the call"
+        assert await came_of(engine, "waits", "forgot await") == ("doubt", why, 1)
+
+    told(story)
+
+
+LATE = "timed_out: no answer within 0.3 s"
+STOPPED = {
+    "cancels itself": ("doubt", "effect_raised: CancelledError", 2),
+    "is cancelled when it has ended": ("done", "", 0),
+    "waits for a cancelled task": ("doubt", "effect_raised: CancelledError", 2),
+    "its own asyncio.timeout": ("doubt", "effect_raised: TimeoutError", 2),
+    "swallows cancellation": ("doubt", LATE, 2),
+    "raises when stopped": ("doubt", f"{LATE}; told to stop, it raised ValueError: stopped in the middle", 2),
+    "refuses when stopped": ("failed", "rolled_back: no answer within 0.3 s; told to stop, it raised rolled back", 1),
+    "answers when stopped": ("done", "", 0),
+    "closes badly": ("doubt", f"{LATE}; told to stop, it raised SystemExit: in the end", 2),
+}
+
+
+@pytest.mark.parametrize("what", STOPPED)
+def test_an_async_effect_reaches_no_task_but_its_own(
+    what: str, told: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beside, "GRACE_S", 0.05)
+
+    async def story(engine: WiredEngine) -> None:
+        await engine.submit("job:1", "waits_hasty", {"what": what})
+        await engine.idle()
+        stored, state = await engine.stored("job:1"), await engine.state("job:1")
+        assert stored is not None
+        assert (stored.status, getattr(state, "why", ""), getattr(state, "tries", 0)) == STOPPED[what]
+        await engine.submit("job:2", "waits_hasty", {"what": "well"})
+        assert (await engine.wait("job:2", timeout_s=5)).status == "done"
+
+    told(story)
+
+
+@pytest.mark.parametrize("what", ["exit", "panic", "nothing", "refused"])
+def test_fire_and_forget_that_failed_is_a_dead_row(what: str, told: Callable[[Story], None]) -> None:
+    async def story(engine: WiredEngine) -> None:
+        await engine.submit("job:1", "quiet", {"what": what})
+        await engine.idle()
+        (row,) = await engine.reader.outbox((EnumOutboxState.DEAD,), None, None, 10)
+        assert row.error
+
+    told(story)
+
+
+@pytest.mark.parametrize("trigger", ["plain", "waits"])
+@pytest.mark.parametrize("what", ["shared", "from shared", "shared refusal"])
+def test_the_traceback_of_one_exception_that_is_raised_again_and_again_does_not_grow(
+    what: str, trigger: str, told: Callable[[Story], None]
+) -> None:
+    async def story(engine: WiredEngine) -> None:
+        depths = []
+        for n in range(8):
+            await engine.submit(f"job:{n}", trigger, {"what": what})
+            await engine.idle()
+            depths.append(max(depth(module, what) for module in modules()))
+        assert depths[-1] == depths[2] > 0
+
+    told(story)
+
+
+def depth(module: Any, what: str) -> int:
+    error = {"shared": module.SHARED, "from shared": module.SHARED_CAUSE}.get(what, module.SHARED_REFUSAL)
+    trace, frames = error.__traceback__, 0
+    while trace is not None:
+        trace, frames = trace.tb_next, frames + 1
+    return frames
+
+
+def test_plain_effects_that_hang_take_no_more_threads_than_their_concurrency(told: Callable[[Story], None]) -> None:
+    def ours() -> int:
+        return sum(thread.name == "onex-effect" for thread in threading.enumerate())
+
+    async def story(engine: WiredEngine) -> None:
+        before = ours()
+        await engine.submit_many([(f"job:{n}", "hasty", {"what": "hang"}) for n in range(8)])
+        await engine.submit("job:other", "twice", {"what": "well"})
+        assert (await engine.wait("job:other", timeout_s=5)).status == "done"  # other targets go on
+        await engine.idle()
+        assert ours() - before <= 2 + 2  # of the other target two may have been started
+        states = [await engine.state(f"job:{n}") for n in range(8)]
+        statuses = sorted(getattr(state, "status", "") for state in states)
+        assert statuses == ["doubt"] * 2 + ["failed"] * 6  # two ran and may have been done; six surely never began
+        told_why = {getattr(state, "why", "") for state in states}
+        assert told_why == {
+            "not_begun: not begun within 0.3 s: all 2 places of 'worker' are taken, 2 of them by calls that never came "
+            "back; give the call a time-out of its own, or raise concurrency"
+        }
+        for module in modules():
+            module.HANGING.set()
+        await engine.submit("job:after", "plain", {"what": "well"})  # they came back, and so did their places
+        assert (await engine.wait("job:after", timeout_s=5)).status == "done"
+
+    told(story)
+
+
+def test_an_effect_that_forks_comes_back_once(told: Callable[[Story], None], capfd: pytest.CaptureFixture[str]) -> None:
+    async def story(engine: WiredEngine) -> None:
+        pid = os.getpid()
+        assert (await came_of(engine, "plain", "fork"))[0] == "done"
+        assert os.getpid() == pid
+
+    told(story)
+    os.waitpid(-1, 0)
+    assert "its child came back into the engine" in capfd.readouterr().err
+
+
+def test_nothing_of_an_effect_is_left_on_the_heap(told: Callable[[Story], None]) -> None:
+    async def story(engine: WiredEngine) -> None:
+        for n in range(5):
+            await engine.submit(f"job:{n}", "plain", {"what": "huge"})
+        await engine.idle()
+        gc.collect()
+        assert not [one for one in gc.get_objects() if type(one) is ValueError and len(str(one.args)) > 1_000_000]
+
+    told(story)
+
+
+def test_the_grace_is_a_stated_time() -> None:
+    assert attempt.GRACE_S == 5.0
