@@ -22,12 +22,17 @@ class Endless(Exception):
 
 class Named(type):
     @property
-    def __name__(cls) -> str:
+    def __name__(cls) -> str:  # type: ignore[override]
         raise SystemExit(4)
 
 
 class Unnamed(Exception, metaclass=Named):
     pass
+
+
+class Faceless(Exception):
+    def __getattribute__(self, name: str) -> object:
+        raise RuntimeError(f"no {name}")
 
 
 class Text(str):
@@ -76,6 +81,10 @@ def raising(error: BaseException) -> Callable[[], None]:
 )
 def test_whatever_user_code_raises_is_told_and_goes_no_further(error: BaseException, told: str) -> None:
     assert boundary(raising(error)) == told
+
+
+def test_one_that_raises_whatever_it_is_asked_is_told() -> None:
+    assert boundary(raising(Faceless("still told"))) == "Faceless: still told"
 
 
 def test_what_is_told_is_bounded() -> None:

@@ -93,7 +93,7 @@ RAISED = {
 }
 
 
-@pytest.mark.parametrize("trigger", ["plain", "waits", "twice"])
+@pytest.mark.parametrize("trigger", ["plain", "waits"])
 @pytest.mark.parametrize("what", RAISED)
 def test_whatever_an_effect_raises_its_intent_has_one_outcome(
     what: str, trigger: str, told: Callable[[Story], None]
@@ -133,7 +133,7 @@ RETURNED = {
 }
 
 
-@pytest.mark.parametrize(("trigger", "name"), [("plain", "work"), ("waits", "awork"), ("twice", "again")])
+@pytest.mark.parametrize(("trigger", "name"), [("plain", "work"), ("waits", "awork")])
 @pytest.mark.parametrize("what", RETURNED)
 def test_what_ran_and_returned_anything_is_unknown_and_is_not_run_again(
     what: str, trigger: str, name: str, told: Callable[[Story], None]
@@ -149,6 +149,16 @@ def test_what_ran_and_returned_anything_is_unknown_and_is_not_run_again(
 def test_an_awaitable_that_is_handed_back_and_exits_is_contained(told: Callable[[Story], None]) -> None:
     async def story(engine: WiredEngine) -> None:
         assert await came_of(engine, "twice", "future") == ("doubt", "effect_raised: SystemExit: 7", 2)
+
+    told(story)
+
+
+@pytest.mark.parametrize("what", ["exit", "cancelled", "hostile refusal"])
+def test_so_it_is_with_what_a_plain_one_hands_back_to_be_awaited(what: str, told: Callable[[Story], None]) -> None:
+    async def story(engine: WiredEngine) -> None:
+        status, why, tries = await came_of(engine, "twice", what)
+        expected = RAISED[what]
+        assert (status, why[: len(expected[1])], tries) == expected
 
     told(story)
 

@@ -281,7 +281,7 @@ class IntentRelay:
             came = too_late(error, spec.timeout_s) if limit.expired() else judged(error)
             self._failed_attempt(work, came, done=isinstance(came, EffectUnknown) and not pure, again=came.retry)
         else:
-            self._succeeded(work, result, pure)
+            self._succeeded(work, result)
         if task is not None and task.cancelling():
             raise asyncio.CancelledError  # it came to its end in spite of our closing: nothing is begun after it
 
@@ -316,8 +316,9 @@ class IntentRelay:
             priority=EnumIntentPriority(emitted.priority),
         )
 
-    def _succeeded(self, work: Work, result: Result, pure: bool) -> None:
+    def _succeeded(self, work: Work, result: Result) -> None:
         spec = work.fresh.emitted.spec
+        pure = spec.kind == EnumIntentType.COMPUTE_TASK
         if not spec.outcomes:
             self._settle(work)
             return

@@ -17,6 +17,9 @@ from types import TracebackType
 TOLD_CHARACTERS = 2000
 CHAINED = 32  # exceptions behind one whose tracebacks are looked at
 _RAISE = dis.opmap["RAISE_VARARGS"]
+# parts of an exception as Python keeps them, past what its class makes of asking for them
+_CAUSE, _CONTEXT = BaseException.__dict__["__cause__"].__get__, BaseException.__dict__["__context__"].__get__
+_TRACE, _GROUPED = BaseException.__dict__["__traceback__"].__get__, BaseExceptionGroup.__dict__["exceptions"].__get__
 
 
 class StepOverrun(BaseException):
@@ -29,7 +32,7 @@ def caught(error: BaseException) -> str:
     The traceback is cut where an earlier raise of the same object begins, so that one that is shared does not grow.
     """
     kind = type(error)  # never isinstance: it asks the object what it is, and that may raise
-    if kind is StepOverrun or (issubclass(kind, KeyboardInterrupt) and _from_outside(error.__traceback__)):
+    if kind is StepOverrun or (issubclass(kind, KeyboardInterrupt) and _from_outside(_trace(error))):
         raise error
     _cut_earlier_raises(error)
     return describe(error)
@@ -44,7 +47,7 @@ def describe(error: BaseException, most: int = TOLD_CHARACTERS) -> str:
     try:
         text = str(error)
     except BaseException as another:
-        if issubclass(type(another), KeyboardInterrupt) and _from_outside(another.__traceback__):
+        if issubclass(type(another), KeyboardInterrupt) and _from_outside(_trace(another)):
             raise
         return f"{name} (which cannot be told: its __str__ raised {class_name(type(another))})"
     text = plain_text(text, most)
@@ -69,6 +72,11 @@ def plain_text(text: str, most: int = TOLD_CHARACTERS) -> str:
     return plain.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
+def _trace(error: BaseException) -> TracebackType | None:
+    trace: TracebackType | None = _TRACE(error)
+    return trace
+
+
 def _from_outside(trace: TracebackType | None) -> bool:
     """Whether a KeyboardInterrupt came from a signal: no ``raise`` of the code that ran made it.
 
@@ -91,9 +99,9 @@ def _cut_earlier_raises(error: BaseException) -> None:
     waiting, seen = [error], {id(error)}
     while waiting and len(seen) < CHAINED:
         one = waiting.pop()
-        _cut(one.__traceback__)
-        members = BaseExceptionGroup.exceptions.__get__(one) if issubclass(type(one), BaseExceptionGroup) else ()
-        for behind in (one.__cause__, one.__context__, *members):
+        _cut(_trace(one))
+        members = _GROUPED(one) if issubclass(type(one), BaseExceptionGroup) else ()
+        for behind in (_CAUSE(one), _CONTEXT(one), *members):
             if behind is not None and id(behind) not in seen:
                 seen.add(id(behind))
                 waiting.append(behind)

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from threading import Lock
 from typing import NamedTuple, Protocol, TypeGuard, TypeVar
 
-from ..engine.attempt import GRACE_S, NotBegun, judged
+from ..engine.attempt import GRACE_S, RAISED, NotBegun, judged
 from ..kernel.errors import EffectFailed, EffectUnknown
 from ..kernel.user_code import caught
 
@@ -108,8 +108,8 @@ class Beside:
         finally:
             _end_if_forked(self._pid)
             self._give()
-        if not answer.done():
-            answer.set_result(None)
+            if not answer.done():
+                answer.set_result(None)
 
     def _give(self) -> None:
         if not self._given:
@@ -182,8 +182,7 @@ class Beside:
         return came, awaitable
 
     def _taken(self) -> object:
-        came = self._came
-        assert came is not None
+        came = self._came or Came(None, EffectUnknown("it ended, and cannot be told", code=RAISED))
         if came.error is not None:
             raise came.error
         return came.value

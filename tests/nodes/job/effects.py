@@ -46,9 +46,8 @@ class Unnamed(Exception, metaclass=Named):
 
 
 class Faceless(Exception):
-    @property
-    def __class__(self) -> NoReturn:  # type: ignore[misc, override]
-        raise RuntimeError("no class")
+    def __getattribute__(self, name: str) -> object:
+        raise RuntimeError(f"no {name}")
 
 
 class Uncopied(Exception):
