@@ -13,7 +13,7 @@ from onex.kernel.action import WorkflowKey
 from onex.kernel.intent import EnumDelivery, ModelIntent
 from onex.ports import EnumOutboxState, NewBlob, OutboxRow, Result
 from tests.engine.conftest import House
-from tests.engine.jobs import Add, Job, Start, Told
+from tests.engine.jobs import Add, Finished, Job, Start, Told
 
 K = WorkflowKey("job", "1")
 
@@ -134,7 +134,7 @@ def test_the_bytes_that_a_held_outcome_names_are_kept_with_it(house: House, monk
     digest = blake3(data).digest()
 
     async def gives_bytes(intent: ModelIntent[BaseModel]) -> Result:
-        return Result(Told(text="poison"), (NewBlob(digest, "text/plain", data),))
+        return Result(Finished(text="poison"), (NewBlob(digest, "text/plain", data),))
 
     async def go() -> None:
         monkeypatch.setattr(house.worker, "execute", gives_bytes)
