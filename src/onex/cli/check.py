@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
 
 from ..app.inspection import Inspection, inspect
@@ -16,7 +15,7 @@ from ..kernel.finding import EnumSeverity, Finding
 from .check_fix import fix as mended
 from .check_told import as_json as as_rows
 from .check_told import severe, show
-from .console import say_json
+from .console import json_text, say_json
 from .counter import Counter
 from .exits import FOUND, Misused
 from .store import Json
@@ -95,6 +94,6 @@ def _write_sarif(found: Inspection, where: str, *, every: bool) -> None:
         say_json(log)
         return
     try:
-        Path(where).write_bytes(orjson.dumps(log, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        Path(where).write_text(f"{json_text(log, indented=True)}\n", encoding="utf-8")
     except OSError as error:
         raise Misused(f"--sarif {where} cannot be written: {error.strerror}") from error

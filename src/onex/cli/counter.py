@@ -6,9 +6,10 @@ import time
 from types import TracebackType
 from typing import Self, TextIO
 
+from .console import redraw
+
 WAIT_S = 0.3
 PAUSE_S = 0.1
-_CLEAR = "\r\x1b[K"
 
 
 class Counter:
@@ -26,12 +27,10 @@ class Counter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._shown:
-            self.stream.write(_CLEAR)
-            self.stream.flush()
+            redraw(stream=self.stream)
 
     def tell(self, done: int, of: int) -> None:
         now = time.monotonic()
         if now >= self._next:
             self._next, self._shown = now + PAUSE_S, True
-            self.stream.write(f"{_CLEAR}{done:,} of {of:,}")
-            self.stream.flush()
+            redraw(f"{done:,} of {of:,}", self.stream)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self, TextIO
 
+from .console import shown, write
+
 QUARTERS = 4
 
 
@@ -24,7 +26,7 @@ class Story:
         self.stream.flush()
 
     def say(self, line: str = "") -> None:
-        self.stream.write(f"{line}\n")
+        write(self.stream, f"{shown(line)}\n")
         self.stream.flush()
 
     def seen(self, effects: int) -> None:

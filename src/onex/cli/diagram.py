@@ -14,9 +14,10 @@ from ..app.survey import Candidate, survey
 from ..contracts.contract import ModelContractBase
 from ..contracts.pictures import Picture, pictures
 from ..contracts.read import read_contract
+from ..contracts.visible import visible_lines
 from ..kernel.errors import ContractError, UnknownWorkflow
 from ..kernel.finding import errors
-from .console import counted, note, say, say_json
+from .console import counted, note, say_json, say_lines
 from .exits import Misused
 from .store import Json
 
@@ -59,16 +60,16 @@ def diagram(
         if as_json:
             raise Misused("--json has the output for itself; leave out --svg, and take --format svg")
         try:
-            svg.write_text(next(iter(told.values())), encoding="utf-8")
+            svg.write_text(visible_lines(next(iter(told.values()))), encoding="utf-8")
         except OSError as error:
             raise Misused(f"{svg} cannot be written: {error.strerror}; name a file in a folder that exists") from error
         note(f"wrote {svg}")
     elif as_json:
         say_json({"workflows": told})
     elif len(told) == 1:
-        say(*(one.rstrip() for one in told.values()))
+        say_lines(*(one.rstrip() for one in told.values()))
     else:
-        say("\n".join(f"## {name}\n\n```mermaid\n{one}```\n" for name, one in told.items()).rstrip())
+        say_lines("\n".join(f"## {name}\n\n```mermaid\n{one}```\n" for name, one in told.items()).rstrip())
 
 
 def _drawn(path: Path) -> dict[str, Picture]:

@@ -105,6 +105,8 @@ def _is_worth_telling(one: Compared, *, everything: bool) -> bool:
 
 def _show_one(one: Compared, *, everything: bool) -> None:
     say(_heading(one))
+    if one.problem:
+        say(f"  {styled('not compared', 'yellow')}: {one.problem}")
     if one.difference is None:
         return
     notes = one.difference.notes if everything else ()
@@ -132,8 +134,7 @@ def _heading(one: Compared) -> str:
     else:
         parts += [there.number, there.path]
         parts.insert(0, styled("new   ", "green") if old is None else styled("gone  ", "red"))
-    told = "  ".join(part for part in parts if part)
-    return f"{told}\n  {styled('not compared', 'yellow')}: {one.problem}" if one.problem else told
+    return "  ".join(part for part in parts if part)
 
 
 def _values(change: Change) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from ..app.doctor.examine import Diagnosis, examine
 from ..app.doctor.systemmap import map_mermaid, map_svg, system_map
+from ..contracts.visible import visible_lines
 from .console import note, say_json
 from .counter import Counter
 from .doctor_told import as_json as as_document
@@ -82,6 +83,6 @@ def _draw(diagnosis: Diagnosis, file: Path) -> None:
     else:
         text = map_mermaid(drawn)
     try:
-        file.write_text(text)
+        file.write_text(visible_lines(text), encoding="utf-8")
     except OSError as error:
         raise Misused(f"--map {file} cannot be written: {error.strerror}") from error

@@ -6,7 +6,8 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from io import StringIO
+from typing import Final, Protocol, TextIO
 
 from ..kernel.errors import (
     ContractError,
@@ -73,12 +74,35 @@ def exit_code(error: OnexError) -> int:
     return USAGE if isinstance(error, ValidationError) else FOUND
 
 
+class Shown(Protocol):
+    """What the parser of words raises: it quotes them as they came."""
+
+    exit_code: int
+
+    def show(self, file: TextIO) -> None: ...
+
+
+def misused(error: Shown) -> int:
+    """A word that no command takes, told on stderr. The exit code."""
+    from .console import note
+
+    said = StringIO()
+    error.show(said)
+    for line in said.getvalue().splitlines():
+        note(line)
+    return error.exit_code
+
+
 def told(error: Exception, otherwise: int, words: Sequence[str] = ()) -> int:
     """Says it on stderr, with ``--json`` in ``words`` on stdout too. The exit code; ``otherwise`` for strangers."""
+    from ..contracts.visible import visible_json
+    from .console import note, plain_finding, say_lines, show_findings
+
     if os.environ.get("ONEX_DEBUG", "") not in ("", "0"):
         import traceback
 
-        traceback.print_exception(error, file=sys.stderr)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            note(line)
     if isinstance(error, OnexError):
         code, sentence, fields = exit_code(error), error.message, error.as_json()
     elif otherwise == ENVIRONMENT:
@@ -88,15 +112,11 @@ def told(error: Exception, otherwise: int, words: Sequence[str] = ()) -> int:
         sentence = f"this is a defect of onex, not of yours: {what}. ONEX_DEBUG=1 shows where; please report it"
         code, fields = otherwise, {"code": "defect", "message": what}
     if "--json" in words:
-        from .console import plain_finding
-
         if isinstance(error, ContractError):
             fields |= {"findings": [plain_finding(one) for one in error.findings]}
-        sys.stdout.write(json.dumps({"error": fields}) + "\n")
+        say_lines(visible_json(json.dumps({"error": fields}, default=str)))
     if isinstance(error, ContractError) and error.findings:
-        from .console import show_findings
-
         show_findings(error.findings, sys.stderr)
     else:
-        sys.stderr.write(f"onex: {sentence}\n")
+        note(f"onex: {sentence}")
     return code

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from .exits import DEFECT, ENVIRONMENT, FINE, INTERRUPTED, told
+from .exits import DEFECT, ENVIRONMENT, FINE, INTERRUPTED, misused, told
 
 # section -> command -> (module of this room that has a function of that name, first line of its docstring)
 COMMANDS = {
@@ -98,7 +98,9 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"onex {version('onex')}")
+        from .console import say
+
+        say(f"onex {version('onex')}")
         raise typer.Exit
 
 
@@ -139,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _call(words: list[str]) -> int:
     try:
-        get_command(app)(args=words, prog_name="onex")
+        code = get_command(app)(args=words, prog_name="onex", standalone_mode=False)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else FINE
     except KeyboardInterrupt:
@@ -149,8 +151,10 @@ def _call(words: list[str]) -> int:
     except OSError as error:  # a disk, a file or a socket that a command did not foresee
         return told(error, ENVIRONMENT, words)
     except Exception as error:
+        if hasattr(error, "show") and hasattr(error, "exit_code"):
+            return misused(error)
         return told(error, DEFECT, words)
-    return FINE
+    return code if isinstance(code, int) else FINE
 
 
 def _tame_output() -> None:

@@ -12,7 +12,7 @@ from ..engine.migration_check import Checked, MigrationCheck, Trouble
 from ..engine.registry import ReducerRegistry
 from ..engine.upcast import MigrationMissing, check_schemas
 from ..wiring import ReadableStore
-from .console import counted, harmless, note, say, say_json, styled
+from .console import counted, harmless, note, redraw, say, say_json, styled
 from .exits import FOUND, Misused
 from .store import AppPath, Json, Store, look
 
@@ -61,9 +61,9 @@ def migrate(
                 kept.append(trouble)
             if shown and trial.result.instances - told >= 5000:
                 told = trial.result.instances
-                sys.stderr.write(f"\r{told:,} of {total:,} instances")
+                redraw(f"{told:,} of {total:,} instances")
         if shown:
-            sys.stderr.write("\r\x1b[K")
+            redraw()
         return trial.result
 
     result = look(store, ask)
@@ -81,7 +81,8 @@ def _show(result: Checked, kept: list[Trouble], gaps: list[str]) -> None:
     for trouble in kept[:TOLD]:
         what = trouble.what.replace("_", " ")
         where = f"version {trouble.version}, {trouble.status}, schema {trouble.schema}"
-        say(f"{styled(what, 'red')}  {harmless(str(trouble.key))}  {harmless(where)}\n  {harmless(trouble.reason)}")
+        say(f"{styled(what, 'red')}  {harmless(str(trouble.key))}  {harmless(where)}")
+        say(f"  {trouble.reason}")
     if sum(result.troubles.values()) > TOLD:
         note(f"and {sum(result.troubles.values()) - TOLD:,} more; --json tells {KEPT:,}")
     say(

@@ -16,7 +16,7 @@ import typer
 from ..engine.project import ProjectionMaterializerService
 from ..kernel.errors import OnexError
 from ..wiring import WiredEngine, open
-from .console import note, say, say_json
+from .console import note, redraw, say, say_json
 from .exits import INTERRUPTED
 from .store import AppPath, Json, Store, url_of
 
@@ -135,8 +135,7 @@ async def _watch(engine: WiredEngine, view: View, ended: asyncio.Future[Ending],
             return
         if sys.stderr.isatty():
             parts = [*_status(engine, time.monotonic() - begun), *await _late(engine, view)]
-            sys.stderr.write(f"\r\x1b[2K{'  '.join(parts)}")
-            sys.stderr.flush()
+            redraw("  ".join(parts))
         with suppress(TimeoutError):
             async with asyncio.timeout(REDRAW_S):
                 await asyncio.shield(ended)
@@ -169,8 +168,7 @@ async def _late(engine: WiredEngine, view: View) -> list[str]:
 
 def _clear() -> None:
     if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[2K")
-        sys.stderr.flush()
+        redraw()
 
 
 async def _summary(engine: WiredEngine, view: View, ending: Ending, seconds: float) -> dict[str, str | int | float]:

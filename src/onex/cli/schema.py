@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import orjson
 import typer
 
 from ..contracts.schema import contract_schema
-from .console import say, say_json
+from .console import json_text, say_json, say_lines
 
 
 def schema(as_json: Annotated[bool, typer.Option("--json", help="Print it on one line.")] = False) -> None:
@@ -25,4 +24,4 @@ def schema(as_json: Annotated[bool, typer.Option("--json", help="Print it on one
     if as_json:
         say_json(contract_schema())
     else:
-        say(orjson.dumps(contract_schema(), option=orjson.OPT_INDENT_2).decode())
+        say_lines(json_text(contract_schema(), indented=True))

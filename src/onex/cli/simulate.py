@@ -109,7 +109,7 @@ def _many(season: Season, processes: int, minutes: float | None) -> tuple[Total,
                 if end_s is not None and time.monotonic() >= end_s:
                     break
     except KeyboardInterrupt:
-        note("\nstopped; what was done so far:")
+        note("stopped; what was done so far:")
         return total, True
     finally:
         chunks.close()

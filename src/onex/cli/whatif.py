@@ -14,10 +14,11 @@ from typing import Annotated
 import typer
 
 from ..app.revision import checkout
+from ..contracts.visible import visible_json
 from ..engine.whatif_told import Told
 from ..kernel.action import EPOCH, WorkflowKey
 from ..wiring.recorded import Source
-from .console import counted, harmless, note, now_us, say, say_json, styled, table
+from .console import counted, harmless, note, now_us, say, say_json, say_lines, styled, table
 from .exits import FOUND, Misused
 from .replay_work import processes_for
 from .store import Json, Store, numbers, url_of
@@ -122,7 +123,7 @@ def whatif(
         write_page(html, asked, outcome.tally, outcome.fired, passed)
     if as_json:
         for line in outcome.lines:
-            say(line.decode().rstrip("\n"))
+            say_lines(visible_json(line.decode().rstrip("\n")))
         say_json(totals_json(outcome.tally, outcome.fired, passed, {**asked._asdict(), "rounds": outcome.rounds}))
     else:
         _show(outcome, against, html)

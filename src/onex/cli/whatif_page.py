@@ -40,7 +40,7 @@ class Html(str):
 def element(name: str, *inside: str, kind: str = "", **attributes: str) -> Html:
     """``<name class=kind ...>inside</name>``; what is inside is escaped unless it is Html."""
     given = {"class": kind, **attributes} if kind else attributes
-    words = "".join(f' {one}="{escape(value)}"' for one, value in given.items())
+    words = "".join(f' {one}="{escape(harmless(value))}"' for one, value in given.items())
     return Html(f"<{name}{words}>{''.join(map(_safe, inside))}</{name}>")
 
 

@@ -10,6 +10,7 @@ from ..kernel.machine import Machine, Timeout, Transition
 from .drawing.figure import Edge, EnumFlow, Node
 from .drawing.layout import layout
 from .drawing.svg import svg
+from .visible import visible
 
 _START, _DOT = "\0start", 14.0
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -111,4 +112,4 @@ _ENTITIES = str.maketrans({"#": "#35;", ";": "#59;", ":": "#58;", "<": "#lt;", "
 
 def entity(words: str) -> str:
     """Words of others as a label of Mermaid's takes them."""
-    return " ".join(words.split()).translate(_ENTITIES)
+    return visible(" ".join(words.split())).translate(_ENTITIES)

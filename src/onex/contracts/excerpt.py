@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from ..kernel.finding import Finding
+from .visible import visible
 
 WIDTH = 120
 _WORD = re.compile(r""""[^"]*"|'[^']*'|![^\s,\[\]{}]*|<<|&?[\w*.-]+""")
@@ -16,7 +17,7 @@ _WORD = re.compile(r""""[^"]*"|'[^']*'|![^\s,\[\]{}]*|<<|&?[\w*.-]+""")
 def excerpt(finding: Finding, text: str) -> str:
     """``text`` is the file the finding is about. Without a line (0, or beyond the end) the sentence stands alone."""
     place = f"{finding.path}:{finding.line}:{finding.column}" if finding.line else finding.path
-    parts = [_plain(f"{place}: {finding.severity} [{finding.code}] {finding.message}")]
+    parts = [visible(f"{place}: {finding.severity} [{finding.code}] {finding.message}")]
     lines = re.split(r"\r\n|\r|\n", text)
     if 1 <= finding.line <= len(lines):
         # one character for one, so that the caret stays under its place
@@ -32,9 +33,5 @@ def excerpt(finding: Finding, text: str) -> str:
         caret = " " * (len(lead) + column - begin) + "^" * min(length, WIDTH + begin - column)
         parts += [f" {number} | {lead}{shown}", f" {' ' * len(number)} | {caret}"]
     if finding.fix:
-        parts.append(_plain(f"    mend: {finding.fix}"))
+        parts.append(visible(f"    mend: {finding.fix}"))
     return "\n".join(parts)
-
-
-def _plain(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
