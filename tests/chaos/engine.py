@@ -6,6 +6,7 @@ python tests/chaos/engine.py CLOCK_FILE run APP --store URL ...
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 import sys
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from pathlib import Path
 from onex import wiring
 from onex.adapters.clock import SystemClock
 from onex.cli.main import main
+
+PLANT = "CHAOS_PLANT"
 
 OFFSET = struct.Struct("<q")
 
@@ -33,4 +36,8 @@ def stepped(path: Path) -> Callable[[], SystemClock]:
 
 if __name__ == "__main__":
     wiring.SystemClock = stepped(Path(sys.argv[1]))  # type: ignore[assignment, attr-defined]  # as if the machine's were set
+    if plant := os.environ.get(PLANT):
+        from tests.chaos.planted import PLANTS
+
+        PLANTS[plant]()
     sys.exit(main(sys.argv[2:]))

@@ -133,10 +133,10 @@ def no_descriptors(scene: Scene) -> None:
 
 
 def clock_steps(scene: Scene) -> None:
-    """Forth and back by up to an hour, as a machine's that is set."""
-    scene.engine.set_clock(scene.chance.randrange(-HOUR_US, HOUR_US))
+    """Forth and back by hours, as a machine's that is set: beyond the hour for which answers are kept."""
+    scene.engine.set_clock(scene.chance.randrange(-3 * HOUR_US, 3 * HOUR_US))
     time.sleep(0.2)
-    scene.engine.set_clock(scene.chance.randrange(-HOUR_US, HOUR_US))
+    scene.engine.set_clock(scene.chance.randrange(-3 * HOUR_US, 3 * HOUR_US))
 
 
 def second_engine(scene: Scene) -> None:
