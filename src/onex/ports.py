@@ -156,7 +156,7 @@ class Sender(Protocol):
     """How a process that owns nothing submits."""
 
     async def send(self, body: bytes, at_us: int) -> int:
-        """Durable when it returns; the ticket to ask with."""
+        """Durable when it returns; the ticket to ask with. Raises InvalidPayload, PayloadTooLarge (``kernel.wire.check_body``)."""
 
     async def answer(self, ticket: int) -> bytes | None:
         """The owner's answer, once there is one."""

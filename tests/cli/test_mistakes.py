@@ -55,10 +55,33 @@ MISTAKES = {
     "a payload with a key twice": Mistake('submit a:1 b --payload {"a":1,"a":2}', 2, "key 'a' stands twice"),
     "a payload that is too large": Mistake("submit a:1 b --payload @big.json", 2, "belongs in a Blob", _unpayable),
     "a payload file that is not there": Mistake("submit orders:1 place --payload @no.json", 2, "No such file"),
+    "a payload file that never ends": Mistake("submit a:1 b --payload @/dev/zero", 2, "payload has 278528 bytes"),
+    "a payload that is a folder": Mistake("submit a:1 b --payload @.", 2, "Is a directory"),
+    "a payload that is text": Mistake('submit orders:1 place --payload "x"', 2, "--payload is a JSON object"),
+    "a payload that is a number": Mistake("submit orders:1 place --payload 7", 2, "--payload is a JSON object"),
+    "a payload that is null": Mistake("submit orders:1 place --payload null", 2, "--payload is a JSON object"),
+    "a payload that is no Unicode": Mistake("submit orders:1 place --payload \udcff", 2, "payload is not UTF-8"),
+    "a payload file of no name": Mistake("submit orders:1 place --payload @\udcff", 2, "No such file"),
+    "a key that is no Unicode": Mistake(
+        "submit orders:\udcff place", 2, "holds a control character or a lone surrogate"
+    ),
+    "a trigger that is no Unicode": Mistake("submit orders:1 \udcff", 2, "it holds what cannot be printed"),
+    "a trigger without end": Mistake(f"submit orders:1 {'x' * 5000}", 2, "more than 200 characters"),
+    "an idempotency key that is no Unicode": Mistake(
+        "submit orders:1 place --idempotency-key \udcff", 2, "without NUL or lone surrogates"
+    ),
+    "an idempotency key that is empty": Mistake(
+        "submit orders:1 place --idempotency-key=", 2, "text of at least one character"
+    ),
+    "a time that is none": Mistake("submit orders:1 place --timeout nan", 2, "Invalid value for '--timeout'"),
+    "a time before now": Mistake("submit orders:1 place --timeout -1", 2, "Invalid value for '--timeout'"),
+    "a time of an operator that is none": Mistake(
+        f"release orders:1 --timeout nan --app {ORDERS}", 2, "Invalid value for '--timeout'", _filled
+    ),
     "an id that is no UUID": Mistake("submit orders:1 place --id 7", 2, "valid UUID"),
     "two ids": Mistake("submit a:1 b --id 6f1d1b5e-4f0a-5c8e-9a54-0e0e5b0c7a01 --idempotency-key x", 2, "not both"),
     "a number that is none": Mistake("ls --limit many", 2, "valid integer"),
-    "a store that is not there": Mistake("ls", 3, "there is no store at store.db; start an engine on it first"),
+    "a store that is not there": Mistake("ls", 3, "/store.db; start an engine on it first"),
     "a folder that is not there": Mistake(
         f"run {ORDERS} --store sqlite:///no/x.db", 3, "does not exist; make it first"
     ),
@@ -104,9 +127,9 @@ def test_with_json_the_error_is_json_too(commands: Commands, place: Path) -> Non
     assert told.code == 3
     assert told.row["error"] == {
         "code": "store_missing",
-        "message": "there is no store at store.db; start an engine on it first",
+        "message": f"there is no store at {place.resolve() / 'store.db'}; start an engine on it first",
         "retryable": False,
-        "context": {"path": "store.db"},
+        "context": {"path": str(place.resolve() / "store.db")},
     }
 
 
@@ -119,12 +142,14 @@ def test_a_setting_that_cannot_be_meant_is_the_environments(
     assert told.err == "onex: ONEX_WORKERS='lots' is not a number from 1 to 1024; mend or unset it\n"
 
 
-def test_the_traceback_is_there_for_who_asks(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_traceback_is_there_for_who_asks(commands: Commands, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEX_DEBUG", "1")
     told = commands("ls")
     assert told.code == 3
     assert "Traceback (most recent call last)" in told.err
-    assert told.err.endswith("onex: there is no store at store.db; start an engine on it first\n")
+    assert told.err.endswith(
+        f"onex: there is no store at {place.resolve() / 'store.db'}; start an engine on it first\n"
+    )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import FencedError
+from ..kernel.wire import check_body
 from ..ports import (
     Applied,
     Code,
@@ -206,6 +207,7 @@ class MemoryStore(MemoryReads):
     # --- inbox and projections ----------------------------------------------------------------------------------------
 
     async def send(self, body: bytes, at_us: int) -> int:
+        body = check_body(body)
         tables = self.tables
         tables.tickets += 1
         tables.inbox[tables.tickets] = InboxRow(tables.tickets, body, at_us)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from ..kernel.errors import CommitUnknown, FencedError, TemporaryDatabaseError
+from ..kernel.wire import check_body
 from ..ports import Applied, Code, Commit, Conflict, Env, KeyChange, ProjectionRow
 from .owner_lock import OwnerLock, leave_sign, lock_of
 from .refusal import ROWS
@@ -288,6 +289,7 @@ class SqliteCore(SqliteReads):
 
     @named
     def send(self, body: bytes, at_us: int) -> int:
+        body = check_body(body)
         (ticket,) = self._connection.execute(
             "insert into inbox(body, at_us) values(?, ?) returning ticket", (body, at_us)
         ).fetchall()[0]

@@ -13,6 +13,7 @@ import orjson
 from pydantic import JsonValue
 
 from ..engine.control import STOPPED, NothingStopped
+from ..engine.submission import write_wire
 from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.errors import OnexError, OwnershipLost
 from ..ports import EnumOutboxState, Pointer, Reader
@@ -126,7 +127,7 @@ def _body(one: Asked) -> bytes:
         action_id=new_action_id(),
         issuer="cli",
     )
-    return action.model_dump_json(exclude_none=True).encode()
+    return write_wire(action)
 
 
 def _check(refused: Sequence[tuple[str, str]]) -> None:

@@ -12,10 +12,13 @@ import orjson
 import typer
 from pydantic import JsonValue
 
+from ..engine.arguments import checked
+from ..engine.arguments import trigger as checked_trigger
 from ..engine.encode import check_json
-from ..engine.submission import id_of_idempotency_key
+from ..engine.submission import id_of_idempotency_key, write_wire
 from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.errors import OnexError
+from ..kernel.wire import WIRE_BYTES
 from ..wiring import new_action_id, open_sender, owner_pid
 from .console import harmless, note, now_us, say, say_json
 from .exits import ENVIRONMENT, FOUND, Misused
@@ -57,7 +60,7 @@ def submit(
         action_id = id_of_idempotency_key(idempotency_key)
     action = ModelAction(
         workflow_key=WorkflowKey.parse(key),
-        kind=trigger,
+        kind=checked(checked_trigger, "trigger", trigger),
         command_payload=_payload(payload),
         action_id=action_id or new_action_id(),
         issuer="cli",
@@ -72,12 +75,15 @@ def _payload(text: str) -> dict[str, JsonValue]:
     if not text:
         return {}
     if text == "-":
-        raw = sys.stdin.buffer.read()
+        raw = sys.stdin.buffer.read(WIRE_BYTES)
     elif text.startswith("@"):
         try:
-            raw = Path(text[1:]).read_bytes()
+            with Path(text[1:]).open("rb") as file:
+                raw = file.read(WIRE_BYTES)  # more is too large, however much it is
         except OSError as error:
-            raise Misused(f"--payload {text}: {error.strerror or error}") from error
+            raise Misused(f"--payload {harmless(text)}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise Misused(f"--payload {harmless(text)}: {error}") from error
     else:
         raw = text.encode(errors="surrogatepass")
     try:
@@ -97,9 +103,10 @@ async def _send(action: ModelAction, url: str, wait_s: float) -> dict[str, JsonV
         "action_id": str(action.action_id),
         "answered": False,
     }
+    body = write_wire(action)  # what no engine would take is not written, and makes no store
     sender = await open_sender(url)
     try:
-        ticket = await sender.send(action.model_dump_json(exclude_none=True).encode(), now_us())
+        ticket = await sender.send(body, now_us())
         sent["ticket"] = ticket
         if wait_s and owner_pid(url) is None:
             note(f"kept as ticket {ticket}; no engine runs on {url}, so nothing is judged yet: onex run APP")

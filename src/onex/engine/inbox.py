@@ -18,7 +18,7 @@ from .batch import REJECTED_BODY_BYTES, answer_json
 from .control import Control
 from .dispatch import ReducerService
 from .mailbox import Pending
-from .submission import Door, read_wire
+from .submission import Door, read_wire, unsupported
 
 PAGE = 200
 LOOK_S = 5.0  # a sign that was missed costs this long, not for ever: one look in five seconds is no load
@@ -80,7 +80,7 @@ class Inbox:
         except OnexError as error:
             await self._accept(self.door.unreadable(row.body, error, ticket=row.ticket, source="inbox"))
             return
-        control = self.controls.get(wire.kind)
+        control = self.controls.get(wire.kind) if unsupported(wire) is None else None
         if control is not None:
             await self._carry_out(control, wire, row)
         else:

@@ -177,7 +177,7 @@ class ModelAction(BaseModel):
     issued_at: AwareDatetime | None = Field(default=None, description="stamped by the engine when it accepts")
     expires_at: AwareDatetime | None = None
     lease_id: UUID | None = None
-    epoch: int | None = Field(default=None, ge=0)
+    epoch: int | None = Field(default=None, ge=0, strict=True)
     parent_action_id: UUID | None = None
     issuer: str = ""
     metadata: dict[str, JsonValue] = Field(default_factory=dict)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
-from ...ports import InboxAnswer, InboxRow, Rejection, RejectionRow
+from ...kernel.errors import InvalidPayload, OnexError, PayloadTooLarge
+from ...kernel.wire import WIRE_BYTES
+from ...ports import InboxAnswer, InboxRow, Rejection, RejectionRow, Sender
 from .owner import A, action, row
 from .suite import Place, Suite, behaviour
 
@@ -14,6 +17,14 @@ DAY_US = 24 * HOUR_US
 
 def rejection(name: str, at_us: int, code: str = "illegal_transition", key: str = "orders:a") -> Rejection:
     return Rejection(key, action(name), code, f"{name} at {at_us}", b"body of " + name.encode(), at_us)
+
+
+async def _refused(sender: Sender, body: Any) -> OnexError | None:
+    try:
+        await sender.send(body, 1)
+    except OnexError as error:
+        return error
+    return None
 
 
 class Refusals(Suite):
@@ -99,6 +110,17 @@ class Refusals(Suite):
         ]
         assert [waits.ticket for waits in await owner.store.inbox(first, 1)] == [second]
         assert await sender.answer(first) is None
+
+    @behaviour
+    async def test_what_no_engine_would_take_is_refused_before_it_is_written(self, place: Place) -> None:
+        sender, owner = await place.open(), await place.owner()
+        strange: list[Any] = [None, "{}", 7, bytearray(b"{}"), ["{}"]]
+        for body in strange:
+            assert type(await _refused(sender, body)) is InvalidPayload
+        assert type(await _refused(sender, b"x" * (WIRE_BYTES + 1))) is PayloadTooLarge
+        assert await owner.store.inbox(0, 10) == []
+        largest = await sender.send(b"x" * WIRE_BYTES, 1)
+        assert [waits.ticket for waits in await owner.store.inbox(0, 10)] == [largest]
 
     @behaviour
     async def test_an_answer_is_there_once_its_commit_is(self, place: Place) -> None:
