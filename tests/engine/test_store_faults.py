@@ -263,7 +263,7 @@ def test_intents_beyond_memory_run_though_those_in_memory_all_die() -> None:
     async def go() -> None:
         async with engine_on(Unreliable(), limits=Limits(kept=2)) as engine:
             await engine.submit("job:watched", "watch")
-            await engine.submit_many([(f"job:{n}", "tell", Told(text="bad\n")) for n in range(5)])
+            await engine.submit_many([(f"job:{n}", "tell", Told(text="watched")) for n in range(5)])
             await engine.idle()
             dead = await engine.reader.outbox((EnumOutboxState.DEAD,), None, None, 100)
             waiting = await engine.reader.outbox((EnumOutboxState.WAITING,), None, None, 100)

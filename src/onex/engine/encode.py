@@ -17,17 +17,23 @@ from typing import TypeVar
 import orjson
 from blake3 import blake3
 from pydantic import BaseModel, JsonValue
-from pydantic import ValidationError as PydanticError
+from pydantic_core import from_json, to_json
 
+from ..kernel import canonical
 from ..kernel.action import NOTHING, Nothing, WorkflowKey
+from ..kernel.canonical import flat, reloaded, settle
 from ..kernel.errors import InvalidPayload, PayloadTooLarge, StateConsistencyError
 from ..kernel.intent import Emitted, EnumIntentPriority, IntentTable
+from ..kernel.user_code import caught
 from ..kernel.wire import PAYLOAD_BYTES, PAYLOAD_DEPTH
 from ..ports import LogRow
 
 STATE_BYTES = 1024 * 1024
 STATE_BYTES_ADVISED = 64 * 1024
 INT_MAX = 2**53
+
+encode = canonical.encode
+problems = canonical.problems
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -37,14 +43,9 @@ MEND = "if the model changed, raise state_schema and give a migration"
 _DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LENGTHS = Struct("<qI9I").pack
-
-
-def encode(value: BaseModel) -> bytes:
-    """Canonical bytes of a validated value. Raises InvalidPayload for text that is not Unicode (a lone surrogate)."""
-    try:
-        return value.__pydantic_serializer__.to_json(value)
-    except Exception as error:  # pydantic_core raises several unrelated classes here
-        raise InvalidPayload(f"{type(value).__name__} cannot be written as JSON: {error}") from error
+_DIGITS = bytes(ord("0") if chr(byte).isdigit() else byte for byte in range(128)) + bytes(range(128, 256))
+_SIXTEEN = b"0" * 16
+_NUL = b"\\u0000"
 
 
 def decode(model: type[M], data: bytes, mend: str = MEND) -> M:
@@ -52,23 +53,45 @@ def decode(model: type[M], data: bytes, mend: str = MEND) -> M:
     try:
         value: M = model.__pydantic_validator__.validate_json(data)
         return value
-    except PydanticError as error:
-        raise StateConsistencyError(f"stored bytes do not fit {model.__name__}: {_problems(error)}; {mend}") from error
+    except BaseException as error:
+        raise StateConsistencyError(f"stored bytes do not fit {model.__name__}: {problems(error)}; {mend}") from error
+
+
+def settled(value: M) -> tuple[M, bytes]:
+    """The payload that goes on, and the bytes it is kept as: what those give back is what everybody sees, at once and later.
+
+    Raises InvalidPayload where the two would differ, for an integer beyond +-2^53, NUL or a lone surrogate, or deeper than
+    32; PayloadTooLarge over 256 KiB, naming the largest field.
+    """
+    value = settle(value)
+    return value, encode_payload(value)
 
 
 def encode_payload(value: BaseModel) -> bytes:
-    """Raises PayloadTooLarge over 256 KiB, naming the largest field."""
+    """The bytes of a payload that was settled. Raises as ``settled``."""
     if type(value) is Nothing:
         return b"{}"
     data = encode(value)
     if len(data) > PAYLOAD_BYTES:
         raise too_large(value, len(data))
+    check_kept(data, value)
+    return data
+
+
+def encode_state(value: BaseModel) -> bytes:
+    """The bytes of a state that was settled. Raises InvalidPayload as ``settled``, PayloadTooLarge over 1 MiB."""
+    data = encode(value)
+    if len(data) > STATE_BYTES:
+        raise PayloadTooLarge(
+            f"the state would have {len(data)} bytes; the limit is {STATE_BYTES}: keep large data in a Blob"
+        )
+    check_kept(data, value)
     return data
 
 
 def too_large(value: BaseModel, size: int) -> PayloadTooLarge:
     """The refusal, with the field that is to become a Blob."""
-    sizes = {name: len(orjson.dumps(part)) for name, part in value.model_dump(mode="json").items()}
+    sizes = {name: len(to_json(part)) for name, part in from_json(encode(value)).items()}
     field = max(sizes, key=lambda name: sizes[name], default="?")
     return PayloadTooLarge(
         f"{type(value).__name__} has {size} bytes; the limit is {PAYLOAD_BYTES}. Field {field!r} holds "
@@ -84,14 +107,61 @@ def read_payload(model: type[M], raw: bytes) -> M:
     try:
         value: M = model.__pydantic_validator__.validate_json(raw)
         return value
-    except PydanticError as error:
-        raise InvalidPayload(f"payload does not fit {model.__name__}: {_problems(error)}") from error
+    except BaseException as error:
+        raise InvalidPayload(f"payload does not fit {model.__name__}: {problems(error)}") from error
 
 
-def _problems(error: PydanticError) -> str:
-    told = [f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors(include_url=False)[:5]]
-    more = error.error_count() - len(told)
-    return "; ".join(told) + (f"; and {more} more" if more > 0 else "")
+def check_state(value: BaseModel) -> None:
+    """Whether a state reloads equal, also one that a handler changed in place. Raises InvalidPayload. In tests and simulation."""
+    reloaded(value)
+
+
+# --- what a type cannot promise ---------------------------------------------------------------------------------------
+
+
+def check_kept(data: bytes, value: BaseModel) -> None:
+    """Integers, NUL and depth of canonical bytes of ours. Raises InvalidPayload, naming the field.
+
+    At every write, so it looks at the bytes once and reads them only when something in them may be wrong: NUL is written
+    with a backslash, an integer beyond 2^53 has 16 digits in a row.
+    """
+    if (
+        _SIXTEEN in data.translate(_DIGITS)
+        or (b"\\" in data and _NUL in data)
+        or (type(value) not in flat and data.count(b"{") + data.count(b"[") > PAYLOAD_DEPTH)
+    ):
+        _check_read(data, type(value).__name__)
+
+
+def _check_read(data: bytes, name: str) -> None:
+    _check_depth(data, PAYLOAD_DEPTH)
+    left: list[tuple[str, object]] = [(name, json.loads(data, parse_int=_Digits, parse_float=str))]
+    while left:
+        path, item = left.pop()
+        if isinstance(item, _Digits):
+            if item.beyond:
+                raise InvalidPayload(f"{path} is {item.text[:24]}, an integer beyond +-2^53: send it as text")
+        elif isinstance(item, str):
+            if "\x00" in item:
+                raise InvalidPayload(f"{path} holds NUL")
+        elif isinstance(item, dict):
+            left.extend((f"a key of {path}", key) for key in item)
+            left.extend((f"{path}.{key}", part) for key, part in item.items())
+        elif isinstance(item, list):
+            left.extend((f"{path}[{n}]", part) for n, part in enumerate(item))
+
+
+class _Digits:
+    """An integer as it is written: one of five thousand digits is no number to Python."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @property
+    def beyond(self) -> bool:
+        return len(self.text) > 17 or abs(int(self.text)) > INT_MAX
 
 
 def check_json(raw: bytes, most: int = PAYLOAD_BYTES, depth: int = PAYLOAD_DEPTH) -> JsonValue:
@@ -147,7 +217,7 @@ def _no_constant(text: str) -> float:
 
 def _small_int(text: str) -> int:
     if len(text) > 17 or abs(int(text)) > INT_MAX:
-        raise InvalidPayload(f"integer {text[:24]} is beyond +-2^53; send it as a string")
+        raise InvalidPayload(f"integer {text[:24]} is beyond +-2^53; send it as text")
     return int(text)
 
 
@@ -172,26 +242,22 @@ def _check_text(value: JsonValue) -> None:
             left.extend(item)
 
 
-def check_state(data: bytes, model: type[BaseModel], value: BaseModel) -> None:
-    """What a model's types cannot promise, for a state or intent payload of ours: integers, NUL, and that it reloads equal.
-
-    Raises InvalidPayload. Run always in tests and simulation, on 1 in 100 elsewhere: it costs as much as the step.
-    """
-    check_json(data) if len(data) <= PAYLOAD_BYTES else None
-    again = decode(model, data)
-    if again != value or encode(again) != data:
-        raise InvalidPayload(f"{model.__name__} does not reload equal to what was written; check its field types")
-
-
 def body_hash(kind: str, payload: BaseModel | bytes) -> bytes:
-    """16 bytes over kind and payload as sent: sorted JSON, before defaults. Time, ids and leases are not part of it."""
-    if isinstance(payload, BaseModel):
-        if payload is NOTHING:
-            return blake2b(kind.encode() + b"\0{}", digest_size=16).digest()
-        raw: bytes = payload.__pydantic_serializer__.to_json(payload, exclude_unset=True)
-    else:
-        raw = payload
-    sent = orjson.dumps(orjson.loads(raw), option=orjson.OPT_SORT_KEYS)
+    """16 bytes over kind and payload as sent: sorted JSON, before defaults. Time, ids and leases are not part of it.
+
+    Raises InvalidPayload for what cannot be written.
+    """
+    if payload is NOTHING:
+        return blake2b(kind.encode() + b"\0{}", digest_size=16).digest()
+    try:
+        raw = (
+            payload
+            if isinstance(payload, bytes)
+            else payload.__pydantic_serializer__.to_json(payload, exclude_unset=True)
+        )
+        sent = orjson.dumps(orjson.loads(raw), option=orjson.OPT_SORT_KEYS)
+    except BaseException as error:
+        raise InvalidPayload(f"payload of {kind!r} cannot be written as JSON: {caught(error)}") from error
     return blake2b(kind.encode() + b"\0" + sent, digest_size=16).digest()
 
 
@@ -229,8 +295,8 @@ def read_intents(data: bytes) -> list[dict[str, JsonValue]]:
     if not data:
         return []
     try:
-        items = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
+        items = from_json(data)  # never through a float: orjson makes one of an integer over 64 bits
+    except ValueError as error:
         raise StateConsistencyError(f"the stored intents are no JSON: {error}") from error
     if not isinstance(items, list) or not all(isinstance(one, dict) and type(one.get("name")) is str for one in items):
         raise StateConsistencyError("the stored intents are no list of named intents")
@@ -245,7 +311,7 @@ def decode_intent(item: Mapping[str, JsonValue], table: IntentTable) -> Emitted:
         raise StateConsistencyError(f"intent {name!r} is in the log but no longer in the contract")
     payload = None
     if spec.payload is not None and body is not None:
-        payload = decode(spec.payload, orjson.dumps(body))
+        payload = decode(spec.payload, to_json(body))
     try:
         priority = EnumIntentPriority(str(item["priority"])) if "priority" in item else spec.priority
         due_us, key, to = item.get("due_us", 0), item.get("key"), item.get("to", "")

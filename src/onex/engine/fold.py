@@ -23,32 +23,21 @@ from ..kernel.errors import (
     LeaseExpiredError,
     LeaseValidationError,
     OnexError,
-    PayloadTooLarge,
     ReducerFailed,
     Refused,
+    StateConsistencyError,
 )
 from ..kernel.intent import Emitted, EnumIntentType
-from ..kernel.step import State
-from ..kernel.user_code import plain_text
+from ..kernel.user_code import caught, plain_text
 from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer, Stored
 from .due import by_the_clock
-from .encode import (
-    BLOB_MARK,
-    STATE_BYTES,
-    check_state,
-    decode,
-    encode,
-    encode_intents,
-    named_blobs,
-    state_hash,
-)
+from .encode import BLOB_MARK, check_state, decode, encode_intents, encode_state, named_blobs, state_hash
 from .mailbox import Entry, Pending
 from .upcast import standing_timers, stored_state
 
 FAILURES_TO_HOLD = 3
 SNAPSHOT_EVERY = 1000
 INTENTS_PER_STEP = 64
-CHECK_EVERY = 100
 TIMER = EnumIntentType.TIMER
 
 made = tuple.__new__  # of a NamedTuple: its own way costs three times the tuple, and there are several per action
@@ -73,9 +62,8 @@ def fill(entry: Entry, stored: Stored | None) -> None:
     """Take what the store holds. A state this code cannot read makes every action of the key refused, not the engine stop."""
     entry.forget()
     entry.loaded = True
-    reducer = entry.workflow.reducer
     if stored is None:
-        entry.state = reducer.initial()
+        _begin(entry)
         return
     entry.instance = stored.instance
     entry.version = stored.version
@@ -92,7 +80,7 @@ def fill(entry: Entry, stored: Stored | None) -> None:
     entry.lease_until_us = stored.lease_until_us
     entry.timers = standing_timers(entry.workflow, stored.timers)
     if stored.version == 0:
-        entry.state = reducer.initial()
+        _begin(entry)
         return
     try:
         entry.state = stored_state(entry.workflow, stored.state_schema, stored.state)
@@ -100,18 +88,18 @@ def fill(entry: Entry, stored: Stored | None) -> None:
         entry.unreadable = error
 
 
+def _begin(entry: Entry) -> None:
+    try:
+        entry.state = entry.workflow.reducer.initial()
+    except OnexError as error:
+        entry.unreadable = error
+    except BaseException as error:
+        entry.unreadable = StateConsistencyError(f"{entry.key} has no state to begin with: {caught(error)}")
+
+
 def fold(entry: Entry, pendings: Sequence[Pending], rules: Rules) -> Folded:
     """Judge and step ``pendings`` on ``entry``, which is left at the state after them. Raises nothing for bad input."""
-    before = entry.folded()
-    try:
-        folded = Folded(entry, pendings, rules).run()
-        if len(entry.state_bytes) <= STATE_BYTES or folded.change is None or not folded.change.rows:
-            return folded
-    except InvalidPayload:
-        pass
-    # some action made a state that cannot be kept: fold again, writing each, so that only the guilty ones are refused
-    entry.unfold(before)
-    return Folded(entry, pendings, rules, measure=True).run()
+    return Folded(entry, pendings, rules).run()
 
 
 class Folded:
@@ -121,11 +109,11 @@ class Folded:
     """
 
     __slots__ = (
-        "_based_on", "_begun", "_begun_schema", "_failures", "_held", "_measure", "_new_timers", "_row_blobs", "_rows", "_rules",
+        "_based_on", "_before", "_failures", "_held", "_new_timers", "_row_blobs", "_rows", "_rules",
         "_settled", "_timed", "change", "entry", "notes", "pendings", "refused", "stepped",
     )  # fmt: skip
 
-    def __init__(self, entry: Entry, pendings: Sequence[Pending], rules: Rules, *, measure: bool = False) -> None:
+    def __init__(self, entry: Entry, pendings: Sequence[Pending], rules: Rules) -> None:
         self.entry = entry
         self.pendings = pendings
         self.change: KeyChange | None = None
@@ -133,9 +121,8 @@ class Folded:
         self.refused: list[tuple[Pending, OnexError]] = []
         self.notes: list[Note] = []
         self._rules = rules
-        self._measure = measure
         self._based_on = entry.version
-        self._begun, self._begun_schema = entry.state_bytes, entry.state_schema
+        self._before = entry.state_bytes
         self._rows: list[LogRow] = []
         self._settled: list[Pointer] = []
         self._row_blobs: list[tuple[int, bytes]] = []
@@ -144,8 +131,6 @@ class Folded:
         self._timed = False
         self._failures = entry.failures
         self._held = entry.held
-        if measure:  # a first fold may have changed the state it began with
-            self._step_back()
         if entry.release:  # an operator's word, or new code (SEMANTICS 17)
             entry.failures, entry.held, entry.release = 0, "", False
 
@@ -227,25 +212,23 @@ class Folded:
                 pending.cause,
             ),
         )  # fmt: skip
-        done = reducer.delta(state, action)
-        after, emitted = done.state, done.intents
-        status = after.status
-        terminal = status in reducer.terminal
-        if len(emitted) > INTENTS_PER_STEP:
-            raise ReducerFailed(f"{kind!r} emitted {len(emitted)} intents; the limit is {INTENTS_PER_STEP}")
         try:
+            done = reducer.delta(state, action)
+            after, emitted = done.state, done.intents
+            status = after.status
+            terminal = status in reducer.terminal
+            if len(emitted) > INTENTS_PER_STEP:
+                raise ReducerFailed(f"{kind!r} emitted {len(emitted)} intents; the limit is {INTENTS_PER_STEP}")
             intents = encode_intents(emitted) if emitted else b""
-            if self._measure and len(encode(after)) > STATE_BYTES:
-                raise PayloadTooLarge(
-                    f"the state of {entry.key} would pass {STATE_BYTES} bytes; keep large data in a Blob"
-                )
-            if self._rules.check_all or (entry.version + 1) % CHECK_EVERY == 0:
-                check_state(encode(after), reducer.state_type, after)
-        except PayloadTooLarge:
+            kept = encode_state(after)
+            if self._rules.check_all:
+                check_state(after)
+        except InvalidPayload as error:  # of the reducer's making: it is the reducer that failed
+            raise ReducerFailed(f"{reducer.workflow_type}.{kind}: {error.message}", trigger=kind) from error
+        except OnexError:
             raise
-        except Exception as error:  # text or values that are no JSON: the encoders raise what they like
-            told = error.message if isinstance(error, OnexError) else f"{type(error).__name__}: {error}"
-            raise ReducerFailed(f"{reducer.workflow_type}.{kind}: {told}") from error
+        except BaseException as error:  # a reducer may be anybody's, not only a Machine's
+            raise ReducerFailed(f"{reducer.workflow_type}.{kind}: {caught(error)}", trigger=kind) from error
         # nothing below may fail: the step is taken
         row = len(self._rows)
         outbox = self._queue_intents(row, emitted, terminal) if emitted else ()
@@ -270,6 +253,7 @@ class Folded:
         self._rows.append(logged)
         self.stepped.append((pending, emitted))
         entry.state = after
+        entry.state_bytes = kept
         entry.version += 1
         entry.last_us = issued_us
         entry.terminal = terminal
@@ -278,19 +262,17 @@ class Folded:
             entry.epoch += 1
 
     def _step_back(self) -> None:
-        """A handler may have changed a list or dict of its state in place before it failed: fold what stands from bytes."""
+        """A handler may have changed a list or dict of its state in place before it failed: what stands is in the bytes."""
         entry = self.entry
-        reducer = entry.workflow.reducer
-        state: State = (
-            stored_state(entry.workflow, self._begun_schema, self._begun) if self._based_on else reducer.initial()
-        )
-        for row in self._rows:
-            payload = decode(entry.workflow.payload_model(row.kind), row.payload)
-            action = Action(
-                entry.key, row.kind, payload, row.action_id, row.issued_us, row.correlation, row.issuer, row.cause
-            )
-            state = reducer.delta(state, action).state
-        entry.state = state
+        try:
+            if self._rows:
+                entry.state = decode(entry.workflow.reducer.state_type, entry.state_bytes)
+            elif self._based_on:
+                entry.state = stored_state(entry.workflow, entry.state_schema, entry.state_bytes)
+            else:
+                _begin(entry)
+        except OnexError as error:
+            entry.unreadable = error
 
     def _queue_intents(self, row: int, emitted: tuple[Emitted, ...], terminal: bool) -> tuple[NewIntent, ...]:
         outbox: list[NewIntent] = []
@@ -340,10 +322,7 @@ class Folded:
         kept = (entry.failures, entry.held) != (self._failures, self._held) and entry.instance is not None
         if not rows and not self._settled and not kept:
             return None
-        before = entry.state_bytes
         if rows:
-            assert entry.state is not None
-            entry.state_bytes = encode(entry.state)
             digest = entry.workflow.code.digest
             entry.state_hash = state_hash(entry.state_hash, entry.key, digest, rows, entry.state_bytes)
         changed_code = bool(rows) and self._based_on > 0 and entry.code_id != self._rules.code_id
@@ -357,7 +336,7 @@ class Folded:
             entry.state_bytes,
             schema,
             entry.state_hash,
-            entry.state.status if entry.state is not None else "",
+            rows[-1].status if rows else entry.state.status if entry.state is not None else "",
             entry.terminal,
             code_id,
             self._rules.env_id,
@@ -366,7 +345,7 @@ class Folded:
             entry.held,
             tuple(self._settled),
             tuple(self._row_blobs),
-            before if changed_code else None,
+            self._before if changed_code else None,
             self._based_on // SNAPSHOT_EVERY != entry.version // SNAPSHOT_EVERY,
             entry.lease_id,
         )

@@ -160,10 +160,6 @@ OBJECT_BYTES = 450
 VALUE_BYTES = 40
 BUSY_AT_ONCE = 256
 
-Folds = tuple[
-    int, int, State | None, bytes, int, bytes, bool, int, int, int, str, bool, dict[str, tuple[Pointer, int]]
-]  # fmt: skip
-
 
 class Entry:
     """The current state of one instance, decoded, ahead of the store only while its batch is being written."""
@@ -225,19 +221,6 @@ class Entry:
         self.lease_until_us = 0
         self.timers: dict[str, tuple[Pointer, int]] = {}
         self.unreadable: OnexError | None = None
-
-    def folded(self) -> Folds:
-        """What a fold may change, to be put back by ``unfold``."""
-        return (
-            self.version, self.epoch, self.state, self.state_bytes, self.state_schema, self.state_hash, self.terminal,
-            self.code_id, self.last_us, self.failures, self.held, self.release, self.timers.copy(),
-        )  # fmt: skip
-
-    def unfold(self, folds: Folds) -> None:
-        (
-            self.version, self.epoch, self.state, self.state_bytes, self.state_schema, self.state_hash, self.terminal,
-            self.code_id, self.last_us, self.failures, self.held, self.release, self.timers,
-        ) = folds  # fmt: skip
 
     def weigh(self) -> int:
         """How many bytes more it takes up than when it was last weighed, which it is again when its state has grown or

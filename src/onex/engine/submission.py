@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID, uuid5
@@ -16,15 +15,14 @@ from ..kernel.errors import (
     InvalidPayload,
     OnexError,
     ReservedKind,
-    StateConsistencyError,
     UnsupportedAction,
     ValidationError,
 )
 from ..kernel.user_code import caught, plain_text
-from ..kernel.wire import PAYLOAD_DEPTH, WIRE_BYTES, WIRE_DEPTH, check_body
+from ..kernel.wire import WIRE_BYTES, WIRE_DEPTH, check_body
 from ..ports import Clock, Ids, NewBlob
 from .arguments import Arguments, checked, count, issuer_text, moment_us, plain, text, trigger, uuid_bytes, workflow_key
-from .encode import as_raw, body_hash, check_json, decode, encode_payload, read_payload
+from .encode import as_raw, body_hash, check_json, problems, read_payload, settled
 from .mailbox import Pending
 from .registry import ReducerRegistry, Workflow
 from .upcast import sent_before
@@ -33,10 +31,6 @@ ACTION_DEDUP_TTL_HOURS = 168
 _API = UUID("6f1d1b5e-4f0a-5c8e-9a54-0e0e5b0c7a01")
 NOWHERE = WorkflowKey("", "")
 REDUCER = "reducer"
-
-_SUSPECT = re.compile(
-    rb"\\u0000|[0-9]{16}"
-)  # NUL, or digits enough for an integer beyond 2^53: then each value is looked at
 
 PayloadInput = BaseModel | bytes | Mapping[str, JsonValue] | None
 
@@ -238,11 +232,10 @@ class Door:
             value = payload
         else:
             value = _default(model)
-        body = encode_payload(value)
         # as sent: a client that sends it again under its old name has sent it
         pending.body_hash = body_hash(sent, raw_sent or value)
-        pending.payload = value if body in (raw, b"{}") else _as_written(value, body)
-        pending.kind, pending.body = kind, body
+        pending.payload, pending.body = settled(value)  # what every replay will read
+        pending.kind = kind
 
     def _fresh_enough(self, action_id: bytes) -> None:
         """Ids of ours carry their time; beyond the dedup horizon a duplicate could no longer be told from a new action."""
@@ -261,19 +254,8 @@ def _default(model: type[BaseModel]) -> BaseModel:
         return NOTHING
     try:
         return model()
-    except PydanticError as error:
-        missing = ", ".join(".".join(map(str, e["loc"])) for e in error.errors())
-        raise InvalidPayload(f"this trigger carries a {model.__name__}: it needs {missing}") from error
-
-
-def _as_written(value: BaseModel, body: bytes) -> BaseModel:
-    """What every replay will read. Raises InvalidPayload for what may not be logged, or cannot be read back."""
-    if _SUSPECT.search(body) or body.count(b"{") + body.count(b"[") > PAYLOAD_DEPTH:
-        check_json(body)
-    try:
-        return decode(type(value), body)
-    except StateConsistencyError as error:
-        raise InvalidPayload(f"payload cannot be read back from what was written: {error.message}") from error
+    except BaseException as error:
+        raise InvalidPayload(f"this trigger carries a {model.__name__}: {problems(error)}") from error
 
 
 def _parts(name: str, action: object) -> tuple[object, ...]:

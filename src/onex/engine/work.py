@@ -10,7 +10,7 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import StateConsistencyError
 from ..kernel.intent import EnumIntentType, intent_id
 from ..ports import Clock, NewBlob, OutboxRow
-from .encode import body_hash, encode_payload
+from .encode import body_hash, settled
 from .mailbox import Fresh, Pending
 from .registry import ReducerRegistry
 from .upcast import logged_intent
@@ -50,7 +50,7 @@ class Work:
     ) -> Pending:
         """The action that this intent leads to and that settles its row. Raises InvalidPayload, PayloadTooLarge."""
         fresh = self.fresh
-        body = encode_payload(payload)
+        payload, body = settled(payload)
         return Pending(
             key,
             kind,

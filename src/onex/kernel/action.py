@@ -16,6 +16,7 @@ from uuid import UUID, uuid5
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
+from .canonical import Value
 from .errors import InvalidKey
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,7 +33,7 @@ def _is_type(text: str) -> bool:
     return _TYPE.fullmatch(text) is not None
 
 
-class Payload(BaseModel):
+class Payload(Value):
     """Base of typed payloads: frozen, no unknown fields, no NaN or infinity; what may stand in a log for ever."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

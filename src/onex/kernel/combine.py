@@ -13,8 +13,10 @@ from typing import Any, Generic
 from pydantic import BaseModel
 
 from .action import Action
+from .canonical import problems, settle
 from .errors import InvalidStateTransitionError, ReducerFailed
 from .intent import Emitted, IntentSpec, IntentTable
+from .machine import begun
 from .step import ROLLBACK, Done, Reducer, Rollback, S, State
 
 RUNNING = "running"
@@ -47,7 +49,9 @@ class Combined(Generic[S]):
         self.intents = IntentTable(specs)
 
     def initial(self) -> S:
-        return self.state_type(status=RUNNING, **{name: part.initial() for name, part in self.parts.items()})
+        """Raises StateConsistencyError when the state's own defaults or validators refuse it."""
+        parts = {name: part.initial() for name, part in self.parts.items()}
+        return begun(self.workflow_type, lambda: self.state_type(status=RUNNING, **parts))
 
     @property
     def terminal(self) -> frozenset[str]:
@@ -67,7 +71,12 @@ class Combined(Generic[S]):
     def delta(self, state: S, action: Action[BaseModel]) -> Done[S]:
         """Raises InvalidStateTransitionError when no part lists the trigger, else what the first refusing part raises."""
         if action.kind == ROLLBACK and isinstance(action.payload, Rollback):
-            return Done(action.payload.restored(self.state_type), ())
+            try:
+                return Done(settle(action.payload.restored(self.state_type)), ())
+            except BaseException as error:
+                raise ReducerFailed(
+                    f"the state to go back to no longer fits {self.state_type.__name__}: {problems(error)}"
+                ) from error
         receivers, kind = self._receivers(action.kind)
         changed: dict[str, State] = {}
         emitted: list[Emitted] = []
@@ -76,7 +85,10 @@ class Combined(Generic[S]):
             done = self.parts[name].delta(getattr(state, name), own)
             changed[name] = done.state
             emitted.extend(one._replace(spec=self.intents.by_name[f"{name}.{one.spec.name}"]) for one in done.intents)
-        after = state.evolve(**changed)
+        try:
+            after = settle(state.evolve(**changed))
+        except BaseException as error:  # a validator of the whole, which the user writes
+            raise ReducerFailed(f"{self.workflow_type}.{action.kind}: {problems(error)}", trigger=kind) from error
         ended = all(getattr(after, name).status in part.terminal for name, part in self.parts.items())
         return Done(after.with_status(FINISHED if ended else RUNNING), tuple(emitted))
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from .user_code import describe
+
 Context = str | int | float | bool | None | list[str] | dict[str, str]
 
 
@@ -33,7 +35,7 @@ class OnexError(Exception):
         if self.correlation_id:
             shown["correlation_id"] = self.correlation_id
         if self.__cause__ is not None:
-            shown["cause"] = f"{type(self.__cause__).__name__}: {self.__cause__}"
+            shown["cause"] = describe(self.__cause__)
         return shown
 
 

@@ -17,8 +17,10 @@ from uuid import UUID, uuid5
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializeAsAny
 
 from .action import Payload, WorkflowKey, micros
-from .errors import ValidationError
+from .canonical import settle
+from .errors import InvalidKey, ValidationError
 from .retry import RetryPolicy
+from .user_code import plain_text, shown
 
 P = TypeVar("P", bound=BaseModel)
 
@@ -54,6 +56,10 @@ class EnumIntentPriority(StrEnum):
 
     def __init__(self, value: str) -> None:
         self.rank = len(type(self).__members__)
+
+
+_PRIORITIES = {one.value: one for one in EnumIntentPriority}
+KEY_CHARACTERS = 1000
 
 
 class EnumDelivery(StrEnum):
@@ -106,10 +112,10 @@ class Draft(NamedTuple):
 
     name: str
     payload: BaseModel | None = None
-    priority: EnumIntentPriority | None = None
+    priority: EnumIntentPriority | str | None = None
     due: datetime | None = None
-    idempotency_key: str | None = None
-    to: str = ""
+    idempotency_key: str | UUID | int | None = None
+    to: str | UUID | int | WorkflowKey = ""
     cancelled: bool = False
 
 
@@ -133,11 +139,14 @@ def intent(
     name: str,
     payload: BaseModel | None = None,
     *,
-    priority: EnumIntentPriority | None = None,
+    priority: EnumIntentPriority | str | None = None,
     not_before: datetime | None = None,
-    idempotency_key: str | None = None,
+    idempotency_key: str | UUID | int | None = None,
 ) -> Draft:
-    """An intent by its contract name: needed when two intents share a payload class, or to set more than the payload."""
+    """An intent by its contract name: needed when two intents share a payload class, or to set more than the payload.
+
+    ``priority`` may be said as its word, ``"critical"``; a key that is a UUID or a whole number is kept as its text.
+    """
     return Draft(name, payload, priority, not_before, idempotency_key)
 
 
@@ -151,8 +160,11 @@ def cancel(name: str) -> Draft:
     return Draft(name, cancelled=True)
 
 
-def send(name: str, instance_id: str, payload: BaseModel | None = None) -> Draft:
-    """An action for another instance, by the contract's ``action_send`` intent ``name``; applied there once."""
+def send(name: str, instance_id: str | UUID | int | WorkflowKey, payload: BaseModel | None = None) -> Draft:
+    """An action for another instance, by the contract's ``action_send`` intent ``name``; applied there once.
+
+    A UUID or a whole number is its text; a WorkflowKey must be of the type that the contract sends to.
+    """
     return Draft(name, payload, to=instance_id)
 
 
@@ -162,8 +174,17 @@ class IntentNotDeclared(ValidationError):
     code = "intent_not_declared"
 
 
+class IntentUnfit(ValidationError):
+    """A handler gave an intent a priority, time, key or receiver that cannot be kept."""
+
+    code = "intent_unfit"
+
+
 class IntentTable:
-    """A contract's intents, by name and by payload class: ``join`` turns what a handler returned into what is stored."""
+    """A contract's intents, by name and by payload class: ``join`` turns what a handler returned into what is stored.
+
+    The law: what comes out of it can be written, read back equal, and delivered. Nothing behind it looks again.
+    """
 
     __slots__ = ("_by_class", "_only", "by_name")
 
@@ -173,52 +194,144 @@ class IntentTable:
         for spec in specs.values():
             if spec.payload is not None:
                 self._by_class.setdefault(spec.payload, []).append(spec)
-        self._only = {payload: specs[0] for payload, specs in self._by_class.items() if len(specs) == 1}
+        self._only = {
+            payload: specs[0]
+            for payload, specs in self._by_class.items()
+            if len(specs) == 1 and specs[0].kind not in (_TIMER, _SEND)  # those need a time or a receiver
+        }
 
-    def join_all(self, drafts: Iterable[BaseModel | Draft]) -> tuple[Emitted, ...]:
-        """In their order. Raises IntentNotDeclared."""
+    def join_all(self, drafts: Iterable[object]) -> tuple[Emitted, ...]:
+        """In their order. Raises as ``join``."""
         emitted: list[Emitted] = []
+        only = self._only
         for draft in drafts:
-            if not isinstance(draft, Draft) and (spec := self._only.get(type(draft))) is not None:
-                emitted.append(Emitted(spec, draft, spec.priority))
+            if isinstance(draft, BaseModel) and (spec := only.get(type(draft))) is not None:
+                emitted.append(Emitted(spec, settle(draft), spec.priority))
             else:
                 emitted.append(self.join(draft))
         return tuple(emitted)
 
-    def join(self, draft: BaseModel | Draft) -> Emitted:
-        """Raises IntentNotDeclared, naming what the contract does list."""
-        if not isinstance(draft, Draft):
-            spec = self._only.get(type(draft))
-            if spec is not None:
-                return Emitted(spec, draft, spec.priority)
-            specs = self._by_class.get(type(draft))
-            if specs is None:
-                raise IntentNotDeclared(
-                    f"{type(draft).__name__} is the payload of no intent in the contract; it lists {self._listed()}"
-                )
-            names = ", ".join(spec.name for spec in specs)
-            raise IntentNotDeclared(
-                f"{type(draft).__name__} is the payload of several intents ({names}); say intent(name, payload)"
-            )
+    def join(self, draft: object) -> Emitted:
+        """Raises IntentNotDeclared, naming what the contract does list; IntentUnfit; InvalidPayload as ``settle``."""
+        if not isinstance(draft, Draft) or type(draft) is not Draft:
+            return self._join_payload(draft)
         name, payload, priority, due, idempotency_key, to, cancelled = draft
-        spec = self.by_name.get(name)
+        spec = self.by_name.get(name) if _is_text(name) else None
         if spec is None:
-            raise IntentNotDeclared(f"intent {name!r} is not in the contract; it lists {self._listed()}")
-        if not cancelled and (type(payload) if payload is not None else None) is not spec.payload:
-            wanted = spec.payload.__name__ if spec.payload else "no payload"
-            raise IntentNotDeclared(f"intent {name!r} carries {type(payload).__name__}; the contract says {wanted}")
-        kind = spec.kind
+            raise IntentNotDeclared(f"intent {_shown(name)} is not in the contract; it lists {self._listed()}")
+        name, kind = spec.name, spec.kind
+        if type(cancelled) is not bool:
+            raise IntentUnfit(f"intent {name!r} is cancelled by cancel({name!r}), not by {_shown(cancelled)}")
+        wanted = spec.payload if not cancelled else None
+        if (type(payload) if payload is not None else None) is not wanted:
+            told = wanted.__name__ if wanted else "no payload"
+            raise IntentNotDeclared(f"intent {name!r} carries {_kind(payload)}; the contract says {told}")
         if kind == _TIMER and due is None and not cancelled:
             raise IntentNotDeclared(f"timer {name!r} needs a time: timer({name!r}, at)")
         if cancelled and kind != _TIMER:
             raise IntentNotDeclared(f"{name!r} is a {kind}; only timers can be cancelled")
-        if kind == _SEND and not to:
-            raise IntentNotDeclared(f"{name!r} needs a receiver: send({name!r}, instance_id, payload)")
-        due_us = micros(due) if due is not None else 0
-        return Emitted(spec, payload, priority or spec.priority, due_us, idempotency_key, to, cancelled)
+        return Emitted(
+            spec,
+            settle(payload) if payload is not None else None,
+            spec.priority if priority is None else _priority(name, priority),
+            0 if due is None else _due_us(name, due),
+            None if idempotency_key is None else _key(name, idempotency_key),
+            _receiver(spec, to),
+            cancelled,
+        )
+
+    def _join_payload(self, payload: object) -> Emitted:
+        if not isinstance(payload, BaseModel):
+            raise IntentNotDeclared(
+                f"a handler emitted {_kind(payload)}; an intent is an instance of a payload class, or intent(name, payload)"
+            )
+        model = type(payload)
+        specs = self._by_class.get(model)
+        if specs is None:
+            raise IntentNotDeclared(
+                f"{model.__name__} is the payload of no intent in the contract; it lists {self._listed()}"
+            )
+        names = ", ".join(spec.name for spec in specs)
+        if len(specs) > 1:
+            raise IntentNotDeclared(
+                f"{model.__name__} is the payload of several intents ({names}); say intent(name, payload)"
+            )
+        (spec,) = specs
+        if spec.kind == _SEND:
+            raise IntentNotDeclared(f"{names!r} needs a receiver: send({names!r}, instance_id, payload)")
+        if spec.kind == _TIMER:
+            raise IntentNotDeclared(f"timer {names!r} needs a time: timer({names!r}, at)")
+        return Emitted(spec, settle(payload), spec.priority)
 
     def _listed(self) -> str:
         return ", ".join(sorted(self.by_name)) or "none"
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _kind(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
+def _shown(value: object) -> str:
+    """``value`` for a message, whatever its ``__repr__`` does."""
+    told = shown(value)
+    return f"{told} ({type(value).__name__})" if not isinstance(value, str) else told
+
+
+def _priority(name: str, priority: object) -> EnumIntentPriority:
+    if isinstance(priority, EnumIntentPriority):
+        return priority
+    if isinstance(priority, str) and priority in _PRIORITIES:
+        return _PRIORITIES[priority]
+    raise IntentUnfit(f"intent {name!r} has priority {_shown(priority)}; there is {', '.join(_PRIORITIES)}")
+
+
+def _due_us(name: str, due: object) -> int:
+    if not isinstance(due, datetime) or due.utcoffset() is None:
+        raise IntentUnfit(
+            f"intent {name!r} is due {_shown(due)}; a time is an aware datetime, as action.issued_at + timedelta(...)"
+        )
+    return micros(due)
+
+
+def _key(name: str, key: object) -> str:
+    if isinstance(key, UUID) or (isinstance(key, int) and not isinstance(key, bool)):
+        return str(key)
+    if not isinstance(key, str):
+        raise IntentUnfit(
+            f"intent {name!r} has the idempotency key {_shown(key)}; a key is text, a UUID or a whole number"
+        )
+    if not 1 <= len(key) <= KEY_CHARACTERS or not key.isprintable():
+        raise IntentUnfit(
+            f"intent {name!r} has the idempotency key {_shown(key)}; a key has 1 to {KEY_CHARACTERS} printable characters"
+        )
+    return str(key)
+
+
+def _receiver(spec: IntentSpec, to: object) -> str:
+    if spec.kind != _SEND:
+        if to != "":
+            raise IntentUnfit(f"intent {spec.name!r} is a {spec.kind}, and has no receiver; it is given {_shown(to)}")
+        return ""
+    if isinstance(to, WorkflowKey):
+        if to.workflow_type != spec.target:
+            raise IntentUnfit(f"intent {spec.name!r} is sent to a {spec.target!r}, not to {_shown(to)}")
+        to = to.instance_id
+    if isinstance(to, UUID) or (isinstance(to, int) and not isinstance(to, bool)):
+        to = str(to)
+    if not isinstance(to, str):
+        raise IntentUnfit(
+            f"intent {spec.name!r} is sent to {_shown(to)}; a receiver is an instance id: text, a UUID or a number"
+        )
+    if not to:
+        raise IntentNotDeclared(f"{spec.name!r} needs a receiver: send({spec.name!r}, instance_id, payload)")
+    try:
+        return WorkflowKey.of(spec.target, str(to)).instance_id
+    except InvalidKey as error:
+        raise IntentUnfit(f"intent {spec.name!r} has no such receiver: {plain_text(error.message)}") from error
 
 
 def intent_id(action_id: UUID, key: WorkflowKey, name: str, n: int) -> UUID:

@@ -13,9 +13,11 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel
 
 from .action import Action
-from .errors import GuardFailed, InvalidStateTransitionError, OnexError, ReducerFailed
+from .canonical import problems, settle
+from .errors import GuardFailed, InvalidStateTransitionError, OnexError, ReducerFailed, StateConsistencyError
 from .intent import Emitted, EnumIntentPriority, EnumIntentType, IntentSpec, IntentTable
 from .step import ROLLBACK, Done, Rollback, S, Step
+from .user_code import caught, plain_text, shown
 
 P = TypeVar("P", bound=BaseModel)
 Handler = Callable[[S, Action[P]], Step[S]]
@@ -128,8 +130,8 @@ def _first_failed(guards: tuple[Guard, ...], state: BaseModel, payload: BaseMode
         try:
             if not guard.holds(state, payload):
                 return f"condition {guard.text!r} is false"
-        except Exception as error:
-            return f"condition {guard.text!r} raised {type(error).__name__}: {error}"
+        except BaseException as error:
+            return f"condition {guard.text!r} raised {caught(error)}"
     return None
 
 
@@ -183,7 +185,8 @@ class MachineReducer(Generic[S]):
         self._handlers = handlers.by_trigger
 
     def initial(self) -> S:
-        return self.state_type(status=self.machine.initial)
+        """Raises StateConsistencyError when the state's own defaults or validators refuse it."""
+        return begun(self.workflow_type, lambda: self.state_type(status=self.machine.initial))
 
     @property
     def terminal(self) -> frozenset[str]:
@@ -204,13 +207,11 @@ class MachineReducer(Generic[S]):
         if handler is not None:
             try:
                 step = handler(state, action)
-                state = _checked(step, before, self.state_type)
+                state = _checked(step, state, before, self.state_type)
                 if step.intents:
                     emitted = self.intents.join_all(step.intents)
-            except ReducerFailed:
-                raise
-            except Exception as error:
-                told = error.message if isinstance(error, OnexError) else f"{type(error).__name__}: {error}"
+            except BaseException as error:
+                told = failure(error)
                 raise ReducerFailed(
                     f"{self.workflow_type}.{kind} failed on {before!r}: {told}", trigger=kind
                 ) from error
@@ -224,10 +225,10 @@ class MachineReducer(Generic[S]):
         if not isinstance(action.payload, Rollback):
             raise ReducerFailed(f"{ROLLBACK} carries a Rollback, not a {type(action.payload).__name__}")
         try:
-            state = action.payload.restored(self.state_type)
-        except ValueError as error:
+            state = settle(action.payload.restored(self.state_type))
+        except BaseException as error:
             raise ReducerFailed(
-                f"the state to go back to no longer fits {self.state_type.__name__}: {error}"
+                f"the state to go back to no longer fits {self.state_type.__name__}: {problems(error)}"
             ) from error
         if state.status not in self.machine.table:
             raise ReducerFailed(f"the state to go back to is in {state.status!r}, which the machine no longer has")
@@ -244,14 +245,34 @@ class MachineReducer(Generic[S]):
         return tuple(timers)
 
 
-def _checked(step: Step[S], before: str, state_type: type[S]) -> S:
+def failure(error: BaseException) -> str:
+    """What a handler or the join of its intents raised, told: the sentence alone where it is one of ours."""
+    told = caught(error)
+    if isinstance(error, OnexError) and type(error.message) is str:
+        return plain_text(error.message)
+    return told
+
+
+def begun(workflow_type: str, make: Callable[[], S]) -> S:
+    """The state before the first action, settled. Raises StateConsistencyError for whatever making it raises."""
+    try:
+        return settle(make())
+    except BaseException as error:
+        raise StateConsistencyError(f"{workflow_type} has no state to begin with: {problems(error)}") from error
+
+
+def _checked(step: Step[S], state: S, before: str, state_type: type[S]) -> S:
     if type(step) is not Step:
-        raise ReducerFailed(f"the handler returned {type(step).__name__}; return Step(state, *intents)")
-    state = step.state
-    if type(state) is not state_type:
+        raise ReducerFailed(f"the handler returned {_returned(step)}; return Step(state, *intents)")
+    after = step.state
+    if type(after) is not state_type:
+        raise ReducerFailed(f"the handler returned {_returned(after)}; this reducer's state is {state_type.__name__}")
+    if after.status != before:
         raise ReducerFailed(
-            f"the handler returned a {type(state).__name__}; this reducer's state is {state_type.__name__}"
+            f"the handler set status {shown(after.status)}; the next status comes from the transition table"
         )
-    if state.status != before:
-        raise ReducerFailed(f"the handler set status {state.status!r}; the next status comes from the transition table")
-    return state
+    return state if after is state else settle(after)
+
+
+def _returned(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"

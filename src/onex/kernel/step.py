@@ -12,13 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic_core import to_json
 
 from .action import Action, Payload
+from .canonical import Value
 from .intent import Draft, Emitted, IntentTable
 
 _new = object.__new__
 _set = object.__setattr__
 
 
-class State(BaseModel):
+class State(Value):
     """Base of states: a frozen value. ``status`` is set by the engine from the machine's table, never by a handler."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

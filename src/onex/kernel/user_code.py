@@ -60,6 +60,16 @@ def class_name(of: type) -> str:
     return plain_text(name, 200)
 
 
+def shown(value: object, most: int = 80) -> str:
+    """``repr(value)`` for a message, at most ``most`` characters; its type where that raises. Raises nothing."""
+    try:
+        return plain_text(repr(value), most)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and _from_outside(error.__traceback__):
+            raise
+        return f"a {type(value).__name__}"
+
+
 def plain_text(text: str, most: int = TOLD_CHARACTERS) -> str:
     """``text`` as any store and any reader takes it: lone surrogates and NUL spelled out, cut at ``most`` characters.
 
