@@ -22,10 +22,12 @@ from .records import (
     Commit,
     Conflict,
     Counts,
+    EnumInFlight,
     EnumOutboxState,
     Env,
     InboxAnswer,
     InboxRow,
+    InFlight,
     KeyChange,
     LogEntry,
     LogRow,
@@ -149,6 +151,13 @@ class Reader(Protocol):
 
     async def counts(self) -> Counts: ...
 
+    async def in_flight(self, limit: int) -> Sequence[InFlight]:
+        """By name, type and schema: of the ``limit`` newest instances those that have not ended, then the first ``limit``
+        intents of the outbox, then at most ``limit`` held outcomes."""
+
+    async def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:
+        """Unanswered inbox rows by ticket."""
+
     async def close(self) -> None: ...
 
 
@@ -226,10 +235,12 @@ __all__ = [
     "Commit",
     "Conflict",
     "Counts",
+    "EnumInFlight",
     "EnumOutboxState",
     "Env",
     "Executor",
     "Ids",
+    "InFlight",
     "InboxAnswer",
     "InboxRow",
     "IntentExecutionResult",

@@ -289,6 +289,31 @@ class Counts(NamedTuple):
     by_status: Mapping[tuple[str, str], int]
 
 
+class EnumInFlight(StrEnum):
+    """``state``: an instance that has not ended stands in status ``name``. ``intent``: one of that name waits, or is dead.
+    ``outcome``: a held one is to be delivered by trigger ``name``."""
+
+    STATE = "state"
+    INTENT = "intent"
+    OUTCOME = "outcome"
+
+
+class InFlight(NamedTuple):
+    """What goes on in a store, by name: ``rows`` of one kind, type, schema and name, as the store spells it, ``first`` of them.
+
+    ``timer``: intents that are timers. ``pointer`` is where the first intent or outcome stands. A name that cannot be read is ''.
+    """
+
+    what: EnumInFlight
+    workflow_type: str
+    schema: int
+    name: str
+    rows: int
+    first: WorkflowKey
+    timer: bool = False
+    pointer: Pointer | None = None
+
+
 class ProjectionRow(NamedTuple):
     """One row of a projection: ``fields`` is a JSON object. ``version`` guards it: an older one never overwrites."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +14,11 @@ from ..kernel.errors import EngineClosed
 from ..ports import (
     Code,
     Counts,
+    EnumInFlight,
     EnumOutboxState,
     Env,
     InboxRow,
+    InFlight,
     LogEntry,
     NewBlob,
     OutboxRow,
@@ -26,6 +29,19 @@ from ..ports import (
     SnapshotRow,
     Stored,
 )
+
+ORDER = list[object](EnumInFlight)
+
+
+def _text(data: bytes, *path: int | str) -> str:
+    """What stands at ``path`` of JSON that may be damaged, as text; '' for nothing."""
+    try:
+        value = json.loads(data)
+        for step in path:
+            value = value[step]
+    except (ValueError, LookupError, TypeError):
+        return ""
+    return str(value)
 
 
 @dataclass
@@ -140,6 +156,30 @@ class MemoryReads:
         by_status = Counter((key.workflow_type, stored.status) for key, stored in tables.stored.items())
         states = {state.value: outbox[state.value] for state in EnumOutboxState}
         return Counts(len(tables.stored), len(tables.log), states, len(tables.rejections), dict(by_status))
+
+    async def in_flight(self, limit: int) -> Sequence[InFlight]:
+        states = [
+            InFlight(EnumInFlight.STATE, key.workflow_type, stored.state_schema, stored.status, 0, key)
+            for key, stored in list(self.tables.stored.items())[-limit:]
+            if stored.version and not stored.terminal
+        ]
+        intents: list[InFlight] = []
+        outcomes: list[InFlight] = []
+        for number, row in enumerate(self._behind(None)):
+            own, key, timer, at = row.key.workflow_type, row.key, bool(row.timer), row.pointer
+            name = row.timer or _text(row.intents, at.ordinal, "name")
+            if number < limit:
+                intents.append(InFlight(EnumInFlight.INTENT, own, row.payload_schema, name, 0, key, timer, at))
+            if row.state is EnumOutboxState.HELD and not timer:
+                told = _text(row.result, "schema")
+                schema, kind = int(told) if told.isdecimal() else 1, _text(row.result, "kind")
+                outcomes.append(InFlight(EnumInFlight.OUTCOME, own, schema, kind, 0, key, timer, at))
+        found: dict[tuple[object, ...], InFlight] = {}
+        for one in (*states, *intents, *outcomes[:limit]):
+            same = (one.what, one.workflow_type, one.schema, one.name, one.timer)
+            first = found.get(same, one)
+            found[same] = first._replace(rows=first.rows + 1)
+        return [found[same] for same in sorted(found, key=lambda same: (ORDER.index(same[0]), *map(str, same)))]
 
     async def answer(self, ticket: int) -> bytes | None:
         row = self.tables.inbox.get(ticket)

@@ -22,6 +22,7 @@ from ..ports import (
     EnumOutboxState,
     Env,
     InboxRow,
+    InFlight,
     LogEntry,
     OutboxRow,
     Pointer,
@@ -256,6 +257,9 @@ class SqliteStore:
 
     async def counts(self) -> Counts:
         return await self._reads.call(lambda core: core.counts())
+
+    async def in_flight(self, limit: int) -> Sequence[InFlight]:
+        return await self._reads.call(lambda core: core.in_flight(limit))
 
     async def watermark(self, name: str, shard: int) -> int:
         return await self._reads.call(lambda core: core.watermark(name, shard))

@@ -14,9 +14,11 @@ from ..kernel.errors import StateConsistencyError
 from ..ports import (
     Code,
     Counts,
+    EnumInFlight,
     EnumOutboxState,
     Env,
     InboxRow,
+    InFlight,
     LogEntry,
     LogRow,
     OutboxRow,
@@ -49,6 +51,25 @@ _BACK = """with recursive back(n, prev, version) as (
   select n, prev, version from log where n = ?
   union all
   select l.n, l.prev, l.version from back b join log l on l.n = b.prev where b.version > ?)"""
+# With ``min`` the other columns are those of its row. Names are read out of JSON that may be damaged: as bytes, or none.
+_STANDING = """select workflow_type, state_schema, status, count(*), instance_id, min(instance)
+  from (select * from workflow_state order by instance desc limit ?) where terminal = 0 and version > 0
+  group by 1, 2, 3 order by 1, 2, 3"""
+_INTENTS = """with o as materialized (select n, ordinal, instance, timer from outbox order by n, ordinal limit ?),
+  named as (select o.n, o.ordinal, w.workflow_type, w.instance_id, l.payload_schema, o.timer <> '' as timer,
+    cast(case when o.timer <> '' then o.timer when json_valid(cast(l.intents as text))
+      then json_extract(cast(l.intents as text), '$[' || o.ordinal || '].name') end as blob) as name
+    from o join log l on l.n = o.n join workflow_state w on w.instance = o.instance)
+  select workflow_type, payload_schema, name, count(*), instance_id, timer, ordinal, min(n) from named
+  group by 1, 2, 3, 6 order by 1, 2, 3, 6"""
+_OUTCOMES = """with o as materialized (select n, ordinal, instance, cast(result as text) as result from outbox
+    where state = 'held' and timer = '' limit ?),
+  named as (select o.n, o.ordinal, w.workflow_type, w.instance_id,
+    case when json_valid(o.result) then coalesce(json_extract(o.result, '$.schema'), 1) else 1 end as schema,
+    cast(case when json_valid(o.result) then json_extract(o.result, '$.kind') end as blob) as kind
+    from o join workflow_state w on w.instance = o.instance)
+  select workflow_type, schema, kind, count(*), instance_id, 0, ordinal, min(n) from named
+  group by 1, 2, 3 order by 1, 2, 3"""
 _SHORT = 256  # rows of an instance that are cheaper to sort than to walk to
 
 
@@ -257,6 +278,21 @@ class SqliteReads:
         (actions,) = execute("select sum(n) from shards").fetchone()
         (rejections,) = execute("select count(*) from rejections").fetchone()
         return Counts(sum(by_status.values()), actions, outbox, rejections, by_status)
+
+    @named
+    def in_flight(self, limit: int) -> Sequence[InFlight]:
+        execute = self._connection.execute
+        found = [
+            InFlight(EnumInFlight.STATE, workflow_type, schema, status, rows, WorkflowKey(workflow_type, instance_id))
+            for workflow_type, schema, status, rows, instance_id, _ in execute(_STANDING, (limit,))
+        ]
+        for what, query in ((EnumInFlight.INTENT, _INTENTS), (EnumInFlight.OUTCOME, _OUTCOMES)):
+            for workflow_type, schema, name, rows, instance_id, timer, ordinal, n in execute(query, (limit,)):
+                told = (name or b"").decode("utf-8", "replace")
+                first, pointer = WorkflowKey(workflow_type, instance_id), Pointer(0, n, ordinal)
+                of = schema if isinstance(schema, int) else 1
+                found.append(InFlight(what, workflow_type, of, told, rows, first, bool(timer), pointer))
+        return found
 
     @named
     def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:

@@ -189,4 +189,5 @@ class _Judge:
             self.report.error(f"unknown_{what}", spot, message, f"write {older[0]!r}, its name in that schema")
         elif names.at(name, of, self.now) not in today:
             fix = suggest(name, today) or f"the contract has {', '.join(today) or f'no {what}s'}"
+            fix += f'; if it is called otherwise now, write renames(n, {what}s={{"{name}": ...}}) beside it'
             self.report.error(f"unknown_{what}", spot, f"a migration for the {what} {name!r}, which is gone", fix)

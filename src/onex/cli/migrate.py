@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import Annotated
 
 import typer
 
-from ..app import load_app
 from ..engine.migration_check import Checked, MigrationCheck, Trouble
-from ..engine.registry import ReducerRegistry
+from ..engine.stranded import EnumStranded
 from ..engine.upcast import MigrationMissing, check_schemas
+from ..ports import Counts
 from ..wiring import ReadableStore
+from ..wiring.folding import InertApp
 from .console import counted, harmless, note, redraw, say, say_json, styled
 from .exits import FOUND, Misused
 from .store import AppPath, Json, Store, look
 
 TOLD = 20
 KEPT = 1000
+PROGRESS_S = 0.5
 
 
 def migrate(
@@ -30,9 +33,10 @@ def migrate(
     """Try an app's migrations on all that a store holds.
 
     Nothing is written. A state of an older schema is migrated when it is next read, and written in the new schema by
-    its next commit, so there is nothing to run beforehand. What can be known beforehand is told here: states and open
-    intents that the migrations fail on, and instances that would stand where nothing is accepted and no timer waits.
-    Exit code 1: there is such an instance.
+    its next commit, so there is nothing to run beforehand. What can be known beforehand is told here, by name, with the
+    first of each and what to do about it: states, open intents and held outcomes that the migrations fail on; timers and
+    intents that the contract no longer has; actions in the inbox whose trigger is gone; instances that would stand
+    where nothing is accepted. Exit code 1: there is something.
 
     \b
     Examples:
@@ -41,7 +45,8 @@ def migrate(
     """
     if not check:
         raise Misused("states are migrated when they are next read; there is nothing to do but onex migrate --check")
-    registry = ReducerRegistry(tuple(one.recorded for one in load_app(app).workflows.values()))
+    inert = InertApp(app)
+    registry = inert.registry
     if of_type is not None:
         registry[of_type]
     kept: list[Trouble] = []
@@ -54,37 +59,52 @@ def migrate(
         except MigrationMissing as error:
             gaps.append(error.message)
         trial = MigrationCheck(reader, registry)
-        total = (await reader.counts()).instances if shown else 0
-        told = 0
-        async for trouble in trial.run(of_type):
-            if len(kept) < KEPT:
-                kept.append(trouble)
-            if shown and trial.result.instances - told >= 5000:
-                told = trial.result.instances
-                redraw(f"{told:,} of {total:,} instances")
-        if shown:
-            redraw()
-        return trial.result
+        result = trial.result
+        progress = asyncio.create_task(_progress(result, await reader.counts())) if shown else None
+        try:
+            async for trouble in trial.run(of_type):
+                if len(kept) < KEPT:
+                    kept.append(trouble)
+        finally:
+            if progress is not None:
+                progress.cancel()
+                redraw()
+        return result
 
-    result = look(store, ask)
+    try:
+        result = look(store, ask)
+    finally:
+        inert.close()
     if as_json:
         say_json(_as_json(result, kept, gaps))
     else:
         _show(result, kept, gaps)
-    if result.troubles or gaps:
+    if result.names or gaps:
         raise typer.Exit(FOUND)
+
+
+async def _progress(result: Checked, counts: Counts) -> None:
+    """How far it is, also where one migration takes its time with every row."""
+    total, intents = counts.instances, sum(counts.outbox.values())
+    while True:
+        await asyncio.sleep(PROGRESS_S)
+        told = f"{result.instances:,} of {total:,} instances, {result.intents:,} of {intents:,} open intents"
+        found = sum(result.troubles.values())
+        redraw(f"{told}{f', {found:,} with a problem' if found else ''}")
 
 
 def _show(result: Checked, kept: list[Trouble], gaps: list[str]) -> None:
     for gap in gaps:
         say(f"{styled('refused to start', 'red')}  {harmless(gap)}")
-    for trouble in kept[:TOLD]:
-        what = trouble.what.replace("_", " ")
-        where = f"version {trouble.version}, {trouble.status}, schema {trouble.schema}"
-        say(f"{styled(what, 'red')}  {harmless(str(trouble.key))}  {harmless(where)}")
-        say(f"  {trouble.reason}")
-    if sum(result.troubles.values()) > TOLD:
-        note(f"and {sum(result.troubles.values()) - TOLD:,} more; --json tells {KEPT:,}")
+    for one in list(result.names.values())[:TOLD]:
+        things = counted(one.rows, "instance" if one.what is EnumStranded.STATE else "row")
+        where = f"{one.what} {one.name!r} of {one.workflow_type}, schema {one.schema}: {things}, first {one.first}"
+        say(f"{styled('stranded', 'red')}  {harmless(where)}")
+        say(f"  {one.reason}")
+        if one.mend:
+            say(f"  {styled('mend', 'dim')}  {one.mend}")
+    if len(result.names) > TOLD:
+        note(f"and {len(result.names) - TOLD:,} more names; --json tells all of them")
     say(
         f"{counted(result.instances, 'instance')}, {result.migrated:,} of an older schema, "
         f"{counted(result.intents, 'open intent')}"
@@ -93,18 +113,19 @@ def _show(result: Checked, kept: list[Trouble], gaps: list[str]) -> None:
         say(f"{count:,} {what.replace('_', ' ')}")
     if result.foreign:
         note(f"{counted(result.foreign, 'instance')} of types this app does not have were left alone")
-    if not result.troubles and not gaps:
+    if not result.names and not gaps:
         say(styled("fine: every state and open intent can be read, and none is stranded", "green"))
 
 
 def _as_json(result: Checked, kept: list[Trouble], gaps: list[str]) -> dict[str, object]:
     return {
-        "ok": not result.troubles and not gaps,
+        "ok": not result.names and not gaps,
         "missing": gaps,
         "instances": result.instances,
         "migrated": result.migrated,
         "intents": result.intents,
         "foreign": result.foreign,
         "troubles": result.troubles,
+        "names": [{**one._asdict(), "what": str(one.what)} for one in result.names.values()],
         "found": [{**one._asdict(), "key": str(one.key), "what": str(one.what)} for one in kept],
     }

@@ -21,6 +21,7 @@ from .exits import INTERRUPTED
 from .store import AppPath, Json, Store, url_of
 
 REDRAW_S = 0.5
+STRANDED_TOLD = 10
 
 View = ProjectionMaterializerService | None
 
@@ -81,6 +82,7 @@ async def _run(app: str, url: str, *, until_idle: bool, workers: int | None, pro
     try:
         names = ", ".join(workflow.reducer.workflow_type for workflow in engine.registry.workflows)
         note(f"running {names} on {url} (process {os.getpid()}); Ctrl-C stops")
+        _tell_stranded(engine, app)
         view = await engine.materialize() if projection else None
         tasks = [asyncio.create_task(_watch(engine, view, ended, begun))]
         if until_idle:
@@ -101,6 +103,15 @@ async def _run(app: str, url: str, *, until_idle: bool, workers: int | None, pro
         raise lost
     _report(summary, as_json=as_json)
     return ending
+
+
+def _tell_stranded(engine: WiredEngine, app: str) -> None:
+    """What this code has no place for, before it is missed. The engine runs the rest."""
+    for one in engine.stranded[:STRANDED_TOLD]:
+        note(f"stranded: {one}")
+    if engine.stranded:
+        more = len(engine.stranded) - STRANDED_TOLD
+        note(f"{f'and {more} more names; ' if more > 0 else ''}onex migrate --check {app} looks at every one of them")
 
 
 def _listen(ended: asyncio.Future[Ending]) -> None:

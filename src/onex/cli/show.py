@@ -107,7 +107,8 @@ async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | Non
         return page
     codes = await reader.codes()
     page.code = codes.get(stored.code_id)
-    page.open = [row for row in await reader.outbox(OPEN, key, None, ROWS) if not row.timer or row.state != "waiting"]
+    rows = await reader.outbox(OPEN, key, None, ROWS)
+    page.open = [row for row in rows if not row.timer or row.state != "waiting" or row.error]
     if history:
         last = at or stored.version
         page.history = list(await reader.history(key, max(0, last - ROWS), min(last, ROWS)))

@@ -5,14 +5,16 @@ Nothing is written back here: the next commit of an instance writes its state in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import NamedTuple, TypeVar
 
 import orjson
 from pydantic import BaseModel
 
 from ..kernel.errors import MigrationFailed, OnexError, StateConsistencyError, StateTooNew
-from ..kernel.intent import Emitted
+from ..kernel.intent import Emitted, EnumIntentType
+from ..kernel.machine import state_timer
 from ..kernel.migration import Json, What
 from ..kernel.rename import STATE
 from ..kernel.step import ROLLBACK, Rollback, State
@@ -93,22 +95,36 @@ def _intent(workflow: Workflow, schema: int, item: Json) -> Emitted:
             item["payload"] = workflow.migrations.apply(What(intent=was), payload, schema, now)
         item["name"] = workflow.migrations.intent(was, schema, now)
     if item["name"] not in workflow.reducer.intents.by_name:
-        raise StateConsistencyError(gone(workflow, was, str(item["name"]), schema))
+        timer = "due_us" in item and item.get("payload") is None
+        raise StateConsistencyError(". ".join(gone(workflow, was, str(item["name"]), schema, timer=timer)))
     return decode_intent(item, workflow.reducer.intents)
 
 
-def gone(workflow: Workflow, was: str, name: str, schema: int) -> str:
-    """Why an intent that schema ``schema`` called ``was`` cannot go on, and what to do about it."""
-    now, own = workflow.code.state_schema, workflow.code.workflow_type
-    of = min(schema, now)
-    rise = f"raise state_schema to {now + 1} and " if of == now else ""
-    if name.startswith("@"):
-        told = f"timer {was!r}, the timeout of the status {was[1:]!r}, is set, and {own} has no timeout in a status {name[1:]!r}"
-        line = f'renames({of}, statuses={{"{was[1:]}": "NEW"}})'
+def gone(workflow: Workflow, was: str, called: str, schema: int, *, timer: bool, status: str = "") -> tuple[str, str]:
+    """Why an intent of ``schema`` cannot go on, and the line that lets it. ``status``: what its instance stands in now."""
+    own, now, table = workflow.code.workflow_type, workflow.code.state_schema, workflow.reducer.intents.by_name
+    if was.startswith("@"):
+        new = status if state_timer(status) in table and status != was[1:] else "NEW"
+        line = rename_line(schema, now, "statuses", was[1:], new)
+        reason = f"the timeout of status {was[1:]!r} is set, and the contract of {own} has no status {called[1:]!r} with a timeout"
     else:
-        told = f"intent {was!r} is in the log but no longer in the contract of {own}"
-        line = f'renames({of}, intents={{"{was}": "NEW"}})'
-    return f"{told}. If it is called otherwise now: {rise}write {line} in migrations.py; if it is gone, keep it until none waits"
+        alike = [name for name, spec in table.items() if (spec.kind == EnumIntentType.TIMER) == timer]
+        line = rename_line(schema, now, "intents", was, nearest(was, [name for name in alike if name[0] != "@"]))
+        reason = f"intent {was!r} is in the log but no longer in the contract of {own}"
+    return reason, f"If it is called otherwise now: {line}. If it is gone, keep it until none waits"
+
+
+def rename_line(schema: int, now: int, what: str, old: str, new: str) -> str:
+    """What to write in ``migrations.py``, and in the contract where this schema has no next one yet."""
+    of = min(schema, now)
+    rise = f"write state_schema: {now + 1} and " if of == now else ""
+    return f'{rise}add to migrations.py: renames({of}, {what}={{"{old}": "{new}"}})'
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """The one that is meant, most likely: the only one, or one spelled alike; else a word to be replaced."""
+    close = list(names) if len(names) == 1 else get_close_matches(name, names, 1)
+    return close[0] if close else "NEW"
 
 
 def standing_timers(workflow: Workflow, timers: Mapping[str, T]) -> dict[str, T]:
@@ -117,18 +133,24 @@ def standing_timers(workflow: Workflow, timers: Mapping[str, T]) -> dict[str, T]
     return {called.get(name, name): one for name, one in timers.items()} if called else dict(timers)
 
 
+def called_before(workflow: Workflow, trigger: str) -> tuple[str, int]:
+    """``(today's name, last schema that called it so)`` of a trigger that was renamed; ``("", 0)`` for any other."""
+    names = workflow.migrations.names.triggers
+    if not names or trigger in workflow.reducer.payloads or trigger not in names.olds():
+        return "", 0
+    schema = names.lives(trigger)[-1]
+    called = names.now(trigger, schema)
+    return (called, schema) if called in workflow.reducer.payloads else ("", 0)
+
+
 def sent_before(workflow: Workflow, trigger: str, raw: bytes) -> tuple[str, bytes]:
     """An action of a client that knows an older contract: its trigger and payload, JSON, as they are now.
 
-    A trigger of today is taken as it is. One that was renamed is of the last schema that called it so. Raises
-    MigrationFailed, StateTooNew, StateConsistencyError.
+    A trigger of today is taken as it is; one that was renamed is of the last schema that called it so, and anything else
+    comes back as it came. Raises MigrationFailed, StateConsistencyError.
     """
-    names = workflow.migrations.names.triggers
-    if not names or trigger in workflow.reducer.payloads or trigger not in set(names.olds()):
-        return trigger, raw
-    schema = names.lives(trigger)[-1]
-    called = names.now(trigger, schema)
-    if called not in workflow.reducer.payloads or schema >= workflow.code.state_schema:
+    called, schema = called_before(workflow, trigger)
+    if not called:
         return trigger, raw
     return called, _raised(workflow, What(payload=trigger), schema, raw or b"{}")
 

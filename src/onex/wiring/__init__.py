@@ -7,8 +7,9 @@ import os
 import socket
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 from uuid import UUID
 
 from ..adapters.clock import SystemClock, UuidV7
@@ -24,7 +25,10 @@ from ..engine.dispatch import Limits
 from ..engine.pattern import ReducerPatternEngine
 from ..engine.project import WORKFLOW, Project, ProjectionMaterializerService, latest
 from ..engine.registry import ReducerRegistry, Workflow
-from ..kernel.errors import DatabaseConnectionError, OwnershipLost, StateConsistencyError, ValidationError
+from ..engine.stranded import Stranded, stranded
+from ..engine.upcast import check_schemas
+from ..kernel.errors import DatabaseConnectionError, OnexError, OwnershipLost, StateConsistencyError, ValidationError
+from ..kernel.migration import Migrations
 from ..kernel.retry import RetryPolicy
 from ..nodes.compute import ComputeExecutor
 from ..nodes.effect import ContainedExecutor, FunctionExecutor
@@ -105,7 +109,16 @@ class WiredEngine(ReducerPatternEngine):
         super().__init__(store, store, registry, SystemClock(), UuidV7(), env, limits=limits, check_all=check_all)
         self.tables: Projections = store
         self.settings, self.workers, self.watchdog = settings, workers, watchdog
+        self.stranded: tuple[Stranded, ...] = ()
         self._projections: dict[str, ProjectionMaterializerService] = {}
+
+    async def start(self, owner: str) -> Self:
+        """As any engine's; ``stranded`` then tells what it found in flight and has no place for. It runs the rest."""
+        check_schemas(self.registry.workflows, tuple((await self.reader.codes()).values()))
+        with suppress(OnexError):  # a look: what cannot be looked at stops no start
+            self.stranded = await stranded(self.reader, self.registry)
+        await super().start(owner)
+        return self
 
     async def materialize(self, name: str = WORKFLOW, project: Project = latest) -> ProjectionMaterializerService:
         """Keep a projection of the log, from where it stood, until the engine closes. ``onex projection NAME`` shows it.
@@ -260,6 +273,11 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
+def watched(migrations: Migrations, guard: StepGuard) -> Migrations:
+    """The same, each function under the guard: one that never ends fails its value, not the engine."""
+    return replace(migrations, budget=guard)
+
+
 async def _open_store(url: StoreUrl) -> SqliteStore | MemoryStore:
     if url.path is None:
         return MemoryStore()
@@ -303,4 +321,6 @@ class _Parts(NamedTuple):
                 executors[name] = ComputeExecutor(
                     self.pool, self.blobs, where=where, function=function, timeout_s=limit_s
                 )
-        return Workflow(Budgeted(one.reducer, self.guard), one.code, executors, one.unleased, one.migrations)
+        return Workflow(
+            Budgeted(one.reducer, self.guard), one.code, executors, one.unleased, watched(one.migrations, self.guard)
+        )

@@ -14,6 +14,7 @@ from ..kernel.errors import EffectFailed
 from ..kernel.intent import ModelIntent
 from ..ports import Result
 from ..settings import read_settings
+from . import watched
 
 
 class Boundary:
@@ -42,7 +43,7 @@ class InertApp:
                     one.code,
                     dict.fromkeys((*one.effects, *one.computes), self.boundary),
                     one.unleased,
-                    one.migrations,
+                    watched(one.migrations, self._watchdog),
                 )
                 for one in loaded
             )

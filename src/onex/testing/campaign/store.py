@@ -20,6 +20,7 @@ from ...ports import (
     EnumOutboxState,
     Env,
     InboxRow,
+    InFlight,
     LogEntry,
     OutboxRow,
     Pointer,
@@ -224,6 +225,9 @@ class SimStore:
 
     async def counts(self) -> Counts:
         return await self._read("counts", lambda base: base.counts())
+
+    async def in_flight(self, limit: int) -> Sequence[InFlight]:
+        return await self._read("in_flight", lambda base: base.in_flight(limit))
 
     # --- projections --------------------------------------------------------------------------------------------------
 

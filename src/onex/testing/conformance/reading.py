@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from ...kernel.action import WorkflowKey
-from ...ports import Counts, EnumOutboxState, LogEntry, NewBlob, NewIntent, Note, Pointer, Position, SnapshotRow
+from ...ports import (
+    Counts,
+    EnumInFlight,
+    EnumOutboxState,
+    InFlight,
+    LogEntry,
+    NewBlob,
+    NewIntent,
+    Note,
+    Pointer,
+    Position,
+    SnapshotRow,
+)
 from .owner import CODE, ENV, A, B, C, action, row
 from .suite import Place, Suite, behaviour
 
 START = Position(0, 0)
+HELD, DEAD = EnumOutboxState.HELD, EnumOutboxState.DEAD
 
 
 class Reading(Suite):
@@ -175,3 +188,26 @@ class Reading(Suite):
         await owner.commit(notes=(Note(Pointer(0, 1, 1), EnumOutboxState.DEAD),))
         by_status = {("orders", "open"): 1, ("orders", "paid"): 1, ("parcels", "open"): 1}
         assert await owner.store.counts() == Counts(3, 4, {"waiting": 2, "held": 0, "dead": 1}, 0, by_status)
+
+    @behaviour
+    async def test_what_is_in_flight_is_counted_by_name(self, place: Place) -> None:
+        owner = await place.owner()
+        assert await owner.store.in_flight(100) == []
+        emitted = b'[{"name":"pack","payload":{}},{"name":"remind"},{"name":"pack"}]'
+        one = row("a1", NewIntent(0, 2), NewIntent(1, 2, 9, "remind"), NewIntent(2, 2))._replace(intents=emitted)
+        await owner.commit(
+            owner.change(A, one),
+            owner.change(B, one._replace(action_id=b"b" * 16), terminal=True, status="ended"),
+            owner.change(C, row("c1", NewIntent(0, 2), status="paid")),
+        )
+        result = b'{"kind":"packed","payload":{},"schema":2}'
+        await owner.commit(notes=(Note(Pointer(0, 1, 2), HELD, result=result), Note(Pointer(0, 2, 0), DEAD)))
+        assert await owner.store.in_flight(100) == [
+            InFlight(EnumInFlight.STATE, "orders", 1, "open", 1, A),
+            InFlight(EnumInFlight.STATE, "parcels", 1, "paid", 1, C),
+            InFlight(EnumInFlight.INTENT, "orders", 3, "pack", 4, A, pointer=Pointer(0, 1, 0)),
+            InFlight(EnumInFlight.INTENT, "orders", 3, "remind", 1, A, timer=True, pointer=Pointer(0, 1, 1)),
+            InFlight(EnumInFlight.INTENT, "parcels", 3, "", 1, C, pointer=Pointer(0, 3, 0)),
+            InFlight(EnumInFlight.OUTCOME, "orders", 2, "packed", 1, A, pointer=Pointer(0, 1, 2)),
+        ]
+        assert [one.rows for one in await owner.store.in_flight(1) if one.what is EnumInFlight.INTENT] == [1]
