@@ -212,7 +212,7 @@ class Blobs(Protocol):
 
 
 class StepGuard(Protocol):
-    """Ends a step that does not end by itself. One step at a time; ``leave`` follows every ``enter``."""
+    """Ends a step that does not end by itself. One step at a time; ``leave`` follows every ``enter``, twice does no harm."""
 
     def enter(self) -> None: ...
 

@@ -48,8 +48,21 @@ class Budgeted:
                 return self._delta(state, action)
             finally:
                 guard.leave()
-        except StepOverrun:
+        except StepOverrun as overrun:
+            _leave_for_good(
+                guard
+            )  # while the exception is held: it is raised again when it is let go of within the step
+            del overrun
             raise ReducerFailed(
                 f"{self.workflow_type}.{action.kind} did not end within its step budget and was ended",
                 trigger=action.kind,
             ) from None
+
+
+def _leave_for_good(guard: StepGuard) -> None:
+    """The exception may have come before ``leave`` had begun."""
+    while True:
+        try:
+            return guard.leave()
+        except StepOverrun:
+            continue
