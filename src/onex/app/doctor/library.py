@@ -1,6 +1,6 @@
 """The repository's Python as modules by dotted name, each parsed when first asked for; never imported, never run.
 
-Where packages begin is read off the tree: above the topmost ``__init__.py``, and below each folder called ``src``.
+Where packages begin is read off the tree (``roots``) and off what imports name, whatever the layout.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .meaning import (
     Outer,
     VariableOf,
 )
+from .roots import Roots
 
 Read = Callable[[str], bytes | str]
 """The bytes of a file by its path, or why they cannot be had."""
 
-_SOURCES: Final = ("src", "lib", "python")
 _DEFINITION: Final = re.compile(rb"^(?:class|def|async def) ([A-Za-z_][A-Za-z0-9_]*)", re.MULTILINE)
 _DOTTED: Final = re.compile(rb"""["']([\w{}$<>-]{1,80}(?:\.[\w{}$<>-]{1,80}){2,12})["']""")
 
@@ -45,20 +45,18 @@ class Library:
         self._names: dict[tuple[str, str], Meaning | None] = {}
         self._looking: set[tuple[str, str]] = set()
         self._written: tuple[dict[str, list[str]], dict[str, tuple[str, int]]] | None = None
-        self._folders = frozenset(_folders(files))
-        self._roots = _roots(self.files, self._folders)
+        self._roots = Roots(self.files, read)
 
     # --- modules ----------------------------------------------------------------------------------------------------
 
     def has_package(self, name: str) -> bool:
         """Whether anything of the top-level package of ``name`` is in the repository."""
-        return name.partition(".")[0] in self._roots
+        return bool(self._roots.of((name.partition(".")[0],)))
 
     def module(self, name: str, near: str = "") -> Module | None:
         """The module of that dotted name; of several, the one whose path shares most with ``near``."""
-        parts = name.split(".")
-        roots = self._roots.get(parts[0], ())
-        for root in sorted(roots, key=lambda one: (-_shared(one, near), one)) if len(roots) > 1 else roots:
+        parts = tuple(name.split("."))
+        for root in self._roots.of(parts, near):
             found = self._at(posixpath.join(root, *parts))
             if found is not None:
                 return found
@@ -68,7 +66,7 @@ class Library:
         """The module in that file, by the name it has where its packages begin."""
         made = self._modules.get(path)
         if made is None:
-            made = self._modules[path] = self._parse(path, self._name(path), path.endswith("/__init__.py"))
+            made = self._modules[path] = self._parse(path, self._roots.name(path), path.endswith("/__init__.py"))
         return made
 
     def unreadable(self) -> list[Module]:
@@ -79,21 +77,9 @@ class Library:
         for path in (f"{place}/__init__.py", f"{place}.py"):
             if path.lstrip("/") in self.files:
                 return self.at(path.lstrip("/"))
-        if place in self._folders:  # a package without a file of its own
-            return self._modules.setdefault(f"{place}/", Module(self._name(place), f"{place}/", True))
+        if place in self._roots.folders:  # a package without a file of its own
+            return self._modules.setdefault(f"{place}/", Module(self._roots.name(place), f"{place}/", True))
         return None
-
-    def _name(self, path: str) -> str:
-        parts = path.removesuffix(".py").removesuffix("/__init__").split("/")
-        first = len(parts) - 1
-        while first > 0 and "/".join((*parts[:first], "__init__.py")) in self.files:
-            first -= 1
-        if first == len(parts) - 1:  # in no package that says so: in one by its folders, perhaps
-            for n, part in enumerate(parts):
-                if part not in _SOURCES and "/".join(parts[:n]) in self._roots.get(part, ()):
-                    first = n
-                    break
-        return ".".join(parts[first:])
 
     def _parse(self, path: str, name: str, is_package: bool) -> Module:
         self.parsed += 1
@@ -155,7 +141,7 @@ class Library:
         for _ in range(len(name) - len(plain) - 1):
             folder = posixpath.dirname(folder)
         place = posixpath.join(folder, *plain.split(".")).rstrip("/")
-        return self._at(place) or Outer(self._name(f"{place}.py"))
+        return self._at(place) or Outer(self._roots.name(f"{place}.py"))
 
     def name_in(self, module: Module, name: str) -> Meaning | None:
         """What ``name`` means at the top level of a module, followed through imports to where it is written."""
@@ -246,42 +232,3 @@ def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
                 yield from _statements(node.body)
             case _:
                 yield node
-
-
-def _folders(files: Sequence[str]) -> Iterator[str]:
-    seen: set[str] = set()
-    for path in files:
-        folder = posixpath.dirname(path)
-        while folder and folder not in seen:
-            seen.add(folder)
-            yield folder
-            folder = posixpath.dirname(folder)
-
-
-def _roots(files: frozenset[str], folders: frozenset[str]) -> dict[str, list[str]]:
-    """``roots[top-level name]`` -> folders in which it begins."""
-    packages = {posixpath.dirname(path) for path in files if posixpath.basename(path) == "__init__.py"}
-    found: dict[str, set[str]] = {}
-    for folder in packages:
-        above, name = posixpath.split(folder)
-        if name and above not in packages:
-            found.setdefault(name, set()).add(above)
-    for path in files:
-        above, name = posixpath.split(path)
-        if above not in packages and name != "__init__.py":
-            found.setdefault(name.removesuffix(".py"), set()).add(above)
-    for folder in folders - packages:
-        above, name = posixpath.split(folder)
-        if above == "" or posixpath.basename(above) in _SOURCES:
-            found.setdefault(name, set()).add(above)
-    return {name: sorted(places) for name, places in found.items()}
-
-
-def _shared(root: str, near: str) -> int:
-    """How many leading folders two paths share."""
-    count = 0
-    for one, other in zip(root.split("/"), near.split("/"), strict=False):
-        if one != other:
-            break
-        count += 1
-    return count
