@@ -1,4 +1,4 @@
-"""Every layout of a repository gets the same verdicts: a claim is followed by what imports name, not by where ``__init__.py`` stands."""
+"""Every layout of a repository gets the same verdicts: what imports name is followed, wherever an ``__init__.py`` stands."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_name_of_another_package_is_not_found_in_a_folder_of_ours(tmp_path: Pa
         "shop/__init__.py": "",
         "shop/clients/__init__.py": "",
         "shop/clients/redis.py": "import time\n\nclass Redis:\n    def get(self): return time.time()\n",
-        "shop/nodes/one.py": "import redis\nfrom redis import Redis\nimport json\n\nclass Handler:\n    def handle(self, x):\n        return Redis().get()\n",
+        "shop/nodes/one.py": "import redis\nfrom redis import Redis\n\n" + HANDLER.format(call="Redis().get()"),
         "shop/json.py": "import time\ndef dumps(x): return time.time()\n",
         "shop/nodes/contract.yaml": CONTRACT.format(name="one", top="shop"),
     }
