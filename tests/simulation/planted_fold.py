@@ -9,9 +9,9 @@ from itertools import count
 from pydantic import BaseModel
 
 import onex.engine.batch
-import onex.engine.dispatch
 import onex.engine.encode
 import onex.engine.fold
+import onex.engine.judge
 import onex.engine.segment
 import onex.engine.work
 from onex.adapters.memory import MemoryStore
@@ -187,7 +187,7 @@ def time_goes_back_with_the_clock() -> Iterator[None]:
         right(entry, stored)
         entry.last_us = 0
 
-    with swapped(onex.engine.dispatch, "fill", wrong):
+    with swapped(onex.engine.judge, "fill", wrong):
         yield
 
 

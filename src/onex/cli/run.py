@@ -17,6 +17,7 @@ from ..engine.project import ProjectionMaterializerService
 from ..kernel.errors import OnexError
 from ..wiring import WiredEngine, open
 from .console import note, redraw, say, say_json
+from .events import ToldEvents
 from .exits import INTERRUPTED
 from .store import AppPath, Json, Store, url_of
 
@@ -71,7 +72,7 @@ async def _run(app: str, url: str, *, until_idle: bool, workers: int | None, pro
     begun = time.monotonic()
     ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
     _listen(ended)
-    opening = asyncio.create_task(open(url, app, workers=workers))
+    opening = asyncio.create_task(open(url, app, workers=workers, telemetry=ToldEvents()))
     await asyncio.wait((opening, ended), return_when=asyncio.FIRST_COMPLETED)
     if not opening.done():  # a takeover runs what crashed before, alone and one by one: that may take its time
         opening.cancel()

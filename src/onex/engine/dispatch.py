@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..kernel.action import WorkflowKey
 from ..kernel.errors import (
     CommitUnknown,
     EngineClosed,
@@ -21,17 +20,34 @@ from ..kernel.errors import (
     TemporaryDatabaseError,
 )
 from ..kernel.retry import RetryPolicy
-from ..ports import Applied, Clock, Conflict, Env, InboxAnswer, KeyChange, Note, Pointer, Rejection, Store
+from ..kernel.user_code import describe
+from ..ports import (
+    Applied,
+    Clock,
+    Conflict,
+    Env,
+    InboxAnswer,
+    KeyChange,
+    Pointer,
+    Store,
+    Telemetry,
+)
+from .along import Along, tell
 from .backoff import Backoff
 from .batch import Batch, Extras, answer_json, committed_of
 from .doubt import Doubt
-from .fold import Folded, Rules, TimerGone, fill, fold
+from .fold import Folded, Rules, TimerGone
+from .judge import Judge
 from .mailbox import Answer, Committed, Entry, Fresh, Mailboxes, Pending
-from .observe import Counters
+from .observe import Counters, Events
 from .registry import ReducerRegistry
 from .submission import ACTION_DEDUP_TTL_HOURS
+from .suspects import Suspects, of_action, of_reading
+from .tail import Bell
 
 STALLED_AFTER = 5
+CLOSE_S = 10.0
+"""How long an engine that is closed tries to make durable what it has accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +65,7 @@ class Limits:
     conflicts: RetryPolicy = RetryPolicy(max_attempts=6)
 
 
-class ReducerService:
+class ReducerService(Along):
     """The one writer of a store. ``check_all`` reloads every state it writes (tests, simulation)."""
 
     def __init__(
@@ -61,10 +77,14 @@ class ReducerService:
         *,
         limits: Limits | None = None,
         check_all: bool = False,
+        telemetry: Telemetry | None = None,
     ) -> None:
+        super().__init__()
         self.store, self.registry, self.clock, self.env = store, registry, clock, env
         self.limits = limits or Limits()
         self.counters = Counters()
+        self.events = Events(telemetry)
+        self.suspects = Suspects(store)
         self.closed: OnexError | None = None
         self.on_fresh: Callable[[Sequence[Fresh]], None] = lambda fresh: None
         self.on_settled: Callable[[Sequence[Pointer]], None] = lambda settled: None
@@ -73,15 +93,14 @@ class ReducerService:
         self.on_lost: Callable[[OnexError], None] = lambda error: None
         self._check_all = check_all
         self._fences: dict[int, int] = {}
-        self._rules: dict[str, Rules] = {}
         self._mailboxes = Mailboxes(registry)
+        self._judge = Judge(store, self._mailboxes, self.suspects, self.events)
         self._backoff = Backoff(self.limits.conflicts, clock, self._mailboxes, self._stir)
         self._waiting = 0
         self._failures = 0
-        self._extras = Extras.empty()
-        self._noted: list[asyncio.Future[None]] = []
-        self._released: list[tuple[Entry, asyncio.Future[None]]] = []
         self._doubt = Doubt(store, self._mailboxes)
+        self._answered = Bell()
+        self._reason: OnexError | None = None
         self._wake = asyncio.Event()
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -94,19 +113,50 @@ class ReducerService:
         self._fences = dict(await self.store.own(owner))
         if not self._fences:
             raise OwnershipLost("another process runs on this store; stop it, or submit to it from here")
+        suspects = await self.suspects.recall()
+        if suspects:
+            self.events("process_died_judging", suspects=suspects)
         for workflow in self.registry.workflows:
             code_id, env_id = await self.store.intern(workflow.code, self.env)
-            self._rules[workflow.reducer.workflow_type] = Rules(code_id, env_id, 0, self._check_all)
+            self._judge.rules[workflow.reducer.workflow_type] = Rules(code_id, env_id, 0, self._check_all)
         self._task = asyncio.create_task(self._run(), name="onex-dispatch")
 
     async def close(self) -> None:
-        """What was accepted becomes durable or is answered; then nothing more is accepted."""
+        """What was accepted becomes durable or is answered; then nothing more is accepted.
+
+        A store that refuses commits is tried for ``CLOSE_S`` seconds. What is not durable by then is answered so, and counted.
+        """
         if self.closed is None:
             self.closed = EngineClosed("the engine is closed; open it again")
         self._wake.set()
+        task = self._task
+        if task is None:
+            return
+        # who stops waiting for the end does not bring it about in the middle
+        await asyncio.wait((task,), timeout=CLOSE_S)
+        if not task.done():
+            left = self.counters.not_durable = self._waiting
+            self.events("closed_with_work_left", actions=left, after_s=CLOSE_S)
+            self._end(
+                EngineClosed(
+                    f"the store took no commit for {CLOSE_S:g} s while the engine closed: {left} actions that were not "
+                    "answered may not be durable. Send them again with the same ids"
+                )
+            )
+            await asyncio.wait((task,), timeout=CLOSE_S)
+        self._task = None
+
+    def lose(self, error: OnexError) -> None:
+        """End the engine visibly: what runs it cannot go on. Does nothing to one that is closed or lost."""
+        if self.closed is None:
+            self.closed = error
+            self._end(error)
+
+    def _end(self, reason: OnexError) -> None:
+        """The writer stops where it waits, gives back what it took, and then tells everybody ``reason``."""
+        self._reason = reason
         if self._task is not None:
-            await asyncio.shield(self._task)  # who stops waiting for the end does not bring it about in the middle
-            self._task = None
+            self._task.cancel()
 
     # --- in ------------------------------------------------------------------------------------------------------------
 
@@ -162,57 +212,14 @@ class ReducerService:
                 await pending.answered()
         return [pending.answer or await pending.answered() for pending in pendings]
 
-    def note(self, note: Note) -> None:
-        """Change an outbox row with the next commit."""
-        self._extras.notes.append(note)
-        self._stir()
-
-    async def noted(self, note: Note) -> None:
-        """The same, and wait until it is durable. Raises EngineClosed, OwnershipLost."""
-        await self.noting(note)
-
-    def noting(self, note: Note) -> asyncio.Future[None]:
-        """The same, to be waited for."""
-        self._check_running()
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._noted.append(future)
-        self.note(note)
-        return future
-
-    def reject(self, rejection: Rejection) -> None:
-        """Record input that has no readable key."""
-        self._extras.rejections.append(rejection)
-        self._stir()
-
-    def answer(self, answer: InboxAnswer) -> None:
-        """Turn an inbox row into its answer with the next commit."""
-        self._extras.answers.append(answer)
-        self._stir()
-
-    def settle(self, pointer: Pointer) -> None:
-        """End an intent that nobody waits for, with the next commit."""
-        self._extras.settled.append(pointer)
-        self._stir()
-
-    async def release(self, key: WorkflowKey) -> None:
-        """Let a held instance take actions again; durable when it returns. Raises UnknownWorkflow, EngineClosed."""
-        self._check_running()
-        entry = self._mailboxes[key]
-        entry.release = True
-        self._mailboxes.enqueue(entry)
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._released.append((entry, future))
-        self._stir()
-        await future
-
-    def _check_running(self) -> None:
-        """Raises EngineClosed, OwnershipLost when there will be no further commit."""
-        if self.closed is not None and (self._task is None or self._task.done()):
-            raise self.closed
+    async def room(self) -> None:
+        """Returns when one more action may wait, or when the engine is closed. Raises nothing."""
+        while self.closed is None and (self._failures >= STALLED_AFTER or self._waiting >= self.limits.waiting):
+            await self._answered.after(self._answered.rung)
 
     def code_id(self, workflow_type: str) -> int:
         """The store's number for the code this engine runs."""
-        return self._rules[workflow_type].code_id
+        return self._judge.rules[workflow_type].code_id
 
     @property
     def is_quiet(self) -> bool:
@@ -229,6 +236,20 @@ class ReducerService:
     # --- the loop ------------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
+        """The only writer. Whatever ends it, everybody who waits is told, and nobody hangs."""
+        try:
+            await self._write_until_closed()
+        except OnexError as error:
+            self._lose(error)
+        except Exception as error:  # a fault of ours or of an adapter's
+            self._lose(OnexError(describe(error)), error)
+        except BaseException as error:  # a real Ctrl-C, or our loop is being torn down
+            if self._reason is None:
+                self._lose(EngineClosed(f"the engine was interrupted by {type(error).__name__}"))
+                raise
+            self._lose(self._reason)
+
+    async def _write_until_closed(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -239,16 +260,11 @@ class ReducerService:
                     await self._turn()
                     self._mailboxes.evict(self.limits.cached, self.limits.cached_bytes)
                     self._failures = 0
-                except (TemporaryDatabaseError, CommitUnknown):
+                except (TemporaryDatabaseError, CommitUnknown) as error:
                     self._failures += 1
                     self.counters.store_failures += 1
+                    self.events("store_refused", failures=self._failures, error=error.message)
                     await self.clock.sleep(min(0.005 * 2 ** min(self._failures, 8), 1.0))
-                except OnexError as error:
-                    self._lose(error)
-                    return
-                except Exception as error:  # a fault of ours or of an adapter's: who waits is told, and nobody hangs
-                    self._lose(OnexError(f"{type(error).__name__}: {error}"), error)
-                    return
             if self._backoff.busy:
                 continue
             self._quiet.set()
@@ -260,16 +276,12 @@ class ReducerService:
         standing = await self._doubt.standing()
         self._extras.settled.extend(one.settles for one, _ in standing if one.settles is not None and not one.sent)
         self._resolve(standing)
-        taken = self._mailboxes.gather(self.limits.batch)
+        taken = self._judge.gather(self.limits.batch)
         extras, self._extras = self._extras, Extras.empty()
         noted, self._noted = self._noted, []
         releasing: list[Entry] = []
         try:
-            await self._load([entry for entry, _ in taken if not entry.loaded])
-            releasing = [entry for entry, _ in taken if entry.release]
-            now_us = self.clock.now_us()
-            rules = {name: rules._replace(now_us=now_us) for name, rules in self._rules.items()}
-            folds = [fold(entry, pendings, rules[entry.key.workflow_type]) for entry, pendings in taken]
+            releasing, folds = await self._judge.fold(taken, now_us := self.clock.now_us())
             batch = Batch(folds, extras, now_us)
             commit = await batch.build(self._fences, self._first_answer)
             try:
@@ -277,7 +289,7 @@ class ReducerService:
             except CommitUnknown:
                 self._doubt.add(batch)
                 raise
-        except Exception as error:
+        except BaseException as error:
             self._noted[:0] = noted
             self._extras = extras.followed_by(self._extras)
             for entry in releasing:
@@ -299,10 +311,10 @@ class ReducerService:
             self.on_change(doubted)
         for folded, _ in done.again:
             folded.entry.release = folded.entry.release or folded.entry in releasing
-        _tell(noted)
+        tell(noted)
         released = [one for one in self._released if one[0] in releasing and not one[0].release]
         self._released = [one for one in self._released if one not in released]
-        _tell([future for _, future in released])
+        tell([future for _, future in released])
         for at, (folded, conflict) in enumerate(done.again):
             try:
                 await self._judge_again(folded, conflict)
@@ -310,15 +322,6 @@ class ReducerService:
                 for later, _ in reversed(done.again[at:]):
                     self._mailboxes.put_back(later.entry, later.pendings)
                 raise
-
-    async def _load(self, cold: Sequence[Entry]) -> None:
-        if not cold:
-            return
-        stored = await self.store.load([entry.key for entry in cold])
-        for entry in cold:
-            fill(entry, stored.get(entry.key))
-            if entry.code_id != self.code_id(entry.key.workflow_type) and (entry.failures or entry.held):
-                entry.release = True  # new code ends a hold; what fails under it is counted anew
 
     async def _first_answer(self, pending: Pending) -> Answer | None:
         """Dedup: what this id was answered before, or DuplicateActionError when its body was another."""
@@ -367,6 +370,9 @@ class ReducerService:
         counters, held = self.counters, self._mailboxes.held
         for pending, answer in results:
             pending.resolve(answer)
+            if self.suspects.crashes:
+                self.suspects.forget(of_action(pending))
+                self.suspects.forget(of_reading(pending.ticket))
             entry = held(pending.key)
             if entry is not None and entry.inflight.get(pending.id) is pending:
                 del entry.inflight[pending.id]
@@ -377,20 +383,16 @@ class ReducerService:
                 counters.committed += not answer.duplicate
                 counters.latency.add(now_s - pending.accepted_s)
         self._waiting -= len(results)
+        self._answered.ring()
 
     def _lose(self, error: OnexError, cause: Exception | None = None) -> None:
         """This process owns nothing any more: answer everyone, drop everything."""
+        self.events("engine_lost", error=error.message, code=error.code)
         lost = error if isinstance(error, OwnershipLost) else EngineClosed(f"the engine stopped: {error.message}")
         lost.__cause__ = cause
         self.closed = lost
         self._backoff.close()
         self.on_lost(lost)
-        _tell([*self._noted, *(future for _, future in self._released)], lost)
+        tell([*self._noted, *(future for _, future in self._released)], lost)
         self._resolve([(pending, lost) for pending in (*self._mailboxes.clear(), *self._extras.refused)])
         self._quiet.set()
-
-
-def _tell(waiting: Sequence[asyncio.Future[None]], error: OnexError | None = None) -> None:
-    for future in waiting:
-        if not future.done():
-            future.set_result(None) if error is None else future.set_exception(error)

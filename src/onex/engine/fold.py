@@ -19,6 +19,7 @@ from ..kernel.errors import (
     InstanceFinished,
     InstanceHeld,
     InvalidPayload,
+    KilledItsProcess,
     LeaseConflictError,
     LeaseExpiredError,
     LeaseValidationError,
@@ -310,7 +311,7 @@ class Folded:
             return
         if isinstance(error, ConcurrentModificationError | TimerGone):
             return  # its row is settled with what replaced it; or it is held, which the entry does not know, and stays
-        if isinstance(error, (ReducerFailed, InstanceHeld)) or entry.unreadable is not None:
+        if isinstance(error, (ReducerFailed, InstanceHeld, KilledItsProcess)) or entry.unreadable is not None:
             held = held_result(pending.kind, pending.body, entry.workflow.code.state_schema)
             self.notes.append(Note(pending.settles, EnumOutboxState.HELD, result=held, error=error.message))
         else:

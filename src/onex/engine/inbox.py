@@ -12,17 +12,18 @@ from contextlib import suppress
 
 from ..kernel.action import ModelAction, WorkflowKey, micros
 from ..kernel.errors import ActionExpiredError, OnexError, Overloaded, TemporaryDatabaseError
-from ..kernel.user_code import plain_text
+from ..kernel.user_code import caught
 from ..ports import InboxAnswer, InboxRow, Rejection
 from .batch import REJECTED_BODY_BYTES, answer_json
 from .control import Control
 from .dispatch import ReducerService
 from .mailbox import Pending
 from .submission import Door, read_wire, unsupported
+from .supervise import Supervisor
+from .suspects import of_reading
 
 PAGE = 200
 LOOK_S = 5.0  # a sign that was missed costs this long, not for ever: one look in five seconds is no load
-AGAIN_S = 0.2
 DONE = b'{"done":true}'
 
 
@@ -33,33 +34,25 @@ class Inbox:
         self.service, self.door, self.controls = service, door, controls
         self._taken = 0
         self._last: dict[WorkflowKey, Pending] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._looked = True
+        self._supervisor = Supervisor(service.clock, service.events, service.lose)
 
     async def start(self) -> None:
         await self.drain()
-        self._task = asyncio.create_task(self._run(), name="onex-inbox")
+        self._supervisor.keep(self._look, "onex-inbox")
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self._supervisor.close()
 
-    async def _run(self) -> None:
+    async def _look(self) -> None:
         """A look that failed is taken again: what woke us is gone, and what was sent still waits."""
-        looked = True
-        while self.service.closed is None:
-            try:
-                if looked:
-                    looked = False
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(LOOK_S):
-                            await self.service.store.woken()
-                await self.drain()
-                looked = True
-            except OnexError:
-                if self.service.closed is None:
-                    await self.service.clock.sleep(AGAIN_S)
+        if self._looked:
+            self._looked = False
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self.service.store.woken()
+        await self.drain()
+        self._looked = True
 
     async def drain(self) -> int:
         """Accept what waits; the number taken. A full mailbox leaves the rest where it is until there is room."""
@@ -75,16 +68,30 @@ class Inbox:
                 return taken
 
     async def _take(self, row: InboxRow) -> None:
+        """Whatever is wrong with a row is that row's answer: raises only what the store or our own end brings."""
+        name = of_reading(row.ticket)
         try:
             wire = read_wire(row.body)
+            control = self.controls.get(wire.kind) if unsupported(wire) is None else None
+            refused = self.service.suspects.refused(name)
+            if refused is not None:
+                self._refuse(":".join(wire.workflow_key), wire, row, refused)
+                return
+            if control is None:
+                with self.service.suspects.judging([name]):  # reading a payload runs its validators
+                    pending = self.door.from_wire(wire, ticket=row.ticket, source="inbox")
         except OnexError as error:
-            await self._accept(self.door.unreadable(row.body, error, ticket=row.ticket, source="inbox"))
-            return
-        control = self.controls.get(wire.kind) if unsupported(wire) is None else None
-        if control is not None:
-            await self._carry_out(control, wire, row)
+            pending, control = self._unreadable(row, error), None
+        except BaseException as error:  # a fault of ours: who asked is told, and the inbox goes on
+            pending, control = self._unreadable(row, OnexError(caught(error))), None
+        if control is None:
+            await self._accept(pending)
         else:
-            await self._accept(self.door.from_wire(wire, ticket=row.ticket, source="inbox"))
+            await self._carry_out(control, wire, row)
+
+    def _unreadable(self, row: InboxRow, error: OnexError) -> Pending:
+        self.service.events("inbox_refused", ticket=row.ticket, code=error.code, error=error.message)
+        return self.door.unreadable(row.body, error, ticket=row.ticket, source="inbox")
 
     # --- actions --------------------------------------------------------------------------------------------------------
 
@@ -95,7 +102,7 @@ class Inbox:
                 twin = self.service.accept(pending)
                 break
             except Overloaded:
-                await self.service.quiet()
+                await self.service.room()
             except OnexError as error:
                 if self.service.closed is not None:
                     raise
@@ -139,7 +146,7 @@ class Inbox:
         except OnexError as error:
             self._refuse(told, wire, row, error)
         except Exception as error:  # a fault of ours: who asked is told, and the inbox goes on
-            self._refuse(told, wire, row, OnexError(plain_text(f"{type(error).__name__}: {error}")))
+            self._refuse(told, wire, row, OnexError(caught(error)))
         else:
             if not done:
                 self._answer(row.ticket, DONE)

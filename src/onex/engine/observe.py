@@ -1,11 +1,34 @@
-"""What the engine counts about itself: plain integers and one latency sketch, read by metrics, health and benches."""
+"""What the engine says of itself: named events as they happen, plain counters, and one latency sketch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import ceil, exp, log
+from uuid import UUID
+
+from ..kernel.user_code import caught
+from ..ports import Telemetry
 
 _LOG_STEP = log(1.02)  # bucket width: a quantile is at most 1 % off (Masson et al., DDSketch, VLDB 2019)
+
+
+class Events:
+    """The way to the ``Telemetry`` port. A listener is user code too: one that raises is counted and hurts nobody."""
+
+    __slots__ = ("_listener", "failed")
+
+    def __init__(self, listener: Telemetry | None = None) -> None:
+        self._listener = listener
+        self.failed = 0
+
+    def __call__(self, name: str, **fields: str | int | float | bool | UUID | None) -> None:
+        if self._listener is None:
+            return
+        try:
+            self._listener.emit(name, **fields)
+        except BaseException as error:
+            caught(error)
+            self.failed += 1
 
 
 class Latency:
@@ -59,6 +82,7 @@ class Counters:
     conflicts: int = 0
     batches: int = 0
     store_failures: int = 0
+    not_durable: int = 0
     effects_run: int = 0
     effects_retried: int = 0
     outcomes_dropped: int = 0

@@ -15,7 +15,7 @@ from uuid import UUID
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import EngineClosed, OnexError, ValidationError
 from ..kernel.step import ROLLBACK, Rollback, State
-from ..ports import Applied, Clock, Env, Ids, KeyChange, LogEntry, Pointer, Position, Reader, Store, Stored
+from ..ports import Applied, Clock, Env, Ids, KeyChange, LogEntry, Pointer, Position, Reader, Store, Stored, Telemetry
 from .arguments import checked, count, outbox_pointer, seconds, text, workflow_key
 from .control import controls
 from .dispatch import Limits, ReducerService
@@ -46,9 +46,12 @@ class ReducerPatternEngine:
         *,
         limits: Limits | None = None,
         check_all: bool = False,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self.store, self.reader, self.registry, self.clock = store, reader, registry, clock
-        self.service = ReducerService(store, registry, clock, env, limits=limits, check_all=check_all)
+        self.service = ReducerService(
+            store, registry, clock, env, limits=limits, check_all=check_all, telemetry=telemetry
+        )
         self.door = Door(registry, clock, ids, dedup_hours=self.service.limits.dedup_hours)
         self.relay = IntentRelay(self.service, clock, reader)
         self.inbox = Inbox(self.service, self.door, controls(self.release, self.relay.redrive, reader))
@@ -68,6 +71,7 @@ class ReducerPatternEngine:
         self.service.on_lost = self._end_waits
         await self.relay.start()
         await self.inbox.start()
+        self.service.events("engine_started", owner=owner)
         return self
 
     async def close(self) -> None:
@@ -78,6 +82,7 @@ class ReducerPatternEngine:
         self._end_waits(EngineClosed("the engine was closed before what was waited for; open it again and wait there"))
         await self.store.close()
         await self.reader.close()
+        self.service.events("engine_closed", not_durable=self.counters.not_durable)
 
     async def __aenter__(self) -> Self:
         return self

@@ -7,7 +7,7 @@ next owner takes all of them: claims need no time-out, because the fence of the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -24,13 +24,14 @@ from ..kernel.intent import (
     outcome_id,
     sent_id,
 )
-from ..kernel.user_code import plain_text
+from ..kernel.user_code import describe, plain_text
 from ..ports import Clock, EnumOutboxState, Note, Pointer, Reader, Result
 from .attempt import GRACE_S, judged, taken, too_late, wrong
 from .dispatch import ReducerService
 from .mailbox import Fresh
 from .queue import HORIZON_US, Lane, WorkQueue
 from .stopped import Stopped
+from .supervise import Supervisor
 from .takeover import Takeover
 from .work import Work
 
@@ -48,7 +49,7 @@ class IntentRelay:
         self._takeover = Takeover(service, reader)
         self._stopped = Stopped(service, clock, reader, self._takeover, self._run_again)
         self._queue = WorkQueue(clock, self._run, service.limits.kept)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._supervisor = Supervisor(clock, service.events, service.lose)
         self._record_until_us = 0
         self._first_own: dict[int, int] = {}
 
@@ -65,7 +66,8 @@ class IntentRelay:
         for work in alone:
             await self._attempt(work)
         await self._stopped.deliver_of_other_code()
-        self._spawn(self._watch_due(), "onex-due")
+        self._reload_s = self.clock.monotonic() + RELOAD_S
+        self._supervisor.keep(self._watch_due, "onex-due")
         self._queue.open()
         self._make_room()
 
@@ -93,11 +95,7 @@ class IntentRelay:
         Returns within CLOSE_S: what does not stop when it is told to is left behind.
         """
         self._queue.close()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=CLOSE_S)
+        await self._supervisor.close(CLOSE_S)
 
     @property
     def busy(self) -> bool:
@@ -107,11 +105,6 @@ class IntentRelay:
     async def settled(self) -> None:
         """Returns when nothing runs, or when that may have changed."""
         await self._queue.calmer()
-
-    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     # --- in ------------------------------------------------------------------------------------------------------------
 
@@ -140,7 +133,7 @@ class IntentRelay:
     def _make_room(self) -> None:
         if self._queue.overflowed and self._queue.has_room and not self._queue.reading:
             self._queue.begin_read()
-            self._spawn(self._refill(), "onex-refill")
+            self._supervisor.start(self._refill(), "onex-refill")
 
     async def _refill(self) -> None:
         try:
@@ -165,20 +158,18 @@ class IntentRelay:
 
     async def _watch_due(self) -> None:
         """Wakes at each due time; every half minute, by a clock that nobody sets, reads the timers of the minute to come."""
-        reload_s = self.clock.monotonic() + RELOAD_S
-        while True:
-            if self.clock.monotonic() >= reload_s:
-                pause_s = RELOAD_S
-                try:
-                    await self._load_timers()
-                except OnexError:
-                    pause_s = AGAIN_S
-                reload_s = self.clock.monotonic() + pause_s
-            later_us = self._queue.later_us
-            if later_us is not None and later_us <= self.clock.now_us() + HORIZON_US // 2:
-                self._look_again()
-            self._make_room()
-            await self._queue.wake_due(max(0.0, reload_s - self.clock.monotonic()))
+        if self.clock.monotonic() >= self._reload_s:
+            pause_s = RELOAD_S
+            try:
+                await self._load_timers()
+            except OnexError:
+                pause_s = AGAIN_S
+            self._reload_s = self.clock.monotonic() + pause_s
+        later_us = self._queue.later_us
+        if later_us is not None and later_us <= self.clock.now_us() + HORIZON_US // 2:
+            self._look_again()
+        self._make_room()
+        await self._queue.wake_due(max(0.0, self._reload_s - self.clock.monotonic()))
 
     # --- held and dead -----------------------------------------------------------------------------------------------------
 
@@ -196,7 +187,7 @@ class IntentRelay:
     # --- running -----------------------------------------------------------------------------------------------------------
 
     def _run(self, lane: Lane) -> None:
-        self._spawn(self._serve(lane), "onex-effects")
+        self._supervisor.start(self._serve(lane), "onex-effects")
 
     async def _serve(self, lane: Lane) -> None:
         """One runner of a lane: takes the most urgent until nothing waits."""
@@ -216,10 +207,11 @@ class IntentRelay:
                 await self._send(work)
             else:
                 await self._perform(work)
-        except OnexError as error:
+        except Exception as error:
             # when the engine is closing or lost the store, the row stays and nothing is lost; else it can have no end
             if self.service.closed is None:
-                self._finish_badly(work, error, EnumOutcome.UNKNOWN, dead=True)
+                told = error if isinstance(error, OnexError) else OnexError(describe(error))
+                self._finish_badly(work, told, EnumOutcome.UNKNOWN, dead=True)
 
     def _fire(self, work: Work) -> None:
         fresh = work.fresh

@@ -13,8 +13,10 @@ import orjson
 from ..kernel.action import NOTHING, WorkflowKey
 from ..kernel.errors import ConcurrentModificationError, OnexError, TemporaryDatabaseError, ValidationError
 from ..kernel.intent import outcome_id
+from ..kernel.user_code import describe
 from ..ports import Clock, EnumOutboxState, Note, OutboxRow, Pointer, Reader
 from .dispatch import ReducerService
+from .suspects import of_row
 from .takeover import Takeover
 from .upcast import logged_payload, logged_trigger
 from .work import Work, work_of
@@ -79,6 +81,7 @@ class Stopped:
         if not rows or rows[0].pointer != pointer:
             raise ValidationError(f"no dead or held intent at {':'.join(map(str, pointer))}; onex dead lists them")
         row = rows[0]
+        self.service.suspects.forget(of_row(pointer))
         work = work_of(row, self.service.registry, self.clock.now_us())
         if row.state is EnumOutboxState.HELD:
             await self._deliver(row, work)
@@ -95,11 +98,13 @@ class Stopped:
         """One of many: what this code cannot read stays held, and its row says why."""
         try:
             await self._deliver(row, work)
-        except OnexError as error:
+        except Exception as error:
             if self.service.closed is not None:
                 raise
+            told = error.message if isinstance(error, OnexError) else describe(error)
+            self.service.events("held_row_unreadable", key=str(row.key), error=told)
             self.service.note(
-                Note(row.pointer, row.state, row.attempt, crashes=row.crashes, result=row.result, error=error.message)
+                Note(row.pointer, row.state, row.attempt, crashes=row.crashes, result=row.result, error=told)
             )
 
     async def _deliver(self, row: OutboxRow, work: Work) -> None:

@@ -13,6 +13,7 @@ from ..kernel.intent import EnumDelivery, EnumIntentType
 from ..ports import EnumOutboxState, Note, OutboxRow, Pointer, Reader
 from .dispatch import ReducerService
 from .encode import read_intents
+from .suspects import of_row
 from .work import Work, work_of
 
 CRASHES_ALONE = 2
@@ -38,13 +39,13 @@ class Takeover:
     async def waiting(self, held: Container[Pointer] = ()) -> AsyncIterator[Found]:
         """Intents that are no timers, but for those ``held`` in memory. Any of them may have run under an owner before."""
         async for row in self._pages(None):
-            work = None if row.pointer in held else self._read(row)
+            work = None if row.pointer in held else self._work(row)
             if work is not None:
                 yield await self._judge(row, work)
 
     async def timers(self, before_us: int) -> AsyncIterator[Found]:
         async for row in self._pages(before_us):
-            work = self._read(row)
+            work = self._work(row)
             if work is not None:
                 yield Found(work, row.due_us)
 
@@ -53,7 +54,7 @@ class Takeover:
         after: Pointer | None = None
         while rows := await self.reader.outbox((EnumOutboxState.HELD,), None, after, PAGE):
             for row in rows:
-                work = self._read(row)
+                work = self._work(row)
                 if work is not None:
                     yield row, work
             after = rows[-1].pointer
@@ -77,6 +78,17 @@ class Takeover:
             for row in rows:
                 yield row
             after = rows[-1].pointer
+
+    def _work(self, row: OutboxRow) -> Work | None:
+        """Reading a row runs validators and migrations: one that ended the process three times is dead, and says so."""
+        suspects, name = self.service.suspects, of_row(row.pointer)
+        refused = suspects.refused(name)
+        if refused is not None:
+            self.service.events("dead_after_crashes", key=str(row.key), error=refused.message)
+            self.service.note(Note(row.pointer, EnumOutboxState.DEAD, row.attempt, error=refused.message))
+            return None
+        with suspects.judging([name]):
+            return self._read(row)
 
     def _read(self, row: OutboxRow) -> Work | None:
         try:

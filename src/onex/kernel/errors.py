@@ -331,7 +331,7 @@ class EffectUnknown(OnexError):
 
 
 class KilledItsProcess(OnexError):
-    """This effect was running at three crashes in a row; it is dead until re-driven."""
+    """It was running at three crashes in a row: an action is refused, a timer or outcome held, an effect dead, until re-driven."""
 
     code = "killed_its_process"
 

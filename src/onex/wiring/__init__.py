@@ -32,7 +32,7 @@ from ..kernel.migration import Migrations
 from ..kernel.retry import RetryPolicy
 from ..nodes.compute import ComputeExecutor
 from ..nodes.effect import ContainedExecutor, FunctionExecutor
-from ..ports import Env, Executor, Projections, Reader, Sender, StepGuard, Store
+from ..ports import Env, Executor, Projections, Reader, Sender, StepGuard, Store, Telemetry
 from ..settings import Settings, read_settings
 from .environment import environment
 from .threads import EffectThreads
@@ -105,8 +105,19 @@ class WiredEngine(ReducerPatternEngine):
         check_all: bool = False,
         workers: WorkerPool | None = None,
         watchdog: Watchdog | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
-        super().__init__(store, store, registry, SystemClock(), UuidV7(), env, limits=limits, check_all=check_all)
+        super().__init__(
+            store,
+            store,
+            registry,
+            SystemClock(),
+            UuidV7(),
+            env,
+            limits=limits,
+            check_all=check_all,
+            telemetry=telemetry,
+        )
         self.tables: Projections = store
         self.settings, self.workers, self.watchdog = settings, workers, watchdog
         self.stranded: tuple[Stranded, ...] = ()
@@ -156,11 +167,13 @@ async def open(
     executors: Mapping[str, Executor] | None = None,
     limits: Limits | None = None,
     check_all: bool = False,
+    telemetry: Telemetry | None = None,
 ) -> WiredEngine:
     """An engine that owns the store and runs the app: ``async with await onex.open(app="shop") as engine``.
 
     ``store_url`` and ``workers`` (processes for compute, started at the first task) default to the settings.
-    ``executors`` serve targets the app has no function for; ``limits`` win over the settings. Raises ContractError,
+    ``executors`` serve targets the app has no function for; ``limits`` win over the settings; ``telemetry`` hears what
+    the engine says of itself, for example ``onex.adapters.log.StructlogTelemetry()``. Raises ContractError,
     OwnershipLost when another process runs on the store, DatabaseConnectionError.
     """
     settings = read_settings()
@@ -186,6 +199,7 @@ async def open(
             check_all=check_all,
             workers=pool,
             watchdog=watchdog,
+            telemetry=telemetry,
         )
         await engine.start(f"pid {os.getpid()} on {socket.gethostname()}")
     except BaseException as error:

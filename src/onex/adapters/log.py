@@ -1,0 +1,51 @@
+"""Events of the engine as log lines of structlog: ``onex.open(..., telemetry=StructlogTelemetry())``, extra ``onex[log]``.
+
+Importing this file imports structlog; nothing else of ONEX does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+from uuid import UUID
+
+LEVELS: Final[Mapping[str, str]] = {
+    "engine_started": "info",
+    "engine_closed": "info",
+    "engine_lost": "error",
+    "loop_failed": "error",
+    "task_left": "error",
+    "closed_with_work_left": "error",
+    "judging_failed": "error",
+}
+"""The level of an event; what is not listed is a ``warning``: nothing is lost, and somebody should look."""
+
+
+class Logger(Protocol):
+    """What is asked of a logger; any of structlog's keeps it."""
+
+    def info(self, event: str, **fields: object) -> object: ...
+    def warning(self, event: str, **fields: object) -> object: ...
+    def error(self, event: str, **fields: object) -> object: ...
+
+
+class StructlogTelemetry:
+    """Keeps the port ``Telemetry``. Fields keep their names; ids become text."""
+
+    def __init__(self, logger: Logger | None = None) -> None:
+        """``logger`` defaults to ``structlog.get_logger("onex")``. Raises ModuleNotFoundError without ``onex[log]``."""
+        if logger is None:
+            import structlog
+
+            logger = structlog.get_logger("onex")
+        self._logger: Logger = logger
+
+    def emit(self, name: str, **fields: str | int | float | bool | UUID | None) -> None:
+        told = {key: str(value) if isinstance(value, UUID) else value for key, value in fields.items()}
+        match LEVELS.get(name, "warning"):
+            case "info":
+                self._logger.info(name, **told)
+            case "error":
+                self._logger.error(name, **told)
+            case _:
+                self._logger.warning(name, **told)

@@ -1,0 +1,85 @@
+"""Along: what the next commit writes beside its actions: outbox rows changed or ended, rejections, inbox answers, releases."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from ..kernel.action import WorkflowKey
+from ..kernel.errors import OnexError
+from ..ports import InboxAnswer, Note, Pointer, Rejection
+from .batch import Extras
+from .mailbox import Entry, Mailboxes
+
+
+class Along(ABC):
+    """The part of the writer that takes these in. What is given here before a commit fails goes along with the next."""
+
+    closed: OnexError | None
+    _mailboxes: Mailboxes
+    _task: asyncio.Task[None] | None
+
+    def __init__(self) -> None:
+        self._extras = Extras.empty()
+        self._noted: list[asyncio.Future[None]] = []
+        self._released: list[tuple[Entry, asyncio.Future[None]]] = []
+
+    @abstractmethod
+    def _stir(self) -> None:
+        """There is something to write."""
+
+    def note(self, note: Note) -> None:
+        """Change an outbox row with the next commit."""
+        self._extras.notes.append(note)
+        self._stir()
+
+    async def noted(self, note: Note) -> None:
+        """The same, and wait until it is durable. Raises EngineClosed, OwnershipLost."""
+        await self.noting(note)
+
+    def noting(self, note: Note) -> asyncio.Future[None]:
+        """The same, to be waited for."""
+        self._check_running()
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._noted.append(future)
+        self.note(note)
+        return future
+
+    def reject(self, rejection: Rejection) -> None:
+        """Record input that has no readable key."""
+        self._extras.rejections.append(rejection)
+        self._stir()
+
+    def answer(self, answer: InboxAnswer) -> None:
+        """Turn an inbox row into its answer with the next commit."""
+        self._extras.answers.append(answer)
+        self._stir()
+
+    def settle(self, pointer: Pointer) -> None:
+        """End an intent that nobody waits for, with the next commit."""
+        self._extras.settled.append(pointer)
+        self._stir()
+
+    async def release(self, key: WorkflowKey) -> None:
+        """Let a held instance take actions again; durable when it returns. Raises UnknownWorkflow, EngineClosed."""
+        self._check_running()
+        entry = self._mailboxes[key]
+        entry.release = True
+        self._mailboxes.enqueue(entry)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._released.append((entry, future))
+        self._stir()
+        await future
+
+    def _check_running(self) -> None:
+        """Raises EngineClosed, OwnershipLost when there will be no further commit."""
+        if self.closed is not None and (self._task is None or self._task.done()):
+            raise self.closed
+
+
+def tell(waiting: Sequence[asyncio.Future[None]], error: OnexError | None = None) -> None:
+    """Answer those who wait for a commit: it is durable, or will never be."""
+    for future in waiting:
+        if not future.done():
+            future.set_result(None) if error is None else future.set_exception(error)

@@ -1,0 +1,111 @@
+"""Suspects: what was being judged when a process ended, counted like an effect that kills its process (SEMANTICS 29).
+
+User code can take the whole process with it: ``os._exit``, a crash in C, a loop in C that only ``kill -9`` ends. What came
+out of the store and did that would do it at every start. So what comes back by itself (an inbox row, a timer, an outcome, a
+message) is written down before user code sees it, and crossed out as soon as user code has returned. The record survives the
+process and not the machine: a power cut is nobody's fault here, and so a record costs a write into memory, no wait for a disk.
+
+At a start, whatever stands in the record was running at the end. Several at once: one of them may be guilty, each gets one
+crash. One alone: it gets one more. Who has crashes is judged alone; at three it is refused or held, and its neighbours go on.
+What is killed from outside meets the same, but only who is met alone twice, each time within the instant that its own
+code runs, can be refused in error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ..kernel.errors import KilledItsProcess
+from ..ports import Pointer, Store
+from .mailbox import Pending
+
+CRASHES_REFUSED = 3
+_NAME = 17  # a letter for its kind, and 16 bytes
+_KEPT = 1500
+
+
+def of_action(pending: Pending) -> bytes:
+    """The name under which it is found again after a crash; b'' for what nobody would bring back."""
+    if pending.ticket:
+        return b"t" + pending.ticket.to_bytes(16)
+    return b"a" + pending.id if pending.settles is not None else b""
+
+
+def of_reading(ticket: int) -> bytes:
+    """An inbox row whose payload is read: apart from its action, which is judged later and counted for itself."""
+    return b"i" + ticket.to_bytes(16)
+
+
+def of_row(pointer: Pointer) -> bytes:
+    """An outbox row that is read back."""
+    return b"r%b%b%b" % (pointer.shard.to_bytes(4), pointer.n.to_bytes(8), pointer.ordinal.to_bytes(4))
+
+
+class Suspects:
+    """One record per store, kept by its owner. ``crashes[name]`` holds only what crashed and was not judged since."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.crashes: dict[bytes, int] = {}
+
+    async def recall(self) -> int:
+        """Read what the owner before left, count it, and say how many suspects there are."""
+        crashes, running = _read(await self._store.judged())
+        for name in running:
+            before = crashes.get(name, 0)
+            crashes[name] = before + 1 if len(running) == 1 else max(before, 1)
+        self.crashes = crashes
+        self._write(())
+        return len(crashes)
+
+    @contextmanager
+    def judging(self, names: Sequence[bytes]) -> Iterator[None]:
+        """User code sees these while the body runs. Whoever returns from it, also by an exception, is no suspect."""
+        if not names:
+            yield
+            return
+        self._write(names)
+        try:
+            yield
+        finally:
+            for name in names:
+                self.crashes.pop(name, None)
+            self._write(())
+
+    def met(self, names: Sequence[bytes]) -> bool:
+        """Whether one of them is to be judged alone."""
+        return bool(self.crashes) and any(name in self.crashes for name in names)
+
+    def refused(self, name: bytes) -> KilledItsProcess | None:
+        """Its refusal, when it has crashed too often. Its count stays until ``forget``: the refusal is not durable yet."""
+        crashes = self.crashes.get(name, 0)
+        if crashes < CRASHES_REFUSED:
+            return None
+        return KilledItsProcess(
+            f"it was being judged when the process ended, {crashes} times in a row: the code of its reducer, guards or "
+            "payload ends or hangs the process. Mend the code, then send or drive it again",
+            crashes=crashes,
+        )
+
+    def forget(self, name: bytes) -> None:
+        """Its end is durable, or somebody drives it again and says that it is mended: what comes now counts anew."""
+        if self.crashes.pop(name, None) is not None:
+            self._write(())
+
+    def _write(self, running: Sequence[bytes]) -> None:
+        if not running and not self.crashes:
+            self._store.judging(b"")
+            return
+        kept = list(self.crashes.items())[:_KEPT]
+        counted = b"".join([name + bytes((min(crashes, 255),)) for name, crashes in kept])
+        self._store.judging(len(kept).to_bytes(4) + counted + b"".join(running[:_KEPT]))
+
+
+def _read(record: bytes) -> tuple[dict[bytes, int], list[bytes]]:
+    if len(record) < 4:
+        return {}, []
+    end = 4 + int.from_bytes(record[:4]) * (_NAME + 1)
+    counted, running = record[4:end], record[end:]
+    crashes = {counted[at : at + _NAME]: counted[at + _NAME] for at in range(0, len(counted), _NAME + 1)}
+    return crashes, [running[at : at + _NAME] for at in range(0, len(running), _NAME)]
