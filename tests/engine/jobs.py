@@ -135,7 +135,7 @@ MACHINE = Machine(
         Transition("working", "working", "add", (Guard("payload.amount > 0", lambda s, p: p.amount > 0),)),  # type: ignore[attr-defined]
     ),
     frozenset({"done", "failed", "late"}),
-    {"watched": Timeout(50_000, "too_late")},
+    {"watched": Timeout(1_000_000, "too_late")},
 )
 PAYLOADS: dict[str, type[BaseModel]] = {
     "start": Start,
