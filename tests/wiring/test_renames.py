@@ -246,6 +246,39 @@ def test_an_outcome_held_under_its_old_trigger_arrives_under_the_new_one(tmp_pat
     assert len(heard(tmp_path)) == 2
 
 
+def test_a_timer_held_under_its_old_name_rings_under_the_new_one(tmp_path: Path, url: str) -> None:
+    broken = changed(REDUCER, ("reminded=one.reminded + 1", "reminded=1 // 0"))
+    contract = CONTRACT.replace("timeout_ms: 1500", "timeout_ms: 86400000")
+
+    async def life() -> None:
+        one = first(tmp_path, contract=contract, reducer=broken)
+        the_office_opens(tmp_path)
+        async with await onex.open(url, one, check_all=True) as engine:
+            await engine.submit("leave:ann", "ask", {"days": 3})
+            async with asyncio.timeout(20):
+                while not [row for row in await opened(engine) if row.state == EnumOutboxState.HELD]:
+                    await asyncio.sleep(0.02)
+        async with await onex.open(url, second(tmp_path, contract=contract), check_all=True) as engine:
+            async with asyncio.timeout(20):
+                while [row for row in await opened(engine) if row.timer != "@asked"]:
+                    await asyncio.sleep(0.02)
+            state = await engine.state("leave:ann")
+            assert state is not None
+            assert json.loads(state.model_dump_json())["reminded"] == 1
+
+    asyncio.run(life())
+
+
+def test_who_waits_for_a_status_by_its_new_name_finds_it_under_the_old_one(tmp_path: Path, url: str) -> None:
+    async def life() -> None:
+        await asked(url, first(tmp_path, contract=slow(CONTRACT), reducer=slow(REDUCER)))
+        two = second(tmp_path, contract=slow(CONTRACT), reducer=slow(REDUCER))
+        async with await onex.open(url, two) as engine:
+            assert (await engine.wait("leave:ann", until="waiting", timeout_s=5)).version >= 1
+
+    asyncio.run(life())
+
+
 # --- clients of before ------------------------------------------------------------------------------------------------------
 
 

@@ -168,6 +168,8 @@ def spoiled(body: str) -> str:
     return RENAMED.replace("import renames", "import migrate, renames") + (
         f"\n\n@migrate(1)\ndef spoil(leave: dict) -> object:\n    if leave['days'] == 13:\n{lines}\n    return leave\n"
         "\n\nclass Untellable(Exception):\n    def __str__(self):\n        raise ValueError\n"
+        "\n\nclass Lying:\n    @property\n    def __class__(self):\n        raise SystemExit\n"
+        "\n\nclass Posing:\n    __class__ = dict\n"
         "\n\ndef deep(n):\n    return [deep(n - 1)] if n else []\n"
     )
 
@@ -196,6 +198,9 @@ def spoiled(body: str) -> str:
         ("return {**leave, 'days': [0] * 1_100_000}", "holds more than 1,000,000 values"),
         ("return {**leave, 'days': 'x' * 1_100_000}", "bytes; the limit is"),
         ("leave.clear()\nreturn leave | {'status': 5}", "Input should be a valid string"),
+        ("return {**leave, 'days': Lying()}", "raised SystemExit"),
+        ("return {**leave, 'days': Posing()}", "is not what it says it is"),
+        ("return Posing()", "returned Posing, not a dict"),
         ("return (name for name in leave)", "returned generator, not a dict"),
     ],
 )

@@ -53,7 +53,8 @@ _BACK = """with recursive back(n, prev, version) as (
   select l.n, l.prev, l.version from back b join log l on l.n = b.prev where b.version > ?)"""
 # With ``min`` the other columns are those of its row. Names are read out of JSON that may be damaged: as bytes, or none.
 _STANDING = """select workflow_type, state_schema, status, count(*), instance_id, min(instance)
-  from (select * from workflow_state order by instance desc limit ?) where terminal = 0 and version > 0
+  from (select workflow_type, instance_id, state_schema, status, instance, terminal, version from workflow_state
+    order by instance desc limit ?) where terminal = 0 and version > 0
   group by 1, 2, 3 order by 1, 2, 3"""
 _INTENTS = """with o as materialized (select n, ordinal, instance, timer from outbox order by n, ordinal limit ?),
   named as (select o.n, o.ordinal, w.workflow_type, w.instance_id, l.payload_schema, o.timer <> '' as timer,

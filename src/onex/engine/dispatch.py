@@ -328,7 +328,7 @@ class ReducerService(Along):
         entry = await self.store.applied(pending.key, pending.id)
         if entry is None:
             return None
-        if entry.row.body_hash != pending.body_hash:
+        if not pending.is_of(entry.row):
             return pending.reused()
         self.counters.duplicates += 1
         return committed_of(entry, duplicate=True)

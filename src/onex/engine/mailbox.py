@@ -16,7 +16,7 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import DuplicateActionError, OnexError
 from ..kernel.intent import Emitted
 from ..kernel.step import State
-from ..ports import NewBlob, Pointer, Position
+from ..ports import LogRow, NewBlob, Pointer, Position
 from .registry import ReducerRegistry, Workflow
 
 
@@ -138,6 +138,14 @@ class Pending:
             self._waiters += (future,)
             await future
         return self.answer
+
+    def is_of(self, row: LogRow) -> bool:
+        """Whether ``row``, applied under the same id, is this action: the same body, or the same message of the same intent.
+
+        A message of ours that is sent again after a release may be called otherwise, or carry what a migration made of it.
+        """
+        again = self.sent and self.cause is not None and (row.cause, row.issuer) == (self.cause, self.issuer)
+        return row.body_hash == self.body_hash or again
 
     def reused(self) -> DuplicateActionError:
         """Its refusal, when its id stands for another body."""

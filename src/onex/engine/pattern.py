@@ -179,7 +179,7 @@ class ReducerPatternEngine:
                 waiters.add(future)
                 try:
                     stored = await self.stored(at)
-                    if stored is not None and (stored.terminal if until == TERMINAL else stored.status == until):
+                    if stored is not None and self._is_at(stored, until):
                         return stored
                     if self.service.closed is not None:
                         raise self.service.closed
@@ -188,6 +188,13 @@ class ReducerPatternEngine:
                     waiters.discard(future)
                     if not waiters:
                         self._waiters.pop(at, None)
+
+    def _is_at(self, stored: Stored, until: str) -> bool:
+        """A status that was stored under an older schema is the one it is called now."""
+        if until == TERMINAL or stored.key.workflow_type not in self.registry:
+            return stored.terminal if until == TERMINAL else stored.status == until
+        workflow = self.registry[stored.key.workflow_type]
+        return workflow.migrations.status(stored.status, stored.state_schema, workflow.code.state_schema) == until
 
     def subscribe(self, after: Position = Position(0, 0)) -> AsyncIterator[LogEntry]:
         """Every log row behind ``after``, those to come included."""

@@ -118,26 +118,19 @@ class Migrations:
 
     def _run(self, function: Migration, what: What, value: Json, n: int) -> Json:
         """The one place that calls a migration: whatever it raises or returns is the failure of this value alone."""
+        step = f"migrating from schema {n} to {n + 1}"
         try:
             made = self._within_budget(function, value)
+            plain = plain_json(made) if issubclass(type(made), dict) else None  # isinstance would ask the value
         except StepOverrun:
-            raise MigrationFailed(
-                f"{what}: migrating from schema {n} to {n + 1} did not end within its step budget and was ended"
-            ) from None
+            raise MigrationFailed(f"{what}: {step} did not end within its step budget and was ended") from None
+        except NoPlainJson as error:
+            raise MigrationFailed(f"{what}: what {step} returned cannot be kept: {error}") from error
         except BaseException as error:
             told = caught(error)
-            raise MigrationFailed(f"{what}: migrating from schema {n} to {n + 1} raised {told}") from error
-        if not issubclass(type(made), dict):  # isinstance would ask the value
-            raise MigrationFailed(
-                f"{what}: the migration from schema {n} to {n + 1} returned {type(made).__name__}, not a dict"
-            )
-        try:
-            plain = plain_json(made)
-        except NoPlainJson as error:
-            raise MigrationFailed(
-                f"{what}: what the migration from schema {n} to {n + 1} returned cannot be kept: {error}"
-            ) from error
-        assert isinstance(plain, dict), "a copy of a dict"
+            raise MigrationFailed(f"{what}: {step} raised {told}") from error
+        if not isinstance(plain, dict):
+            raise MigrationFailed(f"{what}: {step} returned {type(made).__name__}, not a dict")
         return plain
 
     def _within_budget(self, function: Migration, value: Json) -> Json:
