@@ -6,8 +6,11 @@ What one does is drawn when it is about to do it and written down; from a script
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from dataclasses import replace
+from random import Random
+from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
 import orjson
@@ -17,7 +20,7 @@ from ...engine.mailbox import Committed
 from ...engine.pattern import ReducerPatternEngine
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import EngineClosed, InstanceHeld, OnexError
-from ...kernel.step import State
+from ...kernel.step import ROLLBACK, State
 from ...ports import Position
 from ..campaign.house import House
 from ..campaign.store import SimStore
@@ -35,6 +38,14 @@ RETRY_S: Final = 0.2
 HELD_TRIES: Final = 3
 PATIENCE_S: Final = 0.05
 ANSWER_LOOK_S: Final = 0.5
+HOSTILE_P: Final = 0.04
+DEEP: Final = 40
+CONTROLS: Final = (ROLLBACK, "@redrive", "@")
+HOSTILE: Final[tuple[JsonValue, ...]] = (
+    [1, 2], "text", 7, 1.5, {"n": 2**70}, {"text": "caf\udce9"}, {"text": "a\x00b"}, [], "", True,
+    json.loads('{"a":' * DEEP + "1" + "}" * DEEP),
+)  # fmt: skip
+"""In place of a payload: of no type that one has, or with values that no log may hold."""
 FITTING_P: Final = 0.85
 FITTING_TRIES: Final = 8
 NEXT_P: Final = 0.9
@@ -84,6 +95,7 @@ class Client:
         self.witness, self.truth, self.script, self.tell = witness, truth, script, tell
         self.chance = stream(seed, f"client {number}")
         self.did: list[Act] = []
+        self._wild = stream(seed, f"hostile client {number}")
         self._manners = [one for one in MANNERS if self.chance.random() < MANNER_P]
 
     async def live(self) -> None:
@@ -98,6 +110,8 @@ class Client:
             at_us = round((loop.time() + PAUSE_S * self.chance.random()) * 1000) * 1000
             await self._until(at_us)
             act = self._drawn(n, at_us)
+            if act is not None and HOSTILE_P and self._wild.random() < HOSTILE_P:
+                act = hostile(act, self._wild)
             if act is not None:
                 self.did.append(act)
                 await self._do(act)
@@ -183,6 +197,9 @@ class Client:
     # --- how it is done -----------------------------------------------------------------------------------------------
 
     async def _do(self, act: Act) -> None:
+        if act.manner == "hostile":
+            await self._attack(act)
+            return
         letter = Letter(
             WorkflowKey.parse(act.key),
             act.trigger,
@@ -199,6 +216,25 @@ class Client:
             await self._deliver(letter, patience_s=PATIENCE_S if act.manner == "impatient" else None)
             if act.manner == "again":
                 await self._deliver(letter)
+
+    async def _attack(self, act: Act) -> None:
+        """What nobody may take: it is refused, and whatever is raised says so in our words."""
+        self._says(f"sends {act.trigger} with {json.dumps(act.payload)[:60]} to {act.key}")
+        payload: Any = act.payload
+
+        async def post(engine: ReducerPatternEngine) -> Committed:
+            return await engine.submit(act.key, act.trigger, payload)
+
+        try:
+            told = await self.house.ask(post)
+        except HostCrashed:
+            return
+        except OnexError as error:
+            self._says(f"is refused: {error.message}")
+        except Exception as error:
+            self.witness.complain(f"what a client sent came back to it as a raw {type(error).__name__}: {error}")
+        else:
+            self.witness.complain(f"{act.key} took what nobody may send: {act.trigger}, as version {told.version}")
 
     async def _deliver(self, letter: Letter, *, patience_s: float | None = None) -> None:
         """Until there is an answer that will not change: committed, or refused for good."""
@@ -259,6 +295,15 @@ class Client:
 
     def _says(self, what: str) -> None:
         self.tell(f"client {self.number + 1}", what)
+
+
+def hostile(act: Act, chance: Random) -> Act:
+    """In its place, what no client of this app would send."""
+    trigger = chance.choice((act.trigger, act.trigger, act.trigger, *CONTROLS))
+    payload: JsonValue = chance.choice(HOSTILE)
+    if trigger == ROLLBACK:
+        payload = {"to_version": chance.randrange(1, 4), "state": {"status": "paid"}}
+    return replace(act, trigger=trigger, payload=payload, manner="hostile")
 
 
 class Letter(NamedTuple):

@@ -6,8 +6,8 @@ One ledger by idempotency key: what was done once is answered from it ever after
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple, cast
 
 import orjson
 from pydantic import BaseModel
@@ -16,12 +16,14 @@ from ...engine.audit import Seen
 from ...engine.encode import encode
 from ...kernel.action import Nothing
 from ...kernel.errors import EffectFailed, EffectUnknown, OnexError
-from ...kernel.intent import EnumDelivery, EnumIntentType, IntentSpec, ModelIntent
+from ...kernel.intent import EnumDelivery, EnumIntentType, Failure, IntentSpec, ModelIntent
 from ...nodes.compute import ComputeIO, perform
+from ...nodes.effect import FunctionExecutor
 from ...nodes.io import NewBlobs, blobs_in, compute_shape
 from ...ports import NewBlob, Result
 from ..campaign.invariants import Judge
 from ..campaign.store import SimStore
+from ..campaign.unruly import KINDS, raises
 from ..clock import stream
 from ..host import Host, current_host
 from .fate import Fate
@@ -31,6 +33,26 @@ from .world import Effect, World
 
 SLOW_S: Final = 0.9
 """Of its time-out, at the most: slow is not too late."""
+
+
+SWALLOWED_S: Final = 3.0
+GIVEN: Final[Mapping[str, object]] = {
+    "text": "done",
+    "a number": 7,
+    "a dict": {},
+    "a list": [],
+    "a class": Nothing,
+    "another class": Failure(code="", message="", attempts=1),
+}
+"""What an effect may return in place of what it announced."""
+
+
+class _NoBlobs:
+    async def read(self, digest: bytes) -> bytes:
+        raise KeyError(digest)
+
+
+NO_BLOBS: Final = _NoBlobs()
 
 
 class _Tries:
@@ -101,6 +123,10 @@ class Double:
             tries.perhaps.discard(this)
             self._says(intent, "is busy")
             raise EffectFailed("busy, as the simulation had it", retryable=True, code="busy")
+        if fate.hits("effect raises anything before"):
+            kind = self._some(KINDS)
+            self._says(intent, f"raises {kind}, and did nothing")
+            raises(kind)
         if fate.hits("effect fails before"):
             self._says(intent, "breaks before anything is done")
             raise ConnectionError("broken, as the simulation had it")
@@ -112,7 +138,29 @@ class Double:
             tries.perhaps.discard(this)
             raise answer.refused
         await self._aftermath(host, intent, spec)
+        if spec.outcomes and fate.hits("effect gives back nothing"):
+            self._did(intent, "does it and returns None")
+            return await self._given(intent, spec, None)
+        if spec.outcomes and fate.hits("effect gives back anything"):
+            name = self._some(tuple(GIVEN))
+            self._did(intent, f"does it and returns {name}")
+            return await self._given(intent, spec, GIVEN[name])
+        self._did(intent, "does it")
         return Result(answer.value, answer.blobs)
+
+    async def _given(self, intent: ModelIntent[BaseModel], spec: IntentSpec, value: object) -> Result:
+        """What becomes of it when a function gives this back."""
+        assert intent.workflow_key is not None, "an intent that is served has a key"
+        model = self.stage.result_model(intent.workflow_key.workflow_type, spec)
+
+        async def stand_in(intent: ModelIntent[Nothing]) -> Nothing:
+            return cast("Nothing", value)
+
+        stand_in.__annotations__ = {"intent": ModelIntent.__class_getitem__(spec.payload or Nothing), "return": model}
+        return await FunctionExecutor(stand_in, NO_BLOBS).execute(intent)
+
+    def _some(self, among: Sequence[str]) -> str:
+        return among[int(self.fate.share() * len(among)) % len(among)]
 
     async def _aftermath(self, host: Host, intent: ModelIntent[BaseModel], spec: IntentSpec) -> None:
         """It is done; whether anybody hears of it is another matter."""
@@ -129,7 +177,16 @@ class Double:
         if fate.hits("effect leaks a cancellation"):
             self._did(intent, "does it, and leaks a cancellation")
             raise asyncio.CancelledError
-        self._did(intent, "does it")
+        if fate.hits("effect raises anything after"):
+            kind = self._some(KINDS)
+            self._did(intent, f"does it, and raises {kind}")
+            raises(kind)
+        if fate.hits("effect swallows its cancellation"):
+            self._did(intent, "does it, hangs, and does not let itself be ended")
+            try:
+                await host.clock.sleep(2 * spec.timeout_s)
+            except asyncio.CancelledError:
+                await host.clock.sleep(fate.some_s(SWALLOWED_S))
 
     def _did(self, intent: ModelIntent[BaseModel], what: str) -> None:
         """Told first, so that a story never breaks before the line that broke it."""

@@ -24,7 +24,7 @@ class Point(NamedTuple):
     what: str
 
 
-POINTS: Final = {
+_AROUND: Final = {
     "read fails": Point(0.05, "store", "fails to read"),
     "read is slow": Point(0.10, "store", "is slow to read"),
     "read answers late": Point(0.10, "store", "answers a read late"),
@@ -59,6 +59,17 @@ POINTS: Final = {
     "release": Point(0.10, "operator", "ends the hold of an instance"),
     "redrive": Point(0.20, "operator", "looks for what is dead or held"),
 }
+USER_CODE: Final = {
+    "effect raises anything before": Point(0.05, "", "raises what nobody expects, and did nothing"),
+    "effect raises anything after": Point(0.05, "", "does it, and raises what nobody expects"),
+    "effect gives back nothing": Point(0.04, "", "does it and returns None"),
+    "effect gives back anything": Point(0.05, "", "does it and returns what it never said it would"),
+    "effect swallows its cancellation": Point(0.03, "", "does it, hangs, and does not let itself be ended"),
+    "reducer kills its process": Point(0.01, "engine", "dies in the middle of a step of the reducer"),
+}
+"""What the app's own code does where it has a bug. Drawn apart, so that a life without any of it is what it was."""
+
+POINTS: Final = {**_AROUND, **USER_CODE}
 """What may go wrong around an app; at an effect it is the target that does it, so ``who`` is empty there."""
 
 MANNER_P: Final = 0.35
@@ -80,7 +91,11 @@ class Fate(Faults):
         self.happened: list[Hit] = []
         self._strength = {
             point: known.p * draw.choice((0.2, 0.5, 1.0)) if draw.random() < 0.5 else 0.0
-            for point, known in POINTS.items()
+            for point, known in _AROUND.items()
+        }
+        own = self._draw_own = stream(seed, "faults of user code")
+        self._strength |= {
+            point: known.p * own.choice((0.5, 1.0)) if own.random() < 0.5 else 0.0 for point, known in USER_CODE.items()
         }
         self._draw = draw
         self.chance = stream(seed, "chance")
@@ -120,7 +135,8 @@ class Fate(Faults):
 
     def _drawn(self, point: str, at_us: int, nth: int) -> Hit | None:
         p = self._strength.get(point, 0.0)
-        return Hit(point, at_us, nth) if p and self._draw.random() < p else None
+        draw = self._draw_own if point in USER_CODE else self._draw
+        return Hit(point, at_us, nth) if p and draw.random() < p else None
 
     def _read(self, point: str, at_us: int, nth: int) -> Hit | None:
         """The next of its kind, once its time is there. What was planned for the past happens now."""
@@ -135,7 +151,8 @@ class Fate(Faults):
             return self.chance.random()
         self._open = False
         if self._script is None:
-            self.happened[-1] = replace(self.happened[-1], share=round(self._draw.random(), 3))
+            draw = self._draw_own if self.happened[-1].point in USER_CODE else self._draw
+            self.happened[-1] = replace(self.happened[-1], share=round(draw.random(), 3))
         return self.happened[-1].share
 
     def some_s(self, most: float) -> float:

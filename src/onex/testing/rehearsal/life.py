@@ -21,6 +21,7 @@ from ...ports import EnumOutboxState, StepOverrun
 from ..campaign.disk import Disk, MemoryDisk, SqliteDisk
 from ..campaign.house import House, Plan
 from ..campaign.store import SimStore
+from ..campaign.unruly import running
 from ..clock import EPOCH_US, stream
 from ..simulation import Outcome, Sim, run
 from .client import Client, Instances
@@ -106,8 +107,15 @@ class _Guard:
     """Ends a step by the real clock, and says so: an app that needs that is broken, whatever its seed."""
 
     def __init__(self, watchdog: Watchdog, complain: Callable[[str], None]) -> None:
-        self.enter = watchdog.enter
         self._watchdog, self._complain = watchdog, complain
+        self.dies: Callable[[], bool] = lambda: False
+
+    def enter(self) -> None:
+        """Raises HostCrashed where the step ends its process, as a crash in C code would."""
+        host = running()
+        if host is not None and self.dies():
+            host.crash()
+        self._watchdog.enter()
 
     def leave(self) -> None:
         try:
@@ -134,6 +142,7 @@ class _Living:
         )
         self.instances = Instances(stage)
         self.guard = _Guard(watchdog, self.witness.complain)
+        self.guard.dies = lambda: self.fate.kills("reducer kills its process")
         self.witness.judges(self.double, stage.registry(self.double, self.guard))
         self.truth = self.double.truth = SimStore(disk, sim.world)
         self.double.words = [key.instance_id for key in self.instances.keys]

@@ -11,9 +11,12 @@ from typing import Final, Literal
 from pydantic import JsonValue
 
 StoreKind = Literal["sqlite", "memory"]
-Manner = Literal["", "twice at once", "again", "impatient", "inbox"]
+Manner = Literal["", "twice at once", "again", "impatient", "inbox", "hostile"]
 MANNERS: Final[tuple[Manner, ...]] = ("twice at once", "again", "impatient", "inbox")
-"""How a client may misbehave: two at once under one id, once more after the answer, not waiting for it, by the inbox."""
+"""How a client may misbehave: two at once under one id, once more after the answer, not waiting for it, by the inbox.
+
+``hostile`` is none of them: it sends what no client of this app would.
+"""
 
 
 @dataclass(frozen=True, slots=True)
