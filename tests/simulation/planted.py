@@ -15,17 +15,30 @@ from tests.simulation import (
     planted_fold,
     planted_relay,
     planted_store,
+    planted_user_code,
 )
 from tests.simulation.planting import PLANTED, Bug
 
-ROOMS = (planted_beside, planted_by_a_stranger, planted_dispatch, planted_fold, planted_relay, planted_store)
+ROOMS = (
+    planted_beside,
+    planted_by_a_stranger,
+    planted_dispatch,
+    planted_fold,
+    planted_relay,
+    planted_store,
+    planted_user_code,
+)
 
 
 class Found(NamedTuple):
-    """``first``: the first life that finds it, where CI begins to look. ``within``: lives it may take from anywhere."""
+    """``first``: the first life that finds it, where CI begins to look. ``within``: lives it may take from anywhere.
+
+    ``unruly``: lives in which the code of a user misbehaves.
+    """
 
     first: int
     within: int
+    unruly: bool = False
 
 
 FOUND: Mapping[str, Found] = {
