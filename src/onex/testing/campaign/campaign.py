@@ -23,7 +23,7 @@ from ..simulation import Outcome, Sim, run
 from .client import Client
 from .damage import seen_damage
 from .disk import Disk, EnumAilment, MemoryDisk, SqliteDisk
-from .errand import TYPE, errand, registry
+from .errand import MIGRATES_AT, TYPE, errand, registry
 from .faults import Faults
 from .house import House, Plan
 from .invariants import Judge
@@ -40,7 +40,7 @@ from .store import SimStore
 from .trouble import Trouble
 from .unruly import Unruly, misbehaving
 from .unruly_client import UnrulyClient
-from .unruly_end import judged, works
+from .unruly_end import judged, migrates, works
 from .unruly_outside import UnrulyOutside, UnrulyReckoner, projecting
 
 CLIENTS: Final = 3
@@ -110,8 +110,9 @@ async def live(
     judge.violations = report.violations
     outside, reckoner = _outside(faults, judge, unruly)
     app = partial(registry, unruly=unruly is not None)
-    older = [errand(2, outside, unruly=unruly is not None)]
-    judge.judges(outside, app(1, outside), older)
+    newest = MIGRATES_AT if unruly is not None and unruly.migrates else 1
+    older = [errand(n, outside, unruly=unruly is not None) for n in ((2,) if newest == 1 else (1, 2))]
+    judge.judges(outside, app(newest, outside), older)
     outside.committed, outside.ended = judge.knows, judge.has_ended
     if limits.kept > FEW:  # what memory had no room for at the start is read later, and then runs beside others
         outside.alone = judge.runs_alone
@@ -165,7 +166,9 @@ async def live(
     judge.hold(
         house.tail_n == judge.taken, f"a subscriber waits at {house.tail_n} of {judge.taken}, and nobody wakes it"
     )
-    await released(house, truth, report, judge.operated)
+    if unruly is not None and unruly.migrates:
+        await migrates(house, truth, unruly, judge.complain)
+    await released(house, truth, report, judge.operated, max(2, newest))
     if keeping.done():
         keeping.result()
     for _, _, error in judge.refused:
@@ -176,7 +179,7 @@ async def live(
         await judged(truth, unruly, judge.complain)
     if isinstance(outside, UnrulyOutside):
         outside.look()
-    unseen = await seen_damage(disk, truth, app(1, outside), older, chance)
+    unseen = await seen_damage(disk, truth, app(newest, outside), older, chance)
     report.counted["met: bit turned"] += unseen is not None
     if unseen:
         report.violations.append(unseen)
@@ -188,11 +191,11 @@ def _outside(faults: Faults, judge: Judge, unruly: Unruly | None) -> tuple[Outsi
     return UnrulyOutside(faults, judge.complain, unruly), UnrulyReckoner(faults, unruly)
 
 
-async def released(house: House, truth: SimStore, report: Report, operated: Operated) -> None:
+async def released(house: House, truth: SimStore, report: Report, operated: Operated, generation: int) -> None:
     """The mended code comes, and an operator ends each hold: then no outcome waits any more."""
     for row in await truth.outbox((EnumOutboxState.HELD, EnumOutboxState.DEAD), None, None, 1000):
         report.counted[f"met: row {row.state}{' after three crashes' if row.crashes >= CRASHES_DEAD else ''}"] += 1
-    house.generation, boots = 2, house.boots
+    house.generation, boots = generation, house.boots
     await house.restart()
     while house.boots == boots:
         await house.sim.clock.sleep(1.0)

@@ -31,10 +31,12 @@ from ...kernel.intent import (
     timer,
 )
 from ...kernel.machine import Guard, Handlers, Machine, MachineReducer, Timeout, Transition, reducer
+from ...kernel.migration import Migrations, What
+from ...kernel.migration import Step as Move
 from ...kernel.retry import RetryPolicy
 from ...kernel.step import State, Step
 from ...ports import Code, Executor
-from .unruly_app import Odd, Overrun, Tender, bill_spec, guarded, misdeed, unruly_handlers
+from .unruly_app import Odd, Overrun, Tender, bill_spec, guarded, migrated, misdeed, unruly_handlers
 
 TYPE: Final = "errand"
 ENDS: Final = {EnumOutcome.SUCCEEDED: "went", EnumOutcome.FAILED: "failed", EnumOutcome.UNKNOWN: "unclear"}
@@ -282,6 +284,8 @@ BILLING: Final = bill_spec(outcomes=ENDS, retry=FAST, timeout_s=1.0, concurrency
 DISPATCH: Final = IntentSpec(
     "dispatch", EnumIntentType.ACTION_SEND, TYPE, Tender, POSTED, retry=SENDING, trigger="tender"
 )
+MIGRATES_AT: Final = 3
+"""The release whose state has another schema, though nothing else is new in it."""
 UNRULY_GUARD: Final = Guard("as the action says", lambda state, payload: guarded(payload))
 UNRULY_MACHINE: Final = Machine(
     "new",
@@ -310,9 +314,12 @@ def errand(generation: int, outside: Executor, reckoner: Executor | None = None,
         made = Budgeted(MachineReducer(TYPE, unruly_handlers(handlers), UNRULY_MACHINE, payloads, specs), Overrun())
     else:
         made = MachineReducer(TYPE, handlers, MACHINE, PAYLOADS, specs)
-    code = Code(TYPE, f"{generation}.0.0", generation.to_bytes(32, "big"), 1)
+    schema = 2 if generation >= MIGRATES_AT else 1
+    code = Code(TYPE, f"{generation}.0.0", generation.to_bytes(32, "big"), schema)
     served = {"outside": outside} if reckoner is None else {"outside": outside, "reckoner": reckoner}
-    return Workflow(made, code, served, UNLEASED)
+    return Workflow(
+        made, code, served, UNLEASED, Migrations({Move(1, What()): migrated}) if schema > 1 else Migrations()
+    )
 
 
 def registry(

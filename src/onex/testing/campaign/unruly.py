@@ -43,6 +43,7 @@ POINTS: Final = {
     "computing gives back anything": 0.15,
     "projection raises anything": 0.03,
     "projection gives back anything": 0.02,
+    "migration misbehaves": 0.60,
     "action kills its process": 0.04,
     "timer kills its process": 0.10,
     "outcome kills its process": 0.04,
@@ -50,7 +51,7 @@ POINTS: Final = {
 }
 """Chance of each at full strength: per act of a client, per call of an effect, per row of a projection, per step."""
 
-NOT_YET: Final = frozenset(POINTS) - {"reducer gives back anything", "reducer never ends"}
+NOT_YET: Final = frozenset(POINTS) - {"migration misbehaves", "reducer gives back anything", "reducer never ends"}
 KILLS: Final = 9
 """Processes of one life that user code may take with it: three times three, and nothing is left to drive."""
 DEEP: Final = 5_000
@@ -126,12 +127,20 @@ class Unruly:
         self._deadly: set[bytes] = set()
         self.own_timeouts: dict[object, bool] = defaultdict(bool)
 
+        self.migrating = False
+        """A third release is there whose state has another schema, and its migration is not mended yet."""
+
     def hits(self, point: str) -> bool:
         p = self._strength[point]
         if self.healed or not p or self.chance.random() >= p:
             return False
         self.counted[point] += 1
         return True
+
+    @property
+    def migrates(self) -> bool:
+        """Whether this life ends with a release that migrates."""
+        return self._strength["migration misbehaves"] > 0
 
     def kind(self) -> str:
         """What is raised this time."""

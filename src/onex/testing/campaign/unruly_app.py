@@ -18,7 +18,7 @@ from ...kernel.intent import Draft, IntentSpec, intent, send, timer
 from ...kernel.machine import Handler, Handlers
 from ...kernel.step import State, Step
 from ...ports import StepOverrun
-from .unruly import HOSTILE, KINDS, Unruly, acting, raises
+from .unruly import HOSTILE, KINDS, Unruly, acting, raises, running
 
 BEYOND: Final = 2**53 + 1
 FAR_BEYOND: Final = 2**70
@@ -306,6 +306,28 @@ def _point(action: Action[BaseModel]) -> str:
     if not action.issuer.startswith("intent:"):
         return "action kills its process"
     return "timer kills its process" if action.kind in TIMERS else "outcome kills its process"
+
+
+MIGRATED: Final[tuple[Any, ...]] = (
+    None, [], "state", 7, {"status": "open", "nobody_knows": 1}, {"status": "open", "note": HOSTILE}, {"status": 7}, {1: 2},
+    {"status": "open", "count": FAR_BEYOND}, {"status": "open", "extra": float("nan")}, {"status": "open", "extra": object()},
+)  # fmt: skip
+"""What a migration gives back in place of a state of the next schema."""
+
+
+def migrated(state: dict[str, Any]) -> dict[str, Any]:
+    """From schema 1 to 2, which has nothing new. Which states it cannot stand follows from them."""
+    unruly = acting()
+    if unruly is None or not unruly.migrating or running() is None:
+        return state
+    number = len(str(state))
+    if number % 3 == 0:
+        unruly.counted["migration misbehaves"] += 1
+        return MIGRATED[number % len(MIGRATED)]  # type: ignore[no-any-return]  # that is the mistake
+    if number % 3 == 1:
+        unruly.counted["migration misbehaves"] += 1
+        raises(KINDS[number % len(KINDS)])
+    return state
 
 
 def bill_spec(**options: Any) -> IntentSpec:

@@ -17,7 +17,7 @@ from ...kernel.wire import PAYLOAD_BYTES
 from ...ports import Position
 from ..host import HostCrashed
 from ..simulation import Sim
-from .errand import TYPE, Ask, Begin, Wake
+from .errand import MIGRATES_AT, TYPE, Ask, Begin, Wake
 from .house import House
 from .sender import Letter, Sender
 from .store import SimStore
@@ -29,6 +29,7 @@ PAGE: Final = 1000
 COUNTED: Final = 4
 """Crashes of one row at the most: three that are counted, and one in a time when no start is written down."""
 PROBE: Final = WorkflowKey(TYPE, "probe")
+NEIGHBOUR: Final = WorkflowKey(TYPE, "neighbour")
 WANTED: Final = {
     "begin": "the door takes nothing",
     "add": "the inbox takes nothing",
@@ -82,6 +83,28 @@ async def _projected(sim: Sim, house: House, truth: SimStore, complain: Callable
 
 async def _shown(house: House, reached: Position, engine: ReducerPatternEngine) -> None:
     await house.project(reached)
+
+
+async def migrates(house: House, truth: SimStore, unruly: Unruly, complain: Callable[[str], None]) -> None:
+    """A release whose migration cannot stand some states: they are refused by name, everybody else goes on."""
+    unruly.migrating = True
+    house.generation, boots = MIGRATES_AT, house.boots
+    await house.restart()
+    while house.boots == boots:
+        await house.sim.clock.sleep(LOOK_S)
+    keys = [stored.key for stored in await truth.instances(None, None, None, PAGE)]
+    for key in (*keys, NEIGHBOUR):
+        try:
+            await house.ask(partial(_hush, key), patience_s=WORKS_S)
+        except OnexError as error:
+            complain(f"{key} is new, and a migration of others keeps it out: {error}") if key == NEIGHBOUR else None
+        except (HostCrashed, TimeoutError) as error:
+            complain(f"with a migration that misbehaves the door gave {type(error).__name__} for {key}")
+    unruly.migrating = False
+
+
+async def _hush(key: WorkflowKey, engine: ReducerPatternEngine) -> None:
+    await engine.submit(key, "begin" if key == NEIGHBOUR else "hush")
 
 
 async def judged(truth: SimStore, unruly: Unruly, complain: Callable[[str], None]) -> None:
