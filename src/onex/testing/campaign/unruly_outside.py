@@ -11,9 +11,12 @@ from typing import Any, Final, TypeVar, cast
 from pydantic import BaseModel
 
 from ...engine.audit import Seen
+from ...engine.encode import encode
 from ...engine.project import latest
 from ...kernel.intent import ModelIntent
+from ...nodes.compute import perform
 from ...nodes.effect import FunctionExecutor
+from ...nodes.io import Shape
 from ...ports import LogEntry, ProjectionRow, Result
 from ..host import Host, current_host
 from .errand import TOO_MUCH, Do, Reckoned, Went
@@ -135,6 +138,9 @@ class UnrulyOutside(Outside):
             self.complain(f"an exception that is shared carries {frames} frames of those who raised it before")
 
 
+RECKONS: Final = Shape("reckon", Do, Reckoned, takes_io=False)
+
+
 class UnrulyReckoner(Reckoner):
     def __init__(self, faults: Faults, unruly: Unruly) -> None:
         super().__init__(faults)
@@ -144,9 +150,8 @@ class UnrulyReckoner(Reckoner):
         if self.unruly.hits("computing raises anything"):
             raises(self.unruly.kind())
         if self.unruly.hits("computing gives back anything"):
-            return Result(
-                self.unruly.chance.choice((Went(), None, Reckoned.model_construct(sheet=cast("Any", "none"))))
-            )
+            given = self.unruly.chance.choice((*GIVEN, None, Reckoned.model_construct(sheet=cast("Any", "none"))))
+            perform(lambda task: given, RECKONS, encode(intent.payload), {})
         return await super().execute(intent)
 
 
