@@ -276,7 +276,7 @@ class SimLoop(asyncio.BaseEventLoop):
             return
         cause = context.get("exception")
         task = context.get("task") or context.get("future")
-        if isinstance(cause, HostCrashed) or (isinstance(task, SimTask) and task.host in self._crashed):
+        if isinstance(cause, HostCrashed) or (isinstance(task, SimTask | SimFuture) and task.host in self._crashed):
             return
         whose = f" ({task.get_name()})" if isinstance(task, SimTask) else ""
         error = UnhandledError(f"{context.get('message', 'Unhandled failure')}{whose}: {cause!r}")

@@ -21,6 +21,7 @@ class SimFuture(asyncio.Future[T]):
 
     def __init__(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
         self.number = number
+        self.host = HOST.get(None)
         super().__init__(loop=loop)
 
     def __hash__(self) -> int:

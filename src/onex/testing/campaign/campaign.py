@@ -127,6 +127,8 @@ async def live(
     house = House(sim, disk, faults, judge.complain, judge, plan, [WorkflowKey(TYPE, name) for name in "abcd"])
     outside.owner, outside.read, outside.begins = (lambda: house.host), house.blob, judge.punctual.runs
     judge.punctual.latest_us = lambda: house.latest_us
+    if unruly is not None:
+        judge.operated.on_refused = unruly.hears_of
     leases = judge.leases = Leases(disk, judge.complain)
     keeping = sim.world.spawn(house.keep())
     if not isinstance(faults, Nth):  # another process's calls are none of those that are counted

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from ...adapters.refusal import storable
 from ...kernel.action import WorkflowKey
-from ...ports import Commit, EnumOutboxState, KeyChange, Pointer, RejectionRow
+from ...ports import Commit, EnumOutboxState, KeyChange, Pointer, Rejection, RejectionRow
 from .store import SimStore
 
 
@@ -20,6 +20,7 @@ class Operated:
         self._dead: set[Pointer] = set()
         self.crashes: dict[Pointer, int] = {}
         """Of each waiting row, how many processes it has taken with it."""
+        self.on_refused: Callable[[Rejection], None] = lambda one: None
         self._refused: Counter[tuple[str, bytes, str]] = Counter()
 
     def committed(self, commit: Commit, applied: Sequence[KeyChange]) -> None:
@@ -41,6 +42,8 @@ class Operated:
                     self.complain(f"{note.pointer} was running at {before} crashes, and then at {note.crashes}")
                 self.crashes[note.pointer] = note.crashes
         refused = (*commit.rejections, *(one for change in applied for one in change.rejections))
+        for one in refused:
+            self.on_refused(one)
         self._refused.update((one.key, one.action_id, one.code) for one in map(storable, refused))
 
     async def release(self, truth: SimStore, key: WorkflowKey, release: Callable[[], Awaitable[None]]) -> None:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from random import Random
 from typing import Final, Never
 
+from ...kernel.errors import KilledItsProcess
+from ...ports import Rejection
 from ..host import HOST, Host
 
 POINTS: Final = {
@@ -54,6 +56,9 @@ POINTS: Final = {
 NOT_YET: Final = frozenset(POINTS) - {"migration misbehaves", "reducer gives back anything", "reducer never ends"}
 KILLS: Final = 9
 """Processes of one life that user code may take with it: three times three, and nothing is left to drive."""
+DEADLY: Final = 3
+COUNTED: Final = DEADLY + 1
+"""Crashes of one row at the most: three that are counted, and one together with others, or in a time when none is."""
 DEEP: Final = 5_000
 
 
@@ -124,6 +129,9 @@ class Unruly:
         self.mailed: set[bytes] = set()
         """Ids of actions that stand in a row of the inbox: what judges them can count how often it died over them."""
         self.killed: Counter[bytes] = Counter()
+        """Processes that an action has taken with it since it was last refused for that."""
+        self.too_often: set[bytes] = set()
+        self._kills = 0
         self._deadly: set[bytes] = set()
         self.own_timeouts: dict[object, bool] = defaultdict(bool)
 
@@ -165,18 +173,24 @@ class Unruly:
             counted = point != "action kills its process" or action_id in self.mailed
             self._kill(host, action_id, once=not counted)
 
-    def validator_kills(self, token: bytes) -> None:
+    def validator_kills(self, action_id: bytes) -> None:
         host = running()
         if host is not None and not self.healed:
-            self._kill(host, token, once=token not in self.mailed)
+            self._kill(host, action_id, once=action_id not in self.mailed)
 
     def _kill(self, host: Host, who: bytes, *, once: bool) -> None:
-        if self.killed.total() >= KILLS or (once and self.killed[who]):
+        if self._kills >= KILLS or (once and self.killed[who]):
             return
+        self._kills += 1
         self.killed[who] += 1
-        if self.killed[who] >= 3:
-            self.counted["met: three crashes of user code"] += 1
+        if self.killed[who] > COUNTED:
+            self.too_often.add(who)
         host.crash()
+
+    def hears_of(self, refusal: Rejection) -> None:
+        """A refusal for that is durable: whoever drives it again says that it is mended, and it counts anew."""
+        if refusal.code == KilledItsProcess.code and self.killed.pop(refusal.action_id, 0) >= DEADLY:
+            self.counted["met: three crashes of user code"] += 1
 
     # --- what is stored ---------------------------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ class Odd(Payload):
             if where == "before":
                 raises(kind)
             if where == "kill" and (unruly := acting()) is not None:
-                unruly.validator_kills(str(data.get("token", "")).encode())
+                unruly.validator_kills(UUID(str(data.get("token"))).bytes)
         return data
 
     @field_validator("cents")
@@ -280,8 +280,8 @@ def tender(errand: Any, action: Action[Tender]) -> Step[Any]:
     wanted = action.payload
     if not wanted.bills:
         return Step(errand.evolve(count=errand.count + 1))
-    how, cents = wanted.how, wanted.cents
-    return Step(errand, intent("bill", Bill(how=how, cents=cents)))
+    how = "" if wanted.how == "kill" else wanted.how
+    return Step(errand, intent("bill", Bill(how=how, cents=wanted.cents)))
 
 
 def unruly_handlers(handlers: Handlers[Any]) -> Handlers[Any]:

@@ -150,7 +150,7 @@ class UnrulyClient(Client):
         token = str(letter.id)
         body = {"how": how, "token": token, "bills": bills or self.chance.random() < 0.5, "cents": 5}
         if self.chance.random() < 0.5:
-            self.unruly.mailed.update((token.encode(), letter.id.bytes))
+            self.unruly.mailed.add(letter.id.bytes)
             wire = {
                 "workflow_key": list(letter.key),
                 "kind": "tender",

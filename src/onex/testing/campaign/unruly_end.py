@@ -26,8 +26,6 @@ from .unruly import Unruly
 WORKS_S: Final = 40.0
 LOOK_S: Final = 0.5
 PAGE: Final = 1000
-COUNTED: Final = 4
-"""Crashes of one row at the most: three that are counted, and one in a time when no start is written down."""
 PROBE: Final = WorkflowKey(TYPE, "probe")
 NEIGHBOUR: Final = WorkflowKey(TYPE, "neighbour")
 WANTED: Final = {
@@ -117,9 +115,8 @@ async def judged(truth: SimStore, unruly: Unruly, complain: Callable[[str], None
         after += len(rows)
     for stored in await truth.instances(None, None, None, PAGE):
         _check(f"the state of {stored.key}", stored.state, complain)
-    for who, times in unruly.killed.items():
-        if times > COUNTED:
-            complain(f"{who.hex()} took its process with it {times} times")
+    for who in unruly.too_often:
+        complain(f"{who.hex()} took its process with it again and again, and nobody refused it")
 
 
 def _check(where: str, data: bytes, complain: Callable[[str], None]) -> None:
