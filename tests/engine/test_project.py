@@ -9,7 +9,7 @@ import pytest
 from onex.engine.pattern import ReducerPatternEngine
 from onex.engine.project import Lag, Project, ProjectionFailed, ProjectionMaterializerService, lag_of, latest
 from onex.kernel.action import WorkflowKey
-from onex.kernel.errors import DatabaseConnectionError, ProjectionLagging
+from onex.kernel.errors import DatabaseConnectionError, OnexError, ProjectionLagging
 from onex.ports import LogEntry, Position, ProjectionRow, Projections
 from tests.engine.conftest import House
 from tests.engine.jobs import Add
@@ -50,6 +50,73 @@ def test_lag_is_rows_and_the_age_of_the_oldest_of_them(house: House) -> None:
             assert (await one.lag_ms()) > 0
             assert await one.catch_up() == 2
             assert (await one.lag(), await one.lag_ms()) == (Lag(Position(0, 3), 0, 0.0), 0.0)
+
+    run(go())
+
+
+class Untellable(BaseException):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    "raised", [SystemExit(3), KeyboardInterrupt(), Untellable(), StopIteration(), asyncio.CancelledError()]
+)
+def test_whatever_a_function_raises_it_stands_still_and_says_why(house: House, raised: BaseException) -> None:
+    def fatal(entry: LogEntry) -> ProjectionRow:
+        raise raised
+
+    async def go() -> None:
+        async with house.engine() as engine:
+            one = view(engine, fatal)
+            await one.start()
+            done = await engine.submit(K, "add", Add(amount=2))
+            with pytest.raises(ProjectionFailed, match=type(raised).__name__):
+                await one.rows(reached=done.position)
+            await one.close()
+
+    run(go())
+
+
+@pytest.mark.parametrize(
+    ("row", "wrong"),
+    [
+        ("row", "a str"),
+        ((K, 1, "tag", "add", b"{}"), "a tuple"),
+        (ProjectionRow(K, 1, 7, "add", b"{}"), "a row whose tag is a int"),  # type: ignore[arg-type]  # the mistake
+        (ProjectionRow(K, 2**64, "tag", "add", b"{}"), "a row whose version no store takes"),
+        (ProjectionRow(K, 1, "\udc80", "add", b"{}"), "a row with text that no store takes"),
+        (ProjectionRow(("job",), 1, "tag", "add", b"{}"), "a row with text that no store takes"),  # type: ignore[arg-type]  # too
+    ],
+)
+def test_what_is_no_row_is_told_and_nothing_of_it_is_kept(house: House, row: object, wrong: str) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            one = view(engine, lambda entry: row)  # type: ignore[arg-type,return-value]  # that is the mistake
+            await engine.submit(K, "add", Add(amount=2))
+            with pytest.raises(ProjectionFailed, match=f"gave back {wrong}"):
+                await one.catch_up()
+            assert (await one.rows(), (await one.lag()).watermark) == ([], Position(0, 0))
+
+    run(go())
+
+
+def test_a_projection_whose_tables_fail_in_an_unknown_way_says_so(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            one = view(engine)
+
+            async def broken(*given: object) -> bool:
+                raise ZeroDivisionError("nobody thought of it")
+
+            monkeypatch.setattr(one.tables, "project", broken)
+            await one.start()
+            done = await engine.submit(K, "add", Add(amount=2))
+            with pytest.raises(OnexError, match="stopped: ZeroDivisionError"):
+                await one.rows(reached=done.position)
+            await one.close()
 
     run(go())
 

@@ -141,6 +141,7 @@ FOUND: Mapping[str, Found] = {
     "bell_looked_at_after_the_log": Found(94, 200),
     "release_answered_before_it_is_durable": Found(95, 200),
     "ended_intents_run_again_from_an_old_page": Found(109, 200),
+    "held_outcome_without_its_bytes": Found(132, 1000, unruly=True),
     "control_answered_in_a_second_commit": Found(221, 3000),
     "driven_again_by_two_at_once": Found(394, 2000),
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import onex.engine.batch
-import onex.kernel.user_code
 from onex.engine.fold import Folded
 from onex.ports import NewBlob
 from tests.simulation.planting import planted, swapped
@@ -19,22 +18,4 @@ def held_outcome_without_its_bytes() -> Iterator[None]:
         return []
 
     with swapped(onex.engine.batch, "_held_blobs", wrong):
-        yield
-
-
-@planted
-def told_exception_that_raises() -> Iterator[None]:
-    """``str`` of an exception is code of the user too."""
-
-    def wrong(error: BaseException, most: int = 2000) -> str:
-        return f"{type(error).__name__}: {error}"[:most]
-
-    with swapped(onex.kernel.user_code, "describe", wrong):
-        yield
-
-
-@planted
-def shared_exception_keeps_every_traceback() -> Iterator[None]:
-    """One object that many raise holds every frame, and every local, of all of them."""
-    with swapped(onex.kernel.user_code, "_cut_earlier_raises", lambda trace: None):
         yield

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import DatabaseConnectionError, OnexError, ProjectionLagging, WorkflowExecutionError
-from ..kernel.user_code import plain_text
+from ..kernel.user_code import caught, describe, plain_text
 from ..ports import Clock, LogEntry, Position, ProjectionRow, Projections, Reader
 from .tail import Bell, LogTail
 
 WORKFLOW = "workflow"
 PROJECTION_BATCH_SIZE = 100
 WAIT_S = 1.0
+LARGEST = 2**63
 
 Project = Callable[[LogEntry], ProjectionRow | None]
 
@@ -148,18 +149,33 @@ class ProjectionMaterializerService:
     def _rows(self, entries: Sequence[LogEntry]) -> list[ProjectionRow]:
         newest: dict[WorkflowKey, ProjectionRow] = {}
         for entry in entries:
+            where = f"{entry.position.shard}:{entry.position.n} ({entry.key}, {entry.row.kind!r})"
             try:
                 row = self._project(entry)
-            except Exception as error:
-                where = f"{entry.position.shard}:{entry.position.n} ({entry.key}, {entry.row.kind!r})"
+                wrong = _misfit(row)
+            except BaseException as error:
+                told = caught(error)
+                raise ProjectionFailed(f"projection {self.name!r} raised at {where}: {told}") from error
+            if wrong:
                 raise ProjectionFailed(
-                    f"projection {self.name!r} raised at {where}: {plain_text(f'{type(error).__name__}: {error}')}"
-                ) from error
+                    f"projection {self.name!r} gave back {wrong} at {where}; return a ProjectionRow, or None"
+                )
             if row is not None:
                 newest[row.key] = row
         return list(newest.values())
 
     async def _run(self) -> None:
+        """Ends only with a reason in ``failed``: whoever waits is told, and nobody waits for a task that has died."""
+        try:
+            await self._follow()
+        except Exception as error:
+            self._stand_still(WorkflowExecutionError(f"projection {self.name!r} stopped: {describe(error)}"))
+
+    def _stand_still(self, error: OnexError) -> None:
+        self.failed = error
+        self._moved.ring()
+
+    async def _follow(self) -> None:
         while True:
             seen = self.bell.rung
             try:
@@ -167,9 +183,24 @@ class ProjectionMaterializerService:
             except OnexError as error:
                 # a store that cannot be written now may be again, and nothing else would begin this once more
                 if not error.retryable and not isinstance(error, DatabaseConnectionError):
-                    self.failed = error
-                    self._moved.ring()
+                    self._stand_still(error)
                     return
                 await self.clock.sleep(0.1)
                 continue
             await self.bell.after(seen)
+
+
+def _misfit(row: object) -> str:
+    """What is wrong with what a projection's function gave back; '' when the tables can take it."""
+    if row is None:
+        return ""
+    if type(row) is not ProjectionRow:
+        return f"a {type(row).__name__}"
+    types = (tuple, int, str, str, bytes)
+    for name, value, wanted in zip(ProjectionRow._fields, row, types, strict=True):
+        if not isinstance(value, wanted):
+            return f"a row whose {name} is a {type(value).__name__}"
+    texts: tuple[object, ...] = (*row.key, row.tag, row.last_action)
+    if len(texts) != 4 or any(not isinstance(text, str) or plain_text(text, len(text)) != text for text in texts):
+        return "a row with text that no store takes"
+    return "" if abs(row.version) < LARGEST else "a row whose version no store takes"

@@ -36,6 +36,8 @@ CLIENTS: Final = 3
 TROUBLE_S: Final = 60.0
 ANSWERED_S: Final = 120.0
 REST_S: Final = 35.0
+SETTLE_S: Final = 2.0
+"""What follows from a last commit, as a projection does, has its turn before anybody judges."""
 LATE_US: Final = 2_000_000
 TURNS: Final = 3
 STEP_S: Final = 5.0
@@ -219,6 +221,7 @@ class _Living:
             if turn + 1 < TURNS and not await self.trouble.next_timer() and not attended:
                 break
             await clock.sleep(REST_S)  # quiet once is not quiet, and a timer needs its turn
+        await clock.sleep(SETTLE_S)
         if keeping.done():
             keeping.result()
         self.witness.look_at_the_end()
