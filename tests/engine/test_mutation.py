@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from pydantic import BaseModel, Field
 
+from onex.adapters.clock import SystemClock, UuidV7
+from onex.adapters.memory import MemoryStore
+from onex.engine.pattern import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry, Workflow
 from onex.engine.replay import EnumVerdict, Replay
 from onex.kernel.action import Action, Payload, WorkflowKey
-from onex.kernel.errors import ReducerFailed
+from onex.kernel.errors import ReducerFailed, TemporaryDatabaseError
 from onex.kernel.machine import Machine, MachineReducer, Transition, reducer
 from onex.kernel.step import State, Step
-from onex.ports import Code
-from tests.engine.conftest import House
+from onex.ports import Applied, Code, Commit, Conflict
+from tests.engine.conftest import ENV, House
 
 
 class Notes(State):
@@ -38,9 +42,16 @@ def write(notes: Notes, action: Action[Write]) -> Step[Notes]:
     return Step(notes.evolve(lines=list(notes.lines)))
 
 
+@handlers.on("scribble")
+def scribble(notes: Notes, action: Action[Write]) -> Step[Notes]:
+    """Frozen is a word."""
+    action.payload.__dict__["line"] += "!"
+    return Step(notes.evolve(lines=[*notes.lines, action.payload.line]))
+
+
 def table() -> ReducerRegistry:
-    payloads: dict[str, type[BaseModel]] = {"write": Write}
-    machine = Machine("open", (Transition("open", "open", "write"),))
+    payloads: dict[str, type[BaseModel]] = {"write": Write, "scribble": Write}
+    machine = Machine("open", tuple(Transition("open", "open", kind) for kind in ("write", "scribble")))
     return ReducerRegistry(
         (Workflow(MachineReducer("notes", handlers, machine, payloads, {}), Code("notes", "1", bytes(32), 1)),)
     )
@@ -60,5 +71,28 @@ def test_a_state_changed_in_place_by_a_failing_step_is_as_it_was(house: House, a
             state = await engine.state(key)
             assert isinstance(state, Notes) and state.lines == ["a", "b", "c"] and "bad" not in state.words
             assert [s.verdict async for s in Replay(engine.reader, table()).all()] == [EnumVerdict.EQUAL]
+
+    asyncio.run(go())
+
+
+def test_a_payload_changed_in_place_is_as_it_was_when_it_is_judged_again() -> None:
+    class Refuses(MemoryStore):
+        refused = 0
+
+        async def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
+            if commit.changes and self.refused < 2:
+                self.refused += 1
+                raise TemporaryDatabaseError("not now")
+            return await super().commit(commit)
+
+    async def go() -> None:
+        key, store = WorkflowKey("notes", "1"), Refuses()
+        engine = ReducerPatternEngine(store, store, table(), SystemClock(), UuidV7(), ENV)
+        async with await engine.start("test"):
+            await engine.submit(key, "scribble", Write(line="a"))
+            state = await engine.state(key)
+            assert isinstance(state, Notes) and state.lines == ["a!"]
+            assert [s.verdict async for s in Replay(engine.reader, table()).all()] == [EnumVerdict.EQUAL]
+        assert store.refused == 2
 
     asyncio.run(go())

@@ -206,6 +206,9 @@ class Folded:
         issued_us = pending.issued_us if pending.issued_us > entry.last_us else entry.last_us
         kind, body = pending.kind, pending.body
         reducer = entry.workflow.reducer
+        if pending.judged:
+            pending.payload = decode(entry.workflow.payload_model(kind), body)
+        pending.judged = True
         action: Action[BaseModel] = made(
             Action,
             (

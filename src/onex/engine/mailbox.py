@@ -68,6 +68,7 @@ class Pending:
         "id",
         "issued_us",
         "issuer",
+        "judged",
         "key",
         "kind",
         "lease_id",
@@ -126,6 +127,8 @@ class Pending:
         self.ticket = ticket
         self.sent = False  # an action_send: judged like anybody's action, though it settles a row
         self.tries = 0
+        self.judged = False
+        """A handler has seen the payload, and may have changed it: whoever is asked again gets it from its bytes."""
         self.refusal: OnexError | None = None
         self.answer: Answer | None = None
         self._waiters: tuple[asyncio.Future[None], ...] = ()

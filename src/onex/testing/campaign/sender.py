@@ -14,7 +14,7 @@ from ...engine.control import REDRIVE, RELEASE
 from ...engine.mailbox import Committed
 from ...engine.pattern import ReducerPatternEngine
 from ...kernel.action import NOTHING, WorkflowKey
-from ...kernel.errors import OnexError
+from ...kernel.errors import OnexError, ValidationError
 from ...ports import Pointer
 from ..host import current_host
 from .errand import TOO_MUCH
@@ -103,6 +103,8 @@ class Sender:
             try:
                 ticket = await self.store.send(body, clock.now_us())
                 break
+            except ValidationError as error:  # refused before it is written: the sender reads no answer
+                return {"error": error.as_json()}
             except OnexError:  # nobody can write now
                 await clock.sleep(AGAIN_S)
         while (answer := await self.store.answer(ticket)) is None:

@@ -53,14 +53,7 @@ POINTS: Final = {
 }
 """Chance of each at full strength: per act of a client, per call of an effect, per row of a projection, per step."""
 
-NOT_YET: Final = frozenset(
-    {
-        "validator misbehaves", "validator of stored rows misbehaves", "what is emitted does not reload", "reducer raises anything",
-        "reducer emits anything", "reducer writes what no store takes", "reducer changes what it was given", "guard misbehaves",
-        "effect gives back what cannot be kept", "action kills its process", "timer kills its process", "outcome kills its process",
-        "validator kills its process",
-    }
-)  # fmt: skip
+NOT_YET: Final = frozenset(point for point in POINTS if point.endswith("kills its process"))
 KILLS: Final = 9
 """Processes of one life that user code may take with it: three times three, and nothing is left to drive."""
 DEADLY: Final = 3

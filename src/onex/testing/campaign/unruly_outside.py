@@ -23,7 +23,7 @@ from .errand import TOO_MUCH, Do, Reckoned, Went
 from .faults import Faults
 from .outside import Outside
 from .reckoner import Reckoner
-from .unruly import HOSTILE, NOT_YET, Unruly, raises
+from .unruly import HOSTILE, Unruly, raises
 
 T = TypeVar("T")
 
@@ -75,8 +75,6 @@ class UnrulyOutside(Outside):
     async def _serve(self, intent: ModelIntent[BaseModel], host: Host) -> Result:
         what = Seen(str(intent.workflow_key), intent.version, intent.name, intent.n)
         self.said_own.discard(what)
-        if "effect raises anything after" in NOT_YET:
-            return await super()._serve(intent, host)
         plain = self.unruly.hits("effect is a plain function")
         return await (self._plain if plain else self._async).execute(intent)
 
