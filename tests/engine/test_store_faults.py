@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from onex.adapters.clock import SystemClock, UuidV7
-from onex.adapters.memory import MemoryStore
+from onex.adapters.memory import MemoryStore, Tables
 from onex.engine.dispatch import Limits
 from onex.engine.pattern import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
@@ -20,6 +20,7 @@ from onex.kernel.errors import (
     DuplicateActionError,
     EngineClosed,
     InstanceHeld,
+    LeaseConflictError,
     OnexError,
     Overloaded,
     OwnershipLost,
@@ -92,6 +93,24 @@ async def engine_on(
 
 def run(coroutine: object) -> None:
     asyncio.run(coroutine)  # type: ignore[arg-type]  # each test is a coroutine function of its own
+
+
+def test_a_lease_that_was_ended_elsewhere_keeps_nobody_out() -> None:
+    """It may have had an hour left, and nothing else happens to this instance."""
+
+    async def go() -> None:
+        tables = Tables()
+        async with engine_on(MemoryStore(tables)) as engine:
+            await engine.submit(K, "add", Add(amount=2))
+        free = tables.stored[K]
+        tables.stored[K] = free._replace(lease_id=bytes(16), lease_until_us=2**60)
+        async with engine_on(MemoryStore(tables)) as engine:
+            with pytest.raises(LeaseConflictError):
+                await engine.submit(K, "add", Add(amount=2))
+            tables.stored[K] = free
+            assert (await engine.submit(K, "add", Add(amount=2))).version == 2
+
+    run(go())
 
 
 async def held(engine: ReducerPatternEngine) -> str:

@@ -310,6 +310,10 @@ class Folded:
             entry.failures += 1
             if entry.failures >= FAILURES_TO_HOLD and entry.version:
                 entry.held = plain_text(error.message)
+        elif isinstance(error, LeaseConflictError):
+            entry.loaded = (
+                False  # a lease is ended elsewhere: nothing but the store says so, and no commit of this key asks it
+            )
         if pending.settles is None or pending.sent:  # who sent it hears why, and decides
             return
         if isinstance(error, ConcurrentModificationError | TimerGone):
