@@ -332,7 +332,7 @@ def bad_name(cart: Cart, action: Action[Nowhere]) -> Step[Cart]:  # type: ignore
         (bad_payload, "bad_payload takes Action[Charged]; the contract says 'place' carries Place"),
         (bad_state, "bad_state takes a Place; the state is Cart"),
         (bad_action, "the second argument of bad_action is not an Action"),
-        (bad_name, "the annotations of bad_name cannot be read: name 'Nowhere' is not defined"),
+        (bad_name, "the annotations of bad_name cannot be read: NameError: name 'Nowhere' is not defined"),
     ],
 )
 def test_a_handler_must_fit_its_trigger(handler: Callable[..., Any], said: str) -> None:

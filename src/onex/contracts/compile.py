@@ -14,10 +14,13 @@ from pydantic import ValidationError as PydanticError
 
 from ..kernel.action import Action, Nothing
 from ..kernel.blob import Blob
+from ..kernel.canonical import problems, settle
+from ..kernel.errors import InvalidPayload
 from ..kernel.finding import EnumSeverity, Finding, errors
 from ..kernel.intent import EnumDelivery, EnumIntentType, EnumOutcome, Failure, IntentSpec
 from ..kernel.machine import Guard, Handlers, Machine, MachineReducer, Timeout, Transition, reducer
 from ..kernel.step import State
+from ..kernel.user_code import caught
 from .check import guard_finding
 from .contract import ModelContractWorkflow
 from .fields import objections, unwrap
@@ -26,6 +29,7 @@ from .problem import GuardProblem, suggest
 from .sketch import conditions
 from .source import Branch, Place, Row, place_of
 from .subcontract.intent import ModelIntentDeclaration
+from .survival import chances, doubts
 
 OURS: Mapping[str, type[BaseModel]] = {"Nothing": Nothing, "Failure": Failure, "Blob": Blob}
 
@@ -118,6 +122,9 @@ class _Compiler:
                 self._told(
                     self.spot(objection.model, objection.field), loc, "field_type", objection.message, objection.fix
                 )
+            for doubt in doubts(theirs):
+                spot = self.spot(doubt.model, doubt.field)
+                self._told(spot, loc, "read_back", doubt.message, doubt.fix, EnumSeverity.WARNING)
             self.judged.add(theirs)
         return theirs
 
@@ -138,14 +145,21 @@ class _Compiler:
         for field in needed:
             message = f"{name}.{field} has no default, so there is no state before the first action"
             self._told(self.spot(found, field), ("state_model",), "no_default", message, f"give {field} a default")
+        for chance in chances(found):
+            self._told(
+                self.spot(chance.model, chance.field), ("state_model",), "begins_by_chance", chance.message, chance.fix
+            )
         if not needed:
             try:
-                found(status=self.contract.state_machine.initial_state)
-            except PydanticError as error:
-                message = f"{name} cannot begin: its own defaults are refused: {error.errors()[0]['msg']}"
+                settle(found(status=self.contract.state_machine.initial_state))
+            except InvalidPayload as error:
+                message = f"{name} cannot begin: {error.message}"
                 self._told(self.spot(found, ""), ("state_model",), "bad_default", message, "mend the defaults")
-            except Exception as error:  # a validator or default factory of the user's
-                message = f"{name} cannot begin: {type(error).__name__}: {error}"
+            except PydanticError as error:
+                message = f"{name} cannot begin: its own defaults are refused: {problems(error)}"
+                self._told(self.spot(found, ""), ("state_model",), "bad_default", message, "mend the defaults")
+            except BaseException as error:  # a validator or default factory of the user's
+                message = f"{name} cannot begin: {caught(error)}"
                 self._told(self.spot(found, ""), ("state_model",), "bad_default", message, "mend the defaults")
         return found
 
@@ -240,12 +254,20 @@ class _Compiler:
         place = place_of(self.tree, loc)
         self.findings.append(Finding(code, EnumSeverity.ERROR, *place.spot(self.path), message, fix))
 
-    def _told(self, spot: Spot | None, loc: tuple[str | int, ...], code: str, message: str, fix: str) -> None:
+    def _told(
+        self,
+        spot: Spot | None,
+        loc: tuple[str | int, ...],
+        code: str,
+        message: str,
+        fix: str,
+        severity: EnumSeverity = EnumSeverity.ERROR,
+    ) -> None:
         """At the Python line when the app wrote it, else where the contract names it."""
         if spot is None:
             place = place_of(self.tree, loc) if loc else Place(0, 0)
             spot = Spot(*place.spot(self.path))
-        finding = Finding(code, EnumSeverity.ERROR, *spot, message, fix)
+        finding = Finding(code, severity, *spot, message, fix)
         if finding not in self.findings:
             self.findings.append(finding)
 
@@ -287,8 +309,8 @@ def _signature(
         return
     try:
         hints = get_type_hints(handler)
-    except Exception as error:  # whatever evaluating a user's annotation raises
-        yield f"the annotations of {name} cannot be read: {error}", "import the names at the top of the file"
+    except BaseException as error:  # whatever evaluating a user's annotation raises
+        yield f"the annotations of {name} cannot be read: {caught(error)}", "import the names at the top of the file"
         return
     first, second = hints.get(positional[0].name), hints.get(positional[1].name)
     if state is not None and isinstance(first, type) and not issubclass(state, first):

@@ -79,7 +79,7 @@ def objections(model: type[BaseModel]) -> Iterator[Objection]:
         yield from _of_class(current)
         for name, field in current.model_fields.items():
             yield from _of_field(current, name, field)
-            waiting.extend(_models(field.annotation))
+            waiting.extend(models_in(field.annotation))
 
 
 def reach(model: type[BaseModel], names: tuple[str, ...]) -> tuple[object, ...]:
@@ -104,13 +104,14 @@ def reach(model: type[BaseModel], names: tuple[str, ...]) -> tuple[object, ...]:
     return members
 
 
-def _models(annotation: object) -> Iterator[type[BaseModel]]:
+def models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    """The models that a value of the type may hold, one inside another not counted."""
     for member in unwrap(annotation):
         if isinstance(member, type) and issubclass(member, BaseModel):
             yield member
         elif member is not JsonValue and get_origin(member) is not Literal:
             for part in get_args(member):
-                yield from _models(part)
+                yield from models_in(part)
 
 
 def _of_class(model: type[BaseModel]) -> Iterator[Objection]:

@@ -69,24 +69,36 @@ def settled(value: M) -> tuple[M, bytes]:
 
 def encode_payload(value: BaseModel) -> bytes:
     """The bytes of a payload that was settled. Raises as ``settled``."""
+    data = _sized(value)
+    if suspect(data):
+        check_kept(data, value)
+    return data
+
+
+def _sized(value: BaseModel) -> bytes:
     if type(value) is Nothing:
         return b"{}"
     data = encode(value)
     if len(data) > PAYLOAD_BYTES:
         raise too_large(value, len(data))
-    check_kept(data, value)
     return data
 
 
-def encode_state(value: BaseModel) -> bytes:
-    """The bytes of a state that was settled. Raises InvalidPayload as ``settled``, PayloadTooLarge over 1 MiB."""
-    data = encode(value)
-    if len(data) > STATE_BYTES:
+def encode_step(state: BaseModel, emitted: Sequence[Emitted]) -> tuple[bytes, bytes]:
+    """The bytes of what a step made: its state, settled, and its intents, joined. Raises as ``settled``; over 1 MiB of state
+    too."""
+    kept = encode(state)
+    if len(kept) > STATE_BYTES:
         raise PayloadTooLarge(
-            f"the state would have {len(data)} bytes; the limit is {STATE_BYTES}: keep large data in a Blob"
+            f"the state would have {len(kept)} bytes; the limit is {STATE_BYTES}: keep large data in a Blob"
         )
-    check_kept(data, value)
-    return data
+    intents = encode_intents(emitted)
+    if suspect(kept + intents if intents else kept):
+        check_kept(kept, state)
+        for one in emitted:
+            if one.payload is not None:
+                check_kept(encode(one.payload), one.payload)
+    return kept, intents
 
 
 def too_large(value: BaseModel, size: int) -> PayloadTooLarge:
@@ -119,15 +131,17 @@ def check_state(value: BaseModel) -> None:
 # --- what a type cannot promise ---------------------------------------------------------------------------------------
 
 
-def check_kept(data: bytes, value: BaseModel) -> None:
-    """Integers, NUL and depth of canonical bytes of ours. Raises InvalidPayload, naming the field.
+def suspect(data: bytes) -> bool:
+    """Whether canonical bytes may hold what no type forbids. At every write, so it only looks: NUL is written with a backslash,
+    an integer beyond 2^53 has sixteen digits in a row, and depth takes brackets."""
+    return _SIXTEEN in data.translate(_DIGITS) or b"\\" in data or data.count(b"{") + data.count(b"[") > PAYLOAD_DEPTH
 
-    At every write, so it looks at the bytes once and reads them only when something in them may be wrong: NUL is written
-    with a backslash, an integer beyond 2^53 has 16 digits in a row.
-    """
+
+def check_kept(data: bytes, value: BaseModel) -> None:
+    """Integers, NUL and depth of canonical bytes. Raises InvalidPayload, naming the field."""
     if (
         _SIXTEEN in data.translate(_DIGITS)
-        or (b"\\" in data and _NUL in data)
+        or _NUL in data
         or (type(value) not in flat and data.count(b"{") + data.count(b"[") > PAYLOAD_DEPTH)
     ):
         _check_read(data, type(value).__name__)
@@ -270,7 +284,7 @@ def encode_intents(emitted: Sequence[Emitted]) -> bytes:
 
 def _encode_intent(one: Emitted) -> bytes:
     spec, payload, priority, due_us, idempotency_key, to, cancelled = one
-    body = b"null" if payload is None else encode_payload(payload)
+    body = b"null" if payload is None else _sized(payload)
     text = b'{"name":"%b","payload":%b' % (spec.name.encode(), body)
     if priority is not spec.priority:
         text += b',"priority":"' + priority.encode() + b'"'

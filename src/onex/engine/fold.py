@@ -32,7 +32,7 @@ from ..kernel.intent import Emitted, EnumIntentType
 from ..kernel.user_code import caught, plain_text
 from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer, Stored
 from .due import by_the_clock
-from .encode import BLOB_MARK, check_state, decode, encode_intents, encode_state, named_blobs, state_hash
+from .encode import BLOB_MARK, check_state, decode, encode_step, named_blobs, state_hash
 from .mailbox import Entry, Pending
 from .upcast import standing_timers, stored_state
 
@@ -223,8 +223,7 @@ class Folded:
             terminal = status in reducer.terminal
             if len(emitted) > INTENTS_PER_STEP:
                 raise ReducerFailed(f"{kind!r} emitted {len(emitted)} intents; the limit is {INTENTS_PER_STEP}")
-            intents = encode_intents(emitted) if emitted else b""
-            kept = encode_state(after)
+            kept, intents = encode_step(after, emitted)
             if self._rules.check_all:
                 check_state(after)
         except InvalidPayload as error:  # of the reducer's making: it is the reducer that failed

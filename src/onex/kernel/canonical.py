@@ -273,6 +273,8 @@ class _Reading:
             raise _Opaque
         if not isinstance(items, list):
             items = [items]
+        if len(items) == 1 and items[0]["type"] == "model" and self.of_model(items[0]) is None:
+            return _each_is(items[0]["cls"])
         looks = [self.of(item, finite) for item in items]
         if not any(looks):
             return None
@@ -305,6 +307,16 @@ class _Reading:
             return self.of(self.definitions[ref], finite)
         finally:
             self.inside.discard(ref)
+
+
+def _each_is(cls: type[BaseModel]) -> Look:
+    def look(values: Any) -> bool:
+        for one in values:  # noqa: SIM110 - nothing is called per item, for this is what states are full of
+            if type(one) is not cls or type(one.__pydantic_fields_set__) is not set:
+                return False
+        return True
+
+    return look
 
 
 def _fields_look(looks: tuple[tuple[str, Look], ...]) -> Look:
