@@ -16,7 +16,7 @@ from onex import wiring
 from onex.adapters.clock import SystemClock
 from onex.cli.main import main
 
-PLANT = "CHAOS_PLANT"
+PLANT, TOLD = "CHAOS_PLANT", "CHAOS_TOLD"
 
 OFFSET = struct.Struct("<q")
 
@@ -40,4 +40,8 @@ if __name__ == "__main__":
         from tests.chaos.planted import PLANTS
 
         PLANTS[plant]()
+    if told := os.environ.get(TOLD):
+        from tests.chaos.library import submits_too
+
+        submits_too(Path(told))
     sys.exit(main(sys.argv[2:]))

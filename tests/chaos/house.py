@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.chaos.engine import OFFSET
+from tests.chaos.engine import OFFSET, TOLD
 from tests.chaos.judge import Refused, Told
 
 HERE = Path(__file__).parent
@@ -36,6 +36,7 @@ class Engine:
     def __init__(self, url: str, folder: Path, environ: dict[str, str], words: Sequence[str | Path] = ()) -> None:
         self.url, self.folder, self.environ, self.words = url, folder, environ, words
         self.clock = folder / "clock"
+        self.talk = folder / "told-inside.jsonl"
         self.set_clock(0)
         self.lives = 0
         self.ended: Counter[str] = Counter()
@@ -68,7 +69,7 @@ class Engine:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
-                env=self.environ,
+                env={**self.environ, TOLD: str(self.talk)},
                 cwd=ROOT,
             )
 
@@ -82,6 +83,18 @@ class Engine:
                 raise Wrong(f"life {self.lives} of the engine neither runs nor ends within {patience_s} s")
             time.sleep(0.02)
         return True
+
+    def told_inside(self) -> tuple[list[Told], list[Refused]]:
+        """What the engine's own program was told, in all its lives."""
+        told: list[Told] = []
+        refused: list[Refused] = []
+        for n, line in enumerate(self.talk.read_text().splitlines()):
+            one = json.loads(line)
+            if "refused" in one:
+                refused.append(Refused(one["key"], one["action_id"], one["refused"]))
+            else:  # each waits for the one before
+                told.append(Told(one["key"], one["action_id"], one["version"], one["status"], "inside", n, False))
+        return told, refused
 
     def log(self, life: int) -> Path:
         return self.folder / f"engine-{life}.log"

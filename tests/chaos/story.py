@@ -116,9 +116,9 @@ def _live(stage: _Stage, schedule: list[Callable[[Scene], None]]) -> None:
         scene.clients.start(scene.chance.randrange(1 << 30))
     for trouble in schedule:
         _calm(stage, scene.chance.randrange(*CALM))
-        stage.given[trouble.__name__] += 1
         _note(stage, f"trouble {trouble.__name__}")
         trouble(scene)
+        stage.given[trouble.__name__] += trouble.__name__ not in scene.skipped
         scene.engine.wait_until_it_runs()
     _calm(stage, CALM[1])
     _note(stage, "peace")
@@ -154,7 +154,8 @@ def _note(stage: _Stage, text: str) -> None:
 async def _evidence(stage: _Stage) -> Evidence:
     clients, reader = stage.scene.clients, await wiring.open_reader(stage.scene.engine.url)
     try:
-        evidence = Evidence(clients.told, clients.refused, await _log(reader), stage.far.calls)
+        told, refused = stage.scene.engine.told_inside()
+        evidence = Evidence(clients.told + told, clients.refused + refused, await _log(reader), stage.far.calls)
         for row in await reader.outbox(list(EnumOutboxState), None, None, 10**6):
             name = json.loads(row.intents)[row.pointer.ordinal]["name"]
             evidence.left.append(Left(str(row.key), row.version, name, row.state.value))
@@ -196,6 +197,9 @@ def _looked_over(stage: _Stage) -> list[str]:
         wrong.append(f"replay ended with {replay.returncode}: {(replay.stdout + replay.stderr)[-1000:]}")
     if (owner := wiring.owner_pid(scene.engine.url)) is not None:
         wrong.append(f"process {owner} still holds the store's lock")
+    for life in range(1, scene.engine.lives + 1):  # a task or thread that died, and nobody was told
+        said = scene.engine.log(life).read_text(errors="replace")
+        wrong += [f"life {life} of the engine said: {said[-1500:]}"] if "Traceback" in said else []
     left = sorted(path.name for path in scene.store.parent.iterdir() if path.name.endswith((".new", "-journal")))
     if left:
         wrong.append(f"files were left beside the store: {', '.join(left)}")
