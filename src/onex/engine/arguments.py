@@ -8,6 +8,7 @@ aware ``datetime``. On a wire all of these are text, and ``ModelAction`` reads t
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -20,11 +21,13 @@ from ..kernel.errors import InvalidKey, InvalidPayload, OnexError, PayloadTooLar
 from ..kernel.user_code import caught, plain_text
 from ..kernel.wire import PAYLOAD_BYTES, PAYLOAD_DEPTH
 from ..ports import Pointer
+from .encode import INT_MAX
 
 T = TypeVar("T")
 
 ISSUER_CHARACTERS = 1000
 KIND_CHARACTERS = 200
+_SURROGATE = re.compile("[\ud800-\udfff]")
 INTEGER_MAX = 2**63 - 1  # what a store's integers hold
 _LAST_US = micros(datetime.max.replace(tzinfo=UTC))
 
@@ -146,7 +149,8 @@ def outbox_pointer(name: str, value: object) -> Pointer:
 def plain(name: str, value: object) -> Mapping[str, JsonValue]:
     """A payload given as a mapping, as plain JSON values: what its classes do when they are read is over then.
 
-    Raises InvalidPayload: a key that is no text, what JSON does not know, deeper than 32 (one that holds itself is).
+    Raises InvalidPayload: a key that is no text, what JSON does not know, deeper than 32 (one that holds itself is), and
+    what ``check_json`` refuses: its JSON need not be checked again.
     Raises PayloadTooLarge for more values than 256 KiB of JSON can hold.
     """
     told = _plain(value, 1, [PAYLOAD_BYTES])
@@ -159,14 +163,17 @@ def _plain(value: object, depth: int, left: list[int]) -> JsonValue:
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
-        return value if type(value) is str else str.__str__(value)
+        return _text(value if type(value) is str else str.__str__(value))
     if isinstance(value, int):
-        return value if type(value) is int else int.__index__(value)
-    if isinstance(value, float):
-        number = value if type(value) is float else float.__float__(value)
-        if not math.isfinite(number):
-            raise InvalidPayload(f"payload cannot be written as JSON: {number} is not finite")
+        number = value if type(value) is int else int.__index__(value)
+        if abs(number) > INT_MAX:
+            raise InvalidPayload(f"integer {_short(number)} is beyond +-2^53; send it as text")
         return number
+    if isinstance(value, float):
+        real = value if type(value) is float else float.__float__(value)
+        if not math.isfinite(real):
+            raise InvalidPayload(f"payload cannot be written as JSON: {real} is not finite")
+        return real
     if not isinstance(value, Mapping | list | tuple):
         raise InvalidPayload(f"payload cannot be written as JSON: it holds a {_type(value)}")
     if depth > PAYLOAD_DEPTH:
@@ -182,11 +189,17 @@ def _plain(value: object, depth: int, left: list[int]) -> JsonValue:
         _one_less(left)
         if not isinstance(key, str):
             raise InvalidPayload(f"payload has the key {_short(key)}, a {_type(key)}; keys of JSON are text")
-        name = str.__str__(key)
+        name = _text(str.__str__(key))
         if name in told:
             raise InvalidPayload(f"key {name[:80]!a} stands twice in one object")
         told[name] = _plain(item, depth + 1, left)
     return told
+
+
+def _text(value: str) -> str:
+    if "\x00" in value or not (value.isascii() or _SURROGATE.search(value) is None):
+        raise InvalidPayload("text holds NUL or a lone surrogate")
+    return value
 
 
 def _one_less(left: list[int]) -> None:

@@ -113,9 +113,13 @@ def too_large(value: BaseModel, size: int) -> PayloadTooLarge:
     )
 
 
-def read_payload(model: type[M], raw: bytes) -> M:
-    """A payload from outside. Raises InvalidPayload, PayloadTooLarge; nothing of it is trusted before this returns."""
-    check_json(raw)
+def read_payload(model: type[M], raw: bytes, *, of_plain: bool = False) -> M:
+    """A payload from outside. Raises InvalidPayload, PayloadTooLarge; nothing of it is trusted before this returns.
+
+    ``of_plain``: it was written here, of values looked at one by one (``arguments.plain``), and may only be too large.
+    """
+    if not of_plain or len(raw) > PAYLOAD_BYTES:
+        check_json(raw)
     try:
         value: M = model.__pydantic_validator__.validate_json(raw)
         return value

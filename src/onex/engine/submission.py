@@ -125,7 +125,9 @@ class Door:
         arguments = Arguments()
         read = arguments.read
         at = read(workflow_key, "key", key) or NOWHERE
-        name = read(trigger, "trigger", kind) or ""
+        name = (
+            kind if type(kind) is str else read(trigger, "trigger", kind) or ""
+        )  # text is looked at where it is unknown
         given = read(uuid_bytes, "action_id", action_id) if action_id is not None else None
         new_id = given or self.ids.new()
         issued_us = read(moment_us, "issued_at", issued_at) if issued_at is not None else None
@@ -213,19 +215,24 @@ class Door:
                 "redrive, or onex release and onex dead"
             )
         workflow, raw = self.registry[pending.key.workflow_type], b""
-        if isinstance(payload, Mapping):
-            raw = pending.body = as_raw(plain("payload", payload))
+        of_plain = False
+        if payload is None or isinstance(payload, BaseModel):
+            pass
         elif type(payload) is bytes:
             raw = payload or b" "  # no bytes are no JSON
-        elif payload is not None and not isinstance(payload, BaseModel):
+        elif isinstance(payload, Mapping):
+            raw, of_plain = as_raw(plain("payload", payload)), True
+            pending.body = raw
+        else:
             raise InvalidPayload(f"payload is a {type(payload).__name__}; give its model, a mapping, or JSON as bytes")
         sent, raw_sent = kind, raw
         if kind not in workflow.reducer.payloads:  # perhaps from a client that knows an older contract
-            kind, raw = _renamed(workflow, kind, raw)
+            trigger("trigger", kind)
+            (kind, raw), of_plain = _renamed(workflow, kind, raw), False
         model = workflow.payload_model(kind)
         value: BaseModel
         if raw:
-            value = read_payload(model, raw)
+            value = read_payload(model, raw, of_plain=of_plain)
         elif isinstance(payload, BaseModel):
             if type(payload) is not model:
                 raise InvalidPayload(f"this trigger carries a {model.__name__}, not a {type(payload).__name__}")
