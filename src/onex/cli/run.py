@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import time
 from contextlib import suppress
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -17,21 +15,15 @@ from ..engine.project import ProjectionMaterializerService
 from ..kernel.errors import OnexError
 from ..wiring import WiredEngine, open
 from .console import note, redraw, say, say_json
+from .ending import Ending, Leaving, exit_code_of
 from .events import ToldEvents
-from .exits import INTERRUPTED
+from .exits import exit_code
 from .store import AppPath, Json, Store, url_of
 
 REDRAW_S = 0.5
 STRANDED_TOLD = 10
 
 View = ProjectionMaterializerService | None
-
-
-class Ending(StrEnum):
-    IDLE = "idle"
-    INTERRUPTED = "interrupted"
-    TERMINATED = "terminated"
-    LOST = "lost"
 
 
 def run(
@@ -51,8 +43,8 @@ def run(
 ) -> None:
     """Run an app on a store until Ctrl-C.
 
-    What was accepted before the end becomes durable; effects that still run are run again by the next engine, under the
-    same key. One engine runs on a store at a time; other processes submit to it.
+    What was accepted before the end becomes durable; effects that still run are told to stop, and run again by the next
+    engine, under the same key. A second Ctrl-C ends at once. One engine runs on a store at a time; other processes submit to it.
 
     \b
     Examples:
@@ -61,22 +53,26 @@ def run(
       onex run shop --until-idle --json
       onex run shop --projection
     """
-    ending = asyncio.run(
-        _run(str(app), url_of(store), until_idle=until_idle, workers=workers, projection=projection, as_json=as_json)
+    leaving = Leaving()
+    ending = leaving.run(
+        _run(str(app), url_of(store), leaving, until_idle, workers=workers, projection=projection, as_json=as_json)
     )
-    if ending is Ending.INTERRUPTED:
-        raise typer.Exit(INTERRUPTED)
+    if code := exit_code_of(ending):
+        raise typer.Exit(code)
 
 
-async def _run(app: str, url: str, *, until_idle: bool, workers: int | None, projection: bool, as_json: bool) -> Ending:
+async def _run(
+    app: str, url: str, leaving: Leaving, until_idle: bool, *, workers: int | None, projection: bool, as_json: bool
+) -> Ending:
     begun = time.monotonic()
     ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-    _listen(ended)
+    leaving.listen(ended)
     opening = asyncio.create_task(open(url, app, workers=workers, telemetry=ToldEvents()))
     await asyncio.wait((opening, ended), return_when=asyncio.FIRST_COMPLETED)
     if not opening.done():  # a takeover runs what crashed before, alone and one by one: that may take its time
         opening.cancel()
         await asyncio.gather(opening, return_exceptions=True)
+        leaving.closed(exit_code_of(ended.result()))
         return ended.result()
     engine = opening.result()
     lost: OnexError | None = None
@@ -90,6 +86,8 @@ async def _run(app: str, url: str, *, until_idle: bool, workers: int | None, pro
             tasks.append(asyncio.create_task(_until_idle(engine, view, ended)))
         try:
             ending = await ended
+            if ending in (Ending.INTERRUPTED, Ending.TERMINATED) and engine.relay.busy:
+                note("effects still run and are told to stop; Ctrl-C again ends at once")
         finally:
             for task in tasks:
                 task.cancel()
@@ -101,8 +99,10 @@ async def _run(app: str, url: str, *, until_idle: bool, workers: int | None, pro
     finally:
         await engine.close()
     if lost is not None:
+        leaving.closed(exit_code(lost), f"onex: {lost.message}")
         raise lost
     _report(summary, as_json=as_json)
+    leaving.closed(exit_code_of(ending))
     return ending
 
 
@@ -113,21 +113,6 @@ def _tell_stranded(engine: WiredEngine, app: str) -> None:
     if engine.stranded:
         more = len(engine.stranded) - STRANDED_TOLD
         note(f"{f'and {more} more names; ' if more > 0 else ''}onex migrate --check {app} looks at every one of them")
-
-
-def _listen(ended: asyncio.Future[Ending]) -> None:
-    """The first signal ends in order; the second as signals do."""
-    loop = asyncio.get_running_loop()
-    endings = {signal.SIGINT: Ending.INTERRUPTED, signal.SIGTERM: Ending.TERMINATED}
-
-    def end(ending: Ending) -> None:
-        for number in endings:
-            loop.remove_signal_handler(number)
-        if not ended.done():
-            ended.set_result(ending)
-
-    for number, ending in endings.items():
-        loop.add_signal_handler(number, end, ending)
 
 
 async def _until_idle(engine: WiredEngine, view: View, ended: asyncio.Future[Ending]) -> None:

@@ -10,8 +10,8 @@ import asyncio
 import os
 import sys
 import types
-from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import Context, ContextVar, copy_context
 from threading import Lock
 from typing import NamedTuple, Protocol, TypeGuard, TypeVar
 
@@ -86,9 +86,9 @@ class Beside:
         Cancelled, it waits GRACE_S for the call to stop; what comes of it then is what comes of it.
         """
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        token = IN_EFFECT.set(True)
-        task = asyncio.create_task(self._guard(call, answer), name="onex-effect")
-        IN_EFFECT.reset(token)
+        context = copy_context()
+        context.run(IN_EFFECT.set, True)
+        task = asyncio.create_task(self._guard(call, answer), name="onex-effect", context=context)
         task.add_done_callback(self._over)
         try:
             await answer
@@ -103,7 +103,8 @@ class Beside:
             value = call()
             self._came = Came(await value if _is_awaitable(value) else value)
         except BaseException as error:
-            if not (self._stopping and issubclass(type(error), asyncio.CancelledError | GeneratorExit)):
+            stopped = self._left or issubclass(type(error), asyncio.CancelledError | GeneratorExit)
+            if not (self._stopping and stopped):
                 self._came = Came(None, judged(error))
         finally:
             _end_if_forked(self._pid)
@@ -131,7 +132,7 @@ class Beside:
                 self._close(task)
 
     def _close(self, task: asyncio.Task[None]) -> None:
-        """It swallows cancellation. A coroutine that is closed cannot go on; one that swallows that too is left behind."""
+        """It swallows cancellation. A coroutine that is closed goes on no more; one that swallows that too is not resumed."""
         self._left = True
         self._places.lost += 1
         coroutine = task.get_coro()
@@ -186,6 +187,28 @@ class Beside:
         if came.error is not None:
             raise came.error
         return came.value
+
+
+def contain_tasks(
+    loop: asyncio.AbstractEventLoop,
+    coroutine: Coroutine[object, object, T] | Generator[object, None, T],
+    *,
+    context: Context | None = None,
+) -> asyncio.Task[T]:
+    """A task factory for a loop that is ours alone: a task that an effect starts does not end the loop.
+
+    asyncio passes SystemExit and KeyboardInterrupt of any task on to whoever runs the loop.
+    """
+    if IN_EFFECT.get() and isinstance(coroutine, types.CoroutineType):
+        coroutine = _told(coroutine)
+    return asyncio.Task(coroutine, loop=loop, context=context)  # type: ignore[arg-type]
+
+
+async def _told(coroutine: Coroutine[object, object, T]) -> T:
+    try:
+        return await coroutine
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise EffectUnknown(f"a task of an effect raised {caught(error)}", code=RAISED) from error
 
 
 def _is_awaitable(value: object) -> TypeGuard[Awaitable[object]]:

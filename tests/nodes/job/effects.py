@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NoReturn
 
@@ -281,6 +282,29 @@ async def forgot_await() -> Any:
     return other()
 
 
+async def blocks_the_loop() -> Any:
+    time.sleep(600)  # noqa: ASYNC251  # what users write
+
+
+async def leaves_a_thread() -> Any:
+    await asyncio.to_thread(time.sleep, 600)
+
+
+async def its_task_exits() -> Any:
+    task = asyncio.create_task(exits())
+    await asyncio.sleep(0.05)
+    return Did(result="fine") if task.done() else None
+
+
+async def awaits_a_task_that_exits() -> Any:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(exits())
+
+
+async def exits() -> None:
+    sys.exit(9)
+
+
 ODD: dict[str, Callable[[], Awaitable[Any]]] = {
     "cancels itself": cancels_itself,
     "is cancelled when it has ended": cancelled_later,
@@ -293,4 +317,8 @@ ODD: dict[str, Callable[[], Awaitable[Any]]] = {
     "answers when stopped": answers_when_stopped,
     "closes badly": closes_badly,
     "forgot await": forgot_await,
+    "blocks the loop": blocks_the_loop,
+    "leaves a thread": leaves_a_thread,
+    "its task exits": its_task_exits,
+    "awaits a task that exits": awaits_a_task_that_exits,
 }
