@@ -128,6 +128,8 @@ RETURNED = {
     "text": "wrong_result: {} returned str",
     "too much": "payload_too_large: {} returned too much",
     "a surrogate": "invalid_payload: {} returned what cannot be kept",
+    "a number too large": "invalid_payload: ",
+    "a NUL": "invalid_payload: ",
     "what exits when written": "",
     "what has no face": "wrong_result: {} returned Faceless",
 }

@@ -159,6 +159,8 @@ RETURNED: dict[str, Callable[[], object]] = {
     "text": lambda: "done",
     "too much": lambda: Did(result="x" * 300_000),
     "a surrogate": lambda: Did(result="\ud800"),
+    "a number too large": lambda: Did(result=2**60),
+    "a NUL": lambda: Did(result="\x00"),
     "what exits when written": lambda: Did(result="exit when written"),
     "what has no face": lambda: Faceless("me"),
 }
