@@ -201,7 +201,7 @@ def contain_tasks(
     """
     if IN_EFFECT.get() and isinstance(coroutine, types.CoroutineType):
         coroutine = _told(coroutine)
-    return asyncio.Task(coroutine, loop=loop, context=context)  # type: ignore[arg-type]
+    return asyncio.Task(coroutine, loop=loop, context=context)  # type: ignore[arg-type]  # generators too, as the stub says
 
 
 async def _told(coroutine: Coroutine[object, object, T]) -> T:
