@@ -23,7 +23,7 @@ from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument, TyperGroup, TyperOption
 from typer.main import get_command
 
-from onex.adapters import refusal
+from onex.adapters import log, refusal
 from onex.cli.main import COMMANDS, app
 from onex.contracts import part as contract_part
 from onex.contracts import source
@@ -44,13 +44,14 @@ from onex.contracts.normalise.workflow import WORKFLOWS
 from onex.contracts.schema import contract_schema
 from onex.contracts.subcontract import fsm
 from onex.contracts.subcontract import intent as declared
-from onex.engine import batch, dispatch, encode, fold, takeover
+from onex.engine import batch, dispatch, encode, fold, observe, takeover
 from onex.kernel import action, errors, wire
 from onex.kernel.errors import OnexError
 from onex.settings import InvalidSetting, Settings, read_settings
 from onex.workflows.code_analysis.finding import CHECKS, EnumCheckSeverity
 
 HERE = Path(__file__).parent / "reference"
+PROMISES = "../concepts/promises.md"
 MADE = "<!-- written by docs/generate.py from the code; `make docs` writes it again -->\n"
 
 
@@ -533,6 +534,42 @@ def schema_page() -> str:
     return json.dumps(contract_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+def events_page() -> str:
+    """What an engine says through the port ``Telemetry``, with the level its log line gets."""
+    lines = [row(("event", "level", "what happened")), row(("---",) * 3)]
+    lines += [row((f"`{name}`", log.LEVELS.get(name, "warning"), told)) for name, told in observe.EVENTS.items()]
+    return (
+        f"# Events\n\n{MADE}\n"
+        "An engine says what happens to it through a listener: `onex.open(..., telemetry=listener)`. `onex run` tells the ones\n"
+        "somebody has to look at on stderr. `onex.adapters.log.StructlogTelemetry()` (extra `onex[log]`) makes log lines of them. A\n"
+        "listener that raises is counted and hurts nobody.\n\n"
+        f"{''.join(lines)}"
+    )
+
+
+# --- what user code may do ------------------------------------------------------------------------------------------------
+
+TABLE = re.compile(r"(<!-- user code:.*?-->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def promises_page() -> str:
+    """The page as it is, with its table of user code written from the tests that show it."""
+    sys.path.insert(0, str(HERE.parents[1]))
+    try:
+        for module in ("tests.promises.test_user_code", "tests.cli.test_deadly"):
+            import_module(module)
+        promises = import_module("tests.promises.promise").PROMISES
+    finally:
+        del sys.path[0]
+    lines = [row(("code of yours", "what it may do", "what comes of it")), row(("---",) * 3)]
+    lines += [row((one.code, one.may, one.comes)) for one in dict.fromkeys(promises)]
+    page = (HERE / PROMISES).read_text()
+    return TABLE.sub(lambda found: f"{found[1]}\n{''.join(lines)}\n{found[2]}", page)
+
+
 # --- all of them ------------------------------------------------------------------------------------------------------
 
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -543,6 +580,8 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "contracts.md": families_page,
     "checks.md": checks_page,
     "contract.schema.json": schema_page,
+    "events.md": events_page,
+    PROMISES: promises_page,
 }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import ONEX
+from tests.promises.promise import promise
 
 APP = Path(__file__).with_name("deadly")
 STARTS = 6
@@ -23,6 +24,12 @@ def rows(folder: Path, *words: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in onex(folder, *words, "--json").stdout.splitlines()]
 
 
+@promise(
+    "Any of them",
+    "end the process: `os._exit`, a crash in C, a hang that only `kill -9` ends",
+    "It is counted against what ran: the action, timer, outcome or effect. After one crash that runs alone; after three the action "
+    "is refused, a timer or outcome held, an effect dead (`killed_its_process`).",
+)
 @pytest.mark.parametrize(
     ("trigger", "place", "ends"),
     [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -13,7 +15,7 @@ from onex.adapters.memory import MemoryStore
 from onex.engine import dispatch
 from onex.engine.fold import Folded
 from onex.engine.mailbox import Pending
-from onex.engine.observe import Events
+from onex.engine.observe import EVENTS, Events
 from onex.engine.pattern import ReducerPatternEngine
 from onex.engine.supervise import TRIES, Supervisor
 from onex.kernel.errors import EngineClosed, OnexError, ReducerFailed, TemporaryDatabaseError
@@ -155,3 +157,12 @@ def test_close_ends_though_the_store_takes_no_commits_and_says_what_is_not_durab
         assert "closed_with_work_left" in [name for name, _ in heard.events]
 
     asyncio.run(run())
+
+
+def test_every_event_the_engine_says_is_described_and_no_other() -> None:
+    said = {
+        name
+        for path in Path(dispatch.__file__).parent.glob("*.py")
+        for name in re.findall(r"events\(\s*\"([a-z_]+)\"", path.read_text())
+    }
+    assert said == set(EVENTS)

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil, exp, log
+from typing import Final
 from uuid import UUID
 
 from ..kernel.user_code import caught
 from ..ports import Telemetry
 
 _LOG_STEP = log(1.02)  # bucket width: a quantile is at most 1 % off (Masson et al., DDSketch, VLDB 2019)
+
+
+EVENTS: Final[Mapping[str, str]] = {
+    "engine_started": "The engine has taken its store and what waited in it.",
+    "engine_closed": "It was closed in order; `not_durable` actions had found no commit.",
+    "engine_lost": "It ended without being asked to, and every later call gets this error.",
+    "closed_with_work_left": "The store took no commit while the engine closed: `actions` were told that they may not be durable.",
+    "loop_failed": "A part of the engine failed and begins again after a pause; the fifth time in a row ends the engine.",
+    "task_left": "A part of the engine did not stop within its time and was left behind.",
+    "store_refused": "A commit failed and is tried again.",
+    "judging_failed": "A fault of ours while one action was judged: that action is refused.",
+    "state_unreadable": "A stored state does not fit this code: what comes for its instance is refused.",
+    "inbox_refused": "A row of the inbox is no action.",
+    "held_row_unreadable": "A held outcome does not fit this code and stays held.",
+    "process_died_judging": "The process before ended while code of the app ran: so many are judged alone.",
+    "refused_after_crashes": "An action was being judged at three crashes: it is refused, its timer or outcome held.",
+    "dead_after_crashes": "A row was being read at three crashes: it is dead until driven again.",
+}
+"""What the engine says through the ``Telemetry`` port, by name."""
 
 
 class Events:
