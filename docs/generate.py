@@ -544,8 +544,8 @@ def events_page() -> str:
     return (
         f"# Events\n\n{MADE}\n"
         "An engine says what happens to it through a listener: `onex.open(..., telemetry=listener)`. `onex run` tells the ones\n"
-        "somebody has to look at on stderr. `onex.adapters.log.StructlogTelemetry()` (extra `onex[log]`) makes log lines of them. A\n"
-        "listener that raises is counted and hurts nobody.\n\n"
+        "somebody has to look at on stderr. `onex.adapters.log.StructlogTelemetry()` (extra `onex[log]`) makes log lines of them.\n"
+        "A listener that raises is counted and hurts nobody.\n\n"
         f"{''.join(lines)}"
     )
 
