@@ -84,9 +84,8 @@ class Client:
                 sender = await self.sender()
                 return Sent(action, await sender.send(body, time.time_ns() // 1000), again)
             except OnexError as error:
-                self.say(trouble=error.code)
+                await self.meet(error)
                 again = True
-                await asyncio.sleep(AGAIN_S)
 
     async def tell(self, sent: Sent) -> None:
         """Until it was told what came of it."""
@@ -111,7 +110,7 @@ class Client:
             try:
                 found = await (await self.sender()).answer(sent.ticket)
             except OnexError as error:
-                self.say(trouble=error.code)
+                await self.meet(error)
                 found = None
             if found is not None:
                 answer: dict[str, object] = json.loads(found)
@@ -119,6 +118,16 @@ class Client:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, ASK_S_MAX)
         return None
+
+    async def meet(self, error: OnexError) -> None:
+        """A trouble of the store. What will not pass by itself may pass for one who opens it anew."""
+        self.say(trouble=error.code)
+        await asyncio.sleep(AGAIN_S)
+        if not error.retryable:
+            async with self._opening:
+                if self._sender is not None:
+                    await self._sender.close()
+                    self._sender = None
 
     async def sender(self) -> wiring.ClosableSender:
         async with self._opening:

@@ -57,4 +57,4 @@ def test_an_engine_with_a_planted_wrong_is_found_out(plant: str, found: str, tmp
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [11, 12, 13, 14])
 def test_many_troubles_and_nothing_acknowledged_is_lost(seed: int, tmp_path: Path) -> None:
-    lived(seed, 4 * len(ALL), tmp_path / "run")
+    lived(seed, 3 * len(ALL), tmp_path / "run")

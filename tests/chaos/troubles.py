@@ -22,6 +22,7 @@ FULL_S = 0.8
 STOPPED_S = 1.5
 EXHAUSTED_S = 0.8
 LOCKED_S = 1.2
+MOVED_S = 0.6
 HOUR_US = 3600 * 1_000_000
 REFUSED = 3  # what `onex run` ends with when a store is taken, or cannot be written
 
@@ -140,9 +141,24 @@ def clock_steps(scene: Scene) -> None:
 
 
 def second_engine(scene: Scene) -> None:
-    """The same store by its name, or by a roundabout path: it is refused, and the first goes on."""
+    """The same store by its name, by a roundabout path, by a link of either kind: each is refused, and the first goes on."""
     roundabout = scene.store.parent / ".." / scene.store.parent.name / scene.store.name
     _refused(scene, f"sqlite:///{scene.chance.choice([scene.store, roundabout])}")
+    link = scene.store.with_name("link.db")
+    for make in (link.symlink_to, link.hardlink_to):
+        make(scene.store)
+        try:
+            _refused(scene, f"sqlite:///{link}")
+        finally:
+            link.unlink()
+
+
+def moved_store(scene: Scene) -> None:
+    """Somebody takes the file away, and puts it back. What was told meanwhile must be in it."""
+    away = scene.store.with_name("away.db")
+    scene.store.rename(away)
+    time.sleep(MOVED_S)
+    away.replace(scene.store)
 
 
 def locked_store(scene: Scene) -> None:
@@ -191,6 +207,7 @@ ALL: tuple[Callable[[Scene], None], ...] = (
     clock_steps,
     few_descriptors,
     locked_store,
+    moved_store,
     second_engine,
     kill_client,
     stop_client,
