@@ -158,6 +158,35 @@ def test_a_later_step_replaces_and_cancels_timers_that_wait_under_their_old_name
     asyncio.run(life())
 
 
+def test_a_timeout_that_was_stranded_rings_for_no_status_its_instance_has_left(tmp_path: Path, url: str) -> None:
+    """The rename is told a release too late. ``expired`` is accepted where the instance is by then, and was never due there."""
+    away = (
+        "    - {from_state: asked, to_state: draft, trigger: withdraw}\n"
+        "    - {from_state: draft, to_state: forgotten, trigger: expired}\n"
+    )
+    contract = changed(CONTRACT, ("intents:\n", away + "intents:\n"))
+    untold = RENAMED.replace('    statuses={"asked": "waiting"},\n', "").replace(
+        "import renames", "import migrate, renames"
+    ) + ('\n\n@migrate(1)\ndef moved(leave: dict) -> dict:\n    return {**leave, "status": "waiting"}\n')
+
+    async def life() -> None:
+        await asked(url, first(tmp_path, contract=contract))
+        the_office_opens(tmp_path)
+        async with await onex.open(url, second(tmp_path, untold, contract=contract), check_all=True) as engine:
+            assert [one.name for one in engine.stranded] == ["@asked"]
+            await engine.submit("leave:ann", "withdraw")
+        async with await onex.open(url, second(tmp_path, name="three", contract=contract), check_all=True) as engine:
+            async with asyncio.timeout(20):
+                while [row for row in await opened(engine) if row.timer == "@asked"]:
+                    await asyncio.sleep(0.02)
+            stored = await engine.stored("leave:ann")
+            assert stored is not None
+            assert stored.status == "draft"
+            assert "nobody_answered" not in [entry.row.kind for entry in await history(engine.reader)]
+
+    asyncio.run(life())
+
+
 def test_a_name_may_change_again_before_the_first_change_was_ever_read(tmp_path: Path, url: str) -> None:
     """Over three schemas, one of which no engine of this store ever ran."""
     again = RENAMED + 'renames(2, statuses={"waiting": "open"}, intents={"nudge": "poke"}, triggers={"prod": "ping"})\n'

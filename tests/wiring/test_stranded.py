@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import ClassVar
+from uuid import UUID
 
 import pytest
 
@@ -78,9 +80,18 @@ def test_check_has_nothing_to_say_of_renames_that_are_told(
 
 
 def test_an_engine_tells_at_its_start_and_runs_the_rest(tmp_path: Path, url: str) -> None:
+    class Listener:
+        heard: ClassVar[list[tuple[str, object]]] = []
+
+        def emit(self, name: str, **fields: str | float | UUID | None) -> None:
+            self.heard.append((name, fields.get("of")))
+
     async def life() -> None:
         await asked(url, still(tmp_path))
-        async with await onex.open(url, second(tmp_path, PLAIN), check_all=True) as engine:
+        two = second(tmp_path, PLAIN)
+        async with await onex.open(url, two, check_all=True, telemetry=Listener()) as engine:
+            assert {("stranded", name) for name in ("@asked", "reminder", "tell")} <= set(Listener.heard)
+            assert [name for name, _ in Listener.heard].count("intent_stranded") == 2
             assert {(one.what, one.name, one.rows) for one in engine.stranded} == {
                 ("timer", "@asked", 1),
                 ("timer", "reminder", 1),

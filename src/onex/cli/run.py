@@ -185,6 +185,7 @@ async def _summary(engine: WiredEngine, view: View, ending: Ending, seconds: flo
         "waiting": outbox.get("waiting", 0),
         "held": outbox.get("held", 0),
         "dead": outbox.get("dead", 0),
+        "stranded": sum(one.rows for one in engine.stranded),
     }
 
 

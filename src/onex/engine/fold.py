@@ -29,6 +29,7 @@ from ..kernel.errors import (
     StateConsistencyError,
 )
 from ..kernel.intent import Emitted, EnumIntentType
+from ..kernel.machine import state_timer
 from ..kernel.user_code import caught, plain_text
 from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer, Stored
 from .due import by_the_clock
@@ -40,6 +41,7 @@ FAILURES_TO_HOLD = 3
 SNAPSHOT_EVERY = 1000
 INTENTS_PER_STEP = 64
 TIMER = EnumIntentType.TIMER
+_NO_TIMER = (None, 0)
 
 made = tuple.__new__  # of a NamedTuple: its own way costs three times the tuple, and there are several per action
 
@@ -196,8 +198,12 @@ class Folded:
         return None
 
     def _timer_waits(self, pending: Pending) -> bool:
-        waits = self.entry.timers.get(pending.timer)
-        return waits is not None and waits[0] == pending.settles and pending.timer not in self._new_timers
+        """A status's own timer counts in that status only: one may be left of a release that did not know its name."""
+        entry, name = self.entry, pending.timer
+        waits = entry.timers.get(name)
+        if waits is None or waits[0] != pending.settles or name in self._new_timers:
+            return False
+        return not name.startswith("@") or (entry.state is not None and name == state_timer(entry.state.status))
 
     def _step(self, pending: Pending) -> None:
         entry = self.entry
@@ -314,6 +320,10 @@ class Folded:
                 False  # a lease is ended elsewhere: nothing but the store says so, and no commit of this key asks it
             )
         if pending.settles is None or pending.sent:  # who sent it hears why, and decides
+            return
+        if isinstance(error, TimerGone) and entry.timers.get(pending.timer, _NO_TIMER)[0] == pending.settles:
+            entry.timers.pop(pending.timer)  # it waits, and nothing it could ring for is left
+            self._settled.append(pending.settles)
             return
         if isinstance(error, ConcurrentModificationError | TimerGone):
             return  # its row is settled with what replaced it; or it is held, which the entry does not know, and stays

@@ -91,14 +91,20 @@ class Takeover:
             return self._read(row)
 
     def _read(self, row: OutboxRow) -> Work | None:
+        work: Work | None = None
+        told = (
+            "" if row.timer and row.state is EnumOutboxState.WAITING else row.error
+        )  # a timer that is read waits for its time only
         try:
-            return work_of(row, self.service.registry, self.service.clock.now_us())
+            work = work_of(row, self.service.registry, self.service.clock.now_us())
         except OnexError as error:
             told = error.message
-            if told != row.error:  # a row is read again and again: its reason is written once
-                note = Note(row.pointer, row.state, row.attempt, row.due_us, row.started, row.crashes, row.result, told)
-                self.service.note(note)
-            return None
+            if told != row.error:
+                self.service.events("intent_stranded", key=str(row.key), error=told)
+        if told != row.error:  # a row is read again and again: its reason is written once
+            note = Note(row.pointer, row.state, row.attempt, row.due_us, row.started, row.crashes, row.result, told)
+            self.service.note(note)
+        return work
 
     async def _judge(self, row: OutboxRow, work: Work) -> Found:
         spec = work.fresh.emitted.spec

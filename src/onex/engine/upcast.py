@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import orjson
 from pydantic import BaseModel
@@ -19,11 +19,12 @@ from ..kernel.migration import Json, What
 from ..kernel.rename import STATE
 from ..kernel.step import ROLLBACK, Rollback, State
 from ..kernel.wire import PAYLOAD_BYTES
-from ..ports import Code
+from ..ports import Code, Pointer
 from .encode import MEND, STATE_BYTES, decode, decode_intent, ordinals, read_intents
 from .registry import Workflow
 
-T = TypeVar("T")
+Waits = tuple[Pointer, int]
+"""Where a timer waits, and until when."""
 
 
 class MigrationMissing(OnexError):
@@ -127,10 +128,19 @@ def nearest(name: str, names: Sequence[str]) -> str:
     return close[0] if close else "NEW"
 
 
-def standing_timers(workflow: Workflow, timers: Mapping[str, T]) -> dict[str, T]:
-    """Stored timers by what they are called now: ``@asked`` is ``@waiting`` where the status was renamed."""
+def standing_timers(workflow: Workflow, timers: Mapping[str, Waits]) -> dict[str, Waits]:
+    """Stored timers by what they are called now: ``@asked`` is ``@waiting`` where the status was renamed.
+
+    Where two are called the same now, the later one is; the other keeps its stored name, and rings for nothing.
+    """
     called = workflow.migrations.names.timers
-    return {called.get(name, name): one for name, one in timers.items()} if called else dict(timers)
+    if not called:
+        return dict(timers)
+    standing: dict[str, Waits] = {}
+    for name, waits in sorted(timers.items(), key=lambda one: one[1], reverse=True):
+        now = called.get(name, name)
+        standing[name if now in standing else now] = waits
+    return standing
 
 
 def called_before(workflow: Workflow, trigger: str) -> tuple[str, int]:

@@ -128,6 +128,15 @@ class WiredEngine(ReducerPatternEngine):
         check_schemas(self.registry.workflows, tuple((await self.reader.codes()).values()))
         with suppress(OnexError):  # a look: what cannot be looked at stops no start
             self.stranded = await stranded(self.reader, self.registry)
+        for one in self.stranded:
+            self.service.events(
+                "stranded",
+                what=one.what.value,
+                workflow_type=one.workflow_type,
+                of=one.name,
+                rows=one.rows,
+                first=one.first,
+            )
         await super().start(owner)
         return self
 
