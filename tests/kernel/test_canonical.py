@@ -120,13 +120,13 @@ class WrongDefault(Payload):
 @pytest.mark.parametrize("model", [Plain, Home, Visit, Pet, Blob, State])
 def test_a_class_of_plain_fields_is_taken_at_its_word(model: type[BaseModel]) -> None:
     value = model(digest="a" * 64, size=1) if model is Blob else model()
-    assert canonical._way_of(model) is not canonical._never
+    assert canonical.learn(model).look is not canonical._never
     assert settle(value) is value
 
 
 @pytest.mark.parametrize("model", [Cents, Trimmed, Short, By, Foreign, Looped, Made, WrongDefault])
 def test_a_class_that_runs_code_or_can_be_read_two_ways_is_read_back(model: type[BaseModel]) -> None:
-    assert canonical._way_of(model) is canonical._never
+    assert canonical.learn(model).look is canonical._never
 
 
 @pytest.mark.parametrize(

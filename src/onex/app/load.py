@@ -23,6 +23,7 @@ from ..kernel.intent import EnumIntentType
 from ..kernel.machine import Handlers, MachineReducer
 from ..kernel.migration import Migrations
 from ..kernel.step import State
+from ..kernel.user_code import caught
 from ..nodes.compute import COMPUTE
 from ..nodes.effect import EFFECT
 from ..nodes.io import Function
@@ -182,8 +183,8 @@ class _Loading:
                 if name not in modules:
                     try:
                         modules[name] = import_module(package, name)
-                    except (Exception, SystemExit) as error:
-                        self.report.failed(error)
+                    except BaseException as error:  # whatever a user's module raises
+                        self.report.failed(error, caught(error))
         if self.report.wrong:
             # a module half executed must not be found by the next attempt
             FINDER.forget(package)

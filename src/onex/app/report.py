@@ -11,6 +11,7 @@ from pathlib import Path
 from ..contracts.compile import Spot
 from ..kernel.errors import ContractError, OnexError
 from ..kernel.finding import EnumSeverity, Finding, errors
+from ..kernel.user_code import plain_text
 from .finder import PREFIX
 from .folder import Folder, Module
 
@@ -47,7 +48,7 @@ class Report:
             told = "\n".join(map(str, wrong[:SHOWN]))
             raise ContractError(f"{self.folder.shown} cannot be loaded: {count}\n{told}{more}", tuple(self.findings))
 
-    def failed(self, error: BaseException) -> None:
+    def failed(self, error: BaseException, told: str) -> None:
         """What a module of the app raised while it was imported, at the innermost line of the app."""
         if isinstance(error, ContractError) and error.findings:
             found = [one for one in error.findings if isinstance(one, Finding)]
@@ -58,7 +59,7 @@ class Report:
         spot = Spot(str(self.folder.shown), 0, 0)
         if frames:
             spot = Spot(self.folder.show(Path(frames[-1].filename)), frames[-1].lineno or 0)
-        said = error.message if isinstance(error, OnexError) else f"{type(error).__name__}: {error}"
+        said = plain_text(error.message) if isinstance(error, OnexError) else told
         fix = "mend the module: it must be importable without the engine"
         if isinstance(error, ModuleNotFoundError):
             fix = "import the app's own files relatively (from .payloads import X); install what is not yours"

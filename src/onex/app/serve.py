@@ -90,7 +90,7 @@ class Servants:
         try:
             shape = compute_shape(function, ComputeIO) if computed else effect_shape(function, EffectIO)
         except ContractError as error:
-            self.report.failed(error)
+            self.report.failed(error, error.message)
             return
         self._fits(spec, function, shape, compiled)
 

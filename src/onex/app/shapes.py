@@ -20,6 +20,7 @@ from ..contracts.compile import OURS
 from ..contracts.contract import ModelContractWorkflow
 from ..contracts.load import load_contract
 from ..kernel.errors import ContractError
+from ..kernel.user_code import caught
 from .finder import FINDER, import_module
 from .folder import CONTRACT, Folder
 
@@ -62,8 +63,9 @@ def _shapes_of(home: Path) -> Shapes:
             return Shapes({}, "its contract is not one that this engine runs")
         classes = vars(_payloads(home))
         return Shapes({name: one.model_json_schema() for name, one in _named(contract, classes)})
-    except (Exception, SystemExit) as error:  # whatever a user's module or class raises
-        told = error.message if isinstance(error, ContractError) else f"{type(error).__name__}: {error}"
+    except BaseException as error:  # whatever a user's module or class raises
+        told = caught(error)
+        told = error.message if isinstance(error, ContractError) else told
         return Shapes({}, f"payloads.py cannot be loaded: {told}")
 
 

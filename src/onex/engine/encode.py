@@ -21,7 +21,7 @@ from pydantic_core import from_json, to_json
 
 from ..kernel import canonical
 from ..kernel.action import NOTHING, Nothing, WorkflowKey
-from ..kernel.canonical import flat, reloaded, settle
+from ..kernel.canonical import is_flat, reloaded, settle
 from ..kernel.errors import InvalidPayload, PayloadTooLarge, StateConsistencyError
 from ..kernel.intent import Emitted, EnumIntentPriority, IntentTable
 from ..kernel.user_code import caught
@@ -146,7 +146,7 @@ def check_kept(data: bytes, value: BaseModel) -> None:
     if (
         _SIXTEEN in data.translate(_DIGITS)
         or _NUL in data
-        or (type(value) not in flat and data.count(b"{") + data.count(b"[") > PAYLOAD_DEPTH)
+        or (data.count(b"{") + data.count(b"[") > PAYLOAD_DEPTH and not is_flat(type(value)))
     ):
         _check_read(data, type(value).__name__)
 

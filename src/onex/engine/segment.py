@@ -15,6 +15,7 @@ from pydantic import ValidationError as PydanticError
 from ..kernel.action import Action, WorkflowKey
 from ..kernel.errors import OnexError
 from ..kernel.step import State
+from ..kernel.user_code import caught
 from ..ports import Code, LogEntry, LogRow, Position, SnapshotRow, Stored
 from .encode import decode, encode, encode_intents, state_hash
 from .fold import SNAPSHOT_EVERY
@@ -120,8 +121,8 @@ class Folding:
             return make()
         except OnexError as error:
             self._differs(at, error.message)
-        except (Exception, SystemExit) as error:  # the app's code runs here, and older code meets newer bytes
-            self._differs(at, f"{type(error).__name__}: {error}")
+        except BaseException as error:  # the app's code runs here, and older code meets newer bytes
+            self._differs(at, caught(error))
         return None
 
     # --- its rows -------------------------------------------------------------------------------------------------------
@@ -186,8 +187,8 @@ class Folding:
                             self._agreed = version
                 except OnexError as error:
                     self._differs(version, f"{_at(entry)}: {error.message}")
-                except (Exception, SystemExit) as error:
-                    self._differs(version, f"{_at(entry)}: {type(error).__name__}: {error}")
+                except BaseException as error:
+                    self._differs(version, f"{_at(entry)}: {caught(error)}")
                 folding = not self._reason
             if sealed:
                 crossed = (version - len(pending)) // SNAPSHOT_EVERY != version // SNAPSHOT_EVERY

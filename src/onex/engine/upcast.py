@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
-import orjson
 from pydantic import BaseModel
+from pydantic_core import from_json, to_json
 
 from ..kernel.errors import MigrationFailed, OnexError, StateConsistencyError, StateTooNew
 from ..kernel.intent import Emitted, EnumIntentType
@@ -191,13 +191,13 @@ def _raised(workflow: Workflow, what: What, schema: int, data: bytes) -> bytes:
     if schema == now:
         return data
     try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
+        value = from_json(data)  # never through a float: orjson makes one of an integer over 64 bits
+    except ValueError as error:
         raise StateConsistencyError(f"stored bytes of {what} are no JSON: {error}") from error
     if not isinstance(value, dict):
         raise StateConsistencyError(f"stored bytes of {what} are no object")
     raised = workflow.migrations.apply(what, value, schema, now)
-    made = orjson.dumps(raised)  # plain JSON: what a function gave was copied as such
+    made = to_json(raised)  # plain JSON: what a function gave was copied as such
     most = STATE_BYTES if what == STATE else PAYLOAD_BYTES
     if len(made) > most:
         raise MigrationFailed(f"{what}: migrated to schema {now} it has {len(made)} bytes; the limit is {most}")

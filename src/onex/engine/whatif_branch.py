@@ -24,6 +24,7 @@ from ..kernel.errors import (
 )
 from ..kernel.intent import EnumIntentType, IntentSpec, intent_id, outcome_id, sent_id
 from ..kernel.step import State
+from ..kernel.user_code import caught
 from ..ports import LogRow
 from .encode import encode_intents
 from .fold import FAILURES_TO_HOLD, INTENTS_PER_STEP
@@ -192,9 +193,12 @@ class Branch:
         except OnexError as error:
             self.failures = self.failures + 1 if isinstance(error, ReducerFailed) else self.failures
             raise
-        except Exception as error:  # a reducer made by hand, or a value that is no JSON: the engine would refuse it too
+        except (
+            BaseException
+        ) as error:  # a reducer made by hand, or a value that is no JSON: the engine would refuse it too
+            told = caught(error)
             self.failures += 1
-            raise ReducerFailed(f"{kind!r} failed: {type(error).__name__}: {error}") from error
+            raise ReducerFailed(f"{kind!r} failed: {told}") from error
         self.state, self.begun, self.failures = done.state, True, 0
         return items
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from ..kernel.action import Action
 from ..kernel.intent import EnumIntentType
 from ..kernel.step import Done, State
+from ..kernel.user_code import caught
 from ..ports import Code, LogEntry, LogRow
 from .encode import encode_intents, state_hash
 from .registry import Workflow
@@ -68,7 +69,8 @@ class Seal:
         """The next rows, up to version ``last``. False when something does not come out as recorded, whatever it is."""
         try:
             return self._take(rows, last, intent_is_a_type)
-        except Exception:  # refused, raised, unreadable: the walk says where and why
+        except BaseException as error:  # refused, raised, unreadable: the walk says where and why
+            caught(error)
             return False
 
     def _take(self, rows: Sequence[LogEntry], last: int, intent_is_a_type: bool) -> bool:

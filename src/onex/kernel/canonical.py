@@ -4,7 +4,7 @@ The law: what goes on is what would be read back. A value that leaves a reducer,
 again after a crash, from its bytes; if the two differed, the second try of an effect would send another body than the first.
 
 Most classes cannot differ: their fields are plain, and nobody's code runs when they are read. Such a class is found out once
-(``_way_of``) and its values pass with a look at what a type cannot promise: that the value was validated, and that a field holds
+(``learn``) and its values pass with a look at what a type cannot promise: that the value was validated, and that a field holds
 no subclass (whose own fields would be lost) and no named time zone. All others are written and read back.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, timezone
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic import ValidationError as PydanticError
@@ -97,10 +97,8 @@ def problems(error: BaseException) -> str:
 def settle(value: M) -> M:
     """The value that goes on: ``value``, or the equal one its bytes give back. Raises InvalidPayload where they differ."""
     model = type(value)
-    try:
-        look = _ways[model]
-    except KeyError:
-        look = _ways[model] = _way_of(model)
+    way = getattr(model, "__onex_way__", _UNKNOWN)
+    look = way.look if way.model is model else learn(model).look
     if type(value.__pydantic_fields_set__) is set:
         if look is None:
             return value
@@ -148,21 +146,35 @@ def _difference(value: BaseModel, again: BaseModel) -> str:
 
 # --- which classes cannot differ ------------------------------------------------------------------------------------
 
-_ways: dict[type[BaseModel], Look | None] = {}
-flat: set[type[BaseModel]] = set()
-"""Of the classes settled so far, those whose values are only as deep as their fields are written: no JsonValue inside."""
+
+class Way(NamedTuple):
+    """What is known of one class. ``look``, None where none is needed, is at a value's ``__dict__``. ``flat``: its values are
+    only as deep as its fields are written."""
+
+    model: type[BaseModel] | None
+    look: Look | None
+    flat: bool
 
 
-def _way_of(model: type[BaseModel]) -> Look | None:
-    """None: its values need no look. The look is at a value's ``__dict__``."""
+_UNKNOWN = Way(None, None, False)
+
+
+def learn(model: type[BaseModel]) -> Way:
+    """Kept at the class itself, so that it goes when its app does."""
     reading = _Reading()
     try:
         look = reading.of_model(model.__pydantic_core_schema__)
+        way = Way(model, look, reading.deepest <= PAYLOAD_DEPTH and not reading.open_ended)
     except Exception:  # _Opaque; or a schema that is not built yet, or of a pydantic not known here
-        return _never
-    if reading.deepest <= PAYLOAD_DEPTH and not reading.open_ended:
-        flat.add(model)
-    return look
+        way = Way(model, _never, False)
+    type.__setattr__(model, "__onex_way__", way)
+    return way
+
+
+def is_flat(model: type[BaseModel]) -> bool:
+    """Whether no value of the class can be deeper than 32: there is no JsonValue in it, and it is not inside itself."""
+    way: Way = getattr(model, "__onex_way__", _UNKNOWN)
+    return (way if way.model is model else learn(model)).flat
 
 
 def _never(value: object) -> bool:
