@@ -259,6 +259,13 @@ class SnapshotRow(NamedTuple):
     state_hash: bytes
 
 
+class Damage(NamedTuple):
+    """Something stored that contradicts itself. ``key`` is the instance it is found under; None where there is none."""
+
+    key: WorkflowKey | None
+    what: str
+
+
 class RejectionRow(NamedTuple):
     key: str
     action_id: bytes

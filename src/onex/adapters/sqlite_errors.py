@@ -14,6 +14,7 @@ from ..kernel.errors import (
     OwnershipLost,
     StateConsistencyError,
     TemporaryDatabaseError,
+    ValidationError,
 )
 
 P = ParamSpec("P")
@@ -85,9 +86,13 @@ class HasPath(Protocol):
     @property
     def path(self) -> Path: ...
 
+    def reads_damaged_text(self) -> bool:
+        """Read text that is no UTF-8 with its bytes replaced, from now on. False: it does so already, or never."""
+
 
 S = TypeVar("S", bound=HasPath)
 
+_NO_TEXT = "Could not decode to UTF-8"
 _PRIMARY = 0xFF  # the low byte of an extended result code is its class
 
 
@@ -122,8 +127,21 @@ def named(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P],
     @wraps(method)
     def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return method(self, *args, **kwargs)
+            try:
+                return method(self, *args, **kwargs)
+            except sqlite3.OperationalError as error:
+                if not str(error).startswith(_NO_TEXT) or not self.reads_damaged_text():
+                    raise
+            return method(self, *args, **kwargs)  # one row's damage is that row's: the others are read
         except sqlite3.Error as error:
             raise named_error(error, self.path) from error
+        except OverflowError as error:
+            raise ValidationError(
+                "a number is beyond 64 bits, and no store counts so far; name a smaller one"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise StateConsistencyError(f"{self.path} holds text that is none: {error}", path=str(self.path)) from error
+        except UnicodeEncodeError as error:
+            raise ValidationError(f"text for a store must be Unicode: {error.object!a} is not") from error
 
     return call

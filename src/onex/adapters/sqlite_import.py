@@ -127,6 +127,9 @@ class SqliteImport:
               self._stored.last_us, kept.state)],
         )  # fmt: skip
 
+    def reads_damaged_text(self) -> bool:
+        return False  # it only writes
+
     def _run(self, statement: str, values: Sequence[tuple[Value, ...]]) -> None:
         try:
             self._cursor.executemany(statement, values)

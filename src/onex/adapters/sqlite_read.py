@@ -29,7 +29,10 @@ from ..ports import (
     SnapshotRow,
     Stored,
 )
+from ..records import Damage
+from .sqlite_damaged import OUTBOX_TYPES, STORED_TYPES, typed
 from .sqlite_errors import named
+from .sqlite_integrity import damage_in
 from .sqlite_place import Place, located, wal_of
 from .sqlite_schema import Access, connect
 
@@ -39,10 +42,11 @@ _LOG = """select l.n, w.workflow_type, w.instance_id, l.version, l.action_id, l.
   l.issued_us, l.correlation, l.cause, l.issuer, l.body_hash, l.intents, l.status, l.payload_schema,
   l.code_id, l.env_id, l.state_hash
   from log l join workflow_state w on w.instance = l.instance"""
-_OUTBOX = """select o.n, o.ordinal, w.workflow_type, w.instance_id, l.version, l.action_id,
-  l.correlation, l.intents, o.state, o.priority, o.due_us, o.attempt, o.started, o.crashes, o.timer,
-  o.result, o.error, l.payload_schema
-  from outbox o join log l on l.n = o.n join workflow_state w on w.instance = o.instance"""
+# Outer joins: a row that points at nothing is read, as one that names no intent, and so is told and not passed over.
+_OUTBOX = """select o.n, o.ordinal, coalesce(w.workflow_type, '?'), coalesce(w.instance_id, o.instance), l.version,
+  l.action_id, l.correlation, case when l.instance = o.instance then l.intents else x'' end, o.state, o.priority,
+  o.due_us, o.attempt, o.started, o.crashes, o.timer, o.result, o.error, l.payload_schema
+  from outbox o left join log l on l.n = o.n left join workflow_state w on w.instance = o.instance"""
 # Of one instance, whose key the reader has: no join, and one tuple less per row.
 _OWN = """select l.n, l.version, l.action_id, l.kind, l.payload, l.issued_us, l.correlation, l.cause, l.issuer,
   l.body_hash, l.intents, l.status, l.payload_schema, l.code_id, l.env_id, l.state_hash from log l"""
@@ -77,6 +81,10 @@ _SHORT = 256  # rows of an instance that are cheaper to sort than to walk to
 _new = tuple.__new__
 
 
+def _replaced(raw: bytes) -> str:
+    return raw.decode(errors="replace")
+
+
 def _sql(*parts: str) -> str:
     return " ".join(parts)
 
@@ -107,6 +115,17 @@ class SqliteReads:
             self._connection.close()
             raise
 
+    def reads_damaged_text(self) -> bool:
+        if self._connection.text_factory is not str:
+            return False
+        self._connection.text_factory = _replaced
+        return True
+
+    @named
+    def damaged(self, *, pages: bool = True) -> Sequence[Damage]:
+        """What the store says against itself: see ``sqlite_integrity``."""
+        return damage_in(self._connection, pages=pages)
+
     @property
     def place(self) -> Place:
         return self._place
@@ -130,7 +149,8 @@ class SqliteReads:
                         (row[2],),
                     )
                 }
-                found[key] = _stored(row, timers)
+                whole = tuple(map(type, row[:15])) == STORED_TYPES
+                found[key] = _stored(row, timers) if whole else _held(key, row)
         return found
 
     @named
@@ -194,8 +214,13 @@ class SqliteReads:
                 (instance, last),
             ).fetchone()
             rows = execute(
-                _sql(_BACK, _OWN, "join back b on b.n = l.n where l.version > ? and l.version <= ? order by l.version"),
-                (anchor[0] if anchor else position, first, after, last),
+                _sql(
+                    _BACK,
+                    _OWN,
+                    "join back b on b.n = l.n where l.instance = ? and l.version > ? and l.version <= ?",
+                    "order by l.version",
+                ),
+                (anchor[0] if anchor else position, first, instance, after, last),
             )
         entries = _own_entries(key, rows)
         if [entry.version for entry in entries] != list(range(last - len(entries) + 1, last + 1)):
@@ -243,7 +268,7 @@ class SqliteReads:
         rows = self._connection.execute(
             _sql(_OUTBOX, "where", " and ".join(where), "order by o.n, o.ordinal limit ?"), (*values, limit)
         )
-        return [_outbox_row(row) for row in rows]
+        return [_outbox_row(row if tuple(map(type, row)) == OUTBOX_TYPES else _unreadable(row)) for row in rows]
 
     @named
     def rejections(self, key: str | None, action_id: bytes | None, after: int, limit: int) -> Sequence[RejectionRow]:
@@ -303,7 +328,7 @@ class SqliteReads:
             where answer is null and ticket > ? order by ticket limit ?""",
             (after, limit),
         )
-        return [InboxRow(*row) for row in rows]
+        return [InboxRow(*row) if type(row[1]) is bytes else _unsent(row) for row in rows]
 
     @named
     def answer(self, ticket: int) -> bytes | None:
@@ -345,6 +370,26 @@ def _stored(row: _StoredRow, timers: Mapping[str, tuple[Pointer, int]]) -> Store
         WorkflowKey(workflow_type, instance_id), instance, version, epoch, status, bool(terminal), state, state_schema,
         state_hash, code_id, Position(0, position), last_us, failures, held, lease_id, lease_until_us, timers,
     )  # fmt: skip
+
+
+def _held(key: WorkflowKey, row: _StoredRow) -> Stored:
+    """Of a row whose values have other types than were written: nothing is done to it, and its neighbours go on."""
+    whole = _stored((*typed(row[:15], STORED_TYPES), None, 0), {})  # type: ignore[arg-type]  # as many, and of those types
+    return whole._replace(
+        key=key, held="damaged: its stored row holds values of the wrong type; onex replay tells which"
+    )
+
+
+def _unreadable(row: _OutboxRow) -> _OutboxRow:
+    """The same, without the intents: who reads it finds none, and says so."""
+    read = typed(row, OUTBOX_TYPES)
+    return *read[:7], b"", *read[8:]  # type: ignore[return-value]  # as many, and of those types
+
+
+def _unsent(row: tuple[int, object, int, bytes | None]) -> InboxRow:
+    """An inbox row that no sender of ours wrote: it reads as what it is, and is refused for it."""
+    ticket, body, at_us, answer = row
+    return InboxRow(ticket, f"{type(body).__name__}, not bytes: {body!r}".encode(), at_us, answer)
 
 
 def _entry(row: _LogRow) -> LogEntry:

@@ -9,13 +9,13 @@ import typer
 from ..kernel.action import WorkflowKey
 from ..ports import Counts, Reader, Stored
 from .console import iso, note, now_us, say_json, table, when
-from .store import Json, Store, look
+from .store import ROWS_MAX, Json, Store, look
 
 
 def ls(
     of_type: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only this workflow.")] = None,
     status: Annotated[str | None, typer.Option(metavar="STATUS", help="Only in this status.")] = None,
-    limit: Annotated[int, typer.Option(metavar="ROWS", min=1, help="Rows to show.")] = 50,
+    limit: Annotated[int, typer.Option(metavar="ROWS", min=1, max=ROWS_MAX, help="Rows to show.")] = 50,
     after: Annotated[str | None, typer.Option(metavar="KEY", help="Only those behind this one.")] = None,
     count: Annotated[bool, typer.Option("--count", help="Only how many stand in which status.")] = False,
     store: Store = None,

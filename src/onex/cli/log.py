@@ -12,7 +12,7 @@ import typer
 from ..kernel.action import WorkflowKey
 from ..ports import LogEntry, Position, Reader
 from .console import GAP, harmless, iso, note, now_us, say, say_json, table, when
-from .store import Json, Store, intent_names, look, numbers, parse_json, position_text
+from .store import ROWS_MAX, Json, Store, intent_names, look, numbers, parse_json, position_text
 
 PAGE = 500
 LOOK_S = 0.2
@@ -25,7 +25,7 @@ def log(
         str | None,
         typer.Option(metavar="POSITION", help="Only what stands behind this position (or version, with KEY)."),
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="ROWS", min=1, help="Rows to show.")] = 50,
+    limit: Annotated[int, typer.Option(metavar="ROWS", min=1, max=ROWS_MAX, help="Rows to show.")] = 50,
     store: Store = None,
     as_json: Json = False,
 ) -> None:

@@ -13,7 +13,7 @@ from ..settings import read_settings
 from ..wiring import ReadableStore
 from .console import counted, harmless, note, now_us, say, say_json, styled, table
 from .exits import Missing
-from .store import Json, Store, look, parse_json, position_text, url_of
+from .store import ROWS_MAX, Json, Store, look, parse_json, position_text, url_of
 
 
 class Shown(NamedTuple):
@@ -26,7 +26,7 @@ class Shown(NamedTuple):
 def projection(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Which one.")] = WORKFLOW,
     tag: Annotated[str | None, typer.Option(metavar="STATUS", help="Only rows with this tag.")] = None,
-    limit: Annotated[int, typer.Option(metavar="ROWS", min=1, help="Rows to show.")] = 50,
+    limit: Annotated[int, typer.Option(metavar="ROWS", min=1, max=ROWS_MAX, help="Rows to show.")] = 50,
     after: Annotated[str | None, typer.Option(metavar="KEY", help="Only those behind this one.")] = None,
     store: Store = None,
     as_json: Json = False,

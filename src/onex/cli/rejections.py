@@ -8,7 +8,7 @@ import typer
 
 from ..ports import RejectionRow
 from .console import iso, note, now_us, say_json, table, when
-from .store import Json, Store, look, parse_json
+from .store import ROWS_MAX, Json, Store, look, parse_json
 
 
 def rejections(
@@ -20,7 +20,7 @@ def rejections(
             show_default=False,
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="ROWS", min=1, help="Rows to show.")] = 50,
+    limit: Annotated[int, typer.Option(metavar="ROWS", min=1, max=ROWS_MAX, help="Rows to show.")] = 50,
     store: Store = None,
     as_json: Json = False,
 ) -> None:

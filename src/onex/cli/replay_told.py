@@ -14,9 +14,9 @@ TOLD: Final = 20
 
 
 def refused(result: Replayed, *, strict: bool) -> bool:
-    """A mismatch, nothing that could be folded at all, or with ``strict`` anything but equal."""
+    """A mismatch or other damage, nothing that could be folded at all, or with ``strict`` anything but equal."""
     other = set(result.by_verdict) - {EnumVerdict.EQUAL}
-    return result.mismatches > 0 or nothing_at_hand(result) or (strict and other != set())
+    return result.mismatches > 0 or result.damage != [] or nothing_at_hand(result) or (strict and other != set())
 
 
 def nothing_at_hand(result: Replayed) -> bool:
@@ -30,6 +30,8 @@ def show(result: Replayed, envs: Mapping[int, Env], here: Env, notes: Sequence[s
         _show_segment(segment, envs, here)
     if len(bad) > TOLD:
         note("and more; --json tells a hundred")
+    for one in result.damage[:TOLD]:
+        say(f"{styled('damage', 'red')}  {harmless(one)}")
     counts = sorted(result.by_verdict.items())
     if len(counts) > 1:
         rows = [(name, f"{count:,}", f"{result.actions_by_verdict[name]:,}") for name, count in counts]
@@ -99,6 +101,7 @@ def as_json(
         "actions": result.actions,
         "intents": result.intents,
         "mismatches": result.mismatches,
+        "damage": list(result.damage),
         "unverified": result.unverified,
         "by_verdict": _by_name(result.by_verdict),
         "actions_by_verdict": _by_name(result.actions_by_verdict),

@@ -69,7 +69,7 @@ async def _fold(task: Task, went: Went) -> Replayed:
     registry = ReducerRegistry(tuple(workflows[number] for number in today.values()))
     run = task.source.open()
     try:
-        replay = Replay(run, registry, workflows, run.redacted_since)
+        replay = Replay(run, registry, workflows, run.redacted_since, run.damaged)
         if task.key is None:
             segments = replay.all(task.of_type, task.part)
         else:

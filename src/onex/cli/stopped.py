@@ -13,7 +13,7 @@ from ..ports import EnumOutboxState, OutboxRow, Pointer, Reader
 from .console import harmless, note, say, say_json, table
 from .control import Asked, Came, operate
 from .exits import Missing, Misused
-from .store import AppOption, Json, Store, intent_name, look, numbers, parse_json, position_text, url_of
+from .store import ROWS_MAX, AppOption, Json, Store, intent_name, look, numbers, parse_json, position_text, url_of
 
 PAGE = 1000
 
@@ -24,7 +24,7 @@ def dead(
     ] = None,
     all_of_them: Annotated[bool, typer.Option("--all", help="Run all of them again.")] = False,
     app: AppOption = None,
-    limit: Annotated[int, typer.Option(metavar="ROWS", min=1, help="Rows to show.")] = 50,
+    limit: Annotated[int, typer.Option(metavar="ROWS", min=1, max=ROWS_MAX, help="Rows to show.")] = 50,
     timeout: Annotated[
         float, typer.Option(min=0.0, metavar="SECONDS", help="How long to wait for what runs again.")
     ] = 60.0,

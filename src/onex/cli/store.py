@@ -17,6 +17,7 @@ from ..wiring import ReadableStore, open_reader
 from .exits import Misused
 
 T = TypeVar("T")
+ROWS_MAX = 1_000_000_000
 ASK_S = 0.02
 ASK_S_MAX = 0.25
 

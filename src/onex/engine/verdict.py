@@ -51,7 +51,7 @@ class Replayed:
     """What a replay came to. ``unverified`` counts log rows not checked under their own code, ``intents`` those folded.
 
     ``by_verdict`` counts segments, ``actions_by_verdict`` the log rows in them; ``bad`` holds the first hundred segments
-    that are not equal.
+    that are not equal. ``damage`` is what the store says against itself and no instance's segment can show.
     """
 
     instances: int = 0
@@ -63,6 +63,7 @@ class Replayed:
     by_verdict: dict[str, int] = field(default_factory=dict)
     actions_by_verdict: dict[str, int] = field(default_factory=dict)
     bad: list[Segment] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
 
     def add(self, segment: Segment) -> None:
         rows, verdict = segment.last - segment.first + 1, segment.verdict
@@ -88,6 +89,7 @@ class Replayed:
         ):
             for verdict, count in theirs.items():
                 mine[verdict] = mine.get(verdict, 0) + count
+        self.damage += other.damage
         self.bad = sorted((*self.bad, *other.bad), key=lambda one: (one.key, one.first))[:BAD_KEPT]
 
 

@@ -13,6 +13,7 @@ from typing import BinaryIO, NamedTuple, Self
 
 from ..kernel.action import WorkflowKey
 from ..ports import Code, Env, LogEntry, SnapshotRow, Stored
+from ..records import Damage
 from .export import Redacted, redacted_since
 from .line import LINE_BYTES, Head, HistoryUnreadable, Line, read
 
@@ -190,6 +191,10 @@ class HistoryReader:
 
     async def redacted_since(self, key: WorkflowKey) -> int:
         return redacted_since(await self.redacted(key))
+
+    async def damaged(self, part: int) -> Sequence[Damage]:
+        """Nothing: a file that does not hold together is not opened."""
+        return ()
 
     # --- lines --------------------------------------------------------------------------------------------------------
 

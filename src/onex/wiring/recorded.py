@@ -17,6 +17,7 @@ from ..history.export import Exported, Redacted, redacted_since
 from ..history.reader import HistoryReader
 from ..kernel.action import WorkflowKey
 from ..ports import Code, Env, LogEntry, SnapshotRow, Stored
+from ..records import Damage
 from . import InvalidStoreUrl, StoreUrl
 
 PAGE = 1000
@@ -34,6 +35,9 @@ class Run(Exported, Protocol):
     async def redacted(self, key: WorkflowKey) -> Redacted: ...
 
     async def redacted_since(self, key: WorkflowKey) -> int: ...
+
+    async def damaged(self, part: int) -> Sequence[Damage]:
+        """What the run says against itself. Of several that ask, the first, 0, is told of the file's own structure too."""
 
     def close(self) -> None: ...
 
@@ -96,6 +100,9 @@ class RecordedStore:
 
     async def redacted_since(self, key: WorkflowKey) -> int:
         return redacted_since(await self.redacted(key))
+
+    async def damaged(self, part: int) -> Sequence[Damage]:
+        return self._reads.damaged(pages=part == 0)
 
     def close(self) -> None:
         self._reads.close()
