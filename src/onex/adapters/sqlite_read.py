@@ -5,7 +5,7 @@ No read stays open between two calls, so none ever keeps the WAL from being fold
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +20,6 @@ from ..ports import (
     InboxRow,
     InFlight,
     LogEntry,
-    LogRow,
     OutboxRow,
     Pointer,
     Position,
@@ -30,26 +29,26 @@ from ..ports import (
     Stored,
 )
 from ..records import Damage
-from .sqlite_damaged import OUTBOX_TYPES, STORED_TYPES, typed
 from .sqlite_errors import named
 from .sqlite_integrity import damage_in
 from .sqlite_place import Place, located, wal_of
+from .sqlite_rows import (
+    LOG,
+    OUTBOX,
+    OUTBOX_TYPES,
+    OWN,
+    STORED,
+    STORED_TYPES,
+    entry_of,
+    held_of,
+    outbox_row,
+    own_entries,
+    stored_of,
+    unreadable,
+    unsent,
+)
 from .sqlite_schema import Access, connect
 
-_STORED = """select workflow_type, instance_id, instance, version, epoch, status, terminal, state, state_schema,
-  state_hash, code_id, position, last_us, failures, held, lease_id, lease_until_us from workflow_state"""
-_LOG = """select l.n, w.workflow_type, w.instance_id, l.version, l.action_id, l.kind, l.payload,
-  l.issued_us, l.correlation, l.cause, l.issuer, l.body_hash, l.intents, l.status, l.payload_schema,
-  l.code_id, l.env_id, l.state_hash
-  from log l join workflow_state w on w.instance = l.instance"""
-# Outer joins: a row that points at nothing is read, as one that names no intent, and so is told and not passed over.
-_OUTBOX = """select o.n, o.ordinal, coalesce(w.workflow_type, '?'), coalesce(w.instance_id, o.instance), l.version,
-  l.action_id, l.correlation, case when l.instance = o.instance then l.intents else x'' end, o.state, o.priority,
-  o.due_us, o.attempt, o.started, o.crashes, o.timer, o.result, o.error, l.payload_schema
-  from outbox o left join log l on l.n = o.n left join workflow_state w on w.instance = o.instance"""
-# Of one instance, whose key the reader has: no join, and one tuple less per row.
-_OWN = """select l.n, l.version, l.action_id, l.kind, l.payload, l.issued_us, l.correlation, l.cause, l.issuer,
-  l.body_hash, l.intents, l.status, l.payload_schema, l.code_id, l.env_id, l.state_hash from log l"""
 # Back along ``prev`` from a row at or after the last one wanted, then forward in version order.
 _BACK = """with recursive back(n, prev, version) as (
   select n, prev, version from log where n = ?
@@ -78,9 +77,6 @@ _OUTCOMES = """with o as materialized (select n, ordinal, instance, cast(result 
 _SHORT = 256  # rows of an instance that are cheaper to sort than to walk to
 
 
-_new = tuple.__new__
-
-
 def _replaced(raw: bytes) -> str:
     return raw.decode(errors="replace")
 
@@ -89,15 +85,7 @@ def _sql(*parts: str) -> str:
     return " ".join(parts)
 
 
-_STORED_BY_KEY = _sql(_STORED, "where workflow_type = ? and instance_id = ?")
-
-# The rows below are what the queries above select, in that order.
-_StoredRow = tuple[str, str, int, int, int, str, int, bytes, int, bytes, int, int, int, int, str, bytes | None, int]
-_LogRow = tuple[
-    int, str, str, int, bytes, str, bytes, int, bytes, bytes | None, str, bytes, bytes, str, int, int, int, bytes
-]
-_OwnRow = tuple[int, int, bytes, str, bytes, int, bytes, bytes | None, str, bytes, bytes, str, int, int, int, bytes]
-_OutboxRow = tuple[int, int, str, str, int, bytes, bytes, bytes, str, int, int, int, int, int, str, bytes, str, int]
+_STORED_BY_KEY = _sql(STORED, "where workflow_type = ? and instance_id = ?")
 
 
 class SqliteReads:
@@ -150,15 +138,15 @@ class SqliteReads:
                     )
                 }
                 whole = tuple(map(type, row[:15])) == STORED_TYPES
-                found[key] = _stored(row, timers) if whole else _held(key, row)
+                found[key] = stored_of(row, timers) if whole else held_of(key, row)
         return found
 
     @named
     def applied(self, key: WorkflowKey, action_id: bytes) -> LogEntry | None:
         row = self._connection.execute(
-            _sql(_LOG, "where w.workflow_type = ? and w.instance_id = ? and l.action_id = ?"), (*key, action_id)
+            _sql(LOG, "where w.workflow_type = ? and w.instance_id = ? and l.action_id = ?"), (*key, action_id)
         ).fetchone()
-        return None if row is None else _entry(row)
+        return None if row is None else entry_of(row)
 
     @named
     def instances(
@@ -172,9 +160,9 @@ class SqliteReads:
             where.append("status = ?")
             values.append(status)
         rows = self._connection.execute(
-            _sql(_STORED, "where", " and ".join(where), "order by workflow_type, instance_id limit ?"), (*values, limit)
+            _sql(STORED, "where", " and ".join(where), "order by workflow_type, instance_id limit ?"), (*values, limit)
         )
-        return [_stored(row, {}) for row in rows]
+        return [stored_of(row, {}) for row in rows]
 
     @named
     def codes(self) -> Mapping[int, Code]:
@@ -188,8 +176,8 @@ class SqliteReads:
 
     @named
     def log(self, after: Position, limit: int) -> Sequence[LogEntry]:
-        rows = self._connection.execute(_sql(_LOG, "where l.n > ? order by l.n limit ?"), (after.n, limit))
-        return [_entry(row) for row in rows]
+        rows = self._connection.execute(_sql(LOG, "where l.n > ? order by l.n limit ?"), (after.n, limit))
+        return [entry_of(row) for row in rows]
 
     @named
     def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]:
@@ -205,7 +193,7 @@ class SqliteReads:
             return []
         if version <= _SHORT:
             rows = execute(
-                _sql(_OWN, "where l.instance = ? and l.version > ? and l.version <= ? order by l.version"),
+                _sql(OWN, "where l.instance = ? and l.version > ? and l.version <= ? order by l.version"),
                 (instance, after, last),
             )
         else:
@@ -216,13 +204,13 @@ class SqliteReads:
             rows = execute(
                 _sql(
                     _BACK,
-                    _OWN,
+                    OWN,
                     "join back b on b.n = l.n where l.instance = ? and l.version > ? and l.version <= ?",
                     "order by l.version",
                 ),
                 (anchor[0] if anchor else position, first, instance, after, last),
             )
-        entries = _own_entries(key, rows)
+        entries = own_entries(key, rows)
         if [entry.version for entry in entries] != list(range(last - len(entries) + 1, last + 1)):
             raise StateConsistencyError(f"{self.path}: versions {first} to {last} of {key} do not follow one another")
         return entries
@@ -266,9 +254,9 @@ class SqliteReads:
             where.append("(o.n, o.ordinal) > (?, ?)")
             values += [after.n, after.ordinal]
         rows = self._connection.execute(
-            _sql(_OUTBOX, "where", " and ".join(where), "order by o.n, o.ordinal limit ?"), (*values, limit)
+            _sql(OUTBOX, "where", " and ".join(where), "order by o.n, o.ordinal limit ?"), (*values, limit)
         )
-        return [_outbox_row(row if tuple(map(type, row)) == OUTBOX_TYPES else _unreadable(row)) for row in rows]
+        return [outbox_row(row if tuple(map(type, row)) == OUTBOX_TYPES else unreadable(row)) for row in rows]
 
     @named
     def rejections(self, key: str | None, action_id: bytes | None, after: int, limit: int) -> Sequence[RejectionRow]:
@@ -328,7 +316,7 @@ class SqliteReads:
             where answer is null and ticket > ? order by ticket limit ?""",
             (after, limit),
         )
-        return [InboxRow(*row) if type(row[1]) is bytes else _unsent(row) for row in rows]
+        return [InboxRow(*row) if type(row[1]) is bytes else unsent(row) for row in rows]
 
     @named
     def answer(self, ticket: int) -> bytes | None:
@@ -361,66 +349,3 @@ class SqliteReads:
     @named
     def close(self) -> None:
         self._connection.close()
-
-
-def _stored(row: _StoredRow, timers: Mapping[str, tuple[Pointer, int]]) -> Stored:
-    (workflow_type, instance_id, instance, version, epoch, status, terminal, state, state_schema, state_hash, code_id,
-     position, last_us, failures, held, lease_id, lease_until_us) = row  # fmt: skip
-    return Stored(
-        WorkflowKey(workflow_type, instance_id), instance, version, epoch, status, bool(terminal), state, state_schema,
-        state_hash, code_id, Position(0, position), last_us, failures, held, lease_id, lease_until_us, timers,
-    )  # fmt: skip
-
-
-def _held(key: WorkflowKey, row: _StoredRow) -> Stored:
-    """Of a row whose values have other types than were written: nothing is done to it, and its neighbours go on."""
-    whole = _stored((*typed(row[:15], STORED_TYPES), None, 0), {})  # type: ignore[arg-type]  # as many, and of those types
-    return whole._replace(
-        key=key, held="damaged: its stored row holds values of the wrong type; onex replay tells which"
-    )
-
-
-def _unreadable(row: _OutboxRow) -> _OutboxRow:
-    """The same, without the intents: who reads it finds none, and says so."""
-    read = typed(row, OUTBOX_TYPES)
-    return *read[:7], b"", *read[8:]  # type: ignore[return-value]  # as many, and of those types
-
-
-def _unsent(row: tuple[int, object, int, bytes | None]) -> InboxRow:
-    """An inbox row that no sender of ours wrote: it reads as what it is, and is refused for it."""
-    ticket, body, at_us, answer = row
-    return InboxRow(ticket, f"{type(body).__name__}, not bytes: {body!r}".encode(), at_us, answer)
-
-
-def _entry(row: _LogRow) -> LogEntry:
-    (n, workflow_type, instance_id, version, action_id, kind, payload, issued_us, correlation, cause, issuer, body_hash,
-     intents, status, payload_schema, code_id, env_id, state_hash) = row  # fmt: skip
-    logged = LogRow(
-        action_id, kind, payload, issued_us, correlation, cause, issuer, body_hash, intents, status, (), payload_schema
-    )
-    return LogEntry(
-        Position(0, n), WorkflowKey(workflow_type, instance_id), version, logged, code_id, env_id, state_hash
-    )
-
-
-def _own_entries(key: WorkflowKey, rows: Iterable[_OwnRow]) -> list[LogEntry]:
-    # replay reads a million of these: built as tuples, which is what the classes' own constructors do, three calls later
-    return [
-        _new(LogEntry, (
-            _new(Position, (0, n)), key, version,
-            _new(LogRow, (action_id, kind, payload, issued_us, correlation, cause, issuer, body_hash, intents, status,
-                          (), payload_schema)),
-            code_id, env_id, state_hash,
-        ))
-        for (n, version, action_id, kind, payload, issued_us, correlation, cause, issuer, body_hash, intents, status,
-             payload_schema, code_id, env_id, state_hash) in rows
-    ]  # fmt: skip
-
-
-def _outbox_row(row: _OutboxRow) -> OutboxRow:
-    (n, ordinal, workflow_type, instance_id, version, action_id, correlation, intents, state, priority, due_us, attempt,
-     started, crashes, timer, result, error, payload_schema) = row  # fmt: skip
-    return OutboxRow(
-        Pointer(0, n, ordinal), WorkflowKey(workflow_type, instance_id), version, action_id, correlation, intents,
-        EnumOutboxState(state), priority, due_us, attempt, bool(started), crashes, timer, result, error, payload_schema,
-    )  # fmt: skip
