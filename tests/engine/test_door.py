@@ -17,11 +17,15 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from onex.engine.mailbox import Committed
 from onex.engine.pattern import ReducerPatternEngine
+from onex.engine.registry import ReducerRegistry, Workflow
+from onex.engine.replay import EnumVerdict, Replay
 from onex.engine.store import ActionDedupService, CanonicalStoreService
 from onex.kernel.action import WorkflowKey
+from onex.kernel.combine import Combined
 from onex.kernel.errors import (
     ConcurrentModificationError,
     DuplicateActionError,
@@ -33,10 +37,10 @@ from onex.kernel.errors import (
     ReservedKind,
     ValidationError,
 )
-from onex.kernel.step import ROLLBACK, Rollback
-from onex.ports import Pointer
+from onex.kernel.step import ROLLBACK, Rollback, State
+from onex.ports import Code, Pointer
 from tests.engine.conftest import House
-from tests.engine.jobs import Add, Job, Start
+from tests.engine.jobs import Add, Job, Start, job_reducer
 from tests.engine.test_store_faults import K, run
 
 AN_ID = UUID("6f1d1b5e-4f0a-4c8e-9a54-0e0e5b0c7a01")
@@ -385,7 +389,11 @@ def test_what_is_in_range_is_taken_to_its_ends(house: House) -> None:
             last = datetime.max.replace(tzinfo=UTC)
             assert (await engine.submit("job:a", "add", issued_at=first, expires_at=last)).version == 1
             assert (await engine.submit("job:b", "add", issued_at=last, epoch=0, expected_version=0)).version == 1
-            assert (await engine.submit("job:b", "add", issuer="x" * 1000)).version == 2
+            assert (await engine.submit("job:b", "add", issuer="x" * 1000, action_id=AN_ID)).version == 2
+            row = await CanonicalStoreService(engine).get_state("job:b")
+            assert row is not None and row.updated_at == last
+            seen = await ActionDedupService(engine).applied("job:b", AN_ID)
+            assert seen is not None and seen.expires_at == last
             with pytest.raises(ConcurrentModificationError):
                 await engine.submit("job:b", "add", expected_version=2**63 - 1)
             with pytest.raises(OnexError, match="expired"):
@@ -488,6 +496,38 @@ def test_a_rollback_needs_an_instance_and_a_version_that_it_has(house: House) ->
                 await engine.rollback(K, 3)
             assert (await engine.rollback(K, 1)).version == 3
             assert await engine.state(K) == Job(status="new", count=1)
+
+    run(go())
+
+
+class Pair(State):
+    left: Job
+    right: Job
+
+
+def test_of_a_combined_workflow_the_whole_goes_back_and_nobody_submits_it(memory: House) -> None:
+    parts = {"left": job_reducer(), "right": job_reducer()}
+    workflow = Workflow(Combined("pair", Pair, parts), Code("pair", "1.0.0", b"pair".ljust(32, b"\0"), 1))
+    key = WorkflowKey("pair", "1")
+
+    async def go() -> None:
+        async with memory.engine(reducers=ReducerRegistry((workflow,))) as engine:
+            await engine.submit(key, "add", Add(amount=1))
+            await engine.submit(key, "left.add", Add(amount=2))
+            ghost: dict[str, JsonValue] = {"status": "done", "text": "", "count": 9, "why": "", "big": ""}
+            whole: dict[str, JsonValue] = {"status": "running", "left": ghost, "right": ghost}
+            for kind, state in ((ROLLBACK, whole), (f"left.{ROLLBACK}", ghost)):
+                payloads: list[Any] = [Rollback(to_version=1, state=state), {"to_version": 1, "state": state}]
+                for payload in payloads:
+                    with pytest.raises(OnexError) as refused:
+                        await engine.submit(key, kind, payload)
+                    assert refused.value.code == ("reserved_kind" if kind == ROLLBACK else "illegal_transition")
+            assert (await engine.rollback(key, 1)).version == 3
+            state_now = await engine.state(key)
+            assert isinstance(state_now, Pair)
+            assert (state_now.left.count, state_now.right.count) == (1, 1)
+            told = [segment.verdict async for segment in Replay(engine.reader, engine.registry).all()]
+            assert told == [EnumVerdict.EQUAL]
 
     run(go())
 

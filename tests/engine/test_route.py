@@ -153,3 +153,33 @@ def test_a_worker_without_name_or_weight_is_refused(worker: ReducerInstance) -> 
 def test_a_key_that_is_none_is_refused() -> None:
     with pytest.raises(InvalidKey):
         router(*named("a")).route_workflow("No Type", "1")
+
+
+@pytest.mark.parametrize(
+    "worker",
+    [
+        ReducerInstance(""),
+        ReducerInstance("a\0"),
+        ReducerInstance("\ud800"),
+        ReducerInstance(None),  # type: ignore[arg-type]
+        ReducerInstance("a", weight=float("nan")),
+        ReducerInstance("a", weight=float("inf")),
+        ReducerInstance("a", weight=-1),
+        ReducerInstance("a", weight=True),
+        ReducerInstance("a", weight="2"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_worker_that_is_none_is_refused(worker: ReducerInstance) -> None:
+    with pytest.raises(ValidationError):
+        router().register(worker)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [None, 5, "orders:1", ("orders", "1"), WorkflowKey(["orders"], "1"), WorkflowKey("orders", "\ud800")],  # type: ignore[arg-type]
+)
+def test_what_is_no_key_is_routed_nowhere(key: WorkflowKey) -> None:
+    made = router(ReducerInstance("a"))
+    for _ in range(17):
+        with pytest.raises(InvalidKey):
+            made.route(key)

@@ -6,15 +6,18 @@ one look-up, a worker that leaves moves only its own keys, and every process tha
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
 from ..kernel.action import WorkflowKey
 from ..kernel.breaker import Breaker, BreakerPolicy, EnumBreakerState, allow, record
-from ..kernel.errors import NoAvailableSubreducersError, ValidationError
+from ..kernel.errors import InvalidKey, NoAvailableSubreducersError, ValidationError
 from ..kernel.route import rendezvous
+from ..kernel.user_code import describe
 from ..ports import Clock
+from .arguments import checked, text
 from .observe import Latency
 
 SLOTS: Final = 1024
@@ -53,8 +56,13 @@ class WorkflowRouter:
 
     def register(self, worker: ReducerInstance) -> None:
         """From now on it is routed to; one of the same name is replaced, with a closed breaker. Raises ValidationError."""
-        if not worker.name or not worker.weight > 0:
-            raise ValidationError(f"a worker needs a name and a weight above 0; this is {worker!r}")
+        name, weight = checked(text, "a worker's name", worker.name), worker.weight
+        if not name or not name.isprintable():
+            raise ValidationError(
+                f"a worker needs a name and a weight above 0; {name[:80]!a} is no name that can be printed"
+            )
+        if type(weight) not in (int, float) or not 0 < weight < math.inf:
+            raise ValidationError(f"a worker needs a name and a weight above 0; {weight!a} of {name} is no such number")
         self._workers[worker.name] = worker
         self._heal(worker.name)
         self._place()
@@ -66,7 +74,7 @@ class WorkflowRouter:
         self._place()
 
     def route(self, key: WorkflowKey) -> ReducerInstance:
-        """Raises NoAvailableSubreducersError when nobody who serves the type may be called now."""
+        """Raises NoAvailableSubreducersError when nobody who serves the type may be called now, InvalidKey for no key."""
         self.routed += 1
         if self.routed % TIMED_EVERY:
             return self._route(key)
@@ -92,8 +100,13 @@ class WorkflowRouter:
     # --- how ----------------------------------------------------------------------------------------------------------
 
     def _route(self, key: WorkflowKey) -> ReducerInstance:
-        slots = self._slots.get(key.workflow_type) or self._placed(key.workflow_type)
-        slot = crc32(f"{key.workflow_type}:{key.instance_id}".encode()) % SLOTS
+        try:
+            slots = self._slots.get(key.workflow_type)
+            slot = crc32(f"{key.workflow_type}:{key.instance_id}".encode()) % SLOTS
+        except (AttributeError, TypeError, UnicodeError) as error:  # looked at only now: a route is one look-up
+            raise InvalidKey(f"this is no workflow key: {describe(error)}; give a WorkflowKey") from error
+        if slots is None:
+            slots = self._placed(key.workflow_type)
         worker = slots[slot]
         return self._around(key, slot) if worker.name in self._troubled else worker
 

@@ -5,18 +5,20 @@ Thin views of the engine and its reader, never a second store: what they answer 
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic_core import from_json
 
-from ..kernel.action import EPOCH, WorkflowKey
+from ..kernel.action import EPOCH, WorkflowKey, micros
 from ..ports import LogEntry, Position, Projections, Stored
 from .arguments import checked, count, text, uuid_bytes, workflow_key
 from .mailbox import Committed
 from .pattern import ReducerPatternEngine
 from .submission import PayloadInput
+
+_LAST_US = micros(datetime.max.replace(tzinfo=UTC))
 
 
 class Entity(BaseModel):
@@ -137,18 +139,23 @@ def state_model(stored: Stored) -> ModelWorkflowState:
         state=from_json(stored.state),
         schema_version=stored.state_schema,
         held=stored.held,
-        updated_at=EPOCH + timedelta(microseconds=stored.last_us),
+        updated_at=_moment(stored.last_us),
     )
 
 
 def _dedup_model(entry: LogEntry, kept_hours: int) -> ModelActionDedup:
-    at = EPOCH + timedelta(microseconds=entry.row.issued_us)
+    issued_us = entry.row.issued_us
     return ModelActionDedup(
         workflow_key=str(entry.key),
         action_id=UUID(bytes=entry.row.action_id),
         version=entry.version,
         body_hash=entry.row.body_hash.hex(),
         result_hash=entry.state_hash.hex(),
-        processed_at=at,
-        expires_at=at + timedelta(hours=kept_hours),
+        processed_at=_moment(issued_us),
+        expires_at=_moment(issued_us + kept_hours * 3_600_000_000),
     )
+
+
+def _moment(at_us: int) -> datetime:
+    """A timer that was set in 9999 may ring behind the last day of the calendar; it is told as that day's end."""
+    return EPOCH + timedelta(microseconds=min(at_us, _LAST_US))

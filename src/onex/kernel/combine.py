@@ -94,7 +94,7 @@ class Combined(Generic[S]):
 
     def _receivers(self, kind: str) -> tuple[list[str], str]:
         name, dot, trigger = kind.partition(".")
-        if dot and name in self.parts and trigger in self.parts[name].payloads:
+        if dot and name in self.parts and trigger in self.parts[name].payloads and trigger != ROLLBACK:
             return [name], trigger
         receivers = [name for name, part in self.parts.items() if kind in part.payloads]
         if not receivers:
