@@ -291,6 +291,22 @@ def test_nothing_of_it_comes_out_raw(
             assert RAW.findall(made.read_text()) == [], made
 
 
+@pytest.mark.parametrize("command", WORDS)
+def test_a_word_that_is_no_text_is_told(
+    command: str, scene: Scene, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte that is no UTF-8 reaches a program as half a character: in keys, triggers, names of files and of everything."""
+    monkeypatch.chdir(scene.place)
+    monkeypatch.setenv("ONEX_STORE", STORE)
+    for words in WORDS[command]:
+        if words[0] == "demo" or not any(NASTY in word or STEERING in word for word in words):
+            continue
+        for odd in ("orders:\udcff",):
+            told = commands(*scene.words([word.replace(NASTY, odd).replace(STEERING, odd) for word in words]))
+            assert told.code in (0, 1, 2, 3), (words, odd, told)
+            assert RAW.findall(told.out + told.err) == [], (words, told)
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -93,6 +93,16 @@ def misused(error: Shown) -> int:
     return error.exit_code
 
 
+def no_text(error: Exception, words: Sequence[str]) -> Misused | None:
+    """What is to be said instead of ``error`` when a word holds a byte that is no UTF-8, of which Python makes half a character."""
+    odd = [word for word in words if any("\ud800" <= one <= "\udfff" for one in word)]
+    if not odd or not isinstance(error, UnicodeEncodeError):
+        return None
+    return Misused(
+        f"{odd[0]!r} is no text: it holds a byte that is no UTF-8, and nothing here is called so; write another name"
+    )
+
+
 def told(error: Exception, otherwise: int, words: Sequence[str] = ()) -> int:
     """Says it on stderr, with ``--json`` in ``words`` on stdout too. The exit code; ``otherwise`` for strangers."""
     from ..contracts.visible import visible_json

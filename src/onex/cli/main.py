@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from .exits import DEFECT, ENVIRONMENT, FINE, INTERRUPTED, misused, told
+from .exits import DEFECT, ENVIRONMENT, FINE, INTERRUPTED, misused, no_text, told
 
 # section -> command -> (module of this room that has a function of that name, first line of its docstring)
 COMMANDS = {
@@ -153,7 +153,8 @@ def _call(words: list[str]) -> int:
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):
             return misused(error)
-        return told(error, DEFECT, words)
+        odd = no_text(error, words)
+        return told(error, DEFECT, words) if odd is None else told(odd, DEFECT, words)
     return code if isinstance(code, int) else FINE
 
 

@@ -72,7 +72,9 @@ def intent_names(intents: bytes) -> list[str]:
     """Of one log row, in the order emitted; of timers also those it cancelled."""
     found = parse_json(intents)
     listed = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
-    return [f"cancel {one['name']}" if one.get("cancel") else str(one["name"]) for one in listed]
+    # a row that was damaged, or bent by hand, may name none
+    names = [(str(one.get("name", "?")), bool(one.get("cancel"))) for one in listed]
+    return [f"cancel {name}" if cancelled else name for name, cancelled in names]
 
 
 def intent_name(row: OutboxRow) -> str:

@@ -18,12 +18,17 @@ import orjson
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic import ValidationError as PydanticError
 
-from ..kernel.errors import StateConsistencyError, ValidationError
+from ..kernel.action import WorkflowKey
+from ..kernel.errors import InvalidKey, StateConsistencyError, ValidationError
+from ..kernel.user_code import describe
 from ..ports import Code, Env, LogEntry, LogRow, SnapshotRow, Stored
 
 LINE_BYTES = 32 * 1024 * 1024  # a state of 1 MiB, each byte of it written as \u00xx, and room for names
 _TEXT = frozenset({"payload", "intents", "state"})
 _PLACE = frozenset({"outbox", "instance", "timers"})  # where something stands in one store, and nothing else
+_ID_BYTES = 16
+_NO_INTENTS = (b"", b"[]")
+_TIME_MAX_US = 253_402_300_799_999_999  # the last microsecond that a calendar has
 _HEX = frozenset({"action_id", "correlation", "cause", "body_hash", "state_hash", "digest", "lease_id"})
 
 
@@ -85,17 +90,53 @@ def read(raw: bytes, source: str, number: int) -> Line:
         redacted = _PATHS.validate_python(fields.pop("redacted", ()))
         if name == "instance":
             fields |= {"instance": 0, "timers": {}}
-        return Line(_LINES[name].validate_python(fields), redacted)
+        record = _LINES[name].validate_python(fields)
+        _judge(record)
+        return Line(record, redacted)
     except PydanticError as error:
         told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
         raise HistoryUnreadable(
             f"{source}:{number} is a {name} that is not known here: {told}. Read it with the ONEX that wrote it, or newer"
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        told = f"{type(error).__name__}: {error}"
+    except (InvalidKey, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        told = describe(error)
         raise HistoryUnreadable(
             f"{source}:{number} is no line of a history: {told}. Was it cut off or edited? Export it again"
         ) from error
+
+
+def _judge(record: Record) -> None:
+    """What types do not say, and every reader relies on. Raises ValueError."""
+    if isinstance(record, Head):
+        return
+    if record.version < 1:
+        raise ValueError(f"version {record.version} of {record.key} is none; versions count from 1")
+    if isinstance(record, LogEntry):
+        row = record.row
+        _judge_time("issued_us", row.issued_us)
+        for what, raw in (("action_id", row.action_id), ("correlation", row.correlation), ("cause", row.cause or b"")):
+            if len(raw) != _ID_BYTES and (raw or what != "cause"):
+                raise ValueError(f"{what} has {len(raw)} bytes; an id has {_ID_BYTES}")
+        if row.intents not in _NO_INTENTS:
+            _judge_intents(row.intents)
+        return
+    WorkflowKey.of(*record.key)
+    if isinstance(record, Stored):
+        _judge_time("last_us", record.last_us)
+
+
+def _judge_time(what: str, at_us: int) -> None:
+    if not 0 <= at_us <= _TIME_MAX_US:
+        raise ValueError(f"{what} {at_us} is no time from 1970 to 9999, in microseconds")
+
+
+def _judge_intents(raw: bytes) -> None:
+    intents = orjson.loads(raw)
+    if not isinstance(intents, list):
+        raise ValueError("intents are no list")
+    for n, one in enumerate(intents):
+        if not isinstance(one, dict) or not isinstance(one.get("name"), str):
+            raise ValueError(f"intent {n} has no name")
 
 
 def _name(record: Record) -> str:
