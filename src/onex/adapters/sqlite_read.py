@@ -45,7 +45,6 @@ from .sqlite_rows import (
     own_entries,
     stored_of,
     unreadable,
-    unsent,
 )
 from .sqlite_schema import Access, connect
 
@@ -316,7 +315,7 @@ class SqliteReads:
             where answer is null and ticket > ? order by ticket limit ?""",
             (after, limit),
         )
-        return [InboxRow(*row) if type(row[1]) is bytes else unsent(row) for row in rows]
+        return [InboxRow(*row) for row in rows]
 
     @named
     def answer(self, ticket: int) -> bytes | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from ..kernel.action import WorkflowKey
-from ..ports import EnumOutboxState, InboxRow, LogEntry, LogRow, OutboxRow, Pointer, Position, Stored
+from ..ports import EnumOutboxState, LogEntry, LogRow, OutboxRow, Pointer, Position, Stored
 
 STORED = """select workflow_type, instance_id, instance, version, epoch, status, terminal, state, state_schema,
   state_hash, code_id, position, last_us, failures, held, lease_id, lease_until_us from workflow_state"""
@@ -63,12 +63,6 @@ def unreadable(row: OutboxColumns) -> OutboxColumns:
     """The same, without the intents: who reads it finds none, and says so."""
     read = typed(row, OUTBOX_TYPES)
     return *read[:7], b"", *read[8:]  # type: ignore[return-value]  # as many, and of those types
-
-
-def unsent(row: tuple[int, object, int, bytes | None]) -> InboxRow:
-    """An inbox row that no sender of ours wrote: it reads as what it is, and is refused for it."""
-    ticket, body, at_us, answer = row
-    return InboxRow(ticket, f"{type(body).__name__}, not bytes: {body!r}".encode(), at_us, answer)
 
 
 def entry_of(row: LogColumns) -> LogEntry:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
 
-from ..kernel.errors import EngineClosed, OnexError
+from ..kernel.errors import EngineClosed, OnexError, OwnershipLost
 from ..kernel.user_code import describe
 from ..ports import Clock
 from .observe import Events
@@ -57,6 +57,10 @@ class Supervisor:
             try:
                 await turn()
                 failures = 0
+            except OwnershipLost as error:  # the store is another's, or not there any more: no later try finds it again
+                self._events("loop_failed", loop=name, failures=1, error=describe(error))
+                self._lose(error)
+                return
             except Exception as error:
                 failures += 1
                 told = describe(error)
