@@ -315,7 +315,7 @@ NO_TIMES: list[Any] = [
 NO_COUNTS: list[Any] = [-1, True, False, "1", 1.0, 2**63, -(2**63), 10**5000, math.nan, [1], Evil()]
 NO_SECONDS: list[Any] = [None, "1", -1, math.nan, True, 10**400, [], Evil()]
 NO_STATUSES: list[Any] = [None, 5, ["new"], Evil()]
-NO_POINTERS: list[Any] = [None, 5, "0:1:0", (), (0, 1), (0, -1, 0), (0, True, 0), Evil()]
+NO_POINTERS: list[Any] = [None, 5, "0:1:0", (), (0,), (0, "1"), (0, -1, 0), (0, True, 0), Evil()]
 NO_ISSUERS: list[Any] = [None, 5, 0, False, b"me", ["me"], "nul\0", "\ud800", "x" * 1001, Evil()]
 ARGUMENTS: dict[str, list[Any]] = {
     "action_id": NO_IDS,
@@ -453,6 +453,9 @@ def test_whoever_waits_looks_or_operates_is_told_what_is_wrong(house: House) -> 
             for call in calls:
                 with pytest.raises(ValidationError):
                     await call()
+            for after in NO_POINTERS:
+                with pytest.raises(ValidationError):
+                    engine.subscribe(after)
             assert (await engine.wait(K, "new", math.inf)).version == 1
             assert (await engine.state_at(K, 0)) == Job(status="new")
 

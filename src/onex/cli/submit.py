@@ -75,6 +75,8 @@ def _payload(text: str) -> dict[str, JsonValue]:
     if not text:
         return {}
     if text == "-":
+        if sys.stdin is None:  # it was closed before we began
+            raise Misused("--payload -: there is no standard input")
         raw = sys.stdin.buffer.read(WIRE_BYTES)
     elif text.startswith("@"):
         try:

@@ -20,7 +20,7 @@ from ..kernel.action import WorkflowKey, micros
 from ..kernel.errors import InvalidKey, InvalidPayload, OnexError, PayloadTooLarge, ValidationError
 from ..kernel.user_code import caught, plain_text
 from ..kernel.wire import PAYLOAD_BYTES, PAYLOAD_DEPTH
-from ..ports import Pointer
+from ..ports import Pointer, Position
 from .encode import INT_MAX
 
 T = TypeVar("T")
@@ -144,6 +144,12 @@ def outbox_pointer(name: str, value: object) -> Pointer:
         shard, n, ordinal = value
         return Pointer(count(name, shard), count(name, n), count(name, ordinal))
     raise ValidationError(f"{name} is a {_type(value)}; give a Pointer(shard, n, ordinal)")
+
+
+def log_position(name: str, value: object) -> Position:
+    if isinstance(value, tuple) and len(value) == 2:
+        return Position(*(count(name, part) for part in value))
+    raise ValidationError(f"{name} is a {_type(value)}; give a Position(shard, n)")
 
 
 def plain(name: str, value: object) -> Mapping[str, JsonValue]:

@@ -16,7 +16,7 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import EngineClosed, OnexError, ValidationError
 from ..kernel.step import ROLLBACK, Rollback, State
 from ..ports import Applied, Clock, Env, Ids, KeyChange, LogEntry, Pointer, Position, Reader, Store, Stored, Telemetry
-from .arguments import checked, count, outbox_pointer, seconds, text, workflow_key
+from .arguments import checked, count, log_position, outbox_pointer, seconds, text, workflow_key
 from .control import controls
 from .dispatch import Limits, ReducerService
 from .inbox import Inbox
@@ -197,8 +197,8 @@ class ReducerPatternEngine:
         return workflow.migrations.status(stored.status, stored.state_schema, workflow.code.state_schema) == until
 
     def subscribe(self, after: Position = Position(0, 0)) -> AsyncIterator[LogEntry]:
-        """Every log row behind ``after``, those to come included."""
-        return LogTail(self.reader, self.bell, after).follow()
+        """Every log row behind ``after``, those to come included. Raises ValidationError."""
+        return LogTail(self.reader, self.bell, checked(log_position, "after", after)).follow()
 
     async def idle(self) -> None:
         """Returns when nothing is due: no action waits, no effect runs or waits to be tried again."""
