@@ -10,7 +10,7 @@ from onex.engine.pattern import ReducerPatternEngine
 from onex.engine.project import Lag, Project, ProjectionFailed, ProjectionMaterializerService, lag_of, latest
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import DatabaseConnectionError, OnexError, ProjectionLagging
-from onex.ports import LogEntry, Position, ProjectionRow, Projections
+from onex.ports import LogEntry, LogRow, Position, ProjectionRow, Projections
 from tests.engine.conftest import House
 from tests.engine.jobs import Add
 
@@ -86,7 +86,11 @@ def test_whatever_a_function_raises_it_stands_still_and_says_why(house: House, r
         (ProjectionRow(K, 1, 7, "add", b"{}"), "a row whose tag is a int"),  # type: ignore[arg-type]  # the mistake
         (ProjectionRow(K, 2**64, "tag", "add", b"{}"), "a row whose version no store takes"),
         (ProjectionRow(K, 1, "\udc80", "add", b"{}"), "a row with text that no store takes"),
-        (ProjectionRow(("job",), 1, "tag", "add", b"{}"), "a row with text that no store takes"),  # type: ignore[arg-type]  # too
+        (ProjectionRow(("job",), 1, "tag", "add", b"{}"), "a row whose key is a tuple"),  # type: ignore[arg-type]  # too
+        (ProjectionRow(K, True, "tag", "add", b"{}"), "a row whose version is a bool"),
+        (ProjectionRow(WorkflowKey("job", "2"), 1, "tag", "add", b"{}"), "a row of job:2"),
+        (ProjectionRow(K, 1, "tag", "add", b"[]"), "a row whose fields are no JSON object"),
+        (ProjectionRow(K, 1, "tag", "add", b"\xff"), "a row whose fields are no JSON object"),
     ],
 )
 def test_what_is_no_row_is_told_and_nothing_of_it_is_kept(house: House, row: object, wrong: str) -> None:
@@ -97,6 +101,75 @@ def test_what_is_no_row_is_told_and_nothing_of_it_is_kept(house: House, row: obj
             with pytest.raises(ProjectionFailed, match=f"gave back {wrong}"):
                 await one.catch_up()
             assert (await one.rows(), (await one.lag()).watermark) == ([], Position(0, 0))
+
+    run(go())
+
+
+def test_the_rows_before_the_one_it_failed_on_are_kept(house: House) -> None:
+    async def go() -> None:
+        async with house.engine() as engine:
+            one = ProjectionMaterializerService(
+                engine.reader, tables(engine), engine.bell, engine.clock, "view", not_thirty
+            )
+            await engine.submit_many([(f"job:{n}", "add", Add(amount=n)) for n in (2, 4, 30, 6)])
+            with pytest.raises(ProjectionFailed, match=r"at 0:3 \(job:30, 'add'\)"):
+                await one.catch_up()
+            assert sorted(row.key.instance_id for row in await one.rows()) == ["2", "4"]
+            lag = await one.lag()
+            assert (lag.watermark, lag.rows) == (Position(0, 2), 2)
+
+    run(go())
+
+
+def test_one_exception_raised_again_and_again_does_not_grow(house: House) -> None:
+    shared = ArithmeticError("one for all")
+
+    def fatal(entry: LogEntry) -> ProjectionRow:
+        raise shared
+
+    def depth() -> int:
+        trace, frames = shared.__traceback__, 0
+        while trace is not None:
+            trace, frames = trace.tb_next, frames + 1
+        return frames
+
+    async def go() -> None:
+        async with house.engine() as engine:
+            await engine.submit(K, "add", Add())
+            depths = []
+            for _ in range(5):
+                with pytest.raises(ProjectionFailed):
+                    await view(engine, fatal).catch_up()
+                depths.append(depth())
+            assert set(depths) == {2}
+
+    run(go())
+
+
+class TwoShards:
+    """A log of two shards, of which the second has seven rows."""
+
+    def __init__(self, rows: dict[int, int]) -> None:
+        self.rows = rows
+
+    async def log(self, after: Position, limit: int) -> list[LogEntry]:
+        row = LogRow(b"", "add", b"", 0, b"", None, "", b"", b"", "open")
+        last = self.rows[after.shard]
+        return [
+            LogEntry(Position(after.shard, n), K, n, row, 1, 1, b"")
+            for n in range(after.n + 1, min(last, after.n + limit) + 1)
+        ]
+
+    async def watermark(self, name: str, shard: int) -> int:
+        return 2
+
+
+@pytest.mark.parametrize("last", [2, 3, 4, 7, 64, 65, 1000])
+def test_lag_counts_the_rows_of_its_own_shard(last: int) -> None:
+    async def go() -> None:
+        log = TwoShards({0: 5000, 1: last})
+        lag = await lag_of(log, log, "view", 0, shard=1)  # type: ignore[arg-type]  # as much of both as it asks
+        assert (lag.watermark, lag.rows) == (Position(1, 2), last - 2)
 
     run(go())
 

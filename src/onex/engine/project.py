@@ -9,11 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import CoroutineType
+from typing import NamedTuple
 
 from ..kernel.action import WorkflowKey
-from ..kernel.errors import DatabaseConnectionError, OnexError, ProjectionLagging, WorkflowExecutionError
-from ..kernel.user_code import caught, describe, plain_text
+from ..kernel.errors import (
+    DatabaseConnectionError,
+    OnexError,
+    ProjectionLagging,
+    ValidationError,
+    WorkflowExecutionError,
+)
+from ..kernel.user_code import caught, class_name, describe, plain_text
 from ..ports import Clock, LogEntry, Position, ProjectionRow, Projections, Reader
+from .encode import check_json
 from .tail import Bell, LogTail
 
 WORKFLOW = "workflow"
@@ -44,12 +53,35 @@ class Lag:
     lag_ms: float
 
 
+class _Came(NamedTuple):
+    """The rows to upsert, of the first ``applied`` entries; ``failed`` says why not of more."""
+
+    rows: list[ProjectionRow]
+    applied: int
+    failed: ProjectionFailed | None = None
+
+
 async def lag_of(reader: Reader, tables: Projections, name: str, now_us: int, *, shard: int = 0) -> Lag:
     """Where a projection stands, for any process that may read. 0 rows for one that nobody ever kept, on an empty log."""
-    # the watermark first: what is committed meanwhile can only make the answer larger, never negative
+    # the watermark first: what is committed meanwhile can only make the answer larger
     at = Position(shard, await tables.watermark(name, shard))
     waited_ms = await _waited_ms(reader, at, now_us)
-    return Lag(at, (await reader.counts()).actions - at.n, waited_ms)
+    return Lag(at, await _rows_after(reader, at), waited_ms)
+
+
+async def _rows_after(reader: Reader, at: Position) -> int:
+    """How many rows of this shard follow: its positions are dense, so that the last is found by halving."""
+    step = 1
+    while await reader.log(Position(at.shard, at.n + step - 1), 1):
+        step *= 2
+    low, high = step // 2, step - 1  # there are ``low`` for certain, and ``high`` at most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if await reader.log(Position(at.shard, at.n + middle - 1), 1):
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 async def _waited_ms(reader: Reader, at: Position, now_us: int) -> float:
@@ -101,9 +133,13 @@ class ProjectionMaterializerService:
             if not rows:
                 self._moved.ring()  # another of the same name may have moved it
                 return done
-            if await self.tables.project(self.name, self.shard, at, rows[-1].position.n, self._rows(rows)):
-                done += len(rows)
+            came = self._rows(rows)
+            to = rows[came.applied - 1].position.n if came.applied else at
+            if to > at and await self.tables.project(self.name, self.shard, at, to, came.rows):
+                done += came.applied
             self._moved.ring()
+            if came.failed is not None:
+                raise came.failed
 
     async def rows(
         self,
@@ -146,23 +182,27 @@ class ProjectionMaterializerService:
         at = Position(self.shard, await self.tables.watermark(self.name, self.shard))
         return await _waited_ms(self.reader, at, self.clock.now_us())
 
-    def _rows(self, entries: Sequence[LogEntry]) -> list[ProjectionRow]:
+    def _rows(self, entries: Sequence[LogEntry]) -> _Came:
+        """Of the entries up to the first on which the function failed."""
         newest: dict[WorkflowKey, ProjectionRow] = {}
-        for entry in entries:
-            where = f"{entry.position.shard}:{entry.position.n} ({entry.key}, {entry.row.kind!r})"
+        for at, entry in enumerate(entries):
             try:
                 row = self._project(entry)
-                wrong = _misfit(row)
+                wrong = _misfit(row, entry.key)
             except BaseException as error:
-                told = caught(error)
-                raise ProjectionFailed(f"projection {self.name!r} raised at {where}: {told}") from error
+                failed = self._failure(entry, "raised", f": {caught(error)}")
+                failed.__cause__ = error
+                return _Came([*newest.values()], at, failed)
             if wrong:
-                raise ProjectionFailed(
-                    f"projection {self.name!r} gave back {wrong} at {where}; return a ProjectionRow, or None"
-                )
+                failed = self._failure(entry, f"gave back {wrong}", "; return a ProjectionRow of the instance, or None")
+                return _Came([*newest.values()], at, failed)
             if row is not None:
                 newest[row.key] = row
-        return list(newest.values())
+        return _Came([*newest.values()], len(entries))
+
+    def _failure(self, entry: LogEntry, did: str, why: str) -> ProjectionFailed:
+        where = f"{entry.position.shard}:{entry.position.n} ({entry.key}, {entry.row.kind!r})"
+        return ProjectionFailed(f"projection {self.name!r} {did} at {where}{why}")
 
     async def _run(self) -> None:
         """Ends only with a reason in ``failed``: whoever waits is told, and nobody waits for a task that has died."""
@@ -190,17 +230,29 @@ class ProjectionMaterializerService:
             await self.bell.after(seen)
 
 
-def _misfit(row: object) -> str:
+def _misfit(row: object, key: WorkflowKey) -> str:
     """What is wrong with what a projection's function gave back; '' when the tables can take it."""
     if row is None:
         return ""
     if type(row) is not ProjectionRow:
-        return f"a {type(row).__name__}"
-    types = (tuple, int, str, str, bytes)
+        if type(row) is CoroutineType:
+            row.close()  # nobody will await it
+        return f"a {class_name(type(row))}"
+    types = (WorkflowKey, int, str, str, bytes)
     for name, value, wanted in zip(ProjectionRow._fields, row, types, strict=True):
-        if not isinstance(value, wanted):
-            return f"a row whose {name} is a {type(value).__name__}"
-    texts: tuple[object, ...] = (*row.key, row.tag, row.last_action)
-    if len(texts) != 4 or any(not isinstance(text, str) or plain_text(text, len(text)) != text for text in texts):
+        if type(value) is not wanted:
+            return f"a row whose {name} is a {class_name(type(value))}"
+    if row.key != key:
+        return f"a row of {plain_text(str(row.key), 300)}"
+    if any(plain_text(text, len(text)) != text for text in (row.tag, row.last_action)):
         return "a row with text that no store takes"
+    if row.fields != b"{}" and not _is_object(row.fields):
+        return "a row whose fields are no JSON object"
     return "" if abs(row.version) < LARGEST else "a row whose version no store takes"
+
+
+def _is_object(data: bytes) -> bool:
+    try:
+        return type(check_json(data)) is dict
+    except ValidationError:
+        return False
