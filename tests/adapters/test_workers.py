@@ -135,6 +135,29 @@ def test_an_exception_comes_back_as_words_with_type_message_and_place(on_pool: O
         on_pool(body, 1)
 
 
+def test_whatever_a_function_raises_or_does_to_its_process_the_pool_goes_on(on_pool: OnPool) -> None:
+    async def body(pool: WorkerPool) -> None:
+        before, _ = await pool.run(at("pid"), b"", {})
+        told = await failure(pool, "mistyped")
+        assert (told.message, told.reason, told.retry) == ("EffectFailed: x", "effect_failed", False)
+        told = await failure(pool, "surrogate")
+        assert (told.message, told.reason) == (r"\udc80 bad", r"\udc80")
+        assert (await failure(pool, "ctrl_c")).message.startswith("ctrl_c raised KeyboardInterrupt at ")
+        assert await pool.run(at("fork"), b"once", {}) == (b"once", ())
+        assert await pool.run(at("echo"), b"its own answer", {}) == (b"its own answer", ())  # not the child's
+        assert await pool.run(at("mute"), b"kept", {}) == (b"kept", ())
+        assert (await pool.run(at("pid"), b"", {}))[0] == before
+
+    on_pool(body, 1)
+
+
+def test_a_worker_whose_own_child_lives_is_missed_at_once(on_pool: OnPool) -> None:
+    async def body(pool: WorkerPool) -> None:
+        assert (await failure(pool, "fork_and_die")).reason == "killed_its_worker"
+
+    on_pool(body, 1)
+
+
 def test_a_function_that_recurses_too_deep_has_failed_and_its_worker_goes_on(on_pool: OnPool) -> None:
     async def body(pool: WorkerPool) -> None:
         before, _ = await pool.run(at("pid"), b"", {})

@@ -19,6 +19,11 @@ from onex.kernel.errors import AlgorithmNotFoundError, EffectFailed
 from onex.ports import NewBlob
 
 
+class Muted:
+    def flush(self) -> None:
+        raise SystemExit("no")
+
+
 class Unpicklable(Exception):
     def __reduce__(self) -> NoReturn:
         raise TypeError("this exception does not travel")
@@ -47,6 +52,24 @@ def run(
         raise EffectFailed("the far side is busy", retryable=True, code="busy")
     if function == "missing":
         raise AlgorithmNotFoundError("no compute function is named 'missing'")
+    if function == "mistyped":
+        error = EffectFailed("x")
+        error.message, error.reason, error.retry = 5, b"code", "yes"  # type: ignore[assignment]  # what a user may do
+        raise error
+    if function == "surrogate":
+        raise EffectFailed("\udc80 bad", code="\udc80")
+    if function == "ctrl_c":
+        raise KeyboardInterrupt
+    if function == "fork":
+        os.fork()
+        return payload, []
+    if function == "fork_and_die":
+        if os.fork() == 0:
+            time.sleep(60)
+        os._exit(9)
+    if function == "mute":
+        sys.stdout = sys.stderr = Muted()
+        return payload, []
     if function == "exit":
         sys.exit(3)
     if function == "recurse":

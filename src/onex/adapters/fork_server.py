@@ -21,10 +21,10 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
 from typing import NoReturn
 
 from ..kernel.errors import EffectFailed, OnexError
+from ..kernel.user_code import caught, describe, flag_of, plain_text, text_of, trace_of
 from ..ports import NewBlob
 
 Where = tuple[str, str, str, str]
@@ -33,7 +33,7 @@ Entry = Callable[[Where, bytes, Mapping[bytes, bytes]], tuple[bytes, Sequence[Ne
 READY = b"ready"
 FORK = b"fork"
 ORDER_BYTES = 4096
-TOLD_CHARACTERS = 2000
+CODE_CHARACTERS = 100
 _COUNT = struct.Struct("!I")
 _PID = struct.Struct("!q")
 
@@ -114,37 +114,42 @@ def resolve(entry: str) -> Entry:
 
 
 def answer(entry: Entry, parts: Sequence[bytes]) -> list[bytes]:
-    """``ok, result[, digest, media type, data]...`` or ``failed, code, message, retry or nothing``. Never raises."""
+    """``ok, result[, digest, media type, data]...`` or ``failed, code, message, retry or nothing``.
+
+    Raises only what ``caught`` lets through.
+    """
     app, code, workflow, function, payload, *rest = parts
     where = (os.fsdecode(app), os.fsdecode(code), os.fsdecode(workflow), os.fsdecode(function))
     try:
         result, made = entry(where, payload, dict(zip(rest[::2], rest[1::2], strict=True)))
         blobs = [part for blob in made for part in (blob.digest, blob.media_type.encode(), blob.data)]
         return [b"ok", result, *blobs]
-    except EffectFailed as failed:
-        return _failed(failed.reason, failed.message, failed.retry)
-    except OnexError as error:
-        return _failed(error.code, error.message, error.retryable)
     except BaseException as error:
         # SystemExit too: a function that calls exit() has failed; it does not end the worker
-        return _failed("raised", f"{where[3]} raised {_told(error)} at {_place(error.__traceback__, where[0])}", False)
+        told = caught(error)
+        kind = type(error)
+        if issubclass(kind, EffectFailed):
+            reason = text_of(error, "reason", EffectFailed.code)
+            return _failed(reason, text_of(error, "message", told), flag_of(error, "retry", False))
+        if issubclass(kind, OnexError):
+            return _failed(
+                text_of(error, "code", "raised"), text_of(error, "message", told), flag_of(error, "retryable", False)
+            )
+        return _failed("raised", f"{where[3]} raised {told} at {_place(error, where[0])}", False)
 
 
 def _failed(code: str, message: str, retry: bool) -> list[bytes]:
-    told = message if len(message) <= TOLD_CHARACTERS else message[:TOLD_CHARACTERS] + " ..."
-    return [b"failed", code.encode(), told.encode("utf-8", "replace"), b"retry" if retry else b""]
+    return [
+        b"failed",
+        plain_text(code, CODE_CHARACTERS).encode(),
+        plain_text(message).encode(),
+        b"retry" if retry else b"",
+    ]
 
 
-def _told(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except Exception:
-        text = "(and telling it raised too)"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _place(trace: TracebackType | None, app: str) -> str:
+def _place(error: BaseException, app: str) -> str:
     """``file:line`` of the innermost frame in the app, relative to it; else of the innermost frame."""
+    trace = trace_of(error)
     root = os.path.join(os.path.realpath(app), "")
     innermost = inside = None
     while trace is not None:
@@ -160,10 +165,14 @@ def _place(trace: TracebackType | None, app: str) -> str:
 def _work(lane: socket.socket, entry: Entry, engine: int, server: int) -> None:
     """Serve one task after another until the engine closes the lane."""
     threading.Thread(target=_watch, args=(lane.fileno(), engine, server), daemon=True).start()
+    pid = os.getpid()
+    os.register_at_fork(after_in_child=lane.close)  # else a child of the function's keeps it open when this worker dies
     while (parts := _receive(lane)) is not None:
         reply = answer(entry, parts)
+        if os.getpid() != pid:
+            return  # a function that forks comes back twice; one answer is enough
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(BaseException):
                 stream.flush()
         try:
             lane.sendall(b"".join(frame(reply)))
@@ -194,7 +203,7 @@ def main() -> NoReturn:
     try:
         call = resolve(entry)
     except BaseException as error:
-        control.send(f"{entry!r} cannot be loaded: {_told(error)}".encode("utf-8", "replace")[:ORDER_BYTES])
+        control.send(f"{entry!r} cannot be loaded: {describe(error)}".encode()[:ORDER_BYTES])
         os._exit(1)
     gc.collect()
     gc.freeze()  # what is imported stays shared: a collection in a worker does not touch its pages

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from ..kernel.action import NOTHING, Nothing
 from ..kernel.errors import EffectFailed, EffectUnknown, OnexError
-from ..kernel.user_code import caught, class_name, plain_text
+from ..kernel.user_code import caught, class_name, flag_of, plain_text, text_of
 from ..ports import NewBlob, Result
 
 RAISED = "effect_raised"
@@ -35,14 +35,18 @@ def judged(error: BaseException) -> EffectFailed | EffectUnknown:
     kind = type(error)  # never isinstance: it asks the object what it is
     if issubclass(kind, EffectFailed):
         return EffectFailed(
-            _text(error, "message", told), retryable=_flag(error, False), code=_code(error, "reason", EffectFailed.code)
+            text_of(error, "message", told),
+            retryable=flag_of(error, "retry", False),
+            code=_code(error, "reason", EffectFailed.code),
         )
     if issubclass(kind, EffectUnknown):
         return EffectUnknown(
-            _text(error, "message", told), retryable=_flag(error, True), code=_code(error, "reason", EffectUnknown.code)
+            text_of(error, "message", told),
+            retryable=flag_of(error, "retry", True),
+            code=_code(error, "reason", EffectUnknown.code),
         )
     if issubclass(kind, OnexError):
-        return EffectUnknown(_text(error, "message", told), code=_code(error, "code", RAISED))
+        return EffectUnknown(text_of(error, "message", told), code=_code(error, "code", RAISED))
     return EffectUnknown(told, code=RAISED)
 
 
@@ -82,24 +86,5 @@ def _name(value: object) -> str:
     return "None" if value is None else class_name(type(value))
 
 
-def _said(error: BaseException, attribute: str) -> object:
-    """None where asking raises."""
-    try:
-        return getattr(error, attribute, None)
-    except BaseException as another:
-        caught(another)
-        return None
-
-
-def _text(error: BaseException, attribute: str, otherwise: str) -> str:
-    said = _said(error, attribute)
-    return plain_text(said) if issubclass(type(said), str) and isinstance(said, str) else otherwise
-
-
 def _code(error: BaseException, attribute: str, otherwise: str) -> str:
-    return plain_text(_text(error, attribute, otherwise), CODE_CHARACTERS)
-
-
-def _flag(error: BaseException, otherwise: bool) -> bool:
-    said = _said(error, "retry")
-    return said if type(said) is bool else otherwise
+    return plain_text(text_of(error, attribute, otherwise), CODE_CHARACTERS)

@@ -32,7 +32,7 @@ def caught(error: BaseException) -> str:
     The traceback is cut where an earlier raise of the same object begins, so that one that is shared does not grow.
     """
     kind = type(error)  # never isinstance: it asks the object what it is, and that may raise
-    if kind is StepOverrun or (issubclass(kind, KeyboardInterrupt) and _from_outside(_trace(error))):
+    if kind is StepOverrun or (issubclass(kind, KeyboardInterrupt) and _from_outside(trace_of(error))):
         raise error
     _cut_earlier_raises(error)
     return describe(error)
@@ -47,11 +47,38 @@ def describe(error: BaseException, most: int = TOLD_CHARACTERS) -> str:
     try:
         text = str(error)
     except BaseException as another:
-        if issubclass(type(another), KeyboardInterrupt) and _from_outside(_trace(another)):
+        if issubclass(type(another), KeyboardInterrupt) and _from_outside(trace_of(another)):
             raise
         return f"{name} (which cannot be told: its __str__ raised {class_name(type(another))})"
     text = plain_text(text, most)
     return f"{name}: {text}" if text else name
+
+
+def trace_of(error: BaseException) -> TracebackType | None:
+    """Its traceback as Python keeps it, past what its class makes of asking."""
+    trace: TracebackType | None = _TRACE(error)
+    return trace
+
+
+def text_of(error: BaseException, attribute: str, otherwise: str) -> str:
+    """An attribute as plain text; ``otherwise`` where it is no text, or asking for it raises."""
+    said = _said(error, attribute)
+    return plain_text(said) if isinstance(said, str) else otherwise
+
+
+def flag_of(error: BaseException, attribute: str, otherwise: bool) -> bool:
+    """The same of a flag, which is True or False and nothing that is like them."""
+    said = _said(error, attribute)
+    return said if isinstance(said, bool) else otherwise
+
+
+def _said(error: BaseException, attribute: str) -> str | bool | None:
+    try:
+        said = getattr(error, attribute, None)
+        return said if issubclass(type(said), str | bool) else None
+    except BaseException as another:
+        caught(another)
+        return None
 
 
 def class_name(of: type) -> str:
@@ -82,11 +109,6 @@ def plain_text(text: str, most: int = TOLD_CHARACTERS) -> str:
     return plain.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
-def _trace(error: BaseException) -> TracebackType | None:
-    trace: TracebackType | None = _TRACE(error)
-    return trace
-
-
 def _from_outside(trace: TracebackType | None) -> bool:
     """Whether a KeyboardInterrupt came from a signal: no ``raise`` of the code that ran made it.
 
@@ -109,7 +131,7 @@ def _cut_earlier_raises(error: BaseException) -> None:
     waiting, seen = [error], {id(error)}
     while waiting and len(seen) < CHAINED:
         one = waiting.pop()
-        _cut(_trace(one))
+        _cut(trace_of(one))
         members = _GROUPED(one) if issubclass(type(one), BaseExceptionGroup) else ()
         for behind in (_CAUSE(one), _CONTEXT(one), *members):
             if behind is not None and id(behind) not in seen:

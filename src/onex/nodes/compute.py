@@ -22,6 +22,7 @@ from ..kernel.errors import (
     OnexError,
 )
 from ..kernel.intent import ModelIntent
+from ..kernel.user_code import caught
 from ..ports import Blobs, NewBlob, Result
 from .io import Function, NewBlobs, ResultTooLarge, Shape, blobs_in, check_blob, check_result, compute_shape
 
@@ -154,4 +155,14 @@ class ComputeExecutor:
             raise
         except OnexError as error:
             raise EffectFailed(error.message, retryable=error.retryable, code=error.code) from error
-        return Result(None if self.shape.result is Nothing else decode(self.shape.result, encoded), made)
+        return Result(None if self.shape.result is Nothing else self._read(encoded), made)
+
+    def _read(self, encoded: bytes) -> BaseModel:
+        """What a worker could write is read here by the same class, whose validators are the user's too."""
+        try:
+            return decode(self.shape.result, encoded)
+        except BaseException as error:
+            told = caught(error)
+            raise EffectFailed(
+                f"{self.shape.name} returned what cannot be read back: {told}", code="wrong_result"
+            ) from error
