@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from onex.engine.inbox import Inbox
-from onex.engine.project import ProjectionMaterializerService
+from onex.engine.project import Projected, ProjectionMaterializerService
 from onex.engine.tail import LogTail
-from onex.ports import InboxRow, LogEntry, Position, ProjectionRow
+from onex.ports import InboxRow, LogEntry, Position
 from tests.simulation.planting import planted, swapped
 
 
@@ -45,8 +45,8 @@ def tail_skips_a_row_behind_a_page() -> Iterator[None]:
 def watermark_ahead_of_its_rows() -> Iterator[None]:
     right = ProjectionMaterializerService._rows
 
-    def wrong(self: ProjectionMaterializerService, entries: Sequence[LogEntry]) -> list[ProjectionRow]:
-        return right(self, entries[:-1])
+    def wrong(self: ProjectionMaterializerService, entries: Sequence[LogEntry]) -> Projected:
+        return right(self, entries[:-1])._replace(applied=len(entries))
 
     with swapped(ProjectionMaterializerService, "_rows", wrong):
         yield
@@ -64,7 +64,9 @@ def watermark_moved_before_its_rows() -> Iterator[None]:
             return 0
         await self.tables.project(self.name, self.shard, at, rows[-1].position.n, ())
         self._moved.ring()
-        await self.tables.project(self.name, self.shard, rows[-1].position.n, rows[-1].position.n, self._rows(rows))
+        await self.tables.project(
+            self.name, self.shard, rows[-1].position.n, rows[-1].position.n, self._rows(rows).rows
+        )
         return len(rows)
 
     with swapped(ProjectionMaterializerService, "catch_up", wrong):

@@ -53,7 +53,7 @@ class Lag:
     lag_ms: float
 
 
-class _Came(NamedTuple):
+class Projected(NamedTuple):
     """The rows to upsert, of the first ``applied`` entries; ``failed`` says why not of more."""
 
     rows: list[ProjectionRow]
@@ -182,7 +182,7 @@ class ProjectionMaterializerService:
         at = Position(self.shard, await self.tables.watermark(self.name, self.shard))
         return await _waited_ms(self.reader, at, self.clock.now_us())
 
-    def _rows(self, entries: Sequence[LogEntry]) -> _Came:
+    def _rows(self, entries: Sequence[LogEntry]) -> Projected:
         """Of the entries up to the first on which the function failed."""
         newest: dict[WorkflowKey, ProjectionRow] = {}
         for at, entry in enumerate(entries):
@@ -192,13 +192,13 @@ class ProjectionMaterializerService:
             except BaseException as error:
                 failed = self._failure(entry, "raised", f": {caught(error)}")
                 failed.__cause__ = error
-                return _Came([*newest.values()], at, failed)
+                return Projected([*newest.values()], at, failed)
             if wrong:
                 failed = self._failure(entry, f"gave back {wrong}", "; return a ProjectionRow of the instance, or None")
-                return _Came([*newest.values()], at, failed)
+                return Projected([*newest.values()], at, failed)
             if row is not None:
                 newest[row.key] = row
-        return _Came([*newest.values()], len(entries))
+        return Projected([*newest.values()], len(entries))
 
     def _failure(self, entry: LogEntry, did: str, why: str) -> ProjectionFailed:
         where = f"{entry.position.shard}:{entry.position.n} ({entry.key}, {entry.row.kind!r})"
