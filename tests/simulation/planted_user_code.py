@@ -2,12 +2,185 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import count
+
+from pydantic import BaseModel
 
 import onex.engine.batch
+import onex.engine.encode
+import onex.engine.fold
+import onex.engine.inbox
+import onex.engine.judge
+import onex.engine.relay
+import onex.engine.submission
+import onex.kernel.intent
+import onex.kernel.machine
+import onex.kernel.migration
+import onex.kernel.user_code
+import onex.nodes.beside
+import onex.nodes.effect
+from onex.engine.attempt import WRONG_RESULT, judged, too_late
 from onex.engine.fold import Folded
-from onex.ports import NewBlob
+from onex.engine.inbox import Inbox
+from onex.engine.mailbox import Pending
+from onex.engine.pattern import ReducerPatternEngine
+from onex.engine.project import ProjectionMaterializerService
+from onex.engine.supervise import Supervisor
+from onex.engine.suspects import Suspects
+from onex.kernel.errors import EffectFailed, EffectUnknown, OnexError, ReducerFailed
+from onex.kernel.user_code import caught
+from onex.ports import InboxRow, NewBlob
 from tests.simulation.planting import planted, swapped
+
+
+def exceptions_only(error: BaseException) -> str:
+    """As somebody writes it who has ``except Exception`` in the fingers."""
+    if not isinstance(error, Exception):
+        raise error
+    return caught(error)
+
+
+# --- what it raises ---------------------------------------------------------------------------------------------------------
+
+
+@planted
+def told_exception_that_raises() -> Iterator[None]:
+    """``str`` of an exception is code of the user too."""
+
+    def wrong(error: BaseException, most: int = 2000) -> str:
+        return f"{type(error).__name__}: {error}"[:most]
+
+    with swapped(onex.kernel.user_code, "describe", wrong):
+        yield
+
+
+@planted
+def shared_exception_keeps_every_traceback() -> Iterator[None]:
+    """One object that many raise holds every frame, and every local, of all of them."""
+    with swapped(onex.kernel.user_code, "_cut_earlier_raises", lambda error: None):
+        yield
+
+
+@planted
+def handler_that_raises_no_exception_ends_the_engine() -> Iterator[None]:
+    """Neither the reducer nor the fold around it catches what is no ``Exception``; the net under both is gone too."""
+
+    with (
+        swapped(onex.kernel.machine, "caught", exceptions_only),
+        swapped(onex.engine.fold, "caught", exceptions_only),
+        swapped(onex.engine.judge, "caught", exceptions_only),
+    ):
+        yield
+
+
+@planted
+def effect_that_raises_no_exception_is_never_told() -> Iterator[None]:
+    """Its task dies with what it raised, and the row waits for an answer that nobody will write."""
+
+    def wrong(error: BaseException) -> EffectFailed | EffectUnknown:
+        if not isinstance(error, Exception):
+            raise error
+        return judged(error)
+
+    with swapped(onex.nodes.beside, "judged", wrong), swapped(onex.engine.relay, "judged", wrong):
+        yield
+
+
+@planted
+def migration_that_raises_no_exception_ends_the_start() -> Iterator[None]:
+    with (
+        swapped(onex.kernel.migration, "caught", exceptions_only),
+        swapped(onex.engine.fold, "caught", exceptions_only),
+        swapped(onex.engine.judge, "caught", exceptions_only),
+    ):
+        yield
+
+
+@planted
+def own_time_out_told_as_ours() -> Iterator[None]:
+    """Whoever reads the outcome looks for a far side that hangs, and there is none."""
+
+    def wrong(error: BaseException) -> EffectFailed | EffectUnknown:
+        return too_late(error, 1.0) if isinstance(error, TimeoutError) else judged(error)
+
+    with swapped(onex.nodes.beside, "judged", wrong):
+        yield
+
+
+@planted
+def neighbours_of_a_raising_action_refused_with_it() -> Iterator[None]:
+    """One of the batch fails, and those behind it for the same instance are told that they did."""
+    right = Folded._refuse
+
+    def wrong(self: Folded, pending: Pending, error: OnexError) -> None:
+        right(self, pending, error)
+        if isinstance(error, ReducerFailed):
+            later = list(self.pendings)[list(self.pendings).index(pending) + 1 :]
+            for one in later:
+                one.refusal = one.refusal or error
+
+    with swapped(Folded, "_refuse", wrong):
+        yield
+
+
+@planted
+def projection_that_failed_says_nothing() -> Iterator[None]:
+    """It stands still, nobody is told why, and so nobody mends it."""
+
+    def wrong(self: ProjectionMaterializerService, error: OnexError) -> None:
+        return None
+
+    with swapped(ProjectionMaterializerService, "_stand_still", wrong):
+        yield
+
+
+# --- what it gives back -----------------------------------------------------------------------------------------------------
+
+
+@planted
+def wrong_result_told_as_failed() -> Iterator[None]:
+    """It acted, and gave back what it should not: that is no word of its not having acted."""
+
+    def wrong(message: str, code: str = WRONG_RESULT) -> EffectFailed:
+        return EffectFailed(message, code=code)
+
+    with swapped(onex.nodes.effect, "wrong", wrong):
+        yield
+
+
+@planted
+def first_try_sees_the_value_in_memory() -> Iterator[None]:
+    """A validator that multiplies: the first try is told 500, the second, read back, 50,000 under the same key."""
+    with swapped(onex.kernel.intent, "settle", lambda value: value):
+        yield
+
+
+@planted
+def receiver_of_a_message_not_looked_at() -> Iterator[None]:
+    """``send`` to a number or a UUID: committed as it is, and then there is nobody of that name."""
+    with swapped(onex.kernel.intent, "_receiver", lambda spec, to: to):
+        yield
+
+
+@planted
+def integers_looked_at_each_hundredth_time() -> Iterator[None]:
+    """What a state or an intent may hold depends on how many were written before it."""
+    numbers, right = count(1), onex.engine.encode.check_kept
+
+    def wrong(data: bytes, value: BaseModel) -> None:
+        if next(numbers) % 100 == 0:
+            right(data, value)
+
+    with swapped(onex.engine.encode, "check_kept", wrong):
+        yield
+
+
+@planted
+def payload_changed_in_place_judged_as_changed() -> Iterator[None]:
+    """Ours until these lives told us: an action folded a second time has the payload that its handler left."""
+    with swapped(Pending, "judged", property(lambda self: False, lambda self, judged: None)):
+        yield
 
 
 @planted
@@ -18,4 +191,130 @@ def held_outcome_without_its_bytes() -> Iterator[None]:
         return []
 
     with swapped(onex.engine.batch, "_held_blobs", wrong):
+        yield
+
+
+# --- who sends it -----------------------------------------------------------------------------------------------------------
+
+
+@planted
+def rollback_believed_from_anybody() -> Iterator[None]:
+    """An action of the engine's own kinds is taken from whoever sends it, with the state that it brings along."""
+    right = onex.engine.submission.Door._take_payload
+
+    def wrong(self: onex.engine.submission.Door, pending: Pending, payload: object, ours: bool) -> None:
+        right(self, pending, payload, True)  # type: ignore[arg-type]  # what it is given
+
+    with swapped(onex.engine.submission.Door, "_take_payload", wrong):
+        yield
+
+
+@planted
+def lease_believed_from_memory() -> Iterator[None]:
+    """Ours until life 33 told us: a lease that was ended in the store keeps everybody out for as long as it would have run."""
+    right = Folded._refuse
+
+    def wrong(self: Folded, pending: Pending, error: OnexError) -> None:
+        right(self, pending, error)
+        self.entry.loaded = True
+
+    with swapped(Folded, "_refuse", wrong):
+        yield
+
+
+@planted
+def store_kept_after_a_failed_start() -> Iterator[None]:
+    """Who could not start has nothing to close, somebody thought: the lock stays with a process that does nothing."""
+    right = ReducerPatternEngine.close
+
+    async def wrong(self: ReducerPatternEngine) -> None:
+        if self.service._task is not None:
+            await right(self)
+
+    with swapped(ReducerPatternEngine, "close", wrong):
+        yield
+
+
+# --- what it ends -----------------------------------------------------------------------------------------------------------
+
+
+@planted
+def crashes_while_judged_not_counted() -> Iterator[None]:
+    """A timer, an outcome or an action whose handler ends the process does so at every start."""
+    with swapped(onex.engine.judge, "of_action", lambda pending: b""):
+        yield
+
+
+@planted
+def crashes_while_read_not_counted() -> Iterator[None]:
+    """An inbox row whose validator ends the process does so at every start."""
+    judging = Suspects.judging
+    with (
+        swapped(onex.engine.inbox, "of_reading", lambda ticket: b""),
+        swapped(Suspects, "judging", lambda self, names: judging(self, [name for name in names if name])),
+    ):
+        yield
+
+
+@planted
+def crashes_counted_from_one_each_time() -> Iterator[None]:
+    """What the owner before had counted is not read: nobody ever comes to three."""
+    recall = Suspects.recall
+
+    async def wrong(self: Suspects) -> int:
+        found = await recall(self)
+        self.crashes = dict.fromkeys(self.crashes, 1)
+        return found
+
+    with swapped(Suspects, "recall", wrong):
+        yield
+
+
+@planted
+def crashes_forgotten_while_another_is_judged() -> Iterator[None]:
+    """The record holds who is judged now, and no longer who had crashed before and still waits."""
+
+    def wrong(self: Suspects, running: Sequence[bytes]) -> None:
+        crashes = self.crashes
+        self.crashes = {name: n for name, n in crashes.items() if name in running}
+        write(self, running)
+        self.crashes = crashes
+
+    write = Suspects._write
+    with swapped(Suspects, "_write", wrong):
+        yield
+
+
+@planted
+def loop_that_dies_in_silence() -> Iterator[None]:
+    """An inbox row that cannot be read ends the loop that reads it, and nobody begins it again or says that it is gone."""
+    take = Inbox._take
+
+    async def wrong(self: Inbox, row: InboxRow) -> None:
+        if b'"how":"before:' in row.body:
+            raise AttributeError("a validator's own")
+        await take(self, row)
+
+    async def once(self: Supervisor, turn: Callable[[], Awaitable[None]], name: str) -> None:
+        try:
+            while True:
+                await turn()
+        except Exception:
+            return
+
+    with swapped(Inbox, "_take", wrong), swapped(Supervisor, "_keep", once):
+        yield
+
+
+@planted
+def row_that_raises_fails_the_whole_inbox() -> Iterator[None]:
+    """The same row again and again, until the engine gives up: those behind it are never read."""
+    take = Inbox._take
+
+    async def wrong(self: Inbox, row: InboxRow) -> None:
+        if b'"how":"before:' in row.body:
+            raise AttributeError("a validator's own")
+        await take(self, row)
+
+    with swapped(Inbox, "_take", wrong):
         yield

@@ -331,3 +331,30 @@ def test_the_failure_of_a_living_hosts_task_does_not() -> None:
 def test_outside_a_simulation_there_is_no_host() -> None:
     with pytest.raises(SimulationError, match="outside a simulation"):
         current_host()
+
+
+@pytest.mark.parametrize("raised", [SystemExit(3), KeyboardInterrupt()])
+def test_what_a_program_raises_is_its_outcome_and_ends_nobody_else(raised: BaseException) -> None:
+    async def main(sim: Sim) -> None:
+        raise raised
+
+    assert run(main, 1).error is raised
+
+
+def test_a_future_of_a_dead_host_that_nobody_looked_at_is_no_failure() -> None:
+    kept: list[asyncio.Future[None]] = []
+
+    async def left(sim: Sim) -> None:
+        kept.append(asyncio.get_running_loop().create_future())
+        kept[0].set_exception(ValueError("nobody looks"))
+
+    async def main(sim: Sim) -> None:
+        host = sim.host("mortal")
+        host.start(left(sim))
+        await sim.clock.sleep(1)
+        host.crash()
+        kept.clear()
+        gc.collect()
+        await sim.clock.sleep(1)
+
+    run(main, 1).result()

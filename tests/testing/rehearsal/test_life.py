@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import onex.workflows.code_analysis
+from onex.testing.rehearsal.fate import USER_CODE
 from onex.testing.rehearsal.life import Life, Place, live
 from onex.testing.rehearsal.script import Script
 from onex.testing.rehearsal.season import place
@@ -105,6 +106,21 @@ def test_the_story_tells_who_did_what_and_ends_where_something_broke(where: Plac
     assert told[-1] == ("", f"broken: {life.violations[0]}")
     assert told[-2][0] == "bank" and told[-2][1].startswith("does it"), "what broke it stands above"
     assert [line.at_s for line in life.story] == sorted(line.at_s for line in life.story)
+
+
+def test_what_stands_in_for_an_app_has_the_bugs_that_code_has_and_so_have_its_clients(where: Place) -> None:
+    stage = set_stage(ORDERS)
+    counted: Counter[str] = Counter()
+    told: list[str] = []
+    for seed in range(30):
+        life = drawn(stage, seed, where, told=True)
+        assert life.violations == [], seed
+        counted += life.counted
+        told += [f"{line.who} {line.what}" for line in life.story]
+    assert [point for point in (*USER_CODE, "action hostile") if not counted[point]] == []
+    stories = ("bank does it and returns None: charge for orders:", "bank does it, and raises ", "is refused: ")
+    assert [story for story in stories if not any(story in line for line in told)] == []
+    assert any(" sends " in line and line.startswith("client ") for line in told)
 
 
 def hashes(processes: int) -> set[str]:

@@ -129,6 +129,7 @@ async def live(
     judge.punctual.latest_us = lambda: house.latest_us
     if unruly is not None:
         judge.operated.on_refused = unruly.hears_of
+        house.on_orderly_end = unruly.orderly_end
     leases = judge.leases = Leases(disk, judge.complain)
     keeping = sim.world.spawn(house.keep())
     if not isinstance(faults, Nth):  # another process's calls are none of those that are counted

@@ -21,6 +21,7 @@ from ...kernel.errors import (
     LeaseConflictError,
     OnexError,
     Overloaded,
+    ReducerFailed,
 )
 from ...ports import EnumOutboxState, Position
 from ..host import Host, HostCrashed, current_host
@@ -126,6 +127,11 @@ class Client:
                 held += isinstance(error, InstanceHeld)
                 led = isinstance(error, LeaseConflictError) and letter.kind in UNLEASED and letter.lease_id is None
                 self.judge.hold(not led, f"{letter.key}: {letter.kind} needs no lease, and was kept out by one")
+                innocent = letter.kind != "tender" and not getattr(letter.payload, "poison", "")
+                self.judge.hold(
+                    not innocent or not isinstance(error, ReducerFailed),
+                    f"{letter.key}: {letter.kind} failed, and asks for nothing",
+                )
                 moved = isinstance(error, ConcurrentModificationError) and letter.expected_version is not None
                 if not error.retryable or moved or held > _HELD_TRIES:
                     self.judge.refused.append((letter.key, letter.id, error))

@@ -69,6 +69,7 @@ class House:
         self.turned_away = False
         self._ordered = False
         """Somebody wants the engine that runs to end."""
+        self.on_orderly_end: Callable[[], None] = lambda: None
         self.keys = list(keys)
         """The instances that clients speak of."""
         self.sender = SimStore(disk, sim.world)
@@ -139,7 +140,15 @@ class House:
 
     async def _mend_projection(self, host: Host, store: SimStore, engine: ReducerPatternEngine) -> None:
         """One that failed stands still and says so, until its author has mended it: which is now."""
-        if host.alive and self.projection is not None and self.projection.failed is not None:
+        projection = self.projection
+        if projection is None or not host.alive:
+            return
+        task = (
+            projection._task
+        )  # another process may keep the same projection, so nothing else shows that this one died
+        if projection.failed is None and task is not None and task.done():
+            self.complain("a projection's loop has ended, and says nothing")
+        if projection.failed is not None:
             self.faults.counted["met: projection failed"] += 1
             await self._show(host, store, engine)
 
@@ -162,7 +171,9 @@ class House:
             async with asyncio.timeout(CLOSE_S):
                 if self.projection is not None:
                     await host.spawn(self.projection.close())
-                await host.spawn(engine.close())
+                self.on_orderly_end()
+                # who stops waiting for the end, as whoever makes trouble does in peace, does not bring it about in the middle
+                await asyncio.shield(host.spawn(engine.close()))
         except TimeoutError:
             self.complain(f"close did not end within {CLOSE_S} s")
         except OnexError:  # everything accepted is durable or answered; what the store still holds, the kernel frees

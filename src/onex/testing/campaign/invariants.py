@@ -31,6 +31,8 @@ from .store import SimStore
 from .unruly import misbehaving
 
 PAGE = 1000
+OURS = b"no answer within"
+"""How the engine tells a time-out of its own."""
 
 
 class Ledger(Protocol):
@@ -39,6 +41,10 @@ class Ledger(Protocol):
     @property
     def done(self) -> Collection[Seen]:
         """The intents whose effect was had."""
+
+    @property
+    def own_timeouts(self) -> Collection[Seen]:
+        """The intents whose last try raised a time-out of its own, within the time it had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +259,8 @@ class Judge:
             if promise is None:
                 self.complain(f"{at} says that it follows from an intent, and follows from none")
                 continue
+            if promise.what in self._outside.own_timeouts:
+                self.hold(OURS not in entry.row.payload, f"{at}: its own time-out is told as ours")
             said = promise.says(entry.row.kind)
             if said is None or promise.spec is None:
                 continue

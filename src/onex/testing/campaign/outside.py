@@ -59,6 +59,7 @@ class Outside:
         self.owner: Callable[[], Host | None] = lambda: None
         self.read: Callable[[bytes], Awaitable[bytes | None]] | None = None
         self.tries: dict[Seen, Tries] = {}
+        self.own_timeouts: set[Seen] = set()
         self.by_key: dict[str, Seen] = {}
         self.killers: set[Seen] = set()
         self.alone: Callable[[Seen], bool] = lambda what: False

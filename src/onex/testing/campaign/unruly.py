@@ -7,7 +7,7 @@ own, so that a life without them is what it was. What misbehaves asks ``acting()
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from random import Random
@@ -25,7 +25,7 @@ POINTS: Final = {
     "reducer gives back anything": 0.15,
     "reducer emits anything": 0.20,
     "reducer writes what no store takes": 0.10,
-    "reducer changes what it was given": 0.10,
+    "reducer changes what it was given": 0.20,
     "reducer never ends": 0.08,
     "guard misbehaves": 0.10,
     "client sends no payload": 0.08,
@@ -38,8 +38,8 @@ POINTS: Final = {
     "effect gives back anything": 0.15,
     "effect gives back nothing": 0.08,
     "effect gives back what cannot be kept": 0.10,
-    "effect raises its own time-out": 0.10,
-    "effect raises what others raise too": 0.20,
+    "effect raises its own time-out": 0.35,
+    "effect raises what others raise too": 0.35,
     "effect swallows its cancellation": 0.08,
     "computing raises anything": 0.20,
     "computing gives back anything": 0.15,
@@ -53,7 +53,6 @@ POINTS: Final = {
 }
 """Chance of each at full strength: per act of a client, per call of an effect, per row of a projection, per step."""
 
-NOT_YET: Final = frozenset(point for point in POINTS if point.endswith("kills its process"))
 KILLS: Final = 9
 """Processes of one life that user code may take with it: three times three, and nothing is left to drive."""
 DEADLY: Final = 3
@@ -120,7 +119,7 @@ class Unruly:
         self.chance, self.counted = chance, counted
         self._strength = {
             point: p * chance.choice((0.3, 0.6, 1.0)) if chance.random() < 0.5 else 0.0 for point, p in POINTS.items()
-        } | dict.fromkeys(NOT_YET, 0.0)
+        }
         self.healed = False
         self.generation = 1
         """The release whose code runs now. The second one cannot read what the first one wrote, where rows are sour."""
@@ -133,7 +132,6 @@ class Unruly:
         self.too_often: set[bytes] = set()
         self._kills = 0
         self._deadly: set[bytes] = set()
-        self.own_timeouts: dict[object, bool] = defaultdict(bool)
 
         self.migrating = False
         """A third release is there whose state has another schema, and its migration is not mended yet."""
@@ -186,6 +184,10 @@ class Unruly:
         if self.killed[who] > COUNTED:
             self.too_often.add(who)
         host.crash()
+
+    def orderly_end(self) -> None:
+        """Somebody ended the engine in order: a store keeps no record of it, and what has crashed counts anew."""
+        self.killed.clear()
 
     def hears_of(self, refusal: Rejection) -> None:
         """A refusal for that is durable: whoever drives it again says that it is mended, and it counts anew."""

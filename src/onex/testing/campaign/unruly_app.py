@@ -323,10 +323,10 @@ def migrated(state: dict[str, Any]) -> dict[str, Any]:
     number = len(str(state))
     if number % 3 == 0:
         unruly.counted["migration misbehaves"] += 1
-        return MIGRATED[number % len(MIGRATED)]  # type: ignore[no-any-return]  # that is the mistake
+        return MIGRATED[number // 3 % len(MIGRATED)]  # type: ignore[no-any-return]  # that is the mistake
     if number % 3 == 1:
         unruly.counted["migration misbehaves"] += 1
-        raises(KINDS[number % len(KINDS)])
+        raises(KINDS[number // 3 % len(KINDS)])
     return state
 
 

@@ -28,8 +28,8 @@ from .unruly import HOSTILE, Unruly, raises
 T = TypeVar("T")
 
 SWALLOWED_S: Final = 2.0
-FRAMES: Final = 20
-"""A traceback that was cut each time it was caught is no longer than one raise; three of them are too long."""
+FRAMES: Final = 8
+"""A traceback that was cut each time it was caught is no longer than two raises; three of them are too long."""
 GIVEN: Final[tuple[Any, ...]] = ("done", 7, {"text": "done"}, [Went()], Went, Do(text="done"), object())
 UNKEPT: Final[tuple[Any, ...]] = (
     Went(text=HOSTILE),
@@ -67,14 +67,12 @@ class UnrulyOutside(Outside):
         super().__init__(faults, complain)
         self.unruly = unruly
         self.shared = ConnectionError("one object, raised by everybody")
-        self.said_own: set[Seen] = set()
-        """Intents whose last try had a time-out of its own."""
         self._async = FunctionExecutor(self._effect, _NoBlobs())
         self._plain = FunctionExecutor(self._plain_effect, _NoBlobs(), inline)
 
     async def _serve(self, intent: ModelIntent[BaseModel], host: Host) -> Result:
         what = Seen(str(intent.workflow_key), intent.version, intent.name, intent.n)
-        self.said_own.discard(what)
+        self.own_timeouts.discard(what)
         plain = self.unruly.hits("effect is a plain function")
         return await (self._plain if plain else self._async).execute(intent)
 
@@ -85,7 +83,7 @@ class UnrulyOutside(Outside):
             raises(unruly.kind())
         if unruly.hits("effect raises its own time-out"):
             what = self._tried(intent)
-            self.said_own.add(what)
+            self.own_timeouts.add(what)
             raises("TimeoutError")
         if unruly.hits("effect swallows its cancellation"):
             self._acted(intent)

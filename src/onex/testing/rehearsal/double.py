@@ -90,6 +90,7 @@ class Double:
         self.stage, self.seed, self.fate, self.judge, self.world, self.tell = stage, seed, fate, judge, world, tell
         self.plain = plain
         self.done: set[Seen] = set()
+        self.own_timeouts: set[Seen] = set()
         self.owner: Callable[[], Host | None] = lambda: None
         self.truth: SimStore | None = None
         self.changed: Callable[[], None] = lambda: None
