@@ -291,7 +291,7 @@ def loop_that_dies_in_silence() -> Iterator[None]:
     take = Inbox._take
 
     async def wrong(self: Inbox, row: InboxRow) -> None:
-        if b'"how":"before:' in row.body:
+        if b'"how":"before:' in row.body and self._supervisor._tasks:  # the look at a start is another
             raise AttributeError("a validator's own")
         await take(self, row)
 
@@ -312,7 +312,7 @@ def row_that_raises_fails_the_whole_inbox() -> Iterator[None]:
     take = Inbox._take
 
     async def wrong(self: Inbox, row: InboxRow) -> None:
-        if b'"how":"before:' in row.body:
+        if b'"how":"before:' in row.body and self._supervisor._tasks:  # the look at a start is another
             raise AttributeError("a validator's own")
         await take(self, row)
 
