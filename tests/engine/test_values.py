@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, JsonValue, field_serializer, field_validator
+from pydantic import BaseModel, Field, JsonValue, field_serializer, field_validator
 
 from onex.adapters.clock import SystemClock, UuidV7
 from onex.engine.pattern import ReducerPatternEngine
@@ -19,6 +19,7 @@ from onex.kernel.machine import Machine, MachineReducer, Transition, reducer
 from onex.kernel.step import State, Step
 from onex.ports import Code, Result
 from tests.engine.conftest import ENV, House
+from tests.engine.jobs import FAST
 
 BEYOND = 2**53 + 1
 Test = Callable[[ReducerPatternEngine], Awaitable[None]]
@@ -34,6 +35,10 @@ class Put(Payload):
     number: int = 0
     text: str = ""
     open: JsonValue = None
+
+
+class Basket(Payload):
+    items: list[int] = Field(default_factory=list)
 
 
 class Tidy(Payload):
@@ -73,6 +78,7 @@ class Unwritable(Payload):
         return value
 
 
+BASKET = Basket(items=[1, 2, 3])
 tills = reducer(Till)
 
 
@@ -102,6 +108,7 @@ def ask(till: Till, action: Action[Put]) -> Step[Till]:
     drafts: dict[str, Any] = {
         "beyond": lambda: Put(number=action.payload.number + 1),
         "euros": lambda: Euros(cents=5),
+        "basket": lambda: BASKET,
         "unwritable": lambda: Unwritable(text="x"),
         "priority": lambda: intent("put", Put(), priority="urgent"),
     }
@@ -122,6 +129,7 @@ OUTCOMES = {EnumOutcome.SUCCEEDED: "euros", EnumOutcome.FAILED: "unclear", EnumO
 SPECS = (
     IntentSpec("put", EnumIntentType.API_CALL, "desk", Put, OUTCOMES),
     IntentSpec("euros", EnumIntentType.API_CALL, "desk", Euros),
+    IntentSpec("basket", EnumIntentType.API_CALL, "desk", Basket, retry=FAST),
     IntentSpec("unwritable", EnumIntentType.API_CALL, "desk", Unwritable),
 )
 PAYLOADS: dict[str, type[BaseModel]] = {
@@ -136,15 +144,25 @@ MACHINE = Machine("new", tuple(Transition("new", "new", trigger) for trigger in 
 
 
 class Desk:
+    def __init__(self) -> None:
+        self.seen: list[list[int]] = []
+
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
+        if isinstance(intent.payload, Basket):
+            self.seen.append(list(intent.payload.items))
+            while intent.payload.items:
+                intent.payload.items.pop()
+            BASKET.items.append(4)
+            if len(self.seen) < 3:
+                raise OSError("the line dropped")
         return Result(Euros(cents=5))
 
 
-def run(house: House, test: Test) -> None:
+def run(house: House, test: Test, desk: Desk | None = None) -> None:
     async def go() -> None:
         store = await house.store()
         made = MachineReducer("till", tills, MACHINE, PAYLOADS, {spec.name: spec for spec in SPECS})
-        table = ReducerRegistry((Workflow(made, Code("till", "1.0.0", b"1" * 32, 1), {"desk": Desk()}),))
+        table = ReducerRegistry((Workflow(made, Code("till", "1.0.0", b"1" * 32, 1), {"desk": desk or Desk()}),))
         engine = ReducerPatternEngine(store, store, table, SystemClock(), UuidV7(), ENV)
         async with asyncio.timeout(20), await engine.start("test"):
             await test(engine)
@@ -247,3 +265,15 @@ def test_a_payload_that_its_class_cannot_take_is_refused_and_its_neighbours_go_o
         assert row.code == "invalid_payload"
 
     run(house, test)
+
+
+def test_each_try_of_an_effect_sees_what_was_emitted_whatever_the_one_before_did_to_it(house: House) -> None:
+    desk = Desk()
+
+    async def test(engine: ReducerPatternEngine) -> None:
+        await engine.submit("till:1", "ask", Put(text="basket"))
+        await engine.idle()
+        assert desk.seen == [[1, 2, 3]] * 3
+
+    BASKET.items[:] = [1, 2, 3]
+    run(house, test, desk)

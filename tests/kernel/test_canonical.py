@@ -239,3 +239,23 @@ def test_whatever_a_serializer_raises_is_a_named_refusal() -> None:
     for write in (encode, settle):
         with pytest.raises(InvalidPayload, match="Poisoned cannot be written"):
             write(Poisoned())
+
+
+class Basket(Payload):
+    items: list[int] = Field(default_factory=list)
+
+
+def test_what_can_be_changed_in_place_is_kept_apart_from_who_made_it() -> None:
+    made = Basket(items=[1])
+    kept = canonical.apart(made)
+    made.items.append(2)
+    assert kept == Basket(items=[1])
+    tried = canonical.another(kept)
+    tried.items.clear()
+    assert canonical.another(kept) == Basket(items=[1])
+
+
+@pytest.mark.parametrize("value", [Pet(name="Rex"), Visit(), Blob(digest="a" * 64, size=1)])
+def test_what_cannot_be_changed_is_not_copied(value: BaseModel) -> None:
+    assert canonical.apart(value) is value
+    assert canonical.another(value) is value

@@ -21,7 +21,7 @@ from pydantic_core import from_json, to_json
 
 from ..kernel import canonical
 from ..kernel.action import NOTHING, Nothing, WorkflowKey
-from ..kernel.canonical import is_flat, reloaded, settle
+from ..kernel.canonical import apart, is_flat, reloaded, settle
 from ..kernel.errors import InvalidPayload, PayloadTooLarge, StateConsistencyError
 from ..kernel.intent import Emitted, EnumIntentPriority, IntentTable
 from ..kernel.user_code import caught
@@ -43,7 +43,8 @@ MEND = "if the model changed, raise state_schema and give a migration"
 _DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LENGTHS = Struct("<qI9I").pack
-_DIGITS = bytes(ord("0") if chr(byte).isdigit() else byte for byte in range(128)) + bytes(range(128, 256))
+_MARKS = bytes.maketrans(b"0123456789[", b"0000000000{")
+_BACKSLASH = ord("\\")
 _SIXTEEN = b"0" * 16
 _NUL = b"\\u0000"
 
@@ -57,13 +58,14 @@ def decode(model: type[M], data: bytes, mend: str = MEND) -> M:
         raise StateConsistencyError(f"stored bytes do not fit {model.__name__}: {problems(error)}; {mend}") from error
 
 
-def settled(value: M) -> tuple[M, bytes]:
+def settled(value: M, *, held_elsewhere: bool = True) -> tuple[M, bytes]:
     """The payload that goes on, and the bytes it is kept as: what those give back is what everybody sees, at once and later.
 
+    One that is ``held_elsewhere``, by a caller or an effect, and could be changed in place there, is copied.
     Raises InvalidPayload where the two would differ, for an integer beyond +-2^53, NUL or a lone surrogate, or deeper than
     32; PayloadTooLarge over 256 KiB, naming the largest field.
     """
-    value = settle(value)
+    value = apart(value) if held_elsewhere else settle(value)
     return value, encode_payload(value)
 
 
@@ -103,7 +105,8 @@ def encode_step(state: BaseModel, emitted: Sequence[Emitted]) -> tuple[bytes, by
 
 def too_large(value: BaseModel, size: int) -> PayloadTooLarge:
     """The refusal, with the field that is to become a Blob."""
-    sizes = {name: len(to_json(part)) for name, part in from_json(encode(value)).items()}
+    parts = from_json(encode(value))
+    sizes = {name: len(to_json(part)) for name, part in parts.items()} if isinstance(parts, dict) else {}
     field = max(sizes, key=lambda name: sizes[name], default="?")
     return PayloadTooLarge(
         f"{type(value).__name__} has {size} bytes; the limit is {PAYLOAD_BYTES}. Field {field!r} holds "
@@ -138,13 +141,14 @@ def check_state(value: BaseModel) -> None:
 def suspect(data: bytes) -> bool:
     """Whether canonical bytes may hold what no type forbids. At every write, so it only looks: NUL is written with a backslash,
     an integer beyond 2^53 has sixteen digits in a row, and depth takes brackets."""
-    return _SIXTEEN in data.translate(_DIGITS) or b"\\" in data or data.count(b"{") + data.count(b"[") > PAYLOAD_DEPTH
+    marks = data.translate(_MARKS)
+    return _SIXTEEN in marks or _BACKSLASH in data or marks.count(b"{") > PAYLOAD_DEPTH
 
 
 def check_kept(data: bytes, value: BaseModel) -> None:
     """Integers, NUL and depth of canonical bytes. Raises InvalidPayload, naming the field."""
     if (
-        _SIXTEEN in data.translate(_DIGITS)
+        _SIXTEEN in data.translate(_MARKS)
         or _NUL in data
         or (data.count(b"{") + data.count(b"[") > PAYLOAD_DEPTH and not is_flat(type(value)))
     ):

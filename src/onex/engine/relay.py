@@ -13,6 +13,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from ..kernel.action import NOTHING, WorkflowKey
+from ..kernel.canonical import another
 from ..kernel.errors import EffectFailed, EffectUnknown, KilledItsProcess, OnexError, ValidationError
 from ..kernel.intent import (
     EnumDelivery,
@@ -297,7 +298,9 @@ class IntentRelay:
             intent_id=name,
             intent_type=emitted.spec.kind,
             target=emitted.spec.target,
-            payload=emitted.payload if emitted.payload is not None else NOTHING,
+            payload=NOTHING
+            if emitted.payload is None
+            else another(emitted.payload),  # an effect may change a list of its own
             correlation_id=UUID(bytes=fresh.correlation),
             idempotency_key=emitted.idempotency_key or str(name),
             name=emitted.name,

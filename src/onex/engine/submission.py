@@ -241,7 +241,7 @@ class Door:
             value = _default(model)
         # as sent: a client that sends it again under its old name has sent it
         pending.body_hash = body_hash(sent, raw_sent or value)
-        pending.payload, pending.body = settled(value)  # what every replay will read
+        pending.payload, pending.body = settled(value, held_elsewhere=not raw)  # what every replay will read
         pending.kind = kind
 
     def _fresh_enough(self, action_id: bytes) -> None:

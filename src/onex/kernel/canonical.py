@@ -110,6 +110,24 @@ def settle(value: M) -> M:
     return reloaded(value)
 
 
+def apart(value: M) -> M:
+    """``value`` settled, and nobody else's: a list in it that its maker still holds may change, what is kept may not.
+
+    Raises as ``settle``.
+    """
+    its = settle(value)
+    return its if its is not value else another(value)
+
+
+def another(value: M) -> M:
+    """An equal value that shares nothing with ``value`` that could be changed in place. Of one that was settled."""
+    model = type(value)
+    way: Way = getattr(model, "__onex_way__", _UNKNOWN)
+    if (way if way.model is model else learn(model)).fixed:
+        return value
+    return reloaded(value)
+
+
 def reloaded(value: M) -> M:
     """What the bytes of ``value`` give back: equal, and of the same bytes. Raises InvalidPayload, naming what differs."""
     model = type(value)
@@ -149,14 +167,15 @@ def _difference(value: BaseModel, again: BaseModel) -> str:
 
 class Way(NamedTuple):
     """What is known of one class. ``look``, None where none is needed, is at a value's ``__dict__``. ``flat``: its values are
-    only as deep as its fields are written."""
+    only as deep as its fields are written. ``fixed``: nothing in them can be changed in place."""
 
     model: type[BaseModel] | None
     look: Look | None
     flat: bool
+    fixed: bool
 
 
-_UNKNOWN = Way(None, None, False)
+_UNKNOWN = Way(None, None, False, False)
 
 
 def learn(model: type[BaseModel]) -> Way:
@@ -164,9 +183,9 @@ def learn(model: type[BaseModel]) -> Way:
     reading = _Reading()
     try:
         look = reading.of_model(model.__pydantic_core_schema__)
-        way = Way(model, look, reading.deepest <= PAYLOAD_DEPTH and not reading.open_ended)
+        way = Way(model, look, reading.deepest <= PAYLOAD_DEPTH and not reading.open_ended, not reading.mutable)
     except Exception:  # _Opaque; or a schema that is not built yet, or of a pydantic not known here
-        way = Way(model, _never, False)
+        way = Way(model, _never, False, False)
     type.__setattr__(model, "__onex_way__", way)
     return way
 
@@ -191,7 +210,7 @@ class _Reading:
     def __init__(self) -> None:
         self.definitions: dict[str, Schema] = {}
         self.inside: set[str] = set()
-        self.open_ended = False
+        self.open_ended = self.mutable = False
         self.level = self.deepest = 0
 
     def of_model(self, schema: Schema) -> Look | None:
@@ -252,6 +271,7 @@ class _Reading:
             return None
         if kind in ("list", "tuple", "dict"):
             self._deeper()
+            self.mutable = self.mutable or kind != "tuple"
             look = self._of_dict(schema, finite) if kind == "dict" else self._of_list(schema, finite)
             self.level -= 1
             return look
@@ -310,7 +330,7 @@ class _Reading:
         if ref.startswith(_JSON_VALUE):
             if not finite:
                 raise _Opaque
-            self.open_ended = True
+            self.open_ended = self.mutable = True
             return None
         if ref in self.inside:  # a model inside itself
             raise _Opaque

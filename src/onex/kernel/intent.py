@@ -17,7 +17,7 @@ from uuid import UUID, uuid5
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializeAsAny
 
 from .action import Payload, WorkflowKey, micros
-from .canonical import settle
+from .canonical import apart
 from .errors import InvalidKey, ValidationError
 from .retry import RetryPolicy
 from .user_code import plain_text, shown
@@ -206,13 +206,13 @@ class IntentTable:
         only = self._only
         for draft in drafts:
             if isinstance(draft, BaseModel) and (spec := only.get(type(draft))) is not None:
-                emitted.append(Emitted(spec, settle(draft), spec.priority))
+                emitted.append(Emitted(spec, apart(draft), spec.priority))
             else:
                 emitted.append(self.join(draft))
         return tuple(emitted)
 
     def join(self, draft: object) -> Emitted:
-        """Raises IntentNotDeclared, naming what the contract does list; IntentUnfit; InvalidPayload as ``settle``."""
+        """Raises IntentNotDeclared, naming what the contract does list; IntentUnfit; InvalidPayload as ``apart``."""
         if not isinstance(draft, Draft) or type(draft) is not Draft:
             return self._join_payload(draft)
         name, payload, priority, due, idempotency_key, to, cancelled = draft
@@ -232,7 +232,7 @@ class IntentTable:
             raise IntentNotDeclared(f"{name!r} is a {kind}; only timers can be cancelled")
         return Emitted(
             spec,
-            settle(payload) if payload is not None else None,
+            apart(payload) if payload is not None else None,
             spec.priority if priority is None else _priority(name, priority),
             0 if due is None else _due_us(name, due),
             None if idempotency_key is None else _key(name, idempotency_key),
@@ -261,7 +261,7 @@ class IntentTable:
             raise IntentNotDeclared(f"{names!r} needs a receiver: send({names!r}, instance_id, payload)")
         if spec.kind == _TIMER:
             raise IntentNotDeclared(f"timer {names!r} needs a time: timer({names!r}, at)")
-        return Emitted(spec, settle(payload), spec.priority)
+        return Emitted(spec, apart(payload), spec.priority)
 
     def _listed(self) -> str:
         return ", ".join(sorted(self.by_name)) or "none"
