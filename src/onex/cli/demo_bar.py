@@ -8,6 +8,7 @@ from typing import Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from .console import shown
 from .demo_story import Story
 
 
@@ -30,7 +31,7 @@ class BarStory(Story):
         self._bar.stop()
 
     def say(self, line: str = "") -> None:
-        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._bar.console.print(shown(line), markup=False, highlight=False, soft_wrap=True)
 
     def seen(self, effects: int) -> None:
         self._bar.update(self._task, completed=effects)
