@@ -21,7 +21,7 @@ from typing import Final, Literal
 from urllib.parse import quote
 
 from .forked import forgets
-from .sqlite_errors import NotAStore, StoreBusy, StoreIsHistory, StoreMissing, StoreTooNew, named_error
+from .sqlite_errors import NotAStore, StoreBusy, StoreIsHistory, StoreMissing, StoreReplaced, StoreTooNew, named_error
 from .sqlite_place import check_mount, check_pair
 
 SCHEMA_VERSION: Final = 1
@@ -156,7 +156,10 @@ def whole(path: Path, n: int) -> bool:
 
 
 def create(path: Path) -> None:
-    """Make an empty store at ``path`` unless something is there. Of two processes that try, one wins; both go on."""
+    """Make an empty store at ``path`` unless something is there. Of two processes that try, one wins; both go on.
+
+    Raises StoreReplaced where the file of a store was taken away and its WAL was left, StoreMissing, StoreBusy.
+    """
     if not path.parent.is_dir():
         raise StoreMissing(f"the folder {path.parent} of the store does not exist; make it first", path=str(path))
     check_mount(path)
@@ -164,7 +167,19 @@ def create(path: Path) -> None:
         return
     with making(path):
         if not path.exists():
+            _refuse_left(path)
             _make(path)
+
+
+def _refuse_left(path: Path) -> None:
+    """Whoever has the old file open shares these with the new one, by name: each would write its pages into the other's file."""
+    for left in (Path(f"{path}-wal"), Path(f"{path}-shm")):
+        if left.exists():
+            raise StoreReplaced(
+                f"{path} is gone, and {left.name} of it still stands there: it was moved or removed, perhaps while it was open. "
+                f"Put it back; or, to begin anew, stop every process on it and move {left.name} away",
+                path=str(path),
+            )
 
 
 @contextmanager
