@@ -14,7 +14,7 @@ import onex.adapters.sqlite_core
 import onex.engine.batch
 import onex.engine.relay
 import onex.engine.takeover
-import onex.engine.work
+import onex.engine.upcast
 from onex.adapters.memory import MemoryStore
 from onex.adapters.sqlite_commit import Beside, judged
 from onex.engine.batch import Batch, Extras, answer_json
@@ -280,7 +280,7 @@ def number_of_an_intent_differs_when_read_back() -> Iterator[None]:
     def wrong(names: Sequence[str]) -> Sequence[int]:
         return range(len(names))
 
-    with swapped(onex.engine.work, "ordinals", wrong):
+    with swapped(onex.engine.upcast, "ordinals", wrong):
         yield
 
 

@@ -13,7 +13,7 @@ import onex.engine.encode
 import onex.engine.fold
 import onex.engine.judge
 import onex.engine.segment
-import onex.engine.work
+import onex.engine.upcast
 from onex.adapters.memory import MemoryStore
 from onex.engine.fold import Folded
 from onex.engine.mailbox import Entry, Pending
@@ -203,7 +203,7 @@ def intents_of_one_name_share_a_number() -> Iterator[None]:
     def wrong(names: list[str]) -> list[int]:
         return [0 for _ in names]
 
-    with swapped(onex.engine.batch, "ordinals", wrong), swapped(onex.engine.work, "ordinals", wrong):
+    with swapped(onex.engine.batch, "ordinals", wrong), swapped(onex.engine.upcast, "ordinals", wrong):
         yield
 
 
