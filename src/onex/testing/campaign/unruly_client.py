@@ -135,6 +135,11 @@ class UnrulyClient(Client):
         else:
             await super().act()
 
+    async def deliver(self, letter: Letter) -> Committed | OnexError:
+        """By the door nobody counts how often an action took its process with it: whoever sends it again wants it so."""
+        self.unruly.mailed.discard(letter.id.bytes)
+        return await super().deliver(letter)
+
     async def _send(self, letter: Letter) -> None:
         """By the door or by the inbox: what misbehaves is the same."""
         if self.chance.random() < 0.5:
