@@ -126,7 +126,8 @@ class SqliteCore(SqliteReads):
     def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
         """See ``Store.commit``. Raises StoreReplaced, FencedError, TemporaryDatabaseError, CommitUnknown, StateConsistencyError."""
         try:
-            self.check_place()
+            if self._lost is not None:
+                raise StoreReplaced(self._lost.message, path=str(self.path))
             try:
                 answers = self._fast(commit)
                 if answers is None:

@@ -111,6 +111,13 @@ class Place:
         """
         size = -1
         for name, seen in self._seen.items():
+            try:  # asked at every commit, so the common case is as short as it can be
+                now = os.stat(name)
+                if seen == (now.st_dev, now.st_ino):
+                    size = now.st_size if size < 0 else size
+                    continue
+            except OSError:
+                pass  # looked at once more below, which tells one reason from another
             found, there = self._look(name)
             if found != seen:
                 raise self._replaced(name, "nothing stands there" if found is None else "another file stands there")
