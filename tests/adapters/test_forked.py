@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import os
 import signal
@@ -17,9 +16,7 @@ from pathlib import Path
 import pytest
 
 from onex.adapters.owner_lock import OwnerLock, holders_of, lock_of, owner_of
-from onex.adapters.sqlite import SqliteStore
 from onex.adapters.sqlite_core import SqliteCore
-from onex.testing.conformance.owner import A, Owner, row
 
 Fork = Callable[[], int]
 
@@ -119,19 +116,13 @@ def test_a_child_that_ends_in_order_leaves_the_next_owners_file_alone(tmp_path: 
     """Its connections would, at its end, fold a WAL into the file that nobody but the child still has."""
     path = tmp_path / "store.db"
     body = f"""
-import asyncio, os, signal, sys
+import os, signal, sys
 from pathlib import Path
-from onex.adapters.sqlite import SqliteStore
-from onex.testing.conformance.owner import A, Owner, row
-
-async def main():
-    global store
-    store = await SqliteStore.open(Path({str(path)!r}))
-    owner = await Owner.of(store)
-    for number in range(30):
-        await owner.apply(A, row(f"a{{number}}"))
-
-asyncio.run(main())
+from onex.adapters.sqlite_core import SqliteCore
+core = SqliteCore(Path({str(path)!r}))
+assert core.own("owner")
+for number in range(200):
+    core.send(b"x" * 1000, number)
 pid = os.fork()
 if pid == 0:
     sys.stdin.readline()
@@ -144,15 +135,11 @@ os.kill(os.getpid(), signal.SIGKILL)
     engine.stdout.readline()
     engine.wait()
 
-    async def go_on() -> None:
-        store = await SqliteStore.open(path)
-        owner = await Owner.of(store)
-        owner.seen[A] = (1, 30)
-        for number in range(30):
-            await owner.apply(A, row(f"b{number}"))
-        await store.close()
-
-    asyncio.run(go_on())
+    core = SqliteCore(path)
+    assert core.own("next")
+    for number in range(200):
+        core.send(b"y" * 1000, number)
+    core.close()
     before = path.read_bytes()
     engine.stdin.write(b"end\n")
     engine.stdin.close()
