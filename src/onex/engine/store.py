@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic_core import from_json
 
 from ..kernel.action import EPOCH, WorkflowKey, micros
+from ..kernel.errors import ValidationError
 from ..ports import LogEntry, Position, Projections, Stored
 from .arguments import checked, count, text, uuid_bytes, workflow_key
 from .mailbox import Committed
@@ -90,7 +91,12 @@ class CanonicalStoreService:
         action_id: UUID | None = None,
     ) -> Committed:
         """One action, applied only at ``expected_version`` (0: not begun). Raises ConcurrentModificationError at any other."""
-        checked(count, "expected_version", expected_version)  # None is no version to have decided on
+        if (
+            expected_version is None
+        ):  # to submit it would mean any; what else is no version is refused and recorded there
+            raise ValidationError(
+                "try_commit needs the version it was decided on: an int, 0 for one that has not begun"
+            )
         return await self.engine.submit(key, kind, payload, action_id=action_id, expected_version=expected_version)
 
 
