@@ -291,3 +291,27 @@ def test_nothing_of_an_effect_is_left_on_the_heap(told: Callable[[Story], None])
 
 def test_the_grace_is_a_stated_time() -> None:
     assert attempt.GRACE_S == 5.0
+
+
+# of a coroutine that ignores even its end Python says so itself
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("what", ["swallows cancellation", "swallows everything"])
+def test_an_engine_closes_though_an_effect_swallows_its_cancellation(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beside, "GRACE_S", 0.05)
+    url = f"sqlite:///{tmp_path}/store.db"
+
+    async def go() -> None:
+        async with await onex.open(url, JOB) as engine:
+            await engine.submit("job:1", "waits", {"what": what})
+            while engine.counters.effects_run == 0:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
+        reader = await onex.open_reader(url)
+        (row,) = await reader.outbox((EnumOutboxState.WAITING,), None, None, 10)
+        await reader.close()
+        assert (row.started, row.crashes) == (False, 0)  # the next owner runs it again, and it is no crash
+
+    asyncio.run(asyncio.wait_for(go(), 20))
+    gc.collect()
