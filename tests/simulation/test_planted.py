@@ -60,13 +60,17 @@ def test_without_them_the_same_lives_go_well(tmp_path: Path) -> None:
 
 
 def test_a_life_that_ends_at_the_first_broken_promise_has_broken_one(tmp_path: Path) -> None:
-    create(tmp_path / "empty.db")
+    name = "effect_under_a_new_key_each_time"
+    folder = tmp_path / "first"
+    folder.mkdir()
+    seed = found(name, range(FOUND[name].within), folder)
+    assert seed is not None
     lives = []
     for to_the_end in (True, False):
         place = tmp_path / str(to_the_end)
         place.mkdir()
-        with PLANTED["effect_under_a_new_key_each_time"]():
-            lives.append(run_seed(0, place, tmp_path / "empty.db", to_the_end=to_the_end))
+        with PLANTED[name]():
+            lives.append(run_seed(seed, place, folder / "empty.db", to_the_end=to_the_end))
     (whole, _), (short, outcome) = lives
     assert short.violations == whole.violations[:1]
     assert short.steps < whole.steps and outcome.error is not None
