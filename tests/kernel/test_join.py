@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -76,6 +76,12 @@ def test_a_priority_may_be_said_as_its_word(priority: EnumIntentPriority | str) 
     assert one.priority is EnumIntentPriority.CRITICAL
 
 
+@pytest.mark.parametrize("due", [datetime.min.replace(tzinfo=UTC), NOW, datetime.max.replace(tzinfo=UTC)])
+def test_any_moment_there_is_may_be_waited_for(due: datetime) -> None:
+    (one,) = emitted(timer("wake", due))
+    assert datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=one.due_us) == due
+
+
 @pytest.mark.parametrize(("key", "kept"), [("k-1", "k-1"), (AN_ID, str(AN_ID)), (4711, "4711"), (None, None)])
 def test_a_key_is_kept_as_its_text(key: Any, kept: str | None) -> None:
     (one,) = emitted(intent("work", Work(), idempotency_key=key))
@@ -110,6 +116,7 @@ def test_a_receiver_is_kept_as_its_text(to: Any, kept: str) -> None:
         (intent("work", Work(), not_before=NOW.replace(tzinfo=None)), "a time is an aware datetime"),
         (intent("work", Work(), not_before=5.5), "is due 5.5 (float)"),  # type: ignore[arg-type]
         (intent("work", Work(), not_before=True), "is due True (bool)"),  # type: ignore[arg-type]
+        (timer("wake", datetime.max.replace(tzinfo=timezone(timedelta(hours=-12)))), "beyond the year 9999"),
         (intent("work", Post()), "carries Post; the contract says Work"),
         (intent("work", Work), "carries the class Work"),  # type: ignore[arg-type]
         (intent("work"), "carries NoneType"),
@@ -185,6 +192,16 @@ class Mute(Exception):
         return str(self.args[1])
 
 
+class Masked(Exception):
+    @property  # type: ignore[misc]  # what a hostile class does
+    def __class__(self) -> Any:
+        raise SystemExit(6)
+
+    @property  # type: ignore[override]  # what a hostile class does
+    def __traceback__(self) -> Any:
+        raise SystemExit(7)
+
+
 class Wordless(ReducerFailed):
     def __init__(self) -> None:
         self.message = 5  # type: ignore[assignment]
@@ -219,6 +236,8 @@ def _cycle(job: Job, action: Action[Nothing]) -> Any:
         (lambda job, action: _raise(Mute("x")), "Mute (which cannot be told"),
         (lambda job, action: _raise(BaseExceptionGroup("several", [Panic(), Mute("x")])), "several"),
         (lambda job, action: _raise(Wordless()), "Wordless"),
+        (lambda job, action: _raise(Masked("behind")), "Masked: behind"),
+        (lambda job, action: Step(job.evolve(what=5)), "what: Input should be a valid string"),
         (_recurse, "RecursionError"),
         (_cycle, "marks"),
         (lambda job, action: (job, []), "returned a tuple"),

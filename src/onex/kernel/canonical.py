@@ -79,7 +79,7 @@ def problems(error: BaseException) -> str:
     For the handler that has just caught it; raises what ``caught`` raises.
     """
     told = caught(error)
-    if not isinstance(error, PydanticError):
+    if type(error) is not PydanticError:
         return told
     try:
         found = error.errors(include_url=False, include_context=False, include_input=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID, uuid5
@@ -60,6 +60,7 @@ class EnumIntentPriority(StrEnum):
 
 _PRIORITIES = {one.value: one for one in EnumIntentPriority}
 KEY_CHARACTERS = 1000
+LAST_US = micros(datetime.max.replace(tzinfo=UTC))
 
 
 class EnumDelivery(StrEnum):
@@ -294,7 +295,10 @@ def _due_us(name: str, due: object) -> int:
         raise IntentUnfit(
             f"intent {name!r} is due {_shown(due)}; a time is an aware datetime, as action.issued_at + timedelta(...)"
         )
-    return micros(due)
+    due_us = micros(due)
+    if due_us > LAST_US:
+        raise IntentUnfit(f"intent {name!r} is due {_shown(due)}, which in UTC is beyond the year 9999")
+    return due_us
 
 
 def _key(name: str, key: object) -> str:

@@ -247,9 +247,9 @@ class MachineReducer(Generic[S]):
 
 def failure(error: BaseException) -> str:
     """What a handler or the join of its intents raised, told: the sentence alone where it is one of ours."""
-    told = caught(error)
-    if isinstance(error, OnexError) and type(error.message) is str:
-        return plain_text(error.message)
+    told = problems(error)
+    if issubclass(type(error), OnexError) and type(message := getattr(error, "message", None)) is str:
+        return plain_text(message)
     return told
 
 

@@ -17,6 +17,7 @@ from types import TracebackType
 TOLD_CHARACTERS = 2000
 CHAINED = 32  # exceptions behind one whose tracebacks are looked at
 _RAISE = dis.opmap["RAISE_VARARGS"]
+_traceback = BaseException.__dict__["__traceback__"].__get__
 # parts of an exception as Python keeps them, past what its class makes of asking for them
 _CAUSE, _CONTEXT = BaseException.__dict__["__cause__"].__get__, BaseException.__dict__["__context__"].__get__
 _TRACE, _GROUPED = BaseException.__dict__["__traceback__"].__get__, BaseExceptionGroup.__dict__["exceptions"].__get__
@@ -92,7 +93,7 @@ def shown(value: object, most: int = 80) -> str:
     try:
         return plain_text(repr(value), most)
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt) and _from_outside(error.__traceback__):
+        if _is_ctrl_c(error):
             raise
         return f"a {type(value).__name__}"
 
@@ -107,6 +108,10 @@ def plain_text(text: str, most: int = TOLD_CHARACTERS) -> str:
     if length > most:
         plain = f"{plain}... ({length} characters)"
     return plain.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+
+
+def _is_ctrl_c(error: BaseException) -> bool:
+    return issubclass(type(error), KeyboardInterrupt) and _from_outside(_traceback(error))
 
 
 def _from_outside(trace: TracebackType | None) -> bool:
