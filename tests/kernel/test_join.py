@@ -197,8 +197,8 @@ class Masked(Exception):
     def __class__(self) -> Any:
         raise SystemExit(6)
 
-    @property  # type: ignore[override]  # what a hostile class does
-    def __traceback__(self) -> Any:
+    @property
+    def __traceback__(self) -> Any:  # type: ignore[override]  # what a hostile class does
         raise SystemExit(7)
 
 
