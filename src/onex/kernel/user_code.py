@@ -33,7 +33,7 @@ def caught(error: BaseException) -> str:
     The traceback is cut where an earlier raise of the same object begins, so that one that is shared does not grow.
     """
     kind = type(error)  # never isinstance: it asks the object what it is, and that may raise
-    if kind is StepOverrun or (issubclass(kind, KeyboardInterrupt) and _from_outside(trace_of(error))):
+    if issubclass(kind, StepOverrun) or (issubclass(kind, KeyboardInterrupt) and _from_outside(trace_of(error))):
         raise error
     _cut_earlier_raises(error)
     return describe(error)
