@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+import onex
 from onex.adapters.clock import SystemClock, UuidV7
 from onex.adapters.memory import MemoryStore
 from onex.engine import dispatch
@@ -159,10 +160,27 @@ def test_close_ends_though_the_store_takes_no_commits_and_says_what_is_not_durab
     asyncio.run(run())
 
 
+def test_a_close_that_is_no_longer_waited_for_goes_on_to_its_end(house: House) -> None:
+    async def run() -> None:
+        async with house.engine() as engine:
+            done = [asyncio.create_task(engine.submit(f"job:{n}", "add")) for n in range(20)]
+            await asyncio.sleep(0)
+            waiting = asyncio.create_task(engine.close())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.gather(*done)
+            await engine.close()
+            with pytest.raises(EngineClosed):
+                await engine.submit("job:1", "add")
+
+    asyncio.run(run())
+
+
 def test_every_event_the_engine_says_is_described_and_no_other() -> None:
     said = {
         name
-        for path in Path(dispatch.__file__).parent.glob("*.py")
+        for path in Path(onex.__file__).parent.rglob("*.py")
+        if path.parent.name in ("engine", "wiring")
         for name in re.findall(r"events\(\s*\"([a-z_]+)\"", path.read_text())
     }
     assert said == set(EVENTS)

@@ -126,6 +126,10 @@ def test_an_idle_engine_whose_store_is_taken_away_ends_as_lost(tmp_path: Path) -
             with pytest.raises(StoreReplaced, match="nothing more is answered as durable"):
                 await asked
         await engine.close()
+        with pytest.raises(StoreReplaced, match="still stands there"):  # it may be all that is left of the store
+            await onex.open(f"sqlite:///{path}", ORDERS)
+        for left in ("-wal", "-shm"):
+            path.with_name(f"{path.name}{left}").unlink(missing_ok=True)
         async with await onex.open(f"sqlite:///{path}", ORDERS) as again:
             await again.submit("orders:2", "cancel")
 

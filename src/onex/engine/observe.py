@@ -26,6 +26,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "state_unreadable": "A stored state does not fit this code: what comes for its instance is refused.",
     "inbox_refused": "A row of the inbox is no action.",
     "held_row_unreadable": "A held outcome does not fit this code and stays held.",
+    "stranded": "A release has no place for rows that wait: a name, how many, the first, and what to add.",
+    "intent_stranded": "One waiting intent or timer cannot be read by this code; its row says why and waits.",
     "process_died_judging": "The process before ended while code of the app ran: so many are judged alone.",
     "refused_after_crashes": "An action was being judged at three crashes: it is refused, its timer or outcome held.",
     "dead_after_crashes": "A row was being read at three crashes: it is dead until driven again.",

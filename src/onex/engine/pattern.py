@@ -56,6 +56,7 @@ class ReducerPatternEngine:
         self.relay = IntentRelay(self.service, clock, reader)
         self.inbox = Inbox(self.service, self.door, controls(self.release, self.relay.redrive, reader))
         self.bell = Bell()
+        self._closing: asyncio.Task[None] | None = None
         self._waiters: dict[WorkflowKey, set[asyncio.Future[None]]] = {}
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -75,7 +76,15 @@ class ReducerPatternEngine:
         return self
 
     async def close(self) -> None:
-        """Accepted actions become durable; running effects are left to the next owner. Idempotent."""
+        """Accepted actions become durable; running effects are left to the next owner. Idempotent.
+
+        Who is cancelled while it waits stops waiting: the end goes on to its end, for half an engine still answers.
+        """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name="onex-close")
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         await self.inbox.close()
         await self.relay.close()
         await self.service.close()

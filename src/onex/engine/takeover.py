@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ..kernel.errors import KilledItsProcess, OnexError
 from ..kernel.intent import EnumDelivery, EnumIntentType
+from ..kernel.user_code import caught
 from ..ports import EnumOutboxState, Note, OutboxRow, Pointer, Reader
 from .dispatch import ReducerService
 from .encode import read_intents
@@ -97,8 +98,8 @@ class Takeover:
         )  # a timer that is read waits for its time only
         try:
             work = work_of(row, self.service.registry, self.service.clock.now_us())
-        except OnexError as error:
-            told = error.message
+        except BaseException as error:  # a row that somebody damaged may hold anything: it is that row's, and told there
+            told = error.message if isinstance(error, OnexError) else caught(error)
             if told != row.error:
                 self.service.events("intent_stranded", key=str(row.key), error=told)
         if told != row.error:  # a row is read again and again: its reason is written once

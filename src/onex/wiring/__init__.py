@@ -157,13 +157,13 @@ class WiredEngine(ReducerPatternEngine):
         await view.start()
         return view
 
-    async def close(self) -> None:
+    async def _close(self) -> None:
         try:
             for view in self._projections.values():
                 await view.close()
         finally:
             try:
-                await super().close()
+                await super()._close()
             finally:
                 await _end(self.store, self.watchdog, self.workers)
 
