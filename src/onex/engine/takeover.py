@@ -98,7 +98,9 @@ class Takeover:
         )  # a timer that is read waits for its time only
         try:
             work = work_of(row, self.service.registry, self.service.clock.now_us())
-        except BaseException as error:  # a row that somebody damaged may hold anything: it is that row's, and told there
+        except (
+            BaseException
+        ) as error:  # a row that somebody damaged may hold anything: it is that row's, and told there
             told = error.message if isinstance(error, OnexError) else caught(error)
             if told != row.error:
                 self.service.events("intent_stranded", key=str(row.key), error=told)
