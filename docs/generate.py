@@ -557,15 +557,17 @@ TABLE = re.compile(r"(<!-- user code:.*?-->\n).*?(<!-- end -->)", re.DOTALL)
 
 def promises_page() -> str:
     """The page as it is, with its table of user code written from the tests that show it."""
+    modules = ("tests.promises.test_user_code", "tests.cli.test_deadly")
     sys.path.insert(0, str(HERE.parents[1]))
     try:
-        for module in ("tests.promises.test_user_code", "tests.cli.test_deadly"):
+        for module in modules:
             import_module(module)
-        promises = import_module("tests.promises.promise").PROMISES
+        promises = dict.fromkeys(import_module("tests.promises.promise").PROMISES)
     finally:
         del sys.path[0]
     lines = [row(("code of yours", "what it may do", "what comes of it")), row(("---",) * 3)]
-    lines += [row((one.code, one.may, one.comes)) for one in dict.fromkeys(promises)]
+    for module in modules:  # whoever imported them first
+        lines += [row((one.code, one.may, one.comes)) for one in promises if one.shown_by == module]
     page = (HERE / PROMISES).read_text()
     return TABLE.sub(lambda found: f"{found[1]}\n{''.join(lines)}\n{found[2]}", page)
 

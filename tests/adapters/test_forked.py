@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -65,6 +66,14 @@ def test_a_child_that_is_forked_does_not_free_its_parents_lock(tmp_path: Path) -
     lock.free()
 
 
+def heard(out: IO[bytes]) -> tuple[int, int]:
+    """Of the owner and its child, once both have said that they run: before that the child still holds what it was born with."""
+    lines = sorted(out.readline() for _ in range(2))
+    assert lines[1] == b"the child runs\n"
+    owner, forked = map(int, lines[0].split())
+    return owner, forked
+
+
 def engine_that_forks(path: Path, fork: str) -> tuple[int, int]:
     """A process that owns the store and is killed; a child that it forked lives on. (owner, child)."""
     body = f"""
@@ -75,6 +84,7 @@ core = SqliteCore(Path({str(path)!r}))
 assert core.own("owner")
 pid = {fork}
 if pid == 0:
+    os.write(1, b"the child runs\\n")
     os.close(1)
     while True:
         signal.pause()
@@ -83,7 +93,7 @@ signal.pause()
 """
     engine = subprocess.Popen([sys.executable, "-c", body], stdout=subprocess.PIPE)
     assert engine.stdout is not None
-    owner, forked = map(int, engine.stdout.readline().split())
+    owner, forked = heard(engine.stdout)
     engine.kill()
     engine.wait()
     engine.stdout.close()
@@ -125,6 +135,7 @@ for number in range(200):
     core.send(b"x" * 1000, number)
 pid = os.fork()
 if pid == 0:
+    os.write(1, b"the child runs\\n")
     sys.stdin.readline()
     sys.exit(0)
 print(os.getpid(), pid, flush=True)
@@ -132,7 +143,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
     engine = subprocess.Popen([sys.executable, "-c", body], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert engine.stdin is not None and engine.stdout is not None
-    engine.stdout.readline()
+    heard(engine.stdout)
     engine.wait()
 
     core = SqliteCore(path)

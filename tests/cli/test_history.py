@@ -90,7 +90,7 @@ def test_an_import_is_whole_or_not_there(commands: Commands, orders: Path, place
     assert told.code == 3
     assert "orders:1 does not fit beside what was imported before it" in told.err
     assert commands("import", RUN, "--store", "sqlite:///store.db").err.startswith(
-        "onex: store.db exists; runs are imp"
+        f"onex: {place / 'store.db'} exists; runs are imp"
     )
     assert commands("import", "nothing.onexrun", "--store", COPY).err == (
         "onex: nothing.onexrun cannot be read: No such file or directory\n"

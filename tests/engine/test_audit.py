@@ -105,7 +105,9 @@ def test_held_and_dead_rows_are_counted_as_such(house: House) -> None:
     async def go() -> None:
         async with house.engine() as engine:
             await engine.submit("job:held", "start", Start(text="poison"))
-            await engine.submit("job:dead", "tell", Told(text="x" * 300))
+            await engine.submit("job:gone", "start", Start(text="hello"))
+            await engine.wait("job:gone", "done")
+            await engine.submit("job:dead", "tell", Told(text="gone"))
             done = await audited(engine)
             assert (done.held, done.dead, done.lost) == (1, 1, [])
 

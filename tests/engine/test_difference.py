@@ -15,6 +15,7 @@ from onex.engine.replay import EnumVerdict, Replay, Replayed, Segment
 from onex.engine.verdict import state_difference
 from onex.kernel.action import Action, WorkflowKey
 from onex.kernel.step import Done, State
+from onex.kernel.user_code import describe
 from tests.engine.conftest import House
 from tests.engine.jobs import Add, Job, Start, Worker, registry
 
@@ -125,7 +126,7 @@ def test_code_that_fails_on_what_is_recorded_is_a_verdict(house: House, error: B
         for digest, verdict in ((b"1", EnumVerdict.MISMATCH), (b"2", EnumVerdict.OTHER_CODE_DIFFERS)):
             (segment,) = await replayed(store, raising(error), digest)
             assert (segment.verdict, segment.last, segment.differs_at) == (verdict, 3, 2)
-            assert segment.reason == f"version 2 (add): {type(error).__name__}: {error}"
+            assert segment.reason == f"version 2 (add): {describe(error)}"
 
     asyncio.run(go())
 

@@ -48,7 +48,11 @@ def effects() -> Iterator[None]:
 
 
 def modules() -> list[Any]:
-    return [module for name, module in list(sys.modules.items()) if name.endswith(".job.effects")]
+    return [
+        module
+        for name, module in list(sys.modules.items())
+        if name.endswith(".job.effects") and hasattr(module, "HANGING")
+    ]
 
 
 async def came_of(engine: WiredEngine, trigger: str, what: str) -> tuple[str, str, int]:

@@ -9,6 +9,8 @@ F = TypeVar("F", bound=Callable[..., None])
 
 
 class Promise(NamedTuple):
+    """``shown_by`` is the module of the test."""
+
     code: str
     may: str
     comes: str
@@ -23,7 +25,7 @@ def promise(code: str, may: str, comes: str) -> Callable[[F], F]:
     """The test shows this row."""
 
     def mark(test: F) -> F:
-        PROMISES.append(Promise(code, may, comes, f"{test.__module__.replace('.', '/')}.py"))
+        PROMISES.append(Promise(code, may, comes, test.__module__))
         return test
 
     return mark
