@@ -152,7 +152,7 @@ def wrong_result_told_as_failed() -> Iterator[None]:
 @planted
 def first_try_sees_the_value_in_memory() -> Iterator[None]:
     """A validator that multiplies: the first try is told 500, the second, read back, 50,000 under the same key."""
-    with swapped(onex.kernel.intent, "settle", lambda value: value):
+    with swapped(onex.kernel.intent, "apart", lambda value: value):
         yield
 
 
