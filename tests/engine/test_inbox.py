@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from uuid import UUID
 
 import pytest
 from pydantic import JsonValue
 
 from onex.engine.control import REDRIVE, RELEASE
+from onex.engine.dispatch import Limits
 from onex.engine.pattern import ReducerPatternEngine
 from onex.kernel.action import ModelAction, WorkflowKey
-from onex.kernel.errors import FencedError, ReservedKind, TemporaryDatabaseError
+from onex.kernel.errors import FencedError, Overloaded, ReservedKind, TemporaryDatabaseError
 from onex.ports import Applied, Commit, Conflict, EnumOutboxState, OutboxRow
 from tests.engine.conftest import House
 from tests.engine.jobs import Add, Job, Told
@@ -331,5 +333,33 @@ def test_in_the_process_of_the_engine_a_control_is_no_action(house: House) -> No
             for kind in (RELEASE, REDRIVE):
                 with pytest.raises(ReservedKind, match=f"'{kind}' is the engine's own"):
                     await engine.submit(K, kind)
+
+    run(go())
+
+
+def test_an_overloaded_engine_takes_from_the_inbox_though_it_is_never_quiet(house: House) -> None:
+    """More is submitted here than may wait, without a pause: what others send is taken as room comes, not when all is done."""
+
+    sent = WorkflowKey("job", "sent")
+
+    async def go() -> None:
+        letters = Letters(house)
+        async with house.engine(limits=Limits(waiting=4, batch=2)) as engine:
+
+            async def flood(name: str) -> None:
+                while True:
+                    with suppress(Overloaded):
+                        await engine.submit(f"job:{name}", "add")
+                    await asyncio.sleep(0)
+
+            floods = [asyncio.create_task(flood(str(n))) for n in range(8)]
+            while engine.counters.overloaded == 0:
+                await asyncio.sleep(0)
+            await letters.send(wire("add", key=sent), wire("add", key=sent))
+            assert codes(await letters.answered()) == [1, 2]
+            assert engine.counters.overloaded > 0
+            for one in floods:
+                one.cancel()
+            await asyncio.gather(*floods, return_exceptions=True)
 
     run(go())
