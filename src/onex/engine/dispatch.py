@@ -168,7 +168,7 @@ class ReducerService(Along):
         if self.closed is not None:
             raise self.closed
         if pending.settles is None and not pending.sent:
-            self.room_for(1)
+            self.room_for(1, self.limits.batch if pending.ticket else 0)
         if pending.refusal is not None:
             self._extras.refused.append(pending)
         else:
@@ -187,10 +187,10 @@ class ReducerService(Along):
         self._stir()
         return pending
 
-    def room_for(self, actions: int) -> None:
-        """Raises Overloaded, unless so many more may wait."""
+    def room_for(self, actions: int, share: int = 0) -> None:
+        """Raises Overloaded, unless so many more may wait. ``share`` is kept for the inbox, whom callers here would crowd out."""
         stalled = self._failures >= STALLED_AFTER
-        if stalled or self._waiting + actions > self.limits.waiting:
+        if stalled or self._waiting + actions > self.limits.waiting + share:
             self.counters.overloaded += 1
             why = "the store takes no commits" if stalled else f"at most {self.limits.waiting} may"
             raise Overloaded(
@@ -213,8 +213,9 @@ class ReducerService(Along):
         return [pending.answer or await pending.answered() for pending in pendings]
 
     async def room(self) -> None:
-        """Returns when one more action may wait, or when the engine is closed. Raises nothing."""
-        while self.closed is None and (self._failures >= STALLED_AFTER or self._waiting >= self.limits.waiting):
+        """Returns when one more of the inbox may wait, or when the engine is closed. Raises nothing."""
+        most = self.limits.waiting + self.limits.batch
+        while self.closed is None and (self._failures >= STALLED_AFTER or self._waiting >= most):
             await self._answered.after(self._answered.rung)
 
     def code_id(self, workflow_type: str) -> int:
