@@ -88,7 +88,7 @@ if pid == 0:
     os.close(1)
     while True:
         signal.pause()
-print(os.getpid(), pid, flush=True)
+os.write(1, b"%d %d\\n" % (os.getpid(), pid))
 signal.pause()
 """
     engine = subprocess.Popen([sys.executable, "-c", body], stdout=subprocess.PIPE)
@@ -138,7 +138,7 @@ if pid == 0:
     os.write(1, b"the child runs\\n")
     sys.stdin.readline()
     sys.exit(0)
-print(os.getpid(), pid, flush=True)
+os.write(1, b"%d %d\\n" % (os.getpid(), pid))
 os.kill(os.getpid(), signal.SIGKILL)
 """
     engine = subprocess.Popen([sys.executable, "-c", body], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -259,5 +259,13 @@ class House:
         async def call() -> T:
             return await ask(engine)
 
+        asked = host.spawn(call())
+        asked.add_done_callback(_looked_at)
         async with asyncio.timeout(patience_s):
-            return await host.spawn(call())
+            return await asked
+
+
+def _looked_at(asked: asyncio.Task[T]) -> None:
+    """Who asked may be gone by now, with a life that ended: what it was to be told is nobody's any more."""
+    if not asked.cancelled():
+        asked.exception()

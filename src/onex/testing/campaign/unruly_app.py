@@ -243,7 +243,13 @@ def _draft(where: str, what: str, action: Action[Any]) -> Draft:
             said = {"7": 7}.get(what, what)
             return intent("bill", Bill(), priority=said)
         case "key":
-            said = {"7": 7, "uuid": action.action_id, "list": ["a"], "bytes": b"k", "empty": ""}[what]
+            said = {
+                "7": int.from_bytes(action.id[10:]),
+                "uuid": action.action_id,
+                "list": ["a"],
+                "bytes": b"k",
+                "empty": "",
+            }[what]
             return intent("bill", Bill(), idempotency_key=said)
         case "due":
             said = {"text": "tomorrow", "naive": datetime(2030, 1, 1), "date": date(2030, 1, 1)}.get(what, 5)  # noqa: DTZ001 - the mistake
