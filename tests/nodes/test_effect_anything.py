@@ -42,6 +42,7 @@ def told(tmp_path: Path) -> Callable[[Story], None]:
 def effects() -> Iterator[None]:
     for module in modules():
         module.HANGING.clear()
+        module.FORKED.clear()
     yield
     for module in modules():
         module.HANGING.set()
@@ -278,7 +279,8 @@ def test_an_effect_that_forks_comes_back_once(told: Callable[[Story], None], cap
         assert os.getpid() == pid
 
     told(story)
-    os.waitpid(-1, 0)
+    (forked,) = [pid for module in modules() for pid in module.FORKED]
+    os.waitpid(forked, 0)
     assert "its child came back into the engine" in capfd.readouterr().err
 
 

@@ -16,6 +16,8 @@ from onex import EffectFailed, EffectUnknown, ModelIntent, OnexError, effect
 from .payloads import Did, Other, Work
 
 HANGING = threading.Event()
+FORKED: list[int] = []
+"""The children there are of an effect that forks."""
 """What hangs waits for it."""
 SHARED = ValueError("one for all")
 SHARED_CAUSE = KeyError("one for all")
@@ -178,8 +180,11 @@ def work(intent: ModelIntent[Work]) -> Did:
     what = intent.payload.what
     if what == "hang":
         HANGING.wait(60)
-    if what == "fork" and os.fork() == 0:
-        return Did(result="from the child")
+    if what == "fork":
+        child = os.fork()
+        if child == 0:
+            return Did(result="from the child")
+        FORKED.append(child)
     return do(what)  # type: ignore[no-any-return]
 
 
