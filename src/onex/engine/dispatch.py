@@ -167,7 +167,8 @@ class ReducerService(Along):
         """
         if self.closed is not None:
             raise self.closed
-        if pending.settles is None and not pending.sent:
+        crowded = self._failures or self._waiting >= self.limits.waiting
+        if crowded and pending.settles is None and not pending.sent:
             self.room_for(1, self.limits.batch if pending.ticket else 0)
         if pending.refusal is not None:
             self._extras.refused.append(pending)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from struct import Struct
 from typing import TypeVar
@@ -21,7 +21,7 @@ from pydantic_core import from_json, to_json
 
 from ..kernel import canonical
 from ..kernel.action import NOTHING, Nothing, WorkflowKey
-from ..kernel.canonical import apart, is_flat, reloaded, settle
+from ..kernel.canonical import apart, is_flat, reloaded, settle, unwritable
 from ..kernel.errors import InvalidPayload, PayloadTooLarge, StateConsistencyError
 from ..kernel.intent import Emitted, EnumIntentPriority, IntentTable
 from ..kernel.user_code import caught
@@ -44,7 +44,6 @@ _DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LENGTHS = Struct("<qI9I").pack
 _MARKS = bytes.maketrans(b"0123456789[", b"0000000000{")
-_BACKSLASH = ord("\\")
 _SIXTEEN = b"0" * 16
 _NUL = b"\\u0000"
 
@@ -70,9 +69,17 @@ def settled(value: M, *, held_elsewhere: bool = True) -> tuple[M, bytes]:
 
 
 def encode_payload(value: BaseModel) -> bytes:
-    """The bytes of a payload that was settled. Raises as ``settled``."""
-    data = _sized(value)
-    if suspect(data):
+    """The bytes of a payload that was settled. Raises as ``settled``. Two of these per action: what it calls is written out."""
+    if type(value) is Nothing:
+        return b"{}"
+    try:
+        data = value.__pydantic_serializer__.to_json(value)
+    except BaseException as error:
+        raise unwritable(value, error) from error
+    if len(data) > PAYLOAD_BYTES:
+        raise too_large(value, len(data))
+    marks = data.translate(_MARKS)
+    if _SIXTEEN in marks or _NUL in data or marks.count(b"{") > PAYLOAD_DEPTH:
         check_kept(data, value)
     return data
 
@@ -89,18 +96,19 @@ def _sized(value: BaseModel) -> bytes:
 def encode_step(state: BaseModel, emitted: Sequence[Emitted]) -> tuple[bytes, bytes]:
     """The bytes of what a step made: its state, settled, and its intents, joined. Raises as ``settled``; over 1 MiB of state
     too."""
-    kept = encode(state)
+    try:
+        kept = state.__pydantic_serializer__.to_json(state)
+    except BaseException as error:
+        raise unwritable(state, error) from error
     if len(kept) > STATE_BYTES:
         raise PayloadTooLarge(
             f"the state would have {len(kept)} bytes; the limit is {STATE_BYTES}: keep large data in a Blob"
         )
-    intents = encode_intents(emitted)
-    if suspect(kept + intents if intents else kept):
+    marks = kept.translate(_MARKS)
+    if _SIXTEEN in marks or _NUL in kept or marks.count(b"{") > PAYLOAD_DEPTH:
         check_kept(kept, state)
-        for one in emitted:
-            if one.payload is not None:
-                check_kept(encode(one.payload), one.payload)
-    return kept, intents
+    # payload by payload: a due time stands beside them, in microseconds, and has sixteen digits
+    return kept, encode_intents(emitted, encode_payload)
 
 
 def too_large(value: BaseModel, size: int) -> PayloadTooLarge:
@@ -138,11 +146,8 @@ def check_state(value: BaseModel) -> None:
 # --- what a type cannot promise ---------------------------------------------------------------------------------------
 
 
-def suspect(data: bytes) -> bool:
-    """Whether canonical bytes may hold what no type forbids. At every write, so it only looks: NUL is written with a backslash,
-    an integer beyond 2^53 has sixteen digits in a row, and depth takes brackets."""
-    marks = data.translate(_MARKS)
-    return _SIXTEEN in marks or _BACKSLASH in data or marks.count(b"{") > PAYLOAD_DEPTH
+# At every write the bytes are looked at for what may be wrong: NUL is written in six letters, an integer beyond 2^53 has
+# sixteen digits in a row, and depth takes brackets. Only bytes that show one of these are read.
 
 
 def check_kept(data: bytes, value: BaseModel) -> None:
@@ -283,16 +288,19 @@ def body_hash(kind: str, payload: BaseModel | bytes) -> bytes:
     return blake2b(kind.encode() + b"\0" + sent, digest_size=16).digest()
 
 
-def encode_intents(emitted: Sequence[Emitted]) -> bytes:
-    """``[{"name", "payload", ...}, ...]`` with priority, due, key, to, cancel only where they say something; b'' for none."""
+def encode_intents(emitted: Sequence[Emitted], write: Callable[[BaseModel], bytes] = _sized) -> bytes:
+    """``[{"name", "payload", ...}, ...]`` with priority, due, key, to, cancel only where they say something; b'' for none.
+
+    ``write`` gives the bytes of a payload: ``encode_payload`` where it is written for the first time, and so looked at.
+    """
     if not emitted:
         return b""
-    return b"[" + b",".join([_encode_intent(one) for one in emitted]) + b"]"
+    return b"[" + b",".join([_encode_intent(one, write) for one in emitted]) + b"]"
 
 
-def _encode_intent(one: Emitted) -> bytes:
+def _encode_intent(one: Emitted, write: Callable[[BaseModel], bytes]) -> bytes:
     spec, payload, priority, due_us, idempotency_key, to, cancelled = one
-    body = b"null" if payload is None else _sized(payload)
+    body = b"null" if payload is None else write(payload)
     text = b'{"name":"%b","payload":%b' % (spec.name.encode(), body)
     if priority is not spec.priority:
         text += b',"priority":"' + priority.encode() + b'"'
@@ -363,12 +371,14 @@ def state_hash(before: bytes, key: WorkflowKey, code: bytes, rows: Sequence[LogR
     """
     address = f"{key[0]}:{key[1]}".encode()
     parts = [b"%d %d %d;" % (len(before), len(address), len(code)), before, address, code]
-    for action_id, kind, payload, issued_us, correlation, cause, issuer, body, intents, status, _, schema in rows:
-        texts = (
-            action_id, kind.encode(), payload, correlation, cause or b"", issuer.encode(), body, intents, status.encode()
-        )  # fmt: skip
+    for own, kind, payload, issued_us, correlation, cause, issuer, body, intents, status, _, schema in rows:
+        trigger, caused, by, after = kind.encode(), cause or b"", issuer.encode(), status.encode()
         # lengths first, so that no byte can move from one field into the next unseen
-        parts += (_LENGTHS(issued_us, schema, *map(len, texts)), *texts)
+        lengths = _LENGTHS(
+            issued_us, schema, len(own), len(trigger), len(payload), len(correlation), len(caused), len(by), len(body),
+            len(intents), len(after),
+        )  # fmt: skip
+        parts += (lengths, own, trigger, payload, correlation, caused, by, body, intents, after)
     parts.append(state)
     return blake3(b"".join(parts)).digest()
 

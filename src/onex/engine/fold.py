@@ -345,26 +345,32 @@ class Folded:
         changed_code = bool(rows) and self._based_on > 0 and entry.code_id != self._rules.code_id
         schema = entry.workflow.code.state_schema if rows else entry.state_schema
         code_id = self._rules.code_id if rows else entry.code_id
-        change = KeyChange(
-            entry.key,
-            entry.instance,
-            self._based_on,
-            rows,
-            entry.state_bytes,
-            schema,
-            entry.state_hash,
-            rows[-1].status if rows else entry.state.status if entry.state is not None else "",
-            entry.terminal,
-            code_id,
-            self._rules.env_id,
-            entry.epoch,
-            entry.failures,
-            entry.held,
-            tuple(self._settled),
-            tuple(self._row_blobs),
-            self._before if changed_code else None,
-            self._based_on // SNAPSHOT_EVERY != entry.version // SNAPSHOT_EVERY,
-            entry.lease_id,
+        change: KeyChange = made(
+            KeyChange,
+            (
+                entry.key,
+                entry.instance,
+                self._based_on,
+                rows,
+                entry.state_bytes,
+                schema,
+                entry.state_hash,
+                rows[-1].status if rows else entry.state.status if entry.state is not None else "",
+                entry.terminal,
+                code_id,
+                self._rules.env_id,
+                entry.epoch,
+                entry.failures,
+                entry.held,
+                tuple(self._settled),
+                tuple(self._row_blobs),
+                self._before if changed_code else None,
+                self._based_on // SNAPSHOT_EVERY != entry.version // SNAPSHOT_EVERY,
+                entry.lease_id,
+                (),  # notes, rejections, answers: the batch adds them
+                (),
+                (),
+            ),
         )
         if rows:
             entry.code_id, entry.state_schema = code_id, schema

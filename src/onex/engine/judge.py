@@ -121,4 +121,9 @@ class Judge:
 
 def _names(taken: Sequence[tuple[Entry, Sequence[Pending]]]) -> list[bytes]:
     """Of those that user code is about to see, the ones that would come back after a crash."""
-    return [name for _, pendings in taken for one in pendings if one.refusal is None and (name := of_action(one))]
+    return [
+        of_action(one)
+        for _, pendings in taken
+        for one in pendings
+        if (one.ticket or one.settles is not None) and one.refusal is None
+    ]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, JsonValue
 from pydantic import ValidationError as PydanticError
 
 from ..kernel.action import NOTHING, EnumActionType, ModelAction, Nothing, WorkflowKey
+from ..kernel.canonical import apart
 from ..kernel.errors import (
     ActionExpiredError,
     InvalidPayload,
@@ -22,7 +23,7 @@ from ..kernel.user_code import caught, plain_text
 from ..kernel.wire import WIRE_BYTES, WIRE_DEPTH, check_body
 from ..ports import Clock, Ids, NewBlob
 from .arguments import Arguments, checked, count, issuer_text, moment_us, plain, text, trigger, uuid_bytes, workflow_key
-from .encode import as_raw, body_hash, check_json, problems, read_payload, settled
+from .encode import as_raw, body_hash, check_json, encode_payload, problems, read_payload, settled
 from .mailbox import Pending
 from .registry import ReducerRegistry, Workflow
 from .upcast import sent_before
@@ -124,10 +125,16 @@ class Door:
         """
         arguments = Arguments()
         read = arguments.read
-        at = read(workflow_key, "key", key) or NOWHERE
-        name = (
-            kind if type(kind) is str else read(trigger, "trigger", kind) or ""
-        )  # text is looked at where it is unknown
+        at = NOWHERE
+        if type(key) is str:
+            try:
+                at = WorkflowKey.parse(key)
+            except OnexError as error:
+                arguments.refusal = error
+        else:
+            at = read(workflow_key, "key", key) or NOWHERE
+        # text is looked at where it is unknown
+        name = kind if type(kind) is str else read(trigger, "trigger", kind) or ""
         given = read(uuid_bytes, "action_id", action_id) if action_id is not None else None
         new_id = given or self.ids.new()
         issued_us = read(moment_us, "issued_at", issued_at) if issued_at is not None else None
@@ -171,6 +178,8 @@ class Door:
 
     def one_of_many(self, action: object) -> Pending:
         """The pending of one entry of ``submit_many``: ``(key, trigger)`` or ``(key, trigger, payload)``."""
+        if type(action) is tuple and 2 <= len(action) <= 3:
+            return self.pending(*action)
         arguments = Arguments()
         parts = arguments.read(_parts, "action", action)
         if parts is not None:
@@ -216,6 +225,11 @@ class Door:
             )
         workflow, raw = self.registry[pending.key.workflow_type], b""
         of_plain = False
+        if payload is not None and type(payload) is workflow.reducer.payloads.get(kind):  # the common case asks no more
+            pending.body_hash = body_hash(kind, payload)
+            pending.payload = its = apart(payload)
+            pending.body = encode_payload(its)
+            return
         if payload is None or isinstance(payload, BaseModel):
             pass
         elif type(payload) is bytes:

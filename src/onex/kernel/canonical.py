@@ -69,8 +69,13 @@ def encode(value: BaseModel, told: bool = True) -> bytes:
     try:
         serializer = value.__pydantic_serializer__
         return serializer.to_json(value) if told else serializer.to_json(value, warnings=False)
-    except BaseException as error:  # pydantic_core raises several unrelated classes here, and a serializer anything
-        raise InvalidPayload(f"{type(value).__name__} cannot be written as JSON: {caught(error)}") from error
+    except BaseException as error:
+        raise unwritable(value, error) from error
+
+
+def unwritable(value: BaseModel, error: BaseException) -> InvalidPayload:
+    """For the handler that has just caught what a serializer raised: pydantic_core's several classes, or anything."""
+    return InvalidPayload(f"{type(value).__name__} cannot be written as JSON: {caught(error)}")
 
 
 def problems(error: BaseException) -> str:
@@ -100,10 +105,8 @@ def settle(value: M) -> M:
     way = getattr(model, "__onex_way__", _UNKNOWN)
     look = way.look if way.model is model else learn(model).look
     if type(value.__pydantic_fields_set__) is set:
-        if look is None:
-            return value
         try:
-            if look(value.__dict__):
+            if look is None or look(value.__dict__):
                 return value
         except Exception:  # a value that was tampered with: its bytes will tell
             return reloaded(value)
@@ -115,6 +118,9 @@ def apart(value: M) -> M:
 
     Raises as ``settle``.
     """
+    way: Way = getattr(type(value), "__onex_way__", _UNKNOWN)
+    if way.look is None and way.fixed and way.model is type(value) and type(value.__pydantic_fields_set__) is set:
+        return value  # what most payloads are, found in one look
     its = settle(value)
     return its if its is not value else another(value)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar, cast
 from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializeAsAny
@@ -108,6 +108,9 @@ class IntentSpec:
     payload_schema: int = 1
 
 
+_made = tuple.__new__  # of a NamedTuple: its own way costs three times the tuple, and each intent is two of them
+
+
 class Draft(NamedTuple):
     """What a handler asks for, before the contract is joined. Build it with the functions below."""
 
@@ -148,7 +151,7 @@ def intent(
 
     ``priority`` may be said as its word, ``"critical"``; a key that is a UUID or a whole number is kept as its text.
     """
-    return Draft(name, payload, priority, not_before, idempotency_key)
+    return _made(Draft, (name, payload, priority, not_before, idempotency_key, "", False))
 
 
 def timer(name: str, at: datetime) -> Draft:
@@ -204,17 +207,18 @@ class IntentTable:
     def join_all(self, drafts: Iterable[object]) -> tuple[Emitted, ...]:
         """In their order. Raises as ``join``."""
         emitted: list[Emitted] = []
-        only = self._only
+        only: Mapping[type, IntentSpec] = self._only
         for draft in drafts:
-            if isinstance(draft, BaseModel) and (spec := only.get(type(draft))) is not None:
-                emitted.append(Emitted(spec, apart(draft), spec.priority))
+            if (spec := only.get(type(draft))) is not None:
+                one = (spec, apart(cast(BaseModel, draft)), spec.priority, 0, None, "", False)
+                emitted.append(_made(Emitted, one))
             else:
                 emitted.append(self.join(draft))
         return tuple(emitted)
 
     def join(self, draft: object) -> Emitted:
         """Raises IntentNotDeclared, naming what the contract does list; IntentUnfit; InvalidPayload as ``apart``."""
-        if not isinstance(draft, Draft) or type(draft) is not Draft:
+        if type(draft) is not Draft:
             return self._join_payload(draft)
         name, payload, priority, due, idempotency_key, to, cancelled = draft
         spec = self.by_name.get(name) if _is_text(name) else None
@@ -231,15 +235,16 @@ class IntentTable:
             raise IntentNotDeclared(f"timer {name!r} needs a time: timer({name!r}, at)")
         if cancelled and kind != _TIMER:
             raise IntentNotDeclared(f"{name!r} is a {kind}; only timers can be cancelled")
-        return Emitted(
+        joined = (
             spec,
             apart(payload) if payload is not None else None,
             spec.priority if priority is None else _priority(name, priority),
             0 if due is None else _due_us(name, due),
             None if idempotency_key is None else _key(name, idempotency_key),
-            _receiver(spec, to),
+            "" if to == "" and kind != _SEND else _receiver(spec, to),
             cancelled,
         )
+        return _made(Emitted, joined)
 
     def _join_payload(self, payload: object) -> Emitted:
         if not isinstance(payload, BaseModel):
@@ -291,6 +296,8 @@ def _priority(name: str, priority: object) -> EnumIntentPriority:
 
 
 def _due_us(name: str, due: object) -> int:
+    if type(due) is datetime and due.tzinfo is UTC:
+        return micros(due)  # as action.issued_at + timedelta(...) is: no offset to ask for, and no year beyond 9999
     if not isinstance(due, datetime) or due.utcoffset() is None:
         raise IntentUnfit(
             f"intent {name!r} is due {_shown(due)}; a time is an aware datetime, as action.issued_at + timedelta(...)"
