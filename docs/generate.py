@@ -23,29 +23,32 @@ from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument, TyperGroup, TyperOption
 from typer.main import get_command
 
-from onex.adapters import log, refusal
+from onex.adapters import rejection_text as refusal
+from onex.adapters import structlog_telemetry as log
 from onex.cli.main import COMMANDS, app
-from onex.contracts import part as contract_part
-from onex.contracts import source
-from onex.contracts.account import models_of
-from onex.contracts.contract import EnumNodeKind, ModelContractReducer, ModelContractWorkflow
-from onex.contracts.family import DISCRIMINATORS
+from onex.contracts.edit.editor_schema import contract_schema
+from onex.contracts.foreign.family import DISCRIMINATORS
+from onex.contracts.foreign.normalise.behaviour import BLOCKS as BEHAVIOUR
+from onex.contracts.foreign.normalise.bus import BESIDE
+from onex.contracts.foreign.normalise.draft import Spelling
+from onex.contracts.foreign.normalise.fsm import LOOSE, MACHINES
+from onex.contracts.foreign.normalise.identity import KINDS, NAMES
+from onex.contracts.foreign.normalise.operations import BLOCKS as OPERATIONS
+from onex.contracts.foreign.normalise.references import SCHEMAS
+from onex.contracts.foreign.normalise.subcontracts import KNOWN
+from onex.contracts.foreign.normalise.workflow import LOOSE as PARTS_OF_WORKFLOW
+from onex.contracts.foreign.normalise.workflow import WORKFLOWS
 from onex.contracts.load import RUN_BY
-from onex.contracts.normalise.behaviour import BLOCKS as BEHAVIOUR
-from onex.contracts.normalise.bus import BESIDE
-from onex.contracts.normalise.draft import Spelling
-from onex.contracts.normalise.fsm import LOOSE, MACHINES
-from onex.contracts.normalise.identity import KINDS, NAMES
-from onex.contracts.normalise.operations import BLOCKS as OPERATIONS
-from onex.contracts.normalise.references import SCHEMAS
-from onex.contracts.normalise.subcontracts import KNOWN
-from onex.contracts.normalise.workflow import LOOSE as PARTS_OF_WORKFLOW
-from onex.contracts.normalise.workflow import WORKFLOWS
-from onex.contracts.schema import contract_schema
-from onex.contracts.subcontract import fsm
-from onex.contracts.subcontract import intent as declared
-from onex.engine import batch, dispatch, encode, fold, observe, takeover
-from onex.kernel import action, errors, wire
+from onex.contracts.model import fsm
+from onex.contracts.model import intent as declared
+from onex.contracts.model import part as contract_part
+from onex.contracts.model.contract import EnumNodeKind, ModelContractReducer, ModelContractWorkflow
+from onex.contracts.model.key_usage import models_of
+from onex.contracts.text import tree as source
+from onex.engine import batch, dispatch, encode, fold, takeover
+from onex.engine import metrics as observe
+from onex.kernel import action, errors
+from onex.kernel import size_limits as wire
 from onex.kernel.errors import OnexError
 from onex.settings import InvalidSetting, Settings, read_settings
 from onex.workflows.code_analysis.finding import CHECKS, EnumCheckSeverity
@@ -72,7 +75,10 @@ def sentence(text: str | None) -> str:
 
 # --- errors -----------------------------------------------------------------------------------------------------------
 
-ROOMS = ("contracts", "engine", "adapters", "nodes", "app", "wiring", "settings", "cli.exits")
+ROOMS = (
+    "contracts", "engine", "replay", "whatif", "seed_names", "proof", "adapters", "nodes", "repository", "app", "doctor",
+    "wiring", "settings", "processes", "cli.exit_codes",
+)  # fmt: skip
 HEADING = re.compile(r"^# --- (?P<title>.+?) -+$", re.MULTILINE)
 
 
@@ -420,36 +426,36 @@ def checks_page() -> str:
 
 
 WHERE = (
-    ("a machine", "normalise.fsm", "MACHINE"),
-    ("a state", "normalise.states", "STATE"),
-    ("a transition", "normalise.transitions", "TRANSITION"),
-    ("a guard", "normalise.conditions", "CONDITION"),
-    ("an action", "normalise.actions", "ACTION"),
-    ("an event bus", "normalise.bus", "BUS"),
-    ("a topic", "normalise.bus", "TOPIC"),
-    ("handler_routing", "normalise.routing", "ROUTING"),
-    ("a handler", "normalise.routing", "HANDLER"),
-    ("a class or function", "normalise.references", "REFERENCE"),
-    ("a dependency", "normalise.dependencies", "DEPENDENCY"),
-    ("an operation", "normalise.operations", "OPERATION"),
-    ("an effect", "normalise.operations", "EFFECT"),
-    ("one call of an effect", "normalise.operations", "EFFECT_OPERATION"),
-    ("the address of a call", "normalise.operations", "IO_CONFIG"),
-    ("an algorithm", "normalise.operations", "ALGORITHM"),
-    ("a pipeline", "normalise.operations", "COMPUTE"),
-    ("a workflow", "normalise.workflow", "WORKFLOW"),
-    ("a step", "normalise.workflow", "STEP"),
-    ("an edge", "normalise.workflow", "EDGE"),
-    ("a retry policy", "normalise.behaviour", "RETRY"),
-    ("a circuit breaker", "normalise.behaviour", "BREAKER"),
-    ("error_handling", "normalise.behaviour", "ERROR_HANDLING"),
-    ("health_check", "normalise.behaviour", "HEALTH"),
-    ("performance", "normalise.behaviour", "PERFORMANCE"),
-    ("lifecycle", "normalise.behaviour", "LIFECYCLE"),
-    ("aggregation", "normalise.reduction", "AGGREGATION"),
-    ("a window", "normalise.reduction", "WINDOWING"),
-    ("streaming", "normalise.reduction", "STREAMING"),
-    ("state_management", "normalise.reduction", "STATE"),
+    ("a machine", "foreign.normalise.fsm", "MACHINE"),
+    ("a state", "foreign.normalise.states", "STATE"),
+    ("a transition", "foreign.normalise.transitions", "TRANSITION"),
+    ("a guard", "foreign.normalise.conditions", "CONDITION"),
+    ("an action", "foreign.normalise.actions", "ACTION"),
+    ("an event bus", "foreign.normalise.bus", "BUS"),
+    ("a topic", "foreign.normalise.bus", "TOPIC"),
+    ("handler_routing", "foreign.normalise.routing", "ROUTING"),
+    ("a handler", "foreign.normalise.routing", "HANDLER"),
+    ("a class or function", "foreign.normalise.references", "REFERENCE"),
+    ("a dependency", "foreign.normalise.dependencies", "DEPENDENCY"),
+    ("an operation", "foreign.normalise.operations", "OPERATION"),
+    ("an effect", "foreign.normalise.operations", "EFFECT"),
+    ("one call of an effect", "foreign.normalise.operations", "EFFECT_OPERATION"),
+    ("the address of a call", "foreign.normalise.operations", "IO_CONFIG"),
+    ("an algorithm", "foreign.normalise.operations", "ALGORITHM"),
+    ("a pipeline", "foreign.normalise.operations", "COMPUTE"),
+    ("a workflow", "foreign.normalise.workflow", "WORKFLOW"),
+    ("a step", "foreign.normalise.workflow", "STEP"),
+    ("an edge", "foreign.normalise.workflow", "EDGE"),
+    ("a retry policy", "foreign.normalise.behaviour", "RETRY"),
+    ("a circuit breaker", "foreign.normalise.behaviour", "BREAKER"),
+    ("error_handling", "foreign.normalise.behaviour", "ERROR_HANDLING"),
+    ("health_check", "foreign.normalise.behaviour", "HEALTH"),
+    ("performance", "foreign.normalise.behaviour", "PERFORMANCE"),
+    ("lifecycle", "foreign.normalise.behaviour", "LIFECYCLE"),
+    ("aggregation", "foreign.normalise.reduction", "AGGREGATION"),
+    ("a window", "foreign.normalise.reduction", "WINDOWING"),
+    ("streaming", "foreign.normalise.reduction", "STREAMING"),
+    ("state_management", "foreign.normalise.reduction", "STATE"),
 )
 
 
@@ -544,7 +550,8 @@ def events_page() -> str:
     return (
         f"# Events\n\n{MADE}\n"
         "An engine says what happens to it through a listener: `onex.open(..., telemetry=listener)`. `onex run` tells the ones\n"
-        "somebody has to look at on stderr. `onex.adapters.log.StructlogTelemetry()` (extra `onex[log]`) makes log lines of them.\n"
+        "somebody has to look at on stderr. `onex.adapters.structlog_telemetry.StructlogTelemetry()`\n"
+        "(extra `onex[log]`) makes log lines of them.\n"
         "A listener that raises is counted and hurts nobody.\n\n"
         f"{''.join(lines)}"
     )

@@ -6,9 +6,9 @@ from typing import Protocol
 import pytest
 import structlog
 
-from onex.adapters.memory import MemoryStore
+from onex.adapters.memory.store import MemoryStore
 from onex.container import ONEXContainer, ServiceHealth
-from onex.engine.pattern import ReducerPatternEngine
+from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.errors import DependencyResolutionError
 from onex.nodes.compute import AlgorithmRegistry
 from onex.nodes.services import (

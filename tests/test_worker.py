@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from onex import worker
-from onex.adapters.workers import InlineWorkers, WorkerPool
+from onex.adapters.worker_pool import InlineWorkers, WorkerPool
 from onex.app import App, load_app
 from onex.kernel.errors import AlgorithmNotFoundError, EffectFailed
 from onex.nodes.compute import Where

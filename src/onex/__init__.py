@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # what the table below says, in words a type checker reads
     from .app import App, load_app
     from .engine.mailbox import Committed
-    from .engine.pattern import ReducerPatternEngine
+    from .engine.pattern_engine import ReducerPatternEngine
     from .kernel.action import Action, ModelAction, Nothing, Payload, WorkflowKey
     from .kernel.blob import Blob
     from .kernel.errors import EffectFailed, EffectUnknown, OnexError, Refused
@@ -32,7 +32,7 @@ _HOMES = {
     "App": "app",
     "load_app": "app",
     "Committed": "engine.mailbox",
-    "ReducerPatternEngine": "engine.pattern",
+    "ReducerPatternEngine": "engine.pattern_engine",
     "Action": "kernel.action",
     "ModelAction": "kernel.action",
     "Nothing": "kernel.action",

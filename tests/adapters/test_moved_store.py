@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from onex.adapters.sqlite_core import SqliteCore
-from onex.adapters.sqlite_errors import StoreReplaced
+from onex.adapters.sqlite.core import SqliteCore
+from onex.adapters.sqlite.errors import StoreReplaced
 
 
 @pytest.mark.parametrize("folded", [False, True], ids=["what it holds in its WAL", "an empty WAL"])

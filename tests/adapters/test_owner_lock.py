@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onex.adapters.owner_lock import PLACE_AT, PLACE_BYTES, RECORD_BYTES, OwnerLock
+from onex.adapters.sqlite.owner_lock import PLACE_AT, PLACE_BYTES, RECORD_BYTES, OwnerLock
 
 RECORD_AT = PLACE_AT + PLACE_BYTES
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from onex.adapters.sqlite import SqliteStore
-from onex.adapters.sqlite_errors import NotAStore, StoreMissing, StoreReadOnly, StoreTooNew
+from onex.adapters.sqlite.errors import NotAStore, StoreMissing, StoreReadOnly, StoreTooNew
+from onex.adapters.sqlite.store import SqliteStore
 from onex.kernel.errors import DatabaseConnectionError, EngineClosed, StateConsistencyError
 from onex.ports import InboxAnswer, Position
 from onex.testing.conformance.owner import A, B, Owner, row
@@ -142,7 +142,7 @@ def test_the_names_of_a_path_are_only_names(tmp_path: Path) -> None:
 
 def test_many_processes_make_one_store(path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from onex.adapters.sqlite_core import SqliteCore\n"
+        "import sys; from pathlib import Path; from onex.adapters.sqlite.core import SqliteCore\n"
         "core = SqliteCore(Path(sys.argv[1])); print(core.send(b'x', 1)); core.close()"
     )
     children = [
@@ -154,7 +154,7 @@ def test_many_processes_make_one_store(path: Path) -> None:
 
 def test_an_owner_that_dies_frees_its_store(path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from onex.adapters.sqlite_core import SqliteCore\n"
+        "import sys, time; from pathlib import Path; from onex.adapters.sqlite.core import SqliteCore\n"
         "core = SqliteCore(Path(sys.argv[1])); print(core.own('child')[0], flush=True); time.sleep(60)"
     )
     child = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True)
@@ -268,7 +268,7 @@ def test_a_reader_never_waits_behind_a_commit(path: Path) -> None:
 
 def test_another_process_submits_while_the_owner_writes_without_a_pause(path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from onex.adapters.sqlite_core import SqliteCore\n"
+        "import sys, time; from pathlib import Path; from onex.adapters.sqlite.core import SqliteCore\n"
         "core = SqliteCore(Path(sys.argv[1])); told = []\n"
         "for number in range(10):\n"
         "    ticket = core.send(b'%d' % number, 1)\n"

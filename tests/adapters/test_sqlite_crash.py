@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from onex.adapters.sqlite_core import SqliteCore
+from onex.adapters.sqlite.core import SqliteCore
 from onex.ports import EnumOutboxState, Position
 
 CHILD = Path(__file__).with_name("writing_child.py")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from onex.adapters import sqlite
-from onex.adapters.sqlite import SqliteStore
-from onex.adapters.sqlite_core import SqliteCore
-from onex.adapters.sqlite_errors import StoreReplaced
-from onex.adapters.sqlite_place import wal_of
+from onex.adapters.sqlite import store as sqlite
+from onex.adapters.sqlite.core import SqliteCore
+from onex.adapters.sqlite.errors import StoreReplaced
+from onex.adapters.sqlite.location import wal_of
+from onex.adapters.sqlite.store import SqliteStore
 from onex.kernel.errors import TemporaryDatabaseError
 from onex.testing.conformance.owner import A, Owner, row
 
@@ -72,7 +72,7 @@ def test_a_send_whose_commit_is_slow_is_not_signed_before_it_can_be_seen(
         assert owner.sign() == sign
         seen.append(len(owner.inbox(0, 10)))
 
-    monkeypatch.setattr("onex.adapters.sqlite_core.leave_sign", looking)
+    monkeypatch.setattr("onex.adapters.sqlite.core.leave_sign", looking)
     core.send(b"{}", 1)
     assert seen == [1]
     core.close()
@@ -80,7 +80,7 @@ def test_a_send_whose_commit_is_slow_is_not_signed_before_it_can_be_seen(
 
 
 def test_a_sender_that_may_not_leave_a_sign_wakes_by_the_wal(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onex.adapters.sqlite_core.leave_sign", lambda lock: None)
+    monkeypatch.setattr("onex.adapters.sqlite.core.leave_sign", lambda lock: None)
 
     async def body() -> None:
         store, sender = await SqliteStore.open(path), await SqliteStore.open(path)

@@ -13,8 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from onex.adapters.memory import MemoryStore, Tables
-from onex.adapters.sqlite_core import SqliteCore
+from onex.adapters.memory.store import MemoryStore, Tables
+from onex.adapters.sqlite.core import SqliteCore
 from onex.kernel.action import WorkflowKey
 from onex.ports import (
     Commit,

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from onex.adapters.watchdog import Watchdog
-from onex.engine.budget import Budgeted
+from onex.engine.step_budget import Budgeted
 from onex.kernel.action import Action
 from onex.kernel.errors import ReducerFailed
 from onex.kernel.machine import Guard, Machine, MachineReducer, Transition, reducer

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from onex.adapters.clock import UuidV7
-from onex.adapters.sqlite import SqliteStore
+from onex.adapters.sqlite.store import SqliteStore
 from onex.kernel.action import WorkflowKey
 from onex.ports import Applied, KeyChange, NewIntent, Pointer
 from onex.testing.conformance.owner import Owner, row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from onex.adapters.sqlite_core import SqliteCore
+from onex.adapters.sqlite.core import SqliteCore
 from onex.bench.ceiling import Shape, append_ceiling, fsync_us, measure
 from onex.kernel.action import WorkflowKey
 from onex.ports import EnumOutboxState, Position

@@ -7,9 +7,9 @@ from itertools import count
 
 from pydantic import BaseModel
 
-from onex.adapters.sqlite_core import SqliteCore
+from onex.adapters.sqlite.core import SqliteCore
+from onex.engine.delivery import Work
 from onex.engine.relay import IntentRelay
-from onex.engine.work import Work
 from onex.kernel.intent import ModelIntent
 from onex.ports import Applied, Commit, Conflict, Position
 

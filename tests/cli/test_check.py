@@ -315,7 +315,7 @@ def test_a_file_that_may_not_be_written_is_one_sentence(
 
 
 def test_a_file_that_changed_meanwhile_is_left_alone(place: Path) -> None:
-    from onex.app.rewriting import NotRewritten, rewrite
+    from onex.repository.safe_write import NotRewritten, rewrite
 
     (place / "x.yaml").write_text("new")
     with pytest.raises(NotRewritten, match="changed while it was checked"):

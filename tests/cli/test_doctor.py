@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from onex.app.doctor.symptom import SYMPTOMS
-from tests.app.doctor.planted import written
-from tests.app.doctor.test_doctor_examine import CLEAN, faulty
+from onex.proof.symptom import SYMPTOMS
 from tests.cli.conftest import ONEX, ROOT, Commands
+from tests.doctor.planted import written
+from tests.doctor.test_examination import CLEAN, faulty
 
 
 @pytest.fixture

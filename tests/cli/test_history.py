@@ -235,8 +235,8 @@ def test_an_interrupted_command_leaves_nothing(commands: Commands, orders: Path,
     commands("export", "--out", RUN)
     before = sorted(path.name for path in place.iterdir())
     for what, words in (
-        ("onex.history.export.written", ("export", "--out", "cut.onexrun")),
-        ("onex.adapters.sqlite_import.SqliteImport.rows", ("import", RUN, "--store", COPY)),
+        ("onex.replay.history_export.written", ("export", "--out", "cut.onexrun")),
+        ("onex.adapters.sqlite.import_runs.SqliteImport.rows", ("import", RUN, "--store", COPY)),
     ):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(what, interrupted)

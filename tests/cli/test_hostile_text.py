@@ -15,7 +15,7 @@ import pytest
 
 from onex.cli.console import json_text, shown, styled, width
 from onex.cli.main import _MODULES, main
-from onex.contracts.visible import visible, visible_json
+from onex.kernel.visible_text import visible, visible_json
 from tests.cli.conftest import ITEMS, ORDERS, ROOT, STORE, Commands, fill
 from tests.cli.test_terminal import on_terminal
 

@@ -66,7 +66,7 @@ def test_a_held_instance_is_released_under_the_engine_that_runs(engine: Process,
 def test_an_engine_that_is_not_seen_is_asked_all_the_same(
     engine: Process, commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onex.cli.control.owner_pid", lambda url: None)  # as where the system lists no locks
+    monkeypatch.setattr("onex.cli.operator_requests.owner_pid", lambda url: None)  # as where the system lists no locks
     assert commands("release", "jobs:held", "--app", JOBS).code == 0
     assert commands("show", "jobs:held", "--json").row["held"] is None
 

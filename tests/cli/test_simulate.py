@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from onex.testing.rehearsal import Broken
-from onex.testing.rehearsal.season import Total
-from onex.testing.rehearsal.shrink import Shrinking
+from onex.simulation.app_sim import Broken
+from onex.simulation.app_sim.runner import Total
+from onex.simulation.app_sim.shrink import Shrinking
 from tests.cli.conftest import ORDERS, Commands
 from tests.cli.test_terminal import on_terminal
-from tests.testing.rehearsal.shops import CHARGES_TWICE, NEVER_TWICE, shop
+from tests.simulation.app_sim.shops import CHARGES_TWICE, NEVER_TWICE, shop
 
 REFUND = "    - {from_state: basket, to_state: cancelled, trigger: cancel}"
 NO_REFUND = (

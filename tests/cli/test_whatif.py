@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 
 import onex
-from onex.cli.processes import sendable
-from onex.cli.replay_work import FoldingBroken
 from onex.cli.whatif import _since
 from onex.cli.whatif_budget import over, parse_budgets
 from onex.cli.whatif_page import Asked, page
-from onex.cli.whatif_run import Outcome, Run
-from onex.cli.whatif_work import Since, Task
-from onex.engine.submission import PayloadInput
-from onex.engine.whatif_told import EnumIntentChange, First, IntentChange, Opened, Refusal, Tally, Told, Totals
-from onex.engine.whatif_value import Change, Changes
+from onex.engine.intake import PayloadInput
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import ContractError
+from onex.processes.replay_work import FoldingBroken
+from onex.processes.spawn import sendable
+from onex.processes.whatif_run import Outcome, Run
+from onex.processes.whatif_work import Since, Task
+from onex.whatif.result import EnumIntentChange, First, IntentChange, Opened, Refusal, Tally, Told, Totals
+from onex.whatif.value_diff import Change, Changes
 from onex.wiring.recorded import Source
 from tests.cli.conftest import ITEMS, ORDERS, STORE, Commands, fill
 

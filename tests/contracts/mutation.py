@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from onex.contracts.contract import ModelContractBase
-from onex.contracts.part import ModelContractVersion, use_of
+from onex.contracts.model.contract import ModelContractBase
+from onex.contracts.model.part import ModelContractVersion, use_of
 
 
 class Mutant(NamedTuple):

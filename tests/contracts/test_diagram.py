@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from onex.contracts.diagram import figure, mermaid, picture
+from onex.contracts.draw.machine_diagram import figure, mermaid, picture
 from onex.kernel.machine import Guard, Machine, Timeout, Transition
 
 

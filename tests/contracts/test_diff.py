@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from onex.contracts.bump import EnumBump, made_between, owed_version
-from onex.contracts.contract import ModelContractBase
-from onex.contracts.diff import Change, Difference, Shapes, difference, reading_difference
-from onex.contracts.part import ModelContractVersion
-from onex.contracts.read import read_contract
-from onex.contracts.reading import Reading
+from onex.contracts.diff.contract_diff import Change, Difference, Shapes, difference, reading_difference
+from onex.contracts.diff.version_bump import EnumBump, made_between, owed_version
+from onex.contracts.foreign.foreign_reader import read_contract
+from onex.contracts.foreign.read_result import Reading
+from onex.contracts.model.contract import ModelContractBase
+from onex.contracts.model.part import ModelContractVersion
 from tests.contracts.mutation import mutants
 from tests.laws.tree import ROOT
 

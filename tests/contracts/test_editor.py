@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onex.contracts.cursor import Cursor, cursor
-from onex.contracts.editor import EnumSuggested, hover, suggestions
-from onex.contracts.read import read_contract
+from onex.contracts.edit.completion import EnumSuggested, hover, suggestions
+from onex.contracts.edit.yaml_cursor import Cursor, cursor
+from onex.contracts.foreign.foreign_reader import read_contract
 from tests.contracts.test_diff import NODE, SHOP
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from onex.contracts.excerpt import excerpt
 from onex.kernel.finding import EnumSeverity, Finding
+from onex.views.finding_excerpt import excerpt
 
 
 def finding(line: int, column: int, fix: str = "did you mean 'payload'?") -> Finding:

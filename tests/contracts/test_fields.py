@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PositiveInt, SecretStr, create_model
 
-from onex.contracts.fields import NoSuchField, objections, reach
+from onex.contracts.model.payload_fields import NoSuchField, objections, reach
 from onex.kernel.action import Payload
 from onex.kernel.blob import Blob
 from onex.kernel.step import State

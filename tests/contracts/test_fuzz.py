@@ -21,15 +21,15 @@ from pydantic import JsonValue
 
 from onex.bench.check import contract
 from onex.bench.hostile import hostile
-from onex.contracts.account import written
-from onex.contracts.contract import ModelContractBase
-from onex.contracts.guard import parse
-from onex.contracts.include import Fetch, Fetched, Missing, Refused
-from onex.contracts.mending import mend
-from onex.contracts.problem import GuardProblem
-from onex.contracts.read import read_contract
-from onex.contracts.reading import Reading
-from onex.contracts.source import BYTES_MAX, FINDINGS_MAX, NODES_MAX
+from onex.contracts.edit.fixes import mend
+from onex.contracts.foreign.foreign_reader import read_contract
+from onex.contracts.foreign.read_result import Reading
+from onex.contracts.guard.guards import parse
+from onex.contracts.guard.problem import GuardProblem
+from onex.contracts.model.contract import ModelContractBase
+from onex.contracts.model.key_usage import written
+from onex.contracts.text.include import Fetch, Fetched, Missing, Refused
+from onex.contracts.text.tree import BYTES_MAX, FINDINGS_MAX, NODES_MAX
 from onex.kernel.finding import EnumSeverity, Finding, errors
 from tests.laws.tree import sources
 
@@ -176,7 +176,7 @@ def test_yaml_is_read_in_one_place_and_nothing_of_a_contract_is_evaluated() -> N
                 readers += [file.name for name in taken if name.split(".")[0] == "yaml"]
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and "contracts" in file.parts:
                 evaluators += [file.name] if node.func.id in ("eval", "exec", "compile", "__import__") else []
-    assert (readers, evaluators) == (["source.py"], [])
+    assert (readers, evaluators) == (["tree.py"], [])
 
 
 # --- any text ---------------------------------------------------------------------------------------------------------

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AwareDatetime, JsonValue
 
-from onex.contracts.effort import GuardTooHeavy
-from onex.contracts.guard import bind, parse, remarked
-from onex.contracts.problem import GuardProblem
+from onex.contracts.guard.cel_cost import GuardTooHeavy
+from onex.contracts.guard.guards import bind, parse, remarked
+from onex.contracts.guard.problem import GuardProblem
 from onex.kernel.action import Nothing, Payload
 from onex.kernel.machine import Guard
 from onex.kernel.step import State

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from onex.contracts.account import written
-from onex.contracts.include import FILES_MAX, NESTED_MAX, Fetched, Missing, Refused, Whole, resolve
-from onex.contracts.source import DEPTH_MAX, NODES_MAX, Branch, place_of, plain, read
+from onex.contracts.model.key_usage import written
+from onex.contracts.text.include import FILES_MAX, NESTED_MAX, Fetched, Missing, Refused, Whole, resolve
+from onex.contracts.text.tree import DEPTH_MAX, NODES_MAX, Branch, place_of, plain, read
 
 
 class Files:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from onex.contracts.sarif import sarif
 from onex.kernel.finding import EnumSeverity, Finding
+from onex.views.sarif import sarif
 
 ONE = Finding("unknown_key", EnumSeverity.ERROR, "a/contract.yaml", 3, 5, "no key 'paylod'", "did you mean 'payload'?")
 WHOLE = Finding("yaml_empty", EnumSeverity.WARNING, "./b c.yaml", 0, 0, "the file holds no document")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
+from onex.contracts.edit.editor_schema import contract_schema
 from onex.contracts.load import load_contract
-from onex.contracts.schema import contract_schema
-from onex.contracts.source import plain, read
+from onex.contracts.text.tree import plain, read
 from tests.contracts.test_diff import CORPUS, NODE, SHOP, WORK
 from tests.contracts.validity import Schema, complaints
 from tests.laws.tree import ROOT

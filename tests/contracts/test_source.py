@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from onex.contracts.load import load_contract
-from onex.contracts.source import BYTES_MAX, DEPTH_MAX, FINDINGS_MAX, Branch, Leaf, Row, place_of, plain, read
+from onex.contracts.text.tree import BYTES_MAX, DEPTH_MAX, FINDINGS_MAX, Branch, Leaf, Row, place_of, plain, read
 
 
 def codes(text: str) -> list[str]:

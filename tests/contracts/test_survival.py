@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import AwareDatetime, Field, PlainSerializer, create_model, field_serializer, model_serializer
 
-from onex.contracts.survival import chances, doubts
+from onex.contracts.model.survival import chances, doubts
 from onex.kernel.action import Payload
 from onex.kernel.blob import Blob
 from onex.kernel.step import State

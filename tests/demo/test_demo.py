@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from onex.cli.demo import Proof, perform
-from onex.cli.demo_place import Place
-from onex.cli.demo_trial import moments
-from onex.cli.demo_verdict import Verdict
-from onex.cli.demo_workload import orders
+from onex.cli.demo.command import Proof, perform
+from onex.cli.demo.files import Place
+from onex.cli.demo.trial import moments
+from onex.cli.demo.verdict import Verdict
+from onex.cli.demo.workload import orders
 from onex.cli.main import main
 
 ONEX = Path(sys.executable).with_name("onex")
@@ -33,7 +33,7 @@ KEYS = [
 RANDOM_KEYS = """
 import sys
 from uuid import uuid4
-from onex.cli import demo_engine
+from onex.cli.demo import engine as demo_engine
 sys.exit(demo_engine.main(sys.argv[1:], lambda one: one.model_copy(update={"idempotency_key": str(uuid4())})))
 """
 
@@ -153,7 +153,7 @@ def engines(folder: Path) -> list[int]:
             here = os.readlink(place / "cwd") == str(folder)
         except OSError:
             continue
-        if here and b"onex.cli.demo_engine" in words:
+        if here and b"onex.cli.demo.engine" in words:
             found.append(int(place.name))
     return found
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from onex.cli.demo_ledger import Ledger, tally
-from onex.cli.demo_wire import Report
-from onex.engine.audit import Seen
+from onex.cli.demo.ledger import Ledger, tally
+from onex.cli.demo.wire import Report
+from onex.replay.audit import Seen
 
 A, B = "a" * 64, "b" * 64
 

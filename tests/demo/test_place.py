@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onex.cli.demo_place import Place, StoreTaken
+from onex.cli.demo.files import Place, StoreTaken
 from onex.kernel.errors import DatabaseConnectionError, OwnershipLost
 from onex.wiring import InvalidStoreUrl
 

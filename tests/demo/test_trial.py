@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from onex.cli.demo_story import Story
-from onex.cli.demo_trial import ENGINE, WAIT_S_MAX, EngineEnded, InputRefused, Trial, moments
-from onex.cli.demo_workload import Workload, orders
+from onex.cli.demo.progress_lines import Story
+from onex.cli.demo.trial import ENGINE, WAIT_S_MAX, EngineEnded, InputRefused, Trial, moments
+from onex.cli.demo.workload import Workload, orders
 
 
 @pytest.mark.parametrize("effects", [4, 20, 25, 4000])

@@ -7,16 +7,16 @@ from uuid import UUID
 
 import pytest
 
-from onex.cli.demo_check import Checked, Elsewhere
-from onex.cli.demo_ledger import Tally
-from onex.cli.demo_story import Story
-from onex.cli.demo_trial import Witnessed
-from onex.cli.demo_verdict import faults, rows, verdict
-from onex.engine.audit import Audit, Lost, Seen
-from onex.engine.observe import Latency
-from onex.engine.replay import Replayed
+from onex.cli.demo.check import Checked, Elsewhere
+from onex.cli.demo.ledger import Tally
+from onex.cli.demo.progress_lines import Story
+from onex.cli.demo.trial import Witnessed
+from onex.cli.demo.verdict import faults, rows, verdict
+from onex.engine.metrics import Latency
 from onex.kernel.action import WorkflowKey
 from onex.ports import Counts
+from onex.replay.audit import Audit, Lost, Seen
+from onex.replay.verdict import Replayed
 
 SEEN = Seen("orders:1", 1, "charge", 0)
 COUNTS = Counts(1, 3, {}, 0, {("orders", "shipped"): 1})

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from onex.cli.demo_wire import Finish, Idle, Input, Link, Message, Pulse, Refused, Report, Take, Taken, Written
-from onex.cli.demo_workload import numbered
+from onex.cli.demo.wire import Finish, Idle, Input, Link, Message, Pulse, Refused, Report, Take, Taken, Written
+from onex.cli.demo.workload import numbered
 
 INPUTS: tuple[Input, ...] = numbered([("orders:1", "place", {"items": [{"sku": "tea", "quantity": 1, "cents": 5}]})])
 MESSAGES: tuple[Message, ...] = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onex.cli.demo_workload import JobMissing, code_analysis, example, orders
+from onex.cli.demo.workload import JobMissing, code_analysis, example, orders
 
 
 def test_orders_have_two_effects_each(tmp_path: Path) -> None:

@@ -13,14 +13,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from onex.adapters.memory import MemoryStore, Tables
-from onex.engine.pattern import ReducerPatternEngine
+from onex.adapters.memory.store import MemoryStore, Tables
+from onex.engine.pattern_engine import ReducerPatternEngine
+from onex.engine.refold import Recorded
 from onex.engine.registry import ReducerRegistry, Workflow
-from onex.engine.replay import Recorded
-from onex.engine.whatif import WhatIf
-from onex.engine.whatif_post import Post
-from onex.engine.whatif_retold import Retold
-from onex.engine.whatif_told import Told
 from onex.kernel.action import Action, Nothing, Payload
 from onex.kernel.errors import EffectFailed, OnexError
 from onex.kernel.intent import EnumIntentType, EnumOutcome, Failure, IntentSpec, ModelIntent, send, timer
@@ -28,7 +24,11 @@ from onex.kernel.machine import Handler, Handlers, Machine, MachineReducer, Tran
 from onex.kernel.migration import Migrations
 from onex.kernel.step import State, Step
 from onex.ports import Code, Env, Executor, Result
-from onex.testing.simulation import Sim, run
+from onex.simulation.seeded_run import Sim, run
+from onex.whatif.messages import Post
+from onex.whatif.recorded_states import Retold
+from onex.whatif.result import Told
+from onex.whatif.what_if import WhatIf
 
 ENV = Env("0", "2", "3", "", "")
 LIMIT = 1000

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from onex.adapters.clock import SystemClock, UuidV7
-from onex.adapters.memory import MemoryStore, Tables
-from onex.adapters.sqlite import SqliteStore
+from onex.adapters.memory.store import MemoryStore, Tables
+from onex.adapters.sqlite.store import SqliteStore
 from onex.engine.dispatch import Limits
-from onex.engine.pattern import ReducerPatternEngine
+from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry
 from onex.kernel.intent import EnumDelivery
 from onex.ports import Env

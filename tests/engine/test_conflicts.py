@@ -10,9 +10,9 @@ from uuid import UUID
 import pytest
 
 from onex.adapters.clock import SystemClock, UuidV7
-from onex.adapters.memory import MemoryStore
+from onex.adapters.memory.store import MemoryStore
 from onex.engine.dispatch import Limits
-from onex.engine.pattern import ReducerPatternEngine
+from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import ActionExpiredError, EngineClosed, OnexError, StateUpdateConflictError
 from onex.kernel.retry import RetryPolicy

@@ -11,9 +11,9 @@ from uuid import UUID
 import pytest
 from pydantic import JsonValue
 
-from onex.engine.control import REDRIVE, RELEASE
 from onex.engine.dispatch import Limits
-from onex.engine.pattern import ReducerPatternEngine
+from onex.engine.operator_requests import REDRIVE, RELEASE
+from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import ModelAction, WorkflowKey
 from onex.kernel.errors import FencedError, Overloaded, ReservedKind, TemporaryDatabaseError
 from onex.ports import Applied, Commit, Conflict, EnumOutboxState, OutboxRow

@@ -9,15 +9,16 @@ import pytest
 from pydantic import BaseModel, Field
 
 from onex.adapters.clock import SystemClock, UuidV7
-from onex.adapters.memory import MemoryStore
-from onex.engine.pattern import ReducerPatternEngine
+from onex.adapters.memory.store import MemoryStore
+from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry, Workflow
-from onex.engine.replay import EnumVerdict, Replay
 from onex.kernel.action import Action, Payload, WorkflowKey
 from onex.kernel.errors import ReducerFailed, TemporaryDatabaseError
 from onex.kernel.machine import Machine, MachineReducer, Transition, reducer
 from onex.kernel.step import State, Step
 from onex.ports import Applied, Code, Commit, Conflict
+from onex.replay.replay import Replay
+from onex.replay.verdict import EnumVerdict
 from tests.engine.conftest import ENV, House
 
 

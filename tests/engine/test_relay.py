@@ -8,7 +8,7 @@ import pytest
 from blake3 import blake3
 from pydantic import BaseModel
 
-from onex.engine.pattern import ReducerPatternEngine
+from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
 from onex.kernel.intent import EnumDelivery, ModelIntent
 from onex.ports import EnumOutboxState, NewBlob, OutboxRow, Result

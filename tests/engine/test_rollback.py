@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from onex.adapters.clock import SystemClock, UuidV7
-from onex.adapters.memory import MemoryStore, Tables
-from onex.engine.pattern import ReducerPatternEngine
+from onex.adapters.memory.store import MemoryStore, Tables
+from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import StateConsistencyError
-from onex.testing.campaign.errand import Add as Amount
-from onex.testing.campaign.errand import Errand, registry
 from tests.engine.conftest import ENV, House
 from tests.engine.jobs import Add, Job, Worker
 from tests.engine.test_store_faults import K, run
+from tests.engine_sim.sample_workflow import Add as Amount
+from tests.engine_sim.sample_workflow import Errand, registry
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 from pydantic import BaseModel
 
 from onex.adapters.clock import SystemClock, UuidV7
-from onex.adapters.memory import MemoryStore, Tables
+from onex.adapters.memory.store import MemoryStore, Tables
 from onex.engine.dispatch import Limits
-from onex.engine.pattern import ReducerPatternEngine
+from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry, Workflow
 from onex.kernel.action import Action, Nothing, Payload, WorkflowKey
 from onex.kernel.errors import EffectFailed, ReducerFailed

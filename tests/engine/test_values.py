@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, Field, JsonValue, field_serializer, field_validator
 
 from onex.adapters.clock import SystemClock, UuidV7
-from onex.engine.pattern import ReducerPatternEngine
+from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry, Workflow
 from onex.kernel.action import Action, Nothing, Payload
 from onex.kernel.errors import InstanceHeld, InvalidPayload, OnexError, ReducerFailed

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-from onex.engine.control import RELEASE
-from onex.engine.submission import id_of_idempotency_key, read_wire, write_wire
+from onex.engine.intake import id_of_idempotency_key, read_wire, write_wire
+from onex.engine.operator_requests import RELEASE
 from onex.kernel.action import EnumActionType, ModelAction, WorkflowKey
 from onex.kernel.errors import InvalidPayload, OnexError, PayloadTooLarge, UnsupportedAction, ValidationError
+from onex.kernel.size_limits import PAYLOAD_BYTES, WIRE_BYTES
 from onex.kernel.step import ROLLBACK
-from onex.kernel.wire import PAYLOAD_BYTES, WIRE_BYTES
 from tests.engine.conftest import House
 from tests.engine.jobs import Add, Job
 from tests.engine.test_inbox import AN_ID, K, Letters, codes, run, wire

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from onex.adapters.memory import MemoryStore
+from onex.adapters.memory.store import MemoryStore
 from onex.app import App
-from onex.engine.pattern import ReducerPatternEngine
+from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import EffectFailed
 from onex.kernel.intent import ModelIntent

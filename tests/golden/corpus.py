@@ -10,7 +10,7 @@ from typing import NamedTuple
 import onex
 from onex.app import load_app
 from onex.engine.registry import Workflow
-from onex.history.reader import HistoryReader
+from onex.replay.history_reader import HistoryReader
 
 HERE = Path(__file__).resolve().parent
 ORDERS = HERE.parents[1] / "examples" / "orders"

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
 
-from onex.adapters.memory import MemoryStore
+from onex.adapters.memory.store import MemoryStore
 from onex.app import App
-from onex.engine.pattern import ReducerPatternEngine
+from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.errors import EffectFailed, OnexError
 from onex.kernel.intent import ModelIntent
 from onex.ports import Clock, Executor, Result

@@ -9,13 +9,13 @@ from __future__ import annotations
 import shutil
 import sys
 
-from onex.adapters.memory import MemoryStore
+from onex.adapters.memory.store import MemoryStore
 from onex.app import App, load_app
 from onex.app.folder import CONTRACT, Folder
-from onex.engine.pattern import ReducerPatternEngine
+from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry, Workflow
-from onex.history.export import export_history
-from onex.testing.simulation import Sim, run
+from onex.replay.history_export import export_history
+from onex.simulation.seeded_run import Sim, run
 from onex.wiring.environment import environment
 from tests.golden.code_analysis import CodeAnalysis
 from tests.golden.corpus import CORPUS, HERE, Golden

@@ -12,8 +12,9 @@ import pytest
 
 from onex.app import load_app
 from onex.engine.registry import ReducerRegistry, Workflow
-from onex.engine.replay import EnumVerdict, Replay, Replayed
-from onex.history.export import export_history
+from onex.replay.history_export import export_history
+from onex.replay.replay import Replay
+from onex.replay.verdict import EnumVerdict, Replayed
 from tests.golden.corpus import CORPUS, HERE, Golden, workflows
 from tests.golden.record import main as record
 

@@ -27,7 +27,10 @@ LEAKS = {
 }  # fmt: skip
 # The simulator owns time: the engine waits by the Clock port. `asyncio.sleep(0)` only lets others go first.
 WAITS = {"asyncio.sleep", "asyncio.to_thread", "asyncio.run"}
-WORLDLY = ("adapters", "cli", "service", "bench", "testing", "app", "wiring", "settings")
+WORLDLY = (
+    "adapters", "cli", "service", "bench", "processes", "simulation", "testing", "doctor", "repository", "app", "wiring",
+    "settings",
+)  # fmt: skip
 WORLDLY_FILES = ("effects.py", "compute.py")
 KERNEL_LIBRARIES = {"pydantic", "pydantic_core"}
 
@@ -115,7 +118,9 @@ def test_the_kernel_needs_the_standard_library_and_pydantic() -> None:
 
 
 def test_the_engine_waits_by_the_clock_port() -> None:
-    texts = {path: path.read_text().replace("asyncio.sleep(0)", "None") for path in sources("engine")}
+    texts = {
+        path: path.read_text().replace("asyncio.sleep(0)", "None") for path in sources("engine", "replay", "whatif")
+    }
     waits = {
         (path.name, line, name) for path, text in texts.items() for line, name in references(text) if name in WAITS
     }

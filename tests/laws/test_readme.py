@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from onex import load_app
-from onex.contracts.diagram import mermaid
+from onex.contracts.draw.machine_diagram import mermaid
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,8 +12,8 @@ from onex.kernel.action import Payload
 from onex.kernel.blob import Blob
 from onex.kernel.errors import ContractError, EffectFailed, EffectUnknown, StateConsistencyError
 from onex.kernel.intent import ModelIntent
-from onex.nodes.beside import T
 from onex.nodes.effect import EFFECT, EffectIO, FunctionExecutor, effect
+from onex.nodes.isolated_call import T
 from onex.ports import Executor
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import onex
 from onex.engine import attempt
-from onex.nodes import beside
+from onex.nodes import isolated_call as beside
 from onex.ports import EnumOutboxState
 from onex.wiring import WiredEngine
 

@@ -16,7 +16,7 @@ import pytest
 from pydantic import JsonValue
 
 import onex
-from onex.engine.project import latest
+from onex.engine.projections import latest
 from onex.kernel.action import ModelAction, WorkflowKey
 from onex.kernel.errors import OnexError
 from onex.ports import LogEntry, ProjectionRow

@@ -17,10 +17,11 @@ from pathlib import Path
 
 from onex.app import load_app
 from onex.engine.encode import decode, encode, encode_intents
+from onex.engine.refold import Recorded
 from onex.engine.registry import ReducerRegistry, Workflow
-from onex.engine.replay import Recorded, Replay
-from onex.history.reader import HistoryReader
 from onex.kernel.action import Action
+from onex.replay.history_reader import HistoryReader
+from onex.replay.replay import Replay
 from onex.wiring import open_reader
 
 Task = tuple[str, str, list[str]]

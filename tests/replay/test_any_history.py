@@ -11,20 +11,22 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, JsonValue
 
-from onex.adapters.memory import MemoryStore
+from onex.adapters.memory.store import MemoryStore
 from onex.app import load_app
 from onex.engine.encode import decode, encode
-from onex.engine.pattern import ReducerPatternEngine
+from onex.engine.pattern_engine import ReducerPatternEngine
+from onex.engine.refold import Recorded
 from onex.engine.registry import ReducerRegistry, Workflow
-from onex.engine.replay import EnumVerdict, Recorded, Replay
-from onex.history.export import export_history
-from onex.history.reader import HistoryReader
 from onex.kernel.action import Action
 from onex.kernel.errors import EffectFailed, OnexError
 from onex.kernel.intent import ModelIntent
 from onex.kernel.step import fold
 from onex.ports import Clock, Env, Result
-from onex.testing.simulation import Sim, run
+from onex.replay.history_export import export_history
+from onex.replay.history_reader import HistoryReader
+from onex.replay.replay import Replay
+from onex.replay.verdict import EnumVerdict
+from onex.simulation.seeded_run import Sim, run
 from tests.golden.corpus import ORDERS
 
 LOADED = load_app(ORDERS).workflows["orders"]

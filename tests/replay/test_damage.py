@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from onex.adapters.clock import SystemClock, UuidV7
-from onex.adapters.sqlite import SqliteStore
-from onex.adapters.sqlite_read import SqliteReads
-from onex.engine.pattern import ReducerPatternEngine
-from onex.engine.replay import EnumVerdict, Replay, Replayed
+from onex.adapters.sqlite.read import SqliteReads
+from onex.adapters.sqlite.store import SqliteStore
+from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import ValidationError
 from onex.ports import EnumOutboxState, Position
+from onex.replay.replay import Replay
+from onex.replay.verdict import EnumVerdict, Replayed
 from onex.testing.conformance.owner import ENV
 from onex.wiring.recorded import RecordedStore
 from tests.engine.jobs import Add, Start, Worker, registry

@@ -14,8 +14,8 @@ import pytest
 from pydantic import JsonValue
 
 import onex
-from onex.history.export import export_history
 from onex.kernel.errors import OnexError
+from onex.replay.history_export import export_history
 from tests.golden.corpus import CORPUS, ORDERS
 from tests.replay.interpreters import ROOT, Interpreter, NoEnvironment, clean, environment, others
 from tests.replay.refold import Report, Task, refold

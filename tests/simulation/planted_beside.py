@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from onex.engine.inbox import Inbox
-from onex.engine.project import Projected, ProjectionMaterializerService
-from onex.engine.tail import LogTail
+from onex.engine.log_tail import LogTail
+from onex.engine.projections import Projected, ProjectionMaterializerService
 from onex.ports import InboxRow, LogEntry, Position
 from tests.simulation.planting import planted, swapped
 

@@ -10,24 +10,24 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
-import onex.adapters.sqlite_core
+import onex.adapters.sqlite.core
 import onex.engine.batch
 import onex.engine.relay
+import onex.engine.schema_upgrade
 import onex.engine.takeover
-import onex.engine.upcast
-from onex.adapters.memory import MemoryStore
-from onex.adapters.sqlite_commit import Beside, judged
+from onex.adapters.memory.store import MemoryStore
+from onex.adapters.sqlite.commit import Beside, judged
 from onex.engine.batch import Batch, Extras, answer_json
+from onex.engine.dead_letters import Stopped
+from onex.engine.delivery import work_of
+from onex.engine.delivery_queue import Lane, WorkQueue
 from onex.engine.dispatch import ReducerService
 from onex.engine.fold import Folded
 from onex.engine.inbox import Inbox
+from onex.engine.log_tail import LogTail
 from onex.engine.mailbox import Answer, Committed, Entry, Mailboxes, Pending
-from onex.engine.project import ProjectionMaterializerService
-from onex.engine.queue import Lane, WorkQueue
-from onex.engine.stopped import Stopped
-from onex.engine.tail import LogTail
+from onex.engine.projections import ProjectionMaterializerService
 from onex.engine.takeover import Takeover
-from onex.engine.work import work_of
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import LeaseConflictError, OnexError, Overloaded
 from onex.ports import (
@@ -280,7 +280,7 @@ def number_of_an_intent_differs_when_read_back() -> Iterator[None]:
     def wrong(names: Sequence[str]) -> Sequence[int]:
         return range(len(names))
 
-    with swapped(onex.engine.upcast, "ordinals", wrong):
+    with swapped(onex.engine.schema_upgrade, "ordinals", wrong):
         yield
 
 
@@ -360,7 +360,7 @@ def neighbours_of_a_conflict_lose_what_goes_along() -> Iterator[None]:
         answers, last, _ = right(cursor, changes, n, instance, at_us)
         return answers, last, Beside.nothing()
 
-    with swapped(onex.adapters.sqlite_core, "judged", wrong):
+    with swapped(onex.adapters.sqlite.core, "judged", wrong):
         yield
 
 

@@ -8,10 +8,10 @@ from uuid import UUID, uuid5
 
 from onex.engine.batch import Batch, Lookup, Settlement, committed_of
 from onex.engine.dispatch import ReducerService
-from onex.engine.doubt import Doubt
 from onex.engine.encode import ordinals
 from onex.engine.mailbox import Answer, Committed, Entry, Fresh, Mailboxes, Pending
-from onex.engine.pattern import ReducerPatternEngine
+from onex.engine.pattern_engine import ReducerPatternEngine
+from onex.engine.unknown_commits import Doubt
 from onex.ports import Applied, Commit, Conflict, InboxAnswer, Pointer, Position
 from tests.simulation.planting import planted, swapped
 

@@ -11,10 +11,10 @@ from pydantic import BaseModel
 import onex.engine.batch
 import onex.engine.encode
 import onex.engine.fold
-import onex.engine.judge
-import onex.engine.segment
-import onex.engine.upcast
-from onex.adapters.memory import MemoryStore
+import onex.engine.isolate
+import onex.engine.schema_upgrade
+import onex.replay.segment
+from onex.adapters.memory.store import MemoryStore
 from onex.engine.fold import Folded
 from onex.engine.mailbox import Entry, Pending
 from onex.kernel.action import Action, WorkflowKey
@@ -23,7 +23,7 @@ from onex.kernel.intent import Emitted
 from onex.kernel.machine import MachineReducer
 from onex.kernel.step import ROLLBACK, Done
 from onex.ports import KeyChange, LogRow, NewIntent, Stored
-from onex.testing.campaign.errand import Errand
+from tests.engine_sim.sample_workflow import Errand
 from tests.simulation.planting import planted, swapped
 
 Verdict = OnexError | None
@@ -187,7 +187,7 @@ def time_goes_back_with_the_clock() -> Iterator[None]:
         right(entry, stored)
         entry.last_us = 0
 
-    with swapped(onex.engine.judge, "fill", wrong):
+    with swapped(onex.engine.isolate, "fill", wrong):
         yield
 
 
@@ -203,7 +203,7 @@ def intents_of_one_name_share_a_number() -> Iterator[None]:
     def wrong(names: list[str]) -> list[int]:
         return [0 for _ in names]
 
-    with swapped(onex.engine.batch, "ordinals", wrong), swapped(onex.engine.upcast, "ordinals", wrong):
+    with swapped(onex.engine.batch, "ordinals", wrong), swapped(onex.engine.schema_upgrade, "ordinals", wrong):
         yield
 
 
@@ -254,5 +254,5 @@ def hash_leaves_out_who_sent_it() -> Iterator[None]:
     def wrong(before: bytes, key: WorkflowKey, code: bytes, rows: Sequence[LogRow], state: bytes) -> bytes:
         return right(before, key, code, [row._replace(issuer="", correlation=b"") for row in rows], state)
 
-    with swapped(onex.engine.fold, "state_hash", wrong), swapped(onex.engine.segment, "state_hash", wrong):
+    with swapped(onex.engine.fold, "state_hash", wrong), swapped(onex.replay.segment, "state_hash", wrong):
         yield

@@ -9,13 +9,13 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel
 
+import onex.engine.dead_letters
 import onex.engine.relay
-import onex.engine.stopped
-from onex.engine.queue import WorkQueue
+from onex.engine.dead_letters import Stopped
+from onex.engine.delivery import Work
+from onex.engine.delivery_queue import WorkQueue
 from onex.engine.relay import IntentRelay
-from onex.engine.stopped import Stopped
 from onex.engine.takeover import Found, Takeover
-from onex.engine.work import Work
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import OnexError
 from onex.kernel.intent import EnumIntentType, EnumOutcome, ModelIntent
@@ -42,7 +42,7 @@ def outcome_under_a_new_id_each_time() -> Iterator[None]:
     def wrong(intent: UUID) -> UUID:
         return uuid5(intent, f"outcome {next(numbers)}")
 
-    with swapped(onex.engine.relay, "outcome_id", wrong), swapped(onex.engine.stopped, "outcome_id", wrong):
+    with swapped(onex.engine.relay, "outcome_id", wrong), swapped(onex.engine.dead_letters, "outcome_id", wrong):
         yield
 
 

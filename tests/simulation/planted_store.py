@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import orjson
 
-from onex.adapters.memory import MemoryStore
-from onex.adapters.sqlite_core import SqliteCore
+from onex.adapters.memory.store import MemoryStore
+from onex.adapters.sqlite.core import SqliteCore
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import FencedError
 from onex.kernel.step import ROLLBACK

@@ -11,23 +11,23 @@ import onex.engine.batch
 import onex.engine.encode
 import onex.engine.fold
 import onex.engine.inbox
-import onex.engine.judge
+import onex.engine.intake
+import onex.engine.isolate
 import onex.engine.relay
-import onex.engine.submission
 import onex.kernel.intent
 import onex.kernel.machine
 import onex.kernel.migration
 import onex.kernel.user_code
-import onex.nodes.beside
 import onex.nodes.effect
+import onex.nodes.isolated_call
 from onex.engine.attempt import WRONG_RESULT, judged, too_late
+from onex.engine.crash_counts import Suspects
 from onex.engine.fold import Folded
 from onex.engine.inbox import Inbox
 from onex.engine.mailbox import Pending
-from onex.engine.pattern import ReducerPatternEngine
-from onex.engine.project import ProjectionMaterializerService
-from onex.engine.supervise import Supervisor
-from onex.engine.suspects import Suspects
+from onex.engine.pattern_engine import ReducerPatternEngine
+from onex.engine.projections import ProjectionMaterializerService
+from onex.engine.task_supervisor import Supervisor
 from onex.kernel.errors import EffectFailed, EffectUnknown, OnexError, ReducerFailed
 from onex.kernel.user_code import caught
 from onex.ports import InboxRow, NewBlob
@@ -69,7 +69,7 @@ def handler_that_raises_no_exception_ends_the_engine() -> Iterator[None]:
     with (
         swapped(onex.kernel.machine, "caught", exceptions_only),
         swapped(onex.engine.fold, "caught", exceptions_only),
-        swapped(onex.engine.judge, "caught", exceptions_only),
+        swapped(onex.engine.isolate, "caught", exceptions_only),
     ):
         yield
 
@@ -83,7 +83,7 @@ def effect_that_raises_no_exception_is_never_told() -> Iterator[None]:
             raise error
         return judged(error)
 
-    with swapped(onex.nodes.beside, "judged", wrong), swapped(onex.engine.relay, "judged", wrong):
+    with swapped(onex.nodes.isolated_call, "judged", wrong), swapped(onex.engine.relay, "judged", wrong):
         yield
 
 
@@ -92,7 +92,7 @@ def migration_that_raises_no_exception_ends_the_start() -> Iterator[None]:
     with (
         swapped(onex.kernel.migration, "caught", exceptions_only),
         swapped(onex.engine.fold, "caught", exceptions_only),
-        swapped(onex.engine.judge, "caught", exceptions_only),
+        swapped(onex.engine.isolate, "caught", exceptions_only),
     ):
         yield
 
@@ -104,7 +104,7 @@ def own_time_out_told_as_ours() -> Iterator[None]:
     def wrong(error: BaseException) -> EffectFailed | EffectUnknown:
         return too_late(error, 1.0) if isinstance(error, TimeoutError) else judged(error)
 
-    with swapped(onex.nodes.beside, "judged", wrong):
+    with swapped(onex.nodes.isolated_call, "judged", wrong):
         yield
 
 
@@ -200,12 +200,12 @@ def held_outcome_without_its_bytes() -> Iterator[None]:
 @planted
 def rollback_believed_from_anybody() -> Iterator[None]:
     """An action of the engine's own kinds is taken from whoever sends it, with the state that it brings along."""
-    right = onex.engine.submission.Door._take_payload
+    right = onex.engine.intake.Door._take_payload
 
-    def wrong(self: onex.engine.submission.Door, pending: Pending, payload: object, ours: bool) -> None:
+    def wrong(self: onex.engine.intake.Door, pending: Pending, payload: object, ours: bool) -> None:
         right(self, pending, payload, True)  # type: ignore[arg-type]  # what it is given
 
-    with swapped(onex.engine.submission.Door, "_take_payload", wrong):
+    with swapped(onex.engine.intake.Door, "_take_payload", wrong):
         yield
 
 
@@ -241,7 +241,7 @@ def store_kept_after_a_failed_start() -> Iterator[None]:
 @planted
 def crashes_while_judged_not_counted() -> Iterator[None]:
     """A timer, an outcome or an action whose handler ends the process does so at every start."""
-    with swapped(onex.engine.judge, "of_action", lambda pending: b""):
+    with swapped(onex.engine.isolate, "of_action", lambda pending: b""):
         yield
 
 

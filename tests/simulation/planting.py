@@ -5,7 +5,7 @@
    and yields. Break one promise in a way somebody could have written, with every other promise kept; say which in its name.
 2. Give it a row in ``planted.FOUND``: the first life that finds it, and how many lives it may take.
 3. ``pytest tests/simulation/test_planted.py -k its_name``. When all lives go well, there is a hole: mend the faults, the
-   workload or the invariants of ``onex.testing.campaign`` until one does not. The bug stays as it is.
+   workload or the invariants of ``onex.simulation`` until one does not. The bug stays as it is.
 
 Even lives run on SQLite, odd ones in memory: a bug in one store is looked for in the lives of both.
 """

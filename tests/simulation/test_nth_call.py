@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from onex.adapters.sqlite_schema import create
-from onex.testing.campaign.campaign import Report, run_nth
-from onex.testing.campaign.disk import Disk, MemoryDisk, SqliteDisk
-from onex.testing.campaign.nth import EnumFailure
+from onex.adapters.sqlite.schema import create
+from onex.simulation.disk import Disk, MemoryDisk, SqliteDisk
+from tests.engine_sim.engine_run import Report, run_nth
+from tests.engine_sim.nth_call import EnumFailure
 
 STORES = ("memory", "sqlite")
 STRIDE = 800

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from onex.adapters.sqlite_schema import create
-from onex.testing.campaign.campaign import run_seed
+from onex.adapters.sqlite.schema import create
+from tests.engine_sim.engine_run import run_seed
 from tests.simulation.planted import FOUND, PLANTED, ROOMS
 
 MOST = 200

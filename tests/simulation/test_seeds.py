@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from onex.adapters.sqlite_schema import create
-from onex.testing.campaign.campaign import Report, run_seed
-from onex.testing.campaign.faults import POINTS
-from onex.testing.campaign.unruly import POINTS as UNRULY
+from onex.adapters.sqlite.schema import create
+from onex.simulation.faults import POINTS
+from onex.simulation.misbehaviour import POINTS as UNRULY
+from tests.engine_sim.engine_run import Report, run_seed
 
 SEEDS = 300
 BLOCKS = 3
@@ -100,8 +100,8 @@ def test_no_promise_is_broken_in_five_thousand_lives(block: int, tmp_path: Path)
 TRACE = """
 import sys
 from pathlib import Path
-from onex.adapters.sqlite_schema import create
-from onex.testing.campaign.campaign import run_seed
+from onex.adapters.sqlite.schema import create
+from tests.engine_sim.engine_run import run_seed
 
 folder = Path(sys.argv[1])
 create(folder / "empty.db")

@@ -12,12 +12,14 @@ from pydantic import JsonValue
 import onex
 from onex.app import load_app
 from onex.cli.main import main
+from onex.engine.refold import state_at
 from onex.engine.registry import ReducerRegistry
-from onex.engine.replay import EnumVerdict, Replay, state_at
-from onex.engine.upcast import MigrationMissing
+from onex.engine.schema_upgrade import MigrationMissing
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import ContractError, MigrationFailed, OnexError, StateTooNew
 from onex.kernel.finding import Finding
+from onex.replay.replay import Replay
+from onex.replay.verdict import EnumVerdict
 from tests.app.apps import EFFECTS, PAYLOADS, REDUCER, edit, job
 
 LATER = EFFECTS.replace(

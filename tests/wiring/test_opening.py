@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import onex
-from onex.adapters.sqlite_errors import StoreReplaced
+from onex.adapters.sqlite.errors import StoreReplaced
 from onex.adapters.watchdog import Watchdog
-from onex.adapters.workers import WorkerPool
-from onex.engine.pattern import ReducerPatternEngine
+from onex.adapters.worker_pool import WorkerPool
+from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry
 from onex.kernel.errors import OwnershipLost
 

@@ -10,7 +10,7 @@ import pytest
 
 import onex
 from onex.engine.dispatch import Limits
-from onex.engine.project import lag_of
+from onex.engine.projections import lag_of
 from onex.kernel.errors import ValidationError
 from onex.kernel.retry import RetryPolicy
 from onex.ports import LogEntry, Position, ProjectionRow

@@ -11,14 +11,16 @@ import pytest
 
 import onex
 from onex.app import load_app
+from onex.engine.refold import state_at
 from onex.engine.registry import ReducerRegistry
-from onex.engine.replay import EnumVerdict, Replay, state_at
-from onex.engine.whatif import WhatIf
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import ContractError, InvalidStateTransitionError
 from onex.kernel.finding import Finding
 from onex.kernel.intent import intent_id
 from onex.ports import EnumOutboxState, OutboxRow
+from onex.replay.replay import Replay
+from onex.replay.verdict import EnumVerdict
+from onex.whatif.what_if import WhatIf
 from tests.wiring.leaves import CONTRACT, REDUCER, RENAMED, changed, first, heard, history, second, slow
 
 ANN = WorkflowKey("leave", "ann")

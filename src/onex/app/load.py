@@ -13,9 +13,9 @@ from types import ModuleType
 from pydantic_core import to_json
 
 from ..contracts.compile import Compiled, Promise, Spot, compile_reducer
-from ..contracts.contract import ModelContractWorkflow
 from ..contracts.load import load_contract
-from ..contracts.source import place_of
+from ..contracts.model.contract import ModelContractWorkflow
+from ..contracts.text.tree import place_of
 from ..engine.registry import Workflow
 from ..kernel.errors import AlgorithmNotFoundError, ContractError
 from ..kernel.finding import Finding
@@ -28,11 +28,11 @@ from ..nodes.compute import COMPUTE
 from ..nodes.effect import EFFECT
 from ..nodes.io import Function
 from ..ports import Code
+from .executors import Servants, marked
 from .finder import FINDER, import_module
 from .folder import Folder
-from .migrating import migrations_of
-from .report import Report
-from .serve import Servants, marked
+from .migrations import migrations_of
+from .problems import Report
 
 
 @dataclass(frozen=True, slots=True)

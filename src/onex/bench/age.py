@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from ..engine.dispatch import Limits
-from ..engine.pattern import ReducerPatternEngine
+from ..engine.pattern_engine import ReducerPatternEngine
 from ..kernel.action import WorkflowKey
 from .figure import Figure, Result, Target, ratio_of_pairs
 from .load import TEXT, opened, refuse_refusals

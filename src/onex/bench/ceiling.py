@@ -16,11 +16,11 @@ from statistics import median, quantiles
 from typing import Final
 
 from ..adapters.clock import UuidV7
-from ..adapters.sqlite_commit import INSERT_LOG, INSERT_OUTBOX, INSERT_STATE, SETTLE, UPDATE_STATE
-from ..adapters.sqlite_core import WAL_PAGES
-from ..adapters.sqlite_place import Place
-from ..adapters.sqlite_schema import connect, create
-from ..adapters.sqlite_threads import Folder
+from ..adapters.sqlite.commit import INSERT_LOG, INSERT_OUTBOX, INSERT_STATE, SETTLE, UPDATE_STATE
+from ..adapters.sqlite.core import WAL_PAGES
+from ..adapters.sqlite.location import Place
+from ..adapters.sqlite.schema import connect, create
+from ..adapters.sqlite.threads import Folder
 
 Value = int | str | bytes | bytearray | None
 Row = tuple[Value, ...]

@@ -7,7 +7,7 @@ import tracemalloc
 from collections.abc import Mapping
 from statistics import median
 
-from ..contracts.read import read_contract
+from ..contracts.foreign.foreign_reader import read_contract
 from .figure import Figure, Result, Target
 from .hostile import hostile
 from .options import Options

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
-from ..engine.pattern import ReducerPatternEngine
+from ..engine.pattern_engine import ReducerPatternEngine
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import StateConsistencyError
 from .figure import Figure, Result, Target, ratio_of_pairs

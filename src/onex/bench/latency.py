@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..engine.pattern import ReducerPatternEngine
+from ..engine.pattern_engine import ReducerPatternEngine
 from .figure import Figure, Result, Target, quantile
 from .load import CLIENTS, drive, entries, opened, refuse_refusals
 from .options import Options

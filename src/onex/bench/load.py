@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..adapters.clock import SystemClock, UuidV7
-from ..adapters.memory import MemoryStore
-from ..adapters.sqlite import SqliteStore
+from ..adapters.memory.store import MemoryStore
+from ..adapters.sqlite.store import SqliteStore
 from ..adapters.watchdog import Watchdog
 from ..engine.dispatch import Limits
-from ..engine.observe import Latency
-from ..engine.pattern import ReducerPatternEngine
-from ..engine.submission import PayloadInput
+from ..engine.intake import PayloadInput
+from ..engine.metrics import Latency
+from ..engine.pattern_engine import ReducerPatternEngine
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
 from ..wiring.environment import environment

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..engine.pattern import ReducerPatternEngine
+from ..engine.pattern_engine import ReducerPatternEngine
 from .figure import Figure, Result, Target
 from .load import CLIENTS, TEXT, opened, refuse_refusals
 from .options import Options

@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from ..engine.budget import Budgeted
-from ..engine.pattern import ReducerPatternEngine
+from ..engine.pattern_engine import ReducerPatternEngine
+from ..engine.refold import Recorded
 from ..engine.registry import ReducerRegistry
-from ..engine.replay import Recorded, Replay, Replayed
+from ..engine.step_budget import Budgeted
 from ..kernel.errors import StateConsistencyError
+from ..replay.replay import Replay
+from ..replay.verdict import Replayed
 from ..wiring.recorded import RecordedStore
 from .figure import Figure, Result, Target
 from .load import CLIENTS, entries, opened, refuse_refusals

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from statistics import median
 
 from ..adapters.clock import SystemClock
-from ..engine.route import ReducerInstance, WorkflowRouter
 from ..kernel.action import WorkflowKey
+from ..seed_names.workflow_router import ReducerInstance, WorkflowRouter
 from .figure import Figure, Result, Target, quantile
 from .options import Options
 

@@ -11,9 +11,9 @@ from statistics import median
 import onex.workflows.code_analysis
 
 from ..kernel.errors import StateConsistencyError
-from ..testing.rehearsal.season import Season, Total, play_season
-from ..testing.simulation import Sim
-from ..testing.simulation import run as simulate
+from ..simulation.app_sim.runner import Season, Total, play_season
+from ..simulation.seeded_run import Sim
+from ..simulation.seeded_run import run as simulate
 from .figure import Figure, Result, Target
 from .options import Options
 

@@ -10,14 +10,14 @@ from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
 from typing import Final
 
-from ..cli.replay_work import processes_for
-from ..cli.whatif_run import Run
-from ..cli.whatif_work import Task
-from ..engine.whatif import WhatIf
-from ..engine.whatif_retold import Retold
-from ..engine.whatif_told import Tally, Totals
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import StateConsistencyError
+from ..processes.replay_work import processes_for
+from ..processes.whatif_run import Run
+from ..processes.whatif_work import Task
+from ..whatif.recorded_states import Retold
+from ..whatif.result import Tally, Totals
+from ..whatif.what_if import WhatIf
 from ..wiring import open as open_engine
 from ..wiring.folding import InertApp
 from ..wiring.recorded import RecordedStore, Source

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
-from ..engine.budget import Budgeted
 from ..engine.registry import ReducerRegistry, Workflow
+from ..engine.step_budget import Budgeted
 from ..kernel.action import Action, Nothing, Payload
 from ..kernel.intent import EnumOutcome, Failure, IntentSpec, ModelIntent, intent
 from ..kernel.machine import Machine, MachineReducer, Transition, reducer

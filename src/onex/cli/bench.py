@@ -12,8 +12,8 @@ from typing import Annotated, Final
 import typer
 
 from .console import fields, say, say_json, styled
-from .exits import Misused
-from .store import Json
+from .exit_codes import Misused
+from .store_options import Json
 
 ROOM: Final = "onex.bench"
 

@@ -9,16 +9,16 @@ from typing import Annotated
 
 import typer
 
-from ..app.inspection import Inspection, inspect
-from ..contracts.sarif import sarif
+from ..doctor.inspection import Inspection, inspect
 from ..kernel.finding import EnumSeverity, Finding
+from ..views.sarif import sarif
 from .check_fix import fix as mended
-from .check_told import as_json as as_rows
-from .check_told import severe, show
+from .check_report import as_json as as_rows
+from .check_report import severe, show
 from .console import json_text, say_json
-from .counter import Counter
-from .exits import FOUND, Misused
-from .store import Json
+from .exit_codes import FOUND, Misused
+from .progress import Counter
+from .store_options import Json
 
 
 def check(

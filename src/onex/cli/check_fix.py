@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from difflib import unified_diff
 from pathlib import Path
 
-from ..app.inspection import Inspected
-from ..app.repository import Repository, Unreadable, contract_text
-from ..app.rewriting import rewrite
-from ..contracts.mending import Mended, mend
-from ..contracts.read import read_contract
+from ..contracts.edit.fixes import Mended, mend
+from ..contracts.foreign.foreign_reader import read_contract
+from ..doctor.inspection import Inspected
+from ..repository.reference_files import Repository, Unreadable, contract_text
+from ..repository.safe_write import rewrite
 from .console import counted, harmless, note, say, styled
 
 

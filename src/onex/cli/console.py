@@ -17,10 +17,10 @@ from typing import Final, TextIO
 import orjson
 import typer
 
-from ..contracts.excerpt import excerpt
-from ..contracts.visible import visible, visible_json
 from ..kernel.action import EPOCH
 from ..kernel.finding import EnumSeverity, Finding
+from ..kernel.visible_text import visible, visible_json
+from ..views.finding_excerpt import excerpt
 
 _STYLES: Final = {"dim": "2", "bold": "1", "red": "31", "green": "32", "yellow": "33"}
 _MARK: Final = f"\x1b{secrets.token_hex(8)}:"  # begins a style; text of others cannot know it

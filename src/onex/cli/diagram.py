@@ -9,17 +9,17 @@ from typing import Annotated
 
 import typer
 
-from ..app.repository import Repository, contract_text
-from ..app.survey import Candidate, survey
-from ..contracts.contract import ModelContractBase
-from ..contracts.pictures import Picture, pictures
-from ..contracts.read import read_contract
-from ..contracts.visible import visible_lines
+from ..contracts.draw.contract_pictures import Picture, pictures
+from ..contracts.foreign.foreign_reader import read_contract
+from ..contracts.model.contract import ModelContractBase
 from ..kernel.errors import ContractError, UnknownWorkflow
 from ..kernel.finding import errors
+from ..kernel.visible_text import visible_lines
+from ..repository.contract_files import Candidate, survey
+from ..repository.reference_files import Repository, contract_text
 from .console import counted, note, say_json, say_lines
-from .exits import Misused
-from .store import Json
+from .exit_codes import Misused
+from .store_options import Json
 
 
 class EnumPicture(StrEnum):

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 from pydantic import JsonValue
 
-from ..app.comparison import Compared, Version, compare, sides
-from ..contracts.bump import EnumBump, owed_version
-from ..contracts.diff import Change, EnumWhat
+from ..contracts.diff.contract_diff import Change, EnumWhat
+from ..contracts.diff.version_bump import EnumBump, owed_version
+from ..doctor.comparison import Compared, Version, compare, sides
 from .console import counted, has_colours, note, say, say_json, styled
-from .exits import FOUND
-from .store import Json
+from .exit_codes import FOUND
+from .store_options import Json
 
 Side = Annotated[
     str, typer.Argument(metavar="OLD", help="A contract, a folder with contracts, a git revision, or REV:PATH.")

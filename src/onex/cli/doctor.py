@@ -8,15 +8,15 @@ from typing import Annotated
 
 import typer
 
-from ..app.doctor.examine import Diagnosis, examine
-from ..app.doctor.systemmap import map_mermaid, map_svg, system_map
-from ..contracts.visible import visible_lines
+from ..doctor.examination import Diagnosis, examine
+from ..doctor.system_map import map_mermaid, map_svg, system_map
+from ..kernel.visible_text import visible_lines
 from .console import note, say_json
-from .counter import Counter
-from .doctor_told import as_json as as_document
-from .doctor_told import show
-from .exits import FOUND, Misused
-from .store import Json
+from .doctor_report import as_json as as_document
+from .doctor_report import show
+from .exit_codes import FOUND, Misused
+from .progress import Counter
+from .store_options import Json
 
 _MAPS = (".mmd", ".mermaid", ".md", ".svg")
 

@@ -17,11 +17,11 @@ from pygls.lsp.server import LanguageServer
 from pygls.uris import to_fs_path
 from pygls.workspace import ServerTextPosition, ServerTextRange, TextDocument
 
-from ..app.repository import Repository
-from ..contracts.editor import EnumSuggested, Suggestion, hover, suggestions
-from ..contracts.read import read_contract
-from ..contracts.reading import Reading
+from ..contracts.edit.completion import EnumSuggested, Suggestion, hover, suggestions
+from ..contracts.foreign.foreign_reader import read_contract
+from ..contracts.foreign.read_result import Reading
 from ..kernel.finding import EnumSeverity, Finding
+from ..repository.reference_files import Repository
 
 _SEVERITIES = {
     EnumSeverity.ERROR: types.DiagnosticSeverity.Error,

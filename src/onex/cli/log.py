@@ -11,8 +11,9 @@ import typer
 
 from ..kernel.action import WorkflowKey
 from ..ports import LogEntry, Position, Reader
+from ..views.stored_value import intent_names, parse_json, position_text
 from .console import GAP, harmless, iso, note, now_us, say, say_json, table, when
-from .store import ROWS_MAX, Json, Store, intent_names, look, numbers, parse_json, position_text
+from .store_options import ROWS_MAX, Json, Store, look, numbers
 
 PAGE = 500
 LOOK_S = 0.2

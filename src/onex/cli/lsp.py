@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from .console import note
-from .exits import Misused
+from .exit_codes import Misused
 
 
 def lsp() -> None:

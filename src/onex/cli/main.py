@@ -14,32 +14,32 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from .exits import DEFECT, ENVIRONMENT, FINE, INTERRUPTED, misused, no_text, told
+from .exit_codes import DEFECT, ENVIRONMENT, FINE, INTERRUPTED, misused, no_text, told
 
 # section -> command -> (module of this room that has a function of that name, first line of its docstring)
 COMMANDS = {
     "Run": {
         "run": ("run", "Run an app on a store until Ctrl-C."),
         "submit": ("submit", "Send one action to an instance, and wait for its answer."),
-        "demo": ("demo", "Run real workflows, kill their engine twice, prove that nothing was lost."),
+        "demo": ("demo.command", "Run real workflows, kill their engine twice, prove that nothing was lost."),
         "bench": ("bench", "Measure."),
     },
     "Look": {
         "show": ("show", "Show one instance: status, state, timers, open intents."),
-        "ls": ("listing", "List instances."),
+        "ls": ("ls", "List instances."),
         "log": ("log", "Show applied actions, of all instances or of one."),
         "projection": ("projection", "Show a projection: its rows, its watermark, and how far it is behind."),
         "rejections": ("rejections", "Show refused actions, the newest first."),
-        "dead": ("stopped", "List intents that are dead or held, and run them again."),
-        "release": ("stopped", "Let a held instance take actions again."),
+        "dead": ("dead_letters", "List intents that are dead or held, and run them again."),
+        "release": ("dead_letters", "Let a held instance take actions again."),
     },
     "Prove": {
         "simulate": ("simulate", "Run an app under every fault there is, on a virtual clock, and break it by a seed."),
         "replay": ("replay", "Fold the log again and compare every byte with what was stored."),
         "whatif": ("whatif", "Fold what is recorded on other code, and show what comes out otherwise."),
         "migrate": ("migrate", "Try an app's migrations on all that a store holds."),
-        "export": ("history", "Write a run into one file of data, without its secrets."),
-        "import": ("history", "Make a new store of exported runs, to be looked at and replayed."),
+        "export": ("export_import", "Write a run into one file of data, without its secrets."),
+        "import": ("export_import", "Make a new store of exported runs, to be looked at and replayed."),
         "check": ("check", "Check contracts of any family, and apps with their code."),
         "diff": ("diff", "Compare contracts: what breaks, why, and the version bump it owes."),
         "doctor": ("doctor", "Look a repository over: its contracts, topics, machines and code."),

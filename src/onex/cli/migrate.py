@@ -8,15 +8,15 @@ from typing import Annotated
 
 import typer
 
-from ..engine.migration_check import Checked, MigrationCheck, Trouble
-from ..engine.stranded import EnumStranded
-from ..engine.upcast import MigrationMissing, check_schemas
+from ..engine.schema_upgrade import MigrationMissing, check_schemas
 from ..ports import Counts
+from ..replay.migration_check import Checked, MigrationCheck, Trouble
+from ..replay.stranded_rows import EnumStranded
 from ..wiring import ReadableStore
 from ..wiring.folding import InertApp
 from .console import counted, harmless, note, redraw, say, say_json, styled
-from .exits import FOUND, Misused
-from .store import AppPath, Json, Store, look
+from .exit_codes import FOUND, Misused
+from .store_options import AppPath, Json, Store, look
 
 TOLD = 20
 KEPT = 1000

@@ -6,14 +6,15 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from ..engine.project import WORKFLOW, Lag, lag_of
+from ..engine.projections import WORKFLOW, Lag, lag_of
 from ..kernel.action import WorkflowKey
+from ..kernel.errors import NotFound
 from ..ports import ProjectionRow
 from ..settings import read_settings
+from ..views.stored_value import parse_json, position_text
 from ..wiring import ReadableStore
 from .console import counted, harmless, note, now_us, say, say_json, styled, table
-from .exits import Missing
-from .store import ROWS_MAX, Json, Store, look, parse_json, position_text, url_of
+from .store_options import ROWS_MAX, Json, Store, look, url_of
 
 
 class Shown(NamedTuple):
@@ -46,7 +47,7 @@ def projection(
     shown = look(store, lambda reader: _ask(reader, name, tag, behind, limit + 1))
     lag, more, rows = shown.lag, len(shown.rows) > limit, shown.rows[:limit]
     if not lag.watermark.n and lag.rows:
-        raise Missing(
+        raise NotFound(
             f"nobody has kept a projection {name!r} on {url_of(store)}; onex run APP --projection keeps {WORKFLOW!r}"
         )
     threshold_ms = read_settings().projection_lag_threshold_ms

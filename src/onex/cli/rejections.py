@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from ..ports import RejectionRow
+from ..views.stored_value import parse_json
 from .console import iso, note, now_us, say_json, table, when
-from .store import ROWS_MAX, Json, Store, look, parse_json
+from .store_options import ROWS_MAX, Json, Store, look
 
 
 def rejections(

@@ -12,14 +12,14 @@ from typing import Annotated
 import typer
 
 from ..kernel.action import WorkflowKey
+from ..processes.code_versions import brought
+from ..processes.replay_work import Task, Went, folded, processes_for
 from ..wiring.environment import environment
 from ..wiring.recorded import Source
 from .console import say_json
-from .exits import FOUND, Misused
-from .older_code import brought
-from .replay_told import as_json, refused, show
-from .replay_work import Task, Went, folded, processes_for
-from .store import AppPath, Json, Store, url_of
+from .exit_codes import FOUND, Misused
+from .replay_report import as_json, refused, show
+from .store_options import AppPath, Json, Store, url_of
 
 
 def replay(

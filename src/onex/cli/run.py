@@ -11,14 +11,14 @@ from typing import Annotated
 
 import typer
 
-from ..engine.project import ProjectionMaterializerService
+from ..engine.projections import ProjectionMaterializerService
 from ..kernel.errors import OnexError
 from ..wiring import WiredEngine, open
 from .console import note, redraw, say, say_json
-from .ending import Ending, Leaving, exit_code_of
-from .events import ToldEvents
-from .exits import exit_code
-from .store import AppPath, Json, Store, url_of
+from .event_lines import ToldEvents
+from .exit_codes import exit_code
+from .shutdown import Ending, Leaving, exit_code_of
+from .store_options import AppPath, Json, Store, url_of
 
 REDRAW_S = 0.5
 STRANDED_TOLD = 10

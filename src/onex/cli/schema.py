@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..contracts.schema import contract_schema
+from ..contracts.edit.editor_schema import contract_schema
 from .console import json_text, say_json, say_lines
 
 

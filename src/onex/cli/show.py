@@ -10,15 +10,16 @@ import typer
 
 from ..app import load_app
 from ..engine.encode import encode
-from ..engine.replay import state_at
+from ..engine.refold import state_at
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import UnknownWorkflow
 from ..ports import Code, EnumOutboxState, LogEntry, OutboxRow, Reader, RejectionRow, Stored
+from ..views.stored_value import intent_name, parse_json, position_text
 from .console import fields, harmless, iso, note, now_us, say, say_json, short, styled, table, when
-from .exits import FOUND, Misused
+from .exit_codes import FOUND, Misused
 from .log import entry_json, history_rows
 from .rejections import rejection_json
-from .store import AppOption, Json, Key, Store, intent_name, look, parse_json, position_text
+from .store_options import AppOption, Json, Key, Store, look
 
 ROWS = 200
 REJECTIONS = 5

@@ -12,15 +12,15 @@ from typing import Annotated
 
 import typer
 
-from ..testing.rehearsal.life import Life, live
-from ..testing.rehearsal.saved import test_text
-from ..testing.rehearsal.season import STORES, Season, Total, place, play_season
-from ..testing.rehearsal.shrink import SECONDS, Shrinking
-from ..testing.rehearsal.stage import Stage, set_stage
+from ..simulation.app_sim.run import Life, live
+from ..simulation.app_sim.runner import STORES, Season, Total, place, play_season
+from ..simulation.app_sim.saved_test import test_text
+from ..simulation.app_sim.shrink import SECONDS, Shrinking
+from ..simulation.app_sim.stage import Stage, set_stage
 from .console import note, say_json
-from .exits import FOUND, INTERRUPTED, Misused
-from .simulate_told import Shrunk, as_json, tell_broken, tell_life, tell_total
-from .store import AppPath, Json
+from .exit_codes import FOUND, INTERRUPTED, Misused
+from .simulate_report import Shrunk, as_json, tell_broken, tell_life, tell_total
+from .store_options import AppPath, Json
 
 SEEDS = 200
 
@@ -172,7 +172,7 @@ def _progress(season: Season, end_s: float | None) -> Iterator[Callable[[Total],
     if not sys.stderr.isatty():
         yield lambda total: None
         return
-    from .simulate_bar import bar
+    from .simulate_progress import bar
 
     with bar(season, end_s) as show:
         yield show

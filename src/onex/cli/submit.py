@@ -15,14 +15,14 @@ from pydantic import JsonValue
 from ..engine.arguments import checked
 from ..engine.arguments import trigger as checked_trigger
 from ..engine.encode import check_json
-from ..engine.submission import id_of_idempotency_key, write_wire
+from ..engine.intake import id_of_idempotency_key, write_wire
 from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.errors import OnexError
-from ..kernel.wire import WIRE_BYTES
+from ..kernel.size_limits import WIRE_BYTES
 from ..wiring import new_action_id, open_sender, owner_pid
 from .console import harmless, note, now_us, say, say_json
-from .exits import ENVIRONMENT, FOUND, Misused
-from .store import Json, Key, Store, until, url_of
+from .exit_codes import ENVIRONMENT, FOUND, Misused
+from .store_options import Json, Key, Store, until, url_of
 
 
 def submit(

@@ -13,20 +13,20 @@ from typing import Annotated
 
 import typer
 
-from ..app.revision import checkout
-from ..contracts.visible import visible_json
-from ..engine.whatif_told import Told
 from ..kernel.action import EPOCH, WorkflowKey
+from ..kernel.visible_text import visible_json
+from ..processes.replay_work import processes_for
+from ..processes.whatif_run import Outcome, Run
+from ..processes.whatif_work import Since, Task
+from ..repository.git_revision import checkout
+from ..views.whatif import totals_json
+from ..whatif.result import Told
 from ..wiring.recorded import Source
 from .console import counted, harmless, note, now_us, say, say_json, say_lines, styled, table
-from .exits import FOUND, Misused
-from .replay_work import processes_for
-from .store import Json, Store, numbers, url_of
+from .exit_codes import FOUND, Misused
+from .store_options import Json, Store, numbers, url_of
 from .whatif_budget import Budget, over, parse_budgets
-from .whatif_json import totals_json
 from .whatif_page import Asked, write_page
-from .whatif_run import Outcome, Run
-from .whatif_work import Since, Task
 
 TOLD = 10
 _AGO = re.compile(r"(\d{1,6})([dhm])")

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from ..engine.whatif_told import Totals
-from .exits import Misused
+from ..whatif.result import Totals
+from .exit_codes import Misused
 
 NAMES: Final = {"differs": "differs", "open": "opened", "refused": "refused", "stranded": "stranded"}
 """What each counts among the totals."""

@@ -13,8 +13,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Final, NamedTuple
 
-from ..engine.whatif_told import Alike, Group, IntentChange, Tally, Told, Totals
-from ..engine.whatif_value import Changes
+from ..whatif.result import Alike, Group, IntentChange, Tally, Told, Totals
+from ..whatif.value_diff import Changes
 from .console import counted, harmless
 
 OPEN_AT_FIRST: Final = 3

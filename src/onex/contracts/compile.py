@@ -21,15 +21,15 @@ from ..kernel.intent import EnumDelivery, EnumIntentType, EnumOutcome, Failure, 
 from ..kernel.machine import Guard, Handlers, Machine, MachineReducer, Timeout, Transition, reducer
 from ..kernel.step import State
 from ..kernel.user_code import caught
-from .check import guard_finding
-from .contract import ModelContractWorkflow
-from .fields import objections, unwrap
-from .guard import bind, parse
-from .problem import GuardProblem, suggest
-from .sketch import conditions
-from .source import Branch, Place, Row, place_of
-from .subcontract.intent import ModelIntentDeclaration
-from .survival import chances, doubts
+from .check.contract_checks import guard_finding
+from .check.partial_contract import conditions
+from .guard.guards import bind, parse
+from .guard.problem import GuardProblem, suggest
+from .model.contract import ModelContractWorkflow
+from .model.intent import ModelIntentDeclaration
+from .model.payload_fields import objections, unwrap
+from .model.survival import chances, doubts
+from .text.tree import Branch, Place, Row, place_of
 
 OURS: Mapping[str, type[BaseModel]] = {"Nothing": Nothing, "Failure": Failure, "Blob": Blob}
 

@@ -14,12 +14,12 @@ from pydantic import ValidationError as PydanticError
 from pydantic_core import ErrorDetails, to_json
 
 from ..kernel.finding import EnumSeverity, Finding, errors
-from .account import EnumFate, keys_of, models_of, sort_keys
-from .check import check
-from .contract import ModelContractWorkflow
-from .part import STRICT, use_of
-from .problem import suggest
-from .source import FINDINGS_MAX, Branch, Leaf, Node, Place, place_of, plain, read
+from .check.contract_checks import check
+from .guard.problem import suggest
+from .model.contract import ModelContractWorkflow
+from .model.key_usage import EnumFate, keys_of, models_of, sort_keys
+from .model.part import STRICT, use_of
+from .text.tree import FINDINGS_MAX, Branch, Leaf, Node, Place, place_of, plain, read
 
 FEW = 3
 RUN_BY = {"engine", "docs"}

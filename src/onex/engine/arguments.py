@@ -18,8 +18,8 @@ from pydantic import JsonValue
 
 from ..kernel.action import WorkflowKey, micros
 from ..kernel.errors import InvalidKey, InvalidPayload, OnexError, PayloadTooLarge, ValidationError
+from ..kernel.size_limits import PAYLOAD_BYTES, PAYLOAD_DEPTH
 from ..kernel.user_code import caught, plain_text
-from ..kernel.wire import PAYLOAD_BYTES, PAYLOAD_DEPTH
 from ..ports import Pointer, Position
 from .encode import INT_MAX
 

@@ -32,18 +32,18 @@ from ..ports import (
     Store,
     Telemetry,
 )
-from .along import Along, tell
-from .backoff import Backoff
 from .batch import Batch, Extras, answer_json, committed_of
-from .doubt import Doubt
+from .conflict_backoff import Backoff
+from .crash_counts import Suspects, of_action, of_reading
 from .fold import Folded, Rules, TimerGone
-from .judge import Judge
+from .intake import ACTION_DEDUP_TTL_HOURS
+from .isolate import Judge
+from .log_tail import Bell
 from .mailbox import Answer, Committed, Entry, Fresh, Mailboxes, Pending
-from .observe import Counters, Events
+from .metrics import Counters, Events
 from .registry import ReducerRegistry
-from .submission import ACTION_DEDUP_TTL_HOURS
-from .suspects import Suspects, of_action, of_reading
-from .tail import Bell
+from .side_writes import Along, tell
+from .unknown_commits import Doubt
 
 STALLED_AFTER = 5
 CLOSE_S = 10.0

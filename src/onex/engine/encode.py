@@ -24,8 +24,8 @@ from ..kernel.action import NOTHING, Nothing, WorkflowKey
 from ..kernel.canonical import apart, is_flat, reloaded, settle, unwritable
 from ..kernel.errors import InvalidPayload, PayloadTooLarge, StateConsistencyError
 from ..kernel.intent import Emitted, EnumIntentPriority, IntentTable
+from ..kernel.size_limits import PAYLOAD_BYTES, PAYLOAD_DEPTH
 from ..kernel.user_code import caught
-from ..kernel.wire import PAYLOAD_BYTES, PAYLOAD_DEPTH
 from ..ports import LogRow
 
 STATE_BYTES = 1024 * 1024

@@ -32,10 +32,10 @@ from ..kernel.intent import Emitted, EnumIntentType
 from ..kernel.machine import state_timer
 from ..kernel.user_code import caught, plain_text
 from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer, Stored
-from .due import by_the_clock
+from .due_time import by_the_clock
 from .encode import BLOB_MARK, check_state, decode, encode_step, named_blobs, state_hash
 from .mailbox import Entry, Pending
-from .upcast import standing_timers, stored_state
+from .schema_upgrade import standing_timers, stored_state
 
 FAILURES_TO_HOLD = 3
 SNAPSHOT_EVERY = 1000

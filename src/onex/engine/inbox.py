@@ -15,12 +15,12 @@ from ..kernel.errors import ActionExpiredError, OnexError, Overloaded, Temporary
 from ..kernel.user_code import caught
 from ..ports import InboxAnswer, InboxRow, Rejection
 from .batch import REJECTED_BODY_BYTES, answer_json
-from .control import Control
+from .crash_counts import of_reading
 from .dispatch import ReducerService
+from .intake import Door, read_wire, unsupported
 from .mailbox import Pending
-from .submission import Door, read_wire, unsupported
-from .supervise import Supervisor
-from .suspects import of_reading
+from .operator_requests import Control
+from .task_supervisor import Supervisor
 
 PAGE = 200
 LOOK_S = 5.0  # a sign that was missed costs this long, not for ever: one look in five seconds is no load

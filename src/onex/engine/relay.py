@@ -28,13 +28,13 @@ from ..kernel.intent import (
 from ..kernel.user_code import describe, plain_text
 from ..ports import Clock, EnumOutboxState, Note, Pointer, Reader, Result
 from .attempt import GRACE_S, judged, taken, too_late, wrong
+from .dead_letters import Stopped
+from .delivery import Work
+from .delivery_queue import HORIZON_US, Lane, WorkQueue
 from .dispatch import ReducerService
 from .mailbox import Fresh
-from .queue import HORIZON_US, Lane, WorkQueue
-from .stopped import Stopped
-from .supervise import Supervisor
 from .takeover import Takeover
-from .work import Work
+from .task_supervisor import Supervisor
 
 TAKEOVER_US = 60_000_000
 RELOAD_S = HORIZON_US / 2e6

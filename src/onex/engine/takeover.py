@@ -12,10 +12,10 @@ from ..kernel.errors import KilledItsProcess, OnexError
 from ..kernel.intent import EnumDelivery, EnumIntentType
 from ..kernel.user_code import caught
 from ..ports import EnumOutboxState, Note, OutboxRow, Pointer, Reader
+from .crash_counts import of_row
+from .delivery import Work, work_of
 from .dispatch import ReducerService
 from .encode import read_intents
-from .suspects import of_row
-from .work import Work, work_of
 
 CRASHES_ALONE = 2
 CRASHES_DEAD = 3

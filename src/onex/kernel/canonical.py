@@ -19,8 +19,8 @@ from pydantic import ValidationError as PydanticError
 from pydantic_core import TzInfo
 
 from .errors import InvalidPayload
+from .size_limits import PAYLOAD_DEPTH
 from .user_code import caught, plain_text
-from .wire import PAYLOAD_DEPTH
 
 M = TypeVar("M", bound=BaseModel)
 Schema = Mapping[str, Any]  # pydantic-core's own: a tree of dicts

@@ -336,5 +336,11 @@ class KilledItsProcess(OnexError):
     code = "killed_its_process"
 
 
+class NotFound(OnexError):
+    """What was asked for is not there."""
+
+    code = "missing"
+
+
 IllegalTransition = InvalidStateTransitionError
 VersionConflict = ConcurrentModificationError

@@ -20,8 +20,8 @@ from ..kernel.errors import ContractError, EffectFailed
 from ..kernel.intent import ModelIntent
 from ..kernel.user_code import caught
 from ..ports import Blobs, Executor, Result
-from .beside import Beside, Places, RunSync
 from .io import Function, NewBlobs, check_blob, check_result, effect_shape
+from .isolated_call import Beside, Places, RunSync
 
 EFFECT = "__onex_effect__"
 """The attribute under which a marked function carries its target."""

@@ -13,29 +13,29 @@ from typing import NamedTuple, Protocol, Self
 from uuid import UUID
 
 from ..adapters.clock import SystemClock, UuidV7
-from ..adapters.memory import MemoryStore
-from ..adapters.owner_lock import holders_of, lock_of, owner_of
-from ..adapters.sqlite import SqliteStore
-from ..adapters.sqlite_place import located
+from ..adapters.memory.store import MemoryStore
+from ..adapters.sqlite.location import located
+from ..adapters.sqlite.owner_lock import holders_of, lock_of, owner_of
+from ..adapters.sqlite.store import SqliteStore
 from ..adapters.watchdog import Watchdog
-from ..adapters.workers import WorkerPool
+from ..adapters.worker_pool import WorkerPool
 from ..app import App, LoadedWorkflow, load_app
-from ..engine.budget import Budgeted
 from ..engine.dispatch import Limits
-from ..engine.pattern import ReducerPatternEngine
-from ..engine.project import WORKFLOW, Project, ProjectionMaterializerService, latest
+from ..engine.pattern_engine import ReducerPatternEngine
+from ..engine.projections import WORKFLOW, Project, ProjectionMaterializerService, latest
 from ..engine.registry import ReducerRegistry, Workflow
-from ..engine.stranded import Stranded, stranded
-from ..engine.upcast import check_schemas
+from ..engine.schema_upgrade import check_schemas
+from ..engine.step_budget import Budgeted
 from ..kernel.errors import DatabaseConnectionError, OnexError, OwnershipLost, StateConsistencyError, ValidationError
 from ..kernel.migration import Migrations
 from ..kernel.retry import RetryPolicy
 from ..nodes.compute import ComputeExecutor
 from ..nodes.effect import ContainedExecutor, FunctionExecutor
 from ..ports import Env, Executor, Projections, Reader, Sender, StepGuard, Store, Telemetry
+from ..replay.stranded_rows import Stranded, stranded
 from ..settings import Settings, read_settings
+from .effect_threads import EffectThreads
 from .environment import environment
-from .threads import EffectThreads
 
 WORKER_ENTRY = "onex.worker:perform"
 
@@ -182,7 +182,7 @@ async def open(
 
     ``store_url`` and ``workers`` (processes for compute, started at the first task) default to the settings.
     ``executors`` serve targets the app has no function for; ``limits`` win over the settings; ``telemetry`` hears what
-    the engine says of itself, for example ``onex.adapters.log.StructlogTelemetry()``. Raises ContractError,
+    the engine says of itself, for example ``onex.adapters.structlog_telemetry.StructlogTelemetry()``. Raises ContractError,
     OwnershipLost when another process runs on the store, DatabaseConnectionError.
     """
     settings = read_settings()

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from ..adapters.watchdog import Watchdog
 from ..app import load_app
-from ..engine.budget import Budgeted
 from ..engine.registry import ReducerRegistry, Workflow
+from ..engine.step_budget import Budgeted
 from ..kernel.errors import EffectFailed
 from ..kernel.intent import ModelIntent
 from ..ports import Result

@@ -11,13 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
-from ..adapters.sqlite_import import REDACTED, SqliteImport
-from ..adapters.sqlite_read import SqliteReads
-from ..history.export import Exported, Redacted, redacted_since
-from ..history.reader import HistoryReader
+from ..adapters.sqlite.import_runs import REDACTED, SqliteImport
+from ..adapters.sqlite.read import SqliteReads
 from ..kernel.action import WorkflowKey
 from ..ports import Code, Env, LogEntry, SnapshotRow, Stored
 from ..records import Damage
+from ..replay.history_export import Exported, Redacted, redacted_since
+from ..replay.history_reader import HistoryReader
 from . import InvalidStoreUrl, StoreUrl
 
 PAGE = 1000

@@ -8,11 +8,11 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onex.contracts.drawing.across import spread
-from onex.contracts.drawing.figure import Box, Drawing, Edge, EnumFlow, Node, measured
-from onex.contracts.drawing.layers import layered
-from onex.contracts.drawing.layout import layout
-from onex.contracts.drawing.svg import svg
+from onex.contracts.draw.coordinates import spread
+from onex.contracts.draw.figure import Box, Drawing, Edge, EnumFlow, Node, measured
+from onex.contracts.draw.layers import layered
+from onex.contracts.draw.layout import layout
+from onex.contracts.draw.svg import svg
 
 NAMES = "abcdefgh"
 WORDS = st.sampled_from(["", "go", "complete_learning", "a much longer text that needs more than a single line"])

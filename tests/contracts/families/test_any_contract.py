@@ -9,22 +9,22 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 from pydantic_core import to_json
 
-from onex.contracts.account import EnumFate
-from onex.contracts.contract import ModelContractReducer
-from onex.contracts.normalise.behaviour import BLOCKS as BEHAVIOUR
-from onex.contracts.normalise.bus import BESIDE, BUS, TOPIC
-from onex.contracts.normalise.dependencies import DEPENDENCY, GROUPS
-from onex.contracts.normalise.fsm import LOOSE, MACHINE, MACHINES
-from onex.contracts.normalise.identity import NAMES
-from onex.contracts.normalise.operations import BLOCKS as OPERATIONS
-from onex.contracts.normalise.references import REFERENCE, SCHEMAS
-from onex.contracts.normalise.routing import HANDLER, ROUTING
-from onex.contracts.normalise.states import OUTWARD, STATE
-from onex.contracts.normalise.subcontracts import KNOWN
-from onex.contracts.normalise.transitions import TRANSITION
-from onex.contracts.normalise.workflow import LOOSE as PARTS
-from onex.contracts.normalise.workflow import STEP, WORKFLOW, WORKFLOWS
-from onex.contracts.read import read_contract
+from onex.contracts.foreign.foreign_reader import read_contract
+from onex.contracts.foreign.normalise.behaviour import BLOCKS as BEHAVIOUR
+from onex.contracts.foreign.normalise.bus import BESIDE, BUS, TOPIC
+from onex.contracts.foreign.normalise.dependencies import DEPENDENCY, GROUPS
+from onex.contracts.foreign.normalise.fsm import LOOSE, MACHINE, MACHINES
+from onex.contracts.foreign.normalise.identity import NAMES
+from onex.contracts.foreign.normalise.operations import BLOCKS as OPERATIONS
+from onex.contracts.foreign.normalise.references import REFERENCE, SCHEMAS
+from onex.contracts.foreign.normalise.routing import HANDLER, ROUTING
+from onex.contracts.foreign.normalise.states import OUTWARD, STATE
+from onex.contracts.foreign.normalise.subcontracts import KNOWN
+from onex.contracts.foreign.normalise.transitions import TRANSITION
+from onex.contracts.foreign.normalise.workflow import LOOSE as PARTS
+from onex.contracts.foreign.normalise.workflow import STEP, WORKFLOW, WORKFLOWS
+from onex.contracts.model.contract import ModelContractReducer
+from onex.contracts.model.key_usage import EnumFate
 
 TOP = sorted(
     {

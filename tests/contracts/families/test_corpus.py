@@ -7,10 +7,10 @@ from functools import cache
 
 import pytest
 
-from onex.contracts.account import EnumFate
-from onex.contracts.read import read_contract
-from onex.contracts.reading import Reading
-from onex.contracts.source import Branch, Leaf, Node, Row, plain, read
+from onex.contracts.foreign.foreign_reader import read_contract
+from onex.contracts.foreign.read_result import Reading
+from onex.contracts.model.key_usage import EnumFate
+from onex.contracts.text.tree import Branch, Leaf, Node, Row, plain, read
 from tests.laws.tree import ROOT
 
 CORPUS = ROOT.parent / "shared" / "corpus" / "contracts"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from onex.contracts.account import EnumFate
-from onex.contracts.contract import (
+from onex.contracts.foreign.foreign_reader import KINDS, read_contract
+from onex.contracts.model.contract import (
     ModelContractBase,
     ModelContractCompute,
     ModelContractEffect,
     ModelContractOrchestrator,
     ModelContractReducer,
 )
-from onex.contracts.part import use_of
-from onex.contracts.read import KINDS, read_contract
-from onex.contracts.subcontract.kept import Kept
+from onex.contracts.model.kept import Kept
+from onex.contracts.model.key_usage import EnumFate
+from onex.contracts.model.part import use_of
 
 ALL = (ModelContractEffect, ModelContractCompute, ModelContractReducer, ModelContractOrchestrator)
 

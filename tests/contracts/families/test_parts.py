@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from onex.contracts.include import Fetched, Missing, Refused
-from onex.contracts.machine_of import machine_of
-from onex.contracts.read import read_contract
+from onex.contracts.foreign.foreign_reader import read_contract
+from onex.contracts.model.machine_of import machine_of
+from onex.contracts.text.include import Fetched, Missing, Refused
 
 MAIN = """\
 name: shop

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from onex.contracts.machine_of import machine_of
-from onex.contracts.reading import EnumFamily
+from onex.contracts.foreign.read_result import EnumFamily
+from onex.contracts.model.machine_of import machine_of
 from tests.contracts.families.told import HERE, Case, came_of, cases, read
 
 PAGES = sorted(page.name for page in HERE.glob("*.txt"))

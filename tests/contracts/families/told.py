@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from onex.contracts.read import read_contract
-from onex.contracts.reading import Reading
+from onex.contracts.foreign.foreign_reader import read_contract
+from onex.contracts.foreign.read_result import Reading
 
 HERE = Path(__file__).parent
 ARROW = "\n=>\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onex
 from onex import Blob, Failure, load_app
-from onex.engine.pattern import ReducerPatternEngine
+from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.testing.harness import given
 from onex.workflows.code_analysis.tree import begin, module_of
 

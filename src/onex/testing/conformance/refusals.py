@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from ...kernel.errors import InvalidPayload, OnexError, PayloadTooLarge
-from ...kernel.wire import WIRE_BYTES
+from ...kernel.size_limits import WIRE_BYTES
 from ...ports import InboxAnswer, InboxRow, Rejection, RejectionRow, Sender
 from .owner import A, action, row
 from .suite import Place, Suite, behaviour

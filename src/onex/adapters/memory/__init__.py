@@ -1,0 +1,3 @@
+"""The store in memory, for tests and simulation."""
+
+from __future__ import annotations

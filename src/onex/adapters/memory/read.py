@@ -1,0 +1,211 @@
+"""What the memory store holds, and how it is read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from ...kernel.action import WorkflowKey
+from ...kernel.errors import EngineClosed
+from ...ports import (
+    Code,
+    Counts,
+    EnumInFlight,
+    EnumOutboxState,
+    Env,
+    InboxRow,
+    InFlight,
+    LogEntry,
+    NewBlob,
+    OutboxRow,
+    Pointer,
+    Position,
+    ProjectionRow,
+    RejectionRow,
+    SnapshotRow,
+    Stored,
+)
+
+ORDER = list[object](EnumInFlight)
+
+
+def _text(data: bytes, *path: int | str) -> str:
+    """What stands at ``path`` of JSON that may be damaged, as text; '' for nothing."""
+    try:
+        value = json.loads(data)
+        for step in path:
+            value = value[step]
+    except (ValueError, LookupError, TypeError):
+        return ""
+    return str(value)
+
+
+@dataclass
+class Tables:
+    """What is stored. ``log[n - 1]`` stands at n; ``versions[key][v - 1]`` is the n of version v."""
+
+    owner: object = None
+    fence: int = 0
+    judging: bytes = b""
+    log: list[LogEntry] = field(default_factory=list)
+    stored: dict[WorkflowKey, Stored] = field(default_factory=dict)
+    versions: dict[WorkflowKey, list[int]] = field(default_factory=dict)
+    actions: dict[tuple[WorkflowKey, bytes], int] = field(default_factory=dict)
+    outbox: dict[Pointer, OutboxRow] = field(default_factory=dict)
+    timers: dict[WorkflowKey, list[Pointer]] = field(default_factory=dict)
+    rejections: dict[tuple[str, bytes, str], RejectionRow] = field(default_factory=dict)
+    snapshots: dict[WorkflowKey, dict[int, SnapshotRow]] = field(default_factory=dict)
+    blobs: dict[bytes, NewBlob] = field(default_factory=dict)
+    codes: dict[Code, int] = field(default_factory=dict)
+    envs: dict[Env, int] = field(default_factory=dict)
+    tickets: int = 0
+    inbox: dict[int, InboxRow] = field(default_factory=dict)
+    answered_us: dict[int, int] = field(default_factory=dict)
+    projected: dict[tuple[str, WorkflowKey], ProjectionRow] = field(default_factory=dict)
+    watermarks: dict[tuple[str, int], int] = field(default_factory=dict)
+    sent: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class MemoryReads:
+    """Reader, and what a Store and a Projections read."""
+
+    _tables: Tables
+    _closed = False
+
+    @property
+    def tables(self) -> Tables:
+        if self._closed:
+            raise EngineClosed("this store was closed; open another on its tables")
+        return self._tables
+
+    async def codes(self) -> Mapping[int, Code]:
+        return {number: code for code, number in self.tables.codes.items()}
+
+    async def envs(self) -> Mapping[int, Env]:
+        return {number: env for env, number in self.tables.envs.items()}
+
+    async def load(self, keys: Sequence[WorkflowKey]) -> Mapping[WorkflowKey, Stored]:
+        return {key: self._with_timers(key) for key in keys if key in self.tables.stored}
+
+    async def applied(self, key: WorkflowKey, action_id: bytes) -> LogEntry | None:
+        n = self.tables.actions.get((key, action_id))
+        return None if n is None else self.tables.log[n - 1]
+
+    async def instances(
+        self, workflow_type: str | None, status: str | None, after: WorkflowKey | None, limit: int
+    ) -> Sequence[Stored]:
+        found = (
+            stored._replace(timers={})
+            for key, stored in sorted(self.tables.stored.items())
+            if workflow_type in (None, key.workflow_type)
+            and status in (None, stored.status)
+            and (after is None or key > after)
+        )
+        return list(islice(found, limit))
+
+    async def log(self, after: Position, limit: int) -> Sequence[LogEntry]:
+        return self.tables.log[after.n : after.n + limit]
+
+    async def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]:
+        return [self.tables.log[n - 1] for n in self.tables.versions.get(key, [])[after : after + limit]]
+
+    async def snapshot(self, key: WorkflowKey, at_most: int) -> SnapshotRow | None:
+        kept = self.tables.snapshots.get(key, {})
+        return kept.get(max((version for version in kept if version <= at_most), default=-1))
+
+    async def outbox(
+        self, states: Sequence[EnumOutboxState], key: WorkflowKey | None, after: Pointer | None, limit: int
+    ) -> Sequence[OutboxRow]:
+        rows = (row for row in self._behind(after) if row.state in states and key in (None, row.key))
+        return list(islice(rows, limit))
+
+    async def waiting(self, after: Pointer | None, limit: int, timers_before_us: int | None) -> Sequence[OutboxRow]:
+        rows = (
+            row
+            for row in self._behind(after)
+            if row.state is EnumOutboxState.WAITING
+            and (not row.timer if timers_before_us is None else row.timer and row.due_us < timers_before_us)
+        )
+        return list(islice(rows, limit))
+
+    def _behind(self, after: Pointer | None) -> list[OutboxRow]:
+        outbox = self.tables.outbox
+        return [outbox[pointer] for pointer in sorted(outbox) if after is None or pointer > after]
+
+    async def rejections(
+        self, key: str | None, action_id: bytes | None, after: int, limit: int
+    ) -> Sequence[RejectionRow]:
+        rows = [
+            row
+            for row in reversed(self.tables.rejections.values())
+            if key in (None, row.key) and action_id in (None, row.action_id)
+        ]
+        return rows[after : after + limit]
+
+    async def blob(self, digest: bytes) -> bytes | None:
+        blob = self.tables.blobs.get(digest)
+        return None if blob is None else blob.data
+
+    async def counts(self) -> Counts:
+        tables = self.tables
+        outbox = Counter(row.state.value for row in tables.outbox.values())
+        by_status = Counter((key.workflow_type, stored.status) for key, stored in tables.stored.items())
+        states = {state.value: outbox[state.value] for state in EnumOutboxState}
+        return Counts(len(tables.stored), len(tables.log), states, len(tables.rejections), dict(by_status))
+
+    async def in_flight(self, limit: int) -> Sequence[InFlight]:
+        states = [
+            InFlight(EnumInFlight.STATE, key.workflow_type, stored.state_schema, stored.status, 0, key)
+            for key, stored in list(self.tables.stored.items())[-limit:]
+            if stored.version and not stored.terminal
+        ]
+        intents: list[InFlight] = []
+        outcomes: list[InFlight] = []
+        for number, row in enumerate(self._behind(None)):
+            own, key, timer, at = row.key.workflow_type, row.key, bool(row.timer), row.pointer
+            name = row.timer or _text(row.intents, at.ordinal, "name")
+            if number < limit:
+                intents.append(InFlight(EnumInFlight.INTENT, own, row.payload_schema, name, 0, key, timer, at))
+            if row.state is EnumOutboxState.HELD and not timer:
+                told = _text(row.result, "schema")
+                schema, kind = int(told) if told.isdecimal() else 1, _text(row.result, "kind")
+                outcomes.append(InFlight(EnumInFlight.OUTCOME, own, schema, kind, 0, key, timer, at))
+        found: dict[tuple[object, ...], InFlight] = {}
+        for one in (*states, *intents, *outcomes[:limit]):
+            same = (one.what, one.workflow_type, one.schema, one.name, one.timer)
+            first = found.get(same, one)
+            found[same] = first._replace(rows=first.rows + 1)
+        return [found[same] for same in sorted(found, key=lambda same: (ORDER.index(same[0]), *map(str, same)))]
+
+    async def answer(self, ticket: int) -> bytes | None:
+        row = self.tables.inbox.get(ticket)
+        return None if row is None else row.answer
+
+    async def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:
+        rows = (row for ticket, row in self.tables.inbox.items() if ticket > after and row.answer is None)
+        return list(islice(rows, limit))
+
+    async def watermark(self, name: str, shard: int) -> int:
+        return self.tables.watermarks.get((name, shard), 0)
+
+    async def projected(
+        self, name: str, tag: str | None, after: WorkflowKey | None, limit: int
+    ) -> Sequence[ProjectionRow]:
+        rows = (
+            row
+            for (projection, key), row in sorted(self.tables.projected.items(), key=lambda item: item[0])
+            if projection == name and tag in (None, row.tag) and (after is None or key > after)
+        )
+        return list(islice(rows, limit))
+
+    def _timers(self, key: WorkflowKey) -> list[OutboxRow]:
+        rows = [self.tables.outbox.get(pointer) for pointer in self.tables.timers.get(key, ())]
+        return [row for row in rows if row is not None and row.state is EnumOutboxState.WAITING]
+
+    def _with_timers(self, key: WorkflowKey) -> Stored:
+        timers = {row.timer: (row.pointer, row.due_us) for row in self._timers(key)}
+        return self.tables.stored[key]._replace(timers=timers)

@@ -1,0 +1,230 @@
+"""A store in memory, for tests and simulation: the promises of ``ports`` with nothing between them and a dict.
+
+Several stores may share one ``Tables``, as several processes share a file; then closing one loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from ...kernel.action import WorkflowKey
+from ...kernel.errors import FencedError
+from ...kernel.size_limits import check_body
+from ...ports import (
+    Applied,
+    Code,
+    Commit,
+    Conflict,
+    EnumOutboxState,
+    Env,
+    InboxRow,
+    KeyChange,
+    LogEntry,
+    NewIntent,
+    Note,
+    OutboxRow,
+    Pointer,
+    Position,
+    ProjectionRow,
+    Rejection,
+    RejectionRow,
+    SnapshotRow,
+    Stored,
+)
+from ..rejection_text import ANSWER_KEPT_US, KEPT_US, ROWS, storable, storable_text
+from ..sqlite.owner_lock import RECORD_BYTES
+from .read import MemoryReads, Tables
+
+__all__ = ["MemoryStore", "Tables"]
+
+
+class MemoryStore(MemoryReads):
+    """Store, Reader, Sender and Projections. A commit runs between two awaits, so it is seen whole or not at all."""
+
+    shards = 1
+
+    def __init__(self, tables: Tables | None = None, *, rejections_kept: int = ROWS) -> None:
+        self._tables = Tables() if tables is None else tables
+        self._cap = rejections_kept
+        self._closed = False
+        self._judged_before = b""
+
+    async def own(self, owner: str) -> Mapping[int, int]:
+        tables = self.tables
+        if tables.owner is not None:
+            return {}
+        tables.owner, tables.fence = self, tables.fence + 1
+        self._judged_before = tables.judging
+        return {0: tables.fence}
+
+    def judging(self, record: bytes) -> None:
+        if self._tables.owner is self:
+            self._tables.judging = record if len(record) <= RECORD_BYTES else b""
+
+    async def judged(self) -> bytes:
+        return self._judged_before
+
+    async def close(self) -> None:
+        self.judging(b"")
+        self.drop()
+
+    def drop(self) -> None:
+        """What the end of its process does: the shard is free, and what was being judged is still told."""
+        if self._tables.owner is self:
+            self._tables.owner = None
+        self._closed = True
+
+    async def intern(self, code: Code, env: Env) -> tuple[int, int]:
+        codes, envs = self.tables.codes, self.tables.envs
+        return codes.setdefault(code, len(codes) + 1), envs.setdefault(env, len(envs) + 1)
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    async def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
+        tables = self.tables
+        if commit.fences.get(0) != tables.fence:
+            raise FencedError(f"fence {commit.fences.get(0)} is not the shard's {tables.fence}", fence=tables.fence)
+        notes, rejections, answers = list(commit.notes), list(commit.rejections), list(commit.answers)
+        outcomes: list[Applied | Conflict] = []
+        for change in commit.changes:
+            outcomes.append(self._conflict(change) or self._apply(change))
+            if isinstance(outcomes[-1], Applied):
+                notes += change.notes
+                rejections += change.rejections
+                answers += change.answers
+        for blob in commit.blobs:
+            tables.blobs.setdefault(blob.digest, blob)
+        for pointer in commit.settled:
+            tables.outbox.pop(pointer, None)
+        for note in notes:
+            self._note(note)
+        for answer in answers:
+            if (row := tables.inbox.get(answer.ticket)) is not None and row.answer is None:
+                tables.inbox[answer.ticket] = row._replace(answer=answer.answer)
+                tables.answered_us[answer.ticket] = answer.at_us
+        for rejection in rejections:
+            self._reject(storable(rejection))
+        self._sweep(commit.at_us)
+        return outcomes
+
+    def _conflict(self, change: KeyChange) -> Conflict | None:
+        stored = self.tables.stored.get(change.key)
+        instance, version, lease_id = (stored.instance, stored.version, stored.lease_id) if stored else (None, 0, None)
+        ids = Counter(row.action_id for row in change.rows)
+        known = {one for one, times in ids.items() if times > 1 or (change.key, one) in self.tables.actions}
+        lease = lease_id != change.lease_seen
+        if (instance, version) != (change.instance, change.based_on) or known or lease:
+            return Conflict(version, frozenset(known), lease)
+        return None
+
+    def _apply(self, change: KeyChange) -> Applied:
+        tables, key = self.tables, change.key
+        before = tables.stored.get(key)
+        instance = before.instance if before else len(tables.stored) + 1 if change.rows else 0
+        first, version, last = len(tables.log) + 1, change.based_on + len(change.rows), len(change.rows) - 1
+        if change.snapshot_before is not None and change.rows:
+            made = before or change
+            hash_before = before.state_hash if before else b""
+            self._keep(
+                SnapshotRow(key, change.based_on, change.snapshot_before, made.state_schema, made.code_id, hash_before)
+            )
+        for pointer in change.settled:
+            tables.outbox.pop(pointer, None)
+        if change.terminal:
+            self._remove_timers(key, None)
+        for index, row in enumerate(change.rows):
+            n = first + index
+            state_hash = change.state_hash if index == last else b""
+            tables.log.append(
+                LogEntry(
+                    Position(0, n), key, change.based_on + index + 1, row._replace(outbox=()), change.code_id,
+                    change.env_id, state_hash,
+                )
+            )  # fmt: skip
+            tables.actions[key, row.action_id] = n
+            tables.versions.setdefault(key, []).append(n)
+            for intent in row.outbox:
+                if intent.timer and change.terminal:
+                    continue
+                if intent.timer:
+                    self._remove_timers(key, intent.timer)
+                self._emit(tables.log[-1], intent)
+        if change.rows:
+            lease = (before.lease_id, before.lease_until_us) if before else (None, 0)
+            tables.stored[key] = Stored(
+                key, instance, version, change.epoch, change.status, change.terminal, change.state, change.state_schema,
+                change.state_hash, change.code_id, Position(0, len(tables.log)), change.rows[-1].issued_us,
+                change.failures, change.held, *lease, {},
+            )  # fmt: skip
+        elif before:
+            tables.stored[key] = before._replace(failures=change.failures, held=change.held)
+        if change.snapshot_after and change.rows:
+            self._keep(SnapshotRow(key, version, change.state, change.state_schema, change.code_id, change.state_hash))
+        return Applied(instance, Position(0, first))
+
+    def _emit(self, entry: LogEntry, intent: NewIntent) -> None:
+        pointer = Pointer(0, entry.position.n, intent.ordinal)
+        if intent.timer:
+            timers = self.tables.timers.get(entry.key, [])
+            self.tables.timers[entry.key] = [*(one for one in timers if one in self.tables.outbox), pointer]
+        row = entry.row
+        self.tables.outbox[pointer] = OutboxRow(
+            pointer, entry.key, entry.version, row.action_id, row.correlation, row.intents, EnumOutboxState.WAITING,
+            intent.priority, intent.due_us, 0, False, 0, intent.timer, b"", "", row.payload_schema,
+        )  # fmt: skip
+
+    def _note(self, note: Note) -> None:
+        row = self.tables.outbox.get(note.pointer)
+        if row is not None:
+            self.tables.outbox[note.pointer] = row._replace(
+                state=note.state, attempt=note.attempt, due_us=note.due_us, started=note.started, crashes=note.crashes,
+                result=note.result, error=storable_text(note.error),
+            )  # fmt: skip
+
+    def _keep(self, snapshot: SnapshotRow) -> None:
+        self.tables.snapshots.setdefault(snapshot.key, {}).setdefault(snapshot.version, snapshot)
+
+    def _remove_timers(self, key: WorkflowKey, name: str | None) -> None:
+        for row in self._timers(key):
+            if name in (None, row.timer):
+                del self.tables.outbox[row.pointer]
+
+    def _reject(self, one: Rejection) -> None:
+        rows, name = self.tables.rejections, (one.key, one.action_id, one.code)
+        old = rows.pop(name, None)  # and back at the end: the oldest are first
+        times, first_us = (old.times + 1, old.first_us) if old else (1, one.at_us)
+        rows[name] = RejectionRow(*name, one.message, one.body, times, first_us, one.at_us)
+
+    def _sweep(self, at_us: int) -> None:
+        tables = self.tables
+        rows = tables.rejections
+        while rows and (len(rows) > self._cap or next(iter(rows.values())).last_us <= at_us - KEPT_US):
+            del rows[next(iter(rows))]
+        for ticket in [one for one, us in tables.answered_us.items() if us <= at_us - ANSWER_KEPT_US]:
+            del tables.inbox[ticket], tables.answered_us[ticket]
+
+    # --- inbox and projections ----------------------------------------------------------------------------------------
+
+    async def send(self, body: bytes, at_us: int) -> int:
+        body = check_body(body)
+        tables = self.tables
+        tables.tickets += 1
+        tables.inbox[tables.tickets] = InboxRow(tables.tickets, body, at_us)
+        tables.sent.set()
+        return tables.tickets
+
+    async def woken(self) -> None:
+        await self.tables.sent.wait()
+        self.tables.sent.clear()
+
+    async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
+        tables = self.tables
+        if tables.watermarks.get((name, shard), 0) != from_n:
+            return False
+        tables.watermarks[name, shard] = to_n
+        for row in rows:
+            old = tables.projected.get((name, row.key))
+            if old is None or old.version <= row.version:
+                tables.projected[name, row.key] = row
+        return True

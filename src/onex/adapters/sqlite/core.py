@@ -1,0 +1,365 @@
+"""The SQLite store without its threads: plain calls on one connection. The shell gives it a thread, a simulator a seed.
+
+What makes a commit safe is in the transaction: the fence in the statement that draws the positions, the version in each
+update, the unique index over action ids. What is kept in memory (the last position, the last instance, where instances
+end) only saves look-ups, and is forgotten after anything that went wrong.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+from ...kernel.errors import CommitUnknown, FencedError, TemporaryDatabaseError
+from ...kernel.size_limits import check_body
+from ...ports import Applied, Code, Commit, Conflict, Env, KeyChange, ProjectionRow
+from ..rejection_text import ROWS
+from .commit import (
+    Batch,
+    Beside,
+    judged,
+    settle,
+    sweep,
+    write_answers,
+    write_blobs,
+    write_notes,
+    write_rejections,
+)
+from .errors import DiskFull, StoreBusy, StoreReplaced, named, named_error
+from .location import located
+from .owner_lock import OwnerLock, leave_sign, lock_of
+from .read import SqliteReads
+from .schema import SHARDS, create, whole
+
+SWEEP_US: Final = 60_000_000
+WAL_PAGES: Final = 2048  # 32 MiB; beyond it the writer folds the WAL back itself, so that it can begin anew
+ENDS_KEPT: Final = 65_536
+OWNER_WAIT_MS: Final = 5_000
+
+
+def _nothing(point: str) -> None:
+    """Production's probe."""
+
+
+class SqliteCore(SqliteReads):
+    """A store file for reading and writing. One thread at a time.
+
+    ``probe`` is called with ``before_commit`` and ``after_commit`` inside ``commit``; the simulator raises there. What
+    it raises before leaves nothing behind, what it raises after leaves the commit. ``synchronous="off"`` is for
+    simulations: a power cut may lose commits. ``wait_ms`` is how long an owner waits for other writers.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        synchronous: Literal["full", "off"] = "full",
+        wait_ms: int = OWNER_WAIT_MS,
+        rejections_kept: int = ROWS,
+        probe: Callable[[str], None] = _nothing,
+    ) -> None:
+        """Makes the store when there is none. Raises DatabaseConnectionError and its kinds, StateConsistencyError."""
+        path = located(path)
+        create(path)
+        super().__init__(path, "rw", synchronous=synchronous)
+        self.shards = SHARDS
+        self._probe = probe
+        self._wait_ms = wait_ms
+        self._cap = rejections_kept
+        self._lock = OwnerLock(lock_of(path), path.stat().st_mode & 0o666)
+        self._bytes = 0
+        self._lost: StoreReplaced | None = None
+        self._cursor = self._connection.cursor()
+        self._connection.execute(f"pragma wal_autocheckpoint = {WAL_PAGES}").fetchall()
+        self._judged_before = b""
+        self._sweep_us = 0
+        self._last_n: int | None = None
+        self._last_instance = 0
+        self._ends: dict[int, tuple[int, int]] = {}
+        self._rejections: int | None = None
+
+    @named
+    def own(self, owner: str) -> Mapping[int, int]:
+        if not self._lock.take():
+            return {}
+        try:
+            self._place.watch(self._lock.path)
+            self.check_place()
+            located(self.path)  # a second name it was given since it was opened is one too many
+            self._connection.execute(f"pragma busy_timeout = {self._wait_ms}").fetchall()
+            fences: dict[int, int] = dict(
+                self._connection.execute(
+                    "update shards set fence = fence + 1, owner = ? returning shard, fence", (owner,)
+                ).fetchall()
+            )
+        except BaseException:
+            self._lock.free()
+            raise
+        self._lock.mark(self._place.record())
+        self._judged_before = self._lock.read()
+        self._forget()
+        return fences
+
+    def judging(self, record: bytes) -> None:
+        """See ``Store.judging``. From any thread."""
+        self._lock.write(record)
+
+    def judged(self) -> bytes:
+        return self._judged_before
+
+    @named
+    def intern(self, code: Code, env: Env) -> tuple[int, int]:
+        execute = self._connection.execute
+        execute("insert or ignore into codes values(null, ?, ?, ?, ?)", tuple(code))
+        execute("insert or ignore into envs values(null, ?, ?, ?, ?, ?)", tuple(env))
+        (code_id,) = execute(
+            "select id from codes where (workflow_type, contract_version, digest, state_schema) = (?, ?, ?, ?)",
+            tuple(code),
+        ).fetchone()
+        (env_id,) = execute(
+            "select id from envs where (onex, pydantic, python, tzdata, git_revision) = (?, ?, ?, ?, ?)", tuple(env)
+        ).fetchone()
+        return code_id, env_id
+
+    def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
+        """See ``Store.commit``. Raises StoreReplaced, FencedError, TemporaryDatabaseError, CommitUnknown, StateConsistencyError."""
+        try:
+            if self._lost is not None:
+                raise StoreReplaced(self._lost.message, path=str(self.path))
+            try:
+                answers = self._fast(commit)
+                if answers is None:
+                    answers = self._slow(commit)
+            except sqlite3.Error as error:
+                raise named_error(error, self.path) from error
+            self._check_durable()
+        except BaseException:
+            self._forget()
+            self._roll_back()
+            raise
+        self._probe("after_commit")
+        return answers
+
+    def check_place(self) -> None:
+        """Raises StoreReplaced, and from then on always; TemporaryDatabaseError when nobody can tell now."""
+        if self._lost is not None:
+            raise StoreReplaced(self._lost.message, path=str(self.path))
+        try:
+            size = self._place.check()
+            if size < self._bytes and not whole(self.path, self._last_n or 0):
+                raise self._place.foreign(f"it has {size} bytes and had {self._bytes}")
+            self._bytes = size
+        except StoreReplaced as error:
+            self._lose(error)
+            raise
+
+    def _check_durable(self) -> None:
+        """What was committed is answered only when it stands where the next to open the store will find it."""
+        try:
+            self.check_place()
+        except TemporaryDatabaseError as error:
+            raise CommitUnknown(f"{error.message}; whether a commit can be found again is not known") from error
+
+    def _lose(self, error: StoreReplaced) -> None:
+        """What the WAL holds goes into the file it belongs to, wherever that is now, and not into one put in its place."""
+        self._lost = error
+        if self._lock.held:
+            self._fold()
+
+    def _fast(self, commit: Commit) -> list[Applied | Conflict] | None:
+        """All changes or None, and then nothing is applied."""
+        last_n = self._recalled()
+        batch = Batch(last_n, self._last_instance, commit.at_us)
+        answers: list[Applied | Conflict] = []
+        ends = self._ends
+        for change in commit.changes:
+            known = ends.get(change.instance or 0)  # instances count from 1: a new one has no end
+            fresh = known is not None and known[0] == change.based_on
+            answers.append(batch.add(change, known[1] if known and fresh else self._end(change)))
+        if batch.doubtful:
+            return None
+        drawn = self._begin(commit, batch.n - last_n)
+        if drawn < batch.n:
+            raise self._foreign(f"its log ends at {drawn - batch.n + last_n}, and {last_n} was written")
+        if drawn != batch.n:
+            self._roll_back()
+            return None
+        try:
+            fits = batch.run(self._cursor)
+        except sqlite3.IntegrityError:
+            fits = False
+        if not fits:
+            self._roll_back()
+            return None
+        self._finish(commit, batch.beside)
+        self._last_n, self._last_instance = batch.n, batch.instance
+        if len(self._ends) > ENDS_KEPT:
+            self._ends.clear()
+        self._ends.update(batch.last)
+        return answers
+
+    def _slow(self, commit: Commit) -> list[Applied | Conflict]:
+        """Each change judged alone and in order: what conflicts is left out."""
+        n = self._begin(commit, 0)
+        (instance,) = self._cursor.execute("select coalesce(max(instance), 0) from workflow_state").fetchone()
+        answers, last_n, beside = judged(self._cursor, commit.changes, n, instance, commit.at_us)
+        self._cursor.execute("update shards set n = ? where shard = 0", (last_n,))
+        self._finish(commit, beside)
+        self._forget()
+        return answers
+
+    def _begin(self, commit: Commit, rows: int) -> int:
+        """Opens the transaction; the last of ``rows`` positions drawn by the statement that checks the fence."""
+        fence = commit.fences.get(0)
+        self._cursor.execute("begin immediate")
+        found = self._cursor.execute(
+            "update shards set n = n + ? where shard = 0 and fence = ? returning n", (rows, fence)
+        ).fetchall()
+        if not found:
+            stored = self._cursor.execute("select fence from shards where shard = 0").fetchone()
+            if fence is not None and stored is not None and stored[0] < fence:
+                raise self._foreign(f"its fence is {stored[0]}, and the owner's is {fence}")
+            raise FencedError(f"{self.path} has another owner now; this commit came with fence {fence}", fence=fence)
+        n: int = found[0][0]
+        return n
+
+    def _foreign(self, what: str) -> StoreReplaced:
+        self._roll_back()
+        self._lost = self._place.foreign(what)
+        return self._lost
+
+    def _finish(self, commit: Commit, beside: Beside) -> None:
+        cursor = self._cursor
+        if commit.blobs:
+            write_blobs(cursor, commit.blobs, commit.at_us)
+        if commit.settled:
+            settle(cursor, commit.settled)
+        if commit.notes or beside.notes:
+            write_notes(cursor, (*commit.notes, *beside.notes), commit.fences[0])
+        if commit.answers or beside.answers:
+            write_answers(cursor, (*commit.answers, *beside.answers))
+        rows, due = self._rejections, commit.at_us >= self._sweep_us
+        refused = (*commit.rejections, *beside.rejections)
+        if refused or due:
+            if rows is None:
+                (rows,) = cursor.execute("select count(*) from rejections").fetchone()
+            if refused:
+                rows = write_rejections(cursor, refused, rows, self._cap)
+            if due:
+                rows -= sweep(cursor, commit.at_us)
+        self._probe("before_commit")
+        try:
+            cursor.execute("commit")
+        except sqlite3.Error as error:
+            told = named_error(error, self.path)
+            if isinstance(told, DiskFull | StoreBusy):  # the commit frame is written last: without room there is none
+                raise
+            raise CommitUnknown(
+                f"{self.path} gave no clear answer to a commit: {error}; send the same ids again", path=str(self.path)
+            ) from error
+        self._rejections = rows
+        if due:
+            self._sweep_us = commit.at_us + SWEEP_US
+
+    def _end(self, change: KeyChange) -> int:
+        """Where the instance's last row stands; 0 for a new one, or when the version says that the change conflicts."""
+        if change.instance is None or not change.rows:
+            return 0
+        found = self._connection.execute(
+            "select position from workflow_state where instance = ? and version = ?", (change.instance, change.based_on)
+        ).fetchone()
+        return found[0] if found else 0
+
+    def _recalled(self) -> int:
+        if self._last_n is None:
+            execute = self._connection.execute
+            (self._last_n,) = execute("select n from shards where shard = 0").fetchone()
+            (self._last_instance,) = execute("select coalesce(max(instance), 0) from workflow_state").fetchone()
+        assert self._last_n is not None
+        return self._last_n
+
+    def _forget(self) -> None:
+        self._last_n = self._rejections = None
+        self._ends.clear()
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("rollback")
+
+    @named
+    def send(self, body: bytes, at_us: int) -> int:
+        body = check_body(body)
+        (ticket,) = self._connection.execute(
+            "insert into inbox(body, at_us) values(?, ?) returning ticket", (body, at_us)
+        ).fetchall()[0]
+        assert isinstance(ticket, int)
+        self.check_place()
+        leave_sign(self._lock.path)
+        return ticket
+
+    def sign(self) -> bytes:
+        """See ``OwnerLock.sign``. From any thread."""
+        return self._lock.sign()
+
+    def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
+        try:
+            return self._project(name, shard, from_n, to_n, rows)
+        except BaseException:
+            self._roll_back()
+            raise
+
+    @named
+    def _project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
+        cursor = self._cursor
+        cursor.execute("begin immediate")
+        cursor.execute("insert or ignore into projection_watermarks values(?, ?, 0)", (name, shard))
+        cursor.execute(
+            "update projection_watermarks set n = ? where name = ? and shard = ? and n = ?", (to_n, name, shard, from_n)
+        )
+        if cursor.rowcount != 1:
+            cursor.execute("rollback")
+            return False
+        cursor.executemany(
+            "insert into workflow_projection(name, workflow_type, instance_id, version, tag, last_action, fields)"
+            " values(?, ?, ?, ?, ?, ?, ?) on conflict do update set version = excluded.version, tag = excluded.tag,"
+            " last_action = excluded.last_action, fields = excluded.fields where version <= excluded.version",
+            [(name, *row.key, row.version, row.tag, row.last_action, row.fields) for row in rows],
+        )
+        cursor.execute("commit")
+        return True
+
+    @named
+    def changed_elsewhere(self) -> int:
+        """A number that moves when another connection than this one has written."""
+        (version,) = self._connection.execute("pragma data_version").fetchone()
+        assert isinstance(version, int)
+        return version
+
+    def close(self) -> None:
+        """Folds the WAL back where nobody else reads it, and frees what was owned. Idempotent."""
+        if self._lock.held:
+            self._lock.write(b"")
+            if self._fold() and self._lost is None:
+                self._lock.mark(b"")
+        self.drop()
+
+    def _fold(self) -> bool:
+        """All of the WAL into the file, so that none is left beside it. False: somebody reads, or the disk is full."""
+        try:
+            self._roll_back()
+            self._connection.execute("pragma busy_timeout = 0").fetchall()
+            (busy, _, _) = self._connection.execute("pragma wal_checkpoint(truncate)").fetchone()
+        except sqlite3.Error:
+            return False  # the WAL holds every commit; the next to open the store folds it back
+        return not busy
+
+    def abandon(self) -> None:
+        """Its thread hangs in a call: the next owner need not wait for that, its fence stands before what comes of it."""
+        self._lock.free()
+
+    def drop(self) -> None:
+        """What a crash does: what was not committed is gone, the lock is free."""
+        self._connection.close()
+        self._lock.free()

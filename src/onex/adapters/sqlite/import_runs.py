@@ -1,0 +1,186 @@
+"""A SQLite store made of recorded runs: every row where it stood, no outbox, no timer, and never an engine on it.
+
+It is filled under another name and appears whole or not at all. What makes it history is one row of ``meta``: who opens
+the file for writing is refused, so nothing that was open when the run was exported is ever done again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from ...kernel.errors import StateConsistencyError
+from ...records import Code, Env, LogEntry, SnapshotRow, Stored
+from .commit import INSERT_LOG, INSERT_STATE, SNAPSHOT, Value
+from .errors import StoreMissing, StoreTaken, named, named_error
+from .location import located
+from .schema import IMPORTED, connect, create, making, remove
+
+REDACTED: Final = "@redacted"  # the projection that says what of each instance was redacted; no user's may begin with @
+_MARK: Final = """insert into workflow_projection(name, workflow_type, instance_id, version, tag, last_action, fields)
+  values(?, ?, ?, ?, ?, '', ?)"""
+_LEASE: Final = "update workflow_state set lease_id = ?, lease_until_us = ? where instance = ?"
+
+
+class SqliteImport:
+    """A store in the making. Used as ``with``: leaving without ``finish`` leaves nothing behind."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises StoreTaken when something is at ``path``, DatabaseConnectionError and its kinds."""
+        path = located(path)
+        self.path = path
+        if path.exists():
+            raise StoreTaken(
+                f"{path} exists; runs are imported into a new store only, so name a path where nothing is",
+                path=str(path),
+            )
+        self._made = path.with_name(f"{path.name}.{os.getpid()}.import")
+        create(self._made)
+        try:
+            self._connection = connect(self._made, "rw", synchronous="off")
+            self._cursor = self._connection.cursor()
+            self._cursor.execute("begin immediate")
+        except BaseException:
+            self._remove()
+            raise
+        self._instance = self._rows = self._last_n = 0
+        self._offset = self._prev = 0
+        self._codes: Mapping[int, int] = {}
+        self._envs: Mapping[int, int] = {}
+        self._stored: Stored | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+        self._remove()
+
+    @named
+    def begin(self, codes: Mapping[int, Code], envs: Mapping[int, Env]) -> None:
+        """The next file, with what its numbers stand for. The first file's numbers and positions stay as they are.
+
+        Positions of a later file are moved behind those that are there, all by the same distance.
+        """
+        self._offset = self._last_n
+        self._codes, self._envs = self._interned("codes", codes), self._interned("envs", envs)
+
+    def _interned(self, table: str, values: Mapping[int, tuple[str | bytes | int, ...]]) -> dict[int, int]:
+        execute = self._cursor.execute
+        columns = [row[1] for row in execute(f"pragma table_info({table})")][1:]  # behind the id
+        holes = ", ".join("?" * len(columns))
+        found: dict[int, int] = {}
+        for number, value in values.items():
+            where = f"select id from {table} where ({', '.join(columns)}) = ({holes})"  # noqa: S608  # names of our own tables
+            known = execute(where, tuple(value)).fetchone()
+            if known is None:
+                free = execute(f"select 1 from {table} where id = ?", (number,)).fetchone() is None  # noqa: S608  # as above
+                execute(f"insert into {table} values(?, {holes})", (number if free else None, *value))  # as above
+                known = execute(where, tuple(value)).fetchone()
+            found[number] = known[0]
+        return found
+
+    def instance(self, stored: Stored, redacted: Mapping[int, tuple[str, ...]]) -> None:
+        """The next instance of the file; its rows and its kept states follow. Raises StateConsistencyError."""
+        self._instance += 1
+        self._stored, self._prev = stored, 0
+        code_id = self._code(stored.code_id)
+        self._run(
+            INSERT_STATE,
+            [(stored.version, stored.epoch, stored.status, int(stored.terminal), stored.state_schema, stored.state_hash,
+              code_id, self._place(*stored.position), stored.last_us, stored.failures, stored.held, stored.last_us,
+              stored.state, self._instance, *stored.key)],
+        )  # fmt: skip
+        if stored.lease_id is not None or stored.lease_until_us:
+            self._run(_LEASE, [(stored.lease_id, stored.lease_until_us, self._instance)])
+        if redacted:
+            fields = json.dumps({str(version): list(paths) for version, paths in redacted.items()}).encode()
+            self._run(_MARK, [(REDACTED, *stored.key, stored.version, str(stored.key), fields)])
+
+    def rows(self, page: Sequence[LogEntry]) -> None:
+        """Rows of the instance, in their order. Raises StateConsistencyError for what no store can hold."""
+        values: list[tuple[Value, ...]] = []
+        for entry in page:
+            row, n = entry.row, self._place(*entry.position)
+            values.append(
+                (n, self._instance, entry.version, self._prev, row.action_id, row.kind, row.payload, row.payload_schema,
+                 row.issued_us, row.correlation, row.cause or b"", row.issuer, row.body_hash, row.intents, row.status,
+                 self._code(entry.code_id), self._env(entry.env_id), entry.state_hash)
+            )  # fmt: skip
+            self._prev, self._last_n = n, max(self._last_n, n)
+        self._run(INSERT_LOG, values)
+        self._rows += len(values)
+
+    def keep(self, kept: SnapshotRow) -> None:
+        """A state that was kept on the instance's way. Raises StateConsistencyError."""
+        assert self._stored is not None, "an instance comes before its states"
+        self._run(
+            SNAPSHOT,
+            [(self._instance, kept.version, kept.state_schema, self._code(kept.code_id), kept.state_hash,
+              self._stored.last_us, kept.state)],
+        )  # fmt: skip
+
+    def reads_damaged_text(self) -> bool:
+        return False  # it only writes
+
+    def _run(self, statement: str, values: Sequence[tuple[Value, ...]]) -> None:
+        try:
+            self._cursor.executemany(statement, values)
+        except (sqlite3.IntegrityError, OverflowError) as error:
+            raise self._unfit(
+                f"does not fit beside what was imported before it ({error}): an instance, an action id or a place in the "
+                "log is there twice. Import each file into a store of its own"
+            ) from error
+        except sqlite3.Error as error:
+            raise named_error(error, self.path) from error
+
+    def _unfit(self, what: str) -> StateConsistencyError:
+        return StateConsistencyError(f"{self._stored.key if self._stored else 'it'} {what}")
+
+    def _place(self, shard: int, n: int) -> int:
+        if shard != 0 or n < 1:
+            raise self._unfit(
+                f"stands at {shard}:{n}; a SQLite store has one shard, 0, and counts from 1. Replay the file itself"
+            )
+        return n + self._offset
+
+    def _code(self, number: int) -> int:
+        return self._named(self._codes, number, "code")
+
+    def _env(self, number: int) -> int:
+        return self._named(self._envs, number, "env")
+
+    def _named(self, names: Mapping[int, int], number: int, what: str) -> int:
+        if number not in names:
+            raise self._unfit(f"names {what} {number}, which the file's head does not list")
+        return names[number]
+
+    @named
+    def finish(self, told: str) -> None:
+        """All of it durable under its name. ``told`` is kept: where it came from. Raises StoreTaken."""
+        execute = self._cursor.execute
+        execute("insert into meta values(?, ?)", (IMPORTED, told))
+        execute("update shards set n = ? where shard = 0", (self._rows,))
+        execute("insert into projection_watermarks values(?, 0, ?)", (REDACTED, self._last_n))
+        execute("commit")
+        execute("pragma wal_checkpoint(truncate)").fetchall()
+        self._connection.close()
+        try:
+            with self._made.open("rb") as file:
+                os.fsync(file.fileno())
+            with making(self.path):
+                if self.path.exists():
+                    raise StoreTaken(f"{self.path} exists by now; name a path where nothing is", path=str(self.path))
+                os.rename(self._made, self.path)
+        except OSError as error:
+            raise StoreMissing(f"no store can be made at {self.path}: {error}", path=str(self.path)) from error
+
+    def _remove(self) -> None:
+        remove(self._made)

@@ -1,0 +1,350 @@
+"""Reading a SQLite store: rows to the values of ``ports``. Plain calls on one connection; every call ends its own read.
+
+No read stays open between two calls, so none ever keeps the WAL from being folded back into the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from ...kernel.action import WorkflowKey
+from ...kernel.errors import StateConsistencyError
+from ...ports import (
+    Code,
+    Counts,
+    EnumInFlight,
+    EnumOutboxState,
+    Env,
+    InboxRow,
+    InFlight,
+    LogEntry,
+    OutboxRow,
+    Pointer,
+    Position,
+    ProjectionRow,
+    RejectionRow,
+    SnapshotRow,
+    Stored,
+)
+from ...records import Damage
+from .errors import named
+from .integrity import damage_in
+from .location import Place, located, wal_of
+from .rows import (
+    LOG,
+    OUTBOX,
+    OUTBOX_TYPES,
+    OWN,
+    STORED,
+    STORED_TYPES,
+    entry_of,
+    held_of,
+    outbox_row,
+    own_entries,
+    stored_of,
+    unreadable,
+)
+from .schema import Access, connect
+
+# Back along ``prev`` from a row at or after the last one wanted, then forward in version order.
+_BACK = """with recursive back(n, prev, version) as (
+  select n, prev, version from log where n = ?
+  union all
+  select l.n, l.prev, l.version from back b join log l on l.n = b.prev where b.version > ?)"""
+# With ``min`` the other columns are those of its row. Names are read out of JSON that may be damaged: as bytes, or none.
+_STANDING = """select workflow_type, state_schema, status, count(*), instance_id, min(instance)
+  from (select workflow_type, instance_id, state_schema, status, instance, terminal, version from workflow_state
+    order by instance desc limit ?) where terminal = 0 and version > 0
+  group by 1, 2, 3 order by 1, 2, 3"""
+_INTENTS = """with o as materialized (select n, ordinal, instance, timer from outbox order by n, ordinal limit ?),
+  named as (select o.n, o.ordinal, w.workflow_type, w.instance_id, l.payload_schema, o.timer <> '' as timer,
+    cast(case when o.timer <> '' then o.timer when json_valid(cast(l.intents as text))
+      then json_extract(cast(l.intents as text), '$[' || o.ordinal || '].name') end as blob) as name
+    from o join log l on l.n = o.n join workflow_state w on w.instance = o.instance)
+  select workflow_type, payload_schema, name, count(*), instance_id, timer, ordinal, min(n) from named
+  group by 1, 2, 3, 6 order by 1, 2, 3, 6"""
+_OUTCOMES = """with o as materialized (select n, ordinal, instance, cast(result as text) as result from outbox
+    where state = 'held' and timer = '' limit ?),
+  named as (select o.n, o.ordinal, w.workflow_type, w.instance_id,
+    case when json_valid(o.result) then coalesce(json_extract(o.result, '$.schema'), 1) else 1 end as schema,
+    cast(case when json_valid(o.result) then json_extract(o.result, '$.kind') end as blob) as kind
+    from o join workflow_state w on w.instance = o.instance)
+  select workflow_type, schema, kind, count(*), instance_id, 0, ordinal, min(n) from named
+  group by 1, 2, 3 order by 1, 2, 3"""
+_SHORT = 256  # rows of an instance that are cheaper to sort than to walk to
+
+
+def _replaced(raw: bytes) -> str:
+    return raw.decode(errors="replace")
+
+
+def _sql(*parts: str) -> str:
+    return " ".join(parts)
+
+
+_STORED_BY_KEY = _sql(STORED, "where workflow_type = ? and instance_id = ?")
+
+
+class SqliteReads:
+    """Everything ``Reader`` promises, and what a Store and a Projections read, without waiting for anything."""
+
+    def __init__(self, path: Path, access: Access = "ro", *, synchronous: Literal["full", "off"] = "full") -> None:
+        """Raises DatabaseConnectionError when there is no store, or none that this ONEX can read."""
+        self.path = located(path)
+        self._place = Place(self.path)
+        self._connection = connect(self.path, access, synchronous=synchronous)
+        try:
+            self._place.watch(wal_of(self.path))
+            self._place.check()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def reads_damaged_text(self) -> bool:
+        if self._connection.text_factory is not str:
+            return False
+        self._connection.text_factory = _replaced
+        return True
+
+    @named
+    def damaged(self, *, pages: bool = True) -> Sequence[Damage]:
+        """What the store says against itself: see ``sqlite_integrity``."""
+        return damage_in(self._connection, pages=pages)
+
+    @property
+    def place(self) -> Place:
+        return self._place
+
+    def check_place(self) -> None:
+        """Raises StoreReplaced when the store's name stands for other files than were opened."""
+        self._place.check()
+
+    @named
+    def load(self, keys: Sequence[WorkflowKey]) -> Mapping[WorkflowKey, Stored]:
+        execute = self._connection.execute
+        found: dict[WorkflowKey, Stored] = {}
+        for key in keys:
+            row = execute(_STORED_BY_KEY, key).fetchone()
+            if row is not None:
+                timers: dict[str, tuple[Pointer, int]] = {
+                    name: (Pointer(0, n, ordinal), due_us)
+                    for name, n, ordinal, due_us in execute(
+                        "select timer, n, ordinal, due_us from outbox where instance = ? and timer <> ''"
+                        " and state = 'waiting'",
+                        (row[2],),
+                    )
+                }
+                whole = tuple(map(type, row[:15])) == STORED_TYPES
+                found[key] = stored_of(row, timers) if whole else held_of(key, row)
+        return found
+
+    @named
+    def applied(self, key: WorkflowKey, action_id: bytes) -> LogEntry | None:
+        row = self._connection.execute(
+            _sql(LOG, "where w.workflow_type = ? and w.instance_id = ? and l.action_id = ?"), (*key, action_id)
+        ).fetchone()
+        return None if row is None else entry_of(row)
+
+    @named
+    def instances(
+        self, workflow_type: str | None, status: str | None, after: WorkflowKey | None, limit: int
+    ) -> Sequence[Stored]:
+        where, values = ["(workflow_type, instance_id) > (?, ?)"], [*(after or ("", ""))]
+        if workflow_type is not None:
+            where.append("workflow_type = ?")
+            values.append(workflow_type)
+        if status is not None:
+            where.append("status = ?")
+            values.append(status)
+        rows = self._connection.execute(
+            _sql(STORED, "where", " and ".join(where), "order by workflow_type, instance_id limit ?"), (*values, limit)
+        )
+        return [stored_of(row, {}) for row in rows]
+
+    @named
+    def codes(self) -> Mapping[int, Code]:
+        rows = self._connection.execute("select id, workflow_type, contract_version, digest, state_schema from codes")
+        return {row[0]: Code(*row[1:]) for row in rows}
+
+    @named
+    def envs(self) -> Mapping[int, Env]:
+        rows = self._connection.execute("select id, onex, pydantic, python, tzdata, git_revision from envs")
+        return {row[0]: Env(*row[1:]) for row in rows}
+
+    @named
+    def log(self, after: Position, limit: int) -> Sequence[LogEntry]:
+        rows = self._connection.execute(_sql(LOG, "where l.n > ? order by l.n limit ?"), (after.n, limit))
+        return [entry_of(row) for row in rows]
+
+    @named
+    def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]:
+        execute = self._connection.execute
+        found = execute(
+            "select instance, version, position from workflow_state where workflow_type = ? and instance_id = ?", key
+        ).fetchone()
+        if found is None:
+            return []
+        instance, version, position = found
+        first, last = after + 1, min(version, after + limit)
+        if first > last:
+            return []
+        if version <= _SHORT:
+            rows = execute(
+                _sql(OWN, "where l.instance = ? and l.version > ? and l.version <= ? order by l.version"),
+                (instance, after, last),
+            )
+        else:
+            anchor = execute(
+                "select n from log where instance = ? and version % 64 = 0 and version >= ? order by version limit 1",
+                (instance, last),
+            ).fetchone()
+            rows = execute(
+                _sql(
+                    _BACK,
+                    OWN,
+                    "join back b on b.n = l.n where l.instance = ? and l.version > ? and l.version <= ?",
+                    "order by l.version",
+                ),
+                (anchor[0] if anchor else position, first, instance, after, last),
+            )
+        entries = own_entries(key, rows)
+        if [entry.version for entry in entries] != list(range(last - len(entries) + 1, last + 1)):
+            raise StateConsistencyError(f"{self.path}: versions {first} to {last} of {key} do not follow one another")
+        return entries
+
+    @named
+    def snapshot(self, key: WorkflowKey, at_most: int) -> SnapshotRow | None:
+        row = self._connection.execute(
+            "select s.version, s.state, s.state_schema, s.code_id, s.state_hash from snapshots s"
+            " join workflow_state w on w.instance = s.instance"
+            " where w.workflow_type = ? and w.instance_id = ? and s.version <= ? order by s.version desc limit 1",
+            (*key, at_most),
+        ).fetchone()
+        return None if row is None else SnapshotRow(key, *row)
+
+    @named
+    def outbox(
+        self, states: Sequence[EnumOutboxState], key: WorkflowKey | None, after: Pointer | None, limit: int
+    ) -> Sequence[OutboxRow]:
+        where = [f"o.state in ({', '.join('?' * len(states))})"]
+        values: list[str | int] = [state.value for state in states]
+        if key is not None:
+            where.append("w.workflow_type = ? and w.instance_id = ?")
+            values += key
+        return self._outbox(where, values, after, limit)
+
+    @named
+    def waiting(self, after: Pointer | None, limit: int, timers_before_us: int | None) -> Sequence[OutboxRow]:
+        where: list[str] = ["o.state = 'waiting'"]
+        values: list[str | int] = []
+        if timers_before_us is None:
+            where.append("o.timer = ''")
+        else:
+            where.append("o.timer <> '' and o.due_us < ?")
+            values.append(timers_before_us)
+        return self._outbox(where, values, after, limit)
+
+    def _outbox(
+        self, where: list[str], values: list[str | int], after: Pointer | None, limit: int
+    ) -> Sequence[OutboxRow]:
+        if after is not None:
+            where.append("(o.n, o.ordinal) > (?, ?)")
+            values += [after.n, after.ordinal]
+        rows = self._connection.execute(
+            _sql(OUTBOX, "where", " and ".join(where), "order by o.n, o.ordinal limit ?"), (*values, limit)
+        )
+        return [outbox_row(row if tuple(map(type, row)) == OUTBOX_TYPES else unreadable(row)) for row in rows]
+
+    @named
+    def rejections(self, key: str | None, action_id: bytes | None, after: int, limit: int) -> Sequence[RejectionRow]:
+        rows = self._connection.execute(
+            "select key, action_id, code, message, body, times, first_us, last_us from rejections"
+            " where (?1 is null or key = ?1) and (?2 is null or action_id = ?2)"
+            " order by last_us desc, id desc limit ?3 offset ?4",
+            (key, action_id, limit, after),
+        )
+        return [RejectionRow(*row) for row in rows]
+
+    @named
+    def blob(self, digest: bytes) -> bytes | None:
+        row = self._connection.execute("select data from blobs where digest = ?", (digest,)).fetchone()
+        if row is None:
+            return None
+        data: bytes = row[0]
+        return data
+
+    @named
+    def counts(self) -> Counts:
+        execute = self._connection.execute
+        by_status: dict[tuple[str, str], int] = {
+            (workflow_type, status): count
+            for workflow_type, status, count in execute(
+                "select workflow_type, status, count(*) from workflow_state group by 1, 2 order by 1, 2"
+            )
+        }
+        outbox: dict[str, int] = {
+            state.value: execute("select count(*) from outbox where state = ?", (state.value,)).fetchone()[0]
+            for state in EnumOutboxState
+        }
+        (actions,) = execute("select sum(n) from shards").fetchone()
+        (rejections,) = execute("select count(*) from rejections").fetchone()
+        return Counts(sum(by_status.values()), actions, outbox, rejections, by_status)
+
+    @named
+    def in_flight(self, limit: int) -> Sequence[InFlight]:
+        execute = self._connection.execute
+        found = [
+            InFlight(EnumInFlight.STATE, workflow_type, schema, status, rows, WorkflowKey(workflow_type, instance_id))
+            for workflow_type, schema, status, rows, instance_id, _ in execute(_STANDING, (limit,))
+        ]
+        for what, query in ((EnumInFlight.INTENT, _INTENTS), (EnumInFlight.OUTCOME, _OUTCOMES)):
+            for workflow_type, schema, name, rows, instance_id, timer, ordinal, n in execute(query, (limit,)):
+                told = (name or b"").decode("utf-8", "replace")
+                first, pointer = WorkflowKey(workflow_type, instance_id), Pointer(0, n, ordinal)
+                of = schema if isinstance(schema, int) else 1
+                found.append(InFlight(what, workflow_type, of, told, rows, first, bool(timer), pointer))
+        return found
+
+    @named
+    def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:
+        rows = self._connection.execute(
+            # a hand may have put text or a number there, which would not even be read; without a body it is refused
+            """select ticket, case typeof(body) when 'blob' then body else x'' end, at_us, answer from inbox
+            where answer is null and ticket > ? order by ticket limit ?""",
+            (after, limit),
+        )
+        return [InboxRow(*row) for row in rows]
+
+    @named
+    def answer(self, ticket: int) -> bytes | None:
+        row = self._connection.execute("select answer from inbox where ticket = ?", (ticket,)).fetchone()
+        return None if row is None else row[0]
+
+    @named
+    def watermark(self, name: str, shard: int) -> int:
+        row = self._connection.execute(
+            "select n from projection_watermarks where name = ? and shard = ?", (name, shard)
+        ).fetchone()
+        return 0 if row is None else row[0]
+
+    @named
+    def projected(self, name: str, tag: str | None, after: WorkflowKey | None, limit: int) -> Sequence[ProjectionRow]:
+        where, values = ["name = ? and (workflow_type, instance_id) > (?, ?)"], [name, *(after or ("", ""))]
+        if tag is not None:
+            where.append("tag = ?")
+            values.append(tag)
+        rows = self._connection.execute(
+            _sql(
+                "select workflow_type, instance_id, version, tag, last_action, fields from workflow_projection where",
+                " and ".join(where),
+                "order by workflow_type, instance_id limit ?",
+            ),
+            (*values, limit),
+        )
+        return [ProjectionRow(WorkflowKey(*row[:2]), *row[2:]) for row in rows]
+
+    @named
+    def close(self) -> None:
+        self._connection.close()

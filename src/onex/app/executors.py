@@ -1,0 +1,153 @@
+"""Who serves a workflow's intents: the app's marked functions, checked against the classes the contract names."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from types import ModuleType
+
+from ..contracts.compile import Compiled, Promise, Spot
+from ..contracts.guard.problem import suggest
+from ..contracts.text.tree import place_of
+from ..kernel.action import Nothing
+from ..kernel.errors import ContractError
+from ..kernel.intent import EnumIntentType, EnumOutcome, IntentSpec
+from ..nodes.compute import COMPUTE, ComputeIO
+from ..nodes.effect import EFFECT, EffectIO
+from ..nodes.io import Function, Shape, compute_shape, effect_shape
+from .problems import Report
+
+Twice = Callable[[str, Function, Function], None]
+
+
+def marked(module: ModuleType, mark: str, twice: Twice | None = None) -> dict[str, Function]:
+    """Functions by the name they were marked with, in the order of the file; ``twice`` hears of a name's second one."""
+    found: dict[str, Function] = {}
+    for value in vars(module).values():
+        name = getattr(value, mark, None) if inspect.isfunction(value) else None
+        if isinstance(name, str):
+            if twice is not None and name in found and found[name] is not value:
+                twice(name, found[name], value)
+            found.setdefault(name, value)
+    return found
+
+
+class Servants:
+    """The functions for one workflow. ``known_targets`` are served by somebody outside the app."""
+
+    def __init__(self, report: Report, known_targets: Collection[str]) -> None:
+        self.report = report
+        self.known_targets = known_targets
+        self.effects: dict[str, Function] = {}
+        self.computes: dict[str, Function] = {}
+
+    def take(self, part: str, module: ModuleType) -> None:
+        """The marked functions of ``effects`` or ``compute``."""
+        mark, found = (EFFECT, self.effects) if part == "effects" else (COMPUTE, self.computes)
+        for target, function in marked(module, mark, self._twice).items():
+            if target in found and found[target] is not function:
+                self._twice(target, found[target], function)
+            found[target] = function
+
+    def _twice(self, target: str, first: Function, second: Function) -> None:
+        other = self.report.of(first)
+        message = f"two functions serve {target!r}; the other is {other.path}:{other.line}"
+        self.report.error("duplicate", self.report.of(second), message, "give one of them another name")
+
+    def check(self, promise: Promise, compiled: Compiled, others: Mapping[str, Compiled]) -> None:
+        """Every intent has somebody who serves it, with the classes its triggers carry. ``others`` by workflow type."""
+        if compiled.reducer is None:
+            return
+        for n, declared in enumerate(promise.contract.intents):
+            spec = compiled.reducer.intents.by_name[declared.name]
+            if spec.kind == EnumIntentType.ACTION_SEND:
+                self._send(promise, n, spec, others)
+                self._accepted(promise, n, spec, compiled)
+            elif spec.kind != EnumIntentType.TIMER:
+                self._serve(promise, n, spec, compiled)
+
+    def idle(self, named: Mapping[str, set[str]]) -> None:
+        """A marked function that no intent names is forgotten or misspelled. ``named[mark]``: the app's targets."""
+        for mark, functions in ((EFFECT, self.effects), (COMPUTE, self.computes)):
+            for target, function in functions.items():
+                if target not in named[mark]:
+                    message = f"no intent has the target {target!r}, so {function.__name__} is never called"
+                    fix = suggest(target, sorted(named[mark])) or "add an intent to the contract"
+                    self.report.warning("unused_function", self.report.of(function), message, fix)
+
+    def _serve(self, promise: Promise, n: int, spec: IntentSpec, compiled: Compiled) -> None:
+        computed = spec.kind == EnumIntentType.COMPUTE_TASK
+        functions = self.computes if computed else self.effects
+        function = functions.get(spec.target)
+        if function is None:
+            if computed or spec.target not in self.known_targets:
+                mark, file = ("compute", "compute.py") if computed else ("effect", "effects.py")
+                fix = suggest(spec.target, list(functions))
+                fix = fix or f'write a function marked @{mark}("{spec.target}") in {file}'
+                message = f"nobody serves {spec.target!r}: {file} has no such function"
+                self._at(promise, n, "target", "no_executor", message, fix)
+            return
+        try:
+            shape = compute_shape(function, ComputeIO) if computed else effect_shape(function, EffectIO)
+        except ContractError as error:
+            self.report.failed(error, error.message)
+            return
+        self._fits(spec, function, shape, compiled)
+
+    def _fits(self, spec: IntentSpec, function: Function, shape: Shape, compiled: Compiled) -> None:
+        spot = self.report.of(function)
+        sent = spec.payload or Nothing
+        if sent is not shape.payload:
+            message = f"{shape.name} takes {shape.payload.__name__}; intent {spec.name!r} carries {sent.__name__}"
+            fix = f"annotate it {sent.__name__}, or change the contract"
+            self.report.error("function_payload", spot, message, fix)
+        succeeded = spec.outcomes.get(EnumOutcome.SUCCEEDED)
+        if succeeded is None:
+            return
+        wanted = compiled.payloads.get(succeeded, Nothing)
+        if wanted is not shape.result:
+            gives = "nothing" if shape.result is Nothing else shape.result.__name__
+            takes = "nothing" if wanted is Nothing else wanted.__name__
+            fix = f"return {'None' if wanted is Nothing else takes}"
+            if shape.result is not Nothing:
+                fix += f", or write payload: {gives} at the transitions of {succeeded!r}"
+            message = f"{shape.name} returns {gives}; {succeeded!r}, which its success fires, carries {takes}"
+            self.report.error("function_result", spot, message, fix)
+
+    def _send(self, promise: Promise, n: int, spec: IntentSpec, others: Mapping[str, Compiled]) -> None:
+        other = others.get(spec.target)
+        if other is None:
+            if spec.target not in self.known_targets:
+                fix = suggest(spec.target, list(others)) or f"it has {', '.join(others)}"
+                message = f"this app has no workflow {spec.target!r}"
+                self._at(promise, n, "target", "unknown_workflow", message, fix)
+            return
+        if other.reducer is None:
+            return
+        taken = other.payloads.get(spec.trigger)
+        sent = spec.payload or Nothing
+        if taken is None:
+            known = list(other.payloads)
+            fix = suggest(spec.trigger, known) or f"it has {', '.join(known)}"
+            message = f"{spec.target} has no trigger {spec.trigger!r}"
+            self._at(promise, n, "trigger", "unknown_trigger", message, fix)
+        elif sent is not taken:
+            message = (
+                f"{spec.target}.{spec.trigger} carries {taken.__name__}; intent {spec.name!r} sends {sent.__name__}"
+            )
+            fix = f"from ..{spec.target}.payloads import {taken.__name__}, and name it here"
+            self._at(promise, n, "payload", "send_payload", message, fix)
+
+    def _accepted(self, promise: Promise, n: int, spec: IntentSpec, compiled: Compiled) -> None:
+        """What a send's success fires: all it can say is that the action was applied."""
+        succeeded = spec.outcomes.get(EnumOutcome.SUCCEEDED, "")
+        carried = compiled.payloads.get(succeeded, Nothing)
+        if carried is not Nothing:
+            message = f"{succeeded!r} carries {carried.__name__}; a send that was applied brings nothing back"
+            place = place_of(promise.tree, ("intents", n, "outcomes", "succeeded"))
+            fix = "name a trigger without payload"
+            self.report.error("outcome_payload", Spot(*place.spot(promise.path)), message, fix)
+
+    def _at(self, promise: Promise, n: int, key: str, code: str, message: str, fix: str) -> None:
+        place = place_of(promise.tree, ("intents", n, key))
+        self.report.error(code, Spot(*place.spot(promise.path)), message, fix)

@@ -1,0 +1,151 @@
+"""What ``onex check`` says: findings like a compiler's, a line for each file while they are few, and how many in all."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from ..app.load import LoadedWorkflow
+from ..doctor.inspection import Inspected, InspectedApp, Inspection
+from ..kernel.finding import EnumSeverity, Finding, errors
+from .console import counted, harmless, plain_finding, say, show_findings, styled, table
+
+FEW = 5
+
+
+def show(inspection: Inspection, *, every: bool) -> None:
+    """Errors and warnings; with ``every`` the notes too."""
+    found = [one for one in inspection.findings if every or one.severity is not EnumSeverity.INFO]
+    show_findings(found, sys.stdout)
+    for app in inspection.apps:
+        for workflow in app.app.workflows.values() if app.app else ():
+            say(_of_workflow(workflow))
+    alone = _alone(inspection)
+    if len(alone) <= FEW:
+        for one in alone:
+            say(_of_file(one, every=every))
+    else:
+        _sum(inspection.files, every=every)
+    if inspection.skipped and alone:
+        others = counted(len(inspection.skipped), "YAML file")
+        single = len(inspection.skipped) == 1
+        verbs = "has no node_type at the top and is" if single else "have no node_type at the top and are"
+        say(styled(f"{others} {verbs} no contract{':' if every else ''}", "dim"))
+        for path in inspection.skipped if every else ():
+            say(styled(f"  {harmless(str(path))}", "dim"))
+
+
+def as_json(inspection: Inspection) -> dict[str, object]:
+    findings = inspection.findings
+    return {
+        "ok": not errors(findings),
+        "files": [
+            {
+                "path": one.path,
+                "ok": one.ok,
+                "node_type": one.kind or one.word or None,
+                "family": one.family or None,
+                "keys_honoured": one.honoured,
+                "keys_reported": len(one.reported),
+                "findings": [plain_finding(finding) for finding in one.findings],
+                "name": one.name or None,
+                "written": one.word or None,
+                "keys": one.keys,
+                "reported": [key._asdict() for key in one.reported],
+            }
+            for one in inspection.files
+        ],
+        "beside": [plain_finding(finding) for finding in inspection.beside],
+        "skipped": [str(path) for path in inspection.skipped],
+        "apps": [_json_of_app(app) for app in inspection.apps],
+        "summary": {
+            "files": len(inspection.files),
+            "ok": sum(one.ok for one in inspection.files),
+            "skipped": len(inspection.skipped),
+            "findings": dict(Counter(str(one.severity) for one in findings)),
+            "keys_honoured": sum(one.honoured for one in inspection.files),
+            "keys_reported": sum(len(one.reported) for one in inspection.files),
+        },
+    }
+
+
+def _json_of_app(app: InspectedApp) -> dict[str, object]:
+    workflows = [
+        {
+            "name": one.name,
+            "contract_version": one.code.contract_version,
+            "code": one.code.digest.hex(),
+            "statuses": len(one.reducer.machine.statuses),
+            "triggers": len(_triggers(one)),
+            "intents": len(one.contract.intents),
+        }
+        for one in (app.app.workflows.values() if app.app else ())
+    ]
+    return {"path": str(app.path), "ok": app.app is not None, "files": app.files, "workflows": workflows}
+
+
+def _of_workflow(one: LoadedWorkflow) -> str:
+    return (
+        f"{one.name} {one.code.contract_version}: fine. {len(one.reducer.machine.statuses)} statuses, "
+        f"{len(_triggers(one))} triggers, {len(one.contract.intents)} intents"
+    )
+
+
+def _triggers(one: LoadedWorkflow) -> set[str]:
+    return {transition.trigger for transition in one.reducer.machine.transitions}
+
+
+def _alone(inspection: Inspection) -> list[Inspected]:
+    """Files that were read as contracts and belong to no app."""
+    of_apps = {path for app in inspection.apps for path in app.files}
+    return [one for one in inspection.files if one.path not in of_apps]
+
+
+def _of_file(one: Inspected, *, every: bool) -> str:
+    if not one.ok:
+        return f"{harmless(one.path)}: {styled('refused', 'red')}, {counted(len(errors(one.findings)), 'error')}"
+    kind = harmless(f"{one.kind} {one.name}")
+    written = f", written {one.word!r}" if one.word.lower().removesuffix("_generic") != one.kind else ""
+    return f"{harmless(one.path)}: ok. {kind}, family {one.family}{written}; {_keys([one], every=every)}"
+
+
+def _keys(files: Sequence[Inspected], *, every: bool) -> str:
+    keys, reported = sum(one.keys for one in files), sum(len(one.reported) for one in files)
+    if not reported:
+        return f"{counted(keys, 'key')}, all honoured"
+    where = "" if every else " (--all tells each)"
+    return f"{keys - reported:,} of {counted(keys, 'key')} honoured, {reported:,} kept without effect{where}"
+
+
+def _sum(files: Sequence[Inspected], *, every: bool) -> None:
+    kinds = sorted({one.kind or "-" for one in files})
+    families = sorted({one.family or "-" for one in files})
+    table(
+        ["family", *kinds, "files", "ok"],
+        [
+            [
+                family,
+                *(_count(one for one in files if (one.family or "-", one.kind or "-") == (family, k)) for k in kinds),
+                _count(one for one in files if (one.family or "-") == family),
+                _count(one for one in files if (one.family or "-") == family and one.ok),
+            ]
+            for family in families
+        ],
+        right=range(1, len(kinds) + 3),
+    )
+    bad = sum(not one.ok for one in files)
+    say(f"{counted(len(files), 'contract')}: {len(files) - bad:,} ok{f', {bad:,} refused' if bad else ''}")
+    say(_keys(files, every=every))
+
+
+def _count(of: Iterable[Inspected]) -> str:
+    number = sum(1 for _ in of)
+    return f"{number:,}" if number else "."
+
+
+def severe(findings: Sequence[Finding], *, strict: bool) -> bool:
+    """Whether they fail a check; with ``strict`` warnings do."""
+    return any(
+        one.severity is EnumSeverity.ERROR or (strict and one.severity is EnumSeverity.WARNING) for one in findings
+    )

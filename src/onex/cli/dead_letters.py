@@ -1,0 +1,172 @@
+"""``onex dead`` and ``onex release``: what waits for a person, and how it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from ..engine.operator_requests import REDRIVE, RELEASE, STOPPED
+from ..kernel.action import WorkflowKey
+from ..kernel.errors import NotFound
+from ..ports import EnumOutboxState, OutboxRow, Pointer, Reader
+from ..views.stored_value import intent_name, parse_json, position_text
+from .console import harmless, note, say, say_json, table
+from .exit_codes import Misused
+from .operator_requests import Asked, Came, operate
+from .store_options import ROWS_MAX, AppOption, Json, Store, look, numbers, url_of
+
+PAGE = 1000
+
+
+def dead(
+    redrive: Annotated[
+        list[str] | None, typer.Option(metavar="POINTER", help="Run this one again (may be given often).")
+    ] = None,
+    all_of_them: Annotated[bool, typer.Option("--all", help="Run all of them again.")] = False,
+    app: AppOption = None,
+    limit: Annotated[int, typer.Option(metavar="ROWS", min=1, max=ROWS_MAX, help="Rows to show.")] = 50,
+    timeout: Annotated[
+        float, typer.Option(min=0.0, metavar="SECONDS", help="How long to wait for what runs again.")
+    ] = 60.0,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """List intents that are dead or held, and run them again.
+
+    A dead intent ended with nobody to tell; it runs again from its first attempt, with the same key. A held one was
+    done, but its reducer failed on the result; that result is delivered again, the effect is not repeated. The engine
+    that runs on the store does it; while none runs, one is opened for it, and needs --app.
+
+    \b
+    Examples:
+      onex dead
+      onex dead --redrive 0:12:0
+      onex dead --all --app examples/orders
+    """
+    if redrive and all_of_them:
+        raise Misused("give --redrive or --all, not both")
+    if redrive or all_of_them:
+        there = look(store, _where)
+        wanted = [*there] if all_of_them else [Pointer(*numbers(text, 3, "pointer")) for text in redrive or ()]
+        for pointer in wanted:
+            if pointer not in there:
+                raise Misused(f"nothing dead or held stands at {position_text(pointer)}; onex dead lists what does")
+        if wanted:
+            asked = [
+                Asked(there[one], REDRIVE, {"pointer": position_text(one)}, (one,)) for one in dict.fromkeys(wanted)
+            ]
+            came = asyncio.run(operate(url_of(store), app, asked, timeout))
+            _tell_redriven(len(asked), came, as_json=as_json)
+        elif as_json:
+            say_json({"redriven": 0, "drained": True, "left": 0})
+        else:
+            note("nothing is dead or held")
+        return
+    rows = look(store, lambda reader: _stopped(reader, limit + 1))
+    more, rows = len(rows) > limit, rows[:limit]
+    if as_json:
+        for row in rows:
+            say_json(_as_json(row))
+        return
+    if not rows:
+        note("nothing is dead or held")
+        return
+    table(
+        ["pointer", "instance", "intent", "state", "attempts", "why"],
+        [
+            [
+                position_text(row.pointer),
+                str(row.key),
+                intent_name(row),
+                row.state.value,
+                str(max(1, row.attempt)),
+                row.error,
+            ]
+            for row in rows
+        ],
+        right=(4,),
+    )
+    if more:
+        note(f"and more; --limit {2 * limit} shows them")
+
+
+def release(
+    key: Annotated[str, typer.Argument(metavar="KEY|TYPE", help="The instance, as TYPE:INSTANCE or TYPE INSTANCE.")],
+    instance: Annotated[str | None, typer.Argument(metavar="INSTANCE", show_default=False)] = None,
+    app: AppOption = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.0, metavar="SECONDS", help="How long to wait for what is delivered again.")
+    ] = 60.0,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Let a held instance take actions again.
+
+    An instance is held when its reducer failed on it three times. Mend the reducer first: new code ends the hold by
+    itself. The engine that runs on the store does it; while none runs, one is opened for it, and needs --app.
+
+    \b
+    Examples:
+      onex release orders:4711
+      onex release orders 4711 --app examples/orders
+    """
+    at = WorkflowKey.parse(key) if instance is None else WorkflowKey.of(key, instance)
+    held, moves = look(store, lambda reader: _held(reader, at))
+    came = asyncio.run(operate(url_of(store), app, [Asked(at, RELEASE, {}, moves)], timeout))
+    if as_json:
+        say_json({"key": str(at), "was_held": bool(held), "reason": held or None, **came._asdict()})
+        return
+    say(f"{at} takes actions again; it was held: {harmless(held)}" if held else f"{at} was not held")
+    _tell_undrained(came)
+
+
+async def _stopped(reader: Reader, limit: int) -> list[OutboxRow]:
+    return list(await reader.outbox(STOPPED, None, None, limit))
+
+
+async def _where(reader: Reader) -> dict[Pointer, WorkflowKey]:
+    """Whose intent stands where, of all that are dead or held."""
+    found: dict[Pointer, WorkflowKey] = {}
+    after: Pointer | None = None
+    while rows := await reader.outbox(STOPPED, None, after, PAGE):
+        found |= {row.pointer: row.key for row in rows}
+        after = rows[-1].pointer
+    return found
+
+
+async def _held(reader: Reader, key: WorkflowKey) -> tuple[str, tuple[Pointer, ...]]:
+    """Why it is held, if it is, and its outcomes that are delivered again. Raises NotFound."""
+    stored = (await reader.load([key])).get(key)
+    if stored is None:
+        raise NotFound(f"{key} has not begun; onex ls lists what has")
+    rows = await reader.outbox((EnumOutboxState.HELD,), key, None, PAGE)
+    return stored.held, tuple(row.pointer for row in rows)
+
+
+def _tell_redriven(count: int, came: Came, *, as_json: bool) -> None:
+    if as_json:
+        say_json({"redriven": count, **came._asdict()})
+        return
+    say(f"{count} run again; {came.left} dead or held now")
+    _tell_undrained(came)
+
+
+def _tell_undrained(came: Came) -> None:
+    if not came.drained:
+        note("some of it still waits for its next try; while no engine runs, onex run APP goes on with it")
+
+
+def _as_json(row: OutboxRow) -> dict[str, object]:
+    return {
+        "pointer": position_text(row.pointer),
+        "key": str(row.key),
+        "intent": intent_name(row),
+        "state": row.state.value,
+        "version": row.version,
+        "attempts": max(1, row.attempt),
+        "crashes": row.crashes,
+        "error": row.error or None,
+        "result": parse_json(row.result),
+    }

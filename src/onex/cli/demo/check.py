@@ -1,0 +1,99 @@
+"""What the store says when all is done, held against what the witness wrote: audit, and replay in two processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ...app import load_app
+from ...engine.registry import ReducerRegistry
+from ...kernel.action import WorkflowKey
+from ...kernel.errors import OnexError
+from ...ports import Counts
+from ...replay.audit import Audit, audit
+from ...replay.replay import Replay
+from ...replay.verdict import Replayed
+from ...wiring import open_reader
+from .ledger import Tally
+from .trial import Witnessed
+
+_COMMAND = "import sys; from onex.cli.main import main; sys.exit(main(sys.argv[1:]))"
+
+
+class ReplayFailed(OnexError):
+    """The replay in another process came to no verdict."""
+
+    code = "replay_failed"
+
+
+class Elsewhere(BaseModel):
+    """Of what ``onex replay --json`` tells: this."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    mismatches: int
+    unverified: int
+
+
+class Checked(NamedTuple):
+    """``here`` was folded in this process, ``elsewhere`` in another one, under another hash seed."""
+
+    counts: Counts
+    audit: Audit
+    here: Replayed
+    elsewhere: Elsewhere
+
+
+async def check(store_url: str, app: Path, witnessed: Witnessed, tally: Tally, seed: int) -> Checked:
+    """Reads only. Raises ReplayFailed, ContractError, DatabaseConnectionError."""
+    elsewhere = asyncio.create_task(_replay_elsewhere(store_url, app, seed))
+    try:
+        reader = await open_reader(store_url)
+        try:
+            workflows = load_app(app).workflows.values()
+            registry = ReducerRegistry(tuple(one.recorded for one in workflows))
+            acknowledged = [(WorkflowKey.parse(one.key), one.action_id) for one in witnessed.taken]
+            found = await audit(reader, registry, witnessed.idle_us, seen=tally.seen, acknowledged=acknowledged)
+            replay = Replay(reader, registry)
+            async for _ in replay.all():
+                pass
+            return Checked(await reader.counts(), found, replay.result, await elsewhere)
+        finally:
+            await reader.close()
+    finally:
+        elsewhere.cancel()
+        await asyncio.gather(elsewhere, return_exceptions=True)
+
+
+async def _replay_elsewhere(store_url: str, app: Path, seed: int) -> Elsewhere:
+    """The command a user would type, under a hash seed that is not this process's."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-c", _COMMAND, "replay", str(app), "--store", store_url, "--json"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ | {"PYTHONHASHSEED": other_hash_seed(seed)},
+    )
+    try:
+        said, complained = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    try:
+        return Elsewhere.model_validate_json((said.splitlines() or [b""])[-1])
+    except ValidationError as error:
+        told = complained.decode(errors="replace").strip()
+        raise ReplayFailed(f"onex replay ended with {process.returncode}: {told or said!r}") from error
+
+
+def other_hash_seed(seed: int) -> str:
+    chance = random.Random(seed)  # noqa: S311 - a hash seed, not a secret
+    while (chosen := str(chance.randrange(1, 2**32))) == os.environ.get("PYTHONHASHSEED"):
+        pass
+    return chosen

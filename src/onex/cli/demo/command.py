@@ -1,0 +1,183 @@
+"""``onex demo``: real workflows on a real store, their engine killed twice, and the proof that nothing came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NamedTuple, TextIO
+
+import typer
+
+from ..console import fields, note, say, say_json, styled, table
+from ..exit_codes import FINE, FOUND
+from .check import check
+from .files import STORE_URL, Place
+from .progress_lines import Story
+from .report import conclusion, write_report
+from .trial import ENGINE, Trial
+from .verdict import Row, Verdict, faults, rows, verdict
+from .workload import INSTANCES_MIN, Workload, code_analysis, orders
+
+INSTANCES = 2000
+
+
+class EnumWorkflow(StrEnum):
+    ORDERS = "orders"
+    CODE_ANALYSIS = "code_analysis"
+
+
+def demo(
+    workflow: Annotated[
+        EnumWorkflow | None, typer.Option(help="The job. [default: code_analysis]", show_default=False)
+    ] = None,
+    instances: Annotated[
+        int | None, typer.Option(min=INSTANCES_MIN, metavar="N", help=f"How many orders. [default: {INSTANCES}]")
+    ] = None,
+    path: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", exists=True, file_okay=False, help="What to analyse. [default: the standard library]"
+        ),
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(metavar="URL", help=f"A store that does not exist yet. [default: {STORE_URL}]")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Draws the moments of the kills. [default: a new one]")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the ledger of effects and the engine's log, too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
+) -> None:
+    """Run real workflows, kill their engine twice, prove that nothing was lost.
+
+    The job is to analyse a tree of Python files, or (orders) to charge and pack orders. The engine runs in a process
+    of its own. It is killed with SIGKILL at a random moment, and again while an effect is done but not yet answered.
+    What its effects did is counted outside of it; then the log is audited and folded again. Exit code 1: the numbers
+    do not prove what they should.
+
+    \b
+    Examples:
+      onex demo
+      onex demo --path src
+      onex demo --workflow orders --instances 20000 --json
+      onex demo --store sqlite:////tmp/proof.db --seed 7 --keep
+    """
+    chosen = secrets.randbelow(2**32) if seed is None else seed
+    place = Place(store)
+    workload = job(workflow, instances, path, place.folder)
+    with place:
+        try:
+            proof = perform(workload, place, chosen, sys.stderr if as_json else sys.stdout)
+        except KeyboardInterrupt:
+            if not keep:
+                place.tidy()
+            note(f"stopped; the engine is ended. What it did so far is in {place.store_url}")
+            raise
+        if not keep and not proof.faults:
+            place.tidy()
+    if as_json:
+        say_json(proof.verdict.model_dump())
+    else:
+        tell(proof, place, chosen)
+    raise typer.Exit(proof.exit_code)
+
+
+def job(workflow: EnumWorkflow | None, instances: int | None, path: Path | None, folder: Path) -> Workload:
+    """What was asked for; ``instances`` alone says orders. Raises a usage error for options of two jobs."""
+    chosen = workflow or (EnumWorkflow.ORDERS if instances is not None else EnumWorkflow.CODE_ANALYSIS)
+    if chosen is EnumWorkflow.ORDERS:
+        if path is not None:
+            raise typer.BadParameter("orders have no path; leave out --path, or add --workflow code_analysis")
+        return orders(instances or INSTANCES, folder)
+    if instances is not None:
+        raise typer.BadParameter("--instances counts orders; leave it out, or add --workflow orders")
+    return code_analysis(path, folder)
+
+
+class Proof(NamedTuple):
+    """What a demo came to. ``faults`` are sentences; none: it proves what it says."""
+
+    verdict: Verdict
+    faults: list[str]
+    table: list[Row]
+    commands: list[str]
+
+    @property
+    def exit_code(self) -> int:
+        return FOUND if self.faults else FINE
+
+
+def perform(
+    workload: Workload,
+    place: Place,
+    seed: int,
+    stream: TextIO,
+    *,
+    engine: Sequence[str] = ENGINE,
+    between: Callable[[], None] = lambda: None,
+) -> Proof:
+    """The whole demo but for its last words; ``stream`` hears how it goes. Raises OnexError when it cannot be done."""
+    with _story(stream, workload.effects) as story:
+        story.say(f"{workload.title}: {workload.effects:,} effects in all, outside the engine")
+        trial = Trial(workload, place.store_url, place.folder, seed, story, engine=engine, between=between)
+        witnessed = asyncio.run(trial.run())
+        story.say(f"all done after {witnessed.wall_s:.1f} s; reading the log and folding every instance again")
+        tally = trial.ledger.read()
+        checked = asyncio.run(check(place.store_url, workload.app, witnessed, tally, seed))
+    found = verdict(witnessed, tally, checked, str((workload.report or place.report).resolve()))
+    wrong = faults(found, tally, checked)
+    lines = rows(found, tally, checked)
+    commands = _commands(workload, place)
+    write_report(place.report, workload, lines, wrong, commands)
+    for fault in wrong:
+        story.say(f"wrong: {fault}")
+    return Proof(found, wrong, lines, commands)
+
+
+def _story(stream: TextIO, effects: int) -> Story:
+    if not stream.isatty():
+        return Story(stream, effects)
+    from .progress_bar import BarStory
+
+    return BarStory(stream, effects)
+
+
+def _commands(workload: Workload, place: Place) -> list[str]:
+    """What to try next."""
+    store = f"--store {shlex.quote(place.store_url)}"
+    key = shlex.quote(workload.inputs[len(workload.inputs) // 2].key)
+    return [
+        f"onex ls {store}",
+        f"onex show {key} --history {store}",
+        f"onex replay {shlex.quote(shown(workload.app))} {store}",
+    ]
+
+
+def shown(path: Path) -> str:
+    """As short as it can be written from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def tell(proof: Proof, place: Place, seed: int) -> None:
+    """The last words, for a person."""
+    say()
+    table(["", "", ""], proof.table, right=(1,))
+    say()
+    say(styled(conclusion(proof.faults), "red" if proof.faults else "green"))
+    for fault in proof.faults:
+        say(f"  {fault}")
+    say()
+    report, own = Path(proof.verdict.report), place.report.resolve()
+    places = [("store", shown(place.store.resolve())), ("report", shown(report))]
+    places += [("proof", shown(own))] if own != report else []
+    fields([*places, ("seed", f"{seed} (--seed {seed} kills at the same moments)")], indent="")
+    say()
+    say("Look for yourself:")
+    for command in proof.commands:
+        say(f"  {command}")

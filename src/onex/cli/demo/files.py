@@ -1,0 +1,85 @@
+"""Where a demo keeps its things: the store ``NAME.db``, and in ``NAME/`` the ledger, the engine's log, the report."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from pathlib import Path
+from typing import Self
+
+from ...kernel.errors import DatabaseConnectionError, OwnershipLost, ValidationError
+from ...wiring import InvalidStoreUrl, StoreUrl, owner_pid
+
+STORE_URL = "sqlite:///.onex/demo.db"
+_MARK = "made-by-onex-demo"
+_BESIDE = ("-wal", "-shm", "-owner")
+
+
+class StoreTaken(ValidationError):
+    """The demo begins with an empty store, and the one named is not."""
+
+    code = "store_taken"
+
+
+class Place:
+    """Entered, it is empty and one demo's own. Only what a demo left here is thrown away."""
+
+    def __init__(self, store_url: str | None) -> None:
+        """Raises InvalidStoreUrl for a store that is no file."""
+        self.store_url = store_url or STORE_URL
+        path = StoreUrl.parse(self.store_url).path
+        if path is None:
+            raise InvalidStoreUrl(
+                f"{self.store_url!r} would die with the engine that is killed; name a file: {STORE_URL}"
+            )
+        self.store = path
+        self.folder = path.with_suffix("") if path.suffix else path.with_name(f"{path.name}-demo")
+
+    @property
+    def report(self) -> Path:
+        """What the demo writes about itself."""
+        return self.folder / "report.md"
+
+    def __enter__(self) -> Self:
+        """Raises StoreTaken; OwnershipLost when another demo or an engine works here; DatabaseConnectionError."""
+        mark = self.folder / _MARK
+        try:
+            if not mark.exists() and (self.store.exists() or self.folder.exists()):
+                there = self.store if self.store.exists() else self.folder
+                raise StoreTaken(f"{there} is there already and no demo made it; name a new one: onex demo --store URL")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = mark.open("a")
+            try:
+                self._take()
+            except BaseException:
+                self._lock.close()
+                raise
+        except BlockingIOError as error:
+            raise OwnershipLost(f"another demo works in {self.folder}; wait for it, or name another --store") from error
+        except OSError as error:
+            raise DatabaseConnectionError(f"{self.folder} cannot be used: {error}; name another --store") from error
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.close()
+
+    def _take(self) -> None:
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        owner = owner_pid(self.store_url)
+        if owner is not None:
+            raise OwnershipLost(f"process {owner} runs on {self.store}; stop it, or name another --store")
+        self._clear()
+
+    def _clear(self) -> None:
+        for path in (self.store, *(self.store.with_name(f"{self.store.name}{end}") for end in _BESIDE)):
+            path.unlink(missing_ok=True)
+        for path in self.folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != _MARK:
+                path.unlink()
+
+    def tidy(self) -> None:
+        """Take away what matters only when something went wrong."""
+        for name in ("ledger.jsonl", "engine.log"):
+            (self.folder / name).unlink(missing_ok=True)

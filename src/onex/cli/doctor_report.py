@@ -1,0 +1,200 @@
+"""What ``onex doctor`` says: the counts first, then what is worst; a list is cut unless all of it is asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from ..doctor.examination import Diagnosis
+from ..doctor.purity_claims import EnumVerdict, Examined
+from ..doctor.topics import Said
+from ..kernel.finding import EnumSeverity
+from ..proof.symptom import SYMPTOMS, EnumArea, Link, Symptom
+from .console import counted, harmless, plain_finding, say, styled
+
+SHOWN = 5
+_COLOURS = {"error": "red", "warning": "yellow", "info": "dim"}
+_VERDICTS = {
+    EnumVerdict.BROKEN: "broken",
+    EnumVerdict.UNPROVEN: "unproven",
+    EnumVerdict.HOLDS: "borne out",
+    EnumVerdict.NO_CODE: "without code here",
+}
+
+
+def show(diagnosis: Diagnosis, *, every: bool) -> None:
+    _head(diagnosis)
+    for area in EnumArea:
+        symptoms = [one for one in diagnosis.symptoms if one.area is area]
+        told = _sum(area, diagnosis)
+        if not symptoms and not told:
+            continue
+        say()
+        say(styled(area.value, "bold") + (f"  {told}" if told else ""))
+        _groups([one for one in symptoms if every or one.finding.severity is not EnumSeverity.INFO], every=every)
+        if area is EnumArea.CLAIMS and every:
+            _verdicts(diagnosis.claims)
+    say()
+    _foot(diagnosis, every=every)
+
+
+def _head(diagnosis: Diagnosis) -> None:
+    kinds = ", ".join(f"{n} {kind}" for kind, n in diagnosis.kinds.most_common())
+    families = ", ".join(f"{family} {n}" for family, n in sorted(diagnosis.families.items()))
+    missing = len(diagnosis.tree.contracts) - len(diagnosis.loaded)
+    more = f", {missing} not loaded" if kinds and missing else ""
+    say(f"{counted(len(diagnosis.tree.contracts), 'contract')}: {kinds or 'none loads'}{more}")
+    say(styled(f"families: {families}", "dim"))
+    files = counted(len(diagnosis.tree.python), "Python file")
+    others = counted(diagnosis.tree.other_yaml, "other YAML file")
+    say(styled(f"{files}, {diagnosis.modules:,} read; {others} passed by", "dim"))
+
+
+def _sum(area: EnumArea, diagnosis: Diagnosis) -> str:
+    """What was looked at, so that silence can be told from blindness."""
+    match area:
+        case EnumArea.CONTRACTS:
+            missing = len(diagnosis.tree.contracts) - len(diagnosis.loaded)
+            return f"{missing} {'does' if missing == 1 else 'do'} not load" if missing else ""
+        case EnumArea.CLAIMS:
+            verdicts = Counter(one.verdict for one in diagnosis.claims)
+            parts = [f"{verdicts[verdict]} {told}" for verdict, told in _VERDICTS.items() if verdicts[verdict]]
+            return f"{counted(len(diagnosis.claims), 'claim')}: {', '.join(parts)}" if diagnosis.claims else ""
+        case EnumArea.TOPICS:
+            said = {one.topic for one in diagnosis.traffic.published}
+            heard = {one.topic for one in diagnosis.traffic.consumed}
+            if not said | heard:
+                return ""
+            return (
+                f"{len(said | heard)}: {len(said)} published, {len(heard)} consumed, {len(said & heard)} of them both"
+            )
+        case EnumArea.MACHINES:
+            machines = sum(contract.state_machine is not None for _, contract in diagnosis.loaded)
+            return counted(machines, "machine") if machines else ""
+        case EnumArea.CODE:
+            outside = ", ".join(f"{name} {n}" for name, n in sorted(diagnosis.outside.items()))
+            if not diagnosis.references and not outside:
+                return ""
+            told = f"{counted(diagnosis.references, 'name')} found"
+            return told + (f"; in packages that are not here: {outside}" if outside else "")
+
+
+def _groups(symptoms: Sequence[Symptom], *, every: bool) -> None:
+    by_code: dict[str, list[Symptom]] = {}
+    for one in symptoms:
+        by_code.setdefault(one.finding.code, []).append(one)
+    for code, group in by_code.items():
+        shown = group if every else group[:SHOWN]
+        mends = {one.finding.fix for one in group}
+        say(f"  {SYMPTOMS.get(code, code.replace('_', ' '))}: {len(group)} [{code}]")
+        for one in shown:
+            _one(one, mend=len(mends) > 1 or len(group) == 1)
+        if len(shown) < len(group):
+            say(styled(f"    ... and {len(group) - len(shown)} more (--all)", "dim"))
+        if len(mends) == 1 and len(group) > 1:
+            say(f"    mend: {mends.pop()}")
+
+
+def _verdicts(claims: Sequence[Examined]) -> None:
+    """Each claim by its verdict. What was not followed is named: of what is broken the symptoms have said it."""
+    for verdict, told in _VERDICTS.items():
+        for one in claims:
+            if one.verdict is verdict:
+                where = ", ".join(one.outside) if verdict is EnumVerdict.UNPROVEN else ""
+                why = f"; not followed: calls into {where}" if where else ""
+                say(f"    {one.claim.place}: {told}: {harmless(one.node)} ({harmless(one.claim.told)}){why}")
+
+
+def _one(symptom: Symptom, *, mend: bool) -> None:
+    finding = symptom.finding
+    place = f"{finding.path}:{finding.line}" if finding.line else finding.path
+    severity = styled(finding.severity.value, _COLOURS[finding.severity.value])
+    say(f"    {place}: {severity} {harmless(finding.message)}")
+    if symptom.chain:
+        say(styled(f"      by {' -> '.join(map(_link, symptom.chain[:-1]))}", "dim"))
+    if mend and finding.fix:
+        say(f"      mend: {harmless(finding.fix)}")
+
+
+def _link(link: Link) -> str:
+    return f"{link.name} ({link.path}:{link.line})"
+
+
+def _foot(diagnosis: Diagnosis, *, every: bool) -> None:
+    counts = diagnosis.counts()
+    parts = [counted(counts[severity], word) for severity, word in
+             (("error", "error"), ("warning", "warning"), ("info", "note")) if counts[severity]]  # fmt: skip
+    if not parts:
+        say(styled("nothing to complain of", "green"))
+        return
+    hidden = counts["info"] and not every
+    say(f"{', '.join(parts)}{' (notes: --all)' if hidden else ''}")
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def as_json(diagnosis: Diagnosis) -> dict[str, object]:
+    names = {reading.path: contract for reading, contract in diagnosis.loaded}
+    return {
+        "root": str(diagnosis.root),
+        "contracts": [
+            {
+                "path": one.path,
+                "ok": one.ok,
+                "name": names[one.path].name if one.path in names else None,
+                "node_type": names[one.path].kind.value if one.path in names else None,
+                "written": one.node_type or None,
+                "family": one.family.value if one.family is not None else None,
+            }
+            for one in diagnosis.readings
+        ],
+        "kinds": diagnosis.kinds,
+        "families": diagnosis.families,
+        "python_files": len(diagnosis.tree.python),
+        "modules_read": diagnosis.modules,
+        "other_yaml": diagnosis.tree.other_yaml,
+        "references": {"found": diagnosis.references, "outside": dict(sorted(diagnosis.outside.items()))},
+        "topics": {
+            "published": [_said(one) for one in diagnosis.traffic.published],
+            "consumed": [_said(one) for one in diagnosis.traffic.consumed],
+        },
+        "claims": [
+            {
+                "contract": one.contract,
+                "node": one.node,
+                "claim": one.claim.told,
+                "path": one.claim.place.path,
+                "line": one.claim.place.line,
+                "explicit": one.claim.explicit,
+                "verdict": one.verdict.value,
+                "functions": one.functions,
+                "outside": one.outside,
+            }
+            for one in diagnosis.claims
+        ],
+        "symptoms": [_symptom(one) for one in diagnosis.symptoms],
+        "counts": {severity.value: diagnosis.counts()[severity.value] for severity in EnumSeverity},
+    }
+
+
+def _said(one: Said) -> dict[str, object]:
+    return {
+        "topic": one.topic,
+        "node": one.node,
+        "path": one.place.path,
+        "line": one.place.line,
+        "external": one.external,
+        "event": one.is_event,
+    }
+
+
+def _symptom(one: Symptom) -> dict[str, object]:
+    finding = plain_finding(one.finding)
+    assert isinstance(finding, dict), "a finding is told by its fields"
+    return {
+        "area": one.area.value,
+        **finding,
+        "contracts": one.contracts,
+        "chain": [link._asdict() for link in one.chain],
+    }

@@ -1,0 +1,126 @@
+"""Exit codes, and an exception as one sentence on stderr: what happened, and what to do next."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from io import StringIO
+from typing import Final, Protocol, TextIO
+
+from ..kernel.errors import (
+    ContractError,
+    EngineClosed,
+    NoAvailableSubreducersError,
+    OnexError,
+    Overloaded,
+    OwnershipLost,
+    TransactionError,
+    ValidationError,
+)
+from ..settings import InvalidSetting
+
+FINE: Final = 0
+FOUND: Final = 1
+USAGE: Final = 2
+ENVIRONMENT: Final = 3
+DEFECT: Final = 70
+INTERRUPTED: Final = 130
+
+
+class Misused(ValidationError):
+    """Words that do not go together, or cannot be meant."""
+
+    code = "misused"
+
+
+class Declined(OnexError):
+    """The engine that runs was asked for something, and refused."""
+
+    code = "declined"
+
+
+class Unanswered(OnexError):
+    """The engine that runs said nothing in time. What was asked is kept, and may still be done."""
+
+    code = "unanswered"
+    retryable = True
+
+
+_ENVIRONMENT = (
+    TransactionError,
+    OwnershipLost,
+    EngineClosed,
+    Overloaded,
+    NoAvailableSubreducersError,
+    InvalidSetting,
+    Unanswered,
+)
+
+
+def exit_code(error: OnexError) -> int:
+    """1 something was found or refused, 2 wrong use, 3 the store or the machine."""
+    if isinstance(error, _ENVIRONMENT):
+        return ENVIRONMENT
+    if isinstance(error, ContractError):
+        return FOUND if error.findings else USAGE
+    return USAGE if isinstance(error, ValidationError) else FOUND
+
+
+class Shown(Protocol):
+    """What the parser of words raises: it quotes them as they came."""
+
+    exit_code: int
+
+    def show(self, file: TextIO) -> None: ...
+
+
+def misused(error: Shown) -> int:
+    """A word that no command takes, told on stderr. The exit code."""
+    from .console import note
+
+    said = StringIO()
+    error.show(said)
+    for line in said.getvalue().splitlines():
+        note(line)
+    return error.exit_code
+
+
+def no_text(error: Exception, words: Sequence[str]) -> Misused | None:
+    """What is to be said instead of ``error`` when a word holds a byte that is no UTF-8, of which Python makes half a character."""
+    odd = [word for word in words if any("\ud800" <= one <= "\udfff" for one in word)]
+    if not odd or not isinstance(error, UnicodeEncodeError):
+        return None
+    return Misused(
+        f"{odd[0]!r} is no text: it holds a byte that is no UTF-8, and nothing here is called so; write another name"
+    )
+
+
+def told(error: Exception, otherwise: int, words: Sequence[str] = ()) -> int:
+    """Says it on stderr, with ``--json`` in ``words`` on stdout too. The exit code; ``otherwise`` for strangers."""
+    from ..kernel.visible_text import visible_json
+    from .console import note, plain_finding, say_lines, show_findings
+
+    if os.environ.get("ONEX_DEBUG", "") not in ("", "0"):
+        import traceback
+
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            note(line)
+    if isinstance(error, OnexError):
+        code, sentence, fields = exit_code(error), error.message, error.as_json()
+    elif otherwise == ENVIRONMENT:
+        code, sentence, fields = otherwise, str(error), {"code": "system", "message": str(error)}
+    else:
+        what = f"{type(error).__name__}: {error}"
+        sentence = f"this is a defect of onex, not of yours: {what}. ONEX_DEBUG=1 shows where; please report it"
+        code, fields = otherwise, {"code": "defect", "message": what}
+    if "--json" in words:
+        if isinstance(error, ContractError):
+            fields |= {"findings": [plain_finding(one) for one in error.findings]}
+        say_lines(visible_json(json.dumps({"error": fields}, default=str)))
+    if isinstance(error, ContractError) and error.findings:
+        show_findings(error.findings, sys.stderr)
+    else:
+        note(f"onex: {sentence}")
+    return code

@@ -1,0 +1,170 @@
+"""``onex export`` and ``onex import``: a run as one file of data, its secrets taken out, and such files as a store to look at."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..app import load_app
+from ..kernel.action import WorkflowKey
+from ..kernel.errors import NotFound, TransactionError
+from ..kernel.secret import secret_fields
+from ..ports import Stored
+from ..processes.replay_work import Went
+from ..replay.history_export import export_history
+from ..replay.history_reader import HistoryReader
+from ..replay.redaction import SECRET_NAMES, Redaction
+from ..wiring.recorded import Import, Run, Source
+from .console import counted, note, say, say_json
+from .exit_codes import Misused
+from .replay import progress
+from .store_options import AppOption, Json, Store, url_of
+
+
+class FileUnwritable(TransactionError):
+    """No folder to write into, no room, or no right to."""
+
+    code = "file_unwritable"
+
+
+def export(
+    keys: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="Only these instances.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="The file to write: NAME.onexrun.")] = None,
+    of_type: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only this workflow.")] = None,
+    redact: Annotated[
+        list[str] | None,
+        typer.Option("--redact", metavar="FIELD", help="This field is secret too: a name or path, with * (often)."),
+    ] = None,
+    app: AppOption = None,
+    no_redact: Annotated[bool, typer.Option("--no-redact", help="Export everything as it is stored.")] = False,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Write a run into one file of data, without its secrets.
+
+    It replays on another machine: onex replay APP --from FILE. The file holds the actions, intents and states of all
+    instances, of one workflow or of those named, and no code. A field is secret when its name says so (password, token,
+    api_key, authorization, ...), when --redact names it, or when the app given by --app marks it. Its values are
+    replaced by others of the same type and length, equal ones by equal ones; rows that held some replay as "unverified
+    (redacted)". Keys of instances, ids and issuers stay.
+
+    \b
+    Examples:
+      onex export --out all.onexrun
+      onex export orders:4711 orders:4712 --out incident.onexrun --redact customer.email --redact '*_iban'
+      onex export --type parcels --out parcels.onexrun --app shop
+    """
+    if out is None:
+        raise Misused("--out says where to: onex export --out run.onexrun")
+    if keys and of_type is not None:
+        raise Misused("a key names its workflow; give keys or --type")
+    if no_redact and (redact or app is not None):
+        raise Misused("--no-redact leaves every value as it is; --redact and --app say what to replace")
+    if out.exists():
+        raise Misused(f"{out} exists; name another file, or remove it first")
+    redaction = (
+        None if no_redact else Redaction((*SECRET_NAMES, *(redact or ()), *_marked(app)), secrets.token_bytes(32))
+    )
+    wanted = [WorkflowKey.parse(key) for key in keys or ()]
+    run = Source(store_url=url_of(store)).open()
+    try:
+        total = None if wanted or of_type is not None else run.actions
+        with _beside(out) as made, progress("exporting", total, shown=not as_json and sys.stderr.isatty()) as went:
+            count = asyncio.run(_export(run, made, of_type, wanted, redaction, went))
+    finally:
+        run.close()
+    if redaction is not None and app is None:
+        note("secrets were told by the names of their fields; --app APP adds what the app itself marks as Secret")
+    if not count:
+        note(f"the store has no instance{'' if of_type is None else f' of {of_type!r}'}, so the file holds none")
+    for pattern in redact or ():
+        if redaction is not None and not redaction.met(pattern):
+            note(f"--redact {pattern} replaced nothing: no field of what was exported has that name or path")
+    if as_json:
+        say_json({"file": str(out), "instances": count, "bytes": out.stat().st_size})
+    else:
+        say(f"{counted(count, 'instance')} in {out}, {out.stat().st_size:,} bytes")
+
+
+async def _export(
+    run: Run,
+    made: Path,
+    of_type: str | None,
+    wanted: Sequence[WorkflowKey],
+    redaction: Redaction | None,
+    went: Went,
+) -> int:
+    chosen: list[Stored] | None = None
+    if wanted:
+        found = await run.load(wanted)
+        gone = [str(key) for key in wanted if key not in found]
+        if gone:
+            raise NotFound(f"{', '.join(gone)} is not in the store; onex ls lists what is")
+        chosen = list(found.values())
+    with made.open("x", encoding="utf-8", newline="\n") as file:
+        count = await export_history(
+            run, file, of_type, keys=chosen, redaction=redaction, marks=run, written_rows=went
+        )  # fmt: skip
+        file.flush()
+        os.fsync(file.fileno())
+    return count
+
+
+def _marked(app: Path | None) -> Iterator[str]:
+    """Names of the fields that the app marks as Secret, in its states, payloads and intents."""
+    if app is None:
+        return
+    for one in load_app(app).workflows.values():
+        intents = (spec.payload for spec in one.reducer.intents.by_name.values() if spec.payload is not None)
+        for model in (one.reducer.state_type, *one.reducer.payloads.values(), *intents):
+            yield from sorted(secret_fields(model))
+
+
+@contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """A name beside ``out`` to write to; it gets its own name when the block has ended well, else nothing is left."""
+    made = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        yield made
+        os.link(made, out)  # unlike a rename, never over what came there meanwhile
+    except FileExistsError as error:
+        raise Misused(f"{out} exists by now; name another file") from error
+    except OSError as error:
+        raise FileUnwritable(f"{out} cannot be written: {error.strerror}") from error
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def import_(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Exported runs.")],
+    store: Annotated[str, typer.Option("--store", metavar="URL", help="The new store: sqlite:///FILE.")],
+    as_json: Json = False,
+) -> None:
+    """Make a new store of exported runs, to be looked at and replayed.
+
+    No engine runs on it, so no effect is ever repeated. Every row stands where it stood. Intents that were open, timers,
+    refusals, blobs and what waited in the inbox are not in such files, so the store has none. It appears whole or not at
+    all.
+
+    \b
+    Examples:
+      onex import incident.onexrun --store sqlite:///incident.db
+      onex import monday.onexrun tuesday.onexrun --store sqlite:///both.db
+    """
+    with Import(store) as made, progress("importing", None, shown=not as_json and sys.stderr.isatty()) as went:
+        for file in files:
+            with HistoryReader.open(file) as run:
+                asyncio.run(made.take(run, went))
+        made.finish()
+    if as_json:
+        say_json({"store": store, "instances": made.instances, "actions": made.actions})
+    else:
+        say(f"{counted(made.instances, 'instance')}, {counted(made.actions, 'action')} in {store}, to be read only")

@@ -1,0 +1,84 @@
+"""``onex ls``: the instances of a store, and how many of them stand where."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..kernel.action import WorkflowKey
+from ..ports import Counts, Reader, Stored
+from .console import iso, note, now_us, say_json, table, when
+from .store_options import ROWS_MAX, Json, Store, look
+
+
+def ls(
+    of_type: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only this workflow.")] = None,
+    status: Annotated[str | None, typer.Option(metavar="STATUS", help="Only in this status.")] = None,
+    limit: Annotated[int, typer.Option(metavar="ROWS", min=1, max=ROWS_MAX, help="Rows to show.")] = 50,
+    after: Annotated[str | None, typer.Option(metavar="KEY", help="Only those behind this one.")] = None,
+    count: Annotated[bool, typer.Option("--count", help="Only how many stand in which status.")] = False,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """List instances.
+
+    \b
+    Examples:
+      onex ls
+      onex ls --type orders --status in_doubt
+      onex ls --count
+      onex ls --json | jq -r .key
+    """
+    if count:
+        _show_counts(look(store, lambda reader: reader.counts()), of_type, status, as_json=as_json)
+        return
+    behind = None if after is None else WorkflowKey.parse(after)
+
+    async def ask(reader: Reader) -> list[Stored]:
+        return list(await reader.instances(of_type, status, behind, limit + 1))
+
+    found = look(store, ask)
+    more, rows = len(found) > limit, found[:limit]
+    if as_json:
+        for row in rows:
+            say_json(_as_json(row))
+        return
+    if not rows:
+        narrowed = any((of_type, status, after))
+        note("none of these" if narrowed else "nothing has begun; onex submit KEY TRIGGER begins an instance")
+        return
+    now = now_us()
+    table(
+        ["instance", "status", "version", "changed", ""],
+        [[str(row.key), row.status, str(row.version), when(row.last_us, now), _remark(row)] for row in rows],
+        right=(2,),
+    )
+    if more:
+        note(f"and more; --after {rows[-1].key} goes on")
+
+
+def _remark(row: Stored) -> str:
+    return f"held: {row.held}" if row.held else "ended" if row.terminal else ""
+
+
+def _as_json(row: Stored) -> dict[str, object]:
+    return {
+        "key": str(row.key),
+        "status": row.status,
+        "terminal": row.terminal,
+        "version": row.version,
+        "changed_at": iso(row.last_us),
+        "held": row.held or None,
+    }
+
+
+def _show_counts(counts: Counts, of_type: str | None, status: str | None, *, as_json: bool) -> None:
+    rows = [
+        (name, at, n) for (name, at), n in counts.by_status.items() if of_type in (None, name) and status in (None, at)
+    ]
+    if as_json:
+        for name, at, n in rows:
+            say_json({"type": name, "status": at, "instances": n})
+        return
+    table(["type", "status", "instances"], [[name, at, str(n)] for name, at, n in rows], right=(2,))

@@ -1,0 +1,147 @@
+"""An operator's word: carried out by the engine that runs, asked through the inbox, or by one opened here for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+from pydantic import JsonValue
+
+from ..engine.intake import write_wire
+from ..engine.operator_requests import STOPPED, NothingStopped
+from ..kernel.action import ModelAction, WorkflowKey
+from ..kernel.errors import OnexError, OwnershipLost
+from ..ports import EnumOutboxState, Pointer, Reader
+from ..wiring import WiredEngine, new_action_id, open, open_reader, open_sender, owner_pid
+from .console import harmless, now_us
+from .exit_codes import Declined, Misused, Unanswered
+from .store_options import until
+
+
+class Asked(NamedTuple):
+    """One control. ``moves`` are the outbox rows that go on by it."""
+
+    key: WorkflowKey
+    kind: str
+    payload: dict[str, JsonValue]
+    moves: tuple[Pointer, ...]
+
+
+class Came(NamedTuple):
+    """What came of it: whether everything that went on has ended since, and how many are dead or held now."""
+
+    drained: bool
+    left: int
+
+
+async def operate(url: str, app: Path | None, asked: Sequence[Asked], wait_s: float) -> Came:
+    """Have it done. ``app`` is needed when no engine runs. Raises Misused, Declined, Unanswered, what ``open`` raises."""
+    if owner_pid(url) is None:
+        if app is None:
+            raise Misused(f"no engine runs on {url}; to have one opened for this, say of which app: --app PATH")
+        try:
+            engine = await open(url, app)
+        except OwnershipLost:  # one began to run since, or the system does not tell whose lock it is
+            pass
+        else:
+            return await _here(engine, asked, wait_s)
+    return await _there(url, asked, wait_s)
+
+
+def _nothing_to_answer() -> None:
+    """Asked in this process, nobody waits for a row of the inbox."""
+
+
+async def _here(engine: WiredEngine, asked: Sequence[Asked], wait_s: float) -> Came:
+    declined: list[tuple[str, str]] = []
+    async with engine:
+        for one in asked:
+            try:
+                await engine.inbox.controls[one.kind](one.key, one.payload, _nothing_to_answer)
+            except OnexError as error:
+                if engine.service.closed is not None:
+                    raise
+                declined.append((error.code, error.message))
+        try:
+            async with asyncio.timeout(wait_s):
+                await engine.idle()
+        except TimeoutError:
+            drained = False
+        else:
+            drained = True
+        _check(declined)
+        return Came(drained, await _left(engine.reader))
+
+
+async def _there(url: str, asked: Sequence[Asked], wait_s: float) -> Came:
+    end_s = time.monotonic() + wait_s
+    _check(await _answers(url, asked, wait_s))
+    reader = await open_reader(url)
+    try:
+        left = [pointer for one in asked for pointer in one.moves]
+
+        async def ended() -> bool | None:
+            left[:] = [pointer for pointer in left if await _waits(reader, pointer)]
+            return None if left else True
+
+        try:
+            async with asyncio.timeout(max(0.0, end_s - time.monotonic())):
+                drained = await until(ended)
+        except TimeoutError:
+            drained = False
+        return Came(drained, await _left(reader))
+    finally:
+        await reader.close()
+
+
+async def _answers(url: str, asked: Sequence[Asked], wait_s: float) -> list[tuple[str, str]]:
+    """Code and message of each that was refused."""
+    sender = await open_sender(url)
+    refused: list[tuple[str, str]] = []
+    try:
+        tickets = [await sender.send(_body(one), now_us()) for one in asked]
+        async with asyncio.timeout(wait_s):
+            for ticket in tickets:
+                told = orjson.loads(await until(partial(sender.answer, ticket)))
+                if "error" in told:
+                    refused.append((told["error"]["code"], told["error"]["message"]))
+    except TimeoutError:
+        pid = owner_pid(url)
+        who = f"process {pid}, which runs on {url}, has not answered" if pid else f"nobody runs on {url} any more"
+        raise Unanswered(f"{who}; what was asked is kept, and done by the engine that comes to it") from None
+    finally:
+        await sender.close()
+    return refused
+
+
+def _body(one: Asked) -> bytes:
+    action = ModelAction(
+        workflow_key=one.key,
+        kind=one.kind,
+        command_payload=one.payload,
+        action_id=new_action_id(),
+        issuer="cli",
+    )
+    return write_wire(action)
+
+
+def _check(refused: Sequence[tuple[str, str]]) -> None:
+    """What goes on already needed no word. Raises Declined for the rest."""
+    told = [f"({code}) {message}" for code, message in refused if code != NothingStopped.code]
+    if told:
+        raise Declined(f"the engine refused: {harmless('; '.join(told))}")
+
+
+async def _waits(reader: Reader, pointer: Pointer) -> bool:
+    rows = await reader.outbox((EnumOutboxState.WAITING,), None, pointer._replace(ordinal=pointer.ordinal - 1), 1)
+    return bool(rows) and rows[0].pointer == pointer
+
+
+async def _left(reader: Reader) -> int:
+    outbox = (await reader.counts()).outbox
+    return sum(outbox.get(state.value, 0) for state in STOPPED)

@@ -1,0 +1,128 @@
+"""What ``onex replay`` says of a result, to people and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from ..ports import Env
+from ..replay.verdict import EnumVerdict, Replayed, Segment
+from .console import counted, harmless, note, say, styled, table
+
+COLOURS: Final = {EnumVerdict.MISMATCH: "red", EnumVerdict.EQUAL: "green"}
+TOLD: Final = 20
+
+
+def refused(result: Replayed, *, strict: bool) -> bool:
+    """A mismatch or other damage, nothing that could be folded at all, or with ``strict`` anything but equal."""
+    other = set(result.by_verdict) - {EnumVerdict.EQUAL}
+    return result.mismatches > 0 or result.damage != [] or nothing_at_hand(result) or (strict and other != set())
+
+
+def nothing_at_hand(result: Replayed) -> bool:
+    return set(result.by_verdict) == {EnumVerdict.CODE_NOT_AT_HAND}
+
+
+def show(result: Replayed, envs: Mapping[int, Env], here: Env, notes: Sequence[str]) -> None:
+    """The worst first, then how many of each verdict."""
+    bad = sorted(result.bad, key=lambda one: one.verdict is not EnumVerdict.MISMATCH)
+    for segment in bad[:TOLD]:
+        _show_segment(segment, envs, here)
+    if len(bad) > TOLD:
+        note("and more; --json tells a hundred")
+    for one in result.damage[:TOLD]:
+        say(f"{styled('damage', 'red')}  {harmless(one)}")
+    counts = sorted(result.by_verdict.items())
+    if len(counts) > 1:
+        rows = [(name, f"{count:,}", f"{result.actions_by_verdict[name]:,}") for name, count in counts]
+        table(("verdict", "segments", "actions"), rows, right=(1, 2))
+    else:
+        for verdict, count in counts:
+            say(f"{counted(count, 'segment')}: {styled(verdict, _colour(EnumVerdict(verdict)))}")
+    say(f"{counted(result.instances, 'instance')}, {counted(result.actions, 'action')}, {result.unverified} unverified")
+    for one in notes:
+        note(harmless(one))
+    if nothing_at_hand(result):
+        note("nothing was verified: this app has none of the code the run was written by; name the right app")
+
+
+def _show_segment(segment: Segment, envs: Mapping[int, Env], here: Env) -> None:
+    code = f"code {segment.code.contract_version}, {segment.code.digest.hex()[:12]}"
+    verdict = styled(segment.verdict, _colour(segment.verdict))
+    say(f"{verdict}  {harmless(str(segment.key))}  versions {segment.first} to {segment.last}  {code}")
+    if segment.reason:
+        say(f"  {harmless(segment.reason)}")
+    if (more := _unknown(segment)) != "":
+        say(f"  {more}")
+    if segment.verdict is EnumVerdict.MISMATCH:
+        say(f"  {_told_env(envs.get(segment.env_id), here)}")
+
+
+def _unknown(segment: Segment) -> str:
+    """What cannot be told of where it began."""
+    if segment.verdict is EnumVerdict.REDACTED:
+        return "redacted: its hashes cover what is not here" + (
+            ", and what is here may fold otherwise for that alone"
+            if segment.reason
+            else "; statuses and intents fold the same"
+        )
+    if 0 < segment.since < segment.differs_at:
+        return (
+            f"statuses and intents before version {segment.differs_at} are the same; states in between are not stored, so the "
+            f"state may differ from version {segment.since} on"
+        )
+    return ""
+
+
+def _colour(verdict: EnumVerdict) -> str:
+    return COLOURS.get(verdict, "yellow")
+
+
+def _told_env(made: Env | None, here: Env) -> str:
+    if made is None:
+        return "made under something the run does not name"
+    differs = [f"{name} {old or '?'} (here {new or '?'})" for name, old, new in _differences(made, here)]
+    return f"made under {', '.join(differs)}" if differs else "made under what runs here: impurity, or damage"
+
+
+def _differences(made: Env, here: Env) -> list[tuple[str, str, str]]:
+    pairs = zip(Env._fields, made, here, strict=True)
+    return [(name.replace("_", " "), old, new) for name, old, new in pairs if old != new]
+
+
+def as_json(
+    result: Replayed, envs: Mapping[int, Env], here: Env, notes: Sequence[str], *, ok: bool
+) -> dict[str, object]:
+    """``bad`` holds the first hundred segments that are not equal."""
+    return {
+        "ok": ok,
+        "instances": result.instances,
+        "segments": result.segments,
+        "actions": result.actions,
+        "intents": result.intents,
+        "mismatches": result.mismatches,
+        "damage": list(result.damage),
+        "unverified": result.unverified,
+        "by_verdict": _by_name(result.by_verdict),
+        "actions_by_verdict": _by_name(result.actions_by_verdict),
+        "here": here._asdict(),
+        "notes": list(notes),
+        "bad": [
+            {
+                "key": str(segment.key),
+                "first": segment.first,
+                "last": segment.last,
+                "verdict": segment.verdict.value,
+                "code": {"version": segment.code.contract_version, "digest": segment.code.digest.hex()},
+                "env": envs[segment.env_id]._asdict() if segment.env_id in envs else None,
+                "reason": segment.reason,
+                "differs_at": segment.differs_at or None,
+                "since": segment.since or None,
+            }
+            for segment in result.bad
+        ],
+    }
+
+
+def _by_name(counts: Mapping[str, int]) -> dict[str, int]:
+    return {EnumVerdict(verdict).value: count for verdict, count in sorted(counts.items())}

@@ -1,0 +1,341 @@
+"""What a contract says about itself: names that do not meet, states nobody reaches, transitions that cannot fire.
+
+Reads the located tree, not the typed contract, so that one wrong type elsewhere does not hide the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
+
+from ...kernel.finding import EnumSeverity, Finding
+from ...kernel.intent import EnumIntentType
+from ..guard.guards import parse, remarked
+from ..guard.problem import GuardProblem, suggest
+from ..text.tree import FINDINGS_MAX, Branch, Leaf, Place
+from .partial_contract import ANY, Intent, Line, Sketch, Word, number
+
+CONDITIONS_COMPARED = 100
+NAMED = 20
+CONDITIONS_CHARS_MAX = 16 * 1024
+# kind -> keys it cannot have: they would be accepted and do nothing
+_UNUSED: Mapping[str, tuple[str, ...]] = {
+    EnumIntentType.TIMER: ("target", "payload", "outcomes", "retry", "delivery", "timeout_ms", "concurrency"),
+    EnumIntentType.ACTION_SEND: ("delivery", "timeout_ms", "concurrency"),
+}
+
+
+def check(tree: Branch, path: str) -> list[Finding]:
+    """Findings in no particular order, no more than anybody reads."""
+    return list(islice(_Check(tree, path).run(), FINDINGS_MAX))
+
+
+class _Check(Sketch):
+    def __init__(self, tree: Branch, path: str) -> None:
+        super().__init__(tree)
+        self.path = path
+
+    def run(self) -> Iterator[Finding]:
+        yield from self._twins()
+        broken = list(islice(chain(self._known_states(), self._ends()), FINDINGS_MAX))
+        yield from broken
+        if not broken:  # with a name misspelled, half the states would seem out of reach
+            yield from self._reachable()
+        yield from self._shadowed()
+        yield from self._payloads()
+        yield from self._conditions()
+        yield from self._timeouts()
+        for intent in self.intents:
+            yield from self._intent(intent)
+        for word in self.unleased:
+            yield from self._trigger(word, "unleased")
+
+    # --- states -----------------------------------------------------------------------------------------------------
+
+    def _twins(self) -> Iterator[Finding]:
+        groups: list[tuple[str, list[Word]]] = [
+            ("terminal state", self.terminal),
+            ("state", self.declared),
+            ("intent", [intent.name for intent in self.intents if intent.name]),
+            ("unleased trigger", self.unleased),
+        ]
+        for what, words in groups:
+            seen: dict[str, Place] = {}
+            for word in words:
+                if word.text in seen:
+                    first = seen[word.text].line
+                    message = f"{what} {word.text!r} stands here and on line {first}"
+                    yield self._error("duplicate", word.place, message, "keep one of them")
+                seen.setdefault(word.text, word.place)
+
+    def _known_states(self) -> Iterator[Finding]:
+        """With ``states``, every name must be in it. Without, a name must be entered and, unless terminal, left."""
+        starts = {line.start.text for line in self.lines if line.start}
+        ends = {line.end.text for line in self.lines if line.end}
+        if self.declared:
+            known = list(dict.fromkeys(word.text for word in self.declared))
+            names = set(known)
+            for word in self._mentions():
+                if word.text not in names:
+                    fix = suggest(word.text, known) or f"add it to states, or use one of {', '.join(known[:NAMED])}"
+                    yield self._error("unknown_state", word.place, f"state {word.text!r} is not in states", fix)
+            return
+        if not all(line.start and line.end for line in self.lines):
+            return  # who enters and who leaves cannot be said yet
+        entered = ends | ({self.initial.text} if self.initial else set())
+        left_or_final = starts | self.final
+        told: set[str] = set()
+        enterable, idle, open_ends = (
+            entered | self.final | {ANY},
+            sorted(entered - starts),
+            sorted(entered - self.final),
+        )
+        unentered, leavable = sorted(left_or_final - ends - {ANY}), sorted(left_or_final - {ANY})
+        for line in self.lines:
+            if line.start and line.start.text not in enterable and line.start.text not in told and self.initial:
+                told.add(line.start.text)
+                fix = suggest(line.start.text, idle) or suggest(line.start.text, open_ends)
+                message = f"no transition enters {line.start.text!r}, so this one can never fire"
+                yield self._error("unknown_state", line.start.place, message, fix or "add a transition into it")
+            if line.end and line.end.text not in left_or_final and line.end.text not in told and ANY not in starts:
+                told.add(line.end.text)
+                fix = suggest(line.end.text, unentered or leavable)
+                message = f"no transition leaves {line.end.text!r} and it is not terminal"
+                yield self._error("unknown_state", line.end.place, message, fix or "add it to terminal_states")
+        for word in self.terminal:
+            if word.text not in entered | told:
+                fix = suggest(word.text, sorted(ends)) or "remove it, or add a transition into it"
+                yield self._error("unknown_state", word.place, f"no transition enters the terminal {word.text!r}", fix)
+        if self.initial and self.lines and self.initial.text not in starts | {ANY} and ANY not in starts:
+            fix = suggest(self.initial.text, sorted(starts)) or "add a transition from it"
+            message = f"no transition leaves the initial state {self.initial.text!r}"
+            yield self._error("unknown_state", self.initial.place, message, fix)
+
+    def _mentions(self) -> Iterator[Word]:
+        if self.initial:
+            yield self.initial
+        yield from self.terminal
+        for line in self.lines:
+            if line.start and line.start.text != ANY:
+                yield line.start
+            if line.end:
+                yield line.end
+
+    def _ends(self) -> Iterator[Finding]:
+        if self.initial and self.initial.text in self.final:
+            message = f"the initial state {self.initial.text!r} is terminal, so nothing can ever happen"
+            yield self._error("terminal_initial", self.initial.place, message, "take it out of terminal_states")
+        for line in self.lines:
+            if line.start and line.start.text in self.final:
+                yield self._error(
+                    "terminal_exit",
+                    line.start.place,
+                    f"{line.start.text!r} is terminal; nothing leaves a terminal state",
+                    "remove the transition, or take the state out of terminal_states",
+                )
+
+    def _reachable(self) -> Iterator[Finding]:
+        if self.initial is None:
+            return
+        reached = {self.initial.text}
+        waiting = [self.initial.text]
+        while waiting:
+            state = waiting.pop()
+            if state in self.final:
+                continue
+            for line in self.lines:
+                if line.start and line.end and line.start.text in (state, ANY) and line.end.text not in reached:
+                    reached.add(line.end.text)
+                    waiting.append(line.end.text)
+        entered = {line.end.text for line in self.lines if line.end}
+        told: set[str] = set()
+        # a state that nothing enters was an error above unless it is declared; here is the rest
+        for word in (*self._mentions(), *self.declared):
+            if word.text not in reached | told and (word.text in entered or self.declared):
+                told.add(word.text)
+                yield self._warning(
+                    "unreachable_state",
+                    word.place,
+                    f"state {word.text!r} cannot be reached from {self.initial.text!r}",
+                    "add a transition into it, or remove it",
+                )
+        if self.declared and not any(line.start and line.start.text == ANY for line in self.lines):
+            starts = {line.start.text for line in self.lines if line.start}
+            for word in self.declared:
+                if word.text in reached and word.text not in starts | self.final:
+                    message = f"nothing leaves state {word.text!r} and it is not terminal"
+                    yield self._warning("stuck_state", word.place, message, "add it to terminal_states")
+
+    def _shadowed(self) -> Iterator[Finding]:
+        """A transition behind one with the same start and trigger whose conditions are no more than its own."""
+        alike: dict[tuple[str, str], list[Line]] = {}
+        for line in self.lines:
+            if line.start and line.trigger:
+                alike.setdefault((line.start.text, line.trigger.text), []).append(line)
+        for (start, trigger), lines in alike.items():
+            before: list[tuple[Line, frozenset[str]]] = []
+            for line in sorted(lines, key=lambda line: -line.priority)[:CONDITIONS_COMPARED]:
+                own = frozenset(str(condition.value) for condition in line.conditions)
+                first = next((first for first, fewer in before if fewer <= own), None)
+                before.append((line, own))
+                if first is not None:
+                    yield self._error(
+                        "shadowed_transition",
+                        line.place,
+                        f"never fires: the transition on line {first.place.line} takes every {trigger!r} in {start!r} "
+                        "that this one would",
+                        "give that one a condition, or this one a higher priority",
+                    )
+
+    def _timeouts(self) -> Iterator[Finding]:
+        for state in self.states:
+            if (state.timeout is None) != (state.on_timeout is None):
+                place = state.timeout or (state.on_timeout.place if state.on_timeout else state.name.place)
+                yield self._error(
+                    "state_timeout",
+                    place,
+                    f"state {state.name.text!r} has one of timeout_ms and on_timeout without the other",
+                    "write both: when, and which trigger then",
+                )
+            if state.timeout and state.name.text in self.final:
+                message = f"{state.name.text!r} is terminal; a timer on it is never set"
+                yield self._error("state_timeout", state.timeout, message, "remove timeout_ms and on_timeout")
+            elif state.on_timeout:
+                yield from self._trigger(state.on_timeout, "on_timeout")
+                yield from self._bare(state.on_timeout, "a timer")
+                leaving = [
+                    line
+                    for line in self.lines
+                    if line.start
+                    and line.trigger
+                    and line.start.text in (state.name.text, ANY)
+                    and line.trigger.text == state.on_timeout.text
+                ]
+                if not leaving and state.on_timeout.text in self.triggers:
+                    yield self._error(
+                        "state_timeout",
+                        state.on_timeout.place,
+                        f"no transition from {state.name.text!r} is triggered by {state.on_timeout.text!r}",
+                        "add one, or name another trigger",
+                    )
+
+    # --- triggers and payloads --------------------------------------------------------------------------------------
+
+    def _trigger(self, word: Word, role: str) -> Iterator[Finding]:
+        if word.text not in self.triggers and self.triggers:
+            fix = suggest(word.text, self.triggers) or f"use one of {', '.join(self.triggers)}, or add a transition"
+            message = f"{role} names the trigger {word.text!r}, which no transition has"
+            yield self._error("unknown_trigger", word.place, message, fix)
+
+    def _bare(self, word: Word, who: str) -> Iterator[Finding]:
+        for line in self.lines:
+            if line.trigger and line.payload and line.trigger.text == word.text and line.payload.text != "Nothing":
+                yield self._error(
+                    "timer_payload",
+                    line.payload.place,
+                    f"{who} fires {word.text!r} and carries no payload, but here it carries {line.payload.text}",
+                    "use another trigger, or remove the payload",
+                )
+
+    def _payloads(self) -> Iterator[Finding]:
+        first: dict[str, Word] = {}
+        for line in self.lines:
+            if line.trigger is None or line.payload is None:
+                continue
+            before = first.setdefault(line.trigger.text, line.payload)
+            if before.text != line.payload.text:
+                yield self._error(
+                    "two_payloads",
+                    line.payload.place,
+                    f"{line.trigger.text!r} carries {before.text} on line {before.place.line}, "
+                    f"and {line.payload.text} here",
+                    "one trigger has one payload class; name another trigger",
+                )
+
+    def _conditions(self) -> Iterator[Finding]:
+        chars = 0
+        for leaf in (leaf for line in self.lines for leaf in line.conditions):
+            text = str(leaf.value)
+            chars += len(text)
+            if chars > CONDITIONS_CHARS_MAX:
+                message = f"the conditions hold more than {CONDITIONS_CHARS_MAX:,} characters in all"
+                yield self._error("guard_too_heavy", leaf.place, message, "decide in the reducer instead")
+                return
+            try:
+                parsed = parse(text)
+            except GuardProblem as problem:
+                yield guard_finding(problem, leaf, self.path)
+                continue
+            remark = remarked(parsed)
+            if remark is not None:
+                yield guard_finding(remark, leaf, self.path, EnumSeverity.WARNING)
+
+    # --- intents ----------------------------------------------------------------------------------------------------
+
+    def _intent(self, intent: Intent) -> Iterator[Finding]:
+        named = f"intent {intent.name.text!r}" if intent.name else "this intent"
+        at = intent.name.place if intent.name else intent.node.place
+        kind = intent.kind.text if intent.kind else ""
+        if intent.kind and kind not in list(EnumIntentType):
+            near = suggest(kind, [str(one) for one in EnumIntentType])
+            if near:
+                yield self._error("unknown_intent_type", intent.kind.place, f"{kind!r} is no kind of intent", near)
+        for key in _UNUSED.get(kind, ()):
+            if key in intent.node.entries:
+                message = f"an intent of type {kind} has no {key}: it would do nothing"
+                yield self._error("unused_key", intent.node.entries[key].key.place, message, f"remove {key}")
+        if kind != EnumIntentType.TIMER and kind and not intent.node.get("target"):
+            what = {
+                EnumIntentType.ACTION_SEND: "the workflow type to send to",
+                EnumIntentType.COMPUTE_TASK: "the name of a function in compute.py",
+            }.get(EnumIntentType(kind) if kind in list(EnumIntentType) else EnumIntentType.TIMER)
+            fix = f"add target: {what or 'the name of a function in effects.py'}"
+            yield self._error("missing_key", at, f"{named} has no target", fix)
+        if kind == EnumIntentType.COMPUTE_TASK and not intent.node.get("payload"):
+            yield self._error("missing_key", at, f"{named} has no payload to compute on", "add payload: CLASS")
+        yield from self._fired(intent, kind, named, at)
+        for outcome, word in intent.outcomes:
+            yield from self._trigger(word, f"{named}, outcome {outcome},")
+        if kind == EnumIntentType.NOTIFICATION and not intent.node.get("delivery"):
+            yield self._warning(
+                "delivery_not_chosen",
+                at,
+                f"{named} does not say its delivery, and the far side of a notification knows no idempotency key",
+                "add delivery: at_most_once (a crash may lose one) or at_least_once (a crash may repeat one)",
+            )
+        retry = intent.node.get("retry")
+        if isinstance(retry, Branch):
+            least, most = number(retry.get("initial_ms"), 500), number(retry.get("max_ms"), 30_000)
+            if least > most:
+                message = f"{named} waits at first {least} ms but at most {most} ms"
+                yield self._error("retry_bounds", retry.place, message, "make initial_ms the smaller one")
+
+    def _fired(self, intent: Intent, kind: str, named: str, at: Place) -> Iterator[Finding]:
+        if kind in (EnumIntentType.TIMER, EnumIntentType.ACTION_SEND):
+            if intent.trigger is None:
+                who = "it fires" if kind == EnumIntentType.TIMER else "the target workflow gets"
+                yield self._error("missing_key", at, f"{named} has no trigger", f"add trigger: the one {who}")
+            elif kind == EnumIntentType.TIMER:
+                yield from self._trigger(intent.trigger, named)
+                yield from self._bare(intent.trigger, "a timer")
+        elif intent.trigger and kind:
+            message = f"an intent of type {kind} fires no trigger of its own; its outcomes do"
+            place = intent.node.entries["trigger"].key.place
+            yield self._error(
+                "unused_key", place, message, "write outcomes: {succeeded: ..., failed: ..., unknown: ...}"
+            )
+
+    def _error(self, code: str, place: Place, message: str, fix: str) -> Finding:
+        return Finding(code, EnumSeverity.ERROR, *place.spot(self.path), message, fix)
+
+    def _warning(self, code: str, place: Place, message: str, fix: str) -> Finding:
+        return Finding(code, EnumSeverity.WARNING, *place.spot(self.path), message, fix)
+
+
+def guard_finding(problem: GuardProblem, leaf: Leaf, path: str, severity: EnumSeverity = EnumSeverity.ERROR) -> Finding:
+    """A condition's problem at its column, when the condition stands on one line as written."""
+    place = leaf.place
+    if leaf.text_at is not None:
+        place = leaf.text_at._replace(column=leaf.text_at.column + problem.offset)
+    message = f"condition {str(leaf.value)!r}: {problem.message}"
+    return Finding(problem.code, severity, *place.spot(path), message, problem.fix)

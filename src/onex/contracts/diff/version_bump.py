@@ -1,0 +1,74 @@
+"""What a change does to those who live with a contract, and the version it owes (https://semver.org).
+
+breaks  -> major    somebody who relied on the old contract fails with the new one
+adds    -> minor    nobody fails, there is more, or the node behaves otherwise
+tells   -> patch    only words differ
+owes nothing        nobody acts on it: held or unknown keys, the version itself
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from ..model.part import ModelContractVersion
+
+
+class EnumBump(StrEnum):
+    """Parts of a version, the weightiest first. ``lowered``: it went down, which nothing owes."""
+
+    MAJOR = "major"
+    MINOR = "minor"
+    PATCH = "patch"
+    NONE = "none"
+    LOWERED = "lowered"
+
+    @property
+    def weight(self) -> int:
+        return _WEIGHTS[self]
+
+
+_WEIGHTS = {one: 3 - n for n, one in enumerate(EnumBump)}
+
+
+class Verdict(NamedTuple):
+    bump: EnumBump
+    reason: str
+
+
+def breaks(reason: str) -> Verdict:
+    return Verdict(EnumBump.MAJOR, reason)
+
+
+def adds(reason: str) -> Verdict:
+    return Verdict(EnumBump.MINOR, reason)
+
+
+def tells(reason: str) -> Verdict:
+    return Verdict(EnumBump.PATCH, reason)
+
+
+def owes_nothing(reason: str) -> Verdict:
+    return Verdict(EnumBump.NONE, reason)
+
+
+def made_between(old: ModelContractVersion | None, new: ModelContractVersion | None) -> EnumBump | None:
+    """The bump that was made. None: it cannot be said, there was no version before."""
+    if old is None:
+        return None
+    if new is None:
+        return EnumBump.NONE
+    before, after = (old.major, old.minor, old.patch), (new.major, new.minor, new.patch)
+    if after < before:
+        return EnumBump.LOWERED
+    raised = (EnumBump.MAJOR, EnumBump.MINOR, EnumBump.PATCH)
+    return next((bump for bump, a, b in zip(raised, before, after, strict=True) if a != b), EnumBump.NONE)
+
+
+def owed_version(old: ModelContractVersion, owed: EnumBump) -> str:
+    """The least version that says what happened."""
+    if owed is EnumBump.MAJOR:
+        return f"{old.major + 1}.0.0"
+    if owed is EnumBump.MINOR:
+        return f"{old.major}.{old.minor + 1}.0"
+    return f"{old.major}.{old.minor}.{old.patch + 1}" if owed is EnumBump.PATCH else str(old)

@@ -1,0 +1,90 @@
+"""All that can be drawn of a contract: its machine, the order of its steps of work, its pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from ..model.computation import ModelComputeSubcontract
+from ..model.contract import ModelContractBase
+from ..model.machine_of import machine_of
+from ..model.workflow import ModelWorkflowCoordination, ModelWorkflowStep
+from .figure import Edge, EnumFlow, Node
+from .layout import layout
+from .machine_diagram import Figure, entity, mermaid, picture
+from .svg import svg
+
+_KINDS = ("effect", "compute", "reducer", "orchestrator")
+
+
+class Picture(NamedTuple):
+    """``mermaid`` ends in a line break. ``svg`` is a whole file."""
+
+    title: str
+    mermaid: str
+    svg: str
+
+
+def pictures(contract: ModelContractBase) -> tuple[Picture, ...]:
+    """The machine first. Nothing to draw: none."""
+    made = []
+    machine = machine_of(contract)
+    if machine is not None:
+        made.append(Picture(contract.name, mermaid(machine), picture(machine, contract.name)))
+    for what, figure in (("work", _work(contract.workflow)), ("pipeline", _pipeline(contract.compute))):
+        if figure is not None:
+            title = f"{contract.name}: {what}" if made else contract.name
+            told = f"The order of {len(figure.nodes)} steps."
+            made.append(Picture(title, flowchart(figure), svg(layout(*figure, EnumFlow.DOWN), title, told)))
+    return tuple(made)
+
+
+def flowchart(figure: Figure) -> str:
+    """A figure as Mermaid. Names become numbers, since Mermaid has words of its own that no node may be called."""
+    numbers = {node.id: f"n{n}" for n, node in enumerate(figure.nodes)}
+    lines = ["flowchart TD"]
+    for node in figure.nodes:
+        label = entity(node.label) + (f"<br><small>{entity(node.detail)}</small>" if node.detail else "")
+        lines.append(f'    {numbers[node.id]}["{label}"]')
+    for edge in figure.edges:
+        told = f'|"{entity(edge.label)}"|' if edge.label else ""
+        lines.append(f"    {numbers[edge.source]} -->{told} {numbers[edge.target]}")
+    return "\n".join(lines) + "\n"
+
+
+def _work(work: ModelWorkflowCoordination | None) -> Figure | None:
+    """Steps, and what each waits for. A step that is waited for and not there is drawn as missing."""
+    if work is None or not work.steps:
+        return None
+    nodes = {step.step_id: _step(step) for step in work.steps}
+    edges: dict[tuple[str, str], Edge] = {}
+    for step in work.steps:
+        for before in step.depends_on:
+            edges.setdefault((before, step.step_id), Edge(before, step.step_id))
+    for edge in work.edges:
+        told = edge.condition or edge.edge_type or ""
+        edges[edge.source, edge.target] = Edge(edge.source, edge.target, told)
+    for name in dict.fromkeys(end for pair in edges for end in pair if end not in nodes):
+        nodes[name] = Node(name, name, "missing", note="no step has this name")
+    return Figure(tuple(nodes.values()), tuple(edges.values()))
+
+
+def _step(step: ModelWorkflowStep) -> Node:
+    told = (step.step_type or "").lower()
+    kind = next((kind for kind in _KINDS if kind in told), "")
+    return Node(step.step_id, step.step_name or step.step_id, kind, detail=step.step_type or "", note=step.description)
+
+
+def _pipeline(compute: ModelComputeSubcontract | None) -> Figure | None:
+    if compute is None or not compute.pipeline:
+        return None
+    nodes = [
+        Node(str(n), step.step_name, "compute", detail=step.transformation_type or step.step_type or "")
+        for n, step in enumerate(compute.pipeline)
+    ]
+    return Figure(tuple(nodes), _chained(nodes))
+
+
+def _chained(nodes: Sequence[Node]) -> tuple[Edge, ...]:
+    return tuple(Edge(one.id, other.id) for one, other in pairwise(nodes))

@@ -1,0 +1,115 @@
+"""The picture of a machine, drawn from the table that runs, so it cannot go stale."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from ...kernel.machine import Machine, Timeout, Transition
+from ...kernel.visible_text import visible
+from .figure import Edge, EnumFlow, Node
+from .layout import layout
+from .svg import svg
+
+_START, _DOT = "\0start", 14.0
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+class Figure(NamedTuple):
+    """A machine as a graph: what ``layout`` takes."""
+
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+
+
+def picture(machine: Machine, name: str) -> str:
+    """An SVG file. ``*`` is one box of its own, and a transition that a state's timer fires is dashed."""
+    states, transitions = len(machine.statuses), len(machine.transitions)
+    ends = ", ".join(status for status in machine.statuses if status in machine.terminal) or "nowhere"
+    told = f"A state machine of {states} states and {transitions} transitions, from {machine.initial} to {ends}."
+    return svg(layout(*figure(machine), EnumFlow.DOWN), name, told)
+
+
+def figure(machine: Machine) -> Figure:
+    nodes = [Node(_START, "", "start", _DOT, _DOT)]
+    for status in machine.statuses:
+        nodes.append(Node(status, status, "terminal" if status in machine.terminal else "state"))
+    if any(transition.from_state == "*" for transition in machine.transitions):
+        nodes.append(Node("*", "any state", "any", note="every state that is not terminal"))
+    edges = [Edge(_START, machine.initial)]
+    for transition in machine.transitions:
+        timeout = machine.timeouts.get(transition.from_state)
+        fired = timeout is not None and timeout.trigger == transition.trigger
+        told = _label(transition, timeout if fired else None)
+        edges.append(Edge(transition.from_state, transition.to_state, told, "timeout" if fired else ""))
+    for status, timeout in machine.timeouts.items():  # one whose trigger only "*" answers
+        for transition in machine.table[status].get(timeout.trigger, ()):
+            if transition.from_state == "*":
+                edges.append(Edge(status, transition.to_state, _label(transition, timeout), "timeout"))
+    return Figure(tuple(nodes), tuple(edges))
+
+
+def _label(transition: Transition, timeout: Timeout | None) -> str:
+    guards = " and ".join(" ".join(guard.text.split()) for guard in transition.guards)
+    told = transition.trigger if timeout is None else f"{transition.trigger} after {_duration(timeout.after_us)}"
+    return f"{told}\n[{guards}]" if guards else told
+
+
+def _duration(after_us: int) -> str:
+    """In the largest unit that leaves a short number: ``7 d``, ``1.5 h``, ``90 s``."""
+    seconds = after_us / 1_000_000
+    size, unit = next((one for one in _UNITS if seconds >= one[0] and seconds * 2 % one[0] == 0), (1, "s"))
+    return f"{seconds / size:g} {unit}"
+
+
+def mermaid(machine: Machine) -> str:
+    """A ``stateDiagram-v2``, in the contract's order. ``*`` is drawn from every state that is not terminal."""
+    ids = _ids(machine.statuses)
+    lines = ["stateDiagram-v2", f"    [*] --> {ids[machine.initial]}"]
+    tied = {machine.initial, *machine.terminal, *(to for ends in _ends(machine) for to in ends)}
+    for status in machine.statuses:
+        if ids[status] != status:
+            lines.append(f'    state "{entity(status)}" as {ids[status]}')
+        elif status not in tied:
+            lines.append(f"    {status}")
+    for status in machine.statuses:
+        for trigger, transitions in machine.table[status].items():
+            for transition in transitions:
+                guards = " and ".join(guard.text for guard in transition.guards)
+                told = f"{entity(trigger)} [{entity(guards)}]" if guards else entity(trigger)
+                lines.append(f"    {ids[status]} --> {ids[transition.to_state]} : {told}")
+        if (timeout := machine.timeouts.get(status)) is not None:
+            seconds = timeout.after_us / 1_000_000
+            lines.append(f"    note right of {ids[status]} : {entity(timeout.trigger)} after {seconds:g} s")
+    lines += [f"    {ids[status]} --> [*]" for status in machine.statuses if status in machine.terminal]
+    return "\n".join(lines) + "\n"
+
+
+def _ends(machine: Machine) -> Iterator[tuple[str, str]]:
+    """Both ends of each arrow."""
+    for status, row in machine.table.items():
+        yield from ((status, one.to_state) for fitting in row.values() for one in fitting)
+
+
+def _ids(statuses: Sequence[str]) -> dict[str, str]:
+    """Names as Mermaid takes them: letters, digits and _, none of its own words, no two alike."""
+    ids: dict[str, str] = {}
+    taken: set[str] = set()
+    for n, status in enumerate(statuses):
+        plain = re.sub(r"\W", "_", status, flags=re.ASCII)
+        if plain in taken or plain.lower() in _RESERVED or not plain[:1].isalpha():
+            plain = f"state_{n}"
+        ids[status] = plain
+        taken.add(plain)
+    return ids
+
+
+_RESERVED = {"state", "note", "end", "direction", "class", "classdef", "style", "as", "default"}
+# Mermaid ends a label at a semicolon or line break, and reads # as the start of an entity
+_ENTITIES = str.maketrans({"#": "#35;", ";": "#59;", ":": "#58;", "<": "#lt;", ">": "#gt;", '"': "#quot;"})
+
+
+def entity(words: str) -> str:
+    """Words of others as a label of Mermaid's takes them."""
+    return visible(" ".join(words.split())).translate(_ENTITIES)

@@ -1,0 +1,120 @@
+"""Which family a contract is of, told by what it has (FACTS 1.1). Families are how it is called, not how it is read.
+
+Every block is understood in every spelling wherever it stands; so a contract between two families loses nothing.
+"""
+
+from __future__ import annotations
+
+from ..text.tree import Branch, Leaf, Node, Place, Row
+from .read_result import EnumFamily
+
+ALONE = frozenset(
+    (
+        "contract_version",
+        "fingerprint",
+        "node_type",
+        "version",
+        "description",
+        "metadata",
+        "definitions",
+        "node_version",
+    )
+)
+"""What a family G contract has beside its one block."""
+
+# fmt: off
+THEIRS = frozenset((
+    "input_model", "output_model", "handler_routing", "event_bus", "io_operations", "descriptor", "subcontracts",
+    "node_version", "node_name", "node_id", "contract_name", "version",
+))
+# fmt: on
+"""What a contract of ours never has, and nearly every other."""
+
+DISCRIMINATORS: dict[EnumFamily, str] = {
+    EnumFamily.ONEX: "`state_model` is a class name with nothing of others beside it, or `intents` have `outcomes`: ours",
+    EnumFamily.SKILL: "`event_bus.subscribe`/`publish` are mappings, or `execution` names a backend",
+    EnumFamily.MARKET: "`handler: {module, class}` at the top",
+    EnumFamily.BRIDGE: "`node_id`, and `subcontracts` a mapping or `version` a text",
+    EnumFamily.EXAMPLE: "no name of its own: versions, `node_type` and one or two blocks",
+    EnumFamily.TYPED: "models as one dotted text, with `handler_routing.default_handler` or `descriptor`",
+    EnumFamily.GENERIC: "`node_type: X_GENERIC`, or models as `{name, module}`, or `handler_routing.handlers`",
+    EnumFamily.SEED: "`version: {major, minor, patch}` and no `contract_version`",
+    EnumFamily.OTHER: "none of these",
+}
+"""In the order asked; the first that fits is it."""
+
+
+def family_of(tree: Branch) -> EnumFamily:
+    """Total: what fits nothing is OTHER."""
+    return next((family for family, fits in _ASKED if fits(tree)), EnumFamily.OTHER)
+
+
+def _branch(node: Node | None) -> Branch:
+    return node if isinstance(node, Branch) else Branch({}, node.place) if node is not None else _NOTHING
+
+
+_NOTHING = Branch({}, Place(0, 0))
+
+
+def _text(node: Node | None) -> str:
+    return node.value if isinstance(node, Leaf) and isinstance(node.value, str) else ""
+
+
+def _onex(tree: Branch) -> bool:
+    intents = tree.get("intents")
+    if isinstance(intents, Row) and any(isinstance(one, Branch) and one.get("outcomes") for one in intents.items):
+        return True
+    if not _text(tree.get("state_model")) or "." in _text(tree.get("state_model")):
+        return False
+    return bool({"state_machine", "intents"} & set(tree.entries)) and not THEIRS & set(tree.entries)
+
+
+def _skill(tree: Branch) -> bool:
+    bus, execution = _branch(tree.get("event_bus")), _branch(tree.get("execution"))
+    spoken = any(isinstance(bus.get(name), Branch) for name in ("subscribe", "publish"))
+    return spoken or bool({"backend", "model_purpose"} & set(execution.entries))
+
+
+def _market(tree: Branch) -> bool:
+    return bool({"module", "class"} & set(_branch(tree.get("handler")).entries))
+
+
+def _bridge(tree: Branch) -> bool:
+    if "node_id" not in tree.entries:
+        return False
+    return isinstance(tree.get("subcontracts"), Branch) or bool(_text(tree.get("version")))
+
+
+def _example(tree: Branch) -> bool:
+    blocks = set(tree.entries) - ALONE
+    return "name" not in tree.entries and len(blocks) in (1, 2) and not {"node_name", "contract_name"} & blocks
+
+
+def _typed(tree: Branch) -> bool:
+    if not any("." in _text(tree.get(name)) for name in ("input_model", "output_model")):
+        return False
+    return bool(_text(_branch(tree.get("handler_routing")).get("default_handler"))) or "descriptor" in tree.entries
+
+
+def _generic(tree: Branch) -> bool:
+    if _text(tree.get("node_type")).upper().endswith("_GENERIC"):
+        return True
+    if any(isinstance(tree.get(name), Branch) for name in ("input_model", "output_model")):
+        return True
+    return isinstance(_branch(tree.get("handler_routing")).get("handlers"), Row)
+
+
+def _seed(tree: Branch) -> bool:
+    return isinstance(tree.get("version"), Branch) and "contract_version" not in tree.entries
+
+
+_ASKED = (
+    (EnumFamily.ONEX, _onex),
+    (EnumFamily.SKILL, _skill),
+    (EnumFamily.MARKET, _market),
+    (EnumFamily.BRIDGE, _bridge),
+    (EnumFamily.EXAMPLE, _example),
+    (EnumFamily.TYPED, _typed),
+    (EnumFamily.GENERIC, _generic),
+    (EnumFamily.SEED, _seed),
+)

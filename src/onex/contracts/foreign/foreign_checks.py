@@ -1,0 +1,179 @@
+"""What can be wrong with a contract of others beyond its shape: its machine, its guards, its graph, its weights.
+
+Oddities are warnings: the contract is not ours to refuse. A guard that cannot be compiled, or names what is not there, is
+an error (SEMANTICS 13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pydantic import JsonValue
+
+from ...kernel.finding import EnumSeverity, Finding
+from ..check.contract_checks import check, guard_finding
+from ..check.partial_contract import conditions
+from ..guard.guards import parse
+from ..guard.problem import GuardProblem, suggest
+from ..guard.three_token import Comparison
+from ..model.contract import ModelContractBase
+from ..model.workflow import ModelWorkflowCoordination
+from ..text.tree import FINDINGS_MAX, Branch, Leaf, Row, place_of
+
+WEIGHTS_NEAR = 0.001
+TOLD_OF_CYCLE = 8
+SUGGESTIONS_MAX = 10
+
+
+def check_foreign(contract: ModelContractBase, shape: Branch, path: str) -> Iterator[Finding]:
+    """``shape`` is what ``contract`` was made of. Findings in no particular order."""
+    yield from _machine(shape, path)
+    yield from _names(contract, shape, path)
+    yield from _graph(contract.workflow, shape, path)
+    yield from _weights(contract, shape, path)
+
+
+def _machine(shape: Branch, path: str) -> Iterator[Finding]:
+    entry = shape.entries.get("state_machine")
+    if entry is None:
+        return
+    for finding in check(Branch({"state_machine": entry}, shape.place), path):
+        if finding.severity is EnumSeverity.ERROR and not finding.code.startswith("guard_"):
+            yield finding._replace(severity=EnumSeverity.WARNING)
+        else:
+            yield finding
+
+
+# --- guards by the schemas ----------------------------------------------------------------------------------------------
+
+
+def _names(contract: ModelContractBase, shape: Branch, path: str) -> Iterator[Finding]:
+    """The first name of each guard's path, when it is known which fields payload and state have; else nothing is said."""
+    payload, state = fields_of(contract.input_schema), fields_of(contract.state_fields)
+    if payload is None or state is None:
+        return
+    for leaf in _conditions(shape):
+        try:
+            parsed = parse(str(leaf.value))
+            _judge(parsed.path if isinstance(parsed, Comparison) else (), payload, state)
+            if not isinstance(parsed, Comparison):
+                for names, offset in parsed.paths:
+                    _member(names, payload if names[0] == "payload" else state, offset)
+        except GuardProblem as problem:
+            if problem.code in ("guard_field", "guard_ambiguous") and not problem.message.startswith("CEL"):
+                yield guard_finding(problem, leaf, path)
+
+
+def _conditions(shape: Branch) -> Iterator[Leaf]:
+    machine = shape.get("state_machine")
+    rows = machine.get("transitions") if isinstance(machine, Branch) else None
+    for row in rows.items if isinstance(rows, Row) else ():
+        if isinstance(row, Branch):
+            yield from conditions(row.get("conditions"))
+
+
+def fields_of(schema: JsonValue) -> Mapping[str, JsonValue] | None:
+    """The fields an object's schema allows; None when it does not say, or allows any."""
+    if not isinstance(schema, dict) or schema.get("additionalProperties") not in (None, False):
+        return None
+    properties = schema.get("properties")
+    return properties if isinstance(properties, dict) and properties else None
+
+
+def _judge(names: tuple[str, ...], payload: Mapping[str, JsonValue], state: Mapping[str, JsonValue]) -> None:
+    """Raises GuardProblem for a bare name in both or in neither."""
+    if not names:
+        return
+    first = names[0]
+    if first in ("payload", "state"):
+        _member(names, payload if first == "payload" else state, 0)
+    elif first in payload and first in state:
+        message = f"{first!r} is a field of the input and of the state"
+        raise GuardProblem(0, "guard_ambiguous", message, f"write payload.{first} or state.{first}")
+    elif first not in payload and first not in state:
+        known = [*payload, *state]
+        fix = suggest(first, known) or f"they have {', '.join(known[:20])}"
+        raise GuardProblem(0, "guard_field", f"{first!r} is a field of neither the input nor the state", fix)
+
+
+def _member(names: tuple[str, ...], known: Mapping[str, JsonValue], offset: int) -> None:
+    if len(names) > 1 and names[1] not in known:
+        fix = suggest(names[1], list(known)) or f"it has {', '.join(list(known)[:20])}"
+        raise GuardProblem(offset + len(names[0]) + 1, "guard_field", f"{names[0]} has no field {names[1]!r}", fix)
+
+
+# --- graphs and weights -------------------------------------------------------------------------------------------------
+
+
+def waits_for(workflow: ModelWorkflowCoordination) -> dict[str, tuple[str, ...]]:
+    """``result[step] -> steps it waits for``, of what the steps say and of the edges, in their order."""
+    before: dict[str, dict[str, None]] = {step.step_id: dict.fromkeys(step.depends_on) for step in workflow.steps}
+    for edge in workflow.edges:
+        before.setdefault(edge.target, {})[edge.source] = None
+    return {step: tuple(names) for step, names in before.items()}
+
+
+def _graph(workflow: ModelWorkflowCoordination | None, shape: Branch, path: str) -> Iterator[Finding]:
+    if workflow is None or not workflow.steps:
+        return
+    at = ("workflow", "steps")
+    seen: dict[str, int] = {}
+    for n, step in enumerate(workflow.steps):
+        if step.step_id in seen:
+            first = place_of(shape, (*at, seen[step.step_id], "step_id")).line
+            message = f"step {step.step_id!r} stands here and on line {first}"
+            yield _warning(shape, path, (*at, n, "step_id"), "duplicate", message, "call one of them otherwise")
+        seen.setdefault(step.step_id, n)
+    named: list[tuple[tuple[str | int, ...], str]] = [
+        ((*at, n, "depends_on", m), name)
+        for n, step in enumerate(workflow.steps)
+        for m, name in enumerate(step.depends_on)
+    ]
+    for n, edge in enumerate(workflow.edges):
+        named += [(("workflow", "edges", n, "source"), edge.source), (("workflow", "edges", n, "target"), edge.target)]
+    missing = [(loc, name) for loc, name in named if name not in seen]
+    for count, (loc, name) in enumerate(missing[:FINDINGS_MAX]):
+        near = suggest(name, list(seen)) if count < SUGGESTIONS_MAX else ""
+        fix = near or f"use one of {', '.join(list(seen)[:20])}"
+        yield _warning(shape, path, loc, "unknown_step", f"there is no step {name!r}", fix)
+    if circle := _circle(waits_for(workflow)):
+        told = " -> ".join(circle[:TOLD_OF_CYCLE]) + (" -> .." if len(circle) > TOLD_OF_CYCLE else "")
+        message = f"steps wait for one another: {told}"
+        yield _warning(shape, path, (*at, seen.get(circle[0], 0)), "step_cycle", message, "remove one of them")
+
+
+def _circle(before: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Steps that in the end wait for themselves, the first of them twice; () when there are none. Linear in steps and waits."""
+    left = {step: {name for name in names if name in before} for step, names in before.items()}
+    after: dict[str, list[str]] = {}
+    for step, names in left.items():
+        for name in names:
+            after.setdefault(name, []).append(step)
+    ready = [step for step, names in left.items() if not names]
+    while ready:
+        done = ready.pop()
+        del left[done]
+        for step in after.get(done, ()):
+            left[step].discard(done)
+            if not left[step]:
+                ready.append(step)
+    # each that is left waits for one that is left: following them must come round
+    trail: dict[str, None] = {}
+    step = next(iter(left), "")
+    while step and step not in trail:
+        trail[step] = None
+        step = next(name for name in before[step] if name in left)
+    round_ = list(trail)
+    return (*round_[round_.index(step) :], step) if step else ()
+
+
+def _weights(contract: ModelContractBase, shape: Branch, path: str) -> Iterator[Finding]:
+    algorithm = contract.algorithm
+    weights = [one.weight for one in algorithm.factors.values() if one.weight is not None] if algorithm else []
+    if weights and abs(sum(weights) - 1) > WEIGHTS_NEAR:
+        message = f"the weights of the factors come to {sum(weights):g}, not to 1"
+        yield _warning(shape, path, ("algorithm", "factors"), "weights_sum", message, "make them come to 1.0")
+
+
+def _warning(shape: Branch, path: str, loc: tuple[str | int, ...], code: str, message: str, fix: str) -> Finding:
+    return Finding(code, EnumSeverity.WARNING, *place_of(shape, loc).spot(path), message, fix)

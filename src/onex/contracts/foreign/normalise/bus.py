@@ -1,0 +1,344 @@
+"""What a node hears and says, in all spellings: topics of an ``event_bus``, and events beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...text.tree import Branch, Entry, Leaf, Node, Row
+from .draft import Draft, Notes, Spelling, made, text, text_of
+from .references import reference
+from .version import version
+
+TOPIC = Spelling(
+    names={
+        "full_topic_pattern": "topic",
+        "topic_name": "topic",
+        "channel": "topic",
+        "target_topic": "topic",
+        "subscribe_topic": "topic",
+        "publish_topic": "topic",
+        "event": "event_type",
+        "event_name": "event_type",
+        "name": "event_type",
+        "type": "event_type",
+        "message_type": "event_type",
+        "schema": "schema_ref",
+        "payload_schema": "schema_ref",
+        "payload_model": "schema_ref",
+        "event_model": "schema_ref",
+        "model": "schema_ref",
+        "event_schema": "payload_fields",
+        "fields": "payload_fields",
+        "payload": "payload_fields",
+        "version": "event_version",
+        "partition_key_field": "partition_key",
+        "key": "partition_key",
+        "group_id": "consumer_group",
+        "external_publisher": "other_end",
+        "external_consumer": "other_end",
+        "external_subscriber": "other_end",
+        "handler_implementation": "handler",
+        "handler_status": "status",
+        "when": "trigger",
+        "purpose": "description",
+    },
+    shapes={"handler": reference, "event_type": text},
+)
+BUS = Spelling(
+    names={
+        "event_bus_enabled": "enabled",
+        "subscribe": "subscribe_topics",
+        "subscribe_topic": "subscribe_topics",
+        "subscribes": "subscribe_topics",
+        "subscriptions": "subscribe_topics",
+        "subscribed_topics": "subscribe_topics",
+        "subscribes_to": "subscribe_topics",
+        "consumes": "subscribe_topics",
+        "consume": "subscribe_topics",
+        "consumed_topics": "subscribe_topics",
+        "input_topics": "subscribe_topics",
+        "listens_to": "subscribe_topics",
+        "publish": "publish_topics",
+        "publish_topic": "publish_topics",
+        "publishes": "publish_topics",
+        "publications": "publish_topics",
+        "published_topics": "publish_topics",
+        "publishes_to": "publish_topics",
+        "produces": "publish_topics",
+        "produce": "publish_topics",
+        "emits": "publish_topics",
+        "output_topics": "publish_topics",
+        "dead_letter_topic": "dlq_topic",
+        "dlq": "dlq_topic",
+        "config": "configuration",
+    },
+    shapes={"version": version},
+)
+METADATA = {"subscribe_topic_metadata": "subscribe_topics", "publish_topic_metadata": "publish_topics"}
+"""What is said of topics apart from their list, by topic."""
+BESIDE = {
+    "publications": "published_events",
+    "publish_topics": "published_events",
+    "event_outputs": "published_events",
+    "output_events": "published_events",
+    "emits": "published_events",
+    "emitted_events": "published_events",
+    "events_published": "published_events",
+    "yaml_published_events": "published_events",
+    "compatibility_publish_topics": "published_events",
+    "subscriptions": "consumed_events",
+    "subscribe_topics": "consumed_events",
+    "event_sources": "consumed_events",
+    "input_subscriptions": "consumed_events",
+    "input_events": "consumed_events",
+    "events_consumed": "consumed_events",
+    "yaml_consumed_events": "consumed_events",
+    "initial_command": "consumed_events",
+    "consumes": "consumed_events",
+}
+"""Events that stand in the contract itself."""
+EVENTS = {
+    "published": "published_events",
+    "publishes": "published_events",
+    "publish": "published_events",
+    "produced": "published_events",
+    "produces": "published_events",
+    "emitted": "published_events",
+    "emits": "published_events",
+    "consumed": "consumed_events",
+    "consumes": "consumed_events",
+    "subscribed": "consumed_events",
+    "subscribes": "consumed_events",
+    "subscribe": "consumed_events",
+    "listens": "consumed_events",
+    "out": "published_events",
+    "output": "published_events",
+    "outbound": "published_events",
+    "in": "consumed_events",
+    "input": "consumed_events",
+    "inbound": "consumed_events",
+}
+"""Words within ``events``, and within one topic's ``direction``."""
+LISTS = {"published_events": "publish_topics", "consumed_events": "subscribe_topics"}
+_OPERATED = {"handler": "operation", "handler_implementation": "handler"}
+"""A handler that is a word beside another that is a class: the word is what it is asked for."""
+_OF_TOPIC = ("topic", "topics", "topic_suffix", "full_topic_pattern", "event_type")
+
+
+def bus(draft: Draft, notes: Notes) -> None:
+    """Puts ``event_bus``, ``published_events``, ``consumed_events`` into ``draft``."""
+    if "event_bus" in draft:
+        entry = draft.entries["event_bus"]
+        draft.entries["event_bus"] = entry._replace(node=_bus(entry.node, notes))
+    for written, field in BESIDE.items():
+        entry_or_none = draft.entries.get(written)
+        if entry_or_none is not None and isinstance(entry_or_none.node, Row | Branch | Leaf):
+            _gather(draft, written, field, notes)
+    _events(draft, notes)
+    if isinstance(draft.node("terminal_event"), Branch | Row):
+        draft.put("terminal_events", draft.take("terminal_event"))
+    for field in ("published_events", "consumed_events", "terminal_events"):
+        if field in draft:
+            entry = draft.entries[field]
+            draft.entries[field] = entry._replace(node=topics(entry, notes))
+    emission = draft.node("event_emission")
+    if isinstance(emission, Branch) and isinstance(emission.get("event_types"), Row):
+        inside = emission.entries["event_types"]
+        notes.wrapped(draft.entries["event_emission"].key)
+        draft.extend("published_events", inside.key, _rows(topics(inside, notes)))
+        rest = {name: one for name, one in emission.entries.items() if name != "event_types"}
+        draft.entries["event_emission"] = draft.entries["event_emission"]._replace(node=Branch(rest, emission.place))
+
+
+def _gather(draft: Draft, written: str, field: str, notes: Notes) -> None:
+    """Further lists for ``field`` join the first; a second list's key is absorbed by the first's."""
+    entry = draft.entries.pop(written)
+    there = draft.entries.get(field)
+    if there is None:
+        draft.entries[field] = entry
+        return
+    if isinstance(there.node, Row) and isinstance(topics(entry, notes), Row):
+        notes.joined(entry.key, there.key)
+        draft.extend(field, entry.key, _rows(topics(entry, notes)))
+    else:
+        draft.entries[written] = entry
+
+
+def _events(draft: Draft, notes: Notes) -> None:
+    entry = draft.entries.get("events")
+    if entry is None or not isinstance(entry.node, Branch) or not set(EVENTS) & set(entry.node.entries):
+        return
+    draft.entries.pop("events")
+    notes.wrapped(entry.key)
+    rest: dict[str, Entry] = {}
+    for name, one in entry.node.entries.items():
+        if name in EVENTS and isinstance(topics(one, notes), Row):
+            there = draft.entries.get(EVENTS[name])
+            if there is not None:
+                notes.joined(one.key, there.key)
+            draft.extend(EVENTS[name], one.key, _rows(topics(one, notes)))
+        else:
+            rest[name] = one
+    if rest:
+        draft.entries["events"] = entry._replace(node=Branch(rest, entry.node.place))
+
+
+def _rows(node: Node) -> tuple[Node, ...]:
+    return node.items if isinstance(node, Row) else (node,)
+
+
+def _bus(node: Node, notes: Notes) -> Node:
+    if not isinstance(node, Branch):
+        return node
+    draft = Draft(BUS.applied(_directed(node, notes), notes))
+    for field in ("subscribe_topics", "publish_topics"):
+        if field in draft:
+            entry = draft.entries[field]
+            draft.entries[field] = entry._replace(node=topics(entry, notes))
+    for written, field in METADATA.items():
+        _described(draft, written, field, notes)
+    return draft.branch()
+
+
+def _directed(node: Branch, notes: Notes) -> Branch:
+    """``topics: {publish: [..], subscribe: [..]}`` is both lists, and so is a list whose rows say their ``direction``."""
+    inside = node.entries.get("topics")
+    if inside is None:
+        return node
+    rest = {name: entry for name, entry in node.entries.items() if name != "topics"}
+    if isinstance(inside.node, Branch):
+        notes.wrapped(inside.key)
+        return Branch(
+            {**rest, **{name: one for name, one in inside.node.entries.items() if name not in rest}}, node.place
+        )
+    ways: dict[str, list[Node]] = {}
+    for item in inside.node.items if isinstance(inside.node, Row) else ():
+        way = item.entries.get("direction") if isinstance(item, Branch) else None
+        field = EVENTS.get(text_of(way.node).lower()) if way is not None else None
+        if way is None or field is None or not isinstance(item, Branch):
+            return node
+        notes.joined(way.key, inside.key)
+        ways.setdefault(LISTS[field], []).append(
+            Branch({name: one for name, one in item.entries.items() if one is not way}, item.place)
+        )
+    draft = Draft(Branch(rest, node.place))
+    for name, rows in ways.items():
+        if isinstance(draft.node(name), Branch | Leaf):
+            return node
+        there = draft.entries.get(name)
+        if there is not None:
+            notes.joined(inside.key, there.key)
+        draft.extend(name, inside.key, rows)
+    return draft.branch() if ways else node
+
+
+def topics(entry: Entry, notes: Notes) -> Node:
+    """Rows of ModelTopic, of a list, one topic, ``{topics: [..]}``, or ``{success_topic: .., failure_topic: ..}``."""
+    node = entry.node
+    if isinstance(node, Leaf):
+        return Row((_topic(node, notes),), node.place) if text_of(node) else node if node.value else Row((), node.place)
+    if isinstance(node, Row):
+        return Row(tuple(_topic(item, notes) for item in node.items), node.place)
+    return Row(tuple(_of_mapping(node, notes)), node.place)
+
+
+def _of_mapping(node: Branch, notes: Notes) -> Iterator[Node]:
+    rest: dict[str, Entry] = {}
+    roles = [name for name in node.entries if name.endswith("_topic") and text_of(node.get(name))]
+    inside = node.entries.get("topics")
+    if inside is not None:
+        notes.wrapped(inside.key)
+        yield from _rows(topics(inside, notes))
+    for name in roles:
+        entry = node.entries[name]
+        role = made("role", Leaf(name.removesuffix("_topic"), entry.key.place))
+        yield Branch({"topic": Entry(entry.key, entry.node), "role": role}, entry.node.place)
+    rest = {name: entry for name, entry in node.entries.items() if name not in roles and name != "topics"}
+    if not rest:
+        return
+    if set(_OF_TOPIC) & set(rest):
+        yield _topic(Branch(rest, node.place), notes)
+    elif not roles and inside is None and all(isinstance(one.node, Branch | Leaf) for one in rest.values()):
+        for name, one in rest.items():
+            yield _by_name(name, one, notes)
+    else:
+        # said beside the topics and of none of them: kept where a finding will name it
+        yield Branch({"topic": made("topic", Leaf("", node.place)), **rest}, node.place)
+
+
+def _by_name(name: str, entry: Entry, notes: Notes) -> Node:
+    """``NAME: topic``, or ``TOPIC: {..}``."""
+    if isinstance(entry.node, Leaf) and text_of(entry.node):
+        return Branch(
+            {"topic": Entry(entry.key, entry.node), "role": made("role", Leaf(name, entry.key.place))}, entry.key.place
+        )
+    own = Entry(entry.key, Leaf(name, entry.key.place))
+    inside = entry.node.entries if isinstance(entry.node, Branch) else {}
+    word = "role" if "topic" in inside else "topic"
+    return _topic(Branch({**inside, word: own}, entry.key.place), notes)
+
+
+def _topic(item: Node, notes: Notes) -> Node:
+    if isinstance(item, Leaf):
+        return Branch({"topic": made("topic", item)}, item.place) if text_of(item) else item
+    if not isinstance(item, Branch):
+        return item
+    if "handler" in item.entries and "handler_implementation" in item.entries:
+        item = Branch({_OPERATED.get(name, name): entry for name, entry in item.entries.items()}, item.place)
+    draft = Draft(TOPIC.applied(item, notes))
+    schema = draft.entries.get("schema_ref")
+    if schema is not None and isinstance(schema.node, Branch):
+        draft.put("payload_fields", draft.take("schema_ref"))
+    elif schema is not None and text_of(draft.node("payload_module")):
+        module = draft.take("payload_module")
+        if module is not None:
+            notes.joined(module.key, schema.key)
+            whole = Leaf(f"{text_of(module.node)}.{text_of(schema.node)}", schema.node.place)
+            draft.entries["schema_ref"] = schema._replace(node=whole)
+    if "topic" not in draft:
+        suffix = draft.entries.get("topic_suffix")
+        named = draft.entries.get("event_type")
+        if suffix is not None:
+            draft.put("topic", draft.take("topic_suffix"))
+        elif named is not None and named.key.value == "name" and "." in text_of(named.node):
+            draft.put("topic", draft.take("event_type"))
+        elif named is not None:
+            draft.make("topic", named.node)
+            draft.make("by_event_type", Leaf(True, named.node.place))
+    if "other_end" in draft and "external" not in draft:
+        draft.make("external", Leaf(True, draft.entries["other_end"].node.place))
+    return draft.branch()
+
+
+def _described(draft: Draft, written: str, field: str, notes: Notes) -> None:
+    """Joins what is said of a topic to it. What is said of a topic that is not listed stays, and is reported."""
+    entry, there = draft.entries.get(written), draft.entries.get(field)
+    if entry is None or not isinstance(entry.node, Branch) or there is None or not isinstance(there.node, Row):
+        return
+    said = dict(entry.node.entries)
+    rows = tuple(_joined(row, said, notes) for row in there.node.items)
+    draft.entries[field] = there._replace(node=Row(rows, there.node.place))
+    notes.wrapped(entry.key)
+    for topic, told in said.items():
+        notes.warn(
+            told.key.place,
+            "topic_not_listed",
+            f"{topic!r} is described here, but is not in {field}",
+            f"add it to {field}, or remove this",
+        )
+    draft.entries.pop(written)
+    if said:
+        draft.entries[written] = entry._replace(node=Branch(said, entry.node.place))
+
+
+def _joined(row: Node, said: dict[str, Entry], notes: Notes) -> Node:
+    """The topic with what is said of it, which is taken out of ``said``."""
+    told = said.get(text_of(row.get("topic"))) if isinstance(row, Branch) else None
+    if told is None or not isinstance(row, Branch) or not isinstance(told.node, Branch):
+        return row
+    del said[str(told.key.value)]
+    notes.wrapped(told.key)
+    inside = _topic(told.node, notes)
+    more = inside.entries if isinstance(inside, Branch) else {}
+    named = ("topic", "by_event_type")
+    return Branch({**{name: one for name, one in more.items() if name not in named}, **row.entries}, row.place)

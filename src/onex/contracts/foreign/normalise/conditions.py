@@ -1,0 +1,134 @@
+"""Guards in all their spellings become rows of ``{expression, ...}``: each one text that must hold."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+
+from ...text.tree import Branch, Entry, Leaf, Node, Row
+from .draft import Notes, Spelling, made, text, text_of
+from .version import version
+
+CONDITION = Spelling(
+    names={
+        "condition": "expression",
+        "expr": "expression",
+        "guard": "expression",
+        "check": "expression",
+        "rule": "expression",
+        "when": "expression",
+        "name": "condition_name",
+        "type": "condition_type",
+        "message": "error_message",
+    },
+    shapes={"version": version, "condition_name": text},
+)
+
+OPERATORS: Mapping[str, str] = {
+    "eq": "==",
+    "=": "==",
+    "is": "==",
+    "ne": "!=",
+    "neq": "!=",
+    "gt": ">",
+    "gte": ">=",
+    "ge": ">=",
+    "lt": "<",
+    "lte": "<=",
+    "le": "<=",
+    "one_of": "in",
+    "not in": "not_in",
+    "regex": "matches",
+    "is_present": "exists",
+    "is_not_present": "not_exists",
+}
+"""Operators that mean one of SEMANTICS 13's, in conditions written as ``{field, operator, value}``."""
+
+_PLAIN = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
+_NAMED_ONLY = ("condition_name", "description")
+_ALL = ("all", "and", "all_of")
+
+
+def conditions(node: Node, notes: Notes) -> Node:
+    """A row of conditions, all of which must hold; ``null`` is none."""
+    if isinstance(node, Leaf) and node.value is None:
+        return Row((), node.place)
+    items = node.items if isinstance(node, Row) else (node,)
+    return Row(tuple(one for item in items for one in _each(item, notes)), node.place)
+
+
+def _each(item: Node, notes: Notes, key: Leaf | None = None) -> Iterator[Node]:
+    """``key`` is that of the group in which ``item`` stands. ``true`` and ``false`` are CEL as they are."""
+    if isinstance(item, Leaf) and isinstance(item.value, bool):
+        item = Leaf("true" if item.value else "false", item.place, item.text_at)
+    if isinstance(item, Leaf) and isinstance(item.value, str):
+        yield Branch({"expression": Entry(key, item) if key else made("expression", item)}, item.place)
+    elif isinstance(item, Branch):
+        group = next((name for name in _ALL if name in item.entries), "")
+        if group and len(item.entries) == 1:
+            entry = item.entries[group]
+            notes.wrapped(entry.key)
+            for inner in entry.node.items if isinstance(entry.node, Row) else (entry.node,):
+                yield from _each(inner, notes, entry.key)
+        else:
+            yield from _condition(item, notes)
+    else:
+        notes.error(
+            item.place,
+            "guard_syntax",
+            "this condition is no text and no mapping with an expression",
+            "write `field operator value`, or CEL over payload and state",
+        )
+
+
+def _condition(item: Branch, notes: Notes) -> Iterator[Branch]:
+    branch = CONDITION.applied(item, notes)
+    if "expression" in branch.entries:
+        yield branch
+        return
+    entries = dict(branch.entries)
+    parts = [entries.get(name) for name in ("field", "operator", "value")]
+    if parts[0] is not None and parts[1] is not None and text_of(parts[0].node) and text_of(parts[1].node):
+        for name in ("field", "operator", "value"):
+            entries.pop(name, None)
+        entries["expression"] = _comparison(parts[0], parts[1], parts[2], notes)
+        yield Branch(entries, item.place)
+        return
+    name = next((name for name in _NAMED_ONLY if name in entries and text_of(entries[name].node)), "")
+    if name:
+        # a name alone calls on a function that nobody here has: the guard's own check says so, at its place
+        entries["expression"] = made("expression", entries[name].node)
+        yield Branch(entries, item.place)
+        return
+    notes.error(
+        item.place,
+        "guard_syntax",
+        "this condition has no expression",
+        "add expression: `field operator value`, or CEL over payload and state",
+    )
+
+
+def _comparison(field: Entry, operator: Entry, value: Entry | None, notes: Notes) -> Entry:
+    """``{field: a, operator: eq, value: 1}`` is ``a == 1``."""
+    word = text_of(operator.node)
+    sign = OPERATORS.get(word.lower(), word)
+    if sign in ("exists", "not_exists") and sign != word:
+        notes.warn(operator.node.place, "old_spelling", f"{word!r} is an old spelling of {sign}", f"write {sign}")
+    for entry in (operator, value):
+        if entry is not None:
+            notes.joined(entry.key, field.key)
+    told = "true" if value is None else _value(value.node, sign)
+    return Entry(field.key, Leaf(f"{text_of(field.node)} {sign} {told}", field.node.place))
+
+
+def _value(node: Node, sign: str) -> str:
+    if isinstance(node, Row):
+        return f"[{', '.join(_value(item, sign) for item in node.items)}]"
+    value = node.value if isinstance(node, Leaf) else "?"
+    if isinstance(value, str) and (sign in ("in", "not_in") or _PLAIN.fullmatch(value)) and value not in _SWITCHES:
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+_SWITCHES = ("true", "false", "null", "yes", "no", "on", "off")

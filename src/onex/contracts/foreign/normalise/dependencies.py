@@ -1,0 +1,138 @@
+"""What a node needs, in all spellings: a list of names or blocks, a mapping by name, or lists by need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ...text.tree import Branch, Entry, Leaf, Node, Row
+from .draft import Draft, Notes, Spelling, made, text, text_of, words
+
+DEPENDENCY = Spelling(
+    names={
+        "service": "name",
+        "dependency": "name",
+        "package": "name",
+        "node": "name",
+        "component": "name",
+        "id": "name",
+        "service_name": "name",
+        "dependency_type": "type",
+        "kind": "type",
+        "class": "class_name",
+        "interface": "class_name",
+        "protocol": "class_name",
+        "module_path": "module",
+        "import_path": "module",
+        "path": "module",
+        "version_requirement": "version",
+        "version_spec": "version",
+        "min_version": "version",
+        "purpose": "description",
+        "reason": "description",
+    },
+    shapes={"name": text, "methods": words},
+)
+GROUPS: Mapping[str, tuple[str, bool | None]] = {
+    "required": ("", True),
+    "optional": ("", False),
+    "required_services": ("service", True),
+    "optional_services": ("service", False),
+    "services": ("service", None),
+    "external_services": ("service", None),
+    "required_packages": ("package", True),
+    "optional_packages": ("package", False),
+    "packages": ("package", None),
+    "python_packages": ("package", None),
+    "nodes": ("node", None),
+    "protocols": ("protocol", None),
+    "internal": ("node", None),
+    "external": ("service", None),
+}
+"""Keys within ``dependencies`` that hold lists: the type they give, and whether it is required."""
+BESIDE = {"protocol_dependencies": "protocol", "handlers": "protocol", "runtime_dependencies": ""}
+"""Keys of the contract that hold dependencies as well."""
+
+
+NEEDS = ("required", "optional")
+
+
+def dependencies(draft: Draft, notes: Notes) -> None:
+    entry = draft.entries.get("dependencies")
+    if entry is not None:
+        draft.entries["dependencies"] = entry._replace(node=_listed(entry.node, "", notes))
+    for written, kind in BESIDE.items():
+        other = draft.entries.get(written)
+        if other is None or not isinstance(other.node, Row | Branch):
+            continue
+        if written == "handlers" and not (isinstance(other.node, Branch) and set(NEEDS) >= set(other.node.entries)):
+            continue  # handlers of operations, not protocols it needs
+        node = _listed(other.node, kind, notes)
+        there = draft.entries.get("dependencies")
+        if not isinstance(node, Row) or (there is not None and not isinstance(there.node, Row)):
+            continue
+        draft.entries.pop(written)
+        if there is not None:
+            notes.joined(other.key, there.key)
+        draft.extend("dependencies", other.key, node.items)
+
+
+def _listed(node: Node, kind: str, notes: Notes) -> Node:
+    if isinstance(node, Row):
+        return Row(tuple(_one(item, kind, None, notes) for item in node.items), node.place)
+    if not isinstance(node, Branch):
+        return Row((), node.place) if node.value is None else node
+    return Row(tuple(_of_mapping(node, kind, notes)), node.place)
+
+
+def _of_mapping(node: Branch, kind: str, notes: Notes) -> Iterator[Node]:
+    for name, entry in node.entries.items():
+        if name in GROUPS and isinstance(entry.node, Row | Branch):
+            notes.wrapped(entry.key)
+            own, needed = GROUPS[name]
+            inner = entry.node.items if isinstance(entry.node, Row) else tuple(map(_named, entry.node.entries.values()))
+            for item in inner:
+                yield _one(item, own or kind, needed, notes)
+        else:
+            yield _one(_named(entry), kind, None, notes)
+
+
+def _named(entry: Entry) -> Node:
+    """``NAME: {..}``, ``NAME: ">=1.0"`` or ``NAME:`` alone."""
+    own = Entry(entry.key, Leaf(entry.key.value, entry.key.place))
+    if isinstance(entry.node, Branch):
+        return Branch({"name": own, **{k: v for k, v in entry.node.entries.items() if k != "name"}}, entry.key.place)
+    if isinstance(entry.node, Leaf) and entry.node.value is None:
+        return Branch({"name": own}, entry.key.place)
+    return Branch({"name": own, "version": made("version", entry.node)}, entry.key.place)
+
+
+def _one(item: Node, kind: str, needed: bool | None, notes: Notes) -> Node:
+    if isinstance(item, Leaf) and text_of(item):
+        item = _dotted(item)
+    if not isinstance(item, Branch):
+        return item
+    draft = Draft(DEPENDENCY.applied(item, notes))
+    if "name" not in draft:
+        for other in ("type", "class_name", "module", "node_name", "env_var"):
+            if text_of(draft.node(other)):
+                draft.make("name", draft.entries[other].node)
+                break
+    optional = draft.node("optional")
+    if isinstance(optional, Leaf) and isinstance(optional.value, bool) and "required" not in draft:
+        entry = draft.take("optional")
+        if entry is not None:
+            draft.put("required", Entry(entry.key, Leaf(not optional.value, optional.place)))
+    if kind and text_of(draft.node("type")) != kind and "type" not in draft:
+        draft.make("type", Leaf(kind, draft.place))
+    if needed is not None:
+        draft.put("required", made("required", Leaf(needed, draft.place)))
+    return draft.branch()
+
+
+def _dotted(leaf: Leaf) -> Branch:
+    """``pkg.module`` is a module, called by its last name."""
+    said = text_of(leaf)
+    entries = {"name": made("name", leaf)}
+    if "." in said and " " not in said and all(part.isidentifier() for part in said.split(".")):
+        entries = {"name": made("name", Leaf(said.rsplit(".", 1)[1], leaf.place)), "module": made("module", leaf)}
+    return Branch(entries, leaf.place)

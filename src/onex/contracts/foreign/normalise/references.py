@@ -1,0 +1,175 @@
+"""Models by name, and schemas: what goes into a node and what comes out of it, in all spellings."""
+
+from __future__ import annotations
+
+from ...text.tree import Branch, Entry, Leaf, Node, Row
+from .draft import Draft, Notes, Spelling, each, made, text, text_of
+from .version import version
+
+REFERENCE = Spelling(
+    names={
+        "class": "name",
+        "class_name": "name",
+        "model": "name",
+        "model_name": "name",
+        "method": "function",
+        "interface": "name",
+        "protocol": "name",
+        "module_path": "module",
+        "import_path": "module",
+        "package": "module",
+    },
+    shapes={"version": version},
+)
+
+SCHEMAS = {
+    "input_state": "input_schema",
+    "inputs": "input_schema",
+    "input": "input_schema",
+    "request_schema": "input_schema",
+    "output_state": "output_schema",
+    "outputs": "output_schema",
+    "output": "output_schema",
+    "response_schema": "output_schema",
+    "config_fields": "config_schema",
+    "state_schema": "state_fields",
+    "state": "state_fields",
+}
+"""Keys under which a schema stands, and what it is the schema of."""
+MODELS = {
+    "input": "input_model",
+    "output": "output_model",
+    "request_model": "input_model",
+    "response_model": "output_model",
+    "input_type": "input_model",
+    "output_type": "output_model",
+}
+CLASSES = {"main_tool_class": "node_class", "node_class": "node_class", "implementation": "node_class"}
+_OF_SCHEMA = (("input_model", "input_schema"), ("output_model", "output_schema"), ("config_model", "config_schema"))
+REFERENCES = ("input_models", "output_models")
+
+
+def reference(node: Node, notes: Notes) -> Node:
+    """``{name, module}``: of ``pkg.module.Name``, ``pkg.module:Name``, ``Name``, or a mapping in any of its spellings."""
+    if isinstance(node, Leaf) and isinstance(node.value, str):
+        return _split(node)
+    if not isinstance(node, Branch):
+        return node
+    draft = Draft(REFERENCE.applied(node, notes))
+    if "name" not in draft:
+        draft.put("name", draft.take("function"))
+    dotted = draft.entries.get("name")
+    if dotted is not None and "module" not in draft and isinstance(dotted.node, Leaf) and text_of(dotted.node):
+        parts = _split(dotted.node).entries
+        draft.entries["name"] = Entry(dotted.key, parts["name"].node)
+        draft.put("module", parts.get("module"))
+    return draft.branch()
+
+
+def _split(leaf: Leaf) -> Branch:
+    said = str(leaf.value).strip()
+    module, mark, name = said.rpartition(":")
+    if not mark:
+        module, mark, name = said.rpartition(".")
+    if not mark or not name.isidentifier() or not module.replace(".", "").replace("_", "").isalnum():
+        return Branch({"name": made("name", leaf)}, leaf.place)
+    parts = {"name": made("name", Leaf(name, leaf.place)), "module": made("module", Leaf(module, leaf.place))}
+    return Branch(parts, leaf.place)
+
+
+def models(draft: Draft, notes: Notes) -> None:
+    """Models and schemas of the whole contract."""
+    for written, field in SCHEMAS.items():
+        entry = draft.entries.get(written)
+        if entry is not None and field not in draft and isinstance(entry.node, Branch | Row):
+            draft.put(field, draft.take(written))
+    for written, field in (*MODELS.items(), *CLASSES.items()):
+        if isinstance(draft.node(written), Leaf | Branch):
+            entry = draft.take(written)
+            draft.put(field, entry)
+            if entry is not None and draft.entries.get(field) is not entry:
+                draft.put(written, entry)
+    if isinstance(draft.node("state_model"), Branch) or "." in text_of(draft.node("state_model")):
+        draft.put("state_class", draft.take("state_model"))
+    for model, schema in _OF_SCHEMA:
+        _parted(draft, model, schema, notes)
+    for field in ("input_schema", "output_schema", "state_fields", "config_schema"):
+        if field in draft:
+            draft.entries[field] = draft.entries[field]._replace(node=schema_of(draft.entries[field].node))
+    for field in ("input_model", "output_model", "node_class", "mixin", "state_class", "config_model"):
+        if field in draft:
+            draft.entries[field] = draft.entries[field]._replace(node=reference(draft.entries[field].node, notes))
+    for field in REFERENCES:
+        if field in draft:
+            rows = each(reference, key="name", word="name")(draft.entries[field].node, notes)
+            draft.entries[field] = draft.entries[field]._replace(node=rows)
+    if "tool_specification" in draft:
+        told = draft.entries["tool_specification"]
+        draft.entries["tool_specification"] = told._replace(node=TOOL(told.node, notes))
+
+
+TOOL = Spelling(
+    names={"name": "tool_name"},
+    shapes={"version": version, "main_tool_class": reference, "business_logic_pattern": text},
+)
+
+
+def _parted(draft: Draft, model: str, schema: str, notes: Notes) -> None:
+    """A model that brings its fields along is a name and a schema; one that has no name is a schema."""
+    entry = draft.entries.get(model)
+    if entry is None or not isinstance(entry.node, Branch) or schema in draft:
+        return
+    fields = entry.node.entries.get("fields") or entry.node.entries.get("properties")
+    if fields is None:
+        return
+    named = {"name", "class", "class_name"} & set(entry.node.entries)
+    if not named:
+        draft.put(schema, draft.take(model))
+        return
+    rest = {name: one for name, one in entry.node.entries.items() if one is not fields}
+    draft.entries[model] = entry._replace(node=Branch(rest, entry.node.place))
+    draft.put(schema, fields)
+
+
+def schema_of(node: Node) -> Node:
+    """A JSON Schema of an object, as near as it gets: from a list of named fields, or a mapping of them."""
+    if isinstance(node, Row):
+        rows = [item for item in node.items if isinstance(item, Branch)]
+        names = [row.entries.get("name") for row in rows]
+        if len(rows) < len(node.items) or not rows:
+            return node
+        if not all(isinstance(one, Entry) and text_of(one.node) for one in names):
+            return node
+        properties = {}
+        for row, name in zip(rows, names, strict=True):
+            rest = {key: entry for key, entry in row.entries.items() if key != "name"}
+            if name is not None:
+                properties[text_of(name.node)] = Entry(name.key, _property(Branch(rest, row.place)))
+        return _object(Branch(properties, node.place)) if len(properties) == len(rows) else node
+    if not isinstance(node, Branch):
+        return node
+    if "object_type" in node.entries and "type" not in node.entries:
+        return Branch({("type" if k == "object_type" else k): entry for k, entry in node.entries.items()}, node.place)
+    if "properties" in node.entries or "$ref" in node.entries or isinstance(node.get("type"), Leaf):
+        return node
+    if node.entries and all(isinstance(entry.node, Branch) or text_of(entry.node) for entry in node.entries.values()):
+        properties = {name: entry._replace(node=_property(entry.node)) for name, entry in node.entries.items()}
+        return _object(Branch(properties, node.place))
+    return node
+
+
+def _property(node: Node) -> Node:
+    return Branch({"type": made("type", node)}, node.place) if isinstance(node, Leaf) else node
+
+
+def _object(properties: Branch) -> Branch:
+    """What says ``required: true`` is required; nothing else is."""
+    needed = tuple(
+        Leaf(name, entry.node.place)
+        for name, entry in properties.entries.items()
+        if isinstance(entry.node, Branch) and getattr(entry.node.get("required"), "value", None) is True
+    )
+    entries = {"type": made("type", Leaf("object", properties.place)), "properties": made("properties", properties)}
+    if needed:
+        entries["required"] = made("required", Row(needed, properties.place))
+    return Branch(entries, properties.place)

@@ -1,0 +1,115 @@
+"""Which handler takes which operation or event, in all spellings: ``handler_routing``, ``handlers``, ``handler``."""
+
+from __future__ import annotations
+
+from ...text.tree import Branch, Entry, Node, Row
+from .draft import Draft, Notes, Spelling, each, text_of, texts, words
+from .references import reference
+from .version import version
+
+HANDLER = Spelling(
+    names={
+        "subscribe_topic": "topic",
+        "topic_name": "topic",
+        "handler_class": "handler",
+        "handler_name": "handler",
+        "class": "handler",
+        "function": "handler",
+        "event": "event_type",
+        "message_type": "event_type",
+        "operation_name": "operation",
+        "action": "operation",
+        "request_model": "input_model",
+        "response_model": "output_model",
+        "outputs": "output_fields",
+        "inputs": "input_fields",
+        "emits": "output_events",
+    },
+    shapes={
+        "handler": reference,
+        "event_model": reference,
+        "input_model": reference,
+        "output_model": reference,
+        "output_events": words,
+        "output_fields": texts,
+        "input_fields": texts,
+        "actions": words,
+    },
+)
+
+
+def handler(node: Node, notes: Notes) -> Node:
+    """One handler. ``handler_module`` or ``module`` beside the class is the class's module."""
+    if not isinstance(node, Branch):
+        return node
+    draft = Draft(HANDLER.applied(node, notes))
+    module = draft.take("handler_module", "module")
+    there = draft.entries.get("handler")
+    if (
+        module is not None
+        and there is not None
+        and isinstance(there.node, Branch)
+        and "module" not in there.node.entries
+    ):
+        draft.entries["handler"] = there._replace(
+            node=Branch({**there.node.entries, "module": module}, there.node.place)
+        )
+    elif module is not None:
+        draft.put("handler_module", module)
+    return draft.branch()
+
+
+ROUTING = Spelling(
+    names={
+        "strategy": "routing_strategy",
+        "routing": "routing_strategy",
+        "routes": "handlers",
+        "handler": "default_handler",
+        "default": "default_handler",
+        "fallback_handler": "default_handler",
+        "entrypoint": "entry_point",
+        "mode": "execution_mode",
+    },
+    shapes={
+        "version": version,
+        "handlers": each(handler, key="operation", word="handler"),
+        "default_handler": reference,
+        "entry_point": reference,
+    },
+)
+
+
+def routing(draft: Draft, notes: Notes) -> None:
+    """Puts ``handler_routing`` into ``draft``; lists of required protocols among ``handlers`` are dependencies."""
+    lone = draft.entries.get("handlers")
+    if lone is not None and "handler_routing" not in draft and isinstance(lone.node, Row):
+        rows = Branch({"handlers": lone}, lone.node.place)
+        draft.entries.pop("handlers")
+        draft.make("handler_routing", rows)
+    entry = draft.entries.get("handler_routing")
+    if entry is not None:
+        draft.entries["handler_routing"] = entry._replace(node=ROUTING(entry.node, notes))
+    _single(draft, notes)
+
+
+def _single(draft: Draft, notes: Notes) -> None:
+    """``handler: {module, class, input_model}`` is the default handler, and its models are the node's."""
+    entry = draft.entries.get("handler")
+    if entry is None or not (isinstance(entry.node, Branch) or text_of(entry.node)):
+        return
+    there = draft.entries.get("handler_routing")
+    inside = Draft(there.node) if there is not None and isinstance(there.node, Branch) else None
+    if inside is not None and "default_handler" in inside:
+        return
+    draft.entries.pop("handler")
+    own = Draft(entry.node) if isinstance(entry.node, Branch) else None
+    if own is not None:
+        for model in ("input_model", "output_model"):
+            if model not in draft:
+                draft.put(model, own.take(model))
+    told = Entry(entry.key, reference(own.branch() if own is not None else entry.node, notes))
+    if inside is not None and there is not None:
+        inside.put("default_handler", told)
+        draft.entries["handler_routing"] = there._replace(node=inside.branch())
+    else:
+        draft.make("handler_routing", Branch({"default_handler": told}, entry.node.place))

@@ -1,0 +1,194 @@
+"""Transitions in all their spellings become rows of ``{from_state, to_state, trigger, ...}``, one per start and trigger."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice, product
+
+from ...model.part import TRANSITIONS_MAX
+from ...text.tree import Branch, Entry, Leaf, Node, Row
+from .actions import actions
+from .conditions import conditions
+from .draft import Draft, Notes, Spelling, made, text, text_of, texts
+from .version import version
+
+TRANSITION = Spelling(
+    names={
+        "from": "from_state",
+        "from_states": "from_state",
+        "source": "from_state",
+        "sources": "from_state",
+        "source_state": "from_state",
+        "src": "from_state",
+        "to": "to_state",
+        "dest": "to_state",
+        "dst": "to_state",
+        "destination": "to_state",
+        "target": "to_state",
+        "target_state": "to_state",
+        "next_state": "to_state",
+        "event": "trigger",
+        "on": "trigger",
+        "on_event": "trigger",
+        "trigger_event": "trigger",
+        "triggers": "trigger",
+        "name": "transition_name",
+        "id": "transition_name",
+        "transition_id": "transition_name",
+        "label": "transition_name",
+        "desc": "description",
+        "guard": "conditions",
+        "guards": "conditions",
+        "condition": "conditions",
+        "guard_condition": "conditions",
+        "guard_conditions": "conditions",
+        "guard_expression": "conditions",
+        "preconditions": "conditions",
+        "when": "conditions",
+        "if": "conditions",
+        "action": "actions",
+        "on_transition": "actions",
+        "transition_actions": "actions",
+        "effects": "actions",
+        "atomic": "is_atomic",
+    },
+    shapes={
+        "conditions": conditions,
+        "actions": actions,
+        "version": version,
+        "transition_name": text,
+    },
+)
+ANYWHERE = ("*", "any", "ANY", "all", "ALL")
+"""Words for every state that is not terminal, unless a state has that name."""
+_ARROW = re.compile(r"(?P<start>[^\s:>]+)\s*(?:->|=>|→)\s*(?P<end>[^\s:>]+)(?:\s*:\s*(?P<trigger>\S+))?")
+_ENDS = ("from_state", "to_state", "trigger")
+
+
+def looks_like_transition(item: Node) -> bool:
+    if isinstance(item, Branch):
+        return "to_state" in {TRANSITION.names.get(name, name) for name in item.entries}
+    return _ARROW.fullmatch(text_of(item)) is not None
+
+
+def transitions(node: Node, notes: Notes, known: frozenset[str]) -> tuple[Branch, ...]:
+    """``known`` are the states' names. Nothing is read of what is neither a list nor a mapping."""
+    if isinstance(node, Row):
+        return tuple(one for item in node.items for one in _row(item, notes, known))
+    if isinstance(node, Branch):
+        return tuple(one for entry in node.entries.values() for one in _named(entry, notes, known))
+    return ()
+
+
+def outward(start: Leaf, leaving: Entry, notes: Notes) -> Iterator[Branch]:
+    """The transitions that stand inside a state. Their key is absorbed by what they say about where they lead."""
+    notes.wrapped(leaving.key)
+    begin = made("from_state", start)
+    if isinstance(leaving.node, Row):
+        for item in leaving.node.items:
+            if isinstance(item, Branch):
+                yield from _several(Draft(TRANSITION.applied(item, notes)), begin, notes, frozenset())
+            elif isinstance(item, Leaf):
+                yield _lone(begin, Entry(leaving.key, item), None, notes)
+    elif isinstance(leaving.node, Branch):
+        yield from _by_trigger(begin, leaving.node, notes)
+
+
+def _by_trigger(begin: Entry, node: Branch, notes: Notes) -> Iterator[Branch]:
+    """``{TRIGGER: STATE}`` or ``{TRIGGER: {to: STATE, guard: ..}}``."""
+    for entry in node.entries.values():
+        trigger = Entry(entry.key, Leaf(entry.key.value, entry.key.place))
+        for item in entry.node.items if isinstance(entry.node, Row) else (entry.node,):
+            if isinstance(item, Branch):
+                draft = Draft(TRANSITION.applied(item, notes))
+                draft.put("trigger", trigger)
+                yield from _several(draft, begin, notes, frozenset())
+            else:
+                yield _lone(begin, made("to_state", item), trigger, notes)
+
+
+def _row(item: Node, notes: Notes, known: frozenset[str]) -> Iterator[Branch]:
+    if isinstance(item, Branch):
+        yield from _several(Draft(TRANSITION.applied(item, notes)), None, notes, known)
+        return
+    found = _ARROW.fullmatch(text_of(item))
+    if found is None:
+        notes.warn(
+            item.place,
+            "left_out",
+            "this is no transition; it is left out",
+            "write {from_state: A, to_state: B, trigger: T}",
+        )
+        return
+    start, end = (
+        made(name, Leaf(found[part], item.place)) for name, part in (("from_state", "start"), ("to_state", "end"))
+    )
+    trigger = made("trigger", Leaf(found["trigger"], item.place)) if found["trigger"] else None
+    yield _lone(start, end, trigger, notes)
+
+
+def _named(entry: Entry, notes: Notes, known: frozenset[str]) -> Iterator[Branch]:
+    """``NAME: {from, to, ..}``, ``STATE: [next, ..]``, ``STATE: {TRIGGER: next}`` or ``STATE: next``."""
+    own = Entry(entry.key, Leaf(entry.key.value, entry.key.place, entry.key.text_at))
+    if isinstance(entry.node, Branch) and looks_like_transition(entry.node):
+        draft = Draft(TRANSITION.applied(entry.node, notes))
+        draft.put("transition_name", own)
+        yield from _several(draft, None, notes, known)
+    elif isinstance(entry.node, Branch):
+        yield from _by_trigger(own, entry.node, notes)
+    else:
+        for item in entry.node.items if isinstance(entry.node, Row) else (entry.node,):
+            if isinstance(item, Branch):
+                yield from _several(Draft(TRANSITION.applied(item, notes)), own, notes, known)
+            elif isinstance(item, Leaf) and item.value is not None:
+                yield _lone(own, made("to_state", item), None, notes)
+
+
+def _lone(start: Entry, end: Entry, trigger: Entry | None, notes: Notes) -> Branch:
+    draft = Draft(Branch({"from_state": start, "to_state": end}, end.node.place))
+    draft.put("trigger", trigger or made("trigger", Leaf(f"to_{text_of(end.node)}", end.node.place)))
+    return draft.branch()
+
+
+def _several(draft: Draft, start: Entry | None, notes: Notes, known: frozenset[str]) -> Iterator[Branch]:
+    """One row for each start, end and trigger named; their other keys stand in each."""
+    if start is not None:
+        draft.put("from_state", start)
+    if "trigger" not in draft:
+        draft.make("trigger", _trigger(draft))
+    rest = {name: entry for name, entry in draft.entries.items() if name not in _ENDS}
+    choices = [_choices(name, draft.entries[name], known, notes) for name in _ENDS if name in draft.entries]
+    rows = product(*choices)
+    for chosen in islice(rows, TRANSITIONS_MAX):
+        yield Branch({**dict(chosen), **rest}, draft.place)
+    if next(rows, None) is not None:
+        many = " x ".join(str(len(choice)) for choice in choices)
+        notes.error(
+            draft.place,
+            "too_many_transitions",
+            f"starts, ends and triggers of this transition come to {many} transitions",
+            f"name fewer; a machine has at most {TRANSITIONS_MAX}",
+        )
+
+
+def _choices(name: str, entry: Entry, known: frozenset[str], notes: Notes) -> list[tuple[str, Entry]]:
+    listed = texts(entry.node, notes)
+    nodes = listed.items if isinstance(listed, Row) else (listed,)
+    return [(name, entry._replace(node=_anywhere(one, known) if name == _ENDS[0] else one)) for one in nodes]
+
+
+def _trigger(draft: Draft) -> Leaf:
+    """A transition without a trigger is fired by its own name."""
+    named = draft.node("transition_name")
+    if isinstance(named, Leaf) and text_of(named):
+        return named
+    ends = draft.node("to_state")
+    first = ends.items[0] if isinstance(ends, Row) and ends.items else ends
+    return Leaf(f"to_{text_of(first)}", first.place if first else draft.place)
+
+
+def _anywhere(node: Node, known: frozenset[str]) -> Node:
+    if isinstance(node, Leaf) and node.value in ANYWHERE and node.value not in known:
+        return Leaf("*", node.place, node.text_at)
+    return node

@@ -1,0 +1,241 @@
+"""Conditions in CEL over ``payload`` and ``state``: no other name, no function that is not listed, the cost bounded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import date, datetime
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel
+
+from ...kernel.machine import Guard
+from .cel_compiler import compiled
+from .cel_cost import PATTERN_POSITIONS_MAX, PATTERN_STEPS_MAX, SUBJECT_CHARS_MAX, bounded, loops_deep, pattern_cost
+from .cel_syntax import QUOTED, Node, Unread, tree
+from .problem import GuardProblem, known_field, suggest, told
+
+TEXT_CHARS = 4000
+MACROS_MAX = 3
+
+
+class Expression(NamedTuple):
+    """CEL. ``paths`` are the dotted paths in it that begin with payload or state, each with its offset.
+
+    ``node`` is None for what surely costs little; ``deep`` says how many loops stand in one another.
+    """
+
+    text: str
+    paths: tuple[tuple[tuple[str, ...], int], ...]
+    node: Node | None
+    deep: int = 0
+
+
+_CLOCK = ("FullYear", "Month", "Date", "DayOfMonth", "DayOfWeek", "DayOfYear", "Hours", "Minutes", "Seconds")
+# fmt: off
+_FUNCTIONS = frozenset((
+    "size", "contains", "startsWith", "endsWith", "matches", "int", "uint", "double", "string", "type", "dyn",
+    "timestamp", "duration", *(f"get{part}" for part in _CLOCK), "getMilliseconds",
+))
+# fmt: on
+_QUOTED = re.compile(rf"{QUOTED}|//[^\n]*")
+_COSTLY = re.compile(r"\b(?:all|exists|exists_one|existsOne|map|filter|matches)\b|\+")
+_CHAIN = re.compile(r"(?<![\w.])(payload|state)((?:\s*\.\s*[A-Za-z_]\w*)*)(\s*\()?")
+_PRIVATE = re.compile(r"(^|\W)(_\w*)\b(?!\s*\()")
+_MACRO = re.compile(r"\.\s*(all|exists|exists_one|map|filter)\s*\(\s*([A-Za-z_]\w*)\s*,")
+_CEL_PLACE = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
+
+
+def expressed(text: str) -> Expression:
+    """Raises GuardProblem for what CEL does not parse, and for names and functions it would not find."""
+    if len(text) > TEXT_CHARS:
+        message = f"the condition has {len(text):,} characters; {TEXT_CHARS:,} are read"
+        raise GuardProblem(0, "guard_too_heavy", message, "decide in the reducer instead")
+    if text.count("(") + text.count("[") + text.count("{") > 60:
+        raise GuardProblem(0, "guard_syntax", "the condition has too many brackets", "move the decision into a field")
+    try:
+        program = compiled(text)
+    except Exception as error:  # one class for all that the parser has to say
+        found = _CEL_PLACE.search(str(error))
+        lines = text.splitlines() or [""]
+        line, column = (int(found[1]), int(found[2])) if found else (1, 1)
+        offset = sum(len(before) + 1 for before in lines[: line - 1]) + column - 1
+        said = (
+            (found[3] if found else str(error).splitlines()[0]).split(" expecting {")[0].replace("'<EOF>'", "the end")
+        )
+        raise GuardProblem(
+            offset, "guard_syntax", f"{said}", "write `field operator value`, or CEL over payload and state"
+        ) from error
+    # strings are blanked, so that offsets stay and no name is found inside them
+    code = _QUOTED.sub(lambda quoted: " " * len(quoted.group()), text)
+    if private := _PRIVATE.search(code):
+        raise GuardProblem(
+            private.start(2),
+            "guard_field",
+            f"{private[2]!r} begins with _: it is private",
+            "name a field that does not begin with _",
+        )
+    bound = {found[2] for found in _MACRO.finditer(code)}
+    for name in program.variables():
+        if name not in bound and name not in ("payload", "state"):
+            found = re.search(rf"(?<![\w.]){re.escape(name)}\b", code)
+            offset = found.start() if found else 0
+            raise GuardProblem(
+                offset, "guard_field", f"CEL does not know {name!r}", f"write payload.{name} or state.{name}"
+            )
+    for name in program.functions():
+        if name.isidentifier() and name not in _FUNCTIONS:
+            found = re.search(rf"\b{re.escape(name)}\s*\(", code)
+            known = sorted(_FUNCTIONS)
+            raise GuardProblem(
+                found.start() if found else 0,
+                "guard_function",
+                f"there is no function {name!r}",
+                suggest(name, known) or f"there are {' '.join(known)}",
+            )
+    macros = len(_MACRO.findall(code))
+    if macros > MACROS_MAX:
+        raise GuardProblem(0, "guard_too_heavy", f"{macros} loops in one condition", f"use at most {MACROS_MAX}")
+    paths = []
+    for found in _CHAIN.finditer(code):
+        names = tuple(re.findall(r"\w+", found[2]))
+        # the last name before a bracket is a function, not a field
+        paths.append(((found[1], *(names[:-1] if found[3] else names)), found.start()))
+    node = _tree(text, code)
+    return Expression(text, tuple(paths), node, loops_deep(node) if node is not None else 0)
+
+
+def _tree(text: str, code: str) -> Node | None:
+    """Raises GuardProblem for a cost that cannot be bounded."""
+    try:
+        made = tree(text)
+    except Unread as error:
+        if _COSTLY.search(code) is None:
+            return None
+        message = f"what the condition costs cannot be told: {error}"
+        raise GuardProblem(0, "guard_too_heavy", message, "write it more simply, or decide in the reducer") from error
+    _judge_patterns(made)
+    return made
+
+
+def _judge_patterns(node: Node) -> None:
+    if node.kind == "call" and node.word == "matches" and node.of:
+        pattern = node.of[-1]
+        if pattern.kind != "text":
+            message = "the pattern is not written here, so nobody can tell what it costs"
+            raise GuardProblem(node.at, "guard_pattern", message, "write the pattern in quotes")
+        matching(pattern.word, pattern.at)
+    for part in node.of:
+        _judge_patterns(part)
+
+
+def bind(parsed: Expression, state: type[BaseModel], payload: type[BaseModel]) -> Guard:
+    """The guard over these classes, compiled once. Raises GuardProblem for a field that is not there."""
+    for path, offset in parsed.paths:
+        known_field(payload if path[0] == "payload" else state, path[0], path[1:], offset + len(path[0]) + 1)
+
+    def short(node: Node) -> bool:
+        """Whether it is surely no text and no list, which a plus would make longer."""
+        if node.kind in ("number", "pair") or (node.kind == "call" and node.word in _SHORT):
+            return True
+        if node.kind in ("sum", "choice"):
+            return all(map(short, node.of[node.kind == "choice" :]))
+        names = [node.word]
+        while node.kind == "member":
+            node = node.of[0]
+            names.insert(0, node.word)
+        if node.kind != "name" or node.word not in ("payload", "state") or len(names) == 1:
+            return False
+        types = known_field(payload if node.word == "payload" else state, node.word, tuple(names[1:]), 0)
+        return all(one in _PLAIN_TYPES for one in types)
+
+    judge = bounded(parsed.node, short) if parsed.node is not None else None
+    holds = _run(parsed)
+    if judge is None:
+        return Guard(parsed.text, holds)
+    affordable = judge
+
+    def holds_if_affordable(state: BaseModel, payload: BaseModel) -> bool:
+        affordable({"payload": payload, "state": state})
+        return holds(state, payload)
+
+    return Guard(parsed.text, holds_if_affordable)
+
+
+_SHORT = frozenset(("size", "int", "uint", "double", "duration", "timestamp", *(f"get{part}" for part in _CLOCK)))
+_PLAIN_TYPES = (int, float, bool, datetime, date, AwareDatetime, type(None))
+
+
+def _run(parsed: Expression) -> Callable[[BaseModel, BaseModel], bool]:
+    program = compiled(parsed.text)
+    # only the fields named are handed over: a state of 60 KB is not turned into dicts to look at one number
+    used: dict[str, set[str] | None] = {}
+    for path, _ in parsed.paths:
+        names = used.setdefault(path[0], set())
+        if len(path) == 1:
+            used[path[0]] = None
+        elif names is not None:
+            names.add(path[1])
+
+    def holds(state: BaseModel, payload: BaseModel) -> bool:
+        context: dict[str, object] = {}
+        for root, names in used.items():
+            value = payload if root == "payload" else state
+            fields = value.__dict__
+            shown = fields if names is None else {name: fields[name] for name in names}
+            context[root] = {name: _simple(field) for name, field in shown.items()}
+        answer = program.execute(context)
+        if not isinstance(answer, bool):
+            raise TypeError(f"it gives {told(answer)}, neither true nor false")
+        return answer
+
+    return holds
+
+
+def matching(pattern: str, offset: int) -> Callable[[object, object], bool]:
+    """``left matches pattern`` anywhere in the text, in linear time. Raises GuardProblem for what is no pattern."""
+    positions, steps = pattern_cost(pattern)
+    if positions > PATTERN_POSITIONS_MAX or steps > PATTERN_STEPS_MAX:
+        message = (
+            f"the pattern has {positions:,} places, all its repetitions counted; {PATTERN_POSITIONS_MAX:,} are allowed"
+        )
+        if positions <= PATTERN_POSITIONS_MAX:
+            message = r"the pattern repeats large classes (\w, \p) so often that it takes milliseconds to build"
+        raise GuardProblem(
+            offset, "guard_too_heavy", message, "repeat less, or compare the length in a second condition"
+        )
+    program = compiled("subject.matches(pattern)")
+    try:
+        program.execute({"subject": "", "pattern": pattern})
+    except Exception as error:
+        lines = str(error).splitlines()
+        why = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[0])
+        raise GuardProblem(
+            offset, "guard_pattern", f"{pattern!r} is not a pattern: {why.split('. Check')[0]}", "mend the pattern"
+        ) from error
+
+    def holds(left: object, right: object) -> bool:
+        if not isinstance(left, str):
+            raise TypeError(f"{told(left)} is not text")
+        if len(left) > SUBJECT_CHARS_MAX:
+            raise ValueError(f"the text has {len(left)} characters; patterns look at most at {SUBJECT_CHARS_MAX}")
+        return program.execute({"subject": left, "pattern": pattern}) is True
+
+    return holds
+
+
+def _simple(value: object) -> object:
+    """What CEL knows: models become maps, ids and dates their text."""
+    if isinstance(value, StrEnum | UUID):
+        return str(value)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, BaseModel):
+        return {name: _simple(part) for name, part in value.__dict__.items()}
+    if isinstance(value, dict):
+        return {name: _simple(part) for name, part in value.items()}
+    if isinstance(value, tuple | list):
+        return [_simple(part) for part in value]
+    return value

@@ -1,0 +1,45 @@
+"""Guards: a condition's text becomes a pure function of state and payload, or a sentence about what is wrong with it.
+
+Exactly three tokens ``path operator value`` are a comparison by type; all else is CEL over ``payload`` and ``state``.
+No eval, no name beside those two, every pattern in linear time (Rust's regex, which CEL brings), and no more steps than
+``effort.STEPS_MAX``.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from ...kernel.machine import Guard
+from . import cel_expression as expression
+from . import three_token as comparison
+from .cel_expression import Expression
+from .problem import GuardProblem
+from .three_token import Comparison
+
+DEEP = 3
+
+
+def parse(text: str) -> Comparison | Expression:
+    """What can be judged without knowing the classes. Raises GuardProblem."""
+    return comparison.compared(text) or expression.expressed(text)
+
+
+def remarked(parsed: Comparison | Expression) -> GuardProblem | None:
+    """What is to be said about a condition that works."""
+    if isinstance(parsed, Comparison):
+        if not parsed.old:
+            return None
+        meant = f"{'.'.join(parsed.path)} {comparison.PRESENCE[parsed.old]}"
+        said = f"{parsed.old!r} is an old spelling; it is read as `{meant}`"
+        return GuardProblem(parsed.at[1], "old_spelling", said, f"write {meant}")
+    if parsed.deep < DEEP:
+        return None
+    said = f"{parsed.deep} loops in one another: 100 items are a million rounds, which is refused when it comes to that"
+    return GuardProblem(0, "guard_heavy", said, "decide in the reducer, or keep what is compared in a field")
+
+
+def bind(parsed: Comparison | Expression, state: type[BaseModel], payload: type[BaseModel]) -> Guard:
+    """The guard over these classes. Raises GuardProblem for a field that is not there or can never fit."""
+    if isinstance(parsed, Comparison):
+        return comparison.bind(parsed, state, payload)
+    return expression.bind(parsed, state, payload)

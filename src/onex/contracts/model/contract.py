@@ -1,0 +1,191 @@
+"""The four kinds of contract, as values. The one shape; other spellings are brought into it before they get here.
+
+    base: identity, models, topics, handlers, dependencies
+      effect        operations on the world
+      compute       an algorithm
+      reducer       a machine and the intents it may emit
+      orchestrator  a graph of work
+
+``ModelContractWorkflow`` is a reducer with all that this engine needs to run it. Unknown keys are refused
+(``extra="forbid"``): whoever reads other people's contracts sorts them out first, and reports them. Times are whole
+milliseconds, as in the YAML.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue
+
+from .bus import ModelDependency, ModelEventBus, ModelHandlerRouting, ModelReference, References, Topics
+from .computation import ModelAlgorithm, ModelComputeSubcontract
+from .effect import ModelEffectSubcontract
+from .fsm import ModelFSMSubcontract
+from .intent import ModelIntentDeclaration
+from .kept import Kept
+from .operation import Capabilities, Operations
+from .part import (
+    COMPARED,
+    ENGINE,
+    INTENTS_MAX,
+    MAPPED,
+    PROSE,
+    ROWS_MAX,
+    TRANSITIONS_MAX,
+    ClassName,
+    ModelContractVersion,
+    Name,
+    Part,
+    Prose,
+    Word,
+    WorkflowType,
+)
+from .publisher import ModelKafkaConfig
+from .repository import ModelDbRepository
+from .workflow import ModelWorkflowCoordination
+
+
+class EnumNodeKind(StrEnum):
+    """The four kinds every ``node_type`` word comes down to."""
+
+    EFFECT = "effect"
+    COMPUTE = "compute"
+    REDUCER = "reducer"
+    ORCHESTRATOR = "orchestrator"
+
+
+class ModelDescriptor(Part):
+    """What a node claims of itself. ``purity: pure`` is held against its code."""
+
+    node_archetype: Annotated[Word | None, COMPARED] = None
+    purity: Annotated[Word | None, MAPPED] = None
+    idempotent: Annotated[bool | None, COMPARED] = None
+    runtime_profiles: Annotated[tuple[Word, ...], COMPARED] = ()
+    timeout_ms: int | None = None
+
+
+class ModelToolSpecification(Part):
+    """What an old contract says of the program that it is of."""
+
+    tool_name: Annotated[Word | None, COMPARED] = None
+    description: Annotated[Prose, PROSE] = ""
+    version: Annotated[ModelContractVersion | None, COMPARED] = None
+    main_tool_class: Annotated[ModelReference | None, COMPARED] = None
+    container_injection: Annotated[JsonValue, COMPARED] = None
+    business_logic_pattern: Annotated[Word | None, COMPARED] = None
+
+
+class ModelContractBase(Kept):
+    """What every kind has, and what somebody acts on; how it runs is in Kept.
+
+    ``node_type`` is the kind; the word that the file used for it stands in its text.
+    """
+
+    name: Annotated[Word, MAPPED]
+    node_type: Annotated[Word, MAPPED]
+    contract_version: Annotated[ModelContractVersion | None, COMPARED] = None
+    node_version: Annotated[ModelContractVersion | None, COMPARED] = None
+    description: Annotated[Prose, PROSE] = ""
+    input_model: Annotated[ModelReference | None, MAPPED] = None
+    output_model: Annotated[ModelReference | None, MAPPED] = None
+    input_schema: Annotated[JsonValue, Field(description="JSON Schema, or as near as it gets"), COMPARED] = None
+    output_schema: Annotated[JsonValue, Field(description="JSON Schema, or as near as it gets"), COMPARED] = None
+    event_bus: Annotated[ModelEventBus | None, MAPPED] = None
+    published_events: Annotated[Topics, MAPPED] = ()
+    consumed_events: Annotated[Topics, MAPPED] = ()
+    terminal_event: Annotated[Word | None, MAPPED] = None
+    terminal_events: Annotated[Topics, COMPARED] = ()
+    handler_routing: Annotated[ModelHandlerRouting | None, MAPPED] = None
+    dependencies: Annotated[tuple[ModelDependency, ...], Field(max_length=ROWS_MAX), MAPPED] = ()
+    descriptor: Annotated[ModelDescriptor | None, MAPPED] = None
+    state_machine: Annotated[ModelFSMSubcontract | None, MAPPED] = None
+    node_name: Annotated[Word | None, COMPARED] = None
+    contract_name: Annotated[Word | None, COMPARED] = None
+    node_id: Annotated[Word | None, COMPARED] = None
+    tool_name: Annotated[Word | None, COMPARED] = None
+    node_class: Annotated[ModelReference | None, MAPPED] = None
+    version: Annotated[ModelContractVersion | None, Field(description="beside the other two"), COMPARED] = None
+    tool_specification: Annotated[ModelToolSpecification | None, COMPARED] = None
+    input_models: Annotated[References, COMPARED] = ()
+    output_models: Annotated[References, COMPARED] = ()
+    state_class: Annotated[ModelReference | None, COMPARED] = None
+    config_model: Annotated[ModelReference | None, COMPARED] = None
+    config_schema: Annotated[JsonValue, COMPARED] = None
+    deterministic_execution: Annotated[bool | None, MAPPED] = None
+    determinism: Annotated[JsonValue, MAPPED] = None
+    db_repository: Annotated[ModelDbRepository | None, COMPARED] = None
+    runtime_profiles: Annotated[tuple[Word, ...], COMPARED] = ()
+    protocol_interfaces: Annotated[tuple[Word, ...], COMPARED] = ()
+    lifecycle_stage: Annotated[Word | None, COMPARED] = None
+    state_fields: Annotated[
+        JsonValue, Field(description="JSON Schema of the state; guards are judged by it"), COMPARED
+    ] = None
+    definitions: Annotated[JsonValue, COMPARED] = None
+    io_operations: Annotated[Operations, COMPARED] = ()
+    operations: Annotated[Operations, COMPARED] = ()
+    actions: Annotated[Operations, COMPARED] = ()
+    capabilities: Annotated[Capabilities, COMPARED] = ()
+    workflow: Annotated[ModelWorkflowCoordination | None, MAPPED] = None
+    effect_operations: Annotated[ModelEffectSubcontract | None, COMPARED] = None
+    compute: Annotated[ModelComputeSubcontract | None, COMPARED] = None
+    algorithm: Annotated[ModelAlgorithm | None, COMPARED] = None
+    kafka_config: Annotated[ModelKafkaConfig | None, COMPARED] = None
+    mixin: Annotated[ModelReference | None, COMPARED] = None
+    event_type: Annotated[JsonValue, COMPARED] = None
+    fingerprint: Annotated[Word | None, COMPARED] = None
+    metadata: Annotated[JsonValue, COMPARED] = None
+    author: Annotated[Prose | None, COMPARED] = None
+    tags: Annotated[tuple[Word, ...], COMPARED] = ()
+    status: Annotated[Word | None, COMPARED] = None
+    documentation_url: Annotated[Word | None, COMPARED] = None
+
+    @property
+    def kind(self) -> EnumNodeKind:
+        return _KINDS[type(self)]
+
+
+class ModelContractEffect(ModelContractBase):
+    """A node that touches the world."""
+
+
+class ModelContractCompute(ModelContractBase):
+    """A pure transform."""
+
+
+class ModelContractReducer(ModelContractBase):
+    """A machine over a state, and the intents it may emit."""
+
+    state_model: Annotated[ClassName | None, MAPPED] = None
+    state_schema: Annotated[int, Field(ge=1, le=10_000), ENGINE] = 1
+    unleased: Annotated[tuple[Name, ...], Field(max_length=TRANSITIONS_MAX), ENGINE] = ()
+    intents: Annotated[tuple[ModelIntentDeclaration, ...], Field(max_length=INTENTS_MAX), ENGINE] = ()
+
+
+class ModelContractOrchestrator(ModelContractBase):
+    """Work in an order, or in none."""
+
+
+class ModelContractWorkflow(ModelContractReducer):
+    """``<workflow>/contract.yaml`` of an app: a reducer that this engine runs. ``name`` is the workflow type."""
+
+    name: Annotated[WorkflowType, ENGINE]
+    node_type: Annotated[Literal["REDUCER_GENERIC", "REDUCER"], ENGINE]
+    contract_version: Annotated[ModelContractVersion, ENGINE]
+    state_model: Annotated[ClassName, ENGINE]
+    state_machine: Annotated[ModelFSMSubcontract, ENGINE]
+
+    @property
+    def payloads(self) -> dict[str, str]:
+        """``payloads[trigger] -> class name``; a trigger that names none carries ``Nothing``."""
+        named = {t.trigger: t.payload for t in self.state_machine.transitions if t.payload is not None}
+        return {t.trigger: named.get(t.trigger, "Nothing") for t in self.state_machine.transitions}
+
+
+_KINDS = {
+    ModelContractEffect: EnumNodeKind.EFFECT,
+    ModelContractCompute: EnumNodeKind.COMPUTE,
+    ModelContractReducer: EnumNodeKind.REDUCER,
+    ModelContractWorkflow: EnumNodeKind.REDUCER,
+    ModelContractOrchestrator: EnumNodeKind.ORCHESTRATOR,
+}

@@ -1,0 +1,139 @@
+"""A state machine as a contract tells it: states, transitions and what guards them.
+
+``from_state`` may be ``"*"``: every state that is not terminal. Without ``states`` the transitions say which there are.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, JsonValue
+
+from .part import (
+    COMPARED,
+    EXPRESSION_MAX,
+    MACHINE,
+    PROSE,
+    ROWS_MAX,
+    SAID,
+    TRANSITIONS_MAX,
+    ClassName,
+    Milliseconds,
+    ModelContractVersion,
+    Name,
+    Part,
+    Prose,
+    StateName,
+    Word,
+)
+
+
+class ModelFSMCondition(Part):
+    """A guard: the three-token form or CEL (SEMANTICS 13)."""
+
+    expression: Annotated[str, Field(min_length=1, max_length=EXPRESSION_MAX), MACHINE]
+    condition_name: Annotated[Word | None, COMPARED] = None
+    condition_type: Word | None = None
+    required: bool | None = None
+    error_message: Prose | None = None
+    description: Annotated[Prose, PROSE] = ""
+    version: Annotated[ModelContractVersion | None, COMPARED] = None
+
+
+class ModelFSMAction(Part):
+    """What an old contract does on entering, leaving or passing: read as the name of an intent (DESIGN 7)."""
+
+    action_name: Annotated[Word, COMPARED]
+    action_type: Annotated[Word | None, COMPARED] = None
+    description: Annotated[Prose, PROSE] = ""
+    is_critical: bool | None = None
+    execution_order: int | None = None
+    rollback_action: Word | None = None
+    timeout_ms: Milliseconds | None = None
+    version: Annotated[ModelContractVersion | None, COMPARED] = None
+    action_config: JsonValue = None
+
+
+Actions = Annotated[tuple[ModelFSMAction, ...], Field(max_length=ROWS_MAX)]
+
+
+class ModelFSMTransition(Part):
+    """``from_state`` may be ``"*"``: every state that is not terminal. All conditions must hold."""
+
+    from_state: Annotated[StateName, MACHINE]
+    to_state: Annotated[Name, MACHINE]
+    trigger: Annotated[Name, MACHINE]
+    payload: Annotated[ClassName | None, Field(description="class in payloads.py; said once per trigger"), MACHINE] = (
+        None
+    )
+    conditions: Annotated[tuple[ModelFSMCondition, ...], Field(max_length=20), MACHINE] = ()
+    priority: Annotated[int, Field(ge=-1000, le=1000), MACHINE] = 0
+    description: Annotated[Prose, PROSE] = ""
+    transition_name: Annotated[Word | None, COMPARED] = None
+    actions: Annotated[Actions, COMPARED] = ()
+    version: Annotated[ModelContractVersion | None, COMPARED] = None
+    is_atomic: bool | None = None
+    retry_enabled: bool | None = None
+    max_retries: int | None = None
+    retry_delay_ms: int | None = None
+    rollback_transitions: JsonValue = None
+    permissions_required: tuple[Word, ...] = ()
+
+
+class ModelFSMState(Part):
+    """``timeout_ms`` after entering, ``on_timeout`` is fired, unless the state was left.
+
+    ``is_terminal`` and ``is_initial`` are how other contracts say what here the machine says once.
+    """
+
+    name: Annotated[Name, MACHINE]
+    description: Annotated[Prose, PROSE] = ""
+    timeout_ms: Annotated[Milliseconds | None, MACHINE] = None
+    on_timeout: Annotated[Name | None, MACHINE] = None
+    state_type: Annotated[Word | None, COMPARED] = None
+    is_recoverable: bool | None = None
+    entry_actions: Annotated[Actions, COMPARED] = ()
+    exit_actions: Annotated[Actions, COMPARED] = ()
+    required_data: Annotated[tuple[Word, ...], COMPARED] = ()
+    optional_data: Annotated[tuple[Word, ...], COMPARED] = ()
+    version: Annotated[ModelContractVersion | None, COMPARED] = None
+    is_terminal: Annotated[bool | None, SAID] = None
+    is_initial: Annotated[bool | None, SAID] = None
+    is_error: Annotated[bool | None, COMPARED] = None
+    max_duration_ms: Annotated[
+        Milliseconds | None, Field(description="a timeout that names no trigger: nothing is fired")
+    ] = None
+    properties: JsonValue = None
+    metadata: JsonValue = None
+    validation_rules: JsonValue = None
+
+
+class ModelFSMSubcontract(Part):
+    """``states`` is optional: without it the transitions say which there are."""
+
+    initial_state: Annotated[Name, MACHINE]
+    terminal_states: Annotated[tuple[Name, ...], Field(max_length=TRANSITIONS_MAX), MACHINE] = ()
+    states: Annotated[tuple[ModelFSMState, ...] | None, Field(min_length=1, max_length=TRANSITIONS_MAX), MACHINE] = None
+    transitions: Annotated[tuple[ModelFSMTransition, ...], Field(min_length=1, max_length=TRANSITIONS_MAX), MACHINE]
+    state_machine_name: Annotated[Word | None, COMPARED] = None
+    state_machine_version: Annotated[ModelContractVersion | None, COMPARED] = None
+    subcontract_name: Annotated[Word | None, COMPARED] = None
+    subcontract_version: Annotated[ModelContractVersion | None, COMPARED] = None
+    version: Annotated[ModelContractVersion | None, COMPARED] = None
+    description: Annotated[Prose, PROSE] = ""
+    error_states: Annotated[tuple[Word, ...], COMPARED] = ()
+    persistence_enabled: bool | None = None
+    checkpoint_interval_ms: int | None = None
+    max_checkpoints: int | None = None
+    recovery_enabled: bool | None = None
+    rollback_enabled: bool | None = None
+    conflict_resolution_strategy: Word | None = None
+    concurrent_transitions_allowed: bool | None = None
+    transition_timeout_ms: int | None = None
+    strict_validation_enabled: bool | None = None
+    state_monitoring_enabled: bool | None = None
+    event_logging_enabled: bool | None = None
+    operations: JsonValue = None
+    recovery_strategies: JsonValue = None
+    timeouts: JsonValue = None
+    metadata: JsonValue = None

@@ -1,0 +1,214 @@
+"""Every key of a contract is accounted for: acted on, held, or not known at all. What is not said cannot get lost.
+
+Keys are told apart by the very ``Leaf`` that the reader made of them. So a key may be renamed, moved or wrapped on its way
+into the one shape, and a key that is nowhere in that shape is one that was not understood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple, get_args, get_origin
+
+from pydantic import BaseModel
+
+from ..text.tree import Branch, Entry, Leaf, Node, Row
+from .part import Use, use_of
+from .payload_fields import unwrap
+
+Loc = tuple[str | int, ...]
+
+
+class EnumFate(StrEnum):
+    """What became of a key. ``honoured``: somebody acts on it. ``held``: kept, nobody acts. ``unknown``: no field has it."""
+
+    HONOURED = "honoured"
+    HELD = "held"
+    UNKNOWN = "unknown"
+
+
+class Key(NamedTuple):
+    """A key as it stands in the text; ``loc`` is its path there."""
+
+    loc: Loc
+    leaf: Leaf
+    fate: EnumFate
+    use: Use
+
+
+class Sorted(NamedTuple):
+    """``tree`` holds what the model has fields for, and nothing else; ``fates[id(key leaf)]`` what became of each key in it."""
+
+    tree: Branch
+    fates: dict[int, tuple[EnumFate, Use]]
+
+
+NOBODY = Use(())
+ALL = Use.of("check", "diff")
+
+
+def sort_keys(model: type[BaseModel], tree: Branch) -> Sorted:
+    """Parts from ``tree``, which is in the one shape, what ``model`` has no field for."""
+    fates: dict[int, tuple[EnumFate, Use]] = {}
+    kept = _branch(model, tree, fates, held=False)
+    return Sorted(kept, fates)
+
+
+def settle(
+    tree: Node,
+    fates: dict[int, tuple[EnumFate, Use]],
+    wrappers: Set[int],
+    absorbed: Mapping[int, Leaf | None],
+    above: tuple[EnumFate, Use] = (EnumFate.HELD, NOBODY),
+) -> None:
+    """Gives their fate to keys that stand nowhere in the one shape and yet were understood.
+
+    A wrapper has the best fate within; of one that holds words only, these are rows of the key above, and it has its fate.
+    An absorbed key has that of the key which took its value, None being the contract itself.
+    """
+    if isinstance(tree, Row):
+        for item in tree.items:
+            if not isinstance(item, Leaf):
+                settle(item, fates, wrappers, absorbed, above)
+    elif isinstance(tree, Branch):
+        for entry in tree.entries.values():
+            if not isinstance(entry.node, Leaf):
+                own = above if id(entry.key) in wrappers else (EnumFate.UNKNOWN, NOBODY)
+                settle(entry.node, fates, wrappers, absorbed, fates.get(id(entry.key), own))
+            if id(entry.key) in wrappers:
+                inside = [id(leaf) for leaf in leaves(entry.node)]
+                within = [fates[one] for one in inside if one in fates]
+                if within or not inside:
+                    _better(fates, entry.key, *max(within, key=lambda fate: _RANK[fate[0]], default=above))
+            elif id(entry.key) in absorbed:
+                into = absorbed[id(entry.key)]
+                while into is not None and id(into) not in fates and id(into) in absorbed:
+                    into = absorbed[id(into)]
+                fate = fates.get(id(into)) if into is not None else (EnumFate.HONOURED, ALL)
+                if fate is not None:
+                    fates[id(entry.key)] = fate
+
+
+def keys_of(tree: Node, fates: dict[int, tuple[EnumFate, Use]]) -> Iterator[Key]:
+    """All keys of a text, in its order, each with its fate; ``tree`` is the text as it was read."""
+    for loc, leaf in written(tree):
+        fate, use = fates.get(id(leaf), (EnumFate.UNKNOWN, NOBODY))
+        yield Key(loc, leaf, fate, use)
+
+
+def written(node: Node, loc: Loc = ()) -> Iterator[tuple[Loc, Leaf]]:
+    """Every key with its path, in the order of the text."""
+    if isinstance(node, Branch):
+        for name, entry in node.entries.items():
+            here = (*loc, name)
+            yield here, entry.key
+            if not isinstance(entry.node, Leaf):
+                yield from written(entry.node, here)
+    elif isinstance(node, Row):
+        for n, item in enumerate(node.items):
+            if not isinstance(item, Leaf):
+                yield from written(item, (*loc, n))
+
+
+def leaves(node: Node) -> list[Leaf]:
+    """Every key within, in no order that matters."""
+    found: list[Leaf] = []
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        if isinstance(current, Branch):
+            for entry in current.entries.values():
+                found.append(entry.key)
+                if not isinstance(entry.node, Leaf):
+                    waiting.append(entry.node)
+        elif isinstance(current, Row):
+            waiting += [item for item in current.items if not isinstance(item, Leaf)]
+    return found
+
+
+def models_of(annotation: object) -> Iterator[type[BaseModel]]:
+    """The models that a field holds, alone, in a tuple or as values of a dict."""
+    for member in unwrap(annotation):
+        if isinstance(member, type) and issubclass(member, BaseModel):
+            yield member
+        elif get_origin(member) is tuple:
+            yield from models_of(get_args(member)[0])
+        elif get_origin(member) is dict:
+            yield from models_of(get_args(member)[1])
+
+
+class _Field(NamedTuple):
+    """Who acts on a field, the model it holds if any, and whether it is a mapping of such under names of the user's."""
+
+    use: Use
+    inner: type[BaseModel] | None
+    keyed: bool
+
+
+@lru_cache(maxsize=256)
+def _fields(model: type[BaseModel]) -> Mapping[str, _Field]:
+    """Asked for every key of every contract, and the same each time."""
+    found = {}
+    for name, field in model.model_fields.items():
+        keyed = any(get_origin(member) is dict for member in unwrap(field.annotation))
+        found[name] = _Field(use_of(model, name), next(models_of(field.annotation), None), keyed)
+    return found
+
+
+def _branch(model: type[BaseModel], branch: Branch, fates: dict[int, tuple[EnumFate, Use]], *, held: bool) -> Branch:
+    kept: dict[str, Entry] = {}
+    fields = _fields(model)
+    for name, entry in branch.entries.items():
+        field = fields.get(name)
+        if field is None:
+            _mark(fates, entry, EnumFate.UNKNOWN, NOBODY)
+            continue
+        use = NOBODY if held else field.use
+        fate = EnumFate.HONOURED if use.by else EnumFate.HELD
+        if field.inner is None:
+            _mark(fates, entry, fate, use)
+            kept[name] = entry
+            continue
+        _better(fates, entry.key, fate, use)
+        if field.keyed:
+            kept[name] = Entry(entry.key, _keyed(field.inner, entry.node, fates, use))
+        else:
+            kept[name] = Entry(entry.key, _node(field.inner, entry.node, fates, held=not use.by))
+    return Branch(kept, branch.place)
+
+
+def _node(model: type[BaseModel], node: Node, fates: dict[int, tuple[EnumFate, Use]], *, held: bool) -> Node:
+    if isinstance(node, Branch):
+        return _branch(model, node, fates, held=held)
+    if isinstance(node, Row):
+        return Row(tuple(_node(model, item, fates, held=held) for item in node.items), node.place)
+    return node
+
+
+def _keyed(model: type[BaseModel], node: Node, fates: dict[int, tuple[EnumFate, Use]], use: Use) -> Node:
+    """A mapping whose keys are names of the user's, and whose values are ``model``."""
+    if not isinstance(node, Branch):
+        return node
+    kept = {}
+    for name, entry in node.entries.items():
+        _better(fates, entry.key, EnumFate.HONOURED if use.by else EnumFate.HELD, use)
+        kept[name] = entry._replace(node=_node(model, entry.node, fates, held=not use.by))
+    return Branch(kept, node.place)
+
+
+def _mark(fates: dict[int, tuple[EnumFate, Use]], entry: Entry, fate: EnumFate, use: Use) -> None:
+    _better(fates, entry.key, fate, use)
+    if not isinstance(entry.node, Leaf):
+        for _, leaf in written(entry.node):
+            _better(fates, leaf, fate, use)
+
+
+_RANK = {EnumFate.UNKNOWN: 0, EnumFate.HELD: 1, EnumFate.HONOURED: 2}
+
+
+def _better(fates: dict[int, tuple[EnumFate, Use]], leaf: Leaf, fate: EnumFate, use: Use) -> None:
+    """A key that stands in two places of the one shape has the better fate of both."""
+    before = fates.get(id(leaf))
+    if before is None or _RANK[before[0]] < _RANK[fate]:
+        fates[id(leaf)] = (fate, use)

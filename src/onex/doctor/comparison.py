@@ -1,0 +1,258 @@
+"""Two states of the same contracts, in files, folders or git: which is which, and what became of each.
+
+A contract is the same one if it has the same name and kind, wherever its file went; else if it stands in the same file;
+else if it says nearly the same under another name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from ..app.folder import Folder
+from ..contracts.diff.contract_diff import Difference, reading_difference
+from ..contracts.foreign.foreign_reader import read_contract
+from ..contracts.foreign.read_result import EnumFamily, Reading
+from ..contracts.model.contract import ModelContractWorkflow
+from ..contracts.text.tree import Leaf, Node, Row
+from ..kernel.errors import ContractError
+from ..repository.contract_files import SUFFIXES, NoSuchPath, survey
+from ..repository.git_revision import RevisionUnreadable, checkout, is_revision
+from ..repository.reference_files import Repository, Unreadable, contract_text
+from .payload_schemas import PAYLOADS, Shapes, shapes
+
+ALIKE = 0.6
+
+
+class Version(NamedTuple):
+    """One contract on one side. ``path`` counts from what was given; ``reading`` is None for a file that is no text."""
+
+    path: str
+    file: Path
+    reading: Reading | None
+    problem: str
+
+    @property
+    def name(self) -> str:
+        return self.reading.contract.name if self.reading and self.reading.contract else ""
+
+    @property
+    def kind(self) -> str:
+        return str(self.reading.contract.kind) if self.reading and self.reading.contract else ""
+
+    @property
+    def number(self) -> str:
+        contract = self.reading.contract if self.reading else None
+        return str(contract.contract_version) if contract and contract.contract_version else ""
+
+
+class Compared(NamedTuple):
+    """One contract. ``old`` is None for one that came, ``new`` for one that went; ``problem``: why nothing is compared.
+
+    ``hints`` say what was left out of the comparison. ``has_moved``: from one file of a folder to another.
+    """
+
+    old: Version | None
+    new: Version | None
+    difference: Difference | None
+    problem: str = ""
+    hints: tuple[str, ...] = ()
+    has_moved: bool = False
+
+    @property
+    def name(self) -> str:
+        return next((one.name or one.path for one in (self.new, self.old) if one is not None), "")
+
+    @property
+    def is_breaking(self) -> bool:
+        return self.new is None or bool(self.difference and self.difference.breaking)
+
+    @property
+    def is_short(self) -> bool:
+        return self.difference is not None and self.difference.is_short
+
+
+@contextmanager
+def sides(old: str, new: str, here: Path) -> Iterator[tuple[Path, Path]]:
+    """Both as paths that exist while the block runs. A revision stands for the other side's path then, or for ``here``.
+
+    Raises RevisionUnreadable, NoSuchPath.
+    """
+    with ExitStack() as open_until_the_end:
+        made = [
+            open_until_the_end.enter_context(_side(spec, here if is_revision(other) else Path(other)))
+            for spec, other in ((old, new), (new, old))
+        ]
+        yield made[0], made[1]
+
+
+@contextmanager
+def _side(spec: str, path: Path) -> Iterator[Path]:
+    """A file of a revision comes with its folder, because it may include what lies beside it."""
+    revision, colon, inside = spec.partition(":")
+    if not is_revision(spec):
+        with checkout(spec, path) as found:
+            yield found
+    elif colon and inside.lower().endswith(SUFFIXES):
+        file = PurePosixPath(inside)
+        with checkout(f"{revision}:{'' if len(file.parts) == 1 else file.parent}", path) as folder:
+            yield _there(folder / file.name, spec)
+    elif not colon and path.suffix.lower() in SUFFIXES:
+        with checkout(spec, path.parent) as folder:
+            yield _there(folder / path.name, f"{revision}:{path}")
+    else:
+        with checkout(spec, path) as found:
+            if found.is_file():
+                raise NoSuchPath(
+                    f"{spec if colon else path} is no YAML file; name a contract, or the folder that holds it"
+                )
+            yield found
+
+
+def _there(file: Path, spec: str) -> Path:
+    """Raises RevisionUnreadable, which names it as the user did, not as it lies in a folder of ours."""
+    if not file.is_file():
+        raise RevisionUnreadable(
+            f"{spec} does not exist; REV:PATH names where it stood then, git log --follow finds it"
+        )
+    return file
+
+
+def compare(old: Path, new: Path) -> list[Compared]:
+    """Every contract of both sides, the equal ones too, by name. Raises NoSuchPath."""
+    before, after = _versions(old), _versions(new)
+    couples = _couples(before, after)
+    taken = [_home(one) for couple in couples if _may_differ(*couple) for one in couple]
+    classes = shapes(list(dict.fromkeys(home for home in taken if home is not None)))
+    found = [_compared(left, right, classes) for left, right in couples]
+    if old.is_dir() and new.is_dir():
+        found = [one._replace(has_moved=bool(one.old and one.new and one.old.path != one.new.path)) for one in found]
+    return found
+
+
+def _versions(root: Path) -> list[Version]:
+    """Raises NoSuchPath for a folder that is not there."""
+    found = []
+    repositories: dict[Path, Repository] = {}
+    base = root if root.is_dir() else root.parent
+    for candidate in survey([root]).candidates:
+        file = candidate.path
+        path = file.relative_to(base).as_posix()
+        if file.parent not in repositories:
+            repositories[file.parent] = Repository.holding(file, base)
+        try:
+            reading = read_contract(contract_text(file), str(file), repositories[file.parent])
+        except Unreadable as error:
+            found.append(Version(path, file, None, error.finding.message))
+            continue
+        first = next((one for one in reading.findings if one.severity == "error"), None)
+        problem = "" if reading.ok else f"line {first.line}: {first.message}" if first else "it does not load"
+        found.append(Version(path, file, reading, problem))
+    return found
+
+
+def _couples(old: Sequence[Version], new: Sequence[Version]) -> list[tuple[Version | None, Version | None]]:
+    if len(old) == len(new) == 1:
+        return [(old[0], new[0])]
+    left, right = dict(enumerate(old)), dict(enumerate(new))
+    couples: list[tuple[Version | None, Version | None]] = []
+    # the same file and the same contract; a contract that moved; a file whose contract is called otherwise
+    for same in (
+        lambda one: (one.path, one.name, one.kind),
+        lambda one: (one.name, one.kind) if one.name else one.path,
+        lambda one: one.path,
+    ):
+        waiting: dict[object, list[int]] = {}
+        for m, other in right.items():
+            waiting.setdefault(same(other), []).append(m)
+        for n, one in list(left.items()):
+            if others := waiting.get(same(one)):
+                couples.append((left.pop(n), right.pop(others.pop(0))))
+    for n, m in _alike(left, right):
+        couples.append((left.pop(n), right.pop(m)))
+    couples += [(one, None) for one in left.values()] + [(None, one) for one in right.values()]
+    return sorted(couples, key=_rank)
+
+
+def _alike(old: Mapping[int, Version], new: Mapping[int, Version]) -> list[tuple[int, int]]:
+    """Of the same kind, with at least ALIKE of all they say in common: the most alike first."""
+    before = {n: frozenset(_said(one)) for n, one in old.items() if one.name}
+    after = {m: frozenset(_said(one)) for m, one in new.items() if one.name}
+    shares = [
+        (len(before[n] & after[m]) / len(before[n] | after[m]), -n, -m)
+        for n in before
+        for m in after
+        if old[n].kind == new[m].kind
+    ]
+    found: dict[int, int] = {}
+    for share, n, m in sorted(shares, reverse=True):
+        if share >= ALIKE and -n not in found and -m not in found.values():
+            found[-n] = -m
+    return list(found.items())
+
+
+def _said(version: Version) -> Iterator[tuple[str, JsonValue]]:
+    """Every key with its plain value, as one fact."""
+    tree = version.reading.tree if version.reading else None
+    waiting: list[tuple[str, Node]] = [("", tree)] if tree is not None else []
+    while waiting:
+        path, node = waiting.pop()
+        if isinstance(node, Leaf):
+            yield path, node.value
+        elif isinstance(node, Row):
+            waiting += [(f"{path}[]", item) for item in node.items]
+        else:
+            waiting += [(f"{path}.{name}", entry.node) for name, entry in node.entries.items()]
+
+
+def _rank(couple: tuple[Version | None, Version | None]) -> tuple[str, str]:
+    one = couple[1] or couple[0] or _NONE
+    return one.name, one.path
+
+
+def _home(version: Version | None) -> Path | None:
+    """The folder of a workflow of ours with classes to compare."""
+    if version is None or version.reading is None or version.reading.family is not EnumFamily.ONEX:
+        return None
+    home = version.file.parent
+    return home if version.reading.ok and (home / f"{PAYLOADS}.py").is_file() else None
+
+
+def _may_differ(old: Version | None, new: Version | None) -> bool:
+    """Whether their classes may: the same names of the same text are the same classes, and nothing need be run."""
+    return old is not None and new is not None and _classes(old) != _classes(new)
+
+
+def _classes(version: Version) -> tuple[object, ...]:
+    home, contract = _home(version), version.reading.contract if version.reading else None
+    if home is None or not isinstance(contract, ModelContractWorkflow):
+        return ()
+    try:
+        modules = Folder(home).closure([PAYLOADS])[0]
+    except ContractError:
+        return (home,)
+    named = (contract.payloads, contract.state_model, [(one.name, one.payload) for one in contract.intents])
+    imports_above = any(b"from .." in module.text for module in modules.values())
+    return (home if imports_above else None, named, {name: module.text for name, module in modules.items()})
+
+
+def _compared(old: Version | None, new: Version | None, classes: Mapping[Path, Shapes]) -> Compared:
+    if old is None or new is None:
+        return Compared(old, new, None, (new or old or _NONE).problem)
+    if old.reading is None or new.reading is None or old.problem or new.problem:
+        told = (
+            f"the new one does not load: {new.problem}" if new.problem else f"the old one did not load: {old.problem}"
+        )
+        return Compared(old, new, None, told)
+    left, right = (classes.get(_home(one) or Path(), _NO_SHAPES) for one in (old, new))
+    hints = tuple(f"{name}: {one.problem}" for name, one in (("old", left), ("new", right)) if one.problem)
+    made = reading_difference(old.reading, new.reading, (left.classes, right.classes))
+    return Compared(old, new, made, "", hints)
+
+
+_NO_SHAPES = Shapes({})
+_NONE = Version("", Path(), None, "")

@@ -1,0 +1,213 @@
+"""``onex check`` as values: every contract of some paths is read and accounted for; apps of ours are loaded with their code.
+
+A file is read alone, whatever family it is of. Where contracts of ours stand beside a ``payloads.py``, their folder is an app:
+then code and contract are held together, as an engine would. Only such code is imported, and only of folders that were named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..app.load import App, load_app
+from ..contracts.foreign.foreign_reader import read_contract
+from ..contracts.foreign.read_result import EnumFamily, Reading
+from ..contracts.load import dotted
+from ..contracts.model.key_usage import EnumFate
+from ..kernel.errors import ContractError
+from ..kernel.finding import EnumSeverity, Finding, errors
+from ..repository.contract_files import Candidate, NoSuchPath, Survey, survey, workflow_folders
+from ..repository.reference_files import Repository, Unreadable, contract_text
+from .parallel import spread
+
+CONTRACT = "contract.yaml"
+PAYLOADS = "payloads.py"
+
+
+class Reported(NamedTuple):
+    """A key that nobody acts on; ``key`` is dotted, ``why`` is held or unknown."""
+
+    key: str
+    line: int
+    column: int
+    why: str
+
+
+class Inspected(NamedTuple):
+    """What one file came to. ``kind`` is one of the four, '' while it loads into none; ``word`` is how the file says it."""
+
+    path: str
+    ok: bool
+    kind: str
+    word: str
+    name: str
+    family: str
+    keys: int
+    honoured: int
+    reported: tuple[Reported, ...]
+    findings: tuple[Finding, ...]
+
+
+class InspectedApp(NamedTuple):
+    """``app`` is None when it does not load; why is told by the findings of its files."""
+
+    path: Path
+    app: App | None
+    files: tuple[str, ...]
+
+
+class Inspection(NamedTuple):
+    """``files`` in the order found; ``skipped`` YAML files are no contracts, ``beside`` is about no file that was read."""
+
+    files: tuple[Inspected, ...]
+    apps: tuple[InspectedApp, ...]
+    skipped: tuple[Path, ...]
+    beside: tuple[Finding, ...] = ()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Of all files, each once: two contracts may include one broken file."""
+        return tuple(dict.fromkeys((*self.beside, *(found for one in self.files for found in one.findings))))
+
+
+def inspect(
+    paths: Sequence[Path], progress: Callable[[int, int], None] = lambda done, of: None, *, code: bool = True
+) -> Inspection:
+    """Everything at or below ``paths``; without ``code`` no app is loaded, so nothing is imported whatever there is.
+
+    Raises NoSuchPath for a path that is not there, or holds no contract.
+    """
+    seen = survey(paths)
+    files: dict[str, Inspected] = {}
+    for one in spread(read_all, seen.candidates):
+        files[one.path] = one
+        progress(len(files), len(seen.candidates))
+    apps = [_load(folder, files) for folder in list(_apps(seen, files))] if code else []
+    for folder in seen.folders:
+        if not any(candidate.within == folder for candidate in seen.candidates) and not any(
+            app.path == folder for app in apps
+        ):
+            told = f"{folder} holds no contract: no YAML file in it has node_type at its top"
+            raise NoSuchPath(f"{told}; name a contract, or a folder with contracts")
+    return Inspection(tuple(files.values()), tuple(apps), seen.skipped, tuple(map(_unlisted, seen.unlisted)))
+
+
+def _unlisted(error: OSError) -> Finding:
+    told = f"cannot be listed: {error.strerror}; what is in it was not looked at"
+    return Finding("unlisted", EnumSeverity.WARNING, str(error.filename), 0, 0, told, "let it be read, or leave it out")
+
+
+def inspected(reading: Reading) -> Inspected:
+    """A reading as a row of the report."""
+    contract = reading.contract
+    reported = tuple(
+        Reported(dotted(key.loc), key.leaf.place.line, key.leaf.place.column, str(key.fate))
+        for key in reading.keys
+        if key.fate is not EnumFate.HONOURED
+    )
+    return Inspected(
+        path=reading.path,
+        ok=reading.ok,
+        kind=reading.node_type,
+        word=reading.word,
+        name="" if contract is None else contract.name,
+        family="" if reading.family is None else str(reading.family),
+        keys=len(reading.keys),
+        honoured=len(reading.keys) - len(reported),
+        reported=reported,
+        findings=reading.findings,
+    )
+
+
+def read_all(candidates: Sequence[Candidate]) -> list[Inspected]:
+    repositories: dict[Path, Repository] = {}
+    return [_read(candidate, repositories) for candidate in candidates]
+
+
+def _read(candidate: Candidate, repositories: dict[Path, Repository]) -> Inspected:
+    path = candidate.path
+    try:
+        text = contract_text(path)
+    except Unreadable as error:
+        return Inspected(str(path), False, "", "", "", "", 0, 0, (), (error.finding,))
+    if path.parent not in repositories:
+        repositories[path.parent] = Repository.holding(path, candidate.within)
+    return inspected(read_contract(text, str(path), repositories[path.parent]))
+
+
+# --- apps -------------------------------------------------------------------------------------------------------------
+
+
+def _apps(seen: Survey, files: Mapping[str, Inspected]) -> Iterator[Path]:
+    """The folders that are to be loaded as apps: those named, then those met below."""
+    taken: set[Path] = set()
+    for folder in seen.folders:
+        homes = list(workflow_folders(folder))
+        if homes and all(_is_ours(files.get(str(home / CONTRACT)), home) for home in homes):
+            taken.update(homes)
+            yield folder
+    below: dict[Path, list[Path]] = {}
+    for candidate in seen.candidates:
+        home = candidate.path.parent
+        one = files[str(candidate.path)]
+        is_app = candidate.path.name == CONTRACT and one.family == EnumFamily.ONEX and (home / PAYLOADS).is_file()
+        if is_app and not candidate.named and home not in taken:
+            below.setdefault(home.parent, []).append(home)
+    for above, homes in below.items():
+        if _is_one_app(above, homes, files):
+            yield above
+        else:
+            yield from homes
+
+
+def _is_ours(contract: Inspected | None, home: Path) -> bool:
+    """Of a folder that was named: one that forgot its payloads.py, or whose contract cannot be read, is to be told so."""
+    if contract is None or not contract.family:
+        return contract is None or (home / PAYLOADS).is_file()
+    return contract.family == EnumFamily.ONEX
+
+
+def _is_one_app(above: Path, homes: Sequence[Path], files: Mapping[str, Inspected]) -> bool:
+    """Whether these workflows are one app: all that stand in ``above``, each called like its folder, and not one alone."""
+    if list(workflow_folders(above)) != list(homes):
+        return False
+    if not all(files[str(home / CONTRACT)].name == home.name for home in homes):
+        return False
+    return len(homes) > 1 or any((above / shared).is_file() for shared in ("effects.py", "compute.py"))
+
+
+def _load(folder: Path, files: dict[str, Inspected]) -> InspectedApp:
+    """What loading finds is told in place of what reading found, of the same contracts."""
+    app: App | None = None
+    try:
+        app = load_app(folder)
+        found = app.findings
+    except ContractError as error:
+        found = tuple(one for one in error.findings if isinstance(one, Finding))
+        found = found or (Finding("app", EnumSeverity.ERROR, str(folder), 0, 0, error.message, ""),)
+    homes = {str(home / CONTRACT): home for home in workflow_folders(folder)}
+    for path in homes:
+        files.setdefault(path, Inspected(path, False, "", "", "", "", 0, 0, (), ()))
+    shares: dict[str, list[Finding]] = {path: [] for path in homes}
+    for finding in found:
+        shares[_holder(finding, homes)].append(finding)
+    for path, share in shares.items():
+        one = files[path]
+        kept = [finding for finding in one.findings if finding.severity is EnumSeverity.INFO]
+        files[path] = one._replace(
+            ok=one.ok and not errors(tuple(share)), findings=tuple(sorted({*kept, *share}, key=_order))
+        )
+    return InspectedApp(folder, app, tuple(homes))
+
+
+def _holder(finding: Finding, homes: Mapping[str, Path]) -> str:
+    """The contract whose folder holds the file that is spoken of; the first one for what several share."""
+    if finding.path in homes:
+        return finding.path
+    near = [path for path, home in homes.items() if Path(finding.path).is_relative_to(home)]
+    return max(near, key=len, default=next(iter(homes)))
+
+
+def _order(finding: Finding) -> tuple[object, ...]:
+    return finding.path, finding.line, finding.column, finding.code

@@ -1,0 +1,100 @@
+"""The shapes of an app's payload classes as JSON Schemas, taken in a process of its own: old code and new never meet.
+
+Only ``payloads.py`` and what it imports is run, as ``onex check`` runs it; reducers and effects are not. What it writes to
+standard output goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, JsonValue
+
+from ..app.finder import FINDER, import_module
+from ..app.folder import CONTRACT, Folder
+from ..contracts.compile import OURS
+from ..contracts.load import load_contract
+from ..contracts.model.contract import ModelContractWorkflow
+from ..kernel.errors import ContractError
+from ..kernel.user_code import caught
+
+TIMEOUT_S = 60
+PAYLOADS = "payloads"
+
+
+class Shapes(NamedTuple):
+    """``classes`` by trigger, ``intents.<name>`` and ``state``; or why there are none."""
+
+    classes: Mapping[str, JsonValue]
+    problem: str = ""
+
+
+def shapes(homes: Sequence[Path]) -> dict[Path, Shapes]:
+    """Of the workflows in these folders, all in one child process. Never raises for what their code does."""
+    if not homes:
+        return {}
+    words = [sys.executable, "-m", __name__, *(str(home.resolve()) for home in homes)]
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, stdin=subprocess.DEVNULL
+        )
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+    except subprocess.TimeoutExpired:
+        return dict.fromkeys(homes, Shapes({}, f"its payloads.py does not end within {TIMEOUT_S} s"))
+    except ValueError:
+        rows = []
+    if len(rows) != len(homes):
+        last = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
+        return dict.fromkeys(homes, Shapes({}, f"payloads.py cannot be loaded: {last}"))
+    return {home: Shapes(row["classes"], row["problem"]) for home, row in zip(homes, rows, strict=True)}
+
+
+def _shapes_of(home: Path) -> Shapes:
+    try:
+        text = (home / CONTRACT).read_text(encoding="utf-8", errors="replace")
+        contract = load_contract(text, str(home / CONTRACT)).contract
+        if contract is None:
+            return Shapes({}, "its contract is not one that this engine runs")
+        classes = vars(_payloads(home))
+        return Shapes({name: one.model_json_schema() for name, one in _named(contract, classes)})
+    except BaseException as error:  # whatever a user's module or class raises
+        told = caught(error)
+        told = error.message if isinstance(error, ContractError) else told
+        return Shapes({}, f"payloads.py cannot be loaded: {told}")
+
+
+def _payloads(home: Path) -> object:
+    """The module, alone; where it imports from a folder beside its own, as part of the folder above."""
+    try:
+        folder = Folder(home)
+        return import_module(FINDER.mount(folder, folder.digest), PAYLOADS)
+    except ImportError:
+        above = Folder(home.parent)
+        return import_module(FINDER.mount(above, above.digest), f"{home.name}.{PAYLOADS}")
+
+
+def _named(contract: ModelContractWorkflow, classes: Mapping[str, object]) -> Iterator[tuple[str, type[BaseModel]]]:
+    named = [(trigger, name) for trigger, name in contract.payloads.items()]
+    named += [(f"intents.{one.name}", one.payload) for one in contract.intents if one.payload is not None]
+    named.append(("state", contract.state_model))
+    for key, name in named:
+        found = classes.get(name, OURS.get(name))
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            yield key, found
+
+
+def main(homes: Sequence[str]) -> None:
+    for home in homes:
+        with redirect_stdout(sys.stderr):
+            found = _shapes_of(Path(home))
+        sys.stdout.write(json.dumps({"classes": dict(found.classes), "problem": found.problem}) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

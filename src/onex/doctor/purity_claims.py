@@ -1,0 +1,179 @@
+"""Contracts that claim to be pure, held against their code: from each handler to every line that it reaches.
+
+What was found is a proof that the claim is wrong. That nothing was found is none that it is right: calls that reading cannot
+follow are told apart as unproven, and so are calls into packages that are not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from ..contracts.foreign.read_result import Reading
+from ..contracts.model.contract import EnumNodeKind, ModelContractBase
+from ..contracts.model.key_usage import written
+from ..contracts.text.tree import Branch, Leaf, Node, Row
+from ..kernel.finding import EnumSeverity, Finding
+from ..proof.function_body import Bodies
+from ..proof.impure_calls import MENDS, EnumImpurity
+from ..proof.reachability import Encounter, Reach, entries, reach
+from ..proof.symbols import Meaning
+from ..proof.symptom import EnumArea, Link, Place, Symptom, located
+from .contract_targets import Target, Targets
+
+
+class EnumVerdict(StrEnum):
+    """``holds``: nothing was found, and everything could be followed. ``unproven``: nothing was found."""
+
+    BROKEN = "broken"
+    UNPROVEN = "unproven"
+    HOLDS = "holds"
+    NO_CODE = "no code here"
+
+
+class Claim(NamedTuple):
+    """``told`` is the key and its value. Not ``explicit``: the kind of the node says it."""
+
+    place: Place
+    told: str
+    explicit: bool
+
+
+class Examined(NamedTuple):
+    """A claim and what became of it. ``outside`` are packages that the code calls into and that nobody here can read."""
+
+    contract: str
+    node: str
+    claim: Claim
+    verdict: EnumVerdict
+    functions: int
+    outside: tuple[str, ...]
+    encounters: tuple[Encounter, ...]
+
+
+_SAYS: Final[dict[str, tuple[object, ...]]] = {
+    "purity": ("pure",),
+    "pure": (True,),
+    "is_pure": (True,),
+    "deterministic": (True,),
+    "is_deterministic": (True,),
+    "deterministic_execution": (True,),
+    "determinism": ("deterministic", "pure", "strict", True),
+    "determinism_class": ("deterministic", "pure"),
+    "side_effects": (False, "none", "no"),
+    "has_side_effects": (False,),
+    "no_side_effects": (True,),
+}
+"""Key -> the values by which a contract claims that the same input always gives the same output."""
+_DENIES: Final = frozenset({"impure", "side_effecting", "side-effecting", "effectful", "mixed"})
+_DEEP: Final = 3
+_WORDS: Final = {
+    EnumImpurity.CLOCK: "looks at a clock",
+    EnumImpurity.CHANCE: "is left to chance",
+    EnumImpurity.ENVIRONMENT: "asks the machine it runs on",
+    EnumImpurity.FILE: "touches files",
+    EnumImpurity.NETWORK: "uses the network",
+    EnumImpurity.DATABASE: "speaks to a database or broker",
+    EnumImpurity.PROCESS: "starts, ends or waits for other work",
+    EnumImpurity.STATE: "outlives the call",
+    EnumImpurity.ORDER: "differs between processes where there is text in it",
+    EnumImpurity.NOTE: "writes to the outside",
+    EnumImpurity.UNPROVEN: "cannot be followed by reading",
+}
+_DOUBTFUL: Final = (EnumImpurity.ORDER, EnumImpurity.UNPROVEN)
+_HARMLESS: Final = (EnumImpurity.NOTE, *_DOUBTFUL)
+
+
+def claim_of(reading: Reading, contract: ModelContractBase) -> Claim | None:
+    """The first explicit claim, else that of a compute node or reducer by its kind, unless the contract denies it."""
+    if contract.descriptor is not None and contract.descriptor.purity in _DENIES:
+        return None
+    if reading.tree is not None and contract.kind is not EnumNodeKind.EFFECT:
+        for loc, key in written(reading.tree):
+            values = _SAYS.get(str(loc[-1]))
+            if values is None or len(loc) > _DEEP or any(isinstance(step, int) for step in loc):
+                continue
+            value = _value(reading.tree, loc)
+            if value in values:
+                place = Place(reading.path, key.place.line, key.place.column)
+                shown = str(value).lower() if isinstance(value, bool) else value
+                return Claim(place, f"{'.'.join(map(str, loc))}: {shown}", explicit=True)
+    if contract.kind in (EnumNodeKind.COMPUTE, EnumNodeKind.REDUCER):
+        return Claim(located(reading, "node_type"), f"node_type: {reading.node_type}", explicit=False)
+    return None
+
+
+def _value(tree: Node, loc: Sequence[str | int]) -> object:
+    for step in loc:
+        if isinstance(tree, Branch):
+            tree = tree.entries[str(step)].node
+        elif isinstance(tree, Row) and isinstance(step, int):
+            tree = tree.items[step]
+    return tree.value if isinstance(tree, Leaf) else tree
+
+
+def examined(
+    bodies: Bodies,
+    reading: Reading,
+    contract: ModelContractBase,
+    claim: Claim,
+    handlers: Sequence[tuple[Target, Meaning]],
+) -> Examined:
+    roots = [
+        task
+        for target, meaning in handlers
+        for task in entries(bodies, meaning, [target.operation] if target.operation else [])
+    ]
+    if not roots:
+        return Examined(reading.path, contract.name, claim, EnumVerdict.NO_CODE, 0, (), ())
+    found = reach(bodies, roots)
+    return Examined(
+        reading.path, contract.name, claim, _verdict(found), found.functions, tuple(sorted(found.outside)),
+        tuple(found.encounters),
+    )  # fmt: skip
+
+
+def _verdict(found: Reach) -> EnumVerdict:
+    kinds = {one.touch.kind for one in found.encounters}
+    if kinds - set(_HARMLESS):
+        return EnumVerdict.BROKEN
+    unproven = kinds & set(_DOUBTFUL) or found.outside or not found.whole
+    return EnumVerdict.UNPROVEN if unproven else EnumVerdict.HOLDS
+
+
+def claim_symptoms(all_examined: Sequence[Examined], targets: Targets) -> Iterator[Symptom]:
+    """One for each place in the code, however many contracts reach it: broken claims first."""
+    places: dict[tuple[str, int, int, str], list[tuple[Examined, Encounter]]] = {}
+    for one in all_examined:
+        for met in one.encounters:
+            key = (met.path, met.touch.line, met.touch.column, met.touch.name)
+            places.setdefault(key, []).append((one, met))
+    made = [_symptom(met, targets) for met in places.values()]
+    order = {EnumSeverity.ERROR: 0, EnumSeverity.WARNING: 1, EnumSeverity.INFO: 2}
+    yield from sorted(made, key=lambda one: (order[one.finding.severity], -len(one.contracts)))
+
+
+def _symptom(met: list[tuple[Examined, Encounter]], targets: Targets) -> Symptom:
+    met = sorted(met, key=lambda pair: (pair[1].failing, not pair[0].claim.explicit, len(pair[1].chain)))
+    one, encounter = met[0]
+    touch = encounter.touch
+    claimants = list(dict.fromkeys(pair[0].node for pair in met))
+    others = f" and {len(claimants) - 1} more" if len(claimants) > 1 else ""
+    claims = "claim" if others else "claims"
+    failing = ", only where an error is raised" if encounter.failing else ""
+    message = (
+        f"{touch.name} {_WORDS[touch.kind]}{failing}; {one.node}{others} {claims} purity "
+        f"({one.claim.told}, {one.claim.place})"
+    )
+    proven = one.claim.explicit and not encounter.failing
+    severity = EnumSeverity.ERROR if proven else EnumSeverity.WARNING
+    if touch.kind in _HARMLESS:
+        severity = EnumSeverity.INFO
+    code = "purity_unproven" if touch.kind is EnumImpurity.UNPROVEN else f"impure_{touch.kind.replace(' ', '_')}"
+    path = targets.shown(encounter.path)
+    chain = (*(Link(link.name, targets.shown(link.path), link.line) for link in encounter.chain),
+             Link(touch.name, path, touch.line))  # fmt: skip
+    finding = Finding(code, severity, path, touch.line, touch.column, message, MENDS[touch.kind])
+    contracts = tuple(dict.fromkeys(pair[0].contract for pair in met))
+    return Symptom(EnumArea.CLAIMS, finding, contracts, chain)

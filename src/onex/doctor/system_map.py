@@ -1,0 +1,255 @@
+"""The system as a graph: nodes by kind, topics between them, what depends on whom; folded together when it grows too large to read.
+
+up to 60 nodes      each is a box
+more, few talking   those that talk are boxes, the silent ones are counted, one box for each kind
+more                folders, or families of names, are boxes; what passes between them is counted
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from ..contracts.draw.figure import Edge, EnumFlow, Node
+from ..contracts.draw.layout import layout
+from ..contracts.draw.svg import svg
+from ..contracts.foreign.read_result import Reading
+from ..contracts.model.contract import ModelContractBase, ModelContractReducer
+from ..kernel.intent import EnumIntentType
+from .examination import Diagnosis
+from .topics import Said, Traffic, open_ends, parts
+
+READABLE: Final = 60
+_ALONE: Final = 20
+"""Up to so many nodes, topics with one end only are drawn as well."""
+_DIRECT: Final = 3
+"""A topic with more pairs of ends than this is a box of its own."""
+_KIND_WORDS: Final = frozenset({"evt", "cmd", "intent", "snapshot", "onex"})
+
+
+class Tie(NamedTuple):
+    """Nodes by number, in the order of the contracts that loaded. ``topic`` is '' for a dependency."""
+
+    source: int
+    target: int
+    label: str
+    topic: str
+    kind: str = ""
+
+
+class SystemMap(NamedTuple):
+    """``told`` says in a sentence what was folded together, '' when nothing was."""
+
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    told: str
+
+
+def system_map(diagnosis: Diagnosis) -> SystemMap:
+    loaded = diagnosis.loaded
+    ties = list(_ties(loaded, diagnosis.traffic))
+    if len(loaded) <= READABLE:
+        return _whole(loaded, ties, diagnosis.traffic)
+    talking = {n for tie in ties for n in (tie.source, tie.target)}
+    if 0 < len(talking) <= READABLE:
+        return _talking(loaded, ties, talking)
+    return _folded(loaded, ties, diagnosis.root)
+
+
+def map_mermaid(of: SystemMap) -> str:
+    """A ``flowchart``; the same map gives the same text."""
+    numbers = {node.id: f"n{n}" for n, node in enumerate(of.nodes)}
+    lines = ["flowchart LR"]
+    if of.told:
+        lines.insert(0, f"%% {of.told}")
+    for node in of.nodes:
+        label = _escaped(node.label) + (f"<br/><small>{_escaped(node.detail)}</small>" if node.detail else "")
+        before, after = ("([", "])") if "topic" in node.kind else ("[", "]")
+        classes = f":::{node.kind.split()[0]}" if node.kind else ""
+        lines.append(f'    {numbers[node.id]}{before}"{label}"{after}{classes}')
+    for edge in of.edges:
+        arrow = "-.->" if edge.kind else "-->"
+        label = f'|"{_escaped(edge.label)}"|' if edge.label else ""
+        lines.append(f"    {numbers[edge.source]} {arrow}{label} {numbers[edge.target]}")
+    lines += [
+        f"    linkStyle {n} stroke:#b3261e,color:#b3261e" for n, edge in enumerate(of.edges) if edge.kind == "missed"
+    ]
+    lines += [f"    classDef {kind} {style}" for kind, style in _STYLES.items()]
+    return "\n".join(lines) + "\n"
+
+
+def map_svg(of: SystemMap, title: str) -> str:
+    return svg(layout(of.nodes, of.edges, EnumFlow.RIGHT), title, of.told)
+
+
+_STYLES: Final = {
+    "effect": "fill:#fdeee2,stroke:#c9793a",
+    "compute": "fill:#e6f4f1,stroke:#2f8f80",
+    "reducer": "fill:#e8f0fd,stroke:#4f7fc9",
+    "orchestrator": "fill:#f1eafb,stroke:#8060b8",
+    "topic": "fill:#fbf6da,stroke:#a58a1c",
+    "outside": "fill:#fff,stroke:#9aa5b4,stroke-dasharray:4 3",
+}
+_ENTITIES: Final = str.maketrans({"#": "#35;", ";": "#59;", "<": "#lt;", ">": "#gt;", '"': "#quot;", "|": "#124;"})
+
+
+def _escaped(text: str) -> str:
+    return " ".join(text.split()).translate(_ENTITIES)
+
+
+# --- what ties nodes together -----------------------------------------------------------------------------------------
+
+
+Loaded = Sequence[tuple[Reading, ModelContractBase]]
+
+
+def _ties(loaded: Loaded, of: Traffic) -> Iterator[Tie]:
+    numbers = {reading.path: n for n, (reading, _) in enumerate(loaded)}
+    hearing: dict[str, list[int]] = {}
+    for one in of.consumed:
+        hearing.setdefault(one.topic, []).append(numbers[one.contract])
+    for one in of.published:
+        for target in hearing.get(one.topic, ()):
+            yield Tie(numbers[one.contract], target, short(one.topic), one.topic)
+    for miss in open_ends(of).missed:
+        label = f"{short(miss.published[0].topic)} / {short(miss.consumed[0].topic)}"
+        for said in miss.published:
+            for heard in miss.consumed:
+                yield Tie(numbers[said.contract], numbers[heard.contract], label, "", "missed")
+    named: dict[str, list[int]] = {}
+    for n, (_, contract) in enumerate(loaded):
+        for name in {contract.name, contract.node_name or contract.name}:
+            named.setdefault(name, []).append(n)
+    for n, (_, contract) in enumerate(loaded):
+        for dependency in contract.dependencies:
+            for target in _one_of(named, (dependency.node_name, dependency.target, dependency.name), n):
+                yield Tie(n, target, "", "", "weak")
+        for step in contract.workflow.steps if contract.workflow is not None else ():
+            for target in _one_of(named, (step.node,), n):
+                yield Tie(n, target, step.step_id, "")
+        if isinstance(contract, ModelContractReducer):
+            for intent in contract.intents:
+                if intent.type == EnumIntentType.ACTION_SEND:
+                    for target in _one_of(named, (intent.target,), n):
+                        yield Tie(n, target, intent.name, "")
+
+
+def _one_of(named: dict[str, list[int]], names: Iterable[str | None], own: int) -> list[int]:
+    """The node of the first of these names that is one; of several nodes of that name, the first."""
+    for name in names:
+        found = [n for n in named.get(name or "", ()) if n != own]
+        if found:
+            return found[:1]
+    return []
+
+
+def short(topic: str) -> str:
+    """The event with its realm and version, without its producer: what tells topics of one system apart."""
+    taken = parts(topic)
+    words = [word for word in taken.stem.split(".") if word not in _KIND_WORDS]
+    event = f"{words[-1] if words else taken.stem}{f'.v{taken.version}' if taken.version else ''}"
+    return f"{taken.realm}...{event}" if taken.realm else event
+
+
+# --- three sizes ------------------------------------------------------------------------------------------------------
+
+
+def _whole(loaded: Loaded, ties: list[Tie], of: Traffic) -> SystemMap:
+    nodes = [_box(n, reading, contract) for n, (reading, contract) in enumerate(loaded)]
+    more, edges = _drawn(ties)
+    nodes += more
+    if len(loaded) <= _ALONE:
+        numbers = {reading.path: n for n, (reading, _) in enumerate(loaded)}
+        missed = {one.topic for miss in open_ends(of).missed for one in (*miss.published, *miss.consumed)}
+        heard = {one.topic for one in of.consumed} | missed
+        said = {one.topic for one in of.published} | missed
+        for one in of.published:
+            if one.topic not in heard:
+                nodes.append(_open_end(one))
+                edges.append(Edge(str(numbers[one.contract]), f"end {one.topic}"))
+        for one in of.consumed:
+            if one.topic not in said:
+                nodes.append(_open_end(one))
+                edges.append(Edge(f"end {one.topic}", str(numbers[one.contract])))
+    unique = {node.id: node for node in nodes}
+    return SystemMap(tuple(unique.values()), tuple(edges), "")
+
+
+def _open_end(one: Said) -> Node:
+    return Node(f"end {one.topic}", one.topic, "topic outside", detail="elsewhere" if one.external else "nobody here")
+
+
+def _talking(loaded: Loaded, ties: list[Tie], talking: set[int]) -> SystemMap:
+    nodes = [_box(n, reading, contract) for n, (reading, contract) in enumerate(loaded) if n in talking]
+    silent = Counter(contract.kind.value for n, (_, contract) in enumerate(loaded) if n not in talking)
+    more, edges = _drawn(ties)
+    nodes += more
+    for kind, count in sorted(silent.items()):
+        noun = f"{kind} node" if count == 1 else f"{kind} nodes"
+        nodes.append(Node(f"silent {kind}", f"{count} {noun}", f"{kind} outside", detail="tied to no other here"))
+    told = f"{sum(silent.values())} of {len(loaded)} nodes are tied to no other and are drawn as numbers."
+    return SystemMap(tuple(nodes), tuple(edges), told)
+
+
+def _box(n: int, reading: Reading, contract: ModelContractBase) -> Node:
+    return Node(str(n), contract.name, contract.kind.value, detail=contract.kind.value, note=reading.path)
+
+
+def _drawn(ties: list[Tie]) -> tuple[list[Node], list[Edge]]:
+    """Edges, with a box for each topic that has many ends."""
+    pairs = Counter(tie.topic for tie in ties if tie.topic)
+    nodes: dict[str, Node] = {}
+    edges: dict[Edge, None] = {}
+    for tie in ties:
+        if pairs[tie.topic] > _DIRECT:
+            name = f"topic {tie.topic}"
+            nodes[name] = Node(name, tie.label, "topic", note=tie.topic)
+            edges[Edge(str(tie.source), name)] = None
+            edges[Edge(name, str(tie.target))] = None
+        else:
+            edges[Edge(str(tie.source), str(tie.target), tie.label, tie.kind)] = None
+    return list(nodes.values()), list(edges)
+
+
+def _folded(loaded: Loaded, ties: list[Tie], root: Path) -> SystemMap:
+    groups = _groups(loaded, root)
+    members: dict[str, list[ModelContractBase]] = {}
+    for n, (_, contract) in enumerate(loaded):
+        members.setdefault(groups[n], []).append(contract)
+    nodes = []
+    for group, contracts in members.items():
+        kinds = Counter(contract.kind.value for contract in contracts)
+        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        count = "1 node" if len(contracts) == 1 else f"{len(contracts)} nodes"
+        kind = next(iter(kinds)) if len(kinds) == 1 else ""
+        nodes.append(Node(group, group, kind, detail=count, note=told))
+    topics: dict[tuple[str, str, str], set[str]] = {}
+    for tie in ties:
+        ends = (groups[tie.source], groups[tie.target], tie.kind)
+        if ends[0] != ends[1]:
+            topics.setdefault(ends, set()).add(tie.label)
+    edges = [
+        Edge(source, target, next(iter(labels)) if len(labels) == 1 else f"{len(labels)} topics", kind)
+        for (source, target, kind), labels in topics.items()
+    ]
+    told = f"{len(loaded)} nodes in {len(nodes)} groups; what passes within a group is not drawn."
+    return SystemMap(tuple(nodes), tuple(edges), told)
+
+
+def _groups(loaded: Loaded, root: Path) -> list[str]:
+    """A group for each node: the way to part them that gives the most groups that still can be read."""
+    folders = [Path(reading.path).parent.relative_to(root).parts for reading, _ in loaded]
+    deepest = max(map(len, folders), default=0)
+    parted = [["/".join(folder[:depth]) or "." for folder in folders] for depth in range(deepest + 1)]
+    # names come last: of two ways with as many groups, folders are what a reader knows
+    parted.append([_family(contract.name) for _, contract in loaded])
+    readable = [one for one in parted if len(set(one)) <= READABLE]
+    return max(readable, key=lambda one: len(set(one)))
+
+
+def _family(name: str) -> str:
+    """The first word of a name that says something: ``pattern`` of ``node_pattern_storage_effect``."""
+    words = [word for word in name.lower().replace("-", "_").split("_") if word not in ("node", "")]
+    return words[0] if words else name

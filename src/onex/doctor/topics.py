@@ -1,0 +1,317 @@
+"""Who says what to whom: topics that nobody hears, topics that nobody says, and pairs that were meant to be one.
+
+A topic matters by its exact letters: where one end differs by a version, a realm or a letter, traffic is zero and nothing fails.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from ..contracts.foreign.read_result import Reading
+from ..contracts.model.bus import ModelTopic
+from ..contracts.model.contract import ModelContractBase
+from ..kernel.finding import EnumSeverity
+from ..proof.symptom import EnumArea, Place, Symptom, located, symptom
+
+_REALM: Final = re.compile(
+    r"(?:\{[^{}]*\}|\$\{[^{}]*\}|<[^<>]*>|dev|develop|development|test|testing|stage|staging|prod|production|local|qa|uat"
+    r"|ci|sandbox)\.(?=.+\.)"
+)
+_VERSION: Final = re.compile(r"[._-]v([0-9]+)(?=$|\.)")
+_KINDS: Final = frozenset({"evt", "cmd", "intent", "snapshot", "met", "event", "command", "query", "reply"})
+_NEAR: Final = 2
+
+
+class Said(NamedTuple):
+    """A topic as one contract names it. ``external``: its other end is said, or known, to be elsewhere."""
+
+    topic: str
+    node: str
+    contract: str
+    place: Place
+    external: bool
+    is_event: bool
+    event_type: str
+
+
+class Traffic(NamedTuple):
+    """Each contract names each topic at most once on each side, by its first place."""
+
+    published: tuple[Said, ...]
+    consumed: tuple[Said, ...]
+
+
+class Parts(NamedTuple):
+    """A topic taken apart: ``realm`` may be '', ``version`` too."""
+
+    realm: str
+    stem: str
+    version: str
+
+    @property
+    def folded(self) -> str:
+        return self.stem.lower().replace("_", "-")
+
+
+def traffic(readings: Iterable[Reading]) -> Traffic:
+    published: list[Said] = []
+    consumed: list[Said] = []
+    for reading in readings:
+        if reading.contract is not None:
+            published += _once(_published(reading, reading.contract))
+            consumed += _once(_consumed(reading, reading.contract))
+    return Traffic(tuple(published), tuple(consumed))
+
+
+def _published(reading: Reading, contract: ModelContractBase) -> Iterator[Said]:
+    if contract.event_bus is not None:
+        yield from _said(reading, contract.event_bus.publish_topics, "event_bus", "publish_topics")
+        if contract.event_bus.dlq_topic:
+            place = located(reading, "event_bus", "dlq_topic")
+            yield _one(reading, contract.event_bus.dlq_topic, place, external=True)
+    yield from _said(reading, contract.published_events, "published_events")
+    if contract.terminal_event:
+        # whoever waits for the end of the work hears it
+        yield _one(reading, contract.terminal_event, located(reading, "terminal_event"), external=True)
+
+
+def _consumed(reading: Reading, contract: ModelContractBase) -> Iterator[Said]:
+    if contract.event_bus is not None:
+        yield from _said(reading, contract.event_bus.subscribe_topics, "event_bus", "subscribe_topics")
+    yield from _said(reading, contract.consumed_events, "consumed_events")
+    routing = contract.handler_routing
+    for n, handler in enumerate(routing.handlers if routing is not None else ()):
+        if handler.topic:
+            yield _one(reading, handler.topic, located(reading, "handler_routing", "handlers", n, "topic"))
+
+
+def _said(reading: Reading, topics: Sequence[ModelTopic], *loc: str) -> Iterator[Said]:
+    for n, one in enumerate(topics):
+        place = located(reading, *loc, n, "topic")
+        yield _one(
+            reading,
+            one.topic,
+            place,
+            external=bool(one.external),
+            is_event=bool(one.by_event_type),
+            event_type=one.event_type or "",
+        )
+
+
+def _one(
+    reading: Reading, topic: str, place: Place, *, external: bool = False, is_event: bool = False, event_type: str = ""
+) -> Said:
+    name = reading.contract.name if reading.contract is not None else ""
+    external = external or topic.endswith((".dlq", "-dlq", "_dlq")) or ".dlq." in topic
+    return Said(topic, name, reading.path, place, external, is_event, event_type)
+
+
+def _once(said: Iterator[Said]) -> Iterator[Said]:
+    """The first place of each topic; elsewhere it may be said to be external all the same."""
+    first: dict[str, Said] = {}
+    for one in said:
+        before = first.setdefault(one.topic, one)
+        if one.external and not before.external:
+            first[one.topic] = before._replace(external=True)
+        if one.event_type and not before.event_type:
+            first[one.topic] = first[one.topic]._replace(event_type=one.event_type)
+    yield from first.values()
+
+
+# --- what is wrong ----------------------------------------------------------------------------------------------------
+
+
+class Miss(NamedTuple):
+    """Two topics that were meant to be one. ``consumed_lacks``: it is the consumer that is without its other end."""
+
+    published: tuple[Said, ...]
+    consumed: tuple[Said, ...]
+    reason: str
+    consumed_lacks: bool
+
+
+class Ends(NamedTuple):
+    """Topics that lack an end, each with all who name it."""
+
+    missed: tuple[Miss, ...]
+    unsaid: tuple[tuple[Said, ...], ...]
+    unheard: tuple[tuple[Said, ...], ...]
+
+
+def open_ends(of: Traffic) -> Ends:
+    """In the order of the contracts; a topic is in a pair or alone, never both."""
+    said = {one.topic for one in of.published} | {one.event_type for one in of.published}
+    heard = {one.topic for one in of.consumed} | {one.event_type for one in of.consumed}
+    unheard = _grouped(one for one in of.published if not _answered(one, heard))
+    unsaid = _grouped(one for one in of.consumed if not _answered(one, said))
+    published, consumed = _grouped(of.published), _grouped(of.consumed)
+    missed: list[Miss] = []
+    paired: set[str] = set()
+    for topic, users in unsaid.items():
+        found = None if users[0].is_event else _counterpart(topic, unheard, published)
+        if found is not None:
+            other, reason = found
+            paired |= {topic, other}
+            missed.append(Miss(published[other], users, reason, consumed_lacks=True))
+    for topic, users in unheard.items():
+        found = None if topic in paired or users[0].is_event else _counterpart(topic, {}, consumed)
+        if found is not None:
+            other, reason = found
+            paired.add(topic)
+            missed.append(Miss(users, consumed[other], reason, consumed_lacks=False))
+    alone = [tuple(users for topic, users in side.items() if topic not in paired) for side in (unsaid, unheard)]
+    return Ends(tuple(missed), *alone)
+
+
+def topic_symptoms(ends: Ends, mention: Callable[[str], str]) -> Iterator[Symptom]:
+    """Pairs that miss each other first, then topics with one end.
+
+    ``mention`` says where code names a topic, '' if it does not: no proof of an end, but worth a look.
+    """
+    for miss in ends.missed:
+        yield _mismatch(miss)
+    for users in ends.unsaid:
+        yield _one_sided(users, mention(users[0].topic), heard=True)
+    for users in ends.unheard:
+        yield _one_sided(users, mention(users[0].topic), heard=False)
+
+
+def _answered(one: Said, others: set[str]) -> bool:
+    return one.external or one.topic in others or (one.event_type != "" and one.event_type in others)
+
+
+def _grouped(said: Iterable[Said]) -> dict[str, tuple[Said, ...]]:
+    groups: dict[str, list[Said]] = {}
+    for one in said:
+        groups.setdefault(one.topic, []).append(one)
+    return {topic: tuple(users) for topic, users in groups.items()}
+
+
+def _mismatch(miss: Miss) -> Symptom:
+    does, opposite = ("consumes", "publishes") if miss.consumed_lacks else ("publishes", "consumes")
+    users, others = (miss.consumed, miss.published) if miss.consumed_lacks else (miss.published, miss.consumed)
+    one, other = users[0], others[0]
+    message = (
+        f"{_who(users, does)} {one.topic!r}, which no contract here {opposite}; "
+        f"{_who(others, opposite)} {other.topic!r} ({other.place}): {miss.reason}"
+    )
+    fix = "write the same topic on both sides; until then not one message passes between them"
+    return symptom(EnumArea.TOPICS, "topic_mismatch", one.place, message, fix, _files((*users, *others)))
+
+
+def _one_sided(users: tuple[Said, ...], code: str, *, heard: bool) -> Symptom:
+    one = users[0]
+    thing = "event" if one.is_event else "topic"
+    more = f" (also {', '.join(str(user.place) for user in users[1:4])})" if len(users) > 1 else ""
+    more += f"; code names it at {code}" if code else ""
+    if heard:
+        side, message = "unsaid", f"{_who(users, 'consumes')} {one.topic!r}, which no contract here publishes{more}"
+        fix = "publish it, or say who does: external_publisher in subscribe_topic_metadata"
+    else:
+        side, message = "unheard", f"{_who(users, 'publishes')} {one.topic!r}, which no contract here consumes{more}"
+        fix = "consume it, stop publishing it, or say who listens: external_consumer in publish_topic_metadata"
+    # an event without a topic is documentation: nothing is routed by it
+    severity = EnumSeverity.INFO if one.is_event else EnumSeverity.WARNING
+    return symptom(EnumArea.TOPICS, f"{thing}_{side}", one.place, message, fix, _files(users), severity)
+
+
+_PLURAL: Final = {"consumes": "consume", "publishes": "publish"}
+
+
+def _who(users: tuple[Said, ...], does: str) -> str:
+    names = list(dict.fromkeys(one.node for one in users))
+    return f"{names[0]} {does}" if len(names) == 1 else f"{names[0]} and {len(names) - 1} more {_PLURAL[does]}"
+
+
+def _files(users: tuple[Said, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one.contract for one in users))
+
+
+# --- which topic may have been meant ----------------------------------------------------------------------------------
+
+
+def parts(topic: str) -> Parts:
+    """``dev.shop.paid.v2`` is realm ``dev``, stem ``shop.paid``, version ``2``."""
+    realm = _REALM.match(topic)
+    rest = topic[realm.end() :] if realm else topic
+    version = (None, *_VERSION.finditer(rest))[-1]
+    stem = rest if version is None else rest[: version.start()] + rest[version.end() :]
+    return Parts(realm.group()[:-1] if realm else "", stem, version.group(1) if version else "")
+
+
+def difference(one: str, other: str) -> tuple[int, str] | None:
+    """How two topics differ that may have been meant to be one, the likelier the smaller the number; None: not at all alike."""
+    left, right = parts(one), parts(other)
+    if left.stem == right.stem:
+        if left.realm == right.realm:
+            return 0, f"version {right.version or 'none'} there, {left.version or 'none'} here"
+        return 1, f"realm {right.realm or 'none'} there, {left.realm or 'none'} here"
+    if left.version != right.version:
+        return None
+    if left.folded == right.folded:
+        return 2, "spelt otherwise"
+    here, there = left.folded.split("."), right.folded.split(".")
+    if len(here) == len(there):
+        unlike = [(a, b) for a, b in zip(here, there, strict=True) if a != b]
+        if len(unlike) == 1:
+            return _unlike_part(*unlike[0], last=here[-1] == there[-1])
+    shorter, longer = sorted((here, there), key=len)
+    if longer == ["onex", *shorter]:
+        return 1, "one of them begins with onex, the other does not"
+    if (
+        set(shorter) & _KINDS
+        and len(longer) - len(shorter) == 1
+        and len(shorter) > 1
+        and _without_one(longer) & {tuple(shorter)}
+    ):
+        return 6, "one of them has a part more"
+    return None
+
+
+def _unlike_part(here: str, there: str, *, last: bool) -> tuple[int, str] | None:
+    if {here, there} <= _KINDS:
+        return 3, f"{there} there, {here} here"
+    # parts that differ by a number are two of a series
+    is_series = re.sub("[0-9]", "", here) == re.sub("[0-9]", "", there)
+    if not is_series and min(len(here), len(there)) >= 5 and _distance(here, there) <= _NEAR:
+        return 4, "a near miss, perhaps a slip of the pen"
+    return (5, f"the producer is {there} there, {here} here") if last else None
+
+
+def _without_one(names: list[str]) -> set[tuple[str, ...]]:
+    return {(*names[:n], *names[n + 1 :]) for n in range(len(names))}
+
+
+def _counterpart(topic: str, first: Iterable[str], all_others: Iterable[str]) -> tuple[str, str] | None:
+    """The likeliest of the others, those that lack an end themselves before those that do not."""
+    best: tuple[int, int, str, str] | None = None
+    lonely = set(first)
+    for other in all_others:
+        found = difference(topic, other)
+        if found is None:
+            continue
+        rank, reason = found
+        if rank > 1 and other not in lonely:
+            continue  # it has its own other end: only a version or a realm is worth a word
+        candidate = (rank, 0 if other in lonely else 1, other, reason)
+        best = candidate if best is None or candidate < best else best
+    return None if best is None else (best[2], best[3])
+
+
+def _distance(one: str, other: str) -> int:
+    """Letters to insert, drop, change or swap (optimal string alignment)."""
+    if abs(len(one) - len(other)) > _NEAR:
+        return _NEAR + 1
+    before: list[int] = []
+    above = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        row = [i]
+        for j, b in enumerate(other, 1):
+            cost = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (a != b))
+            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        before, above = above, row
+    return above[-1]

@@ -1,0 +1,129 @@
+"""Judge: a batch is gathered, loaded and folded, and whatever goes wrong with one action or one key stays there.
+
+In this order: the next actions are taken from the mailboxes, alone where one of them is a suspect (``suspects``); cold keys are
+loaded; then, in one turn of the loop and with the record of what is being judged written down, stored states are decoded and
+actions folded. All user code of a step runs in that turn.
+
+``fold`` raises nothing for bad input, and what user code raises is a refusal by the time it gets there. ``_isolated`` is the net
+under both: what comes through all the same is a fault of ours, and it must cost one action, not the engine, and again at each
+start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..kernel.errors import ReducerFailed, StateConsistencyError
+from ..kernel.user_code import caught
+from ..ports import Store, Stored
+from .crash_counts import Suspects, of_action
+from .fold import Folded, Rules, fill, fold
+from .mailbox import Entry, Mailboxes, Pending
+from .metrics import Events
+
+Taken = list[tuple[Entry, list[Pending]]]
+
+
+class Judge:
+    """``rules[workflow type]`` are given when the engine has taken its store."""
+
+    def __init__(self, store: Store, mailboxes: Mailboxes, suspects: Suspects, events: Events) -> None:
+        self.rules: dict[str, Rules] = {}
+        self._store, self._mailboxes, self._suspects, self._events = store, mailboxes, suspects, events
+
+    def gather(self, room: int) -> Taken:
+        """The next batch; only one action where a suspect is among them, and a refusal for one that crashed too often."""
+        taken = self._mailboxes.gather(room)
+        if not self._suspects.crashes:
+            return taken
+        if self._suspects.met([of_action(one) for _, pendings in taken for one in pendings]):
+            for entry, pendings in reversed(taken):
+                self._mailboxes.put_back(entry, pendings)
+            taken = self._mailboxes.gather(1)
+        for _, pendings in taken:
+            for one in pendings:
+                refused = self._suspects.refused(of_action(one))
+                if refused is not None:
+                    one.refusal = refused
+                    self._events("refused_after_crashes", key=str(one.key), trigger=one.kind, error=refused.message)
+        return taken
+
+    async def fold(self, taken: Taken, now_us: int) -> tuple[list[Entry], list[Folded]]:
+        """The entries that are to be released with this batch, and each key's fold. Raises what the store raises."""
+        cold = [entry for entry, _ in taken if not entry.loaded]
+        stored = await self._store.load([entry.key for entry in cold]) if cold else {}
+        rules = {name: rules._replace(now_us=now_us) for name, rules in self.rules.items()}
+        folds: list[Folded] = []
+        failed: list[tuple[int, str]] = []
+        with self._suspects.judging(_names(taken)):
+            for entry in cold:
+                self._fill(entry, stored.get(entry.key))
+            releasing = [entry for entry, _ in taken if entry.release]
+            for at, (entry, pendings) in enumerate(taken):
+                try:
+                    folds.append(fold(entry, pendings, rules[entry.key.workflow_type]))
+                except BaseException as error:
+                    failed.append((at, caught(error)))
+                    folds.append(Folded(entry, (), rules[entry.key.workflow_type]))
+        for at, told in failed:
+            entry, pendings = taken[at]
+            found = (await self._store.load([entry.key])).get(entry.key)
+            with self._suspects.judging(_names([taken[at]])):
+                folds[at] = self._isolated(entry, pendings, found, entry in releasing, told)
+        return releasing, folds
+
+    def _isolated(
+        self, entry: Entry, pendings: Sequence[Pending], stored: Stored | None, release: bool, told: str
+    ) -> Folded:
+        """``fold`` without the actions with which it raises. Raises what it raises when it does so without any."""
+        rules = self.rules[entry.key.workflow_type]
+
+        def again(some: Sequence[Pending]) -> Folded:
+            self._fill(entry, stored)
+            entry.release = entry.release or release
+            return fold(entry, some, rules)
+
+        while True:
+            open_to_judge = [one for one in pendings if one.refusal is None]
+            least, most = 0, len(open_to_judge)  # the shortest prefix that raises ends with the guilty one
+            while most - least > 1:
+                middle = (least + most) // 2
+                try:
+                    again(open_to_judge[:middle])
+                    least = middle
+                except BaseException as error:
+                    told = caught(error)
+                    most = middle
+            if most:
+                guilty = open_to_judge[most - 1]
+                guilty.refusal = ReducerFailed(
+                    f"{guilty.kind!r} for {entry.key} could not be judged: {told}", trigger=guilty.kind
+                )
+                self._events("judging_failed", key=str(entry.key), trigger=guilty.kind, error=told)
+            try:
+                return again(pendings)
+            except BaseException as error:
+                told = caught(error)
+                if not most:
+                    raise
+
+    def _fill(self, entry: Entry, stored: Stored | None) -> None:
+        """Decode what was loaded. One that cannot be read is refused what comes for it; its neighbours go on."""
+        try:
+            fill(entry, stored)
+        except BaseException as error:
+            entry.unreadable = StateConsistencyError(f"the stored state of {entry.key} cannot be read: {caught(error)}")
+        if entry.unreadable is not None:
+            self._events("state_unreadable", key=str(entry.key), error=entry.unreadable.message)
+        if entry.code_id != self.rules[entry.key.workflow_type].code_id and (entry.failures or entry.held):
+            entry.release = True  # new code ends a hold; what fails under it is counted anew
+
+
+def _names(taken: Sequence[tuple[Entry, Sequence[Pending]]]) -> list[bytes]:
+    """Of those that user code is about to see, the ones that would come back after a crash."""
+    return [
+        of_action(one)
+        for _, pendings in taken
+        for one in pendings
+        if (one.ticket or one.settles is not None) and one.refusal is None
+    ]

@@ -1,0 +1,274 @@
+"""ReducerPatternEngine: the front door. One object to submit to, ask, wait on, follow and close.
+
+It owns one dispatch loop, one relay and one inbox over one store; none of them keeps anything a crash would lose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+from ..kernel.action import WorkflowKey
+from ..kernel.errors import EngineClosed, OnexError, ValidationError
+from ..kernel.step import ROLLBACK, Rollback, State
+from ..ports import Applied, Clock, Env, Ids, KeyChange, LogEntry, Pointer, Position, Reader, Store, Stored, Telemetry
+from .arguments import checked, count, log_position, outbox_pointer, seconds, text, workflow_key
+from .dispatch import Limits, ReducerService
+from .inbox import Inbox
+from .intake import Door, PayloadInput
+from .log_tail import Bell, LogTail
+from .mailbox import Committed
+from .metrics import Counters
+from .operator_requests import controls
+from .refold import proven_state_at, state_at
+from .registry import ReducerRegistry
+from .relay import IntentRelay
+from .schema_upgrade import check_schemas, stored_state
+
+TERMINAL = "terminal"
+
+
+class ReducerPatternEngine:
+    """Opened with ``start``; use it as ``async with``. All methods belong to one event loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        reader: Reader,
+        registry: ReducerRegistry,
+        clock: Clock,
+        ids: Ids,
+        env: Env,
+        *,
+        limits: Limits | None = None,
+        check_all: bool = False,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        self.store, self.reader, self.registry, self.clock = store, reader, registry, clock
+        self.service = ReducerService(
+            store, registry, clock, env, limits=limits, check_all=check_all, telemetry=telemetry
+        )
+        self.door = Door(registry, clock, ids, dedup_hours=self.service.limits.dedup_hours)
+        self.relay = IntentRelay(self.service, clock, reader)
+        self.inbox = Inbox(self.service, self.door, controls(self.release, self.relay.redrive, reader))
+        self.bell = Bell()
+        self._closing: asyncio.Task[None] | None = None
+        self._waiters: dict[WorkflowKey, set[asyncio.Future[None]]] = {}
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self, owner: str) -> Self:
+        """Take the store and what waits in it.
+
+        Raises OwnershipLost when another process runs on it, MigrationMissing when it holds what this app cannot read.
+        """
+        check_schemas(self.registry.workflows, tuple((await self.reader.codes()).values()))
+        await self.service.start(owner)
+        self.service.on_change = self._changed
+        self.service.on_lost = self._end_waits
+        await self.relay.start()
+        await self.inbox.start()
+        self.service.events("engine_started", owner=owner)
+        return self
+
+    async def close(self) -> None:
+        """Accepted actions become durable; running effects are left to the next owner. Idempotent.
+
+        Who is cancelled while it waits stops waiting: the end goes on to its end, for half an engine still answers.
+        """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name="onex-close")
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        await self.inbox.close()
+        await self.relay.close()
+        await self.service.close()
+        self._end_waits(EngineClosed("the engine was closed before what was waited for; open it again and wait there"))
+        await self.store.close()
+        await self.reader.close()
+        self.service.events("engine_closed", not_durable=self.counters.not_durable)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def counters(self) -> Counters:
+        return self.service.counters
+
+    # --- in -----------------------------------------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        key: WorkflowKey | str,
+        kind: str,
+        payload: PayloadInput = None,
+        *,
+        action_id: UUID | None = None,
+        correlation_id: UUID | None = None,
+        issuer: str = "",
+        cause: UUID | None = None,
+        issued_at: datetime | None = None,
+        expires_at: datetime | None = None,
+        lease_id: UUID | None = None,
+        epoch: int | None = None,
+        expected_version: int | None = None,
+    ) -> Committed:
+        """Durable when it returns. Raises the OnexError it was refused with; the state is then as before.
+
+        ``expected_version`` is the version the caller decided on: at any other ConcurrentModificationError is raised.
+        Send the same ``action_id`` again after a lost answer: it is applied once, and the first answer comes back.
+        An argument of a wrong type or out of its range is refused like any other action: InvalidKey, InvalidPayload,
+        ValidationError. Ids are ``uuid.UUID``; ``issued_at`` (the engine's clock, when absent) and ``expires_at`` are aware.
+        """
+        pending = self.door.pending(
+            key,
+            kind,
+            payload,
+            action_id=action_id,
+            correlation_id=correlation_id,
+            issuer=issuer,
+            cause=cause,
+            issued_at=issued_at,
+            expires_at=expires_at,
+            lease_id=lease_id,
+            epoch=epoch,
+            expected_version=expected_version,
+        )
+        return await self.service.done(self.service.accept(pending))
+
+    async def submit_many(
+        self, actions: Sequence[tuple[WorkflowKey | str, str, PayloadInput]]
+    ) -> list[Committed | OnexError]:
+        """Each on its own, in order, with one wait for all: answers stand where their actions stood.
+
+        Raises Overloaded when there is no room for all of them: then none was accepted. Raises ValidationError for what
+        holds no actions at all.
+        """
+        given = checked(_listed, "actions", actions)
+        self.service.room_for(len(given))
+        pendings = [self.door.one_of_many(action) for action in given]
+        return await self.service.all_done([self.service.accept(pending) for pending in pendings])
+
+    # --- out ----------------------------------------------------------------------------------------------------------
+
+    async def stored(self, key: WorkflowKey | str) -> Stored | None:
+        """The current row, never older than any Committed this process gave. Raises InvalidKey."""
+        at = checked(workflow_key, "key", key)
+        return (await self.reader.load([at])).get(at)
+
+    async def state(self, key: WorkflowKey | str) -> State | None:
+        """The current state, typed; None for an instance that has not begun."""
+        stored = await self.stored(key)
+        if stored is None or stored.version == 0:
+            return None
+        return stored_state(self.registry[stored.key.workflow_type], stored.state_schema, stored.state)
+
+    async def wait(self, key: WorkflowKey | str, until: str = TERMINAL, timeout_s: float = 30.0) -> Stored:
+        """The row once its status is ``until``, or any terminal one. Raises TimeoutError, ValidationError, EngineClosed,
+        OwnershipLost. ``timeout_s`` may be ``math.inf``.
+
+        It follows commits: a status that was passed through between two looks is not seen again.
+        """
+        at = checked(workflow_key, "key", key)
+        until = checked(text, "until", until)
+        async with asyncio.timeout(checked(seconds, "timeout_s", timeout_s)):
+            while True:
+                future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                waiters = self._waiters.setdefault(at, set())
+                waiters.add(future)
+                try:
+                    stored = await self.stored(at)
+                    if stored is not None and self._is_at(stored, until):
+                        return stored
+                    if self.service.closed is not None:
+                        raise self.service.closed
+                    await future
+                finally:
+                    waiters.discard(future)
+                    if not waiters:
+                        self._waiters.pop(at, None)
+
+    def _is_at(self, stored: Stored, until: str) -> bool:
+        """A status that was stored under an older schema is the one it is called now."""
+        if until == TERMINAL or stored.key.workflow_type not in self.registry:
+            return stored.terminal if until == TERMINAL else stored.status == until
+        workflow = self.registry[stored.key.workflow_type]
+        return workflow.migrations.status(stored.status, stored.state_schema, workflow.code.state_schema) == until
+
+    def subscribe(self, after: Position = Position(0, 0)) -> AsyncIterator[LogEntry]:
+        """Every log row behind ``after``, those to come included. Raises ValidationError."""
+        return LogTail(self.reader, self.bell, checked(log_position, "after", after)).follow()
+
+    async def idle(self) -> None:
+        """Returns when nothing is due: no action waits, no effect runs or waits to be tried again."""
+        while True:
+            seen = self.bell.rung
+            await self.service.quiet()
+            await self.relay.settled()
+            if self.service.is_quiet and not self.relay.busy and self.bell.rung == seen:
+                return
+
+    async def state_at(self, key: WorkflowKey | str, version: int) -> State:
+        """Time travel: the state after ``version``, folded from the nearest snapshot. Raises OnexError for a gap."""
+        at = checked(workflow_key, "key", key)
+        return await state_at(self.reader, self.registry[at.workflow_type], at, checked(count, "version", version))
+
+    async def rollback(self, key: WorkflowKey | str, to_version: int) -> Committed:
+        """The state of an earlier version as a new one; a finished instance stays finished.
+
+        Raises what ``submit`` raises, ValidationError for a version that the instance does not have, and
+        StateConsistencyError where today's code cannot tell what that state was.
+        """
+        at = checked(workflow_key, "key", key)
+        version, workflow = checked(count, "to_version", to_version), self.registry[at.workflow_type]
+        stored = await self.stored(at)
+        last = stored.version if stored is not None else 0
+        if not 1 <= version <= last:
+            raise ValidationError(f"{at} has no version {version} to go back to; its last is {last}")
+        state = await proven_state_at(self.reader, workflow, at, version)
+        back = Rollback(to_version=version, state=state.model_dump(mode="json"))
+        return await self.service.done(self.service.accept(self.door.pending(at, ROLLBACK, back, ours=True)))
+
+    # --- an operator's hand ---------------------------------------------------------------------------------------------
+
+    async def release(self, key: WorkflowKey | str) -> None:
+        """End a hold: new actions are taken again, held outcomes are delivered again."""
+        at = checked(workflow_key, "key", key)
+        await self.service.release(at)
+        await self.relay.deliver_held(at)
+
+    async def redrive(self, pointer: Pointer) -> None:
+        """A dead intent runs again from attempt 1 with the same key; a held outcome is delivered again. Raises ValidationError."""
+        await self.relay.redrive(checked(outbox_pointer, "pointer", pointer))
+
+    def _changed(self, changes: Sequence[tuple[KeyChange, Applied]]) -> None:
+        self.bell.ring()
+        if self._waiters:
+            for change, _ in changes:
+                for future in self._waiters.get(change.key, ()):
+                    if not future.done():
+                        future.set_result(None)
+
+    def _end_waits(self, error: OnexError) -> None:
+        """Nothing will be committed here any more: who waits for it is told, not cancelled and not left to the time-out."""
+        for waiters in self._waiters.values():
+            for future in waiters:
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # looked at: who waited may have been told by the store already
+
+
+def _listed(name: str, value: object) -> list[object]:
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return list(value)
+    raise ValidationError(f"{name} is a {type(value).__name__}; give a list of (key, trigger, payload)")

@@ -1,0 +1,258 @@
+"""Projections: tables built from the log, each a pure function of one row, kept at a watermark that never runs ahead.
+
+Rows and watermark move in one transaction, from exactly where the watermark was: a second materializer of the same name, or a
+crash between two batches, changes nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import CoroutineType
+from typing import NamedTuple
+
+from ..kernel.action import WorkflowKey
+from ..kernel.errors import (
+    DatabaseConnectionError,
+    OnexError,
+    ProjectionLagging,
+    ValidationError,
+    WorkflowExecutionError,
+)
+from ..kernel.user_code import caught, class_name, describe, plain_text
+from ..ports import Clock, LogEntry, Position, ProjectionRow, Projections, Reader
+from .encode import check_json
+from .log_tail import Bell, LogTail
+
+WORKFLOW = "workflow"
+PROJECTION_BATCH_SIZE = 100
+WAIT_S = 1.0
+LARGEST = 2**63
+
+Project = Callable[[LogEntry], ProjectionRow | None]
+
+
+def latest(entry: LogEntry) -> ProjectionRow:
+    """The built-in projection ``workflow``: per instance its version, its status as tag, and the last action."""
+    return ProjectionRow(entry.key, entry.version, entry.row.status, entry.row.kind, b"{}")
+
+
+class ProjectionFailed(WorkflowExecutionError):
+    """A projection's own function raised on a row of the log: it stands still before that row until it is mended."""
+
+    code = "projection_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """``rows`` behind the end of the log; ``lag_ms`` since the oldest row not yet applied was issued, 0 when none."""
+
+    watermark: Position
+    rows: int
+    lag_ms: float
+
+
+class Projected(NamedTuple):
+    """The rows to upsert, of the first ``applied`` entries; ``failed`` says why not of more."""
+
+    rows: list[ProjectionRow]
+    applied: int
+    failed: ProjectionFailed | None = None
+
+
+async def lag_of(reader: Reader, tables: Projections, name: str, now_us: int, *, shard: int = 0) -> Lag:
+    """Where a projection stands, for any process that may read. 0 rows for one that nobody ever kept, on an empty log."""
+    # the watermark first: what is committed meanwhile can only make the answer larger
+    at = Position(shard, await tables.watermark(name, shard))
+    waited_ms = await _waited_ms(reader, at, now_us)
+    return Lag(at, await _rows_after(reader, at), waited_ms)
+
+
+async def _rows_after(reader: Reader, at: Position) -> int:
+    """How many rows of this shard follow: its positions are dense, so that the last is found by halving."""
+    step = 1
+    while await reader.log(Position(at.shard, at.n + step - 1), 1):
+        step *= 2
+    low, high = step // 2, step - 1  # there are ``low`` for certain, and ``high`` at most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if await reader.log(Position(at.shard, at.n + middle - 1), 1):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+async def _waited_ms(reader: Reader, at: Position, now_us: int) -> float:
+    behind = await reader.log(at, 1)
+    return max(0.0, (now_us - behind[0].row.issued_us) / 1000) if behind else 0.0
+
+
+class ProjectionMaterializerService:
+    """Keeps one projection of one shard. ``project`` gives the row an action leads to, or None for no change.
+
+    ``failed`` says why it stands still, when it does: ProjectionFailed, or that the store is no longer ours to read.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        tables: Projections,
+        bell: Bell,
+        clock: Clock,
+        name: str = WORKFLOW,
+        project: Project = latest,
+        *,
+        shard: int = 0,
+        batch: int = PROJECTION_BATCH_SIZE,
+    ) -> None:
+        self.reader, self.tables, self.bell, self.clock = reader, tables, bell, clock
+        self.name, self.shard, self.batch = name, shard, batch
+        self._project = project
+        self._moved = Bell()
+        self.failed: OnexError | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"onex-projection-{self.name}")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def catch_up(self) -> int:
+        """Apply what the log has; the number of rows. The watermark in the store says where it stands, not this object."""
+        done = 0
+        while True:
+            at = await self.tables.watermark(self.name, self.shard)
+            tail = LogTail(self.reader, self.bell, Position(self.shard, at), page=self.batch)
+            rows = await tail.read()
+            if not rows:
+                self._moved.ring()  # another of the same name may have moved it
+                return done
+            came = self._rows(rows)
+            to = rows[came.applied - 1].position.n if came.applied else at
+            if to > at and await self.tables.project(self.name, self.shard, at, to, came.rows):
+                done += came.applied
+            self._moved.ring()
+            if came.failed is not None:
+                raise came.failed
+
+    async def rows(
+        self,
+        tag: str | None = None,
+        after: WorkflowKey | None = None,
+        limit: int = 100,
+        *,
+        reached: Position | None = None,
+    ) -> Sequence[ProjectionRow]:
+        """A page of the projection, at ``reached`` or later. Raises what ``wait`` raises."""
+        if reached is not None:
+            await self.wait(reached)
+        return await self.tables.projected(self.name, tag, after, limit)
+
+    async def wait(self, reached: Position) -> None:
+        """Raises ProjectionLagging when the watermark is not there within a second, ProjectionFailed when it never will be."""
+        try:
+            async with asyncio.timeout(WAIT_S):
+                while True:
+                    seen = self._moved.rung
+                    at = await self.tables.watermark(self.name, self.shard)
+                    if at >= reached.n:
+                        return
+                    if self.failed is not None:
+                        raise self.failed
+                    await self._moved.after(seen)
+        except TimeoutError:
+            at = await self.tables.watermark(self.name, self.shard)
+            if at >= reached.n:
+                return
+            raise ProjectionLagging(
+                f"projection {self.name!r} is at {at}, {reached.n - at} behind what you ask for; ask again", at=at
+            ) from None
+
+    async def lag(self) -> Lag:
+        return await lag_of(self.reader, self.tables, self.name, self.clock.now_us(), shard=self.shard)
+
+    async def lag_ms(self) -> float:
+        """Of ``lag`` what costs next to nothing to ask: a status line does so twice a second."""
+        at = Position(self.shard, await self.tables.watermark(self.name, self.shard))
+        return await _waited_ms(self.reader, at, self.clock.now_us())
+
+    def _rows(self, entries: Sequence[LogEntry]) -> Projected:
+        """Of the entries up to the first on which the function failed."""
+        newest: dict[WorkflowKey, ProjectionRow] = {}
+        for at, entry in enumerate(entries):
+            try:
+                row = self._project(entry)
+                wrong = _misfit(row, entry.key)
+            except BaseException as error:
+                failed = self._failure(entry, "raised", f": {caught(error)}")
+                failed.__cause__ = error
+                return Projected([*newest.values()], at, failed)
+            if wrong:
+                failed = self._failure(entry, f"gave back {wrong}", "; return a ProjectionRow of the instance, or None")
+                return Projected([*newest.values()], at, failed)
+            if row is not None:
+                newest[row.key] = row
+        return Projected([*newest.values()], len(entries))
+
+    def _failure(self, entry: LogEntry, did: str, why: str) -> ProjectionFailed:
+        where = f"{entry.position.shard}:{entry.position.n} ({entry.key}, {entry.row.kind!r})"
+        return ProjectionFailed(f"projection {self.name!r} {did} at {where}{why}")
+
+    async def _run(self) -> None:
+        """Ends only with a reason in ``failed``: whoever waits is told, and nobody waits for a task that has died."""
+        try:
+            await self._follow()
+        except Exception as error:
+            self._stand_still(WorkflowExecutionError(f"projection {self.name!r} stopped: {describe(error)}"))
+
+    def _stand_still(self, error: OnexError) -> None:
+        self.failed = error
+        self._moved.ring()
+
+    async def _follow(self) -> None:
+        while True:
+            seen = self.bell.rung
+            try:
+                await self.catch_up()
+            except OnexError as error:
+                # a store that cannot be written now may be again, and nothing else would begin this once more
+                if not error.retryable and not isinstance(error, DatabaseConnectionError):
+                    self._stand_still(error)
+                    return
+                await self.clock.sleep(0.1)
+                continue
+            await self.bell.after(seen)
+
+
+def _misfit(row: object, key: WorkflowKey) -> str:
+    """What is wrong with what a projection's function gave back; '' when the tables can take it."""
+    if row is None:
+        return ""
+    if type(row) is not ProjectionRow:
+        if type(row) is CoroutineType:
+            row.close()  # nobody will await it
+        return f"a {class_name(type(row))}"
+    types = (WorkflowKey, int, str, str, bytes)
+    for name, value, wanted in zip(ProjectionRow._fields, row, types, strict=True):
+        if type(value) is not wanted:
+            return f"a row whose {name} is a {class_name(type(value))}"
+    if row.key != key:
+        return f"a row of {plain_text(str(row.key), 300)}"
+    if any(plain_text(text, len(text)) != text for text in (row.tag, row.last_action)):
+        return "a row with text that no store takes"
+    if row.fields != b"{}" and not _is_object(row.fields):
+        return "a row whose fields are no JSON object"
+    return "" if abs(row.version) < LARGEST else "a row whose version no store takes"
+
+
+def _is_object(data: bytes) -> bool:
+    try:
+        return type(check_json(data)) is dict
+    except ValidationError:
+        return False

@@ -1,0 +1,146 @@
+"""What a class has, its bases read as well, and what an annotation means: names are looked up, nothing is run."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from .library import Library
+from .symbols import Above, Assigned, ClassOf, FunctionOf, Instance, Meaning, Module, Outer, VariableOf
+
+_THROUGH = frozenset(
+    {"Optional", "Annotated", "ClassVar", "Final", "Required", "NotRequired", "Awaitable", "Coroutine"}
+)
+_BASES_MAX = 50
+_DEPTH_MAX = 20
+
+
+class Classes:
+    """Questions about classes of one library. Answers are remembered."""
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self._lines: dict[ClassOf, tuple[ClassOf | Outer, ...]] = {}
+
+    def line(self, of: ClassOf) -> tuple[ClassOf | Outer, ...]:
+        """The class and those it inherits from, nearest first; left to right and deep, which suffices to find a method."""
+        known = self._lines.get(of)
+        if known is None:
+            found: list[ClassOf | Outer] = []
+            waiting: list[Meaning | None] = [of]
+            while waiting and len(found) < _BASES_MAX:
+                one = waiting.pop(0)
+                if isinstance(one, ClassOf) and one not in found:
+                    found.append(one)
+                    waiting[:0] = [self.meant(base, one.module) for base in one.node.bases]
+                elif isinstance(one, Outer) and one not in found:
+                    found.append(one)
+            known = self._lines[of] = tuple(found)
+        return known
+
+    def own(self, of: ClassOf, name: str) -> FunctionOf | ClassOf | Assigned | None:
+        """What the body of the class itself binds to ``name``; of several, the last."""
+        for node in reversed(of.node.body):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
+                return FunctionOf(of.module, node, f"{of.name}.{name}", owner=of)
+            if isinstance(node, ast.ClassDef) and node.name == name:
+                return ClassOf(of.module, node, f"{of.name}.{name}")
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
+                return Assigned(node.value, node.annotation)
+            if isinstance(node, ast.Assign) and any(
+                isinstance(target, ast.Name) and target.id == name for target in node.targets
+            ):
+                return Assigned(node.value, None)
+        return None
+
+    def member(
+        self, of: ClassOf, name: str, me: ClassOf | None = None, after: ClassOf | None = None
+    ) -> Meaning | Assigned | None:
+        """What an object of the class has under ``name``, a method bound to ``me``; ``after`` begins behind that class.
+
+        A name that no class of the repository has belongs to the first base outside, if there is one.
+        """
+        line = self.line(of)
+        if after is not None and after in line:
+            line = line[line.index(after) + 1 :]
+        for one in line:
+            if isinstance(one, Outer):
+                if one.name.rpartition(".")[2] not in ("object", "Protocol", "ABC", "Generic", "Enum", "StrEnum"):
+                    return Outer(f"{one.name}.{name}")
+                continue
+            found = self.own(one, name)
+            if isinstance(found, FunctionOf):
+                return FunctionOf(found.module, found.node, found.name, found.owner, me or of)
+            if found is not None:
+                return found
+        return None
+
+    def methods(self, of: ClassOf) -> Iterator[FunctionOf]:
+        """All of its functions, those of its bases as well, unless overridden."""
+        seen: set[str] = set()
+        for one in self.line(of):
+            if isinstance(one, ClassOf):
+                for node in one.node.body:
+                    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name not in seen:
+                        seen.add(node.name)
+                        yield FunctionOf(one.module, node, f"{one.name}.{node.name}", one, of)
+
+    # --- annotations ------------------------------------------------------------------------------------------------
+
+    def meant(self, node: ast.expr | None, module: Module, depth: int = 0) -> Meaning | None:
+        """What a type expression names, through ``Optional``, ``Annotated``, ``X | None`` and quotation marks."""
+        if node is None or depth > _DEPTH_MAX:
+            return None
+        match node:
+            case ast.Name():
+                found = self.library.name_in(module, node.id)
+                if isinstance(found, VariableOf):  # an alias, or a constant
+                    return self.meant(found.assigned.value, found.module, depth + 1)
+                return found
+            case ast.Attribute():
+                return self.below(self.meant(node.value, module, depth + 1), node.attr)
+            case ast.Constant(value=str(text)):
+                try:
+                    return self.meant(ast.parse(text, mode="eval").body, module, depth + 1)
+                except (SyntaxError, ValueError, RecursionError, MemoryError):
+                    return None
+            case ast.Subscript():
+                return self._generic(node, module, depth)
+            case ast.BinOp(op=ast.BitOr()):
+                left = self.meant(node.left, module, depth + 1)
+                return left if left is not None else self.meant(node.right, module, depth + 1)
+        return None
+
+    def _generic(self, node: ast.Subscript, module: Module, depth: int) -> Meaning | None:
+        outside = self.meant(node.value, module, depth + 1)
+        name = node.value.id if isinstance(node.value, ast.Name) else getattr(node.value, "attr", "")
+        if name in _THROUGH:
+            inner = node.slice.elts[0] if isinstance(node.slice, ast.Tuple) and node.slice.elts else node.slice
+            return self.meant(inner, module, depth + 1)
+        return outside
+
+    def object_of(self, annotation: ast.expr | None, module: Module) -> Meaning | None:
+        """An object of the annotated type; of ``type[X]`` the class itself."""
+        if (
+            isinstance(annotation, ast.Subscript)
+            and isinstance(annotation.value, ast.Name)
+            and annotation.value.id in ("type", "Type")
+        ):
+            return self.meant(annotation.slice, module)
+        found = self.meant(annotation, module)
+        return Instance(found) if isinstance(found, ClassOf | Outer) else None
+
+    def below(self, found: Meaning | None, name: str) -> Meaning | None:
+        """``found.name`` where no object is needed: in a module, in a class, outside."""
+        match found:
+            case Module():
+                return self.library.name_in(found, name)
+            case Outer():
+                return Outer(f"{found.name}.{name}")
+            case ClassOf():
+                inner = self.member(found, name)
+                return None if isinstance(inner, Assigned) else inner
+            case Above():
+                inner = self.member(found.me, name, found.me, found.owner)
+                return None if isinstance(inner, Assigned) else inner
+        return None

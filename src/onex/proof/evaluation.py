@@ -1,0 +1,354 @@
+"""An expression read for what it means and what it reaches: an evaluation without values.
+
+Each part gets its meaning where reading can tell, and is otherwise only looked through.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import sys
+from typing import Final, NamedTuple, Protocol
+
+from .classes import Classes
+from .impure_calls import SEEDED, TELLING, TYPED, EnumImpurity, impurity, is_exact
+from .symbols import Above, ClassOf, FunctionOf, Instance, Meaning, Module, Outer, VariableOf, is_property
+from .trace import Reached, Task, Touch, Trace, task_of
+
+_BUILTINS: Final = frozenset(dir(builtins))
+_MUTATORS: Final = frozenset(
+    [
+        "append",
+        "extend",
+        "insert",
+        "add",
+        "update",
+        "setdefault",
+        "pop",
+        "popitem",
+        "clear",
+        "remove",
+        "discard",
+        "appendleft",
+        "popleft",
+    ]
+)
+_MUTABLE: Final = frozenset({"list", "dict", "set", "defaultdict", "deque", "OrderedDict", "Counter", "bytearray"})
+_CONSTRUCTION: Final = ("__new__", "__init__", "__post_init__", "model_post_init")
+_VALIDATORS: Final = frozenset({"field_validator", "model_validator", "validator", "root_validator"})
+_IN_ORDER: Final = frozenset({"list", "tuple", "enumerate", "iter", "join"})
+_SAME_PATH: Final = frozenset(
+    ["parent", "with_suffix", "with_name", "with_stem", "joinpath", "absolute", "resolve", "expanduser"]
+)
+
+
+class Traces(Protocol):
+    """Where the traces of other functions come from."""
+
+    classes: Classes
+
+    def trace(self, task: Task) -> Trace: ...
+    def attribute(self, of: ClassOf, name: str) -> Meaning | None: ...
+
+
+class Special(NamedTuple):
+    """What a builtin gives that takes types or names."""
+
+    meaning: Meaning | None
+
+
+class Evaluation:
+    """``scopes`` are the names bound so far, the innermost last; ``shared`` those declared global; ``failing`` in a raise."""
+
+    def __init__(self, traces: Traces, task: Task, out: Trace) -> None:
+        self.traces = traces
+        self.classes = traces.classes
+        self.task = task
+        self.module = task.module
+        self.out = out
+        self.scopes: list[dict[str, Meaning | None]] = [{}]
+        self.shared: set[str] = set()
+        self.failing = False
+        self.first = ""
+
+    def bind(self, target: ast.expr, meaning: Meaning | None) -> None:
+        """What an assignment to ``target`` does to the names; the statements know more."""
+        if isinstance(target, ast.Name):
+            self.scopes[-1][target.id] = meaning
+        elif isinstance(target, ast.Tuple | ast.List):
+            for one in target.elts:
+                self.bind(one, None)
+        elif isinstance(target, ast.Starred):
+            self.bind(target.value, None)
+
+    # --- expressions ------------------------------------------------------------------------------------------------
+
+    def value(self, node: ast.expr, *, called: bool = False, inner: bool = False) -> Meaning | None:
+        """``called``: what is called reports itself. ``inner``: only a step on the way to an attribute, or a type."""
+        match node:
+            case ast.Name():
+                return self._named(node, self._name(node.id), called=called, inner=inner)
+            case ast.Attribute():
+                return self._named(node, self._attribute(node, called=called), called=called, inner=inner)
+            case ast.Call():
+                return self._call(node)
+            case ast.Await() | ast.NamedExpr() | ast.Starred():
+                if isinstance(node, ast.Starred):
+                    self.in_order(node.value)
+                meaning = self.value(node.value)
+                if isinstance(node, ast.NamedExpr):
+                    self.bind(node.target, meaning)
+                return meaning
+            case ast.Lambda():
+                names = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                self.scopes.append({argument.arg: None for argument in names})
+                self.value(node.body)
+                self.scopes.pop()
+            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
+                self._comprehension(node)
+            case ast.BinOp():
+                left = self.value(node.left)
+                self.value(node.right)
+                return left if isinstance(node.op, ast.Div) else None
+            case ast.BoolOp():
+                known = [meaning for one in node.values if (meaning := self.value(one)) is not None]
+                return known[0] if known else None
+            case ast.IfExp():
+                self.value(node.test)
+                body, other = self.value(node.body), self.value(node.orelse)
+                return body if body is not None else other
+            case _:
+                self.children(node)
+        return None
+
+    def children(self, node: ast.AST) -> None:
+        """Looks through the expressions below."""
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.expr):
+                self.value(child)
+            elif isinstance(child, ast.match_case | ast.keyword | ast.comprehension):
+                self.children(child)
+
+    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> None:
+        self.scopes.append({})
+        for generator in node.generators:
+            self.value(generator.iter)
+            self.bind(generator.target, None)
+            for test in generator.ifs:
+                self.value(test)
+        for part in (node.key, node.value) if isinstance(node, ast.DictComp) else (node.elt,):
+            self.value(part)
+        self.scopes.pop()
+
+    def _name(self, name: str) -> Meaning | None:
+        if name not in self.shared:
+            for scope in reversed(self.scopes):
+                if name in scope:
+                    return scope[name]
+        found = self.classes.library.name_in(self.module, name)
+        if found is None and name in _BUILTINS and name not in self.module.bindings:
+            return Outer(name)
+        return found
+
+    def _attribute(self, node: ast.Attribute, *, called: bool) -> Meaning | None:
+        base = self.value(node.value, inner=True)
+        if isinstance(base, Instance):
+            if isinstance(base.of, Outer):
+                name = f"{base.of.name}.{node.attr}"
+                if base.of.name == "pathlib.Path" and node.attr == "parent":
+                    return base
+                return Outer(name)
+            found = self.traces.attribute(base.of, node.attr)
+            if isinstance(found, FunctionOf) and is_property(found.node):
+                self.reach(task_of(found), node)
+                return self.classes.object_of(found.node.returns, found.module)
+            return found
+        if base is None:
+            if called and node.attr in TELLING:
+                told = f".{node.attr}() of something whose class is not known"
+                self.touch(EnumImpurity.UNPROVEN, told, node)
+            return None
+        return self.classes.below(base, node.attr)
+
+    def _named(
+        self, node: ast.Name | ast.Attribute, found: Meaning | None, *, called: bool, inner: bool
+    ) -> Meaning | None:
+        """Reports what merely naming it reaches, and passes through variables to what they hold."""
+        if isinstance(found, VariableOf):
+            if found.assigned.value is None:
+                return self.classes.object_of(found.assigned.annotation, found.module)
+            task = Task(found.module, found.name, found.assigned.value)
+            self.reach(task, node)
+            held = self.traces.trace(task).meaning
+            if held is None and found.assigned.annotation is not None:
+                return self.classes.object_of(found.assigned.annotation, found.module)
+            return held
+        if isinstance(found, FunctionOf):
+            self.reach(task_of(found), node)
+        elif isinstance(found, Outer) and not called and not inner:
+            kind = impurity(found.name)
+            handed_on = is_exact(found.name) or found.name.rpartition(".")[2].islower()
+            if kind not in (None, EnumImpurity.PURE, EnumImpurity.NOTE, EnumImpurity.UNPROVEN) and handed_on:
+                self.touch(kind, found.name, node)
+        return found
+
+    # --- calls ------------------------------------------------------------------------------------------------------
+
+    def _call(self, node: ast.Call) -> Meaning | None:
+        if isinstance(node.func, ast.Name):
+            special = self._builtin(node, node.func.id)
+            if special is not None:
+                return special.meaning
+        self._order_of(node)
+        self._mutation(node.func)
+        called = self.value(node.func, called=True)
+        if isinstance(node.func, ast.Call) and _is_dynamic_getattr(node.func):
+            self.touch(EnumImpurity.UNPROVEN, "a call of what getattr finds", node)
+        given = {keyword.arg for keyword in node.keywords if keyword.arg is not None}
+        for argument in node.args:
+            self.value(argument)
+        for keyword in node.keywords:
+            meaning = self.value(keyword.value)
+            if keyword.arg == "default_factory" and isinstance(meaning, ClassOf):
+                self._construct(meaning, node, frozenset(), 0)
+        match called:
+            case Outer():
+                return self._outer_call(called.name, node)
+            case ClassOf():
+                self._construct(called, node, frozenset(given), len(node.args))
+                return Instance(called)
+            case FunctionOf():
+                return self.classes.object_of(called.node.returns, called.module)
+            case Instance(of=ClassOf() as of):
+                found = self.classes.member(of, "__call__", of)
+                if isinstance(found, FunctionOf):
+                    self.reach(task_of(found), node)
+        return None
+
+    def _builtin(self, node: ast.Call, name: str) -> Special | None:
+        """None for any other call."""
+        if self._name(name) != Outer(name):
+            return None
+        match name, node.args:
+            case ("isinstance" | "issubclass", [subject, *_]):
+                self.value(subject, inner=True)
+                return Special(None)
+            case "super", _:
+                owner = self.task.owner
+                return Special(Above(owner, self.task.me or owner) if owner is not None else None)
+            case "getattr", [subject, ast.Constant(value=str(attr)), *_]:
+                return Special(self.value(ast.copy_location(ast.Attribute(subject, attr, ast.Load()), node)))
+            case "__import__", [ast.Constant(value=str(module)), *_]:
+                return Special(self.classes.library.imported(module, self.module.path))
+        return None
+
+    def _outer_call(self, name: str, node: ast.Call) -> Meaning | None:
+        kind = impurity(name)
+        if (name in SEEDED and (node.args or node.keywords)) or (name == "hash" and "__hash__" in self.task.name):
+            kind = EnumImpurity.PURE
+        if name == "importlib.import_module" and node.args and isinstance(node.args[0], ast.Constant):
+            found = self.classes.library.imported(str(node.args[0].value), self.module.path)
+            if isinstance(found, Module):
+                return found
+        if name == "typing.cast" and len(node.args) == 2:
+            return self.classes.object_of(node.args[0], self.module)
+        if kind is not None and kind is not EnumImpurity.PURE:
+            shown = f"{name}()" if kind is not EnumImpurity.UNPROVEN else f"{name}(), which may run anything"
+            self.touch(kind, shown, node)
+        top = name.partition(".")[0]
+        if kind is None and top and "." in name and top not in sys.stdlib_module_names and top not in _BUILTINS:
+            self.out.outside.add(top)
+        of = TYPED.get(name, name)
+        owner, _, last = of.rpartition(".")
+        if owner == "pathlib.Path" and (last in _SAME_PATH or last in ("cwd", "home")):
+            return Instance(Outer(owner))
+        return Instance(Outer(of)) if of != name or last[:1].isupper() else None
+
+    def _construct(self, of: ClassOf, node: ast.expr, given: frozenset[str], places: int) -> None:
+        """What making an object runs: constructors, validators, and the defaults of fields that are not given."""
+        for name in _CONSTRUCTION:
+            found = self.classes.member(of, name, of)
+            if isinstance(found, FunctionOf):
+                self.reach(task_of(found), node)
+        for function in self.classes.methods(of):
+            if any(_decorator(one) in _VALIDATORS for one in function.node.decorator_list):
+                self.reach(task_of(function), node)
+        at = 0
+        seen = set(given)
+        for one in self.classes.line(of):
+            if not isinstance(one, ClassOf):
+                continue
+            for statement in one.node.body:
+                if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
+                    continue
+                name, at = statement.target.id, at + 1
+                if statement.value is not None and name not in seen and at > places:
+                    self.reach(Task(one.module, f"{one.name}.{name}", statement.value, one), node)
+                seen.add(name)
+
+    # --- order and time zone, which calls of builtins and of unknown things depend on ------------------------------
+
+    def in_order(self, node: ast.expr) -> None:
+        """The members of ``node`` are taken one after the other: of a set, in an order that text makes its own."""
+        is_set = isinstance(node, ast.Set | ast.SetComp) or (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("set", "frozenset")
+        )
+        if is_set:
+            self.touch(EnumImpurity.ORDER, "the order of a set", node)
+
+    def _order_of(self, node: ast.Call) -> None:
+        name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+        if name in _IN_ORDER and node.args:
+            self.in_order(node.args[0])
+        if name == "astimezone" and not node.args and not node.keywords:
+            self.touch(EnumImpurity.ENVIRONMENT, ".astimezone() without a zone", node)
+
+    # --- shared state -----------------------------------------------------------------------------------------------
+
+    def variable(self, node: ast.expr) -> VariableOf | None:
+        """The module's variable that the name stands for, when it holds something that can change."""
+        if not isinstance(node, ast.Name):
+            return None
+        found = self._name(node.id)
+        if not isinstance(found, VariableOf):
+            return None
+        value = found.assigned.value
+        if isinstance(value, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp):
+            return found
+        if isinstance(value, ast.Call):
+            name = value.func.id if isinstance(value.func, ast.Name) else getattr(value.func, "attr", "")
+            return found if name in _MUTABLE else None
+        return None
+
+    def _mutation(self, called: ast.expr) -> None:
+        if isinstance(called, ast.Attribute) and called.attr in _MUTATORS:
+            variable = self.variable(called.value)
+            if variable is not None:
+                self.touch_state(called, variable.name)
+
+    def touch_state(self, node: ast.expr, name: str) -> None:
+        self.touch(EnumImpurity.STATE, f"a change of the module's variable {name}", node)
+
+    # --- what is found ----------------------------------------------------------------------------------------------
+
+    def touch(self, kind: EnumImpurity, name: str, node: ast.expr) -> None:
+        touch = Touch(kind, name, node.lineno, node.col_offset + 1, self.failing)
+        if touch not in self.out.touches:
+            self.out.touches.append(touch)
+
+    def reach(self, task: Task, node: ast.expr) -> None:
+        self.out.reached.append(Reached(task, node.lineno, self.failing))
+
+
+def _is_dynamic_getattr(node: ast.Call) -> bool:
+    return (
+        isinstance(node.func, ast.Name)
+        and node.func.id == "getattr"
+        and len(node.args) > 1
+        and not isinstance(node.args[1], ast.Constant)
+    )
+
+
+def _decorator(node: ast.expr) -> str:
+    node = node.func if isinstance(node, ast.Call) else node
+    return node.id if isinstance(node, ast.Name) else getattr(node, "attr", "")

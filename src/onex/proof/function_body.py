@@ -1,0 +1,210 @@
+"""One function read from top to bottom, and the traces of all that were read.
+
+Annotations are types and never run, so nothing in them counts; nor does what only a type checker sees.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+
+from .classes import Classes
+from .evaluation import Evaluation
+from .impure_calls import EnumImpurity
+from .library import bound_by
+from .symbols import (
+    Assigned,
+    ClassOf,
+    FunctionNode,
+    FunctionOf,
+    ImportedModule,
+    ImportedName,
+    Instance,
+    Meaning,
+    Outer,
+    is_static,
+)
+from .trace import Key, Task, Touch, Trace, task_of
+
+
+class Bodies:
+    """Traces by task, each made once."""
+
+    def __init__(self, classes: Classes) -> None:
+        self.classes = classes
+        self._traces: dict[Key, Trace] = {}
+
+    def trace(self, task: Task) -> Trace:
+        known = self._traces.get(task.key)
+        if known is None:
+            # a task that asks for itself while it is read gets what is known so far
+            known = self._traces[task.key] = Trace()
+            body = _Body(self, task, known)
+            try:
+                body.read()
+            except RecursionError:
+                known.touches.append(Touch(EnumImpurity.UNPROVEN, "nesting too deep to read", task.node.lineno, 1))
+        return known
+
+    def attribute(self, of: ClassOf, name: str) -> Meaning | None:
+        """What ``self.name`` holds: as annotated in the class, else as its constructor sets it."""
+        found = self.classes.member(of, name, of)
+        if isinstance(found, Assigned):
+            holder = next(
+                (one for one in self.classes.line(of) if isinstance(one, ClassOf) and self.classes.own(one, name)), of
+            )
+            if found.annotation is not None:
+                return self.classes.object_of(found.annotation, holder.module)
+            if found.value is not None:
+                return self.trace(Task(holder.module, f"{holder.name}.{name}", found.value, holder)).meaning
+            return None
+        if found is not None and not isinstance(found, Outer):
+            return found
+        for start in ("__init__", "__post_init__"):
+            made = self.classes.member(of, start, of)
+            if isinstance(made, FunctionOf):
+                kept = self.trace(task_of(made)).attributes.get(name)
+                if kept is not None:
+                    return kept
+        return found
+
+
+class _Body(Evaluation):
+    def read(self) -> None:
+        if isinstance(self.task.node, ast.expr):
+            self.out.meaning = self.value(self.task.node)
+        else:
+            self._function(self.task.node, self.task.me if not is_static(self.task.node) else None)
+
+    # --- statements -------------------------------------------------------------------------------------------------
+
+    def _function(self, node: FunctionNode, me: ClassOf | None) -> None:
+        for decorator in node.decorator_list:
+            self.value(decorator)
+        arguments = [*node.args.posonlyargs, *node.args.args]
+        scope: dict[str, Meaning | None] = {
+            argument.arg: self.classes.object_of(argument.annotation, self.module)
+            for argument in (*arguments, *node.args.kwonlyargs)
+        }
+        for extra in (node.args.vararg, node.args.kwarg):
+            if extra is not None:
+                scope[extra.arg] = None
+        if me is not None and arguments:
+            is_class = any(isinstance(one, ast.Name) and one.id == "classmethod" for one in node.decorator_list)
+            self.first = self.first or arguments[0].arg
+            scope[arguments[0].arg] = me if is_class or node.name == "__new__" else Instance(me)
+        for default in (*node.args.defaults, *node.args.kw_defaults):
+            if default is not None:
+                self.value(default)
+        self.scopes.append(scope)
+        self._block(node.body)
+        self.scopes.pop()
+
+    def _block(self, body: Sequence[ast.stmt]) -> None:
+        for statement in body:
+            self.statement(statement)
+
+    def statement(self, node: ast.stmt) -> None:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                self.scopes[-1][node.name] = None
+                self._function(node, None)
+            case ast.ClassDef():
+                self._local_class(node)
+            case ast.Import() | ast.ImportFrom():
+                self._import(node)
+            case ast.Global():
+                self.shared.update(node.names)
+            case ast.Assign():
+                meaning = self.value(node.value)
+                for target in node.targets:
+                    self.bind(target, meaning)
+            case ast.AnnAssign():
+                meaning = self.classes.object_of(node.annotation, self.module)
+                given = self.value(node.value) if node.value is not None else None
+                self.bind(node.target, given if isinstance(given, Instance) else meaning or given)
+            case ast.AugAssign():
+                self.value(node.value)
+                self.bind(node.target, None, keep=True)
+            case ast.With() | ast.AsyncWith():
+                for item in node.items:
+                    meaning = self.value(item.context_expr)
+                    if item.optional_vars is not None:
+                        self.bind(item.optional_vars, meaning)
+                self._block(node.body)
+            case ast.For() | ast.AsyncFor():
+                self.in_order(node.iter)
+                self.value(node.iter)
+                self.bind(node.target, None)
+                self._block(node.body)
+                self._block(node.orelse)
+            case ast.Try() | ast.TryStar():
+                self._block(node.body)
+                for handler in node.handlers:
+                    if handler.name:
+                        self.scopes[-1][handler.name] = None
+                    self._block(handler.body)  # what is caught is a type, and only named
+                self._block(node.orelse)
+                self._block(node.finalbody)
+            case ast.Raise():
+                before, self.failing = self.failing, True
+                self.children(node)
+                self.failing = before
+            case ast.If() if _for_types_only(node.test):
+                self._block(node.orelse)
+            case _:
+                self.children(node)
+
+    def children(self, node: ast.AST) -> None:
+        super().children(node)
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.stmt):
+                self.statement(child)
+
+    def _local_class(self, node: ast.ClassDef) -> None:
+        made = ClassOf(self.module, node, node.name)
+        self.scopes[-1][node.name] = made
+        for statement in node.body:
+            if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+                self._function(statement, None if is_static(statement) else made)
+            elif not isinstance(statement, ast.ClassDef):
+                self.scopes.append({})
+                self.statement(statement)
+                self.scopes.pop()
+
+    def _import(self, node: ast.Import | ast.ImportFrom) -> None:
+        library = self.classes.library
+        for name, binding in bound_by(node):
+            if isinstance(binding, ImportedModule) and name != "*":
+                self.scopes[-1][name] = library.imported(binding.name, self.module.path)
+            elif isinstance(binding, ImportedName):
+                self.scopes[-1][name] = library.taken(binding, self.module.path)
+
+    def bind(self, target: ast.expr, meaning: Meaning | None, *, keep: bool = False) -> None:
+        match target:
+            case ast.Name():
+                if target.id in self.shared:
+                    self.touch_state(target, target.id)
+                elif not keep or target.id not in self.scopes[-1]:
+                    self.scopes[-1][target.id] = meaning
+            case ast.Attribute():
+                if isinstance(target.value, ast.Name) and target.value.id == self.first and meaning is not None:
+                    self.out.attributes.setdefault(target.attr, meaning)
+                self.value(target.value)
+            case ast.Subscript():
+                variable = self.variable(target.value)
+                if variable is not None:
+                    self.touch_state(target, variable.name)
+                self.value(target.value)
+                self.value(target.slice)
+            case ast.Tuple() | ast.List():
+                for one in target.elts:
+                    self.bind(one, None)
+            case ast.Starred():
+                self.bind(target.value, None)
+
+
+def _for_types_only(test: ast.expr) -> bool:
+    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
+        isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
+    )

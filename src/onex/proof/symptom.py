@@ -1,0 +1,104 @@
+"""What a doctor writes down: one thing that is not as it was said, with its place, the way there, and the mend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+from ..contracts.foreign.read_result import Reading
+from ..contracts.text.tree import place_of
+from ..kernel.finding import EnumSeverity, Finding
+
+
+class EnumArea(StrEnum):
+    """In the order of a report. What does not load comes first, since nothing else is known of it."""
+
+    CONTRACTS = "contracts"
+    CLAIMS = "claims of purity"
+    TOPICS = "topics"
+    MACHINES = "machines"
+    CODE = "code that is named"
+
+
+class Place(NamedTuple):
+    """A place in a file, as findings write it."""
+
+    path: str
+    line: int
+    column: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}" if self.line else self.path
+
+
+class Link(NamedTuple):
+    """A step on the way to a symptom: what is called, and where that is written."""
+
+    name: str
+    path: str
+    line: int
+
+
+class Symptom(NamedTuple):
+    """``contracts`` are the files it concerns; ``chain`` leads from a contract's handler to the place."""
+
+    area: EnumArea
+    finding: Finding
+    contracts: tuple[str, ...]
+    chain: tuple[Link, ...] = ()
+
+
+SYMPTOMS: Mapping[str, str] = {
+    "unlisted": "folders that cannot be listed",
+    "impure_clock": "clocks in code that claims purity",
+    "impure_chance": "chance in code that claims purity",
+    "impure_environment": "the machine's environment in code that claims purity",
+    "impure_file": "files in code that claims purity",
+    "impure_network": "the network in code that claims purity",
+    "impure_database": "databases and brokers in code that claims purity",
+    "impure_process": "processes, threads and tasks in code that claims purity",
+    "impure_shared_state": "shared state in code that claims purity",
+    "impure_order": "the order of sets in code that claims purity",
+    "impure_note": "logs and prints in code that claims purity",
+    "purity_unproven": "calls that reading cannot follow, in code that claims purity",
+    "topic_mismatch": "topics whose two ends differ",
+    "topic_unsaid": "topics consumed and published by nobody here",
+    "topic_unheard": "topics published and consumed by nobody here",
+    "event_unsaid": "events awaited without a topic, and said by nobody here",
+    "event_unheard": "events said without a topic, and taken by nobody here",
+    "state_unreachable": "states that cannot be reached",
+    "dead_end": "states with no way out",
+    "no_terminal_state": "machines without an end",
+    "no_way_to_an_end": "machines that can get stuck in a circle",
+    "trigger_never_enabled": "triggers that can never fire",
+    "nondeterministic": "choices left to chance",
+    "transition_twice": "transitions said twice",
+    "module_missing": "modules that do not exist",
+    "handler_missing": "handlers that do not exist",
+    "model_missing": "models that do not exist",
+    "code_unreadable": "files of Python that cannot be read",
+}
+"""Code -> what several of them are called. A contract that does not load brings the code of ``onex check``."""
+
+
+def located(reading: Reading, *loc: str | int) -> Place:
+    """Where a typed field stands: in the contract, or in a file that it includes."""
+    if reading.shape is None:
+        return Place(reading.path, 0, 0)
+    at = place_of(reading.shape, loc)
+    return Place(at.path or reading.path, at.line, at.column)
+
+
+def symptom(
+    area: EnumArea,
+    code: str,
+    place: Place,
+    message: str,
+    fix: str,
+    contracts: tuple[str, ...],
+    severity: EnumSeverity = EnumSeverity.WARNING,
+    chain: tuple[Link, ...] = (),
+) -> Symptom:
+    assert code in SYMPTOMS, "every symptom has a name"
+    return Symptom(area, Finding(code, severity, place.path, place.line, place.column, message, fix), contracts, chain)

@@ -1,0 +1,277 @@
+"""Audit: what became of every intent the log committed, read from the store and held against what the outside saw.
+
+The law: a committed intent ends in one way that can be named (its outcome, its arrival, a refusal, an outbox row, a
+timer replaced, cancelled or removed), or it is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import orjson
+
+from ..engine.encode import ordinals
+from ..engine.registry import ReducerRegistry
+from ..kernel.action import WorkflowKey
+from ..kernel.intent import EnumIntentType, EnumOutcome, IntentSpec, intent_id, outcome_id, sent_id
+from ..ports import REJECTION_KEPT_US, EnumOutboxState, LogEntry, OutboxRow, Pointer, Position, Reader
+
+PAGE = 1000
+SURELY_KEPT_US: Final = REJECTION_KEPT_US - 24 * 3600 * 1_000_000
+"""A rejection is kept so long by every clock: those of two owners may show times that are hours apart."""
+INSIDE = frozenset({EnumIntentType.TIMER, EnumIntentType.ACTION_SEND, EnumIntentType.COMPUTE_TASK})
+"""Kinds the engine serves itself: nobody outside sees them."""
+
+
+class Seen(NamedTuple):
+    """One effect as the outside knows it: the intent ``name``, ``n``-th of its step, of the version that emitted it."""
+
+    key: str
+    version: int
+    name: str
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.key} version {self.version} {self.name}/{self.n}"
+
+
+class Lost(NamedTuple):
+    """An intent that came to no end, and what was found instead."""
+
+    what: Seen
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.why}"
+
+
+@dataclass(slots=True)
+class Audit:
+    """How the committed intents of a log ended: those from ``ended`` to ``lost`` make up ``intents``.
+
+    ``ended`` have an outcome or arrived, ``refused`` have an outcome that the machine refused (a rejection says so),
+    ``removed`` are timers replaced, cancelled or gone with their instance, ``silent`` are fire and forget without a
+    row, ``unreadable`` belong to no contract at hand, ``past`` have neither an end nor a row, and are older than
+    rejections are kept: one that was refused left no other trace. Beside them: ``unsettled`` outbox rows of intents that
+    have ended, ``strays`` that the outside saw and no log row emitted, ``forgotten`` actions that were acknowledged and
+    are not in the log.
+    """
+
+    actions: int = 0
+    intents: int = 0
+    ended: int = 0
+    refused: int = 0
+    removed: int = 0
+    silent: int = 0
+    waiting: int = 0
+    held: int = 0
+    dead: int = 0
+    past: int = 0
+    unreadable: int = 0
+    lost: list[Lost] = field(default_factory=list)
+    unsettled: int = 0
+    strays: list[Seen] = field(default_factory=list)
+    forgotten: list[tuple[WorkflowKey, UUID]] = field(default_factory=list)
+
+
+async def audit(
+    reader: Reader,
+    registry: ReducerRegistry,
+    drained_us: int | None,
+    *,
+    seen: Collection[Seen] | None = None,
+    acknowledged: Collection[tuple[WorkflowKey, UUID]] = (),
+    shards: int = 1,
+) -> Audit:
+    """Walk the whole log, then the outbox. Memory grows with the open intents and with ``seen``.
+
+    ``drained_us`` is when the engine had nothing due any more: a row that was due by then and still waits is lost.
+    None: it may still be working, so nothing is late. ``seen`` is every effect the outside saw: one that calls itself
+    done and is not among them is lost. None: nobody watched. ``acknowledged`` are actions answered as committed.
+    """
+    walk = _Walk(registry, seen, acknowledged)
+    for shard in range(shards):
+        after = Position(shard, 0)
+        while entries := await reader.log(after, PAGE):
+            for entry in entries:
+                walk.take(entry)
+            after = entries[-1].position
+    return await walk.close(reader, drained_us)
+
+
+class _Open(NamedTuple):
+    """A committed intent whose end is looked for: the action ``awaited`` at ``at``; None for fire and forget."""
+
+    what: Seen
+    pointer: Pointer
+    spec: IntentSpec
+    at: WorkflowKey
+    awaited: bytes | None
+    issued_us: int
+
+
+class _Walk:
+    def __init__(
+        self,
+        registry: ReducerRegistry,
+        seen: Collection[Seen] | None,
+        acknowledged: Collection[tuple[WorkflowKey, UUID]],
+    ) -> None:
+        self.registry = registry
+        self.audit = Audit()
+        self._seen = None if seen is None else frozenset(seen)
+        self._strays = set(seen or ())
+        self._forgotten = {(key, action_id.bytes) for key, action_id in acknowledged}
+        self._open: dict[tuple[WorkflowKey, bytes], _Open] = {}
+        self._silent: list[_Open] = []
+        self._timers: dict[WorkflowKey, dict[str, bytes]] = {}
+        # arrivals read before the step that sent them: the receiver's shard may come first
+        self._early: set[tuple[WorkflowKey, bytes]] = set()
+        self._newest_us = 0
+
+    # --- the log ------------------------------------------------------------------------------------------------------
+
+    def take(self, entry: LogEntry) -> None:
+        row = entry.row
+        self.audit.actions += 1
+        self._newest_us = max(self._newest_us, row.issued_us)
+        self._forgotten.discard((entry.key, row.action_id))
+        self._end(entry)
+        if row.intents:
+            self._begin(entry)
+
+    def _end(self, entry: LogEntry) -> None:
+        """The row may be what an open intent waits for."""
+        row = entry.row
+        found = self._open.pop((entry.key, row.action_id), None)
+        if found is None:
+            if row.cause is not None:
+                self._early.add((entry.key, row.action_id))
+            return
+        if found.spec.kind == EnumIntentType.TIMER:
+            self._forget_timer(entry.key, found.spec.name)
+        outcomes = found.spec.outcomes
+        done = outcomes.get(EnumOutcome.SUCCEEDED)
+        # two outcomes may share a trigger: then the log does not say which of them it was
+        says_done = row.kind == done and list(outcomes.values()).count(row.kind) == 1
+        if says_done and self._seen is not None and found.spec.kind not in INSIDE and found.what not in self._seen:
+            self.audit.lost.append(Lost(found.what, "its outcome says it was done, and nobody outside saw it"))
+        else:
+            self.audit.ended += 1
+
+    def _begin(self, entry: LogEntry) -> None:
+        items = orjson.loads(entry.row.intents)
+        known = entry.key.workflow_type in self.registry
+        table = self.registry[entry.key.workflow_type].reducer.intents.by_name if known else {}
+        for ordinal, (item, n) in enumerate(zip(items, ordinals([item["name"] for item in items]), strict=True)):
+            spec = table.get(item["name"])
+            if spec is None:
+                self.audit.intents += 1
+                self.audit.unreadable += 1
+                continue
+            if spec.kind == EnumIntentType.TIMER:
+                self._remove(entry.key, spec.name)
+                if "cancel" in item:
+                    continue
+            self.audit.intents += 1
+            self._add(entry, ordinal, n, spec, item.get("to", ""))
+
+    def _add(self, entry: LogEntry, ordinal: int, n: int, spec: IntentSpec, to: str) -> None:
+        key = entry.key
+        what = Seen(str(key), entry.version, spec.name, n)
+        self._strays.discard(what)
+        pointer = Pointer(*entry.position, ordinal)
+        name = intent_id(UUID(bytes=entry.row.action_id), key, spec.name, n)
+        at, awaited = key, outcome_id(name).bytes
+        if spec.kind == EnumIntentType.ACTION_SEND and not spec.outcomes:
+            at, awaited = WorkflowKey(spec.target, to), sent_id(name).bytes
+        elif spec.kind == EnumIntentType.TIMER:
+            self._timers.setdefault(key, {})[spec.name] = awaited
+        elif not spec.outcomes:
+            self._silent.append(_Open(what, pointer, spec, at, None, entry.row.issued_us))
+            return
+        if (at, awaited) in self._early:
+            self.audit.ended += 1
+            return
+        self._open[at, awaited] = _Open(what, pointer, spec, at, awaited, entry.row.issued_us)
+
+    def _remove(self, key: WorkflowKey, name: str) -> None:
+        awaited = self._forget_timer(key, name)
+        if awaited is not None and self._open.pop((key, awaited), None) is not None:
+            self.audit.removed += 1
+
+    def _forget_timer(self, key: WorkflowKey, name: str) -> bytes | None:
+        timers = self._timers.get(key)
+        awaited = None if timers is None else timers.pop(name, None)
+        if not timers:
+            self._timers.pop(key, None)
+        return awaited
+
+    # --- the outbox ---------------------------------------------------------------------------------------------------
+
+    async def close(self, reader: Reader, drained_us: int | None) -> Audit:
+        done = self.audit
+        rows = await _outbox(reader)
+        gone = [found for found in (*self._open.values(), *self._silent) if found.pointer not in rows]
+        finished = await _finished(reader, {found.at for found in gone if found.spec.kind == EnumIntentType.TIMER})
+        for found in gone:
+            if found.awaited is None:
+                self._judge_silence(found)
+            elif found.spec.kind == EnumIntentType.TIMER and found.at in finished:
+                done.removed += 1
+            elif await reader.rejections(str(found.at), found.awaited, 0, 1):
+                done.refused += 1
+            elif found.issued_us <= max(self._newest_us, drained_us or 0) - SURELY_KEPT_US:
+                done.past += 1
+            else:
+                done.lost.append(Lost(found.what, "it has neither an outcome nor an outbox row"))
+        for found in (*self._open.values(), *self._silent):
+            row = rows.pop(found.pointer, None)
+            if row is not None:
+                self._judge_row(found, row, drained_us)
+        done.lost.sort()
+        done.unsettled = len(rows)
+        done.strays = sorted(self._strays)
+        done.forgotten = sorted((key, UUID(bytes=action_id)) for key, action_id in self._forgotten)
+        return done
+
+    def _judge_row(self, found: _Open, row: OutboxRow, drained_us: int | None) -> None:
+        if row.state is EnumOutboxState.HELD:
+            self.audit.held += 1
+        elif row.state is EnumOutboxState.DEAD:
+            self.audit.dead += 1
+        elif drained_us is not None and row.due_us <= drained_us:
+            self.audit.lost.append(Lost(found.what, "it still waits though it is due and nothing runs"))
+        else:
+            self.audit.waiting += 1
+
+    def _judge_silence(self, found: _Open) -> None:
+        outside = found.spec.kind not in INSIDE
+        if outside and self._seen is not None and found.what not in self._seen:
+            self.audit.lost.append(
+                Lost(found.what, "fire and forget, without an outbox row, and nobody outside saw it")
+            )
+        else:
+            self.audit.silent += 1
+
+
+async def _outbox(reader: Reader) -> dict[Pointer, OutboxRow]:
+    rows: dict[Pointer, OutboxRow] = {}
+    after: Pointer | None = None
+    while page := await reader.outbox(tuple(EnumOutboxState), None, after, PAGE):
+        rows.update((row.pointer, row) for row in page)
+        after = page[-1].pointer
+    return rows
+
+
+async def _finished(reader: Reader, keys: set[WorkflowKey]) -> set[WorkflowKey]:
+    """Those in a terminal status: their timers are gone with them."""
+    finished: set[WorkflowKey] = set()
+    left = sorted(keys)
+    while left:
+        page, left = left[:PAGE], left[PAGE:]
+        finished.update(key for key, stored in (await reader.load(page)).items() if stored.terminal)
+    return finished

@@ -1,0 +1,130 @@
+"""Replay: fold what the log holds and compare it, byte for byte, with what was stored. It never fires an effect.
+
+Consecutive rows of one instance under one code are a *segment*; each gets one verdict. Rows whose code is not at hand, or is
+not the code they were made under, are counted as unverified, never as equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+from ..engine.refold import PAGE, Recorded
+from ..engine.registry import ReducerRegistry, Workflow
+from ..kernel.action import WorkflowKey
+from ..kernel.errors import OnexError, StateConsistencyError
+from ..kernel.user_code import describe
+from ..ports import Code, Stored
+from ..records import Damage
+from .segment import CodeAtHand, Folding
+from .verdict import EnumVerdict, Replayed, Segment
+
+
+async def nothing_redacted(key: WorkflowKey) -> int:
+    """Of what an engine recorded."""
+    return 0
+
+
+async def nothing_damaged(part: int) -> Sequence[Damage]:
+    """Of what cannot tell."""
+    return ()
+
+
+class Replay:
+    """Checks instances against the code at hand: this app's, and any older ones given beside it (by digest).
+
+    ``redacted_since`` tells of an instance from which version on its bytes were changed on purpose, 0 for never;
+    ``damaged`` what the store says against itself, asked once, with the number of the share that asks.
+    """
+
+    def __init__(
+        self,
+        reader: Recorded,
+        registry: ReducerRegistry,
+        older: Sequence[Workflow] = (),
+        redacted_since: Callable[[WorkflowKey], Awaitable[int]] = nothing_redacted,
+        damaged: Callable[[int], Awaitable[Sequence[Damage]]] = nothing_damaged,
+    ) -> None:
+        self.reader = reader
+        self.result = Replayed()
+        self._at_hand = CodeAtHand(registry, older)
+        self._redacted_since = redacted_since
+        self._damaged = damaged
+        self._damage: dict[WorkflowKey, str] | None = None
+
+    async def all(self, workflow_type: str | None = None, part: tuple[int, int] = (0, 1)) -> AsyncIterator[Segment]:
+        """Every instance, or those of one type, in key order. ``part`` (i, k): only each k-th of them, from the i-th on."""
+        after: WorkflowKey | None = None
+        number, (mine, parts) = 0, part
+        await self._look(mine)
+        while rows := await self.reader.instances(workflow_type, None, after, PAGE):
+            for stored in rows:
+                if number % parts == mine:
+                    async for segment in self.instance(stored):
+                        yield segment
+                number += 1
+            after = rows[-1].key
+
+    async def _look(self, part: int) -> Mapping[WorkflowKey, str]:
+        """What is said of instances; what belongs to none of them is told with the first share's result."""
+        if self._damage is None:
+            self._damage = {}
+            for one in await self._damaged(part):
+                if one.key is not None:
+                    self._damage.setdefault(one.key, one.what)
+                elif part == 0:
+                    self.result.damage.append(one.what)
+        return self._damage
+
+    async def instance(self, stored: Stored) -> AsyncIterator[Segment]:
+        """The segments of one instance, oldest first."""
+        at_hand, result = self._at_hand, self.result
+        damage = (await self._look(0)).get(stored.key)
+        at_hand.codes = at_hand.codes or await self.reader.codes()
+        result.instances += 1
+        try:
+            async for segment in self._segments(stored, damage):
+                result.add(segment)
+                yield segment
+        except Exception as error:
+            if isinstance(error, OnexError) and not isinstance(error, StateConsistencyError):
+                raise
+            # a number that is text by now, an id cut short: what it broke is this instance's, the others are folded
+            why = damage or f"it cannot be read: {describe(error)}"
+            last = stored.version if type(stored.version) is int else 0
+            broken = Segment(stored.key, 1, last, Code("", "?", b"", 0), 0, EnumVerdict.MISMATCH, why)
+            result.add(broken)
+            yield broken
+
+    async def _segments(self, stored: Stored, damage: str | None) -> AsyncIterator[Segment]:
+        at_hand, result = self._at_hand, self.result
+        folding = Folding(self.reader, at_hand, stored, await self._redacted_since(stored.key))
+        done: Segment | None
+        more = True
+        while more and folding.version < stored.version:
+            try:
+                rows = await self.reader.history(stored.key, folding.version, PAGE)
+            except StateConsistencyError as error:
+                folding.damage(error.message)
+                break
+            at, more = 0, bool(rows)
+            while more and at < len(rows):
+                entry = rows[at]
+                if entry.version > stored.version:  # committed after the row was read
+                    more = False
+                    break
+                if entry.code_id != folding.code_id:
+                    done = await folding.end(other_code_follows=True)
+                    if done is not None:
+                        yield done
+                    await folding.begin(entry)
+                before, at = at, folding.fold(rows, at)
+                result.actions += at - before
+                await folding.check_kept()
+        if damage is not None:
+            folding.damage(damage)
+        done = await folding.end()
+        result.intents += folding.intents
+        if done is not None:
+            yield done
+        elif damage is not None:
+            result.damage.append(f"{stored.key}: {damage}")

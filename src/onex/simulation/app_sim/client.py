@@ -1,0 +1,334 @@
+"""Clients of a user's app: they send what its contracts allow, mostly what is accepted just now, and misbehave as clients do.
+
+What one does is drawn when it is about to do it and written down; from a script, it does what is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from random import Random
+from typing import Any, Final, NamedTuple
+from uuid import UUID, uuid5
+
+import orjson
+from pydantic import BaseModel, JsonValue
+
+from ...engine.mailbox import Committed
+from ...engine.pattern_engine import ReducerPatternEngine
+from ...kernel.action import WorkflowKey
+from ...kernel.errors import EngineClosed, InstanceHeld, OnexError
+from ...kernel.step import ROLLBACK, State
+from ...ports import Position
+from ..clock import stream
+from ..engine_supervisor import House
+from ..host import HostCrashed, current_host
+from ..sim_store import SimStore
+from .fault_plan import MANNER_P
+from .observer import Witness
+from .schedule import MANNERS, Act
+from .stage import Stage
+from .values import Undrawable, Values
+
+ACTS: Final = 10
+PAUSE_S: Final = 0.6
+RETRY_S: Final = 0.2
+HELD_TRIES: Final = 3
+PATIENCE_S: Final = 0.05
+ANSWER_LOOK_S: Final = 0.5
+HOSTILE_P: Final = 0.04
+DEEP: Final = 40
+CONTROLS: Final = (ROLLBACK, "@redrive", "@")
+HOSTILE: Final[tuple[JsonValue, ...]] = (
+    [1, 2], "text", 7, 1.5, {"n": 2**70}, {"text": "caf\udce9"}, {"text": "a\x00b"}, [], "", True,
+    json.loads('{"a":' * DEEP + "1" + "}" * DEEP),
+)  # fmt: skip
+"""In place of a payload: of no type that one has, or with values that no log may hold."""
+FITTING_P: Final = 0.85
+FITTING_TRIES: Final = 8
+NEXT_P: Final = 0.9
+OTHER_P: Final = 0.6
+MISBEHAVE_P: Final = 0.3
+NAMES: Final = "ab"
+_TOLD: Final = {
+    "twice at once": "twice at once",
+    "again": "and once more when it has its answer",
+    "impatient": "and does not wait for the answer",
+    "inbox": "through the inbox",
+}
+_IDS: Final = UUID("7a5d0c1e-3f52-5a0b-9b0e-51c6d3a4f201")
+
+
+class Instances:
+    """The instances clients speak of: a few at a time, so that they meet; one that has ended is followed by another."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.keys = [WorkflowKey(name, one) for name in stage.workflows if stage.triggers[name] for one in NAMES]
+
+    def successor(self, key: WorkflowKey) -> WorkflowKey:
+        """``orders:a`` is followed by ``orders:a2``."""
+        name, number = key.instance_id[0], int(key.instance_id[1:] or "1")
+        other = WorkflowKey(key.workflow_type, f"{name}{number + 1}")
+        if key in self.keys:
+            self.keys[self.keys.index(key)] = other
+        return other
+
+
+class Client:
+    """``script`` are its acts; None: it draws them from ``chance``, and adds them to ``did``."""
+
+    def __init__(
+        self,
+        number: int,
+        seed: int,
+        stage: Stage,
+        house: House,
+        instances: Instances,
+        witness: Witness,
+        truth: SimStore,
+        script: Sequence[Act] | None,
+        tell: Callable[[str, str], None],
+    ) -> None:
+        self.number, self.seed, self.stage, self.house, self.instances = number, seed, stage, house, instances
+        self.witness, self.truth, self.script, self.tell = witness, truth, script, tell
+        self.chance = stream(seed, f"client {number}")
+        self.did: list[Act] = []
+        self._wild = stream(seed, f"hostile client {number}")
+        self._manners = [one for one in MANNERS if self.chance.random() < MANNER_P]
+
+    async def live(self) -> None:
+        """Returns when all it did has its answer."""
+        if self.script is not None:
+            for written in self.script:
+                await self._until(written.at_us)
+                await self._do(written)
+            return
+        loop = asyncio.get_running_loop()
+        for n in range(ACTS):
+            at_us = round((loop.time() + PAUSE_S * self.chance.random()) * 1000) * 1000
+            await self._until(at_us)
+            act = self._drawn(n, at_us)
+            if act is not None and HOSTILE_P and self._wild.random() < HOSTILE_P:
+                act = hostile(act, self._wild)
+            if act is not None:
+                self.did.append(act)
+                await self._do(act)
+
+    async def _until(self, at_us: int) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if at_us / 1e6 > now_s:
+            await current_host().clock.sleep(at_us / 1e6 - now_s)
+
+    # --- what it does -------------------------------------------------------------------------------------------------
+
+    def _drawn(self, n: int, at_us: int) -> Act | None:
+        chance = self.chance
+        if not self.instances.keys:
+            return None
+        key = chance.choice(self.instances.keys)
+        reducer = self.stage.workflows[key.workflow_type].reducer
+        state = self.witness.state_of(key)
+        waits = not any(trigger in reducer.accepts(state) for trigger in self.stage.triggers[key.workflow_type])
+        if waits and chance.random() < (NEXT_P if state.status in reducer.terminal else OTHER_P):
+            key = self.instances.successor(key)
+            state = self.witness.state_of(key)
+        chosen = self._wanted(key, state) or self._fitting(key, state)
+        if chosen is None:
+            return None
+        trigger, payload = chosen
+        manner = chance.choice(self._manners) if self._manners and chance.random() < MISBEHAVE_P else ""
+        return Act(self.number, n, at_us, str(key), trigger, payload, manner)
+
+    def _wanted(self, key: WorkflowKey, state: State) -> tuple[str, JsonValue] | None:
+        """What the app's simulation.py has its clients do."""
+        if self.stage.actions is None:
+            return None
+        try:
+            chosen = self.stage.actions(self.chance, key, state)
+            wanted = None if chosen is None else (chosen[0], _plain(chosen[1]))
+        except Exception as error:
+            self.witness.complain(f"simulation.py: actions raised {type(error).__name__}: {error}")
+            return None
+        known = self.stage.workflows[key.workflow_type].reducer.payloads
+        if wanted is not None and wanted[0] not in known:  # else each would be refused, and all would seem to hold
+            self.witness.complain(
+                f"simulation.py: actions named the trigger {wanted[0]!r}, which {key.workflow_type} does not have; "
+                f"it has {', '.join(known)}"
+            )
+            return None
+        return wanted
+
+    def _fitting(self, key: WorkflowKey, state: State) -> tuple[str, JsonValue] | None:
+        """Mostly what is accepted now, and among that rather what goes on than what ends it."""
+        chance = self.chance
+        own = self.stage.triggers[key.workflow_type]
+        if not own:
+            return None
+        reducer = self.stage.workflows[key.workflow_type].reducer
+        row = reducer.machine.table.get(state.status, {})
+        accepted = [trigger for trigger in own if trigger in row]
+        if accepted and chance.random() < FITTING_P:
+            ends = [all(one.to_state in reducer.terminal for one in row[trigger]) for trigger in accepted]
+            trigger = chance.choices(accepted, [1 if end else 4 for end in ends])[0]
+        else:
+            trigger = chance.choice(own)
+        words = [known.instance_id for known in self.instances.keys]
+        values = Values(chance, words)
+        model = reducer.payloads[trigger]
+        try:
+            payload = values.of(model)
+            for _ in range(FITTING_TRIES if trigger in accepted else 0):
+                if self._passes(key, trigger, state, payload):
+                    break
+                payload = values.of(model)
+        except Undrawable:
+            return None
+        return trigger, _plain(payload)
+
+    def _passes(self, key: WorkflowKey, trigger: str, state: State, payload: BaseModel) -> bool:
+        try:
+            self.stage.workflows[key.workflow_type].reducer.machine.next(state.status, trigger, state, payload)
+        except OnexError:
+            return False
+        return True
+
+    # --- how it is done -----------------------------------------------------------------------------------------------
+
+    async def _do(self, act: Act) -> None:
+        if act.manner == "hostile":
+            await self._attack(act)
+            return
+        letter = Letter(
+            WorkflowKey.parse(act.key),
+            act.trigger,
+            act.payload if isinstance(act.payload, dict) else None,
+            uuid5(_IDS, f"{self.seed} {act.client} {act.n}"),
+        )
+        how = f", {_TOLD[act.manner]}" if act.manner else ""
+        self._says(f"submits {act.trigger}{_shown(letter.payload)} to {act.key}{how}")
+        if act.manner == "inbox":
+            await self._by_inbox(letter)
+        elif act.manner == "twice at once":
+            await asyncio.gather(*(asyncio.create_task(self._deliver(letter)) for _ in range(2)))
+        else:
+            await self._deliver(letter, patience_s=PATIENCE_S if act.manner == "impatient" else None)
+            if act.manner == "again":
+                await self._deliver(letter)
+
+    async def _attack(self, act: Act) -> None:
+        """What nobody may take: it is refused, and whatever is raised says so in our words."""
+        self._says(f"sends {act.trigger} with {json.dumps(act.payload)[:60]} to {act.key}")
+        payload: Any = act.payload
+
+        async def post(engine: ReducerPatternEngine) -> Committed:
+            return await engine.submit(act.key, act.trigger, payload)
+
+        try:
+            told = await self.house.ask(post)
+        except HostCrashed:
+            return
+        except OnexError as error:
+            self._says(f"is refused: {error.message}")
+        except Exception as error:
+            self.witness.complain(f"what a client sent came back to it as a raw {type(error).__name__}: {error}")
+        else:
+            self.witness.complain(f"{act.key} took what nobody may send: {act.trigger}, as version {told.version}")
+
+    async def _deliver(self, letter: Letter, *, patience_s: float | None = None) -> None:
+        """Until there is an answer that will not change: committed, or refused for good."""
+        held = 0
+        while True:
+            sent_us = self.witness.world.now_us
+            try:
+                told = await self.house.ask(letter.post, patience_s=patience_s)
+            except (HostCrashed, TimeoutError, EngineClosed):
+                self._says(f"hears nothing of {letter.kind} to {letter.key}")
+                patience_s = None
+            except OnexError as error:
+                held += isinstance(error, InstanceHeld)
+                if not error.retryable or held > HELD_TRIES:
+                    self._says(f"is refused: {error.message}")
+                    self.witness.refusal(letter.key, letter.id, error, sent_us)
+                    return
+            else:
+                self._says(f"is told: {letter.key} version {told.version}, {told.status}")
+                await self._answered(letter, told)
+                return
+            await current_host().clock.sleep(RETRY_S)
+
+    async def _answered(self, letter: Letter, told: Committed) -> None:
+        here = await self.truth.applied(letter.key, letter.id.bytes)
+        self.witness.acknowledged(letter.key, letter.id, told, here)
+
+    async def _by_inbox(self, letter: Letter) -> None:
+        """From another process, which has only the store."""
+        clock, store = current_host().clock, self.house.sender
+        body = {
+            "workflow_key": list(letter.key),
+            "kind": letter.kind,
+            "command_payload": letter.payload or {},
+            "action_id": str(letter.id),
+        }
+        while True:
+            try:
+                ticket = await store.send(orjson.dumps(body), clock.now_us())
+                break
+            except OnexError as error:
+                self._says(f"cannot write into the inbox: {error.message}")
+                await clock.sleep(RETRY_S)
+        while (answer := await store.answer(ticket)) is None:
+            if not any(row.ticket == ticket for row in await store.inbox(ticket - 1, 1)):
+                answer = await store.answer(ticket)
+                break
+            await clock.sleep(ANSWER_LOOK_S)
+        if answer is None:
+            return  # time passed by weeks, and old answers are swept
+        told = orjson.loads(answer)
+        if "error" in told:
+            here = await self.truth.applied(letter.key, letter.id.bytes)
+            self.witness.hold(here is None, f"{letter.key} {letter.id} was refused in the inbox, and the log has it")
+            return
+        at = Position(0, 0)
+        await self._answered(letter, Committed(letter.key, told["version"], at, told["status"], told["duplicate"]))
+
+    def _says(self, what: str) -> None:
+        self.tell(f"client {self.number + 1}", what)
+
+
+def hostile(act: Act, chance: Random) -> Act:
+    """In its place, what no client of this app would send."""
+    trigger = chance.choice((act.trigger, act.trigger, act.trigger, *CONTROLS))
+    payload: JsonValue = chance.choice(HOSTILE)
+    if trigger == ROLLBACK:
+        payload = {"to_version": chance.randrange(1, 4), "state": {"status": "paid"}}
+    return replace(act, trigger=trigger, payload=payload, manner="hostile")
+
+
+class Letter(NamedTuple):
+    """One action as a client means it: sent again it is the same."""
+
+    key: WorkflowKey
+    kind: str
+    payload: Mapping[str, JsonValue] | None
+    id: UUID
+
+    async def post(self, engine: ReducerPatternEngine) -> Committed:
+        return await engine.submit(self.key, self.kind, self.payload, action_id=self.id)
+
+
+def _plain(payload: object) -> JsonValue:
+    """As it is sent. Raises TypeError for what no payload can be."""
+    if payload is None:
+        return None
+    if isinstance(payload, BaseModel):
+        sent: JsonValue = payload.model_dump(mode="json", exclude_unset=True)
+        return sent or None
+    if isinstance(payload, dict):
+        return dict(payload)
+    raise TypeError(f"a payload is a model, a dict or None, not a {type(payload).__name__}")
+
+
+def _shown(payload: Mapping[str, JsonValue] | None) -> str:
+    return f" {orjson.dumps(payload).decode()}" if payload else ""

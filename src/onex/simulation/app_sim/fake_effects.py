@@ -1,0 +1,311 @@
+"""The double: takes the place of everything outside an app, answers as it would, and has the bad days the seed gives it.
+
+One ledger by idempotency key: what was done once is answered from it ever after, as a good far side does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple, cast
+
+import orjson
+from pydantic import BaseModel
+
+from ...engine.encode import encode
+from ...kernel.action import Nothing
+from ...kernel.errors import EffectFailed, EffectUnknown, OnexError
+from ...kernel.intent import EnumDelivery, EnumIntentType, Failure, IntentSpec, ModelIntent
+from ...nodes.compute import ComputeIO, perform
+from ...nodes.effect import FunctionExecutor
+from ...nodes.io import NewBlobs, blobs_in, compute_shape
+from ...ports import NewBlob, Result
+from ...replay.audit import Seen
+from ..clock import stream
+from ..host import Host, current_host
+from ..invariants import Judge
+from ..misbehaviour import KINDS, raises
+from ..sim_store import SimStore
+from .fault_plan import Fate
+from .stage import Stage
+from .values import Undrawable, Values, simplest
+from .world import Effect, World
+
+SLOW_S: Final = 0.9
+"""Of its time-out, at the most: slow is not too late."""
+
+
+SWALLOWED_S: Final = 3.0
+GIVEN: Final[Mapping[str, object]] = {
+    "text": "done",
+    "a number": 7,
+    "a dict": {},
+    "a list": [],
+    "a class": Nothing,
+    "another class": Failure(code="", message="", attempts=1),
+}
+"""What an effect may return in place of what it announced."""
+
+
+class _NoBlobs:
+    async def read(self, digest: bytes) -> bytes:
+        raise KeyError(digest)
+
+
+NO_BLOBS: Final = _NoBlobs()
+
+
+class _Tries:
+    """Everything known of one intent. ``perhaps`` are the tries that did not end with "surely not done"."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.perhaps: set[int] = set()
+        self.keys: set[str] = set()
+        self.bodies: set[str] = set()
+
+
+class Answer(NamedTuple):
+    """What the far side keeps under a key. ``refused`` is what a user's stand-in raised instead."""
+
+    value: BaseModel | None = None
+    blobs: tuple[NewBlob, ...] = ()
+    refused: OnexError | None = None
+
+
+class Double:
+    """An Executor for every target of an app. ``owner`` says whose engine has the store."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        seed: int,
+        fate: Fate,
+        judge: Judge,
+        world: World,
+        tell: Callable[[str, str], None],
+        *,
+        plain: bool,
+    ) -> None:
+        self.stage, self.seed, self.fate, self.judge, self.world, self.tell = stage, seed, fate, judge, world, tell
+        self.plain = plain
+        self.done: set[Seen] = set()
+        self.own_timeouts: set[Seen] = set()
+        self.owner: Callable[[], Host | None] = lambda: None
+        self.truth: SimStore | None = None
+        self.changed: Callable[[], None] = lambda: None
+        self.words: list[str] = []
+        self._tries: dict[Seen, _Tries] = {}
+        self._by_key: dict[str, tuple[Effect, Answer]] = {}
+
+    def allow_again(self, what: Seen) -> None:
+        """An operator drives it again: for this one that is no second try of the engine's."""
+        if what in self._tries:
+            self._tries[what].perhaps.clear()
+
+    async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
+        spec = self.stage.spec(intent)
+        if spec.kind == EnumIntentType.COMPUTE_TASK:
+            return await self._compute(intent, spec)
+        host, fate = current_host(), self.fate
+        what, tries = self._knock(intent, spec)
+        this = tries.count
+        tries.perhaps.add(this)
+        if fate.kills("effect kills its process before"):
+            self._says(intent, "kills the engine before anything is done")
+            await host.die()
+        if fate.hits("effect is slow"):
+            await host.clock.sleep(fate.some_s(SLOW_S * spec.timeout_s))
+        if fate.hits("effect refused"):
+            tries.perhaps.discard(this)
+            self._says(intent, "refuses")
+            raise EffectFailed("refused, as the simulation had it", code="refused")
+        if fate.hits("effect busy"):
+            tries.perhaps.discard(this)
+            self._says(intent, "is busy")
+            raise EffectFailed("busy, as the simulation had it", retryable=True, code="busy")
+        if fate.hits("effect raises anything before"):
+            kind = self._some(KINDS)
+            self._says(intent, f"raises {kind}, and did nothing")
+            raises(kind)
+        if fate.hits("effect fails before"):
+            self._says(intent, "breaks before anything is done")
+            raise ConnectionError("broken, as the simulation had it")
+        if fate.hits("effect hangs before"):
+            self._says(intent, "hangs and does nothing")
+            await host.clock.sleep(2 * spec.timeout_s)
+        answer = self._do(what, intent, spec)
+        if answer.refused is not None:
+            tries.perhaps.discard(this)
+            raise answer.refused
+        await self._aftermath(host, intent, spec)
+        if spec.outcomes and fate.hits("effect gives back nothing"):
+            self._did(intent, "does it and returns None")
+            return await self._given(intent, spec, None)
+        if spec.outcomes and fate.hits("effect gives back anything"):
+            name = self._some(tuple(GIVEN))
+            self._did(intent, f"does it and returns {name}")
+            return await self._given(intent, spec, GIVEN[name])
+        self._did(intent, "does it")
+        return Result(answer.value, answer.blobs)
+
+    async def _given(self, intent: ModelIntent[BaseModel], spec: IntentSpec, value: object) -> Result:
+        """What becomes of it when a function gives this back."""
+        assert intent.workflow_key is not None, "an intent that is served has a key"
+        model = self.stage.result_model(intent.workflow_key.workflow_type, spec)
+
+        async def stand_in(intent: ModelIntent[Nothing]) -> Nothing:
+            return cast("Nothing", value)
+
+        stand_in.__annotations__ = {"intent": ModelIntent.__class_getitem__(spec.payload or Nothing), "return": model}
+        return await FunctionExecutor(stand_in, NO_BLOBS).execute(intent)
+
+    def _some(self, among: Sequence[str]) -> str:
+        return among[int(self.fate.share() * len(among)) % len(among)]
+
+    async def _aftermath(self, host: Host, intent: ModelIntent[BaseModel], spec: IntentSpec) -> None:
+        """It is done; whether anybody hears of it is another matter."""
+        fate = self.fate
+        if fate.hits("effect fails after"):
+            self._did(intent, "does it, and breaks before it can say so")
+            raise EffectUnknown("broken after it was done, as the simulation had it")
+        if fate.hits("effect hangs after"):
+            self._did(intent, "does it, and hangs")
+            await host.clock.sleep(2 * spec.timeout_s)
+        if fate.kills("effect kills its process after"):
+            self._did(intent, "does it, and the engine dies")
+            await host.die()
+        if fate.hits("effect leaks a cancellation"):
+            self._did(intent, "does it, and leaks a cancellation")
+            raise asyncio.CancelledError
+        if fate.hits("effect raises anything after"):
+            kind = self._some(KINDS)
+            self._did(intent, f"does it, and raises {kind}")
+            raises(kind)
+        if fate.hits("effect swallows its cancellation"):
+            self._did(intent, "does it, hangs, and does not let itself be ended")
+            try:
+                await host.clock.sleep(2 * spec.timeout_s)
+            except asyncio.CancelledError:
+                await host.clock.sleep(fate.some_s(SWALLOWED_S))
+
+    def _did(self, intent: ModelIntent[BaseModel], what: str) -> None:
+        """Told first, so that a story never breaks before the line that broke it."""
+        self._says(intent, what)
+        self.changed()
+
+    # --- what is done -------------------------------------------------------------------------------------------------
+
+    def _do(self, what: Seen, intent: ModelIntent[BaseModel], spec: IntentSpec) -> Answer:
+        known = self._by_key.get(intent.idempotency_key)
+        if known is None:
+            answer = self._answer(intent, spec)
+            if answer.refused is not None:
+                self._says(intent, f"refuses: {answer.refused.message}")
+                return answer
+            effect = self._effect(intent, answer.value)
+            known = self._by_key[intent.idempotency_key] = effect, answer
+            self.world.effects.append(effect)
+        effect, answer = known
+        effect.times += 1
+        self.done.add(what)
+        return answer
+
+    def _effect(self, intent: ModelIntent[BaseModel], result: BaseModel | None) -> Effect:
+        assert intent.workflow_key is not None, "an intent that is served has a key"
+        return Effect(
+            intent.workflow_key, intent.name, intent.target, intent.payload, intent.idempotency_key, intent.version,
+            self.world.now_us, result,
+        )  # fmt: skip
+
+    def _answer(self, intent: ModelIntent[BaseModel], spec: IntentSpec) -> Answer:
+        """The same for the same key, in every run of a seed."""
+        assert intent.workflow_key is not None, "an intent that is served has a key"
+        model = self.stage.result_model(intent.workflow_key.workflow_type, spec)
+        chance = stream(self.seed, f"answer {intent.idempotency_key}")
+        stand_in = self.stage.stand_ins.get(intent.target)
+        if stand_in is None:
+            blobs = NewBlobs()
+            try:
+                value = simplest(model, blobs) if self.plain else Values(chance, self.words, blobs).of(model)
+            except Undrawable as error:
+                self.judge.complain(f"simulation: {intent.target!r} could not answer: {error.message}")
+                value = None
+            return Answer(None if model is Nothing else value, blobs.made)
+        try:
+            value = stand_in(intent, chance)
+        except EffectFailed as error:
+            return Answer(refused=error)
+        except Exception as error:
+            name = getattr(stand_in, "__name__", "function")
+            self.judge.complain(f"simulation.py: {name} for {intent.target!r} raised {type(error).__name__}: {error}")
+            return Answer()
+        if spec.outcomes and type(value) is not (type(None) if model is Nothing else model):
+            wanted = "None" if model is Nothing else model.__name__
+            self.judge.complain(
+                f"simulation.py: the stand-in for {intent.target!r} returned {type(value).__name__}, not {wanted}"
+            )
+        return Answer(value)
+
+    # --- compute ------------------------------------------------------------------------------------------------------
+
+    async def _compute(self, intent: ModelIntent[BaseModel], spec: IntentSpec) -> Result:
+        """Pure, so it may run as often as it likes: it is slow, or it fails as a pool of workers fails."""
+        host, fate = current_host(), self.fate
+        if fate.hits("effect is slow"):
+            await host.clock.sleep(fate.some_s(SLOW_S * spec.timeout_s))
+        if fate.hits("effect refused"):
+            self._says(intent, "fails")
+            raise EffectFailed("the function failed, as the simulation had it", code="refused")
+        if fate.hits("effect busy"):
+            self._says(intent, "loses its worker")
+            raise EffectFailed("the worker died, as the simulation had it", retryable=True, code="worker_died")
+        if self.stage.real_compute:
+            return await self._computed(intent)
+        answer = self._answer(intent, spec)
+        if answer.refused is not None:
+            raise answer.refused
+        return Result(answer.value, answer.blobs)
+
+    async def _computed(self, intent: ModelIntent[BaseModel]) -> Result:
+        """The app's own function, here and now."""
+        assert intent.workflow_key is not None and self.truth is not None, "the truth is there before anything runs"
+        function = self.stage.workflows[intent.workflow_key.workflow_type].computes[intent.target]
+        shape = compute_shape(function, ComputeIO)
+        shipped: dict[bytes, bytes] = {}
+        for blob in blobs_in(intent.payload):
+            digest = bytes.fromhex(blob.digest)
+            shipped[digest] = await self.truth.blob(digest) or b""
+        try:
+            encoded, made = perform(function, shape, encode(intent.payload), shipped)
+        except OnexError:
+            raise
+        except Exception as error:
+            raise EffectFailed(f"{type(error).__name__}: {error}") from error
+        value = None if shape.result is Nothing else shape.result.model_validate_json(encoded)
+        return Result(value, made)
+
+    # --- what must hold -----------------------------------------------------------------------------------------------
+
+    def _knock(self, intent: ModelIntent[BaseModel], spec: IntentSpec) -> tuple[Seen, _Tries]:
+        judge = self.judge
+        what = Seen(str(intent.workflow_key), intent.version, intent.name, intent.n)
+        tries = self._tries.setdefault(what, _Tries())
+        body = orjson.dumps(orjson.loads(encode(intent.payload))).decode()
+        if not judge.knows(what, "null" if spec.payload is None else body):
+            judge.complain(f"phantom: {what} ran, and no commit has it")
+        if judge.has_ended(what) and self.owner() is current_host():
+            judge.complain(f"ended: {what} runs again after its row was settled")
+        judge.punctual.runs(what, current_host().clock.now_us())
+        if tries.perhaps and spec.delivery is EnumDelivery.AT_MOST_ONCE:
+            judge.complain(f"at most once: {what} runs again after a try that may have been done")
+        tries.count += 1
+        tries.keys.add(intent.idempotency_key)
+        tries.bodies.add(body)
+        if len(tries.keys) > 1 or len(tries.bodies) > 1:
+            judge.complain(f"repeated: {what} came with keys {sorted(tries.keys)} and bodies {sorted(tries.bodies)}")
+        return what, tries
+
+    def _says(self, intent: ModelIntent[BaseModel], what: str) -> None:
+        again = f", try {intent.attempt}" if intent.attempt > 1 else ""
+        self.tell(intent.target, f"{what}: {intent.name} for {intent.workflow_key} version {intent.version}{again}")

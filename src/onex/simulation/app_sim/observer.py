@@ -1,0 +1,145 @@
+"""The witness: hears of every commit and every effect, keeps the world an app's invariants look at, and counts what came to be.
+
+It judges the engine as the campaign's judge does, and the app by the app's own invariants.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import orjson
+
+from ...adapters.rejection_text import KEPT_US
+from ...engine.encode import decode
+from ...kernel.action import WorkflowKey
+from ...kernel.errors import OnexError
+from ...kernel.step import State
+from ...ports import Applied, Commit, Conflict, KeyChange
+from ..invariants import Judge
+from ..sim_store import SimStore
+from .stage import Stage
+from .world import Taken, World, judged, named
+
+REFUSALS_KEPT_US: Final = KEPT_US - 4 * 3_600_000_000
+"""As long as a store keeps a refusal, less what an engine's clock may be wrong by."""
+_PARTICULAR = re.compile(r"\S*[\d:@'\[{]\S*")
+"""Words of a complaint that name one instance, id or number: another run breaks the same rule with others."""
+
+
+class Violation(NamedTuple):
+    """``rule`` is an invariant's name, or what a complaint about the engine says of every instance."""
+
+    rule: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.text}" if self.rule.isidentifier() else self.text
+
+
+@dataclass
+class Seen:
+    """What came to be, to be added up over many lives: what never happened was not tried."""
+
+    actions: int = 0
+    commits: int = 0
+    effects: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    triggers: Counter[str] = field(default_factory=Counter)
+    intents: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Seen) -> None:
+        self.actions += other.actions
+        self.commits += other.commits
+        self.effects += other.effects
+        self.statuses.update(other.statuses)
+        self.triggers.update(other.triggers)
+        self.intents.update(other.intents)
+        self.refused.update(other.refused)
+
+
+class Witness(Judge):
+    """``broken`` is set with the first violation: the rest of that life says nothing new."""
+
+    def __init__(self, batch: int, stage: Stage, now_us: Callable[[], int], tell: Callable[[str, str], None]) -> None:
+        super().__init__(batch)
+        self.stage, self.tell = stage, tell
+        self.world = World(now_us)
+        self.seen = Seen()
+        self.broken = asyncio.Event()
+        self.found: list[Violation] = []
+        self._refused_us: list[int] = []
+        self._always = named(stage.invariants, end=False)
+        self._in_the_end = named(stage.invariants, end=True)
+
+    def complain(self, text: str) -> None:
+        self.note(Violation(_PARTICULAR.sub("_", text), text))
+
+    def note(self, violation: Violation) -> None:
+        if violation not in self.found:
+            self.found.append(violation)
+            self.tell("", f"broken: {violation}")
+            self.violations.append(violation.text)
+            self.broken.set()
+
+    def look(self) -> None:
+        """Whatever the app says must always hold."""
+        for name, invariant in self._always.items():
+            if (said := judged(invariant, self.world)) is not None:
+                self.note(Violation(name, said))
+
+    def look_at_the_end(self) -> None:
+        self.look()
+        for name, invariant in self._in_the_end.items():
+            if (said := judged(invariant, self.world)) is not None:
+                self.note(Violation(name, said))
+
+    def refusal(self, key: WorkflowKey, action_id: UUID, error: OnexError, sent_us: int) -> None:
+        """A client was refused for good; between its asking and its answer weeks may have passed."""
+        self.refused.append((key, action_id, error))
+        self._refused_us.append(sent_us)
+
+    async def close(self, truth: SimStore, now_us: int, tail_n: int) -> str:
+        """What the store no longer promises to keep of a refusal is not asked for; weeks pass in a life."""
+        oldest_us = now_us - REFUSALS_KEPT_US
+        pairs = zip(self.refused, self._refused_us, strict=True)
+        self.refused = [refused for refused, at_us in pairs if at_us > oldest_us]
+        return await super().close(truth, now_us, tail_n)
+
+    def committed(self, commit: Commit, answers: Sequence[Applied | Conflict]) -> None:
+        super().committed(commit, answers)
+        self.seen.commits += 1
+        changed = False
+        for change, answer in zip(commit.changes, answers, strict=False):
+            if not isinstance(answer, Conflict) and change.rows:
+                self._take(change)
+                changed = True
+        if changed:
+            self.look()
+
+    def _take(self, change: KeyChange) -> None:
+        key = change.key
+        reducer = self.stage.workflows[key.workflow_type].reducer
+        for n, row in enumerate(change.rows, 1):
+            names = tuple(str(one["name"]) for one in orjson.loads(row.intents or b"[]") if not one.get("cancel"))
+            taken = Taken(key, change.based_on + n, row.kind, row.status, row.issued_us, row.payload, names)
+            self.world.actions.append(taken)
+            self.seen.actions += 1
+            self.seen.statuses[f"{key.workflow_type}.{row.status}"] += 1
+            self.seen.triggers[f"{key.workflow_type}.{row.kind}"] += 1
+            self.seen.intents.update(f"{key.workflow_type}.{name}" for name in names)
+            emits = f", emits {', '.join(names)}" if names else ""
+            self.tell("engine", f"commits {key} version {taken.version}: {row.kind} -> {row.status}{emits}")
+        state: State = decode(reducer.state_type, change.state)
+        self.world.states[key] = state
+
+    def state_of(self, key: WorkflowKey) -> State:
+        """As committed; where an instance begins, for one that has not."""
+        known = self.world.states.get(key)
+        return known if known is not None else self.stage.workflows[key.workflow_type].reducer.initial()

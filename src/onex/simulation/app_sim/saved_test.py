@@ -1,0 +1,88 @@
+"""A failure kept as a test: a file of one's own that plays exactly the schedule that broke, and passes when it no longer does."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from .observer import Violation
+from .run import Life, Line, live
+from .runner import place
+from .schedule import Act, Hit, Script
+from .stage import set_stage
+
+_TEMPLATE = '''"""Plays what `onex simulate` found under seed {seed}: it fails until that is mended.
+
+{told}
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onex.simulation.app_sim import Act, Hit, Script, play
+
+APP = Path(__file__).resolve().parent / {app!r}
+SCRIPT = Script(
+    seed={seed},
+    store={store!r},
+    acts=(
+{acts}    ),
+    hits=(
+{hits}    ),
+    peace_us={peace_us},
+    plain={plain},
+)
+
+
+def test_{name}_under_seed_{seed}() -> None:
+    play(APP, SCRIPT)
+'''
+
+
+class Broken(AssertionError):
+    """Something that must hold did not; the message tells the story."""
+
+
+def play(app: Path | str, script: Script) -> Life:
+    """Live by a script. Raises Broken, ContractError."""
+    stage = set_stage(app)
+    with place() as where:
+        life = live(stage, script, where, drawn=False, told=True)
+    if life.violations:
+        story = "\n".join(story_lines(life.story))
+        raise Broken(f"{life.violations[0]}\n{story}")
+    return life
+
+
+def story_lines(story: Iterable[Line]) -> list[str]:
+    """``   0.300 s  engine    crashes``: seconds of the app's time, who, what."""
+    lines = list(story)
+    width = max((len(line.who) for line in lines), default=0)
+    return [f"{line.at_s:12,.3f} s  {line.who:{width}}  {line.what}".rstrip() for line in lines]
+
+
+def test_text(script: Script, violation: Violation, story: Iterable[Line], app: Path, file: Path) -> str:
+    """The file's content; ``app`` is found from where ``file`` lies, so both may move together."""
+    told = "\n".join(line.strip() for line in story_lines(story))
+    return _TEMPLATE.format(
+        seed=script.seed,
+        told=told.replace("\\", "\\\\").replace('"""', "'''"),
+        app=os.path.relpath(app.resolve(), file.resolve().parent),
+        store=script.store,
+        acts="".join(f"        {_shown(act)},\n" for act in script.acts),
+        hits="".join(f"        {_shown(hit)},\n" for hit in script.hits),
+        peace_us=script.peace_us,
+        plain=script.plain,
+        name=re.sub(r"\W+", "_", violation.rule).strip("_").lower()[:60] or "it_holds",
+    )
+
+
+def _shown(one: Act | Hit) -> str:
+    """As it is written in Python, what stands at its default left out."""
+    plain = Act(0, 0, 0, "", "") if isinstance(one, Act) else Hit("", 0)
+    names = one.__dataclass_fields__
+    given = [name for name in names if getattr(one, name) != getattr(plain, name) or name in ("client", "n", "at_us")]
+    return f"{type(one).__name__}({', '.join(f'{name}={getattr(one, name)!r}' for name in given)})"

@@ -1,0 +1,3 @@
+"""Every JSON shape that people and programs see."""
+
+from __future__ import annotations

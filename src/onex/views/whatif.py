@@ -1,0 +1,73 @@
+"""A what-if as JSON: one document per instance that is not the same, and one of the totals."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from ..whatif.result import Alike, Group, Tally, Told
+from ..whatif.value_diff import Changes
+from .stored_value import parse_json
+
+Document = dict[str, object]
+
+
+def told_json(told: Told) -> Document:
+    """``state`` is null where the recorded state is not known; lists hold the first 20, ``counts`` all."""
+    first, opened = told.first, told.opened
+    return {
+        "key": str(told.key),
+        "branch": told.branch.value,
+        "actions": told.actions,
+        "folded": told.folded,
+        "first": None if first is None else first._asdict(),
+        "recorded_status": told.recorded_status,
+        "status": told.status,
+        "state": None if told.state is None else _changes(told.state),
+        "state_changes": None if told.state is None else told.state.total,
+        "intents": [
+            {
+                "version": one.version,
+                "how": one.how.value,
+                "name": one.name,
+                "recorded": _value(one.old),
+                "now": _value(one.new),
+                "changes": _changes(one.changes),
+            }
+            for one in told.intents
+        ],
+        "refused": [one._asdict() for one in told.refused],
+        "open": None if opened is None else {"from": opened.version, "trigger": opened.trigger, "why": opened.why},
+        "stranded": told.stranded or None,
+        "counts": told.counts,
+    }
+
+
+def totals_json(tally: Tally, fired: int, passed: list[str], words: Document) -> Document:
+    """``words`` is what was asked; ``passed`` the budgets that did not hold."""
+    return {
+        "ok": not passed,
+        **words,
+        **{one.name.replace("opened", "open"): getattr(tally.totals, one.name) for one in fields(tally.totals)},
+        "effects_fired": fired,
+        "passed": passed,
+        "groups": [_group(alike, group) for alike, group in tally.ranked()],
+    }
+
+
+def _group(alike: Alike, group: Group) -> Document:
+    return {
+        **alike._asdict(),
+        "instances": group.instances,
+        "open": group.opened,
+        "stranded": group.stranded,
+        "examples": [str(told.key) for told in group.examples],
+    }
+
+
+def _changes(changes: Changes) -> list[Document]:
+    return [{"path": one.path, "recorded": _value(one.old), "now": _value(one.new)} for one in changes.first]
+
+
+def _value(text: str) -> object:
+    """JSON where it was not cut, else the text; null for what is not there."""
+    return parse_json(text.encode()) if text else None

@@ -1,0 +1,241 @@
+"""Branch: one instance under the other code, and beside it what the record has under way at the same version.
+
+SEMANTICS 36 is judged here: which recorded actions the branch may be given. Who decides that needs, beside the
+state of the branch, the intents that wait for their outcome and the timers that are set, on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import timedelta
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from ..engine.encode import encode_intents
+from ..engine.fold import FAILURES_TO_HOLD, INTENTS_PER_STEP
+from ..engine.registry import Workflow
+from ..engine.schema_upgrade import logged_payload, logged_trigger
+from ..kernel.action import EPOCH, NOTHING, Action, WorkflowKey
+from ..kernel.errors import (
+    InvalidPayload,
+    MigrationFailed,
+    OnexError,
+    ReducerFailed,
+    StateConsistencyError,
+    StateTooNew,
+)
+from ..kernel.intent import EnumIntentType, IntentSpec, intent_id, outcome_id, sent_id
+from ..kernel.step import State
+from ..kernel.user_code import caught
+from ..ports import LogRow
+from .value_diff import Item, read_items
+
+TIMER: Final = EnumIntentType.TIMER
+OUTCOME: Final = "intent:"
+"""What the issuer of every outcome begins with; the intent's name follows."""
+
+
+class Blocked(Exception):
+    """The branch cannot be given this action: it would not have come, or would have come otherwise."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class Source(NamedTuple):
+    """The intent that an action is the outcome of, or the timer that fired: by the action that emitted it, name and number."""
+
+    action_id: bytes
+    name: str
+    n: int
+
+
+class Branch:
+    """The other code's life of one instance.
+
+    ``waiting[source]`` says of each intent that waits for its outcome whether the recorded one asks the same;
+    ``timers[name] -> due_us`` of the other code, ``recorded_timers`` of the record. ``failures`` counts those in a row that
+    would hold the instance (SEMANTICS 17). ``refused``: messages that are refused where they arrive. ``begun``: it starts
+    at a kept state, and what was under way there is not known.
+    """
+
+    def __init__(
+        self, key: WorkflowKey, workflow: Workflow, state: State, *, begun: bool, refused: Collection[bytes] = ()
+    ) -> None:
+        self._refused = refused
+        self.key, self.workflow, self.state, self.begun = key, workflow, state, begun
+        self.specs: Mapping[str, IntentSpec] = workflow.reducer.intents.by_name
+        self._migrations, self._schema = workflow.migrations, workflow.code.state_schema
+        self.waiting: dict[Source, bool] = {}
+        self.timers: dict[str, int] = {}
+        self.recorded_timers: dict[str, int] = {}
+        self.failures = 0
+        self._seen: set[bytes] | None = set() if begun else None
+
+    # --- may it be given this action? -----------------------------------------------------------------------------------
+
+    def source(self, row: LogRow) -> Source | None:
+        """What ``row`` is the outcome of; None: a client or another instance sent it. Proven by its id, which follows from it.
+
+        The issuer is the intent's name in the schema of the row; its id may be made of an older one.
+        """
+        if row.cause is None or not row.issuer.startswith(OUTCOME):
+            return None
+        name = row.issuer.removeprefix(OUTCOME)
+        names, cause = self._migrations.names.intents, UUID(bytes=row.cause)
+        for emitted_as in (name, *names.former(name, row.payload_schema)):
+            for n in range(INTENTS_PER_STEP):
+                if outcome_id(intent_id(cause, self.key, emitted_as, n)).bytes == row.action_id:
+                    return Source(row.cause, self._migrations.intent(name, row.payload_schema, self._schema), n)
+        return None
+
+    def status_of(self, row: LogRow) -> str:
+        """The recorded status, as the other code calls it."""
+        return self._migrations.status(row.status, row.payload_schema, self._schema)
+
+    def kind_for(self, row: LogRow, source: Source | None) -> str:
+        """The trigger it arrives under. Raises Blocked when it would not have come (SEMANTICS 36)."""
+        self._check_early(row)
+        kind = logged_trigger(self.workflow, row.kind, row.payload_schema)
+        if source is None:
+            return kind
+        name = source.name
+        spec = self.specs.get(name)
+        if spec is None:
+            raise Blocked(f"it comes of {name!r}, which the other code does not have")
+        before_history = self._seen is not None and source.action_id not in self._seen
+        if spec.kind == TIMER:
+            if not before_history:
+                self._check_timer(name)
+            return spec.trigger
+        if spec.kind == EnumIntentType.ACTION_SEND and self._is_refused(source):
+            raise Blocked(f"it is the outcome of {name!r}, which the other code refuses where it arrives")
+        if kind not in spec.outcomes.values():
+            raise Blocked(f"no outcome of {name!r} is called {kind!r} in the other code")
+        agrees = self.waiting.get(source, before_history)
+        if not agrees:
+            how = "emits with another payload" if source in self.waiting else "does not emit there"
+            raise Blocked(f"it is the outcome of {name!r}, which the other code {how}")
+        return kind
+
+    def _is_refused(self, source: Source) -> bool:
+        names, cause = self._migrations.names.intents, UUID(bytes=source.action_id)
+        ever = (source.name, *names.former(source.name, self._schema))
+        return any(sent_id(intent_id(cause, self.key, name, source.n)).bytes in self._refused for name in ever)
+
+    def _check_timer(self, name: str) -> None:
+        mine, theirs = self.timers.get(name), self.recorded_timers.get(name)
+        if mine is None:
+            raise Blocked(f"timer {name!r} is not set in the other code")
+        if mine != theirs:
+            recorded = "not at all" if theirs is None else _when(theirs)
+            raise Blocked(f"timer {name!r} is set for {_when(mine)} in the other code, recorded is {recorded}")
+
+    def _check_early(self, row: LogRow) -> None:
+        """A timer that is set by the other code alone, and due before this action, would have fired first."""
+        for name, due_us in self.timers.items():
+            if due_us <= row.issued_us and self.recorded_timers.get(name) != due_us:
+                raise Blocked(f"timer {name!r} of the other code, set for {_when(due_us)}, would have fired before it")
+
+    def take(self, row: LogRow, source: Source | None, recorded: Iterable[Item], emitted: Iterable[Item]) -> None:
+        """An action was judged on both sides: what it ended is no longer under way, what it emitted is."""
+        if source is not None:
+            self.waiting.pop(source, None)
+            self.timers.pop(source.name, None)
+            self.recorded_timers.pop(source.name, None)
+        if self._seen is not None:
+            self._seen.add(row.action_id)
+        theirs = {(item.name, item.n): item for item in recorded}
+        for item in theirs.values():
+            if item.name in self.specs and self.specs[item.name].kind == TIMER:
+                _set(self.recorded_timers, item)
+        for item in emitted:
+            spec = self.specs[item.name]
+            if spec.kind == TIMER:
+                _set(self.timers, item)
+            elif spec.outcomes:
+                other = theirs.get((item.name, item.n))
+                agrees = other is not None and item.asks_the_same(other)
+                self.waiting[Source(row.action_id, item.name, item.n)] = agrees
+        if self.state.status in self.workflow.reducer.terminal:
+            self.timers.clear()
+
+    # --- the step --------------------------------------------------------------------------------------------------------
+
+    def step(self, row: LogRow, kind: str, source: Source | None) -> list[Item]:
+        """What the other code emits; the state has moved. Raises OnexError when it refuses.
+
+        Raises Blocked when it cannot read what an effect gave back (what its own would have given is not recorded), or
+        what stands in the log (nothing migrates it).
+        """
+        try:
+            if source is not None and self.specs[source.name].kind == TIMER:
+                payload: BaseModel = NOTHING
+            else:
+                payload = logged_payload(self.workflow, row.kind, row.payload_schema, row.payload)
+        except OnexError as error:
+            if source is not None or isinstance(error, (StateTooNew, MigrationFailed)):
+                raise Blocked(f"what was recorded does not fit the other code: {error.message}") from error
+            if isinstance(error, StateConsistencyError):
+                raise InvalidPayload(f"the recorded payload does not fit the other code: {error.message}") from error
+            raise
+        action: Action[BaseModel] = Action(
+            self.key, kind, payload, row.action_id, row.issued_us, row.correlation, row.issuer, row.cause
+        )
+        try:
+            done = self.workflow.reducer.delta(self.state, action)
+            if len(done.intents) > INTENTS_PER_STEP:
+                raise ReducerFailed(f"{kind!r} emits {len(done.intents)} intents; the limit is {INTENTS_PER_STEP}")
+            items = read_items(encode_intents(done.intents))
+        except OnexError as error:
+            self.failures = self.failures + 1 if isinstance(error, ReducerFailed) else self.failures
+            raise
+        except (
+            BaseException
+        ) as error:  # a reducer made by hand, or a value that is no JSON: the engine would refuse it too
+            told = caught(error)
+            self.failures += 1
+            raise ReducerFailed(f"{kind!r} failed: {told}") from error
+        self.state, self.begun, self.failures = done.state, True, 0
+        return items
+
+    # --- the end ----------------------------------------------------------------------------------------------------------
+
+    def stranded(self, sent: frozenset[str]) -> str:
+        """Why nothing would move it any more, or ''. ``sent``: triggers that other workflows send to this one."""
+        reducer = self.workflow.reducer
+        status = self.state.status
+        if not self.begun or status in reducer.terminal:
+            return ""
+        if self.failures >= FAILURES_TO_HOLD:
+            return f"it would be held: its reducer failed {self.failures} times in a row"
+        accepted = set(reducer.accepts(self.state))
+        specs = self.specs
+        inner = {trigger for spec in specs.values() for trigger in arrivals(spec)} - sent
+        under_way = {*(source.name for source in self.waiting), *self.timers}
+        moving = {trigger for name in under_way for trigger in arrivals(specs[name])}
+        if accepted - inner or accepted & moving:
+            return ""
+        if not accepted:
+            return f"in {status!r} nothing is accepted, and it is not terminal"
+        return (
+            f"in {status!r} only {', '.join(sorted(accepted))} would move it, and nothing is under way that brings it"
+        )
+
+
+def _set(timers: dict[str, int], item: Item) -> None:
+    timers.pop(item.name, None)
+    if not item.cancels:
+        timers[item.name] = item.due_us
+
+
+def arrivals(spec: IntentSpec) -> tuple[str, ...]:
+    """The triggers under which what came of an intent returns to the instance that emitted it."""
+    return (spec.trigger,) if spec.kind == TIMER else tuple(spec.outcomes.values())
+
+
+def _when(due_us: int) -> str:
+    return (EPOCH + timedelta(microseconds=due_us)).isoformat(timespec="seconds").replace("+00:00", "Z")

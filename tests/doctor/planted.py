@@ -1,0 +1,31 @@
+"""Repositories for the doctor: written out file by file, so that each fault stands where the test can be read beside it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+from onex.doctor.examination import Diagnosis, examine
+
+CORPUS = Path(__file__).resolve().parents[4] / "shared" / "corpus" / "contracts"
+
+
+def written(root: Path, files: Mapping[str, str]) -> Path:
+    for name, text in files.items():
+        place = root / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(textwrap.dedent(text))
+    return root
+
+
+def told(diagnosis: Diagnosis, root: Path) -> list[str]:
+    """``code path:line`` of each symptom, in the order of the report."""
+    return [
+        f"{one.finding.code} {Path(one.finding.path).relative_to(root)}:{one.finding.line}"
+        for one in diagnosis.symptoms
+    ]
+
+
+def examined(root: Path, files: Mapping[str, str]) -> Diagnosis:
+    return examine(written(root, files))

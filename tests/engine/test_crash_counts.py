@@ -1,0 +1,110 @@
+"""What was being judged when a process ended is counted, met alone, and refused at three; whoever returned is innocent."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from onex.adapters.memory.store import MemoryStore, Tables
+from onex.engine.crash_counts import CRASHES_REFUSED, Suspects, of_reading, of_row
+from onex.kernel.errors import KilledItsProcess
+from onex.ports import Pointer
+
+DEAD: list[object] = []
+"""Bodies that are never left. Dropped, they would be closed in order, which is what a crash does not do."""
+
+A, B, C = (of_reading(n) for n in (1, 2, 3))
+
+
+class Machine:
+    """A store's tables, and one process after the other on them."""
+
+    def __init__(self) -> None:
+        self.tables = Tables()
+
+    async def start(self) -> Suspects:
+        self.tables.owner = None
+        store = MemoryStore(self.tables)
+        await store.own("test")
+        suspects = Suspects(store)
+        await suspects.recall()
+        return suspects
+
+
+def crash(suspects: Suspects, *names: bytes) -> None:
+    """The process ends while user code sees ``names``: nothing behind it runs any more."""
+    body = suspects.judging(names)
+    body.__enter__()
+    DEAD.append(body)
+
+
+def test_one_met_alone_is_refused_after_three_crashes() -> None:
+    asyncio.run(_test_one_met_alone_is_refused_after_three_crashes())
+
+
+async def _test_one_met_alone_is_refused_after_three_crashes() -> None:
+    machine = Machine()
+    for crashes in range(CRASHES_REFUSED):
+        suspects = await machine.start()
+        assert suspects.crashes == ({A: crashes} if crashes else {})
+        assert suspects.refused(A) is None
+        crash(suspects, A)
+    suspects = await machine.start()
+    assert isinstance(suspects.refused(A), KilledItsProcess)
+
+
+def test_of_several_at_once_each_gets_one_crash_and_no_more_until_it_is_met_alone() -> None:
+    asyncio.run(_test_of_several_at_once_each_gets_one_crash_and_no_more_until_it_is_met_alone())
+
+
+async def _test_of_several_at_once_each_gets_one_crash_and_no_more_until_it_is_met_alone() -> None:
+    machine = Machine()
+    for _ in range(5):
+        crash(await machine.start(), A, B, C)
+    suspects = await machine.start()
+    assert suspects.crashes == {A: 1, B: 1, C: 1}
+    assert suspects.met([B])
+
+
+def test_whoever_returns_is_no_suspect_and_others_stay() -> None:
+    asyncio.run(_test_whoever_returns_is_no_suspect_and_others_stay())
+
+
+async def _test_whoever_returns_is_no_suspect_and_others_stay() -> None:
+    machine = Machine()
+    crash(await machine.start(), A, B)
+    suspects = await machine.start()
+    with suspects.judging([A]):
+        pass
+    with pytest.raises(ValueError, match="told"), suspects.judging([C]):
+        raise ValueError("told")
+    assert suspects.crashes == {B: 1}
+    assert (await machine.start()).crashes == {B: 1}
+
+
+def test_a_refusal_stands_until_it_is_durable_then_the_count_begins_anew() -> None:
+    asyncio.run(_test_a_refusal_stands_until_it_is_durable_then_the_count_begins_anew())
+
+
+async def _test_a_refusal_stands_until_it_is_durable_then_the_count_begins_anew() -> None:
+    machine = Machine()
+    for _ in range(CRASHES_REFUSED):
+        crash(await machine.start(), A)
+    await machine.start()
+    suspects = await machine.start()
+    assert suspects.refused(A) is not None
+    suspects.forget(A)
+    assert suspects.refused(A) is None
+    assert (await machine.start()).crashes == {}
+
+
+def test_a_full_batch_fits_the_record() -> None:
+    asyncio.run(_test_a_full_batch_fits_the_record())
+
+
+async def _test_a_full_batch_fits_the_record() -> None:
+    machine = Machine()
+    crowd = [of_row(Pointer(0, n, 1)) for n in range(1024)]
+    crash(await machine.start(), *crowd)
+    assert set((await machine.start()).crashes) == set(crowd)

@@ -1,0 +1,56 @@
+"""The queue of due work under a wall clock that does not go on: it waits for it, and does not ask ten thousand times a second."""
+
+from __future__ import annotations
+
+import asyncio
+
+from onex.engine.delivery import Work
+from onex.engine.delivery_queue import LONGEST_NAP_S, WorkQueue
+from onex.engine.mailbox import Fresh
+from onex.kernel.action import WorkflowKey
+from onex.kernel.intent import Emitted, EnumIntentPriority, EnumIntentType, IntentSpec
+from onex.ports import Pointer
+
+ALARM = IntentSpec("alarm", EnumIntentType.TIMER, trigger="alarm")
+
+
+class Standing:
+    """A clock whose hands stand, and which lets nobody wait for real."""
+
+    def __init__(self) -> None:
+        self.at_us = 1_000_000
+        self.slept: list[float] = []
+
+    def now_us(self) -> int:
+        return self.at_us
+
+    def monotonic(self) -> float:
+        return sum(self.slept)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+def due(at_us: int) -> Work:
+    emitted = Emitted(ALARM, None, EnumIntentPriority.NORMAL, at_us)
+    return Work(Fresh(Pointer(0, 1, 0), WorkflowKey("job", "1"), 1, bytes(16), bytes(16), emitted, 0), 0)
+
+
+def test_before_a_clock_that_stands_still_the_queue_naps_longer_and_longer() -> None:
+    """Seed 769 of the campaign: 0.7 ms before a due time the clock stood, and the engine woke for it 1,400 times a second."""
+
+    async def go() -> None:
+        clock = Standing()
+        queue = WorkQueue(clock, lambda lane: None, 10)
+        queue.add(due(clock.at_us + 7), clock.at_us + 7)
+        for _ in range(20):
+            await queue.wake_due(30.0)
+        assert clock.slept[0] == 7e-6
+        assert clock.slept == sorted(clock.slept)
+        assert clock.slept[-1] == LONGEST_NAP_S
+        clock.at_us += 7
+        await queue.wake_due(30.0)
+        assert queue.next_due_us() is None
+        assert clock.slept[-1] == 30.0
+
+    asyncio.run(go())

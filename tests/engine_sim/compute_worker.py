@@ -1,0 +1,47 @@
+"""Compute as a campaign has it: a pure answer, kept as a blob, from a worker that may be slow, fail or die over it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from blake3 import blake3
+from pydantic import BaseModel
+
+from onex.kernel.blob import Blob
+from onex.kernel.errors import EffectFailed
+from onex.kernel.intent import ModelIntent
+from onex.ports import NewBlob, Result
+from onex.simulation.faults import Faults
+from onex.simulation.host import current_host
+from tests.engine_sim.sample_workflow import Do, Reckoned
+
+MEDIA_TYPE: Final = "text/plain"
+SLOW_S: Final = 3.0
+
+
+def sum_of(text: str) -> bytes:
+    """What a task comes to: the same for the same, as it must be."""
+    return f"the sum of {text}\n".encode() * 20
+
+
+class Reckoner:
+    """An Executor of compute tasks. Nothing of a try that failed was done, so any of them may run any number of times."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
+
+    async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
+        clock, faults = current_host().clock, self.faults
+        assert isinstance(intent.payload, Do)
+        call = await faults.before("compute")
+        if faults.hits("computing is slow"):
+            await clock.sleep(faults.some_s(SLOW_S))
+        if faults.hits("a compute worker dies"):
+            raise EffectFailed("the worker died over it", retryable=True)
+        if faults.hits("computing fails"):
+            raise ZeroDivisionError("division by zero")
+        data = sum_of(intent.payload.text)
+        digest = blake3(data).digest()
+        reckoned = Reckoned(sheet=Blob(digest=digest.hex(), size=len(data), media_type=MEDIA_TYPE))
+        await faults.after("compute", call)
+        return Result(reckoned, (NewBlob(digest, MEDIA_TYPE, data),))

@@ -1,0 +1,235 @@
+"""Clients and other processes that send anything: wrong types, wrong values, other people's triggers, and rubbish by the inbox.
+
+Each of them hears an OnexError and leaves its row in ``rejections``, or is taken as what it says. Nothing else may leak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel
+
+from onex.engine.mailbox import Committed
+from onex.engine.pattern_engine import ReducerPatternEngine
+from onex.kernel.action import NOTHING, WorkflowKey
+from onex.kernel.errors import InstanceHeld, OnexError
+from onex.kernel.step import ROLLBACK
+from onex.simulation.host import HostCrashed, current_host
+from onex.simulation.misbehaviour import HOSTILE, KINDS, Unruly
+from tests.engine_sim.client import Client
+from tests.engine_sim.misbehaving_app import EMITTED, VALIDATED, poisons
+from tests.engine_sim.sample_workflow import Add
+from tests.engine_sim.sender import Letter
+
+BY_ADD: Final = (
+    "what is emitted does not reload",
+    "reducer raises anything",
+    "reducer gives back anything",
+    "reducer emits anything",
+    "reducer writes what no store takes",
+    "reducer changes what it was given",
+    "reducer never ends",
+    "guard misbehaves",
+)
+NO_PAYLOAD: Final[tuple[Any, ...]] = (
+    [{"amount": 1}],
+    "amount=1",
+    7,
+    1.5,
+    object(),
+    Add,
+    {"amount": object()},
+    {"amount": 2**70},
+    {"amount": float("nan")},
+    {1: 2},
+    {"amount": 1, "note": HOSTILE},
+    b"\xff",
+    b"[1]",
+    b'"add"',
+    ("amount", 1),
+)
+"""What a client hands over where a payload is due. An empty list is no payload either: see issue 14 of the cases."""
+ARGUMENTS: Final[tuple[Mapping[str, Any], ...]] = (
+    {"issuer": 7},
+    {"issuer": ["me"]},
+    {"action_id": "4711"},
+    {"action_id": 4711},
+    {"action_id": b"0123456789abcdef"},
+    {"correlation_id": "4711"},
+    {"cause": 7},
+    {"expires_at": "tomorrow"},
+    {"expires_at": datetime(2030, 1, 1)},  # noqa: DTZ001 - the mistake
+    {"issued_at": datetime(2030, 1, 1)},  # noqa: DTZ001 - the mistake
+    {"issued_at": 7},
+    {"lease_id": "mine"},
+    {"epoch": "first"},
+    {"expected_version": "newest"},
+)
+KEYS: Final[tuple[Any, ...]] = (
+    7,
+    None,
+    ("errand",),
+    ("errand", "a", "b"),
+    ("errand", 7),
+    (None, "a"),
+    b"errand:a",
+    "errand:\x00",
+    object(),
+)
+TRIGGERS: Final[tuple[Any, ...]] = (None, 7, HOSTILE, "", ["add"], "@no_such_control", "@timer", "@redrive")
+NOT_OURS: Final = ("went", "failed", "alarm", "too_late", "reckoned")
+"""Triggers that an outcome or a timer fires."""
+WIRE: Final = (
+    b'{"workflow_key":["errand","a"],"kind":"add","command_payload":[1]}',
+    b'{"workflow_key":["errand","a"],"kind":"add","command_payload":"amount"}',
+    b'{"workflow_key":["errand","a"],"kind":"add","command_payload":{"amount":9007199254740993}}',
+    b'{"workflow_key":["errand","a"],"kind":"add","command_payload":{"amount":1e400}}',
+    b'{"workflow_key":["errand","a"],"kind":"@rollback","command_payload":{"to_version":1,"state":{"status":"open"}}}',
+    b'{"workflow_key":["errand","nobody"],"kind":"@rollback","command_payload":{"to_version":9,"state":{"status":"done"}}}',
+    b'{"workflow_key":["errand","a"],"kind":"@nothing"}',
+    b'{"workflow_key":["errand","a"],"kind":"add","expires_at":"9999-12-31T23:59:59Z","epoch":-1}',
+    b'{"workflow_key":["errand","a"],"kind":"add","action_type":"abort_workflow","target_node":"effect"}',
+    b'{"workflow_key":["errand","a"],"kind":"add","issuer":"\\ud800"}',
+    b'{"workflow_key":["errand",7],"kind":"add"}',
+    b'{"workflow_key":"errand:a","kind":7}',
+)
+STATE: Final = {"status": "done", "count": 1_000_000}
+RELEASE_P: Final = 0.4
+
+
+class UnrulyClient(Client):
+    """A client as the others are, that now and then sends what makes the app's own code misbehave, or what nobody should."""
+
+    def __init__(self, *given: Any, unruly: Unruly) -> None:
+        super().__init__(*given)
+        self.unruly = unruly
+
+    async def act(self) -> None:
+        unruly = self.unruly
+        letter = self._letter()
+        poison = next((point for point in BY_ADD if unruly.hits(point)), None)
+        if poison is not None:
+            how = self.chance.choice(poisons(unruly, poison))
+            await self._send(letter._replace(kind="add", payload=Add(poison=how)))
+        elif unruly.hits("validator misbehaves"):
+            await self._tender(letter, self.chance.choice(VALIDATED))
+        elif unruly.hits("validator kills its process"):
+            await self._tender(letter, "kill")
+        elif unruly.hits("validator of stored rows misbehaves"):
+            await self._tender(letter, f"sour:{self.chance.choice(KINDS)}", bills=True)
+        elif unruly.hits("client sends no payload"):
+            payload = self.chance.choice(NO_PAYLOAD)
+            await self._never(f"payload {payload!r}", letter.key, "add", payload)
+        elif unruly.hits("client sends no arguments"):
+            await self._no_arguments(letter.key)
+        elif unruly.hits("client sends what is not its own"):
+            await self._not_its_own(letter.key)
+        elif unruly.hits("inbox is sent anything"):
+            body = self.chance.choice(WIRE)
+            told = await self.sender.send(body)
+            self.judge.hold(told is None or "error" in told, f"the inbox took {body!r}: {told}")
+        else:
+            await super().act()
+
+    async def deliver(self, letter: Letter) -> Committed | OnexError:
+        """By the door nobody counts how often an action took its process with it: whoever sends it again wants it so."""
+        self.unruly.mailed.discard(letter.id.bytes)
+        return await super().deliver(letter)
+
+    async def _send(self, letter: Letter) -> None:
+        """By the door or by the inbox: what misbehaves is the same."""
+        if self.chance.random() < 0.5:
+            self.unruly.mailed.add(letter.id.bytes)
+            await self._through_the_inbox(letter)
+            return
+        told = await self.deliver(letter)
+        if isinstance(told, InstanceHeld) and self.chance.random() < RELEASE_P:
+            await self.sender.release(letter.key)
+
+    async def _tender(self, letter: Letter, how: str, *, bills: bool = False) -> None:
+        """As JSON, since no client has the class."""
+        token = str(letter.id)
+        body = {"how": how, "token": token, "bills": bills or self.chance.random() < 0.5, "cents": 5}
+        if self.chance.random() < 0.5:
+            self.unruly.mailed.add(letter.id.bytes)
+            wire = {
+                "workflow_key": list(letter.key),
+                "kind": "tender",
+                "command_payload": body,
+                "action_id": token,
+            }
+            told = await self.sender.send(orjson.dumps(wire))
+            if told is not None and "error" not in told:
+                self.judge.hold(not _refusable(how), f"the inbox took a tender that {how}")
+            return
+        await self._never_unless(how, letter.key, body, letter.id)
+
+    async def _never_unless(self, how: str, key: WorkflowKey, body: Mapping[str, Any], action_id: UUID) -> None:
+        async def post(engine: ReducerPatternEngine) -> Committed:
+            return await engine.submit(key, "tender", body, action_id=action_id)
+
+        for _ in range(3):
+            try:
+                await self.house.ask(post)
+            except HostCrashed:
+                continue
+            except OnexError:
+                return
+            self.judge.hold(not _refusable(how), f"{key} took a tender that {how}")
+            return
+
+    async def _never(self, what: str, key: Any, kind: Any, payload: Any = None, **arguments: Any) -> None:
+        """Nobody takes it: an OnexError says so, and nothing else does."""
+
+        async def post(engine: ReducerPatternEngine) -> Committed:
+            return await engine.submit(key, kind, payload, **arguments)
+
+        try:
+            told = await self.house.ask(post)
+        except (HostCrashed, OnexError):
+            return
+        except BaseException as error:
+            self.judge.complain(f"{what} came back as a raw {type(error).__name__}")
+            return
+        self.judge.complain(f"{what} was taken: {told}")
+
+    async def _no_arguments(self, key: WorkflowKey) -> None:
+        which = self.chance.randrange(3)
+        if which == 0:
+            given = self.chance.choice(ARGUMENTS)
+            await self._never(f"{given!r}", key, "add", Add(), **given)
+        elif which == 1:
+            wrong = self.chance.choice(KEYS)
+            await self._never(f"key {wrong!r}", wrong, "add", Add())
+        else:
+            trigger = self.chance.choice(TRIGGERS)
+            await self._never(f"trigger {trigger!r}", key, trigger)
+
+    async def _not_its_own(self, key: WorkflowKey) -> None:
+        """An outcome that nobody brought about, or a state that nobody had."""
+        if self.chance.random() < 0.5:
+            to_version = self.chance.randrange(1, 9)
+            await self._never("a rollback by anybody", key, ROLLBACK, {"to_version": to_version, "state": STATE})
+            return
+        trigger = self.chance.choice(NOT_OURS)
+        payload: BaseModel | None = NOTHING if trigger in ("alarm", "too_late") else None
+
+        async def post(engine: ReducerPatternEngine) -> Committed:
+            return await engine.submit(key, trigger, payload, action_id=UUID(bytes=current_host().ids.new()))
+
+        try:
+            await self.house.ask(post)
+        except (HostCrashed, OnexError):
+            return
+
+
+def _refusable(how: str) -> bool:
+    """Whether no action of this kind can be taken: its validator raises wherever it is looked at."""
+    return how.partition(":")[0] in ("before", "field", "after", "reload", "write")
+
+
+__all__ = ["EMITTED", "UnrulyClient"]

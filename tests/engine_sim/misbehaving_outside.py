@@ -1,0 +1,169 @@
+"""Effects, compute functions and projections as somebody wrote them who had not read how: they raise anything, give back
+anything, swallow what should end them, and now and then have done all the same what was asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast
+
+from pydantic import BaseModel
+
+from onex.engine.encode import encode
+from onex.engine.projections import latest
+from onex.kernel.intent import ModelIntent
+from onex.nodes.compute import perform
+from onex.nodes.effect import FunctionExecutor
+from onex.nodes.io import Shape
+from onex.ports import LogEntry, ProjectionRow, Result
+from onex.replay.audit import Seen
+from onex.simulation.faults import Faults
+from onex.simulation.host import Host, current_host
+from onex.simulation.misbehaviour import HOSTILE, Unruly, raises
+from tests.engine_sim.compute_worker import Reckoner
+from tests.engine_sim.outside import Outside
+from tests.engine_sim.sample_workflow import TOO_MUCH, Do, Reckoned, Went
+
+T = TypeVar("T")
+
+SWALLOWED_S: Final = 2.0
+FRAMES: Final = 8
+"""A traceback that was cut each time it was caught is no longer than two raises; three of them are too long."""
+GIVEN: Final[tuple[Any, ...]] = ("done", 7, {"text": "done"}, [Went()], Went, Do(text="done"), object())
+UNKEPT: Final[tuple[Any, ...]] = (
+    Went(text=HOSTILE),
+    Went(text="a\x00b"),
+    Went(text=TOO_MUCH),
+    Went.model_construct(text=7),  # type: ignore[arg-type]  # nothing is validated, as its author wished
+    Went.model_construct(text=object()),  # type: ignore[arg-type]  # and no JSON either
+    type("Richer", (Went,), {})(),
+)
+
+
+class _NoBlobs:
+    async def read(self, digest: bytes) -> bytes:
+        raise KeyError(digest)
+
+
+async def inline(call: Callable[[], T]) -> T:
+    """A thread of a simulation: what crosses from it does so by a future, which takes no StopIteration."""
+    answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    try:
+        answer.set_result(call())
+    except BaseException as error:
+        try:
+            answer.set_exception(error)
+        except TypeError:  # it is lost on the way, and nobody hears of this call again
+            lost: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+            return await lost
+    return await answer
+
+
+class UnrulyOutside(Outside):
+    """The outside world, behind functions as an app has them: async ones, and plain ones in threads."""
+
+    def __init__(self, faults: Faults, complain: Callable[[str], None], unruly: Unruly) -> None:
+        super().__init__(faults, complain)
+        self.unruly = unruly
+        self.shared = ConnectionError("one object, raised by everybody")
+        self._async = FunctionExecutor(self._effect, _NoBlobs())
+        self._plain = FunctionExecutor(self._plain_effect, _NoBlobs(), inline)
+
+    async def _serve(self, intent: ModelIntent[BaseModel], host: Host) -> Result:
+        what = Seen(str(intent.workflow_key), intent.version, intent.name, intent.n)
+        self.own_timeouts.discard(what)
+        plain = self.unruly.hits("effect is a plain function")
+        return await (self._plain if plain else self._async).execute(intent)
+
+    async def _effect(self, intent: ModelIntent[Do]) -> Went:
+        unruly, host = self.unruly, current_host()
+        if unruly.hits("effect raises anything before"):
+            self._tried(intent)
+            raises(unruly.kind())
+        if unruly.hits("effect raises its own time-out"):
+            what = self._tried(intent)
+            self.own_timeouts.add(what)
+            raises("TimeoutError")
+        if unruly.hits("effect swallows its cancellation"):
+            self._acted(intent)
+            try:
+                await host.clock.sleep(100)
+            except asyncio.CancelledError:
+                await host.clock.sleep(SWALLOWED_S * unruly.chance.random())
+            return cast("Went", self._told(Went()))
+        result = await super()._serve(cast("ModelIntent[BaseModel]", intent), host)
+        return cast("Went", self._told(result.value))
+
+    def _plain_effect(self, intent: ModelIntent[Do]) -> Went:
+        self._tried(intent)
+        if self.unruly.hits("effect raises anything before"):
+            raises(self.unruly.kind())
+        self._acted(intent, begun=True)
+        return cast("Went", self._told(Went()))
+
+    def _told(self, right: object) -> object:
+        """It is done. What anybody hears of it is another matter."""
+        unruly = self.unruly
+        if unruly.hits("effect raises anything after"):
+            raises(unruly.kind())
+        if unruly.hits("effect raises what others raise too"):
+            raise self.shared
+        if unruly.hits("effect gives back anything"):
+            return unruly.chance.choice(GIVEN)
+        if unruly.hits("effect gives back nothing"):
+            return None
+        return unruly.chance.choice(UNKEPT) if unruly.hits("effect gives back what cannot be kept") else right
+
+    def _tried(self, intent: ModelIntent[Do]) -> Seen:
+        """This try is known outside, and did nothing yet; how it ends says nothing of that."""
+        what, known = self._knock(cast("ModelIntent[BaseModel]", intent))
+        known.perhaps.add(known.tries)
+        return what
+
+    def _acted(self, intent: ModelIntent[Do], *, begun: bool = False) -> None:
+        what = Seen(str(intent.workflow_key), intent.version, intent.name, intent.n) if begun else self._tried(intent)
+        self.tries[what].done = True
+
+    def look(self) -> None:
+        """The one object that many raised has not kept what each of them did."""
+        frames, trace = 0, self.shared.__traceback__
+        while trace is not None:
+            frames, trace = frames + 1, trace.tb_next
+        if frames > FRAMES:
+            self.complain(f"an exception that is shared carries {frames} frames of those who raised it before")
+
+
+RECKONS: Final = Shape("reckon", Do, Reckoned, takes_io=False)
+
+
+class UnrulyReckoner(Reckoner):
+    def __init__(self, faults: Faults, unruly: Unruly) -> None:
+        super().__init__(faults)
+        self.unruly = unruly
+
+    async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
+        if self.unruly.hits("computing raises anything"):
+            raises(self.unruly.kind())
+        if self.unruly.hits("computing gives back anything"):
+            given = self.unruly.chance.choice((*GIVEN, None, Reckoned.model_construct(sheet=cast("Any", "none"))))
+            perform(lambda task: given, RECKONS, encode(intent.payload), {})
+        return await super().execute(intent)
+
+
+ROWS: Final[tuple[Any, ...]] = ("row", 7, ("errand", "a"), ProjectionRow, object())
+
+
+def projecting(unruly: Unruly | None) -> Callable[[LogEntry], ProjectionRow | None]:
+    """``latest``, by somebody who misbehaves while ``unruly`` says so."""
+    if unruly is None:
+        return latest
+
+    def project(entry: LogEntry) -> ProjectionRow | None:
+        if unruly.hits("projection raises anything"):
+            raises(unruly.kind())
+        if unruly.hits("projection gives back anything"):
+            return cast("ProjectionRow", unruly.chance.choice(ROWS))
+        return latest(entry)
+
+    return project

@@ -1,0 +1,337 @@
+"""The workflow a campaign runs: an errand, with every feature an engine can get wrong, and poison where one asks for it.
+
+Its decisions are pure. ``generation`` 2 is the code after a release: it counts otherwise, and digests what made the
+first one fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from pydantic import BaseModel, Field, JsonValue
+
+from onex.engine.registry import ReducerRegistry, Workflow
+from onex.engine.step_budget import Budgeted
+from onex.kernel.action import Action, Nothing, Payload
+from onex.kernel.blob import Blob
+from onex.kernel.intent import (
+    Draft,
+    EnumDelivery,
+    EnumIntentPriority,
+    EnumIntentType,
+    EnumOutcome,
+    Failure,
+    IntentSpec,
+    cancel,
+    intent,
+    send,
+    timer,
+)
+from onex.kernel.machine import Guard, Handlers, Machine, MachineReducer, Timeout, Transition, reducer
+from onex.kernel.migration import Migrations, What
+from onex.kernel.migration import Step as Move
+from onex.kernel.retry import RetryPolicy
+from onex.kernel.step import State, Step
+from onex.ports import Code, Executor
+from tests.engine_sim.misbehaving_app import (
+    Odd,
+    Overrun,
+    Tender,
+    bill_spec,
+    guarded,
+    migrated,
+    misdeed,
+    unruly_handlers,
+)
+
+TYPE: Final = "errand"
+ENDS: Final = {EnumOutcome.SUCCEEDED: "went", EnumOutcome.FAILED: "failed", EnumOutcome.UNKNOWN: "unclear"}
+RECKONED: Final = {**ENDS, EnumOutcome.SUCCEEDED: "reckoned"}
+POSTED: Final = {EnumOutcome.SUCCEEDED: "arrived", EnumOutcome.FAILED: "returned", EnumOutcome.UNKNOWN: "astray"}
+WATCH_US: Final = 3_000_000
+HOSTILE: Final = "caf\udce9\x00"
+"""Text as a file name gives it: a lone surrogate, and a NUL."""
+TOO_MUCH: Final = "x" * 300_000
+"""More than a payload may hold, and a quarter more than fits a state four times."""
+
+
+class Errand(State):
+    count: int = 0
+    note: str = ""
+    alarms: int = 0
+    ends: dict[str, int] = Field(default_factory=dict)
+    sheet: Blob | None = None
+    odd: Odd | None = None
+    extra: JsonValue = None
+
+
+class Begin(Payload):
+    note: str = ""
+
+
+class Add(Payload):
+    """``poison`` makes the reducer misbehave: see ``_poisoned``."""
+
+    amount: int = 1
+    poison: str = ""
+
+
+class Ask(Payload):
+    """``name`` is the intent, ``times`` how many of it, ``after_s`` not before then."""
+
+    name: str
+    text: str = ""
+    times: int = 1
+    after_s: float = 0.0
+    own_key: bool = False
+
+
+class Tell(Payload):
+    name: str
+    to: str
+    amount: int = 1
+
+
+class Wake(Payload):
+    name: str
+    after_s: float
+
+
+class Do(Payload):
+    text: str
+
+
+class Filing(Payload):
+    """Names bytes that the effect has to read."""
+
+    sheet: Blob
+
+
+class Reckoned(Payload):
+    sheet: Blob
+
+
+class Went(Payload):
+    text: str = ""
+
+
+def _poisoned(errand: Errand, action: Action[Add]) -> Step[Errand]:
+    step = misdeed(errand, action, action.payload.poison)
+    if step is not None:
+        return step
+    match action.payload.poison:
+        case "text":
+            raise ValueError(f"cannot digest {HOSTILE}")
+        case "state":
+            return Step(errand.evolve(note=HOSTILE))
+        case "key":
+            return Step(errand, intent("shout", Do(text="key"), idempotency_key=HOSTILE))
+        case "to":
+            return Step(errand, send("tell", HOSTILE, Add()))
+        case "intent":
+            return Step(errand, intent("shout", Do(text=TOO_MUCH)))
+        case "size":
+            return Step(errand.evolve(note=4 * TOO_MUCH))
+        case "in place":
+            errand.ends["in place"] = 1
+            raise ValueError("a change of mind in the middle")
+        case "flood":
+            return Step(errand, *[Draft("shout", Do(text="flood"))] * 65)
+    raise RuntimeError("this reducer has had enough")
+
+
+def _handlers(generation: int) -> Handlers[Errand]:
+    handlers = reducer(Errand)
+
+    @handlers.on("begin")
+    def begin(errand: Errand, action: Action[Begin]) -> Step[Errand]:
+        return Step(errand.evolve(note=action.payload.note))
+
+    @handlers.on("add")
+    def add(errand: Errand, action: Action[Add]) -> Step[Errand]:
+        if action.payload.poison:
+            return _poisoned(errand, action)
+        return Step(errand.evolve(count=errand.count + generation * action.payload.amount))
+
+    @handlers.on("ask")
+    def ask(errand: Errand, action: Action[Ask]) -> Step[Errand]:
+        wanted = action.payload
+        not_before = action.issued_at + timedelta(seconds=wanted.after_s) if wanted.after_s else None
+        key = f"{action.mint('key')}" if wanted.own_key and wanted.times == 1 else None
+        drafts = [
+            intent(wanted.name, Do(text=f"{wanted.text} {n}"), not_before=not_before, idempotency_key=key)
+            for n in range(wanted.times)
+        ]
+        return Step(errand, *drafts)
+
+    @handlers.on("tell")
+    def tell(errand: Errand, action: Action[Tell]) -> Step[Errand]:
+        return Step(errand, send(action.payload.name, action.payload.to, Add(amount=action.payload.amount)))
+
+    @handlers.on("wake")
+    def wake(errand: Errand, action: Action[Wake]) -> Step[Errand]:
+        return Step(errand, timer(action.payload.name, action.issued_at + timedelta(seconds=action.payload.after_s)))
+
+    @handlers.on("hush")
+    def hush(errand: Errand, action: Action[Nothing]) -> Step[Errand]:
+        return Step(errand, cancel("alarm"), cancel("nudge"))
+
+    @handlers.on("mix")
+    def mix(errand: Errand, action: Action[Tell]) -> Step[Errand]:
+        """Everything in one step, timers set twice included."""
+        soon, late = (action.issued_at + timedelta(seconds=seconds) for seconds in (1, 40))
+        return Step(
+            errand.evolve(count=errand.count + 1),
+            intent("do", Do(text="mixed")),
+            timer("alarm", late),
+            intent("once", Do(text="mixed"), priority=EnumIntentPriority.CRITICAL),
+            send("tell", action.payload.to, Add(amount=action.payload.amount)),
+            timer("alarm", soon),
+            intent("do", Do(text="mixed too"), priority=EnumIntentPriority.BACKGROUND),
+            cancel("nudge"),
+        )
+
+    @handlers.on("alarm", "nudge")
+    def rung(errand: Errand, action: Action[Nothing]) -> Step[Errand]:
+        if action.kind == "alarm" and generation == 1 and errand.count % 4 == 3:
+            raise ValueError("cannot digest an alarm now")  # so that a timer is held, and may be set again meanwhile
+        again = [timer("alarm", action.issued_at + timedelta(seconds=2))] if errand.alarms % 3 == 1 else []
+        return Step(errand.evolve(alarms=errand.alarms + 1), *again)
+
+    @handlers.on("went")
+    def went(errand: Errand, action: Action[Went]) -> Step[Errand]:
+        text = action.payload.text
+        if text == "poison" and generation == 1:
+            raise ValueError("cannot digest poison")
+        ends = {**errand.ends, action.kind: errand.ends.get(action.kind, 0) + 1}
+        then = [intent("do", Do(text="then"))] if text == "then" else []
+        return Step(errand.evolve(ends=ends), *then)
+
+    @handlers.on("failed", "unclear", "returned", "astray")
+    def ended(errand: Errand, action: Action[Failure]) -> Step[Errand]:
+        ends = {**errand.ends, action.kind: errand.ends.get(action.kind, 0) + 1}
+        return Step(errand.evolve(ends=ends, note=action.payload.message[:40]))
+
+    @handlers.on("reckon")
+    def reckon(errand: Errand, action: Action[Ask]) -> Step[Errand]:
+        return Step(errand, intent("reckon", Do(text=action.payload.text)))
+
+    @handlers.on("reckoned")
+    def reckoned(errand: Errand, action: Action[Reckoned]) -> Step[Errand]:
+        sheet = action.payload.sheet
+        return Step(errand.evolve(sheet=sheet), intent("file", Filing(sheet=sheet)))
+
+    @handlers.on("arrived", "too_late")
+    def arrived(errand: Errand, action: Action[Nothing]) -> Step[Errand]:
+        return Step(errand.evolve(ends={**errand.ends, action.kind: errand.ends.get(action.kind, 0) + 1}))
+
+    @handlers.on("finish")
+    def finish(errand: Errand, action: Action[Nothing]) -> Step[Errand]:
+        """Leaves intents behind: a terminal status does not take back what was promised."""
+        last = action.issued_at + timedelta(seconds=1)
+        return Step(errand, intent("do", Do(text="last")), intent("shout", Do(text="last")), timer("alarm", last))
+
+    return handlers
+
+
+FAST: Final = RetryPolicy(max_attempts=3, initial_s=0.05, max_s=0.4)
+SENDING: Final = RetryPolicy(max_attempts=4, initial_s=0.1, max_s=2.0)
+ONCE: Final = EnumDelivery.AT_MOST_ONCE
+AT_ONCE: Final = 2
+"""Effects that the outside world serves at once."""
+SPECS: Final = (
+    IntentSpec("do", "api_call", "outside", Do, ENDS, retry=FAST, timeout_s=1.0, concurrency=AT_ONCE),
+    IntentSpec(
+        "once", "message_publish", "outside", Do, ENDS, retry=FAST, delivery=ONCE, timeout_s=1.0, concurrency=AT_ONCE
+    ),
+    IntentSpec("shout", "notification", "outside", Do, retry=FAST, timeout_s=1.0, concurrency=AT_ONCE),
+    IntentSpec("whisper", "notification", "outside", Do, retry=FAST, delivery=ONCE, timeout_s=1.0, concurrency=AT_ONCE),
+    IntentSpec("reckon", EnumIntentType.COMPUTE_TASK, "reckoner", Do, RECKONED, retry=FAST, concurrency=2),
+    IntentSpec("file", "file_operation", "outside", Filing, ENDS, retry=FAST, timeout_s=1.0, concurrency=AT_ONCE),
+    IntentSpec("unserved", "api_call", "nobody", Do, ENDS, retry=FAST),
+    IntentSpec("tell", EnumIntentType.ACTION_SEND, TYPE, Add, retry=SENDING, trigger="add"),
+    IntentSpec("mail", EnumIntentType.ACTION_SEND, TYPE, Add, POSTED, retry=SENDING, trigger="add"),
+    IntentSpec("alarm", EnumIntentType.TIMER, trigger="alarm"),
+    IntentSpec("nudge", EnumIntentType.TIMER, trigger="nudge"),
+)
+OUTSIDE: Final = frozenset({"do", "once", "shout", "whisper", "file", "bill"})
+ASKED: Final = ("do", "once", "shout", "whisper")
+"""Of those served outside, the ones a client may ask for."""
+
+_OUTCOMES: Final = (*ENDS.values(), *POSTED.values(), "reckoned")
+GUARD: Final = Guard("payload.amount >= 0", lambda state, payload: getattr(payload, "amount", 0) >= 0)
+MACHINE: Final = Machine(
+    "new",
+    (
+        Transition("new", "open", "begin"),
+        *(Transition(status, status, "add", (GUARD,)) for status in ("open", "watched")),
+        *(Transition("open", "open", trigger) for trigger in ("ask", "tell", "wake", "hush", "mix", "reckon", "alarm")),
+        Transition("watched", "watched", "alarm"),
+        Transition("watched", "open", "nudge"),
+        Transition("open", "watched", "watch"),
+        Transition("watched", "open", "unwatch"),
+        Transition("watched", "open", "too_late"),
+        *(Transition(status, status, trigger) for status in ("open", "watched") for trigger in _OUTCOMES),
+        Transition("open", "done", "finish"),
+    ),
+    frozenset({"done"}),
+    {"watched": Timeout(WATCH_US, "too_late")},
+)
+UNLEASED: Final = frozenset({"hush", "finish"})
+PAYLOADS: Final[Mapping[str, type[BaseModel]]] = {
+    "begin": Begin, "add": Add, "ask": Ask, "tell": Tell, "wake": Wake, "hush": Nothing, "mix": Tell,
+    "alarm": Nothing, "nudge": Nothing, "watch": Nothing, "unwatch": Nothing, "too_late": Nothing, "went": Went,
+    "failed": Failure, "unclear": Failure, "arrived": Nothing, "returned": Failure, "astray": Failure,
+    "reckon": Ask, "reckoned": Reckoned, "finish": Nothing,
+}  # fmt: skip
+
+
+BILLING: Final = bill_spec(outcomes=ENDS, retry=FAST, timeout_s=1.0, concurrency=AT_ONCE)
+DISPATCH: Final = IntentSpec(
+    "dispatch", EnumIntentType.ACTION_SEND, TYPE, Tender, POSTED, retry=SENDING, trigger="tender"
+)
+MIGRATES_AT: Final = 3
+"""The release whose state has another schema, though nothing else is new in it."""
+UNRULY_GUARD: Final = Guard("as the action says", lambda state, payload: guarded(payload))
+UNRULY_MACHINE: Final = Machine(
+    "new",
+    (
+        *(
+            one if GUARD not in one.guards else replace(one, guards=(GUARD, UNRULY_GUARD))
+            for one in MACHINE.transitions
+        ),
+        *(Transition(status, status, "tender") for status in ("open", "watched")),
+    ),
+    MACHINE.terminal,
+    MACHINE.timeouts,
+)
+
+
+def errand(generation: int, outside: Executor, reckoner: Executor | None = None, *, unruly: bool = False) -> Workflow:
+    """The workflow as its ``generation``-th release, its effects served by ``outside``, its computing by ``reckoner``.
+
+    ``unruly``: the same by somebody whose validators, guards and handlers misbehave where an action asks for it.
+    """
+    specs = {spec.name: spec for spec in (*SPECS, *((BILLING, DISPATCH) if unruly else ()))}
+    handlers = _handlers(generation)
+    made: Budgeted | MachineReducer[Errand]
+    if unruly:
+        payloads: Mapping[str, type[BaseModel]] = {**PAYLOADS, "tender": Tender}
+        made = Budgeted(MachineReducer(TYPE, unruly_handlers(handlers), UNRULY_MACHINE, payloads, specs), Overrun())
+    else:
+        made = MachineReducer(TYPE, handlers, MACHINE, PAYLOADS, specs)
+    schema = 2 if generation >= MIGRATES_AT else 1
+    code = Code(TYPE, f"{generation}.0.0", generation.to_bytes(32, "big"), schema)
+    served = {"outside": outside} if reckoner is None else {"outside": outside, "reckoner": reckoner}
+    return Workflow(
+        made, code, served, UNLEASED, Migrations({Move(1, What()): migrated}) if schema > 1 else Migrations()
+    )
+
+
+def registry(
+    generation: int, outside: Executor, reckoner: Executor | None = None, *, unruly: bool = False
+) -> ReducerRegistry:
+    return ReducerRegistry((errand(generation, outside, reckoner, unruly=unruly),))
