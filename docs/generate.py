@@ -70,7 +70,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def sentence(text: str | None) -> str:
     """A docstring on one line, in Markdown's spelling of code; a rule it cites becomes a link to it."""
     plain = " ".join((text or "").split()).replace("``", "`")
-    return re.sub(r"SEMANTICS (\d+)", r"[rule \1](../concepts/promises.md)", plain)
+    return re.sub(r"promise (\d+)", r"[rule \1](../concepts/promises.md)", plain)
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

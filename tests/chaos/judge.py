@@ -212,7 +212,7 @@ def _emitted(log: Iterable[Row]) -> Iterator[tuple[Row, str, int]]:
 
 
 def _end_of(row: Row, name: str, n: int) -> str:
-    """The id of the action that ends it (SEMANTICS 19, 22, 28), worked out here once more."""
+    """The id of the action that ends it (promise 19, 22, 28), worked out here once more."""
     intent = uuid5(UUID(hex=row.action_id), f"{row.key}/{name}/{n}")
     return uuid5(intent, "sent" if name == "tell" else "outcome").hex
 

@@ -1,4 +1,4 @@
-"""User code that ends the process: after three crashes it is refused, held or dead, and its neighbours are done (SEMANTICS 29)."""
+"""User code that ends the process: after three crashes it is refused, held or dead, and its neighbours are done (promise 29)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the outside saw is counted from what was written down, in SEMANTICS 26's words."""
+"""What the outside saw is counted from what was written down, in promise 26's words."""
 
 from __future__ import annotations
 

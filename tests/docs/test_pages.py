@@ -12,7 +12,7 @@ import pytest
 from tests.docs.transcript import blocks, played, section
 from tests.laws.tree import ROOT, sources
 
-CITED = re.compile(r"SEMANTICS (\d+(?:, \d+)*)")
+CITED = re.compile(r"promise (\d+(?:, \d+)*)")
 PAGES = sorted(page for room in ("concepts", "guides") for page in (ROOT / "docs" / room).glob("*.md"))
 
 

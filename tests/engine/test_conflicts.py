@@ -1,4 +1,4 @@
-"""An instance that another writer moves: its change is tried again after a wait, in order, and not for ever (SEMANTICS 10)."""
+"""An instance that another writer moves: its change is tried again after a wait, in order, and not for ever (promise 10)."""
 
 from __future__ import annotations
 

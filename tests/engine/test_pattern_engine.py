@@ -136,7 +136,7 @@ def test_the_same_id_with_another_body_is_refused(house: House) -> None:
 
 
 def test_what_was_applied_is_answered_again_while_another_body_under_its_id_is_in_flight(house: House) -> None:
-    """SEMANTICS 6: found by a simulated life (182) in which two clients quarrelled over an id."""
+    """promise 6: found by a simulated life (182) in which two clients quarrelled over an id."""
 
     async def go() -> None:
         async with house.engine() as engine:

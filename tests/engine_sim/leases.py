@@ -1,6 +1,6 @@
 """Leases: who leads an instance, granted behind the engine's back, and which commands that must have kept out.
 
-The engine grants none yet; it judges those that stand in the store (SEMANTICS 10, 11). So another process writes them here,
+The engine grants none yet; it judges those that stand in the store (promise 10, 11). So another process writes them here,
 and every commit is held against what stood there at its instant, by the clock the commit itself was judged with.
 """
 

@@ -226,7 +226,7 @@ class Flipped(NamedTuple):
 UNSEEN = {
     "log": {
         "prev": "an index: histories longer than 256 rows are walked along it, and a break is then an error",
-        "env_id": "recorded and named, and no bytes depend on it (SEMANTICS 30)",
+        "env_id": "recorded and named, and no bytes depend on it (promise 30)",
     },
     "workflow_state": {
         "epoch": "counts commands under a lease, and the log does not name leases",

@@ -1,7 +1,7 @@
 """Bugs planted by somebody who had read the promises and the engine, but not what the simulator does or asks.
 
 The other files grew beside the invariants, so a bug nobody thought of may be missing from both. These were written down before
-the first of them was run. Each breaks one rule of SEMANTICS; its docstring gives the number.
+the first of them was run. Each breaks one promise of docs/concepts/promises.md; its docstring gives the number.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from tests.simulation.planting import planted, swapped
 
 @planted
 def what_went_along_forgotten_after_a_failed_commit() -> Iterator[None]:
-    """SEMANTICS 26, 39: rows settled or dead, and inbox answers, of a batch that failed are not in the next one."""
+    """promise 26, 39: rows settled or dead, and inbox answers, of a batch that failed are not in the next one."""
 
     def wrong(self: Extras, later: Extras) -> Extras:
         return Extras(self.refused + later.refused, later.notes, later.rejections, later.answers, later.settled)
@@ -60,7 +60,7 @@ def what_went_along_forgotten_after_a_failed_commit() -> Iterator[None]:
 
 @planted
 def id_in_flight_compared_without_its_body() -> Iterator[None]:
-    """SEMANTICS 6: another body under an id that is in flight is told the first one's success."""
+    """promise 6: another body under an id that is in flight is told the first one's success."""
     right = ReducerService.accept
 
     def wrong(self: ReducerService, pending: Pending) -> Pending:
@@ -76,7 +76,7 @@ def id_in_flight_compared_without_its_body() -> Iterator[None]:
 
 @planted
 def release_forgotten_by_a_failed_commit() -> Iterator[None]:
-    """SEMANTICS 17: an operator's release was in the batch that failed, and is in no other."""
+    """promise 17: an operator's release was in the batch that failed, and is in no other."""
     right = Mailboxes.put_back
 
     def wrong(self: Mailboxes, entry: Entry, pendings: Sequence[Pending], *, maybe_applied: bool = False) -> None:
@@ -89,7 +89,7 @@ def release_forgotten_by_a_failed_commit() -> Iterator[None]:
 
 @planted
 def release_answered_before_it_is_durable() -> Iterator[None]:
-    """SEMANTICS 17, 39: the wait for the commit is forgotten, so "done" is said of what a crash may still take away."""
+    """promise 17, 39: the wait for the commit is forgotten, so "done" is said of what a crash may still take away."""
 
     async def wrong(self: ReducerService, key: WorkflowKey) -> None:
         self._check_running()
@@ -107,7 +107,7 @@ def release_answered_before_it_is_durable() -> Iterator[None]:
 
 @planted
 def epoch_raised_by_every_action() -> Iterator[None]:
-    """SEMANTICS 3: the epoch counts commands under the lease, not outcomes, timers and what came without one."""
+    """promise 3: the epoch counts commands under the lease, not outcomes, timers and what came without one."""
     right = Folded._step
 
     def wrong(self: Folded, pending: Pending) -> None:
@@ -121,7 +121,7 @@ def epoch_raised_by_every_action() -> Iterator[None]:
 
 @planted
 def unleased_triggers_asked_for_a_lease() -> Iterator[None]:
-    """SEMANTICS 10: cancel and approve need no lease while one runs."""
+    """promise 10: cancel and approve need no lease while one runs."""
     right = Folded._judge_lease
 
     def wrong(self: Folded, pending: Pending) -> OnexError | None:
@@ -137,7 +137,7 @@ def unleased_triggers_asked_for_a_lease() -> Iterator[None]:
 
 @planted
 def inbox_told_the_version_before() -> Iterator[None]:
-    """SEMANTICS 9, 39: off by one, the row of a batch counts from 0 and versions from 1."""
+    """promise 9, 39: off by one, the row of a batch counts from 0 and versions from 1."""
 
     def wrong(folded: Folded, change: KeyChange, row: int) -> Committed:
         return Committed(folded.entry.key, change.based_on + row, Position(0, 0), change.rows[row].status)
@@ -148,7 +148,7 @@ def inbox_told_the_version_before() -> Iterator[None]:
 
 @planted
 def unreadable_input_recorded_under_no_key() -> Iterator[None]:
-    """SEMANTICS 16: ``if pending.key`` is true of an empty key too, which is a tuple of two; its source is not recorded."""
+    """promise 16: ``if pending.key`` is true of an empty key too, which is a tuple of two; its source is not recorded."""
     right = Batch._rejections
 
     def wrong(self: Batch, results: Sequence[tuple[Pending, Answer]]) -> list[Rejection]:
@@ -166,7 +166,7 @@ def unreadable_input_recorded_under_no_key() -> Iterator[None]:
 
 @planted
 def refusals_remembered() -> Iterator[None]:
-    """SEMANTICS 7: what was refused stays "in flight", so the same action sent again is not judged again."""
+    """promise 7: what was refused stays "in flight", so the same action sent again is not judged again."""
     right = ReducerService._resolve
 
     def wrong(self: ReducerService, results: Sequence[tuple[Pending, Answer]]) -> None:
@@ -182,7 +182,7 @@ def refusals_remembered() -> Iterator[None]:
 
 @planted
 def cancelled_wait_cancels_the_others() -> Iterator[None]:
-    """SEMANTICS 6, 9: all who wait for an action share a future; the first who gives up takes it from the others."""
+    """promise 6, 9: all who wait for an action share a future; the first who gives up takes it from the others."""
 
     async def wrong(self: Pending) -> Answer:
         while self.answer is None:
@@ -197,7 +197,7 @@ def cancelled_wait_cancels_the_others() -> Iterator[None]:
 
 @planted
 def second_of_two_equal_inbox_rows_unanswered() -> Iterator[None]:
-    """SEMANTICS 6, 39: the same action twice in the inbox at once; only the first row is turned into the answer."""
+    """promise 6, 39: the same action twice in the inbox at once; only the first row is turned into the answer."""
 
     async def wrong(self: Inbox, pending: Pending) -> None:
         pending.given_id = True
@@ -220,7 +220,7 @@ def second_of_two_equal_inbox_rows_unanswered() -> Iterator[None]:
 
 @planted
 def failed_look_into_the_inbox_not_taken_again() -> Iterator[None]:
-    """SEMANTICS 39: the sign is used up by a read that failed, and nobody looks until the next one."""
+    """promise 39: the sign is used up by a read that failed, and nobody looks until the next one."""
 
     async def wrong(self: Inbox) -> None:
         await self.service.store.woken()
@@ -235,7 +235,7 @@ def failed_look_into_the_inbox_not_taken_again() -> Iterator[None]:
 
 @planted
 def crashes_forgotten_where_a_start_is_recorded() -> Iterator[None]:
-    """SEMANTICS 29: a note's crashes are 0 unless given; what kills its process never runs alone and is never dead."""
+    """promise 29: a note's crashes are 0 unless given; what kills its process never runs alone and is never dead."""
 
     def wrong(
         pointer: Pointer,
@@ -255,14 +255,14 @@ def crashes_forgotten_where_a_start_is_recorded() -> Iterator[None]:
 
 @planted
 def run_beside_others_after_two_crashes() -> Iterator[None]:
-    """SEMANTICS 29: alone from two crashes on; off by one, at three it is dead already."""
+    """promise 29: alone from two crashes on; off by one, at three it is dead already."""
     with swapped(onex.engine.takeover, "CRASHES_ALONE", 3):
         yield
 
 
 @planted
 def more_at_once_than_the_contract_allows() -> Iterator[None]:
-    """SEMANTICS 21: those that run already are not taken off the limit of their target."""
+    """promise 21: those that run already are not taken off the limit of their target."""
 
     def wrong(self: WorkQueue, lane: Lane) -> None:
         for _ in range(min(lane.limit, len(lane.heap))):
@@ -275,7 +275,7 @@ def more_at_once_than_the_contract_allows() -> Iterator[None]:
 
 @planted
 def number_of_an_intent_differs_when_read_back() -> Iterator[None]:
-    """SEMANTICS 19: read from its row, an intent is numbered among all of its step, not among those of its name."""
+    """promise 19: read from its row, an intent is numbered among all of its step, not among those of its name."""
 
     def wrong(names: Sequence[str]) -> Sequence[int]:
         return range(len(names))
@@ -286,7 +286,7 @@ def number_of_an_intent_differs_when_read_back() -> Iterator[None]:
 
 @planted
 def redriven_with_the_tries_it_had() -> Iterator[None]:
-    """SEMANTICS 24: a dead intent driven again begins where it ended, so its first failure is its last."""
+    """promise 24: a dead intent driven again begins where it ended, so its first failure is its last."""
 
     async def wrong(self: Stopped, pointer: Pointer) -> None:
         after = pointer._replace(ordinal=pointer.ordinal - 1)
@@ -309,7 +309,7 @@ def redriven_with_the_tries_it_had() -> Iterator[None]:
 
 @planted
 def held_timer_rings_though_it_was_replaced() -> Iterator[None]:
-    """SEMANTICS 27: a held timer is delivered without a look at the steps behind it."""
+    """promise 27: a held timer is delivered without a look at the steps behind it."""
 
     async def wrong(self: Takeover, row: OutboxRow) -> bool:
         return False
@@ -323,7 +323,7 @@ def held_timer_rings_though_it_was_replaced() -> Iterator[None]:
 
 @planted
 def query_answered_one_row_too_early() -> Iterator[None]:
-    """SEMANTICS 9: ``after=position`` is answered when the row before it has been projected."""
+    """promise 9: ``after=position`` is answered when the row before it has been projected."""
     right = ProjectionMaterializerService.wait
 
     async def wrong(self: ProjectionMaterializerService, reached: Position) -> None:
@@ -335,7 +335,7 @@ def query_answered_one_row_too_early() -> Iterator[None]:
 
 @planted
 def bell_looked_at_after_the_log() -> Iterator[None]:
-    """SEMANTICS 9: a commit between the read and the look at the bell wakes nobody who follows the log."""
+    """promise 9: a commit between the read and the look at the bell wakes nobody who follows the log."""
 
     async def wrong(self: LogTail) -> AsyncIterator[LogEntry]:
         while True:
@@ -351,7 +351,7 @@ def bell_looked_at_after_the_log() -> Iterator[None]:
 
 @planted
 def neighbours_of_a_conflict_lose_what_goes_along() -> Iterator[None]:
-    """SEMANTICS 16, 24, 39: SQLite, judging change by change, applies one and forgets its notes, refusals and answers."""
+    """promise 16, 24, 39: SQLite, judging change by change, applies one and forgets its notes, refusals and answers."""
     right = judged
 
     def wrong(
@@ -366,7 +366,7 @@ def neighbours_of_a_conflict_lose_what_goes_along() -> Iterator[None]:
 
 @planted
 def refusal_seen_again_counted_once() -> Iterator[None]:
-    """SEMANTICS 16: one row per key, id and code, that counts how often; in memory it begins at one each time."""
+    """promise 16: one row per key, id and code, that counts how often; in memory it begins at one each time."""
     right = MemoryStore._reject
 
     def wrong(self: MemoryStore, one: Rejection) -> None:

@@ -1,4 +1,4 @@
-"""SEMANTICS 36, sentence by sentence: which recorded actions another code is given, and what is said of it."""
+"""promise 36, sentence by sentence: which recorded actions another code is given, and what is said of it."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ class Folder:
         return hasher.hexdigest()
 
     def code(self, workflow: str, contract: bytes) -> bytes:
-        """BLAKE3 over the normalised contract and all that the workflow's reducer imports from the app (SEMANTICS 30).
+        """BLAKE3 over the normalised contract and all that the workflow's reducer imports from the app (promise 30).
 
         Its migrations count as well: the first state of a segment is what they made of the last one before.
 

@@ -1,6 +1,6 @@
 """Backoff: an instance whose commit met another's waits its turn out, with its mailbox shut, so that its order holds.
 
-How long says the policy (SEMANTICS 10), seeded by the action: two writers that met once do not meet again.
+How long says the policy (promise 10), seeded by the action: two writers that met once do not meet again.
 """
 
 from __future__ import annotations

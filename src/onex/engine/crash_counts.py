@@ -1,4 +1,4 @@
-"""Suspects: what was being judged when a process ended, counted like an effect that kills its process (SEMANTICS 29).
+"""Suspects: what was being judged when a process ended, counted like an effect that kills its process (promise 29).
 
 User code can take the whole process with it: ``os._exit``, a crash in C, a loop in C that only ``kill -9`` ends. What came
 out of the store and did that would do it at every start. So what comes back by itself (an inbox row, a timer, an outcome, a

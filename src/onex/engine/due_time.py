@@ -1,6 +1,6 @@
 """Due: when an outbox row is worked on, where the time of its instance has run away from the clock.
 
-The law: what a reducer sees never goes back (SEMANTICS 8), so one action stamped in 2100 leaves its instance in 2100 for
+The law: what a reducer sees never goes back (promise 8), so one action stamped in 2100 leaves its instance in 2100 for
 good. "In an hour", said there, is an hour from now all the same. The log keeps what was said; only the row is moved.
 """
 

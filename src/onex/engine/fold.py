@@ -53,7 +53,7 @@ class TimerGone(Refused):
 
 
 class Rules(NamedTuple):
-    """What a fold needs beside the entry. ``check_all`` is for tests and simulation (SEMANTICS 33)."""
+    """What a fold needs beside the entry. ``check_all`` is for tests and simulation (promise 33)."""
 
     code_id: int
     env_id: int
@@ -134,7 +134,7 @@ class Folded:
         self._timed = False
         self._failures = entry.failures
         self._held = entry.held
-        if entry.release:  # an operator's word, or new code (SEMANTICS 17)
+        if entry.release:  # an operator's word, or new code (promise 17)
             entry.failures, entry.held, entry.release = 0, "", False
 
     def run(self) -> Self:
@@ -153,7 +153,7 @@ class Folded:
         return self
 
     def _judge(self, pending: Pending) -> OnexError | None:
-        """SEMANTICS 5, in its order; dedup is judged by the store. Outcomes and timers need no lease, epoch or expiry."""
+        """promise 5, in its order; dedup is judged by the store. Outcomes and timers need no lease, epoch or expiry."""
         entry = self.entry
         if entry.unreadable is not None:
             return entry.unreadable

@@ -321,7 +321,7 @@ class IntentRelay:
         try:
             kept = taken(result, workflow.payload_model(spec.outcomes[EnumOutcome.SUCCEEDED]))
             self._deliver(work, EnumOutcome.SUCCEEDED, kept)
-        except ValidationError as error:  # it is done, and what it gave back cannot be kept: SEMANTICS 35
+        except ValidationError as error:  # it is done, and what it gave back cannot be kept: promise 35
             self._failed_attempt(work, wrong(error.message, error.code), done=not pure, again=False)
         except EffectUnknown as error:
             self._failed_attempt(work, error, done=not pure, again=False)
@@ -329,7 +329,7 @@ class IntentRelay:
     # --- what came of it -----------------------------------------------------------------------------------------------------
 
     def _failed_attempt(self, work: Work, error: OnexError, *, done: bool, again: bool) -> None:
-        """SEMANTICS 23. ``done``: this try may have had its effect. ``again``: the policy may be asked."""
+        """promise 23. ``done``: this try may have had its effect. ``again``: the policy may be asked."""
         spec = work.fresh.emitted.spec
         work.maybe_done = work.maybe_done or done
         may_repeat = not done or spec.delivery is EnumDelivery.AT_LEAST_ONCE

@@ -49,7 +49,7 @@ class ValidationError(OnexError):
 
 
 class InvalidKey(ValidationError):
-    """A workflow type or instance id outside SEMANTICS 1."""
+    """A workflow type or instance id outside promise 1."""
 
     code = "invalid_key"
 

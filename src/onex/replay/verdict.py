@@ -17,7 +17,7 @@ TOLD = 5
 
 
 class EnumVerdict(StrEnum):
-    """SEMANTICS 31, in its words. A redacted history is neither equal nor a mismatch: nobody can tell any more."""
+    """promise 31, in its words. A redacted history is neither equal nor a mismatch: nobody can tell any more."""
 
     EQUAL = "equal"
     MISMATCH = "MISMATCH"

@@ -1,6 +1,6 @@
 """Branch: one instance under the other code, and beside it what the record has under way at the same version.
 
-SEMANTICS 36 is judged here: which recorded actions the branch may be given. Who decides that needs, beside the
+promise 36 is judged here: which recorded actions the branch may be given. Who decides that needs, beside the
 state of the branch, the intents that wait for their outcome and the timers that are set, on both sides.
 """
 
@@ -58,7 +58,7 @@ class Branch:
 
     ``waiting[source]`` says of each intent that waits for its outcome whether the recorded one asks the same;
     ``timers[name] -> due_us`` of the other code, ``recorded_timers`` of the record. ``failures`` counts those in a row that
-    would hold the instance (SEMANTICS 17). ``refused``: messages that are refused where they arrive. ``begun``: it starts
+    would hold the instance (promise 17). ``refused``: messages that are refused where they arrive. ``begun``: it starts
     at a kept state, and what was under way there is not known.
     """
 
@@ -97,7 +97,7 @@ class Branch:
         return self._migrations.status(row.status, row.payload_schema, self._schema)
 
     def kind_for(self, row: LogRow, source: Source | None) -> str:
-        """The trigger it arrives under. Raises Blocked when it would not have come (SEMANTICS 36)."""
+        """The trigger it arrives under. Raises Blocked when it would not have come (promise 36)."""
         self._check_early(row)
         kind = logged_trigger(self.workflow, row.kind, row.payload_schema)
         if source is None:

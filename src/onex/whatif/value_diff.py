@@ -76,7 +76,7 @@ class Item(NamedTuple):
         return f"cancel {self.name}" if self.cancels else self.name
 
     def asks_the_same(self, other: Item) -> bool:
-        """Whether one outcome is good for both (SEMANTICS 36): the same payload, to the same receiver."""
+        """Whether one outcome is good for both (promise 36): the same payload, to the same receiver."""
         return same(self.payload, other.payload) and self.to == other.to and self.cancels == other.cancels
 
 

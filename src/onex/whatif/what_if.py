@@ -1,4 +1,4 @@
-"""What-if: recorded histories folded on other code, and what comes out of it otherwise. SEMANTICS 36; nothing is fired.
+"""What-if: recorded histories folded on other code, and what comes out of it otherwise. promise 36; nothing is fired.
 
 An instance whose every byte comes out as recorded is the same, and that is found out by the hashes alone. Only where
 something differs is it walked again, action by action, to say what, where and why.

@@ -16,7 +16,7 @@ from .wire import Report
 
 
 class Tally(NamedTuple):
-    """SEMANTICS 26: ``retried`` counts further runs with one key, ``repeated`` were seen under another key or body."""
+    """promise 26: ``retried`` counts further runs with one key, ``repeated`` were seen under another key or body."""
 
     reports: int
     seen: frozenset[Seen]

@@ -1,4 +1,4 @@
-"""The verdict: the numbers of one demo in SEMANTICS 26's words, what they mean, and what is wrong with them."""
+"""The verdict: the numbers of one demo in promise 26's words, what they mean, and what is wrong with them."""
 
 from __future__ import annotations
 

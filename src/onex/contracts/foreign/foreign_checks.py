@@ -1,7 +1,7 @@
 """What can be wrong with a contract of others beyond its shape: its machine, its guards, its graph, its weights.
 
 Oddities are warnings: the contract is not ours to refuse. A guard that cannot be compiled, or names what is not there, is
-an error (SEMANTICS 13).
+an error (promise 13).
 """
 
 from __future__ import annotations

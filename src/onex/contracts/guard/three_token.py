@@ -78,7 +78,7 @@ def bind(parsed: Comparison, state: type[BaseModel], payload: type[BaseModel]) -
 
 
 def _two(text: str) -> Comparison | None:
-    """``node_id is_present`` is the three-token form without its value (SEMANTICS 42). Raises GuardProblem for any other word."""
+    """``node_id is_present`` is the three-token form without its value (promise 42). Raises GuardProblem for any other word."""
     two = _TWO.fullmatch(text)
     if two is None:
         return None

@@ -29,7 +29,7 @@ from .part import (
 
 
 class ModelFSMCondition(Part):
-    """A guard: the three-token form or CEL (SEMANTICS 13)."""
+    """A guard: the three-token form or CEL (promise 13)."""
 
     expression: Annotated[str, Field(min_length=1, max_length=EXPRESSION_MAX), MACHINE]
     condition_name: Annotated[Word | None, COMPARED] = None

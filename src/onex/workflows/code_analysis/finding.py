@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 MESSAGE_CHARACTERS: Final = 300
 
 # C0 and C1 controls, bidirectional overrides and line separators move a reader's eye away from what the text says;
-# lone surrogates and NUL have no canonical bytes (SEMANTICS 33).
+# lone surrogates and NUL have no canonical bytes (promise 33).
 _INVISIBLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 
 

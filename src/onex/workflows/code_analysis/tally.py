@@ -16,7 +16,7 @@ from onex import Payload
 WORST: Final = 20
 BUCKETS: Final = (1, 2, 3, 5, 10, 15, 25, 50)
 """Upper bounds of the bars in which complexities are counted; one more bar holds what is above."""
-MODULUS: Final = 2**53  # the integers JSON readers agree on (SEMANTICS 33)
+MODULUS: Final = 2**53  # the integers JSON readers agree on (promise 33)
 
 
 class Totals(Payload):

@@ -43,7 +43,7 @@ OPERATORS: Mapping[str, str] = {
     "is_present": "exists",
     "is_not_present": "not_exists",
 }
-"""Operators that mean one of SEMANTICS 13's, in conditions written as ``{field, operator, value}``."""
+"""Operators that mean one of promise 13's, in conditions written as ``{field, operator, value}``."""
 
 _PLAIN = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 _NAMED_ONLY = ("condition_name", "description")
