@@ -5,10 +5,12 @@ A test regenerates them and compares, so a page that says otherwise than the cod
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -55,6 +57,7 @@ from onex.workflows.code_analysis.finding import CHECKS, EnumCheckSeverity
 
 HERE = Path(__file__).parent / "reference"
 PROMISES = "../concepts/promises.md"
+ARCHITECTURE = "../architecture.md"
 MADE = "<!-- written by docs/generate.py from the code; `make docs` writes it again -->\n"
 
 
@@ -579,6 +582,60 @@ def promises_page() -> str:
     return TABLE.sub(lambda found: f"{found[1]}\n{''.join(lines)}\n{found[2]}", page)
 
 
+# --- the picture of the rooms -------------------------------------------------------------------------------------------
+
+PICTURE = re.compile(r"(<!-- rooms:.*?-->\n).*?(<!-- end -->)", re.DOTALL)
+ROOT = HERE.parents[1]
+
+
+def architecture_page() -> str:
+    """The page as it is, with its picture drawn again from the floors of ``pyproject.toml`` and the imports of ``src``."""
+    layers = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    floors = [re.findall(r"\w+", layer) for layer in layers]
+    imports = room_imports(ROOT / "src" / "onex")
+    lines = ["```mermaid\n", "flowchart TD\n"]
+    for number, rooms in enumerate(reversed(floors)):
+        standing = [room for room in rooms if room in imports]
+        lines += [f"    subgraph floor{number}[floor {number}]\n"] if standing else []
+        lines += [f"        {room}\n" for room in standing]
+        lines += ["    end\n"] if standing else []
+    lines += [f"    {room} --> {other}\n" for room in imports for other in sorted(direct(room, imports))]
+    lines += ["```\n"]
+    page = (HERE / ARCHITECTURE).read_text()
+    return PICTURE.sub(lambda found: f"{found[1]}\n{''.join(lines)}\n{found[2]}", page)
+
+
+def room_imports(source: Path) -> dict[str, set[str]]:
+    """``room -> rooms that a file of it imports``, in name order. A room is a folder of ``onex``, or a file beside them."""
+    found: dict[str, set[str]] = {}
+    for path in sorted(source.rglob("*.py")):
+        parts = path.relative_to(source).with_suffix("").parts
+        if parts == ("__init__",):
+            continue  # the front door names what programs need from every room
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == len(parts) and node.module:
+                found.setdefault(parts[0], set()).add(node.module.split(".")[0])
+        found.setdefault(parts[0], set())
+    return {room: others - {room} for room, others in found.items()}
+
+
+def direct(room: str, imports: Mapping[str, set[str]]) -> set[str]:
+    """The rooms that ``room`` imports and that no other room it imports leads to: the arrows a picture needs."""
+    return {one for one in imports[room] if not any(one in reached(other, imports) for other in imports[room] - {one})}
+
+
+def reached(room: str, imports: Mapping[str, set[str]]) -> set[str]:
+    """Every room that ``room`` imports, directly or by way of others."""
+    seen: set[str] = set()
+    waiting = list(imports[room])
+    while waiting:
+        one = waiting.pop()
+        if one not in seen:
+            seen.add(one)
+            waiting += imports[one]
+    return seen
+
+
 # --- all of them ------------------------------------------------------------------------------------------------------
 
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -591,6 +648,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "contract.schema.json": schema_page,
     "events.md": events_page,
     PROMISES: promises_page,
+    ARCHITECTURE: architecture_page,
 }
 
 
