@@ -12,7 +12,7 @@ from onex import worker
 from onex.adapters.worker_pool import InlineWorkers, WorkerPool
 from onex.app import App, load_app
 from onex.kernel.errors import AlgorithmNotFoundError, EffectFailed
-from onex.nodes.compute import Where
+from onex.nodes.compute import ComputeAddress
 
 FILES = {
     "contract.yaml": """
@@ -85,7 +85,7 @@ def app(tmp_path: Path) -> App:
     return load_app(folder)
 
 
-def where(app: App, name: str = "count") -> Where:
+def where(app: App, name: str = "count") -> ComputeAddress:
     return (str(app.root), app.digest, "words", name)
 
 

@@ -11,13 +11,13 @@ from functools import lru_cache
 
 from .app import load_compute
 from .kernel.errors import ContractError, EffectFailed
-from .nodes.compute import ComputeIO, Where
+from .nodes.compute import ComputeAddress, ComputeIO
 from .nodes.compute import perform as perform_task
-from .nodes.io import Function, Shape, compute_shape
+from .nodes.io import Function, FunctionShape, compute_shape
 from .ports import NewBlob
 
 
-def perform(where: Where, payload: bytes, blobs: Mapping[bytes, bytes]) -> tuple[bytes, tuple[NewBlob, ...]]:
+def perform(where: ComputeAddress, payload: bytes, blobs: Mapping[bytes, bytes]) -> tuple[bytes, tuple[NewBlob, ...]]:
     """Result and new blobs of one task.
 
     Raises EffectFailed (``code_changed``: the files are not those the engine loaded), AlgorithmNotFoundError, and what
@@ -28,7 +28,7 @@ def perform(where: Where, payload: bytes, blobs: Mapping[bytes, bytes]) -> tuple
 
 
 @lru_cache(maxsize=1024)
-def _find(where: Where) -> tuple[Function, Shape]:
+def _find(where: ComputeAddress) -> tuple[Function, FunctionShape]:
     app, digest, workflow, name = where
     try:
         function = load_compute(app, digest, workflow, name)

@@ -8,7 +8,7 @@ from itertools import count
 from pydantic import BaseModel
 
 from onex.adapters.sqlite.core import SqliteCore
-from onex.engine.delivery import Work
+from onex.engine.delivery import Delivery
 from onex.engine.relay import IntentRelay
 from onex.kernel.intent import ModelIntent
 from onex.ports import Applied, Commit, Conflict, Position
@@ -20,7 +20,7 @@ def key_of_each_try() -> None:
     """An effect that is tried again comes under another key."""
     whole = IntentRelay.intent_of
 
-    def intent_of(self: IntentRelay, work: Work) -> ModelIntent[BaseModel]:
+    def intent_of(self: IntentRelay, work: Delivery) -> ModelIntent[BaseModel]:
         intent = whole(self, work)
         return intent.model_copy(update={"idempotency_key": f"{intent.idempotency_key}/{intent.attempt}"})
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from onex.engine.delivery import Work
-from onex.engine.delivery_queue import LONGEST_NAP_S, WorkQueue
+from onex.engine.delivery import Delivery
+from onex.engine.delivery_queue import LONGEST_NAP_S, DeliveryQueue
 from onex.engine.mailbox import Fresh
 from onex.kernel.action import WorkflowKey
 from onex.kernel.intent import Emitted, EnumIntentPriority, EnumIntentType, IntentSpec
@@ -31,9 +31,9 @@ class Standing:
         self.slept.append(seconds)
 
 
-def due(at_us: int) -> Work:
+def due(at_us: int) -> Delivery:
     emitted = Emitted(ALARM, None, EnumIntentPriority.NORMAL, at_us)
-    return Work(Fresh(Pointer(0, 1, 0), WorkflowKey("job", "1"), 1, bytes(16), bytes(16), emitted, 0), 0)
+    return Delivery(Fresh(Pointer(0, 1, 0), WorkflowKey("job", "1"), 1, bytes(16), bytes(16), emitted, 0), 0)
 
 
 def test_before_a_clock_that_stands_still_the_queue_naps_longer_and_longer() -> None:
@@ -41,7 +41,7 @@ def test_before_a_clock_that_stands_still_the_queue_naps_longer_and_longer() -> 
 
     async def go() -> None:
         clock = Standing()
-        queue = WorkQueue(clock, lambda lane: None, 10)
+        queue = DeliveryQueue(clock, lambda lane: None, 10)
         queue.add(due(clock.at_us + 7), clock.at_us + 7)
         for _ in range(20):
             await queue.wake_due(30.0)

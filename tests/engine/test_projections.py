@@ -27,7 +27,7 @@ def tables(engine: ReducerPatternEngine) -> Projections:
 
 def view(engine: ReducerPatternEngine, project: Project = latest) -> ProjectionMaterializerService:
     return ProjectionMaterializerService(
-        engine.reader, tables(engine), engine.bell, engine.clock, "view", project, batch=2
+        engine.reader, tables(engine), engine.commit_signal, engine.clock, "view", project, batch=2
     )
 
 
@@ -109,7 +109,7 @@ def test_the_rows_before_the_one_it_failed_on_are_kept(house: House) -> None:
     async def go() -> None:
         async with house.engine() as engine:
             one = ProjectionMaterializerService(
-                engine.reader, tables(engine), engine.bell, engine.clock, "view", not_thirty
+                engine.reader, tables(engine), engine.commit_signal, engine.clock, "view", not_thirty
             )
             await engine.submit_many([(f"job:{n}", "add", Add(amount=n)) for n in (2, 4, 30, 6)])
             with pytest.raises(ProjectionFailed, match=r"at 0:3 \(job:30, 'add'\)"):

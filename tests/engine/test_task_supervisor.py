@@ -18,7 +18,7 @@ from onex.engine.fold import Folded
 from onex.engine.mailbox import Pending
 from onex.engine.metrics import EVENTS, Events
 from onex.engine.pattern_engine import ReducerPatternEngine
-from onex.engine.task_supervisor import TRIES, Supervisor
+from onex.engine.task_supervisor import TRIES, TaskSupervisor
 from onex.kernel.errors import EngineClosed, OnexError, ReducerFailed, TemporaryDatabaseError
 from onex.ports import Applied, Commit, Conflict
 from tests.engine.conftest import ENV, House
@@ -47,7 +47,7 @@ def keep(turn: Callable[[], Awaitable[None]]) -> tuple[list[OnexError], Heard]:
     heard = Heard()
 
     async def run() -> None:
-        supervisor = Supervisor(Hasty(), Events(heard), lost.append)
+        supervisor = TaskSupervisor(Hasty(), Events(heard), lost.append)
         supervisor.keep(turn, "a loop")
         for _ in range(200):
             await asyncio.sleep(0)

@@ -165,7 +165,7 @@ async def live(
             report.violations.append(f"not drained within {DRAINED_S} s of peace")
             break
         await sim.clock.sleep(REST_S)
-    # before a restart, which reads from where it was and so makes up for a bell that was not heard
+    # before a restart, which reads from where it was and so makes up for a signal that was not heard
     judge.hold(
         house.tail_n == judge.taken, f"a subscriber waits at {house.tail_n} of {judge.taken}, and nobody wakes it"
     )

@@ -15,7 +15,7 @@ from onex.engine.projections import latest
 from onex.kernel.intent import ModelIntent
 from onex.nodes.compute import perform
 from onex.nodes.effect import FunctionExecutor
-from onex.nodes.io import Shape
+from onex.nodes.io import FunctionShape
 from onex.ports import LogEntry, ProjectionRow, Result
 from onex.replay.audit import Seen
 from onex.simulation.faults import Faults
@@ -134,7 +134,7 @@ class UnrulyOutside(Outside):
             self.complain(f"an exception that is shared carries {frames} frames of those who raised it before")
 
 
-RECKONS: Final = Shape("reckon", Do, Reckoned, takes_io=False)
+RECKONS: Final = FunctionShape("reckon", Do, Reckoned, takes_io=False)
 
 
 class UnrulyReckoner(Reckoner):

@@ -12,7 +12,7 @@ from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import EffectFailed
 from onex.kernel.intent import ModelIntent
-from onex.nodes.compute import ComputeExecutor, ComputeIO, Where, perform
+from onex.nodes.compute import ComputeAddress, ComputeExecutor, ComputeIO, perform
 from onex.nodes.io import NewBlobs, compute_shape
 from onex.ports import Clock, Executor, NewBlob, Result
 from onex.workflows.code_analysis.tree import begin
@@ -85,7 +85,7 @@ class CodeAnalysis:
         return {spec.target: Played(self, computed.get(spec.target)) for spec in own.reducer.intents.by_name.values()}
 
     async def run(
-        self, where: Where, payload: bytes, blobs: Mapping[bytes, bytes], timeout_s: float | None = None
+        self, where: ComputeAddress, payload: bytes, blobs: Mapping[bytes, bytes], timeout_s: float | None = None
     ) -> tuple[bytes, tuple[NewBlob, ...]]:
         function = self.app.workflows[where[2]].computes[where[3]]
         return perform(function, compute_shape(function, ComputeIO), payload, blobs)

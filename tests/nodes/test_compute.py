@@ -20,7 +20,7 @@ from onex.kernel.errors import (
     StateConsistencyError,
 )
 from onex.kernel.intent import ModelIntent
-from onex.nodes.compute import COMPUTE, AlgorithmRegistry, ComputeExecutor, ComputeIO, Where, compute, perform
+from onex.nodes.compute import COMPUTE, AlgorithmRegistry, ComputeAddress, ComputeExecutor, ComputeIO, compute, perform
 from onex.nodes.io import Function, NewBlobs, compute_shape
 from onex.ports import NewBlob, Result
 
@@ -67,10 +67,10 @@ class Here:
     def __init__(self, function: Function, error: OnexError | None = None) -> None:
         self.function = function
         self.error = error
-        self.asked: list[tuple[Where, bytes, Mapping[bytes, bytes], float | None]] = []
+        self.asked: list[tuple[ComputeAddress, bytes, Mapping[bytes, bytes], float | None]] = []
 
     async def run(
-        self, where: Where, payload: bytes, blobs: Mapping[bytes, bytes], timeout_s: float | None = None
+        self, where: ComputeAddress, payload: bytes, blobs: Mapping[bytes, bytes], timeout_s: float | None = None
     ) -> tuple[bytes, tuple[NewBlob, ...]]:
         self.asked.append((where, payload, blobs, timeout_s))
         if self.error is not None:

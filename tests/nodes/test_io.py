@@ -14,8 +14,8 @@ from onex.nodes.compute import ComputeIO
 from onex.nodes.effect import EffectIO
 from onex.nodes.io import (
     Function,
+    FunctionShape,
     NewBlobs,
-    Shape,
     blobs_in,
     check_blob,
     check_result,
@@ -54,9 +54,9 @@ def measure(task: Charge, io: ComputeIO) -> Charged:
 
 
 def test_a_shape_is_read_off_the_annotations() -> None:
-    assert effect_shape(charge, EffectIO) == Shape("charge", Charge, Charged, False)
-    assert effect_shape(store, EffectIO) == Shape("store", Charge, Nothing, True)
-    assert compute_shape(measure, ComputeIO) == Shape("measure", Charge, Charged, True)
+    assert effect_shape(charge, EffectIO) == FunctionShape("charge", Charge, Charged, False)
+    assert effect_shape(store, EffectIO) == FunctionShape("store", Charge, Nothing, True)
+    assert compute_shape(measure, ComputeIO) == FunctionShape("measure", Charge, Charged, True)
 
 
 # --- what does not fit is told at its line ----------------------------------------------------------------------------

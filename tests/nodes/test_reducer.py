@@ -22,6 +22,7 @@ from onex.nodes.reducer import (
     COUNT,
     SUM,
     EnumStreamingMode,
+    ExactSum,
     FSMTransitionResult,
     ModelReducerInput,
     ModelReducerOutput,
@@ -29,7 +30,6 @@ from onex.nodes.reducer import (
     Reduction,
     StateBackup,
     StreamingAggregator,
-    Tally,
 )
 
 ONE = UUID(int=1)
@@ -65,7 +65,7 @@ def reduce(*data: JsonValue, method: str = "sum", **fields: object) -> ModelRedu
 @given(NUMBERS, NUMBERS, NUMBERS)
 @pytest.mark.parametrize("reduction", [SUM, AVERAGE, COUNT], ids=["sum", "average", "count"])
 def test_merging_is_associative_and_equals_reducing_the_whole(
-    reduction: Reduction[Tally], a: list[JsonValue], b: list[JsonValue], c: list[JsonValue]
+    reduction: Reduction[ExactSum], a: list[JsonValue], b: list[JsonValue], c: list[JsonValue]
 ) -> None:
     lift, merge = reduction.lift, reduction.merge
     whole = lift([*a, *b, *c])

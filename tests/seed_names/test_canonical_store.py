@@ -59,7 +59,9 @@ def tables(engine: ReducerPatternEngine) -> Projections:
 def test_a_projection_follows_the_log_from_its_watermark(house: House) -> None:
     async def go() -> None:
         async with house.engine() as engine:
-            view = ProjectionMaterializerService(engine.reader, tables(engine), engine.bell, engine.clock, batch=7)
+            view = ProjectionMaterializerService(
+                engine.reader, tables(engine), engine.commit_signal, engine.clock, batch=7
+            )
             await engine.submit_many([(f"job:{n % 4}", "add", Add(amount=2)) for n in range(30)])
             assert (await view.lag()).rows == 30
             assert await view.catch_up() == 30
@@ -73,7 +75,7 @@ def test_a_projection_follows_the_log_from_its_watermark(house: House) -> None:
             ]
             assert (await watermark(tables(engine), "workflow")).offset == 30
         async with house.engine() as engine:
-            view = ProjectionMaterializerService(engine.reader, tables(engine), engine.bell, engine.clock)
+            view = ProjectionMaterializerService(engine.reader, tables(engine), engine.commit_signal, engine.clock)
             assert await view.catch_up() == 0
 
     run(go())
@@ -82,7 +84,7 @@ def test_a_projection_follows_the_log_from_its_watermark(house: House) -> None:
 def test_a_query_waits_for_the_position_it_asks_for(house: House) -> None:
     async def go() -> None:
         async with house.engine() as engine:
-            view = ProjectionMaterializerService(engine.reader, tables(engine), engine.bell, engine.clock)
+            view = ProjectionMaterializerService(engine.reader, tables(engine), engine.commit_signal, engine.clock)
             await view.start()
             done = await engine.submit("job:1", "start", b'{"text": "slow"}')
             rows = await view.rows(reached=done.position)

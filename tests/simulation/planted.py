@@ -138,7 +138,7 @@ FOUND: Mapping[str, Found] = {
     "second_of_two_equal_inbox_rows_unanswered": Found(37, 200),
     "held_timer_rings_though_it_was_replaced": Found(54, 200),
     "tries_of_owners_before_forgotten": Found(87, 200),
-    "bell_looked_at_after_the_log": Found(32, 400),
+    "signal_read_after_the_log": Found(32, 400),
     "release_answered_before_it_is_durable": Found(200, 400),
     "ended_intents_run_again_from_an_old_page": Found(109, 200),
     "crashes_forgotten_while_another_is_judged": Found(0, 30, unruly=True),

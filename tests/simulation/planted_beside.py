@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from onex.engine.inbox import Inbox
 from onex.engine.log_tail import LogTail
-from onex.engine.projections import Projected, ProjectionMaterializerService
+from onex.engine.projections import ProjectionBatch, ProjectionMaterializerService
 from onex.ports import InboxRow, LogEntry, Position
 from tests.simulation.planting import planted, swapped
 
@@ -45,7 +45,7 @@ def tail_skips_a_row_behind_a_page() -> Iterator[None]:
 def watermark_ahead_of_its_rows() -> Iterator[None]:
     right = ProjectionMaterializerService._rows
 
-    def wrong(self: ProjectionMaterializerService, entries: Sequence[LogEntry]) -> Projected:
+    def wrong(self: ProjectionMaterializerService, entries: Sequence[LogEntry]) -> ProjectionBatch:
         return right(self, entries[:-1])._replace(applied=len(entries))
 
     with swapped(ProjectionMaterializerService, "_rows", wrong):
@@ -58,12 +58,12 @@ def watermark_moved_before_its_rows() -> Iterator[None]:
 
     async def wrong(self: ProjectionMaterializerService) -> int:
         at = await self.tables.watermark(self.name, self.shard)
-        rows = await LogTail(self.reader, self.bell, Position(self.shard, at), page=self.batch).read()
+        rows = await LogTail(self.reader, self.commit_signal, Position(self.shard, at), page=self.batch).read()
         if not rows:
-            self._moved.ring()
+            self._moved.notify()
             return 0
         await self.tables.project(self.name, self.shard, at, rows[-1].position.n, ())
-        self._moved.ring()
+        self._moved.notify()
         await self.tables.project(
             self.name, self.shard, rows[-1].position.n, rows[-1].position.n, self._rows(rows).rows
         )

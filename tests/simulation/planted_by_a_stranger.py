@@ -18,9 +18,9 @@ import onex.engine.takeover
 from onex.adapters.memory.store import MemoryStore
 from onex.adapters.sqlite.commit import Beside, judged
 from onex.engine.batch import Batch, Extras, answer_json
-from onex.engine.dead_letters import Stopped
-from onex.engine.delivery import work_of
-from onex.engine.delivery_queue import Lane, WorkQueue
+from onex.engine.dead_letters import DeadLetters
+from onex.engine.delivery import stored_delivery
+from onex.engine.delivery_queue import DeliveryQueue, TargetQueue
 from onex.engine.dispatch import ReducerService
 from onex.engine.fold import Folded
 from onex.engine.inbox import Inbox
@@ -264,12 +264,12 @@ def run_beside_others_after_two_crashes() -> Iterator[None]:
 def more_at_once_than_the_contract_allows() -> Iterator[None]:
     """promise 21: those that run already are not taken off the limit of their target."""
 
-    def wrong(self: WorkQueue, lane: Lane) -> None:
+    def wrong(self: DeliveryQueue, lane: TargetQueue) -> None:
         for _ in range(min(lane.limit, len(lane.heap))):
             lane.running += 1
             self.run(lane)
 
-    with swapped(WorkQueue, "_fill", wrong):
+    with swapped(DeliveryQueue, "_fill", wrong):
         yield
 
 
@@ -288,13 +288,13 @@ def number_of_an_intent_differs_when_read_back() -> Iterator[None]:
 def redriven_with_the_tries_it_had() -> Iterator[None]:
     """promise 24: a dead intent driven again begins where it ended, so its first failure is its last."""
 
-    async def wrong(self: Stopped, pointer: Pointer) -> None:
+    async def wrong(self: DeadLetters, pointer: Pointer) -> None:
         after = pointer._replace(ordinal=pointer.ordinal - 1)
         rows = await self.reader.outbox((EnumOutboxState.DEAD,), None, after, 1)
         if not rows or rows[0].pointer != pointer:
             await right(self, pointer)
             return
-        work = work_of(rows[0], self.service.registry, self.clock.now_us())
+        work = stored_delivery(rows[0], self.service.registry, self.clock.now_us())
         work.maybe_done = work.crashes > 0 or work.attempt > 1
         written = self.service.noting(Note(pointer, attempt=work.attempt))
         for noting in self._asked.pop(pointer, ()):
@@ -302,8 +302,8 @@ def redriven_with_the_tries_it_had() -> Iterator[None]:
         await written
         self._run(work)
 
-    right = Stopped._drive
-    with swapped(Stopped, "_drive", wrong):
+    right = DeadLetters._drive
+    with swapped(DeadLetters, "_drive", wrong):
         yield
 
 
@@ -334,8 +334,8 @@ def query_answered_one_row_too_early() -> Iterator[None]:
 
 
 @planted
-def bell_looked_at_after_the_log() -> Iterator[None]:
-    """promise 9: a commit between the read and the look at the bell wakes nobody who follows the log."""
+def signal_read_after_the_log() -> Iterator[None]:
+    """promise 9: a commit between the read and the look at the signal wakes nobody who follows the log."""
 
     async def wrong(self: LogTail) -> AsyncIterator[LogEntry]:
         while True:
@@ -343,7 +343,7 @@ def bell_looked_at_after_the_log() -> Iterator[None]:
             for row in rows:
                 yield row
             if not rows:
-                await self.bell.after(self.bell.rung)
+                await self.commit_signal.wait(self.commit_signal.count)
 
     with swapped(LogTail, "follow", wrong):
         yield

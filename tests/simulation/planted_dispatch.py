@@ -180,7 +180,7 @@ def no_answer_into_the_inbox() -> Iterator[None]:
 @planted
 def who_waits_is_not_woken() -> Iterator[None]:
     def wrong(self: ReducerPatternEngine, changes: object) -> None:
-        self.bell.ring()
+        self.commit_signal.notify()
 
     with swapped(ReducerPatternEngine, "_changed", wrong):
         yield

@@ -11,9 +11,9 @@ from pydantic import BaseModel
 
 import onex.engine.dead_letters
 import onex.engine.relay
-from onex.engine.dead_letters import Stopped
-from onex.engine.delivery import Work
-from onex.engine.delivery_queue import WorkQueue
+from onex.engine.dead_letters import DeadLetters
+from onex.engine.delivery import Delivery
+from onex.engine.delivery_queue import DeliveryQueue
 from onex.engine.relay import IntentRelay
 from onex.engine.takeover import Found, Takeover
 from onex.kernel.action import WorkflowKey
@@ -27,7 +27,7 @@ from tests.simulation.planting import planted, swapped
 def row_settled_before_its_outcome() -> Iterator[None]:
     right = IntentRelay._succeeded
 
-    def wrong(self: IntentRelay, work: Work, result: Result) -> None:
+    def wrong(self: IntentRelay, work: Delivery, result: Result) -> None:
         self.service.settle(work.fresh.pointer)
         asyncio.get_running_loop().call_later(0.05, right, self, work, result)
 
@@ -57,7 +57,7 @@ def message_under_a_new_id_each_time() -> Iterator[None]:
 def effect_under_a_new_key_each_time() -> Iterator[None]:
     right, numbers = IntentRelay.intent_of, count()
 
-    def wrong(self: IntentRelay, work: Work) -> ModelIntent[BaseModel]:
+    def wrong(self: IntentRelay, work: Delivery) -> ModelIntent[BaseModel]:
         intent = right(self, work)
         return intent.model_copy(update={"idempotency_key": str(uuid5(work.id, f"{next(numbers)}"))})
 
@@ -67,7 +67,7 @@ def effect_under_a_new_key_each_time() -> Iterator[None]:
 
 @planted
 def start_not_recorded() -> Iterator[None]:
-    async def wrong(self: IntentRelay, work: Work) -> None:
+    async def wrong(self: IntentRelay, work: Delivery) -> None:
         return None
 
     with swapped(IntentRelay, "_record_start", wrong):
@@ -76,7 +76,7 @@ def start_not_recorded() -> Iterator[None]:
 
 @planted
 def starts_found_at_takeover_ignored() -> Iterator[None]:
-    async def wrong(self: Takeover, row: OutboxRow, work: Work) -> Found:
+    async def wrong(self: Takeover, row: OutboxRow, work: Delivery) -> Found:
         return Found(work, row.due_us)
 
     with swapped(Takeover, "_judge", wrong):
@@ -87,7 +87,7 @@ def starts_found_at_takeover_ignored() -> Iterator[None]:
 def failed_though_it_may_have_been_done() -> Iterator[None]:
     right = IntentRelay._failed_attempt
 
-    def wrong(self: IntentRelay, work: Work, error: OnexError, *, done: bool, again: bool) -> None:
+    def wrong(self: IntentRelay, work: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
         work.maybe_done = False
         right(self, work, error, done=False, again=again)
 
@@ -97,7 +97,7 @@ def failed_though_it_may_have_been_done() -> Iterator[None]:
 
 @planted
 def ended_intents_run_again_from_an_old_page() -> Iterator[None]:
-    with swapped(WorkQueue, "__contains__", lambda self, pointer: pointer in self._known):
+    with swapped(DeliveryQueue, "__contains__", lambda self, pointer: pointer in self._known):
         yield
 
 
@@ -114,7 +114,7 @@ def timers_forgotten_by_a_takeover() -> Iterator[None]:
 def key_of_each_attempt() -> Iterator[None]:
     right = IntentRelay.intent_of
 
-    def wrong(self: IntentRelay, work: Work) -> ModelIntent[BaseModel]:
+    def wrong(self: IntentRelay, work: Delivery) -> ModelIntent[BaseModel]:
         intent = right(self, work)
         return intent.model_copy(update={"idempotency_key": f"{intent.idempotency_key}/{work.attempt}"})
 
@@ -124,7 +124,7 @@ def key_of_each_attempt() -> Iterator[None]:
 
 @planted
 def start_recorded_while_it_runs() -> Iterator[None]:
-    async def wrong(self: IntentRelay, work: Work) -> None:
+    async def wrong(self: IntentRelay, work: Delivery) -> None:
         self.service.note(Note(work.fresh.pointer, attempt=work.attempt, started=True, crashes=work.crashes))
 
     with swapped(IntentRelay, "_record_start", wrong):
@@ -136,7 +136,7 @@ def tries_of_owners_before_forgotten() -> Iterator[None]:
     """Whoever takes over tells of its own tries only: what may have been done is said to have failed."""
     right = Takeover._judge
 
-    async def wrong(self: Takeover, row: OutboxRow, work: Work) -> Found:
+    async def wrong(self: Takeover, row: OutboxRow, work: Delivery) -> Found:
         found = await right(self, row, work)
         found.work.maybe_done = False
         return found
@@ -147,24 +147,24 @@ def tries_of_owners_before_forgotten() -> Iterator[None]:
 
 @planted
 def timer_half_a_second_early() -> Iterator[None]:
-    right = WorkQueue.add
+    right = DeliveryQueue.add
 
-    def wrong(self: WorkQueue, work: Work, due_us: int) -> bool:
+    def wrong(self: DeliveryQueue, work: Delivery, due_us: int) -> bool:
         early = work.fresh.emitted.spec.kind == EnumIntentType.TIMER
         return right(self, work, due_us - 500_000 if early else due_us)
 
-    with swapped(WorkQueue, "add", wrong):
+    with swapped(DeliveryQueue, "add", wrong):
         yield
 
 
 @planted
 def effect_before_its_time() -> Iterator[None]:
-    right = WorkQueue.add
+    right = DeliveryQueue.add
 
-    def wrong(self: WorkQueue, work: Work, due_us: int) -> bool:
+    def wrong(self: DeliveryQueue, work: Delivery, due_us: int) -> bool:
         return right(self, work, due_us if work.fresh.emitted.spec.kind == EnumIntentType.TIMER else 0)
 
-    with swapped(WorkQueue, "add", wrong):
+    with swapped(DeliveryQueue, "add", wrong):
         yield
 
 
@@ -172,7 +172,7 @@ def effect_before_its_time() -> Iterator[None]:
 def at_most_once_tried_again() -> Iterator[None]:
     right = IntentRelay._failed_attempt
 
-    def wrong(self: IntentRelay, work: Work, error: OnexError, *, done: bool, again: bool) -> None:
+    def wrong(self: IntentRelay, work: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
         work.maybe_done = work.maybe_done or done
         right(self, work, error, done=False, again=again)
 
@@ -185,7 +185,7 @@ def failure_settled_in_silence() -> Iterator[None]:
     """The effect has failed for good, its row is gone, and nobody is told."""
     right = IntentRelay._finish_badly
 
-    def wrong(self: IntentRelay, work: Work, error: OnexError, outcome: EnumOutcome, *, dead: bool = False) -> None:
+    def wrong(self: IntentRelay, work: Delivery, error: OnexError, outcome: EnumOutcome, *, dead: bool = False) -> None:
         if work.fresh.emitted.spec.outcomes and not dead:
             self._settle(work)
         else:
@@ -206,7 +206,7 @@ def success_not_settled() -> Iterator[None]:
 def message_refused_counts_as_arrived() -> Iterator[None]:
     right = IntentRelay._failed_attempt
 
-    def wrong(self: IntentRelay, work: Work, error: OnexError, *, done: bool, again: bool) -> None:
+    def wrong(self: IntentRelay, work: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
         spec = work.fresh.emitted.spec
         if spec.kind == EnumIntentType.ACTION_SEND and spec.outcomes and not again:
             self._deliver(work, EnumOutcome.SUCCEEDED, Result(None))
@@ -219,13 +219,13 @@ def message_refused_counts_as_arrived() -> Iterator[None]:
 
 @planted
 def held_outcomes_never_delivered_again() -> Iterator[None]:
-    async def of_key(self: Stopped, key: WorkflowKey) -> None:
+    async def of_key(self: DeadLetters, key: WorkflowKey) -> None:
         return None
 
-    async def of_other_code(self: Stopped) -> None:
+    async def of_other_code(self: DeadLetters) -> None:
         return None
 
-    with swapped(Stopped, "deliver", of_key), swapped(Stopped, "deliver_of_other_code", of_other_code):
+    with swapped(DeadLetters, "deliver", of_key), swapped(DeadLetters, "deliver_of_other_code", of_other_code):
         yield
 
 
@@ -252,20 +252,20 @@ def timers_of_later_minutes_forgotten() -> Iterator[None]:
 def driven_again_by_two_at_once() -> Iterator[None]:
     """Ours until seed 136 told us."""
 
-    async def wrong(self: Stopped, pointer: Pointer, noting: object = None) -> None:
+    async def wrong(self: DeadLetters, pointer: Pointer, noting: object = None) -> None:
         await self._drive(pointer)
 
-    with swapped(Stopped, "redrive", wrong):
+    with swapped(DeadLetters, "redrive", wrong):
         yield
 
 
 @planted
 def control_answered_in_a_second_commit() -> Iterator[None]:
     """Ours until seed 221 told us."""
-    right = Stopped.redrive
+    right = DeadLetters.redrive
 
-    async def wrong(self: Stopped, pointer: Pointer, noting: object = None) -> None:
+    async def wrong(self: DeadLetters, pointer: Pointer, noting: object = None) -> None:
         await right(self, pointer)
 
-    with swapped(Stopped, "redrive", wrong):
+    with swapped(DeadLetters, "redrive", wrong):
         yield

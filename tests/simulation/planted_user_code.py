@@ -20,14 +20,14 @@ import onex.kernel.migration
 import onex.kernel.user_code
 import onex.nodes.effect
 import onex.nodes.isolated_call
-from onex.engine.attempt import WRONG_RESULT, judged, too_late
+from onex.engine.attempt import WRONG_RESULT, effect_error, timeout_error
 from onex.engine.crash_counts import Suspects
 from onex.engine.fold import Folded
 from onex.engine.inbox import Inbox
 from onex.engine.mailbox import Pending
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.projections import ProjectionMaterializerService
-from onex.engine.task_supervisor import Supervisor
+from onex.engine.task_supervisor import TaskSupervisor
 from onex.kernel.errors import EffectFailed, EffectUnknown, OnexError, ReducerFailed
 from onex.kernel.user_code import caught
 from onex.ports import InboxRow, NewBlob
@@ -81,9 +81,9 @@ def effect_that_raises_no_exception_is_never_told() -> Iterator[None]:
     def wrong(error: BaseException) -> EffectFailed | EffectUnknown:
         if not isinstance(error, Exception):
             raise error
-        return judged(error)
+        return effect_error(error)
 
-    with swapped(onex.nodes.isolated_call, "judged", wrong), swapped(onex.engine.relay, "judged", wrong):
+    with swapped(onex.nodes.isolated_call, "effect_error", wrong), swapped(onex.engine.relay, "effect_error", wrong):
         yield
 
 
@@ -102,9 +102,9 @@ def own_time_out_told_as_ours() -> Iterator[None]:
     """Whoever reads the outcome looks for a far side that hangs, and there is none."""
 
     def wrong(error: BaseException) -> EffectFailed | EffectUnknown:
-        return too_late(error, 1.0) if isinstance(error, TimeoutError) else judged(error)
+        return timeout_error(error, 1.0) if isinstance(error, TimeoutError) else effect_error(error)
 
-    with swapped(onex.nodes.isolated_call, "judged", wrong):
+    with swapped(onex.nodes.isolated_call, "effect_error", wrong):
         yield
 
 
@@ -145,7 +145,7 @@ def wrong_result_told_as_failed() -> Iterator[None]:
     def wrong(message: str, code: str = WRONG_RESULT) -> EffectFailed:
         return EffectFailed(message, code=code)
 
-    with swapped(onex.nodes.effect, "wrong", wrong):
+    with swapped(onex.nodes.effect, "wrong_result", wrong):
         yield
 
 
@@ -295,14 +295,14 @@ def loop_that_dies_in_silence() -> Iterator[None]:
             raise AttributeError("a validator's own")
         await take(self, row)
 
-    async def once(self: Supervisor, turn: Callable[[], Awaitable[None]], name: str) -> None:
+    async def once(self: TaskSupervisor, turn: Callable[[], Awaitable[None]], name: str) -> None:
         try:
             while True:
                 await turn()
         except Exception:
             return
 
-    with swapped(Inbox, "_take", wrong), swapped(Supervisor, "_keep", once):
+    with swapped(Inbox, "_take", wrong), swapped(TaskSupervisor, "_keep", once):
         yield
 
 

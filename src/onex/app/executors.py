@@ -14,7 +14,7 @@ from ..kernel.errors import ContractError
 from ..kernel.intent import EnumIntentType, EnumOutcome, IntentSpec
 from ..nodes.compute import COMPUTE, ComputeIO
 from ..nodes.effect import EFFECT, EffectIO
-from ..nodes.io import Function, Shape, compute_shape, effect_shape
+from ..nodes.io import Function, FunctionShape, compute_shape, effect_shape
 from .problems import Report
 
 Twice = Callable[[str, Function, Function], None]
@@ -94,7 +94,7 @@ class Servants:
             return
         self._fits(spec, function, shape, compiled)
 
-    def _fits(self, spec: IntentSpec, function: Function, shape: Shape, compiled: Compiled) -> None:
+    def _fits(self, spec: IntentSpec, function: Function, shape: FunctionShape, compiled: Compiled) -> None:
         spot = self.report.of(function)
         sent = spec.payload or Nothing
         if sent is not shape.payload:

@@ -29,7 +29,7 @@ class NotBegun(asyncio.CancelledError):
     """A wait for a free place that was given up: nothing of the effect ran."""
 
 
-def judged(error: BaseException) -> EffectFailed | EffectUnknown:
+def effect_error(error: BaseException) -> EffectFailed | EffectUnknown:
     """What user code raised, for the handler that has just caught it. Raises again what ``caught`` does."""
     told = caught(error)
     kind = type(error)  # never isinstance: it asks the object what it is
@@ -50,7 +50,7 @@ def judged(error: BaseException) -> EffectFailed | EffectUnknown:
     return EffectUnknown(told, code=RAISED)
 
 
-def too_late(error: BaseException, limit_s: float) -> EffectFailed | EffectUnknown:
+def timeout_error(error: BaseException, limit_s: float) -> EffectFailed | EffectUnknown:
     """The same, for a try whose time was over. What was raised then is the answer to our telling it to stop."""
     behind = error.__cause__ if type(error) is TimeoutError else error  # asyncio's wraps no subclass before Python 3.13
     if isinstance(behind, NotBegun):
@@ -58,27 +58,27 @@ def too_late(error: BaseException, limit_s: float) -> EffectFailed | EffectUnkno
     late = f"no answer within {limit_s:g} s"
     if behind is not error and isinstance(behind, asyncio.CancelledError):
         return EffectUnknown(late, code=TIMED_OUT)
-    came = judged(error)
+    came = effect_error(error)
     came.message = f"{late}; told to stop, it raised {came.message}"
     if isinstance(came, EffectUnknown):
         came.reason = TIMED_OUT
     return came
 
 
-def wrong(message: str, code: str = WRONG_RESULT) -> EffectUnknown:
+def wrong_result(message: str, code: str = WRONG_RESULT) -> EffectUnknown:
     """It ran, and what it gave back is not its result; another try would give the same."""
     return EffectUnknown(message, retryable=False, code=code)
 
 
-def taken(result: object, model: type[BaseModel]) -> Result:
+def typed_result(result: object, model: type[BaseModel]) -> Result:
     """``result``, if it is one whose value can be the payload ``model``. Raises EffectUnknown."""
     if type(result) is not Result:
-        raise wrong(f"its executor returned {_name(result)}; it is to return Result")
+        raise wrong_result(f"its executor returned {_name(result)}; it is to return Result")
     value = NOTHING if model is Nothing else result.value
     if not issubclass(type(value), model):
-        raise wrong(f"it gave back {_name(value)}; its outcome's trigger takes {model.__name__}")
+        raise wrong_result(f"it gave back {_name(value)}; its outcome's trigger takes {model.__name__}")
     if type(result.blobs) is not tuple or any(type(one) is not NewBlob for one in result.blobs):
-        raise wrong("its executor gave back blobs that are not a tuple of NewBlob")
+        raise wrong_result("its executor gave back blobs that are not a tuple of NewBlob")
     return Result(value, result.blobs)
 
 

@@ -16,7 +16,7 @@ from ..kernel.intent import outcome_id
 from ..kernel.user_code import describe
 from ..ports import Clock, EnumOutboxState, Note, OutboxRow, Pointer, Reader
 from .crash_counts import of_row
-from .delivery import Work, work_of
+from .delivery import Delivery, stored_delivery
 from .dispatch import ReducerService
 from .schema_upgrade import logged_payload, logged_trigger
 from .takeover import Takeover
@@ -24,7 +24,7 @@ from .takeover import Takeover
 AGAIN_S = 0.5
 
 
-class Stopped:
+class DeadLetters:
     """``run`` puts an intent back to work."""
 
     def __init__(
@@ -33,7 +33,7 @@ class Stopped:
         clock: Clock,
         reader: Reader,
         takeover: Takeover,
-        run: Callable[[Work], None],
+        run: Callable[[Delivery], None],
     ) -> None:
         self.service, self.clock, self.reader = service, clock, reader
         self._takeover, self._run = takeover, run
@@ -82,7 +82,7 @@ class Stopped:
             raise ValidationError(f"no dead or held intent at {':'.join(map(str, pointer))}; onex dead lists them")
         row = rows[0]
         self.service.suspects.forget(of_row(pointer))
-        work = work_of(row, self.service.registry, self.clock.now_us())
+        work = stored_delivery(row, self.service.registry, self.clock.now_us())
         if row.state is EnumOutboxState.HELD:
             await self._deliver(row, work)
             return
@@ -94,7 +94,7 @@ class Stopped:
         await written
         self._run(work)
 
-    async def _try(self, row: OutboxRow, work: Work) -> None:
+    async def _try(self, row: OutboxRow, work: Delivery) -> None:
         """One of many: what this code cannot read stays held, and its row says why."""
         try:
             await self._deliver(row, work)
@@ -107,7 +107,7 @@ class Stopped:
                 Note(row.pointer, row.state, row.attempt, crashes=row.crashes, result=row.result, error=told)
             )
 
-    async def _deliver(self, row: OutboxRow, work: Work) -> None:
+    async def _deliver(self, row: OutboxRow, work: Delivery) -> None:
         """Raises OnexError when this code cannot read what was held."""
         if row.timer:
             await self._ring(row, work)
@@ -121,7 +121,7 @@ class Stopped:
         pending.given_id = True  # it may have been delivered since the row was read
         self.service.accept(pending)
 
-    async def _ring(self, row: OutboxRow, work: Work) -> None:
+    async def _ring(self, row: OutboxRow, work: Delivery) -> None:
         """A held timer, unless a later step replaced or cancelled it: its row does not say so, but the log does.
 
         The log is read up to a version, and the timer is judged at that version only, else it is read on.

@@ -16,7 +16,7 @@ from .registry import ReducerRegistry
 from .schema_upgrade import logged_intent
 
 
-class Work:
+class Delivery:
     """One intent on its way. ``maybe_done`` says whether any try so far may have had its effect.
 
     ``emitted_as`` is the name its id is made of, where the contract calls it otherwise by now.
@@ -70,7 +70,7 @@ class Work:
         )
 
 
-def work_of(row: OutboxRow, registry: ReducerRegistry, now_us: int) -> Work:
+def stored_delivery(row: OutboxRow, registry: ReducerRegistry, now_us: int) -> Delivery:
     """The typed intent of a stored row; what else its step emitted is not looked at.
 
     Raises UnknownWorkflow, StateConsistencyError, MigrationFailed, StateTooNew when this app cannot read it.
@@ -86,4 +86,4 @@ def work_of(row: OutboxRow, registry: ReducerRegistry, now_us: int) -> Work:
             f"intent {was!r} was stored with no payload; the contract says {spec.payload.__name__}"
         )
     fresh = Fresh(row.pointer, row.key, row.version, row.action_id, row.correlation, emitted, n)
-    return Work(fresh, now_us, max(1, row.attempt), row.crashes, was if was != spec.name else "")
+    return Delivery(fresh, now_us, max(1, row.attempt), row.crashes, was if was != spec.name else "")

@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 
 from ..kernel.intent import EnumIntentType
 from ..ports import Clock, Pointer
-from .delivery import Work
+from .delivery import Delivery
 
 HORIZON_US = 60_000_000  # timers due later stay in the store until their minute comes
 AGE_US = 30_000_000  # one priority step per 30 s of waiting
@@ -16,7 +16,7 @@ NAP_S, LONGEST_NAP_S = 0.001, 0.1  # while a clock stands still before a due tim
 SENDS_AT_ONCE = 256  # an action_send waits only for a commit, which takes many at once
 
 
-class Lane:
+class TargetQueue:
     """The waiting work of one target, most urgent first, and how many runners serve it."""
 
     __slots__ = ("heap", "limit", "running")
@@ -24,20 +24,20 @@ class Lane:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.running = 0
-        self.heap: list[tuple[int, Pointer, Work]] = []
+        self.heap: list[tuple[int, Pointer, Delivery]] = []
 
 
-class WorkQueue:
+class DeliveryQueue:
     """``run(lane)`` starts one more runner of a lane; none is started before ``open``. ``kept`` bounds what is held."""
 
-    def __init__(self, clock: Clock, run: Callable[[Lane], None], kept: int) -> None:
+    def __init__(self, clock: Clock, run: Callable[[TargetQueue], None], kept: int) -> None:
         self.clock, self.run, self.kept = clock, run, kept
         self.overflowed = False
         self.later_us: int | None = None
         self._gone: set[Pointer] | None = None
-        self._known: dict[Pointer, Work] = {}
-        self._lanes: dict[tuple[str, str], Lane] = {}
-        self._due: list[tuple[int, Pointer, Work]] = []
+        self._known: dict[Pointer, Delivery] = {}
+        self._lanes: dict[tuple[str, str], TargetQueue] = {}
+        self._due: list[tuple[int, Pointer, Delivery]] = []
         self._awaited_us: int | None = None
         self._nap_s = 0.0
         self._alarm = asyncio.Event()
@@ -54,7 +54,7 @@ class WorkQueue:
 
     # --- in and out -----------------------------------------------------------------------------------------------------
 
-    def add(self, work: Work, due_us: int) -> bool:
+    def add(self, work: Delivery, due_us: int) -> bool:
         """Hold it until it is settled. False when memory is full: the rest waits in the store. Twice is once.
 
         What is due later than in the minute to come is not held: years of it would leave no room for what can run now.
@@ -77,12 +77,12 @@ class WorkQueue:
             self._queue(work)
         return True
 
-    def _leave(self, work: Work, due_us: int) -> None:
+    def _leave(self, work: Delivery, due_us: int) -> None:
         """To the store, until its minute comes."""
         if work.fresh.emitted.spec.kind != EnumIntentType.TIMER:
             self.later_us = due_us if self.later_us is None else min(due_us, self.later_us)
 
-    def hold(self, work: Work) -> None:
+    def hold(self, work: Delivery) -> None:
         """Known, but served by the caller."""
         self._known[work.fresh.pointer] = work
 
@@ -115,12 +115,12 @@ class WorkQueue:
         """Half of memory is free: enough to read on in the store."""
         return self._open and len(self._known) <= self.kept // 2
 
-    def wait_until(self, due_us: int, work: Work) -> None:
+    def wait_until(self, due_us: int, work: Delivery) -> None:
         if not self._due or due_us < self._due[0][0]:
             self._alarm.set()
         heappush(self._due, (due_us, work.fresh.pointer, work))
 
-    def next(self, lane: Lane) -> Work | None:
+    def next(self, lane: TargetQueue) -> Delivery | None:
         """The most urgent of a lane that is still wanted."""
         while lane.heap:
             _, pointer, work = heappop(lane.heap)
@@ -128,24 +128,24 @@ class WorkQueue:
                 return work
         return None
 
-    def left(self, lane: Lane) -> None:
+    def left(self, lane: TargetQueue) -> None:
         """A runner found nothing more to do."""
         lane.running -= 1
         self._calm.set()
 
-    def _queue(self, work: Work) -> None:
+    def _queue(self, work: Delivery) -> None:
         fresh = work.fresh
         spec = fresh.emitted.spec
         lane_of = (fresh.key.workflow_type, spec.target or spec.name)
         lane = self._lanes.get(lane_of)
         if lane is None:
             limit = SENDS_AT_ONCE if spec.kind == EnumIntentType.ACTION_SEND else spec.concurrency
-            lane = self._lanes[lane_of] = Lane(max(1, limit))
+            lane = self._lanes[lane_of] = TargetQueue(max(1, limit))
         heappush(lane.heap, (work.queued_us + fresh.emitted.priority.rank * AGE_US, fresh.pointer, work))
         if self._open:
             self._fill(lane)
 
-    def _fill(self, lane: Lane) -> None:
+    def _fill(self, lane: TargetQueue) -> None:
         for _ in range(min(lane.limit - lane.running, len(lane.heap))):
             lane.running += 1
             self.run(lane)

@@ -38,7 +38,7 @@ from .crash_counts import Suspects, of_action, of_reading
 from .fold import Folded, Rules, TimerGone
 from .intake import ACTION_DEDUP_TTL_HOURS
 from .isolate import Judge
-from .log_tail import Bell
+from .log_tail import ChangeSignal
 from .mailbox import Answer, Committed, Entry, Fresh, Mailboxes, Pending
 from .metrics import Counters, Events
 from .registry import ReducerRegistry
@@ -99,7 +99,7 @@ class ReducerService(Along):
         self._waiting = 0
         self._failures = 0
         self._doubt = Doubt(store, self._mailboxes)
-        self._answered = Bell()
+        self._answered = ChangeSignal()
         self._reason: OnexError | None = None
         self._wake = asyncio.Event()
         self._quiet = asyncio.Event()
@@ -217,7 +217,7 @@ class ReducerService(Along):
         """Returns when one more of the inbox may wait, or when the engine is closed. Raises nothing."""
         most = self.limits.waiting + self.limits.batch
         while self.closed is None and (self._failures >= STALLED_AFTER or self._waiting >= most):
-            await self._answered.after(self._answered.rung)
+            await self._answered.wait(self._answered.count)
 
     def code_id(self, workflow_type: str) -> int:
         """The store's number for the code this engine runs."""
@@ -385,7 +385,7 @@ class ReducerService(Along):
                 counters.committed += not answer.duplicate
                 counters.latency.add(now_s - pending.accepted_s)
         self._waiting -= len(results)
-        self._answered.ring()
+        self._answered.notify()
 
     def _lose(self, error: OnexError, cause: Exception | None = None) -> None:
         """This process owns nothing any more: answer everyone, drop everything."""

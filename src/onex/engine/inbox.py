@@ -19,8 +19,8 @@ from .crash_counts import of_reading
 from .dispatch import ReducerService
 from .intake import Door, read_wire, unsupported
 from .mailbox import Pending
-from .operator_requests import Control
-from .task_supervisor import Supervisor
+from .operator_requests import RequestHandler
+from .task_supervisor import TaskSupervisor
 
 PAGE = 200
 LOOK_S = 5.0  # a sign that was missed costs this long, not for ever: one look in five seconds is no load
@@ -30,12 +30,12 @@ DONE = b'{"done":true}'
 class Inbox:
     """Reads the store's inbox table whenever the store says somebody wrote into it. ``controls[kind]`` are no actions."""
 
-    def __init__(self, service: ReducerService, door: Door, controls: Mapping[str, Control]) -> None:
+    def __init__(self, service: ReducerService, door: Door, controls: Mapping[str, RequestHandler]) -> None:
         self.service, self.door, self.controls = service, door, controls
         self._taken = 0
         self._last: dict[WorkflowKey, Pending] = {}
         self._looked = True
-        self._supervisor = Supervisor(service.clock, service.events, service.lose)
+        self._supervisor = TaskSupervisor(service.clock, service.events, service.lose)
 
     async def start(self) -> None:
         await self.drain()
@@ -122,7 +122,7 @@ class Inbox:
 
     # --- controls -------------------------------------------------------------------------------------------------------
 
-    async def _carry_out(self, control: Control, wire: ModelAction, row: InboxRow) -> None:
+    async def _carry_out(self, control: RequestHandler, wire: ModelAction, row: InboxRow) -> None:
         """Whatever it comes to is its answer; only a store that fails for now, and our own end, leave the row as it is."""
         told = f"inbox:{':'.join(wire.workflow_key)[:200]!a}"
         done: list[int] = []

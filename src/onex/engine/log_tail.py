@@ -10,23 +10,23 @@ from ..ports import LogEntry, Position, Reader
 PAGE = 500
 
 
-class Bell:
-    """Rung at each commit; whoever waits looks at the log again. One event for any number of tails."""
+class ChangeSignal:
+    """Counts changes and wakes everybody who waits for the next one. One object serves any number of readers."""
 
     def __init__(self) -> None:
         self._waiting: set[asyncio.Future[None]] = set()
-        self.rung = 0
+        self.count = 0
 
-    def ring(self) -> None:
-        self.rung += 1
+    def notify(self) -> None:
+        self.count += 1
         for future in list(self._waiting):
             if not future.done():
                 future.set_result(None)
         self._waiting.clear()
 
-    async def after(self, seen: int) -> None:
-        """Returns when it rang since it read ``seen``."""
-        if self.rung != seen:
+    async def wait(self, seen: int) -> None:
+        """Returns when ``count`` is no longer ``seen``: at once, if it has changed since the caller read it."""
+        if self.count != seen:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.add(future)
@@ -39,8 +39,8 @@ class Bell:
 class LogTail:
     """Rows of one shard in position order, each once; waits for more without asking the store."""
 
-    def __init__(self, reader: Reader, bell: Bell, after: Position, *, page: int = PAGE) -> None:
-        self.reader, self.bell, self.position, self.page = reader, bell, after, page
+    def __init__(self, reader: Reader, commit_signal: ChangeSignal, after: Position, *, page: int = PAGE) -> None:
+        self.reader, self.commit_signal, self.position, self.page = reader, commit_signal, after, page
 
     async def read(self) -> Sequence[LogEntry]:
         """The next rows there are; empty at the end of the log."""
@@ -52,9 +52,9 @@ class LogTail:
     async def follow(self) -> AsyncIterator[LogEntry]:
         """Every row, for ever."""
         while True:
-            seen = self.bell.rung
+            seen = self.commit_signal.count
             rows = await self.read()
             for row in rows:
                 yield row
             if not rows:
-                await self.bell.after(seen)
+                await self.commit_signal.wait(seen)

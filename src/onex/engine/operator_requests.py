@@ -20,7 +20,7 @@ RELEASE = "@release"
 REDRIVE = "@redrive"
 STOPPED = (EnumOutboxState.DEAD, EnumOutboxState.HELD)
 
-Control = Callable[[WorkflowKey, Mapping[str, JsonValue], Callable[[], None]], Awaitable[None]]
+RequestHandler = Callable[[WorkflowKey, Mapping[str, JsonValue], Callable[[], None]], Awaitable[None]]
 """Of a key, a payload, and what to call in the turn in which it is given to a commit."""
 
 
@@ -36,12 +36,15 @@ class NothingStopped(ValidationError):
     code = "nothing_stopped"
 
 
-def controls(
+def request_handlers(
     release: Callable[[WorkflowKey], Awaitable[None]],
     redrive: Callable[[Pointer, Callable[[], None]], Awaitable[None]],
     reader: Reader,
-) -> Mapping[str, Control]:
-    """``controls(...)[kind](key, payload, noting)`` carries it out. Raises InvalidPayload, and what the two functions raise."""
+) -> Mapping[str, RequestHandler]:
+    """``request_handlers(...)[kind](key, payload, noting)`` carries it out.
+
+    Raises InvalidPayload, and what the two functions raise.
+    """
 
     async def release_one(key: WorkflowKey, payload: Mapping[str, JsonValue], noting: Callable[[], None]) -> None:
         read_payload(Nothing, as_raw(payload))

@@ -20,10 +20,10 @@ from .arguments import checked, count, log_position, outbox_pointer, seconds, te
 from .dispatch import Limits, ReducerService
 from .inbox import Inbox
 from .intake import Door, PayloadInput
-from .log_tail import Bell, LogTail
+from .log_tail import ChangeSignal, LogTail
 from .mailbox import Committed
 from .metrics import Counters
-from .operator_requests import controls
+from .operator_requests import request_handlers
 from .refold import proven_state_at, state_at
 from .registry import ReducerRegistry
 from .relay import IntentRelay
@@ -54,8 +54,8 @@ class ReducerPatternEngine:
         )
         self.door = Door(registry, clock, ids, dedup_hours=self.service.limits.dedup_hours)
         self.relay = IntentRelay(self.service, clock, reader)
-        self.inbox = Inbox(self.service, self.door, controls(self.release, self.relay.redrive, reader))
-        self.bell = Bell()
+        self.inbox = Inbox(self.service, self.door, request_handlers(self.release, self.relay.redrive, reader))
+        self.commit_signal = ChangeSignal()
         self._closing: asyncio.Task[None] | None = None
         self._waiters: dict[WorkflowKey, set[asyncio.Future[None]]] = {}
 
@@ -207,15 +207,15 @@ class ReducerPatternEngine:
 
     def subscribe(self, after: Position = Position(0, 0)) -> AsyncIterator[LogEntry]:
         """Every log row behind ``after``, those to come included. Raises ValidationError."""
-        return LogTail(self.reader, self.bell, checked(log_position, "after", after)).follow()
+        return LogTail(self.reader, self.commit_signal, checked(log_position, "after", after)).follow()
 
     async def idle(self) -> None:
         """Returns when nothing is due: no action waits, no effect runs or waits to be tried again."""
         while True:
-            seen = self.bell.rung
+            seen = self.commit_signal.count
             await self.service.quiet()
             await self.relay.settled()
-            if self.service.is_quiet and not self.relay.busy and self.bell.rung == seen:
+            if self.service.is_quiet and not self.relay.busy and self.commit_signal.count == seen:
                 return
 
     async def state_at(self, key: WorkflowKey | str, version: int) -> State:
@@ -252,7 +252,7 @@ class ReducerPatternEngine:
         await self.relay.redrive(checked(outbox_pointer, "pointer", pointer))
 
     def _changed(self, changes: Sequence[tuple[KeyChange, Applied]]) -> None:
-        self.bell.ring()
+        self.commit_signal.notify()
         if self._waiters:
             for change, _ in changes:
                 for future in self._waiters.get(change.key, ()):

@@ -23,7 +23,7 @@ from ..kernel.errors import (
 from ..kernel.user_code import caught, class_name, describe, plain_text
 from ..ports import Clock, LogEntry, Position, ProjectionRow, Projections, Reader
 from .encode import check_json
-from .log_tail import Bell, LogTail
+from .log_tail import ChangeSignal, LogTail
 
 WORKFLOW = "workflow"
 PROJECTION_BATCH_SIZE = 100
@@ -53,7 +53,7 @@ class Lag:
     lag_ms: float
 
 
-class Projected(NamedTuple):
+class ProjectionBatch(NamedTuple):
     """The rows to upsert, of the first ``applied`` entries; ``failed`` says why not of more."""
 
     rows: list[ProjectionRow]
@@ -99,7 +99,7 @@ class ProjectionMaterializerService:
         self,
         reader: Reader,
         tables: Projections,
-        bell: Bell,
+        commit_signal: ChangeSignal,
         clock: Clock,
         name: str = WORKFLOW,
         project: Project = latest,
@@ -107,10 +107,10 @@ class ProjectionMaterializerService:
         shard: int = 0,
         batch: int = PROJECTION_BATCH_SIZE,
     ) -> None:
-        self.reader, self.tables, self.bell, self.clock = reader, tables, bell, clock
+        self.reader, self.tables, self.commit_signal, self.clock = reader, tables, commit_signal, clock
         self.name, self.shard, self.batch = name, shard, batch
         self._project = project
-        self._moved = Bell()
+        self._moved = ChangeSignal()
         self.failed: OnexError | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -128,16 +128,16 @@ class ProjectionMaterializerService:
         done = 0
         while True:
             at = await self.tables.watermark(self.name, self.shard)
-            tail = LogTail(self.reader, self.bell, Position(self.shard, at), page=self.batch)
+            tail = LogTail(self.reader, self.commit_signal, Position(self.shard, at), page=self.batch)
             rows = await tail.read()
             if not rows:
-                self._moved.ring()  # another of the same name may have moved it
+                self._moved.notify()  # another of the same name may have moved it
                 return done
             came = self._rows(rows)
             to = rows[came.applied - 1].position.n if came.applied else at
             if to > at and await self.tables.project(self.name, self.shard, at, to, came.rows):
                 done += came.applied
-            self._moved.ring()
+            self._moved.notify()
             if came.failed is not None:
                 raise came.failed
 
@@ -159,13 +159,13 @@ class ProjectionMaterializerService:
         try:
             async with asyncio.timeout(WAIT_S):
                 while True:
-                    seen = self._moved.rung
+                    seen = self._moved.count
                     at = await self.tables.watermark(self.name, self.shard)
                     if at >= reached.n:
                         return
                     if self.failed is not None:
                         raise self.failed
-                    await self._moved.after(seen)
+                    await self._moved.wait(seen)
         except TimeoutError:
             at = await self.tables.watermark(self.name, self.shard)
             if at >= reached.n:
@@ -182,7 +182,7 @@ class ProjectionMaterializerService:
         at = Position(self.shard, await self.tables.watermark(self.name, self.shard))
         return await _waited_ms(self.reader, at, self.clock.now_us())
 
-    def _rows(self, entries: Sequence[LogEntry]) -> Projected:
+    def _rows(self, entries: Sequence[LogEntry]) -> ProjectionBatch:
         """Of the entries up to the first on which the function failed."""
         newest: dict[WorkflowKey, ProjectionRow] = {}
         for at, entry in enumerate(entries):
@@ -192,13 +192,13 @@ class ProjectionMaterializerService:
             except BaseException as error:
                 failed = self._failure(entry, "raised", f": {caught(error)}")
                 failed.__cause__ = error
-                return Projected([*newest.values()], at, failed)
+                return ProjectionBatch([*newest.values()], at, failed)
             if wrong:
                 failed = self._failure(entry, f"gave back {wrong}", "; return a ProjectionRow of the instance, or None")
-                return Projected([*newest.values()], at, failed)
+                return ProjectionBatch([*newest.values()], at, failed)
             if row is not None:
                 newest[row.key] = row
-        return Projected([*newest.values()], len(entries))
+        return ProjectionBatch([*newest.values()], len(entries))
 
     def _failure(self, entry: LogEntry, did: str, why: str) -> ProjectionFailed:
         where = f"{entry.position.shard}:{entry.position.n} ({entry.key}, {entry.row.kind!r})"
@@ -213,11 +213,11 @@ class ProjectionMaterializerService:
 
     def _stand_still(self, error: OnexError) -> None:
         self.failed = error
-        self._moved.ring()
+        self._moved.notify()
 
     async def _follow(self) -> None:
         while True:
-            seen = self.bell.rung
+            seen = self.commit_signal.count
             try:
                 await self.catch_up()
             except OnexError as error:
@@ -227,7 +227,7 @@ class ProjectionMaterializerService:
                     return
                 await self.clock.sleep(0.1)
                 continue
-            await self.bell.after(seen)
+            await self.commit_signal.wait(seen)
 
 
 def _misfit(row: object, key: WorkflowKey) -> str:

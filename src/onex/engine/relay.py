@@ -27,14 +27,14 @@ from ..kernel.intent import (
 )
 from ..kernel.user_code import describe, plain_text
 from ..ports import Clock, EnumOutboxState, Note, Pointer, Reader, Result
-from .attempt import GRACE_S, judged, taken, too_late, wrong
-from .dead_letters import Stopped
-from .delivery import Work
-from .delivery_queue import HORIZON_US, Lane, WorkQueue
+from .attempt import GRACE_S, effect_error, timeout_error, typed_result, wrong_result
+from .dead_letters import DeadLetters
+from .delivery import Delivery
+from .delivery_queue import HORIZON_US, DeliveryQueue, TargetQueue
 from .dispatch import ReducerService
 from .mailbox import Fresh
 from .takeover import Takeover
-from .task_supervisor import Supervisor
+from .task_supervisor import TaskSupervisor
 
 TAKEOVER_US = 60_000_000
 RELOAD_S = HORIZON_US / 2e6
@@ -48,9 +48,9 @@ class IntentRelay:
     def __init__(self, service: ReducerService, clock: Clock, reader: Reader) -> None:
         self.service, self.clock, self.reader = service, clock, reader
         self._takeover = Takeover(service, reader)
-        self._stopped = Stopped(service, clock, reader, self._takeover, self._run_again)
-        self._queue = WorkQueue(clock, self._run, service.limits.kept)
-        self._supervisor = Supervisor(clock, service.events, service.lose)
+        self._stopped = DeadLetters(service, clock, reader, self._takeover, self._run_again)
+        self._queue = DeliveryQueue(clock, self._run, service.limits.kept)
+        self._supervisor = TaskSupervisor(clock, service.events, service.lose)
         self._record_until_us = 0
         self._first_own: dict[int, int] = {}
 
@@ -72,9 +72,9 @@ class IntentRelay:
         self._queue.open()
         self._make_room()
 
-    async def _take_over(self) -> list[Work]:
+    async def _take_over(self) -> list[Delivery]:
         """Read what waits in the store until memory is full. Gives back what is to run alone."""
-        alone: list[Work] = []
+        alone: list[Delivery] = []
         async for found in self._takeover.waiting(self._queue):
             if found.ends is not None:
                 self._queue.hold(found.work)
@@ -114,7 +114,7 @@ class IntentRelay:
         now_us = self.clock.now_us()
         for one in fresh:
             self._first_own.setdefault(one.pointer.shard, one.pointer.n)
-            if not self._queue.add(Work(one, now_us), one.due_us):
+            if not self._queue.add(Delivery(one, now_us), one.due_us):
                 return
 
     def _is_own(self, pointer: Pointer) -> bool:
@@ -182,15 +182,15 @@ class IntentRelay:
         """A dead intent from attempt 1 with the same key; a held outcome as it was. Raises ValidationError."""
         await self._stopped.redrive(pointer, noting)
 
-    def _run_again(self, work: Work) -> None:
+    def _run_again(self, work: Delivery) -> None:
         self._queue.add(work, 0)
 
     # --- running -----------------------------------------------------------------------------------------------------------
 
-    def _run(self, lane: Lane) -> None:
+    def _run(self, lane: TargetQueue) -> None:
         self._supervisor.start(self._serve(lane), "onex-effects")
 
-    async def _serve(self, lane: Lane) -> None:
+    async def _serve(self, lane: TargetQueue) -> None:
         """One runner of a lane: takes the most urgent until nothing waits."""
         try:
             while (work := self._queue.next(lane)) is not None:
@@ -198,7 +198,7 @@ class IntentRelay:
         finally:
             self._queue.left(lane)
 
-    async def _attempt(self, work: Work) -> None:
+    async def _attempt(self, work: Delivery) -> None:
         """One try, and what follows from it. Raises nothing but cancellation."""
         spec = work.fresh.emitted.spec
         try:
@@ -214,7 +214,7 @@ class IntentRelay:
                 told = error if isinstance(error, OnexError) else OnexError(describe(error))
                 self._finish_badly(work, told, EnumOutcome.UNKNOWN, dead=True)
 
-    def _fire(self, work: Work) -> None:
+    def _fire(self, work: Delivery) -> None:
         fresh = work.fresh
         name = fresh.emitted.name
         pending = work.pending(self.clock, fresh.key, fresh.emitted.spec.trigger, NOTHING, outcome_id(work.id))
@@ -222,7 +222,7 @@ class IntentRelay:
         pending.issued_us = max(pending.issued_us, fresh.emitted.due_us)  # though the clock was set back just now
         self.service.accept(pending)
 
-    async def _send(self, work: Work) -> None:
+    async def _send(self, work: Delivery) -> None:
         """Deliver to another instance; applied there once, under an id that follows from the intent."""
         fresh = work.fresh
         emitted = fresh.emitted
@@ -244,7 +244,7 @@ class IntentRelay:
         if spec.outcomes:
             self._deliver(work, EnumOutcome.SUCCEEDED, Result(None))
 
-    async def _perform(self, work: Work) -> None:
+    async def _perform(self, work: Delivery) -> None:
         fresh = work.fresh
         spec = fresh.emitted.spec
         executor = self.service.registry[fresh.key.workflow_type].executors.get(spec.target)
@@ -271,14 +271,14 @@ class IntentRelay:
                 if risky and not once:
                     self._unrecord_start(work)
                 raise  # we are closing; any other cancellation is the effect's own
-            came = too_late(error, spec.timeout_s) if limit.expired() else judged(error)
+            came = timeout_error(error, spec.timeout_s) if limit.expired() else effect_error(error)
             self._failed_attempt(work, came, done=isinstance(came, EffectUnknown) and not pure, again=came.retry)
         else:
             self._succeeded(work, result)
         if task is not None and task.cancelling():
             raise asyncio.CancelledError  # it came to its end in spite of our closing: nothing is begun after it
 
-    async def _record_start(self, work: Work) -> None:
+    async def _record_start(self, work: Delivery) -> None:
         note = Note(work.fresh.pointer, attempt=work.attempt, started=True, crashes=work.crashes)
         try:
             await self.service.noted(note)
@@ -286,11 +286,11 @@ class IntentRelay:
             self._unrecord_start(work)
             raise
 
-    def _unrecord_start(self, work: Work) -> None:
+    def _unrecord_start(self, work: Delivery) -> None:
         """An orderly end is no crash of the effect's: the next owner counts none."""
         self.service.note(Note(work.fresh.pointer, attempt=work.attempt, crashes=work.crashes))
 
-    def intent_of(self, work: Work) -> ModelIntent[BaseModel]:
+    def intent_of(self, work: Delivery) -> ModelIntent[BaseModel]:
         fresh = work.fresh
         emitted = fresh.emitted
         name = work.id
@@ -311,7 +311,7 @@ class IntentRelay:
             priority=EnumIntentPriority(emitted.priority),
         )
 
-    def _succeeded(self, work: Work, result: Result) -> None:
+    def _succeeded(self, work: Delivery, result: Result) -> None:
         spec = work.fresh.emitted.spec
         pure = spec.kind == EnumIntentType.COMPUTE_TASK
         if not spec.outcomes:
@@ -319,16 +319,16 @@ class IntentRelay:
             return
         workflow = self.service.registry[work.fresh.key.workflow_type]
         try:
-            kept = taken(result, workflow.payload_model(spec.outcomes[EnumOutcome.SUCCEEDED]))
+            kept = typed_result(result, workflow.payload_model(spec.outcomes[EnumOutcome.SUCCEEDED]))
             self._deliver(work, EnumOutcome.SUCCEEDED, kept)
         except ValidationError as error:  # it is done, and what it gave back cannot be kept: promise 35
-            self._failed_attempt(work, wrong(error.message, error.code), done=not pure, again=False)
+            self._failed_attempt(work, wrong_result(error.message, error.code), done=not pure, again=False)
         except EffectUnknown as error:
             self._failed_attempt(work, error, done=not pure, again=False)
 
     # --- what came of it -----------------------------------------------------------------------------------------------------
 
-    def _failed_attempt(self, work: Work, error: OnexError, *, done: bool, again: bool) -> None:
+    def _failed_attempt(self, work: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
         """promise 23. ``done``: this try may have had its effect. ``again``: the policy may be asked."""
         spec = work.fresh.emitted.spec
         work.maybe_done = work.maybe_done or done
@@ -346,7 +346,7 @@ class IntentRelay:
         self.service.note(Note(pointer, attempt=work.attempt, due_us=due_us, crashes=work.crashes, error=told))
         self._queue.wait_until(due_us, work)
 
-    def _finish_badly(self, work: Work, error: OnexError, outcome: EnumOutcome, *, dead: bool = False) -> None:
+    def _finish_badly(self, work: Delivery, error: OnexError, outcome: EnumOutcome, *, dead: bool = False) -> None:
         spec = work.fresh.emitted.spec
         told = plain_text(error.message)
         if dead or not spec.outcomes:
@@ -356,7 +356,7 @@ class IntentRelay:
         code = error.reason if isinstance(error, EffectFailed | EffectUnknown) else error.code
         self._deliver(work, outcome, Result(Failure(code=plain_text(code), message=told, attempts=work.attempt)))
 
-    def _deliver(self, work: Work, outcome: EnumOutcome, result: Result) -> None:
+    def _deliver(self, work: Delivery, outcome: EnumOutcome, result: Result) -> None:
         fresh = work.fresh
         trigger = fresh.emitted.spec.outcomes[outcome]
         model = self.service.registry[fresh.key.workflow_type].payload_model(trigger)
@@ -364,6 +364,6 @@ class IntentRelay:
         pending = work.pending(self.clock, fresh.key, trigger, value, outcome_id(work.id), blobs=result.blobs)
         self.service.accept(pending)
 
-    def _settle(self, work: Work) -> None:
+    def _settle(self, work: Delivery) -> None:
         """Fire and forget that succeeded: its row is settled, and nobody is told."""
         self.service.settle(work.fresh.pointer)

@@ -13,7 +13,7 @@ from ..kernel.intent import EnumDelivery, EnumIntentType
 from ..kernel.user_code import caught
 from ..ports import EnumOutboxState, Note, OutboxRow, Pointer, Reader
 from .crash_counts import of_row
-from .delivery import Work, work_of
+from .delivery import Delivery, stored_delivery
 from .dispatch import ReducerService
 from .encode import read_intents
 
@@ -25,7 +25,7 @@ PAGE = 1000
 class Found(NamedTuple):
     """A waiting intent and what is to become of it: run, run alone, or end with ``ends``."""
 
-    work: Work
+    work: Delivery
     due_us: int
     alone: bool = False
     ends: OnexError | None = None
@@ -50,7 +50,7 @@ class Takeover:
             if work is not None:
                 yield Found(work, row.due_us)
 
-    async def held(self) -> AsyncIterator[tuple[OutboxRow, Work]]:
+    async def held(self) -> AsyncIterator[tuple[OutboxRow, Delivery]]:
         """Every outcome that waits for its reducer to be mended."""
         after: Pointer | None = None
         while rows := await self.reader.outbox((EnumOutboxState.HELD,), None, after, PAGE):
@@ -80,7 +80,7 @@ class Takeover:
                 yield row
             after = rows[-1].pointer
 
-    def _work(self, row: OutboxRow) -> Work | None:
+    def _work(self, row: OutboxRow) -> Delivery | None:
         """Reading a row runs validators and migrations: one that ended the process three times is dead, and says so."""
         suspects, name = self.service.suspects, of_row(row.pointer)
         refused = suspects.refused(name)
@@ -91,13 +91,13 @@ class Takeover:
         with suspects.judging([name]):
             return self._read(row)
 
-    def _read(self, row: OutboxRow) -> Work | None:
-        work: Work | None = None
+    def _read(self, row: OutboxRow) -> Delivery | None:
+        work: Delivery | None = None
         told = (
             "" if row.timer and row.state is EnumOutboxState.WAITING else row.error
         )  # a timer that is read waits for its time only
         try:
-            work = work_of(row, self.service.registry, self.service.clock.now_us())
+            work = stored_delivery(row, self.service.registry, self.service.clock.now_us())
         except (
             BaseException
         ) as error:  # a row that somebody damaged may hold anything: it is that row's, and told there
@@ -109,7 +109,7 @@ class Takeover:
             self.service.note(note)
         return work
 
-    async def _judge(self, row: OutboxRow, work: Work) -> Found:
+    async def _judge(self, row: OutboxRow, work: Delivery) -> Found:
         spec = work.fresh.emitted.spec
         once = spec.delivery is EnumDelivery.AT_MOST_ONCE
         # after the first minute of an owner starts are not recorded: any of these may have run

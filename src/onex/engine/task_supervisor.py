@@ -22,7 +22,7 @@ LONGEST_S: Final = 5.0
 CLOSE_S: Final = 5.0
 
 
-class Supervisor:
+class TaskSupervisor:
     """Owns the tasks of one part of the engine. ``lose`` ends the engine with a reason."""
 
     def __init__(self, clock: Clock, events: Events, lose: Callable[[OnexError], None]) -> None:

@@ -24,7 +24,7 @@ from ..kernel.errors import (
 from ..kernel.intent import ModelIntent
 from ..kernel.user_code import caught
 from ..ports import Blobs, NewBlob, Result
-from .io import Function, NewBlobs, ResultTooLarge, Shape, blobs_in, check_blob, check_result, compute_shape
+from .io import Function, FunctionShape, NewBlobs, ResultTooLarge, blobs_in, check_blob, check_result, compute_shape
 
 COMPUTE = "__onex_compute__"
 """The attribute under which a marked function carries its name."""
@@ -75,7 +75,7 @@ def compute(name: str) -> Callable[[F], F]:
 
 
 def perform(
-    function: Function, shape: Shape, payload: bytes, shipped: Mapping[bytes, bytes]
+    function: Function, shape: FunctionShape, payload: bytes, shipped: Mapping[bytes, bytes]
 ) -> tuple[bytes, tuple[NewBlob, ...]]:
     """What a worker does with one task: decode, call, check, encode. Raises what the function raises."""
     task = decode(shape.payload, payload)
@@ -105,7 +105,7 @@ class AlgorithmRegistry:
         return found
 
 
-Where = tuple[str, str, str, str]
+ComputeAddress = tuple[str, str, str, str]
 """Path of the app, digest its files must have, workflow type, name of the function."""
 
 
@@ -113,7 +113,7 @@ class Workers(Protocol):
     """Where compute functions run."""
 
     async def run(
-        self, where: Where, payload: bytes, blobs: Mapping[bytes, bytes], timeout_s: float | None = None
+        self, where: ComputeAddress, payload: bytes, blobs: Mapping[bytes, bytes], timeout_s: float | None = None
     ) -> tuple[bytes, tuple[NewBlob, ...]]:
         """The result and the blobs it made.
 
@@ -129,12 +129,12 @@ class ComputeExecutor:
         workers: Workers,
         blobs: Blobs,
         *,
-        where: Where,
+        where: ComputeAddress,
         function: Function,
         timeout_s: float | None = None,
     ) -> None:
         """``function`` gives the shape only. Raises ContractError when its annotations do not fit."""
-        self.shape: Shape = compute_shape(function, ComputeIO)
+        self.shape: FunctionShape = compute_shape(function, ComputeIO)
         self._workers = workers
         self._blobs = blobs
         self._where = where

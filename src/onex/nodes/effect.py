@@ -14,14 +14,14 @@ from typing import Never, TypeVar, cast
 
 from pydantic import BaseModel
 
-from ..engine.attempt import wrong
+from ..engine.attempt import wrong_result
 from ..kernel.blob import Blob
 from ..kernel.errors import ContractError, EffectFailed
 from ..kernel.intent import ModelIntent
 from ..kernel.user_code import caught
 from ..ports import Blobs, Executor, Result
 from .io import Function, NewBlobs, check_blob, check_result, effect_shape
-from .isolated_call import Beside, Places, RunSync
+from .isolated_call import CallSlots, IsolatedCall, RunSync
 
 EFFECT = "__onex_effect__"
 """The attribute under which a marked function carries its target."""
@@ -88,7 +88,7 @@ class FunctionExecutor:
         self._blobs = blobs
         self._run_sync = run_sync
         self._waits = inspect.iscoroutinefunction(function)
-        self._places = Places(target or self.shape.name, concurrency)
+        self._places = CallSlots(target or self.shape.name, concurrency)
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
         """Raises EffectFailed where the function itself raises it or was not begun; else EffectUnknown, for a result that
@@ -96,7 +96,7 @@ class FunctionExecutor:
         io = EffectIO(self._blobs)
         call = partial(self.function, intent, io) if self.shape.takes_io else partial(self.function, intent)
         await self._places.take()
-        beside = Beside(self._places)
+        beside = IsolatedCall(self._places)
         if self._waits:
             value = await beside.in_task(call)
         else:
@@ -106,13 +106,15 @@ class FunctionExecutor:
     def _checked(self, value: object) -> BaseModel | None:
         if type(value) is CoroutineType:
             value.close()  # nobody will await it
-            raise wrong(f"{self.shape.name} returned a coroutine that nobody awaits: write await before the call")
+            raise wrong_result(
+                f"{self.shape.name} returned a coroutine that nobody awaits: write await before the call"
+            )
         try:
             check_result(value, self.shape)
         except EffectFailed as refused:
-            raise wrong(refused.message, refused.reason) from refused
+            raise wrong_result(refused.message, refused.reason) from refused
         except BaseException as error:
-            raise wrong(f"{self.shape.name} returned what cannot be written: {caught(error)}") from error
+            raise wrong_result(f"{self.shape.name} returned what cannot be written: {caught(error)}") from error
         return cast(BaseModel | None, value)  # by its class, which check_result compared
 
 
@@ -121,12 +123,12 @@ class ContainedExecutor:
 
     def __init__(self, executor: Executor, target: str, concurrency: int) -> None:
         self._executor = executor
-        self._places = Places(target, concurrency)
+        self._places = CallSlots(target, concurrency)
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
         """Raises EffectFailed, EffectUnknown."""
         await self._places.take()
-        result = await Beside(self._places).in_task(partial(self._executor.execute, intent))
+        result = await IsolatedCall(self._places).in_task(partial(self._executor.execute, intent))
         if type(result) is not Result:
-            raise wrong(f"the executor of {self._places.target!r} returned no Result")
+            raise wrong_result(f"the executor of {self._places.target!r} returned no Result")
         return result

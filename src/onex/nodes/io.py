@@ -33,7 +33,7 @@ MEDIA_TYPE_CHARACTERS = 200
 Function = Callable[..., object]
 
 
-class Shape(NamedTuple):
+class FunctionShape(NamedTuple):
     """``[async] name(payload[, io]) -> result``; a function that returns None has the result ``Nothing``."""
 
     name: str
@@ -42,7 +42,7 @@ class Shape(NamedTuple):
     takes_io: bool
 
 
-def effect_shape(function: Function, io: type) -> Shape:
+def effect_shape(function: Function, io: type) -> FunctionShape:
     """Of ``f(intent: ModelIntent[P][, io]) -> R``. Raises ContractError with one finding at the function's line."""
     first, shape = _read(function, io)
     generic: Mapping[str, object] = getattr(first, "__pydantic_generic_metadata__", {})
@@ -57,7 +57,7 @@ def effect_shape(function: Function, io: type) -> Shape:
     return shape._replace(payload=payload)
 
 
-def compute_shape(function: Function, io: type) -> Shape:
+def compute_shape(function: Function, io: type) -> FunctionShape:
     """Of ``f(task: P[, io]) -> R``. Raises ContractError with one finding at the function's line."""
     first, shape = _read(function, io)
     if inspect.iscoroutinefunction(function):
@@ -71,7 +71,7 @@ def compute_shape(function: Function, io: type) -> Shape:
     return shape._replace(payload=first)
 
 
-def _read(function: Function, io: type) -> tuple[object, Shape]:
+def _read(function: Function, io: type) -> tuple[object, FunctionShape]:
     """The first parameter's annotation, and the shape but for its payload."""
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise _misfit(function, "it yields", "Return one value.")
@@ -107,7 +107,7 @@ def _read(function: Function, io: type) -> tuple[object, Shape]:
             "Annotate one payload class, or None for nothing: an outcome's trigger has one payload.",
         )
     name = getattr(function, "__qualname__", repr(function))
-    return hints.get(parameters[0].name), Shape(name, Nothing, result, len(parameters) == 2)
+    return hints.get(parameters[0].name), FunctionShape(name, Nothing, result, len(parameters) == 2)
 
 
 def _is_model(annotation: object) -> TypeGuard[type[BaseModel]]:
@@ -145,7 +145,7 @@ class ResultTooLarge(EffectFailed, PayloadTooLarge):
         super().__init__(message, code=self.code)
 
 
-def check_result(value: object, shape: Shape) -> bytes:
+def check_result(value: object, shape: FunctionShape) -> bytes:
     """The canonical bytes of what a function returned.
 
     Raises EffectFailed for a value of another class than it announced, ResultTooLarge over 256 KiB encoded. That is the

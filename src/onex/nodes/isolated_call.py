@@ -15,7 +15,7 @@ from contextvars import Context, ContextVar, copy_context
 from threading import Lock
 from typing import NamedTuple, Protocol, TypeGuard, TypeVar
 
-from ..engine.attempt import GRACE_S, RAISED, NotBegun, judged
+from ..engine.attempt import GRACE_S, RAISED, NotBegun, effect_error
 from ..kernel.errors import EffectFailed, EffectUnknown
 from ..kernel.user_code import caught
 
@@ -31,14 +31,14 @@ class RunSync(Protocol):
     def __call__(self, call: Callable[[], T], /) -> Awaitable[T]: ...
 
 
-class Came(NamedTuple):
+class CallResult(NamedTuple):
     """What a call came to: a value, or why there is none."""
 
     value: object
     error: EffectFailed | EffectUnknown | None = None
 
 
-class Places:
+class CallSlots:
     """How many calls of one target may run at once, those included that were given up and did not come back.
 
     The relay starts no more than that; so one that has to wait here waits for such as will not end.
@@ -66,15 +66,15 @@ class Places:
         self._free.release()
 
 
-class Beside:
+class IsolatedCall:
     """One call, beside. ``await Beside(places).in_task(call)`` once the place is taken; it gives the place back."""
 
     __slots__ = ("_came", "_ended", "_given", "_left", "_lock", "_pid", "_places", "_stopping")
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: CallSlots) -> None:
         self._places = places
         self._pid = os.getpid()
-        self._came: Came | None = None
+        self._came: CallResult | None = None
         self._ended = self._given = self._left = self._stopping = False
         self._lock = Lock()
 
@@ -101,11 +101,11 @@ class Beside:
     async def _guard(self, call: Callable[[], object], answer: asyncio.Future[None]) -> None:
         try:
             value = call()
-            self._came = Came(await value if _is_awaitable(value) else value)
+            self._came = CallResult(await value if _is_awaitable(value) else value)
         except BaseException as error:
             stopped = self._left or issubclass(type(error), asyncio.CancelledError | GeneratorExit)
             if not (self._stopping and stopped):
-                self._came = Came(None, judged(error))
+                self._came = CallResult(None, effect_error(error))
         finally:
             _end_if_forked(self._pid)
             self._give()
@@ -167,13 +167,13 @@ class Beside:
         self._came = came
         return self._taken()
 
-    def _call(self, call: Callable[[], object], loop: asyncio.AbstractEventLoop) -> tuple[Came, bool]:
+    def _call(self, call: Callable[[], object], loop: asyncio.AbstractEventLoop) -> tuple[CallResult, bool]:
         awaitable = False
         try:
             value = call()
-            came, awaitable = Came(value), _is_awaitable(value)
+            came, awaitable = CallResult(value), _is_awaitable(value)
         except BaseException as error:
-            came = Came(None, judged(error))
+            came = CallResult(None, effect_error(error))
         finally:
             _end_if_forked(self._pid)
             with self._lock:
@@ -183,7 +183,7 @@ class Beside:
         return came, awaitable
 
     def _taken(self) -> object:
-        came = self._came or Came(None, EffectUnknown("it ended, and cannot be told", code=RAISED))
+        came = self._came or CallResult(None, EffectUnknown("it ended, and cannot be told", code=RAISED))
         if came.error is not None:
             raise came.error
         return came.value
@@ -216,7 +216,7 @@ def _is_awaitable(value: object) -> TypeGuard[Awaitable[object]]:
     return issubclass(type(value), Awaitable)
 
 
-def _unheard(loop: asyncio.AbstractEventLoop, places: Places) -> None:
+def _unheard(loop: asyncio.AbstractEventLoop, places: CallSlots) -> None:
     """One that was given up has come back after all."""
     try:
         loop.call_soon_threadsafe(places.give, True)

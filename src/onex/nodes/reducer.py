@@ -43,7 +43,7 @@ class Reduction(Generic[A]):
 # --- sum, average, count ----------------------------------------------------------------------------------------------
 
 
-class Tally(Payload):
+class ExactSum(Payload):
     """How many values, and their exact sum: floating point addition is not associative, rational addition is."""
 
     count: int = 0
@@ -54,7 +54,7 @@ class Tally(Payload):
 _SCALE = 1074  # every finite float is a multiple of 2**-1074
 
 
-def _tally(values: Sequence[JsonValue]) -> Tally:
+def _exact_sum(values: Sequence[JsonValue]) -> ExactSum:
     total = 0  # in units of 2**-1074: shifting and adding integers is ten times faster than adding fractions
     whole = True
     for n, value in enumerate(values):
@@ -66,20 +66,22 @@ def _tally(values: Sequence[JsonValue]) -> Tally:
             total += numerator << (_SCALE + 1 - denominator.bit_length())
         else:
             raise InvalidPayload(f"value {n} is {value!r:.80}; sum and average take finite numbers")
-    return Tally(count=len(values), total=Fraction(total, 1 << _SCALE), whole=whole)
+    return ExactSum(count=len(values), total=Fraction(total, 1 << _SCALE), whole=whole)
 
 
-def _add(first: Tally, second: Tally) -> Tally:
-    return Tally(count=first.count + second.count, total=first.total + second.total, whole=first.whole and second.whole)
+def _add(first: ExactSum, second: ExactSum) -> ExactSum:
+    return ExactSum(
+        count=first.count + second.count, total=first.total + second.total, whole=first.whole and second.whole
+    )
 
 
-def _sum(tally: Tally) -> JsonValue:
-    return tally.total.numerator if tally.whole else _rounded(tally.total)
+def _sum(exact: ExactSum) -> JsonValue:
+    return exact.total.numerator if exact.whole else _rounded(exact.total)
 
 
-def _average(tally: Tally) -> JsonValue:
+def _average(exact: ExactSum) -> JsonValue:
     """None of no values."""
-    return _rounded(tally.total / tally.count) if tally.count else None
+    return _rounded(exact.total / exact.count) if exact.count else None
 
 
 def _rounded(exact: Fraction) -> float:
@@ -89,9 +91,9 @@ def _rounded(exact: Fraction) -> float:
         raise InvalidPayload("the sum is beyond the largest float; divide the values first") from None
 
 
-SUM = Reduction(Tally, _tally, _add, _sum)
-AVERAGE = Reduction(Tally, _tally, _add, _average)
-COUNT = Reduction(Tally, lambda values: Tally(count=len(values)), _add, lambda tally: tally.count)
+SUM = Reduction(ExactSum, _exact_sum, _add, _sum)
+AVERAGE = Reduction(ExactSum, _exact_sum, _add, _average)
+COUNT = Reduction(ExactSum, lambda values: ExactSum(count=len(values)), _add, lambda exact: exact.count)
 
 
 # --- batch and stream -------------------------------------------------------------------------------------------------

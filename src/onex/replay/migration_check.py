@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from ..engine.delivery import work_of
+from ..engine.delivery import stored_delivery
 from ..engine.encode import read_intents
 from ..engine.registry import ReducerRegistry
 from ..engine.schema_upgrade import stored_state
@@ -141,7 +141,7 @@ class MigrationCheck:
         workflow = self.registry[row.key.workflow_type]
         told = (row.key, row.version, str(row.state), row.payload_schema, EnumMigrated.INTENT_FAILED)
         try:
-            work_of(row, self.registry, 0)
+            stored_delivery(row, self.registry, 0)
         except OnexError as error:
             kind = EnumStranded.TIMER if row.timer else EnumStranded.INTENT
             return Trouble(*told, error.message, _name(row)), kind

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 import orjson
 
-from ..engine.delivery import work_of
+from ..engine.delivery import stored_delivery
 from ..engine.registry import ReducerRegistry, Workflow
 from ..engine.schema_upgrade import (
     called_before,
@@ -159,7 +159,7 @@ async def _intent(reader: Standing, registry: ReducerRegistry, workflow: Workflo
     if row is None:
         return None
     try:
-        work_of(row, registry, 0)
+        stored_delivery(row, registry, 0)
     except OnexError as error:
         return Stranded(*told, error.message)
     return None

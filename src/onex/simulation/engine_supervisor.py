@@ -158,7 +158,7 @@ class House:
             self.complain(f"an engine ended by itself: {lost}")
 
     async def _show(self, host: Host, store: SimStore, engine: ReducerPatternEngine) -> None:
-        self.projection = materializer(store, engine.bell, host, self.plan.project)
+        self.projection = materializer(store, engine.commit_signal, host, self.plan.project)
         await host.spawn(self.projection.start())
 
     async def _leave(self, host: Host, engine: ReducerPatternEngine) -> None:
@@ -181,7 +181,7 @@ class House:
 
     async def _follow(self, engine: ReducerPatternEngine) -> None:
         """Reads the log as a subscriber does, so that a commit nobody was told of shows."""
-        tail, last_n = LogTail(engine.reader, engine.bell, Position(0, self.tail_n)), self.tail_n
+        tail, last_n = LogTail(engine.reader, engine.commit_signal, Position(0, self.tail_n)), self.tail_n
         while True:
             try:
                 async for entry in tail.follow():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from ..engine.log_tail import Bell
+from ..engine.log_tail import ChangeSignal
 from ..engine.projections import WORKFLOW, Project, ProjectionMaterializerService, latest
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
@@ -65,7 +65,7 @@ class Projector:
             host.crash()
 
     async def _live(self, host: Host) -> None:
-        service = materializer(self.store, Bell(), host, self.project)
+        service = materializer(self.store, ChangeSignal(), host, self.project)
         while True:
             await self.sim.clock.sleep(LOOK_S * self.faults.chance.random())
             looking = host.spawn(service.catch_up())
@@ -78,5 +78,7 @@ class Projector:
                 return
 
 
-def materializer(store: SimStore, bell: Bell, host: Host, project: Project = latest) -> ProjectionMaterializerService:
-    return ProjectionMaterializerService(store, store, bell, host.clock, WORKFLOW, project, batch=BATCH)
+def materializer(
+    store: SimStore, commit_signal: ChangeSignal, host: Host, project: Project = latest
+) -> ProjectionMaterializerService:
+    return ProjectionMaterializerService(store, store, commit_signal, host.clock, WORKFLOW, project, batch=BATCH)

@@ -151,7 +151,13 @@ class WiredEngine(ReducerPatternEngine):
         if name in self._projections:
             raise ValidationError(f"projection {name!r} is kept here already; give this one another name")
         view = ProjectionMaterializerService(
-            self.reader, self.tables, self.bell, self.clock, name, project, batch=self.settings.projection_batch_rows
+            self.reader,
+            self.tables,
+            self.commit_signal,
+            self.clock,
+            name,
+            project,
+            batch=self.settings.projection_batch_rows,
         )
         self._projections[name] = view
         await view.start()
