@@ -44,6 +44,11 @@ FAULTS = {
         SOUND + "    - {from_state: gone, to_state: closed, trigger: reopen}\n",
         ["trigger_never_enabled 11"],
     ),
+    "a state behind an end": (
+        SOUND + "    - {from_state: gone, to_state: closed, trigger: reopen}\n"
+        "    - {from_state: gone, to_state: back, trigger: reopen}\n    - {from_state: back, to_state: gone, trigger: sell}\n",
+        ["state_unreachable 12", "trigger_never_enabled 11", "nondeterministic 12"],
+    ),
     "two ways by one trigger": (
         SOUND + "    - {from_state: closed, to_state: closed, trigger: open}\n",
         ["nondeterministic 11"],

@@ -10,12 +10,13 @@ from itertools import chain, islice
 
 from ...kernel.finding import EnumSeverity, Finding
 from ...kernel.intent import EnumIntentType
+from ...kernel.machine import Machine, Transition
 from ..guard.guards import parse, remarked
 from ..guard.problem import GuardProblem, suggest
 from ..text.tree import FINDINGS_MAX, Branch, Leaf, Place
-from .partial_contract import ANY, Intent, Line, Sketch, Word, number
+from .machine_faults import ANY, MachineGraph, shadowed, written_guard
+from .partial_contract import Intent, Sketch, Word, number
 
-CONDITIONS_COMPARED = 100
 NAMED = 20
 CONDITIONS_CHARS_MAX = 16 * 1024
 # kind -> keys it cannot have: they would be accepted and do nothing
@@ -34,6 +35,7 @@ class _Check(Sketch):
     def __init__(self, tree: Branch, path: str) -> None:
         super().__init__(tree)
         self.path = path
+        self.transitions = self._transitions()
 
     def run(self) -> Iterator[Finding]:
         yield from self._twins()
@@ -137,21 +139,14 @@ class _Check(Sketch):
     def _reachable(self) -> Iterator[Finding]:
         if self.initial is None:
             return
-        reached = {self.initial.text}
-        waiting = [self.initial.text]
-        while waiting:
-            state = waiting.pop()
-            if state in self.final:
-                continue
-            for line in self.lines:
-                if line.start and line.end and line.start.text in (state, ANY) and line.end.text not in reached:
-                    reached.add(line.end.text)
-                    waiting.append(line.end.text)
         entered = {line.end.text for line in self.lines if line.end}
+        declared = tuple(word.text for word in self.declared)
+        # a terminal state that nothing enters changes nothing here, and there may be any number of them
+        graph = MachineGraph(Machine(self.initial.text, self.transitions, self.final & entered, states=declared))
         told: set[str] = set()
         # a state that nothing enters was an error above unless it is declared; here is the rest
         for word in (*self._mentions(), *self.declared):
-            if word.text not in reached | told and (word.text in entered or self.declared):
+            if word.text not in graph.reached | told and (word.text in entered or self.declared):
                 told.add(word.text)
                 yield self._warning(
                     "unreachable_state",
@@ -159,33 +154,37 @@ class _Check(Sketch):
                     f"state {word.text!r} cannot be reached from {self.initial.text!r}",
                     "add a transition into it, or remove it",
                 )
-        if self.declared and not any(line.start and line.start.text == ANY for line in self.lines):
-            starts = {line.start.text for line in self.lines if line.start}
-            for word in self.declared:
-                if word.text in reached and word.text not in starts | self.final:
-                    message = f"nothing leaves state {word.text!r} and it is not terminal"
-                    yield self._warning("stuck_state", word.place, message, "add it to terminal_states")
+        dead = set(graph.dead_ends())
+        for word in self.declared:
+            if word.text in dead:
+                message = f"nothing leaves state {word.text!r} and it is not terminal"
+                yield self._warning("stuck_state", word.place, message, "add it to terminal_states")
+
+    def _transitions(self) -> tuple[Transition, ...]:
+        """One for each line. A line without a trigger gets none that another has; one without an end stays where it is."""
+        return tuple(
+            Transition(
+                line.start.text if line.start else "",
+                line.end.text if line.end else line.start.text if line.start else "",
+                line.trigger.text if line.trigger else f" {n}",
+                tuple(written_guard(str(condition.value)) for condition in line.conditions),
+                line.priority,
+            )
+            for n, line in enumerate(self.lines)
+        )
 
     def _shadowed(self) -> Iterator[Finding]:
         """A transition behind one with the same start and trigger whose conditions are no more than its own."""
-        alike: dict[tuple[str, str], list[Line]] = {}
-        for line in self.lines:
+        for n, first in shadowed(self.transitions):
+            line = self.lines[n]
             if line.start and line.trigger:
-                alike.setdefault((line.start.text, line.trigger.text), []).append(line)
-        for (start, trigger), lines in alike.items():
-            before: list[tuple[Line, frozenset[str]]] = []
-            for line in sorted(lines, key=lambda line: -line.priority)[:CONDITIONS_COMPARED]:
-                own = frozenset(str(condition.value) for condition in line.conditions)
-                first = next((first for first, fewer in before if fewer <= own), None)
-                before.append((line, own))
-                if first is not None:
-                    yield self._error(
-                        "shadowed_transition",
-                        line.place,
-                        f"never fires: the transition on line {first.place.line} takes every {trigger!r} in {start!r} "
-                        "that this one would",
-                        "give that one a condition, or this one a higher priority",
-                    )
+                yield self._error(
+                    "shadowed_transition",
+                    line.place,
+                    f"never fires: the transition on line {self.lines[first].place.line} takes every "
+                    f"{line.trigger.text!r} in {line.start.text!r} that this one would",
+                    "give that one a condition, or this one a higher priority",
+                )
 
     def _timeouts(self) -> Iterator[Finding]:
         for state in self.states:

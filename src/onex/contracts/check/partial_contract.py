@@ -8,8 +8,6 @@ from ...kernel.intent import EnumOutcome
 from ..model.part import EXPRESSION_MAX, INTENTS_MAX, TRANSITIONS_MAX
 from ..text.tree import Branch, Leaf, Node, Place, Row
 
-ANY = "*"
-
 
 class Word(NamedTuple):
     text: str
