@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from onex.kernel.finding import EnumSeverity, Finding
-from onex.views.finding_excerpt import excerpt
+from onex.views.finding import excerpt
 
 
 def finding(line: int, column: int, fix: str = "did you mean 'payload'?") -> Finding:

@@ -11,9 +11,9 @@ import typer
 
 from ..doctor.inspection import Inspection, inspect
 from ..kernel.finding import EnumSeverity, Finding
+from ..views.check import check_json
 from ..views.sarif import sarif
 from .check_fix import fix as mended
-from .check_report import as_json as as_rows
 from .check_report import severe, show
 from .console import json_text, say_json
 from .exit_codes import FOUND, Misused
@@ -67,7 +67,7 @@ def check(
     if to_sarif is not None:
         _write_sarif(found, to_sarif, every=every)
     if as_json:
-        say_json(as_rows(found))
+        say_json(check_json(found))
     elif to_sarif != "-":
         show(found, every=every)
     _judge(found.findings, strict=strict)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ..app.load import LoadedWorkflow
-from ..doctor.inspection import Inspected, InspectedApp, Inspection
+from ..doctor.inspection import Inspected, Inspection
 from ..kernel.finding import EnumSeverity, Finding, errors
-from .console import counted, harmless, plain_finding, say, show_findings, styled, table
+from ..views.check import triggers_of
+from .console import counted, harmless, say, show_findings, styled, table
 
 FEW = 5
 
@@ -36,64 +36,11 @@ def show(inspection: Inspection, *, every: bool) -> None:
             say(styled(f"  {harmless(str(path))}", "dim"))
 
 
-def as_json(inspection: Inspection) -> dict[str, object]:
-    findings = inspection.findings
-    return {
-        "ok": not errors(findings),
-        "files": [
-            {
-                "path": one.path,
-                "ok": one.ok,
-                "node_type": one.kind or one.word or None,
-                "family": one.family or None,
-                "keys_honoured": one.honoured,
-                "keys_reported": len(one.reported),
-                "findings": [plain_finding(finding) for finding in one.findings],
-                "name": one.name or None,
-                "written": one.word or None,
-                "keys": one.keys,
-                "reported": [key._asdict() for key in one.reported],
-            }
-            for one in inspection.files
-        ],
-        "beside": [plain_finding(finding) for finding in inspection.beside],
-        "skipped": [str(path) for path in inspection.skipped],
-        "apps": [_json_of_app(app) for app in inspection.apps],
-        "summary": {
-            "files": len(inspection.files),
-            "ok": sum(one.ok for one in inspection.files),
-            "skipped": len(inspection.skipped),
-            "findings": dict(Counter(str(one.severity) for one in findings)),
-            "keys_honoured": sum(one.honoured for one in inspection.files),
-            "keys_reported": sum(len(one.reported) for one in inspection.files),
-        },
-    }
-
-
-def _json_of_app(app: InspectedApp) -> dict[str, object]:
-    workflows = [
-        {
-            "name": one.name,
-            "contract_version": one.code.contract_version,
-            "code": one.code.digest.hex(),
-            "statuses": len(one.reducer.machine.statuses),
-            "triggers": len(_triggers(one)),
-            "intents": len(one.contract.intents),
-        }
-        for one in (app.app.workflows.values() if app.app else ())
-    ]
-    return {"path": str(app.path), "ok": app.app is not None, "files": app.files, "workflows": workflows}
-
-
 def _of_workflow(one: LoadedWorkflow) -> str:
     return (
         f"{one.name} {one.code.contract_version}: fine. {len(one.reducer.machine.statuses)} statuses, "
-        f"{len(_triggers(one))} triggers, {len(one.contract.intents)} intents"
+        f"{len(triggers_of(one))} triggers, {len(one.contract.intents)} intents"
     )
-
-
-def _triggers(one: LoadedWorkflow) -> set[str]:
-    return {transition.trigger for transition in one.reducer.machine.transitions}
 
 
 def _alone(inspection: Inspection) -> list[Inspected]:

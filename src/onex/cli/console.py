@@ -11,16 +11,14 @@ import sys
 import time
 import unicodedata
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Final, TextIO
 
 import orjson
 import typer
 
-from ..kernel.action import EPOCH
 from ..kernel.finding import EnumSeverity, Finding
 from ..kernel.visible_text import visible, visible_json
-from ..views.finding_excerpt import excerpt
+from ..views.finding import excerpt
 
 _STYLES: Final = {"dim": "2", "bold": "1", "red": "31", "green": "32", "yellow": "33"}
 _MARK: Final = f"\x1b{secrets.token_hex(8)}:"  # begins a style; text of others cannot know it
@@ -160,15 +158,6 @@ def when(at_us: int, now: int) -> str:
     return f"{told} ago" if at_us < now else f"in {told}"
 
 
-def iso(at_us: int) -> str:
-    """In UTC, to the millisecond. A time that no calendar has, which only a file of others can hold, as it is."""
-    try:
-        at = EPOCH + timedelta(microseconds=at_us)
-    except OverflowError:
-        return f"{at_us} us"
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 # --- findings ---------------------------------------------------------------------------------------------------------
 
 
@@ -191,13 +180,6 @@ def show_findings(findings: Sequence[object], stream: TextIO) -> None:
         write(stream, "\n")
     told = [counted(n, severity) for severity, n in counts.items() if n]
     write(stream, f"{', '.join(told)}\n" if told else "")
-
-
-def plain_finding(one: object) -> object:
-    """For JSON."""
-    if not isinstance(one, Finding):
-        return {"message": str(one)}
-    return {**one._asdict(), "severity": one.severity.value}
 
 
 def _text(path: str) -> str:

@@ -11,7 +11,8 @@ from ..engine.operator_requests import REDRIVE, RELEASE, STOPPED
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import NotFound
 from ..ports import EnumOutboxState, OutboxRow, Pointer, Reader
-from ..views.stored_value import intent_name, parse_json, position_text
+from ..views.stored_rows import stopped_intent_json
+from ..views.stored_value import intent_name, position_text
 from .console import harmless, note, say, say_json, table
 from .exit_codes import Misused
 from .operator_requests import Asked, Came, operate
@@ -68,7 +69,7 @@ def dead(
     more, rows = len(rows) > limit, rows[:limit]
     if as_json:
         for row in rows:
-            say_json(_as_json(row))
+            say_json(stopped_intent_json(row))
         return
     if not rows:
         note("nothing is dead or held")
@@ -156,17 +157,3 @@ def _tell_redriven(count: int, came: Came, *, as_json: bool) -> None:
 def _tell_undrained(came: Came) -> None:
     if not came.drained:
         note("some of it still waits for its next try; while no engine runs, onex run APP goes on with it")
-
-
-def _as_json(row: OutboxRow) -> dict[str, object]:
-    return {
-        "pointer": position_text(row.pointer),
-        "key": str(row.key),
-        "intent": intent_name(row),
-        "state": row.state.value,
-        "version": row.version,
-        "attempts": max(1, row.attempt),
-        "crashes": row.crashes,
-        "error": row.error or None,
-        "result": parse_json(row.result),
-    }

@@ -12,7 +12,8 @@ from pydantic import JsonValue
 
 from ..contracts.diff.contract_diff import Change, EnumWhat
 from ..contracts.diff.version_bump import EnumBump, owed_version
-from ..doctor.comparison import Compared, Version, compare, sides
+from ..doctor.comparison import Compared, compare, sides
+from ..views.diff import diff_json
 from .console import counted, has_colours, note, say, say_json, styled
 from .exit_codes import FOUND
 from .store_options import Json
@@ -56,7 +57,7 @@ def diff(
             note("reading both sides")
         found = compare(left, right)
     if as_json:
-        say_json(_plain(found))
+        say_json(diff_json(found))
     else:
         _show(found, everything=everything)
     if any(one.is_short or _is_unreadable(one) or (breaking and one.is_breaking) for one in found):
@@ -66,9 +67,6 @@ def diff(
 def _is_unreadable(one: Compared) -> bool:
     """The new side of it does not load."""
     return one.new is not None and bool(one.new.problem)
-
-
-# --- for people -------------------------------------------------------------------------------------------------------
 
 
 def _show(found: Sequence[Compared], *, everything: bool) -> None:
@@ -170,59 +168,3 @@ def _bump(one: Compared) -> str:
         return f"{told}; it had no version to raise"
     told += ", but it was lowered" if made is EnumBump.LOWERED else f", made {made}"
     return styled(f"{told}: raise contract_version", "red") if one.is_short else told
-
-
-# --- for programs -----------------------------------------------------------------------------------------------------
-
-
-def _plain(found: Sequence[Compared]) -> dict[str, object]:
-    return {
-        "breaking": any(one.is_breaking for one in found),
-        "short": any(one.is_short for one in found),
-        "contracts": [_plain_one(one) for one in found],
-        "summary": {
-            "contracts": len(found),
-            "added": sum(one.old is None for one in found),
-            "removed": sum(one.new is None for one in found),
-            "changed": sum(bool(one.difference and one.difference.changes) for one in found),
-            "moved": sum(one.has_moved for one in found),
-            "not_compared": sum(bool(one.problem) for one in found),
-        },
-    }
-
-
-def _plain_one(one: Compared) -> dict[str, object]:
-    made = one.difference
-    return {
-        "name": one.name,
-        "kind": next((side.kind for side in (one.new, one.old) if side is not None), ""),
-        "what": "added" if one.old is None else "removed" if one.new is None else "both",
-        "old": _plain_side(one.old),
-        "new": _plain_side(one.new),
-        "breaking": one.is_breaking,
-        "owed": None if made is None else str(made.owed),
-        "made": None if made is None or made.made is None else str(made.made),
-        "short": one.is_short,
-        "problem": one.problem,
-        "hints": list(one.hints),
-        "changes": [] if made is None else [_plain_change(change) for change in made.changes],
-        "notes": [] if made is None else [_plain_change(change) for change in made.notes],
-    }
-
-
-def _plain_side(side: Version | None) -> dict[str, str] | None:
-    return None if side is None else {"path": side.path, "version": side.number}
-
-
-def _plain_change(change: Change) -> dict[str, object]:
-    return {
-        "path": change.path,
-        "what": str(change.what),
-        "old": change.old,
-        "new": change.new,
-        "breaking": change.breaking,
-        "bump": str(change.bump),
-        "reason": change.reason,
-        "line_old": change.old_place.line,
-        "line_new": change.new_place.line,
-    }

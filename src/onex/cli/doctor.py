@@ -11,8 +11,8 @@ import typer
 from ..doctor.examination import Diagnosis, examine
 from ..doctor.system_map import map_mermaid, map_svg, system_map
 from ..kernel.visible_text import visible_lines
+from ..views.doctor import diagnosis_json
 from .console import note, say_json
-from .doctor_report import as_json as as_document
 from .doctor_report import show
 from .exit_codes import FOUND, Misused
 from .progress import Counter
@@ -58,7 +58,7 @@ def doctor(
         _draw(diagnosis, one)
         note(f"{one}: written")
     if as_json:
-        say_json(as_document(diagnosis))
+        say_json(diagnosis_json(diagnosis))
     else:
         show(diagnosis, every=every)
     counts = diagnosis.counts()

@@ -100,7 +100,8 @@ def no_text(error: Exception, words: Sequence[str]) -> Misused | None:
 def told(error: Exception, otherwise: int, words: Sequence[str] = ()) -> int:
     """Says it on stderr, with ``--json`` in ``words`` on stdout too. The exit code; ``otherwise`` for strangers."""
     from ..kernel.visible_text import visible_json
-    from .console import note, plain_finding, say_lines, show_findings
+    from ..views.finding import finding_json
+    from .console import note, say_lines, show_findings
 
     if os.environ.get("ONEX_DEBUG", "") not in ("", "0"):
         import traceback
@@ -117,7 +118,7 @@ def told(error: Exception, otherwise: int, words: Sequence[str] = ()) -> int:
         code, fields = otherwise, {"code": "defect", "message": what}
     if "--json" in words:
         if isinstance(error, ContractError):
-            fields |= {"findings": [plain_finding(one) for one in error.findings]}
+            fields |= {"findings": [finding_json(one) for one in error.findings]}
         say_lines(visible_json(json.dumps({"error": fields}, default=str)))
     if isinstance(error, ContractError) and error.findings:
         show_findings(error.findings, sys.stderr)

@@ -11,8 +11,9 @@ import typer
 
 from ..kernel.action import WorkflowKey
 from ..ports import LogEntry, Position, Reader
-from ..views.stored_value import intent_names, parse_json, position_text
-from .console import GAP, harmless, iso, note, now_us, say, say_json, table, when
+from ..views.stored_rows import log_entry_json
+from ..views.stored_value import intent_names, iso, position_text
+from .console import GAP, harmless, note, now_us, say, say_json, table, when
 from .store_options import ROWS_MAX, Json, Store, look, numbers
 
 PAGE = 500
@@ -90,7 +91,7 @@ def _print(entries: Sequence[LogEntry], *, as_json: bool, headed: bool) -> None:
         return
     if as_json:
         for entry in entries:
-            say_json(entry_json(entry))
+            say_json(log_entry_json(entry))
     elif headed:
         now = now_us()
         table(
@@ -134,26 +135,3 @@ def _cells(entry: LogEntry, now: int) -> list[str]:
         row.status,
         ", ".join(intent_names(row.intents)),
     ]
-
-
-def entry_json(entry: LogEntry) -> dict[str, object]:
-    row = entry.row
-    return {
-        "position": position_text(entry.position),
-        "key": str(entry.key),
-        "version": entry.version,
-        "trigger": row.kind,
-        "status": row.status,
-        "payload": parse_json(row.payload),
-        "intents": parse_json(row.intents) or [],
-        "issued_at": iso(row.issued_us),
-        "action_id": _uuid(row.action_id),
-        "correlation_id": _uuid(row.correlation),
-        "cause": _uuid(row.cause) if row.cause else None,
-        "issuer": row.issuer,
-    }
-
-
-def _uuid(raw: bytes) -> str:
-    text = raw.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -8,7 +8,8 @@ import typer
 
 from ..kernel.action import WorkflowKey
 from ..ports import Counts, Reader, Stored
-from .console import iso, note, now_us, say_json, table, when
+from ..views.stored_rows import instance_json
+from .console import note, now_us, say_json, table, when
 from .store_options import ROWS_MAX, Json, Store, look
 
 
@@ -42,7 +43,7 @@ def ls(
     more, rows = len(found) > limit, found[:limit]
     if as_json:
         for row in rows:
-            say_json(_as_json(row))
+            say_json(instance_json(row))
         return
     if not rows:
         narrowed = any((of_type, status, after))
@@ -60,17 +61,6 @@ def ls(
 
 def _remark(row: Stored) -> str:
     return f"held: {row.held}" if row.held else "ended" if row.terminal else ""
-
-
-def _as_json(row: Stored) -> dict[str, object]:
-    return {
-        "key": str(row.key),
-        "status": row.status,
-        "terminal": row.terminal,
-        "version": row.version,
-        "changed_at": iso(row.last_us),
-        "held": row.held or None,
-    }
 
 
 def _show_counts(counts: Counts, of_type: str | None, status: str | None, *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from ..engine.schema_upgrade import MigrationMissing, check_schemas
 from ..ports import Counts
 from ..replay.migration_check import Checked, MigrationCheck, Trouble
 from ..replay.stranded_rows import EnumStranded
+from ..views.replay import migration_check_json
 from ..wiring import ReadableStore
 from ..wiring.folding import InertApp
 from .console import counted, harmless, note, redraw, say, say_json, styled
@@ -76,7 +77,7 @@ def migrate(
     finally:
         inert.close()
     if as_json:
-        say_json(_as_json(result, kept, gaps))
+        say_json(migration_check_json(result, kept, gaps))
     else:
         _show(result, kept, gaps)
     if result.names or gaps:
@@ -115,17 +116,3 @@ def _show(result: Checked, kept: list[Trouble], gaps: list[str]) -> None:
         note(f"{counted(result.foreign, 'instance')} of types this app does not have were left alone")
     if not result.names and not gaps:
         say(styled("fine: every state and open intent can be read, and none is stranded", "green"))
-
-
-def _as_json(result: Checked, kept: list[Trouble], gaps: list[str]) -> dict[str, object]:
-    return {
-        "ok": not result.names and not gaps,
-        "missing": gaps,
-        "instances": result.instances,
-        "migrated": result.migrated,
-        "intents": result.intents,
-        "foreign": result.foreign,
-        "troubles": result.troubles,
-        "names": [{**one._asdict(), "what": str(one.what)} for one in result.names.values()],
-        "found": [{**one._asdict(), "key": str(one.key), "what": str(one.what)} for one in kept],
-    }

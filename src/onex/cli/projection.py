@@ -11,7 +11,8 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import NotFound
 from ..ports import ProjectionRow
 from ..settings import read_settings
-from ..views.stored_value import parse_json, position_text
+from ..views.stored_rows import projection_json
+from ..views.stored_value import position_text
 from ..wiring import ReadableStore
 from .console import counted, harmless, note, now_us, say, say_json, styled, table
 from .store_options import ROWS_MAX, Json, Store, look, url_of
@@ -53,17 +54,7 @@ def projection(
     threshold_ms = read_settings().projection_lag_threshold_ms
     late = lag.lag_ms > threshold_ms
     if as_json:
-        say_json(
-            {
-                "projection": name,
-                "watermark": position_text(lag.watermark),
-                "lag_rows": lag.rows,
-                "lag_ms": round(lag.lag_ms, 3),
-                "late": late,
-                "rows": [_as_json(row) for row in rows],
-                "more": more,
-            }
-        )
+        say_json(projection_json(name, lag, rows, late=late, more=more))
         return
     far = f"{counted(lag.rows, 'row')}, {lag.lag_ms:,.0f} ms behind" if lag.rows else "nothing behind"
     say(f"{styled(harmless(name), 'bold')}  watermark {position_text(lag.watermark)}  {far}")
@@ -89,13 +80,3 @@ async def _ask(reader: ReadableStore, name: str, tag: str | None, after: Workflo
 
 def _fields(row: ProjectionRow) -> str:
     return "" if row.fields == b"{}" else row.fields.decode(errors="replace")
-
-
-def _as_json(row: ProjectionRow) -> dict[str, object]:
-    return {
-        "key": str(row.key),
-        "tag": row.tag,
-        "version": row.version,
-        "last_action": row.last_action,
-        "fields": parse_json(row.fields),
-    }

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ..ports import RejectionRow
-from ..views.stored_value import parse_json
-from .console import iso, note, now_us, say_json, table, when
+from ..views.stored_rows import rejection_json
+from .console import note, now_us, say_json, table, when
 from .store_options import ROWS_MAX, Json, Store, look
 
 
@@ -52,16 +51,3 @@ def rejections(
     )
     if more:
         note(f"and more; --limit {2 * limit} shows them")
-
-
-def rejection_json(row: RejectionRow) -> dict[str, object]:
-    return {
-        "key": row.key,
-        "action_id": row.action_id.hex(),
-        "code": row.code,
-        "message": row.message,
-        "times": row.times,
-        "first_at": iso(row.first_us),
-        "last_at": iso(row.last_us),
-        "body": parse_json(row.body),
-    }

@@ -14,11 +14,12 @@ import typer
 from ..kernel.action import WorkflowKey
 from ..processes.code_versions import brought
 from ..processes.replay_work import Task, Went, folded, processes_for
+from ..views.replay import replay_json
 from ..wiring.environment import environment
 from ..wiring.recorded import Source
 from .console import say_json
 from .exit_codes import FOUND, Misused
-from .replay_report import as_json, refused, show
+from .replay_report import refused, show
 from .store_options import AppPath, Json, Store, url_of
 
 
@@ -86,7 +87,7 @@ def replay(
             result = folded(task, processes_for(total, processes), went)
     ok = not refused(result, strict=strict)
     if json:
-        say_json(as_json(result, envs, here, code.notes, ok=ok))
+        say_json(replay_json(result, envs, here, code.notes, ok=ok))
     else:
         show(result, envs, here, code.notes)
     if not ok:

@@ -13,12 +13,12 @@ from ..engine.encode import encode
 from ..engine.refold import state_at
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import UnknownWorkflow
-from ..ports import Code, EnumOutboxState, LogEntry, OutboxRow, Reader, RejectionRow, Stored
-from ..views.stored_value import intent_name, parse_json, position_text
-from .console import fields, harmless, iso, note, now_us, say, say_json, short, styled, table, when
+from ..ports import EnumOutboxState, Reader, RejectionRow, Stored
+from ..views.stored_rows import InstancePage, instance_page_json
+from ..views.stored_value import intent_name, iso, parse_json
+from .console import fields, harmless, note, now_us, say, say_json, short, styled, table, when
 from .exit_codes import FOUND, Misused
-from .log import entry_json, history_rows
-from .rejections import rejection_json
+from .log import history_rows
 from .store_options import AppOption, Json, Key, Store, look
 
 ROWS = 200
@@ -51,7 +51,7 @@ def show(
         raise Misused("--at folds the log with the app's reducer: say which, --app PATH")
     page = look(store, lambda reader: _at_one_version(reader, at_key, at, app, history=history))
     if as_json:
-        say_json(_as_json(page))
+        say_json(instance_page_json(page))
     elif page.stored is None:
         note(
             f"{key} has not begun"
@@ -64,28 +64,9 @@ def show(
         raise typer.Exit(FOUND)
 
 
-class _Page:
-    """Everything one look found."""
-
-    def __init__(self, key: WorkflowKey) -> None:
-        self.key = key
-        self.stored: Stored | None = None
-        self.code: Code | None = None
-        self.open: list[OutboxRow] = []
-        self.rejections: list[RejectionRow] = []
-        self.history: list[LogEntry] | None = None
-        self.at: LogEntry | None = None
-        self.state_at = b""
-        self.other_code = False
-
-    @property
-    def version(self) -> int:
-        return self.stored.version if self.stored is not None else 0
-
-
 async def _at_one_version(
     reader: Reader, key: WorkflowKey, at: int | None, app: Path | None, *, history: bool
-) -> _Page:
+) -> InstancePage:
     """A page whose parts belong together, though an engine moves the instance while they are read one by one.
 
     One that moves faster than it can be read is shown as it was at its version, without intents that ended since.
@@ -95,12 +76,12 @@ async def _at_one_version(
         now = (await reader.load([key])).get(key)
         if (now.version if now is not None else 0) == page.version:
             break
-    page.open = [row for row in page.open if row.version <= page.version]
+    page.open_intents = [row for row in page.open_intents if row.version <= page.version]
     return page
 
 
-async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | None, *, history: bool) -> _Page:
-    page = _Page(key)
+async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | None, *, history: bool) -> InstancePage:
+    page = InstancePage(key)
     page.rejections = list(await reader.rejections(str(key), None, 0, REJECTIONS))
     page.stored = stored = (await reader.load([key])).get(key)
     if stored is None or stored.version == 0:
@@ -109,7 +90,7 @@ async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | Non
     codes = await reader.codes()
     page.code = codes.get(stored.code_id)
     rows = await reader.outbox(OPEN, key, None, ROWS)
-    page.open = [row for row in rows if not row.timer or row.state != "waiting" or row.error]
+    page.open_intents = [row for row in rows if not row.timer or row.state != "waiting" or row.error]
     if history:
         last = at or stored.version
         page.history = list(await reader.history(key, max(0, last - ROWS), min(last, ROWS)))
@@ -127,44 +108,7 @@ async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | Non
     return page
 
 
-def _as_json(page: _Page) -> dict[str, object]:
-    stored = page.stored
-    shown: dict[str, object] = {"key": str(page.key), "exists": stored is not None}
-    if stored is not None:
-        shown |= {
-            "status": page.at.row.status if page.at else stored.status,
-            "version": page.at.version if page.at else stored.version,
-            "state": parse_json(page.state_at if page.at else stored.state),
-            "terminal": stored.terminal,
-            "epoch": stored.epoch,
-            "changed_at": iso(page.at.row.issued_us if page.at else stored.last_us),
-            "held": stored.held or None,
-            "failures": stored.failures,
-            "code": page.code and {"version": page.code.contract_version, "digest": page.code.digest.hex()},
-            "timers": [{"name": name, "due_at": iso(due_us)} for name, (_, due_us) in sorted(stored.timers.items())],
-            "open": [_open_json(row) for row in page.open],
-        }
-        if page.at is not None:
-            shown |= {"last_version": stored.version, "folded_with_other_code": page.other_code}
-    if page.history is not None:
-        shown["history"] = [entry_json(entry) for entry in page.history]
-    shown["rejections"] = [rejection_json(row) for row in page.rejections]
-    return shown
-
-
-def _open_json(row: OutboxRow) -> dict[str, object]:
-    return {
-        "pointer": position_text(row.pointer),
-        "intent": intent_name(row),
-        "state": row.state.value,
-        "version": row.version,
-        "attempt": max(1, row.attempt),
-        "due_at": iso(row.due_us) if row.due_us else None,
-        "error": row.error or None,
-    }
-
-
-def _show(page: _Page, stored: Stored) -> None:
+def _show(page: InstancePage, stored: Stored) -> None:
     now = now_us()
     status = page.at.row.status if page.at else stored.status
     ended = " (ended)" if stored.terminal and page.at is None else ""
@@ -206,11 +150,11 @@ def _show_state(state: bytes) -> None:
     )
 
 
-def _show_waiting(page: _Page, stored: Stored, now: int) -> None:
+def _show_waiting(page: InstancePage, stored: Stored, now: int) -> None:
     if stored.timers:
         say(styled("timers", "dim"))
         fields([(name, when(due_us, now)) for name, (_, due_us) in sorted(stored.timers.items())])
-    if page.open:
+    if page.open_intents:
         say(styled("open intents", "dim"))
         rows = [
             [
@@ -219,7 +163,7 @@ def _show_waiting(page: _Page, stored: Stored, now: int) -> None:
                 f"attempt {max(1, row.attempt)}" + (f", due {when(row.due_us, now)}" if row.due_us > now else ""),
                 row.error,
             ]
-            for row in page.open
+            for row in page.open_intents
         ]
         widths = [max(len(row[n]) for row in rows) for n in range(3)]
         for row in rows:

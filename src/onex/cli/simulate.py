@@ -17,9 +17,10 @@ from ..simulation.app_sim.runner import STORES, Season, Total, place, play_seaso
 from ..simulation.app_sim.saved_test import test_text
 from ..simulation.app_sim.shrink import SECONDS, Shrinking
 from ..simulation.app_sim.stage import Stage, set_stage
+from ..views.simulation import Shrunk, simulation_json
 from .console import note, say_json
 from .exit_codes import FOUND, INTERRUPTED, Misused
-from .simulate_report import Shrunk, as_json, tell_broken, tell_life, tell_total
+from .simulate_report import tell_broken, tell_life, tell_total
 from .store_options import AppPath, Json
 
 SEEDS = 200
@@ -86,7 +87,7 @@ def simulate(
     total, stopped = _many(season, workers or _cores(), minutes)
     shrunk = None if total.broken is None or stopped else _shrunk(stage, total.broken, shrink_s)
     if as_json_:
-        say_json(as_json(stage, season, total, time.monotonic() - began_s, shrunk, stopped=stopped))
+        say_json(simulation_json(stage, season, total, time.monotonic() - began_s, shrunk, stopped=stopped))
     else:
         tell_total(stage, season, total, time.monotonic() - began_s)
         if shrunk is not None:
@@ -125,7 +126,7 @@ def _one(stage: Stage, season: Season, shrink_s: float, save_test: Path | None, 
     total.take(life)
     shrunk = _shrunk(stage, life, shrink_s) if life.violations else None
     if as_json_:
-        say_json(as_json(stage, season, total, time.monotonic() - began_s, shrunk, life=life))
+        say_json(simulation_json(stage, season, total, time.monotonic() - began_s, shrunk, life=life))
     else:
         tell_life(life)
         if shrunk is not None:

@@ -19,7 +19,7 @@ from ..processes.replay_work import processes_for
 from ..processes.whatif_run import Outcome, Run
 from ..processes.whatif_work import Since, Task
 from ..repository.git_revision import checkout
-from ..views.whatif import totals_json
+from ..views.what_if import totals_json
 from ..whatif.result import Told
 from ..wiring.recorded import Source
 from .console import counted, harmless, note, now_us, say, say_json, say_lines, styled, table

@@ -19,7 +19,7 @@ import orjson
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
 from ..ports import Stored
-from ..views.whatif import told_json
+from ..views.what_if import told_json
 from ..whatif.messages import Post
 from ..whatif.recorded_states import Mark, Retold
 from ..whatif.result import EnumBranch, Tally

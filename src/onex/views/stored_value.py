@@ -1,15 +1,18 @@
-"""What a store holds as bytes, as people and programs see it: JSON, names of intents, positions as text."""
+"""Stored bytes, intents, positions and times, as JSON documents and columns of text show them."""
 
 from __future__ import annotations
+
+from datetime import timedelta
 
 import orjson
 from pydantic import JsonValue
 
+from ..kernel.action import EPOCH
 from ..ports import OutboxRow, Pointer, Position
 
 
 def parse_json(data: bytes) -> JsonValue:
-    """What was stored, for people; bytes that are no JSON as text."""
+    """The stored value. Bytes that are no JSON come as text; no bytes are null."""
     try:
         value: JsonValue = orjson.loads(data) if data else None
     except orjson.JSONDecodeError:
@@ -18,10 +21,10 @@ def parse_json(data: bytes) -> JsonValue:
 
 
 def intent_names(intents: bytes) -> list[str]:
-    """Of one log row, in the order emitted; of timers also those it cancelled."""
+    """The names in one log row, in the order emitted. A timer that was cancelled is ``cancel NAME``."""
     found = parse_json(intents)
     listed = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
-    # a row that was damaged, or bent by hand, may name none
+    # a damaged row may have an intent without a name
     names = [(str(one.get("name", "?")), bool(one.get("cancel"))) for one in listed]
     return [f"cancel {name}" if cancelled else name for name, cancelled in names]
 
@@ -34,3 +37,12 @@ def intent_name(row: OutboxRow) -> str:
 def position_text(position: Position | Pointer) -> str:
     """``shard:n`` or ``shard:n:ordinal``: what ``--after`` and ``--redrive`` take."""
     return ":".join(map(str, position))
+
+
+def iso(at_us: int) -> str:
+    """A time in UTC, to the millisecond. One outside the calendar, which only an imported file can hold: ``N us``."""
+    try:
+        at = EPOCH + timedelta(microseconds=at_us)
+    except OverflowError:
+        return f"{at_us} us"
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

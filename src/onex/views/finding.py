@@ -1,6 +1,6 @@
-"""A finding as a compiler shows it: the sentence, the line it stands on, a caret under the place, the mend.
+"""A finding as JSON, and as a compiler shows it: the sentence, its line of the file, a caret under the place, the fix.
 
-What is shown was written by others: nothing in it steers a terminal, hides, or runs from right to left.
+The quoted text was written by others. So no control character of it, and no mark of direction, reaches a terminal.
 """
 
 from __future__ import annotations
@@ -12,6 +12,13 @@ from ..kernel.visible_text import visible
 
 WIDTH = 120
 _WORD = re.compile(r""""[^"]*"|'[^']*'|![^\s,\[\]{}]*|<<|&?[\w*.-]+""")
+
+
+def finding_json(one: object) -> dict[str, object]:
+    """Of a ``ContractError``, whose findings may be any object: what is no Finding has its text alone."""
+    if not isinstance(one, Finding):
+        return {"message": str(one)}
+    return {**one._asdict(), "severity": one.severity.value}
 
 
 def excerpt(finding: Finding, text: str) -> str:

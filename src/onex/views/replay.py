@@ -1,0 +1,62 @@
+"""The result of a replay, and of a trial of migrations, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..ports import Env
+from ..replay.migration_check import Checked, Trouble
+from ..replay.verdict import EnumVerdict, Replayed
+
+
+def replay_json(
+    result: Replayed, envs: Mapping[int, Env], here: Env, notes: Sequence[str], *, ok: bool
+) -> dict[str, object]:
+    """``bad`` holds the first hundred segments that are not equal."""
+    return {
+        "ok": ok,
+        "instances": result.instances,
+        "segments": result.segments,
+        "actions": result.actions,
+        "intents": result.intents,
+        "mismatches": result.mismatches,
+        "damage": list(result.damage),
+        "unverified": result.unverified,
+        "by_verdict": _by_name(result.by_verdict),
+        "actions_by_verdict": _by_name(result.actions_by_verdict),
+        "here": here._asdict(),
+        "notes": list(notes),
+        "bad": [
+            {
+                "key": str(segment.key),
+                "first": segment.first,
+                "last": segment.last,
+                "verdict": segment.verdict.value,
+                "code": {"version": segment.code.contract_version, "digest": segment.code.digest.hex()},
+                "env": envs[segment.env_id]._asdict() if segment.env_id in envs else None,
+                "reason": segment.reason,
+                "differs_at": segment.differs_at or None,
+                "since": segment.since or None,
+            }
+            for segment in result.bad
+        ],
+    }
+
+
+def _by_name(counts: Mapping[str, int]) -> dict[str, int]:
+    return {EnumVerdict(verdict).value: count for verdict, count in sorted(counts.items())}
+
+
+def migration_check_json(result: Checked, kept: Sequence[Trouble], gaps: Sequence[str]) -> dict[str, object]:
+    """``gaps``: why an engine would not start. ``kept``: the first problems, row by row; ``names`` tells all by name."""
+    return {
+        "ok": not result.names and not gaps,
+        "missing": list(gaps),
+        "instances": result.instances,
+        "migrated": result.migrated,
+        "intents": result.intents,
+        "foreign": result.foreign,
+        "troubles": result.troubles,
+        "names": [{**one._asdict(), "what": str(one.what)} for one in result.names.values()],
+        "found": [{**one._asdict(), "key": str(one.key), "what": str(one.what)} for one in kept],
+    }

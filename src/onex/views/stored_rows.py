@@ -1,0 +1,152 @@
+"""Rows of a store as JSON: instances, their log, open intents, refused actions, projections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from ..engine.projections import Lag
+from ..kernel.action import WorkflowKey
+from ..ports import Code, LogEntry, OutboxRow, ProjectionRow, RejectionRow, Stored
+from .stored_value import intent_name, iso, parse_json, position_text
+
+
+@dataclass(slots=True)
+class InstancePage:
+    """All that is shown of one instance. ``stored`` is None when it has not begun; ``code`` made its last version.
+
+    ``history`` is None when nobody asked for it. ``at`` and ``state_at`` are of the earlier version asked for;
+    ``other_code``: its state was folded by code that did not make it.
+    """
+
+    key: WorkflowKey
+    stored: Stored | None = None
+    code: Code | None = None
+    open_intents: list[OutboxRow] = field(default_factory=list)
+    rejections: list[RejectionRow] = field(default_factory=list)
+    history: list[LogEntry] | None = None
+    at: LogEntry | None = None
+    state_at: bytes = b""
+    other_code: bool = False
+
+    @property
+    def version(self) -> int:
+        return self.stored.version if self.stored is not None else 0
+
+
+def instance_page_json(page: InstancePage) -> dict[str, object]:
+    """``exists`` is false for an instance that has not begun; then there are only its key and its rejections."""
+    stored = page.stored
+    shown: dict[str, object] = {"key": str(page.key), "exists": stored is not None}
+    if stored is not None:
+        shown |= {
+            "status": page.at.row.status if page.at else stored.status,
+            "version": page.at.version if page.at else stored.version,
+            "state": parse_json(page.state_at if page.at else stored.state),
+            "terminal": stored.terminal,
+            "epoch": stored.epoch,
+            "changed_at": iso(page.at.row.issued_us if page.at else stored.last_us),
+            "held": stored.held or None,
+            "failures": stored.failures,
+            "code": page.code and {"version": page.code.contract_version, "digest": page.code.digest.hex()},
+            "timers": [{"name": name, "due_at": iso(due_us)} for name, (_, due_us) in sorted(stored.timers.items())],
+            "open": [open_intent_json(row) for row in page.open_intents],
+        }
+        if page.at is not None:
+            shown |= {"last_version": stored.version, "folded_with_other_code": page.other_code}
+    if page.history is not None:
+        shown["history"] = [log_entry_json(entry) for entry in page.history]
+    shown["rejections"] = [rejection_json(row) for row in page.rejections]
+    return shown
+
+
+def open_intent_json(row: OutboxRow) -> dict[str, object]:
+    return {
+        "pointer": position_text(row.pointer),
+        "intent": intent_name(row),
+        "state": row.state.value,
+        "version": row.version,
+        "attempt": max(1, row.attempt),
+        "due_at": iso(row.due_us) if row.due_us else None,
+        "error": row.error or None,
+    }
+
+
+def instance_json(row: Stored) -> dict[str, object]:
+    return {
+        "key": str(row.key),
+        "status": row.status,
+        "terminal": row.terminal,
+        "version": row.version,
+        "changed_at": iso(row.last_us),
+        "held": row.held or None,
+    }
+
+
+def log_entry_json(entry: LogEntry) -> dict[str, object]:
+    row = entry.row
+    return {
+        "position": position_text(entry.position),
+        "key": str(entry.key),
+        "version": entry.version,
+        "trigger": row.kind,
+        "status": row.status,
+        "payload": parse_json(row.payload),
+        "intents": parse_json(row.intents) or [],
+        "issued_at": iso(row.issued_us),
+        "action_id": str(UUID(bytes=row.action_id)),
+        "correlation_id": str(UUID(bytes=row.correlation)),
+        "cause": str(UUID(bytes=row.cause)) if row.cause else None,
+        "issuer": row.issuer,
+    }
+
+
+def rejection_json(row: RejectionRow) -> dict[str, object]:
+    return {
+        "key": row.key,
+        "action_id": row.action_id.hex(),
+        "code": row.code,
+        "message": row.message,
+        "times": row.times,
+        "first_at": iso(row.first_us),
+        "last_at": iso(row.last_us),
+        "body": parse_json(row.body),
+    }
+
+
+def stopped_intent_json(row: OutboxRow) -> dict[str, object]:
+    return {
+        "pointer": position_text(row.pointer),
+        "key": str(row.key),
+        "intent": intent_name(row),
+        "state": row.state.value,
+        "version": row.version,
+        "attempts": max(1, row.attempt),
+        "crashes": row.crashes,
+        "error": row.error or None,
+        "result": parse_json(row.result),
+    }
+
+
+def projection_json(name: str, lag: Lag, rows: Sequence[ProjectionRow], *, late: bool, more: bool) -> dict[str, object]:
+    """``more``: there are rows behind the last of ``rows``."""
+    return {
+        "projection": name,
+        "watermark": position_text(lag.watermark),
+        "lag_rows": lag.rows,
+        "lag_ms": round(lag.lag_ms, 3),
+        "late": late,
+        "rows": [_projected_json(row) for row in rows],
+        "more": more,
+    }
+
+
+def _projected_json(row: ProjectionRow) -> dict[str, object]:
+    return {
+        "key": str(row.key),
+        "tag": row.tag,
+        "version": row.version,
+        "last_action": row.last_action,
+        "fields": parse_json(row.fields),
+    }
