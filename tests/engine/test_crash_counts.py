@@ -7,14 +7,14 @@ import asyncio
 import pytest
 
 from onex.adapters.memory.store import MemoryStore, Tables
-from onex.engine.crash_counts import CRASHES_REFUSED, Suspects, of_reading, of_row
+from onex.engine.crash_counts import CRASHES_REFUSED, CrashCounts, reading_name, row_name
 from onex.kernel.errors import KilledItsProcess
 from onex.ports import Pointer
 
 DEAD: list[object] = []
 """Bodies that are never left. Dropped, they would be closed in order, which is what a crash does not do."""
 
-A, B, C = (of_reading(n) for n in (1, 2, 3))
+A, B, C = (reading_name(n) for n in (1, 2, 3))
 
 
 class Machine:
@@ -23,18 +23,18 @@ class Machine:
     def __init__(self) -> None:
         self.tables = Tables()
 
-    async def start(self) -> Suspects:
+    async def start(self) -> CrashCounts:
         self.tables.owner = None
         store = MemoryStore(self.tables)
         await store.own("test")
-        suspects = Suspects(store)
-        await suspects.recall()
-        return suspects
+        counts = CrashCounts(store)
+        await counts.read_last_run()
+        return counts
 
 
-def crash(suspects: Suspects, *names: bytes) -> None:
+def crash(counts: CrashCounts, *names: bytes) -> None:
     """The process ends while user code sees ``names``: nothing behind it runs any more."""
-    body = suspects.judging(names)
+    body = counts.running(names)
     body.__enter__()
     DEAD.append(body)
 
@@ -46,12 +46,12 @@ def test_one_met_alone_is_refused_after_three_crashes() -> None:
 async def _test_one_met_alone_is_refused_after_three_crashes() -> None:
     machine = Machine()
     for crashes in range(CRASHES_REFUSED):
-        suspects = await machine.start()
-        assert suspects.crashes == ({A: crashes} if crashes else {})
-        assert suspects.refused(A) is None
-        crash(suspects, A)
-    suspects = await machine.start()
-    assert isinstance(suspects.refused(A), KilledItsProcess)
+        counts = await machine.start()
+        assert counts.crashes == ({A: crashes} if crashes else {})
+        assert counts.refusal(A) is None
+        crash(counts, A)
+    counts = await machine.start()
+    assert isinstance(counts.refusal(A), KilledItsProcess)
 
 
 def test_of_several_at_once_each_gets_one_crash_and_no_more_until_it_is_met_alone() -> None:
@@ -62,9 +62,9 @@ async def _test_of_several_at_once_each_gets_one_crash_and_no_more_until_it_is_m
     machine = Machine()
     for _ in range(5):
         crash(await machine.start(), A, B, C)
-    suspects = await machine.start()
-    assert suspects.crashes == {A: 1, B: 1, C: 1}
-    assert suspects.met([B])
+    counts = await machine.start()
+    assert counts.crashes == {A: 1, B: 1, C: 1}
+    assert counts.any_crashed([B])
 
 
 def test_whoever_returns_is_no_suspect_and_others_stay() -> None:
@@ -74,12 +74,12 @@ def test_whoever_returns_is_no_suspect_and_others_stay() -> None:
 async def _test_whoever_returns_is_no_suspect_and_others_stay() -> None:
     machine = Machine()
     crash(await machine.start(), A, B)
-    suspects = await machine.start()
-    with suspects.judging([A]):
+    counts = await machine.start()
+    with counts.running([A]):
         pass
-    with pytest.raises(ValueError, match="told"), suspects.judging([C]):
+    with pytest.raises(ValueError, match="told"), counts.running([C]):
         raise ValueError("told")
-    assert suspects.crashes == {B: 1}
+    assert counts.crashes == {B: 1}
     assert (await machine.start()).crashes == {B: 1}
 
 
@@ -92,10 +92,10 @@ async def _test_a_refusal_stands_until_it_is_durable_then_the_count_begins_anew(
     for _ in range(CRASHES_REFUSED):
         crash(await machine.start(), A)
     await machine.start()
-    suspects = await machine.start()
-    assert suspects.refused(A) is not None
-    suspects.forget(A)
-    assert suspects.refused(A) is None
+    counts = await machine.start()
+    assert counts.refusal(A) is not None
+    counts.forget(A)
+    assert counts.refusal(A) is None
     assert (await machine.start()).crashes == {}
 
 
@@ -105,6 +105,6 @@ def test_a_full_batch_fits_the_record() -> None:
 
 async def _test_a_full_batch_fits_the_record() -> None:
     machine = Machine()
-    crowd = [of_row(Pointer(0, n, 1)) for n in range(1024)]
+    crowd = [row_name(Pointer(0, n, 1)) for n in range(1024)]
     crash(await machine.start(), *crowd)
     assert set((await machine.start()).crashes) == set(crowd)

@@ -92,7 +92,7 @@ def test_a_wrong_clock_that_was_set_right(house: House) -> None:
     async def go() -> None:
         async with house.engine() as engine:
             clock = Wrong()
-            engine.door.clock = engine.service.clock = clock
+            engine.intake.clock = engine.service.clock = clock
             await engine.submit(K, "add")
             Wrong.ahead_s = 0
             await engine.submit(K, "wake_me", Add(amount=60))

@@ -25,13 +25,13 @@ def boxes(*states: bytes) -> Mailboxes:
     made = Mailboxes(registry(Worker()))
     for n in range(len(states)):
         made.enqueue(made[key(n)])
-    for (entry, _), state in zip(made.gather(len(states)), states, strict=True):
+    for (entry, _), state in zip(made.take(len(states)), states, strict=True):
         entry.state_bytes = state
     return made
 
 
 def kept(made: Mailboxes) -> list[int]:
-    return [n for n in range(100) if made.held(key(n)) is not None]
+    return [n for n in range(100) if made.find(key(n)) is not None]
 
 
 def test_what_is_beyond_the_bytes_is_let_go_the_least_recently_used_first() -> None:
@@ -59,7 +59,7 @@ def test_a_state_that_grew_or_was_forgotten_is_weighed_again() -> None:
     made.evict(9, 1 << 30)
     for state, bytes_more in ((b"x" * 9000, 18_000), (b"x" * 9001, 18_000), (b"", 0)):
         made.enqueue(made[key(0)])
-        made.gather(1)[0][0].state_bytes = state
+        made.take(1)[0][0].state_bytes = state
         made.evict(9, 1 << 30)
         assert made.bytes == ENTRY_BYTES + bytes_more
 
@@ -83,10 +83,10 @@ def test_an_instance_in_use_is_kept_though_there_is_no_room(use: str) -> None:
 def test_what_was_put_back_by_a_store_that_fails_is_counted_once() -> None:
     made = boxes(b"x" * 1000)
     for _ in range(3):
-        (entry,) = [entry for entry, _ in made.gather(1)] or [made[key(0)]]
+        (entry,) = [entry for entry, _ in made.take(1)] or [made[key(0)]]
         made.put_back(entry, [])
         made.enqueue(entry)
-    made.gather(1)
+    made.take(1)
     made.evict(9, 1 << 30)
     assert made.bytes == ENTRY_BYTES
 

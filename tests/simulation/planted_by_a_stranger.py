@@ -172,7 +172,7 @@ def refusals_remembered() -> Iterator[None]:
     def wrong(self: ReducerService, results: Sequence[tuple[Pending, Answer]]) -> None:
         right(self, results)
         for pending, answer in results:
-            entry = self._mailboxes.held(pending.key)
+            entry = self._mailboxes.find(pending.key)
             if entry is not None and isinstance(answer, OnexError) and pending.refusal is None:
                 entry.inflight.setdefault(pending.id, pending)
 
@@ -296,7 +296,7 @@ def redriven_with_the_tries_it_had() -> Iterator[None]:
             return
         work = stored_delivery(rows[0], self.service.registry, self.clock.now_us())
         work.maybe_done = work.crashes > 0 or work.attempt > 1
-        written = self.service.noting(Note(pointer, attempt=work.attempt))
+        written = self.service.note_durably(Note(pointer, attempt=work.attempt))
         for noting in self._asked.pop(pointer, ()):
             noting()
         await written

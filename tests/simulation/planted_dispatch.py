@@ -11,7 +11,7 @@ from onex.engine.dispatch import ReducerService
 from onex.engine.encode import ordinals
 from onex.engine.mailbox import Answer, Committed, Entry, Fresh, Mailboxes, Pending
 from onex.engine.pattern_engine import ReducerPatternEngine
-from onex.engine.unknown_commits import Doubt
+from onex.engine.unknown_commits import UnknownCommits
 from onex.ports import Applied, Commit, Conflict, InboxAnswer, Pointer, Position
 from tests.simulation.planting import planted, swapped
 
@@ -80,7 +80,7 @@ def answered_before_it_is_durable() -> Iterator[None]:
 
 @planted
 def lost_answers_never_looked_after() -> Iterator[None]:
-    with swapped(Doubt, "settled", lambda self: []):
+    with swapped(UnknownCommits, "perhaps_applied", lambda self: []):
         yield
 
 
@@ -121,11 +121,11 @@ def duplicate_told_the_newest_version() -> Iterator[None]:
 def refusals_judged_again_after_a_lost_answer() -> Iterator[None]:
     """Ours until seed 159 told us."""
 
-    async def wrong(self: Doubt) -> list[object]:
+    async def wrong(self: UnknownCommits) -> list[object]:
         self._refusals.clear()
         return []
 
-    with swapped(Doubt, "standing", wrong):
+    with swapped(UnknownCommits, "written_refusals", wrong):
         yield
 
 
@@ -158,7 +158,7 @@ def half_a_burst_taken() -> Iterator[None]:
     """Room is asked for one by one: who is turned away in the middle has sent the first half."""
 
     async def wrong(self: ReducerPatternEngine, actions: Sequence[tuple[str, str, None]]) -> list[Answer]:
-        pendings = [self.door.pending(*action) for action in actions]
+        pendings = [self.intake.pending(*action) for action in actions]
         return await self.service.all_done([self.service.accept(pending) for pending in pendings])
 
     with swapped(ReducerPatternEngine, "submit_many", wrong):

@@ -21,7 +21,7 @@ import onex.kernel.user_code
 import onex.nodes.effect
 import onex.nodes.isolated_call
 from onex.engine.attempt import WRONG_RESULT, effect_error, timeout_error
-from onex.engine.crash_counts import Suspects
+from onex.engine.crash_counts import CrashCounts
 from onex.engine.fold import Folded
 from onex.engine.inbox import Inbox
 from onex.engine.mailbox import Pending
@@ -200,12 +200,12 @@ def held_outcome_without_its_bytes() -> Iterator[None]:
 @planted
 def rollback_believed_from_anybody() -> Iterator[None]:
     """An action of the engine's own kinds is taken from whoever sends it, with the state that it brings along."""
-    right = onex.engine.intake.Door._take_payload
+    right = onex.engine.intake.Intake._take_payload
 
-    def wrong(self: onex.engine.intake.Door, pending: Pending, payload: object, ours: bool) -> None:
+    def wrong(self: onex.engine.intake.Intake, pending: Pending, payload: object, ours: bool) -> None:
         right(self, pending, payload, True)  # type: ignore[arg-type]  # what it is given
 
-    with swapped(onex.engine.intake.Door, "_take_payload", wrong):
+    with swapped(onex.engine.intake.Intake, "_take_payload", wrong):
         yield
 
 
@@ -248,10 +248,10 @@ def crashes_while_judged_not_counted() -> Iterator[None]:
 @planted
 def crashes_while_read_not_counted() -> Iterator[None]:
     """An inbox row whose validator ends the process does so at every start."""
-    judging = Suspects.judging
+    judging = CrashCounts.running
     with (
         swapped(onex.engine.inbox, "of_reading", lambda ticket: b""),
-        swapped(Suspects, "judging", lambda self, names: judging(self, [name for name in names if name])),
+        swapped(CrashCounts, "running", lambda self, names: judging(self, [name for name in names if name])),
     ):
         yield
 
@@ -259,14 +259,14 @@ def crashes_while_read_not_counted() -> Iterator[None]:
 @planted
 def crashes_counted_from_one_each_time() -> Iterator[None]:
     """What the owner before had counted is not read: nobody ever comes to three."""
-    recall = Suspects.recall
+    recall = CrashCounts.read_last_run
 
-    async def wrong(self: Suspects) -> int:
+    async def wrong(self: CrashCounts) -> int:
         found = await recall(self)
         self.crashes = dict.fromkeys(self.crashes, 1)
         return found
 
-    with swapped(Suspects, "recall", wrong):
+    with swapped(CrashCounts, "read_last_run", wrong):
         yield
 
 
@@ -274,14 +274,14 @@ def crashes_counted_from_one_each_time() -> Iterator[None]:
 def crashes_forgotten_while_another_is_judged() -> Iterator[None]:
     """The record holds who is judged now, and no longer who had crashed before and still waits."""
 
-    def wrong(self: Suspects, running: Sequence[bytes]) -> None:
+    def wrong(self: CrashCounts, running: Sequence[bytes]) -> None:
         crashes = self.crashes
         self.crashes = {name: n for name, n in crashes.items() if name in running}
         write(self, running)
         self.crashes = crashes
 
-    write = Suspects._write
-    with swapped(Suspects, "_write", wrong):
+    write = CrashCounts._write
+    with swapped(CrashCounts, "_write", wrong):
         yield
 
 

@@ -97,7 +97,7 @@ def test_settings_reach_what_obeys_them(monkeypatch: pytest.MonkeyPatch) -> None
         async with await onex.open("memory:", ORDERS) as engine:
             limits = engine.service.limits
             assert limits.conflicts == RetryPolicy(max_attempts=3, initial_s=0.020, max_s=0.040)
-            assert (limits.dedup_hours, engine.door.dedup_hours) == (24, 24)
+            assert (limits.dedup_hours, engine.intake.dedup_hours) == (24, 24)
             assert (await engine.materialize()).batch == 7
         async with await onex.open("memory:", ORDERS, limits=Limits(batch=3)) as engine:
             assert engine.service.limits == Limits(batch=3)

@@ -28,7 +28,7 @@ from ..ports import (
     Rejection,
 )
 from .encode import ordinals
-from .fold import Folded, TimerGone, made
+from .fold import Folded, TimerGone, make
 from .mailbox import Answer, Committed, Fresh, Pending
 
 REJECTED_BODY_BYTES = 4096
@@ -194,8 +194,8 @@ def _apply(folded: Folded, change: KeyChange, outcome: Applied, done: Settlement
     results, fresh = done.results, done.fresh
     for (pending, emitted), row in zip(folded.stepped, change.rows, strict=True):
         version += 1
-        position: Position = made(Position, (shard, n))
-        results.append((pending, made(Committed, (key, version, position, row.status, False))))
+        position: Position = make(Position, (shard, n))
+        results.append((pending, make(Committed, (key, version, position, row.status, False))))
         if emitted:
             counts = ordinals([one.spec.name for one in emitted]) if len(emitted) > 1 else _FIRST
             for ordinal, _, due_us, timer in row.outbox:
@@ -212,7 +212,7 @@ def _apply(folded: Folded, change: KeyChange, outcome: Applied, done: Settlement
                     counts[ordinal],
                     due_us,
                 )
-                fresh.append(made(Fresh, one))
+                fresh.append(make(Fresh, one))
         n += 1
 
 

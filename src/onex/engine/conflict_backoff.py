@@ -13,7 +13,7 @@ from ..ports import Clock
 from .mailbox import Entry, Mailboxes, Pending
 
 
-class Backoff:
+class ConflictBackoff:
     """``stir`` is called when a mailbox is open again."""
 
     def __init__(self, policy: RetryPolicy, clock: Clock, mailboxes: Mailboxes, stir: Callable[[], None]) -> None:
@@ -34,7 +34,7 @@ class Backoff:
         if pendings:
             latest = max(pendings, key=lambda pending: pending.tries)
             delay_s = self._policy.delay_s(latest.tries, latest.id)
-            self._mailboxes.shut(entry)
+            self._mailboxes.pause(entry)
             wait = self._wait(entry, self._policy.max_s if delay_s is None else delay_s)
             self._waiting[entry] = asyncio.create_task(wait, name="onex-backoff")
 
@@ -46,5 +46,5 @@ class Backoff:
     async def _wait(self, entry: Entry, delay_s: float) -> None:
         await self._clock.sleep(delay_s)
         del self._waiting[entry]
-        self._mailboxes.reopen(entry)
+        self._mailboxes.resume(entry)
         self._stir()

@@ -25,31 +25,31 @@ _NAME = 17  # a letter for its kind, and 16 bytes
 _KEPT = 1500
 
 
-def of_action(pending: Pending) -> bytes:
+def action_name(pending: Pending) -> bytes:
     """The name under which it is found again after a crash; b'' for what nobody would bring back."""
     if pending.ticket:
         return b"t" + pending.ticket.to_bytes(16)
     return b"a" + pending.id if pending.settles is not None else b""
 
 
-def of_reading(ticket: int) -> bytes:
+def reading_name(ticket: int) -> bytes:
     """An inbox row whose payload is read: apart from its action, which is judged later and counted for itself."""
     return b"i" + ticket.to_bytes(16)
 
 
-def of_row(pointer: Pointer) -> bytes:
+def row_name(pointer: Pointer) -> bytes:
     """An outbox row that is read back."""
     return b"r%b%b%b" % (pointer.shard.to_bytes(4), pointer.n.to_bytes(8), pointer.ordinal.to_bytes(4))
 
 
-class Suspects:
+class CrashCounts:
     """One record per store, kept by its owner. ``crashes[name]`` holds only what crashed and was not judged since."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.crashes: dict[bytes, int] = {}
 
-    async def recall(self) -> int:
+    async def read_last_run(self) -> int:
         """Read what the owner before left, count it, and say how many suspects there are."""
         crashes, running = _read(await self._store.judged())
         for name in running:
@@ -60,7 +60,7 @@ class Suspects:
         return len(crashes)
 
     @contextmanager
-    def judging(self, names: Sequence[bytes]) -> Iterator[None]:
+    def running(self, names: Sequence[bytes]) -> Iterator[None]:
         """User code sees these while the body runs. Whoever returns from it, also by an exception, is no suspect."""
         if not names:
             yield
@@ -73,11 +73,11 @@ class Suspects:
                 self.crashes.pop(name, None)
             self._write(())
 
-    def met(self, names: Sequence[bytes]) -> bool:
+    def any_crashed(self, names: Sequence[bytes]) -> bool:
         """Whether one of them is to be judged alone."""
         return bool(self.crashes) and any(name in self.crashes for name in names)
 
-    def refused(self, name: bytes) -> KilledItsProcess | None:
+    def refusal(self, name: bytes) -> KilledItsProcess | None:
         """Its refusal, when it has crashed too often. Its count stays until ``forget``: the refusal is not durable yet."""
         crashes = self.crashes.get(name, 0)
         if crashes < CRASHES_REFUSED:

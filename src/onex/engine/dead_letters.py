@@ -15,7 +15,7 @@ from ..kernel.errors import ConcurrentModificationError, OnexError, TemporaryDat
 from ..kernel.intent import outcome_id
 from ..kernel.user_code import describe
 from ..ports import Clock, EnumOutboxState, Note, OutboxRow, Pointer, Reader
-from .crash_counts import of_row
+from .crash_counts import row_name
 from .delivery import Delivery, stored_delivery
 from .dispatch import ReducerService
 from .schema_upgrade import logged_payload, logged_trigger
@@ -81,14 +81,14 @@ class DeadLetters:
         if not rows or rows[0].pointer != pointer:
             raise ValidationError(f"no dead or held intent at {':'.join(map(str, pointer))}; onex dead lists them")
         row = rows[0]
-        self.service.suspects.forget(of_row(pointer))
+        self.service.crash_counts.forget(row_name(pointer))
         work = stored_delivery(row, self.service.registry, self.clock.now_us())
         if row.state is EnumOutboxState.HELD:
             await self._deliver(row, work)
             return
         work.maybe_done = row.crashes > 0 or row.attempt > 1
         work.attempt, work.crashes = 1, 0
-        written = self.service.noting(Note(pointer, attempt=1))
+        written = self.service.note_durably(Note(pointer, attempt=1))
         for noting in self._asked.pop(pointer, ()):
             noting()
         await written

@@ -10,7 +10,7 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import StateConsistencyError
 from ..kernel.intent import EnumIntentType, intent_id
 from ..ports import Clock, NewBlob, OutboxRow
-from .encode import body_hash, settled
+from .encode import body_hash, canonical_payload
 from .mailbox import Fresh, Pending
 from .registry import ReducerRegistry
 from .schema_upgrade import logged_intent
@@ -50,7 +50,7 @@ class Delivery:
     ) -> Pending:
         """The action that this intent leads to and that settles its row. Raises InvalidPayload, PayloadTooLarge."""
         fresh = self.fresh
-        payload, body = settled(payload)
+        payload, body = canonical_payload(payload)
         return Pending(
             key,
             kind,

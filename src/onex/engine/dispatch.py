@@ -33,17 +33,17 @@ from ..ports import (
     Telemetry,
 )
 from .batch import Batch, Extras, answer_json, committed_of
-from .conflict_backoff import Backoff
-from .crash_counts import Suspects, of_action, of_reading
+from .conflict_backoff import ConflictBackoff
+from .crash_counts import CrashCounts, action_name, reading_name
 from .fold import Folded, Rules, TimerGone
 from .intake import ACTION_DEDUP_TTL_HOURS
-from .isolate import Judge
+from .isolate import FaultIsolation
 from .log_tail import ChangeSignal
 from .mailbox import Answer, Committed, Entry, Fresh, Mailboxes, Pending
 from .metrics import Counters, Events
 from .registry import ReducerRegistry
-from .side_writes import Along, tell
-from .unknown_commits import Doubt
+from .side_writes import SideWrites, finish
+from .unknown_commits import UnknownCommits
 
 STALLED_AFTER = 5
 CLOSE_S = 10.0
@@ -65,7 +65,7 @@ class Limits:
     conflicts: RetryPolicy = RetryPolicy(max_attempts=6)
 
 
-class ReducerService(Along):
+class ReducerService(SideWrites):
     """The one writer of a store. ``check_all`` reloads every state it writes (tests, simulation)."""
 
     def __init__(
@@ -84,7 +84,7 @@ class ReducerService(Along):
         self.limits = limits or Limits()
         self.counters = Counters()
         self.events = Events(telemetry)
-        self.suspects = Suspects(store)
+        self.crash_counts = CrashCounts(store)
         self.closed: OnexError | None = None
         self.on_fresh: Callable[[Sequence[Fresh]], None] = lambda fresh: None
         self.on_settled: Callable[[Sequence[Pointer]], None] = lambda settled: None
@@ -94,11 +94,11 @@ class ReducerService(Along):
         self._check_all = check_all
         self._fences: dict[int, int] = {}
         self._mailboxes = Mailboxes(registry)
-        self._judge = Judge(store, self._mailboxes, self.suspects, self.events)
-        self._backoff = Backoff(self.limits.conflicts, clock, self._mailboxes, self._stir)
+        self._isolation = FaultIsolation(store, self._mailboxes, self.crash_counts, self.events)
+        self._backoff = ConflictBackoff(self.limits.conflicts, clock, self._mailboxes, self._stir)
         self._waiting = 0
         self._failures = 0
-        self._doubt = Doubt(store, self._mailboxes)
+        self._unknown = UnknownCommits(store, self._mailboxes)
         self._answered = ChangeSignal()
         self._reason: OnexError | None = None
         self._wake = asyncio.Event()
@@ -113,12 +113,12 @@ class ReducerService(Along):
         self._fences = dict(await self.store.own(owner))
         if not self._fences:
             raise OwnershipLost("another process runs on this store; stop it, or submit to it from here")
-        suspects = await self.suspects.recall()
+        suspects = await self.crash_counts.read_last_run()
         if suspects:
             self.events("process_died_judging", suspects=suspects)
         for workflow in self.registry.workflows:
             code_id, env_id = await self.store.intern(workflow.code, self.env)
-            self._judge.rules[workflow.reducer.workflow_type] = Rules(code_id, env_id, 0, self._check_all)
+            self._isolation.rules[workflow.reducer.workflow_type] = Rules(code_id, env_id, 0, self._check_all)
         self._task = asyncio.create_task(self._run(), name="onex-dispatch")
 
     async def close(self) -> None:
@@ -221,7 +221,7 @@ class ReducerService(Along):
 
     def code_id(self, workflow_type: str) -> int:
         """The store's number for the code this engine runs."""
-        return self._judge.rules[workflow_type].code_id
+        return self._isolation.rules[workflow_type].code_id
 
     @property
     def is_quiet(self) -> bool:
@@ -259,7 +259,7 @@ class ReducerService(Along):
                 # one turn for those just answered: what they send now goes along in this batch
                 await asyncio.sleep(0)
                 try:
-                    await self._turn()
+                    await self._write_batch()
                     self._mailboxes.evict(self.limits.cached, self.limits.cached_bytes)
                     self._failures = 0
                 except (TemporaryDatabaseError, CommitUnknown) as error:
@@ -273,23 +273,23 @@ class ReducerService(Along):
             if self.closed is not None:
                 return
 
-    async def _turn(self) -> None:
+    async def _write_batch(self) -> None:
         """One batch, whole: written and answered, or everything back where it was and the error raised."""
-        standing = await self._doubt.standing()
+        standing = await self._unknown.written_refusals()
         self._extras.settled.extend(one.settles for one, _ in standing if one.settles is not None and not one.sent)
         self._resolve(standing)
-        taken = self._judge.gather(self.limits.batch)
+        taken = self._isolation.take(self.limits.batch)
         extras, self._extras = self._extras, Extras.empty()
         noted, self._noted = self._noted, []
         releasing: list[Entry] = []
         try:
-            releasing, folds = await self._judge.fold(taken, now_us := self.clock.now_us())
+            releasing, folds = await self._isolation.fold(taken, now_us := self.clock.now_us())
             batch = Batch(folds, extras, now_us)
             commit = await batch.build(self._fences, self._first_answer)
             try:
                 outcomes = await self.store.commit(commit) if any(commit[1:7]) else ()
             except CommitUnknown:
-                self._doubt.add(batch)
+                self._unknown.add(batch)
                 raise
         except BaseException as error:
             self._noted[:0] = noted
@@ -308,18 +308,18 @@ class ReducerService(Along):
         self._resolve(done.results)
         if done.applied:
             self.on_change(done.applied)
-        if doubted := self._doubt.settled():
+        if unnoticed := self._unknown.perhaps_applied():
             self.on_doubt()
-            self.on_change(doubted)
+            self.on_change(unnoticed)
         for folded, _ in done.again:
             folded.entry.release = folded.entry.release or folded.entry in releasing
-        tell(noted)
+        finish(noted)
         released = [one for one in self._released if one[0] in releasing and not one[0].release]
         self._released = [one for one in self._released if one not in released]
-        tell([future for _, future in released])
+        finish([future for _, future in released])
         for at, (folded, conflict) in enumerate(done.again):
             try:
-                await self._judge_again(folded, conflict)
+                await self._fold_again(folded, conflict)
             except Exception:
                 for later, _ in reversed(done.again[at:]):
                     self._mailboxes.put_back(later.entry, later.pendings)
@@ -335,7 +335,7 @@ class ReducerService(Along):
         self.counters.duplicates += 1
         return committed_of(entry, duplicate=True)
 
-    async def _judge_again(self, folded: Folded, conflict: Conflict) -> None:
+    async def _fold_again(self, folded: Folded, conflict: Conflict) -> None:
         """A change that met a conflict: what the log already holds is answered from it, the rest is folded anew."""
         self.counters.conflicts += 1
         moved = not conflict.duplicates
@@ -369,13 +369,13 @@ class ReducerService(Along):
 
     def _resolve(self, results: Sequence[tuple[Pending, Answer]]) -> None:
         now_s = self.clock.monotonic()
-        counters, held = self.counters, self._mailboxes.held
+        counters, find = self.counters, self._mailboxes.find
         for pending, answer in results:
             pending.resolve(answer)
-            if self.suspects.crashes:
-                self.suspects.forget(of_action(pending))
-                self.suspects.forget(of_reading(pending.ticket))
-            entry = held(pending.key)
+            if self.crash_counts.crashes:
+                self.crash_counts.forget(action_name(pending))
+                self.crash_counts.forget(reading_name(pending.ticket))
+            entry = find(pending.key)
             if entry is not None and entry.inflight.get(pending.id) is pending:
                 del entry.inflight[pending.id]
             if isinstance(answer, OnexError):
@@ -395,6 +395,6 @@ class ReducerService(Along):
         self.closed = lost
         self._backoff.close()
         self.on_lost(lost)
-        tell([*self._noted, *(future for _, future in self._released)], lost)
+        finish([*self._noted, *(future for _, future in self._released)], lost)
         self._resolve([(pending, lost) for pending in (*self._mailboxes.clear(), *self._extras.refused)])
         self._quiet.set()

@@ -39,7 +39,7 @@ M = TypeVar("M", bound=BaseModel)
 
 _OPENERS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
 BLOB_MARK = b'"digest":"'
-MEND = "if the model changed, raise state_schema and give a migration"
+SCHEMA_FIX = "if the model changed, raise state_schema and give a migration"
 _DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LENGTHS = Struct("<qI9I").pack
@@ -48,7 +48,7 @@ _SIXTEEN = b"0" * 16
 _NUL = b"\\u0000"
 
 
-def decode(model: type[M], data: bytes, mend: str = MEND) -> M:
+def decode(model: type[M], data: bytes, mend: str = SCHEMA_FIX) -> M:
     """The value of stored bytes. Raises StateConsistencyError, with its ``mend``, when they no longer fit the model."""
     try:
         value: M = model.__pydantic_validator__.validate_json(data)
@@ -57,7 +57,7 @@ def decode(model: type[M], data: bytes, mend: str = MEND) -> M:
         raise StateConsistencyError(f"stored bytes do not fit {model.__name__}: {problems(error)}; {mend}") from error
 
 
-def settled(value: M, *, held_elsewhere: bool = True) -> tuple[M, bytes]:
+def canonical_payload(value: M, *, held_elsewhere: bool = True) -> tuple[M, bytes]:
     """The payload that goes on, and the bytes it is kept as: what those give back is what everybody sees, at once and later.
 
     One that is ``held_elsewhere``, by a caller or an effect, and could be changed in place there, is copied.
@@ -69,7 +69,7 @@ def settled(value: M, *, held_elsewhere: bool = True) -> tuple[M, bytes]:
 
 
 def encode_payload(value: BaseModel) -> bytes:
-    """The bytes of a payload that was settled. Raises as ``settled``. Two of these per action: what it calls is written out."""
+    """The bytes of a payload that was settled. Raises as ``canonical_payload``. Two per action: its calls are written out."""
     if type(value) is Nothing:
         return b"{}"
     try:
@@ -94,8 +94,8 @@ def _sized(value: BaseModel) -> bytes:
 
 
 def encode_step(state: BaseModel, emitted: Sequence[Emitted]) -> tuple[bytes, bytes]:
-    """The bytes of what a step made: its state, settled, and its intents, joined. Raises as ``settled``; over 1 MiB of state
-    too."""
+    """The bytes of what a step made: its state, settled, and its intents, joined. Raises as ``canonical_payload``;
+    over 1 MiB of state too."""
     try:
         kept = state.__pydantic_serializer__.to_json(state)
     except BaseException as error:
@@ -388,7 +388,7 @@ def named_blobs(data: bytes) -> list[bytes]:
     return [bytes.fromhex(found.decode()) for found in _DIGEST.findall(data)]
 
 
-def as_raw(payload: Mapping[str, JsonValue]) -> bytes:
+def json_bytes(payload: Mapping[str, JsonValue]) -> bytes:
     """JSON of a plain mapping. Raises InvalidPayload when it holds what JSON cannot."""
     try:
         return json.dumps(payload, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()

@@ -35,7 +35,7 @@ from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer
 from .due_time import by_the_clock
 from .encode import BLOB_MARK, check_state, decode, encode_step, named_blobs, state_hash
 from .mailbox import Entry, Pending
-from .schema_upgrade import standing_timers, stored_state
+from .schema_upgrade import current_timers, stored_state
 
 FAILURES_TO_HOLD = 3
 SNAPSHOT_EVERY = 1000
@@ -43,7 +43,7 @@ INTENTS_PER_STEP = 64
 TIMER = EnumIntentType.TIMER
 _NO_TIMER = (None, 0)
 
-made = tuple.__new__  # of a NamedTuple: its own way costs three times the tuple, and there are several per action
+make = tuple.__new__  # of a NamedTuple: its own way costs three times the tuple, and there are several per action
 
 
 class TimerGone(Refused):
@@ -81,7 +81,7 @@ def fill(entry: Entry, stored: Stored | None) -> None:
     entry.held = stored.held
     entry.lease_id = stored.lease_id
     entry.lease_until_us = stored.lease_until_us
-    entry.timers = standing_timers(entry.workflow, stored.timers)
+    entry.timers = current_timers(entry.workflow, stored.timers)
     if stored.version == 0:
         _begin(entry)
         return
@@ -215,7 +215,7 @@ class Folded:
         if pending.judged:
             pending.payload = decode(entry.workflow.payload_model(kind), body)
         pending.judged = True
-        action: Action[BaseModel] = made(
+        action: Action[BaseModel] = make(
             Action,
             (
                 entry.key, kind, pending.payload, pending.id, issued_us, pending.correlation, pending.issuer,
@@ -252,7 +252,7 @@ class Folded:
         for data in (body, intents):
             if BLOB_MARK in data:
                 self._row_blobs.extend((row, digest) for digest in named_blobs(data))
-        logged: LogRow = made(
+        logged: LogRow = make(
             LogRow,
             (
                 pending.id, kind, body, issued_us, pending.correlation, pending.cause, pending.issuer,
@@ -294,7 +294,7 @@ class Folded:
                     continue
                 self._new_timers[name] = (row, ordinal, one.due_us)
                 self._timed = True
-            outbox.append(made(NewIntent, (ordinal, one.priority.rank, one.due_us, name)))
+            outbox.append(make(NewIntent, (ordinal, one.priority.rank, one.due_us, name)))
         return tuple(outbox)
 
     def _remove_timer(self, name: str) -> None:
@@ -345,7 +345,7 @@ class Folded:
         changed_code = bool(rows) and self._based_on > 0 and entry.code_id != self._rules.code_id
         schema = entry.workflow.code.state_schema if rows else entry.state_schema
         code_id = self._rules.code_id if rows else entry.code_id
-        change: KeyChange = made(
+        change: KeyChange = make(
             KeyChange,
             (
                 entry.key,

@@ -15,9 +15,9 @@ from ..kernel.errors import ActionExpiredError, OnexError, Overloaded, Temporary
 from ..kernel.user_code import caught
 from ..ports import InboxAnswer, InboxRow, Rejection
 from .batch import REJECTED_BODY_BYTES, answer_json
-from .crash_counts import of_reading
+from .crash_counts import reading_name
 from .dispatch import ReducerService
-from .intake import Door, read_wire, unsupported
+from .intake import Intake, read_wire, unsupported
 from .mailbox import Pending
 from .operator_requests import RequestHandler
 from .task_supervisor import TaskSupervisor
@@ -30,8 +30,8 @@ DONE = b'{"done":true}'
 class Inbox:
     """Reads the store's inbox table whenever the store says somebody wrote into it. ``controls[kind]`` are no actions."""
 
-    def __init__(self, service: ReducerService, door: Door, controls: Mapping[str, RequestHandler]) -> None:
-        self.service, self.door, self.controls = service, door, controls
+    def __init__(self, service: ReducerService, intake: Intake, controls: Mapping[str, RequestHandler]) -> None:
+        self.service, self.intake, self.controls = service, intake, controls
         self._taken = 0
         self._last: dict[WorkflowKey, Pending] = {}
         self._looked = True
@@ -69,17 +69,17 @@ class Inbox:
 
     async def _take(self, row: InboxRow) -> None:
         """Whatever is wrong with a row is that row's answer: raises only what the store or our own end brings."""
-        name = of_reading(row.ticket)
+        name = reading_name(row.ticket)
         try:
             wire = read_wire(row.body)
             control = self.controls.get(wire.kind) if unsupported(wire) is None else None
-            refused = self.service.suspects.refused(name)
+            refused = self.service.crash_counts.refusal(name)
             if refused is not None:
                 self._refuse(":".join(wire.workflow_key), wire, row, refused)
                 return
             if control is None:
-                with self.service.suspects.judging([name]):  # reading a payload runs its validators
-                    pending = self.door.from_wire(wire, ticket=row.ticket, source="inbox")
+                with self.service.crash_counts.running([name]):  # reading a payload runs its validators
+                    pending = self.intake.from_wire(wire, ticket=row.ticket, source="inbox")
         except OnexError as error:
             pending, control = self._unreadable(row, error), None
         except BaseException as error:  # a fault of ours: who asked is told, and the inbox goes on
@@ -91,7 +91,7 @@ class Inbox:
 
     def _unreadable(self, row: InboxRow, error: OnexError) -> Pending:
         self.service.events("inbox_refused", ticket=row.ticket, code=error.code, error=error.message)
-        return self.door.unreadable(row.body, error, ticket=row.ticket, source="inbox")
+        return self.intake.unreadable(row.body, error, ticket=row.ticket, source="inbox")
 
     # --- actions --------------------------------------------------------------------------------------------------------
 
@@ -155,7 +155,7 @@ class Inbox:
         if self.service.closed is not None:
             raise error
         if not error.retryable:
-            given = wire.action_id.bytes if wire.action_id is not None else self.door.ids.new()
+            given = wire.action_id.bytes if wire.action_id is not None else self.intake.ids.new()
             body, now_us = row.body[:REJECTED_BODY_BYTES], self.service.clock.now_us()
             self.service.reject(Rejection(key, given, error.code, error.message, body, now_us))
         self._answer(row.ticket, answer_json(error))

@@ -23,14 +23,14 @@ from ..kernel.size_limits import WIRE_BYTES, WIRE_DEPTH, check_body
 from ..kernel.user_code import caught, plain_text
 from ..ports import Clock, Ids, NewBlob
 from .arguments import Arguments, checked, count, issuer_text, moment_us, plain, text, trigger, uuid_bytes, workflow_key
-from .encode import as_raw, body_hash, check_json, encode_payload, problems, read_payload, settled
+from .encode import body_hash, canonical_payload, check_json, encode_payload, json_bytes, problems, read_payload
 from .mailbox import Pending
 from .registry import ReducerRegistry, Workflow
-from .schema_upgrade import sent_before
+from .schema_upgrade import upgrade_sent
 
 ACTION_DEDUP_TTL_HOURS = 168
 _API = UUID("6f1d1b5e-4f0a-5c8e-9a54-0e0e5b0c7a01")
-NOWHERE = WorkflowKey("", "")
+NO_KEY = WorkflowKey("", "")
 REDUCER = "reducer"
 
 PayloadInput = BaseModel | bytes | Mapping[str, JsonValue] | None
@@ -67,7 +67,7 @@ def write_wire(action: ModelAction) -> bytes:
     refused = unsupported(action)
     if refused is not None:
         raise refused
-    check_json(as_raw(checked(plain, "payload", action.command_payload)))
+    check_json(json_bytes(checked(plain, "payload", action.command_payload)))
     try:
         body = action.model_dump_json(exclude_none=True).encode()
     except Exception as error:  # text that is no Unicode: pydantic_core and the codec raise classes of their own
@@ -91,7 +91,7 @@ def unsupported(wire: ModelAction) -> UnsupportedAction | None:
     return None
 
 
-class Door:
+class Intake:
     """Where actions come in: checks what needs no state, stamps time and ids."""
 
     def __init__(
@@ -125,14 +125,14 @@ class Door:
         """
         arguments = Arguments()
         read = arguments.read
-        at = NOWHERE
+        at = NO_KEY
         if type(key) is str:
             try:
                 at = WorkflowKey.parse(key)
             except OnexError as error:
                 arguments.refusal = error
         else:
-            at = read(workflow_key, "key", key) or NOWHERE
+            at = read(workflow_key, "key", key) or NO_KEY
         # text is looked at where it is unknown
         name = kind if type(kind) is str else read(trigger, "trigger", kind) or ""
         given = read(uuid_bytes, "action_id", action_id) if action_id is not None else None
@@ -162,7 +162,7 @@ class Door:
             blobs=blobs,
             ticket=ticket,
         )
-        if at is NOWHERE:
+        if at is NO_KEY:
             pending.issuer = _stranger(source, key)
         if arguments.refusal is None:
             try:
@@ -184,7 +184,7 @@ class Door:
         parts = arguments.read(_parts, "action", action)
         if parts is not None:
             return self.pending(*parts)  # type: ignore[arg-type]  # judged there, whatever they are
-        pending = self.pending(NOWHERE, "")
+        pending = self.pending(NO_KEY, "")
         pending.refusal, pending.issuer = arguments.refusal, "caller"
         return pending
 
@@ -210,7 +210,7 @@ class Door:
 
     def unreadable(self, raw: object, error: OnexError, *, ticket: int = 0, source: str) -> Pending:
         """What ``read_wire`` refused: answered with its error, and recorded under its source."""
-        pending = self.pending(NOWHERE, "", None, ticket=ticket, source=source)
+        pending = self.pending(NO_KEY, "", None, ticket=ticket, source=source)
         pending.refusal, pending.issuer = error, source
         pending.body = raw if isinstance(raw, bytes) else b""
         return pending
@@ -235,7 +235,7 @@ class Door:
         elif type(payload) is bytes:
             raw = payload or b" "  # no bytes are no JSON
         elif isinstance(payload, Mapping):
-            raw, of_plain = as_raw(plain("payload", payload)), True
+            raw, of_plain = json_bytes(plain("payload", payload)), True
             pending.body = raw
         else:
             raise InvalidPayload(f"payload is a {type(payload).__name__}; give its model, a mapping, or JSON as bytes")
@@ -255,7 +255,7 @@ class Door:
             value = _default(model)
         # as sent: a client that sends it again under its old name has sent it
         pending.body_hash = body_hash(sent, raw_sent or value)
-        pending.payload, pending.body = settled(value, held_elsewhere=not raw)  # what every replay will read
+        pending.payload, pending.body = canonical_payload(value, held_elsewhere=not raw)  # what every replay will read
         pending.kind = kind
 
     def _fresh_enough(self, action_id: bytes) -> None:
@@ -298,5 +298,5 @@ def _renamed(workflow: Workflow, kind: str, raw: bytes) -> tuple[str, bytes]:
     """A trigger that a later schema calls otherwise, and what it carried, as they are now; anything else as it came."""
     if raw:
         check_json(raw)
-    called, now = sent_before(workflow, kind, raw)
+    called, now = upgrade_sent(workflow, kind, raw)
     return called, now if raw else b""

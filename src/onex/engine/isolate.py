@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from ..kernel.errors import ReducerFailed, StateConsistencyError
 from ..kernel.user_code import caught
 from ..ports import Store, Stored
-from .crash_counts import Suspects, of_action
+from .crash_counts import CrashCounts, action_name
 from .fold import Folded, Rules, fill, fold
 from .mailbox import Entry, Mailboxes, Pending
 from .metrics import Events
@@ -24,25 +24,25 @@ from .metrics import Events
 Taken = list[tuple[Entry, list[Pending]]]
 
 
-class Judge:
+class FaultIsolation:
     """``rules[workflow type]`` are given when the engine has taken its store."""
 
-    def __init__(self, store: Store, mailboxes: Mailboxes, suspects: Suspects, events: Events) -> None:
+    def __init__(self, store: Store, mailboxes: Mailboxes, crash_counts: CrashCounts, events: Events) -> None:
         self.rules: dict[str, Rules] = {}
-        self._store, self._mailboxes, self._suspects, self._events = store, mailboxes, suspects, events
+        self._store, self._mailboxes, self._crash_counts, self._events = store, mailboxes, crash_counts, events
 
-    def gather(self, room: int) -> Taken:
+    def take(self, room: int) -> Taken:
         """The next batch; only one action where a suspect is among them, and a refusal for one that crashed too often."""
-        taken = self._mailboxes.gather(room)
-        if not self._suspects.crashes:
+        taken = self._mailboxes.take(room)
+        if not self._crash_counts.crashes:
             return taken
-        if self._suspects.met([of_action(one) for _, pendings in taken for one in pendings]):
+        if self._crash_counts.any_crashed([action_name(one) for _, pendings in taken for one in pendings]):
             for entry, pendings in reversed(taken):
                 self._mailboxes.put_back(entry, pendings)
-            taken = self._mailboxes.gather(1)
+            taken = self._mailboxes.take(1)
         for _, pendings in taken:
             for one in pendings:
-                refused = self._suspects.refused(of_action(one))
+                refused = self._crash_counts.refusal(action_name(one))
                 if refused is not None:
                     one.refusal = refused
                     self._events("refused_after_crashes", key=str(one.key), trigger=one.kind, error=refused.message)
@@ -55,7 +55,7 @@ class Judge:
         rules = {name: rules._replace(now_us=now_us) for name, rules in self.rules.items()}
         folds: list[Folded] = []
         failed: list[tuple[int, str]] = []
-        with self._suspects.judging(_names(taken)):
+        with self._crash_counts.running(_names(taken)):
             for entry in cold:
                 self._fill(entry, stored.get(entry.key))
             releasing = [entry for entry, _ in taken if entry.release]
@@ -68,7 +68,7 @@ class Judge:
         for at, told in failed:
             entry, pendings = taken[at]
             found = (await self._store.load([entry.key])).get(entry.key)
-            with self._suspects.judging(_names([taken[at]])):
+            with self._crash_counts.running(_names([taken[at]])):
                 folds[at] = self._isolated(entry, pendings, found, entry in releasing, told)
         return releasing, folds
 
@@ -122,7 +122,7 @@ class Judge:
 def _names(taken: Sequence[tuple[Entry, Sequence[Pending]]]) -> list[bytes]:
     """Of those that user code is about to see, the ones that would come back after a crash."""
     return [
-        of_action(one)
+        action_name(one)
         for _, pendings in taken
         for one in pendings
         if (one.ticket or one.settles is not None) and one.refusal is None

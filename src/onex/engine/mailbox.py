@@ -255,7 +255,7 @@ class Mailboxes:
     def __init__(self, registry: ReducerRegistry) -> None:
         self.bytes = 0
         self._registry = registry
-        self._gathered: Sequence[tuple[Entry, list[Pending]]] = ()
+        self._last_taken: Sequence[tuple[Entry, list[Pending]]] = ()
         self._entries: OrderedDict[WorkflowKey, Entry] = OrderedDict()
         self._ready: deque[Entry] = deque()
 
@@ -269,7 +269,7 @@ class Mailboxes:
             self._entries.move_to_end(key)
         return entry
 
-    def held(self, key: WorkflowKey) -> Entry | None:
+    def find(self, key: WorkflowKey) -> Entry | None:
         return self._entries.get(key)
 
     @property
@@ -281,7 +281,7 @@ class Mailboxes:
             entry.queued = True
             self._ready.append(entry)
 
-    def gather(self, room: int) -> list[tuple[Entry, list[Pending]]]:
+    def take(self, room: int) -> list[tuple[Entry, list[Pending]]]:
         """The next batch: at most ``room`` actions of as many keys as it takes."""
         self._weigh()
         taken: list[tuple[Entry, list[Pending]]] = []
@@ -300,7 +300,7 @@ class Mailboxes:
             taken.append((entry, pendings))
             if room <= 0:
                 break
-        self._gathered = taken
+        self._last_taken = taken
         return taken
 
     def put_back(self, entry: Entry, pendings: Sequence[Pending], *, maybe_applied: bool = False) -> None:
@@ -317,11 +317,11 @@ class Mailboxes:
         """It waits no more: it has its answer. Only for one that was put back."""
         self._entries[pending.key].queue.remove(pending)
 
-    def shut(self, entry: Entry) -> None:
+    def pause(self, entry: Entry) -> None:
         """Out of its turn, with whatever comes for it meanwhile, until it is reopened. Only for one that is ready."""
         self._ready.remove(entry)
 
-    def reopen(self, entry: Entry) -> None:
+    def resume(self, entry: Entry) -> None:
         self._ready.append(entry)
 
     def evict(self, most: int, most_bytes: int) -> None:
@@ -343,13 +343,13 @@ class Mailboxes:
 
     def _weigh(self) -> None:
         """What the last batch has made of its instances. None of them was let go since."""
-        self.bytes += sum([entry.weigh() for entry, _ in self._gathered])
-        self._gathered = ()
+        self.bytes += sum([entry.weigh() for entry, _ in self._last_taken])
+        self._last_taken = ()
 
     def clear(self) -> list[Pending]:
         """Lets go of everything; the actions that waited."""
         left = [pending for entry in self._entries.values() for pending in entry.queue]
         self._entries.clear()
         self._ready.clear()
-        self._gathered, self.bytes = (), 0
+        self._last_taken, self.bytes = (), 0
         return left

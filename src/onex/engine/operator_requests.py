@@ -14,7 +14,7 @@ from pydantic import Field, JsonValue
 from ..kernel.action import Nothing, Payload, WorkflowKey
 from ..kernel.errors import ValidationError
 from ..ports import EnumOutboxState, OutboxRow, Pointer, Reader
-from .encode import as_raw, read_payload
+from .encode import json_bytes, read_payload
 
 RELEASE = "@release"
 REDRIVE = "@redrive"
@@ -47,11 +47,11 @@ def request_handlers(
     """
 
     async def release_one(key: WorkflowKey, payload: Mapping[str, JsonValue], noting: Callable[[], None]) -> None:
-        read_payload(Nothing, as_raw(payload))
+        read_payload(Nothing, json_bytes(payload))
         await release(key)
 
     async def redrive_one(key: WorkflowKey, payload: Mapping[str, JsonValue], noting: Callable[[], None]) -> None:
-        pointer = Pointer(*map(int, read_payload(Redrive, as_raw(payload)).pointer.split(":")))
+        pointer = Pointer(*map(int, read_payload(Redrive, json_bytes(payload)).pointer.split(":")))
         row = await stopped_at(reader, pointer)
         if row is None or row.key != key:
             text = ":".join(map(str, pointer))

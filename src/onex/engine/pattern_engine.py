@@ -19,7 +19,7 @@ from ..ports import Applied, Clock, Env, Ids, KeyChange, LogEntry, Pointer, Posi
 from .arguments import checked, count, log_position, outbox_pointer, seconds, text, workflow_key
 from .dispatch import Limits, ReducerService
 from .inbox import Inbox
-from .intake import Door, PayloadInput
+from .intake import Intake, PayloadInput
 from .log_tail import ChangeSignal, LogTail
 from .mailbox import Committed
 from .metrics import Counters
@@ -52,9 +52,9 @@ class ReducerPatternEngine:
         self.service = ReducerService(
             store, registry, clock, env, limits=limits, check_all=check_all, telemetry=telemetry
         )
-        self.door = Door(registry, clock, ids, dedup_hours=self.service.limits.dedup_hours)
+        self.intake = Intake(registry, clock, ids, dedup_hours=self.service.limits.dedup_hours)
         self.relay = IntentRelay(self.service, clock, reader)
-        self.inbox = Inbox(self.service, self.door, request_handlers(self.release, self.relay.redrive, reader))
+        self.inbox = Inbox(self.service, self.intake, request_handlers(self.release, self.relay.redrive, reader))
         self.commit_signal = ChangeSignal()
         self._closing: asyncio.Task[None] | None = None
         self._waiters: dict[WorkflowKey, set[asyncio.Future[None]]] = {}
@@ -130,7 +130,7 @@ class ReducerPatternEngine:
         An argument of a wrong type or out of its range is refused like any other action: InvalidKey, InvalidPayload,
         ValidationError. Ids are ``uuid.UUID``; ``issued_at`` (the engine's clock, when absent) and ``expires_at`` are aware.
         """
-        pending = self.door.pending(
+        pending = self.intake.pending(
             key,
             kind,
             payload,
@@ -156,7 +156,7 @@ class ReducerPatternEngine:
         """
         given = checked(_listed, "actions", actions)
         self.service.room_for(len(given))
-        pendings = [self.door.one_of_many(action) for action in given]
+        pendings = [self.intake.one_of_many(action) for action in given]
         return await self.service.all_done([self.service.accept(pending) for pending in pendings])
 
     # --- out ----------------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ class ReducerPatternEngine:
             raise ValidationError(f"{at} has no version {version} to go back to; its last is {last}")
         state = await proven_state_at(self.reader, workflow, at, version)
         back = Rollback(to_version=version, state=state.model_dump(mode="json"))
-        return await self.service.done(self.service.accept(self.door.pending(at, ROLLBACK, back, ours=True)))
+        return await self.service.done(self.service.accept(self.intake.pending(at, ROLLBACK, back, ours=True)))
 
     # --- an operator's hand ---------------------------------------------------------------------------------------------
 

@@ -281,7 +281,7 @@ class IntentRelay:
     async def _record_start(self, work: Delivery) -> None:
         note = Note(work.fresh.pointer, attempt=work.attempt, started=True, crashes=work.crashes)
         try:
-            await self.service.noted(note)
+            await self.service.note_durably(note)
         except asyncio.CancelledError:
             self._unrecord_start(work)
             raise

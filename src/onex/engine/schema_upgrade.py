@@ -20,10 +20,10 @@ from ..kernel.rename import STATE
 from ..kernel.size_limits import PAYLOAD_BYTES
 from ..kernel.step import ROLLBACK, Rollback, State
 from ..ports import Code, Pointer
-from .encode import MEND, STATE_BYTES, decode, decode_intent, ordinals, read_intents
+from .encode import SCHEMA_FIX, STATE_BYTES, decode, decode_intent, ordinals, read_intents
 from .registry import Workflow
 
-Waits = tuple[Pointer, int]
+TimerWait = tuple[Pointer, int]
 """Where a timer waits, and until when."""
 
 
@@ -97,11 +97,13 @@ def _intent(workflow: Workflow, schema: int, item: Json) -> Emitted:
         item["name"] = workflow.migrations.intent(was, schema, now)
     if item["name"] not in workflow.reducer.intents.by_name:
         timer = "due_us" in item and item.get("payload") is None
-        raise StateConsistencyError(". ".join(gone(workflow, was, str(item["name"]), schema, timer=timer)))
+        raise StateConsistencyError(". ".join(missing_intent(workflow, was, str(item["name"]), schema, timer=timer)))
     return decode_intent(item, workflow.reducer.intents)
 
 
-def gone(workflow: Workflow, was: str, called: str, schema: int, *, timer: bool, status: str = "") -> tuple[str, str]:
+def missing_intent(
+    workflow: Workflow, was: str, called: str, schema: int, *, timer: bool, status: str = ""
+) -> tuple[str, str]:
     """Why an intent of ``schema`` cannot go on, and the line that lets it. ``status``: what its instance stands in now."""
     own, now, table = workflow.code.workflow_type, workflow.code.state_schema, workflow.reducer.intents.by_name
     if was.startswith("@"):
@@ -110,7 +112,7 @@ def gone(workflow: Workflow, was: str, called: str, schema: int, *, timer: bool,
         reason = f"the timeout of status {was[1:]!r} is set, and the contract of {own} has no status {called[1:]!r} with a timeout"
     else:
         alike = [name for name, spec in table.items() if (spec.kind == EnumIntentType.TIMER) == timer]
-        line = rename_line(schema, now, "intents", was, nearest(was, [name for name in alike if name[0] != "@"]))
+        line = rename_line(schema, now, "intents", was, closest_name(was, [name for name in alike if name[0] != "@"]))
         reason = f"intent {was!r} is in the log but no longer in the contract of {own}"
     return reason, f"If it is called otherwise now: {line}. If it is gone, keep it until none waits"
 
@@ -122,13 +124,13 @@ def rename_line(schema: int, now: int, what: str, old: str, new: str) -> str:
     return f'{rise}add to migrations.py: renames({of}, {what}={{"{old}": "{new}"}})'
 
 
-def nearest(name: str, names: Sequence[str]) -> str:
+def closest_name(name: str, names: Sequence[str]) -> str:
     """The one that is meant, most likely: the only one, or one spelled alike; else a word to be replaced."""
     close = list(names) if len(names) == 1 else get_close_matches(name, names, 1)
     return close[0] if close else "NEW"
 
 
-def standing_timers(workflow: Workflow, timers: Mapping[str, Waits]) -> dict[str, Waits]:
+def current_timers(workflow: Workflow, timers: Mapping[str, TimerWait]) -> dict[str, TimerWait]:
     """Stored timers by what they are called now: ``@asked`` is ``@waiting`` where the status was renamed.
 
     Where two are called the same now, the later one is; the other keeps its stored name, and rings for nothing.
@@ -136,14 +138,14 @@ def standing_timers(workflow: Workflow, timers: Mapping[str, Waits]) -> dict[str
     called = workflow.migrations.names.timers
     if not called:
         return dict(timers)
-    standing: dict[str, Waits] = {}
+    standing: dict[str, TimerWait] = {}
     for name, waits in sorted(timers.items(), key=lambda one: one[1], reverse=True):
         now = called.get(name, name)
         standing[name if now in standing else now] = waits
     return standing
 
 
-def called_before(workflow: Workflow, trigger: str) -> tuple[str, int]:
+def renamed_trigger(workflow: Workflow, trigger: str) -> tuple[str, int]:
     """``(today's name, last schema that called it so)`` of a trigger that was renamed; ``("", 0)`` for any other."""
     names = workflow.migrations.names.triggers
     if not names or trigger in workflow.reducer.payloads or trigger not in names.olds():
@@ -153,13 +155,13 @@ def called_before(workflow: Workflow, trigger: str) -> tuple[str, int]:
     return (called, schema) if called in workflow.reducer.payloads else ("", 0)
 
 
-def sent_before(workflow: Workflow, trigger: str, raw: bytes) -> tuple[str, bytes]:
+def upgrade_sent(workflow: Workflow, trigger: str, raw: bytes) -> tuple[str, bytes]:
     """An action of a client that knows an older contract: its trigger and payload, JSON, as they are now.
 
     A trigger of today is taken as it is; one that was renamed is of the last schema that called it so, and anything else
     comes back as it came. Raises MigrationFailed, StateConsistencyError.
     """
-    called, schema = called_before(workflow, trigger)
+    called, schema = renamed_trigger(workflow, trigger)
     if not called:
         return trigger, raw
     return called, _raised(workflow, What(payload=trigger), schema, raw or b"{}")
@@ -182,7 +184,7 @@ def check_schemas(workflows: tuple[Workflow, ...], codes: tuple[Code, ...]) -> N
 def _mend(workflow: Workflow, schema: int) -> str:
     now = workflow.code.state_schema
     if schema == now:
-        return MEND
+        return SCHEMA_FIX
     return f"they are of schema {schema}: what migrations.py makes of them is to be what schema {now} has, no more and no less"
 
 

@@ -13,7 +13,7 @@ from .batch import Extras
 from .mailbox import Entry, Mailboxes
 
 
-class Along(ABC):
+class SideWrites(ABC):
     """The part of the writer that takes these in. What is given here before a commit fails goes along with the next."""
 
     closed: OnexError | None
@@ -34,12 +34,8 @@ class Along(ABC):
         self._extras.notes.append(note)
         self._stir()
 
-    async def noted(self, note: Note) -> None:
-        """The same, and wait until it is durable. Raises EngineClosed, OwnershipLost."""
-        await self.noting(note)
-
-    def noting(self, note: Note) -> asyncio.Future[None]:
-        """The same, to be waited for."""
+    def note_durably(self, note: Note) -> asyncio.Future[None]:
+        """The same; await the future until it is durable. Raises EngineClosed, OwnershipLost."""
         self._check_running()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._noted.append(future)
@@ -78,7 +74,7 @@ class Along(ABC):
             raise self.closed
 
 
-def tell(waiting: Sequence[asyncio.Future[None]], error: OnexError | None = None) -> None:
+def finish(waiting: Sequence[asyncio.Future[None]], error: OnexError | None = None) -> None:
     """Answer those who wait for a commit: it is durable, or will never be."""
     for future in waiting:
         if not future.done():

@@ -12,7 +12,7 @@ from ..kernel.errors import KilledItsProcess, OnexError
 from ..kernel.intent import EnumDelivery, EnumIntentType
 from ..kernel.user_code import caught
 from ..ports import EnumOutboxState, Note, OutboxRow, Pointer, Reader
-from .crash_counts import of_row
+from .crash_counts import row_name
 from .delivery import Delivery, stored_delivery
 from .dispatch import ReducerService
 from .encode import read_intents
@@ -82,13 +82,13 @@ class Takeover:
 
     def _work(self, row: OutboxRow) -> Delivery | None:
         """Reading a row runs validators and migrations: one that ended the process three times is dead, and says so."""
-        suspects, name = self.service.suspects, of_row(row.pointer)
-        refused = suspects.refused(name)
+        crash_counts, name = self.service.crash_counts, row_name(row.pointer)
+        refused = crash_counts.refusal(name)
         if refused is not None:
             self.service.events("dead_after_crashes", key=str(row.key), error=refused.message)
             self.service.note(Note(row.pointer, EnumOutboxState.DEAD, row.attempt, error=refused.message))
             return None
-        with suspects.judging([name]):
+        with crash_counts.running([name]):
             return self._read(row)
 
     def _read(self, row: OutboxRow) -> Delivery | None:
@@ -128,5 +128,5 @@ class Takeover:
         # what is to end without running again stays started: we too may crash, before its end is durable
         started = ends is not None
         note = Note(row.pointer, attempt=work.attempt, due_us=row.due_us, started=started, crashes=work.crashes)
-        await self.service.noted(note)
+        await self.service.note_durably(note)
         return Found(work, row.due_us, alone=work.crashes >= CRASHES_ALONE, ends=ends)

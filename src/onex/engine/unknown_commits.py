@@ -15,7 +15,7 @@ from .batch import Batch
 from .mailbox import Mailboxes, Pending
 
 
-class Refusal(NamedTuple):
+class WrittenRefusal(NamedTuple):
     """``row`` is an action that stands at ``version`` if this was written; None where only the inbox can tell."""
 
     pending: Pending
@@ -24,11 +24,11 @@ class Refusal(NamedTuple):
     version: int = 0
 
 
-class Doubt:
+class UnknownCommits:
     def __init__(self, store: Store, mailboxes: Mailboxes) -> None:
         self.store, self.mailboxes = store, mailboxes
         self._changes: list[KeyChange] = []
-        self._refusals: list[Refusal] = []
+        self._refusals: list[WrittenRefusal] = []
 
     def add(self, batch: Batch) -> None:
         """Nobody knows whether this batch was written."""
@@ -39,22 +39,22 @@ class Doubt:
             for pending, answer in refused:
                 # an outcome that is held, or a timer, is judged again: its row tells what there is to know
                 if isinstance(answer, OnexError) and not pending.timer and pending.settles not in held:
-                    self._refusals.append(Refusal(pending, answer, row, change.based_on + 1))
+                    self._refusals.append(WrittenRefusal(pending, answer, row, change.based_on + 1))
         self._refusals += [
-            Refusal(pending, answer)
+            WrittenRefusal(pending, answer)
             for pending, answer in batch.loose
             if isinstance(answer, OnexError) and pending.refusal is None and not pending.timer
         ]
 
-    async def standing(self) -> list[tuple[Pending, OnexError]]:
+    async def written_refusals(self) -> list[tuple[Pending, OnexError]]:
         """The refusals that were written: they are answers now, and wait no more. Raises what the store raises; ask again."""
-        found = [one for one in self._refusals if await self._stands(one)]
+        found = [one for one in self._refusals if await self._is_written(one)]
         self._refusals.clear()
         for one in found:
             self.mailboxes.withdraw(one.pending)
         return [(one.pending, one.error) for one in found]
 
-    async def _stands(self, one: Refusal) -> bool:
+    async def _is_written(self, one: WrittenRefusal) -> bool:
         pending = one.pending
         if one.row is not None:
             entry = await self.store.applied(pending.key, one.row)
@@ -64,7 +64,7 @@ class Doubt:
         rows = await self.store.inbox(pending.ticket - 1, 1)
         return not any(row.ticket == pending.ticket for row in rows)
 
-    def settled(self) -> list[tuple[KeyChange, Applied]]:
+    def perhaps_applied(self) -> list[tuple[KeyChange, Applied]]:
         """After a later commit was answered: what may have been applied unnoticed, and is in the store by now or never will be."""
         changes, self._changes = self._changes, []
         return [(change, Applied(change.instance or 0, Position(0, 0))) for change in changes]

@@ -16,12 +16,12 @@ import orjson
 from ..engine.delivery import stored_delivery
 from ..engine.registry import ReducerRegistry, Workflow
 from ..engine.schema_upgrade import (
-    called_before,
-    gone,
+    closest_name,
     logged_payload,
     logged_trigger,
-    nearest,
+    missing_intent,
     rename_line,
+    renamed_trigger,
     stored_state,
 )
 from ..kernel.action import WorkflowKey
@@ -151,7 +151,7 @@ async def _intent(reader: Standing, registry: ReducerRegistry, workflow: Workflo
     called = workflow.migrations.intent(one.name, one.schema, now)
     if called not in table and one.schema <= now:
         status = await _status_of(reader, workflow, one.first)
-        reason, mend = gone(workflow, one.name, called, one.schema, timer=one.timer, status=status)
+        reason, mend = missing_intent(workflow, one.name, called, one.schema, timer=one.timer, status=status)
         return Stranded(*told, reason, mend)
     if one.pointer is None or (called in table and one.schema == now and (table[called].kind == TIMER) == one.timer):
         return None
@@ -171,7 +171,7 @@ async def _outcome(reader: Standing, workflow: Workflow, one: InFlight) -> Stran
     called = logged_trigger(workflow, one.name, one.schema)
     triggers = [name for name in workflow.reducer.payloads if not name.startswith("@")]
     if called not in workflow.reducer.payloads and one.schema <= now:
-        line = rename_line(one.schema, now, "triggers", one.name, nearest(one.name, triggers))
+        line = rename_line(one.schema, now, "triggers", one.name, closest_name(one.name, triggers))
         return Stranded(*told, f"the contract has no trigger {called!r}", f"If it is called otherwise now: {line}")
     row = None if one.pointer is None else await _row(reader, one.pointer)
     if row is None or not row.result:
@@ -211,11 +211,11 @@ async def _inbox(reader: Standing, registry: ReducerRegistry, workflow_type: str
             continue
         if own in registry:
             workflow = registry[own]
-            if kind in workflow.reducer.payloads or called_before(workflow, kind)[0]:
+            if kind in workflow.reducer.payloads or renamed_trigger(workflow, kind)[0]:
                 continue
             now = workflow.code.state_schema
             triggers = [name for name in workflow.reducer.payloads if not name.startswith("@")]
-            line = rename_line(max(1, now - 1), now, "triggers", kind, nearest(kind, triggers))
+            line = rename_line(max(1, now - 1), now, "triggers", kind, closest_name(kind, triggers))
             reason, mend = "it has no such trigger, so they will be refused", f"If it is called otherwise now: {line}"
         else:
             reason, mend = "this app has no such workflow, so they will be refused", ""
