@@ -20,10 +20,19 @@ from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import ContractError
 from onex.processes.replay_work import FoldingBroken
 from onex.processes.spawn import sendable
-from onex.processes.whatif_run import Outcome, Run
-from onex.processes.whatif_work import Since, Task
-from onex.whatif.result import EnumIntentChange, First, IntentChange, Opened, Refusal, Tally, Told, Totals
-from onex.whatif.value_diff import Change, Changes
+from onex.processes.whatif_run import WhatIfOutcome, WhatIfRun
+from onex.processes.whatif_work import Since, WhatIfTask
+from onex.whatif.result import (
+    EnumIntentChange,
+    FirstDifference,
+    InstanceResult,
+    IntentChange,
+    OpenFrom,
+    RefusedAction,
+    WhatIfSummary,
+    WhatIfTotals,
+)
+from onex.whatif.value_diff import Changes, ValueChange
 from onex.wiring.recorded import Source
 from tests.cli.conftest import ITEMS, ORDERS, STORE, Commands, fill
 
@@ -120,10 +129,10 @@ def test_a_git_revision_is_the_other_code_and_what_it_prints_is_not_the_answer(
 def test_one_process_or_two_come_to_the_same(place: Path) -> None:
     place_many(130)
     source = Source(store_url=STORE)
-    task = Task(source, str(changed(place, CHEAPER)), Since(), 2, True)
-    outcomes: list[tuple[Outcome, bytes]] = []
+    task = WhatIfTask(source, str(changed(place, CHEAPER)), Since(), 2, True)
+    outcomes: list[tuple[WhatIfOutcome, bytes]] = []
     for processes in (1, 2):
-        outcome = Run(task, None, ["orders"], processes=processes).run()
+        outcome = WhatIfRun(task, None, ["orders"], processes=processes).run()
         outcomes.append((outcome, b"".join(outcome.lines)))
     (one, lines), (two, others) = outcomes
     assert one.tally == two.tally and lines == others
@@ -252,7 +261,7 @@ def test_an_exported_run_is_judged_like_the_store_it_came_from(commands: Command
 
 
 def test_a_budget_counts_instances_or_a_share_of_them() -> None:
-    totals = Totals(instances=200, differs=10, opened=11, stranded=1)
+    totals = WhatIfTotals(instances=200, differs=10, opened=11, stranded=1)
     assert over(parse_budgets("differs=10, open=5.5%"), totals) == []
     assert over(parse_budgets("differs=9,open=5%,stranded=0"), totals) == [
         "differs=9 but 10 of 200 (5.0%)", "open=5% but 11 of 200 (5.5%)", "stranded=0 but 1 of 200 (0.5%)",
@@ -269,14 +278,16 @@ def test_since_is_a_time_or_a_position() -> None:
 HOSTILE = '<script>alert("x")</script>\u202e&amp;'
 
 
-def hostile() -> Tally:
-    changes = Changes(30, tuple(Change(HOSTILE, HOSTILE, f"{n}") for n in range(20)))
-    told = Told(WorkflowKey("orders", HOSTILE), 9, 4, First(3, HOSTILE, HOSTILE, HOSTILE, HOSTILE), changes, HOSTILE)
-    told.status, told.stranded, told.opened = HOSTILE, HOSTILE, Opened(5, HOSTILE, HOSTILE)
-    told.add_refusal(Refusal(3, HOSTILE, HOSTILE, HOSTILE))
+def hostile() -> WhatIfSummary:
+    changes = Changes(30, tuple(ValueChange(HOSTILE, HOSTILE, f"{n}") for n in range(20)))
+    told = InstanceResult(
+        WorkflowKey("orders", HOSTILE), 9, 4, FirstDifference(3, HOSTILE, HOSTILE, HOSTILE, HOSTILE), changes, HOSTILE
+    )
+    told.status, told.stranded, told.opened = HOSTILE, HOSTILE, OpenFrom(5, HOSTILE, HOSTILE)
+    told.add_refusal(RefusedAction(3, HOSTILE, HOSTILE, HOSTILE))
     for how in EnumIntentChange:
         told.add_intent(IntentChange(3, how, HOSTILE, HOSTILE, "", changes))
-    tally = Tally()
+    tally = WhatIfSummary()
     tally.add(told)
     return tally
 

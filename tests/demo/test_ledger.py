@@ -8,7 +8,7 @@ import pytest
 
 from onex.cli.demo.ledger import Ledger, tally
 from onex.cli.demo.wire import Report
-from onex.replay.audit import Seen
+from onex.replay.audit import SeenEffect
 
 A, B = "a" * 64, "b" * 64
 
@@ -29,7 +29,7 @@ def test_the_same_key_again_is_a_retry() -> None:
 
 @pytest.mark.parametrize("second", [report(key="other"), report(body=B)])
 def test_another_key_or_another_body_is_a_repetition(second: Report) -> None:
-    assert tally([report(), second]).repeated == (Seen("orders:1", 1, "charge", 0),)
+    assert tally([report(), second]).repeated == (SeenEffect("orders:1", 1, "charge", 0),)
 
 
 def test_the_count_is_read_back_from_the_file(tmp_path: Path) -> None:

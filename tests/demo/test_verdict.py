@@ -15,10 +15,10 @@ from onex.cli.demo.verdict import faults, rows, verdict
 from onex.engine.metrics import Latency
 from onex.kernel.action import WorkflowKey
 from onex.ports import Counts
-from onex.replay.audit import Audit, Lost, Seen
-from onex.replay.verdict import Replayed
+from onex.replay.audit import Audit, LostIntent, SeenEffect
+from onex.replay.verdict import ReplayResult
 
-SEEN = Seen("orders:1", 1, "charge", 0)
+SEEN = SeenEffect("orders:1", 1, "charge", 0)
 COUNTS = Counts(1, 3, {}, 0, {("orders", "shipped"): 1})
 TALLY = Tally(3, frozenset({SEEN}), 1, ())
 
@@ -33,7 +33,7 @@ def judged(
     unverified: int = 0,
 ) -> list[str]:
     checked = Checked(
-        COUNTS, audit or Audit(), Replayed(mismatches=here), Elsewhere(mismatches=there, unverified=unverified)
+        COUNTS, audit or Audit(), ReplayResult(mismatches=here), Elsewhere(mismatches=there, unverified=unverified)
     )
     witnessed = Witnessed(2.0, kills, Latency(), 0, ())
     found = verdict(witnessed, tally, checked, "report.md")
@@ -49,7 +49,7 @@ def test_a_sound_run_has_no_fault() -> None:
     ("fault", "told"),
     [
         (judged(kills=1), "killed 1 times"),
-        (judged(audit=Audit(lost=[Lost(SEEN, "gone")])), "lost: orders:1 version 1 charge/0: gone"),
+        (judged(audit=Audit(lost=[LostIntent(SEEN, "gone")])), "lost: orders:1 version 1 charge/0: gone"),
         (judged(audit=Audit(strays=[SEEN])), "without a commit: orders:1 version 1 charge/0"),
         (judged(tally=TALLY._replace(repeated=(SEEN,) * 5)), "charge/0; and 2 more"),
         (judged(tally=TALLY._replace(retried=0)), "no effect was retried"),
@@ -66,7 +66,7 @@ def test_each_number_that_is_wrong_is_told(fault: list[str], told: str) -> None:
 
 
 def test_an_effect_outside_whose_commit_is_gone_counts_as_lost() -> None:
-    checked = Checked(COUNTS, Audit(strays=[SEEN]), Replayed(), Elsewhere(mismatches=0, unverified=0))
+    checked = Checked(COUNTS, Audit(strays=[SEEN]), ReplayResult(), Elsewhere(mismatches=0, unverified=0))
     assert verdict(Witnessed(2.0, 2, Latency(), 0, ()), TALLY, checked, "").effects_lost == 1
 
 

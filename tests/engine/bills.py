@@ -25,9 +25,9 @@ from onex.kernel.migration import Migrations
 from onex.kernel.step import State, Step
 from onex.ports import Code, Env, Executor, Result
 from onex.simulation.seeded_run import Sim, run
-from onex.whatif.messages import Post
-from onex.whatif.recorded_states import Retold
-from onex.whatif.result import Told
+from onex.whatif.messages import MessageChanges
+from onex.whatif.recorded_states import RefoldedStates
+from onex.whatif.result import InstanceResult
 from onex.whatif.what_if import WhatIf
 
 ENV = Env("0", "2", "3", "", "")
@@ -223,15 +223,15 @@ async def one_bill(engine: ReducerPatternEngine) -> None:
 
 def judged(
     tables: Tables, other: ReducerRegistry, made_by: ReducerRegistry | None = None, reader: Recorded | None = None
-) -> dict[str, Told]:
+) -> dict[str, InstanceResult]:
     """What-if over all there is, as often as messages ask for it. ``made_by``: the code of the record, where it is at hand."""
 
-    async def go() -> dict[str, Told]:
+    async def go() -> dict[str, InstanceResult]:
         source = MemoryStore(tables) if reader is None else reader
-        judge = WhatIf(source, other, None if made_by is None else Retold(source, made_by))
+        judge = WhatIf(source, other, None if made_by is None else RefoldedStates(source, made_by))
         while True:
             found = {str(one.key): await judge.instance(one) for one in await source.instances(None, None, None, 1000)}
-            news, judge.news = judge.news, Post()
+            news, judge.news = judge.news, MessageChanges()
             if not judge.post.learn(news):
                 return found
 

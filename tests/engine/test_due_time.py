@@ -12,7 +12,7 @@ from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey, micros
 from onex.ports import NewIntent
 from onex.replay.replay import Replay
-from onex.replay.verdict import EnumVerdict
+from onex.replay.verdict import EnumReplayVerdict
 from tests.engine.conftest import House
 from tests.engine.jobs import Add
 from tests.engine.test_store_faults import K, run
@@ -45,7 +45,7 @@ def test_the_log_keeps_what_the_reducer_said_and_replay_is_equal(house: House) -
             assert entry.row.issued_us == micros(FAR)
             assert b'"due_us":%d' % (micros(FAR) + 3_600_000_000) in entry.row.intents
             told = [segment.verdict async for segment in Replay(engine.reader, engine.registry).all()]
-            assert told == [EnumVerdict.EQUAL]
+            assert told == [EnumReplayVerdict.EQUAL]
 
     run(go())
 

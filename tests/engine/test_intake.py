@@ -38,7 +38,7 @@ from onex.kernel.errors import (
 from onex.kernel.step import ROLLBACK, Rollback, State
 from onex.ports import Code, Pointer
 from onex.replay.replay import Replay
-from onex.replay.verdict import EnumVerdict
+from onex.replay.verdict import EnumReplayVerdict
 from onex.seed_names.canonical_store import ActionDedupService, CanonicalStoreService
 from tests.engine.conftest import House
 from tests.engine.jobs import Add, Job, Start, job_reducer
@@ -531,7 +531,7 @@ def test_of_a_combined_workflow_the_whole_goes_back_and_nobody_submits_it(memory
             assert isinstance(state_now, Pair)
             assert (state_now.left.count, state_now.right.count) == (1, 1)
             told = [segment.verdict async for segment in Replay(engine.reader, engine.registry).all()]
-            assert told == [EnumVerdict.EQUAL]
+            assert told == [EnumReplayVerdict.EQUAL]
 
     run(go())
 

@@ -18,7 +18,7 @@ from onex.kernel.machine import Machine, MachineReducer, Transition, reducer
 from onex.kernel.step import State, Step
 from onex.ports import Applied, Code, Commit, Conflict
 from onex.replay.replay import Replay
-from onex.replay.verdict import EnumVerdict
+from onex.replay.verdict import EnumReplayVerdict
 from tests.engine.conftest import ENV, House
 
 
@@ -71,7 +71,7 @@ def test_a_state_changed_in_place_by_a_failing_step_is_as_it_was(house: House, a
             assert [isinstance(one, ReducerFailed) for one in done] == [False, True, False, True, False]
             state = await engine.state(key)
             assert isinstance(state, Notes) and state.lines == ["a", "b", "c"] and "bad" not in state.words
-            assert [s.verdict async for s in Replay(engine.reader, table()).all()] == [EnumVerdict.EQUAL]
+            assert [s.verdict async for s in Replay(engine.reader, table()).all()] == [EnumReplayVerdict.EQUAL]
 
     asyncio.run(go())
 
@@ -93,7 +93,7 @@ def test_a_payload_changed_in_place_is_as_it_was_when_it_is_judged_again() -> No
             await engine.submit(key, "scribble", Write(line="a"))
             state = await engine.state(key)
             assert isinstance(state, Notes) and state.lines == ["a!"]
-            assert [s.verdict async for s in Replay(engine.reader, table()).all()] == [EnumVerdict.EQUAL]
+            assert [s.verdict async for s in Replay(engine.reader, table()).all()] == [EnumReplayVerdict.EQUAL]
         assert store.refused == 2
 
     asyncio.run(go())

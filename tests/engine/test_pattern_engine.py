@@ -30,7 +30,7 @@ from onex.kernel.errors import (
     UnknownWorkflow,
 )
 from onex.replay.replay import Replay
-from onex.replay.verdict import EnumVerdict
+from onex.replay.verdict import EnumReplayVerdict
 from tests.engine.conftest import House
 from tests.engine.jobs import Add, Grow, Job, Start, Told
 
@@ -435,7 +435,7 @@ def test_a_rollback_is_a_new_version_and_history_is_never_cut(house: House) -> N
             assert await engine.state(K) == Job(status="new", count=3)
             assert await engine.state_at(K, 3) == Job(status="new", count=7)
             segments = [s async for s in Replay(engine.reader, engine.registry).all()]
-            assert [s.verdict for s in segments] == [EnumVerdict.EQUAL]
+            assert [s.verdict for s in segments] == [EnumReplayVerdict.EQUAL]
             with pytest.raises(OnexError, match="no version 9"):
                 await engine.rollback(K, 9)
 

@@ -9,7 +9,7 @@ from typing import Final
 from onex.engine.registry import ReducerRegistry, Workflow
 from onex.ports import Position
 from onex.replay.replay import Replay
-from onex.replay.verdict import EnumVerdict
+from onex.replay.verdict import EnumReplayVerdict
 from onex.simulation.disk import Disk
 from onex.simulation.sim_store import SimStore
 
@@ -31,6 +31,6 @@ async def seen_damage(
     stored = (await truth.load([entry.key]))[entry.key]
     replay = Replay(truth, registry, older)
     verdicts = [segment.verdict async for segment in replay.instance(stored)]
-    if EnumVerdict.MISMATCH in verdicts:
+    if EnumReplayVerdict.MISMATCH in verdicts:
         return ""
     return f"a bit of {column} was turned in {entry.key} version {entry.version}, and replay says {verdicts}"

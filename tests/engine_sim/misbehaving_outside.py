@@ -17,7 +17,7 @@ from onex.nodes.compute import perform
 from onex.nodes.effect import FunctionExecutor
 from onex.nodes.io import FunctionShape
 from onex.ports import LogEntry, ProjectionRow, Result
-from onex.replay.audit import Seen
+from onex.replay.audit import SeenEffect
 from onex.simulation.faults import Faults
 from onex.simulation.host import Host, current_host
 from onex.simulation.misbehaviour import HOSTILE, Unruly, raises
@@ -71,7 +71,7 @@ class UnrulyOutside(Outside):
         self._plain = FunctionExecutor(self._plain_effect, _NoBlobs(), inline)
 
     async def _serve(self, intent: ModelIntent[BaseModel], host: Host) -> Result:
-        what = Seen(str(intent.workflow_key), intent.version, intent.name, intent.n)
+        what = SeenEffect(str(intent.workflow_key), intent.version, intent.name, intent.n)
         self.own_timeouts.discard(what)
         plain = self.unruly.hits("effect is a plain function")
         return await (self._plain if plain else self._async).execute(intent)
@@ -115,14 +115,18 @@ class UnrulyOutside(Outside):
             return None
         return unruly.chance.choice(UNKEPT) if unruly.hits("effect gives back what cannot be kept") else right
 
-    def _tried(self, intent: ModelIntent[Do]) -> Seen:
+    def _tried(self, intent: ModelIntent[Do]) -> SeenEffect:
         """This try is known outside, and did nothing yet; how it ends says nothing of that."""
         what, known = self._knock(cast("ModelIntent[BaseModel]", intent))
         known.perhaps.add(known.tries)
         return what
 
     def _acted(self, intent: ModelIntent[Do], *, begun: bool = False) -> None:
-        what = Seen(str(intent.workflow_key), intent.version, intent.name, intent.n) if begun else self._tried(intent)
+        what = (
+            SeenEffect(str(intent.workflow_key), intent.version, intent.name, intent.n)
+            if begun
+            else self._tried(intent)
+        )
         self.tries[what].done = True
 
     def look(self) -> None:

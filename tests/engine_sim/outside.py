@@ -16,7 +16,7 @@ from onex.engine.encode import ordinals
 from onex.kernel.errors import EffectFailed
 from onex.kernel.intent import ModelIntent
 from onex.ports import OutboxRow, Result
-from onex.replay.audit import Seen
+from onex.replay.audit import SeenEffect
 from onex.simulation.faults import Faults
 from onex.simulation.host import Host, current_host
 from tests.engine_sim.sample_workflow import AT_ONCE, HOSTILE, TOO_MUCH, Filing, Went
@@ -36,11 +36,11 @@ class Tries:
     done: bool = False
 
 
-def seen_of(row: OutboxRow) -> Seen:
+def seen_of(row: OutboxRow) -> SeenEffect:
     """The intent of an outbox row, as the outside knows it."""
     names = [item["name"] for item in orjson.loads(row.intents)]
     at = row.pointer.ordinal
-    return Seen(str(row.key), row.version, names[at], ordinals(names)[at])
+    return SeenEffect(str(row.key), row.version, names[at], ordinals(names)[at])
 
 
 class Outside:
@@ -53,31 +53,31 @@ class Outside:
     def __init__(self, faults: Faults, complain: Callable[[str], None]) -> None:
         self.faults = faults
         self.complain = complain
-        self.committed: Callable[[Seen, str], bool] = lambda what, body: True
-        self.ended: Callable[[Seen], bool] = lambda what: False
-        self.begins: Callable[[Seen, int], None] = lambda what, now_us: None
+        self.committed: Callable[[SeenEffect, str], bool] = lambda what, body: True
+        self.ended: Callable[[SeenEffect], bool] = lambda what: False
+        self.begins: Callable[[SeenEffect, int], None] = lambda what, now_us: None
         self.owner: Callable[[], Host | None] = lambda: None
         self.read: Callable[[bytes], Awaitable[bytes | None]] | None = None
-        self.tries: dict[Seen, Tries] = {}
-        self.own_timeouts: set[Seen] = set()
-        self.by_key: dict[str, Seen] = {}
-        self.killers: set[Seen] = set()
-        self.alone: Callable[[Seen], bool] = lambda what: False
-        self._running: dict[Host, list[Seen]] = defaultdict(list)
-        self._begun: Counter[tuple[Host, Seen]] = Counter()
+        self.tries: dict[SeenEffect, Tries] = {}
+        self.own_timeouts: set[SeenEffect] = set()
+        self.by_key: dict[str, SeenEffect] = {}
+        self.killers: set[SeenEffect] = set()
+        self.alone: Callable[[SeenEffect], bool] = lambda what: False
+        self._running: dict[Host, list[SeenEffect]] = defaultdict(list)
+        self._begun: Counter[tuple[Host, SeenEffect]] = Counter()
 
     @property
-    def done(self) -> set[Seen]:
+    def done(self) -> set[SeenEffect]:
         return {what for what, known in self.tries.items() if known.done}
 
-    def allow_again(self, what: Seen) -> None:
+    def allow_again(self, what: SeenEffect) -> None:
         """An operator drives it again, as often as he says so: that is no second try of the engine's."""
         if what in self.tries:
             self.tries[what].allowed += 1
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
         host = current_host()
-        what = Seen(str(intent.workflow_key), intent.version, intent.name, intent.n)
+        what = SeenEffect(str(intent.workflow_key), intent.version, intent.name, intent.n)
         running = self._running[host]
         running.append(what)
         self._begun[host, what] += 1
@@ -87,7 +87,7 @@ class Outside:
         finally:
             running.remove(what)
 
-    def _count(self, host: Host, running: Sequence[Seen]) -> None:
+    def _count(self, host: Host, running: Sequence[SeenEffect]) -> None:
         """Never more than the contract allows; and what was running at two crashes is first tried alone."""
         if len(running) > AT_ONCE:
             self.complain(f"{len(running)} effects ran at once; the contract allows {AT_ONCE}")
@@ -142,7 +142,7 @@ class Outside:
             known.perhaps.discard(this)
             raise
 
-    def _hold_sheet(self, what: Seen, filing: Filing, data: bytes | None) -> None:
+    def _hold_sheet(self, what: SeenEffect, filing: Filing, data: bytes | None) -> None:
         """Bytes named by a commit are there when it is."""
         if data is None or blake3(data).hexdigest() != filing.sheet.digest:
             self.complain(f"{what} names bytes that the store does not have: {filing.sheet.digest}")
@@ -155,8 +155,8 @@ class Outside:
     def _complaint(self) -> str:
         return HOSTILE if self.faults.hits("effect complains in hostile text") else "not today"
 
-    def _knock(self, intent: ModelIntent[BaseModel]) -> tuple[Seen, Tries]:
-        what = Seen(str(intent.workflow_key), intent.version, intent.name, intent.n)
+    def _knock(self, intent: ModelIntent[BaseModel]) -> tuple[SeenEffect, Tries]:
+        what = SeenEffect(str(intent.workflow_key), intent.version, intent.name, intent.n)
         known = self.tries.setdefault(what, Tries())
         body = intent.payload.model_dump_json()
         if not self.committed(what, body):

@@ -14,15 +14,15 @@ from onex.app import load_app
 from onex.engine.registry import ReducerRegistry, Workflow
 from onex.replay.history_export import export_history
 from onex.replay.replay import Replay
-from onex.replay.verdict import EnumVerdict, Replayed
+from onex.replay.verdict import EnumReplayVerdict, ReplayResult
 from tests.golden.corpus import CORPUS, HERE, Golden, workflows
 from tests.golden.record import main as record
 
 corpus = pytest.mark.parametrize("golden", CORPUS, ids=lambda golden: golden.name)
 
 
-def replayed(golden: Golden, code: tuple[Workflow, ...]) -> Replayed:
-    async def go() -> Replayed:
+def replayed(golden: Golden, code: tuple[Workflow, ...]) -> ReplayResult:
+    async def go() -> ReplayResult:
         replay = Replay(golden.reader(), ReducerRegistry(code))
         async for _ in replay.all():
             pass
@@ -35,7 +35,7 @@ def replayed(golden: Golden, code: tuple[Workflow, ...]) -> Replayed:
 def test_it_replays_equal_under_the_code_it_was_recorded_under(golden: Golden) -> None:
     result = replayed(golden, golden.frozen_code())
     assert [(str(one.key), one.verdict, one.reason) for one in result.bad] == []
-    assert (set(result.by_verdict), result.unverified) == ({EnumVerdict.EQUAL}, 0)
+    assert (set(result.by_verdict), result.unverified) == ({EnumReplayVerdict.EQUAL}, 0)
     assert result.instances >= 30
     assert result.intents > result.instances
 
@@ -43,12 +43,13 @@ def test_it_replays_equal_under_the_code_it_was_recorded_under(golden: Golden) -
 @corpus
 def test_todays_code_makes_the_same_of_it_or_the_difference_is_explained(golden: Golden) -> None:
     result = replayed(golden, golden.todays_code())
-    allowed = {EnumVerdict.EQUAL, EnumVerdict.OTHER_CODE_EQUAL}
+    allowed = {EnumReplayVerdict.EQUAL, EnumReplayVerdict.OTHER_CODE_EQUAL}
     differing = [one for one in result.bad if one.verdict not in allowed]
     unexplained = [
         f"{one.key}: {one.verdict}: {one.reason}"
         for one in differing
-        if one.verdict is not EnumVerdict.OTHER_CODE_DIFFERS or not any(part in one.reason for part in golden.accepted)
+        if one.verdict is not EnumReplayVerdict.OTHER_CODE_DIFFERS
+        or not any(part in one.reason for part in golden.accepted)
     ]
     assert unexplained == []
     stale = [part for part in golden.accepted if not any(part in one.reason for one in differing)]
@@ -113,11 +114,11 @@ def test_what_lies_here_is_what_the_corpus_lists() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "verdict"),
     [
-        ("item.quantity * item.cents", "item.cents", EnumVerdict.OTHER_CODE_DIFFERS),
-        ("orders = reducer(Order)", "orders = reducer(Order)  # the same", EnumVerdict.OTHER_CODE_EQUAL),
+        ("item.quantity * item.cents", "item.cents", EnumReplayVerdict.OTHER_CODE_DIFFERS),
+        ("orders = reducer(Order)", "orders = reducer(Order)  # the same", EnumReplayVerdict.OTHER_CODE_EQUAL),
     ],
 )
-def test_a_change_of_code_is_told_apart(old: str, new: str, verdict: EnumVerdict, tmp_path: Path) -> None:
+def test_a_change_of_code_is_told_apart(old: str, new: str, verdict: EnumReplayVerdict, tmp_path: Path) -> None:
     golden = CORPUS[0]
     changed = shutil.copytree(golden.app, tmp_path / "orders")
     text = (changed / "reducer.py").read_text()
@@ -125,6 +126,8 @@ def test_a_change_of_code_is_told_apart(old: str, new: str, verdict: EnumVerdict
     (changed / "reducer.py").write_text(text.replace(old, new))
     result = replayed(golden, workflows(changed, golden.served))
     assert result.mismatches == 0
-    assert EnumVerdict.EQUAL not in result.by_verdict
+    assert EnumReplayVerdict.EQUAL not in result.by_verdict
     assert verdict in result.by_verdict
-    assert (EnumVerdict.OTHER_CODE_DIFFERS in result.by_verdict) is (verdict is EnumVerdict.OTHER_CODE_DIFFERS)
+    assert (EnumReplayVerdict.OTHER_CODE_DIFFERS in result.by_verdict) is (
+        verdict is EnumReplayVerdict.OTHER_CODE_DIFFERS
+    )

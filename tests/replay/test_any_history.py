@@ -25,7 +25,7 @@ from onex.ports import Clock, Env, Result
 from onex.replay.history_export import export_history
 from onex.replay.history_reader import HistoryReader
 from onex.replay.replay import Replay
-from onex.replay.verdict import EnumVerdict
+from onex.replay.verdict import EnumReplayVerdict
 from onex.simulation.seeded_run import Sim, run
 from tests.golden.corpus import ORDERS
 
@@ -185,7 +185,7 @@ def test_what_any_day_recorded_folds_to_what_it_left(
         shop = Shop(sim, script)
         await shop.live(what)
         found = await told(shop.store, shop.codes)
-        assert [one for one in found if one[3] != EnumVerdict.EQUAL] == []
+        assert [one for one in found if one[3] != EnumReplayVerdict.EQUAL] == []
         event(f"segments: {len(found)}")
         event(f"actions: {len(shop.store.tables.log) // 5 * 5} or more")
         # the same from a file, and by the kernel's fold alone, without batches and segments

@@ -14,7 +14,7 @@ from onex.adapters.clock import SystemClock
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry
 from onex.kernel.action import WorkflowKey
-from onex.replay.audit import Audit, Seen, audit
+from onex.replay.audit import Audit, SeenEffect, audit
 from tests.engine.conftest import House
 from tests.engine.jobs import Add, Finished, Start, Told, Worker, registry
 
@@ -30,7 +30,7 @@ def run(coroutine: object) -> None:
 async def audited(
     engine: ReducerPatternEngine,
     *,
-    seen: Collection[Seen] | None = None,
+    seen: Collection[SeenEffect] | None = None,
     acknowledged: Collection[tuple[WorkflowKey, UUID]] = (),
 ) -> Audit:
     await engine.idle()
@@ -115,8 +115,8 @@ def test_held_and_dead_rows_are_counted_as_such(house: House) -> None:
 
 
 def test_an_effect_outside_without_a_committed_intent_is_a_stray(house: House) -> None:
-    stray = Seen("job:9", 1, "do", 0)
-    known = Seen("job:1", 1, "do", 0)
+    stray = SeenEffect("job:9", 1, "do", 0)
+    known = SeenEffect("job:1", 1, "do", 0)
 
     async def go() -> None:
         async with house.engine() as engine:

@@ -18,7 +18,7 @@ from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import ValidationError
 from onex.ports import EnumOutboxState, Position
 from onex.replay.replay import Replay
-from onex.replay.verdict import EnumVerdict, Replayed
+from onex.replay.verdict import EnumReplayVerdict, ReplayResult
 from onex.testing.conformance.owner import ENV
 from onex.wiring.recorded import RecordedStore
 from tests.engine.jobs import Add, Start, Worker, registry
@@ -72,8 +72,8 @@ def path(kept: Path, tmp_path: Path) -> Path:
     return Path(shutil.copyfile(kept, tmp_path / "store.db"))
 
 
-def replayed(path: Path) -> Replayed:
-    async def walk() -> Replayed:
+def replayed(path: Path) -> ReplayResult:
+    async def walk() -> ReplayResult:
         run = RecordedStore(f"sqlite:///{path}")
         replay = Replay(run, registry(Worker()), (), run.redacted_since, run.damaged)
         try:
@@ -155,15 +155,15 @@ def test_whatever_is_turned_in_a_row_is_seen_by_replay_and_never_called_equal(
 
 def test_a_whole_store_says_nothing_against_itself(path: Path) -> None:
     result = replayed(path)
-    assert (result.by_verdict, result.damage) == ({EnumVerdict.EQUAL: 3}, [])
+    assert (result.by_verdict, result.damage) == ({EnumReplayVerdict.EQUAL: 3}, [])
 
 
 def test_damage_is_told_of_its_instance_and_the_others_are_equal(kept: Path, path: Path) -> None:
     assert turned(kept, path, "update log set issued_us = 'then' where n = 2")
     result = replayed(path)
-    assert [(str(one.key), one.verdict) for one in result.bad] == [("job:done", EnumVerdict.MISMATCH)]
+    assert [(str(one.key), one.verdict) for one in result.bad] == [("job:done", EnumReplayVerdict.MISMATCH)]
     assert "wrong type" in result.bad[0].reason
-    assert result.by_verdict[EnumVerdict.EQUAL] == 2
+    assert result.by_verdict[EnumReplayVerdict.EQUAL] == 2
 
 
 def test_a_row_that_was_moved_to_another_instance_is_missed_where_it_was(kept: Path, path: Path) -> None:

@@ -8,7 +8,7 @@ import sqlite3
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
 from onex.replay.replay import Replay
-from onex.replay.verdict import EnumVerdict, Segment
+from onex.replay.verdict import EnumReplayVerdict, Segment
 from tests.engine.conftest import House
 from tests.engine.jobs import Add, Start, Worker, registry
 
@@ -35,7 +35,7 @@ def test_a_history_replays_equal(house: House) -> None:
     async def go() -> None:
         async with house.engine() as engine:
             await some_history(engine)
-            assert [s.verdict for s in await verdicts(engine)] == [EnumVerdict.EQUAL] * 2
+            assert [s.verdict for s in await verdicts(engine)] == [EnumReplayVerdict.EQUAL] * 2
 
     run(go())
 
@@ -49,8 +49,8 @@ def test_each_code_is_a_segment_and_other_code_is_not_called_equal(house: House)
             await engine.submit(K, "add", Add(amount=3))
             segments = await verdicts(engine, b"2")
             assert [(s.first, s.last, s.verdict) for s in segments] == [
-                (1, 2, EnumVerdict.OTHER_CODE_EQUAL),
-                (3, 3, EnumVerdict.EQUAL),
+                (1, 2, EnumReplayVerdict.OTHER_CODE_EQUAL),
+                (3, 3, EnumReplayVerdict.EQUAL),
             ]
 
     run(go())
@@ -73,7 +73,7 @@ def test_a_changed_byte_is_a_mismatch(house: House) -> None:
         db.close()
         async with house.engine() as engine:
             segments = await verdicts(engine)
-            assert [s.verdict for s in segments] == [EnumVerdict.MISMATCH, EnumVerdict.EQUAL]
+            assert [s.verdict for s in segments] == [EnumReplayVerdict.MISMATCH, EnumReplayVerdict.EQUAL]
             assert segments[0].reason
 
     run(go())
@@ -103,6 +103,6 @@ def test_an_impure_reducer_is_a_mismatch(house: House) -> None:
         async with house.engine(reducers=table) as engine:
             await engine.submit_many([(K, "add", Add())] * 3)
             segments = [segment async for segment in Replay(engine.reader, table).all()]
-            assert [s.verdict for s in segments] == [EnumVerdict.MISMATCH]
+            assert [s.verdict for s in segments] == [EnumReplayVerdict.MISMATCH]
 
     run(go())

@@ -18,12 +18,12 @@ from onex.engine.fold import SNAPSHOT_EVERY
 from onex.engine.registry import ReducerRegistry
 from onex.kernel.action import WorkflowKey
 from onex.replay.replay import Replay
-from onex.replay.verdict import EnumVerdict, Segment
+from onex.replay.verdict import EnumReplayVerdict, Segment
 from tests.engine.conftest import House
 from tests.engine.jobs import Add, Start, Worker, registry
 
-EQUAL, MISMATCH = EnumVerdict.EQUAL, EnumVerdict.MISMATCH
-OTHER_EQUAL, NOT_AT_HAND = EnumVerdict.OTHER_CODE_EQUAL, EnumVerdict.CODE_NOT_AT_HAND
+EQUAL, MISMATCH = EnumReplayVerdict.EQUAL, EnumReplayVerdict.MISMATCH
+OTHER_EQUAL, NOT_AT_HAND = EnumReplayVerdict.OTHER_CODE_EQUAL, EnumReplayVerdict.CODE_NOT_AT_HAND
 K = WorkflowKey("job", "1")
 NOBODY = ReducerRegistry()
 Value = int | str | bytes | None
@@ -48,7 +48,7 @@ def replayed(store: Path, now: bytes = b"1", *older: bytes, registry_: ReducerRe
     return asyncio.run(go())
 
 
-def told(segments: list[Segment]) -> list[tuple[int, int, EnumVerdict]]:
+def told(segments: list[Segment]) -> list[tuple[int, int, EnumReplayVerdict]]:
     return [(segment.first, segment.last, segment.verdict) for segment in segments]
 
 
@@ -219,7 +219,7 @@ def test_rows_of_an_absent_code_are_sealed_at_the_end_of_their_segment_only(hous
 class Flipped(NamedTuple):
     """What a replay says of a store after one bit of one column was turned."""
 
-    verdicts: frozenset[EnumVerdict]
+    verdicts: frozenset[EnumReplayVerdict]
     error: str = ""
 
 

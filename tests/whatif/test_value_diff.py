@@ -15,7 +15,7 @@ from onex.kernel.action import Action, WorkflowKey
 from onex.kernel.step import Done, State
 from onex.kernel.user_code import describe
 from onex.replay.replay import Replay
-from onex.replay.verdict import EnumVerdict, Replayed, Segment, state_difference
+from onex.replay.verdict import EnumReplayVerdict, ReplayResult, Segment, state_difference
 from tests.engine.conftest import House
 from tests.engine.jobs import Add, Job, Start, Worker, registry
 
@@ -82,14 +82,14 @@ def test_a_state_that_differs_is_found_at_the_next_one_kept(house: House) -> Non
         assert (len(kept), kept[0] < 1500 < kept[1]) == (2, True), "states are kept about every thousand versions"
         (segment,) = await replayed(store, from_count(1500), b"2")
         assert (segment.verdict, segment.differs_at, segment.since) == (
-            EnumVerdict.OTHER_CODE_DIFFERS, kept[1], kept[0] + 1
+            EnumReplayVerdict.OTHER_CODE_DIFFERS, kept[1], kept[0] + 1
         )  # fmt: skip
         assert segment.reason == f'version {kept[1]}: why: folded "other", stored ""'
         (segment,) = await replayed(store, from_count(2600), b"2")
         assert (segment.differs_at, segment.since) == (2600, kept[1] + 1)
         # its own code is checked by the hash of each batch, so far more is known
         (segment,) = await replayed(store, from_count(1500), b"1")
-        assert segment.verdict is EnumVerdict.MISMATCH
+        assert segment.verdict is EnumReplayVerdict.MISMATCH
         assert 1500 <= segment.differs_at < 1500 + 1000
         assert segment.since > kept[0]
 
@@ -123,7 +123,7 @@ def raising(error: BaseException) -> Changing:
 def test_code_that_fails_on_what_is_recorded_is_a_verdict(house: House, error: BaseException) -> None:
     async def go() -> None:
         store = await recorded(house, 3)
-        for digest, verdict in ((b"1", EnumVerdict.MISMATCH), (b"2", EnumVerdict.OTHER_CODE_DIFFERS)):
+        for digest, verdict in ((b"1", EnumReplayVerdict.MISMATCH), (b"2", EnumReplayVerdict.OTHER_CODE_DIFFERS)):
             (segment,) = await replayed(store, raising(error), digest)
             assert (segment.verdict, segment.last, segment.differs_at) == (verdict, 3, 2)
             assert segment.reason == f"version 2 (add): {describe(error)}"
@@ -137,7 +137,7 @@ def test_a_first_state_that_cannot_be_made_is_a_verdict(house: House) -> None:
 
     async def go() -> None:
         (segment,) = await replayed(await recorded(house, 3), broken, b"2")
-        assert (segment.verdict, segment.differs_at) == (EnumVerdict.OTHER_CODE_DIFFERS, 1)
+        assert (segment.verdict, segment.differs_at) == (EnumReplayVerdict.OTHER_CODE_DIFFERS, 1)
 
     asyncio.run(go())
 
@@ -148,9 +148,9 @@ def test_redacted_is_neither_equal_nor_a_mismatch_whatever_is_found(house: House
         for change in (lambda done: done, from_count(2), raising(ValueError("no"))):
             for digest in (b"1", b"2"):
                 (segment,) = await replayed(store, change, digest, redacted_since=3)
-                assert segment.verdict is EnumVerdict.REDACTED
+                assert segment.verdict is EnumReplayVerdict.REDACTED
         (segment,) = await replayed(store, lambda done: done, b"1", redacted_since=4)
-        assert segment.verdict is EnumVerdict.EQUAL, "behind the last version nothing was redacted"
+        assert segment.verdict is EnumReplayVerdict.EQUAL, "behind the last version nothing was redacted"
 
     asyncio.run(go())
 
@@ -178,7 +178,7 @@ def test_what_several_processes_found_adds_up(house: House) -> None:
         async with house.engine() as engine:
             await engine.submit_many([(f"job:{n}", "add", Add()) for n in range(7)])
         read = MemoryStore(house.tables)
-        whole, parts = Replayed(), Replayed()
+        whole, parts = ReplayResult(), ReplayResult()
         for share in ((0, 1), (0, 3), (1, 3), (2, 3)):
             replay = Replay(read, registry(Worker(), b"2"))
             async for _ in replay.all(None, share):

@@ -11,8 +11,8 @@ from onex.adapters.memory.store import Tables
 from onex.kernel.action import EPOCH, Action, Nothing
 from onex.kernel.intent import Draft, IntentSpec, cancel, send, timer
 from onex.kernel.step import Step
-from onex.whatif.result import EnumBranch, EnumIntentChange, Told
-from onex.whatif.value_diff import Change, read_items
+from onex.whatif.result import EnumBranch, EnumIntentChange, InstanceResult
+from onex.whatif.value_diff import ValueChange, read_intents
 from tests.engine.bills import (
     ENDS,
     INTENTS,
@@ -41,7 +41,7 @@ def story() -> Tables:
     return record(one_bill, shop())
 
 
-def bill(**changes: Any) -> Told:
+def bill(**changes: Any) -> InstanceResult:
     """Of the one bill, with the code of the record at hand."""
     return judged(story(), shop("other", **changes), shop())["bill:1"]
 
@@ -81,7 +81,7 @@ def test_a_difference_in_the_state_is_found_at_its_action_and_followed_to_the_en
     assert found.first[:4] == (4, "paid", "note", "state: words")
     assert found.first.why == 'words "FIRST", recorded "first"'
     assert (found.folded, found.actions) == (7, 7)
-    assert found.state is not None and found.state.first == (Change("words", '"second"', '"SECOND"'),)
+    assert found.state is not None and found.state.first == (ValueChange("words", '"second"', '"SECOND"'),)
     assert not found.intents and not found.refused and not found.stranded
 
 
@@ -107,7 +107,7 @@ def test_an_outcome_is_not_used_where_the_payload_differs_and_nothing_is_compare
     assert "emits with another payload" in found.opened.why
     assert found.folded == 1
     assert [(one.version, one.how, one.name) for one in found.intents] == [(1, EnumIntentChange.CHANGED, "charge")]
-    assert found.intents[0].changes.first == (Change("payload.cents", "500", "450"),)
+    assert found.intents[0].changes.first == (ValueChange("payload.cents", "500", "450"),)
 
 
 def test_an_outcome_is_not_used_where_the_intent_is_not_emitted_and_who_waits_for_it_is_stranded() -> None:
@@ -187,7 +187,7 @@ def test_a_timer_set_for_the_same_time_by_another_action_is_used() -> None:
     """What counts is the time it was set for, and that it waits: timers are named, and set again they are replaced."""
 
     row = next(one.row for one in story().log if one.row.kind == "paid")
-    due_us = next(item.due_us for item in read_items(row.intents) if item.name == "remind")
+    due_us = next(item.due_us for item in read_intents(row.intents) if item.name == "remind")
     due = EPOCH + timedelta(microseconds=due_us)
 
     def thanked_later(state: Bill, action: Action[Nothing]) -> Step[Bill]:

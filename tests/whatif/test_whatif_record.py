@@ -22,8 +22,8 @@ from onex.kernel.migration import Json, Migrations, What
 from onex.kernel.migration import Step as From
 from onex.kernel.step import Step
 from onex.ports import LogEntry, SnapshotRow
-from onex.whatif.result import EnumBranch, Tally
-from onex.whatif.value_diff import Change
+from onex.whatif.result import EnumBranch, WhatIfSummary
+from onex.whatif.value_diff import ValueChange
 from onex.wiring.folding import Boundary
 from tests.engine.bills import (
     INTENTS,
@@ -71,7 +71,7 @@ def test_a_refused_action_is_told_and_folding_goes_on_without_it() -> None:
     ]
     assert found.first is not None and found.first.what == "refused (illegal_transition)"
     assert (found.folded, found.status, found.counts) == (7, "closed", {"refused": 2})
-    assert found.state is not None and found.state.first == (Change("words", '"second"', '""'),)
+    assert found.state is not None and found.state.first == (ValueChange("words", '"second"', '""'),)
 
 
 def test_a_handler_that_raises_refuses_and_what_it_emitted_is_lost() -> None:
@@ -410,7 +410,7 @@ def test_of_any_record_the_same_code_makes_the_same() -> None:
 @pytest.mark.parametrize("what", CHANGED)
 def test_of_any_record_open_is_never_the_same_and_nothing_is_counted_twice(what: str, at_hand: bool) -> None:
     found = judged(crowd(), changed_in(what), shop() if at_hand else None)
-    tally = Tally()
+    tally = WhatIfSummary()
     for one in found.values():
         tally.add(one)
     sums = tally.totals

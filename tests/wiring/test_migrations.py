@@ -19,7 +19,7 @@ from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import ContractError, MigrationFailed, OnexError, StateTooNew
 from onex.kernel.finding import Finding
 from onex.replay.replay import Replay
-from onex.replay.verdict import EnumVerdict
+from onex.replay.verdict import EnumReplayVerdict
 from tests.app.apps import EFFECTS, PAYLOADS, REDUCER, edit, job
 
 LATER = EFFECTS.replace(
@@ -97,7 +97,7 @@ def test_an_instance_begun_under_the_old_shape_ends_under_the_new_one(tmp_path: 
 
 
 def test_its_history_folds_under_both_codes(tmp_path: Path, url: str) -> None:
-    async def life() -> list[EnumVerdict]:
+    async def life() -> list[EnumReplayVerdict]:
         await begun(url, first(tmp_path))
         new = load_app(second(tmp_path)).workflows["job"].recorded
         old = load_app(tmp_path / "one" / "job").workflows["job"].recorded
@@ -110,10 +110,10 @@ def test_its_history_folds_under_both_codes(tmp_path: Path, url: str) -> None:
             return verdicts
 
     assert asyncio.run(life()) == [
-        EnumVerdict.OTHER_CODE_EQUAL,
-        EnumVerdict.EQUAL,
-        EnumVerdict.EQUAL,
-        EnumVerdict.EQUAL,
+        EnumReplayVerdict.OTHER_CODE_EQUAL,
+        EnumReplayVerdict.EQUAL,
+        EnumReplayVerdict.EQUAL,
+        EnumReplayVerdict.EQUAL,
     ]
 
 

@@ -19,7 +19,7 @@ from onex.kernel.finding import Finding
 from onex.kernel.intent import intent_id
 from onex.ports import EnumOutboxState, OutboxRow
 from onex.replay.replay import Replay
-from onex.replay.verdict import EnumVerdict
+from onex.replay.verdict import EnumReplayVerdict
 from onex.whatif.what_if import WhatIf
 from tests.wiring.leaves import CONTRACT, REDUCER, RENAMED, changed, first, heard, history, second, slow
 
@@ -82,11 +82,11 @@ def test_history_folds_equal_under_both_codes_and_what_if_finds_no_difference(tm
         await lived(tmp_path, url)
         old, new = (load_app(tmp_path / name / "leave").workflows["leave"].recorded for name in ("one", "two"))
         async with await onex.open(url, tmp_path / "two" / "leave") as engine:
-            verdicts: list[EnumVerdict] = []
+            verdicts: list[EnumReplayVerdict] = []
             for older in ((), (old,)):
                 proof = Replay(engine.reader, ReducerRegistry((new,)), older)
                 verdicts += [segment.verdict async for segment in proof.all()]
-            assert verdicts == [EnumVerdict.OTHER_CODE_EQUAL, *[EnumVerdict.EQUAL] * 3]
+            assert verdicts == [EnumReplayVerdict.OTHER_CODE_EQUAL, *[EnumReplayVerdict.EQUAL] * 3]
             early = await state_at(engine.reader, new, ANN, 1)
             assert json.loads(early.model_dump_json()) == {"status": "waiting", "days": 3, "reminded": 0, "notified": 0}
             stored = await engine.stored(ANN)

@@ -15,7 +15,7 @@ from ..engine.registry import ReducerRegistry
 from ..engine.step_budget import Budgeted
 from ..kernel.errors import StateConsistencyError
 from ..replay.replay import Replay
-from ..replay.verdict import Replayed
+from ..replay.verdict import ReplayResult
 from ..wiring.recorded import RecordedStore
 from .figure import Figure, Result, Target
 from .load import CLIENTS, entries, opened, refuse_refusals
@@ -68,7 +68,7 @@ async def _replayed(run: Recorded, registry: ReducerRegistry, actions: int) -> t
     async for _ in replay.all():
         pass
     taken = time.process_time() - cpu, time.perf_counter() - started
-    found: Replayed = replay.result
+    found: ReplayResult = replay.result
     if found.actions != actions or found.mismatches or found.unverified:
         raise StateConsistencyError(
             f"replay found {found.actions} of {actions} actions, {found.mismatches} mismatches, "

@@ -13,10 +13,10 @@ from typing import Final
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import StateConsistencyError
 from ..processes.replay_work import processes_for
-from ..processes.whatif_run import Run
-from ..processes.whatif_work import Task
-from ..whatif.recorded_states import Retold
-from ..whatif.result import Tally, Totals
+from ..processes.whatif_run import WhatIfRun
+from ..processes.whatif_work import WhatIfTask
+from ..whatif.recorded_states import RefoldedStates
+from ..whatif.result import WhatIfSummary, WhatIfTotals
 from ..whatif.what_if import WhatIf
 from ..wiring import open as open_engine
 from ..wiring.folding import InertApp
@@ -121,7 +121,7 @@ def _measure(options: Options, folder: Path) -> Figure:
     made, other = _app(folder / "made", REDUCER), _app(folder / "other", CHANGED)
     url = f"sqlite:///{folder}/store.db"
     asyncio.run(_fill(url, made, actions))
-    totals, runs = Totals(), list[tuple[float, float]]()
+    totals, runs = WhatIfTotals(), list[tuple[float, float]]()
     for _ in range(1 if options.quick else RUNS):
         totals, cpu_s, wall_s = asyncio.run(_folded(url, made, other))
         runs.append((cpu_s, wall_s))
@@ -163,12 +163,12 @@ async def _fill(url: str, app: Path, actions: int) -> None:
             refuse_refusals(await engine.submit_many(sent))
 
 
-async def _folded(url: str, made: Path, other: Path) -> tuple[Totals, float, float]:
+async def _folded(url: str, made: Path, other: Path) -> tuple[WhatIfTotals, float, float]:
     """In this process alone, as each of the command's processes does: totals, seconds of processor and of wall."""
     reader, teller = RecordedStore(url), RecordedStore(url)
     changed, record = InertApp(other), InertApp(made)
     cpu, started = time.process_time(), time.perf_counter()
-    judge, tally = WhatIf(reader, changed.registry, Retold(teller, record.registry)), Tally()
+    judge, tally = WhatIf(reader, changed.registry, RefoldedStates(teller, record.registry)), WhatIfSummary()
     after: WorkflowKey | None = None
     while rows := await reader.instances("account", None, after, PAGE):
         for stored in rows:
@@ -186,7 +186,9 @@ def _whole(url: str, made: Path, other: Path, actions: int) -> dict[str, int | f
     started = time.perf_counter()
     source = Source(store_url=url)
     cores = processes_for(actions, None)
-    outcome = Run(Task(source, str(other)), Task(source, str(made)), ["account"], processes=cores).run()
+    outcome = WhatIfRun(
+        WhatIfTask(source, str(other)), WhatIfTask(source, str(made)), ["account"], processes=cores
+    ).run()
     wall_s = time.perf_counter() - started
     after = getrusage(RUSAGE_CHILDREN)
     _check(outcome.tally.totals, actions)
@@ -201,7 +203,7 @@ def _whole(url: str, made: Path, other: Path, actions: int) -> dict[str, int | f
     }
 
 
-def _check(totals: Totals, actions: int) -> None:
+def _check(totals: WhatIfTotals, actions: int) -> None:
     """A figure over anything else says nothing. Raises StateConsistencyError."""
     differs = sum(str(n).endswith("00") for n in range(totals.instances))
     if (totals.actions, totals.differs, totals.opened) != (actions, differs, 0):

@@ -18,7 +18,7 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import NotFound, TransactionError
 from ..kernel.secret import secret_fields
 from ..ports import Stored
-from ..processes.replay_work import Went
+from ..processes.replay_work import OnActions
 from ..replay.history_export import export_history
 from ..replay.history_reader import HistoryReader
 from ..replay.redaction import SECRET_NAMES, Redaction
@@ -100,7 +100,7 @@ async def _export(
     of_type: str | None,
     wanted: Sequence[WorkflowKey],
     redaction: Redaction | None,
-    went: Went,
+    went: OnActions,
 ) -> int:
     chosen: list[Stored] | None = None
     if wanted:

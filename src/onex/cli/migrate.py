@@ -10,7 +10,7 @@ import typer
 
 from ..engine.schema_upgrade import MigrationMissing, check_schemas
 from ..ports import Counts
-from ..replay.migration_check import Checked, MigrationCheck, Trouble
+from ..replay.migration_check import MigrationCheck, MigrationCheckResult, MigrationProblem
 from ..replay.stranded_rows import EnumStranded
 from ..views.replay import migration_check_json
 from ..wiring import ReadableStore
@@ -50,11 +50,11 @@ def migrate(
     registry = inert.registry
     if of_type is not None:
         registry[of_type]
-    kept: list[Trouble] = []
+    kept: list[MigrationProblem] = []
     gaps: list[str] = []
     shown = not as_json and sys.stderr.isatty()
 
-    async def ask(reader: ReadableStore) -> Checked:
+    async def ask(reader: ReadableStore) -> MigrationCheckResult:
         try:
             check_schemas(registry.workflows, tuple((await reader.codes()).values()))
         except MigrationMissing as error:
@@ -84,7 +84,7 @@ def migrate(
         raise typer.Exit(FOUND)
 
 
-async def _progress(result: Checked, counts: Counts) -> None:
+async def _progress(result: MigrationCheckResult, counts: Counts) -> None:
     """How far it is, also where one migration takes its time with every row."""
     total, intents = counts.instances, sum(counts.outbox.values())
     while True:
@@ -94,7 +94,7 @@ async def _progress(result: Checked, counts: Counts) -> None:
         redraw(f"{told}{f', {found:,} with a problem' if found else ''}")
 
 
-def _show(result: Checked, kept: list[Trouble], gaps: list[str]) -> None:
+def _show(result: MigrationCheckResult, kept: list[MigrationProblem], gaps: list[str]) -> None:
     for gap in gaps:
         say(f"{styled('refused to start', 'red')}  {harmless(gap)}")
     for one in list(result.names.values())[:TOLD]:

@@ -13,7 +13,7 @@ import typer
 
 from ..kernel.action import WorkflowKey
 from ..processes.code_versions import brought
-from ..processes.replay_work import Task, Went, folded, processes_for
+from ..processes.replay_work import OnActions, ReplayTask, folded, processes_for
 from ..views.replay import replay_json
 from ..wiring.environment import environment
 from ..wiring.recorded import Source
@@ -81,7 +81,7 @@ def replay(
     finally:
         run.close()
     with brought(app, older or (), codes, envs) as code:
-        task = Task(source, str(app), code.paths, of_type, only)
+        task = ReplayTask(source, str(app), code.paths, of_type, only)
         shown = not json and sys.stderr.isatty()
         with progress("replaying", total if only is None and of_type is None else None, shown=shown) as went:
             result = folded(task, processes_for(total, processes), went)
@@ -95,7 +95,7 @@ def replay(
 
 
 @contextmanager
-def progress(what: str, total: int | None, *, shown: bool) -> Iterator[Went]:
+def progress(what: str, total: int | None, *, shown: bool) -> Iterator[OnActions]:
     """A bar on stderr; who works says how many actions more are done."""
     if not shown:
         yield lambda actions: None

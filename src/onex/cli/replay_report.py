@@ -6,26 +6,26 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ..ports import Env
-from ..replay.verdict import EnumVerdict, Replayed, Segment
+from ..replay.verdict import EnumReplayVerdict, ReplayResult, Segment
 from .console import counted, harmless, note, say, styled, table
 
-COLOURS: Final = {EnumVerdict.MISMATCH: "red", EnumVerdict.EQUAL: "green"}
+COLOURS: Final = {EnumReplayVerdict.MISMATCH: "red", EnumReplayVerdict.EQUAL: "green"}
 TOLD: Final = 20
 
 
-def refused(result: Replayed, *, strict: bool) -> bool:
+def refused(result: ReplayResult, *, strict: bool) -> bool:
     """A mismatch or other damage, nothing that could be folded at all, or with ``strict`` anything but equal."""
-    other = set(result.by_verdict) - {EnumVerdict.EQUAL}
+    other = set(result.by_verdict) - {EnumReplayVerdict.EQUAL}
     return result.mismatches > 0 or result.damage != [] or nothing_at_hand(result) or (strict and other != set())
 
 
-def nothing_at_hand(result: Replayed) -> bool:
-    return set(result.by_verdict) == {EnumVerdict.CODE_NOT_AT_HAND}
+def nothing_at_hand(result: ReplayResult) -> bool:
+    return set(result.by_verdict) == {EnumReplayVerdict.CODE_NOT_AT_HAND}
 
 
-def show(result: Replayed, envs: Mapping[int, Env], here: Env, notes: Sequence[str]) -> None:
+def show(result: ReplayResult, envs: Mapping[int, Env], here: Env, notes: Sequence[str]) -> None:
     """The worst first, then how many of each verdict."""
-    bad = sorted(result.bad, key=lambda one: one.verdict is not EnumVerdict.MISMATCH)
+    bad = sorted(result.bad, key=lambda one: one.verdict is not EnumReplayVerdict.MISMATCH)
     for segment in bad[:TOLD]:
         _show_segment(segment, envs, here)
     if len(bad) > TOLD:
@@ -38,7 +38,7 @@ def show(result: Replayed, envs: Mapping[int, Env], here: Env, notes: Sequence[s
         table(("verdict", "segments", "actions"), rows, right=(1, 2))
     else:
         for verdict, count in counts:
-            say(f"{counted(count, 'segment')}: {styled(verdict, _colour(EnumVerdict(verdict)))}")
+            say(f"{counted(count, 'segment')}: {styled(verdict, _colour(EnumReplayVerdict(verdict)))}")
     say(f"{counted(result.instances, 'instance')}, {counted(result.actions, 'action')}, {result.unverified} unverified")
     for one in notes:
         note(harmless(one))
@@ -54,13 +54,13 @@ def _show_segment(segment: Segment, envs: Mapping[int, Env], here: Env) -> None:
         say(f"  {harmless(segment.reason)}")
     if (more := _unknown(segment)) != "":
         say(f"  {more}")
-    if segment.verdict is EnumVerdict.MISMATCH:
+    if segment.verdict is EnumReplayVerdict.MISMATCH:
         say(f"  {_told_env(envs.get(segment.env_id), here)}")
 
 
 def _unknown(segment: Segment) -> str:
     """What cannot be told of where it began."""
-    if segment.verdict is EnumVerdict.REDACTED:
+    if segment.verdict is EnumReplayVerdict.REDACTED:
         return "redacted: its hashes cover what is not here" + (
             ", and what is here may fold otherwise for that alone"
             if segment.reason
@@ -74,7 +74,7 @@ def _unknown(segment: Segment) -> str:
     return ""
 
 
-def _colour(verdict: EnumVerdict) -> str:
+def _colour(verdict: EnumReplayVerdict) -> str:
     return COLOURS.get(verdict, "yellow")
 
 

@@ -16,11 +16,11 @@ import typer
 from ..kernel.action import EPOCH, WorkflowKey
 from ..kernel.visible_text import visible_json
 from ..processes.replay_work import processes_for
-from ..processes.whatif_run import Outcome, Run
-from ..processes.whatif_work import Since, Task
+from ..processes.whatif_run import WhatIfOutcome, WhatIfRun
+from ..processes.whatif_work import Since, WhatIfTask
 from ..repository.git_revision import checkout
-from ..views.what_if import totals_json
-from ..whatif.result import Told
+from ..views.what_if import what_if_summary_json
+from ..whatif.result import InstanceResult
 from ..wiring.recorded import Source
 from .console import counted, harmless, note, now_us, say, say_json, say_lines, styled, table
 from .exit_codes import FOUND, Misused
@@ -106,10 +106,10 @@ def whatif(
     with ExitStack() as held:
         other = held.enter_context(checkout(against, Path(app) if app and Path(app).exists() else Path.cwd()))
         record = None if app is None else held.enter_context(checkout(app, Path.cwd()))
-        task = Task(source, str(other), started, examples, as_json)
+        task = WhatIfTask(source, str(other), started, examples, as_json)
         whole = of_type is None and since is None
         went, again = held.enter_context(_progress(actions if whole else None, shown=not as_json))
-        outcome = Run(
+        outcome = WhatIfRun(
             task,
             None if record is None else task._replace(app=str(record)),
             types,
@@ -124,13 +124,15 @@ def whatif(
     if as_json:
         for line in outcome.lines:
             say_lines(visible_json(line.decode().rstrip("\n")))
-        say_json(totals_json(outcome.tally, outcome.fired, passed, {**asked._asdict(), "rounds": outcome.rounds}))
+        say_json(
+            what_if_summary_json(outcome.tally, outcome.fired, passed, {**asked._asdict(), "rounds": outcome.rounds})
+        )
     else:
         _show(outcome, against, html)
     _judge(outcome, budgets, passed)
 
 
-def _judge(outcome: Outcome, budgets: tuple[Budget, ...], passed: list[str]) -> None:
+def _judge(outcome: WhatIfOutcome, budgets: tuple[Budget, ...], passed: list[str]) -> None:
     for line in passed:
         note(f"over budget: {line}")
     nothing = outcome.tally.totals.instances == 0
@@ -202,7 +204,7 @@ def _progress(total: int | None, *, shown: bool) -> Iterator[tuple[Callable[[int
 # --- for people -------------------------------------------------------------------------------------------------------
 
 
-def _show(outcome: Outcome, against: str, html: Path | None) -> None:
+def _show(outcome: WhatIfOutcome, against: str, html: Path | None) -> None:
     totals = outcome.tally.totals
     say(f"{counted(totals.instances, 'instance')}, {counted(totals.actions, 'action')} against {harmless(against)}")
     lines = [
@@ -237,7 +239,7 @@ def _also(count: int, what: str) -> str:
     return f"; {count:,} of these {what}" if count else ""
 
 
-def _show_groups(outcome: Outcome) -> None:
+def _show_groups(outcome: WhatIfOutcome) -> None:
     ranked = outcome.tally.ranked()
     if not ranked:
         return
@@ -252,7 +254,7 @@ def _show_groups(outcome: Outcome) -> None:
     say()
 
 
-def _example(told: Told) -> str:
+def _example(told: InstanceResult) -> str:
     """One instance of a class, with its values."""
     if told.first is not None:
         return f"{told.key} version {told.first.version}: {told.first.why}"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from ..whatif.result import Totals
+from ..whatif.result import WhatIfTotals
 from .exit_codes import Misused
 
 NAMES: Final = {"differs": "differs", "open": "opened", "refused": "refused", "stranded": "stranded"}
@@ -40,7 +40,7 @@ def _parse(part: str) -> Budget:
     return Budget(found[1], float(found[2]), bool(found[3]))
 
 
-def over(budgets: Sequence[Budget], totals: Totals) -> list[str]:
+def over(budgets: Sequence[Budget], totals: WhatIfTotals) -> list[str]:
     """Those that are passed, each as a sentence."""
     told = []
     for one in budgets:

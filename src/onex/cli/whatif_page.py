@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Final, NamedTuple
 
-from ..whatif.result import Alike, Group, IntentChange, Tally, Told, Totals
+from ..whatif.result import DifferenceClass, DifferenceGroup, InstanceResult, IntentChange, WhatIfSummary, WhatIfTotals
 from ..whatif.value_diff import Changes
 from .console import counted, harmless
 
@@ -52,7 +52,7 @@ def joined(parts: Iterable[str]) -> Html:
     return Html("".join(map(_safe, parts)))
 
 
-def write_page(path: Path, asked: Asked, tally: Tally, fired: int, passed: Sequence[str]) -> None:
+def write_page(path: Path, asked: Asked, tally: WhatIfSummary, fired: int, passed: Sequence[str]) -> None:
     """Whole or not at all. Raises OSError."""
     text = page(asked, tally, fired, passed)
     with NamedTemporaryFile("w", dir=path.parent, prefix=".", suffix=".html", delete=False, encoding="utf-8") as file:
@@ -65,7 +65,7 @@ def write_page(path: Path, asked: Asked, tally: Tally, fired: int, passed: Seque
     os.replace(file.name, path)
 
 
-def page(asked: Asked, tally: Tally, fired: int, passed: Sequence[str]) -> str:
+def page(asked: Asked, tally: WhatIfSummary, fired: int, passed: Sequence[str]) -> str:
     style = files(__package__).joinpath("whatif_page.css").read_text(encoding="utf-8")
     title = f"What if it ran on {asked.against}?"
     body = element(
@@ -87,7 +87,7 @@ def page(asked: Asked, tally: Tally, fired: int, passed: Sequence[str]) -> str:
     return f"<!doctype html>\n<html lang=en><head>{head}</head><body>{body}</body></html>\n"
 
 
-def _asked(asked: Asked, totals: Totals) -> Html:
+def _asked(asked: Asked, totals: WhatIfTotals) -> Html:
     narrowed = [f"only {asked.type}"] * (asked.type is not None) + [f"since {asked.since}"] * (asked.since is not None)
     parts = [
         f"{counted(totals.instances, 'instance')} with {counted(totals.actions, 'action')} as recorded in {asked.store}",
@@ -108,7 +108,7 @@ def _budget(asked: Asked, passed: Sequence[str]) -> Html:
 # --- totals -----------------------------------------------------------------------------------------------------------
 
 
-def _totals(totals: Totals) -> Html:
+def _totals(totals: WhatIfTotals) -> Html:
     cards = [
         ("same", totals.same, "every action as recorded"),
         ("differs", totals.differs, "an action comes out otherwise"),
@@ -140,7 +140,7 @@ def _share(count: int, of: int) -> str:
     return f"{100 * count / of:.1f}%" if of else "-"
 
 
-def _intents_line(totals: Totals) -> Html:
+def _intents_line(totals: WhatIfTotals) -> Html:
     if not (totals.added or totals.lost or totals.changed):
         return element("p", "The outside would be asked for exactly the same, as far as is compared.", kind="asked")
     told = f"Intents: {totals.added:,} added, {totals.lost:,} lost, {totals.changed:,} changed."
@@ -150,7 +150,7 @@ def _intents_line(totals: Totals) -> Html:
 # --- classes of difference --------------------------------------------------------------------------------------------
 
 
-def _groups(tally: Tally) -> Html:
+def _groups(tally: WhatIfSummary) -> Html:
     ranked = tally.ranked()
     if not ranked:
         return Html("")
@@ -159,7 +159,7 @@ def _groups(tally: Tally) -> Html:
     return joined((heading, *shown))
 
 
-def _group(alike: Alike, group: Group, of: int, number: int) -> Html:
+def _group(alike: DifferenceClass, group: DifferenceGroup, of: int, number: int) -> Html:
     where = [element("code", alike.workflow_type)]
     if alike.status:
         where += [Html(" in "), element("code", alike.status)]
@@ -180,7 +180,7 @@ def _group(alike: Alike, group: Group, of: int, number: int) -> Html:
     return Html(f"<details{opened}>{inside}</details>")
 
 
-def _others(examples: Sequence[Told], like_it: int) -> Html:
+def _others(examples: Sequence[InstanceResult], like_it: int) -> Html:
     """Folded up: who has understood the first of a class seldom needs them."""
     if not examples:
         return element("p", f"and {like_it:,} more like it", kind="asked") if like_it else Html("")
@@ -189,7 +189,7 @@ def _others(examples: Sequence[Told], like_it: int) -> Html:
     return Html(f"<details>{joined((summary, *map(_example, examples)))}</details>")
 
 
-def _example(told: Told) -> Html:
+def _example(told: InstanceResult) -> Html:
     parts: list[str] = [element("h3", element("code", str(told.key)))]
     lines: list[str] = []
     if (first := told.first) is not None:
@@ -225,7 +225,7 @@ def _state(changes: Changes, version: int) -> Html:
     return _table(f"State at version {version}", ("field", "recorded", "now"), rows, changes.total)
 
 
-def _intents(told: Told) -> Html:
+def _intents(told: InstanceResult) -> Html:
     if not told.intents:
         return Html("")
     rows = [(f"{one.version}", one.name, *_sides(one)) for one in told.intents]
@@ -255,7 +255,7 @@ def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], to
     return element("table", element("caption", cut), head, *body)
 
 
-def _foot(totals: Totals, fired: int) -> Html:
+def _foot(totals: WhatIfTotals, fired: int) -> Html:
     lines = [
         f"Effects fired: {fired}.",
         "A recorded outcome is used only where the other code emits the same intent with the same payload, a timer only "

@@ -15,7 +15,7 @@ from ..engine.registry import ReducerRegistry
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import NotFound, OnexError
 from ..replay.replay import Replay
-from ..replay.verdict import Replayed
+from ..replay.verdict import ReplayResult
 from ..wiring.recorded import Source
 from .code_versions import code_of
 from .spawn import SPAWN, sendable, started
@@ -24,7 +24,7 @@ WORTH_IT: Final = 50_000  # actions: below, one process has ended by the time th
 TELL_S: Final = 0.2
 GONE_S: Final = 5.0
 
-Went = Callable[[int], None]
+OnActions = Callable[[int], None]
 
 
 class FoldingBroken(OnexError):
@@ -33,7 +33,7 @@ class FoldingBroken(OnexError):
     code = "folding_broken"
 
 
-class Task(NamedTuple):
+class ReplayTask(NamedTuple):
     """``app`` is today's code, ``older`` what was brought beside it; ``part`` (i, k): the i-th of k shares."""
 
     source: Source
@@ -51,7 +51,7 @@ def processes_for(actions: int, asked: int | None) -> int:
     return len(os.sched_getaffinity(0)) if actions >= WORTH_IT else 1
 
 
-def folded(task: Task, processes: int, went: Went) -> Replayed:
+def folded(task: ReplayTask, processes: int, went: OnActions) -> ReplayResult:
     """What the replay came to. ``went`` hears how many actions more were folded.
 
     Raises NotFound for an instance that is not there, HistoryUnreadable, FoldingBroken, and what loading an app raises.
@@ -61,7 +61,7 @@ def folded(task: Task, processes: int, went: Went) -> Replayed:
     return _shared(task, processes, went)
 
 
-async def _fold(task: Task, went: Went) -> Replayed:
+async def _fold(task: ReplayTask, went: OnActions) -> ReplayResult:
     workflows = code_of([Path(task.app), *map(Path, task.older)])
     today: dict[str, int] = {}
     for number, one in enumerate(workflows):
@@ -91,9 +91,9 @@ async def _fold(task: Task, went: Went) -> Replayed:
         run.close()
 
 
-def _shared(task: Task, processes: int, went: Went) -> Replayed:
+def _shared(task: ReplayTask, processes: int, went: OnActions) -> ReplayResult:
     lines: dict[Connection, BaseProcess] = {}
-    result = Replayed()
+    result = ReplayResult()
     try:
         for number in range(processes):
             line, end = SPAWN.Pipe(duplex=False)
@@ -119,9 +119,9 @@ def _shared(task: Task, processes: int, went: Went) -> Replayed:
     return result
 
 
-def _received(line: Connection, process: BaseProcess) -> int | Replayed:
+def _received(line: Connection, process: BaseProcess) -> int | ReplayResult:
     try:
-        word: int | Replayed | OnexError = line.recv()
+        word: int | ReplayResult | OnexError = line.recv()
     except (EOFError, ConnectionResetError) as error:
         process.join(GONE_S)
         raise FoldingBroken(
@@ -133,7 +133,7 @@ def _received(line: Connection, process: BaseProcess) -> int | Replayed:
     return word
 
 
-def _share(line: Connection, task: Task) -> None:
+def _share(line: Connection, task: ReplayTask) -> None:
     """A process's whole life."""
     os.dup2(2, 1)  # what an app prints when it is imported is not what the command says
     try:

@@ -15,24 +15,35 @@ from typing import IO, Final, TypeVar
 
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
-from ..whatif.messages import Post
-from ..whatif.result import Tally, merged
+from ..whatif.messages import MessageChanges
+from ..whatif.result import WhatIfSummary, merged
 from .replay_work import FoldingBroken
 from .spawn import SPAWN, started
-from .whatif_work import Fired, Folded, Page, Read, Ready, Task, Teller, Went, fold_pages, retell
+from .whatif_work import (
+    ActionsFolded,
+    CodeLoaded,
+    EffectsFired,
+    Page,
+    PageRead,
+    PageResult,
+    RecordedStatesNeeded,
+    WhatIfTask,
+    fold_pages,
+    fold_record,
+)
 
 AHEAD: Final = 64
 """Pages that may be done before one that began earlier; their lines wait, so that the output keeps the order of the keys."""
 GONE_S: Final = 5.0
 
-W = TypeVar("W", Ready, Fired)
+W = TypeVar("W", CodeLoaded, EffectsFired)
 
 
 @dataclass(slots=True)
-class Outcome:
+class WhatIfOutcome:
     """``rounds``: how often the receivers of messages were folded. ``lines`` is JSON, by key."""
 
-    tally: Tally
+    tally: WhatIfSummary
     fired: int
     rounds: int
     lines: Iterator[bytes] = field(default_factory=lambda: iter(()))
@@ -41,7 +52,7 @@ class Outcome:
 class _Folder:
     """One process that folds the other code, and the one beside it that folds the record, once it is asked for."""
 
-    def __init__(self, task: Task, record: Task | None) -> None:
+    def __init__(self, task: WhatIfTask, record: WhatIfTask | None) -> None:
         self.parent, end = SPAWN.Pipe()
         self._record = record
         line: Connection | None = None
@@ -57,7 +68,7 @@ class _Folder:
 
     def start_teller(self) -> None:
         assert self._record is not None and self._teller_end is not None, "only who has a line asks for it"
-        self._teller = started(retell, self._teller_end, self._record)
+        self._teller = started(fold_record, self._teller_end, self._record)
         self._teller_end.close()
 
     def close(self, grace_s: float) -> None:
@@ -74,13 +85,13 @@ class _Folder:
                 process.close()
 
 
-class Run:
+class WhatIfRun:
     """One what-if over the workflow types ``types``. ``went`` hears of every few thousand actions, ``again`` of a new round."""
 
     def __init__(
         self,
-        task: Task,
-        record: Task | None,
+        task: WhatIfTask,
+        record: WhatIfTask | None,
         types: Sequence[str],
         *,
         processes: int = 1,
@@ -90,14 +101,14 @@ class Run:
         self._task, self._record, self._types = task, record, sorted(types)
         self._processes = processes
         self._went, self._again = went, again
-        self._tallies = {name: Tally(task.kept) for name in self._types}
+        self._tallies = {name: WhatIfSummary(task.kept) for name in self._types}
         self._lines: dict[str, IO[bytes]] = {}
-        self._post, self._fed = Post(), set[str]()
+        self._post, self._fed = MessageChanges(), set[str]()
 
-    def run(self) -> Outcome:
+    def run(self) -> WhatIfOutcome:
         """Raises OnexError: what a process raised, or FoldingBroken."""
         if not self._types:
-            return Outcome(Tally(self._task.kept), 0, 0)
+            return WhatIfOutcome(WhatIfSummary(self._task.kept), 0, 0)
         folders: list[_Folder] = []
         grace_s = 0.0
         try:
@@ -109,12 +120,12 @@ class Run:
         finally:
             for folder in folders:
                 folder.close(grace_s)
-        return Outcome(merged(self._tallies.values(), self._task.kept), fired, rounds, self._written())
+        return WhatIfOutcome(merged(self._tallies.values(), self._task.kept), fired, rounds, self._written())
 
     def _rounds(self, folders: Sequence[_Folder]) -> int:
         todo, number = self._types, 1
         for folder in folders:
-            self._fed |= self._take(folder, Ready).correspondents
+            self._fed |= self._take(folder, CodeLoaded).correspondents
         while todo:
             news = _Round(self, folders, todo).run()
             fresh = self._post.learn(news)
@@ -128,7 +139,7 @@ class Run:
 
     def _end(self, folder: _Folder) -> int:
         folder.parent.send(None)
-        return self._take(folder, Fired).effects
+        return self._take(folder, EffectsFired).effects
 
     def _take(self, folder: _Folder, kind: type[W]) -> W:
         word = received(folder)
@@ -138,12 +149,12 @@ class Run:
     # --- what a round changes ---------------------------------------------------------------------------------------------
 
     def forget(self, name: str) -> None:
-        self._tallies[name] = Tally(self._task.kept)
+        self._tallies[name] = WhatIfSummary(self._task.kept)
         if (file := self._lines.get(name)) is not None:
             file.seek(0)
             file.truncate()
 
-    def add(self, name: str, folded: Folded) -> None:
+    def add(self, name: str, folded: PageResult) -> None:
         self._tallies[name].merge(folded.tally)
         self._fed |= folded.fed
         if folded.lines:
@@ -165,18 +176,18 @@ class Run:
 class _Round:
     """Every page of some types, once: one process reads while the others fold, so that no page is read twice."""
 
-    def __init__(self, run: Run, folders: Sequence[_Folder], types: Sequence[str]) -> None:
+    def __init__(self, run: WhatIfRun, folders: Sequence[_Folder], types: Sequence[str]) -> None:
         self._run, self._folders = run, folders
         self._next: deque[tuple[str, WorkflowKey | None]] = deque((name, None) for name in types)
-        self._done: dict[int, tuple[str, Folded]] = {}
+        self._done: dict[int, tuple[str, PageResult]] = {}
         self._names: dict[int, str] = {}
         self._given = self._added = 0
         self._reading: _Folder | None = None
-        self._news = Post()
+        self._news = MessageChanges()
         for name in types:
             run.forget(name)
 
-    def run(self) -> Post:
+    def run(self) -> MessageChanges:
         while True:
             self._give()
             busy = {folder.parent: folder for folder in self._folders if folder.page is not None}
@@ -199,15 +210,15 @@ class _Round:
     def _hear(self, folder: _Folder) -> None:
         word = received(folder)
         assert folder.page is not None, "who has no page says nothing"
-        if isinstance(word, Read):
+        if isinstance(word, PageRead):
             self._reading = None
             if word.last is not None:
                 self._next.appendleft((self._names[folder.page], word.last))
-        elif isinstance(word, Went):
+        elif isinstance(word, ActionsFolded):
             self._run.went(word.actions)
-        elif isinstance(word, Teller):
+        elif isinstance(word, RecordedStatesNeeded):
             folder.start_teller()
-        elif isinstance(word, Folded):
+        elif isinstance(word, PageResult):
             self._done[folder.page] = (self._names.pop(folder.page), word)
             folder.page = None
             self._news.learn(word.news)

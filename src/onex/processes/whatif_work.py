@@ -19,10 +19,10 @@ import orjson
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
 from ..ports import Stored
-from ..views.what_if import told_json
-from ..whatif.messages import Post
-from ..whatif.recorded_states import Mark, Retold
-from ..whatif.result import EnumBranch, Tally
+from ..views.what_if import instance_result_json
+from ..whatif.messages import MessageChanges
+from ..whatif.recorded_states import KnownState, RefoldedStates
+from ..whatif.result import EnumBranch, WhatIfSummary
 from ..whatif.what_if import WhatIf
 from ..wiring.folding import InertApp
 from ..wiring.recorded import Run as Record
@@ -45,7 +45,7 @@ class Since(NamedTuple):
         return stored.last_us >= self.at_us and stored.position.n >= self.n
 
 
-class Task(NamedTuple):
+class WhatIfTask(NamedTuple):
     """``app`` is the code to fold. ``kept`` examples per class of difference; ``each``: a line of JSON per instance too."""
 
     source: Source
@@ -62,44 +62,44 @@ class Page(NamedTuple):
     after: WorkflowKey | None
 
 
-class Ready(NamedTuple):
+class CodeLoaded(NamedTuple):
     """The code is loaded; these workflow types it sends something, or tells what came of it."""
 
     correspondents: frozenset[str]
 
 
-class Read(NamedTuple):
+class PageRead(NamedTuple):
     """A page was read and is being folded; the next one begins behind ``last``. None: there is no next one."""
 
     last: WorkflowKey | None
 
 
-class Went(NamedTuple):
+class ActionsFolded(NamedTuple):
     """So many actions more were folded."""
 
     actions: int
 
 
-class Folded(NamedTuple):
+class PageResult(NamedTuple):
     """What came of one page. ``lines`` are JSON, one per instance that is not the same."""
 
-    tally: Tally
+    tally: WhatIfSummary
     lines: bytes
-    news: Post
+    news: MessageChanges
     fed: frozenset[str]
 
 
-class Fired(NamedTuple):
+class EffectsFired(NamedTuple):
     """The last word of a process: what reached the boundary of effects while it folded."""
 
     effects: int
 
 
-class Teller(NamedTuple):
+class RecordedStatesNeeded(NamedTuple):
     """Asks for the process that folds the record, which is started for the first question."""
 
 
-class TellerFailed(Exception):
+class RecordProcessFailed(Exception):
     """The process that folds the record could not begin. No error of the house: it is not about one instance."""
 
     def __init__(self, error: OnexError) -> None:
@@ -107,77 +107,77 @@ class TellerFailed(Exception):
         self.error = error
 
 
-class RemoteRetold:
+class RemoteStates:
     """The recorded states, folded in a process of their own. Raises TellerFailed when its code cannot be loaded."""
 
     def __init__(self, parent: Connection, line: Connection) -> None:
         self._parent, self._line, self._asked = parent, line, False
 
-    async def states(self, mark: Mark) -> list[bytes]:
+    async def states(self, mark: KnownState) -> list[bytes]:
         if not self._asked:
             self._asked = True
-            self._parent.send(Teller())
+            self._parent.send(RecordedStatesNeeded())
         try:
             self._line.send(mark)
             answer: list[bytes] | OnexError = self._line.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
-            raise TellerFailed(
+            raise RecordProcessFailed(
                 FoldingBroken(
                     "the process that folds the record ended and did not say why; without APP it is not needed"
                 )
             ) from error
         if isinstance(answer, OnexError):
-            raise TellerFailed(answer)
+            raise RecordProcessFailed(answer)
         return answer
 
 
-def fold_pages(parent: Connection, task: Task, line: Connection | None) -> None:
+def fold_pages(parent: Connection, task: WhatIfTask, line: Connection | None) -> None:
     """The process that folds the other code, page by page, until it is told that there are no more."""
 
     async def run() -> None:
         app = InertApp(Path(task.app))
         reader = task.source.open()
-        retelling = None if line is None else RemoteRetold(parent, line)
+        retelling = None if line is None else RemoteStates(parent, line)
         judge = WhatIf(reader, app.registry, retelling, reader.redacted_since)
-        parent.send(Ready(judge.correspondents))
+        parent.send(CodeLoaded(judge.correspondents))
         while (order := parent.recv()) is not None:
-            if isinstance(order, Post):
+            if isinstance(order, MessageChanges):
                 judge.post.learn(order)
             else:
                 await _fold_page(parent, task, judge, reader, order)
-        parent.send(Fired(app.boundary.fired))
+        parent.send(EffectsFired(app.boundary.fired))
         reader.close()
         app.close()
 
     _work(parent, run)
 
 
-async def _fold_page(parent: Connection, task: Task, judge: WhatIf, reader: Record, page: Page) -> None:
+async def _fold_page(parent: Connection, task: WhatIfTask, judge: WhatIf, reader: Record, page: Page) -> None:
     rows = await reader.instances(page.workflow_type, None, page.after, PAGE)
-    parent.send(Read(rows[-1].key if len(rows) == PAGE else None))
-    tally, lines, went, told_s = Tally(task.kept), list[bytes](), judge.actions, time.monotonic()
+    parent.send(PageRead(rows[-1].key if len(rows) == PAGE else None))
+    tally, lines, went, told_s = WhatIfSummary(task.kept), list[bytes](), judge.actions, time.monotonic()
     for stored in rows:
         if not task.since.includes(stored):
             continue
         told = await judge.instance(stored)
         tally.add(told)
         if task.each and told.branch is not EnumBranch.SAME:
-            lines.append(orjson.dumps(told_json(told), default=str, option=orjson.OPT_APPEND_NEWLINE))
+            lines.append(orjson.dumps(instance_result_json(told), default=str, option=orjson.OPT_APPEND_NEWLINE))
         if time.monotonic() - told_s > TELL_S:
-            parent.send(Went(judge.actions - went))
+            parent.send(ActionsFolded(judge.actions - went))
             went, told_s = judge.actions, time.monotonic()
-    parent.send(Went(judge.actions - went))
-    parent.send(Folded(tally, b"".join(lines), judge.news, frozenset(judge.fed)))
-    judge.news = Post()
+    parent.send(ActionsFolded(judge.actions - went))
+    parent.send(PageResult(tally, b"".join(lines), judge.news, frozenset(judge.fed)))
+    judge.news = MessageChanges()
 
 
-def retell(line: Connection, task: Task) -> None:
+def fold_record(line: Connection, task: WhatIfTask) -> None:
     """The process that folds the code of the record: answers each mark with the states behind it."""
 
     async def run() -> None:
         app = InertApp(Path(task.app))
         reader = task.source.open()
-        retold = Retold(reader, app.registry)
+        retold = RefoldedStates(reader, app.registry)
         while True:
             line.send(await retold.states(line.recv()))
 
@@ -192,7 +192,7 @@ def _work(line: Connection, run: Callable[[], object]) -> None:
         asyncio.run(run())  # type: ignore[arg-type]  # both kinds of work are coroutines
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
-    except TellerFailed as failed:
+    except RecordProcessFailed as failed:
         line.send(sendable(failed.error))
     except OnexError as error:
         line.send(sendable(error))

@@ -26,7 +26,7 @@ INSIDE = frozenset({EnumIntentType.TIMER, EnumIntentType.ACTION_SEND, EnumIntent
 """Kinds the engine serves itself: nobody outside sees them."""
 
 
-class Seen(NamedTuple):
+class SeenEffect(NamedTuple):
     """One effect as the outside knows it: the intent ``name``, ``n``-th of its step, of the version that emitted it."""
 
     key: str
@@ -38,10 +38,10 @@ class Seen(NamedTuple):
         return f"{self.key} version {self.version} {self.name}/{self.n}"
 
 
-class Lost(NamedTuple):
+class LostIntent(NamedTuple):
     """An intent that came to no end, and what was found instead."""
 
-    what: Seen
+    what: SeenEffect
     why: str
 
     def __str__(self) -> str:
@@ -71,9 +71,9 @@ class Audit:
     dead: int = 0
     past: int = 0
     unreadable: int = 0
-    lost: list[Lost] = field(default_factory=list)
+    lost: list[LostIntent] = field(default_factory=list)
     unsettled: int = 0
-    strays: list[Seen] = field(default_factory=list)
+    strays: list[SeenEffect] = field(default_factory=list)
     forgotten: list[tuple[WorkflowKey, UUID]] = field(default_factory=list)
 
 
@@ -82,7 +82,7 @@ async def audit(
     registry: ReducerRegistry,
     drained_us: int | None,
     *,
-    seen: Collection[Seen] | None = None,
+    seen: Collection[SeenEffect] | None = None,
     acknowledged: Collection[tuple[WorkflowKey, UUID]] = (),
     shards: int = 1,
 ) -> Audit:
@@ -105,7 +105,7 @@ async def audit(
 class _Open(NamedTuple):
     """A committed intent whose end is looked for: the action ``awaited`` at ``at``; None for fire and forget."""
 
-    what: Seen
+    what: SeenEffect
     pointer: Pointer
     spec: IntentSpec
     at: WorkflowKey
@@ -117,7 +117,7 @@ class _Walk:
     def __init__(
         self,
         registry: ReducerRegistry,
-        seen: Collection[Seen] | None,
+        seen: Collection[SeenEffect] | None,
         acknowledged: Collection[tuple[WorkflowKey, UUID]],
     ) -> None:
         self.registry = registry
@@ -158,7 +158,7 @@ class _Walk:
         # two outcomes may share a trigger: then the log does not say which of them it was
         says_done = row.kind == done and list(outcomes.values()).count(row.kind) == 1
         if says_done and self._seen is not None and found.spec.kind not in INSIDE and found.what not in self._seen:
-            self.audit.lost.append(Lost(found.what, "its outcome says it was done, and nobody outside saw it"))
+            self.audit.lost.append(LostIntent(found.what, "its outcome says it was done, and nobody outside saw it"))
         else:
             self.audit.ended += 1
 
@@ -181,7 +181,7 @@ class _Walk:
 
     def _add(self, entry: LogEntry, ordinal: int, n: int, spec: IntentSpec, to: str) -> None:
         key = entry.key
-        what = Seen(str(key), entry.version, spec.name, n)
+        what = SeenEffect(str(key), entry.version, spec.name, n)
         self._strays.discard(what)
         pointer = Pointer(*entry.position, ordinal)
         name = intent_id(UUID(bytes=entry.row.action_id), key, spec.name, n)
@@ -227,7 +227,7 @@ class _Walk:
             elif found.issued_us <= max(self._newest_us, drained_us or 0) - SURELY_KEPT_US:
                 done.past += 1
             else:
-                done.lost.append(Lost(found.what, "it has neither an outcome nor an outbox row"))
+                done.lost.append(LostIntent(found.what, "it has neither an outcome nor an outbox row"))
         for found in (*self._open.values(), *self._silent):
             row = rows.pop(found.pointer, None)
             if row is not None:
@@ -244,7 +244,7 @@ class _Walk:
         elif row.state is EnumOutboxState.DEAD:
             self.audit.dead += 1
         elif drained_us is not None and row.due_us <= drained_us:
-            self.audit.lost.append(Lost(found.what, "it still waits though it is due and nothing runs"))
+            self.audit.lost.append(LostIntent(found.what, "it still waits though it is due and nothing runs"))
         else:
             self.audit.waiting += 1
 
@@ -252,7 +252,7 @@ class _Walk:
         outside = found.spec.kind not in INSIDE
         if outside and self._seen is not None and found.what not in self._seen:
             self.audit.lost.append(
-                Lost(found.what, "fire and forget, without an outbox row, and nobody outside saw it")
+                LostIntent(found.what, "fire and forget, without an outbox row, and nobody outside saw it")
             )
         else:
             self.audit.silent += 1

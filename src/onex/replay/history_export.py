@@ -36,13 +36,13 @@ class Exported(Protocol):
     async def snapshot(self, key: WorkflowKey, at_most: int) -> SnapshotRow | None: ...
 
 
-class Marked(Protocol):
+class RedactionMarks(Protocol):
     """What of a history was redacted before: a file and an imported store know."""
 
     async def redacted(self, key: WorkflowKey) -> Redacted: ...
 
 
-class Unmarked:
+class NoRedactionMarks:
     """Of a store an engine wrote: nothing."""
 
     async def redacted(self, key: WorkflowKey) -> Redacted:
@@ -63,7 +63,7 @@ async def export_history(
     *,
     keys: Sequence[Stored] | None = None,
     redaction: Redaction | None = None,
-    marks: Marked | None = None,
+    marks: RedactionMarks | None = None,
     written_rows: Callable[[int], None] = lambda count: None,
 ) -> int:
     """Writes every instance, or those of one type, or just ``keys``, in key order; returns how many.
@@ -72,7 +72,7 @@ async def export_history(
     last. Raises StateConsistencyError for stored bytes that are no text.
     """
     out.write(written(Head(codes=dict(await reader.codes()), envs=dict(await reader.envs()))))
-    one = _One(reader, out, redaction, marks or Unmarked(), written_rows)
+    one = _One(reader, out, redaction, marks or NoRedactionMarks(), written_rows)
     count = 0
     async for stored in _all(reader, workflow_type, keys):
         await one.export(stored)
@@ -100,7 +100,7 @@ class _One:
         reader: Exported,
         out: TextIO,
         redaction: Redaction | None,
-        marks: Marked,
+        marks: RedactionMarks,
         written_rows: Callable[[int], None],
     ) -> None:
         self._reader, self._out = reader, out

@@ -59,7 +59,7 @@ _LINES: Mapping[str, TypeAdapter[Record]] = {
 _PATHS: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[str, ...])
 
 
-class Line(NamedTuple):
+class HistoryLine(NamedTuple):
     """``redacted`` are the dotted paths of the values that were changed, below the record's own fields."""
 
     record: Record
@@ -78,7 +78,7 @@ def written(record: Record, redacted: tuple[str, ...] = ()) -> str:
         raise StateConsistencyError(f"a stored {name} cannot be written as text: {error}") from error
 
 
-def read(raw: bytes, source: str, number: int) -> Line:
+def read(raw: bytes, source: str, number: int) -> HistoryLine:
     """``number`` counts from 1: the head. Raises HistoryUnreadable, with the number."""
     name = "line"
     try:
@@ -92,7 +92,7 @@ def read(raw: bytes, source: str, number: int) -> Line:
             fields |= {"instance": 0, "timers": {}}
         record = _LINES[name].validate_python(fields)
         _judge(record)
-        return Line(record, redacted)
+        return HistoryLine(record, redacted)
     except PydanticError as error:
         told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
         raise HistoryUnreadable(

@@ -15,7 +15,7 @@ from ..kernel.action import WorkflowKey
 from ..ports import Code, Env, LogEntry, SnapshotRow, Stored
 from ..records import Damage
 from .history_export import Redacted, redacted_since
-from .history_line import LINE_BYTES, Head, HistoryUnreadable, Line, read
+from .history_line import LINE_BYTES, Head, HistoryLine, HistoryUnreadable, read
 
 _ROW = b'{"line":"row",'  # as we write it: such a line need not be parsed to be told
 _REDACTED = b'"redacted":'  # never inside a value: there the quotes are escaped
@@ -203,7 +203,7 @@ class HistoryReader:
         assert isinstance(record, Stored), "the index names an instance's line"
         return record
 
-    def _at(self, spot: _Spot) -> Line:
+    def _at(self, spot: _Spot) -> HistoryLine:
         self._file.seek(spot.offset)
         return read(next(self._lines(spot.number), b""), self.source, spot.number)
 

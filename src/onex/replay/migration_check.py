@@ -31,7 +31,7 @@ class EnumMigrated(StrEnum):
     STRANDED = "stranded"
 
 
-class Trouble(NamedTuple):
+class MigrationProblem(NamedTuple):
     """One instance that an engine with this code would not get along with. ``name`` is of the intent, else of the status."""
 
     key: WorkflowKey
@@ -44,7 +44,7 @@ class Trouble(NamedTuple):
 
 
 @dataclass(slots=True)
-class Checked:
+class MigrationCheckResult:
     """What was tried: ``migrated`` were of an older schema, ``foreign`` of a type this app does not have.
 
     ``names`` tells every trouble by name: how often, the first of it, and what to do; of more than 10,000 names the first.
@@ -71,9 +71,9 @@ class MigrationCheck:
 
     def __init__(self, reader: Held, registry: ReducerRegistry) -> None:
         self.reader, self.registry = reader, registry
-        self.result = Checked()
+        self.result = MigrationCheckResult()
 
-    async def run(self, workflow_type: str | None = None) -> AsyncIterator[Trouble]:
+    async def run(self, workflow_type: str | None = None) -> AsyncIterator[MigrationProblem]:
         """What is wrong, instance by instance, then the open intents. By name it is told in ``result.names``."""
         advice = {
             (one.what, one.workflow_type, one.name, one.schema): one
@@ -102,7 +102,7 @@ class MigrationCheck:
             elif one.what in (EnumStranded.INBOX, EnumStranded.WORKFLOW):
                 names[name] = one
 
-    def _told(self, trouble: Trouble, kind: EnumStranded) -> Trouble:
+    def _told(self, trouble: MigrationProblem, kind: EnumStranded) -> MigrationProblem:
         result = self.result
         what = str(trouble.what)
         result.troubles[what] = result.troubles.get(what, 0) + 1
@@ -115,7 +115,7 @@ class MigrationCheck:
             result.names[name] = Stranded(kind, own, trouble.name, trouble.schema, 1, str(trouble.key), trouble.reason)
         return trouble
 
-    def _instance(self, stored: Stored) -> Trouble | None:
+    def _instance(self, stored: Stored) -> MigrationProblem | None:
         self.result.instances += 1
         if stored.key.workflow_type not in self.registry:
             self.result.foreign += 1
@@ -128,13 +128,13 @@ class MigrationCheck:
         try:
             state = stored_state(workflow, stored.state_schema, stored.state)
         except OnexError as error:
-            return Trouble(*told, EnumMigrated.FAILED, error.message, stored.status)
+            return MigrationProblem(*told, EnumMigrated.FAILED, error.message, stored.status)
         if stored.terminal:
             return None
         reason = nowhere(workflow, state)
-        return Trouble(*told, EnumMigrated.STRANDED, reason, stored.status) if reason else None
+        return MigrationProblem(*told, EnumMigrated.STRANDED, reason, stored.status) if reason else None
 
-    def _intent(self, row: OutboxRow) -> tuple[Trouble, EnumStranded] | None:
+    def _intent(self, row: OutboxRow) -> tuple[MigrationProblem, EnumStranded] | None:
         if row.key.workflow_type not in self.registry:
             return None
         self.result.intents += 1
@@ -144,13 +144,13 @@ class MigrationCheck:
             stored_delivery(row, self.registry, 0)
         except OnexError as error:
             kind = EnumStranded.TIMER if row.timer else EnumStranded.INTENT
-            return Trouble(*told, error.message, _name(row)), kind
+            return MigrationProblem(*told, error.message, _name(row)), kind
         if row.state is EnumOutboxState.HELD and row.result and not row.timer:
             try:
                 check_held(workflow, row)
             except OnexError as error:
                 trigger, schema = held_trigger(row.result)
-                trouble = Trouble(*told, error.message, trigger)._replace(schema=schema)
+                trouble = MigrationProblem(*told, error.message, trigger)._replace(schema=schema)
                 return trouble, EnumStranded.OUTCOME
         return None
 

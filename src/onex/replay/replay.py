@@ -15,8 +15,8 @@ from ..kernel.errors import OnexError, StateConsistencyError
 from ..kernel.user_code import describe
 from ..ports import Code, Stored
 from ..records import Damage
-from .segment import CodeAtHand, Folding
-from .verdict import EnumVerdict, Replayed, Segment
+from .segment import CodeAtHand, SegmentReplay
+from .verdict import EnumReplayVerdict, ReplayResult, Segment
 
 
 async def nothing_redacted(key: WorkflowKey) -> int:
@@ -45,7 +45,7 @@ class Replay:
         damaged: Callable[[int], Awaitable[Sequence[Damage]]] = nothing_damaged,
     ) -> None:
         self.reader = reader
-        self.result = Replayed()
+        self.result = ReplayResult()
         self._at_hand = CodeAtHand(registry, older)
         self._redacted_since = redacted_since
         self._damaged = damaged
@@ -91,13 +91,13 @@ class Replay:
             # a number that is text by now, an id cut short: what it broke is this instance's, the others are folded
             why = damage or f"it cannot be read: {describe(error)}"
             last = stored.version if type(stored.version) is int else 0
-            broken = Segment(stored.key, 1, last, Code("", "?", b"", 0), 0, EnumVerdict.MISMATCH, why)
+            broken = Segment(stored.key, 1, last, Code("", "?", b"", 0), 0, EnumReplayVerdict.MISMATCH, why)
             result.add(broken)
             yield broken
 
     async def _segments(self, stored: Stored, damage: str | None) -> AsyncIterator[Segment]:
         at_hand, result = self._at_hand, self.result
-        folding = Folding(self.reader, at_hand, stored, await self._redacted_since(stored.key))
+        folding = SegmentReplay(self.reader, at_hand, stored, await self._redacted_since(stored.key))
         done: Segment | None
         more = True
         while more and folding.version < stored.version:

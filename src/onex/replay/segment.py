@@ -21,7 +21,7 @@ from ..kernel.errors import OnexError
 from ..kernel.step import State
 from ..kernel.user_code import caught
 from ..ports import Code, LogEntry, LogRow, Position, SnapshotRow, Stored
-from .verdict import EnumVerdict, Segment, cut, state_difference
+from .verdict import EnumReplayVerdict, Segment, cut, state_difference
 
 _new = tuple.__new__
 
@@ -53,7 +53,7 @@ class CodeAtHand:
         return None, False
 
 
-class Folding:
+class SegmentReplay:
     """Walks one instance's rows: ``begin`` where a code takes over, ``fold`` its rows, ``end`` for the verdict.
 
     ``redacted_since`` is the first version whose bytes were changed on purpose, 0 for none: from there on hashes say
@@ -250,16 +250,16 @@ class Folding:
             self.stored.key, self._first, self.version, self._code, self._env_id, verdict, reason, at, since
         )  # fmt: skip
 
-    def _verdict(self) -> EnumVerdict:
+    def _verdict(self) -> EnumReplayVerdict:
         if self.version >= self._redacted:
-            return EnumVerdict.REDACTED
+            return EnumReplayVerdict.REDACTED
         if self._broken:
-            return EnumVerdict.MISMATCH
+            return EnumReplayVerdict.MISMATCH
         if self._workflow is None:
-            return EnumVerdict.CODE_NOT_AT_HAND
+            return EnumReplayVerdict.CODE_NOT_AT_HAND
         if self._own:
-            return EnumVerdict.MISMATCH if self._reason else EnumVerdict.EQUAL
-        return EnumVerdict.OTHER_CODE_DIFFERS if self._reason else EnumVerdict.OTHER_CODE_EQUAL
+            return EnumReplayVerdict.MISMATCH if self._reason else EnumReplayVerdict.EQUAL
+        return EnumReplayVerdict.OTHER_CODE_DIFFERS if self._reason else EnumReplayVerdict.OTHER_CODE_EQUAL
 
     def _nothing_logged(self) -> None:
         self._first, self.version = 1, self.stored.version

@@ -16,7 +16,7 @@ BAD_KEPT = 100
 TOLD = 5
 
 
-class EnumVerdict(StrEnum):
+class EnumReplayVerdict(StrEnum):
     """promise 31, in its words. A redacted history is neither equal nor a mismatch: nobody can tell any more."""
 
     EQUAL = "equal"
@@ -40,14 +40,14 @@ class Segment:
     last: int
     code: Code
     env_id: int
-    verdict: EnumVerdict
+    verdict: EnumReplayVerdict
     reason: str = ""
     differs_at: int = 0
     since: int = 0
 
 
 @dataclass(slots=True)
-class Replayed:
+class ReplayResult:
     """What a replay came to. ``unverified`` counts log rows not checked under their own code, ``intents`` those folded.
 
     ``by_verdict`` counts segments, ``actions_by_verdict`` the log rows in them; ``bad`` holds the first hundred segments
@@ -70,16 +70,16 @@ class Replayed:
         self.segments += 1
         self.by_verdict[verdict] = self.by_verdict.get(verdict, 0) + 1
         self.actions_by_verdict[verdict] = self.actions_by_verdict.get(verdict, 0) + rows
-        if verdict is EnumVerdict.EQUAL:
+        if verdict is EnumReplayVerdict.EQUAL:
             return
-        if verdict is EnumVerdict.MISMATCH:
+        if verdict is EnumReplayVerdict.MISMATCH:
             self.mismatches += 1
         else:
             self.unverified += rows
         if len(self.bad) < BAD_KEPT:
             self.bad.append(segment)
 
-    def join(self, other: Replayed) -> None:
+    def join(self, other: ReplayResult) -> None:
         """Add what another process came to, over other instances. ``bad`` is in key order again."""
         for name in ("instances", "segments", "actions", "intents", "mismatches", "unverified"):
             setattr(self, name, getattr(self, name) + getattr(other, name))

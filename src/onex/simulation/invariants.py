@@ -21,7 +21,7 @@ from ..kernel.errors import OnexError
 from ..kernel.intent import EnumIntentType, EnumOutcome, IntentSpec, intent_id, outcome_id, sent_id
 from ..kernel.step import ROLLBACK
 from ..ports import Applied, Commit, Conflict, EnumOutboxState, KeyChange, LogEntry, Pointer, Position, ProjectionRow
-from ..replay.audit import INSIDE, Seen, audit
+from ..replay.audit import INSIDE, SeenEffect, audit
 from ..replay.replay import Replay
 from .misbehaviour import misbehaving
 from .operator_checks import Operated
@@ -44,11 +44,11 @@ class Ledger(Protocol):
     """What the outside world knows."""
 
     @property
-    def done(self) -> Collection[Seen]:
+    def done(self) -> Collection[SeenEffect]:
         """The intents whose effect was had."""
 
     @property
-    def own_timeouts(self) -> Collection[Seen]:
+    def own_timeouts(self) -> Collection[SeenEffect]:
         """The intents whose last try raised a time-out of its own, within the time it had."""
 
 
@@ -56,7 +56,7 @@ class Ledger(Protocol):
 class Promise:
     """An intent of the log: who must answer to it, and by what action."""
 
-    what: Seen
+    what: SeenEffect
     spec: IntentSpec | None
     at: WorkflowKey
     due_us: int
@@ -88,10 +88,10 @@ class Judge:
         self._rows: list[tuple[WorkflowKey, int, bytes]] = []
         self._versions: dict[WorkflowKey, int] = defaultdict(int)
         self._fence = 0
-        self._intents: dict[Seen, str] = {}
-        self._rows_of: dict[Pointer, Seen] = {}
+        self._intents: dict[SeenEffect, str] = {}
+        self._rows_of: dict[Pointer, SeenEffect] = {}
         self._states: dict[tuple[WorkflowKey, int], bytes] = {}
-        self._ended: set[Seen] = set()
+        self._ended: set[SeenEffect] = set()
 
     def judges(self, outside: Ledger, registry: ReducerRegistry, older: Sequence[Workflow] = ()) -> None:
         """Before anything runs: what serves the effects, and the code that makes the log (``older`` beside it)."""
@@ -144,7 +144,7 @@ class Judge:
                 self._rows.append((key, self._versions[key], row.action_id))
                 items = orjson.loads(row.intents or b"[]")
                 for ordinal, (item, n) in enumerate(zip(items, ordinals([one["name"] for one in items]), strict=True)):
-                    what = Seen(str(key), self._versions[key], item["name"], n)
+                    what = SeenEffect(str(key), self._versions[key], item["name"], n)
                     self._intents[what] = orjson.dumps(item["payload"]).decode()
                     self._rows_of[Pointer(0, len(self._rows), ordinal)] = what
                     spec = self._spec(key, item["name"])
@@ -171,16 +171,16 @@ class Judge:
     def _settle(self, pointers: Sequence[Pointer]) -> None:
         self._ended.update(self._rows_of[pointer] for pointer in pointers if pointer in self._rows_of)
 
-    def has_ended(self, what: Seen) -> bool:
+    def has_ended(self, what: SeenEffect) -> bool:
         """Whether a commit has settled this intent: from then on nobody who owns the store runs it."""
         return what in self._ended
 
-    def runs_alone(self, what: Seen) -> bool:
+    def runs_alone(self, what: SeenEffect) -> bool:
         """Whether it was running at so many crashes that it may take nobody with it any more."""
         crashed = (row for row, crashes in self.operated.crashes.items() if crashes >= CRASHES_ALONE)
         return any(self._rows_of.get(row) == what for row in crashed)
 
-    def knows(self, what: Seen, body: str) -> bool:
+    def knows(self, what: SeenEffect, body: str) -> bool:
         """Whether a commit has this intent, and this is its payload as it is read back from the log."""
         logged = self._intents.get(what)
         if logged is None or logged == body:
@@ -241,7 +241,7 @@ class Judge:
             items = orjson.loads(entry.row.intents or b"[]")
             for item, n in zip(items, ordinals([item["name"] for item in items]), strict=True):
                 name, key = item["name"], entry.key
-                what = Seen(str(key), entry.version, name, n)
+                what = SeenEffect(str(key), entry.version, name, n)
                 one = intent_id(UUID(bytes=entry.row.action_id), key, name, n)
                 due_us = item.get("due_us", 0)
                 spec = self._spec(key, name)

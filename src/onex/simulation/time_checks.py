@@ -12,7 +12,7 @@ from uuid import UUID
 from ..kernel.action import WorkflowKey
 from ..kernel.intent import intent_id, outcome_id
 from ..ports import KeyChange
-from ..replay.audit import Seen
+from ..replay.audit import SeenEffect
 
 
 class Punctual:
@@ -23,13 +23,13 @@ class Punctual:
         self._issued: dict[WorkflowKey, int] = {}
         self._ended: set[WorkflowKey] = set()
         self._timers: dict[tuple[WorkflowKey, bytes], int] = {}
-        self._effects: dict[Seen, int] = {}
+        self._effects: dict[SeenEffect, int] = {}
 
     def sending(self, action_id: UUID, expires_us: int) -> None:
         """This action is worth nothing after that."""
         self._expires[action_id.bytes] = expires_us
 
-    def emitted(self, key: WorkflowKey, action_id: bytes, what: Seen, due_us: int, *, timer: bool) -> None:
+    def emitted(self, key: WorkflowKey, action_id: bytes, what: SeenEffect, due_us: int, *, timer: bool) -> None:
         """A commit has this intent, which is due then."""
         if timer:
             awaited = outcome_id(intent_id(UUID(bytes=action_id), key, what.name, what.n)).bytes
@@ -53,7 +53,7 @@ class Punctual:
         if change.terminal and change.rows:
             self._ended.add(key)
 
-    def runs(self, what: Seen, now_us: int) -> None:
+    def runs(self, what: SeenEffect, now_us: int) -> None:
         """An effect begins."""
         self._came(str(what), self._effects.get(what, 0), now_us)
 

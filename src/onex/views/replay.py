@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..ports import Env
-from ..replay.migration_check import Checked, Trouble
-from ..replay.verdict import EnumVerdict, Replayed
+from ..replay.migration_check import MigrationCheckResult, MigrationProblem
+from ..replay.verdict import EnumReplayVerdict, ReplayResult
 
 
 def replay_json(
-    result: Replayed, envs: Mapping[int, Env], here: Env, notes: Sequence[str], *, ok: bool
+    result: ReplayResult, envs: Mapping[int, Env], here: Env, notes: Sequence[str], *, ok: bool
 ) -> dict[str, object]:
     """``bad`` holds the first hundred segments that are not equal."""
     return {
@@ -44,10 +44,12 @@ def replay_json(
 
 
 def _by_name(counts: Mapping[str, int]) -> dict[str, int]:
-    return {EnumVerdict(verdict).value: count for verdict, count in sorted(counts.items())}
+    return {EnumReplayVerdict(verdict).value: count for verdict, count in sorted(counts.items())}
 
 
-def migration_check_json(result: Checked, kept: Sequence[Trouble], gaps: Sequence[str]) -> dict[str, object]:
+def migration_check_json(
+    result: MigrationCheckResult, kept: Sequence[MigrationProblem], gaps: Sequence[str]
+) -> dict[str, object]:
     """``gaps``: why an engine would not start. ``kept``: the first problems, row by row; ``names`` tells all by name."""
     return {
         "ok": not result.names and not gaps,

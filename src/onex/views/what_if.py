@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from ..whatif.result import Alike, Group, Tally, Told
+from ..whatif.result import DifferenceClass, DifferenceGroup, InstanceResult, WhatIfSummary
 from ..whatif.value_diff import Changes
 from .stored_value import parse_json
 
 Document = dict[str, object]
 
 
-def told_json(told: Told) -> Document:
+def instance_result_json(told: InstanceResult) -> Document:
     """``state`` is null where the recorded state is not known; lists hold the first 20, ``counts`` all."""
     first, opened = told.first, told.opened
     return {
@@ -42,7 +42,7 @@ def told_json(told: Told) -> Document:
     }
 
 
-def totals_json(tally: Tally, fired: int, passed: list[str], words: Document) -> Document:
+def what_if_summary_json(tally: WhatIfSummary, fired: int, passed: list[str], words: Document) -> Document:
     """``words`` is what was asked; ``passed`` the budgets that did not hold."""
     return {
         "ok": not passed,
@@ -54,7 +54,7 @@ def totals_json(tally: Tally, fired: int, passed: list[str], words: Document) ->
     }
 
 
-def _group(alike: Alike, group: Group) -> Document:
+def _group(alike: DifferenceClass, group: DifferenceGroup) -> Document:
     return {
         **alike._asdict(),
         "instances": group.instances,

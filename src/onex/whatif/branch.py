@@ -30,7 +30,7 @@ from ..kernel.intent import EnumIntentType, IntentSpec, intent_id, outcome_id, s
 from ..kernel.step import State
 from ..kernel.user_code import caught
 from ..ports import LogRow
-from .value_diff import Item, read_items
+from .value_diff import LoggedIntent, read_intents
 
 TIMER: Final = EnumIntentType.TIMER
 OUTCOME: Final = "intent:"
@@ -45,7 +45,7 @@ class Blocked(Exception):
         self.why = why
 
 
-class Source(NamedTuple):
+class IntentOrigin(NamedTuple):
     """The intent that an action is the outcome of, or the timer that fired: by the action that emitted it, name and number."""
 
     action_id: bytes
@@ -53,7 +53,7 @@ class Source(NamedTuple):
     n: int
 
 
-class Branch:
+class InstanceBranch:
     """The other code's life of one instance.
 
     ``waiting[source]`` says of each intent that waits for its outcome whether the recorded one asks the same;
@@ -69,7 +69,7 @@ class Branch:
         self.key, self.workflow, self.state, self.begun = key, workflow, state, begun
         self.specs: Mapping[str, IntentSpec] = workflow.reducer.intents.by_name
         self._migrations, self._schema = workflow.migrations, workflow.code.state_schema
-        self.waiting: dict[Source, bool] = {}
+        self.waiting: dict[IntentOrigin, bool] = {}
         self.timers: dict[str, int] = {}
         self.recorded_timers: dict[str, int] = {}
         self.failures = 0
@@ -77,7 +77,7 @@ class Branch:
 
     # --- may it be given this action? -----------------------------------------------------------------------------------
 
-    def source(self, row: LogRow) -> Source | None:
+    def source(self, row: LogRow) -> IntentOrigin | None:
         """What ``row`` is the outcome of; None: a client or another instance sent it. Proven by its id, which follows from it.
 
         The issuer is the intent's name in the schema of the row; its id may be made of an older one.
@@ -89,14 +89,14 @@ class Branch:
         for emitted_as in (name, *names.former(name, row.payload_schema)):
             for n in range(INTENTS_PER_STEP):
                 if outcome_id(intent_id(cause, self.key, emitted_as, n)).bytes == row.action_id:
-                    return Source(row.cause, self._migrations.intent(name, row.payload_schema, self._schema), n)
+                    return IntentOrigin(row.cause, self._migrations.intent(name, row.payload_schema, self._schema), n)
         return None
 
     def status_of(self, row: LogRow) -> str:
         """The recorded status, as the other code calls it."""
         return self._migrations.status(row.status, row.payload_schema, self._schema)
 
-    def kind_for(self, row: LogRow, source: Source | None) -> str:
+    def kind_for(self, row: LogRow, source: IntentOrigin | None) -> str:
         """The trigger it arrives under. Raises Blocked when it would not have come (promise 36)."""
         self._check_early(row)
         kind = logged_trigger(self.workflow, row.kind, row.payload_schema)
@@ -121,7 +121,7 @@ class Branch:
             raise Blocked(f"it is the outcome of {name!r}, which the other code {how}")
         return kind
 
-    def _is_refused(self, source: Source) -> bool:
+    def _is_refused(self, source: IntentOrigin) -> bool:
         names, cause = self._migrations.names.intents, UUID(bytes=source.action_id)
         ever = (source.name, *names.former(source.name, self._schema))
         return any(sent_id(intent_id(cause, self.key, name, source.n)).bytes in self._refused for name in ever)
@@ -140,7 +140,13 @@ class Branch:
             if due_us <= row.issued_us and self.recorded_timers.get(name) != due_us:
                 raise Blocked(f"timer {name!r} of the other code, set for {_when(due_us)}, would have fired before it")
 
-    def take(self, row: LogRow, source: Source | None, recorded: Iterable[Item], emitted: Iterable[Item]) -> None:
+    def take(
+        self,
+        row: LogRow,
+        source: IntentOrigin | None,
+        recorded: Iterable[LoggedIntent],
+        emitted: Iterable[LoggedIntent],
+    ) -> None:
         """An action was judged on both sides: what it ended is no longer under way, what it emitted is."""
         if source is not None:
             self.waiting.pop(source, None)
@@ -159,13 +165,13 @@ class Branch:
             elif spec.outcomes:
                 other = theirs.get((item.name, item.n))
                 agrees = other is not None and item.asks_the_same(other)
-                self.waiting[Source(row.action_id, item.name, item.n)] = agrees
+                self.waiting[IntentOrigin(row.action_id, item.name, item.n)] = agrees
         if self.state.status in self.workflow.reducer.terminal:
             self.timers.clear()
 
     # --- the step --------------------------------------------------------------------------------------------------------
 
-    def step(self, row: LogRow, kind: str, source: Source | None) -> list[Item]:
+    def step(self, row: LogRow, kind: str, source: IntentOrigin | None) -> list[LoggedIntent]:
         """What the other code emits; the state has moved. Raises OnexError when it refuses.
 
         Raises Blocked when it cannot read what an effect gave back (what its own would have given is not recorded), or
@@ -189,7 +195,7 @@ class Branch:
             done = self.workflow.reducer.delta(self.state, action)
             if len(done.intents) > INTENTS_PER_STEP:
                 raise ReducerFailed(f"{kind!r} emits {len(done.intents)} intents; the limit is {INTENTS_PER_STEP}")
-            items = read_items(encode_intents(done.intents))
+            items = read_intents(encode_intents(done.intents))
         except OnexError as error:
             self.failures = self.failures + 1 if isinstance(error, ReducerFailed) else self.failures
             raise
@@ -226,7 +232,7 @@ class Branch:
         )
 
 
-def _set(timers: dict[str, int], item: Item) -> None:
+def _set(timers: dict[str, int], item: LoggedIntent) -> None:
     timers.pop(item.name, None)
     if not item.cancels:
         timers[item.name] = item.due_us

@@ -19,14 +19,14 @@ from ..kernel.step import Done, State
 from ..kernel.user_code import caught
 from ..ports import Code, LogEntry, LogRow
 from .branch import OUTCOME, arrivals
-from .messages import Post
-from .recorded_states import Mark
+from .messages import MessageChanges
+from .recorded_states import KnownState
 
 NO_CODE: Final = Code("", "?", b"", 0)
 _new = tuple.__new__
 
 
-class Ready:
+class OtherWorkflow:
     """One workflow of the other code as the loop wants it, looked up once."""
 
     __slots__ = ("arrives", "delta", "read", "schema", "sends", "workflow", "write")
@@ -45,10 +45,12 @@ class Ready:
         self.arrives = {f"{OUTCOME}{spec.name}": arrivals(spec) for spec in specs}
 
 
-class Seal:
+class FastCompare:
     """``foreign``: some of what was taken came from other instances."""
 
-    def __init__(self, ready: Ready, mark: Mark, state: State, codes: Mapping[int, Code], post: Post) -> None:
+    def __init__(
+        self, ready: OtherWorkflow, mark: KnownState, state: State, codes: Mapping[int, Code], post: MessageChanges
+    ) -> None:
         self.foreign = False
         self._key, self._begun = mark.key, mark
         self._sealed: tuple[int, bytes] | None = None
@@ -58,12 +60,12 @@ class Seal:
         self._code_id, self._digest = -1, b""
 
     @property
-    def mark(self) -> Mark:
+    def mark(self) -> KnownState:
         """The end of the last batch that came out as recorded."""
         if self._sealed is None:
             return self._begun
         version, state = self._sealed
-        return Mark(self._key, version, self._ready.schema, state, self._hash)
+        return KnownState(self._key, version, self._ready.schema, state, self._hash)
 
     def take(self, rows: Sequence[LogEntry], last: int, *, intent_is_a_type: bool) -> bool:
         """The next rows, up to version ``last``. False when something does not come out as recorded, whatever it is."""

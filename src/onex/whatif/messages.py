@@ -14,13 +14,13 @@ from uuid import UUID
 from ..kernel.action import WorkflowKey
 from ..kernel.intent import EnumIntentType, IntentTable, intent_id, sent_id
 from ..ports import LogEntry, LogRow
-from .value_diff import Item, read_items
+from .value_diff import LoggedIntent, read_intents
 
 SENT = b'"to":'
 """What the bytes of a row's intents hold when one of them is a send; a payload may hold it as well."""
 
 
-class Extra(NamedTuple):
+class NewMessage(NamedTuple):
     """A message that only the other code sends. Where its sender's shard is the receiver's, positions tell which came first."""
 
     n: int
@@ -35,7 +35,7 @@ class Extra(NamedTuple):
 
 
 @dataclass(slots=True)
-class Post:
+class MessageChanges:
     """``withdrawn``: action ids of messages that arrived and are not sent; ``refused``: of those that arrive and are now
     refused, which is what their senders would hear; ``extra[receiver][shard]``: the first one that was never recorded, of
     each shard that senders live in.
@@ -44,12 +44,12 @@ class Post:
     """
 
     withdrawn: set[bytes] = field(default_factory=set)
-    extra: dict[WorkflowKey, dict[int, Extra]] = field(default_factory=dict)
+    extra: dict[WorkflowKey, dict[int, NewMessage]] = field(default_factory=dict)
     refused: set[bytes] = field(default_factory=set)
 
-    def learn(self, news: Post) -> Post:
+    def learn(self, news: MessageChanges) -> MessageChanges:
         """What of it was not known before."""
-        fresh = Post(news.withdrawn - self.withdrawn, refused=news.refused - self.refused)
+        fresh = MessageChanges(news.withdrawn - self.withdrawn, refused=news.refused - self.refused)
         self.withdrawn |= fresh.withdrawn
         self.refused |= fresh.refused
         for key, extras in news.extra.items():
@@ -58,14 +58,14 @@ class Post:
                     fresh._add(key, extra)
         return fresh
 
-    def _add(self, key: WorkflowKey, extra: Extra) -> bool:
+    def _add(self, key: WorkflowKey, extra: NewMessage) -> bool:
         known = self.extra.setdefault(key, {})
         if extra.shard in known and known[extra.shard] <= extra:
             return False
         known[extra.shard] = extra
         return True
 
-    def before(self, entry: LogEntry) -> Extra | None:
+    def before(self, entry: LogEntry) -> NewMessage | None:
         """One that would have come before this action; the first there is, by shard."""
         extras = self.extra.get(entry.key)
         if extras is None:
@@ -77,7 +77,7 @@ class Post:
 
     # --- by a sender ----------------------------------------------------------------------------------------------------
 
-    def withdraw(self, key: WorkflowKey, row: LogRow, items: Iterable[Item]) -> None:
+    def withdraw(self, key: WorkflowKey, row: LogRow, items: Iterable[LoggedIntent]) -> None:
         """Of the intents that ``row`` emitted, these are not emitted now."""
         for item in items:
             if item.to:
@@ -87,9 +87,11 @@ class Post:
     def withdraw_all(self, key: WorkflowKey, row: LogRow) -> None:
         """Whether the other code would have come to this action is not known."""
         if SENT in row.intents:
-            self.withdraw(key, row, read_items(row.intents))
+            self.withdraw(key, row, read_intents(row.intents))
 
-    def send(self, entry: LogEntry, items: Iterable[Item], table: IntentTable, *, another: bool = False) -> None:
+    def send(
+        self, entry: LogEntry, items: Iterable[LoggedIntent], table: IntentTable, *, another: bool = False
+    ) -> None:
         """These are emitted now, and were not; or, ``another``, instead of one that was.
 
         That one may have been refused where it arrived, and this one may not: so it is not known from now on, and not only
@@ -99,7 +101,7 @@ class Post:
             spec = table.by_name[item.name]
             if spec.kind == EnumIntentType.ACTION_SEND:
                 shard, n = entry.position
-                extra = Extra(
+                extra = NewMessage(
                     n, entry.row.issued_us, shard, f"{entry.key} sends {'another ' * another}{spec.trigger!r}"
                 )
                 self._add(WorkflowKey(spec.target, item.to), extra)

@@ -21,7 +21,7 @@ ROWS = 1024
 """Read at a time: more than any batch has."""
 
 
-class Mark(NamedTuple):
+class KnownState(NamedTuple):
     """A recorded state whose bytes are known, at the end of a batch. Version 0 is before the beginning: no bytes, no hash."""
 
     key: WorkflowKey
@@ -31,19 +31,19 @@ class Mark(NamedTuple):
     state_hash: bytes
 
 
-class Retelling(Protocol):
-    async def states(self, mark: Mark) -> list[bytes]:
+class RecordedStates(Protocol):
+    async def states(self, mark: KnownState) -> list[bytes]:
         """The states after the versions behind ``mark``, up to the end of a batch; empty when they cannot be known."""
 
 
-class Retold:
+class RefoldedStates:
     """Folds in this process. ``registry`` is the code that is thought to have made the record."""
 
     def __init__(self, reader: Recorded, registry: ReducerRegistry) -> None:
         self.reader, self.registry = reader, registry
         self._digests: dict[int, bytes] = {}
 
-    async def states(self, mark: Mark) -> list[bytes]:
+    async def states(self, mark: KnownState) -> list[bytes]:
         if mark.key.workflow_type not in self.registry:
             return []
         found: list[bytes] = []

@@ -42,7 +42,7 @@ class IntentChange(NamedTuple):
     changes: Changes = NONE
 
 
-class Refusal(NamedTuple):
+class RefusedAction(NamedTuple):
     """A recorded action that the other code refuses; folding goes on without it."""
 
     version: int
@@ -51,7 +51,7 @@ class Refusal(NamedTuple):
     message: str
 
 
-class First(NamedTuple):
+class FirstDifference(NamedTuple):
     """The first divergent action. ``what`` is the same for all that differ alike, ``why`` holds the values."""
 
     version: int
@@ -61,7 +61,7 @@ class First(NamedTuple):
     why: str
 
 
-class Opened(NamedTuple):
+class OpenFrom(NamedTuple):
     """From ``version`` on nothing is compared: what happened then would not have happened."""
 
     version: int
@@ -70,7 +70,7 @@ class Opened(NamedTuple):
 
 
 @dataclass(slots=True)
-class Told:
+class InstanceResult:
     """One instance. ``actions`` are the recorded ones, ``folded`` those that the other code was given.
 
     ``state`` is the difference at the end of what was compared (at version ``folded``); None: what stood there is not known.
@@ -81,13 +81,13 @@ class Told:
     key: WorkflowKey
     actions: int
     folded: int = 0
-    first: First | None = None
+    first: FirstDifference | None = None
     state: Changes | None = NONE
     recorded_status: str = ""
     status: str = ""
     intents: list[IntentChange] = field(default_factory=list)
-    refused: list[Refusal] = field(default_factory=list)
-    opened: Opened | None = None
+    refused: list[RefusedAction] = field(default_factory=list)
+    opened: OpenFrom | None = None
     stranded: str = ""
     unseen: bool = False
     counts: dict[str, int] = field(default_factory=dict)
@@ -104,7 +104,7 @@ class Told:
         if len(self.intents) < SHOWN:
             self.intents.append(change)
 
-    def add_refusal(self, refusal: Refusal) -> None:
+    def add_refusal(self, refusal: RefusedAction) -> None:
         self.counts["refused"] = self.counts.get("refused", 0) + 1
         if len(self.refused) < SHOWN:
             self.refused.append(refusal)
@@ -118,7 +118,7 @@ class Told:
 
 
 @dataclass(slots=True)
-class Totals:
+class WhatIfTotals:
     """Instances, but for ``actions``, ``folded``, ``refused_actions`` and the three kinds of intents.
 
     ``same + differs + opened_only == instances``; ``opened`` counts all that are open somewhere, ``opened_only`` those that
@@ -140,7 +140,7 @@ class Totals:
     changed: int = 0
     unseen: int = 0
 
-    def count(self, told: Told) -> None:
+    def count(self, told: InstanceResult) -> None:
         self.instances += 1
         self.actions += told.actions
         self.folded += told.folded
@@ -156,12 +156,12 @@ class Totals:
         for how in EnumIntentChange:
             setattr(self, how.value, getattr(self, how.value) + told.counts.get(how.value, 0))
 
-    def merge(self, other: Totals) -> None:
+    def merge(self, other: WhatIfTotals) -> None:
         for one in fields(self):
             setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
 
-class Alike(NamedTuple):
+class DifferenceClass(NamedTuple):
     """What a class of differences has in common: where it begins, on which action, and what differs there."""
 
     workflow_type: str
@@ -171,15 +171,15 @@ class Alike(NamedTuple):
 
 
 @dataclass(slots=True)
-class Group:
+class DifferenceGroup:
     """How many instances differ alike, and the worst ``kept`` of them."""
 
     instances: int = 0
     opened: int = 0
     stranded: int = 0
-    examples: list[Told] = field(default_factory=list)
+    examples: list[InstanceResult] = field(default_factory=list)
 
-    def merge(self, other: Group, kept: int) -> None:
+    def merge(self, other: DifferenceGroup, kept: int) -> None:
         self.instances += other.instances
         self.opened += other.opened
         self.stranded += other.stranded
@@ -188,54 +188,56 @@ class Group:
         self.examples = ranked[:kept]
 
 
-def _rank(told: Told) -> tuple[int, int, WorkflowKey]:
+def _rank(told: InstanceResult) -> tuple[int, int, WorkflowKey]:
     grade, seen = told.weight
     return -grade, -seen, told.key
 
 
-ELSE: Final = Alike("", "", "", "yet other differences")
+ELSE: Final = DifferenceClass("", "", "", "yet other differences")
 
 
 @dataclass(slots=True)
-class Tally:
+class WhatIfSummary:
     """Totals and groups of some instances; tallies of different instances add up, in any order to the same."""
 
     kept: int = 3
-    totals: Totals = field(default_factory=Totals)
-    groups: dict[Alike, Group] = field(default_factory=dict)
+    totals: WhatIfTotals = field(default_factory=WhatIfTotals)
+    groups: dict[DifferenceClass, DifferenceGroup] = field(default_factory=dict)
 
-    def add(self, told: Told) -> None:
+    def add(self, told: InstanceResult) -> None:
         self.totals.count(told)
-        if (alike := alike_of(told)) is not None:
-            one = Group(1, told.opened is not None, bool(told.stranded), [told])
+        if (alike := class_of(told)) is not None:
+            one = DifferenceGroup(1, told.opened is not None, bool(told.stranded), [told])
             self._group(alike).merge(one, self.kept)
 
-    def merge(self, other: Tally) -> None:
+    def merge(self, other: WhatIfSummary) -> None:
         self.totals.merge(other.totals)
         for alike, group in other.groups.items():
             self._group(alike).merge(group, self.kept)
 
-    def _group(self, alike: Alike) -> Group:
+    def _group(self, alike: DifferenceClass) -> DifferenceGroup:
         if alike not in self.groups and len(self.groups) >= GROUPS:
             alike = ELSE
-        return self.groups.setdefault(alike, Group())
+        return self.groups.setdefault(alike, DifferenceGroup())
 
-    def ranked(self) -> list[tuple[Alike, Group]]:
+    def ranked(self) -> list[tuple[DifferenceClass, DifferenceGroup]]:
         """The classes of difference, those with the most instances first."""
         return sorted(self.groups.items(), key=lambda one: (-one[1].instances, one[0]))
 
 
-def alike_of(told: Told) -> Alike | None:
+def class_of(told: InstanceResult) -> DifferenceClass | None:
     """None for an instance that is the same."""
     if (first := told.first) is not None:
-        return Alike(told.key.workflow_type, first.status, first.trigger, first.what)
+        return DifferenceClass(told.key.workflow_type, first.status, first.trigger, first.what)
     if (opened := told.opened) is not None:
-        return Alike(told.key.workflow_type, told.recorded_status, opened.trigger, "open: what came in is not known")
+        return DifferenceClass(
+            told.key.workflow_type, told.recorded_status, opened.trigger, "open: what came in is not known"
+        )
     return None
 
 
-def merged(tallies: Iterable[Tally], kept: int) -> Tally:
-    whole = Tally(kept)
+def merged(tallies: Iterable[WhatIfSummary], kept: int) -> WhatIfSummary:
+    whole = WhatIfSummary(kept)
     for tally in tallies:
         whole.merge(tally)
     return whole

@@ -11,26 +11,39 @@ from ..engine.encode import encode, state_hash
 from ..kernel.errors import OnexError
 from ..kernel.migration import What
 from ..ports import Code, LogEntry, LogRow, Stored
-from .branch import Blocked, Branch
-from .messages import Post
-from .recorded_states import Mark, Retelling
-from .result import EnumIntentChange, First, IntentChange, Opened, Refusal, Told
-from .value_diff import NONE, Changes, Item, Reading, compare, fields_of, read_items, recorded_json, shown, state_json
+from .branch import Blocked, InstanceBranch
+from .messages import MessageChanges
+from .recorded_states import KnownState, RecordedStates
+from .result import EnumIntentChange, FirstDifference, InstanceResult, IntentChange, OpenFrom, RefusedAction
+from .value_diff import (
+    NONE,
+    Changes,
+    IntentUpgrade,
+    LoggedIntent,
+    compare,
+    fields_of,
+    read_intents,
+    recorded_json,
+    shown,
+    state_json,
+)
 
 
-class Walk:
+class SlowCompare:
     """``sealed`` is as far as all came out as recorded: states are compared behind it. Take every row, then ask for the end."""
 
-    def __init__(self, branch: Branch, stored: Stored, sealed: Mark, retelling: Retelling | None) -> None:
+    def __init__(
+        self, branch: InstanceBranch, stored: Stored, sealed: KnownState, retelling: RecordedStates | None
+    ) -> None:
         self.branch, self.stored = branch, stored
-        self.told = Told(stored.key, stored.version)
+        self.told = InstanceResult(stored.key, stored.version)
         self._retelling = retelling
         self._mark = sealed  # the last recorded state whose bytes are known
         self._ahead: list[bytes] = []  # the recorded states behind it, as far as they were folded again
         self._hash = sealed.state_hash
         self._batch: list[LogRow] = []
         self._begun_batch = sealed.version + 1
-        self._suspect: First | None = None  # the last action of the first batch whose hash differs
+        self._suspect: FirstDifference | None = None  # the last action of the first batch whose hash differs
         self._suspected = 0  # where that batch begins
         self._status = branch.state.status
         self._status_before = branch.state.status
@@ -41,9 +54,9 @@ class Walk:
 
     def open(self, entry: LogEntry, why: str) -> None:
         if self.told.opened is None:
-            self.told.opened = Opened(entry.version, entry.row.kind, why)
+            self.told.opened = OpenFrom(entry.version, entry.row.kind, why)
 
-    async def take(self, entry: LogEntry, news: Post, code: Code) -> bool:
+    async def take(self, entry: LogEntry, news: MessageChanges, code: Code) -> bool:
         """One recorded action. False when the branch is open from here on: nothing behind is compared."""
         row, branch = entry.row, self.branch
         if self.told.opened is not None:
@@ -52,9 +65,9 @@ class Walk:
         before = self._status_before = branch.state.status
         try:
             kind = branch.kind_for(row, source)
-            recorded = read_items(row.intents, self._reading(row.payload_schema))
+            recorded = read_intents(row.intents, self._reading(row.payload_schema))
             refusal: OnexError | None = None
-            emitted: list[Item] = []
+            emitted: list[LoggedIntent] = []
             try:
                 emitted = branch.step(row, kind, source)
             except OnexError as error:
@@ -67,7 +80,7 @@ class Walk:
         recorded_status = self._status = branch.status_of(row)
         differs: list[tuple[str, str]] = []
         if refusal is not None:
-            self.told.add_refusal(Refusal(entry.version, row.kind, refusal.code, refusal.message))
+            self.told.add_refusal(RefusedAction(entry.version, row.kind, refusal.code, refusal.message))
             differs.append((f"refused ({refusal.code})", refusal.message))
         elif branch.state.status != recorded_status:
             now, was = branch.state.status, recorded_status
@@ -78,15 +91,15 @@ class Walk:
             differs += intents + states
         if differs and self.told.first is None:
             what, why = (("; ".join(dict.fromkeys(parts))) for parts in zip(*differs, strict=True))
-            self.told.first = First(entry.version, before, row.kind, what, why)
+            self.told.first = FirstDifference(entry.version, before, row.kind, what, why)
         return True
 
-    def _reading(self, schema: int) -> Reading | None:
+    def _reading(self, schema: int) -> IntentUpgrade | None:
         """How recorded intents become the other code's; None where they have its schema."""
         migrations, now = self.branch.workflow.migrations, self.branch.workflow.code.state_schema
         if schema == now:
             return None
-        return Reading(
+        return IntentUpgrade(
             lambda name: migrations.intent(name, schema, now),
             lambda name, payload: migrations.apply(What(intent=name), payload, schema, now),
         )
@@ -94,7 +107,7 @@ class Walk:
     # --- intents ----------------------------------------------------------------------------------------------------------
 
     def _intents(
-        self, entry: LogEntry, recorded: Sequence[Item], emitted: Sequence[Item], news: Post
+        self, entry: LogEntry, recorded: Sequence[LoggedIntent], emitted: Sequence[LoggedIntent], news: MessageChanges
     ) -> list[tuple[str, str]]:
         if recorded == emitted:
             return []
@@ -161,7 +174,7 @@ class Walk:
         if not self._ahead:
             return None
         found = self._ahead.pop()
-        self._mark = Mark(entry.key, entry.version, code.state_schema, found, entry.state_hash)
+        self._mark = KnownState(entry.key, entry.version, code.state_schema, found, entry.state_hash)
         self._hash, self._begun_batch = entry.state_hash, entry.version + 1
         return found
 
@@ -174,13 +187,13 @@ class Walk:
             self.told.unseen = True
             # bytes of another schema are others by design: the hash says nothing of what they say
             if self._suspect is None and code.state_schema == self.branch.workflow.code.state_schema:
-                self._suspect = First(entry.version, self._status_before, entry.row.kind, "", "")
+                self._suspect = FirstDifference(entry.version, self._status_before, entry.row.kind, "", "")
                 self._suspected = self._begun_batch
         self._hash, self._batch, self._begun_batch = entry.state_hash, [], entry.version + 1
 
     # --- the end ----------------------------------------------------------------------------------------------------------
 
-    def end(self, sent: frozenset[str]) -> Told:
+    def end(self, sent: frozenset[str]) -> InstanceResult:
         """What it came to. ``sent``: triggers that other workflows send to this one."""
         told, branch = self.told, self.branch
         told.recorded_status = self._status
@@ -204,7 +217,7 @@ class Walk:
         all_sealed = self._suspect is None and self._begun_batch == last + 1
         return NONE if last < self._mark.version or all_sealed else None
 
-    def _find_suspect(self, suspect: First) -> None:
+    def _find_suspect(self, suspect: FirstDifference) -> None:
         """A hash differed, and nobody can say what the state was. It is a difference when the last state tells of one, or
         when that has the very bytes that are recorded: then the same values would have had the same bytes before, too."""
         state = self.told.state

@@ -23,7 +23,7 @@ SHOWN: Final = 20
 CUT: Final = 160
 
 
-class Change(NamedTuple):
+class ValueChange(NamedTuple):
     """One place where two values differ: JSON on either side, '' where there is nothing, cut at ``CUT`` characters."""
 
     path: str
@@ -35,13 +35,13 @@ class Changes(NamedTuple):
     """``total`` differences, of which the first ``SHOWN`` are told."""
 
     total: int = 0
-    first: tuple[Change, ...] = ()
+    first: tuple[ValueChange, ...] = ()
 
 
 NONE: Final = Changes()
 
 
-class Item(NamedTuple):
+class LoggedIntent(NamedTuple):
     """An intent as the log holds it. ``n`` counts from 0 those of its name in its step, so (action, name, n) is its id.
 
     ``said`` is everything else that was written of it: payload, priority, due_us, key, to, cancel. ``was`` is the name its id
@@ -75,19 +75,19 @@ class Item(NamedTuple):
     def shown(self) -> str:
         return f"cancel {self.name}" if self.cancels else self.name
 
-    def asks_the_same(self, other: Item) -> bool:
+    def asks_the_same(self, other: LoggedIntent) -> bool:
         """Whether one outcome is good for both (promise 36): the same payload, to the same receiver."""
         return same(self.payload, other.payload) and self.to == other.to and self.cancels == other.cancels
 
 
-class Reading(NamedTuple):
+class IntentUpgrade(NamedTuple):
     """How intents of an older schema are read: what one is called now, and what its payload, by the old name, is now."""
 
     name: Callable[[str], str]
     payload: Callable[[str, Json], Json]
 
 
-def read_items(data: bytes, reading: Reading | None = None) -> list[Item]:
+def read_intents(data: bytes, reading: IntentUpgrade | None = None) -> list[LoggedIntent]:
     """Of one log row. Raises StateConsistencyError for bytes that no log row holds, and what ``reading`` raises."""
     if not data:
         return []
@@ -96,16 +96,16 @@ def read_items(data: bytes, reading: Reading | None = None) -> list[Item]:
         counts = ordinals([one["name"] for one in found])
     except (orjson.JSONDecodeError, TypeError, KeyError) as error:
         raise StateConsistencyError(f"the stored intents cannot be read: {type(error).__name__}: {error}") from error
-    items: list[Item] = []
+    items: list[LoggedIntent] = []
     for one, n in zip(found, counts, strict=True):
         was = one.pop("name")
         if reading is None:
-            items.append(Item(was, n, one))
+            items.append(LoggedIntent(was, n, one))
             continue
         if isinstance(one.get("payload"), dict):
             one["payload"] = reading.payload(was, one["payload"])
         name = reading.name(was)
-        items.append(Item(name, n, one, was if was != name else ""))
+        items.append(LoggedIntent(name, n, one, was if was != name else ""))
     return items
 
 
@@ -138,7 +138,7 @@ def same(old: JsonValue, new: JsonValue) -> bool:
 def compare(old: JsonValue, new: JsonValue) -> Changes:
     """What differs, in the order of the fields."""
     total = 0
-    first: list[Change] = []
+    first: list[ValueChange] = []
     for change in _differing(old, new, ""):
         total += 1
         if total <= SHOWN:
@@ -152,36 +152,36 @@ def fields_of(changes: Changes) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _differing(old: JsonValue, new: JsonValue, path: str) -> Iterator[Change]:
+def _differing(old: JsonValue, new: JsonValue, path: str) -> Iterator[ValueChange]:
     if isinstance(old, dict) and isinstance(new, dict):
         yield from _in_objects(old, new, path)
     elif isinstance(old, list) and isinstance(new, list):
         yield from _in_lists(old, new, path)
     elif isinstance(old, bool) or isinstance(new, bool):
         if old is not new:
-            yield Change(path, shown(old), shown(new))
+            yield ValueChange(path, shown(old), shown(new))
     elif old != new:
-        yield Change(path, shown(old), shown(new))
+        yield ValueChange(path, shown(old), shown(new))
 
 
-def _in_objects(old: Mapping[str, JsonValue], new: Mapping[str, JsonValue], path: str) -> Iterator[Change]:
+def _in_objects(old: Mapping[str, JsonValue], new: Mapping[str, JsonValue], path: str) -> Iterator[ValueChange]:
     for name in dict.fromkeys((*old, *new)):
         inner = f"{path}.{name}" if path else name
         if name not in new:
-            yield Change(inner, shown(old[name]), "")
+            yield ValueChange(inner, shown(old[name]), "")
         elif name not in old:
-            yield Change(inner, "", shown(new[name]))
+            yield ValueChange(inner, "", shown(new[name]))
         else:
             yield from _differing(old[name], new[name], inner)
 
 
-def _in_lists(old: Sequence[JsonValue], new: Sequence[JsonValue], path: str) -> Iterator[Change]:
+def _in_lists(old: Sequence[JsonValue], new: Sequence[JsonValue], path: str) -> Iterator[ValueChange]:
     for index in range(max(len(old), len(new))):
         inner = f"{path}[{index}]"
         if index >= len(new):
-            yield Change(inner, shown(old[index]), "")
+            yield ValueChange(inner, shown(old[index]), "")
         elif index >= len(old):
-            yield Change(inner, "", shown(new[index]))
+            yield ValueChange(inner, "", shown(new[index]))
         else:
             yield from _differing(old[index], new[index], inner)
 

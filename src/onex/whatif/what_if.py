@@ -18,12 +18,12 @@ from ..kernel.intent import EnumIntentType
 from ..kernel.step import State
 from ..ports import Code, LogEntry, Stored
 from ..replay.replay import nothing_redacted
-from .branch import Branch
-from .fast_compare import NO_CODE, Ready, Seal, is_foreign
-from .messages import Post
-from .recorded_states import Mark, Retelling
-from .result import Opened, Told
-from .slow_compare import Walk
+from .branch import InstanceBranch
+from .fast_compare import NO_CODE, FastCompare, OtherWorkflow, is_foreign
+from .messages import MessageChanges
+from .recorded_states import KnownState, RecordedStates
+from .result import InstanceResult, OpenFrom
+from .slow_compare import SlowCompare
 
 PAGE: Final = 1000
 SEND: Final = EnumIntentType.ACTION_SEND
@@ -41,17 +41,17 @@ class WhatIf:
         self,
         reader: Recorded,
         registry: ReducerRegistry,
-        retelling: Retelling | None = None,
+        retelling: RecordedStates | None = None,
         redacted_since: Callable[[WorkflowKey], Awaitable[int]] = nothing_redacted,
     ) -> None:
         self.reader, self.registry, self.retelling = reader, registry, retelling
         self.redacted_since = redacted_since
-        self.post, self.news = Post(), Post()
+        self.post, self.news = MessageChanges(), MessageChanges()
         self.fed: set[str] = set()
         self.actions = 0
         self._sent = _sent_to(registry)
         self._intent_is_a_type = "intent" in registry  # then a key may look like what outcomes are issued by
-        self._ready: dict[str, Ready] = {}
+        self._ready: dict[str, OtherWorkflow] = {}
         self._codes: Mapping[int, Code] = {}
 
     @property
@@ -61,7 +61,7 @@ class WhatIf:
         hear = {name for name, specs in tables.items() for spec in specs if spec.kind == SEND and spec.outcomes}
         return frozenset({*self._sent, *hear})
 
-    async def instance(self, stored: Stored) -> Told:
+    async def instance(self, stored: Stored) -> InstanceResult:
         """What the other code makes of one instance. Raises no OnexError: what cannot be read is open, and says why."""
         if stored.code_id not in self._codes:  # the store may be written on meanwhile, by new code as well
             self._codes = await self.reader.codes()
@@ -75,7 +75,7 @@ class WhatIf:
             sealed = await self._sealed(stored, workflow)
             if sealed.version == stored.version and key not in self.post.extra:
                 status = stored.status
-                return Told(key, stored.version, stored.version, recorded_status=status, status=status)
+                return InstanceResult(key, stored.version, stored.version, recorded_status=status, status=status)
             return await self._walked(stored, workflow, sealed)
         except OnexError as error:
             await self._withdraw_from(key, 0, stored.version)
@@ -83,39 +83,39 @@ class WhatIf:
 
     # --- the fast way: every byte as recorded ------------------------------------------------------------------------------
 
-    async def _sealed(self, stored: Stored, workflow: Workflow) -> Mark:
+    async def _sealed(self, stored: Stored, workflow: Workflow) -> KnownState:
         """The end of the last batch up to which all comes out as recorded."""
         key, last = stored.key, stored.version
         ready = self._ready.get(key.workflow_type)
         if ready is None:
-            ready = self._ready[key.workflow_type] = Ready(workflow)
+            ready = self._ready[key.workflow_type] = OtherWorkflow(workflow)
         rows = await self.reader.history(key, 0, PAGE)
         mark, state = await self._begin(key, workflow, rows)
-        seal = Seal(ready, mark, state, self._codes, self.post)
+        seal = FastCompare(ready, mark, state, self._codes, self.post)
         while rows and seal.take(rows, last, intent_is_a_type=self._intent_is_a_type) and rows[-1].version < last:
             rows = await self.reader.history(key, rows[-1].version, PAGE)
         if seal.foreign:
             self.fed.add(key.workflow_type)
         return seal.mark
 
-    async def _begin(self, key: WorkflowKey, workflow: Workflow, rows: Sequence[LogEntry]) -> tuple[Mark, State]:
+    async def _begin(self, key: WorkflowKey, workflow: Workflow, rows: Sequence[LogEntry]) -> tuple[KnownState, State]:
         """Before the first of ``rows``, the oldest there are; where history was compacted, at the state that was kept."""
         first = rows[0] if rows else None
         if first is None or first.version == 1:
-            return Mark(key, 0, workflow.code.state_schema, b"", b""), workflow.reducer.initial()
+            return KnownState(key, 0, workflow.code.state_schema, b"", b""), workflow.reducer.initial()
         kept = await self.reader.snapshot(key, first.version - 1)
         if kept is None or kept.version != first.version - 1:
             raise StateConsistencyError(f"no state is kept at version {first.version - 1}, where its log begins")
         state = stored_state(workflow, kept.state_schema, kept.state)
-        return Mark(key, kept.version, kept.state_schema, kept.state, kept.state_hash), state
+        return KnownState(key, kept.version, kept.state_schema, kept.state, kept.state_hash), state
 
     # --- the slow way: where, what and why ----------------------------------------------------------------------------------
 
-    async def _walked(self, stored: Stored, workflow: Workflow, sealed: Mark) -> Told:
+    async def _walked(self, stored: Stored, workflow: Workflow, sealed: KnownState) -> InstanceResult:
         mark, state = await self._begin(stored.key, workflow, await self.reader.history(stored.key, 0, 1))
-        branch = Branch(stored.key, workflow, state, begun=mark.version > 0, refused=self.post.refused)
+        branch = InstanceBranch(stored.key, workflow, state, begun=mark.version > 0, refused=self.post.refused)
         redacted = await self.redacted_since(stored.key)
-        walk = Walk(branch, stored, sealed, self.retelling)
+        walk = SlowCompare(branch, stored, sealed, self.retelling)
         version = mark.version
         while version < stored.version and walk.told.opened is None:
             for entry in await self._rows(stored.key, version, stored.version):
@@ -132,7 +132,7 @@ class WhatIf:
         extras = self.post.extra.get(stored.key)
         if told.opened is None and extras is not None:
             extra = extras[min(extras)]
-            told.opened = Opened(stored.version + 1, "", f"behind its last action {extra.what}")
+            told.opened = OpenFrom(stored.version + 1, "", f"behind its last action {extra.what}")
         if told.opened is not None:
             await self._withdraw_from(stored.key, told.opened.version - 1, stored.version)
         return told
@@ -195,6 +195,6 @@ def _sent_to(registry: ReducerRegistry) -> dict[str, frozenset[str]]:
     return found
 
 
-def _open_from_start(stored: Stored, why: str) -> Told:
-    opened = Opened(1, "", why)
-    return Told(stored.key, stored.version, 0, state=None, recorded_status=stored.status, opened=opened)
+def _open_from_start(stored: Stored, why: str) -> InstanceResult:
+    opened = OpenFrom(1, "", why)
+    return InstanceResult(stored.key, stored.version, 0, state=None, recorded_status=stored.status, opened=opened)

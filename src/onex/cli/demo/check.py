@@ -18,7 +18,7 @@ from ...kernel.errors import OnexError
 from ...ports import Counts
 from ...replay.audit import Audit, audit
 from ...replay.replay import Replay
-from ...replay.verdict import Replayed
+from ...replay.verdict import ReplayResult
 from ...wiring import open_reader
 from .ledger import Tally
 from .trial import Witnessed
@@ -46,7 +46,7 @@ class Checked(NamedTuple):
 
     counts: Counts
     audit: Audit
-    here: Replayed
+    here: ReplayResult
     elsewhere: Elsewhere
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ...replay.audit import Seen
+from ...replay.audit import SeenEffect
 from .wire import Report
 
 
@@ -19,15 +19,15 @@ class Tally(NamedTuple):
     """promise 26: ``retried`` counts further runs with one key, ``repeated`` were seen under another key or body."""
 
     reports: int
-    seen: frozenset[Seen]
+    seen: frozenset[SeenEffect]
     retried: int
-    repeated: tuple[Seen, ...]
+    repeated: tuple[SeenEffect, ...]
 
 
 def tally(reports: Iterable[Report]) -> Tally:
     """What the outside saw, all in all."""
-    runs: Counter[tuple[Seen, str]] = Counter()
-    faces: dict[Seen, set[tuple[str, str]]] = {}
+    runs: Counter[tuple[SeenEffect, str]] = Counter()
+    faces: dict[SeenEffect, set[tuple[str, str]]] = {}
     for report in reports:
         runs[report.seen, report.idempotency_key] += 1
         faces.setdefault(report.seen, set()).add((report.idempotency_key, report.body))
@@ -45,7 +45,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("xb")
-        self._seen: set[Seen] = set()
+        self._seen: set[SeenEffect] = set()
 
     @property
     def effects(self) -> int:

@@ -15,7 +15,7 @@ from uuid import UUID
 from pydantic import Field, JsonValue, TypeAdapter
 
 from ...kernel.action import Payload
-from ...replay.audit import Seen
+from ...replay.audit import SeenEffect
 
 FRAME_BYTES_MAX = 16 * 1024 * 1024
 
@@ -75,8 +75,8 @@ class Report(Payload):
     body: str
 
     @property
-    def seen(self) -> Seen:
-        return Seen(self.instance, self.version, self.name, self.n)
+    def seen(self) -> SeenEffect:
+        return SeenEffect(self.instance, self.version, self.name, self.n)
 
 
 class Taken(Payload):

@@ -20,7 +20,7 @@ from ...nodes.compute import ComputeIO, perform
 from ...nodes.effect import FunctionExecutor
 from ...nodes.io import NewBlobs, blobs_in, compute_shape
 from ...ports import NewBlob, Result
-from ...replay.audit import Seen
+from ...replay.audit import SeenEffect
 from ..clock import stream
 from ..host import Host, current_host
 from ..invariants import Judge
@@ -89,16 +89,16 @@ class Double:
     ) -> None:
         self.stage, self.seed, self.fate, self.judge, self.world, self.tell = stage, seed, fate, judge, world, tell
         self.plain = plain
-        self.done: set[Seen] = set()
-        self.own_timeouts: set[Seen] = set()
+        self.done: set[SeenEffect] = set()
+        self.own_timeouts: set[SeenEffect] = set()
         self.owner: Callable[[], Host | None] = lambda: None
         self.truth: SimStore | None = None
         self.changed: Callable[[], None] = lambda: None
         self.words: list[str] = []
-        self._tries: dict[Seen, _Tries] = {}
+        self._tries: dict[SeenEffect, _Tries] = {}
         self._by_key: dict[str, tuple[Effect, Answer]] = {}
 
-    def allow_again(self, what: Seen) -> None:
+    def allow_again(self, what: SeenEffect) -> None:
         """An operator drives it again: for this one that is no second try of the engine's."""
         if what in self._tries:
             self._tries[what].perhaps.clear()
@@ -196,7 +196,7 @@ class Double:
 
     # --- what is done -------------------------------------------------------------------------------------------------
 
-    def _do(self, what: Seen, intent: ModelIntent[BaseModel], spec: IntentSpec) -> Answer:
+    def _do(self, what: SeenEffect, intent: ModelIntent[BaseModel], spec: IntentSpec) -> Answer:
         known = self._by_key.get(intent.idempotency_key)
         if known is None:
             answer = self._answer(intent, spec)
@@ -287,9 +287,9 @@ class Double:
 
     # --- what must hold -----------------------------------------------------------------------------------------------
 
-    def _knock(self, intent: ModelIntent[BaseModel], spec: IntentSpec) -> tuple[Seen, _Tries]:
+    def _knock(self, intent: ModelIntent[BaseModel], spec: IntentSpec) -> tuple[SeenEffect, _Tries]:
         judge = self.judge
-        what = Seen(str(intent.workflow_key), intent.version, intent.name, intent.n)
+        what = SeenEffect(str(intent.workflow_key), intent.version, intent.name, intent.n)
         tries = self._tries.setdefault(what, _Tries())
         body = orjson.dumps(orjson.loads(encode(intent.payload))).decode()
         if not judge.knows(what, "null" if spec.payload is None else body):

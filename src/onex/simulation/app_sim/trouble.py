@@ -11,7 +11,7 @@ from ...engine.encode import ordinals
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import OnexError
 from ...ports import EnumOutboxState, OutboxRow
-from ...replay.audit import Seen
+from ...replay.audit import SeenEffect
 from ..clock import EPOCH_US, stream
 from ..disk import EnumAilment
 from ..engine_supervisor import House
@@ -149,7 +149,7 @@ class Trouble:
     async def _drive(self, row: OutboxRow) -> None:
         names = [item["name"] for item in orjson.loads(row.intents)]
         at = row.pointer.ordinal
-        self.double.allow_again(Seen(str(row.key), row.version, names[at], ordinals(names)[at]))
+        self.double.allow_again(SeenEffect(str(row.key), row.version, names[at], ordinals(names)[at]))
         self.tell("operator", f"drives {names[at]} for {row.key} version {row.version} again")
         try:
             await self.house.ask(lambda engine: engine.redrive(row.pointer), patience_s=PATIENCE_S)
