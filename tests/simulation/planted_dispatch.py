@@ -202,7 +202,7 @@ def effects_run_before_their_commit() -> Iterator[None]:
         for folded, change, _ in self.written:
             for row, (pending, emitted) in enumerate(folded.stepped):
                 at, counts = change.based_on + row + 1, ordinals([one.spec.name for one in emitted])
-                running[0].on_fresh(
+                running[0].listener.emitted(
                     [
                         Fresh(Pointer(0, next(numbers), 0), change.key, at, pending.id, pending.correlation, one, n)
                         for one, n in zip(emitted, counts, strict=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import orjson
 
@@ -69,6 +69,28 @@ class Settlement(NamedTuple):
     settled: list[Pointer]
     applied: list[tuple[KeyChange, Applied]]
     again: list[tuple[Folded, Conflict]]
+
+
+class CommitListener(Protocol):
+    """What the writer calls, in its own task, between two commits. A method may not wait, and may not raise.
+
+    For one commit the order is: ``rows_ended``, ``emitted``, then the answers to callers, then ``changed``.
+    """
+
+    def rows_ended(self, pointers: Sequence[Pointer]) -> None:
+        """These outbox rows are deleted or stopped: nothing of them may run any more."""
+
+    def emitted(self, intents: Sequence[Fresh]) -> None:
+        """These intents are durable, and may run from now on."""
+
+    def changed(self, changes: Sequence[tuple[KeyChange, Applied]]) -> None:
+        """These instances have new versions, or may have them (a position of 0): whoever waits for one reads the store."""
+
+    def answer_was_lost(self) -> None:
+        """A commit before this one had no answer. The outbox may hold rows that ``emitted`` never named."""
+
+    def stopped(self, error: OnexError) -> None:
+        """There will be no further commit, because of ``error``."""
 
 
 class Batch:

@@ -7,7 +7,7 @@ answered before that. A conflict or refusal of one key never fails its neighbour
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..kernel.errors import (
@@ -22,24 +22,21 @@ from ..kernel.errors import (
 from ..kernel.retry import RetryPolicy
 from ..kernel.user_code import describe
 from ..ports import (
-    Applied,
     Clock,
     Conflict,
     Env,
     InboxAnswer,
-    KeyChange,
-    Pointer,
     Store,
     Telemetry,
 )
-from .batch import Batch, Extras, answer_json, committed_of
+from .batch import Batch, CommitListener, Extras, answer_json, committed_of
 from .conflict_backoff import ConflictBackoff
 from .crash_counts import CrashCounts, action_name, reading_name
 from .fold import Folded, Rules, TimerGone
 from .intake import ACTION_DEDUP_TTL_HOURS
 from .isolate import FaultIsolation
 from .log_tail import ChangeSignal
-from .mailbox import Answer, Committed, Entry, Fresh, Mailboxes, Pending
+from .mailbox import Answer, Committed, Entry, Mailboxes, Pending
 from .metrics import Counters, Events
 from .registry import ReducerRegistry
 from .side_writes import SideWrites, finish
@@ -74,6 +71,7 @@ class ReducerService(SideWrites):
         registry: ReducerRegistry,
         clock: Clock,
         env: Env,
+        listener: CommitListener,
         *,
         limits: Limits | None = None,
         check_all: bool = False,
@@ -81,16 +79,12 @@ class ReducerService(SideWrites):
     ) -> None:
         super().__init__()
         self.store, self.registry, self.clock, self.env = store, registry, clock, env
+        self.listener = listener
         self.limits = limits or Limits()
         self.counters = Counters()
         self.events = Events(telemetry)
         self.crash_counts = CrashCounts(store)
         self.closed: OnexError | None = None
-        self.on_fresh: Callable[[Sequence[Fresh]], None] = lambda fresh: None
-        self.on_settled: Callable[[Sequence[Pointer]], None] = lambda settled: None
-        self.on_change: Callable[[Sequence[tuple[KeyChange, Applied]]], None] = lambda changes: None
-        self.on_doubt: Callable[[], None] = lambda: None
-        self.on_lost: Callable[[OnexError], None] = lambda error: None
         self._check_all = check_all
         self._fences: dict[int, int] = {}
         self._mailboxes = Mailboxes(registry)
@@ -302,15 +296,15 @@ class ReducerService(SideWrites):
         done = batch.settle(outcomes)
         self.counters.batches += 1
         if done.settled:
-            self.on_settled(done.settled)
+            self.listener.rows_ended(done.settled)
         if done.fresh:
-            self.on_fresh(done.fresh)
+            self.listener.emitted(done.fresh)
         self._resolve(done.results)
         if done.applied:
-            self.on_change(done.applied)
+            self.listener.changed(done.applied)
         if unnoticed := self._unknown.perhaps_applied():
-            self.on_doubt()
-            self.on_change(unnoticed)
+            self.listener.answer_was_lost()
+            self.listener.changed(unnoticed)
         for folded, _ in done.again:
             folded.entry.release = folded.entry.release or folded.entry in releasing
         finish(noted)
@@ -394,7 +388,7 @@ class ReducerService(SideWrites):
         lost.__cause__ = cause
         self.closed = lost
         self._backoff.close()
-        self.on_lost(lost)
+        self.listener.stopped(lost)
         finish([*self._noted, *(future for _, future in self._released)], lost)
         self._resolve([(pending, lost) for pending in (*self._mailboxes.clear(), *self._extras.refused)])
         self._quiet.set()

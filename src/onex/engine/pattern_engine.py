@@ -21,7 +21,7 @@ from .dispatch import Limits, ReducerService
 from .inbox import Inbox
 from .intake import Intake, PayloadInput
 from .log_tail import ChangeSignal, LogTail
-from .mailbox import Committed
+from .mailbox import Committed, Fresh
 from .metrics import Counters
 from .operator_requests import request_handlers
 from .refold import proven_state_at, state_at
@@ -50,7 +50,7 @@ class ReducerPatternEngine:
     ) -> None:
         self.store, self.reader, self.registry, self.clock = store, reader, registry, clock
         self.service = ReducerService(
-            store, registry, clock, env, limits=limits, check_all=check_all, telemetry=telemetry
+            store, registry, clock, env, _Listener(self), limits=limits, check_all=check_all, telemetry=telemetry
         )
         self.intake = Intake(registry, clock, ids, dedup_hours=self.service.limits.dedup_hours)
         self.relay = IntentRelay(self.service, clock, reader)
@@ -68,8 +68,6 @@ class ReducerPatternEngine:
         """
         check_schemas(self.registry.workflows, tuple((await self.reader.codes()).values()))
         await self.service.start(owner)
-        self.service.on_change = self._changed
-        self.service.on_lost = self._end_waits
         await self.relay.start()
         await self.inbox.start()
         self.service.events("engine_started", owner=owner)
@@ -266,6 +264,28 @@ class ReducerPatternEngine:
                 if not future.done():
                     future.set_exception(error)
                     future.exception()  # looked at: who waited may have been told by the store already
+
+
+class _Listener:
+    """A ``CommitListener``: intents and outbox rows go to the relay, changes to those who wait for an instance."""
+
+    def __init__(self, engine: ReducerPatternEngine) -> None:
+        self._engine = engine
+
+    def rows_ended(self, pointers: Sequence[Pointer]) -> None:
+        self._engine.relay.rows_ended(pointers)
+
+    def emitted(self, intents: Sequence[Fresh]) -> None:
+        self._engine.relay.offer(intents)
+
+    def changed(self, changes: Sequence[tuple[KeyChange, Applied]]) -> None:
+        self._engine._changed(changes)
+
+    def answer_was_lost(self) -> None:
+        self._engine.relay.read_outbox_again()
+
+    def stopped(self, error: OnexError) -> None:
+        self._engine._end_waits(error)
 
 
 def _listed(name: str, value: object) -> list[object]:

@@ -59,9 +59,6 @@ class IntentRelay:
     async def start(self) -> None:
         """Take over what the store holds: first, alone and one by one, what ran at two crashes; then everything."""
         self._record_until_us = self.clock.now_us() + TAKEOVER_US
-        self.service.on_fresh = self.offer
-        self.service.on_settled = self._settled
-        self.service.on_doubt = self._look_again
         alone = await self._take_over()
         await self._load_timers()
         for work in alone:
@@ -122,11 +119,11 @@ class IntentRelay:
         first = self._first_own.get(pointer.shard)
         return first is not None and pointer.n >= first
 
-    def _settled(self, pointers: Sequence[Pointer]) -> None:
+    def rows_ended(self, pointers: Sequence[Pointer]) -> None:
         self._queue.forget(pointers)
         self._make_room()
 
-    def _look_again(self) -> None:
+    def read_outbox_again(self) -> None:
         """The store may hold intents that are not known here: the answer to their commit was lost, or they were not due."""
         self._queue.overflowed = True
         self._make_room()
@@ -168,7 +165,7 @@ class IntentRelay:
             self._reload_s = self.clock.monotonic() + pause_s
         later_us = self._queue.later_us
         if later_us is not None and later_us <= self.clock.now_us() + HORIZON_US // 2:
-            self._look_again()
+            self.read_outbox_again()
         self._make_room()
         await self._queue.wake_due(max(0.0, self._reload_s - self.clock.monotonic()))
 
