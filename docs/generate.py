@@ -32,7 +32,7 @@ from onex.contracts.edit.editor_schema import contract_schema
 from onex.contracts.foreign.family import DISCRIMINATORS
 from onex.contracts.foreign.normalise.behaviour import BLOCKS as BEHAVIOUR
 from onex.contracts.foreign.normalise.bus import BESIDE
-from onex.contracts.foreign.normalise.draft import Spelling
+from onex.contracts.foreign.normalise.draft import KeyTable
 from onex.contracts.foreign.normalise.fsm import LOOSE, MACHINES
 from onex.contracts.foreign.normalise.identity import KINDS, NAMES
 from onex.contracts.foreign.normalise.operations import BLOCKS as OPERATIONS
@@ -46,7 +46,7 @@ from onex.contracts.model import intent as declared
 from onex.contracts.model import part as contract_part
 from onex.contracts.model.contract import EnumNodeKind, ModelContractReducer, ModelContractWorkflow
 from onex.contracts.model.key_usage import models_of
-from onex.contracts.text import tree as source
+from onex.contracts.text import yaml_tree as source
 from onex.engine import batch, dispatch, encode, fold, takeover
 from onex.engine import metrics as observe
 from onex.kernel import action, errors
@@ -512,7 +512,7 @@ def _blocks() -> Iterator[list[str]]:
     yield ["within `subcontracts`", ", ".join(f"`{name}`" for name in KNOWN)]
 
 
-def _spellings(spelling: Spelling) -> Iterator[list[str]]:
+def _spellings(spelling: KeyTable) -> Iterator[list[str]]:
     for field in dict.fromkeys(spelling.names.values()):
         others = [name for name, one in spelling.names.items() if one == field]
         told = [f"`{name}`{f' ×{spelling.scale[name]}' if name in spelling.scale else ''}" for name in others]

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, JsonValue
 
-from onex.contracts.guard.cel_compiler import compiled
+from onex.contracts.guard.cel_compiler import compile_cel
 from onex.contracts.guard.cel_cost import STEPS_MAX, GuardTooHeavy, pattern_cost
-from onex.contracts.guard.cel_expression import Expression
-from onex.contracts.guard.cel_syntax import Unread, tree
+from onex.contracts.guard.cel_expression import CelExpression
+from onex.contracts.guard.cel_syntax import CelNotRead, cel_tree
 from onex.contracts.guard.guards import bind, parse
 from onex.contracts.guard.problem import GuardProblem
 from onex.kernel.action import Payload
@@ -156,7 +156,7 @@ def test_a_condition_without_loops_has_nothing_to_count() -> None:
         "payload.one + payload.two > 2 || has(payload.any)",
     ):
         made = parse(text)
-        assert bind(made, Kept, Sheet).holds.__name__ == ("guard" if not isinstance(made, Expression) else "holds")
+        assert bind(made, Kept, Sheet).holds.__name__ == ("guard" if not isinstance(made, CelExpression) else "holds")
 
 
 # --- the tree ---------------------------------------------------------------------------------------------------------
@@ -182,25 +182,25 @@ def _joined(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 @given(st.recursive(ATOMS, _joined, max_leaves=12))
 def test_whatever_cel_compiles_is_read_as_a_tree(text: str) -> None:
     try:
-        compiled(text)
+        compile_cel(text)
     except Exception:
         return
-    tree(text)
+    cel_tree(text)
 
 
 @given(st.text(max_size=60) | st.lists(ATOMS, max_size=6).map(" ".join))
 def test_any_text_is_a_tree_or_unread(text: str) -> None:
     try:
-        tree(text)
-    except Unread:
+        cel_tree(text)
+    except CelNotRead:
         return
 
 
 def test_a_tree_is_not_deeper_than_it_can_be_walked() -> None:
-    with pytest.raises(Unread, match="nested more than 64 deep"):
-        tree("(" * 100 + "1" + ")" * 100)
-    with pytest.raises(Unread):
-        tree("payload" + "[0]" * 3000)
+    with pytest.raises(CelNotRead, match="nested more than 64 deep"):
+        cel_tree("(" * 100 + "1" + ")" * 100)
+    with pytest.raises(CelNotRead):
+        cel_tree("payload" + "[0]" * 3000)
 
 
 @given(st.text("a(b)[c]{10,}\\wp.*+?|^$", max_size=60))

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel, Field, field_validator
 
-from onex.contracts.compile import Compiled, Promise, Spot, compile_reducer
+from onex.contracts.compile import CompiledReducer, LocatedContract, PythonPlace, compile_reducer
 from onex.contracts.load import load_contract
 from onex.kernel.action import Action, Nothing, Payload, WorkflowKey
 from onex.kernel.errors import GuardFailed, IllegalTransition
@@ -81,22 +81,22 @@ def handlers() -> Handlers[Cart]:
 
 def build(
     table: Handlers[Any] | None = None, contract: str = CONTRACT, classes: dict[str, object] | None = None
-) -> Compiled:
+) -> CompiledReducer:
     loaded = load_contract(contract, "shop.yaml")
     assert errors(loaded.findings) == ()
     assert loaded.contract is not None
     assert loaded.tree is not None
-    promise = Promise(loaded.contract, loaded.tree, "shop.yaml")
+    promise = LocatedContract(loaded.contract, loaded.tree, "shop.yaml")
     return compile_reducer(promise, CLASSES if classes is None else classes, table, spot)
 
 
-def spot(thing: object, field: str) -> Spot | None:
+def spot(thing: object, field: str) -> PythonPlace | None:
     """As an app's loader gives it: only for what the app itself wrote."""
     name = getattr(thing, "__qualname__", "").rpartition(".")[2]
-    return Spot("shop.py", 7, 1) if name.startswith(("Bad", "bad_")) else None
+    return PythonPlace("shop.py", 7, 1) if name.startswith(("Bad", "bad_")) else None
 
 
-def told(compiled: Compiled) -> list[tuple[str, int, str, str]]:
+def told(compiled: CompiledReducer) -> list[tuple[str, int, str, str]]:
     assert compiled.reducer is None
     return [(one.path, one.line, one.code, one.message) for one in compiled.findings]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from onex.contracts.draw.machine_diagram import figure, mermaid, picture
+from onex.contracts.draw.machine_diagram import machine_svg, mermaid, state_graph
 from onex.kernel.machine import Guard, Machine, Timeout, Transition
 
 
@@ -45,7 +45,7 @@ def test_a_state_that_no_transition_touches_is_drawn() -> None:
         "    new --> done : end",
         "    done --> [*]",
     ]
-    assert [node.label for node in figure(machine).nodes[1:]] == ["new", "done", "island", "is-le"]
+    assert [node.label for node in state_graph(machine).nodes[1:]] == ["new", "done", "island", "is-le"]
 
 
 def test_the_figure_has_a_start_every_state_and_one_box_for_any_state() -> None:
@@ -55,7 +55,7 @@ def test_the_figure_has_a_start_every_state_and_one_box_for_any_state() -> None:
         frozenset({"gone"}),
         {"open": Timeout(5_400_000_000, "tick"), "late": Timeout(86_400_000_000, "cancel")},
     )
-    nodes, edges = figure(machine)
+    nodes, edges = state_graph(machine)
     assert [(node.label, node.kind) for node in nodes] == [
         ("", "start"),
         ("new", "state"),
@@ -74,7 +74,7 @@ def test_the_figure_has_a_start_every_state_and_one_box_for_any_state() -> None:
 
 def test_the_picture_says_its_name_and_what_a_screen_reader_should_tell() -> None:
     machine = Machine("new", (Transition("new", "done", "end"),), frozenset({"done"}))
-    root = ElementTree.fromstring(picture(machine, "parcels & more"))
+    root = ElementTree.fromstring(machine_svg(machine, "parcels & more"))
     space = "{http://www.w3.org/2000/svg}"
     assert root.findtext(f"{space}title") == "parcels & more"
     assert root.findtext(f"{space}desc") == "A state machine of 2 states and 1 transitions, from new to done."

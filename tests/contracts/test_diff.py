@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from onex.contracts.diff.contract_diff import Change, Difference, Shapes, difference, reading_difference
+from onex.contracts.diff.contract_diff import ContractChange, ContractDifference, Shapes, difference, file_difference
 from onex.contracts.diff.version_bump import EnumBump, made_between, owed_version
 from onex.contracts.foreign.foreign_reader import read_contract
-from onex.contracts.foreign.read_result import Reading
+from onex.contracts.foreign.read_result import ReadResult
 from onex.contracts.model.contract import ModelContractBase
 from onex.contracts.model.part import ModelContractVersion
 from tests.contracts.mutation import mutants
@@ -53,7 +53,7 @@ workflow_coordination:
 """
 
 
-def read(text: str) -> Reading:
+def read(text: str) -> ReadResult:
     reading = read_contract(text, "contract.yaml")
     assert reading.contract is not None, reading.findings
     return reading
@@ -65,15 +65,15 @@ def contract(text: str) -> ModelContractBase:
     return made
 
 
-def edited(text: str, *edits: tuple[str, str]) -> Difference:
+def edited(text: str, *edits: tuple[str, str]) -> ContractDifference:
     after = text
     for old, new in edits:
         assert old in after, old
         after = after.replace(old, new)
-    return reading_difference(read(text), read(after))
+    return file_difference(read(text), read(after))
 
 
-def told(change: Change) -> tuple[str, str, str]:
+def told(change: ContractChange) -> tuple[str, str, str]:
     return str(change.bump), f"{change.what} {change.path}", change.reason
 
 
@@ -320,7 +320,7 @@ def test_there_and_back_what_was_removed_is_what_is_added(case: str) -> None:
     after = text
     for old, new in edits:
         after = after.replace(old, new)
-    there, back = edited(text, *edits), reading_difference(read(after), read(text))
+    there, back = edited(text, *edits), file_difference(read(after), read(text))
     assert {change.path for change in there.changes if change.what == "removed"} == {
         change.path for change in back.changes if change.what == "added"
     }
@@ -338,7 +338,7 @@ def test_both_lines_are_told_each_in_its_own_file() -> None:
 
 def test_spelling_is_no_difference() -> None:
     other = NODE.replace("subscribe_topics: [letters.v1]", "subscribe_topics: [{topic: letters.v1}]")
-    made = reading_difference(
+    made = file_difference(
         read(NODE), read(other.replace("node_type: EFFECT_GENERIC", "node_type: EFFECT_GENERIC # x"))
     )
     assert (made.changes, made.notes, made.owed) == ((), (), EnumBump.NONE)

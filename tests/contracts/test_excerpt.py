@@ -17,7 +17,7 @@ def test_the_line_stands_below_the_sentence_with_a_caret_under_the_word() -> Non
         "a.yaml:2:4: error [unknown_key] no key 'paylod'",
         " 2 |   {paylod: Place}",
         "   |    ^^^^^^",
-        "    mend: did you mean 'payload'?",
+        "    fix: did you mean 'payload'?",
     ]
 
 
@@ -74,4 +74,4 @@ def test_what_others_wrote_does_not_steer_a_terminal() -> None:
     assert all(line.isprintable() for line in shown)
     assert shown[0] == "a\\x1b[2J.yaml:1:8: error [x] no key '\\x1b]0;x\\x07\\u202e'"
     assert shown[1:3] == [" 1 | a: ?[2J?xyz", "   |        ^"]
-    assert shown[3] == "    mend: write\\nthis"
+    assert shown[3] == "    fix: write\\nthis"

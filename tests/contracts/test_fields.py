@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PositiveInt, SecretStr, create_model
 
-from onex.contracts.model.payload_fields import NoSuchField, objections, reach
+from onex.contracts.model.payload_fields import NoSuchField, field_problems, reach
 from onex.kernel.action import Payload
 from onex.kernel.blob import Blob
 from onex.kernel.step import State
@@ -59,7 +59,7 @@ Cents = NewType("Cents", int)
 def told(annotation: Any) -> list[str]:
     """The sentences about a model with one field of this type."""
     model = create_model("Thing", __base__=Payload, field=(annotation, ...))
-    return [one.message for one in objections(model)]
+    return [one.message for one in field_problems(model)]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_refusal_says_why_and_what_instead() -> None:
         price: Decimal
         when: datetime
 
-    assert [(one.field, one.message, one.fix) for one in objections(Bad)] == [
+    assert [(one.field, one.message, one.fix) for one in field_problems(Bad)] == [
         (
             "seen",
             "Bad.seen is set[str]: has no order, so two runs differ",
@@ -126,7 +126,7 @@ def test_nested_models_are_judged_wherever_they_hide_each_once() -> None:
         b: tuple[Loose, ...]
         c: dict[str, Loose | None]
 
-    found = list(objections(Outer))
+    found = list(field_problems(Outer))
     assert [one.model for one in found] == [Loose, Loose, Loose]
     assert [one.message for one in found] == [
         "Loose can be changed in place",
@@ -141,7 +141,7 @@ def test_a_model_that_contains_itself_is_judged() -> None:
         bad: bytes = b""
 
     Tree.model_rebuild()
-    assert [one.field for one in objections(Tree)] == ["bad"]
+    assert [one.field for one in field_problems(Tree)] == ["bad"]
 
 
 def test_what_is_written_but_not_read_is_refused() -> None:
@@ -156,19 +156,19 @@ def test_what_is_written_but_not_read_is_refused() -> None:
         def twice(self) -> int:
             return 2 * self.a
 
-    assert sorted(one.field for one in objections(Odd)) == ["_hidden", "a", "c", "twice"]
+    assert sorted(one.field for one in field_problems(Odd)) == ["_hidden", "a", "c", "twice"]
 
 
 def test_a_payload_that_was_loosened_is_refused() -> None:
     class Loosened(Payload):
         model_config = ConfigDict(frozen=False, extra="allow", allow_inf_nan=True)
 
-    assert len(list(objections(Loosened))) == 3
+    assert len(list(field_problems(Loosened))) == 3
 
 
 def test_an_open_type_is_refused_a_chosen_one_is_not() -> None:
-    assert [one.message for one in objections(Box)] == ["Box.item is of the open type ~T"]
-    assert list(objections(Box[int])) == []
+    assert [one.message for one in field_problems(Box)] == ["Box.item is of the open type ~T"]
+    assert list(field_problems(Box[int])) == []
 
 
 def test_what_is_allowed_does_reload_equal() -> None:
@@ -192,7 +192,7 @@ def test_what_is_allowed_does_reload_equal() -> None:
             }
         )
     )
-    assert list(objections(Everything)) == []
+    assert list(field_problems(Everything)) == []
     again = Everything.model_validate_json(value.model_dump_json())
     assert again == value
     assert again.model_dump_json() == value.model_dump_json()

@@ -8,26 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onex.contracts.edit.fixes import Edit, Mended, applied, mend
+from onex.contracts.edit.fixes import Edit, FixedText, applied, fix_text
 from onex.contracts.foreign.foreign_reader import read_contract
 from onex.contracts.load import load_contract
-from onex.contracts.text.tree import read
+from onex.contracts.text.yaml_tree import read_yaml
 from onex.kernel.finding import Finding
 
 SHOP = (Path(__file__).parent / "shop.yaml").read_text()
 
 
 def of_yaml(text: str) -> tuple[Finding, ...]:
-    return read(text, "x.yaml").findings
+    return read_yaml(text, "x.yaml").findings
 
 
 def of_contract(text: str) -> tuple[Finding, ...]:
     return load_contract(text, "x.yaml").findings
 
 
-def in_shop(right: str, wrong: str) -> Mended:
+def in_shop(right: str, wrong: str) -> FixedText:
     assert SHOP.count(right) == 1
-    return mend(SHOP.replace(right, wrong), "x.yaml", of_contract)
+    return fix_text(SHOP.replace(right, wrong), "x.yaml", of_contract)
 
 
 # --- YAML that two parsers read differently ---------------------------------------------------------------------------
@@ -44,7 +44,7 @@ def in_shop(right: str, wrong: str) -> Mended:
 )  # fmt: skip
 def test_a_scalar_is_written_so_that_all_read_it_alike(wrong: str, mended: str) -> None:
     for around in ("k: {}", "k: {} # why", "[{}, x]", "{{k: {}}}", "- {}\n- x", "k:\n  - {}\r\nl: x"):
-        done = mend(around.format(wrong), "x.yaml", of_yaml)
+        done = fix_text(around.format(wrong), "x.yaml", of_yaml)
         assert (done.text, done.findings) == (around.format(mended), ())
 
 
@@ -67,29 +67,29 @@ def test_an_old_operator_in_a_mapping_is_written_anew() -> None:
         "name: x\nnode_type: reducer\nstate_machine:\n  initial_state: a\n  transitions:\n"
         "    - {from: a, to: a, trigger: t, guard: {field: n, operator: is_not_present}}\n"
     )
-    done = mend(text, "x.yaml", lambda changed: read_contract(changed, "x.yaml").findings)
+    done = fix_text(text, "x.yaml", lambda changed: read_contract(changed, "x.yaml").findings)
     assert done.text == text.replace("is_not_present", "not_exists")
 
 
 def test_a_word_as_a_key_is_quoted() -> None:
-    assert mend("on: {no: 1}", "x.yaml", of_yaml).text == '"on": {"no": 1}'
+    assert fix_text("on: {no: 1}", "x.yaml", of_yaml).text == '"on": {"no": 1}'
 
 
 def test_what_has_no_safe_mend_is_left_as_it_is() -> None:
     for text in ("a: &x 1\nb: *x", "a: 1\na: 2", "a: .inf", "<<: {}", "a: [1", "a: !!str x", "a: 1e999", "1: x"):
-        done = mend(text, "x.yaml", of_yaml)
+        done = fix_text(text, "x.yaml", of_yaml)
         assert (done.text, done.mends) == (text, ())
         assert done.findings
 
 
 def test_tabs_at_the_left_become_spaces_and_tabs_elsewhere_stay() -> None:
-    done = mend("a:\n\tb: 1\n\tc:\n\t\td: 'x\ty'\n", "x.yaml", of_yaml)
+    done = fix_text("a:\n\tb: 1\n\tc:\n\t\td: 'x\ty'\n", "x.yaml", of_yaml)
     assert (done.text, done.findings) == ("a:\n  b: 1\n  c:\n    d: 'x\ty'\n", ())
     assert len(done.mends) == 1
 
 
 def test_a_byte_order_mark_and_line_ends_stay() -> None:
-    done = mend("\ufeffa: yes\r\nb: no\rc: on\n", "x.yaml", of_yaml)
+    done = fix_text("\ufeffa: yes\r\nb: no\rc: on\n", "x.yaml", of_yaml)
     assert done.text == "\ufeffa: true\r\nb: false\rc: true\n"
 
 
@@ -131,7 +131,7 @@ def test_several_mistakes_are_mended_in_one_go_and_the_rest_is_told() -> None:
     wrong = SHOP.replace("max_attempts: 5", "max_atempts: 1_0").replace("transitions:", "transitons:").replace(
         "terminal_states: [", "terminal_states: [nowhere, "
     )  # fmt: skip
-    done = mend(wrong, "x.yaml", of_contract)
+    done = fix_text(wrong, "x.yaml", of_contract)
     assert len(done.mends) == 3
     assert {one.code for one in done.findings} == {"unknown_state"}
 
@@ -156,8 +156,8 @@ LINES = st.lists(
 def test_mending_never_makes_it_worse_and_mended_text_is_left_alone(lines: list[str], end: str) -> None:
     text = end.join(lines)
     before = of_yaml(text)
-    done = mend(text, "x.yaml", of_yaml)
+    done = fix_text(text, "x.yaml", of_yaml)
     assert done.findings == of_yaml(done.text)
     if all(one.code != "yaml_syntax" for one in before):
         assert len(done.findings) + len(done.mends) == len(before)
-    assert mend(done.text, "x.yaml", of_yaml).mends == ()
+    assert fix_text(done.text, "x.yaml", of_yaml).mends == ()

@@ -21,15 +21,15 @@ from pydantic import JsonValue
 
 from onex.bench.check import contract
 from onex.bench.hostile import hostile
-from onex.contracts.edit.fixes import mend
+from onex.contracts.edit.fixes import fix_text
 from onex.contracts.foreign.foreign_reader import read_contract
-from onex.contracts.foreign.read_result import Reading
+from onex.contracts.foreign.read_result import ReadResult
 from onex.contracts.guard.guards import parse
 from onex.contracts.guard.problem import GuardProblem
 from onex.contracts.model.contract import ModelContractBase
-from onex.contracts.model.key_usage import written
-from onex.contracts.text.include import Fetch, Fetched, Missing, Refused
-from onex.contracts.text.tree import BYTES_MAX, FINDINGS_MAX, NODES_MAX
+from onex.contracts.model.key_usage import keys_written
+from onex.contracts.text.include import IncludedFile, IncludeMissing, IncludeReader, IncludeRefused
+from onex.contracts.text.yaml_tree import BYTES_MAX, FINDINGS_MAX, NODES_MAX
 from onex.kernel.finding import EnumSeverity, Finding, errors
 from tests.laws.tree import sources
 
@@ -38,7 +38,7 @@ SENTENCE_MAX = 2000
 CALLS_MAX = 600_000
 
 
-def judged(text: str, fetch: Fetch | None = None) -> Reading:
+def judged(text: str, fetch: IncludeReader | None = None) -> ReadResult:
     """What every reading holds to, whatever the text."""
     reading = read_contract(text, "x.yaml", fetch)
     assert reading.ok == (not errors(reading.findings))
@@ -51,7 +51,7 @@ def judged(text: str, fetch: Fetch | None = None) -> Reading:
         assert 0 < len(found.message) <= SENTENCE_MAX and len(found.fix) <= SENTENCE_MAX
         assert found.path != "x.yaml" or (0 <= found.line <= lines and found.column >= 0)
         found.message.encode()
-    keys = [] if reading.tree is None else list(written(reading.tree))
+    keys = [] if reading.tree is None else list(keys_written(reading.tree))
     assert [key.loc for key in reading.keys] == [loc for loc, _ in keys]
     assert reading.honoured + reading.reported == len(keys) <= NODES_MAX
     return reading
@@ -176,7 +176,7 @@ def test_yaml_is_read_in_one_place_and_nothing_of_a_contract_is_evaluated() -> N
                 readers += [file.name for name in taken if name.split(".")[0] == "yaml"]
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and "contracts" in file.parts:
                 evaluators += [file.name] if node.func.id in ("eval", "exec", "compile", "__import__") else []
-    assert (readers, evaluators) == (["tree.py"], [])
+    assert (readers, evaluators) == (["yaml_tree.py"], [])
 
 
 # --- any text ---------------------------------------------------------------------------------------------------------
@@ -258,12 +258,12 @@ def test_any_text_is_a_contract_or_findings(text: str) -> None:
 @given(mutants(), st.lists(st.text(max_size=30) | FRAGMENTS, max_size=4), st.integers(0, 3))
 @settings(suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_a_reference_leads_to(text: str, files: list[str], way: int) -> None:
-    def fetch(including: str, reference: str) -> Fetched | Refused | Missing:
+    def fetch(including: str, reference: str) -> IncludedFile | IncludeRefused | IncludeMissing:
         if way == 0:
-            return Missing(reference)
+            return IncludeMissing(reference)
         if way == 1:
-            return Refused("reference_refused", "no", "none")
-        return Fetched("".join(files), f"y{len(reference) % 3}.yaml")
+            return IncludeRefused("reference_refused", "no", "none")
+        return IncludedFile("".join(files), f"y{len(reference) % 3}.yaml")
 
     judged(f"{text}\nsubcontracts: {{$ref: x.yaml}}\nstreaming: !include y.yaml\n", fetch)
 
@@ -272,7 +272,7 @@ def test_whatever_a_reference_leads_to(text: str, files: list[str], way: int) ->
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 def test_mending_leaves_no_more_wrong_than_there_was(text: str) -> None:
     before = read_contract(text, "x.yaml").findings
-    done = mend(text, "x.yaml", lambda changed: read_contract(changed, "x.yaml").findings)
+    done = fix_text(text, "x.yaml", lambda changed: read_contract(changed, "x.yaml").findings)
     if all(one.code != "yaml_syntax" for one in before):
         assert len(errors(done.findings)) <= len(errors(before))
 

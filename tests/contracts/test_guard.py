@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import AwareDatetime, JsonValue
 
 from onex.contracts.guard.cel_cost import GuardTooHeavy
-from onex.contracts.guard.guards import bind, parse, remarked
+from onex.contracts.guard.guards import bind, guard_warning, parse
 from onex.contracts.guard.problem import GuardProblem
 from onex.kernel.action import Nothing, Payload
 from onex.kernel.machine import Guard
@@ -180,7 +180,7 @@ def test_an_old_spelling_without_a_value_is_honoured_and_told_semantics_42(
     text: str, expected: bool, meant: str
 ) -> None:
     assert holds(text) is expected
-    remark = remarked(parse(text))
+    remark = guard_warning(parse(text))
     assert remark is not None
     assert (remark.code, remark.fix, text[remark.offset :].strip()) == (
         "old_spelling",
@@ -191,10 +191,10 @@ def test_an_old_spelling_without_a_value_is_honoured_and_told_semantics_42(
 
 def test_three_loops_in_one_another_are_told() -> None:
     twice = "payload.lines.all(a, payload.lines.all(b, a == b))"
-    assert remarked(parse(twice)) is None
-    remark = remarked(parse(f"payload.lines.all(c, {twice})"))
+    assert guard_warning(parse(twice)) is None
+    remark = guard_warning(parse(f"payload.lines.all(c, {twice})"))
     assert remark is not None and remark.code == "guard_heavy"
-    assert remarked(parse(f"{twice} && payload.lines.all(c, true)")) is None
+    assert guard_warning(parse(f"{twice} && payload.lines.all(c, true)")) is None
 
 
 def test_a_misspelled_field_is_guessed() -> None:

@@ -6,9 +6,17 @@ from collections.abc import Mapping
 
 import pytest
 
-from onex.contracts.model.key_usage import written
-from onex.contracts.text.include import FILES_MAX, NESTED_MAX, Fetched, Missing, Refused, Whole, resolve
-from onex.contracts.text.tree import DEPTH_MAX, NODES_MAX, Branch, place_of, plain, read
+from onex.contracts.model.key_usage import keys_written
+from onex.contracts.text.include import (
+    FILES_MAX,
+    NESTED_MAX,
+    IncludedFile,
+    IncludeMissing,
+    IncludeRefused,
+    ResolvedTree,
+    resolve_includes,
+)
+from onex.contracts.text.yaml_tree import DEPTH_MAX, NODES_MAX, YamlMap, place_of, plain, read_yaml
 
 
 class Files:
@@ -18,23 +26,23 @@ class Files:
         self.files = files
         self.asked: list[tuple[str, str]] = []
 
-    def __call__(self, including: str, reference: str) -> Fetched | Refused | Missing:
+    def __call__(self, including: str, reference: str) -> IncludedFile | IncludeRefused | IncludeMissing:
         self.asked.append((including, reference))
         name = reference.removeprefix("./")
-        return Fetched(self.files[name], name) if name in self.files else Missing(name)
+        return IncludedFile(self.files[name], name) if name in self.files else IncludeMissing(name)
 
 
-def whole(text: str, **files: str) -> Whole:
+def whole(text: str, **files: str) -> ResolvedTree:
     return resolved(text, Files({f"{name}.yaml": held for name, held in files.items()}))
 
 
-def resolved(text: str, fetch: Files | None) -> Whole:
-    source = read(text, "main.yaml", references=True)
+def resolved(text: str, fetch: Files | None) -> ResolvedTree:
+    source = read_yaml(text, "main.yaml", references=True)
     assert source.tree is not None
-    return resolve(source.tree, "main.yaml", fetch)
+    return resolve_includes(source.tree, "main.yaml", fetch)
 
 
-def told(found: Whole) -> list[str]:
+def told(found: ResolvedTree) -> list[str]:
     return [f"{one.path}:{one.line}:{one.column} {one.severity} {one.code}: {one.message}" for one in found.findings]
 
 
@@ -66,7 +74,7 @@ def test_a_pointer_takes_a_part_of_the_file(pointer: str, value: object) -> None
 def test_references_of_json_schema_are_data() -> None:
     text = 'items: {$ref: "#/definitions/Order"}\nproperties: {$ref: {type: string}}'
     found = resolved(text, None)
-    source = read(text, "main.yaml", references=True)
+    source = read_yaml(text, "main.yaml", references=True)
     assert source.tree is not None
     assert (plain(found.tree), found.findings, found.followed) == (plain(source.tree), (), {})
 
@@ -78,10 +86,10 @@ def test_places_name_the_file_they_are_in() -> None:
 
 
 def test_the_key_of_a_ref_is_known_by_the_key_above_it() -> None:
-    source = read("top: {block: {$ref: x.yaml}}\nrow: [{$ref: x.yaml}]\n", "main.yaml", references=True)
-    assert isinstance(source.tree, Branch)
-    found = resolve(source.tree, "main.yaml", Files({"x.yaml": "k: 1"}))
-    keys = {id(leaf): loc for loc, leaf in written(source.tree)}
+    source = read_yaml("top: {block: {$ref: x.yaml}}\nrow: [{$ref: x.yaml}]\n", "main.yaml", references=True)
+    assert isinstance(source.tree, YamlMap)
+    found = resolve_includes(source.tree, "main.yaml", Files({"x.yaml": "k: 1"}))
+    keys = {id(leaf): loc for loc, leaf in keys_written(source.tree)}
     above = {keys[one]: keys[id(key)] for one, key in found.followed.items() if key is not None}
     assert above == {("top", "block", "$ref"): ("top", "block"), ("row", 0, "$ref"): ("row",)}
 
@@ -97,9 +105,9 @@ def test_files_include_files_and_their_references_count_from_themselves() -> Non
 
 
 def test_without_a_reference_the_tree_is_the_same_one() -> None:
-    source = read("a: {b: [1, {c: d}]}", "main.yaml", references=True)
+    source = read_yaml("a: {b: [1, {c: d}]}", "main.yaml", references=True)
     assert source.tree is not None
-    assert resolve(source.tree, "main.yaml", None).tree is source.tree
+    assert resolve_includes(source.tree, "main.yaml", None).tree is source.tree
 
 
 # --- what is refused, or told -----------------------------------------------------------------------------------------
@@ -157,17 +165,17 @@ def test_what_is_wrong_in_an_included_file_is_told_in_it_once() -> None:
 
 @pytest.mark.parametrize("tag", ["!!python/object/apply:os.system", "!include2", "!env", "!!binary"])
 def test_no_other_tag_is_read(tag: str) -> None:
-    source = read(f"a: {tag} x.yaml", "main.yaml", references=True)
+    source = read_yaml(f"a: {tag} x.yaml", "main.yaml", references=True)
     assert [(one.code, one.line, one.column) for one in source.findings] == [("yaml_tag", 1, 4)]
 
 
 def test_an_include_names_one_file() -> None:
-    source = read("a: !include [x.yaml]\nb: !include {x: y}", "main.yaml", references=True)
+    source = read_yaml("a: !include [x.yaml]\nb: !include {x: y}", "main.yaml", references=True)
     assert [(one.code, one.line) for one in source.findings] == [("yaml_tag", 1), ("yaml_tag", 2)]
 
 
 def test_the_strict_reader_takes_no_include() -> None:
-    assert [one.code for one in read("a: !include x.yaml", "main.yaml").findings] == ["yaml_tag"]
+    assert [one.code for one in read_yaml("a: !include x.yaml", "main.yaml").findings] == ["yaml_tag"]
 
 
 def test_keys_beside_a_reference_need_a_mapping() -> None:

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from onex.contracts.edit.editor_schema import contract_schema
 from onex.contracts.load import load_contract
-from onex.contracts.text.tree import plain, read
+from onex.contracts.text.yaml_tree import plain, read_yaml
 from tests.contracts.test_diff import CORPUS, NODE, SHOP, WORK
 from tests.contracts.validity import Schema, complaints
 from tests.laws.tree import ROOT
@@ -19,7 +19,7 @@ OURS = sorted([ROOT / "examples" / "orders" / "contract.yaml", *(ROOT / "src").r
 
 
 def wrong(text: str) -> list[str]:
-    tree = read(text, "contract.yaml").tree
+    tree = read_yaml(text, "contract.yaml").tree
     assert tree is not None
     return list(complaints(plain(tree), SCHEMA, SCHEMA))
 
@@ -61,7 +61,7 @@ def test_contracts_of_others_are_not_refused_however_they_are_spelt() -> None:
     if not CORPUS.is_dir():
         pytest.skip(f"there is no corpus at {CORPUS}: contracts of other repositories were not validated")
     texts = [path.read_text() for path in sorted(CORPUS.rglob("*.yaml"))[::10]]
-    trees = [tree for tree in (read(text, "contract.yaml").tree for text in texts) if tree is not None]
+    trees = [tree for tree in (read_yaml(text, "contract.yaml").tree for text in texts) if tree is not None]
     values = [value for tree in trees if isinstance(value := plain(tree), dict) and "node_type" in value]
     assert len(values) > 10
     assert [found for value in values for found in complaints(value, SCHEMA, SCHEMA)] == []

@@ -119,7 +119,7 @@ def test_a_function_of_another_shape_is_refused_with_place_and_mend(function: Fu
     (finding,) = caught.value.findings
     assert wrong in str(finding)
     assert str(finding).startswith(f"{__file__}:{place(function)[1]}:0: error [function_shape]")
-    assert "mend: " in str(finding)
+    assert "fix: " in str(finding)
 
 
 def test_compute_waits_for_nothing_so_it_is_never_async() -> None:

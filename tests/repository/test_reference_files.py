@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from onex.contracts.text.include import Fetched, Missing, Refused
-from onex.contracts.text.tree import BYTES_MAX
+from onex.contracts.text.include import IncludedFile, IncludeMissing, IncludeRefused
+from onex.contracts.text.yaml_tree import BYTES_MAX
 from onex.repository.reference_files import Repository, Unreadable, contract_text
 
 
@@ -31,17 +31,19 @@ def test_a_file_below_the_contract_is_found_and_named_as_the_user_writes_paths(t
     repository = Repository.holding(Path(CONTRACT))
     assert repository.root == tree / "here"
     for reference in ("sub/fsm.yaml", "./sub/fsm.yaml", "sub/./fsm.yaml", "sub//fsm.yaml"):
-        assert repository(CONTRACT, reference) == Fetched("states: [a]\n", "here/nodes/one/sub/fsm.yaml")
+        assert repository(CONTRACT, reference) == IncludedFile("states: [a]\n", "here/nodes/one/sub/fsm.yaml")
     absolute = Repository.holding(tree / CONTRACT)
-    assert absolute(str(tree / CONTRACT), "sub/fsm.yaml") == Fetched(
+    assert absolute(str(tree / CONTRACT), "sub/fsm.yaml") == IncludedFile(
         "states: [a]\n", str(tree / "here/nodes/one/sub/fsm.yaml")
     )
 
 
 def test_references_count_from_the_file_they_stand_in(tree: Path) -> None:
     repository = Repository.holding(Path(CONTRACT))
-    assert isinstance(repository("here/nodes/one/sub/fsm.yaml", "fsm.yaml"), Fetched)
-    assert repository("here/nodes/one/sub/fsm.yaml", "contract.yaml") == Missing("here/nodes/one/sub/contract.yaml")
+    assert isinstance(repository("here/nodes/one/sub/fsm.yaml", "fsm.yaml"), IncludedFile)
+    assert repository("here/nodes/one/sub/fsm.yaml", "contract.yaml") == IncludeMissing(
+        "here/nodes/one/sub/contract.yaml"
+    )
 
 
 def test_the_root_is_the_nearest_folder_with_a_mark_else_what_was_given(tree: Path) -> None:
@@ -56,7 +58,7 @@ def test_the_root_is_the_nearest_folder_with_a_mark_else_what_was_given(tree: Pa
 
 @pytest.mark.parametrize("reference", ["../one/sub/fsm.yaml", "/etc/hosts", "sub/../../x.yaml", "a\0b"])
 def test_what_is_no_path_downwards_is_refused(tree: Path, reference: str) -> None:
-    assert isinstance(Repository.holding(Path(CONTRACT))(CONTRACT, reference), Refused)
+    assert isinstance(Repository.holding(Path(CONTRACT))(CONTRACT, reference), IncludeRefused)
 
 
 def test_a_link_inside_is_followed_and_one_that_leads_out_is_refused(tree: Path) -> None:
@@ -67,13 +69,13 @@ def test_a_link_inside_is_followed_and_one_that_leads_out_is_refused(tree: Path)
     (home / "round.yaml").symlink_to("round.yaml")
     (home / "dangling.yaml").symlink_to("nothing.yaml")
     repository = Repository.holding(Path(CONTRACT))
-    assert repository(CONTRACT, "inside.yaml") == Fetched("states: [a]\n", "here/nodes/one/sub/fsm.yaml")
+    assert repository(CONTRACT, "inside.yaml") == IncludedFile("states: [a]\n", "here/nodes/one/sub/fsm.yaml")
     for reference in ("up.yaml", "out/secret.yaml"):
         answer = repository(CONTRACT, reference)
-        assert isinstance(answer, Refused) and answer.code == "reference_outside"
+        assert isinstance(answer, IncludeRefused) and answer.code == "reference_outside"
     answer = repository(CONTRACT, "round.yaml")
-    assert isinstance(answer, Refused) and answer.code == "reference_unreadable"
-    assert isinstance(repository(CONTRACT, "dangling.yaml"), Missing)
+    assert isinstance(answer, IncludeRefused) and answer.code == "reference_unreadable"
+    assert isinstance(repository(CONTRACT, "dangling.yaml"), IncludeMissing)
 
 
 def test_a_link_put_there_after_the_look_is_not_followed(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,13 +87,13 @@ def test_a_link_put_there_after_the_look_is_not_followed(tree: Path, monkeypatch
     repository = Repository.holding(Path(CONTRACT))
     (home / "sub" / "fsm.yaml").unlink()
     (home / "sub" / "fsm.yaml").symlink_to(tree / "secret.yaml")
-    assert isinstance(repository(CONTRACT, "sub/fsm.yaml"), Refused)
+    assert isinstance(repository(CONTRACT, "sub/fsm.yaml"), IncludeRefused)
     (home / "sub" / "fsm.yaml").unlink()
     (home / "sub").rmdir()
     (tree / "elsewhere").mkdir()
     (tree / "elsewhere" / "fsm.yaml").write_text("x")
     (home / "sub").symlink_to(tree / "elsewhere")
-    assert not isinstance(repository(CONTRACT, "sub/fsm.yaml"), Fetched)
+    assert not isinstance(repository(CONTRACT, "sub/fsm.yaml"), IncludedFile)
 
 
 def test_what_is_no_text_file_of_a_contracts_size_is_refused(tree: Path) -> None:
@@ -102,7 +104,7 @@ def test_what_is_no_text_file_of_a_contracts_size_is_refused(tree: Path) -> None
     repository = Repository.holding(Path(CONTRACT))
     for reference in ("pipe.yaml", "large.yaml", "latin.yaml", "sub", "."):
         answer = repository(CONTRACT, reference)
-        assert isinstance(answer, Refused), reference
+        assert isinstance(answer, IncludeRefused), reference
         assert answer.code == "reference_unreadable" and answer.message and answer.fix
 
 

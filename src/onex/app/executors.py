@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from types import ModuleType
 
-from ..contracts.compile import Compiled, Promise, Spot
+from ..contracts.compile import CompiledReducer, LocatedContract, PythonPlace
 from ..contracts.guard.problem import suggest
-from ..contracts.text.tree import place_of
+from ..contracts.text.yaml_tree import place_of
 from ..kernel.action import Nothing
 from ..kernel.errors import ContractError
 from ..kernel.intent import EnumIntentType, EnumOutcome, IntentSpec
@@ -54,7 +54,7 @@ class Servants:
         message = f"two functions serve {target!r}; the other is {other.path}:{other.line}"
         self.report.error("duplicate", self.report.of(second), message, "give one of them another name")
 
-    def check(self, promise: Promise, compiled: Compiled, others: Mapping[str, Compiled]) -> None:
+    def check(self, promise: LocatedContract, compiled: CompiledReducer, others: Mapping[str, CompiledReducer]) -> None:
         """Every intent has somebody who serves it, with the classes its triggers carry. ``others`` by workflow type."""
         if compiled.reducer is None:
             return
@@ -75,7 +75,7 @@ class Servants:
                     fix = suggest(target, sorted(named[mark])) or "add an intent to the contract"
                     self.report.warning("unused_function", self.report.of(function), message, fix)
 
-    def _serve(self, promise: Promise, n: int, spec: IntentSpec, compiled: Compiled) -> None:
+    def _serve(self, promise: LocatedContract, n: int, spec: IntentSpec, compiled: CompiledReducer) -> None:
         computed = spec.kind == EnumIntentType.COMPUTE_TASK
         functions = self.computes if computed else self.effects
         function = functions.get(spec.target)
@@ -94,7 +94,7 @@ class Servants:
             return
         self._fits(spec, function, shape, compiled)
 
-    def _fits(self, spec: IntentSpec, function: Function, shape: FunctionShape, compiled: Compiled) -> None:
+    def _fits(self, spec: IntentSpec, function: Function, shape: FunctionShape, compiled: CompiledReducer) -> None:
         spot = self.report.of(function)
         sent = spec.payload or Nothing
         if sent is not shape.payload:
@@ -114,7 +114,7 @@ class Servants:
             message = f"{shape.name} returns {gives}; {succeeded!r}, which its success fires, carries {takes}"
             self.report.error("function_result", spot, message, fix)
 
-    def _send(self, promise: Promise, n: int, spec: IntentSpec, others: Mapping[str, Compiled]) -> None:
+    def _send(self, promise: LocatedContract, n: int, spec: IntentSpec, others: Mapping[str, CompiledReducer]) -> None:
         other = others.get(spec.target)
         if other is None:
             if spec.target not in self.known_targets:
@@ -138,7 +138,7 @@ class Servants:
             fix = f"from ..{spec.target}.payloads import {taken.__name__}, and name it here"
             self._at(promise, n, "payload", "send_payload", message, fix)
 
-    def _accepted(self, promise: Promise, n: int, spec: IntentSpec, compiled: Compiled) -> None:
+    def _accepted(self, promise: LocatedContract, n: int, spec: IntentSpec, compiled: CompiledReducer) -> None:
         """What a send's success fires: all it can say is that the action was applied."""
         succeeded = spec.outcomes.get(EnumOutcome.SUCCEEDED, "")
         carried = compiled.payloads.get(succeeded, Nothing)
@@ -146,8 +146,8 @@ class Servants:
             message = f"{succeeded!r} carries {carried.__name__}; a send that was applied brings nothing back"
             place = place_of(promise.tree, ("intents", n, "outcomes", "succeeded"))
             fix = "name a trigger without payload"
-            self.report.error("outcome_payload", Spot(*place.spot(promise.path)), message, fix)
+            self.report.error("outcome_payload", PythonPlace(*place.spot(promise.path)), message, fix)
 
-    def _at(self, promise: Promise, n: int, key: str, code: str, message: str, fix: str) -> None:
+    def _at(self, promise: LocatedContract, n: int, key: str, code: str, message: str, fix: str) -> None:
         place = place_of(promise.tree, ("intents", n, key))
-        self.report.error(code, Spot(*place.spot(promise.path)), message, fix)
+        self.report.error(code, PythonPlace(*place.spot(promise.path)), message, fix)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from ..contracts.text.tree import BYTES_MAX
+from ..contracts.text.yaml_tree import BYTES_MAX
 from ..kernel.errors import ContractError
 from ..kernel.finding import EnumSeverity, Finding
 

@@ -12,10 +12,10 @@ from types import ModuleType
 
 from pydantic_core import to_json
 
-from ..contracts.compile import Compiled, Promise, Spot, compile_reducer
+from ..contracts.compile import CompiledReducer, LocatedContract, PythonPlace, compile_reducer
 from ..contracts.load import load_contract
 from ..contracts.model.contract import ModelContractWorkflow
-from ..contracts.text.tree import place_of
+from ..contracts.text.yaml_tree import place_of
 from ..engine.registry import Workflow
 from ..kernel.errors import AlgorithmNotFoundError, ContractError
 from ..kernel.finding import Finding
@@ -134,8 +134,8 @@ class _Loading:
 
     # --- before any import ------------------------------------------------------------------------------------------
 
-    def _contracts(self) -> dict[str, Promise]:
-        promises: dict[str, Promise] = {}
+    def _contracts(self) -> dict[str, LocatedContract]:
+        promises: dict[str, LocatedContract] = {}
         for home in self.folder.workflows:
             path, data = self.folder.contract(home)
             try:
@@ -143,7 +143,7 @@ class _Loading:
             except UnicodeDecodeError as error:
                 line = data[: error.start].count(b"\n") + 1
                 message = f"byte {error.start} is not UTF-8"
-                self.report.error("not_utf8", Spot(path, line), message, "save the file as UTF-8")
+                self.report.error("not_utf8", PythonPlace(path, line), message, "save the file as UTF-8")
                 continue
             loaded = load_contract(text, path)
             self.report.add(loaded.findings)
@@ -151,10 +151,10 @@ class _Loading:
                 continue
             name = loaded.contract.name
             if home and name != home:
-                spot = Spot(*place_of(loaded.tree, ("name",)).spot(path))
+                spot = PythonPlace(*place_of(loaded.tree, ("name",)).spot(path))
                 message = f"the workflow {name!r} stands in the folder {home!r}"
                 self.report.error("folder_name", spot, message, f"rename the folder, or write name: {home}")
-            promises[home] = Promise(loaded.contract, loaded.tree, path)
+            promises[home] = LocatedContract(loaded.contract, loaded.tree, path)
         return promises
 
     def _read_modules(self) -> None:
@@ -165,7 +165,7 @@ class _Loading:
             if "payloads" not in parts:
                 path = self.folder.show(self.folder.root.joinpath(*home.split("."), "payloads.py"))
                 fix = "write it beside contract.yaml: the state and payload classes"
-                self.report.error("missing_file", Spot(path, 0, 0), "there is no payloads.py", fix)
+                self.report.error("missing_file", PythonPlace(path, 0, 0), "there is no payloads.py", fix)
             names += [*parts.values(), *self.folder.shared(home).values()]
         modules, findings = self.folder.closure(names)
         self.report.add(findings)
@@ -192,7 +192,7 @@ class _Loading:
 
     # --- join -------------------------------------------------------------------------------------------------------
 
-    def _compile(self, home: str, promise: Promise, modules: Mapping[str, ModuleType]) -> Compiled:
+    def _compile(self, home: str, promise: LocatedContract, modules: Mapping[str, ModuleType]) -> CompiledReducer:
         parts = self.folder.parts(home)
         classes = vars(modules[parts["payloads"]])
         handlers = self._handlers(modules[parts["reducer"]]) if "reducer" in parts else None
@@ -204,13 +204,16 @@ class _Loading:
         tables = list({id(value): value for value in vars(module).values() if isinstance(value, Handlers)}.values())
         if len(tables) == 1:
             return tables[0]
-        spot = Spot(self.folder.show(Path(str(module.__file__))), 1)
+        spot = PythonPlace(self.folder.show(Path(str(module.__file__))), 1)
         message = f"reducer.py has {len(tables) or 'no'} tables of handlers"
         self.report.error("handlers", spot, message, "write one: orders = reducer(Order); or remove the file")
         return None
 
     def _servants(
-        self, promises: Mapping[str, Promise], compiled: Mapping[str, Compiled], modules: Mapping[str, ModuleType]
+        self,
+        promises: Mapping[str, LocatedContract],
+        compiled: Mapping[str, CompiledReducer],
+        modules: Mapping[str, ModuleType],
     ) -> dict[str, Servants]:
         named: dict[str, set[str]] = {EFFECT: set(), COMPUTE: set()}
         others = {promise.contract.name: compiled[home] for home, promise in promises.items()}
@@ -228,13 +231,13 @@ class _Loading:
         return servants
 
     def _migrations(
-        self, home: str, promise: Promise, compiled: Compiled, modules: Mapping[str, ModuleType]
+        self, home: str, promise: LocatedContract, compiled: CompiledReducer, modules: Mapping[str, ModuleType]
     ) -> Migrations:
         module = modules.get(self.folder.parts(home).get("migrations", ""))
         return Migrations() if module is None else migrations_of(module, promise.contract, compiled, self.report)
 
     def _loaded(
-        self, home: str, promise: Promise, compiled: Compiled, serving: Servants, migrations: Migrations
+        self, home: str, promise: LocatedContract, compiled: CompiledReducer, serving: Servants, migrations: Migrations
     ) -> LoadedWorkflow:
         assert compiled.reducer is not None, "a reducer that was not made has left an error"
         contract = promise.contract

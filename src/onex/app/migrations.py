@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from ..contracts.compile import Compiled, Spot
+from ..contracts.compile import CompiledReducer, PythonPlace
 from ..contracts.guard.problem import suggest
 from ..contracts.model.contract import ModelContractWorkflow
 from ..kernel.intent import EnumIntentType
@@ -18,7 +18,7 @@ from .problems import Report
 
 
 def migrations_of(
-    module: ModuleType, contract: ModelContractWorkflow, compiled: Compiled, report: Report
+    module: ModuleType, contract: ModelContractWorkflow, compiled: CompiledReducer, report: Report
 ) -> Migrations:
     """What the marked functions and the renames of ``module`` come to; everything wrong with them goes into ``report``."""
     steps: dict[Step, Migration] = {}
@@ -55,7 +55,7 @@ def _renames(module: ModuleType) -> tuple[Renames, ...]:
 
 class _Judge:
     def __init__(
-        self, migrations: Migrations, contract: ModelContractWorkflow, compiled: Compiled, report: Report
+        self, migrations: Migrations, contract: ModelContractWorkflow, compiled: CompiledReducer, report: Report
     ) -> None:
         self.names, self.contract, self.compiled, self.report = migrations.names, contract, compiled, report
         self.now = contract.state_schema
@@ -66,8 +66,8 @@ class _Judge:
         self._taken: dict[tuple[str, int, str], Renames] = {}
         self._given: dict[tuple[str, int, str], Renames] = {}
 
-    def spot(self, one: Renames) -> Spot:
-        return Spot(self.report.folder.show(Path(one.path)), one.line)
+    def spot(self, one: Renames) -> PythonPlace:
+        return PythonPlace(self.report.folder.show(Path(one.path)), one.line)
 
     # --- renames ------------------------------------------------------------------------------------------------------
 
@@ -168,21 +168,21 @@ class _Judge:
             message = f"{told} must take one value, as a dict, and return the next one at once"
             self.report.error("migration", spot, message, f"write def {told}(value: dict) -> dict")
 
-    def _schema(self, of: int, spot: Spot, what: str) -> bool:
+    def _schema(self, of: int, spot: PythonPlace, what: str) -> bool:
         if of < self.now:
             return True
         message = f"{what} to schema {of + 1}, but the contract says state_schema: {self.now}"
         self.report.error("migration_schema", spot, message, f"write state_schema: {of + 1}, or remove it")
         return False
 
-    def _what(self, of: int, what: What, spot: Spot) -> None:
+    def _what(self, of: int, what: What, spot: PythonPlace) -> None:
         """Whether schema ``of`` had such a trigger or intent, as far as today's contract and the renames tell."""
         if what.payload:
             self._named("trigger", what.payload, of, self.names.triggers, self.triggers, spot)
         if what.intent:
             self._named("intent", what.intent, of, self.names.intents, self.intents, spot)
 
-    def _named(self, what: str, name: str, of: int, names: Names, today: list[str], spot: Spot) -> None:
+    def _named(self, what: str, name: str, of: int, names: Names, today: list[str], spot: PythonPlace) -> None:
         older = [old for n in range(of, self.now) for old, new in names.steps.get(n, {}).items() if new == name]
         if older and not any(name in names.steps.get(n, {}) for n in range(of, self.now)):
             message = f"schema {of} does not call the {what} {name!r} yet"

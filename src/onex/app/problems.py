@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..contracts.compile import Spot
+from ..contracts.compile import PythonPlace
 from ..kernel.errors import ContractError, OnexError
 from ..kernel.finding import EnumSeverity, Finding, errors
 from ..kernel.user_code import plain_text
@@ -24,15 +24,15 @@ class Report:
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self.findings: list[Finding] = []
-        self._spots: dict[tuple[str, str], Spot] = {}
+        self._spots: dict[tuple[str, str], PythonPlace] = {}
 
     def add(self, findings: Iterable[Finding]) -> None:
         self.findings.extend(finding for finding in findings if finding not in self.findings)
 
-    def error(self, code: str, spot: Spot, message: str, fix: str) -> None:
+    def error(self, code: str, spot: PythonPlace, message: str, fix: str) -> None:
         self.add([Finding(code, EnumSeverity.ERROR, *spot, message, fix)])
 
-    def warning(self, code: str, spot: Spot, message: str, fix: str) -> None:
+    def warning(self, code: str, spot: PythonPlace, message: str, fix: str) -> None:
         self.add([Finding(code, EnumSeverity.WARNING, *spot, message, fix)])
 
     @property
@@ -56,9 +56,9 @@ class Report:
             return
         root = f"{self.folder.root}/"
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(root)]
-        spot = Spot(str(self.folder.shown), 0, 0)
+        spot = PythonPlace(str(self.folder.shown), 0, 0)
         if frames:
-            spot = Spot(self.folder.show(Path(frames[-1].filename)), frames[-1].lineno or 0)
+            spot = PythonPlace(self.folder.show(Path(frames[-1].filename)), frames[-1].lineno or 0)
         said = plain_text(error.message) if isinstance(error, OnexError) else told
         fix = "mend the module: it must be importable without the engine"
         if isinstance(error, ModuleNotFoundError):
@@ -72,9 +72,9 @@ class Report:
         for module in modules:
             path = self.folder.show(module.path)
             for name, node in _definitions(ast.parse(module.text).body, ""):
-                self._spots[module.name, name] = Spot(path, node.lineno, node.col_offset + 1)
+                self._spots[module.name, name] = PythonPlace(path, node.lineno, node.col_offset + 1)
 
-    def spot(self, thing: object, field: str = "") -> Spot | None:
+    def spot(self, thing: object, field: str = "") -> PythonPlace | None:
         """Of a class, one of its fields, or a function; None when the app did not write it."""
         thing = inspect.unwrap(thing) if inspect.isfunction(thing) else thing
         module, name = getattr(thing, "__module__", ""), getattr(thing, "__qualname__", "")
@@ -85,9 +85,9 @@ class Report:
         exact = self._spots.get((inside, f"{name}.{field}")) if field else None
         return exact or self._spots.get((inside, name))
 
-    def of(self, function: object) -> Spot:
+    def of(self, function: object) -> PythonPlace:
         """``spot``, or the app's folder where there is none."""
-        return self.spot(function) or Spot(str(self.folder.shown), 0, 0)
+        return self.spot(function) or PythonPlace(str(self.folder.shown), 0, 0)
 
 
 _Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..contracts.text.tree import BYTES_MAX, DEPTH_MAX, NODES_MAX
+from ..contracts.text.yaml_tree import BYTES_MAX, DEPTH_MAX, NODES_MAX
 
 HEAD = "name: x\ncontract_version: {major: 1, minor: 0, patch: 0}\nnode_type: REDUCER_GENERIC\n"
 ROOM = BYTES_MAX - 2000

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from difflib import unified_diff
 from pathlib import Path
 
-from ..contracts.edit.fixes import Mended, mend
+from ..contracts.edit.fixes import FixedText, fix_text
 from ..contracts.foreign.foreign_reader import read_contract
 from ..doctor.inspection import Inspected
 from ..repository.reference_files import Repository, Unreadable, contract_text
@@ -37,12 +37,12 @@ def fix(files: Sequence[Inspected], *, write: bool) -> int:
     return changed
 
 
-def _mended(path: str, text: str) -> Mended:
+def _mended(path: str, text: str) -> FixedText:
     repository = Repository.holding(Path(path))
-    return mend(text, path, lambda changed: read_contract(changed, path, repository).findings)
+    return fix_text(text, path, lambda changed: read_contract(changed, path, repository).findings)
 
 
-def _tell(path: str, done: Mended) -> None:
+def _tell(path: str, done: FixedText) -> None:
     for one in done.mends:
         first = one.edits[0]
         what = harmless(f"{first.old.strip() or 'tabs'} -> {first.new.strip() or 'spaces'}")

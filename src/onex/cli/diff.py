@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from pydantic import JsonValue
 
-from ..contracts.diff.contract_diff import Change, EnumWhat
+from ..contracts.diff.contract_diff import ContractChange, EnumChange
 from ..contracts.diff.version_bump import EnumBump, owed_version
 from ..doctor.comparison import Compared, compare, sides
 from ..views.diff import diff_json
@@ -24,7 +24,7 @@ Side = Annotated[
 NewSide = Annotated[
     str, typer.Argument(metavar="NEW", help="The same. A revision stands for the other side's path then.")
 ]
-_MARKS = {EnumWhat.ADDED: "+", EnumWhat.REMOVED: "-", EnumWhat.CHANGED: "~", EnumWhat.MOVED: "~"}
+_MARKS = {EnumChange.ADDED: "+", EnumChange.REMOVED: "-", EnumChange.CHANGED: "~", EnumChange.MOVED: "~"}
 _STYLES = {EnumBump.MAJOR: "red", EnumBump.MINOR: "green", EnumBump.PATCH: "dim", EnumBump.NONE: "dim"}
 _WORDS = {EnumBump.MAJOR: "breaks", EnumBump.MINOR: "adds", EnumBump.PATCH: "tells", EnumBump.NONE: ""}
 VALUE_MAX = 60
@@ -135,9 +135,9 @@ def _heading(one: Compared) -> str:
     return "  ".join(part for part in parts if part)
 
 
-def _values(change: Change) -> str:
+def _values(change: ContractChange) -> str:
     """``: 5 -> 6``, of values short enough for a line."""
-    if change.what is not EnumWhat.CHANGED or not (_is_short(change.old) and _is_short(change.new)):
+    if change.what is not EnumChange.CHANGED or not (_is_short(change.old) and _is_short(change.new)):
         return ""
     return f": {_value(change.old)} -> {_value(change.new)}"
 
@@ -150,8 +150,8 @@ def _value(value: JsonValue) -> str:
     return "nothing" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _place(change: Change) -> str:
-    if change.new_place.line and change.what is not EnumWhat.REMOVED:
+def _place(change: ContractChange) -> str:
+    if change.new_place.line and change.what is not EnumChange.REMOVED:
         return f" (line {change.new_place.line})"
     return f" (was line {change.old_place.line})" if change.old_place.line else ""
 

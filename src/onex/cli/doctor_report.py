@@ -91,7 +91,7 @@ def _groups(symptoms: Sequence[Symptom], *, every: bool) -> None:
         if len(shown) < len(group):
             say(styled(f"    ... and {len(group) - len(shown)} more (--all)", "dim"))
         if len(mends) == 1 and len(group) > 1:
-            say(f"    mend: {mends.pop()}")
+            say(f"    fix: {mends.pop()}")
 
 
 def _verdicts(claims: Sequence[Examined]) -> None:
@@ -112,7 +112,7 @@ def _one(symptom: Symptom, *, mend: bool) -> None:
     if symptom.chain:
         say(styled(f"      by {' -> '.join(map(_link, symptom.chain[:-1]))}", "dim"))
     if mend and finding.fix:
-        say(f"      mend: {harmless(finding.fix)}")
+        say(f"      fix: {harmless(finding.fix)}")
 
 
 def _link(link: Link) -> str:

@@ -19,7 +19,7 @@ from pygls.workspace import ServerTextPosition, ServerTextRange, TextDocument
 
 from ..contracts.edit.completion import EnumSuggested, Suggestion, hover, suggestions
 from ..contracts.foreign.foreign_reader import read_contract
-from ..contracts.foreign.read_result import Reading
+from ..contracts.foreign.read_result import ReadResult
 from ..kernel.finding import EnumSeverity, Finding
 from ..repository.reference_files import Repository
 
@@ -83,7 +83,7 @@ def _publish(asked: LanguageServer, uri: str) -> None:
     asked.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, told, document.version))
 
 
-def _read(document: TextDocument) -> Reading:
+def _read(document: TextDocument) -> ReadResult:
     path = _path(document)
     return read_contract(document.source, path, Repository.holding(Path(path)))
 
@@ -94,7 +94,7 @@ def _path(document: TextDocument) -> str:
 
 
 def _diagnostic(document: TextDocument, found: Finding) -> types.Diagnostic:
-    message = f"{found.message}\nmend: {found.fix}" if found.fix else found.message
+    message = f"{found.message}\nfix: {found.fix}" if found.fix else found.message
     if found.path != _path(document):  # of a file that this one includes
         message, found = f"{found.path}:{found.line}: {message}", found._replace(line=0)
     line, column = max(found.line, 1), max(found.column, 1)

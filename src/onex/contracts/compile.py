@@ -27,14 +27,14 @@ from .guard.guards import bind, parse
 from .guard.problem import GuardProblem, suggest
 from .model.contract import ModelContractWorkflow
 from .model.intent import ModelIntentDeclaration
-from .model.payload_fields import objections, unwrap
-from .model.survival import chances, doubts
-from .text.tree import Branch, Place, Row, place_of
+from .model.payload_fields import field_problems, unwrap
+from .model.round_trip import random_defaults, roundtrip_warnings
+from .text.yaml_tree import YamlList, YamlMap, YamlPlace, place_of
 
-OURS: Mapping[str, type[BaseModel]] = {"Nothing": Nothing, "Failure": Failure, "Blob": Blob}
+BUILT_IN_PAYLOADS: Mapping[str, type[BaseModel]] = {"Nothing": Nothing, "Failure": Failure, "Blob": Blob}
 
 
-class Spot(NamedTuple):
+class PythonPlace(NamedTuple):
     """A place in one of the app's Python files."""
 
     path: str
@@ -42,15 +42,15 @@ class Spot(NamedTuple):
     column: int = 1
 
 
-class Promise(NamedTuple):
+class LocatedContract(NamedTuple):
     """A contract with its located text: what ``load_contract`` gave for ``path``."""
 
     contract: ModelContractWorkflow
-    tree: Branch
+    tree: YamlMap
     path: str
 
 
-class Compiled(NamedTuple):
+class CompiledReducer(NamedTuple):
     """``reducer`` is None when a finding is an error. ``payloads[trigger]`` are the classes that were found."""
 
     reducer: MachineReducer[State] | None
@@ -59,11 +59,11 @@ class Compiled(NamedTuple):
 
 
 def compile_reducer(
-    promise: Promise,
+    promise: LocatedContract,
     classes: Mapping[str, object],
     handlers: Handlers[State] | None,
-    spot: Callable[[object, str], Spot | None],
-) -> Compiled:
+    spot: Callable[[object, str], PythonPlace | None],
+) -> CompiledReducer:
     """``classes`` are the names of payloads.py; ``spot(thing, field)`` says where a class, field or function stands."""
     return _Compiler(promise, classes, handlers, spot).run()
 
@@ -71,10 +71,10 @@ def compile_reducer(
 class _Compiler:
     def __init__(
         self,
-        promise: Promise,
+        promise: LocatedContract,
         classes: Mapping[str, object],
         handlers: Handlers[State] | None,
-        spot: Callable[[object, str], Spot | None],
+        spot: Callable[[object, str], PythonPlace | None],
     ) -> None:
         self.contract = promise.contract
         self.tree = promise.tree
@@ -85,7 +85,7 @@ class _Compiler:
         self.findings: list[Finding] = []
         self.judged: set[type[BaseModel]] = set()
 
-    def run(self) -> Compiled:
+    def run(self) -> CompiledReducer:
         state = self._state()
         payloads = self._payloads()
         intents = self._intents(payloads)
@@ -93,16 +93,16 @@ class _Compiler:
         machine = self._machine(state, payloads)
         found = tuple(self.findings)
         if errors(found) or state is None:
-            return Compiled(None, payloads, found)
+            return CompiledReducer(None, payloads, found)
         table = self.handlers or reducer(state)
         made = MachineReducer(self.contract.name, table, machine, payloads, intents)
-        return Compiled(made, payloads, found)
+        return CompiledReducer(made, payloads, found)
 
     # --- classes ----------------------------------------------------------------------------------------------------
 
     def _class(self, name: str, *loc: str | int) -> type[BaseModel] | None:
         """The class a contract names at ``loc``, with its fields judged once; None after a finding."""
-        ours = OURS.get(name)
+        ours = BUILT_IN_PAYLOADS.get(name)
         theirs = self.classes.get(name, ours)
         if ours is not None and theirs is not ours:
             self._at(loc, "reserved_name", f"{name} in payloads.py hides onex.{name}", "give the class another name")
@@ -116,13 +116,13 @@ class _Compiler:
             self._at(loc, "not_a_model", f"{name} in payloads.py is no pydantic model", f"class {name}(Payload): ...")
             return None
         if theirs not in self.judged:
-            for objection in objections(theirs):
+            for objection in field_problems(theirs):
                 if objection.model in self.judged:
                     continue
                 self._told(
                     self.spot(objection.model, objection.field), loc, "field_type", objection.message, objection.fix
                 )
-            for doubt in doubts(theirs):
+            for doubt in roundtrip_warnings(theirs):
                 spot = self.spot(doubt.model, doubt.field)
                 self._told(spot, loc, "read_back", doubt.message, doubt.fix, EnumSeverity.WARNING)
             self.judged.add(theirs)
@@ -145,7 +145,7 @@ class _Compiler:
         for field in needed:
             message = f"{name}.{field} has no default, so there is no state before the first action"
             self._told(self.spot(found, field), ("state_model",), "no_default", message, f"give {field} a default")
-        for chance in chances(found):
+        for chance in random_defaults(found):
             self._told(
                 self.spot(chance.model, chance.field), ("state_model",), "begins_by_chance", chance.message, chance.fix
             )
@@ -195,7 +195,7 @@ class _Compiler:
                             f"{carried.__name__}; an outcome that is no success carries Failure, or nothing",
                             f"write payload: Failure at the transitions of {trigger!r}",
                         )
-            specs[declared.name] = spec(declared, payload)
+            specs[declared.name] = intent_spec(declared, payload)
         return specs
 
     # --- handlers ---------------------------------------------------------------------------------------------------
@@ -239,9 +239,9 @@ class _Compiler:
             return ()
         guards = []
         machine = self.tree.get("state_machine")
-        rows = machine.get("transitions") if isinstance(machine, Branch) else None
-        line = rows.items[n] if isinstance(rows, Row) else None
-        for leaf in conditions(line.get("conditions") if isinstance(line, Branch) else None):
+        rows = machine.get("transitions") if isinstance(machine, YamlMap) else None
+        line = rows.items[n] if isinstance(rows, YamlList) else None
+        for leaf in conditions(line.get("conditions") if isinstance(line, YamlMap) else None):
             try:
                 guards.append(bind(parse(str(leaf.value)), state, payload))
             except GuardProblem as problem:
@@ -256,7 +256,7 @@ class _Compiler:
 
     def _told(
         self,
-        spot: Spot | None,
+        spot: PythonPlace | None,
         loc: tuple[str | int, ...],
         code: str,
         message: str,
@@ -265,14 +265,14 @@ class _Compiler:
     ) -> None:
         """At the Python line when the app wrote it, else where the contract names it."""
         if spot is None:
-            place = place_of(self.tree, loc) if loc else Place(0, 0)
-            spot = Spot(*place.spot(self.path))
+            place = place_of(self.tree, loc) if loc else YamlPlace(0, 0)
+            spot = PythonPlace(*place.spot(self.path))
         finding = Finding(code, severity, *spot, message, fix)
         if finding not in self.findings:
             self.findings.append(finding)
 
 
-def spec(declared: ModelIntentDeclaration, payload: type[BaseModel] | None) -> IntentSpec:
+def intent_spec(declared: ModelIntentDeclaration, payload: type[BaseModel] | None) -> IntentSpec:
     """A contract's ``intents:`` line as the kernel knows it: seconds instead of milliseconds, kinds as they are."""
     outcomes = {}
     if declared.outcomes is not None:

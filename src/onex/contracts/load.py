@@ -1,7 +1,7 @@
 """Contract text becomes a typed contract, or everything that is wrong with it, at once, each with place and mend.
 
 text -> located tree -> typed contract and checks. This is the strict reader: a contract that the engine is to run by has no
-key without effect. Contracts of other families are read by ``read``.
+key without effect. Contracts of other families are read by ``read_yaml``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from ..kernel.finding import EnumSeverity, Finding, errors
 from .check.contract_checks import check
 from .guard.problem import suggest
 from .model.contract import ModelContractWorkflow
-from .model.key_usage import EnumFate, keys_of, models_of, sort_keys
+from .model.key_usage import EnumKeyUsage, keys_of, models_of, sort_keys
 from .model.part import STRICT, use_of
-from .text.tree import FINDINGS_MAX, Branch, Leaf, Node, Place, place_of, plain, read
+from .text.yaml_tree import FINDINGS_MAX, YamlMap, YamlNode, YamlPlace, YamlScalar, place_of, plain, read_yaml
 
 FEW = 3
 RUN_BY = {"engine", "docs"}
@@ -29,22 +29,22 @@ class Loaded(NamedTuple):
     """``contract`` is None when a finding is an error. ``tree`` keeps the places, for checks that come later."""
 
     contract: ModelContractWorkflow | None
-    tree: Branch | None
+    tree: YamlMap | None
     findings: tuple[Finding, ...]
 
 
 def load_contract(text: str, path: str) -> Loaded:
     """Never raises for what ``text`` holds; ``path`` only names it in findings."""
-    source = read(text, path)
+    source = read_yaml(text, path)
     if source.tree is None:
         return Loaded(None, None, source.findings)
-    if not isinstance(source.tree, Branch):
+    if not isinstance(source.tree, YamlMap):
         told = _finding(path, source.tree.place, "not_a_mapping", "a contract is a mapping of keys", "begin with name:")
         return Loaded(None, None, (*source.findings, told))
     return load_tree(source.tree, path, source.findings)
 
 
-def load_tree(tree: Branch, path: str, told: tuple[Finding, ...] = ()) -> Loaded:
+def load_tree(tree: YamlMap, path: str, told: tuple[Finding, ...] = ()) -> Loaded:
     """The same for a text that was read already; ``told`` are the findings of that."""
     contract, shape = _typed(tree, path)
     found = [*told]
@@ -56,13 +56,13 @@ def load_tree(tree: Branch, path: str, told: tuple[Finding, ...] = ()) -> Loaded
         more = len(found) - FINDINGS_MAX
         found = [
             *found[:FINDINGS_MAX],
-            _finding(path, Place(0, 0), "too_many_findings", f"and {more} more", "mend these first"),
+            _finding(path, YamlPlace(0, 0), "too_many_findings", f"and {more} more", "mend these first"),
         ]
     findings = tuple(found)
     return Loaded(None if errors(findings) else contract, tree, findings)
 
 
-def _typed(tree: Branch, path: str) -> tuple[ModelContractWorkflow | None, list[Finding]]:
+def _typed(tree: YamlMap, path: str) -> tuple[ModelContractWorkflow | None, list[Finding]]:
     try:
         # by way of JSON, because strict reading of JSON takes lists as tuples and words as enums, and nothing else
         made = ModelContractWorkflow.model_validate_json(to_json(plain(tree)), context=STRICT)
@@ -72,19 +72,19 @@ def _typed(tree: Branch, path: str) -> tuple[ModelContractWorkflow | None, list[
     return made, [*_without_effect(tree, path)]
 
 
-def _without_effect(tree: Branch, path: str) -> Iterator[Finding]:
+def _without_effect(tree: YamlMap, path: str) -> Iterator[Finding]:
     """Keys that other tools read, and that this engine would not run by."""
     kept = sort_keys(ModelContractWorkflow, tree)
     above: tuple[str | int, ...] | None = None
     for key in keys_of(tree, kept.fates):
-        if key.fate is EnumFate.UNKNOWN or RUN_BY & set(key.use.by):
+        if key.fate is EnumKeyUsage.UNKNOWN or RUN_BY & set(key.use.by):
             continue
         if above is None or key.loc[: len(above)] != above:
             above = key.loc
             yield _unknown(tree, path, key.loc, key.leaf.place)
 
 
-def translate(tree: Branch, path: str, detail: ErrorDetails) -> Finding:
+def translate(tree: YamlMap, path: str, detail: ErrorDetails) -> Finding:
     """A pydantic error as a sentence of ours, at its place in the text."""
     loc, kind = detail["loc"], detail["type"]
     context = detail.get("ctx", {})
@@ -98,7 +98,7 @@ def translate(tree: Branch, path: str, detail: ErrorDetails) -> Finding:
         return _finding(path, place_of(tree, loc[:-1]), "missing_key", f"{within} has no {last!r}", fix)
     if kind == "extra_forbidden":
         parent = _node(tree, loc[:-1])
-        if isinstance(parent, Branch) and last in parent.entries:
+        if isinstance(parent, YamlMap) and last in parent.entries:
             place = parent.entries[str(last)].key.place
         if " " in str(last) and detail["input"] is None:
             fix = "inside { } a comma ends a text: put the text before it in quotes"
@@ -127,7 +127,7 @@ def translate(tree: Branch, path: str, detail: ErrorDetails) -> Finding:
     return _finding(path, place, "bad_value", f"{where} cannot be {value}: {detail['msg']}", "")
 
 
-def _unknown(tree: Branch, path: str, loc: tuple[str | int, ...], place: Place) -> Finding:
+def _unknown(tree: YamlMap, path: str, loc: tuple[str | int, ...], place: YamlPlace) -> Finding:
     known = list(_fields(ModelContractWorkflow, loc[:-1]))
     fix = suggest(str(loc[-1]), known) or f"it knows {', '.join(known)}"
     within = dotted(loc[:-1]) or "the contract"
@@ -185,12 +185,12 @@ def _fields(model: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[str, ..
     return tuple(name for name in model.model_fields if RUN_BY & set(use_of(model, name).by))
 
 
-def _node(tree: Node, loc: tuple[str | int, ...]) -> Node | None:
-    node: Node | None = tree
+def _node(tree: YamlNode, loc: tuple[str | int, ...]) -> YamlNode | None:
+    node: YamlNode | None = tree
     for step in loc:
-        if isinstance(node, Branch):
+        if isinstance(node, YamlMap):
             node = node.get(str(step))
-        elif node is not None and not isinstance(node, Leaf) and isinstance(step, int) and step < len(node.items):
+        elif node is not None and not isinstance(node, YamlScalar) and isinstance(step, int) and step < len(node.items):
             node = node.items[step]
         else:
             return None
@@ -208,5 +208,5 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _finding(path: str, place: Place, code: str, message: str, fix: str) -> Finding:
+def _finding(path: str, place: YamlPlace, code: str, message: str, fix: str) -> Finding:
     return Finding(code, EnumSeverity.ERROR, *place.spot(path), message, fix)

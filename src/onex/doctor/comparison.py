@@ -14,11 +14,11 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from ..app.folder import Folder
-from ..contracts.diff.contract_diff import Difference, reading_difference
+from ..contracts.diff.contract_diff import ContractDifference, file_difference
 from ..contracts.foreign.foreign_reader import read_contract
-from ..contracts.foreign.read_result import EnumFamily, Reading
+from ..contracts.foreign.read_result import EnumFamily, ReadResult
 from ..contracts.model.contract import ModelContractWorkflow
-from ..contracts.text.tree import Leaf, Node, Row
+from ..contracts.text.yaml_tree import YamlList, YamlNode, YamlScalar
 from ..kernel.errors import ContractError
 from ..repository.contract_files import SUFFIXES, NoSuchPath, survey
 from ..repository.git_revision import RevisionUnreadable, checkout, is_revision
@@ -33,7 +33,7 @@ class Version(NamedTuple):
 
     path: str
     file: Path
-    reading: Reading | None
+    reading: ReadResult | None
     problem: str
 
     @property
@@ -58,7 +58,7 @@ class Compared(NamedTuple):
 
     old: Version | None
     new: Version | None
-    difference: Difference | None
+    difference: ContractDifference | None
     problem: str = ""
     hints: tuple[str, ...] = ()
     has_moved: bool = False
@@ -198,12 +198,12 @@ def _alike(old: Mapping[int, Version], new: Mapping[int, Version]) -> list[tuple
 def _said(version: Version) -> Iterator[tuple[str, JsonValue]]:
     """Every key with its plain value, as one fact."""
     tree = version.reading.tree if version.reading else None
-    waiting: list[tuple[str, Node]] = [("", tree)] if tree is not None else []
+    waiting: list[tuple[str, YamlNode]] = [("", tree)] if tree is not None else []
     while waiting:
         path, node = waiting.pop()
-        if isinstance(node, Leaf):
+        if isinstance(node, YamlScalar):
             yield path, node.value
-        elif isinstance(node, Row):
+        elif isinstance(node, YamlList):
             waiting += [(f"{path}[]", item) for item in node.items]
         else:
             waiting += [(f"{path}.{name}", entry.node) for name, entry in node.entries.items()]
@@ -250,7 +250,7 @@ def _compared(old: Version | None, new: Version | None, classes: Mapping[Path, S
         return Compared(old, new, None, told)
     left, right = (classes.get(_home(one) or Path(), _NO_SHAPES) for one in (old, new))
     hints = tuple(f"{name}: {one.problem}" for name, one in (("old", left), ("new", right)) if one.problem)
-    made = reading_difference(old.reading, new.reading, (left.classes, right.classes))
+    made = file_difference(old.reading, new.reading, (left.classes, right.classes))
     return Compared(old, new, made, "", hints)
 
 

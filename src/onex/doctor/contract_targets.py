@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ..contracts.foreign.read_result import EnumFamily, Reading
+from ..contracts.foreign.read_result import EnumFamily, ReadResult
 from ..contracts.model.bus import ModelReference
 from ..contracts.model.contract import ModelContractBase, ModelContractReducer
 from ..kernel.finding import EnumSeverity
@@ -52,7 +52,7 @@ class Resolved:
     found: int = 0
 
 
-def targets(reading: Reading, contract: ModelContractBase) -> Iterator[Target]:
+def targets(reading: ReadResult, contract: ModelContractBase) -> Iterator[Target]:
     """Every class and function that the contract names by module, handlers first."""
     routing = contract.handler_routing
     if routing is not None:
@@ -74,7 +74,7 @@ def targets(reading: Reading, contract: ModelContractBase) -> Iterator[Target]:
 
 
 def _target(
-    reading: Reading, role: str, reference: ModelReference | None, *loc: str | int, operation: str = ""
+    reading: ReadResult, role: str, reference: ModelReference | None, *loc: str | int, operation: str = ""
 ) -> Iterator[Target]:
     if reference is not None and reference.name.isidentifier():
         # the module's own line where it is written apart, else that of the whole reference
@@ -91,7 +91,7 @@ class Targets:
         self._root = root
         self._told: set[str] = set()
 
-    def resolve(self, reading: Reading, contract: ModelContractBase) -> Resolved:
+    def resolve(self, reading: ReadResult, contract: ModelContractBase) -> Resolved:
         out = Resolved()
         folder = self._folder_of[reading.path]
         for target in dict.fromkeys(targets(reading, contract)):
@@ -103,7 +103,7 @@ class Targets:
         out.symptoms = list(_merged(out.symptoms))
         return out
 
-    def _look_up(self, reading: Reading, target: Target, folder: str, out: Resolved) -> None:
+    def _look_up(self, reading: ReadResult, target: Target, folder: str, out: Resolved) -> None:
         module = self._module(target.module, folder) if target.module else self._holder(target.name, folder)
         if module is None:
             top = target.module.lstrip(".").partition(".")[0]
@@ -150,7 +150,7 @@ class Targets:
         paths = [path for path in self.library.defining(name) if path.startswith(below)]
         return self.library.at(paths[0]) if paths else None
 
-    def _beside(self, reading: Reading, folder: str, out: Resolved) -> None:
+    def _beside(self, reading: ReadResult, folder: str, out: Resolved) -> None:
         names = ("reducer",) if reading.family is EnumFamily.ONEX else _BESIDE
         # contracts often have a folder of their own beside the code
         above = [posixpath.dirname(folder)] if posixpath.basename(folder) in ("contract", "contracts") else []
@@ -173,11 +173,11 @@ class Targets:
 
     # --- what is missing --------------------------------------------------------------------------------------------
 
-    def _module_missing(self, reading: Reading, target: Target) -> Symptom:
+    def _module_missing(self, reading: ReadResult, target: Target) -> Symptom:
         message = f"{target.role} {target.name}: there is no module {target.module} in this repository"
         return self._one(reading, "module_missing", target, message, self._elsewhere(target) or self._near(target))
 
-    def _name_missing(self, reading: Reading, target: Target, module: Module) -> Symptom:
+    def _name_missing(self, reading: ReadResult, target: Target, module: Module) -> Symptom:
         message = f"{target.role} {target.name} is not in {self.shown(module.path)}"
         near = get_close_matches(target.name, [name for name in module.bindings if not name.startswith("_")], 1, 0.75)
         fix = self._elsewhere(target) or (f"did you mean {near[0]}?" if near else "write the name that it has there")
@@ -203,7 +203,7 @@ class Targets:
                 break
         return "write the module that holds it"
 
-    def _one(self, reading: Reading, code: str, target: Target, message: str, fix: str) -> Symptom:
+    def _one(self, reading: ReadResult, code: str, target: Target, message: str, fix: str) -> Symptom:
         wrong = target.role == "handler" and code != "code_unreadable"
         severity = EnumSeverity.ERROR if wrong else EnumSeverity.WARNING
         return symptom(EnumArea.CODE, code, target.place, message, fix, (reading.path,), severity)

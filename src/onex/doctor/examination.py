@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..contracts.foreign.foreign_reader import read_contract
-from ..contracts.foreign.read_result import Reading
+from ..contracts.foreign.read_result import ReadResult
 from ..contracts.model.contract import ModelContractBase
 from ..kernel.errors import ContractError
 from ..kernel.finding import Finding, errors
@@ -45,7 +45,7 @@ class Diagnosis:
 
     root: Path
     tree: Tree
-    readings: tuple[Reading, ...]
+    readings: tuple[ReadResult, ...]
     symptoms: tuple[Symptom, ...]
     traffic: Traffic
     claims: tuple[Examined, ...]
@@ -54,7 +54,7 @@ class Diagnosis:
     modules: int
 
     @property
-    def loaded(self) -> list[tuple[Reading, ModelContractBase]]:
+    def loaded(self) -> list[tuple[ReadResult, ModelContractBase]]:
         return [(one, one.contract) for one in self.readings if one.contract is not None]
 
     @property
@@ -107,7 +107,7 @@ def examine(root: Path, progress: Progress = lambda *_: None) -> Diagnosis:
     )
 
 
-def _read(tree: Tree, symptoms: list[Symptom], progress: Progress) -> list[Reading]:
+def _read(tree: Tree, symptoms: list[Symptom], progress: Progress) -> list[ReadResult]:
     fetch = Repository.holding(tree.root, tree.root)
     readings = []
     for done, path in enumerate(tree.contracts):
@@ -123,7 +123,7 @@ def _read(tree: Tree, symptoms: list[Symptom], progress: Progress) -> list[Readi
     return readings
 
 
-def _not_loaded(reading: Reading) -> Symptom:
+def _not_loaded(reading: ReadResult) -> Symptom:
     wrong = errors(reading.findings)
     first = wrong[0]
     more = f" (and {len(wrong) - 1} more: onex check {reading.path})" if len(wrong) > 1 else ""

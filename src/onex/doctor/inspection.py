@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from ..app.load import App, load_app
 from ..contracts.foreign.foreign_reader import read_contract
-from ..contracts.foreign.read_result import EnumFamily, Reading
+from ..contracts.foreign.read_result import EnumFamily, ReadResult
 from ..contracts.load import dotted
-from ..contracts.model.key_usage import EnumFate
+from ..contracts.model.key_usage import EnumKeyUsage
 from ..kernel.errors import ContractError
 from ..kernel.finding import EnumSeverity, Finding, errors
 from ..repository.contract_files import Candidate, NoSuchPath, Survey, survey, workflow_folders
@@ -98,13 +98,13 @@ def _unlisted(error: OSError) -> Finding:
     return Finding("unlisted", EnumSeverity.WARNING, str(error.filename), 0, 0, told, "let it be read, or leave it out")
 
 
-def inspected(reading: Reading) -> Inspected:
+def inspected(reading: ReadResult) -> Inspected:
     """A reading as a row of the report."""
     contract = reading.contract
     reported = tuple(
         Reported(dotted(key.loc), key.leaf.place.line, key.leaf.place.column, str(key.fate))
         for key in reading.keys
-        if key.fate is not EnumFate.HONOURED
+        if key.fate is not EnumKeyUsage.HONOURED
     )
     return Inspected(
         path=reading.path,

@@ -18,7 +18,7 @@ from pydantic import BaseModel, JsonValue
 
 from ..app.finder import FINDER, import_module
 from ..app.folder import CONTRACT, Folder
-from ..contracts.compile import OURS
+from ..contracts.compile import BUILT_IN_PAYLOADS
 from ..contracts.load import load_contract
 from ..contracts.model.contract import ModelContractWorkflow
 from ..kernel.errors import ContractError
@@ -84,7 +84,7 @@ def _named(contract: ModelContractWorkflow, classes: Mapping[str, object]) -> It
     named += [(f"intents.{one.name}", one.payload) for one in contract.intents if one.payload is not None]
     named.append(("state", contract.state_model))
     for key, name in named:
-        found = classes.get(name, OURS.get(name))
+        found = classes.get(name, BUILT_IN_PAYLOADS.get(name))
         if isinstance(found, type) and issubclass(found, BaseModel):
             yield key, found
 

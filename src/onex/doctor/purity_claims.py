@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from ..contracts.foreign.read_result import Reading
+from ..contracts.foreign.read_result import ReadResult
 from ..contracts.model.contract import EnumNodeKind, ModelContractBase
-from ..contracts.model.key_usage import written
-from ..contracts.text.tree import Branch, Leaf, Node, Row
+from ..contracts.model.key_usage import keys_written
+from ..contracts.text.yaml_tree import YamlList, YamlMap, YamlNode, YamlScalar
 from ..kernel.finding import EnumSeverity, Finding
 from ..proof.function_body import Bodies
 from ..proof.impure_calls import MENDS, EnumImpurity
@@ -85,12 +85,12 @@ _DOUBTFUL: Final = (EnumImpurity.ORDER, EnumImpurity.UNPROVEN)
 _HARMLESS: Final = (EnumImpurity.NOTE, *_DOUBTFUL)
 
 
-def claim_of(reading: Reading, contract: ModelContractBase) -> Claim | None:
+def claim_of(reading: ReadResult, contract: ModelContractBase) -> Claim | None:
     """The first explicit claim, else that of a compute node or reducer by its kind, unless the contract denies it."""
     if contract.descriptor is not None and contract.descriptor.purity in _DENIES:
         return None
     if reading.tree is not None and contract.kind is not EnumNodeKind.EFFECT:
-        for loc, key in written(reading.tree):
+        for loc, key in keys_written(reading.tree):
             values = _SAYS.get(str(loc[-1]))
             if values is None or len(loc) > _DEEP or any(isinstance(step, int) for step in loc):
                 continue
@@ -104,18 +104,18 @@ def claim_of(reading: Reading, contract: ModelContractBase) -> Claim | None:
     return None
 
 
-def _value(tree: Node, loc: Sequence[str | int]) -> object:
+def _value(tree: YamlNode, loc: Sequence[str | int]) -> object:
     for step in loc:
-        if isinstance(tree, Branch):
+        if isinstance(tree, YamlMap):
             tree = tree.entries[str(step)].node
-        elif isinstance(tree, Row) and isinstance(step, int):
+        elif isinstance(tree, YamlList) and isinstance(step, int):
             tree = tree.items[step]
-    return tree.value if isinstance(tree, Leaf) else tree
+    return tree.value if isinstance(tree, YamlScalar) else tree
 
 
 def examined(
     bodies: Bodies,
-    reading: Reading,
+    reading: ReadResult,
     contract: ModelContractBase,
     claim: Claim,
     handlers: Sequence[tuple[Target, Meaning]],

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ..contracts.draw.figure import Edge, EnumFlow, Node
+from ..contracts.draw.drawing import EnumFlow, GraphEdge, GraphNode
 from ..contracts.draw.layout import layout
 from ..contracts.draw.svg import svg
-from ..contracts.foreign.read_result import Reading
+from ..contracts.foreign.read_result import ReadResult
 from ..contracts.model.contract import ModelContractBase, ModelContractReducer
 from ..kernel.intent import EnumIntentType
 from .examination import Diagnosis
@@ -42,8 +42,8 @@ class Tie(NamedTuple):
 class SystemMap(NamedTuple):
     """``told`` says in a sentence what was folded together, '' when nothing was."""
 
-    nodes: tuple[Node, ...]
-    edges: tuple[Edge, ...]
+    nodes: tuple[GraphNode, ...]
+    edges: tuple[GraphEdge, ...]
     told: str
 
 
@@ -102,7 +102,7 @@ def _escaped(text: str) -> str:
 # --- what ties nodes together -----------------------------------------------------------------------------------------
 
 
-Loaded = Sequence[tuple[Reading, ModelContractBase]]
+Loaded = Sequence[tuple[ReadResult, ModelContractBase]]
 
 
 def _ties(loaded: Loaded, of: Traffic) -> Iterator[Tie]:
@@ -168,17 +168,19 @@ def _whole(loaded: Loaded, ties: list[Tie], of: Traffic) -> SystemMap:
         for one in of.published:
             if one.topic not in heard:
                 nodes.append(_open_end(one))
-                edges.append(Edge(str(numbers[one.contract]), f"end {one.topic}"))
+                edges.append(GraphEdge(str(numbers[one.contract]), f"end {one.topic}"))
         for one in of.consumed:
             if one.topic not in said:
                 nodes.append(_open_end(one))
-                edges.append(Edge(f"end {one.topic}", str(numbers[one.contract])))
+                edges.append(GraphEdge(f"end {one.topic}", str(numbers[one.contract])))
     unique = {node.id: node for node in nodes}
     return SystemMap(tuple(unique.values()), tuple(edges), "")
 
 
-def _open_end(one: Said) -> Node:
-    return Node(f"end {one.topic}", one.topic, "topic outside", detail="elsewhere" if one.external else "nobody here")
+def _open_end(one: Said) -> GraphNode:
+    return GraphNode(
+        f"end {one.topic}", one.topic, "topic outside", detail="elsewhere" if one.external else "nobody here"
+    )
 
 
 def _talking(loaded: Loaded, ties: list[Tie], talking: set[int]) -> SystemMap:
@@ -188,28 +190,28 @@ def _talking(loaded: Loaded, ties: list[Tie], talking: set[int]) -> SystemMap:
     nodes += more
     for kind, count in sorted(silent.items()):
         noun = f"{kind} node" if count == 1 else f"{kind} nodes"
-        nodes.append(Node(f"silent {kind}", f"{count} {noun}", f"{kind} outside", detail="tied to no other here"))
+        nodes.append(GraphNode(f"silent {kind}", f"{count} {noun}", f"{kind} outside", detail="tied to no other here"))
     told = f"{sum(silent.values())} of {len(loaded)} nodes are tied to no other and are drawn as numbers."
     return SystemMap(tuple(nodes), tuple(edges), told)
 
 
-def _box(n: int, reading: Reading, contract: ModelContractBase) -> Node:
-    return Node(str(n), contract.name, contract.kind.value, detail=contract.kind.value, note=reading.path)
+def _box(n: int, reading: ReadResult, contract: ModelContractBase) -> GraphNode:
+    return GraphNode(str(n), contract.name, contract.kind.value, detail=contract.kind.value, note=reading.path)
 
 
-def _drawn(ties: list[Tie]) -> tuple[list[Node], list[Edge]]:
+def _drawn(ties: list[Tie]) -> tuple[list[GraphNode], list[GraphEdge]]:
     """Edges, with a box for each topic that has many ends."""
     pairs = Counter(tie.topic for tie in ties if tie.topic)
-    nodes: dict[str, Node] = {}
-    edges: dict[Edge, None] = {}
+    nodes: dict[str, GraphNode] = {}
+    edges: dict[GraphEdge, None] = {}
     for tie in ties:
         if pairs[tie.topic] > _DIRECT:
             name = f"topic {tie.topic}"
-            nodes[name] = Node(name, tie.label, "topic", note=tie.topic)
-            edges[Edge(str(tie.source), name)] = None
-            edges[Edge(name, str(tie.target))] = None
+            nodes[name] = GraphNode(name, tie.label, "topic", note=tie.topic)
+            edges[GraphEdge(str(tie.source), name)] = None
+            edges[GraphEdge(name, str(tie.target))] = None
         else:
-            edges[Edge(str(tie.source), str(tie.target), tie.label, tie.kind)] = None
+            edges[GraphEdge(str(tie.source), str(tie.target), tie.label, tie.kind)] = None
     return list(nodes.values()), list(edges)
 
 
@@ -224,14 +226,14 @@ def _folded(loaded: Loaded, ties: list[Tie], root: Path) -> SystemMap:
         told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         count = "1 node" if len(contracts) == 1 else f"{len(contracts)} nodes"
         kind = next(iter(kinds)) if len(kinds) == 1 else ""
-        nodes.append(Node(group, group, kind, detail=count, note=told))
+        nodes.append(GraphNode(group, group, kind, detail=count, note=told))
     topics: dict[tuple[str, str, str], set[str]] = {}
     for tie in ties:
         ends = (groups[tie.source], groups[tie.target], tie.kind)
         if ends[0] != ends[1]:
             topics.setdefault(ends, set()).add(tie.label)
     edges = [
-        Edge(source, target, next(iter(labels)) if len(labels) == 1 else f"{len(labels)} topics", kind)
+        GraphEdge(source, target, next(iter(labels)) if len(labels) == 1 else f"{len(labels)} topics", kind)
         for (source, target, kind), labels in topics.items()
     ]
     told = f"{len(loaded)} nodes in {len(nodes)} groups; what passes within a group is not drawn."

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from ..contracts.foreign.read_result import Reading
+from ..contracts.foreign.read_result import ReadResult
 from ..contracts.model.bus import ModelTopic
 from ..contracts.model.contract import ModelContractBase
 from ..kernel.finding import EnumSeverity
@@ -55,7 +55,7 @@ class Parts(NamedTuple):
         return self.stem.lower().replace("_", "-")
 
 
-def traffic(readings: Iterable[Reading]) -> Traffic:
+def traffic(readings: Iterable[ReadResult]) -> Traffic:
     published: list[Said] = []
     consumed: list[Said] = []
     for reading in readings:
@@ -65,7 +65,7 @@ def traffic(readings: Iterable[Reading]) -> Traffic:
     return Traffic(tuple(published), tuple(consumed))
 
 
-def _published(reading: Reading, contract: ModelContractBase) -> Iterator[Said]:
+def _published(reading: ReadResult, contract: ModelContractBase) -> Iterator[Said]:
     if contract.event_bus is not None:
         yield from _said(reading, contract.event_bus.publish_topics, "event_bus", "publish_topics")
         if contract.event_bus.dlq_topic:
@@ -77,7 +77,7 @@ def _published(reading: Reading, contract: ModelContractBase) -> Iterator[Said]:
         yield _one(reading, contract.terminal_event, located(reading, "terminal_event"), external=True)
 
 
-def _consumed(reading: Reading, contract: ModelContractBase) -> Iterator[Said]:
+def _consumed(reading: ReadResult, contract: ModelContractBase) -> Iterator[Said]:
     if contract.event_bus is not None:
         yield from _said(reading, contract.event_bus.subscribe_topics, "event_bus", "subscribe_topics")
     yield from _said(reading, contract.consumed_events, "consumed_events")
@@ -87,7 +87,7 @@ def _consumed(reading: Reading, contract: ModelContractBase) -> Iterator[Said]:
             yield _one(reading, handler.topic, located(reading, "handler_routing", "handlers", n, "topic"))
 
 
-def _said(reading: Reading, topics: Sequence[ModelTopic], *loc: str) -> Iterator[Said]:
+def _said(reading: ReadResult, topics: Sequence[ModelTopic], *loc: str) -> Iterator[Said]:
     for n, one in enumerate(topics):
         place = located(reading, *loc, n, "topic")
         yield _one(
@@ -101,7 +101,13 @@ def _said(reading: Reading, topics: Sequence[ModelTopic], *loc: str) -> Iterator
 
 
 def _one(
-    reading: Reading, topic: str, place: Place, *, external: bool = False, is_event: bool = False, event_type: str = ""
+    reading: ReadResult,
+    topic: str,
+    place: Place,
+    *,
+    external: bool = False,
+    is_event: bool = False,
+    event_type: str = "",
 ) -> Said:
     name = reading.contract.name if reading.contract is not None else ""
     external = external or topic.endswith((".dlq", "-dlq", "_dlq")) or ".dlq." in topic

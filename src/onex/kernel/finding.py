@@ -26,8 +26,8 @@ class Finding(NamedTuple):
     fix: str = ""
 
     def __str__(self) -> str:
-        mend = f"\n    mend: {self.fix}" if self.fix else ""
-        return f"{self.path}:{self.line}:{self.column}: {self.severity} [{self.code}] {self.message}{mend}"
+        fix = f"\n    fix: {self.fix}" if self.fix else ""
+        return f"{self.path}:{self.line}:{self.column}: {self.severity} [{self.code}] {self.message}{fix}"
 
 
 def errors(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:

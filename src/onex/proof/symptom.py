@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-from ..contracts.foreign.read_result import Reading
-from ..contracts.text.tree import place_of
+from ..contracts.foreign.read_result import ReadResult
+from ..contracts.text.yaml_tree import place_of
 from ..kernel.finding import EnumSeverity, Finding
 
 
@@ -82,7 +82,7 @@ SYMPTOMS: Mapping[str, str] = {
 """Code -> what several of them are called. A contract that does not load brings the code of ``onex check``."""
 
 
-def located(reading: Reading, *loc: str | int) -> Place:
+def located(reading: ReadResult, *loc: str | int) -> Place:
     """Where a typed field stands: in the contract, or in a file that it includes."""
     if reading.shape is None:
         return Place(reading.path, 0, 0)

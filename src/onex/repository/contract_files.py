@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..contracts.text.tree import BYTES_MAX
+from ..contracts.text.yaml_tree import BYTES_MAX
 from ..kernel.errors import ValidationError
 
 SUFFIXES = (".yaml", ".yml")

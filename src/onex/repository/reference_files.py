@@ -10,8 +10,8 @@ import os
 import stat
 from pathlib import Path, PurePosixPath
 
-from ..contracts.text.include import Fetched, Missing, Refused
-from ..contracts.text.tree import BYTES_MAX
+from ..contracts.text.include import IncludedFile, IncludeMissing, IncludeRefused
+from ..contracts.text.yaml_tree import BYTES_MAX
 from ..kernel.errors import ContractError
 from ..kernel.finding import EnumSeverity, Finding
 
@@ -47,25 +47,27 @@ class Repository:
             root = folder
         return cls(root, _shown(root, path, real))
 
-    def __call__(self, including: str, reference: str) -> Fetched | Refused | Missing:
+    def __call__(self, including: str, reference: str) -> IncludedFile | IncludeRefused | IncludeMissing:
         """``including`` is a path as this repository shows it, or as the user wrote it."""
         wanted = PurePosixPath(reference)
         if wanted.is_absolute() or ".." in wanted.parts or "\0" in reference:
-            return Refused("reference_refused", f"{reference!r} leaves this folder", "name a file below it")
+            return IncludeRefused("reference_refused", f"{reference!r} leaves this folder", "name a file below it")
         try:
             place = Path(os.path.realpath(including)).parent / wanted
             real = Path(os.path.realpath(place))
             if not real.is_relative_to(self.root):
                 told = f"{reference} leads to {real}, outside the repository {self.shown}"
-                return Refused("reference_outside", told, "copy the file into the repository")
+                return IncludeRefused("reference_outside", told, "copy the file into the repository")
             shown = self.show(real)
-            return Fetched(_text(self._bytes(real), shown), shown)
+            return IncludedFile(_text(self._bytes(real), shown), shown)
         except Unreadable as error:
-            return Refused("reference_unreadable", f"{reference}: {error.finding.message}", error.finding.fix)
+            return IncludeRefused("reference_unreadable", f"{reference}: {error.finding.message}", error.finding.fix)
         except (FileNotFoundError, NotADirectoryError):
-            return Missing(self.show(place))
+            return IncludeMissing(self.show(place))
         except OSError as error:
-            return Refused("reference_unreadable", f"{reference} cannot be read: {error.strerror}", "let it be read")
+            return IncludeRefused(
+                "reference_unreadable", f"{reference} cannot be read: {error.strerror}", "let it be read"
+            )
 
     def show(self, path: Path) -> str:
         """``path`` under the name the user gave the root."""

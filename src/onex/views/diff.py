@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..contracts.diff.contract_diff import Change
+from ..contracts.diff.contract_diff import ContractChange
 from ..doctor.comparison import Compared, Version
 
 
@@ -47,7 +47,7 @@ def _side_json(side: Version | None) -> dict[str, str] | None:
     return None if side is None else {"path": side.path, "version": side.number}
 
 
-def _change_json(change: Change) -> dict[str, object]:
+def _change_json(change: ContractChange) -> dict[str, object]:
     return {
         "path": change.path,
         "what": str(change.what),

@@ -40,5 +40,5 @@ def excerpt(finding: Finding, text: str) -> str:
         caret = " " * (len(lead) + column - begin) + "^" * min(length, WIDTH + begin - column)
         parts += [f" {number} | {lead}{shown}", f" {' ' * len(number)} | {caret}"]
     if finding.fix:
-        parts.append(visible(f"    mend: {finding.fix}"))
+        parts.append(visible(f"    fix: {finding.fix}"))
     return "\n".join(parts)

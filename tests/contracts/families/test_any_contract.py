@@ -24,7 +24,7 @@ from onex.contracts.foreign.normalise.transitions import TRANSITION
 from onex.contracts.foreign.normalise.workflow import LOOSE as PARTS
 from onex.contracts.foreign.normalise.workflow import STEP, WORKFLOW, WORKFLOWS
 from onex.contracts.model.contract import ModelContractReducer
-from onex.contracts.model.key_usage import EnumFate
+from onex.contracts.model.key_usage import EnumKeyUsage
 
 TOP = sorted(
     {
@@ -112,7 +112,12 @@ def test_what_is_held_or_honoured_can_be_found_in_the_typed_contract(contract: d
     told = " ".join(one.message for one in reading.findings)
     for key in reading.keys:
         value = at(contract, key.loc)
-        if key.fate is EnumFate.UNKNOWN or not isinstance(value, str) or not value.strip() or key.loc == ("node_type",):
+        if (
+            key.fate is EnumKeyUsage.UNKNOWN
+            or not isinstance(value, str)
+            or not value.strip()
+            or key.loc == ("node_type",)
+        ):
             continue
         parts = [value, value.strip(), *value.replace(":", ".").split(".")]
         assert any(part and (part in held or part in told) for part in parts), (key.loc, value, held, told)

@@ -8,9 +8,9 @@ from functools import cache
 import pytest
 
 from onex.contracts.foreign.foreign_reader import read_contract
-from onex.contracts.foreign.read_result import Reading
-from onex.contracts.model.key_usage import EnumFate
-from onex.contracts.text.tree import Branch, Leaf, Node, Row, plain, read
+from onex.contracts.foreign.read_result import ReadResult
+from onex.contracts.model.key_usage import EnumKeyUsage
+from onex.contracts.text.yaml_tree import YamlList, YamlMap, YamlNode, YamlScalar, plain, read_yaml
 from tests.laws.tree import ROOT
 
 CORPUS = ROOT.parent / "shared" / "corpus" / "contracts"
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"SKIPPED LOUDLY: th
 
 
 @cache
-def readings() -> tuple[Reading, ...]:
+def readings() -> tuple[ReadResult, ...]:
     paths = sorted(CORPUS.rglob("*.yaml"))
     return tuple(read_contract(path.read_text(), str(path.relative_to(CORPUS))) for path in paths)
 
@@ -52,14 +52,14 @@ def test_refused_are_only_guards_that_name_functions() -> None:
 
 def test_every_key_of_every_file_is_honoured_or_reported() -> None:
     for one in readings():
-        written = keys(read((CORPUS / one.path).read_text(), "").tree)
+        written = keys(read_yaml((CORPUS / one.path).read_text(), "").tree)
         assert one.honoured + one.reported == written, one.path
 
 
-def keys(node: Node | None) -> int:
-    if isinstance(node, Branch):
+def keys(node: YamlNode | None) -> int:
+    if isinstance(node, YamlMap):
         return sum(1 + keys(entry.node) for entry in node.entries.values())
-    return sum(keys(item) for item in node.items) if isinstance(node, Row) else 0
+    return sum(keys(item) for item in node.items) if isinstance(node, YamlList) else 0
 
 
 def test_every_reported_key_is_told_with_its_line() -> None:
@@ -69,7 +69,7 @@ def test_every_reported_key_is_told_with_its_line() -> None:
         firsts: set[str] = set()
         above: tuple[str | int, ...] | None = None
         for key in one.keys:
-            if key.fate is EnumFate.HONOURED or (above is not None and key.loc[: len(above)] == above):
+            if key.fate is EnumKeyUsage.HONOURED or (above is not None and key.loc[: len(above)] == above):
                 continue
             above = key.loc
             generic = ".".join("[]" if isinstance(step, int) else step for step in key.loc)
@@ -78,12 +78,12 @@ def test_every_reported_key_is_told_with_its_line() -> None:
             firsts.add(generic)
 
 
-def refers(one: Reading, loc: tuple[str | int, ...]) -> bool:
+def refers(one: ReadResult, loc: tuple[str | int, ...]) -> bool:
     """A block that is a reference to a file: what came of it is told at the reference."""
-    node: Node | None = one.tree
+    node: YamlNode | None = one.tree
     for step in loc:
-        node = node.get(str(step)) if isinstance(node, Branch) else None
-    return isinstance(node, Branch) and "$ref" in node.entries
+        node = node.get(str(step)) if isinstance(node, YamlMap) else None
+    return isinstance(node, YamlMap) and "$ref" in node.entries
 
 
 def test_no_value_of_an_accepted_key_is_lost() -> None:
@@ -94,7 +94,7 @@ def test_no_value_of_an_accepted_key_is_lost() -> None:
         held = set(scalars(one.contract.model_dump(mode="json")))
         told = " ".join(finding.message for finding in one.findings)
         for key in one.keys:
-            if key.fate is not EnumFate.UNKNOWN and key.loc[-1] not in CONVERTED and one.tree is not None:
+            if key.fate is not EnumKeyUsage.UNKNOWN and key.loc[-1] not in CONVERTED and one.tree is not None:
                 lost += [
                     f"{one.path}:{key.leaf.place.line} {key.loc}: {value!r}"
                     for value in own(at(one.tree, key.loc))
@@ -103,20 +103,20 @@ def test_no_value_of_an_accepted_key_is_lost() -> None:
     assert lost == []
 
 
-def at(tree: Node, loc: tuple[str | int, ...]) -> Node:
+def at(tree: YamlNode, loc: tuple[str | int, ...]) -> YamlNode:
     for step in loc:
-        if isinstance(tree, Branch) and isinstance(step, str):
+        if isinstance(tree, YamlMap) and isinstance(step, str):
             tree = tree.entries[step].node
-        elif isinstance(tree, Row) and isinstance(step, int):
+        elif isinstance(tree, YamlList) and isinstance(step, int):
             tree = tree.items[step]
     return tree
 
 
-def own(node: Node) -> list[object]:
+def own(node: YamlNode) -> list[object]:
     """The values that stand directly at a key, in rows as well."""
-    if isinstance(node, Leaf):
+    if isinstance(node, YamlScalar):
         return [] if node.value is None else [node.value]
-    return [value for item in node.items for value in own(item)] if isinstance(node, Row) else []
+    return [value for item in node.items for value in own(item)] if isinstance(node, YamlList) else []
 
 
 def scalars(value: object) -> list[str]:
@@ -145,4 +145,4 @@ def test_a_text_and_its_tree_say_the_same() -> None:
     for one in readings():
         text = (CORPUS / one.path).read_text()
         assert one.tree is not None
-        assert plain(one.tree) == plain(read(text, "").tree or Row((), one.tree.place)), one.path
+        assert plain(one.tree) == plain(read_yaml(text, "").tree or YamlList((), one.tree.place)), one.path

@@ -12,20 +12,26 @@ from onex.contracts.model.contract import (
     ModelContractOrchestrator,
     ModelContractReducer,
 )
-from onex.contracts.model.kept import Kept
-from onex.contracts.model.key_usage import EnumFate
+from onex.contracts.model.key_usage import EnumKeyUsage
 from onex.contracts.model.part import use_of
+from onex.contracts.model.unenforced import UnenforcedFields
 
 ALL = (ModelContractEffect, ModelContractCompute, ModelContractReducer, ModelContractOrchestrator)
 
 
 def test_nobody_acts_on_what_is_kept() -> None:
-    assert {name: use_of(Kept, name).by for name in Kept.model_fields if use_of(Kept, name).by} == {}
+    assert {
+        name: use_of(UnenforcedFields, name).by
+        for name in UnenforcedFields.model_fields
+        if use_of(UnenforcedFields, name).by
+    } == {}
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 def test_somebody_acts_on_all_else_of_a_contract(kind: type[ModelContractBase]) -> None:
-    assert [name for name in kind.model_fields if name not in Kept.model_fields and not use_of(kind, name).by] == []
+    assert [
+        name for name in kind.model_fields if name not in UnenforcedFields.model_fields and not use_of(kind, name).by
+    ] == []
 
 
 def test_every_kind_of_node_has_its_model() -> None:
@@ -34,8 +40,8 @@ def test_every_kind_of_node_has_its_model() -> None:
 
 def test_a_kept_key_is_told_even_when_it_stands_alone() -> None:
     """Each field of Kept, written with a value that fits it or not: never accepted in silence."""
-    for name in Kept.model_fields:
+    for name in UnenforcedFields.model_fields:
         reading = read_contract(f"name: x\nnode_type: effect\n{name}: {{a: 1}}\n", "x.yaml")
         fates = {key.loc: key.fate for key in reading.keys}
-        assert fates[(name,)] is not EnumFate.HONOURED, name
+        assert fates[(name,)] is not EnumKeyUsage.HONOURED, name
         assert [one for one in reading.findings if one.line == 3], name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onex.contracts.foreign.foreign_reader import read_contract
 from onex.contracts.model.machine_of import machine_of
-from onex.contracts.text.include import Fetched, Missing, Refused
+from onex.contracts.text.include import IncludedFile, IncludeMissing, IncludeRefused
 
 MAIN = """\
 name: shop
@@ -33,9 +33,9 @@ transitions:
 }
 
 
-def fetch(including: str, reference: str) -> Fetched | Refused | Missing:
+def fetch(including: str, reference: str) -> IncludedFile | IncludeRefused | IncludeMissing:
     path = f"shop/{reference.removeprefix('./')}"
-    return Fetched(FILES[path], path) if path in FILES else Missing(path)
+    return IncludedFile(FILES[path], path) if path in FILES else IncludeMissing(path)
 
 
 def told(text: str) -> list[str]:

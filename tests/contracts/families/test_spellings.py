@@ -6,7 +6,7 @@ import pytest
 
 from onex.contracts.foreign.read_result import EnumFamily
 from onex.contracts.model.machine_of import machine_of
-from tests.contracts.families.told import HERE, Case, came_of, cases, read
+from tests.contracts.families.expected import HERE, Case, came_of, cases, read
 
 PAGES = sorted(page.name for page in HERE.glob("*.txt"))
 CASES = [(page, case) for page in PAGES for case in cases(page)]

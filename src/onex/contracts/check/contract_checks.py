@@ -11,11 +11,11 @@ from itertools import chain, islice
 from ...kernel.finding import EnumSeverity, Finding
 from ...kernel.intent import EnumIntentType
 from ...kernel.machine import Machine, Transition
-from ..guard.guards import parse, remarked
+from ..guard.guards import guard_warning, parse
 from ..guard.problem import GuardProblem, suggest
-from ..text.tree import FINDINGS_MAX, Branch, Leaf, Place
+from ..text.yaml_tree import FINDINGS_MAX, YamlMap, YamlPlace, YamlScalar
 from .machine_faults import ANY, MachineGraph, shadowed, written_guard
-from .partial_contract import Intent, Sketch, Word, number
+from .partial_contract import LocatedWord, PartialContract, PartialIntent, number
 
 NAMED = 20
 CONDITIONS_CHARS_MAX = 16 * 1024
@@ -26,13 +26,13 @@ _UNUSED: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def check(tree: Branch, path: str) -> list[Finding]:
+def check(tree: YamlMap, path: str) -> list[Finding]:
     """Findings in no particular order, no more than anybody reads."""
     return list(islice(_Check(tree, path).run(), FINDINGS_MAX))
 
 
-class _Check(Sketch):
-    def __init__(self, tree: Branch, path: str) -> None:
+class _Check(PartialContract):
+    def __init__(self, tree: YamlMap, path: str) -> None:
         super().__init__(tree)
         self.path = path
         self.transitions = self._transitions()
@@ -55,14 +55,14 @@ class _Check(Sketch):
     # --- states -----------------------------------------------------------------------------------------------------
 
     def _twins(self) -> Iterator[Finding]:
-        groups: list[tuple[str, list[Word]]] = [
+        groups: list[tuple[str, list[LocatedWord]]] = [
             ("terminal state", self.terminal),
             ("state", self.declared),
             ("intent", [intent.name for intent in self.intents if intent.name]),
             ("unleased trigger", self.unleased),
         ]
         for what, words in groups:
-            seen: dict[str, Place] = {}
+            seen: dict[str, YamlPlace] = {}
             for word in words:
                 if word.text in seen:
                     first = seen[word.text].line
@@ -113,7 +113,7 @@ class _Check(Sketch):
             message = f"no transition leaves the initial state {self.initial.text!r}"
             yield self._error("unknown_state", self.initial.place, message, fix)
 
-    def _mentions(self) -> Iterator[Word]:
+    def _mentions(self) -> Iterator[LocatedWord]:
         if self.initial:
             yield self.initial
         yield from self.terminal
@@ -220,13 +220,13 @@ class _Check(Sketch):
 
     # --- triggers and payloads --------------------------------------------------------------------------------------
 
-    def _trigger(self, word: Word, role: str) -> Iterator[Finding]:
+    def _trigger(self, word: LocatedWord, role: str) -> Iterator[Finding]:
         if word.text not in self.triggers and self.triggers:
             fix = suggest(word.text, self.triggers) or f"use one of {', '.join(self.triggers)}, or add a transition"
             message = f"{role} names the trigger {word.text!r}, which no transition has"
             yield self._error("unknown_trigger", word.place, message, fix)
 
-    def _bare(self, word: Word, who: str) -> Iterator[Finding]:
+    def _bare(self, word: LocatedWord, who: str) -> Iterator[Finding]:
         for line in self.lines:
             if line.trigger and line.payload and line.trigger.text == word.text and line.payload.text != "Nothing":
                 yield self._error(
@@ -237,7 +237,7 @@ class _Check(Sketch):
                 )
 
     def _payloads(self) -> Iterator[Finding]:
-        first: dict[str, Word] = {}
+        first: dict[str, LocatedWord] = {}
         for line in self.lines:
             if line.trigger is None or line.payload is None:
                 continue
@@ -265,13 +265,13 @@ class _Check(Sketch):
             except GuardProblem as problem:
                 yield guard_finding(problem, leaf, self.path)
                 continue
-            remark = remarked(parsed)
+            remark = guard_warning(parsed)
             if remark is not None:
                 yield guard_finding(remark, leaf, self.path, EnumSeverity.WARNING)
 
     # --- intents ----------------------------------------------------------------------------------------------------
 
-    def _intent(self, intent: Intent) -> Iterator[Finding]:
+    def _intent(self, intent: PartialIntent) -> Iterator[Finding]:
         named = f"intent {intent.name.text!r}" if intent.name else "this intent"
         at = intent.name.place if intent.name else intent.node.place
         kind = intent.kind.text if intent.kind else ""
@@ -303,13 +303,13 @@ class _Check(Sketch):
                 "add delivery: at_most_once (a crash may lose one) or at_least_once (a crash may repeat one)",
             )
         retry = intent.node.get("retry")
-        if isinstance(retry, Branch):
+        if isinstance(retry, YamlMap):
             least, most = number(retry.get("initial_ms"), 500), number(retry.get("max_ms"), 30_000)
             if least > most:
                 message = f"{named} waits at first {least} ms but at most {most} ms"
                 yield self._error("retry_bounds", retry.place, message, "make initial_ms the smaller one")
 
-    def _fired(self, intent: Intent, kind: str, named: str, at: Place) -> Iterator[Finding]:
+    def _fired(self, intent: PartialIntent, kind: str, named: str, at: YamlPlace) -> Iterator[Finding]:
         if kind in (EnumIntentType.TIMER, EnumIntentType.ACTION_SEND):
             if intent.trigger is None:
                 who = "it fires" if kind == EnumIntentType.TIMER else "the target workflow gets"
@@ -324,14 +324,16 @@ class _Check(Sketch):
                 "unused_key", place, message, "write outcomes: {succeeded: ..., failed: ..., unknown: ...}"
             )
 
-    def _error(self, code: str, place: Place, message: str, fix: str) -> Finding:
+    def _error(self, code: str, place: YamlPlace, message: str, fix: str) -> Finding:
         return Finding(code, EnumSeverity.ERROR, *place.spot(self.path), message, fix)
 
-    def _warning(self, code: str, place: Place, message: str, fix: str) -> Finding:
+    def _warning(self, code: str, place: YamlPlace, message: str, fix: str) -> Finding:
         return Finding(code, EnumSeverity.WARNING, *place.spot(self.path), message, fix)
 
 
-def guard_finding(problem: GuardProblem, leaf: Leaf, path: str, severity: EnumSeverity = EnumSeverity.ERROR) -> Finding:
+def guard_finding(
+    problem: GuardProblem, leaf: YamlScalar, path: str, severity: EnumSeverity = EnumSeverity.ERROR
+) -> Finding:
     """A condition's problem at its column, when the condition stands on one line as written."""
     place = leaf.place
     if leaf.text_at is not None:

@@ -6,49 +6,49 @@ from typing import NamedTuple
 
 from ...kernel.intent import EnumOutcome
 from ..model.part import EXPRESSION_MAX, INTENTS_MAX, TRANSITIONS_MAX
-from ..text.tree import Branch, Leaf, Node, Place, Row
+from ..text.yaml_tree import YamlList, YamlMap, YamlNode, YamlPlace, YamlScalar
 
 
-class Word(NamedTuple):
+class LocatedWord(NamedTuple):
     text: str
-    place: Place
+    place: YamlPlace
 
 
-class Line(NamedTuple):
+class PartialTransition(NamedTuple):
     """One transition as written; what is missing or not text is None."""
 
-    place: Place
-    start: Word | None
-    end: Word | None
-    trigger: Word | None
-    payload: Word | None
-    conditions: tuple[Leaf, ...]
+    place: YamlPlace
+    start: LocatedWord | None
+    end: LocatedWord | None
+    trigger: LocatedWord | None
+    payload: LocatedWord | None
+    conditions: tuple[YamlScalar, ...]
     priority: int
 
 
-class State(NamedTuple):
-    name: Word
-    timeout: Place | None
-    on_timeout: Word | None
+class PartialState(NamedTuple):
+    name: LocatedWord
+    timeout: YamlPlace | None
+    on_timeout: LocatedWord | None
 
 
-class Intent(NamedTuple):
-    node: Branch
-    name: Word | None
-    kind: Word | None
-    trigger: Word | None
-    outcomes: tuple[tuple[str, Word], ...]
+class PartialIntent(NamedTuple):
+    node: YamlMap
+    name: LocatedWord | None
+    kind: LocatedWord | None
+    trigger: LocatedWord | None
+    outcomes: tuple[tuple[str, LocatedWord], ...]
 
-    def word(self, key: str) -> Word | None:
+    def word(self, key: str) -> LocatedWord | None:
         return _word(self.node.get(key))
 
 
-class Sketch:
+class PartialContract:
     """What the names in a contract are, and where each stands. More than a contract may have is left out."""
 
-    def __init__(self, tree: Branch) -> None:
+    def __init__(self, tree: YamlMap) -> None:
         node = tree.get("state_machine")
-        machine = node if isinstance(node, Branch) else Branch({}, tree.place)
+        machine = node if isinstance(node, YamlMap) else YamlMap({}, tree.place)
         self.initial = _word(machine.get("initial_state"))
         self.terminal = _words(machine.get("terminal_states"))
         self.final = frozenset(word.text for word in self.terminal)
@@ -62,32 +62,32 @@ class Sketch:
         self.ends = {line.end.text for line in self.lines if line.end}
 
 
-def conditions(node: Node | None) -> tuple[Leaf, ...]:
+def conditions(node: YamlNode | None) -> tuple[YamlScalar, ...]:
     """The expression leaves of a transition's ``conditions``."""
     leaves = [branch.get("expression") for branch in _branches(node)]
-    texts = (leaf for leaf in leaves if isinstance(leaf, Leaf) and isinstance(leaf.value, str))
+    texts = (leaf for leaf in leaves if isinstance(leaf, YamlScalar) and isinstance(leaf.value, str))
     return tuple(leaf for leaf in texts if 0 < len(str(leaf.value)) <= EXPRESSION_MAX)
 
 
-def _word(node: Node | None) -> Word | None:
-    return Word(node.value, node.place) if isinstance(node, Leaf) and isinstance(node.value, str) else None
+def _word(node: YamlNode | None) -> LocatedWord | None:
+    return LocatedWord(node.value, node.place) if isinstance(node, YamlScalar) and isinstance(node.value, str) else None
 
 
-def _words(node: Node | None) -> list[Word]:
-    items = node.items if isinstance(node, Row) else ()
+def _words(node: YamlNode | None) -> list[LocatedWord]:
+    items = node.items if isinstance(node, YamlList) else ()
     return [word for word in map(_word, items) if word]
 
 
-def _branches(node: Node | None) -> list[Branch]:
-    return [item for item in node.items if isinstance(item, Branch)] if isinstance(node, Row) else []
+def _branches(node: YamlNode | None) -> list[YamlMap]:
+    return [item for item in node.items if isinstance(item, YamlMap)] if isinstance(node, YamlList) else []
 
 
-def number(node: Node | None, default: int) -> float:
-    return node.value if isinstance(node, Leaf) and isinstance(node.value, int | float) else default
+def number(node: YamlNode | None, default: int) -> float:
+    return node.value if isinstance(node, YamlScalar) and isinstance(node.value, int | float) else default
 
 
-def _line(node: Branch) -> Line:
-    return Line(
+def _line(node: YamlMap) -> PartialTransition:
+    return PartialTransition(
         node.place,
         _word(node.get("from_state")),
         _word(node.get("to_state")),
@@ -98,17 +98,17 @@ def _line(node: Branch) -> Line:
     )
 
 
-def _state(node: Branch) -> State:
+def _state(node: YamlMap) -> PartialState:
     timeout = node.get("timeout_ms")
-    name = _word(node.get("name")) or Word("", node.place)
-    return State(name, timeout.place if timeout else None, _word(node.get("on_timeout")))
+    name = _word(node.get("name")) or LocatedWord("", node.place)
+    return PartialState(name, timeout.place if timeout else None, _word(node.get("on_timeout")))
 
 
-def _intent(node: Branch) -> Intent:
+def _intent(node: YamlMap) -> PartialIntent:
     named = node.get("outcomes")
-    outcomes = named.entries if isinstance(named, Branch) else {}
+    outcomes = named.entries if isinstance(named, YamlMap) else {}
     words = [(str(outcome), _word(outcomes[outcome].node)) for outcome in EnumOutcome if outcome in outcomes]
-    return Intent(
+    return PartialIntent(
         node,
         _word(node.get("name")),
         _word(node.get("type")),

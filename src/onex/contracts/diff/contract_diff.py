@@ -12,24 +12,24 @@ from typing import NamedTuple, TypeGuard
 
 from pydantic import BaseModel, JsonValue
 
-from ..foreign.read_result import Reading
+from ..foreign.read_result import ReadResult
 from ..load import dotted
 from ..model.contract import ModelContractBase, ModelContractReducer
 from ..model.fsm import ModelFSMState, ModelFSMSubcontract
 from ..model.part import ModelContractVersion, use_of
-from ..text.tree import Branch, Node, Place, Row, place_of, plain
+from ..text.yaml_tree import YamlList, YamlMap, YamlNode, YamlPlace, place_of, plain
 from .diff_rules import ENTRY as _ENTRY
-from .diff_rules import mentioned, rule_of, verdict
+from .diff_rules import impact_of, mentioned, rule_of
 from .entry_matching import identity, matched
 from .json_schema_diff import schema_changes
-from .rule import Judge, Pair, Rule
-from .version_bump import EnumBump, Verdict, made_between, owes_nothing
+from .rule import DiffRule, FieldPair, ImpactOf
+from .version_bump import EnumBump, Impact, made_between, owes_nothing
 
 Loc = tuple[str | int, ...]
-NOWHERE = Place(0, 0)
+NOWHERE = YamlPlace(0, 0)
 
 
-class EnumWhat(StrEnum):
+class EnumChange(StrEnum):
     """``moved``: the same entries in another order."""
 
     ADDED = "added"
@@ -38,33 +38,33 @@ class EnumWhat(StrEnum):
     MOVED = "moved"
 
 
-class Change(NamedTuple):
+class ContractChange(NamedTuple):
     """``path`` names list entries by what they are: ``state_machine.states[paid].timeout_ms``. Places count from 1."""
 
     path: str
-    what: EnumWhat
+    what: EnumChange
     old: JsonValue
     new: JsonValue
     bump: EnumBump
     reason: str
-    old_place: Place = NOWHERE
-    new_place: Place = NOWHERE
+    old_place: YamlPlace = NOWHERE
+    new_place: YamlPlace = NOWHERE
 
     @property
     def breaking(self) -> bool:
         return self.bump is EnumBump.MAJOR
 
 
-class Difference(NamedTuple):
+class ContractDifference(NamedTuple):
     """``notes`` are differences on which nobody acts. ``made`` is None where there was no version to raise."""
 
-    changes: tuple[Change, ...]
-    notes: tuple[Change, ...]
+    changes: tuple[ContractChange, ...]
+    notes: tuple[ContractChange, ...]
     owed: EnumBump
     made: EnumBump | None
 
     @property
-    def breaking(self) -> tuple[Change, ...]:
+    def breaking(self) -> tuple[ContractChange, ...]:
         return tuple(change for change in self.changes if change.breaking)
 
     @property
@@ -80,9 +80,9 @@ Shapes = Mapping[str, JsonValue]
 def difference(
     old: ModelContractBase,
     new: ModelContractBase,
-    trees: tuple[Branch | None, Branch | None] = (None, None),
+    trees: tuple[YamlMap | None, YamlMap | None] = (None, None),
     shapes: tuple[Shapes, Shapes] = ({}, {}),
-) -> Difference:
+) -> ContractDifference:
     """``trees`` are both contracts in the one shape, for their lines; ``shapes`` those of the classes they name."""
     walk = _Walk(old, new, trees, frozenset(shapes[0]) & frozenset(shapes[1]))
     walk.blocks(old, new, "", ((), ()), "")
@@ -92,7 +92,7 @@ def difference(
     return _weighed(old, new, walk.changes, walk.notes)
 
 
-def reading_difference(old: Reading, new: Reading, shapes: tuple[Shapes, Shapes] = ({}, {})) -> Difference:
+def file_difference(old: ReadResult, new: ReadResult, shapes: tuple[Shapes, Shapes] = ({}, {})) -> ContractDifference:
     """Of two files that were read well; what no field holds is compared as text and noted."""
     assert old.contract is not None and new.contract is not None, "only what loads is compared"
     made = difference(old.contract, new.contract, (old.shape, new.shape), shapes)
@@ -100,11 +100,13 @@ def reading_difference(old: Reading, new: Reading, shapes: tuple[Shapes, Shapes]
 
 
 def _weighed(
-    old: ModelContractBase, new: ModelContractBase, changes: Sequence[Change], notes: Sequence[Change]
-) -> Difference:
+    old: ModelContractBase, new: ModelContractBase, changes: Sequence[ContractChange], notes: Sequence[ContractChange]
+) -> ContractDifference:
     owed = max((change.bump for change in changes), key=lambda bump: bump.weight, default=EnumBump.NONE)
     ordered = sorted(changes, key=lambda change: -change.bump.weight)
-    return Difference(tuple(ordered), tuple(notes), owed, made_between(old.contract_version, new.contract_version))
+    return ContractDifference(
+        tuple(ordered), tuple(notes), owed, made_between(old.contract_version, new.contract_version)
+    )
 
 
 class _Walk:
@@ -112,14 +114,14 @@ class _Walk:
         self,
         old: ModelContractBase,
         new: ModelContractBase,
-        trees: tuple[Branch | None, Branch | None],
+        trees: tuple[YamlMap | None, YamlMap | None],
         told: frozenset[str],
     ) -> None:
         self.contracts = (old, new)
         self.trees = trees
         self.told = told
-        self.changes: list[Change] = []
-        self.notes: list[Change] = []
+        self.changes: list[ContractChange] = []
+        self.notes: list[ContractChange] = []
 
     def blocks(self, old: BaseModel, new: BaseModel, path: str, locs: tuple[Loc, Loc], role: str) -> None:
         """Field by field. Two classes of contract have fields of their own: they come and go."""
@@ -142,13 +144,13 @@ class _Walk:
         self,
         old: object,
         new: object,
-        rule: Rule,
+        rule: DiffRule,
         parents: tuple[BaseModel, BaseModel],
         path: str,
         locs: tuple[Loc, Loc],
         role: str,
     ) -> None:
-        pair = Pair(path.rpartition(".")[2], old, new, parents, self.contracts, self.told)
+        pair = FieldPair(path.rpartition(".")[2], old, new, parents, self.contracts, self.told)
         if _is_block(old) and _is_block(new) and rule is not _HELD:
             self.blocks(old, new, path, locs, role)
         elif isinstance(old, tuple) and isinstance(new, tuple):
@@ -164,9 +166,9 @@ class _Walk:
                     self._field(old.get(name), new.get(name), rule, parents, f"{path}.{name}", inner, role)
         else:
             gone, came = old in (None, ""), new in (None, "")
-            judged, what = rule.changed, EnumWhat.CHANGED
+            judged, what = rule.changed, EnumChange.CHANGED
             if gone or came:
-                judged, what = (rule.added, EnumWhat.ADDED) if gone else (rule.removed, EnumWhat.REMOVED)
+                judged, what = (rule.added, EnumChange.ADDED) if gone else (rule.removed, EnumChange.REMOVED)
             self._add(path, what, pair, judged, locs)
 
     # --- lists ------------------------------------------------------------------------------------------------------
@@ -175,8 +177,8 @@ class _Walk:
         self,
         old: tuple[object, ...],
         new: tuple[object, ...],
-        rule: Rule,
-        pair: Pair,
+        rule: DiffRule,
+        pair: FieldPair,
         path: str,
         locs: tuple[Loc, Loc],
         role: str,
@@ -192,22 +194,22 @@ class _Walk:
                     self.blocks(left, right, f"{path}[{name}]", inner, role)
                 elif left != right:
                     one = pair._replace(name=name, old=left, new=right)
-                    self._add(f"{path}[{name}]", EnumWhat.CHANGED, one, rule.changed, inner)
+                    self._add(f"{path}[{name}]", EnumChange.CHANGED, one, rule.changed, inner)
                 continue
             one = pair._replace(name=name, old=left, new=right)
-            what, judged = (EnumWhat.REMOVED, rule.removed) if right is None else (EnumWhat.ADDED, rule.added)
+            what, judged = (EnumChange.REMOVED, rule.removed) if right is None else (EnumChange.ADDED, rule.added)
             places = (inner[0] if left is not None else None, inner[1] if right is not None else None)
             self._add(f"{path}[{name}]", what, one, judged, places)
         stayed = [after for before, after in couples if before is not None and after is not None]
         if stayed != sorted(stayed):
-            self._add(path, EnumWhat.MOVED, pair._replace(old=None, new=None), rule.changed, locs)
+            self._add(path, EnumChange.MOVED, pair._replace(old=None, new=None), rule.changed, locs)
 
     def _keyed(
         self,
         old: dict[str, object],
         new: dict[str, object],
-        rule: Rule,
-        pair: Pair,
+        rule: DiffRule,
+        pair: FieldPair,
         path: str,
         locs: tuple[Loc, Loc],
         role: str,
@@ -219,7 +221,9 @@ class _Walk:
             if _is_block(before) and _is_block(after):
                 self.blocks(before, after, f"{path}[{name}]", inner, role)
             elif before is None or after is None:
-                what, judged = (EnumWhat.ADDED, _ENTRY.added) if before is None else (EnumWhat.REMOVED, _ENTRY.removed)
+                what, judged = (
+                    (EnumChange.ADDED, _ENTRY.added) if before is None else (EnumChange.REMOVED, _ENTRY.removed)
+                )
                 self._add(f"{path}[{name}]", what, pair._replace(name=name, old=before, new=after), judged, inner)
 
     def _states(
@@ -228,8 +232,10 @@ class _Walk:
         """Without ``states`` the transitions say which there are: both ways of saying it are compared as one."""
         if (old.states is None) != (new.states is None):
             told = "states are listed now" if old.states is None else "states are listed no more"
-            what = EnumWhat.ADDED if old.states is None else EnumWhat.REMOVED
-            change = Change(f"{path}.states", what, None, None, EnumBump.PATCH, told, *self._places(locs, "states"))
+            what = EnumChange.ADDED if old.states is None else EnumChange.REMOVED
+            change = ContractChange(
+                f"{path}.states", what, None, None, EnumBump.PATCH, told, *self._places(locs, "states")
+            )
             self.changes.append(change)
         return _all_states(old), _all_states(new)
 
@@ -271,28 +277,30 @@ class _Walk:
         reason: str,
         hurts: bool,
         prose: bool,
-        places: tuple[Place, Place],
+        places: tuple[YamlPlace, YamlPlace],
     ) -> None:
         bump = EnumBump.MAJOR if hurts else EnumBump.PATCH if prose else EnumBump.MINOR
-        what = EnumWhat.ADDED if old is None and new is not None else EnumWhat.CHANGED
-        what = EnumWhat.REMOVED if new is None and old is not None else what
-        self.changes.append(Change(path, what, old, new, bump, reason, *places))
+        what = EnumChange.ADDED if old is None and new is not None else EnumChange.CHANGED
+        what = EnumChange.REMOVED if new is None and old is not None else what
+        self.changes.append(ContractChange(path, what, old, new, bump, reason, *places))
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
     def _add(
         self,
         path: str,
-        what: EnumWhat,
-        pair: Pair,
-        judged: Verdict | Judge | None,
+        what: EnumChange,
+        pair: FieldPair,
+        judged: Impact | ImpactOf | None,
         locs: tuple[Loc | None, Loc | None],
     ) -> None:
-        found = verdict(judged, pair)
-        change = Change(path, what, _json(pair.old), _json(pair.new), found.bump, found.reason, *self._places(locs))
+        found = impact_of(judged, pair)
+        change = ContractChange(
+            path, what, _json(pair.old), _json(pair.new), found.bump, found.reason, *self._places(locs)
+        )
         (self.notes if judged in (_HELD.changed, _HELD.added, _HELD.removed) else self.changes).append(change)
 
-    def _places(self, locs: tuple[Loc | None, Loc | None], *more: str) -> tuple[Place, Place]:
+    def _places(self, locs: tuple[Loc | None, Loc | None], *more: str) -> tuple[YamlPlace, YamlPlace]:
         found = [
             NOWHERE if tree is None or loc is None else place_of(tree, (*loc, *more))
             for tree, loc in zip(self.trees, locs, strict=True)
@@ -300,7 +308,7 @@ class _Walk:
         return found[0], found[1]
 
 
-_HELD = Rule.always(owes_nothing("it is held, and nobody acts on it"))
+_HELD = DiffRule.always(owes_nothing("it is held, and nobody acts on it"))
 
 
 def _declared(owner: type[BaseModel], field: str) -> str:
@@ -348,20 +356,20 @@ def _json(value: object) -> JsonValue:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-def _unknown(old: Reading, new: Reading) -> Iterator[Change]:
+def _unknown(old: ReadResult, new: ReadResult) -> Iterator[ContractChange]:
     """Keys that no field holds, compared as they are written."""
     sides = [_unknown_of(reading) for reading in (old, new)]
     for path in dict.fromkeys((*sides[0], *sides[1])):
         before, after = sides[0].get(path), sides[1].get(path)
         if before is None or after is None or before[0] != after[0]:
-            what = EnumWhat.ADDED if before is None else EnumWhat.REMOVED if after is None else EnumWhat.CHANGED
+            what = EnumChange.ADDED if before is None else EnumChange.REMOVED if after is None else EnumChange.CHANGED
             (left, here), (right, there) = before or (None, NOWHERE), after or (None, NOWHERE)
             told = "no field holds it, and nobody acts on it"
-            yield Change(path, what, left, right, EnumBump.NONE, told, here, there)
+            yield ContractChange(path, what, left, right, EnumBump.NONE, told, here, there)
 
 
-def _unknown_of(reading: Reading) -> dict[str, tuple[JsonValue, Place]]:
-    found: dict[str, tuple[JsonValue, Place]] = {}
+def _unknown_of(reading: ReadResult) -> dict[str, tuple[JsonValue, YamlPlace]]:
+    found: dict[str, tuple[JsonValue, YamlPlace]] = {}
     above: Loc | None = None
     for key in reading.keys:
         if key.fate != "unknown" or (above is not None and key.loc[: len(above)] == above):
@@ -371,11 +379,11 @@ def _unknown_of(reading: Reading) -> dict[str, tuple[JsonValue, Place]]:
     return found
 
 
-def _written(tree: Node | None, loc: Loc) -> JsonValue:
+def _written(tree: YamlNode | None, loc: Loc) -> JsonValue:
     """The value at a key's own path."""
     for step in loc:
-        if isinstance(tree, Row) and isinstance(step, int):
+        if isinstance(tree, YamlList) and isinstance(step, int):
             tree = tree.items[step]
         else:
-            tree = tree.get(str(step)) if isinstance(tree, Branch) else None
+            tree = tree.get(str(step)) if isinstance(tree, YamlMap) else None
     return None if tree is None else plain(tree)

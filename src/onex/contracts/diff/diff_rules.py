@@ -14,11 +14,11 @@ from ..model.fsm import ModelFSMSubcontract, ModelFSMTransition
 from ..model.intent import ModelIntentRetry
 from ..model.part import ModelContractVersion, Use
 from .diff_rules_node import NODE_RULES
-from .rule import Judge, Pair, Rule
-from .version_bump import Verdict, adds, breaks, tells
+from .rule import DiffRule, FieldPair, ImpactOf
+from .version_bump import Impact, adds, breaks, tells
 
 
-def machines(pair: Pair) -> tuple[ModelFSMSubcontract | None, ModelFSMSubcontract | None]:
+def machines(pair: FieldPair) -> tuple[ModelFSMSubcontract | None, ModelFSMSubcontract | None]:
     return pair.contracts[0].state_machine, pair.contracts[1].state_machine
 
 
@@ -35,19 +35,19 @@ def mentioned(machine: ModelFSMSubcontract | None) -> tuple[str, ...]:
 # --- judged by more than the value itself -----------------------------------------------------------------------------
 
 
-def _became_terminal(pair: Pair) -> Verdict:
+def _became_terminal(pair: FieldPair) -> Impact:
     if pair.name not in mentioned(machines(pair)[0]):
         return adds("a new end")
     return breaks("{name} became terminal: what it accepted is refused there")
 
 
-def _no_more_terminal(pair: Pair) -> Verdict:
+def _no_more_terminal(pair: FieldPair) -> Impact:
     if pair.name not in mentioned(machines(pair)[1]):
         return breaks("the end {name} is gone: whoever waits for it waits for ever")
     return breaks("{name} is terminal no more: whoever waits for the end there waits on")
 
 
-def _transition_gone(pair: Pair) -> Verdict:
+def _transition_gone(pair: FieldPair) -> Impact:
     gone, machine = pair.old, machines(pair)[1]
     assert isinstance(gone, ModelFSMTransition), "the rule stands at transitions"
     triggers = {one.trigger for one in machine.transitions} if machine else set()
@@ -56,7 +56,7 @@ def _transition_gone(pair: Pair) -> Verdict:
     return breaks(f"{gone.trigger!r} no longer leads from {gone.from_state!r} to {gone.to_state!r}")
 
 
-def _priority(pair: Pair) -> Verdict:
+def _priority(pair: FieldPair) -> Impact:
     one, machine = pair.parents[1], machines(pair)[1]
     assert isinstance(one, ModelFSMTransition), "the rule stands at transitions"
     rivals = [t for t in machine.transitions if t.trigger == one.trigger] if machine else []
@@ -65,7 +65,7 @@ def _priority(pair: Pair) -> Verdict:
     return adds("it is tried at another rank")
 
 
-def _order(pair: Pair) -> Verdict:
+def _order(pair: FieldPair) -> Impact:
     first: list[dict[tuple[str, str, int], list[str]]] = []
     for machine in machines(pair):
         tried: dict[tuple[str, str, int], list[str]] = {}
@@ -77,7 +77,7 @@ def _order(pair: Pair) -> Verdict:
     return tells("the order differs; none that compete changed places")
 
 
-def _payload(pair: Pair) -> Verdict:
+def _payload(pair: FieldPair) -> Impact:
     one = pair.parents[1]
     trigger = one.trigger if isinstance(one, ModelFSMTransition) else f"intents.{getattr(one, 'name', '')}"
     if trigger in pair.told:
@@ -89,85 +89,85 @@ def _payload(pair: Pair) -> Verdict:
     return breaks("it carries another class")
 
 
-def _state_schema(pair: Pair) -> Verdict:
+def _state_schema(pair: FieldPair) -> Impact:
     assert isinstance(pair.old, int) and isinstance(pair.new, int), "a number with a default"
     if pair.new < pair.old:
         return breaks("stored states are of a higher schema than this code knows, and are left alone")
     return adds("stored states are migrated")
 
 
-_VERSION = Rule.always(tells("a version of a part; what changed in it is told by itself"))
-_NAMED = Rule.always(tells("another name for the same"))
-_ACTIONS = Rule(added=adds("{name} is done too"), removed=breaks("{name} is no longer emitted"))
-_RUNS = Rule.always(adds("it is served otherwise"))
-_SERVED = Rule.always(breaks("somebody else serves it"))
-_RETRY = Rule(adds("it is tried again otherwise"))
+_VERSION = DiffRule.always(tells("a version of a part; what changed in it is told by itself"))
+_NAMED = DiffRule.always(tells("another name for the same"))
+_ACTIONS = DiffRule(added=adds("{name} is done too"), removed=breaks("{name} is no longer emitted"))
+_RUNS = DiffRule.always(adds("it is served otherwise"))
+_SERVED = DiffRule.always(breaks("somebody else serves it"))
+_RETRY = DiffRule(adds("it is tried again otherwise"))
 
-RULES: Mapping[str, Rule] = {
+RULES: Mapping[str, DiffRule] = {
     **NODE_RULES,
-    "ModelFSMSubcontract.initial_state": Rule(breaks("instances begin elsewhere")),
-    "ModelFSMSubcontract.terminal_states": Rule(added=_became_terminal, removed=_no_more_terminal),
-    "ModelFSMSubcontract.states": Rule(
+    "ModelFSMSubcontract.initial_state": DiffRule(breaks("instances begin elsewhere")),
+    "ModelFSMSubcontract.terminal_states": DiffRule(added=_became_terminal, removed=_no_more_terminal),
+    "ModelFSMSubcontract.states": DiffRule(
         added=adds("state {name} is new"), removed=breaks("state {name} is gone: instances that stand in it are stuck")
     ),
-    "ModelFSMSubcontract.transitions": Rule(_order, adds("more is accepted"), _transition_gone),
+    "ModelFSMSubcontract.transitions": DiffRule(_order, adds("more is accepted"), _transition_gone),
     "ModelFSMSubcontract.state_machine_name": _NAMED,
-    "ModelFSMSubcontract.error_states": Rule.always(adds("which states are errors is told otherwise")),
-    "ModelFSMState.timeout_ms": Rule(
+    "ModelFSMSubcontract.error_states": DiffRule.always(adds("which states are errors is told otherwise")),
+    "ModelFSMState.timeout_ms": DiffRule(
         adds("its timer fires at another time"),
         adds("it is left by itself after a while"),
         breaks("its timer is gone: who waited for it waits for ever"),
     ),
-    "ModelFSMState.on_timeout": Rule.always(breaks("its timer fires another trigger")),
+    "ModelFSMState.on_timeout": DiffRule.always(breaks("its timer fires another trigger")),
     "ModelFSMState.entry_actions": _ACTIONS,
     "ModelFSMState.exit_actions": _ACTIONS,
-    "ModelFSMState.required_data": Rule(
+    "ModelFSMState.required_data": DiffRule(
         added=breaks("{name} must be there now"), removed=adds("{name} may be missing")
     ),
-    "ModelFSMTransition.to_state": Rule(breaks("it leads to {new} instead of {old}")),
-    "ModelFSMTransition.payload": Rule.always(_payload),
-    "ModelFSMTransition.priority": Rule(_priority),
-    "ModelFSMTransition.conditions": Rule(
+    "ModelFSMTransition.to_state": DiffRule(breaks("it leads to {new} instead of {old}")),
+    "ModelFSMTransition.payload": DiffRule.always(_payload),
+    "ModelFSMTransition.priority": DiffRule(_priority),
+    "ModelFSMTransition.conditions": DiffRule(
         added=breaks("a condition more: what was accepted may be refused"), removed=adds("a condition less")
     ),
     "ModelFSMTransition.actions": _ACTIONS,
     "ModelFSMTransition.transition_name": _NAMED,
     "ModelFSMCondition.condition_name": _NAMED,
-    "ModelContractReducer.state_model": Rule(
+    "ModelContractReducer.state_model": DiffRule(
         tells("the class has another name"), adds("its state has a class"), breaks("its state has no class any more")
     ),
-    "ModelContractReducer.state_schema": Rule.always(_state_schema),
-    "ModelContractReducer.unleased": Rule(
+    "ModelContractReducer.state_schema": DiffRule.always(_state_schema),
+    "ModelContractReducer.unleased": DiffRule(
         added=adds("{name} needs no lease now"), removed=breaks("{name} needs a lease now")
     ),
-    "ModelContractReducer.intents": Rule(
+    "ModelContractReducer.intents": DiffRule(
         added=adds("{name} may be emitted too"), removed=breaks("{name} is no longer emitted")
     ),
     "ModelIntentDeclaration.type": _SERVED,
     "ModelIntentDeclaration.target": _SERVED,
-    "ModelIntentDeclaration.payload": Rule.always(_payload),
-    "ModelIntentDeclaration.outcomes": Rule(
+    "ModelIntentDeclaration.payload": DiffRule.always(_payload),
+    "ModelIntentDeclaration.outcomes": DiffRule(
         added=adds("its outcomes become triggers"), removed=breaks("what became of it is no longer told")
     ),
     **{f"ModelIntentRetry.{field}": _RETRY for field in ModelIntentRetry.model_fields},
-    "ModelIntentDeclaration.delivery": Rule.always(breaks("whether it may be done twice is another promise")),
+    "ModelIntentDeclaration.delivery": DiffRule.always(breaks("whether it may be done twice is another promise")),
     "ModelIntentDeclaration.timeout_ms": _RUNS,
     "ModelIntentDeclaration.concurrency": _RUNS,
     "ModelIntentDeclaration.priority": _RUNS,
-    "ModelIntentDeclaration.trigger": Rule.always(breaks("it fires another trigger")),
-    "ModelIntentOutcomes.succeeded": Rule(breaks("success becomes {new} instead of {old}")),
-    "ModelIntentOutcomes.failed": Rule(breaks("failure becomes {new} instead of {old}")),
-    "ModelIntentOutcomes.unknown": Rule(breaks("a doubtful end becomes {new} instead of {old}")),
+    "ModelIntentDeclaration.trigger": DiffRule.always(breaks("it fires another trigger")),
+    "ModelIntentOutcomes.succeeded": DiffRule(breaks("success becomes {new} instead of {old}")),
+    "ModelIntentOutcomes.failed": DiffRule(breaks("failure becomes {new} instead of {old}")),
+    "ModelIntentOutcomes.unknown": DiffRule(breaks("a doubtful end becomes {new} instead of {old}")),
 }
 
 # what is not listed
-_PROSE = Rule.always(tells("the words differ"))
-_VALUE = Rule(adds("it differs"), adds("it is said now"), adds("it is said no more"))
-_BLOCK = Rule(adds("it differs"), adds("it is said now"), breaks("it is gone"))
-ENTRY = Rule(tells("the order differs"), adds("{name} is new"), breaks("{name} is gone"))
+_PROSE = DiffRule.always(tells("the words differ"))
+_VALUE = DiffRule(adds("it differs"), adds("it is said now"), adds("it is said no more"))
+_BLOCK = DiffRule(adds("it differs"), adds("it is said now"), breaks("it is gone"))
+ENTRY = DiffRule(tells("the order differs"), adds("{name} is new"), breaks("{name} is gone"))
 
 
-def rule_of(classes: tuple[type[BaseModel], ...], role: str, field: str, use: Use, value: object) -> Rule:
+def rule_of(classes: tuple[type[BaseModel], ...], role: str, field: str, use: Use, value: object) -> DiffRule:
     """The rule of a field: by the block's ``role`` in the block above it, else by its class, else by its ``value``'s shape."""
     listed = RULES.get(f"{role}.{field}")
     for one in classes:
@@ -181,12 +181,12 @@ def rule_of(classes: tuple[type[BaseModel], ...], role: str, field: str, use: Us
         usual = ENTRY if isinstance(value, tuple) else _BLOCK if isinstance(value, BaseModel) else _VALUE
     if listed is None:
         return usual
-    return Rule(listed.changed or usual.changed, listed.added or usual.added, listed.removed or usual.removed)
+    return DiffRule(listed.changed or usual.changed, listed.added or usual.added, listed.removed or usual.removed)
 
 
-def verdict(judged: Verdict | Judge | None, pair: Pair) -> Verdict:
+def impact_of(judged: Impact | ImpactOf | None, pair: FieldPair) -> Impact:
     assert judged is not None, "rule_of fills what a rule leaves open"
-    found = judged if isinstance(judged, Verdict) else judged(pair)
+    found = judged if isinstance(judged, Impact) else judged(pair)
     return found._replace(reason=found.reason.format(name=_word(pair.name), old=_word(pair.old), new=_word(pair.new)))
 
 

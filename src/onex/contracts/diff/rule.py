@@ -9,10 +9,10 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from ..model.contract import ModelContractBase
-from .version_bump import Verdict
+from .version_bump import Impact
 
 
-class Pair(NamedTuple):
+class FieldPair(NamedTuple):
     """One value on both sides, None where it is not; ``parents`` are the blocks that hold it, ``contracts`` the wholes.
 
     ``told`` are payload classes (by trigger or ``intents.<name>``) whose shapes are compared by themselves.
@@ -26,17 +26,17 @@ class Pair(NamedTuple):
     told: frozenset[str] = frozenset()
 
 
-Judge = Callable[[Pair], Verdict]
+ImpactOf = Callable[[FieldPair], Impact]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class DiffRule:
     """``{name} {old} {new}`` in a reason are filled in. None: as for any other field."""
 
-    changed: Verdict | Judge | None = None
-    added: Verdict | Judge | None = None
-    removed: Verdict | Judge | None = None
+    changed: Impact | ImpactOf | None = None
+    added: Impact | ImpactOf | None = None
+    removed: Impact | ImpactOf | None = None
 
     @classmethod
-    def always(cls, verdict: Verdict | Judge) -> Rule:
+    def always(cls, verdict: Impact | ImpactOf) -> DiffRule:
         return cls(verdict, verdict, verdict)

@@ -31,25 +31,25 @@ class EnumBump(StrEnum):
 _WEIGHTS = {one: 3 - n for n, one in enumerate(EnumBump)}
 
 
-class Verdict(NamedTuple):
+class Impact(NamedTuple):
     bump: EnumBump
     reason: str
 
 
-def breaks(reason: str) -> Verdict:
-    return Verdict(EnumBump.MAJOR, reason)
+def breaks(reason: str) -> Impact:
+    return Impact(EnumBump.MAJOR, reason)
 
 
-def adds(reason: str) -> Verdict:
-    return Verdict(EnumBump.MINOR, reason)
+def adds(reason: str) -> Impact:
+    return Impact(EnumBump.MINOR, reason)
 
 
-def tells(reason: str) -> Verdict:
-    return Verdict(EnumBump.PATCH, reason)
+def tells(reason: str) -> Impact:
+    return Impact(EnumBump.PATCH, reason)
 
 
-def owes_nothing(reason: str) -> Verdict:
-    return Verdict(EnumBump.NONE, reason)
+def owes_nothing(reason: str) -> Impact:
+    return Impact(EnumBump.NONE, reason)
 
 
 def made_between(old: ModelContractVersion | None, new: ModelContractVersion | None) -> EnumBump | None:

@@ -10,9 +10,9 @@ from ..model.computation import ModelComputeSubcontract
 from ..model.contract import ModelContractBase
 from ..model.machine_of import machine_of
 from ..model.workflow import ModelWorkflowCoordination, ModelWorkflowStep
-from .figure import Edge, EnumFlow, Node
+from .drawing import EnumFlow, GraphEdge, GraphNode
 from .layout import layout
-from .machine_diagram import Figure, entity, mermaid, picture
+from .machine_diagram import StateGraph, entity, machine_svg, mermaid
 from .svg import svg
 
 _KINDS = ("effect", "compute", "reducer", "orchestrator")
@@ -31,7 +31,7 @@ def pictures(contract: ModelContractBase) -> tuple[Picture, ...]:
     made = []
     machine = machine_of(contract)
     if machine is not None:
-        made.append(Picture(contract.name, mermaid(machine), picture(machine, contract.name)))
+        made.append(Picture(contract.name, mermaid(machine), machine_svg(machine, contract.name)))
     for what, figure in (("work", _work(contract.workflow)), ("pipeline", _pipeline(contract.compute))):
         if figure is not None:
             title = f"{contract.name}: {what}" if made else contract.name
@@ -40,7 +40,7 @@ def pictures(contract: ModelContractBase) -> tuple[Picture, ...]:
     return tuple(made)
 
 
-def flowchart(figure: Figure) -> str:
+def flowchart(figure: StateGraph) -> str:
     """A figure as Mermaid. Names become numbers, since Mermaid has words of its own that no node may be called."""
     numbers = {node.id: f"n{n}" for n, node in enumerate(figure.nodes)}
     lines = ["flowchart TD"]
@@ -53,38 +53,40 @@ def flowchart(figure: Figure) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _work(work: ModelWorkflowCoordination | None) -> Figure | None:
+def _work(work: ModelWorkflowCoordination | None) -> StateGraph | None:
     """Steps, and what each waits for. A step that is waited for and not there is drawn as missing."""
     if work is None or not work.steps:
         return None
     nodes = {step.step_id: _step(step) for step in work.steps}
-    edges: dict[tuple[str, str], Edge] = {}
+    edges: dict[tuple[str, str], GraphEdge] = {}
     for step in work.steps:
         for before in step.depends_on:
-            edges.setdefault((before, step.step_id), Edge(before, step.step_id))
+            edges.setdefault((before, step.step_id), GraphEdge(before, step.step_id))
     for edge in work.edges:
         told = edge.condition or edge.edge_type or ""
-        edges[edge.source, edge.target] = Edge(edge.source, edge.target, told)
+        edges[edge.source, edge.target] = GraphEdge(edge.source, edge.target, told)
     for name in dict.fromkeys(end for pair in edges for end in pair if end not in nodes):
-        nodes[name] = Node(name, name, "missing", note="no step has this name")
-    return Figure(tuple(nodes.values()), tuple(edges.values()))
+        nodes[name] = GraphNode(name, name, "missing", note="no step has this name")
+    return StateGraph(tuple(nodes.values()), tuple(edges.values()))
 
 
-def _step(step: ModelWorkflowStep) -> Node:
+def _step(step: ModelWorkflowStep) -> GraphNode:
     told = (step.step_type or "").lower()
     kind = next((kind for kind in _KINDS if kind in told), "")
-    return Node(step.step_id, step.step_name or step.step_id, kind, detail=step.step_type or "", note=step.description)
+    return GraphNode(
+        step.step_id, step.step_name or step.step_id, kind, detail=step.step_type or "", note=step.description
+    )
 
 
-def _pipeline(compute: ModelComputeSubcontract | None) -> Figure | None:
+def _pipeline(compute: ModelComputeSubcontract | None) -> StateGraph | None:
     if compute is None or not compute.pipeline:
         return None
     nodes = [
-        Node(str(n), step.step_name, "compute", detail=step.transformation_type or step.step_type or "")
+        GraphNode(str(n), step.step_name, "compute", detail=step.transformation_type or step.step_type or "")
         for n, step in enumerate(compute.pipeline)
     ]
-    return Figure(tuple(nodes), _chained(nodes))
+    return StateGraph(tuple(nodes), _chained(nodes))
 
 
-def _chained(nodes: Sequence[Node]) -> tuple[Edge, ...]:
-    return tuple(Edge(one.id, other.id) for one, other in pairwise(nodes))
+def _chained(nodes: Sequence[GraphNode]) -> tuple[GraphEdge, ...]:
+    return tuple(GraphEdge(one.id, other.id) for one, other in pairwise(nodes))

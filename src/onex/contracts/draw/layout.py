@@ -12,7 +12,21 @@ from math import sqrt
 from typing import NamedTuple
 
 from .coordinates import Room, placed, spread, straightened
-from .figure import LINE, SMALL, Box, Drawing, Edge, EnumFlow, Label, Line, Node, Point, Stroke, Text, measured
+from .drawing import (
+    LINE,
+    SMALL,
+    Drawing,
+    DrawPoint,
+    EdgeLabel,
+    EdgeLine,
+    EnumFlow,
+    GraphEdge,
+    GraphNode,
+    MeasuredText,
+    NodeBox,
+    Stroke,
+    measured,
+)
 from .layer_order import ordered
 from .layers import layered
 
@@ -38,11 +52,11 @@ class _Bundle(NamedTuple):
     source: int
     target: int
     kind: str
-    text: Text
+    text: MeasuredText
     full: str
 
 
-def layout(nodes: Sequence[Node], edges: Sequence[Edge], flow: EnumFlow = EnumFlow.DOWN) -> Drawing:
+def layout(nodes: Sequence[GraphNode], edges: Sequence[GraphEdge], flow: EnumFlow = EnumFlow.DOWN) -> Drawing:
     """The same nodes and edges give the same drawing. Raises KeyError for an edge to a node that is not there."""
     numbers = {node.id: n for n, node in enumerate(nodes)}
     bundles = _bundles(edges, numbers)
@@ -54,7 +68,7 @@ def layout(nodes: Sequence[Node], edges: Sequence[Edge], flow: EnumFlow = EnumFl
     return _packed(groups)
 
 
-def _bundles(edges: Sequence[Edge], numbers: dict[str, int]) -> list[_Bundle]:
+def _bundles(edges: Sequence[GraphEdge], numbers: dict[str, int]) -> list[_Bundle]:
     labels: dict[tuple[int, int, str], dict[str, None]] = {}
     for edge in edges:
         key = (numbers[edge.source], numbers[edge.target], edge.kind)
@@ -87,7 +101,7 @@ def _groups(count: int, bundles: Sequence[_Bundle]) -> list[list[int]]:
 class _Group:
     """One connected graph. Along and across are the flow's own axes; they become x and y at the very end."""
 
-    def __init__(self, nodes: Sequence[Node], bundles: Sequence[_Bundle], flow: EnumFlow) -> None:
+    def __init__(self, nodes: Sequence[GraphNode], bundles: Sequence[_Bundle], flow: EnumFlow) -> None:
         self.flow = flow
         self.down = flow is EnumFlow.DOWN
         self.nodes = nodes
@@ -181,7 +195,7 @@ class _Group:
                 found[node, lower, n] = x
         return found
 
-    def _line(self, n: int) -> Line:
+    def _line(self, n: int) -> EdgeLine:
         bundle, chain = self.edges[n], self.layers.chains[n]
         first, *passed, last = chain.vertices
         points = [(self.ports[first, True, n], self._middle(first) + self._deep(first) / 2)]
@@ -198,7 +212,7 @@ class _Group:
             middle = self._point(self.where[chain.words], self._middle(chain.words))
             label = _label(bundle, middle)
         strokes = self._strokes(points[::-1] if chain.flipped else points)
-        return Line(self.nodes[bundle.source].id, self.nodes[bundle.target].id, bundle.kind, strokes, label)
+        return EdgeLine(self.nodes[bundle.source].id, self.nodes[bundle.target].id, bundle.kind, strokes, label)
 
     def _strokes(self, points: Sequence[tuple[float, float]]) -> tuple[Stroke, ...]:
         """Straight along the flow, bent between the layers: both ends of a bend point along the flow."""
@@ -211,7 +225,7 @@ class _Group:
                 made.append(Stroke("L", (self._point(b, end),)))
         return tuple(made)
 
-    def _loop(self, bundle: _Bundle) -> Line:
+    def _loop(self, bundle: _Bundle) -> EdgeLine:
         n = bundle.source
         side = self.where[n] + self.sizes[n][0 if self.down else 1] / 2
         middle, reach = self._middle(n), min(self._deep(n) / 2 - 4.0, 10.0)
@@ -222,7 +236,7 @@ class _Group:
             half = (bundle.text.width if self.down else bundle.text.height) / 2
             label = _label(bundle, self._point(side + LOOP + half, middle))
         name = self.nodes[n].id
-        return Line(name, name, bundle.kind, (Stroke("M", (out,)), Stroke("C", (turn, back, end))), label)
+        return EdgeLine(name, name, bundle.kind, (Stroke("M", (out,)), Stroke("C", (turn, back, end))), label)
 
     # --- places -----------------------------------------------------------------------------------------------------
 
@@ -233,29 +247,29 @@ class _Group:
         layer = self.layers.layer[vertex]
         return (self.tops[layer] + self.bottoms[layer]) / 2
 
-    def _point(self, across: float, along: float) -> Point:
-        return Point(across, along) if self.down else Point(along, across)
+    def _point(self, across: float, along: float) -> DrawPoint:
+        return DrawPoint(across, along) if self.down else DrawPoint(along, across)
 
-    def _box(self, n: int) -> Box:
+    def _box(self, n: int) -> NodeBox:
         x, y = self._point(self.where[n], self._middle(n))
-        return Box(self.nodes[n], self.texts[n].lines, x, y, *self.sizes[n])
+        return NodeBox(self.nodes[n], self.texts[n].lines, x, y, *self.sizes[n])
 
 
-def _text(node: Node) -> Text:
+def _text(node: GraphNode) -> MeasuredText:
     return measured(node.label, rows=2)
 
 
-def _size(node: Node, text: Text) -> tuple[float, float]:
+def _size(node: GraphNode, text: MeasuredText) -> tuple[float, float]:
     small = measured(node.detail, SMALL, columns=40, rows=1)
     width = node.width or max(text.width, small.width) + 2 * PAD
     height = node.height or max(text.height, LINE) + small.height + PAD
     return width, height
 
 
-def _label(bundle: _Bundle, middle: Point) -> Label:
+def _label(bundle: _Bundle, middle: DrawPoint) -> EdgeLabel:
     text = bundle.text
     cut = bundle.full if "".join(text.lines) != "".join(bundle.full.split("\n")) else ""
-    return Label(text.lines, middle.x, middle.y, text.width + 2 * LABEL_PAD, text.height + LABEL_PAD, cut)
+    return EdgeLabel(text.lines, middle.x, middle.y, text.width + 2 * LABEL_PAD, text.height + LABEL_PAD, cut)
 
 
 # --- groups -----------------------------------------------------------------------------------------------------------
@@ -265,8 +279,8 @@ def _packed(groups: Sequence[Drawing]) -> Drawing:
     """Groups on shelves, none wider than the widest group or what makes the whole a little wider than high."""
     area = sum((one.width + BETWEEN_GROUPS) * (one.height + BETWEEN_GROUPS) for one in groups)
     limit = max([one.width for one in groups] + [WIDE * sqrt(area)], default=0.0)
-    boxes: list[Box] = []
-    lines: list[Line] = []
+    boxes: list[NodeBox] = []
+    lines: list[EdgeLine] = []
     x = y = shelf = right = 0.0
     for one in groups:
         if x and x + one.width > limit:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ...kernel.machine import Machine, Timeout, Transition
 from ...kernel.visible_text import visible
-from .figure import Edge, EnumFlow, Node
+from .drawing import EnumFlow, GraphEdge, GraphNode
 from .layout import layout
 from .svg import svg
 
@@ -16,38 +16,38 @@ _START, _DOT = "\0start", 14.0
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
-class Figure(NamedTuple):
+class StateGraph(NamedTuple):
     """A machine as a graph: what ``layout`` takes."""
 
-    nodes: tuple[Node, ...]
-    edges: tuple[Edge, ...]
+    nodes: tuple[GraphNode, ...]
+    edges: tuple[GraphEdge, ...]
 
 
-def picture(machine: Machine, name: str) -> str:
+def machine_svg(machine: Machine, name: str) -> str:
     """An SVG file. ``*`` is one box of its own, and a transition that a state's timer fires is dashed."""
     states, transitions = len(machine.statuses), len(machine.transitions)
     ends = ", ".join(status for status in machine.statuses if status in machine.terminal) or "nowhere"
     told = f"A state machine of {states} states and {transitions} transitions, from {machine.initial} to {ends}."
-    return svg(layout(*figure(machine), EnumFlow.DOWN), name, told)
+    return svg(layout(*state_graph(machine), EnumFlow.DOWN), name, told)
 
 
-def figure(machine: Machine) -> Figure:
-    nodes = [Node(_START, "", "start", _DOT, _DOT)]
+def state_graph(machine: Machine) -> StateGraph:
+    nodes = [GraphNode(_START, "", "start", _DOT, _DOT)]
     for status in machine.statuses:
-        nodes.append(Node(status, status, "terminal" if status in machine.terminal else "state"))
+        nodes.append(GraphNode(status, status, "terminal" if status in machine.terminal else "state"))
     if any(transition.from_state == "*" for transition in machine.transitions):
-        nodes.append(Node("*", "any state", "any", note="every state that is not terminal"))
-    edges = [Edge(_START, machine.initial)]
+        nodes.append(GraphNode("*", "any state", "any", note="every state that is not terminal"))
+    edges = [GraphEdge(_START, machine.initial)]
     for transition in machine.transitions:
         timeout = machine.timeouts.get(transition.from_state)
         fired = timeout is not None and timeout.trigger == transition.trigger
         told = _label(transition, timeout if fired else None)
-        edges.append(Edge(transition.from_state, transition.to_state, told, "timeout" if fired else ""))
+        edges.append(GraphEdge(transition.from_state, transition.to_state, told, "timeout" if fired else ""))
     for status, timeout in machine.timeouts.items():  # one whose trigger only "*" answers
         for transition in machine.table[status].get(timeout.trigger, ()):
             if transition.from_state == "*":
-                edges.append(Edge(status, transition.to_state, _label(transition, timeout), "timeout"))
-    return Figure(tuple(nodes), tuple(edges))
+                edges.append(GraphEdge(status, transition.to_state, _label(transition, timeout), "timeout"))
+    return StateGraph(tuple(nodes), tuple(edges))
 
 
 def _label(transition: Transition, timeout: Timeout | None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil
 
-from .figure import LINE, SMALL, TYPE, Box, Drawing, Label, Line
+from .drawing import LINE, SMALL, TYPE, Drawing, EdgeLabel, EdgeLine, NodeBox
 
 _STYLE = """
 .onex{--paper:#fff;--ink:#1c2430;--faint:#5b6675;--line:#6b7686;--fill:#f3f5f8;--edge:#9aa5b4;--late:#9a5b00;--bad:#b3261e;
@@ -74,7 +74,7 @@ def _parts(drawing: Drawing, title: str, description: str) -> Iterator[str]:
     yield "</svg>"
 
 
-def _line(line: Line) -> str:
+def _line(line: EdgeLine) -> str:
     path = "".join(
         stroke.letter + " ".join(f"{_number(point.x)},{_number(point.y)}" for point in stroke.points)
         for stroke in line.strokes
@@ -82,7 +82,7 @@ def _line(line: Line) -> str:
     return f'<g{_class(line.kind)}><path class="line" marker-end="url(#tip)" d="{path}"/></g>'
 
 
-def _label(line: Line, label: Label) -> str:
+def _label(line: EdgeLine, label: EdgeLabel) -> str:
     x, y = label.x - label.width / 2, label.y - label.height / 2
     more = f"<title>{_text(label.full)}</title>" if label.full else ""
     rect = (
@@ -92,7 +92,7 @@ def _label(line: Line, label: Label) -> str:
     return f"<g{_class(line.kind)}>{more}{rect}{_words(label.lines, label.x, label.y)}</g>"
 
 
-def _box(box: Box) -> str:
+def _box(box: NodeBox) -> str:
     node = box.node
     x, y = box.x - box.width / 2, box.y - box.height / 2
     told = f"<title>{_text(node.note)}</title>" if node.note else ""

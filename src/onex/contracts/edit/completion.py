@@ -14,15 +14,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ..foreign.foreign_reader import KINDS
-from ..foreign.read_result import EnumFamily, Reading
+from ..foreign.read_result import EnumFamily, ReadResult
 from ..load import RUN_BY
 from ..model.contract import EnumNodeKind, ModelContractBase, ModelContractWorkflow
-from ..model.key_usage import EnumFate, Key, models_of
+from ..model.key_usage import EnumKeyUsage, KeyUsage, models_of
 from ..model.machine_of import machine_of
 from ..model.part import use_of
 from ..model.payload_fields import unwrap
-from ..text.tree import Branch, Leaf, Node, Row
-from .editor_schema import acts, told_type
+from ..text.yaml_tree import YamlList, YamlMap, YamlNode, YamlScalar
+from .editor_schema import type_in_words, use_in_words
 from .yaml_cursor import cursor
 
 STATES = ("from_state", "to_state", "initial_state", "terminal_states", "error_states")
@@ -78,7 +78,7 @@ def suggestions(text: str, line: int, column: int) -> list[Suggestion]:
     fields = [(name, field) for name, field in model.model_fields.items() if name not in at.beside]
     fields.sort(key=lambda field: not use_of(model, field[0]).by)  # what nobody acts on comes last
     return [
-        Suggestion(f"{name}:", EnumSuggested.KEY, told_type(field), acts(use_of(model, name)))
+        Suggestion(f"{name}:", EnumSuggested.KEY, type_in_words(field), use_in_words(use_of(model, name)))
         for name, field in fields
         if not is_ours or RUN_BY & set(use_of(model, name).by)
     ]
@@ -122,7 +122,7 @@ def _choices(annotation: object) -> Iterator[str]:
 # --- hover ------------------------------------------------------------------------------------------------------------
 
 
-def hover(reading: Reading, line: int, column: int) -> Hover | None:
+def hover(reading: ReadResult, line: int, column: int) -> Hover | None:
     """About the key or the state under the cursor. None: there is nothing to say."""
     for key in reading.keys:
         if _covers(key.leaf, line, column):
@@ -140,24 +140,24 @@ def hover(reading: Reading, line: int, column: int) -> Hover | None:
     return Hover(f"**{state}**, a state: {told}", *leaf.place[:2], len(state))
 
 
-def _about(reading: Reading, key: Key) -> str:
+def _about(reading: ReadResult, key: KeyUsage) -> str:
     name = str(key.leaf.value)
     found = _field(reading, key)
-    if found is None or key.fate is EnumFate.UNKNOWN:
-        said = "No field holds it, and nobody acts on it" if key.fate is EnumFate.UNKNOWN else acts(key.use)
+    if found is None or key.fate is EnumKeyUsage.UNKNOWN:
+        said = "No field holds it, and nobody acts on it" if key.fate is EnumKeyUsage.UNKNOWN else use_in_words(key.use)
         return f"**{name}**\n\n{said}."
     model, field = found
     info = model.model_fields[field]
-    lines = [f"**{field}**: {told_type(info)}" + (f" (here called `{name}`)" if field != name else "")]
+    lines = [f"**{field}**: {type_in_words(info)}" + (f" (here called `{name}`)" if field != name else "")]
     if info.description:
         lines.append(f"{info.description[0].upper()}{info.description[1:]}.")
     if model.__doc__ and f"``{field}``" in model.__doc__:
         lines.append(" ".join(model.__doc__.split()).replace("``", "`"))
-    lines.append(f"{acts(key.use)}.")
+    lines.append(f"{use_in_words(key.use)}.")
     return "\n\n".join(lines)
 
 
-def _field(reading: Reading, key: Key) -> tuple[type[BaseModel], str] | None:
+def _field(reading: ReadResult, key: KeyUsage) -> tuple[type[BaseModel], str] | None:
     """The typed field that a key of the text came to, found by the very leaf that stands in the one shape."""
     root = ModelContractWorkflow if reading.family is EnumFamily.ONEX else _of_kind(reading.node_type)
     return None if reading.shape is None else _search(reading.shape, root, key.leaf)
@@ -167,11 +167,11 @@ def _of_kind(word: str) -> type[ModelContractBase]:
     return KINDS.get(next((one for one in EnumNodeKind if one == word), EnumNodeKind.EFFECT), ModelContractBase)
 
 
-def _search(node: Node, model: type[BaseModel], leaf: Leaf) -> tuple[type[BaseModel], str] | None:
-    if isinstance(node, Row):
+def _search(node: YamlNode, model: type[BaseModel], leaf: YamlScalar) -> tuple[type[BaseModel], str] | None:
+    if isinstance(node, YamlList):
         found = (_search(item, model, leaf) for item in node.items)
         return next((one for one in found if one is not None), None)
-    if not isinstance(node, Branch):
+    if not isinstance(node, YamlMap):
         return None
     for name, entry in node.entries.items():
         if name not in model.model_fields:
@@ -185,13 +185,19 @@ def _search(node: Node, model: type[BaseModel], leaf: Leaf) -> tuple[type[BaseMo
     return None
 
 
-def _value_at(node: Node | None, line: int, column: int) -> Leaf | None:
-    if isinstance(node, Leaf):
+def _value_at(node: YamlNode | None, line: int, column: int) -> YamlScalar | None:
+    if isinstance(node, YamlScalar):
         return node if isinstance(node.value, str) and _covers(node, line, column) else None
-    inner = node.items if isinstance(node, Row) else [e.node for e in node.entries.values()] if node is not None else []
+    inner = (
+        node.items
+        if isinstance(node, YamlList)
+        else [e.node for e in node.entries.values()]
+        if node is not None
+        else []
+    )
     return next((found for one in inner if (found := _value_at(one, line, column)) is not None), None)
 
 
-def _covers(leaf: Leaf, line: int, column: int) -> bool:
+def _covers(leaf: YamlScalar, line: int, column: int) -> bool:
     place = leaf.text_at or leaf.place
     return not place.path and place.line == line and place.column <= column <= place.column + len(str(leaf.value))

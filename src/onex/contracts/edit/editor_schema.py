@@ -151,7 +151,7 @@ def _block(schema: Schema, model: type[BaseModel], *, is_ours: bool) -> Schema:
         if is_ours and not RUN_BY & set(use.by):
             continue
         told = shape if isinstance(shape, dict) else {}
-        words = ". ".join(part for part in (str(told.get("description", "")), acts(use)) if part)
+        words = ". ".join(part for part in (str(told.get("description", "")), use_in_words(use)) if part)
         bare = {key: value for key, value in told.items() if key not in ("title", "description")}
         if "$ref" in bare:  # beside which this draft reads nothing
             bare["allOf"] = [{"$ref": bare.pop("$ref")}]
@@ -169,7 +169,7 @@ def _block(schema: Schema, model: type[BaseModel], *, is_ours: bool) -> Schema:
     return made
 
 
-def acts(use: Use) -> str:
+def use_in_words(use: Use) -> str:
     """Who acts on a field, as a sentence without its stop."""
     if not use.by:
         return "Held: nobody acts on it"
@@ -177,7 +177,7 @@ def acts(use: Use) -> str:
     return told[0].upper() + told[1:]
 
 
-def told_type(field: FieldInfo) -> str:
+def type_in_words(field: FieldInfo) -> str:
     """The type of a field in a few words: ``text``, ``whole number``, ``list of mapping``."""
     return " or ".join(dict.fromkeys(_told(member) for member in unwrap(field.annotation) if member is not type(None)))
 

@@ -18,7 +18,7 @@ from ..guard.three_token import PRESENCE
 
 TRIES_MAX = 400
 ALIKE = 0.8
-Judge = Callable[[str], Sequence[Finding]]
+ContractChecker = Callable[[str], Sequence[Finding]]
 
 
 class Edit(NamedTuple):
@@ -30,23 +30,23 @@ class Edit(NamedTuple):
     new: str
 
 
-class Mend(NamedTuple):
+class AppliedFix(NamedTuple):
     """What was done about a finding: edits of different places, none of which reach into each other."""
 
     finding: Finding
     edits: tuple[Edit, ...]
 
 
-class Mended(NamedTuple):
+class FixedText(NamedTuple):
     text: str
-    mends: tuple[Mend, ...]
+    mends: tuple[AppliedFix, ...]
     findings: tuple[Finding, ...]
 
 
-def mend(text: str, path: str, judge: Judge) -> Mended:
+def fix_text(text: str, path: str, judge: ContractChecker) -> FixedText:
     """``judge`` reads a text and says what is wrong with it. Findings of other files than ``path`` are let be."""
     mark, text = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
-    done: list[Mend] = []
+    done: list[AppliedFix] = []
     found = _serious(judge(text))
     hopeless: set[tuple[str, str]] = set()
     tries = 0
@@ -60,11 +60,11 @@ def mend(text: str, path: str, judge: Judge) -> Mended:
             after = _serious(judge(changed))
             if _better(one, found, after):
                 text, found = changed, after
-                done.append(Mend(one, edits))
+                done.append(AppliedFix(one, edits))
                 break
         else:
             hopeless.add(_same(one))
-    return Mended(mark + text, tuple(done), tuple(found))
+    return FixedText(mark + text, tuple(done), tuple(found))
 
 
 def applied(text: str, edits: Sequence[Edit]) -> str:

@@ -5,7 +5,7 @@ Every block is understood in every spelling wherever it stands; so a contract be
 
 from __future__ import annotations
 
-from ..text.tree import Branch, Leaf, Node, Place, Row
+from ..text.yaml_tree import YamlList, YamlMap, YamlNode, YamlPlace, YamlScalar
 from .read_result import EnumFamily
 
 ALONE = frozenset(
@@ -44,68 +44,68 @@ DISCRIMINATORS: dict[EnumFamily, str] = {
 """In the order asked; the first that fits is it."""
 
 
-def family_of(tree: Branch) -> EnumFamily:
+def family_of(tree: YamlMap) -> EnumFamily:
     """Total: what fits nothing is OTHER."""
     return next((family for family, fits in _ASKED if fits(tree)), EnumFamily.OTHER)
 
 
-def _branch(node: Node | None) -> Branch:
-    return node if isinstance(node, Branch) else Branch({}, node.place) if node is not None else _NOTHING
+def _branch(node: YamlNode | None) -> YamlMap:
+    return node if isinstance(node, YamlMap) else YamlMap({}, node.place) if node is not None else _NOTHING
 
 
-_NOTHING = Branch({}, Place(0, 0))
+_NOTHING = YamlMap({}, YamlPlace(0, 0))
 
 
-def _text(node: Node | None) -> str:
-    return node.value if isinstance(node, Leaf) and isinstance(node.value, str) else ""
+def _text(node: YamlNode | None) -> str:
+    return node.value if isinstance(node, YamlScalar) and isinstance(node.value, str) else ""
 
 
-def _onex(tree: Branch) -> bool:
+def _onex(tree: YamlMap) -> bool:
     intents = tree.get("intents")
-    if isinstance(intents, Row) and any(isinstance(one, Branch) and one.get("outcomes") for one in intents.items):
+    if isinstance(intents, YamlList) and any(isinstance(one, YamlMap) and one.get("outcomes") for one in intents.items):
         return True
     if not _text(tree.get("state_model")) or "." in _text(tree.get("state_model")):
         return False
     return bool({"state_machine", "intents"} & set(tree.entries)) and not THEIRS & set(tree.entries)
 
 
-def _skill(tree: Branch) -> bool:
+def _skill(tree: YamlMap) -> bool:
     bus, execution = _branch(tree.get("event_bus")), _branch(tree.get("execution"))
-    spoken = any(isinstance(bus.get(name), Branch) for name in ("subscribe", "publish"))
+    spoken = any(isinstance(bus.get(name), YamlMap) for name in ("subscribe", "publish"))
     return spoken or bool({"backend", "model_purpose"} & set(execution.entries))
 
 
-def _market(tree: Branch) -> bool:
+def _market(tree: YamlMap) -> bool:
     return bool({"module", "class"} & set(_branch(tree.get("handler")).entries))
 
 
-def _bridge(tree: Branch) -> bool:
+def _bridge(tree: YamlMap) -> bool:
     if "node_id" not in tree.entries:
         return False
-    return isinstance(tree.get("subcontracts"), Branch) or bool(_text(tree.get("version")))
+    return isinstance(tree.get("subcontracts"), YamlMap) or bool(_text(tree.get("version")))
 
 
-def _example(tree: Branch) -> bool:
+def _example(tree: YamlMap) -> bool:
     blocks = set(tree.entries) - ALONE
     return "name" not in tree.entries and len(blocks) in (1, 2) and not {"node_name", "contract_name"} & blocks
 
 
-def _typed(tree: Branch) -> bool:
+def _typed(tree: YamlMap) -> bool:
     if not any("." in _text(tree.get(name)) for name in ("input_model", "output_model")):
         return False
     return bool(_text(_branch(tree.get("handler_routing")).get("default_handler"))) or "descriptor" in tree.entries
 
 
-def _generic(tree: Branch) -> bool:
+def _generic(tree: YamlMap) -> bool:
     if _text(tree.get("node_type")).upper().endswith("_GENERIC"):
         return True
-    if any(isinstance(tree.get(name), Branch) for name in ("input_model", "output_model")):
+    if any(isinstance(tree.get(name), YamlMap) for name in ("input_model", "output_model")):
         return True
-    return isinstance(_branch(tree.get("handler_routing")).get("handlers"), Row)
+    return isinstance(_branch(tree.get("handler_routing")).get("handlers"), YamlList)
 
 
-def _seed(tree: Branch) -> bool:
-    return isinstance(tree.get("version"), Branch) and "contract_version" not in tree.entries
+def _seed(tree: YamlMap) -> bool:
+    return isinstance(tree.get("version"), YamlMap) and "contract_version" not in tree.entries
 
 
 _ASKED = (

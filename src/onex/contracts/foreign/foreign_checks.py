@@ -18,14 +18,14 @@ from ..guard.problem import GuardProblem, suggest
 from ..guard.three_token import Comparison
 from ..model.contract import ModelContractBase
 from ..model.workflow import ModelWorkflowCoordination
-from ..text.tree import FINDINGS_MAX, Branch, Leaf, Row, place_of
+from ..text.yaml_tree import FINDINGS_MAX, YamlList, YamlMap, YamlScalar, place_of
 
 WEIGHTS_NEAR = 0.001
 TOLD_OF_CYCLE = 8
 SUGGESTIONS_MAX = 10
 
 
-def check_foreign(contract: ModelContractBase, shape: Branch, path: str) -> Iterator[Finding]:
+def check_foreign(contract: ModelContractBase, shape: YamlMap, path: str) -> Iterator[Finding]:
     """``shape`` is what ``contract`` was made of. Findings in no particular order."""
     yield from _machine(shape, path)
     yield from _names(contract, shape, path)
@@ -33,11 +33,11 @@ def check_foreign(contract: ModelContractBase, shape: Branch, path: str) -> Iter
     yield from _weights(contract, shape, path)
 
 
-def _machine(shape: Branch, path: str) -> Iterator[Finding]:
+def _machine(shape: YamlMap, path: str) -> Iterator[Finding]:
     entry = shape.entries.get("state_machine")
     if entry is None:
         return
-    for finding in check(Branch({"state_machine": entry}, shape.place), path):
+    for finding in check(YamlMap({"state_machine": entry}, shape.place), path):
         if finding.severity is EnumSeverity.ERROR and not finding.code.startswith("guard_"):
             yield finding._replace(severity=EnumSeverity.WARNING)
         else:
@@ -47,7 +47,7 @@ def _machine(shape: Branch, path: str) -> Iterator[Finding]:
 # --- guards by the schemas ----------------------------------------------------------------------------------------------
 
 
-def _names(contract: ModelContractBase, shape: Branch, path: str) -> Iterator[Finding]:
+def _names(contract: ModelContractBase, shape: YamlMap, path: str) -> Iterator[Finding]:
     """The first name of each guard's path, when it is known which fields payload and state have; else nothing is said."""
     payload, state = fields_of(contract.input_schema), fields_of(contract.state_fields)
     if payload is None or state is None:
@@ -64,11 +64,11 @@ def _names(contract: ModelContractBase, shape: Branch, path: str) -> Iterator[Fi
                 yield guard_finding(problem, leaf, path)
 
 
-def _conditions(shape: Branch) -> Iterator[Leaf]:
+def _conditions(shape: YamlMap) -> Iterator[YamlScalar]:
     machine = shape.get("state_machine")
-    rows = machine.get("transitions") if isinstance(machine, Branch) else None
-    for row in rows.items if isinstance(rows, Row) else ():
-        if isinstance(row, Branch):
+    rows = machine.get("transitions") if isinstance(machine, YamlMap) else None
+    for row in rows.items if isinstance(rows, YamlList) else ():
+        if isinstance(row, YamlMap):
             yield from conditions(row.get("conditions"))
 
 
@@ -113,7 +113,7 @@ def waits_for(workflow: ModelWorkflowCoordination) -> dict[str, tuple[str, ...]]
     return {step: tuple(names) for step, names in before.items()}
 
 
-def _graph(workflow: ModelWorkflowCoordination | None, shape: Branch, path: str) -> Iterator[Finding]:
+def _graph(workflow: ModelWorkflowCoordination | None, shape: YamlMap, path: str) -> Iterator[Finding]:
     if workflow is None or not workflow.steps:
         return
     at = ("workflow", "steps")
@@ -167,7 +167,7 @@ def _circle(before: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     return (*round_[round_.index(step) :], step) if step else ()
 
 
-def _weights(contract: ModelContractBase, shape: Branch, path: str) -> Iterator[Finding]:
+def _weights(contract: ModelContractBase, shape: YamlMap, path: str) -> Iterator[Finding]:
     algorithm = contract.algorithm
     weights = [one.weight for one in algorithm.factors.values() if one.weight is not None] if algorithm else []
     if weights and abs(sum(weights) - 1) > WEIGHTS_NEAR:
@@ -175,5 +175,5 @@ def _weights(contract: ModelContractBase, shape: Branch, path: str) -> Iterator[
         yield _warning(shape, path, ("algorithm", "factors"), "weights_sum", message, "make them come to 1.0")
 
 
-def _warning(shape: Branch, path: str, loc: tuple[str | int, ...], code: str, message: str, fix: str) -> Finding:
+def _warning(shape: YamlMap, path: str, loc: tuple[str | int, ...], code: str, message: str, fix: str) -> Finding:
     return Finding(code, EnumSeverity.WARNING, *place_of(shape, loc).spot(path), message, fix)

@@ -24,15 +24,15 @@ from ..model.contract import (
     ModelContractReducer,
     ModelContractWorkflow,
 )
-from ..model.key_usage import keys_of, leaves, models_of, settle, sort_keys
-from ..text.include import REF, Fetch, Whole, resolve
-from ..text.tree import FINDINGS_MAX, Branch, Entry, Leaf, Node, Row, plain, read
+from ..model.key_usage import keys_of, keys_within, models_of, settle, sort_keys
+from ..text.include import REF, IncludeReader, ResolvedTree, resolve_includes
+from ..text.yaml_tree import FINDINGS_MAX, YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar, plain, read_yaml
 from .family import family_of
 from .foreign_checks import check_foreign
-from .key_report import unhonoured
-from .normalise import Normal, normalise
+from .key_report import keys_without_effect
+from .normalise import NormalisedContract, normalise
 from .normalise.identity import kind_of
-from .read_result import EnumFamily, Reading
+from .read_result import EnumFamily, ReadResult
 
 KINDS: Mapping[EnumNodeKind, type[ModelContractBase]] = {
     EnumNodeKind.EFFECT: ModelContractEffect,
@@ -46,14 +46,14 @@ ROUNDS_MAX = 12
 Loc = tuple[str | int, ...]
 
 
-def read_contract(text: str, path: str, fetch: Fetch | None = None) -> Reading:
+def read_contract(text: str, path: str, fetch: IncludeReader | None = None) -> ReadResult:
     """``path`` names the text in findings, and the contract when it does not name itself; ``fetch`` reads what it includes."""
-    source = read(text, path, references=True)
+    source = read_yaml(text, path, references=True)
     if source.tree is None:
         return _nothing(path, source.findings)
-    whole = resolve(source.tree, path, fetch)
+    whole = resolve_includes(source.tree, path, fetch)
     found = (*source.findings, *whole.findings)
-    if not isinstance(source.tree, Branch) or not isinstance(whole.tree, Branch):
+    if not isinstance(source.tree, YamlMap) or not isinstance(whole.tree, YamlMap):
         place = source.tree.place.spot(path)
         told = Finding(
             "not_a_mapping", EnumSeverity.ERROR, *place, "a contract is a mapping of keys", "begin with name:"
@@ -65,25 +65,27 @@ def read_contract(text: str, path: str, fetch: Fetch | None = None) -> Reading:
     return _foreign(source.tree, whole, path, family, found)
 
 
-def _nothing(path: str, findings: tuple[Finding, ...]) -> Reading:
-    return Reading(path, None, None, "", None, None, (), findings)
+def _nothing(path: str, findings: tuple[Finding, ...]) -> ReadResult:
+    return ReadResult(path, None, None, "", None, None, (), findings)
 
 
-def _own(written: Branch, whole: Whole, path: str, found: tuple[Finding, ...]) -> Reading:
+def _own(written: YamlMap, whole: ResolvedTree, path: str, found: tuple[Finding, ...]) -> ReadResult:
     """A contract of ours: the strict reader decides."""
-    assert isinstance(whole.tree, Branch)
+    assert isinstance(whole.tree, YamlMap)
     loaded = load_tree(whole.tree, path, found)
     fates = sort_keys(ModelContractWorkflow, whole.tree).fates
     settle(written, fates, frozenset(), whole.followed)
     word = whole.tree.get("node_type")
-    said = str(word.value) if isinstance(word, Leaf) else ""
+    said = str(word.value) if isinstance(word, YamlScalar) else ""
     kind = str(kind_of(said) or "")
     keys = tuple(keys_of(written, fates))
-    return Reading(path, loaded.contract, EnumFamily.ONEX, kind, written, whole.tree, keys, loaded.findings, said)
+    return ReadResult(path, loaded.contract, EnumFamily.ONEX, kind, written, whole.tree, keys, loaded.findings, said)
 
 
-def _foreign(written: Branch, whole: Whole, path: str, family: EnumFamily, found: tuple[Finding, ...]) -> Reading:
-    assert isinstance(whole.tree, Branch)
+def _foreign(
+    written: YamlMap, whole: ResolvedTree, path: str, family: EnumFamily, found: tuple[Finding, ...]
+) -> ReadResult:
+    assert isinstance(whole.tree, YamlMap)
     normal = normalise(whole.tree, path)
     model = KINDS[normal.kind] if normal.kind else ModelContractBase
     contract, shape, left, gone = _typed(model, normal, path)
@@ -97,12 +99,12 @@ def _foreign(written: Branch, whole: Whole, path: str, family: EnumFamily, found
     told = [*found, *normal.notes.findings, *left]
     if contract is not None:
         told += check_foreign(contract, shape, path)
-    told += unhonoured(whole.tree, sorted_.fates, gone | _references(whole.tree), model, path)
+    told += keys_without_effect(whole.tree, sorted_.fates, gone | _references(whole.tree), model, path)
     findings = _ordered(told, path)
     keys = tuple(keys_of(written, sorted_.fates))
     kind = str(normal.kind or "")
     made = None if errors(findings) else contract
-    return Reading(path, made, family, kind, written, shape, keys, findings, normal.word)
+    return ReadResult(path, made, family, kind, written, shape, keys, findings, normal.word)
 
 
 def _ordered(told: list[Finding], path: str) -> tuple[Finding, ...]:
@@ -117,8 +119,8 @@ def _ordered(told: list[Finding], path: str) -> tuple[Finding, ...]:
 
 
 def _typed(
-    model: type[ModelContractBase], normal: Normal, path: str
-) -> tuple[ModelContractBase | None, Branch, list[Finding], set[int]]:
+    model: type[ModelContractBase], normal: NormalisedContract, path: str
+) -> tuple[ModelContractBase | None, YamlMap, list[Finding], set[int]]:
     """The contract, the shape without what had to be left out, and the ids of the keys in that. Each round leaves something out."""
     shape = sort_keys(model, normal.shape).tree
     told: list[Finding] = []
@@ -162,20 +164,20 @@ def _left_out(finding: Finding, loc: Loc, *, whole: bool) -> Finding:
     return finding._replace(severity=EnumSeverity.WARNING, code="left_out", message=f"{finding.message}; {what}")
 
 
-def cut_at(model: type[BaseModel], shape: Branch, loc: Loc) -> Loc:
+def cut_at(model: type[BaseModel], shape: YamlMap, loc: Loc) -> Loc:
     """The innermost part of ``loc`` that the rest stands without: a row, or the value of a field that is not required.
 
     ``()`` when there is none. ``loc`` may end in what is no part of the text: the name of a missing key, a union's member.
     """
     best: Loc = ()
     current: type[BaseModel] | None = model
-    node: Node | None = shape
+    node: YamlNode | None = shape
     for n, step in enumerate(loc):
-        if isinstance(node, Row) and isinstance(step, int):
+        if isinstance(node, YamlList) and isinstance(step, int):
             if step >= len(node.items):
                 break
             node, best = node.items[step], loc[: n + 1]
-        elif isinstance(node, Branch) and isinstance(step, str) and step in node.entries:
+        elif isinstance(node, YamlMap) and isinstance(step, str) and step in node.entries:
             field = current.model_fields.get(step) if current else None
             node = node.entries[step].node
             if field is None or not field.is_required():
@@ -187,53 +189,53 @@ def cut_at(model: type[BaseModel], shape: Branch, loc: Loc) -> Loc:
     return best
 
 
-def _references(tree: Node) -> set[int]:
+def _references(tree: YamlNode) -> set[int]:
     """The keys of references to files that were not followed: what came of them was told at them."""
-    return {id(leaf) for leaf in leaves(tree) if leaf.value == REF}
+    return {id(leaf) for leaf in keys_within(tree) if leaf.value == REF}
 
 
-def _refers(shape: Branch, loc: Loc) -> bool:
-    node: Node | None = shape
+def _refers(shape: YamlMap, loc: Loc) -> bool:
+    node: YamlNode | None = shape
     for step in loc:
-        node = node.get(str(step)) if isinstance(node, Branch) else None
-    return isinstance(node, Branch) and REF in node.entries
+        node = node.get(str(step)) if isinstance(node, YamlMap) else None
+    return isinstance(node, YamlMap) and REF in node.entries
 
 
-def _keys_at(shape: Branch, loc: Loc) -> set[int]:
-    node: Node = shape
+def _keys_at(shape: YamlMap, loc: Loc) -> set[int]:
+    node: YamlNode = shape
     keys: set[int] = set()
     for step in loc:
-        if isinstance(node, Branch) and isinstance(step, str):
+        if isinstance(node, YamlMap) and isinstance(step, str):
             keys = {id(node.entries[step].key)}
             node = node.entries[step].node
-        elif isinstance(node, Row) and isinstance(step, int):
+        elif isinstance(node, YamlList) and isinstance(step, int):
             keys, node = set(), node.items[step]
-    return keys | {id(leaf) for leaf in leaves(node)}
+    return keys | {id(leaf) for leaf in keys_within(node)}
 
 
-def without(node: Branch, cuts: tuple[Loc, ...]) -> Branch:
+def without(node: YamlMap, cuts: tuple[Loc, ...]) -> YamlMap:
     cut = _without(node, cuts)
-    return cut if isinstance(cut, Branch) else node
+    return cut if isinstance(cut, YamlMap) else node
 
 
-def _without(node: Node, cuts: tuple[Loc, ...]) -> Node:
+def _without(node: YamlNode, cuts: tuple[Loc, ...]) -> YamlNode:
     here = {cut[0]: None for cut in cuts if len(cut) == 1}
     below: dict[str | int, list[Loc]] = {}
     for cut in cuts:
         if len(cut) > 1:
             below.setdefault(cut[0], []).append(cut[1:])
-    if isinstance(node, Branch):
-        entries: dict[str, Entry] = {}
+    if isinstance(node, YamlMap):
+        entries: dict[str, YamlEntry] = {}
         for name, entry in node.entries.items():
             if name not in here:
                 inner = _without(entry.node, tuple(below[name])) if name in below else entry.node
                 entries[name] = entry._replace(node=inner)
-        return Branch(entries, node.place)
-    if isinstance(node, Row):
+        return YamlMap(entries, node.place)
+    if isinstance(node, YamlList):
         items = [
             _without(item, tuple(below[n])) if n in below else item
             for n, item in enumerate(node.items)
             if n not in here
         ]
-        return Row(tuple(items), node.place)
+        return YamlList(tuple(items), node.place)
     return node

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from ...kernel.finding import EnumSeverity, Finding
-from ..model.key_usage import EnumFate, Key, keys_of, models_of
+from ..model.key_usage import EnumKeyUsage, KeyUsage, keys_of, models_of
 from ..model.part import Use
-from ..text.tree import FINDINGS_MAX, Branch
+from ..text.yaml_tree import FINDINGS_MAX, YamlMap
 
 LINES_TOLD = 6
 Loc = tuple[str | int, ...]
@@ -20,22 +20,22 @@ Loc = tuple[str | int, ...]
 class _Group(NamedTuple):
     """An outermost key without effect, at one place of every row: ``inside`` are all keys within, of all."""
 
-    first: Key
+    first: KeyUsage
     lines: list[int]
-    inside: list[Key]
+    inside: list[KeyUsage]
 
 
-def unhonoured(
-    tree: Branch, fates: dict[int, tuple[EnumFate, Use]], gone: Set[int], model: type[BaseModel], path: str
+def keys_without_effect(
+    tree: YamlMap, fates: dict[int, tuple[EnumKeyUsage, Use]], gone: Set[int], model: type[BaseModel], path: str
 ) -> Iterator[Finding]:
     """``tree`` with what it includes; a key of an included file is told in that file. ``gone`` were told already."""
     groups: dict[tuple[str, str], _Group] = {}
     group, above = None, None
     for key in keys_of(tree, fates):
         if above is not None and group is not None and key.loc[: len(above)] == above:
-            if key.fate is not EnumFate.HONOURED:
+            if key.fate is not EnumKeyUsage.HONOURED:
                 group.inside.append(key)
-        elif key.fate is not EnumFate.HONOURED and id(key.leaf) not in gone:
+        elif key.fate is not EnumKeyUsage.HONOURED and id(key.leaf) not in gone:
             above = key.loc
             group = groups.setdefault((generic(key.loc), key.leaf.place.path), _Group(key, [], []))
             group.lines.append(key.leaf.place.line)
@@ -65,9 +65,9 @@ def _finding(group: _Group, model: type[BaseModel], path: str, *, asked: bool) -
         lines = f"also on line{'s' if len(group.lines) > 2 else ''} {more}{f' and {rest} more' if rest > 0 else ''}"
         within = f"{within} ({lines})"
     place = key.leaf.place.spot(path)
-    if key.fate is EnumFate.HELD:
+    if key.fate is EnumKeyUsage.HELD:
         message = f"`{generic(key.loc)}`{within} {are} read and kept; nothing here acts on {them}"
-        unknown = [one for one in group.inside if one.fate is EnumFate.UNKNOWN]
+        unknown = [one for one in group.inside if one.fate is EnumKeyUsage.UNKNOWN]
         if unknown:
             named = ", ".join(dict.fromkeys(f"`{one.leaf.value}` on line {one.leaf.place.line}" for one in unknown[:3]))
             message += f", and {_keys(len(unknown))} of them {'are' if len(unknown) > 1 else 'is'} not known: {named}"

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from ...kernel.finding import Finding
 from ..model.contract import ModelContractBase
-from ..model.key_usage import EnumFate, Key
-from ..text.tree import Branch
+from ..model.key_usage import EnumKeyUsage, KeyUsage
+from ..text.yaml_tree import YamlMap
 
 
 class EnumFamily(StrEnum):
@@ -32,7 +32,7 @@ class EnumFamily(StrEnum):
     OTHER = "H"
 
 
-class Reading(NamedTuple):
+class ReadResult(NamedTuple):
     """What one file came to.
 
     ``contract`` is None when a finding is an error. ``node_type`` is the kind it was read as, '' when it has none, ``word``
@@ -45,9 +45,9 @@ class Reading(NamedTuple):
     contract: ModelContractBase | None
     family: EnumFamily | None
     node_type: str
-    tree: Branch | None
-    shape: Branch | None
-    keys: tuple[Key, ...]
+    tree: YamlMap | None
+    shape: YamlMap | None
+    keys: tuple[KeyUsage, ...]
     findings: tuple[Finding, ...]
     word: str = ""
 
@@ -58,7 +58,7 @@ class Reading(NamedTuple):
     @property
     def honoured(self) -> int:
         """How many keys somebody acts on; with ``reported`` all of the file's."""
-        return sum(key.fate is EnumFate.HONOURED for key in self.keys)
+        return sum(key.fate is EnumKeyUsage.HONOURED for key in self.keys)
 
     @property
     def reported(self) -> int:

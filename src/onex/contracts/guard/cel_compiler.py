@@ -15,7 +15,7 @@ PACKAGE = "cel"
 EXTENSION = "cel.cel"
 
 
-class Program(Protocol):
+class CelProgram(Protocol):
     """A compiled condition, or another expression."""
 
     def execute(self, context: dict[str, object]) -> object: ...
@@ -23,9 +23,9 @@ class Program(Protocol):
     def functions(self) -> list[str]: ...
 
 
-def compiled(text: str) -> Program:
+def compile_cel(text: str) -> CelProgram:
     """Raises whatever the compiler has to say about ``text``."""
-    program: Program = _extension().compile(text)
+    program: CelProgram = _extension().compile(text)
     return program
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from .cel_syntax import Node
+from .cel_syntax import CelNode
 
 STEPS_MAX = 1_000_000
 PATTERN_POSITIONS_MAX = 1000
@@ -42,7 +42,7 @@ Roots = Mapping[str, BaseModel]
 Budgeted = Callable[[Roots], None]
 
 
-def bounded(node: Node, short: Callable[[Node], bool]) -> Budgeted | None:
+def bounded(node: CelNode, short: Callable[[CelNode], bool]) -> Budgeted | None:
     """Raises GuardTooHeavy for values on which ``node`` is too much to do; None when it never is.
 
     ``short(node)`` says whether a part is surely no text and no list, so that a plus makes nothing longer.
@@ -62,7 +62,7 @@ def bounded(node: Node, short: Callable[[Node], bool]) -> Budgeted | None:
     return judge
 
 
-def loops_deep(node: Node) -> int:
+def loops_deep(node: CelNode) -> int:
     """How many loops stand in one another, at most."""
     below = max((loops_deep(part) for part in node.of), default=0)
     if node.kind != "loop":
@@ -70,7 +70,7 @@ def loops_deep(node: Node) -> int:
     return max(loops_deep(node.of[0]), 1 + max(loops_deep(part) for part in node.of[1:]))
 
 
-def _heavy(node: Node, short: Callable[[Node], bool]) -> bool:
+def _heavy(node: CelNode, short: Callable[[CelNode], bool]) -> bool:
     if node.kind == "loop" or (node.kind == "call" and node.word == "matches"):
         return True
     if node.kind == "sum" and not all(map(short, node.of)):
@@ -78,7 +78,7 @@ def _heavy(node: Node, short: Callable[[Node], bool]) -> bool:
     return any(_heavy(part, short) for part in node.of)
 
 
-def _path(node: Node) -> tuple[str, ...] | None:
+def _path(node: CelNode) -> tuple[str, ...] | None:
     """``payload.a.b``, where nothing is called and nothing looked up."""
     if node.kind == "name":
         return (node.word,) if node.word in ("payload", "state") else None
@@ -86,9 +86,9 @@ def _path(node: Node) -> tuple[str, ...] | None:
     return None if before is None else (*before, node.word)
 
 
-def _one_loop(node: Node) -> tuple[tuple[str, ...], int] | None:
+def _one_loop(node: CelNode) -> tuple[tuple[str, ...], int] | None:
     """The path and the nodes of a condition whose only heavy part is one plain loop over a field; else None."""
-    nodes, loops = 0, list[Node]()
+    nodes, loops = 0, list[CelNode]()
     waiting = [node]
     while waiting:
         one = waiting.pop()
@@ -107,7 +107,7 @@ def _one_loop(node: Node) -> tuple[tuple[str, ...], int] | None:
     return path, nodes
 
 
-def _texts_matched(node: Node, short: Callable[[Node], bool]) -> list[tuple[str, ...]] | None:
+def _texts_matched(node: CelNode, short: Callable[[CelNode], bool]) -> list[tuple[str, ...]] | None:
     """The fields held against patterns, in a condition that has no loop and makes nothing longer; else None."""
     found: list[tuple[str, ...]] = []
     waiting = [node]
@@ -136,7 +136,7 @@ def _texts_only(paths: list[tuple[str, ...]]) -> Budgeted:
     return judge
 
 
-def _names(node: Node, words: tuple[str, ...]) -> bool:
+def _names(node: CelNode, words: tuple[str, ...]) -> bool:
     return (node.kind == "name" and node.word in words) or any(_names(part, words) for part in node.of)
 
 
@@ -209,7 +209,7 @@ class _Estimate:
         if self.steps > STEPS_MAX:
             raise _too_heavy(self.steps, self.lengths)
 
-    def size(self, node: Node, bound: Mapping[str, Size], times: float) -> Size:
+    def size(self, node: CelNode, bound: Mapping[str, Size], times: float) -> Size:
         """The size of what ``node`` gives, after its cost was spent ``times`` over."""
         path = _path(node)
         if path is not None and path[0] not in bound:
@@ -245,7 +245,7 @@ class _Estimate:
                 return self.call(node, parts, times)
         return PLAIN
 
-    def call(self, node: Node, parts: list[Size], times: float) -> Size:
+    def call(self, node: CelNode, parts: list[Size], times: float) -> Size:
         if node.word == "matches" and node.of[-1].kind == "text":
             positions, steps = pattern_cost(node.of[-1].word)
             self.spend(steps + positions * parts[0].text / _CHARS_PER_STEP, times)
@@ -253,7 +253,7 @@ class _Estimate:
             return parts[0]._replace(text=max(parts[0].text, 64))
         return PLAIN
 
-    def loop(self, node: Node, bound: Mapping[str, Size], times: float) -> Size:
+    def loop(self, node: CelNode, bound: Mapping[str, Size], times: float) -> Size:
         path = _path(node.of[0])
         known = path is not None and path[0] not in bound
         if known and path is not None:  # told before the copying of it is counted

@@ -12,16 +12,16 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel
 
 from ...kernel.machine import Guard
-from .cel_compiler import compiled
+from .cel_compiler import compile_cel
 from .cel_cost import PATTERN_POSITIONS_MAX, PATTERN_STEPS_MAX, SUBJECT_CHARS_MAX, bounded, loops_deep, pattern_cost
-from .cel_syntax import QUOTED, Node, Unread, tree
+from .cel_syntax import QUOTED, CelNode, CelNotRead, cel_tree
 from .problem import GuardProblem, known_field, suggest, told
 
 TEXT_CHARS = 4000
 MACROS_MAX = 3
 
 
-class Expression(NamedTuple):
+class CelExpression(NamedTuple):
     """CEL. ``paths`` are the dotted paths in it that begin with payload or state, each with its offset.
 
     ``node`` is None for what surely costs little; ``deep`` says how many loops stand in one another.
@@ -29,7 +29,7 @@ class Expression(NamedTuple):
 
     text: str
     paths: tuple[tuple[tuple[str, ...], int], ...]
-    node: Node | None
+    node: CelNode | None
     deep: int = 0
 
 
@@ -48,7 +48,7 @@ _MACRO = re.compile(r"\.\s*(all|exists|exists_one|map|filter)\s*\(\s*([A-Za-z_]\
 _CEL_PLACE = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
 
 
-def expressed(text: str) -> Expression:
+def expressed(text: str) -> CelExpression:
     """Raises GuardProblem for what CEL does not parse, and for names and functions it would not find."""
     if len(text) > TEXT_CHARS:
         message = f"the condition has {len(text):,} characters; {TEXT_CHARS:,} are read"
@@ -56,7 +56,7 @@ def expressed(text: str) -> Expression:
     if text.count("(") + text.count("[") + text.count("{") > 60:
         raise GuardProblem(0, "guard_syntax", "the condition has too many brackets", "move the decision into a field")
     try:
-        program = compiled(text)
+        program = compile_cel(text)
     except Exception as error:  # one class for all that the parser has to say
         found = _CEL_PLACE.search(str(error))
         lines = text.splitlines() or [""]
@@ -104,14 +104,14 @@ def expressed(text: str) -> Expression:
         # the last name before a bracket is a function, not a field
         paths.append(((found[1], *(names[:-1] if found[3] else names)), found.start()))
     node = _tree(text, code)
-    return Expression(text, tuple(paths), node, loops_deep(node) if node is not None else 0)
+    return CelExpression(text, tuple(paths), node, loops_deep(node) if node is not None else 0)
 
 
-def _tree(text: str, code: str) -> Node | None:
+def _tree(text: str, code: str) -> CelNode | None:
     """Raises GuardProblem for a cost that cannot be bounded."""
     try:
-        made = tree(text)
-    except Unread as error:
+        made = cel_tree(text)
+    except CelNotRead as error:
         if _COSTLY.search(code) is None:
             return None
         message = f"what the condition costs cannot be told: {error}"
@@ -120,7 +120,7 @@ def _tree(text: str, code: str) -> Node | None:
     return made
 
 
-def _judge_patterns(node: Node) -> None:
+def _judge_patterns(node: CelNode) -> None:
     if node.kind == "call" and node.word == "matches" and node.of:
         pattern = node.of[-1]
         if pattern.kind != "text":
@@ -131,12 +131,12 @@ def _judge_patterns(node: Node) -> None:
         _judge_patterns(part)
 
 
-def bind(parsed: Expression, state: type[BaseModel], payload: type[BaseModel]) -> Guard:
+def bind(parsed: CelExpression, state: type[BaseModel], payload: type[BaseModel]) -> Guard:
     """The guard over these classes, compiled once. Raises GuardProblem for a field that is not there."""
     for path, offset in parsed.paths:
         known_field(payload if path[0] == "payload" else state, path[0], path[1:], offset + len(path[0]) + 1)
 
-    def short(node: Node) -> bool:
+    def short(node: CelNode) -> bool:
         """Whether it is surely no text and no list, which a plus would make longer."""
         if node.kind in ("number", "pair") or (node.kind == "call" and node.word in _SHORT):
             return True
@@ -168,8 +168,8 @@ _SHORT = frozenset(("size", "int", "uint", "double", "duration", "timestamp", *(
 _PLAIN_TYPES = (int, float, bool, datetime, date, AwareDatetime, type(None))
 
 
-def _run(parsed: Expression) -> Callable[[BaseModel, BaseModel], bool]:
-    program = compiled(parsed.text)
+def _run(parsed: CelExpression) -> Callable[[BaseModel, BaseModel], bool]:
+    program = compile_cel(parsed.text)
     # only the fields named are handed over: a state of 60 KB is not turned into dicts to look at one number
     used: dict[str, set[str] | None] = {}
     for path, _ in parsed.paths:
@@ -206,7 +206,7 @@ def matching(pattern: str, offset: int) -> Callable[[object, object], bool]:
         raise GuardProblem(
             offset, "guard_too_heavy", message, "repeat less, or compare the length in a second condition"
         )
-    program = compiled("subject.matches(pattern)")
+    program = compile_cel("subject.matches(pattern)")
     try:
         program.execute({"subject": "", "pattern": pattern})
     except Exception as error:

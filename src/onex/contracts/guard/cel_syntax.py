@@ -15,7 +15,7 @@ QUOTED = r"""(?x: [bB]?[rR][bB]?(?:\"\"\"[\s\S]*?\"\"\"|'''[\s\S]*?'''|"[^"\n]*"
 """A string of CEL, whatever its spelling."""
 
 
-class Node(NamedTuple):
+class CelNode(NamedTuple):
     """``kind`` is one of text number name member index call loop list map sum pair choice and other.
 
     ``word`` is the name, the text or the operator; ``of`` are the parts in the order written, a receiver first. A loop's
@@ -24,16 +24,16 @@ class Node(NamedTuple):
 
     kind: str
     word: str
-    of: tuple[Node, ...] = ()
+    of: tuple[CelNode, ...] = ()
     macro: str = ""
     at: int = 0
 
 
-class Unread(ValueError):
+class CelNotRead(ValueError):
     """The text is deeper than DEPTH_MAX, or written in a way that is not known here."""
 
 
-def tree(text: str) -> Node:
+def cel_tree(text: str) -> CelNode:
     """Raises Unread."""
     return _Parser(text).whole()
 
@@ -56,31 +56,31 @@ class _Parser:
         while at < len(text):
             found = _TOKEN.match(text, at)
             if found is None:
-                raise Unread(f"{text[at]!r} is not understood")
+                raise CelNotRead(f"{text[at]!r} is not understood")
             if found.lastgroup != "skip":
                 self.tokens.append((str(found.lastgroup), found.group(), at))
             at = found.end()
         self.tokens.append(("end", "", at))
 
-    def whole(self) -> Node:
+    def whole(self) -> CelNode:
         made = self.expression()
         if self.tokens[self.n][0] != "end":
-            raise Unread(f"{self.tokens[self.n][1]!r} is not understood")
+            raise CelNotRead(f"{self.tokens[self.n][1]!r} is not understood")
         return made
 
-    def expression(self) -> Node:
+    def expression(self) -> CelNode:
         self.depth += 1
         if self.depth > DEPTH_MAX:
-            raise Unread(f"it is nested more than {DEPTH_MAX} deep")
+            raise CelNotRead(f"it is nested more than {DEPTH_MAX} deep")
         condition = self.level(0)
         if self.took("?"):
             first = self.level(0)
             self.need(":")
-            condition = Node("choice", "?", (condition, first, self.expression()))
+            condition = CelNode("choice", "?", (condition, first, self.expression()))
         self.depth -= 1
         return condition
 
-    def level(self, n: int) -> Node:
+    def level(self, n: int) -> CelNode:
         """One chain of operators of one strength is one node, however long it is."""
         if n == len(_LEVELS):
             return self.unary()
@@ -91,60 +91,60 @@ class _Parser:
             parts.append(self.level(n + 1))
         if not parts:
             return made
-        return Node("sum" if "+" in words else "pair", " ".join(sorted(words)), (made, *parts))
+        return CelNode("sum" if "+" in words else "pair", " ".join(sorted(words)), (made, *parts))
 
-    def unary(self) -> Node:
+    def unary(self) -> CelNode:
         while self.tokens[self.n][1] in ("!", "-"):
             self.n += 1
         return self.member()
 
-    def member(self) -> Node:
+    def member(self) -> CelNode:
         made = self.primary()
         for _ in range(DEPTH_MAX):
             if self.took("["):
-                made = Node("index", "[]", (made, self.expression()))
+                made = CelNode("index", "[]", (made, self.expression()))
                 self.need("]")
             elif self.took("."):
                 kind, word, at = self.tokens[self.n]
                 if kind != "name":
-                    raise Unread(f"{word!r} is not understood behind a dot")
+                    raise CelNotRead(f"{word!r} is not understood behind a dot")
                 self.n += 1
-                made = self.called(word, (made,), at) if self.took("(") else Node("member", word, (made,))
+                made = self.called(word, (made,), at) if self.took("(") else CelNode("member", word, (made,))
             elif made.kind in ("name", "member") and self.took("{"):
                 made = self.entries()
             else:
                 return made
-        raise Unread(f"it follows more than {DEPTH_MAX} dots and brackets")
+        raise CelNotRead(f"it follows more than {DEPTH_MAX} dots and brackets")
 
-    def called(self, word: str, receiver: tuple[Node, ...], at: int) -> Node:
+    def called(self, word: str, receiver: tuple[CelNode, ...], at: int) -> CelNode:
         parts = self.until(")")
         if word in LOOPS and receiver and len(parts) in (2, 3) and parts[0].kind == "name":
-            return Node("loop", parts[0].word, (*receiver, *parts[1:]), word, at)
-        return Node("call", word, (*receiver, *parts), at=at)
+            return CelNode("loop", parts[0].word, (*receiver, *parts[1:]), word, at)
+        return CelNode("call", word, (*receiver, *parts), at=at)
 
-    def primary(self) -> Node:
+    def primary(self) -> CelNode:
         kind, word, at = self.tokens[self.n]
         self.n += 1
         if kind == "quoted":
-            return Node("text", _plain(word), at=at)
+            return CelNode("text", _plain(word), at=at)
         if kind == "number":
-            return Node("number", word)
+            return CelNode("number", word)
         if kind == "name":
-            return self.called(word, (), at) if self.took("(") else Node("name", word)
+            return self.called(word, (), at) if self.took("(") else CelNode("name", word)
         if word == "(":
             made = self.expression()
             self.need(")")
             return made
         if word == "[":
-            return Node("list", "[]", self.until("]"))
+            return CelNode("list", "[]", self.until("]"))
         if word == "{":
             return self.entries()
         if word == "." and self.tokens[self.n][0] == "name":
             return self.primary()
-        raise Unread(f"{word or 'the end'!r} is not understood here")
+        raise CelNotRead(f"{word or 'the end'!r} is not understood here")
 
-    def until(self, end: str) -> tuple[Node, ...]:
-        parts: list[Node] = []
+    def until(self, end: str) -> tuple[CelNode, ...]:
+        parts: list[CelNode] = []
         while not self.took(end):
             parts.append(self.expression())
             if not self.took(","):
@@ -152,8 +152,8 @@ class _Parser:
                 break
         return tuple(parts)
 
-    def entries(self) -> Node:
-        parts: list[Node] = []
+    def entries(self) -> CelNode:
+        parts: list[CelNode] = []
         while not self.took("}"):
             parts.append(self.expression())
             self.need(":")
@@ -161,7 +161,7 @@ class _Parser:
             if not self.took(","):
                 self.need("}")
                 break
-        return Node("map", "{}", tuple(parts))
+        return CelNode("map", "{}", tuple(parts))
 
     def took(self, sign: str) -> bool:
         if self.tokens[self.n][:2] != ("sign", sign):
@@ -171,7 +171,7 @@ class _Parser:
 
     def need(self, sign: str) -> None:
         if not self.took(sign):
-            raise Unread(f"{self.tokens[self.n][1] or 'the end'!r} stands where {sign!r} was expected")
+            raise CelNotRead(f"{self.tokens[self.n][1] or 'the end'!r} stands where {sign!r} was expected")
 
 
 def _plain(quoted: str) -> str:

@@ -12,19 +12,19 @@ from pydantic import BaseModel
 from ...kernel.machine import Guard
 from . import cel_expression as expression
 from . import three_token as comparison
-from .cel_expression import Expression
+from .cel_expression import CelExpression
 from .problem import GuardProblem
 from .three_token import Comparison
 
 DEEP = 3
 
 
-def parse(text: str) -> Comparison | Expression:
+def parse(text: str) -> Comparison | CelExpression:
     """What can be judged without knowing the classes. Raises GuardProblem."""
     return comparison.compared(text) or expression.expressed(text)
 
 
-def remarked(parsed: Comparison | Expression) -> GuardProblem | None:
+def guard_warning(parsed: Comparison | CelExpression) -> GuardProblem | None:
     """What is to be said about a condition that works."""
     if isinstance(parsed, Comparison):
         if not parsed.old:
@@ -38,7 +38,7 @@ def remarked(parsed: Comparison | Expression) -> GuardProblem | None:
     return GuardProblem(0, "guard_heavy", said, "decide in the reducer, or keep what is compared in a field")
 
 
-def bind(parsed: Comparison | Expression, state: type[BaseModel], payload: type[BaseModel]) -> Guard:
+def bind(parsed: Comparison | CelExpression, state: type[BaseModel], payload: type[BaseModel]) -> Guard:
     """The guard over these classes. Raises GuardProblem for a field that is not there or can never fit."""
     if isinstance(parsed, Comparison):
         return comparison.bind(parsed, state, payload)

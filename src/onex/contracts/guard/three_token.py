@@ -16,8 +16,8 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel
 
 from ...kernel.machine import Guard
-from ..text.scalar import Scalar
-from ..text.tree import Leaf, Row, read
+from ..text.yaml_scalar import Scalar
+from ..text.yaml_tree import YamlList, YamlScalar, read_yaml
 from .cel_expression import matching
 from .problem import GuardProblem, known_field, suggest, told
 
@@ -189,17 +189,17 @@ def _value(operator: str, text: str, offset: int) -> Values:
     if operator == "matches" and text[0] not in "\"'":
         return _pattern(text, offset)  # as written: brackets and backslashes mean what they mean in a pattern
     listed = operator in ("in", "not_in")
-    source = read(f"[{text}]" if listed and not text.startswith("[") else text, "")
+    source = read_yaml(f"[{text}]" if listed and not text.startswith("[") else text, "")
     if source.findings:
         problem = source.findings[0]
         raise GuardProblem(offset, "guard_value", f"the value {text} cannot be read: {problem.message}", problem.fix)
     value: Values
-    if listed and isinstance(source.tree, Row):
+    if listed and isinstance(source.tree, YamlList):
         items = source.tree.items
-        value = tuple([item.value for item in items if isinstance(item, Leaf)])
+        value = tuple([item.value for item in items if isinstance(item, YamlScalar)])
         if len(value) != len(items) or not value:
             raise GuardProblem(offset, "guard_value", f"{text} is not a list of plain values", "write [a, b, c]")
-    elif isinstance(source.tree, Leaf):
+    elif isinstance(source.tree, YamlScalar):
         value = source.tree.value
     else:
         raise GuardProblem(offset, "guard_value", f"{text} is not a plain value", "write one word, number or text")

@@ -23,7 +23,6 @@ from .computation import ModelAlgorithm, ModelComputeSubcontract
 from .effect import ModelEffectSubcontract
 from .fsm import ModelFSMSubcontract
 from .intent import ModelIntentDeclaration
-from .kept import Kept
 from .operation import Capabilities, Operations
 from .part import (
     COMPARED,
@@ -43,6 +42,7 @@ from .part import (
 )
 from .publisher import ModelKafkaConfig
 from .repository import ModelDbRepository
+from .unenforced import UnenforcedFields
 from .workflow import ModelWorkflowCoordination
 
 
@@ -76,7 +76,7 @@ class ModelToolSpecification(Part):
     business_logic_pattern: Annotated[Word | None, COMPARED] = None
 
 
-class ModelContractBase(Kept):
+class ModelContractBase(UnenforcedFields):
     """What every kind has, and what somebody acts on; how it runs is in Kept.
 
     ``node_type`` is the kind; the word that the file used for it stands in its text.

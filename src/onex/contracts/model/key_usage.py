@@ -1,6 +1,6 @@
 """Every key of a contract is accounted for: acted on, held, or not known at all. What is not said cannot get lost.
 
-Keys are told apart by the very ``Leaf`` that the reader made of them. So a key may be renamed, moved or wrapped on its way
+Keys are told apart by the very ``YamlScalar`` that the reader made of them. So a key may be renamed, moved or wrapped on its way
 into the one shape, and a key that is nowhere in that shape is one that was not understood.
 """
 
@@ -13,14 +13,14 @@ from typing import NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel
 
-from ..text.tree import Branch, Entry, Leaf, Node, Row
+from ..text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
 from .part import Use, use_of
 from .payload_fields import unwrap
 
 Loc = tuple[str | int, ...]
 
 
-class EnumFate(StrEnum):
+class EnumKeyUsage(StrEnum):
     """What became of a key. ``honoured``: somebody acts on it. ``held``: kept, nobody acts. ``unknown``: no field has it."""
 
     HONOURED = "honoured"
@@ -28,56 +28,56 @@ class EnumFate(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Key(NamedTuple):
+class KeyUsage(NamedTuple):
     """A key as it stands in the text; ``loc`` is its path there."""
 
     loc: Loc
-    leaf: Leaf
-    fate: EnumFate
+    leaf: YamlScalar
+    fate: EnumKeyUsage
     use: Use
 
 
-class Sorted(NamedTuple):
+class SortedKeys(NamedTuple):
     """``tree`` holds what the model has fields for, and nothing else; ``fates[id(key leaf)]`` what became of each key in it."""
 
-    tree: Branch
-    fates: dict[int, tuple[EnumFate, Use]]
+    tree: YamlMap
+    fates: dict[int, tuple[EnumKeyUsage, Use]]
 
 
 NOBODY = Use(())
 ALL = Use.of("check", "diff")
 
 
-def sort_keys(model: type[BaseModel], tree: Branch) -> Sorted:
+def sort_keys(model: type[BaseModel], tree: YamlMap) -> SortedKeys:
     """Parts from ``tree``, which is in the one shape, what ``model`` has no field for."""
-    fates: dict[int, tuple[EnumFate, Use]] = {}
+    fates: dict[int, tuple[EnumKeyUsage, Use]] = {}
     kept = _branch(model, tree, fates, held=False)
-    return Sorted(kept, fates)
+    return SortedKeys(kept, fates)
 
 
 def settle(
-    tree: Node,
-    fates: dict[int, tuple[EnumFate, Use]],
+    tree: YamlNode,
+    fates: dict[int, tuple[EnumKeyUsage, Use]],
     wrappers: Set[int],
-    absorbed: Mapping[int, Leaf | None],
-    above: tuple[EnumFate, Use] = (EnumFate.HELD, NOBODY),
+    absorbed: Mapping[int, YamlScalar | None],
+    above: tuple[EnumKeyUsage, Use] = (EnumKeyUsage.HELD, NOBODY),
 ) -> None:
     """Gives their fate to keys that stand nowhere in the one shape and yet were understood.
 
     A wrapper has the best fate within; of one that holds words only, these are rows of the key above, and it has its fate.
     An absorbed key has that of the key which took its value, None being the contract itself.
     """
-    if isinstance(tree, Row):
+    if isinstance(tree, YamlList):
         for item in tree.items:
-            if not isinstance(item, Leaf):
+            if not isinstance(item, YamlScalar):
                 settle(item, fates, wrappers, absorbed, above)
-    elif isinstance(tree, Branch):
+    elif isinstance(tree, YamlMap):
         for entry in tree.entries.values():
-            if not isinstance(entry.node, Leaf):
-                own = above if id(entry.key) in wrappers else (EnumFate.UNKNOWN, NOBODY)
+            if not isinstance(entry.node, YamlScalar):
+                own = above if id(entry.key) in wrappers else (EnumKeyUsage.UNKNOWN, NOBODY)
                 settle(entry.node, fates, wrappers, absorbed, fates.get(id(entry.key), own))
             if id(entry.key) in wrappers:
-                inside = [id(leaf) for leaf in leaves(entry.node)]
+                inside = [id(leaf) for leaf in keys_within(entry.node)]
                 within = [fates[one] for one in inside if one in fates]
                 if within or not inside:
                     _better(fates, entry.key, *max(within, key=lambda fate: _RANK[fate[0]], default=above))
@@ -85,45 +85,45 @@ def settle(
                 into = absorbed[id(entry.key)]
                 while into is not None and id(into) not in fates and id(into) in absorbed:
                     into = absorbed[id(into)]
-                fate = fates.get(id(into)) if into is not None else (EnumFate.HONOURED, ALL)
+                fate = fates.get(id(into)) if into is not None else (EnumKeyUsage.HONOURED, ALL)
                 if fate is not None:
                     fates[id(entry.key)] = fate
 
 
-def keys_of(tree: Node, fates: dict[int, tuple[EnumFate, Use]]) -> Iterator[Key]:
+def keys_of(tree: YamlNode, fates: dict[int, tuple[EnumKeyUsage, Use]]) -> Iterator[KeyUsage]:
     """All keys of a text, in its order, each with its fate; ``tree`` is the text as it was read."""
-    for loc, leaf in written(tree):
-        fate, use = fates.get(id(leaf), (EnumFate.UNKNOWN, NOBODY))
-        yield Key(loc, leaf, fate, use)
+    for loc, leaf in keys_written(tree):
+        fate, use = fates.get(id(leaf), (EnumKeyUsage.UNKNOWN, NOBODY))
+        yield KeyUsage(loc, leaf, fate, use)
 
 
-def written(node: Node, loc: Loc = ()) -> Iterator[tuple[Loc, Leaf]]:
+def keys_written(node: YamlNode, loc: Loc = ()) -> Iterator[tuple[Loc, YamlScalar]]:
     """Every key with its path, in the order of the text."""
-    if isinstance(node, Branch):
+    if isinstance(node, YamlMap):
         for name, entry in node.entries.items():
             here = (*loc, name)
             yield here, entry.key
-            if not isinstance(entry.node, Leaf):
-                yield from written(entry.node, here)
-    elif isinstance(node, Row):
+            if not isinstance(entry.node, YamlScalar):
+                yield from keys_written(entry.node, here)
+    elif isinstance(node, YamlList):
         for n, item in enumerate(node.items):
-            if not isinstance(item, Leaf):
-                yield from written(item, (*loc, n))
+            if not isinstance(item, YamlScalar):
+                yield from keys_written(item, (*loc, n))
 
 
-def leaves(node: Node) -> list[Leaf]:
+def keys_within(node: YamlNode) -> list[YamlScalar]:
     """Every key within, in no order that matters."""
-    found: list[Leaf] = []
+    found: list[YamlScalar] = []
     waiting = [node]
     while waiting:
         current = waiting.pop()
-        if isinstance(current, Branch):
+        if isinstance(current, YamlMap):
             for entry in current.entries.values():
                 found.append(entry.key)
-                if not isinstance(entry.node, Leaf):
+                if not isinstance(entry.node, YamlScalar):
                     waiting.append(entry.node)
-        elif isinstance(current, Row):
-            waiting += [item for item in current.items if not isinstance(item, Leaf)]
+        elif isinstance(current, YamlList):
+            waiting += [item for item in current.items if not isinstance(item, YamlScalar)]
     return found
 
 
@@ -156,58 +156,62 @@ def _fields(model: type[BaseModel]) -> Mapping[str, _Field]:
     return found
 
 
-def _branch(model: type[BaseModel], branch: Branch, fates: dict[int, tuple[EnumFate, Use]], *, held: bool) -> Branch:
-    kept: dict[str, Entry] = {}
+def _branch(
+    model: type[BaseModel], branch: YamlMap, fates: dict[int, tuple[EnumKeyUsage, Use]], *, held: bool
+) -> YamlMap:
+    kept: dict[str, YamlEntry] = {}
     fields = _fields(model)
     for name, entry in branch.entries.items():
         field = fields.get(name)
         if field is None:
-            _mark(fates, entry, EnumFate.UNKNOWN, NOBODY)
+            _mark(fates, entry, EnumKeyUsage.UNKNOWN, NOBODY)
             continue
         use = NOBODY if held else field.use
-        fate = EnumFate.HONOURED if use.by else EnumFate.HELD
+        fate = EnumKeyUsage.HONOURED if use.by else EnumKeyUsage.HELD
         if field.inner is None:
             _mark(fates, entry, fate, use)
             kept[name] = entry
             continue
         _better(fates, entry.key, fate, use)
         if field.keyed:
-            kept[name] = Entry(entry.key, _keyed(field.inner, entry.node, fates, use))
+            kept[name] = YamlEntry(entry.key, _keyed(field.inner, entry.node, fates, use))
         else:
-            kept[name] = Entry(entry.key, _node(field.inner, entry.node, fates, held=not use.by))
-    return Branch(kept, branch.place)
+            kept[name] = YamlEntry(entry.key, _node(field.inner, entry.node, fates, held=not use.by))
+    return YamlMap(kept, branch.place)
 
 
-def _node(model: type[BaseModel], node: Node, fates: dict[int, tuple[EnumFate, Use]], *, held: bool) -> Node:
-    if isinstance(node, Branch):
+def _node(
+    model: type[BaseModel], node: YamlNode, fates: dict[int, tuple[EnumKeyUsage, Use]], *, held: bool
+) -> YamlNode:
+    if isinstance(node, YamlMap):
         return _branch(model, node, fates, held=held)
-    if isinstance(node, Row):
-        return Row(tuple(_node(model, item, fates, held=held) for item in node.items), node.place)
+    if isinstance(node, YamlList):
+        return YamlList(tuple(_node(model, item, fates, held=held) for item in node.items), node.place)
     return node
 
 
-def _keyed(model: type[BaseModel], node: Node, fates: dict[int, tuple[EnumFate, Use]], use: Use) -> Node:
+def _keyed(model: type[BaseModel], node: YamlNode, fates: dict[int, tuple[EnumKeyUsage, Use]], use: Use) -> YamlNode:
     """A mapping whose keys are names of the user's, and whose values are ``model``."""
-    if not isinstance(node, Branch):
+    if not isinstance(node, YamlMap):
         return node
     kept = {}
     for name, entry in node.entries.items():
-        _better(fates, entry.key, EnumFate.HONOURED if use.by else EnumFate.HELD, use)
+        _better(fates, entry.key, EnumKeyUsage.HONOURED if use.by else EnumKeyUsage.HELD, use)
         kept[name] = entry._replace(node=_node(model, entry.node, fates, held=not use.by))
-    return Branch(kept, node.place)
+    return YamlMap(kept, node.place)
 
 
-def _mark(fates: dict[int, tuple[EnumFate, Use]], entry: Entry, fate: EnumFate, use: Use) -> None:
+def _mark(fates: dict[int, tuple[EnumKeyUsage, Use]], entry: YamlEntry, fate: EnumKeyUsage, use: Use) -> None:
     _better(fates, entry.key, fate, use)
-    if not isinstance(entry.node, Leaf):
-        for _, leaf in written(entry.node):
+    if not isinstance(entry.node, YamlScalar):
+        for _, leaf in keys_written(entry.node):
             _better(fates, leaf, fate, use)
 
 
-_RANK = {EnumFate.UNKNOWN: 0, EnumFate.HELD: 1, EnumFate.HONOURED: 2}
+_RANK = {EnumKeyUsage.UNKNOWN: 0, EnumKeyUsage.HELD: 1, EnumKeyUsage.HONOURED: 2}
 
 
-def _better(fates: dict[int, tuple[EnumFate, Use]], leaf: Leaf, fate: EnumFate, use: Use) -> None:
+def _better(fates: dict[int, tuple[EnumKeyUsage, Use]], leaf: YamlScalar, fate: EnumKeyUsage, use: Use) -> None:
     """A key that stands in two places of the one shape has the better fate of both."""
     before = fates.get(id(leaf))
     if before is None or _RANK[before[0]] < _RANK[fate]:

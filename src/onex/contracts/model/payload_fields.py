@@ -32,7 +32,7 @@ _MENDS: Mapping[object, tuple[str, str]] = {
 }
 
 
-class Objection(NamedTuple):
+class FieldProblem(NamedTuple):
     """``model`` and ``field`` ('' for the class itself) name the place; the reader turns it into a line."""
 
     model: type[BaseModel]
@@ -67,7 +67,7 @@ def unwrap(annotation: object) -> tuple[object, ...]:
     return (annotation,)
 
 
-def objections(model: type[BaseModel]) -> Iterator[Objection]:
+def field_problems(model: type[BaseModel]) -> Iterator[FieldProblem]:
     """Everything about ``model`` and the models inside it that cannot stand in a log, each once."""
     seen: set[type[BaseModel]] = set()
     waiting = [model]
@@ -114,37 +114,37 @@ def models_in(annotation: object) -> Iterator[type[BaseModel]]:
                 yield from models_in(part)
 
 
-def _of_class(model: type[BaseModel]) -> Iterator[Objection]:
+def _of_class(model: type[BaseModel]) -> Iterator[FieldProblem]:
     config = model.model_config
     if not config.get("frozen"):
-        yield Objection(model, "", f"{model.__name__} can be changed in place", "derive it from Payload (or State)")
+        yield FieldProblem(model, "", f"{model.__name__} can be changed in place", "derive it from Payload (or State)")
     if config.get("extra") != "forbid":
-        yield Objection(
+        yield FieldProblem(
             model, "", f"{model.__name__} takes unknown fields silently", "derive it from Payload (or extra='forbid')"
         )
     if config.get("allow_inf_nan", True):
-        yield Objection(
+        yield FieldProblem(
             model, "", f"{model.__name__} lets NaN and infinity in", "derive it from Payload (or allow_inf_nan=False)"
         )
     for name in model.model_computed_fields:
-        yield Objection(
+        yield FieldProblem(
             model,
             name,
             f"{model.__name__}.{name} is a computed field: it is written but not read",
             "make it a property",
         )
     for name in model.__private_attributes__:
-        yield Objection(model, name, f"{model.__name__}.{name} is private: it is not written", "make it a field")
+        yield FieldProblem(model, name, f"{model.__name__}.{name} is private: it is not written", "make it a field")
 
 
-def _of_field(model: type[BaseModel], name: str, field: FieldInfo) -> Iterator[Objection]:
+def _of_field(model: type[BaseModel], name: str, field: FieldInfo) -> Iterator[FieldProblem]:
     where = f"{model.__name__}.{name}"
     if field.alias or field.validation_alias or field.serialization_alias:
-        yield Objection(model, name, f"{where} has an alias: it would be written and read by two names", "remove it")
+        yield FieldProblem(model, name, f"{where} has an alias: it would be written and read by two names", "remove it")
     if field.exclude:
-        yield Objection(model, name, f"{where} is excluded: it would be lost on the way", "remove exclude")
+        yield FieldProblem(model, name, f"{where} is excluded: it would be lost on the way", "remove exclude")
     for message, fix in _of_type(field.annotation):
-        yield Objection(model, name, f"{where} is {message}", fix)
+        yield FieldProblem(model, name, f"{where} is {message}", fix)
 
 
 def _of_type(annotation: object) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@
     {"$ref": "fsm.yaml", "a": 1}      both mappings as one; what stands here wins
     {"$ref": "#/definitions/Order"}   left alone: JSON Schema, not a file
 
-Who reads files is given (``Fetch``); this decides what may be asked for, how often, how deep and how much.
+Who reads files is given (``IncludeReader``); this decides what may be asked for, how often, how deep and how much.
 """
 
 from __future__ import annotations
@@ -13,8 +13,20 @@ from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from ...kernel.finding import EnumSeverity, Finding
-from .scalar import cut
-from .tree import BYTES_MAX, DEPTH_MAX, FINDINGS_MAX, NODES_MAX, Branch, Entry, Include, Leaf, Node, Row, read
+from .yaml_scalar import cut
+from .yaml_tree import (
+    BYTES_MAX,
+    DEPTH_MAX,
+    FINDINGS_MAX,
+    NODES_MAX,
+    YamlEntry,
+    YamlInclude,
+    YamlList,
+    YamlMap,
+    YamlNode,
+    YamlScalar,
+    read_yaml,
+)
 
 REF = "$ref"
 NESTED_MAX = 10
@@ -22,14 +34,14 @@ FILES_MAX = 100
 BYTES_INCLUDED_MAX = 4 * BYTES_MAX
 
 
-class Fetched(NamedTuple):
+class IncludedFile(NamedTuple):
     """A file inside the repository. ``path`` is the one name it is shown by, however it was reached."""
 
     text: str
     path: str
 
 
-class Refused(NamedTuple):
+class IncludeRefused(NamedTuple):
     """Why a reference is not followed, and what to write instead."""
 
     code: str
@@ -37,36 +49,36 @@ class Refused(NamedTuple):
     fix: str
 
 
-class Missing(NamedTuple):
+class IncludeMissing(NamedTuple):
     """The reference may be followed, but there is no file. ``path`` is where it was looked for."""
 
     path: str
 
 
-class Fetch(Protocol):
+class IncludeReader(Protocol):
     """Finds the file ``reference``, as written in the file ``including``. Never raises for what they say."""
 
-    def __call__(self, including: str, reference: str) -> Fetched | Refused | Missing: ...
+    def __call__(self, including: str, reference: str) -> IncludedFile | IncludeRefused | IncludeMissing: ...
 
 
-class Whole(NamedTuple):
+class ResolvedTree(NamedTuple):
     """``tree`` has no reference left that was followed. ``followed[id(key)]`` is, for the key leaf of each ``$ref`` of the
     asked text that was, the key above it: None at the top. Those keys stand nowhere in the tree.
     """
 
-    tree: Node
+    tree: YamlNode
     findings: tuple[Finding, ...]
-    followed: Mapping[int, Leaf | None]
+    followed: Mapping[int, YamlScalar | None]
     paths: tuple[str, ...]
 
 
-def resolve(tree: Node, path: str, fetch: Fetch | None) -> Whole:
+def resolve_includes(tree: YamlNode, path: str, fetch: IncludeReader | None) -> ResolvedTree:
     """``tree`` was read from ``path`` with ``references``. Without ``fetch`` each reference is told and left as it is."""
     if not _refers(tree):
-        return Whole(tree, (), {}, ())
+        return ResolvedTree(tree, (), {}, ())
     work = _Resolver(tree, path, fetch)
     whole = work.node(tree, _At((path,), 0, None))
-    return Whole(whole, tuple(work.findings), work.followed, tuple(work.trees))
+    return ResolvedTree(whole, tuple(work.findings), work.followed, tuple(work.trees))
 
 
 class _At(NamedTuple):
@@ -74,9 +86,9 @@ class _At(NamedTuple):
 
     files: tuple[str, ...]
     depth: int
-    key: Leaf | None
+    key: YamlScalar | None
 
-    def below(self, key: Leaf | None) -> _At:
+    def below(self, key: YamlScalar | None) -> _At:
         return self._replace(depth=self.depth + 1, key=key)
 
 
@@ -92,41 +104,41 @@ class _Left(Exception):
 class _Resolver:
     """``nodes``: how many more keys and values may be read or put in; over all files they are no more than in one."""
 
-    def __init__(self, tree: Node, path: str, fetch: Fetch | None) -> None:
+    def __init__(self, tree: YamlNode, path: str, fetch: IncludeReader | None) -> None:
         self.path = path
         self.fetch = fetch
         self.findings: list[Finding] = []
-        self.followed: dict[int, Leaf | None] = {}
-        self.trees: dict[str, Node | None] = {}
+        self.followed: dict[int, YamlScalar | None] = {}
+        self.trees: dict[str, YamlNode | None] = {}
         self.files = 0
         self.bytes = 0
         self.whole = tree
         self.nodes = -1
 
-    def node(self, node: Node, at: _At) -> Node:
+    def node(self, node: YamlNode, at: _At) -> YamlNode:
         """Parts without a reference are given back as they are, not copied."""
-        if isinstance(node, Include):
+        if isinstance(node, YamlInclude):
             found = self._followed(node, str(node.value), at)
-            return Leaf(node.value, node.place) if found is None else found
-        if isinstance(node, Leaf):
+            return YamlScalar(node.value, node.place) if found is None else found
+        if isinstance(node, YamlScalar):
             return node
-        if isinstance(node, Row):
+        if isinstance(node, YamlList):
             items = [self.node(item, at.below(at.key)) for item in node.items]
             same = all(new is old for new, old in zip(items, node.items, strict=True))
-            return node if same else Row(tuple(items), node.place)
+            return node if same else YamlList(tuple(items), node.place)
         return self._branch(node, at)
 
-    def _branch(self, branch: Branch, at: _At) -> Node:
-        entries: dict[str, Entry] = {}
+    def _branch(self, branch: YamlMap, at: _At) -> YamlNode:
+        entries: dict[str, YamlEntry] = {}
         same = True
         for name, entry in branch.entries.items():
             node = self.node(entry.node, at.below(entry.key))
             same = same and node is entry.node
             entries[name] = entry._replace(node=node)
         if not same:
-            branch = Branch(entries, branch.place)
+            branch = YamlMap(entries, branch.place)
         reference = branch.entries.get(REF)
-        if reference is None or not isinstance(reference.node, Leaf) or not isinstance(reference.node.value, str):
+        if reference is None or not isinstance(reference.node, YamlScalar) or not isinstance(reference.node.value, str):
             return branch
         if reference.node.value.startswith("#"):
             return branch
@@ -136,13 +148,13 @@ class _Resolver:
             return branch
         if not reference.key.place.path:
             self.followed[id(reference.key)] = at.key
-        return Branch({**found.entries, **rest}, branch.place) if rest and isinstance(found, Branch) else found
+        return YamlMap({**found.entries, **rest}, branch.place) if rest and isinstance(found, YamlMap) else found
 
-    def _followed(self, leaf: Leaf, reference: str, at: _At, *, beside: bool = False) -> Node | None:
+    def _followed(self, leaf: YamlScalar, reference: str, at: _At, *, beside: bool = False) -> YamlNode | None:
         """What ``reference`` stands for, itself whole; None when it is not followed, which is told at ``leaf``."""
         try:
             found = self._find(reference, at)
-            if beside and not isinstance(found, Branch):
+            if beside and not isinstance(found, YamlMap):
                 told = f"{cut(reference)} holds no mapping, and other keys stand beside this {REF}"
                 raise _refused("reference_shape", told, "remove the keys beside it, or refer to a mapping")
         except _Left as left:
@@ -152,7 +164,7 @@ class _Resolver:
             return None
         return found
 
-    def _find(self, reference: str, at: _At) -> Node:
+    def _find(self, reference: str, at: _At) -> YamlNode:
         """Raises _Left."""
         name, _, pointer = reference.partition("#")
         got = self._fetched(name, at)
@@ -172,7 +184,7 @@ class _Resolver:
         self._spend(0 if fresh else _size(found))
         return self.node(found, _At((*at.files, got.path), at.depth, at.key))
 
-    def _fetched(self, name: str, at: _At) -> Fetched:
+    def _fetched(self, name: str, at: _At) -> IncludedFile:
         """Raises _Left for what may not be asked for, and for what is not given."""
         refusal = _unfit(name)
         if refusal is not None:
@@ -187,9 +199,9 @@ class _Resolver:
             told = f"{cut(name)} is not read here"
             raise _Left(EnumSeverity.WARNING, "reference_not_followed", told, "check the file where it stands")
         got = self.fetch(at.files[-1], name)
-        if isinstance(got, Refused):
+        if isinstance(got, IncludeRefused):
             raise _refused(*got)
-        if isinstance(got, Missing):
+        if isinstance(got, IncludeMissing):
             told = f"there is no file {got.path}"
             raise _Left(EnumSeverity.WARNING, "reference_missing", told, "write the file, or remove the reference")
         if got.path in at.files:
@@ -197,13 +209,13 @@ class _Resolver:
             raise _refused("reference_cycle", f"files include one another: {circle}", "remove one of them")
         return got
 
-    def _read(self, got: Fetched) -> Node | None:
+    def _read(self, got: IncludedFile) -> YamlNode | None:
         """Raises _Left when it would be too much in all."""
         self.bytes += len(got.text)
         if self.bytes > BYTES_INCLUDED_MAX:
             told = f"the files included hold more than {BYTES_INCLUDED_MAX // 1024:,} KiB in all"
             raise _refused("reference_too_large", told, "include less")
-        source = read(got.text, got.path, references=True, included=True)
+        source = read_yaml(got.text, got.path, references=True, included=True)
         for finding in source.findings:
             self._add(finding)
         if source.tree is not None:
@@ -228,65 +240,65 @@ def _refused(code: str, message: str, fix: str) -> _Left:
     return _Left(EnumSeverity.ERROR, code, message, fix)
 
 
-def _unfit(name: str) -> Refused | None:
+def _unfit(name: str) -> IncludeRefused | None:
     """Why a name can be no file of this repository, told by its letters alone."""
     relative = "write the path of a file in this repository, relative to this one, with slashes"
     told = cut(name)
     if not name.strip() or not name.isprintable():
-        return Refused("reference_refused", f"{told!r} names no file", relative)
+        return IncludeRefused("reference_refused", f"{told!r} names no file", relative)
     if "://" in name or name.startswith(("//", "file:", "http:", "https:", "data:")):
-        return Refused("reference_refused", f"{told} is an address; nothing is fetched", relative)
+        return IncludeRefused("reference_refused", f"{told} is an address; nothing is fetched", relative)
     if name.startswith(("/", "~")) or name[1:2] == ":":
-        return Refused("reference_refused", f"{told} is an absolute path", relative)
+        return IncludeRefused("reference_refused", f"{told} is an absolute path", relative)
     if "\\" in name:
-        return Refused("reference_refused", f"{told} holds a backslash", relative)
+        return IncludeRefused("reference_refused", f"{told} holds a backslash", relative)
     if ".." in name.split("/"):
-        return Refused("reference_refused", f"{told} climbs with ..", "move the file below this one")
+        return IncludeRefused("reference_refused", f"{told} climbs with ..", "move the file below this one")
     return None
 
 
-def _pointed(tree: Node, pointer: str) -> Node | None:
+def _pointed(tree: YamlNode, pointer: str) -> YamlNode | None:
     """What a JSON pointer (RFC 6901) leads to; '' and '/' are the whole."""
-    node: Node | None = tree
+    node: YamlNode | None = tree
     for part in pointer.split("/")[1:] if pointer.strip("/") else ():
         step = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(node, Branch):
+        if isinstance(node, YamlMap):
             node = node.get(step)
-        elif isinstance(node, Row) and step.isdecimal() and len(step) < 6 and int(step) < len(node.items):
+        elif isinstance(node, YamlList) and step.isdecimal() and len(step) < 6 and int(step) < len(node.items):
             node = node.items[int(step)]
         else:
             return None
     return node
 
 
-def _refers(tree: Node) -> bool:
+def _refers(tree: YamlNode) -> bool:
     """Whether there may be anything to follow; asked of every contract, and true of few."""
-    waiting: list[Node] = [tree]
+    waiting: list[YamlNode] = [tree]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, Branch):
+        if isinstance(node, YamlMap):
             if REF in node.entries:
                 return True
             waiting.extend([entry.node for entry in node.entries.values()])
-        elif isinstance(node, Row):
+        elif isinstance(node, YamlList):
             waiting.extend(node.items)
-        elif isinstance(node, Include):
+        elif isinstance(node, YamlInclude):
             return True
     return False
 
 
-def _height(node: Node) -> int:
+def _height(node: YamlNode) -> int:
     """Levels of mappings and lists; bounded by DEPTH_MAX, since it was read."""
-    if isinstance(node, Leaf):
+    if isinstance(node, YamlScalar):
         return 0
-    inner = (entry.node for entry in node.entries.values()) if isinstance(node, Branch) else iter(node.items)
+    inner = (entry.node for entry in node.entries.values()) if isinstance(node, YamlMap) else iter(node.items)
     return 1 + max(map(_height, inner), default=0)
 
 
-def _size(node: Node) -> int:
+def _size(node: YamlNode) -> int:
     """How many keys and values."""
-    if isinstance(node, Leaf):
+    if isinstance(node, YamlScalar):
         return 1
-    if isinstance(node, Row):
+    if isinstance(node, YamlList):
         return 1 + sum(map(_size, node.items))
     return 1 + len(node.entries) + sum(_size(entry.node) for entry in node.entries.values())

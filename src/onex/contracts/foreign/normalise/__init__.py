@@ -12,11 +12,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...model.contract import EnumNodeKind
-from ...text.tree import Branch
+from ...text.yaml_tree import YamlMap
 from .behaviour import behaviour
 from .bus import bus
 from .dependencies import dependencies
-from .draft import Draft, Notes
+from .draft import MapBuilder, Notes
 from .fsm import machine
 from .identity import label, name, node_type, versions
 from .intents import intents
@@ -27,10 +27,10 @@ from .subcontracts import subcontracts
 from .workflow import workflow
 
 
-class Normal(NamedTuple):
+class NormalisedContract(NamedTuple):
     """``kind`` is None when ``node_type`` says none; ``word`` is what it said."""
 
-    shape: Branch
+    shape: YamlMap
     kind: EnumNodeKind | None
     word: str
     notes: Notes
@@ -55,12 +55,12 @@ before buses, which take what is left of topics.
 """
 
 
-def normalise(tree: Branch, path: str) -> Normal:
+def normalise(tree: YamlMap, path: str) -> NormalisedContract:
     """Total: whatever ``tree`` holds, the shape holds as well."""
     notes = Notes(path)
-    draft = Draft(tree)
+    draft = MapBuilder(tree)
     kind, word = node_type(draft, notes)
     name(draft, notes, path)
     for block in BLOCKS:
         block(draft, notes)
-    return Normal(draft.branch(), kind, word, notes)
+    return NormalisedContract(draft.branch(), kind, word, notes)

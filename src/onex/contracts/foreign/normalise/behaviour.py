@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...text.tree import Branch, Leaf, Node, Row
-from .draft import Draft, Notes, Shape, Spelling, each, made, text, text_of, texts, words
+from ...text.yaml_tree import YamlList, YamlMap, YamlNode, YamlScalar
+from .draft import KeyTable, MapBuilder, Notes, ToShape, each, made, text, text_of, texts, words
 from .reduction import CONFLICT, MEMORY, SECONDS, STATE, STREAMING, aggregated, reduction
 
-RETRY = Spelling(
+RETRY = KeyTable(
     names={
         "max_retry_attempts": "max_retries",
         "retries": "max_retries",
@@ -52,7 +52,7 @@ RETRY = Spelling(
         "timeout_seconds": SECONDS,
     },
 )
-BREAKER = Spelling(
+BREAKER = KeyTable(
     names={
         "threshold": "failure_threshold",
         "recovery_timeout_ms": "timeout_ms",
@@ -76,7 +76,7 @@ BREAKER = Spelling(
         "window_seconds": SECONDS,
     },
 )
-ERROR_CASE = Spelling(
+ERROR_CASE = KeyTable(
     names={
         "error_type": "name",
         "error": "name",
@@ -93,7 +93,7 @@ ERROR_CASE = Spelling(
     },
     shapes={"code": text, "action": text, "retry_strategy": text},
 )
-ERROR_HANDLING = Spelling(
+ERROR_HANDLING = KeyTable(
     names={
         "error_strategy": "strategy",
         "default_strategy": "strategy",
@@ -121,11 +121,11 @@ ERROR_HANDLING = Spelling(
     shapes={"retry_policy": RETRY, "circuit_breaker": BREAKER, "errors": each(ERROR_CASE, key="name", word="name")},
     scale={"timeout_seconds": SECONDS},
 )
-PROBE = Spelling(
+PROBE = KeyTable(
     names={"check_name": "name", "type": "check_type", "timeout_seconds": "timeout_ms", "url": "endpoint"},
     scale={"timeout_seconds": SECONDS},
 )
-HEALTH = Spelling(
+HEALTH = KeyTable(
     names={
         "health_check_enabled": "enabled",
         "path": "endpoint",
@@ -147,7 +147,7 @@ HEALTH = Spelling(
         "timeout_s": SECONDS,
     },
 )
-PERFORMANCE = Spelling(
+PERFORMANCE = KeyTable(
     names={
         "single_operation_max_s": "single_operation_max_ms",
         "batch_operation_max_s": "batch_operation_max_ms",
@@ -170,7 +170,7 @@ PERFORMANCE = Spelling(
         "cache_ttl_seconds": SECONDS,
     },
 )
-LIFECYCLE = Spelling(
+LIFECYCLE = KeyTable(
     names={
         "initialization_timeout_s": "initialization_timeout_ms",
         "initialization_timeout_seconds": "initialization_timeout_ms",
@@ -190,30 +190,30 @@ LIFECYCLE = Spelling(
 )
 
 
-def _first(shape: Shape) -> Shape:
+def _first(shape: ToShape) -> ToShape:
     """A list of one block is that block."""
 
-    def only(node: Node, notes: Notes) -> Node:
-        if isinstance(node, Row) and len(node.items) == 1 and isinstance(node.items[0], Branch):
+    def only(node: YamlNode, notes: Notes) -> YamlNode:
+        if isinstance(node, YamlList) and len(node.items) == 1 and isinstance(node.items[0], YamlMap):
             return shape(node.items[0], notes)
         return shape(node, notes)
 
     return only
 
 
-def health(node: Node, notes: Notes) -> Node:
+def health(node: YamlNode, notes: Notes) -> YamlNode:
     """A list is that of the checks."""
-    if isinstance(node, Row):
-        node = Branch({"checks": made("checks", node)}, node.place)
+    if isinstance(node, YamlList):
+        node = YamlMap({"checks": made("checks", node)}, node.place)
     return HEALTH(node, notes)
 
 
-def as_written(node: Node, notes: Notes) -> Node:
+def as_written(node: YamlNode, notes: Notes) -> YamlNode:
     """A block of no one shape, kept as it is."""
     return node
 
 
-BLOCKS: Mapping[str, tuple[tuple[str, ...], Shape]] = {
+BLOCKS: Mapping[str, tuple[tuple[str, ...], ToShape]] = {
     "retry_policy": (("retry", "retry_policies", "retry_config", "default_retry_policy"), _first(RETRY)),
     "circuit_breaker": (("circuit_breaker_config",), BREAKER),
     "error_handling": (("error_handling_config", "error_handling_configuration"), ERROR_HANDLING),
@@ -244,7 +244,7 @@ BLOCKS: Mapping[str, tuple[tuple[str, ...], Shape]] = {
 """Field: the other keys it stands under, and its shape."""
 
 
-def behaviour(draft: Draft, notes: Notes) -> None:
+def behaviour(draft: MapBuilder, notes: Notes) -> None:
     for field, (others, shape) in BLOCKS.items():
         if field not in draft:
             draft.put(field, draft.take(*others))
@@ -252,7 +252,7 @@ def behaviour(draft: Draft, notes: Notes) -> None:
             entry = draft.entries[field]
             draft.entries[field] = entry._replace(node=shape(entry.node, notes))
     life = draft.entries.get("lifecycle")
-    if life is not None and isinstance(life.node, Leaf) and text_of(life.node):
+    if life is not None and isinstance(life.node, YamlScalar) and text_of(life.node):
         draft.entries.pop("lifecycle")
         draft.put("lifecycle_stage", life)
     for field in ("runtime_profiles", "protocol_interfaces"):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...text.tree import Branch, Entry, Leaf, Node, Row
-from .draft import Draft, Notes, Spelling, made, text, text_of
+from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
+from .draft import KeyTable, MapBuilder, Notes, made, text, text_of
 from .references import reference
 from .version import version
 
-TOPIC = Spelling(
+TOPIC = KeyTable(
     names={
         "full_topic_pattern": "topic",
         "topic_name": "topic",
@@ -44,7 +44,7 @@ TOPIC = Spelling(
     },
     shapes={"handler": reference, "event_type": text},
 )
-BUS = Spelling(
+BUS = KeyTable(
     names={
         "event_bus_enabled": "enabled",
         "subscribe": "subscribe_topics",
@@ -125,54 +125,54 @@ _OPERATED = {"handler": "operation", "handler_implementation": "handler"}
 _OF_TOPIC = ("topic", "topics", "topic_suffix", "full_topic_pattern", "event_type")
 
 
-def bus(draft: Draft, notes: Notes) -> None:
+def bus(draft: MapBuilder, notes: Notes) -> None:
     """Puts ``event_bus``, ``published_events``, ``consumed_events`` into ``draft``."""
     if "event_bus" in draft:
         entry = draft.entries["event_bus"]
         draft.entries["event_bus"] = entry._replace(node=_bus(entry.node, notes))
     for written, field in BESIDE.items():
         entry_or_none = draft.entries.get(written)
-        if entry_or_none is not None and isinstance(entry_or_none.node, Row | Branch | Leaf):
+        if entry_or_none is not None and isinstance(entry_or_none.node, YamlList | YamlMap | YamlScalar):
             _gather(draft, written, field, notes)
     _events(draft, notes)
-    if isinstance(draft.node("terminal_event"), Branch | Row):
+    if isinstance(draft.node("terminal_event"), YamlMap | YamlList):
         draft.put("terminal_events", draft.take("terminal_event"))
     for field in ("published_events", "consumed_events", "terminal_events"):
         if field in draft:
             entry = draft.entries[field]
             draft.entries[field] = entry._replace(node=topics(entry, notes))
     emission = draft.node("event_emission")
-    if isinstance(emission, Branch) and isinstance(emission.get("event_types"), Row):
+    if isinstance(emission, YamlMap) and isinstance(emission.get("event_types"), YamlList):
         inside = emission.entries["event_types"]
         notes.wrapped(draft.entries["event_emission"].key)
         draft.extend("published_events", inside.key, _rows(topics(inside, notes)))
         rest = {name: one for name, one in emission.entries.items() if name != "event_types"}
-        draft.entries["event_emission"] = draft.entries["event_emission"]._replace(node=Branch(rest, emission.place))
+        draft.entries["event_emission"] = draft.entries["event_emission"]._replace(node=YamlMap(rest, emission.place))
 
 
-def _gather(draft: Draft, written: str, field: str, notes: Notes) -> None:
+def _gather(draft: MapBuilder, written: str, field: str, notes: Notes) -> None:
     """Further lists for ``field`` join the first; a second list's key is absorbed by the first's."""
     entry = draft.entries.pop(written)
     there = draft.entries.get(field)
     if there is None:
         draft.entries[field] = entry
         return
-    if isinstance(there.node, Row) and isinstance(topics(entry, notes), Row):
+    if isinstance(there.node, YamlList) and isinstance(topics(entry, notes), YamlList):
         notes.joined(entry.key, there.key)
         draft.extend(field, entry.key, _rows(topics(entry, notes)))
     else:
         draft.entries[written] = entry
 
 
-def _events(draft: Draft, notes: Notes) -> None:
+def _events(draft: MapBuilder, notes: Notes) -> None:
     entry = draft.entries.get("events")
-    if entry is None or not isinstance(entry.node, Branch) or not set(EVENTS) & set(entry.node.entries):
+    if entry is None or not isinstance(entry.node, YamlMap) or not set(EVENTS) & set(entry.node.entries):
         return
     draft.entries.pop("events")
     notes.wrapped(entry.key)
-    rest: dict[str, Entry] = {}
+    rest: dict[str, YamlEntry] = {}
     for name, one in entry.node.entries.items():
-        if name in EVENTS and isinstance(topics(one, notes), Row):
+        if name in EVENTS and isinstance(topics(one, notes), YamlList):
             there = draft.entries.get(EVENTS[name])
             if there is not None:
                 notes.joined(one.key, there.key)
@@ -180,17 +180,17 @@ def _events(draft: Draft, notes: Notes) -> None:
         else:
             rest[name] = one
     if rest:
-        draft.entries["events"] = entry._replace(node=Branch(rest, entry.node.place))
+        draft.entries["events"] = entry._replace(node=YamlMap(rest, entry.node.place))
 
 
-def _rows(node: Node) -> tuple[Node, ...]:
-    return node.items if isinstance(node, Row) else (node,)
+def _rows(node: YamlNode) -> tuple[YamlNode, ...]:
+    return node.items if isinstance(node, YamlList) else (node,)
 
 
-def _bus(node: Node, notes: Notes) -> Node:
-    if not isinstance(node, Branch):
+def _bus(node: YamlNode, notes: Notes) -> YamlNode:
+    if not isinstance(node, YamlMap):
         return node
-    draft = Draft(BUS.applied(_directed(node, notes), notes))
+    draft = MapBuilder(BUS.applied(_directed(node, notes), notes))
     for field in ("subscribe_topics", "publish_topics"):
         if field in draft:
             entry = draft.entries[field]
@@ -200,30 +200,30 @@ def _bus(node: Node, notes: Notes) -> Node:
     return draft.branch()
 
 
-def _directed(node: Branch, notes: Notes) -> Branch:
+def _directed(node: YamlMap, notes: Notes) -> YamlMap:
     """``topics: {publish: [..], subscribe: [..]}`` is both lists, and so is a list whose rows say their ``direction``."""
     inside = node.entries.get("topics")
     if inside is None:
         return node
     rest = {name: entry for name, entry in node.entries.items() if name != "topics"}
-    if isinstance(inside.node, Branch):
+    if isinstance(inside.node, YamlMap):
         notes.wrapped(inside.key)
-        return Branch(
+        return YamlMap(
             {**rest, **{name: one for name, one in inside.node.entries.items() if name not in rest}}, node.place
         )
-    ways: dict[str, list[Node]] = {}
-    for item in inside.node.items if isinstance(inside.node, Row) else ():
-        way = item.entries.get("direction") if isinstance(item, Branch) else None
+    ways: dict[str, list[YamlNode]] = {}
+    for item in inside.node.items if isinstance(inside.node, YamlList) else ():
+        way = item.entries.get("direction") if isinstance(item, YamlMap) else None
         field = EVENTS.get(text_of(way.node).lower()) if way is not None else None
-        if way is None or field is None or not isinstance(item, Branch):
+        if way is None or field is None or not isinstance(item, YamlMap):
             return node
         notes.joined(way.key, inside.key)
         ways.setdefault(LISTS[field], []).append(
-            Branch({name: one for name, one in item.entries.items() if one is not way}, item.place)
+            YamlMap({name: one for name, one in item.entries.items() if one is not way}, item.place)
         )
-    draft = Draft(Branch(rest, node.place))
+    draft = MapBuilder(YamlMap(rest, node.place))
     for name, rows in ways.items():
-        if isinstance(draft.node(name), Branch | Leaf):
+        if isinstance(draft.node(name), YamlMap | YamlScalar):
             return node
         there = draft.entries.get(name)
         if there is not None:
@@ -232,18 +232,24 @@ def _directed(node: Branch, notes: Notes) -> Branch:
     return draft.branch() if ways else node
 
 
-def topics(entry: Entry, notes: Notes) -> Node:
+def topics(entry: YamlEntry, notes: Notes) -> YamlNode:
     """Rows of ModelTopic, of a list, one topic, ``{topics: [..]}``, or ``{success_topic: .., failure_topic: ..}``."""
     node = entry.node
-    if isinstance(node, Leaf):
-        return Row((_topic(node, notes),), node.place) if text_of(node) else node if node.value else Row((), node.place)
-    if isinstance(node, Row):
-        return Row(tuple(_topic(item, notes) for item in node.items), node.place)
-    return Row(tuple(_of_mapping(node, notes)), node.place)
+    if isinstance(node, YamlScalar):
+        return (
+            YamlList((_topic(node, notes),), node.place)
+            if text_of(node)
+            else node
+            if node.value
+            else YamlList((), node.place)
+        )
+    if isinstance(node, YamlList):
+        return YamlList(tuple(_topic(item, notes) for item in node.items), node.place)
+    return YamlList(tuple(_of_mapping(node, notes)), node.place)
 
 
-def _of_mapping(node: Branch, notes: Notes) -> Iterator[Node]:
-    rest: dict[str, Entry] = {}
+def _of_mapping(node: YamlMap, notes: Notes) -> Iterator[YamlNode]:
+    rest: dict[str, YamlEntry] = {}
     roles = [name for name in node.entries if name.endswith("_topic") and text_of(node.get(name))]
     inside = node.entries.get("topics")
     if inside is not None:
@@ -251,49 +257,50 @@ def _of_mapping(node: Branch, notes: Notes) -> Iterator[Node]:
         yield from _rows(topics(inside, notes))
     for name in roles:
         entry = node.entries[name]
-        role = made("role", Leaf(name.removesuffix("_topic"), entry.key.place))
-        yield Branch({"topic": Entry(entry.key, entry.node), "role": role}, entry.node.place)
+        role = made("role", YamlScalar(name.removesuffix("_topic"), entry.key.place))
+        yield YamlMap({"topic": YamlEntry(entry.key, entry.node), "role": role}, entry.node.place)
     rest = {name: entry for name, entry in node.entries.items() if name not in roles and name != "topics"}
     if not rest:
         return
     if set(_OF_TOPIC) & set(rest):
-        yield _topic(Branch(rest, node.place), notes)
-    elif not roles and inside is None and all(isinstance(one.node, Branch | Leaf) for one in rest.values()):
+        yield _topic(YamlMap(rest, node.place), notes)
+    elif not roles and inside is None and all(isinstance(one.node, YamlMap | YamlScalar) for one in rest.values()):
         for name, one in rest.items():
             yield _by_name(name, one, notes)
     else:
         # said beside the topics and of none of them: kept where a finding will name it
-        yield Branch({"topic": made("topic", Leaf("", node.place)), **rest}, node.place)
+        yield YamlMap({"topic": made("topic", YamlScalar("", node.place)), **rest}, node.place)
 
 
-def _by_name(name: str, entry: Entry, notes: Notes) -> Node:
+def _by_name(name: str, entry: YamlEntry, notes: Notes) -> YamlNode:
     """``NAME: topic``, or ``TOPIC: {..}``."""
-    if isinstance(entry.node, Leaf) and text_of(entry.node):
-        return Branch(
-            {"topic": Entry(entry.key, entry.node), "role": made("role", Leaf(name, entry.key.place))}, entry.key.place
+    if isinstance(entry.node, YamlScalar) and text_of(entry.node):
+        return YamlMap(
+            {"topic": YamlEntry(entry.key, entry.node), "role": made("role", YamlScalar(name, entry.key.place))},
+            entry.key.place,
         )
-    own = Entry(entry.key, Leaf(name, entry.key.place))
-    inside = entry.node.entries if isinstance(entry.node, Branch) else {}
+    own = YamlEntry(entry.key, YamlScalar(name, entry.key.place))
+    inside = entry.node.entries if isinstance(entry.node, YamlMap) else {}
     word = "role" if "topic" in inside else "topic"
-    return _topic(Branch({**inside, word: own}, entry.key.place), notes)
+    return _topic(YamlMap({**inside, word: own}, entry.key.place), notes)
 
 
-def _topic(item: Node, notes: Notes) -> Node:
-    if isinstance(item, Leaf):
-        return Branch({"topic": made("topic", item)}, item.place) if text_of(item) else item
-    if not isinstance(item, Branch):
+def _topic(item: YamlNode, notes: Notes) -> YamlNode:
+    if isinstance(item, YamlScalar):
+        return YamlMap({"topic": made("topic", item)}, item.place) if text_of(item) else item
+    if not isinstance(item, YamlMap):
         return item
     if "handler" in item.entries and "handler_implementation" in item.entries:
-        item = Branch({_OPERATED.get(name, name): entry for name, entry in item.entries.items()}, item.place)
-    draft = Draft(TOPIC.applied(item, notes))
+        item = YamlMap({_OPERATED.get(name, name): entry for name, entry in item.entries.items()}, item.place)
+    draft = MapBuilder(TOPIC.applied(item, notes))
     schema = draft.entries.get("schema_ref")
-    if schema is not None and isinstance(schema.node, Branch):
+    if schema is not None and isinstance(schema.node, YamlMap):
         draft.put("payload_fields", draft.take("schema_ref"))
     elif schema is not None and text_of(draft.node("payload_module")):
         module = draft.take("payload_module")
         if module is not None:
             notes.joined(module.key, schema.key)
-            whole = Leaf(f"{text_of(module.node)}.{text_of(schema.node)}", schema.node.place)
+            whole = YamlScalar(f"{text_of(module.node)}.{text_of(schema.node)}", schema.node.place)
             draft.entries["schema_ref"] = schema._replace(node=whole)
     if "topic" not in draft:
         suffix = draft.entries.get("topic_suffix")
@@ -304,20 +311,20 @@ def _topic(item: Node, notes: Notes) -> Node:
             draft.put("topic", draft.take("event_type"))
         elif named is not None:
             draft.make("topic", named.node)
-            draft.make("by_event_type", Leaf(True, named.node.place))
+            draft.make("by_event_type", YamlScalar(True, named.node.place))
     if "other_end" in draft and "external" not in draft:
-        draft.make("external", Leaf(True, draft.entries["other_end"].node.place))
+        draft.make("external", YamlScalar(True, draft.entries["other_end"].node.place))
     return draft.branch()
 
 
-def _described(draft: Draft, written: str, field: str, notes: Notes) -> None:
+def _described(draft: MapBuilder, written: str, field: str, notes: Notes) -> None:
     """Joins what is said of a topic to it. What is said of a topic that is not listed stays, and is reported."""
     entry, there = draft.entries.get(written), draft.entries.get(field)
-    if entry is None or not isinstance(entry.node, Branch) or there is None or not isinstance(there.node, Row):
+    if entry is None or not isinstance(entry.node, YamlMap) or there is None or not isinstance(there.node, YamlList):
         return
     said = dict(entry.node.entries)
     rows = tuple(_joined(row, said, notes) for row in there.node.items)
-    draft.entries[field] = there._replace(node=Row(rows, there.node.place))
+    draft.entries[field] = there._replace(node=YamlList(rows, there.node.place))
     notes.wrapped(entry.key)
     for topic, told in said.items():
         notes.warn(
@@ -328,17 +335,17 @@ def _described(draft: Draft, written: str, field: str, notes: Notes) -> None:
         )
     draft.entries.pop(written)
     if said:
-        draft.entries[written] = entry._replace(node=Branch(said, entry.node.place))
+        draft.entries[written] = entry._replace(node=YamlMap(said, entry.node.place))
 
 
-def _joined(row: Node, said: dict[str, Entry], notes: Notes) -> Node:
+def _joined(row: YamlNode, said: dict[str, YamlEntry], notes: Notes) -> YamlNode:
     """The topic with what is said of it, which is taken out of ``said``."""
-    told = said.get(text_of(row.get("topic"))) if isinstance(row, Branch) else None
-    if told is None or not isinstance(row, Branch) or not isinstance(told.node, Branch):
+    told = said.get(text_of(row.get("topic"))) if isinstance(row, YamlMap) else None
+    if told is None or not isinstance(row, YamlMap) or not isinstance(told.node, YamlMap):
         return row
     del said[str(told.key.value)]
     notes.wrapped(told.key)
     inside = _topic(told.node, notes)
-    more = inside.entries if isinstance(inside, Branch) else {}
+    more = inside.entries if isinstance(inside, YamlMap) else {}
     named = ("topic", "by_event_type")
-    return Branch({**{name: one for name, one in more.items() if name not in named}, **row.entries}, row.place)
+    return YamlMap({**{name: one for name, one in more.items() if name not in named}, **row.entries}, row.place)

@@ -6,11 +6,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
-from ...text.tree import Branch, Entry, Leaf, Node, Row
-from .draft import Notes, Spelling, made, text, text_of
+from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
+from .draft import KeyTable, Notes, made, text, text_of
 from .version import version
 
-CONDITION = Spelling(
+CONDITION = KeyTable(
     names={
         "condition": "expression",
         "expr": "expression",
@@ -50,26 +50,26 @@ _NAMED_ONLY = ("condition_name", "description")
 _ALL = ("all", "and", "all_of")
 
 
-def conditions(node: Node, notes: Notes) -> Node:
+def conditions(node: YamlNode, notes: Notes) -> YamlNode:
     """A row of conditions, all of which must hold; ``null`` is none."""
-    if isinstance(node, Leaf) and node.value is None:
-        return Row((), node.place)
-    items = node.items if isinstance(node, Row) else (node,)
-    return Row(tuple(one for item in items for one in _each(item, notes)), node.place)
+    if isinstance(node, YamlScalar) and node.value is None:
+        return YamlList((), node.place)
+    items = node.items if isinstance(node, YamlList) else (node,)
+    return YamlList(tuple(one for item in items for one in _each(item, notes)), node.place)
 
 
-def _each(item: Node, notes: Notes, key: Leaf | None = None) -> Iterator[Node]:
+def _each(item: YamlNode, notes: Notes, key: YamlScalar | None = None) -> Iterator[YamlNode]:
     """``key`` is that of the group in which ``item`` stands. ``true`` and ``false`` are CEL as they are."""
-    if isinstance(item, Leaf) and isinstance(item.value, bool):
-        item = Leaf("true" if item.value else "false", item.place, item.text_at)
-    if isinstance(item, Leaf) and isinstance(item.value, str):
-        yield Branch({"expression": Entry(key, item) if key else made("expression", item)}, item.place)
-    elif isinstance(item, Branch):
+    if isinstance(item, YamlScalar) and isinstance(item.value, bool):
+        item = YamlScalar("true" if item.value else "false", item.place, item.text_at)
+    if isinstance(item, YamlScalar) and isinstance(item.value, str):
+        yield YamlMap({"expression": YamlEntry(key, item) if key else made("expression", item)}, item.place)
+    elif isinstance(item, YamlMap):
         group = next((name for name in _ALL if name in item.entries), "")
         if group and len(item.entries) == 1:
             entry = item.entries[group]
             notes.wrapped(entry.key)
-            for inner in entry.node.items if isinstance(entry.node, Row) else (entry.node,):
+            for inner in entry.node.items if isinstance(entry.node, YamlList) else (entry.node,):
                 yield from _each(inner, notes, entry.key)
         else:
             yield from _condition(item, notes)
@@ -82,7 +82,7 @@ def _each(item: Node, notes: Notes, key: Leaf | None = None) -> Iterator[Node]:
         )
 
 
-def _condition(item: Branch, notes: Notes) -> Iterator[Branch]:
+def _condition(item: YamlMap, notes: Notes) -> Iterator[YamlMap]:
     branch = CONDITION.applied(item, notes)
     if "expression" in branch.entries:
         yield branch
@@ -93,13 +93,13 @@ def _condition(item: Branch, notes: Notes) -> Iterator[Branch]:
         for name in ("field", "operator", "value"):
             entries.pop(name, None)
         entries["expression"] = _comparison(parts[0], parts[1], parts[2], notes)
-        yield Branch(entries, item.place)
+        yield YamlMap(entries, item.place)
         return
     name = next((name for name in _NAMED_ONLY if name in entries and text_of(entries[name].node)), "")
     if name:
         # a name alone calls on a function that nobody here has: the guard's own check says so, at its place
         entries["expression"] = made("expression", entries[name].node)
-        yield Branch(entries, item.place)
+        yield YamlMap(entries, item.place)
         return
     notes.error(
         item.place,
@@ -109,7 +109,7 @@ def _condition(item: Branch, notes: Notes) -> Iterator[Branch]:
     )
 
 
-def _comparison(field: Entry, operator: Entry, value: Entry | None, notes: Notes) -> Entry:
+def _comparison(field: YamlEntry, operator: YamlEntry, value: YamlEntry | None, notes: Notes) -> YamlEntry:
     """``{field: a, operator: eq, value: 1}`` is ``a == 1``."""
     word = text_of(operator.node)
     sign = OPERATORS.get(word.lower(), word)
@@ -119,13 +119,13 @@ def _comparison(field: Entry, operator: Entry, value: Entry | None, notes: Notes
         if entry is not None:
             notes.joined(entry.key, field.key)
     told = "true" if value is None else _value(value.node, sign)
-    return Entry(field.key, Leaf(f"{text_of(field.node)} {sign} {told}", field.node.place))
+    return YamlEntry(field.key, YamlScalar(f"{text_of(field.node)} {sign} {told}", field.node.place))
 
 
-def _value(node: Node, sign: str) -> str:
-    if isinstance(node, Row):
+def _value(node: YamlNode, sign: str) -> str:
+    if isinstance(node, YamlList):
         return f"[{', '.join(_value(item, sign) for item in node.items)}]"
-    value = node.value if isinstance(node, Leaf) else "?"
+    value = node.value if isinstance(node, YamlScalar) else "?"
     if isinstance(value, str) and (sign in ("in", "not_in") or _PLAIN.fullmatch(value)) and value not in _SWITCHES:
         return value
     return json.dumps(value, ensure_ascii=False)

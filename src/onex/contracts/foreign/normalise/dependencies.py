@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ...text.tree import Branch, Entry, Leaf, Node, Row
-from .draft import Draft, Notes, Spelling, made, text, text_of, words
+from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
+from .draft import KeyTable, MapBuilder, Notes, made, text, text_of, words
 
-DEPENDENCY = Spelling(
+DEPENDENCY = KeyTable(
     names={
         "service": "name",
         "dependency": "name",
@@ -56,19 +56,19 @@ BESIDE = {"protocol_dependencies": "protocol", "handlers": "protocol", "runtime_
 NEEDS = ("required", "optional")
 
 
-def dependencies(draft: Draft, notes: Notes) -> None:
+def dependencies(draft: MapBuilder, notes: Notes) -> None:
     entry = draft.entries.get("dependencies")
     if entry is not None:
         draft.entries["dependencies"] = entry._replace(node=_listed(entry.node, "", notes))
     for written, kind in BESIDE.items():
         other = draft.entries.get(written)
-        if other is None or not isinstance(other.node, Row | Branch):
+        if other is None or not isinstance(other.node, YamlList | YamlMap):
             continue
-        if written == "handlers" and not (isinstance(other.node, Branch) and set(NEEDS) >= set(other.node.entries)):
+        if written == "handlers" and not (isinstance(other.node, YamlMap) and set(NEEDS) >= set(other.node.entries)):
             continue  # handlers of operations, not protocols it needs
         node = _listed(other.node, kind, notes)
         there = draft.entries.get("dependencies")
-        if not isinstance(node, Row) or (there is not None and not isinstance(there.node, Row)):
+        if not isinstance(node, YamlList) or (there is not None and not isinstance(there.node, YamlList)):
             continue
         draft.entries.pop(written)
         if there is not None:
@@ -76,63 +76,67 @@ def dependencies(draft: Draft, notes: Notes) -> None:
         draft.extend("dependencies", other.key, node.items)
 
 
-def _listed(node: Node, kind: str, notes: Notes) -> Node:
-    if isinstance(node, Row):
-        return Row(tuple(_one(item, kind, None, notes) for item in node.items), node.place)
-    if not isinstance(node, Branch):
-        return Row((), node.place) if node.value is None else node
-    return Row(tuple(_of_mapping(node, kind, notes)), node.place)
+def _listed(node: YamlNode, kind: str, notes: Notes) -> YamlNode:
+    if isinstance(node, YamlList):
+        return YamlList(tuple(_one(item, kind, None, notes) for item in node.items), node.place)
+    if not isinstance(node, YamlMap):
+        return YamlList((), node.place) if node.value is None else node
+    return YamlList(tuple(_of_mapping(node, kind, notes)), node.place)
 
 
-def _of_mapping(node: Branch, kind: str, notes: Notes) -> Iterator[Node]:
+def _of_mapping(node: YamlMap, kind: str, notes: Notes) -> Iterator[YamlNode]:
     for name, entry in node.entries.items():
-        if name in GROUPS and isinstance(entry.node, Row | Branch):
+        if name in GROUPS and isinstance(entry.node, YamlList | YamlMap):
             notes.wrapped(entry.key)
             own, needed = GROUPS[name]
-            inner = entry.node.items if isinstance(entry.node, Row) else tuple(map(_named, entry.node.entries.values()))
+            inner = (
+                entry.node.items
+                if isinstance(entry.node, YamlList)
+                else tuple(map(_named, entry.node.entries.values()))
+            )
             for item in inner:
                 yield _one(item, own or kind, needed, notes)
         else:
             yield _one(_named(entry), kind, None, notes)
 
 
-def _named(entry: Entry) -> Node:
+def _named(entry: YamlEntry) -> YamlNode:
     """``NAME: {..}``, ``NAME: ">=1.0"`` or ``NAME:`` alone."""
-    own = Entry(entry.key, Leaf(entry.key.value, entry.key.place))
-    if isinstance(entry.node, Branch):
-        return Branch({"name": own, **{k: v for k, v in entry.node.entries.items() if k != "name"}}, entry.key.place)
-    if isinstance(entry.node, Leaf) and entry.node.value is None:
-        return Branch({"name": own}, entry.key.place)
-    return Branch({"name": own, "version": made("version", entry.node)}, entry.key.place)
+    own = YamlEntry(entry.key, YamlScalar(entry.key.value, entry.key.place))
+    if isinstance(entry.node, YamlMap):
+        return YamlMap({"name": own, **{k: v for k, v in entry.node.entries.items() if k != "name"}}, entry.key.place)
+    if isinstance(entry.node, YamlScalar) and entry.node.value is None:
+        return YamlMap({"name": own}, entry.key.place)
+    return YamlMap({"name": own, "version": made("version", entry.node)}, entry.key.place)
 
 
-def _one(item: Node, kind: str, needed: bool | None, notes: Notes) -> Node:
-    if isinstance(item, Leaf) and text_of(item):
+def _one(item: YamlNode, kind: str, needed: bool | None, notes: Notes) -> YamlNode:
+    if isinstance(item, YamlScalar) and text_of(item):
         item = _dotted(item)
-    if not isinstance(item, Branch):
+    if not isinstance(item, YamlMap):
         return item
-    draft = Draft(DEPENDENCY.applied(item, notes))
+    draft = MapBuilder(DEPENDENCY.applied(item, notes))
     if "name" not in draft:
         for other in ("type", "class_name", "module", "node_name", "env_var"):
             if text_of(draft.node(other)):
                 draft.make("name", draft.entries[other].node)
                 break
     optional = draft.node("optional")
-    if isinstance(optional, Leaf) and isinstance(optional.value, bool) and "required" not in draft:
+    if isinstance(optional, YamlScalar) and isinstance(optional.value, bool) and "required" not in draft:
         entry = draft.take("optional")
         if entry is not None:
-            draft.put("required", Entry(entry.key, Leaf(not optional.value, optional.place)))
+            draft.put("required", YamlEntry(entry.key, YamlScalar(not optional.value, optional.place)))
     if kind and text_of(draft.node("type")) != kind and "type" not in draft:
-        draft.make("type", Leaf(kind, draft.place))
+        draft.make("type", YamlScalar(kind, draft.place))
     if needed is not None:
-        draft.put("required", made("required", Leaf(needed, draft.place)))
+        draft.put("required", made("required", YamlScalar(needed, draft.place)))
     return draft.branch()
 
 
-def _dotted(leaf: Leaf) -> Branch:
+def _dotted(leaf: YamlScalar) -> YamlMap:
     """``pkg.module`` is a module, called by its last name."""
     said = text_of(leaf)
     entries = {"name": made("name", leaf)}
     if "." in said and " " not in said and all(part.isidentifier() for part in said.split(".")):
-        entries = {"name": made("name", Leaf(said.rsplit(".", 1)[1], leaf.place)), "module": made("module", leaf)}
-    return Branch(entries, leaf.place)
+        entries = {"name": made("name", YamlScalar(said.rsplit(".", 1)[1], leaf.place)), "module": made("module", leaf)}
+    return YamlMap(entries, leaf.place)

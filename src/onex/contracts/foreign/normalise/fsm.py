@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...text.tree import Branch, Entry, Leaf, Node, Row
+from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
 from .actions import actions
-from .draft import Draft, Notes, Spelling, made, scaled, text, text_of, texts
+from .draft import KeyTable, MapBuilder, Notes, made, scaled, text, text_of, texts
 from .states import StatesRead, states
 from .transitions import looks_like_transition, transitions
 from .version import version
@@ -31,7 +31,7 @@ LOOSE: Mapping[str, str] = {
 }
 """Parts of a machine that stand in the contract itself."""
 
-MACHINE = Spelling(
+MACHINE = KeyTable(
     names={
         "initial": "initial_state",
         "start": "initial_state",
@@ -77,33 +77,33 @@ MACHINE = Spelling(
 _PARTS = {"states", "transitions", "initial_state", "terminal_states", "error_states", "state_machine_name", "version"}
 
 
-def machine(draft: Draft, notes: Notes) -> None:
+def machine(draft: MapBuilder, notes: Notes) -> None:
     """Puts ``state_machine`` into ``draft``, when there is one."""
     entry = draft.take(*MACHINES)
     loose = {name: draft.entries[name] for name in LOOSE if name in draft.entries}
     if (entry is None and {LOOSE[name] for name in loose} & {"transitions"}) or "fsm_states" in loose:
-        inside = dict(entry.node.entries) if entry is not None and isinstance(entry.node, Branch) else {}
+        inside = dict(entry.node.entries) if entry is not None and isinstance(entry.node, YamlMap) else {}
         for name in loose:
             inside.setdefault(LOOSE[name], draft.entries.pop(name))
         place = next(iter(loose.values())).key.place
-        entry = Entry(entry.key if entry else Leaf("state_machine", place), Branch(inside, place))
+        entry = YamlEntry(entry.key if entry else YamlScalar("state_machine", place), YamlMap(inside, place))
     if entry is not None:
         draft.put("state_machine", entry._replace(node=_machine(entry.node, notes)))
 
 
-def _machine(node: Node, notes: Notes) -> Node:
-    if isinstance(node, Row):
+def _machine(node: YamlNode, notes: Notes) -> YamlNode:
+    if isinstance(node, YamlList):
         part = "transitions" if any(looks_like_transition(item) for item in node.items) else "states"
-        node = Branch({part: made(part, node)}, node.place)
-    if not isinstance(node, Branch) or "$ref" in node.entries or not node.entries:
+        node = YamlMap({part: made(part, node)}, node.place)
+    if not isinstance(node, YamlMap) or "$ref" in node.entries or not node.entries:
         return node
     if not _PARTS & {MACHINE.names.get(name, name) for name in node.entries}:
-        node = Branch({"states": made("states", node)}, node.place)
-    draft = Draft(MACHINE.applied(node, notes))
+        node = YamlMap({"states": made("states", node)}, node.place)
+    draft = MapBuilder(MACHINE.applied(node, notes))
     told = draft.take("states")
     read = states(told, notes) if told else StatesRead()
     if read.rows and told:
-        draft.put("states", told._replace(node=Row(read.rows, told.node.place)))
+        draft.put("states", told._replace(node=YamlList(read.rows, told.node.place)))
     elif told:
         draft.put("states", told)
     _transitions(draft, read, notes)
@@ -112,25 +112,25 @@ def _machine(node: Node, notes: Notes) -> Node:
     return draft.branch()
 
 
-def _transitions(draft: Draft, read: StatesRead, notes: Notes) -> None:
+def _transitions(draft: MapBuilder, read: StatesRead, notes: Notes) -> None:
     """Those of the machine, then those that stand inside the states."""
     known = frozenset(text_of(row.get("name")) for row in read.rows)
     entry = draft.take("transitions")
     rows = (*(transitions(entry.node, notes, known) if entry else ()), *read.transitions)
     if rows:
-        key = entry.key if entry else Leaf("transitions", rows[0].place)
-        draft.put("transitions", Entry(key, Row(rows, entry.node.place if entry else key.place)))
+        key = entry.key if entry else YamlScalar("transitions", rows[0].place)
+        draft.put("transitions", YamlEntry(key, YamlList(rows, entry.node.place if entry else key.place)))
     elif entry:
         draft.put("transitions", entry)
 
 
-def _ends(draft: Draft, read: StatesRead, notes: Notes) -> None:
+def _ends(draft: MapBuilder, read: StatesRead, notes: Notes) -> None:
     """What the states say of themselves is said by the machine as well."""
     listed = draft.node("terminal_states")
-    known = {text_of(item) for item in listed.items} if isinstance(listed, Row) else set()
+    known = {text_of(item) for item in listed.items} if isinstance(listed, YamlList) else set()
     more = [leaf for leaf in read.terminal if leaf.value not in known]
     if more:
-        draft.extend("terminal_states", Leaf("terminal_states", more[0].place), more)
+        draft.extend("terminal_states", YamlScalar("terminal_states", more[0].place), more)
     if "initial_state" not in draft and read.initial:
         draft.make("initial_state", read.initial[0])
     elif "initial_state" not in draft:
@@ -144,46 +144,46 @@ def _ends(draft: Draft, read: StatesRead, notes: Notes) -> None:
             )
             draft.make("initial_state", first)
     begin = draft.entries.get("initial_state")
-    if begin is not None and isinstance(begin.node, Branch) and "name" in begin.node.entries:
+    if begin is not None and isinstance(begin.node, YamlMap) and "name" in begin.node.entries:
         draft.entries["initial_state"] = begin._replace(node=begin.node.entries["name"].node)
 
 
-def _first(draft: Draft, read: StatesRead) -> Leaf | None:
+def _first(draft: MapBuilder, read: StatesRead) -> YamlScalar | None:
     """The state that is named first; without states, the one that the first transition leaves."""
     named = [row.get("name") for row in read.rows[:1]]
     rows = draft.node("transitions")
-    if not named and isinstance(rows, Row):
-        named = [row.get("from_state") for row in rows.items if isinstance(row, Branch)]
-    return next((one for one in named if isinstance(one, Leaf) and text_of(one) not in ("", "*")), None)
+    if not named and isinstance(rows, YamlList):
+        named = [row.get("from_state") for row in rows.items if isinstance(row, YamlMap)]
+    return next((one for one in named if isinstance(one, YamlScalar) and text_of(one) not in ("", "*")), None)
 
 
-def _timeouts(draft: Draft, notes: Notes) -> None:
+def _timeouts(draft: MapBuilder, notes: Notes) -> None:
     """``timeouts: {STATE: ms | {timeout_ms, on_timeout}}`` belongs to the states."""
     entry, rows = draft.entries.get("timeouts"), draft.node("states")
-    if entry is None or not isinstance(entry.node, Branch) or not isinstance(rows, Row):
+    if entry is None or not isinstance(entry.node, YamlMap) or not isinstance(rows, YamlList):
         return
     by_name = dict(entry.node.entries)
-    mended: list[Node] = []
+    mended: list[YamlNode] = []
     for row in rows.items:
-        name = text_of(row.get("name")) if isinstance(row, Branch) else ""
-        if not isinstance(row, Branch) or name not in by_name:
+        name = text_of(row.get("name")) if isinstance(row, YamlMap) else ""
+        if not isinstance(row, YamlMap) or name not in by_name:
             mended.append(row)
             continue
         told = by_name.pop(name)
         notes.wrapped(told.key)
-        inside = TIMEOUT.applied(told.node, notes).entries if isinstance(told.node, Branch) else {}
-        if isinstance(told.node, Leaf):
-            inside = {"timeout_ms": Entry(told.key, scaled(told.node, 1))}
-        mended.append(Branch({**inside, **row.entries}, row.place))
+        inside = TIMEOUT.applied(told.node, notes).entries if isinstance(told.node, YamlMap) else {}
+        if isinstance(told.node, YamlScalar):
+            inside = {"timeout_ms": YamlEntry(told.key, scaled(told.node, 1))}
+        mended.append(YamlMap({**inside, **row.entries}, row.place))
     if len(by_name) < len(entry.node.entries):
         notes.wrapped(entry.key)
         draft.entries.pop("timeouts")
-        draft.entries["states"] = draft.entries["states"]._replace(node=Row(tuple(mended), rows.place))
+        draft.entries["states"] = draft.entries["states"]._replace(node=YamlList(tuple(mended), rows.place))
         if by_name:
-            draft.entries["timeouts"] = entry._replace(node=Branch(by_name, entry.node.place))
+            draft.entries["timeouts"] = entry._replace(node=YamlMap(by_name, entry.node.place))
 
 
-TIMEOUT = Spelling(
+TIMEOUT = KeyTable(
     names={
         "timeout": "timeout_ms",
         "duration_ms": "timeout_ms",

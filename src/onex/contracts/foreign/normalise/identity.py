@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from ...guard.problem import suggest
 from ...model.contract import EnumNodeKind
-from ...text.tree import Branch, Leaf
-from .draft import Draft, Notes, text, text_of
+from ...text.yaml_tree import YamlMap, YamlScalar
+from .draft import MapBuilder, Notes, text, text_of
 from .version import version
 
 # fmt: off
@@ -52,7 +52,7 @@ _FOLDERS = re.compile(r"contracts?|v\d+(?:_\d+)*|src|\.|")
 _FILES = re.compile(r"(?:(?:\w+_)?contract|node|tool|node\.manifest|tool\.manifest|manifest|node_config)")
 
 
-def node_type(draft: Draft, notes: Notes) -> tuple[EnumNodeKind | None, str]:
+def node_type(draft: MapBuilder, notes: Notes) -> tuple[EnumNodeKind | None, str]:
     """The kind, and the word the file had for it. None after a finding that is an error."""
     entry = draft.entries.get("node_type")
     if entry is None:
@@ -71,7 +71,7 @@ def node_type(draft: Draft, notes: Notes) -> tuple[EnumNodeKind | None, str]:
     if plain != kind:
         notes.info(entry.node.place, "node_type_read_as", f"{word!r} is read as {kind}", f"write node_type: {kind}")
     place = entry.node.place
-    draft.entries["node_type"] = entry._replace(node=Leaf(str(kind), place))
+    draft.entries["node_type"] = entry._replace(node=YamlScalar(str(kind), place))
     return kind, word
 
 
@@ -90,29 +90,29 @@ def _all() -> str:
     return ", ".join(EnumNodeKind)
 
 
-def name(draft: Draft, notes: Notes, path: str) -> None:
+def name(draft: MapBuilder, notes: Notes, path: str) -> None:
     """``name`` from the best key that has one; else from a block, else from where the file stands, with a note."""
     for key in NAMES:
         if text_of(draft.node(key)):
             draft.put("name", draft.take(key))
             return
     metadata = draft.node("metadata")
-    if isinstance(metadata, Branch) and text_of(metadata.get("name")):
+    if isinstance(metadata, YamlMap) and text_of(metadata.get("name")):
         found = metadata.entries["name"].node
         draft.make("name", found)
         return
     draft.entries.pop("name", None)
     for entry in draft.entries.values():
-        if isinstance(entry.node, Branch):
+        if isinstance(entry.node, YamlMap):
             for key in BLOCK_NAMES:
                 if text_of(entry.node.get(key)):
-                    draft.make("name", Leaf(text_of(entry.node.get(key)), entry.node.entries[key].node.place))
+                    draft.make("name", YamlScalar(text_of(entry.node.get(key)), entry.node.entries[key].node.place))
                     told = f"the contract has no name; that of its {entry.key.value} is taken"
                     notes.info(draft.place, "name_assumed", told, f"add name: {text_of(draft.node('name'))}")
                     return
     found_name = name_of(path)
     if found_name:
-        draft.make("name", Leaf(found_name, draft.place))
+        draft.make("name", YamlScalar(found_name, draft.place))
         told = f"the contract has no name; that of its file is taken, {found_name!r}"
         notes.info(draft.place, "name_assumed", told, f"add name: {found_name}")
     else:
@@ -129,7 +129,7 @@ def name_of(path: str) -> str:
     return own[-1] if own else stem if stem not in ("", "-", "<stdin>") else ""
 
 
-def versions(draft: Draft, notes: Notes) -> None:
+def versions(draft: MapBuilder, notes: Notes) -> None:
     """``version`` is the contract's, unless ``contract_version`` is there; then it is the node's."""
     if "contract_version" not in draft:
         draft.put("contract_version", draft.take("version", "contract_semver"))
@@ -141,7 +141,7 @@ def versions(draft: Draft, notes: Notes) -> None:
             draft.entries[key] = entry._replace(node=version(entry.node, notes))
 
 
-def label(draft: Draft, notes: Notes) -> None:
+def label(draft: MapBuilder, notes: Notes) -> None:
     """``description`` under its other names; a number where a text is meant is its text."""
     if "description" not in draft:
         draft.put("description", draft.take("desc", "summary", "purpose"))

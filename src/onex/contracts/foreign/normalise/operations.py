@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...text.tree import Branch, Entry, Leaf, Node, Row
+from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
 from .behaviour import BREAKER, RETRY
-from .draft import Draft, Notes, Shape, Spelling, each, made, text, text_of, texts
+from .draft import KeyTable, MapBuilder, Notes, ToShape, each, made, text, text_of, texts
 from .reduction import SECONDS
 from .references import reference
 from .version import version
 
-FIELD = Spelling(names={"field": "name", "field_name": "name", "desc": "description"}, shapes={"type": text})
+FIELD = KeyTable(names={"field": "name", "field_name": "name", "desc": "description"}, shapes={"type": text})
 
 
-def fields(node: Node, notes: Notes) -> Node:
+def fields(node: YamlNode, notes: Notes) -> YamlNode:
     """``[a, b]``, ``[{name, type}]``, or a mapping by name: ``{a: str, b: {type: str}}``."""
-    if not isinstance(node, Branch):
+    if not isinstance(node, YamlMap):
         return each(FIELD, word="name")(node, notes)
-    return Row(tuple(_field(entry, notes) for entry in node.entries.values()), node.place)
+    return YamlList(tuple(_field(entry, notes) for entry in node.entries.values()), node.place)
 
 
-def _field(entry: Entry, notes: Notes) -> Node:
-    own = Entry(entry.key, Leaf(entry.key.value, entry.key.place))
-    if isinstance(entry.node, Branch) and "name" not in entry.node.entries:
-        return FIELD.applied(Branch({"name": own, **entry.node.entries}, entry.key.place), notes)
-    if isinstance(entry.node, Leaf) and entry.node.value is None:
-        return Branch({"name": own}, entry.key.place)
-    return Branch({"name": own, "type": made("type", text(entry.node, notes))}, entry.key.place)
+def _field(entry: YamlEntry, notes: Notes) -> YamlNode:
+    own = YamlEntry(entry.key, YamlScalar(entry.key.value, entry.key.place))
+    if isinstance(entry.node, YamlMap) and "name" not in entry.node.entries:
+        return FIELD.applied(YamlMap({"name": own, **entry.node.entries}, entry.key.place), notes)
+    if isinstance(entry.node, YamlScalar) and entry.node.value is None:
+        return YamlMap({"name": own}, entry.key.place)
+    return YamlMap({"name": own, "type": made("type", text(entry.node, notes))}, entry.key.place)
 
 
-OPERATION = Spelling(
+OPERATION = KeyTable(
     names={
         "operation": "name",
         "operation_name": "name",
@@ -60,37 +60,37 @@ OPERATION = Spelling(
 )
 
 
-def operation(node: Node, notes: Notes) -> Node:
+def operation(node: YamlNode, notes: Notes) -> YamlNode:
     """An operation that gives only its type is called by it."""
-    if not isinstance(node, Branch):
+    if not isinstance(node, YamlMap):
         return node
-    draft = Draft(OPERATION.applied(node, notes))
+    draft = MapBuilder(OPERATION.applied(node, notes))
     if "name" not in draft:
         draft.put("name", draft.take("operation_type"))
     return draft.branch()
 
 
-CAPABILITY = Spelling(
+CAPABILITY = KeyTable(
     names={"capability": "name", "capability_name": "name"},
     shapes={"version": version, "operations": texts, "input_types": texts, "output_types": texts},
 )
 
 
-def capabilities(node: Node, notes: Notes) -> Node:
+def capabilities(node: YamlNode, notes: Notes) -> YamlNode:
     """``{NAME: [operation, ..]}`` as well."""
-    if isinstance(node, Branch) and all(isinstance(one.node, Row) for one in node.entries.values()):
+    if isinstance(node, YamlMap) and all(isinstance(one.node, YamlList) for one in node.entries.values()):
         rows = [
             {
-                "name": Entry(one.key, Leaf(name, one.key.place)),
+                "name": YamlEntry(one.key, YamlScalar(name, one.key.place)),
                 "operations": made("operations", texts(one.node, notes)),
             }
             for name, one in node.entries.items()
         ]
-        return Row(tuple(Branch(row, node.place) for row in rows), node.place)
+        return YamlList(tuple(YamlMap(row, node.place) for row in rows), node.place)
     return each(CAPABILITY, key="name", word="name")(node, notes)
 
 
-IO_CONFIG = Spelling(
+IO_CONFIG = KeyTable(
     names={
         "type": "handler_type",
         "url": "url_template",
@@ -106,7 +106,7 @@ IO_CONFIG = Spelling(
     shapes={"mode": text},
     scale={"timeout_seconds": SECONDS},
 )
-EFFECT_OPERATION = Spelling(
+EFFECT_OPERATION = KeyTable(
     names={
         "name": "operation_name",
         "operation": "operation_name",
@@ -118,7 +118,7 @@ EFFECT_OPERATION = Spelling(
     },
     shapes={"operation_version": version, "io_config": IO_CONFIG, "retry_policy": RETRY, "circuit_breaker": BREAKER},
 )
-EFFECT = Spelling(
+EFFECT = KeyTable(
     names={
         "name": "subcontract_name",
         "retry_policy": "default_retry_policy",
@@ -144,42 +144,42 @@ _OF_ONE = (
 )
 
 
-def effect(node: Node, notes: Notes) -> Node:
+def effect(node: YamlNode, notes: Notes) -> YamlNode:
     """An effect that is one operation becomes a list of one; a bare list is its operations."""
-    if isinstance(node, Row):
-        node = Branch({"operations": made("operations", node)}, node.place)
-    if not isinstance(node, Branch):
+    if isinstance(node, YamlList):
+        node = YamlMap({"operations": made("operations", node)}, node.place)
+    if not isinstance(node, YamlMap):
         return node
     if "operations" in node.entries or "io_config" not in node.entries:
         return EFFECT.applied(node, notes)
     own = (*_OF_ONE, "retry_policy", "circuit_breaker")
-    one = Branch({name: node.entries[name] for name in own if name in node.entries}, node.place)
+    one = YamlMap({name: node.entries[name] for name in own if name in node.entries}, node.place)
     rest = {name: entry for name, entry in node.entries.items() if name not in own}
-    rest["operations"] = made("operations", Row((one,), node.place))
-    return EFFECT.applied(Branch(rest, node.place), notes)
+    rest["operations"] = made("operations", YamlList((one,), node.place))
+    return EFFECT.applied(YamlMap(rest, node.place), notes)
 
 
-FACTOR = Spelling(names={"method": "calculation_method", "params": "parameters"})
+FACTOR = KeyTable(names={"method": "calculation_method", "params": "parameters"})
 
 
-def factors(node: Node, notes: Notes) -> Node:
+def factors(node: YamlNode, notes: Notes) -> YamlNode:
     """``{name: {weight}}``; a bare number is the weight."""
-    if not isinstance(node, Branch):
+    if not isinstance(node, YamlMap):
         return node
     entries = {}
     for name, entry in node.entries.items():
-        if isinstance(entry.node, Leaf):
-            entries[name] = entry._replace(node=Branch({"weight": made("weight", entry.node)}, entry.node.place))
+        if isinstance(entry.node, YamlScalar):
+            entries[name] = entry._replace(node=YamlMap({"weight": made("weight", entry.node)}, entry.node.place))
         else:
             entries[name] = entry._replace(node=FACTOR(entry.node, notes))
-    return Branch(entries, node.place)
+    return YamlMap(entries, node.place)
 
 
-ALGORITHM = Spelling(
+ALGORITHM = KeyTable(
     names={"type": "algorithm_type", "name": "algorithm_type", "params": "parameters", "weights": "factors"},
     shapes={"factors": factors, "algorithm_type": text},
 )
-STEP = Spelling(
+STEP = KeyTable(
     names={
         "name": "step_name",
         "step": "step_name",
@@ -188,7 +188,7 @@ STEP = Spelling(
         "config": "transformation_config",
     },
 )
-COMPUTE = Spelling(
+COMPUTE = KeyTable(
     names={
         "name": "operation_name",
         "steps": "pipeline",
@@ -201,7 +201,7 @@ COMPUTE = Spelling(
         "pipeline": each(STEP, key="step_name", word="step_name"),
     },
 )
-KAFKA = Spelling(
+KAFKA = KeyTable(
     names={
         "topic": "intent_topic",
         "envelope": "envelope_format",
@@ -210,7 +210,7 @@ KAFKA = Spelling(
     },
     shapes={"retry_policy": RETRY},
 )
-BLOCKS: Mapping[str, tuple[tuple[str, ...], Shape]] = {
+BLOCKS: Mapping[str, tuple[tuple[str, ...], ToShape]] = {
     "io_operations": (("io_operation",), each(operation, key="name", word="name")),
     "operations": (("supported_operations",), each(operation, key="name", word="name")),
     "actions": ((), each(operation, key="name", word="name")),
@@ -223,7 +223,7 @@ BLOCKS: Mapping[str, tuple[tuple[str, ...], Shape]] = {
 """Field: the other keys it stands under, and its shape."""
 
 
-def operations(draft: Draft, notes: Notes) -> None:
+def operations(draft: MapBuilder, notes: Notes) -> None:
     for field, (others, shape) in BLOCKS.items():
         if field not in draft:
             draft.put(field, draft.take(*others))
@@ -232,5 +232,5 @@ def operations(draft: Draft, notes: Notes) -> None:
         entry = draft.entries[field]
         node = entry.node
         if field == "algorithm" and text_of(node):
-            node = Branch({"algorithm_type": made("algorithm_type", node)}, node.place)
+            node = YamlMap({"algorithm_type": made("algorithm_type", node)}, node.place)
         draft.entries[field] = entry._replace(node=shape(node, notes))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ...text.tree import Branch, Entry, Leaf, Node, Row
-from .draft import Draft, Notes, Spelling, each, texts, words
+from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
+from .draft import KeyTable, MapBuilder, Notes, each, texts, words
 from .version import version
 
 SECONDS = 1000
 
-WINDOWING = Spelling(
+WINDOWING = KeyTable(
     names={
         "type": "window_type",
         "size_ms": "window_size_ms",
@@ -28,7 +28,7 @@ WINDOWING = Spelling(
         "allowed_lateness_seconds": SECONDS,
     },
 )
-FUNCTION = Spelling(
+FUNCTION = KeyTable(
     names={
         "name": "function_name",
         "function": "function_name",
@@ -42,11 +42,11 @@ FUNCTION = Spelling(
     },
     shapes={"input_fields": words},
 )
-GROUPING = Spelling(
+GROUPING = KeyTable(
     names={"fields": "grouping_fields", "group_by": "grouping_fields", "strategy": "grouping_strategy"},
     shapes={"grouping_fields": words},
 )
-AGGREGATION = Spelling(
+AGGREGATION = KeyTable(
     names={
         "name": "subcontract_name",
         "functions": "aggregation_functions",
@@ -69,7 +69,7 @@ AGGREGATION = Spelling(
         "windowing": WINDOWING,
     },
 )
-STREAMING = Spelling(
+STREAMING = KeyTable(
     names={
         "streaming_enabled": "enabled",
         "streaming_mode": "mode",
@@ -92,8 +92,8 @@ STREAMING = Spelling(
         "snapshot_interval_seconds": SECONDS,
     },
 )
-STATE_OPERATION = Spelling(names={"name": "operation_name", "operation": "operation_name"})
-STATE = Spelling(
+STATE_OPERATION = KeyTable(names={"name": "operation_name", "operation": "operation_name"})
+STATE = KeyTable(
     names={
         "name": "subcontract_name",
         "scope": "state_scope",
@@ -114,7 +114,7 @@ STATE = Spelling(
         "operations": each(STATE_OPERATION, key="operation_name", word="operation_name"),
     },
 )
-REDUCTION = Spelling(
+REDUCTION = KeyTable(
     names={
         "name": "operation_type",
         "operation": "operation_type",
@@ -128,47 +128,51 @@ REDUCTION = Spelling(
 )
 
 
-def reduction(node: Node, notes: Notes) -> Node:
+def reduction(node: YamlNode, notes: Notes) -> YamlNode:
     """One that gives only its function is called by it."""
-    if not isinstance(node, Branch):
+    if not isinstance(node, YamlMap):
         return node
-    draft = Draft(REDUCTION.applied(node, notes))
+    draft = MapBuilder(REDUCTION.applied(node, notes))
     if "operation_type" not in draft:
         draft.put("operation_type", draft.take("reduction_function"))
     return draft.branch()
 
 
-CONFLICT = Spelling(
+CONFLICT = KeyTable(
     names={"resolution_strategy": "strategy", "conflict_resolution_strategy": "strategy", "type": "strategy"},
     shapes={"retry_conditions": words},
 )
-MEMORY = Spelling(names={"memory_limit_mb": "max_memory_mb"})
+MEMORY = KeyTable(names={"memory_limit_mb": "max_memory_mb"})
 
 
-def aggregated(node: Node, notes: Notes) -> Node:
+def aggregated(node: YamlNode, notes: Notes) -> YamlNode:
     """Functions may be words or blocks, grouping one or more fields; windows may stand in the block itself."""
-    if not isinstance(node, Branch):
+    if not isinstance(node, YamlMap):
         return node
-    draft = Draft(AGGREGATION.applied(node, notes))
+    draft = MapBuilder(AGGREGATION.applied(node, notes))
     told = draft.entries.get("aggregation_functions")
-    if told is not None and isinstance(told.node, Row) and any(isinstance(one, Branch) for one in told.node.items):
+    if (
+        told is not None
+        and isinstance(told.node, YamlList)
+        and any(isinstance(one, YamlMap) for one in told.node.items)
+    ):
         blocks = each(FUNCTION, word="function_name")(told.node, notes)
-        draft.put("function_definitions", Entry(told.key, blocks))
+        draft.put("function_definitions", YamlEntry(told.key, blocks))
         draft.entries.pop("aggregation_functions")
-    elif told is not None and isinstance(told.node, Branch):
+    elif told is not None and isinstance(told.node, YamlMap):
         draft.entries.pop("aggregation_functions")
-        draft.put("function_definitions", Entry(told.key, each(FUNCTION, key="function_name")(told.node, notes)))
+        draft.put("function_definitions", YamlEntry(told.key, each(FUNCTION, key="function_name")(told.node, notes)))
     elif told is not None:
-        draft.entries["aggregation_functions"] = Entry(told.key, texts(told.node, notes))
+        draft.entries["aggregation_functions"] = YamlEntry(told.key, texts(told.node, notes))
     grouping = draft.entries.get("grouping")
-    if grouping is not None and isinstance(grouping.node, Branch):
+    if grouping is not None and isinstance(grouping.node, YamlMap):
         draft.entries["grouping"] = grouping._replace(node=GROUPING.applied(grouping.node, notes))
     elif grouping is not None:
-        fields = Entry(Leaf("grouping_fields", grouping.node.place), texts(grouping.node, notes))
-        draft.entries["grouping"] = grouping._replace(node=Branch({"grouping_fields": fields}, grouping.node.place))
+        fields = YamlEntry(YamlScalar("grouping_fields", grouping.node.place), texts(grouping.node, notes))
+        draft.entries["grouping"] = grouping._replace(node=YamlMap({"grouping_fields": fields}, grouping.node.place))
     loose = [name for name in draft.entries if name in _WINDOW]
     if loose and "windowing" not in draft:
-        inside = Branch({name: draft.entries.pop(name) for name in loose}, draft.place)
+        inside = YamlMap({name: draft.entries.pop(name) for name in loose}, draft.place)
         draft.make("windowing", WINDOWING.applied(inside, notes))
     return draft.branch()
 

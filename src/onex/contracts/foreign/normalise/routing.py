@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ...text.tree import Branch, Entry, Node, Row
-from .draft import Draft, Notes, Spelling, each, text_of, texts, words
+from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode
+from .draft import KeyTable, MapBuilder, Notes, each, text_of, texts, words
 from .references import reference
 from .version import version
 
-HANDLER = Spelling(
+HANDLER = KeyTable(
     names={
         "subscribe_topic": "topic",
         "topic_name": "topic",
@@ -38,28 +38,28 @@ HANDLER = Spelling(
 )
 
 
-def handler(node: Node, notes: Notes) -> Node:
+def handler(node: YamlNode, notes: Notes) -> YamlNode:
     """One handler. ``handler_module`` or ``module`` beside the class is the class's module."""
-    if not isinstance(node, Branch):
+    if not isinstance(node, YamlMap):
         return node
-    draft = Draft(HANDLER.applied(node, notes))
+    draft = MapBuilder(HANDLER.applied(node, notes))
     module = draft.take("handler_module", "module")
     there = draft.entries.get("handler")
     if (
         module is not None
         and there is not None
-        and isinstance(there.node, Branch)
+        and isinstance(there.node, YamlMap)
         and "module" not in there.node.entries
     ):
         draft.entries["handler"] = there._replace(
-            node=Branch({**there.node.entries, "module": module}, there.node.place)
+            node=YamlMap({**there.node.entries, "module": module}, there.node.place)
         )
     elif module is not None:
         draft.put("handler_module", module)
     return draft.branch()
 
 
-ROUTING = Spelling(
+ROUTING = KeyTable(
     names={
         "strategy": "routing_strategy",
         "routing": "routing_strategy",
@@ -79,11 +79,11 @@ ROUTING = Spelling(
 )
 
 
-def routing(draft: Draft, notes: Notes) -> None:
+def routing(draft: MapBuilder, notes: Notes) -> None:
     """Puts ``handler_routing`` into ``draft``; lists of required protocols among ``handlers`` are dependencies."""
     lone = draft.entries.get("handlers")
-    if lone is not None and "handler_routing" not in draft and isinstance(lone.node, Row):
-        rows = Branch({"handlers": lone}, lone.node.place)
+    if lone is not None and "handler_routing" not in draft and isinstance(lone.node, YamlList):
+        rows = YamlMap({"handlers": lone}, lone.node.place)
         draft.entries.pop("handlers")
         draft.make("handler_routing", rows)
     entry = draft.entries.get("handler_routing")
@@ -92,24 +92,24 @@ def routing(draft: Draft, notes: Notes) -> None:
     _single(draft, notes)
 
 
-def _single(draft: Draft, notes: Notes) -> None:
+def _single(draft: MapBuilder, notes: Notes) -> None:
     """``handler: {module, class, input_model}`` is the default handler, and its models are the node's."""
     entry = draft.entries.get("handler")
-    if entry is None or not (isinstance(entry.node, Branch) or text_of(entry.node)):
+    if entry is None or not (isinstance(entry.node, YamlMap) or text_of(entry.node)):
         return
     there = draft.entries.get("handler_routing")
-    inside = Draft(there.node) if there is not None and isinstance(there.node, Branch) else None
+    inside = MapBuilder(there.node) if there is not None and isinstance(there.node, YamlMap) else None
     if inside is not None and "default_handler" in inside:
         return
     draft.entries.pop("handler")
-    own = Draft(entry.node) if isinstance(entry.node, Branch) else None
+    own = MapBuilder(entry.node) if isinstance(entry.node, YamlMap) else None
     if own is not None:
         for model in ("input_model", "output_model"):
             if model not in draft:
                 draft.put(model, own.take(model))
-    told = Entry(entry.key, reference(own.branch() if own is not None else entry.node, notes))
+    told = YamlEntry(entry.key, reference(own.branch() if own is not None else entry.node, notes))
     if inside is not None and there is not None:
         inside.put("default_handler", told)
         draft.entries["handler_routing"] = there._replace(node=inside.branch())
     else:
-        draft.make("handler_routing", Branch({"default_handler": told}, entry.node.place))
+        draft.make("handler_routing", YamlMap({"default_handler": told}, entry.node.place))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ...text.tree import Branch, Entry, Leaf, Node, Row
+from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
 from .actions import actions
-from .draft import Draft, Notes, Spelling, made, text, text_of, texts
+from .draft import KeyTable, MapBuilder, Notes, made, text, text_of, texts
 from .transitions import outward
 from .version import version
 
-STATE = Spelling(
+STATE = KeyTable(
     names={
         "state_name": "name",
         "state": "name",
@@ -71,18 +71,18 @@ TERMINAL = ("final", "terminal", "end")
 class StatesRead(NamedTuple):
     """``initial`` and ``terminal`` are the names of states that say so of themselves."""
 
-    rows: tuple[Branch, ...] = ()
-    transitions: tuple[Branch, ...] = ()
-    initial: tuple[Leaf, ...] = ()
-    terminal: tuple[Leaf, ...] = ()
+    rows: tuple[YamlMap, ...] = ()
+    transitions: tuple[YamlMap, ...] = ()
+    initial: tuple[YamlScalar, ...] = ()
+    terminal: tuple[YamlScalar, ...] = ()
 
 
-def states(entry: Entry, notes: Notes) -> StatesRead:
+def states(entry: YamlEntry, notes: Notes) -> StatesRead:
     """Nothing is read of what is neither a list nor a mapping."""
     node = entry.node
-    if isinstance(node, Branch):
-        items: tuple[Node, ...] = tuple(_by_name(one) for one in node.entries.values())
-    elif isinstance(node, Row):
+    if isinstance(node, YamlMap):
+        items: tuple[YamlNode, ...] = tuple(_by_name(one) for one in node.entries.values())
+    elif isinstance(node, YamlList):
         items = node.items
     else:
         return StatesRead()
@@ -92,69 +92,69 @@ def states(entry: Entry, notes: Notes) -> StatesRead:
     return StatesRead(tuple(read.rows), tuple(read.transitions), tuple(read.initial), tuple(read.terminal))
 
 
-def _by_name(entry: Entry) -> Branch:
+def _by_name(entry: YamlEntry) -> YamlMap:
     """``NAME: {...}``, ``NAME: [next, ..]``, ``NAME: description`` or ``NAME:`` alone."""
-    name = Entry(entry.key, Leaf(entry.key.value, entry.key.place, entry.key.text_at))
-    if isinstance(entry.node, Branch):
-        return Branch(
+    name = YamlEntry(entry.key, YamlScalar(entry.key.value, entry.key.place, entry.key.text_at))
+    if isinstance(entry.node, YamlMap):
+        return YamlMap(
             {"name": name, **{k: one for k, one in entry.node.entries.items() if k != "name"}}, entry.key.place
         )
-    if isinstance(entry.node, Row):
-        return Branch({"name": name, "transitions": made("transitions", entry.node)}, entry.key.place)
+    if isinstance(entry.node, YamlList):
+        return YamlMap({"name": name, "transitions": made("transitions", entry.node)}, entry.key.place)
     if text_of(entry.node):
-        return Branch({"name": name, "description": made("description", entry.node)}, entry.key.place)
-    return Branch({"name": name}, entry.key.place)
+        return YamlMap({"name": name, "description": made("description", entry.node)}, entry.key.place)
+    return YamlMap({"name": name}, entry.key.place)
 
 
 class _Reader:
     def __init__(self, notes: Notes) -> None:
         self.notes = notes
-        self.rows: list[Branch] = []
-        self.transitions: list[Branch] = []
-        self.initial: list[Leaf] = []
-        self.terminal: list[Leaf] = []
+        self.rows: list[YamlMap] = []
+        self.transitions: list[YamlMap] = []
+        self.initial: list[YamlScalar] = []
+        self.terminal: list[YamlScalar] = []
 
-    def state(self, item: Node) -> None:
-        if isinstance(item, Leaf):
-            item = Branch({"name": made("name", item)}, item.place)
-        if not isinstance(item, Branch):
+    def state(self, item: YamlNode) -> None:
+        if isinstance(item, YamlScalar):
+            item = YamlMap({"name": made("name", item)}, item.place)
+        if not isinstance(item, YamlMap):
             self.notes.warn(
                 item.place, "left_out", "a list stands where a state is meant; it is left out", "write - name: STATE"
             )
             return
-        own = Draft(item)
-        leaving = next((own.take(name) for name in OUTWARD if isinstance(own.node(name), Row | Branch)), None)
-        draft = Draft(STATE.applied(own.branch(), self.notes))
+        own = MapBuilder(item)
+        leaving = next((own.take(name) for name in OUTWARD if isinstance(own.node(name), YamlList | YamlMap)), None)
+        draft = MapBuilder(STATE.applied(own.branch(), self.notes))
         _timer(draft, self.notes)
         name = draft.node("name")
-        if leaving is not None and isinstance(name, Leaf):
+        if leaving is not None and isinstance(name, YamlScalar):
             self.transitions += outward(name, leaving, self.notes)
         elif leaving is not None:
             draft.put(str(leaving.key.value), leaving)
-        if isinstance(name, Leaf) and isinstance(name.value, str):
+        if isinstance(name, YamlScalar) and isinstance(name.value, str):
             self._flags(draft, name)
         self.rows.append(draft.branch())
 
-    def _flags(self, draft: Draft, name: Leaf) -> None:
+    def _flags(self, draft: MapBuilder, name: YamlScalar) -> None:
         kind = draft.node("state_type")
         if flag := _said(draft.node("is_initial")) or _kind(kind, INITIAL):
-            self.initial.append(Leaf(name.value, flag.place))
+            self.initial.append(YamlScalar(name.value, flag.place))
         if flag := _said(draft.node("is_terminal")) or _kind(kind, TERMINAL):
-            self.terminal.append(Leaf(name.value, flag.place))
+            self.terminal.append(YamlScalar(name.value, flag.place))
 
 
-def _said(node: Node | None) -> Leaf | None:
-    return node if isinstance(node, Leaf) and node.value is True else None
+def _said(node: YamlNode | None) -> YamlScalar | None:
+    return node if isinstance(node, YamlScalar) and node.value is True else None
 
 
-def _kind(node: Node | None, known: tuple[str, ...]) -> Leaf | None:
-    return node if isinstance(node, Leaf) and text_of(node).lower() in known else None
+def _kind(node: YamlNode | None, known: tuple[str, ...]) -> YamlScalar | None:
+    return node if isinstance(node, YamlScalar) and text_of(node).lower() in known else None
 
 
-def _timer(draft: Draft, notes: Notes) -> None:
+def _timer(draft: MapBuilder, notes: Notes) -> None:
     """``timeout: {ms, trigger}`` is two keys; a time without a trigger fires nothing, and is not called a timer."""
     entry = draft.entries.get("timeout_ms")
-    if entry is not None and isinstance(entry.node, Branch):
+    if entry is not None and isinstance(entry.node, YamlMap):
         draft.entries.pop("timeout_ms")
         notes.wrapped(entry.key)
         for name, one in TIMER.applied(entry.node, notes).entries.items():
@@ -163,7 +163,7 @@ def _timer(draft: Draft, notes: Notes) -> None:
         draft.put("max_duration_ms", draft.take("timeout_ms"))
 
 
-TIMER = Spelling(
+TIMER = KeyTable(
     names={
         "timeout": "timeout_ms",
         "duration_ms": "timeout_ms",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...text.tree import Branch, Entry, Row
-from .draft import Draft, Notes
+from ...text.yaml_tree import YamlEntry, YamlList, YamlMap
+from .draft import MapBuilder, Notes
 
 KNOWN = {
     "fsm": "state_machine",
@@ -34,13 +34,13 @@ KNOWN = {
 """Name within ``subcontracts``: the block of the contract it is."""
 
 
-def subcontracts(draft: Draft, notes: Notes) -> None:
+def subcontracts(draft: MapBuilder, notes: Notes) -> None:
     entry = draft.entries.get("subcontracts")
-    if entry is not None and isinstance(entry.node, Branch):
-        rest: dict[str, Entry] = {}
+    if entry is not None and isinstance(entry.node, YamlMap):
+        rest: dict[str, YamlEntry] = {}
         for name, one in entry.node.entries.items():
             field = KNOWN.get(name.removesuffix("_subcontract"))
-            if field is not None and isinstance(one.node, Branch | Row) and field not in draft:
+            if field is not None and isinstance(one.node, YamlMap | YamlList) and field not in draft:
                 draft.put(field, one)
             else:
                 rest[name] = one
@@ -48,14 +48,14 @@ def subcontracts(draft: Draft, notes: Notes) -> None:
             notes.wrapped(entry.key)
             draft.entries.pop("subcontracts")
             if rest:
-                draft.entries["subcontracts"] = entry._replace(node=Branch(rest, entry.node.place))
+                draft.entries["subcontracts"] = entry._replace(node=YamlMap(rest, entry.node.place))
     _publisher(draft, notes)
 
 
-def _publisher(draft: Draft, notes: Notes) -> None:
+def _publisher(draft: MapBuilder, notes: Notes) -> None:
     """``intent_publisher: {capabilities, kafka_config, mixin}``: its parts are the contract's."""
     entry = draft.entries.get("intent_publisher")
-    if entry is None or not isinstance(entry.node, Branch):
+    if entry is None or not isinstance(entry.node, YamlMap):
         return
     moved = {name: one for name, one in entry.node.entries.items() if name in PARTS and name not in draft}
     if not moved:
@@ -66,7 +66,7 @@ def _publisher(draft: Draft, notes: Notes) -> None:
     draft.entries.pop("intent_publisher")
     rest = {name: one for name, one in entry.node.entries.items() if name not in moved}
     if rest:
-        draft.entries["intent_publisher"] = entry._replace(node=Branch(rest, entry.node.place))
+        draft.entries["intent_publisher"] = entry._replace(node=YamlMap(rest, entry.node.place))
 
 
 PARTS = ("capabilities", "kafka_config", "mixin")

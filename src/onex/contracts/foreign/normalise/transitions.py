@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from itertools import islice, product
 
 from ...model.part import TRANSITIONS_MAX
-from ...text.tree import Branch, Entry, Leaf, Node, Row
+from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
 from .actions import actions
 from .conditions import conditions
-from .draft import Draft, Notes, Spelling, made, text, text_of, texts
+from .draft import KeyTable, MapBuilder, Notes, made, text, text_of, texts
 from .version import version
 
-TRANSITION = Spelling(
+TRANSITION = KeyTable(
     names={
         "from": "from_state",
         "from_states": "from_state",
@@ -66,51 +66,51 @@ _ARROW = re.compile(r"(?P<start>[^\s:>]+)\s*(?:->|=>|→)\s*(?P<end>[^\s:>]+)(?:
 _ENDS = ("from_state", "to_state", "trigger")
 
 
-def looks_like_transition(item: Node) -> bool:
-    if isinstance(item, Branch):
+def looks_like_transition(item: YamlNode) -> bool:
+    if isinstance(item, YamlMap):
         return "to_state" in {TRANSITION.names.get(name, name) for name in item.entries}
     return _ARROW.fullmatch(text_of(item)) is not None
 
 
-def transitions(node: Node, notes: Notes, known: frozenset[str]) -> tuple[Branch, ...]:
+def transitions(node: YamlNode, notes: Notes, known: frozenset[str]) -> tuple[YamlMap, ...]:
     """``known`` are the states' names. Nothing is read of what is neither a list nor a mapping."""
-    if isinstance(node, Row):
+    if isinstance(node, YamlList):
         return tuple(one for item in node.items for one in _row(item, notes, known))
-    if isinstance(node, Branch):
+    if isinstance(node, YamlMap):
         return tuple(one for entry in node.entries.values() for one in _named(entry, notes, known))
     return ()
 
 
-def outward(start: Leaf, leaving: Entry, notes: Notes) -> Iterator[Branch]:
+def outward(start: YamlScalar, leaving: YamlEntry, notes: Notes) -> Iterator[YamlMap]:
     """The transitions that stand inside a state. Their key is absorbed by what they say about where they lead."""
     notes.wrapped(leaving.key)
     begin = made("from_state", start)
-    if isinstance(leaving.node, Row):
+    if isinstance(leaving.node, YamlList):
         for item in leaving.node.items:
-            if isinstance(item, Branch):
-                yield from _several(Draft(TRANSITION.applied(item, notes)), begin, notes, frozenset())
-            elif isinstance(item, Leaf):
-                yield _lone(begin, Entry(leaving.key, item), None, notes)
-    elif isinstance(leaving.node, Branch):
+            if isinstance(item, YamlMap):
+                yield from _several(MapBuilder(TRANSITION.applied(item, notes)), begin, notes, frozenset())
+            elif isinstance(item, YamlScalar):
+                yield _lone(begin, YamlEntry(leaving.key, item), None, notes)
+    elif isinstance(leaving.node, YamlMap):
         yield from _by_trigger(begin, leaving.node, notes)
 
 
-def _by_trigger(begin: Entry, node: Branch, notes: Notes) -> Iterator[Branch]:
+def _by_trigger(begin: YamlEntry, node: YamlMap, notes: Notes) -> Iterator[YamlMap]:
     """``{TRIGGER: STATE}`` or ``{TRIGGER: {to: STATE, guard: ..}}``."""
     for entry in node.entries.values():
-        trigger = Entry(entry.key, Leaf(entry.key.value, entry.key.place))
-        for item in entry.node.items if isinstance(entry.node, Row) else (entry.node,):
-            if isinstance(item, Branch):
-                draft = Draft(TRANSITION.applied(item, notes))
+        trigger = YamlEntry(entry.key, YamlScalar(entry.key.value, entry.key.place))
+        for item in entry.node.items if isinstance(entry.node, YamlList) else (entry.node,):
+            if isinstance(item, YamlMap):
+                draft = MapBuilder(TRANSITION.applied(item, notes))
                 draft.put("trigger", trigger)
                 yield from _several(draft, begin, notes, frozenset())
             else:
                 yield _lone(begin, made("to_state", item), trigger, notes)
 
 
-def _row(item: Node, notes: Notes, known: frozenset[str]) -> Iterator[Branch]:
-    if isinstance(item, Branch):
-        yield from _several(Draft(TRANSITION.applied(item, notes)), None, notes, known)
+def _row(item: YamlNode, notes: Notes, known: frozenset[str]) -> Iterator[YamlMap]:
+    if isinstance(item, YamlMap):
+        yield from _several(MapBuilder(TRANSITION.applied(item, notes)), None, notes, known)
         return
     found = _ARROW.fullmatch(text_of(item))
     if found is None:
@@ -122,36 +122,36 @@ def _row(item: Node, notes: Notes, known: frozenset[str]) -> Iterator[Branch]:
         )
         return
     start, end = (
-        made(name, Leaf(found[part], item.place)) for name, part in (("from_state", "start"), ("to_state", "end"))
+        made(name, YamlScalar(found[part], item.place)) for name, part in (("from_state", "start"), ("to_state", "end"))
     )
-    trigger = made("trigger", Leaf(found["trigger"], item.place)) if found["trigger"] else None
+    trigger = made("trigger", YamlScalar(found["trigger"], item.place)) if found["trigger"] else None
     yield _lone(start, end, trigger, notes)
 
 
-def _named(entry: Entry, notes: Notes, known: frozenset[str]) -> Iterator[Branch]:
+def _named(entry: YamlEntry, notes: Notes, known: frozenset[str]) -> Iterator[YamlMap]:
     """``NAME: {from, to, ..}``, ``STATE: [next, ..]``, ``STATE: {TRIGGER: next}`` or ``STATE: next``."""
-    own = Entry(entry.key, Leaf(entry.key.value, entry.key.place, entry.key.text_at))
-    if isinstance(entry.node, Branch) and looks_like_transition(entry.node):
-        draft = Draft(TRANSITION.applied(entry.node, notes))
+    own = YamlEntry(entry.key, YamlScalar(entry.key.value, entry.key.place, entry.key.text_at))
+    if isinstance(entry.node, YamlMap) and looks_like_transition(entry.node):
+        draft = MapBuilder(TRANSITION.applied(entry.node, notes))
         draft.put("transition_name", own)
         yield from _several(draft, None, notes, known)
-    elif isinstance(entry.node, Branch):
+    elif isinstance(entry.node, YamlMap):
         yield from _by_trigger(own, entry.node, notes)
     else:
-        for item in entry.node.items if isinstance(entry.node, Row) else (entry.node,):
-            if isinstance(item, Branch):
-                yield from _several(Draft(TRANSITION.applied(item, notes)), own, notes, known)
-            elif isinstance(item, Leaf) and item.value is not None:
+        for item in entry.node.items if isinstance(entry.node, YamlList) else (entry.node,):
+            if isinstance(item, YamlMap):
+                yield from _several(MapBuilder(TRANSITION.applied(item, notes)), own, notes, known)
+            elif isinstance(item, YamlScalar) and item.value is not None:
                 yield _lone(own, made("to_state", item), None, notes)
 
 
-def _lone(start: Entry, end: Entry, trigger: Entry | None, notes: Notes) -> Branch:
-    draft = Draft(Branch({"from_state": start, "to_state": end}, end.node.place))
-    draft.put("trigger", trigger or made("trigger", Leaf(f"to_{text_of(end.node)}", end.node.place)))
+def _lone(start: YamlEntry, end: YamlEntry, trigger: YamlEntry | None, notes: Notes) -> YamlMap:
+    draft = MapBuilder(YamlMap({"from_state": start, "to_state": end}, end.node.place))
+    draft.put("trigger", trigger or made("trigger", YamlScalar(f"to_{text_of(end.node)}", end.node.place)))
     return draft.branch()
 
 
-def _several(draft: Draft, start: Entry | None, notes: Notes, known: frozenset[str]) -> Iterator[Branch]:
+def _several(draft: MapBuilder, start: YamlEntry | None, notes: Notes, known: frozenset[str]) -> Iterator[YamlMap]:
     """One row for each start, end and trigger named; their other keys stand in each."""
     if start is not None:
         draft.put("from_state", start)
@@ -161,7 +161,7 @@ def _several(draft: Draft, start: Entry | None, notes: Notes, known: frozenset[s
     choices = [_choices(name, draft.entries[name], known, notes) for name in _ENDS if name in draft.entries]
     rows = product(*choices)
     for chosen in islice(rows, TRANSITIONS_MAX):
-        yield Branch({**dict(chosen), **rest}, draft.place)
+        yield YamlMap({**dict(chosen), **rest}, draft.place)
     if next(rows, None) is not None:
         many = " x ".join(str(len(choice)) for choice in choices)
         notes.error(
@@ -172,23 +172,23 @@ def _several(draft: Draft, start: Entry | None, notes: Notes, known: frozenset[s
         )
 
 
-def _choices(name: str, entry: Entry, known: frozenset[str], notes: Notes) -> list[tuple[str, Entry]]:
+def _choices(name: str, entry: YamlEntry, known: frozenset[str], notes: Notes) -> list[tuple[str, YamlEntry]]:
     listed = texts(entry.node, notes)
-    nodes = listed.items if isinstance(listed, Row) else (listed,)
+    nodes = listed.items if isinstance(listed, YamlList) else (listed,)
     return [(name, entry._replace(node=_anywhere(one, known) if name == _ENDS[0] else one)) for one in nodes]
 
 
-def _trigger(draft: Draft) -> Leaf:
+def _trigger(draft: MapBuilder) -> YamlScalar:
     """A transition without a trigger is fired by its own name."""
     named = draft.node("transition_name")
-    if isinstance(named, Leaf) and text_of(named):
+    if isinstance(named, YamlScalar) and text_of(named):
         return named
     ends = draft.node("to_state")
-    first = ends.items[0] if isinstance(ends, Row) and ends.items else ends
-    return Leaf(f"to_{text_of(first)}", first.place if first else draft.place)
+    first = ends.items[0] if isinstance(ends, YamlList) and ends.items else ends
+    return YamlScalar(f"to_{text_of(first)}", first.place if first else draft.place)
 
 
-def _anywhere(node: Node, known: frozenset[str]) -> Node:
-    if isinstance(node, Leaf) and node.value in ANYWHERE and node.value not in known:
-        return Leaf("*", node.place, node.text_at)
+def _anywhere(node: YamlNode, known: frozenset[str]) -> YamlNode:
+    if isinstance(node, YamlScalar) and node.value in ANYWHERE and node.value not in known:
+        return YamlScalar("*", node.place, node.text_at)
     return node

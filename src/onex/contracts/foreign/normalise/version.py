@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import re
 
-from ...text.tree import Branch, Entry, Leaf, Node
+from ...text.yaml_tree import YamlEntry, YamlMap, YamlNode, YamlScalar
 from .draft import Notes, made
 
 PARTS = ("major", "minor", "patch")
 _WRITTEN = re.compile(r"[vV]?(\d{1,9})(?:[._](\d{1,9}))?(?:[._](\d{1,9}))?")
 
 
-def version(node: Node, notes: Notes) -> Node:
+def version(node: YamlNode, notes: Notes) -> YamlNode:
     """A mapping of three numbers; what is no version is returned as it is, and refused by the model."""
-    if isinstance(node, Branch):
+    if isinstance(node, YamlMap):
         entries = {name: _numbered(entry) if name in PARTS else entry for name, entry in node.entries.items()}
         if "major" in entries:
             for part in PARTS[1:]:
-                entries.setdefault(part, made(part, Leaf(0, node.place)))
-        return Branch(entries, node.place)
-    if not isinstance(node, Leaf) or node.value is None or isinstance(node.value, bool):
+                entries.setdefault(part, made(part, YamlScalar(0, node.place)))
+        return YamlMap(entries, node.place)
+    if not isinstance(node, YamlScalar) or node.value is None or isinstance(node.value, bool):
         return node
     if isinstance(node.value, float):
         # 1.10 has become 1.1 in the reader: say so, since nobody can tell any more
@@ -42,11 +42,13 @@ def version(node: Node, notes: Notes) -> Node:
             "write the three numbers",
         )
     numbers = [int(part or 0) for part in found.groups()]
-    return Branch({part: made(part, Leaf(n, node.place)) for part, n in zip(PARTS, numbers, strict=True)}, node.place)
+    return YamlMap(
+        {part: made(part, YamlScalar(n, node.place)) for part, n in zip(PARTS, numbers, strict=True)}, node.place
+    )
 
 
-def _numbered(entry: Entry) -> Entry:
+def _numbered(entry: YamlEntry) -> YamlEntry:
     node = entry.node
-    if isinstance(node, Leaf) and isinstance(node.value, str) and re.fullmatch(r"\d{1,9}", node.value):
-        return entry._replace(node=Leaf(int(node.value), node.place))
+    if isinstance(node, YamlScalar) and isinstance(node.value, str) and re.fullmatch(r"\d{1,9}", node.value):
+        return entry._replace(node=YamlScalar(int(node.value), node.place))
     return entry

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ...text.tree import Branch, Entry, Leaf, Node, Row
+from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
 from .behaviour import BREAKER, RETRY
-from .draft import Draft, Notes, Spelling, each, text, texts
+from .draft import KeyTable, MapBuilder, Notes, each, text, texts
 from .reduction import SECONDS
 from .version import version
 
-STEP = Spelling(
+STEP = KeyTable(
     names={
         "node_id": "step_id",
         "id": "step_id",
@@ -50,20 +50,20 @@ STEP = Spelling(
 )
 
 
-def step(node: Node, notes: Notes) -> Node:
+def step(node: YamlNode, notes: Notes) -> YamlNode:
     """A step that has only a name is waited for by it."""
-    if not isinstance(node, Branch):
+    if not isinstance(node, YamlMap):
         return node
-    draft = Draft(STEP.applied(node, notes))
+    draft = MapBuilder(STEP.applied(node, notes))
     if "step_id" not in draft:
         draft.put("step_id", draft.take("step_name", "node", "step_type"))
     return draft.branch()
 
 
-EDGE = Spelling(
+EDGE = KeyTable(
     names={"from_node": "source", "from": "source", "to_node": "target", "to": "target", "type": "edge_type"},
 )
-WORKFLOW = Spelling(
+WORKFLOW = KeyTable(
     names={
         "name": "workflow_name",
         "workflow_id": "workflow_name",
@@ -101,40 +101,40 @@ LOOSE = ("workflow_steps", "execution_graph", "steps", "coordination_rules", "st
 _TOPICS = {"subscriptions": "consumed_events", "publications": "published_events"}
 
 
-def workflow(draft: Draft, notes: Notes) -> None:
+def workflow(draft: MapBuilder, notes: Notes) -> None:
     """Puts ``workflow`` into ``draft``; topics that stand within are the contract's."""
     entry = draft.take(*WORKFLOWS)
-    loose = {name: draft.entries[name] for name in LOOSE if isinstance(draft.node(name), Row | Branch)}
+    loose = {name: draft.entries[name] for name in LOOSE if isinstance(draft.node(name), YamlList | YamlMap)}
     if entry is None and loose:
         place = next(iter(loose.values())).key.place
-        entry = Entry(Leaf("workflow", place), Branch({}, place))
+        entry = YamlEntry(YamlScalar("workflow", place), YamlMap({}, place))
     if entry is None:
         return
-    if isinstance(entry.node, Row):
+    if isinstance(entry.node, YamlList):
         entry = entry._replace(
-            node=Branch({"steps": Entry(Leaf("steps", entry.node.place), entry.node)}, entry.node.place)
+            node=YamlMap({"steps": YamlEntry(YamlScalar("steps", entry.node.place), entry.node)}, entry.node.place)
         )
-    if not isinstance(entry.node, Branch):
+    if not isinstance(entry.node, YamlMap):
         draft.put(str(entry.key.value), entry)
         return
-    inside = Draft(entry.node)
+    inside = MapBuilder(entry.node)
     for name in loose:
         inside.put(name, draft.entries.pop(name))
     _unwrapped(inside, notes)
     for written, field in _TOPICS.items():
-        if isinstance(inside.node(written), Row) and field not in draft:
+        if isinstance(inside.node(written), YamlList) and field not in draft:
             draft.put(field, inside.take(written))
     draft.put("workflow", entry._replace(node=WORKFLOW.applied(inside.branch(), notes)))
 
 
-def _unwrapped(inside: Draft, notes: Notes) -> None:
+def _unwrapped(inside: MapBuilder, notes: Notes) -> None:
     """What stands in WRAPPERS, at any depth, comes out; where its key is taken it is nowhere, and so reported."""
     again = True
     while again:
         again = False
         for name in WRAPPERS:
             entry = inside.entries.get(name)
-            if entry is None or not isinstance(entry.node, Branch):
+            if entry is None or not isinstance(entry.node, YamlMap):
                 continue
             inside.entries.pop(name)
             notes.wrapped(entry.key)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from onex.contracts.foreign.foreign_reader import read_contract
-from onex.contracts.foreign.read_result import Reading
+from onex.contracts.foreign.read_result import ReadResult
 
 HERE = Path(__file__).parent
 ARROW = "\n=>\n"
@@ -36,7 +36,7 @@ def cases(name: str) -> list[Case]:
     return found
 
 
-def came_of(reading: Reading) -> str:
+def came_of(reading: ReadResult) -> str:
     lines = [f"{reading.family} {reading.node_type or 'nothing'}{'' if reading.ok else ', refused'}"]
     if reading.contract is not None:
         dump = reading.contract.model_dump(mode="json", exclude_defaults=True)
@@ -64,7 +64,7 @@ def flat(value: JsonValue, path: str = "") -> Iterator[str]:
         yield f"{path}: {value!r}" if value in ("", [], {}) else f"{path}: {' '.join(str(value).split())}"
 
 
-def read(case: Case) -> Reading:
+def read(case: Case) -> ReadResult:
     return read_contract(case.text, "shop/contract.yaml")
 
 

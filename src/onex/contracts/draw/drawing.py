@@ -22,7 +22,7 @@ class EnumFlow(StrEnum):
     RIGHT = "right"
 
 
-class Node(NamedTuple):
+class GraphNode(NamedTuple):
     """``kind`` is a class of the picture's style (``state terminal start any effect compute reducer ...``).
 
     ``width`` and ``height`` of 0 are taken from the text. ``detail`` is a line of small type below the label, ``note``
@@ -38,7 +38,7 @@ class Node(NamedTuple):
     note: str = ""
 
 
-class Edge(NamedTuple):
+class GraphEdge(NamedTuple):
     """Several edges between the same two nodes, of the same kind, are drawn as one with their labels under one another."""
 
     source: str
@@ -47,10 +47,10 @@ class Edge(NamedTuple):
     kind: str = ""
 
 
-class Box(NamedTuple):
+class NodeBox(NamedTuple):
     """A node with its final size; ``x`` and ``y`` are its middle."""
 
-    node: Node
+    node: GraphNode
     lines: tuple[str, ...]
     x: float
     y: float
@@ -58,12 +58,12 @@ class Box(NamedTuple):
     height: float
 
 
-class Point(NamedTuple):
+class DrawPoint(NamedTuple):
     x: float
     y: float
 
 
-class Label(NamedTuple):
+class EdgeLabel(NamedTuple):
     """The words on a line; ``x`` and ``y`` are their middle, ``full`` what was cut from them."""
 
     lines: tuple[str, ...]
@@ -78,24 +78,24 @@ class Stroke(NamedTuple):
     """``M``, ``L`` or ``C`` of an SVG path, with its one or three points."""
 
     letter: str
-    points: tuple[Point, ...]
+    points: tuple[DrawPoint, ...]
 
 
-class Line(NamedTuple):
+class EdgeLine(NamedTuple):
     """One or more edges. It begins at ``source`` and ends, with its arrow, at ``target``."""
 
     source: str
     target: str
     kind: str
     strokes: tuple[Stroke, ...]
-    label: Label | None
+    label: EdgeLabel | None
 
 
 class Drawing(NamedTuple):
     width: float
     height: float
-    boxes: tuple[Box, ...]
-    lines: tuple[Line, ...]
+    boxes: tuple[NodeBox, ...]
+    lines: tuple[EdgeLine, ...]
 
     def moved(self, x: float, y: float) -> Drawing:
         """The same, further to the right and down."""
@@ -103,15 +103,16 @@ class Drawing(NamedTuple):
         return Drawing(self.width, self.height, boxes, tuple(_moved(line, x, y) for line in self.lines))
 
 
-def _moved(line: Line, x: float, y: float) -> Line:
+def _moved(line: EdgeLine, x: float, y: float) -> EdgeLine:
     strokes = tuple(
-        Stroke(stroke.letter, tuple(Point(one.x + x, one.y + y) for one in stroke.points)) for stroke in line.strokes
+        Stroke(stroke.letter, tuple(DrawPoint(one.x + x, one.y + y) for one in stroke.points))
+        for stroke in line.strokes
     )
     label = line.label
     return line._replace(strokes=strokes, label=label and label._replace(x=label.x + x, y=label.y + y))
 
 
-class Text(NamedTuple):
+class MeasuredText(NamedTuple):
     """Words as they will stand: broken into lines, with the room they take."""
 
     lines: tuple[str, ...]
@@ -119,11 +120,11 @@ class Text(NamedTuple):
     height: float
 
 
-def measured(text: str, size: float = TYPE, columns: int = 32, rows: int = 3) -> Text:
+def measured(text: str, size: float = TYPE, columns: int = 32, rows: int = 3) -> MeasuredText:
     """``text`` broken at ``columns`` letters, each of its own lines into ``rows`` at most, and how large it is."""
     lines = tuple(line for part in text.split("\n") for line in broken(part, columns, rows)) if text else ()
     width = max((width_of(line, size) for line in lines), default=0.0)
-    return Text(lines, width, len(lines) * LINE * size / TYPE)
+    return MeasuredText(lines, width, len(lines) * LINE * size / TYPE)
 
 
 def width_of(text: str, size: float = TYPE) -> float:

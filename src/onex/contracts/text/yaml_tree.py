@@ -16,7 +16,7 @@ import yaml
 from pydantic import JsonValue
 
 from ...kernel.finding import EnumSeverity, Finding
-from .scalar import Refusal, Scalar, cut, scalar
+from .yaml_scalar import Scalar, ScalarRefused, cut, scalar
 
 BYTES_MAX = 256 * 1024
 DEPTH_MAX = 32
@@ -25,7 +25,7 @@ FINDINGS_MAX = 100
 INCLUDE = "!include"
 
 
-class Place(NamedTuple):
+class YamlPlace(NamedTuple):
     """Where a value begins. Both count from 1; ``(0, 0)`` is the whole file.
 
     ``path`` is the file when it is another one than that which was asked for: a file that it includes.
@@ -41,76 +41,76 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class YamlScalar:
     """A scalar. ``text_at`` is where its first character stands when the value is on one line as written, else None."""
 
     value: Scalar
-    place: Place
-    text_at: Place | None = None
+    place: YamlPlace
+    text_at: YamlPlace | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Include(Leaf):
+class YamlInclude(YamlScalar):
     """``!include FILE``: stands for what that file holds. ``value`` names the file, as written."""
 
 
-class Entry(NamedTuple):
-    key: Leaf
-    node: Node
+class YamlEntry(NamedTuple):
+    key: YamlScalar
+    node: YamlNode
 
 
 @dataclass(frozen=True, slots=True)
-class Branch:
+class YamlMap:
     """A mapping, in the order written."""
 
-    entries: Mapping[str, Entry]
-    place: Place
+    entries: Mapping[str, YamlEntry]
+    place: YamlPlace
 
-    def get(self, name: str) -> Node | None:
+    def get(self, name: str) -> YamlNode | None:
         entry = self.entries.get(name)
         return None if entry is None else entry.node
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class YamlList:
     """A sequence."""
 
-    items: tuple[Node, ...]
-    place: Place
+    items: tuple[YamlNode, ...]
+    place: YamlPlace
 
 
-Node = Leaf | Branch | Row
+YamlNode = YamlScalar | YamlMap | YamlList
 
 
-class Source(NamedTuple):
+class YamlText(NamedTuple):
     """``tree`` is None when the text could not be read to its end; else it stands, with whatever findings beside it."""
 
-    tree: Node | None
+    tree: YamlNode | None
     findings: tuple[Finding, ...]
 
 
-def plain(node: Node) -> JsonValue:
+def plain(node: YamlNode) -> JsonValue:
     """The value without its places. Depth is bounded by DEPTH_MAX."""
-    if isinstance(node, Leaf):
+    if isinstance(node, YamlScalar):
         return node.value
-    if isinstance(node, Row):
+    if isinstance(node, YamlList):
         return [plain(item) for item in node.items]
     return {name: plain(entry.node) for name, entry in node.entries.items()}
 
 
-def place_of(node: Node, path: tuple[str | int, ...]) -> Place:
+def place_of(node: YamlNode, path: tuple[str | int, ...]) -> YamlPlace:
     """Where ``path`` stands; of a path that leads nowhere, the place of the last node on it."""
     for step in path:
-        if isinstance(node, Branch) and isinstance(step, str) and step in node.entries:
+        if isinstance(node, YamlMap) and isinstance(step, str) and step in node.entries:
             node = node.entries[step].node
-        elif isinstance(node, Row) and isinstance(step, int) and 0 <= step < len(node.items):
+        elif isinstance(node, YamlList) and isinstance(step, int) and 0 <= step < len(node.items):
             node = node.items[step]
         else:
             break
     return node.place
 
 
-def read(text: str, path: str, *, references: bool = False, included: bool = False) -> Source:
+def read_yaml(text: str, path: str, *, references: bool = False, included: bool = False) -> YamlText:
     """Everything wrong with ``text`` as YAML, at once; ``path`` only names it in findings.
 
     With ``references``, for contracts of others, the tag ``!include`` is read as Include, and a number that is a key as the
@@ -128,11 +128,11 @@ _LOADER: type[yaml.CSafeLoader] | type[yaml.SafeLoader] = getattr(yaml, "CSafeLo
 class _Open:
     """A mapping or sequence whose end has not been read."""
 
-    place: Place
+    place: YamlPlace
     is_mapping: bool
-    entries: dict[str, Entry] = field(default_factory=dict)
-    items: list[Node] = field(default_factory=list)
-    key: Leaf | None = None
+    entries: dict[str, YamlEntry] = field(default_factory=dict)
+    items: list[YamlNode] = field(default_factory=list)
+    key: YamlScalar | None = None
     ignored: bool = False  # the value to come belongs to a key that was refused
 
 
@@ -157,14 +157,14 @@ class _Reader:
         self.nodes = 0
         self.findings: list[Finding] = []
         self.open: list[_Open] = []
-        self.root: Node | None = None
+        self.root: YamlNode | None = None
 
-    def read(self, text: str) -> Source:
+    def read(self, text: str) -> YamlText:
         text = text.removeprefix("\ufeff")
         size = len(text.encode("utf-8", "surrogatepass"))
         if size > BYTES_MAX:
             self._add(
-                Place(0, 0),
+                YamlPlace(0, 0),
                 "yaml_too_large",
                 f"the file has {size:,} bytes; allowed are {BYTES_MAX:,}",
                 "split the contract into several workflows",
@@ -174,10 +174,10 @@ class _Reader:
                 for event in self._events(text):
                     self._take(event)
                 if self.root is None and not self.findings:
-                    self._add(Place(0, 0), "yaml_empty", "the file holds no document", "write a contract into it")
+                    self._add(YamlPlace(0, 0), "yaml_empty", "the file holds no document", "write a contract into it")
             except _Stop:
                 self.root = None
-        return Source(self.root, tuple(self.findings))
+        return YamlText(self.root, tuple(self.findings))
 
     def _controls(self, text: str) -> bool:
         line, column, seen = 1, 1, 0
@@ -188,7 +188,7 @@ class _Reader:
             seen = found.start()
             code = ord(found.group())
             self._add(
-                Place(line, column, self.home),
+                YamlPlace(line, column, self.home),
                 "yaml_control_character",
                 f"the character U+{code:04X} is not allowed in a contract",
                 "remove it; inside double quotes it can be written as an escape",
@@ -206,7 +206,7 @@ class _Reader:
             self._add(place, "yaml_syntax", f"not YAML: {problem}", _hint(problem, text, place))
             raise _Stop from error
         except yaml.YAMLError as error:
-            self._add(Place(0, 0), "yaml_syntax", f"not YAML: {error}", "")
+            self._add(YamlPlace(0, 0), "yaml_syntax", f"not YAML: {error}", "")
             raise _Stop from error
         finally:
             loader.dispose()
@@ -230,13 +230,13 @@ class _Reader:
         elif isinstance(event, yaml.AliasEvent):
             place = self._place(event.start_mark)
             self._add(place, "yaml_alias", f"*{event.anchor} is an alias; contracts have none", "write the value out")
-            self._put(Leaf(None, place))
+            self._put(YamlScalar(None, place))
         elif isinstance(event, yaml.DocumentStartEvent):
             self._document(event, self._place(event.start_mark))
         if len(self.findings) >= FINDINGS_MAX:
             raise _Stop
 
-    def _begun(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> Place:
+    def _begun(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> YamlPlace:
         place = self._place(event.start_mark)
         self.nodes += 1
         if self.nodes > NODES_MAX:
@@ -247,11 +247,11 @@ class _Reader:
             self._add(place, "yaml_anchor", f"&{event.anchor} is an anchor; contracts have none", "remove it")
         return place
 
-    def _tagged(self, tag: str, text: str | None, place: Place) -> bool:
+    def _tagged(self, tag: str, text: str | None, place: YamlPlace) -> bool:
         """Whether the tag said all that is to be known of the value; ``text`` is None before a list or mapping."""
         if tag == INCLUDE and self.references:
             if text is not None:
-                self._put(Include(text, place))
+                self._put(YamlInclude(text, place))
                 return True
             self._add(place, "yaml_tag", f"{INCLUDE} stands before a list or mapping", f"write {INCLUDE} FILE.yaml")
             return False
@@ -260,14 +260,14 @@ class _Reader:
         self._add(place, "yaml_tag", f"{told} is a tag; contracts have none{only}", "remove it")
         return False
 
-    def _document(self, event: yaml.DocumentStartEvent, place: Place) -> None:
+    def _document(self, event: yaml.DocumentStartEvent, place: YamlPlace) -> None:
         if event.version or event.tags:
             self._add(place, "yaml_directive", "YAML directives (%) are not allowed", "remove the line")
         if self.root is not None:
             self._add(place, "yaml_documents", "a second document begins here", "one file holds one contract")
             raise _Stop
 
-    def _leaf(self, event: yaml.ScalarEvent, place: Place) -> Leaf:
+    def _leaf(self, event: yaml.ScalarEvent, place: YamlPlace) -> YamlScalar:
         text: str = event.value
         end: _Mark | None = event.end_mark
         one_line = end is not None and end.line + 1 == place.line
@@ -277,14 +277,14 @@ class _Reader:
                 code = ord(hostile.group())
                 self._add(place, "yaml_control_character", f"the text holds the character U+{code:04X}", "remove it")
                 text = ""
-            return Leaf(text, place, place._replace(column=place.column + 1) if verbatim else None)
+            return YamlScalar(text, place, place._replace(column=place.column + 1) if verbatim else None)
         try:
-            return Leaf(scalar(text), place, place if one_line else None)
-        except Refusal as refusal:
+            return YamlScalar(scalar(text), place, place if one_line else None)
+        except ScalarRefused as refusal:
             self._add(place, refusal.code, refusal.message, refusal.fix)
-            return Leaf(text, place, place if one_line else None)
+            return YamlScalar(text, place, place if one_line else None)
 
-    def _put(self, node: Node) -> None:
+    def _put(self, node: YamlNode) -> None:
         if not self.open:
             self.root = node
             return
@@ -292,18 +292,18 @@ class _Reader:
         if not top.is_mapping:
             top.items.append(node)
         elif top.key is not None:
-            top.entries[str(top.key.value)] = Entry(top.key, node)
+            top.entries[str(top.key.value)] = YamlEntry(top.key, node)
             top.key = None
         elif top.ignored:
             top.ignored = False
         else:
             self._key(top, node)
 
-    def _key(self, top: _Open, node: Node) -> None:
-        if self.references and isinstance(node, Leaf) and type(node.value) is int:
-            node = Leaf(str(node.value), node.place, node.text_at)
-        if not isinstance(node, Leaf) or not isinstance(node.value, str):
-            told = f"{node.value!r}" if isinstance(node, Leaf) else "a mapping or sequence"
+    def _key(self, top: _Open, node: YamlNode) -> None:
+        if self.references and isinstance(node, YamlScalar) and type(node.value) is int:
+            node = YamlScalar(str(node.value), node.place, node.text_at)
+        if not isinstance(node, YamlScalar) or not isinstance(node.value, str):
+            told = f"{node.value!r}" if isinstance(node, YamlScalar) else "a mapping or sequence"
             self._add(node.place, "yaml_key", f"a key is a word, not {told}", "write the key in quotes")
             top.ignored = True
         elif node.value in top.entries:
@@ -320,17 +320,17 @@ class _Reader:
 
     def _close(self) -> None:
         done = self.open.pop()
-        self._put(Branch(done.entries, done.place) if done.is_mapping else Row(tuple(done.items), done.place))
+        self._put(YamlMap(done.entries, done.place) if done.is_mapping else YamlList(tuple(done.items), done.place))
 
-    def _place(self, mark: _Mark | None) -> Place:
+    def _place(self, mark: _Mark | None) -> YamlPlace:
         """A parser's mark, counted from 1; without one, the whole file."""
-        return Place(0, 0, self.home) if mark is None else Place(mark.line + 1, mark.column + 1, self.home)
+        return YamlPlace(0, 0, self.home) if mark is None else YamlPlace(mark.line + 1, mark.column + 1, self.home)
 
-    def _add(self, place: Place, code: str, message: str, fix: str) -> None:
+    def _add(self, place: YamlPlace, code: str, message: str, fix: str) -> None:
         self.findings.append(Finding(code, EnumSeverity.ERROR, *place.spot(self.path), message, fix))
 
 
-def _hint(problem: str, text: str, place: Place) -> str:
+def _hint(problem: str, text: str, place: YamlPlace) -> str:
     # the parser may point behind the last line
     line = next(islice(re.split(r"\r\n|\r|\n", text), max(place.line - 1, 0), None), "")
     if "\t" in line[: len(line) - len(line.lstrip())]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic.functional_serializers import PlainSerializer, WrapSerializer
 
-from .payload_fields import Objection, models_in, unwrap
+from .payload_fields import FieldProblem, models_in, unwrap
 
 _IMPURE = frozenset(
     {
@@ -24,7 +24,7 @@ _IMPURE = frozenset(
 )  # fmt: skip
 
 
-def doubts(model: type[BaseModel]) -> Iterator[Objection]:
+def roundtrip_warnings(model: type[BaseModel]) -> Iterator[FieldProblem]:
     """Of ``model`` and the models inside it, each once."""
     seen: set[type[BaseModel]] = set()
     waiting = [model]
@@ -37,11 +37,11 @@ def doubts(model: type[BaseModel]) -> Iterator[Objection]:
         for name, field in current.model_fields.items():
             where = f"{current.__name__}.{name}"
             for message, fix in _of_type(where, field.annotation):
-                yield Objection(current, name, message, fix)
+                yield FieldProblem(current, name, message, fix)
             waiting.extend(models_in(field.annotation))
 
 
-def chances(model: type[BaseModel]) -> Iterator[Objection]:
+def random_defaults(model: type[BaseModel]) -> Iterator[FieldProblem]:
     """Fields of ``model`` and the models inside it whose default is another each time: an id or the time of day."""
     seen: set[type[BaseModel]] = set()
     waiting = [model]
@@ -52,7 +52,7 @@ def chances(model: type[BaseModel]) -> Iterator[Objection]:
         seen.add(current)
         for name, field in current.model_fields.items():
             if _by_chance(field):
-                yield Objection(
+                yield FieldProblem(
                     current,
                     name,
                     f"{current.__name__}.{name} begins as something else each time: a replay cannot begin where it began",
@@ -76,17 +76,17 @@ def _by_chance(field: FieldInfo) -> bool:
         return False
 
 
-def _serializers(model: type[BaseModel]) -> Iterator[Objection]:
+def _serializers(model: type[BaseModel]) -> Iterator[FieldProblem]:
     fix = "keep the value as it is, and shorten or format it where it is shown"
     written = "is written by a serializer of its own: what is read back may be something else"
     decorators = model.__pydantic_decorators__
     for name in decorators.model_serializers:
-        yield Objection(model, name, f"{model.__name__} {written}", fix)
+        yield FieldProblem(model, name, f"{model.__name__} {written}", fix)
     named = {field for one in decorators.field_serializers.values() for field in one.info.fields}
     for field, info in model.model_fields.items():
         own = any(isinstance(one, PlainSerializer | WrapSerializer) for one in info.metadata)
         if own or field in named or "*" in named:
-            yield Objection(model, field, f"{model.__name__}.{field} {written}", fix)
+            yield FieldProblem(model, field, f"{model.__name__}.{field} {written}", fix)
 
 
 def _of_type(where: str, annotation: object) -> Iterator[tuple[str, str]]:

@@ -26,7 +26,7 @@ from .resilience import (
 )
 
 
-class Kept(Part):
+class UnenforcedFields(Part):
     # how a reducer reduces
     reduction_operations: tuple[ModelReductionOperation, ...] = ()
     aggregation: ModelAggregation | None = None

@@ -9,28 +9,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onex.contracts.draw.coordinates import spread
-from onex.contracts.draw.figure import Box, Drawing, Edge, EnumFlow, Node, measured
+from onex.contracts.draw.drawing import Drawing, EnumFlow, GraphEdge, GraphNode, NodeBox, measured
 from onex.contracts.draw.layers import layered
 from onex.contracts.draw.layout import layout
 from onex.contracts.draw.svg import svg
 
 NAMES = "abcdefgh"
 WORDS = st.sampled_from(["", "go", "complete_learning", "a much longer text that needs more than a single line"])
-EDGES = st.lists(st.builds(Edge, st.sampled_from(NAMES), st.sampled_from(NAMES), WORDS), max_size=16)
+EDGES = st.lists(st.builds(GraphEdge, st.sampled_from(NAMES), st.sampled_from(NAMES), WORDS), max_size=16)
 FLOWS = st.sampled_from(EnumFlow)
 
 
-def drawn(edges: list[Edge], flow: EnumFlow = EnumFlow.DOWN) -> Drawing:
-    return layout([Node(name, name * 3, detail="small" if name == "c" else "") for name in NAMES], edges, flow)
+def drawn(edges: list[GraphEdge], flow: EnumFlow = EnumFlow.DOWN) -> Drawing:
+    return layout([GraphNode(name, name * 3, detail="small" if name == "c" else "") for name in NAMES], edges, flow)
 
 
-def apart(left: Box, right: Box) -> bool:
+def apart(left: NodeBox, right: NodeBox) -> bool:
     aside = abs(left.x - right.x) >= (left.width + right.width) / 2
     return aside or abs(left.y - right.y) >= (left.height + right.height) / 2
 
 
 @given(EDGES, FLOWS)
-def test_boxes_never_overlap_and_lie_within_the_drawing(edges: list[Edge], flow: EnumFlow) -> None:
+def test_boxes_never_overlap_and_lie_within_the_drawing(edges: list[GraphEdge], flow: EnumFlow) -> None:
     made = drawn(edges, flow)
     assert [box.node.id for box in made.boxes if box.x < box.width / 2 or box.y < box.height / 2] == []
     assert all(box.x + box.width / 2 <= made.width and box.y + box.height / 2 <= made.height for box in made.boxes)
@@ -38,7 +38,7 @@ def test_boxes_never_overlap_and_lie_within_the_drawing(edges: list[Edge], flow:
 
 
 @given(EDGES, FLOWS)
-def test_every_line_begins_and_ends_at_the_side_of_its_box(edges: list[Edge], flow: EnumFlow) -> None:
+def test_every_line_begins_and_ends_at_the_side_of_its_box(edges: list[GraphEdge], flow: EnumFlow) -> None:
     made = drawn(edges, flow)
     boxes = {box.node.id: box for box in made.boxes}
     assert {(line.source, line.target) for line in made.lines} == {(edge.source, edge.target) for edge in edges}
@@ -51,11 +51,11 @@ def test_every_line_begins_and_ends_at_the_side_of_its_box(edges: list[Edge], fl
 
 
 @given(EDGES, FLOWS)
-def test_words_stand_inside_the_drawing_and_on_no_box(edges: list[Edge], flow: EnumFlow) -> None:
+def test_words_stand_inside_the_drawing_and_on_no_box(edges: list[GraphEdge], flow: EnumFlow) -> None:
     made = drawn(edges, flow)
     for line in made.lines:
         if (label := line.label) is not None:
-            word = Box(Node("", ""), (), label.x, label.y, label.width, label.height)
+            word = NodeBox(GraphNode("", ""), (), label.x, label.y, label.width, label.height)
             assert all(apart(word, box) for box in made.boxes)
             assert label.width / 2 <= label.x <= made.width - label.width / 2
     assert {edge.label for edge in edges if len(edge.label) < 30} - {""} <= {
@@ -64,7 +64,7 @@ def test_words_stand_inside_the_drawing_and_on_no_box(edges: list[Edge], flow: E
 
 
 @given(EDGES, FLOWS)
-def test_the_same_graph_is_the_same_file_and_the_file_is_xml(edges: list[Edge], flow: EnumFlow) -> None:
+def test_the_same_graph_is_the_same_file_and_the_file_is_xml(edges: list[GraphEdge], flow: EnumFlow) -> None:
     first = svg(drawn(edges, flow), "a <b> & 'c'")
     assert first == svg(drawn(edges, flow), "a <b> & 'c'")
     root = ElementTree.fromstring(first)
@@ -72,7 +72,7 @@ def test_the_same_graph_is_the_same_file_and_the_file_is_xml(edges: list[Edge], 
 
 
 @given(EDGES)
-def test_after_cycles_are_broken_every_edge_leads_down(edges: list[Edge]) -> None:
+def test_after_cycles_are_broken_every_edge_leads_down(edges: list[GraphEdge]) -> None:
     pairs = [(NAMES.index(a), NAMES.index(b)) for a, b, _, _ in edges if a != b]
     layers = layered(len(NAMES), pairs)
     for (source, target), chain in zip(pairs, layers.chains, strict=True):
@@ -84,22 +84,25 @@ def test_after_cycles_are_broken_every_edge_leads_down(edges: list[Edge]) -> Non
 
 
 def test_a_straight_line_of_states_is_drawn_straight() -> None:
-    made = layout([Node(name, name) for name in "abcd"], [Edge("a", "b"), Edge("b", "c"), Edge("c", "d")])
+    made = layout(
+        [GraphNode(name, name) for name in "abcd"], [GraphEdge("a", "b"), GraphEdge("b", "c"), GraphEdge("c", "d")]
+    )
     assert len({box.x for box in made.boxes}) == 1
     assert [stroke.letter for line in made.lines for stroke in line.strokes if stroke.letter == "C"] == []
 
 
 def test_edges_between_the_same_two_nodes_are_one_line_with_all_their_words() -> None:
     made = layout(
-        [Node("a", "a"), Node("b", "b")], [Edge("a", "b", "one"), Edge("a", "b", "two"), Edge("b", "a", "back")]
+        [GraphNode("a", "a"), GraphNode("b", "b")],
+        [GraphEdge("a", "b", "one"), GraphEdge("a", "b", "two"), GraphEdge("b", "a", "back")],
     )
     assert [line.label.lines for line in made.lines if line.label] == [("one", "two"), ("back",)]
 
 
 def test_hostile_words_stay_words() -> None:
     hostile = "</text><script>alert(1)</script>\x00\x1b[31m\u202e"
-    nodes = [Node("a", hostile, kind='"><script>', detail=hostile, note=hostile), Node("b", hostile)]
-    made = svg(layout(nodes, [Edge("a", "b", hostile, kind=hostile)]), hostile, hostile)
+    nodes = [GraphNode("a", hostile, kind='"><script>', detail=hostile, note=hostile), GraphNode("b", hostile)]
+    made = svg(layout(nodes, [GraphEdge("a", "b", hostile, kind=hostile)]), hostile, hostile)
     assert "<script" not in made
     root = ElementTree.fromstring(made)
     tags = {element.tag.rpartition("}")[2] for element in root.iter()}
@@ -107,7 +110,7 @@ def test_hostile_words_stay_words() -> None:
 
 
 def test_nothing_is_loaded_from_elsewhere() -> None:
-    made = svg(layout([Node("a", "a")], []), "alone")
+    made = svg(layout([GraphNode("a", "a")], []), "alone")
     assert "href" not in made
     assert "url(#tip)" not in made.replace('marker-end="url(#tip)"', "")
     assert made.count("http") == 1  # the name of SVG itself

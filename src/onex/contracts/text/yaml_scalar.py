@@ -10,7 +10,7 @@ INT_MAX = 2**53
 Scalar = str | int | float | bool | None
 
 
-class Refusal(ValueError):
+class ScalarRefused(ValueError):
     """Why a scalar is not read: ``code``, a sentence, and what to write instead."""
 
     def __init__(self, code: str, message: str, fix: str) -> None:
@@ -34,23 +34,25 @@ def scalar(text: str) -> Scalar:
 def _number(text: str) -> int:
     # a million digits are refused by length, before int() works on them
     if len(text) > 17 or abs(int(text)) > INT_MAX:
-        raise Refusal("yaml_number", f"the number {cut(text)} is beyond 2^53", "write it as a string, in quotes")
+        raise ScalarRefused("yaml_number", f"the number {cut(text)} is beyond 2^53", "write it as a string, in quotes")
     return int(text)
 
 
 def _fraction(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise Refusal("yaml_number", f"the number {cut(text)} is not finite", "write a finite number")
+        raise ScalarRefused("yaml_number", f"the number {cut(text)} is not finite", "write a finite number")
     return value
 
 
 def _infinite(text: str) -> float:
-    raise Refusal("yaml_not_finite", f"the number {text} is not finite", "write a finite number, or quote the word")
+    raise ScalarRefused(
+        "yaml_not_finite", f"the number {text} is not finite", "write a finite number, or quote the word"
+    )
 
 
 def _ambiguous(text: str) -> str:
-    raise Refusal(
+    raise ScalarRefused(
         "yaml_ambiguous_number",
         f"{cut(text)} is read as different numbers by different YAML parsers",
         f'write the decimal number, or "{cut(text)}" in quotes',
@@ -60,16 +62,18 @@ def _ambiguous(text: str) -> str:
 def _switch(text: str) -> str:
     meant = "true" if text.lower() in ("yes", "on") else "false"
     told = f"{text} is a boolean in YAML 1.1 and a word in YAML 1.2"
-    raise Refusal("yaml_boolean", told, f'write {meant}, or "{text}" in quotes')
+    raise ScalarRefused("yaml_boolean", told, f'write {meant}, or "{text}" in quotes')
 
 
 def _date(text: str) -> str:
-    raise Refusal("yaml_date", f"{cut(text)} is read as a date by some YAML parsers", f'write "{cut(text)}" in quotes')
+    raise ScalarRefused(
+        "yaml_date", f"{cut(text)} is read as a date by some YAML parsers", f'write "{cut(text)}" in quotes'
+    )
 
 
 def _merge(text: str) -> str:
     fix = "write out the keys that it brings" if text == "<<" else f'write "{text}" in quotes'
-    raise Refusal("yaml_merge_key", f"{text} is a merge or value key of YAML 1.1", fix)
+    raise ScalarRefused("yaml_merge_key", f"{text} is a merge or value key of YAML 1.1", fix)
 
 
 def cut(text: str) -> str:

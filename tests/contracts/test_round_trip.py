@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import AwareDatetime, Field, PlainSerializer, create_model, field_serializer, model_serializer
 
-from onex.contracts.model.survival import chances, doubts
+from onex.contracts.model.round_trip import random_defaults, roundtrip_warnings
 from onex.kernel.action import Payload
 from onex.kernel.blob import Blob
 from onex.kernel.step import State
@@ -51,7 +51,7 @@ class Dog(Pet):
 
 
 def told(annotation: Any) -> list[str]:
-    return [one.message for one in doubts(create_model("Thing", __base__=Payload, field=(annotation, ...)))]
+    return [one.message for one in roundtrip_warnings(create_model("Thing", __base__=Payload, field=(annotation, ...)))]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_serializers_are_doubted_at_their_field() -> None:
         def all(self) -> dict[str, str]:
             return {}
 
-    assert [(one.model.__name__, one.field) for one in doubts(Whole)] == [
+    assert [(one.model.__name__, one.field) for one in roundtrip_warnings(Whole)] == [
         ("Whole", "all"),
         ("Short", "note"),
         ("Short", "word"),
@@ -120,7 +120,7 @@ def test_a_state_that_begins_otherwise_each_time_is_told(make: Any) -> None:
     class Begun(State):
         made: Any = Field(default_factory=make)
 
-    (one,) = chances(Begun)
+    (one,) = random_defaults(Begun)
     assert one.field == "made" and "begins as something else each time" in one.message
 
 
@@ -131,4 +131,4 @@ def test_a_state_that_begins_the_same_each_time_is_not() -> None:
         at: AwareDatetime = Field(default_factory=lambda: datetime(2026, 1, 1, tzinfo=UTC))
         id: UUID = Field(default_factory=lambda: UUID(int=7))
 
-    assert list(chances(Begun)) == []
+    assert list(random_defaults(Begun)) == []

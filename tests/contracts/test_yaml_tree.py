@@ -11,15 +11,25 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from onex.contracts.load import load_contract
-from onex.contracts.text.tree import BYTES_MAX, DEPTH_MAX, FINDINGS_MAX, Branch, Leaf, Row, place_of, plain, read
+from onex.contracts.text.yaml_tree import (
+    BYTES_MAX,
+    DEPTH_MAX,
+    FINDINGS_MAX,
+    YamlList,
+    YamlMap,
+    YamlScalar,
+    place_of,
+    plain,
+    read_yaml,
+)
 
 
 def codes(text: str) -> list[str]:
-    return [one.code for one in read(text, "x.yaml").findings]
+    return [one.code for one in read_yaml(text, "x.yaml").findings]
 
 
 def value(text: str) -> JsonValue:
-    source = read(text, "x.yaml")
+    source = read_yaml(text, "x.yaml")
     assert source.findings == ()
     assert source.tree is not None
     return plain(source.tree)
@@ -57,7 +67,7 @@ def test_plain_scalars_mean_what_yaml_1_2_says(text: str, meaning: object) -> No
     ],
 )  # fmt: skip
 def test_what_two_parsers_would_read_differently_is_refused_at_its_place(text: str, code: str) -> None:
-    findings = read(f"key: {text}", "x.yaml").findings
+    findings = read_yaml(f"key: {text}", "x.yaml").findings
     assert [(one.code, one.path, one.line, one.column) for one in findings] == [(code, "x.yaml", 1, 6)]
     assert findings[0].fix
 
@@ -68,15 +78,15 @@ def test_a_key_is_a_word(key: str) -> None:
 
 
 def test_in_contracts_of_others_a_number_may_be_a_key_and_is_its_word() -> None:
-    source = read("{429: retry, '200': fine, -1: x}", "x.yaml", references=True)
+    source = read_yaml("{429: retry, '200': fine, -1: x}", "x.yaml", references=True)
     assert source.findings == () and source.tree is not None
     assert plain(source.tree) == {"429": "retry", "200": "fine", "-1": "x"}
     for text in ("{1: a, '1': b}", "{true: a}", "{null: a}", "{1.5: a}", "{[1]: a}", "{0o7: a}"):
-        assert len(read(text, "x.yaml", references=True).findings) == 1, text
+        assert len(read_yaml(text, "x.yaml", references=True).findings) == 1, text
 
 
 def test_a_refused_key_takes_its_value_with_it_and_nothing_else() -> None:
-    source = read("1: {a: b}\nx: y\nx: z\n? [k]\n: [v]\nlast: w", "x.yaml")
+    source = read_yaml("1: {a: b}\nx: y\nx: z\n? [k]\n: [v]\nlast: w", "x.yaml")
     assert [one.code for one in source.findings] == ["yaml_key", "yaml_duplicate_key", "yaml_key"]
     assert source.tree is not None
     assert plain(source.tree) == {"x": "y", "last": "w"}
@@ -120,7 +130,7 @@ def test_an_alias_bomb_is_never_built() -> None:
     bomb = "a: &a [x, x]\n" + "".join(
         f"{chr(98 + n)}: &{chr(98 + n)} [*{chr(97 + n)}, *{chr(97 + n)}]\n" for n in range(9)
     )
-    source = read(bomb, "x.yaml")
+    source = read_yaml(bomb, "x.yaml")
     assert {one.code for one in source.findings} == {"yaml_anchor", "yaml_alias"}
     assert source.tree is not None
     assert len(json.dumps(plain(source.tree))) < 1000
@@ -141,7 +151,7 @@ def test_ten_thousand_refused_scalars_are_not_ten_thousand_findings() -> None:
 
 
 def test_a_long_scalar_is_cut_in_the_sentence() -> None:
-    found = read("0" * 5000, "x.yaml").findings[0]
+    found = read_yaml("0" * 5000, "x.yaml").findings[0]
     assert len(found.message) < 150
 
 
@@ -149,8 +159,8 @@ def test_a_long_scalar_is_cut_in_the_sentence() -> None:
 
 
 def test_every_value_knows_its_line_and_column() -> None:
-    tree = read("a: 1\nb:\n  - x\n  - {c: 'd'}\nü: end", "x.yaml").tree
-    assert isinstance(tree, Branch)
+    tree = read_yaml("a: 1\nb:\n  - x\n  - {c: 'd'}\nü: end", "x.yaml").tree
+    assert isinstance(tree, YamlMap)
     assert place_of(tree, ())[:2] == (1, 1)
     assert place_of(tree, ("a",))[:2] == (1, 4)
     assert place_of(tree, ("b",))[:2] == (3, 3)
@@ -161,7 +171,7 @@ def test_every_value_knows_its_line_and_column() -> None:
 
 
 def test_a_path_that_leads_nowhere_is_at_the_last_place_it_reached() -> None:
-    tree = read("a:\n  b: 1", "x.yaml").tree
+    tree = read_yaml("a:\n  b: 1", "x.yaml").tree
     assert tree is not None
     assert place_of(tree, ("a", "b", "c", 3))[:2] == (2, 6)
     assert place_of(tree, ("a", "z"))[:2] == (2, 3)
@@ -179,15 +189,15 @@ def test_a_path_that_leads_nowhere_is_at_the_last_place_it_reached() -> None:
     ],
 )
 def test_a_text_knows_where_its_first_character_stands_when_it_stands_as_written(text: str, at: object) -> None:
-    tree = read(text, "x.yaml").tree
-    assert isinstance(tree, Branch)
+    tree = read_yaml(text, "x.yaml").tree
+    assert isinstance(tree, YamlMap)
     leaf = tree.get("a")
-    assert isinstance(leaf, Leaf)
+    assert isinstance(leaf, YamlScalar)
     assert (None if leaf.text_at is None else leaf.text_at[:2]) == at
 
 
 def test_emoji_and_wide_characters_count_as_one_column() -> None:
-    found = read("{'🙂': yes}", "x.yaml").findings[0]
+    found = read_yaml("{'🙂': yes}", "x.yaml").findings[0]
     assert (found.line, found.column) == (1, 7)
 
 
@@ -216,7 +226,7 @@ def test_json_is_read_as_what_it_says(thing: JsonValue) -> None:
 
 @given(st.text() | st.lists(FRAGMENTS, max_size=60).map("".join))
 def test_any_text_gives_findings_or_a_tree_and_never_an_exception(text: str) -> None:
-    source = read(text, "x.yaml")
+    source = read_yaml(text, "x.yaml")
     assert source.findings or source.tree is not None
     lines = text.count("\n") + text.count("\r") + 2
     for found in source.findings:
@@ -238,6 +248,6 @@ def test_nothing_finite_is_lost() -> None:
 
 
 def test_a_row_is_a_row() -> None:
-    tree = read("[a, [b]]", "x.yaml").tree
-    assert isinstance(tree, Row)
-    assert [type(item) for item in tree.items] == [Leaf, Row]
+    tree = read_yaml("[a, [b]]", "x.yaml").tree
+    assert isinstance(tree, YamlList)
+    assert [type(item) for item in tree.items] == [YamlScalar, YamlList]
