@@ -1,0 +1,5 @@
+"""A store and its engines, for tests that look at it under the names of the source documents."""
+
+from __future__ import annotations
+
+from tests.engine.conftest import house  # noqa: F401  # a fixture
