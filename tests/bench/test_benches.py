@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from onex.bench.figure import Result
+from onex.bench.measurement import Result
 from onex.bench.options import InvalidOption, Options
 
 NAMES = [

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from onex.adapters.sqlite.core import SqliteCore
-from onex.bench.ceiling import Shape, append_ceiling, fsync_us, measure
+from onex.bench.ceiling import RowSizes, append_ceiling, fsync_us, measure
 from onex.kernel.action import WorkflowKey
 from onex.ports import EnumOutboxState, Position
 
-SHAPE = Shape(keys=7, payload_bytes=20, state_bytes=30, intents_bytes=10, intents_every=3)
+SHAPE = RowSizes(keys=7, payload_bytes=20, state_bytes=30, intents_bytes=10, intents_every=3)
 
 
 def test_what_the_ceiling_writes_is_a_store_that_agrees_with_itself(tmp_path: Path) -> None:

@@ -19,10 +19,10 @@ from tests.cli.conftest import Commands
 JOB = Path(__file__).parents[1] / "nodes" / "job"
 QUICK = """
 import sys
-from onex.cli import ending
+from onex.cli import shutdown
 from onex.cli.main import main
-from onex.nodes import beside
-beside.GRACE_S, ending.END_S, ending.LEAVE_S = map(float, sys.argv[1:4])
+from onex.nodes import isolated_call
+isolated_call.GRACE_S, shutdown.END_S, shutdown.LEAVE_S = map(float, sys.argv[1:4])
 sys.exit(main(sys.argv[4:]))
 """
 

@@ -14,7 +14,7 @@ import pytest
 import onex
 from onex.cli.whatif import _since
 from onex.cli.whatif_budget import over, parse_budgets
-from onex.cli.whatif_page import Asked, page
+from onex.cli.whatif_page import WhatIfQuestion, page
 from onex.engine.intake import PayloadInput
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import ContractError
@@ -33,7 +33,7 @@ from onex.whatif.result import (
     WhatIfTotals,
 )
 from onex.whatif.value_diff import Changes, ValueChange
-from onex.wiring.recorded import Source
+from onex.wiring.recorded import RunSource
 from tests.cli.conftest import ITEMS, ORDERS, STORE, Commands, fill
 
 CHEAPER = ("sum(item.quantity * item.cents for item in items)", "sum(item.cents for item in items)")
@@ -128,7 +128,7 @@ def test_a_git_revision_is_the_other_code_and_what_it_prints_is_not_the_answer(
 
 def test_one_process_or_two_come_to_the_same(place: Path) -> None:
     place_many(130)
-    source = Source(store_url=STORE)
+    source = RunSource(store_url=STORE)
     task = WhatIfTask(source, str(changed(place, CHEAPER)), Since(), 2, True)
     outcomes: list[tuple[WhatIfOutcome, bytes]] = []
     for processes in (1, 2):
@@ -293,7 +293,7 @@ def hostile() -> WhatIfSummary:
 
 
 def test_whatever_a_store_holds_is_text_on_the_page() -> None:
-    asked = Asked(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    asked = WhatIfQuestion(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
     written = page(asked, hostile(), 0, [HOSTILE])
     assert "<script" not in written and "\u202e" not in written
     assert "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;\\u202e&amp;amp;" in written
@@ -301,7 +301,7 @@ def test_whatever_a_store_holds_is_text_on_the_page() -> None:
 
 
 def test_the_page_fetches_nothing() -> None:
-    written = page(Asked(None, "x", STORE, None, None, None), hostile(), 0, [])
+    written = page(WhatIfQuestion(None, "x", STORE, None, None, None), hostile(), 0, [])
     for reference in ("http:", "https:", "src=", "href=", "url(", "@import", "<link", "<iframe"):
         assert reference not in written
 

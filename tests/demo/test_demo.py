@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from onex.cli.demo.command import Proof, perform
-from onex.cli.demo.files import Place
-from onex.cli.demo.trial import moments
-from onex.cli.demo.verdict import Verdict
+from onex.cli.demo.files import DemoFiles
+from onex.cli.demo.trial import kill_moments
+from onex.cli.demo.verdict import DemoResult
 from onex.cli.demo.workload import orders
 from onex.cli.main import main
 
@@ -44,7 +44,7 @@ def demo(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def planted(folder: Path, script: str) -> Proof:
-    with Place(f"sqlite:///{folder / 'proof.db'}") as place:
+    with DemoFiles(f"sqlite:///{folder / 'proof.db'}") as place:
         engine = (sys.executable, "-P", "-c", script)
         return perform(orders(40, place.folder), place, 1, io.StringIO(), engine=engine)
 
@@ -92,11 +92,11 @@ def package_of_some_files(folder: Path) -> Path:
 
 def test_random_keys_are_seen_as_repeated_effects(tmp_path: Path) -> None:
     proof = planted(tmp_path, RANDOM_KEYS)
-    assert proof.verdict.effects_repeated >= 1
-    assert proof.verdict.effects_retried == 0
+    assert proof.result.effects_repeated >= 1
+    assert proof.result.effects_retried == 0
     assert proof.exit_code == 1
     assert any(fault.startswith("repeated: orders:") for fault in proof.faults)
-    assert "did not prove" in Path(proof.verdict.report).read_text()
+    assert "did not prove" in Path(proof.result.report).read_text()
 
 
 def test_dropped_outbox_rows_are_seen_as_lost_effects(tmp_path: Path) -> None:
@@ -113,9 +113,9 @@ def test_dropped_outbox_rows_are_seen_as_lost_effects(tmp_path: Path) -> None:
             assert dropped.rowcount == 3
         database.close()
 
-    with Place(f"sqlite:///{tmp_path / 'proof.db'}") as place:
+    with DemoFiles(f"sqlite:///{tmp_path / 'proof.db'}") as place:
         proof = perform(orders(40, place.folder), place, 1, io.StringIO(), between=drop)
-    assert proof.verdict.effects_lost == 3
+    assert proof.result.effects_lost == 3
     assert proof.exit_code == 1
     assert any("neither an outcome nor an outbox row" in fault for fault in proof.faults)
 
@@ -123,7 +123,7 @@ def test_dropped_outbox_rows_are_seen_as_lost_effects(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(12))
 def test_wherever_the_kills_fall(tmp_path: Path, seed: int) -> None:
-    with Place(f"sqlite:///{tmp_path / 'proof.db'}") as place:
+    with DemoFiles(f"sqlite:///{tmp_path / 'proof.db'}") as place:
         proof = perform(orders(10 + 40 * seed, place.folder), place, seed, io.StringIO())
     assert proof.faults == []
 
@@ -131,7 +131,7 @@ def test_wherever_the_kills_fall(tmp_path: Path, seed: int) -> None:
 @contextmanager
 def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A demo in the middle of its work; no process of it outlives the test."""
-    late = next(seed for seed in range(100) if moments(2000, random.Random(seed))[0].at > 900)
+    late = next(seed for seed in range(100) if kill_moments(2000, random.Random(seed))[0].at > 900)
     words = [str(ONEX), "demo", "--workflow", "orders", "--instances", "1000", "--seed", str(late)]
     process = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -211,4 +211,4 @@ def test_a_wrong_wish_is_told_and_nothing_is_made(
 
 
 def test_the_json_names_are_those_promised() -> None:
-    assert list(Verdict.model_fields) == KEYS
+    assert list(DemoResult.model_fields) == KEYS

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from onex.cli.demo.progress_lines import Story
-from onex.cli.demo.trial import ENGINE, WAIT_S_MAX, EngineEnded, InputRefused, Trial, moments
+from onex.cli.demo.trial import ENGINE, WAIT_S_MAX, EngineEnded, InputRefused, Trial, kill_moments
 from onex.cli.demo.workload import Workload, orders
 
 
 @pytest.mark.parametrize("effects", [4, 20, 25, 4000])
 def test_each_kill_falls_inside_its_window(effects: int) -> None:
     for seed in range(200):
-        first, second = moments(effects, random.Random(seed))
+        first, second = kill_moments(effects, random.Random(seed))
         assert 0.25 <= first.at / effects <= 0.5
         assert 0.55 <= second.at / effects <= 0.8
         assert (first.withhold, second.withhold) == (False, True)
@@ -29,7 +29,7 @@ def test_each_kill_falls_inside_its_window(effects: int) -> None:
 
 
 def test_a_seed_draws_the_same_moments_again() -> None:
-    drawn = [moments(4000, random.Random(seed)) for seed in (1, 1, 2)]
+    drawn = [kill_moments(4000, random.Random(seed)) for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 

@@ -7,11 +7,11 @@ from uuid import UUID
 
 import pytest
 
-from onex.cli.demo.check import Checked, Elsewhere
-from onex.cli.demo.ledger import Tally
+from onex.cli.demo.check import DemoCheck, OtherReplay
+from onex.cli.demo.ledger import EffectCounts
 from onex.cli.demo.progress_lines import Story
-from onex.cli.demo.trial import Witnessed
-from onex.cli.demo.verdict import faults, rows, verdict
+from onex.cli.demo.trial import TrialResult
+from onex.cli.demo.verdict import demo_result, faults, rows
 from onex.engine.metrics import Latency
 from onex.kernel.action import WorkflowKey
 from onex.ports import Counts
@@ -20,23 +20,23 @@ from onex.replay.verdict import ReplayResult
 
 SEEN = SeenEffect("orders:1", 1, "charge", 0)
 COUNTS = Counts(1, 3, {}, 0, {("orders", "shipped"): 1})
-TALLY = Tally(3, frozenset({SEEN}), 1, ())
+TALLY = EffectCounts(3, frozenset({SEEN}), 1, ())
 
 
 def judged(
     *,
     kills: int = 2,
-    tally: Tally = TALLY,
+    tally: EffectCounts = TALLY,
     audit: Audit | None = None,
     here: int = 0,
     there: int = 0,
     unverified: int = 0,
 ) -> list[str]:
-    checked = Checked(
-        COUNTS, audit or Audit(), ReplayResult(mismatches=here), Elsewhere(mismatches=there, unverified=unverified)
+    checked = DemoCheck(
+        COUNTS, audit or Audit(), ReplayResult(mismatches=here), OtherReplay(mismatches=there, unverified=unverified)
     )
-    witnessed = Witnessed(2.0, kills, Latency(), 0, ())
-    found = verdict(witnessed, tally, checked, "report.md")
+    witnessed = TrialResult(2.0, kills, Latency(), 0, ())
+    found = demo_result(witnessed, tally, checked, "report.md")
     assert rows(found, tally, checked)
     return faults(found, tally, checked)
 
@@ -66,8 +66,8 @@ def test_each_number_that_is_wrong_is_told(fault: list[str], told: str) -> None:
 
 
 def test_an_effect_outside_whose_commit_is_gone_counts_as_lost() -> None:
-    checked = Checked(COUNTS, Audit(strays=[SEEN]), ReplayResult(), Elsewhere(mismatches=0, unverified=0))
-    assert verdict(Witnessed(2.0, 2, Latency(), 0, ()), TALLY, checked, "").effects_lost == 1
+    checked = DemoCheck(COUNTS, Audit(strays=[SEEN]), ReplayResult(), OtherReplay(mismatches=0, unverified=0))
+    assert demo_result(TrialResult(2.0, 2, Latency(), 0, ()), TALLY, checked, "").effects_lost == 1
 
 
 def test_the_story_has_a_line_at_each_kill_and_quarter() -> None:

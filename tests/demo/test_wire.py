@@ -8,25 +8,37 @@ from collections.abc import Sequence
 
 import pytest
 
-from onex.cli.demo.wire import Finish, Idle, Input, Link, Message, Pulse, Refused, Report, Take, Taken, Written
+from onex.cli.demo.wire import (
+    Connection,
+    EffectReport,
+    EngineIdle,
+    FinishWork,
+    Input,
+    InputsTaken,
+    Message,
+    Pulse,
+    RefusedInput,
+    ReportsWritten,
+    TakeInputs,
+)
 from onex.cli.demo.workload import numbered
 
 INPUTS: tuple[Input, ...] = numbered([("orders:1", "place", {"items": [{"sku": "tea", "quantity": 1, "cents": 5}]})])
 MESSAGES: tuple[Message, ...] = (
-    Take(inputs=INPUTS),
-    Written(reports=(1, 2)),
-    Finish(),
-    Report(number=1, idempotency_key="k", instance="orders:é:1", version=3, name="charge", n=0, body="00"),
-    Taken(inputs=(0,)),
-    Refused(input=0, why="no\nroom"),
+    TakeInputs(inputs=INPUTS),
+    ReportsWritten(reports=(1, 2)),
+    FinishWork(),
+    EffectReport(number=1, idempotency_key="k", instance="orders:é:1", version=3, name="charge", n=0, body="00"),
+    InputsTaken(inputs=(0,)),
+    RefusedInput(input=0, why="no\nroom"),
     Pulse(committed=5, latency=[(3, 4), (7, 1)]),
-    Idle(since_us=1_700_000_000_000_000),
+    EngineIdle(since_us=1_700_000_000_000_000),
 )
 
 
 async def heard(data: Sequence[Message], raw: bytes = b"") -> list[Message]:
     ours, theirs = socket.socketpair()
-    sender, receiver = await Link.over(ours), await Link.over(theirs)
+    sender, receiver = await Connection.over(ours), await Connection.over(theirs)
     for message in data:
         sender.send(message)
     if raw:
@@ -52,9 +64,9 @@ def test_a_message_to_one_that_is_gone_is_dropped() -> None:
     async def go() -> Message | None:
         ours, theirs = socket.socketpair()
         theirs.close()
-        link = await Link.over(ours)
+        link = await Connection.over(ours)
         for _ in range(100):
-            link.send(Finish())
+            link.send(FinishWork())
             await asyncio.sleep(0)
         answer = await link.read()
         await link.close()

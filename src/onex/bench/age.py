@@ -11,10 +11,10 @@ from statistics import median
 from ..engine.dispatch import Limits
 from ..engine.pattern_engine import ReducerPatternEngine
 from ..kernel.action import WorkflowKey
-from .figure import Figure, Result, Target, ratio_of_pairs
 from .load import TEXT, opened, refuse_refusals
+from .measurement import Goal, Measurement, Result, ratio_of_pairs
 from .options import Options
-from .workload import Entry
+from .workload import AccountEntry
 
 ACTIONS = 1_000_000
 WINDOW = 2000
@@ -25,10 +25,10 @@ OLD = WorkflowKey("account", "old")
 def run(options: Mapping[str, str]) -> Result:
     chosen = Options.of(options)
     with chosen.place() as folder:
-        return asyncio.run(_measure(chosen, folder)).told(folder)
+        return asyncio.run(_measure(chosen, folder)).result(folder)
 
 
-async def _measure(options: Options, folder: Path) -> Figure:
+async def _measure(options: Options, folder: Path) -> Measurement:
     actions = options.count(ACTIONS, 500)
     each = 5 if options.quick else EACH
     async with opened("sqlite", folder) as engine:
@@ -40,12 +40,12 @@ async def _measure(options: Options, folder: Path) -> Figure:
     async with opened("sqlite", folder, Limits(cached=1)) as engine:
         cold = [await _side_by_side(engine, f"fresh{pair}", each) for pair in range(options.pairs)]
     ratio, ratio_cold = (ratio_of_pairs(*zip(*pairs, strict=True)) for pairs in (warm, cold))
-    return Figure(
+    return Measurement(
         "p50 ratio",
         ratio,
         ratio=ratio,
         p50_ms=median(old for old, _ in warm) * 1e3,
-        targets=[Target("p50 ratio to a fresh instance", ratio, 1.1, 1.0, at_most=True)],
+        targets=[Goal("p50 ratio to a fresh instance", ratio, 1.1, 1.0, at_most=True)],
         detail={
             "actions": actions,
             "pairs": options.pairs,
@@ -65,7 +65,7 @@ async def _grow(engine: ReducerPatternEngine, key: WorkflowKey, actions: int) ->
     async def half(first: int) -> None:
         for at in range(first, actions, 2 * WINDOW):
             window = min(WINDOW, actions - at)
-            refuse_refusals(await engine.submit_many([(key, "enter", Entry(amount=1, text=TEXT))] * window))
+            refuse_refusals(await engine.submit_many([(key, "enter", AccountEntry(amount=1, text=TEXT))] * window))
 
     await asyncio.gather(half(0), half(WINDOW))  # one half is accepted while the other is written
 
@@ -78,6 +78,6 @@ async def _side_by_side(engine: ReducerPatternEngine, name: str, each: int) -> t
     for turn in range(2 * each):
         key = (OLD, young)[turn % 2]
         started = time.perf_counter()
-        await engine.submit(key, "enter", Entry(amount=1, text=TEXT))
+        await engine.submit(key, "enter", AccountEntry(amount=1, text=TEXT))
         taken[key].append(time.perf_counter() - started)
     return median(taken[OLD]), median(taken[young])

@@ -31,7 +31,7 @@ REFERENCE_AT_1000: Final = 101_000
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class RowSizes:
     """What the written rows look like. ``intents_every`` 3: each third action emits one intent and, with ``settles``,
     settles an older one."""
 
@@ -54,12 +54,12 @@ class Ceiling:
     wait_share: float
 
 
-def append_ceiling(path: Path, batch: int, seconds: float, shape: Shape | None = None) -> float:
+def append_ceiling(path: Path, batch: int, seconds: float, shape: RowSizes | None = None) -> float:
     """Durable actions per second with ``batch`` actions in a transaction, measured for about ``seconds``."""
     return measure(path, batch, seconds, shape).actions_per_s
 
 
-def measure(path: Path, batch: int, seconds: float, shape: Shape | None = None) -> Ceiling:
+def measure(path: Path, batch: int, seconds: float, shape: RowSizes | None = None) -> Ceiling:
     """Makes a store at ``path`` and fills it. Raises DatabaseConnectionError when it cannot be made."""
     create(path)
     connection = connect(path, "rw")
@@ -69,7 +69,7 @@ def measure(path: Path, batch: int, seconds: float, shape: Shape | None = None) 
     waited = 0.0
     try:
         cursor.execute(f"pragma wal_autocheckpoint = {WAL_PAGES}").fetchall()
-        rows = _Rows(shape or Shape())
+        rows = _Rows(shape or RowSizes())
         cursor.execute("begin immediate")
         cursor.executemany(INSERT_STATE, rows.instances())
         cursor.execute("commit")
@@ -102,7 +102,7 @@ def measure(path: Path, batch: int, seconds: float, shape: Shape | None = None) 
 class _Rows:
     """Rows as the store writes them: one log row per action, one state row per key and batch."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: RowSizes) -> None:
         self.shape = shape
         self.ids = UuidV7()
         self.n = 0

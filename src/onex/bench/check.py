@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from statistics import median
 
 from ..contracts.foreign.foreign_reader import read_contract
-from .figure import Figure, Result, Target
 from .hostile import hostile
+from .measurement import Goal, Measurement, Result
 from .options import Options
 
 FILES = 200
@@ -31,13 +31,13 @@ def run(options: Mapping[str, str]) -> Result:
     worst_ms, slowest = max((_cost_ms(text, 1 if chosen.quick else 3), name) for name, text in awkward)
     worst_mib, largest = max((_peak_mib(text), name) for name, text in awkward)
     with chosen.place() as folder:
-        return Figure(
+        return Measurement(
             "files/s",
             files_per_s,
             targets=[
-                Target("files/s", files_per_s, 45, 90),
-                Target("the most hostile text in ms", worst_ms, 50, 50, at_most=True),
-                Target("the most hostile text in MiB", worst_mib, 64, 32, at_most=True),
+                Goal("files/s", files_per_s, 45, 90),
+                Goal("the most hostile text in ms", worst_ms, 50, 50, at_most=True),
+                Goal("the most hostile text in MiB", worst_mib, 64, 32, at_most=True),
             ],
             detail={
                 "files": len(texts),
@@ -46,7 +46,7 @@ def run(options: Mapping[str, str]) -> Result:
                 "slowest": slowest,
                 "largest": largest,
             },
-        ).told(folder)
+        ).result(folder)
 
 
 def _read_all(texts: list[str]) -> int:

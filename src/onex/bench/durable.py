@@ -11,11 +11,11 @@ from pydantic import BaseModel
 
 from ..engine.encode import encode, encode_intents
 from ..kernel.action import Action, WorkflowKey
-from .ceiling import Shape, append_ceiling
-from .figure import Figure, Result, Target, ratio_of_pairs
-from .load import CLIENTS, TEXT, Reached, drive, opened
+from .ceiling import RowSizes, append_ceiling
+from .load import CLIENTS, TEXT, LoadResult, drive, opened
+from .measurement import Goal, Measurement, Result, ratio_of_pairs
 from .options import Options
-from .workload import ACCOUNT, Entry
+from .workload import ACCOUNT, AccountEntry
 
 BATCH = 1000
 
@@ -23,13 +23,13 @@ BATCH = 1000
 def run(options: Mapping[str, str]) -> Result:
     chosen = Options.of(options)
     with chosen.place() as folder:
-        return asyncio.run(_measure(chosen, folder)).told(folder)
+        return asyncio.run(_measure(chosen, folder)).result(folder)
 
 
-async def _measure(options: Options, folder: Path) -> Figure:
+async def _measure(options: Options, folder: Path) -> Measurement:
     clients = options.clients or CLIENTS
     ceilings: list[float] = []
-    reached: list[Reached] = []
+    reached: list[LoadResult] = []
     shape = account_shape(options.keys)
     async with opened(options.store, folder) as engine:
         await drive(engine, clients, options.keys, options.window, options.seconds / 3)
@@ -41,11 +41,11 @@ async def _measure(options: Options, folder: Path) -> Figure:
         alone = await drive(engine, clients, options.keys, 1, options.seconds)
     rates = [one.rate for one in reached]
     value = median(rates)
-    targets = [Target("actions/s", value, 30_000, 100_000)]
+    targets = [Goal("actions/s", value, 30_000, 100_000)]
     ratio = ratio_of_pairs(rates, ceilings) if ceilings else None
     if ratio is not None:
-        targets.insert(0, Target("ratio to the append ceiling", ratio, 0.35, 0.7))
-    return Figure(
+        targets.insert(0, Goal("ratio to the append ceiling", ratio, 0.35, 0.7))
+    return Measurement(
         "actions/s",
         value,
         ceiling=median(ceilings) if ceilings else None,
@@ -66,10 +66,10 @@ async def _measure(options: Options, folder: Path) -> Figure:
     )
 
 
-def account_shape(keys: int) -> Shape:
+def account_shape(keys: int) -> RowSizes:
     """The rows that an entry on an account writes, as large as the engine writes them."""
-    entry = Entry(amount=50, text=TEXT)
+    entry = AccountEntry(amount=50, text=TEXT)
     action: Action[BaseModel] = Action(WorkflowKey("account", "1"), "enter", entry, bytes(16), 0, bytes(16))
     done = ACCOUNT.delta(ACCOUNT.initial(), action)
     sizes = (len(encode(entry)), len(encode(done.state)), len(encode_intents(done.intents)))
-    return Shape(keys, *sizes, intents_every=1, settles=False)
+    return RowSizes(keys, *sizes, intents_every=1, settles=False)

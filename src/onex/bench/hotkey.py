@@ -11,10 +11,10 @@ from statistics import median
 from ..engine.pattern_engine import ReducerPatternEngine
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import StateConsistencyError
-from .figure import Figure, Result, Target, ratio_of_pairs
 from .load import opened, refuse_refusals
+from .measurement import Goal, Measurement, Result, ratio_of_pairs
 from .options import Options
-from .workload import Entry
+from .workload import AccountEntry
 
 CLIENTS = 64
 ACTIONS = 10_000
@@ -24,10 +24,10 @@ PAGE = 1000
 def run(options: Mapping[str, str]) -> Result:
     chosen = Options.of(options)
     with chosen.place() as folder:
-        return asyncio.run(_measure(chosen, folder)).told(folder)
+        return asyncio.run(_measure(chosen, folder)).result(folder)
 
 
-async def _measure(options: Options, folder: Path) -> Figure:
+async def _measure(options: Options, folder: Path) -> Measurement:
     clients = options.clients or (4 if options.quick else CLIENTS)
     each = options.count(ACTIONS, 200) // clients
     hot: list[float] = []
@@ -43,13 +43,13 @@ async def _measure(options: Options, folder: Path) -> Figure:
             await assert_order(engine, key, clients, each)
         conflicts = engine.counters.conflicts
     ratio = ratio_of_pairs(hot, spread)
-    return Figure(
+    return Measurement(
         "actions/s",
         median(hot),
         ratio=ratio,
         targets=[
-            Target("ratio to many keys", ratio, 1.0, 1.3),
-            Target("conflicts", conflicts, 0, 0, at_most=True),
+            Goal("ratio to many keys", ratio, 1.0, 1.3),
+            Goal("conflicts", conflicts, 0, 0, at_most=True),
         ],
         detail={
             "store": options.store,
@@ -70,7 +70,11 @@ async def burst(engine: ReducerPatternEngine, clients: int, each: int, keys: lis
             refuse_refusals(
                 await engine.submit_many(
                     [
-                        (keys[(number + n * clients) % len(keys)], "enter", Entry(amount=1, text=f"{number}/{n}"))
+                        (
+                            keys[(number + n * clients) % len(keys)],
+                            "enter",
+                            AccountEntry(amount=1, text=f"{number}/{n}"),
+                        )
                         for n in range(first, min(each, first + window))
                     ]
                 )
@@ -88,7 +92,7 @@ async def assert_order(engine: ReducerPatternEngine, key: WorkflowKey, clients: 
     while rows := await engine.reader.history(key, version, PAGE):
         for entry in rows:
             version += 1
-            client, n = map(int, Entry.model_validate_json(entry.row.payload).text.split("/"))
+            client, n = map(int, AccountEntry.model_validate_json(entry.row.payload).text.split("/"))
             if entry.version != version or n != seen[client]:
                 raise StateConsistencyError(
                     f"{key} version {entry.version} is action {n} of client {client}; its action {seen[client]} was next"

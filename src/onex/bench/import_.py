@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from statistics import median
 
-from .figure import Figure, Result, Target, ratio_of_pairs
+from .measurement import Goal, Measurement, Result, ratio_of_pairs
 from .options import Options
 
 FLOOR = "import sqlite3, asyncio; from pydantic import BaseModel"
@@ -26,17 +26,17 @@ def run(options: Mapping[str, str]) -> Result:
     bare, floor, ours, helped = ([one[n] for one in slices] for n in range(4))
     ratio, help_ms = ratio_of_pairs(ours, floor), median(helped)
     with chosen.place() as folder:
-        return Figure(
+        return Measurement(
             "ms",
             median(ours),
             ceiling=median(floor),
             ratio=ratio,
             targets=[
-                Target("ratio to sqlite3 + asyncio + pydantic", ratio, 1.3, 1.1, at_most=True),
-                Target("onex --help in ms", help_ms, 250, 150, at_most=True),
+                Goal("ratio to sqlite3 + asyncio + pydantic", ratio, 1.3, 1.1, at_most=True),
+                Goal("onex --help in ms", help_ms, 250, 150, at_most=True),
             ],
             detail={"python_ms": round(median(bare), 1), "help_ms": round(help_ms, 1), "pairs": chosen.pairs},
-        ).told(folder)
+        ).result(folder)
 
 
 def _ms(words: str) -> float:

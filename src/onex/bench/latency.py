@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..engine.pattern_engine import ReducerPatternEngine
-from .figure import Figure, Result, Target, quantile
 from .load import CLIENTS, drive, entries, opened, refuse_refusals
+from .measurement import Goal, Measurement, Result, quantile
 from .options import Options
 
 COUNTED = 10_000  # a p99 of fewer says little
@@ -18,10 +18,10 @@ COUNTED = 10_000  # a p99 of fewer says little
 def run(options: Mapping[str, str]) -> Result:
     chosen = Options.of(options)
     with chosen.place() as folder:
-        return asyncio.run(_measure(chosen, folder)).told(folder)
+        return asyncio.run(_measure(chosen, folder)).result(folder)
 
 
-async def _measure(options: Options, folder: Path) -> Figure:
+async def _measure(options: Options, folder: Path) -> Measurement:
     clients = options.clients or CLIENTS
     async with opened(options.store, folder) as engine:
         await drive(engine, clients, options.keys, options.window, options.seconds / 3)
@@ -32,12 +32,12 @@ async def _measure(options: Options, folder: Path) -> Figure:
             engine, rate, max(options.count(COUNTED, 50), round(rate * options.seconds)), options.keys
         )
     p99_ms = quantile(waits, 0.99) * 1e3
-    return Figure(
+    return Measurement(
         "ms, p99",
         p99_ms,
         p50_ms=quantile(waits, 0.5) * 1e3,
         p99_ms=p99_ms,
-        targets=[Target("p99 in ms", p99_ms, 10.0, 1.5, at_most=True)],
+        targets=[Goal("p99 in ms", p99_ms, 10.0, 1.5, at_most=True)],
         detail={
             "store": options.store,
             "counted": len(waits),

@@ -20,7 +20,7 @@ from ..engine.pattern_engine import ReducerPatternEngine
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
 from ..wiring.environment import environment
-from .workload import Entry, registry
+from .workload import AccountEntry, registry
 
 TEXT = "groceries for the week"
 CLIENTS = 32
@@ -28,7 +28,7 @@ CLIENTS = 32
 Sent = tuple[WorkflowKey | str, str, PayloadInput]
 
 
-class Reached(NamedTuple):
+class LoadResult(NamedTuple):
     """``rate`` in actions per second; ``cpu_us`` of this process per action; ``batch`` actions per commit on average."""
 
     rate: float
@@ -56,12 +56,12 @@ async def opened(store: str, folder: Path, limits: Limits | None = None) -> Asyn
 def entries(client: int, clients: int, keys: int, first: int, count: int) -> list[Sent]:
     """``count`` actions of one client, over its own part of the keys."""
     return [
-        (f"account:{(client + n * clients) % keys}", "enter", Entry(amount=n % 100, text=TEXT))
+        (f"account:{(client + n * clients) % keys}", "enter", AccountEntry(amount=n % 100, text=TEXT))
         for n in range(first, first + count)
     ]
 
 
-async def drive(engine: ReducerPatternEngine, clients: int, keys: int, window: int, seconds: float) -> Reached:
+async def drive(engine: ReducerPatternEngine, clients: int, keys: int, window: int, seconds: float) -> LoadResult:
     """Closed loop: each client sends ``window`` actions, waits until all are durable, and sends again."""
     stop = time.perf_counter() + seconds
 
@@ -78,7 +78,7 @@ async def drive(engine: ReducerPatternEngine, clients: int, keys: int, window: i
     await asyncio.gather(*(client(number) for number in range(clients)))
     taken, cpu = time.perf_counter() - started, time.process_time() - cpu
     done = counters.committed - committed
-    return Reached(done / taken, cpu / done * 1e6, done / max(1, counters.batches - batches))
+    return LoadResult(done / taken, cpu / done * 1e6, done / max(1, counters.batches - batches))
 
 
 def refuse_refusals(answers: Iterable[object]) -> None:

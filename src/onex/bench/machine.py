@@ -14,7 +14,7 @@ from .ceiling import fsync_us
 LOOPS = 200_000
 
 
-class Machine(NamedTuple):
+class HostFacts(NamedTuple):
     """``fsync_us`` is the median of a page appended and made durable; ``loop_ns`` one turn of an empty loop, the best of five."""
 
     fsync_us: float
@@ -24,10 +24,10 @@ class Machine(NamedTuple):
     loop_ns: float
 
 
-def measured(folder: Path) -> Machine:
+def measured(folder: Path) -> HostFacts:
     load, _, _ = os.getloadavg()
     commit = git_revision(Path(__file__).resolve().parent)
-    return Machine(round(fsync_us(folder), 1), round(load, 2), platform.python_version(), commit, _loop_ns())
+    return HostFacts(round(fsync_us(folder), 1), round(load, 2), platform.python_version(), commit, _loop_ns())
 
 
 def _loop_ns() -> float:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..engine.pattern_engine import ReducerPatternEngine
-from .figure import Figure, Result, Target
 from .load import CLIENTS, TEXT, opened, refuse_refusals
+from .measurement import Goal, Measurement, Result
 from .options import Options
-from .workload import Entry
+from .workload import AccountEntry
 
 ACTIONS = 300_000
 SAMPLES = 30
@@ -32,10 +32,10 @@ class Sample(NamedTuple):
 def run(options: Mapping[str, str]) -> Result:
     chosen = Options.of(options)
     with chosen.place() as folder:
-        return asyncio.run(_measure(chosen, folder)).told(folder)
+        return asyncio.run(_measure(chosen, folder)).result(folder)
 
 
-async def _measure(options: Options, folder: Path) -> Figure:
+async def _measure(options: Options, folder: Path) -> Measurement:
     actions = options.count(ACTIONS, 600)
     async with opened(options.store, folder) as engine:
         samples = await _loaded(engine, actions, options.clients or CLIENTS, options.window)
@@ -43,10 +43,10 @@ async def _measure(options: Options, folder: Path) -> Figure:
     grown = slope([one.actions for one in late], [one.resident for one in late])
     first, last = samples[0], samples[-1]
     overall = (last.resident - first.resident) / max(1, last.actions - first.actions)
-    return Figure(
+    return Measurement(
         "bytes per action",
         grown,
-        targets=[Target("growth per action, second half, in bytes", grown, 40.0, 0.0, at_most=True)],
+        targets=[Goal("growth per action, second half, in bytes", grown, 40.0, 0.0, at_most=True)],
         detail={
             "store": options.store,
             "actions": last.actions,
@@ -69,7 +69,7 @@ async def _loaded(engine: ReducerPatternEngine, actions: int, clients: int, wind
             first, sent = sent, sent + window
             refuse_refusals(
                 await engine.submit_many(
-                    [(f"account:{n}", "tell", Entry(amount=n % 100, text=TEXT)) for n in range(first, sent)]
+                    [(f"account:{n}", "tell", AccountEntry(amount=n % 100, text=TEXT)) for n in range(first, sent)]
                 )
             )
 

@@ -17,8 +17,8 @@ from ..kernel.errors import StateConsistencyError
 from ..replay.replay import Replay
 from ..replay.verdict import ReplayResult
 from ..wiring.recorded import RecordedStore
-from .figure import Figure, Result, Target
 from .load import CLIENTS, entries, opened, refuse_refusals
+from .measurement import Goal, Measurement, Result
 from .options import Options
 
 ACTIONS = 20_000
@@ -28,10 +28,10 @@ PER_INSTANCE = 100
 def run(options: Mapping[str, str]) -> Result:
     chosen = Options.of(options)
     with chosen.place() as folder:
-        return asyncio.run(_measure(chosen, folder)).told(folder)
+        return asyncio.run(_measure(chosen, folder)).result(folder)
 
 
-async def _measure(options: Options, folder: Path) -> Figure:
+async def _measure(options: Options, folder: Path) -> Measurement:
     actions = options.count(ACTIONS, 200)
     async with opened(options.store, folder) as engine:
         await _fill(engine, actions, max(1, actions // PER_INSTANCE))
@@ -43,10 +43,10 @@ async def _measure(options: Options, folder: Path) -> Figure:
             runs = [await _replayed(store, registry, actions) for _ in range(options.pairs)]
             store.close()
     per_core = median(actions / cpu_s for cpu_s, _ in runs)
-    return Figure(
+    return Measurement(
         "actions/s and core",
         per_core,
-        targets=[Target("actions/s and core", per_core, 100_000, 400_000)],
+        targets=[Goal("actions/s and core", per_core, 100_000, 400_000)],
         detail={
             "store": options.store,
             "actions": actions,

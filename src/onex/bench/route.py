@@ -9,7 +9,7 @@ from statistics import median
 from ..adapters.clock import SystemClock
 from ..kernel.action import WorkflowKey
 from ..seed_names.workflow_router import ReducerInstance, WorkflowRouter
-from .figure import Figure, Result, Target, quantile
+from .measurement import Goal, Measurement, Result, quantile
 from .options import Options
 
 ROUTES = 100_000
@@ -27,17 +27,17 @@ def run(options: Mapping[str, str]) -> Result:
     each = _each_us(router, keys)
     mean_us, p99_us = median(means), quantile(each, 0.99)
     with chosen.place() as folder:
-        return Figure(
+        return Measurement(
             "us, mean",
             mean_us,
             p50_ms=quantile(each, 0.5) / 1e3,
             p99_ms=p99_us / 1e3,
             targets=[
-                Target("mean in us", mean_us, 2.0, 0.2, at_most=True),
-                Target("p99 in us", p99_us, 10.0, 0.2, at_most=True),
+                Goal("mean in us", mean_us, 2.0, 0.2, at_most=True),
+                Goal("p99 in us", p99_us, 10.0, 0.2, at_most=True),
             ],
             detail={"counted": len(each), "workers": WORKERS, "p99_us": round(p99_us, 3)},
-        ).told(folder)
+        ).result(folder)
 
 
 def _mean_us(router: WorkflowRouter, keys: list[WorkflowKey]) -> float:

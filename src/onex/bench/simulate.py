@@ -14,7 +14,7 @@ from ..kernel.errors import StateConsistencyError
 from ..simulation.app_sim.runner import Season, Total, play_season
 from ..simulation.seeded_run import Sim
 from ..simulation.seeded_run import run as simulate
-from .figure import Figure, Result, Target
+from .measurement import Goal, Measurement, Result
 from .options import Options
 
 LIVES = 120
@@ -34,13 +34,13 @@ def run(options: Mapping[str, str]) -> Result:
     total, cpu_s = _lived(Season(app, warm, lives))
     per_minute = 60 * lives / cpu_s
     with chosen.place() as folder:
-        return Figure(
+        return Measurement(
             "lives/min and core",
             per_minute,
             targets=[
                 # 2,000 in six minutes of two cores
-                Target("lives/min and core", per_minute, 2000 / 6 / 2, 500),
-                Target("loop steps/s and core", loop_per_s, 100_000, 200_000),
+                Goal("lives/min and core", per_minute, 2000 / 6 / 2, 500),
+                Goal("loop steps/s and core", loop_per_s, 100_000, 200_000),
             ],
             detail={
                 "lives": lives,
@@ -51,7 +51,7 @@ def run(options: Mapping[str, str]) -> Result:
                 "faster_than_life": round(total.virtual_s / cpu_s),
                 "loop_steps_per_s": round(loop_per_s),
             },
-        ).told(folder)
+        ).result(folder)
 
 
 def _lived(season: Season) -> tuple[Total, float]:

@@ -14,14 +14,14 @@ from ..kernel.action import Action, Payload, WorkflowKey
 from ..kernel.intent import IntentSpec, intent_id
 from ..kernel.machine import Machine, MachineReducer, Transition, reducer
 from ..kernel.step import State, Step, fold
-from .figure import Figure, Result, Target, ratio_of_pairs
+from .measurement import Goal, Measurement, Result, ratio_of_pairs
 from .options import Options
 
 STEPS = 20_000
 KEY = WorkflowKey("counter", "1")
 
 
-class Counter(State):
+class StepCounter(State):
     steps: int = 0
     total: int = 0
 
@@ -30,17 +30,17 @@ class Count(Payload):
     by: int
 
 
-class Told(Payload):
+class CountedTotal(Payload):
     total: int
 
 
-counters = reducer(Counter)
+counters = reducer(StepCounter)
 
 
 @counters.on("count")
-def count(counter: Counter, action: Action[Count]) -> Step[Counter]:
+def count(counter: StepCounter, action: Action[Count]) -> Step[StepCounter]:
     total = counter.total + action.payload.by
-    return Step(counter.evolve(steps=counter.steps + 1, total=total), Told(total=total))
+    return Step(counter.evolve(steps=counter.steps + 1, total=total), CountedTotal(total=total))
 
 
 COUNTER = MachineReducer(
@@ -48,7 +48,7 @@ COUNTER = MachineReducer(
     counters,
     Machine("open", (Transition("open", "open", "count"),)),
     {"count": Count},
-    {"told": IntentSpec("told", "notification", "desk", Told)},
+    {"told": IntentSpec("told", "notification", "desk", CountedTotal)},
 )
 
 
@@ -62,22 +62,22 @@ def run(options: Mapping[str, str]) -> Result:
     value, complete = median(folded), median(with_bytes)
     overhead = ratio_of_pairs(by_hand, folded) - 1
     with chosen.place() as folder:
-        return Figure(
+        return Measurement(
             "steps/s",
             value,
             ceiling=median(by_hand),
             ratio=ratio_of_pairs(folded, by_hand),
             targets=[
-                Target("steps/s", value, 250_000, 550_000),
-                Target("steps/s with ids and bytes", complete, 100_000, 250_000),
-                Target("overhead over calling the handler", overhead, 0.25, 0.25, at_most=True),
+                Goal("steps/s", value, 250_000, 550_000),
+                Goal("steps/s with ids and bytes", complete, 100_000, 250_000),
+                Goal("overhead over calling the handler", overhead, 0.25, 0.25, at_most=True),
             ],
             detail={
                 "steps": len(actions),
                 "handler_per_s": round(median(by_hand)),
                 "with_ids_and_bytes_per_s": round(complete),
             },
-        ).told(folder)
+        ).result(folder)
 
 
 def _actions(count: int) -> list[Action[BaseModel]]:

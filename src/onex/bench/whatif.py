@@ -20,9 +20,9 @@ from ..whatif.result import WhatIfSummary, WhatIfTotals
 from ..whatif.what_if import WhatIf
 from ..wiring import open as open_engine
 from ..wiring.folding import InertApp
-from ..wiring.recorded import RecordedStore, Source
-from .figure import Figure, Result, Target
+from ..wiring.recorded import RecordedStore, RunSource
 from .load import TEXT, Sent, refuse_refusals
+from .measurement import Goal, Measurement, Result
 from .options import Options
 
 ACTIONS: Final = 20_000
@@ -113,10 +113,10 @@ def tell(intent: ModelIntent[Receipt]) -> None:
 def run(options: Mapping[str, str]) -> Result:
     chosen = Options.of({**options, "store": "sqlite"} if options.get("store") == "memory" else options)
     with chosen.place() as folder:
-        return _measure(chosen, folder).told(folder)
+        return _measure(chosen, folder).result(folder)
 
 
-def _measure(options: Options, folder: Path) -> Figure:
+def _measure(options: Options, folder: Path) -> Measurement:
     actions = options.count(ACTIONS, 200)
     made, other = _app(folder / "made", REDUCER), _app(folder / "other", CHANGED)
     url = f"sqlite:///{folder}/store.db"
@@ -127,10 +127,10 @@ def _measure(options: Options, folder: Path) -> Figure:
         runs.append((cpu_s, wall_s))
     _check(totals, actions)
     per_core = median(actions / cpu_s for cpu_s, _ in runs)
-    return Figure(
+    return Measurement(
         "actions/s and core",
         per_core,
-        targets=[Target("actions/s and core", per_core, 50_000, 200_000)],
+        targets=[Goal("actions/s and core", per_core, 50_000, 200_000)],
         detail={
             "store": "sqlite",
             "actions": actions,
@@ -184,7 +184,7 @@ def _whole(url: str, made: Path, other: Path, actions: int) -> dict[str, int | f
     """The command itself: processes started, pages handed out, the record folded beside where something differs."""
     before = getrusage(RUSAGE_CHILDREN)
     started = time.perf_counter()
-    source = Source(store_url=url)
+    source = RunSource(store_url=url)
     cores = processes_for(actions, None)
     outcome = WhatIfRun(
         WhatIfTask(source, str(other)), WhatIfTask(source, str(made)), ["account"], processes=cores

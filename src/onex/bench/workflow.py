@@ -11,10 +11,10 @@ from statistics import median
 from ..engine.pattern_engine import ReducerPatternEngine
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import StateConsistencyError
-from .figure import Figure, Result, Target, quantile, ratio_of_pairs
 from .load import CLIENTS, Sent, drive, opened, refuse_refusals
+from .measurement import Goal, Measurement, Result, quantile, ratio_of_pairs
 from .options import Options
-from .workload import Errand, Word
+from .workload import JobComment, SampleJob
 
 ACTIONS = 6
 WORKFLOWS = 2000
@@ -25,10 +25,10 @@ AT_ONCE = 10
 def run(options: Mapping[str, str]) -> Result:
     chosen = Options.of(options)
     with chosen.place() as folder:
-        return asyncio.run(_measure(chosen, folder)).told(folder)
+        return asyncio.run(_measure(chosen, folder)).result(folder)
 
 
-async def _measure(options: Options, folder: Path) -> Figure:
+async def _measure(options: Options, folder: Path) -> Measurement:
     clients = options.clients or CLIENTS
     count = options.count(WORKFLOWS, 20)
     rates: list[float] = []
@@ -43,7 +43,7 @@ async def _measure(options: Options, folder: Path) -> Figure:
         alone = [await _alone(engine, n) for n in range(options.count(ALONE, 5))]
     ratio = ratio_of_pairs(rates, [rate / ACTIONS for rate in plain])
     p50_ms, p99_ms = quantile(alone, 0.5) * 1e3, quantile(alone, 0.99) * 1e3
-    return Figure(
+    return Measurement(
         "workflows/s",
         median(rates),
         ceiling=median(plain) / ACTIONS,
@@ -51,9 +51,9 @@ async def _measure(options: Options, folder: Path) -> Figure:
         p50_ms=p50_ms,
         p99_ms=p99_ms,
         targets=[
-            Target("ratio to plain actions / 6", ratio, 0.8, 1.0),
-            Target("workflows/s", median(rates), 0.8 * 30_000 / ACTIONS, 15_000),
-            Target("idle, end to end, p50 in ms", p50_ms, 10.0, 10.0, at_most=True),
+            Goal("ratio to plain actions / 6", ratio, 0.8, 1.0),
+            Goal("workflows/s", median(rates), 0.8 * 30_000 / ACTIONS, 15_000),
+            Goal("idle, end to end, p50 in ms", p50_ms, 10.0, 10.0, at_most=True),
         ],
         detail={
             "store": options.store,
@@ -96,11 +96,15 @@ async def _alone(engine: ReducerPatternEngine, number: int) -> float:
 
 
 def _commands(key: WorkflowKey) -> list[Sent]:
-    return [(key, "begin", None), (key, "comment", Word(text="by the way")), (key, "comment", Word(text="thank you"))]
+    return [
+        (key, "begin", None),
+        (key, "comment", JobComment(text="by the way")),
+        (key, "comment", JobComment(text="thank you")),
+    ]
 
 
 async def _assert_done(engine: ReducerPatternEngine, keys: list[WorkflowKey]) -> None:
     for key in keys[:: max(1, len(keys) // 50)]:
         errand = await engine.state(key)
-        if not isinstance(errand, Errand) or errand.done != ACTIONS // 2:
+        if not isinstance(errand, SampleJob) or errand.done != ACTIONS // 2:
             raise StateConsistencyError(f"{key} is {errand!r}; its three effects should be done")

@@ -32,7 +32,7 @@ class Account(State):
     remark: str = "opened at the counter on a Tuesday"
 
 
-class Entry(Payload):
+class AccountEntry(Payload):
     amount: int
     text: str
 
@@ -46,16 +46,16 @@ accounts = reducer(Account)
 
 
 @accounts.on("enter")
-def enter(account: Account, action: Action[Entry]) -> Step[Account]:
+def enter(account: Account, action: Action[AccountEntry]) -> Step[Account]:
     return Step(_entered(account, action.payload), intent("receipt", _receipt(action.payload), not_before=LATER))
 
 
 @accounts.on("tell")
-def tell(account: Account, action: Action[Entry]) -> Step[Account]:
+def tell(account: Account, action: Action[AccountEntry]) -> Step[Account]:
     return Step(_entered(account, action.payload), _receipt(action.payload))
 
 
-def _entered(account: Account, entry: Entry) -> Account:
+def _entered(account: Account, entry: AccountEntry) -> Account:
     amount = entry.amount
     return account.evolve(
         balance=account.balance + amount,
@@ -65,7 +65,7 @@ def _entered(account: Account, entry: Entry) -> Account:
     )
 
 
-def _receipt(entry: Entry) -> Receipt:
+def _receipt(entry: AccountEntry) -> Receipt:
     return Receipt(amount=entry.amount, text=entry.text)
 
 
@@ -73,49 +73,49 @@ ACCOUNT = MachineReducer(
     "account",
     accounts,
     Machine("open", (Transition("open", "open", "enter"), Transition("open", "open", "tell"))),
-    {"enter": Entry, "tell": Entry},
+    {"enter": AccountEntry, "tell": AccountEntry},
     {"receipt": IntentSpec("receipt", "notification", "desk", Receipt)},
 )
 
 
-class Errand(State):
+class SampleJob(State):
     done: int = 0
     words: str = ""
 
 
-class Task(Payload):
+class JobTask(Payload):
     n: int
 
 
-class Word(Payload):
+class JobComment(Payload):
     text: str
 
 
-errands = reducer(Errand)
+errands = reducer(SampleJob)
 
 
 @errands.on("begin")
-def begin(errand: Errand, action: Action[Nothing]) -> Step[Errand]:
-    return Step(errand, Task(n=1), Task(n=2), Task(n=3))
+def begin(errand: SampleJob, action: Action[Nothing]) -> Step[SampleJob]:
+    return Step(errand, JobTask(n=1), JobTask(n=2), JobTask(n=3))
 
 
 @errands.on("comment")
-def comment(errand: Errand, action: Action[Word]) -> Step[Errand]:
+def comment(errand: SampleJob, action: Action[JobComment]) -> Step[SampleJob]:
     return Step(errand.evolve(words=action.payload.text))
 
 
 @errands.on("task_done")
-def task_done(errand: Errand, action: Action[Nothing]) -> Step[Errand]:
+def task_done(errand: SampleJob, action: Action[Nothing]) -> Step[SampleJob]:
     return Step(errand.evolve(done=errand.done + 1))
 
 
 @errands.on("task_failed")
-def task_failed(errand: Errand, action: Action[Failure]) -> Step[Errand]:
+def task_failed(errand: SampleJob, action: Action[Failure]) -> Step[SampleJob]:
     return Step(errand.evolve(words=action.payload.message))
 
 
 ENDS = {EnumOutcome.SUCCEEDED: "task_done", EnumOutcome.FAILED: "task_failed", EnumOutcome.UNKNOWN: "task_failed"}
-ERRAND = MachineReducer(
+JOB = MachineReducer(
     "errand",
     errands,
     Machine(
@@ -127,12 +127,12 @@ ERRAND = MachineReducer(
             Transition("running", "running", "task_failed"),
         ),
     ),
-    {"begin": Nothing, "comment": Word, "task_done": Nothing, "task_failed": Failure},
-    {"task": IntentSpec("task", "api_call", "helper", Task, ENDS, concurrency=64)},
+    {"begin": Nothing, "comment": JobComment, "task_done": Nothing, "task_failed": Failure},
+    {"task": IntentSpec("task", "api_call", "helper", JobTask, ENDS, concurrency=64)},
 )
 
 
-class Idle:
+class NoEffect:
     """An effect that does nothing: what is measured is the way there and back."""
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
@@ -141,7 +141,7 @@ class Idle:
 
 def registry(guard: StepGuard) -> ReducerRegistry:
     """As an app is wired: each step under the guard that ends one which never returns."""
-    executors: Mapping[str, Executor] = {"helper": Idle(), "desk": Idle()}
+    executors: Mapping[str, Executor] = {"helper": NoEffect(), "desk": NoEffect()}
     return ReducerRegistry(
         tuple(
             Workflow(
@@ -149,6 +149,6 @@ def registry(guard: StepGuard) -> ReducerRegistry:
                 Code(one.workflow_type, "1.0.0", one.workflow_type.encode().ljust(32, b"\0"), 1),
                 executors,
             )
-            for one in (ACCOUNT, ERRAND)
+            for one in (ACCOUNT, JOB)
         )
     )

@@ -92,7 +92,7 @@ def _show(result: Mapping[str, object], indent: str = "  ") -> None:
     """Values under one another, what is inside another value behind it; targets last, and whether they are met."""
     targets = result.get("targets")
     inner = {name: value for name, value in result.items() if isinstance(value, Mapping)}
-    plain = [(n.replace("_", " "), _told(v)) for n, v in result.items() if n not in inner and n != "targets"]
+    plain = [(n.replace("_", " "), _number(v)) for n, v in result.items() if n not in inner and n != "targets"]
     fields(plain, indent)
     for name, value in inner.items():
         say(f"{indent}{styled(name.replace('_', ' '), 'dim')}")
@@ -101,13 +101,11 @@ def _show(result: Mapping[str, object], indent: str = "  ") -> None:
         for target in targets:
             missed = "" if target["met"] else styled("missed: ", "red")
             bound = next(name for name in ("at least", "at most") if name in target)
-            told = (
-                f"{missed}{_told(target['value'])}, wanted {bound} {_told(target[bound])}, aim {_told(target['aim'])}"
-            )
+            told = f"{missed}{_number(target['value'])}, wanted {bound} {_number(target[bound])}, aim {_number(target['aim'])}"
             fields([(target["what"], told)], indent)
 
 
-def _told(value: object) -> str:
+def _number(value: object) -> str:
     if isinstance(value, float):
         if value == int(value) and abs(value) < 1e15:
             return f"{value:,.0f}"

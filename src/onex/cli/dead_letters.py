@@ -15,7 +15,7 @@ from ..views.stored_rows import stopped_intent_json
 from ..views.stored_value import intent_name, position_text
 from .console import harmless, note, say, say_json, table
 from .exit_codes import Misused
-from .operator_requests import Asked, Came, operate
+from .operator_requests import OperatorRequest, OperatorResult, operate
 from .store_options import ROWS_MAX, AppOption, Json, Store, look, numbers, url_of
 
 PAGE = 1000
@@ -56,10 +56,11 @@ def dead(
                 raise Misused(f"nothing dead or held stands at {position_text(pointer)}; onex dead lists what does")
         if wanted:
             asked = [
-                Asked(there[one], REDRIVE, {"pointer": position_text(one)}, (one,)) for one in dict.fromkeys(wanted)
+                OperatorRequest(there[one], REDRIVE, {"pointer": position_text(one)}, (one,))
+                for one in dict.fromkeys(wanted)
             ]
             came = asyncio.run(operate(url_of(store), app, asked, timeout))
-            _tell_redriven(len(asked), came, as_json=as_json)
+            _report_redriven(len(asked), came, as_json=as_json)
         elif as_json:
             say_json({"redriven": 0, "drained": True, "left": 0})
         else:
@@ -115,12 +116,12 @@ def release(
     """
     at = WorkflowKey.parse(key) if instance is None else WorkflowKey.of(key, instance)
     held, moves = look(store, lambda reader: _held(reader, at))
-    came = asyncio.run(operate(url_of(store), app, [Asked(at, RELEASE, {}, moves)], timeout))
+    came = asyncio.run(operate(url_of(store), app, [OperatorRequest(at, RELEASE, {}, moves)], timeout))
     if as_json:
         say_json({"key": str(at), "was_held": bool(held), "reason": held or None, **came._asdict()})
         return
     say(f"{at} takes actions again; it was held: {harmless(held)}" if held else f"{at} was not held")
-    _tell_undrained(came)
+    _report_undrained(came)
 
 
 async def _stopped(reader: Reader, limit: int) -> list[OutboxRow]:
@@ -146,14 +147,14 @@ async def _held(reader: Reader, key: WorkflowKey) -> tuple[str, tuple[Pointer, .
     return stored.held, tuple(row.pointer for row in rows)
 
 
-def _tell_redriven(count: int, came: Came, *, as_json: bool) -> None:
+def _report_redriven(count: int, came: OperatorResult, *, as_json: bool) -> None:
     if as_json:
         say_json({"redriven": count, **came._asdict()})
         return
     say(f"{count} run again; {came.left} dead or held now")
-    _tell_undrained(came)
+    _report_undrained(came)
 
 
-def _tell_undrained(came: Came) -> None:
+def _report_undrained(came: OperatorResult) -> None:
     if not came.drained:
         note("some of it still waits for its next try; while no engine runs, onex run APP goes on with it")

@@ -70,7 +70,7 @@ def _is_unreadable(one: Compared) -> bool:
 
 
 def _show(found: Sequence[Compared], *, everything: bool) -> None:
-    shown = [one for one in found if _is_worth_telling(one, everything=everything)]
+    shown = [one for one in found if _has_news(one, everything=everything)]
     for one in shown:
         if one.old is not None and one.new is not None:
             _show_one(one, everything=everything)
@@ -95,7 +95,7 @@ def _show(found: Sequence[Compared], *, everything: bool) -> None:
     say("; ".join(parts))
 
 
-def _is_worth_telling(one: Compared, *, everything: bool) -> bool:
+def _has_news(one: Compared, *, everything: bool) -> bool:
     if one.difference is None or one.has_moved or one.is_short or one.hints:
         return True
     return bool(one.difference.changes or (everything and one.difference.notes))

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from .console import harmless, note
 
-TOLD: Final = frozenset(
+REPORTED: Final = frozenset(
     {
         "closed_with_work_left",
         "dead_after_crashes",
@@ -23,7 +23,7 @@ TOLD: Final = frozenset(
 )
 
 
-class ToldEvents:
+class EventLines:
     """Keeps the port ``Telemetry`` by a line on stderr for each event that is no everyday one. The same line is not told twice
     in a row."""
 
@@ -31,7 +31,7 @@ class ToldEvents:
         self._last = ""
 
     def emit(self, name: str, **fields: str | int | float | bool | UUID | None) -> None:
-        if name not in TOLD:
+        if name not in REPORTED:
             return
         words = ", ".join(f"{key} {value}" for key, value in fields.items())
         line = harmless(f"{name.replace('_', ' ')}: {words}")

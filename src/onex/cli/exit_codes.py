@@ -68,7 +68,7 @@ def exit_code(error: OnexError) -> int:
     return USAGE if isinstance(error, ValidationError) else FOUND
 
 
-class Shown(Protocol):
+class UsageError(Protocol):
     """What the parser of words raises: it quotes them as they came."""
 
     exit_code: int
@@ -76,7 +76,7 @@ class Shown(Protocol):
     def show(self, file: TextIO) -> None: ...
 
 
-def misused(error: Shown) -> int:
+def report_usage_error(error: UsageError) -> int:
     """A word that no command takes, told on stderr. The exit code."""
     from .console import note
 
@@ -87,7 +87,7 @@ def misused(error: Shown) -> int:
     return error.exit_code
 
 
-def no_text(error: Exception, words: Sequence[str]) -> Misused | None:
+def undecodable_word(error: Exception, words: Sequence[str]) -> Misused | None:
     """What is to be said instead of ``error`` when a word holds a byte that is no UTF-8, of which Python makes half a character."""
     odd = [word for word in words if any("\ud800" <= one <= "\udfff" for one in word)]
     if not odd or not isinstance(error, UnicodeEncodeError):
@@ -97,7 +97,7 @@ def no_text(error: Exception, words: Sequence[str]) -> Misused | None:
     )
 
 
-def told(error: Exception, otherwise: int, words: Sequence[str] = ()) -> int:
+def report_error(error: Exception, otherwise: int, words: Sequence[str] = ()) -> int:
     """Says it on stderr, with ``--json`` in ``words`` on stdout too. The exit code; ``otherwise`` for strangers."""
     from ..kernel.visible_text import visible_json
     from ..views.finding import finding_json

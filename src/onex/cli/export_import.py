@@ -22,7 +22,7 @@ from ..processes.replay_work import OnActions
 from ..replay.history_export import export_history
 from ..replay.history_reader import HistoryReader
 from ..replay.redaction import SECRET_NAMES, Redaction
-from ..wiring.recorded import Import, Run, Source
+from ..wiring.recorded import RecordedRun, RunSource, StoreImport
 from .console import counted, note, say, say_json
 from .exit_codes import Misused
 from .replay import progress
@@ -74,7 +74,7 @@ def export(
         None if no_redact else Redaction((*SECRET_NAMES, *(redact or ()), *_marked(app)), secrets.token_bytes(32))
     )
     wanted = [WorkflowKey.parse(key) for key in keys or ()]
-    run = Source(store_url=url_of(store)).open()
+    run = RunSource(store_url=url_of(store)).open()
     try:
         total = None if wanted or of_type is not None else run.actions
         with _beside(out) as made, progress("exporting", total, shown=not as_json and sys.stderr.isatty()) as went:
@@ -95,7 +95,7 @@ def export(
 
 
 async def _export(
-    run: Run,
+    run: RecordedRun,
     made: Path,
     of_type: str | None,
     wanted: Sequence[WorkflowKey],
@@ -159,7 +159,7 @@ def import_(
       onex import incident.onexrun --store sqlite:///incident.db
       onex import monday.onexrun tuesday.onexrun --store sqlite:///both.db
     """
-    with Import(store) as made, progress("importing", None, shown=not as_json and sys.stderr.isatty()) as went:
+    with StoreImport(store) as made, progress("importing", None, shown=not as_json and sys.stderr.isatty()) as went:
         for file in files:
             with HistoryReader.open(file) as run:
                 asyncio.run(made.take(run, went))

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from .exit_codes import DEFECT, ENVIRONMENT, FINE, INTERRUPTED, misused, no_text, told
+from .exit_codes import DEFECT, ENVIRONMENT, FINE, INTERRUPTED, report_error, report_usage_error, undecodable_word
 
 # section -> command -> (module of this room that has a function of that name, first line of its docstring)
 COMMANDS = {
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
     except OSError as error:
-        return told(error, ENVIRONMENT, words)
+        return report_error(error, ENVIRONMENT, words)
     return code
 
 
@@ -149,12 +149,12 @@ def _call(words: list[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:  # a disk, a file or a socket that a command did not foresee
-        return told(error, ENVIRONMENT, words)
+        return report_error(error, ENVIRONMENT, words)
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):
-            return misused(error)
-        odd = no_text(error, words)
-        return told(error, DEFECT, words) if odd is None else told(odd, DEFECT, words)
+            return report_usage_error(error)
+        odd = undecodable_word(error, words)
+        return report_error(error, DEFECT, words) if odd is None else report_error(odd, DEFECT, words)
     return code if isinstance(code, int) else FINE
 
 

@@ -23,7 +23,7 @@ from .exit_codes import Declined, Misused, Unanswered
 from .store_options import until
 
 
-class Asked(NamedTuple):
+class OperatorRequest(NamedTuple):
     """One control. ``moves`` are the outbox rows that go on by it."""
 
     key: WorkflowKey
@@ -32,14 +32,14 @@ class Asked(NamedTuple):
     moves: tuple[Pointer, ...]
 
 
-class Came(NamedTuple):
+class OperatorResult(NamedTuple):
     """What came of it: whether everything that went on has ended since, and how many are dead or held now."""
 
     drained: bool
     left: int
 
 
-async def operate(url: str, app: Path | None, asked: Sequence[Asked], wait_s: float) -> Came:
+async def operate(url: str, app: Path | None, asked: Sequence[OperatorRequest], wait_s: float) -> OperatorResult:
     """Have it done. ``app`` is needed when no engine runs. Raises Misused, Declined, Unanswered, what ``open`` raises."""
     if owner_pid(url) is None:
         if app is None:
@@ -57,7 +57,7 @@ def _nothing_to_answer() -> None:
     """Asked in this process, nobody waits for a row of the inbox."""
 
 
-async def _here(engine: WiredEngine, asked: Sequence[Asked], wait_s: float) -> Came:
+async def _here(engine: WiredEngine, asked: Sequence[OperatorRequest], wait_s: float) -> OperatorResult:
     declined: list[tuple[str, str]] = []
     async with engine:
         for one in asked:
@@ -75,10 +75,10 @@ async def _here(engine: WiredEngine, asked: Sequence[Asked], wait_s: float) -> C
         else:
             drained = True
         _check(declined)
-        return Came(drained, await _left(engine.reader))
+        return OperatorResult(drained, await _left(engine.reader))
 
 
-async def _there(url: str, asked: Sequence[Asked], wait_s: float) -> Came:
+async def _there(url: str, asked: Sequence[OperatorRequest], wait_s: float) -> OperatorResult:
     end_s = time.monotonic() + wait_s
     _check(await _answers(url, asked, wait_s))
     reader = await open_reader(url)
@@ -94,12 +94,12 @@ async def _there(url: str, asked: Sequence[Asked], wait_s: float) -> Came:
                 drained = await until(ended)
         except TimeoutError:
             drained = False
-        return Came(drained, await _left(reader))
+        return OperatorResult(drained, await _left(reader))
     finally:
         await reader.close()
 
 
-async def _answers(url: str, asked: Sequence[Asked], wait_s: float) -> list[tuple[str, str]]:
+async def _answers(url: str, asked: Sequence[OperatorRequest], wait_s: float) -> list[tuple[str, str]]:
     """Code and message of each that was refused."""
     sender = await open_sender(url)
     refused: list[tuple[str, str]] = []
@@ -119,7 +119,7 @@ async def _answers(url: str, asked: Sequence[Asked], wait_s: float) -> list[tupl
     return refused
 
 
-def _body(one: Asked) -> bytes:
+def _body(one: OperatorRequest) -> bytes:
     action = ModelAction(
         workflow_key=one.key,
         kind=one.kind,

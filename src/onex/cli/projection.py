@@ -18,7 +18,7 @@ from .console import counted, harmless, note, now_us, say, say_json, styled, tab
 from .store_options import ROWS_MAX, Json, Store, look, url_of
 
 
-class Shown(NamedTuple):
+class ProjectionPage(NamedTuple):
     """One look. The rows are at the watermark or later: it was read first."""
 
     lag: Lag
@@ -73,9 +73,11 @@ def projection(
         )
 
 
-async def _ask(reader: ReadableStore, name: str, tag: str | None, after: WorkflowKey | None, limit: int) -> Shown:
+async def _ask(
+    reader: ReadableStore, name: str, tag: str | None, after: WorkflowKey | None, limit: int
+) -> ProjectionPage:
     lag = await lag_of(reader, reader, name, now_us())
-    return Shown(lag, list(await reader.projected(name, tag, after, limit)))
+    return ProjectionPage(lag, list(await reader.projected(name, tag, after, limit)))
 
 
 def _fields(row: ProjectionRow) -> str:

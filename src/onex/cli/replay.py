@@ -16,7 +16,7 @@ from ..processes.code_versions import brought
 from ..processes.replay_work import OnActions, ReplayTask, folded, processes_for
 from ..views.replay import replay_json
 from ..wiring.environment import environment
-from ..wiring.recorded import Source
+from ..wiring.recorded import RunSource
 from .console import say_json
 from .exit_codes import FOUND, Misused
 from .replay_report import refused, show
@@ -72,7 +72,7 @@ def replay(
     if from_file is not None and store is not None:
         raise Misused("--from and --store are two sources of one replay; name one")
     only = None if key is None else WorkflowKey.parse(key)
-    source = Source(file=str(from_file)) if from_file is not None else Source(store_url=url_of(store))
+    source = RunSource(file=str(from_file)) if from_file is not None else RunSource(store_url=url_of(store))
     here = environment(app.resolve())
     run = source.open()
     try:

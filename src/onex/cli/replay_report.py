@@ -55,7 +55,7 @@ def _show_segment(segment: Segment, envs: Mapping[int, Env], here: Env) -> None:
     if (more := _unknown(segment)) != "":
         say(f"  {more}")
     if segment.verdict is EnumReplayVerdict.MISMATCH:
-        say(f"  {_told_env(envs.get(segment.env_id), here)}")
+        say(f"  {_env_difference(envs.get(segment.env_id), here)}")
 
 
 def _unknown(segment: Segment) -> str:
@@ -78,7 +78,7 @@ def _colour(verdict: EnumReplayVerdict) -> str:
     return COLOURS.get(verdict, "yellow")
 
 
-def _told_env(made: Env | None, here: Env) -> str:
+def _env_difference(made: Env | None, here: Env) -> str:
     if made is None:
         return "made under something the run does not name"
     differs = [f"{name} {old or '?'} (here {new or '?'})" for name, old, new in _differences(made, here)]

@@ -15,9 +15,9 @@ from ..engine.projections import ProjectionMaterializerService
 from ..kernel.errors import OnexError
 from ..wiring import WiredEngine, open
 from .console import note, redraw, say, say_json
-from .event_lines import ToldEvents
+from .event_lines import EventLines
 from .exit_codes import exit_code
-from .shutdown import Ending, Leaving, exit_code_of
+from .shutdown import RunEnding, Shutdown, exit_code_of
 from .store_options import AppPath, Json, Store, url_of
 
 REDRAW_S = 0.5
@@ -53,7 +53,7 @@ def run(
       onex run shop --until-idle --json
       onex run shop --projection
     """
-    leaving = Leaving()
+    leaving = Shutdown()
     ending = leaving.run(
         _run(str(app), url_of(store), leaving, until_idle, workers=workers, projection=projection, as_json=as_json)
     )
@@ -62,12 +62,12 @@ def run(
 
 
 async def _run(
-    app: str, url: str, leaving: Leaving, until_idle: bool, *, workers: int | None, projection: bool, as_json: bool
-) -> Ending:
+    app: str, url: str, leaving: Shutdown, until_idle: bool, *, workers: int | None, projection: bool, as_json: bool
+) -> RunEnding:
     begun = time.monotonic()
-    ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+    ended: asyncio.Future[RunEnding] = asyncio.get_running_loop().create_future()
     leaving.listen(ended)
-    opening = asyncio.create_task(open(url, app, workers=workers, telemetry=ToldEvents()))
+    opening = asyncio.create_task(open(url, app, workers=workers, telemetry=EventLines()))
     await asyncio.wait((opening, ended), return_when=asyncio.FIRST_COMPLETED)
     if not opening.done():  # a takeover runs what crashed before, alone and one by one: that may take its time
         opening.cancel()
@@ -79,14 +79,14 @@ async def _run(
     try:
         names = ", ".join(workflow.reducer.workflow_type for workflow in engine.registry.workflows)
         note(f"running {names} on {url} (process {os.getpid()}); Ctrl-C stops")
-        _tell_stranded(engine, app)
+        _report_stranded(engine, app)
         view = await engine.materialize() if projection else None
         tasks = [asyncio.create_task(_watch(engine, view, ended, begun))]
         if until_idle:
             tasks.append(asyncio.create_task(_until_idle(engine, view, ended)))
         try:
             ending = await ended
-            if ending in (Ending.INTERRUPTED, Ending.TERMINATED) and engine.relay.busy:
+            if ending in (RunEnding.INTERRUPTED, RunEnding.TERMINATED) and engine.relay.busy:
                 note("effects still run and are told to stop; Ctrl-C again ends at once")
         finally:
             for task in tasks:
@@ -106,7 +106,7 @@ async def _run(
     return ending
 
 
-def _tell_stranded(engine: WiredEngine, app: str) -> None:
+def _report_stranded(engine: WiredEngine, app: str) -> None:
     """What this code has no place for, before it is missed. The engine runs the rest."""
     for one in engine.stranded[:STRANDED_TOLD]:
         note(f"stranded: {one}")
@@ -115,20 +115,20 @@ def _tell_stranded(engine: WiredEngine, app: str) -> None:
         note(f"{f'and {more} more names; ' if more > 0 else ''}onex migrate --check {app} looks at every one of them")
 
 
-async def _until_idle(engine: WiredEngine, view: View, ended: asyncio.Future[Ending]) -> None:
+async def _until_idle(engine: WiredEngine, view: View, ended: asyncio.Future[RunEnding]) -> None:
     await engine.idle()
     if view is not None:
         with suppress(OnexError):  # how far it is behind is told at the end
             await view.catch_up()
     if not ended.done():
-        ended.set_result(Ending.IDLE)
+        ended.set_result(RunEnding.IDLE)
 
 
-async def _watch(engine: WiredEngine, view: View, ended: asyncio.Future[Ending], begun: float) -> None:
+async def _watch(engine: WiredEngine, view: View, ended: asyncio.Future[RunEnding], begun: float) -> None:
     """Draws the status line where somebody sees it, and ends the run when the engine has lost its store."""
     while not ended.done():
         if engine.service.closed is not None:
-            ended.set_result(Ending.LOST)
+            ended.set_result(RunEnding.LOST)
             return
         if sys.stderr.isatty():
             parts = [*_status(engine, time.monotonic() - begun), *await _late(engine, view)]
@@ -168,7 +168,7 @@ def _clear() -> None:
         redraw()
 
 
-async def _summary(engine: WiredEngine, view: View, ending: Ending, seconds: float) -> dict[str, str | int | float]:
+async def _summary(engine: WiredEngine, view: View, ending: RunEnding, seconds: float) -> dict[str, str | int | float]:
     counters = engine.counters
     outbox = (await engine.reader.counts()).outbox
     lag = {} if view is None else {"projection_lag_rows": (await view.lag()).rows}

@@ -26,17 +26,17 @@ LEAVE_S: Final = 5.0
 T = TypeVar("T")
 
 
-class Ending(StrEnum):
+class RunEnding(StrEnum):
     IDLE = "idle"
     INTERRUPTED = "interrupted"
     TERMINATED = "terminated"
     LOST = "lost"
 
 
-_SIGNALS: Final = {signal.SIGINT: Ending.INTERRUPTED, signal.SIGTERM: Ending.TERMINATED}
+_SIGNALS: Final = {signal.SIGINT: RunEnding.INTERRUPTED, signal.SIGTERM: RunEnding.TERMINATED}
 
 
-class Leaving:
+class Shutdown:
     """``run(main)`` runs a coroutine in a loop of its own, as asyncio.run, and comes back or ends the process.
 
     Python's own handlers, not the loop's: they are called though an effect holds the loop, and an alarm ends what neither
@@ -45,7 +45,7 @@ class Leaving:
 
     def __init__(self) -> None:
         self._heard: int | None = None
-        self._on_first: Callable[[Ending], None] = lambda _: None
+        self._on_first: Callable[[RunEnding], None] = lambda _: None
         self._code, self._why = 0, ""
 
     def run(self, main: Coroutine[None, None, T]) -> T:
@@ -63,15 +63,15 @@ class Leaving:
                 for number, handler in before.items():
                     signal.signal(number, handler)
 
-    def listen(self, ended: asyncio.Future[Ending]) -> None:
+    def listen(self, ended: asyncio.Future[RunEnding]) -> None:
         """The first signal sets ``ended``."""
         loop = asyncio.get_running_loop()
 
-        def end(ending: Ending) -> None:
+        def end(ending: RunEnding) -> None:
             if not ended.done():
                 ended.set_result(ending)
 
-        def first(ending: Ending) -> None:
+        def first(ending: RunEnding) -> None:
             loop.call_soon_threadsafe(end, ending)  # wakes the loop too, which nothing else might
 
         self._on_first = first
@@ -104,5 +104,5 @@ class Leaving:
         os._exit(code)
 
 
-def exit_code_of(ending: Ending) -> int:
-    return INTERRUPTED if ending is Ending.INTERRUPTED else 0
+def exit_code_of(ending: RunEnding) -> int:
+    return INTERRUPTED if ending is RunEnding.INTERRUPTED else 0

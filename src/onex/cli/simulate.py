@@ -20,7 +20,7 @@ from ..simulation.app_sim.stage import Stage, set_stage
 from ..views.simulation import Shrunk, simulation_json
 from .console import note, say_json
 from .exit_codes import FOUND, INTERRUPTED, Misused
-from .simulate_report import tell_broken, tell_life, tell_total
+from .simulate_report import show_broken, show_run, show_total
 from .store_options import AppPath, Json
 
 SEEDS = 200
@@ -89,9 +89,9 @@ def simulate(
     if as_json_:
         say_json(simulation_json(stage, season, total, time.monotonic() - began_s, shrunk, stopped=stopped))
     else:
-        tell_total(stage, season, total, time.monotonic() - began_s)
+        show_total(stage, season, total, time.monotonic() - began_s)
         if shrunk is not None:
-            tell_broken(stage, shrunk)
+            show_broken(stage, shrunk)
     _finish(stage, shrunk, save_test)
     if stopped:
         raise typer.Exit(INTERRUPTED)
@@ -128,9 +128,9 @@ def _one(stage: Stage, season: Season, shrink_s: float, save_test: Path | None, 
     if as_json_:
         say_json(simulation_json(stage, season, total, time.monotonic() - began_s, shrunk, life=life))
     else:
-        tell_life(life)
+        show_run(life)
         if shrunk is not None:
-            tell_broken(stage, shrunk)
+            show_broken(stage, shrunk)
     _finish(stage, shrunk, save_test)
 
 

@@ -15,7 +15,7 @@ WIDEST = 160
 ENGINE = "what an engine promises"
 
 
-def tell_total(stage: Stage, season: Season, total: Total, seconds: float) -> None:
+def show_total(stage: Stage, season: Season, total: Total, seconds: float) -> None:
     seen = total.seen
     speed = total.lives / max(seconds, 1e-9) * 60
     hours = total.virtual_s / 3600
@@ -43,9 +43,9 @@ def tell_total(stage: Stage, season: Season, total: Total, seconds: float) -> No
         say(styled(f"held: {', '.join(rules)}", "green"))
 
 
-def tell_life(life: Life) -> None:
+def show_run(life: Life) -> None:
     """The whole story of one seed."""
-    _tell_story(life.story)
+    _show_story(life.story)
     say(f"seed {life.script.seed} on {life.script.store}: {_held(life)}; trace {life.trace_hash}")
 
 
@@ -55,7 +55,7 @@ def _held(life: Life) -> str:
     return styled("everything held", "green")
 
 
-def tell_broken(stage: Stage, shrunk: Shrunk) -> None:
+def show_broken(stage: Stage, shrunk: Shrunk) -> None:
     script, first = shrunk.shortest.script, shrunk.life.script
     say()
     say(f"{styled('broken', 'red')} {harmless(str(shrunk.violation))}")
@@ -63,7 +63,7 @@ def tell_broken(stage: Stage, shrunk: Shrunk) -> None:
         f"seed {first.seed} on {first.store}: {counted(len(script.acts), 'action')}, {counted(len(script.hits), 'fault')}"
     )
     say()
-    _tell_story(shrunk.story)
+    _show_story(shrunk.story)
     say()
     enough = "" if shrunk.in_time else "; --shrink-seconds gives more time"
     say(
@@ -73,7 +73,7 @@ def tell_broken(stage: Stage, shrunk: Shrunk) -> None:
     say(f"again: onex simulate {stage.app.root.name} --seed {first.seed}; --save-test FILE keeps it as a test")
 
 
-def _tell_story(story: Iterable[Line]) -> None:
+def _show_story(story: Iterable[Line]) -> None:
     for line in story_lines(story):
         say(harmless(short(line, WIDEST)))
 

@@ -21,12 +21,12 @@ from ..processes.whatif_work import Since, WhatIfTask
 from ..repository.git_revision import checkout
 from ..views.what_if import what_if_summary_json
 from ..whatif.result import InstanceResult
-from ..wiring.recorded import Source
+from ..wiring.recorded import RunSource
 from .console import counted, harmless, note, now_us, say, say_json, say_lines, styled, table
 from .exit_codes import FOUND, Misused
 from .store_options import Json, Store, numbers, url_of
-from .whatif_budget import Budget, over, parse_budgets
-from .whatif_page import Asked, write_page
+from .whatif_budget import DifferenceBudget, over, parse_budgets
+from .whatif_page import WhatIfQuestion, write_page
 
 TOLD = 10
 _AGO = re.compile(r"(\d{1,6})([dhm])")
@@ -101,7 +101,7 @@ def whatif(
         raise Misused(f"--html: {html} {why}")
     budgets = () if budget is None else parse_budgets(budget)
     started = _since(since)
-    source = Source(file=str(from_file)) if from_file is not None else Source(store_url=url_of(store))
+    source = RunSource(file=str(from_file)) if from_file is not None else RunSource(store_url=url_of(store))
     types, actions = _look(source, of_type)
     with ExitStack() as held:
         other = held.enter_context(checkout(against, Path(app) if app and Path(app).exists() else Path.cwd()))
@@ -118,7 +118,7 @@ def whatif(
             again=again,
         ).run()
     passed = over(budgets, outcome.tally.totals)
-    asked = Asked(app, against, str(source), of_type, since, budget)
+    asked = WhatIfQuestion(app, against, str(source), of_type, since, budget)
     if html is not None:
         write_page(html, asked, outcome.tally, outcome.fired, passed)
     if as_json:
@@ -132,7 +132,7 @@ def whatif(
     _judge(outcome, budgets, passed)
 
 
-def _judge(outcome: WhatIfOutcome, budgets: tuple[Budget, ...], passed: list[str]) -> None:
+def _judge(outcome: WhatIfOutcome, budgets: tuple[DifferenceBudget, ...], passed: list[str]) -> None:
     for line in passed:
         note(f"over budget: {line}")
     nothing = outcome.tally.totals.instances == 0
@@ -146,7 +146,7 @@ def _judge(outcome: WhatIfOutcome, budgets: tuple[Budget, ...], passed: list[str
         raise typer.Exit(FOUND)
 
 
-def _look(source: Source, of_type: str | None) -> tuple[list[str], int]:
+def _look(source: RunSource, of_type: str | None) -> tuple[list[str], int]:
     """The workflow types there are, and how many actions."""
     run = source.open()
 

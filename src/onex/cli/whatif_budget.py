@@ -14,7 +14,7 @@ NAMES: Final = {"differs": "differs", "open": "opened", "refused": "refused", "s
 _LINE = re.compile(r"([a-z]+)=(\d+(?:\.\d+)?)(%?)")
 
 
-class Budget(NamedTuple):
+class DifferenceBudget(NamedTuple):
     """At most ``most`` instances, or ``most`` percent of those compared."""
 
     name: str
@@ -25,22 +25,22 @@ class Budget(NamedTuple):
         return f"{self.name}={self.most:g}{'%' if self.percent else ''}"
 
 
-def parse_budgets(text: str) -> tuple[Budget, ...]:
+def parse_budgets(text: str) -> tuple[DifferenceBudget, ...]:
     """``differs=0,open=5%``. Raises Misused, naming what there is: an empty one would be a gate that nothing closes."""
     return tuple(_parse(part.strip()) for part in text.split(","))
 
 
-def _parse(part: str) -> Budget:
+def _parse(part: str) -> DifferenceBudget:
     found = _LINE.fullmatch(part)
     if found is None or found[1] not in NAMES or (not found[3] and "." in found[2]):
         raise Misused(
             f"--budget {part!r} cannot be meant; write NAME=MOST, a number of instances or a percentage of them, with "
             f"{', '.join(NAMES)}: for example differs=0,open=5%"
         )
-    return Budget(found[1], float(found[2]), bool(found[3]))
+    return DifferenceBudget(found[1], float(found[2]), bool(found[3]))
 
 
-def over(budgets: Sequence[Budget], totals: WhatIfTotals) -> list[str]:
+def over(budgets: Sequence[DifferenceBudget], totals: WhatIfTotals) -> list[str]:
     """Those that are passed, each as a sentence."""
     told = []
     for one in budgets:

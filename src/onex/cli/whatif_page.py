@@ -20,7 +20,7 @@ from .console import counted, harmless
 OPEN_AT_FIRST: Final = 3
 
 
-class Asked(NamedTuple):
+class WhatIfQuestion(NamedTuple):
     """What was compared with what, in the words of the command."""
 
     app: str | None
@@ -52,7 +52,7 @@ def joined(parts: Iterable[str]) -> Html:
     return Html("".join(map(_safe, parts)))
 
 
-def write_page(path: Path, asked: Asked, tally: WhatIfSummary, fired: int, passed: Sequence[str]) -> None:
+def write_page(path: Path, asked: WhatIfQuestion, tally: WhatIfSummary, fired: int, passed: Sequence[str]) -> None:
     """Whole or not at all. Raises OSError."""
     text = page(asked, tally, fired, passed)
     with NamedTemporaryFile("w", dir=path.parent, prefix=".", suffix=".html", delete=False, encoding="utf-8") as file:
@@ -65,7 +65,7 @@ def write_page(path: Path, asked: Asked, tally: WhatIfSummary, fired: int, passe
     os.replace(file.name, path)
 
 
-def page(asked: Asked, tally: WhatIfSummary, fired: int, passed: Sequence[str]) -> str:
+def page(asked: WhatIfQuestion, tally: WhatIfSummary, fired: int, passed: Sequence[str]) -> str:
     style = files(__package__).joinpath("whatif_page.css").read_text(encoding="utf-8")
     title = f"What if it ran on {asked.against}?"
     body = element(
@@ -87,7 +87,7 @@ def page(asked: Asked, tally: WhatIfSummary, fired: int, passed: Sequence[str]) 
     return f"<!doctype html>\n<html lang=en><head>{head}</head><body>{body}</body></html>\n"
 
 
-def _asked(asked: Asked, totals: WhatIfTotals) -> Html:
+def _asked(asked: WhatIfQuestion, totals: WhatIfTotals) -> Html:
     narrowed = [f"only {asked.type}"] * (asked.type is not None) + [f"since {asked.since}"] * (asked.since is not None)
     parts = [
         f"{counted(totals.instances, 'instance')} with {counted(totals.actions, 'action')} as recorded in {asked.store}",
@@ -97,7 +97,7 @@ def _asked(asked: Asked, totals: WhatIfTotals) -> Html:
     return element("p", " · ".join(parts), kind="asked")
 
 
-def _budget(asked: Asked, passed: Sequence[str]) -> Html:
+def _budget(asked: WhatIfQuestion, passed: Sequence[str]) -> Html:
     if not asked.budget:
         return Html("")
     if passed:

@@ -16,7 +16,7 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import NotFound, OnexError
 from ..replay.replay import Replay
 from ..replay.verdict import ReplayResult
-from ..wiring.recorded import Source
+from ..wiring.recorded import RunSource
 from .code_versions import code_of
 from .spawn import SPAWN, sendable, started
 
@@ -36,7 +36,7 @@ class FoldingBroken(OnexError):
 class ReplayTask(NamedTuple):
     """``app`` is today's code, ``older`` what was brought beside it; ``part`` (i, k): the i-th of k shares."""
 
-    source: Source
+    source: RunSource
     app: str
     older: tuple[str, ...] = ()
     of_type: str | None = None

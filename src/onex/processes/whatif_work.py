@@ -25,8 +25,8 @@ from ..whatif.recorded_states import KnownState, RefoldedStates
 from ..whatif.result import EnumBranch, WhatIfSummary
 from ..whatif.what_if import WhatIf
 from ..wiring.folding import InertApp
-from ..wiring.recorded import Run as Record
-from ..wiring.recorded import Source
+from ..wiring.recorded import RecordedRun as Record
+from ..wiring.recorded import RunSource
 from .replay_work import FoldingBroken
 from .spawn import sendable
 
@@ -48,7 +48,7 @@ class Since(NamedTuple):
 class WhatIfTask(NamedTuple):
     """``app`` is the code to fold. ``kept`` examples per class of difference; ``each``: a line of JSON per instance too."""
 
-    source: Source
+    source: RunSource
     app: str
     since: Since = Since()
     kept: int = 3

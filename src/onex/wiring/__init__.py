@@ -87,7 +87,7 @@ class ReadableStore(Reader, Projections, Protocol):
     """What any process may look at: the log with all that stands beside it, and the projections kept of it."""
 
 
-class WholeStore(Store, ReadableStore, Protocol):
+class OwnerStore(Store, ReadableStore, Protocol):
     """The owner's side, and the reader's."""
 
 
@@ -96,7 +96,7 @@ class WiredEngine(ReducerPatternEngine):
 
     def __init__(
         self,
-        store: WholeStore,
+        store: OwnerStore,
         registry: ReducerRegistry,
         env: Env,
         settings: Settings,
@@ -302,7 +302,7 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def watched(migrations: Migrations, guard: StepGuard) -> Migrations:
+def with_step_guard(migrations: Migrations, guard: StepGuard) -> Migrations:
     """The same, each function under the guard: one that never ends fails its value, not the engine."""
     return replace(migrations, budget=guard)
 
@@ -351,5 +351,9 @@ class _Parts(NamedTuple):
                     self.pool, self.blobs, where=where, function=function, timeout_s=limit_s
                 )
         return Workflow(
-            Budgeted(one.reducer, self.guard), one.code, executors, one.unleased, watched(one.migrations, self.guard)
+            Budgeted(one.reducer, self.guard),
+            one.code,
+            executors,
+            one.unleased,
+            with_step_guard(one.migrations, self.guard),
         )

@@ -14,7 +14,7 @@ from ..kernel.errors import EffectFailed
 from ..kernel.intent import ModelIntent
 from ..ports import Result
 from ..settings import read_settings
-from . import watched
+from . import with_step_guard
 
 
 class Boundary:
@@ -43,7 +43,7 @@ class InertApp:
                     one.code,
                     dict.fromkeys((*one.effects, *one.computes), self.boundary),
                     one.unleased,
-                    watched(one.migrations, self._watchdog),
+                    with_step_guard(one.migrations, self._watchdog),
                 )
                 for one in loaded
             )

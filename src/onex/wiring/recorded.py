@@ -23,7 +23,7 @@ from . import InvalidStoreUrl, StoreUrl
 PAGE = 1000
 
 
-class Run(Exported, Protocol):
+class RecordedRun(Exported, Protocol):
     """Whatever holds a run: what a replay and an export ask of it."""
 
     @property
@@ -42,13 +42,13 @@ class Run(Exported, Protocol):
     def close(self) -> None: ...
 
 
-class Source(NamedTuple):
+class RunSource(NamedTuple):
     """Where a run is: a store's URL, or a file when ``file`` is not ''. Travels to another process."""
 
     store_url: str = ""
     file: str = ""
 
-    def open(self) -> Run:
+    def open(self) -> RecordedRun:
         """Raises HistoryUnreadable, InvalidStoreUrl, DatabaseConnectionError, OSError."""
         if self.file:
             return HistoryReader.open(Path(self.file))
@@ -108,7 +108,7 @@ class RecordedStore:
         self._reads.close()
 
 
-class Import:
+class StoreImport:
     """A new store made of files. Leaving the ``with`` block without ``finish`` leaves nothing behind."""
 
     def __init__(self, store_url: str) -> None:

@@ -20,8 +20,8 @@ from ...replay.audit import Audit, audit
 from ...replay.replay import Replay
 from ...replay.verdict import ReplayResult
 from ...wiring import open_reader
-from .ledger import Tally
-from .trial import Witnessed
+from .ledger import EffectCounts
+from .trial import TrialResult
 
 _COMMAND = "import sys; from onex.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
@@ -32,7 +32,7 @@ class ReplayFailed(OnexError):
     code = "replay_failed"
 
 
-class Elsewhere(BaseModel):
+class OtherReplay(BaseModel):
     """Of what ``onex replay --json`` tells: this."""
 
     model_config = ConfigDict(extra="ignore")
@@ -41,16 +41,16 @@ class Elsewhere(BaseModel):
     unverified: int
 
 
-class Checked(NamedTuple):
+class DemoCheck(NamedTuple):
     """``here`` was folded in this process, ``elsewhere`` in another one, under another hash seed."""
 
     counts: Counts
     audit: Audit
     here: ReplayResult
-    elsewhere: Elsewhere
+    elsewhere: OtherReplay
 
 
-async def check(store_url: str, app: Path, witnessed: Witnessed, tally: Tally, seed: int) -> Checked:
+async def check(store_url: str, app: Path, witnessed: TrialResult, tally: EffectCounts, seed: int) -> DemoCheck:
     """Reads only. Raises ReplayFailed, ContractError, DatabaseConnectionError."""
     elsewhere = asyncio.create_task(_replay_elsewhere(store_url, app, seed))
     try:
@@ -63,7 +63,7 @@ async def check(store_url: str, app: Path, witnessed: Witnessed, tally: Tally, s
             replay = Replay(reader, registry)
             async for _ in replay.all():
                 pass
-            return Checked(await reader.counts(), found, replay.result, await elsewhere)
+            return DemoCheck(await reader.counts(), found, replay.result, await elsewhere)
         finally:
             await reader.close()
     finally:
@@ -71,7 +71,7 @@ async def check(store_url: str, app: Path, witnessed: Witnessed, tally: Tally, s
         await asyncio.gather(elsewhere, return_exceptions=True)
 
 
-async def _replay_elsewhere(store_url: str, app: Path, seed: int) -> Elsewhere:
+async def _replay_elsewhere(store_url: str, app: Path, seed: int) -> OtherReplay:
     """The command a user would type, under a hash seed that is not this process's."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-c", _COMMAND, "replay", str(app), "--store", store_url, "--json"),
@@ -86,7 +86,7 @@ async def _replay_elsewhere(store_url: str, app: Path, seed: int) -> Elsewhere:
         if process.returncode is None:
             process.kill()
     try:
-        return Elsewhere.model_validate_json((said.splitlines() or [b""])[-1])
+        return OtherReplay.model_validate_json((said.splitlines() or [b""])[-1])
     except ValidationError as error:
         told = complained.decode(errors="replace").strip()
         raise ReplayFailed(f"onex replay ended with {process.returncode}: {told or said!r}") from error

@@ -16,11 +16,11 @@ import typer
 from ..console import fields, note, say, say_json, styled, table
 from ..exit_codes import FINE, FOUND
 from .check import check
-from .files import STORE_URL, Place
+from .files import STORE_URL, DemoFiles
 from .progress_lines import Story
 from .report import conclusion, write_report
 from .trial import ENGINE, Trial
-from .verdict import Row, Verdict, faults, rows, verdict
+from .verdict import DemoResult, ProofRow, demo_result, faults, rows
 from .workload import INSTANCES_MIN, Workload, code_analysis, orders
 
 INSTANCES = 2000
@@ -68,7 +68,7 @@ def demo(
       onex demo --store sqlite:////tmp/proof.db --seed 7 --keep
     """
     chosen = secrets.randbelow(2**32) if seed is None else seed
-    place = Place(store)
+    place = DemoFiles(store)
     workload = job(workflow, instances, path, place.folder)
     with place:
         try:
@@ -81,9 +81,9 @@ def demo(
         if not keep and not proof.faults:
             place.tidy()
     if as_json:
-        say_json(proof.verdict.model_dump())
+        say_json(proof.result.model_dump())
     else:
-        tell(proof, place, chosen)
+        show_proof(proof, place, chosen)
     raise typer.Exit(proof.exit_code)
 
 
@@ -102,9 +102,9 @@ def job(workflow: EnumWorkflow | None, instances: int | None, path: Path | None,
 class Proof(NamedTuple):
     """What a demo came to. ``faults`` are sentences; none: it proves what it says."""
 
-    verdict: Verdict
+    result: DemoResult
     faults: list[str]
-    table: list[Row]
+    table: list[ProofRow]
     commands: list[str]
 
     @property
@@ -114,7 +114,7 @@ class Proof(NamedTuple):
 
 def perform(
     workload: Workload,
-    place: Place,
+    place: DemoFiles,
     seed: int,
     stream: TextIO,
     *,
@@ -129,7 +129,7 @@ def perform(
         story.say(f"all done after {witnessed.wall_s:.1f} s; reading the log and folding every instance again")
         tally = trial.ledger.read()
         checked = asyncio.run(check(place.store_url, workload.app, witnessed, tally, seed))
-    found = verdict(witnessed, tally, checked, str((workload.report or place.report).resolve()))
+    found = demo_result(witnessed, tally, checked, str((workload.report or place.report).resolve()))
     wrong = faults(found, tally, checked)
     lines = rows(found, tally, checked)
     commands = _commands(workload, place)
@@ -147,7 +147,7 @@ def _story(stream: TextIO, effects: int) -> Story:
     return BarStory(stream, effects)
 
 
-def _commands(workload: Workload, place: Place) -> list[str]:
+def _commands(workload: Workload, place: DemoFiles) -> list[str]:
     """What to try next."""
     store = f"--store {shlex.quote(place.store_url)}"
     key = shlex.quote(workload.inputs[len(workload.inputs) // 2].key)
@@ -164,7 +164,7 @@ def shown(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-def tell(proof: Proof, place: Place, seed: int) -> None:
+def show_proof(proof: Proof, place: DemoFiles, seed: int) -> None:
     """The last words, for a person."""
     say()
     table(["", "", ""], proof.table, right=(1,))
@@ -173,7 +173,7 @@ def tell(proof: Proof, place: Place, seed: int) -> None:
     for fault in proof.faults:
         say(f"  {fault}")
     say()
-    report, own = Path(proof.verdict.report), place.report.resolve()
+    report, own = Path(proof.result.report), place.report.resolve()
     places = [("store", shown(place.store.resolve())), ("report", shown(report))]
     places += [("proof", shown(own))] if own != report else []
     fields([*places, ("seed", f"{seed} (--seed {seed} kills at the same moments)")], indent="")

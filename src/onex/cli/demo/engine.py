@@ -29,7 +29,20 @@ from ...kernel.errors import OnexError, Overloaded
 from ...kernel.intent import ModelIntent
 from ...nodes.io import Function
 from ...wiring import open as open_engine
-from .wire import Failed, Finish, Idle, Input, Link, Pulse, Ready, Refused, Report, Take, Taken, Written
+from .wire import (
+    Connection,
+    EffectReport,
+    EngineFailed,
+    EngineIdle,
+    EngineReady,
+    FinishWork,
+    Input,
+    InputsTaken,
+    Pulse,
+    RefusedInput,
+    ReportsWritten,
+    TakeInputs,
+)
 
 PULSE_S = 0.1
 TRIES = 100
@@ -42,7 +55,7 @@ Disguise = Callable[[Intent], Intent]
 class Reporter:
     """Makes effects that tell. ``disguise`` may change what effect and parent are given: how a fault is planted."""
 
-    def __init__(self, link: Link, disguise: Disguise | None = None) -> None:
+    def __init__(self, link: Connection, disguise: Disguise | None = None) -> None:
         self._link = link
         self._disguise = disguise
         self._unanswered: dict[int, asyncio.Future[None]] = {}
@@ -77,7 +90,7 @@ class Reporter:
         number = self._number
         answered = self._unanswered[number] = asyncio.get_running_loop().create_future()
         body = blake3(encode_payload(intent.payload)).hexdigest()
-        told = Report(
+        told = EffectReport(
             number=number,
             idempotency_key=intent.idempotency_key,
             instance=str(intent.workflow_key),
@@ -99,13 +112,13 @@ class Reporter:
                 answered.set_result(None)
 
 
-class Errand:
+class DemoEngine:
     """One life of the engine: it takes inputs until it is told to finish, or until the parent is gone."""
 
-    def __init__(self, link: Link, reporter: Reporter, store_url: str, app: Path) -> None:
+    def __init__(self, link: Connection, reporter: Reporter, store_url: str, app: Path) -> None:
         self._link, self._reporter = link, reporter
         self._store_url, self._app = store_url, app
-        self._orders: asyncio.Queue[Take | Finish] = asyncio.Queue()
+        self._orders: asyncio.Queue[TakeInputs | FinishWork] = asyncio.Queue()
 
     async def run(self) -> None:
         """Raises OnexError when the engine cannot run."""
@@ -121,25 +134,25 @@ class Errand:
 
     async def _listen(self) -> None:
         while (message := await self._link.read()) is not None:
-            if isinstance(message, Written):
+            if isinstance(message, ReportsWritten):
                 self._reporter.written(message.reports)
-            elif isinstance(message, Take | Finish):
+            elif isinstance(message, TakeInputs | FinishWork):
                 self._orders.put_nowait(message)
 
     async def _work(self) -> None:
         app = self._reporter.telling(load_app(self._app))
         async with await open_engine(self._store_url, app) as engine:
-            self._link.send(Ready())
+            self._link.send(EngineReady())
             async with asyncio.TaskGroup() as tasks:
                 pulse = tasks.create_task(self._beat(engine))
-                while isinstance(order := await self._orders.get(), Take):
+                while isinstance(order := await self._orders.get(), TakeInputs):
                     tasks.create_task(self._take(engine, order.inputs))
                 await engine.idle()
                 since_us = time.time_ns() // 1000
                 await engine.idle()  # what fell due while the first one looked
                 pulse.cancel()
             self._link.send(_pulse(engine))
-            self._link.send(Idle(since_us=since_us))
+            self._link.send(EngineIdle(since_us=since_us))
 
     async def _beat(self, engine: ReducerPatternEngine) -> None:
         while True:
@@ -148,7 +161,7 @@ class Errand:
 
     async def _take(self, engine: ReducerPatternEngine, inputs: Sequence[Input]) -> None:
         taken = await asyncio.gather(*(self._submit(engine, one) for one in inputs))
-        self._link.send(Taken(inputs=tuple(one.number for one, done in zip(inputs, taken, strict=True) if done)))
+        self._link.send(InputsTaken(inputs=tuple(one.number for one, done in zip(inputs, taken, strict=True) if done)))
 
     async def _submit(self, engine: ReducerPatternEngine, one: Input) -> bool:
         tries = 0
@@ -158,7 +171,7 @@ class Errand:
                 await engine.submit(one.key, one.trigger, one.payload, action_id=one.action_id)
             except OnexError as error:
                 if not error.retryable or tries >= TRIES:
-                    self._link.send(Refused(input=one.number, why=error.message))
+                    self._link.send(RefusedInput(input=one.number, why=error.message))
                     return False
                 await asyncio.sleep(error.retry_after_s if isinstance(error, Overloaded) else RETRY_S)
             else:
@@ -172,15 +185,15 @@ def _pulse(engine: ReducerPatternEngine) -> Pulse:
 
 async def serve(end: socket.socket, store_url: str, app: Path, disguise: Disguise | None = None) -> int:
     """One life; the exit code."""
-    link = await Link.over(end)
+    link = await Connection.over(end)
     try:
-        await Errand(link, Reporter(link, disguise), store_url, app).run()
+        await DemoEngine(link, Reporter(link, disguise), store_url, app).run()
     except asyncio.CancelledError:  # the parent is gone: nobody is left to hear of it
         return 3
     except Exception as error:
         traceback.print_exc()
         told = error.message if isinstance(error, OnexError) else f"{type(error).__name__}: {error}"
-        link.send(Failed(why=told))
+        link.send(EngineFailed(why=told))
         return 1
     finally:
         await link.close()

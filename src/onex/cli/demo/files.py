@@ -15,13 +15,13 @@ _MARK = "made-by-onex-demo"
 _BESIDE = ("-wal", "-shm", "-owner")
 
 
-class StoreTaken(ValidationError):
+class NotADemoStore(ValidationError):
     """The demo begins with an empty store, and the one named is not."""
 
     code = "store_taken"
 
 
-class Place:
+class DemoFiles:
     """Entered, it is empty and one demo's own. Only what a demo left here is thrown away."""
 
     def __init__(self, store_url: str | None) -> None:
@@ -46,7 +46,9 @@ class Place:
         try:
             if not mark.exists() and (self.store.exists() or self.folder.exists()):
                 there = self.store if self.store.exists() else self.folder
-                raise StoreTaken(f"{there} is there already and no demo made it; name a new one: onex demo --store URL")
+                raise NotADemoStore(
+                    f"{there} is there already and no demo made it; name a new one: onex demo --store URL"
+                )
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = mark.open("a")
             try:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...replay.audit import SeenEffect
-from .wire import Report
+from .wire import EffectReport
 
 
-class Tally(NamedTuple):
+class EffectCounts(NamedTuple):
     """promise 26: ``retried`` counts further runs with one key, ``repeated`` were seen under another key or body."""
 
     reports: int
@@ -24,14 +24,14 @@ class Tally(NamedTuple):
     repeated: tuple[SeenEffect, ...]
 
 
-def tally(reports: Iterable[Report]) -> Tally:
+def count_effects(reports: Iterable[EffectReport]) -> EffectCounts:
     """What the outside saw, all in all."""
     runs: Counter[tuple[SeenEffect, str]] = Counter()
     faces: dict[SeenEffect, set[tuple[str, str]]] = {}
     for report in reports:
         runs[report.seen, report.idempotency_key] += 1
         faces.setdefault(report.seen, set()).add((report.idempotency_key, report.body))
-    return Tally(
+    return EffectCounts(
         runs.total(),
         frozenset(faces),
         runs.total() - len(runs),
@@ -39,7 +39,7 @@ def tally(reports: Iterable[Report]) -> Tally:
     )
 
 
-class Ledger:
+class EffectLedger:
     """One line per report, as it came. ``effects`` counts different ones, which is how far the work has come."""
 
     def __init__(self, path: Path) -> None:
@@ -51,17 +51,17 @@ class Ledger:
     def effects(self) -> int:
         return len(self._seen)
 
-    def write(self, reports: Sequence[Report]) -> None:
+    def write(self, reports: Sequence[EffectReport]) -> None:
         """On the disk when it returns."""
         self._file.writelines(report.model_dump_json().encode() + b"\n" for report in reports)
         self._file.flush()
         os.fsync(self._file.fileno())
         self._seen.update(report.seen for report in reports)
 
-    def read(self) -> Tally:
+    def read(self) -> EffectCounts:
         """The count, from the file."""
         with self.path.open("rb") as file:
-            return tally(Report.model_validate_json(line) for line in file)
+            return count_effects(EffectReport.model_validate_json(line) for line in file)
 
     def close(self) -> None:
         self._file.close()

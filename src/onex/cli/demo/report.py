@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .verdict import Row
+from .verdict import ProofRow
 from .workload import Workload
 
 HOW = """\
@@ -25,7 +25,7 @@ HOW = """\
 
 
 def write_report(
-    path: Path, workload: Workload, table: Sequence[Row], faults: Sequence[str], commands: Sequence[str]
+    path: Path, workload: Workload, table: Sequence[ProofRow], faults: Sequence[str], commands: Sequence[str]
 ) -> None:
     """Raises OSError."""
     lines = ["# ONEX demo", "", f"The job: {workload.title}.", "", f"**{conclusion(faults)}**", ""]

@@ -20,8 +20,22 @@ from typing import NamedTuple, Protocol
 
 from ...engine.metrics import Latency
 from ...kernel.errors import EngineClosed, OnexError
-from .ledger import Ledger
-from .wire import Failed, Finish, Idle, Input, Link, Message, Pulse, Ready, Refused, Report, Take, Taken, Written
+from .ledger import EffectLedger
+from .wire import (
+    Connection,
+    EffectReport,
+    EngineFailed,
+    EngineIdle,
+    EngineReady,
+    FinishWork,
+    Input,
+    InputsTaken,
+    Message,
+    Pulse,
+    RefusedInput,
+    ReportsWritten,
+    TakeInputs,
+)
 from .workload import Workload
 
 ENGINE = (sys.executable, "-P", "-m", "onex.cli.demo.engine")
@@ -45,7 +59,7 @@ class InputRefused(OnexError):
     code = "input_refused"
 
 
-class Moment(NamedTuple):
+class KillMoment(NamedTuple):
     """Kill ``wait_s`` after ``at`` effects were seen; of later ones none beyond ``until`` is written down before."""
 
     at: int
@@ -54,17 +68,17 @@ class Moment(NamedTuple):
     withhold: bool
 
 
-def moments(effects: int, chance: random.Random) -> tuple[Moment, ...]:
+def kill_moments(effects: int, chance: random.Random) -> tuple[KillMoment, ...]:
     """One random moment inside each window of KILLS."""
-    chosen: list[Moment] = []
+    chosen: list[KillMoment] = []
     for low, high, withhold in KILLS:
         until = max(1, int(effects * high))
         at = chance.randint(min(until, max(1, ceil(effects * low))), until)
-        chosen.append(Moment(at, until, chance.uniform(0.0, WAIT_S_MAX), withhold))
+        chosen.append(KillMoment(at, until, chance.uniform(0.0, WAIT_S_MAX), withhold))
     return tuple(chosen)
 
 
-class Watcher(Protocol):
+class ProgressListener(Protocol):
     """Who tells people how it goes."""
 
     def seen(self, effects: int) -> None: ...
@@ -72,7 +86,7 @@ class Watcher(Protocol):
     def killed(self, kill: int, effects: int, *, withheld: bool) -> None: ...
 
 
-class Witnessed(NamedTuple):
+class TrialResult(NamedTuple):
     """``wall_s`` is from the first start to the last end, ``latency`` of all lives; nothing was due at ``idle_us``."""
 
     wall_s: float
@@ -82,12 +96,12 @@ class Witnessed(NamedTuple):
     taken: tuple[Input, ...]
 
 
-class _Life:
+class _EngineProcess:
     """One engine process, and what of it is still to be answered."""
 
-    def __init__(self, process: asyncio.subprocess.Process, link: Link) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, link: Connection) -> None:
         self.process, self.link = process, link
-        self.reports: deque[Report] = deque()
+        self.reports: deque[EffectReport] = deque()
         self.stir = asyncio.Event()
         self.inputs: deque[Input] = deque()
         self.unanswered = 0
@@ -110,22 +124,22 @@ class Trial:
         store_url: str,
         folder: Path,
         seed: int,
-        watcher: Watcher,
+        watcher: ProgressListener,
         *,
         engine: Sequence[str] = ENGINE,
         between: Callable[[], None] = lambda: None,
     ) -> None:
         self.workload, self.store_url = workload, store_url
-        self.ledger = Ledger(folder / "ledger.jsonl")
+        self.ledger = EffectLedger(folder / "ledger.jsonl")
         self.log = folder / "engine.log"
         self._watcher, self._engine, self._between = watcher, engine, between
-        self._moments = deque(moments(workload.effects, random.Random(seed)))  # noqa: S311 - a moment, not a secret
+        self._moments = deque(kill_moments(workload.effects, random.Random(seed)))  # noqa: S311 - a moment, not a secret
         self._left = {one.number: one for one in workload.inputs}
         self._taken: list[Input] = []
         self._latency = Latency()
         self._kills = 0
 
-    async def run(self) -> Witnessed:
+    async def run(self) -> TrialResult:
         """Raises EngineEnded, InputRefused. Whatever happens, no engine is left behind."""
         began_s = time.monotonic()
         try:
@@ -134,7 +148,7 @@ class Trial:
         finally:
             self.ledger.close()
         wall_s = time.monotonic() - began_s
-        return Witnessed(wall_s, self._kills, self._latency, idle_us, tuple(self._taken))
+        return TrialResult(wall_s, self._kills, self._latency, idle_us, tuple(self._taken))
 
     async def _live(self) -> int | None:
         """One engine, from its start to its end: when it had nothing left to do; None when it was killed."""
@@ -162,7 +176,7 @@ class Trial:
             raise EngineEnded(f"the engine ended by itself: {life.why or self._last_words(code)}")
         return life.idle_us
 
-    async def _start(self) -> _Life:
+    async def _start(self) -> _EngineProcess:
         ours, theirs = socket.socketpair()
         try:
             with self.log.open("ab") as log:
@@ -183,7 +197,7 @@ class Trial:
             raise
         finally:
             theirs.close()
-        life = _Life(process, await Link.over(ours))
+        life = _EngineProcess(process, await Connection.over(ours))
         life.inputs.extend(self._left.values())
         return life
 
@@ -193,44 +207,44 @@ class Trial:
 
     # --- what the engine says -----------------------------------------------------------------------------------------
 
-    async def _hear(self, life: _Life) -> None:
+    async def _hear(self, life: _EngineProcess) -> None:
         """Until the stream ends, which after a kill is behind the last word the engine got out."""
         while (message := await life.link.read()) is not None:
-            if isinstance(message, Report):
+            if isinstance(message, EffectReport):
                 life.reports.append(message)
                 life.stir.set()
             else:
                 self._note(life, message)
 
-    def _note(self, life: _Life, message: Message) -> None:
-        if isinstance(message, Taken):
+    def _note(self, life: _EngineProcess, message: Message) -> None:
+        if isinstance(message, InputsTaken):
             life.unanswered -= len(message.inputs)
             self._taken.extend(self._left.pop(number) for number in message.inputs)
             self._feed(life)
-        elif isinstance(message, Ready):
+        elif isinstance(message, EngineReady):
             life.ready = True
             self._feed(life)
         elif isinstance(message, Pulse):
             life.pulse = message
-        elif isinstance(message, Idle):
+        elif isinstance(message, EngineIdle):
             life.idle_us = message.since_us
-        elif isinstance(message, Failed):
+        elif isinstance(message, EngineFailed):
             life.why = message.why
-        elif isinstance(message, Refused):
+        elif isinstance(message, RefusedInput):
             refused = self._left[message.input]
             raise InputRefused(f"{refused.trigger!r} for {refused.key} was refused: {message.why}")
 
-    def _feed(self, life: _Life) -> None:
+    def _feed(self, life: _EngineProcess) -> None:
         """As any client: some inputs ahead of their answers; what has none after a crash is sent again under its id."""
         while life.ready and life.inputs and life.unanswered < UNANSWERED_MAX:
             batch = tuple(life.inputs.popleft() for _ in range(min(BATCH, len(life.inputs))))
             life.unanswered += len(batch)
-            life.link.send(Take(inputs=batch))
+            life.link.send(TakeInputs(inputs=batch))
         if life.ready and not self._left and not life.finishing:
             life.finishing = True
-            life.link.send(Finish())
+            life.link.send(FinishWork())
 
-    async def _mind(self, life: _Life) -> None:
+    async def _mind(self, life: _EngineProcess) -> None:
         """An engine that commits nothing and reports nothing for STALL_S is ended, and its end is an error."""
         last, since_s = (-1, -1), time.monotonic()
         while True:
@@ -245,7 +259,7 @@ class Trial:
 
     # --- what it is answered ------------------------------------------------------------------------------------------
 
-    async def _write(self, life: _Life) -> None:
+    async def _write(self, life: _EngineProcess) -> None:
         while True:
             await life.stir.wait()
             life.stir.clear()
@@ -256,7 +270,7 @@ class Trial:
             if life.over and not life.reports:
                 return
 
-    def _admitted(self, life: _Life) -> list[Report]:
+    def _admitted(self, life: _EngineProcess) -> list[EffectReport]:
         """The reports to write down now. With a kill ahead, none that might carry the work out of its window."""
         count = len(life.reports)
         if self._moments and not life.over:
@@ -264,7 +278,7 @@ class Trial:
             count = min(count, max(room, 0 if life.doom else 1))
         return [life.reports.popleft() for _ in range(count)]
 
-    def _answer(self, life: _Life, batch: list[Report]) -> None:
+    def _answer(self, life: _EngineProcess, batch: list[EffectReport]) -> None:
         if life.over:
             return
         moment = self._moments[0] if self._moments else None
@@ -272,9 +286,9 @@ class Trial:
             life.doom = asyncio.create_task(self._kill(life, moment))
             if moment.withhold:
                 batch = batch[:-1]
-        life.link.send(Written(reports=tuple(report.number for report in batch)))
+        life.link.send(ReportsWritten(reports=tuple(report.number for report in batch)))
 
-    async def _kill(self, life: _Life, moment: Moment) -> None:
+    async def _kill(self, life: _EngineProcess, moment: KillMoment) -> None:
         await asyncio.sleep(moment.wait_s)
         try:
             life.process.kill()

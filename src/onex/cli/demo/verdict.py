@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from .check import Checked
-from .ledger import Tally
-from .trial import KILLS, Witnessed
+from .check import DemoCheck
+from .ledger import EffectCounts
+from .trial import KILLS, TrialResult
 
 NAMED = 3
 """How many of a kind of fault are named; the report has the rest."""
 
 
-class Verdict(BaseModel):
+class DemoResult(BaseModel):
     """What ``onex demo --json`` prints, in this order. ``p99_ms`` is from mailbox to durable, while an engine ran."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,7 +33,7 @@ class Verdict(BaseModel):
     report: str
 
 
-class Row(NamedTuple):
+class ProofRow(NamedTuple):
     """One line of the final table."""
 
     what: str
@@ -41,9 +41,9 @@ class Row(NamedTuple):
     meaning: str
 
 
-def verdict(witnessed: Witnessed, tally: Tally, checked: Checked, report: str) -> Verdict:
+def demo_result(witnessed: TrialResult, tally: EffectCounts, checked: DemoCheck, report: str) -> DemoResult:
     """An effect that was seen outside and stands in no log row is lost too: the commit that promised it is gone."""
-    return Verdict(
+    return DemoResult(
         instances=checked.counts.instances,
         actions=checked.counts.actions,
         intents=checked.audit.intents,
@@ -59,7 +59,7 @@ def verdict(witnessed: Witnessed, tally: Tally, checked: Checked, report: str) -
     )
 
 
-def faults(found: Verdict, tally: Tally, checked: Checked) -> list[str]:
+def faults(found: DemoResult, tally: EffectCounts, checked: DemoCheck) -> list[str]:
     """Sentences; none: the demo proves what it says."""
     told: list[str] = []
     if found.kills != len(KILLS):
@@ -86,7 +86,7 @@ def _named(what: str, found: list[str]) -> list[str]:
     return [f"{what}: {'; '.join(found[:NAMED])}{more}"]
 
 
-def rows(found: Verdict, tally: Tally, checked: Checked) -> list[Row]:
+def rows(found: DemoResult, tally: EffectCounts, checked: DemoCheck) -> list[ProofRow]:
     """The table, each number with what it says."""
     audit, verified = checked.audit, checked.counts.actions - found.unverified
     several = len({of_type for of_type, _ in checked.counts.by_status}) > 1
@@ -99,13 +99,15 @@ def rows(found: Verdict, tally: Tally, checked: Checked) -> list[Row]:
     ]
     ended = f"each came to its end{': ' + ', '.join(left) + ' in the outbox' if left else ''}"
     return [
-        Row("instances", f"{found.instances:,}", statuses),
-        Row("actions committed", f"{found.actions:,}", f"{found.actions_per_s:,.0f} a second, restarts included"),
-        Row("intents committed", f"{found.intents:,}", f"of which {len(tally.seen):,} effects were seen outside"),
-        Row("engine killed", str(found.kills), "kill -9, and started again at once"),
-        Row("effects lost", str(found.effects_lost), ended if not found.effects_lost else "SOME DID NOT HAPPEN"),
-        Row("effects retried", str(found.effects_retried), "ran again after a kill, with the same key: harmless"),
-        Row("effects repeated", str(found.effects_repeated), "under a second key, or with another body: never"),
-        Row("replay mismatches", str(found.replay_mismatches), f"{verified:,} actions folded again, in two processes"),
-        Row("p99", f"{found.p99_ms:g} ms", "from mailbox to durable"),
+        ProofRow("instances", f"{found.instances:,}", statuses),
+        ProofRow("actions committed", f"{found.actions:,}", f"{found.actions_per_s:,.0f} a second, restarts included"),
+        ProofRow("intents committed", f"{found.intents:,}", f"of which {len(tally.seen):,} effects were seen outside"),
+        ProofRow("engine killed", str(found.kills), "kill -9, and started again at once"),
+        ProofRow("effects lost", str(found.effects_lost), ended if not found.effects_lost else "SOME DID NOT HAPPEN"),
+        ProofRow("effects retried", str(found.effects_retried), "ran again after a kill, with the same key: harmless"),
+        ProofRow("effects repeated", str(found.effects_repeated), "under a second key, or with another body: never"),
+        ProofRow(
+            "replay mismatches", str(found.replay_mismatches), f"{verified:,} actions folded again, in two processes"
+        ),
+        ProofRow("p99", f"{found.p99_ms:g} ms", "from mailbox to durable"),
     ]

@@ -33,21 +33,21 @@ class Input(Payload):
 # --- to the engine ----------------------------------------------------------------------------------------------------
 
 
-class Take(Payload):
+class TakeInputs(Payload):
     """Submit these."""
 
     kind: Literal["take"] = "take"
     inputs: tuple[Input, ...]
 
 
-class Written(Payload):
+class ReportsWritten(Payload):
     """These reports are written down: their effects may return."""
 
     kind: Literal["written"] = "written"
     reports: tuple[int, ...]
 
 
-class Finish(Payload):
+class FinishWork(Payload):
     """Every input was taken: close when nothing is due."""
 
     kind: Literal["finish"] = "finish"
@@ -56,13 +56,13 @@ class Finish(Payload):
 # --- from the engine --------------------------------------------------------------------------------------------------
 
 
-class Ready(Payload):
+class EngineReady(Payload):
     """The store is open, what waited in it runs again."""
 
     kind: Literal["ready"] = "ready"
 
 
-class Report(Payload):
+class EffectReport(Payload):
     """An effect was done. ``body`` is BLAKE3 (hex) of the canonical bytes of its payload."""
 
     kind: Literal["report"] = "report"
@@ -79,14 +79,14 @@ class Report(Payload):
         return SeenEffect(self.instance, self.version, self.name, self.n)
 
 
-class Taken(Payload):
+class InputsTaken(Payload):
     """These inputs are durable."""
 
     kind: Literal["taken"] = "taken"
     inputs: tuple[int, ...]
 
 
-class Refused(Payload):
+class RefusedInput(Payload):
     """This input was refused, and why."""
 
     kind: Literal["refused"] = "refused"
@@ -102,32 +102,35 @@ class Pulse(Payload):
     latency: list[tuple[int, int]]
 
 
-class Idle(Payload):
+class EngineIdle(Payload):
     """Nothing is due since ``since_us``; the engine closes now."""
 
     kind: Literal["idle"] = "idle"
     since_us: int
 
 
-class Failed(Payload):
+class EngineFailed(Payload):
     """The engine cannot go on."""
 
     kind: Literal["failed"] = "failed"
     why: str
 
 
-Message = Take | Written | Finish | Ready | Report | Taken | Refused | Pulse | Idle | Failed
+Message = (
+    TakeInputs | ReportsWritten | FinishWork
+    | EngineReady | EffectReport | InputsTaken | RefusedInput | Pulse | EngineIdle | EngineFailed
+)  # fmt: skip
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 
 
-class Link:
+class Connection:
     """One end. ``send`` never waits: who sends more than the other reads is bounded by what it may have unanswered."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
     @classmethod
-    async def over(cls, end: socket.socket) -> Link:
+    async def over(cls, end: socket.socket) -> Connection:
         return cls(*await asyncio.open_unix_connection(sock=end))
 
     def send(self, message: Message) -> None:

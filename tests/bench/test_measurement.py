@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from onex.bench.figure import Figure, Target, quantile, ratio_of_pairs, rounded
+from onex.bench.measurement import Goal, Measurement, quantile, ratio_of_pairs, rounded
 from onex.bench.memory import slope
 
 
@@ -23,8 +23,8 @@ def test_numbers_keep_what_they_mean() -> None:
 
 
 def test_a_target_missed_is_told_as_missed(tmp_path: Path) -> None:
-    targets = [Target("rate", 90.0, 100.0, 200.0), Target("wait in ms", 9.0, 10.0, 1.0, at_most=True)]
-    detail = Figure("actions/s", 90.0, targets=targets).told(tmp_path)["detail"]
+    targets = [Goal("rate", 90.0, 100.0, 200.0), Goal("wait in ms", 9.0, 10.0, 1.0, at_most=True)]
+    detail = Measurement("actions/s", 90.0, targets=targets).result(tmp_path)["detail"]
     assert isinstance(detail, dict)
     assert detail["targets"] == [
         {"what": "rate", "value": 90.0, "at least": 100.0, "aim": 200.0, "met": False},

@@ -17,7 +17,7 @@ Detail = Mapping[str, JsonValue]
 Result = dict[str, JsonValue]
 
 
-class Target(NamedTuple):
+class Goal(NamedTuple):
     """``gate`` must hold, ``aim`` is what we go for. ``at_most``: less is better."""
 
     what: str
@@ -38,7 +38,7 @@ class Target(NamedTuple):
 
 
 @dataclass(slots=True)
-class Figure:
+class Measurement:
     """``value`` in ``unit``; ``ceiling`` is what the same run reached without us, ``ratio`` ours over it."""
 
     unit: str
@@ -47,10 +47,10 @@ class Figure:
     ratio: float | None = None
     p50_ms: float | None = None
     p99_ms: float | None = None
-    targets: Sequence[Target] = ()
+    targets: Sequence[Goal] = ()
     detail: dict[str, JsonValue] = field(default_factory=dict)
 
-    def told(self, folder: Path) -> Result:
+    def result(self, folder: Path) -> Result:
         """What a bench answers: the figure, and the machine it was taken on (``folder`` lies on the disk in question)."""
         machine = measured(folder)
         given: dict[str, float | None] = {

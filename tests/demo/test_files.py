@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from onex.cli.demo.files import Place, StoreTaken
+from onex.cli.demo.files import DemoFiles, NotADemoStore
 from onex.kernel.errors import DatabaseConnectionError, OwnershipLost
 from onex.wiring import InvalidStoreUrl
 
 
-def place(folder: Path, name: str = "proof.db") -> Place:
-    return Place(f"sqlite:///{folder / name}")
+def place(folder: Path, name: str = "proof.db") -> DemoFiles:
+    return DemoFiles(f"sqlite:///{folder / name}")
 
 
 def test_the_next_demo_begins_where_the_last_one_was(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_what_no_demo_made_is_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_text("mine")
-    with pytest.raises(StoreTaken, match="is there already"), place(tmp_path):
+    with pytest.raises(NotADemoStore, match="is there already"), place(tmp_path):
         pass
     assert path.read_text() == "mine"
 
@@ -64,7 +64,7 @@ def test_two_demos_do_not_share_a_place(tmp_path: Path) -> None:
 
 def test_a_store_in_memory_would_die_with_the_engine() -> None:
     with pytest.raises(InvalidStoreUrl, match="name a file"):
-        Place("memory:")
+        DemoFiles("memory:")
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
