@@ -194,9 +194,9 @@ def _option(one: TyperOption) -> str:
 
 
 def _means(one: TyperOption) -> str:
-    told = sentence(one.help)
+    text = sentence(one.help)
     has_default = one.default not in (None, False, "") and not one.is_flag
-    return f"{told} [default: {one.default}]" if has_default else told
+    return f"{text} [default: {one.default}]" if has_default else text
 
 
 def _plain(text: str | None) -> tuple[str, str]:
@@ -235,15 +235,15 @@ class _Asked(Mapping[str, str]):
 def settings_page() -> str:
     asked = _Asked()
     defaults = read_settings(asked)
-    told = {
+    meanings = {
         name: sentence(inside or behind)
         for name, inside, behind in re.findall(
             r"``(\w+)``(?: \((.+?)\)|: (.+?)(?:;|\.$|$))", Settings.__doc__ or "", re.DOTALL | re.MULTILINE
         )
     }
-    told.setdefault("ONEX_STORE", STORE)
+    meanings.setdefault("ONEX_STORE", STORE)
     rows = [
-        [f"`{name}`", _shown(name, value), told[name], _wrong(name)]
+        [f"`{name}`", _shown(name, value), meanings[name], _wrong(name)]
         for name, value in zip(asked.names, _values(defaults), strict=True)
     ]
     made = [
@@ -353,20 +353,20 @@ def contract_page() -> str:
 
 
 def _type(field: FieldInfo) -> str:
-    told = _told(field.annotation)
+    text = _type_text(field.annotation)
     bounds = [str(one) for one in _bounds(field)]
-    return f"{told} ({', '.join(bounds)})" if bounds else told
+    return f"{text} ({', '.join(bounds)})" if bounds else text
 
 
-def _told(kind: object) -> str:
+def _type_text(kind: object) -> str:
     if isinstance(kind, UnionType) or get_origin(kind) is Union:
-        return " or ".join(_told(one) for one in get_args(kind) if one is not type(None))
+        return " or ".join(_type_text(one) for one in get_args(kind) if one is not type(None))
     if get_origin(kind) is tuple:
-        return f"list of {_told(get_args(kind)[0])}"
+        return f"list of {_type_text(get_args(kind)[0])}"
     if get_origin(kind) is Literal:
         return " or ".join(f"`{one}`" for one in get_args(kind))
     if get_origin(kind) is not None and hasattr(kind, "__metadata__"):  # Annotated
-        return _told(get_args(kind)[0])
+        return _type_text(get_args(kind)[0])
     if inspect.isclass(kind) and issubclass(kind, BaseModel):
         name = next(name for name, model in PARTS if model is kind)
         return f"[{name}](#{re.sub(r'[^a-z_]', '', name)})"
@@ -377,7 +377,7 @@ def _told(kind: object) -> str:
 
 
 def _bounds(field: FieldInfo) -> Iterator[str]:
-    many = _told(field.annotation).startswith("list")
+    many = _type_text(field.annotation).startswith("list")
     unit = {"max_length": " of them" if many else " characters"}
     for one in (*field.metadata, *_inner(field.annotation)):
         for name, words in (("ge", "at least"), ("le", "at most"), ("max_length", "at most")):
@@ -411,7 +411,7 @@ def checks_page() -> str:
         MADE,
         "# Checks of code_analysis\n\n",
         "What the built-in workflow [code_analysis](../guides/code-analysis.md) looks for in a Python file, in the order a\n",
-        "report tells it. A `# noqa` silences its line; one with codes (those of *elsewhere*) silences these.\n",
+        "report shows it. A `# noqa` silences its line; one with codes (those of *elsewhere*) silences these.\n",
     ]
     for severity in EnumCheckSeverity:
         rows = [
@@ -419,8 +419,8 @@ def checks_page() -> str:
             for one in CHECKS.values()
             if one.severity is severity
         ]
-        told = re.search(rf"``{severity}``: ([^.]+)\.", EnumCheckSeverity.__doc__ or "")
-        made += [f"\n## {severity}\n\n{told[1] if told else ''}\n\n"]
+        meaning = re.search(rf"``{severity}``: ([^.]+)\.", EnumCheckSeverity.__doc__ or "")
+        made += [f"\n## {severity}\n\n{meaning[1] if meaning else ''}\n\n"]
         made += [table(["code", "what", "why", "elsewhere"], rows)]
     return "".join(made)
 
@@ -468,11 +468,11 @@ def families_page() -> str:
         "# Contracts of others\n\n",
         "`onex check`, `onex diff`, `onex diagram` and `onex doctor` read any node contract, in every spelling on this page.\n",
         "Each key of a file is one of three: *honoured*, somebody acts on it; *held*, it is read into its field and nobody\n",
-        "acts on it; *unknown*, no field has it. The first are counted, the others are told, each with its line. A contract\n",
+        "acts on it; *unknown*, no field has it. The first are counted, the others are reported, each with its line. A contract\n",
         "of our own is read [strictly](contract.md) instead.\n",
         "\n## Families\n\nThe first that fits is it. It is how a contract is called, not how it is read: every block is\n",
         "understood in every spelling wherever it stands.\n\n",
-        table(["family", "told by"], [[f"`{one}`", told] for one, told in DISCRIMINATORS.items()]),
+        table(["family", "recognised by"], [[f"`{one}`", how] for one, how in DISCRIMINATORS.items()]),
         "\n## Kinds\n\n`node_type` in any case, with or without `_GENERIC`.\n\n",
         table(["read as", "words"], _kinds()),
         "\n## Names\n\nA contract is called by the first of these keys that has a text: ",
@@ -515,8 +515,8 @@ def _blocks() -> Iterator[list[str]]:
 def _spellings(spelling: KeyTable) -> Iterator[list[str]]:
     for field in dict.fromkeys(spelling.names.values()):
         others = [name for name, one in spelling.names.items() if one == field]
-        told = [f"`{name}`{f' ×{spelling.scale[name]}' if name in spelling.scale else ''}" for name in others]
-        yield [f"`{field}`", ", ".join(told)]
+        written = [f"`{name}`{f' ×{spelling.scale[name]}' if name in spelling.scale else ''}" for name in others]
+        yield [f"`{field}`", ", ".join(written)]
 
 
 def _reachable(root: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
@@ -549,13 +549,13 @@ def schema_page() -> str:
 def events_page() -> str:
     """What an engine says through the port ``Telemetry``, with the level its log line gets."""
     lines = [row(("event", "level", "what happened")), row(("---",) * 3)]
-    lines += [row((f"`{name}`", log.LEVELS.get(name, "warning"), told)) for name, told in observe.EVENTS.items()]
+    lines += [row((f"`{name}`", log.LEVELS.get(name, "warning"), meaning)) for name, meaning in observe.EVENTS.items()]
     return (
         f"# Events\n\n{MADE}\n"
-        "An engine says what happens to it through a listener: `onex.open(..., telemetry=listener)`. `onex run` tells the ones\n"
-        "somebody has to look at on stderr. `onex.adapters.structlog_telemetry.StructlogTelemetry()`\n"
+        "An engine reports what happens to it to a listener: `onex.open(..., telemetry=listener)`. `onex run` prints those that\n"
+        "a person has to look at on stderr. `onex.adapters.structlog_telemetry.StructlogTelemetry()`\n"
         "(extra `onex[log]`) makes log lines of them.\n"
-        "A listener that raises is counted and hurts nobody.\n\n"
+        "A listener that raises is counted; the engine goes on.\n\n"
         f"{''.join(lines)}"
     )
 
