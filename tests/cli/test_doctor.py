@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from onex.proof.symptom import SYMPTOMS
+from onex.doctor.doctor_finding import FINDING_TITLES
 from tests.cli.conftest import ONEX, ROOT, Commands
 from tests.doctor.planted import written
 from tests.doctor.test_examination import CLEAN, faulty
@@ -127,10 +127,10 @@ def test_a_folder_without_contracts_is_no_repository(commands: Commands, tmp_pat
 
 def test_the_guide_explains_every_symptom_and_no_other() -> None:
     guide = (ROOT / "docs" / "guides" / "doctor.md").read_text()
-    table = guide.partition("## Every symptom")[2].partition("\n## ")[0]
+    table = guide.partition("## Every finding")[2].partition("\n## ")[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     explained = [code for row in rows for code in re.findall(r"`(\w+)`", row)]
-    assert sorted(explained) == sorted(SYMPTOMS)
+    assert sorted(explained) == sorted(FINDING_TITLES)
 
 
 def test_ctrl_c_ends_it_at_once_and_leaves_nothing(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-from onex.doctor.examination import Diagnosis, examine
+from onex.doctor.examination import Examination, examine
 
 CORPUS = Path(__file__).resolve().parents[4] / "shared" / "corpus" / "contracts"
 
@@ -19,13 +19,13 @@ def written(root: Path, files: Mapping[str, str]) -> Path:
     return root
 
 
-def told(diagnosis: Diagnosis, root: Path) -> list[str]:
-    """``code path:line`` of each symptom, in the order of the report."""
+def told(diagnosis: Examination, root: Path) -> list[str]:
+    """``code path:line`` of each finding, in the order of the report."""
     return [
         f"{one.finding.code} {Path(one.finding.path).relative_to(root)}:{one.finding.line}"
-        for one in diagnosis.symptoms
+        for one in diagnosis.findings
     ]
 
 
-def examined(root: Path, files: Mapping[str, str]) -> Diagnosis:
+def examined(root: Path, files: Mapping[str, str]) -> Examination:
     return examine(written(root, files))

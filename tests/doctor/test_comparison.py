@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from onex.doctor.comparison import Compared, compare, sides
-from onex.doctor.payload_schemas import shapes
+from onex.doctor.comparison import ContractComparison, compare, sides
+from onex.doctor.payload_schemas import payload_schemas
 from onex.repository.contract_files import NoSuchPath
 from onex.repository.git_revision import RevisionUnreadable
 from tests.app.apps import edit, job
@@ -29,7 +29,7 @@ def effect(file: Path, name: str, topic: str = "asked.v1", told: str = "of a tes
     return file
 
 
-def by_name(found: list[Compared]) -> dict[str, Compared]:
+def by_name(found: list[ContractComparison]) -> dict[str, ContractComparison]:
     return {one.name: one for one in found}
 
 
@@ -182,7 +182,7 @@ def test_what_a_module_prints_or_ends_with_does_not_reach_the_answer(tmp_path: P
     loud, gone, whole = job(tmp_path / "loud"), job(tmp_path / "gone"), job(tmp_path / "whole")
     edit(loud / "payloads.py", "class Begin", "print('{}')\n\n\nclass Begin")
     edit(gone / "payloads.py", "class Begin", "raise SystemExit(3)\n\n\nclass Begin")
-    made = shapes([loud, gone, whole])
+    made = payload_schemas([loud, gone, whole])
     assert made[loud] == made[whole]
     assert sorted(made[whole].classes) == ["begin", "failed", "intents.make", "made", "state"]
     assert made[gone].problem == "payloads.py cannot be loaded: SystemExit: 3"

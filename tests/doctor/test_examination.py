@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from onex.doctor.examination import NoContracts, examine
-from onex.doctor.purity_claims import EnumVerdict
+from onex.doctor.purity_claims import EnumClaimVerdict
 from onex.repository.contract_files import NoSuchPath
 from tests.doctor.planted import CORPUS, examined, told, written
 from tests.laws.tree import ROOT
@@ -83,8 +83,8 @@ def test_a_clean_repository_has_no_symptom(tmp_path: Path) -> None:
     diagnosis = examined(tmp_path, CLEAN)
     assert told(diagnosis, tmp_path) == []
     assert [(one.node, one.verdict) for one in diagnosis.claims] == [
-        ("pick", EnumVerdict.HOLDS),
-        ("till", EnumVerdict.NO_CODE),
+        ("pick", EnumClaimVerdict.HOLDS),
+        ("till", EnumClaimVerdict.NO_CODE),
     ]
     assert diagnosis.kinds == {"compute": 1, "reducer": 1}
 
@@ -102,7 +102,7 @@ def test_each_fault_of_its_twin_is_told_at_its_line(tmp_path: Path) -> None:
 
 
 def test_a_broken_claim_shows_the_way_from_the_handler(tmp_path: Path) -> None:
-    (one,) = [one for one in examined(tmp_path, faulty()).symptoms if one.finding.code == "impure_clock"]
+    (one,) = [one for one in examined(tmp_path, faulty()).findings if one.finding.code == "impure_clock"]
     assert [(link.name, str(Path(link.path).relative_to(tmp_path)), link.line) for link in one.chain] == [
         ("HandlerPick.handle", "src/shop/pick/handler.py", 5),
         ("price", "src/shop/pick/handler.py", 6),
@@ -115,14 +115,14 @@ def test_a_broken_claim_shows_the_way_from_the_handler(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "verdict"),
     [
-        ("descriptor: {purity: pure}", EnumVerdict.BROKEN),
-        ("deterministic_execution: true", EnumVerdict.BROKEN),
-        ("determinism: deterministic", EnumVerdict.BROKEN),
-        ("description: says nothing of it, a compute node is pure by its kind", EnumVerdict.BROKEN),
+        ("descriptor: {purity: pure}", EnumClaimVerdict.BROKEN),
+        ("deterministic_execution: true", EnumClaimVerdict.BROKEN),
+        ("determinism: deterministic", EnumClaimVerdict.BROKEN),
+        ("description: says nothing of it, a compute node is pure by its kind", EnumClaimVerdict.BROKEN),
         ("descriptor: {purity: side_effecting}", None),
     ],
 )
-def test_what_counts_as_a_claim(line: str, verdict: EnumVerdict | None, tmp_path: Path) -> None:
+def test_what_counts_as_a_claim(line: str, verdict: EnumClaimVerdict | None, tmp_path: Path) -> None:
     files = faulty()
     contract = "src/shop/pick/contract.yaml"
     files[contract] = files[contract].replace("descriptor: {purity: pure}", line)
@@ -149,7 +149,7 @@ def test_an_effect_may_touch_the_world(tmp_path: Path) -> None:
 def test_a_place_that_many_reach_is_told_once(tmp_path: Path) -> None:
     files = faulty()
     files["src/shop/pick2/contract.yaml"] = files["src/shop/pick/contract.yaml"].replace("name: pick", "name: pick2")
-    found = [one for one in examined(tmp_path, files).symptoms if one.finding.code == "impure_clock"]
+    found = [one for one in examined(tmp_path, files).findings if one.finding.code == "impure_clock"]
     assert [len(one.contracts) for one in found] == [2]
     assert "pick and 1 more claim purity" in found[0].finding.message
 
@@ -170,7 +170,7 @@ from onex.doctor.examination import examine
 from pathlib import Path
 sys.addaudithook(watch)
 diagnosis = examine(Path(sys.argv[1]))
-assert diagnosis.symptoms, "there was something to find"
+assert diagnosis.findings, "there was something to find"
 print(seen)
 """
 
@@ -199,7 +199,7 @@ def test_the_repository_is_left_as_it_was_also_when_it_cannot_be_written(tmp_pat
     for folder in folders:
         folder.chmod(0o555)
     try:
-        assert examine(tmp_path).symptoms
+        assert examine(tmp_path).findings
         assert state() == before
     finally:
         for folder in folders:
@@ -208,7 +208,7 @@ def test_the_repository_is_left_as_it_was_also_when_it_cannot_be_written(tmp_pat
 
 def test_the_same_repository_gives_the_same_report(tmp_path: Path) -> None:
     first = examined(tmp_path, faulty())
-    assert examine(tmp_path).symptoms == first.symptoms
+    assert examine(tmp_path).findings == first.findings
 
 
 # --- any folder -------------------------------------------------------------------------------------------------------
@@ -268,15 +268,15 @@ def test_the_corpus_is_understood_without_shouting() -> None:
     assert len(diagnosis.tree.contracts) == 212
     assert len(diagnosis.loaded) >= 202
     assert sum(diagnosis.kinds.values()) == len(diagnosis.loaded)
-    assert not [one for one in diagnosis.symptoms if one.finding.code == "module_missing"]
+    assert not [one for one in diagnosis.findings if one.finding.code == "module_missing"]
     assert diagnosis.outside["omniintelligence"] > 200
-    mismatched = [one.finding.message for one in diagnosis.symptoms if one.finding.code == "topic_mismatch"]
+    mismatched = [one.finding.message for one in diagnosis.findings if one.finding.code == "topic_mismatch"]
     assert any("realm none there, {env} here" in message for message in mismatched)
 
 
 def test_this_project_holds_what_it_claims_but_where_impurity_was_planted() -> None:
     diagnosis = examine(ROOT)
-    broken = [one for one in diagnosis.symptoms if one.finding.code.startswith("impure_")]
+    broken = [one for one in diagnosis.findings if one.finding.code.startswith("impure_")]
     planted, deadly = "tests/replay/impure/reducer.py", "tests/cli/deadly/payloads.py"
     assert {str(Path(one.finding.path).relative_to(ROOT)) for one in broken} == {planted, deadly}
     calls = {one.chain[-2].name for one in broken if one.finding.path.endswith(planted)}
@@ -289,20 +289,20 @@ def test_no_python_that_is_installed_makes_it_fall(tmp_path: Path) -> None:
     import pydantic
 
     from onex.doctor.source_tree import python_source
-    from onex.proof.classes import Classes
-    from onex.proof.function_body import Bodies
+    from onex.proof.classes import ClassTable
+    from onex.proof.function_body import FunctionTraces
     from onex.proof.library import Library
-    from onex.proof.reachability import entries, reach
+    from onex.proof.reachability import entry_units, reach
 
     root = Path(pydantic.__file__).parents[1]
     files = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.py"))]
     library = Library(files, lambda path: python_source(root, path))
-    bodies = Bodies(Classes(library))
+    bodies = FunctionTraces(ClassTable(library))
     functions = 0
     for path in files:
         module = library.at(path)
         for name in module.bindings:
             found = library.name_in(module, name)
             if found is not None:
-                functions += reach(bodies, list(entries(bodies, found))[:3]).functions
+                functions += reach(bodies, list(entry_units(bodies, found))[:3]).functions
     assert functions > 10_000

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onex.doctor.purity_claims import EnumVerdict
+from onex.doctor.purity_claims import EnumClaimVerdict
 from tests.doctor.planted import examined
 
 CONTRACT = """
@@ -121,11 +121,11 @@ def test_a_claim_is_followed_through_every_import_in_every_layout(
         pytest.skip("a folder tests/src is no mirror of src.shop")
     found = examined(tmp_path, repository(layout, beside, contracts))
     verdicts = {one.node: one.verdict for one in found.claims}
-    assert {name: verdict for name, verdict in verdicts.items() if verdict is not EnumVerdict.BROKEN} == dict.fromkeys(
-        PURE, EnumVerdict.HOLDS
-    )
+    assert {
+        name: verdict for name, verdict in verdicts.items() if verdict is not EnumClaimVerdict.BROKEN
+    } == dict.fromkeys(PURE, EnumClaimVerdict.HOLDS)
     assert not found.outside
-    assert [one.finding.message for one in found.symptoms if "missing" in one.finding.code] == []
+    assert [one.finding.message for one in found.findings if "missing" in one.finding.code] == []
 
 
 def test_a_name_of_another_package_is_not_found_in_a_folder_of_ours(tmp_path: Path) -> None:
@@ -151,4 +151,4 @@ def test_a_module_that_is_not_there_is_missing_in_every_layout(tmp_path: Path) -
         files[f"{folder}/main.py"] = f"from {top}.util import clock\n"
         files[f"{folder}/nodes/contract.yaml"] = CONTRACT.format(name="gone", top=top)
         found = examined(tmp_path / str(n), files)
-        assert ("module_missing", not found.outside) in {(one.finding.code, True) for one in found.symptoms}, folder
+        assert ("module_missing", not found.outside) in {(one.finding.code, True) for one in found.findings}, folder

@@ -78,7 +78,7 @@ def test_why_a_trigger_is_never_enabled_names_every_state_it_starts_from(tmp_pat
         (lost, "'lost' is never entered"),
         (lost + lost.replace("lost", "left"), "'left', 'lost' are never entered"),
     ):
-        found = [one.finding for one in examined(tmp_path, {"till.yaml": HEAD + SOUND + more}).symptoms]
+        found = [one.finding for one in examined(tmp_path, {"till.yaml": HEAD + SOUND + more}).findings]
         assert [one.message for one in found if one.code == "trigger_never_enabled"] == [
             f"till: trigger 'find' is never enabled: {why}"
         ]

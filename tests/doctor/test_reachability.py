@@ -6,28 +6,28 @@ from pathlib import Path
 
 import pytest
 
-from onex.doctor.source_tree import python_source, tree_of
-from onex.proof.classes import Classes
-from onex.proof.function_body import Bodies
+from onex.doctor.source_tree import python_source, read_tree
+from onex.proof.classes import ClassTable
+from onex.proof.function_body import FunctionTraces
 from onex.proof.impure_calls import EnumImpurity
 from onex.proof.library import Library
-from onex.proof.reachability import Reach, entries, reach
+from onex.proof.reachability import ReachResult, entry_units, reach
 from tests.doctor.planted import written
 
 
-def reached(root: Path, files: dict[str, str], handler: str = "Handler") -> Reach:
+def reached(root: Path, files: dict[str, str], handler: str = "Handler") -> ReachResult:
     """From ``handler`` in ``shop/handler.py``; the other files are given by name."""
     written(root, {"shop/__init__.py": "", **files})
-    library = Library(tree_of(root).python, lambda path: python_source(root, path))
-    bodies = Bodies(Classes(library))
+    library = Library(read_tree(root).python, lambda path: python_source(root, path))
+    bodies = FunctionTraces(ClassTable(library))
     module = library.module("shop.handler")
     assert module is not None
     found = library.name_in(module, handler)
     assert found is not None
-    return reach(bodies, list(entries(bodies, found)))
+    return reach(bodies, list(entry_units(bodies, found)))
 
 
-def touched(found: Reach) -> list[str]:
+def touched(found: ReachResult) -> list[str]:
     return [f"{one.touch.kind.value} {one.touch.name} {one.path}:{one.touch.line}" for one in found.encounters]
 
 
@@ -288,12 +288,12 @@ HOSTILE = {
 def test_no_file_of_python_makes_it_fall(source: bytes, tmp_path: Path) -> None:
     (tmp_path / "one.py").write_bytes(source)
     library = Library(["one.py"], lambda path: python_source(tmp_path, path))
-    bodies = Bodies(Classes(library))
+    bodies = FunctionTraces(ClassTable(library))
     module = library.at("one.py")
     for name in module.bindings:
         found = library.name_in(module, name)
         assert found is not None
-        result = reach(bodies, list(entries(bodies, found)))
+        result = reach(bodies, list(entry_units(bodies, found)))
         assert all(one.touch.kind is EnumImpurity.UNPROVEN for one in result.encounters)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onex.doctor.topics import difference, parts
+from onex.doctor.topics import difference, topic_parts
 from tests.doctor.planted import examined, told
 
 
@@ -57,9 +57,9 @@ def test_two_topics_of_their_own_are_left_alone(one: str, other: str) -> None:
 
 
 def test_a_topic_is_taken_apart() -> None:
-    assert parts("dev.shop.paid.v2") == ("dev", "shop.paid", "2")
-    assert parts("shop.paid") == ("", "shop.paid", "")
-    assert parts("${REALM}.onex.evt.shop.paid.v12") == ("${REALM}", "onex.evt.shop.paid", "12")
+    assert topic_parts("dev.shop.paid.v2") == ("dev", "shop.paid", "2")
+    assert topic_parts("shop.paid") == ("", "shop.paid", "")
+    assert topic_parts("${REALM}.onex.evt.shop.paid.v12") == ("${REALM}", "onex.evt.shop.paid", "12")
 
 
 def test_a_topic_with_both_ends_is_fine(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_two_ends_that_miss_each_other_are_one_symptom(tmp_path: Path) -> None:
     files = {"a.yaml": node("a", publishes("shop.paid.v1")), "b.yaml": node("b", consumes("shop.paid.v2"))}
     diagnosis = examined(tmp_path, files)
     assert told(diagnosis, tmp_path) == ["topic_mismatch b.yaml:4"]
-    (one,) = diagnosis.symptoms
+    (one,) = diagnosis.findings
     assert one.finding.message == (
         f"b consumes 'shop.paid.v2', which no contract here publishes; a publishes 'shop.paid.v1' "
         f"({tmp_path / 'a.yaml'}:4): version 1 there, 2 here"
@@ -122,12 +122,12 @@ def test_whoever_waits_for_the_end_or_reads_dead_letters_needs_no_contract(line:
 
 def test_code_that_names_a_lonely_topic_is_shown(tmp_path: Path) -> None:
     files = {"a.yaml": node("a", publishes("shop.paid.v1")), "src/listen.py": "x = 1\nTOPIC = 'shop.paid.v1'\n"}
-    (one,) = examined(tmp_path, files).symptoms
+    (one,) = examined(tmp_path, files).findings
     assert one.finding.message.endswith(f"; code names it at {tmp_path / 'src' / 'listen.py'}:2")
 
 
 def test_many_who_say_the_same_are_one_symptom(tmp_path: Path) -> None:
     files = {f"{name}.yaml": node(name, publishes("shop.paid.v1")) for name in "abc"}
-    (one,) = examined(tmp_path, files).symptoms
+    (one,) = examined(tmp_path, files).findings
     assert one.finding.message.startswith("a and 2 more publish 'shop.paid.v1'")
     assert len(one.contracts) == 3

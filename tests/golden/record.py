@@ -11,7 +11,7 @@ import sys
 
 from onex.adapters.memory.store import MemoryStore
 from onex.app import App, load_app
-from onex.app.folder import CONTRACT, Folder
+from onex.app.folder import CONTRACT, AppFolder
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry, Workflow
 from onex.replay.history_export import export_history
@@ -29,7 +29,7 @@ def freeze(golden: Golden) -> App:
 
     Not its effects: no digest covers them and no replay runs them, and they would have to load for ever.
     """
-    folder = Folder(golden.today)
+    folder = AppFolder(golden.today)
     wanted: list[str] = []
     for workflow in folder.workflows:
         place = golden.app.joinpath(*workflow.split("."))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onex.repository.contract_files import NoSuchPath, looks_like_contract, survey, workflow_folders
+from onex.repository.contract_files import NoSuchPath, find_contracts, looks_like_contract, workflow_folders
 
 CONTRACTS = [
     "node_type: effect\n",
@@ -65,9 +65,9 @@ def test_files_come_in_one_order_and_links_are_not_followed(tmp_path: Path, monk
         Path(name).write_text(CONTRACTS[0])
     Path("link.yaml").symlink_to("top.yaml")
     Path("a/round").symlink_to(tmp_path)
-    found = survey([Path()])
+    found = find_contracts([Path()])
     assert [str(one.path) for one in found.candidates] == ["top.yaml", "a/z.yml", "a/b/c.YAML", "b/contract.yaml"]
-    again = survey([Path("b"), Path("."), Path("b/contract.yaml")])
+    again = find_contracts([Path("b"), Path("."), Path("b/contract.yaml")])
     assert sorted(str(one.path) for one in again.candidates) == sorted(str(one.path) for one in found.candidates)
 
 
@@ -86,5 +86,5 @@ def test_what_cannot_be_checked_is_said(tmp_path: Path, path: str, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     Path("x.txt").touch()
     with pytest.raises(NoSuchPath) as raised:
-        survey([Path(path)])
+        find_contracts([Path(path)])
     assert ";" in raised.value.message or "cannot be looked at" in raised.value.message

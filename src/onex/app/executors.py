@@ -15,7 +15,7 @@ from ..kernel.intent import EnumIntentType, EnumOutcome, IntentSpec
 from ..nodes.compute import COMPUTE, ComputeIO
 from ..nodes.effect import EFFECT, EffectIO
 from ..nodes.io import Function, FunctionShape, compute_shape, effect_shape
-from .problems import Report
+from .load_report import LoadReport
 
 Twice = Callable[[str, Function, Function], None]
 
@@ -32,10 +32,10 @@ def marked(module: ModuleType, mark: str, twice: Twice | None = None) -> dict[st
     return found
 
 
-class Servants:
+class Executors:
     """The functions for one workflow. ``known_targets`` are served by somebody outside the app."""
 
-    def __init__(self, report: Report, known_targets: Collection[str]) -> None:
+    def __init__(self, report: LoadReport, known_targets: Collection[str]) -> None:
         self.report = report
         self.known_targets = known_targets
         self.effects: dict[str, Function] = {}

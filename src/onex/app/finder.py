@@ -14,13 +14,13 @@ from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
 from types import ModuleType
 
-from .folder import Folder, Module, Outside
+from .folder import AppFolder, AppModule, OutsideApp
 
 PREFIX = "_onex_"
 
 
 class _Loader(SourceLoader):
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: AppModule) -> None:
         self.module = module
 
     def get_filename(self, fullname: str) -> str:
@@ -51,9 +51,9 @@ class AppFinder(MetaPathFinder):
     """Which folder each ``_onex_<hash>`` stands for."""
 
     def __init__(self) -> None:
-        self._folders: dict[str, Folder] = {}
+        self._folders: dict[str, AppFolder] = {}
 
-    def mount(self, folder: Folder, digest: str) -> str:
+    def mount(self, folder: AppFolder, digest: str) -> str:
         """Make the folder importable; returns its package's name. The same code from the same folder is loaded once."""
         top = f"{PREFIX}{digest[:16]}"
         before = self._folders.get(top)
@@ -85,7 +85,7 @@ class AppFinder(MetaPathFinder):
             return None
         try:
             module = folder.module(inner)
-        except Outside as error:
+        except OutsideApp as error:
             raise ImportError(f"{error.finding.path} {error.finding.message}", name=fullname) from error
         return None if module is None else _spec(fullname, _Loader(module))
 

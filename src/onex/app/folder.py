@@ -21,7 +21,7 @@ PARTS = ("payloads", "reducer", "effects", "compute", "migrations")
 MODULE_BYTES_MAX = 4 * 1024 * 1024
 
 
-class Module(NamedTuple):
+class AppModule(NamedTuple):
     """``name`` is dotted from the app's folder, '' for the folder itself. A package may lack ``__init__``: no text."""
 
     name: str
@@ -34,7 +34,7 @@ class Module(NamedTuple):
         return self.name if self.is_package else self.name.rpartition(".")[0]
 
 
-class Outside(ContractError):
+class OutsideApp(ContractError):
     """A link that leads out of the app's folder, or a file that cannot be read."""
 
     def __init__(self, path: str, message: str, fix: str) -> None:
@@ -43,7 +43,7 @@ class Outside(ContractError):
         self.finding = finding
 
 
-class Folder:
+class AppFolder:
     """``shown`` is the path as the user wrote it; findings name files by it, so that they can be clicked."""
 
     def __init__(self, shown: Path) -> None:
@@ -51,7 +51,7 @@ class Folder:
         self.shown = shown
         self.root = shown.resolve()
         self.name = _identifier(self.root.name)
-        self._modules: dict[str, Module | None] = {}
+        self._modules: dict[str, AppModule | None] = {}
         self._contracts: dict[str, bytes] = {}
         self._imports: dict[str, tuple[str, ...] | Finding] = {}
         if not self.root.is_dir():
@@ -101,22 +101,22 @@ class Folder:
         except ValueError:
             return str(path)
 
-    def module(self, name: str) -> Module | None:
+    def module(self, name: str) -> AppModule | None:
         """The module as it was when first asked for; None when there is none. Raises Outside."""
         if name not in self._modules:
             self._modules[name] = self._read(name)
         return self._modules[name]
 
-    def _read(self, name: str) -> Module | None:
+    def _read(self, name: str) -> AppModule | None:
         place = self.root.joinpath(*_parts(name))
         init = place / "__init__.py"
         if init.is_file():
-            return Module(name, init, self._bytes(init, MODULE_BYTES_MAX), True)
+            return AppModule(name, init, self._bytes(init, MODULE_BYTES_MAX), True)
         if name and (file := place.with_name(f"{place.name}.py")).is_file():
-            return Module(name, file, self._bytes(file, MODULE_BYTES_MAX), False)
+            return AppModule(name, file, self._bytes(file, MODULE_BYTES_MAX), False)
         if place.is_dir():
             self._inside(place)
-            return Module(name, init, b"", True)
+            return AppModule(name, init, b"", True)
         return None
 
     def _bytes(self, path: Path, limit: int) -> bytes:
@@ -125,15 +125,15 @@ class Folder:
             with path.open("rb") as file:
                 return file.read(limit)
         except OSError as error:
-            raise Outside(self.show(path), f"cannot be read: {error.strerror}", "let the engine read it") from error
+            raise OutsideApp(self.show(path), f"cannot be read: {error.strerror}", "let the engine read it") from error
 
     def _inside(self, path: Path) -> None:
         try:
             real = path.resolve(strict=True)
         except (OSError, RuntimeError) as error:
-            raise Outside(self.show(path), f"cannot be read: {error}", "") from error
+            raise OutsideApp(self.show(path), f"cannot be read: {error}", "") from error
         if real != self.root and self.root not in real.parents:
-            raise Outside(self.show(path), f"is a link to {real}, outside the app", "copy the file into the app")
+            raise OutsideApp(self.show(path), f"is a link to {real}, outside the app", "copy the file into the app")
 
     def parts(self, workflow: str) -> dict[str, str]:
         """A workflow's ``payloads``, ``reducer``, ``effects`` and so on, as far as they exist: module names."""
@@ -149,9 +149,9 @@ class Folder:
         module = self.module(name)
         return module is not None and module.path.is_file()
 
-    def closure(self, names: Iterable[str]) -> tuple[dict[str, Module], list[Finding]]:
+    def closure(self, names: Iterable[str]) -> tuple[dict[str, AppModule], list[Finding]]:
         """These modules, their packages and what they import from the app, however deep; by name. Nothing is run."""
-        found: dict[str, Module] = {}
+        found: dict[str, AppModule] = {}
         findings: list[Finding] = []
         waiting = list(names)
         while waiting:
@@ -160,7 +160,7 @@ class Folder:
                 continue
             try:
                 module = self.module(name)
-            except Outside as error:
+            except OutsideApp as error:
                 findings.append(error.finding)
                 continue
             if module is None:
@@ -177,7 +177,7 @@ class Folder:
                 waiting.extend(taken)
         return dict(sorted(found.items())), findings
 
-    def _parse(self, module: Module) -> tuple[str, ...] | Finding:
+    def _parse(self, module: AppModule) -> tuple[str, ...] | Finding:
         try:
             tree = ast.parse(module.text, str(module.path))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -234,7 +234,7 @@ def _identifier(name: str) -> str:
     return plain if plain.isidentifier() else f"app_{plain}"
 
 
-def _imports(module: Module, tree: ast.Module) -> Iterator[str]:
+def _imports(module: AppModule, tree: ast.Module) -> Iterator[str]:
     """Names inside the app that this module may import: relative imports, with what they take taken as modules too."""
     package = _parts(module.package)
     for node in ast.walk(tree):

@@ -28,11 +28,11 @@ from ..nodes.compute import COMPUTE
 from ..nodes.effect import EFFECT
 from ..nodes.io import Function
 from ..ports import Code
-from .executors import Servants, marked
+from .executors import Executors, marked
 from .finder import FINDER, import_module
-from .folder import Folder
+from .folder import AppFolder
+from .load_report import LoadReport
 from .migrations import migrations_of
-from .problems import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def load_app(path: Path | str, known_targets: Collection[str] = (), *, digest: s
     ``known_targets`` are targets that others serve. With ``digest`` only that code is accepted. Raises ContractError,
     whose ``findings`` are everything that is wrong.
     """
-    folder = Folder(Path(path))
+    folder = AppFolder(Path(path))
     return _Loading(folder, known_targets, _checked_digest(folder, digest)).run()
 
 
@@ -88,7 +88,7 @@ def load_compute(path: Path | str, digest: str, workflow: str, name: str) -> Fun
     The contract is not read again: the digest says that it is the one already judged. Raises ContractError when the
     files changed, AlgorithmNotFoundError when there is no such function.
     """
-    folder = Folder(Path(path))
+    folder = AppFolder(Path(path))
     package = FINDER.mount(folder, _checked_digest(folder, digest))
     home = "" if folder.workflows == ("",) else workflow
     for part in (folder.parts(home).get("compute"), folder.shared(home).get("compute")):
@@ -98,7 +98,7 @@ def load_compute(path: Path | str, digest: str, workflow: str, name: str) -> Fun
     raise AlgorithmNotFoundError(f"{folder.shown} has no compute function {name!r} for workflow {workflow!r}")
 
 
-def _checked_digest(folder: Folder, wanted: str | None) -> str:
+def _checked_digest(folder: AppFolder, wanted: str | None) -> str:
     digest = folder.digest
     if wanted is not None and digest != wanted:
         raise ContractError(
@@ -111,11 +111,11 @@ def _checked_digest(folder: Folder, wanted: str | None) -> str:
 
 
 class _Loading:
-    def __init__(self, folder: Folder, known_targets: Collection[str], digest: str) -> None:
+    def __init__(self, folder: AppFolder, known_targets: Collection[str], digest: str) -> None:
         self.folder = folder
         self.known_targets = known_targets
         self.digest = digest
-        self.report = Report(folder)
+        self.report = LoadReport(folder)
 
     def run(self) -> App:
         promises = self._contracts()
@@ -214,12 +214,12 @@ class _Loading:
         promises: Mapping[str, LocatedContract],
         compiled: Mapping[str, CompiledReducer],
         modules: Mapping[str, ModuleType],
-    ) -> dict[str, Servants]:
+    ) -> dict[str, Executors]:
         named: dict[str, set[str]] = {EFFECT: set(), COMPUTE: set()}
         others = {promise.contract.name: compiled[home] for home, promise in promises.items()}
-        servants: dict[str, Servants] = {}
+        servants: dict[str, Executors] = {}
         for home, promise in promises.items():
-            serving = servants[home] = Servants(self.report, self.known_targets)
+            serving = servants[home] = Executors(self.report, self.known_targets)
             for part, name in (*self.folder.shared(home).items(), *self.folder.parts(home).items()):
                 if part in ("effects", "compute"):
                     serving.take(part, modules[name])
@@ -237,7 +237,7 @@ class _Loading:
         return Migrations() if module is None else migrations_of(module, promise.contract, compiled, self.report)
 
     def _loaded(
-        self, home: str, promise: LocatedContract, compiled: CompiledReducer, serving: Servants, migrations: Migrations
+        self, home: str, promise: LocatedContract, compiled: CompiledReducer, serving: Executors, migrations: Migrations
     ) -> LoadedWorkflow:
         assert compiled.reducer is not None, "a reducer that was not made has left an error"
         contract = promise.contract

@@ -14,11 +14,11 @@ from ..kernel.intent import EnumIntentType
 from ..kernel.machine import state_timer
 from ..kernel.migration import MIGRATES, Migration, Migrations, Step
 from ..kernel.rename import RENAMES, STATE, Names, Renames, What
-from .problems import Report
+from .load_report import LoadReport
 
 
 def migrations_of(
-    module: ModuleType, contract: ModelContractWorkflow, compiled: CompiledReducer, report: Report
+    module: ModuleType, contract: ModelContractWorkflow, compiled: CompiledReducer, report: LoadReport
 ) -> Migrations:
     """What the marked functions and the renames of ``module`` come to; everything wrong with them goes into ``report``."""
     steps: dict[Step, Migration] = {}
@@ -55,7 +55,7 @@ def _renames(module: ModuleType) -> tuple[Renames, ...]:
 
 class _Judge:
     def __init__(
-        self, migrations: Migrations, contract: ModelContractWorkflow, compiled: CompiledReducer, report: Report
+        self, migrations: Migrations, contract: ModelContractWorkflow, compiled: CompiledReducer, report: LoadReport
     ) -> None:
         self.names, self.contract, self.compiled, self.report = migrations.names, contract, compiled, report
         self.now = contract.state_schema

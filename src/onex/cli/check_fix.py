@@ -9,13 +9,13 @@ from pathlib import Path
 
 from ..contracts.edit.fixes import FixedText, fix_text
 from ..contracts.foreign.foreign_reader import read_contract
-from ..doctor.inspection import Inspected
+from ..doctor.inspection import InspectedFile
 from ..repository.reference_files import Repository, Unreadable, contract_text
 from ..repository.safe_write import rewrite
 from .console import counted, harmless, note, say, styled
 
 
-def fix(files: Sequence[Inspected], *, write: bool) -> int:
+def fix(files: Sequence[InspectedFile], *, write: bool) -> int:
     """How many files were, or would be, changed. What changes is shown: as a diff, or line by line as it is written."""
     changed = 0
     for one in files:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from ..app.load import LoadedWorkflow
-from ..doctor.inspection import Inspected, Inspection
+from ..doctor.inspection import InspectedFile, Inspection
 from ..kernel.finding import EnumSeverity, Finding, errors
 from ..views.check import triggers_of
 from .console import counted, harmless, say, show_findings, styled, table
@@ -43,13 +43,13 @@ def _of_workflow(one: LoadedWorkflow) -> str:
     )
 
 
-def _alone(inspection: Inspection) -> list[Inspected]:
+def _alone(inspection: Inspection) -> list[InspectedFile]:
     """Files that were read as contracts and belong to no app."""
     of_apps = {path for app in inspection.apps for path in app.files}
     return [one for one in inspection.files if one.path not in of_apps]
 
 
-def _of_file(one: Inspected, *, every: bool) -> str:
+def _of_file(one: InspectedFile, *, every: bool) -> str:
     if not one.ok:
         return f"{harmless(one.path)}: {styled('refused', 'red')}, {counted(len(errors(one.findings)), 'error')}"
     kind = harmless(f"{one.kind} {one.name}")
@@ -57,7 +57,7 @@ def _of_file(one: Inspected, *, every: bool) -> str:
     return f"{harmless(one.path)}: ok. {kind}, family {one.family}{written}; {_keys([one], every=every)}"
 
 
-def _keys(files: Sequence[Inspected], *, every: bool) -> str:
+def _keys(files: Sequence[InspectedFile], *, every: bool) -> str:
     keys, reported = sum(one.keys for one in files), sum(len(one.reported) for one in files)
     if not reported:
         return f"{counted(keys, 'key')}, all honoured"
@@ -65,7 +65,7 @@ def _keys(files: Sequence[Inspected], *, every: bool) -> str:
     return f"{keys - reported:,} of {counted(keys, 'key')} honoured, {reported:,} kept without effect{where}"
 
 
-def _sum(files: Sequence[Inspected], *, every: bool) -> None:
+def _sum(files: Sequence[InspectedFile], *, every: bool) -> None:
     kinds = sorted({one.kind or "-" for one in files})
     families = sorted({one.family or "-" for one in files})
     table(
@@ -86,7 +86,7 @@ def _sum(files: Sequence[Inspected], *, every: bool) -> None:
     say(_keys(files, every=every))
 
 
-def _count(of: Iterable[Inspected]) -> str:
+def _count(of: Iterable[InspectedFile]) -> str:
     number = sum(1 for _ in of)
     return f"{number:,}" if number else "."
 

@@ -15,7 +15,7 @@ from ..contracts.model.contract import ModelContractBase
 from ..kernel.errors import ContractError, UnknownWorkflow
 from ..kernel.finding import errors
 from ..kernel.visible_text import visible_lines
-from ..repository.contract_files import Candidate, survey
+from ..repository.contract_files import ContractFile, find_contracts
 from ..repository.reference_files import Repository, contract_text
 from .console import counted, note, say_json, say_lines
 from .exit_codes import Misused
@@ -75,7 +75,7 @@ def diagram(
 def _drawn(path: Path) -> dict[str, Picture]:
     """Every picture at or below ``path``, by title. Raises ContractError when there is none, or the only file is broken."""
     found: dict[str, Picture] = {}
-    candidates = survey([path]).candidates
+    candidates = find_contracts([path]).candidates
     broken = 0
     for candidate in candidates:
         try:
@@ -95,7 +95,7 @@ def _drawn(path: Path) -> dict[str, Picture]:
     return found
 
 
-def _contract(candidate: Candidate) -> ModelContractBase:
+def _contract(candidate: ContractFile) -> ModelContractBase:
     """Raises ContractError, with everything that is wrong."""
     path = candidate.path
     reading = read_contract(contract_text(path), str(path), Repository.holding(path, candidate.within))

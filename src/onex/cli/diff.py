@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from ..contracts.diff.contract_diff import ContractChange, EnumChange
 from ..contracts.diff.version_bump import EnumBump, owed_version
-from ..doctor.comparison import Compared, compare, sides
+from ..doctor.comparison import ContractComparison, compare, sides
 from ..views.diff import diff_json
 from .console import counted, has_colours, note, say, say_json, styled
 from .exit_codes import FOUND
@@ -64,12 +64,12 @@ def diff(
         raise typer.Exit(FOUND)
 
 
-def _is_unreadable(one: Compared) -> bool:
+def _is_unreadable(one: ContractComparison) -> bool:
     """The new side of it does not load."""
     return one.new is not None and bool(one.new.problem)
 
 
-def _show(found: Sequence[Compared], *, everything: bool) -> None:
+def _show(found: Sequence[ContractComparison], *, everything: bool) -> None:
     shown = [one for one in found if _has_news(one, everything=everything)]
     for one in shown:
         if one.old is not None and one.new is not None:
@@ -95,13 +95,13 @@ def _show(found: Sequence[Compared], *, everything: bool) -> None:
     say("; ".join(parts))
 
 
-def _has_news(one: Compared, *, everything: bool) -> bool:
+def _has_news(one: ContractComparison, *, everything: bool) -> bool:
     if one.difference is None or one.has_moved or one.is_short or one.hints:
         return True
     return bool(one.difference.changes or (everything and one.difference.notes))
 
 
-def _show_one(one: Compared, *, everything: bool) -> None:
+def _show_one(one: ContractComparison, *, everything: bool) -> None:
     say(_heading(one))
     if one.problem:
         say(f"  {styled('not compared', 'yellow')}: {one.problem}")
@@ -120,7 +120,7 @@ def _show_one(one: Compared, *, everything: bool) -> None:
     say(f"  {_bump(one)}")
 
 
-def _heading(one: Compared) -> str:
+def _heading(one: ContractComparison) -> str:
     old, new = one.old, one.new
     there = new or old
     assert there is not None, "a contract is on one side at least"
@@ -156,7 +156,7 @@ def _place(change: ContractChange) -> str:
     return f" (was line {change.old_place.line})" if change.old_place.line else ""
 
 
-def _bump(one: Compared) -> str:
+def _bump(one: ContractComparison) -> str:
     """``breaking, owes major (2.0.0), made minor``."""
     assert one.difference is not None, "asked of compared contracts only"
     owed, made = one.difference.owed, one.difference.made

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..doctor.examination import Diagnosis, examine
+from ..doctor.examination import Examination, examine
 from ..doctor.system_map import map_mermaid, map_svg, system_map
 from ..kernel.visible_text import visible_lines
 from ..views.doctor import diagnosis_json
@@ -66,14 +66,14 @@ def doctor(
         raise typer.Exit(FOUND)
 
 
-def _examined(folder: Path) -> Diagnosis:
+def _examined(folder: Path) -> Examination:
     if not sys.stderr.isatty():
         return examine(folder)
     with Counter(sys.stderr) as counter:
         return examine(folder, counter.tell)
 
 
-def _draw(diagnosis: Diagnosis, file: Path) -> None:
+def _draw(diagnosis: Examination, file: Path) -> None:
     drawn = system_map(diagnosis)
     title = f"System map of {diagnosis.root.resolve().name}"
     if file.suffix == ".svg":

@@ -5,39 +5,40 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ..doctor.examination import Diagnosis
-from ..doctor.purity_claims import EnumVerdict, Examined
+from ..doctor.doctor_finding import FINDING_TITLES, DoctorFinding, EnumArea
+from ..doctor.examination import Examination
+from ..doctor.purity_claims import EnumClaimVerdict, ExaminedClaim
 from ..kernel.finding import EnumSeverity
-from ..proof.symptom import SYMPTOMS, EnumArea, Link, Symptom
+from ..proof.reachability import CallSite
 from .console import counted, harmless, say, styled
 
 SHOWN = 5
 _COLOURS = {"error": "red", "warning": "yellow", "info": "dim"}
 _VERDICTS = {
-    EnumVerdict.BROKEN: "broken",
-    EnumVerdict.UNPROVEN: "unproven",
-    EnumVerdict.HOLDS: "borne out",
-    EnumVerdict.NO_CODE: "without code here",
+    EnumClaimVerdict.BROKEN: "broken",
+    EnumClaimVerdict.UNPROVEN: "unproven",
+    EnumClaimVerdict.HOLDS: "borne out",
+    EnumClaimVerdict.NO_CODE: "without code here",
 }
 
 
-def show(diagnosis: Diagnosis, *, every: bool) -> None:
+def show(diagnosis: Examination, *, every: bool) -> None:
     _head(diagnosis)
     for area in EnumArea:
-        symptoms = [one for one in diagnosis.symptoms if one.area is area]
+        findings = [one for one in diagnosis.findings if one.area is area]
         told = _sum(area, diagnosis)
-        if not symptoms and not told:
+        if not findings and not told:
             continue
         say()
         say(styled(area.value, "bold") + (f"  {told}" if told else ""))
-        _groups([one for one in symptoms if every or one.finding.severity is not EnumSeverity.INFO], every=every)
+        _groups([one for one in findings if every or one.finding.severity is not EnumSeverity.INFO], every=every)
         if area is EnumArea.CLAIMS and every:
             _verdicts(diagnosis.claims)
     say()
     _foot(diagnosis, every=every)
 
 
-def _head(diagnosis: Diagnosis) -> None:
+def _head(diagnosis: Examination) -> None:
     kinds = ", ".join(f"{n} {kind}" for kind, n in diagnosis.kinds.most_common())
     families = ", ".join(f"{family} {n}" for family, n in sorted(diagnosis.families.items()))
     missing = len(diagnosis.tree.contracts) - len(diagnosis.loaded)
@@ -49,7 +50,7 @@ def _head(diagnosis: Diagnosis) -> None:
     say(styled(f"{files}, {diagnosis.modules:,} read; {others} passed by", "dim"))
 
 
-def _sum(area: EnumArea, diagnosis: Diagnosis) -> str:
+def _sum(area: EnumArea, diagnosis: Examination) -> str:
     """What was looked at, so that silence can be told from blindness."""
     match area:
         case EnumArea.CONTRACTS:
@@ -78,14 +79,14 @@ def _sum(area: EnumArea, diagnosis: Diagnosis) -> str:
             return told + (f"; in packages that are not here: {outside}" if outside else "")
 
 
-def _groups(symptoms: Sequence[Symptom], *, every: bool) -> None:
-    by_code: dict[str, list[Symptom]] = {}
-    for one in symptoms:
+def _groups(findings: Sequence[DoctorFinding], *, every: bool) -> None:
+    by_code: dict[str, list[DoctorFinding]] = {}
+    for one in findings:
         by_code.setdefault(one.finding.code, []).append(one)
     for code, group in by_code.items():
         shown = group if every else group[:SHOWN]
         mends = {one.finding.fix for one in group}
-        say(f"  {SYMPTOMS.get(code, code.replace('_', ' '))}: {len(group)} [{code}]")
+        say(f"  {FINDING_TITLES.get(code, code.replace('_', ' '))}: {len(group)} [{code}]")
         for one in shown:
             _one(one, mend=len(mends) > 1 or len(group) == 1)
         if len(shown) < len(group):
@@ -94,32 +95,32 @@ def _groups(symptoms: Sequence[Symptom], *, every: bool) -> None:
             say(f"    fix: {mends.pop()}")
 
 
-def _verdicts(claims: Sequence[Examined]) -> None:
-    """Each claim by its verdict. What was not followed is named: of what is broken the symptoms have said it."""
+def _verdicts(claims: Sequence[ExaminedClaim]) -> None:
+    """Each claim by its verdict. What was not followed is named: of what is broken the findings have said it."""
     for verdict, told in _VERDICTS.items():
         for one in claims:
             if one.verdict is verdict:
-                where = ", ".join(one.outside) if verdict is EnumVerdict.UNPROVEN else ""
+                where = ", ".join(one.outside) if verdict is EnumClaimVerdict.UNPROVEN else ""
                 why = f"; not followed: calls into {where}" if where else ""
                 say(f"    {one.claim.place}: {told}: {harmless(one.node)} ({harmless(one.claim.told)}){why}")
 
 
-def _one(symptom: Symptom, *, mend: bool) -> None:
-    finding = symptom.finding
+def _one(found: DoctorFinding, *, mend: bool) -> None:
+    finding = found.finding
     place = f"{finding.path}:{finding.line}" if finding.line else finding.path
     severity = styled(finding.severity.value, _COLOURS[finding.severity.value])
     say(f"    {place}: {severity} {harmless(finding.message)}")
-    if symptom.chain:
-        say(styled(f"      by {' -> '.join(map(_link, symptom.chain[:-1]))}", "dim"))
+    if found.chain:
+        say(styled(f"      by {' -> '.join(map(_link, found.chain[:-1]))}", "dim"))
     if mend and finding.fix:
         say(f"      fix: {harmless(finding.fix)}")
 
 
-def _link(link: Link) -> str:
+def _link(link: CallSite) -> str:
     return f"{link.name} ({link.path}:{link.line})"
 
 
-def _foot(diagnosis: Diagnosis, *, every: bool) -> None:
+def _foot(diagnosis: Examination, *, every: bool) -> None:
     counts = diagnosis.counts()
     parts = [counted(counts[severity], word) for severity, word in
              (("error", "error"), ("warning", "warning"), ("info", "note")) if counts[severity]]  # fmt: skip

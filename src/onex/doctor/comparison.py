@@ -13,22 +13,22 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from ..app.folder import Folder
+from ..app.folder import AppFolder
 from ..contracts.diff.contract_diff import ContractDifference, file_difference
 from ..contracts.foreign.foreign_reader import read_contract
 from ..contracts.foreign.read_result import EnumFamily, ReadResult
 from ..contracts.model.contract import ModelContractWorkflow
 from ..contracts.text.yaml_tree import YamlList, YamlNode, YamlScalar
 from ..kernel.errors import ContractError
-from ..repository.contract_files import SUFFIXES, NoSuchPath, survey
+from ..repository.contract_files import SUFFIXES, NoSuchPath, find_contracts
 from ..repository.git_revision import RevisionUnreadable, checkout, is_revision
 from ..repository.reference_files import Repository, Unreadable, contract_text
-from .payload_schemas import PAYLOADS, Shapes, shapes
+from .payload_schemas import PAYLOADS, PayloadSchemas, payload_schemas
 
 ALIKE = 0.6
 
 
-class Version(NamedTuple):
+class ContractSide(NamedTuple):
     """One contract on one side. ``path`` counts from what was given; ``reading`` is None for a file that is no text."""
 
     path: str
@@ -50,14 +50,14 @@ class Version(NamedTuple):
         return str(contract.contract_version) if contract and contract.contract_version else ""
 
 
-class Compared(NamedTuple):
+class ContractComparison(NamedTuple):
     """One contract. ``old`` is None for one that came, ``new`` for one that went; ``problem``: why nothing is compared.
 
     ``hints`` say what was left out of the comparison. ``has_moved``: from one file of a folder to another.
     """
 
-    old: Version | None
-    new: Version | None
+    old: ContractSide | None
+    new: ContractSide | None
     difference: ContractDifference | None
     problem: str = ""
     hints: tuple[str, ...] = ()
@@ -122,24 +122,24 @@ def _there(file: Path, spec: str) -> Path:
     return file
 
 
-def compare(old: Path, new: Path) -> list[Compared]:
+def compare(old: Path, new: Path) -> list[ContractComparison]:
     """Every contract of both sides, the equal ones too, by name. Raises NoSuchPath."""
     before, after = _versions(old), _versions(new)
     couples = _couples(before, after)
     taken = [_home(one) for couple in couples if _may_differ(*couple) for one in couple]
-    classes = shapes(list(dict.fromkeys(home for home in taken if home is not None)))
+    classes = payload_schemas(list(dict.fromkeys(home for home in taken if home is not None)))
     found = [_compared(left, right, classes) for left, right in couples]
     if old.is_dir() and new.is_dir():
         found = [one._replace(has_moved=bool(one.old and one.new and one.old.path != one.new.path)) for one in found]
     return found
 
 
-def _versions(root: Path) -> list[Version]:
+def _versions(root: Path) -> list[ContractSide]:
     """Raises NoSuchPath for a folder that is not there."""
     found = []
     repositories: dict[Path, Repository] = {}
     base = root if root.is_dir() else root.parent
-    for candidate in survey([root]).candidates:
+    for candidate in find_contracts([root]).candidates:
         file = candidate.path
         path = file.relative_to(base).as_posix()
         if file.parent not in repositories:
@@ -147,19 +147,21 @@ def _versions(root: Path) -> list[Version]:
         try:
             reading = read_contract(contract_text(file), str(file), repositories[file.parent])
         except Unreadable as error:
-            found.append(Version(path, file, None, error.finding.message))
+            found.append(ContractSide(path, file, None, error.finding.message))
             continue
         first = next((one for one in reading.findings if one.severity == "error"), None)
         problem = "" if reading.ok else f"line {first.line}: {first.message}" if first else "it does not load"
-        found.append(Version(path, file, reading, problem))
+        found.append(ContractSide(path, file, reading, problem))
     return found
 
 
-def _couples(old: Sequence[Version], new: Sequence[Version]) -> list[tuple[Version | None, Version | None]]:
+def _couples(
+    old: Sequence[ContractSide], new: Sequence[ContractSide]
+) -> list[tuple[ContractSide | None, ContractSide | None]]:
     if len(old) == len(new) == 1:
         return [(old[0], new[0])]
     left, right = dict(enumerate(old)), dict(enumerate(new))
-    couples: list[tuple[Version | None, Version | None]] = []
+    couples: list[tuple[ContractSide | None, ContractSide | None]] = []
     # the same file and the same contract; a contract that moved; a file whose contract is called otherwise
     for same in (
         lambda one: (one.path, one.name, one.kind),
@@ -178,7 +180,7 @@ def _couples(old: Sequence[Version], new: Sequence[Version]) -> list[tuple[Versi
     return sorted(couples, key=_rank)
 
 
-def _alike(old: Mapping[int, Version], new: Mapping[int, Version]) -> list[tuple[int, int]]:
+def _alike(old: Mapping[int, ContractSide], new: Mapping[int, ContractSide]) -> list[tuple[int, int]]:
     """Of the same kind, with at least ALIKE of all they say in common: the most alike first."""
     before = {n: frozenset(_said(one)) for n, one in old.items() if one.name}
     after = {m: frozenset(_said(one)) for m, one in new.items() if one.name}
@@ -195,7 +197,7 @@ def _alike(old: Mapping[int, Version], new: Mapping[int, Version]) -> list[tuple
     return list(found.items())
 
 
-def _said(version: Version) -> Iterator[tuple[str, JsonValue]]:
+def _said(version: ContractSide) -> Iterator[tuple[str, JsonValue]]:
     """Every key with its plain value, as one fact."""
     tree = version.reading.tree if version.reading else None
     waiting: list[tuple[str, YamlNode]] = [("", tree)] if tree is not None else []
@@ -209,12 +211,12 @@ def _said(version: Version) -> Iterator[tuple[str, JsonValue]]:
             waiting += [(f"{path}.{name}", entry.node) for name, entry in node.entries.items()]
 
 
-def _rank(couple: tuple[Version | None, Version | None]) -> tuple[str, str]:
+def _rank(couple: tuple[ContractSide | None, ContractSide | None]) -> tuple[str, str]:
     one = couple[1] or couple[0] or _NONE
     return one.name, one.path
 
 
-def _home(version: Version | None) -> Path | None:
+def _home(version: ContractSide | None) -> Path | None:
     """The folder of a workflow of ours with classes to compare."""
     if version is None or version.reading is None or version.reading.family is not EnumFamily.ONEX:
         return None
@@ -222,17 +224,17 @@ def _home(version: Version | None) -> Path | None:
     return home if version.reading.ok and (home / f"{PAYLOADS}.py").is_file() else None
 
 
-def _may_differ(old: Version | None, new: Version | None) -> bool:
+def _may_differ(old: ContractSide | None, new: ContractSide | None) -> bool:
     """Whether their classes may: the same names of the same text are the same classes, and nothing need be run."""
     return old is not None and new is not None and _classes(old) != _classes(new)
 
 
-def _classes(version: Version) -> tuple[object, ...]:
+def _classes(version: ContractSide) -> tuple[object, ...]:
     home, contract = _home(version), version.reading.contract if version.reading else None
     if home is None or not isinstance(contract, ModelContractWorkflow):
         return ()
     try:
-        modules = Folder(home).closure([PAYLOADS])[0]
+        modules = AppFolder(home).closure([PAYLOADS])[0]
     except ContractError:
         return (home,)
     named = (contract.payloads, contract.state_model, [(one.name, one.payload) for one in contract.intents])
@@ -240,19 +242,21 @@ def _classes(version: Version) -> tuple[object, ...]:
     return (home if imports_above else None, named, {name: module.text for name, module in modules.items()})
 
 
-def _compared(old: Version | None, new: Version | None, classes: Mapping[Path, Shapes]) -> Compared:
+def _compared(
+    old: ContractSide | None, new: ContractSide | None, classes: Mapping[Path, PayloadSchemas]
+) -> ContractComparison:
     if old is None or new is None:
-        return Compared(old, new, None, (new or old or _NONE).problem)
+        return ContractComparison(old, new, None, (new or old or _NONE).problem)
     if old.reading is None or new.reading is None or old.problem or new.problem:
         told = (
             f"the new one does not load: {new.problem}" if new.problem else f"the old one did not load: {old.problem}"
         )
-        return Compared(old, new, None, told)
+        return ContractComparison(old, new, None, told)
     left, right = (classes.get(_home(one) or Path(), _NO_SHAPES) for one in (old, new))
     hints = tuple(f"{name}: {one.problem}" for name, one in (("old", left), ("new", right)) if one.problem)
     made = file_difference(old.reading, new.reading, (left.classes, right.classes))
-    return Compared(old, new, made, "", hints)
+    return ContractComparison(old, new, made, "", hints)
 
 
-_NO_SHAPES = Shapes({})
-_NONE = Version("", Path(), None, "")
+_NO_SHAPES = PayloadSchemas({})
+_NONE = ContractSide("", Path(), None, "")

@@ -18,16 +18,16 @@ from ..contracts.foreign.read_result import ReadResult
 from ..contracts.model.contract import ModelContractBase
 from ..kernel.errors import ContractError
 from ..kernel.finding import Finding, errors
-from ..proof.classes import Classes
-from ..proof.function_body import Bodies
+from ..proof.classes import ClassTable
+from ..proof.function_body import FunctionTraces
 from ..proof.library import Library
-from ..proof.symptom import EnumArea, Symptom
 from ..repository.reference_files import Repository, Unreadable, contract_text
-from .contract_targets import Targets
-from .machines import machine_symptoms
-from .purity_claims import Examined, claim_of, claim_symptoms, examined
-from .source_tree import Tree, python_source, tree_of
-from .topics import Traffic, open_ends, topic_symptoms, traffic
+from .code_references import ReferenceResolver
+from .doctor_finding import DoctorFinding, EnumArea
+from .machines import machine_findings
+from .purity_claims import ExaminedClaim, claim_findings, claim_of, examine_claim
+from .source_tree import SourceTree, python_source, read_tree
+from .topics import Traffic, open_ends, topic_findings, traffic
 
 Progress = Callable[[int, int], None]
 """How much is done, of how much: each contract counts twice, as text and as code."""
@@ -40,15 +40,15 @@ class NoContracts(ContractError):
 
 
 @dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """``symptoms`` by area, then the graver first. ``outside[package]`` counts references into packages that are not here."""
+class Examination:
+    """``findings`` by area, then the graver first. ``outside[package]`` counts references into packages that are not here."""
 
     root: Path
-    tree: Tree
+    tree: SourceTree
     readings: tuple[ReadResult, ...]
-    symptoms: tuple[Symptom, ...]
+    findings: tuple[DoctorFinding, ...]
     traffic: Traffic
-    claims: tuple[Examined, ...]
+    claims: tuple[ExaminedClaim, ...]
     outside: Mapping[str, int]
     references: int
     modules: int
@@ -67,47 +67,47 @@ class Diagnosis:
 
     def counts(self) -> Counter[str]:
         """Symptoms by severity."""
-        return Counter(one.finding.severity.value for one in self.symptoms)
+        return Counter(one.finding.severity.value for one in self.findings)
 
 
-def examine(root: Path, progress: Progress = lambda *_: None) -> Diagnosis:
+def examine(root: Path, progress: Progress = lambda *_: None) -> Examination:
     """Raises NoSuchPath for what is no folder, NoContracts for one in which nothing is a contract."""
-    tree = tree_of(root)
+    tree = read_tree(root)
     if not tree.contracts:
         raise NoContracts(
             f"{root} holds no contract: no YAML file in it has node_type at its top level "
             f"({tree.other_yaml} others, {len(tree.python)} Python files). Name the folder of a repository that has some"
         )
-    symptoms = list(tree.symptoms)
-    readings = _read(tree, symptoms, progress)
+    findings = list(tree.findings)
+    readings = _read(tree, findings, progress)
     library = Library(tree.python, lambda path: python_source(root, path))
-    targets = Targets(library, {str(path): _folder(path, root) for path in tree.contracts}, root)
-    bodies = Bodies(Classes(library))
-    claims: list[Examined] = []
+    targets = ReferenceResolver(library, {str(path): _folder(path, root) for path in tree.contracts}, root)
+    bodies = FunctionTraces(ClassTable(library))
+    claims: list[ExaminedClaim] = []
     outside: Counter[str] = Counter()
     references = 0
     for done, reading in enumerate(readings):
         progress(len(readings) + done, 2 * len(readings))
         if reading.contract is None:
             continue
-        symptoms += machine_symptoms(reading)
+        findings += machine_findings(reading)
         found = targets.resolve(reading, reading.contract)
-        symptoms += found.symptoms
+        findings += found.findings
         outside += found.outside
         references += found.found
         claim = claim_of(reading, reading.contract)
         if claim is not None:
-            claims.append(examined(bodies, reading, reading.contract, claim, found.handlers))
+            claims.append(examine_claim(bodies, reading, reading.contract, claim, found.handlers))
     said = traffic(readings)
-    symptoms += claim_symptoms(claims, targets)
-    symptoms += targets.unread()
-    symptoms += topic_symptoms(open_ends(said), lambda topic: _mention(library, targets, topic))
-    return Diagnosis(
-        root, tree, tuple(readings), _ordered(symptoms), said, tuple(claims), outside, references, library.parsed
+    findings += claim_findings(claims, targets)
+    findings += targets.unread()
+    findings += topic_findings(open_ends(said), lambda topic: _mention(library, targets, topic))
+    return Examination(
+        root, tree, tuple(readings), _ordered(findings), said, tuple(claims), outside, references, library.parsed
     )
 
 
-def _read(tree: Tree, symptoms: list[Symptom], progress: Progress) -> list[ReadResult]:
+def _read(tree: SourceTree, findings: list[DoctorFinding], progress: Progress) -> list[ReadResult]:
     fetch = Repository.holding(tree.root, tree.root)
     readings = []
     for done, path in enumerate(tree.contracts):
@@ -115,25 +115,25 @@ def _read(tree: Tree, symptoms: list[Symptom], progress: Progress) -> list[ReadR
         try:
             reading = read_contract(contract_text(path), str(path), fetch)
         except Unreadable as error:
-            symptoms.append(Symptom(EnumArea.CONTRACTS, error.finding, (str(path),)))
+            findings.append(DoctorFinding(EnumArea.CONTRACTS, error.finding, (str(path),)))
             continue
         readings.append(reading)
         if not reading.ok:
-            symptoms.append(_not_loaded(reading))
+            findings.append(_not_loaded(reading))
     return readings
 
 
-def _not_loaded(reading: ReadResult) -> Symptom:
+def _not_loaded(reading: ReadResult) -> DoctorFinding:
     wrong = errors(reading.findings)
     first = wrong[0]
     more = f" (and {len(wrong) - 1} more: onex check {reading.path})" if len(wrong) > 1 else ""
     told = Finding(
         first.code, first.severity, first.path, first.line, first.column, f"{first.message}{more}", first.fix
     )
-    return Symptom(EnumArea.CONTRACTS, told, (reading.path,))
+    return DoctorFinding(EnumArea.CONTRACTS, told, (reading.path,))
 
 
-def _mention(library: Library, targets: Targets, topic: str) -> str:
+def _mention(library: Library, targets: ReferenceResolver, topic: str) -> str:
     found = library.mention(topic)
     return "" if found is None else f"{targets.shown(found[0])}:{found[1]}"
 
@@ -147,5 +147,5 @@ _AREAS = list(EnumArea)
 _GRAVE = {"error": 0, "warning": 1, "info": 2}
 
 
-def _ordered(symptoms: list[Symptom]) -> tuple[Symptom, ...]:
-    return tuple(sorted(symptoms, key=lambda one: (_AREAS.index(one.area), _GRAVE[one.finding.severity.value])))
+def _ordered(findings: list[DoctorFinding]) -> tuple[DoctorFinding, ...]:
+    return tuple(sorted(findings, key=lambda one: (_AREAS.index(one.area), _GRAVE[one.finding.severity.value])))

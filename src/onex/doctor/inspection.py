@@ -17,7 +17,7 @@ from ..contracts.load import dotted
 from ..contracts.model.key_usage import EnumKeyUsage
 from ..kernel.errors import ContractError
 from ..kernel.finding import EnumSeverity, Finding, errors
-from ..repository.contract_files import Candidate, NoSuchPath, Survey, survey, workflow_folders
+from ..repository.contract_files import ContractFile, ContractSearch, NoSuchPath, find_contracts, workflow_folders
 from ..repository.reference_files import Repository, Unreadable, contract_text
 from .parallel import spread
 
@@ -25,7 +25,7 @@ CONTRACT = "contract.yaml"
 PAYLOADS = "payloads.py"
 
 
-class Reported(NamedTuple):
+class UnusedKey(NamedTuple):
     """A key that nobody acts on; ``key`` is dotted, ``why`` is held or unknown."""
 
     key: str
@@ -34,7 +34,7 @@ class Reported(NamedTuple):
     why: str
 
 
-class Inspected(NamedTuple):
+class InspectedFile(NamedTuple):
     """What one file came to. ``kind`` is one of the four, '' while it loads into none; ``word`` is how the file says it."""
 
     path: str
@@ -45,7 +45,7 @@ class Inspected(NamedTuple):
     family: str
     keys: int
     honoured: int
-    reported: tuple[Reported, ...]
+    reported: tuple[UnusedKey, ...]
     findings: tuple[Finding, ...]
 
 
@@ -60,7 +60,7 @@ class InspectedApp(NamedTuple):
 class Inspection(NamedTuple):
     """``files`` in the order found; ``skipped`` YAML files are no contracts, ``beside`` is about no file that was read."""
 
-    files: tuple[Inspected, ...]
+    files: tuple[InspectedFile, ...]
     apps: tuple[InspectedApp, ...]
     skipped: tuple[Path, ...]
     beside: tuple[Finding, ...] = ()
@@ -78,8 +78,8 @@ def inspect(
 
     Raises NoSuchPath for a path that is not there, or holds no contract.
     """
-    seen = survey(paths)
-    files: dict[str, Inspected] = {}
+    seen = find_contracts(paths)
+    files: dict[str, InspectedFile] = {}
     for one in spread(read_all, seen.candidates):
         files[one.path] = one
         progress(len(files), len(seen.candidates))
@@ -98,15 +98,15 @@ def _unlisted(error: OSError) -> Finding:
     return Finding("unlisted", EnumSeverity.WARNING, str(error.filename), 0, 0, told, "let it be read, or leave it out")
 
 
-def inspected(reading: ReadResult) -> Inspected:
+def inspected(reading: ReadResult) -> InspectedFile:
     """A reading as a row of the report."""
     contract = reading.contract
     reported = tuple(
-        Reported(dotted(key.loc), key.leaf.place.line, key.leaf.place.column, str(key.fate))
+        UnusedKey(dotted(key.loc), key.leaf.place.line, key.leaf.place.column, str(key.fate))
         for key in reading.keys
         if key.fate is not EnumKeyUsage.HONOURED
     )
-    return Inspected(
+    return InspectedFile(
         path=reading.path,
         ok=reading.ok,
         kind=reading.node_type,
@@ -120,17 +120,17 @@ def inspected(reading: ReadResult) -> Inspected:
     )
 
 
-def read_all(candidates: Sequence[Candidate]) -> list[Inspected]:
+def read_all(candidates: Sequence[ContractFile]) -> list[InspectedFile]:
     repositories: dict[Path, Repository] = {}
     return [_read(candidate, repositories) for candidate in candidates]
 
 
-def _read(candidate: Candidate, repositories: dict[Path, Repository]) -> Inspected:
+def _read(candidate: ContractFile, repositories: dict[Path, Repository]) -> InspectedFile:
     path = candidate.path
     try:
         text = contract_text(path)
     except Unreadable as error:
-        return Inspected(str(path), False, "", "", "", "", 0, 0, (), (error.finding,))
+        return InspectedFile(str(path), False, "", "", "", "", 0, 0, (), (error.finding,))
     if path.parent not in repositories:
         repositories[path.parent] = Repository.holding(path, candidate.within)
     return inspected(read_contract(text, str(path), repositories[path.parent]))
@@ -139,7 +139,7 @@ def _read(candidate: Candidate, repositories: dict[Path, Repository]) -> Inspect
 # --- apps -------------------------------------------------------------------------------------------------------------
 
 
-def _apps(seen: Survey, files: Mapping[str, Inspected]) -> Iterator[Path]:
+def _apps(seen: ContractSearch, files: Mapping[str, InspectedFile]) -> Iterator[Path]:
     """The folders that are to be loaded as apps: those named, then those met below."""
     taken: set[Path] = set()
     for folder in seen.folders:
@@ -161,14 +161,14 @@ def _apps(seen: Survey, files: Mapping[str, Inspected]) -> Iterator[Path]:
             yield from homes
 
 
-def _is_ours(contract: Inspected | None, home: Path) -> bool:
+def _is_ours(contract: InspectedFile | None, home: Path) -> bool:
     """Of a folder that was named: one that forgot its payloads.py, or whose contract cannot be read, is to be told so."""
     if contract is None or not contract.family:
         return contract is None or (home / PAYLOADS).is_file()
     return contract.family == EnumFamily.ONEX
 
 
-def _is_one_app(above: Path, homes: Sequence[Path], files: Mapping[str, Inspected]) -> bool:
+def _is_one_app(above: Path, homes: Sequence[Path], files: Mapping[str, InspectedFile]) -> bool:
     """Whether these workflows are one app: all that stand in ``above``, each called like its folder, and not one alone."""
     if list(workflow_folders(above)) != list(homes):
         return False
@@ -177,7 +177,7 @@ def _is_one_app(above: Path, homes: Sequence[Path], files: Mapping[str, Inspecte
     return len(homes) > 1 or any((above / shared).is_file() for shared in ("effects.py", "compute.py"))
 
 
-def _load(folder: Path, files: dict[str, Inspected]) -> InspectedApp:
+def _load(folder: Path, files: dict[str, InspectedFile]) -> InspectedApp:
     """What loading finds is told in place of what reading found, of the same contracts."""
     app: App | None = None
     try:
@@ -188,7 +188,7 @@ def _load(folder: Path, files: dict[str, Inspected]) -> InspectedApp:
         found = found or (Finding("app", EnumSeverity.ERROR, str(folder), 0, 0, error.message, ""),)
     homes = {str(home / CONTRACT): home for home in workflow_folders(folder)}
     for path in homes:
-        files.setdefault(path, Inspected(path, False, "", "", "", "", 0, 0, (), ()))
+        files.setdefault(path, InspectedFile(path, False, "", "", "", "", 0, 0, (), ()))
     shares: dict[str, list[Finding]] = {path: [] for path in homes}
     for finding in found:
         shares[_holder(finding, homes)].append(finding)

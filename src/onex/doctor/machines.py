@@ -12,10 +12,10 @@ from ..contracts.foreign.read_result import ReadResult
 from ..contracts.model.fsm import ModelFSMSubcontract
 from ..kernel.finding import EnumSeverity
 from ..kernel.machine import Machine, Transition
-from ..proof.symptom import EnumArea, Place, Symptom, located, symptom
+from .doctor_finding import DoctorFinding, EnumArea, FilePosition, doctor_finding, located
 
 
-def machine_symptoms(reading: ReadResult) -> Iterator[Symptom]:
+def machine_findings(reading: ReadResult) -> Iterator[DoctorFinding]:
     typed = reading.contract.state_machine if reading.contract is not None else None
     if typed is None or reading.contract is None:
         return
@@ -74,7 +74,7 @@ def _triggers(graph: MachineGraph) -> Iterator[tuple[str, int, str, str]]:
         yield "trigger_never_enabled", n, f"trigger {trigger!r} is never enabled: {why}", fix
 
 
-def _choices(reading: ReadResult, graph: MachineGraph, name: str) -> Iterator[Symptom]:
+def _choices(reading: ReadResult, graph: MachineGraph, name: str) -> Iterator[DoctorFinding]:
     transitions = graph.machine.transitions
     for n, first in undecided(transitions):
         one = transitions[n]
@@ -92,7 +92,7 @@ def _choices(reading: ReadResult, graph: MachineGraph, name: str) -> Iterator[Sy
 # --- places -----------------------------------------------------------------------------------------------------------
 
 
-def _state(reading: ReadResult, machine: ModelFSMSubcontract, state: str) -> Place:
+def _state(reading: ReadResult, machine: ModelFSMSubcontract, state: str) -> FilePosition:
     """Where the state is declared, else where it is first named."""
     for n, one in enumerate(machine.states or ()):
         if one.name == state:
@@ -109,5 +109,5 @@ def _list(names: Sequence[str]) -> str:
     return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
 
 
-def _one(reading: ReadResult, code: str, place: Place, message: str, fix: str) -> Symptom:
-    return symptom(EnumArea.MACHINES, code, place, message, fix, (reading.path,), EnumSeverity.WARNING)
+def _one(reading: ReadResult, code: str, place: FilePosition, message: str, fix: str) -> DoctorFinding:
+    return doctor_finding(EnumArea.MACHINES, code, place, message, fix, (reading.path,), EnumSeverity.WARNING)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, JsonValue
 
 from ..app.finder import FINDER, import_module
-from ..app.folder import CONTRACT, Folder
+from ..app.folder import CONTRACT, AppFolder
 from ..contracts.compile import BUILT_IN_PAYLOADS
 from ..contracts.load import load_contract
 from ..contracts.model.contract import ModelContractWorkflow
@@ -28,14 +28,14 @@ TIMEOUT_S = 60
 PAYLOADS = "payloads"
 
 
-class Shapes(NamedTuple):
+class PayloadSchemas(NamedTuple):
     """``classes`` by trigger, ``intents.<name>`` and ``state``; or why there are none."""
 
     classes: Mapping[str, JsonValue]
     problem: str = ""
 
 
-def shapes(homes: Sequence[Path]) -> dict[Path, Shapes]:
+def payload_schemas(homes: Sequence[Path]) -> dict[Path, PayloadSchemas]:
     """Of the workflows in these folders, all in one child process. Never raises for what their code does."""
     if not homes:
         return {}
@@ -46,36 +46,36 @@ def shapes(homes: Sequence[Path]) -> dict[Path, Shapes]:
         )
         rows = [json.loads(line) for line in done.stdout.splitlines()]
     except subprocess.TimeoutExpired:
-        return dict.fromkeys(homes, Shapes({}, f"its payloads.py does not end within {TIMEOUT_S} s"))
+        return dict.fromkeys(homes, PayloadSchemas({}, f"its payloads.py does not end within {TIMEOUT_S} s"))
     except ValueError:
         rows = []
     if len(rows) != len(homes):
         last = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
-        return dict.fromkeys(homes, Shapes({}, f"payloads.py cannot be loaded: {last}"))
-    return {home: Shapes(row["classes"], row["problem"]) for home, row in zip(homes, rows, strict=True)}
+        return dict.fromkeys(homes, PayloadSchemas({}, f"payloads.py cannot be loaded: {last}"))
+    return {home: PayloadSchemas(row["classes"], row["problem"]) for home, row in zip(homes, rows, strict=True)}
 
 
-def _shapes_of(home: Path) -> Shapes:
+def _shapes_of(home: Path) -> PayloadSchemas:
     try:
         text = (home / CONTRACT).read_text(encoding="utf-8", errors="replace")
         contract = load_contract(text, str(home / CONTRACT)).contract
         if contract is None:
-            return Shapes({}, "its contract is not one that this engine runs")
+            return PayloadSchemas({}, "its contract is not one that this engine runs")
         classes = vars(_payloads(home))
-        return Shapes({name: one.model_json_schema() for name, one in _named(contract, classes)})
+        return PayloadSchemas({name: one.model_json_schema() for name, one in _named(contract, classes)})
     except BaseException as error:  # whatever a user's module or class raises
         told = caught(error)
         told = error.message if isinstance(error, ContractError) else told
-        return Shapes({}, f"payloads.py cannot be loaded: {told}")
+        return PayloadSchemas({}, f"payloads.py cannot be loaded: {told}")
 
 
 def _payloads(home: Path) -> object:
     """The module, alone; where it imports from a folder beside its own, as part of the folder above."""
     try:
-        folder = Folder(home)
+        folder = AppFolder(home)
         return import_module(FINDER.mount(folder, folder.digest), PAYLOADS)
     except ImportError:
-        above = Folder(home.parent)
+        above = AppFolder(home.parent)
         return import_module(FINDER.mount(above, above.digest), f"{home.name}.{PAYLOADS}")
 
 

@@ -15,15 +15,15 @@ from ..contracts.model.contract import EnumNodeKind, ModelContractBase
 from ..contracts.model.key_usage import keys_written
 from ..contracts.text.yaml_tree import YamlList, YamlMap, YamlNode, YamlScalar
 from ..kernel.finding import EnumSeverity, Finding
-from ..proof.function_body import Bodies
-from ..proof.impure_calls import MENDS, EnumImpurity
-from ..proof.reachability import Encounter, Reach, entries, reach
-from ..proof.symbols import Meaning
-from ..proof.symptom import EnumArea, Link, Place, Symptom, located
-from .contract_targets import Target, Targets
+from ..proof.function_body import FunctionTraces
+from ..proof.impure_calls import FIXES, EnumImpurity
+from ..proof.reachability import CallSite, ReachedUse, ReachResult, entry_units, reach
+from ..proof.symbols import Symbol
+from .code_references import CodeReference, ReferenceResolver
+from .doctor_finding import DoctorFinding, EnumArea, FilePosition, located
 
 
-class EnumVerdict(StrEnum):
+class EnumClaimVerdict(StrEnum):
     """``holds``: nothing was found, and everything could be followed. ``unproven``: nothing was found."""
 
     BROKEN = "broken"
@@ -32,24 +32,24 @@ class EnumVerdict(StrEnum):
     NO_CODE = "no code here"
 
 
-class Claim(NamedTuple):
+class PurityClaim(NamedTuple):
     """``told`` is the key and its value. Not ``explicit``: the kind of the node says it."""
 
-    place: Place
+    place: FilePosition
     told: str
     explicit: bool
 
 
-class Examined(NamedTuple):
+class ExaminedClaim(NamedTuple):
     """A claim and what became of it. ``outside`` are packages that the code calls into and that nobody here can read."""
 
     contract: str
     node: str
-    claim: Claim
-    verdict: EnumVerdict
+    claim: PurityClaim
+    verdict: EnumClaimVerdict
     functions: int
     outside: tuple[str, ...]
-    encounters: tuple[Encounter, ...]
+    encounters: tuple[ReachedUse, ...]
 
 
 _SAYS: Final[dict[str, tuple[object, ...]]] = {
@@ -85,7 +85,7 @@ _DOUBTFUL: Final = (EnumImpurity.ORDER, EnumImpurity.UNPROVEN)
 _HARMLESS: Final = (EnumImpurity.NOTE, *_DOUBTFUL)
 
 
-def claim_of(reading: ReadResult, contract: ModelContractBase) -> Claim | None:
+def claim_of(reading: ReadResult, contract: ModelContractBase) -> PurityClaim | None:
     """The first explicit claim, else that of a compute node or reducer by its kind, unless the contract denies it."""
     if contract.descriptor is not None and contract.descriptor.purity in _DENIES:
         return None
@@ -96,11 +96,11 @@ def claim_of(reading: ReadResult, contract: ModelContractBase) -> Claim | None:
                 continue
             value = _value(reading.tree, loc)
             if value in values:
-                place = Place(reading.path, key.place.line, key.place.column)
+                place = FilePosition(reading.path, key.place.line, key.place.column)
                 shown = str(value).lower() if isinstance(value, bool) else value
-                return Claim(place, f"{'.'.join(map(str, loc))}: {shown}", explicit=True)
+                return PurityClaim(place, f"{'.'.join(map(str, loc))}: {shown}", explicit=True)
     if contract.kind in (EnumNodeKind.COMPUTE, EnumNodeKind.REDUCER):
-        return Claim(located(reading, "node_type"), f"node_type: {reading.node_type}", explicit=False)
+        return PurityClaim(located(reading, "node_type"), f"node_type: {reading.node_type}", explicit=False)
     return None
 
 
@@ -113,48 +113,48 @@ def _value(tree: YamlNode, loc: Sequence[str | int]) -> object:
     return tree.value if isinstance(tree, YamlScalar) else tree
 
 
-def examined(
-    bodies: Bodies,
+def examine_claim(
+    bodies: FunctionTraces,
     reading: ReadResult,
     contract: ModelContractBase,
-    claim: Claim,
-    handlers: Sequence[tuple[Target, Meaning]],
-) -> Examined:
+    claim: PurityClaim,
+    handlers: Sequence[tuple[CodeReference, Symbol]],
+) -> ExaminedClaim:
     roots = [
         task
         for target, meaning in handlers
-        for task in entries(bodies, meaning, [target.operation] if target.operation else [])
+        for task in entry_units(bodies, meaning, [target.operation] if target.operation else [])
     ]
     if not roots:
-        return Examined(reading.path, contract.name, claim, EnumVerdict.NO_CODE, 0, (), ())
+        return ExaminedClaim(reading.path, contract.name, claim, EnumClaimVerdict.NO_CODE, 0, (), ())
     found = reach(bodies, roots)
-    return Examined(
+    return ExaminedClaim(
         reading.path, contract.name, claim, _verdict(found), found.functions, tuple(sorted(found.outside)),
         tuple(found.encounters),
     )  # fmt: skip
 
 
-def _verdict(found: Reach) -> EnumVerdict:
+def _verdict(found: ReachResult) -> EnumClaimVerdict:
     kinds = {one.touch.kind for one in found.encounters}
     if kinds - set(_HARMLESS):
-        return EnumVerdict.BROKEN
+        return EnumClaimVerdict.BROKEN
     unproven = kinds & set(_DOUBTFUL) or found.outside or not found.whole
-    return EnumVerdict.UNPROVEN if unproven else EnumVerdict.HOLDS
+    return EnumClaimVerdict.UNPROVEN if unproven else EnumClaimVerdict.HOLDS
 
 
-def claim_symptoms(all_examined: Sequence[Examined], targets: Targets) -> Iterator[Symptom]:
+def claim_findings(all_examined: Sequence[ExaminedClaim], targets: ReferenceResolver) -> Iterator[DoctorFinding]:
     """One for each place in the code, however many contracts reach it: broken claims first."""
-    places: dict[tuple[str, int, int, str], list[tuple[Examined, Encounter]]] = {}
+    places: dict[tuple[str, int, int, str], list[tuple[ExaminedClaim, ReachedUse]]] = {}
     for one in all_examined:
         for met in one.encounters:
             key = (met.path, met.touch.line, met.touch.column, met.touch.name)
             places.setdefault(key, []).append((one, met))
-    made = [_symptom(met, targets) for met in places.values()]
+    made = [_finding(met, targets) for met in places.values()]
     order = {EnumSeverity.ERROR: 0, EnumSeverity.WARNING: 1, EnumSeverity.INFO: 2}
     yield from sorted(made, key=lambda one: (order[one.finding.severity], -len(one.contracts)))
 
 
-def _symptom(met: list[tuple[Examined, Encounter]], targets: Targets) -> Symptom:
+def _finding(met: list[tuple[ExaminedClaim, ReachedUse]], targets: ReferenceResolver) -> DoctorFinding:
     met = sorted(met, key=lambda pair: (pair[1].failing, not pair[0].claim.explicit, len(pair[1].chain)))
     one, encounter = met[0]
     touch = encounter.touch
@@ -172,8 +172,8 @@ def _symptom(met: list[tuple[Examined, Encounter]], targets: Targets) -> Symptom
         severity = EnumSeverity.INFO
     code = "purity_unproven" if touch.kind is EnumImpurity.UNPROVEN else f"impure_{touch.kind.replace(' ', '_')}"
     path = targets.shown(encounter.path)
-    chain = (*(Link(link.name, targets.shown(link.path), link.line) for link in encounter.chain),
-             Link(touch.name, path, touch.line))  # fmt: skip
-    finding = Finding(code, severity, path, touch.line, touch.column, message, MENDS[touch.kind])
+    chain = (*(CallSite(link.name, targets.shown(link.path), link.line) for link in encounter.chain),
+             CallSite(touch.name, path, touch.line))  # fmt: skip
+    finding = Finding(code, severity, path, touch.line, touch.column, message, FIXES[touch.kind])
     contracts = tuple(dict.fromkeys(pair[0].contract for pair in met))
-    return Symptom(EnumArea.CLAIMS, finding, contracts, chain)
+    return DoctorFinding(EnumArea.CLAIMS, finding, contracts, chain)

@@ -11,21 +11,21 @@ from typing import NamedTuple
 
 from ..app.folder import MODULE_BYTES_MAX
 from ..kernel.finding import EnumSeverity
-from ..proof.symptom import EnumArea, Place, Symptom, symptom
-from ..repository.contract_files import SUFFIXES, NoSuchPath, is_plain, looks_like_contract, passed_by
+from ..repository.contract_files import SUFFIXES, NoSuchPath, is_ignored, is_plain_file, looks_like_contract
+from .doctor_finding import DoctorFinding, EnumArea, FilePosition, doctor_finding
 
 
-class Tree(NamedTuple):
+class SourceTree(NamedTuple):
     """``contracts`` are paths as the user would write them, ``python`` paths from the folder, with slashes."""
 
     root: Path
     contracts: tuple[Path, ...]
     python: tuple[str, ...]
     other_yaml: int
-    symptoms: tuple[Symptom, ...]
+    findings: tuple[DoctorFinding, ...]
 
 
-def tree_of(root: Path) -> Tree:
+def read_tree(root: Path) -> SourceTree:
     """Everything below ``root``, in one order on every machine. Raises NoSuchPath when it is no folder, or cannot be listed."""
     if not root.is_dir():
         what = "is no folder" if root.exists() else "does not exist"
@@ -35,13 +35,13 @@ def tree_of(root: Path) -> Tree:
     python: list[str] = []
     other = 0
     for here, below, files in os.walk(root, onerror=unlisted.append):
-        below[:] = sorted(name for name in below if not passed_by(name))
+        below[:] = sorted(name for name in below if not is_ignored(name))
         inside = os.path.relpath(here, root).replace(os.sep, "/")
         prefix = "" if inside == "." else f"{inside}/"
         for name in sorted(files):
             place = Path(here, name)
             wanted = name.endswith(".py") or name.lower().endswith(SUFFIXES)
-            if name.startswith(".") or not wanted or not is_plain(place):
+            if name.startswith(".") or not wanted or not is_plain_file(place):
                 continue
             if name.endswith(".py"):
                 python.append(prefix + name)
@@ -51,13 +51,13 @@ def tree_of(root: Path) -> Tree:
                 other += 1
     if unlisted and Path(unlisted[0].filename) == root:
         raise NoSuchPath(f"{root} cannot be listed: {unlisted[0].strerror}; let it be read")
-    return Tree(root, tuple(contracts), tuple(python), other, tuple(map(_unlisted, unlisted)))
+    return SourceTree(root, tuple(contracts), tuple(python), other, tuple(map(_unlisted, unlisted)))
 
 
-def _unlisted(error: OSError) -> Symptom:
+def _unlisted(error: OSError) -> DoctorFinding:
     message = f"cannot be listed: {error.strerror}; what is in it was not looked at"
-    place = Place(str(error.filename), 0, 0)
-    return symptom(EnumArea.CONTRACTS, "unlisted", place, message, "let it be read", (), EnumSeverity.WARNING)
+    place = FilePosition(str(error.filename), 0, 0)
+    return doctor_finding(EnumArea.CONTRACTS, "unlisted", place, message, "let it be read", (), EnumSeverity.WARNING)
 
 
 def python_source(root: Path, path: str) -> bytes | str:

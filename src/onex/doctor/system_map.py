@@ -18,8 +18,8 @@ from ..contracts.draw.svg import svg
 from ..contracts.foreign.read_result import ReadResult
 from ..contracts.model.contract import ModelContractBase, ModelContractReducer
 from ..kernel.intent import EnumIntentType
-from .examination import Diagnosis
-from .topics import Said, Traffic, open_ends, parts
+from .examination import Examination
+from .topics import TopicUse, Traffic, open_ends, topic_parts
 
 READABLE: Final = 60
 _ALONE: Final = 20
@@ -29,7 +29,7 @@ _DIRECT: Final = 3
 _KIND_WORDS: Final = frozenset({"evt", "cmd", "intent", "snapshot", "onex"})
 
 
-class Tie(NamedTuple):
+class MapEdge(NamedTuple):
     """Nodes by number, in the order of the contracts that loaded. ``topic`` is '' for a dependency."""
 
     source: int
@@ -47,7 +47,7 @@ class SystemMap(NamedTuple):
     told: str
 
 
-def system_map(diagnosis: Diagnosis) -> SystemMap:
+def system_map(diagnosis: Examination) -> SystemMap:
     loaded = diagnosis.loaded
     ties = list(_ties(loaded, diagnosis.traffic))
     if len(loaded) <= READABLE:
@@ -105,19 +105,19 @@ def _escaped(text: str) -> str:
 Loaded = Sequence[tuple[ReadResult, ModelContractBase]]
 
 
-def _ties(loaded: Loaded, of: Traffic) -> Iterator[Tie]:
+def _ties(loaded: Loaded, of: Traffic) -> Iterator[MapEdge]:
     numbers = {reading.path: n for n, (reading, _) in enumerate(loaded)}
     hearing: dict[str, list[int]] = {}
     for one in of.consumed:
         hearing.setdefault(one.topic, []).append(numbers[one.contract])
     for one in of.published:
         for target in hearing.get(one.topic, ()):
-            yield Tie(numbers[one.contract], target, short(one.topic), one.topic)
+            yield MapEdge(numbers[one.contract], target, short(one.topic), one.topic)
     for miss in open_ends(of).missed:
         label = f"{short(miss.published[0].topic)} / {short(miss.consumed[0].topic)}"
         for said in miss.published:
             for heard in miss.consumed:
-                yield Tie(numbers[said.contract], numbers[heard.contract], label, "", "missed")
+                yield MapEdge(numbers[said.contract], numbers[heard.contract], label, "", "missed")
     named: dict[str, list[int]] = {}
     for n, (_, contract) in enumerate(loaded):
         for name in {contract.name, contract.node_name or contract.name}:
@@ -125,15 +125,15 @@ def _ties(loaded: Loaded, of: Traffic) -> Iterator[Tie]:
     for n, (_, contract) in enumerate(loaded):
         for dependency in contract.dependencies:
             for target in _one_of(named, (dependency.node_name, dependency.target, dependency.name), n):
-                yield Tie(n, target, "", "", "weak")
+                yield MapEdge(n, target, "", "", "weak")
         for step in contract.workflow.steps if contract.workflow is not None else ():
             for target in _one_of(named, (step.node,), n):
-                yield Tie(n, target, step.step_id, "")
+                yield MapEdge(n, target, step.step_id, "")
         if isinstance(contract, ModelContractReducer):
             for intent in contract.intents:
                 if intent.type == EnumIntentType.ACTION_SEND:
                     for target in _one_of(named, (intent.target,), n):
-                        yield Tie(n, target, intent.name, "")
+                        yield MapEdge(n, target, intent.name, "")
 
 
 def _one_of(named: dict[str, list[int]], names: Iterable[str | None], own: int) -> list[int]:
@@ -147,7 +147,7 @@ def _one_of(named: dict[str, list[int]], names: Iterable[str | None], own: int) 
 
 def short(topic: str) -> str:
     """The event with its realm and version, without its producer: what tells topics of one system apart."""
-    taken = parts(topic)
+    taken = topic_parts(topic)
     words = [word for word in taken.stem.split(".") if word not in _KIND_WORDS]
     event = f"{words[-1] if words else taken.stem}{f'.v{taken.version}' if taken.version else ''}"
     return f"{taken.realm}...{event}" if taken.realm else event
@@ -156,7 +156,7 @@ def short(topic: str) -> str:
 # --- three sizes ------------------------------------------------------------------------------------------------------
 
 
-def _whole(loaded: Loaded, ties: list[Tie], of: Traffic) -> SystemMap:
+def _whole(loaded: Loaded, ties: list[MapEdge], of: Traffic) -> SystemMap:
     nodes = [_box(n, reading, contract) for n, (reading, contract) in enumerate(loaded)]
     more, edges = _drawn(ties)
     nodes += more
@@ -177,13 +177,13 @@ def _whole(loaded: Loaded, ties: list[Tie], of: Traffic) -> SystemMap:
     return SystemMap(tuple(unique.values()), tuple(edges), "")
 
 
-def _open_end(one: Said) -> GraphNode:
+def _open_end(one: TopicUse) -> GraphNode:
     return GraphNode(
         f"end {one.topic}", one.topic, "topic outside", detail="elsewhere" if one.external else "nobody here"
     )
 
 
-def _talking(loaded: Loaded, ties: list[Tie], talking: set[int]) -> SystemMap:
+def _talking(loaded: Loaded, ties: list[MapEdge], talking: set[int]) -> SystemMap:
     nodes = [_box(n, reading, contract) for n, (reading, contract) in enumerate(loaded) if n in talking]
     silent = Counter(contract.kind.value for n, (_, contract) in enumerate(loaded) if n not in talking)
     more, edges = _drawn(ties)
@@ -199,7 +199,7 @@ def _box(n: int, reading: ReadResult, contract: ModelContractBase) -> GraphNode:
     return GraphNode(str(n), contract.name, contract.kind.value, detail=contract.kind.value, note=reading.path)
 
 
-def _drawn(ties: list[Tie]) -> tuple[list[GraphNode], list[GraphEdge]]:
+def _drawn(ties: list[MapEdge]) -> tuple[list[GraphNode], list[GraphEdge]]:
     """Edges, with a box for each topic that has many ends."""
     pairs = Counter(tie.topic for tie in ties if tie.topic)
     nodes: dict[str, GraphNode] = {}
@@ -215,7 +215,7 @@ def _drawn(ties: list[Tie]) -> tuple[list[GraphNode], list[GraphEdge]]:
     return list(nodes.values()), list(edges)
 
 
-def _folded(loaded: Loaded, ties: list[Tie], root: Path) -> SystemMap:
+def _folded(loaded: Loaded, ties: list[MapEdge], root: Path) -> SystemMap:
     groups = _groups(loaded, root)
     members: dict[str, list[ModelContractBase]] = {}
     for n, (_, contract) in enumerate(loaded):

@@ -13,7 +13,7 @@ from ..contracts.foreign.read_result import ReadResult
 from ..contracts.model.bus import ModelTopic
 from ..contracts.model.contract import ModelContractBase
 from ..kernel.finding import EnumSeverity
-from ..proof.symptom import EnumArea, Place, Symptom, located, symptom
+from .doctor_finding import DoctorFinding, EnumArea, FilePosition, doctor_finding, located
 
 _REALM: Final = re.compile(
     r"(?:\{[^{}]*\}|\$\{[^{}]*\}|<[^<>]*>|dev|develop|development|test|testing|stage|staging|prod|production|local|qa|uat"
@@ -24,13 +24,13 @@ _KINDS: Final = frozenset({"evt", "cmd", "intent", "snapshot", "met", "event", "
 _NEAR: Final = 2
 
 
-class Said(NamedTuple):
+class TopicUse(NamedTuple):
     """A topic as one contract names it. ``external``: its other end is said, or known, to be elsewhere."""
 
     topic: str
     node: str
     contract: str
-    place: Place
+    place: FilePosition
     external: bool
     is_event: bool
     event_type: str
@@ -39,11 +39,11 @@ class Said(NamedTuple):
 class Traffic(NamedTuple):
     """Each contract names each topic at most once on each side, by its first place."""
 
-    published: tuple[Said, ...]
-    consumed: tuple[Said, ...]
+    published: tuple[TopicUse, ...]
+    consumed: tuple[TopicUse, ...]
 
 
-class Parts(NamedTuple):
+class TopicParts(NamedTuple):
     """A topic taken apart: ``realm`` may be '', ``version`` too."""
 
     realm: str
@@ -56,8 +56,8 @@ class Parts(NamedTuple):
 
 
 def traffic(readings: Iterable[ReadResult]) -> Traffic:
-    published: list[Said] = []
-    consumed: list[Said] = []
+    published: list[TopicUse] = []
+    consumed: list[TopicUse] = []
     for reading in readings:
         if reading.contract is not None:
             published += _once(_published(reading, reading.contract))
@@ -65,7 +65,7 @@ def traffic(readings: Iterable[ReadResult]) -> Traffic:
     return Traffic(tuple(published), tuple(consumed))
 
 
-def _published(reading: ReadResult, contract: ModelContractBase) -> Iterator[Said]:
+def _published(reading: ReadResult, contract: ModelContractBase) -> Iterator[TopicUse]:
     if contract.event_bus is not None:
         yield from _said(reading, contract.event_bus.publish_topics, "event_bus", "publish_topics")
         if contract.event_bus.dlq_topic:
@@ -77,7 +77,7 @@ def _published(reading: ReadResult, contract: ModelContractBase) -> Iterator[Sai
         yield _one(reading, contract.terminal_event, located(reading, "terminal_event"), external=True)
 
 
-def _consumed(reading: ReadResult, contract: ModelContractBase) -> Iterator[Said]:
+def _consumed(reading: ReadResult, contract: ModelContractBase) -> Iterator[TopicUse]:
     if contract.event_bus is not None:
         yield from _said(reading, contract.event_bus.subscribe_topics, "event_bus", "subscribe_topics")
     yield from _said(reading, contract.consumed_events, "consumed_events")
@@ -87,7 +87,7 @@ def _consumed(reading: ReadResult, contract: ModelContractBase) -> Iterator[Said
             yield _one(reading, handler.topic, located(reading, "handler_routing", "handlers", n, "topic"))
 
 
-def _said(reading: ReadResult, topics: Sequence[ModelTopic], *loc: str) -> Iterator[Said]:
+def _said(reading: ReadResult, topics: Sequence[ModelTopic], *loc: str) -> Iterator[TopicUse]:
     for n, one in enumerate(topics):
         place = located(reading, *loc, n, "topic")
         yield _one(
@@ -103,20 +103,20 @@ def _said(reading: ReadResult, topics: Sequence[ModelTopic], *loc: str) -> Itera
 def _one(
     reading: ReadResult,
     topic: str,
-    place: Place,
+    place: FilePosition,
     *,
     external: bool = False,
     is_event: bool = False,
     event_type: str = "",
-) -> Said:
+) -> TopicUse:
     name = reading.contract.name if reading.contract is not None else ""
     external = external or topic.endswith((".dlq", "-dlq", "_dlq")) or ".dlq." in topic
-    return Said(topic, name, reading.path, place, external, is_event, event_type)
+    return TopicUse(topic, name, reading.path, place, external, is_event, event_type)
 
 
-def _once(said: Iterator[Said]) -> Iterator[Said]:
+def _once(said: Iterator[TopicUse]) -> Iterator[TopicUse]:
     """The first place of each topic; elsewhere it may be said to be external all the same."""
-    first: dict[str, Said] = {}
+    first: dict[str, TopicUse] = {}
     for one in said:
         before = first.setdefault(one.topic, one)
         if one.external and not before.external:
@@ -129,49 +129,49 @@ def _once(said: Iterator[Said]) -> Iterator[Said]:
 # --- what is wrong ----------------------------------------------------------------------------------------------------
 
 
-class Miss(NamedTuple):
+class TopicMismatch(NamedTuple):
     """Two topics that were meant to be one. ``consumed_lacks``: it is the consumer that is without its other end."""
 
-    published: tuple[Said, ...]
-    consumed: tuple[Said, ...]
+    published: tuple[TopicUse, ...]
+    consumed: tuple[TopicUse, ...]
     reason: str
     consumed_lacks: bool
 
 
-class Ends(NamedTuple):
+class OpenEnds(NamedTuple):
     """Topics that lack an end, each with all who name it."""
 
-    missed: tuple[Miss, ...]
-    unsaid: tuple[tuple[Said, ...], ...]
-    unheard: tuple[tuple[Said, ...], ...]
+    missed: tuple[TopicMismatch, ...]
+    unsaid: tuple[tuple[TopicUse, ...], ...]
+    unheard: tuple[tuple[TopicUse, ...], ...]
 
 
-def open_ends(of: Traffic) -> Ends:
+def open_ends(of: Traffic) -> OpenEnds:
     """In the order of the contracts; a topic is in a pair or alone, never both."""
     said = {one.topic for one in of.published} | {one.event_type for one in of.published}
     heard = {one.topic for one in of.consumed} | {one.event_type for one in of.consumed}
     unheard = _grouped(one for one in of.published if not _answered(one, heard))
     unsaid = _grouped(one for one in of.consumed if not _answered(one, said))
     published, consumed = _grouped(of.published), _grouped(of.consumed)
-    missed: list[Miss] = []
+    missed: list[TopicMismatch] = []
     paired: set[str] = set()
     for topic, users in unsaid.items():
         found = None if users[0].is_event else _counterpart(topic, unheard, published)
         if found is not None:
             other, reason = found
             paired |= {topic, other}
-            missed.append(Miss(published[other], users, reason, consumed_lacks=True))
+            missed.append(TopicMismatch(published[other], users, reason, consumed_lacks=True))
     for topic, users in unheard.items():
         found = None if topic in paired or users[0].is_event else _counterpart(topic, {}, consumed)
         if found is not None:
             other, reason = found
             paired.add(topic)
-            missed.append(Miss(users, consumed[other], reason, consumed_lacks=False))
+            missed.append(TopicMismatch(users, consumed[other], reason, consumed_lacks=False))
     alone = [tuple(users for topic, users in side.items() if topic not in paired) for side in (unsaid, unheard)]
-    return Ends(tuple(missed), *alone)
+    return OpenEnds(tuple(missed), *alone)
 
 
-def topic_symptoms(ends: Ends, mention: Callable[[str], str]) -> Iterator[Symptom]:
+def topic_findings(ends: OpenEnds, mention: Callable[[str], str]) -> Iterator[DoctorFinding]:
     """Pairs that miss each other first, then topics with one end.
 
     ``mention`` says where code names a topic, '' if it does not: no proof of an end, but worth a look.
@@ -184,18 +184,18 @@ def topic_symptoms(ends: Ends, mention: Callable[[str], str]) -> Iterator[Sympto
         yield _one_sided(users, mention(users[0].topic), heard=False)
 
 
-def _answered(one: Said, others: set[str]) -> bool:
+def _answered(one: TopicUse, others: set[str]) -> bool:
     return one.external or one.topic in others or (one.event_type != "" and one.event_type in others)
 
 
-def _grouped(said: Iterable[Said]) -> dict[str, tuple[Said, ...]]:
-    groups: dict[str, list[Said]] = {}
+def _grouped(said: Iterable[TopicUse]) -> dict[str, tuple[TopicUse, ...]]:
+    groups: dict[str, list[TopicUse]] = {}
     for one in said:
         groups.setdefault(one.topic, []).append(one)
     return {topic: tuple(users) for topic, users in groups.items()}
 
 
-def _mismatch(miss: Miss) -> Symptom:
+def _mismatch(miss: TopicMismatch) -> DoctorFinding:
     does, opposite = ("consumes", "publishes") if miss.consumed_lacks else ("publishes", "consumes")
     users, others = (miss.consumed, miss.published) if miss.consumed_lacks else (miss.published, miss.consumed)
     one, other = users[0], others[0]
@@ -204,10 +204,10 @@ def _mismatch(miss: Miss) -> Symptom:
         f"{_who(others, opposite)} {other.topic!r} ({other.place}): {miss.reason}"
     )
     fix = "write the same topic on both sides; until then not one message passes between them"
-    return symptom(EnumArea.TOPICS, "topic_mismatch", one.place, message, fix, _files((*users, *others)))
+    return doctor_finding(EnumArea.TOPICS, "topic_mismatch", one.place, message, fix, _files((*users, *others)))
 
 
-def _one_sided(users: tuple[Said, ...], code: str, *, heard: bool) -> Symptom:
+def _one_sided(users: tuple[TopicUse, ...], code: str, *, heard: bool) -> DoctorFinding:
     one = users[0]
     thing = "event" if one.is_event else "topic"
     more = f" (also {', '.join(str(user.place) for user in users[1:4])})" if len(users) > 1 else ""
@@ -220,36 +220,36 @@ def _one_sided(users: tuple[Said, ...], code: str, *, heard: bool) -> Symptom:
         fix = "consume it, stop publishing it, or say who listens: external_consumer in publish_topic_metadata"
     # an event without a topic is documentation: nothing is routed by it
     severity = EnumSeverity.INFO if one.is_event else EnumSeverity.WARNING
-    return symptom(EnumArea.TOPICS, f"{thing}_{side}", one.place, message, fix, _files(users), severity)
+    return doctor_finding(EnumArea.TOPICS, f"{thing}_{side}", one.place, message, fix, _files(users), severity)
 
 
 _PLURAL: Final = {"consumes": "consume", "publishes": "publish"}
 
 
-def _who(users: tuple[Said, ...], does: str) -> str:
+def _who(users: tuple[TopicUse, ...], does: str) -> str:
     names = list(dict.fromkeys(one.node for one in users))
     return f"{names[0]} {does}" if len(names) == 1 else f"{names[0]} and {len(names) - 1} more {_PLURAL[does]}"
 
 
-def _files(users: tuple[Said, ...]) -> tuple[str, ...]:
+def _files(users: tuple[TopicUse, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one.contract for one in users))
 
 
 # --- which topic may have been meant ----------------------------------------------------------------------------------
 
 
-def parts(topic: str) -> Parts:
+def topic_parts(topic: str) -> TopicParts:
     """``dev.shop.paid.v2`` is realm ``dev``, stem ``shop.paid``, version ``2``."""
     realm = _REALM.match(topic)
     rest = topic[realm.end() :] if realm else topic
     version = (None, *_VERSION.finditer(rest))[-1]
     stem = rest if version is None else rest[: version.start()] + rest[version.end() :]
-    return Parts(realm.group()[:-1] if realm else "", stem, version.group(1) if version else "")
+    return TopicParts(realm.group()[:-1] if realm else "", stem, version.group(1) if version else "")
 
 
 def difference(one: str, other: str) -> tuple[int, str] | None:
     """How two topics differ that may have been meant to be one, the likelier the smaller the number; None: not at all alike."""
-    left, right = parts(one), parts(other)
+    left, right = topic_parts(one), topic_parts(other)
     if left.stem == right.stem:
         if left.realm == right.realm:
             return 0, f"version {right.version or 'none'} there, {left.version or 'none'} here"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ..app import load_app
-from ..app.folder import Folder
+from ..app.folder import AppFolder
 from ..engine.registry import Workflow
 from ..kernel.errors import ContractError
 from ..ports import Code, Env
@@ -49,7 +49,7 @@ def code_of(paths: Sequence[Path]) -> tuple[Workflow, ...]:
     digests: set[str] = set()
     found: list[Workflow] = []
     for path in paths:
-        digest = Folder(path).digest
+        digest = AppFolder(path).digest
         if digest not in digests:
             digests.add(digest)
             found += [one.recorded for one in load_app(path).workflows.values()]

@@ -6,7 +6,17 @@ import ast
 from collections.abc import Iterator
 
 from .library import Library
-from .symbols import Above, Assigned, ClassOf, FunctionOf, Instance, Meaning, Module, Outer, VariableOf
+from .symbols import (
+    Assigned,
+    ClassSymbol,
+    ExternalSymbol,
+    FunctionSymbol,
+    InstanceSymbol,
+    ModuleSymbol,
+    SuperSymbol,
+    Symbol,
+    VariableSymbol,
+)
 
 _THROUGH = frozenset(
     {"Optional", "Annotated", "ClassVar", "Final", "Required", "NotRequired", "Awaitable", "Coroutine"}
@@ -15,36 +25,36 @@ _BASES_MAX = 50
 _DEPTH_MAX = 20
 
 
-class Classes:
+class ClassTable:
     """Questions about classes of one library. Answers are remembered."""
 
     def __init__(self, library: Library) -> None:
         self.library = library
-        self._lines: dict[ClassOf, tuple[ClassOf | Outer, ...]] = {}
+        self._lines: dict[ClassSymbol, tuple[ClassSymbol | ExternalSymbol, ...]] = {}
 
-    def line(self, of: ClassOf) -> tuple[ClassOf | Outer, ...]:
+    def line(self, of: ClassSymbol) -> tuple[ClassSymbol | ExternalSymbol, ...]:
         """The class and those it inherits from, nearest first; left to right and deep, which suffices to find a method."""
         known = self._lines.get(of)
         if known is None:
-            found: list[ClassOf | Outer] = []
-            waiting: list[Meaning | None] = [of]
+            found: list[ClassSymbol | ExternalSymbol] = []
+            waiting: list[Symbol | None] = [of]
             while waiting and len(found) < _BASES_MAX:
                 one = waiting.pop(0)
-                if isinstance(one, ClassOf) and one not in found:
+                if isinstance(one, ClassSymbol) and one not in found:
                     found.append(one)
                     waiting[:0] = [self.meant(base, one.module) for base in one.node.bases]
-                elif isinstance(one, Outer) and one not in found:
+                elif isinstance(one, ExternalSymbol) and one not in found:
                     found.append(one)
             known = self._lines[of] = tuple(found)
         return known
 
-    def own(self, of: ClassOf, name: str) -> FunctionOf | ClassOf | Assigned | None:
+    def own(self, of: ClassSymbol, name: str) -> FunctionSymbol | ClassSymbol | Assigned | None:
         """What the body of the class itself binds to ``name``; of several, the last."""
         for node in reversed(of.node.body):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
-                return FunctionOf(of.module, node, f"{of.name}.{name}", owner=of)
+                return FunctionSymbol(of.module, node, f"{of.name}.{name}", owner=of)
             if isinstance(node, ast.ClassDef) and node.name == name:
-                return ClassOf(of.module, node, f"{of.name}.{name}")
+                return ClassSymbol(of.module, node, f"{of.name}.{name}")
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
                 return Assigned(node.value, node.annotation)
             if isinstance(node, ast.Assign) and any(
@@ -54,8 +64,8 @@ class Classes:
         return None
 
     def member(
-        self, of: ClassOf, name: str, me: ClassOf | None = None, after: ClassOf | None = None
-    ) -> Meaning | Assigned | None:
+        self, of: ClassSymbol, name: str, me: ClassSymbol | None = None, after: ClassSymbol | None = None
+    ) -> Symbol | Assigned | None:
         """What an object of the class has under ``name``, a method bound to ``me``; ``after`` begins behind that class.
 
         A name that no class of the repository has belongs to the first base outside, if there is one.
@@ -64,37 +74,37 @@ class Classes:
         if after is not None and after in line:
             line = line[line.index(after) + 1 :]
         for one in line:
-            if isinstance(one, Outer):
+            if isinstance(one, ExternalSymbol):
                 if one.name.rpartition(".")[2] not in ("object", "Protocol", "ABC", "Generic", "Enum", "StrEnum"):
-                    return Outer(f"{one.name}.{name}")
+                    return ExternalSymbol(f"{one.name}.{name}")
                 continue
             found = self.own(one, name)
-            if isinstance(found, FunctionOf):
-                return FunctionOf(found.module, found.node, found.name, found.owner, me or of)
+            if isinstance(found, FunctionSymbol):
+                return FunctionSymbol(found.module, found.node, found.name, found.owner, me or of)
             if found is not None:
                 return found
         return None
 
-    def methods(self, of: ClassOf) -> Iterator[FunctionOf]:
+    def methods(self, of: ClassSymbol) -> Iterator[FunctionSymbol]:
         """All of its functions, those of its bases as well, unless overridden."""
         seen: set[str] = set()
         for one in self.line(of):
-            if isinstance(one, ClassOf):
+            if isinstance(one, ClassSymbol):
                 for node in one.node.body:
                     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name not in seen:
                         seen.add(node.name)
-                        yield FunctionOf(one.module, node, f"{one.name}.{node.name}", one, of)
+                        yield FunctionSymbol(one.module, node, f"{one.name}.{node.name}", one, of)
 
     # --- annotations ------------------------------------------------------------------------------------------------
 
-    def meant(self, node: ast.expr | None, module: Module, depth: int = 0) -> Meaning | None:
+    def meant(self, node: ast.expr | None, module: ModuleSymbol, depth: int = 0) -> Symbol | None:
         """What a type expression names, through ``Optional``, ``Annotated``, ``X | None`` and quotation marks."""
         if node is None or depth > _DEPTH_MAX:
             return None
         match node:
             case ast.Name():
                 found = self.library.name_in(module, node.id)
-                if isinstance(found, VariableOf):  # an alias, or a constant
+                if isinstance(found, VariableSymbol):  # an alias, or a constant
                     return self.meant(found.assigned.value, found.module, depth + 1)
                 return found
             case ast.Attribute():
@@ -111,7 +121,7 @@ class Classes:
                 return left if left is not None else self.meant(node.right, module, depth + 1)
         return None
 
-    def _generic(self, node: ast.Subscript, module: Module, depth: int) -> Meaning | None:
+    def _generic(self, node: ast.Subscript, module: ModuleSymbol, depth: int) -> Symbol | None:
         outside = self.meant(node.value, module, depth + 1)
         name = node.value.id if isinstance(node.value, ast.Name) else getattr(node.value, "attr", "")
         if name in _THROUGH:
@@ -119,7 +129,7 @@ class Classes:
             return self.meant(inner, module, depth + 1)
         return outside
 
-    def object_of(self, annotation: ast.expr | None, module: Module) -> Meaning | None:
+    def object_of(self, annotation: ast.expr | None, module: ModuleSymbol) -> Symbol | None:
         """An object of the annotated type; of ``type[X]`` the class itself."""
         if (
             isinstance(annotation, ast.Subscript)
@@ -128,19 +138,19 @@ class Classes:
         ):
             return self.meant(annotation.slice, module)
         found = self.meant(annotation, module)
-        return Instance(found) if isinstance(found, ClassOf | Outer) else None
+        return InstanceSymbol(found) if isinstance(found, ClassSymbol | ExternalSymbol) else None
 
-    def below(self, found: Meaning | None, name: str) -> Meaning | None:
+    def below(self, found: Symbol | None, name: str) -> Symbol | None:
         """``found.name`` where no object is needed: in a module, in a class, outside."""
         match found:
-            case Module():
+            case ModuleSymbol():
                 return self.library.name_in(found, name)
-            case Outer():
-                return Outer(f"{found.name}.{name}")
-            case ClassOf():
+            case ExternalSymbol():
+                return ExternalSymbol(f"{found.name}.{name}")
+            case ClassSymbol():
                 inner = self.member(found, name)
                 return None if isinstance(inner, Assigned) else inner
-            case Above():
+            case SuperSymbol():
                 inner = self.member(found.me, name, found.me, found.owner)
                 return None if isinstance(inner, Assigned) else inner
         return None

@@ -10,10 +10,20 @@ import builtins
 import sys
 from typing import Final, NamedTuple, Protocol
 
-from .classes import Classes
-from .impure_calls import SEEDED, TELLING, TYPED, EnumImpurity, impurity, is_exact
-from .symbols import Above, ClassOf, FunctionOf, Instance, Meaning, Module, Outer, VariableOf, is_property
-from .trace import Reached, Task, Touch, Trace, task_of
+from .classes import ClassTable
+from .impure_calls import IO_METHODS, SEEDED, TYPED, EnumImpurity, impurity, is_exact
+from .symbols import (
+    ClassSymbol,
+    ExternalSymbol,
+    FunctionSymbol,
+    InstanceSymbol,
+    ModuleSymbol,
+    SuperSymbol,
+    Symbol,
+    VariableSymbol,
+    is_property,
+)
+from .trace import CodeUnit, ImpureUse, Trace, UnitReference, unit_of
 
 _BUILTINS: Final = frozenset(dir(builtins))
 _MUTATORS: Final = frozenset(
@@ -42,36 +52,36 @@ _SAME_PATH: Final = frozenset(
 )
 
 
-class Traces(Protocol):
+class TraceSource(Protocol):
     """Where the traces of other functions come from."""
 
-    classes: Classes
+    classes: ClassTable
 
-    def trace(self, task: Task) -> Trace: ...
-    def attribute(self, of: ClassOf, name: str) -> Meaning | None: ...
+    def trace(self, task: CodeUnit) -> Trace: ...
+    def attribute(self, of: ClassSymbol, name: str) -> Symbol | None: ...
 
 
-class Special(NamedTuple):
+class BuiltinResult(NamedTuple):
     """What a builtin gives that takes types or names."""
 
-    meaning: Meaning | None
+    meaning: Symbol | None
 
 
 class Evaluation:
     """``scopes`` are the names bound so far, the innermost last; ``shared`` those declared global; ``failing`` in a raise."""
 
-    def __init__(self, traces: Traces, task: Task, out: Trace) -> None:
+    def __init__(self, traces: TraceSource, task: CodeUnit, out: Trace) -> None:
         self.traces = traces
         self.classes = traces.classes
         self.task = task
         self.module = task.module
         self.out = out
-        self.scopes: list[dict[str, Meaning | None]] = [{}]
+        self.scopes: list[dict[str, Symbol | None]] = [{}]
         self.shared: set[str] = set()
         self.failing = False
         self.first = ""
 
-    def bind(self, target: ast.expr, meaning: Meaning | None) -> None:
+    def bind(self, target: ast.expr, meaning: Symbol | None) -> None:
         """What an assignment to ``target`` does to the names; the statements know more."""
         if isinstance(target, ast.Name):
             self.scopes[-1][target.id] = meaning
@@ -83,7 +93,7 @@ class Evaluation:
 
     # --- expressions ------------------------------------------------------------------------------------------------
 
-    def value(self, node: ast.expr, *, called: bool = False, inner: bool = False) -> Meaning | None:
+    def value(self, node: ast.expr, *, called: bool = False, inner: bool = False) -> Symbol | None:
         """``called``: what is called reports itself. ``inner``: only a step on the way to an attribute, or a type."""
         match node:
             case ast.Name():
@@ -140,52 +150,52 @@ class Evaluation:
             self.value(part)
         self.scopes.pop()
 
-    def _name(self, name: str) -> Meaning | None:
+    def _name(self, name: str) -> Symbol | None:
         if name not in self.shared:
             for scope in reversed(self.scopes):
                 if name in scope:
                     return scope[name]
         found = self.classes.library.name_in(self.module, name)
         if found is None and name in _BUILTINS and name not in self.module.bindings:
-            return Outer(name)
+            return ExternalSymbol(name)
         return found
 
-    def _attribute(self, node: ast.Attribute, *, called: bool) -> Meaning | None:
+    def _attribute(self, node: ast.Attribute, *, called: bool) -> Symbol | None:
         base = self.value(node.value, inner=True)
-        if isinstance(base, Instance):
-            if isinstance(base.of, Outer):
+        if isinstance(base, InstanceSymbol):
+            if isinstance(base.of, ExternalSymbol):
                 name = f"{base.of.name}.{node.attr}"
                 if base.of.name == "pathlib.Path" and node.attr == "parent":
                     return base
-                return Outer(name)
+                return ExternalSymbol(name)
             found = self.traces.attribute(base.of, node.attr)
-            if isinstance(found, FunctionOf) and is_property(found.node):
-                self.reach(task_of(found), node)
+            if isinstance(found, FunctionSymbol) and is_property(found.node):
+                self.reach(unit_of(found), node)
                 return self.classes.object_of(found.node.returns, found.module)
             return found
         if base is None:
-            if called and node.attr in TELLING:
+            if called and node.attr in IO_METHODS:
                 told = f".{node.attr}() of something whose class is not known"
                 self.touch(EnumImpurity.UNPROVEN, told, node)
             return None
         return self.classes.below(base, node.attr)
 
     def _named(
-        self, node: ast.Name | ast.Attribute, found: Meaning | None, *, called: bool, inner: bool
-    ) -> Meaning | None:
+        self, node: ast.Name | ast.Attribute, found: Symbol | None, *, called: bool, inner: bool
+    ) -> Symbol | None:
         """Reports what merely naming it reaches, and passes through variables to what they hold."""
-        if isinstance(found, VariableOf):
+        if isinstance(found, VariableSymbol):
             if found.assigned.value is None:
                 return self.classes.object_of(found.assigned.annotation, found.module)
-            task = Task(found.module, found.name, found.assigned.value)
+            task = CodeUnit(found.module, found.name, found.assigned.value)
             self.reach(task, node)
             held = self.traces.trace(task).meaning
             if held is None and found.assigned.annotation is not None:
                 return self.classes.object_of(found.assigned.annotation, found.module)
             return held
-        if isinstance(found, FunctionOf):
-            self.reach(task_of(found), node)
-        elif isinstance(found, Outer) and not called and not inner:
+        if isinstance(found, FunctionSymbol):
+            self.reach(unit_of(found), node)
+        elif isinstance(found, ExternalSymbol) and not called and not inner:
             kind = impurity(found.name)
             handed_on = is_exact(found.name) or found.name.rpartition(".")[2].islower()
             if kind not in (None, EnumImpurity.PURE, EnumImpurity.NOTE, EnumImpurity.UNPROVEN) and handed_on:
@@ -194,7 +204,7 @@ class Evaluation:
 
     # --- calls ------------------------------------------------------------------------------------------------------
 
-    def _call(self, node: ast.Call) -> Meaning | None:
+    def _call(self, node: ast.Call) -> Symbol | None:
         if isinstance(node.func, ast.Name):
             special = self._builtin(node, node.func.id)
             if special is not None:
@@ -209,46 +219,46 @@ class Evaluation:
             self.value(argument)
         for keyword in node.keywords:
             meaning = self.value(keyword.value)
-            if keyword.arg == "default_factory" and isinstance(meaning, ClassOf):
+            if keyword.arg == "default_factory" and isinstance(meaning, ClassSymbol):
                 self._construct(meaning, node, frozenset(), 0)
         match called:
-            case Outer():
+            case ExternalSymbol():
                 return self._outer_call(called.name, node)
-            case ClassOf():
+            case ClassSymbol():
                 self._construct(called, node, frozenset(given), len(node.args))
-                return Instance(called)
-            case FunctionOf():
+                return InstanceSymbol(called)
+            case FunctionSymbol():
                 return self.classes.object_of(called.node.returns, called.module)
-            case Instance(of=ClassOf() as of):
+            case InstanceSymbol(of=ClassSymbol() as of):
                 found = self.classes.member(of, "__call__", of)
-                if isinstance(found, FunctionOf):
-                    self.reach(task_of(found), node)
+                if isinstance(found, FunctionSymbol):
+                    self.reach(unit_of(found), node)
         return None
 
-    def _builtin(self, node: ast.Call, name: str) -> Special | None:
+    def _builtin(self, node: ast.Call, name: str) -> BuiltinResult | None:
         """None for any other call."""
-        if self._name(name) != Outer(name):
+        if self._name(name) != ExternalSymbol(name):
             return None
         match name, node.args:
             case ("isinstance" | "issubclass", [subject, *_]):
                 self.value(subject, inner=True)
-                return Special(None)
+                return BuiltinResult(None)
             case "super", _:
                 owner = self.task.owner
-                return Special(Above(owner, self.task.me or owner) if owner is not None else None)
+                return BuiltinResult(SuperSymbol(owner, self.task.me or owner) if owner is not None else None)
             case "getattr", [subject, ast.Constant(value=str(attr)), *_]:
-                return Special(self.value(ast.copy_location(ast.Attribute(subject, attr, ast.Load()), node)))
+                return BuiltinResult(self.value(ast.copy_location(ast.Attribute(subject, attr, ast.Load()), node)))
             case "__import__", [ast.Constant(value=str(module)), *_]:
-                return Special(self.classes.library.imported(module, self.module.path))
+                return BuiltinResult(self.classes.library.imported(module, self.module.path))
         return None
 
-    def _outer_call(self, name: str, node: ast.Call) -> Meaning | None:
+    def _outer_call(self, name: str, node: ast.Call) -> Symbol | None:
         kind = impurity(name)
         if (name in SEEDED and (node.args or node.keywords)) or (name == "hash" and "__hash__" in self.task.name):
             kind = EnumImpurity.PURE
         if name == "importlib.import_module" and node.args and isinstance(node.args[0], ast.Constant):
             found = self.classes.library.imported(str(node.args[0].value), self.module.path)
-            if isinstance(found, Module):
+            if isinstance(found, ModuleSymbol):
                 return found
         if name == "typing.cast" and len(node.args) == 2:
             return self.classes.object_of(node.args[0], self.module)
@@ -261,29 +271,29 @@ class Evaluation:
         of = TYPED.get(name, name)
         owner, _, last = of.rpartition(".")
         if owner == "pathlib.Path" and (last in _SAME_PATH or last in ("cwd", "home")):
-            return Instance(Outer(owner))
-        return Instance(Outer(of)) if of != name or last[:1].isupper() else None
+            return InstanceSymbol(ExternalSymbol(owner))
+        return InstanceSymbol(ExternalSymbol(of)) if of != name or last[:1].isupper() else None
 
-    def _construct(self, of: ClassOf, node: ast.expr, given: frozenset[str], places: int) -> None:
+    def _construct(self, of: ClassSymbol, node: ast.expr, given: frozenset[str], places: int) -> None:
         """What making an object runs: constructors, validators, and the defaults of fields that are not given."""
         for name in _CONSTRUCTION:
             found = self.classes.member(of, name, of)
-            if isinstance(found, FunctionOf):
-                self.reach(task_of(found), node)
+            if isinstance(found, FunctionSymbol):
+                self.reach(unit_of(found), node)
         for function in self.classes.methods(of):
             if any(_decorator(one) in _VALIDATORS for one in function.node.decorator_list):
-                self.reach(task_of(function), node)
+                self.reach(unit_of(function), node)
         at = 0
         seen = set(given)
         for one in self.classes.line(of):
-            if not isinstance(one, ClassOf):
+            if not isinstance(one, ClassSymbol):
                 continue
             for statement in one.node.body:
                 if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
                     continue
                 name, at = statement.target.id, at + 1
                 if statement.value is not None and name not in seen and at > places:
-                    self.reach(Task(one.module, f"{one.name}.{name}", statement.value, one), node)
+                    self.reach(CodeUnit(one.module, f"{one.name}.{name}", statement.value, one), node)
                 seen.add(name)
 
     # --- order and time zone, which calls of builtins and of unknown things depend on ------------------------------
@@ -305,12 +315,12 @@ class Evaluation:
 
     # --- shared state -----------------------------------------------------------------------------------------------
 
-    def variable(self, node: ast.expr) -> VariableOf | None:
+    def variable(self, node: ast.expr) -> VariableSymbol | None:
         """The module's variable that the name stands for, when it holds something that can change."""
         if not isinstance(node, ast.Name):
             return None
         found = self._name(node.id)
-        if not isinstance(found, VariableOf):
+        if not isinstance(found, VariableSymbol):
             return None
         value = found.assigned.value
         if isinstance(value, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp):
@@ -332,12 +342,12 @@ class Evaluation:
     # --- what is found ----------------------------------------------------------------------------------------------
 
     def touch(self, kind: EnumImpurity, name: str, node: ast.expr) -> None:
-        touch = Touch(kind, name, node.lineno, node.col_offset + 1, self.failing)
+        touch = ImpureUse(kind, name, node.lineno, node.col_offset + 1, self.failing)
         if touch not in self.out.touches:
             self.out.touches.append(touch)
 
-    def reach(self, task: Task, node: ast.expr) -> None:
-        self.out.reached.append(Reached(task, node.lineno, self.failing))
+    def reach(self, task: CodeUnit, node: ast.expr) -> None:
+        self.out.reached.append(UnitReference(task, node.lineno, self.failing))
 
 
 def _is_dynamic_getattr(node: ast.Call) -> bool:

@@ -8,33 +8,33 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from .classes import Classes
+from .classes import ClassTable
 from .evaluation import Evaluation
 from .impure_calls import EnumImpurity
 from .library import bound_by
 from .symbols import (
     Assigned,
-    ClassOf,
+    ClassSymbol,
+    ExternalSymbol,
     FunctionNode,
-    FunctionOf,
+    FunctionSymbol,
     ImportedModule,
     ImportedName,
-    Instance,
-    Meaning,
-    Outer,
+    InstanceSymbol,
+    Symbol,
     is_static,
 )
-from .trace import Key, Task, Touch, Trace, task_of
+from .trace import CodeUnit, ImpureUse, Trace, UnitKey, unit_of
 
 
-class Bodies:
+class FunctionTraces:
     """Traces by task, each made once."""
 
-    def __init__(self, classes: Classes) -> None:
+    def __init__(self, classes: ClassTable) -> None:
         self.classes = classes
-        self._traces: dict[Key, Trace] = {}
+        self._traces: dict[UnitKey, Trace] = {}
 
-    def trace(self, task: Task) -> Trace:
+    def trace(self, task: CodeUnit) -> Trace:
         known = self._traces.get(task.key)
         if known is None:
             # a task that asks for itself while it is read gets what is known so far
@@ -43,27 +43,28 @@ class Bodies:
             try:
                 body.read()
             except RecursionError:
-                known.touches.append(Touch(EnumImpurity.UNPROVEN, "nesting too deep to read", task.node.lineno, 1))
+                known.touches.append(ImpureUse(EnumImpurity.UNPROVEN, "nesting too deep to read", task.node.lineno, 1))
         return known
 
-    def attribute(self, of: ClassOf, name: str) -> Meaning | None:
+    def attribute(self, of: ClassSymbol, name: str) -> Symbol | None:
         """What ``self.name`` holds: as annotated in the class, else as its constructor sets it."""
         found = self.classes.member(of, name, of)
         if isinstance(found, Assigned):
             holder = next(
-                (one for one in self.classes.line(of) if isinstance(one, ClassOf) and self.classes.own(one, name)), of
+                (one for one in self.classes.line(of) if isinstance(one, ClassSymbol) and self.classes.own(one, name)),
+                of,
             )
             if found.annotation is not None:
                 return self.classes.object_of(found.annotation, holder.module)
             if found.value is not None:
-                return self.trace(Task(holder.module, f"{holder.name}.{name}", found.value, holder)).meaning
+                return self.trace(CodeUnit(holder.module, f"{holder.name}.{name}", found.value, holder)).meaning
             return None
-        if found is not None and not isinstance(found, Outer):
+        if found is not None and not isinstance(found, ExternalSymbol):
             return found
         for start in ("__init__", "__post_init__"):
             made = self.classes.member(of, start, of)
-            if isinstance(made, FunctionOf):
-                kept = self.trace(task_of(made)).attributes.get(name)
+            if isinstance(made, FunctionSymbol):
+                kept = self.trace(unit_of(made)).attributes.get(name)
                 if kept is not None:
                     return kept
         return found
@@ -78,11 +79,11 @@ class _Body(Evaluation):
 
     # --- statements -------------------------------------------------------------------------------------------------
 
-    def _function(self, node: FunctionNode, me: ClassOf | None) -> None:
+    def _function(self, node: FunctionNode, me: ClassSymbol | None) -> None:
         for decorator in node.decorator_list:
             self.value(decorator)
         arguments = [*node.args.posonlyargs, *node.args.args]
-        scope: dict[str, Meaning | None] = {
+        scope: dict[str, Symbol | None] = {
             argument.arg: self.classes.object_of(argument.annotation, self.module)
             for argument in (*arguments, *node.args.kwonlyargs)
         }
@@ -92,7 +93,7 @@ class _Body(Evaluation):
         if me is not None and arguments:
             is_class = any(isinstance(one, ast.Name) and one.id == "classmethod" for one in node.decorator_list)
             self.first = self.first or arguments[0].arg
-            scope[arguments[0].arg] = me if is_class or node.name == "__new__" else Instance(me)
+            scope[arguments[0].arg] = me if is_class or node.name == "__new__" else InstanceSymbol(me)
         for default in (*node.args.defaults, *node.args.kw_defaults):
             if default is not None:
                 self.value(default)
@@ -122,7 +123,7 @@ class _Body(Evaluation):
             case ast.AnnAssign():
                 meaning = self.classes.object_of(node.annotation, self.module)
                 given = self.value(node.value) if node.value is not None else None
-                self.bind(node.target, given if isinstance(given, Instance) else meaning or given)
+                self.bind(node.target, given if isinstance(given, InstanceSymbol) else meaning or given)
             case ast.AugAssign():
                 self.value(node.value)
                 self.bind(node.target, None, keep=True)
@@ -162,7 +163,7 @@ class _Body(Evaluation):
                 self.statement(child)
 
     def _local_class(self, node: ast.ClassDef) -> None:
-        made = ClassOf(self.module, node, node.name)
+        made = ClassSymbol(self.module, node, node.name)
         self.scopes[-1][node.name] = made
         for statement in node.body:
             if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -180,7 +181,7 @@ class _Body(Evaluation):
             elif isinstance(binding, ImportedName):
                 self.scopes[-1][name] = library.taken(binding, self.module.path)
 
-    def bind(self, target: ast.expr, meaning: Meaning | None, *, keep: bool = False) -> None:
+    def bind(self, target: ast.expr, meaning: Symbol | None, *, keep: bool = False) -> None:
         match target:
             case ast.Name():
                 if target.id in self.shared:

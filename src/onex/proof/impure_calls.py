@@ -147,7 +147,7 @@ TYPED: Final[Mapping[str, str]] = {
 }
 """``TYPED[what is called] -> class of what it returns``; a name with a capital returns itself."""
 
-TELLING: Final = frozenset(
+IO_METHODS: Final = frozenset(
     [
         "read_text",
         "read_bytes",
@@ -164,7 +164,7 @@ TELLING: Final = frozenset(
 )
 """Methods so named that they reach out whoever has them; of an object whose class is not known they stay unproven."""
 
-MENDS: Final[Mapping[EnumImpurity, str]] = {
+FIXES: Final[Mapping[EnumImpurity, str]] = {
     EnumImpurity.CLOCK: "take the time from the input (an action's time), or measure outside of the node",
     EnumImpurity.CHANCE: "take the id or the seed from the input, or derive it (uuid5, a hash of the input)",
     EnumImpurity.ENVIRONMENT: "read it once at the start and hand it in as configuration",

@@ -12,18 +12,18 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from .package_roots import Roots
+from .package_roots import PackageRoots
 from .symbols import (
     Assigned,
     Binding,
-    ClassOf,
-    FunctionOf,
+    ClassSymbol,
+    ExternalSymbol,
+    FunctionSymbol,
     ImportedModule,
     ImportedName,
-    Meaning,
-    Module,
-    Outer,
-    VariableOf,
+    ModuleSymbol,
+    Symbol,
+    VariableSymbol,
 )
 
 Read = Callable[[str], bytes | str]
@@ -54,11 +54,11 @@ class Library:
         self.files = frozenset(files)
         self.parsed = 0
         self._read = read
-        self._modules: dict[str, Module] = {}
-        self._names: dict[tuple[str, str], Meaning | None] = {}
+        self._modules: dict[str, ModuleSymbol] = {}
+        self._names: dict[tuple[str, str], Symbol | None] = {}
         self._looking: set[tuple[str, str]] = set()
         self._written: tuple[dict[str, list[str]], dict[str, tuple[str, int]]] | None = None
-        self._roots = Roots(self.files, read)
+        self._roots = PackageRoots(self.files, read)
 
     # --- modules ----------------------------------------------------------------------------------------------------
 
@@ -66,7 +66,7 @@ class Library:
         """Whether anything of the top-level package of ``name`` is in the repository."""
         return bool(self._roots.of((name.partition(".")[0],)))
 
-    def module(self, name: str, near: str = "") -> Module | None:
+    def module(self, name: str, near: str = "") -> ModuleSymbol | None:
         """The module of that dotted name; of several, the one whose path shares most with ``near``."""
         parts = tuple(name.split("."))
         for root in self._roots.of(parts, near):
@@ -75,33 +75,33 @@ class Library:
                 return found
         return None
 
-    def at(self, path: str) -> Module:
+    def at(self, path: str) -> ModuleSymbol:
         """The module in that file, by the name it has where its packages begin."""
         made = self._modules.get(path)
         if made is None:
             made = self._modules[path] = self._parse(path, self._roots.name(path), path.endswith("/__init__.py"))
         return made
 
-    def unreadable(self) -> list[Module]:
+    def unreadable(self) -> list[ModuleSymbol]:
         """Those of the modules looked at so far that cannot be read, by path."""
         return sorted((one for one in self._modules.values() if one.problem), key=lambda one: one.path)
 
-    def _at(self, place: str) -> Module | None:
+    def _at(self, place: str) -> ModuleSymbol | None:
         for path in (f"{place}/__init__.py", f"{place}.py"):
             if path.lstrip("/") in self.files:
                 return self.at(path.lstrip("/"))
         if place in self._roots.folders:  # a package without a file of its own
-            return self._modules.setdefault(f"{place}/", Module(self._roots.name(place), f"{place}/", True))
+            return self._modules.setdefault(f"{place}/", ModuleSymbol(self._roots.name(place), f"{place}/", True))
         return None
 
-    def _parse(self, path: str, name: str, is_package: bool) -> Module:
+    def _parse(self, path: str, name: str, is_package: bool) -> ModuleSymbol:
         self.parsed += 1
         source = self._read(path)
         if isinstance(source, str):
-            return Module(name, path, is_package, problem=source)
+            return ModuleSymbol(name, path, is_package, problem=source)
         tree = parsed(source)
         if isinstance(tree, str):
-            return Module(name, path, is_package, problem=tree)
+            return ModuleSymbol(name, path, is_package, problem=tree)
         bindings: dict[str, Binding] = {}
         stars: list[str] = []
         for statement in _statements(tree.body):
@@ -110,7 +110,7 @@ class Library:
                     stars.append(binding.name)
                 else:
                     bindings[bound] = binding
-        return Module(name, path, is_package, bindings, tuple(stars))
+        return ModuleSymbol(name, path, is_package, bindings, tuple(stars))
 
     # --- what is written anywhere -----------------------------------------------------------------------------------
 
@@ -142,18 +142,18 @@ class Library:
 
     # --- names ------------------------------------------------------------------------------------------------------
 
-    def imported(self, name: str, near: str = "") -> Module | Outer:
+    def imported(self, name: str, near: str = "") -> ModuleSymbol | ExternalSymbol:
         """What ``import name`` gives in the file ``near``. A name with dots before it counts from that file's folder."""
         plain = name.lstrip(".")
         if plain == name:
-            return self.module(name, near) or Outer(name)
+            return self.module(name, near) or ExternalSymbol(name)
         folder = posixpath.dirname(near)
         for _ in range(len(name) - len(plain) - 1):
             folder = posixpath.dirname(folder)
         place = posixpath.join(folder, *plain.split(".")).rstrip("/")
-        return self._at(place) or Outer(self._roots.name(f"{place}.py"))
+        return self._at(place) or ExternalSymbol(self._roots.name(f"{place}.py"))
 
-    def name_in(self, module: Module, name: str) -> Meaning | None:
+    def name_in(self, module: ModuleSymbol, name: str) -> Symbol | None:
         """What ``name`` means at the top level of a module, followed through imports to where it is written."""
         key = (module.path, name)
         if key in self._names:
@@ -167,9 +167,9 @@ class Library:
             self._names[key] = found
         return found
 
-    def _look(self, module: Module, name: str) -> Meaning | None:
+    def _look(self, module: ModuleSymbol, name: str) -> Symbol | None:
         if module.problem:  # what is in it is as unknown as what is in a package that is not here
-            return Outer(f"{module.name}.{name}")
+            return ExternalSymbol(f"{module.name}.{name}")
         binding = module.bindings.get(name)
         if binding is not None:
             return self._bound(module, name, binding)
@@ -177,28 +177,32 @@ class Library:
             return below
         for star in module.stars:
             taken = self.imported(star, module.path)
-            if isinstance(taken, Module) and not taken.problem and (found := self.name_in(taken, name)) is not None:
+            if (
+                isinstance(taken, ModuleSymbol)
+                and not taken.problem
+                and (found := self.name_in(taken, name)) is not None
+            ):
                 return found
         return None
 
-    def _bound(self, module: Module, name: str, binding: Binding) -> Meaning | None:
+    def _bound(self, module: ModuleSymbol, name: str, binding: Binding) -> Symbol | None:
         match binding:
             case ImportedModule():
                 return self.imported(binding.name, module.path)
             case ImportedName():
                 return self.taken(binding, module.path)
             case Assigned():
-                return VariableOf(module, name, binding)
+                return VariableSymbol(module, name, binding)
             case ast.ClassDef():
-                return ClassOf(module, binding, name)
+                return ClassSymbol(module, binding, name)
             case _:
-                return FunctionOf(module, binding, name)
+                return FunctionSymbol(module, binding, name)
 
-    def taken(self, binding: ImportedName, near: str) -> Meaning | None:
+    def taken(self, binding: ImportedName, near: str) -> Symbol | None:
         """What ``from module import name`` gives."""
         source = self.imported(binding.module, near)
-        if isinstance(source, Outer):
-            return Outer(f"{source.name}.{binding.name}")
+        if isinstance(source, ExternalSymbol):
+            return ExternalSymbol(f"{source.name}.{binding.name}")
         return self.name_in(source, binding.name)
 
 

@@ -20,7 +20,7 @@ _WORD: Final = re.compile(rb"[A-Za-z_]\w*")
 _DOTTED: Final = re.compile(rb"([A-Za-z_]\w*)\.([A-Za-z_]\w*)")
 
 
-class Roots:
+class PackageRoots:
     """``files`` are paths from the repository's root, with slashes; ``read`` gives their bytes, or why they cannot be had."""
 
     def __init__(self, files: frozenset[str], read: Callable[[str], bytes | str]) -> None:

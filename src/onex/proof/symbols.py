@@ -37,7 +37,7 @@ Binding = ImportedModule | ImportedName | Assigned | FunctionNode | ast.ClassDef
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Module:
+class ModuleSymbol:
     """A file of the repository, or a folder that is a package without one (``path`` ends in ``/``).
 
     ``bindings`` are the names at its top level; ``stars`` the modules it takes everything from. ``problem`` says why there
@@ -53,53 +53,53 @@ class Module:
 
 
 @dataclass(frozen=True, slots=True)
-class Outer:
+class ExternalSymbol:
     """Something that is not in the repository, by its full dotted name. A builtin has no dot."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class ClassOf:
-    module: Module
+class ClassSymbol:
+    module: ModuleSymbol
     node: ast.ClassDef
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionOf:
+class FunctionSymbol:
     """``owner`` is the class whose body holds it, ``me`` the class of the object it was taken from."""
 
-    module: Module
+    module: ModuleSymbol
     node: FunctionNode
     name: str
-    owner: ClassOf | None = None
-    me: ClassOf | None = None
+    owner: ClassSymbol | None = None
+    me: ClassSymbol | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class VariableOf:
+class VariableSymbol:
     """A module's variable."""
 
-    module: Module
+    module: ModuleSymbol
     name: str
     assigned: Assigned
 
 
 @dataclass(frozen=True, slots=True)
-class Instance:
-    of: ClassOf | Outer
+class InstanceSymbol:
+    of: ClassSymbol | ExternalSymbol
 
 
 @dataclass(frozen=True, slots=True)
-class Above:
+class SuperSymbol:
     """``super()``: what follows ``owner`` in the order of ``me``'s classes."""
 
-    owner: ClassOf
-    me: ClassOf
+    owner: ClassSymbol
+    me: ClassSymbol
 
 
-Meaning = Module | Outer | ClassOf | FunctionOf | VariableOf | Instance | Above
+Symbol = ModuleSymbol | ExternalSymbol | ClassSymbol | FunctionSymbol | VariableSymbol | InstanceSymbol | SuperSymbol
 
 
 def is_static(node: FunctionNode) -> bool:

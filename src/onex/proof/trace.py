@@ -7,22 +7,22 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .impure_calls import EnumImpurity
-from .symbols import ClassOf, FunctionNode, FunctionOf, Meaning, Module
+from .symbols import ClassSymbol, FunctionNode, FunctionSymbol, ModuleSymbol, Symbol
 
-Key = tuple[str, str, int, int, int]
+UnitKey = tuple[str, str, int, int, int]
 
 
-class Task(NamedTuple):
+class CodeUnit(NamedTuple):
     """What is read at once: a function, or the expression of a variable or of a field's default."""
 
-    module: Module
+    module: ModuleSymbol
     name: str
     node: FunctionNode | ast.expr
-    owner: ClassOf | None = None
-    me: ClassOf | None = None
+    owner: ClassSymbol | None = None
+    me: ClassSymbol | None = None
 
     @property
-    def key(self) -> Key:
+    def key(self) -> UnitKey:
         return (
             self.module.path,
             self.name,
@@ -32,7 +32,7 @@ class Task(NamedTuple):
         )
 
 
-class Touch(NamedTuple):
+class ImpureUse(NamedTuple):
     """The world, touched on a line: ``name`` is what is called, ``kind`` why that matters, ``failing`` within a ``raise``."""
 
     kind: EnumImpurity
@@ -42,10 +42,10 @@ class Touch(NamedTuple):
     failing: bool = False
 
 
-class Reached(NamedTuple):
+class UnitReference(NamedTuple):
     """Another function, from a line; ``failing`` when only a ``raise`` asks for it."""
 
-    task: Task
+    task: CodeUnit
     line: int
     failing: bool = False
 
@@ -54,12 +54,12 @@ class Reached(NamedTuple):
 class Trace:
     """What a task came to. ``outside`` are packages, not of the standard library, that it calls into."""
 
-    touches: list[Touch] = field(default_factory=list)
-    reached: list[Reached] = field(default_factory=list)
+    touches: list[ImpureUse] = field(default_factory=list)
+    reached: list[UnitReference] = field(default_factory=list)
     outside: set[str] = field(default_factory=set)
-    meaning: Meaning | None = None
-    attributes: dict[str, Meaning] = field(default_factory=dict)
+    meaning: Symbol | None = None
+    attributes: dict[str, Symbol] = field(default_factory=dict)
 
 
-def task_of(function: FunctionOf) -> Task:
-    return Task(function.module, function.name, function.node, function.owner, function.me)
+def unit_of(function: FunctionSymbol) -> CodeUnit:
+    return CodeUnit(function.module, function.name, function.node, function.owner, function.me)

@@ -16,7 +16,7 @@ from ..contracts.text.yaml_tree import BYTES_MAX
 from ..kernel.errors import ValidationError
 
 SUFFIXES = (".yaml", ".yml")
-PASSED_BY = frozenset(("__pycache__", "node_modules", "venv", "site-packages"))
+IGNORED = frozenset(("__pycache__", "node_modules", "venv", "site-packages"))
 # written in block style a key stands at the left end of its line; a flow mapping is looked for anywhere
 _MARK = re.compile(rb"""^(?:\xef\xbb\xbf)?["']?node_type["']?[ \t]*:""", re.MULTILINE)
 _FLOW = re.compile(rb"""\A(?:\xef\xbb\xbf)?(?:[ \t]*(?:#.*|---)?\r?\n)*[ \t]*\{(?s:.*)["']?node_type["']?[ \t]*:""")
@@ -28,7 +28,7 @@ class NoSuchPath(ValidationError):
     code = "no_such_path"
 
 
-class Candidate(NamedTuple):
+class ContractFile(NamedTuple):
     """A file that is to be read as a contract. ``path`` is as the user would write it. ``within`` is the path given."""
 
     path: Path
@@ -36,20 +36,20 @@ class Candidate(NamedTuple):
     named: bool
 
 
-class Survey(NamedTuple):
+class ContractSearch(NamedTuple):
     """``folders`` are those the user named, in order. ``skipped`` are YAML files that are no contracts, ``unlisted``
     the folders below that could not be looked into.
     """
 
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[ContractFile, ...]
     folders: tuple[Path, ...]
     skipped: tuple[Path, ...]
     unlisted: tuple[OSError, ...] = ()
 
 
-def survey(paths: Sequence[Path]) -> Survey:
+def find_contracts(paths: Sequence[Path]) -> ContractSearch:
     """Every contract at or below ``paths``. A file that is named is one, whatever it holds. Raises NoSuchPath."""
-    found: dict[str, Candidate] = {}
+    found: dict[str, ContractFile] = {}
     folders: list[Path] = []
     skipped: dict[str, Path] = {}
     unlisted: list[OSError] = []
@@ -58,15 +58,15 @@ def survey(paths: Sequence[Path]) -> Survey:
             folders.append(path)
             for file in yaml_files(path, unlisted):
                 if looks_like_contract(file):
-                    found.setdefault(os.path.realpath(file), Candidate(file, path, named=False))
+                    found.setdefault(os.path.realpath(file), ContractFile(file, path, named=False))
                 else:
                     skipped.setdefault(os.path.realpath(file), file)
             continue
         if path.suffix.lower() not in SUFFIXES:
             raise NoSuchPath(f"{path} is no YAML file; name a contract, or name the folder that holds it")
-        found[os.path.realpath(path)] = Candidate(path, path.parent, named=True)
+        found[os.path.realpath(path)] = ContractFile(path, path.parent, named=True)
     others = tuple(file for real, file in skipped.items() if real not in found)
-    return Survey(tuple(found.values()), tuple(folders), others, tuple(unlisted))
+    return ContractSearch(tuple(found.values()), tuple(folders), others, tuple(unlisted))
 
 
 def yaml_files(folder: Path, unlisted: list[OSError]) -> Iterator[Path]:
@@ -81,10 +81,10 @@ def yaml_files(folder: Path, unlisted: list[OSError]) -> Iterator[Path]:
         unlisted.append(error)
 
     for here, below, files in os.walk(folder, onerror=told):
-        below[:] = sorted(name for name in below if not passed_by(name))
+        below[:] = sorted(name for name in below if not is_ignored(name))
         for name in sorted(files):
             file = Path(here, name)
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".") and is_plain(file):
+            if name.lower().endswith(SUFFIXES) and not name.startswith(".") and is_plain_file(file):
                 yield file
 
 
@@ -107,12 +107,12 @@ def workflow_folders(folder: Path) -> Iterable[Path]:
     return [folder / name for name in names if (folder / name / "contract.yaml").is_file()]
 
 
-def passed_by(name: str) -> bool:
+def is_ignored(name: str) -> bool:
     """Whether a folder of that name is hidden, an environment or a cache."""
-    return name.startswith(".") or name in PASSED_BY
+    return name.startswith(".") or name in IGNORED
 
 
-def is_plain(file: Path) -> bool:
+def is_plain_file(file: Path) -> bool:
     """A file, and no link to one."""
     return file.is_file() and not file.is_symlink()
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..contracts.diff.contract_diff import ContractChange
-from ..doctor.comparison import Compared, Version
+from ..doctor.comparison import ContractComparison, ContractSide
 
 
-def diff_json(found: Sequence[Compared]) -> dict[str, object]:
+def diff_json(found: Sequence[ContractComparison]) -> dict[str, object]:
     return {
         "breaking": any(one.is_breaking for one in found),
         "short": any(one.is_short for one in found),
@@ -24,7 +24,7 @@ def diff_json(found: Sequence[Compared]) -> dict[str, object]:
     }
 
 
-def _contract_json(one: Compared) -> dict[str, object]:
+def _contract_json(one: ContractComparison) -> dict[str, object]:
     made = one.difference
     return {
         "name": one.name,
@@ -43,7 +43,7 @@ def _contract_json(one: Compared) -> dict[str, object]:
     }
 
 
-def _side_json(side: Version | None) -> dict[str, str] | None:
+def _side_json(side: ContractSide | None) -> dict[str, str] | None:
     return None if side is None else {"path": side.path, "version": side.number}
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ..doctor.examination import Diagnosis
-from ..doctor.topics import Said
+from ..doctor.doctor_finding import DoctorFinding
+from ..doctor.examination import Examination
+from ..doctor.topics import TopicUse
 from ..kernel.finding import EnumSeverity
-from ..proof.symptom import Symptom
 from .finding import finding_json
 
 
-def diagnosis_json(diagnosis: Diagnosis) -> dict[str, object]:
+def diagnosis_json(diagnosis: Examination) -> dict[str, object]:
     names = {reading.path: contract for reading, contract in diagnosis.loaded}
     return {
         "root": str(diagnosis.root),
@@ -48,12 +48,12 @@ def diagnosis_json(diagnosis: Diagnosis) -> dict[str, object]:
             }
             for one in diagnosis.claims
         ],
-        "symptoms": [_symptom(one) for one in diagnosis.symptoms],
+        "symptoms": [_finding(one) for one in diagnosis.findings],
         "counts": {severity.value: diagnosis.counts()[severity.value] for severity in EnumSeverity},
     }
 
 
-def _said(one: Said) -> dict[str, object]:
+def _said(one: TopicUse) -> dict[str, object]:
     return {
         "topic": one.topic,
         "node": one.node,
@@ -64,7 +64,7 @@ def _said(one: Said) -> dict[str, object]:
     }
 
 
-def _symptom(one: Symptom) -> dict[str, object]:
+def _finding(one: DoctorFinding) -> dict[str, object]:
     return {
         "area": one.area.value,
         **finding_json(one.finding),

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 import onex
 from onex.workflows.code_analysis.analysis import FileAnalysis, FunctionComplexity, analyse
-from onex.workflows.code_analysis.imports import EnumImportTime, Import
+from onex.workflows.code_analysis.imports import EnumImportTime, ImportStatement
 
 LINES = '''\
 """A module.
@@ -158,7 +158,7 @@ def test_an_import_is_told_by_when_it_runs(source: str, when: EnumImportTime) ->
 
 def test_an_import_keeps_its_members_and_line() -> None:
     source = "x = 1\nfrom a import b as c, d\n"
-    assert analysed(source).imports == (Import(line=2, name="a", members=("b", "d")),)
+    assert analysed(source).imports == (ImportStatement(line=2, name="a", members=("b", "d")),)
 
 
 @pytest.mark.parametrize(
@@ -206,4 +206,4 @@ def test_another_process_and_hash_seed_give_the_same_bytes() -> None:
         run = subprocess.run([sys.executable, "-c", PROGRAM, room], env=environment, capture_output=True, check=True)
         told.add(run.stdout)
     assert len(told) == 1
-    assert b"survey.py" in told.pop()
+    assert b"module_scan.py" in told.pop()

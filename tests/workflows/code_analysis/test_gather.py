@@ -9,7 +9,7 @@ from onex.workflows.code_analysis.analysis import FileAnalysis, analyse
 from onex.workflows.code_analysis.bundle import bundle, line, unbundle
 from onex.workflows.code_analysis.gather import WIDTH, Gathering
 from onex.workflows.code_analysis.summary import tally_of
-from onex.workflows.code_analysis.tally import Tally
+from onex.workflows.code_analysis.tally import FileTally
 
 
 class Shelf:
@@ -40,29 +40,29 @@ def analysed(name: str) -> FileAnalysis:
 def test_nothing_is_packed_before_enough_has_come() -> None:
     gathering: Gathering[int] = Gathering(expected=WIDTH + 1)
     for number in range(WIDTH - 1):
-        gathering = gathering.arrive(Tally(), [number])
+        gathering = gathering.arrive(FileTally(), [number])
     assert not gathering.to_pack
-    assert gathering.arrive(Tally(), [WIDTH]).to_pack
+    assert gathering.arrive(FileTally(), [WIDTH]).to_pack
 
 
 def test_the_last_arrival_makes_the_rest_due() -> None:
-    gathering = Gathering[int](expected=2).arrive(Tally(), [1])
+    gathering = Gathering[int](expected=2).arrive(FileTally(), [1])
     assert not gathering.to_pack
-    gathering = gathering.arrive(Tally(), [2])
+    gathering = gathering.arrive(FileTally(), [2])
     assert gathering.to_pack
     assert not gathering.complete
 
 
 def test_one_set_is_under_way_at_a_time_and_arrivals_wait() -> None:
-    gathering = Gathering[int](expected=2).arrive(Tally(), [1]).arrive(Tally(), [2]).pack()
-    late = gathering.arrive(Tally(), [3])
+    gathering = Gathering[int](expected=2).arrive(FileTally(), [1]).arrive(FileTally(), [2]).pack()
+    late = gathering.arrive(FileTally(), [3])
     assert (late.packing, late.loose, late.to_pack, late.complete) == ((1, 2), (3,), False, False)
     done = late.packed(9)
     assert (done.packing, done.bundles, done.to_pack) == ((), (9,), True)
 
 
 def test_a_part_that_failed_arrives_without_a_blob() -> None:
-    gathering = Gathering[int](expected=1).arrive(Tally(), [])
+    gathering = Gathering[int](expected=1).arrive(FileTally(), [])
     assert gathering.complete
     assert gathering.bundles == ()
 
@@ -95,7 +95,7 @@ def test_thousands_of_parts_leave_few_references() -> None:
     gathering: Gathering[int] = Gathering(expected=6_000)
     held = 0
     for number in range(6_000):
-        gathering = drive(gathering.arrive(Tally(), [shelf.put(b"%d\n" % number)]), shelf)
+        gathering = drive(gathering.arrive(FileTally(), [shelf.put(b"%d\n" % number)]), shelf)
         held = max(held, len(gathering.loose) + len(gathering.packing) + len(gathering.bundles))
     assert gathering.complete
     assert held <= 3 * WIDTH

@@ -20,14 +20,14 @@ from onex.workflows.code_analysis.graph import (
     steps,
     strong_components,
 )
-from onex.workflows.code_analysis.imports import EnumImportTime, Import
+from onex.workflows.code_analysis.imports import EnumImportTime, ImportStatement
 
 TREE = ModuleIndex(["pkg", "pkg.a", "pkg.sub", "pkg.sub.b", "top"])
 LOAD, LAZY, TYPING = EnumImportTime.LOAD, EnumImportTime.LAZY, EnumImportTime.TYPING
 
 
 def targets(name: str, *members: str) -> list[str]:
-    return [TREE.names[n] for n in TREE.targets(Import(line=1, name=name, members=members))]
+    return [TREE.names[n] for n in TREE.targets(ImportStatement(line=1, name=name, members=members))]
 
 
 def graph(*edges: tuple[str, str, EnumImportTime]) -> ImportGraph:
@@ -35,7 +35,7 @@ def graph(*edges: tuple[str, str, EnumImportTime]) -> ImportGraph:
     for importer, imported, when in edges:
         number = TREE.number(importer)
         assert number is not None
-        found.append((number, Import(line=1, name=imported, when=when)))
+        found.append((number, ImportStatement(line=1, name=imported, when=when)))
     return import_graph(TREE, found)
 
 

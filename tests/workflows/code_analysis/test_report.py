@@ -9,11 +9,11 @@ from html.parser import HTMLParser
 import pytest
 
 from onex.workflows.code_analysis.analysis import FileAnalysis, analyse
-from onex.workflows.code_analysis.charts import Box, layout
+from onex.workflows.code_analysis.charts import Rectangle, layout
 from onex.workflows.code_analysis.markdown import render_markdown
 from onex.workflows.code_analysis.page import render_html
 from onex.workflows.code_analysis.prose import headline, percent, reason
-from onex.workflows.code_analysis.report import EXAMPLES, ROWS, Link, build_report, is_test
+from onex.workflows.code_analysis.report import EXAMPLES, ROWS, ImportLink, build_report, is_test
 
 TANGLED = "def knot(a):\n" + "".join(f"    if a == {n}: a += 1\n" for n in range(30))
 SOURCES = {
@@ -69,8 +69,8 @@ def test_a_cycle_is_told_with_the_lines_that_close_it() -> None:
     (cycle,) = report.cycles
     assert (cycle.modules, cycle.lazy) == (("shop.cart", "shop.order"), False)
     assert cycle.way == (
-        Link(importer="shop.cart", imported="shop.order", path="shop/cart.py", line=1),
-        Link(importer="shop.order", imported="shop.cart", path="shop/order.py", line=1),
+        ImportLink(importer="shop.cart", imported="shop.order", path="shop/cart.py", line=1),
+        ImportLink(importer="shop.order", imported="shop.cart", path="shop/order.py", line=1),
     )
 
 
@@ -218,7 +218,7 @@ def test_a_markdown_table_keeps_its_columns_whatever_a_file_is_called() -> None:
 
 @pytest.mark.parametrize("weights", [[1], [5, 5, 5], [100, 1, 1, 1], list(range(200, 0, -1)), [10**9, 1]])
 def test_a_treemap_fills_its_frame_by_weight(weights: list[int]) -> None:
-    boxes = layout(weights, Box(0, 0, 1000, 400))
+    boxes = layout(weights, Rectangle(0, 0, 1000, 400))
     unit = 400_000 / sum(weights)
     for weight, box in zip(weights, boxes, strict=True):
         assert box.width * box.height == pytest.approx(weight * unit, rel=1e-6, abs=1e-6)

@@ -12,11 +12,11 @@ from onex.workflows.code_analysis.analysis import analyse
 from onex.workflows.code_analysis.complexity import histogram
 from onex.workflows.code_analysis.finding import CHECKS, EnumCheckSeverity
 from onex.workflows.code_analysis.summary import fingerprint, mark, severity_count, tally_of, totals_of
-from onex.workflows.code_analysis.tally import BUCKETS, WORST, Tally, Totals, Worst
+from onex.workflows.code_analysis.tally import BUCKETS, WORST, AnalysisTotals, FileTally, Worst
 
 COUNT = st.integers(0, 10_000)
 TOTALS = st.builds(
-    Totals,
+    AnalysisTotals,
     files=COUNT,
     lines=COUNT,
     functions=COUNT,
@@ -31,7 +31,7 @@ WORSTS = st.lists(st.tuples(st.integers(1, 9), st.text("abc", min_size=1, max_si
     lambda entries: Worst().merge(Worst(entries=tuple(entries)))
 )
 TALLIES = st.builds(
-    Tally,
+    FileTally,
     totals=TOTALS,
     complex_files=WORSTS,
     finding_files=WORSTS,
@@ -40,29 +40,29 @@ TALLIES = st.builds(
 )
 
 
-def same(one: Tally, other: Tally) -> bool:
+def same(one: FileTally, other: FileTally) -> bool:
     return one.model_dump_json() == other.model_dump_json()
 
 
 @given(TALLIES, TALLIES)
-def test_merging_is_commutative_to_the_byte(one: Tally, other: Tally) -> None:
+def test_merging_is_commutative_to_the_byte(one: FileTally, other: FileTally) -> None:
     assert same(one.merge(other), other.merge(one))
 
 
 @given(TALLIES, TALLIES, TALLIES)
-def test_merging_is_associative_to_the_byte(one: Tally, two: Tally, three: Tally) -> None:
+def test_merging_is_associative_to_the_byte(one: FileTally, two: FileTally, three: FileTally) -> None:
     assert same(one.merge(two).merge(three), one.merge(two.merge(three)))
 
 
 @given(TALLIES)
-def test_merging_nothing_changes_nothing(one: Tally) -> None:
-    assert same(one.merge(Tally()), one)
-    assert same(Tally().merge(one), one)
+def test_merging_nothing_changes_nothing(one: FileTally) -> None:
+    assert same(one.merge(FileTally()), one)
+    assert same(FileTally().merge(one), one)
 
 
 @given(st.lists(TALLIES, max_size=8))
-def test_the_worst_of_all_are_the_worst_of_the_parts(tallies: list[Tally]) -> None:
-    merged = reduce(Tally.merge, tallies, Tally()).complex_files.entries
+def test_the_worst_of_all_are_the_worst_of_the_parts(tallies: list[FileTally]) -> None:
+    merged = reduce(FileTally.merge, tallies, FileTally()).complex_files.entries
     everything = {entry for tally in tallies for entry in tally.complex_files.entries}
     assert list(merged) == sorted(everything, key=lambda entry: (-entry[0], entry[1]))[:WORST]
 
@@ -88,15 +88,15 @@ def test_the_histogram_has_a_bar_for_every_value() -> None:
 
 
 def test_a_code_of_another_version_counts_as_upkeep() -> None:
-    assert severity_count(Totals(findings={"of-tomorrow": 3}), EnumCheckSeverity.UPKEEP) == 3
+    assert severity_count(AnalysisTotals(findings={"of-tomorrow": 3}), EnumCheckSeverity.UPKEEP) == 3
 
 
 def test_the_fingerprint_tells_a_lost_and_a_doubled_file() -> None:
     tallies = [tally_of(analyse(b"", f"{name}.py", name)) for name in "abc"]
-    whole = reduce(Tally.merge, tallies, Tally()).fingerprint
+    whole = reduce(FileTally.merge, tallies, FileTally()).fingerprint
     assert whole == sum(fingerprint(f"{name}.py") for name in "cab") % 2**53
-    assert reduce(Tally.merge, tallies[:2]).fingerprint != whole
-    assert reduce(Tally.merge, [tallies[0], tallies[1], tallies[1]]).fingerprint != whole
+    assert reduce(FileTally.merge, tallies[:2]).fingerprint != whole
+    assert reduce(FileTally.merge, [tallies[0], tallies[1], tallies[1]]).fingerprint != whole
 
 
 def test_a_mark_is_eleven_characters_whatever_the_path() -> None:
@@ -106,8 +106,8 @@ def test_a_mark_is_eleven_characters_whatever_the_path() -> None:
 def test_a_tally_of_ten_thousand_files_is_no_larger_than_one_of_a_hundred() -> None:
     def state(files: int) -> int:
         worst = Worst(entries=tuple((99_999 - n, mark(str(n))) for n in range(WORST)))
-        totals = Totals(files=files, lines=10**9, findings=dict.fromkeys(sorted(CHECKS), 10**6))
-        tally = Tally(totals=totals, complex_files=worst, finding_files=worst, undocumented_files=worst)
+        totals = AnalysisTotals(files=files, lines=10**9, findings=dict.fromkeys(sorted(CHECKS), 10**6))
+        tally = FileTally(totals=totals, complex_files=worst, finding_files=worst, undocumented_files=worst)
         return len(json.dumps(tally.model_dump(), separators=(",", ":")))
 
     assert state(10_000) - state(100) == 2  # the two digits

@@ -23,7 +23,7 @@ from pydantic import BaseModel
 
 from ...app import App, LoadedWorkflow, load_app
 from ...app.finder import FINDER, import_module
-from ...app.folder import Folder
+from ...app.folder import AppFolder
 from ...contracts.load import load_contract
 from ...engine.registry import ReducerRegistry, Workflow
 from ...engine.step_budget import Budgeted
@@ -79,7 +79,7 @@ class Stage:
 
 def set_stage(path: Path | str, *, real_compute: bool = False) -> Stage:
     """The app of a folder, and its ``simulation.py``. Raises ContractError, Undrawable; what is wrong is named by line."""
-    folder = Folder(Path(path))
+    folder = AppFolder(Path(path))
     FINDER.forget(
         FINDER.mount(folder, folder.digest)
     )  # simulation.py is no code of the app's: it may have changed alone
@@ -121,7 +121,7 @@ def set_stage(path: Path | str, *, real_compute: bool = False) -> Stage:
     return stage
 
 
-def _targets(folder: Folder) -> set[str]:
+def _targets(folder: AppFolder) -> set[str]:
     """What is served outside, by the app or by whoever opens it: here others stand in, so nobody needs to."""
     inside = (EnumIntentType.COMPUTE_TASK, EnumIntentType.ACTION_SEND)
     loaded = [
@@ -188,7 +188,7 @@ def _check_results(stage: Stage, module: ModuleType | None) -> None:
                 raise _wrong(module, f"nothing can stand in for {spec.target!r}: {why}", fix)
 
 
-def _module(folder: Folder, app: App) -> ModuleType | None:
+def _module(folder: AppFolder, app: App) -> ModuleType | None:
     name = next((name for name in FILES if (module := folder.module(name)) and module.path.is_file()), None)
     if name is None:
         return None

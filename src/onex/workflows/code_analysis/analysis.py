@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict
 
 from .checks import Flaw
 from .finding import CHECKS, SourceFinding, printable
-from .imports import Import
-from .source import Columns, LineCounts, Text, count_lines, decode, parse, split, suppressions, too_deep
-from .survey import Survey
+from .imports import ImportStatement
+from .module_scan import ModuleScan
+from .source import Columns, LineCounts, SourceText, count_lines, decode, parse, split, suppressions, too_deep
 
 NAME_CHARACTERS: Final = 400
 
@@ -62,7 +62,7 @@ class FileAnalysis(BaseModel):
     public: int = 0
     documented: int = 0
     undocumented: tuple[Undocumented, ...] = ()
-    imports: tuple[Import, ...] = ()
+    imports: tuple[ImportStatement, ...] = ()
     findings: tuple[SourceFinding, ...] = ()
     suppressed: int = 0
 
@@ -86,13 +86,13 @@ def analyse(source: bytes, path: str, module: str) -> FileAnalysis:
     text = decode(source)
     if isinstance(text, SourceFinding):
         lines = split(source.decode("latin-1"))
-        return _unread(Text("", lines, "unknown"), text, path=path, module=module, size_bytes=len(source))
+        return _unread(SourceText("", lines, "unknown"), text, path=path, module=module, size_bytes=len(source))
     tree, heard = parse(text)
     if tree is None:
         return _unread(text, heard[0], path=path, module=module, size_bytes=len(source))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        survey = Survey(tree, text.lines, module, package=is_package(path))
+        survey = ModuleScan(tree, text.lines, module, package=is_package(path))
         if survey.too_deep:
             return _unread(text, too_deep(), path=path, module=module, size_bytes=len(source))
         counts = count_lines(text.lines, survey.strings, survey.docstrings)
@@ -124,7 +124,7 @@ def analyse(source: bytes, path: str, module: str) -> FileAnalysis:
     )
 
 
-def _unread(text: Text, why: SourceFinding, *, path: str, module: str, size_bytes: int) -> FileAnalysis:
+def _unread(text: SourceText, why: SourceFinding, *, path: str, module: str, size_bytes: int) -> FileAnalysis:
     return FileAnalysis(
         path=path,
         module=module,
@@ -137,7 +137,7 @@ def _unread(text: Text, why: SourceFinding, *, path: str, module: str, size_byte
     )
 
 
-def _place(text: Text, flaws: list[Flaw], heard: list[SourceFinding]) -> tuple[tuple[SourceFinding, ...], int]:
+def _place(text: SourceText, flaws: list[Flaw], heard: list[SourceFinding]) -> tuple[tuple[SourceFinding, ...], int]:
     """Findings with their columns in characters, in source order, and how many a ``# noqa`` takes away."""
     quiet = suppressions(text)
     columns = Columns(text.lines)

@@ -38,14 +38,14 @@ class Tile(NamedTuple):
     note: str
 
 
-class Box(NamedTuple):
+class Rectangle(NamedTuple):
     x: float
     y: float
     width: float
     height: float
 
 
-def layout(weights: Sequence[int], frame: Box) -> list[Box]:
+def layout(weights: Sequence[int], frame: Rectangle) -> list[Rectangle]:
     """Rectangles for weights in descending order, as square as can be, filling the frame.
 
     M. Bruls, K. Huizing and J. van Wijk, "Squarified Treemaps", Data Visualization 2000, pp. 33-42. Weights must be
@@ -54,7 +54,7 @@ def layout(weights: Sequence[int], frame: Box) -> list[Box]:
     total = sum(weights)
     scale = frame.width * frame.height / total if total else 0.0
     areas = [weight * scale for weight in weights]
-    boxes: list[Box] = []
+    boxes: list[Rectangle] = []
     start = 0
     while start < len(areas):
         side = min(frame.width, frame.height)
@@ -78,23 +78,23 @@ def _worst(largest: float, smallest: float, row: float, side: float) -> float:
     return max(side * side * largest / (row * row), row * row / (side * side * smallest))
 
 
-def _lay(areas: Sequence[float], row: float, frame: Box) -> tuple[list[Box], Box]:
+def _lay(areas: Sequence[float], row: float, frame: Rectangle) -> tuple[list[Rectangle], Rectangle]:
     boxes = []
     if frame.width >= frame.height:
         width = row / frame.height if frame.height else 0.0
         y = frame.y
         for area in areas:
             height = area / width if width else 0.0
-            boxes.append(Box(frame.x, y, width, height))
+            boxes.append(Rectangle(frame.x, y, width, height))
             y += height
-        return boxes, Box(frame.x + width, frame.y, max(frame.width - width, 0.0), frame.height)
+        return boxes, Rectangle(frame.x + width, frame.y, max(frame.width - width, 0.0), frame.height)
     height = row / frame.width
     x = frame.x
     for area in areas:
         width = area / height if height else 0.0
-        boxes.append(Box(x, frame.y, width, height))
+        boxes.append(Rectangle(x, frame.y, width, height))
         x += width
-    return boxes, Box(frame.x, frame.y + height, frame.width, max(frame.height - height, 0.0))
+    return boxes, Rectangle(frame.x, frame.y + height, frame.width, max(frame.height - height, 0.0))
 
 
 def treemap(tiles: Sequence[Tile], label: str) -> str:
@@ -105,17 +105,17 @@ def treemap(tiles: Sequence[Tile], label: str) -> str:
             groups.setdefault(tile.group, []).append(tile)
     weights = {name: sum(tile.weight for tile in group) for name, group in groups.items()}
     names = sorted(groups, key=lambda name: (-weights[name], name))
-    frame = Box(0.0, 0.0, MAP_WIDTH, MAP_HEIGHT)
+    frame = Rectangle(0.0, 0.0, MAP_WIDTH, MAP_HEIGHT)
     parts = [f'<svg class="map" viewBox="0 0 {frame.width:.0f} {frame.height:.0f}" role="img" aria-label="{label}">']
     for name, box in zip(names, layout([weights[name] for name in names], frame), strict=True):
         parts.extend(_group(name, groups[name], box))
     return "".join([*parts, "</svg>"])
 
 
-def _group(name: str, tiles: Sequence[Tile], box: Box) -> Iterator[str]:
+def _group(name: str, tiles: Sequence[Tile], box: Rectangle) -> Iterator[str]:
     """A group of several tiles has its name above them, and theirs are told without it."""
     headed = len(tiles) > 1 and box.height >= 56 and box.width >= 56
-    inner = Box(box.x, box.y + _HEAD, box.width, box.height - _HEAD) if headed else box
+    inner = Rectangle(box.x, box.y + _HEAD, box.width, box.height - _HEAD) if headed else box
     if headed:
         yield f'<g class="group"><rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{_HEAD:.0f}"/>'
         shown = short(name, int((box.width - 8) / _LETTER))
@@ -125,7 +125,7 @@ def _group(name: str, tiles: Sequence[Tile], box: Box) -> Iterator[str]:
         yield from _drawn(tile, place, "(own)" if headed and within == name else within)
 
 
-def _drawn(tile: Tile, box: Box, name: str) -> Iterator[str]:
+def _drawn(tile: Tile, box: Rectangle, name: str) -> Iterator[str]:
     yield (
         f'<g class="tile heat{tile.heat}" data-find="{escape(tile.name)}"><title>{escape(tile.note)}</title>'
         f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}"/>'

@@ -14,7 +14,7 @@ from typing import Final, Generic, TypeVar
 
 from onex import Payload
 
-from .tally import Tally
+from .tally import FileTally
 
 WIDTH: Final = 64
 """References a gatherer holds before it packs them: with 130 bytes each, two sets of them are 17 KB."""
@@ -27,12 +27,12 @@ class Gathering(Payload, Generic[Reference]):
 
     expected: int
     arrived: int = 0
-    tally: Tally = Tally()
+    tally: FileTally = FileTally()
     loose: tuple[Reference, ...] = ()
     packing: tuple[Reference, ...] = ()
     bundles: tuple[Reference, ...] = ()
 
-    def arrive(self, tally: Tally, references: Iterable[Reference]) -> Gathering[Reference]:
+    def arrive(self, tally: FileTally, references: Iterable[Reference]) -> Gathering[Reference]:
         """One part is there. A part that failed before it was analysed arrives without references."""
         return self.model_copy(
             update={

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from .imports import EnumImportTime, Import
+from .imports import EnumImportTime, ImportStatement
 
 Adjacency = Sequence[Sequence[int]]
 """``adjacency[importer]`` -> imported modules, ascending, without repetition, never the importer itself."""
@@ -38,7 +38,7 @@ class ModuleIndex:
             name = name.rpartition(".")[0]
         return None
 
-    def targets(self, imported: Import) -> Iterator[int]:
+    def targets(self, imported: ImportStatement) -> Iterator[int]:
         """Every module the statement needs: ``from a import b`` is ``a.b`` where that is a module, else ``a``."""
         for member in imported.members or ("",):
             whole = self._numbers.get(f"{imported.name}.{member}") if member else None
@@ -65,7 +65,7 @@ class ImportGraph(NamedTuple):
         return tuple(tuple(sorted((*load, *lazy))) for load, lazy in zip(self.load, self.lazy, strict=True))
 
 
-def import_graph(index: ModuleIndex, imports: Iterable[tuple[int, Import]]) -> ImportGraph:
+def import_graph(index: ModuleIndex, imports: Iterable[tuple[int, ImportStatement]]) -> ImportGraph:
     """From (importer's number, what it imports) in any order."""
     load: list[set[int]] = [set() for _ in index.names]
     lazy: list[set[int]] = [set() for _ in index.names]

@@ -28,7 +28,7 @@ class EnumImportTime(StrEnum):
     TYPING = "typing"
 
 
-class Import(BaseModel):
+class ImportStatement(BaseModel):
     """``import name`` when ``members`` is empty, else ``from name import members`` (``*`` for a star).
 
     ``name`` is absolute; a relative one that climbs above the top of its package keeps its dots.
@@ -42,7 +42,7 @@ class Import(BaseModel):
     when: EnumImportTime = EnumImportTime.LOAD
 
 
-class Guard:
+class Surroundings:
     """What stands around a node on its way up to the module, as bits of a plain int: ``IntFlag`` is slow here."""
 
     NONE: Final = 0
@@ -69,11 +69,15 @@ class Binding(NamedTuple):
 
 
 def import_time(guard: int, *, in_function: bool) -> EnumImportTime:
-    if guard & Guard.TYPING:
+    if guard & Surroundings.TYPING:
         return EnumImportTime.TYPING
-    if in_function or guard & Guard.SCRIPT:
+    if in_function or guard & Surroundings.SCRIPT:
         return EnumImportTime.LAZY
-    return EnumImportTime.CONDITIONAL if guard & (Guard.CONDITIONAL | Guard.OPTIONAL) else EnumImportTime.LOAD
+    return (
+        EnumImportTime.CONDITIONAL
+        if guard & (Surroundings.CONDITIONAL | Surroundings.OPTIONAL)
+        else EnumImportTime.LOAD
+    )
 
 
 def absolute(name: str | None, level: int, module: str, *, package: bool) -> str:
@@ -92,15 +96,15 @@ def test_guards(test: ast.expr) -> tuple[int, int]:
     if (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
         isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
     ):
-        return Guard.TYPING, Guard.CONDITIONAL
+        return Surroundings.TYPING, Surroundings.CONDITIONAL
     if (
         isinstance(test, ast.Compare)
         and isinstance(test.left, ast.Name)
         and test.left.id == "__name__"
         and isinstance(test.ops[0], ast.Eq)
     ):
-        return Guard.SCRIPT, Guard.CONDITIONAL
-    return Guard.CONDITIONAL, Guard.CONDITIONAL
+        return Surroundings.SCRIPT, Surroundings.CONDITIONAL
+    return Surroundings.CONDITIONAL, Surroundings.CONDITIONAL
 
 
 _EXPECTED: Final = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException", "AttributeError"})
@@ -117,7 +121,7 @@ def expects_failure(handlers: Sequence[ast.ExceptHandler]) -> bool:
 
 def bindings(node: ast.Import | ast.ImportFrom, guard: int, local_to: tuple[int, int] | None) -> Iterator[Binding]:
     """Names whose use can be judged: not ``_private``, not ``x as x`` (a re-export), not what may be missing."""
-    if guard & Guard.OPTIONAL or (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
+    if guard & Surroundings.OPTIONAL or (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
         return
     source = "" if isinstance(node, ast.Import) else "." * node.level + (node.module or "")
     for alias in node.names:

@@ -8,7 +8,7 @@ from typing import Final
 
 from .finding import printable
 from .prose import BARS, headline, number, percent, plural, reason, undocumented, where
-from .report import Cycle, FileRow, KindRow, Report
+from .report import AnalysisReport, Cycle, FileRow, KindRow
 
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>#|~&$@])")
 _CYCLES: Final = 15
@@ -28,12 +28,12 @@ def code(text: str) -> str:
     return f"{fence} {shown} {fence}" if ticks else f"`{shown}`"
 
 
-def render_markdown(report: Report) -> str:
+def render_markdown(report: AnalysisReport) -> str:
     """Ends with a line end; about 60 KB at most, whatever the size of the tree."""
     return "\n".join(_lines(report)) + "\n"
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _lines(report: AnalysisReport) -> Iterator[str]:
     yield f"# {escape(report.title)}"
     yield ""
     for sentence in headline(report):
@@ -84,7 +84,7 @@ def _kind(kind: KindRow) -> Iterator[str]:
         yield f"- and {number(kind.count - len(kind.examples))} more"
 
 
-def _complexity(report: Report) -> Iterator[str]:
+def _complexity(report: AnalysisReport) -> Iterator[str]:
     totals = report.totals
     if not totals.functions:
         return
@@ -97,7 +97,7 @@ def _complexity(report: Report) -> Iterator[str]:
     yield from _table(("Function", "Place", "Paths"), worst, "llr")
 
 
-def _directories(report: Report) -> Iterator[str]:
+def _directories(report: AnalysisReport) -> Iterator[str]:
     if not report.directories:
         return
     yield from _head("Directories")
@@ -129,7 +129,7 @@ def _undocumented(rows: Sequence[FileRow]) -> Iterator[str]:
         yield from _table(("File", "Public definitions without a docstring"), cells, "lr")
 
 
-def _imports(report: Report) -> Iterator[str]:
+def _imports(report: AnalysisReport) -> Iterator[str]:
     yield from _head("Imports")
     yield f"{plural(report.modules, 'module')}, {plural(report.edges, 'import')} between them."
     for cycle in report.cycles[:_CYCLES]:

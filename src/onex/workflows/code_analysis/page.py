@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 from .charts import Tile, bar, escape, ring, treemap
 from .complexity import COMPLEXITY_MAX
 from .prose import BARS, headline, number, percent, plural, reason, where
-from .report import Cycle, DirectoryRow, Example, FileRow, KindRow, Report, is_test
+from .report import AnalysisReport, Cycle, DirectoryRow, Example, FileRow, KindRow, is_test
 from .style import SCRIPT, STYLE
-from .tally import BUCKETS, Totals
+from .tally import BUCKETS, AnalysisTotals
 
 _HEAT: Final = (0.5, 2.0, 5.0, 10.0)
 """Findings per 1,000 lines of code at which a directory gets warmer."""
@@ -35,7 +35,7 @@ class Cell(NamedTuple):
     value: float | None = None
 
 
-def render_html(report: Report) -> str:
+def render_html(report: AnalysisReport) -> str:
     """One file that opens without a network; its content policy lets nothing else be loaded or run."""
     digest = base64.b64encode(sha256(SCRIPT.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
@@ -59,7 +59,7 @@ def render_html(report: Report) -> str:
     )
 
 
-def _sections(report: Report) -> Iterator[tuple[str, str, str]]:
+def _sections(report: AnalysisReport) -> Iterator[tuple[str, str, str]]:
     if report.first:
         yield "first", "Look here first", _first(report.first)
     if report.kinds:
@@ -76,7 +76,7 @@ def _sections(report: Report) -> Iterator[tuple[str, str, str]]:
         yield "failures", "Not parsed", _failures(report)
 
 
-def _tiles(report: Report) -> str:
+def _tiles(report: AnalysisReport) -> str:
     totals, outside = report.totals, report.outside_tests
     tiles = (
         (number(totals.files), f"files, {plural(totals.failed, 'does', 'do')} not parse"),
@@ -90,7 +90,7 @@ def _tiles(report: Report) -> str:
     return f'<div class="tiles">{shown}</div>'
 
 
-def _density(totals: Totals) -> float:
+def _density(totals: AnalysisTotals) -> float:
     return 1000 * totals.finding_count / totals.code if totals.code else 0.0
 
 
@@ -162,7 +162,7 @@ def _places(examples: Iterable[Example]) -> str:
     return f'<ul class="places">{items}</ul>'
 
 
-def _complexity(report: Report) -> str:
+def _complexity(report: AnalysisReport) -> str:
     """Bars on a logarithmic scale: there are thousands of plain functions for each tangled one."""
     totals = report.totals
     top = math.log1p(max(totals.complexities))
@@ -243,7 +243,7 @@ def _directory(row: DirectoryRow) -> tuple[Cell, ...]:
     )
 
 
-def _files(report: Report) -> str:
+def _files(report: AnalysisReport) -> str:
     parts = []
     if report.by_findings:
         found = [
@@ -262,7 +262,7 @@ def _files(report: Report) -> str:
     return "".join(parts)
 
 
-def _imports(report: Report) -> str:
+def _imports(report: AnalysisReport) -> str:
     parts = [
         f'<p class="soft">{plural(report.modules, "module")} and {plural(report.edges, "import")} between them; '
         "imports for type checkers only are left out. Red arrows are a shortest way round.</p>\n"
@@ -306,7 +306,7 @@ def _names(cycle: Cycle) -> str:
     return ", ".join(f"<code>{escape(name)}</code>" for name in cycle.modules)
 
 
-def _failures(report: Report) -> str:
+def _failures(report: AnalysisReport) -> str:
     rest = report.totals.failed - len(report.failures)
     note = '<p class="soft">Nothing in these files was checked; their lines are counted.</p>\n'
     return f"{note}{_places(report.failures)}{f'<p class=soft>and {number(rest)} more</p>' if rest > 0 else ''}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .complexity import COMPLEXITY_MAX
 from .finding import EnumCheckSeverity
-from .report import FileRow, Report
+from .report import AnalysisReport, FileRow
 from .summary import severity_count
 from .tally import BUCKETS
 
@@ -35,7 +35,7 @@ def percent(part: int, whole: int) -> str:
     return f"{share:.1f} %" if share < 10 and part else f"{share:.0f} %"
 
 
-def headline(report: Report) -> Iterator[str]:
+def headline(report: AnalysisReport) -> Iterator[str]:
     """What a reader should know who reads nothing else, the most useful first."""
     totals = report.totals
     if not totals.files:
@@ -54,7 +54,7 @@ def headline(report: Report) -> Iterator[str]:
         yield f"{plural(totals.failed, 'file')} cannot be read by this Python and {_is(totals.failed)} listed below."
 
 
-def _findings(report: Report) -> str:
+def _findings(report: AnalysisReport) -> str:
     totals, outside = report.totals, report.outside_tests
     if not totals.finding_count:
         return "The checks found nothing to mend."
@@ -70,7 +70,7 @@ def _findings(report: Report) -> str:
     return f"{sentence}. {percent(clean, totals.files)} of the files have none."
 
 
-def _complexity(report: Report) -> Iterator[str]:
+def _complexity(report: AnalysisReport) -> Iterator[str]:
     totals = report.totals
     if not totals.functions:
         return
@@ -82,7 +82,7 @@ def _complexity(report: Report) -> Iterator[str]:
     yield f"{sentence}. The most tangled is {worst.name} with {worst.complexity} ({worst.path}:{worst.line})."
 
 
-def _documentation(report: Report) -> Iterator[str]:
+def _documentation(report: AnalysisReport) -> Iterator[str]:
     outside = report.outside_tests
     if outside.public:
         yield (
@@ -91,7 +91,7 @@ def _documentation(report: Report) -> Iterator[str]:
         )
 
 
-def _cycles(report: Report) -> Iterator[str]:
+def _cycles(report: AnalysisReport) -> Iterator[str]:
     if not report.cycle_count and not report.lazy_cycle_count:
         if report.edges:
             yield "No two modules import each other."

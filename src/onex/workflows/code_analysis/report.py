@@ -28,9 +28,9 @@ from .graph import (
     shortest_cycle,
     steps,
 )
-from .imports import Import
+from .imports import ImportStatement
 from .summary import severity_count, totals_of
-from .tally import Totals
+from .tally import AnalysisTotals
 
 ROWS: Final = 25
 EXAMPLES: Final = 20
@@ -42,19 +42,19 @@ _T = TypeVar("_T")
 Key = tuple[int | str, ...]
 
 
-class Row(BaseModel):
+class ReportRow(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class DirectoryRow(Row):
+class DirectoryRow(ReportRow):
     """The files right in a directory, not those below it."""
 
     path: str
     tests: bool
-    totals: Totals
+    totals: AnalysisTotals
 
 
-class FileRow(Row):
+class FileRow(ReportRow):
     """``score`` orders the files to look at first: 5 per bug, 3 per risk, 1 per upkeep finding, and 1 for every five
     points of complexity above the bound, over all functions."""
 
@@ -77,7 +77,7 @@ class FileRow(Row):
         return self.bugs + self.risks + self.upkeep
 
 
-class FunctionRow(Row):
+class FunctionRow(ReportRow):
     path: str
     tests: bool
     line: int
@@ -85,14 +85,14 @@ class FunctionRow(Row):
     complexity: int
 
 
-class Example(Row):
+class Example(ReportRow):
     path: str
     line: int
     column: int
     message: str
 
 
-class KindRow(Row):
+class KindRow(ReportRow):
     """All findings of one check, ``in_tests`` of the ``count`` in test files; at most ``EXAMPLES`` of them shown."""
 
     code: str
@@ -105,7 +105,7 @@ class KindRow(Row):
     examples: tuple[Example, ...]
 
 
-class Link(Row):
+class ImportLink(ReportRow):
     """``importer`` imports ``imported`` in line ``line`` of ``path``."""
 
     importer: str
@@ -114,7 +114,7 @@ class Link(Row):
     line: int
 
 
-class Cycle(Row):
+class Cycle(ReportRow):
     """Modules that all reach each other by imports. ``way`` is a shortest way round, first module last again.
 
     ``edges`` are all imports between the modules, as positions in ``modules``; empty above ``DRAWN`` modules.
@@ -122,22 +122,22 @@ class Cycle(Row):
 
     lazy: bool
     modules: tuple[str, ...]
-    way: tuple[Link, ...]
+    way: tuple[ImportLink, ...]
     edges: tuple[tuple[int, int], ...]
 
 
-class ModuleRow(Row):
+class ModuleRow(ReportRow):
     module: str
     fan_in: int
     fan_out: int
 
 
-class Report(Row):
+class AnalysisReport(ReportRow):
     """``cycle_count``, ``lazy_cycle_count`` and ``totals.failed`` count all, where the tuples are cut."""
 
     title: str
-    totals: Totals
-    outside_tests: Totals
+    totals: AnalysisTotals
+    outside_tests: AnalysisTotals
     directories: tuple[DirectoryRow, ...]
     first: tuple[FileRow, ...]
     by_findings: tuple[FileRow, ...]
@@ -170,7 +170,7 @@ class Least(Generic[_T]):
         return sorted(self._items, key=self._key)[: self._limit]
 
 
-def build_report(analyses: Iterable[FileAnalysis], title: str = "Code analysis") -> Report:
+def build_report(analyses: Iterable[FileAnalysis], title: str = "Code analysis") -> AnalysisReport:
     """Reads each analysis once, in any order."""
     gathered = _Gathered()
     for analysis in analyses:
@@ -192,8 +192,8 @@ def is_test(path: str) -> bool:
 
 class _Gathered:
     def __init__(self) -> None:
-        self._totals = self._outside_tests = Totals()
-        self._directories: dict[str, Totals] = {}
+        self._totals = self._outside_tests = AnalysisTotals()
+        self._directories: dict[str, AnalysisTotals] = {}
         self._first: Least[FileRow] = Least(ROWS, lambda row: (row.tests, -row.score, row.path))
         self._by_findings: Least[FileRow] = Least(ROWS, lambda row: (row.tests, -row.findings, row.path))
         self._by_undocumented: Least[FileRow] = Least(
@@ -208,13 +208,13 @@ class _Gathered:
         self._kind_in_tests: dict[str, int] = {}
         self._files_with_findings = 0
         self._paths: dict[str, str] = {}
-        self._imports: list[tuple[str, str, tuple[Import, ...]]] = []
+        self._imports: list[tuple[str, str, tuple[ImportStatement, ...]]] = []
 
     def add(self, analysis: FileAnalysis) -> None:
         totals = totals_of(analysis)
         directory = analysis.path.rpartition("/")[0] or "."
         self._totals = self._totals.merge(totals)
-        self._directories[directory] = self._directories.get(directory, Totals()).merge(totals)
+        self._directories[directory] = self._directories.get(directory, AnalysisTotals()).merge(totals)
         self._imports.append((analysis.module, analysis.path, analysis.imports))
         row = _file_row(analysis, totals)
         if not row.tests:
@@ -250,7 +250,7 @@ class _Gathered:
             self._examples[finding.code] = Least(EXAMPLES, _drawn)
         self._examples[finding.code].add(example)
 
-    def report(self, title: str) -> Report:
+    def report(self, title: str) -> AnalysisReport:
         index = ModuleIndex(module for module, _, _ in self._imports)
         numbered = [(index.number(module) or 0, path, imports) for module, path, imports in self._imports]
         graph = import_graph(index, ((number, imported) for number, _, imports in numbered for imported in imports))
@@ -259,7 +259,7 @@ class _Gathered:
         drawn = [places.cycle(cycle, graph, lazy=False) for cycle in at_load[:CYCLES]]
         drawn += [places.cycle(cycle, graph, lazy=True) for cycle in later[: CYCLES - len(drawn)]]
         drawn.sort(key=lambda cycle: all(is_test(link.path) for link in cycle.way))
-        return Report(
+        return AnalysisReport(
             title=title,
             totals=self._totals,
             outside_tests=self._outside_tests,
@@ -305,9 +305,9 @@ class _Gathered:
 class _Places:
     """Where an edge of the graph stands in the sources."""
 
-    def __init__(self, index: ModuleIndex, numbered: Sequence[tuple[int, str, tuple[Import, ...]]]) -> None:
+    def __init__(self, index: ModuleIndex, numbered: Sequence[tuple[int, str, tuple[ImportStatement, ...]]]) -> None:
         self._index = index
-        self._files: dict[int, list[tuple[str, tuple[Import, ...]]]] = {}
+        self._files: dict[int, list[tuple[str, tuple[ImportStatement, ...]]]] = {}
         for number, path, imports in numbered:
             self._files.setdefault(number, []).append((path, imports))
 
@@ -322,7 +322,7 @@ class _Places:
             edges=tuple(edges) if len(component) <= DRAWN else (),
         )
 
-    def _link(self, importer: int, imported: int) -> Link:
+    def _link(self, importer: int, imported: int) -> ImportLink:
         path, line = min(
             (path, found.line)
             for path, imports in self._files[importer]
@@ -330,7 +330,7 @@ class _Places:
             if imported in self._index.targets(found)
         )
         names = self._index.names
-        return Link(importer=names[importer], imported=names[imported], path=path, line=line)
+        return ImportLink(importer=names[importer], imported=names[imported], path=path, line=line)
 
 
 def _drawn(example: Example) -> Key:
@@ -339,7 +339,7 @@ def _drawn(example: Example) -> Key:
     return (is_test(example.path), blake2b(place.encode(), digest_size=8).hexdigest(), place, example.message)
 
 
-def _file_row(analysis: FileAnalysis, totals: Totals) -> FileRow:
+def _file_row(analysis: FileAnalysis, totals: AnalysisTotals) -> FileRow:
     worst = max(analysis.functions, key=lambda function: (function.complexity, -function.line), default=None)
     above = sum(max(function.complexity - COMPLEXITY_MAX, 0) for function in analysis.functions)
     bugs, risks, upkeep = (severity_count(totals, severity) for severity in EnumCheckSeverity)

@@ -21,7 +21,7 @@ class Scope:
         return f"{self.name}.<locals>.{name}" if self.kind == "function" else f"{self.name}.{name}"
 
 
-class Shape(NamedTuple):
+class FunctionMetrics(NamedTuple):
     """A function as a reader meets it; ``arguments`` counts what a caller fills."""
 
     name: str

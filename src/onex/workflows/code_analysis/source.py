@@ -35,7 +35,7 @@ class LineCounts(BaseModel):
     docstring: int = 0
 
 
-class Text(NamedTuple):
+class SourceText(NamedTuple):
     """``lines[n - 1]`` is line n without its end. ``encoding`` is the declared one (PEP 263), utf-8 unless declared."""
 
     text: str
@@ -52,7 +52,7 @@ class Span(NamedTuple):
     last_offset: int
 
 
-def decode(source: bytes) -> Text | SourceFinding:
+def decode(source: bytes) -> SourceText | SourceFinding:
     """The text in the encoding its first two lines declare, a byte order mark heeded."""
     try:
         with warnings.catch_warnings():
@@ -69,7 +69,7 @@ def decode(source: bytes) -> Text | SourceFinding:
     if nul >= 0:
         line = len(_LINE_END.findall(text, 0, nul)) + 1
         return _syntax(line, 1, f"holds a NUL character at offset {nul}, which Python does not read")
-    return Text(text, split(text), encoding)
+    return SourceText(text, split(text), encoding)
 
 
 def split(text: str) -> list[str]:
@@ -80,7 +80,7 @@ def split(text: str) -> list[str]:
     return lines
 
 
-def parse(text: Text) -> tuple[ast.Module | None, list[SourceFinding]]:
+def parse(text: SourceText) -> tuple[ast.Module | None, list[SourceFinding]]:
     """The tree, and what the parser itself had to say: why there is no tree, or which escapes it does not know.
 
     The grammar is that of the Python that runs this: a `match` or an f-string of a later version is a finding here.
@@ -180,7 +180,7 @@ def _between_parts(lines: Sequence[str], span: Span) -> set[int]:
     return free
 
 
-def suppressions(text: Text) -> dict[int, frozenset[str]]:
+def suppressions(text: SourceText) -> dict[int, frozenset[str]]:
     """line -> codes that a ``# noqa`` there names; the empty set means all of them."""
     if "noqa" not in text.text.lower():
         return {}

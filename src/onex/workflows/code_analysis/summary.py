@@ -8,7 +8,7 @@ from hashlib import blake2b
 from .analysis import FileAnalysis
 from .complexity import histogram
 from .finding import CHECKS, EnumCheckSeverity
-from .tally import MODULUS, Tally, Totals, Worst
+from .tally import MODULUS, AnalysisTotals, FileTally, Worst
 
 
 def mark(path: str) -> str:
@@ -16,18 +16,18 @@ def mark(path: str) -> str:
     return base64.urlsafe_b64encode(blake2b(path.encode(), digest_size=8).digest()).decode().rstrip("=")
 
 
-def severity_count(totals: Totals, severity: EnumCheckSeverity) -> int:
+def severity_count(totals: AnalysisTotals, severity: EnumCheckSeverity) -> int:
     """How many findings are of this severity; a code this version does not know counts as upkeep."""
     upkeep = EnumCheckSeverity.UPKEEP
     known = {code: check.severity for code, check in CHECKS.items()}
     return sum(count for code, count in totals.findings.items() if known.get(code, upkeep) is severity)
 
 
-def totals_of(analysis: FileAnalysis) -> Totals:
+def totals_of(analysis: FileAnalysis) -> AnalysisTotals:
     complexities = [function.complexity for function in analysis.functions]
     codes = [finding.code for finding in analysis.findings]
     counts = analysis.counts
-    return Totals(
+    return AnalysisTotals(
         files=1,
         failed=0 if analysis.ok else 1,
         size_bytes=analysis.size_bytes,
@@ -50,10 +50,10 @@ def totals_of(analysis: FileAnalysis) -> Totals:
     )
 
 
-def tally_of(analysis: FileAnalysis) -> Tally:
+def tally_of(analysis: FileAnalysis) -> FileTally:
     """What a file hands to the gatherer of its directory; under 1 KB whatever the size of the file."""
     name = mark(analysis.path)
-    return Tally(
+    return FileTally(
         totals=totals_of(analysis),
         complex_files=_worst(analysis.complexity_max, name),
         finding_files=_worst(len(analysis.findings), name),
@@ -63,7 +63,7 @@ def tally_of(analysis: FileAnalysis) -> Tally:
 
 
 def fingerprint(path: str) -> int:
-    """A file's share in ``Tally.fingerprint``; whoever lists the files can add them up beforehand."""
+    """A file's share in ``FileTally.fingerprint``; whoever lists the files can add them up beforehand."""
     return int.from_bytes(blake2b(path.encode(), digest_size=8, person=b"files").digest(), "big") % MODULUS
 
 

@@ -19,10 +19,10 @@ BUCKETS: Final = (1, 2, 3, 5, 10, 15, 25, 50)
 MODULUS: Final = 2**53  # the integers JSON readers agree on (promise 33)
 
 
-class Totals(Payload):
+class AnalysisTotals(Payload):
     """Sums over files. ``complexities`` counts functions by ``BUCKETS``; ``findings`` is code -> count.
 
-    ``merge`` is associative and commutative, byte for byte, and ``Totals()`` changes nothing.
+    ``merge`` is associative and commutative, byte for byte, and ``AnalysisTotals()`` changes nothing.
     """
 
     files: int = 0
@@ -45,8 +45,8 @@ class Totals(Payload):
     complexities: tuple[int, ...] = (0,) * (len(BUCKETS) + 1)
     findings: dict[str, int] = Field(default_factory=dict)
 
-    def merge(self, other: Totals) -> Totals:
-        return Totals(
+    def merge(self, other: AnalysisTotals) -> AnalysisTotals:
+        return AnalysisTotals(
             files=self.files + other.files,
             failed=self.failed + other.failed,
             size_bytes=self.size_bytes + other.size_bytes,
@@ -95,21 +95,21 @@ class Worst(Payload):
         return Worst(entries=tuple(united[:WORST]))
 
 
-class Tally(Payload):
+class FileTally(Payload):
     """One file, a directory or a whole tree: the same value, merged upwards.
 
     ``fingerprint`` is the sum of the files' hashes modulo 2^53: two gatherers that hold the same files hold the same
     number, in whatever order the files came, and one that lost or doubled a file does not.
     """
 
-    totals: Totals = Totals()
+    totals: AnalysisTotals = AnalysisTotals()
     complex_files: Worst = Worst()
     finding_files: Worst = Worst()
     undocumented_files: Worst = Worst()
     fingerprint: int = 0
 
-    def merge(self, other: Tally) -> Tally:
-        return Tally(
+    def merge(self, other: FileTally) -> FileTally:
+        return FileTally(
             totals=self.totals.merge(other.totals),
             complex_files=self.complex_files.merge(other.complex_files),
             finding_files=self.finding_files.merge(other.finding_files),

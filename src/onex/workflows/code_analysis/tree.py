@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 
-class Begin(NamedTuple):
+class Submission(NamedTuple):
     """One action to submit: key as text, trigger, payload as JSON."""
 
     key: str
@@ -26,17 +26,17 @@ def directory_of(path: str) -> str:
     return path.rpartition("/")[0] or "."
 
 
-def begin(job: str, root: str, paths: list[str], out: str, title: str) -> Iterator[Begin]:
+def begin(job: str, root: str, paths: list[str], out: str, title: str) -> Iterator[Submission]:
     """Actions in an order that no gatherer hears of a part before it began. ``paths`` are relative, with ``/``."""
     directories: dict[str, int] = {}
     for path in paths:
         name = directory_of(path)
         directories[name] = directories.get(name, 0) + 1
-    yield Begin(f"code_total:{job}", "begin", {"title": title, "out": out, "directories": len(directories)})
+    yield Submission(f"code_total:{job}", "begin", {"title": title, "out": out, "directories": len(directories)})
     for name, files in directories.items():
-        yield Begin(f"code_directory:{job}/{name}", "begin", {"total": job, "files": files})
+        yield Submission(f"code_directory:{job}/{name}", "begin", {"total": job, "files": files})
     for path in paths:
-        yield Begin(
+        yield Submission(
             f"code_file:{job}/{path}",
             "discover",
             {

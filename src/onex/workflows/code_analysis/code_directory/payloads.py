@@ -6,7 +6,7 @@ from onex import Blob, Payload, State
 
 from ..code_total.payloads import DirectoryDone, Pack, Packed
 from ..gather import Gathering
-from ..tally import Tally
+from ..tally import FileTally
 
 __all__ = ["Begin", "Directory", "DirectoryDone", "FileDone", "Pack", "Packed"]
 
@@ -27,5 +27,5 @@ class Begin(Payload):
 class FileDone(Payload):
     """``references`` holds the file's analysis, nothing for a file that failed before it had one."""
 
-    tally: Tally
+    tally: FileTally
     references: tuple[Blob, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from onex import Blob, Payload, State
 
 from ..code_directory.payloads import FileDone
-from ..tally import Tally
+from ..tally import FileTally
 
 __all__ = ["Analyse", "Discover", "FileDone", "Read", "SourceFile", "WasAnalysed", "WasRead", "WasWritten", "Write"]
 
@@ -19,7 +19,7 @@ class SourceFile(State):
     directory: str = ""
     out: str = ""
     analysis: Blob | None = None
-    tally: Tally = Tally()
+    tally: FileTally = FileTally()
     report: str = ""
     reason: str = ""
 
@@ -51,7 +51,7 @@ class WasAnalysed(Payload):
     """``analysis`` is one line of JSON, a ``FileAnalysis``."""
 
     analysis: Blob
-    tally: Tally
+    tally: FileTally
 
 
 class Write(Payload):

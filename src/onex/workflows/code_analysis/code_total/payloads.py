@@ -5,7 +5,7 @@ from __future__ import annotations
 from onex import Blob, Payload, State
 
 from ..gather import Gathering
-from ..tally import Tally
+from ..tally import FileTally
 
 
 class Total(State):
@@ -26,7 +26,7 @@ class Begin(Payload):
 class DirectoryDone(Payload):
     """``references`` are bundles of the files' analyses."""
 
-    tally: Tally
+    tally: FileTally
     references: tuple[Blob, ...] = ()
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ..contracts.foreign.read_result import ReadResult
 from ..contracts.text.yaml_tree import place_of
 from ..kernel.finding import EnumSeverity, Finding
+from ..proof.reachability import CallSite
 
 
 class EnumArea(StrEnum):
@@ -21,7 +22,7 @@ class EnumArea(StrEnum):
     CODE = "code that is named"
 
 
-class Place(NamedTuple):
+class FilePosition(NamedTuple):
     """A place in a file, as findings write it."""
 
     path: str
@@ -32,24 +33,16 @@ class Place(NamedTuple):
         return f"{self.path}:{self.line}" if self.line else self.path
 
 
-class Link(NamedTuple):
-    """A step on the way to a symptom: what is called, and where that is written."""
-
-    name: str
-    path: str
-    line: int
-
-
-class Symptom(NamedTuple):
+class DoctorFinding(NamedTuple):
     """``contracts`` are the files it concerns; ``chain`` leads from a contract's handler to the place."""
 
     area: EnumArea
     finding: Finding
     contracts: tuple[str, ...]
-    chain: tuple[Link, ...] = ()
+    chain: tuple[CallSite, ...] = ()
 
 
-SYMPTOMS: Mapping[str, str] = {
+FINDING_TITLES: Mapping[str, str] = {
     "unlisted": "folders that cannot be listed",
     "impure_clock": "clocks in code that claims purity",
     "impure_chance": "chance in code that claims purity",
@@ -82,23 +75,25 @@ SYMPTOMS: Mapping[str, str] = {
 """Code -> what several of them are called. A contract that does not load brings the code of ``onex check``."""
 
 
-def located(reading: ReadResult, *loc: str | int) -> Place:
+def located(reading: ReadResult, *loc: str | int) -> FilePosition:
     """Where a typed field stands: in the contract, or in a file that it includes."""
     if reading.shape is None:
-        return Place(reading.path, 0, 0)
+        return FilePosition(reading.path, 0, 0)
     at = place_of(reading.shape, loc)
-    return Place(at.path or reading.path, at.line, at.column)
+    return FilePosition(at.path or reading.path, at.line, at.column)
 
 
-def symptom(
+def doctor_finding(
     area: EnumArea,
     code: str,
-    place: Place,
+    place: FilePosition,
     message: str,
     fix: str,
     contracts: tuple[str, ...],
     severity: EnumSeverity = EnumSeverity.WARNING,
-    chain: tuple[Link, ...] = (),
-) -> Symptom:
-    assert code in SYMPTOMS, "every symptom has a name"
-    return Symptom(area, Finding(code, severity, place.path, place.line, place.column, message, fix), contracts, chain)
+    chain: tuple[CallSite, ...] = (),
+) -> DoctorFinding:
+    assert code in FINDING_TITLES, "every finding has a name"
+    return DoctorFinding(
+        area, Finding(code, severity, place.path, place.line, place.column, message, fix), contracts, chain
+    )

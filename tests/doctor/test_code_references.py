@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onex.doctor.examination import Diagnosis
+from onex.doctor.examination import Examination
 from tests.doctor.planted import examined, told
 
 
@@ -34,7 +34,7 @@ SHOP = {
 CONTRACT = "src/shop/nodes/pay/contract.yaml"
 
 
-def of(tmp_path: Path, contract: str, **more: str) -> tuple[Diagnosis, list[str]]:
+def of(tmp_path: Path, contract: str, **more: str) -> tuple[Examination, list[str]]:
     files = {**SHOP, CONTRACT: contract, **{name.replace("__", "/") + ".py": text for name, text in more.items()}}
     diagnosis = examined(tmp_path, files)
     return diagnosis, [one.replace(f"{CONTRACT}:", "") for one in told(diagnosis, tmp_path)]
@@ -82,7 +82,7 @@ def test_a_name_that_is_not_there_is_told_with_what_may_have_been_meant(
 ) -> None:
     diagnosis, found = of(tmp_path, contract)
     assert found == [expected]
-    assert diagnosis.symptoms[0].finding.fix == fix
+    assert diagnosis.findings[0].finding.fix == fix
 
 
 def test_a_name_on_several_lines_is_missing_once(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_name_on_several_lines_is_missing_once(tmp_path: Path) -> None:
     )
     diagnosis, found = of(tmp_path, contract)
     assert found == ["handler_missing 7"]
-    assert diagnosis.symptoms[0].finding.message.endswith("(also named on line 8)")
+    assert diagnosis.findings[0].finding.message.endswith("(also named on line 8)")
 
 
 def test_packages_of_others_are_counted_and_not_complained_of(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_module_that_cannot_be_read_says_why(tmp_path: Path) -> None:
 def test_code_beside_the_contract_that_cannot_be_read_is_no_absence(tmp_path: Path) -> None:
     files = {"pay/contract.yaml": node(), "pay/node.py": "\ndef (\n", "pay/handler.py": "(\n"}
     diagnosis = examined(tmp_path, files)
-    found = [symptom.finding for symptom in diagnosis.symptoms]
+    found = [finding.finding for finding in diagnosis.findings]
     assert [(one.code, Path(one.path).name) for one in found] == [
         ("code_unreadable", "node.py"),
         ("code_unreadable", "handler.py"),

@@ -19,8 +19,8 @@ from ..contracts.model.bus import ModelReference
 from ..contracts.model.contract import ModelContractBase, ModelContractReducer
 from ..kernel.finding import EnumSeverity
 from ..proof.library import Library
-from ..proof.symbols import Meaning, Module
-from ..proof.symptom import EnumArea, Place, Symptom, located, symptom
+from ..proof.symbols import ModuleSymbol, Symbol
+from .doctor_finding import DoctorFinding, EnumArea, FilePosition, doctor_finding, located
 
 _BESIDE: Final = ("node", "handler", "reducer", "compute")
 """Files beside a contract that hold its code when it names none."""
@@ -32,27 +32,27 @@ _VERSION: Final = ".".join(map(str, sys.version_info[:2]))
 _READER: Final = f"mend the file; if it is for a later Python, run onex by that one (this is {_VERSION})"
 
 
-class Target(NamedTuple):
+class CodeReference(NamedTuple):
     """``role`` is ``handler`` or ``model``. ``module`` is '' when only a class is named."""
 
     role: str
     name: str
     module: str
-    place: Place
+    place: FilePosition
     operation: str = ""
 
 
 @dataclass(slots=True)
-class Resolved:
+class ResolvedReferences:
     """``handlers`` are what the contract's code begins with; ``found`` counts the references that lead somewhere."""
 
-    handlers: list[tuple[Target, Meaning]] = field(default_factory=list)
-    symptoms: list[Symptom] = field(default_factory=list)
+    handlers: list[tuple[CodeReference, Symbol]] = field(default_factory=list)
+    findings: list[DoctorFinding] = field(default_factory=list)
     outside: Counter[str] = field(default_factory=Counter)
     found: int = 0
 
 
-def targets(reading: ReadResult, contract: ModelContractBase) -> Iterator[Target]:
+def code_references(reading: ReadResult, contract: ModelContractBase) -> Iterator[CodeReference]:
     """Every class and function that the contract names by module, handlers first."""
     routing = contract.handler_routing
     if routing is not None:
@@ -70,19 +70,19 @@ def targets(reading: ReadResult, contract: ModelContractBase) -> Iterator[Target
     yield from _target(reading, "model", contract.input_model, "input_model")
     yield from _target(reading, "model", contract.output_model, "output_model")
     if isinstance(contract, ModelContractReducer) and contract.state_model and reading.family is EnumFamily.ONEX:
-        yield Target("model", contract.state_model, "payloads", located(reading, "state_model"))
+        yield CodeReference("model", contract.state_model, "payloads", located(reading, "state_model"))
 
 
 def _target(
     reading: ReadResult, role: str, reference: ModelReference | None, *loc: str | int, operation: str = ""
-) -> Iterator[Target]:
+) -> Iterator[CodeReference]:
     if reference is not None and reference.name.isidentifier():
         # the module's own line where it is written apart, else that of the whole reference
         place = located(reading, *loc, "name")
-        yield Target(role, reference.name, reference.module or "", place, operation)
+        yield CodeReference(role, reference.name, reference.module or "", place, operation)
 
 
-class Targets:
+class ReferenceResolver:
     """Looks references up. ``folder_of[contract]`` is its folder, counted from ``root`` like the library's paths."""
 
     def __init__(self, library: Library, folder_of: dict[str, str], root: Path) -> None:
@@ -91,19 +91,19 @@ class Targets:
         self._root = root
         self._told: set[str] = set()
 
-    def resolve(self, reading: ReadResult, contract: ModelContractBase) -> Resolved:
-        out = Resolved()
+    def resolve(self, reading: ReadResult, contract: ModelContractBase) -> ResolvedReferences:
+        out = ResolvedReferences()
         folder = self._folder_of[reading.path]
-        for target in dict.fromkeys(targets(reading, contract)):
+        for target in dict.fromkeys(code_references(reading, contract)):
             if reading.family is EnumFamily.ONEX and f"{folder}/payloads.py".lstrip("/") not in self.library.files:
                 continue  # a contract without its app
             self._look_up(reading, target, folder, out)
         if not out.handlers:
             self._beside(reading, folder, out)
-        out.symptoms = list(_merged(out.symptoms))
+        out.findings = list(_merged(out.findings))
         return out
 
-    def _look_up(self, reading: ReadResult, target: Target, folder: str, out: Resolved) -> None:
+    def _look_up(self, reading: ReadResult, target: CodeReference, folder: str, out: ResolvedReferences) -> None:
         module = self._module(target.module, folder) if target.module else self._holder(target.name, folder)
         if module is None:
             top = target.module.lstrip(".").partition(".")[0]
@@ -113,23 +113,23 @@ class Targets:
                 if top not in sys.stdlib_module_names:
                     out.outside[BESIDE if bare else top] += 1
             elif target.module:
-                out.symptoms.append(self._module_missing(reading, target))
+                out.findings.append(self._module_missing(reading, target))
             return
         if module.problem:
             self._told.add(module.path)
             message = f"{target.module} is named here, and {self.shown(module.path)} cannot be read: {module.problem}"
-            out.symptoms.append(self._one(reading, "code_unreadable", target, message, _READER))
+            out.findings.append(self._one(reading, "code_unreadable", target, message, _READER))
             return
         meaning = self.library.name_in(module, target.name)
         if meaning is None:
             if "__getattr__" not in module.bindings and not self._star_from_outside(module):
-                out.symptoms.append(self._name_missing(reading, target, module))
+                out.findings.append(self._name_missing(reading, target, module))
             return
         out.found += 1
         if target.role == "handler":
             out.handlers.append((target, meaning))
 
-    def _module(self, name: str, folder: str) -> Module | None:
+    def _module(self, name: str, folder: str) -> ModuleSymbol | None:
         """By its full name, or beside the contract."""
         plain = name.lstrip(".")
         for place in (f"{folder}/{plain.replace('.', '/')}.py", f"{folder}/{plain.replace('.', '/')}/__init__.py"):
@@ -144,51 +144,51 @@ class Targets:
     def _has_code(self, folder: str) -> bool:
         return any(posixpath.dirname(path) == folder for path in self.library.files)
 
-    def _holder(self, name: str, folder: str) -> Module | None:
+    def _holder(self, name: str, folder: str) -> ModuleSymbol | None:
         """Of a class named without its module, a file below the contract's folder that defines it."""
         below = f"{folder}/" if folder else ""
         paths = [path for path in self.library.defining(name) if path.startswith(below)]
         return self.library.at(paths[0]) if paths else None
 
-    def _beside(self, reading: ReadResult, folder: str, out: Resolved) -> None:
+    def _beside(self, reading: ReadResult, folder: str, out: ResolvedReferences) -> None:
         names = ("reducer",) if reading.family is EnumFamily.ONEX else _BESIDE
         # contracts often have a folder of their own beside the code
         above = [posixpath.dirname(folder)] if posixpath.basename(folder) in ("contract", "contracts") else []
         for path in (f"{place}/{name}.py".lstrip("/") for place in (folder, *above) for name in names):
             if path in self.library.files:
-                module, place = self.library.at(path), Place(self.shown(path), 1)
+                module, place = self.library.at(path), FilePosition(self.shown(path), 1)
                 if module.problem:
                     self._told.add(path)
                     message = f"{posixpath.basename(path)} beside the contract cannot be read: {module.problem}"
-                    target = Target("handler", "", module.name, place)
-                    out.symptoms.append(self._one(reading, "code_unreadable", target, message, _READER))
+                    target = CodeReference("handler", "", module.name, place)
+                    out.findings.append(self._one(reading, "code_unreadable", target, message, _READER))
                 for bound, binding in module.bindings.items():
                     if not bound.startswith("_") and hasattr(binding, "body"):
                         meaning = self.library.name_in(module, bound)
                         if meaning is not None:
-                            out.handlers.append((Target("handler", bound, module.name, place), meaning))
+                            out.handlers.append((CodeReference("handler", bound, module.name, place), meaning))
 
-    def _star_from_outside(self, module: Module) -> bool:
-        return any(not isinstance(self.library.imported(star, module.path), Module) for star in module.stars)
+    def _star_from_outside(self, module: ModuleSymbol) -> bool:
+        return any(not isinstance(self.library.imported(star, module.path), ModuleSymbol) for star in module.stars)
 
     # --- what is missing --------------------------------------------------------------------------------------------
 
-    def _module_missing(self, reading: ReadResult, target: Target) -> Symptom:
+    def _module_missing(self, reading: ReadResult, target: CodeReference) -> DoctorFinding:
         message = f"{target.role} {target.name}: there is no module {target.module} in this repository"
         return self._one(reading, "module_missing", target, message, self._elsewhere(target) or self._near(target))
 
-    def _name_missing(self, reading: ReadResult, target: Target, module: Module) -> Symptom:
+    def _name_missing(self, reading: ReadResult, target: CodeReference, module: ModuleSymbol) -> DoctorFinding:
         message = f"{target.role} {target.name} is not in {self.shown(module.path)}"
         near = get_close_matches(target.name, [name for name in module.bindings if not name.startswith("_")], 1, 0.75)
         fix = self._elsewhere(target) or (f"did you mean {near[0]}?" if near else "write the name that it has there")
         return self._one(reading, f"{target.role}_missing", target, message, fix)
 
-    def _elsewhere(self, target: Target) -> str:
+    def _elsewhere(self, target: CodeReference) -> str:
         """Where a class or function of that name is written; '' when nowhere."""
         names = [self.library.at(path).name for path in self.library.defining(target.name)[:2]]
         return f"{target.name} is in {' and in '.join(names)}" if names else ""
 
-    def _near(self, target: Target) -> str:
+    def _near(self, target: CodeReference) -> str:
         """A module that is nearly called so, in the deepest package that exists."""
         parts = target.module.split(".")
         while len(parts) > 1:
@@ -203,27 +203,29 @@ class Targets:
                 break
         return "write the module that holds it"
 
-    def _one(self, reading: ReadResult, code: str, target: Target, message: str, fix: str) -> Symptom:
+    def _one(self, reading: ReadResult, code: str, target: CodeReference, message: str, fix: str) -> DoctorFinding:
         wrong = target.role == "handler" and code != "code_unreadable"
         severity = EnumSeverity.ERROR if wrong else EnumSeverity.WARNING
-        return symptom(EnumArea.CODE, code, target.place, message, fix, (reading.path,), severity)
+        return doctor_finding(EnumArea.CODE, code, target.place, message, fix, (reading.path,), severity)
 
-    def unread(self) -> Iterator[Symptom]:
+    def unread(self) -> Iterator[DoctorFinding]:
         """Files that cannot be read and that code asks for; those that contracts ask for were told of with them."""
         for module in self.library.unreadable():
             if module.path not in self._told:
                 message = f"code of a contract imports this file, which cannot be read: {module.problem}"
-                place = Place(self.shown(module.path), 1)
-                yield symptom(EnumArea.CODE, "code_unreadable", place, message, _READER, (), EnumSeverity.WARNING)
+                place = FilePosition(self.shown(module.path), 1)
+                yield doctor_finding(
+                    EnumArea.CODE, "code_unreadable", place, message, _READER, (), EnumSeverity.WARNING
+                )
 
     def shown(self, path: str) -> str:
         return str(self._root / path)
 
 
-def _merged(symptoms: list[Symptom]) -> Iterator[Symptom]:
+def _merged(findings: list[DoctorFinding]) -> Iterator[DoctorFinding]:
     """A name that a contract writes on several lines is missing once."""
-    alike: dict[tuple[str, str], list[Symptom]] = {}
-    for one in symptoms:
+    alike: dict[tuple[str, str], list[DoctorFinding]] = {}
+    for one in findings:
         alike.setdefault((one.finding.code, one.finding.message), []).append(one)
     for first, *others in alike.values():
         lines = [str(one.finding.line) for one in others]

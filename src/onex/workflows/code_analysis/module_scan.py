@@ -11,8 +11,8 @@ from .checks import NODE_CHECKS, Block, Flaw, Function, check_block, check_defau
 from .complexity import ARGUMENTS_MAX, COMPLEXITY_MAX, DECISIONS, argument_count, predicates
 from .imports import (
     Binding,
-    Guard,
-    Import,
+    ImportStatement,
+    Surroundings,
     absolute,
     bindings,
     expects_failure,
@@ -21,7 +21,7 @@ from .imports import (
     unused,
     uses_between,
 )
-from .scope import Definition, Scope, Shape
+from .scope import Definition, FunctionMetrics, Scope
 from .source import Span
 
 # Fields that hold no node, or an operator or context, which has nothing to say.
@@ -37,26 +37,30 @@ _SAME_DOCUMENT: Final = frozenset({"overload", "setter", "getter", "deleter"})
 # How deep CPython's parser reads depends on the stack of its caller; below this it reads in any, so that the same bytes
 # have the same analysis wherever it runs.
 DEPTH_MAX: Final = 1_000
-_DEEPEST: Final = DEPTH_MAX * Guard.LEVEL
+_DEEPEST: Final = DEPTH_MAX * Surroundings.LEVEL
 _NOTHING: Final[Mapping[str, int]] = {}
-_BRANCHES: Final = {"body": Guard.CONDITIONAL, "orelse": Guard.CONDITIONAL, "cases": Guard.CONDITIONAL}
+_BRANCHES: Final = {
+    "body": Surroundings.CONDITIONAL,
+    "orelse": Surroundings.CONDITIONAL,
+    "cases": Surroundings.CONDITIONAL,
+}
 _EXTRA: Final[Mapping[type[ast.AST], Mapping[str, int]]] = {
     ast.For: _BRANCHES,
     ast.AsyncFor: _BRANCHES,
     ast.While: _BRANCHES,
     ast.Match: _BRANCHES,
-    ast.With: {"body": Guard.PROBED},
-    ast.AsyncWith: {"body": Guard.PROBED},
-    ast.AnnAssign: {"annotation": Guard.ANNOTATION},
-    ast.arg: {"annotation": Guard.ANNOTATION},
-    ast.Subscript: {"slice": Guard.ANNOTATION},
+    ast.With: {"body": Surroundings.PROBED},
+    ast.AsyncWith: {"body": Surroundings.PROBED},
+    ast.AnnAssign: {"annotation": Surroundings.ANNOTATION},
+    ast.arg: {"annotation": Surroundings.ANNOTATION},
+    ast.Subscript: {"slice": Surroundings.ANNOTATION},
 }
 
 
 Work = list[tuple[ast.AST, Scope, int]]
 
 
-class Survey:
+class ModuleScan:
     """The walk of one module; read its fields afterwards. ``flaws`` come unordered, the rest in source order.
 
     ``too_deep``: the tree goes below ``DEPTH_MAX`` and the walk was given up; nothing else is to be believed then.
@@ -65,8 +69,8 @@ class Survey:
     def __init__(self, tree: ast.Module, lines: Sequence[str], module: str, *, package: bool) -> None:
         self._module, self._package = module, package
         self.flaws: list[Flaw] = []
-        self.imports: list[Import] = []
-        self.functions: list[Shape] = []
+        self.imports: list[ImportStatement] = []
+        self.functions: list[FunctionMetrics] = []
         self.definitions: list[Definition] = []
         self.strings: list[Span] = []
         self.docstrings: list[Span] = []
@@ -108,7 +112,7 @@ class Survey:
         top = Scope("module", "", 1, None, public=public)
         if tree.body:
             self._define(tree, top)
-        work: Work = [(tree, top, Guard.NONE)]
+        work: Work = [(tree, top, Surroundings.NONE)]
         while work:
             node, scope, guard = work.pop()
             if isinstance(node, ast.Name):
@@ -136,7 +140,7 @@ class Survey:
         names = self._fields.get(kind)
         if names is None:
             names = self._fields[kind] = tuple(name for name in kind._fields if name not in _SILENT)
-        guard += Guard.LEVEL
+        guard += Surroundings.LEVEL
         for name in names:
             value = getattr(node, name, None)
             inner = guard | extra[name] if name in extra else guard
@@ -150,7 +154,7 @@ class Survey:
                 work.append((value, scope, inner))
 
     def _block(self, block: Block, guard: int) -> None:
-        self.flaws.extend(check_block(block, probed=bool(guard & Guard.PROBED)))
+        self.flaws.extend(check_block(block, probed=bool(guard & Surroundings.PROBED)))
         self._twice.extend(redefinitions(block))
 
     # --- what opens a scope -------------------------------------------------------------------------
@@ -174,7 +178,7 @@ class Survey:
         outside: list[ast.AST] = [*node.decorator_list, node.args]
         work.extend((child, scope, guard) for child in outside)
         if node.returns is not None:
-            work.append((node.returns, scope, guard | Guard.ANNOTATION))
+            work.append((node.returns, scope, guard | Surroundings.ANNOTATION))
         self._open(node, inner, scope, guard, work)
         return True
 
@@ -191,8 +195,8 @@ class Survey:
         return True
 
     def _open(self, node: Function | ast.ClassDef, inner: Scope, outer: Scope, guard: int, work: Work) -> None:
-        work.extend((child, outer, guard | Guard.ANNOTATION) for child in getattr(node, "type_params", ()))
-        within = guard & ~(Guard.PROBED | Guard.ANNOTATION)
+        work.extend((child, outer, guard | Surroundings.ANNOTATION) for child in getattr(node, "type_params", ()))
+        within = guard & ~(Surroundings.PROBED | Surroundings.ANNOTATION)
         self._block(node.body, within)
         work.extend((child, inner, within) for child in node.body)
 
@@ -222,8 +226,12 @@ class Survey:
     def _try(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
         if not isinstance(node, ast.Try | ast.TryStar):
             return False
-        optional = Guard.OPTIONAL if expects_failure(node.handlers) else Guard.NONE
-        extra = {"body": optional | Guard.PROBED, "handlers": optional | Guard.CONDITIONAL, "orelse": optional}
+        optional = Surroundings.OPTIONAL if expects_failure(node.handlers) else Surroundings.NONE
+        extra = {
+            "body": optional | Surroundings.PROBED,
+            "handlers": optional | Surroundings.CONDITIONAL,
+            "orelse": optional,
+        }
         self._push(node, scope, guard, work, extra)
         return True
 
@@ -235,11 +243,11 @@ class Survey:
         when = import_time(guard, in_function=scope.lines is not None)
         if isinstance(node, ast.Import):
             for alias in node.names:
-                self.imports.append(Import(line=node.lineno, name=alias.name, when=when))
+                self.imports.append(ImportStatement(line=node.lineno, name=alias.name, when=when))
         else:
             name = absolute(node.module, node.level, self._module, package=self._package)
             members = tuple(alias.name for alias in node.names)
-            self.imports.append(Import(line=node.lineno, name=name, members=members, when=when))
+            self.imports.append(ImportStatement(line=node.lineno, name=name, members=members, when=when))
             if members == ("*",) and not self._package:
                 message = f"every name of {name} lands here unseen; name the ones that are used"
                 self.flaws.append(flaw("star-import", node, message))
@@ -269,7 +277,7 @@ class Survey:
             for argument in node.args:
                 self._export(argument)
         if last_name(function) in _NAME_TAKERS:
-            self._push(node, scope, guard, work, {"args": Guard.ANNOTATION, "keywords": Guard.ANNOTATION})
+            self._push(node, scope, guard, work, {"args": Surroundings.ANNOTATION, "keywords": Surroundings.ANNOTATION})
             return True
         return False
 
@@ -288,7 +296,7 @@ class Survey:
             return
         if node.end_lineno != node.lineno:
             self.strings.append(_span(node))
-        if guard & Guard.ANNOTATION and isinstance(node.value, str):
+        if guard & Surroundings.ANNOTATION and isinstance(node.value, str):
             self._names_in(node.value, node.lineno, node.col_offset)
 
     def _joined(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
@@ -323,7 +331,7 @@ class Survey:
         self._shapes.sort(key=lambda shape: (shape[0].line, shape[0].name))
         for scope, arguments in self._shapes:
             complexity = scope.predicates + 1
-            self.functions.append(Shape(scope.name, scope.line, complexity, arguments))
+            self.functions.append(FunctionMetrics(scope.name, scope.line, complexity, arguments))
             if complexity > COMPLEXITY_MAX:
                 message = f"{scope.name} has {complexity} independent paths, more than {COMPLEXITY_MAX}; take parts out"
                 self.flaws.append(Flaw("too-complex", scope.line, 0, scope.line, message))

@@ -13,15 +13,15 @@ from ..kernel.errors import ContractError, OnexError
 from ..kernel.finding import EnumSeverity, Finding, errors
 from ..kernel.user_code import plain_text
 from .finder import PREFIX
-from .folder import Folder, Module
+from .folder import AppFolder, AppModule
 
 SHOWN = 10
 
 
-class Report:
+class LoadReport:
     """Findings of one attempt to load. Each is told once."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: AppFolder) -> None:
         self.folder = folder
         self.findings: list[Finding] = []
         self._spots: dict[tuple[str, str], PythonPlace] = {}
@@ -67,7 +67,7 @@ class Report:
 
     # --- places -----------------------------------------------------------------------------------------------------
 
-    def learn(self, modules: Iterable[Module]) -> None:
+    def learn(self, modules: Iterable[AppModule]) -> None:
         """Read off the syntax trees where classes, fields and functions are written. The modules must parse."""
         for module in modules:
             path = self.folder.show(module.path)
