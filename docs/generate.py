@@ -25,7 +25,7 @@ from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument, TyperGroup, TyperOption
 from typer.main import get_command
 
-from onex.adapters import rejection_text as refusal
+from onex.adapters import store_limits
 from onex.adapters import structlog_telemetry as log
 from onex.cli.main import COMMANDS, app
 from onex.contracts.edit.editor_schema import contract_schema
@@ -52,6 +52,7 @@ from onex.engine import metrics as observe
 from onex.kernel import action, errors
 from onex.kernel import size_limits as wire
 from onex.kernel.errors import OnexError
+from onex.records import REJECTION_KEPT_US
 from onex.settings import InvalidSetting, Settings, read_settings
 from onex.workflows.code_analysis.finding import CHECKS, EnumCheckSeverity
 
@@ -314,9 +315,13 @@ def _limits() -> Iterator[list[str]]:
         str(takeover.CRASHES_DEAD),
         f"it is dead; alone from {takeover.CRASHES_ALONE} on",
     ]
-    yield ["rejections kept", f"{refusal.ROWS:,} rows, {refusal.KEPT_US // day} days", "the oldest leave"]
+    yield [
+        "rejections kept",
+        f"{store_limits.REJECTIONS_MAX:,} rows, {REJECTION_KEPT_US // day} days",
+        "the oldest leave",
+    ]
     yield ["of a rejected body", f"{batch.REJECTED_BODY_BYTES // kib} KiB", "the rest is cut"]
-    yield ["answers in the inbox", f"{refusal.ANSWER_KEPT_US // hour} h", "the log still knows the action"]
+    yield ["answers in the inbox", f"{store_limits.ANSWER_KEPT_US // hour} h", "the log still knows the action"]
 
 
 # --- contract ---------------------------------------------------------------------------------------------------------

@@ -13,8 +13,7 @@ if TYPE_CHECKING:  # what the table below says, in words a type checker reads
     from .app import App, load_app
     from .engine.mailbox import Committed
     from .engine.pattern_engine import ReducerPatternEngine
-    from .kernel.action import Action, ModelAction, Nothing, Payload, WorkflowKey
-    from .kernel.blob import Blob
+    from .kernel.action import Action, Blob, ModelAction, Nothing, Payload, WorkflowKey
     from .kernel.errors import EffectFailed, EffectUnknown, OnexError, Refused
     from .kernel.intent import Failure, ModelIntent, cancel, intent, send, timer
     from .kernel.machine import reducer
@@ -38,7 +37,7 @@ _HOMES = {
     "Nothing": "kernel.action",
     "Payload": "kernel.action",
     "WorkflowKey": "kernel.action",
-    "Blob": "kernel.blob",
+    "Blob": "kernel.action",
     "EffectFailed": "kernel.errors",
     "EffectUnknown": "kernel.errors",
     "OnexError": "kernel.errors",

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from .kernel.action import WorkflowKey
 from .kernel.intent import ModelIntent
-from .kernel.user_code import StepOverrun
+from .kernel.user_code import StepGuard, StepOverrun
 from .records import (
     REJECTION_KEPT_US,
     Applied,
@@ -165,7 +165,10 @@ class Sender(Protocol):
     """How a process that owns nothing submits."""
 
     async def send(self, body: bytes, at_us: int) -> int:
-        """Durable when it returns; the ticket to ask with. Raises InvalidPayload, PayloadTooLarge (``kernel.wire.check_body``)."""
+        """Durable when it returns; the ticket to ask with.
+
+        Raises InvalidPayload, PayloadTooLarge: see ``kernel.size_limits.check_body``.
+        """
 
     async def answer(self, ticket: int) -> bytes | None:
         """The owner's answer, once there is one."""
@@ -209,15 +212,6 @@ class Blobs(Protocol):
 
     async def read(self, digest: bytes) -> bytes:
         """Raises StateConsistencyError when no such blob is kept."""
-
-
-class StepGuard(Protocol):
-    """Ends a step that does not end by itself. One step at a time; ``leave`` follows every ``enter``, twice does no harm."""
-
-    def enter(self) -> None: ...
-
-    def leave(self) -> None:
-        """After this nothing is raised for the step any more. Raises StepOverrun when it was about to be."""
 
 
 class Telemetry(Protocol):

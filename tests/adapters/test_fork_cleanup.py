@@ -17,7 +17,7 @@ from typing import IO
 import pytest
 
 from onex.adapters.sqlite.core import SqliteCore
-from onex.adapters.sqlite.owner_lock import OwnerLock, holders_of, lock_of, owner_of
+from onex.adapters.sqlite.owner_lock import OwnerLock, holders_of, lock_path, owner_of
 
 Fork = Callable[[], int]
 
@@ -115,9 +115,9 @@ def test_a_lock_that_a_child_keeps_names_the_child_and_never_the_dead(tmp_path: 
     path = tmp_path / "store.db"
     owner, forked = engine_that_forks(path, "ctypes.CDLL(None).fork()")
     try:
-        assert owner not in holders_of(lock_of(path))
-        assert owner_of(lock_of(path)) is None
-        assert holders_of(lock_of(path)) == [forked]
+        assert owner not in holders_of(lock_path(path))
+        assert owner_of(lock_path(path)) is None
+        assert holders_of(lock_path(path)) == [forked]
     finally:
         os.kill(forked, signal.SIGKILL)
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from onex.adapters.sqlite.owner_lock import PLACE_AT, PLACE_BYTES, RECORD_BYTES, OwnerLock
+from onex.adapters.sqlite.owner_lock import IDENTITY_AT, IDENTITY_BYTES, OwnerLock
+from onex.adapters.store_limits import JUDGING_BYTES
 
-RECORD_AT = PLACE_AT + PLACE_BYTES
+RECORD_AT = IDENTITY_AT + IDENTITY_BYTES
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_a_record_that_was_cut_reads_as_nothing(path: Path, length: int) -> None
 
 def test_a_record_that_is_too_long_is_none_and_not_the_one_before(path: Path) -> None:
     left(path, b"short")
-    left(path, b"r" * (RECORD_BYTES + 1))
+    left(path, b"r" * (JUDGING_BYTES + 1))
     assert taken(path).read() == b""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from onex.adapters.sqlite.core import SqliteCore
-from onex.adapters.sqlite.errors import DiskFull, StoreBusy, StoreReadOnly, named_error
+from onex.adapters.sqlite.errors import DiskFull, StoreBusy, StoreReadOnly, translated
 from onex.kernel.errors import CommitUnknown, FencedError
 from onex.ports import Applied, Commit, Conflict, KeyChange, NewBlob, NewIntent, Note, Pointer, Position, Rejection
 from onex.testing.conformance.owner import CODE, ENV, A, B, action, row
@@ -171,7 +171,7 @@ def test_a_connection_for_reading_is_refused_by_sqlite_itself(desk: Desk) -> Non
     reads = sqlite3.connect(f"file:{desk.path}?mode=ro", uri=True)
     with pytest.raises(sqlite3.OperationalError) as raised:
         reads.execute("delete from log")
-    assert isinstance(named_error(raised.value, desk.path), StoreReadOnly)
+    assert isinstance(translated(raised.value, desk.path), StoreReadOnly)
     reads.close()
 
 

@@ -15,7 +15,7 @@ import pytest
 from onex.adapters.sqlite import location as sqlite_place
 from onex.adapters.sqlite.core import SqliteCore
 from onex.adapters.sqlite.errors import NotAStore, StoreLinked, StoreReplaced
-from onex.adapters.sqlite.location import check_mount, located
+from onex.adapters.sqlite.location import check_mount, real_path
 from onex.adapters.sqlite.schema import create
 from onex.adapters.sqlite.store import SqliteStore
 from onex.kernel.errors import CommitUnknown, DatabaseConnectionError
@@ -188,7 +188,7 @@ def test_a_path_that_leads_nowhere_is_refused_by_name(path: Path) -> None:
     path.symlink_to(path)
     for nowhere in (path, Path("a\0b"), Path("n" * 300), path / "below"):
         with pytest.raises(DatabaseConnectionError):
-            located(nowhere)
+            real_path(nowhere)
             asyncio.run(SqliteStore.open(nowhere))
 
 
@@ -321,7 +321,7 @@ def test_a_fault_in_the_middle_of_a_commit_is_seen_before_it_is_answered(
         change = owner.change(A, row("one"))
         core.commit(commit_of(fences, change))
         core._connection.execute("pragma wal_checkpoint(passive)").fetchall()
-        core.check_place()
+        core.check_files()
         faults.append(fault)
         owner.seen[A] = (1, 1)
         with pytest.raises((StoreReplaced, CommitUnknown)):

@@ -14,7 +14,7 @@ import pytest
 from onex.adapters.sqlite import store as sqlite
 from onex.adapters.sqlite.core import SqliteCore
 from onex.adapters.sqlite.errors import StoreReplaced
-from onex.adapters.sqlite.location import wal_of
+from onex.adapters.sqlite.location import wal_path
 from onex.adapters.sqlite.store import SqliteStore
 from onex.kernel.errors import TemporaryDatabaseError
 from onex.testing.conformance.owner import A, Owner, row
@@ -35,7 +35,7 @@ def run(body: Callable[[], Awaitable[None]]) -> None:
 
 def age(path: Path) -> None:
     """The WAL as it looks when its commit became visible long after it was written: its time says nothing any more."""
-    os.utime(wal_of(path), ns=(1, 1))
+    os.utime(wal_path(path), ns=(1, 1))
 
 
 def test_every_send_wakes_the_owner_though_the_wal_tells_nothing(path: Path) -> None:
@@ -66,13 +66,13 @@ def test_a_send_whose_commit_is_slow_is_not_signed_before_it_can_be_seen(
     core, owner = SqliteCore(path), SqliteCore(path)
     owner.own("owner")
     seen: list[int] = []
-    sign = owner.sign()
+    token = owner.wake_token()
 
     def looking(lock: Path) -> None:
-        assert owner.sign() == sign
+        assert owner.wake_token() == token
         seen.append(len(owner.inbox(0, 10)))
 
-    monkeypatch.setattr("onex.adapters.sqlite.core.leave_sign", looking)
+    monkeypatch.setattr("onex.adapters.sqlite.core.leave_wake_token", looking)
     core.send(b"{}", 1)
     assert seen == [1]
     core.close()
@@ -80,7 +80,7 @@ def test_a_send_whose_commit_is_slow_is_not_signed_before_it_can_be_seen(
 
 
 def test_a_sender_that_may_not_leave_a_sign_wakes_by_the_wal(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onex.adapters.sqlite.core.leave_sign", lambda lock: None)
+    monkeypatch.setattr("onex.adapters.sqlite.core.leave_wake_token", lambda lock: None)
 
     async def body() -> None:
         store, sender = await SqliteStore.open(path), await SqliteStore.open(path)

@@ -13,7 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from onex.adapters.memory.store import MemoryStore, Tables
+from onex.adapters.memory.read import Tables
+from onex.adapters.memory.store import MemoryStore
 from onex.adapters.sqlite.core import SqliteCore
 from onex.kernel.action import WorkflowKey
 from onex.ports import (

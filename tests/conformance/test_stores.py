@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from onex.adapters.memory.store import MemoryStore, Tables
+from onex.adapters.memory.read import Tables
+from onex.adapters.memory.store import MemoryStore
 from onex.adapters.sqlite.store import SqliteStore
 from onex.testing.conformance import AnyStore, StoreConformance
 

@@ -16,8 +16,7 @@ import pytest
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PositiveInt, SecretStr, create_model
 
 from onex.contracts.model.payload_fields import NoSuchField, field_problems, reach
-from onex.kernel.action import Payload
-from onex.kernel.blob import Blob
+from onex.kernel.action import Blob, Payload
 from onex.kernel.step import State
 
 

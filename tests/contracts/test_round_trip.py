@@ -12,8 +12,7 @@ import pytest
 from pydantic import AwareDatetime, Field, PlainSerializer, create_model, field_serializer, model_serializer
 
 from onex.contracts.model.round_trip import random_defaults, roundtrip_warnings
-from onex.kernel.action import Payload
-from onex.kernel.blob import Blob
+from onex.kernel.action import Blob, Payload
 from onex.kernel.step import State
 
 

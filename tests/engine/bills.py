@@ -13,7 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from onex.adapters.memory.store import MemoryStore, Tables
+from onex.adapters.memory.read import Tables
+from onex.adapters.memory.store import MemoryStore
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.refold import Recorded
 from onex.engine.registry import ReducerRegistry, Workflow

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from onex.adapters.clock import SystemClock, UuidV7
-from onex.adapters.memory.store import MemoryStore, Tables
+from onex.adapters.memory.read import Tables
+from onex.adapters.memory.store import MemoryStore
 from onex.adapters.sqlite.store import SqliteStore
 from onex.engine.dispatch import Limits
 from onex.engine.pattern_engine import ReducerPatternEngine

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from onex.adapters.memory.store import MemoryStore, Tables
+from onex.adapters.memory.read import Tables
+from onex.adapters.memory.store import MemoryStore
 from onex.engine.crash_counts import CRASHES_REFUSED, CrashCounts, reading_name, row_name
 from onex.kernel.errors import KilledItsProcess
 from onex.ports import Pointer

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from onex.adapters.clock import SystemClock, UuidV7
-from onex.adapters.memory.store import MemoryStore, Tables
+from onex.adapters.memory.read import Tables
+from onex.adapters.memory.store import MemoryStore
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import StateConsistencyError

@@ -11,7 +11,8 @@ import pytest
 from pydantic import BaseModel
 
 from onex.adapters.clock import SystemClock, UuidV7
-from onex.adapters.memory.store import MemoryStore, Tables
+from onex.adapters.memory.read import Tables
+from onex.adapters.memory.store import MemoryStore
 from onex.engine.dispatch import Limits
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry, Workflow

@@ -7,7 +7,7 @@ from typing import Final
 from blake3 import blake3
 from pydantic import BaseModel
 
-from onex.kernel.blob import Blob
+from onex.kernel.action import Blob
 from onex.kernel.errors import EffectFailed
 from onex.kernel.intent import ModelIntent
 from onex.ports import NewBlob, Result

@@ -14,7 +14,7 @@ from uuid import UUID
 from pydantic import BaseModel, ValidationInfo, field_serializer, field_validator, model_validator
 
 from onex.kernel.action import Action, Payload
-from onex.kernel.intent import Draft, IntentSpec, intent, send, timer
+from onex.kernel.intent import IntentDraft, IntentSpec, intent, send, timer
 from onex.kernel.machine import Handler, Handlers
 from onex.kernel.step import State, Step
 from onex.ports import StepOverrun
@@ -234,7 +234,7 @@ def _returned(errand: Any, how: str) -> object:
     return None
 
 
-def _draft(where: str, what: str, action: Action[Any]) -> Draft:
+def _draft(where: str, what: str, action: Action[Any]) -> IntentDraft:
     """Each of them says something of a type that it should not have."""
     said: Any
     do = {"how": ""}

@@ -15,15 +15,14 @@ from pydantic import BaseModel, Field, JsonValue
 
 from onex.engine.registry import ReducerRegistry, Workflow
 from onex.engine.step_budget import Budgeted
-from onex.kernel.action import Action, Nothing, Payload
-from onex.kernel.blob import Blob
+from onex.kernel.action import Action, Blob, Nothing, Payload
 from onex.kernel.intent import (
-    Draft,
     EnumDelivery,
     EnumIntentPriority,
     EnumIntentType,
     EnumOutcome,
     Failure,
+    IntentDraft,
     IntentSpec,
     cancel,
     intent,
@@ -31,8 +30,9 @@ from onex.kernel.intent import (
     timer,
 )
 from onex.kernel.machine import Guard, Handlers, Machine, MachineReducer, Timeout, Transition, reducer
-from onex.kernel.migration import Migrations, What
-from onex.kernel.migration import Step as Move
+from onex.kernel.migration import Migrations
+from onex.kernel.migration import MigrationStep as Move
+from onex.kernel.rename import ValueKind
 from onex.kernel.retry import RetryPolicy
 from onex.kernel.step import State, Step
 from onex.ports import Code, Executor
@@ -139,7 +139,7 @@ def _poisoned(errand: Errand, action: Action[Add]) -> Step[Errand]:
             errand.ends["in place"] = 1
             raise ValueError("a change of mind in the middle")
         case "flood":
-            return Step(errand, *[Draft("shout", Do(text="flood"))] * 65)
+            return Step(errand, *[IntentDraft("shout", Do(text="flood"))] * 65)
     raise RuntimeError("this reducer has had enough")
 
 
@@ -327,7 +327,7 @@ def errand(generation: int, outside: Executor, reckoner: Executor | None = None,
     code = Code(TYPE, f"{generation}.0.0", generation.to_bytes(32, "big"), schema)
     served = {"outside": outside} if reckoner is None else {"outside": outside, "reckoner": reckoner}
     return Workflow(
-        made, code, served, UNLEASED, Migrations({Move(1, What()): migrated}) if schema > 1 else Migrations()
+        made, code, served, UNLEASED, Migrations({Move(1, ValueKind()): migrated}) if schema > 1 else Migrations()
     )
 
 

@@ -12,9 +12,8 @@ import pytest
 from pydantic import AwareDatetime, BaseModel, Field, JsonValue, field_serializer, field_validator
 
 from onex.kernel import canonical
-from onex.kernel.action import Payload
-from onex.kernel.blob import Blob
-from onex.kernel.canonical import encode, problems, settle
+from onex.kernel.action import Blob, Payload
+from onex.kernel.canonical import as_reloaded, encode, problems
 from onex.kernel.errors import InvalidPayload
 from onex.kernel.step import State
 
@@ -120,13 +119,13 @@ class WrongDefault(Payload):
 @pytest.mark.parametrize("model", [Plain, Home, Visit, Pet, Blob, State])
 def test_a_class_of_plain_fields_is_taken_at_its_word(model: type[BaseModel]) -> None:
     value = model(digest="a" * 64, size=1) if model is Blob else model()
-    assert canonical.learn(model).look is not canonical._never
-    assert settle(value) is value
+    assert canonical.classify(model).look is not canonical._never
+    assert as_reloaded(value) is value
 
 
 @pytest.mark.parametrize("model", [Cents, Trimmed, Short, By, Foreign, Looped, Made, WrongDefault])
 def test_a_class_that_runs_code_or_can_be_read_two_ways_is_read_back(model: type[BaseModel]) -> None:
-    assert canonical.learn(model).look is canonical._never
+    assert canonical.classify(model).look is canonical._never
 
 
 @pytest.mark.parametrize(
@@ -145,35 +144,35 @@ def test_a_class_that_runs_code_or_can_be_read_two_ways_is_read_back(model: type
 )
 def test_what_would_be_read_back_as_something_else_is_refused_by_name(value: BaseModel, told: str) -> None:
     if told == "":
-        assert settle(value) == value
+        assert as_reloaded(value) == value
         return
     with pytest.raises(InvalidPayload, match=type(value).__name__) as refused:
-        settle(value)
+        as_reloaded(value)
     assert told in refused.value.message
 
 
 def test_what_a_validator_or_serializer_leaves_as_it_is_goes_on() -> None:
-    assert settle(Trimmed(text=" a ")) == Trimmed(text="a")
-    assert settle(Short(note="short")) == Short(note="short")
-    assert settle(By(by=Email(to="1"))) == By(by=Email(to="1"))
-    assert settle(Looped(inner=Looped())) == Looped(inner=Looped())
+    assert as_reloaded(Trimmed(text=" a ")) == Trimmed(text="a")
+    assert as_reloaded(Short(note="short")) == Short(note="short")
+    assert as_reloaded(By(by=Email(to="1"))) == By(by=Email(to="1"))
+    assert as_reloaded(Looped(inner=Looped())) == Looped(inner=Looped())
 
 
 def test_a_named_zone_goes_on_as_the_offset_it_is_read_back_with() -> None:
     noon = datetime(2026, 10, 24, 12, tzinfo=ZoneInfo("Europe/Berlin"))
-    at = settle(Visit(at=noon)).at
+    at = as_reloaded(Visit(at=noon)).at
     assert at is not None and at == noon
     assert (at + timedelta(days=1)).timestamp() - noon.timestamp() == 86_400  # as at the second try: no named zone
     fixed = Visit(at=noon.astimezone(timezone(timedelta(hours=2))))
-    assert settle(fixed) is fixed
+    assert as_reloaded(fixed) is fixed
     utc = Visit(at=noon.astimezone(UTC))
-    assert settle(utc) is utc
+    assert as_reloaded(utc) is utc
 
 
 def test_an_offset_that_cannot_be_written_is_refused() -> None:
     odd = timezone(timedelta(hours=1, seconds=30))
     try:
-        at = settle(Visit(at=datetime(2026, 1, 1, tzinfo=odd))).at
+        at = as_reloaded(Visit(at=datetime(2026, 1, 1, tzinfo=odd))).at
     except InvalidPayload:
         return
     assert at == datetime(2026, 1, 1, tzinfo=odd)
@@ -183,21 +182,21 @@ def test_an_offset_that_cannot_be_written_is_refused() -> None:
 def test_a_value_made_without_validation_is_read_back_before_it_goes_on(wrong: dict[str, Any]) -> None:
     for value in (Plain.model_construct(**wrong), Plain().model_copy(update=wrong)):
         with pytest.raises(InvalidPayload, match="Plain"):
-            settle(value)
+            as_reloaded(value)
         with pytest.raises(InvalidPayload):
-            settle(Outer(inner=value))
-    assert settle(Plain().model_copy(update={"count": 3})) == Plain(count=3)
+            as_reloaded(Outer(inner=value))
+    assert as_reloaded(Plain().model_copy(update={"count": 3})) == Plain(count=3)
     same = Plain(count=3).model_copy(deep=True)
-    assert settle(same) is same
+    assert as_reloaded(same) is same
 
 
 def test_a_value_that_was_tampered_with_is_refused() -> None:
     home = Home(pet=Pet())
     home.__dict__["pet"] = home
     with pytest.raises(InvalidPayload):
-        settle(home)
+        as_reloaded(home)
     del home.__dict__["pet"]
-    settle(Home())
+    as_reloaded(Home())
 
 
 class Untold(ValueError):
@@ -236,7 +235,7 @@ def test_whatever_a_serializer_raises_is_a_named_refusal() -> None:
         def refuse(self, value: int) -> int:
             raise SystemExit(3)
 
-    for write in (encode, settle):
+    for write in (encode, as_reloaded):
         with pytest.raises(InvalidPayload, match="Poisoned cannot be written"):
             write(Poisoned())
 
@@ -247,15 +246,15 @@ class Basket(Payload):
 
 def test_what_can_be_changed_in_place_is_kept_apart_from_who_made_it() -> None:
     made = Basket(items=[1])
-    kept = canonical.apart(made)
+    kept = canonical.detached(made)
     made.items.append(2)
     assert kept == Basket(items=[1])
-    tried = canonical.another(kept)
+    tried = canonical.detached_copy(kept)
     tried.items.clear()
-    assert canonical.another(kept) == Basket(items=[1])
+    assert canonical.detached_copy(kept) == Basket(items=[1])
 
 
 @pytest.mark.parametrize("value", [Pet(name="Rex"), Visit(), Blob(digest="a" * 64, size=1)])
 def test_what_cannot_be_changed_is_not_copied(value: BaseModel) -> None:
-    assert canonical.apart(value) is value
-    assert canonical.another(value) is value
+    assert canonical.detached(value) is value
+    assert canonical.detached_copy(value) is value

@@ -13,10 +13,10 @@ from pydantic import Field
 from onex.kernel.action import Action, Nothing, Payload, WorkflowKey
 from onex.kernel.errors import GuardFailed, ReducerFailed
 from onex.kernel.intent import (
-    Draft,
     Emitted,
     EnumIntentPriority,
     EnumIntentType,
+    IntentDraft,
     IntentSpec,
     cancel,
     intent,
@@ -126,9 +126,9 @@ def test_a_receiver_is_kept_as_its_text(to: Any, kept: str) -> None:
         (timer("wake", None), "'wake' needs a time"),  # type: ignore[arg-type]
         (timer("wake", timedelta(days=1)), "is due datetime.timedelta"),  # type: ignore[arg-type]
         (cancel("work"), "only timers can be cancelled"),
-        (Draft("wake", cancelled=1), "cancelled by cancel('wake'), not by 1"),  # type: ignore[arg-type]
-        (Draft("wake", Work(), cancelled=True), "carries Work; the contract says no payload"),
-        (Draft("work", Work(), to="bob"), "has no receiver"),
+        (IntentDraft("wake", cancelled=1), "cancelled by cancel('wake'), not by 1"),  # type: ignore[arg-type]
+        (IntentDraft("wake", Work(), cancelled=True), "carries Work; the contract says no payload"),
+        (IntentDraft("work", Work(), to="bob"), "has no receiver"),
         (send("post", "", Post()), "needs a receiver"),
         (send("post", None, Post()), "is sent to None"),  # type: ignore[arg-type]
         (send("post", b"x", Post()), "is sent to b'x'"),  # type: ignore[arg-type]
@@ -170,11 +170,12 @@ class Silent:
 
 
 def test_values_made_to_deceive_are_refused_by_name() -> None:
-    class Own(Draft):
+    class Own(IntentDraft):
         def __iter__(self) -> Any:
             raise SystemExit(5)
 
-    for draft in (Own("work", Work()), Longer(), Loud(), Silent(), Draft("work", Silent()), intent("work", Loud())):  # type: ignore[arg-type]
+    silent, loud = IntentDraft("work", Silent()), intent("work", Loud())  # type: ignore[arg-type]
+    for draft in (Own("work", Work()), Longer(), Loud(), Silent(), silent, loud):
         assert failed(lambda job, action, draft=draft: Step(job, draft)).startswith("job.go failed on 'new'")  # type: ignore[misc]
     assert "a Silent" in failed(lambda job, action: Step(job, intent("work", Work(), priority=Silent())))  # type: ignore[arg-type]
 

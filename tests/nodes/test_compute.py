@@ -7,8 +7,7 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel
 
-from onex.kernel.action import Payload
-from onex.kernel.blob import Blob
+from onex.kernel.action import Blob, Payload
 from onex.kernel.errors import (
     AlgorithmNotFoundError,
     ContractError,

@@ -8,8 +8,7 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel
 
-from onex.kernel.action import Payload
-from onex.kernel.blob import Blob
+from onex.kernel.action import Blob, Payload
 from onex.kernel.errors import ContractError, EffectFailed, EffectUnknown, StateConsistencyError
 from onex.kernel.intent import ModelIntent
 from onex.nodes.effect import EFFECT, EffectIO, FunctionExecutor, effect

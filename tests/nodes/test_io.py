@@ -6,8 +6,7 @@ from typing import Generic, TypeVar
 import pytest
 from blake3 import blake3
 
-from onex.kernel.action import Nothing, Payload
-from onex.kernel.blob import Blob
+from onex.kernel.action import Blob, Nothing, Payload
 from onex.kernel.errors import ContractError, EffectFailed, PayloadTooLarge, StateConsistencyError
 from onex.kernel.intent import ModelIntent
 from onex.nodes.compute import ComputeIO

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from onex.kernel.action import WorkflowKey
-from onex.kernel.breaker import BreakerPolicy, EnumBreakerState
 from onex.kernel.errors import InvalidKey, NoAvailableSubreducersError, ValidationError
+from onex.kernel.retry import BreakerPolicy, EnumBreakerState
 from onex.seed_names.workflow_router import ReducerInstance, WorkflowRouter
 
 KEYS = [WorkflowKey("orders", f"{n}") for n in range(4000)]

@@ -16,7 +16,7 @@ import onex.engine.relay
 import onex.engine.schema_upgrade
 import onex.engine.takeover
 from onex.adapters.memory.store import MemoryStore
-from onex.adapters.sqlite.commit import Beside, judged
+from onex.adapters.sqlite.commit import UnconditionalRows, apply_one_by_one
 from onex.engine.batch import Batch, Extras, answer_json
 from onex.engine.dead_letters import DeadLetters
 from onex.engine.delivery import stored_delivery
@@ -352,15 +352,15 @@ def signal_read_after_the_log() -> Iterator[None]:
 @planted
 def neighbours_of_a_conflict_lose_what_goes_along() -> Iterator[None]:
     """promise 16, 24, 39: SQLite, judging change by change, applies one and forgets its notes, refusals and answers."""
-    right = judged
+    right = apply_one_by_one
 
     def wrong(
         cursor: sqlite3.Cursor, changes: Iterable[KeyChange], n: int, instance: int, at_us: int
-    ) -> tuple[list[Applied | Conflict], int, Beside]:
+    ) -> tuple[list[Applied | Conflict], int, UnconditionalRows]:
         answers, last, _ = right(cursor, changes, n, instance, at_us)
-        return answers, last, Beside.nothing()
+        return answers, last, UnconditionalRows.nothing()
 
-    with swapped(onex.adapters.sqlite.core, "judged", wrong):
+    with swapped(onex.adapters.sqlite.core, "apply_one_by_one", wrong):
         yield
 
 

@@ -7,9 +7,9 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from onex.adapters.memory.store import Tables
+from onex.adapters.memory.read import Tables
 from onex.kernel.action import EPOCH, Action, Nothing
-from onex.kernel.intent import Draft, IntentSpec, cancel, send, timer
+from onex.kernel.intent import IntentDraft, IntentSpec, cancel, send, timer
 from onex.kernel.step import Step
 from onex.whatif.result import EnumBranch, EnumIntentChange, InstanceResult
 from onex.whatif.value_diff import ValueChange, read_intents
@@ -154,7 +154,7 @@ def test_an_intent_that_is_new_is_told_and_opens_nothing() -> None:
 # --- timers -----------------------------------------------------------------------------------------------------------
 
 
-Later = Callable[[Action[Nothing]], Draft]
+Later = Callable[[Action[Nothing]], IntentDraft]
 
 
 def paid_with(*timers: Later) -> Callable[[Bill, Action[Nothing]], Step[Bill]]:

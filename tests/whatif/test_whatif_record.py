@@ -13,13 +13,15 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel
 
-from onex.adapters.memory.store import MemoryStore, Tables
+from onex.adapters.memory.read import Tables
+from onex.adapters.memory.store import MemoryStore
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry
 from onex.kernel.action import Action, Nothing, WorkflowKey
 from onex.kernel.intent import EnumOutcome, ModelIntent, send
-from onex.kernel.migration import Json, Migrations, What
-from onex.kernel.migration import Step as From
+from onex.kernel.migration import Json, Migrations
+from onex.kernel.migration import MigrationStep as From
+from onex.kernel.rename import ValueKind
 from onex.kernel.step import Step
 from onex.ports import LogEntry, SnapshotRow
 from onex.whatif.result import EnumBranch, WhatIfSummary
@@ -164,7 +166,7 @@ def halved(state: Bill, action: Action[Words]) -> Step[Bill]:
     return Step(state.evolve(words=action.payload.text, amount=1))
 
 
-DOUBLE = Migrations({From(1, What()): lifted})
+DOUBLE = Migrations({From(1, ValueKind()): lifted})
 
 
 def test_states_are_compared_after_migration_to_the_newer_schema() -> None:
@@ -205,7 +207,9 @@ def test_a_migration_that_fails_on_a_state_opens_it_and_says_why() -> None:
         raise KeyError("currency")
 
     tables = story()
-    found = judged(tables, shop("other", schema=2, migrations=Migrations({From(1, What()): broken})), shop())["bill:1"]
+    found = judged(tables, shop("other", schema=2, migrations=Migrations({From(1, ValueKind()): broken})), shop())[
+        "bill:1"
+    ]
     assert found.branch is OPEN and found.opened is not None
     assert "migrating from schema 1 to 2 raised KeyError" in found.opened.why
 

@@ -22,7 +22,7 @@ class Inherited(Protocol):
 _things: Final[WeakSet[Inherited]] = WeakSet()
 
 
-def forgets(thing: Inherited) -> None:
+def release_in_forked_child(thing: Inherited) -> None:
     """Have ``thing.forget_parent`` called in every child that is forked while ``thing`` lives."""
     _things.add(thing)
 

@@ -27,8 +27,8 @@ from ..kernel.errors import EffectFailed, OnexError
 from ..kernel.user_code import caught, describe, flag_of, plain_text, text_of, trace_of
 from ..ports import NewBlob
 
-Where = tuple[str, str, str, str]
-Entry = Callable[[Where, bytes, Mapping[bytes, bytes]], tuple[bytes, Sequence[NewBlob]]]
+FunctionAddress = tuple[str, str, str, str]
+EntryPoint = Callable[[FunctionAddress, bytes, Mapping[bytes, bytes]], tuple[bytes, Sequence[NewBlob]]]
 
 READY = b"ready"
 FORK = b"fork"
@@ -87,7 +87,7 @@ def _exactly(lane: socket.socket, size: int) -> bytes | None:
     return bytes(data)
 
 
-def request(where: Where, payload: bytes, blobs: Mapping[bytes, bytes]) -> list[bytes]:
+def request(where: FunctionAddress, payload: bytes, blobs: Mapping[bytes, bytes]) -> list[bytes]:
     """One task: four names, the payload, then digest and bytes of each blob."""
     return [*map(os.fsencode, where), payload, *(part for blob in blobs.items() for part in blob)]
 
@@ -104,16 +104,16 @@ def outcome(reply: list[bytes]) -> tuple[bytes, tuple[NewBlob, ...]]:
 # --- what a worker does -----------------------------------------------------------------------------------------------
 
 
-def resolve(entry: str) -> Entry:
+def resolve(entry: str) -> EntryPoint:
     """``module:name``. Raises ImportError, AttributeError, ValueError and whatever the module raises."""
     module, colon, name = entry.partition(":")
     if not colon:
         raise ValueError(f"{entry!r} is no entry; write package.module:function")
-    found: Entry = getattr(importlib.import_module(module), name)
+    found: EntryPoint = getattr(importlib.import_module(module), name)
     return found
 
 
-def answer(entry: Entry, parts: Sequence[bytes]) -> list[bytes]:
+def answer(entry: EntryPoint, parts: Sequence[bytes]) -> list[bytes]:
     """``ok, result[, digest, media type, data]...`` or ``failed, code, message, retry or nothing``.
 
     Raises only what ``caught`` lets through.
@@ -162,7 +162,7 @@ def _place(error: BaseException, app: str) -> str:
     return f"{os.path.basename(innermost[0])}:{innermost[1]}" if innermost else "?"
 
 
-def _work(lane: socket.socket, entry: Entry, engine: int, server: int) -> None:
+def _work(lane: socket.socket, entry: EntryPoint, engine: int, server: int) -> None:
     """Serve one task after another until the engine closes the lane."""
     threading.Thread(target=_watch, args=(lane.fileno(), engine, server), daemon=True).start()
     pid = os.getpid()
@@ -219,7 +219,7 @@ def main() -> NoReturn:
         os._exit(0)
 
 
-def _serve(control: socket.socket, engine: int, call: Entry, children: set[int]) -> None:
+def _serve(control: socket.socket, engine: int, call: EntryPoint, children: set[int]) -> None:
     """Orders, one at a time: ``FORK`` with a lane gives a pid; a pid ends that worker and gives its status."""
     server = os.pidfd_open(os.getpid())
     poll = select.poll()
@@ -244,7 +244,7 @@ def _serve(control: socket.socket, engine: int, call: Entry, children: set[int])
             children.discard(pid)
 
 
-def _become(lane_fd: int, control: socket.socket, call: Entry, engine: int, server: int) -> NoReturn:
+def _become(lane_fd: int, control: socket.socket, call: EntryPoint, engine: int, server: int) -> NoReturn:
     """The forked side: from here on a worker."""
     status = 70
     try:

@@ -23,8 +23,8 @@ from .fork_server import (
     FORK,
     ORDER_BYTES,
     READY,
-    Entry,
-    Where,
+    EntryPoint,
+    FunctionAddress,
     answer,
     body_size,
     cut,
@@ -112,7 +112,7 @@ class WorkerPool:
         await asyncio.shield(self._own(self._started()))
 
     async def run(
-        self, where: Where, payload: bytes, blobs: Mapping[bytes, bytes], timeout_s: float | None = None
+        self, where: FunctionAddress, payload: bytes, blobs: Mapping[bytes, bytes], timeout_s: float | None = None
     ) -> tuple[bytes, tuple[NewBlob, ...]]:
         """The result of one task and the blobs it made. Cancelled, it ends the worker that has the task.
 
@@ -376,11 +376,11 @@ def _stop(server: _Server) -> None:
 class InlineWorkers:
     """The same without processes: each task runs at once, in this one. For tests and simulation."""
 
-    def __init__(self, entry: str | Entry) -> None:
+    def __init__(self, entry: str | EntryPoint) -> None:
         self._entry = resolve(entry) if isinstance(entry, str) else entry
 
     async def run(
-        self, where: Where, payload: bytes, blobs: Mapping[bytes, bytes], timeout_s: float | None = None
+        self, where: FunctionAddress, payload: bytes, blobs: Mapping[bytes, bytes], timeout_s: float | None = None
     ) -> tuple[bytes, tuple[NewBlob, ...]]:
         """As WorkerPool, but nothing can stop a task, so ``timeout_s`` is not kept."""
         return outcome(answer(self._entry, request(where, payload, blobs)))

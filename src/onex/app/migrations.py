@@ -12,8 +12,8 @@ from ..contracts.guard.problem import suggest
 from ..contracts.model.contract import ModelContractWorkflow
 from ..kernel.intent import EnumIntentType
 from ..kernel.machine import state_timer
-from ..kernel.migration import MIGRATES, Migration, Migrations, Step
-from ..kernel.rename import RENAMES, STATE, Names, Renames, What
+from ..kernel.migration import MIGRATES, Migration, Migrations, MigrationStep
+from ..kernel.rename import RENAMES, STATE, NameChanges, Renames, ValueKind
 from .load_report import LoadReport
 
 
@@ -21,7 +21,7 @@ def migrations_of(
     module: ModuleType, contract: ModelContractWorkflow, compiled: CompiledReducer, report: LoadReport
 ) -> Migrations:
     """What the marked functions and the renames of ``module`` come to; everything wrong with them goes into ``report``."""
-    steps: dict[Step, Migration] = {}
+    steps: dict[MigrationStep, Migration] = {}
     told = _renames(module)
     judge = _Judge(Migrations({}, told), contract, compiled, report)
     for one in told:
@@ -85,7 +85,7 @@ class _Judge:
         self._known(one, "intent", one.intents, self.names.intents, self.intents)
         self._what(one.of, one.what, self.spot(one))
 
-    def _known(self, one: Renames, what: str, told: Mapping[str, str], names: Names, today: list[str]) -> None:
+    def _known(self, one: Renames, what: str, told: Mapping[str, str], names: NameChanges, today: list[str]) -> None:
         for old, new in told.items():
             last = names.at(new, one.of + 1, self.now)
             if last not in today:
@@ -106,7 +106,7 @@ class _Judge:
                     message = f"two names become the {what} {new!r}: one of the two values, or timers, would be lost"
                     self.report.error("two_to_one", self.spot(one), message, "give each a name of its own")
 
-    def fields(self, told: Sequence[Renames], steps: Mapping[Step, Migration]) -> None:
+    def fields(self, told: Sequence[Renames], steps: Mapping[MigrationStep, Migration]) -> None:
         """A field's new name must be one of today's class, unless a later function may make another of it."""
         for one in told:
             last, model = self._model(one.what, one.of)
@@ -124,10 +124,10 @@ class _Judge:
                     message = f"the field {old!r} is to be called {final!r}, which {last} does not have"
                     self.report.error("unknown_field", self.spot(one), message, fix)
 
-    def _at(self, what: What, of: int, to: int) -> What:
-        return What(self.names.triggers.at(what.payload, of, to), self.names.intents.at(what.intent, of, to))
+    def _at(self, what: ValueKind, of: int, to: int) -> ValueKind:
+        return ValueKind(self.names.triggers.at(what.payload, of, to), self.names.intents.at(what.intent, of, to))
 
-    def _model(self, what: What, of: int) -> tuple[str, list[str] | None]:
+    def _model(self, what: ValueKind, of: int) -> tuple[str, list[str] | None]:
         last = self._at(what, of, self.now)
         reducer = self.compiled.reducer
         if reducer is None:
@@ -158,7 +158,7 @@ class _Judge:
 
     # --- functions ------------------------------------------------------------------------------------------------------
 
-    def function(self, step: Step, function: Migration) -> None:
+    def function(self, step: MigrationStep, function: Migration) -> None:
         spot = self.report.of(function)
         self._schema(step.of, spot, "a migration")
         self._what(step.of, step.what, spot)
@@ -175,14 +175,14 @@ class _Judge:
         self.report.error("migration_schema", spot, message, f"write state_schema: {of + 1}, or remove it")
         return False
 
-    def _what(self, of: int, what: What, spot: PythonPlace) -> None:
+    def _what(self, of: int, what: ValueKind, spot: PythonPlace) -> None:
         """Whether schema ``of`` had such a trigger or intent, as far as today's contract and the renames tell."""
         if what.payload:
             self._named("trigger", what.payload, of, self.names.triggers, self.triggers, spot)
         if what.intent:
             self._named("intent", what.intent, of, self.names.intents, self.intents, spot)
 
-    def _named(self, what: str, name: str, of: int, names: Names, today: list[str], spot: PythonPlace) -> None:
+    def _named(self, what: str, name: str, of: int, names: NameChanges, today: list[str], spot: PythonPlace) -> None:
         older = [old for n in range(of, self.now) for old, new in names.steps.get(n, {}).items() if new == name]
         if older and not any(name in names.steps.get(n, {}) for n in range(of, self.now)):
             message = f"schema {of} does not call the {what} {name!r} yet"

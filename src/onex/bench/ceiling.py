@@ -18,9 +18,9 @@ from typing import Final
 from ..adapters.clock import UuidV7
 from ..adapters.sqlite.commit import INSERT_LOG, INSERT_OUTBOX, INSERT_STATE, SETTLE, UPDATE_STATE
 from ..adapters.sqlite.core import WAL_PAGES
-from ..adapters.sqlite.location import Place
+from ..adapters.sqlite.location import StoreFiles
 from ..adapters.sqlite.schema import connect, create
-from ..adapters.sqlite.threads import Folder
+from ..adapters.sqlite.threads import Checkpointer
 
 Value = int | str | bytes | bytearray | None
 Row = tuple[Value, ...]
@@ -63,7 +63,7 @@ def measure(path: Path, batch: int, seconds: float, shape: RowSizes | None = Non
     """Makes a store at ``path`` and fills it. Raises DatabaseConnectionError when it cannot be made."""
     create(path)
     connection = connect(path, "rw")
-    folder = Folder(Place(path))
+    folder = Checkpointer(StoreFiles(path))
     cursor = connection.cursor()
     taken: list[float] = []
     waited = 0.0

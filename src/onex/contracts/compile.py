@@ -12,9 +12,8 @@ from typing import NamedTuple, get_args, get_origin, get_type_hints
 from pydantic import BaseModel
 from pydantic import ValidationError as PydanticError
 
-from ..kernel.action import Action, Nothing
-from ..kernel.blob import Blob
-from ..kernel.canonical import problems, settle
+from ..kernel.action import Action, Blob, Nothing
+from ..kernel.canonical import as_reloaded, problems
 from ..kernel.errors import InvalidPayload
 from ..kernel.finding import EnumSeverity, Finding, errors
 from ..kernel.intent import EnumDelivery, EnumIntentType, EnumOutcome, Failure, IntentSpec
@@ -151,7 +150,7 @@ class _Compiler:
             )
         if not needed:
             try:
-                settle(found(status=self.contract.state_machine.initial_state))
+                as_reloaded(found(status=self.contract.state_machine.initial_state))
             except InvalidPayload as error:
                 message = f"{name} cannot begin: {error.message}"
                 self._told(self.spot(found, ""), ("state_model",), "bad_default", message, "mend the defaults")

@@ -21,7 +21,7 @@ from pydantic_core import from_json, to_json
 
 from ..kernel import canonical
 from ..kernel.action import NOTHING, Nothing, WorkflowKey
-from ..kernel.canonical import apart, is_flat, reloaded, settle, unwritable
+from ..kernel.canonical import as_reloaded, detached, is_flat, reloaded, unwritable
 from ..kernel.errors import InvalidPayload, PayloadTooLarge, StateConsistencyError
 from ..kernel.intent import Emitted, EnumIntentPriority, IntentTable
 from ..kernel.size_limits import PAYLOAD_BYTES, PAYLOAD_DEPTH
@@ -64,7 +64,7 @@ def canonical_payload(value: M, *, held_elsewhere: bool = True) -> tuple[M, byte
     Raises InvalidPayload where the two would differ, for an integer beyond +-2^53, NUL or a lone surrogate, or deeper than
     32; PayloadTooLarge over 256 KiB, naming the largest field.
     """
-    value = apart(value) if held_elsewhere else settle(value)
+    value = detached(value) if held_elsewhere else as_reloaded(value)
     return value, encode_payload(value)
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, JsonValue
 from pydantic import ValidationError as PydanticError
 
 from ..kernel.action import NOTHING, EnumActionType, ModelAction, Nothing, WorkflowKey
-from ..kernel.canonical import apart
+from ..kernel.canonical import detached
 from ..kernel.errors import (
     ActionExpiredError,
     InvalidPayload,
@@ -227,7 +227,7 @@ class Intake:
         of_plain = False
         if payload is not None and type(payload) is workflow.reducer.payloads.get(kind):  # the common case asks no more
             pending.body_hash = body_hash(kind, payload)
-            pending.payload = its = apart(payload)
+            pending.payload = its = detached(payload)
             pending.body = encode_payload(its)
             return
         if payload is None or isinstance(payload, BaseModel):

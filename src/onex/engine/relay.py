@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from ..kernel.action import NOTHING, WorkflowKey
-from ..kernel.canonical import another
+from ..kernel.canonical import detached_copy
 from ..kernel.errors import EffectFailed, EffectUnknown, KilledItsProcess, OnexError, ValidationError
 from ..kernel.intent import (
     EnumDelivery,
@@ -297,7 +297,7 @@ class IntentRelay:
             target=emitted.spec.target,
             payload=NOTHING
             if emitted.payload is None
-            else another(emitted.payload),  # an effect may change a list of its own
+            else detached_copy(emitted.payload),  # an effect may change a list of its own
             correlation_id=UUID(bytes=fresh.correlation),
             idempotency_key=emitted.idempotency_key or str(name),
             name=emitted.name,

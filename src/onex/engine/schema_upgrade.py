@@ -15,8 +15,8 @@ from pydantic_core import from_json, to_json
 from ..kernel.errors import MigrationFailed, OnexError, StateConsistencyError, StateTooNew
 from ..kernel.intent import Emitted, EnumIntentType
 from ..kernel.machine import state_timer
-from ..kernel.migration import Json, What
-from ..kernel.rename import STATE
+from ..kernel.migration import Json
+from ..kernel.rename import STATE, ValueKind
 from ..kernel.size_limits import PAYLOAD_BYTES
 from ..kernel.step import ROLLBACK, Rollback, State
 from ..ports import Code, Pointer
@@ -51,7 +51,7 @@ def logged_payload(workflow: Workflow, trigger: str, schema: int, data: bytes) -
     model: type[BaseModel] = workflow.payload_model(logged_trigger(workflow, trigger, schema))
     if trigger == ROLLBACK and schema != workflow.code.state_schema:
         return _rollback(workflow, schema, data)
-    return decode(model, _raised(workflow, What(payload=trigger), schema, data), _mend(workflow, schema))
+    return decode(model, _raised(workflow, ValueKind(payload=trigger), schema, data), _mend(workflow, schema))
 
 
 def _rollback(workflow: Workflow, schema: int, data: bytes) -> Rollback:
@@ -93,7 +93,7 @@ def _intent(workflow: Workflow, schema: int, item: Json) -> Emitted:
     if schema != now:
         payload = item.get("payload")
         if isinstance(payload, dict):
-            item["payload"] = workflow.migrations.apply(What(intent=was), payload, schema, now)
+            item["payload"] = workflow.migrations.apply(ValueKind(intent=was), payload, schema, now)
         item["name"] = workflow.migrations.intent(was, schema, now)
     if item["name"] not in workflow.reducer.intents.by_name:
         timer = "due_us" in item and item.get("payload") is None
@@ -164,7 +164,7 @@ def upgrade_sent(workflow: Workflow, trigger: str, raw: bytes) -> tuple[str, byt
     called, schema = renamed_trigger(workflow, trigger)
     if not called:
         return trigger, raw
-    return called, _raised(workflow, What(payload=trigger), schema, raw or b"{}")
+    return called, _raised(workflow, ValueKind(payload=trigger), schema, raw or b"{}")
 
 
 def check_schemas(workflows: tuple[Workflow, ...], codes: tuple[Code, ...]) -> None:
@@ -188,7 +188,7 @@ def _mend(workflow: Workflow, schema: int) -> str:
     return f"they are of schema {schema}: what migrations.py makes of them is to be what schema {now} has, no more and no less"
 
 
-def _raised(workflow: Workflow, what: What, schema: int, data: bytes) -> bytes:
+def _raised(workflow: Workflow, what: ValueKind, schema: int, data: bytes) -> bytes:
     now = workflow.code.state_schema
     if schema == now:
         return data

@@ -4,7 +4,7 @@ The law: what goes on is what would be read back. A value that leaves a reducer,
 again after a crash, from its bytes; if the two differed, the second try of an effect would send another body than the first.
 
 Most classes cannot differ: their fields are plain, and nobody's code runs when they are read. Such a class is found out once
-(``learn``) and its values pass with a look at what a type cannot promise: that the value was validated, and that a field holds
+(``classify``) and its values pass with a look at what a type cannot promise: that the value was validated, and that a field holds
 no subclass (whose own fields would be lost) and no named time zone. All others are written and read back.
 """
 
@@ -24,7 +24,7 @@ from .user_code import caught, plain_text
 
 M = TypeVar("M", bound=BaseModel)
 Schema = Mapping[str, Any]  # pydantic-core's own: a tree of dicts
-Look = Callable[[Any], bool]
+Check = Callable[[Any], bool]
 """Whether a value of the type is what its bytes give back; False says: write it and see."""
 
 _PLAIN = frozenset({"none", "bool", "int", "str", "date", "uuid"})
@@ -92,18 +92,18 @@ def problems(error: BaseException) -> str:
             f"{'.'.join(map(str, one['loc'])) or 'value'}: {plain_text(one['msg'], 300)}"
             for one in found[:_TOLD_PROBLEMS]
         )
-    except BaseException as another:  # the message of a validator's own error is asked for here
-        caught(another)
+    except BaseException as raised:  # the message of a validator's own error is asked for here
+        caught(raised)
         return told
     more = len(found) - _TOLD_PROBLEMS
     return plain_text(told + (f"; and {more} more" if more > 0 else ""))
 
 
-def settle(value: M) -> M:
+def as_reloaded(value: M) -> M:
     """The value that goes on: ``value``, or the equal one its bytes give back. Raises InvalidPayload where they differ."""
     model = type(value)
-    way = getattr(model, "__onex_way__", _UNKNOWN)
-    look = way.look if way.model is model else learn(model).look
+    way = getattr(model, "__onex_model_facts__", _UNKNOWN)
+    look = way.look if way.model is model else classify(model).look
     if type(value.__pydantic_fields_set__) is set:
         try:
             if look is None or look(value.__dict__):
@@ -113,23 +113,23 @@ def settle(value: M) -> M:
     return reloaded(value)
 
 
-def apart(value: M) -> M:
+def detached(value: M) -> M:
     """``value`` settled, and nobody else's: a list in it that its maker still holds may change, what is kept may not.
 
-    Raises as ``settle``.
+    Raises as ``as_reloaded``.
     """
-    way: Way = getattr(type(value), "__onex_way__", _UNKNOWN)
+    way: ModelFacts = getattr(type(value), "__onex_model_facts__", _UNKNOWN)
     if way.look is None and way.fixed and way.model is type(value) and type(value.__pydantic_fields_set__) is set:
         return value  # what most payloads are, found in one look
-    its = settle(value)
-    return its if its is not value else another(value)
+    its = as_reloaded(value)
+    return its if its is not value else detached_copy(value)
 
 
-def another(value: M) -> M:
+def detached_copy(value: M) -> M:
     """An equal value that shares nothing with ``value`` that could be changed in place. Of one that was settled."""
     model = type(value)
-    way: Way = getattr(model, "__onex_way__", _UNKNOWN)
-    if (way if way.model is model else learn(model)).fixed:
+    way: ModelFacts = getattr(model, "__onex_model_facts__", _UNKNOWN)
+    if (way if way.model is model else classify(model)).fixed:
         return value
     return reloaded(value)
 
@@ -171,35 +171,35 @@ def _difference(value: BaseModel, again: BaseModel) -> str:
 # --- which classes cannot differ ------------------------------------------------------------------------------------
 
 
-class Way(NamedTuple):
+class ModelFacts(NamedTuple):
     """What is known of one class. ``look``, None where none is needed, is at a value's ``__dict__``. ``flat``: its values are
     only as deep as its fields are written. ``fixed``: nothing in them can be changed in place."""
 
     model: type[BaseModel] | None
-    look: Look | None
+    look: Check | None
     flat: bool
     fixed: bool
 
 
-_UNKNOWN = Way(None, None, False, False)
+_UNKNOWN = ModelFacts(None, None, False, False)
 
 
-def learn(model: type[BaseModel]) -> Way:
+def classify(model: type[BaseModel]) -> ModelFacts:
     """Kept at the class itself, so that it goes when its app does."""
     reading = _Reading()
     try:
         look = reading.of_model(model.__pydantic_core_schema__)
-        way = Way(model, look, reading.deepest <= PAYLOAD_DEPTH and not reading.open_ended, not reading.mutable)
+        way = ModelFacts(model, look, reading.deepest <= PAYLOAD_DEPTH and not reading.open_ended, not reading.mutable)
     except Exception:  # _Opaque; or a schema that is not built yet, or of a pydantic not known here
-        way = Way(model, _never, False, False)
-    type.__setattr__(model, "__onex_way__", way)
+        way = ModelFacts(model, _never, False, False)
+    type.__setattr__(model, "__onex_model_facts__", way)
     return way
 
 
 def is_flat(model: type[BaseModel]) -> bool:
     """Whether no value of the class can be deeper than 32: there is no JsonValue in it, and it is not inside itself."""
-    way: Way = getattr(model, "__onex_way__", _UNKNOWN)
-    return (way if way.model is model else learn(model)).flat
+    way: ModelFacts = getattr(model, "__onex_model_facts__", _UNKNOWN)
+    return (way if way.model is model else classify(model)).flat
 
 
 def _never(value: object) -> bool:
@@ -219,7 +219,7 @@ class _Reading:
         self.open_ended = self.mutable = False
         self.level = self.deepest = 0
 
-    def of_model(self, schema: Schema) -> Look | None:
+    def of_model(self, schema: Schema) -> Check | None:
         """The look at a model's ``__dict__``."""
         if schema["type"] == "definitions":
             self.definitions.update((one["ref"], one) for one in schema["definitions"])
@@ -257,7 +257,7 @@ class _Reading:
         self.level -= 1
         return _fields_look(tuple(looks)) if looks else None
 
-    def of(self, schema: Schema, finite: bool) -> Look | None:
+    def of(self, schema: Schema, finite: bool) -> Check | None:
         kind = schema["type"]
         if "serialization" in schema:
             raise _Opaque
@@ -298,14 +298,14 @@ class _Reading:
         self.level += 1
         self.deepest = max(self.deepest, self.level)
 
-    def _of_dict(self, schema: Schema, finite: bool) -> Look | None:
+    def _of_dict(self, schema: Schema, finite: bool) -> Check | None:
         keys = schema.get("keys_schema", {"type": "any"})
         if keys["type"] not in ("str", "enum", "literal") or self.of(keys, finite) is not None:
             raise _Opaque
         look = self.of(schema["values_schema"], finite)
         return look and (lambda value: all(map(look, value.values())))
 
-    def _of_list(self, schema: Schema, finite: bool) -> Look | None:
+    def _of_list(self, schema: Schema, finite: bool) -> Check | None:
         items = schema.get("items_schema")
         if items is None:
             raise _Opaque
@@ -321,7 +321,7 @@ class _Reading:
             raise _Opaque
         return lambda value: all(map(look, value))
 
-    def _of_union(self, schema: Schema, finite: bool) -> Look | None:
+    def _of_union(self, schema: Schema, finite: bool) -> Check | None:
         """Members that no JSON confuses, none of which needs a look."""
         kinds: set[str] = set()
         for choice in schema["choices"]:
@@ -332,7 +332,7 @@ class _Reading:
             kinds.add(kind)
         return None
 
-    def _of_reference(self, ref: str, finite: bool) -> Look | None:
+    def _of_reference(self, ref: str, finite: bool) -> Check | None:
         if ref.startswith(_JSON_VALUE):
             if not finite:
                 raise _Opaque
@@ -347,7 +347,7 @@ class _Reading:
             self.inside.discard(ref)
 
 
-def _each_is(cls: type[BaseModel]) -> Look:
+def _each_is(cls: type[BaseModel]) -> Check:
     def look(values: Any) -> bool:
         for one in values:  # noqa: SIM110 - nothing is called per item, for this is what states are full of
             if type(one) is not cls or type(one.__pydantic_fields_set__) is not set:
@@ -357,7 +357,7 @@ def _each_is(cls: type[BaseModel]) -> Look:
     return look
 
 
-def _fields_look(looks: tuple[tuple[str, Look], ...]) -> Look:
+def _fields_look(looks: tuple[tuple[str, Check], ...]) -> Check:
     if len(looks) == 1:
         ((only, its_look),) = looks
         return lambda fields: its_look(fields[only])
@@ -371,7 +371,7 @@ def _fields_look(looks: tuple[tuple[str, Look], ...]) -> Look:
     return look
 
 
-def _unless_none(look: Look | None) -> Look | None:
+def _unless_none(look: Check | None) -> Check | None:
     return None if look is None else lambda value: value is None or look(value)
 
 

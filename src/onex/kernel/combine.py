@@ -13,10 +13,10 @@ from typing import Any, Generic
 from pydantic import BaseModel
 
 from .action import Action
-from .canonical import problems, settle
+from .canonical import as_reloaded, problems
 from .errors import InvalidStateTransitionError, ReducerFailed
 from .intent import Emitted, IntentSpec, IntentTable
-from .machine import begun
+from .machine import initial_state
 from .step import ROLLBACK, Done, Reducer, Rollback, S, State
 
 RUNNING = "running"
@@ -51,7 +51,7 @@ class Combined(Generic[S]):
     def initial(self) -> S:
         """Raises StateConsistencyError when the state's own defaults or validators refuse it."""
         parts = {name: part.initial() for name, part in self.parts.items()}
-        return begun(self.workflow_type, lambda: self.state_type(status=RUNNING, **parts))
+        return initial_state(self.workflow_type, lambda: self.state_type(status=RUNNING, **parts))
 
     @property
     def terminal(self) -> frozenset[str]:
@@ -72,7 +72,7 @@ class Combined(Generic[S]):
         """Raises InvalidStateTransitionError when no part lists the trigger, else what the first refusing part raises."""
         if action.kind == ROLLBACK and isinstance(action.payload, Rollback):
             try:
-                return Done(settle(action.payload.restored(self.state_type)), ())
+                return Done(as_reloaded(action.payload.restored(self.state_type)), ())
             except BaseException as error:
                 raise ReducerFailed(
                     f"the state to go back to no longer fits {self.state_type.__name__}: {problems(error)}"
@@ -86,7 +86,7 @@ class Combined(Generic[S]):
             changed[name] = done.state
             emitted.extend(one._replace(spec=self.intents.by_name[f"{name}.{one.spec.name}"]) for one in done.intents)
         try:
-            after = settle(state.evolve(**changed))
+            after = as_reloaded(state.evolve(**changed))
         except BaseException as error:  # a validator of the whole, which the user writes
             raise ReducerFailed(f"{self.workflow_type}.{action.kind}: {problems(error)}", trigger=kind) from error
         ended = all(getattr(after, name).status in part.terminal for name, part in self.parts.items())

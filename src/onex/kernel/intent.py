@@ -17,7 +17,7 @@ from uuid import UUID, uuid5
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializeAsAny
 
 from .action import Payload, WorkflowKey, micros
-from .canonical import apart
+from .canonical import detached
 from .errors import InvalidKey, ValidationError
 from .retry import RetryPolicy
 from .user_code import plain_text, shown
@@ -111,7 +111,7 @@ class IntentSpec:
 _made = tuple.__new__  # of a NamedTuple: its own way costs three times the tuple, and each intent is two of them
 
 
-class Draft(NamedTuple):
+class IntentDraft(NamedTuple):
     """What a handler asks for, before the contract is joined. Build it with the functions below."""
 
     name: str
@@ -146,30 +146,30 @@ def intent(
     priority: EnumIntentPriority | str | None = None,
     not_before: datetime | None = None,
     idempotency_key: str | UUID | int | None = None,
-) -> Draft:
+) -> IntentDraft:
     """An intent by its contract name: needed when two intents share a payload class, or to set more than the payload.
 
     ``priority`` may be said as its word, ``"critical"``; a key that is a UUID or a whole number is kept as its text.
     """
-    return _made(Draft, (name, payload, priority, not_before, idempotency_key, "", False))
+    return _made(IntentDraft, (name, payload, priority, not_before, idempotency_key, "", False))
 
 
-def timer(name: str, at: datetime) -> Draft:
+def timer(name: str, at: datetime) -> IntentDraft:
     """Fire the contract's timer ``name`` once, at or after ``at``. Set again it is replaced."""
-    return Draft(name, due=at)
+    return IntentDraft(name, due=at)
 
 
-def cancel(name: str) -> Draft:
+def cancel(name: str) -> IntentDraft:
     """Remove the timer ``name`` if it waits."""
-    return Draft(name, cancelled=True)
+    return IntentDraft(name, cancelled=True)
 
 
-def send(name: str, instance_id: str | UUID | int | WorkflowKey, payload: BaseModel | None = None) -> Draft:
+def send(name: str, instance_id: str | UUID | int | WorkflowKey, payload: BaseModel | None = None) -> IntentDraft:
     """An action for another instance, by the contract's ``action_send`` intent ``name``; applied there once.
 
     A UUID or a whole number is its text; a WorkflowKey must be of the type that the contract sends to.
     """
-    return Draft(name, payload, to=instance_id)
+    return IntentDraft(name, payload, to=instance_id)
 
 
 class IntentNotDeclared(ValidationError):
@@ -210,15 +210,15 @@ class IntentTable:
         only: Mapping[type, IntentSpec] = self._only
         for draft in drafts:
             if (spec := only.get(type(draft))) is not None:
-                one = (spec, apart(cast(BaseModel, draft)), spec.priority, 0, None, "", False)
+                one = (spec, detached(cast(BaseModel, draft)), spec.priority, 0, None, "", False)
                 emitted.append(_made(Emitted, one))
             else:
                 emitted.append(self.join(draft))
         return tuple(emitted)
 
     def join(self, draft: object) -> Emitted:
-        """Raises IntentNotDeclared, naming what the contract does list; IntentUnfit; InvalidPayload as ``apart``."""
-        if type(draft) is not Draft:
+        """Raises IntentNotDeclared, naming what the contract does list; IntentUnfit; InvalidPayload as ``detached``."""
+        if type(draft) is not IntentDraft:
             return self._join_payload(draft)
         name, payload, priority, due, idempotency_key, to, cancelled = draft
         spec = self.by_name.get(name) if _is_text(name) else None
@@ -237,7 +237,7 @@ class IntentTable:
             raise IntentNotDeclared(f"{name!r} is a {kind}; only timers can be cancelled")
         joined = (
             spec,
-            apart(payload) if payload is not None else None,
+            detached(payload) if payload is not None else None,
             spec.priority if priority is None else _priority(name, priority),
             0 if due is None else _due_us(name, due),
             None if idempotency_key is None else _key(name, idempotency_key),
@@ -267,7 +267,7 @@ class IntentTable:
             raise IntentNotDeclared(f"{names!r} needs a receiver: send({names!r}, instance_id, payload)")
         if spec.kind == _TIMER:
             raise IntentNotDeclared(f"timer {names!r} needs a time: timer({names!r}, at)")
-        return Emitted(spec, apart(payload), spec.priority)
+        return Emitted(spec, detached(payload), spec.priority)
 
     def _listed(self) -> str:
         return ", ".join(sorted(self.by_name)) or "none"

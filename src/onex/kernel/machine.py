@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel
 
 from .action import Action
-from .canonical import problems, settle
+from .canonical import as_reloaded, problems
 from .errors import GuardFailed, InvalidStateTransitionError, OnexError, ReducerFailed, StateConsistencyError
 from .intent import Emitted, EnumIntentPriority, EnumIntentType, IntentSpec, IntentTable
 from .step import ROLLBACK, Done, Rollback, S, Step
@@ -186,7 +186,7 @@ class MachineReducer(Generic[S]):
 
     def initial(self) -> S:
         """Raises StateConsistencyError when the state's own defaults or validators refuse it."""
-        return begun(self.workflow_type, lambda: self.state_type(status=self.machine.initial))
+        return initial_state(self.workflow_type, lambda: self.state_type(status=self.machine.initial))
 
     @property
     def terminal(self) -> frozenset[str]:
@@ -211,7 +211,7 @@ class MachineReducer(Generic[S]):
                 if step.intents:
                     emitted = self.intents.join_all(step.intents)
             except BaseException as error:
-                told = failure(error)
+                told = failure_text(error)
                 raise ReducerFailed(
                     f"{self.workflow_type}.{kind} failed on {before!r}: {told}", trigger=kind
                 ) from error
@@ -225,7 +225,7 @@ class MachineReducer(Generic[S]):
         if not isinstance(action.payload, Rollback):
             raise ReducerFailed(f"{ROLLBACK} carries a Rollback, not a {type(action.payload).__name__}")
         try:
-            state = settle(action.payload.restored(self.state_type))
+            state = as_reloaded(action.payload.restored(self.state_type))
         except BaseException as error:
             raise ReducerFailed(
                 f"the state to go back to no longer fits {self.state_type.__name__}: {problems(error)}"
@@ -245,7 +245,7 @@ class MachineReducer(Generic[S]):
         return tuple(timers)
 
 
-def failure(error: BaseException) -> str:
+def failure_text(error: BaseException) -> str:
     """What a handler or the join of its intents raised, told: the sentence alone where it is one of ours."""
     told = problems(error)
     if issubclass(type(error), OnexError) and type(message := getattr(error, "message", None)) is str:
@@ -253,10 +253,10 @@ def failure(error: BaseException) -> str:
     return told
 
 
-def begun(workflow_type: str, make: Callable[[], S]) -> S:
+def initial_state(workflow_type: str, make: Callable[[], S]) -> S:
     """The state before the first action, settled. Raises StateConsistencyError for whatever making it raises."""
     try:
-        return settle(make())
+        return as_reloaded(make())
     except BaseException as error:
         raise StateConsistencyError(f"{workflow_type} has no state to begin with: {problems(error)}") from error
 
@@ -271,7 +271,7 @@ def _checked(step: Step[S], state: S, before: str, state_type: type[S]) -> S:
         raise ReducerFailed(
             f"the handler set status {shown(after.status)}; the next status comes from the transition table"
         )
-    return state if after is state else settle(after)
+    return state if after is state else as_reloaded(after)
 
 
 def _returned(value: object) -> str:

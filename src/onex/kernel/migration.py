@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 from pydantic import JsonValue
 
 from .errors import ContractError, MigrationFailed, StateTooNew
-from .plain_json import NoPlainJson, plain_json
-from .rename import NameTables, Renames, What
-from .user_code import StepOverrun, caught
+from .plain_json import NotPlainJson, plain_json
+from .rename import Renames, RenameTables, ValueKind
+from .user_code import StepGuard, StepOverrun, caught
 
 MIGRATES = "__onex_migrates__"
 """The attribute under which a marked function carries its ``Steps``."""
@@ -29,22 +29,12 @@ Json = dict[str, JsonValue]
 Migration = Callable[[Json], Json]
 M = TypeVar("M", bound=Migration)
 
-__all__ = ["MIGRATES", "Budget", "Json", "Migration", "Migrations", "Step", "What", "migrate"]
 
-
-class Step(NamedTuple):
+class MigrationStep(NamedTuple):
     """From schema ``of`` to ``of + 1``."""
 
     of: int
-    what: What
-
-
-class Budget(Protocol):
-    """Ends a function that does not end by itself, by a StepOverrun. ``leave`` follows every ``enter``."""
-
-    def enter(self) -> None: ...
-
-    def leave(self) -> None: ...
+    what: ValueKind
 
 
 def migrate(of: int, *, payload: str = "", intent: str = "") -> Callable[[M], M]:
@@ -57,7 +47,7 @@ def migrate(of: int, *, payload: str = "", intent: str = "") -> Callable[[M], M]
         raise ContractError("@migrate(n) is a step from schema n, 1 or more, of the state, one payload or one intent")
 
     def mark(function: M) -> M:
-        steps = (*getattr(function, MIGRATES, ()), Step(of, What(payload, intent)))
+        steps = (*getattr(function, MIGRATES, ()), MigrationStep(of, ValueKind(payload, intent)))
         setattr(function, MIGRATES, steps)
         return function
 
@@ -68,13 +58,13 @@ def migrate(of: int, *, payload: str = "", intent: str = "") -> Callable[[M], M]
 class Migrations:
     """``steps[step]`` and ``renames``: all that one workflow knows of its earlier schemas. ``budget`` bounds each function."""
 
-    steps: Mapping[Step, Migration] = field(default_factory=dict)
+    steps: Mapping[MigrationStep, Migration] = field(default_factory=dict)
     renames: tuple[Renames, ...] = ()
-    budget: Budget | None = field(default=None, compare=False)
-    names: NameTables = field(init=False, compare=False, repr=False)
+    budget: StepGuard | None = field(default=None, compare=False)
+    names: RenameTables = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", NameTables(self.renames))
+        object.__setattr__(self, "names", RenameTables(self.renames))
 
     def missing(self, of: int, to: int) -> list[int]:
         """The steps between two schemas about which nothing at all is said: forgotten, most likely."""
@@ -91,7 +81,7 @@ class Migrations:
         """Also of a state's own timer: ``@asked`` goes where the status goes."""
         return self.names.intents.at(name, of, to)
 
-    def apply(self, what: What, value: Json, of: int, to: int) -> Json:
+    def apply(self, what: ValueKind, value: Json, of: int, to: int) -> Json:
         """``value`` of schema ``of`` as one of schema ``to``; where a step says nothing of it, it stays as it is.
 
         In each step the function runs first, on the names of its schema; then names are changed. Raises StateTooNew when
@@ -100,7 +90,7 @@ class Migrations:
         if of > to:
             raise StateTooNew(f"{what} was written by schema {of}; this code knows up to {to}. Run newer code")
         for n in range(of, to):
-            step = self.steps.get(Step(n, what))
+            step = self.steps.get(MigrationStep(n, what))
             if step is not None:
                 value = self._run(step, what, value, n)
             fields = self.names.fields.get((n, what))
@@ -111,12 +101,12 @@ class Migrations:
                 if isinstance(status, str):
                     value["status"] = self.names.statuses.at(status, n, n + 1)
             else:
-                what = What(
+                what = ValueKind(
                     self.names.triggers.at(what.payload, n, n + 1), self.names.intents.at(what.intent, n, n + 1)
                 )
         return value
 
-    def _run(self, function: Migration, what: What, value: Json, n: int) -> Json:
+    def _run(self, function: Migration, what: ValueKind, value: Json, n: int) -> Json:
         """The one place that calls a migration: whatever it raises or returns is the failure of this value alone."""
         step = f"migrating from schema {n} to {n + 1}"
         try:
@@ -124,7 +114,7 @@ class Migrations:
             plain = plain_json(made) if issubclass(type(made), dict) else None  # isinstance would ask the value
         except StepOverrun:
             raise MigrationFailed(f"{what}: {step} did not end within its step budget and was ended") from None
-        except NoPlainJson as error:
+        except NotPlainJson as error:
             raise MigrationFailed(f"{what}: what {step} returned cannot be kept: {error}") from error
         except BaseException as error:
             told = caught(error)
@@ -144,7 +134,7 @@ class Migrations:
             budget.leave()
 
 
-def _renamed(value: Json, fields: Mapping[str, str], what: What, n: int) -> Json:
+def _renamed(value: Json, fields: Mapping[str, str], what: ValueKind, n: int) -> Json:
     """The same in the same order. A field that stands there under both names would lose one of its values."""
     moved = {name for name in value if name in fields}
     for old in moved:

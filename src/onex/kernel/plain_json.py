@@ -11,7 +11,7 @@ NODES = 1_000_000
 INT_MAX = 2**53
 
 
-class NoPlainJson(Exception):
+class NotPlainJson(Exception):
     """Why it is none, and where. ``str`` of it is a sentence."""
 
 
@@ -23,10 +23,10 @@ def plain_json(value: object, *, depth: int = DEPTH, nodes: int = NODES) -> Json
     """
     try:
         return _Copy(nodes).of(value, depth, "")
-    except NoPlainJson:
+    except NotPlainJson:
         raise
     except TypeError as error:  # it says of itself that it is a dict, and is none
-        raise NoPlainJson(f"it holds a {type(value).__name__} that is not what it says it is: {error}") from error
+        raise NotPlainJson(f"it holds a {type(value).__name__} that is not what it says it is: {error}") from error
 
 
 class _Copy:
@@ -36,7 +36,7 @@ class _Copy:
     def of(self, value: object, depth: int, path: str) -> JsonValue:
         self._left -= 1
         if self._left < 0:
-            raise NoPlainJson(f"it holds more than {NODES:,} values")
+            raise NotPlainJson(f"it holds more than {NODES:,} values")
         if value is None or value is True or value is False:
             return value
         if isinstance(value, str):
@@ -44,19 +44,19 @@ class _Copy:
         if isinstance(value, int):
             number = int.__pos__(value)
             if abs(number) > INT_MAX:
-                raise NoPlainJson(f"{_at(path)} is an integer beyond +-2^53")
+                raise NotPlainJson(f"{_at(path)} is an integer beyond +-2^53")
             return number
         if isinstance(value, float):
             real = float.__pos__(value)
             if not isfinite(real):
-                raise NoPlainJson(f"{_at(path)} is {real}, which JSON does not know")
+                raise NotPlainJson(f"{_at(path)} is {real}, which JSON does not know")
             return real
         if isinstance(value, dict):
             self._deeper(depth)
             made: dict[str, JsonValue] = {}
             for key, part in dict.items(value):
                 if not isinstance(key, str):
-                    raise NoPlainJson(f"{_at(path)} has a key that is a {type(key).__name__}; keys are text")
+                    raise NotPlainJson(f"{_at(path)} has a key that is a {type(key).__name__}; keys are text")
                 name = self._text(str.__str__(key), path)
                 made[name] = self.of(part, depth - 1, f"{path}.{name[:40]}")
             return made
@@ -66,15 +66,15 @@ class _Copy:
         if isinstance(value, tuple):
             self._deeper(depth)
             return [self.of(part, depth - 1, f"{path}[{n}]") for n, part in enumerate(tuple.__iter__(value))]
-        raise NoPlainJson(f"{_at(path)} is a {type(value).__name__}, which is no JSON")
+        raise NotPlainJson(f"{_at(path)} is a {type(value).__name__}, which is no JSON")
 
     def _deeper(self, depth: int) -> None:
         if depth <= 0:
-            raise NoPlainJson(f"it is nested deeper than {DEPTH}")
+            raise NotPlainJson(f"it is nested deeper than {DEPTH}")
 
     def _text(self, text: str, path: str) -> str:
         if "\x00" in text or not _is_unicode(text):
-            raise NoPlainJson(f"{_at(path)} holds NUL or a lone surrogate")
+            raise NotPlainJson(f"{_at(path)} holds NUL or a lone surrogate")
         return text
 
 

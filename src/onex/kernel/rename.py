@@ -23,7 +23,7 @@ RENAMES = "__onex_renames__"
 """The name under which a module keeps the renames it declared: a call that is assigned to nothing counts as well."""
 
 
-class What(NamedTuple):
+class ValueKind(NamedTuple):
     """What a value is: a trigger's payload, an intent's payload, or, with neither, the state."""
 
     payload: str = ""
@@ -35,7 +35,7 @@ class What(NamedTuple):
         return f"the payload of intent {self.intent!r}" if self.intent else "the state"
 
 
-STATE = What()
+STATE = ValueKind()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Renames:
     triggers: Mapping[str, str] = field(default_factory=dict)
     intents: Mapping[str, str] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
-    what: What = STATE
+    what: ValueKind = STATE
     path: str = ""
     line: int = 0
 
@@ -84,7 +84,7 @@ def renames(
     if "status" in (*maps["fields"], *maps["fields"].values()) and not (payload or intent):
         raise ContractError("the field 'status' is the engine's and keeps its name")
     frame = sys._getframe(1)  # who declares it: where mistakes are told, and what the module is asked for afterwards
-    made = Renames(of, **maps, what=What(payload, intent), path=frame.f_code.co_filename, line=frame.f_lineno)
+    made = Renames(of, **maps, what=ValueKind(payload, intent), path=frame.f_code.co_filename, line=frame.f_lineno)
     frame.f_globals.setdefault(RENAMES, []).append(made)
     return made
 
@@ -104,7 +104,7 @@ def _names(what: str, given: Iterable[tuple[object, object]]) -> dict[str, str]:
     return names
 
 
-class Names:
+class NameChanges:
     """What names of one kind became, step by step: ``steps[n][old] -> new`` from schema n to n + 1."""
 
     __slots__ = ("_last", "steps")
@@ -161,7 +161,7 @@ class Names:
                     yield old
 
 
-class NameTables:
+class RenameTables:
     """All renames of one workflow as they are asked: by kind of name. ``intents`` holds the timers of renamed statuses too.
 
     ``timers[stored name] -> name`` of today, for those that differ: a stored timer does not say by which schema it was set,
@@ -172,16 +172,16 @@ class NameTables:
 
     def __init__(self, told: Iterable[Renames] = ()) -> None:
         every = tuple(told)
-        self.statuses = Names((one.of, one.statuses) for one in every if one.statuses)
-        self.triggers = Names((one.of, one.triggers) for one in every if one.triggers)
+        self.statuses = NameChanges((one.of, one.statuses) for one in every if one.statuses)
+        self.triggers = NameChanges((one.of, one.triggers) for one in every if one.triggers)
         own = [(one.of, one.intents) for one in every if one.intents]
         states = [
             (one.of, {state_timer(old): state_timer(new) for old, new in one.statuses.items()})
             for one in every
             if one.statuses
         ]
-        self.intents = Names([*own, *states])
-        self.fields: dict[tuple[int, What], dict[str, str]] = {}
+        self.intents = NameChanges([*own, *states])
+        self.fields: dict[tuple[int, ValueKind], dict[str, str]] = {}
         for one in every:
             if one.fields:
                 self.fields.setdefault((one.of, one.what), {}).update(one.fields)

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from .action import Action, Payload
 from .canonical import Value
-from .intent import Draft, Emitted, IntentTable
+from .intent import Emitted, IntentDraft, IntentTable
 
 _new = object.__new__
 _set = object.__setattr__
@@ -53,7 +53,7 @@ class Step(Generic[S_co]):
 
     __slots__ = ("intents", "state")
 
-    def __init__(self, state: S_co, *intents: BaseModel | Draft) -> None:
+    def __init__(self, state: S_co, *intents: BaseModel | IntentDraft) -> None:
         self.state = state
         self.intents = intents
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dis
 from types import TracebackType
+from typing import Protocol
 
 TOLD_CHARACTERS = 2000
 CHAINED = 32  # exceptions behind one whose tracebacks are looked at
@@ -25,6 +26,18 @@ _TRACE, _GROUPED = BaseException.__dict__["__traceback__"].__get__, BaseExceptio
 
 class StepOverrun(BaseException):
     """Raised into a step that runs past its budget; no ``except Exception`` of a handler catches it."""
+
+
+class StepGuard(Protocol):
+    """Ends a step, or another call of user code, that does not end by itself.
+
+    One step at a time. ``leave`` follows every ``enter``; a second ``leave`` does no harm.
+    """
+
+    def enter(self) -> None: ...
+
+    def leave(self) -> None:
+        """After this nothing is raised for the step any more. Raises StepOverrun when it was about to be."""
 
 
 def caught(error: BaseException) -> str:

@@ -12,8 +12,7 @@ from typing import Never, Protocol, TypeVar
 from pydantic import BaseModel
 
 from ..engine.encode import decode, encode
-from ..kernel.action import Nothing
-from ..kernel.blob import Blob
+from ..kernel.action import Blob, Nothing
 from ..kernel.errors import (
     AlgorithmNotFoundError,
     ContractError,

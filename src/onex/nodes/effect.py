@@ -15,7 +15,7 @@ from typing import Never, TypeVar, cast
 from pydantic import BaseModel
 
 from ..engine.attempt import wrong_result
-from ..kernel.blob import Blob
+from ..kernel.action import Blob
 from ..kernel.errors import ContractError, EffectFailed
 from ..kernel.intent import ModelIntent
 from ..kernel.user_code import caught

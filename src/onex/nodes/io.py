@@ -13,8 +13,7 @@ from blake3 import blake3
 from pydantic import BaseModel
 
 from ..engine.encode import encode_payload
-from ..kernel.action import Nothing
-from ..kernel.blob import Blob
+from ..kernel.action import Blob, Nothing
 from ..kernel.errors import (
     ContractError,
     EffectFailed,

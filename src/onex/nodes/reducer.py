@@ -18,7 +18,7 @@ from pydantic_core import to_json
 
 from ..kernel.action import Action, Payload
 from ..kernel.errors import AlgorithmNotFoundError, DependencyResolutionError, InvalidPayload, Refused
-from ..kernel.intent import Draft, Emitted, intent
+from ..kernel.intent import Emitted, IntentDraft, intent
 from ..kernel.step import Reducer, S
 
 A = TypeVar("A", bound=BaseModel)
@@ -208,7 +208,7 @@ class ModelReducerOutput(BaseModel):
     reduction_ratio: float
     state_size: int
     streaming_mode: EnumStreamingMode
-    intents: tuple[Draft, ...] = ()
+    intents: tuple[IntentDraft, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +291,7 @@ class NodeReducer(Generic[S]):
             intents=self._backup(task, done.aggregated_state),
         )
 
-    def _backup(self, task: ModelReducerInput, state: dict[str, JsonValue]) -> tuple[Draft, ...]:
+    def _backup(self, task: ModelReducerInput, state: dict[str, JsonValue]) -> tuple[IntentDraft, ...]:
         if not self._backup_intent:
             return ()
         copy = StateBackup(correlation_id=task.correlation_id, operation_id=task.operation_id, state=state)

@@ -14,8 +14,8 @@ from zlib import crc32
 from ..engine.arguments import checked, text
 from ..engine.metrics import Latency
 from ..kernel.action import WorkflowKey
-from ..kernel.breaker import Breaker, BreakerPolicy, EnumBreakerState, allow, record
 from ..kernel.errors import InvalidKey, NoAvailableSubreducersError, ValidationError
+from ..kernel.retry import Breaker, BreakerPolicy, EnumBreakerState, allow, record
 from ..kernel.route import rendezvous
 from ..kernel.user_code import describe
 from ..ports import Clock

@@ -12,7 +12,8 @@ from pathlib import Path
 from random import Random
 from typing import Protocol
 
-from ..adapters.memory.store import MemoryStore, Tables
+from ..adapters.memory.read import Tables
+from ..adapters.memory.store import MemoryStore
 from ..adapters.sqlite.core import SqliteCore
 from ..adapters.sqlite.errors import DiskFull, StoreBusy, StoreReadOnly
 from ..kernel.action import WorkflowKey

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
-from ..adapters.rejection_text import storable
+from ..adapters.store_limits import storable
 from ..kernel.action import WorkflowKey
 from ..ports import Commit, EnumOutboxState, KeyChange, Pointer, Rejection, RejectionRow
 from .sim_store import SimStore

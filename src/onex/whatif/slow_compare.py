@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ..engine.encode import encode, state_hash
 from ..kernel.errors import OnexError
-from ..kernel.migration import What
+from ..kernel.rename import ValueKind
 from ..ports import Code, LogEntry, LogRow, Stored
 from .branch import Blocked, InstanceBranch
 from .messages import MessageChanges
@@ -101,7 +101,7 @@ class SlowCompare:
             return None
         return IntentUpgrade(
             lambda name: migrations.intent(name, schema, now),
-            lambda name, payload: migrations.apply(What(intent=name), payload, schema, now),
+            lambda name, payload: migrations.apply(ValueKind(intent=name), payload, schema, now),
         )
 
     # --- intents ----------------------------------------------------------------------------------------------------------

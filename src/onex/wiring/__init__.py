@@ -14,8 +14,8 @@ from uuid import UUID
 
 from ..adapters.clock import SystemClock, UuidV7
 from ..adapters.memory.store import MemoryStore
-from ..adapters.sqlite.location import located
-from ..adapters.sqlite.owner_lock import holders_of, lock_of, owner_of
+from ..adapters.sqlite.location import real_path
+from ..adapters.sqlite.owner_lock import holders_of, lock_path, owner_of
 from ..adapters.sqlite.store import SqliteStore
 from ..adapters.watchdog import Watchdog
 from ..adapters.worker_pool import WorkerPool
@@ -230,7 +230,7 @@ def _owned(store_url: str) -> OwnershipLost:
     """Who has the store. A process that has ended is never named: what it left behind is."""
     pid = owner_pid(store_url)
     path = StoreUrl.parse(store_url).path
-    left = holders_of(lock_of(located(path))) if pid is None and path is not None else []
+    left = holders_of(lock_path(real_path(path))) if pid is None and path is not None else []
     if left:
         who = ", ".join(map(str, left))
         return OwnershipLost(
@@ -288,7 +288,7 @@ def owner_pid(store_url: str) -> int | None:
     Raises DatabaseConnectionError for a path that no store can have.
     """
     path = StoreUrl.parse(store_url).path
-    return None if path is None else owner_of(lock_of(located(path)))
+    return None if path is None else owner_of(lock_path(real_path(path)))
 
 
 def _limits(settings: Settings) -> Limits:

@@ -12,6 +12,7 @@ from ...kernel.action import WorkflowKey
 from ...kernel.errors import FencedError
 from ...kernel.size_limits import check_body
 from ...ports import (
+    REJECTION_KEPT_US,
     Applied,
     Code,
     Commit,
@@ -32,11 +33,8 @@ from ...ports import (
     SnapshotRow,
     Stored,
 )
-from ..rejection_text import ANSWER_KEPT_US, KEPT_US, ROWS, storable, storable_text
-from ..sqlite.owner_lock import RECORD_BYTES
+from ..store_limits import ANSWER_KEPT_US, JUDGING_BYTES, REJECTIONS_MAX, storable, storable_text
 from .read import MemoryReads, Tables
-
-__all__ = ["MemoryStore", "Tables"]
 
 
 class MemoryStore(MemoryReads):
@@ -44,7 +42,7 @@ class MemoryStore(MemoryReads):
 
     shards = 1
 
-    def __init__(self, tables: Tables | None = None, *, rejections_kept: int = ROWS) -> None:
+    def __init__(self, tables: Tables | None = None, *, rejections_kept: int = REJECTIONS_MAX) -> None:
         self._tables = Tables() if tables is None else tables
         self._cap = rejections_kept
         self._closed = False
@@ -60,7 +58,7 @@ class MemoryStore(MemoryReads):
 
     def judging(self, record: bytes) -> None:
         if self._tables.owner is self:
-            self._tables.judging = record if len(record) <= RECORD_BYTES else b""
+            self._tables.judging = record if len(record) <= JUDGING_BYTES else b""
 
     async def judged(self) -> bytes:
         return self._judged_before
@@ -199,7 +197,7 @@ class MemoryStore(MemoryReads):
     def _sweep(self, at_us: int) -> None:
         tables = self.tables
         rows = tables.rejections
-        while rows and (len(rows) > self._cap or next(iter(rows.values())).last_us <= at_us - KEPT_US):
+        while rows and (len(rows) > self._cap or next(iter(rows.values())).last_us <= at_us - REJECTION_KEPT_US):
             del rows[next(iter(rows))]
         for ticket in [one for one, us in tables.answered_us.items() if us <= at_us - ANSWER_KEPT_US]:
             del tables.inbox[ticket], tables.answered_us[ticket]

@@ -14,8 +14,19 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from ...kernel.errors import StateConsistencyError
-from ...ports import Applied, Conflict, InboxAnswer, KeyChange, NewBlob, Note, Pointer, Position, Rejection
-from ..rejection_text import ANSWER_KEPT_US, KEPT_US, storable, storable_text
+from ...ports import (
+    REJECTION_KEPT_US,
+    Applied,
+    Conflict,
+    InboxAnswer,
+    KeyChange,
+    NewBlob,
+    Note,
+    Pointer,
+    Position,
+    Rejection,
+)
+from ..store_limits import ANSWER_KEPT_US, storable, storable_text
 
 INSERT_STATE: Final = """insert into workflow_state(version, epoch, status, terminal, state_schema, state_hash,
   code_id, position, last_us, failures, held, updated_us, state, instance, workflow_type, instance_id)
@@ -40,13 +51,13 @@ SNAPSHOT: Final = """insert or ignore into
   snapshots(instance, version, state_schema, code_id, state_hash, at_us, state)
   values(?, ?, ?, ?, ?, ?, ?)"""
 
-Value = int | str | bytes | bytearray | None
-Rows = list[tuple[Value, ...]]
+SqlValue = int | str | bytes | bytearray | None
+Rows = list[tuple[SqlValue, ...]]
 
 _EMPTY: Final = bytearray()
 
 
-class Beside(NamedTuple):
+class UnconditionalRows(NamedTuple):
     """What is written with a batch and asks nothing of the stored state."""
 
     notes: list[Note]
@@ -54,23 +65,39 @@ class Beside(NamedTuple):
     answers: list[InboxAnswer]
 
     @classmethod
-    def nothing(cls) -> Beside:
+    def nothing(cls) -> UnconditionalRows:
         return cls([], [], [])
 
 
-class Batch:
+class CommitRows:
     """Changes that are applied together, as rows of each statement. ``n`` and ``instance`` are the last ones used."""
 
     __slots__ = (
-        "at_us", "beside", "doubtful", "failures", "finished", "inserts", "instance", "last", "leased", "log", "n",
-        "outbox", "refs", "replaced", "settled", "snapshots", "snapshots_before", "updates",
+        "at_us",
+        "failures",
+        "finished",
+        "inserts",
+        "instance",
+        "last",
+        "leased",
+        "log",
+        "n",
+        "needs_slow_path",
+        "outbox",
+        "refs",
+        "replaced",
+        "settled",
+        "snapshots",
+        "snapshots_before",
+        "unconditional",
+        "updates",
     )  # fmt: skip
 
     def __init__(self, n: int, instance: int, at_us: int) -> None:
         self.n = n
         self.instance = instance
         self.at_us = at_us
-        self.doubtful = False  # something no row count would show: judge each change alone
+        self.needs_slow_path = False  # something no row count would show: judge each change alone
         self.last: dict[int, tuple[int, int]] = {}
         self.inserts: Rows = []
         self.updates: Rows = []
@@ -84,7 +111,7 @@ class Batch:
         self.snapshots_before: Rows = []
         self.snapshots: Rows = []
         self.refs: Rows = []
-        self.beside = Beside.nothing()
+        self.unconditional = UnconditionalRows.nothing()
 
     def add(self, change: KeyChange, prev: int) -> Applied:
         """``prev`` is the position of the instance's last row, 0 for a new one."""
@@ -96,19 +123,19 @@ class Batch:
         is_new = instance is None
         if instance is None:
             if based_on or lease_seen is not None or not rows:
-                self.doubtful = True
+                self.needs_slow_path = True
             if rows:
                 self.instance += 1
             instance = self.instance if rows else 0
         if rows:
             self._add_rows(change, instance, prev)
             version = based_on + len(rows)
-            written: tuple[Value, ...] = (
+            written: tuple[SqlValue, ...] = (
                 version, epoch, status, int(terminal), state_schema, bytearray(state_hash), code_id, self.n,
                 rows[-1].issued_us, failures, held, at_us, bytearray(state), instance,
             )  # fmt: skip
             if instance in self.last:  # twice in one batch: run a table at a time, the changes would lose their order
-                self.doubtful = True
+                self.needs_slow_path = True
             if is_new:
                 self.inserts.append((*written, key[0], key[1]))
             elif lease_seen is None:
@@ -121,11 +148,11 @@ class Batch:
             if not is_new:
                 self.failures.append((failures, held, at_us, instance, based_on, lease_seen))
         if notes:
-            self.beside.notes.extend(notes)
+            self.unconditional.notes.extend(notes)
         if rejections:
-            self.beside.rejections.extend(rejections)
+            self.unconditional.rejections.extend(rejections)
         if answers:
-            self.beside.answers.extend(answers)
+            self.unconditional.answers.extend(answers)
         if settled:
             self.settled.extend([(n, ordinal) for _, n, ordinal in settled])
         if terminal and not is_new:
@@ -144,7 +171,7 @@ class Batch:
     def _add_rows(self, change: KeyChange, instance: int, prev: int) -> None:
         n, version, code_id, env_id = self.n, change.based_on, change.code_id, change.env_id
         log, outbox = self.log, self.outbox
-        timers: dict[str, tuple[Value, ...]] = {}
+        timers: dict[str, tuple[SqlValue, ...]] = {}
         left = len(change.rows)
         blob, empty = bytearray, _EMPTY
         for (action_id, kind, payload, issued_us, correlation, cause, issuer, body_hash, intents, status, emitted,
@@ -229,30 +256,30 @@ def conflict(cursor: sqlite3.Cursor, change: KeyChange) -> Conflict | None:
     return None
 
 
-def judged(
+def apply_one_by_one(
     cursor: sqlite3.Cursor, changes: Iterable[KeyChange], n: int, instance: int, at_us: int
-) -> tuple[list[Applied | Conflict], int, Beside]:
+) -> tuple[list[Applied | Conflict], int, UnconditionalRows]:
     """Applies one change after the other, leaving out those in conflict: answers, the last n, and what goes along.
 
     ``n`` and ``instance`` are the last ones used before.
     """
     answers: list[Applied | Conflict] = []
-    beside = Beside.nothing()
+    unconditional = UnconditionalRows.nothing()
     for change in changes:
         refused = conflict(cursor, change)
         if refused is not None:
             answers.append(refused)
             continue
         found = cursor.execute("select position from workflow_state where instance = ?", (change.instance,)).fetchone()
-        batch = Batch(n, instance, at_us)
+        batch = CommitRows(n, instance, at_us)
         answers.append(batch.add(change, found[0] if found else 0))
         if not batch.run(cursor):
             raise StateConsistencyError(f"a change of {change.key} fits what is stored, and could not be written")
         n, instance = batch.n, batch.instance
-        beside.notes.extend(batch.beside.notes)
-        beside.rejections.extend(batch.beside.rejections)
-        beside.answers.extend(batch.beside.answers)
-    return answers, n, beside
+        unconditional.notes.extend(batch.unconditional.notes)
+        unconditional.rejections.extend(batch.unconditional.rejections)
+        unconditional.answers.extend(batch.unconditional.answers)
+    return answers, n, unconditional
 
 
 def write_blobs(cursor: sqlite3.Cursor, blobs: Sequence[NewBlob], at_us: int) -> None:
@@ -262,7 +289,7 @@ def write_blobs(cursor: sqlite3.Cursor, blobs: Sequence[NewBlob], at_us: int) ->
     )
 
 
-def settle(cursor: sqlite3.Cursor, pointers: Iterable[Pointer]) -> None:
+def delete_settled(cursor: sqlite3.Cursor, pointers: Iterable[Pointer]) -> None:
     cursor.executemany(SETTLE, [(n, ordinal) for _, n, ordinal in pointers])
 
 
@@ -311,5 +338,5 @@ def write_rejections(cursor: sqlite3.Cursor, rejections: Iterable[Rejection], ro
 def sweep(cursor: sqlite3.Cursor, at_us: int) -> int:
     """Removes what is past its time: answers after an hour, rejections after seven days. Rejections removed."""
     cursor.execute("delete from inbox where answer is not null and answered_us <= ?", (at_us - ANSWER_KEPT_US,))
-    cursor.execute("delete from rejections where last_us <= ?", (at_us - KEPT_US,))
+    cursor.execute("delete from rejections where last_us <= ?", (at_us - REJECTION_KEPT_US,))
     return cursor.rowcount

@@ -15,23 +15,23 @@ from typing import Final, Literal
 from ...kernel.errors import CommitUnknown, FencedError, TemporaryDatabaseError
 from ...kernel.size_limits import check_body
 from ...ports import Applied, Code, Commit, Conflict, Env, KeyChange, ProjectionRow
-from ..rejection_text import ROWS
+from ..store_limits import REJECTIONS_MAX
 from .commit import (
-    Batch,
-    Beside,
-    judged,
-    settle,
+    CommitRows,
+    UnconditionalRows,
+    apply_one_by_one,
+    delete_settled,
     sweep,
     write_answers,
     write_blobs,
     write_notes,
     write_rejections,
 )
-from .errors import DiskFull, StoreBusy, StoreReplaced, named, named_error
-from .location import located
-from .owner_lock import OwnerLock, leave_sign, lock_of
+from .errors import DiskFull, StoreBusy, StoreReplaced, translated, translates_errors
+from .location import real_path
+from .owner_lock import OwnerLock, leave_wake_token, lock_path
 from .read import SqliteReads
-from .schema import SHARDS, create, whole
+from .schema import SHARDS, create, is_intact
 
 SWEEP_US: Final = 60_000_000
 WAL_PAGES: Final = 2048  # 32 MiB; beyond it the writer folds the WAL back itself, so that it can begin anew
@@ -57,20 +57,20 @@ class SqliteCore(SqliteReads):
         *,
         synchronous: Literal["full", "off"] = "full",
         wait_ms: int = OWNER_WAIT_MS,
-        rejections_kept: int = ROWS,
+        rejections_kept: int = REJECTIONS_MAX,
         probe: Callable[[str], None] = _nothing,
     ) -> None:
         """Makes the store when there is none. Raises DatabaseConnectionError and its kinds, StateConsistencyError."""
-        path = located(path)
+        path = real_path(path)
         create(path)
         super().__init__(path, "rw", synchronous=synchronous)
         self.shards = SHARDS
         self._probe = probe
         self._wait_ms = wait_ms
         self._cap = rejections_kept
-        self._lock = OwnerLock(lock_of(path), path.stat().st_mode & 0o666)
+        self._lock = OwnerLock(lock_path(path), path.stat().st_mode & 0o666)
         self._bytes = 0
-        self._lost: StoreReplaced | None = None
+        self._replaced_error: StoreReplaced | None = None
         self._cursor = self._connection.cursor()
         self._connection.execute(f"pragma wal_autocheckpoint = {WAL_PAGES}").fetchall()
         self._judged_before = b""
@@ -80,14 +80,14 @@ class SqliteCore(SqliteReads):
         self._ends: dict[int, tuple[int, int]] = {}
         self._rejections: int | None = None
 
-    @named
+    @translates_errors
     def own(self, owner: str) -> Mapping[int, int]:
         if not self._lock.take():
             return {}
         try:
-            self._place.watch(self._lock.path)
-            self.check_place()
-            located(self.path)  # a second name it was given since it was opened is one too many
+            self._files.watch(self._lock.path)
+            self.check_files()
+            real_path(self.path)  # a second name it was given since it was opened is one too many
             self._connection.execute(f"pragma busy_timeout = {self._wait_ms}").fetchall()
             fences: dict[int, int] = dict(
                 self._connection.execute(
@@ -97,9 +97,9 @@ class SqliteCore(SqliteReads):
         except BaseException:
             self._lock.free()
             raise
-        self._lock.mark(self._place.record())
+        self._lock.write_identity(self._files.record())
         self._judged_before = self._lock.read()
-        self._forget()
+        self._forget_cached()
         return fences
 
     def judging(self, record: bytes) -> None:
@@ -109,7 +109,7 @@ class SqliteCore(SqliteReads):
     def judged(self) -> bytes:
         return self._judged_before
 
-    @named
+    @translates_errors
     def intern(self, code: Code, env: Env) -> tuple[int, int]:
         execute = self._connection.execute
         execute("insert or ignore into codes values(null, ?, ?, ?, ?)", tuple(code))
@@ -126,63 +126,63 @@ class SqliteCore(SqliteReads):
     def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
         """See ``Store.commit``. Raises StoreReplaced, FencedError, TemporaryDatabaseError, CommitUnknown, StateConsistencyError."""
         try:
-            if self._lost is not None:
-                raise StoreReplaced(self._lost.message, path=str(self.path))
+            if self._replaced_error is not None:
+                raise StoreReplaced(self._replaced_error.message, path=str(self.path))
             try:
                 answers = self._fast(commit)
                 if answers is None:
                     answers = self._slow(commit)
             except sqlite3.Error as error:
-                raise named_error(error, self.path) from error
+                raise translated(error, self.path) from error
             self._check_durable()
         except BaseException:
-            self._forget()
+            self._forget_cached()
             self._roll_back()
             raise
         self._probe("after_commit")
         return answers
 
-    def check_place(self) -> None:
+    def check_files(self) -> None:
         """Raises StoreReplaced, and from then on always; TemporaryDatabaseError when nobody can tell now."""
-        if self._lost is not None:
-            raise StoreReplaced(self._lost.message, path=str(self.path))
+        if self._replaced_error is not None:
+            raise StoreReplaced(self._replaced_error.message, path=str(self.path))
         try:
-            size = self._place.check()
-            if size < self._bytes and not whole(self.path, self._last_n or 0):
-                raise self._place.foreign(f"it has {size} bytes and had {self._bytes}")
+            size = self._files.check()
+            if size < self._bytes and not is_intact(self.path, self._last_n or 0):
+                raise self._files.other_store(f"it has {size} bytes and had {self._bytes}")
             self._bytes = size
         except StoreReplaced as error:
-            self._lose(error)
+            self._stop_writing(error)
             raise
 
     def _check_durable(self) -> None:
         """What was committed is answered only when it stands where the next to open the store will find it."""
         try:
-            self.check_place()
+            self.check_files()
         except TemporaryDatabaseError as error:
             raise CommitUnknown(f"{error.message}; whether a commit can be found again is not known") from error
 
-    def _lose(self, error: StoreReplaced) -> None:
+    def _stop_writing(self, error: StoreReplaced) -> None:
         """What the WAL holds goes into the file it belongs to, wherever that is now, and not into one put in its place."""
-        self._lost = error
+        self._replaced_error = error
         if self._lock.held:
-            self._fold()
+            self._checkpoint_all()
 
     def _fast(self, commit: Commit) -> list[Applied | Conflict] | None:
         """All changes or None, and then nothing is applied."""
-        last_n = self._recalled()
-        batch = Batch(last_n, self._last_instance, commit.at_us)
+        last_n = self._last_position()
+        batch = CommitRows(last_n, self._last_instance, commit.at_us)
         answers: list[Applied | Conflict] = []
         ends = self._ends
         for change in commit.changes:
             known = ends.get(change.instance or 0)  # instances count from 1: a new one has no end
             fresh = known is not None and known[0] == change.based_on
             answers.append(batch.add(change, known[1] if known and fresh else self._end(change)))
-        if batch.doubtful:
+        if batch.needs_slow_path:
             return None
         drawn = self._begin(commit, batch.n - last_n)
         if drawn < batch.n:
-            raise self._foreign(f"its log ends at {drawn - batch.n + last_n}, and {last_n} was written")
+            raise self._other_store(f"its log ends at {drawn - batch.n + last_n}, and {last_n} was written")
         if drawn != batch.n:
             self._roll_back()
             return None
@@ -193,7 +193,7 @@ class SqliteCore(SqliteReads):
         if not fits:
             self._roll_back()
             return None
-        self._finish(commit, batch.beside)
+        self._finish(commit, batch.unconditional)
         self._last_n, self._last_instance = batch.n, batch.instance
         if len(self._ends) > ENDS_KEPT:
             self._ends.clear()
@@ -204,10 +204,10 @@ class SqliteCore(SqliteReads):
         """Each change judged alone and in order: what conflicts is left out."""
         n = self._begin(commit, 0)
         (instance,) = self._cursor.execute("select coalesce(max(instance), 0) from workflow_state").fetchone()
-        answers, last_n, beside = judged(self._cursor, commit.changes, n, instance, commit.at_us)
+        answers, last_n, unconditional = apply_one_by_one(self._cursor, commit.changes, n, instance, commit.at_us)
         self._cursor.execute("update shards set n = ? where shard = 0", (last_n,))
-        self._finish(commit, beside)
-        self._forget()
+        self._finish(commit, unconditional)
+        self._forget_cached()
         return answers
 
     def _begin(self, commit: Commit, rows: int) -> int:
@@ -220,28 +220,28 @@ class SqliteCore(SqliteReads):
         if not found:
             stored = self._cursor.execute("select fence from shards where shard = 0").fetchone()
             if fence is not None and stored is not None and stored[0] < fence:
-                raise self._foreign(f"its fence is {stored[0]}, and the owner's is {fence}")
+                raise self._other_store(f"its fence is {stored[0]}, and the owner's is {fence}")
             raise FencedError(f"{self.path} has another owner now; this commit came with fence {fence}", fence=fence)
         n: int = found[0][0]
         return n
 
-    def _foreign(self, what: str) -> StoreReplaced:
+    def _other_store(self, what: str) -> StoreReplaced:
         self._roll_back()
-        self._lost = self._place.foreign(what)
-        return self._lost
+        self._replaced_error = self._files.other_store(what)
+        return self._replaced_error
 
-    def _finish(self, commit: Commit, beside: Beside) -> None:
+    def _finish(self, commit: Commit, unconditional: UnconditionalRows) -> None:
         cursor = self._cursor
         if commit.blobs:
             write_blobs(cursor, commit.blobs, commit.at_us)
         if commit.settled:
-            settle(cursor, commit.settled)
-        if commit.notes or beside.notes:
-            write_notes(cursor, (*commit.notes, *beside.notes), commit.fences[0])
-        if commit.answers or beside.answers:
-            write_answers(cursor, (*commit.answers, *beside.answers))
+            delete_settled(cursor, commit.settled)
+        if commit.notes or unconditional.notes:
+            write_notes(cursor, (*commit.notes, *unconditional.notes), commit.fences[0])
+        if commit.answers or unconditional.answers:
+            write_answers(cursor, (*commit.answers, *unconditional.answers))
         rows, due = self._rejections, commit.at_us >= self._sweep_us
-        refused = (*commit.rejections, *beside.rejections)
+        refused = (*commit.rejections, *unconditional.rejections)
         if refused or due:
             if rows is None:
                 (rows,) = cursor.execute("select count(*) from rejections").fetchone()
@@ -253,7 +253,7 @@ class SqliteCore(SqliteReads):
         try:
             cursor.execute("commit")
         except sqlite3.Error as error:
-            told = named_error(error, self.path)
+            told = translated(error, self.path)
             if isinstance(told, DiskFull | StoreBusy):  # the commit frame is written last: without room there is none
                 raise
             raise CommitUnknown(
@@ -272,7 +272,7 @@ class SqliteCore(SqliteReads):
         ).fetchone()
         return found[0] if found else 0
 
-    def _recalled(self) -> int:
+    def _last_position(self) -> int:
         if self._last_n is None:
             execute = self._connection.execute
             (self._last_n,) = execute("select n from shards where shard = 0").fetchone()
@@ -280,7 +280,7 @@ class SqliteCore(SqliteReads):
         assert self._last_n is not None
         return self._last_n
 
-    def _forget(self) -> None:
+    def _forget_cached(self) -> None:
         self._last_n = self._rejections = None
         self._ends.clear()
 
@@ -288,20 +288,20 @@ class SqliteCore(SqliteReads):
         if self._connection.in_transaction:
             self._connection.execute("rollback")
 
-    @named
+    @translates_errors
     def send(self, body: bytes, at_us: int) -> int:
         body = check_body(body)
         (ticket,) = self._connection.execute(
             "insert into inbox(body, at_us) values(?, ?) returning ticket", (body, at_us)
         ).fetchall()[0]
         assert isinstance(ticket, int)
-        self.check_place()
-        leave_sign(self._lock.path)
+        self.check_files()
+        leave_wake_token(self._lock.path)
         return ticket
 
-    def sign(self) -> bytes:
+    def wake_token(self) -> bytes:
         """See ``OwnerLock.sign``. From any thread."""
-        return self._lock.sign()
+        return self._lock.wake_token()
 
     def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         try:
@@ -310,7 +310,7 @@ class SqliteCore(SqliteReads):
             self._roll_back()
             raise
 
-    @named
+    @translates_errors
     def _project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         cursor = self._cursor
         cursor.execute("begin immediate")
@@ -330,7 +330,7 @@ class SqliteCore(SqliteReads):
         cursor.execute("commit")
         return True
 
-    @named
+    @translates_errors
     def changed_elsewhere(self) -> int:
         """A number that moves when another connection than this one has written."""
         (version,) = self._connection.execute("pragma data_version").fetchone()
@@ -341,12 +341,12 @@ class SqliteCore(SqliteReads):
         """Folds the WAL back where nobody else reads it, and frees what was owned. Idempotent."""
         if self._lock.held:
             self._lock.write(b"")
-            if self._fold() and self._lost is None:
-                self._lock.mark(b"")
+            if self._checkpoint_all() and self._replaced_error is None:
+                self._lock.write_identity(b"")
         self.drop()
 
-    def _fold(self) -> bool:
-        """All of the WAL into the file, so that none is left beside it. False: somebody reads, or the disk is full."""
+    def _checkpoint_all(self) -> bool:
+        """All of the WAL into the file, so that none is left unconditional it. False: somebody reads, or the disk is full."""
         try:
             self._roll_back()
             self._connection.execute("pragma busy_timeout = 0").fetchall()

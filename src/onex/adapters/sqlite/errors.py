@@ -96,7 +96,7 @@ _NO_TEXT = "Could not decode to UTF-8"
 _PRIMARY = 0xFF  # the low byte of an extended result code is its class
 
 
-def named_error(error: sqlite3.Error, path: Path) -> OnexError:
+def translated(error: sqlite3.Error, path: Path) -> OnexError:
     """The error of the house for this one of SQLite's, which becomes its cause."""
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
     match code:
@@ -121,7 +121,7 @@ def named_error(error: sqlite3.Error, path: Path) -> OnexError:
     return StateConsistencyError(f"{path} did not accept a statement: {error}", path=str(path))
 
 
-def named(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+def translates_errors(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
     """Wraps a method of an object with a ``path`` so that only named errors leave it."""
 
     @wraps(method)
@@ -134,7 +134,7 @@ def named(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P],
                     raise
             return method(self, *args, **kwargs)  # one row's damage is that row's: the others are read
         except sqlite3.Error as error:
-            raise named_error(error, self.path) from error
+            raise translated(error, self.path) from error
         except OverflowError as error:
             raise ValidationError(
                 "a number is beyond 64 bits, and no store counts so far; name a smaller one"

@@ -16,10 +16,10 @@ from typing import Final, Self
 
 from ...kernel.errors import StateConsistencyError
 from ...records import Code, Env, LogEntry, SnapshotRow, Stored
-from .commit import INSERT_LOG, INSERT_STATE, SNAPSHOT, Value
-from .errors import StoreMissing, StoreTaken, named, named_error
-from .location import located
-from .schema import IMPORTED, connect, create, making, remove
+from .commit import INSERT_LOG, INSERT_STATE, SNAPSHOT, SqlValue
+from .errors import StoreMissing, StoreTaken, translated, translates_errors
+from .location import real_path
+from .schema import IMPORTED, connect, create, creation_lock, remove
 
 REDACTED: Final = "@redacted"  # the projection that says what of each instance was redacted; no user's may begin with @
 _MARK: Final = """insert into workflow_projection(name, workflow_type, instance_id, version, tag, last_action, fields)
@@ -32,7 +32,7 @@ class SqliteImport:
 
     def __init__(self, path: Path) -> None:
         """Raises StoreTaken when something is at ``path``, DatabaseConnectionError and its kinds."""
-        path = located(path)
+        path = real_path(path)
         self.path = path
         if path.exists():
             raise StoreTaken(
@@ -63,7 +63,7 @@ class SqliteImport:
         self._connection.close()
         self._remove()
 
-    @named
+    @translates_errors
     def begin(self, codes: Mapping[int, Code], envs: Mapping[int, Env]) -> None:
         """The next file, with what its numbers stand for. The first file's numbers and positions stay as they are.
 
@@ -106,7 +106,7 @@ class SqliteImport:
 
     def rows(self, page: Sequence[LogEntry]) -> None:
         """Rows of the instance, in their order. Raises StateConsistencyError for what no store can hold."""
-        values: list[tuple[Value, ...]] = []
+        values: list[tuple[SqlValue, ...]] = []
         for entry in page:
             row, n = entry.row, self._place(*entry.position)
             values.append(
@@ -130,7 +130,7 @@ class SqliteImport:
     def reads_damaged_text(self) -> bool:
         return False  # it only writes
 
-    def _run(self, statement: str, values: Sequence[tuple[Value, ...]]) -> None:
+    def _run(self, statement: str, values: Sequence[tuple[SqlValue, ...]]) -> None:
         try:
             self._cursor.executemany(statement, values)
         except (sqlite3.IntegrityError, OverflowError) as error:
@@ -139,7 +139,7 @@ class SqliteImport:
                 "log is there twice. Import each file into a store of its own"
             ) from error
         except sqlite3.Error as error:
-            raise named_error(error, self.path) from error
+            raise translated(error, self.path) from error
 
     def _unfit(self, what: str) -> StateConsistencyError:
         return StateConsistencyError(f"{self._stored.key if self._stored else 'it'} {what}")
@@ -162,7 +162,7 @@ class SqliteImport:
             raise self._unfit(f"names {what} {number}, which the file's head does not list")
         return names[number]
 
-    @named
+    @translates_errors
     def finish(self, told: str) -> None:
         """All of it durable under its name. ``told`` is kept: where it came from. Raises StoreTaken."""
         execute = self._cursor.execute
@@ -175,7 +175,7 @@ class SqliteImport:
         try:
             with self._made.open("rb") as file:
                 os.fsync(file.fileno())
-            with making(self.path):
+            with creation_lock(self.path):
                 if self.path.exists():
                     raise StoreTaken(f"{self.path} exists by now; name a path where nothing is", path=str(self.path))
                 os.rename(self._made, self.path)

@@ -15,7 +15,7 @@ from zlib import crc32
 
 from ...kernel.errors import DatabaseConnectionError, TemporaryDatabaseError
 from .errors import NotAStore, StoreLinked, StoreReplaced
-from .owner_lock import PLACE_AT, PLACE_BYTES, lock_of
+from .owner_lock import IDENTITY_AT, IDENTITY_BYTES, lock_path
 
 Identity = tuple[int, int]
 
@@ -33,11 +33,11 @@ _KINDS: Final = {
 }
 
 
-def wal_of(path: Path) -> Path:
+def wal_path(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
 
 
-def located(path: Path) -> Path:
+def real_path(path: Path) -> Path:
     """The one name of a store: absolute, with every link followed, so that one file has one WAL and one owner.
 
     Nothing need be there. Raises NotAStore for what is no file, StoreLinked for a file with a second name, which no
@@ -55,7 +55,7 @@ def located(path: Path) -> Path:
         raise NotAStore(f"{path} is {kind}, and a store is a file; name another path", path=str(path))
     if found.st_nlink > 1:
         raise StoreLinked(
-            f"{path} is one file with {found.st_nlink} names (hard links), and SQLite would keep a WAL beside each of "
+            f"{path} is one file with {found.st_nlink} names (hard links), and SQLite would keep a WAL unconditional each of "
             "them. Remove the other names, or copy the file and open the copy",
             path=str(path),
         )
@@ -81,11 +81,11 @@ def _octal(path: str) -> str:
     return path.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")
 
 
-class Place:
+class StoreFiles:
     """The files of an open store: what stood under their names before SQLite opened them must go on standing there."""
 
     def __init__(self, path: Path) -> None:
-        """Before SQLite opens it. ``path`` is ``located``."""
+        """Before SQLite opens it. ``path`` is ``real_path``."""
         self.path = path
         self._seen: dict[str, Identity | None] = {}
         self.watch(path)
@@ -133,7 +133,7 @@ class Place:
             path=str(self.path),
         )
 
-    def foreign(self, what: str) -> StoreReplaced:
+    def other_store(self, what: str) -> StoreReplaced:
         """The same file, and in it another store than this owner wrote."""
         return StoreReplaced(
             f"{self.path} holds an older copy of the store than was written here: {what}. It was put in place while it was "
@@ -143,8 +143,8 @@ class Place:
         )
 
     def record(self) -> bytes:
-        """For ``check_pair`` of whoever opens the store after this owner. b'' when there is no WAL to tell of."""
-        wal_name = wal_of(self.path)
+        """For ``check_wal_belongs`` of whoever opens the store after this owner. b'' when there is no WAL to tell of."""
+        wal_name = wal_path(self.path)
         file, wal, salt = self._seen[str(self.path)], self._seen.get(str(wal_name)), _salt(wal_name)
         if file is None or wal is None or salt is None:
             return b""
@@ -152,18 +152,18 @@ class Place:
         return _RECORD.pack(crc32(told), *file, *wal, salt)
 
 
-def check_pair(path: Path) -> None:
-    """Before SQLite opens it: that the WAL beside the file is not that of a file which stood here before.
+def check_wal_belongs(path: Path) -> None:
+    """Before SQLite opens it: that the WAL unconditional the file is not that of a file which stood here before.
 
     Somebody put a backup in place and left the old WAL there: SQLite would write the old pages over the backup. Raises
     StoreReplaced, whether that WAL's owner still runs or died with it.
     """
     try:
-        descriptor = os.open(lock_of(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(lock_path(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return
     try:
-        raw = os.pread(descriptor, PLACE_BYTES, PLACE_AT)[: _RECORD.size]
+        raw = os.pread(descriptor, IDENTITY_BYTES, IDENTITY_AT)[: _RECORD.size]
     except OSError:
         return
     finally:
@@ -171,7 +171,7 @@ def check_pair(path: Path) -> None:
     if len(raw) < _RECORD.size or crc32(raw[4:]) != _RECORD.unpack(raw)[0]:
         return
     _, device, inode, wal_device, wal_inode, then = _RECORD.unpack(raw)
-    wal = wal_of(path)
+    wal = wal_path(path)
     try:
         file_now, wal_now = os.stat(path), os.stat(wal)
     except OSError:

@@ -1,4 +1,4 @@
-"""The lock beside a store that says who owns it: held by one open file, freed by the kernel when its process dies.
+"""The lock unconditional a store that says who owns it: held by one open file, freed by the kernel when its process dies.
 
 In the locked file stand three things, each where it can be written at one stroke and outlives its writer: a sign that
 senders leave after their commit, which file the store was when it was taken (``sqlite_place``), and what its owner is
@@ -18,18 +18,18 @@ from typing import Final
 from zlib import crc32
 
 from ...kernel.errors import DatabaseConnectionError
-from ..fork_cleanup import forgets
+from ..fork_cleanup import release_in_forked_child
+from ..store_limits import JUDGING_BYTES
 
-RECORD_BYTES: Final = 65_536
-SIGN_BYTES: Final = 8
-PLACE_AT: Final = 16
-PLACE_BYTES: Final = 48
-_RECORD_AT: Final = PLACE_AT + PLACE_BYTES
+WAKE_TOKEN_BYTES: Final = 8
+IDENTITY_AT: Final = 16
+IDENTITY_BYTES: Final = 48
+_RECORD_AT: Final = IDENTITY_AT + IDENTITY_BYTES
 _HEAD: Final = Struct("<II")  # length and CRC-32 of the record, which stands behind them
 _NOTHING: Final = _HEAD.pack(0, 0)
 
 
-def lock_of(path: Path) -> Path:
+def lock_path(path: Path) -> Path:
     return path.with_name(f"{path.name}-owner")
 
 
@@ -46,7 +46,7 @@ class OwnerLock:
         self._mode = mode
         self._descriptor: int | None = None
         self._using = Lock()  # a descriptor's number is given again: none may be written to after it was closed
-        forgets(self)
+        release_in_forked_child(self)
 
     @property
     def held(self) -> bool:
@@ -97,26 +97,26 @@ class OwnerLock:
 
         One over 64 KiB is kept as none, and so is any while the lock is not held. A full disk keeps the old one or none.
         """
-        fits = 0 < len(record) <= RECORD_BYTES
+        fits = 0 < len(record) <= JUDGING_BYTES
         # never cut: the room of an old record is room for the next one, also when the disk is full
         self._put(_HEAD.pack(len(record), crc32(record)) + record if fits else _NOTHING, _RECORD_AT)
 
     def read(self) -> bytes:
         """The record as it stands; b'' where there is none, where it is torn, and while the lock is not held."""
-        found = self._got(_HEAD.size + RECORD_BYTES, _RECORD_AT)
+        found = self._got(_HEAD.size + JUDGING_BYTES, _RECORD_AT)
         if len(found) < _HEAD.size:
             return b""
         length, checksum = _HEAD.unpack_from(found)
         record = found[_HEAD.size : _HEAD.size + length]
         return record if len(record) == length and crc32(record) == checksum else b""
 
-    def mark(self, place: bytes) -> None:
+    def write_identity(self, identity: bytes) -> None:
         """Which file this owner owns; b'' for none."""
-        self._put(place.ljust(PLACE_BYTES, b"\0"), PLACE_AT)
+        self._put(identity.ljust(IDENTITY_BYTES, b"\0"), IDENTITY_AT)
 
-    def sign(self) -> bytes:
+    def wake_token(self) -> bytes:
         """What the last sender left here: another value than before means that somebody has sent."""
-        return self._got(SIGN_BYTES, 0)
+        return self._got(WAKE_TOKEN_BYTES, 0)
 
     def _put(self, data: bytes, at: int) -> None:
         with self._using:
@@ -148,12 +148,12 @@ class OwnerLock:
             self._descriptor = None
 
 
-def leave_sign(path: Path) -> None:
+def leave_wake_token(path: Path) -> None:
     """Tell the owner whose lock stands at ``path`` that something was sent. Nobody may be there, or not be to be told."""
     with suppress(OSError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            os.pwrite(descriptor, token_bytes(SIGN_BYTES), 0)
+            os.pwrite(descriptor, token_bytes(WAKE_TOKEN_BYTES), 0)
         finally:
             os.close(descriptor)
 

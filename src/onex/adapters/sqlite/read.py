@@ -29,9 +29,9 @@ from ...ports import (
     Stored,
 )
 from ...records import Damage
-from .errors import named
+from .errors import translates_errors
 from .integrity import damage_in
-from .location import Place, located, wal_of
+from .location import StoreFiles, real_path, wal_path
 from .rows import (
     LOG,
     OUTBOX,
@@ -92,12 +92,12 @@ class SqliteReads:
 
     def __init__(self, path: Path, access: Access = "ro", *, synchronous: Literal["full", "off"] = "full") -> None:
         """Raises DatabaseConnectionError when there is no store, or none that this ONEX can read."""
-        self.path = located(path)
-        self._place = Place(self.path)
+        self.path = real_path(path)
+        self._files = StoreFiles(self.path)
         self._connection = connect(self.path, access, synchronous=synchronous)
         try:
-            self._place.watch(wal_of(self.path))
-            self._place.check()
+            self._files.watch(wal_path(self.path))
+            self._files.check()
         except BaseException:
             self._connection.close()
             raise
@@ -108,20 +108,20 @@ class SqliteReads:
         self._connection.text_factory = _replaced
         return True
 
-    @named
+    @translates_errors
     def damaged(self, *, pages: bool = True) -> Sequence[Damage]:
         """What the store says against itself: see ``sqlite_integrity``."""
         return damage_in(self._connection, pages=pages)
 
     @property
-    def place(self) -> Place:
-        return self._place
+    def files(self) -> StoreFiles:
+        return self._files
 
-    def check_place(self) -> None:
+    def check_files(self) -> None:
         """Raises StoreReplaced when the store's name stands for other files than were opened."""
-        self._place.check()
+        self._files.check()
 
-    @named
+    @translates_errors
     def load(self, keys: Sequence[WorkflowKey]) -> Mapping[WorkflowKey, Stored]:
         execute = self._connection.execute
         found: dict[WorkflowKey, Stored] = {}
@@ -140,14 +140,14 @@ class SqliteReads:
                 found[key] = stored_of(row, timers) if whole else held_of(key, row)
         return found
 
-    @named
+    @translates_errors
     def applied(self, key: WorkflowKey, action_id: bytes) -> LogEntry | None:
         row = self._connection.execute(
             _sql(LOG, "where w.workflow_type = ? and w.instance_id = ? and l.action_id = ?"), (*key, action_id)
         ).fetchone()
         return None if row is None else entry_of(row)
 
-    @named
+    @translates_errors
     def instances(
         self, workflow_type: str | None, status: str | None, after: WorkflowKey | None, limit: int
     ) -> Sequence[Stored]:
@@ -163,22 +163,22 @@ class SqliteReads:
         )
         return [stored_of(row, {}) for row in rows]
 
-    @named
+    @translates_errors
     def codes(self) -> Mapping[int, Code]:
         rows = self._connection.execute("select id, workflow_type, contract_version, digest, state_schema from codes")
         return {row[0]: Code(*row[1:]) for row in rows}
 
-    @named
+    @translates_errors
     def envs(self) -> Mapping[int, Env]:
         rows = self._connection.execute("select id, onex, pydantic, python, tzdata, git_revision from envs")
         return {row[0]: Env(*row[1:]) for row in rows}
 
-    @named
+    @translates_errors
     def log(self, after: Position, limit: int) -> Sequence[LogEntry]:
         rows = self._connection.execute(_sql(LOG, "where l.n > ? order by l.n limit ?"), (after.n, limit))
         return [entry_of(row) for row in rows]
 
-    @named
+    @translates_errors
     def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]:
         execute = self._connection.execute
         found = execute(
@@ -214,7 +214,7 @@ class SqliteReads:
             raise StateConsistencyError(f"{self.path}: versions {first} to {last} of {key} do not follow one another")
         return entries
 
-    @named
+    @translates_errors
     def snapshot(self, key: WorkflowKey, at_most: int) -> SnapshotRow | None:
         row = self._connection.execute(
             "select s.version, s.state, s.state_schema, s.code_id, s.state_hash from snapshots s"
@@ -224,7 +224,7 @@ class SqliteReads:
         ).fetchone()
         return None if row is None else SnapshotRow(key, *row)
 
-    @named
+    @translates_errors
     def outbox(
         self, states: Sequence[EnumOutboxState], key: WorkflowKey | None, after: Pointer | None, limit: int
     ) -> Sequence[OutboxRow]:
@@ -235,7 +235,7 @@ class SqliteReads:
             values += key
         return self._outbox(where, values, after, limit)
 
-    @named
+    @translates_errors
     def waiting(self, after: Pointer | None, limit: int, timers_before_us: int | None) -> Sequence[OutboxRow]:
         where: list[str] = ["o.state = 'waiting'"]
         values: list[str | int] = []
@@ -257,7 +257,7 @@ class SqliteReads:
         )
         return [outbox_row(row if tuple(map(type, row)) == OUTBOX_TYPES else unreadable(row)) for row in rows]
 
-    @named
+    @translates_errors
     def rejections(self, key: str | None, action_id: bytes | None, after: int, limit: int) -> Sequence[RejectionRow]:
         rows = self._connection.execute(
             "select key, action_id, code, message, body, times, first_us, last_us from rejections"
@@ -267,7 +267,7 @@ class SqliteReads:
         )
         return [RejectionRow(*row) for row in rows]
 
-    @named
+    @translates_errors
     def blob(self, digest: bytes) -> bytes | None:
         row = self._connection.execute("select data from blobs where digest = ?", (digest,)).fetchone()
         if row is None:
@@ -275,7 +275,7 @@ class SqliteReads:
         data: bytes = row[0]
         return data
 
-    @named
+    @translates_errors
     def counts(self) -> Counts:
         execute = self._connection.execute
         by_status: dict[tuple[str, str], int] = {
@@ -292,7 +292,7 @@ class SqliteReads:
         (rejections,) = execute("select count(*) from rejections").fetchone()
         return Counts(sum(by_status.values()), actions, outbox, rejections, by_status)
 
-    @named
+    @translates_errors
     def in_flight(self, limit: int) -> Sequence[InFlight]:
         execute = self._connection.execute
         found = [
@@ -307,7 +307,7 @@ class SqliteReads:
                 found.append(InFlight(what, workflow_type, of, told, rows, first, bool(timer), pointer))
         return found
 
-    @named
+    @translates_errors
     def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:
         rows = self._connection.execute(
             # a hand may have put text or a number there, which would not even be read; without a body it is refused
@@ -317,19 +317,19 @@ class SqliteReads:
         )
         return [InboxRow(*row) for row in rows]
 
-    @named
+    @translates_errors
     def answer(self, ticket: int) -> bytes | None:
         row = self._connection.execute("select answer from inbox where ticket = ?", (ticket,)).fetchone()
         return None if row is None else row[0]
 
-    @named
+    @translates_errors
     def watermark(self, name: str, shard: int) -> int:
         row = self._connection.execute(
             "select n from projection_watermarks where name = ? and shard = ?", (name, shard)
         ).fetchone()
         return 0 if row is None else row[0]
 
-    @named
+    @translates_errors
     def projected(self, name: str, tag: str | None, after: WorkflowKey | None, limit: int) -> Sequence[ProjectionRow]:
         where, values = ["name = ? and (workflow_type, instance_id) > (?, ?)"], [name, *(after or ("", ""))]
         if tag is not None:
@@ -345,6 +345,6 @@ class SqliteReads:
         )
         return [ProjectionRow(WorkflowKey(*row[:2]), *row[2:]) for row in rows]
 
-    @named
+    @translates_errors
     def close(self) -> None:
         self._connection.close()

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import quote
 
-from ..fork_cleanup import forgets
-from .errors import NotAStore, StoreBusy, StoreIsHistory, StoreMissing, StoreReplaced, StoreTooNew, named_error
-from .location import check_mount, check_pair
+from ..fork_cleanup import release_in_forked_child
+from .errors import NotAStore, StoreBusy, StoreIsHistory, StoreMissing, StoreReplaced, StoreTooNew, translated
+from .location import check_mount, check_wal_belongs
 
 SCHEMA_VERSION: Final = 1
 SHARDS: Final = 1
@@ -120,11 +120,11 @@ def connect(path: Path, access: Access, *, synchronous: Literal["full", "off"] =
     """A checked connection to a store that exists, ``located``. Raises DatabaseConnectionError, StateConsistencyError."""
     if not path.exists():
         raise StoreMissing(f"there is no store at {path}; start an engine on it first", path=str(path))
-    check_pair(path)
+    check_wal_belongs(path)
     try:
         connection = _opened(path, access)
     except sqlite3.Error as error:
-        raise named_error(error, path) from error
+        raise translated(error, path) from error
     try:
         _check(connection, path, access)
         _set(connection, "journal_mode", "wal", "wal", write=access == "rw")
@@ -134,14 +134,14 @@ def connect(path: Path, access: Access, *, synchronous: Literal["full", "off"] =
         _set(connection, "temp_store", "memory", 2)
     except sqlite3.Error as error:
         connection.close()
-        raise named_error(error, path) from error
+        raise translated(error, path) from error
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def whole(path: Path, n: int) -> bool:
+def is_intact(path: Path, n: int) -> bool:
     """Whether the file, read anew, holds together and holds the log up to ``n``: it was vacuumed, not cut or replaced."""
     try:
         connection = _opened(path, "ro")
@@ -165,7 +165,7 @@ def create(path: Path) -> None:
     check_mount(path)
     if path.exists():
         return
-    with making(path):
+    with creation_lock(path):
         if not path.exists():
             _refuse_left(path)
             _make(path)
@@ -183,7 +183,7 @@ def _refuse_left(path: Path) -> None:
 
 
 @contextmanager
-def making(path: Path) -> Iterator[None]:
+def creation_lock(path: Path) -> Iterator[None]:
     """One process at a time makes a store in a folder; what makers before it left behind when they were killed is removed.
 
     Whoever is in here may rename onto ``path`` when nothing is there. Raises StoreMissing, StoreBusy.
@@ -259,7 +259,7 @@ def _make(path: Path) -> None:
         os.rename(made, path)
         _sync_folder(path.parent)
     except sqlite3.Error as error:
-        raise named_error(error, path) from error
+        raise translated(error, path) from error
     except OSError as error:
         raise StoreMissing(f"no store can be made at {path}: {error}", path=str(path)) from error
     finally:
@@ -290,7 +290,7 @@ def _opened(path: Path, access: str) -> sqlite3.Connection:
         timeout=BUSY_MS / 1000,
         factory=_Connection,
     )
-    forgets(connection)
+    release_in_forked_child(connection)
     return connection
 
 

@@ -32,13 +32,13 @@ from ...ports import (
     SnapshotRow,
     Stored,
 )
-from ..rejection_text import ROWS
+from ..store_limits import REJECTIONS_MAX
 from .core import OWNER_WAIT_MS, SqliteCore
 from .errors import StoreReadOnly
-from .location import located, wal_of
+from .location import real_path, wal_path
 from .read import SqliteReads
 from .schema import SHARDS
-from .threads import CLOSE_S, Folder, Lane, made, tell_over
+from .threads import CLOSE_S, Checkpointer, StoreThread, in_thread, tell_over
 
 WATCH_S: Final = 0.025
 TICK_NS: Final = 20_000_000  # a file's times move in the kernel's ticks: younger than this, a second write may not show
@@ -54,27 +54,27 @@ class SqliteStore:
 
     def __init__(self, reads: SqliteReads, core: SqliteCore | None) -> None:
         self.path = reads.path
-        self._read_lane = Lane("onex-sqlite-read", reads)
+        self._read_thread = StoreThread("onex-sqlite-read", reads)
         self._core = core
-        self._write_lane = None if core is None else Lane("onex-sqlite-write", core)
-        self._folder: Folder | None = None
-        self._wal = wal_of(self.path)
+        self._write_thread = None if core is None else StoreThread("onex-sqlite-write", core)
+        self._checkpointer: Checkpointer | None = None
+        self._wal = wal_path(self.path)
         self._wal_seen: tuple[int, int] | None = None
         self._wal_quiet = False
         self._elsewhere = 0 if core is None else core.changed_elsewhere()
-        self._sign = b""
+        self._wake_token = b""
         self._closed = False
         self._over: asyncio.Future[None] | None = None
 
     @classmethod
     async def open(
-        cls, path: Path, *, read_only: bool = False, wait_ms: int = OWNER_WAIT_MS, rejections_kept: int = ROWS
+        cls, path: Path, *, read_only: bool = False, wait_ms: int = OWNER_WAIT_MS, rejections_kept: int = REJECTIONS_MAX
     ) -> SqliteStore:
         """Makes the store when there is none (not when ``read_only``). Raises DatabaseConnectionError and its kinds.
 
         ``path`` is followed through links here and now: what changes of links or of the working directory changes nothing.
         """
-        path = located(path)
+        path = real_path(path)
 
         def opened() -> SqliteStore:
             core = None if read_only else SqliteCore(path, wait_ms=wait_ms, rejections_kept=rejections_kept)
@@ -85,29 +85,29 @@ class SqliteStore:
                     core.close()
                 raise
 
-        return await made(opened, lambda store: store._end(None))
+        return await in_thread(opened, lambda store: store._end(None))
 
     @property
-    def _reads(self) -> Lane[SqliteReads]:
+    def _reads(self) -> StoreThread[SqliteReads]:
         if self._closed:
             raise EngineClosed(f"the store {self.path} was closed here; open it again")
-        return self._read_lane
+        return self._read_thread
 
     @property
-    def _writes(self) -> Lane[SqliteCore]:
+    def _writes(self) -> StoreThread[SqliteCore]:
         if self._closed:
             raise EngineClosed(f"the store {self.path} was closed here; open it again")
-        if self._write_lane is None:
+        if self._write_thread is None:
             raise StoreReadOnly(f"{self.path} was opened for reading only; open it without read_only to write")
-        return self._write_lane
+        return self._write_thread
 
     # --- the owner ----------------------------------------------------------------------------------------------------
 
     async def own(self, owner: str) -> Mapping[int, int]:
         fences = await self._writes.call(lambda core: core.own(owner))
-        if fences and self._folder is None and self._core is not None:
-            self._sign = self._core.sign()  # what was sent before is found by the first look
-            self._folder = Folder(self._core.place)
+        if fences and self._checkpointer is None and self._core is not None:
+            self._wake_token = self._core.wake_token()  # what was sent before is found by the first look
+            self._checkpointer = Checkpointer(self._core.files)
         return fences
 
     async def intern(self, code: Code, env: Env) -> tuple[int, int]:
@@ -115,8 +115,8 @@ class SqliteStore:
 
     async def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
         answers = await self._writes.call(lambda core: core.commit(commit))
-        if self._folder is not None:
-            self._folder.written.set()
+        if self._checkpointer is not None:
+            self._checkpointer.written.set()
         return answers
 
     def judging(self, record: bytes) -> None:
@@ -139,10 +139,10 @@ class SqliteStore:
         can be seen later than its WAL: who has left no sign may wait for the next look of somebody else.
         """
         if self._core is not None:
-            self._core.place.check()
-            sign = self._core.sign()
-            if sign != self._sign:
-                self._sign = sign
+            self._core.files.check()
+            token = self._core.wake_token()
+            if token != self._wake_token:
+                self._wake_token = token
                 return True
         try:
             found = self._wal.stat()
@@ -190,7 +190,7 @@ class SqliteStore:
 
     def _end(self, over: asyncio.Future[None] | None) -> None:
         self._closed = True
-        loop, reads, folder = None if over is None else over.get_loop(), self._read_lane, self._folder
+        loop, reads, folder = None if over is None else over.get_loop(), self._read_thread, self._checkpointer
 
         def told() -> None:
             if loop is not None and over is not None:
@@ -203,9 +203,9 @@ class SqliteStore:
             reads.join(CLOSE_S)
             core.close()
 
-        reads.end(lambda core: core.close(), told if self._write_lane is None else lambda: None)
-        if self._write_lane is not None:
-            self._write_lane.end(last, told)
+        reads.end(lambda core: core.close(), told if self._write_thread is None else lambda: None)
+        if self._write_thread is not None:
+            self._write_thread.end(last, told)
 
     async def drop(self) -> None:
         """What the end of its process does: no fold, no word, the owner's lock is free. ``close`` it all the same."""

@@ -10,18 +10,18 @@ from threading import Event, Thread
 from typing import Final, Generic, TypeVar
 
 from ...kernel.errors import OnexError
-from .location import Place
+from .location import StoreFiles
 from .read import SqliteReads
 from .schema import connect
 
 R = TypeVar("R")
 C = TypeVar("C", bound=SqliteReads)
 
-FOLD_S: Final = 0.05
+CHECKPOINT_S: Final = 0.05
 CLOSE_S: Final = 10.0
 
 
-async def made(make: Callable[[], R], undo: Callable[[R], None]) -> R:
+async def in_thread(make: Callable[[], R], undo: Callable[[R], None]) -> R:
     """What ``make`` gives on a thread of its own. Who stops waiting for it, or has no loop any more, has it undone."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[R] = loop.create_future()
@@ -47,7 +47,7 @@ async def made(make: Callable[[], R], undo: Callable[[R], None]) -> R:
         raise
 
 
-class Lane(Generic[C]):
+class StoreThread(Generic[C]):
     """A thread that owns a core and runs one call after the other, in the order they were handed over."""
 
     def __init__(self, name: str, core: C) -> None:
@@ -63,7 +63,7 @@ class Lane(Generic[C]):
 
         def run() -> None:
             try:
-                self.core.check_place()
+                self.core.check_files()
                 result = ask(self.core)
             except BaseException as error:
                 _tell(loop, _fail, answer, error)
@@ -115,29 +115,29 @@ def _fail(answer: asyncio.Future[R], error: BaseException) -> None:
         answer.set_exception(error)
 
 
-class Folder:
+class Checkpointer:
     """Copies committed pages from the WAL into the file while the writer goes on; sleeps while nothing is written.
 
     Without it the writer would do so itself, after some commit: the same work, as a pause in the middle of a batch.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, files: StoreFiles) -> None:
         self.written = Event()
         self._closing = Event()
-        self._place = place
-        self._thread = Thread(target=self._run, name="onex-sqlite-fold", daemon=True)
+        self._files = files
+        self._thread = Thread(target=self._run, name="onex-sqlite-checkpoint", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         try:
-            connection = connect(self._place.path, "rw")
+            connection = connect(self._files.path, "rw")
         except OnexError:
             return  # beyond a size the writer folds the WAL itself; it meets the same file, and tells
         try:
-            self._place.check()
+            self._files.check()
             while not self._closing.is_set():
                 self.written.wait()
-                self._closing.wait(FOLD_S)
+                self._closing.wait(CHECKPOINT_S)
                 self.written.clear()
                 try:
                     connection.execute("pragma wal_checkpoint(passive)").fetchall()

@@ -15,18 +15,18 @@ from uuid import UUID
 
 import orjson
 
-from ...adapters.rejection_text import KEPT_US
 from ...engine.encode import decode
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import OnexError
 from ...kernel.step import State
 from ...ports import Applied, Commit, Conflict, KeyChange
+from ...records import REJECTION_KEPT_US
 from ..invariants import Judge
 from ..sim_store import SimStore
 from .stage import Stage
 from .world import Taken, World, judged, named
 
-REFUSALS_KEPT_US: Final = KEPT_US - 4 * 3_600_000_000
+REFUSALS_KEPT_US: Final = REJECTION_KEPT_US - 4 * 3_600_000_000
 """As long as a store keeps a refusal, less what an engine's clock may be wrong by."""
 _PARTICULAR = re.compile(r"\S*[\d:@'\[{]\S*")
 """Words of a complaint that name one instance, id or number: another run breaks the same rule with others."""

@@ -16,7 +16,7 @@ from pydantic import BaseModel, JsonValue
 from pydantic import ValidationError as PydanticError
 
 from ...engine.encode import read_payload
-from ...kernel.blob import Blob
+from ...kernel.action import Blob
 from ...kernel.errors import OnexError, ValidationError
 from ...nodes.io import NewBlobs
 from .regex_text import NotDrawable, matching

@@ -1,0 +1,33 @@
+"""What every store keeps, how much of it and for how long. The suite in ``testing.conformance`` checks each of these.
+
+A rejection may hold anything that a caller sent. It is cut and made plain text before it is stored: a hostile message must
+not fail the commit in which its neighbours stand.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..ports import Rejection
+
+REJECTIONS_MAX: Final = 100_000
+"""Rows; beyond it the oldest are removed. How long each is kept: ``records.REJECTION_KEPT_US``."""
+REJECTED_BODY_BYTES: Final = 4096
+ANSWER_KEPT_US: Final = 3600 * 1_000_000
+"""How long an answered row of the inbox stays, for a sender that asks late."""
+JUDGING_BYTES: Final = 65_536
+"""The longest record that ``Store.judging`` keeps; a longer one is kept as none."""
+
+
+def storable_text(text: str) -> str:
+    """``text`` with lone surrogates and NUL written as escapes, which any database takes."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+
+
+def storable(rejection: Rejection) -> Rejection:
+    """The rejection as it is stored: its key and message as plain text, and the first 4096 bytes of the refused body."""
+    return rejection._replace(
+        key=storable_text(rejection.key),
+        message=storable_text(rejection.message),
+        body=rejection.body[:REJECTED_BODY_BYTES],
+    )
