@@ -1,4 +1,4 @@
-"""`onex simulate` lives an app's lives, and says what broke as one seed and a schedule that a person can read."""
+"""`onex simulate` runs an app's runs, and says what broke as one seed and a schedule that a person can read."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from onex.simulation.app_sim import Broken
-from onex.simulation.app_sim.runner import Total
-from onex.simulation.app_sim.shrink import Shrinking
+from onex.simulation.app_sim.runner import RunTotals
+from onex.simulation.app_sim.shrink import Shrinker
 from tests.cli.conftest import ORDERS, Commands
 from tests.cli.test_terminal import on_terminal
 from tests.simulation.app_sim.shops import CHARGES_TWICE, NEVER_TWICE, shop
@@ -25,7 +25,7 @@ NO_REFUND = (
 def test_what_held_and_what_never_happened_is_told(commands: Commands, place: Path) -> None:
     told = commands("simulate", shop(place, "", NO_REFUND), "--seeds", "4")
     assert told.code == 0
-    assert told.out.startswith("4 lives of orders in ")
+    assert told.out.startswith("4 runs of orders in ")
     for word in ("actions", "effects", "faults", "statuses", "orders.shipped", "held: what an engine promises"):
         assert word in told.out
     never = next(line for line in told.out.splitlines() if line.startswith("  never"))
@@ -117,17 +117,17 @@ def test_ctrl_c_tells_what_was_done_so_far_and_leaves_nothing(place: Path, monke
     assert code == 130
     assert "simulating" in told
     assert "stopped; what was done so far:" in told
-    assert " lives of orders in " in told
+    assert " runs of orders in " in told
     assert list((place / "tmp").iterdir()) == []
 
 
 def test_ctrl_c_while_it_is_shortened_keeps_what_was_found(
     commands: Commands, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(work: Shrinking) -> None:
+    def interrupted(work: Shrinker) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Shrinking, "run", interrupted)
+    monkeypatch.setattr(Shrinker, "run", interrupted)
     told = commands("simulate", shop(place, NEVER_TWICE, CHARGES_TWICE), "--seed", "0", "--save-test", "test_found.py")
     assert told.code == 1
     assert "broken never_charged_twice: orders:" in told.out
@@ -137,11 +137,11 @@ def test_ctrl_c_while_it_is_shortened_keeps_what_was_found(
 
 
 def test_before_anything_has_lived_nothing_is_said_to_hold(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(total: Total, chunk: Total) -> None:
+    def interrupted(totals: RunTotals, chunk: RunTotals) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Total, "add", interrupted)
+    monkeypatch.setattr(RunTotals, "add", interrupted)
     told = commands("simulate", ORDERS, "--seeds", "1")
     assert told.code == 130
-    assert told.out.startswith("0 lives of orders in ")
+    assert told.out.startswith("0 runs of orders in ")
     assert "held" not in told.out

@@ -24,15 +24,15 @@ from onex.kernel.errors import (
     ReducerFailed,
 )
 from onex.ports import EnumOutboxState, Position
-from onex.simulation.engine_supervisor import House
+from onex.simulation.engine_supervisor import EngineSupervisor
 from onex.simulation.faults import Faults
 from onex.simulation.host import Host, HostCrashed, current_host
-from onex.simulation.invariants import Judge
+from onex.simulation.invariants import InvariantChecker
 from onex.simulation.sim_store import SimStore
 from tests.engine_sim.leases import Lease, Leases
 from tests.engine_sim.outside import Outside, seen_of
 from tests.engine_sim.sample_workflow import ASKED, HOSTILE, TOO_MUCH, UNLEASED, Add, Ask, Begin, Tell, Wake
-from tests.engine_sim.sender import Letter, Sender
+from tests.engine_sim.sender import ClientRequest, Sender
 
 _RETRY_S: Final = 0.2
 _HELD_TRIES: Final = 3
@@ -40,70 +40,70 @@ _WOKEN_S: Final = 5.0
 POISONS: Final = ("raise", "text", "state", "key", "to", "flood", "intent", "size", "in place")
 
 
-class Client:
+class SampleClient:
     """One after the other, with a pause: what it does is drawn, and so is how it misbehaves."""
 
     def __init__(
         self,
-        house: House,
+        supervisor: EngineSupervisor,
         faults: Faults,
-        judge: Judge,
+        checker: InvariantChecker,
         outside: Outside,
         truth: SimStore,
         leases: Leases,
         chance: Random,
     ) -> None:
-        self.house, self.faults, self.judge, self.truth, self.chance = house, faults, judge, truth, chance
+        self.supervisor, self.faults, self.checker, self.truth, self.chance = supervisor, faults, checker, truth, chance
         self.outside, self.leases = outside, leases
-        self.sender = Sender(house.sender, judge.complain)
-        self._told: list[tuple[Letter, Committed]] = []
+        self.sender = Sender(supervisor.sender, checker.violated)
+        self._told: list[tuple[ClientRequest, Committed]] = []
 
-    async def live(self, actions: int) -> None:
+    async def run(self, actions: int) -> None:
         """Returns when every action of its own has its answer."""
-        for key in self.house.keys:
+        for key in self.supervisor.keys:
             await self._begin(key)
         for _ in range(actions):
             await self.act()
             await current_host().clock.sleep(0.3 * self.chance.random())
 
     async def _begin(self, key: WorkflowKey) -> None:
-        await self.deliver(Letter(key, "begin", Begin(), UUID(bytes=current_host().ids.new())))
+        await self.deliver(ClientRequest(key, "begin", Begin(), UUID(bytes=current_host().ids.new())))
 
     async def act(self) -> None:
         faults = self.faults
-        letter = self._letter()
+        request = self._drawn_request()
         if faults.hits("bad input"):
-            await self._misuse(letter)
+            await self._misuse(request)
         elif faults.hits("burst"):
-            await self._burst(letter.key)
+            await self._burst(request.key)
         elif faults.hits("action without an id"):
-            await self._once(letter)
+            await self._once(request)
         elif faults.hits("submitted through the inbox"):
-            await self._through_the_inbox(letter)
+            await self._through_the_inbox(request)
         elif faults.hits("rubbish in the inbox"):
             await self.sender.rubbish(self.chance.randrange(1000))
         elif faults.hits("control through the inbox"):
-            await self._control(letter.key)
+            await self._control(request.key)
         elif faults.hits("rollback"):
-            await self._roll_back(letter.key)
+            await self._roll_back(request.key)
         elif faults.hits("command under a lease"):
-            await self._lead(letter)
+            await self._lead(request)
         elif faults.hits("command under a foreign lease"):
-            await self.deliver(letter._replace(lease_id=UUID(bytes=current_host().ids.new())))
+            await self.deliver(request._replace(lease_id=UUID(bytes=current_host().ids.new())))
         elif faults.hits("action with a deadline"):
             after_s = self.chance.choice((0.05, 0.5))
             expires_at = datetime.fromtimestamp(current_host().clock.now_us() / 1e6 + after_s, UTC)
-            await self.deliver(letter._replace(expires_at=expires_at))
+            await self.deliver(request._replace(expires_at=expires_at))
         elif faults.hits("action for one version"):
-            await self._for_one_version(letter)
+            await self._for_one_version(request)
         elif faults.hits("action sent twice at once"):
-            rival = letter._replace(kind="add", payload=Add(amount=2_000_000))
-            twins = [asyncio.create_task(self.deliver(one)) for one in (letter, letter, rival)]
+            rival = request._replace(kind="add", payload=Add(amount=2_000_000))
+            twins = [asyncio.create_task(self.deliver(one)) for one in (request, request, rival)]
             await asyncio.gather(*twins)
-        elif letter.kind == "finish":
-            await self._finish(letter)
+        elif request.kind == "finish":
+            await self._finish(request)
         else:
-            await self.deliver(letter)
+            await self.deliver(request)
         if self._told and faults.hits("answer sent again"):
             await self.deliver(self.chance.choice(self._told)[0])
         if self._told and faults.hits("id used for another body"):
@@ -111,88 +111,94 @@ class Client:
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
-    async def deliver(self, letter: Letter) -> Committed | OnexError:
+    async def deliver(self, request: ClientRequest) -> Committed | OnexError:
         """Until there is an answer that will not change: committed, or refused for good."""
         held = 0
-        self.leases.sending(letter.id, letter.lease_id, letter.epoch)
-        if letter.expires_at is not None:
-            self.judge.punctual.sending(letter.id, micros(letter.expires_at))
+        self.leases.sending(request.id, request.lease_id, request.epoch)
+        if request.expires_at is not None:
+            self.checker.times.sending(request.id, micros(request.expires_at))
         while True:
             patience_s = 0.05 if self.faults.hits("client stops waiting") else None
             try:
-                told = await self.house.ask(letter.post, patience_s=patience_s)
+                told = await self.supervisor.ask(request.post, patience_s=patience_s)
             except (HostCrashed, TimeoutError, EngineClosed):
                 pass
             except OnexError as error:
                 held += isinstance(error, InstanceHeld)
-                led = isinstance(error, LeaseConflictError) and letter.kind in UNLEASED and letter.lease_id is None
-                self.judge.hold(not led, f"{letter.key}: {letter.kind} needs no lease, and was kept out by one")
-                innocent = letter.kind != "tender" and not getattr(letter.payload, "poison", "")
-                self.judge.hold(
+                led = isinstance(error, LeaseConflictError) and request.kind in UNLEASED and request.lease_id is None
+                self.checker.require(not led, f"{request.key}: {request.kind} needs no lease, and was kept out by one")
+                innocent = request.kind != "tender" and not getattr(request.payload, "poison", "")
+                self.checker.require(
                     not innocent or not isinstance(error, ReducerFailed),
-                    f"{letter.key}: {letter.kind} failed, and asks for nothing",
+                    f"{request.key}: {request.kind} failed, and asks for nothing",
                 )
-                moved = isinstance(error, ConcurrentModificationError) and letter.expected_version is not None
+                moved = isinstance(error, ConcurrentModificationError) and request.expected_version is not None
                 if not error.retryable or moved or held > _HELD_TRIES:
-                    self.judge.refused.append((letter.key, letter.id, error))
+                    self.checker.refused.append((request.key, request.id, error))
                     return error
             else:
-                await self.answered(letter, told)
+                await self.answered(request, told)
                 if not self.faults.hits("action sent again"):
                     return told
             await current_host().clock.sleep(_RETRY_S)
 
-    async def answered(self, letter: Letter, told: Committed) -> None:
-        here = await self.truth.applied(letter.key, letter.id.bytes)
-        self.judge.acknowledged(letter.key, letter.id, told, here)
-        body = letter.payload.model_dump_json().encode()
-        same = here is None or (here.row.kind, here.row.payload) == (letter.kind, body)
-        self.judge.hold(same, f"{letter.key} acknowledged {letter.id}, and the log has another body under it")
+    async def answered(self, request: ClientRequest, told: Committed) -> None:
+        here = await self.truth.applied(request.key, request.id.bytes)
+        self.checker.acknowledged(request.key, request.id, told, here)
+        body = request.payload.model_dump_json().encode()
+        same = here is None or (here.row.kind, here.row.payload) == (request.kind, body)
+        self.checker.require(same, f"{request.key} acknowledged {request.id}, and the log has another body under it")
         if self.faults.hits("answer read again"):
-            await self._read(letter.key, told)
+            await self._read(request.key, told)
         if told.position.n and self.faults.hits("read from the projection"):
-            await self._read_projected(letter.key, told)
-        self._told.append((letter, told))
+            await self._read_projected(request.key, told)
+        self._told.append((request, told))
 
     async def _read(self, key: WorkflowKey, told: Committed) -> None:
         """Whoever was told of a commit sees it."""
         try:
-            stored = await self.house.ask(lambda engine: engine.stored(key))
+            stored = await self.supervisor.ask(lambda engine: engine.stored(key))
         except (HostCrashed, OnexError):
             return
         version = stored.version if stored is not None else 0
-        self.judge.hold(version >= told.version, f"{key} answered version {told.version}, and then showed {version}")
+        self.checker.require(
+            version >= told.version, f"{key} answered version {told.version}, and then showed {version}"
+        )
 
     async def _read_projected(self, key: WorkflowKey, told: Committed) -> None:
         try:
-            rows = await self.house.ask(lambda engine: self.house.project(told.position))
+            rows = await self.supervisor.ask(lambda engine: self.supervisor.project(told.position))
         except (HostCrashed, OnexError):
             return
         version = next((row.version for row in rows if row.key == key), 0)
-        self.judge.hold(version >= told.version, f"{key} is at {told.version}, and its projection showed {version}")
-
-    async def _once(self, letter: Letter) -> None:
-        """Without an id of one's own a lost answer stays lost."""
-        try:
-            told = await self.house.ask(lambda engine: engine.submit(letter.key, letter.kind, letter.payload))
-        except (HostCrashed, OnexError):
-            return
-        rows = await self.truth.history(letter.key, told.version - 1, 1)
-        self.judge.hold(
-            bool(rows) and rows[0].row.kind == letter.kind, f"{letter.key} {told.version} is not {letter.kind}"
+        self.checker.require(
+            version >= told.version, f"{key} is at {told.version}, and its projection showed {version}"
         )
 
-    async def _through_the_inbox(self, letter: Letter) -> None:
-        copies = 1 + letter.id.bytes[-1] % 2
-        posted = [asyncio.create_task(self.sender.deliver(letter)) for _ in range(copies)]
+    async def _once(self, request: ClientRequest) -> None:
+        """Without an id of one's own a lost answer stays lost."""
+        try:
+            told = await self.supervisor.ask(lambda engine: engine.submit(request.key, request.kind, request.payload))
+        except (HostCrashed, OnexError):
+            return
+        rows = await self.truth.history(request.key, told.version - 1, 1)
+        self.checker.require(
+            bool(rows) and rows[0].row.kind == request.kind, f"{request.key} {told.version} is not {request.kind}"
+        )
+
+    async def _through_the_inbox(self, request: ClientRequest) -> None:
+        copies = 1 + request.id.bytes[-1] % 2
+        posted = [asyncio.create_task(self.sender.deliver(request)) for _ in range(copies)]
         answers = [told for told in await asyncio.gather(*posted) if told is not None]
-        here = await self.truth.applied(letter.key, letter.id.bytes)
+        here = await self.truth.applied(request.key, request.id.bytes)
         if len(answers) == copies and all("error" in told for told in answers):
-            self.judge.hold(here is None, f"{letter.key} {letter.id} was refused in the inbox, and the log has it")
+            self.checker.require(
+                here is None, f"{request.key} {request.id} was refused in the inbox, and the log has it"
+            )
         for told in answers:
             if "error" not in told:
-                one = Committed(letter.key, told["version"], Position(0, 0), told["status"], told["duplicate"])
-                await self.answered(letter, one)
+                one = Committed(request.key, told["version"], Position(0, 0), told["status"], told["duplicate"])
+                await self.answered(request, one)
 
     async def _control(self, key: WorkflowKey) -> None:
         rows = await self.truth.outbox((EnumOutboxState.DEAD, EnumOutboxState.HELD), None, None, 100)
@@ -213,50 +219,54 @@ class Client:
         to_version = self.chance.randrange(1, stored.version + 1)
         before = await self.truth.history(key, 0, 10_000)
         try:
-            told = await self.house.ask(lambda engine: engine.rollback(key, to_version))
+            told = await self.supervisor.ask(lambda engine: engine.rollback(key, to_version))
         except (HostCrashed, OnexError):
             return
         after = await self.truth.history(key, 0, 10_000)
-        self.judge.hold(list(after[: len(before)]) == list(before), f"{key}: going back has changed what was")
+        self.checker.require(list(after[: len(before)]) == list(before), f"{key}: going back has changed what was")
         status = before[to_version - 1].row.status
-        self.judge.hold(
+        self.checker.require(
             (told.version > stored.version, told.status) == (True, status),
             f"{key} went back to version {to_version} ({status}) as version {told.version} ({told.status})",
         )
 
-    async def _lead(self, letter: Letter) -> None:
+    async def _lead(self, request: ClientRequest) -> None:
         """As the one who leads this instance, or believes so."""
-        lease = self.leases.current.get(letter.key)
+        lease = self.leases.current.get(request.key)
         if lease is None:
             lease = self._lease()
-            if not self.leases.grant(letter.key, lease):
-                await self.deliver(letter)
+            if not self.leases.grant(request.key, lease):
+                await self.deliver(request)
                 return
         epoch: int | None = None
         if self.faults.hits("command of an epoch"):
-            stored = (await self.truth.load([letter.key])).get(letter.key)
+            stored = (await self.truth.load([request.key])).get(request.key)
             epoch = stored.epoch if stored is not None else 0
-        twin = letter._replace(id=UUID(bytes=current_host().ids.new()))
-        both = [one._replace(lease_id=lease.id, epoch=epoch) for one in (letter, twin)]
+        twin = request._replace(id=UUID(bytes=current_host().ids.new()))
+        both = [one._replace(lease_id=lease.id, epoch=epoch) for one in (request, twin)]
         await asyncio.gather(*(asyncio.create_task(self.deliver(one)) for one in both[: self.chance.choice((1, 2))]))
-        if self.leases.current.get(letter.key) == lease:
-            self.leases.end(letter.key)
+        if self.leases.current.get(request.key) == lease:
+            self.leases.end(request.key)
 
     def _lease(self) -> Lease:
-        host = self.house.host
+        host = self.supervisor.host
         now_us = current_host().clock.now_us() if host is None else host.clock.now_us()
         return Lease(UUID(bytes=current_host().ids.new()), now_us + self.chance.choice((0, 1_000_000, 20_000_000)))
 
-    async def _for_one_version(self, letter: Letter) -> None:
-        stored = (await self.truth.load([letter.key])).get(letter.key)
+    async def _for_one_version(self, request: ClientRequest) -> None:
+        stored = (await self.truth.load([request.key])).get(request.key)
         version = stored.version if stored is not None else 0
-        letter = letter._replace(expected_version=version)
-        told = await self.deliver(letter)
-        here = await self.truth.applied(letter.key, letter.id.bytes)
+        request = request._replace(expected_version=version)
+        told = await self.deliver(request)
+        here = await self.truth.applied(request.key, request.id.bytes)
         if isinstance(told, Committed):
-            self.judge.hold(told.version == version + 1, f"{letter.key} took at {told.version} what was for {version}")
+            self.checker.require(
+                told.version == version + 1, f"{request.key} took at {told.version} what was for {version}"
+            )
         else:
-            self.judge.hold(here is None, f"{letter.key} {letter.id} was refused as {told.code}, and the log has it")
+            self.checker.require(
+                here is None, f"{request.key} {request.id} was refused as {told.code}, and the log has it"
+            )
 
     async def _burst(self, key: WorkflowKey) -> None:
         """Without waiting in between: applied in the order sent, also where an action makes the one before it possible."""
@@ -268,40 +278,42 @@ class Client:
             actions.append((key, kind, Add(amount=chance.randrange(10**6, 10**9)) if kind == "add" else NOTHING))
         before = (await self.truth.load([key])).get(key)
         try:
-            told = await self.house.ask(lambda engine: engine.submit_many(actions))
+            told = await self.supervisor.ask(lambda engine: engine.submit_many(actions))
         except Overloaded:
             after = await self.truth.history(key, before.version if before is not None else 0, 1000)
             bodies = [payload.model_dump_json().encode() for _, kind, payload in actions if kind == "add"]
-            self.judge.hold(
+            self.checker.require(
                 not any(entry.row.payload in bodies for entry in after), f"{key}: a burst was turned away and applied"
             )
             return
         except (HostCrashed, OnexError):
             return
         versions = [one.version for one in told if isinstance(one, Committed)]
-        self.judge.hold(versions == sorted(set(versions)), f"{key}: a burst was applied out of order: {versions}")
+        self.checker.require(versions == sorted(set(versions)), f"{key}: a burst was applied out of order: {versions}")
         for (_, kind, payload), one in zip(actions, told, strict=True):
             if isinstance(one, Committed):
                 (row,) = await self.truth.history(key, one.version - 1, 1)
-                self.judge.hold(
+                self.checker.require(
                     (row.row.kind, row.row.payload) == (kind, payload.model_dump_json().encode()),
                     f"{key} {one.version} is another action's answer",
                 )
 
-    async def _other_body(self, letter: Letter) -> None:
-        other = letter._replace(kind="add", payload=Add(amount=1_000_000))
+    async def _other_body(self, request: ClientRequest) -> None:
+        other = request._replace(kind="add", payload=Add(amount=1_000_000))
         try:
-            told = await self.house.ask(other.post)
+            told = await self.supervisor.ask(other.post)
         except (HostCrashed, EngineClosed):
             return
         except DuplicateActionError as error:
-            self.judge.refused.append((other.key, other.id, error))
+            self.checker.refused.append((other.key, other.id, error))
         except OnexError as error:
-            self.judge.hold(error.retryable, f"{other.key} {other.id} with another body was refused as {error.code}")
+            self.checker.require(
+                error.retryable, f"{other.key} {other.id} with another body was refused as {error.code}"
+            )
         else:
-            self.judge.complain(f"{other.key} {other.id} was applied, and again with another body: {told}")
+            self.checker.violated(f"{other.key} {other.id} was applied, and again with another body: {told}")
 
-    async def _misuse(self, letter: Letter) -> None:
+    async def _misuse(self, request: ClientRequest) -> None:
         """Input that nobody should send, and somebody will."""
 
         case = self.chance.randrange(8)
@@ -309,46 +321,46 @@ class Client:
         async def wrong(engine: ReducerPatternEngine) -> Committed:
             match case:
                 case 0:
-                    return await engine.submit(letter.key, "no_such_trigger", letter.payload, action_id=letter.id)
+                    return await engine.submit(request.key, "no_such_trigger", request.payload, action_id=request.id)
                 case 1:
-                    return await engine.submit(letter.key, "add", b'{"amount":"many"}', action_id=letter.id)
+                    return await engine.submit(request.key, "add", b'{"amount":"many"}', action_id=request.id)
                 case 2:
-                    return await engine.submit("errand", letter.kind, letter.payload)
+                    return await engine.submit("errand", request.kind, request.payload)
                 case 3:
-                    return await engine.submit(f"errand:{HOSTILE}", letter.kind, letter.payload)
+                    return await engine.submit(f"errand:{HOSTILE}", request.kind, request.payload)
                 case 4:
-                    return await engine.submit(letter.key, letter.kind, letter.payload, issuer=HOSTILE)
+                    return await engine.submit(request.key, request.kind, request.payload, issuer=HOSTILE)
                 case 5:
-                    return await engine.submit(letter.key, "add", Add(amount=-1), action_id=letter.id)
+                    return await engine.submit(request.key, "add", Add(amount=-1), action_id=request.id)
                 case 6:
-                    return await engine.submit(letter.key, "add", Add(poison=TOO_MUCH), action_id=letter.id)
-            return await engine.submit(letter.key, "add", Add(), lease_id=letter.id)
+                    return await engine.submit(request.key, "add", Add(poison=TOO_MUCH), action_id=request.id)
+            return await engine.submit(request.key, "add", Add(), lease_id=request.id)
 
         try:
-            told = await self.house.ask(wrong)
+            told = await self.supervisor.ask(wrong)
         except (HostCrashed, OnexError):
             return
-        self.judge.complain(f"{letter.key} took what nobody should send ({case}): {told}")
+        self.checker.violated(f"{request.key} took what nobody should send ({case}): {told}")
 
-    async def _finish(self, letter: Letter) -> None:
+    async def _finish(self, request: ClientRequest) -> None:
         """Wait for the end and bring it about: who waits on the engine that committed is woken by it."""
 
         async def wait(engine: ReducerPatternEngine) -> Host:
-            await engine.wait(letter.key, timeout_s=10_000)
+            await engine.wait(request.key, timeout_s=10_000)
             return current_host()
 
-        waiting = asyncio.create_task(self.house.ask(wait))
-        told = await self.deliver(letter)
-        host = self.house.host
+        waiting = asyncio.create_task(self.supervisor.ask(wait))
+        told = await self.deliver(request)
+        host = self.supervisor.host
         if isinstance(told, Committed):
-            await self._begin(self.house.replace(letter.key))
+            await self._begin(self.supervisor.replace(request.key))
         try:
             if isinstance(told, Committed):
                 async with asyncio.timeout(_WOKEN_S):
                     await waiting
         except TimeoutError:
-            alive = host is not None and host is self.house.host and host.alive
-            self.judge.hold(not alive, f"{letter.key} ended, and who waited for it was not woken")
+            alive = host is not None and host is self.supervisor.host and host.alive
+            self.checker.require(not alive, f"{request.key} ended, and who waited for it was not woken")
         except (HostCrashed, OnexError):
             return
         finally:
@@ -356,11 +368,11 @@ class Client:
 
     # --- what is sent -------------------------------------------------------------------------------------------------
 
-    def _letter(self) -> Letter:
+    def _drawn_request(self) -> ClientRequest:
         chance = self.chance
-        key, other = chance.choice(self.house.keys), chance.choice(self.house.keys)
+        key, other = chance.choice(self.supervisor.keys), chance.choice(self.supervisor.keys)
         kind, payload = self._command(other.instance_id)
-        return Letter(key, kind, payload, UUID(bytes=current_host().ids.new()))
+        return ClientRequest(key, kind, payload, UUID(bytes=current_host().ids.new()))
 
     def _command(self, other: str) -> tuple[str, BaseModel]:
         chance = self.chance

@@ -1,4 +1,4 @@
-"""Compute as a campaign has it: a pure answer, kept as a blob, from a worker that may be slow, fail or die over it."""
+"""Compute as a engine simulation has it: a pure answer, kept as a blob, from a worker that may be slow, fail or die over it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sum_of(text: str) -> bytes:
     return f"the sum of {text}\n".encode() * 20
 
 
-class Reckoner:
+class ComputeWorker:
     """An Executor of compute tasks. Nothing of a try that failed was done, so any of them may run any number of times."""
 
     def __init__(self, faults: Faults) -> None:

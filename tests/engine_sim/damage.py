@@ -1,4 +1,4 @@
-"""Damage: after a life one bit of the log is turned, as a disk may do it, and replay must say of which instance."""
+"""Damage: after a run one bit of the log is turned, as a disk may do it, and replay must say of which instance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One seed, one life of a house: trouble, then rest, then judgement."""
+"""One seed, one run of a supervisor: trouble, then rest, then judgement."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from onex.engine.takeover import CRASHES_DEAD
 from onex.kernel.action import WorkflowKey
 from onex.ports import EnumOutboxState
 from onex.simulation.clock import stream
-from onex.simulation.disk import Disk, EnumAilment, MemoryDisk, SqliteDisk
-from onex.simulation.engine_supervisor import House, Plan
+from onex.simulation.disk import Disk, EnumDiskFault, MemoryDisk, SqliteDisk
+from onex.simulation.engine_supervisor import EngineSetup, EngineSupervisor
 from onex.simulation.faults import Faults
 from onex.simulation.host import SimulationError
-from onex.simulation.invariants import Judge
-from onex.simulation.misbehaviour import Unruly, misbehaving
-from onex.simulation.operator_checks import Operated
+from onex.simulation.invariants import InvariantChecker
+from onex.simulation.misbehaviour import Misbehaviour, use_misbehaviour
+from onex.simulation.operator_checks import OperatorChecks
 from onex.simulation.projection_checks import Projector
-from onex.simulation.seeded_run import Outcome, Sim, run
+from onex.simulation.seeded_run import Sim, SimResult, run
 from onex.simulation.sim_store import SimStore
-from tests.engine_sim.client import Client
-from tests.engine_sim.compute_worker import Reckoner
+from tests.engine_sim.client import SampleClient
+from tests.engine_sim.compute_worker import ComputeWorker
 from tests.engine_sim.damage import seen_damage
+from tests.engine_sim.incidents import EngineIncidents
 from tests.engine_sim.leases import Leases
-from tests.engine_sim.misbehaving_client import UnrulyClient
-from tests.engine_sim.misbehaving_end import judged, migrates, works
-from tests.engine_sim.misbehaving_outside import UnrulyOutside, UnrulyReckoner, projecting
+from tests.engine_sim.misbehaving_client import MisbehavingClient
+from tests.engine_sim.misbehaving_end import check_log, migrates, works
+from tests.engine_sim.misbehaving_outside import MisbehavingComputeWorker, MisbehavingOutside, projecting
 from tests.engine_sim.nth_call import ACTIONS as NTH_ACTIONS
 from tests.engine_sim.nth_call import CLIENTS as NTH_CLIENTS
 from tests.engine_sim.nth_call import SEED as NTH_SEED
 from tests.engine_sim.nth_call import EnumFailure, Nth
 from tests.engine_sim.outside import Outside
 from tests.engine_sim.sample_workflow import MIGRATES_AT, TYPE, errand, registry
-from tests.engine_sim.trouble import Trouble
 
 CLIENTS: Final = 3
 ACTIONS: Final = 14
@@ -52,7 +52,7 @@ REST_S: Final = 100.0
 LATE_US: Final = 2_000_000
 FEW: Final = 100
 MAX_STEPS: Final = 30_000
-"""A life takes about 4,500, one in two hundred more than 9,000. One that takes so many goes in a circle."""
+"""A run takes about 4,500, one in two hundred more than 9,000. One that takes so many goes in a circle."""
 
 
 class Violations(list[str]):
@@ -83,7 +83,7 @@ class Report:
 
 
 def drawn_limits(chance: Random) -> Limits:
-    """Half of all lives are short of everything: that is where full queues and half batches are met."""
+    """Half of all runs are short of everything: that is where full queues and half batches are met."""
     tiny = chance.random() < 0.5
     kept = chance.randrange(2, 9) if chance.random() < 0.3 else 20_000
     if not tiny:
@@ -93,7 +93,7 @@ def drawn_limits(chance: Random) -> Limits:
     )
 
 
-async def live(
+async def run_engine(
     sim: Sim,
     disk: Disk,
     report: Report,
@@ -101,57 +101,62 @@ async def live(
     *,
     clients: int = CLIENTS,
     actions: int = ACTIONS,
-    unruly: Unruly | None = None,
+    misbehaviour: Misbehaviour | None = None,
 ) -> None:
-    """The whole life, on the world's host. ``unruly``: the code of its user misbehaves too."""
+    """The whole run, on the world's host. ``misbehaviour``: the code of its user misbehaves too."""
     chance = stream(sim.seed, "plan")
     limits, check_all = drawn_limits(chance), chance.random() < 0.5
-    judge = Judge(limits.batch)
-    judge.violations = report.violations
-    outside, reckoner = _outside(faults, judge, unruly)
-    app = partial(registry, unruly=unruly is not None)
-    newest = MIGRATES_AT if unruly is not None and unruly.migrates else 1
-    older = [errand(n, outside, unruly=unruly is not None) for n in ((2,) if newest == 1 else (1, 2))]
-    judge.judges(outside, app(newest, outside), older)
-    outside.committed, outside.ended = judge.knows, judge.has_ended
+    checker = InvariantChecker(limits.batch)
+    checker.violations = report.violations
+    outside, compute_worker = _outside(faults, checker, misbehaviour)
+    app = partial(registry, misbehaving=misbehaviour is not None)
+    newest = MIGRATES_AT if misbehaviour is not None and misbehaviour.migrates else 1
+    older = [errand(n, outside, misbehaving=misbehaviour is not None) for n in ((2,) if newest == 1 else (1, 2))]
+    checker.set_up(outside, app(newest, outside), older)
+    outside.committed, outside.ended = checker.has_committed, checker.has_ended
     if limits.kept > FEW:  # what memory had no room for at the start is read later, and then runs beside others
-        outside.alone = judge.runs_alone
+        outside.alone = checker.runs_alone
     truth = SimStore(disk, sim.world)
 
     def boot(generation: int) -> ReducerRegistry:
-        if unruly is not None:
-            unruly.generation = generation
-        return app(generation, outside, reckoner)
+        if misbehaviour is not None:
+            misbehaviour.generation = generation
+        return app(generation, outside, compute_worker)
 
-    plan = Plan(boot, limits, check_all, projecting(unruly))
-    house = House(sim, disk, faults, judge.complain, judge, plan, [WorkflowKey(TYPE, name) for name in "abcd"])
-    outside.owner, outside.read, outside.begins = (lambda: house.host), house.blob, judge.punctual.runs
-    judge.punctual.latest_us = lambda: house.latest_us
-    if unruly is not None:
-        judge.operated.on_refused = unruly.hears_of
-        house.on_orderly_end = unruly.orderly_end
-    leases = judge.leases = Leases(disk, judge.complain)
-    keeping = sim.world.spawn(house.keep())
+    setup = EngineSetup(boot, limits, check_all, projecting(misbehaviour))
+    supervisor = EngineSupervisor(
+        sim, disk, faults, checker.violated, checker, setup, [WorkflowKey(TYPE, name) for name in "abcd"]
+    )
+    outside.owner, outside.read, outside.begins = (lambda: supervisor.host), supervisor.blob, checker.times.runs
+    checker.times.latest_us = lambda: supervisor.latest_us
+    if misbehaviour is not None:
+        checker.operator.on_refused = misbehaviour.hears_of
+        supervisor.on_orderly_end = misbehaviour.orderly_end
+    leases = checker.leases = Leases(disk, checker.violated)
+    keeping = sim.world.spawn(supervisor.keep())
     if not isinstance(faults, Nth):  # another process's calls are none of those that are counted
-        sim.world.start(Projector(sim, disk, faults, judge, plan.project).keep())
-    kind = Client if unruly is None else partial(UnrulyClient, unruly=unruly)
+        sim.world.start(Projector(sim, disk, faults, checker, setup.project).keep())
+    kind = SampleClient if misbehaviour is None else partial(MisbehavingClient, misbehaviour=misbehaviour)
     everybody = [
-        kind(house, faults, judge, outside, truth, leases, stream(sim.seed, f"client {n}")) for n in range(clients)
+        kind(supervisor, faults, checker, outside, truth, leases, stream(sim.seed, f"client {n}"))
+        for n in range(clients)
     ]
-    living = [sim.world.spawn(client.live(actions)) for client in everybody]
-    troubling = sim.world.spawn(Trouble(sim, house, faults, outside, truth, leases, judge.operated).happen())
+    living = [sim.world.spawn(client.run(actions)) for client in everybody]
+    troubling = sim.world.spawn(
+        EngineIncidents(sim, supervisor, faults, outside, truth, leases, checker.operator).happen()
+    )
     await asyncio.wait(living, timeout=TROUBLE_S)
     # rest: nothing hurts any more, and everybody gets an answer
     faults.heal()
-    if unruly is not None:
-        unruly.heal()
+    if misbehaviour is not None:
+        misbehaviour.heal()
     troubling.cancel()
-    house.bury()
-    house.set_clock(0.0)
-    disk.ail(EnumAilment.NONE)
+    supervisor.end_replaced()
+    supervisor.set_clock(0.0)
+    disk.set_fault(EnumDiskFault.NONE)
     leases.end_all()
-    if unruly is not None and unruly.sour:  # what could not be read is read by the code that can
-        await house.restart()
+    if misbehaviour is not None and misbehaviour.unreadable:  # what could not be read is read by the code that can
+        await supervisor.restart()
     _, unanswered = await asyncio.wait(living, timeout=ANSWERED_S)
     if unanswered:
         report.violations.append(f"{len(unanswered)} clients got no answer within {ANSWERED_S} s of peace")
@@ -159,28 +164,29 @@ async def live(
     for task in living:
         task.result()
     for look in range(2):  # quiet once is not quiet
-        if look and unruly is not None:
-            await works(sim, house, truth, judge.complain)
-        if not await drained(sim, house, truth):
+        if look and misbehaviour is not None:
+            await works(sim, supervisor, truth, checker.violated)
+        if not await drained(sim, supervisor, truth):
             report.violations.append(f"not drained within {DRAINED_S} s of peace")
             break
         await sim.clock.sleep(REST_S)
     # before a restart, which reads from where it was and so makes up for a signal that was not heard
-    judge.hold(
-        house.tail_n == judge.taken, f"a subscriber waits at {house.tail_n} of {judge.taken}, and nobody wakes it"
+    checker.require(
+        supervisor.tail_n == checker.taken,
+        f"a subscriber waits at {supervisor.tail_n} of {checker.taken}, and nobody wakes it",
     )
-    if unruly is not None and unruly.migrates:
-        await migrates(house, truth, unruly, judge.complain)
-    await released(house, truth, report, judge.operated, max(2, newest))
+    if misbehaviour is not None and misbehaviour.migrates:
+        await migrates(supervisor, truth, misbehaviour, checker.violated)
+    await released(supervisor, truth, report, checker.operator, max(2, newest))
     if keeping.done():
         keeping.result()
-    for _, _, error in judge.refused:
+    for _, _, error in checker.refused:
         report.counted[f"met: {error.code}"] += 1
-    report.actions = judge.taken + len(judge.refused)
-    report.log_hash = await judge.close(truth, sim.clock.now_us() - LATE_US, house.tail_n)
-    if unruly is not None:
-        await judged(truth, unruly, judge.complain)
-    if isinstance(outside, UnrulyOutside):
+    report.actions = checker.taken + len(checker.refused)
+    report.log_hash = await checker.close(truth, sim.clock.now_us() - LATE_US, supervisor.tail_n)
+    if misbehaviour is not None:
+        await check_log(truth, misbehaviour, checker.violated)
+    if isinstance(outside, MisbehavingOutside):
         outside.look()
     unseen = await seen_damage(disk, truth, app(newest, outside), older, chance)
     report.counted["met: bit turned"] += unseen is not None
@@ -188,23 +194,27 @@ async def live(
         report.violations.append(unseen)
 
 
-def _outside(faults: Faults, judge: Judge, unruly: Unruly | None) -> tuple[Outside, Reckoner]:
-    if unruly is None:
-        return Outside(faults, judge.complain), Reckoner(faults)
-    return UnrulyOutside(faults, judge.complain, unruly), UnrulyReckoner(faults, unruly)
+def _outside(
+    faults: Faults, checker: InvariantChecker, misbehaviour: Misbehaviour | None
+) -> tuple[Outside, ComputeWorker]:
+    if misbehaviour is None:
+        return Outside(faults, checker.violated), ComputeWorker(faults)
+    return MisbehavingOutside(faults, checker.violated, misbehaviour), MisbehavingComputeWorker(faults, misbehaviour)
 
 
-async def released(house: House, truth: SimStore, report: Report, operated: Operated, generation: int) -> None:
-    """The mended code comes, and an operator ends each hold: then no outcome waits any more."""
+async def released(
+    supervisor: EngineSupervisor, truth: SimStore, report: Report, operator: OperatorChecks, generation: int
+) -> None:
+    """The fixed code comes, and an operator ends each hold: then no outcome waits any more."""
     for row in await truth.outbox((EnumOutboxState.HELD, EnumOutboxState.DEAD), None, None, 1000):
         report.counted[f"met: row {row.state}{' after three crashes' if row.crashes >= CRASHES_DEAD else ''}"] += 1
-    house.generation, boots = generation, house.boots
-    await house.restart()
-    while house.boots == boots:
-        await house.sim.clock.sleep(1.0)
+    supervisor.generation, boots = generation, supervisor.boots
+    await supervisor.restart()
+    while supervisor.boots == boots:
+        await supervisor.sim.clock.sleep(1.0)
     for key in [stored.key for stored in await truth.instances(None, None, None, 1000)]:
-        await operated.release(truth, key, partial(house.ask, partial(_release, key)))
-    await drained(house.sim, house, truth)
+        await operator.release(truth, key, partial(supervisor.ask, partial(_release, key)))
+    await drained(supervisor.sim, supervisor, truth)
     for row in await truth.outbox((EnumOutboxState.HELD,), None, None, 1000):
         report.violations.append(f"{row.key} {row.pointer} is held, and nothing holds it any more")
 
@@ -213,7 +223,7 @@ async def _release(key: WorkflowKey, engine: ReducerPatternEngine) -> None:
     await engine.release(key)
 
 
-async def drained(sim: Sim, house: House, truth: SimStore) -> bool:
+async def drained(sim: Sim, supervisor: EngineSupervisor, truth: SimStore) -> bool:
     """Whether within its time nothing is in flight and nothing waits that is due. A clock that was wrong leaves some
     that are due in an hour."""
     end_s = sim.loop.time() + DRAINED_S
@@ -224,45 +234,51 @@ async def drained(sim: Sim, house: House, truth: SimStore) -> bool:
             for row in await truth.outbox((EnumOutboxState.WAITING,), None, None, 1000)
             if row.due_us <= sim.clock.now_us() - LATE_US
         ]
-        if not due and house.engine is not None and house.engine.service.is_quiet:
+        if not due and supervisor.engine is not None and supervisor.engine.service.is_quiet:
             return True
     return False
 
 
-class Broken(SimulationError):
+class PromiseBroken(SimulationError):
     """A promise was broken, and nobody wants to know what else will be."""
 
     code = "promise_broken"
 
 
 def run_seed(
-    seed: int, folder: Path, empty: Path, *, keep_trace: bool = False, to_the_end: bool = True, unruly: bool = False
-) -> tuple[Report, Outcome[None]]:
+    seed: int,
+    folder: Path,
+    empty: Path,
+    *,
+    keep_trace: bool = False,
+    to_the_end: bool = True,
+    misbehaving: bool = False,
+) -> tuple[Report, SimResult[None]]:
     """Even seeds run on the SQLite core, odd ones in memory. ``to_the_end``: or until a first promise is broken.
 
-    ``unruly``: the same life with a user's code that misbehaves.
+    ``misbehaviour``: the same run with a user's code that misbehaves.
     """
     report = Report(seed)
     disk = MemoryDisk() if seed % 2 else SqliteDisk(folder, empty)
 
     async def main(sim: Sim) -> None:
         if not to_the_end:
-            report.violations = Violations(lambda text: sim.loop.fail(Broken(text)))
-        await live(sim, disk, report, Faults(sim.faults, report.counted), unruly=user)
+            report.violations = Violations(lambda text: sim.loop.fail(PromiseBroken(text)))
+        await run_engine(sim, disk, report, Faults(sim.faults, report.counted), misbehaviour=user)
 
-    user = Unruly(stream(seed, "user code"), report.counted) if unruly else None
+    user = Misbehaviour(stream(seed, "user code"), report.counted) if misbehaving else None
     most = MAX_STEPS if to_the_end else MAX_STEPS // 2
-    with misbehaving(user):
+    with use_misbehaviour(user):
         return report, _run(main, disk, report, most, keep_trace=keep_trace)
 
 
 def run_nth(nth: int, failure: EnumFailure, disk: Disk, seed: int = NTH_SEED) -> tuple[Report, Nth]:
-    """The life of ``seed`` in which only call ``nth`` fails. With 0 none does, and all are counted."""
+    """The run of ``seed`` in which only call ``nth`` fails. With 0 none does, and all are counted."""
     report, faults = Report(seed), Nth(stream(seed, "nth"), Counter(), nth, failure)
     report.counted = faults.counted
 
     async def main(sim: Sim) -> None:
-        await live(sim, disk, report, faults, clients=NTH_CLIENTS, actions=NTH_ACTIONS)
+        await run_engine(sim, disk, report, faults, clients=NTH_CLIENTS, actions=NTH_ACTIONS)
 
     _run(main, disk, report, MAX_STEPS)
     return report, faults
@@ -270,10 +286,10 @@ def run_nth(nth: int, failure: EnumFailure, disk: Disk, seed: int = NTH_SEED) ->
 
 def _run(
     main: Callable[[Sim], Awaitable[None]], disk: Disk, report: Report, most: int, *, keep_trace: bool = False
-) -> Outcome[None]:
+) -> SimResult[None]:
     outcome = run(main, report.seed, max_steps=most, keep_trace=keep_trace)
     disk.close()
-    if outcome.error is not None and not isinstance(outcome.error, Broken):
+    if outcome.error is not None and not isinstance(outcome.error, PromiseBroken):
         report.violations.append(f"{type(outcome.error).__name__}: {outcome.error}")
     report.trace_hash, report.steps, report.virtual_s = outcome.trace_hash, outcome.steps, outcome.virtual_s
     return outcome

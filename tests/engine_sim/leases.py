@@ -26,8 +26,8 @@ class Lease(NamedTuple):
 
 
 class Leases:
-    def __init__(self, disk: Disk, complain: Callable[[str], None]) -> None:
-        self.disk, self.complain = disk, complain
+    def __init__(self, disk: Disk, violated: Callable[[str], None]) -> None:
+        self.disk, self.violated = disk, violated
         self.current: dict[WorkflowKey, Lease] = {}
         self._sent: dict[bytes, tuple[UUID | None, int | None]] = {}
         self._taken: dict[tuple[WorkflowKey, int], bytes] = {}
@@ -52,32 +52,32 @@ class Leases:
         """This is what a command comes with, as often as it is sent."""
         self._sent[action_id.bytes] = (lease_id, epoch)
 
-    def judge(self, change: KeyChange, at_us: int) -> None:
+    def check(self, change: KeyChange, at_us: int) -> None:
         """Each row of a change that was applied, by what the store knew of leases at that instant."""
         lease = self.current.get(change.key)
         seen = None if lease is None else lease.id.bytes
         if change.rows and change.lease_seen != seen:
-            self.complain(f"{change.key} was folded under another lease than the one that stands")
+            self.violated(f"{change.key} was folded under another lease than the one that stands")
         for row in change.rows:
             if not row.issuer.startswith("intent:"):  # outcomes and timers come by the right of their outbox row
-                self._judge_row(change.key, row, lease, at_us)
+                self._check_row(change.key, row, lease, at_us)
         led = self._epochs[change.key]
         if change.epoch != led:
-            self.complain(f"{change.key} is at epoch {change.epoch} after {led} commands of those who led it")
+            self.violated(f"{change.key} is at epoch {change.epoch} after {led} commands of those who led it")
 
-    def _judge_row(self, key: WorkflowKey, row: LogRow, lease: Lease | None, at_us: int) -> None:
+    def _check_row(self, key: WorkflowKey, row: LogRow, lease: Lease | None, at_us: int) -> None:
         lease_id, epoch = self._sent.get(row.action_id, (None, None))
         held = lease is not None and lease.until_us >= at_us
         what = f"{key} took {row.kind} {row.action_id.hex()}"
         if lease_id is not None:
             self._epochs[key] += 1
             if lease is None or lease_id != lease.id:
-                self.complain(f"{what} under a lease that nobody has")
+                self.violated(f"{what} under a lease that nobody has")
             elif not held:
-                self.complain(f"{what} under a lease that had run out")
+                self.violated(f"{what} under a lease that had run out")
         elif held and row.kind not in UNLEASED:
-            self.complain(f"{what} past the one who leads it")
+            self.violated(f"{what} past the one who leads it")
         if lease_id is not None and epoch is not None:
             first = self._taken.setdefault((key, epoch), row.action_id)
             if first != row.action_id:
-                self.complain(f"{what} on epoch {epoch}, which {first.hex()} had ended")
+                self.violated(f"{what} on epoch {epoch}, which {first.hex()} had ended")

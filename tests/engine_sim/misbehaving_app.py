@@ -18,7 +18,7 @@ from onex.kernel.intent import IntentDraft, IntentSpec, intent, send, timer
 from onex.kernel.machine import Handler, Handlers
 from onex.kernel.step import State, Step
 from onex.ports import StepOverrun
-from onex.simulation.misbehaviour import HOSTILE, KINDS, Unruly, acting, raises, running
+from onex.simulation.misbehaviour import HOSTILE, KINDS, Misbehaviour, current_misbehaviour, raises, running
 
 BEYOND: Final = 2**53 + 1
 FAR_BEYOND: Final = 2**70
@@ -44,7 +44,7 @@ class Richer(Plain):
 class Odd(Payload):
     """A value whose class is not what it seems. ``how`` says where, and what it does there.
 
-    ``before:KIND``, ``field:KIND``, ``after:KIND`` raise; ``reload:KIND`` only where it is read back; ``sour:KIND`` where
+    ``before:KIND``, ``field:KIND``, ``after:KIND`` raise; ``reload:KIND`` only where it is read back; ``unreadable:KIND`` where
     newer code reads it back; ``write:KIND`` where it is written; ``multiply`` is another value each time.
     """
 
@@ -61,8 +61,8 @@ class Odd(Payload):
             where, _, kind = str(data.get("how", "")).partition(":")
             if where == "before":
                 raises(kind)
-            if where == "kill" and (unruly := acting()) is not None:
-                unruly.validator_kills(UUID(str(data.get("token"))).bytes)
+            if where == "kill" and (misbehaviour := current_misbehaviour()) is not None:
+                misbehaviour.validator_kills(UUID(str(data.get("token"))).bytes)
         return data
 
     @field_validator("cents")
@@ -78,9 +78,9 @@ class Odd(Payload):
         where, _, kind = self.how.partition(":")
         if where == "after" or (where == "reload" and info.mode == "json"):
             raises(kind)
-        unruly = acting()
-        if where == "sour" and info.mode == "json" and unruly is not None:
-            unruly.turns_sour(kind)
+        misbehaviour = current_misbehaviour()
+        if where == "unreadable" and info.mode == "json" and misbehaviour is not None:
+            misbehaviour.fail_to_read(kind)
         return self
 
     @field_serializer("token")
@@ -290,7 +290,7 @@ def tender(errand: Any, action: Action[Tender]) -> Step[Any]:
     return Step(errand, intent("bill", Bill(how=how, cents=wanted.cents)))
 
 
-def unruly_handlers(handlers: Handlers[Any]) -> Handlers[Any]:
+def misbehaving_handlers(handlers: Handlers[Any]) -> Handlers[Any]:
     """The same handlers, each of which may take its process with it; and one more."""
     handlers.on("tender")(tender)
     for trigger, handler in list(handlers.by_trigger.items()):
@@ -300,9 +300,9 @@ def unruly_handlers(handlers: Handlers[Any]) -> Handlers[Any]:
 
 def _deadly(handler: Handler[Any, BaseModel]) -> Handler[Any, BaseModel]:
     def handle(state: Any, action: Action[BaseModel]) -> Step[Any]:
-        unruly = acting()
-        if unruly is not None:
-            unruly.step(action.id, _point(action))
+        misbehaviour = current_misbehaviour()
+        if misbehaviour is not None:
+            misbehaviour.step(action.id, _point(action))
         return handler(state, action)
 
     return handle
@@ -323,15 +323,15 @@ MIGRATED: Final[tuple[Any, ...]] = (
 
 def migrated(state: dict[str, Any]) -> dict[str, Any]:
     """From schema 1 to 2, which has nothing new. Which states it cannot stand follows from them."""
-    unruly = acting()
-    if unruly is None or not unruly.migrating or running() is None:
+    misbehaviour = current_misbehaviour()
+    if misbehaviour is None or not misbehaviour.migrating or running() is None:
         return state
     number = len(str(state))
     if number % 3 == 0:
-        unruly.counted["migration misbehaves"] += 1
+        misbehaviour.counted["migration misbehaves"] += 1
         return MIGRATED[number // 3 % len(MIGRATED)]  # type: ignore[no-any-return]  # that is the mistake
     if number % 3 == 1:
-        unruly.counted["migration misbehaves"] += 1
+        misbehaviour.counted["migration misbehaves"] += 1
         raises(KINDS[number // 3 % len(KINDS)])
     return state
 
@@ -350,7 +350,7 @@ class Overrun:
         """What never ends has raised already."""
 
 
-def poisons(unruly: Unruly, point: str) -> tuple[str, ...]:
+def poisons(misbehaviour: Misbehaviour, point: str) -> tuple[str, ...]:
     """What a client writes into an action for ``point`` to happen, where it does so by an ``add``."""
     return {
         "what is emitted does not reload": tuple(f"bill:{how}" for how in EMITTED),

@@ -19,11 +19,11 @@ from onex.kernel.action import NOTHING, WorkflowKey
 from onex.kernel.errors import InstanceHeld, OnexError
 from onex.kernel.step import ROLLBACK
 from onex.simulation.host import HostCrashed, current_host
-from onex.simulation.misbehaviour import HOSTILE, KINDS, Unruly
-from tests.engine_sim.client import Client
+from onex.simulation.misbehaviour import HOSTILE, KINDS, Misbehaviour
+from tests.engine_sim.client import SampleClient
 from tests.engine_sim.misbehaving_app import EMITTED, VALIDATED, poisons
 from tests.engine_sim.sample_workflow import Add
-from tests.engine_sim.sender import Letter
+from tests.engine_sim.sender import ClientRequest
 
 BY_ADD: Final = (
     "what is emitted does not reload",
@@ -101,72 +101,72 @@ STATE: Final = {"status": "done", "count": 1_000_000}
 RELEASE_P: Final = 0.4
 
 
-class UnrulyClient(Client):
+class MisbehavingClient(SampleClient):
     """A client as the others are, that now and then sends what makes the app's own code misbehave, or what nobody should."""
 
-    def __init__(self, *given: Any, unruly: Unruly) -> None:
+    def __init__(self, *given: Any, misbehaviour: Misbehaviour) -> None:
         super().__init__(*given)
-        self.unruly = unruly
+        self.misbehaviour = misbehaviour
 
     async def act(self) -> None:
-        unruly = self.unruly
-        letter = self._letter()
-        poison = next((point for point in BY_ADD if unruly.hits(point)), None)
+        misbehaviour = self.misbehaviour
+        request = self._drawn_request()
+        poison = next((point for point in BY_ADD if misbehaviour.hits(point)), None)
         if poison is not None:
-            how = self.chance.choice(poisons(unruly, poison))
-            await self._send(letter._replace(kind="add", payload=Add(poison=how)))
-        elif unruly.hits("validator misbehaves"):
-            await self._tender(letter, self.chance.choice(VALIDATED))
-        elif unruly.hits("validator kills its process"):
-            await self._tender(letter, "kill")
-        elif unruly.hits("validator of stored rows misbehaves"):
-            await self._tender(letter, f"sour:{self.chance.choice(KINDS)}", bills=True)
-        elif unruly.hits("client sends no payload"):
+            how = self.chance.choice(poisons(misbehaviour, poison))
+            await self._send(request._replace(kind="add", payload=Add(poison=how)))
+        elif misbehaviour.hits("validator misbehaves"):
+            await self._tender(request, self.chance.choice(VALIDATED))
+        elif misbehaviour.hits("validator kills its process"):
+            await self._tender(request, "kill")
+        elif misbehaviour.hits("validator of stored rows misbehaves"):
+            await self._tender(request, f"unreadable:{self.chance.choice(KINDS)}", bills=True)
+        elif misbehaviour.hits("client sends no payload"):
             payload = self.chance.choice(NO_PAYLOAD)
-            await self._never(f"payload {payload!r}", letter.key, "add", payload)
-        elif unruly.hits("client sends no arguments"):
-            await self._no_arguments(letter.key)
-        elif unruly.hits("client sends what is not its own"):
-            await self._not_its_own(letter.key)
-        elif unruly.hits("inbox is sent anything"):
+            await self._never(f"payload {payload!r}", request.key, "add", payload)
+        elif misbehaviour.hits("client sends no arguments"):
+            await self._no_arguments(request.key)
+        elif misbehaviour.hits("client sends what is not its own"):
+            await self._not_its_own(request.key)
+        elif misbehaviour.hits("inbox is sent anything"):
             body = self.chance.choice(WIRE)
             told = await self.sender.send(body)
-            self.judge.hold(told is None or "error" in told, f"the inbox took {body!r}: {told}")
+            self.checker.require(told is None or "error" in told, f"the inbox took {body!r}: {told}")
         else:
             await super().act()
 
-    async def deliver(self, letter: Letter) -> Committed | OnexError:
+    async def deliver(self, request: ClientRequest) -> Committed | OnexError:
         """By the door nobody counts how often an action took its process with it: whoever sends it again wants it so."""
-        self.unruly.mailed.discard(letter.id.bytes)
-        return await super().deliver(letter)
+        self.misbehaviour.in_inbox.discard(request.id.bytes)
+        return await super().deliver(request)
 
-    async def _send(self, letter: Letter) -> None:
+    async def _send(self, request: ClientRequest) -> None:
         """By the door or by the inbox: what misbehaves is the same."""
         if self.chance.random() < 0.5:
-            self.unruly.mailed.add(letter.id.bytes)
-            await self._through_the_inbox(letter)
+            self.misbehaviour.in_inbox.add(request.id.bytes)
+            await self._through_the_inbox(request)
             return
-        told = await self.deliver(letter)
+        told = await self.deliver(request)
         if isinstance(told, InstanceHeld) and self.chance.random() < RELEASE_P:
-            await self.sender.release(letter.key)
+            await self.sender.release(request.key)
 
-    async def _tender(self, letter: Letter, how: str, *, bills: bool = False) -> None:
+    async def _tender(self, request: ClientRequest, how: str, *, bills: bool = False) -> None:
         """As JSON, since no client has the class."""
-        token = str(letter.id)
+        token = str(request.id)
         body = {"how": how, "token": token, "bills": bills or self.chance.random() < 0.5, "cents": 5}
         if self.chance.random() < 0.5:
-            self.unruly.mailed.add(letter.id.bytes)
+            self.misbehaviour.in_inbox.add(request.id.bytes)
             wire = {
-                "workflow_key": list(letter.key),
+                "workflow_key": list(request.key),
                 "kind": "tender",
                 "command_payload": body,
                 "action_id": token,
             }
             told = await self.sender.send(orjson.dumps(wire))
             if told is not None and "error" not in told:
-                self.judge.hold(not _refusable(how), f"the inbox took a tender that {how}")
+                self.checker.require(not _refusable(how), f"the inbox took a tender that {how}")
             return
-        await self._never_unless(how, letter.key, body, letter.id)
+        await self._never_unless(how, request.key, body, request.id)
 
     async def _never_unless(self, how: str, key: WorkflowKey, body: Mapping[str, Any], action_id: UUID) -> None:
         async def post(engine: ReducerPatternEngine) -> Committed:
@@ -174,12 +174,12 @@ class UnrulyClient(Client):
 
         for _ in range(3):
             try:
-                await self.house.ask(post)
+                await self.supervisor.ask(post)
             except HostCrashed:
                 continue
             except OnexError:
                 return
-            self.judge.hold(not _refusable(how), f"{key} took a tender that {how}")
+            self.checker.require(not _refusable(how), f"{key} took a tender that {how}")
             return
 
     async def _never(self, what: str, key: Any, kind: Any, payload: Any = None, **arguments: Any) -> None:
@@ -189,13 +189,13 @@ class UnrulyClient(Client):
             return await engine.submit(key, kind, payload, **arguments)
 
         try:
-            told = await self.house.ask(post)
+            told = await self.supervisor.ask(post)
         except (HostCrashed, OnexError):
             return
         except BaseException as error:
-            self.judge.complain(f"{what} came back as a raw {type(error).__name__}")
+            self.checker.violated(f"{what} came back as a raw {type(error).__name__}")
             return
-        self.judge.complain(f"{what} was taken: {told}")
+        self.checker.violated(f"{what} was taken: {told}")
 
     async def _no_arguments(self, key: WorkflowKey) -> None:
         which = self.chance.randrange(3)
@@ -222,7 +222,7 @@ class UnrulyClient(Client):
             return await engine.submit(key, trigger, payload, action_id=UUID(bytes=current_host().ids.new()))
 
         try:
-            await self.house.ask(post)
+            await self.supervisor.ask(post)
         except (HostCrashed, OnexError):
             return
 
@@ -232,4 +232,4 @@ def _refusable(how: str) -> bool:
     return how.partition(":")[0] in ("before", "field", "after", "reload", "write")
 
 
-__all__ = ["EMITTED", "UnrulyClient"]
+__all__ = ["EMITTED", "MisbehavingClient"]

@@ -1,4 +1,4 @@
-"""The end of a life with unruly code: whoever lived through it still works, and nothing impossible was kept."""
+"""The end of a run with misbehaviour code: whoever lived through it still works, and nothing impossible was kept."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import OnexError
 from onex.kernel.size_limits import PAYLOAD_BYTES
 from onex.ports import Position
-from onex.simulation.engine_supervisor import House
+from onex.simulation.engine_supervisor import EngineSupervisor
 from onex.simulation.host import HostCrashed
-from onex.simulation.misbehaviour import Unruly
+from onex.simulation.misbehaviour import Misbehaviour
 from onex.simulation.seeded_run import Sim
 from onex.simulation.sim_store import SimStore
 from tests.engine_sim.sample_workflow import MIGRATES_AT, TYPE, Ask, Begin, Wake
-from tests.engine_sim.sender import Letter, Sender
+from tests.engine_sim.sender import ClientRequest, Sender
 
 WORKS_S: Final = 40.0
 LOOK_S: Final = 0.5
@@ -36,23 +36,23 @@ WANTED: Final = {
 }
 
 
-async def works(sim: Sim, house: House, truth: SimStore, complain: Callable[[str], None]) -> None:
+async def works(sim: Sim, supervisor: EngineSupervisor, truth: SimStore, violated: Callable[[str], None]) -> None:
     """In peace everything works on the engine there is: the door, the inbox, a timer, an effect, the projection."""
-    boots = house.boots
+    boots = supervisor.boots
     ids = [UUID(bytes=sim.world.ids.new()) for _ in range(4)]
     steps = (
-        Letter(PROBE, "begin", Begin(), ids[0]),
-        Letter(PROBE, "wake", Wake(name="alarm", after_s=0.5), ids[1]),
-        Letter(PROBE, "ask", Ask(name="do", text="probe"), ids[2]),
+        ClientRequest(PROBE, "begin", Begin(), ids[0]),
+        ClientRequest(PROBE, "wake", Wake(name="alarm", after_s=0.5), ids[1]),
+        ClientRequest(PROBE, "ask", Ask(name="do", text="probe"), ids[2]),
     )
-    for letter in steps:
+    for request in steps:
         try:
-            await house.ask(letter.post, patience_s=WORKS_S)
+            await supervisor.ask(request.post, patience_s=WORKS_S)
         except (HostCrashed, OnexError, TimeoutError) as error:
-            complain(f"in peace the door gave {type(error).__name__} for {letter.kind}: {error}")
+            violated(f"in peace the door gave {type(error).__name__} for {request.kind}: {error}")
             return
     wire = {"workflow_key": list(PROBE), "kind": "add", "command_payload": {}, "action_id": str(ids[3])}
-    sim.world.start(Sender(house.sender, complain).send(orjson.dumps(wire)))
+    sim.world.start(Sender(supervisor.sender, violated).send(orjson.dumps(wire)))
     missing = dict(WANTED)
     end_s = sim.loop.time() + WORKS_S
     while missing and sim.loop.time() < end_s:
@@ -60,69 +60,71 @@ async def works(sim: Sim, house: House, truth: SimStore, complain: Callable[[str
         for entry in await truth.history(PROBE, 0, PAGE):
             missing.pop(entry.row.kind, None)
     for what in missing.values():
-        complain(f"in peace {what}: some loop of the engine is silent")
-    await _projected(sim, house, truth, complain)
-    if house.boots != boots:
-        complain("in peace an engine ended by itself")
+        violated(f"in peace {what}: some loop of the engine is silent")
+    await _projected(sim, supervisor, truth, violated)
+    if supervisor.boots != boots:
+        violated("in peace an engine ended by itself")
 
 
-async def _projected(sim: Sim, house: House, truth: SimStore, complain: Callable[[str], None]) -> None:
+async def _projected(sim: Sim, supervisor: EngineSupervisor, truth: SimStore, violated: Callable[[str], None]) -> None:
     end_s = sim.loop.time() + WORKS_S
     while sim.loop.time() < end_s:
         rows = (await truth.counts()).actions
         try:
-            await house.ask(partial(_shown, house, Position(0, rows)), patience_s=WORKS_S)
+            await supervisor.ask(partial(_shown, supervisor, Position(0, rows)), patience_s=WORKS_S)
         except (HostCrashed, OnexError, TimeoutError):
             await sim.clock.sleep(LOOK_S)
         else:
             return
-    complain("in peace the projection does not move: its loop is silent")
+    violated("in peace the projection does not move: its loop is silent")
 
 
-async def _shown(house: House, reached: Position, engine: ReducerPatternEngine) -> None:
-    await house.project(reached)
+async def _shown(supervisor: EngineSupervisor, reached: Position, engine: ReducerPatternEngine) -> None:
+    await supervisor.project(reached)
 
 
-async def migrates(house: House, truth: SimStore, unruly: Unruly, complain: Callable[[str], None]) -> None:
+async def migrates(
+    supervisor: EngineSupervisor, truth: SimStore, misbehaviour: Misbehaviour, violated: Callable[[str], None]
+) -> None:
     """A release whose migration cannot stand some states: they are refused by name, everybody else goes on."""
-    unruly.migrating = True
-    house.generation, boots = MIGRATES_AT, house.boots
-    await house.restart()
-    while house.boots == boots:
-        await house.sim.clock.sleep(LOOK_S)
+    misbehaviour.migrating = True
+    supervisor.generation, boots = MIGRATES_AT, supervisor.boots
+    await supervisor.restart()
+    while supervisor.boots == boots:
+        await supervisor.sim.clock.sleep(LOOK_S)
     keys = [stored.key for stored in await truth.instances(None, None, None, PAGE)]
     for key in (*keys, NEIGHBOUR):
         try:
-            await house.ask(partial(_hush, key), patience_s=WORKS_S)
+            await supervisor.ask(partial(_hush, key), patience_s=WORKS_S)
         except OnexError as error:
-            complain(f"{key} is new, and a migration of others keeps it out: {error}") if key == NEIGHBOUR else None
+            violated(f"{key} is new, and a migration of others keeps it out: {error}") if key == NEIGHBOUR else None
         except (HostCrashed, TimeoutError) as error:
-            complain(f"with a migration that misbehaves the door gave {type(error).__name__} for {key}")
-    unruly.migrating = False
+            violated(f"with a migration that misbehaves the door gave {type(error).__name__} for {key}")
+    misbehaviour.migrating = False
 
 
 async def _hush(key: WorkflowKey, engine: ReducerPatternEngine) -> None:
     await engine.submit(key, "begin" if key == NEIGHBOUR else "hush")
 
 
-async def judged(truth: SimStore, unruly: Unruly, complain: Callable[[str], None]) -> None:
+async def check_log(truth: SimStore, misbehaviour: Misbehaviour, violated: Callable[[str], None]) -> None:
     """Nothing that no store takes was kept, and nothing took its process with it more often than it may."""
     after = 0
     while rows := await truth.log(Position(0, after), PAGE):
         for entry in rows:
             for data in (entry.row.payload, entry.row.intents):
-                _check(f"{entry.key} version {entry.version} ({entry.row.kind})", data, complain)
+                _check(f"{entry.key} version {entry.version} ({entry.row.kind})", data, violated)
         after += len(rows)
     for stored in await truth.instances(None, None, None, PAGE):
-        _check(f"the state of {stored.key}", stored.state, complain)
-    for who in unruly.too_often:
-        complain(f"{who.hex()} took its process with it again and again, and nobody refused it")
+        _check(f"the state of {stored.key}", stored.state, violated)
+    for who in misbehaviour.too_often:
+        violated(f"{who.hex()} took its process with it again and again, and nobody refused it")
 
 
-def _check(where: str, data: bytes, complain: Callable[[str], None]) -> None:
+def _check(where: str, data: bytes, violated: Callable[[str], None]) -> None:
     if len(data) > PAYLOAD_BYTES:
         return  # many payloads, each within its limit
     try:
         check_json(data or b"null")
     except OnexError as error:
-        complain(f"{where} was kept, and holds what nobody can keep: {error.message}")
+        violated(f"{where} was kept, and holds what nobody can keep: {error.message}")

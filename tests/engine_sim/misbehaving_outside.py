@@ -20,8 +20,8 @@ from onex.ports import LogEntry, ProjectionRow, Result
 from onex.replay.audit import SeenEffect
 from onex.simulation.faults import Faults
 from onex.simulation.host import Host, current_host
-from onex.simulation.misbehaviour import HOSTILE, Unruly, raises
-from tests.engine_sim.compute_worker import Reckoner
+from onex.simulation.misbehaviour import HOSTILE, Misbehaviour, raises
+from tests.engine_sim.compute_worker import ComputeWorker
 from tests.engine_sim.outside import Outside
 from tests.engine_sim.sample_workflow import TOO_MUCH, Do, Reckoned, Went
 
@@ -60,12 +60,12 @@ async def inline(call: Callable[[], T]) -> T:
     return await answer
 
 
-class UnrulyOutside(Outside):
+class MisbehavingOutside(Outside):
     """The outside world, behind functions as an app has them: async ones, and plain ones in threads."""
 
-    def __init__(self, faults: Faults, complain: Callable[[str], None], unruly: Unruly) -> None:
-        super().__init__(faults, complain)
-        self.unruly = unruly
+    def __init__(self, faults: Faults, violated: Callable[[str], None], misbehaviour: Misbehaviour) -> None:
+        super().__init__(faults, violated)
+        self.misbehaviour = misbehaviour
         self.shared = ConnectionError("one object, raised by everybody")
         self._async = FunctionExecutor(self._effect, _NoBlobs())
         self._plain = FunctionExecutor(self._plain_effect, _NoBlobs(), inline)
@@ -73,51 +73,53 @@ class UnrulyOutside(Outside):
     async def _serve(self, intent: ModelIntent[BaseModel], host: Host) -> Result:
         what = SeenEffect(str(intent.workflow_key), intent.version, intent.name, intent.n)
         self.own_timeouts.discard(what)
-        plain = self.unruly.hits("effect is a plain function")
+        plain = self.misbehaviour.hits("effect is a plain function")
         return await (self._plain if plain else self._async).execute(intent)
 
     async def _effect(self, intent: ModelIntent[Do]) -> Went:
-        unruly, host = self.unruly, current_host()
-        if unruly.hits("effect raises anything before"):
+        misbehaviour, host = self.misbehaviour, current_host()
+        if misbehaviour.hits("effect raises anything before"):
             self._tried(intent)
-            raises(unruly.kind())
-        if unruly.hits("effect raises its own time-out"):
+            raises(misbehaviour.kind())
+        if misbehaviour.hits("effect raises its own time-out"):
             what = self._tried(intent)
             self.own_timeouts.add(what)
             raises("TimeoutError")
-        if unruly.hits("effect swallows its cancellation"):
+        if misbehaviour.hits("effect swallows its cancellation"):
             self._acted(intent)
             try:
                 await host.clock.sleep(100)
             except asyncio.CancelledError:
-                await host.clock.sleep(SWALLOWED_S * unruly.chance.random())
+                await host.clock.sleep(SWALLOWED_S * misbehaviour.chance.random())
             return cast("Went", self._told(Went()))
         result = await super()._serve(cast("ModelIntent[BaseModel]", intent), host)
         return cast("Went", self._told(result.value))
 
     def _plain_effect(self, intent: ModelIntent[Do]) -> Went:
         self._tried(intent)
-        if self.unruly.hits("effect raises anything before"):
-            raises(self.unruly.kind())
+        if self.misbehaviour.hits("effect raises anything before"):
+            raises(self.misbehaviour.kind())
         self._acted(intent, begun=True)
         return cast("Went", self._told(Went()))
 
     def _told(self, right: object) -> object:
         """It is done. What anybody hears of it is another matter."""
-        unruly = self.unruly
-        if unruly.hits("effect raises anything after"):
-            raises(unruly.kind())
-        if unruly.hits("effect raises what others raise too"):
+        misbehaviour = self.misbehaviour
+        if misbehaviour.hits("effect raises anything after"):
+            raises(misbehaviour.kind())
+        if misbehaviour.hits("effect raises what others raise too"):
             raise self.shared
-        if unruly.hits("effect gives back anything"):
-            return unruly.chance.choice(GIVEN)
-        if unruly.hits("effect gives back nothing"):
+        if misbehaviour.hits("effect gives back anything"):
+            return misbehaviour.chance.choice(GIVEN)
+        if misbehaviour.hits("effect gives back nothing"):
             return None
-        return unruly.chance.choice(UNKEPT) if unruly.hits("effect gives back what cannot be kept") else right
+        return (
+            misbehaviour.chance.choice(UNKEPT) if misbehaviour.hits("effect gives back what cannot be kept") else right
+        )
 
     def _tried(self, intent: ModelIntent[Do]) -> SeenEffect:
         """This try is known outside, and did nothing yet; how it ends says nothing of that."""
-        what, known = self._knock(cast("ModelIntent[BaseModel]", intent))
+        what, known = self._begin_try(cast("ModelIntent[BaseModel]", intent))
         known.perhaps.add(known.tries)
         return what
 
@@ -135,22 +137,22 @@ class UnrulyOutside(Outside):
         while trace is not None:
             frames, trace = frames + 1, trace.tb_next
         if frames > FRAMES:
-            self.complain(f"an exception that is shared carries {frames} frames of those who raised it before")
+            self.violated(f"an exception that is shared carries {frames} frames of those who raised it before")
 
 
 RECKONS: Final = FunctionShape("reckon", Do, Reckoned, takes_io=False)
 
 
-class UnrulyReckoner(Reckoner):
-    def __init__(self, faults: Faults, unruly: Unruly) -> None:
+class MisbehavingComputeWorker(ComputeWorker):
+    def __init__(self, faults: Faults, misbehaviour: Misbehaviour) -> None:
         super().__init__(faults)
-        self.unruly = unruly
+        self.misbehaviour = misbehaviour
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
-        if self.unruly.hits("computing raises anything"):
-            raises(self.unruly.kind())
-        if self.unruly.hits("computing gives back anything"):
-            given = self.unruly.chance.choice((*GIVEN, None, Reckoned.model_construct(sheet=cast("Any", "none"))))
+        if self.misbehaviour.hits("computing raises anything"):
+            raises(self.misbehaviour.kind())
+        if self.misbehaviour.hits("computing gives back anything"):
+            given = self.misbehaviour.chance.choice((*GIVEN, None, Reckoned.model_construct(sheet=cast("Any", "none"))))
             perform(lambda task: given, RECKONS, encode(intent.payload), {})
         return await super().execute(intent)
 
@@ -158,16 +160,16 @@ class UnrulyReckoner(Reckoner):
 ROWS: Final[tuple[Any, ...]] = ("row", 7, ("errand", "a"), ProjectionRow, object())
 
 
-def projecting(unruly: Unruly | None) -> Callable[[LogEntry], ProjectionRow | None]:
-    """``latest``, by somebody who misbehaves while ``unruly`` says so."""
-    if unruly is None:
+def projecting(misbehaviour: Misbehaviour | None) -> Callable[[LogEntry], ProjectionRow | None]:
+    """``latest``, by somebody who misbehaves while ``misbehaviour`` says so."""
+    if misbehaviour is None:
         return latest
 
     def project(entry: LogEntry) -> ProjectionRow | None:
-        if unruly.hits("projection raises anything"):
-            raises(unruly.kind())
-        if unruly.hits("projection gives back anything"):
-            return cast("ProjectionRow", unruly.chance.choice(ROWS))
+        if misbehaviour.hits("projection raises anything"):
+            raises(misbehaviour.kind())
+        if misbehaviour.hits("projection gives back anything"):
+            return cast("ProjectionRow", misbehaviour.chance.choice(ROWS))
         return latest(entry)
 
     return project

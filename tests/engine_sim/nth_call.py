@@ -1,4 +1,4 @@
-"""The n-th call: a life in which exactly one call of a port fails, and every call has its turn.
+"""The n-th call: a run in which exactly one call of a port fails, and every call has its turn.
 
 Chance finds what goes wrong often; this finds what goes wrong at one call in a thousand, because it tries each.
 """
@@ -15,10 +15,10 @@ from onex.simulation.faults import Faults
 from onex.simulation.host import current_host
 
 SEED: Final = 3
-"""One in whose undisturbed life every port is called, the store's end by two orderly restarts among them."""
+"""One in whose undisturbed run every port is called, the store's end by two orderly restarts among them."""
 CLIENTS: Final = 4
 ACTIONS: Final = 36
-"""Per client; with what follows from them, an undisturbed life judges more than 200."""
+"""Per client; with what follows from them, an undisturbed run judges more than 200."""
 
 SCENARIO: Final = {
     "action sent again": 0.05,
@@ -46,7 +46,7 @@ SCENARIO: Final = {
 """What happens beside: clients and operators as they are, and no port that fails but the one."""
 
 
-TOLD: Final = "the n-th call, as the campaign had it"
+TOLD: Final = "the n-th call, as the simulation had it"
 OUTSIDE: Final = frozenset({"effect", "compute"})
 
 

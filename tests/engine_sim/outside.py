@@ -50,9 +50,9 @@ class Outside:
     was, and does not know that it no longer is, may still run what it has in memory.
     """
 
-    def __init__(self, faults: Faults, complain: Callable[[str], None]) -> None:
+    def __init__(self, faults: Faults, violated: Callable[[str], None]) -> None:
         self.faults = faults
-        self.complain = complain
+        self.violated = violated
         self.committed: Callable[[SeenEffect, str], bool] = lambda what, body: True
         self.ended: Callable[[SeenEffect], bool] = lambda what: False
         self.begins: Callable[[SeenEffect, int], None] = lambda what, now_us: None
@@ -90,14 +90,14 @@ class Outside:
     def _count(self, host: Host, running: Sequence[SeenEffect]) -> None:
         """Never more than the contract allows; and what was running at two crashes is first tried alone."""
         if len(running) > AT_ONCE:
-            self.complain(f"{len(running)} effects ran at once; the contract allows {AT_ONCE}")
+            self.violated(f"{len(running)} effects ran at once; the contract allows {AT_ONCE}")
         for what in running if len(running) > 1 else ():
             if self._begun[host, what] == 1 and self.alone(what):
-                self.complain(f"{what} was running at two crashes, and runs beside {len(running) - 1} others")
+                self.violated(f"{what} was running at two crashes, and runs beside {len(running) - 1} others")
 
     async def _serve(self, intent: ModelIntent[BaseModel], host: Host) -> Result:
         faults = self.faults
-        what, known = self._knock(intent)
+        what, known = self._begin_try(intent)
         this = known.tries
         known.perhaps.add(this)
         call = await self._begin(known, this)
@@ -145,7 +145,7 @@ class Outside:
     def _hold_sheet(self, what: SeenEffect, filing: Filing, data: bytes | None) -> None:
         """Bytes named by a commit are there when it is."""
         if data is None or blake3(data).hexdigest() != filing.sheet.digest:
-            self.complain(f"{what} names bytes that the store does not have: {filing.sheet.digest}")
+            self.violated(f"{what} names bytes that the store does not have: {filing.sheet.digest}")
 
     def _answer(self) -> str:
         if self.faults.hits("effect answers poison"):
@@ -155,25 +155,25 @@ class Outside:
     def _complaint(self) -> str:
         return HOSTILE if self.faults.hits("effect complains in hostile text") else "not today"
 
-    def _knock(self, intent: ModelIntent[BaseModel]) -> tuple[SeenEffect, Tries]:
+    def _begin_try(self, intent: ModelIntent[BaseModel]) -> tuple[SeenEffect, Tries]:
         what = SeenEffect(str(intent.workflow_key), intent.version, intent.name, intent.n)
         known = self.tries.setdefault(what, Tries())
         body = intent.payload.model_dump_json()
         if not self.committed(what, body):
-            self.complain(f"phantom: {what} ran, and no commit has it")
+            self.violated(f"phantom: {what} ran, and no commit has it")
         if self.ended(what) and self.owner() is current_host():
-            self.complain(f"ended: {what} runs again after its row was settled")
+            self.violated(f"ended: {what} runs again after its row was settled")
         self.begins(what, current_host().clock.now_us())
         if known.perhaps and intent.name in _AT_MOST_ONCE:
             if not known.allowed:
-                self.complain(f"at most once: {what} runs again after a try that may have been done")
+                self.violated(f"at most once: {what} runs again after a try that may have been done")
             known.allowed = max(0, known.allowed - 1)
             known.perhaps.clear()
         known.tries += 1
         known.keys.add(intent.idempotency_key)
         known.bodies.add(body)
         if len(known.keys) > 1 or len(known.bodies) > 1:
-            self.complain(f"repeated: {what} came with keys {sorted(known.keys)} and bodies {sorted(known.bodies)}")
+            self.violated(f"repeated: {what} came with keys {sorted(known.keys)} and bodies {sorted(known.bodies)}")
         if self.by_key.setdefault(intent.idempotency_key, what) != what:
-            self.complain(f"one key, two intents: {what} and {self.by_key[intent.idempotency_key]}")
+            self.violated(f"one key, two intents: {what} and {self.by_key[intent.idempotency_key]}")
         return what, known

@@ -1,4 +1,4 @@
-"""The workflow a campaign runs: an errand, with every feature an engine can get wrong, and poison where one asks for it.
+"""The workflow a engine simulation runs: an errand, with every feature an engine can get wrong, and poison where one asks for it.
 
 Its decisions are pure. ``generation`` 2 is the code after a release: it counts otherwise, and digests what made the
 first one fail.
@@ -43,8 +43,8 @@ from tests.engine_sim.misbehaving_app import (
     bill_spec,
     guarded,
     migrated,
+    misbehaving_handlers,
     misdeed,
-    unruly_handlers,
 )
 
 TYPE: Final = "errand"
@@ -249,7 +249,7 @@ SPECS: Final = (
     ),
     IntentSpec("shout", "notification", "outside", Do, retry=FAST, timeout_s=1.0, concurrency=AT_ONCE),
     IntentSpec("whisper", "notification", "outside", Do, retry=FAST, delivery=ONCE, timeout_s=1.0, concurrency=AT_ONCE),
-    IntentSpec("reckon", EnumIntentType.COMPUTE_TASK, "reckoner", Do, RECKONED, retry=FAST, concurrency=2),
+    IntentSpec("reckon", EnumIntentType.COMPUTE_TASK, "compute_worker", Do, RECKONED, retry=FAST, concurrency=2),
     IntentSpec("file", "file_operation", "outside", Filing, ENDS, retry=FAST, timeout_s=1.0, concurrency=AT_ONCE),
     IntentSpec("unserved", "api_call", "nobody", Do, ENDS, retry=FAST),
     IntentSpec("tell", EnumIntentType.ACTION_SEND, TYPE, Add, retry=SENDING, trigger="add"),
@@ -295,12 +295,12 @@ DISPATCH: Final = IntentSpec(
 )
 MIGRATES_AT: Final = 3
 """The release whose state has another schema, though nothing else is new in it."""
-UNRULY_GUARD: Final = Guard("as the action says", lambda state, payload: guarded(payload))
-UNRULY_MACHINE: Final = Machine(
+MISBEHAVING_GUARD: Final = Guard("as the action says", lambda state, payload: guarded(payload))
+MISBEHAVING_MACHINE: Final = Machine(
     "new",
     (
         *(
-            one if GUARD not in one.guards else replace(one, guards=(GUARD, UNRULY_GUARD))
+            one if GUARD not in one.guards else replace(one, guards=(GUARD, MISBEHAVING_GUARD))
             for one in MACHINE.transitions
         ),
         *(Transition(status, status, "tender") for status in ("open", "watched")),
@@ -310,28 +310,32 @@ UNRULY_MACHINE: Final = Machine(
 )
 
 
-def errand(generation: int, outside: Executor, reckoner: Executor | None = None, *, unruly: bool = False) -> Workflow:
-    """The workflow as its ``generation``-th release, its effects served by ``outside``, its computing by ``reckoner``.
+def errand(
+    generation: int, outside: Executor, compute_worker: Executor | None = None, *, misbehaving: bool = False
+) -> Workflow:
+    """The workflow as its ``generation``-th release, its effects served by ``outside``, its computing by ``compute_worker``.
 
-    ``unruly``: the same by somebody whose validators, guards and handlers misbehave where an action asks for it.
+    ``misbehaving``: the same by somebody whose validators, guards and handlers misbehave where an action asks for it.
     """
-    specs = {spec.name: spec for spec in (*SPECS, *((BILLING, DISPATCH) if unruly else ()))}
+    specs = {spec.name: spec for spec in (*SPECS, *((BILLING, DISPATCH) if misbehaving else ()))}
     handlers = _handlers(generation)
     made: Budgeted | MachineReducer[Errand]
-    if unruly:
+    if misbehaving:
         payloads: Mapping[str, type[BaseModel]] = {**PAYLOADS, "tender": Tender}
-        made = Budgeted(MachineReducer(TYPE, unruly_handlers(handlers), UNRULY_MACHINE, payloads, specs), Overrun())
+        made = Budgeted(
+            MachineReducer(TYPE, misbehaving_handlers(handlers), MISBEHAVING_MACHINE, payloads, specs), Overrun()
+        )
     else:
         made = MachineReducer(TYPE, handlers, MACHINE, PAYLOADS, specs)
     schema = 2 if generation >= MIGRATES_AT else 1
     code = Code(TYPE, f"{generation}.0.0", generation.to_bytes(32, "big"), schema)
-    served = {"outside": outside} if reckoner is None else {"outside": outside, "reckoner": reckoner}
+    served = {"outside": outside} if compute_worker is None else {"outside": outside, "compute_worker": compute_worker}
     return Workflow(
         made, code, served, UNLEASED, Migrations({Move(1, ValueKind()): migrated}) if schema > 1 else Migrations()
     )
 
 
 def registry(
-    generation: int, outside: Executor, reckoner: Executor | None = None, *, unruly: bool = False
+    generation: int, outside: Executor, compute_worker: Executor | None = None, *, misbehaving: bool = False
 ) -> ReducerRegistry:
-    return ReducerRegistry((errand(generation, outside, reckoner, unruly=unruly),))
+    return ReducerRegistry((errand(generation, outside, compute_worker, misbehaving=misbehaving),))

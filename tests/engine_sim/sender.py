@@ -39,7 +39,7 @@ RUBBISH: Final = (
 """What stands in a table that anybody may write into."""
 
 
-class Letter(NamedTuple):
+class ClientRequest(NamedTuple):
     """One action as a client means it: sent again it is the same."""
 
     key: WorkflowKey
@@ -67,15 +67,15 @@ class Letter(NamedTuple):
 class Sender:
     """Asks and waits, for ever if need be. What comes back is the parsed answer, or None when it was swept away."""
 
-    def __init__(self, store: SimStore, complain: Callable[[str], None]) -> None:
-        self.store, self.complain = store, complain
+    def __init__(self, store: SimStore, violated: Callable[[str], None]) -> None:
+        self.store, self.violated = store, violated
 
-    async def deliver(self, letter: Letter) -> dict[str, Any] | None:
+    async def deliver(self, request: ClientRequest) -> dict[str, Any] | None:
         body = {
-            "workflow_key": list(letter.key),
-            "kind": letter.kind,
-            "command_payload": letter.payload.model_dump(mode="json"),
-            "action_id": str(letter.id),
+            "workflow_key": list(request.key),
+            "kind": request.kind,
+            "command_payload": request.payload.model_dump(mode="json"),
+            "action_id": str(request.id),
         }
         return await self.send(orjson.dumps(body))
 
@@ -83,7 +83,7 @@ class Sender:
         body = RUBBISH[which % len(RUBBISH)]
         told = await self.send(body)
         if told is not None and "error" not in told:
-            self.complain(f"the inbox took rubbish: {body[:80]!r} was answered {told}")
+            self.violated(f"the inbox took rubbish: {body[:80]!r} was answered {told}")
 
     async def release(self, key: WorkflowKey) -> None:
         self._done(await self.send(orjson.dumps({"workflow_key": list(key), "kind": RELEASE})))
@@ -95,7 +95,7 @@ class Sender:
 
     def _done(self, told: dict[str, Any] | None) -> None:
         if told is not None and told != {"done": True} and "error" not in told:
-            self.complain(f"a control was answered {told}")
+            self.violated(f"a control was answered {told}")
 
     async def send(self, body: bytes) -> dict[str, Any] | None:
         clock = current_host().clock

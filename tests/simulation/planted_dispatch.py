@@ -17,7 +17,7 @@ from tests.simulation.planting import planted, swapped
 
 
 @planted
-def no_look_up_of_duplicates() -> Iterator[None]:
+def duplicates_not_looked_up() -> Iterator[None]:
     async def wrong(self: ReducerService, pending: Pending) -> Answer | None:
         return None
 
@@ -79,7 +79,7 @@ def answered_before_it_is_durable() -> Iterator[None]:
 
 
 @planted
-def lost_answers_never_looked_after() -> Iterator[None]:
+def lost_answers_never_resolved() -> Iterator[None]:
     with swapped(UnknownCommits, "perhaps_applied", lambda self: []):
         yield
 
@@ -91,7 +91,7 @@ def rejection_not_kept() -> Iterator[None]:
 
 
 @planted
-def dedup_forgets_the_body() -> Iterator[None]:
+def duplicate_compared_without_its_body() -> Iterator[None]:
     """The same id is the same action, whatever it says."""
 
     async def wrong(self: ReducerService, pending: Pending) -> Answer | None:
@@ -103,7 +103,7 @@ def dedup_forgets_the_body() -> Iterator[None]:
 
 
 @planted
-def duplicate_told_the_newest_version() -> Iterator[None]:
+def duplicate_answered_with_the_newest_version() -> Iterator[None]:
     right = ReducerService._first_answer
 
     async def wrong(self: ReducerService, pending: Pending) -> Answer | None:
@@ -118,8 +118,8 @@ def duplicate_told_the_newest_version() -> Iterator[None]:
 
 
 @planted
-def refusals_judged_again_after_a_lost_answer() -> Iterator[None]:
-    """Ours until seed 159 told us."""
+def refusals_decided_again_after_a_lost_answer() -> Iterator[None]:
+    """A bug of ours until seed 159 showed it."""
 
     async def wrong(self: UnknownCommits) -> list[object]:
         self._refusals.clear()
@@ -143,7 +143,7 @@ def neighbours_behind_a_conflict_forgotten() -> Iterator[None]:
 
 
 @planted
-def put_back_in_reverse() -> Iterator[None]:
+def failed_batch_put_back_in_reverse() -> Iterator[None]:
     right = Mailboxes.put_back
 
     def wrong(self: Mailboxes, entry: Entry, pendings: Sequence[Pending], *, maybe_applied: bool = False) -> None:
@@ -154,7 +154,7 @@ def put_back_in_reverse() -> Iterator[None]:
 
 
 @planted
-def half_a_burst_taken() -> Iterator[None]:
+def half_of_a_submit_many_applied() -> Iterator[None]:
     """Room is asked for one by one: who is turned away in the middle has sent the first half."""
 
     async def wrong(self: ReducerPatternEngine, actions: Sequence[tuple[str, str, None]]) -> list[Answer]:
@@ -166,7 +166,7 @@ def half_a_burst_taken() -> Iterator[None]:
 
 
 @planted
-def no_answer_into_the_inbox() -> Iterator[None]:
+def applied_inbox_rows_not_answered() -> Iterator[None]:
     """Of those that were applied; a refusal is answered."""
     right = Batch._answers
 
@@ -178,7 +178,7 @@ def no_answer_into_the_inbox() -> Iterator[None]:
 
 
 @planted
-def who_waits_is_not_woken() -> Iterator[None]:
+def waiting_callers_not_woken() -> Iterator[None]:
     def wrong(self: ReducerPatternEngine, changes: object) -> None:
         self.commit_signal.notify()
 

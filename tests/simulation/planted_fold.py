@@ -98,7 +98,7 @@ def judged(look: Callable[[Folded, Pending, Callable[[Folded, Pending], Verdict]
 
 
 @planted
-def expiry_not_judged() -> Iterator[None]:
+def expiry_not_checked() -> Iterator[None]:
     def wrong(self: Folded, pending: Pending, right: Callable[[Folded, Pending], Verdict]) -> Verdict:
         pending.expires_us = 0
         return right(self, pending)
@@ -144,7 +144,7 @@ def lease_that_ran_out_accepted() -> Iterator[None]:
 
 
 @planted
-def lease_not_asked_for() -> Iterator[None]:
+def lease_not_required() -> Iterator[None]:
     """Whoever comes without one is nobody's rival."""
     right = Folded._judge_lease
 
@@ -156,7 +156,7 @@ def lease_not_asked_for() -> Iterator[None]:
 
 
 @planted
-def outcomes_asked_for_a_lease() -> Iterator[None]:
+def outcomes_refused_without_a_lease() -> Iterator[None]:
     """They have none, so what an effect came to is refused, and lost."""
 
     def wrong(self: Folded, pending: Pending, right: Callable[[Folded, Pending], Verdict]) -> Verdict:
@@ -209,7 +209,7 @@ def intents_of_one_name_share_a_number() -> Iterator[None]:
 
 @planted
 def outcome_that_failed_settles_its_row() -> Iterator[None]:
-    """What the reducer could not digest is forgotten, instead of held until it is mended."""
+    """What the reducer could not digest is forgotten, instead of held until it is fixed."""
     right = Folded._refuse
 
     def wrong(self: Folded, pending: Pending, error: OnexError) -> None:
@@ -247,7 +247,7 @@ def code_changed_without_a_snapshot() -> Iterator[None]:
 
 
 @planted
-def hash_leaves_out_who_sent_it() -> Iterator[None]:
+def hash_without_the_issuer() -> Iterator[None]:
     """No fold can tell, because no reducer sees the difference: only the hash keeps it."""
     right = onex.engine.encode.state_hash
 

@@ -111,7 +111,7 @@ def timers_forgotten_by_a_takeover() -> Iterator[None]:
 
 
 @planted
-def key_of_each_attempt() -> Iterator[None]:
+def key_changes_with_each_attempt() -> Iterator[None]:
     right = IntentRelay.intent_of
 
     def wrong(self: IntentRelay, work: Delivery) -> ModelIntent[BaseModel]:
@@ -132,7 +132,7 @@ def start_recorded_while_it_runs() -> Iterator[None]:
 
 
 @planted
-def tries_of_owners_before_forgotten() -> Iterator[None]:
+def attempts_of_earlier_owners_forgotten() -> Iterator[None]:
     """Whoever takes over tells of its own tries only: what may have been done is said to have failed."""
     right = Takeover._judge
 
@@ -181,7 +181,7 @@ def at_most_once_tried_again() -> Iterator[None]:
 
 
 @planted
-def failure_settled_in_silence() -> Iterator[None]:
+def failure_settled_without_an_outcome() -> Iterator[None]:
     """The effect has failed for good, its row is gone, and nobody is told."""
     right = IntentRelay._finish_badly
 
@@ -249,8 +249,8 @@ def timers_of_later_minutes_forgotten() -> Iterator[None]:
 
 
 @planted
-def driven_again_by_two_at_once() -> Iterator[None]:
-    """Ours until seed 136 told us."""
+def redriven_by_two_operators_at_once() -> Iterator[None]:
+    """A bug of ours until seed 136 showed it."""
 
     async def wrong(self: DeadLetters, pointer: Pointer, noting: object = None) -> None:
         await self._drive(pointer)
@@ -260,8 +260,8 @@ def driven_again_by_two_at_once() -> Iterator[None]:
 
 
 @planted
-def control_answered_in_a_second_commit() -> Iterator[None]:
-    """Ours until seed 221 told us."""
+def operator_request_answered_in_a_second_commit() -> Iterator[None]:
+    """A bug of ours until seed 221 showed it."""
     right = DeadLetters.redrive
 
     async def wrong(self: DeadLetters, pointer: Pointer, noting: object = None) -> None:

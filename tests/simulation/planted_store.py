@@ -230,7 +230,7 @@ def conflict_leaves_its_answers() -> Iterator[None]:
 
 
 @planted
-def conflict_settles_all_the_same() -> Iterator[None]:
+def conflict_settles_its_rows() -> Iterator[None]:
     """The row of an outcome is gone though the outcome was left out: after a crash nobody knows that there was one."""
     right = MemoryStore.commit
 

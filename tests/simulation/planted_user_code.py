@@ -45,7 +45,7 @@ def exceptions_only(error: BaseException) -> str:
 
 
 @planted
-def told_exception_that_raises() -> Iterator[None]:
+def exception_whose_text_raises() -> Iterator[None]:
     """``str`` of an exception is code of the user too."""
 
     def wrong(error: BaseException, most: int = 2000) -> str:
@@ -63,7 +63,7 @@ def shared_exception_keeps_every_traceback() -> Iterator[None]:
 
 
 @planted
-def handler_that_raises_no_exception_ends_the_engine() -> Iterator[None]:
+def handler_that_raises_a_base_exception_ends_the_engine() -> Iterator[None]:
     """Neither the reducer nor the fold around it catches what is no ``Exception``; the net under both is gone too."""
 
     with (
@@ -75,7 +75,7 @@ def handler_that_raises_no_exception_ends_the_engine() -> Iterator[None]:
 
 
 @planted
-def effect_that_raises_no_exception_is_never_told() -> Iterator[None]:
+def effect_that_raises_a_base_exception_gets_no_outcome() -> Iterator[None]:
     """Its task dies with what it raised, and the row waits for an answer that nobody will write."""
 
     def wrong(error: BaseException) -> EffectFailed | EffectUnknown:
@@ -88,7 +88,7 @@ def effect_that_raises_no_exception_is_never_told() -> Iterator[None]:
 
 
 @planted
-def migration_that_raises_no_exception_ends_the_start() -> Iterator[None]:
+def migration_that_raises_a_base_exception_ends_the_start() -> Iterator[None]:
     with (
         swapped(onex.kernel.migration, "caught", exceptions_only),
         swapped(onex.engine.fold, "caught", exceptions_only),
@@ -98,7 +98,7 @@ def migration_that_raises_no_exception_ends_the_start() -> Iterator[None]:
 
 
 @planted
-def own_time_out_told_as_ours() -> Iterator[None]:
+def time_out_of_the_effect_reported_as_the_engines() -> Iterator[None]:
     """Whoever reads the outcome looks for a far side that hangs, and there is none."""
 
     def wrong(error: BaseException) -> EffectFailed | EffectUnknown:
@@ -125,8 +125,8 @@ def neighbours_of_a_raising_action_refused_with_it() -> Iterator[None]:
 
 
 @planted
-def projection_that_failed_says_nothing() -> Iterator[None]:
-    """It stands still, nobody is told why, and so nobody mends it."""
+def failed_projection_not_reported() -> Iterator[None]:
+    """It stands still, nobody is told why, and so nobody fixes it."""
 
     def wrong(self: ProjectionMaterializerService, error: OnexError) -> None:
         return None
@@ -139,7 +139,7 @@ def projection_that_failed_says_nothing() -> Iterator[None]:
 
 
 @planted
-def wrong_result_told_as_failed() -> Iterator[None]:
+def wrong_result_reported_as_failed() -> Iterator[None]:
     """It acted, and gave back what it should not: that is no word of its not having acted."""
 
     def wrong(message: str, code: str = WRONG_RESULT) -> EffectFailed:
@@ -150,21 +150,21 @@ def wrong_result_told_as_failed() -> Iterator[None]:
 
 
 @planted
-def first_try_sees_the_value_in_memory() -> Iterator[None]:
+def first_attempt_gets_the_value_in_memory() -> Iterator[None]:
     """A validator that multiplies: the first try is told 500, the second, read back, 50,000 under the same key."""
     with swapped(onex.kernel.intent, "apart", lambda value: value):
         yield
 
 
 @planted
-def receiver_of_a_message_not_looked_at() -> Iterator[None]:
+def receiver_of_a_message_not_checked() -> Iterator[None]:
     """``send`` to a number or a UUID: committed as it is, and then there is nobody of that name."""
     with swapped(onex.kernel.intent, "_receiver", lambda spec, to: to):
         yield
 
 
 @planted
-def integers_looked_at_each_hundredth_time() -> Iterator[None]:
+def integers_checked_every_hundredth_time() -> Iterator[None]:
     """What a state or an intent may hold depends on how many were written before it."""
     numbers, right = count(1), onex.engine.encode.check_kept
 
@@ -177,15 +177,15 @@ def integers_looked_at_each_hundredth_time() -> Iterator[None]:
 
 
 @planted
-def payload_changed_in_place_judged_as_changed() -> Iterator[None]:
-    """Ours until these lives told us: an action folded a second time has the payload that its handler left."""
+def payload_changed_in_place_folded_as_changed() -> Iterator[None]:
+    """A bug of ours until these runs showed it: an action folded a second time has the payload that its handler left."""
     with swapped(Pending, "judged", property(lambda self: False, lambda self, judged: None)):
         yield
 
 
 @planted
-def held_outcome_without_its_bytes() -> Iterator[None]:
-    """Ours until life 132 told us: what an outcome names is written only where the outcome is taken."""
+def held_outcome_without_its_blobs() -> Iterator[None]:
+    """A bug of ours until run 132 showed it: what an outcome names is written only where the outcome is taken."""
 
     def wrong(folded: Folded) -> list[NewBlob]:
         return []
@@ -198,7 +198,7 @@ def held_outcome_without_its_bytes() -> Iterator[None]:
 
 
 @planted
-def rollback_believed_from_anybody() -> Iterator[None]:
+def rollback_accepted_from_clients() -> Iterator[None]:
     """An action of the engine's own kinds is taken from whoever sends it, with the state that it brings along."""
     right = onex.engine.intake.Intake._take_payload
 
@@ -210,8 +210,8 @@ def rollback_believed_from_anybody() -> Iterator[None]:
 
 
 @planted
-def lease_believed_from_memory() -> Iterator[None]:
-    """Ours until life 33 told us: a lease that was ended in the store keeps everybody out for as long as it would have run."""
+def lease_read_from_memory() -> Iterator[None]:
+    """A bug of ours until run 33 showed it: a lease that ended in the store kept everybody out until its time was over."""
     right = Folded._refuse
 
     def wrong(self: Folded, pending: Pending, error: OnexError) -> None:
@@ -239,14 +239,14 @@ def store_kept_after_a_failed_start() -> Iterator[None]:
 
 
 @planted
-def crashes_while_judged_not_counted() -> Iterator[None]:
+def crashes_in_a_handler_not_counted() -> Iterator[None]:
     """A timer, an outcome or an action whose handler ends the process does so at every start."""
     with swapped(onex.engine.isolate, "of_action", lambda pending: b""):
         yield
 
 
 @planted
-def crashes_while_read_not_counted() -> Iterator[None]:
+def crashes_in_a_validator_not_counted() -> Iterator[None]:
     """An inbox row whose validator ends the process does so at every start."""
     judging = CrashCounts.running
     with (
@@ -271,7 +271,7 @@ def crashes_counted_from_one_each_time() -> Iterator[None]:
 
 
 @planted
-def crashes_forgotten_while_another_is_judged() -> Iterator[None]:
+def crash_counts_forgotten_while_another_action_runs() -> Iterator[None]:
     """The record holds who is judged now, and no longer who had crashed before and still waits."""
 
     def wrong(self: CrashCounts, running: Sequence[bytes]) -> None:
@@ -286,7 +286,7 @@ def crashes_forgotten_while_another_is_judged() -> Iterator[None]:
 
 
 @planted
-def loop_that_dies_in_silence() -> Iterator[None]:
+def loop_that_ends_without_a_report() -> Iterator[None]:
     """An inbox row that cannot be read ends the loop that reads it, and nobody begins it again or says that it is gone."""
     take = Inbox._take
 
@@ -307,7 +307,7 @@ def loop_that_dies_in_silence() -> Iterator[None]:
 
 
 @planted
-def row_that_raises_fails_the_whole_inbox() -> Iterator[None]:
+def row_that_raises_stops_the_whole_inbox() -> Iterator[None]:
     """The same row again and again, until the engine gives up: those behind it are never read."""
     take = Inbox._take
 

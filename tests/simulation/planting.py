@@ -1,13 +1,14 @@
-"""How to plant a bug: one generator that makes it, is entered around some lives, and takes it out again.
+"""How to plant a bug: one generator that makes it, is entered around some runs, and takes it out again.
 
 1. Write a function marked ``@planted`` in the file of the room it breaks (``planted_store``, ``planted_dispatch``,
-   ``planted_fold``, ``planted_relay``, ``planted_beside``, ``planted_user_code``). It changes one thing with ``swapped``
-   and yields. Break one promise in a way somebody could have written, with every other promise kept; say which in its name.
-2. Give it a row in ``planted.FOUND``: the first life that finds it, and how many lives it may take.
-3. ``pytest tests/simulation/test_planted.py -k its_name``. When all lives go well, there is a hole: mend the faults, the
+   ``planted_fold``, ``planted_relay``, ``planted_inbox_and_projections``, ``planted_user_code``). It changes one thing
+   with ``swapped`` and yields. Break one promise in a way somebody could have written, and keep every other promise. The name
+   says which promise is broken.
+2. Give it a row in ``planted.FOUND``: the first run that finds it, and how many runs it may take.
+3. ``pytest tests/simulation/test_planted.py -k its_name``. When all runs go well, there is a hole: fix the faults, the
    workload or the invariants of ``onex.simulation`` until one does not. The bug stays as it is.
 
-Even lives run on SQLite, odd ones in memory: a bug in one store is looked for in the lives of both.
+Even runs run on SQLite, odd ones in memory: a bug in one store is looked for in the runs of both.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from onex.simulation.loop import DeadlockError, StepLimitError, UnhandledError, UnsimulatedError
-from onex.simulation.seeded_run import Outcome, Sim, run
+from onex.simulation.seeded_run import Sim, SimResult, run
 
 # --- a program that leans on everything asyncio keeps in sets -------------------------------------------------------
 
@@ -72,7 +72,7 @@ async def crowd(sim: Sim) -> list[str]:
     return seen
 
 
-def fingerprint(outcome: Outcome[list[str]]) -> str:
+def fingerprint(outcome: SimResult[list[str]]) -> str:
     return f"{outcome.trace_hash} {outcome.steps} {outcome.virtual_s} {' '.join(outcome.result())}"
 
 

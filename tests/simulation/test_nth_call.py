@@ -1,7 +1,7 @@
 """Every call of a port fails once, in every way a call can fail; CI tries a sample of them, and `make test-long` all.
 
 The scenario holds 240 actions, and about 1,450 calls: reads and commits of the store, effects, computing, blobs, the inbox,
-projections, start and end. Exactly one of them fails in each life; after it every promise is judged.
+projections, start and end. Exactly one of them fails in each run; after it every promise is judged.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def disk(kind: str, folder: Path) -> Disk:
 
 
 def counted(folder: Path) -> list[str]:
-    """The port of each call, in order, of the life in which none fails: the same on either store."""
+    """The port of each call, in order, of the run in which none fails: the same on either store."""
     report, nth = run_nth(0, EnumFailure.REFUSED, disk("memory", folder))
     assert report.violations == []
     return nth.calls
@@ -99,6 +99,6 @@ def test_each_call_fails_once_in_each_way_and_every_promise_holds(block: int, ki
     assert broken(cases, kind, tmp_path) == {}
 
 
-def test_a_life_says_so_when_its_call_was_never_made(tmp_path: Path) -> None:
+def test_a_run_says_so_when_its_call_was_never_made(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="never made"):
         broken(iter([(10**6, EnumFailure.REFUSED)]), "memory", tmp_path)

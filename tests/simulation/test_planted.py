@@ -1,7 +1,7 @@
 """A simulator that does not find a bug somebody plants would not find ours.
 
-CI begins at the life that found the bug last time and goes on from there; `make test-long` begins at the first of all. Both
-give up after as many lives as the table allows, and then there is a hole.
+CI begins at the run that found the bug last time and goes on from there; `make test-long` begins at the first of all. Both
+give up after as many runs as the table allows, and then there is a hole.
 """
 
 from __future__ import annotations
@@ -15,33 +15,35 @@ from tests.engine_sim.engine_run import run_seed
 from tests.simulation.planted import FOUND, PLANTED, ROOMS
 
 MOST = 200
-"""Lives that CI gives a bug. Those that may take more are looked for by `make test-long` only."""
+"""Runs that CI gives a bug. Those that may take more are looked for by `make test-long` only."""
 
 
 def found(name: str, seeds: range, folder: Path) -> int | None:
-    """The first of these lives in which a promise is broken while the bug is planted."""
+    """The first of these runs in which a promise is broken while the bug is planted."""
     create(folder / "empty.db")
     with PLANTED[name]():
         for seed in seeds:
             place = folder / str(seed)
             place.mkdir()
-            report, _ = run_seed(seed, place, folder / "empty.db", to_the_end=False, unruly=FOUND[name].unruly)
+            report, _ = run_seed(
+                seed, place, folder / "empty.db", to_the_end=False, misbehaving=FOUND[name].misbehaving
+            )
             if report.violations:
                 return seed
     return None
 
 
 @pytest.mark.parametrize("name", [name for name, row in FOUND.items() if row.within <= MOST])
-def test_a_planted_bug_is_found_within_as_many_lives_as_stated(name: str, tmp_path: Path) -> None:
+def test_a_planted_bug_is_found_within_as_many_runs_as_stated(name: str, tmp_path: Path) -> None:
     first, within, _ = FOUND[name]
-    assert found(name, range(first, first + within), tmp_path) is not None, f"{within} lives went well with it"
+    assert found(name, range(first, first + within), tmp_path) is not None, f"{within} runs went well with it"
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", FOUND)
-def test_a_planted_bug_is_found_from_the_first_life_on(name: str, tmp_path: Path) -> None:
+def test_a_planted_bug_is_found_from_the_first_run_on(name: str, tmp_path: Path) -> None:
     within = FOUND[name].within
-    assert found(name, range(within), tmp_path) is not None, f"{within} lives went well with it"
+    assert found(name, range(within), tmp_path) is not None, f"{within} runs went well with it"
 
 
 def test_every_bug_that_is_planted_says_how_soon_it_is_found() -> None:
@@ -50,8 +52,8 @@ def test_every_bug_that_is_planted_says_how_soon_it_is_found() -> None:
     assert len(PLANTED) >= 40
 
 
-def test_without_them_the_same_lives_go_well(tmp_path: Path) -> None:
-    """So that it is the planted bug that was found; every other test of this folder says so for hundreds of lives."""
+def test_without_them_the_same_runs_go_well(tmp_path: Path) -> None:
+    """So that it is the planted bug that was found; every other test of this folder says so for hundreds of runs."""
     create(tmp_path / "empty.db")
     for seed in range(3):
         place = tmp_path / str(seed)
@@ -59,18 +61,18 @@ def test_without_them_the_same_lives_go_well(tmp_path: Path) -> None:
         assert run_seed(seed, place, tmp_path / "empty.db")[0].violations == []
 
 
-def test_a_life_that_ends_at_the_first_broken_promise_has_broken_one(tmp_path: Path) -> None:
+def test_a_run_that_ends_at_the_first_broken_promise_has_broken_one(tmp_path: Path) -> None:
     name = "effect_under_a_new_key_each_time"
     folder = tmp_path / "first"
     folder.mkdir()
     seed = found(name, range(FOUND[name].within), folder)
     assert seed is not None
-    lives = []
+    runs = []
     for to_the_end in (True, False):
         place = tmp_path / str(to_the_end)
         place.mkdir()
         with PLANTED[name]():
-            lives.append(run_seed(seed, place, folder / "empty.db", to_the_end=to_the_end))
-    (whole, _), (short, outcome) = lives
+            runs.append(run_seed(seed, place, folder / "empty.db", to_the_end=to_the_end))
+    (whole, _), (short, outcome) = runs
     assert short.violations == whole.violations[:1]
     assert short.steps < whole.steps and outcome.error is not None

@@ -1,4 +1,4 @@
-"""The real engine under a seeded loop, with every fault we know; 300 lives, and what was promised holds in each."""
+"""The real engine under a seeded loop, with every fault we know; 300 runs, and what was promised holds in each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from onex.adapters.sqlite.schema import create
 from onex.simulation.faults import POINTS
-from onex.simulation.misbehaviour import POINTS as UNRULY
+from onex.simulation.misbehaviour import POINTS as MISBEHAVIOUR_POINTS
 from tests.engine_sim.engine_run import Report, run_seed
 
 SEEDS = 300
@@ -34,7 +34,7 @@ MET = (
     "row dead",
     "row held",
 )
-"""What 100 lives must have led an engine into; the rest of it, rarer, is asked of 200 others."""
+"""What 100 runs must have led an engine into; the rest of it, rarer, is asked of 200 others."""
 MET_RARELY = (
     "epoch_mismatch",
     "instance_held",
@@ -45,8 +45,8 @@ MET_RARELY = (
 )
 
 
-def lives(seeds: range, folder: Path, *, unruly: bool = False) -> tuple[list[Report], Counter[str]]:
-    """One report per seed, and how often each fault happened. ``unruly``: the user's code misbehaves too."""
+def runs(seeds: range, folder: Path, *, misbehaving: bool = False) -> tuple[list[Report], Counter[str]]:
+    """One report per seed, and how often each fault happened. ``misbehaving``: the user's code misbehaves too."""
     empty = folder / "empty.db"
     create(empty)
     reports: list[Report] = []
@@ -54,7 +54,7 @@ def lives(seeds: range, folder: Path, *, unruly: bool = False) -> tuple[list[Rep
     for seed in seeds:
         place = folder / str(seed)
         place.mkdir()
-        report, _ = run_seed(seed, place, empty, unruly=unruly)
+        report, _ = run_seed(seed, place, empty, misbehaving=misbehaving)
         reports.append(report)
         counted += report.counted
     return reports, counted
@@ -65,34 +65,34 @@ def broken(reports: list[Report]) -> dict[int, list[str]]:
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))
-def test_no_promise_is_broken_in_a_hundred_lives(block: int, tmp_path: Path) -> None:
+def test_no_promise_is_broken_in_a_hundred_runs(block: int, tmp_path: Path) -> None:
     size = SEEDS // BLOCKS
-    reports, counted = lives(range(block * size, (block + 1) * size), tmp_path)
+    reports, counted = runs(range(block * size, (block + 1) * size), tmp_path)
     assert broken(reports) == {}
     missing = [point for point in (*POINTS, *(f"met: {name}" for name in MET)) if not counted[point]]
     assert missing == [], "what never happens proves nothing"
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))
-def test_no_promise_is_broken_in_a_hundred_lives_with_user_code_that_misbehaves(block: int, tmp_path: Path) -> None:
+def test_no_promise_is_broken_in_a_hundred_runs_with_user_code_that_misbehaves(block: int, tmp_path: Path) -> None:
     size = SEEDS // BLOCKS
-    reports, counted = lives(range(block * size, (block + 1) * size), tmp_path, unruly=True)
+    reports, counted = runs(range(block * size, (block + 1) * size), tmp_path, misbehaving=True)
     assert broken(reports) == {}
-    missing = [point for point in UNRULY if not counted[point]]
+    missing = [point for point in MISBEHAVIOUR_POINTS if not counted[point]]
     assert missing == [], "what never happens proves nothing"
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("block", range(25))
-def test_no_promise_is_broken_in_five_thousand_lives_with_user_code_that_misbehaves(block: int, tmp_path: Path) -> None:
-    reports, _ = lives(range(1000 + block * 200, 1000 + (block + 1) * 200), tmp_path, unruly=True)
+def test_no_promise_is_broken_in_five_thousand_runs_with_user_code_that_misbehaves(block: int, tmp_path: Path) -> None:
+    reports, _ = runs(range(1000 + block * 200, 1000 + (block + 1) * 200), tmp_path, misbehaving=True)
     assert broken(reports) == {}
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("block", range(25))
-def test_no_promise_is_broken_in_five_thousand_lives(block: int, tmp_path: Path) -> None:
-    reports, counted = lives(range(1000 + block * 200, 1000 + (block + 1) * 200), tmp_path)
+def test_no_promise_is_broken_in_five_thousand_runs(block: int, tmp_path: Path) -> None:
+    reports, counted = runs(range(1000 + block * 200, 1000 + (block + 1) * 200), tmp_path)
     assert broken(reports) == {}
     assert [name for name in MET_RARELY if not counted[f"met: {name}"]] == []
 
@@ -114,7 +114,7 @@ for seed in (3, 4, 11, 12):
 
 
 def told(hash_seed: str, folder: Path) -> str:
-    """What a process of its own says of the four lives: hashes of every step and of the log, on both stores."""
+    """What a process of its own says of the four runs: hashes of every step and of the log, on both stores."""
     place = folder / hash_seed
     place.mkdir()
     done = subprocess.run(
@@ -128,10 +128,10 @@ def told(hash_seed: str, folder: Path) -> str:
     return done.stdout
 
 
-def test_one_seed_is_one_life_in_any_process(tmp_path: Path) -> None:
+def test_one_seed_is_one_run_in_any_process(tmp_path: Path) -> None:
     assert len({told(hash_seed, tmp_path) for hash_seed in ("0", "1", "random")}) == 1
 
 
 @pytest.mark.long
-def test_one_seed_is_one_life_in_ten_processes(tmp_path: Path) -> None:
+def test_one_seed_is_one_run_in_ten_processes(tmp_path: Path) -> None:
     assert len({told(str(hash_seed), tmp_path) for hash_seed in range(10)}) == 1

@@ -1,4 +1,4 @@
-"""Lives of an app under `onex simulate`, per minute and core; and steps per second of the loop that they run in."""
+"""Runs of an app under `onex simulate`, per minute and core; and steps per second of the loop that they run in."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from statistics import median
 import onex.workflows.code_analysis
 
 from ..kernel.errors import StateConsistencyError
-from ..simulation.app_sim.runner import Season, Total, play_season
+from ..simulation.app_sim.runner import RunPlan, RunTotals, run_all
 from ..simulation.seeded_run import Sim
 from ..simulation.seeded_run import run as simulate
 from .measurement import Goal, Measurement, Result
 from .options import Options
 
-LIVES = 120
+RUNS = 120
 WARM = 8
 TASKS = 100
 TURNS = 1000
@@ -28,11 +28,11 @@ def run(options: Mapping[str, str]) -> Result:
     chosen = Options.of(options)
     app = str(Path(onex.workflows.code_analysis.__file__).parent)
     loop_per_s = median(_loop_per_s(chosen.count(TURNS, 10)) for _ in range(chosen.pairs))
-    lives = chosen.count(LIVES, 2)
-    warm = min(WARM, lives)
-    _lived(Season(app, 0, warm))
-    total, cpu_s = _lived(Season(app, warm, lives))
-    per_minute = 60 * lives / cpu_s
+    runs = chosen.count(RUNS, 2)
+    warm = min(WARM, runs)
+    _lived(RunPlan(app, 0, warm))
+    totals, cpu_s = _lived(RunPlan(app, warm, runs))
+    per_minute = 60 * runs / cpu_s
     with chosen.place() as folder:
         return Measurement(
             "lives/min and core",
@@ -43,26 +43,26 @@ def run(options: Mapping[str, str]) -> Result:
                 Goal("loop steps/s and core", loop_per_s, 100_000, 200_000),
             ],
             detail={
-                "lives": lives,
-                "actions_per_life": round(total.seen.actions / lives, 1),
-                "faults_per_life": round(sum(total.counted.values()) / lives, 1),
-                "steps_per_life": round(total.steps / lives),
-                "steps_per_s_with_engine": round(total.steps / cpu_s),
-                "faster_than_life": round(total.virtual_s / cpu_s),
+                "lives": runs,
+                "actions_per_life": round(totals.coverage.actions / runs, 1),
+                "faults_per_life": round(sum(totals.counted.values()) / runs, 1),
+                "steps_per_life": round(totals.steps / runs),
+                "steps_per_s_with_engine": round(totals.steps / cpu_s),
+                "faster_than_life": round(totals.virtual_s / cpu_s),
                 "loop_steps_per_s": round(loop_per_s),
             },
         ).result(folder)
 
 
-def _lived(season: Season) -> tuple[Total, float]:
+def _lived(plan: RunPlan) -> tuple[RunTotals, float]:
     """In this process, in processor time. Raises StateConsistencyError when something broke."""
-    total = Total()
+    totals = RunTotals()
     cpu = time.process_time()
-    for chunk in play_season(season, 1):
-        total.add(chunk)
-    if total.broken is not None:
-        raise StateConsistencyError(f"seed {total.broken.script.seed} broke {total.broken.violations[0]}")
-    return total, time.process_time() - cpu
+    for chunk in run_all(plan, 1):
+        totals.add(chunk)
+    if totals.broken is not None:
+        raise StateConsistencyError(f"seed {totals.broken.script.seed} broke {totals.broken.violations[0]}")
+    return totals, time.process_time() - cpu
 
 
 def _loop_per_s(turns: int) -> float:

@@ -1,4 +1,4 @@
-"""``onex simulate``: an app under every fault we know, life after life; what breaks is one seed and a schedule to read."""
+"""``onex simulate``: an app under every fault we know, run after run; what breaks is one seed and a schedule to read."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 
-from ..simulation.app_sim.run import Life, live
-from ..simulation.app_sim.runner import STORES, Season, Total, place, play_season
+from ..simulation.app_sim.app_under_test import AppUnderTest, load_app_under_test
+from ..simulation.app_sim.run import AppRun, run_app
+from ..simulation.app_sim.runner import STORES, RunPlan, RunTotals, run_all, workspace
 from ..simulation.app_sim.saved_test import test_text
-from ..simulation.app_sim.shrink import SECONDS, Shrinking
-from ..simulation.app_sim.stage import Stage, set_stage
+from ..simulation.app_sim.shrink import SECONDS, Shrinker
 from ..views.simulation import Shrunk, simulation_json
 from .console import note, say_json
 from .exit_codes import FOUND, INTERRUPTED, Misused
@@ -30,7 +30,7 @@ def simulate(
     app: AppPath,
     seeds: Annotated[
         int | None,
-        typer.Option("--seeds", metavar="N", min=1, help=f"How many lives. [default: {SEEDS}, without --minutes]"),
+        typer.Option("--seeds", metavar="N", min=1, help=f"How many runs. [default: {SEEDS}, without --minutes]"),
     ] = None,
     seed: Annotated[
         int | None,
@@ -58,7 +58,7 @@ def simulate(
 ) -> None:
     """Run an app under every fault there is, on a virtual clock, and break it by a seed.
 
-    Each seed is one life: the real engine on a real store, clients who send what the contracts allow, crashes, lost
+    Each seed is one run: the real engine on a real store, clients who send what the contracts allow, crashes, lost
     answers, failing effects, clocks that jump, weeks that pass; then peace, and judgement. The app's effects are never
     called: others stand in for them. Exit code 1: something that must hold did not. Then its seed is told, and the
     shortest schedule found that breaks the same. A simulation.py beside the contract may say what clients do, who
@@ -76,90 +76,90 @@ def simulate(
     if save_test is not None and (save_test.exists() or not save_test.absolute().parent.is_dir()):
         why = "exists; name another file" if save_test.exists() else "lies in a folder that does not exist; make it"
         raise Misused(f"--save-test: {save_test} {why}")
-    stage = set_stage(app, real_compute=real_compute)
+    under_test = load_app_under_test(app, real_compute=real_compute)
     alone = seed is not None and seeds is None and minutes is None
     count = 1 if alone else SEEDS if seeds is None and minutes is None else seeds
-    season = Season(str(app), seed or 0, count, store, real_compute)
+    plan = RunPlan(str(app), seed or 0, count, store, real_compute)
     if alone:
-        _one(stage, season, shrink_s, save_test, as_json_=as_json_)
+        _one(under_test, plan, shrink_s, save_test, as_json_=as_json_)
         return
     began_s = time.monotonic()
-    total, stopped = _many(season, workers or _cores(), minutes)
-    shrunk = None if total.broken is None or stopped else _shrunk(stage, total.broken, shrink_s)
+    totals, stopped = _many(plan, workers or _cores(), minutes)
+    shrunk = None if totals.broken is None or stopped else _shrunk(under_test, totals.broken, shrink_s)
     if as_json_:
-        say_json(simulation_json(stage, season, total, time.monotonic() - began_s, shrunk, stopped=stopped))
+        say_json(simulation_json(under_test, plan, totals, time.monotonic() - began_s, shrunk, stopped=stopped))
     else:
-        show_total(stage, season, total, time.monotonic() - began_s)
+        show_total(under_test, plan, totals, time.monotonic() - began_s)
         if shrunk is not None:
-            show_broken(stage, shrunk)
-    _finish(stage, shrunk, save_test)
+            show_broken(under_test, shrunk)
+    _finish(under_test, shrunk, save_test)
     if stopped:
         raise typer.Exit(INTERRUPTED)
 
 
-def _many(season: Season, processes: int, minutes: float | None) -> tuple[Total, bool]:
+def _many(plan: RunPlan, processes: int, minutes: float | None) -> tuple[RunTotals, bool]:
     """What came of it, and whether Ctrl-C ended it."""
-    total = Total()
+    totals = RunTotals()
     end_s = None if minutes is None else time.monotonic() + 60 * minutes
-    chunks = play_season(season, processes)
+    chunks = run_all(plan, processes)
     try:
-        with _progress(season, end_s) as show:
+        with _progress(plan, end_s) as show:
             for chunk in chunks:
-                total.add(chunk)
-                show(total)
+                totals.add(chunk)
+                show(totals)
                 if end_s is not None and time.monotonic() >= end_s:
                     break
     except KeyboardInterrupt:
         note("stopped; what was done so far:")
-        return total, True
+        return totals, True
     finally:
         chunks.close()
-    return total, False
+    return totals, False
 
 
-def _one(stage: Stage, season: Season, shrink_s: float, save_test: Path | None, *, as_json_: bool) -> None:
+def _one(under_test: AppUnderTest, plan: RunPlan, shrink_s: float, save_test: Path | None, *, as_json_: bool) -> None:
     """One seed with its whole story, and the shortest that breaks the same."""
     began_s = time.monotonic()
-    with place() as where:
-        life = live(stage, season.script(season.first), where, drawn=True, told=True)
-    total = Total()
-    total.take(life)
-    shrunk = _shrunk(stage, life, shrink_s) if life.violations else None
+    with workspace() as where:
+        result = run_app(under_test, plan.script(plan.first), where, drawn=True, keep_story=True)
+    totals = RunTotals()
+    totals.take(result)
+    shrunk = _shrunk(under_test, result, shrink_s) if result.violations else None
     if as_json_:
-        say_json(simulation_json(stage, season, total, time.monotonic() - began_s, shrunk, life=life))
+        say_json(simulation_json(under_test, plan, totals, time.monotonic() - began_s, shrunk, result=result))
     else:
-        show_run(life)
+        show_run(result)
         if shrunk is not None:
-            show_broken(stage, shrunk)
-    _finish(stage, shrunk, save_test)
+            show_broken(under_test, shrunk)
+    _finish(under_test, shrunk, save_test)
 
 
-def _shrunk(stage: Stage, life: Life, seconds: float) -> Shrunk:
+def _shrunk(under_test: AppUnderTest, result: AppRun, seconds: float) -> Shrunk:
     began_s = time.monotonic()
-    rule = life.violations[0].rule
+    rule = result.violations[0].rule
     if seconds and sys.stderr.isatty():
-        note(f"seed {life.script.seed} breaks {life.violations[0]}; looking for a shorter schedule ...")
-    with place() as where:
-        work = Shrinking(stage, life.script, rule, where, seconds)
+        note(f"seed {result.script.seed} breaks {result.violations[0]}; looking for a shorter schedule ...")
+    with workspace() as where:
+        work = Shrinker(under_test, result.script, rule, where, seconds)
         try:
             work.run()
         except KeyboardInterrupt:
             work.in_time = False  # what was found is worth more than how short it is: it is told as far as it came
-    with place() as where:  # another: an interrupted life leaves its store as it was just then
-        again = live(stage, work.script, where, drawn=False, told=True)
-    return Shrunk(life, again, work.runs, time.monotonic() - began_s, work.in_time)
+    with workspace() as where:  # another: an interrupted run leaves its store as it was just then
+        again = run_app(under_test, work.script, where, drawn=False, keep_story=True)
+    return Shrunk(result, again, work.runs, time.monotonic() - began_s, work.in_time)
 
 
-def _finish(stage: Stage, shrunk: Shrunk | None, save_test: Path | None) -> None:
+def _finish(under_test: AppUnderTest, shrunk: Shrunk | None, save_test: Path | None) -> None:
     if shrunk is None:
         if save_test is not None:
             note(f"nothing broke, so {save_test} was not written")
         return
     if save_test is not None:
-        life = shrunk.shortest
-        text = test_text(life.script, shrunk.violation, life.story, stage.app.root, save_test)
+        result = shrunk.shortest
+        text = test_text(result.script, shrunk.violation, result.story, under_test.app.root, save_test)
         save_test.write_text(text)
-        note(f"saved as {save_test}: it fails until this is mended")
+        note(f"saved as {save_test}: it fails until this is fixed")
     raise typer.Exit(FOUND)
 
 
@@ -169,11 +169,11 @@ def _cores() -> int:
 
 
 @contextmanager
-def _progress(season: Season, end_s: float | None) -> Iterator[Callable[[Total], None]]:
+def _progress(plan: RunPlan, end_s: float | None) -> Iterator[Callable[[RunTotals], None]]:
     if not sys.stderr.isatty():
-        yield lambda total: None
+        yield lambda totals: None
         return
     from .simulate_progress import bar
 
-    with bar(season, end_s) as show:
+    with bar(plan, end_s) as show:
         yield show

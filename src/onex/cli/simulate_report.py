@@ -1,13 +1,13 @@
-"""What ``onex simulate`` says: what came of many lives, what never happened in them, and the story of one that broke."""
+"""What ``onex simulate`` says: what came of many runs, what never happened in them, and the story of one that broke."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..simulation.app_sim.run import Life, Line
-from ..simulation.app_sim.runner import Season, Total
+from ..simulation.app_sim.app_under_test import AppUnderTest
+from ..simulation.app_sim.run import AppRun, StoryLine
+from ..simulation.app_sim.runner import RunPlan, RunTotals
 from ..simulation.app_sim.saved_test import story_lines
-from ..simulation.app_sim.stage import Stage
 from ..views.simulation import Shrunk, faults_of, never_seen
 from .console import counted, fields, harmless, say, short, styled
 
@@ -15,48 +15,48 @@ WIDEST = 160
 ENGINE = "what an engine promises"
 
 
-def show_total(stage: Stage, season: Season, total: Total, seconds: float) -> None:
-    seen = total.seen
-    speed = total.lives / max(seconds, 1e-9) * 60
-    hours = total.virtual_s / 3600
-    rules = [ENGINE, *stage.invariants]
+def show_total(under_test: AppUnderTest, plan: RunPlan, totals: RunTotals, seconds: float) -> None:
+    coverage = totals.coverage
+    speed = totals.runs / max(seconds, 1e-9) * 60
+    hours = totals.virtual_s / 3600
+    rules = [ENGINE, *under_test.invariants]
     say(
-        f"{counted(total.lives, 'life') if total.lives == 1 else f'{total.lives:,} lives'} of {stage.app.name} "
+        f"{counted(totals.runs, 'run') if totals.runs == 1 else f'{totals.runs:,} runs'} of {under_test.app.name} "
         f"in {seconds:,.1f} s ({speed:,.0f} a minute), {hours:,.1f} hours of theirs"
     )
-    refused = sum(count for name, count in seen.refused.items() if ": an intent is " not in name)
-    faults = faults_of(total)
+    refused = sum(count for name, count in coverage.refused.items() if ": an intent is " not in name)
+    faults = faults_of(totals)
     pairs = [
-        ("actions", f"{seen.actions:,} in {counted(seen.commits, 'commit')}, {refused:,} refused"),
-        ("effects", f"{seen.effects:,}"),
+        ("actions", f"{coverage.actions:,} in {counted(coverage.commits, 'commit')}, {refused:,} refused"),
+        ("effects", f"{coverage.effects:,}"),
         ("faults", f"{sum(faults.values()):,} of {len(faults)} kinds: {_listed(faults)}"),
-        ("statuses", _listed(seen.statuses, 30)),
+        ("statuses", _listed(coverage.statuses, 30)),
     ]
-    if seen.refused:
-        pairs.append(("refused", _listed(seen.refused)))
-    pairs += [("reducer failed", harmless(f"{name}: {said}")) for name, said in sorted(total.failures.items())]
-    if never := never_seen(stage, total):
+    if coverage.refused:
+        pairs.append(("refused", _listed(coverage.refused)))
+    pairs += [("reducer failed", harmless(f"{name}: {said}")) for name, said in sorted(totals.failures.items())]
+    if never := never_seen(under_test, totals):
         pairs.append(("never", f"{', '.join(never)}: what never happened was not tried"))
-    pairs += [("not sent", f"{name}: {why}") for name, why in sorted(stage.undrawable.items())]
+    pairs += [("not sent", f"{name}: {why}") for name, why in sorted(under_test.undrawable.items())]
     fields([(name, short(value, 4 * WIDEST)) for name, value in pairs])
-    if total.broken is None and total.lives:
+    if totals.broken is None and totals.runs:
         say(styled(f"held: {', '.join(rules)}", "green"))
 
 
-def show_run(life: Life) -> None:
+def show_run(result: AppRun) -> None:
     """The whole story of one seed."""
-    _show_story(life.story)
-    say(f"seed {life.script.seed} on {life.script.store}: {_held(life)}; trace {life.trace_hash}")
+    _show_story(result.story)
+    say(f"seed {result.script.seed} on {result.script.store}: {_held(result)}; trace {result.trace_hash}")
 
 
-def _held(life: Life) -> str:
-    if life.violations:
-        return styled(harmless(str(life.violations[0])), "red")
+def _held(result: AppRun) -> str:
+    if result.violations:
+        return styled(harmless(str(result.violations[0])), "red")
     return styled("everything held", "green")
 
 
-def show_broken(stage: Stage, shrunk: Shrunk) -> None:
-    script, first = shrunk.shortest.script, shrunk.life.script
+def show_broken(under_test: AppUnderTest, shrunk: Shrunk) -> None:
+    script, first = shrunk.shortest.script, shrunk.result.script
     say()
     say(f"{styled('broken', 'red')} {harmless(str(shrunk.violation))}")
     say(
@@ -70,10 +70,10 @@ def show_broken(stage: Stage, shrunk: Shrunk) -> None:
         f"shortened from {counted(len(first.acts), 'action')} and {counted(len(first.hits), 'fault')} "
         f"in {shrunk.runs} runs, {shrunk.seconds:.1f} s{enough}"
     )
-    say(f"again: onex simulate {stage.app.root.name} --seed {first.seed}; --save-test FILE keeps it as a test")
+    say(f"again: onex simulate {under_test.app.root.name} --seed {first.seed}; --save-test FILE keeps it as a test")
 
 
-def _show_story(story: Iterable[Line]) -> None:
+def _show_story(story: Iterable[StoryLine]) -> None:
     for line in story_lines(story):
         say(harmless(short(line, WIDEST)))
 

@@ -1,4 +1,4 @@
-"""What outlasts a crash: a store's file or tables, opened by one process after the other, and read by the judge."""
+"""What outlasts a crash: a store's file or tables, opened by one process after the other, and read by the checker."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Handle = MemoryStore | SqliteCore
 """A process's own way into the store: nothing in it waits."""
 
 
-class EnumAilment(StrEnum):
+class EnumDiskFault(StrEnum):
     """What a disk can have. With a file it is brought about for real, so that SQLite's own answers are met."""
 
     NONE = "fine"
@@ -33,7 +33,7 @@ class EnumAilment(StrEnum):
     READ_ONLY = "disk read-only"
 
 
-_AILING = {EnumAilment.FULL: DiskFull, EnumAilment.BUSY: StoreBusy, EnumAilment.READ_ONLY: StoreReadOnly}
+_ERRORS = {EnumDiskFault.FULL: DiskFull, EnumDiskFault.BUSY: StoreBusy, EnumDiskFault.READ_ONLY: StoreReadOnly}
 
 
 class Disk(Protocol):
@@ -54,7 +54,7 @@ class Disk(Protocol):
     def steal(self) -> None:
         """Frees the ownership under a living owner's feet. Only where ``networked``."""
 
-    def ail(self, ailment: EnumAilment) -> None:
+    def set_fault(self, fault: EnumDiskFault) -> None:
         """From now on nobody can write, for this reason, until it is ``NONE`` again."""
 
     def refuses(self) -> OnexError | None:
@@ -75,7 +75,7 @@ class MemoryDisk:
     def __init__(self) -> None:
         self.tables = Tables()
         self.written = asyncio.Event()
-        self._ailment = EnumAilment.NONE
+        self._fault = EnumDiskFault.NONE
 
     def open(self, probe: Callable[[str], None]) -> Handle:
         return MemoryStore(self.tables)
@@ -87,12 +87,12 @@ class MemoryDisk:
     def steal(self) -> None:
         self.tables.owner = None
 
-    def ail(self, ailment: EnumAilment) -> None:
-        self._ailment = ailment
+    def set_fault(self, fault: EnumDiskFault) -> None:
+        self._fault = fault
 
     def refuses(self) -> OnexError | None:
-        error = _AILING.get(self._ailment)
-        return None if error is None else error(f"{self._ailment}, as the campaign had it")
+        error = _ERRORS.get(self._fault)
+        return None if error is None else error(f"{self._fault}, as the simulation had it")
 
     def lease(self, key: WorkflowKey, lease_id: bytes | None, until_us: int) -> bool:
         stored = self.tables.stored.get(key)
@@ -126,13 +126,13 @@ class SqliteDisk:
         shutil.copyfile(empty, self.path)
         self.written = asyncio.Event()
         self._open: list[SqliteCore] = []
-        self._ailment = EnumAilment.NONE
+        self._fault = EnumDiskFault.NONE
         self._elsewhere: sqlite3.Connection | None = None
 
     def open(self, probe: Callable[[str], None]) -> Handle:
         core = SqliteCore(self.path, synchronous="off", wait_ms=0, probe=probe)
         self._open.append(core)
-        _ail(core, self._ailment)
+        _break_disk(core, self._fault)
         return core
 
     def crash(self, handle: Handle) -> None:
@@ -144,21 +144,21 @@ class SqliteDisk:
     def steal(self) -> None:
         raise SimulationError(f"{self.path} has an owner's lock: it is freed by a crash")
 
-    def ail(self, ailment: EnumAilment) -> None:
+    def set_fault(self, fault: EnumDiskFault) -> None:
         other = self._other()
         if other.in_transaction:
             other.execute("rollback")
-        self._ailment = ailment
+        self._fault = fault
         for core in self._open:
-            _ail(core, ailment)
-        if ailment is EnumAilment.BUSY:
+            _break_disk(core, fault)
+        if fault is EnumDiskFault.BUSY:
             other.execute("begin immediate")
 
     def refuses(self) -> OnexError | None:
         return None
 
     def lease(self, key: WorkflowKey, lease_id: bytes | None, until_us: int) -> bool:
-        if self._ailment is not EnumAilment.NONE:
+        if self._fault is not EnumDiskFault.NONE:
             return False
         written = self._other().execute(
             "update workflow_state set lease_id = ?, lease_until_us = ? where workflow_type = ? and instance_id = ?",
@@ -199,10 +199,10 @@ def turned(value: object, chance: Random) -> object | None:
     return raw.decode() if isinstance(value, str) else bytes(raw)
 
 
-def _ail(core: SqliteCore, ailment: EnumAilment) -> None:
+def _break_disk(core: SqliteCore, fault: EnumDiskFault) -> None:
     """Full is a file that must not grow from here: SQLite itself then says so, in mid transaction."""
     ask = core._connection.execute  # the core has no way to fall ill by request, and needs none
     with suppress(sqlite3.ProgrammingError):  # its process has closed it
         ask("pragma busy_timeout = 0").fetchall()  # a wait for the other writer would be real time
-        ask(f"pragma max_page_count = {1 if ailment is EnumAilment.FULL else 1 << 30}").fetchall()
-        ask(f"pragma query_only = {int(ailment is EnumAilment.READ_ONLY)}").fetchall()
+        ask(f"pragma max_page_count = {1 if fault is EnumDiskFault.FULL else 1 << 30}").fetchall()
+        ask(f"pragma query_only = {int(fault is EnumDiskFault.READ_ONLY)}").fetchall()

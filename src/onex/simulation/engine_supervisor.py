@@ -1,4 +1,4 @@
-"""The house: one engine at a time on one store, started again whenever it dies, and asked by whoever is outside."""
+"""The supervisor: one engine at a time on one store, started again whenever it dies, and asked by whoever is outside."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..engine.registry import ReducerRegistry
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError, OwnershipLost
 from ..ports import Env, Position, ProjectionRow
-from .disk import Disk, EnumAilment
+from .disk import Disk, EnumDiskFault
 from .faults import Faults
 from .host import Host, HostCrashed
 from .projection_checks import materializer
 from .seeded_run import Sim
-from .sim_store import SimStore, Watcher
+from .sim_store import SimStore, StoreListener
 
 T = TypeVar("T")
 
@@ -28,11 +28,11 @@ ENV: Final = Env("0", "0", "0", "", "")
 LOOK_S: Final = 0.25
 CLOSE_S: Final = 30.0
 MET: Final = ("overloaded", "conflicts", "duplicates", "timers_dropped", "outcomes_dropped", "effects_retried")
-"""Counters of an engine that a campaign must have seen move."""
+"""Counters of an engine that a engine simulation must have seen move."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class EngineSetup:
     """What one seed runs: the code of each generation, bounds of its engine, and whether it checks every state it writes."""
 
     registry: Callable[[int], ReducerRegistry]
@@ -41,7 +41,7 @@ class Plan:
     project: Project = latest
 
 
-class House:
+class EngineSupervisor:
     """Who wants the engine waits for it in ``ask``. ``keep`` is the supervisor."""
 
     def __init__(
@@ -49,24 +49,24 @@ class House:
         sim: Sim,
         disk: Disk,
         faults: Faults,
-        complain: Callable[[str], None],
-        watcher: Watcher,
-        plan: Plan,
+        violated: Callable[[str], None],
+        listener: StoreListener,
+        setup: EngineSetup,
         keys: Sequence[WorkflowKey],
     ) -> None:
-        self.sim, self.disk, self.faults, self.complain, self.watcher, self.plan = (
-            sim, disk, faults, complain, watcher, plan,
+        self.sim, self.disk, self.faults, self.violated, self.listener, self.setup = (
+            sim, disk, faults, violated, listener, setup,
         )  # fmt: skip
         self.generation = 1
         self.skew_s = 0.0
         self.latest_us = 0
-        """The latest time a clock of the house had shown when it was set or went with its machine."""
+        """The latest time a clock of the supervisor had shown when it was set or went with its machine."""
         self.projection: ProjectionMaterializerService | None = None
         self.engine: ReducerPatternEngine | None = None
         self.host: Host | None = None
         self.boots = 0
         self.tail_n = 0
-        self.turned_away = False
+        self.lost_ownership = False
         self._ordered = False
         """Somebody wants the engine that runs to end."""
         self.on_orderly_end: Callable[[], None] = lambda: None
@@ -75,7 +75,7 @@ class House:
         self.sender = SimStore(disk, sim.world)
         """The store as another process has it that submits through the inbox."""
         self._store: SimStore | None = None
-        self._zombies: list[tuple[Host, ReducerPatternEngine]] = []
+        self._replaced: list[tuple[Host, ReducerPatternEngine]] = []
         self._up = asyncio.Event()
 
     # --- the supervisor -----------------------------------------------------------------------------------------------
@@ -88,15 +88,15 @@ class House:
 
     async def _live(self) -> None:
         self.boots += 1
-        self.turned_away = self._ordered = False
+        self.lost_ownership = self._ordered = False
         self._look_at_the_clock()
         read_only = self._read_only()
         host = self.host = self.sim.host(f"engine{self.boots}", skew_s=self.skew_s)
-        store = self._store = SimStore(self.disk, self.sim.world, self.faults, self.watcher)
+        store = self._store = SimStore(self.disk, self.sim.world, self.faults, self.listener)
         closed = False
         engine = ReducerPatternEngine(
-            store, store, self.plan.registry(self.generation), host.clock, host.ids, ENV,
-            limits=self.plan.limits, check_all=self.plan.check_all,
+            store, store, self.setup.registry(self.generation), host.clock, host.ids, ENV,
+            limits=self.setup.limits, check_all=self.setup.check_all,
         )  # fmt: skip
         try:
             try:
@@ -107,13 +107,13 @@ class House:
                     closed = True
                 return
             except Exception as error:
-                self.complain(f"a start raised a raw {type(error).__name__}: {error!r:.200}")
+                self.violated(f"a start raised a raw {type(error).__name__}: {error!r:.200}")
                 return
             host.start(self._follow(engine))
             await self._show(host, store, engine)
             self.engine = engine
             self._up.set()
-            while host.alive and engine.service.closed is None and not self.turned_away:
+            while host.alive and engine.service.closed is None and not self.lost_ownership:
                 await self.sim.clock.sleep(LOOK_S)
                 await self._mend_projection(host, store, engine)
             host.check()
@@ -125,8 +125,8 @@ class House:
         finally:
             self._up.clear()
             self.engine = self.projection = None
-            if self.turned_away:
-                self._zombies.append((host, engine))
+            if self.lost_ownership:
+                self._replaced.append((host, engine))
             else:
                 host.crash()
                 if not closed:  # an orderly end frees the store itself
@@ -136,10 +136,10 @@ class House:
 
     def _read_only(self) -> int:
         """How often so far: a store that can never be written any more ends its engine, which says so."""
-        return self.faults.counted[EnumAilment.READ_ONLY.value]
+        return self.faults.counted[EnumDiskFault.READ_ONLY.value]
 
     async def _mend_projection(self, host: Host, store: SimStore, engine: ReducerPatternEngine) -> None:
-        """One that failed stands still and says so, until its author has mended it: which is now."""
+        """One that failed stands still and says so, until its author has fixed it: which is now."""
         projection = self.projection
         if projection is None or not host.alive:
             return
@@ -147,7 +147,7 @@ class House:
             projection._task
         )  # another process may keep the same projection, so nothing else shows that this one died
         if projection.failed is None and task is not None and task.done():
-            self.complain("a projection's loop has ended, and says nothing")
+            self.violated("a projection's loop has ended, and says nothing")
         if projection.failed is not None:
             self.faults.counted["met: projection failed"] += 1
             await self._show(host, store, engine)
@@ -155,15 +155,15 @@ class House:
     def _look_at_its_end(self, engine: ReducerPatternEngine) -> None:
         lost = engine.service.closed
         if not self._ordered and not isinstance(lost, OwnershipLost | None):
-            self.complain(f"an engine ended by itself: {lost}")
+            self.violated(f"an engine ended by itself: {lost}")
 
     async def _show(self, host: Host, store: SimStore, engine: ReducerPatternEngine) -> None:
-        self.projection = materializer(store, engine.commit_signal, host, self.plan.project)
+        self.projection = materializer(store, engine.commit_signal, host, self.setup.project)
         await host.spawn(self.projection.start())
 
     async def _leave(self, host: Host, engine: ReducerPatternEngine) -> None:
         """The end of an engine that was closed, or lost its store: its process goes when it has answered everybody."""
-        if host.alive and not self.turned_away:
+        if host.alive and not self.lost_ownership:
             await self._close(host, engine)
 
     async def _close(self, host: Host, engine: ReducerPatternEngine) -> None:
@@ -175,7 +175,7 @@ class House:
                 # who stops waiting for the end, as whoever makes trouble does in peace, does not bring it about in the middle
                 await asyncio.shield(host.spawn(engine.close()))
         except TimeoutError:
-            self.complain(f"close did not end within {CLOSE_S} s")
+            self.violated(f"close did not end within {CLOSE_S} s")
         except OnexError:  # everything accepted is durable or answered; what the store still holds, the kernel frees
             return
 
@@ -186,7 +186,7 @@ class House:
             try:
                 async for entry in tail.follow():
                     if entry.position.n != last_n + 1:
-                        self.complain(f"a subscriber was shown {entry.position} after {last_n}")
+                        self.violated(f"a subscriber was shown {entry.position} after {last_n}")
                     last_n = entry.position.n
                     self.tail_n = max(self.tail_n, last_n)
             except OnexError:
@@ -199,16 +199,16 @@ class House:
             self.host.crash()
 
     def steal(self) -> None:
-        """The store gives the shard to another process while this one lives, unaware."""
+        """The store gives the shard to another process while this one runs, unaware."""
         self.disk.steal()
-        self.turned_away = True
+        self.lost_ownership = True
 
-    def bury(self) -> None:
+    def end_replaced(self) -> None:
         """Those that lost their shard end at last."""
-        for host, engine in self._zombies:
+        for host, engine in self._replaced:
             self.faults.counted["met: store lost"] += isinstance(engine.service.closed, OwnershipLost)
             host.crash()
-        self._zombies.clear()
+        self._replaced.clear()
 
     async def restart(self) -> None:
         """An orderly end; the supervisor does the rest."""
@@ -266,6 +266,6 @@ class House:
 
 
 def _looked_at(asked: asyncio.Task[T]) -> None:
-    """Who asked may be gone by now, with a life that ended: what it was to be told is nobody's any more."""
+    """Who asked may be gone by now, with a run that ended: what it was to be told is nobody's any more."""
     if not asked.cancelled():
         asked.exception()

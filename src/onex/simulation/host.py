@@ -1,4 +1,4 @@
-"""A host is a machine that can die: its code runs while it lives, and no step of it afterwards."""
+"""A host is a machine that can die: its code runs while it runs, and no step of it afterwards."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class HostCrashed(BaseException):
 
 
 HOST: ContextVar[Host] = ContextVar("onex.simulation.host")
-"""Whose memory the running code lives in. Tasks, timers and callbacks inherit it, so the loop knows whose each is."""
+"""Whose memory the running code runs in. Tasks, timers and callbacks inherit it, so the loop knows whose each is."""
 
 
 def current_host() -> Host:

@@ -23,24 +23,24 @@ from ..kernel.step import ROLLBACK
 from ..ports import Applied, Commit, Conflict, EnumOutboxState, KeyChange, LogEntry, Pointer, Position, ProjectionRow
 from ..replay.audit import INSIDE, SeenEffect, audit
 from ..replay.replay import Replay
-from .misbehaviour import misbehaving
-from .operator_checks import Operated
-from .projection_checks import Projected
+from .misbehaviour import use_misbehaviour
+from .operator_checks import OperatorChecks
+from .projection_checks import ProjectionChecks
 from .sim_store import SimStore
-from .time_checks import Punctual
+from .time_checks import TimeChecks
 
 PAGE = 1000
 OURS = b"no answer within"
 """How the engine tells a time-out of its own."""
 
 
-class LeaseJudge(Protocol):
+class LeaseChecker(Protocol):
     """Whoever grants leases behind the engine and knows what they must have kept out."""
 
-    def judge(self, change: KeyChange, at_us: int) -> None: ...
+    def check(self, change: KeyChange, at_us: int) -> None: ...
 
 
-class Ledger(Protocol):
+class OutsideRecord(Protocol):
     """What the outside world knows."""
 
     @property
@@ -53,7 +53,7 @@ class Ledger(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class ExpectedAction:
     """An intent of the log: who must answer to it, and by what action."""
 
     what: SeenEffect
@@ -70,19 +70,19 @@ class Promise:
         return {spec.outcomes[EnumOutcome.SUCCEEDED]: True, spec.outcomes[EnumOutcome.FAILED]: False}.get(kind)
 
 
-class Judge:
+class InvariantChecker:
     """Hears of every commit, answer and refusal; says what was broken in ``violations``."""
 
     def __init__(self, batch: int) -> None:
         self.violations: list[str] = []
         self.acked: dict[tuple[WorkflowKey, UUID], Committed] = {}
         self.refused: list[tuple[WorkflowKey, UUID, OnexError]] = []
-        self.leases: LeaseJudge | None = None
-        self.projection = Projected(self.complain)
-        self.punctual = Punctual(self.complain)
-        self.operated = Operated(self.complain)
+        self.leases: LeaseChecker | None = None
+        self.projection = ProjectionChecks(self.violated)
+        self.times = TimeChecks(self.violated)
+        self.operator = OperatorChecks(self.violated)
         self._batch = batch
-        self._outside: Ledger | None = None
+        self._outside: OutsideRecord | None = None
         self._registry = ReducerRegistry()
         self._older: Sequence[Workflow] = ()
         self._rows: list[tuple[WorkflowKey, int, bytes]] = []
@@ -93,53 +93,55 @@ class Judge:
         self._states: dict[tuple[WorkflowKey, int], bytes] = {}
         self._ended: set[SeenEffect] = set()
 
-    def judges(self, outside: Ledger, registry: ReducerRegistry, older: Sequence[Workflow] = ()) -> None:
+    def set_up(self, outside: OutsideRecord, registry: ReducerRegistry, older: Sequence[Workflow] = ()) -> None:
         """Before anything runs: what serves the effects, and the code that makes the log (``older`` beside it)."""
         self._outside, self._registry, self._older = outside, registry, older
 
     def _spec(self, key: WorkflowKey, name: str) -> IntentSpec | None:
         return self._registry[key.workflow_type].reducer.intents.by_name.get(name)
 
-    def complain(self, text: str) -> None:
+    def violated(self, text: str) -> None:
         if text not in self.violations:
             self.violations.append(text)
 
-    def hold(self, fact: bool, text: str) -> None:
+    def require(self, fact: bool, text: str) -> None:
         if not fact:
-            self.complain(text)
+            self.violated(text)
 
     # --- while it runs ------------------------------------------------------------------------------------------------
 
     def committed(self, commit: Commit, answers: Sequence[Applied | Conflict]) -> None:
         fence = commit.fences[0]
-        self.hold(fence >= self._fence, f"a commit came under fence {fence} after one under {self._fence}")
+        self.require(fence >= self._fence, f"a commit came under fence {fence} after one under {self._fence}")
         self._fence = max(fence, self._fence)
         rows = sum(len(change.rows) for change in commit.changes)
-        self.hold(rows <= self._batch, f"a batch holds {rows} actions; its limit is {self._batch}")
-        self.hold(len(answers) == len(commit.changes), "not every change was answered")
+        self.require(rows <= self._batch, f"a batch holds {rows} actions; its limit is {self._batch}")
+        self.require(len(answers) == len(commit.changes), "not every change was answered")
         self._settle(commit.settled)
         both = zip(commit.changes, answers, strict=False)
-        self.operated.committed(commit, [change for change, answer in both if isinstance(answer, Applied)])
+        self.operator.committed(commit, [change for change, answer in both if isinstance(answer, Applied)])
         for change, answer in zip(commit.changes, answers, strict=False):
             if isinstance(answer, Conflict):
                 continue
             self._settle(change.settled)
             key, taken = change.key, len(self._rows)
             if change.rows:
-                self.hold(answer.first == Position(0, taken + 1), f"{key} got {answer.first} when {taken} were taken")
-            self.hold(
+                self.require(
+                    answer.first == Position(0, taken + 1), f"{key} got {answer.first} when {taken} were taken"
+                )
+            self.require(
                 self._versions[key] == change.based_on,
                 f"{key} was folded on version {change.based_on} and stood at {self._versions[key]}",
             )
             if self.leases is not None:
-                self.leases.judge(change, commit.at_us)
+                self.leases.check(change, commit.at_us)
             self.projection.committed(change)
-            self.punctual.committed(change, commit.at_us)
+            self.times.committed(change, commit.at_us)
             if change.rows:
                 self._states[key, change.based_on + len(change.rows)] = change.state
             for row in change.rows:
                 if row.kind == ROLLBACK:
-                    self._judge_rollback(key, row.payload)
+                    self._check_rollback(key, row.payload)
                 self._versions[key] += 1
                 self._rows.append((key, self._versions[key], row.action_id))
                 items = orjson.loads(row.intents or b"[]")
@@ -149,13 +151,13 @@ class Judge:
                     self._rows_of[Pointer(0, len(self._rows), ordinal)] = what
                     spec = self._spec(key, item["name"])
                     is_timer = spec is not None and spec.kind == EnumIntentType.TIMER
-                    self.punctual.emitted(key, row.action_id, what, item.get("due_us", 0), timer=is_timer)
+                    self.times.emitted(key, row.action_id, what, item.get("due_us", 0), timer=is_timer)
 
-    def _judge_rollback(self, key: WorkflowKey, payload: bytes) -> None:
+    def _check_rollback(self, key: WorkflowKey, payload: bytes) -> None:
         """What comes back is what stood, where the commit that wrote it showed it."""
         back = orjson.loads(payload)
         stood = self._states.get((key, back["to_version"]))
-        self.hold(
+        self.require(
             stood is None or orjson.loads(stood) == back["state"],
             f"{key} went back to version {back['to_version']}, and to a state that never stood",
         )
@@ -177,10 +179,10 @@ class Judge:
 
     def runs_alone(self, what: SeenEffect) -> bool:
         """Whether it was running at so many crashes that it may take nobody with it any more."""
-        crashed = (row for row, crashes in self.operated.crashes.items() if crashes >= CRASHES_ALONE)
+        crashed = (row for row, crashes in self.operator.crashes.items() if crashes >= CRASHES_ALONE)
         return any(self._rows_of.get(row) == what for row in crashed)
 
-    def knows(self, what: SeenEffect, body: str) -> bool:
+    def has_committed(self, what: SeenEffect, body: str) -> bool:
         """Whether a commit has this intent, and this is its payload as it is read back from the log."""
         logged = self._intents.get(what)
         if logged is None or logged == body:
@@ -188,20 +190,20 @@ class Judge:
         spec = self._spec(WorkflowKey.parse(what.key), what.name)
         if spec is None or spec.payload is None:
             return False
-        with misbehaving(None):
+        with use_misbehaviour(None):
             return spec.payload.model_validate_json(logged).model_dump_json() == body
 
     def acknowledged(self, key: WorkflowKey, action_id: UUID, told: Committed, here: LogEntry | None) -> None:
         """An answer reached a client: the log must have it already, and say the same."""
         first = self.acked.setdefault((key, action_id), told)
-        self.hold(
+        self.require(
             (first.version, first.status) == (told.version, told.status),
             f"{key} answered {action_id} with version {first.version} and later with {told.version}",
         )
         if here is None:
-            self.complain(f"{key} acknowledged {action_id}, and the log does not have it")
+            self.violated(f"{key} acknowledged {action_id}, and the log does not have it")
         else:
-            self.hold(
+            self.require(
                 (here.version, here.row.status) == (told.version, told.status)
                 and told.position in (here.position, Position(0, 0)),
                 f"{key} acknowledged {action_id} as {told}; the log has it at {here.position}, version {here.version}",
@@ -212,31 +214,31 @@ class Judge:
     async def close(self, truth: SimStore, now_us: int, tail_n: int) -> str:
         """Everything again, from what the store holds. A digest of the log, the same for the same run."""
         log = await _log(truth)
-        self._judge_order(log)
+        self._check_order(log)
         shown = self.projection.watermark
-        self.hold(shown == len(log), f"the projection stands at {shown} of {len(log)}, and nothing more happens")
-        self.hold(tail_n == len(log), f"a subscriber saw the log up to {tail_n} of {len(log)}: nobody told it")
-        promises = self._promises(log)
-        self._judge_ends(log, promises)
-        self._judge_timers(log)
-        await self._judge_answers(truth, log)
-        await self._judge_refused_outcomes(truth, log, promises)
-        await self._judge_blobs(truth, log)
-        await self._judge_replay(truth)
-        await self._judge_audit(truth, now_us)
+        self.require(shown == len(log), f"the projection stands at {shown} of {len(log)}, and nothing more happens")
+        self.require(tail_n == len(log), f"a subscriber saw the log up to {tail_n} of {len(log)}: nobody told it")
+        expected = self._expected(log)
+        self._check_ends(log, expected)
+        self._check_timers(log)
+        await self._check_answers(truth, log)
+        await self._check_refused_outcomes(truth, log, expected)
+        await self._check_blobs(truth, log)
+        await self._check_replay(truth)
+        await self._check_audit(truth, now_us)
         rows = [(str(e.key), e.version, e.row.action_id.hex(), e.state_hash.hex()) for e in log]
         return blake2b(orjson.dumps(rows), digest_size=16).hexdigest()
 
-    def _judge_order(self, log: list[LogEntry]) -> None:
+    def _check_order(self, log: list[LogEntry]) -> None:
         found = [(entry.key, entry.version, entry.row.action_id) for entry in log]
-        self.hold(found == self._rows, "the log is not what was committed, in that order")
-        self.hold([entry.position.n for entry in log] == list(range(1, len(log) + 1)), "positions are not dense")
+        self.require(found == self._rows, "the log is not what was committed, in that order")
+        self.require([entry.position.n for entry in log] == list(range(1, len(log) + 1)), "positions are not dense")
         ids = {(entry.key, entry.row.action_id) for entry in log}
-        self.hold(len(ids) == len(log), "an action stands in the log twice")
+        self.require(len(ids) == len(log), "an action stands in the log twice")
 
-    def _promises(self, log: list[LogEntry]) -> dict[tuple[WorkflowKey, bytes], Promise]:
-        """``promises[receiver, action id]`` of every outcome, timer and message the log's intents lead to."""
-        promises: dict[tuple[WorkflowKey, bytes], Promise] = {}
+    def _expected(self, log: list[LogEntry]) -> dict[tuple[WorkflowKey, bytes], ExpectedAction]:
+        """``expected[receiver, action id]`` of every outcome, timer and message the log's intents lead to."""
+        expected: dict[tuple[WorkflowKey, bytes], ExpectedAction] = {}
         for entry in log:
             items = orjson.loads(entry.row.intents or b"[]")
             for item, n in zip(items, ordinals([item["name"] for item in items]), strict=True):
@@ -245,13 +247,13 @@ class Judge:
                 one = intent_id(UUID(bytes=entry.row.action_id), key, name, n)
                 due_us = item.get("due_us", 0)
                 spec = self._spec(key, name)
-                promises[key, outcome_id(one).bytes] = Promise(what, spec, key, due_us, entry.version)
+                expected[key, outcome_id(one).bytes] = ExpectedAction(what, spec, key, due_us, entry.version)
                 if spec is not None and spec.kind == EnumIntentType.ACTION_SEND:
                     to = WorkflowKey(spec.target, item["to"])
-                    promises[to, sent_id(one).bytes] = Promise(what, spec, to, due_us, entry.version)
-        return promises
+                    expected[to, sent_id(one).bytes] = ExpectedAction(what, spec, to, due_us, entry.version)
+        return expected
 
-    def _judge_ends(self, log: list[LogEntry], promises: dict[tuple[WorkflowKey, bytes], Promise]) -> None:
+    def _check_ends(self, log: list[LogEntry], expected: dict[tuple[WorkflowKey, bytes], ExpectedAction]) -> None:
         """What the engine made happen follows from an intent; a failure was not done, a success was."""
         assert self._outside is not None
         done = self._outside.done
@@ -259,52 +261,52 @@ class Judge:
         for entry in log:
             if entry.row.cause is None:
                 continue
-            promise = promises.get((entry.key, entry.row.action_id))
+            one = expected.get((entry.key, entry.row.action_id))
             at = f"{entry.key} version {entry.version} ({entry.row.kind})"
-            if promise is None:
-                self.complain(f"{at} says that it follows from an intent, and follows from none")
+            if one is None:
+                self.violated(f"{at} says that it follows from an intent, and follows from none")
                 continue
-            if promise.what in self._outside.own_timeouts:
-                self.hold(OURS not in entry.row.payload, f"{at}: its own time-out is told as ours")
-            said = promise.says(entry.row.kind)
-            if said is None or promise.spec is None:
+            if one.what in self._outside.own_timeouts:
+                self.require(OURS not in entry.row.payload, f"{at}: its own time-out is told as ours")
+            said = one.says(entry.row.kind)
+            if said is None or one.spec is None:
                 continue
-            if promise.spec.kind not in INSIDE:
-                truth = promise.what in done
-                self.hold(truth is said, f"{at}: {promise.what} was {'done' if truth else 'not done'}")
-            elif promise.spec.kind == EnumIntentType.ACTION_SEND:
-                self._judge_mail(entry, promises, in_log, arrived=said)
+            if one.spec.kind not in INSIDE:
+                truth = one.what in done
+                self.require(truth is said, f"{at}: {one.what} was {'done' if truth else 'not done'}")
+            elif one.spec.kind == EnumIntentType.ACTION_SEND:
+                self._check_mail(entry, expected, in_log, arrived=said)
 
-    def _judge_mail(
+    def _check_mail(
         self,
         entry: LogEntry,
-        promises: dict[tuple[WorkflowKey, bytes], Promise],
+        expected: dict[tuple[WorkflowKey, bytes], ExpectedAction],
         in_log: set[tuple[WorkflowKey, bytes]],
         *,
         arrived: bool,
     ) -> None:
-        what = promises[entry.key, entry.row.action_id].what
+        what = expected[entry.key, entry.row.action_id].what
         there = any(
-            promise.what == what and (to, action_id) in in_log
-            for (to, action_id), promise in promises.items()
+            one.what == what and (to, action_id) in in_log
+            for (to, action_id), one in expected.items()
             if (to, action_id) != (entry.key, entry.row.action_id)
         )
-        self.hold(
+        self.require(
             there is arrived,
             f"{what} {entry.row.kind}, and the receiver {'has' if there else 'does not have'} it",
         )
 
-    def _judge_timers(self, log: list[LogEntry]) -> None:
+    def _check_timers(self, log: list[LogEntry]) -> None:
         """A timer fires once, not before its time, and not after it was replaced, cancelled or ended with its state."""
         waiting: dict[tuple[WorkflowKey, str], tuple[bytes, int]] = {}
         over: dict[tuple[WorkflowKey, bytes], str] = {}
         for entry in log:
             fired = (entry.key, entry.row.action_id)
             at = f"{entry.key} version {entry.version}"
-            self.hold(fired not in over, f"{at}: timer {over.get(fired)!r} fired though it no longer waited")
+            self.require(fired not in over, f"{at}: timer {over.get(fired)!r} fired though it no longer waited")
             for (key, name), (awaited, due_us) in list(waiting.items()):
                 if (key, awaited) == fired:
-                    self.hold(entry.row.issued_us >= due_us, f"{at}: timer {name!r} fired before its time")
+                    self.require(entry.row.issued_us >= due_us, f"{at}: timer {name!r} fired before its time")
                     del waiting[key, name]
             items = orjson.loads(entry.row.intents or b"[]")
             for item, n in zip(items, ordinals([item["name"] for item in items]), strict=True):
@@ -319,28 +321,28 @@ class Judge:
                     awaited = outcome_id(intent_id(UUID(bytes=entry.row.action_id), entry.key, name, n)).bytes
                     waiting[entry.key, name] = (awaited, item["due_us"])
 
-    async def _judge_answers(self, truth: SimStore, log: list[LogEntry]) -> None:
+    async def _check_answers(self, truth: SimStore, log: list[LogEntry]) -> None:
         here = {(entry.key, UUID(bytes=entry.row.action_id)): entry for entry in log}
         for (key, action_id), told in self.acked.items():
             self.acknowledged(key, action_id, told, here.get((key, action_id)))
         rejections = await truth.rejections(None, None, 0, 1_000_000)
-        self.operated.judge(rejections)
+        self.operator.check(rejections)
         kept = {(row.key, UUID(bytes=row.action_id), row.code) for row in rejections}
         for key, action_id, error in self.refused:
             text = f"{key} refused {action_id} with {error.code}"
             if error.retryable:
-                self.hold(
+                self.require(
                     (str(key), action_id, error.code) not in kept, f"{text}: it may be sent again, and is recorded"
                 )
                 continue
-            self.hold((str(key), action_id, error.code) in kept, f"{text}: no rejection says so")
-            self.hold(
+            self.require((str(key), action_id, error.code) in kept, f"{text}: no rejection says so")
+            self.require(
                 (key, action_id) not in here or (key, action_id) in self.acked,
                 f"{text}: the log has it",
             )
 
-    async def _judge_refused_outcomes(
-        self, truth: SimStore, log: list[LogEntry], promises: dict[tuple[WorkflowKey, bytes], Promise]
+    async def _check_refused_outcomes(
+        self, truth: SimStore, log: list[LogEntry], expected: dict[tuple[WorkflowKey, bytes], ExpectedAction]
     ) -> None:
         """An outcome that the reducer could not digest is held, not forgotten; a timer does not outlive its instance."""
         in_log = {(entry.key, entry.row.action_id) for entry in log}
@@ -349,45 +351,45 @@ class Judge:
         codes: dict[tuple[str, bytes], set[str]] = defaultdict(set)
         for row in await truth.rejections(None, None, 0, 1_000_000):
             codes[row.key, row.action_id].add(row.code)
-        for (key, action_id), promise in promises.items():
-            refused, kind = codes.get((str(key), action_id), set()), promise.spec and promise.spec.kind
+        for (key, action_id), one in expected.items():
+            refused, kind = codes.get((str(key), action_id), set()), one.spec and one.spec.kind
             if kind == EnumIntentType.TIMER:
-                self.hold("instance_finished" not in refused, f"{promise.what} has outlived its instance")
-            elif kind != EnumIntentType.ACTION_SEND and (key, action_id) not in in_log and promise.what not in rows:
-                self.hold(refused != {"reducer_failed"}, f"{promise.what} came to an end that nobody digested")
+                self.require("instance_finished" not in refused, f"{one.what} has outlived its instance")
+            elif kind != EnumIntentType.ACTION_SEND and (key, action_id) not in in_log and one.what not in rows:
+                self.require(refused != {"reducer_failed"}, f"{one.what} came to an end that nobody digested")
 
-    async def _judge_blobs(self, truth: SimStore, log: list[LogEntry]) -> None:
+    async def _check_blobs(self, truth: SimStore, log: list[LogEntry]) -> None:
         """Bytes that a row names were written with it, or before."""
         named = {
             digest for entry in log for data in (entry.row.payload, entry.row.intents) for digest in named_blobs(data)
         }
         for digest in sorted(named):
             data = await truth.blob(digest)
-            self.hold(
+            self.require(
                 data is not None and blake3(data).digest() == digest, f"the bytes of {digest.hex()} are not there"
             )
 
-    async def _judge_replay(self, truth: SimStore) -> None:
+    async def _check_replay(self, truth: SimStore) -> None:
         replay = Replay(truth, self._registry, self._older)
         async for segment in replay.all():
-            self.hold(
+            self.require(
                 segment.verdict == "equal",
                 f"replay: {segment.key} {segment.first}..{segment.last} {segment.verdict}: {segment.reason}",
             )
-        self.hold(replay.result.actions == len(self._rows), "replay did not see every action")
+        self.require(replay.result.actions == len(self._rows), "replay did not see every action")
 
-    async def _judge_audit(self, truth: SimStore, now_us: int) -> None:
+    async def _check_audit(self, truth: SimStore, now_us: int) -> None:
         assert self._outside is not None
         known = await audit(truth, self._registry, now_us, seen=self._outside.done, acknowledged=list(self.acked))
         for lost in known.lost:
-            self.complain(f"lost: {lost}")
+            self.violated(f"lost: {lost}")
         for stray in known.strays:
-            self.complain(f"stray: {stray}")
+            self.violated(f"stray: {stray}")
         for key, action_id in known.forgotten:
-            self.complain(f"forgotten: {key} {action_id}")
+            self.violated(f"forgotten: {key} {action_id}")
         held = await truth.outbox((EnumOutboxState.HELD,), None, None, PAGE)
         over = known.unsettled - sum(bool(row.timer) for row in held)  # a held timer may have been replaced since
-        self.hold(over <= 0, f"{over} outbox rows of intents that have ended")
+        self.require(over <= 0, f"{over} outbox rows of intents that have ended")
 
 
 async def _log(truth: SimStore) -> list[LogEntry]:

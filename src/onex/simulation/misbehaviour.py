@@ -1,7 +1,7 @@
-"""Unruly: a user's code that misbehaves. It raises anything, gives back anything, never ends, or takes its process with it.
+"""Misbehaviour: a user's code that misbehaves. It raises anything, gives back anything, never ends, or takes its process with it.
 
 It is a kind of fault like any other: each seed draws which of these there are and how bad they are, from a stream of its
-own, so that a life without them is what it was. What misbehaves asks ``acting()``: user code has no other way to know.
+own, so that a run without them is what it was. What misbehaves asks ``current_misbehaviour()``: user code has no other way to know.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ POINTS: Final = {
 """Chance of each at full strength: per act of a client, per call of an effect, per row of a projection, per step."""
 
 KILLS: Final = 9
-"""Processes of one life that user code may take with it: three times three, and nothing is left to drive."""
+"""Processes of one run that user code may take with it: three times three, and nothing is left to drive."""
 DEADLY: Final = 3
 COUNTED: Final = DEADLY + 1
 """Crashes of one row at the most: three that are counted, and one together with others, or in a time when none is."""
@@ -112,8 +112,8 @@ def raises(kind: str) -> Never:
     raise error
 
 
-class Unruly:
-    """One seed's draw of how user code misbehaves. After ``heal`` it does not, as after a mend."""
+class Misbehaviour:
+    """One seed's draw of how user code misbehaves. After ``heal`` it does not, as after a fix."""
 
     def __init__(self, chance: Random, counted: Counter[str]) -> None:
         self.chance, self.counted = chance, counted
@@ -122,10 +122,10 @@ class Unruly:
         }
         self.healed = False
         self.generation = 1
-        """The release whose code runs now. The second one cannot read what the first one wrote, where rows are sour."""
-        self.sour = 0
+        """The release whose code runs now. The second one cannot read what the first one wrote, where rows are unreadable."""
+        self.unreadable = 0
         """Stored rows that could not be read so far."""
-        self.mailed: set[bytes] = set()
+        self.in_inbox: set[bytes] = set()
         """Ids of actions that stand in a row of the inbox: what judges them can count how often it died over them."""
         self.killed: Counter[bytes] = Counter()
         """Processes that an action has taken with it since it was last refused for that."""
@@ -134,7 +134,7 @@ class Unruly:
         self._deadly: set[bytes] = set()
 
         self.migrating = False
-        """A third release is there whose state has another schema, and its migration is not mended yet."""
+        """A third release is there whose state has another schema, and its migration is not fixed yet."""
 
     def hits(self, point: str) -> bool:
         p = self._strength[point]
@@ -145,7 +145,7 @@ class Unruly:
 
     @property
     def migrates(self) -> bool:
-        """Whether this life ends with a release that migrates."""
+        """Whether this run ends with a release that migrates."""
         return self._strength["migration misbehaves"] > 0
 
     def kind(self) -> str:
@@ -168,13 +168,13 @@ class Unruly:
         if action_id not in self._deadly and self.hits(point):
             self._deadly.add(action_id)
         if action_id in self._deadly:
-            counted = point != "action kills its process" or action_id in self.mailed
+            counted = point != "action kills its process" or action_id in self.in_inbox
             self._kill(host, action_id, once=not counted)
 
     def validator_kills(self, action_id: bytes) -> None:
         host = running()
         if host is not None and not self.healed:
-            self._kill(host, action_id, once=action_id not in self.mailed)
+            self._kill(host, action_id, once=action_id not in self.in_inbox)
 
     def _kill(self, host: Host, who: bytes, *, once: bool) -> None:
         if self._kills >= KILLS or (once and self.killed[who]):
@@ -190,39 +190,39 @@ class Unruly:
         self.killed.clear()
 
     def hears_of(self, refusal: Rejection) -> None:
-        """A refusal for that is durable: whoever drives it again says that it is mended, and it counts anew."""
+        """A refusal for that is durable: whoever drives it again says that it is fixed, and it counts anew."""
         if refusal.code == KilledItsProcess.code and self.killed.pop(refusal.action_id, 0) >= DEADLY:
             self.counted["met: three crashes of user code"] += 1
 
     # --- what is stored ---------------------------------------------------------------------------------------------------
 
-    def turns_sour(self, kind: str) -> None:
+    def fail_to_read(self, kind: str) -> None:
         """A validator of the second release is asked about what the first one took. Raises anything."""
         if not self.healed and self.generation == 2 and running() is not None:
-            self.sour += 1
-            self.counted["met: sour row"] += 1
+            self.unreadable += 1
+            self.counted["met: unreadable row"] += 1
             raises(kind)
 
 
-_acting: list[Unruly | None] = []
+_current: list[Misbehaviour | None] = []
 
 
-def acting() -> Unruly | None:
+def current_misbehaviour() -> Misbehaviour | None:
     """Whoever decides over the user code that runs; None: it behaves."""
-    return _acting[-1] if _acting else None
+    return _current[-1] if _current else None
 
 
 @contextmanager
-def misbehaving(unruly: Unruly | None) -> Iterator[None]:
+def use_misbehaviour(misbehaviour: Misbehaviour | None) -> Iterator[None]:
     """For as long as that user code asks this one; None: it behaves."""
-    _acting.append(unruly)
+    _current.append(misbehaviour)
     try:
         yield
     finally:
-        _acting.pop()
+        _current.pop()
 
 
 def running() -> Host | None:
-    """The engine whose code runs; None where a judge looks at what the code of the app says."""
+    """The engine whose code runs; None where a checker looks at what the code of the app says."""
     host = HOST.get(None)
     return host if host is not None and host.name.startswith("engine") else None

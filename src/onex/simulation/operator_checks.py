@@ -1,5 +1,7 @@
-"""Operated: what an operator is told and finds. A release that was answered is written, a dead intent driven again begins anew,
-and a refusal stands under who sent it, as often as it was met.
+"""What an operator is answered and finds in the store.
+
+A release that was answered is written. A dead intent that is re-driven starts at attempt 1. A refusal stands under the
+sender's key and counts how often it happened.
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ from ..ports import Commit, EnumOutboxState, KeyChange, Pointer, Rejection, Reje
 from .sim_store import SimStore
 
 
-class Operated:
-    def __init__(self, complain: Callable[[str], None]) -> None:
-        self.complain = complain
+class OperatorChecks:
+    def __init__(self, violated: Callable[[str], None]) -> None:
+        self.violated = violated
         self._written: Counter[WorkflowKey] = Counter()
         self._dead: set[Pointer] = set()
         self.crashes: dict[Pointer, int] = {}
@@ -35,11 +37,11 @@ class Operated:
             elif note.pointer in self._dead:
                 self._dead.discard(note.pointer)
                 if note.attempt > 1:
-                    self.complain(f"{note.pointer} was dead, and is driven again from attempt {note.attempt}")
+                    self.violated(f"{note.pointer} was dead, and is driven again from attempt {note.attempt}")
             elif note.state is EnumOutboxState.WAITING:
                 before = self.crashes.get(note.pointer, 0)
                 if note.crashes < before:
-                    self.complain(f"{note.pointer} was running at {before} crashes, and then at {note.crashes}")
+                    self.violated(f"{note.pointer} was running at {before} crashes, and then at {note.crashes}")
                 self.crashes[note.pointer] = note.crashes
         refused = (*commit.rejections, *(one for change in applied for one in change.rejections))
         for one in refused:
@@ -52,13 +54,13 @@ class Operated:
         stored = (await truth.load([key])).get(key)
         await release()
         if stored is not None and stored.held and self._written[key] == before:
-            self.complain(f"release of {key} was answered, and nothing was written")
+            self.violated(f"release of {key} was answered, and nothing was written")
 
-    def judge(self, rows: Sequence[RejectionRow]) -> None:
+    def check(self, rows: Sequence[RejectionRow]) -> None:
         """Every rejection there is, at the end."""
         for row in rows:
             times = self._refused[row.key, row.action_id, row.code]
             if row.times != times:
-                self.complain(f"{row.key} refused {row.action_id.hex()} {times} times, and its row says {row.times}")
+                self.violated(f"{row.key} refused {row.action_id.hex()} {times} times, and its row says {row.times}")
             if not row.key or row.key.startswith(":"):
-                self.complain(f"a refusal with {row.code} stands under {row.key!r}, which nobody sent")
+                self.violated(f"a refusal with {row.code} stands under {row.key!r}, which nobody sent")

@@ -16,18 +16,18 @@ from .disk import Disk
 from .faults import Faults
 from .host import Host, HostCrashed
 from .seeded_run import Sim
-from .sim_store import SimStore, Watcher
+from .sim_store import SimStore, StoreListener
 
 LOOK_S: Final = 1.5
 BATCH: Final = 7
 """Rows at a time: few, so that a watermark moves often."""
 
 
-class Projected:
+class ProjectionChecks:
     """What the projection must show, row by row of the log. Versions and statuses as commits had them."""
 
-    def __init__(self, complain: Callable[[str], None]) -> None:
-        self.complain = complain
+    def __init__(self, violated: Callable[[str], None]) -> None:
+        self.violated = violated
         self.watermark = 0
         self._log: list[ProjectionRow] = []
         self._newest: dict[WorkflowKey, ProjectionRow] = {}
@@ -39,23 +39,25 @@ class Projected:
     def moved(self, name: str, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> None:
         """It went from ``from_n`` to ``to_n``; ``rows`` are what stands there now."""
         if from_n != self.watermark or to_n <= from_n:
-            self.complain(f"projection {name} went from {from_n} to {to_n}, and stood at {self.watermark}")
+            self.violated(f"projection {name} went from {from_n} to {to_n}, and stood at {self.watermark}")
         if to_n > len(self._log):
-            self.complain(f"projection {name} is at {to_n}, and the log ends at {len(self._log)}")
+            self.violated(f"projection {name} is at {to_n}, and the log ends at {len(self._log)}")
         for row in self._log[self.watermark : to_n]:
             self._newest[row.key] = row
         self.watermark = to_n
         wrong = [str(row.key) for row in rows if self._newest.get(row.key) != row]
         if wrong or len(rows) != len(self._newest):
-            self.complain(f"projection {name} at {to_n} is not what the log says: {wrong or 'instances are missing'}")
+            self.violated(f"projection {name} at {to_n} is not what the log says: {wrong or 'instances are missing'}")
 
 
 class Projector:
     """A process of its own that keeps the projection the owner keeps too, and now and then dies over it."""
 
-    def __init__(self, sim: Sim, disk: Disk, faults: Faults, watcher: Watcher, project: Project = latest) -> None:
+    def __init__(
+        self, sim: Sim, disk: Disk, faults: Faults, listener: StoreListener, project: Project = latest
+    ) -> None:
         self.sim, self.faults, self.project = sim, faults, project
-        self.store = SimStore(disk, sim.world, faults, watcher)
+        self.store = SimStore(disk, sim.world, faults, listener)
 
     async def keep(self) -> None:
         """Looks again and again, for ever."""

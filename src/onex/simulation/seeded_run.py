@@ -45,7 +45,7 @@ class Sim:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
+class SimResult(Generic[T]):
     """How a run ended. ``error`` is what the program raised, or a SimulationError; then ``value`` is None."""
 
     seed: int
@@ -66,7 +66,7 @@ class Outcome(Generic[T]):
 
 def run(
     main: Callable[[Sim], Awaitable[T]], seed: int, *, max_steps: int = 10_000_000, keep_trace: bool = False
-) -> Outcome[T]:
+) -> SimResult[T]:
     """Runs ``main(sim)`` on the world host to its end, then ends the world: what still runs is dropped, not cancelled.
 
     ``keep_trace`` keeps the name of every step, to see where two runs part. Not from within a running loop. What
@@ -89,7 +89,7 @@ def run(
         finally:
             loop.finish()
     error = error or loop.failure
-    return Outcome(
+    return SimResult(
         seed=seed,
         value=value if error is None else None,
         error=error,

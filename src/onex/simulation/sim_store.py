@@ -39,7 +39,7 @@ READ_S = 0.3
 COMMIT_S = 1.0
 
 
-class Watcher(Protocol):
+class StoreListener(Protocol):
     """Who is told of every commit at the instant it is applied."""
 
     def committed(self, commit: Commit, answers: Sequence[Applied | Conflict]) -> None: ...
@@ -53,12 +53,14 @@ class SimStore:
 
     shards = 1
 
-    def __init__(self, disk: Disk, world: Host, faults: Faults | None = None, watcher: Watcher | None = None) -> None:
+    def __init__(
+        self, disk: Disk, world: Host, faults: Faults | None = None, listener: StoreListener | None = None
+    ) -> None:
         self.disk = disk
         self.handle: Handle = disk.open(self._probe)
         self._world = world
         self._faults = faults
-        self._watcher = watcher
+        self._listener = listener
         self._refuses = False
 
     async def _ask(self, ask: Callable[[Handle], R | Coroutine[object, object, R]]) -> R:
@@ -73,7 +75,7 @@ class SimStore:
         if faults.hits("read is slow"):
             await clock.sleep(faults.some_s(READ_S))
         if faults.hits("read fails"):
-            raise TemporaryDatabaseError("a read failed, as the campaign had it")
+            raise TemporaryDatabaseError("a read failed, as the simulation had it")
         value = await self._ask(ask)
         if faults.hits("read answers late"):
             await clock.sleep(faults.some_s(READ_S))
@@ -120,15 +122,15 @@ class SimStore:
             self._probe("before_commit")
         self._write_at_all()
         answers = await self._ask(lambda base: base.commit(commit))
-        if self._watcher is not None:
-            self._watcher.committed(commit, answers)
+        if self._listener is not None:
+            self._listener.committed(commit, answers)
         return answers
 
     def _probe(self, point: str) -> None:
         """SQLite calls it inside the transaction, so that its way back is walked too."""
         if point == "before_commit" and self._refuses:
             self._refuses = False
-            raise TemporaryDatabaseError("a commit was refused, as the campaign had it")
+            raise TemporaryDatabaseError("a commit was refused, as the simulation had it")
 
     def _write_at_all(self) -> None:
         refused = self.disk.refuses()
@@ -157,7 +159,7 @@ class SimStore:
         if self._faults is not None:
             await self._faults.after("woken", await self._faults.before("woken"))
         if self._faults is not None and self._faults.hits("read fails"):
-            raise TemporaryDatabaseError("a look at the inbox failed, as the campaign had it")
+            raise TemporaryDatabaseError("a look at the inbox failed, as the simulation had it")
 
     async def waiting(self, after: Pointer | None, limit: int, timers_before_us: int | None) -> Sequence[OutboxRow]:
         return await self._read("waiting", lambda base: base.waiting(after, limit, timers_before_us))
@@ -241,11 +243,11 @@ class SimStore:
     async def _project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         self._write_at_all()
         moved = await self._ask(lambda base: base.project(name, shard, from_n, to_n, rows))
-        if moved and self._watcher is not None:
+        if moved and self._listener is not None:
             everything = await self._ask(lambda base: base.projected(name, None, None, 1000))
-            self._watcher.projected(name, from_n, to_n, everything)
+            self._listener.projected(name, from_n, to_n, everything)
         if self._faults is not None and self._faults.hits("read fails"):
-            raise TemporaryDatabaseError("the answer to a projection was lost, as the campaign had it")
+            raise TemporaryDatabaseError("the answer to a projection was lost, as the simulation had it")
         return moved
 
     async def projected(

@@ -1,6 +1,6 @@
-"""Punctual: nothing happens before its time, nor after its end, and the time written beside it never goes back.
+"""TimeChecks: nothing happens before its time, nor after its end, and the time written beside it never goes back.
 
-A timer's own row says that it came in time, because the engine writes it so; what the clock of the house showed says whether
+A timer's own row says that it came in time, because the engine writes it so; what the clock of the supervisor showed says whether
 that is true. That clock may have been set back since: the latest time it has ever shown is what counts.
 """
 
@@ -15,9 +15,9 @@ from ..ports import KeyChange
 from ..replay.audit import SeenEffect
 
 
-class Punctual:
-    def __init__(self, complain: Callable[[str], None]) -> None:
-        self.complain = complain
+class TimeChecks:
+    def __init__(self, violated: Callable[[str], None]) -> None:
+        self.violated = violated
         self.latest_us: Callable[[], int] = lambda: 0
         self._expires: dict[bytes, int] = {}
         self._issued: dict[WorkflowKey, int] = {}
@@ -38,17 +38,17 @@ class Punctual:
             self._effects[what] = due_us
 
     def committed(self, change: KeyChange, at_us: int) -> None:
-        """Each row of a change that was applied, and that was judged at ``at_us`` by the clock of the house."""
+        """Each row of a change that was applied, and that was judged at ``at_us`` by the clock of the supervisor."""
         key = change.key
         if change.rows and key in self._ended:
-            self.complain(f"{key} had ended, and took {change.rows[0].kind}")
+            self.violated(f"{key} had ended, and took {change.rows[0].kind}")
         for row in change.rows:
             if row.issued_us < self._issued.get(key, 0):
-                self.complain(f"{key} took {row.kind} as of {row.issued_us}, which is before what it had taken")
+                self.violated(f"{key} took {row.kind} as of {row.issued_us}, which is before what it had taken")
             self._issued[key] = row.issued_us
             expires_us = self._expires.get(row.action_id, at_us)
             if expires_us < at_us:
-                self.complain(f"{key} took {row.kind} {at_us - expires_us} us after it had expired")
+                self.violated(f"{key} took {row.kind} {at_us - expires_us} us after it had expired")
             self._came(f"{key}: the timer of {row.kind}", self._timers.get((key, row.action_id), 0), at_us)
         if change.terminal and change.rows:
             self._ended.add(key)
@@ -60,4 +60,4 @@ class Punctual:
     def _came(self, who: str, due_us: int, now_us: int) -> None:
         early_us = due_us - max(now_us, self.latest_us())
         if early_us > 0:
-            self.complain(f"{who} came {early_us} us before its time")
+            self.violated(f"{who} came {early_us} us before its time")

@@ -1,4 +1,4 @@
-"""Simulated lives of an app as JSON: what came of them, and the story of one that broke."""
+"""Simulated runs of an app as JSON: what came of them, and the story of one that broke."""
 
 from __future__ import annotations
 
@@ -8,80 +8,84 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from ..kernel.step import ROLLBACK
+from ..simulation.app_sim.app_under_test import AppUnderTest
 from ..simulation.app_sim.fault_plan import POINTS
 from ..simulation.app_sim.observer import Violation
-from ..simulation.app_sim.run import Life, Line
-from ..simulation.app_sim.runner import Season, Total
-from ..simulation.app_sim.stage import Stage
+from ..simulation.app_sim.run import AppRun, StoryLine
+from ..simulation.app_sim.runner import RunPlan, RunTotals
 
 
 @dataclass(frozen=True)
 class Shrunk:
-    """A life that broke something, and the shortest found that breaks the same. ``runs`` and ``seconds`` it took."""
+    """A run that broke something, and the shortest found that breaks the same. ``runs`` and ``seconds`` it took."""
 
-    life: Life
-    shortest: Life
+    result: AppRun
+    shortest: AppRun
     runs: int
     seconds: float
     in_time: bool
 
     @property
     def violation(self) -> Violation:
-        return (self.shortest.violations or self.life.violations)[0]
+        return (self.shortest.violations or self.result.violations)[0]
 
     @property
-    def story(self) -> list[Line]:
+    def story(self) -> list[StoryLine]:
         return self.shortest.story
 
 
 def simulation_json(
-    stage: Stage,
-    season: Season,
-    total: Total,
+    under_test: AppUnderTest,
+    plan: RunPlan,
+    totals: RunTotals,
     seconds: float,
     shrunk: Shrunk | None,
     *,
-    life: Life | None = None,
+    result: AppRun | None = None,
     stopped: bool = False,
 ) -> dict[str, object]:
-    seen = total.seen
+    coverage = totals.coverage
     told: dict[str, object] = {
-        "ok": total.broken is None,
-        "app": stage.app.name,
-        "store": season.store,
-        "first_seed": season.first,
-        "lives": total.lives,
+        "ok": totals.broken is None,
+        "app": under_test.app.name,
+        "store": plan.store,
+        "first_seed": plan.first,
+        "lives": totals.runs,
         "stopped": stopped,
         "seconds": round(seconds, 3),
-        "virtual_s": round(total.virtual_s, 3),
-        "steps": total.steps,
-        "actions": seen.actions,
-        "commits": seen.commits,
-        "effects": seen.effects,
-        "faults": faults_of(total),
-        "statuses": dict(sorted(seen.statuses.items())),
-        "triggers": dict(sorted(seen.triggers.items())),
-        "intents": dict(sorted(seen.intents.items())),
-        "refused": dict(sorted(seen.refused.items())),
-        "reducer_failed": total.failures,
-        "never": never_seen(stage, total),
-        "not_sent": dict(stage.undrawable),
-        "invariants": list(stage.invariants),
+        "virtual_s": round(totals.virtual_s, 3),
+        "steps": totals.steps,
+        "actions": coverage.actions,
+        "commits": coverage.commits,
+        "effects": coverage.effects,
+        "faults": faults_of(totals),
+        "statuses": dict(sorted(coverage.statuses.items())),
+        "triggers": dict(sorted(coverage.triggers.items())),
+        "intents": dict(sorted(coverage.intents.items())),
+        "refused": dict(sorted(coverage.refused.items())),
+        "reducer_failed": totals.failures,
+        "never": never_seen(under_test, totals),
+        "not_sent": dict(under_test.undrawable),
+        "invariants": list(under_test.invariants),
         "broken": None if shrunk is None else _broken_json(shrunk),
     }
-    if life is not None:
-        told["trace_hash"], told["log_hash"], told["story"] = life.trace_hash, life.log_hash, _story_json(life.story)
+    if result is not None:
+        told["trace_hash"], told["log_hash"], told["story"] = (
+            result.trace_hash,
+            result.log_hash,
+            _story_json(result.story),
+        )
     return told
 
 
 def _broken_json(shrunk: Shrunk) -> dict[str, JsonValue]:
-    first, script = shrunk.life.script, shrunk.shortest.script
+    first, script = shrunk.result.script, shrunk.shortest.script
     return {
         "seed": first.seed,
         "store": first.store,
         "rule": shrunk.violation.rule,
         "text": shrunk.violation.text,
-        "trace_hash": shrunk.life.trace_hash,
+        "trace_hash": shrunk.result.trace_hash,
         "actions": len(script.acts),
         "faults": len(script.hits),
         "shortened_from": first.size,
@@ -90,23 +94,23 @@ def _broken_json(shrunk: Shrunk) -> dict[str, JsonValue]:
     }
 
 
-def _story_json(story: Iterable[Line]) -> list[JsonValue]:
+def _story_json(story: Iterable[StoryLine]) -> list[JsonValue]:
     return [{"at_s": line.at_s, "who": line.who, "what": line.what} for line in story]
 
 
-def never_seen(stage: Stage, total: Total) -> list[str]:
+def never_seen(under_test: AppUnderTest, totals: RunTotals) -> list[str]:
     """Statuses nobody reached and triggers nobody could apply, by workflow."""
     missing: list[str] = []
-    for name, one in stage.workflows.items():
+    for name, one in under_test.workflows.items():
         machine = one.reducer.machine
         begun = f"{name}.{machine.initial}"
         statuses = [f"{name}.{status}" for status in machine.statuses]
         triggers = [f"{name}.{trigger}" for trigger in one.reducer.payloads if trigger != ROLLBACK]
-        missing += [f"reached {what}" for what in statuses if what not in total.seen.statuses and what != begun]
-        missing += [f"applied {what}" for what in triggers if what not in total.seen.triggers]
+        missing += [f"reached {what}" for what in statuses if what not in totals.coverage.statuses and what != begun]
+        missing += [f"applied {what}" for what in triggers if what not in totals.coverage.triggers]
     return missing
 
 
-def faults_of(total: Total) -> dict[str, int]:
-    known = {name: count for name, count in total.counted.items() if name in POINTS or name.startswith("action ")}
+def faults_of(totals: RunTotals) -> dict[str, int]:
+    known = {name: count for name, count in totals.counted.items() if name in POINTS or name.startswith("action ")}
     return dict(sorted(known.items(), key=lambda pair: (-pair[1], pair[0])))

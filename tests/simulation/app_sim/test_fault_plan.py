@@ -1,11 +1,11 @@
-"""Fate is drawn once and written down; what is written happens again when its time is there."""
+"""FaultPlan is drawn once and written down; what is written happens again when its time is there."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 
-from onex.simulation.app_sim.fault_plan import POINTS, Fate
+from onex.simulation.app_sim.fault_plan import POINTS, FaultPlan
 from onex.simulation.app_sim.schedule import Hit
 
 
@@ -15,18 +15,18 @@ class Time:
         self.told: list[tuple[str, str]] = []
         self.counted: Counter[str] = Counter()
 
-    def fate(self, seed: int, script: Sequence[Hit] | None) -> Fate:
-        return Fate(seed, self.counted, lambda: self.us, script, lambda who, what: self.told.append((who, what)))
+    def faults(self, seed: int, script: Sequence[Hit] | None) -> FaultPlan:
+        return FaultPlan(seed, self.counted, lambda: self.us, script, lambda who, what: self.told.append((who, what)))
 
 
-def storm(fate: Fate, time: Time, calls: int = 2000) -> list[tuple[int, str, float]]:
+def storm(faults: FaultPlan, time: Time, calls: int = 2000) -> list[tuple[int, str, float]]:
     """Many calls, several in one microsecond, some faults with a strength."""
     met = []
     for n in range(calls):
         time.us = n // 7 * 10
         point = sorted(POINTS)[n % len(POINTS)]
-        if fate.hits(point):
-            met.append((n, point, fate.some_s(2.0) if n % 2 else -1.0))
+        if faults.hits(point):
+            met.append((n, point, faults.some_s(2.0) if n % 2 else -1.0))
     return met
 
 
@@ -34,15 +34,15 @@ def test_what_was_drawn_is_met_again_from_the_script() -> None:
     for seed in range(5):
         met, script = drawn(seed)
         time = Time()
-        again = time.fate(seed, script)
+        again = time.faults(seed, script)
         assert storm(again, time) == met != []
         assert again.happened == script
 
 
 def drawn(seed: int) -> tuple[list[tuple[int, str, float]], list[Hit]]:
     time = Time()
-    fate = time.fate(seed, None)
-    return storm(fate, time), fate.happened
+    faults = time.faults(seed, None)
+    return storm(faults, time), faults.happened
 
 
 def test_each_seed_hurts_in_its_own_ways() -> None:
@@ -52,28 +52,28 @@ def test_each_seed_hurts_in_its_own_ways() -> None:
 
 def test_a_fault_comes_at_its_call_or_at_the_first_one_later() -> None:
     time = Time()
-    fate = time.fate(0, [Hit("commit lost", 50, 1), Hit("commit lost", 60)])
+    faults = time.faults(0, [Hit("commit lost", 50, 1), Hit("commit lost", 60)])
     time.us = 50
-    assert [fate.hits("commit lost") for _ in range(3)] == [False, True, False]
+    assert [faults.hits("commit lost") for _ in range(3)] == [False, True, False]
     time.us = 90
-    assert [fate.hits("commit lost") for _ in range(2)] == [True, False]
-    assert fate.happened == [Hit("commit lost", 50, 1), Hit("commit lost", 90)]
+    assert [faults.hits("commit lost") for _ in range(2)] == [True, False]
+    assert faults.happened == [Hit("commit lost", 50, 1), Hit("commit lost", 90)]
     assert time.counted == {"commit lost": 2}
     assert time.told == [("store", "loses a commit, and the answer to it")] * 2
 
 
 def test_in_peace_nothing_that_was_planned_happens() -> None:
     time = Time()
-    fate = time.fate(0, [Hit("commit lost", 0)])
-    fate.heal()
+    faults = time.faults(0, [Hit("commit lost", 0)])
+    faults.heal()
     time.us = 10
-    assert not fate.hits("commit lost")
-    assert fate.happened == []
+    assert not faults.hits("commit lost")
+    assert faults.happened == []
 
 
 def test_how_strong_is_written_down_with_the_fault() -> None:
     time = Time()
-    fate = time.fate(0, [Hit("commit is slow", 0, share=0.5)])
-    assert fate.hits("commit is slow")
-    assert fate.some_s(2.0) == 0.25
-    assert 0 <= fate.some_s(2.0) <= 2.0
+    faults = time.faults(0, [Hit("commit is slow", 0, share=0.5)])
+    assert faults.hits("commit is slow")
+    assert faults.some_s(2.0) == 0.25
+    assert 0 <= faults.some_s(2.0) <= 2.0

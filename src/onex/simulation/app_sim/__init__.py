@@ -1,4 +1,4 @@
-"""A rehearsal: a user's app under every fault we know, on the real engine, before anybody depends on it.
+"""A app simulation: a user's app under every fault we know, on the real engine, before anybody depends on it.
 
 What a ``simulation.py`` and a saved test need is named here; ``onex simulate`` does the rest.
 """

@@ -23,13 +23,13 @@ from ...kernel.errors import EngineClosed, InstanceHeld, OnexError
 from ...kernel.step import ROLLBACK, State
 from ...ports import Position
 from ..clock import stream
-from ..engine_supervisor import House
+from ..engine_supervisor import EngineSupervisor
 from ..host import HostCrashed, current_host
 from ..sim_store import SimStore
+from .app_under_test import AppUnderTest
 from .fault_plan import MANNER_P
-from .observer import Witness
+from .observer import Observer
 from .schedule import MANNERS, Act
-from .stage import Stage
 from .values import Undrawable, Values
 
 ACTS: Final = 10
@@ -64,8 +64,10 @@ _IDS: Final = UUID("7a5d0c1e-3f52-5a0b-9b0e-51c6d3a4f201")
 class Instances:
     """The instances clients speak of: a few at a time, so that they meet; one that has ended is followed by another."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.keys = [WorkflowKey(name, one) for name in stage.workflows if stage.triggers[name] for one in NAMES]
+    def __init__(self, under_test: AppUnderTest) -> None:
+        self.keys = [
+            WorkflowKey(name, one) for name in under_test.workflows if under_test.triggers[name] for one in NAMES
+        ]
 
     def successor(self, key: WorkflowKey) -> WorkflowKey:
         """``orders:a`` is followed by ``orders:a2``."""
@@ -76,29 +78,35 @@ class Instances:
         return other
 
 
-class Client:
+class AppClient:
     """``script`` are its acts; None: it draws them from ``chance``, and adds them to ``did``."""
 
     def __init__(
         self,
         number: int,
         seed: int,
-        stage: Stage,
-        house: House,
+        under_test: AppUnderTest,
+        supervisor: EngineSupervisor,
         instances: Instances,
-        witness: Witness,
+        observer: Observer,
         truth: SimStore,
         script: Sequence[Act] | None,
-        tell: Callable[[str, str], None],
+        add_line: Callable[[str, str], None],
     ) -> None:
-        self.number, self.seed, self.stage, self.house, self.instances = number, seed, stage, house, instances
-        self.witness, self.truth, self.script, self.tell = witness, truth, script, tell
+        self.number, self.seed, self.under_test, self.supervisor, self.instances = (
+            number,
+            seed,
+            under_test,
+            supervisor,
+            instances,
+        )
+        self.observer, self.truth, self.script, self.add_line = observer, truth, script, add_line
         self.chance = stream(seed, f"client {number}")
         self.did: list[Act] = []
         self._wild = stream(seed, f"hostile client {number}")
         self._manners = [one for one in MANNERS if self.chance.random() < MANNER_P]
 
-    async def live(self) -> None:
+    async def run(self) -> None:
         """Returns when all it did has its answer."""
         if self.script is not None:
             for written in self.script:
@@ -128,12 +136,12 @@ class Client:
         if not self.instances.keys:
             return None
         key = chance.choice(self.instances.keys)
-        reducer = self.stage.workflows[key.workflow_type].reducer
-        state = self.witness.state_of(key)
-        waits = not any(trigger in reducer.accepts(state) for trigger in self.stage.triggers[key.workflow_type])
+        reducer = self.under_test.workflows[key.workflow_type].reducer
+        state = self.observer.state_of(key)
+        waits = not any(trigger in reducer.accepts(state) for trigger in self.under_test.triggers[key.workflow_type])
         if waits and chance.random() < (NEXT_P if state.status in reducer.terminal else OTHER_P):
             key = self.instances.successor(key)
-            state = self.witness.state_of(key)
+            state = self.observer.state_of(key)
         chosen = self._wanted(key, state) or self._fitting(key, state)
         if chosen is None:
             return None
@@ -143,17 +151,17 @@ class Client:
 
     def _wanted(self, key: WorkflowKey, state: State) -> tuple[str, JsonValue] | None:
         """What the app's simulation.py has its clients do."""
-        if self.stage.actions is None:
+        if self.under_test.actions is None:
             return None
         try:
-            chosen = self.stage.actions(self.chance, key, state)
+            chosen = self.under_test.actions(self.chance, key, state)
             wanted = None if chosen is None else (chosen[0], _plain(chosen[1]))
         except Exception as error:
-            self.witness.complain(f"simulation.py: actions raised {type(error).__name__}: {error}")
+            self.observer.violated(f"simulation.py: actions raised {type(error).__name__}: {error}")
             return None
-        known = self.stage.workflows[key.workflow_type].reducer.payloads
+        known = self.under_test.workflows[key.workflow_type].reducer.payloads
         if wanted is not None and wanted[0] not in known:  # else each would be refused, and all would seem to hold
-            self.witness.complain(
+            self.observer.violated(
                 f"simulation.py: actions named the trigger {wanted[0]!r}, which {key.workflow_type} does not have; "
                 f"it has {', '.join(known)}"
             )
@@ -163,10 +171,10 @@ class Client:
     def _fitting(self, key: WorkflowKey, state: State) -> tuple[str, JsonValue] | None:
         """Mostly what is accepted now, and among that rather what goes on than what ends it."""
         chance = self.chance
-        own = self.stage.triggers[key.workflow_type]
+        own = self.under_test.triggers[key.workflow_type]
         if not own:
             return None
-        reducer = self.stage.workflows[key.workflow_type].reducer
+        reducer = self.under_test.workflows[key.workflow_type].reducer
         row = reducer.machine.table.get(state.status, {})
         accepted = [trigger for trigger in own if trigger in row]
         if accepted and chance.random() < FITTING_P:
@@ -189,7 +197,7 @@ class Client:
 
     def _passes(self, key: WorkflowKey, trigger: str, state: State, payload: BaseModel) -> bool:
         try:
-            self.stage.workflows[key.workflow_type].reducer.machine.next(state.status, trigger, state, payload)
+            self.under_test.workflows[key.workflow_type].reducer.machine.next(state.status, trigger, state, payload)
         except OnexError:
             return False
         return True
@@ -200,22 +208,22 @@ class Client:
         if act.manner == "hostile":
             await self._attack(act)
             return
-        letter = Letter(
+        request = ClientRequest(
             WorkflowKey.parse(act.key),
             act.trigger,
             act.payload if isinstance(act.payload, dict) else None,
             uuid5(_IDS, f"{self.seed} {act.client} {act.n}"),
         )
         how = f", {_TOLD[act.manner]}" if act.manner else ""
-        self._says(f"submits {act.trigger}{_shown(letter.payload)} to {act.key}{how}")
+        self._says(f"submits {act.trigger}{_shown(request.payload)} to {act.key}{how}")
         if act.manner == "inbox":
-            await self._by_inbox(letter)
+            await self._by_inbox(request)
         elif act.manner == "twice at once":
-            await asyncio.gather(*(asyncio.create_task(self._deliver(letter)) for _ in range(2)))
+            await asyncio.gather(*(asyncio.create_task(self._deliver(request)) for _ in range(2)))
         else:
-            await self._deliver(letter, patience_s=PATIENCE_S if act.manner == "impatient" else None)
+            await self._deliver(request, patience_s=PATIENCE_S if act.manner == "impatient" else None)
             if act.manner == "again":
-                await self._deliver(letter)
+                await self._deliver(request)
 
     async def _attack(self, act: Act) -> None:
         """What nobody may take: it is refused, and whatever is raised says so in our words."""
@@ -226,50 +234,50 @@ class Client:
             return await engine.submit(act.key, act.trigger, payload)
 
         try:
-            told = await self.house.ask(post)
+            told = await self.supervisor.ask(post)
         except HostCrashed:
             return
         except OnexError as error:
             self._says(f"is refused: {error.message}")
         except Exception as error:
-            self.witness.complain(f"what a client sent came back to it as a raw {type(error).__name__}: {error}")
+            self.observer.violated(f"what a client sent came back to it as a raw {type(error).__name__}: {error}")
         else:
-            self.witness.complain(f"{act.key} took what nobody may send: {act.trigger}, as version {told.version}")
+            self.observer.violated(f"{act.key} took what nobody may send: {act.trigger}, as version {told.version}")
 
-    async def _deliver(self, letter: Letter, *, patience_s: float | None = None) -> None:
+    async def _deliver(self, request: ClientRequest, *, patience_s: float | None = None) -> None:
         """Until there is an answer that will not change: committed, or refused for good."""
         held = 0
         while True:
-            sent_us = self.witness.world.now_us
+            sent_us = self.observer.world.now_us
             try:
-                told = await self.house.ask(letter.post, patience_s=patience_s)
+                told = await self.supervisor.ask(request.post, patience_s=patience_s)
             except (HostCrashed, TimeoutError, EngineClosed):
-                self._says(f"hears nothing of {letter.kind} to {letter.key}")
+                self._says(f"hears nothing of {request.kind} to {request.key}")
                 patience_s = None
             except OnexError as error:
                 held += isinstance(error, InstanceHeld)
                 if not error.retryable or held > HELD_TRIES:
                     self._says(f"is refused: {error.message}")
-                    self.witness.refusal(letter.key, letter.id, error, sent_us)
+                    self.observer.refusal(request.key, request.id, error, sent_us)
                     return
             else:
-                self._says(f"is told: {letter.key} version {told.version}, {told.status}")
-                await self._answered(letter, told)
+                self._says(f"is told: {request.key} version {told.version}, {told.status}")
+                await self._answered(request, told)
                 return
             await current_host().clock.sleep(RETRY_S)
 
-    async def _answered(self, letter: Letter, told: Committed) -> None:
-        here = await self.truth.applied(letter.key, letter.id.bytes)
-        self.witness.acknowledged(letter.key, letter.id, told, here)
+    async def _answered(self, request: ClientRequest, told: Committed) -> None:
+        here = await self.truth.applied(request.key, request.id.bytes)
+        self.observer.acknowledged(request.key, request.id, told, here)
 
-    async def _by_inbox(self, letter: Letter) -> None:
+    async def _by_inbox(self, request: ClientRequest) -> None:
         """From another process, which has only the store."""
-        clock, store = current_host().clock, self.house.sender
+        clock, store = current_host().clock, self.supervisor.sender
         body = {
-            "workflow_key": list(letter.key),
-            "kind": letter.kind,
-            "command_payload": letter.payload or {},
-            "action_id": str(letter.id),
+            "workflow_key": list(request.key),
+            "kind": request.kind,
+            "command_payload": request.payload or {},
+            "action_id": str(request.id),
         }
         while True:
             try:
@@ -287,14 +295,16 @@ class Client:
             return  # time passed by weeks, and old answers are swept
         told = orjson.loads(answer)
         if "error" in told:
-            here = await self.truth.applied(letter.key, letter.id.bytes)
-            self.witness.hold(here is None, f"{letter.key} {letter.id} was refused in the inbox, and the log has it")
+            here = await self.truth.applied(request.key, request.id.bytes)
+            self.observer.require(
+                here is None, f"{request.key} {request.id} was refused in the inbox, and the log has it"
+            )
             return
         at = Position(0, 0)
-        await self._answered(letter, Committed(letter.key, told["version"], at, told["status"], told["duplicate"]))
+        await self._answered(request, Committed(request.key, told["version"], at, told["status"], told["duplicate"]))
 
     def _says(self, what: str) -> None:
-        self.tell(f"client {self.number + 1}", what)
+        self.add_line(f"client {self.number + 1}", what)
 
 
 def hostile(act: Act, chance: Random) -> Act:
@@ -306,7 +316,7 @@ def hostile(act: Act, chance: Random) -> Act:
     return replace(act, trigger=trigger, payload=payload, manner="hostile")
 
 
-class Letter(NamedTuple):
+class ClientRequest(NamedTuple):
     """One action as a client means it: sent again it is the same."""
 
     key: WorkflowKey

@@ -1,4 +1,4 @@
-"""The double: takes the place of everything outside an app, answers as it would, and has the bad days the seed gives it.
+"""The fake_effects: takes the place of everything outside an app, answers as it would, and has the bad days the seed gives it.
 
 One ledger by idempotency key: what was done once is answered from it ever after, as a good far side does.
 """
@@ -23,11 +23,11 @@ from ...ports import NewBlob, Result
 from ...replay.audit import SeenEffect
 from ..clock import stream
 from ..host import Host, current_host
-from ..invariants import Judge
+from ..invariants import InvariantChecker
 from ..misbehaviour import KINDS, raises
 from ..sim_store import SimStore
-from .fault_plan import Fate
-from .stage import Stage
+from .app_under_test import AppUnderTest
+from .fault_plan import FaultPlan
 from .values import Undrawable, Values, simplest
 from .world import Effect, World
 
@@ -73,21 +73,28 @@ class Answer(NamedTuple):
     refused: OnexError | None = None
 
 
-class Double:
+class FakeEffects:
     """An Executor for every target of an app. ``owner`` says whose engine has the store."""
 
     def __init__(
         self,
-        stage: Stage,
+        under_test: AppUnderTest,
         seed: int,
-        fate: Fate,
-        judge: Judge,
+        faults: FaultPlan,
+        checker: InvariantChecker,
         world: World,
-        tell: Callable[[str, str], None],
+        add_line: Callable[[str, str], None],
         *,
         plain: bool,
     ) -> None:
-        self.stage, self.seed, self.fate, self.judge, self.world, self.tell = stage, seed, fate, judge, world, tell
+        self.under_test, self.seed, self.faults, self.checker, self.world, self.add_line = (
+            under_test,
+            seed,
+            faults,
+            checker,
+            world,
+            add_line,
+        )
         self.plain = plain
         self.done: set[SeenEffect] = set()
         self.own_timeouts: set[SeenEffect] = set()
@@ -104,34 +111,34 @@ class Double:
             self._tries[what].perhaps.clear()
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
-        spec = self.stage.spec(intent)
+        spec = self.under_test.spec(intent)
         if spec.kind == EnumIntentType.COMPUTE_TASK:
             return await self._compute(intent, spec)
-        host, fate = current_host(), self.fate
-        what, tries = self._knock(intent, spec)
+        host, faults = current_host(), self.faults
+        what, tries = self._begin_try(intent, spec)
         this = tries.count
         tries.perhaps.add(this)
-        if fate.kills("effect kills its process before"):
+        if faults.kills("effect kills its process before"):
             self._says(intent, "kills the engine before anything is done")
             await host.die()
-        if fate.hits("effect is slow"):
-            await host.clock.sleep(fate.some_s(SLOW_S * spec.timeout_s))
-        if fate.hits("effect refused"):
+        if faults.hits("effect is slow"):
+            await host.clock.sleep(faults.some_s(SLOW_S * spec.timeout_s))
+        if faults.hits("effect refused"):
             tries.perhaps.discard(this)
             self._says(intent, "refuses")
             raise EffectFailed("refused, as the simulation had it", code="refused")
-        if fate.hits("effect busy"):
+        if faults.hits("effect busy"):
             tries.perhaps.discard(this)
             self._says(intent, "is busy")
             raise EffectFailed("busy, as the simulation had it", retryable=True, code="busy")
-        if fate.hits("effect raises anything before"):
+        if faults.hits("effect raises anything before"):
             kind = self._some(KINDS)
             self._says(intent, f"raises {kind}, and did nothing")
             raises(kind)
-        if fate.hits("effect fails before"):
+        if faults.hits("effect fails before"):
             self._says(intent, "breaks before anything is done")
             raise ConnectionError("broken, as the simulation had it")
-        if fate.hits("effect hangs before"):
+        if faults.hits("effect hangs before"):
             self._says(intent, "hangs and does nothing")
             await host.clock.sleep(2 * spec.timeout_s)
         answer = self._do(what, intent, spec)
@@ -139,10 +146,10 @@ class Double:
             tries.perhaps.discard(this)
             raise answer.refused
         await self._aftermath(host, intent, spec)
-        if spec.outcomes and fate.hits("effect gives back nothing"):
+        if spec.outcomes and faults.hits("effect gives back nothing"):
             self._did(intent, "does it and returns None")
             return await self._given(intent, spec, None)
-        if spec.outcomes and fate.hits("effect gives back anything"):
+        if spec.outcomes and faults.hits("effect gives back anything"):
             name = self._some(tuple(GIVEN))
             self._did(intent, f"does it and returns {name}")
             return await self._given(intent, spec, GIVEN[name])
@@ -152,7 +159,7 @@ class Double:
     async def _given(self, intent: ModelIntent[BaseModel], spec: IntentSpec, value: object) -> Result:
         """What becomes of it when a function gives this back."""
         assert intent.workflow_key is not None, "an intent that is served has a key"
-        model = self.stage.result_model(intent.workflow_key.workflow_type, spec)
+        model = self.under_test.result_model(intent.workflow_key.workflow_type, spec)
 
         async def stand_in(intent: ModelIntent[Nothing]) -> Nothing:
             return cast("Nothing", value)
@@ -161,33 +168,33 @@ class Double:
         return await FunctionExecutor(stand_in, NO_BLOBS).execute(intent)
 
     def _some(self, among: Sequence[str]) -> str:
-        return among[int(self.fate.share() * len(among)) % len(among)]
+        return among[int(self.faults.share() * len(among)) % len(among)]
 
     async def _aftermath(self, host: Host, intent: ModelIntent[BaseModel], spec: IntentSpec) -> None:
         """It is done; whether anybody hears of it is another matter."""
-        fate = self.fate
-        if fate.hits("effect fails after"):
+        faults = self.faults
+        if faults.hits("effect fails after"):
             self._did(intent, "does it, and breaks before it can say so")
             raise EffectUnknown("broken after it was done, as the simulation had it")
-        if fate.hits("effect hangs after"):
+        if faults.hits("effect hangs after"):
             self._did(intent, "does it, and hangs")
             await host.clock.sleep(2 * spec.timeout_s)
-        if fate.kills("effect kills its process after"):
+        if faults.kills("effect kills its process after"):
             self._did(intent, "does it, and the engine dies")
             await host.die()
-        if fate.hits("effect leaks a cancellation"):
+        if faults.hits("effect leaks a cancellation"):
             self._did(intent, "does it, and leaks a cancellation")
             raise asyncio.CancelledError
-        if fate.hits("effect raises anything after"):
+        if faults.hits("effect raises anything after"):
             kind = self._some(KINDS)
             self._did(intent, f"does it, and raises {kind}")
             raises(kind)
-        if fate.hits("effect swallows its cancellation"):
+        if faults.hits("effect swallows its cancellation"):
             self._did(intent, "does it, hangs, and does not let itself be ended")
             try:
                 await host.clock.sleep(2 * spec.timeout_s)
             except asyncio.CancelledError:
-                await host.clock.sleep(fate.some_s(SWALLOWED_S))
+                await host.clock.sleep(faults.some_s(SWALLOWED_S))
 
     def _did(self, intent: ModelIntent[BaseModel], what: str) -> None:
         """Told first, so that a story never breaks before the line that broke it."""
@@ -221,15 +228,15 @@ class Double:
     def _answer(self, intent: ModelIntent[BaseModel], spec: IntentSpec) -> Answer:
         """The same for the same key, in every run of a seed."""
         assert intent.workflow_key is not None, "an intent that is served has a key"
-        model = self.stage.result_model(intent.workflow_key.workflow_type, spec)
+        model = self.under_test.result_model(intent.workflow_key.workflow_type, spec)
         chance = stream(self.seed, f"answer {intent.idempotency_key}")
-        stand_in = self.stage.stand_ins.get(intent.target)
+        stand_in = self.under_test.stand_ins.get(intent.target)
         if stand_in is None:
             blobs = NewBlobs()
             try:
                 value = simplest(model, blobs) if self.plain else Values(chance, self.words, blobs).of(model)
             except Undrawable as error:
-                self.judge.complain(f"simulation: {intent.target!r} could not answer: {error.message}")
+                self.checker.violated(f"simulation: {intent.target!r} could not answer: {error.message}")
                 value = None
             return Answer(None if model is Nothing else value, blobs.made)
         try:
@@ -238,11 +245,11 @@ class Double:
             return Answer(refused=error)
         except Exception as error:
             name = getattr(stand_in, "__name__", "function")
-            self.judge.complain(f"simulation.py: {name} for {intent.target!r} raised {type(error).__name__}: {error}")
+            self.checker.violated(f"simulation.py: {name} for {intent.target!r} raised {type(error).__name__}: {error}")
             return Answer()
         if spec.outcomes and type(value) is not (type(None) if model is Nothing else model):
             wanted = "None" if model is Nothing else model.__name__
-            self.judge.complain(
+            self.checker.violated(
                 f"simulation.py: the stand-in for {intent.target!r} returned {type(value).__name__}, not {wanted}"
             )
         return Answer(value)
@@ -251,16 +258,16 @@ class Double:
 
     async def _compute(self, intent: ModelIntent[BaseModel], spec: IntentSpec) -> Result:
         """Pure, so it may run as often as it likes: it is slow, or it fails as a pool of workers fails."""
-        host, fate = current_host(), self.fate
-        if fate.hits("effect is slow"):
-            await host.clock.sleep(fate.some_s(SLOW_S * spec.timeout_s))
-        if fate.hits("effect refused"):
+        host, faults = current_host(), self.faults
+        if faults.hits("effect is slow"):
+            await host.clock.sleep(faults.some_s(SLOW_S * spec.timeout_s))
+        if faults.hits("effect refused"):
             self._says(intent, "fails")
             raise EffectFailed("the function failed, as the simulation had it", code="refused")
-        if fate.hits("effect busy"):
+        if faults.hits("effect busy"):
             self._says(intent, "loses its worker")
             raise EffectFailed("the worker died, as the simulation had it", retryable=True, code="worker_died")
-        if self.stage.real_compute:
+        if self.under_test.real_compute:
             return await self._computed(intent)
         answer = self._answer(intent, spec)
         if answer.refused is not None:
@@ -270,7 +277,7 @@ class Double:
     async def _computed(self, intent: ModelIntent[BaseModel]) -> Result:
         """The app's own function, here and now."""
         assert intent.workflow_key is not None and self.truth is not None, "the truth is there before anything runs"
-        function = self.stage.workflows[intent.workflow_key.workflow_type].computes[intent.target]
+        function = self.under_test.workflows[intent.workflow_key.workflow_type].computes[intent.target]
         shape = compute_shape(function, ComputeIO)
         shipped: dict[bytes, bytes] = {}
         for blob in blobs_in(intent.payload):
@@ -287,25 +294,25 @@ class Double:
 
     # --- what must hold -----------------------------------------------------------------------------------------------
 
-    def _knock(self, intent: ModelIntent[BaseModel], spec: IntentSpec) -> tuple[SeenEffect, _Tries]:
-        judge = self.judge
+    def _begin_try(self, intent: ModelIntent[BaseModel], spec: IntentSpec) -> tuple[SeenEffect, _Tries]:
+        checker = self.checker
         what = SeenEffect(str(intent.workflow_key), intent.version, intent.name, intent.n)
         tries = self._tries.setdefault(what, _Tries())
         body = orjson.dumps(orjson.loads(encode(intent.payload))).decode()
-        if not judge.knows(what, "null" if spec.payload is None else body):
-            judge.complain(f"phantom: {what} ran, and no commit has it")
-        if judge.has_ended(what) and self.owner() is current_host():
-            judge.complain(f"ended: {what} runs again after its row was settled")
-        judge.punctual.runs(what, current_host().clock.now_us())
+        if not checker.has_committed(what, "null" if spec.payload is None else body):
+            checker.violated(f"phantom: {what} ran, and no commit has it")
+        if checker.has_ended(what) and self.owner() is current_host():
+            checker.violated(f"ended: {what} runs again after its row was settled")
+        checker.times.runs(what, current_host().clock.now_us())
         if tries.perhaps and spec.delivery is EnumDelivery.AT_MOST_ONCE:
-            judge.complain(f"at most once: {what} runs again after a try that may have been done")
+            checker.violated(f"at most once: {what} runs again after a try that may have been done")
         tries.count += 1
         tries.keys.add(intent.idempotency_key)
         tries.bodies.add(body)
         if len(tries.keys) > 1 or len(tries.bodies) > 1:
-            judge.complain(f"repeated: {what} came with keys {sorted(tries.keys)} and bodies {sorted(tries.bodies)}")
+            checker.violated(f"repeated: {what} came with keys {sorted(tries.keys)} and bodies {sorted(tries.bodies)}")
         return what, tries
 
     def _says(self, intent: ModelIntent[BaseModel], what: str) -> None:
         again = f", try {intent.attempt}" if intent.attempt > 1 else ""
-        self.tell(intent.target, f"{what}: {intent.name} for {intent.workflow_key} version {intent.version}{again}")
+        self.add_line(intent.target, f"{what}: {intent.name} for {intent.workflow_key} version {intent.version}{again}")

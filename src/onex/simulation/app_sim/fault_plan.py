@@ -1,4 +1,4 @@
-"""Fate: which call meets which fault. Drawn from a seed and written down, or read from a script: the same run either way.
+"""FaultPlan: which call meets which fault. Drawn from a seed and written down, or read from a script: the same run either way.
 
 A fault is remembered by when it came, not by the how-manieth draw it was, so that a run with less in it still meets the
 others where they were.
@@ -16,8 +16,8 @@ from ..faults import Faults
 from .schedule import Hit
 
 
-class Point(NamedTuple):
-    """``p`` is the chance per call at full strength. ``who`` and ``what`` tell a person; {} is the value drawn with it."""
+class FaultPoint(NamedTuple):
+    """``p`` is the chance per call at full strength. ``who`` and ``what`` add_line a person; {} is the value drawn with it."""
 
     p: float
     who: str
@@ -25,49 +25,49 @@ class Point(NamedTuple):
 
 
 _AROUND: Final = {
-    "read fails": Point(0.05, "store", "fails to read"),
-    "read is slow": Point(0.10, "store", "is slow to read"),
-    "read answers late": Point(0.10, "store", "answers a read late"),
-    "commit refused": Point(0.15, "store", "refuses a commit"),
-    "commit lost": Point(0.10, "store", "loses a commit, and the answer to it"),
-    "commit answer lost": Point(0.15, "store", "makes a commit durable, and the answer is lost"),
-    "commit is slow": Point(0.20, "store", "is slow to commit"),
-    "commit answers late": Point(0.20, "store", "answers a commit late"),
-    "commit lands after its owner died": Point(0.03, "engine", "crashes; its last commit arrives later"),
-    "crash before commit": Point(0.04, "engine", "crashes before a commit"),
-    "crash after commit": Point(0.04, "engine", "crashes after a commit"),
-    "crash at any time": Point(0.20, "engine", "crashes"),
-    "restart": Point(0.10, "engine", "is restarted in order"),
-    "failed start closed in order": Point(0.50, "engine", "closes what it could not start"),
-    "ownership stolen": Point(0.06, "engine", "loses the store to another, and does not know it"),
-    "clock jumps": Point(0.15, "clock", "is set wrong"),
-    "clock drifts": Point(0.08, "clock", "runs at another speed"),
-    "disk full": Point(0.06, "disk", "is full"),
-    "store held by another writer": Point(0.08, "disk", "is held by another writer"),
-    "disk read-only": Point(0.04, "disk", "can only be read"),
-    "time passes": Point(0.30, "", "passes, until the next timer is due"),
-    "effect refused": Point(0.15, "", "refuses"),
-    "effect busy": Point(0.25, "", "is busy"),
-    "effect fails before": Point(0.15, "", "breaks before anything is done"),
-    "effect fails after": Point(0.15, "", "does it and breaks before it can say so"),
-    "effect hangs before": Point(0.06, "", "hangs and does nothing"),
-    "effect hangs after": Point(0.06, "", "does it and hangs"),
-    "effect is slow": Point(0.30, "", "is slow"),
-    "effect kills its process before": Point(0.03, "", "kills the engine before anything is done"),
-    "effect kills its process after": Point(0.03, "", "does it and kills the engine"),
-    "effect leaks a cancellation": Point(0.05, "", "does it and leaks a cancellation"),
-    "release": Point(0.10, "operator", "ends the hold of an instance"),
-    "redrive": Point(0.20, "operator", "looks for what is dead or held"),
+    "read fails": FaultPoint(0.05, "store", "fails to read"),
+    "read is slow": FaultPoint(0.10, "store", "is slow to read"),
+    "read answers late": FaultPoint(0.10, "store", "answers a read late"),
+    "commit refused": FaultPoint(0.15, "store", "refuses a commit"),
+    "commit lost": FaultPoint(0.10, "store", "loses a commit, and the answer to it"),
+    "commit answer lost": FaultPoint(0.15, "store", "makes a commit durable, and the answer is lost"),
+    "commit is slow": FaultPoint(0.20, "store", "is slow to commit"),
+    "commit answers late": FaultPoint(0.20, "store", "answers a commit late"),
+    "commit lands after its owner died": FaultPoint(0.03, "engine", "crashes; its last commit arrives later"),
+    "crash before commit": FaultPoint(0.04, "engine", "crashes before a commit"),
+    "crash after commit": FaultPoint(0.04, "engine", "crashes after a commit"),
+    "crash at any time": FaultPoint(0.20, "engine", "crashes"),
+    "restart": FaultPoint(0.10, "engine", "is restarted in order"),
+    "failed start closed in order": FaultPoint(0.50, "engine", "closes what it could not start"),
+    "ownership stolen": FaultPoint(0.06, "engine", "loses the store to another, and does not know it"),
+    "clock jumps": FaultPoint(0.15, "clock", "is set wrong"),
+    "clock drifts": FaultPoint(0.08, "clock", "runs at another speed"),
+    "disk full": FaultPoint(0.06, "disk", "is full"),
+    "store held by another writer": FaultPoint(0.08, "disk", "is held by another writer"),
+    "disk read-only": FaultPoint(0.04, "disk", "can only be read"),
+    "time passes": FaultPoint(0.30, "", "passes, until the next timer is due"),
+    "effect refused": FaultPoint(0.15, "", "refuses"),
+    "effect busy": FaultPoint(0.25, "", "is busy"),
+    "effect fails before": FaultPoint(0.15, "", "breaks before anything is done"),
+    "effect fails after": FaultPoint(0.15, "", "does it and breaks before it can say so"),
+    "effect hangs before": FaultPoint(0.06, "", "hangs and does nothing"),
+    "effect hangs after": FaultPoint(0.06, "", "does it and hangs"),
+    "effect is slow": FaultPoint(0.30, "", "is slow"),
+    "effect kills its process before": FaultPoint(0.03, "", "kills the engine before anything is done"),
+    "effect kills its process after": FaultPoint(0.03, "", "does it and kills the engine"),
+    "effect leaks a cancellation": FaultPoint(0.05, "", "does it and leaks a cancellation"),
+    "release": FaultPoint(0.10, "operator", "ends the hold of an instance"),
+    "redrive": FaultPoint(0.20, "operator", "looks for what is dead or held"),
 }
 USER_CODE: Final = {
-    "effect raises anything before": Point(0.05, "", "raises what nobody expects, and did nothing"),
-    "effect raises anything after": Point(0.05, "", "does it, and raises what nobody expects"),
-    "effect gives back nothing": Point(0.04, "", "does it and returns None"),
-    "effect gives back anything": Point(0.05, "", "does it and returns what it never said it would"),
-    "effect swallows its cancellation": Point(0.03, "", "does it, hangs, and does not let itself be ended"),
-    "reducer kills its process": Point(0.01, "engine", "dies in the middle of a step of the reducer"),
+    "effect raises anything before": FaultPoint(0.05, "", "raises what nobody expects, and did nothing"),
+    "effect raises anything after": FaultPoint(0.05, "", "does it, and raises what nobody expects"),
+    "effect gives back nothing": FaultPoint(0.04, "", "does it and returns None"),
+    "effect gives back anything": FaultPoint(0.05, "", "does it and returns what it never said it would"),
+    "effect swallows its cancellation": FaultPoint(0.03, "", "does it, hangs, and does not let itself be ended"),
+    "reducer kills its process": FaultPoint(0.01, "engine", "dies in the middle of a step of the reducer"),
 }
-"""What the app's own code does where it has a bug. Drawn apart, so that a life without any of it is what it was."""
+"""What the app's own code does where it has a bug. Drawn apart, so that a run without any of it is what it was."""
 
 POINTS: Final = {**_AROUND, **USER_CODE}
 """What may go wrong around an app; at an effect it is the target that does it, so ``who`` is empty there."""
@@ -75,8 +75,8 @@ POINTS: Final = {**_AROUND, **USER_CODE}
 MANNER_P: Final = 0.35
 
 
-class Fate(Faults):
-    """``tell(who, what)`` hears of every fault. After ``heal`` nothing hurts any more."""
+class FaultPlan(Faults):
+    """``add_line(who, what)`` hears of every fault. After ``heal`` nothing hurts any more."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Fate(Faults):
         counted: Counter[str],
         now_us: Callable[[], int],
         script: Sequence[Hit] | None,
-        tell: Callable[[str, str], None],
+        add_line: Callable[[str, str], None],
     ) -> None:
         super().__init__(stream(seed, "unused"), counted)
         draw = stream(seed, "faults")
@@ -100,7 +100,7 @@ class Fate(Faults):
         self._draw = draw
         self.chance = stream(seed, "chance")
         """What is not worth a line in a script. The faults' own draws are another stream, so a script needs none."""
-        self._tell = tell
+        self._add_line = add_line
         self._now_us = now_us
         self._at_us = -1
         self._calls: Counter[str] = Counter()
@@ -130,7 +130,7 @@ class Fate(Faults):
         self._open = True
         known = POINTS.get(point)
         if known is not None and known.who:
-            self._tell(known.who, known.what)
+            self._add_line(known.who, known.what)
         return True
 
     def _drawn(self, point: str, at_us: int, nth: int) -> Hit | None:

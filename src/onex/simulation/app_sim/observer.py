@@ -1,6 +1,6 @@
-"""The witness: hears of every commit and every effect, keeps the world an app's invariants look at, and counts what came to be.
+"""The observer: hears of every commit and every effect, keeps the world an app's invariants look at, and counts what came to be.
 
-It judges the engine as the campaign's judge does, and the app by the app's own invariants.
+It judges the engine as the simulation's checker does, and the app by the app's own invariants.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from ...kernel.errors import OnexError
 from ...kernel.step import State
 from ...ports import Applied, Commit, Conflict, KeyChange
 from ...records import REJECTION_KEPT_US
-from ..invariants import Judge
+from ..invariants import InvariantChecker
 from ..sim_store import SimStore
-from .stage import Stage
-from .world import Taken, World, judged, named
+from .app_under_test import AppUnderTest
+from .world import Taken, World, evaluate, named
 
 REFUSALS_KEPT_US: Final = REJECTION_KEPT_US - 4 * 3_600_000_000
 """As long as a store keeps a refusal, less what an engine's clock may be wrong by."""
@@ -43,8 +43,8 @@ class Violation(NamedTuple):
 
 
 @dataclass
-class Seen:
-    """What came to be, to be added up over many lives: what never happened was not tried."""
+class Coverage:
+    """What came to be, to be added up over many runs: what never happened was not tried."""
 
     actions: int = 0
     commits: int = 0
@@ -54,7 +54,7 @@ class Seen:
     intents: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
 
-    def add(self, other: Seen) -> None:
+    def add(self, other: Coverage) -> None:
         self.actions += other.actions
         self.commits += other.commits
         self.effects += other.effects
@@ -64,40 +64,42 @@ class Seen:
         self.refused.update(other.refused)
 
 
-class Witness(Judge):
-    """``broken`` is set with the first violation: the rest of that life says nothing new."""
+class Observer(InvariantChecker):
+    """``broken`` is set with the first violation: the rest of that run says nothing new."""
 
-    def __init__(self, batch: int, stage: Stage, now_us: Callable[[], int], tell: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, batch: int, under_test: AppUnderTest, now_us: Callable[[], int], add_line: Callable[[str, str], None]
+    ) -> None:
         super().__init__(batch)
-        self.stage, self.tell = stage, tell
+        self.under_test, self.add_line = under_test, add_line
         self.world = World(now_us)
-        self.seen = Seen()
+        self.coverage = Coverage()
         self.broken = asyncio.Event()
         self.found: list[Violation] = []
         self._refused_us: list[int] = []
-        self._always = named(stage.invariants, end=False)
-        self._in_the_end = named(stage.invariants, end=True)
+        self._always = named(under_test.invariants, end=False)
+        self._in_the_end = named(under_test.invariants, end=True)
 
-    def complain(self, text: str) -> None:
+    def violated(self, text: str) -> None:
         self.note(Violation(_PARTICULAR.sub("_", text), text))
 
     def note(self, violation: Violation) -> None:
         if violation not in self.found:
             self.found.append(violation)
-            self.tell("", f"broken: {violation}")
+            self.add_line("", f"broken: {violation}")
             self.violations.append(violation.text)
             self.broken.set()
 
     def look(self) -> None:
         """Whatever the app says must always hold."""
         for name, invariant in self._always.items():
-            if (said := judged(invariant, self.world)) is not None:
+            if (said := evaluate(invariant, self.world)) is not None:
                 self.note(Violation(name, said))
 
     def look_at_the_end(self) -> None:
         self.look()
         for name, invariant in self._in_the_end.items():
-            if (said := judged(invariant, self.world)) is not None:
+            if (said := evaluate(invariant, self.world)) is not None:
                 self.note(Violation(name, said))
 
     def refusal(self, key: WorkflowKey, action_id: UUID, error: OnexError, sent_us: int) -> None:
@@ -106,7 +108,7 @@ class Witness(Judge):
         self._refused_us.append(sent_us)
 
     async def close(self, truth: SimStore, now_us: int, tail_n: int) -> str:
-        """What the store no longer promises to keep of a refusal is not asked for; weeks pass in a life."""
+        """What the store no longer promises to keep of a refusal is not asked for; weeks pass in a run."""
         oldest_us = now_us - REFUSALS_KEPT_US
         pairs = zip(self.refused, self._refused_us, strict=True)
         self.refused = [refused for refused, at_us in pairs if at_us > oldest_us]
@@ -114,7 +116,7 @@ class Witness(Judge):
 
     def committed(self, commit: Commit, answers: Sequence[Applied | Conflict]) -> None:
         super().committed(commit, answers)
-        self.seen.commits += 1
+        self.coverage.commits += 1
         changed = False
         for change, answer in zip(commit.changes, answers, strict=False):
             if not isinstance(answer, Conflict) and change.rows:
@@ -125,21 +127,21 @@ class Witness(Judge):
 
     def _take(self, change: KeyChange) -> None:
         key = change.key
-        reducer = self.stage.workflows[key.workflow_type].reducer
+        reducer = self.under_test.workflows[key.workflow_type].reducer
         for n, row in enumerate(change.rows, 1):
             names = tuple(str(one["name"]) for one in orjson.loads(row.intents or b"[]") if not one.get("cancel"))
             taken = Taken(key, change.based_on + n, row.kind, row.status, row.issued_us, row.payload, names)
             self.world.actions.append(taken)
-            self.seen.actions += 1
-            self.seen.statuses[f"{key.workflow_type}.{row.status}"] += 1
-            self.seen.triggers[f"{key.workflow_type}.{row.kind}"] += 1
-            self.seen.intents.update(f"{key.workflow_type}.{name}" for name in names)
+            self.coverage.actions += 1
+            self.coverage.statuses[f"{key.workflow_type}.{row.status}"] += 1
+            self.coverage.triggers[f"{key.workflow_type}.{row.kind}"] += 1
+            self.coverage.intents.update(f"{key.workflow_type}.{name}" for name in names)
             emits = f", emits {', '.join(names)}" if names else ""
-            self.tell("engine", f"commits {key} version {taken.version}: {row.kind} -> {row.status}{emits}")
+            self.add_line("engine", f"commits {key} version {taken.version}: {row.kind} -> {row.status}{emits}")
         state: State = decode(reducer.state_type, change.state)
         self.world.states[key] = state
 
     def state_of(self, key: WorkflowKey) -> State:
         """As committed; where an instance begins, for one that has not."""
         known = self.world.states.get(key)
-        return known if known is not None else self.stage.workflows[key.workflow_type].reducer.initial()
+        return known if known is not None else self.under_test.workflows[key.workflow_type].reducer.initial()

@@ -82,29 +82,29 @@ class _Reader:
             return self._escaped()
         if self._take("^") or self._take("$"):
             return ""
-        letter = self.left
+        request = self.left
         self.at += 1
-        return self.chance.choice(ANY) if letter == "." else letter
+        return self.chance.choice(ANY) if request == "." else request
 
     def _escaped(self) -> str:
-        letter = self.left
+        request = self.left
         self.at += 1
-        if letter in "AZzb":
+        if request in "AZzb":
             return ""
-        if letter in _CLASSES:
-            return self.chance.choice(_CLASSES[letter])
-        if not letter or letter.isalnum():
-            raise NotDrawable(f"{self.pattern!r} escapes {letter!r}")
-        return letter
+        if request in _CLASSES:
+            return self.chance.choice(_CLASSES[request])
+        if not request or request.isalnum():
+            raise NotDrawable(f"{self.pattern!r} escapes {request!r}")
+        return request
 
     def _members(self) -> str:
         turned = self._take("^")
         members = ""
         while self.left and (self.left != "]" or not members):
             if self._take("\\"):
-                letter = self.left
+                request = self.left
                 self.at += 1
-                members += _CLASSES.get(letter, letter)
+                members += _CLASSES.get(request, request)
                 continue
             first = self.left
             self.at += 1
@@ -117,7 +117,7 @@ class _Reader:
         if not self._take("]"):
             raise NotDrawable(f"{self.pattern!r} opens a class and does not close it")
         if turned:
-            members = "".join(letter for letter in _FOR_CLASSES if letter not in members)
+            members = "".join(request for request in _FOR_CLASSES if request not in members)
         if not members:
             raise NotDrawable(f"{self.pattern!r} has a class without a member")
         return members

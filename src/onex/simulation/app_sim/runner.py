@@ -1,4 +1,4 @@
-"""A season: many lives of one app, over all cores, told in the order of their seeds: the same with one process as with eight.
+"""A plan: many runs of one app, over all cores, told in the order of their seeds: the same with one process as with eight.
 
 It ends with the first seed that breaks something; what later seeds did is not counted.
 """
@@ -19,20 +19,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from .observer import Seen
-from .run import Life, Place, live
+from .app_under_test import AppUnderTest, load_app_under_test
+from .observer import Coverage
+from .run import AppRun, Workspace, run_app
 from .schedule import Script, StoreKind
-from .stage import Stage, set_stage
 
 CHUNK: Final = 4
 AHEAD: Final = 2
 ALONE: Final = 8
-"""So few lives are over before other processes would have started."""
+"""So few runs are over before other processes would have started."""
 STORES: Final = ("sqlite", "memory", "both")
 
 
 @dataclass(frozen=True, slots=True)
-class Season:
+class RunPlan:
     """``store`` is one of STORES; both: even seeds on the SQLite core, odd ones in memory. ``seeds`` None: without end."""
 
     app: str
@@ -52,79 +52,79 @@ class Season:
 
 
 @dataclass
-class Total:
-    """What some lives came to together. ``broken`` is the one that broke something; it is the last that is counted."""
+class RunTotals:
+    """What some runs came to together. ``broken`` is the one that broke something; it is the last that is counted."""
 
-    lives: int = 0
+    runs: int = 0
     steps: int = 0
     virtual_s: float = 0.0
     counted: Counter[str] = field(default_factory=Counter)
-    seen: Seen = field(default_factory=Seen)
+    coverage: Coverage = field(default_factory=Coverage)
     failures: dict[str, str] = field(default_factory=dict)
-    broken: Life | None = None
+    broken: AppRun | None = None
 
-    def take(self, life: Life) -> None:
-        self.lives += 1
-        self.steps += life.steps
-        self.virtual_s += life.virtual_s
-        self.counted.update(life.counted)
-        self.seen.add(life.seen)
-        self.failures = {**life.failures, **self.failures}
-        self.broken = life if life.violations else None
+    def take(self, result: AppRun) -> None:
+        self.runs += 1
+        self.steps += result.steps
+        self.virtual_s += result.virtual_s
+        self.counted.update(result.counted)
+        self.coverage.add(result.coverage)
+        self.failures = {**result.failures, **self.failures}
+        self.broken = result if result.violations else None
 
-    def add(self, other: Total) -> None:
-        self.lives += other.lives
+    def add(self, other: RunTotals) -> None:
+        self.runs += other.runs
         self.steps += other.steps
         self.virtual_s += other.virtual_s
         self.counted.update(other.counted)
-        self.seen.add(other.seen)
+        self.coverage.add(other.coverage)
         self.failures = {**other.failures, **self.failures}
         self.broken = other.broken
 
 
 @contextmanager
-def place() -> Iterator[Place]:
-    """For the stores of lives lived in this process."""
+def workspace() -> Iterator[Workspace]:
+    """For the stores of runs lived in this process."""
     with TemporaryDirectory(prefix="onex-simulate-") as folder:
-        where = Place(Path(folder))
+        where = Workspace(Path(folder))
         try:
             yield where
         finally:
             where.watchdog.close()
 
 
-def play_season(season: Season, processes: int) -> Generator[Total, None, None]:
-    """Chunk after chunk, in order; the last may be broken. Close it early and no further life is begun."""
+def run_all(plan: RunPlan, processes: int) -> Generator[RunTotals, None, None]:
+    """Chunk after chunk, in order; the last may be broken. Close it early and no further run is begun."""
     with TemporaryDirectory(prefix="onex-simulate-") as folder:
-        lone = season.seeds is not None and season.seeds <= ALONE
+        lone = plan.seeds is not None and plan.seeds <= ALONE
         if processes == 1 or lone:
-            yield from _until_broken(_chunk(season, chunk, folder) for chunk in season.chunks())
+            yield from _until_broken(_chunk(plan, chunk, folder) for chunk in plan.chunks())
             return
         # spawned, not forked: a fork copies whatever threads and connections this process happens to have
         pool = ProcessPoolExecutor(processes, get_context("spawn"), _deaf)
         try:
-            yield from _until_broken(_ahead(pool, season, folder, processes))
+            yield from _until_broken(_ahead(pool, plan, folder, processes))
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _ahead(pool: ProcessPoolExecutor, season: Season, folder: str, processes: int) -> Iterator[Total]:
+def _ahead(pool: ProcessPoolExecutor, plan: RunPlan, folder: str, processes: int) -> Iterator[RunTotals]:
     """So many chunks under way that nobody waits, and no more."""
-    chunks = season.chunks()
-    under_way: deque[Future[Total]] = deque()
+    chunks = plan.chunks()
+    under_way: deque[Future[RunTotals]] = deque()
     while True:
         for chunk in islice(chunks, AHEAD * processes - len(under_way)):
             with _unheard():
-                under_way.append(pool.submit(_chunk, season, chunk, folder))
+                under_way.append(pool.submit(_chunk, plan, chunk, folder))
         if not under_way:
             return
         yield under_way.popleft().result()
 
 
-def _until_broken(totals: Iterator[Total]) -> Iterator[Total]:
-    for total in totals:
-        yield total
-        if total.broken is not None:
+def _until_broken(totals: Iterator[RunTotals]) -> Iterator[RunTotals]:
+    for one in totals:
+        yield one
+        if one.broken is not None:
             return
 
 
@@ -143,19 +143,19 @@ def _deaf() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _chunk(season: Season, seeds: list[int], folder: str) -> Total:
-    stage, where = _ready(season.app, season.real_compute, folder)
-    total = Total()
+def _chunk(plan: RunPlan, seeds: list[int], folder: str) -> RunTotals:
+    under_test, where = _ready(plan.app, plan.real_compute, folder)
+    totals = RunTotals()
     for seed in seeds:
-        total.take(live(stage, season.script(seed), where, drawn=True))
-        if total.broken is not None:
+        totals.take(run_app(under_test, plan.script(seed), where, drawn=True))
+        if totals.broken is not None:
             break
-    return total
+    return totals
 
 
 @lru_cache(1)
-def _ready(app: str, real_compute: bool, folder: str) -> tuple[Stage, Place]:
-    """Once in each process: an app takes as long to load as a life takes to live."""
+def _ready(app: str, real_compute: bool, folder: str) -> tuple[AppUnderTest, Workspace]:
+    """Once in each process: an app takes as long to load as a run takes to live."""
     own = Path(folder) / str(os.getpid())
     own.mkdir()
-    return set_stage(app, real_compute=real_compute), Place(own)
+    return load_app_under_test(app, real_compute=real_compute), Workspace(own)

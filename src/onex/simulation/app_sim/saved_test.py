@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from .app_under_test import load_app_under_test
 from .observer import Violation
-from .run import Life, Line, live
-from .runner import place
+from .run import AppRun, StoryLine, run_app
+from .runner import workspace
 from .schedule import Act, Hit, Script
-from .stage import set_stage
 
-_TEMPLATE = '''"""Plays what `onex simulate` found under seed {seed}: it fails until that is mended.
+_TEMPLATE = '''"""Plays what `onex simulate` found under seed {seed}: it fails until that is fixed.
 
 {told}
 """
@@ -46,25 +46,25 @@ class Broken(AssertionError):
     """Something that must hold did not; the message tells the story."""
 
 
-def play(app: Path | str, script: Script) -> Life:
+def play(app: Path | str, script: Script) -> AppRun:
     """Live by a script. Raises Broken, ContractError."""
-    stage = set_stage(app)
-    with place() as where:
-        life = live(stage, script, where, drawn=False, told=True)
-    if life.violations:
-        story = "\n".join(story_lines(life.story))
-        raise Broken(f"{life.violations[0]}\n{story}")
-    return life
+    under_test = load_app_under_test(app)
+    with workspace() as where:
+        result = run_app(under_test, script, where, drawn=False, keep_story=True)
+    if result.violations:
+        story = "\n".join(story_lines(result.story))
+        raise Broken(f"{result.violations[0]}\n{story}")
+    return result
 
 
-def story_lines(story: Iterable[Line]) -> list[str]:
+def story_lines(story: Iterable[StoryLine]) -> list[str]:
     """``   0.300 s  engine    crashes``: seconds of the app's time, who, what."""
     lines = list(story)
     width = max((len(line.who) for line in lines), default=0)
     return [f"{line.at_s:12,.3f} s  {line.who:{width}}  {line.what}".rstrip() for line in lines]
 
 
-def test_text(script: Script, violation: Violation, story: Iterable[Line], app: Path, file: Path) -> str:
+def test_text(script: Script, violation: Violation, story: Iterable[StoryLine], app: Path, file: Path) -> str:
     """The file's content; ``app`` is found from where ``file`` lies, so both may move together."""
     told = "\n".join(line.strip() for line in story_lines(story))
     return _TEMPLATE.format(

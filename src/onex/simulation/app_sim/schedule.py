@@ -1,4 +1,4 @@
-"""Script: everything that was drawn in one life, as data. Played again it is the same life; with less in it, a shorter one.
+"""Script: everything that was drawn in one run, as data. Played again it is the same run; with less in it, a shorter one.
 
 What is not in the script follows from the app, the seed and the script alone.
 """

@@ -1,4 +1,4 @@
-"""Shrinking: from the life that broke something to the shortest one found that breaks the same.
+"""Shrinker: from the run that broke something to the shortest one found that breaks the same.
 
 ddmin over what was drawn (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002), then every
 thing that is left is made as plain as it can be. The same script is shrunk to the same one, unless time runs out.
@@ -17,20 +17,22 @@ from pydantic import JsonValue
 from ...engine.encode import encode_payload
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import OnexError
-from .run import Place, live
+from .app_under_test import AppUnderTest
+from .run import Workspace, run_app
 from .schedule import Act, Hit, Script
-from .stage import Stage
 from .values import simplest
 
 SECONDS: Final = 20.0
 WEAKER: Final = (0.0, 0.25, 0.5)
 
 
-class Shrinking:
-    """``script`` is the smallest that is known to break ``rule``; ``runs`` how many lives that took."""
+class Shrinker:
+    """``script`` is the smallest that is known to break ``rule``; ``runs`` how many runs that took."""
 
-    def __init__(self, stage: Stage, script: Script, rule: str, place: Place, seconds: float) -> None:
-        self.stage, self.script, self.rule, self.place = stage, script, rule, place
+    def __init__(
+        self, under_test: AppUnderTest, script: Script, rule: str, workspace: Workspace, seconds: float
+    ) -> None:
+        self.under_test, self.script, self.rule, self.workspace = under_test, script, rule, workspace
         self.runs = 0
         self.in_time = True
         self._end_s = time.monotonic() + seconds
@@ -41,8 +43,8 @@ class Shrinking:
             self.in_time = False
             return False
         self.runs += 1
-        life = live(self.stage, script, self.place, drawn=False)
-        found = any(one.rule == self.rule for one in life.violations)
+        result = run_app(self.under_test, script, self.workspace, drawn=False)
+        found = any(one.rule == self.rule for one in result.violations)
         if found:
             self.script = script
         return found
@@ -92,7 +94,7 @@ class Shrinking:
         if thing.manner:
             yield replace(thing, manner="")
         if thing.payload is not None:
-            reducer = self.stage.workflows[WorkflowKey.parse(thing.key).workflow_type].reducer
+            reducer = self.under_test.workflows[WorkflowKey.parse(thing.key).workflow_type].reducer
             try:
                 plain = orjson.loads(encode_payload(simplest(reducer.payloads[thing.trigger])))
             except (OnexError, KeyError):

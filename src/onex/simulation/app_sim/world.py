@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Invariant)
 
 
 def at_end(invariant: F) -> F:
-    """Mark an invariant that need not hold at every instant: it is judged when all trouble is over and nothing is due."""
+    """Mark an invariant that need not hold at every instant: it is evaluate when all trouble is over and nothing is due."""
     setattr(invariant, AT_END, True)
     return invariant
 
@@ -90,7 +90,7 @@ class World:
         return [one for one in self.actions if one.key == key and trigger in (None, one.trigger)]
 
 
-def judged(invariant: Invariant, world: World) -> str | None:
+def evaluate(invariant: Invariant, world: World) -> str | None:
     """What is wrong, in a sentence; None when nothing is. What the function raises is wrong as well."""
     try:
         said: object = invariant(world)  # a function of theirs: what it is annotated with is only said
@@ -108,5 +108,5 @@ def judged(invariant: Invariant, world: World) -> str | None:
 
 
 def named(invariants: Mapping[str, Invariant], *, end: bool) -> dict[str, Invariant]:
-    """Those judged at every instant, or those judged at the end only."""
+    """Those evaluate at every instant, or those evaluate at the end only."""
     return {name: one for name, one in invariants.items() if getattr(one, AT_END, False) is end}

@@ -48,7 +48,7 @@ from tests.simulation.planting import planted, swapped
 
 
 @planted
-def what_went_along_forgotten_after_a_failed_commit() -> Iterator[None]:
+def extras_of_a_failed_commit_forgotten() -> Iterator[None]:
     """promise 26, 39: rows settled or dead, and inbox answers, of a batch that failed are not in the next one."""
 
     def wrong(self: Extras, later: Extras) -> Extras:
@@ -120,7 +120,7 @@ def epoch_raised_by_every_action() -> Iterator[None]:
 
 
 @planted
-def unleased_triggers_asked_for_a_lease() -> Iterator[None]:
+def unleased_triggers_refused_without_a_lease() -> Iterator[None]:
     """promise 10: cancel and approve need no lease while one runs."""
     right = Folded._judge_lease
 
@@ -136,7 +136,7 @@ def unleased_triggers_asked_for_a_lease() -> Iterator[None]:
 
 
 @planted
-def inbox_told_the_version_before() -> Iterator[None]:
+def inbox_answered_with_the_version_before() -> Iterator[None]:
     """promise 9, 39: off by one, the row of a batch counts from 0 and versions from 1."""
 
     def wrong(folded: Folded, change: KeyChange, row: int) -> Committed:
@@ -219,7 +219,7 @@ def second_of_two_equal_inbox_rows_unanswered() -> Iterator[None]:
 
 
 @planted
-def failed_look_into_the_inbox_not_taken_again() -> Iterator[None]:
+def failed_inbox_read_not_repeated() -> Iterator[None]:
     """promise 39: the sign is used up by a read that failed, and nobody looks until the next one."""
 
     async def wrong(self: Inbox) -> None:
@@ -285,7 +285,7 @@ def number_of_an_intent_differs_when_read_back() -> Iterator[None]:
 
 
 @planted
-def redriven_with_the_tries_it_had() -> Iterator[None]:
+def redriven_with_the_attempts_it_had() -> Iterator[None]:
     """promise 24: a dead intent driven again begins where it ended, so its first failure is its last."""
 
     async def wrong(self: DeadLetters, pointer: Pointer) -> None:
@@ -308,7 +308,7 @@ def redriven_with_the_tries_it_had() -> Iterator[None]:
 
 
 @planted
-def held_timer_rings_though_it_was_replaced() -> Iterator[None]:
+def held_timer_fires_though_it_was_replaced() -> Iterator[None]:
     """promise 27: a held timer is delivered without a look at the steps behind it."""
 
     async def wrong(self: Takeover, row: OutboxRow) -> bool:
@@ -322,7 +322,7 @@ def held_timer_rings_though_it_was_replaced() -> Iterator[None]:
 
 
 @planted
-def query_answered_one_row_too_early() -> Iterator[None]:
+def projection_query_answered_one_row_early() -> Iterator[None]:
     """promise 9: ``after=position`` is answered when the row before it has been projected."""
     right = ProjectionMaterializerService.wait
 
@@ -350,7 +350,7 @@ def signal_read_after_the_log() -> Iterator[None]:
 
 
 @planted
-def neighbours_of_a_conflict_lose_what_goes_along() -> Iterator[None]:
+def neighbours_of_a_conflict_lose_their_extras() -> Iterator[None]:
     """promise 16, 24, 39: SQLite, judging change by change, applies one and forgets its notes, refusals and answers."""
     right = apply_one_by_one
 

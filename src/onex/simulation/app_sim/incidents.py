@@ -1,4 +1,4 @@
-"""Trouble around an app: what happens to its engine and its clock of its own accord, weeks that pass, and an operator."""
+"""AppIncidents around an app: what happens to its engine and its clock of its own accord, weeks that pass, and an operator."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ...kernel.errors import OnexError
 from ...ports import EnumOutboxState, OutboxRow
 from ...replay.audit import SeenEffect
 from ..clock import EPOCH_US, stream
-from ..disk import EnumAilment
-from ..engine_supervisor import House
+from ..disk import EnumDiskFault
+from ..engine_supervisor import EngineSupervisor
 from ..host import HostCrashed
 from ..seeded_run import Sim
 from ..sim_store import SimStore
-from .fake_effects import Double
-from .fault_plan import Fate
-from .observer import Witness
+from .fake_effects import FakeEffects
+from .fault_plan import FaultPlan
+from .observer import Observer
 
 STEP_S: Final = 0.5
 PATIENCE_S: Final = 300.0
@@ -28,26 +28,32 @@ STOLEN_S: Final = 10.0
 WRONG_S: Final = (-3600.0, -60.0, -1.0, 0.0, 1.0, 60.0, 3600.0)
 DRIFTS: Final = (-0.5, -0.01, 0.01, 1.0)
 """How much faster than time: a clock may also be slow."""
-AILMENTS: Final = (EnumAilment.FULL, EnumAilment.BUSY, EnumAilment.READ_ONLY)
-AILING_S: Final = 8.0
+DISK_FAULTS: Final = (EnumDiskFault.FULL, EnumDiskFault.BUSY, EnumDiskFault.READ_ONLY)
+DISK_FAULT_S: Final = 8.0
 STOPPED: Final = (EnumOutboxState.DEAD, EnumOutboxState.HELD)
 
 
-class Trouble:
+class AppIncidents:
     """``passed_s`` are the weeks that went by in an instant: an engine's clock shows them, its running time does not."""
 
     def __init__(
         self,
         sim: Sim,
-        house: House,
-        fate: Fate,
-        double: Double,
-        witness: Witness,
+        supervisor: EngineSupervisor,
+        faults: FaultPlan,
+        fake_effects: FakeEffects,
+        observer: Observer,
         truth: SimStore,
-        tell: Callable[[str, str], None],
+        add_line: Callable[[str, str], None],
     ) -> None:
-        self.sim, self.house, self.fate, self.double, self.witness = sim, house, fate, double, witness
-        self.truth, self.tell = truth, tell
+        self.sim, self.supervisor, self.faults, self.fake_effects, self.observer = (
+            sim,
+            supervisor,
+            faults,
+            fake_effects,
+            observer,
+        )
+        self.truth, self.add_line = truth, add_line
         self.passed_s = 0.0
         self._wrong_s = 0.0
         self._drift = 0.0
@@ -60,29 +66,29 @@ class Trouble:
             await self._something()
 
     async def _something(self) -> None:
-        fate, house = self.fate, self.house
-        if fate.kills("crash at any time"):
-            house.crash()
-        if fate.hits("restart"):
-            await house.restart()
-        if house.disk.networked and house.engine is not None and fate.hits("ownership stolen"):
-            house.steal()
-            await self.sim.clock.sleep(fate.some_s(STOLEN_S))
-            house.bury()
-        if fate.hits("clock jumps"):
-            self._wrong_s = WRONG_S[int(fate.share() * len(WRONG_S)) % len(WRONG_S)]
+        faults, supervisor = self.faults, self.supervisor
+        if faults.kills("crash at any time"):
+            supervisor.crash()
+        if faults.hits("restart"):
+            await supervisor.restart()
+        if supervisor.disk.networked and supervisor.engine is not None and faults.hits("ownership stolen"):
+            supervisor.steal()
+            await self.sim.clock.sleep(faults.some_s(STOLEN_S))
+            supervisor.end_replaced()
+        if faults.hits("clock jumps"):
+            self._wrong_s = WRONG_S[int(faults.share() * len(WRONG_S)) % len(WRONG_S)]
             self._set()
-        if fate.hits("clock drifts"):
-            self._drift = DRIFTS[int(fate.share() * len(DRIFTS)) % len(DRIFTS)]
+        if faults.hits("clock drifts"):
+            self._drift = DRIFTS[int(faults.share() * len(DRIFTS)) % len(DRIFTS)]
             self._set()
-        for ailment in AILMENTS:
-            if fate.hits(ailment.value):
-                self.sim.world.start(self._ail(ailment, fate.some_s(AILING_S)))
-        if fate.hits("time passes"):
+        for fault in DISK_FAULTS:
+            if faults.hits(fault.value):
+                self.sim.world.start(self._break_disk(fault, faults.some_s(DISK_FAULT_S)))
+        if faults.hits("time passes"):
             await self.next_timer()
-        if fate.hits("release"):
+        if faults.hits("release"):
             await self._release()
-        if fate.hits("redrive"):
+        if faults.hits("redrive"):
             await self._redrive()
 
     # --- time ---------------------------------------------------------------------------------------------------------
@@ -91,15 +97,15 @@ class Trouble:
         """Every clock shows the true time again, and the disk is well."""
         self._wrong_s = self._drift = 0.0
         self._set()
-        self.house.disk.ail(EnumAilment.NONE)
+        self.supervisor.disk.set_fault(EnumDiskFault.NONE)
 
     def _set(self) -> None:
-        self.house.set_clock(self.passed_s + self._wrong_s, self._drift)
+        self.supervisor.set_clock(self.passed_s + self._wrong_s, self._drift)
 
-    async def _ail(self, ailment: EnumAilment, seconds: float) -> None:
-        self.house.disk.ail(ailment)
+    async def _break_disk(self, fault: EnumDiskFault, seconds: float) -> None:
+        self.supervisor.disk.set_fault(fault)
         await self.sim.clock.sleep(seconds)
-        self.house.disk.ail(EnumAilment.NONE)
+        self.supervisor.disk.set_fault(EnumDiskFault.NONE)
 
     async def next_timer(self) -> bool:
         """Time passes until the next timer is due. False: none waits."""
@@ -109,7 +115,7 @@ class Trouble:
         if due_us is None:
             return False
         pause_s = (due_us - now_us) / 1e6 + 1.0
-        self.tell("time", f"{pause_s:,.0f} s pass")
+        self.add_line("time", f"{pause_s:,.0f} s pass")
         self.passed_s += pause_s
         self._set()
         return True
@@ -121,7 +127,7 @@ class Trouble:
         rows = await self.truth.outbox(STOPPED, None, None, 1000)
         held = sorted({row.key for row in rows if row.state is EnumOutboxState.HELD})
         for key in held:
-            self.tell("operator", f"ends the hold of {key}")
+            self.add_line("operator", f"ends the hold of {key}")
             await self._end_hold(key)
         for row in rows:
             if row.state is EnumOutboxState.DEAD:
@@ -129,31 +135,31 @@ class Trouble:
         return bool(rows)
 
     async def _release(self) -> None:
-        begun = sorted(self.witness.world.states)
+        begun = sorted(self.observer.world.states)
         if begun:
-            await self._end_hold(begun[int(self.fate.share() * len(begun)) % len(begun)])
+            await self._end_hold(begun[int(self.faults.share() * len(begun)) % len(begun)])
 
     async def _end_hold(self, key: WorkflowKey) -> None:
         try:
-            await self.house.ask(lambda engine: engine.release(key), patience_s=PATIENCE_S)
+            await self.supervisor.ask(lambda engine: engine.release(key), patience_s=PATIENCE_S)
         except TimeoutError:
-            self.witness.complain(f"release of {key} gave no answer for {PATIENCE_S:.0f} s")
+            self.observer.violated(f"release of {key} gave no answer for {PATIENCE_S:.0f} s")
         except (HostCrashed, OnexError):
             return
 
     async def _redrive(self) -> None:
         rows = await self.truth.outbox(STOPPED, None, None, 1000)
         if rows:
-            await self._drive(rows[int(self.fate.share() * len(rows)) % len(rows)])
+            await self._drive(rows[int(self.faults.share() * len(rows)) % len(rows)])
 
     async def _drive(self, row: OutboxRow) -> None:
         names = [item["name"] for item in orjson.loads(row.intents)]
         at = row.pointer.ordinal
-        self.double.allow_again(SeenEffect(str(row.key), row.version, names[at], ordinals(names)[at]))
-        self.tell("operator", f"drives {names[at]} for {row.key} version {row.version} again")
+        self.fake_effects.allow_again(SeenEffect(str(row.key), row.version, names[at], ordinals(names)[at]))
+        self.add_line("operator", f"drives {names[at]} for {row.key} version {row.version} again")
         try:
-            await self.house.ask(lambda engine: engine.redrive(row.pointer), patience_s=PATIENCE_S)
+            await self.supervisor.ask(lambda engine: engine.redrive(row.pointer), patience_s=PATIENCE_S)
         except TimeoutError:
-            self.witness.complain(f"re-driving {row.pointer} gave no answer for {PATIENCE_S:.0f} s")
+            self.observer.violated(f"re-driving {row.pointer} gave no answer for {PATIENCE_S:.0f} s")
         except (HostCrashed, OnexError):
             return

@@ -1,4 +1,4 @@
-"""A stage: one app made ready to be simulated, with what its ``simulation.py`` says of its clients and its outside.
+"""A under_test: one app made ready to be simulated, with what its ``simulation.py`` says of its clients and its outside.
 
     actions(rng, key, state) -> (trigger, payload) | None      what a client does next; None: what is drawn otherwise
     effects = {target: function(intent, rng) -> result}        who stands in for the outside
@@ -43,7 +43,7 @@ StandIn = Callable[[ModelIntent[BaseModel], Random], BaseModel | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class AppUnderTest:
     """``triggers[workflow_type]`` are those a client may send of its own accord, ``undrawable`` why some are not sent."""
 
     app: App
@@ -77,7 +77,7 @@ class Stage:
         return Nothing if trigger is None else payloads[trigger]
 
 
-def set_stage(path: Path | str, *, real_compute: bool = False) -> Stage:
+def load_app_under_test(path: Path | str, *, real_compute: bool = False) -> AppUnderTest:
     """The app of a folder, and its ``simulation.py``. Raises ContractError, Undrawable; what is wrong is named by line."""
     folder = AppFolder(Path(path))
     FINDER.forget(
@@ -108,7 +108,7 @@ def set_stage(path: Path | str, *, real_compute: bool = False) -> Stage:
             why = drawable(one.reducer.payloads[trigger], blobs=False)
             if why:
                 undrawable[f"{name}.{trigger}"] = why
-    stage = Stage(
+    under_test = AppUnderTest(
         app,
         cast("Actions | None", actions),
         cast("Mapping[str, StandIn]", stand_ins),
@@ -117,8 +117,8 @@ def set_stage(path: Path | str, *, real_compute: bool = False) -> Stage:
         undrawable,
         real_compute,
     )
-    _check_results(stage, module)
-    return stage
+    _check_results(under_test, module)
+    return under_test
 
 
 def _targets(folder: AppFolder) -> set[str]:
@@ -134,7 +134,7 @@ def _targets(folder: AppFolder) -> set[str]:
 def _own_triggers(one: LoadedWorkflow, app: App) -> tuple[str, ...]:
     """Those that the engine fires for nobody: no outcome, no timer, no message from another instance.
 
-    A client that says "charged" where nobody charged lies, and no app can tell; who wants that writes ``actions``.
+    A client that says "charged" where nobody charged lies, and no app can add_line; who wants that writes ``actions``.
     """
     ours = {ROLLBACK, *(timeout.trigger for timeout in one.reducer.machine.timeouts.values())}
     for spec in one.reducer.intents.by_name.values():
@@ -176,12 +176,12 @@ def _check_asked(
             raise _wrong(module, f"{name} is no invariant, and nobody calls it", fix, line)
 
 
-def _check_results(stage: Stage, module: ModuleType | None) -> None:
+def _check_results(under_test: AppUnderTest, module: ModuleType | None) -> None:
     """Every stand-in that nobody wrote can answer."""
-    for name, one in stage.workflows.items():
+    for name, one in under_test.workflows.items():
         for spec in one.reducer.intents.by_name.values():
-            model = stage.result_model(name, spec)
-            if spec.target not in stage.stand_ins and (why := drawable(model, blobs=True)):
+            model = under_test.result_model(name, spec)
+            if spec.target not in under_test.stand_ins and (why := drawable(model, blobs=True)):
                 fix = (
                     f"write in simulation.py: effects = {{{spec.target!r}: function(intent, rng) -> {model.__name__}}}"
                 )
@@ -202,7 +202,7 @@ def _module(folder: AppFolder, app: App) -> ModuleType | None:
         place = folder.show(Path(frames[-1].filename)) if frames else f"{folder.shown}/{name}.py"
         finding = Finding(
             "import_failed", EnumSeverity.ERROR, place, line, 0,
-            f"importing {name}.py failed: {type(error).__name__}: {error}", "mend it, or take it away: it is optional",
+            f"importing {name}.py failed: {type(error).__name__}: {error}", "fix it, or take it away: it is optional",
         )  # fmt: skip
         raise ContractError(f"{place} cannot be used: {finding.message}", (finding,)) from error
 

@@ -9,10 +9,10 @@ import pytest
 
 from onex.kernel.errors import ContractError
 from onex.kernel.finding import Finding
-from onex.simulation.app_sim.run import Life, Place, live
-from onex.simulation.app_sim.runner import place
+from onex.simulation.app_sim.app_under_test import AppUnderTest, load_app_under_test
+from onex.simulation.app_sim.run import AppRun, Workspace, run_app
+from onex.simulation.app_sim.runner import workspace
 from onex.simulation.app_sim.schedule import Script
-from onex.simulation.app_sim.stage import Stage, set_stage
 from tests.simulation.app_sim.shops import CHARGES_TWICE, NEVER_TWICE, ORDERS, shop
 
 HEAD = """
@@ -26,47 +26,49 @@ from .payloads import Charged, Item, Packed, Place
 
 
 @pytest.fixture
-def where() -> Iterator[Place]:
-    with place() as one:
+def where() -> Iterator[Workspace]:
+    with workspace() as one:
         yield one
 
 
-def lives(stage: Stage, where: Place, count: int = 6) -> list[Life]:
-    return [live(stage, Script(seed, "memory"), where, drawn=True) for seed in range(count)]
+def runs(under_test: AppUnderTest, where: Workspace, count: int = 6) -> list[AppRun]:
+    return [run_app(under_test, Script(seed, "memory"), where, drawn=True) for seed in range(count)]
 
 
-def complaints(stage: Stage, where: Place) -> set[str]:
-    return {str(violation) for life in lives(stage, where) for violation in life.violations}
+def complaints(under_test: AppUnderTest, where: Workspace) -> set[str]:
+    return {str(violation) for result in runs(under_test, where) for violation in result.violations}
 
 
 def test_an_app_without_one_is_simulated_by_its_contracts() -> None:
-    stage = set_stage(ORDERS)
-    assert stage.triggers == {"orders": ("place", "cancel")}, "what outcomes and timers fire is not for clients to say"
-    assert stage.invariants == {}
+    under_test = load_app_under_test(ORDERS)
+    assert under_test.triggers == {"orders": ("place", "cancel")}, (
+        "what outcomes and timers fire is not for clients to say"
+    )
+    assert under_test.invariants == {}
 
 
-def test_effects_that_others_would_serve_need_nobody_here(tmp_path: Path, where: Place) -> None:
+def test_effects_that_others_would_serve_need_nobody_here(tmp_path: Path, where: Workspace) -> None:
     app = shop(tmp_path, "")
     (app / "effects.py").unlink()
-    found = lives(set_stage(app), where)
-    assert [life.violations for life in found if life.violations] == []
-    assert sum(life.seen.effects for life in found) > 10
+    found = runs(load_app_under_test(app), where)
+    assert [result.violations for result in found if result.violations] == []
+    assert sum(result.coverage.effects for result in found) > 10
 
 
-def test_clients_do_what_it_says(tmp_path: Path, where: Place) -> None:
+def test_clients_do_what_it_says(tmp_path: Path, where: Workspace) -> None:
     says = """
 def actions(rng, key, state):
     if state.status == "basket":
         return "place", Place(items=(Item(sku="tea", quantity=rng.randint(1, 2), cents=450),))
     return ("cancel", None) if rng.random() < 0.5 else None
 """
-    stage = set_stage(shop(tmp_path, HEAD + says))
-    placed = [act for life in lives(stage, where) for act in life.script.acts if act.trigger == "place"]
+    under_test = load_app_under_test(shop(tmp_path, HEAD + says))
+    placed = [act for result in runs(under_test, where) for act in result.script.acts if act.trigger == "place"]
     told = {str(act.payload) for act in placed}
     assert "{'items': [{'sku': 'tea', 'quantity': 1, 'cents': 450}]}" in told
 
 
-def test_others_stand_in_as_it_says_and_may_refuse(tmp_path: Path, where: Place) -> None:
+def test_others_stand_in_as_it_says_and_may_refuse(tmp_path: Path, where: Workspace) -> None:
     says = """
 def bank(intent, rng):
     if intent.payload.cents > 100:
@@ -83,13 +85,13 @@ def only_little_is_charged(world: World) -> str | None:
             return f"{effect}"
     return None if all(one.payload.cents <= 100 for one in world.effects if one.name == "charge") else "too much"
 """
-    found = lives(set_stage(shop(tmp_path, HEAD + says)), where)
-    assert [life.violations for life in found if life.violations] == []
-    assert sum(life.seen.triggers["orders.declined"] for life in found) > 5
-    assert sum(life.seen.triggers["orders.charged"] for life in found) > 5
+    found = runs(load_app_under_test(shop(tmp_path, HEAD + says)), where)
+    assert [result.violations for result in found if result.violations] == []
+    assert sum(result.coverage.triggers["orders.declined"] for result in found) > 5
+    assert sum(result.coverage.triggers["orders.charged"] for result in found) > 5
 
 
-def test_the_world_holds_states_actions_and_effects(tmp_path: Path, where: Place) -> None:
+def test_the_world_holds_states_actions_and_effects(tmp_path: Path, where: Workspace) -> None:
     says = """
 def what_was_shipped_was_paid(world: World) -> None:
     for key, order in world.states.items():
@@ -107,9 +109,9 @@ def what_was_shipped_was_paid(world: World) -> None:
 def in_the_end_nobody_is_charging(world: World) -> bool:
     return all(order.status not in ("charging", "paid") for order in world.states.values())
 """
-    stage = set_stage(shop(tmp_path, HEAD + says))
-    assert set(stage.invariants) == {"what_was_shipped_was_paid", "in_the_end_nobody_is_charging"}
-    assert complaints(stage, where) == set()
+    under_test = load_app_under_test(shop(tmp_path, HEAD + says))
+    assert set(under_test.invariants) == {"what_was_shipped_was_paid", "in_the_end_nobody_is_charging"}
+    assert complaints(under_test, where) == set()
 
 
 @pytest.mark.parametrize(
@@ -125,8 +127,8 @@ def in_the_end_nobody_is_charging(world: World) -> bool:
         ("def actions(rng, key, state):\n    return 'place', 7", "actions raised TypeError: a payload is a model, a dict"),
     ],
 )  # fmt: skip
-def test_what_goes_wrong_in_it_is_told_as_its_own(says: str, told: str, tmp_path: Path, where: Place) -> None:
-    found = complaints(set_stage(shop(tmp_path, f"{HEAD}\n\n{says}\n")), where)
+def test_what_goes_wrong_in_it_is_told_as_its_own(says: str, told: str, tmp_path: Path, where: Workspace) -> None:
+    found = complaints(load_app_under_test(shop(tmp_path, f"{HEAD}\n\n{says}\n")), where)
     assert [one for one in found if told in one]
 
 
@@ -141,24 +143,26 @@ def test_what_goes_wrong_in_it_is_told_as_its_own(says: str, told: str, tmp_path
 )
 def test_what_cannot_be_used_is_refused_with_its_place(says: str, told: str, tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=r"simulation\.py") as refused:
-        set_stage(shop(tmp_path, f"{HEAD}\n{says}\n"))
+        load_app_under_test(shop(tmp_path, f"{HEAD}\n{says}\n"))
     assert told in str(refused.value)
     assert refused.value.findings
 
 
 def test_a_step_that_never_ends_is_ended_and_told(
-    tmp_path: Path, where: Place, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, where: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(where.watchdog, "budget_s", 0.05)
     endless = (
         "    items = action.payload.items\n",
         "    items = action.payload.items\n    while True:\n        pass\n",
     )
-    stage = set_stage(shop(tmp_path, "", endless))
-    life = next(
-        life for seed in range(9) if (life := live(stage, Script(seed, "memory"), where, drawn=True)).violations
+    under_test = load_app_under_test(shop(tmp_path, "", endless))
+    result = next(
+        result
+        for seed in range(9)
+        if (result := run_app(under_test, Script(seed, "memory"), where, drawn=True)).violations
     )
-    assert [one.text for one in life.violations] == ["a step of the reducer did not end within 0.05 s of real time"]
+    assert [one.text for one in result.violations] == ["a step of the reducer did not end within 0.05 s of real time"]
 
 
 def test_a_stand_in_must_be_written_where_none_can_be_drawn(tmp_path: Path) -> None:
@@ -171,16 +175,16 @@ def test_a_stand_in_must_be_written_where_none_can_be_drawn(tmp_path: Path) -> N
     )
     more = ("from pydantic import Field", "from pydantic import Field, field_validator")
     with pytest.raises(ContractError, match=r"nothing can stand in for 'bank': .*not of our bank"):
-        set_stage(shop(tmp_path / "without", "", picky, more))
+        load_app_under_test(shop(tmp_path / "without", "", picky, more))
     says = "\n\neffects = {'bank': lambda intent, rng: Charged(receipt='bank/1')}\n"
-    assert set_stage(shop(tmp_path / "with", HEAD + says, picky, more)).stand_ins
+    assert load_app_under_test(shop(tmp_path / "with", HEAD + says, picky, more)).stand_ins
 
 
-def test_it_may_change_without_the_app(tmp_path: Path, where: Place) -> None:
+def test_it_may_change_without_the_app(tmp_path: Path, where: Workspace) -> None:
     app = shop(tmp_path, "", CHARGES_TWICE)
-    assert complaints(set_stage(app), where) == set()
+    assert complaints(load_app_under_test(app), where) == set()
     (app / "simulation.py").write_text(NEVER_TWICE)
-    assert complaints(set_stage(app), where) != set()
+    assert complaints(load_app_under_test(app), where) != set()
 
 
 @pytest.mark.parametrize(
@@ -195,7 +199,7 @@ def test_it_may_change_without_the_app(tmp_path: Path, where: Place) -> None:
 def test_an_invariant_that_nobody_could_ask_is_an_error_at_its_line(tmp_path: Path, says: str, told: str) -> None:
     """It would hold whatever happens."""
     with pytest.raises(ContractError) as caught:
-        set_stage(shop(tmp_path, f"{HEAD}\n\n{says}"))
+        load_app_under_test(shop(tmp_path, f"{HEAD}\n\n{says}"))
     finding = caught.value.findings[0]
     assert isinstance(finding, Finding)
     assert told in finding.message
@@ -222,9 +226,9 @@ effects = {"bank": bank}
 def few_items(world: World) -> bool:
     return all(many(order) < 1000 for order in world.states.values())
 """
-    assert list(set_stage(shop(tmp_path, HEAD + says)).invariants) == ["few_items"]
+    assert list(load_app_under_test(shop(tmp_path, HEAD + says)).invariants) == ["few_items"]
 
 
-def test_an_invariant_says_text_or_a_truth_value(tmp_path: Path, where: Place) -> None:
-    told = complaints(set_stage(shop(tmp_path, "def counted(world):\n    return len(world.states)\n")), where)
+def test_an_invariant_says_text_or_a_truth_value(tmp_path: Path, where: Workspace) -> None:
+    told = complaints(load_app_under_test(shop(tmp_path, "def counted(world):\n    return len(world.states)\n")), where)
     assert told == {"counted: it returned int; what is wrong is told as text or False, nothing wrong as None or True"}

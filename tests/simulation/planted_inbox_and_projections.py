@@ -28,7 +28,7 @@ def inbox_row_passed_over_when_the_mailbox_is_full() -> Iterator[None]:
 
 
 @planted
-def tail_skips_a_row_behind_a_page() -> Iterator[None]:
+def log_tail_skips_a_row_after_a_page() -> Iterator[None]:
     right = LogTail.read
 
     async def wrong(self: LogTail) -> Sequence[LogEntry]:
@@ -74,7 +74,7 @@ def watermark_moved_before_its_rows() -> Iterator[None]:
 
 
 @planted
-def rubbish_in_the_inbox_left_lying() -> Iterator[None]:
+def unreadable_inbox_row_never_answered() -> Iterator[None]:
     """What cannot be read is passed over, and who sent it waits for ever."""
     right = Inbox._take
 
