@@ -30,19 +30,18 @@ from onex.adapters import structlog_telemetry as log
 from onex.cli.main import COMMANDS, app
 from onex.contracts.edit.editor_schema import contract_schema
 from onex.contracts.foreign.family import DISCRIMINATORS
+from onex.contracts.foreign.normalise import KNOWN
 from onex.contracts.foreign.normalise.behaviour import BLOCKS as BEHAVIOUR
 from onex.contracts.foreign.normalise.bus import BESIDE
-from onex.contracts.foreign.normalise.draft import KeyTable
+from onex.contracts.foreign.normalise.draft import MS_PER_SECOND, KeyTable, in_seconds
 from onex.contracts.foreign.normalise.fsm import LOOSE, MACHINES
 from onex.contracts.foreign.normalise.identity import KINDS, NAMES
 from onex.contracts.foreign.normalise.operations import BLOCKS as OPERATIONS
 from onex.contracts.foreign.normalise.references import SCHEMAS
-from onex.contracts.foreign.normalise.subcontracts import KNOWN
 from onex.contracts.foreign.normalise.workflow import LOOSE as PARTS_OF_WORKFLOW
 from onex.contracts.foreign.normalise.workflow import WORKFLOWS
 from onex.contracts.load import RUN_BY
 from onex.contracts.model import fsm
-from onex.contracts.model import intent as declared
 from onex.contracts.model import part as contract_part
 from onex.contracts.model.contract import EnumNodeKind, ModelContractReducer, ModelContractWorkflow
 from onex.contracts.model.key_usage import models_of
@@ -332,9 +331,9 @@ PARTS: Sequence[tuple[str, type[BaseModel]]] = (
     ("state_machine.states[]", fsm.ModelFSMState),
     ("state_machine.transitions[]", fsm.ModelFSMTransition),
     ("state_machine.transitions[].conditions[]", fsm.ModelFSMCondition),
-    ("intents[]", declared.ModelIntentDeclaration),
-    ("intents[].outcomes", declared.ModelIntentOutcomes),
-    ("intents[].retry", declared.ModelIntentRetry),
+    ("intents[]", fsm.ModelIntentDeclaration),
+    ("intents[].outcomes", fsm.ModelIntentOutcomes),
+    ("intents[].retry", fsm.ModelIntentRetry),
     ("contract_version", contract_part.ModelContractVersion),
 )
 
@@ -438,7 +437,7 @@ WHERE = (
     ("a state", "foreign.normalise.states", "STATE"),
     ("a transition", "foreign.normalise.transitions", "TRANSITION"),
     ("a guard", "foreign.normalise.conditions", "CONDITION"),
-    ("an action", "foreign.normalise.actions", "ACTION"),
+    ("an action", "foreign.normalise.conditions", "ACTION"),
     ("an event bus", "foreign.normalise.bus", "BUS"),
     ("a topic", "foreign.normalise.bus", "TOPIC"),
     ("handler_routing", "foreign.normalise.routing", "ROUTING"),
@@ -520,7 +519,7 @@ def _blocks() -> Iterator[list[str]]:
 def _spellings(spelling: KeyTable) -> Iterator[list[str]]:
     for field in dict.fromkeys(spelling.names.values()):
         others = [name for name, one in spelling.names.items() if one == field]
-        written = [f"`{name}`{f' ×{spelling.scale[name]}' if name in spelling.scale else ''}" for name in others]
+        written = [f"`{name}`{f' ×{MS_PER_SECOND}' if in_seconds(name, field) else ''}" for name in others]
         yield [f"`{field}`", ", ".join(written)]
 
 

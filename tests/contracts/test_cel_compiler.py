@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-ALONE = "from onex.contracts.guard.cel_compiler import compile_cel"
+ALONE = "from onex.contracts.guard.cel_expression import compile_cel"
 USE = "assert compile_cel('payload.a > 1').execute({'payload': {'a': 2}}) is True"
 WHOLE = "import cel; assert cel.compile('1 + 1').execute({}) == 2"
 

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, JsonValue
 
-from onex.contracts.guard.cel_compiler import compile_cel
 from onex.contracts.guard.cel_cost import STEPS_MAX, GuardTooHeavy, pattern_cost
-from onex.contracts.guard.cel_expression import CelExpression
+from onex.contracts.guard.cel_expression import CelExpression, compile_cel
 from onex.contracts.guard.cel_syntax import CelNotRead, cel_tree
 from onex.contracts.guard.guards import bind, parse
 from onex.contracts.guard.problem import GuardProblem

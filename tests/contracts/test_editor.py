@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onex.contracts.edit.completion import EnumSuggested, hover, suggestions
-from onex.contracts.edit.yaml_cursor import Cursor, cursor
+from onex.contracts.edit.yaml_cursor import YamlCursor, yaml_cursor
 from onex.contracts.foreign.foreign_reader import read_contract
 from tests.contracts.test_diff import NODE, SHOP
 
@@ -18,8 +18,8 @@ def place(marked: str) -> tuple[str, int, int]:
     return before + after, before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
-def at(marked: str) -> Cursor:
-    return cursor(*place(marked))
+def at(marked: str) -> YamlCursor:
+    return yaml_cursor(*place(marked))
 
 
 def offered(marked: str) -> list[str]:
@@ -42,28 +42,28 @@ intents:
   - {name: pay, outcomes: {succeeded: paid, failed: lost}}
 """
 CASES = {
-    "a key at the top": ("na|", Cursor((), None, "na", frozenset())),
-    "the value of one": ("name: sh|", Cursor((), "name", "sh", frozenset())),
-    "a key in a block": (BLOCK.replace("  states:", "  ter|\n  states:"), Cursor(("state_machine",), None, "ter",
+    "a key at the top": ("na|", YamlCursor((), None, "na", frozenset())),
+    "the value of one": ("name: sh|", YamlCursor((), "name", "sh", frozenset())),
+    "a key in a block": (BLOCK.replace("  states:", "  ter|\n  states:"), YamlCursor(("state_machine",), None, "ter",
                          frozenset({"initial_state", "states", "transitions"}))),
     "a value in a block": (BLOCK.replace("initial_state: new", "initial_state: n|ew"),
-                           Cursor(("state_machine",), "initial_state", "n", frozenset({"states", "transitions"}))),
+                           YamlCursor(("state_machine",), "initial_state", "n", frozenset({"states", "transitions"}))),
     "a key of an entry": (BLOCK.replace("timeout_ms: 5", "timeout_ms: 5\n      on_|"),
-                          Cursor(("state_machine", "states"), None, "on_", frozenset({"name", "timeout_ms"}))),
-    "an entry that begins": (BLOCK.replace("    - {name: old}", "    - |"), Cursor(("state_machine", "states"), None, "",
+                          YamlCursor(("state_machine", "states"), None, "on_", frozenset({"name", "timeout_ms"}))),
+    "an entry that begins": (BLOCK.replace("    - {name: old}", "    - |"), YamlCursor(("state_machine", "states"), None, "",
                              frozenset())),
     "an entry as far to the left as its key": (BLOCK.replace("    to_state: old", "    to_state: |"),
-        Cursor(("state_machine", "transitions"), "to_state", "", frozenset({"from_state", "conditions"}))),
+        YamlCursor(("state_machine", "transitions"), "to_state", "", frozenset({"from_state", "conditions"}))),
     "an entry of an entry": (BLOCK.replace("expression: a > 1", "exp|"),
-        Cursor(("state_machine", "transitions", "conditions"), None, "exp", frozenset())),
-    "in braces": (BLOCK.replace("{name: pay,", "{name: pay, ta|,"), Cursor(("intents",), None, "ta", frozenset({"name"}))),
+        YamlCursor(("state_machine", "transitions", "conditions"), None, "exp", frozenset())),
+    "in braces": (BLOCK.replace("{name: pay,", "{name: pay, ta|,"), YamlCursor(("intents",), None, "ta", frozenset({"name"}))),
     "in braces, a value": (BLOCK.replace("{name: pay,", "{name: pay, type: a|,"),
-                           Cursor(("intents",), "type", "a", frozenset({"name"}))),
+                           YamlCursor(("intents",), "type", "a", frozenset({"name"}))),
     "in braces within braces": (BLOCK.replace("failed: lost", "failed: lo|st"),
-                                Cursor(("intents", "outcomes"), "failed", "lo", frozenset({"succeeded"}))),
-    "in a list": ("state_machine: {terminal_states: [a, b|", Cursor(("state_machine",), "terminal_states", "b", frozenset())),
-    "behind a comma in a quotation": ('a: {b: "x, y", c|', Cursor(("a",), None, "c", frozenset({"b"}))),
-    "behind a bracket in a comment": ("# not [ this\nna|", Cursor((), None, "na", frozenset())),
+                                YamlCursor(("intents", "outcomes"), "failed", "lo", frozenset({"succeeded"}))),
+    "in a list": ("state_machine: {terminal_states: [a, b|", YamlCursor(("state_machine",), "terminal_states", "b", frozenset())),
+    "behind a comma in a quotation": ('a: {b: "x, y", c|', YamlCursor(("a",), None, "c", frozenset({"b"}))),
+    "behind a bracket in a comment": ("# not [ this\nna|", YamlCursor((), None, "na", frozenset())),
 }  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def test_where_somebody_is_typing(case: str) -> None:
 
 @given(st.text(alphabet="ab:-{}[],\"'# \n", max_size=60), st.integers(-1, 8), st.integers(-1, 40))
 def test_no_text_however_broken_is_too_much(text: str, line: int, column: int) -> None:
-    cursor(text, line, column)
+    yaml_cursor(text, line, column)
     suggestions(text, line, column)
 
 

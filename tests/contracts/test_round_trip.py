@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import AwareDatetime, Field, PlainSerializer, create_model, field_serializer, model_serializer
 
-from onex.contracts.model.round_trip import random_defaults, roundtrip_warnings
+from onex.contracts.model.round_trip import random_defaults, round_trip_warnings
 from onex.kernel.action import Blob, Payload
 from onex.kernel.step import State
 
@@ -50,7 +50,9 @@ class Dog(Pet):
 
 
 def told(annotation: Any) -> list[str]:
-    return [one.message for one in roundtrip_warnings(create_model("Thing", __base__=Payload, field=(annotation, ...)))]
+    return [
+        one.message for one in round_trip_warnings(create_model("Thing", __base__=Payload, field=(annotation, ...)))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_serializers_are_doubted_at_their_field() -> None:
         def all(self) -> dict[str, str]:
             return {}
 
-    assert [(one.model.__name__, one.field) for one in roundtrip_warnings(Whole)] == [
+    assert [(one.model.__name__, one.field) for one in round_trip_warnings(Whole)] == [
         ("Whole", "all"),
         ("Short", "note"),
         ("Short", "word"),

@@ -25,9 +25,9 @@ from .check.partial_contract import conditions
 from .guard.guards import bind, parse
 from .guard.problem import GuardProblem, suggest
 from .model.contract import ModelContractWorkflow
-from .model.intent import ModelIntentDeclaration
+from .model.fsm import ModelIntentDeclaration
 from .model.payload_fields import field_problems, unwrap
-from .model.round_trip import random_defaults, roundtrip_warnings
+from .model.round_trip import random_defaults, round_trip_warnings
 from .text.yaml_tree import YamlList, YamlMap, YamlPlace, place_of
 
 BUILT_IN_PAYLOADS: Mapping[str, type[BaseModel]] = {"Nothing": Nothing, "Failure": Failure, "Blob": Blob}
@@ -121,7 +121,7 @@ class _Compiler:
                 self._told(
                     self.spot(objection.model, objection.field), loc, "field_type", objection.message, objection.fix
                 )
-            for doubt in roundtrip_warnings(theirs):
+            for doubt in round_trip_warnings(theirs):
                 spot = self.spot(doubt.model, doubt.field)
                 self._told(spot, loc, "read_back", doubt.message, doubt.fix, EnumSeverity.WARNING)
             self.judged.add(theirs)

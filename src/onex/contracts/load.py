@@ -14,7 +14,7 @@ from pydantic import ValidationError as PydanticError
 from pydantic_core import ErrorDetails, to_json
 
 from ..kernel.finding import EnumSeverity, Finding, errors
-from .check.contract_checks import check
+from .check.contract_checks import check_tree
 from .guard.problem import suggest
 from .model.contract import ModelContractWorkflow
 from .model.key_usage import EnumKeyUsage, keys_of, models_of, sort_keys
@@ -50,7 +50,7 @@ def load_tree(tree: YamlMap, path: str, told: tuple[Finding, ...] = ()) -> Loade
     found = [*told]
     # what a broken scalar caused further on is not said twice
     told_already = {(one.line, one.column) for one in told}
-    found += [one for one in (*shape, *check(tree, path)) if (one.line, one.column) not in told_already]
+    found += [one for one in (*shape, *check_tree(tree, path)) if (one.line, one.column) not in told_already]
     found.sort(key=lambda one: (one.line, one.column))
     if len(found) > FINDINGS_MAX:
         more = len(found) - FINDINGS_MAX
@@ -76,8 +76,8 @@ def _without_effect(tree: YamlMap, path: str) -> Iterator[Finding]:
     """Keys that other tools read, and that this engine would not run by."""
     kept = sort_keys(ModelContractWorkflow, tree)
     above: tuple[str | int, ...] | None = None
-    for key in keys_of(tree, kept.fates):
-        if key.fate is EnumKeyUsage.UNKNOWN or RUN_BY & set(key.use.by):
+    for key in keys_of(tree, kept.usages):
+        if key.usage is EnumKeyUsage.UNKNOWN or RUN_BY & set(key.use.by):
             continue
         if above is None or key.loc[: len(above)] != above:
             above = key.loc

@@ -102,9 +102,9 @@ def inspected(reading: ReadResult) -> InspectedFile:
     """A reading as a row of the report."""
     contract = reading.contract
     reported = tuple(
-        UnusedKey(dotted(key.loc), key.leaf.place.line, key.leaf.place.column, str(key.fate))
+        UnusedKey(dotted(key.loc), key.leaf.place.line, key.leaf.place.column, str(key.usage))
         for key in reading.keys
-        if key.fate is not EnumKeyUsage.HONOURED
+        if key.usage is not EnumKeyUsage.HONOURED
     )
     return InspectedFile(
         path=reading.path,

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from pydantic_core import to_json
 
 from onex.contracts.foreign.foreign_reader import read_contract
+from onex.contracts.foreign.normalise import KNOWN
 from onex.contracts.foreign.normalise.behaviour import BLOCKS as BEHAVIOUR
 from onex.contracts.foreign.normalise.bus import BESIDE, BUS, TOPIC
 from onex.contracts.foreign.normalise.dependencies import DEPENDENCY, GROUPS
@@ -19,7 +20,6 @@ from onex.contracts.foreign.normalise.operations import BLOCKS as OPERATIONS
 from onex.contracts.foreign.normalise.references import REFERENCE, SCHEMAS
 from onex.contracts.foreign.normalise.routing import HANDLER, ROUTING
 from onex.contracts.foreign.normalise.states import OUTWARD, STATE
-from onex.contracts.foreign.normalise.subcontracts import KNOWN
 from onex.contracts.foreign.normalise.transitions import TRANSITION
 from onex.contracts.foreign.normalise.workflow import LOOSE as PARTS
 from onex.contracts.foreign.normalise.workflow import STEP, WORKFLOW, WORKFLOWS
@@ -113,7 +113,7 @@ def test_what_is_held_or_honoured_can_be_found_in_the_typed_contract(contract: d
     for key in reading.keys:
         value = at(contract, key.loc)
         if (
-            key.fate is EnumKeyUsage.UNKNOWN
+            key.usage is EnumKeyUsage.UNKNOWN
             or not isinstance(value, str)
             or not value.strip()
             or key.loc == ("node_type",)

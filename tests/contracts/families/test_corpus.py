@@ -69,7 +69,7 @@ def test_every_reported_key_is_told_with_its_line() -> None:
         firsts: set[str] = set()
         above: tuple[str | int, ...] | None = None
         for key in one.keys:
-            if key.fate is EnumKeyUsage.HONOURED or (above is not None and key.loc[: len(above)] == above):
+            if key.usage is EnumKeyUsage.HONOURED or (above is not None and key.loc[: len(above)] == above):
                 continue
             above = key.loc
             generic = ".".join("[]" if isinstance(step, int) else step for step in key.loc)
@@ -94,7 +94,7 @@ def test_no_value_of_an_accepted_key_is_lost() -> None:
         held = set(scalars(one.contract.model_dump(mode="json")))
         told = " ".join(finding.message for finding in one.findings)
         for key in one.keys:
-            if key.fate is not EnumKeyUsage.UNKNOWN and key.loc[-1] not in CONVERTED and one.tree is not None:
+            if key.usage is not EnumKeyUsage.UNKNOWN and key.loc[-1] not in CONVERTED and one.tree is not None:
                 lost += [
                     f"{one.path}:{key.leaf.place.line} {key.loc}: {value!r}"
                     for value in own(at(one.tree, key.loc))

@@ -42,6 +42,6 @@ def test_a_kept_key_is_told_even_when_it_stands_alone() -> None:
     """Each field of Kept, written with a value that fits it or not: never accepted in silence."""
     for name in UnenforcedFields.model_fields:
         reading = read_contract(f"name: x\nnode_type: effect\n{name}: {{a: 1}}\n", "x.yaml")
-        fates = {key.loc: key.fate for key in reading.keys}
-        assert fates[(name,)] is not EnumKeyUsage.HONOURED, name
+        usages = {key.loc: key.usage for key in reading.keys}
+        assert usages[(name,)] is not EnumKeyUsage.HONOURED, name
         assert [one for one in reading.findings if one.line == 3], name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onex.contracts.foreign.foreign_reader import read_contract
-from onex.contracts.model.machine_of import machine_of
+from onex.contracts.model.contract import machine_of
 from onex.contracts.text.include import IncludedFile, IncludeMissing, IncludeRefused
 
 MAIN = """\
@@ -52,7 +52,7 @@ def test_a_machine_in_another_file_is_the_contracts_machine() -> None:
 
 def test_only_the_keys_of_the_file_itself_are_counted() -> None:
     reading = read_contract(MAIN, "shop/contract.yaml", fetch)
-    assert [".".join(map(str, key.loc)) for key in reading.keys if key.fate != "honoured"] == ["streaming", "testing"]
+    assert [".".join(map(str, key.loc)) for key in reading.keys if key.usage != "honoured"] == ["streaming", "testing"]
     assert len(reading.keys) == 10
     assert {key.leaf.place.path for key in reading.keys} == {""}
 
@@ -79,7 +79,7 @@ def test_a_file_that_is_not_there_is_a_warning_and_the_contract_stands() -> None
     assert reading.contract is not None
     assert reading.contract.state_machine is None
     assert next((one.severity, one.code) for one in reading.findings) == ("warning", "reference_missing")
-    assert [".".join(map(str, key.loc)) for key in reading.keys if key.fate != "honoured"] == [
+    assert [".".join(map(str, key.loc)) for key in reading.keys if key.usage != "honoured"] == [
         "fsm",
         "fsm.$ref",
         "streaming",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from onex.contracts.foreign.read_result import EnumFamily
-from onex.contracts.model.machine_of import machine_of
+from onex.contracts.model.contract import machine_of
 from tests.contracts.families.expected import HERE, Case, came_of, cases, read
 
 PAGES = sorted(page.name for page in HERE.glob("*.txt"))

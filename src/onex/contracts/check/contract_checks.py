@@ -26,7 +26,7 @@ _UNUSED: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def check(tree: YamlMap, path: str) -> list[Finding]:
+def check_tree(tree: YamlMap, path: str) -> list[Finding]:
     """Findings in no particular order, no more than anybody reads."""
     return list(islice(_Check(tree, path).run(), FINDINGS_MAX))
 

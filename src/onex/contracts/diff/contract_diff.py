@@ -22,8 +22,7 @@ from .diff_rules import ENTRY as _ENTRY
 from .diff_rules import impact_of, mentioned, rule_of
 from .entry_matching import identity, matched
 from .json_schema_diff import schema_changes
-from .rule import DiffRule, FieldPair, ImpactOf
-from .version_bump import EnumBump, Impact, made_between, owes_nothing
+from .version_bump import DiffRule, EnumBump, FieldPair, Impact, ImpactOf, made_between, owes_nothing
 
 Loc = tuple[str | int, ...]
 NOWHERE = YamlPlace(0, 0)
@@ -372,7 +371,7 @@ def _unknown_of(reading: ReadResult) -> dict[str, tuple[JsonValue, YamlPlace]]:
     found: dict[str, tuple[JsonValue, YamlPlace]] = {}
     above: Loc | None = None
     for key in reading.keys:
-        if key.fate != "unknown" or (above is not None and key.loc[: len(above)] == above):
+        if key.usage != "unknown" or (above is not None and key.loc[: len(above)] == above):
             continue
         above = key.loc
         found[dotted(key.loc)] = (_written(reading.tree, key.loc), key.leaf.place)

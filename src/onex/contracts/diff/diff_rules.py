@@ -10,12 +10,143 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from ..model.fsm import ModelFSMSubcontract, ModelFSMTransition
-from ..model.intent import ModelIntentRetry
+from ..model.fsm import ModelFSMSubcontract, ModelFSMTransition, ModelIntentRetry
 from ..model.part import ModelContractVersion, Use
-from .diff_rules_node import NODE_RULES
-from .rule import DiffRule, FieldPair, ImpactOf
-from .version_bump import Impact, adds, breaks, tells
+from .version_bump import DiffRule, FieldPair, Impact, ImpactOf, adds, breaks, owes_nothing, words_differ
+
+
+def _node_type(pair: FieldPair) -> Impact:
+    before, after = (contract.kind for contract in pair.contracts)
+    if before is after:
+        return words_differ("another word for the same kind, {new}")
+    return breaks(f"it was {before} and is {after}: another kind of node")
+
+
+def _dependency_new(pair: FieldPair) -> Impact:
+    required = getattr(pair.new, "required", None)
+    return adds("an optional dependency more") if required is False else breaks("{name} must be there now")
+
+
+def _required(pair: FieldPair) -> Impact:
+    # a dependency that says nothing is required, as everywhere in ONEX
+    return adds("it is optional now") if pair.new is False else breaks("it must be there now")
+
+
+def _purity(pair: FieldPair) -> Impact:
+    if pair.old == "pure":
+        return breaks("it claims to be pure no more: whoever repeats or caches it may not")
+    return adds("another claim of purity")
+
+
+def _idempotent(pair: FieldPair) -> Impact:
+    return breaks("it may not be repeated any more") if pair.new is not True else adds("it may be repeated now")
+
+
+def _enabled(pair: FieldPair) -> Impact:
+    return breaks("it is switched off") if pair.new is False else adds("it is switched on")
+
+
+def _field_new(pair: FieldPair) -> Impact:
+    required = getattr(pair.new, "required", None)
+    return breaks("{name} must be given now") if required is True else adds("{name} is taken too")
+
+
+_HEARD = DiffRule(
+    added=adds("it hears {name} too"), removed=breaks("it no longer hears {name}: its senders speak to nobody")
+)
+_SAID = DiffRule(
+    added=adds("it says {name} too"), removed=breaks("it no longer says {name}: its hearers wait for ever")
+)
+_TYPE = DiffRule.always(breaks("it is another class"))
+_RENAMED = DiffRule.always(breaks("whoever names it finds nothing under the old name"))
+_DONE = DiffRule(added=adds("{name} is offered too"), removed=breaks("{name} is no longer offered"))
+_FIELD_IN = DiffRule(added=_field_new, removed=breaks("{name} is no longer taken"))
+_FIELD_OUT = DiffRule(added=adds("{name} is given too"), removed=breaks("{name} is no longer given"))
+_SHAPE = DiffRule.always(breaks("messages have another shape"))
+_ADDRESS = DiffRule.always(breaks("it calls somewhere else"))
+
+_ELSEWHERE = DiffRule.always(words_differ("its code lives elsewhere"))
+
+NODE_RULES: Mapping[str, DiffRule] = {
+    "ModelContractBase.name": DiffRule(breaks("whoever names it finds nothing under the old name")),
+    "ModelContractBase.node_type": DiffRule(_node_type),
+    "ModelContractBase.contract_version": DiffRule.always(owes_nothing("this is the bump that was made")),
+    "ModelContractBase.input_model": DiffRule(
+        added=words_differ("its class is named"), removed=breaks("its class is not named")
+    ),
+    "ModelContractBase.input_model.name": _TYPE,
+    "ModelContractBase.output_model": DiffRule(
+        added=words_differ("its class is named"), removed=breaks("its class is not named")
+    ),
+    "ModelContractBase.output_model.name": _TYPE,
+    "ModelContractBase.published_events": _SAID,
+    "ModelContractBase.consumed_events": _HEARD,
+    "ModelContractBase.terminal_event": DiffRule.always(breaks("the event that says the end is another")),
+    "ModelContractBase.dependencies": DiffRule(added=_dependency_new, removed=adds("it needs less")),
+    "ModelDependency.required": DiffRule.always(_required),
+    "ModelReference.module": _ELSEWHERE,
+    "ModelDependency.module": _ELSEWHERE,
+    "ModelDependency.class_name": _ELSEWHERE,
+    "ModelDependency.type": DiffRule.always(breaks("another sort of thing must be there")),
+    "ModelDescriptor.purity": DiffRule.always(_purity),
+    "ModelDescriptor.idempotent": DiffRule.always(_idempotent),
+    "ModelEventBus.enabled": DiffRule.always(_enabled),
+    "ModelEventBus.publish_topics": _SAID,
+    "ModelEventBus.subscribe_topics": _HEARD,
+    "ModelTopic.event_type": DiffRule.always(breaks("another event travels on it")),
+    "ModelTopic.schema_ref": DiffRule.always(breaks("messages on it have another shape")),
+    "ModelTopic.external": DiffRule.always(words_differ("where its other end lies is told otherwise")),
+    "ModelHandlerRouting.handlers": DiffRule(
+        added=adds("{name} is taken too"), removed=breaks("nobody takes {name} now")
+    ),
+    "ModelHandlerRouting.default_handler": DiffRule(removed=breaks("what no handler takes is refused now")),
+    "ModelHandler.event_model.name": _TYPE,
+    "ModelHandler.event_type": _TYPE,
+    "ModelHandler.topic": DiffRule.always(breaks("it listens elsewhere")),
+    "ModelHandler.output_events": _SAID,
+    "ModelContractBase.node_name": _RENAMED,
+    "ModelContractBase.contract_name": _RENAMED,
+    "ModelContractBase.node_id": _RENAMED,
+    "ModelContractBase.tool_name": _RENAMED,
+    "ModelContractBase.fingerprint": DiffRule.always(owes_nothing("it is computed from the rest")),
+    "ModelContractBase.io_operations": _DONE,
+    "ModelContractBase.operations": _DONE,
+    "ModelContractBase.actions": _DONE,
+    "ModelContractBase.capabilities": _DONE,
+    "ModelOperation.input_fields": _FIELD_IN,
+    "ModelOperation.output_fields": _FIELD_OUT,
+    "ModelOperation.input_model.name": _TYPE,
+    "ModelOperation.output_model.name": _TYPE,
+    "ModelOperation.output_topic": DiffRule.always(breaks("what it says goes elsewhere")),
+    "ModelOperation.operation_type": DiffRule.always(breaks("it is another sort of operation")),
+    "ModelOperation.idempotent": DiffRule.always(_idempotent),
+    "ModelOperationField.required": DiffRule.always(_required),
+    "ModelOperationField.type": DiffRule.always(breaks("it is of another type")),
+    "ModelEffectSubcontract.operations": _DONE,
+    "ModelEffectOperation.idempotent": DiffRule.always(_idempotent),
+    "ModelIoConfig.handler_type": _ADDRESS,
+    "ModelIoConfig.url_template": _ADDRESS,
+    "ModelIoConfig.method": _ADDRESS,
+    "ModelIoConfig.topic": _ADDRESS,
+    "ModelComputeSubcontract.input_schema_ref": _SHAPE,
+    "ModelComputeSubcontract.output_schema_ref": _SHAPE,
+    "ModelComputeSubcontract.pipeline": DiffRule(
+        added=adds("step {name} is new"), removed=breaks("step {name} is gone")
+    ),
+    "ModelWorkflowCoordination.steps": DiffRule(
+        added=adds("step {name} is new"), removed=breaks("step {name} is gone")
+    ),
+    "ModelWorkflowCoordination.edges": DiffRule(
+        added=adds("a step waits for one more"), removed=breaks("a step no longer waits for {name}")
+    ),
+    "ModelWorkflowStep.depends_on": DiffRule(
+        added=adds("it waits for {name} too"), removed=breaks("it no longer waits for {name}")
+    ),
+    "ModelWorkflowStep.node": DiffRule.always(breaks("another node does it")),
+    "ModelWorkflowStep.required": DiffRule.always(adds("whether it may fail is another")),
+    "ModelKafkaConfig.intent_topic": DiffRule.always(breaks("intents go elsewhere")),
+    "ModelKafkaConfig.envelope_format": _SHAPE,
+}
 
 
 def machines(pair: FieldPair) -> tuple[ModelFSMSubcontract | None, ModelFSMSubcontract | None]:
@@ -74,14 +205,14 @@ def _order(pair: FieldPair) -> Impact:
         first.append(tried)
     if any(first[1].get(key) != states for key, states in first[0].items() if key in first[1]):
         return breaks("transitions of one state and trigger are tried in another order")
-    return tells("the order differs; none that compete changed places")
+    return words_differ("the order differs; none that compete changed places")
 
 
 def _payload(pair: FieldPair) -> Impact:
     one = pair.parents[1]
     trigger = one.trigger if isinstance(one, ModelFSMTransition) else f"intents.{getattr(one, 'name', '')}"
     if trigger in pair.told:
-        return tells("the class has another name; its fields are compared by themselves")
+        return words_differ("the class has another name; its fields are compared by themselves")
     if pair.old is None:
         return breaks("it must carry {new} now")
     if pair.new is None:
@@ -96,8 +227,8 @@ def _state_schema(pair: FieldPair) -> Impact:
     return adds("stored states are migrated")
 
 
-_VERSION = DiffRule.always(tells("a version of a part; what changed in it is told by itself"))
-_NAMED = DiffRule.always(tells("another name for the same"))
+_VERSION = DiffRule.always(words_differ("a version of a part; what changed in it is told by itself"))
+_NAMED = DiffRule.always(words_differ("another name for the same"))
 _ACTIONS = DiffRule(added=adds("{name} is done too"), removed=breaks("{name} is no longer emitted"))
 _RUNS = DiffRule.always(adds("it is served otherwise"))
 _SERVED = DiffRule.always(breaks("somebody else serves it"))
@@ -134,7 +265,9 @@ RULES: Mapping[str, DiffRule] = {
     "ModelFSMTransition.transition_name": _NAMED,
     "ModelFSMCondition.condition_name": _NAMED,
     "ModelContractReducer.state_model": DiffRule(
-        tells("the class has another name"), adds("its state has a class"), breaks("its state has no class any more")
+        words_differ("the class has another name"),
+        adds("its state has a class"),
+        breaks("its state has no class any more"),
     ),
     "ModelContractReducer.state_schema": DiffRule.always(_state_schema),
     "ModelContractReducer.unleased": DiffRule(
@@ -161,10 +294,10 @@ RULES: Mapping[str, DiffRule] = {
 }
 
 # what is not listed
-_PROSE = DiffRule.always(tells("the words differ"))
+_PROSE = DiffRule.always(words_differ("the words differ"))
 _VALUE = DiffRule(adds("it differs"), adds("it is said now"), adds("it is said no more"))
 _BLOCK = DiffRule(adds("it differs"), adds("it is said now"), breaks("it is gone"))
-ENTRY = DiffRule(tells("the order differs"), adds("{name} is new"), breaks("{name} is gone"))
+ENTRY = DiffRule(words_differ("the order differs"), adds("{name} is new"), breaks("{name} is gone"))
 
 
 def rule_of(classes: tuple[type[BaseModel], ...], role: str, field: str, use: Use, value: object) -> DiffRule:

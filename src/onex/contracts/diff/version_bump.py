@@ -8,9 +8,14 @@ owes nothing        nobody acts on it: held or unknown keys, the version itself
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from pydantic import BaseModel
+
+from ..model.contract import ModelContractBase
 from ..model.part import ModelContractVersion
 
 
@@ -44,7 +49,7 @@ def adds(reason: str) -> Impact:
     return Impact(EnumBump.MINOR, reason)
 
 
-def tells(reason: str) -> Impact:
+def words_differ(reason: str) -> Impact:
     return Impact(EnumBump.PATCH, reason)
 
 
@@ -72,3 +77,33 @@ def owed_version(old: ModelContractVersion, owed: EnumBump) -> str:
     if owed is EnumBump.MINOR:
         return f"{old.major}.{old.minor + 1}.0"
     return f"{old.major}.{old.minor}.{old.patch + 1}" if owed is EnumBump.PATCH else str(old)
+
+
+class FieldPair(NamedTuple):
+    """One value on both sides, None where it is not; ``parents`` are the blocks that hold it, ``contracts`` the wholes.
+
+    ``told`` are payload classes (by trigger or ``intents.<name>``) whose shapes are compared by themselves.
+    """
+
+    name: str
+    old: object
+    new: object
+    parents: tuple[BaseModel, BaseModel]
+    contracts: tuple[ModelContractBase, ModelContractBase]
+    told: frozenset[str] = frozenset()
+
+
+ImpactOf = Callable[[FieldPair], Impact]
+
+
+@dataclass(frozen=True, slots=True)
+class DiffRule:
+    """``{name} {old} {new}`` in a reason are filled in. None: as for any other field."""
+
+    changed: Impact | ImpactOf | None = None
+    added: Impact | ImpactOf | None = None
+    removed: Impact | ImpactOf | None = None
+
+    @classmethod
+    def always(cls, verdict: Impact | ImpactOf) -> DiffRule:
+        return cls(verdict, verdict, verdict)

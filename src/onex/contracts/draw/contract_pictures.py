@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from ..model.computation import ModelComputeSubcontract
-from ..model.contract import ModelContractBase
-from ..model.machine_of import machine_of
+from ..model.contract import ModelContractBase, machine_of
+from ..model.operation import ModelComputeSubcontract
 from ..model.workflow import ModelWorkflowCoordination, ModelWorkflowStep
 from .drawing import EnumFlow, GraphEdge, GraphNode
 from .layout import layout

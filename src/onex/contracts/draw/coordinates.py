@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from .layers import Layers
+from .layers import Layers, sweeps_for
 
-SWEEPS, SWEEPS_MIN = 24, 6
-VISITS = 300_000
-"""Vertices looked at in all sweeps together: a drawing too large to be read is not worth the last bend."""
+SWEEPS = 24
 EDGE_GAP = 16.0
 NODE_GAP = 28.0
 STRAIGHT = 8.0
@@ -22,14 +20,14 @@ STRAIGHT = 8.0
 IDLE = 0.001
 
 
-class Room(NamedTuple):
+class RowSpacing(NamedTuple):
     """What a vertex takes to either side of its place."""
 
     before: float
     after: float
 
 
-def placed(layers: Layers, rows: Sequence[Sequence[int]], rooms: Sequence[Room], nodes: int) -> list[float]:
+def placed(layers: Layers, rows: Sequence[Sequence[int]], rooms: Sequence[RowSpacing], nodes: int) -> list[float]:
     """The middle of every vertex, none below 0. The first ``nodes`` vertices are nodes, the others belong to edges."""
     gaps = [
         [_gap(left, right, rooms, nodes) for left, right in pairwise(row)] for row in rows
@@ -40,7 +38,7 @@ def placed(layers: Layers, rows: Sequence[Sequence[int]], rooms: Sequence[Room],
         for vertex, gap in zip(row, [0.0, *between], strict=False):
             at += gap
             where[vertex] = at
-    sweeps = sweeps_for(len(layers.layer))
+    sweeps = sweeps_for(len(layers.layer), SWEEPS)
     for sweep in range(sweeps):
         down = sweep % 2 == 0
         both = sweep >= sweeps // 2
@@ -63,11 +61,9 @@ def placed(layers: Layers, rows: Sequence[Sequence[int]], rooms: Sequence[Room],
     return [x - left for x in where]
 
 
-def sweeps_for(vertices: int) -> int:
-    return max(SWEEPS_MIN, min(SWEEPS, VISITS // max(vertices, 1)))
-
-
-def straightened(layers: Layers, rows: Sequence[Sequence[int]], rooms: Sequence[Room], where: list[float]) -> None:
+def straightened(
+    layers: Layers, rows: Sequence[Sequence[int]], rooms: Sequence[RowSpacing], where: list[float]
+) -> None:
     """Moves what edges pass through, within the room between neighbours, so that each edge has few bends."""
     at = {vertex: (row, n) for row in rows for n, vertex in enumerate(row)}
 
@@ -99,7 +95,7 @@ def _align(run: Sequence[int], low: float, high: float, where: list[float]) -> N
         where[vertex] = min(max(middle, low), high)
 
 
-def _gap(left: int, right: int, rooms: Sequence[Room], nodes: int) -> float:
+def _gap(left: int, right: int, rooms: Sequence[RowSpacing], nodes: int) -> float:
     free = NODE_GAP if left < nodes and right < nodes else EDGE_GAP
     return rooms[left].after + free + rooms[right].before
 

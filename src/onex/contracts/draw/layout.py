@@ -1,4 +1,21 @@
-"""A graph becomes a drawing: what hangs together is laid out in layers, and such groups are set side by side.
+"""A graph becomes a drawing: each connected group is laid out in layers, and the groups are set side by side.
+
+Theory of operation. All steps but the last work on two axes: *along* the flow, from layer to layer, and *across* it. They
+become x and y in ``_point``, so that both directions of a drawing share one code.
+
+1. ``_bundles``: edges with the same ends and kind become one, with all their labels. ``_groups``: connected nodes.
+2. ``layered``: every node gets a layer. An edge on a cycle is flipped, so that all edges lead down; it is drawn the right way
+   round at the end. Nodes stand in even layers and labels in odd ones, so a label never lies on a node.
+3. ``_sizes``, then ``ordered``: few crossings within each layer. Then ``placed``: each vertex near its neighbours, never nearer
+   than the sizes allow. So boxes cannot overlap, whatever the graph. Then ``straightened``: long edges lose bends.
+4. ``_depths``: a layer is as deep as its deepest vertex. The space before it grows with the widest step of an edge there;
+   otherwise long steps would be drawn nearly flat, and cross the boxes.
+5. ``_ports``: edges at one side of a node get places of their own. ``_line`` and ``_loop`` draw; a loop is in no layer, and the
+   node takes the room for it to its right.
+6. ``_packed``: groups on shelves.
+
+No step uses chance or the order of a set, so the same input gives the same drawing. Cost: the sweeps of ``ordered`` and
+``placed`` are bounded by a number of visited vertices (``layers.VISITS``); a huge graph is laid out less well, not for longer.
 
 Own code, because the one pure-Python library for it (grandalf) is GPL or EPL, knows no words on edges, and is at rest
 since 2023; graphviz is a program that a user may not have.
@@ -11,7 +28,7 @@ from itertools import pairwise
 from math import sqrt
 from typing import NamedTuple
 
-from .coordinates import Room, placed, spread, straightened
+from .coordinates import RowSpacing, placed, spread, straightened
 from .drawing import (
     LINE,
     SMALL,
@@ -27,8 +44,7 @@ from .drawing import (
     Stroke,
     measured,
 )
-from .layer_order import ordered
-from .layers import layered
+from .layers import layered, ordered
 
 MARGIN = 24.0
 PAD = 12.0
@@ -132,29 +148,31 @@ class _Group:
 
     # --- sizes ------------------------------------------------------------------------------------------------------
 
-    def _sizes(self) -> tuple[list[float], list[Room]]:
+    def _sizes(self) -> tuple[list[float], list[RowSpacing]]:
         """What every vertex takes along the flow, and to either side of its place across it."""
         along, across = [], []
         self.sizes = [_size(node, text) for node, text in zip(self.nodes, self.texts, strict=True)]
-        loops = {one.source: one for one in self.loops}
+        loops: dict[int, list[MeasuredText]] = {}
+        for one in self.loops:
+            loops.setdefault(one.source, []).append(one.text)
         for n, (width, height) in enumerate(self.sizes):
             side, deep = (width, height) if self.down else (height, width)
             extra = 0.0
             if n in loops:
-                words = loops[n].text
-                extra = LOOP + (words.width if self.down else words.height) + 2 * LABEL_PAD
-                deep = max(deep, words.height if self.down else words.width)
+                wide, high = max(words.width for words in loops[n]), max(words.height for words in loops[n])
+                extra = LOOP + (wide if self.down else high) + 2 * LABEL_PAD
+                deep = max(deep, high if self.down else wide)
             along.append(deep)
-            across.append(Room(side / 2, side / 2 + extra))
+            across.append(RowSpacing(side / 2, side / 2 + extra))
         for _ in range(len(self.nodes), len(self.layers.layer)):
             along.append(0.0)
-            across.append(Room(0.0, 0.0))
+            across.append(RowSpacing(0.0, 0.0))
         for bundle, chain in zip(self.edges, self.layers.chains, strict=True):
             if bundle.full:
                 width, height = bundle.text.width + 2 * LABEL_PAD, bundle.text.height + 2 * LABEL_PAD
                 side, deep = (width, height) if self.down else (height, width)
                 along[chain.words] = deep
-                across[chain.words] = Room(side / 2, side / 2)
+                across[chain.words] = RowSpacing(side / 2, side / 2)
         return along, across
 
     def _depths(self, rows: Sequence[Sequence[int]]) -> tuple[list[float], list[float]]:

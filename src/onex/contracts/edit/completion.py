@@ -16,14 +16,13 @@ from pydantic.fields import FieldInfo
 from ..foreign.foreign_reader import KINDS
 from ..foreign.read_result import EnumFamily, ReadResult
 from ..load import RUN_BY
-from ..model.contract import EnumNodeKind, ModelContractBase, ModelContractWorkflow
+from ..model.contract import EnumNodeKind, ModelContractBase, ModelContractWorkflow, machine_of
 from ..model.key_usage import EnumKeyUsage, KeyUsage, models_of
-from ..model.machine_of import machine_of
 from ..model.part import use_of
 from ..model.payload_fields import unwrap
 from ..text.yaml_tree import YamlList, YamlMap, YamlNode, YamlScalar
 from .editor_schema import type_in_words, use_in_words
-from .yaml_cursor import cursor
+from .yaml_cursor import yaml_cursor
 
 STATES = ("from_state", "to_state", "initial_state", "terminal_states", "error_states")
 TRIGGERS = ("trigger", "on_timeout", "succeeded", "failed", "unknown", "unleased")
@@ -64,7 +63,7 @@ def suggestions(text: str, line: int, column: int) -> list[Suggestion]:
 
     ``line`` and ``column`` count from 1.
     """
-    at = cursor(text, line, column)
+    at = yaml_cursor(text, line, column)
     model: type[BaseModel] = _model(text)
     is_ours = model is ModelContractWorkflow
     for name in at.path:
@@ -143,8 +142,10 @@ def hover(reading: ReadResult, line: int, column: int) -> Hover | None:
 def _about(reading: ReadResult, key: KeyUsage) -> str:
     name = str(key.leaf.value)
     found = _field(reading, key)
-    if found is None or key.fate is EnumKeyUsage.UNKNOWN:
-        said = "No field holds it, and nobody acts on it" if key.fate is EnumKeyUsage.UNKNOWN else use_in_words(key.use)
+    if found is None or key.usage is EnumKeyUsage.UNKNOWN:
+        said = (
+            "No field holds it, and nobody acts on it" if key.usage is EnumKeyUsage.UNKNOWN else use_in_words(key.use)
+        )
         return f"**{name}**\n\n{said}."
     model, field = found
     info = model.model_fields[field]

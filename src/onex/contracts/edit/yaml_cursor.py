@@ -14,7 +14,7 @@ _KEY_BEFORE = re.compile(r"""["']?([A-Za-z_][\w-]*)["']?[ ]*:[ ]*$""")
 _PAIR = re.compile(r"""["']?([A-Za-z_][\w-]*)["']?[ ]*:(?=\s|$)""")
 
 
-class Cursor(NamedTuple):
+class YamlCursor(NamedTuple):
     """``path``: the keys above. ``key``: the key whose value is being written, None while a key is. ``prefix``: typed so far.
 
     ``beside`` are keys that the same mapping has already.
@@ -33,11 +33,11 @@ class _Open(NamedTuple):
     offset: int
 
 
-def cursor(text: str, line: int, column: int) -> Cursor:
+def yaml_cursor(text: str, line: int, column: int) -> YamlCursor:
     """``line`` and ``column`` count from 1; the cursor stands before the letter there. Never raises."""
     lines = text.split("\n")[:line]
     if not lines:
-        return Cursor((), None, "", frozenset())
+        return YamlCursor((), None, "", frozenset())
     lines[-1] = lines[-1][: max(column - 1, 0)]
     before = "\n".join(lines)
     opened = _brackets(before)
@@ -47,7 +47,7 @@ def cursor(text: str, line: int, column: int) -> Cursor:
 # --- flow style -------------------------------------------------------------------------------------------------------
 
 
-def _flow(before: str, opened: list[_Open]) -> Cursor:
+def _flow(before: str, opened: list[_Open]) -> YamlCursor:
     first = before[: opened[0].offset]
     path = _path_above(first.split("\n"))
     for n, one in enumerate(opened):
@@ -59,12 +59,12 @@ def _flow(before: str, opened: list[_Open]) -> Cursor:
     parts = _parts(inner)
     last = parts[-1].lstrip()
     if opened[-1].bracket == "[":
-        return Cursor(path[:-1], path[-1] if path else None, last, frozenset())
+        return YamlCursor(path[:-1], path[-1] if path else None, last, frozenset())
     beside = frozenset(found[1] for part in parts[:-1] if (found := _PAIR.match(part.strip())))
     pair = _PAIR.match(last)
     if pair is not None:
-        return Cursor(path, pair[1], last[pair.end() :].lstrip(), beside)
-    return Cursor(path, None, last, beside)
+        return YamlCursor(path, pair[1], last[pair.end() :].lstrip(), beside)
+    return YamlCursor(path, None, last, beside)
 
 
 def _brackets(text: str) -> list[_Open]:
@@ -115,18 +115,18 @@ def _parts(text: str) -> list[str]:
 # --- block style ------------------------------------------------------------------------------------------------------
 
 
-def _block(text: str, lines: list[str]) -> Cursor:
+def _block(text: str, lines: list[str]) -> YamlCursor:
     here = _LINE.match(lines[-1])
     assert here is not None, "the pattern matches every line"
     path = _path_above(lines)
     if here["key"] is not None:
         value = lines[-1][here.end() :].lstrip()
-        return Cursor(path, here["key"], value, _beside(text, len(lines) - 1))
+        return YamlCursor(path, here["key"], value, _beside(text, len(lines) - 1))
     rest = lines[-1][len(here["indent"]) + len(here["dashes"]) :]
     if here["dashes"] and path and not rest.strip():
         # an entry that is still empty: a word of a list, or the first key of one of its mappings
-        return Cursor(path, None, "", frozenset())
-    return Cursor(path, None, rest.strip(), _beside(text, len(lines) - 1))
+        return YamlCursor(path, None, "", frozenset())
+    return YamlCursor(path, None, rest.strip(), _beside(text, len(lines) - 1))
 
 
 def _path_above(lines: list[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import JsonValue
 
 from ...kernel.finding import EnumSeverity, Finding
-from ..check.contract_checks import check, guard_finding
+from ..check.contract_checks import check_tree, guard_finding
 from ..check.partial_contract import conditions
 from ..guard.guards import parse
 from ..guard.problem import GuardProblem, suggest
@@ -37,7 +37,7 @@ def _machine(shape: YamlMap, path: str) -> Iterator[Finding]:
     entry = shape.entries.get("state_machine")
     if entry is None:
         return
-    for finding in check(YamlMap({"state_machine": entry}, shape.place), path):
+    for finding in check_tree(YamlMap({"state_machine": entry}, shape.place), path):
         if finding.severity is EnumSeverity.ERROR and not finding.code.startswith("guard_"):
             yield finding._replace(severity=EnumSeverity.WARNING)
         else:

@@ -24,7 +24,7 @@ from ..model.contract import (
     ModelContractReducer,
     ModelContractWorkflow,
 )
-from ..model.key_usage import keys_of, keys_within, models_of, settle, sort_keys
+from ..model.key_usage import inherit_usage, keys_of, keys_within, models_of, sort_keys
 from ..text.include import REF, IncludeReader, ResolvedTree, resolve_includes
 from ..text.yaml_tree import FINDINGS_MAX, YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar, plain, read_yaml
 from .family import family_of
@@ -73,12 +73,12 @@ def _own(written: YamlMap, whole: ResolvedTree, path: str, found: tuple[Finding,
     """A contract of ours: the strict reader decides."""
     assert isinstance(whole.tree, YamlMap)
     loaded = load_tree(whole.tree, path, found)
-    fates = sort_keys(ModelContractWorkflow, whole.tree).fates
-    settle(written, fates, frozenset(), whole.followed)
+    usages = sort_keys(ModelContractWorkflow, whole.tree).usages
+    inherit_usage(written, usages, frozenset(), whole.followed)
     word = whole.tree.get("node_type")
     said = str(word.value) if isinstance(word, YamlScalar) else ""
     kind = str(kind_of(said) or "")
-    keys = tuple(keys_of(written, fates))
+    keys = tuple(keys_of(written, usages))
     return ReadResult(path, loaded.contract, EnumFamily.ONEX, kind, written, whole.tree, keys, loaded.findings, said)
 
 
@@ -90,18 +90,18 @@ def _foreign(
     model = KINDS[normal.kind] if normal.kind else ModelContractBase
     contract, shape, left, gone = _typed(model, normal, path)
     sorted_ = sort_keys(model, shape)
-    settle(whole.tree, sorted_.fates, normal.notes.wrappers, normal.notes.absorbed)
+    inherit_usage(whole.tree, sorted_.usages, normal.notes.wrappers, normal.notes.absorbed)
     if written is not whole.tree:
-        settle(written, sorted_.fates, normal.notes.wrappers, {**normal.notes.absorbed, **whole.followed})
+        inherit_usage(written, sorted_.usages, normal.notes.wrappers, {**normal.notes.absorbed, **whole.followed})
     # what a broken scalar caused further on is not said twice
     broken = {(one.path, one.line, one.column) for one in errors(found)}
     left = [one for one in left if (one.path, one.line, one.column) not in broken]
     told = [*found, *normal.notes.findings, *left]
     if contract is not None:
         told += check_foreign(contract, shape, path)
-    told += keys_without_effect(whole.tree, sorted_.fates, gone | _references(whole.tree), model, path)
+    told += keys_without_effect(whole.tree, sorted_.usages, gone | _references(whole.tree), model, path)
     findings = _ordered(told, path)
-    keys = tuple(keys_of(written, sorted_.fates))
+    keys = tuple(keys_of(written, sorted_.usages))
     kind = str(normal.kind or "")
     made = None if errors(findings) else contract
     return ReadResult(path, made, family, kind, written, shape, keys, findings, normal.word)

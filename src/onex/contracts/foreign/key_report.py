@@ -26,16 +26,16 @@ class _Group(NamedTuple):
 
 
 def keys_without_effect(
-    tree: YamlMap, fates: dict[int, tuple[EnumKeyUsage, Use]], gone: Set[int], model: type[BaseModel], path: str
+    tree: YamlMap, usages: dict[int, tuple[EnumKeyUsage, Use]], gone: Set[int], model: type[BaseModel], path: str
 ) -> Iterator[Finding]:
     """``tree`` with what it includes; a key of an included file is told in that file. ``gone`` were told already."""
     groups: dict[tuple[str, str], _Group] = {}
     group, above = None, None
-    for key in keys_of(tree, fates):
+    for key in keys_of(tree, usages):
         if above is not None and group is not None and key.loc[: len(above)] == above:
-            if key.fate is not EnumKeyUsage.HONOURED:
+            if key.usage is not EnumKeyUsage.HONOURED:
                 group.inside.append(key)
-        elif key.fate is not EnumKeyUsage.HONOURED and id(key.leaf) not in gone:
+        elif key.usage is not EnumKeyUsage.HONOURED and id(key.leaf) not in gone:
             above = key.loc
             group = groups.setdefault((generic(key.loc), key.leaf.place.path), _Group(key, [], []))
             group.lines.append(key.leaf.place.line)
@@ -65,9 +65,9 @@ def _finding(group: _Group, model: type[BaseModel], path: str, *, asked: bool) -
         lines = f"also on line{'s' if len(group.lines) > 2 else ''} {more}{f' and {rest} more' if rest > 0 else ''}"
         within = f"{within} ({lines})"
     place = key.leaf.place.spot(path)
-    if key.fate is EnumKeyUsage.HELD:
+    if key.usage is EnumKeyUsage.HELD:
         message = f"`{generic(key.loc)}`{within} {are} read and kept; nothing here acts on {them}"
-        unknown = [one for one in group.inside if one.fate is EnumKeyUsage.UNKNOWN]
+        unknown = [one for one in group.inside if one.usage is EnumKeyUsage.UNKNOWN]
         if unknown:
             named = ", ".join(dict.fromkeys(f"`{one.leaf.value}` on line {one.leaf.place.line}" for one in unknown[:3]))
             message += f", and {_keys(len(unknown))} of them {'are' if len(unknown) > 1 else 'is'} not known: {named}"

@@ -38,7 +38,7 @@ class ReadResult(NamedTuple):
     ``contract`` is None when a finding is an error. ``node_type`` is the kind it was read as, '' when it has none, ``word``
     what the file says. ``tree`` is the text as written, ``shape`` the same in the one shape:
     ``place_of(shape, loc)`` finds the line of a typed field. ``keys`` are all keys of this file, in its order, each with its
-    fate; those of files it includes are reported by findings of their own.
+    usage; those of files it includes are reported by findings of their own.
     """
 
     path: str
@@ -58,7 +58,7 @@ class ReadResult(NamedTuple):
     @property
     def honoured(self) -> int:
         """How many keys somebody acts on; with ``reported`` all of the file's."""
-        return sum(key.fate is EnumKeyUsage.HONOURED for key in self.keys)
+        return sum(key.usage is EnumKeyUsage.HONOURED for key in self.keys)
 
     @property
     def reported(self) -> int:

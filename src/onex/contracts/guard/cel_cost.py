@@ -39,10 +39,10 @@ class Size(NamedTuple):
 
 PLAIN = Size()
 Roots = Mapping[str, BaseModel]
-Budgeted = Callable[[Roots], None]
+CostLimit = Callable[[Roots], None]
 
 
-def bounded(node: CelNode, short: Callable[[CelNode], bool]) -> Budgeted | None:
+def cost_limit(node: CelNode, short: Callable[[CelNode], bool]) -> CostLimit | None:
     """Raises GuardTooHeavy for values on which ``node`` is too much to do; None when it never is.
 
     ``short(node)`` says whether a part is surely no text and no list, so that a plus makes nothing longer.
@@ -124,7 +124,7 @@ def _texts_matched(node: CelNode, short: Callable[[CelNode], bool]) -> list[tupl
     return found
 
 
-def _texts_only(paths: list[tuple[str, ...]]) -> Budgeted:
+def _texts_only(paths: list[tuple[str, ...]]) -> CostLimit:
     most = SUBJECT_CHARS_MAX // len(paths)
 
     def judge(roots: Roots) -> None:
@@ -140,7 +140,7 @@ def _names(node: CelNode, words: tuple[str, ...]) -> bool:
     return (node.kind == "name" and node.word in words) or any(_names(part, words) for part in node.of)
 
 
-def _length_only(path: tuple[str, ...], nodes: int) -> Budgeted:
+def _length_only(path: tuple[str, ...], nodes: int) -> CostLimit:
     most = STEPS_MAX // nodes
 
     def judge(roots: Roots) -> None:

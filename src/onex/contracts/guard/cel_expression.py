@@ -3,19 +3,62 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from datetime import date, datetime
 from enum import StrEnum
-from typing import NamedTuple
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from types import ModuleType
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel
 
 from ...kernel.machine import Guard
-from .cel_compiler import compile_cel
-from .cel_cost import PATTERN_POSITIONS_MAX, PATTERN_STEPS_MAX, SUBJECT_CHARS_MAX, bounded, loops_deep, pattern_cost
+from .cel_cost import PATTERN_POSITIONS_MAX, PATTERN_STEPS_MAX, SUBJECT_CHARS_MAX, cost_limit, loops_deep, pattern_cost
 from .cel_syntax import QUOTED, CelNode, CelNotRead, cel_tree
-from .problem import GuardProblem, known_field, suggest, told
+from .problem import GuardProblem, known_field, suggest, value_in_words
+
+PACKAGE = "cel"
+EXTENSION = "cel.cel"
+
+
+class CelProgram(Protocol):
+    """A compiled condition, or another expression."""
+
+    def execute(self, context: dict[str, object]) -> object: ...
+    def variables(self) -> list[str]: ...
+    def functions(self) -> list[str]: ...
+
+
+def compile_cel(text: str) -> CelProgram:
+    """Raises whatever the compiler has to say about ``text``."""
+    program: CelProgram = _extension().compile(text)
+    return program
+
+
+def _extension() -> ModuleType:
+    """The compiler as it was loaded first, by whom ever; by way of its package where that is laid out otherwise."""
+    loaded = sys.modules.get(EXTENSION)
+    if loaded is not None:
+        return loaded
+    package = PathFinder.find_spec(PACKAGE)
+    spec = PathFinder.find_spec(EXTENSION, package.submodule_search_locations) if package else None
+    if spec is None or spec.loader is None:
+        import cel
+
+        whole: ModuleType = cel
+        return whole
+    module = module_from_spec(spec)
+    sys.modules[EXTENSION] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[EXTENSION]
+        raise
+    return module
+
 
 TEXT_CHARS = 4000
 MACROS_MAX = 3
@@ -151,7 +194,7 @@ def bind(parsed: CelExpression, state: type[BaseModel], payload: type[BaseModel]
         types = known_field(payload if node.word == "payload" else state, node.word, tuple(names[1:]), 0)
         return all(one in _PLAIN_TYPES for one in types)
 
-    judge = bounded(parsed.node, short) if parsed.node is not None else None
+    judge = cost_limit(parsed.node, short) if parsed.node is not None else None
     holds = _run(parsed)
     if judge is None:
         return Guard(parsed.text, holds)
@@ -188,7 +231,7 @@ def _run(parsed: CelExpression) -> Callable[[BaseModel, BaseModel], bool]:
             context[root] = {name: _simple(field) for name, field in shown.items()}
         answer = program.execute(context)
         if not isinstance(answer, bool):
-            raise TypeError(f"it gives {told(answer)}, neither true nor false")
+            raise TypeError(f"it gives {value_in_words(answer)}, neither true nor false")
         return answer
 
     return holds
@@ -218,7 +261,7 @@ def matching(pattern: str, offset: int) -> Callable[[object, object], bool]:
 
     def holds(left: object, right: object) -> bool:
         if not isinstance(left, str):
-            raise TypeError(f"{told(left)} is not text")
+            raise TypeError(f"{value_in_words(left)} is not text")
         if len(left) > SUBJECT_CHARS_MAX:
             raise ValueError(f"the text has {len(left)} characters; patterns look at most at {SUBJECT_CHARS_MAX}")
         return program.execute({"subject": left, "pattern": pattern}) is True

@@ -56,7 +56,7 @@ def suggest(word: str, known: tuple[str, ...] | list[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else ""
 
 
-def told(value: object) -> str:
+def value_in_words(value: object) -> str:
     """A value as a sentence names it: ``the text 'x'``, ``the number 3``, ``null``."""
     if value is None:
         return "null"
@@ -65,7 +65,7 @@ def told(value: object) -> str:
     if isinstance(value, str):
         return f"the text {value[:40]!r}"
     if isinstance(value, tuple):
-        return f"[{', '.join(map(told, value))}]"
+        return f"[{', '.join(map(value_in_words, value))}]"
     if isinstance(value, int | float):
         return f"the number {value}"
     return f"a {type(value).__name__}"

@@ -19,7 +19,7 @@ from ...kernel.machine import Guard
 from ..text.yaml_scalar import Scalar
 from ..text.yaml_tree import YamlList, YamlScalar, read_yaml
 from .cel_expression import matching
-from .problem import GuardProblem, known_field, suggest, told
+from .problem import GuardProblem, known_field, suggest, value_in_words
 
 PATTERN_CHARS = 256
 
@@ -133,7 +133,7 @@ def _same(left: object, right: object) -> bool:
 def _ordered(compare: Callable[[float, float], bool]) -> Callable[[object, Values], bool]:
     def holds(left: object, right: Values) -> bool:
         if isinstance(left, bool) or not isinstance(left, int | float) or not isinstance(right, int | float):
-            raise TypeError(f"{told(left)} and {told(right)} have no order")
+            raise TypeError(f"{value_in_words(left)} and {value_in_words(right)} have no order")
         return compare(left, right)
 
     return holds
@@ -150,13 +150,13 @@ def _contains(left: object, right: Values) -> bool:
         return right in left
     if isinstance(left, tuple | list):
         return any(_same(item, right) for item in left)
-    raise TypeError(f"{told(left)} contains nothing")
+    raise TypeError(f"{value_in_words(left)} contains nothing")
 
 
 def _length(compare: Callable[[int, int], bool]) -> Callable[[object, Values], bool]:
     def holds(left: object, right: Values) -> bool:
         if not isinstance(left, str | tuple | list | dict) or not isinstance(right, int):
-            raise TypeError(f"{told(left)} has no length")
+            raise TypeError(f"{value_in_words(left)} has no length")
         return compare(len(left), right)
 
     return holds
@@ -212,7 +212,9 @@ def _value(operator: str, text: str, offset: int) -> Values:
         )
     wanted = _WANTED.get(operator)
     if wanted is not None and (not isinstance(value, wanted[0]) or isinstance(value, bool) != (wanted[0] is bool)):
-        raise GuardProblem(offset, "guard_value", f"{operator} needs {wanted[1]}, not {told(value)}", wanted[2])
+        raise GuardProblem(
+            offset, "guard_value", f"{operator} needs {wanted[1]}, not {value_in_words(value)}", wanted[2]
+        )
     return _pattern(str(value), offset) if operator == "matches" else value
 
 
@@ -288,7 +290,7 @@ def _fits(parsed: Comparison, types: tuple[object, ...], path: str) -> None:
             parsed.at[2],
             "guard_type",
             f"{path} is {' or '.join(sorted(kinds))}, "
-            f"but {operator} {told(value)} needs {' or '.join(sorted(fitting))}",
+            f"but {operator} {value_in_words(value)} needs {' or '.join(sorted(fitting))}",
             "compare values of one type: text stands in quotes, true and 5 without",
         )
     if operator in ("==", "in") and kinds == {"text"}:

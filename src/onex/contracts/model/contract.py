@@ -16,14 +16,20 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
+from ...kernel.machine import Guard, Machine, Timeout, Transition
 from .bus import ModelDependency, ModelEventBus, ModelHandlerRouting, ModelReference, References, Topics
-from .computation import ModelAlgorithm, ModelComputeSubcontract
-from .effect import ModelEffectSubcontract
-from .fsm import ModelFSMSubcontract
-from .intent import ModelIntentDeclaration
-from .operation import Capabilities, Operations
+from .fsm import ModelFSMSubcontract, ModelIntentDeclaration
+from .operation import (
+    Capabilities,
+    ModelAlgorithm,
+    ModelComputeSubcontract,
+    ModelDbRepository,
+    ModelEffectSubcontract,
+    ModelKafkaConfig,
+    Operations,
+)
 from .part import (
     COMPARED,
     ENGINE,
@@ -40,8 +46,6 @@ from .part import (
     Word,
     WorkflowType,
 )
-from .publisher import ModelKafkaConfig
-from .repository import ModelDbRepository
 from .unenforced import UnenforcedFields
 from .workflow import ModelWorkflowCoordination
 
@@ -189,3 +193,33 @@ _KINDS = {
     ModelContractWorkflow: EnumNodeKind.REDUCER,
     ModelContractOrchestrator: EnumNodeKind.ORCHESTRATOR,
 }
+
+
+def machine_of(contract: ModelContractBase) -> Machine | None:
+    """None when the contract has none."""
+    return None if contract.state_machine is None else drawn(contract.state_machine)
+
+
+def drawn(told: ModelFSMSubcontract) -> Machine:
+    """Whoever asks this machine for a next state gets GuardFailed where a guard would have to be asked."""
+    transitions = tuple(
+        Transition(
+            line.from_state,
+            line.to_state,
+            line.trigger,
+            tuple(Guard(condition.expression, _unbound) for condition in line.conditions),
+            line.priority,
+        )
+        for line in told.transitions
+    )
+    timeouts = {
+        state.name: Timeout(state.timeout_ms * 1000, state.on_timeout)
+        for state in told.states or ()
+        if state.timeout_ms is not None and state.on_timeout is not None
+    }
+    states = tuple(state.name for state in told.states or ())
+    return Machine(told.initial_state, transitions, frozenset(told.terminal_states), timeouts, states)
+
+
+def _unbound(state: BaseModel, payload: BaseModel) -> bool:
+    raise TypeError("this machine is for drawing; compile_reducer makes the one that runs")

@@ -33,15 +33,15 @@ class KeyUsage(NamedTuple):
 
     loc: Loc
     leaf: YamlScalar
-    fate: EnumKeyUsage
+    usage: EnumKeyUsage
     use: Use
 
 
 class SortedKeys(NamedTuple):
-    """``tree`` holds what the model has fields for, and nothing else; ``fates[id(key leaf)]`` what became of each key in it."""
+    """``tree`` holds what the model has fields for, and nothing else; ``usages[id(key leaf)]`` what became of each key in it."""
 
     tree: YamlMap
-    fates: dict[int, tuple[EnumKeyUsage, Use]]
+    usages: dict[int, tuple[EnumKeyUsage, Use]]
 
 
 NOBODY = Use(())
@@ -50,51 +50,51 @@ ALL = Use.of("check", "diff")
 
 def sort_keys(model: type[BaseModel], tree: YamlMap) -> SortedKeys:
     """Parts from ``tree``, which is in the one shape, what ``model`` has no field for."""
-    fates: dict[int, tuple[EnumKeyUsage, Use]] = {}
-    kept = _branch(model, tree, fates, held=False)
-    return SortedKeys(kept, fates)
+    usages: dict[int, tuple[EnumKeyUsage, Use]] = {}
+    kept = _branch(model, tree, usages, held=False)
+    return SortedKeys(kept, usages)
 
 
-def settle(
+def inherit_usage(
     tree: YamlNode,
-    fates: dict[int, tuple[EnumKeyUsage, Use]],
+    usages: dict[int, tuple[EnumKeyUsage, Use]],
     wrappers: Set[int],
     absorbed: Mapping[int, YamlScalar | None],
     above: tuple[EnumKeyUsage, Use] = (EnumKeyUsage.HELD, NOBODY),
 ) -> None:
-    """Gives their fate to keys that stand nowhere in the one shape and yet were understood.
+    """Gives their usage to keys that stand nowhere in the one shape and yet were understood.
 
-    A wrapper has the best fate within; of one that holds words only, these are rows of the key above, and it has its fate.
+    A wrapper has the best usage within; of one that holds words only, these are rows of the key above, and it has its usage.
     An absorbed key has that of the key which took its value, None being the contract itself.
     """
     if isinstance(tree, YamlList):
         for item in tree.items:
             if not isinstance(item, YamlScalar):
-                settle(item, fates, wrappers, absorbed, above)
+                inherit_usage(item, usages, wrappers, absorbed, above)
     elif isinstance(tree, YamlMap):
         for entry in tree.entries.values():
             if not isinstance(entry.node, YamlScalar):
                 own = above if id(entry.key) in wrappers else (EnumKeyUsage.UNKNOWN, NOBODY)
-                settle(entry.node, fates, wrappers, absorbed, fates.get(id(entry.key), own))
+                inherit_usage(entry.node, usages, wrappers, absorbed, usages.get(id(entry.key), own))
             if id(entry.key) in wrappers:
                 inside = [id(leaf) for leaf in keys_within(entry.node)]
-                within = [fates[one] for one in inside if one in fates]
+                within = [usages[one] for one in inside if one in usages]
                 if within or not inside:
-                    _better(fates, entry.key, *max(within, key=lambda fate: _RANK[fate[0]], default=above))
+                    _better(usages, entry.key, *max(within, key=lambda usage: _RANK[usage[0]], default=above))
             elif id(entry.key) in absorbed:
                 into = absorbed[id(entry.key)]
-                while into is not None and id(into) not in fates and id(into) in absorbed:
+                while into is not None and id(into) not in usages and id(into) in absorbed:
                     into = absorbed[id(into)]
-                fate = fates.get(id(into)) if into is not None else (EnumKeyUsage.HONOURED, ALL)
-                if fate is not None:
-                    fates[id(entry.key)] = fate
+                usage = usages.get(id(into)) if into is not None else (EnumKeyUsage.HONOURED, ALL)
+                if usage is not None:
+                    usages[id(entry.key)] = usage
 
 
-def keys_of(tree: YamlNode, fates: dict[int, tuple[EnumKeyUsage, Use]]) -> Iterator[KeyUsage]:
-    """All keys of a text, in its order, each with its fate; ``tree`` is the text as it was read."""
+def keys_of(tree: YamlNode, usages: dict[int, tuple[EnumKeyUsage, Use]]) -> Iterator[KeyUsage]:
+    """All keys of a text, in its order, each with its usage; ``tree`` is the text as it was read."""
     for loc, leaf in keys_written(tree):
-        fate, use = fates.get(id(leaf), (EnumKeyUsage.UNKNOWN, NOBODY))
-        yield KeyUsage(loc, leaf, fate, use)
+        usage, use = usages.get(id(leaf), (EnumKeyUsage.UNKNOWN, NOBODY))
+        yield KeyUsage(loc, leaf, usage, use)
 
 
 def keys_written(node: YamlNode, loc: Loc = ()) -> Iterator[tuple[Loc, YamlScalar]]:
@@ -157,62 +157,62 @@ def _fields(model: type[BaseModel]) -> Mapping[str, _Field]:
 
 
 def _branch(
-    model: type[BaseModel], branch: YamlMap, fates: dict[int, tuple[EnumKeyUsage, Use]], *, held: bool
+    model: type[BaseModel], branch: YamlMap, usages: dict[int, tuple[EnumKeyUsage, Use]], *, held: bool
 ) -> YamlMap:
     kept: dict[str, YamlEntry] = {}
     fields = _fields(model)
     for name, entry in branch.entries.items():
         field = fields.get(name)
         if field is None:
-            _mark(fates, entry, EnumKeyUsage.UNKNOWN, NOBODY)
+            _mark(usages, entry, EnumKeyUsage.UNKNOWN, NOBODY)
             continue
         use = NOBODY if held else field.use
-        fate = EnumKeyUsage.HONOURED if use.by else EnumKeyUsage.HELD
+        usage = EnumKeyUsage.HONOURED if use.by else EnumKeyUsage.HELD
         if field.inner is None:
-            _mark(fates, entry, fate, use)
+            _mark(usages, entry, usage, use)
             kept[name] = entry
             continue
-        _better(fates, entry.key, fate, use)
+        _better(usages, entry.key, usage, use)
         if field.keyed:
-            kept[name] = YamlEntry(entry.key, _keyed(field.inner, entry.node, fates, use))
+            kept[name] = YamlEntry(entry.key, _keyed(field.inner, entry.node, usages, use))
         else:
-            kept[name] = YamlEntry(entry.key, _node(field.inner, entry.node, fates, held=not use.by))
+            kept[name] = YamlEntry(entry.key, _node(field.inner, entry.node, usages, held=not use.by))
     return YamlMap(kept, branch.place)
 
 
 def _node(
-    model: type[BaseModel], node: YamlNode, fates: dict[int, tuple[EnumKeyUsage, Use]], *, held: bool
+    model: type[BaseModel], node: YamlNode, usages: dict[int, tuple[EnumKeyUsage, Use]], *, held: bool
 ) -> YamlNode:
     if isinstance(node, YamlMap):
-        return _branch(model, node, fates, held=held)
+        return _branch(model, node, usages, held=held)
     if isinstance(node, YamlList):
-        return YamlList(tuple(_node(model, item, fates, held=held) for item in node.items), node.place)
+        return YamlList(tuple(_node(model, item, usages, held=held) for item in node.items), node.place)
     return node
 
 
-def _keyed(model: type[BaseModel], node: YamlNode, fates: dict[int, tuple[EnumKeyUsage, Use]], use: Use) -> YamlNode:
+def _keyed(model: type[BaseModel], node: YamlNode, usages: dict[int, tuple[EnumKeyUsage, Use]], use: Use) -> YamlNode:
     """A mapping whose keys are names of the user's, and whose values are ``model``."""
     if not isinstance(node, YamlMap):
         return node
     kept = {}
     for name, entry in node.entries.items():
-        _better(fates, entry.key, EnumKeyUsage.HONOURED if use.by else EnumKeyUsage.HELD, use)
-        kept[name] = entry._replace(node=_node(model, entry.node, fates, held=not use.by))
+        _better(usages, entry.key, EnumKeyUsage.HONOURED if use.by else EnumKeyUsage.HELD, use)
+        kept[name] = entry._replace(node=_node(model, entry.node, usages, held=not use.by))
     return YamlMap(kept, node.place)
 
 
-def _mark(fates: dict[int, tuple[EnumKeyUsage, Use]], entry: YamlEntry, fate: EnumKeyUsage, use: Use) -> None:
-    _better(fates, entry.key, fate, use)
+def _mark(usages: dict[int, tuple[EnumKeyUsage, Use]], entry: YamlEntry, usage: EnumKeyUsage, use: Use) -> None:
+    _better(usages, entry.key, usage, use)
     if not isinstance(entry.node, YamlScalar):
         for _, leaf in keys_written(entry.node):
-            _better(fates, leaf, fate, use)
+            _better(usages, leaf, usage, use)
 
 
 _RANK = {EnumKeyUsage.UNKNOWN: 0, EnumKeyUsage.HELD: 1, EnumKeyUsage.HONOURED: 2}
 
 
-def _better(fates: dict[int, tuple[EnumKeyUsage, Use]], leaf: YamlScalar, fate: EnumKeyUsage, use: Use) -> None:
-    """A key that stands in two places of the one shape has the better fate of both."""
-    before = fates.get(id(leaf))
-    if before is None or _RANK[before[0]] < _RANK[fate]:
-        fates[id(leaf)] = (fate, use)
+def _better(usages: dict[int, tuple[EnumKeyUsage, Use]], leaf: YamlScalar, usage: EnumKeyUsage, use: Use) -> None:
+    """A key that stands in two places of the one shape has the better usage of both."""
+    before = usages.get(id(leaf))
+    if before is None or _RANK[before[0]] < _RANK[usage]:
+        usages[id(leaf)] = (usage, use)

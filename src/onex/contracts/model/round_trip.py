@@ -24,7 +24,7 @@ _IMPURE = frozenset(
 )  # fmt: skip
 
 
-def roundtrip_warnings(model: type[BaseModel]) -> Iterator[FieldProblem]:
+def round_trip_warnings(model: type[BaseModel]) -> Iterator[FieldProblem]:
     """Of ``model`` and the models inside it, each once."""
     seen: set[type[BaseModel]] = set()
     waiting = [model]

@@ -5,17 +5,11 @@ None of these fields says who acts on it. A reader who relies on one of them is 
 
 from __future__ import annotations
 
-from pydantic import JsonValue
+from typing import Annotated
 
-from .part import Part, Word
-from .reduction import (
-    ModelAggregation,
-    ModelConflictResolution,
-    ModelMemoryManagement,
-    ModelReductionOperation,
-    ModelStateManagement,
-    ModelStreaming,
-)
+from pydantic import Field, JsonValue
+
+from .part import COMPARED, PROSE, ROWS_MAX, ModelContractVersion, Part, Prose, Word
 from .resilience import (
     ModelCircuitBreaker,
     ModelErrorHandling,
@@ -24,6 +18,154 @@ from .resilience import (
     ModelPerformance,
     ModelRetryPolicy,
 )
+
+
+class ModelReductionOperation(Part):
+    operation_type: Word
+    reduction_function: Word | None = None
+    description: Annotated[Prose, PROSE] = ""
+    associative: bool | None = None
+    commutative: bool | None = None
+    identity_element: JsonValue = None
+    chunk_size: int | None = None
+    parallel_enabled: bool | None = None
+    intermediate_results_caching: bool | None = None
+    memory_limit_mb: float | None = None
+
+
+class ModelAggregationFunction(Part):
+    function_name: Word
+    function_type: Word | None = None
+    description: Annotated[Prose, PROSE] = ""
+    input_fields: tuple[Word, ...] = ()
+    output_field: Word | None = None
+    parameters: JsonValue = None
+    null_handling: Word | None = None
+    precision_digits: int | None = None
+    requires_sorting: bool | None = None
+    is_associative: bool | None = None
+    is_commutative: bool | None = None
+
+
+class ModelGrouping(Part):
+    grouping_fields: tuple[Word, ...] = ()
+    grouping_strategy: Word | None = None
+    null_group_handling: Word | None = None
+    max_groups: int | None = None
+
+
+class ModelWindowing(Part):
+    """Sizes in milliseconds. ``window_type`` is tumbling, sliding or session, or hourly, daily .. in older contracts."""
+
+    enabled: bool | None = None
+    window_type: Word | None = None
+    window_size_ms: float | None = None
+    window_slide_ms: float | None = None
+    session_timeout_ms: float | None = None
+    window_trigger: Word | None = None
+    late_arrival_handling: JsonValue = None
+    allowed_lateness_ms: float | None = None
+    watermark_strategy: JsonValue = None
+
+
+class ModelAggregation(Part):
+    version: Annotated[ModelContractVersion | None, COMPARED] = None
+    subcontract_name: Annotated[Word | None, COMPARED] = None
+    subcontract_version: Annotated[ModelContractVersion | None, COMPARED] = None
+    description: Annotated[Prose, PROSE] = ""
+    enabled: bool | None = None
+    aggregation_functions: tuple[Word, ...] = ()
+    function_definitions: Annotated[tuple[ModelAggregationFunction, ...], Field(max_length=ROWS_MAX)] = ()
+    aggregation_mode: Word | None = None
+    aggregation_type: Word | None = None
+    supported_types: tuple[Word, ...] = ()
+    strategies: JsonValue = None
+    grouping: ModelGrouping | None = None
+    windowing: ModelWindowing | None = None
+    statistical: JsonValue = None
+    null_handling_strategy: Word | None = None
+    duplicate_handling: Word | None = None
+    batch_size: int | None = None
+    metrics: JsonValue = None
+
+
+class ModelStreaming(Part):
+    enabled: bool | None = None
+    version: Annotated[ModelContractVersion | None, COMPARED] = None
+    mode: Word | None = None
+    buffer_size: int | None = None
+    batch_size: int | None = None
+    chunk_size: int | None = None
+    window_type: Word | None = None
+    window_size: int | None = None
+    window_size_ms: float | None = None
+    memory_threshold_mb: float | None = None
+    backpressure_enabled: bool | None = None
+    backpressure_strategy: Word | None = None
+    backpressure: JsonValue = None
+    delivery_guarantee: Word | None = None
+    enable_late_arrival: bool | None = None
+    late_arrival_tolerance_ms: float | None = None
+    checkpoint_interval_ms: float | None = None
+    snapshot_interval_ms: float | None = None
+    watermark: JsonValue = None
+    windowing: ModelWindowing | None = None
+
+
+class ModelStateOperation(Part):
+    operation_name: Word
+    description: Annotated[Prose, PROSE] = ""
+    atomic: bool | None = None
+    versioned: bool | None = None
+
+
+class ModelStateManagement(Part):
+    """Where a foreign node keeps its state, and how."""
+
+    version: Annotated[ModelContractVersion | None, COMPARED] = None
+    subcontract_name: Annotated[Word | None, COMPARED] = None
+    subcontract_version: Annotated[ModelContractVersion | None, COMPARED] = None
+    enabled: bool | None = None
+    state_scope: Word | None = None
+    state_lifecycle: Word | None = None
+    enable_state_tracking: bool | None = None
+    persistence_backend: Word | None = None
+    persistence_strategy: Word | None = None
+    persistence: JsonValue = None
+    state_serialization: Word | None = None
+    snapshot_frequency: int | None = None
+    retention_policy: JsonValue = None
+    locking_strategy: Word | None = None
+    isolation_level: Word | None = None
+    conflict_resolution: Word | None = None
+    concurrent_modification_detection: bool | None = None
+    compression_enabled: bool | None = None
+    encryption_enabled: bool | None = None
+    operations: Annotated[tuple[ModelStateOperation, ...], Field(max_length=ROWS_MAX)] = ()
+    validation_rules: JsonValue = None
+    versioning: JsonValue = None
+    caching: JsonValue = None
+    cleanup: JsonValue = None
+
+
+class ModelConflictResolution(Part):
+    strategy: Word | None = None
+    detection_enabled: bool | None = None
+    timestamp_based_resolution: bool | None = None
+    conflict_logging_enabled: bool | None = None
+    retry_conditions: tuple[Word, ...] = ()
+    retry_enabled: bool | None = None
+    max_retries: int | None = None
+    continue_on_error: bool | None = None
+    retry_config: JsonValue = None
+
+
+class ModelMemoryManagement(Part):
+    max_memory_mb: float | None = None
+    buffer_size_mb: float | None = None
+    gc_threshold: float | None = None
+    lazy_loading_enabled: bool | None = None
+    spill_to_disk_enabled: bool | None = None
 
 
 class UnenforcedFields(Part):

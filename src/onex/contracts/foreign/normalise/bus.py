@@ -5,119 +5,51 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
-from .draft import KeyTable, MapBuilder, Notes, made, text, text_of
+from .draft import KeyTable, MapBuilder, Notes, aliases, made, text, text_of, version
 from .references import reference
-from .version import version
 
 TOPIC = KeyTable(
-    names={
-        "full_topic_pattern": "topic",
-        "topic_name": "topic",
-        "channel": "topic",
-        "target_topic": "topic",
-        "subscribe_topic": "topic",
-        "publish_topic": "topic",
-        "event": "event_type",
-        "event_name": "event_type",
-        "name": "event_type",
-        "type": "event_type",
-        "message_type": "event_type",
-        "schema": "schema_ref",
-        "payload_schema": "schema_ref",
-        "payload_model": "schema_ref",
-        "event_model": "schema_ref",
-        "model": "schema_ref",
-        "event_schema": "payload_fields",
-        "fields": "payload_fields",
-        "payload": "payload_fields",
-        "version": "event_version",
-        "partition_key_field": "partition_key",
-        "key": "partition_key",
-        "group_id": "consumer_group",
-        "external_publisher": "other_end",
-        "external_consumer": "other_end",
-        "external_subscriber": "other_end",
-        "handler_implementation": "handler",
-        "handler_status": "status",
-        "when": "trigger",
-        "purpose": "description",
-    },
+    names=aliases(
+        topic="full_topic_pattern topic_name channel target_topic subscribe_topic publish_topic",
+        event_type="event event_name name type message_type",
+        schema_ref="schema payload_schema payload_model event_model model",
+        payload_fields="event_schema fields payload",
+        event_version="version",
+        partition_key="partition_key_field key",
+        consumer_group="group_id",
+        other_end="external_publisher external_consumer external_subscriber",
+        handler="handler_implementation",
+        status="handler_status",
+        trigger="when",
+        description="purpose",
+    ),
     shapes={"handler": reference, "event_type": text},
 )
 BUS = KeyTable(
-    names={
-        "event_bus_enabled": "enabled",
-        "subscribe": "subscribe_topics",
-        "subscribe_topic": "subscribe_topics",
-        "subscribes": "subscribe_topics",
-        "subscriptions": "subscribe_topics",
-        "subscribed_topics": "subscribe_topics",
-        "subscribes_to": "subscribe_topics",
-        "consumes": "subscribe_topics",
-        "consume": "subscribe_topics",
-        "consumed_topics": "subscribe_topics",
-        "input_topics": "subscribe_topics",
-        "listens_to": "subscribe_topics",
-        "publish": "publish_topics",
-        "publish_topic": "publish_topics",
-        "publishes": "publish_topics",
-        "publications": "publish_topics",
-        "published_topics": "publish_topics",
-        "publishes_to": "publish_topics",
-        "produces": "publish_topics",
-        "produce": "publish_topics",
-        "emits": "publish_topics",
-        "output_topics": "publish_topics",
-        "dead_letter_topic": "dlq_topic",
-        "dlq": "dlq_topic",
-        "config": "configuration",
-    },
+    names=aliases(
+        enabled="event_bus_enabled",
+        subscribe_topics="subscribe subscribe_topic subscribes subscriptions subscribed_topics subscribes_to consumes consume "
+        "consumed_topics input_topics listens_to",
+        publish_topics="publish publish_topic publishes publications published_topics publishes_to produces produce emits "
+        "output_topics",
+        dlq_topic="dead_letter_topic dlq",
+        configuration="config",
+    ),
     shapes={"version": version},
 )
-METADATA = {"subscribe_topic_metadata": "subscribe_topics", "publish_topic_metadata": "publish_topics"}
+METADATA = aliases(subscribe_topics="subscribe_topic_metadata", publish_topics="publish_topic_metadata")
 """What is said of topics apart from their list, by topic."""
-BESIDE = {
-    "publications": "published_events",
-    "publish_topics": "published_events",
-    "event_outputs": "published_events",
-    "output_events": "published_events",
-    "emits": "published_events",
-    "emitted_events": "published_events",
-    "events_published": "published_events",
-    "yaml_published_events": "published_events",
-    "compatibility_publish_topics": "published_events",
-    "subscriptions": "consumed_events",
-    "subscribe_topics": "consumed_events",
-    "event_sources": "consumed_events",
-    "input_subscriptions": "consumed_events",
-    "input_events": "consumed_events",
-    "events_consumed": "consumed_events",
-    "yaml_consumed_events": "consumed_events",
-    "initial_command": "consumed_events",
-    "consumes": "consumed_events",
-}
+BESIDE = aliases(
+    published_events="publications publish_topics event_outputs output_events emits emitted_events events_published "
+    "yaml_published_events compatibility_publish_topics",
+    consumed_events="subscriptions subscribe_topics event_sources input_subscriptions input_events events_consumed "
+    "yaml_consumed_events initial_command consumes",
+)
 """Events that stand in the contract itself."""
-EVENTS = {
-    "published": "published_events",
-    "publishes": "published_events",
-    "publish": "published_events",
-    "produced": "published_events",
-    "produces": "published_events",
-    "emitted": "published_events",
-    "emits": "published_events",
-    "consumed": "consumed_events",
-    "consumes": "consumed_events",
-    "subscribed": "consumed_events",
-    "subscribes": "consumed_events",
-    "subscribe": "consumed_events",
-    "listens": "consumed_events",
-    "out": "published_events",
-    "output": "published_events",
-    "outbound": "published_events",
-    "in": "consumed_events",
-    "input": "consumed_events",
-    "inbound": "consumed_events",
-}
+EVENTS = aliases(
+    published_events="published publishes publish produced produces emitted emits out output outbound",
+    consumed_events="consumed consumes subscribed subscribes subscribe listens in input inbound",
+)
 """Words within ``events``, and within one topic's ``direction``."""
 LISTS = {"published_events": "publish_topics", "consumed_events": "subscribe_topics"}
 _OPERATED = {"handler": "operation", "handler_implementation": "handler"}
@@ -127,9 +59,7 @@ _OF_TOPIC = ("topic", "topics", "topic_suffix", "full_topic_pattern", "event_typ
 
 def bus(draft: MapBuilder, notes: Notes) -> None:
     """Puts ``event_bus``, ``published_events``, ``consumed_events`` into ``draft``."""
-    if "event_bus" in draft:
-        entry = draft.entries["event_bus"]
-        draft.entries["event_bus"] = entry._replace(node=_bus(entry.node, notes))
+    draft.reshape(_bus, notes, "event_bus")
     for written, field in BESIDE.items():
         entry_or_none = draft.entries.get(written)
         if entry_or_none is not None and isinstance(entry_or_none.node, YamlList | YamlMap | YamlScalar):
@@ -137,15 +67,12 @@ def bus(draft: MapBuilder, notes: Notes) -> None:
     _events(draft, notes)
     if isinstance(draft.node("terminal_event"), YamlMap | YamlList):
         draft.put("terminal_events", draft.take("terminal_event"))
-    for field in ("published_events", "consumed_events", "terminal_events"):
-        if field in draft:
-            entry = draft.entries[field]
-            draft.entries[field] = entry._replace(node=topics(entry, notes))
+    draft.reshape(topics, notes, "published_events", "consumed_events", "terminal_events")
     emission = draft.node("event_emission")
     if isinstance(emission, YamlMap) and isinstance(emission.get("event_types"), YamlList):
         inside = emission.entries["event_types"]
         notes.wrapped(draft.entries["event_emission"].key)
-        draft.extend("published_events", inside.key, _rows(topics(inside, notes)))
+        draft.extend("published_events", inside.key, _rows(topics(inside.node, notes)))
         rest = {name: one for name, one in emission.entries.items() if name != "event_types"}
         draft.entries["event_emission"] = draft.entries["event_emission"]._replace(node=YamlMap(rest, emission.place))
 
@@ -157,9 +84,9 @@ def _gather(draft: MapBuilder, written: str, field: str, notes: Notes) -> None:
     if there is None:
         draft.entries[field] = entry
         return
-    if isinstance(there.node, YamlList) and isinstance(topics(entry, notes), YamlList):
+    if isinstance(there.node, YamlList) and isinstance(topics(entry.node, notes), YamlList):
         notes.joined(entry.key, there.key)
-        draft.extend(field, entry.key, _rows(topics(entry, notes)))
+        draft.extend(field, entry.key, _rows(topics(entry.node, notes)))
     else:
         draft.entries[written] = entry
 
@@ -168,19 +95,17 @@ def _events(draft: MapBuilder, notes: Notes) -> None:
     entry = draft.entries.get("events")
     if entry is None or not isinstance(entry.node, YamlMap) or not set(EVENTS) & set(entry.node.entries):
         return
-    draft.entries.pop("events")
     notes.wrapped(entry.key)
     rest: dict[str, YamlEntry] = {}
     for name, one in entry.node.entries.items():
-        if name in EVENTS and isinstance(topics(one, notes), YamlList):
+        if name in EVENTS and isinstance(topics(one.node, notes), YamlList):
             there = draft.entries.get(EVENTS[name])
             if there is not None:
                 notes.joined(one.key, there.key)
-            draft.extend(EVENTS[name], one.key, _rows(topics(one, notes)))
+            draft.extend(EVENTS[name], one.key, _rows(topics(one.node, notes)))
         else:
             rest[name] = one
-    if rest:
-        draft.entries["events"] = entry._replace(node=YamlMap(rest, entry.node.place))
+    draft.leave("events", rest)
 
 
 def _rows(node: YamlNode) -> tuple[YamlNode, ...]:
@@ -191,10 +116,7 @@ def _bus(node: YamlNode, notes: Notes) -> YamlNode:
     if not isinstance(node, YamlMap):
         return node
     draft = MapBuilder(BUS.applied(_directed(node, notes), notes))
-    for field in ("subscribe_topics", "publish_topics"):
-        if field in draft:
-            entry = draft.entries[field]
-            draft.entries[field] = entry._replace(node=topics(entry, notes))
+    draft.reshape(topics, notes, "subscribe_topics", "publish_topics")
     for written, field in METADATA.items():
         _described(draft, written, field, notes)
     return draft.branch()
@@ -232,17 +154,12 @@ def _directed(node: YamlMap, notes: Notes) -> YamlMap:
     return draft.branch() if ways else node
 
 
-def topics(entry: YamlEntry, notes: Notes) -> YamlNode:
+def topics(node: YamlNode, notes: Notes) -> YamlNode:
     """Rows of ModelTopic, of a list, one topic, ``{topics: [..]}``, or ``{success_topic: .., failure_topic: ..}``."""
-    node = entry.node
     if isinstance(node, YamlScalar):
-        return (
-            YamlList((_topic(node, notes),), node.place)
-            if text_of(node)
-            else node
-            if node.value
-            else YamlList((), node.place)
-        )
+        if node.value and not text_of(node):
+            return node
+        return YamlList((_topic(node, notes),) if text_of(node) else (), node.place)
     if isinstance(node, YamlList):
         return YamlList(tuple(_topic(item, notes) for item in node.items), node.place)
     return YamlList(tuple(_of_mapping(node, notes)), node.place)
@@ -254,7 +171,7 @@ def _of_mapping(node: YamlMap, notes: Notes) -> Iterator[YamlNode]:
     inside = node.entries.get("topics")
     if inside is not None:
         notes.wrapped(inside.key)
-        yield from _rows(topics(inside, notes))
+        yield from _rows(topics(inside.node, notes))
     for name in roles:
         entry = node.entries[name]
         role = made("role", YamlScalar(name.removesuffix("_topic"), entry.key.place))
@@ -333,9 +250,7 @@ def _described(draft: MapBuilder, written: str, field: str, notes: Notes) -> Non
             f"{topic!r} is described here, but is not in {field}",
             f"add it to {field}, or remove this",
         )
-    draft.entries.pop(written)
-    if said:
-        draft.entries[written] = entry._replace(node=YamlMap(said, entry.node.place))
+    draft.leave(written, said)
 
 
 def _joined(row: YamlNode, said: dict[str, YamlEntry], notes: Notes) -> YamlNode:

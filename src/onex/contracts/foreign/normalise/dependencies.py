@@ -5,31 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
-from .draft import KeyTable, MapBuilder, Notes, made, text, text_of, words
+from .draft import KeyTable, MapBuilder, Notes, aliases, made, text, text_of, words
 
 DEPENDENCY = KeyTable(
-    names={
-        "service": "name",
-        "dependency": "name",
-        "package": "name",
-        "node": "name",
-        "component": "name",
-        "id": "name",
-        "service_name": "name",
-        "dependency_type": "type",
-        "kind": "type",
-        "class": "class_name",
-        "interface": "class_name",
-        "protocol": "class_name",
-        "module_path": "module",
-        "import_path": "module",
-        "path": "module",
-        "version_requirement": "version",
-        "version_spec": "version",
-        "min_version": "version",
-        "purpose": "description",
-        "reason": "description",
-    },
+    names=aliases(
+        name="service dependency package node component id service_name",
+        type="dependency_type kind",
+        class_name="class interface protocol",
+        module="module_path import_path path",
+        version="version_requirement version_spec min_version",
+        description="purpose reason",
+    ),
     shapes={"name": text, "methods": words},
 )
 GROUPS: Mapping[str, tuple[str, bool | None]] = {
@@ -57,9 +43,7 @@ NEEDS = ("required", "optional")
 
 
 def dependencies(draft: MapBuilder, notes: Notes) -> None:
-    entry = draft.entries.get("dependencies")
-    if entry is not None:
-        draft.entries["dependencies"] = entry._replace(node=_listed(entry.node, "", notes))
+    draft.reshape(lambda node, notes: _listed(node, "", notes), notes, "dependencies")
     for written, kind in BESIDE.items():
         other = draft.entries.get(written)
         if other is None or not isinstance(other.node, YamlList | YamlMap):

@@ -5,18 +5,21 @@ So whoever accounts for the keys afterwards finds every one that was written, wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ....kernel.finding import EnumSeverity, Finding
 from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlPlace, YamlScalar
 
+MS_PER_SECOND = 1000
+
 
 @dataclass(slots=True)
 class Notes:
     """What is said on the way, and what became of keys that have no place of their own in the one shape.
 
-    ``wrappers`` are keys that only hold others: their fate is the best within. ``absorbed[id(key)]`` is the key into whose
+    ``wrappers`` are keys that only hold others: their usage is the best within. ``absorbed[id(key)]`` is the key into whose
     value this one's went.
     """
 
@@ -77,6 +80,26 @@ class MapBuilder:
         """An entry whose key nobody wrote."""
         self.put(name, made(name, node))
 
+    def reshape(self, shape: ToShape, notes: Notes, *names: str) -> None:
+        """Brings the values of those of ``names`` that are there into ``shape``."""
+        for name in names:
+            entry = self.entries.get(name)
+            if entry is not None:
+                self.entries[name] = entry._replace(node=shape(entry.node, notes))
+
+    def blocks(self, table: Blocks, notes: Notes) -> None:
+        """For each row of ``table``: the block is looked for under its other names too, and brought into its shape."""
+        for name, (others, shape) in table.items():
+            if name not in self.entries:
+                self.put(name, self.take(*others))
+            self.reshape(shape, notes, name)
+
+    def leave(self, name: str, rest: Mapping[str, YamlEntry]) -> None:
+        """Of the mapping under ``name`` only ``rest`` stays; when that is empty, nothing does."""
+        entry = self.entries.pop(name)
+        if rest:
+            self.entries[name] = entry._replace(node=YamlMap(rest, entry.node.place))
+
     def extend(self, name: str, key: YamlScalar, items: Iterable[YamlNode]) -> None:
         """More rows under ``name``. The key that gave them is absorbed by the one that is there."""
         rows = tuple(items)
@@ -92,6 +115,8 @@ class MapBuilder:
 
 ToShape = Callable[[YamlNode, Notes], YamlNode]
 """How a value is brought into shape. What it does not understand it returns as it is: the model refuses it then."""
+Blocks = Mapping[str, tuple[tuple[str, ...], ToShape]]
+"""Field: the other keys it stands under, and its shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +129,6 @@ class KeyTable:
 
     names: Mapping[str, str] = field(default_factory=dict)
     shapes: Mapping[str, ToShape] = field(default_factory=dict)
-    scale: Mapping[str, int] = field(default_factory=dict)
 
     def applied(self, branch: YamlMap, notes: Notes) -> YamlMap:
         """A second key for one field keeps its own name, under which no field is: it will be reported."""
@@ -116,13 +140,23 @@ class KeyTable:
                 entries[written] = entry
                 continue
             taken.add(name)
-            node = scaled(entry.node, self.scale[written]) if written in self.scale else entry.node
+            node = scaled(entry.node, MS_PER_SECOND) if in_seconds(written, name) else entry.node
             shape = self.shapes.get(name)
             entries[name] = YamlEntry(entry.key, shape(node, notes) if shape else node)
         return YamlMap(entries, branch.place)
 
     def __call__(self, node: YamlNode, notes: Notes) -> YamlNode:
         return self.applied(node, notes) if isinstance(node, YamlMap) else node
+
+
+def aliases(**fields: str) -> dict[str, str]:
+    """``aliases(to_state="to target") -> {"to": "to_state", "target": "to_state"}``."""
+    return {written: name for name, others in fields.items() for written in others.split()}
+
+
+def in_seconds(written: str, name: str) -> bool:
+    """Whether a key says by its own name that it counts seconds, while its field counts milliseconds."""
+    return written.endswith(("seconds", "_s")) and name.endswith("_ms")
 
 
 def made(name: str, node: YamlNode) -> YamlEntry:
@@ -225,3 +259,50 @@ def named(entry: YamlEntry, key: str, word: str = "") -> YamlMap:
     if word and text_of(entry.node):
         return YamlMap({key: own, word: made(word, entry.node)}, entry.key.place)
     return YamlMap({key: own}, entry.key.place)
+
+
+PARTS = ("major", "minor", "patch")
+_WRITTEN = re.compile(r"[vV]?(\d{1,9})(?:[._](\d{1,9}))?(?:[._](\d{1,9}))?")
+
+
+def version(node: YamlNode, notes: Notes) -> YamlNode:
+    """A mapping of three numbers; what is no version is returned as it is, and refused by the model."""
+    if isinstance(node, YamlMap):
+        entries = {name: _numbered(entry) if name in PARTS else entry for name, entry in node.entries.items()}
+        if "major" in entries:
+            for part in PARTS[1:]:
+                entries.setdefault(part, made(part, YamlScalar(0, node.place)))
+        return YamlMap(entries, node.place)
+    if not isinstance(node, YamlScalar) or node.value is None or isinstance(node.value, bool):
+        return node
+    if isinstance(node.value, float):
+        # 1.10 has become 1.1 in the reader: say so, since nobody can tell any more
+        notes.info(
+            node.place,
+            "version_number",
+            f"the version {node.value} is written as a number, which loses a zero at its end",
+            f'write "{node.value}" in quotes, or {{major: .., minor: .., patch: ..}}',
+        )
+    written = str(node.value).strip()
+    found = _WRITTEN.match(written)
+    if found is None or (found.end() < len(written) and written[found.end()] not in "-+._ "):
+        return node
+    if found.end() < len(written):
+        read = ".".join(part or "0" for part in found.groups())
+        notes.warn(
+            node.place,
+            "version_suffix",
+            f"the version {written[:60]!r} is read as {read}; what follows is not compared",
+            "write the three numbers",
+        )
+    numbers = [int(part or 0) for part in found.groups()]
+    return YamlMap(
+        {part: made(part, YamlScalar(n, node.place)) for part, n in zip(PARTS, numbers, strict=True)}, node.place
+    )
+
+
+def _numbered(entry: YamlEntry) -> YamlEntry:
+    node = entry.node
+    if isinstance(node, YamlScalar) and isinstance(node.value, str) and re.fullmatch(r"\d{1,9}", node.value):
+        return entry._replace(node=YamlScalar(int(node.value), node.place))
+    return entry

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
-from .actions import actions
-from .draft import KeyTable, MapBuilder, Notes, made, scaled, text, text_of, texts
+from .conditions import actions
+from .draft import KeyTable, MapBuilder, Notes, aliases, made, scaled, text, text_of, texts, version
 from .states import StatesRead, states
 from .transitions import looks_like_transition, transitions
-from .version import version
 
 MACHINES = ("state_machine", "state_transitions", "fsm", "fsm_subcontract", "fsm_config", "fsm_definition")
 """Keys under which a machine stands, here or in ``subcontracts``. The first that is there is it."""
@@ -32,36 +31,15 @@ LOOSE: Mapping[str, str] = {
 """Parts of a machine that stand in the contract itself."""
 
 MACHINE = KeyTable(
-    names={
-        "initial": "initial_state",
-        "start": "initial_state",
-        "start_state": "initial_state",
-        "initial_status": "initial_state",
-        "default_state": "initial_state",
-        "fsm_initial_state": "initial_state",
-        "final_states": "terminal_states",
-        "end_states": "terminal_states",
-        "terminal": "terminal_states",
-        "accepting_states": "terminal_states",
-        "terminal_state": "terminal_states",
-        "final_state": "terminal_states",
-        "failure_states": "error_states",
-        "error_state": "error_states",
-        "name": "state_machine_name",
-        "fsm_name": "state_machine_name",
-        "machine_name": "state_machine_name",
-        "machine_version": "state_machine_version",
-        "fsm_version": "state_machine_version",
-        "fsm_states": "states",
-        "state_list": "states",
-        "state_definitions": "states",
-        "fsm_transitions": "transitions",
-        "transition_rules": "transitions",
-        "state_transitions": "transitions",
-        "allowed_transitions": "transitions",
-        "transition_map": "transitions",
-        "edges": "transitions",
-    },
+    names=aliases(
+        initial_state="initial start start_state initial_status default_state fsm_initial_state",
+        terminal_states="final_states end_states terminal accepting_states terminal_state final_state",
+        error_states="failure_states error_state",
+        state_machine_name="name fsm_name machine_name",
+        state_machine_version="machine_version fsm_version",
+        states="fsm_states state_list state_definitions",
+        transitions="fsm_transitions transition_rules state_transitions allowed_transitions transition_map edges",
+    ),
     shapes={
         "initial_state": text,
         "terminal_states": texts,
@@ -177,21 +155,10 @@ def _timeouts(draft: MapBuilder, notes: Notes) -> None:
         mended.append(YamlMap({**inside, **row.entries}, row.place))
     if len(by_name) < len(entry.node.entries):
         notes.wrapped(entry.key)
-        draft.entries.pop("timeouts")
         draft.entries["states"] = draft.entries["states"]._replace(node=YamlList(tuple(mended), rows.place))
-        if by_name:
-            draft.entries["timeouts"] = entry._replace(node=YamlMap(by_name, entry.node.place))
+        draft.leave("timeouts", by_name)
 
 
 TIMEOUT = KeyTable(
-    names={
-        "timeout": "timeout_ms",
-        "duration_ms": "timeout_ms",
-        "ms": "timeout_ms",
-        "timeout_seconds": "timeout_ms",
-        "seconds": "timeout_ms",
-        "trigger": "on_timeout",
-        "event": "on_timeout",
-    },
-    scale={"timeout_seconds": 1000, "seconds": 1000},
+    names=aliases(timeout_ms="timeout duration_ms ms timeout_seconds seconds", on_timeout="trigger event"),
 )

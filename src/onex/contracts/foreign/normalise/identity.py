@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from ...guard.problem import suggest
 from ...model.contract import EnumNodeKind
 from ...text.yaml_tree import YamlMap, YamlScalar
-from .draft import MapBuilder, Notes, text, text_of
-from .version import version
+from .draft import MapBuilder, Notes, text, text_of, version
 
 # fmt: off
 _WORDS: Mapping[EnumNodeKind, tuple[str, ...]] = {
@@ -135,16 +134,11 @@ def versions(draft: MapBuilder, notes: Notes) -> None:
         draft.put("contract_version", draft.take("version", "contract_semver"))
     elif "node_version" not in draft:
         draft.put("node_version", draft.take("version"))
-    for key in ("contract_version", "node_version", "version"):
-        if key in draft:
-            entry = draft.entries[key]
-            draft.entries[key] = entry._replace(node=version(entry.node, notes))
+    draft.reshape(version, notes, "contract_version", "node_version", "version")
 
 
 def label(draft: MapBuilder, notes: Notes) -> None:
     """``description`` under its other names; a number where a text is meant is its text."""
     if "description" not in draft:
         draft.put("description", draft.take("desc", "summary", "purpose"))
-    for key in ("name", "description"):
-        if key in draft:
-            draft.entries[key] = draft.entries[key]._replace(node=text(draft.entries[key].node, notes))
+    draft.reshape(text, notes, "name", "description")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
 from .behaviour import BREAKER, RETRY
-from .draft import KeyTable, MapBuilder, Notes, ToShape, each, made, text, text_of, texts
-from .reduction import SECONDS
+from .draft import Blocks, KeyTable, MapBuilder, Notes, aliases, each, made, text, text_of, texts, version
 from .references import reference
-from .version import version
 
-FIELD = KeyTable(names={"field": "name", "field_name": "name", "desc": "description"}, shapes={"type": text})
+FIELD = KeyTable(names=aliases(name="field field_name", description="desc"), shapes={"type": text})
 
 
 def fields(node: YamlNode, notes: Notes) -> YamlNode:
@@ -31,23 +27,16 @@ def _field(entry: YamlEntry, notes: Notes) -> YamlNode:
 
 
 OPERATION = KeyTable(
-    names={
-        "operation": "name",
-        "operation_name": "name",
-        "id": "name",
-        "inputs": "input_fields",
-        "input": "input_fields",
-        "parameters": "input_fields",
-        "outputs": "output_fields",
-        "output": "output_fields",
-        "returns": "output_fields",
-        "timeout_seconds": "timeout_ms",
-        "timeout_s": "timeout_ms",
-        "type": "operation_type",
-        "request_model": "input_model",
-        "response_model": "output_model",
-        "publishes": "output_topic",
-    },
+    names=aliases(
+        name="operation operation_name id",
+        input_fields="inputs input parameters",
+        output_fields="outputs output returns",
+        timeout_ms="timeout_seconds timeout_s",
+        operation_type="type",
+        input_model="request_model",
+        output_model="response_model",
+        output_topic="publishes",
+    ),
     shapes={
         "name": text,
         "version": version,
@@ -56,7 +45,6 @@ OPERATION = KeyTable(
         "input_model": reference,
         "output_model": reference,
     },
-    scale={"timeout_seconds": SECONDS, "timeout_s": SECONDS},
 )
 
 
@@ -71,7 +59,7 @@ def operation(node: YamlNode, notes: Notes) -> YamlNode:
 
 
 CAPABILITY = KeyTable(
-    names={"capability": "name", "capability_name": "name"},
+    names=aliases(name="capability capability_name"),
     shapes={"version": version, "operations": texts, "input_types": texts, "output_types": texts},
 )
 
@@ -91,41 +79,38 @@ def capabilities(node: YamlNode, notes: Notes) -> YamlNode:
 
 
 IO_CONFIG = KeyTable(
-    names={
-        "type": "handler_type",
-        "url": "url_template",
-        "body": "body_template",
-        "path": "file_path_template",
-        "file_path": "file_path_template",
-        "query": "query_template",
-        "payload": "payload_template",
-        "partition_key": "partition_key_template",
-        "connection": "connection_name",
-        "timeout_seconds": "timeout_ms",
-    },
+    names=aliases(
+        handler_type="type",
+        url_template="url",
+        body_template="body",
+        file_path_template="path file_path",
+        query_template="query",
+        payload_template="payload",
+        partition_key_template="partition_key",
+        connection_name="connection",
+        timeout_ms="timeout_seconds",
+    ),
     shapes={"mode": text},
-    scale={"timeout_seconds": SECONDS},
 )
 EFFECT_OPERATION = KeyTable(
-    names={
-        "name": "operation_name",
-        "operation": "operation_name",
-        "version": "operation_version",
-        "io": "io_config",
-        "retry": "retry_policy",
-        "response": "response_handling",
-        "timeout_ms": "operation_timeout_ms",
-    },
+    names=aliases(
+        operation_name="name operation",
+        operation_version="version",
+        io_config="io",
+        retry_policy="retry",
+        response_handling="response",
+        operation_timeout_ms="timeout_ms",
+    ),
     shapes={"operation_version": version, "io_config": IO_CONFIG, "retry_policy": RETRY, "circuit_breaker": BREAKER},
 )
 EFFECT = KeyTable(
-    names={
-        "name": "subcontract_name",
-        "retry_policy": "default_retry_policy",
-        "circuit_breaker": "default_circuit_breaker",
-        "transaction_config": "transaction",
-        "mode": "execution_mode",
-    },
+    names=aliases(
+        subcontract_name="name",
+        default_retry_policy="retry_policy",
+        default_circuit_breaker="circuit_breaker",
+        transaction="transaction_config",
+        execution_mode="mode",
+    ),
     shapes={
         "version": version,
         "subcontract_version": version,
@@ -159,7 +144,7 @@ def effect(node: YamlNode, notes: Notes) -> YamlNode:
     return EFFECT.applied(YamlMap(rest, node.place), notes)
 
 
-FACTOR = KeyTable(names={"method": "calculation_method", "params": "parameters"})
+FACTOR = KeyTable(names=aliases(calculation_method="method", parameters="params"))
 
 
 def factors(node: YamlNode, notes: Notes) -> YamlNode:
@@ -176,25 +161,25 @@ def factors(node: YamlNode, notes: Notes) -> YamlNode:
 
 
 ALGORITHM = KeyTable(
-    names={"type": "algorithm_type", "name": "algorithm_type", "params": "parameters", "weights": "factors"},
+    names=aliases(algorithm_type="type name", parameters="params", factors="weights"),
     shapes={"factors": factors, "algorithm_type": text},
 )
+
+
+def algorithm(node: YamlNode, notes: Notes) -> YamlNode:
+    """A bare word is the algorithm's type."""
+    return ALGORITHM(
+        YamlMap({"algorithm_type": made("algorithm_type", node)}, node.place) if text_of(node) else node, notes
+    )
+
+
 STEP = KeyTable(
-    names={
-        "name": "step_name",
-        "step": "step_name",
-        "id": "step_name",
-        "type": "step_type",
-        "config": "transformation_config",
-    },
+    names=aliases(step_name="name step id", step_type="type", transformation_config="config"),
 )
 COMPUTE = KeyTable(
-    names={
-        "name": "operation_name",
-        "steps": "pipeline",
-        "input_schema": "input_schema_ref",
-        "output_schema": "output_schema_ref",
-    },
+    names=aliases(
+        operation_name="name", pipeline="steps", input_schema_ref="input_schema", output_schema_ref="output_schema"
+    ),
     shapes={
         "version": version,
         "operation_version": version,
@@ -202,35 +187,69 @@ COMPUTE = KeyTable(
     },
 )
 KAFKA = KeyTable(
-    names={
-        "topic": "intent_topic",
-        "envelope": "envelope_format",
-        "retry": "retry_policy",
-        "group_id": "consumer_group",
-    },
+    names=aliases(intent_topic="topic", envelope_format="envelope", retry_policy="retry", consumer_group="group_id"),
     shapes={"retry_policy": RETRY},
 )
-BLOCKS: Mapping[str, tuple[tuple[str, ...], ToShape]] = {
+BLOCKS: Blocks = {
     "io_operations": (("io_operation",), each(operation, key="name", word="name")),
     "operations": (("supported_operations",), each(operation, key="name", word="name")),
     "actions": ((), each(operation, key="name", word="name")),
     "capabilities": (("capability_outputs",), capabilities),
     "effect_operations": (("effect", "effects"), effect),
     "compute": (("compute_pipeline", "compute_operations"), COMPUTE),
-    "algorithm": (("algorithm_config",), ALGORITHM),
+    "algorithm": (("algorithm_config",), algorithm),
     "kafka_config": (("kafka",), KAFKA),
 }
-"""Field: the other keys it stands under, and its shape."""
 
 
 def operations(draft: MapBuilder, notes: Notes) -> None:
-    for field, (others, shape) in BLOCKS.items():
-        if field not in draft:
-            draft.put(field, draft.take(*others))
-        if field not in draft:
+    draft.blocks(BLOCKS, notes)
+
+
+INTENT = KeyTable(
+    names=aliases(
+        name="intent intent_name",
+        type="intent_type kind",
+        target="target_pattern target_topic destination",
+        payload="payload_model model payload_type",
+        description="purpose",
+        delivery="delivery_guarantee",
+    ),
+)
+HOLDERS = ("intent_emission", "emitted_intents", "intent_types")
+"""Other keys under which intents stand, as a list, or as ``intents`` within."""
+
+
+def intents(draft: MapBuilder, notes: Notes) -> None:
+    for holder in HOLDERS:
+        entry = draft.entries.get(holder)
+        if entry is None or "intents" in draft:
             continue
-        entry = draft.entries[field]
-        node = entry.node
-        if field == "algorithm" and text_of(node):
-            node = YamlMap({"algorithm_type": made("algorithm_type", node)}, node.place)
-        draft.entries[field] = entry._replace(node=shape(node, notes))
+        if isinstance(entry.node, YamlList):
+            draft.put("intents", draft.take(holder))
+        elif isinstance(entry.node, YamlMap) and isinstance(entry.node.get("intents"), YamlList):
+            notes.wrapped(entry.key)
+            draft.put("intents", entry.node.entries["intents"])
+            rest = {name: one for name, one in entry.node.entries.items() if name != "intents"}
+            draft.entries[holder] = entry._replace(node=YamlMap(rest, entry.node.place))
+    if "intents" in draft:
+        entry = draft.entries["intents"]
+        draft.entries["intents"] = entry._replace(node=each(intent, key="name", word="name")(entry.node, notes))
+
+
+def intent(node: YamlNode, notes: Notes) -> YamlNode:
+    """One that has only a type is called by it, and the other way round. A priority that is a number is a rank."""
+    if not isinstance(node, YamlMap):
+        return node
+    draft = MapBuilder(INTENT.applied(node, notes))
+    for one, other in (("name", "type"), ("type", "name")):
+        if one not in draft and text_of(draft.node(other)):
+            draft.put(one, made(one, draft.entries[other].node))
+    rank = draft.node("priority")
+    if isinstance(rank, YamlScalar) and not text_of(rank):
+        draft.put("rank", draft.take("priority"))
+    payload = draft.entries.get("payload")
+    if payload is not None and isinstance(payload.node, YamlMap):
+        draft.put("payload_fields", YamlEntry(payload.key, payload.node))
+        draft.entries.pop("payload")
+    return draft.branch()

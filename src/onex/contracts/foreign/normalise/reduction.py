@@ -3,64 +3,48 @@
 from __future__ import annotations
 
 from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
-from .draft import KeyTable, MapBuilder, Notes, each, texts, words
-from .version import version
+from .draft import KeyTable, MapBuilder, Notes, aliases, each, texts, version, words
 
 SECONDS = 1000
 
 WINDOWING = KeyTable(
-    names={
-        "type": "window_type",
-        "size_ms": "window_size_ms",
-        "window_size_seconds": "window_size_ms",
-        "size_seconds": "window_size_ms",
-        "slide_ms": "window_slide_ms",
-        "slide_seconds": "window_slide_ms",
-        "trigger": "window_trigger",
-        "allowed_lateness_seconds": "allowed_lateness_ms",
-        "late_arrival_tolerance_ms": "allowed_lateness_ms",
-        "watermark": "watermark_strategy",
-    },
-    scale={
-        "window_size_seconds": SECONDS,
-        "size_seconds": SECONDS,
-        "slide_seconds": SECONDS,
-        "allowed_lateness_seconds": SECONDS,
-    },
+    names=aliases(
+        window_type="type",
+        window_size_ms="size_ms window_size_seconds size_seconds",
+        window_slide_ms="slide_ms slide_seconds",
+        window_trigger="trigger",
+        allowed_lateness_ms="allowed_lateness_seconds late_arrival_tolerance_ms",
+        watermark_strategy="watermark",
+    ),
 )
 FUNCTION = KeyTable(
-    names={
-        "name": "function_name",
-        "function": "function_name",
-        "type": "function_type",
-        "field": "input_fields",
-        "input_field": "input_fields",
-        "fields": "input_fields",
-        "output": "output_field",
-        "associative": "is_associative",
-        "commutative": "is_commutative",
-    },
+    names=aliases(
+        function_name="name function",
+        function_type="type",
+        input_fields="field input_field fields",
+        output_field="output",
+        is_associative="associative",
+        is_commutative="commutative",
+    ),
     shapes={"input_fields": words},
 )
 GROUPING = KeyTable(
-    names={"fields": "grouping_fields", "group_by": "grouping_fields", "strategy": "grouping_strategy"},
+    names=aliases(grouping_fields="fields group_by", grouping_strategy="strategy"),
     shapes={"grouping_fields": words},
 )
 AGGREGATION = KeyTable(
-    names={
-        "name": "subcontract_name",
-        "functions": "aggregation_functions",
-        "function": "aggregation_functions",
-        "mode": "aggregation_mode",
-        "type": "aggregation_type",
-        "types": "supported_types",
-        "aggregation_types": "supported_types",
-        "aggregation_strategies": "strategies",
-        "group_by": "grouping",
-        "window": "windowing",
-        "null_handling": "null_handling_strategy",
-        "tracked_metrics": "metrics",
-    },
+    names=aliases(
+        subcontract_name="name",
+        aggregation_functions="functions function",
+        aggregation_mode="mode",
+        aggregation_type="type",
+        supported_types="types aggregation_types",
+        strategies="aggregation_strategies",
+        grouping="group_by",
+        windowing="window",
+        null_handling_strategy="null_handling",
+        metrics="tracked_metrics",
+    ),
     shapes={
         "version": version,
         "subcontract_version": version,
@@ -70,44 +54,33 @@ AGGREGATION = KeyTable(
     },
 )
 STREAMING = KeyTable(
-    names={
-        "streaming_enabled": "enabled",
-        "streaming_mode": "mode",
-        "max_buffer_size": "buffer_size",
-        "window_size_seconds": "window_size_ms",
-        "on_full": "backpressure_strategy",
-        "guarantee": "delivery_guarantee",
-        "delivery_semantics": "delivery_guarantee",
-        "processing_guarantee": "delivery_guarantee",
-        "late_arrival_tolerance_seconds": "late_arrival_tolerance_ms",
-        "checkpoint_interval_seconds": "checkpoint_interval_ms",
-        "snapshot_interval_seconds": "snapshot_interval_ms",
-        "window": "windowing",
-    },
+    names=aliases(
+        enabled="streaming_enabled",
+        mode="streaming_mode",
+        buffer_size="max_buffer_size",
+        window_size_ms="window_size_seconds",
+        backpressure_strategy="on_full",
+        delivery_guarantee="guarantee delivery_semantics processing_guarantee",
+        late_arrival_tolerance_ms="late_arrival_tolerance_seconds",
+        checkpoint_interval_ms="checkpoint_interval_seconds",
+        snapshot_interval_ms="snapshot_interval_seconds",
+        windowing="window",
+    ),
     shapes={"version": version, "subcontract_version": version, "windowing": WINDOWING},
-    scale={
-        "window_size_seconds": SECONDS,
-        "late_arrival_tolerance_seconds": SECONDS,
-        "checkpoint_interval_seconds": SECONDS,
-        "snapshot_interval_seconds": SECONDS,
-    },
 )
-STATE_OPERATION = KeyTable(names={"name": "operation_name", "operation": "operation_name"})
+STATE_OPERATION = KeyTable(names=aliases(operation_name="name operation"))
 STATE = KeyTable(
-    names={
-        "name": "subcontract_name",
-        "scope": "state_scope",
-        "lifecycle": "state_lifecycle",
-        "backend": "persistence_backend",
-        "storage": "persistence_backend",
-        "storage_backend": "persistence_backend",
-        "persistence_type": "persistence_backend",
-        "serialization": "state_serialization",
-        "conflict_strategy": "conflict_resolution",
-        "locking": "locking_strategy",
-        "validation": "validation_rules",
-        "cache": "caching",
-    },
+    names=aliases(
+        subcontract_name="name",
+        state_scope="scope",
+        state_lifecycle="lifecycle",
+        persistence_backend="backend storage storage_backend persistence_type",
+        state_serialization="serialization",
+        conflict_resolution="conflict_strategy",
+        locking_strategy="locking",
+        validation_rules="validation",
+        caching="cache",
+    ),
     shapes={
         "version": version,
         "subcontract_version": version,
@@ -115,16 +88,13 @@ STATE = KeyTable(
     },
 )
 REDUCTION = KeyTable(
-    names={
-        "name": "operation_type",
-        "operation": "operation_type",
-        "type": "operation_type",
-        "aggregation_method": "reduction_function",
-        "function": "reduction_function",
-        "is_associative": "associative",
-        "is_commutative": "commutative",
-        "initial_value": "identity_element",
-    },
+    names=aliases(
+        operation_type="name operation type",
+        reduction_function="aggregation_method function",
+        associative="is_associative",
+        commutative="is_commutative",
+        identity_element="initial_value",
+    ),
 )
 
 
@@ -139,10 +109,10 @@ def reduction(node: YamlNode, notes: Notes) -> YamlNode:
 
 
 CONFLICT = KeyTable(
-    names={"resolution_strategy": "strategy", "conflict_resolution_strategy": "strategy", "type": "strategy"},
+    names=aliases(strategy="resolution_strategy conflict_resolution_strategy type"),
     shapes={"retry_conditions": words},
 )
-MEMORY = KeyTable(names={"memory_limit_mb": "max_memory_mb"})
+MEMORY = KeyTable(names=aliases(max_memory_mb="memory_limit_mb"))
 
 
 def aggregated(node: YamlNode, notes: Notes) -> YamlNode:

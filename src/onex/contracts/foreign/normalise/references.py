@@ -3,50 +3,27 @@
 from __future__ import annotations
 
 from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
-from .draft import KeyTable, MapBuilder, Notes, each, made, text, text_of
-from .version import version
+from .draft import KeyTable, MapBuilder, Notes, aliases, each, made, text, text_of, version
 
 REFERENCE = KeyTable(
-    names={
-        "class": "name",
-        "class_name": "name",
-        "model": "name",
-        "model_name": "name",
-        "method": "function",
-        "interface": "name",
-        "protocol": "name",
-        "module_path": "module",
-        "import_path": "module",
-        "package": "module",
-    },
+    names=aliases(
+        name="class class_name model model_name interface protocol",
+        function="method",
+        module="module_path import_path package",
+    ),
     shapes={"version": version},
 )
 
-SCHEMAS = {
-    "input_state": "input_schema",
-    "inputs": "input_schema",
-    "input": "input_schema",
-    "request_schema": "input_schema",
-    "output_state": "output_schema",
-    "outputs": "output_schema",
-    "output": "output_schema",
-    "response_schema": "output_schema",
-    "config_fields": "config_schema",
-    "state_schema": "state_fields",
-    "state": "state_fields",
-}
+SCHEMAS = aliases(
+    input_schema="input_state inputs input request_schema",
+    output_schema="output_state outputs output response_schema",
+    config_schema="config_fields",
+    state_fields="state_schema state",
+)
 """Keys under which a schema stands, and what it is the schema of."""
-MODELS = {
-    "input": "input_model",
-    "output": "output_model",
-    "request_model": "input_model",
-    "response_model": "output_model",
-    "input_type": "input_model",
-    "output_type": "output_model",
-}
-CLASSES = {"main_tool_class": "node_class", "node_class": "node_class", "implementation": "node_class"}
+MODELS = aliases(input_model="input request_model input_type", output_model="output response_model output_type")
+CLASSES = aliases(node_class="main_tool_class node_class implementation")
 _OF_SCHEMA = (("input_model", "input_schema"), ("output_model", "output_schema"), ("config_model", "config_schema"))
-REFERENCES = ("input_models", "output_models")
 
 
 def reference(node: YamlNode, notes: Notes) -> YamlNode:
@@ -96,23 +73,14 @@ def models(draft: MapBuilder, notes: Notes) -> None:
         draft.put("state_class", draft.take("state_model"))
     for model, schema in _OF_SCHEMA:
         _parted(draft, model, schema, notes)
-    for field in ("input_schema", "output_schema", "state_fields", "config_schema"):
-        if field in draft:
-            draft.entries[field] = draft.entries[field]._replace(node=schema_of(draft.entries[field].node))
-    for field in ("input_model", "output_model", "node_class", "mixin", "state_class", "config_model"):
-        if field in draft:
-            draft.entries[field] = draft.entries[field]._replace(node=reference(draft.entries[field].node, notes))
-    for field in REFERENCES:
-        if field in draft:
-            rows = each(reference, key="name", word="name")(draft.entries[field].node, notes)
-            draft.entries[field] = draft.entries[field]._replace(node=rows)
-    if "tool_specification" in draft:
-        told = draft.entries["tool_specification"]
-        draft.entries["tool_specification"] = told._replace(node=TOOL(told.node, notes))
+    draft.reshape(schema_of, notes, "input_schema", "output_schema", "state_fields", "config_schema")
+    draft.reshape(reference, notes, "input_model", "output_model", "node_class", "mixin", "state_class", "config_model")
+    draft.reshape(each(reference, key="name", word="name"), notes, "input_models", "output_models")
+    draft.reshape(TOOL, notes, "tool_specification")
 
 
 TOOL = KeyTable(
-    names={"name": "tool_name"},
+    names=aliases(tool_name="name"),
     shapes={"version": version, "main_tool_class": reference, "business_logic_pattern": text},
 )
 
@@ -134,7 +102,7 @@ def _parted(draft: MapBuilder, model: str, schema: str, notes: Notes) -> None:
     draft.put(schema, fields)
 
 
-def schema_of(node: YamlNode) -> YamlNode:
+def schema_of(node: YamlNode, notes: Notes) -> YamlNode:
     """A JSON Schema of an object, as near as it gets: from a list of named fields, or a mapping of them."""
     if isinstance(node, YamlList):
         rows = [item for item in node.items if isinstance(item, YamlMap)]

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode
-from .draft import KeyTable, MapBuilder, Notes, each, text_of, texts, words
+from .draft import KeyTable, MapBuilder, Notes, aliases, each, text_of, texts, version, words
 from .references import reference
-from .version import version
 
 HANDLER = KeyTable(
-    names={
-        "subscribe_topic": "topic",
-        "topic_name": "topic",
-        "handler_class": "handler",
-        "handler_name": "handler",
-        "class": "handler",
-        "function": "handler",
-        "event": "event_type",
-        "message_type": "event_type",
-        "operation_name": "operation",
-        "action": "operation",
-        "request_model": "input_model",
-        "response_model": "output_model",
-        "outputs": "output_fields",
-        "inputs": "input_fields",
-        "emits": "output_events",
-    },
+    names=aliases(
+        topic="subscribe_topic topic_name",
+        handler="handler_class handler_name class function",
+        event_type="event message_type",
+        operation="operation_name action",
+        input_model="request_model",
+        output_model="response_model",
+        output_fields="outputs",
+        input_fields="inputs",
+        output_events="emits",
+    ),
     shapes={
         "handler": reference,
         "event_model": reference,
@@ -60,16 +53,13 @@ def handler(node: YamlNode, notes: Notes) -> YamlNode:
 
 
 ROUTING = KeyTable(
-    names={
-        "strategy": "routing_strategy",
-        "routing": "routing_strategy",
-        "routes": "handlers",
-        "handler": "default_handler",
-        "default": "default_handler",
-        "fallback_handler": "default_handler",
-        "entrypoint": "entry_point",
-        "mode": "execution_mode",
-    },
+    names=aliases(
+        routing_strategy="strategy routing",
+        handlers="routes",
+        default_handler="handler default fallback_handler",
+        entry_point="entrypoint",
+        execution_mode="mode",
+    ),
     shapes={
         "version": version,
         "handlers": each(handler, key="operation", word="handler"),
@@ -86,9 +76,7 @@ def routing(draft: MapBuilder, notes: Notes) -> None:
         rows = YamlMap({"handlers": lone}, lone.node.place)
         draft.entries.pop("handlers")
         draft.make("handler_routing", rows)
-    entry = draft.entries.get("handler_routing")
-    if entry is not None:
-        draft.entries["handler_routing"] = entry._replace(node=ROUTING(entry.node, notes))
+    draft.reshape(ROUTING, notes, "handler_routing")
     _single(draft, notes)
 
 

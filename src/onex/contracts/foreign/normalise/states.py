@@ -5,53 +5,27 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
-from .actions import actions
-from .draft import KeyTable, MapBuilder, Notes, made, text, text_of, texts
+from .conditions import actions
+from .draft import KeyTable, MapBuilder, Notes, aliases, made, text, text_of, texts, version
 from .transitions import outward
-from .version import version
 
 STATE = KeyTable(
-    names={
-        "state_name": "name",
-        "state": "name",
-        "id": "name",
-        "state_id": "name",
-        "status": "name",
-        "desc": "description",
-        "type": "state_type",
-        "kind": "state_type",
-        "on_enter": "entry_actions",
-        "on_entry": "entry_actions",
-        "entry": "entry_actions",
-        "enter_actions": "entry_actions",
-        "entry_action": "entry_actions",
-        "on_enter_actions": "entry_actions",
-        "actions_on_entry": "entry_actions",
-        "actions_on_enter": "entry_actions",
-        "on_exit": "exit_actions",
-        "exit": "exit_actions",
-        "on_leave": "exit_actions",
-        "exit_action": "exit_actions",
-        "on_exit_actions": "exit_actions",
-        "actions_on_exit": "exit_actions",
-        "timeout": "timeout_ms",
-        "timeout_seconds": "timeout_ms",
-        "timeout_s": "timeout_ms",
-        "timeout_trigger": "on_timeout",
-        "timeout_event": "on_timeout",
-        "terminal": "is_terminal",
-        "final": "is_terminal",
-        "is_final": "is_terminal",
-        "final_state": "is_terminal",
-        "terminal_state": "is_terminal",
-        "initial": "is_initial",
-        "initial_state": "is_initial",
-        "is_start": "is_initial",
-        "error_state": "is_error",
-        "recoverable": "is_recoverable",
-        "required_fields": "required_data",
-        "optional_fields": "optional_data",
-    },
+    names=aliases(
+        name="state_name state id state_id status",
+        description="desc",
+        state_type="type kind",
+        entry_actions="on_enter on_entry entry enter_actions entry_action on_enter_actions actions_on_entry "
+        "actions_on_enter",
+        exit_actions="on_exit exit on_leave exit_action on_exit_actions actions_on_exit",
+        timeout_ms="timeout timeout_seconds timeout_s",
+        on_timeout="timeout_trigger timeout_event",
+        is_terminal="terminal final is_final final_state terminal_state",
+        is_initial="initial initial_state is_start",
+        is_error="error_state",
+        is_recoverable="recoverable",
+        required_data="required_fields",
+        optional_data="optional_fields",
+    ),
     shapes={
         "name": text,
         "version": version,
@@ -60,7 +34,6 @@ STATE = KeyTable(
         "required_data": texts,
         "optional_data": texts,
     },
-    scale={"timeout_seconds": 1000, "timeout_s": 1000},
 )
 OUTWARD = ("transitions", "allowed_transitions", "next_states", "next", "on", "valid_transitions", "can_transition_to")
 """Keys of a state under which its own transitions stand."""
@@ -164,15 +137,5 @@ def _timer(draft: MapBuilder, notes: Notes) -> None:
 
 
 TIMER = KeyTable(
-    names={
-        "timeout": "timeout_ms",
-        "duration_ms": "timeout_ms",
-        "after_ms": "timeout_ms",
-        "ms": "timeout_ms",
-        "seconds": "timeout_ms",
-        "duration_seconds": "timeout_ms",
-        "trigger": "on_timeout",
-        "event": "on_timeout",
-    },
-    scale={"seconds": 1000, "duration_seconds": 1000},
+    names=aliases(timeout_ms="timeout duration_ms after_ms ms seconds duration_seconds", on_timeout="trigger event"),
 )

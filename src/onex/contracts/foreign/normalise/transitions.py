@@ -8,57 +8,21 @@ from itertools import islice, product
 
 from ...model.part import TRANSITIONS_MAX
 from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
-from .actions import actions
-from .conditions import conditions
-from .draft import KeyTable, MapBuilder, Notes, made, text, text_of, texts
-from .version import version
+from .conditions import actions, conditions
+from .draft import KeyTable, MapBuilder, Notes, aliases, made, text, text_of, texts, version
 
 TRANSITION = KeyTable(
-    names={
-        "from": "from_state",
-        "from_states": "from_state",
-        "source": "from_state",
-        "sources": "from_state",
-        "source_state": "from_state",
-        "src": "from_state",
-        "to": "to_state",
-        "dest": "to_state",
-        "dst": "to_state",
-        "destination": "to_state",
-        "target": "to_state",
-        "target_state": "to_state",
-        "next_state": "to_state",
-        "event": "trigger",
-        "on": "trigger",
-        "on_event": "trigger",
-        "trigger_event": "trigger",
-        "triggers": "trigger",
-        "name": "transition_name",
-        "id": "transition_name",
-        "transition_id": "transition_name",
-        "label": "transition_name",
-        "desc": "description",
-        "guard": "conditions",
-        "guards": "conditions",
-        "condition": "conditions",
-        "guard_condition": "conditions",
-        "guard_conditions": "conditions",
-        "guard_expression": "conditions",
-        "preconditions": "conditions",
-        "when": "conditions",
-        "if": "conditions",
-        "action": "actions",
-        "on_transition": "actions",
-        "transition_actions": "actions",
-        "effects": "actions",
-        "atomic": "is_atomic",
-    },
-    shapes={
-        "conditions": conditions,
-        "actions": actions,
-        "version": version,
-        "transition_name": text,
-    },
+    names=aliases(
+        from_state="from from_states source sources source_state src",
+        to_state="to dest dst destination target target_state next_state",
+        trigger="event on on_event trigger_event triggers",
+        transition_name="name id transition_id label",
+        description="desc",
+        conditions="guard guards condition guard_condition guard_conditions guard_expression preconditions when if",
+        actions="action on_transition transition_actions effects",
+        is_atomic="atomic",
+    ),
+    shapes={"conditions": conditions, "actions": actions, "version": version, "transition_name": text},
 )
 ANYWHERE = ("*", "any", "ANY", "all", "ALL")
 """Words for every state that is not terminal, unless a state has that name."""

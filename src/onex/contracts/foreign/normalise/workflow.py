@@ -4,40 +4,26 @@ from __future__ import annotations
 
 from ...text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
 from .behaviour import BREAKER, RETRY
-from .draft import KeyTable, MapBuilder, Notes, each, text, texts
-from .reduction import SECONDS
-from .version import version
+from .draft import KeyTable, MapBuilder, Notes, aliases, each, text, texts, version
 
 STEP = KeyTable(
-    names={
-        "node_id": "step_id",
-        "id": "step_id",
-        "step": "step_id",
-        "name": "step_name",
-        "node_name": "step_name",
-        "node_type": "step_type",
-        "type": "step_type",
-        "dependencies": "depends_on",
-        "after": "depends_on",
-        "requires": "depends_on",
-        "service": "node",
-        "target_node": "node",
-        "handler": "node",
-        "tool": "node",
-        "agent": "node",
-        "contract": "contract_ref",
-        "step_config": "config",
-        "step_order": "order",
-        "sequence": "order",
-        "when": "condition",
-        "input": "inputs",
-        "output": "outputs",
-        "timeout": "timeout_ms",
-        "timeout_seconds": "timeout_ms",
-        "retry": "retry_policy",
-        "desc": "description",
-        "on_error": "on_failure",
-    },
+    names=aliases(
+        step_id="node_id id step",
+        step_name="name node_name",
+        step_type="node_type type",
+        depends_on="dependencies after requires",
+        node="service target_node handler tool agent",
+        contract_ref="contract",
+        config="step_config",
+        order="step_order sequence",
+        condition="when",
+        inputs="input",
+        outputs="output",
+        timeout_ms="timeout timeout_seconds",
+        retry_policy="retry",
+        description="desc",
+        on_failure="on_error",
+    ),
     shapes={
         "step_id": text,
         "step_name": text,
@@ -46,7 +32,6 @@ STEP = KeyTable(
         "retry_policy": RETRY,
         "circuit_breaker": BREAKER,
     },
-    scale={"timeout_seconds": SECONDS},
 )
 
 
@@ -61,25 +46,18 @@ def step(node: YamlNode, notes: Notes) -> YamlNode:
 
 
 EDGE = KeyTable(
-    names={"from_node": "source", "from": "source", "to_node": "target", "to": "target", "type": "edge_type"},
+    names=aliases(source="from_node from", target="to_node to", edge_type="type"),
 )
 WORKFLOW = KeyTable(
-    names={
-        "name": "workflow_name",
-        "workflow_id": "workflow_name",
-        "type": "workflow_type",
-        "coordination_type": "execution_mode",
-        "mode": "execution_mode",
-        "workflow_steps": "steps",
-        "nodes": "steps",
-        "stages": "steps",
-        "phases": "steps",
-        "tasks": "steps",
-        "rules": "coordination_rules",
-        "default_workflow_timeout_ms": "timeout_ms",
-        "timeout_seconds": "timeout_ms",
-        "retry": "retry_policy",
-    },
+    names=aliases(
+        workflow_name="name workflow_id",
+        workflow_type="type",
+        execution_mode="coordination_type mode",
+        steps="workflow_steps nodes stages phases tasks",
+        coordination_rules="rules",
+        timeout_ms="default_workflow_timeout_ms timeout_seconds",
+        retry_policy="retry",
+    ),
     shapes={
         "workflow_version": version,
         "version": version,
@@ -90,7 +68,6 @@ WORKFLOW = KeyTable(
         "retry_policy": RETRY,
         "workflow_name": text,
     },
-    scale={"timeout_seconds": SECONDS},
 )
 WRAPPERS = ("workflow_definition", "workflow_metadata", "execution_graph", "workflow")
 """Blocks within a workflow whose keys are the workflow's own."""
