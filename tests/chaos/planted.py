@@ -9,7 +9,6 @@ from pydantic import BaseModel
 
 from onex.adapters.sqlite.core import SqliteCore
 from onex.engine.delivery import Delivery
-from onex.engine.relay import IntentRelay
 from onex.kernel.intent import ModelIntent
 from onex.ports import Applied, Commit, Conflict, Position
 
@@ -18,13 +17,13 @@ FORGOTTEN_EVERY = 40
 
 def key_of_each_try() -> None:
     """An effect that is tried again comes under another key."""
-    whole = IntentRelay.intent_of
+    whole = Delivery.intent
 
-    def intent_of(self: IntentRelay, work: Delivery) -> ModelIntent[BaseModel]:
-        intent = whole(self, work)
-        return intent.model_copy(update={"idempotency_key": f"{intent.idempotency_key}/{intent.attempt}"})
+    def intent(self: Delivery) -> ModelIntent[BaseModel]:
+        made = whole(self)
+        return made.model_copy(update={"idempotency_key": f"{made.idempotency_key}/{made.attempt}"})
 
-    IntentRelay.intent_of = intent_of  # type: ignore[method-assign]  # that is the plant
+    Delivery.intent = intent  # type: ignore[method-assign]  # that is the plant
 
 
 def answers_without_rows() -> None:

@@ -6,7 +6,6 @@ import asyncio
 
 from onex.engine.delivery import Delivery
 from onex.engine.delivery_queue import LONGEST_NAP_S, DeliveryQueue
-from onex.engine.mailbox import Fresh
 from onex.kernel.action import WorkflowKey
 from onex.kernel.intent import Emitted, EnumIntentPriority, EnumIntentType, IntentSpec
 from onex.ports import Pointer
@@ -33,7 +32,7 @@ class Standing:
 
 def due(at_us: int) -> Delivery:
     emitted = Emitted(ALARM, None, EnumIntentPriority.NORMAL, at_us)
-    return Delivery(Fresh(Pointer(0, 1, 0), WorkflowKey("job", "1"), 1, bytes(16), bytes(16), emitted, 0), 0)
+    return Delivery(Pointer(0, 1, 0), WorkflowKey("job", "1"), 1, bytes(16), bytes(16), emitted, 0, at_us)
 
 
 def test_before_a_clock_that_stands_still_the_queue_naps_longer_and_longer() -> None:
@@ -41,8 +40,8 @@ def test_before_a_clock_that_stands_still_the_queue_naps_longer_and_longer() -> 
 
     async def go() -> None:
         clock = Standing()
-        queue = DeliveryQueue(clock, lambda lane: None, 10)
-        queue.add(due(clock.at_us + 7), clock.at_us + 7)
+        queue = DeliveryQueue(clock, lambda target: None, 10)
+        queue.add(due(clock.at_us + 7))
         for _ in range(20):
             await queue.wake_due(30.0)
         assert clock.slept[0] == 7e-6

@@ -300,7 +300,7 @@ def test_a_control_that_fails_by_our_own_fault_is_answered_and_stops_nothing(hou
         letters = Letters(house)
         async with house.engine() as engine:
 
-            async def broken(key: WorkflowKey, payload: Mapping[str, JsonValue], noting: object) -> None:
+            async def broken(key: WorkflowKey, payload: Mapping[str, JsonValue], in_commit: object) -> None:
                 raise ZeroDivisionError("ours \udc80")
 
             engine.inbox.controls = {RELEASE: broken}
@@ -315,7 +315,7 @@ def test_a_control_waits_for_a_store_that_fails_for_now(house: House) -> None:
         letters, fails = Letters(house), iter([TemporaryDatabaseError("not now")])
         async with house.engine() as engine:
 
-            async def at_the_second_try(key: WorkflowKey, payload: Mapping[str, JsonValue], noting: object) -> None:
+            async def at_the_second_try(key: WorkflowKey, payload: Mapping[str, JsonValue], in_commit: object) -> None:
                 for error in fails:
                     raise error
 

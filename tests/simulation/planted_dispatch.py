@@ -7,9 +7,10 @@ from itertools import count
 from uuid import UUID, uuid5
 
 from onex.engine.batch import Batch, Lookup, Settlement, committed_of
+from onex.engine.delivery import Delivery
 from onex.engine.dispatch import ReducerService
 from onex.engine.encode import ordinals
-from onex.engine.mailbox import Answer, Committed, Entry, Fresh, Mailboxes, Pending
+from onex.engine.mailbox import Answer, Committed, Entry, Mailboxes, Pending
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.unknown_commits import UnknownCommits
 from onex.ports import Applied, Commit, Conflict, InboxAnswer, Pointer, Position
@@ -204,7 +205,7 @@ def effects_run_before_their_commit() -> Iterator[None]:
                 at, counts = change.based_on + row + 1, ordinals([one.spec.name for one in emitted])
                 running[0].listener.emitted(
                     [
-                        Fresh(Pointer(0, next(numbers), 0), change.key, at, pending.id, pending.correlation, one, n)
+                        Delivery(Pointer(0, next(numbers), 0), change.key, at, pending.id, pending.correlation, one, n)
                         for one, n in zip(emitted, counts, strict=True)
                         if one.spec.target == "outside"
                     ]

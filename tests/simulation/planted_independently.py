@@ -230,7 +230,7 @@ def failed_inbox_read_not_repeated() -> Iterator[None]:
         yield
 
 
-# --- relay, takeover, queue, work, stopped ----------------------------------------------------------------------------------
+# --- relay, takeover, queue, dead letters ------------------------------------------------------------------------------------
 
 
 @planted
@@ -264,10 +264,10 @@ def run_beside_others_after_two_crashes() -> Iterator[None]:
 def more_at_once_than_the_contract_allows() -> Iterator[None]:
     """promise 21: those that run already are not taken off the limit of their target."""
 
-    def wrong(self: DeliveryQueue, lane: TargetQueue) -> None:
-        for _ in range(min(lane.limit, len(lane.heap))):
-            lane.running += 1
-            self.run(lane)
+    def wrong(self: DeliveryQueue, target: TargetQueue) -> None:
+        for _ in range(min(target.limit, len(target.heap))):
+            target.running += 1
+            self.run(target)
 
     with swapped(DeliveryQueue, "_fill", wrong):
         yield
@@ -294,13 +294,14 @@ def redriven_with_the_attempts_it_had() -> Iterator[None]:
         if not rows or rows[0].pointer != pointer:
             await right(self, pointer)
             return
-        work = stored_delivery(rows[0], self.service.registry, self.clock.now_us())
-        work.maybe_done = work.crashes > 0 or work.attempt > 1
-        written = self.service.note_durably(Note(pointer, attempt=work.attempt))
-        for noting in self._asked.pop(pointer, ()):
-            noting()
+        delivery = stored_delivery(rows[0], self.service.registry, self.clock.now_us())
+        delivery.maybe_done = delivery.crashes > 0 or delivery.attempt > 1
+        delivery.due_us = 0
+        written = self.service.note_durably(Note(pointer, attempt=delivery.attempt))
+        for in_commit in self._in_commit.pop(pointer, ()):
+            in_commit()
         await written
-        self._run(work)
+        self._queue.add(delivery)
 
     right = DeadLetters._drive
     with swapped(DeadLetters, "_drive", wrong):

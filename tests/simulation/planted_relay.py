@@ -15,7 +15,7 @@ from onex.engine.dead_letters import DeadLetters
 from onex.engine.delivery import Delivery
 from onex.engine.delivery_queue import DeliveryQueue
 from onex.engine.relay import IntentRelay
-from onex.engine.takeover import Found, Takeover
+from onex.engine.takeover import Takeover
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import OnexError
 from onex.kernel.intent import EnumIntentType, EnumOutcome, ModelIntent
@@ -27,9 +27,9 @@ from tests.simulation.planting import planted, swapped
 def row_settled_before_its_outcome() -> Iterator[None]:
     right = IntentRelay._succeeded
 
-    def wrong(self: IntentRelay, work: Delivery, result: Result) -> None:
-        self.service.settle(work.fresh.pointer)
-        asyncio.get_running_loop().call_later(0.05, right, self, work, result)
+    def wrong(self: IntentRelay, delivery: Delivery, result: Result) -> None:
+        self.service.settle(delivery.pointer)
+        asyncio.get_running_loop().call_later(0.05, right, self, delivery, result)
 
     with swapped(IntentRelay, "_succeeded", wrong):
         yield
@@ -55,19 +55,19 @@ def message_under_a_new_id_each_time() -> Iterator[None]:
 
 @planted
 def effect_under_a_new_key_each_time() -> Iterator[None]:
-    right, numbers = IntentRelay.intent_of, count()
+    right, numbers = Delivery.intent, count()
 
-    def wrong(self: IntentRelay, work: Delivery) -> ModelIntent[BaseModel]:
-        intent = right(self, work)
-        return intent.model_copy(update={"idempotency_key": str(uuid5(work.id, f"{next(numbers)}"))})
+    def wrong(self: Delivery) -> ModelIntent[BaseModel]:
+        intent = right(self)
+        return intent.model_copy(update={"idempotency_key": str(uuid5(self.id, f"{next(numbers)}"))})
 
-    with swapped(IntentRelay, "intent_of", wrong):
+    with swapped(Delivery, "intent", wrong):
         yield
 
 
 @planted
 def start_not_recorded() -> Iterator[None]:
-    async def wrong(self: IntentRelay, work: Delivery) -> None:
+    async def wrong(self: IntentRelay, delivery: Delivery) -> None:
         return None
 
     with swapped(IntentRelay, "_record_start", wrong):
@@ -76,8 +76,8 @@ def start_not_recorded() -> Iterator[None]:
 
 @planted
 def starts_found_at_takeover_ignored() -> Iterator[None]:
-    async def wrong(self: Takeover, row: OutboxRow, work: Delivery) -> Found:
-        return Found(work, row.due_us)
+    async def wrong(self: Takeover, row: OutboxRow, delivery: Delivery) -> None:
+        return None
 
     with swapped(Takeover, "_judge", wrong):
         yield
@@ -87,9 +87,9 @@ def starts_found_at_takeover_ignored() -> Iterator[None]:
 def failed_though_it_may_have_been_done() -> Iterator[None]:
     right = IntentRelay._failed_attempt
 
-    def wrong(self: IntentRelay, work: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
-        work.maybe_done = False
-        right(self, work, error, done=False, again=again)
+    def wrong(self: IntentRelay, delivery: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
+        delivery.maybe_done = False
+        right(self, delivery, error, done=False, again=again)
 
     with swapped(IntentRelay, "_failed_attempt", wrong):
         yield
@@ -112,20 +112,20 @@ def timers_forgotten_by_a_takeover() -> Iterator[None]:
 
 @planted
 def key_changes_with_each_attempt() -> Iterator[None]:
-    right = IntentRelay.intent_of
+    right = Delivery.intent
 
-    def wrong(self: IntentRelay, work: Delivery) -> ModelIntent[BaseModel]:
-        intent = right(self, work)
-        return intent.model_copy(update={"idempotency_key": f"{intent.idempotency_key}/{work.attempt}"})
+    def wrong(self: Delivery) -> ModelIntent[BaseModel]:
+        intent = right(self)
+        return intent.model_copy(update={"idempotency_key": f"{intent.idempotency_key}/{self.attempt}"})
 
-    with swapped(IntentRelay, "intent_of", wrong):
+    with swapped(Delivery, "intent", wrong):
         yield
 
 
 @planted
 def start_recorded_while_it_runs() -> Iterator[None]:
-    async def wrong(self: IntentRelay, work: Delivery) -> None:
-        self.service.note(Note(work.fresh.pointer, attempt=work.attempt, started=True, crashes=work.crashes))
+    async def wrong(self: IntentRelay, delivery: Delivery) -> None:
+        self.service.note(Note(delivery.pointer, attempt=delivery.attempt, started=True, crashes=delivery.crashes))
 
     with swapped(IntentRelay, "_record_start", wrong):
         yield
@@ -136,10 +136,9 @@ def attempts_of_earlier_owners_forgotten() -> Iterator[None]:
     """Whoever takes over tells of its own tries only: what may have been done is said to have failed."""
     right = Takeover._judge
 
-    async def wrong(self: Takeover, row: OutboxRow, work: Delivery) -> Found:
-        found = await right(self, row, work)
-        found.work.maybe_done = False
-        return found
+    async def wrong(self: Takeover, row: OutboxRow, delivery: Delivery) -> None:
+        await right(self, row, delivery)
+        delivery.maybe_done = False
 
     with swapped(Takeover, "_judge", wrong):
         yield
@@ -149,9 +148,10 @@ def attempts_of_earlier_owners_forgotten() -> Iterator[None]:
 def timer_half_a_second_early() -> Iterator[None]:
     right = DeliveryQueue.add
 
-    def wrong(self: DeliveryQueue, work: Delivery, due_us: int) -> bool:
-        early = work.fresh.emitted.spec.kind == EnumIntentType.TIMER
-        return right(self, work, due_us - 500_000 if early else due_us)
+    def wrong(self: DeliveryQueue, delivery: Delivery) -> bool:
+        if delivery.emitted.spec.kind == EnumIntentType.TIMER:
+            delivery.due_us -= 500_000
+        return right(self, delivery)
 
     with swapped(DeliveryQueue, "add", wrong):
         yield
@@ -161,8 +161,10 @@ def timer_half_a_second_early() -> Iterator[None]:
 def effect_before_its_time() -> Iterator[None]:
     right = DeliveryQueue.add
 
-    def wrong(self: DeliveryQueue, work: Delivery, due_us: int) -> bool:
-        return right(self, work, due_us if work.fresh.emitted.spec.kind == EnumIntentType.TIMER else 0)
+    def wrong(self: DeliveryQueue, delivery: Delivery) -> bool:
+        if delivery.emitted.spec.kind != EnumIntentType.TIMER:
+            delivery.due_us = 0
+        return right(self, delivery)
 
     with swapped(DeliveryQueue, "add", wrong):
         yield
@@ -172,9 +174,9 @@ def effect_before_its_time() -> Iterator[None]:
 def at_most_once_tried_again() -> Iterator[None]:
     right = IntentRelay._failed_attempt
 
-    def wrong(self: IntentRelay, work: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
-        work.maybe_done = work.maybe_done or done
-        right(self, work, error, done=False, again=again)
+    def wrong(self: IntentRelay, delivery: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
+        delivery.maybe_done = delivery.maybe_done or done
+        right(self, delivery, error, done=False, again=again)
 
     with swapped(IntentRelay, "_failed_attempt", wrong):
         yield
@@ -183,22 +185,30 @@ def at_most_once_tried_again() -> Iterator[None]:
 @planted
 def failure_settled_without_an_outcome() -> Iterator[None]:
     """The effect has failed for good, its row is gone, and nobody is told."""
-    right = IntentRelay._finish_badly
+    right = IntentRelay._end_failed
 
-    def wrong(self: IntentRelay, work: Delivery, error: OnexError, outcome: EnumOutcome, *, dead: bool = False) -> None:
-        if work.fresh.emitted.spec.outcomes and not dead:
-            self._settle(work)
+    def wrong(
+        self: IntentRelay, delivery: Delivery, error: OnexError, outcome: EnumOutcome, *, dead: bool = False
+    ) -> None:
+        if delivery.emitted.spec.outcomes and not dead:
+            self.service.settle(delivery.pointer)
         else:
-            right(self, work, error, outcome, dead=dead)
+            right(self, delivery, error, outcome, dead=dead)
 
-    with swapped(IntentRelay, "_finish_badly", wrong):
+    with swapped(IntentRelay, "_end_failed", wrong):
         yield
 
 
 @planted
 def success_not_settled() -> Iterator[None]:
     """Fire and forget, and the row forgotten too."""
-    with swapped(IntentRelay, "_settle", lambda self, work: None):
+    right = IntentRelay._succeeded
+
+    def wrong(self: IntentRelay, delivery: Delivery, result: Result) -> None:
+        if delivery.emitted.spec.outcomes:
+            right(self, delivery, result)
+
+    with swapped(IntentRelay, "_succeeded", wrong):
         yield
 
 
@@ -206,12 +216,12 @@ def success_not_settled() -> Iterator[None]:
 def message_refused_counts_as_arrived() -> Iterator[None]:
     right = IntentRelay._failed_attempt
 
-    def wrong(self: IntentRelay, work: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
-        spec = work.fresh.emitted.spec
+    def wrong(self: IntentRelay, delivery: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
+        spec = delivery.emitted.spec
         if spec.kind == EnumIntentType.ACTION_SEND and spec.outcomes and not again:
-            self._deliver(work, EnumOutcome.SUCCEEDED, Result(None))
+            self._deliver(delivery, EnumOutcome.SUCCEEDED, Result(None))
         else:
-            right(self, work, error, done=done, again=again)
+            right(self, delivery, error, done=done, again=again)
 
     with swapped(IntentRelay, "_failed_attempt", wrong):
         yield
@@ -252,7 +262,7 @@ def timers_of_later_minutes_forgotten() -> Iterator[None]:
 def redriven_by_two_operators_at_once() -> Iterator[None]:
     """A bug of ours until seed 136 showed it."""
 
-    async def wrong(self: DeadLetters, pointer: Pointer, noting: object = None) -> None:
+    async def wrong(self: DeadLetters, pointer: Pointer, in_commit: object = None) -> None:
         await self._drive(pointer)
 
     with swapped(DeadLetters, "redrive", wrong):
@@ -264,7 +274,7 @@ def operator_request_answered_in_a_second_commit() -> Iterator[None]:
     """A bug of ours until seed 221 showed it."""
     right = DeadLetters.redrive
 
-    async def wrong(self: DeadLetters, pointer: Pointer, noting: object = None) -> None:
+    async def wrong(self: DeadLetters, pointer: Pointer, in_commit: object = None) -> None:
         await right(self, pointer)
 
     with swapped(DeadLetters, "redrive", wrong):

@@ -27,9 +27,10 @@ from ..ports import (
     Position,
     Rejection,
 )
+from .delivery import Delivery
 from .encode import ordinals
 from .fold import Folded, TimerGone, make
-from .mailbox import Answer, Committed, Fresh, Pending
+from .mailbox import Answer, Committed, Pending
 
 REJECTED_BODY_BYTES = 4096
 _FIRST = (0,)
@@ -65,7 +66,7 @@ class Settlement(NamedTuple):
     """A batch after the store's answer. ``again`` met a conflict and is to be judged anew."""
 
     results: list[tuple[Pending, Answer]]
-    fresh: list[Fresh]
+    deliveries: list[Delivery]
     settled: list[Pointer]
     applied: list[tuple[KeyChange, Applied]]
     again: list[tuple[Folded, Conflict]]
@@ -80,7 +81,7 @@ class CommitListener(Protocol):
     def rows_ended(self, pointers: Sequence[Pointer]) -> None:
         """These outbox rows are deleted or stopped: nothing of them may run any more."""
 
-    def emitted(self, intents: Sequence[Fresh]) -> None:
+    def emitted(self, deliveries: Sequence[Delivery]) -> None:
         """These intents are durable, and may run from now on."""
 
     def changed(self, changes: Sequence[tuple[KeyChange, Applied]]) -> None:
@@ -213,7 +214,7 @@ def _apply(folded: Folded, change: KeyChange, outcome: Applied, done: Settlement
     entry.instance = outcome.instance
     shard, n = outcome.first
     version = change.based_on
-    results, fresh = done.results, done.fresh
+    results, deliveries = done.results, done.deliveries
     for (pending, emitted), row in zip(folded.stepped, change.rows, strict=True):
         version += 1
         position: Position = make(Position, (shard, n))
@@ -224,17 +225,11 @@ def _apply(folded: Folded, change: KeyChange, outcome: Applied, done: Settlement
                 pointer = Pointer(shard, n, ordinal)
                 if timer:
                     entry.timers[timer] = (pointer, due_us)
-                one = (
-                    pointer,
-                    key,
-                    version,
-                    pending.id,
-                    pending.correlation,
-                    emitted[ordinal],
-                    counts[ordinal],
-                    due_us,
+                one = emitted[ordinal]
+                n_of_name = counts[ordinal]
+                deliveries.append(
+                    Delivery(pointer, key, version, pending.id, pending.correlation, one, n_of_name, due_us)
                 )
-                fresh.append(make(Fresh, one))
         n += 1
 
 

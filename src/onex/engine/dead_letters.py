@@ -1,6 +1,21 @@
-"""Stopped: what does not go on by itself any more. Outcomes held for a reducer that is to be mended, and dead intents.
+"""DeadLetters: intents that do not go on by themselves. An operator, new code or ``onex release`` starts them again.
 
-Delivering again never repeats an effect; driving a dead one again does, under the same key, because an operator said so.
+Two kinds of outbox row wait here. A *held* row keeps an outcome or a timer on which the reducer failed. To deliver it again
+never repeats the effect: the result stands in the row. A *dead* row is an intent that has no way to an outcome. To re-drive
+it runs the effect again under the same key, because an operator said so (promise 24).
+
+What may go wrong, and why the end is still one:
+
+- Two ask for the same row at once. Both wait for one task (``_driving``). A second read of the row could see it as dead after
+  the first had run it to its end, and would write it back to life.
+- Who asks is cancelled. The task is shielded and goes on: the row may be half written to life already.
+- The engine crashes after a dead row was written back and before the request was answered. The next owner would carry the
+  request out again and run the effect once more. So ``in_commit`` puts the answer into the commit that writes the row.
+- A held outcome was delivered already when this reads its row. Its action id follows from the intent's, and ``given_id`` makes
+  the writer look it up in the log before it is judged.
+- A held timer was set again or cancelled by a later step. Only the log says so. It is read up to a version, and
+  ``expected_version`` makes the writer refuse the timer at any other; then the log is read again.
+- One of many rows cannot be read by this code. It stays held with that reason in its row, and the others go on.
 """
 
 from __future__ import annotations
@@ -17,7 +32,9 @@ from ..kernel.user_code import describe
 from ..ports import Clock, EnumOutboxState, Note, OutboxRow, Pointer, Reader
 from .crash_counts import row_name
 from .delivery import Delivery, stored_delivery
+from .delivery_queue import DeliveryQueue
 from .dispatch import ReducerService
+from .operator_requests import stopped_at
 from .schema_upgrade import logged_payload, logged_trigger
 from .takeover import Takeover
 
@@ -25,43 +42,37 @@ AGAIN_S = 0.5
 
 
 class DeadLetters:
-    """``run`` puts an intent back to work."""
+    """The held and dead rows of one engine. What is driven again is put into ``queue``."""
 
     def __init__(
-        self,
-        service: ReducerService,
-        clock: Clock,
-        reader: Reader,
-        takeover: Takeover,
-        run: Callable[[Delivery], None],
+        self, service: ReducerService, clock: Clock, reader: Reader, takeover: Takeover, queue: DeliveryQueue
     ) -> None:
         self.service, self.clock, self.reader = service, clock, reader
-        self._takeover, self._run = takeover, run
+        self._takeover, self._queue = takeover, queue
         self._driving: dict[Pointer, asyncio.Task[None]] = {}
-        self._asked: dict[Pointer, list[Callable[[], None]]] = {}
+        self._in_commit: dict[Pointer, list[Callable[[], None]]] = {}
 
     async def deliver_of_other_code(self) -> None:
-        """New code may be the mend: outcomes held under other code are delivered again, once per start."""
-        async for row, work in self._takeover.held():
+        """New code may be the fix: what was held under other code is delivered again, once per start."""
+        async for row, delivery in self._takeover.held():
             stored = (await self.reader.load([row.key])).get(row.key)
             if stored is not None and stored.code_id != self.service.code_id(row.key.workflow_type):
-                await self._try(row, work)
+                await self._try(row, delivery)
 
     async def deliver(self, key: WorkflowKey) -> None:
-        """Every held outcome of one instance."""
-        async for row, work in self._takeover.held():
+        """Everything that is held of one instance."""
+        async for row, delivery in self._takeover.held():
             if row.key == key:
-                await self._try(row, work)
+                await self._try(row, delivery)
 
-    async def redrive(self, pointer: Pointer, noting: Callable[[], None] | None = None) -> None:
-        """A dead intent from attempt 1 with the same key; a held outcome as it was. Raises ValidationError.
+    async def redrive(self, pointer: Pointer, in_commit: Callable[[], None] | None = None) -> None:
+        """Runs a dead intent from attempt 1 with the same key; delivers a held outcome as it was. Raises ValidationError.
 
-        Two who ask at once have asked once: the second must not act on a row that the first has ended meanwhile. Who
-        stops waiting withdraws nothing. ``noting`` is called where a dead row is about to be written back to life: what
-        it gives the service then goes into the same commit.
+        Durable when it returns. Two calls at once are one; a cancelled call withdraws nothing. ``in_commit`` is called
+        just before a dead row is written back to life: what it gives the service goes into the same commit.
         """
-        if noting is not None:
-            self._asked.setdefault(pointer, []).append(noting)
+        if in_commit is not None:
+            self._in_commit.setdefault(pointer, []).append(in_commit)
         driving = self._driving.get(pointer)
         if driving is None:
             driving = self._driving[pointer] = asyncio.create_task(self._drive(pointer), name="onex-redrive")
@@ -70,72 +81,67 @@ class DeadLetters:
 
     def _driven(self, task: asyncio.Task[None]) -> None:
         self._driving = {pointer: driving for pointer, driving in self._driving.items() if driving is not task}
-        self._asked = {pointer: asked for pointer, asked in self._asked.items() if pointer in self._driving}
+        self._in_commit = {pointer: calls for pointer, calls in self._in_commit.items() if pointer in self._driving}
         if not task.cancelled():
-            task.exception()  # looked at: who asked may not wait any more
+            task.exception()  # retrieved: if nobody waits any more, asyncio would report it as lost
 
     async def _drive(self, pointer: Pointer) -> None:
-        after = pointer._replace(ordinal=pointer.ordinal - 1)
-        states = (EnumOutboxState.DEAD, EnumOutboxState.HELD)
-        rows = await self.reader.outbox(states, None, after, 1)
-        if not rows or rows[0].pointer != pointer:
+        row = await stopped_at(self.reader, pointer)
+        if row is None:
             raise ValidationError(f"no dead or held intent at {':'.join(map(str, pointer))}; onex dead lists them")
-        row = rows[0]
         self.service.crash_counts.forget(row_name(pointer))
-        work = stored_delivery(row, self.service.registry, self.clock.now_us())
+        delivery = stored_delivery(row, self.service.registry, self.clock.now_us())
         if row.state is EnumOutboxState.HELD:
-            await self._deliver(row, work)
+            await self._deliver(row, delivery)
             return
-        work.maybe_done = row.crashes > 0 or row.attempt > 1
-        work.attempt, work.crashes = 1, 0
+        delivery.maybe_done = row.crashes > 0 or row.attempt > 1
+        delivery.attempt, delivery.crashes, delivery.due_us = 1, 0, 0
         written = self.service.note_durably(Note(pointer, attempt=1))
-        for noting in self._asked.pop(pointer, ()):
-            noting()
+        for in_commit in self._in_commit.pop(pointer, ()):
+            in_commit()
         await written
-        self._run(work)
+        self._queue.add(delivery)
 
-    async def _try(self, row: OutboxRow, work: Delivery) -> None:
+    async def _try(self, row: OutboxRow, delivery: Delivery) -> None:
         """One of many: what this code cannot read stays held, and its row says why."""
         try:
-            await self._deliver(row, work)
+            await self._deliver(row, delivery)
         except Exception as error:
             if self.service.closed is not None:
                 raise
-            told = error.message if isinstance(error, OnexError) else describe(error)
-            self.service.events("held_row_unreadable", key=str(row.key), error=told)
+            reason = error.message if isinstance(error, OnexError) else describe(error)
+            self.service.events("held_row_unreadable", key=str(row.key), error=reason)
             self.service.note(
-                Note(row.pointer, row.state, row.attempt, crashes=row.crashes, result=row.result, error=told)
+                Note(row.pointer, row.state, row.attempt, crashes=row.crashes, result=row.result, error=reason)
             )
 
-    async def _deliver(self, row: OutboxRow, work: Delivery) -> None:
+    async def _deliver(self, row: OutboxRow, delivery: Delivery) -> None:
         """Raises OnexError when this code cannot read what was held."""
         if row.timer:
-            await self._ring(row, work)
+            await self._fire(row, delivery)
             return
-        told = orjson.loads(row.result)
-        kind, schema = told["kind"], told.get("schema", 1)
+        held = orjson.loads(row.result)
+        kind, schema = held["kind"], held.get("schema", 1)
         workflow = self.service.registry[row.key.workflow_type]
-        payload = logged_payload(workflow, kind, schema, orjson.dumps(told["payload"]))
+        payload = logged_payload(workflow, kind, schema, orjson.dumps(held["payload"]))
         kind = logged_trigger(workflow, kind, schema)
-        pending = work.pending(self.clock, row.key, kind, payload, outcome_id(work.id))
+        pending = delivery.pending(self.clock, row.key, kind, payload, outcome_id(delivery.id))
         pending.given_id = True  # it may have been delivered since the row was read
         self.service.accept(pending)
 
-    async def _ring(self, row: OutboxRow, work: Delivery) -> None:
-        """A held timer, unless a later step replaced or cancelled it: its row does not say so, but the log does.
-
-        The log is read up to a version, and the timer is judged at that version only, else it is read on.
-        """
+    async def _fire(self, row: OutboxRow, delivery: Delivery) -> None:
+        """A held timer, unless a later step set it again or cancelled it."""
+        emitted = delivery.emitted
         while self.service.closed is None:
             try:
                 stored = (await self.reader.load([row.key]))[row.key]
                 if stored.terminal or await self._takeover.timer_is_over(row):
                     self.service.settle(row.pointer)
                     return
-                trigger = work.fresh.emitted.spec.trigger
-                pending = work.pending(self.clock, row.key, trigger, NOTHING, outcome_id(work.id))
-                pending.issued_us = max(pending.issued_us, work.fresh.emitted.due_us)
-                pending.timer, pending.given_id = work.fresh.emitted.name, True
+                trigger = emitted.spec.trigger
+                pending = delivery.pending(self.clock, row.key, trigger, NOTHING, outcome_id(delivery.id))
+                pending.issued_us = max(pending.issued_us, emitted.due_us)
+                pending.timer, pending.given_id = emitted.name, True
                 pending.expected_version = stored.version
                 await self.service.done(self.service.accept(pending))
                 return

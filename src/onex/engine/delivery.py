@@ -1,41 +1,83 @@
-"""Work: one intent on its way through the relay, fresh from a commit or read back from the store after a crash."""
+"""Delivery: one intent on its way from its outbox row to its outcome.
+
+A delivery begins in one of two ways. The batch makes it as soon as the commit that emitted the intent is durable. Or
+``stored_delivery`` reads it back from its outbox row: after a crash, or because memory had no room for it at first. From
+there on both are treated alike. What a row knows of earlier tries are fields here: ``attempt``, ``crashes``, ``maybe_done``.
+
+A delivery leads to two values: the ``intent`` that an effect is given, and the ``pending`` action that settles its row.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from uuid import UUID
 
 from pydantic import BaseModel
 
-from ..kernel.action import WorkflowKey
-from ..kernel.errors import StateConsistencyError
-from ..kernel.intent import EnumIntentType, intent_id
-from ..ports import Clock, NewBlob, OutboxRow
+from ..kernel.action import NOTHING, WorkflowKey
+from ..kernel.canonical import detached_copy
+from ..kernel.errors import OnexError, StateConsistencyError
+from ..kernel.intent import Emitted, EnumIntentPriority, EnumIntentType, ModelIntent, intent_id
+from ..ports import Clock, NewBlob, OutboxRow, Pointer
 from .encode import body_hash, canonical_payload
-from .mailbox import Fresh, Pending
+from .mailbox import Pending
 from .registry import ReducerRegistry
 from .schema_upgrade import logged_intent
 
 
+@dataclass(slots=True, eq=False)
 class Delivery:
-    """One intent on its way. ``maybe_done`` says whether any try so far may have had its effect.
+    """One intent, and what this process knows of its tries.
 
-    ``emitted_as`` is the name its id is made of, where the contract calls it otherwise by now.
+    ``key``, ``version``, ``action_id`` and ``correlation`` are those of the action that emitted it; ``n`` counts, from 0,
+    the intents of its name in that step. ``due_us``: it is not run earlier. What the reducer asked for stands in
+    ``emitted.due_us``; ``due_time.by_the_clock`` says how the two differ. ``queued_us``: since when it waits in this process.
+
+    ``attempt``: the number of the current or next try, from 1. ``crashes``: how many processes ended while it ran.
+    ``maybe_done``: a try so far may have had its effect. ``emitted_as``: the name its id is made of, if the contract calls it
+    otherwise by now; else ''. ``alone``: it is run while nothing else of this relay runs. ``ends``: it is not run any more,
+    and this is the reason.
     """
 
-    __slots__ = ("attempt", "crashes", "emitted_as", "fresh", "maybe_done", "queued_us")
-
-    def __init__(self, fresh: Fresh, queued_us: int, attempt: int = 1, crashes: int = 0, emitted_as: str = "") -> None:
-        self.fresh = fresh
-        self.queued_us = queued_us
-        self.attempt = attempt
-        self.crashes = crashes
-        self.emitted_as = emitted_as
-        self.maybe_done = False
+    pointer: Pointer
+    key: WorkflowKey
+    version: int
+    action_id: bytes
+    correlation: bytes
+    emitted: Emitted
+    n: int
+    due_us: int = 0
+    queued_us: int = 0
+    attempt: int = 1
+    crashes: int = 0
+    emitted_as: str = ""
+    maybe_done: bool = False
+    alone: bool = False
+    ends: OnexError | None = None
 
     @property
     def id(self) -> UUID:
-        fresh = self.fresh
-        return intent_id(UUID(bytes=fresh.action_id), fresh.key, self.emitted_as or fresh.emitted.name, fresh.n)
+        """The id of the intent: the same for every process and every try (promise 19)."""
+        return intent_id(UUID(bytes=self.action_id), self.key, self.emitted_as or self.emitted.name, self.n)
+
+    def intent(self) -> ModelIntent[BaseModel]:
+        """What the effect is given."""
+        emitted, name = self.emitted, self.id
+        return ModelIntent(
+            intent_id=name,
+            intent_type=emitted.spec.kind,
+            target=emitted.spec.target,
+            # a copy: an effect may change a list of its payload, and the next try must see what the first one saw
+            payload=NOTHING if emitted.payload is None else detached_copy(emitted.payload),
+            correlation_id=UUID(bytes=self.correlation),
+            idempotency_key=emitted.idempotency_key or str(name),
+            name=emitted.name,
+            workflow_key=self.key,
+            version=self.version,
+            n=self.n,
+            attempt=self.attempt,
+            priority=EnumIntentPriority(emitted.priority),
+        )
 
     def pending(
         self,
@@ -49,7 +91,6 @@ class Delivery:
         blobs: tuple[NewBlob, ...] = (),
     ) -> Pending:
         """The action that this intent leads to and that settles its row. Raises InvalidPayload, PayloadTooLarge."""
-        fresh = self.fresh
         payload, body = canonical_payload(payload)
         return Pending(
             key,
@@ -58,20 +99,20 @@ class Delivery:
             id=action_id.bytes,
             given_id=False,
             issued_us=clock.now_us(),
-            correlation=fresh.correlation,
+            correlation=self.correlation,
             body=body,
             # over the stored bytes: a held outcome that is delivered again has the same
             body_hash=body_hash(kind, body),
             accepted_s=clock.monotonic(),
-            issuer=issuer or f"intent:{fresh.emitted.name}",
-            cause=fresh.action_id,
-            settles=fresh.pointer,
+            issuer=issuer or f"intent:{self.emitted.name}",
+            cause=self.action_id,
+            settles=self.pointer,
             blobs=blobs,
         )
 
 
 def stored_delivery(row: OutboxRow, registry: ReducerRegistry, now_us: int) -> Delivery:
-    """The typed intent of a stored row; what else its step emitted is not looked at.
+    """The delivery of a stored row, typed by this app's contract. The other intents of its step are not decoded.
 
     Raises UnknownWorkflow, StateConsistencyError, MigrationFailed, StateTooNew when this app cannot read it.
     """
@@ -85,5 +126,17 @@ def stored_delivery(row: OutboxRow, registry: ReducerRegistry, now_us: int) -> D
         raise StateConsistencyError(
             f"intent {was!r} was stored with no payload; the contract says {spec.payload.__name__}"
         )
-    fresh = Fresh(row.pointer, row.key, row.version, row.action_id, row.correlation, emitted, n)
-    return Delivery(fresh, now_us, max(1, row.attempt), row.crashes, was if was != spec.name else "")
+    return Delivery(
+        row.pointer,
+        row.key,
+        row.version,
+        row.action_id,
+        row.correlation,
+        emitted,
+        n,
+        row.due_us,
+        queued_us=now_us,
+        attempt=max(1, row.attempt),
+        crashes=row.crashes,
+        emitted_as=was if was != spec.name else "",
+    )

@@ -1,4 +1,21 @@
-"""WorkQueue: the intents this process holds in memory, by target and by due time. What it forgets still waits in the store."""
+"""DeliveryQueue: the deliveries that this process holds in memory, by target and by due time.
+
+The outbox row is the record; this queue is a cache of part of it. What it forgets, or has no room for, still waits in the
+store and is read again later. So every bound here may drop a delivery, but none may end one.
+
+A delivery is *known* from ``add`` or ``hold`` until ``forget``, which the commit that ends its row brings about. Known ones
+stand in one of two places: in the heap of their target when they can run now, or in the heap of due times. An entry of a heap
+is valid only while ``_known`` still names the same object. So forgetting is one deletion; the stale entry is skipped later.
+
+1. ``add`` refuses what memory has no room for and sets ``overflowed``: the relay reads the store when half is free.
+2. What is due later than ``HORIZON_US`` is not held. Timers are read again each half minute; ``later_us`` is the time of the
+   earliest other one. A clock that was set back makes known ones "later": they are dropped too, in ``_drop_later``.
+3. A target is served by up to ``limit`` runners. A runner ends when its heap is empty; ``_fill`` starts another when work
+   comes. ``running`` counts from the call of ``run``, so a runner whose task has not begun is counted already.
+4. While the store is read in pages, a row may end after its page was read. ``forget`` then adds it to
+   ``_ended_during_read``, and ``in`` says that it is held, so that an old page does not run it again.
+5. ``wake_due`` sleeps until the next due time by the wall clock, which may stand still or be set while it sleeps.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +27,14 @@ from ..kernel.intent import EnumIntentType
 from ..ports import Clock, Pointer
 from .delivery import Delivery
 
-HORIZON_US = 60_000_000  # timers due later stay in the store until their minute comes
+HORIZON_US = 60_000_000  # what is due later stays in the store until its minute comes
 AGE_US = 30_000_000  # one priority step per 30 s of waiting
 NAP_S, LONGEST_NAP_S = 0.001, 0.1  # while a clock stands still before a due time
 SENDS_AT_ONCE = 256  # an action_send waits only for a commit, which takes many at once
 
 
 class TargetQueue:
-    """The waiting work of one target, most urgent first, and how many runners serve it."""
+    """The waiting deliveries of one target, most urgent first, and how many runners serve it."""
 
     __slots__ = ("heap", "limit", "running")
 
@@ -28,15 +45,15 @@ class TargetQueue:
 
 
 class DeliveryQueue:
-    """``run(lane)`` starts one more runner of a lane; none is started before ``open``. ``kept`` bounds what is held."""
+    """``run(target)`` starts one more runner of a target; none is started before ``open``. ``kept`` bounds what is held."""
 
     def __init__(self, clock: Clock, run: Callable[[TargetQueue], None], kept: int) -> None:
         self.clock, self.run, self.kept = clock, run, kept
         self.overflowed = False
         self.later_us: int | None = None
-        self._gone: set[Pointer] | None = None
+        self._ended_during_read: set[Pointer] | None = None
         self._known: dict[Pointer, Delivery] = {}
-        self._lanes: dict[tuple[str, str], TargetQueue] = {}
+        self._targets: dict[tuple[str, str], TargetQueue] = {}
         self._due: list[tuple[int, Pointer, Delivery]] = []
         self._awaited_us: int | None = None
         self._nap_s = 0.0
@@ -46,111 +63,111 @@ class DeliveryQueue:
 
     def open(self) -> None:
         self._open = True
-        for lane in list(self._lanes.values()):
-            self._fill(lane)
+        for target in list(self._targets.values()):
+            self._fill(target)
 
     def close(self) -> None:
         self._open = False
 
     # --- in and out -----------------------------------------------------------------------------------------------------
 
-    def add(self, work: Delivery, due_us: int) -> bool:
-        """Hold it until it is settled. False when memory is full: the rest waits in the store. Twice is once.
+    def add(self, delivery: Delivery) -> bool:
+        """Hold it until it is ended. False when memory is full: it waits in the store. Adding it twice does nothing.
 
         What is due later than in the minute to come is not held: years of it would leave no room for what can run now.
-        Timers are read in their minute anyway; for the rest ``later_us`` says when to read again.
         """
-        pointer = work.fresh.pointer
+        pointer, due_us = delivery.pointer, delivery.due_us
         now_us = self.clock.now_us()
         if pointer in self._known:
             return True
         if due_us > now_us + HORIZON_US:
-            self._leave(work, due_us)
+            self._leave(delivery)
             return True
         if len(self._known) >= self.kept:
             self.overflowed = True
             return False
-        self._known[pointer] = work
+        self._known[pointer] = delivery
         if due_us > now_us:
-            self.wait_until(due_us, work)
+            self.wait_until_due(delivery)
         else:
-            self._queue(work)
+            self._queue(delivery)
         return True
 
-    def _leave(self, work: Delivery, due_us: int) -> None:
-        """To the store, until its minute comes."""
-        if work.fresh.emitted.spec.kind != EnumIntentType.TIMER:
-            self.later_us = due_us if self.later_us is None else min(due_us, self.later_us)
+    def _leave(self, delivery: Delivery) -> None:
+        """To the store, until its minute comes. Timers are read in their minute anyway."""
+        if delivery.emitted.spec.kind != EnumIntentType.TIMER:
+            self.later_us = delivery.due_us if self.later_us is None else min(delivery.due_us, self.later_us)
 
-    def hold(self, work: Delivery) -> None:
-        """Known, but served by the caller."""
-        self._known[work.fresh.pointer] = work
+    def hold(self, delivery: Delivery) -> None:
+        """Known, but run by the caller."""
+        self._known[delivery.pointer] = delivery
 
     def __contains__(self, pointer: object) -> bool:
         """Held, or ended since the read that is under way began."""
-        return pointer in self._known or (self._gone is not None and pointer in self._gone)
+        return pointer in self._known or (self._ended_during_read is not None and pointer in self._ended_during_read)
 
     def forget(self, pointers: Sequence[Pointer]) -> None:
-        """These have ended. What a read that is under way still shows of them is old."""
+        """These have ended. A read that is under way may still show them."""
         for pointer in pointers:
             self._known.pop(pointer, None)
-        if self._gone is not None:
-            self._gone.update(pointers)
+        if self._ended_during_read is not None:
+            self._ended_during_read.update(pointers)
 
     def begin_read(self) -> None:
         """From here to ``end_read`` the store is read for what memory had no room for."""
-        self._gone = set()
+        self._ended_during_read = set()
         self.overflowed, self.later_us = False, None
 
     def end_read(self) -> None:
-        self._gone = None
+        self._ended_during_read = None
         self._calm.set()
 
     @property
     def reading(self) -> bool:
-        return self._gone is not None
+        return self._ended_during_read is not None
 
     @property
     def has_room(self) -> bool:
         """Half of memory is free: enough to read on in the store."""
         return self._open and len(self._known) <= self.kept // 2
 
-    def wait_until(self, due_us: int, work: Delivery) -> None:
-        if not self._due or due_us < self._due[0][0]:
+    def wait_until_due(self, delivery: Delivery) -> None:
+        """To the due times. Called for one that is known: new, or to be tried again."""
+        if not self._due or delivery.due_us < self._due[0][0]:
             self._alarm.set()
-        heappush(self._due, (due_us, work.fresh.pointer, work))
+        heappush(self._due, (delivery.due_us, delivery.pointer, delivery))
 
-    def next(self, lane: TargetQueue) -> Delivery | None:
-        """The most urgent of a lane that is still wanted."""
-        while lane.heap:
-            _, pointer, work = heappop(lane.heap)
-            if self._known.get(pointer) is work:
-                return work
+    def next(self, target: TargetQueue) -> Delivery | None:
+        """The most urgent of a target that is still wanted; None when there is none."""
+        while target.heap:
+            _, pointer, delivery = heappop(target.heap)
+            if self._known.get(pointer) is delivery:
+                return delivery
         return None
 
-    def left(self, lane: TargetQueue) -> None:
+    def left(self, target: TargetQueue) -> None:
         """A runner found nothing more to do."""
-        lane.running -= 1
+        target.running -= 1
         self._calm.set()
 
-    def _queue(self, work: Delivery) -> None:
-        fresh = work.fresh
-        spec = fresh.emitted.spec
-        lane_of = (fresh.key.workflow_type, spec.target or spec.name)
-        lane = self._lanes.get(lane_of)
-        if lane is None:
+    def _queue(self, delivery: Delivery) -> None:
+        spec = delivery.emitted.spec
+        name = (delivery.key.workflow_type, spec.target or spec.name)
+        target = self._targets.get(name)
+        if target is None:
             limit = SENDS_AT_ONCE if spec.kind == EnumIntentType.ACTION_SEND else spec.concurrency
-            lane = self._lanes[lane_of] = TargetQueue(max(1, limit))
-        heappush(lane.heap, (work.queued_us + fresh.emitted.priority.rank * AGE_US, fresh.pointer, work))
+            target = self._targets[name] = TargetQueue(max(1, limit))
+        urgency = delivery.queued_us + delivery.emitted.priority.rank * AGE_US
+        heappush(target.heap, (urgency, delivery.pointer, delivery))
         if self._open:
-            self._fill(lane)
+            self._fill(target)
 
-    def _fill(self, lane: TargetQueue) -> None:
-        for _ in range(min(lane.limit - lane.running, len(lane.heap))):
-            lane.running += 1
-            self.run(lane)
+    def _fill(self, target: TargetQueue) -> None:
+        for _ in range(min(target.limit - target.running, len(target.heap))):
+            target.running += 1
+            self.run(target)
 
-    # --- due things ------------------------------------------------------------------------------------------------------
+    # --- due times -------------------------------------------------------------------------------------------------------
 
     def next_due_us(self) -> int | None:
         """When the next timer or retry held here is due."""
@@ -161,14 +178,16 @@ class DeliveryQueue:
     async def wake_due(self, at_most_s: float) -> None:
         """Queue what is due, then wait for the next due time, for an earlier one that is set meanwhile, or ``at_most_s``.
 
-        A clock that stands still never comes to that time: who has slept until then, and finds that it is not, naps.
+        The sleep is monotonic and the due time is not. A wall clock that stands still is asked again after each sleep; to ask
+        it without a pause would take a whole core. So who slept for a due time and finds it still ahead sleeps 1 ms next,
+        then twice as long each time, up to 100 ms.
         """
         self._alarm.clear()
         now_us = self.clock.now_us()
         while (due_us := self.next_due_us()) is not None and due_us <= now_us:
             self._queue(heappop(self._due)[2])
         if due_us is not None and due_us > now_us + 2 * HORIZON_US:
-            self._leave_all()  # the clock was set back, or tries are far apart
+            self._drop_later()  # the clock was set back, or tries are far apart
         stands = due_us is not None and due_us == self._awaited_us
         self._nap_s = min(max(2 * self._nap_s, NAP_S), LONGEST_NAP_S) if stands else 0.0
         wait_s = at_most_s if due_us is None else min(at_most_s, max(self._nap_s, (due_us - now_us) / 1e6))
@@ -181,23 +200,23 @@ class DeliveryQueue:
             sleeper.cancel()
             alarm.cancel()
 
-    def _leave_all(self) -> None:
-        for due_us, pointer, work in self._due:
-            if self._known.get(pointer) is work:
+    def _drop_later(self) -> None:
+        for _, pointer, delivery in self._due:
+            if self._known.get(pointer) is delivery:
                 del self._known[pointer]
-                self._leave(work, due_us)
+                self._leave(delivery)
         self._due.clear()
 
-    # --- looking -----------------------------------------------------------------------------------------------------------
+    # --- asked from outside ----------------------------------------------------------------------------------------------
 
     @property
     def busy(self) -> bool:
         """Something runs, could run now, or waits to be tried again. Timers of the future do not count."""
-        if self.overflowed or self.reading or any(lane.running or lane.heap for lane in self._lanes.values()):
+        if self.overflowed or self.reading or any(target.running or target.heap for target in self._targets.values()):
             return True
         return any(
-            work.fresh.emitted.spec.kind != EnumIntentType.TIMER and self._known.get(pointer) is work
-            for _, pointer, work in self._due
+            delivery.emitted.spec.kind != EnumIntentType.TIMER and self._known.get(pointer) is delivery
+            for _, pointer, delivery in self._due
         )
 
     async def calmer(self) -> None:

@@ -297,8 +297,8 @@ class ReducerService(SideWrites):
         self.counters.batches += 1
         if done.settled:
             self.listener.rows_ended(done.settled)
-        if done.fresh:
-            self.listener.emitted(done.fresh)
+        if done.deliveries:
+            self.listener.emitted(done.deliveries)
         self._resolve(done.results)
         if done.applied:
             self.listener.changed(done.applied)

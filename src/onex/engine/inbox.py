@@ -127,7 +127,7 @@ class Inbox:
         told = f"inbox:{':'.join(wire.workflow_key)[:200]!a}"
         done: list[int] = []
 
-        def noting() -> None:
+        def in_commit() -> None:
             """An effect driven again, and no answer to show for it, would be driven again by the next owner too."""
             done.append(row.ticket)
             self._answer(row.ticket, DONE)
@@ -140,7 +140,7 @@ class Inbox:
             before = self._last.get(key)
             if before is not None:
                 await before.answered()
-            await control(key, wire.command_payload, noting)
+            await control(key, wire.command_payload, in_commit)
         except TemporaryDatabaseError:
             raise
         except OnexError as error:

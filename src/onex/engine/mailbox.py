@@ -14,7 +14,6 @@ from pydantic import BaseModel
 
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import DuplicateActionError, OnexError
-from ..kernel.intent import Emitted
 from ..kernel.step import State
 from ..ports import LogRow, NewBlob, Pointer, Position
 from .registry import ReducerRegistry, Workflow
@@ -31,22 +30,6 @@ class Committed(NamedTuple):
 
 
 Answer = Committed | OnexError
-
-
-class Fresh(NamedTuple):
-    """An intent of a commit just made, typed, on its way to the relay. ``n`` counts those of its name in its step.
-
-    ``due_us`` is its row's; what the reducer asked for stands in ``emitted`` (``due.by_the_clock``).
-    """
-
-    pointer: Pointer
-    key: WorkflowKey
-    version: int
-    action_id: bytes
-    correlation: bytes
-    emitted: Emitted
-    n: int
-    due_us: int = 0
 
 
 class Pending:

@@ -41,22 +41,22 @@ def request_handlers(
     redrive: Callable[[Pointer, Callable[[], None]], Awaitable[None]],
     reader: Reader,
 ) -> Mapping[str, RequestHandler]:
-    """``request_handlers(...)[kind](key, payload, noting)`` carries it out.
+    """``request_handlers(...)[kind](key, payload, in_commit)`` carries it out.
 
     Raises InvalidPayload, and what the two functions raise.
     """
 
-    async def release_one(key: WorkflowKey, payload: Mapping[str, JsonValue], noting: Callable[[], None]) -> None:
+    async def release_one(key: WorkflowKey, payload: Mapping[str, JsonValue], in_commit: Callable[[], None]) -> None:
         read_payload(Nothing, json_bytes(payload))
         await release(key)
 
-    async def redrive_one(key: WorkflowKey, payload: Mapping[str, JsonValue], noting: Callable[[], None]) -> None:
+    async def redrive_one(key: WorkflowKey, payload: Mapping[str, JsonValue], in_commit: Callable[[], None]) -> None:
         pointer = Pointer(*map(int, read_payload(Redrive, json_bytes(payload)).pointer.split(":")))
         row = await stopped_at(reader, pointer)
         if row is None or row.key != key:
             text = ":".join(map(str, pointer))
             raise NothingStopped(f"no dead or held intent of {key} stands at {text}; onex dead lists what does")
-        await redrive(pointer, noting)
+        await redrive(pointer, in_commit)
 
     return {RELEASE: release_one, REDRIVE: redrive_one}
 

@@ -17,11 +17,12 @@ from ..kernel.errors import EngineClosed, OnexError, ValidationError
 from ..kernel.step import ROLLBACK, Rollback, State
 from ..ports import Applied, Clock, Env, Ids, KeyChange, LogEntry, Pointer, Position, Reader, Store, Stored, Telemetry
 from .arguments import checked, count, log_position, outbox_pointer, seconds, text, workflow_key
+from .delivery import Delivery
 from .dispatch import Limits, ReducerService
 from .inbox import Inbox
 from .intake import Intake, PayloadInput
 from .log_tail import ChangeSignal, LogTail
-from .mailbox import Committed, Fresh
+from .mailbox import Committed
 from .metrics import Counters
 from .operator_requests import request_handlers
 from .refold import proven_state_at, state_at
@@ -54,7 +55,9 @@ class ReducerPatternEngine:
         )
         self.intake = Intake(registry, clock, ids, dedup_hours=self.service.limits.dedup_hours)
         self.relay = IntentRelay(self.service, clock, reader)
-        self.inbox = Inbox(self.service, self.intake, request_handlers(self.release, self.relay.redrive, reader))
+        self.inbox = Inbox(
+            self.service, self.intake, request_handlers(self.release, self.relay.dead_letters.redrive, reader)
+        )
         self.commit_signal = ChangeSignal()
         self._closing: asyncio.Task[None] | None = None
         self._waiters: dict[WorkflowKey, set[asyncio.Future[None]]] = {}
@@ -243,11 +246,11 @@ class ReducerPatternEngine:
         """End a hold: new actions are taken again, held outcomes are delivered again."""
         at = checked(workflow_key, "key", key)
         await self.service.release(at)
-        await self.relay.deliver_held(at)
+        await self.relay.dead_letters.deliver(at)
 
     async def redrive(self, pointer: Pointer) -> None:
         """A dead intent runs again from attempt 1 with the same key; a held outcome is delivered again. Raises ValidationError."""
-        await self.relay.redrive(checked(outbox_pointer, "pointer", pointer))
+        await self.relay.dead_letters.redrive(checked(outbox_pointer, "pointer", pointer))
 
     def _changed(self, changes: Sequence[tuple[KeyChange, Applied]]) -> None:
         self.commit_signal.notify()
@@ -275,8 +278,8 @@ class _Listener:
     def rows_ended(self, pointers: Sequence[Pointer]) -> None:
         self._engine.relay.rows_ended(pointers)
 
-    def emitted(self, intents: Sequence[Fresh]) -> None:
-        self._engine.relay.offer(intents)
+    def emitted(self, deliveries: Sequence[Delivery]) -> None:
+        self._engine.relay.offer(deliveries)
 
     def changed(self, changes: Sequence[tuple[KeyChange, Applied]]) -> None:
         self._engine._changed(changes)

@@ -1,27 +1,41 @@
-"""IntentRelay: each committed intent meets its effect, and what came of it returns as the next action.
+"""IntentRelay: runs each committed intent, and brings its outcome back as the next action.
 
-The outbox row is the promise; the queue here is only the fast way to keep it. A crash leaves every row where it was, and the
-next owner takes all of them: claims need no time-out, because the fence of the dead one is void.
+The outbox row is the promise, and this module only the fast way to keep it. Whatever happens here, the row stays until a
+commit ends it. After a crash the next owner reads every row that is left.
+
+At the start, before the queue opens: ``_take_over`` reads the rows (``takeover``), then timers of the next minute are read.
+Then those that ended their process at two crashes are run, one by one, while nothing else runs. Then everything.
+
+The way of one delivery:
+
+1. ``offer`` takes it right after its commit. If memory is full, it is left to the store, and ``_make_room`` reads it later.
+   The same read finds the intents of a commit whose answer was lost.
+2. A runner of its target takes it (``_run_target``), the most urgent first; ``_attempt`` makes one try.
+3. A timer becomes an action. A message becomes an action of another instance. Any other intent goes to its executor.
+   In the first minute of an owner, and always for at-most-once, the start is made durable before the call. A crash then
+   shows which effect ran. After that minute a start costs no write; a crash leaves every row "may have run".
+4. Success goes through ``_succeeded``, a failed try through ``_failed_attempt``. That either notes the next try in the
+   row and waits for its time, or ends the intent: with an outcome if the contract maps one, else as a dead row.
+5. An outcome is an action that settles the row in its own commit. Its id follows from the intent's: after a crash between
+   effect and commit the outcome comes again, and is applied once.
+
+A crash, a close or a cancelled call in steps 2 to 4 leaves the row as it was. The effect runs again with the same key, or,
+at most once, its outcome is ``unknown``. Only ``EffectFailed`` says that nothing was done; ``maybe_done`` remembers anything
+else over all tries, so that ``failed`` is never reported of what may have happened (promise 23).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from uuid import UUID
-
-from pydantic import BaseModel
+from collections.abc import Sequence
 
 from ..kernel.action import NOTHING, WorkflowKey
-from ..kernel.canonical import detached_copy
 from ..kernel.errors import EffectFailed, EffectUnknown, KilledItsProcess, OnexError, ValidationError
 from ..kernel.intent import (
     EnumDelivery,
-    EnumIntentPriority,
     EnumIntentType,
     EnumOutcome,
     Failure,
-    ModelIntent,
     outcome_id,
     sent_id,
 )
@@ -32,7 +46,6 @@ from .dead_letters import DeadLetters
 from .delivery import Delivery
 from .delivery_queue import HORIZON_US, DeliveryQueue, TargetQueue
 from .dispatch import ReducerService
-from .mailbox import Fresh
 from .takeover import Takeover
 from .task_supervisor import TaskSupervisor
 
@@ -48,8 +61,8 @@ class IntentRelay:
     def __init__(self, service: ReducerService, clock: Clock, reader: Reader) -> None:
         self.service, self.clock, self.reader = service, clock, reader
         self._takeover = Takeover(service, reader)
-        self._stopped = DeadLetters(service, clock, reader, self._takeover, self._run_again)
-        self._queue = DeliveryQueue(clock, self._run, service.limits.kept)
+        self._queue = DeliveryQueue(clock, self._start_runner, service.limits.kept)
+        self.dead_letters = DeadLetters(service, clock, reader, self._takeover, self._queue)
         self._supervisor = TaskSupervisor(clock, service.events, service.lose)
         self._record_until_us = 0
         self._first_own: dict[int, int] = {}
@@ -61,9 +74,9 @@ class IntentRelay:
         self._record_until_us = self.clock.now_us() + TAKEOVER_US
         alone = await self._take_over()
         await self._load_timers()
-        for work in alone:
-            await self._attempt(work)
-        await self._stopped.deliver_of_other_code()
+        for delivery in alone:
+            await self._attempt(delivery)
+        await self.dead_letters.deliver_of_other_code()
         self._reload_s = self.clock.monotonic() + RELOAD_S
         self._supervisor.keep(self._watch_due, "onex-due")
         self._queue.open()
@@ -72,18 +85,18 @@ class IntentRelay:
     async def _take_over(self) -> list[Delivery]:
         """Read what waits in the store until memory is full. Gives back what is to run alone."""
         alone: list[Delivery] = []
-        async for found in self._takeover.waiting(self._queue):
-            if found.ends is not None:
-                self._queue.hold(found.work)
-                dead = isinstance(found.ends, KilledItsProcess)
-                self._finish_badly(found.work, found.ends, EnumOutcome.UNKNOWN, dead=dead)
+        async for delivery in self._takeover.waiting(self._queue):
+            if delivery.ends is not None:
+                self._queue.hold(delivery)
+                dead = isinstance(delivery.ends, KilledItsProcess)
+                self._end_failed(delivery, delivery.ends, EnumOutcome.UNKNOWN, dead=dead)
                 continue
-            if self._is_own(found.work.fresh.pointer) and found.work.attempt == 1:
-                found.work.maybe_done = False  # nobody but this process could have run it, and it did not
-            if found.alone:
-                self._queue.hold(found.work)
-                alone.append(found.work)
-            elif not self._queue.add(found.work, found.due_us):
+            if self._is_own(delivery.pointer) and delivery.attempt == 1:
+                delivery.maybe_done = False  # nobody but this process could have run it, and it did not
+            if delivery.alone:
+                self._queue.hold(delivery)
+                alone.append(delivery)
+            elif not self._queue.add(delivery):
                 break
         return alone
 
@@ -106,12 +119,13 @@ class IntentRelay:
 
     # --- in ------------------------------------------------------------------------------------------------------------
 
-    def offer(self, fresh: Sequence[Fresh]) -> None:
+    def offer(self, deliveries: Sequence[Delivery]) -> None:
         """Take intents just committed. What memory has no room for waits in the store and is read when there is."""
         now_us = self.clock.now_us()
-        for one in fresh:
-            self._first_own.setdefault(one.pointer.shard, one.pointer.n)
-            if not self._queue.add(Delivery(one, now_us), one.due_us):
+        for delivery in deliveries:
+            self._first_own.setdefault(delivery.pointer.shard, delivery.pointer.n)
+            delivery.queued_us = now_us
+            if not self._queue.add(delivery):
                 return
 
     def _is_own(self, pointer: Pointer) -> bool:
@@ -143,16 +157,16 @@ class IntentRelay:
             alone = []
         finally:
             self._queue.end_read()
-        for work in alone:
-            await self._attempt(work)
+        for delivery in alone:
+            await self._attempt(delivery)
         if self.service.closed is None:
             self._make_room()
 
     async def _load_timers(self) -> None:
         """Timers due within the next minute; later ones stay in the store until their minute comes."""
-        async for found in self._takeover.timers(self.clock.now_us() + HORIZON_US):
-            if found.work.fresh.pointer not in self._queue:
-                self._queue.add(found.work, found.due_us)
+        async for delivery in self._takeover.timers(self.clock.now_us() + HORIZON_US):
+            if delivery.pointer not in self._queue:
+                self._queue.add(delivery)
 
     async def _watch_due(self) -> None:
         """Wakes at each due time; every half minute, by a clock that nobody sets, reads the timers of the minute to come."""
@@ -169,86 +183,71 @@ class IntentRelay:
         self._make_room()
         await self._queue.wake_due(max(0.0, self._reload_s - self.clock.monotonic()))
 
-    # --- held and dead -----------------------------------------------------------------------------------------------------
-
-    async def deliver_held(self, key: WorkflowKey) -> None:
-        """Every held outcome of one instance, again."""
-        await self._stopped.deliver(key)
-
-    async def redrive(self, pointer: Pointer, noting: Callable[[], None] | None = None) -> None:
-        """A dead intent from attempt 1 with the same key; a held outcome as it was. Raises ValidationError."""
-        await self._stopped.redrive(pointer, noting)
-
-    def _run_again(self, work: Delivery) -> None:
-        self._queue.add(work, 0)
-
     # --- running -----------------------------------------------------------------------------------------------------------
 
-    def _run(self, lane: TargetQueue) -> None:
-        self._supervisor.start(self._serve(lane), "onex-effects")
+    def _start_runner(self, target: TargetQueue) -> None:
+        self._supervisor.start(self._run_target(target), "onex-effects")
 
-    async def _serve(self, lane: TargetQueue) -> None:
-        """One runner of a lane: takes the most urgent until nothing waits."""
+    async def _run_target(self, target: TargetQueue) -> None:
+        """One runner: takes the most urgent of its target until nothing waits."""
         try:
-            while (work := self._queue.next(lane)) is not None:
-                await self._attempt(work)
+            while (delivery := self._queue.next(target)) is not None:
+                await self._attempt(delivery)
         finally:
-            self._queue.left(lane)
+            self._queue.left(target)
 
-    async def _attempt(self, work: Delivery) -> None:
+    async def _attempt(self, delivery: Delivery) -> None:
         """One try, and what follows from it. Raises nothing but cancellation."""
-        spec = work.fresh.emitted.spec
+        spec = delivery.emitted.spec
         try:
             if spec.kind == EnumIntentType.TIMER:
-                self._fire(work)
+                self._fire_timer(delivery)
             elif spec.kind == EnumIntentType.ACTION_SEND:
-                await self._send(work)
+                await self._send(delivery)
             else:
-                await self._perform(work)
+                await self._run_effect(delivery)
         except Exception as error:
             # when the engine is closing or lost the store, the row stays and nothing is lost; else it can have no end
             if self.service.closed is None:
-                told = error if isinstance(error, OnexError) else OnexError(describe(error))
-                self._finish_badly(work, told, EnumOutcome.UNKNOWN, dead=True)
+                reason = error if isinstance(error, OnexError) else OnexError(describe(error))
+                self._end_failed(delivery, reason, EnumOutcome.UNKNOWN, dead=True)
 
-    def _fire(self, work: Delivery) -> None:
-        fresh = work.fresh
-        name = fresh.emitted.name
-        pending = work.pending(self.clock, fresh.key, fresh.emitted.spec.trigger, NOTHING, outcome_id(work.id))
-        pending.timer = name
-        pending.issued_us = max(pending.issued_us, fresh.emitted.due_us)  # though the clock was set back just now
+    def _fire_timer(self, delivery: Delivery) -> None:
+        emitted = delivery.emitted
+        pending = delivery.pending(self.clock, delivery.key, emitted.spec.trigger, NOTHING, outcome_id(delivery.id))
+        pending.timer = emitted.name
+        pending.issued_us = max(pending.issued_us, emitted.due_us)  # though the clock was set back just now
         self.service.accept(pending)
 
-    async def _send(self, work: Delivery) -> None:
+    async def _send(self, delivery: Delivery) -> None:
         """Deliver to another instance; applied there once, under an id that follows from the intent."""
-        fresh = work.fresh
-        emitted = fresh.emitted
+        emitted = delivery.emitted
         spec = emitted.spec
         try:
             to = WorkflowKey.of(spec.target, emitted.to)
             self.service.registry[spec.target].payload_model(spec.trigger)
             payload = emitted.payload if emitted.payload is not None else NOTHING
-            pending = work.pending(self.clock, to, spec.trigger, payload, sent_id(work.id), issuer=str(fresh.key))
-            pending.settles = None if spec.outcomes else fresh.pointer
+            issuer = str(delivery.key)
+            pending = delivery.pending(self.clock, to, spec.trigger, payload, sent_id(delivery.id), issuer=issuer)
+            pending.settles = None if spec.outcomes else delivery.pointer
             pending.sent = True
             pending.given_id = True  # before a crash it may have been applied: then it is not refused now
             await self.service.done(self.service.accept(pending))
         except OnexError as error:
             if self.service.closed is not None:
                 raise
-            self._failed_attempt(work, error, done=False, again=error.retryable)
+            self._failed_attempt(delivery, error, done=False, again=error.retryable)
             return
         if spec.outcomes:
-            self._deliver(work, EnumOutcome.SUCCEEDED, Result(None))
+            self._deliver(delivery, EnumOutcome.SUCCEEDED, Result(None))
 
-    async def _perform(self, work: Delivery) -> None:
-        fresh = work.fresh
-        spec = fresh.emitted.spec
-        executor = self.service.registry[fresh.key.workflow_type].executors.get(spec.target)
+    async def _run_effect(self, delivery: Delivery) -> None:
+        spec = delivery.emitted.spec
+        executor = self.service.registry[delivery.key.workflow_type].executors.get(spec.target)
         if executor is None:
-            work.attempt += work.maybe_done  # so that a re-drive knows
+            delivery.attempt += delivery.maybe_done  # so that a re-drive knows
             missing = OnexError(f"nothing serves {spec.kind} {spec.target!r}: register an executor and re-drive")
-            self._finish_badly(work, missing, EnumOutcome.FAILED, dead=True)
+            self._end_failed(delivery, missing, EnumOutcome.FAILED, dead=True)
             return
         # a compute task is pure and runs in a process of its own: it cannot take the engine with it, nothing of a try that
         # failed was done, and its time-out is the pool's, which does not count the wait for a free worker
@@ -256,111 +255,91 @@ class IntentRelay:
         risky = not pure and self.clock.now_us() < self._record_until_us
         once = spec.delivery is EnumDelivery.AT_MOST_ONCE
         if risky or once:
-            await self._record_start(work)
+            await self._record_start(delivery)
         self.service.counters.effects_run += 1
         limit = asyncio.timeout(None if pure else spec.timeout_s)
         task = asyncio.current_task()
         try:
             async with limit:
-                result = await executor.execute(self.intent_of(work))
+                result = await executor.execute(delivery.intent())
         except BaseException as error:
             if issubclass(type(error), asyncio.CancelledError) and task is not None and task.cancelling():
                 if risky and not once:
-                    self._unrecord_start(work)
+                    self._unrecord_start(delivery)
                 raise  # we are closing; any other cancellation is the effect's own
-            came = timeout_error(error, spec.timeout_s) if limit.expired() else effect_error(error)
-            self._failed_attempt(work, came, done=isinstance(came, EffectUnknown) and not pure, again=came.retry)
+            failure = timeout_error(error, spec.timeout_s) if limit.expired() else effect_error(error)
+            done = isinstance(failure, EffectUnknown) and not pure
+            self._failed_attempt(delivery, failure, done=done, again=failure.retry)
         else:
-            self._succeeded(work, result)
+            self._succeeded(delivery, result)
         if task is not None and task.cancelling():
             raise asyncio.CancelledError  # it came to its end in spite of our closing: nothing is begun after it
 
-    async def _record_start(self, work: Delivery) -> None:
-        note = Note(work.fresh.pointer, attempt=work.attempt, started=True, crashes=work.crashes)
+    async def _record_start(self, delivery: Delivery) -> None:
+        note = Note(delivery.pointer, attempt=delivery.attempt, started=True, crashes=delivery.crashes)
         try:
             await self.service.note_durably(note)
         except asyncio.CancelledError:
-            self._unrecord_start(work)
+            self._unrecord_start(delivery)
             raise
 
-    def _unrecord_start(self, work: Delivery) -> None:
+    def _unrecord_start(self, delivery: Delivery) -> None:
         """An orderly end is no crash of the effect's: the next owner counts none."""
-        self.service.note(Note(work.fresh.pointer, attempt=work.attempt, crashes=work.crashes))
+        self.service.note(Note(delivery.pointer, attempt=delivery.attempt, crashes=delivery.crashes))
 
-    def intent_of(self, work: Delivery) -> ModelIntent[BaseModel]:
-        fresh = work.fresh
-        emitted = fresh.emitted
-        name = work.id
-        return ModelIntent(
-            intent_id=name,
-            intent_type=emitted.spec.kind,
-            target=emitted.spec.target,
-            payload=NOTHING
-            if emitted.payload is None
-            else detached_copy(emitted.payload),  # an effect may change a list of its own
-            correlation_id=UUID(bytes=fresh.correlation),
-            idempotency_key=emitted.idempotency_key or str(name),
-            name=emitted.name,
-            workflow_key=fresh.key,
-            version=fresh.version,
-            n=fresh.n,
-            attempt=work.attempt,
-            priority=EnumIntentPriority(emitted.priority),
-        )
-
-    def _succeeded(self, work: Delivery, result: Result) -> None:
-        spec = work.fresh.emitted.spec
+    def _succeeded(self, delivery: Delivery, result: Result) -> None:
+        spec = delivery.emitted.spec
         pure = spec.kind == EnumIntentType.COMPUTE_TASK
         if not spec.outcomes:
-            self._settle(work)
+            self.service.settle(delivery.pointer)  # nobody is told
             return
-        workflow = self.service.registry[work.fresh.key.workflow_type]
+        workflow = self.service.registry[delivery.key.workflow_type]
         try:
             kept = typed_result(result, workflow.payload_model(spec.outcomes[EnumOutcome.SUCCEEDED]))
-            self._deliver(work, EnumOutcome.SUCCEEDED, kept)
+            self._deliver(delivery, EnumOutcome.SUCCEEDED, kept)
         except ValidationError as error:  # it is done, and what it gave back cannot be kept: promise 35
-            self._failed_attempt(work, wrong_result(error.message, error.code), done=not pure, again=False)
+            self._failed_attempt(delivery, wrong_result(error.message, error.code), done=not pure, again=False)
         except EffectUnknown as error:
-            self._failed_attempt(work, error, done=not pure, again=False)
+            self._failed_attempt(delivery, error, done=not pure, again=False)
 
-    # --- what came of it -----------------------------------------------------------------------------------------------------
+    # --- outcomes --------------------------------------------------------------------------------------------------------------
 
-    def _failed_attempt(self, work: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
+    def _failed_attempt(self, delivery: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
         """promise 23. ``done``: this try may have had its effect. ``again``: the policy may be asked."""
-        spec = work.fresh.emitted.spec
-        work.maybe_done = work.maybe_done or done
+        spec = delivery.emitted.spec
+        delivery.maybe_done = delivery.maybe_done or done
         may_repeat = not done or spec.delivery is EnumDelivery.AT_LEAST_ONCE
-        delay_s = spec.retry.delay_s(work.attempt, work.fresh.action_id) if again and may_repeat else None
+        delay_s = spec.retry.delay_s(delivery.attempt, delivery.action_id) if again and may_repeat else None
         if delay_s is None:
-            outcome = EnumOutcome.UNKNOWN if work.maybe_done else EnumOutcome.FAILED
-            self._finish_badly(work, error, outcome)
+            outcome = EnumOutcome.UNKNOWN if delivery.maybe_done else EnumOutcome.FAILED
+            self._end_failed(delivery, error, outcome)
             return
-        work.attempt += 1
+        delivery.attempt += 1
         self.service.counters.effects_retried += 1
-        due_us = self.clock.now_us() + int(delay_s * 1e6)
-        pointer = work.fresh.pointer
-        told = plain_text(error.message)
-        self.service.note(Note(pointer, attempt=work.attempt, due_us=due_us, crashes=work.crashes, error=told))
-        self._queue.wait_until(due_us, work)
+        delivery.due_us = due_us = self.clock.now_us() + int(delay_s * 1e6)
+        attempt, crashes, reason = delivery.attempt, delivery.crashes, plain_text(error.message)
+        self.service.note(Note(delivery.pointer, attempt=attempt, due_us=due_us, crashes=crashes, error=reason))
+        self._queue.wait_until_due(delivery)
 
-    def _finish_badly(self, work: Delivery, error: OnexError, outcome: EnumOutcome, *, dead: bool = False) -> None:
-        spec = work.fresh.emitted.spec
-        told = plain_text(error.message)
+    def _end_failed(self, delivery: Delivery, error: OnexError, outcome: EnumOutcome, *, dead: bool = False) -> None:
+        spec = delivery.emitted.spec
+        reason = plain_text(error.message)
         if dead or not spec.outcomes:
-            note = Note(work.fresh.pointer, EnumOutboxState.DEAD, work.attempt, crashes=work.crashes, error=told)
+            note = Note(
+                delivery.pointer, EnumOutboxState.DEAD, delivery.attempt, crashes=delivery.crashes, error=reason
+            )
             self.service.note(note)
             return
         code = error.reason if isinstance(error, EffectFailed | EffectUnknown) else error.code
-        self._deliver(work, outcome, Result(Failure(code=plain_text(code), message=told, attempts=work.attempt)))
+        self._deliver(
+            delivery, outcome, Result(Failure(code=plain_text(code), message=reason, attempts=delivery.attempt))
+        )
 
-    def _deliver(self, work: Delivery, outcome: EnumOutcome, result: Result) -> None:
-        fresh = work.fresh
-        trigger = fresh.emitted.spec.outcomes[outcome]
-        model = self.service.registry[fresh.key.workflow_type].payload_model(trigger)
+    def _deliver(self, delivery: Delivery, outcome: EnumOutcome, result: Result) -> None:
+        trigger = delivery.emitted.spec.outcomes[outcome]
+        model = self.service.registry[delivery.key.workflow_type].payload_model(trigger)
         value = result.value if isinstance(result.value, model) else NOTHING
-        pending = work.pending(self.clock, fresh.key, trigger, value, outcome_id(work.id), blobs=result.blobs)
+        pending = delivery.pending(
+            self.clock, delivery.key, trigger, value, outcome_id(delivery.id), blobs=result.blobs
+        )
         self.service.accept(pending)
-
-    def _settle(self, work: Delivery) -> None:
-        """Fire and forget that succeeded: its row is settled, and nobody is told."""
-        self.service.settle(work.fresh.pointer)

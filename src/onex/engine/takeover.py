@@ -1,12 +1,26 @@
-"""Takeover: what a new owner does with the intents it finds. Claims of the dead are void at once; nobody waits for a time-out.
+"""Takeover: reads waiting outbox rows back into deliveries, and counts the crashes that they tell of.
 
-An effect found started has crashed with its process once more: from two on it runs alone, at three it is dead.
+A new owner takes every row at once. The fence of the owner before is void, so no claim has to time out. The same reads serve
+an owner that runs already: what its memory had no room for, and the timers of the minute to come.
+
+For each row, in this order:
+
+1. Reading runs code of the user: validators and migrations. Its pointer is written down first (``suspects.judging``), so
+   that a process that ends there is counted. At three such crashes the row is dead and is not read any more.
+2. A row that this app cannot read is left as it is. The reason is written into it once, and it waits for other code.
+3. A row that is not ``started`` did not run when its process ended, or ran unrecorded after the first minute of its owner.
+   Then ``maybe_done`` is set, except where a start would have been recorded (at most once) or nothing can have been done
+   (a compute task).
+4. A row that is ``started`` was running when its process ended: one crash more, one try more. From ``CRASHES_ALONE`` on it
+   is run alone, so that what it does to the process happens to no neighbour. At ``CRASHES_DEAD`` it is dead. One that must
+   run at most once is not run again: its outcome is ``unknown``.
+5. The new counts are durable before the delivery is given out. Without that, a crash while it runs would be counted from
+   the old number, and nobody would ever come to three.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Container
-from typing import NamedTuple
 
 from ..kernel.errors import KilledItsProcess, OnexError
 from ..kernel.intent import EnumDelivery, EnumIntentType
@@ -22,46 +36,45 @@ CRASHES_DEAD = 3
 PAGE = 1000
 
 
-class Found(NamedTuple):
-    """A waiting intent and what is to become of it: run, run alone, or end with ``ends``."""
-
-    work: Delivery
-    due_us: int
-    alone: bool = False
-    ends: OnexError | None = None
-
-
 class Takeover:
-    """Reads the outbox for a relay. Rows this app cannot read are left alone; the row says why."""
+    """Reads the outbox for a relay, in pages of ``PAGE`` rows."""
 
     def __init__(self, service: ReducerService, reader: Reader) -> None:
         self.service, self.reader = service, reader
 
-    async def waiting(self, held: Container[Pointer] = ()) -> AsyncIterator[Found]:
-        """Intents that are no timers, but for those ``held`` in memory. Any of them may have run under an owner before."""
-        async for row in self._pages(None):
-            work = None if row.pointer in held else self._work(row)
-            if work is not None:
-                yield await self._judge(row, work)
+    async def waiting(self, held: Container[Pointer] = ()) -> AsyncIterator[Delivery]:
+        """Intents that are no timers, except those ``held`` in memory. Any may have run under an earlier owner.
 
-    async def timers(self, before_us: int) -> AsyncIterator[Found]:
+        ``alone`` and ``ends`` of each say what is to become of it.
+        """
+        async for row in self._pages(None):
+            delivery = None if row.pointer in held else self._delivery(row)
+            if delivery is not None:
+                await self._judge(row, delivery)
+                yield delivery
+
+    async def timers(self, before_us: int) -> AsyncIterator[Delivery]:
+        """Timers that are due before ``before_us``."""
         async for row in self._pages(before_us):
-            work = self._work(row)
-            if work is not None:
-                yield Found(work, row.due_us)
+            delivery = self._delivery(row)
+            if delivery is not None:
+                yield delivery
 
     async def held(self) -> AsyncIterator[tuple[OutboxRow, Delivery]]:
-        """Every outcome that waits for its reducer to be mended."""
+        """Every outcome or timer that is held because its reducer failed on it."""
         after: Pointer | None = None
         while rows := await self.reader.outbox((EnumOutboxState.HELD,), None, after, PAGE):
             for row in rows:
-                work = self._work(row)
-                if work is not None:
-                    yield row, work
+                delivery = self._delivery(row)
+                if delivery is not None:
+                    yield row, delivery
             after = rows[-1].pointer
 
     async def timer_is_over(self, row: OutboxRow) -> bool:
-        """Whether a step after the one that set this timer set it again or cancelled it."""
+        """Whether a step after the one that set this timer set it again or cancelled it.
+
+        Names are compared as today's code calls them: a step of an older schema may have used another one.
+        """
         after = row.version
         migrations = self.service.registry[row.key.workflow_type].migrations
         called = migrations.names.timers.get(row.timer, row.timer)
@@ -80,8 +93,8 @@ class Takeover:
                 yield row
             after = rows[-1].pointer
 
-    def _work(self, row: OutboxRow) -> Delivery | None:
-        """Reading a row runs validators and migrations: one that ended the process three times is dead, and says so."""
+    def _delivery(self, row: OutboxRow) -> Delivery | None:
+        """None for a row that this app cannot read, and for one whose reading ended the process three times: it is dead."""
         crash_counts, name = self.service.crash_counts, row_name(row.pointer)
         refused = crash_counts.refusal(name)
         if refused is not None:
@@ -92,41 +105,41 @@ class Takeover:
             return self._read(row)
 
     def _read(self, row: OutboxRow) -> Delivery | None:
-        work: Delivery | None = None
-        told = (
-            "" if row.timer and row.state is EnumOutboxState.WAITING else row.error
-        )  # a timer that is read waits for its time only
+        delivery: Delivery | None = None
+        # a waiting timer that can be read has no reason to show: what its row says is from code that could not read it
+        reason = "" if row.timer and row.state is EnumOutboxState.WAITING else row.error
         try:
-            work = stored_delivery(row, self.service.registry, self.service.clock.now_us())
-        except (
-            BaseException
-        ) as error:  # a row that somebody damaged may hold anything: it is that row's, and told there
-            told = error.message if isinstance(error, OnexError) else caught(error)
-            if told != row.error:
-                self.service.events("intent_stranded", key=str(row.key), error=told)
-        if told != row.error:  # a row is read again and again: its reason is written once
-            note = Note(row.pointer, row.state, row.attempt, row.due_us, row.started, row.crashes, row.result, told)
+            delivery = stored_delivery(row, self.service.registry, self.service.clock.now_us())
+        except BaseException as error:  # validators raise anything, and a damaged row may hold anything
+            reason = error.message if isinstance(error, OnexError) else caught(error)
+            if reason != row.error:
+                self.service.events("intent_stranded", key=str(row.key), error=reason)
+        if reason != row.error:  # a row is read again and again: its reason is written once
+            note = Note(row.pointer, row.state, row.attempt, row.due_us, row.started, row.crashes, row.result, reason)
             self.service.note(note)
-        return work
+        return delivery
 
-    async def _judge(self, row: OutboxRow, work: Delivery) -> Found:
-        spec = work.fresh.emitted.spec
+    async def _judge(self, row: OutboxRow, delivery: Delivery) -> None:
+        """Sets what the row tells of tries so far; durable when it returns."""
+        spec = delivery.emitted.spec
         once = spec.delivery is EnumDelivery.AT_MOST_ONCE
         # after the first minute of an owner starts are not recorded: any of these may have run
-        work.maybe_done = (row.started or not once) and spec.kind != EnumIntentType.COMPUTE_TASK
-        if not row.started:  # its crashes were counted by an owner that went before it could run it
+        delivery.maybe_done = (row.started or not once) and spec.kind != EnumIntentType.COMPUTE_TASK
+        if not row.started:  # its crashes were counted by an owner that ended before it could run it
             due = row.due_us <= self.service.clock.now_us()
-            return Found(work, row.due_us, alone=due and row.crashes >= CRASHES_ALONE)
-        work.crashes = row.crashes + 1
-        work.attempt += 1
+            delivery.alone = due and row.crashes >= CRASHES_ALONE
+            return
+        delivery.crashes = row.crashes + 1
+        delivery.attempt += 1
         self.service.counters.effects_retried += 1
-        ends: OnexError | None = None
-        if work.crashes >= CRASHES_DEAD:
-            ends = KilledItsProcess("it was running at three crashes in a row; mend it, then: onex dead --redrive")
+        if delivery.crashes >= CRASHES_DEAD:
+            delivery.ends = KilledItsProcess(
+                "it was running at three crashes in a row; fix it, then: onex dead --redrive"
+            )
         elif once:
-            ends = OnexError("its process ended while it ran, and it must not run twice")
+            delivery.ends = OnexError("its process ended while it ran, and it must not run twice")
         # what is to end without running again stays started: we too may crash, before its end is durable
-        started = ends is not None
-        note = Note(row.pointer, attempt=work.attempt, due_us=row.due_us, started=started, crashes=work.crashes)
+        started = delivery.ends is not None
+        note = Note(row.pointer, attempt=delivery.attempt, due_us=row.due_us, started=started, crashes=delivery.crashes)
         await self.service.note_durably(note)
-        return Found(work, row.due_us, alone=work.crashes >= CRASHES_ALONE, ends=ends)
+        delivery.alone = delivery.crashes >= CRASHES_ALONE
