@@ -1,7 +1,7 @@
 """ONEXContainer: a type, a Protocol, or the name of either -> the one service that stands for it.
 
-The law: composition happens on the roof, and what needs what is read off annotations, so a missing or circular need is
-told by name before anything starts. The container knows no adapter.
+What a service needs is read from annotations, so a missing or circular need is reported by name before anything starts. The
+container imports no adapter: a program registers those it uses.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Key = str | Callable[..., object]
 
 
 class ServiceHealth(NamedTuple):
-    """``told`` is why not, as a sentence; '' when healthy."""
+    """``told`` is the reason why it is not healthy, as a sentence; '' when it is."""
 
     is_healthy: bool
     told: str = ""
@@ -33,9 +33,8 @@ class _Recipe(NamedTuple):
 
 
 class ONEXContainer:
-    """Services are singletons. What the container makes it starts, and stops in reverse; what it is given it leaves.
-
-    A class and its name are the same key.
+    """Services are singletons. Those that the container makes it also starts, and stops in reverse order. Those that it is given
+    it neither starts nor stops. A class and its name are the same key.
     """
 
     def __init__(self) -> None:
@@ -58,14 +57,14 @@ class ONEXContainer:
         self._recipes[name] = _Recipe(make, {parameter: _name(need) for parameter, need in wanted.items()})
 
     def register_value(self, key: Key, service: object) -> None:
-        """A service that is there already; whoever made it ends it. Raises DependencyResolutionError for a taken key,
-        or a service that lacks what the key promises."""
+        """A service that exists already; whoever made it stops it. Raises DependencyResolutionError for a key that is taken,
+        or a service that lacks a member of its key."""
         name = self._free(key)
         self._given[name] = self._checked(name, service)
 
     @contextmanager
     def override(self, key: Key, service: object) -> Iterator[None]:
-        """For a test: another service under a key; all that needs it is made anew, and afterwards is as before."""
+        """For a test: another service under a key. Services that need it are made anew, and are as before afterwards."""
         name = self._known(key)
         given, made = dict(self._given), dict(self._made)
         stale = {other for other in self._recipes if name in self._all_needs(other)} | {name}
@@ -98,7 +97,7 @@ class ONEXContainer:
         return tuple(dict.fromkeys((*self._recipes, *self._given)))
 
     async def check_service_health(self, name: str) -> ServiceHealth:
-        """By the service's own ``async ping()``, which raises when it is ill; without one, being there is health."""
+        """By the service's own ``async ping()``, which raises when it is not healthy. Without one, a service that exists is."""
         try:
             ping = getattr(self._service(name), "ping", None) if self._is_there(name) else None
             if not self._is_there(name):
@@ -257,7 +256,7 @@ def _annotated_needs(name: str, make: Callable[..., object]) -> dict[str, Key]:
         hints = get_type_hints(make.__init__ if inspect.isclass(make) else make)
     except Exception as error:
         raise DependencyResolutionError(
-            f"what {name} needs cannot be read off {make!r}: {error}; say needs={{...}}"
+            f"what {name} needs cannot be read from {make!r}: {error}; say needs={{...}}"
         ) from error
     open_kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     needs: dict[str, Key] = {}

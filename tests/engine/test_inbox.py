@@ -221,7 +221,7 @@ def test_an_intent_driven_again_is_answered_in_the_commit_that_does_it(
     run(go())
 
 
-# --- controls -----------------------------------------------------------------------------------------------------------
+# --- requests -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_held_instance_is_released_between_the_actions_before_and_behind(house: House) -> None:
@@ -303,7 +303,7 @@ def test_a_control_that_fails_by_our_own_fault_is_answered_and_stops_nothing(hou
             async def broken(key: WorkflowKey, payload: Mapping[str, JsonValue], in_commit: object) -> None:
                 raise ZeroDivisionError("ours \udc80")
 
-            engine.inbox.controls = {RELEASE: broken}
+            engine.inbox.handlers = {RELEASE: broken}
             await letters.send(wire(RELEASE), wire("add"))
             assert codes(await letters.answered()) == ["onex", 1]
 
@@ -319,7 +319,7 @@ def test_a_control_waits_for_a_store_that_fails_for_now(house: House) -> None:
                 for error in fails:
                     raise error
 
-            engine.inbox.controls = {RELEASE: at_the_second_try}
+            engine.inbox.handlers = {RELEASE: at_the_second_try}
             await letters.send(wire(RELEASE), wire("add"))
             assert codes(await letters.answered()) == ["done", 1]
 

@@ -98,7 +98,7 @@ def test_what_is_no_row_is_told_and_nothing_of_it_is_kept(house: House, row: obj
         async with house.engine() as engine:
             one = view(engine, lambda entry: row)  # type: ignore[arg-type,return-value]  # that is the mistake
             await engine.submit(K, "add", Add(amount=2))
-            with pytest.raises(ProjectionFailed, match=f"gave back {wrong}"):
+            with pytest.raises(ProjectionFailed, match=f"returned {wrong}"):
                 await one.catch_up()
             assert (await one.rows(), (await one.lag()).watermark) == ([], Position(0, 0))
 

@@ -172,7 +172,7 @@ def test_so_it_is_with_what_a_plain_one_hands_back_to_be_awaited(what: str, told
 
 def test_what_was_forgotten_to_be_awaited_is_told(told: Callable[[Story], None]) -> None:
     async def story(engine: WiredEngine) -> None:
-        why = "wrong_result: awork returned a coroutine that nobody awaits: write await before the call"
+        why = "wrong_result: awork returned a coroutine that was not awaited: write await before the call"
         assert await came_of(engine, "waits", "forgot await") == ("doubt", why, 1)
 
     told(story)
@@ -185,10 +185,10 @@ STOPPED = {
     "waits for a cancelled task": ("doubt", "effect_raised: CancelledError", 2),
     "its own asyncio.timeout": ("doubt", "effect_raised: TimeoutError", 2),
     "swallows cancellation": ("doubt", LATE, 2),
-    "raises when stopped": ("doubt", f"{LATE}; told to stop, it raised ValueError: stopped in the middle", 2),
-    "refuses when stopped": ("failed", "rolled_back: no answer within 0.3 s; told to stop, it raised rolled back", 1),
+    "raises when stopped": ("doubt", f"{LATE}; cancelled, it raised ValueError: stopped in the middle", 2),
+    "refuses when stopped": ("failed", "rolled_back: no answer within 0.3 s; cancelled, it raised rolled back", 1),
     "answers when stopped": ("done", "", 0),
-    "closes badly": ("doubt", f"{LATE}; told to stop, it raised SystemExit: in the end", 2),
+    "closes badly": ("doubt", f"{LATE}; cancelled, it raised SystemExit: in the end", 2),
 }
 
 
@@ -261,7 +261,7 @@ def test_plain_effects_that_hang_take_no_more_threads_than_their_concurrency(tol
         assert statuses == ["doubt"] * 2 + ["failed"] * 6  # two ran and may have been done; six surely never began
         told_why = {getattr(state, "why", "") for state in states}
         assert told_why == {
-            "not_begun: not begun within 0.3 s: all 2 places of 'worker' are taken, 2 of them by calls that never came "
+            "not_begun: not begun within 0.3 s: all 2 slots of 'worker' are taken, 2 of them by calls that never came "
             "back; give the call a time-out of its own, or raise concurrency"
         }
         for module in modules():

@@ -62,7 +62,7 @@ async def _here(engine: WiredEngine, asked: Sequence[OperatorRequest], wait_s: f
     async with engine:
         for one in asked:
             try:
-                await engine.inbox.controls[one.kind](one.key, one.payload, _nothing_to_answer)
+                await engine.inbox.handlers[one.kind](one.key, one.payload, _nothing_to_answer)
             except OnexError as error:
                 if engine.service.closed is not None:
                     raise

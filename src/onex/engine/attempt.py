@@ -1,8 +1,9 @@
-"""Attempt: what one try of an effect came to, when its result cannot be taken.
+"""Attempt: what one try of an effect came to, when it gave no result that can be taken.
 
-The law: only EffectFailed, raised by the function itself, says that surely nothing was done. Whatever else it raises or
-returns, it ran, and it is never told as not done. No part of an error made here is the user's: a message may be no text, a
-flag may raise, a class may lie about its name.
+The rule: only ``EffectFailed``, raised by the function itself, says that surely nothing was done. If it raised or returned
+anything else, it ran, and is never reported as not done (promise 23). The errors made here hold nothing of the user's
+exception but text and flags that were read with care: its message may be no text, its flag may raise when it is read, and its
+class may lie about its name.
 """
 
 from __future__ import annotations
@@ -22,63 +23,64 @@ NOT_BEGUN = "not_begun"
 WRONG_RESULT = "wrong_result"
 CODE_CHARACTERS = 100
 GRACE_S = 5.0
-"""How long an effect that is told to stop may take to do so."""
+"""How long an effect that is cancelled may take to stop."""
 
 
 class NotBegun(asyncio.CancelledError):
-    """A wait for a free place that was given up: nothing of the effect ran."""
+    """A wait for a free slot was cancelled: nothing of the effect ran."""
 
 
 def effect_error(error: BaseException) -> EffectFailed | EffectUnknown:
-    """What user code raised, for the handler that has just caught it. Raises again what ``caught`` does."""
-    told = caught(error)
+    """What user code raised, as an error of ours. Called in the ``except`` block; raises what ``caught`` raises: a real Ctrl-C."""
+    text = caught(error)
     kind = type(error)  # never isinstance: it asks the object what it is
     if issubclass(kind, EffectFailed):
         return EffectFailed(
-            text_of(error, "message", told),
+            text_of(error, "message", text),
             retryable=flag_of(error, "retry", False),
             code=_code(error, "reason", EffectFailed.code),
         )
     if issubclass(kind, EffectUnknown):
         return EffectUnknown(
-            text_of(error, "message", told),
+            text_of(error, "message", text),
             retryable=flag_of(error, "retry", True),
             code=_code(error, "reason", EffectUnknown.code),
         )
     if issubclass(kind, OnexError):
-        return EffectUnknown(text_of(error, "message", told), code=_code(error, "code", RAISED))
-    return EffectUnknown(told, code=RAISED)
+        return EffectUnknown(text_of(error, "message", text), code=_code(error, "code", RAISED))
+    return EffectUnknown(text, code=RAISED)
 
 
 def timeout_error(error: BaseException, limit_s: float) -> EffectFailed | EffectUnknown:
-    """The same, for a try whose time was over. What was raised then is the answer to our telling it to stop."""
-    behind = error.__cause__ if type(error) is TimeoutError else error  # asyncio's wraps no subclass before Python 3.13
+    """The same, for a try whose time is over. It was cancelled then, and ``error`` is what came of that."""
+    # asyncio.timeout raises its own TimeoutError from the CancelledError, but passes on a subclass of it (before Python 3.13)
+    behind = error.__cause__ if type(error) is TimeoutError else error
     if isinstance(behind, NotBegun):
         return EffectFailed(f"not begun within {limit_s:g} s: {behind.args[0]}", retryable=True, code=NOT_BEGUN)
     late = f"no answer within {limit_s:g} s"
     if behind is not error and isinstance(behind, asyncio.CancelledError):
         return EffectUnknown(late, code=TIMED_OUT)
-    came = effect_error(error)
-    came.message = f"{late}; told to stop, it raised {came.message}"
-    if isinstance(came, EffectUnknown):
-        came.reason = TIMED_OUT
-    return came
+    failure = effect_error(error)
+    failure.message = f"{late}; cancelled, it raised {failure.message}"
+    if isinstance(failure, EffectUnknown):
+        failure.reason = TIMED_OUT
+    return failure
 
 
 def wrong_result(message: str, code: str = WRONG_RESULT) -> EffectUnknown:
-    """It ran, and what it gave back is not its result; another try would give the same."""
+    """It ran, and what it returned cannot be taken; another try would return the same."""
     return EffectUnknown(message, retryable=False, code=code)
 
 
 def typed_result(result: object, model: type[BaseModel]) -> Result:
-    """``result``, if it is one whose value can be the payload ``model``. Raises EffectUnknown."""
+    """``result``, if its value can be the payload of the next trigger, ``model``. Raises EffectUnknown."""
     if type(result) is not Result:
-        raise wrong_result(f"its executor returned {_name(result)}; it is to return Result")
+        raise wrong_result(f"its executor returned {_name(result)}; it must return Result")
     value = NOTHING if model is Nothing else result.value
     if not issubclass(type(value), model):
-        raise wrong_result(f"it gave back {_name(value)}; its outcome's trigger takes {model.__name__}")
+        raise wrong_result(f"it returned {_name(value)}; its outcome's trigger takes {model.__name__}")
     if type(result.blobs) is not tuple or any(type(one) is not NewBlob for one in result.blobs):
-        raise wrong_result("its executor gave back blobs that are not a tuple of NewBlob")
+        raise wrong_result("its executor returned blobs that are not a tuple of NewBlob")
     return Result(value, result.blobs)
 
 

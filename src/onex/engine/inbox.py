@@ -1,7 +1,19 @@
-"""Inbox: what other processes left in the store, taken in the order it came. Actions are answered in their own commit.
+"""Inbox: takes what other processes wrote into the store, in the order of its tickets.
 
-Beside actions there are controls (``control``): the owner carries them out, each when what came before it for the same key
-has been judged, and writes ``{"done": true}`` or the error behind them.
+A row is an action, or a request of an operator (``operator_requests``). An action is judged like any other, and the commit
+that applies or refuses it turns its row into the answer. A request is carried out when the last action taken before it for
+the same key has its answer. Its row becomes ``{"done": true}`` or the error.
+
+1. ``_look`` waits until the store says that another process may have written, 5 s at most. If that signal is lost, the row
+   waits those 5 s. If the read after it fails, the next turn reads at once: the signal is used up, and the row is still there.
+2. ``drain`` reads rows behind ``_taken``, the ticket taken last. It moves only when its row has been taken, so that a row on
+   which the store failed is read again, and none behind it is judged before it.
+3. ``_take`` reads one row. That runs validators of the user, so the row is written down first (``crash_counts``): at three
+   crashes it is refused. Whatever is wrong with a row becomes its answer, and the inbox goes on.
+4. ``_accept`` puts an action into its mailbox. If that is full it waits for room; the rows behind wait in the store. The same
+   action twice in the inbox is judged once, and both rows get that answer.
+5. A crash leaves every row that has no answer, and the next owner takes them again from the first. A request may so be
+   carried out twice. Where twice is not as good as once, its answer goes into the commit that does it (``in_commit``).
 """
 
 from __future__ import annotations
@@ -23,15 +35,15 @@ from .operator_requests import RequestHandler
 from .task_supervisor import TaskSupervisor
 
 PAGE = 200
-LOOK_S = 5.0  # a sign that was missed costs this long, not for ever: one look in five seconds is no load
+LOOK_S = 5.0  # a signal that was lost costs this long; one read in five seconds is no load
 DONE = b'{"done":true}'
 
 
 class Inbox:
-    """Reads the store's inbox table whenever the store says somebody wrote into it. ``controls[kind]`` are no actions."""
+    """The reader of one store's inbox. A row whose kind is in ``handlers`` is a request; any other is an action."""
 
-    def __init__(self, service: ReducerService, intake: Intake, controls: Mapping[str, RequestHandler]) -> None:
-        self.service, self.intake, self.controls = service, intake, controls
+    def __init__(self, service: ReducerService, intake: Intake, handlers: Mapping[str, RequestHandler]) -> None:
+        self.service, self.intake, self.handlers = service, intake, handlers
         self._taken = 0
         self._last: dict[WorkflowKey, Pending] = {}
         self._looked = True
@@ -45,7 +57,7 @@ class Inbox:
         await self._supervisor.close()
 
     async def _look(self) -> None:
-        """A look that failed is taken again: what woke us is gone, and what was sent still waits."""
+        """One turn. A look that failed is taken again at once: the signal is gone, and what was sent still waits."""
         if self._looked:
             self._looked = False
             with suppress(TimeoutError):
@@ -55,7 +67,7 @@ class Inbox:
         self._looked = True
 
     async def drain(self) -> int:
-        """Accept what waits; the number taken. A full mailbox leaves the rest where it is until there is room."""
+        """Takes what waits; returns the number of rows. While a mailbox is full it waits, and the rest stays in the store."""
         taken = 0
         while True:
             self._last = {key: pending for key, pending in self._last.items() if pending.answer is None}
@@ -68,26 +80,28 @@ class Inbox:
                 return taken
 
     async def _take(self, row: InboxRow) -> None:
-        """Whatever is wrong with a row is that row's answer: raises only what the store or our own end brings."""
+        """Raises only what the store raises, and what this engine's end brings: any other error is the row's answer."""
         name = reading_name(row.ticket)
         try:
             wire = read_wire(row.body)
-            control = self.controls.get(wire.kind) if unsupported(wire) is None else None
+            handler = self.handlers.get(wire.kind) if unsupported(wire) is None else None
             refused = self.service.crash_counts.refusal(name)
             if refused is not None:
                 self._refuse(":".join(wire.workflow_key), wire, row, refused)
                 return
-            if control is None:
+            if handler is None:
                 with self.service.crash_counts.running([name]):  # reading a payload runs its validators
                     pending = self.intake.from_wire(wire, ticket=row.ticket, source="inbox")
         except OnexError as error:
-            pending, control = self._unreadable(row, error), None
-        except BaseException as error:  # a fault of ours: who asked is told, and the inbox goes on
-            pending, control = self._unreadable(row, OnexError(caught(error))), None
-        if control is None:
+            pending, handler = self._unreadable(row, error), None
+        except (
+            BaseException
+        ) as error:  # a fault of this engine: the sender gets it as the answer, and the inbox goes on
+            pending, handler = self._unreadable(row, OnexError(caught(error))), None
+        if handler is None:
             await self._accept(pending)
         else:
-            await self._carry_out(control, wire, row)
+            await self._carry_out(handler, wire, row)
 
     def _unreadable(self, row: InboxRow, error: OnexError) -> Pending:
         self.service.events("inbox_refused", ticket=row.ticket, code=error.code, error=error.message)
@@ -96,7 +110,7 @@ class Inbox:
     # --- actions --------------------------------------------------------------------------------------------------------
 
     async def _accept(self, pending: Pending) -> None:
-        pending.given_id = True  # it may have been judged before a crash: the log is asked before it is refused
+        pending.given_id = True  # it may have been applied before a crash: the log is read before it is refused
         while True:
             try:
                 twin = self.service.accept(pending)
@@ -120,38 +134,39 @@ class Inbox:
     def _answer(self, ticket: int, answer: bytes) -> None:
         self.service.answer(InboxAnswer(ticket, answer, self.service.clock.now_us()))
 
-    # --- controls -------------------------------------------------------------------------------------------------------
+    # --- requests -------------------------------------------------------------------------------------------------------
 
-    async def _carry_out(self, control: RequestHandler, wire: ModelAction, row: InboxRow) -> None:
-        """Whatever it comes to is its answer; only a store that fails for now, and our own end, leave the row as it is."""
-        told = f"inbox:{':'.join(wire.workflow_key)[:200]!a}"
+    async def _carry_out(self, handler: RequestHandler, wire: ModelAction, row: InboxRow) -> None:
+        """The answer is what the handler raises, or "done". A store that fails for now, and this engine's end, give none."""
+        key_text = f"inbox:{':'.join(wire.workflow_key)[:200]!a}"
         done: list[int] = []
 
         def in_commit() -> None:
-            """An effect driven again, and no answer to show for it, would be driven again by the next owner too."""
+            """Without it a crash between the two commits would let the next owner drive the same effect once more."""
             done.append(row.ticket)
             self._answer(row.ticket, DONE)
 
         try:
             key = WorkflowKey.of(*wire.workflow_key)
-            told = str(key)
+            key_text = str(key)
             if wire.expires_at is not None and micros(wire.expires_at) < self.service.clock.now_us():
                 raise ActionExpiredError(f"{wire.kind} for {key} expired before it was carried out; send it again")
             before = self._last.get(key)
             if before is not None:
                 await before.answered()
-            await control(key, wire.command_payload, in_commit)
+            await handler(key, wire.command_payload, in_commit)
         except TemporaryDatabaseError:
             raise
         except OnexError as error:
-            self._refuse(told, wire, row, error)
-        except Exception as error:  # a fault of ours: who asked is told, and the inbox goes on
-            self._refuse(told, wire, row, OnexError(caught(error)))
+            self._refuse(key_text, wire, row, error)
+        except Exception as error:  # a fault of this engine: the sender gets it as the answer, and the inbox goes on
+            self._refuse(key_text, wire, row, OnexError(caught(error)))
         else:
             if not done:
                 self._answer(row.ticket, DONE)
 
     def _refuse(self, key: str, wire: ModelAction, row: InboxRow, error: OnexError) -> None:
+        """Answers the row; keeps a rejection too, unless another try may succeed. Raises ``error`` when the engine has ended."""
         if self.service.closed is not None:
             raise error
         if not error.retryable:

@@ -1,4 +1,7 @@
-"""LogTail: the log read from a watermark on. Projections, live pages, audit and metrics are sinks of this one reader."""
+"""LogTail: the log read from a position on, and the signal that says when there is more of it.
+
+Projections, ``subscribe`` and the live pages read the log through this one reader.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ PAGE = 500
 
 
 class ChangeSignal:
-    """Counts changes and wakes everybody who waits for the next one. One object serves any number of readers."""
+    """Counts changes and wakes everybody who waits for the next one. One object serves any number of readers.
+
+    Read ``count`` first, then look at what may have changed, then ``wait(count)``: a change in between is not missed.
+    """
 
     def __init__(self) -> None:
         self._waiting: set[asyncio.Future[None]] = set()
@@ -37,7 +43,7 @@ class ChangeSignal:
 
 
 class LogTail:
-    """Rows of one shard in position order, each once; waits for more without asking the store."""
+    """Rows of one shard in position order, each once. It waits for more without asking the store again and again."""
 
     def __init__(self, reader: Reader, commit_signal: ChangeSignal, after: Position, *, page: int = PAGE) -> None:
         self.reader, self.commit_signal, self.position, self.page = reader, commit_signal, after, page
@@ -50,7 +56,7 @@ class LogTail:
         return rows
 
     async def follow(self) -> AsyncIterator[LogEntry]:
-        """Every row, for ever."""
+        """Every row there is and will be; it never ends."""
         while True:
             seen = self.commit_signal.count
             rows = await self.read()

@@ -1,4 +1,4 @@
-"""What the engine says of itself: named events as they happen, plain counters, and one latency sketch."""
+"""What the engine reports of itself: named events, plain counters, and one histogram of latencies."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ EVENTS: Final[Mapping[str, str]] = {
     "engine_started": "The engine has taken its store and what waited in it.",
     "engine_closed": "It was closed in order; `not_durable` actions had found no commit.",
     "engine_lost": "It ended without being asked to, and every later call gets this error.",
-    "closed_with_work_left": "The store took no commit while the engine closed: `actions` were told that they may not be durable.",
+    "closed_with_work_left": "The store took no commit while the engine closed: `actions` were answered as perhaps not durable.",
     "loop_failed": "A part of the engine failed and begins again after a pause; the fifth time in a row ends the engine.",
     "task_left": "A part of the engine did not stop within its time and was left behind.",
     "store_refused": "A commit failed and is tried again.",
-    "judging_failed": "A fault of ours while one action was judged: that action is refused.",
+    "judging_failed": "A fault of the engine while it judged one action: that action is refused.",
     "state_unreadable": "A stored state does not fit this code: what comes for its instance is refused.",
-    "inbox_refused": "A row of the inbox is no action.",
+    "inbox_refused": "A row of the inbox cannot be read as an action: it is answered with the error.",
     "held_row_unreadable": "A held outcome does not fit this code and stays held.",
-    "stranded": "A release has no place for rows that wait: a name, how many, the first, and what to add.",
+    "stranded": "This code has no place for rows that wait: their name, how many, the first, and what to add to the code.",
     "intent_stranded": "One waiting intent or timer cannot be read by this code; its row says why and waits.",
-    "process_died_judging": "The process before ended while code of the app ran: so many are judged alone.",
-    "refused_after_crashes": "An action was being judged at three crashes: it is refused, its timer or outcome held.",
+    "process_died_judging": "The process before ended while code of the app ran: `suspects` actions or rows are judged alone.",
+    "refused_after_crashes": "An action was being judged at three crashes: it is refused; a timer or outcome is held.",
     "dead_after_crashes": "A row was being read at three crashes: it is dead until driven again.",
 }
-"""What the engine says through the ``Telemetry`` port, by name."""
+"""What the engine reports through the ``Telemetry`` port, by name."""
 
 
 class Events:
-    """The way to the ``Telemetry`` port. A listener is user code too: one that raises is counted and hurts nobody."""
+    """Calls the ``Telemetry`` port. That is code of the user: what it raises is counted (``failed``) and goes no further."""
 
     __slots__ = ("_listener", "failed")
 

@@ -1,8 +1,8 @@
-"""Control: what an operator asks of an engine that runs elsewhere. It travels as an action whose kind begins with ``@``.
+"""Requests that an operator sends to an engine which runs in another process.
 
-No trigger of a contract can be spelled so. A control is no action of its instance: it moves no version and leaves no log row.
-It may be carried out again after a crash, so each is such that twice is as good as once; where that is not so, its answer
-stands in the commit that does it.
+A request travels through the inbox as an action whose kind begins with ``@``. No trigger of a contract can be spelled so. It
+is no action of its instance: it changes no version and leaves no log row. After a crash it may be carried out again. To
+release an instance twice does no harm. To drive an effect twice does, so there the answer goes into the commit that does it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REDRIVE = "@redrive"
 STOPPED = (EnumOutboxState.DEAD, EnumOutboxState.HELD)
 
 RequestHandler = Callable[[WorkflowKey, Mapping[str, JsonValue], Callable[[], None]], Awaitable[None]]
-"""Of a key, a payload, and what to call in the turn in which it is given to a commit."""
+"""Of a key, a payload, and ``in_commit``: called when the request is given to a commit, in the same turn of the event loop."""
 
 
 class Redrive(Payload):
@@ -31,7 +31,7 @@ class Redrive(Payload):
 
 
 class NothingStopped(ValidationError):
-    """No dead or held intent stands at this pointer: it never did, or it goes on already."""
+    """No dead or held intent is at this pointer: there never was one, or it goes on already."""
 
     code = "nothing_stopped"
 
@@ -55,7 +55,7 @@ def request_handlers(
         row = await stopped_at(reader, pointer)
         if row is None or row.key != key:
             text = ":".join(map(str, pointer))
-            raise NothingStopped(f"no dead or held intent of {key} stands at {text}; onex dead lists what does")
+            raise NothingStopped(f"no dead or held intent of {key} is at {text}; onex dead lists those there are")
         await redrive(pointer, in_commit)
 
     return {RELEASE: release_one, REDRIVE: redrive_one}

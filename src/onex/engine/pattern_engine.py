@@ -1,6 +1,7 @@
-"""ReducerPatternEngine: the front door. One object to submit to, ask, wait on, follow and close.
+"""ReducerPatternEngine: the object a program uses. It submits actions, asks for states, waits, follows the log, and closes.
 
-It owns one dispatch loop, one relay and one inbox over one store; none of them keeps anything a crash would lose.
+It owns one writer (``ReducerService``), one relay and one inbox over one store. What they hold in memory is a cache: a crash
+loses nothing of it that was answered as durable.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class ReducerPatternEngine:
     async def close(self) -> None:
         """Accepted actions become durable; running effects are left to the next owner. Idempotent.
 
-        Who is cancelled while it waits stops waiting: the end goes on to its end, for half an engine still answers.
+        A cancelled call only stops waiting. The close itself goes on: an engine that is half closed would still answer.
         """
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(), name="onex-close")
@@ -178,7 +179,7 @@ class ReducerPatternEngine:
         """The row once its status is ``until``, or any terminal one. Raises TimeoutError, ValidationError, EngineClosed,
         OwnershipLost. ``timeout_s`` may be ``math.inf``.
 
-        It follows commits: a status that was passed through between two looks is not seen again.
+        It reads the row after commits of the instance: a status that was entered and left between two reads is not seen.
         """
         at = checked(workflow_key, "key", key)
         until = checked(text, "until", until)
@@ -200,7 +201,7 @@ class ReducerPatternEngine:
                         self._waiters.pop(at, None)
 
     def _is_at(self, stored: Stored, until: str) -> bool:
-        """A status that was stored under an older schema is the one it is called now."""
+        """A status that was stored under an older schema counts under the name it has now."""
         if until == TERMINAL or stored.key.workflow_type not in self.registry:
             return stored.terminal if until == TERMINAL else stored.status == until
         workflow = self.registry[stored.key.workflow_type]
@@ -240,7 +241,7 @@ class ReducerPatternEngine:
         back = Rollback(to_version=version, state=state.model_dump(mode="json"))
         return await self.service.done(self.service.accept(self.intake.pending(at, ROLLBACK, back, ours=True)))
 
-    # --- an operator's hand ---------------------------------------------------------------------------------------------
+    # --- for operators -------------------------------------------------------------------------------------------------
 
     async def release(self, key: WorkflowKey | str) -> None:
         """End a hold: new actions are taken again, held outcomes are delivered again."""
@@ -261,12 +262,12 @@ class ReducerPatternEngine:
                         future.set_result(None)
 
     def _end_waits(self, error: OnexError) -> None:
-        """Nothing will be committed here any more: who waits for it is told, not cancelled and not left to the time-out."""
+        """Nothing will be committed here any more: whoever waits gets ``error`` at once, and does not wait for the time-out."""
         for waiters in self._waiters.values():
             for future in waiters:
                 if not future.done():
                     future.set_exception(error)
-                    future.exception()  # looked at: who waited may have been told by the store already
+                    future.exception()  # retrieved: the waiter may have ended by an error of the store already
 
 
 class _Listener:

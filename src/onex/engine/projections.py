@@ -1,7 +1,18 @@
-"""Projections: tables built from the log, each a pure function of one row, kept at a watermark that never runs ahead.
+"""Projections: tables built from the log, each by a pure function of one row, kept at a watermark that never runs ahead.
 
-Rows and watermark move in one transaction, from exactly where the watermark was: a second materializer of the same name, or a
-crash between two batches, changes nothing twice.
+One materializer follows the log of one shard. A turn (``catch_up``) goes like this:
+
+1. Read the watermark in the store: the position of the last row applied. What this object remembers does not count.
+2. Read the next rows of the log, at most ``batch``, and call the projection's function on each. It is code of the user. At
+   the first row on which it raises, or returns what no table takes, the turn stops before that row (``ProjectionFailed``).
+3. Write the new rows and the watermark in one transaction, on the condition that the watermark is still where step 1 found
+   it. So a crash between two batches, or a second materializer of the same name, applies no row twice and skips none: the
+   one who comes second writes nothing, and reads the watermark again.
+4. Tell those who wait for a position.
+
+``_follow`` takes turns whenever something was committed. It reads the signal's count before the turn: a commit during the turn
+then starts another. If the store fails for now, it tries again after 0.1 s, because no commit may come to wake it. Any other error
+ends it, ``failed`` keeps the reason, and whoever waits gets that error at once. It stands still until the process starts again.
 """
 
 from __future__ import annotations
@@ -39,7 +50,7 @@ def latest(entry: LogEntry) -> ProjectionRow:
 
 
 class ProjectionFailed(WorkflowExecutionError):
-    """A projection's own function raised on a row of the log: it stands still before that row until it is mended."""
+    """A projection's own function failed on a row of the log: it stands still before that row until the function is fixed."""
 
     code = "projection_failed"
 
@@ -62,19 +73,19 @@ class ProjectionBatch(NamedTuple):
 
 
 async def lag_of(reader: Reader, tables: Projections, name: str, now_us: int, *, shard: int = 0) -> Lag:
-    """Where a projection stands, for any process that may read. 0 rows for one that nobody ever kept, on an empty log."""
-    # the watermark first: what is committed meanwhile can only make the answer larger
+    """Where a projection stands, for any process that may read. A projection that was never kept stands at 0."""
+    # the watermark is read first: what is committed meanwhile can only make the lag larger
     at = Position(shard, await tables.watermark(name, shard))
     waited_ms = await _waited_ms(reader, at, now_us)
     return Lag(at, await _rows_after(reader, at), waited_ms)
 
 
 async def _rows_after(reader: Reader, at: Position) -> int:
-    """How many rows of this shard follow: its positions are dense, so that the last is found by halving."""
+    """How many rows of this shard follow. Positions have no gap, so the last one is found by doubling, then halving."""
     step = 1
     while await reader.log(Position(at.shard, at.n + step - 1), 1):
         step *= 2
-    low, high = step // 2, step - 1  # there are ``low`` for certain, and ``high`` at most
+    low, high = step // 2, step - 1  # at least ``low`` follow, and at most ``high``
     while low < high:
         middle = (low + high + 1) // 2
         if await reader.log(Position(at.shard, at.n + middle - 1), 1):
@@ -90,9 +101,9 @@ async def _waited_ms(reader: Reader, at: Position, now_us: int) -> float:
 
 
 class ProjectionMaterializerService:
-    """Keeps one projection of one shard. ``project`` gives the row an action leads to, or None for no change.
+    """Keeps one projection of one shard. ``project`` returns the row that an action leads to, or None for no change.
 
-    ``failed`` says why it stands still, when it does: ProjectionFailed, or that the store is no longer ours to read.
+    ``failed`` is the reason why it stands still: ProjectionFailed, or an error of the store that no later try changes.
     """
 
     def __init__(
@@ -124,7 +135,7 @@ class ProjectionMaterializerService:
             self._task = None
 
     async def catch_up(self) -> int:
-        """Apply what the log has; the number of rows. The watermark in the store says where it stands, not this object."""
+        """Apply what the log has; returns the number of rows applied. Raises ProjectionFailed, and what the store raises."""
         done = 0
         while True:
             at = await self.tables.watermark(self.name, self.shard)
@@ -133,13 +144,13 @@ class ProjectionMaterializerService:
             if not rows:
                 self._moved.notify()  # another of the same name may have moved it
                 return done
-            came = self._rows(rows)
-            to = rows[came.applied - 1].position.n if came.applied else at
-            if to > at and await self.tables.project(self.name, self.shard, at, to, came.rows):
-                done += came.applied
+            batch = self._rows(rows)
+            to = rows[batch.applied - 1].position.n if batch.applied else at
+            if to > at and await self.tables.project(self.name, self.shard, at, to, batch.rows):
+                done += batch.applied
             self._moved.notify()
-            if came.failed is not None:
-                raise came.failed
+            if batch.failed is not None:
+                raise batch.failed
 
     async def rows(
         self,
@@ -155,7 +166,7 @@ class ProjectionMaterializerService:
         return await self.tables.projected(self.name, tag, after, limit)
 
     async def wait(self, reached: Position) -> None:
-        """Raises ProjectionLagging when the watermark is not there within a second, ProjectionFailed when it never will be."""
+        """Raises ProjectionLagging when the watermark is not at ``reached`` within a second; ``failed`` when it stands still."""
         try:
             async with asyncio.timeout(WAIT_S):
                 while True:
@@ -178,12 +189,12 @@ class ProjectionMaterializerService:
         return await lag_of(self.reader, self.tables, self.name, self.clock.now_us(), shard=self.shard)
 
     async def lag_ms(self) -> float:
-        """Of ``lag`` what costs next to nothing to ask: a status line does so twice a second."""
+        """``lag().lag_ms`` alone, by two reads: a status line asks for it twice a second."""
         at = Position(self.shard, await self.tables.watermark(self.name, self.shard))
         return await _waited_ms(self.reader, at, self.clock.now_us())
 
     def _rows(self, entries: Sequence[LogEntry]) -> ProjectionBatch:
-        """Of the entries up to the first on which the function failed."""
+        """The rows of these entries, up to the first on which the function failed; the newest row per instance."""
         newest: dict[WorkflowKey, ProjectionRow] = {}
         for at, entry in enumerate(entries):
             try:
@@ -194,7 +205,7 @@ class ProjectionMaterializerService:
                 failed.__cause__ = error
                 return ProjectionBatch([*newest.values()], at, failed)
             if wrong:
-                failed = self._failure(entry, f"gave back {wrong}", "; return a ProjectionRow of the instance, or None")
+                failed = self._failure(entry, f"returned {wrong}", "; return a ProjectionRow of the instance, or None")
                 return ProjectionBatch([*newest.values()], at, failed)
             if row is not None:
                 newest[row.key] = row
@@ -205,7 +216,7 @@ class ProjectionMaterializerService:
         return ProjectionFailed(f"projection {self.name!r} {did} at {where}{why}")
 
     async def _run(self) -> None:
-        """Ends only with a reason in ``failed``: whoever waits is told, and nobody waits for a task that has died."""
+        """Ends only with a reason in ``failed``: whoever waits gets it, and nobody waits for a task that has ended."""
         try:
             await self._follow()
         except Exception as error:
@@ -221,7 +232,7 @@ class ProjectionMaterializerService:
             try:
                 await self.catch_up()
             except OnexError as error:
-                # a store that cannot be written now may be again, and nothing else would begin this once more
+                # a store that cannot be written now may be writable later, and no commit may come to wake this loop
                 if not error.retryable and not isinstance(error, DatabaseConnectionError):
                     self._stand_still(error)
                     return
@@ -231,12 +242,12 @@ class ProjectionMaterializerService:
 
 
 def _misfit(row: object, key: WorkflowKey) -> str:
-    """What is wrong with what a projection's function gave back; '' when the tables can take it."""
+    """What is wrong with what a projection's function returned; '' when the tables can take it."""
     if row is None:
         return ""
     if type(row) is not ProjectionRow:
         if type(row) is CoroutineType:
-            row.close()  # nobody will await it
+            row.close()  # it will never be awaited
         return f"a {class_name(type(row))}"
     types = (WorkflowKey, int, str, str, bytes)
     for name, value, wanted in zip(ProjectionRow._fields, row, types, strict=True):

@@ -1,8 +1,17 @@
-"""Supervision: no task of the engine ends in silence. A loop that fails begins again; one that cannot ends the engine.
+"""TaskSupervisor: owns the background tasks of one part of the engine, so that none ends unnoticed.
 
-Half an engine is worse than none: one whose timers died still answers, and nobody looks. So a loop that fails is told
-(``loop_failed``), waits and begins again. A store that cannot be read now may be again, so that is tried for ever; anything else
-that happens ``TRIES`` times in a row takes the engine with it, and the reason is what every later call gets.
+An engine that has lost its timers or its inbox still answers, and nobody would look. So each task either goes on or takes the
+whole engine with it, and the reason is then the error of every later call.
+
+- A task that is run once (``start``): any exception that leaves it is a fault of this engine, and ends it.
+- A loop (``keep``): an exception is reported (``loop_failed``) and the loop begins again after 0.2 s, twice as long for each
+  further failure in a row, at most 5 s. A turn that succeeds begins the count anew.
+- ``OwnershipLost`` ends the engine at once: the store belongs to another, or is gone, and no later try finds it again.
+- Any other ``OnexError`` is tried for ever: a store that cannot be read now may be readable later.
+- Anything else is a bug or a broken adapter. After ``TRIES`` failures in a row it ends the engine.
+
+A task that is cancelled has ended in order. One that does not stop when it is cancelled is reported (``task_left``) and left,
+so that ``close`` always returns.
 """
 
 from __future__ import annotations
@@ -23,7 +32,7 @@ CLOSE_S: Final = 5.0
 
 
 class TaskSupervisor:
-    """Owns the tasks of one part of the engine. ``lose`` ends the engine with a reason."""
+    """``lose`` ends the engine with a reason; it is called from the task that failed, or from its done callback."""
 
     def __init__(self, clock: Clock, events: Events, lose: Callable[[OnexError], None]) -> None:
         self._clock, self._events, self._lose = clock, events, lose
@@ -36,7 +45,7 @@ class TaskSupervisor:
         task.add_done_callback(self._ended)
 
     def keep(self, turn: Callable[[], Awaitable[None]], name: str) -> None:
-        """Call ``turn`` again and again; what it raises is told, and after a pause it is called again."""
+        """Call ``turn`` again and again; what it raises is reported, and after a pause it is called again."""
         self.start(self._keep(turn, name), name)
 
     async def close(self, within_s: float = CLOSE_S) -> int:
@@ -57,16 +66,16 @@ class TaskSupervisor:
             try:
                 await turn()
                 failures = 0
-            except OwnershipLost as error:  # the store is another's, or not there any more: no later try finds it again
+            except OwnershipLost as error:
                 self._events("loop_failed", loop=name, failures=1, error=describe(error))
                 self._lose(error)
                 return
             except Exception as error:
                 failures += 1
-                told = describe(error)
-                self._events("loop_failed", loop=name, failures=failures, error=told)
+                reason = describe(error)
+                self._events("loop_failed", loop=name, failures=failures, error=reason)
                 if failures >= TRIES and not isinstance(error, OnexError):
-                    self._lose(EngineClosed(f"{name} failed {failures} times in a row, the last time with {told}"))
+                    self._lose(EngineClosed(f"{name} failed {failures} times in a row, the last time with {reason}"))
                     return
                 await self._clock.sleep(min(AGAIN_S * 2 ** (failures - 1), LONGEST_S))
 
@@ -76,6 +85,6 @@ class TaskSupervisor:
             return
         error = task.exception()
         if error is not None:
-            told = describe(error)
-            self._events("loop_failed", loop=task.get_name(), failures=1, error=told)
-            self._lose(EngineClosed(f"{task.get_name()} ended with {told}"))
+            reason = describe(error)
+            self._events("loop_failed", loop=task.get_name(), failures=1, error=reason)
+            self._lose(EngineClosed(f"{task.get_name()} ended with {reason}"))

@@ -1,6 +1,6 @@
 """Compute: a pure function that takes too long for ``delta``; it runs in a worker process and its result is an action.
 
-The law: what crosses to a worker is names and bytes. A worker finds the function by its names in the app's own files.
+Only names and bytes go to a worker. It finds the function by its names in the files of the app.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def compute(name: str) -> Callable[[F], F]:
 def perform(
     function: Function, shape: FunctionShape, payload: bytes, shipped: Mapping[bytes, bytes]
 ) -> tuple[bytes, tuple[NewBlob, ...]]:
-    """What a worker does with one task: decode, call, check, encode. Raises what the function raises."""
+    """What a worker does with one task: decode, call, check, encode. Raises what the function raises, and what
+    ``check_result`` raises."""
     task = decode(shape.payload, payload)
     io = ComputeIO(shipped)
     value = function(task, io) if shape.takes_io else function(task)
@@ -105,7 +106,7 @@ class AlgorithmRegistry:
 
 
 ComputeAddress = tuple[str, str, str, str]
-"""Path of the app, digest its files must have, workflow type, name of the function."""
+"""Path of the app, digest that its files must have, workflow type, name of the function."""
 
 
 class Workers(Protocol):
@@ -132,7 +133,7 @@ class ComputeExecutor:
         function: Function,
         timeout_s: float | None = None,
     ) -> None:
-        """``function`` gives the shape only. Raises ContractError when its annotations do not fit."""
+        """``function`` is not called here: only its annotations are read. Raises ContractError when they do not fit."""
         self.shape: FunctionShape = compute_shape(function, ComputeIO)
         self._workers = workers
         self._blobs = blobs
@@ -157,11 +158,11 @@ class ComputeExecutor:
         return Result(None if self.shape.result is Nothing else self._read(encoded), made)
 
     def _read(self, encoded: bytes) -> BaseModel:
-        """What a worker could write is read here by the same class, whose validators are the user's too."""
+        """The worker wrote it with the same class. Reading runs that class's validators, which are code of the user too."""
         try:
             return decode(self.shape.result, encoded)
         except BaseException as error:
-            told = caught(error)
+            reason = caught(error)
             raise EffectFailed(
-                f"{self.shape.name} returned what cannot be read back: {told}", code="wrong_result"
+                f"{self.shape.name} returned what cannot be read back: {reason}", code="wrong_result"
             ) from error

@@ -1,6 +1,6 @@
-"""Effect: a function that touches the world for one intent, and says truly what came of it.
+"""Effect: a function that does I/O for one intent and returns or raises what came of it.
 
-The law: all I/O is here, and nothing here decides. A function may run again with the same ``idempotency_key``.
+All I/O of an app is in its effects, and no effect decides anything. It may run again with the same ``idempotency_key``.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def effect(target: str) -> Callable[[F], F]:
 class FunctionExecutor:
     """Serves one target by a marked function: an async one in a task of its own, a plain one through ``run_sync``.
 
-    The default, a thread, cannot be stopped: a plain function that is timed out runs on to its end, unheard. At most
-    ``concurrency`` calls run at once, those included; a call that finds no place waits for one.
+    The default, a thread, cannot be stopped: a plain function that is timed out runs on to its end, and its result is
+    dropped. At most ``concurrency`` calls run at once, those included; a call that finds no free slot waits for one.
     """
 
     def __init__(
@@ -87,27 +87,27 @@ class FunctionExecutor:
         self.function = function
         self._blobs = blobs
         self._run_sync = run_sync
-        self._waits = inspect.iscoroutinefunction(function)
-        self._places = CallSlots(target or self.shape.name, concurrency)
+        self._is_async = inspect.iscoroutinefunction(function)
+        self._slots = CallSlots(target or self.shape.name, concurrency)
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
-        """Raises EffectFailed where the function itself raises it or was not begun; else EffectUnknown, for a result that
-        cannot be taken too: it ran."""
+        """Raises EffectFailed if the function itself raises it or was not begun. Anything else it raises is EffectUnknown, and
+        so is a result that cannot be taken: it ran."""
         io = EffectIO(self._blobs)
         call = partial(self.function, intent, io) if self.shape.takes_io else partial(self.function, intent)
-        await self._places.take()
-        beside = IsolatedCall(self._places)
-        if self._waits:
-            value = await beside.in_task(call)
+        await self._slots.acquire()
+        isolated = IsolatedCall(self._slots)
+        if self._is_async:
+            value = await isolated.in_task(call)
         else:
-            value = await beside.in_thread(call, self._run_sync)
+            value = await isolated.in_thread(call, self._run_sync)
         return Result(self._checked(value), io.made)
 
     def _checked(self, value: object) -> BaseModel | None:
         if type(value) is CoroutineType:
-            value.close()  # nobody will await it
+            value.close()  # it will never be awaited
             raise wrong_result(
-                f"{self.shape.name} returned a coroutine that nobody awaits: write await before the call"
+                f"{self.shape.name} returned a coroutine that was not awaited: write await before the call"
             )
         try:
             check_result(value, self.shape)
@@ -119,16 +119,16 @@ class FunctionExecutor:
 
 
 class ContainedExecutor:
-    """An executor of a program's own, each call in a task of its own: what it does to that task stops there."""
+    """Runs an executor that the program itself wrote, each call in a task of its own: what it does to that task stops there."""
 
     def __init__(self, executor: Executor, target: str, concurrency: int) -> None:
         self._executor = executor
-        self._places = CallSlots(target, concurrency)
+        self._slots = CallSlots(target, concurrency)
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
         """Raises EffectFailed, EffectUnknown."""
-        await self._places.take()
-        result = await IsolatedCall(self._places).in_task(partial(self._executor.execute, intent))
+        await self._slots.acquire()
+        result = await IsolatedCall(self._slots).in_task(partial(self._executor.execute, intent))
         if type(result) is not Result:
-            raise wrong_result(f"the executor of {self._places.target!r} returned no Result")
+            raise wrong_result(f"the executor of {self._slots.target!r} returned no Result")
         return result

@@ -1,6 +1,6 @@
-"""What a function beside a contract must look like, and how large bytes pass in and out of it.
+"""The shape of a function beside a contract, the check of its result, and the large bytes that go in and out.
 
-The law: what a function takes and gives is read off its annotations, once, when the app loads.
+What a function takes and gives is read from its annotations, once, when the app loads.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def effect_shape(function: Function, io: type) -> FunctionShape:
     if generic.get("origin") is not ModelIntent or not _is_model(payload):
         raise _misfit(
             function,
-            f"its first parameter is annotated {_told(first)}",
+            f"its first parameter is annotated {_annotation_text(first)}",
             "Annotate it with the payload class of the intent: ModelIntent[Charge].",
         )
     return shape._replace(payload=payload)
@@ -64,7 +64,7 @@ def compute_shape(function: Function, io: type) -> FunctionShape:
     if not _is_model(first):
         raise _misfit(
             function,
-            f"its first parameter is annotated {_told(first)}",
+            f"its first parameter is annotated {_annotation_text(first)}",
             "Annotate it with the payload class of the intent: task: Measure.",
         )
     return shape._replace(payload=first)
@@ -93,7 +93,7 @@ def _read(function: Function, io: type) -> tuple[object, FunctionShape]:
     if len(parameters) == 2 and hints.get(parameters[1].name) is not io:
         raise _misfit(
             function,
-            f"its second parameter is annotated {_told(hints.get(parameters[1].name))}",
+            f"its second parameter is annotated {_annotation_text(hints.get(parameters[1].name))}",
             f"Annotate it io: {io.__name__}.",
         )
     result = hints.get("return", inspect.Parameter.empty)
@@ -102,7 +102,7 @@ def _read(function: Function, io: type) -> tuple[object, FunctionShape]:
     if not _is_model(result):
         raise _misfit(
             function,
-            f"its result is annotated {_told(result)}",
+            f"its result is annotated {_annotation_text(result)}",
             "Annotate one payload class, or None for nothing: an outcome's trigger has one payload.",
         )
     name = getattr(function, "__qualname__", repr(function))
@@ -113,7 +113,7 @@ def _is_model(annotation: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def _told(annotation: object) -> str:
+def _annotation_text(annotation: object) -> str:
     if annotation is None or annotation is inspect.Parameter.empty:
         return "not at all"
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)
@@ -136,7 +136,7 @@ def _misfit(function: Function, wrong: str, fix: str) -> ContractError:
 
 
 class ResultTooLarge(EffectFailed, PayloadTooLarge):
-    """A result that the log cannot take; trying again gives the same."""
+    """A result over 256 KiB; another try would give the same."""
 
     code = PayloadTooLarge.code
 
@@ -147,8 +147,8 @@ class ResultTooLarge(EffectFailed, PayloadTooLarge):
 def check_result(value: object, shape: FunctionShape) -> bytes:
     """The canonical bytes of what a function returned.
 
-    Raises EffectFailed for a value of another class than it announced, ResultTooLarge over 256 KiB encoded. That is the
-    word of a pure function; whoever calls one that acts must say that it ran.
+    Raises EffectFailed for a value of another class than it is annotated with, ResultTooLarge over 256 KiB encoded. That is
+    right for a pure function. An effect has run by then, so its caller must raise EffectUnknown instead.
     """
     if value is None and shape.result is Nothing:
         return b"{}"
@@ -177,7 +177,7 @@ class NewBlobs:
         self._made: dict[str, NewBlob] = {}
 
     def blob(self, data: bytes, media_type: str = "application/octet-stream") -> Blob:
-        """A reference to put into the result. The bytes are kept by the commit that takes the result.
+        """A reference to put into the result. The bytes are stored by the commit that takes the result.
 
         Raises ValidationError for what is no bytes, and for a media type that is no short printable text.
         """
@@ -187,7 +187,7 @@ class NewBlobs:
             raise ValidationError(
                 f"a media type is at most {MEDIA_TYPE_CHARACTERS} printable characters, as text/html is"
             )
-        data = bytes(data)  # the caller may go on changing his
+        data = bytes(data)  # a copy: the caller may go on changing its own
         digest = blake3(data).digest()
         self._made[digest.hex()] = NewBlob(digest, media_type, data)
         return Blob(digest=digest.hex(), size=len(data), media_type=media_type)

@@ -1,7 +1,22 @@
-"""Calls of user code beside ours: each in a task or a thread of its own, so that nothing it does reaches who waits for it.
+"""IsolatedCall: one call of user code in a task or thread of its own, so that nothing it does reaches who waits for it.
 
-The law: whatever the function raises comes back as EffectFailed or EffectUnknown, and a task is never cancelled, ended or
-kept waiting by what runs inside it. What is told to stop and does not is left behind, and keeps its place until it ends.
+What it raises comes back as ``EffectFailed`` or ``EffectUnknown``. The task that waits is never cancelled, ended or held up by
+the code it waits for: that code can raise ``SystemExit`` or ``CancelledError``, cancel its own task, or never end.
+
+A call goes through these steps; each may go wrong.
+
+1. The caller has acquired a slot of the target (``CallSlots``). The slot is released when the call ends, not when the wait
+   for it ends: a target runs at most ``limit`` calls at once, those included that nobody waits for any more.
+2. ``in_task`` starts a task and waits for a future of its own (``answer``). It does not wait for the task: the exception of
+   a task that was cancelled, or that raised ``SystemExit``, would be raised into the waiter.
+3. If the wait is cancelled (a time-out, or the engine closes), the task is cancelled, and has GRACE_S to stop. What it returns
+   or raises within that time is its result, and the cancellation is not raised. If it just stops, it has no result, and the
+   cancellation is raised.
+4. A task that swallows the cancellation is *abandoned*: its coroutine is closed, which raises ``GeneratorExit`` in it, and is
+   not resumed after that. Its slot is counted as lost until it ends.
+5. ``in_thread`` cannot stop a thread. A cancelled wait leaves it running, and its result is dropped. Whether it had ended
+   already is decided under a lock, so that its slot is released exactly once, by the loop or by the thread.
+6. Code that forks comes back twice. The child has no engine and shares its files: it ends in ``_end_if_forked``.
 """
 
 from __future__ import annotations
@@ -22,7 +37,7 @@ from ..kernel.user_code import caught
 T = TypeVar("T")
 
 IN_EFFECT: ContextVar[bool] = ContextVar("onex_in_effect", default=False)
-"""Set in the task of an effect, and so in every task that it starts."""
+"""True in the task of an effect, and so in every task that it starts."""
 
 
 class RunSync(Protocol):
@@ -32,24 +47,24 @@ class RunSync(Protocol):
 
 
 class CallResult(NamedTuple):
-    """What a call came to: a value, or why there is none."""
+    """What a call gave: a value, or the reason that there is none."""
 
     value: object
     error: EffectFailed | EffectUnknown | None = None
 
 
 class CallSlots:
-    """How many calls of one target may run at once, those included that were given up and did not come back.
+    """At most ``limit`` calls of one target run at once; ``lost`` of them were abandoned and have not ended.
 
-    The relay starts no more than that; so one that has to wait here waits for such as will not end.
+    The relay starts no more calls than that. So a call that has to wait here waits for one that was abandoned.
     """
 
     def __init__(self, target: str, limit: int) -> None:
         self.target, self.limit, self.lost = target, limit, 0
         self._free = asyncio.Semaphore(limit)
 
-    async def take(self) -> None:
-        """Raises NotBegun when the wait is cancelled."""
+    async def acquire(self) -> None:
+        """Raises NotBegun when a wait for a free slot is cancelled."""
         if not self._free.locked():
             await self._free.acquire()
             return
@@ -57,25 +72,25 @@ class CallSlots:
             await self._free.acquire()
         except asyncio.CancelledError:
             raise NotBegun(
-                f"all {self.limit} places of {self.target!r} are taken, {self.lost} of them by calls that never came back; "
+                f"all {self.limit} slots of {self.target!r} are taken, {self.lost} of them by calls that never came back; "
                 "give the call a time-out of its own, or raise concurrency"
             ) from None
 
-    def give(self, lost: bool = False) -> None:
+    def release(self, lost: bool = False) -> None:
         self.lost -= lost
         self._free.release()
 
 
 class IsolatedCall:
-    """One call, beside. ``await Beside(places).in_task(call)`` once the place is taken; it gives the place back."""
+    """One call. ``await IsolatedCall(slots).in_task(call)`` after a slot was acquired; it releases that slot."""
 
-    __slots__ = ("_came", "_ended", "_given", "_left", "_lock", "_pid", "_places", "_stopping")
+    __slots__ = ("_abandoned", "_ended", "_lock", "_pid", "_released", "_result", "_slots", "_stopping")
 
-    def __init__(self, places: CallSlots) -> None:
-        self._places = places
+    def __init__(self, slots: CallSlots) -> None:
+        self._slots = slots
         self._pid = os.getpid()
-        self._came: CallResult | None = None
-        self._ended = self._given = self._left = self._stopping = False
+        self._result: CallResult | None = None
+        self._ended = self._released = self._abandoned = self._stopping = False
         self._lock = Lock()
 
     # --- in a task ----------------------------------------------------------------------------------------------------
@@ -83,44 +98,44 @@ class IsolatedCall:
     async def in_task(self, call: Callable[[], object]) -> object:
         """What the call returns, awaited where that can be. Raises EffectFailed, EffectUnknown.
 
-        Cancelled, it waits GRACE_S for the call to stop; what comes of it then is what comes of it.
+        If it is cancelled, it waits GRACE_S for the call to stop, and returns or raises what that gives, if it gives anything.
         """
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         context = copy_context()
         context.run(IN_EFFECT.set, True)
         task = asyncio.create_task(self._guard(call, answer), name="onex-effect", context=context)
-        task.add_done_callback(self._over)
+        task.add_done_callback(self._ended_task)
         try:
             await answer
         except asyncio.CancelledError:
             await self._stop(task)
-            if self._came is None:
+            if self._result is None:
                 raise
-        return self._taken()
+        return self._value()
 
     async def _guard(self, call: Callable[[], object], answer: asyncio.Future[None]) -> None:
         try:
             value = call()
-            self._came = CallResult(await value if _is_awaitable(value) else value)
+            self._result = CallResult(await value if _is_awaitable(value) else value)
         except BaseException as error:
-            stopped = self._left or issubclass(type(error), asyncio.CancelledError | GeneratorExit)
+            stopped = self._abandoned or issubclass(type(error), asyncio.CancelledError | GeneratorExit)
             if not (self._stopping and stopped):
-                self._came = CallResult(None, effect_error(error))
+                self._result = CallResult(None, effect_error(error))
         finally:
             _end_if_forked(self._pid)
-            self._give()
+            self._release()
             if not answer.done():
                 answer.set_result(None)
 
-    def _give(self) -> None:
-        if not self._given:
-            self._given = True
-            self._places.give(lost=self._left)
+    def _release(self) -> None:
+        if not self._released:
+            self._released = True
+            self._slots.release(lost=self._abandoned)
 
-    def _over(self, task: asyncio.Task[None]) -> None:
-        self._give()  # one that was cancelled before its first step gave nothing back
+    def _ended_task(self, task: asyncio.Task[None]) -> None:
+        self._release()  # a task that is cancelled before its first step never runs ``_guard``
         if not task.cancelled():
-            task.exception()  # that of a closed coroutine that was woken: else asyncio tells of it
+            task.exception()  # retrieved, else asyncio reports it: a closed coroutine that is woken raises one
 
     async def _stop(self, task: asyncio.Task[None]) -> None:
         self._stopping = True
@@ -132,61 +147,62 @@ class IsolatedCall:
                 self._close(task)
 
     def _close(self, task: asyncio.Task[None]) -> None:
-        """It swallows cancellation. A coroutine that is closed goes on no more; one that swallows that too is not resumed."""
-        self._left = True
-        self._places.lost += 1
+        """The task swallowed its cancellation. A closed coroutine goes on no more; one that swallows that too is not resumed."""
+        self._abandoned = True
+        self._slots.lost += 1
         coroutine = task.get_coro()
         try:
             if isinstance(coroutine, types.CoroutineType):
                 coroutine.close()
         except BaseException as error:
             caught(error)
-        task.cancel()  # wakes it, to find that it has ended
+        task.cancel()  # wakes the task, which then finds that its coroutine has ended
 
     # --- in a thread ----------------------------------------------------------------------------------------------------
 
     async def in_thread(self, call: Callable[[], object], run_sync: RunSync) -> object:
-        """The same for a blocking call; what it returns is awaited in a task. Cancelled, it lets the call run on, unheard."""
+        """The same for a blocking call. If it returns an awaitable, that is awaited in a task. If the wait is cancelled, the call
+        runs on and its result is dropped."""
         loop = asyncio.get_running_loop()
         try:
-            came, awaitable = await run_sync(lambda: self._call(call, loop))
+            result, awaitable = await run_sync(lambda: self._call(call, loop))
         except asyncio.CancelledError:
             with self._lock:
                 if self._ended:
-                    self._places.give()
+                    self._slots.release()
                 else:
-                    self._left = True
-                    self._places.lost += 1
+                    self._abandoned = True
+                    self._slots.lost += 1
             raise
         except BaseException:
-            self._places.give()  # it could not begin
+            self._slots.release()  # it could not begin
             raise
         if awaitable:
-            return await self.in_task(lambda: came.value)
-        self._places.give()
-        self._came = came
-        return self._taken()
+            return await self.in_task(lambda: result.value)
+        self._slots.release()
+        self._result = result
+        return self._value()
 
     def _call(self, call: Callable[[], object], loop: asyncio.AbstractEventLoop) -> tuple[CallResult, bool]:
         awaitable = False
         try:
             value = call()
-            came, awaitable = CallResult(value), _is_awaitable(value)
+            result, awaitable = CallResult(value), _is_awaitable(value)
         except BaseException as error:
-            came = CallResult(None, effect_error(error))
+            result = CallResult(None, effect_error(error))
         finally:
             _end_if_forked(self._pid)
             with self._lock:
-                self._ended, left = True, self._left
-            if left:
-                _unheard(loop, self._places)
-        return came, awaitable
+                self._ended, abandoned = True, self._abandoned
+            if abandoned:
+                _release_late(loop, self._slots)
+        return result, awaitable
 
-    def _taken(self) -> object:
-        came = self._came or CallResult(None, EffectUnknown("it ended, and cannot be told", code=RAISED))
-        if came.error is not None:
-            raise came.error
-        return came.value
+    def _value(self) -> object:
+        result = self._result or CallResult(None, EffectUnknown("it ended without a result", code=RAISED))
+        if result.error is not None:
+            raise result.error
+        return result.value
 
 
 def contain_tasks(
@@ -195,16 +211,16 @@ def contain_tasks(
     *,
     context: Context | None = None,
 ) -> asyncio.Task[T]:
-    """A task factory for a loop that is ours alone: a task that an effect starts does not end the loop.
+    """A task factory for a loop that only this engine uses: a task that an effect starts cannot end the loop.
 
-    asyncio passes SystemExit and KeyboardInterrupt of any task on to whoever runs the loop.
+    Without it asyncio raises SystemExit and KeyboardInterrupt of any task out of the call that runs the loop.
     """
     if IN_EFFECT.get() and isinstance(coroutine, types.CoroutineType):
-        coroutine = _told(coroutine)
+        coroutine = _contained(coroutine)
     return asyncio.Task(coroutine, loop=loop, context=context)  # type: ignore[arg-type]  # generators too, as the stub says
 
 
-async def _told(coroutine: Coroutine[object, object, T]) -> T:
+async def _contained(coroutine: Coroutine[object, object, T]) -> T:
     try:
         return await coroutine
     except (SystemExit, KeyboardInterrupt) as error:
@@ -212,20 +228,20 @@ async def _told(coroutine: Coroutine[object, object, T]) -> T:
 
 
 def _is_awaitable(value: object) -> TypeGuard[Awaitable[object]]:
-    """By its class: to be asked itself, it might answer anything."""
+    """Judged by its class: an object may answer anything when it is asked itself."""
     return issubclass(type(value), Awaitable)
 
 
-def _unheard(loop: asyncio.AbstractEventLoop, places: CallSlots) -> None:
-    """One that was given up has come back after all."""
+def _release_late(loop: asyncio.AbstractEventLoop, slots: CallSlots) -> None:
+    """An abandoned call has ended after all."""
     try:
-        loop.call_soon_threadsafe(places.give, True)
+        loop.call_soon_threadsafe(slots.release, True)
     except RuntimeError:
-        return  # the loop is closed: nobody needs the place
+        return  # the loop is closed: nobody needs the slot
 
 
 def _end_if_forked(pid: int) -> None:
-    """An effect that forks comes back twice. The child has no engine: it shares our files and must not touch them."""
+    """Ends the child of an effect that forked: it has no engine, and shares files that it must not touch."""
     if os.getpid() != pid:
         sys.stderr.write("onex: an effect forked, and its child came back into the engine; the child ends here\n")
         sys.stderr.flush()

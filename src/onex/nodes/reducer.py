@@ -1,7 +1,7 @@
-"""NodeReducer: many values become few, and one action moves one state. Pure: what is to happen leaves it as an intent.
+"""NodeReducer: reduces many values to few, and moves one state by one action. Pure: side effects leave it as intents.
 
-The law: ``lift(a + b) == merge(lift(a), lift(b))``. So it does not matter how a list is cut into chunks, which process
-lifts which, or where a stream was interrupted: only the order of the values counts, and for sums not even that.
+The rule for a reduction: ``lift(a + b) == merge(lift(a), lift(b))``. So it does not matter how a list is cut into chunks,
+which process lifts which, or where a stream was interrupted. Only the order of the values counts, and for sums not even that.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Reduction(Generic[A]):
 
 
 class ExactSum(Payload):
-    """How many values, and their exact sum: floating point addition is not associative, rational addition is."""
+    """How many values, and their exact sum. Floating point addition is not associative; rational addition is."""
 
     count: int = 0
     total: Fraction = Fraction(0)

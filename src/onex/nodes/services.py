@@ -1,6 +1,6 @@
 """What a node may ask its container for, by name: ``container.get_service("ProtocolLogger")``.
 
-Each is as narrow as its use. Who keeps the promise in this house stands beside it; yours may take its place.
+Each holds only the methods that are used. Its docstring names the class of ONEX that has them; yours may take its place.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..ports import Applied, Commit, Conflict
 
 
 class ProtocolLogger(Protocol):
-    """Events with plain fields. Kept by any logger of structlog: ``structlog.get_logger()``."""
+    """Events with plain fields. Any logger of structlog has them: ``structlog.get_logger()``."""
 
     def debug(self, event: str, **fields: object) -> object: ...
     def info(self, event: str, **fields: object) -> object: ...
@@ -24,7 +24,7 @@ class ProtocolLogger(Protocol):
 
 
 class ProtocolAlgorithmRegistry(Protocol):
-    """Compute functions by name. Kept by ``AlgorithmRegistry``."""
+    """Compute functions by name. ``AlgorithmRegistry`` is one."""
 
     @property
     def names(self) -> Sequence[str]: ...
@@ -34,7 +34,7 @@ class ProtocolAlgorithmRegistry(Protocol):
 
 
 class ProtocolStateManager(Protocol):
-    """States as they are and were; changing them is an action's. Kept by ``ReducerPatternEngine``."""
+    """States as they are and were; only an action changes them. ``ReducerPatternEngine`` is one."""
 
     async def state(self, key: WorkflowKey | str) -> State | None:
         """The current state; None for an instance that has not begun."""
@@ -44,14 +44,14 @@ class ProtocolStateManager(Protocol):
 
 
 class ProtocolTransactionManager(Protocol):
-    """One transaction is one value. Kept by every store: ``SqliteStore``, ``MemoryStore``."""
+    """One transaction is one value. Every store is one: ``SqliteStore``, ``MemoryStore``."""
 
     async def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
         """One answer per change; durable when it returns. Raises TransactionError and its kinds."""
 
 
 class ProtocolServiceRegistry(Protocol):
-    """Services by name. Kept by ``ONEXContainer``."""
+    """Services by name. ``ONEXContainer`` is one."""
 
     @property
     def names(self) -> Sequence[str]: ...
@@ -61,7 +61,7 @@ class ProtocolServiceRegistry(Protocol):
 
 
 class ProtocolHealthMonitor(Protocol):
-    """Which services are well. Kept by ``ONEXContainer``."""
+    """Which services are healthy. ``ONEXContainer`` is one."""
 
     async def check_service_health(self, name: str) -> ServiceHealth: ...
 
