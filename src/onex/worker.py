@@ -1,7 +1,7 @@
-"""What a worker process does with a task: finds the function by its names, in files that must be the engine's own.
+"""Performs one task in a worker process: finds the function by its names, in the very files that the engine loaded.
 
-Only names and bytes come in. Modules stay loaded from one task to the next; what changed on disk since is not seen, and
-what had changed before the first task is refused.
+Only names and bytes come in. Modules stay loaded from one task to the next. A file that changes on disk after the first task of
+an app is not noticed; one that changed before it is refused.
 """
 
 from __future__ import annotations

@@ -288,7 +288,7 @@ def test_no_python_that_is_installed_makes_it_fall(tmp_path: Path) -> None:
     """Every top-level function and class of every installed package, entered as if it were a handler."""
     import pydantic
 
-    from onex.doctor.source_tree import python_source
+    from onex.doctor.examination import python_source
     from onex.proof.classes import ClassTable
     from onex.proof.function_body import FunctionTraces
     from onex.proof.library import Library

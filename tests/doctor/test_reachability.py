@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onex.doctor.source_tree import python_source, read_tree
+from onex.doctor.examination import python_source, read_tree
 from onex.proof.classes import ClassTable
 from onex.proof.function_body import FunctionTraces
 from onex.proof.impure_calls import EnumImpurity

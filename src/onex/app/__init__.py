@@ -1,4 +1,4 @@
-"""A user's folder becomes an app: ``load_app(path)``. The only room that imports code it was not installed with."""
+"""Makes an app of a user's folder: ``load_app(path)``. Only this room imports code that was not installed with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who serves a workflow's intents: the app's marked functions, checked against the classes the contract names."""
+"""The functions that serve a workflow's intents: the app's marked functions, checked against the classes the contract names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Twice = Callable[[str, Function, Function], None]
 
 
 def marked(module: ModuleType, mark: str, twice: Twice | None = None) -> dict[str, Function]:
-    """Functions by the name they were marked with, in the order of the file; ``twice`` hears of a name's second one."""
+    """Functions by the name they were marked with, in the order of the file. ``twice`` is called for the second one of a name."""
     found: dict[str, Function] = {}
     for value in vars(module).values():
         name = getattr(value, mark, None) if inspect.isfunction(value) else None
@@ -33,7 +33,7 @@ def marked(module: ModuleType, mark: str, twice: Twice | None = None) -> dict[st
 
 
 class Executors:
-    """The functions for one workflow. ``known_targets`` are served by somebody outside the app."""
+    """The functions for one workflow. ``known_targets`` are served outside of the app."""
 
     def __init__(self, report: LoadReport, known_targets: Collection[str]) -> None:
         self.report = report
@@ -55,7 +55,7 @@ class Executors:
         self.report.error("duplicate", self.report.of(second), message, "give one of them another name")
 
     def check(self, promise: LocatedContract, compiled: CompiledReducer, others: Mapping[str, CompiledReducer]) -> None:
-        """Every intent has somebody who serves it, with the classes its triggers carry. ``others`` by workflow type."""
+        """Checks that each intent has a function, with the classes its triggers carry. ``others``: by workflow type."""
         if compiled.reducer is None:
             return
         for n, declared in enumerate(promise.contract.intents):
@@ -67,7 +67,7 @@ class Executors:
                 self._serve(promise, n, spec, compiled)
 
     def idle(self, named: Mapping[str, set[str]]) -> None:
-        """A marked function that no intent names is forgotten or misspelled. ``named[mark]``: the app's targets."""
+        """Warns of marked functions that no intent names. ``named[mark]``: the targets of all contracts of the app."""
         for mark, functions in ((EFFECT, self.effects), (COMPUTE, self.computes)):
             for target, function in functions.items():
                 if target not in named[mark]:
@@ -84,7 +84,7 @@ class Executors:
                 mark, file = ("compute", "compute.py") if computed else ("effect", "effects.py")
                 fix = suggest(spec.target, list(functions))
                 fix = fix or f'write a function marked @{mark}("{spec.target}") in {file}'
-                message = f"nobody serves {spec.target!r}: {file} has no such function"
+                message = f"nothing serves {spec.target!r}: {file} has no such function"
                 self._at(promise, n, "target", "no_executor", message, fix)
             return
         try:
@@ -139,7 +139,7 @@ class Executors:
             self._at(promise, n, "payload", "send_payload", message, fix)
 
     def _accepted(self, promise: LocatedContract, n: int, spec: IntentSpec, compiled: CompiledReducer) -> None:
-        """What a send's success fires: all it can say is that the action was applied."""
+        """A send that succeeded says only that the action was applied, so its trigger carries nothing."""
         succeeded = spec.outcomes.get(EnumOutcome.SUCCEEDED, "")
         carried = compiled.payloads.get(succeeded, Nothing)
         if carried is not Nothing:

@@ -1,7 +1,21 @@
-"""Imports an app's modules under a name of their own, from the bytes that were hashed.
+"""Imports the modules of apps from the bytes that were hashed, under package names of their own.
 
-``_onex_<hash>.<app>...`` is found here and nowhere else: ``sys.path`` is not touched, no bytecode is written into a
-user's folder, and two revisions of one app can be loaded side by side.
+Theory of operation. ``mount`` gives an app the package ``_onex_<digest>.<app>`` and puts one finder behind all others in
+``sys.meta_path``. Python asks it for each name that nobody else knows, and it answers only for names below a mounted package.
+
+- Two versions of one app have two digests, so their modules live side by side in ``sys.modules``. What-if and replay need that.
+- ``sys.path`` is not changed, so a file of the app never hides a module of the standard library, and a user's folder gets no
+  bytecode files: a loader without ``path_stats`` writes none.
+- A module's bytes come from ``AppFolder``, which read them once. A file that changes on disk after that changes nothing here.
+- ``submodule_search_locations`` is an empty list. With a real path, Python's own path finder would look into the folder and import
+  bytes that nobody hashed.
+- The package above the app is empty. A relative import cannot climb over it into other apps.
+- The same digest mounted from another folder: the first one's modules are forgotten, since ``__file__`` and all places in findings
+  would name the wrong folder.
+
+What may go wrong: a link out of the folder, or a file that cannot be read, becomes ImportError with that reason. What a module
+raises while it runs goes to the caller of ``import_module`` unchanged, and Python itself removes that module from
+``sys.modules``. The caller forgets the whole app then, since its other modules may hold objects of the failed one.
 """
 
 from __future__ import annotations
@@ -27,7 +41,7 @@ class _Loader(SourceLoader):
         return str(self.module.path)
 
     def get_data(self, path: bytes | str) -> bytes:
-        # without path_stats there is no bytecode to ask for: this is only ever the source
+        # without path_stats Python never asks for bytecode: this is always the source
         return self.module.text
 
     def is_package(self, fullname: str) -> bool:
@@ -35,7 +49,7 @@ class _Loader(SourceLoader):
 
 
 class _Top(SourceLoader):
-    """The empty package above an app: what a relative import cannot climb over."""
+    """The empty package above an app. A relative import cannot climb over it."""
 
     def get_filename(self, fullname: str) -> str:
         return f"<{fullname}>"
@@ -48,13 +62,13 @@ class _Top(SourceLoader):
 
 
 class AppFinder(MetaPathFinder):
-    """Which folder each ``_onex_<hash>`` stands for."""
+    """Knows the folder of each ``_onex_<digest>``. One instance per process: ``FINDER``."""
 
     def __init__(self) -> None:
         self._folders: dict[str, AppFolder] = {}
 
     def mount(self, folder: AppFolder, digest: str) -> str:
-        """Make the folder importable; returns its package's name. The same code from the same folder is loaded once."""
+        """Makes the folder importable and returns the name of its package. The same code from the same folder is loaded once."""
         top = f"{PREFIX}{digest[:16]}"
         before = self._folders.get(top)
         if before is not None and before.root != folder.root:
@@ -65,7 +79,7 @@ class AppFinder(MetaPathFinder):
         return f"{top}.{folder.name}"
 
     def forget(self, package: str) -> None:
-        """Take an app's modules out of the interpreter, so that the next import starts anew."""
+        """Removes an app's modules from the interpreter, so that the next import runs them again."""
         top = package.partition(".")[0]
         self._folders.pop(top, None)
         for name in [name for name in sys.modules if name == top or name.startswith(f"{top}.")]:
@@ -95,7 +109,6 @@ def _spec(fullname: str, loader: SourceLoader) -> ModuleSpec | None:
     if spec is not None:
         spec.cached = None
         if spec.submodule_search_locations is not None:
-            # empty: no other finder may look into the folder
             spec.submodule_search_locations = []
     return spec
 

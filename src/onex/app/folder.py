@@ -1,6 +1,18 @@
-"""An app as it lies on disk: which workflows it has, its modules as bytes, and what of them counts as code.
+"""An app on disk: which workflows it has, its modules as bytes, and which of them are code of a workflow.
 
-Everything is read once; what is hashed is what is later executed. A path that leads out of the folder is refused.
+Theory of operation. A folder is an app if it holds ``contract.yaml`` (one workflow), or if folders directly below it do
+(several). It cannot be both. Each file is read when it is first asked for and kept, so all later answers agree with each other:
+what is hashed is what is imported. A folder that changes while it is read can at worst give a mixture that was never on disk
+together; the digest is then that of the mixture, and a process that reads the folder later refuses it.
+
+- ``closure`` follows relative imports from module to module by parsing. ``from . import x`` may mean a module or a name, so
+  both are tried. Absolute imports are somebody else's packages. Imports made at run time (``importlib``) are not seen.
+- ``digest`` is over everything: contracts and each module that a workflow's files reach. A worker compares it.
+- ``code`` is over what decides a state (promise 30): the contract without prose, and what ``payloads.py``, ``reducer.py`` and
+  ``migrations.py`` reach. Effects and compute are left out: to change them does not change what a replay gives. Names count from
+  the workflow's folder, so it does not matter which folder above was loaded. Byte order marks, kinds of line end and empty
+  modules do not count. Each text is preceded by its name and length, so no two lists of modules feed the hash the same bytes.
+- A path is resolved before it is read and must lie in the folder. So a link cannot bring in files that are not part of the app.
 """
 
 from __future__ import annotations
@@ -22,7 +34,9 @@ MODULE_BYTES_MAX = 4 * 1024 * 1024
 
 
 class AppModule(NamedTuple):
-    """``name`` is dotted from the app's folder, '' for the folder itself. A package may lack ``__init__``: no text."""
+    """``name`` is dotted from the app's folder, '' for the folder itself. ``text`` is empty for a package without
+    ``__init__.py``.
+    """
 
     name: str
     path: Path
@@ -44,7 +58,7 @@ class OutsideApp(ContractError):
 
 
 class AppFolder:
-    """``shown`` is the path as the user wrote it; findings name files by it, so that they can be clicked."""
+    """``shown`` is the path as the user wrote it. Findings name files by it, so that an editor can open them."""
 
     def __init__(self, shown: Path) -> None:
         """Raises ContractError when there is no app: no folder, or no contract in it."""
@@ -88,7 +102,7 @@ class AppFolder:
             yield name
 
     def contract(self, workflow: str) -> tuple[str, bytes]:
-        """Shown path and bytes of a workflow's contract, no more than can be judged. Raises Outside."""
+        """Shown path and bytes of a workflow's contract, at most one byte more than a contract may have. Raises OutsideApp."""
         path = self.root.joinpath(*_parts(workflow), CONTRACT)
         if workflow not in self._contracts:
             self._contracts[workflow] = self._bytes(path, BYTES_MAX + 1)
@@ -102,7 +116,7 @@ class AppFolder:
             return str(path)
 
     def module(self, name: str) -> AppModule | None:
-        """The module as it was when first asked for; None when there is none. Raises Outside."""
+        """The module as it was when it was first asked for; None when there is none. Raises OutsideApp."""
         if name not in self._modules:
             self._modules[name] = self._read(name)
         return self._modules[name]
@@ -141,7 +155,7 @@ class AppFolder:
         return {part: name for part, name in names.items() if self._has(name)}
 
     def shared(self, workflow: str) -> dict[str, str]:
-        """``effects`` and ``compute`` at the root of an app of several workflows: they serve all of them."""
+        """``effects`` and ``compute`` at the root of an app of several workflows. They serve all of them."""
         return {part: part for part in ("effects", "compute") if workflow and self._has(part)}
 
     def _has(self, name: str) -> bool:
@@ -150,7 +164,7 @@ class AppFolder:
         return module is not None and module.path.is_file()
 
     def closure(self, names: Iterable[str]) -> tuple[dict[str, AppModule], list[Finding]]:
-        """These modules, their packages and what they import from the app, however deep; by name. Nothing is run."""
+        """These modules, their packages and what they import from the app at any depth, by name. Nothing is run."""
         found: dict[str, AppModule] = {}
         findings: list[Finding] = []
         waiting = list(names)
@@ -186,7 +200,7 @@ class AppFolder:
 
     @property
     def digest(self) -> str:
-        """BLAKE3 (hex) over the contracts and every module reached from the workflows' files: what a worker checks."""
+        """BLAKE3 (hex) over the contracts and every module that the workflows' files reach."""
         names: list[str] = []
         hasher = blake3()
         for workflow in self.workflows:
@@ -197,12 +211,9 @@ class AppFolder:
         return hasher.hexdigest()
 
     def code(self, workflow: str, contract: bytes) -> bytes:
-        """BLAKE3 over the normalised contract and all that the workflow's reducer imports from the app (promise 30).
+        """BLAKE3 over ``contract``, which the caller normalised, and all that the reducer imports from the app (promise 30).
 
-        Its migrations count as well: the first state of a segment is what they made of the last one before.
-
-        Names count from the workflow's folder, so that the code is the same whichever folder above it was loaded.
-        Line endings and empty packages do not count.
+        Migrations count as well: the first state under new code is what they make of the last state under the old one.
         """
         hasher = blake3()
         _feed(hasher, CONTRACT, contract)
@@ -235,12 +246,12 @@ def _identifier(name: str) -> str:
 
 
 def _imports(module: AppModule, tree: ast.Module) -> Iterator[str]:
-    """Names inside the app that this module may import: relative imports, with what they take taken as modules too."""
+    """Names inside the app that this module may import: its relative imports, and each imported name as a module too."""
     package = _parts(module.package)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             if node.level - 1 > len(package):
-                continue  # beyond the app; the import itself will say so
+                continue  # above the app: the import itself fails with the reason
             base = (*package[: len(package) - node.level + 1], *_parts(node.module or ""))
             yield ".".join(base)
             for taken in node.names:
@@ -249,7 +260,7 @@ def _imports(module: AppModule, tree: ast.Module) -> Iterator[str]:
 
 
 def _syntax(path: str, error: Exception) -> Finding:
-    line, column, said = 0, 0, str(error)
+    line, column, message = 0, 0, str(error)
     if isinstance(error, SyntaxError):
-        line, column, said = error.lineno or 0, error.offset or 0, error.msg
-    return Finding("python_syntax", EnumSeverity.ERROR, path, line, column, f"not Python: {said}", "mend the line")
+        line, column, message = error.lineno or 0, error.offset or 0, error.msg
+    return Finding("python_syntax", EnumSeverity.ERROR, path, line, column, f"not Python: {message}", "fix the line")

@@ -1,6 +1,21 @@
-"""From a folder to an app: contracts are judged first, code is imported after, then both are joined.
+"""Makes an app of a folder: contracts are checked first, code is imported after that, then the two are joined.
 
-No contract with an error imports anything. All problems are reported at once, each at its line.
+Theory of operation. ``load_app`` goes through these steps. After each step that can find errors it stops if there are any, and
+raises one ContractError with all findings up to then, so a user fixes one kind of trouble at a time but sees all of it.
+
+1. ``AppFolder`` reads the folder. Each file is read once: the bytes that are hashed are the bytes that are imported later.
+2. Every contract is checked. A contract with an error imports nothing.
+3. The modules are parsed, not run: a missing ``payloads.py`` and a syntax error are found here, and the places of all classes and
+   functions are remembered for later findings.
+4. The modules are imported through `finder`, under a package name made of the digest. Whatever a module raises, also SystemExit or
+   KeyboardInterrupt, becomes a finding at the innermost line of the app. After an error all modules of the app are removed from
+   the interpreter: a half executed module must not be found by the next attempt.
+5. For each workflow, contract and classes are compiled to a reducer; functions that serve intents are matched to the contract,
+   with their types; migrations are checked. These steps continue on errors, so they are reported together.
+
+What the result depends on: the bytes of the folder, and this version of Python and of its libraries. Module code can of course
+read a clock while it is imported; nobody can prevent that here. ``digest`` names all code of the app. A worker process gets the
+digest from the engine and refuses other files, so both run the same code (``load_compute``).
 """
 
 from __future__ import annotations
@@ -37,7 +52,7 @@ from .migrations import migrations_of
 
 @dataclass(frozen=True, slots=True)
 class LoadedWorkflow:
-    """One workflow, ready for an engine: ``effects[target]`` and ``computes[name]`` are the functions that serve it."""
+    """One workflow, ready for an engine. ``effects[target]`` and ``computes[name]`` are the functions that serve its intents."""
 
     contract: ModelContractWorkflow
     reducer: MachineReducer[State]
@@ -57,13 +72,13 @@ class LoadedWorkflow:
 
     @property
     def recorded(self) -> Workflow:
-        """What reads its history: nobody serves its intents."""
+        """The workflow for reading its history: without functions that serve intents."""
         return Workflow(self.reducer, self.code, unleased=self.unleased, migrations=self.migrations)
 
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """``digest`` (BLAKE3, hex) names all of its code; ``findings`` are warnings, an error having refused it."""
+    """``digest`` (BLAKE3, hex) names all of its code. ``findings`` are warnings only: with an error there is no App."""
 
     name: str
     root: Path
@@ -73,7 +88,7 @@ class App:
 
 
 def load_app(path: Path | str, known_targets: Collection[str] = (), *, digest: str | None = None) -> App:
-    """The app in the folder ``path``, one workflow or a folder of them; same files, same app, in any process.
+    """The app in the folder ``path``, which holds one workflow or several in sub-folders.
 
     ``known_targets`` are targets that others serve. With ``digest`` only that code is accepted. Raises ContractError,
     whose ``findings`` are everything that is wrong.
@@ -83,10 +98,10 @@ def load_app(path: Path | str, known_targets: Collection[str] = (), *, digest: s
 
 
 def load_compute(path: Path | str, digest: str, workflow: str, name: str) -> Function:
-    """One compute function of an app that was loaded under ``digest`` elsewhere: how a worker process finds it.
+    """One compute function of an app that another process loaded under ``digest``. Worker processes call this.
 
-    The contract is not read again: the digest says that it is the one already judged. Raises ContractError when the
-    files changed, AlgorithmNotFoundError when there is no such function.
+    The contract is not checked again: an equal digest says that it is the same text. Raises ContractError when the files
+    changed, AlgorithmNotFoundError when there is no such function.
     """
     folder = AppFolder(Path(path))
     package = FINDER.mount(folder, _checked_digest(folder, digest))
@@ -125,10 +140,10 @@ class _Loading:
         modules = self._import_modules()
         self.report.judge()
         compiled = {home: self._compile(home, promise, modules) for home, promise in promises.items()}
-        servants = self._servants(promises, compiled, modules)
+        executors = self._executors(promises, compiled, modules)
         steps = {home: self._migrations(home, promise, compiled[home], modules) for home, promise in promises.items()}
         self.report.judge()
-        loaded = [self._loaded(home, promises[home], compiled[home], servants[home], steps[home]) for home in promises]
+        loaded = [self._loaded(home, promises[home], compiled[home], executors[home], steps[home]) for home in promises]
         workflows = {workflow.name: workflow for workflow in loaded}
         return App(self.folder.name, self.folder.root, self.digest, workflows, tuple(self.report.findings))
 
@@ -158,7 +173,7 @@ class _Loading:
         return promises
 
     def _read_modules(self) -> None:
-        """What can be seen in the Python files without running them."""
+        """Parses the Python files. Nothing is run."""
         names: list[str] = []
         for home in self.folder.workflows:
             parts = self.folder.parts(home)
@@ -209,7 +224,7 @@ class _Loading:
         self.report.error("handlers", spot, message, "write one: orders = reducer(Order); or remove the file")
         return None
 
-    def _servants(
+    def _executors(
         self,
         promises: Mapping[str, LocatedContract],
         compiled: Mapping[str, CompiledReducer],
@@ -217,18 +232,18 @@ class _Loading:
     ) -> dict[str, Executors]:
         named: dict[str, set[str]] = {EFFECT: set(), COMPUTE: set()}
         others = {promise.contract.name: compiled[home] for home, promise in promises.items()}
-        servants: dict[str, Executors] = {}
+        executors: dict[str, Executors] = {}
         for home, promise in promises.items():
-            serving = servants[home] = Executors(self.report, self.known_targets)
+            serves = executors[home] = Executors(self.report, self.known_targets)
             for part, name in (*self.folder.shared(home).items(), *self.folder.parts(home).items()):
                 if part in ("effects", "compute"):
-                    serving.take(part, modules[name])
-            serving.check(promise, compiled[home], others)
+                    serves.take(part, modules[name])
+            serves.check(promise, compiled[home], others)
             for declared in promise.contract.intents:
                 named[COMPUTE if declared.type == EnumIntentType.COMPUTE_TASK else EFFECT].add(declared.target or "")
-        for serving in servants.values():
-            serving.idle(named)
-        return servants
+        for serves in executors.values():
+            serves.idle(named)
+        return executors
 
     def _migrations(
         self, home: str, promise: LocatedContract, compiled: CompiledReducer, modules: Mapping[str, ModuleType]
@@ -237,7 +252,7 @@ class _Loading:
         return Migrations() if module is None else migrations_of(module, promise.contract, compiled, self.report)
 
     def _loaded(
-        self, home: str, promise: LocatedContract, compiled: CompiledReducer, serving: Executors, migrations: Migrations
+        self, home: str, promise: LocatedContract, compiled: CompiledReducer, serves: Executors, migrations: Migrations
     ) -> LoadedWorkflow:
         assert compiled.reducer is not None, "a reducer that was not made has left an error"
         contract = promise.contract
@@ -245,11 +260,11 @@ class _Loading:
         digest = self.folder.code(home, normal)
         code = Code(contract.name, str(contract.contract_version), digest, contract.state_schema)
         folder = self.folder.root.joinpath(*home.split("."))
-        return LoadedWorkflow(contract, compiled.reducer, code, serving.effects, serving.computes, folder, migrations)
+        return LoadedWorkflow(contract, compiled.reducer, code, serves.effects, serves.computes, folder, migrations)
 
 
 def _without_prose(value: object) -> object:
-    """Descriptions explain code and are none: rewording one does not make other code of it. Keys are sorted."""
+    """Without descriptions: a new wording does not make new code. Keys are sorted."""
     if isinstance(value, dict):
         return {name: _without_prose(part) for name, part in sorted(value.items()) if name != "description"}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What is wrong with an app, gathered until it is told all at once; and where in its files each thing is written."""
+"""Collects what is wrong with an app until it is reported all at once, and knows where in its files each thing is written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN = 10
 
 
 class LoadReport:
-    """Findings of one attempt to load. Each is told once."""
+    """The findings of one attempt to load, each once."""
 
     def __init__(self, folder: AppFolder) -> None:
         self.folder = folder
@@ -40,16 +40,16 @@ class LoadReport:
         return bool(errors(tuple(self.findings)))
 
     def judge(self) -> None:
-        """Raises ContractError when there is an error among the findings; it carries the warnings as well."""
+        """Raises ContractError when there is an error among the findings. It carries the warnings as well."""
         wrong = errors(tuple(self.findings))
         if wrong:
             count = "1 problem" if len(wrong) == 1 else f"{len(wrong)} problems"
             more = f"\n... and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-            told = "\n".join(map(str, wrong[:SHOWN]))
-            raise ContractError(f"{self.folder.shown} cannot be loaded: {count}\n{told}{more}", tuple(self.findings))
+            listed = "\n".join(map(str, wrong[:SHOWN]))
+            raise ContractError(f"{self.folder.shown} cannot be loaded: {count}\n{listed}{more}", tuple(self.findings))
 
-    def failed(self, error: BaseException, told: str) -> None:
-        """What a module of the app raised while it was imported, at the innermost line of the app."""
+    def failed(self, error: BaseException, shown: str) -> None:
+        """Adds what a module of the app raised while it was imported, at the innermost line of the app. ``shown`` is its text."""
         if isinstance(error, ContractError) and error.findings:
             found = [one for one in error.findings if isinstance(one, Finding)]
             self.add(one._replace(path=self.folder.show(Path(one.path))) for one in found)
@@ -59,23 +59,23 @@ class LoadReport:
         spot = PythonPlace(str(self.folder.shown), 0, 0)
         if frames:
             spot = PythonPlace(self.folder.show(Path(frames[-1].filename)), frames[-1].lineno or 0)
-        said = plain_text(error.message) if isinstance(error, OnexError) else told
-        fix = "mend the module: it must be importable without the engine"
+        message = plain_text(error.message) if isinstance(error, OnexError) else shown
+        fix = "fix the module: it must be importable without the engine"
         if isinstance(error, ModuleNotFoundError):
-            fix = "import the app's own files relatively (from .payloads import X); install what is not yours"
-        self.error("import_failed", spot, f"importing failed: {said}", fix)
+            fix = "import the app's own files relatively (from .payloads import X); install packages of others"
+        self.error("import_failed", spot, f"importing failed: {message}", fix)
 
     # --- places -----------------------------------------------------------------------------------------------------
 
     def learn(self, modules: Iterable[AppModule]) -> None:
-        """Read off the syntax trees where classes, fields and functions are written. The modules must parse."""
+        """Remembers where classes, fields and functions are written. The modules must parse."""
         for module in modules:
             path = self.folder.show(module.path)
             for name, node in _definitions(ast.parse(module.text).body, ""):
                 self._spots[module.name, name] = PythonPlace(path, node.lineno, node.col_offset + 1)
 
     def spot(self, thing: object, field: str = "") -> PythonPlace | None:
-        """Of a class, one of its fields, or a function; None when the app did not write it."""
+        """Where a class, one of its fields, or a function is written; None when it is not of the app."""
         thing = inspect.unwrap(thing) if inspect.isfunction(thing) else thing
         module, name = getattr(thing, "__module__", ""), getattr(thing, "__qualname__", "")
         top, _, rest = str(module).partition(".")

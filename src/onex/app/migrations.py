@@ -1,4 +1,4 @@
-"""The migrations and renames of one workflow, gathered from its ``migrations.py`` and held against its contract."""
+"""The migrations and renames of one workflow, collected from its ``migrations.py`` and checked against its contract."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .load_report import LoadReport
 def migrations_of(
     module: ModuleType, contract: ModelContractWorkflow, compiled: CompiledReducer, report: LoadReport
 ) -> Migrations:
-    """What the marked functions and the renames of ``module`` come to; everything wrong with them goes into ``report``."""
+    """The marked functions and renames of ``module``. Everything that is wrong with them goes into ``report``."""
     steps: dict[MigrationStep, Migration] = {}
-    told = _renames(module)
-    judge = _Judge(Migrations({}, told), contract, compiled, report)
-    for one in told:
+    renames = _renames(module)
+    judge = _Judge(Migrations({}, renames), contract, compiled, report)
+    for one in renames:
         judge.rename(one)
-    judge.timers(told)
+    judge.timers(renames)
     for function in [value for value in vars(module).values() if inspect.isfunction(value)]:
         for step in getattr(function, MIGRATES, ()):
             judge.function(step, function)
@@ -35,9 +35,9 @@ def migrations_of(
                 message = f"two functions migrate {step.what} from schema {step.of}; the other is on line {other.line}"
                 report.error("duplicate", report.of(function), message, "keep one of them")
             steps[step] = function
-    made = Migrations(steps, told)
-    judge.fields(told, steps)
-    spots = {one.of: judge.spot(one) for one in told} | {step.of: report.of(steps[step]) for step in steps}
+    made = Migrations(steps, renames)
+    judge.fields(renames, steps)
+    spots = {one.of: judge.spot(one) for one in renames} | {step.of: report.of(steps[step]) for step in steps}
     lowest = min(spots, default=contract.state_schema)
     for n in made.missing(lowest, contract.state_schema):
         last = max(of for of in spots if of < n)
@@ -47,7 +47,7 @@ def migrations_of(
 
 
 def _renames(module: ModuleType) -> tuple[Renames, ...]:
-    """In the order declared: those that the module made, and those it imported under a name."""
+    """In the order declared: first those made in the module, then those it imported under a name."""
     own = getattr(module, RENAMES, [])
     found = [*own, *(value for value in vars(module).values() if isinstance(value, Renames))]
     return tuple({id(one): one for one in found if isinstance(one, Renames)}.values())
@@ -72,43 +72,43 @@ class _Judge:
     # --- renames ------------------------------------------------------------------------------------------------------
 
     def rename(self, one: Renames) -> None:
-        """Each new name must be one of today's, or become one; of intents and fields no two may become one."""
+        """Each new name must be one of today's or be renamed to one later. No two intents, and no two fields, may become one."""
         if not self._schema(one.of, self.spot(one), "renames"):
             return
-        self._twins(one, "status", one.statuses)
-        self._twins(one, "trigger", one.triggers)
-        self._twins(one, "intent", one.intents, single=True)
-        self._twins(one, f"field of {one.what}", one.fields, single=True)
+        self._duplicates(one, "status", one.statuses)
+        self._duplicates(one, "trigger", one.triggers)
+        self._duplicates(one, "intent", one.intents, single=True)
+        self._duplicates(one, f"field of {one.what}", one.fields, single=True)
         if self.compiled.reducer is not None:
             self._known(one, "status", one.statuses, self.names.statuses, self.statuses)
         self._known(one, "trigger", one.triggers, self.names.triggers, self.triggers)
         self._known(one, "intent", one.intents, self.names.intents, self.intents)
         self._what(one.of, one.what, self.spot(one))
 
-    def _known(self, one: Renames, what: str, told: Mapping[str, str], names: NameChanges, today: list[str]) -> None:
-        for old, new in told.items():
+    def _known(self, one: Renames, what: str, renamed: Mapping[str, str], names: NameChanges, today: list[str]) -> None:
+        for old, new in renamed.items():
             last = names.at(new, one.of + 1, self.now)
             if last not in today:
                 fix = suggest(last, today) or f"the contract has {', '.join(today) or 'none'}"
                 message = f"the {what} {old!r} is to be called {last!r}, which the contract does not have"
                 self.report.error(f"unknown_{what}", self.spot(one), message, fix)
 
-    def _twins(self, one: Renames, what: str, told: Mapping[str, str], *, single: bool = False) -> None:
-        for old, new in told.items():
+    def _duplicates(self, one: Renames, what: str, renamed: Mapping[str, str], *, single: bool = False) -> None:
+        for old, new in renamed.items():
             other = self._taken.setdefault((what, one.of, old), one)
             if other is not one:
                 message = f"the {what} {old!r} of schema {one.of} is renamed on line {other.line} already"
                 self.report.error("duplicate", self.spot(one), message, "keep one of them")
             elif single:
-                twins = [name for name, called in told.items() if called == new and name != old]
+                same = [name for name, called in renamed.items() if called == new and name != old]
                 other = self._given.setdefault((what, one.of, new), one)
-                if twins or other is not one:
+                if same or other is not one:
                     message = f"two names become the {what} {new!r}: one of the two values, or timers, would be lost"
                     self.report.error("two_to_one", self.spot(one), message, "give each a name of its own")
 
-    def fields(self, told: Sequence[Renames], steps: Mapping[MigrationStep, Migration]) -> None:
-        """A field's new name must be one of today's class, unless a later function may make another of it."""
-        for one in told:
+    def fields(self, renames: Sequence[Renames], steps: Mapping[MigrationStep, Migration]) -> None:
+        """A field's new name must be one of today's class, unless a later migration function may change it."""
+        for one in renames:
             last, model = self._model(one.what, one.of)
             if model is None or any(
                 step.of > one.of and step.what == self._at(one.what, one.of, step.of) for step in steps
@@ -141,17 +141,19 @@ class _Judge:
             model = None if spec is None else spec.payload
         return str(last), None if model is None else list(model.model_fields)
 
-    def timers(self, told: Sequence[Renames]) -> None:
-        """A stored timer goes by its name alone, so no name may have been two of them."""
+    def timers(self, renames: Sequence[Renames]) -> None:
+        """A stored timer is known by its name only, so one name must never have meant two timers."""
         reducer = self.compiled.reducer
         if reducer is None:
             return
         table = reducer.intents.by_name
         for old in self.names.intents.olds():
             found = self.names.ambiguous(old, today=old in table)
-            ring = [name for name in found if name in table and table[name].kind == EnumIntentType.TIMER]
-            if len(found) > 1 and ring:
-                one = next(one for one in reversed(told) if old in one.intents or old in map(state_timer, one.statuses))
+            timers = [name for name in found if name in table and table[name].kind == EnumIntentType.TIMER]
+            if len(found) > 1 and timers:
+                one = next(
+                    one for one in reversed(renames) if old in one.intents or old in map(state_timer, one.statuses)
+                )
                 message = f"a stored timer {old!r} could be {' or '.join(map(repr, found))} of today"
                 fix = "do not use the name of a timer, or of a status with a timeout, again for another one"
                 self.report.error("ambiguous_timer", self.spot(one), message, fix)
@@ -164,9 +166,9 @@ class _Judge:
         self._what(step.of, step.what, spot)
         waits = inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function)
         if waits or len(inspect.signature(function).parameters) != 1:
-            told = getattr(function, "__name__", "this function")
-            message = f"{told} must take one value, as a dict, and return the next one at once"
-            self.report.error("migration", spot, message, f"write def {told}(value: dict) -> dict")
+            name = getattr(function, "__name__", "this function")
+            message = f"{name} must take one value, as a dict, and return the next one at once"
+            self.report.error("migration", spot, message, f"write def {name}(value: dict) -> dict")
 
     def _schema(self, of: int, spot: PythonPlace, what: str) -> bool:
         if of < self.now:
@@ -176,7 +178,7 @@ class _Judge:
         return False
 
     def _what(self, of: int, what: ValueKind, spot: PythonPlace) -> None:
-        """Whether schema ``of`` had such a trigger or intent, as far as today's contract and the renames tell."""
+        """Checks that schema ``of`` had this trigger or intent, as far as today's contract and the renames tell."""
         if what.payload:
             self._named("trigger", what.payload, of, self.names.triggers, self.triggers, spot)
         if what.intent:

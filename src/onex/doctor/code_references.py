@@ -1,6 +1,6 @@
 """The modules, handlers and models that contracts name, looked up in the repository's own code.
 
-A package of which the repository holds nothing is somebody else's: it is counted, not complained of.
+A package of which the repository holds nothing belongs to somebody else: its references are counted and not reported.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _BESIDE: Final = ("node", "handler", "reducer", "compute")
 BESIDE: Final = "(beside its contract)"
 
 _VERSION: Final = ".".join(map(str, sys.version_info[:2]))
-_READER: Final = f"mend the file; if it is for a later Python, run onex by that one (this is {_VERSION})"
+_READER: Final = f"repair the file; if it is for a later Python, run onex by that one (this is {_VERSION})"
 
 
 class CodeReference(NamedTuple):
-    """``role`` is ``handler`` or ``model``. ``module`` is '' when only a class is named."""
+    """``role`` is ``handler`` or ``model``. ``module`` is '' when the contract names only a class."""
 
     role: str
     name: str
@@ -44,7 +44,7 @@ class CodeReference(NamedTuple):
 
 @dataclass(slots=True)
 class ResolvedReferences:
-    """``handlers`` are what the contract's code begins with; ``found`` counts the references that lead somewhere."""
+    """``handlers`` are where the contract's code begins. ``found`` counts the references that were found."""
 
     handlers: list[tuple[CodeReference, Symbol]] = field(default_factory=list)
     findings: list[DoctorFinding] = field(default_factory=list)
@@ -89,7 +89,7 @@ class ReferenceResolver:
         self.library = library
         self._folder_of = folder_of
         self._root = root
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def resolve(self, reading: ReadResult, contract: ModelContractBase) -> ResolvedReferences:
         out = ResolvedReferences()
@@ -116,18 +116,18 @@ class ReferenceResolver:
                 out.findings.append(self._module_missing(reading, target))
             return
         if module.problem:
-            self._told.add(module.path)
+            self._reported.add(module.path)
             message = f"{target.module} is named here, and {self.shown(module.path)} cannot be read: {module.problem}"
             out.findings.append(self._one(reading, "code_unreadable", target, message, _READER))
             return
-        meaning = self.library.name_in(module, target.name)
-        if meaning is None:
+        symbol = self.library.name_in(module, target.name)
+        if symbol is None:
             if "__getattr__" not in module.bindings and not self._star_from_outside(module):
                 out.findings.append(self._name_missing(reading, target, module))
             return
         out.found += 1
         if target.role == "handler":
-            out.handlers.append((target, meaning))
+            out.handlers.append((target, symbol))
 
     def _module(self, name: str, folder: str) -> ModuleSymbol | None:
         """By its full name, or beside the contract."""
@@ -158,15 +158,15 @@ class ReferenceResolver:
             if path in self.library.files:
                 module, place = self.library.at(path), FilePosition(self.shown(path), 1)
                 if module.problem:
-                    self._told.add(path)
+                    self._reported.add(path)
                     message = f"{posixpath.basename(path)} beside the contract cannot be read: {module.problem}"
                     target = CodeReference("handler", "", module.name, place)
                     out.findings.append(self._one(reading, "code_unreadable", target, message, _READER))
                 for bound, binding in module.bindings.items():
                     if not bound.startswith("_") and hasattr(binding, "body"):
-                        meaning = self.library.name_in(module, bound)
-                        if meaning is not None:
-                            out.handlers.append((CodeReference("handler", bound, module.name, place), meaning))
+                        symbol = self.library.name_in(module, bound)
+                        if symbol is not None:
+                            out.handlers.append((CodeReference("handler", bound, module.name, place), symbol))
 
     def _star_from_outside(self, module: ModuleSymbol) -> bool:
         return any(not isinstance(self.library.imported(star, module.path), ModuleSymbol) for star in module.stars)
@@ -209,9 +209,9 @@ class ReferenceResolver:
         return doctor_finding(EnumArea.CODE, code, target.place, message, fix, (reading.path,), severity)
 
     def unread(self) -> Iterator[DoctorFinding]:
-        """Files that cannot be read and that code asks for; those that contracts ask for were told of with them."""
+        """Files that code imports and that cannot be read. Those that a contract names were reported with it."""
         for module in self.library.unreadable():
-            if module.path not in self._told:
+            if module.path not in self._reported:
                 message = f"code of a contract imports this file, which cannot be read: {module.problem}"
                 place = FilePosition(self.shown(module.path), 1)
                 yield doctor_finding(
@@ -223,7 +223,7 @@ class ReferenceResolver:
 
 
 def _merged(findings: list[DoctorFinding]) -> Iterator[DoctorFinding]:
-    """A name that a contract writes on several lines is missing once."""
+    """A name that a contract writes on several lines is reported once."""
     alike: dict[tuple[str, str], list[DoctorFinding]] = {}
     for one in findings:
         alike.setdefault((one.finding.code, one.finding.message), []).append(one)

@@ -1,7 +1,7 @@
-"""Two states of the same contracts, in files, folders or git: which is which, and what became of each.
+"""Compares two states of the same contracts, in files, folders or git: which contract is which, and what changed in each.
 
 A contract is the same one if it has the same name and kind, wherever its file went; else if it stands in the same file;
-else if it says nearly the same under another name.
+else if most of its keys and values are the same under another name.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ALIKE = 0.6
 
 
 class ContractSide(NamedTuple):
-    """One contract on one side. ``path`` counts from what was given; ``reading`` is None for a file that is no text."""
+    """One contract on one side. ``path`` counts from the folder that was given; ``reading`` is None for a file that is no text."""
 
     path: str
     file: Path
@@ -51,9 +51,9 @@ class ContractSide(NamedTuple):
 
 
 class ContractComparison(NamedTuple):
-    """One contract. ``old`` is None for one that came, ``new`` for one that went; ``problem``: why nothing is compared.
+    """One contract. ``old`` is None for a new one, ``new`` for one that was removed. ``problem`` says why nothing is compared.
 
-    ``hints`` say what was left out of the comparison. ``has_moved``: from one file of a folder to another.
+    ``hints`` say what was left out of the comparison. ``has_moved``: to another file of the folder.
     """
 
     old: ContractSide | None
@@ -78,7 +78,7 @@ class ContractComparison(NamedTuple):
 
 @contextmanager
 def sides(old: str, new: str, here: Path) -> Iterator[tuple[Path, Path]]:
-    """Both as paths that exist while the block runs. A revision stands for the other side's path then, or for ``here``.
+    """Both sides as paths that exist while the block runs. A revision means the other side's path at that time, or ``here``.
 
     Raises RevisionUnreadable, NoSuchPath.
     """
@@ -114,7 +114,7 @@ def _side(spec: str, path: Path) -> Iterator[Path]:
 
 
 def _there(file: Path, spec: str) -> Path:
-    """Raises RevisionUnreadable, which names it as the user did, not as it lies in a folder of ours."""
+    """Raises RevisionUnreadable, which names the file as the user did and not by its temporary path."""
     if not file.is_file():
         raise RevisionUnreadable(
             f"{spec} does not exist; REV:PATH names where it stood then, git log --follow finds it"
@@ -123,7 +123,7 @@ def _there(file: Path, spec: str) -> Path:
 
 
 def compare(old: Path, new: Path) -> list[ContractComparison]:
-    """Every contract of both sides, the equal ones too, by name. Raises NoSuchPath."""
+    """Every contract of both sides, also equal ones, by name. Raises NoSuchPath."""
     before, after = _versions(old), _versions(new)
     couples = _couples(before, after)
     taken = [_home(one) for couple in couples if _may_differ(*couple) for one in couple]
@@ -181,9 +181,9 @@ def _couples(
 
 
 def _alike(old: Mapping[int, ContractSide], new: Mapping[int, ContractSide]) -> list[tuple[int, int]]:
-    """Of the same kind, with at least ALIKE of all they say in common: the most alike first."""
-    before = {n: frozenset(_said(one)) for n, one in old.items() if one.name}
-    after = {m: frozenset(_said(one)) for m, one in new.items() if one.name}
+    """Pairs of the same kind that have at least 60 % of all keys and values in common, the most alike first."""
+    before = {n: frozenset(_facts(one)) for n, one in old.items() if one.name}
+    after = {m: frozenset(_facts(one)) for m, one in new.items() if one.name}
     shares = [
         (len(before[n] & after[m]) / len(before[n] | after[m]), -n, -m)
         for n in before
@@ -197,8 +197,8 @@ def _alike(old: Mapping[int, ContractSide], new: Mapping[int, ContractSide]) -> 
     return list(found.items())
 
 
-def _said(version: ContractSide) -> Iterator[tuple[str, JsonValue]]:
-    """Every key with its plain value, as one fact."""
+def _facts(version: ContractSide) -> Iterator[tuple[str, JsonValue]]:
+    """Every key with its plain value."""
     tree = version.reading.tree if version.reading else None
     waiting: list[tuple[str, YamlNode]] = [("", tree)] if tree is not None else []
     while waiting:
@@ -225,7 +225,7 @@ def _home(version: ContractSide | None) -> Path | None:
 
 
 def _may_differ(old: ContractSide | None, new: ContractSide | None) -> bool:
-    """Whether their classes may: the same names of the same text are the same classes, and nothing need be run."""
+    """Whether their classes may differ. The same names in the same text are the same classes, and nothing need be run."""
     return old is not None and new is not None and _classes(old) != _classes(new)
 
 
@@ -248,10 +248,10 @@ def _compared(
     if old is None or new is None:
         return ContractComparison(old, new, None, (new or old or _NONE).problem)
     if old.reading is None or new.reading is None or old.problem or new.problem:
-        told = (
+        problem = (
             f"the new one does not load: {new.problem}" if new.problem else f"the old one did not load: {old.problem}"
         )
-        return ContractComparison(old, new, None, told)
+        return ContractComparison(old, new, None, problem)
     left, right = (classes.get(_home(one) or Path(), _NO_SHAPES) for one in (old, new))
     hints = tuple(f"{name}: {one.problem}" for name, one in (("old", left), ("new", right)) if one.problem)
     made = file_difference(old.reading, new.reading, (left.classes, right.classes))

@@ -1,4 +1,4 @@
-"""What a doctor writes down: one thing that is not as it was said, with its place, the way there, and the mend."""
+"""A finding of the doctor: a ``Finding`` with its area, its contracts, and the chain of calls that leads to the place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..proof.reachability import CallSite
 
 
 class EnumArea(StrEnum):
-    """In the order of a report. What does not load comes first, since nothing else is known of it."""
+    """In the order of a report. Contracts that do not load come first, because nothing else is known of them."""
 
     CONTRACTS = "contracts"
     CLAIMS = "claims of purity"
@@ -72,11 +72,11 @@ FINDING_TITLES: Mapping[str, str] = {
     "model_missing": "models that do not exist",
     "code_unreadable": "files of Python that cannot be read",
 }
-"""Code -> what several of them are called. A contract that does not load brings the code of ``onex check``."""
+"""Code -> title of a group of findings. A contract that does not load brings a code of ``onex check``, which is not listed here."""
 
 
 def located(reading: ReadResult, *loc: str | int) -> FilePosition:
-    """Where a typed field stands: in the contract, or in a file that it includes."""
+    """Where the field at ``loc`` stands: in the contract, or in a file that it includes."""
     if reading.shape is None:
         return FilePosition(reading.path, 0, 0)
     at = place_of(reading.shape, loc)

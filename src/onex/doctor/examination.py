@@ -1,9 +1,22 @@
-"""The whole examination: contracts read, then held against each other and against the code; everything in one order.
+"""``onex doctor``: read the contracts of a repository, compare them with each other and with the code, and report.
 
-folder -> contracts -> kinds, families | what does not load
-                    -> topics between them
-                    -> machines
-                    -> modules, handlers, models they name -> claims of purity
+Theory of operation. ``examine`` goes through these steps, in this order:
+
+1. ``read_tree`` walks the folder once and lists contracts and Python files. A folder that cannot be listed is a finding.
+2. Each contract is read on its own. A file that is no text, or that does not load, is a finding of the area ``contracts``. No
+   later step looks at it, because nothing else is known of it.
+3. For each contract that loaded: its machine is checked, the modules, handlers and models that it names are looked up in the
+   Python files, and if it claims purity, its handlers are followed through the code (`proof/`).
+4. What several contracts share comes last: places in the code that break a claim, one finding for each place; Python files that
+   the code asked for and that cannot be parsed; topics, whose two ends stand in different contracts.
+
+Nothing of the repository is imported or run, and nothing is written. So the worst that a repository can do is to be large or
+deep. The limits are: a contract has at most ``BYTES_MAX`` bytes, a Python file ``MODULE_BYTES_MAX``, a search through code at most
+``FUNCTIONS_MAX`` functions, and code that nests too deep for the parser becomes a finding.
+
+The result has one order on every machine: by area, then by severity, then in the order of the files. Files are sorted by name,
+and no set is iterated on the way. That a file changes while it is read is possible. Each file is read once for each purpose, so
+two findings may then speak of two states of it; the next run agrees with the disk again.
 """
 
 from __future__ import annotations
@@ -12,7 +25,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from ..app.folder import MODULE_BYTES_MAX
 from ..contracts.foreign.foreign_reader import read_contract
 from ..contracts.foreign.read_result import ReadResult
 from ..contracts.model.contract import ModelContractBase
@@ -21,12 +36,12 @@ from ..kernel.finding import Finding, errors
 from ..proof.classes import ClassTable
 from ..proof.function_body import FunctionTraces
 from ..proof.library import Library
+from ..repository.contract_files import SUFFIXES, NoSuchPath, files_below, looks_like_contract, unlisted_folder
 from ..repository.reference_files import Repository, Unreadable, contract_text
 from .code_references import ReferenceResolver
 from .doctor_finding import DoctorFinding, EnumArea
 from .machines import machine_findings
 from .purity_claims import ExaminedClaim, claim_findings, claim_of, examine_claim
-from .source_tree import SourceTree, python_source, read_tree
 from .topics import Traffic, open_ends, topic_findings, traffic
 
 Progress = Callable[[int, int], None]
@@ -39,9 +54,56 @@ class NoContracts(ContractError):
     code = "no_contracts"
 
 
+class SourceTree(NamedTuple):
+    """What lies below ``root``. ``contracts`` are paths as the user would write them, ``python`` count from ``root``, with
+    slashes.
+    """
+
+    root: Path
+    contracts: tuple[Path, ...]
+    python: tuple[str, ...]
+    other_yaml: int
+    findings: tuple[DoctorFinding, ...]
+
+
+def read_tree(root: Path) -> SourceTree:
+    """The names of all files below ``root``. Raises NoSuchPath when it is no folder, or cannot be listed."""
+    if not root.is_dir():
+        what = "is no folder" if root.exists() else "does not exist"
+        raise NoSuchPath(f"{root} {what}; name the folder of a repository, for example: onex doctor .")
+    unlisted: list[OSError] = []
+    contracts: list[Path] = []
+    python: list[str] = []
+    other = 0
+    for file in files_below(root, (*SUFFIXES, ".py"), unlisted):
+        if file.suffix == ".py":
+            python.append(file.relative_to(root).as_posix())
+        elif file.suffix.lower() in SUFFIXES:
+            if looks_like_contract(file):
+                contracts.append(file)
+            else:
+                other += 1
+    findings = (DoctorFinding(EnumArea.CONTRACTS, unlisted_folder(error), ()) for error in unlisted)
+    return SourceTree(root, tuple(contracts), tuple(python), other, tuple(findings))
+
+
+def python_source(root: Path, path: str) -> bytes | str:
+    """The bytes of a Python file, or the reason why there are none."""
+    try:
+        with (root / path).open("rb") as file:
+            source = file.read(MODULE_BYTES_MAX + 1)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if len(source) > MODULE_BYTES_MAX:
+        return f"larger than {MODULE_BYTES_MAX:,} bytes"
+    return source
+
+
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """``findings`` by area, then the graver first. ``outside[package]`` counts references into packages that are not here."""
+    """``findings`` by area, then the most severe first. ``outside[package]`` counts references into packages that are not in this
+    repository.
+    """
 
     root: Path
     tree: SourceTree

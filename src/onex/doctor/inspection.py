@@ -1,7 +1,8 @@
-"""``onex check`` as values: every contract of some paths is read and accounted for; apps of ours are loaded with their code.
+"""``onex check`` as values: every contract of some paths is read, all its keys are accounted for, and apps of ours are loaded.
 
-A file is read alone, whatever family it is of. Where contracts of ours stand beside a ``payloads.py``, their folder is an app:
-then code and contract are held together, as an engine would. Only such code is imported, and only of folders that were named.
+A file is read alone, of whatever family it is. Where contracts of ours stand beside a ``payloads.py``, their folder is an app: then
+code and contract are checked together, as an engine would load them. Only such code is imported, and only from folders that the
+user named.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ from ..contracts.load import dotted
 from ..contracts.model.key_usage import EnumKeyUsage
 from ..kernel.errors import ContractError
 from ..kernel.finding import EnumSeverity, Finding, errors
-from ..repository.contract_files import ContractFile, ContractSearch, NoSuchPath, find_contracts, workflow_folders
+from ..repository.contract_files import (
+    ContractFile,
+    ContractSearch,
+    NoSuchPath,
+    find_contracts,
+    unlisted_folder,
+    workflow_folders,
+)
 from ..repository.reference_files import Repository, Unreadable, contract_text
 from .parallel import spread
 
@@ -26,7 +34,7 @@ PAYLOADS = "payloads.py"
 
 
 class UnusedKey(NamedTuple):
-    """A key that nobody acts on; ``key`` is dotted, ``why`` is held or unknown."""
+    """A key without effect. ``key`` is dotted, ``why`` is held or unknown."""
 
     key: str
     line: int
@@ -35,7 +43,7 @@ class UnusedKey(NamedTuple):
 
 
 class InspectedFile(NamedTuple):
-    """What one file came to. ``kind`` is one of the four, '' while it loads into none; ``word`` is how the file says it."""
+    """The result for one file. ``kind`` is one of the four, '' when it does not load; ``word`` is how the file writes it."""
 
     path: str
     ok: bool
@@ -50,7 +58,7 @@ class InspectedFile(NamedTuple):
 
 
 class InspectedApp(NamedTuple):
-    """``app`` is None when it does not load; why is told by the findings of its files."""
+    """``app`` is None when it does not load; the findings of its files say why."""
 
     path: Path
     app: App | None
@@ -58,7 +66,9 @@ class InspectedApp(NamedTuple):
 
 
 class Inspection(NamedTuple):
-    """``files`` in the order found; ``skipped`` YAML files are no contracts, ``beside`` is about no file that was read."""
+    """``files`` in the order found. ``skipped`` are YAML files that are no contracts. ``beside`` are findings about
+    no file that was read, such as folders that cannot be listed.
+    """
 
     files: tuple[InspectedFile, ...]
     apps: tuple[InspectedApp, ...]
@@ -67,7 +77,7 @@ class Inspection(NamedTuple):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Of all files, each once: two contracts may include one broken file."""
+        """Of all files, each once: two contracts may include the same broken file."""
         return tuple(dict.fromkeys((*self.beside, *(found for one in self.files for found in one.findings))))
 
 
@@ -88,18 +98,13 @@ def inspect(
         if not any(candidate.within == folder for candidate in seen.candidates) and not any(
             app.path == folder for app in apps
         ):
-            told = f"{folder} holds no contract: no YAML file in it has node_type at its top"
-            raise NoSuchPath(f"{told}; name a contract, or a folder with contracts")
-    return Inspection(tuple(files.values()), tuple(apps), seen.skipped, tuple(map(_unlisted, seen.unlisted)))
-
-
-def _unlisted(error: OSError) -> Finding:
-    told = f"cannot be listed: {error.strerror}; what is in it was not looked at"
-    return Finding("unlisted", EnumSeverity.WARNING, str(error.filename), 0, 0, told, "let it be read, or leave it out")
+            message = f"{folder} holds no contract: no YAML file in it has node_type at its top"
+            raise NoSuchPath(f"{message}; name a contract, or a folder with contracts")
+    return Inspection(tuple(files.values()), tuple(apps), seen.skipped, tuple(map(unlisted_folder, seen.unlisted)))
 
 
 def inspected(reading: ReadResult) -> InspectedFile:
-    """A reading as a row of the report."""
+    """What was read, as a row of the report."""
     contract = reading.contract
     reported = tuple(
         UnusedKey(dotted(key.loc), key.leaf.place.line, key.leaf.place.column, str(key.usage))
@@ -140,7 +145,7 @@ def _read(candidate: ContractFile, repositories: dict[Path, Repository]) -> Insp
 
 
 def _apps(seen: ContractSearch, files: Mapping[str, InspectedFile]) -> Iterator[Path]:
-    """The folders that are to be loaded as apps: those named, then those met below."""
+    """The folders to load as apps: those the user named, then those found below."""
     taken: set[Path] = set()
     for folder in seen.folders:
         homes = list(workflow_folders(folder))
@@ -162,14 +167,16 @@ def _apps(seen: ContractSearch, files: Mapping[str, InspectedFile]) -> Iterator[
 
 
 def _is_ours(contract: InspectedFile | None, home: Path) -> bool:
-    """Of a folder that was named: one that forgot its payloads.py, or whose contract cannot be read, is to be told so."""
+    """Of a folder that the user named. One without payloads.py, or with a contract that cannot be read, is loaded too: it fails
+    with that reason.
+    """
     if contract is None or not contract.family:
         return contract is None or (home / PAYLOADS).is_file()
     return contract.family == EnumFamily.ONEX
 
 
 def _is_one_app(above: Path, homes: Sequence[Path], files: Mapping[str, InspectedFile]) -> bool:
-    """Whether these workflows are one app: all that stand in ``above``, each called like its folder, and not one alone."""
+    """Whether these workflows are one app: all workflows in ``above``, each named like its folder, and more than one."""
     if list(workflow_folders(above)) != list(homes):
         return False
     if not all(files[str(home / CONTRACT)].name == home.name for home in homes):
@@ -178,7 +185,7 @@ def _is_one_app(above: Path, homes: Sequence[Path], files: Mapping[str, Inspecte
 
 
 def _load(folder: Path, files: dict[str, InspectedFile]) -> InspectedApp:
-    """What loading finds is told in place of what reading found, of the same contracts."""
+    """Loads an app. Its findings replace those of reading the same contracts alone, infos aside."""
     app: App | None = None
     try:
         app = load_app(folder)
@@ -202,7 +209,7 @@ def _load(folder: Path, files: dict[str, InspectedFile]) -> InspectedApp:
 
 
 def _holder(finding: Finding, homes: Mapping[str, Path]) -> str:
-    """The contract whose folder holds the file that is spoken of; the first one for what several share."""
+    """The contract whose folder holds the file of the finding; the first one for a file that several share."""
     if finding.path in homes:
         return finding.path
     near = [path for path, home in homes.items() if Path(finding.path).is_relative_to(home)]

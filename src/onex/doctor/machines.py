@@ -1,7 +1,4 @@
-"""What is wrong with the machines of the contracts: the findings of `contracts/check/machine_faults.py`, each with its line.
-
-A finding says what the contract says, before any engine reads it: guards count as true or false at will.
-"""
+"""What is wrong with the machines of the contracts: the findings of `contracts/check/machine_faults.py`, each with its line."""
 
 from __future__ import annotations
 
@@ -58,7 +55,7 @@ def _ends(graph: MachineGraph) -> Iterator[tuple[str, str, str, str]]:
         return
     for state in dead:
         message = f"nothing leaves state {state!r}, and it is not terminal"
-        yield "dead_end", state, message, "add it to terminal_states, or a way out"
+        yield "dead_end", state, message, "add it to terminal_states, or add a transition out of it"
     if endless := graph.endless():
         message = f"no terminal state can be reached from {_list(endless)}"
         fix = "add a transition that leads to an end, or say that there is none by having no terminal state"
@@ -70,7 +67,9 @@ def _triggers(graph: MachineGraph) -> Iterator[tuple[str, int, str, str]]:
         ended = sorted(starts & graph.machine.terminal & graph.reached)
         few = ended or sorted(starts)
         why = f"{_list(few)} {'is' if len(few) == 1 else 'are'} {'terminal' if ended else 'never entered'}"
-        fix = "take the state out of terminal_states, or remove the transition" if ended else "mend the way to it first"
+        fix = (
+            "take the state out of terminal_states, or remove the transition" if ended else "repair the way to it first"
+        )
         yield "trigger_never_enabled", n, f"trigger {trigger!r} is never enabled: {why}", fix
 
 
@@ -85,7 +84,7 @@ def _choices(reading: ReadResult, graph: MachineGraph, name: str) -> Iterator[Do
             f"{name}: in {one.from_state!r} on {one.trigger!r} this transition and the one on line {other.line} both "
             f"apply, {guarded}"
         )
-        fix = "remove one of them" if same else "give one a condition or a priority: which one is taken is chance else"
+        fix = "remove one of them" if same else "give one a condition or a priority: without one, their order decides"
         yield _one(reading, "transition_twice" if same else "nondeterministic", place, message, fix)
 
 

@@ -1,4 +1,4 @@
-"""Work over many things, spread over the cores when there are enough of both; the results are those of one process, in order."""
+"""Spreads work over the cores when there are many things and several cores. The results are those of one process, in order."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ PROCESSES_MAX = 8
 
 
 def spread(work: Callable[[Sequence[T]], list[R]], things: Sequence[T]) -> Iterator[R]:
-    """``work`` of all ``things``, batch by batch. It is a function of a module; what it takes and gives can be pickled.
+    """``work`` applied to all ``things``, batch by batch. ``work`` is a function of a module; what it takes and
+    gives is pickled.
 
-    Few things, one core, or threads that a fork would lose: then it is done here. So it is for the rest when a process
-    dies under it.
+    With fewer than 120 things, one core, or other threads (a fork would lose them) the work is done in this process. The same
+    holds for the rest of it after a child process died.
     """
     batches = [things[n : n + BATCH] for n in range(0, len(things), BATCH)]
     processes = min(len(os.sched_getaffinity(0)), PROCESSES_MAX, len(batches))
@@ -35,23 +36,23 @@ def spread(work: Callable[[Sequence[T]], list[R]], things: Sequence[T]) -> Itera
 def _forked(
     work: Callable[[Sequence[T]], list[R]], batches: Sequence[Sequence[T]], processes: int
 ) -> Iterator[list[R]]:
-    """As many batches as could be done before a process died, from the first on."""
+    """The results of the batches, from the first on, until a process dies."""
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
-    # forked, since what this process has imported is most of what a young one would be busy with
-    pool = ProcessPoolExecutor(processes, get_context("fork"), _deaf)
+    # forked: a new interpreter would spend most of its time on imports that this process has made
+    pool = ProcessPoolExecutor(processes, get_context("fork"), _ignore_interrupt)
     try:
         yield from pool.map(work, batches)
     except BrokenProcessPool:
         return
     finally:
-        # one that is not waited for closes its pipe while the interpreter that ends writes to it, and keeps a thread alive
-        # beside which the next call would not fork
+        # Wait. A pool that is not waited for closes its pipe while the interpreter writes to it at exit, and keeps a thread
+        # alive, so the next call would not fork.
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _deaf() -> None:
-    """Ctrl-C is the parent's: it stops handing out, and these end with what they have."""
+def _ignore_interrupt() -> None:
+    """Only the parent handles Ctrl-C: it hands out no more batches, and the children end after their current one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

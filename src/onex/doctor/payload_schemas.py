@@ -1,6 +1,6 @@
-"""The shapes of an app's payload classes as JSON Schemas, taken in a process of its own: old code and new never meet.
+"""The payload classes of an app as JSON Schemas, taken in a child process, so that old code and new code never meet.
 
-Only ``payloads.py`` and what it imports is run, as ``onex check`` runs it; reducers and effects are not. What it writes to
+Only ``payloads.py`` and what it imports is run, as ``onex check`` runs it. Reducers and effects are not. What that code writes to
 standard output goes to standard error.
 """
 
@@ -29,14 +29,14 @@ PAYLOADS = "payloads"
 
 
 class PayloadSchemas(NamedTuple):
-    """``classes`` by trigger, ``intents.<name>`` and ``state``; or why there are none."""
+    """``classes``: by trigger, ``intents.<name>`` and ``state``. ``problem`` says why there are none."""
 
     classes: Mapping[str, JsonValue]
     problem: str = ""
 
 
 def payload_schemas(homes: Sequence[Path]) -> dict[Path, PayloadSchemas]:
-    """Of the workflows in these folders, all in one child process. Never raises for what their code does."""
+    """The schemas of the workflows in these folders, taken in one child process. Never raises for what their code does."""
     if not homes:
         return {}
     words = [sys.executable, "-m", __name__, *(str(home.resolve()) for home in homes)]
@@ -64,13 +64,13 @@ def _shapes_of(home: Path) -> PayloadSchemas:
         classes = vars(_payloads(home))
         return PayloadSchemas({name: one.model_json_schema() for name, one in _named(contract, classes)})
     except BaseException as error:  # whatever a user's module or class raises
-        told = caught(error)
-        told = error.message if isinstance(error, ContractError) else told
-        return PayloadSchemas({}, f"payloads.py cannot be loaded: {told}")
+        message = caught(error)
+        message = error.message if isinstance(error, ContractError) else message
+        return PayloadSchemas({}, f"payloads.py cannot be loaded: {message}")
 
 
 def _payloads(home: Path) -> object:
-    """The module, alone; where it imports from a folder beside its own, as part of the folder above."""
+    """The module ``payloads`` alone; if it imports from a folder beside its own, as part of the folder above."""
     try:
         folder = AppFolder(home)
         return import_module(FINDER.mount(folder, folder.digest), PAYLOADS)

@@ -1,7 +1,7 @@
-"""Contracts that claim to be pure, held against their code: from each handler to every line that it reaches.
+"""Contracts that claim to be pure, compared with their code: from each handler to every line that it reaches.
 
-What was found is a proof that the claim is wrong. That nothing was found is none that it is right: calls that reading cannot
-follow are told apart as unproven, and so are calls into packages that are not here.
+An impure use that was found proves that the claim is wrong. That nothing was found proves nothing: calls that reading cannot follow
+are reported as unproven, and so are calls into packages that are not in this repository.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from .doctor_finding import DoctorFinding, EnumArea, FilePosition, located
 
 
 class EnumClaimVerdict(StrEnum):
-    """``holds``: nothing was found, and everything could be followed. ``unproven``: nothing was found."""
+    """``holds``: nothing was found, and every call could be followed. ``unproven``: nothing was found, but not every call could
+    be.
+    """
 
     BROKEN = "broken"
     UNPROVEN = "unproven"
@@ -33,7 +35,7 @@ class EnumClaimVerdict(StrEnum):
 
 
 class PurityClaim(NamedTuple):
-    """``told`` is the key and its value. Not ``explicit``: the kind of the node says it."""
+    """``told`` is the key and its value as written. Not ``explicit``: only the kind of the node implies it."""
 
     place: FilePosition
     told: str
@@ -41,7 +43,7 @@ class PurityClaim(NamedTuple):
 
 
 class ExaminedClaim(NamedTuple):
-    """A claim and what became of it. ``outside`` are packages that the code calls into and that nobody here can read."""
+    """A claim with its verdict. ``outside`` are packages that the code calls into and that are not in this repository."""
 
     contract: str
     node: str
@@ -52,7 +54,7 @@ class ExaminedClaim(NamedTuple):
     encounters: tuple[ReachedUse, ...]
 
 
-_SAYS: Final[dict[str, tuple[object, ...]]] = {
+_CLAIMS: Final[dict[str, tuple[object, ...]]] = {
     "purity": ("pure",),
     "pure": (True,),
     "is_pure": (True,),
@@ -70,28 +72,28 @@ _DENIES: Final = frozenset({"impure", "side_effecting", "side-effecting", "effec
 _DEEP: Final = 3
 _WORDS: Final = {
     EnumImpurity.CLOCK: "looks at a clock",
-    EnumImpurity.CHANCE: "is left to chance",
-    EnumImpurity.ENVIRONMENT: "asks the machine it runs on",
+    EnumImpurity.CHANCE: "gives another value each time",
+    EnumImpurity.ENVIRONMENT: "depends on the machine it runs on",
     EnumImpurity.FILE: "touches files",
     EnumImpurity.NETWORK: "uses the network",
-    EnumImpurity.DATABASE: "speaks to a database or broker",
+    EnumImpurity.DATABASE: "uses a database or broker",
     EnumImpurity.PROCESS: "starts, ends or waits for other work",
     EnumImpurity.STATE: "outlives the call",
     EnumImpurity.ORDER: "differs between processes where there is text in it",
     EnumImpurity.NOTE: "writes to the outside",
     EnumImpurity.UNPROVEN: "cannot be followed by reading",
 }
-_DOUBTFUL: Final = (EnumImpurity.ORDER, EnumImpurity.UNPROVEN)
-_HARMLESS: Final = (EnumImpurity.NOTE, *_DOUBTFUL)
+_UNDECIDED: Final = (EnumImpurity.ORDER, EnumImpurity.UNPROVEN)
+_HARMLESS: Final = (EnumImpurity.NOTE, *_UNDECIDED)
 
 
 def claim_of(reading: ReadResult, contract: ModelContractBase) -> PurityClaim | None:
-    """The first explicit claim, else that of a compute node or reducer by its kind, unless the contract denies it."""
+    """The first explicit claim, else that of a compute node or reducer by its kind; None when the contract denies purity."""
     if contract.descriptor is not None and contract.descriptor.purity in _DENIES:
         return None
     if reading.tree is not None and contract.kind is not EnumNodeKind.EFFECT:
         for loc, key in keys_written(reading.tree):
-            values = _SAYS.get(str(loc[-1]))
+            values = _CLAIMS.get(str(loc[-1]))
             if values is None or len(loc) > _DEEP or any(isinstance(step, int) for step in loc):
                 continue
             value = _value(reading.tree, loc)
@@ -121,9 +123,9 @@ def examine_claim(
     handlers: Sequence[tuple[CodeReference, Symbol]],
 ) -> ExaminedClaim:
     roots = [
-        task
-        for target, meaning in handlers
-        for task in entry_units(bodies, meaning, [target.operation] if target.operation else [])
+        unit
+        for target, symbol in handlers
+        for unit in entry_units(bodies, symbol, [target.operation] if target.operation else [])
     ]
     if not roots:
         return ExaminedClaim(reading.path, contract.name, claim, EnumClaimVerdict.NO_CODE, 0, (), ())
@@ -138,7 +140,7 @@ def _verdict(found: ReachResult) -> EnumClaimVerdict:
     kinds = {one.touch.kind for one in found.encounters}
     if kinds - set(_HARMLESS):
         return EnumClaimVerdict.BROKEN
-    unproven = kinds & set(_DOUBTFUL) or found.outside or not found.whole
+    unproven = kinds & set(_UNDECIDED) or found.outside or not found.whole
     return EnumClaimVerdict.UNPROVEN if unproven else EnumClaimVerdict.HOLDS
 
 

@@ -1,8 +1,8 @@
-"""The system as a graph: nodes by kind, topics between them, what depends on whom; folded together when it grows too large to read.
+"""The system as a graph: nodes by kind, topics between them, dependencies. It is simplified when it is too large to read.
 
-up to 60 nodes      each is a box
-more, few talking   those that talk are boxes, the silent ones are counted, one box for each kind
-more                folders, or families of names, are boxes; what passes between them is counted
+up to 60 nodes        each is a box
+more, few connected   those that are connected are boxes; the others are counted, one box for each kind
+more                  folders, or families of names, are boxes; the topics between them are counted
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from .topics import TopicUse, Traffic, open_ends, topic_parts
 
 READABLE: Final = 60
 _ALONE: Final = 20
-"""Up to so many nodes, topics with one end only are drawn as well."""
+"""Up to so many nodes, topics with only one end are drawn as well."""
 _DIRECT: Final = 3
-"""A topic with more pairs of ends than this is a box of its own."""
+"""A topic with more pairs of ends than this gets a box of its own."""
 _KIND_WORDS: Final = frozenset({"evt", "cmd", "intent", "snapshot", "onex"})
 
 
@@ -40,7 +40,7 @@ class MapEdge(NamedTuple):
 
 
 class SystemMap(NamedTuple):
-    """``told`` says in a sentence what was folded together, '' when nothing was."""
+    """``told`` is a sentence about what was left out or joined, '' when nothing was."""
 
     nodes: tuple[GraphNode, ...]
     edges: tuple[GraphEdge, ...]
@@ -49,13 +49,13 @@ class SystemMap(NamedTuple):
 
 def system_map(diagnosis: Examination) -> SystemMap:
     loaded = diagnosis.loaded
-    ties = list(_ties(loaded, diagnosis.traffic))
+    links = list(_links(loaded, diagnosis.traffic))
     if len(loaded) <= READABLE:
-        return _whole(loaded, ties, diagnosis.traffic)
-    talking = {n for tie in ties for n in (tie.source, tie.target)}
+        return _whole(loaded, links, diagnosis.traffic)
+    talking = {n for link in links for n in (link.source, link.target)}
     if 0 < len(talking) <= READABLE:
-        return _talking(loaded, ties, talking)
-    return _folded(loaded, ties, diagnosis.root)
+        return _talking(loaded, links, talking)
+    return _folded(loaded, links, diagnosis.root)
 
 
 def map_mermaid(of: SystemMap) -> str:
@@ -99,13 +99,13 @@ def _escaped(text: str) -> str:
     return " ".join(text.split()).translate(_ENTITIES)
 
 
-# --- what ties nodes together -----------------------------------------------------------------------------------------
+# --- edges ------------------------------------------------------------------------------------------------------------
 
 
 Loaded = Sequence[tuple[ReadResult, ModelContractBase]]
 
 
-def _ties(loaded: Loaded, of: Traffic) -> Iterator[MapEdge]:
+def _links(loaded: Loaded, of: Traffic) -> Iterator[MapEdge]:
     numbers = {reading.path: n for n, (reading, _) in enumerate(loaded)}
     hearing: dict[str, list[int]] = {}
     for one in of.consumed:
@@ -146,7 +146,7 @@ def _one_of(named: dict[str, list[int]], names: Iterable[str | None], own: int) 
 
 
 def short(topic: str) -> str:
-    """The event with its realm and version, without its producer: what tells topics of one system apart."""
+    """The event with its realm and version, without its producer. That is what differs between topics of one system."""
     taken = topic_parts(topic)
     words = [word for word in taken.stem.split(".") if word not in _KIND_WORDS]
     event = f"{words[-1] if words else taken.stem}{f'.v{taken.version}' if taken.version else ''}"
@@ -156,9 +156,9 @@ def short(topic: str) -> str:
 # --- three sizes ------------------------------------------------------------------------------------------------------
 
 
-def _whole(loaded: Loaded, ties: list[MapEdge], of: Traffic) -> SystemMap:
+def _whole(loaded: Loaded, links: list[MapEdge], of: Traffic) -> SystemMap:
     nodes = [_box(n, reading, contract) for n, (reading, contract) in enumerate(loaded)]
-    more, edges = _drawn(ties)
+    more, edges = _drawn(links)
     nodes += more
     if len(loaded) <= _ALONE:
         numbers = {reading.path: n for n, (reading, _) in enumerate(loaded)}
@@ -183,10 +183,10 @@ def _open_end(one: TopicUse) -> GraphNode:
     )
 
 
-def _talking(loaded: Loaded, ties: list[MapEdge], talking: set[int]) -> SystemMap:
+def _talking(loaded: Loaded, links: list[MapEdge], talking: set[int]) -> SystemMap:
     nodes = [_box(n, reading, contract) for n, (reading, contract) in enumerate(loaded) if n in talking]
     silent = Counter(contract.kind.value for n, (_, contract) in enumerate(loaded) if n not in talking)
-    more, edges = _drawn(ties)
+    more, edges = _drawn(links)
     nodes += more
     for kind, count in sorted(silent.items()):
         noun = f"{kind} node" if count == 1 else f"{kind} nodes"
@@ -199,23 +199,23 @@ def _box(n: int, reading: ReadResult, contract: ModelContractBase) -> GraphNode:
     return GraphNode(str(n), contract.name, contract.kind.value, detail=contract.kind.value, note=reading.path)
 
 
-def _drawn(ties: list[MapEdge]) -> tuple[list[GraphNode], list[GraphEdge]]:
+def _drawn(links: list[MapEdge]) -> tuple[list[GraphNode], list[GraphEdge]]:
     """Edges, with a box for each topic that has many ends."""
-    pairs = Counter(tie.topic for tie in ties if tie.topic)
+    pairs = Counter(link.topic for link in links if link.topic)
     nodes: dict[str, GraphNode] = {}
     edges: dict[GraphEdge, None] = {}
-    for tie in ties:
-        if pairs[tie.topic] > _DIRECT:
-            name = f"topic {tie.topic}"
-            nodes[name] = GraphNode(name, tie.label, "topic", note=tie.topic)
-            edges[GraphEdge(str(tie.source), name)] = None
-            edges[GraphEdge(name, str(tie.target))] = None
+    for link in links:
+        if pairs[link.topic] > _DIRECT:
+            name = f"topic {link.topic}"
+            nodes[name] = GraphNode(name, link.label, "topic", note=link.topic)
+            edges[GraphEdge(str(link.source), name)] = None
+            edges[GraphEdge(name, str(link.target))] = None
         else:
-            edges[GraphEdge(str(tie.source), str(tie.target), tie.label, tie.kind)] = None
+            edges[GraphEdge(str(link.source), str(link.target), link.label, link.kind)] = None
     return list(nodes.values()), list(edges)
 
 
-def _folded(loaded: Loaded, ties: list[MapEdge], root: Path) -> SystemMap:
+def _folded(loaded: Loaded, links: list[MapEdge], root: Path) -> SystemMap:
     groups = _groups(loaded, root)
     members: dict[str, list[ModelContractBase]] = {}
     for n, (_, contract) in enumerate(loaded):
@@ -228,10 +228,10 @@ def _folded(loaded: Loaded, ties: list[MapEdge], root: Path) -> SystemMap:
         kind = next(iter(kinds)) if len(kinds) == 1 else ""
         nodes.append(GraphNode(group, group, kind, detail=count, note=told))
     topics: dict[tuple[str, str, str], set[str]] = {}
-    for tie in ties:
-        ends = (groups[tie.source], groups[tie.target], tie.kind)
+    for link in links:
+        ends = (groups[link.source], groups[link.target], link.kind)
         if ends[0] != ends[1]:
-            topics.setdefault(ends, set()).add(tie.label)
+            topics.setdefault(ends, set()).add(link.label)
     edges = [
         GraphEdge(source, target, next(iter(labels)) if len(labels) == 1 else f"{len(labels)} topics", kind)
         for (source, target, kind), labels in topics.items()
@@ -241,17 +241,17 @@ def _folded(loaded: Loaded, ties: list[MapEdge], root: Path) -> SystemMap:
 
 
 def _groups(loaded: Loaded, root: Path) -> list[str]:
-    """A group for each node: the way to part them that gives the most groups that still can be read."""
+    """A group for each node. Of all ways to group them, the one with the most groups that is still readable."""
     folders = [Path(reading.path).parent.relative_to(root).parts for reading, _ in loaded]
     deepest = max(map(len, folders), default=0)
     parted = [["/".join(folder[:depth]) or "." for folder in folders] for depth in range(deepest + 1)]
-    # names come last: of two ways with as many groups, folders are what a reader knows
+    # names come last: of two ways with as many groups, a reader knows the folders
     parted.append([_family(contract.name) for _, contract in loaded])
     readable = [one for one in parted if len(set(one)) <= READABLE]
     return max(readable, key=lambda one: len(set(one)))
 
 
 def _family(name: str) -> str:
-    """The first word of a name that says something: ``pattern`` of ``node_pattern_storage_effect``."""
+    """The first word of a name that is not ``node``: ``pattern`` of ``node_pattern_storage_effect``."""
     words = [word for word in name.lower().replace("-", "_").split("_") if word not in ("node", "")]
     return words[0] if words else name

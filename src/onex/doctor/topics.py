@@ -1,6 +1,20 @@
-"""Who says what to whom: topics that nobody hears, topics that nobody says, and pairs that were meant to be one.
+"""Topics: who publishes and who consumes each, topics that lack one end, and pairs of topics that were meant to be one.
 
-A topic matters by its exact letters: where one end differs by a version, a realm or a letter, traffic is zero and nothing fails.
+Theory of operation. A topic matters by its exact letters. Where the two ends differ by a version, a realm or a letter, no message
+passes and nothing fails. So the ends are compared over all contracts:
+
+1. ``traffic`` collects what each contract publishes and consumes, with the first place of each topic. A dead letter topic and a
+   topic that the contract says is served elsewhere are ``external``: they need no other end here.
+2. ``open_ends`` finds topics with one end. For each it looks for a counterpart with ``difference``, which ranks how two topics may
+   have been meant to be one: 0 another version, 1 another realm or a prefix ``onex.``, 2 another spelling, 3 another kind
+   (``evt`` for ``event``), 4 a typing error of at most two letters, 5 another producer, 6 one part more.
+3. A counterpart that lacks an end itself is preferred. One that has both ends is taken only for rank 0 and 1: that a topic in
+   use is similar to another by two letters says little.
+4. A pair is reported once, at the consumer if it is the consumer that lacks its end, and neither of its topics is reported alone.
+
+What may go wrong: a similar pair that is right as it is. The parts that differ must have five letters or more, a difference in
+digits only is a series and no error, and everything here is a warning. That code names a topic is no proof of an end, since it
+may be a constant that nobody uses; it is shown as a hint. An event without a topic routes nothing, so it is an info only.
 """
 
 from __future__ import annotations
@@ -25,7 +39,7 @@ _NEAR: Final = 2
 
 
 class TopicUse(NamedTuple):
-    """A topic as one contract names it. ``external``: its other end is said, or known, to be elsewhere."""
+    """A topic as one contract names it. ``external``: its other end is not in this repository. ``is_event``: it names no topic."""
 
     topic: str
     node: str
@@ -37,14 +51,14 @@ class TopicUse(NamedTuple):
 
 
 class Traffic(NamedTuple):
-    """Each contract names each topic at most once on each side, by its first place."""
+    """All uses. On each side a contract has at most one use of each topic, at its first place."""
 
     published: tuple[TopicUse, ...]
     consumed: tuple[TopicUse, ...]
 
 
 class TopicParts(NamedTuple):
-    """A topic taken apart: ``realm`` may be '', ``version`` too."""
+    """The parts of a topic. ``realm`` and ``version`` may be ''."""
 
     realm: str
     stem: str
@@ -73,7 +87,7 @@ def _published(reading: ReadResult, contract: ModelContractBase) -> Iterator[Top
             yield _one(reading, contract.event_bus.dlq_topic, place, external=True)
     yield from _said(reading, contract.published_events, "published_events")
     if contract.terminal_event:
-        # whoever waits for the end of the work hears it
+        # its consumer is whoever waits for the end of the work
         yield _one(reading, contract.terminal_event, located(reading, "terminal_event"), external=True)
 
 
@@ -115,7 +129,7 @@ def _one(
 
 
 def _once(said: Iterator[TopicUse]) -> Iterator[TopicUse]:
-    """The first place of each topic; elsewhere it may be said to be external all the same."""
+    """The first use of each topic. A later one may still say that it is external, or give the event type."""
     first: dict[str, TopicUse] = {}
     for one in said:
         before = first.setdefault(one.topic, one)
@@ -130,7 +144,7 @@ def _once(said: Iterator[TopicUse]) -> Iterator[TopicUse]:
 
 
 class TopicMismatch(NamedTuple):
-    """Two topics that were meant to be one. ``consumed_lacks``: it is the consumer that is without its other end."""
+    """Two topics that were meant to be one. ``consumed_lacks``: the consumer is the one that lacks its other end."""
 
     published: tuple[TopicUse, ...]
     consumed: tuple[TopicUse, ...]
@@ -139,7 +153,7 @@ class TopicMismatch(NamedTuple):
 
 
 class OpenEnds(NamedTuple):
-    """Topics that lack an end, each with all who name it."""
+    """Topics that lack an end, each with all its uses. ``unsaid``: nobody publishes it. ``unheard``: nobody consumes it."""
 
     missed: tuple[TopicMismatch, ...]
     unsaid: tuple[tuple[TopicUse, ...], ...]
@@ -172,10 +186,7 @@ def open_ends(of: Traffic) -> OpenEnds:
 
 
 def topic_findings(ends: OpenEnds, mention: Callable[[str], str]) -> Iterator[DoctorFinding]:
-    """Pairs that miss each other first, then topics with one end.
-
-    ``mention`` says where code names a topic, '' if it does not: no proof of an end, but worth a look.
-    """
+    """Mismatched pairs first, then topics with one end. ``mention`` says where code names a topic, '' for nowhere."""
     for miss in ends.missed:
         yield _mismatch(miss)
     for users in ends.unsaid:
@@ -218,7 +229,7 @@ def _one_sided(users: tuple[TopicUse, ...], code: str, *, heard: bool) -> Doctor
     else:
         side, message = "unheard", f"{_who(users, 'publishes')} {one.topic!r}, which no contract here consumes{more}"
         fix = "consume it, stop publishing it, or say who listens: external_consumer in publish_topic_metadata"
-    # an event without a topic is documentation: nothing is routed by it
+    # an event without a topic routes nothing
     severity = EnumSeverity.INFO if one.is_event else EnumSeverity.WARNING
     return doctor_finding(EnumArea.TOPICS, f"{thing}_{side}", one.place, message, fix, _files(users), severity)
 
@@ -248,7 +259,7 @@ def topic_parts(topic: str) -> TopicParts:
 
 
 def difference(one: str, other: str) -> tuple[int, str] | None:
-    """How two topics differ that may have been meant to be one, the likelier the smaller the number; None: not at all alike."""
+    """Rank and words of how two topics differ. The smaller the rank, the more likely they were meant to be one. None: not alike."""
     left, right = topic_parts(one), topic_parts(other)
     if left.stem == right.stem:
         if left.realm == right.realm:
@@ -282,7 +293,7 @@ def _unlike_part(here: str, there: str, *, last: bool) -> tuple[int, str] | None
     # parts that differ by a number are two of a series
     is_series = re.sub("[0-9]", "", here) == re.sub("[0-9]", "", there)
     if not is_series and min(len(here), len(there)) >= 5 and _distance(here, there) <= _NEAR:
-        return 4, "a near miss, perhaps a slip of the pen"
+        return 4, "nearly the same, perhaps a typing error"
     return (5, f"the producer is {there} there, {here} here") if last else None
 
 
@@ -291,7 +302,7 @@ def _without_one(names: list[str]) -> set[tuple[str, ...]]:
 
 
 def _counterpart(topic: str, first: Iterable[str], all_others: Iterable[str]) -> tuple[str, str] | None:
-    """The likeliest of the others, those that lack an end themselves before those that do not."""
+    """The most likely of the others; those that lack an end themselves come before those that do not."""
     best: tuple[int, int, str, str] | None = None
     lonely = set(first)
     for other in all_others:
@@ -300,14 +311,14 @@ def _counterpart(topic: str, first: Iterable[str], all_others: Iterable[str]) ->
             continue
         rank, reason = found
         if rank > 1 and other not in lonely:
-            continue  # it has its own other end: only a version or a realm is worth a word
+            continue  # it has both ends: only another version or realm is reported
         candidate = (rank, 0 if other in lonely else 1, other, reason)
         best = candidate if best is None or candidate < best else best
     return None if best is None else (best[2], best[3])
 
 
 def _distance(one: str, other: str) -> int:
-    """Letters to insert, drop, change or swap (optimal string alignment)."""
+    """How many letters to insert, delete, change or swap (optimal string alignment), at most ``_NEAR`` + 1."""
     if abs(len(one) - len(other)) > _NEAR:
         return _NEAR + 1
     before: list[int] = []

@@ -1,4 +1,4 @@
-"""What a class has, its bases read as well, and what an annotation means: names are looked up, nothing is run."""
+"""The members of classes with their bases, and the symbols that annotations name. Names are looked up, nothing is run."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ _DEPTH_MAX = 20
 
 
 class ClassTable:
-    """Questions about classes of one library. Answers are remembered."""
+    """Questions about the classes of one library. ``line`` is remembered."""
 
     def __init__(self, library: Library) -> None:
         self.library = library
         self._lines: dict[ClassSymbol, tuple[ClassSymbol | ExternalSymbol, ...]] = {}
 
     def line(self, of: ClassSymbol) -> tuple[ClassSymbol | ExternalSymbol, ...]:
-        """The class and those it inherits from, nearest first; left to right and deep, which suffices to find a method."""
+        """The class and its bases, nearest first: depth first from the left. At most 50. This is not the C3 order of Python, but it
+        finds the method of a class hierarchy without diamonds.
+        """
         known = self._lines.get(of)
         if known is None:
             found: list[ClassSymbol | ExternalSymbol] = []
@@ -42,14 +44,14 @@ class ClassTable:
                 one = waiting.pop(0)
                 if isinstance(one, ClassSymbol) and one not in found:
                     found.append(one)
-                    waiting[:0] = [self.meant(base, one.module) for base in one.node.bases]
+                    waiting[:0] = [self.symbol_of(base, one.module) for base in one.node.bases]
                 elif isinstance(one, ExternalSymbol) and one not in found:
                     found.append(one)
             known = self._lines[of] = tuple(found)
         return known
 
     def own(self, of: ClassSymbol, name: str) -> FunctionSymbol | ClassSymbol | Assigned | None:
-        """What the body of the class itself binds to ``name``; of several, the last."""
+        """What the body of the class itself binds to ``name``, bases aside; of several, the last."""
         for node in reversed(of.node.body):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
                 return FunctionSymbol(of.module, node, f"{of.name}.{name}", owner=of)
@@ -66,7 +68,8 @@ class ClassTable:
     def member(
         self, of: ClassSymbol, name: str, me: ClassSymbol | None = None, after: ClassSymbol | None = None
     ) -> Symbol | Assigned | None:
-        """What an object of the class has under ``name``, a method bound to ``me``; ``after`` begins behind that class.
+        """What an object of the class has under ``name``. A method is bound to ``me``. With ``after`` the search begins behind
+        that class, as ``super()`` does.
 
         A name that no class of the repository has belongs to the first base outside, if there is one.
         """
@@ -86,7 +89,7 @@ class ClassTable:
         return None
 
     def methods(self, of: ClassSymbol) -> Iterator[FunctionSymbol]:
-        """All of its functions, those of its bases as well, unless overridden."""
+        """All its functions and those of its bases, overridden ones left out."""
         seen: set[str] = set()
         for one in self.line(of):
             if isinstance(one, ClassSymbol):
@@ -97,51 +100,53 @@ class ClassTable:
 
     # --- annotations ------------------------------------------------------------------------------------------------
 
-    def meant(self, node: ast.expr | None, module: ModuleSymbol, depth: int = 0) -> Symbol | None:
-        """What a type expression names, through ``Optional``, ``Annotated``, ``X | None`` and quotation marks."""
+    def symbol_of(self, node: ast.expr | None, module: ModuleSymbol, depth: int = 0) -> Symbol | None:
+        """The symbol that a type expression names. ``Optional``, ``Annotated``, ``X | None`` and quotation marks are looked
+        through.
+        """
         if node is None or depth > _DEPTH_MAX:
             return None
         match node:
             case ast.Name():
                 found = self.library.name_in(module, node.id)
                 if isinstance(found, VariableSymbol):  # an alias, or a constant
-                    return self.meant(found.assigned.value, found.module, depth + 1)
+                    return self.symbol_of(found.assigned.value, found.module, depth + 1)
                 return found
             case ast.Attribute():
-                return self.below(self.meant(node.value, module, depth + 1), node.attr)
+                return self.below(self.symbol_of(node.value, module, depth + 1), node.attr)
             case ast.Constant(value=str(text)):
                 try:
-                    return self.meant(ast.parse(text, mode="eval").body, module, depth + 1)
+                    return self.symbol_of(ast.parse(text, mode="eval").body, module, depth + 1)
                 except (SyntaxError, ValueError, RecursionError, MemoryError):
                     return None
             case ast.Subscript():
                 return self._generic(node, module, depth)
             case ast.BinOp(op=ast.BitOr()):
-                left = self.meant(node.left, module, depth + 1)
-                return left if left is not None else self.meant(node.right, module, depth + 1)
+                left = self.symbol_of(node.left, module, depth + 1)
+                return left if left is not None else self.symbol_of(node.right, module, depth + 1)
         return None
 
     def _generic(self, node: ast.Subscript, module: ModuleSymbol, depth: int) -> Symbol | None:
-        outside = self.meant(node.value, module, depth + 1)
+        outside = self.symbol_of(node.value, module, depth + 1)
         name = node.value.id if isinstance(node.value, ast.Name) else getattr(node.value, "attr", "")
         if name in _THROUGH:
             inner = node.slice.elts[0] if isinstance(node.slice, ast.Tuple) and node.slice.elts else node.slice
-            return self.meant(inner, module, depth + 1)
+            return self.symbol_of(inner, module, depth + 1)
         return outside
 
     def object_of(self, annotation: ast.expr | None, module: ModuleSymbol) -> Symbol | None:
-        """An object of the annotated type; of ``type[X]`` the class itself."""
+        """An instance of the annotated type; for ``type[X]`` the class itself."""
         if (
             isinstance(annotation, ast.Subscript)
             and isinstance(annotation.value, ast.Name)
             and annotation.value.id in ("type", "Type")
         ):
-            return self.meant(annotation.slice, module)
-        found = self.meant(annotation, module)
+            return self.symbol_of(annotation.slice, module)
+        found = self.symbol_of(annotation, module)
         return InstanceSymbol(found) if isinstance(found, ClassSymbol | ExternalSymbol) else None
 
     def below(self, found: Symbol | None, name: str) -> Symbol | None:
-        """``found.name`` where no object is needed: in a module, in a class, outside."""
+        """``found.name`` where no instance is needed: in a module, in a class, outside."""
         match found:
             case ModuleSymbol():
                 return self.library.name_in(found, name)

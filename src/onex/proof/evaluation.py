@@ -1,6 +1,28 @@
-"""An expression read for what it means and what it reaches: an evaluation without values.
+"""Reads an expression for the symbols it stands for and for what it reaches: an evaluation without values.
 
-Each part gets its meaning where reading can tell, and is otherwise only looked through.
+Theory of operation. ``value`` goes through an expression like an interpreter. Instead of an object it gives a ``Symbol``: the
+module, class, function, variable or instance that the part stands for, or None where reading cannot tell. On the way it writes
+into one ``Trace``:
+
+- ``reach``: another function, or the expression of a variable or a field, that this code runs. `reachability` reads it next.
+- ``touch``: something impure on this line, by the table of `impure_calls`.
+- ``outside``: packages, not of the standard library, that are called and cannot be read here.
+
+Naming a function counts as calling it: it may be handed on and called elsewhere. Naming an impure function outside counts as well
+(``default_factory=uuid4``). Naming a class does not: annotations and ``isinstance`` name classes all the time.
+
+Where precision is lost, and to which side:
+
+- No values and no types flow through containers, loops or return values without annotation. Such a call gives None, and None
+  reaches nothing: an impure call may be missed. So "nothing found" is never a proof (see `doctor/purity_claims.py`), and
+  methods that are named like I/O (``read_text`` of an unknown object) are reported as unproven.
+- All branches are read, so a call behind ``if debug:`` counts although it may never run.
+- Code under ``raise`` is marked ``failing``, as it runs only when an error is made.
+- Calling a class runs ``__new__``, ``__init__``, ``__post_init__``, pydantic's validators, and the defaults of the fields that
+  the call does not give. Positional arguments are counted against the fields of the nearest class first. ``dataclass`` counts
+  from the base, so with inheritance a default may be read that the call does give; the chain of the finding shows it.
+
+Nothing is imported or run, so hostile code can only be deep: RecursionError is caught by the caller.
 """
 
 from __future__ import annotations
@@ -53,38 +75,41 @@ _SAME_PATH: Final = frozenset(
 
 
 class TraceSource(Protocol):
-    """Where the traces of other functions come from."""
+    """Gives the traces of other functions, and what attributes hold."""
 
     classes: ClassTable
 
-    def trace(self, task: CodeUnit) -> Trace: ...
+    def trace(self, unit: CodeUnit) -> Trace: ...
     def attribute(self, of: ClassSymbol, name: str) -> Symbol | None: ...
 
 
 class BuiltinResult(NamedTuple):
-    """What a builtin gives that takes types or names."""
+    """The result of a builtin that takes types or names. It tells "handled, symbol unknown" from "not handled" (None)."""
 
-    meaning: Symbol | None
+    symbol: Symbol | None
 
 
 class Evaluation:
-    """``scopes`` are the names bound so far, the innermost last; ``shared`` those declared global; ``failing`` in a raise."""
+    """``scopes`` are the names bound so far, the innermost last; ``shared`` those declared global; ``failing``: inside a raise.
 
-    def __init__(self, traces: TraceSource, task: CodeUnit, out: Trace) -> None:
+    ``first`` is the name of the method's first argument, usually ``self``.
+    """
+
+    def __init__(self, traces: TraceSource, unit: CodeUnit, out: Trace) -> None:
         self.traces = traces
         self.classes = traces.classes
-        self.task = task
-        self.module = task.module
+        self.unit = unit
+        self.module = unit.module
         self.out = out
         self.scopes: list[dict[str, Symbol | None]] = [{}]
         self.shared: set[str] = set()
         self.failing = False
         self.first = ""
 
-    def bind(self, target: ast.expr, meaning: Symbol | None) -> None:
-        """What an assignment to ``target`` does to the names; the statements know more."""
+    def bind(self, target: ast.expr, symbol: Symbol | None) -> None:
+        """Binds the names of an assignment. `function_body` adds attributes, items and globals."""
         if isinstance(target, ast.Name):
-            self.scopes[-1][target.id] = meaning
+            self.scopes[-1][target.id] = symbol
         elif isinstance(target, ast.Tuple | ast.List):
             for one in target.elts:
                 self.bind(one, None)
@@ -94,7 +119,9 @@ class Evaluation:
     # --- expressions ------------------------------------------------------------------------------------------------
 
     def value(self, node: ast.expr, *, called: bool = False, inner: bool = False) -> Symbol | None:
-        """``called``: what is called reports itself. ``inner``: only a step on the way to an attribute, or a type."""
+        """``called``: the call reports the symbol itself. ``inner``: only a step to an attribute, or a type; naming it is no
+        use.
+        """
         match node:
             case ast.Name():
                 return self._named(node, self._name(node.id), called=called, inner=inner)
@@ -105,10 +132,10 @@ class Evaluation:
             case ast.Await() | ast.NamedExpr() | ast.Starred():
                 if isinstance(node, ast.Starred):
                     self.in_order(node.value)
-                meaning = self.value(node.value)
+                symbol = self.value(node.value)
                 if isinstance(node, ast.NamedExpr):
-                    self.bind(node.target, meaning)
-                return meaning
+                    self.bind(node.target, symbol)
+                return symbol
             case ast.Lambda():
                 names = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
                 self.scopes.append({argument.arg: None for argument in names})
@@ -121,7 +148,7 @@ class Evaluation:
                 self.value(node.right)
                 return left if isinstance(node.op, ast.Div) else None
             case ast.BoolOp():
-                known = [meaning for one in node.values if (meaning := self.value(one)) is not None]
+                known = [symbol for one in node.values if (symbol := self.value(one)) is not None]
                 return known[0] if known else None
             case ast.IfExp():
                 self.value(node.test)
@@ -183,13 +210,13 @@ class Evaluation:
     def _named(
         self, node: ast.Name | ast.Attribute, found: Symbol | None, *, called: bool, inner: bool
     ) -> Symbol | None:
-        """Reports what merely naming it reaches, and passes through variables to what they hold."""
+        """Reports what naming the symbol reaches, and follows a variable to what it holds."""
         if isinstance(found, VariableSymbol):
             if found.assigned.value is None:
                 return self.classes.object_of(found.assigned.annotation, found.module)
-            task = CodeUnit(found.module, found.name, found.assigned.value)
-            self.reach(task, node)
-            held = self.traces.trace(task).meaning
+            unit = CodeUnit(found.module, found.name, found.assigned.value)
+            self.reach(unit, node)
+            held = self.traces.trace(unit).symbol
             if held is None and found.assigned.annotation is not None:
                 return self.classes.object_of(found.assigned.annotation, found.module)
             return held
@@ -208,7 +235,7 @@ class Evaluation:
         if isinstance(node.func, ast.Name):
             special = self._builtin(node, node.func.id)
             if special is not None:
-                return special.meaning
+                return special.symbol
         self._order_of(node)
         self._mutation(node.func)
         called = self.value(node.func, called=True)
@@ -218,9 +245,9 @@ class Evaluation:
         for argument in node.args:
             self.value(argument)
         for keyword in node.keywords:
-            meaning = self.value(keyword.value)
-            if keyword.arg == "default_factory" and isinstance(meaning, ClassSymbol):
-                self._construct(meaning, node, frozenset(), 0)
+            symbol = self.value(keyword.value)
+            if keyword.arg == "default_factory" and isinstance(symbol, ClassSymbol):
+                self._construct(symbol, node, frozenset(), 0)
         match called:
             case ExternalSymbol():
                 return self._outer_call(called.name, node)
@@ -244,8 +271,8 @@ class Evaluation:
                 self.value(subject, inner=True)
                 return BuiltinResult(None)
             case "super", _:
-                owner = self.task.owner
-                return BuiltinResult(SuperSymbol(owner, self.task.me or owner) if owner is not None else None)
+                owner = self.unit.owner
+                return BuiltinResult(SuperSymbol(owner, self.unit.me or owner) if owner is not None else None)
             case "getattr", [subject, ast.Constant(value=str(attr)), *_]:
                 return BuiltinResult(self.value(ast.copy_location(ast.Attribute(subject, attr, ast.Load()), node)))
             case "__import__", [ast.Constant(value=str(module)), *_]:
@@ -254,7 +281,7 @@ class Evaluation:
 
     def _outer_call(self, name: str, node: ast.Call) -> Symbol | None:
         kind = impurity(name)
-        if (name in SEEDED and (node.args or node.keywords)) or (name == "hash" and "__hash__" in self.task.name):
+        if (name in SEEDED and (node.args or node.keywords)) or (name == "hash" and "__hash__" in self.unit.name):
             kind = EnumImpurity.PURE
         if name == "importlib.import_module" and node.args and isinstance(node.args[0], ast.Constant):
             found = self.classes.library.imported(str(node.args[0].value), self.module.path)
@@ -275,7 +302,7 @@ class Evaluation:
         return InstanceSymbol(ExternalSymbol(of)) if of != name or last[:1].isupper() else None
 
     def _construct(self, of: ClassSymbol, node: ast.expr, given: frozenset[str], places: int) -> None:
-        """What making an object runs: constructors, validators, and the defaults of fields that are not given."""
+        """What making an object runs. ``given`` are the keywords of the call, ``places`` counts its positional arguments."""
         for name in _CONSTRUCTION:
             found = self.classes.member(of, name, of)
             if isinstance(found, FunctionSymbol):
@@ -296,10 +323,10 @@ class Evaluation:
                     self.reach(CodeUnit(one.module, f"{one.name}.{name}", statement.value, one), node)
                 seen.add(name)
 
-    # --- order and time zone, which calls of builtins and of unknown things depend on ------------------------------
+    # --- order of sets, time zone -----------------------------------------------------------------------------------
 
     def in_order(self, node: ast.expr) -> None:
-        """The members of ``node`` are taken one after the other: of a set, in an order that text makes its own."""
+        """The members of ``node`` are taken one by one. The order of a set of text differs between processes (hash seed)."""
         is_set = isinstance(node, ast.Set | ast.SetComp) or (
             isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("set", "frozenset")
         )
@@ -339,15 +366,15 @@ class Evaluation:
     def touch_state(self, node: ast.expr, name: str) -> None:
         self.touch(EnumImpurity.STATE, f"a change of the module's variable {name}", node)
 
-    # --- what is found ----------------------------------------------------------------------------------------------
+    # --- writing the trace ------------------------------------------------------------------------------------------
 
     def touch(self, kind: EnumImpurity, name: str, node: ast.expr) -> None:
         touch = ImpureUse(kind, name, node.lineno, node.col_offset + 1, self.failing)
         if touch not in self.out.touches:
             self.out.touches.append(touch)
 
-    def reach(self, task: CodeUnit, node: ast.expr) -> None:
-        self.out.reached.append(UnitReference(task, node.lineno, self.failing))
+    def reach(self, unit: CodeUnit, node: ast.expr) -> None:
+        self.out.reached.append(UnitReference(unit, node.lineno, self.failing))
 
 
 def _is_dynamic_getattr(node: ast.Call) -> bool:

@@ -1,6 +1,22 @@
-"""One function read from top to bottom, and the traces of all that were read.
+"""Reads one function from top to bottom, and keeps the traces of all functions that were read.
 
-Annotations are types and never run, so nothing in them counts; nor does what only a type checker sees.
+Theory of operation. ``FunctionTraces.trace(unit)`` reads each unit once: a function, or the expression of a variable or of a
+field's default. ``_Body`` goes through the statements in order and binds names as they come, so a later line knows what an
+earlier one assigned. `evaluation` reads the expressions.
+
+- A function that is defined inside is read as part of the one around it: whoever defines it most likely calls it.
+- Annotations are types and never run, so they only tell the class of an object. Code under ``if TYPE_CHECKING:`` is skipped.
+- ``self.x = expression`` in a constructor is kept in ``attributes``. So ``self.x.f()`` in another method finds the class of
+  ``x``: the annotation in the class decides first, then the class's own default, then ``__init__`` and ``__post_init__``.
+- A change of a module's list, dict or set, or an assignment to a ``global`` name, is shared state.
+
+What may go wrong:
+
+- Recursion: the empty trace is stored before the body is read, so a unit that asks for itself gets what is known so far. A symbol
+  may be missing then, but each line is still read once and nothing loops.
+- Branches: names are bound in the order of the text, so after ``if``/``else`` the last assignment counts. The other one may be
+  missed.
+- Nesting beyond Python's recursion limit: what was read so far stays, and the unit gets one use of kind ``unproven``.
 """
 
 from __future__ import annotations
@@ -28,26 +44,26 @@ from .trace import CodeUnit, ImpureUse, Trace, UnitKey, unit_of
 
 
 class FunctionTraces:
-    """Traces by task, each made once."""
+    """Traces by unit, each made once."""
 
     def __init__(self, classes: ClassTable) -> None:
         self.classes = classes
         self._traces: dict[UnitKey, Trace] = {}
 
-    def trace(self, task: CodeUnit) -> Trace:
-        known = self._traces.get(task.key)
+    def trace(self, unit: CodeUnit) -> Trace:
+        known = self._traces.get(unit.key)
         if known is None:
-            # a task that asks for itself while it is read gets what is known so far
-            known = self._traces[task.key] = Trace()
-            body = _Body(self, task, known)
+            # stored before it is read: a recursive function asks for its own trace
+            known = self._traces[unit.key] = Trace()
+            body = _Body(self, unit, known)
             try:
                 body.read()
             except RecursionError:
-                known.touches.append(ImpureUse(EnumImpurity.UNPROVEN, "nesting too deep to read", task.node.lineno, 1))
+                known.touches.append(ImpureUse(EnumImpurity.UNPROVEN, "nesting too deep to read", unit.node.lineno, 1))
         return known
 
     def attribute(self, of: ClassSymbol, name: str) -> Symbol | None:
-        """What ``self.name`` holds: as annotated in the class, else as its constructor sets it."""
+        """What ``self.name`` holds: by the annotation in the class, else by its default, else by what the constructor assigns."""
         found = self.classes.member(of, name, of)
         if isinstance(found, Assigned):
             holder = next(
@@ -57,7 +73,7 @@ class FunctionTraces:
             if found.annotation is not None:
                 return self.classes.object_of(found.annotation, holder.module)
             if found.value is not None:
-                return self.trace(CodeUnit(holder.module, f"{holder.name}.{name}", found.value, holder)).meaning
+                return self.trace(CodeUnit(holder.module, f"{holder.name}.{name}", found.value, holder)).symbol
             return None
         if found is not None and not isinstance(found, ExternalSymbol):
             return found
@@ -72,10 +88,10 @@ class FunctionTraces:
 
 class _Body(Evaluation):
     def read(self) -> None:
-        if isinstance(self.task.node, ast.expr):
-            self.out.meaning = self.value(self.task.node)
+        if isinstance(self.unit.node, ast.expr):
+            self.out.symbol = self.value(self.unit.node)
         else:
-            self._function(self.task.node, self.task.me if not is_static(self.task.node) else None)
+            self._function(self.unit.node, self.unit.me if not is_static(self.unit.node) else None)
 
     # --- statements -------------------------------------------------------------------------------------------------
 
@@ -117,21 +133,21 @@ class _Body(Evaluation):
             case ast.Global():
                 self.shared.update(node.names)
             case ast.Assign():
-                meaning = self.value(node.value)
+                symbol = self.value(node.value)
                 for target in node.targets:
-                    self.bind(target, meaning)
+                    self.bind(target, symbol)
             case ast.AnnAssign():
-                meaning = self.classes.object_of(node.annotation, self.module)
+                symbol = self.classes.object_of(node.annotation, self.module)
                 given = self.value(node.value) if node.value is not None else None
-                self.bind(node.target, given if isinstance(given, InstanceSymbol) else meaning or given)
+                self.bind(node.target, given if isinstance(given, InstanceSymbol) else symbol or given)
             case ast.AugAssign():
                 self.value(node.value)
                 self.bind(node.target, None, keep=True)
             case ast.With() | ast.AsyncWith():
                 for item in node.items:
-                    meaning = self.value(item.context_expr)
+                    symbol = self.value(item.context_expr)
                     if item.optional_vars is not None:
-                        self.bind(item.optional_vars, meaning)
+                        self.bind(item.optional_vars, symbol)
                 self._block(node.body)
             case ast.For() | ast.AsyncFor():
                 self.in_order(node.iter)
@@ -144,7 +160,7 @@ class _Body(Evaluation):
                 for handler in node.handlers:
                     if handler.name:
                         self.scopes[-1][handler.name] = None
-                    self._block(handler.body)  # what is caught is a type, and only named
+                    self._block(handler.body)  # the exception that is caught is a type, and only named
                 self._block(node.orelse)
                 self._block(node.finalbody)
             case ast.Raise():
@@ -181,16 +197,16 @@ class _Body(Evaluation):
             elif isinstance(binding, ImportedName):
                 self.scopes[-1][name] = library.taken(binding, self.module.path)
 
-    def bind(self, target: ast.expr, meaning: Symbol | None, *, keep: bool = False) -> None:
+    def bind(self, target: ast.expr, symbol: Symbol | None, *, keep: bool = False) -> None:
         match target:
             case ast.Name():
                 if target.id in self.shared:
                     self.touch_state(target, target.id)
                 elif not keep or target.id not in self.scopes[-1]:
-                    self.scopes[-1][target.id] = meaning
+                    self.scopes[-1][target.id] = symbol
             case ast.Attribute():
-                if isinstance(target.value, ast.Name) and target.value.id == self.first and meaning is not None:
-                    self.out.attributes.setdefault(target.attr, meaning)
+                if isinstance(target.value, ast.Name) and target.value.id == self.first and symbol is not None:
+                    self.out.attributes.setdefault(target.attr, symbol)
                 self.value(target.value)
             case ast.Subscript():
                 variable = self.variable(target.value)

@@ -1,4 +1,4 @@
-"""Which calls look at a clock, at chance or at the world: a table, so that it can be read, disputed and extended.
+"""Which calls use a clock, chance or the world outside: a table, so that it can be read, disputed and extended.
 
 ``IMPURE[full name] -> kind``. A name that ends in ``.*`` stands for everything below that name; the longest one decides.
 """
@@ -11,9 +11,9 @@ from typing import Final
 
 
 class EnumImpurity(StrEnum):
-    """What a call depends on or does, besides its arguments. ``note``: it writes only what nobody decides by.
+    """What a call depends on or does, besides its arguments. ``note``: it writes text on which nothing depends, such as a log.
 
-    ``order``: members of a set one after the other; ``unproven``: reading cannot follow it. Neither proves anything.
+    ``order``: it takes the members of a set one by one; ``unproven``: reading cannot follow it. These two prove nothing.
     """
 
     CLOCK = "clock"
@@ -56,7 +56,7 @@ IMPURE: Final[Mapping[str, EnumImpurity]] = {
         "random.* secrets.* uuid.uuid1 uuid.uuid4 uuid.uuid6 uuid.uuid7 os.urandom os.getrandom numpy.random.* "
         "ulid.* nanoid.* shortuuid.* faker.* hash",
     ),
-    # a generator with a seed always says the same; one without is caught where it is made (SEEDED)
+    # a generator with a seed always gives the same; one without is found where it is made (SEEDED)
     **_all(_PURE, "random.Random.* numpy.random.Generator.* numpy.random.RandomState.* secrets.compare_digest"),
     # --- environment
     **_all(
@@ -107,7 +107,7 @@ IMPURE: Final[Mapping[str, EnumImpurity]] = {
         "os.execv os.execve os.spawnv os._exit asyncio.create_subprocess_exec asyncio.create_subprocess_shell "
         "asyncio.to_thread asyncio.create_task asyncio.ensure_future asyncio.run ctypes.* pty.* sys.exit atexit.*",
     ),
-    # --- what is said, not decided by
+    # --- notes: logs, prints, metrics
     **_all(
         _NOTE,
         "print logging.* structlog.* loguru.* warnings.warn sys.stdout.write sys.stderr.write sys.stdout.flush "
@@ -118,7 +118,7 @@ IMPURE: Final[Mapping[str, EnumImpurity]] = {
         "kafka.TopicPartition aiokafka.TopicPartition confluent_kafka.TopicPartition threading.current_thread "
         "threading.main_thread threading.local",
     ),
-    # making a logger says nothing yet
+    # making a logger writes nothing yet
     **_all(_PURE, "logging.getLogger logging.Logger structlog.get_logger structlog.stdlib.get_logger"),
     # --- libraries that only compute
     **_all(
@@ -136,7 +136,7 @@ IMPURE: Final[Mapping[str, EnumImpurity]] = {
 }
 
 SEEDED: Final = frozenset({"random.Random", "numpy.random.default_rng", "numpy.random.RandomState"})
-"""Impure without arguments: then they are seeded by the operating system."""
+"""Impure without arguments only: then the operating system gives the seed."""
 
 TYPED: Final[Mapping[str, str]] = {
     "logging.getLogger": "logging.Logger",
@@ -145,7 +145,7 @@ TYPED: Final[Mapping[str, str]] = {
     "pathlib.PurePath": "pathlib.Path",
     "pathlib.PosixPath": "pathlib.Path",
 }
-"""``TYPED[what is called] -> class of what it returns``; a name with a capital returns itself."""
+"""``TYPED[what is called] -> class of what it returns``. A name with a capital is a class and returns an instance of itself."""
 
 IO_METHODS: Final = frozenset(
     [
@@ -162,7 +162,7 @@ IO_METHODS: Final = frozenset(
         "executemany",
     ]
 )
-"""Methods so named that they reach out whoever has them; of an object whose class is not known they stay unproven."""
+"""Methods whose names say I/O. Called on an object whose class is not known, they are reported as unproven."""
 
 FIXES: Final[Mapping[EnumImpurity, str]] = {
     EnumImpurity.CLOCK: "take the time from the input (an action's time), or measure outside of the node",
@@ -174,18 +174,18 @@ FIXES: Final[Mapping[EnumImpurity, str]] = {
     EnumImpurity.PROCESS: "let whoever calls the node run things; emit an intent",
     EnumImpurity.STATE: "keep it in the state that is passed in and returned",
     EnumImpurity.ORDER: "take the members by sorted(...)",
-    EnumImpurity.NOTE: "nothing to mend if nobody decides by it; return it as an intent to have it exactly once",
+    EnumImpurity.NOTE: "leave it if nothing depends on it; return it as an intent to have it exactly once",
     EnumImpurity.UNPROVEN: "call it by its name, so that it can be read",
 }
 
 
 def impurity(name: str) -> EnumImpurity | None:
-    """What ``name``, fully dotted, is known for; None when the table knows nothing of it."""
+    """The kind of ``name``, a full dotted name; None when the table does not know it."""
     exact = IMPURE.get(name)
     if exact is not None:
         return exact
     if name.endswith(("Error", "Exception", "Warning")):
-        return EnumImpurity.PURE  # a library's error is made, not met
+        return EnumImpurity.PURE  # making an exception of a library does nothing else
     head = name
     while "." in head:
         head = head.rpartition(".")[0]
@@ -196,5 +196,5 @@ def impurity(name: str) -> EnumImpurity | None:
 
 
 def is_exact(name: str) -> bool:
-    """Whether it is impure merely to hand it on (``default_factory=uuid4``); of a whole library only calls count."""
+    """Whether handing it on is impure too (``default_factory=uuid4``). Of a whole library only calls count."""
     return name in IMPURE

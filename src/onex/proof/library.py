@@ -1,6 +1,22 @@
-"""The repository's Python as modules by dotted name, each parsed when first asked for; never imported, never run.
+"""The Python files of a repository as modules by dotted name. A file is parsed when it is first asked for; none is imported or run.
 
-Where packages begin is read off the tree (``roots``) and off what imports name, whatever the layout.
+Theory of operation. The questions are: which module has this name, what does a name mean in a module, and where is a name
+written. They are answered in three layers:
+
+- ``module`` asks `package_roots` in which folders the name can begin, and takes the first folder that holds the file. ``at`` parses
+  the file and keeps only what its top level binds: imports, assignments, functions, classes. Branches count as well. Of
+  ``if``/``else`` and ``try``/``except`` the first branch wins, since it is the one that usually runs.
+- ``name_in`` follows a name through imports, from file to file, to the place where it is written. It ends at a class, a function,
+  a variable, a module, or at a name outside of the repository (``ExternalSymbol``). None says that it cannot be known.
+- ``defining`` and ``mention`` search all files once by regular expression. They find what no import leads to.
+
+What may go wrong, and why the answer is still right:
+
+- Imports in a circle: while a name is looked for, a second question for it gets None. What was found inside of a circle is not
+  remembered, because it may be half of the answer. Only the outermost question is.
+- A file that does not parse: ``problem`` says why, and every name in it is external. So nothing is said to be missing from a file
+  that cannot be read, and the doctor reports the file itself.
+- Warnings of the parser (unknown escapes) are silenced: they are about somebody's style, and would go to our standard error.
 """
 
 from __future__ import annotations
@@ -27,7 +43,7 @@ from .symbols import (
 )
 
 Read = Callable[[str], bytes | str]
-"""The bytes of a file by its path, or why they cannot be had."""
+"""Path -> the bytes of the file, or the reason why there are none."""
 
 _DEFINITION: Final = re.compile(rb"^(?:class|def|async def) ([A-Za-z_][A-Za-z0-9_]*)", re.MULTILINE)
 _DOTTED: Final = re.compile(rb"""["']([\w{}$<>-]{1,80}(?:\.[\w{}$<>-]{1,80}){2,12})["']""")
@@ -112,7 +128,7 @@ class Library:
                     bindings[bound] = binding
         return ModuleSymbol(name, path, is_package, bindings, tuple(stars))
 
-    # --- what is written anywhere -----------------------------------------------------------------------------------
+    # --- search by text ---------------------------------------------------------------------------------------------
 
     def defining(self, name: str) -> list[str]:
         """Paths of the files in which a class or function of that name is written at the top level."""
@@ -123,7 +139,7 @@ class Library:
         return self._index()[1].get(text)
 
     def _index(self) -> tuple[dict[str, list[str]], dict[str, tuple[str, int]]]:
-        """One pass over all files, made when first asked for: it looks at letters only."""
+        """One pass over all files, made when first asked for. Regular expressions only, nothing is parsed."""
         if self._written is None:
             defined: dict[str, list[str]] = {}
             mentioned: dict[str, tuple[str, int]] = {}
@@ -230,7 +246,7 @@ def bound_by(node: ast.stmt) -> Iterator[tuple[str, Binding]]:
 
 
 def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """Those of a module's top level, in the branches as well; of alternatives the first one is read last, so that it wins."""
+    """The statements of a module's top level, also those in branches. Of alternatives the first comes last, so that it wins."""
     for node in body:
         match node:
             case ast.If():

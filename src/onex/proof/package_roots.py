@@ -1,7 +1,20 @@
-"""Where the packages of a repository begin: read off its folders, and off the names by which its code imports itself.
+"""Finds the folders in which the packages of a repository begin, so that ``import shop.pay`` finds its file in any layout.
 
-A folder's own ``__init__.py`` says little: one in ``src``, or beside the README, makes nobody write ``import src.shop``. So what is
-imported decides: ``import shop.pay`` is found in every folder that holds ``shop/pay.py``.
+Theory of operation. A folder's ``__init__.py`` says little: one in ``src``, or beside the README, does not mean that anybody writes
+``import src.shop``. So two sources are used, the tree first:
+
+1. The tree. A package begins in the folder above its topmost ``__init__.py``. A module outside of packages begins in its own
+   folder. A folder without ``__init__.py`` is a package if it stands at the top, or in ``src``, ``lib`` or ``python``.
+2. The imports. ``import shop.pay`` is also found in each folder that holds ``shop/pay.py`` or ``shop/pay/``. For a single word,
+   some import must name something of the package that really is there. All files are searched once, by regular expression, and
+   only when a single word asks for it.
+
+Several folders may hold a package of one name. They are ordered for the file that imports: a copy within the package itself last,
+then folders of tests after others (unless a test asks), then what the tree says before what imports say, then the folder
+that shares most of its path with the importing file, then by name. The order is total, so two machines find the same file.
+
+A wrong guess costs a finding that is not true or one that is missing. It never stops the examination. Names of the standard library
+are never searched by imports: a folder ``logging`` deep in a repository is not what ``import logging`` means.
 """
 
 from __future__ import annotations
@@ -21,7 +34,9 @@ _DOTTED: Final = re.compile(rb"([A-Za-z_]\w*)\.([A-Za-z_]\w*)")
 
 
 class PackageRoots:
-    """``files`` are paths from the repository's root, with slashes; ``read`` gives their bytes, or why they cannot be had."""
+    """``files`` are paths from the repository's root, with slashes. ``read`` gives their bytes, or the reason why there are
+    none.
+    """
 
     def __init__(self, files: frozenset[str], read: Callable[[str], bytes | str]) -> None:
         self.files = files
@@ -36,15 +51,11 @@ class PackageRoots:
         self._begun: dict[tuple[str, ...], list[str]] = {}
 
     def of(self, parts: tuple[str, ...], near: str = "") -> Sequence[str]:
-        """Folders in which the module of that dotted name begins, the likeliest for a file ``near`` first.
-
-        Those that the tree tells come before those that imports tell, what shares folders with ``near`` before what does
-        not. A namesake in a folder of tests comes last for who is no test, and one within the package itself for everybody.
-        """
+        """Folders in which the module of that dotted name begins, the most likely one for the file ``near`` first."""
         found = self._begun.get(parts)
         if found is None:
             known = self._known.get(parts[0], [])
-            found = self._begun[parts] = [*known, *(one for one in self._told(parts) if one not in known)]
+            found = self._begun[parts] = [*known, *(one for one in self._by_imports(parts) if one not in known)]
         if len(found) < 2:
             return found
         known = self._known.get(parts[0], [])
@@ -70,8 +81,8 @@ class PackageRoots:
                     break
         return ".".join(parts[first:])
 
-    def _told(self, parts: tuple[str, ...]) -> Iterator[str]:
-        """The folders that hold the whole of a dotted name, or, of a single word, that imports show to be meant."""
+    def _by_imports(self, parts: tuple[str, ...]) -> Iterator[str]:
+        """Folders that hold the whole dotted name; for a single word, folders that imports show to be meant."""
         top = parts[0]
         if top in sys.stdlib_module_names or not top:
             return
@@ -87,13 +98,15 @@ class PackageRoots:
         return place in self.folders or f"{place}.py" in self.files
 
     def _is_imported(self, above: str, top: str) -> bool:
-        """Whether code imports something of the package, that stands in the one which begins here."""
+        """Whether code imports something of the package ``top`` that is there in the folder ``above``."""
         if self._imported is None:
             self._imported = self._all_imported()
         return any(self._is_there(posixpath.join(above, top, below)) for below in self._imported.get(top, ()))
 
     def _all_imported(self) -> dict[str, set[str]]:
-        """``[package]`` -> what is named behind its dot, or taken from it, anywhere. It looks at letters only."""
+        """``[package]`` -> names behind its dot, or imported from it, in any file. Found by regular expression, nothing is
+        parsed.
+        """
         found: dict[str, set[str]] = {}
         for path in sorted(self.files):
             source = self._read(path)

@@ -1,4 +1,18 @@
-"""From a handler to everything it reaches: which lines of the repository touch the world, and by which way one gets there."""
+"""From a handler to everything it reaches: which lines of the repository use the world, and by which chain of calls.
+
+Theory of operation. ``entry_units`` says where a runtime enters a handler: a function itself; of a class its constructors, and the
+methods that runtimes call by name or that the contract names as operations; if it has none of them, every
+public method of its own.
+``reach`` then searches breadth first over the traces of `function_body`. The first way that is found to a unit is a shortest one,
+and it is the one that is reported. A unit is read once, however many ways lead to it, so a circle of calls ends the search.
+
+Two queues make the result useful. What only a ``raise`` leads to waits in the second one until the first is empty. So each unit
+that a normal way reaches is reported with that way, and ``failing`` is True only for what no normal way reaches. What is found
+from a failing unit is failing as well, whatever the edge says.
+
+After 20,000 units the search stops and ``whole`` is False: the claim is then at best unproven. The roots are taken in their order
+and each trace lists its references in the order of the text, so the same code gives the same chains on every machine.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +54,7 @@ ENTRY_METHODS: Final = frozenset(
         "analyze",
     ]
 )
-"""Methods that a runtime calls; a class that has none of them is entered by every public method."""
+"""Methods that runtimes call. A class that has none of them is entered by every public method."""
 
 
 class CallSite(NamedTuple):
@@ -52,7 +66,9 @@ class CallSite(NamedTuple):
 
 
 class ReachedUse(NamedTuple):
-    """``chain`` begins with the entry and ends with the function in which ``touch`` stands; ``failing``: only errors go it."""
+    """``chain`` begins with the entry and ends with the function that holds ``touch``; ``failing``: only a ``raise`` leads
+    there.
+    """
 
     touch: ImpureUse
     path: str
@@ -62,7 +78,7 @@ class ReachedUse(NamedTuple):
 
 @dataclass(slots=True)
 class ReachResult:
-    """``functions`` counts what was read; ``whole`` is False when there was more than may be read."""
+    """``functions`` counts the units that were read; ``whole`` is False when the limit stopped the search."""
 
     encounters: list[ReachedUse] = field(default_factory=list)
     outside: set[str] = field(default_factory=set)
@@ -71,7 +87,7 @@ class ReachResult:
 
 
 def entry_units(bodies: FunctionTraces, handler: Symbol, operations: Iterable[str] = ()) -> Iterator[CodeUnit]:
-    """Where a runtime enters the handler: a function itself, of a class its constructor and the methods for operations."""
+    """Where a runtime enters the handler; nothing for a symbol that is neither function nor class."""
     if isinstance(handler, FunctionSymbol):
         yield unit_of(handler)
     elif isinstance(handler, ClassSymbol):
@@ -84,10 +100,7 @@ def entry_units(bodies: FunctionTraces, handler: Symbol, operations: Iterable[st
 
 
 def reach(bodies: FunctionTraces, roots: Sequence[CodeUnit]) -> ReachResult:
-    """Breadth first, so that each chain is a shortest one; what only a ``raise`` leads to comes after everything else.
-
-    The same roots give the same result, in the same order.
-    """
+    """Everything that the roots reach, each unit once. The same roots give the same result, in the same order."""
     result = ReachResult()
     came: dict[UnitKey, tuple[UnitKey | None, CallSite]] = {}
     waiting: deque[CodeUnit] = deque()
@@ -100,35 +113,35 @@ def reach(bodies: FunctionTraces, roots: Sequence[CodeUnit]) -> ReachResult:
     while waiting or later:
         if not waiting:
             failing = True
-            task, key, link = later.popleft()
-            if task.key in came:
+            unit, key, link = later.popleft()
+            if unit.key in came:
                 continue
-            came[task.key] = (key, link)
-            waiting.append(task)
+            came[unit.key] = (key, link)
+            waiting.append(unit)
         if result.functions == FUNCTIONS_MAX:
             result.whole = False
             break
-        task = waiting.popleft()
+        unit = waiting.popleft()
         result.functions += 1
-        trace = bodies.trace(task)
+        trace = bodies.trace(unit)
         result.outside |= trace.outside
         for touch in trace.touches:
-            result.encounters.append(ReachedUse(touch, task.module.path, _chain(came, task), failing or touch.failing))
+            result.encounters.append(ReachedUse(touch, unit.module.path, _chain(came, unit), failing or touch.failing))
         for reached in trace.reached:
-            if reached.task.key in came:
+            if reached.unit.key in came:
                 continue
-            link = CallSite(reached.task.name, task.module.path, reached.line)
+            link = CallSite(reached.unit.name, unit.module.path, reached.line)
             if reached.failing and not failing:
-                later.append((reached.task, task.key, link))
+                later.append((reached.unit, unit.key, link))
             else:
-                came[reached.task.key] = (task.key, link)
-                waiting.append(reached.task)
+                came[reached.unit.key] = (unit.key, link)
+                waiting.append(reached.unit)
     return result
 
 
-def _chain(came: dict[UnitKey, tuple[UnitKey | None, CallSite]], task: CodeUnit) -> tuple[CallSite, ...]:
+def _chain(came: dict[UnitKey, tuple[UnitKey | None, CallSite]], unit: CodeUnit) -> tuple[CallSite, ...]:
     links = []
-    key: UnitKey | None = task.key
+    key: UnitKey | None = unit.key
     while key is not None:
         key, link = came[key]
         links.append(link)

@@ -1,6 +1,6 @@
-"""What an expression stands for, as far as reading can say: a module, class or function of the repository, or a name outside.
+"""What an expression stands for, as far as reading can tell: a module, class or function of the repository, or a name outside.
 
-``None`` in the place of a meaning says that reading cannot tell.
+None in place of a ``Symbol`` says that reading cannot tell.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ImportedName(NamedTuple):
 
 
 class Assigned(NamedTuple):
-    """A variable. ``value`` is None when only its type is said."""
+    """A variable. ``value`` is None when the code only declares its type."""
 
     value: ast.expr | None
     annotation: ast.expr | None
@@ -40,8 +40,8 @@ Binding = ImportedModule | ImportedName | Assigned | FunctionNode | ast.ClassDef
 class ModuleSymbol:
     """A file of the repository, or a folder that is a package without one (``path`` ends in ``/``).
 
-    ``bindings`` are the names at its top level; ``stars`` the modules it takes everything from. ``problem`` says why there
-    is nothing in it, when it could not be read.
+    ``bindings`` are the names at its top level; ``stars`` the modules of its ``from x import *``. ``problem`` says why a file
+    that cannot be read has no bindings.
     """
 
     name: str
@@ -54,7 +54,7 @@ class ModuleSymbol:
 
 @dataclass(frozen=True, slots=True)
 class ExternalSymbol:
-    """Something that is not in the repository, by its full dotted name. A builtin has no dot."""
+    """Something outside of the repository, by its full dotted name. A builtin has no dot."""
 
     name: str
 
@@ -93,7 +93,7 @@ class InstanceSymbol:
 
 @dataclass(frozen=True, slots=True)
 class SuperSymbol:
-    """``super()``: what follows ``owner`` in the order of ``me``'s classes."""
+    """``super()``: the classes behind ``owner`` in the line of ``me``."""
 
     owner: ClassSymbol
     me: ClassSymbol

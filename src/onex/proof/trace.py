@@ -1,4 +1,4 @@
-"""What reading one function leaves behind: whom it reaches and what of the world it touches, each with its line."""
+"""What is known after one function was read: what it reaches and what it uses of the world, each with its line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UnitKey = tuple[str, str, int, int, int]
 
 
 class CodeUnit(NamedTuple):
-    """What is read at once: a function, or the expression of a variable or of a field's default."""
+    """The unit of reading: a function, or the expression of a variable or of a field's default."""
 
     module: ModuleSymbol
     name: str
@@ -33,7 +33,7 @@ class CodeUnit(NamedTuple):
 
 
 class ImpureUse(NamedTuple):
-    """The world, touched on a line: ``name`` is what is called, ``kind`` why that matters, ``failing`` within a ``raise``."""
+    """An impure use on a line: ``name`` is what is called, ``kind`` why it matters, ``failing``: inside a ``raise``."""
 
     kind: EnumImpurity
     name: str
@@ -43,21 +43,24 @@ class ImpureUse(NamedTuple):
 
 
 class UnitReference(NamedTuple):
-    """Another function, from a line; ``failing`` when only a ``raise`` asks for it."""
+    """Another unit that a line runs; ``failing`` when the line is inside a ``raise``."""
 
-    task: CodeUnit
+    unit: CodeUnit
     line: int
     failing: bool = False
 
 
 @dataclass(slots=True)
 class Trace:
-    """What a task came to. ``outside`` are packages, not of the standard library, that it calls into."""
+    """The result of reading one unit. ``outside`` are packages, not of the standard library, that it calls into.
+
+    ``symbol`` is what an expression stands for, ``attributes`` what a constructor assigns to ``self``.
+    """
 
     touches: list[ImpureUse] = field(default_factory=list)
     reached: list[UnitReference] = field(default_factory=list)
     outside: set[str] = field(default_factory=set)
-    meaning: Symbol | None = None
+    symbol: Symbol | None = None
     attributes: dict[str, Symbol] = field(default_factory=dict)
 
 

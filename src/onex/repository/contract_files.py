@@ -1,7 +1,7 @@
-"""Which files of a tree are contracts: found by their text alone, in one order, each once; nothing is parsed or imported.
+"""The walk over a user's tree, and which of its files are contracts. Files are found by name and text; nothing is parsed.
 
-Hidden folders, environments and caches are passed by, and so are links: what they lead to is met where it stands, or it is
-not of this tree.
+``onex check``, ``onex diff``, ``onex diagram`` and ``onex doctor`` all find their files here, so one rule says what is left out:
+hidden folders, environments, caches and links. What a link leads to is found where it stands, or is not in this tree.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 from ..contracts.text.yaml_tree import BYTES_MAX
 from ..kernel.errors import ValidationError
+from ..kernel.finding import EnumSeverity, Finding
 
 SUFFIXES = (".yaml", ".yml")
-IGNORED = frozenset(("__pycache__", "node_modules", "venv", "site-packages"))
-# written in block style a key stands at the left end of its line; a flow mapping is looked for anywhere
+IGNORED_FOLDERS = frozenset(("__pycache__", "node_modules", "venv", "site-packages"))
+# in block style a key stands at the left end of its line; in a flow mapping it may stand anywhere
 _MARK = re.compile(rb"""^(?:\xef\xbb\xbf)?["']?node_type["']?[ \t]*:""", re.MULTILINE)
 _FLOW = re.compile(rb"""\A(?:\xef\xbb\xbf)?(?:[ \t]*(?:#.*|---)?\r?\n)*[ \t]*\{(?s:.*)["']?node_type["']?[ \t]*:""")
 
@@ -38,7 +39,7 @@ class ContractFile(NamedTuple):
 
 class ContractSearch(NamedTuple):
     """``folders`` are those the user named, in order. ``skipped`` are YAML files that are no contracts, ``unlisted``
-    the folders below that could not be looked into.
+    the folders below that could not be listed.
     """
 
     candidates: tuple[ContractFile, ...]
@@ -48,7 +49,10 @@ class ContractSearch(NamedTuple):
 
 
 def find_contracts(paths: Sequence[Path]) -> ContractSearch:
-    """Every contract at or below ``paths``. A file that is named is one, whatever it holds. Raises NoSuchPath."""
+    """Every contract at or below ``paths``, each once. A file that the user names is one, whatever it holds.
+
+    Raises NoSuchPath.
+    """
     found: dict[str, ContractFile] = {}
     folders: list[Path] = []
     skipped: dict[str, Path] = {}
@@ -56,7 +60,7 @@ def find_contracts(paths: Sequence[Path]) -> ContractSearch:
     for path in paths:
         if _is_folder(path):
             folders.append(path)
-            for file in yaml_files(path, unlisted):
+            for file in files_below(path, SUFFIXES, unlisted):
                 if looks_like_contract(file):
                     found.setdefault(os.path.realpath(file), ContractFile(file, path, named=False))
                 else:
@@ -69,52 +73,53 @@ def find_contracts(paths: Sequence[Path]) -> ContractSearch:
     return ContractSearch(tuple(found.values()), tuple(folders), others, tuple(unlisted))
 
 
-def yaml_files(folder: Path, unlisted: list[OSError]) -> Iterator[Path]:
-    """Below ``folder``, by name, a folder's own files before those of its folders; ``unlisted`` gets those it may not enter.
+def files_below(folder: Path, suffixes: tuple[str, ...], unlisted: list[OSError]) -> Iterator[Path]:
+    """Files with one of these suffixes, in one order on every machine: by name, a folder's own files before its folders.
 
-    Raises NoSuchPath when it is ``folder`` itself.
+    ``unlisted`` gets the folders that cannot be listed. Raises NoSuchPath when ``folder`` itself is one of them.
     """
 
-    def told(error: OSError) -> None:
+    def failed(error: OSError) -> None:
         if Path(error.filename) == folder:
             raise NoSuchPath(f"{folder} cannot be listed: {error.strerror}; let it be read, or leave it out")
         unlisted.append(error)
 
-    for here, below, files in os.walk(folder, onerror=told):
-        below[:] = sorted(name for name in below if not is_ignored(name))
+    for here, below, files in os.walk(folder, onerror=failed):
+        below[:] = sorted(name for name in below if not name.startswith(".") and name not in IGNORED_FOLDERS)
         for name in sorted(files):
-            file = Path(here, name)
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".") and is_plain_file(file):
-                yield file
+            if name.lower().endswith(suffixes) and not name.startswith("."):
+                file = Path(here, name)
+                if file.is_file() and not file.is_symlink():
+                    yield file
+
+
+def unlisted_folder(error: OSError) -> Finding:
+    """The finding for a folder that the walk could not list."""
+    message = f"cannot be listed: {error.strerror}; what is in it was not looked at"
+    fix = "let it be read, or leave it out"
+    return Finding("unlisted", EnumSeverity.WARNING, str(error.filename), 0, 0, message, fix)
 
 
 def looks_like_contract(file: Path) -> bool:
-    """Whether its text has ``node_type`` at the top level, as far as letters tell. Unreadable is not: a look costs nothing."""
+    """Whether its text has ``node_type`` at the top level, as far as a regular expression can tell.
+
+    True for a file that cannot be opened: whoever reads it then reports why.
+    """
     try:
         with file.open("rb") as opened:
             head = opened.read(BYTES_MAX + 1)
     except OSError:
-        return True  # reading it will say why it cannot be read
+        return True
     return _MARK.search(head) is not None or (b"node_type" in head and _FLOW.match(head) is not None)
 
 
 def workflow_folders(folder: Path) -> Iterable[Path]:
-    """``folder`` itself if it holds a contract.yaml, else those below it that do: what may be one app."""
+    """``folder`` itself if it holds a contract.yaml, else the folders directly below it that do: what may be one app."""
     if (folder / "contract.yaml").is_file():
         return [folder]
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if entry.name[0] not in "._")
     return [folder / name for name in names if (folder / name / "contract.yaml").is_file()]
-
-
-def is_ignored(name: str) -> bool:
-    """Whether a folder of that name is hidden, an environment or a cache."""
-    return name.startswith(".") or name in IGNORED
-
-
-def is_plain_file(file: Path) -> bool:
-    """A file, and no link to one."""
-    return file.is_file() and not file.is_symlink()
 
 
 def _is_folder(path: Path) -> bool:

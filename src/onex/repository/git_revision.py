@@ -1,7 +1,23 @@
-"""Code at a revision: an app's files as git has them, in a folder of their own for as long as somebody looks at them.
+"""Code at a git revision: the files of an app or a contract, written into a temporary folder while somebody looks at them.
 
-The repository is only read: work tree, index and HEAD stay as they are, no filter and no hook of it runs, and the bytes are
-those that were committed. The folder is called like the app, because an app's package is named after its folder.
+Theory of operation. ``checkout(spec, path)`` does this, in this order:
+
+1. A ``spec`` that exists as a path, or is written like one (``./x``, ``/x``), is that path, and git is not asked.
+2. ``git rev-parse --show-toplevel`` finds the work tree around ``path``. ``path`` may be a file, or may be gone since that
+   revision, so the nearest folder that exists is asked.
+3. ``git rev-parse --verify REV^{commit}`` gives the full commit. A name that begins with ``-`` is refused first: git would take
+   it for an option.
+4. ``git ls-tree`` lists the files. A submodule is refused, because its files are not in the commit. A path with ``..`` or
+   ``.git`` in it is refused, because git itself never writes such a file. So no entry can leave the folder that it is written to.
+5. ``git cat-file --batch`` gives the bytes. The ids are in a file and not in a pipe: a pipe of questions could be full while the
+   pipe of answers waits to be read, and both processes would wait for ever.
+6. Files are written first and links last, so that no file can be written through a link. When all links are there, each must
+   lead to a place inside the folder. One link may go through another, so this is checked at the end.
+
+The repository is only read. The work tree, the index and HEAD stay as they are, no filter and no hook runs, and the bytes are
+those that were committed. The environment variables by which a hook or an alias of git names a repository are removed, or git
+would look at another one. The folder is called like the app, because an app's package is named after its folder. It is deleted
+when the block ends, also when the block raises. Every failure is RevisionUnreadable, with what git said.
 """
 
 from __future__ import annotations
@@ -19,14 +35,13 @@ from ..kernel.errors import ContractError
 
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _LINK, _MODULE = "120000", "160000"
-# what a hook or an alias of git leaves behind would send us to another repository
 _OURS = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 _LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_NAMESPACE", "GIT_PREFIX")
 _CHUNK = 1 << 20
 
 
 class RevisionUnreadable(ContractError):
-    """Code that git cannot give: no repository, no such revision, nothing there at that path, or not to be written."""
+    """Git cannot give the code: no repository, no such revision, nothing at that path, or files that may not be written."""
 
     code = "revision"
 
@@ -75,7 +90,7 @@ def commit_of(revision: str, path: Path) -> str:
 
 
 class _Repository:
-    """``root`` is the top of the work tree. Every question is one ``git`` that reads."""
+    """``root`` is the top of the work tree. Each question is one ``git`` process that only reads."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -143,8 +158,8 @@ class _Repository:
             raise RevisionUnreadable(f"git cannot list commit {commit[:12]} of {self.root} ({_said(done)})")
         entries = []
         for line in done.stdout.split(b"\0")[:-1]:
-            told, _, name = line.partition(b"\t")
-            mode, _, object_id = told.decode().split(" ")
+            described, _, name = line.partition(b"\t")
+            mode, _, object_id = described.decode().split(" ")
             entry = _Entry(mode, object_id, os.fsdecode(name))
             if mode == _MODULE:
                 raise RevisionUnreadable(
@@ -168,13 +183,13 @@ class _Repository:
             ) as git:
                 source = cast(BinaryIO, git.stdout)
                 for entry in entries:
-                    told = source.readline().split()  # "<id> blob <size>", or "<id> missing"
-                    if len(told) != 3:
+                    answer = source.readline().split()  # "<id> blob <size>", or "<id> missing"
+                    if len(answer) != 3:
                         raise RevisionUnreadable(
                             f"git does not have the content of {entry.path} ({entry.object_id[:12]}); "
-                            "git fsck tells more"
+                            "git fsck says more"
                         )
-                    yield entry, int(told[2]), source
+                    yield entry, int(answer[2]), source
                     source.read(1)  # the line end behind the content
 
 
@@ -191,7 +206,7 @@ def _copy(source: BinaryIO, target: Path, size: int) -> None:
         while size > 0:
             part = source.read(min(size, _CHUNK))
             if not part:
-                raise RevisionUnreadable(f"git ended before the content of {target.name} did; git fsck tells more")
+                raise RevisionUnreadable(f"git ended before the content of {target.name} did; git fsck says more")
             file.write(part)
             size -= len(part)
 
@@ -229,6 +244,6 @@ def _environment() -> dict[str, str]:
 
 
 def _said(done: subprocess.CompletedProcess[bytes]) -> str:
-    """What git complains of, in one line."""
+    """The first line of git's own error message."""
     lines = done.stderr.decode(errors="replace").strip().splitlines()
     return lines[0].removeprefix("fatal: ") if lines else f"git ended with {done.returncode}"

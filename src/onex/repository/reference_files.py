@@ -1,7 +1,7 @@
-"""The files that a contract may refer to: those below its repository's root, read once, and never one outside it.
+"""The files that a contract may refer to: those below the root of its repository, and never one outside it.
 
-A link is followed as long as it stays inside. What is read is the very file that was judged: it is opened from the root
-downwards, folder by folder, through no link, so that nobody can exchange one between the look and the opening.
+A link is followed as long as it stays inside. The file that is read is the very file that was checked: it is opened from the root
+downwards, folder by folder, and through no link. So nobody can replace a folder by a link between the check and the opening.
 """
 
 from __future__ import annotations

@@ -1,4 +1,14 @@
-"""A file of the user's gets another text: whole or not at all, with its permissions, and only if nobody changed it since."""
+"""Replaces the text of a user's file: the whole file or nothing, with its permissions, and only if nobody has changed it.
+
+Theory of operation. The new text goes into a temporary file in the same folder, so that the last step is a rename within one
+file system. It gets the permissions of the old file and is forced to the disk (``fsync``) before the rename: after a power
+failure the name leads to the whole old text or to the whole new one. Then the old file is read again. If it no longer holds the
+text that was checked, somebody saved it meanwhile, and nothing is written. At last ``os.replace`` puts the new file in its place.
+
+What may go wrong: a change that is saved between the second reading and the rename, some microseconds, is lost. POSIX has no call
+that compares and renames in one step. When any step fails, the temporary file is deleted and the old file is untouched. A link
+stays a link, because the file that it leads to is the one that is replaced.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +20,7 @@ from ..kernel.errors import OnexError
 
 
 class NotRewritten(OnexError):
-    """A file that was to be mended and was left as it is."""
+    """A file that was to be rewritten and was left as it is."""
 
     code = "not_rewritten"
 
