@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from onex import worker
-from onex.adapters.worker_pool import InlineWorkers, WorkerPool
+from onex.adapters.worker_pool import WorkerPool
 from onex.app import App, load_app
 from onex.kernel.errors import AlgorithmNotFoundError, EffectFailed
 from onex.nodes.compute import ComputeAddress
+from tests.adapters.inline_workers import InlineWorkers
 
 FILES = {
     "contract.yaml": """

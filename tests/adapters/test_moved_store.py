@@ -22,7 +22,7 @@ def test_no_store_is_begun_beside_the_wal_of_one_that_was_taken_away(folded: boo
         other.execute("pragma wal_checkpoint(truncate)").fetchall()
         other.close()
     path.rename(away)
-    with pytest.raises(StoreReplaced, match=r"store\.db is gone, and store\.db-(wal|shm) of it still stands there"):
+    with pytest.raises(StoreReplaced, match=r"store\.db is gone, and its store\.db-(wal|shm) is still there"):
         SqliteCore(path)
     assert not path.exists()
     away.rename(path)

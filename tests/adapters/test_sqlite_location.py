@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from onex.adapters.sqlite import location as sqlite_place
+from onex.adapters.sqlite import location
 from onex.adapters.sqlite.core import SqliteCore
 from onex.adapters.sqlite.errors import NotAStore, StoreLinked, StoreReplaced
 from onex.adapters.sqlite.location import check_mount, real_path
@@ -161,8 +161,8 @@ def test_a_second_name_given_after_opening_is_refused_when_the_store_is_taken(pa
 def test_a_file_that_is_mounted_by_itself_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounts = path.parent / "mountinfo"
     mounts.write_text(f"36 35 98:0 /a /data rw - ext4 /dev/root rw\n37 35 98:0 /b {path} rw - ext4 /dev/root rw\n")
-    monkeypatch.setattr(sqlite_place, "MOUNTS", mounts)
-    with pytest.raises(StoreLinked, match="Mount its folder"):
+    monkeypatch.setattr(location, "MOUNTS", mounts)
+    with pytest.raises(StoreLinked, match="Mount the whole folder"):
         check_mount(path)
     check_mount(path.with_name("beside.db"))
 

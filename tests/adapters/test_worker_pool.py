@@ -14,8 +14,9 @@ from uuid import uuid4
 import pytest
 from blake3 import blake3
 
-from onex.adapters.worker_pool import InlineWorkers, WorkerPool
+from onex.adapters.worker_pool import WorkerPool
 from onex.kernel.errors import DependencyResolutionError, EffectFailed, EngineClosed
+from tests.adapters.inline_workers import InlineWorkers
 
 ENTRY = "tests.adapters.worker_tasks:run"
 ROOT = Path(__file__).resolve().parents[2]

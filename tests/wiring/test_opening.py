@@ -126,7 +126,7 @@ def test_an_idle_engine_whose_store_is_taken_away_ends_as_lost(tmp_path: Path) -
             with pytest.raises(StoreReplaced, match="nothing more is answered as durable"):
                 await asked
         await engine.close()
-        with pytest.raises(StoreReplaced, match="still stands there"):  # it may be all that is left of the store
+        with pytest.raises(StoreReplaced, match="is still there"):  # it may be all that is left of the store
             await onex.open(f"sqlite:///{path}", ORDERS)
         for left in ("-wal", "-shm"):
             path.with_name(f"{path.name}{left}").unlink(missing_ok=True)

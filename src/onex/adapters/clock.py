@@ -1,4 +1,4 @@
-"""The world's time, and ids that follow it."""
+"""The system's clock, and ids that follow it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 from secrets import randbits
 
 _MS = 1_000_000  # nanoseconds
-_TAIL_BITS = 61  # one bit below what an id has: room for 2**61 more ids in the millisecond it was drawn for
+_TAIL_BITS = 61  # one bit less than an id has: room for 2**61 more ids in the same millisecond
 _VARIANT = 0b10 << 62
 
 
 class SystemClock:
-    """``now_us`` may step back when the host's clock is set; whoever needs order compares with what is stored."""
+    """``now_us`` may go back when the host's clock is set. Code that needs an order compares with stored times."""
 
     def now_us(self) -> int:
         return time.time_ns() // 1000
@@ -27,8 +27,8 @@ class SystemClock:
 class UuidV7:
     """UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then 74 random bits that count up within one millisecond.
 
-    Ids of one object rise strictly, also when the clock steps back. One object belongs to one process and thread: two
-    that share the state of a fork would give the same ids.
+    Each id of one object is greater than the last, also when the clock goes back. Use one object in one process and thread
+    only: two processes that share its state after a fork would give the same ids.
     """
 
     __slots__ = ("_head", "_ms", "_tail")

@@ -1,10 +1,10 @@
-"""What a forked child must not have of its parent: locks it would keep, and database connections it would end.
+"""What a forked child must release at once: the owner's lock, and database connections.
 
-A fork copies every open file. The child of an engine would go on holding the owner's lock after the engine's end, and at
-its own end SQLite would fold a WAL that is long another's into the file. So the child forgets both, at once.
+A fork copies every open file. The child of an engine would hold the owner's lock after the engine has ended. At its own end
+SQLite would copy a WAL into the file that by then may belong to another owner. So the child releases both, at once.
 
-A fork that passes by Python's hooks (from C code) is not seen here. Then an orderly end of the parent still frees the
-lock, which is undone, not only closed; a parent that was killed leaves it to the child until that ends too.
+A fork from C code calls none of Python's hooks and is not seen here. Then an orderly end of the parent still frees the lock,
+since it unlocks and does not only close. If the parent was killed, the child keeps the lock until it ends too.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from weakref import WeakSet
 
 class Inherited(Protocol):
     def forget_parent(self) -> None:
-        """Called in the child, where only the thread that forked goes on. Must wait for no lock."""
+        """Called in the child, in which only the forking thread exists. Must not wait for any lock."""
 
 
 _things: Final[WeakSet[Inherited]] = WeakSet()
 
 
 def release_in_forked_child(thing: Inherited) -> None:
-    """Have ``thing.forget_parent`` called in every child that is forked while ``thing`` lives."""
+    """Have ``thing.forget_parent`` called in each child that is forked while ``thing`` exists."""
     _things.add(thing)
 
 

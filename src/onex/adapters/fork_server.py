@@ -1,11 +1,28 @@
-"""The far side of WorkerPool: a process that keeps modules imported, and the workers it forks.
+"""The other side of WorkerPool: the fork server, a process that keeps the app imported, and the workers that it forks.
 
-The law: none of these processes outlives its engine. The server watches the engine's pidfd and kills what it forked;
-each worker watches engine and server, so it leaves when either is gone. The server runs nobody's code after its
-imports, so a worker that holds the interpreter lock in C cannot keep it from acting.
+The rule: none of these processes outlives its engine.
 
-Why not multiprocessing's: its children run the user's ``__main__`` again (a script without an ``if`` guard starts
-itself), its pool leaves named semaphores behind at SIGKILL and complains of them, and one dead worker breaks the pool.
+Theory of operation. ``main`` imports the entry, moves all objects out of the garbage collector's reach (so that forked
+workers go on sharing their pages), sends ``READY`` and serves orders one at a time:
+
+- ``FORK`` with a socket: fork a worker that uses this socket, and answer its process id.
+- A process id: kill that worker with its own children, and answer how it ended.
+
+A worker reads a task, calls the entry and writes the answer, until the engine closes its socket.
+
+What may go wrong:
+
+- The engine dies, with or without a signal: the server polls the engine's pidfd, kills all workers and ends. Each worker has a
+  thread that polls engine, server and its socket, and kills the worker's process group when one of them is gone.
+- A worker holds the interpreter lock in C for ever: its thread cannot act, but the server can. After its imports the server
+  runs no code of the app, so nothing keeps it from acting.
+- User code forks: the child must not answer as well (``_serve_tasks`` compares process ids), and must not keep the socket
+  open (``register_at_fork``), or the pool would not notice the worker's death.
+- User code prints, exits or raises anything: ``answer`` catches it, and the worker goes on.
+- Ctrl-C and SIGTERM go to the whole group: both are ignored here, because the engine decides when work ends.
+
+Why not ``multiprocessing``: its children run the user's ``__main__`` again, so a script without an ``if`` guard starts itself.
+Its pool leaves named semaphores behind at SIGKILL, and one dead worker breaks the whole pool.
 """
 
 from __future__ import annotations
@@ -42,16 +59,16 @@ _PID = struct.Struct("!q")
 
 
 def frame(parts: Sequence[bytes]) -> list[bytes]:
-    """What goes over the wire: the count, the lengths, the parts."""
+    """A message as it is sent: the number of parts, their lengths, the parts."""
     return [_COUNT.pack(len(parts)), struct.pack(f"!{len(parts)}Q", *map(len, parts)), *parts]
 
 
 def lengths_size(count: bytes) -> int:
-    """Bytes that the lengths take, given the four bytes before them."""
+    """How many bytes the lengths take; ``count`` is the four bytes before them."""
     return 8 * int(_COUNT.unpack(count)[0])
 
 
-def cut(lengths: bytes, body: bytes) -> list[bytes]:
+def split_parts(lengths: bytes, body: bytes) -> list[bytes]:
     parts, at = [], 0
     for (length,) in struct.iter_unpack("!Q", lengths):
         parts.append(body[at : at + length])
@@ -63,24 +80,24 @@ def body_size(lengths: bytes) -> int:
     return sum(length for (length,) in struct.iter_unpack("!Q", lengths))
 
 
-def _receive(lane: socket.socket) -> list[bytes] | None:
-    """The next message; None when the other side is closed."""
-    count = _exactly(lane, 4)
+def _receive(task_socket: socket.socket) -> list[bytes] | None:
+    """The next message. None: the other side was closed."""
+    count = _exactly(task_socket, 4)
     if count is None:
         return None
-    lengths = _exactly(lane, lengths_size(count))
+    lengths = _exactly(task_socket, lengths_size(count))
     if lengths is None:
         return None
-    body = _exactly(lane, body_size(lengths))
-    return None if body is None else cut(lengths, body)
+    body = _exactly(task_socket, body_size(lengths))
+    return None if body is None else split_parts(lengths, body)
 
 
-def _exactly(lane: socket.socket, size: int) -> bytes | None:
+def _exactly(task_socket: socket.socket, size: int) -> bytes | None:
     data = bytearray(size)
     view = memoryview(data)
     got = 0
     while got < size:
-        n = lane.recv_into(view[got:])
+        n = task_socket.recv_into(view[got:])
         if n == 0:
             return None
         got += n
@@ -88,12 +105,12 @@ def _exactly(lane: socket.socket, size: int) -> bytes | None:
 
 
 def request(where: FunctionAddress, payload: bytes, blobs: Mapping[bytes, bytes]) -> list[bytes]:
-    """One task: four names, the payload, then digest and bytes of each blob."""
+    """One task as a message: four names, the payload, then digest and bytes of each blob."""
     return [*map(os.fsencode, where), payload, *(part for blob in blobs.items() for part in blob)]
 
 
 def outcome(reply: list[bytes]) -> tuple[bytes, tuple[NewBlob, ...]]:
-    """What a worker's answer says. Raises EffectFailed."""
+    """The result and the new blobs in a worker's answer. Raises EffectFailed when it reports a failure."""
     kind, first, *rest = reply
     if kind == b"ok":
         made = zip(rest[::3], rest[1::3], rest[2::3], strict=True)
@@ -105,18 +122,18 @@ def outcome(reply: list[bytes]) -> tuple[bytes, tuple[NewBlob, ...]]:
 
 
 def resolve(entry: str) -> EntryPoint:
-    """``module:name``. Raises ImportError, AttributeError, ValueError and whatever the module raises."""
+    """The function named ``module:name``. Raises ImportError, AttributeError, ValueError and whatever the module raises."""
     module, colon, name = entry.partition(":")
     if not colon:
-        raise ValueError(f"{entry!r} is no entry; write package.module:function")
+        raise ValueError(f"{entry!r} names no function; write package.module:function")
     found: EntryPoint = getattr(importlib.import_module(module), name)
     return found
 
 
 def answer(entry: EntryPoint, parts: Sequence[bytes]) -> list[bytes]:
-    """``ok, result[, digest, media type, data]...`` or ``failed, code, message, retry or nothing``.
+    """Run one task. Returns ``ok, result[, digest, media type, data]...`` or ``failed, code, message, retry or nothing``.
 
-    Raises only what ``caught`` lets through.
+    Raises only what ``caught`` raises again.
     """
     app, code, workflow, function, payload, *rest = parts
     where = (os.fsdecode(app), os.fsdecode(code), os.fsdecode(workflow), os.fsdecode(function))
@@ -135,7 +152,7 @@ def answer(entry: EntryPoint, parts: Sequence[bytes]) -> list[bytes]:
             return _failed(
                 text_of(error, "code", "raised"), text_of(error, "message", told), flag_of(error, "retryable", False)
             )
-        return _failed("raised", f"{where[3]} raised {told} at {_place(error, where[0])}", False)
+        return _failed("raised", f"{where[3]} raised {told} at {_code_place(error, where[0])}", False)
 
 
 def _failed(code: str, message: str, retry: bool) -> list[bytes]:
@@ -147,7 +164,7 @@ def _failed(code: str, message: str, retry: bool) -> list[bytes]:
     ]
 
 
-def _place(error: BaseException, app: str) -> str:
+def _code_place(error: BaseException, app: str) -> str:
     """``file:line`` of the innermost frame in the app, relative to it; else of the innermost frame."""
     trace = trace_of(error)
     root = os.path.join(os.path.realpath(app), "")
@@ -162,30 +179,31 @@ def _place(error: BaseException, app: str) -> str:
     return f"{os.path.basename(innermost[0])}:{innermost[1]}" if innermost else "?"
 
 
-def _work(lane: socket.socket, entry: EntryPoint, engine: int, server: int) -> None:
-    """Serve one task after another until the engine closes the lane."""
-    threading.Thread(target=_watch, args=(lane.fileno(), engine, server), daemon=True).start()
+def _serve_tasks(task_socket: socket.socket, entry: EntryPoint, engine: int, server: int) -> None:
+    """Run one task after another until the engine closes the socket."""
+    threading.Thread(target=_watch, args=(task_socket.fileno(), engine, server), daemon=True).start()
     pid = os.getpid()
-    os.register_at_fork(after_in_child=lane.close)  # else a child of the function's keeps it open when this worker dies
-    while (parts := _receive(lane)) is not None:
+    # else a child that user code forks keeps the socket open when this worker dies
+    os.register_at_fork(after_in_child=task_socket.close)
+    while (parts := _receive(task_socket)) is not None:
         reply = answer(entry, parts)
         if os.getpid() != pid:
-            return  # a function that forks comes back twice; one answer is enough
+            return  # user code forked, and this is its child: the parent answers
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(BaseException):
                 stream.flush()
         try:
-            lane.sendall(b"".join(frame(reply)))
+            task_socket.sendall(b"".join(frame(reply)))
         except (BrokenPipeError, ConnectionResetError):
             return
 
 
-def _watch(lane: int, engine: int, server: int) -> None:
-    """Kill this worker's process group when engine or server is gone, or the engine let go of the lane."""
+def _watch(task_socket: int, engine: int, server: int) -> None:
+    """Kill this worker's process group when engine or server is gone, or when the engine has closed the socket."""
     poll = select.poll()
     poll.register(engine, select.POLLIN)
     poll.register(server, select.POLLIN)
-    poll.register(lane, 0)  # hang-up is told unasked; what there is to read is the main thread's
+    poll.register(task_socket, 0)  # a hang-up is reported without asking; what there is to read is for the main thread
     poll.poll()
     os.killpg(0, signal.SIGKILL)
 
@@ -197,7 +215,7 @@ def main() -> NoReturn:
     """``argv``: descriptor of the control socket, the engine's pidfd, the entry."""
     control = socket.socket(fileno=int(sys.argv[2]))
     engine, entry = int(sys.argv[3]), sys.argv[4]
-    # the engine decides when work ends: Ctrl-C and a service manager's TERM are addressed to it
+    # The engine decides when work ends. Ctrl-C and SIGTERM of a service manager are meant for it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
@@ -206,21 +224,21 @@ def main() -> NoReturn:
         control.send(f"{entry!r} cannot be loaded: {describe(error)}".encode()[:ORDER_BYTES])
         os._exit(1)
     gc.collect()
-    gc.freeze()  # what is imported stays shared: a collection in a worker does not touch its pages
+    gc.freeze()  # memory of imported modules stays shared: a collection in a worker does not write to its pages
     children: set[int] = set()
     try:
         control.send(READY)
-        _serve(control, engine, call, children)
+        _serve_orders(control, engine, call, children)
     except (BrokenPipeError, ConnectionResetError):
-        pass  # the engine is gone
+        pass  # the engine has ended
     finally:
         for pid in children:
-            _end(pid)
+            _end_worker(pid)
         os._exit(0)
 
 
-def _serve(control: socket.socket, engine: int, call: EntryPoint, children: set[int]) -> None:
-    """Orders, one at a time: ``FORK`` with a lane gives a pid; a pid ends that worker and gives its status."""
+def _serve_orders(control: socket.socket, engine: int, call: EntryPoint, children: set[int]) -> None:
+    """Carry out orders, one at a time: ``FORK`` with a socket answers a pid; a pid ends that worker and answers its status."""
     server = os.pidfd_open(os.getpid())
     poll = select.poll()
     poll.register(control, select.POLLIN)
@@ -232,7 +250,7 @@ def _serve(control: socket.socket, engine: int, call: EntryPoint, children: set[
         if order == FORK:
             pid = os.fork()
             if pid == 0:
-                _become(fds[0], control, call, engine, server)
+                _run_worker(fds[0], control, call, engine, server)
             os.close(fds[0])
             with contextlib.suppress(OSError):
                 os.setpgid(pid, pid)
@@ -240,25 +258,25 @@ def _serve(control: socket.socket, engine: int, call: EntryPoint, children: set[
             control.send(_PID.pack(pid))
         else:
             (pid,) = _PID.unpack(order)
-            control.send(_PID.pack(_end(pid) if pid in children else 0))
+            control.send(_PID.pack(_end_worker(pid) if pid in children else 0))
             children.discard(pid)
 
 
-def _become(lane_fd: int, control: socket.socket, call: EntryPoint, engine: int, server: int) -> NoReturn:
-    """The forked side: from here on a worker."""
+def _run_worker(task_fd: int, control: socket.socket, call: EntryPoint, engine: int, server: int) -> NoReturn:
+    """The forked child: from here on it is a worker, and never returns."""
     status = 70
     try:
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)
         control.close()
-        _work(socket.socket(fileno=lane_fd), call, engine, server)
+        _serve_tasks(socket.socket(fileno=task_fd), call, engine, server)
         status = 0
     finally:
         os._exit(status)
 
 
-def _end(pid: int) -> int:
-    """A child's exit code, or minus the signal that ended it; one that still runs is killed with its own children."""
+def _end_worker(pid: int) -> int:
+    """A worker's exit code, or minus the signal that ended it. One that still runs is killed, with its own children."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)

@@ -1,6 +1,6 @@
-"""Events of the engine as log lines of structlog: ``onex.open(..., telemetry=StructlogTelemetry())``, extra ``onex[log]``.
+"""Events of the engine as log lines of structlog: ``onex.open(..., telemetry=StructlogTelemetry())``.
 
-Importing this file imports structlog; nothing else of ONEX does.
+Needs the extra ``onex[log]``. Nothing else of ONEX imports structlog.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ LEVELS: Final[Mapping[str, str]] = {
     "closed_with_work_left": "error",
     "judging_failed": "error",
 }
-"""The level of an event; what is not listed is a ``warning``: nothing is lost, and somebody should look."""
+"""The level of each event. An event that is not listed is a ``warning``: nothing is lost, and somebody should look."""
 
 
 class Logger(Protocol):
-    """What is asked of a logger; any of structlog's keeps it."""
+    """The methods that a logger needs; each logger of structlog has them."""
 
     def info(self, event: str, **fields: object) -> object: ...
     def warning(self, event: str, **fields: object) -> object: ...
@@ -30,7 +30,7 @@ class Logger(Protocol):
 
 
 class StructlogTelemetry:
-    """Keeps the port ``Telemetry``. Fields keep their names; ids become text."""
+    """Implements the port ``Telemetry``. Fields keep their names; ids become text."""
 
     def __init__(self, logger: Logger | None = None) -> None:
         """``logger`` defaults to ``structlog.get_logger("onex")``. Raises ModuleNotFoundError without ``onex[log]``."""
@@ -41,11 +41,11 @@ class StructlogTelemetry:
         self._logger: Logger = logger
 
     def emit(self, name: str, **fields: str | int | float | bool | UUID | None) -> None:
-        told = {key: str(value) if isinstance(value, UUID) else value for key, value in fields.items()}
+        plain = {key: str(value) if isinstance(value, UUID) else value for key, value in fields.items()}
         match LEVELS.get(name, "warning"):
             case "info":
-                self._logger.info(name, **told)
+                self._logger.info(name, **plain)
             case "error":
-                self._logger.error(name, **told)
+                self._logger.error(name, **plain)
             case _:
-                self._logger.warning(name, **told)
+                self._logger.warning(name, **plain)

@@ -1,10 +1,20 @@
-"""Watchdog: a thread that raises ``StepOverrun`` in the stepping thread when one step runs past its budget.
+"""Watchdog: a thread that raises ``StepOverrun`` in the stepping thread when one step runs longer than its budget.
 
-It can end Python code, at the next bytecode; not one long call into C (``"a" * 10**9``, a regular expression): sizes are
-bounded elsewhere for that. The thread sleeps while nobody steps.
+It can end Python code, at the next bytecode. It cannot end one long call into C (``"a" * 10**9``, a regular expression); for
+that, sizes are bounded elsewhere.
 
-A step that catches the exception and goes on does not get away: the exception is raised again as soon as it is let go of, and
-at any rate after another quarter of the budget, until the step is left. So no loop around a ``try`` outlives it.
+Theory of operation. ``enter`` and ``leave`` count ``_step`` up; it is odd inside a step. The thread looks at it four times per
+budget (``CHECKS``). When it has seen the same odd number for a whole budget, it raises the exception in the stepping thread
+with ``PyThreadState_SetAsyncExc``. So an overrun is ended within a quarter of the budget.
+
+What may go wrong:
+
+- The step ends just when the exception is raised: it would hit the code after the step. Under ``_lock`` the exception was
+  either sent or never will be. If it was sent and has not arrived, ``leave`` takes it back and raises it itself.
+- The step catches the exception and goes on: the exception object has a finalizer that raises it once more as soon as it is
+  dropped. If the step keeps it, the thread raises another after a quarter of the budget. So no loop around a ``try``
+  outlives its budget.
+- The exception cuts ``leave`` short: the next ``enter`` makes the number odd again.
 """
 
 from __future__ import annotations
@@ -22,7 +32,7 @@ CHECKS = 4
 
 
 class Watchdog:
-    """``budget_s`` is met within a quarter of it. Belongs to the thread that steps; ``close`` ends its own."""
+    """Ends steps after ``budget_s`` seconds, at most a quarter later. For one stepping thread; ``close`` ends the watching one."""
 
     def __init__(self, budget_s: float = 2.0) -> None:
         self.budget_s = budget_s
@@ -30,7 +40,7 @@ class Watchdog:
         self._stepping = threading.get_ident()
         self._fired = 0
         self._overrun = _overrun_of(self)
-        self._sting: object = None
+        self._raiser: object = None
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="onex-watchdog", daemon=True)
@@ -38,11 +48,11 @@ class Watchdog:
 
     def enter(self) -> None:
         self._stepping = threading.get_ident()
-        self._step = (self._step + 1) | 1  # odd, also after a leave that the exception itself cut short
+        self._step = (self._step + 1) | 1  # odd, also after a leave that the exception cut short
 
     def leave(self) -> None:
-        # The exception may be on its way at this very moment: under the lock it has either been sent or never will be,
-        # and one that was sent and has not arrived is taken back and raised here.
+        # Under the lock the exception was either sent or never will be. One that was sent and has not arrived is taken back
+        # and raised here.
         with self._lock:
             if self._step % 2 == 0:
                 return
@@ -67,29 +77,32 @@ class Watchdog:
             with self._lock:
                 if self._step == step:
                     self._fired = step
-                    self._sting = _sting_of(self._stepping, self._overrun)
+                    self._raiser = _raiser_of(self._stepping, self._overrun)
                     _raise_in(self._stepping, self._overrun)
 
-    def _let_go(self, step: int) -> None:
-        """In the stepping thread, where a handler has just dropped the exception: again, unless the step was left."""
-        if self._step == step and self._sting is not None:
-            _ = -self._sting  # type: ignore[operator]  # its class is made when it is needed
+    def _dropped(self, step: int) -> None:
+        """Called in the stepping thread when the step has dropped the exception: raise it again unless the step was left."""
+        if self._step == step and self._raiser is not None:
+            _ = -self._raiser  # type: ignore[operator]  # its class is made below
 
 
-def _overrun_of(dog: Watchdog) -> type[StepOverrun]:
+def _overrun_of(watchdog: Watchdog) -> type[StepOverrun]:
     class Overrun(StepOverrun):
         """Raised by Python itself, which makes it without arguments, in the stepping thread."""
 
         def __init__(self) -> None:
-            self.step = dog._step
+            self.step = watchdog._step
 
         def __del__(self) -> None:
-            dog._let_go(self.step)
+            watchdog._dropped(self.step)
 
     return Overrun
 
 
-def _sting_of(thread: int, overrun: type[StepOverrun]) -> object:
-    """``-sting`` raises ``overrun`` in the thread, at its next jump or call. As an operator, because after a call by name
-    Python would raise it at once, inside the finaliser, where it is lost."""
-    return type("Sting", (), {"__neg__": partial(_raise_in, thread, overrun)})()
+def _raiser_of(thread: int, overrun: type[StepOverrun]) -> object:
+    """An object: ``-object`` raises ``overrun`` in the thread, at its next jump or call.
+
+    It is an operator and not a call. After a call Python would raise the exception at once, inside the finalizer, where it
+    is lost.
+    """
+    return type("Raiser", (), {"__neg__": partial(_raise_in, thread, overrun)})()

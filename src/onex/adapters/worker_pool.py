@@ -1,6 +1,24 @@
-"""WorkerPool: compute functions in processes that may die, hang or grow without harm to the engine or to each other.
+"""WorkerPool: compute functions run in worker processes, which may die, hang or grow without harm to the engine.
 
-One worker has one task at a time, so a death or a time-out has exactly one task to blame and neighbours never notice.
+Theory of operation. The engine starts one fork server (``fork_server``), a process that imports the app once. The server
+forks a worker when the pool orders one. The pool has a control socket to the server, and one socket to each worker.
+
+1. ``run`` takes an idle worker, or waits in a queue. ``_refill`` orders as many workers as are waited for, up to
+   ``max_workers``.
+2. The worker gets one task at a time and answers on its own socket. So a death or a time-out has exactly one task to blame,
+   and other tasks do not notice.
+3. A free worker goes to the task that has waited longest.
+
+What may go wrong:
+
+- The worker dies: its socket closes before the answer. The task goes to another worker, three workers in all (``DEATHS``);
+  then it is EffectFailed (``killed_its_worker``), since it is likely the task that kills them.
+- The task takes too long, or its caller is cancelled: no answer can be awaited on that socket any more, so the worker is ended.
+- The server dies or does not answer: its workers see that and end themselves. The next order starts a new server, and a fork
+  is tried twice.
+- An order is cancelled half-way: then an answer would belong to the wrong order. So only tasks of the pool itself send
+  orders, one at a time under ``_ordering``, and nobody cancels them.
+- ``close`` while a worker is starting: it is closed once more at the end, after all tasks of the pool are done.
 """
 
 from __future__ import annotations
@@ -23,20 +41,17 @@ from .fork_server import (
     FORK,
     ORDER_BYTES,
     READY,
-    EntryPoint,
     FunctionAddress,
-    answer,
     body_size,
-    cut,
     frame,
     lengths_size,
     outcome,
     request,
-    resolve,
+    split_parts,
 )
 
 DEATHS: Final = 3
-"""A task that ends this many workers is not given to another."""
+"""A task at which so many workers died is not given to another."""
 START_S: Final = 60.0
 ORDER_S: Final = 30.0
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from onex.adapters.fork_server import main; main()"
@@ -46,11 +61,11 @@ T = TypeVar("T")
 
 
 class _ServerGone(Exception):
-    """The fork server does not answer; its workers leave by themselves."""
+    """The fork server does not answer. Its workers end by themselves."""
 
 
 class _Died(Exception):
-    """The worker closed its lane before it answered."""
+    """The worker's socket was closed before it answered."""
 
 
 class _Server:
@@ -72,10 +87,10 @@ class _Worker:
     async def ask(self, parts: list[bytes]) -> list[bytes]:
         """Raises _Died."""
         try:
-            self.writer.write(b"".join(frame(parts)))  # not writelines: 3.13's breaks when the other side is gone
+            self.writer.write(b"".join(frame(parts)))  # not writelines: in 3.13 it fails when the other side is gone
             await self.writer.drain()
             lengths = await self.reader.readexactly(lengths_size(await self.reader.readexactly(4)))
-            return cut(lengths, await self.reader.readexactly(body_size(lengths)))
+            return split_parts(lengths, await self.reader.readexactly(body_size(lengths)))
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise _Died from error
 
@@ -83,8 +98,8 @@ class _Worker:
 class WorkerPool:
     """``entry`` is ``module:function``, called in a worker as ``entry(where, payload, blobs)``.
 
-    Workers are forked when they are needed, ``max_workers`` at most (default: the processors). ``timeout_s`` bounds
-    a task that brings no bound of its own; the time it waits for a worker does not count.
+    Workers are forked when they are needed, ``max_workers`` at most (default: the number of processors). ``timeout_s`` bounds
+    a task that has no bound of its own. The time during which it waits for a worker does not count.
     """
 
     def __init__(self, entry: str, *, max_workers: int | None = None, timeout_s: float | None = None) -> None:
@@ -102,23 +117,23 @@ class WorkerPool:
         self._released = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
 
-    # --- what others call ---------------------------------------------------------------------------------------------
+    # --- for callers --------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Start the server and wait until it has imported the entry; not needed, the first task does it too.
+        """Start the server and wait until it has imported the entry. Without this call the first task does it.
 
-        Raises DependencyResolutionError when the entry cannot be imported, NoAvailableSubreducersError.
+        Raises DependencyResolutionError when the entry cannot be imported; NoAvailableSubreducersError.
         """
         await asyncio.shield(self._own(self._started()))
 
     async def run(
         self, where: FunctionAddress, payload: bytes, blobs: Mapping[bytes, bytes], timeout_s: float | None = None
     ) -> tuple[bytes, tuple[NewBlob, ...]]:
-        """The result of one task and the blobs it made. Cancelled, it ends the worker that has the task.
+        """The result of one task and the blobs it made. A caller that is cancelled ends the worker that has the task.
 
-        A task whose worker dies is given to another, DEATHS workers in all. Raises EffectFailed, its ``reason`` being
-        ``raised``, ``killed_its_worker``, ``timed_out`` (``retry``) or what function or entry said; EngineClosed; and
-        what ``start`` raises.
+        A task whose worker dies is given to another, DEATHS workers in all. Raises EffectFailed with the ``reason``
+        ``raised``, ``killed_its_worker``, ``timed_out`` (which may be retried) or the code that function or entry gave;
+        EngineClosed; and what ``start`` raises.
         """
         parts = request(where, payload, blobs)
         bound = self._timeout_s if timeout_s is None else timeout_s
@@ -152,11 +167,11 @@ class WorkerPool:
         )
 
     async def ping(self) -> None:
-        """Raises NoAvailableSubreducersError when no worker could be started now."""
+        """Raises NoAvailableSubreducersError when no worker can be started now."""
         await self.start()
 
     async def close(self, grace_s: float = 5.0) -> None:
-        """Take no more tasks, give running ones ``grace_s`` to end, then end every process. Idempotent."""
+        """Refuse new tasks, wait up to ``grace_s`` seconds for running ones, then end every process. Idempotent."""
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(grace_s))
         await asyncio.shield(self._closing)
@@ -203,7 +218,7 @@ class WorkerPool:
         self._release(worker)
 
     def _release(self, worker: _Worker) -> None:
-        """A worker is free: the longest waiting task gets it."""
+        """Give a free worker to the task that has waited longest."""
         if (waiter := self._next_waiter()) is not None:
             waiter.set_result(worker)
         else:
@@ -230,9 +245,9 @@ class WorkerPool:
         return await asyncio.shield(self._drop(worker))
 
     async def _end(self, worker: _Worker) -> str:
-        """How it ended, in words; afterwards it is gone."""
+        """End the worker's process and say in words how it ended."""
         try:
-            status = int.from_bytes(await self._order(worker.pid.to_bytes(8, "big")), "big", signed=True)
+            status = int.from_bytes(await self._send_order(worker.pid.to_bytes(8, "big")), "big", signed=True)
         except (_ServerGone, NoAvailableSubreducersError, DependencyResolutionError):
             return "its fork server ended"
         with contextlib.suppress(OSError):
@@ -247,9 +262,9 @@ class WorkerPool:
         ours, theirs = socket.socketpair()
         try:
             try:
-                pid = await self._order(FORK, theirs)
+                pid = await self._send_order(FORK, theirs)
             except _ServerGone:
-                pid = await self._order(FORK, theirs)
+                pid = await self._send_order(FORK, theirs)
             reader, writer = await asyncio.open_unix_connection(sock=ours)
         except _ServerGone as gone:
             ours.close()
@@ -261,23 +276,23 @@ class WorkerPool:
             theirs.close()
         return _Worker(int.from_bytes(pid, "big"), reader, writer)
 
-    async def _order(self, order: bytes, lane: socket.socket | None = None) -> bytes:
-        """One order, one answer; never cancelled half-way, since only tasks of the pool call it. Raises _ServerGone."""
+    async def _send_order(self, order: bytes, task_socket: socket.socket | None = None) -> bytes:
+        """Send one order to the server and wait for its answer. Only tasks of the pool call it. Raises _ServerGone."""
         async with self._ordering:
             server = self._server or await self._launch()
             try:
-                if lane is None:
+                if task_socket is None:
                     server.control.send(order)
                 else:
-                    socket.send_fds(server.control, [order], [lane.fileno()])
-                told = await self._hear(server.control, ORDER_S)
+                    socket.send_fds(server.control, [order], [task_socket.fileno()])
+                answered = await self._receive(server.control, ORDER_S)
             except OSError:
-                told = b""
-            if not told:
+                answered = b""
+            if not answered:
                 self._server = None
                 _stop(server)
                 raise _ServerGone
-            return told
+            return answered
 
     async def _started(self) -> None:
         async with self._ordering:
@@ -292,19 +307,19 @@ class WorkerPool:
         except OSError as error:
             raise NoAvailableSubreducersError(f"workers cannot start: {error}") from error
         try:
-            told = await self._hear(server.control, START_S)
+            answered = await self._receive(server.control, START_S)
         except BaseException:
             _stop(server)
             raise
-        if told != READY:
+        if answered != READY:
             _stop(server)
-            if told:
-                raise DependencyResolutionError(f"workers cannot start: {told.decode()}")
+            if answered:
+                raise DependencyResolutionError(f"workers cannot start: {answered.decode()}")
             raise NoAvailableSubreducersError(f"the fork server of the workers did not start within {START_S:g} s")
         self._server = server
         return server
 
-    async def _hear(self, control: socket.socket, wait_s: float) -> bytes:
+    async def _receive(self, control: socket.socket, wait_s: float) -> bytes:
         try:
             async with asyncio.timeout(wait_s):
                 return await asyncio.get_running_loop().sock_recv(control, ORDER_BYTES)
@@ -327,13 +342,13 @@ class WorkerPool:
             if self._server is not None:
                 server, self._server = self._server, None
                 server.control.shutdown(socket.SHUT_WR)
-                # the answer is the end of file: the server has killed and reaped its workers before it goes
-                await self._hear(server.control, ORDER_S)
+                # Wait for the end of file: before it, the server has ended and reaped all its workers.
+                await self._receive(server.control, ORDER_S)
                 _stop(server)
         while self._tasks:
             await asyncio.wait(self._tasks)
         for worker in self._workers:
-            worker.writer.close()  # again: one may have been on its way when close began
+            worker.writer.close()  # again: one may have been starting when close began
         for worker in list(self._workers):
             with contextlib.suppress(OSError):
                 await worker.writer.wait_closed()
@@ -348,7 +363,7 @@ class WorkerPool:
 
 
 def _spawn(entry: str) -> _Server:
-    """In a session of its own, so that Ctrl-C reaches the engine only; what workers print goes to stderr."""
+    """Start the fork server in a session of its own, so that Ctrl-C reaches the engine only. Workers print to stderr."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     engine = os.pidfd_open(os.getpid())
     try:
@@ -367,29 +382,7 @@ def _spawn(entry: str) -> _Server:
 
 
 def _stop(server: _Server) -> None:
-    """For a server that has ended or does not answer."""
+    """End a server that has ended or does not answer."""
     server.control.close()
     server.process.kill()
     server.process.wait()
-
-
-class InlineWorkers:
-    """The same without processes: each task runs at once, in this one. For tests and simulation."""
-
-    def __init__(self, entry: str | EntryPoint) -> None:
-        self._entry = resolve(entry) if isinstance(entry, str) else entry
-
-    async def run(
-        self, where: FunctionAddress, payload: bytes, blobs: Mapping[bytes, bytes], timeout_s: float | None = None
-    ) -> tuple[bytes, tuple[NewBlob, ...]]:
-        """As WorkerPool, but nothing can stop a task, so ``timeout_s`` is not kept."""
-        return outcome(answer(self._entry, request(where, payload, blobs)))
-
-    async def start(self) -> None:
-        """Nothing to start."""
-
-    async def ping(self) -> None:
-        """Always there."""
-
-    async def close(self, grace_s: float = 0.0) -> None:
-        """Nothing to close."""

@@ -1,8 +1,8 @@
-"""Every error is one class per decision its reader can take; ``retryable`` says whether the same call may succeed later.
+"""The errors of ONEX. There is one class for each decision that a caller can take.
 
-A message is a sentence: what happened, with which values, what to do next. Drivers' own exceptions never leave an
-adapter: they are mapped here once, at the leaf. Names the seed documents give are the classes themselves; a second name
-for the same thing is an alias at the foot of the page, never a second class.
+``retryable`` says whether the same call may succeed later. A message is a sentence: what happened, with which values, and
+what to do next. A driver's own exception never leaves its adapter, which raises one of these instead. The names that the
+seed documents give are the classes themselves. A second name for the same error is an alias at the end of this file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Context = str | int | float | bool | None | list[str] | dict[str, str]
 
 
 class OnexError(Exception):
-    """Root of the tree. ``code`` is stable and machine-readable; ``context`` holds plain values for logs and JSON."""
+    """Base of all errors of ONEX. ``code`` never changes and is for programs; ``context`` holds plain values for logs and JSON."""
 
     code: ClassVar[str] = "onex"
     retryable: ClassVar[bool] = False
@@ -28,7 +28,7 @@ class OnexError(Exception):
         self.context = context
 
     def as_json(self) -> dict[str, object]:
-        """``{code, message, retryable, context[, correlation_id][, cause]}``: what a log line or an API answer holds."""
+        """``{code, message, retryable, context[, correlation_id][, cause]}``, for a log line or an answer of an API."""
         shown: dict[str, object] = {"code": self.code, "message": self.message, "retryable": self.retryable}
         if self.context:
             shown["context"] = self.context
@@ -39,47 +39,47 @@ class OnexError(Exception):
         return shown
 
 
-# --- what arrived is not fit to be judged -------------------------------------------------------------------------
+# --- invalid input ---------------------------------------------------------------------------------------------------
 
 
 class ValidationError(OnexError):
-    """Input that no state could accept. Mend the input."""
+    """No state can accept this input. Correct the input."""
 
     code = "invalid"
 
 
 class InvalidKey(ValidationError):
-    """A workflow type or instance id outside promise 1."""
+    """A workflow type or an instance id is not of the form that promise 1 allows."""
 
     code = "invalid_key"
 
 
 class InvalidPayload(ValidationError):
-    """A payload that its trigger's model refuses: wrong type, missing field, not finite, too deep, hostile text."""
+    """The model of the trigger refuses the payload: a wrong type, a missing field, NaN or infinity, too deep, or NUL in text."""
 
     code = "invalid_payload"
 
 
 class PayloadTooLarge(ValidationError):
-    """A payload, result, intent or state over its limit. Large data belongs in a ``Blob`` field."""
+    """A payload, result, intent or state is larger than its limit. Put large data into a ``Blob`` field."""
 
     code = "payload_too_large"
 
 
 class ReservedKind(ValidationError):
-    """A trigger that begins with ``@`` is the engine's own: nobody submits it. Ask the engine for what it does."""
+    """A trigger that begins with ``@`` belongs to the engine and cannot be submitted. Call the engine's method for it."""
 
     code = "reserved_kind"
 
 
 class UnsupportedAction(ValidationError):
-    """An action type, target or field of the wire that no engine honours here. The message says what to send instead."""
+    """This engine does not support an action type, target or field of the action. The message says what to send instead."""
 
     code = "unsupported_action"
 
 
 class ContractError(ValidationError):
-    """A contract or app that cannot be loaded. ``findings`` names every problem at once, each with place and mend."""
+    """A contract or an app cannot be loaded. ``findings`` lists every problem, each with its file, line and fix."""
 
     code = "contract"
 
@@ -95,102 +95,102 @@ class UnknownWorkflow(ValidationError):
 
 
 class AlgorithmNotFoundError(ValidationError):
-    """A compute or effect function that the app does not have."""
+    """The app has no compute or effect function of this name."""
 
     code = "algorithm_not_found"
 
 
-# --- at the door: who may act, and when -----------------------------------------------------------------------------
+# --- refused actions ---------------------------------------------------------------------------------------------------
 
 
 class Refused(OnexError):
-    """The action was judged and not applied. No version moved; a row in ``rejections`` says why."""
+    """The action was judged and not applied. The version is unchanged; a row in ``rejections`` says why."""
 
     code = "refused"
 
 
 class DuplicateActionError(Refused):
-    """This action id was used before with another body. Send a new id, or the same body."""
+    """This action id was used before with another body. Send a new id, or the same body again."""
 
     code = "duplicate_action"
 
 
 class InstanceFinished(Refused):
-    """The instance reached a terminal status; it accepts nothing more."""
+    """The instance has reached a terminal status and accepts no more actions."""
 
     code = "instance_finished"
 
 
 class ActionExpiredError(Refused):
-    """Past ``expires_at``, or an id of ours older than the time dedup is remembered."""
+    """The time ``expires_at`` is over, or the id is a UUIDv7 that is older than the time for which ids are remembered."""
 
     code = "action_expired"
 
 
 class LeaseConflictError(Refused):
-    """Another orchestrator holds the workflow."""
+    """Another orchestrator holds the lease of this workflow. Wait, or ask that orchestrator."""
 
     code = "lease_conflict"
     retryable = True
 
 
 class LeaseExpiredError(Refused):
-    """The lease named is the workflow's, but its time is over. Take it again."""
+    """The lease is the one of this workflow, but its time is over. Take it again."""
 
     code = "lease_expired"
 
 
 class LeaseValidationError(Refused):
-    """The lease named is not one this workflow has."""
+    """This workflow has no lease of this id."""
 
     code = "lease_validation"
 
 
 class EpochMismatchError(Refused):
-    """Planned on another epoch than the workflow is in now. Plan again."""
+    """The action was planned in another epoch than the workflow is in now. Plan it again."""
 
     code = "epoch_mismatch"
 
 
 class InvalidStateTransitionError(Refused):
-    """The machine has no row for this status and trigger; ``context['accepts']`` lists the triggers it has."""
+    """The machine has no transition for this status and trigger; ``context['accepts']`` lists the triggers it has."""
 
     code = "illegal_transition"
 
 
 class GuardFailed(Refused):
-    """Every transition for this trigger has a condition that is false or that raised."""
+    """Each transition for this trigger has a condition that is false or that raised."""
 
     code = "guard_failed"
 
 
 class WorkflowExecutionError(OnexError):
-    """The workflow's own code did not do its part."""
+    """Code of the workflow failed."""
 
     code = "workflow_execution"
 
 
 class ReducerFailed(WorkflowExecutionError, Refused):
-    """``delta`` raised, broke a rule of the step, or ran past its budget. It is pure, so it is not tried again."""
+    """The reducer raised, broke a rule of the step, or ran longer than its budget. It is pure, so it is not tried again."""
 
     code = "reducer_failed"
 
 
 class InstanceHeld(WorkflowExecutionError, Refused):
-    """The reducer failed three times on this instance under one code: released by new code or by an operator."""
+    """The reducer failed three times on this instance under one code. New code or ``onex release`` releases it."""
 
     code = "instance_held"
     retryable = True
 
 
 class StateTooNew(Refused):
-    """The stored state was written by newer code than this process runs. Leave it to that code."""
+    """Newer code than this process runs has written the stored state. Run the newer code."""
 
     code = "state_too_new"
 
 
 class MigrationFailed(WorkflowExecutionError, Refused):
-    """A migration of the app raised, or returned what is no value. Mend it; the stored value is untouched."""
+    """A migration of the app raised, or returned something that cannot be stored. Fix it; the stored value is unchanged."""
 
     code = "migration_failed"
 
@@ -199,7 +199,7 @@ class MigrationFailed(WorkflowExecutionError, Refused):
 
 
 class Overloaded(OnexError):
-    """A bounded queue is full; nothing of this call was accepted. ``retry_after_s`` in seconds."""
+    """A bounded queue is full, and nothing of this call was accepted. Try again after ``retry_after_s`` seconds."""
 
     code = "overloaded"
     retryable = True
@@ -210,27 +210,27 @@ class Overloaded(OnexError):
 
 
 class NoAvailableSubreducersError(OnexError):
-    """No live worker serves this workflow."""
+    """No worker process is there to serve this workflow."""
 
     code = "no_available_subreducers"
     retryable = True
 
 
 class OwnershipLost(OnexError):
-    """Another process owns the shard now."""
+    """Another process owns the shard of the store now."""
 
     code = "ownership_lost"
     retryable = True
 
 
 class FencedError(OwnershipLost):
-    """The store refused a commit: its fence is older than the shard's."""
+    """The store refused a commit, because the commit has an older fence than the shard."""
 
     code = "fenced"
 
 
 class EngineClosed(OnexError):
-    """The engine is closing or closed; what was accepted before is durable or was answered."""
+    """The engine is closing or closed. Each action it accepted before is durable, or was answered with an error."""
 
     code = "engine_closed"
 
@@ -239,27 +239,27 @@ class EngineClosed(OnexError):
 
 
 class TransactionError(OnexError):
-    """The store did not do what was asked, and nothing of it was applied."""
+    """The store did not do what was asked. Unless the class says otherwise, nothing was applied."""
 
     code = "transaction"
 
 
 class CommitUnknown(TransactionError):
-    """The answer to a commit was lost: it may have been applied. Send the same action id again."""
+    """The answer to a commit was lost, so the commit may have been applied. Send the same action id again."""
 
     code = "commit_unknown"
     retryable = True
 
 
 class ConcurrentModificationError(TransactionError):
-    """Another commit to this key came first."""
+    """Another commit has changed this instance first."""
 
     code = "version_conflict"
     retryable = True
 
 
 class StateUpdateConflictError(ConcurrentModificationError):
-    """The key kept moving: every retry of the engine met a conflict."""
+    """The instance changed again and again: every retry of the engine met a conflict."""
 
     code = "state_update_conflict"
 
@@ -278,20 +278,20 @@ class TemporaryDatabaseError(TransactionError):
 
 
 class StateConsistencyError(TransactionError):
-    """What the store holds contradicts itself: damage, or a hand that wrote into it."""
+    """The content of the store contradicts itself: it is damaged, or another program wrote into it."""
 
     code = "state_consistency"
 
 
 class ProjectionLagging(OnexError):
-    """The projection has not reached the position asked for."""
+    """The projection has not yet reached the requested position."""
 
     code = "projection_lagging"
     retryable = True
 
 
 class DependencyResolutionError(OnexError):
-    """Things that wait for each other, or for something that is not there; the message names them in order."""
+    """Parts need each other in a circle, or need something that is missing. The message names them in order."""
 
     code = "dependency_resolution"
 
@@ -300,7 +300,7 @@ class DependencyResolutionError(OnexError):
 
 
 class EffectFailed(OnexError):
-    """Raised by an effect: surely not done. ``retryable=True`` asks the relay to try again by the intent's policy."""
+    """An effect raises this when it surely did nothing. ``retryable=True``: try again, by the retry policy of the intent."""
 
     code = "effect_failed"
 
@@ -313,10 +313,10 @@ class EffectFailed(OnexError):
 
 
 class EffectUnknown(OnexError):
-    """Raised by an effect: it may have been done. Under ``at_least_once`` it runs again with the same key.
+    """An effect raises this when it may have been done. Under ``at_least_once`` it runs again with the same key.
 
-    ``retryable=False`` says that another try would tell no more. What an effect raises that is neither this nor
-    EffectFailed becomes this, its ``reason`` being ``effect_raised``.
+    ``retryable=False``: do not try again, because another try would not show more. Any other exception of an effect that
+    is not EffectFailed becomes this one, with the ``reason`` ``effect_raised``.
     """
 
     code = "effect_unknown"
@@ -331,13 +331,13 @@ class EffectUnknown(OnexError):
 
 
 class KilledItsProcess(OnexError):
-    """It was running at three crashes in a row: an action is refused, a timer or outcome held, an effect dead, until re-driven."""
+    """It was running when the process died, three times in a row. An action is refused, a timer or outcome held, an effect dead."""
 
     code = "killed_its_process"
 
 
 class NotFound(OnexError):
-    """What was asked for is not there."""
+    """There is nothing under this key, id or name."""
 
     code = "missing"
 

@@ -1,4 +1,4 @@
-"""What the memory store holds, and how it is read."""
+"""The tables of the memory store, and how they are read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ORDER = list[object](EnumInFlight)
 
 
 def _text(data: bytes, *path: int | str) -> str:
-    """What stands at ``path`` of JSON that may be damaged, as text; '' for nothing."""
+    """The value at ``path`` of JSON that may be damaged, as text. '' when there is none."""
     try:
         value = json.loads(data)
         for step in path:
@@ -46,7 +46,7 @@ def _text(data: bytes, *path: int | str) -> str:
 
 @dataclass
 class Tables:
-    """What is stored. ``log[n - 1]`` stands at n; ``versions[key][v - 1]`` is the n of version v."""
+    """The stored rows. ``log[n - 1]`` is the row at position n; ``versions[key][v - 1]`` is the position of version v."""
 
     owner: object = None
     fence: int = 0
@@ -71,7 +71,7 @@ class Tables:
 
 
 class MemoryReads:
-    """Reader, and what a Store and a Projections read."""
+    """All methods of ``Reader``, and the reads of ``Store`` and ``Projections``."""
 
     _tables: Tables
     _closed = False

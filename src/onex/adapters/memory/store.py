@@ -1,6 +1,10 @@
-"""A store in memory, for tests and simulation: the promises of ``ports`` with nothing between them and a dict.
+"""A store in memory, for tests and simulation: what ``ports`` promises, done with dicts.
 
-Several stores may share one ``Tables``, as several processes share a file; then closing one loses nothing.
+Read this first to write a store of your own: it is the shortest one that passes ``testing.conformance``. ``commit`` checks the
+fence, then for each change compares (``_conflict``) and applies (``_apply``), then writes blobs, settled rows, notes, answers
+and rejections, and removes what is past its time. Nothing is awaited in between, so a commit is seen whole or not at all.
+
+Several stores may share one ``Tables``, as several processes share a file. Then closing one of them loses nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +42,7 @@ from .read import MemoryReads, Tables
 
 
 class MemoryStore(MemoryReads):
-    """Store, Reader, Sender and Projections. A commit runs between two awaits, so it is seen whole or not at all."""
+    """Store, Reader, Sender and Projections."""
 
     shards = 1
 
@@ -68,7 +72,7 @@ class MemoryStore(MemoryReads):
         self.drop()
 
     def drop(self) -> None:
-        """What the end of its process does: the shard is free, and what was being judged is still told."""
+        """Do what the death of the process does: the shard is free, and the judging record stays."""
         if self._tables.owner is self:
             self._tables.owner = None
         self._closed = True
@@ -190,7 +194,7 @@ class MemoryStore(MemoryReads):
 
     def _reject(self, one: Rejection) -> None:
         rows, name = self.tables.rejections, (one.key, one.action_id, one.code)
-        old = rows.pop(name, None)  # and back at the end: the oldest are first
+        old = rows.pop(name, None)  # and inserted again at the end, so that the oldest come first
         times, first_us = (old.times + 1, old.first_us) if old else (1, one.at_us)
         rows[name] = RejectionRow(*name, one.message, one.body, times, first_us, one.at_us)
 

@@ -1,3 +1,3 @@
-"""The SQLite store: a synchronous core, and the threads and locks around it."""
+"""The SQLite store: plain calls on one connection (``core``, ``read``), and the threads and locks around them (``store``)."""
 
 from __future__ import annotations

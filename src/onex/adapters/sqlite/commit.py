@@ -1,10 +1,26 @@
-"""One commit as SQL: the parameters of a batch, gathered statement by statement, then run a table at a time.
+"""One commit as SQL: the rows of all changes are collected per statement, then each statement is executed once.
 
-A statement costs its look-up and its cursor once per table and commit, not once per action; so the fast path trusts the
-batch, lets row counts and the unique index object, and only then is each change looked at alone.
+Theory of operation. ``core`` opens and ends the transaction; this file fills it.
 
-Blobs are bound as ``bytearray``: sqlite3 passes int, float, str and bytearray straight on, but asks its adapters about
-every other value, bytes and None too, which costs 0.4 us each, five times the copy. No frequent statement binds None.
+1. ``CommitRows.add`` turns one ``KeyChange`` into rows: one of ``workflow_state``, one of ``log`` per action, one of
+   ``outbox`` per new intent, and so on. It gives positions and instance numbers from memory and asks SQLite nothing.
+2. ``CommitRows.run`` executes each statement with ``executemany``, one table after the other. So a statement costs its
+   look-up and its cursor once per commit, not once per action. It asks for nothing before it writes.
+3. Rows that depend on no stored state (``UnconditionalRows``) are written last: notes, rejections, answers of the inbox.
+
+The fast path trusts that each instance stands where the engine believes. Three things show when that is wrong:
+
+- An update names the version and the lease it is based on. If the stored row has others, fewer rows change than were
+  given, and ``run`` returns False.
+- A new instance that exists already, or an action id that was applied before, breaks a unique index: IntegrityError.
+- ``add`` sets ``needs_slow_path`` for what neither of them would show, for example two changes of one instance.
+
+In each case ``core`` rolls back, so nothing of the fast path stays, and calls ``apply_one_by_one`` in a new transaction. That
+compares each change with what is stored, leaves out those in conflict and writes the others in order. The transaction
+is immediate, so nobody else writes between a comparison and its commit.
+
+Blobs are bound as ``bytearray``: sqlite3 passes int, float, str and bytearray straight on, but looks for an adapter for each
+other value, bytes and None too. That costs 0.4 us each, five times the copy. So no frequent statement binds None.
 """
 
 from __future__ import annotations
@@ -58,7 +74,7 @@ _EMPTY: Final = bytearray()
 
 
 class UnconditionalRows(NamedTuple):
-    """What is written with a batch and asks nothing of the stored state."""
+    """Rows that are written with a commit whatever the stored state is."""
 
     notes: list[Note]
     rejections: list[Rejection]
@@ -70,7 +86,7 @@ class UnconditionalRows(NamedTuple):
 
 
 class CommitRows:
-    """Changes that are applied together, as rows of each statement. ``n`` and ``instance`` are the last ones used."""
+    """The rows of changes that are applied together, by statement. ``n`` and ``instance`` are the last numbers that were given."""
 
     __slots__ = (
         "at_us",
@@ -97,7 +113,7 @@ class CommitRows:
         self.n = n
         self.instance = instance
         self.at_us = at_us
-        self.needs_slow_path = False  # something no row count would show: judge each change alone
+        self.needs_slow_path = False
         self.last: dict[int, tuple[int, int]] = {}
         self.inserts: Rows = []
         self.updates: Rows = []
@@ -114,7 +130,7 @@ class CommitRows:
         self.unconditional = UnconditionalRows.nothing()
 
     def add(self, change: KeyChange, prev: int) -> Applied:
-        """``prev`` is the position of the instance's last row, 0 for a new one."""
+        """Collect the rows of one change. ``prev`` is the position of the instance's last log row, 0 for a new instance."""
         (key, instance, based_on, rows, state, state_schema, state_hash, status, terminal, code_id, _, epoch, failures,
          held, settled, row_blobs, snapshot_before, snapshot_after, lease_seen, notes, rejections,
          answers) = change  # fmt: skip
@@ -122,6 +138,8 @@ class CommitRows:
         first = self.n + 1
         is_new = instance is None
         if instance is None:
+            # A new instance has no version and no lease, and begins with a row. Anything else is in conflict, or is a failure
+            # counted for an instance that does not exist: nothing is written for it, so no row count shows it.
             if based_on or lease_seen is not None or not rows:
                 self.needs_slow_path = True
             if rows:
@@ -134,7 +152,7 @@ class CommitRows:
                 version, epoch, status, int(terminal), state_schema, bytearray(state_hash), code_id, self.n,
                 rows[-1].issued_us, failures, held, at_us, bytearray(state), instance,
             )  # fmt: skip
-            if instance in self.last:  # twice in one batch: run a table at a time, the changes would lose their order
+            if instance in self.last:  # twice in one commit: written table by table, they would lose their order
                 self.needs_slow_path = True
             if is_new:
                 self.inserts.append((*written, key[0], key[1]))
@@ -171,7 +189,7 @@ class CommitRows:
     def _add_rows(self, change: KeyChange, instance: int, prev: int) -> None:
         n, version, code_id, env_id = self.n, change.based_on, change.code_id, change.env_id
         log, outbox = self.log, self.outbox
-        timers: dict[str, tuple[SqlValue, ...]] = {}
+        timers: dict[str, tuple[SqlValue, ...]] = {}  # by name: of two timers of one name the later one counts
         left = len(change.rows)
         blob, empty = bytearray, _EMPTY
         for (action_id, kind, payload, issued_us, correlation, cause, issuer, body_hash, intents, status, emitted,
@@ -190,7 +208,7 @@ class CommitRows:
                     timers[timer] = (n, ordinal, instance, priority, due_us, timer)
                 else:
                     outbox.append((n, ordinal, instance, priority, due_us, ""))
-        if timers and not change.terminal:
+        if timers and not change.terminal:  # an instance that has ended keeps no timer
             outbox.extend(timers.values())
             if change.instance is not None:
                 self.replaced.extend([(instance, timer) for timer in timers])
@@ -198,6 +216,7 @@ class CommitRows:
 
     def run(self, cursor: sqlite3.Cursor) -> bool:
         """False: a change does not fit what is stored; roll back. Raises sqlite3.IntegrityError for the same reason."""
+        # The order matters: a snapshot of the old state comes before its update, and old timers go before new ones come.
         many = cursor.executemany
         if self.snapshots_before:
             many(SNAPSHOT_BEFORE, self.snapshots_before)
@@ -233,7 +252,7 @@ class CommitRows:
 
 
 def conflict(cursor: sqlite3.Cursor, change: KeyChange) -> Conflict | None:
-    """Why this change cannot be applied to what is stored now; None when it can."""
+    """Why this change cannot be applied to what is stored now. None when it can."""
     stored: tuple[int, int, bytes | None] | None = cursor.execute(
         "select instance, version, lease_id from workflow_state where workflow_type = ? and instance_id = ?", change.key
     ).fetchone()
@@ -259,9 +278,10 @@ def conflict(cursor: sqlite3.Cursor, change: KeyChange) -> Conflict | None:
 def apply_one_by_one(
     cursor: sqlite3.Cursor, changes: Iterable[KeyChange], n: int, instance: int, at_us: int
 ) -> tuple[list[Applied | Conflict], int, UnconditionalRows]:
-    """Applies one change after the other, leaving out those in conflict: answers, the last n, and what goes along.
+    """Apply one change after the other and leave out those in conflict. Returns answers, the last position, further rows.
 
-    ``n`` and ``instance`` are the last ones used before.
+    ``n`` and ``instance`` are the last numbers that were given before. Raises StateConsistencyError when a change is not in
+    conflict and still cannot be written: then the store contradicts itself.
     """
     answers: list[Applied | Conflict] = []
     unconditional = UnconditionalRows.nothing()
@@ -294,7 +314,7 @@ def delete_settled(cursor: sqlite3.Cursor, pointers: Iterable[Pointer]) -> None:
 
 
 def write_notes(cursor: sqlite3.Cursor, notes: Iterable[Note], fence: int) -> None:
-    """A note to a row that is settled says nothing."""
+    """A note on an outbox row that is no longer there changes nothing."""
     cursor.executemany(
         "update outbox set state = ?, attempt = ?, due_us = ?, started = ?, crashes = ?, result = ?, error = ?,"
         " fence = ? where n = ? and ordinal = ?",
@@ -307,7 +327,7 @@ def write_notes(cursor: sqlite3.Cursor, notes: Iterable[Note], fence: int) -> No
 
 
 def write_answers(cursor: sqlite3.Cursor, answers: Iterable[InboxAnswer]) -> None:
-    """The first answer stays."""
+    """A row that has an answer keeps it."""
     cursor.executemany(
         "update inbox set answer = ?, answered_us = ? where ticket = ? and answer is null",
         [(answer.answer, answer.at_us, answer.ticket) for answer in answers],
@@ -315,7 +335,7 @@ def write_answers(cursor: sqlite3.Cursor, answers: Iterable[InboxAnswer]) -> Non
 
 
 def write_rejections(cursor: sqlite3.Cursor, rejections: Iterable[Rejection], rows: int, cap: int) -> int:
-    """Counts each refusal under (key, action id, code). ``rows`` before, rows after; the oldest leave at ``cap``."""
+    """Count each refusal under (key, action id, code). Takes and returns the number of rows; beyond ``cap`` the oldest go."""
     kept = [storable(rejection) for rejection in rejections]
     cursor.executemany(
         "insert or ignore into rejections(key, action_id, code, message, body, times, first_us, last_us)"
@@ -336,7 +356,7 @@ def write_rejections(cursor: sqlite3.Cursor, rejections: Iterable[Rejection], ro
 
 
 def sweep(cursor: sqlite3.Cursor, at_us: int) -> int:
-    """Removes what is past its time: answers after an hour, rejections after seven days. Rejections removed."""
+    """Remove answers after an hour and rejections after seven days. Returns how many rejections were removed."""
     cursor.execute("delete from inbox where answer is not null and answered_us <= ?", (at_us - ANSWER_KEPT_US,))
     cursor.execute("delete from rejections where last_us <= ?", (at_us - REJECTION_KEPT_US,))
     return cursor.rowcount

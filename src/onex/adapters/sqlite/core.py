@@ -1,8 +1,29 @@
-"""The SQLite store without its threads: plain calls on one connection. The shell gives it a thread, a simulator a seed.
+"""The SQLite store without its threads: plain calls on one connection, used by one thread at a time.
 
-What makes a commit safe is in the transaction: the fence in the statement that draws the positions, the version in each
-update, the unique index over action ids. What is kept in memory (the last position, the last instance, where instances
-end) only saves look-ups, and is forgotten after anything that went wrong.
+``store`` gives it a thread; the simulator calls it directly, with a seed.
+
+Theory of operation. A commit takes these steps:
+
+1. ``_fast`` builds the rows in memory (``commit``). It knows the last position and where each recent instance ends.
+2. ``begin immediate`` takes SQLite's write lock. One statement then checks the fence and draws the positions. No row: another
+   process owns the store now (FencedError). A fence or a last position below our own: the file was replaced by an older
+   copy (StoreReplaced). A higher position: our memory is out of date, and ``_slow`` follows.
+3. The rows are written. When a change does not fit what is stored, all is rolled back and ``_slow`` applies the changes one by
+   one, without those in conflict.
+4. ``_finish`` writes blobs, settled rows, notes, answers and rejections, and executes ``commit``. With ``synchronous=FULL``
+   SQLite returns from it after the WAL is on the disk.
+5. ``_check_durable`` looks whether the file and its WAL still stand under their names. Only then the answers are returned.
+
+What may go wrong, and why it is still right:
+
+- An error before step 4's ``commit``: the transaction is rolled back, nothing was applied.
+- An error of ``commit`` itself: a full or busy disk is known to have written nothing, since the frame that commits is the
+  last one. After any other error the commit may be in the WAL: CommitUnknown.
+- The files were moved or replaced: the commit is in a file that nobody will find again. StoreReplaced is raised instead of an
+  answer, now and for every later call.
+- The process dies: SQLite finds the whole transaction in the WAL or nothing of it.
+- The memory of step 1 is wrong: the fence, the version in each update and the unique index over action ids are checked
+  inside the transaction, so it can cost time but never correctness. It is cleared after every failure.
 """
 
 from __future__ import annotations
@@ -40,14 +61,14 @@ OWNER_WAIT_MS: Final = 5_000
 
 
 def _nothing(point: str) -> None:
-    """Production's probe."""
+    """The probe in production: does nothing."""
 
 
 class SqliteCore(SqliteReads):
     """A store file for reading and writing. One thread at a time.
 
-    ``probe`` is called with ``before_commit`` and ``after_commit`` inside ``commit``; the simulator raises there. What
-    it raises before leaves nothing behind, what it raises after leaves the commit. ``synchronous="off"`` is for
+    ``probe`` is called with ``before_commit`` and ``after_commit`` inside ``commit``; the simulator raises there. After a raise
+    at ``before_commit`` nothing was applied; after one at ``after_commit`` the commit stays. ``synchronous="off"`` is for
     simulations: a power cut may lose commits. ``wait_ms`` is how long an owner waits for other writers.
     """
 
@@ -60,7 +81,7 @@ class SqliteCore(SqliteReads):
         rejections_kept: int = REJECTIONS_MAX,
         probe: Callable[[str], None] = _nothing,
     ) -> None:
-        """Makes the store when there is none. Raises DatabaseConnectionError and its kinds, StateConsistencyError."""
+        """Make the store when there is none. Raises DatabaseConnectionError or a subclass, StateConsistencyError."""
         path = real_path(path)
         create(path)
         super().__init__(path, "rw", synchronous=synchronous)
@@ -87,7 +108,7 @@ class SqliteCore(SqliteReads):
         try:
             self._files.watch(self._lock.path)
             self.check_files()
-            real_path(self.path)  # a second name it was given since it was opened is one too many
+            real_path(self.path)  # raises when the file was given a second name (a hard link) since it was opened
             self._connection.execute(f"pragma busy_timeout = {self._wait_ms}").fetchall()
             fences: dict[int, int] = dict(
                 self._connection.execute(
@@ -143,11 +164,12 @@ class SqliteCore(SqliteReads):
         return answers
 
     def check_files(self) -> None:
-        """Raises StoreReplaced, and from then on always; TemporaryDatabaseError when nobody can tell now."""
+        """Raises StoreReplaced, and from then on at every call; TemporaryDatabaseError when the files cannot be looked at now."""
         if self._replaced_error is not None:
             raise StoreReplaced(self._replaced_error.message, path=str(self.path))
         try:
             size = self._files.check()
+            # A smaller file was vacuumed, which is fine, or it was cut or replaced: only reading it anew tells.
             if size < self._bytes and not is_intact(self.path, self._last_n or 0):
                 raise self._files.other_store(f"it has {size} bytes and had {self._bytes}")
             self._bytes = size
@@ -156,20 +178,20 @@ class SqliteCore(SqliteReads):
             raise
 
     def _check_durable(self) -> None:
-        """What was committed is answered only when it stands where the next to open the store will find it."""
+        """A commit is answered only when the next process that opens the store will find it."""
         try:
             self.check_files()
         except TemporaryDatabaseError as error:
             raise CommitUnknown(f"{error.message}; whether a commit can be found again is not known") from error
 
     def _stop_writing(self, error: StoreReplaced) -> None:
-        """What the WAL holds goes into the file it belongs to, wherever that is now, and not into one put in its place."""
+        """Copy the WAL into the file it belongs to, wherever that is now. Left alone, it could be read into another file."""
         self._replaced_error = error
         if self._lock.held:
             self._checkpoint_all()
 
     def _fast(self, commit: Commit) -> list[Applied | Conflict] | None:
-        """All changes or None, and then nothing is applied."""
+        """Apply all changes. None: nothing was applied, for a change does not fit what is stored, or memory is out of date."""
         last_n = self._last_position()
         batch = CommitRows(last_n, self._last_instance, commit.at_us)
         answers: list[Applied | Conflict] = []
@@ -201,7 +223,7 @@ class SqliteCore(SqliteReads):
         return answers
 
     def _slow(self, commit: Commit) -> list[Applied | Conflict]:
-        """Each change judged alone and in order: what conflicts is left out."""
+        """Compare each change with what is stored, in order, and leave out those in conflict."""
         n = self._begin(commit, 0)
         (instance,) = self._cursor.execute("select coalesce(max(instance), 0) from workflow_state").fetchone()
         answers, last_n, unconditional = apply_one_by_one(self._cursor, commit.changes, n, instance, commit.at_us)
@@ -211,7 +233,7 @@ class SqliteCore(SqliteReads):
         return answers
 
     def _begin(self, commit: Commit, rows: int) -> int:
-        """Opens the transaction; the last of ``rows`` positions drawn by the statement that checks the fence."""
+        """Open the transaction and draw ``rows`` positions; returns the last one. The same statement checks the fence."""
         fence = commit.fences.get(0)
         self._cursor.execute("begin immediate")
         found = self._cursor.execute(
@@ -254,8 +276,8 @@ class SqliteCore(SqliteReads):
             cursor.execute("commit")
         except sqlite3.Error as error:
             told = translated(error, self.path)
-            if isinstance(told, DiskFull | StoreBusy):  # the commit frame is written last: without room there is none
-                raise
+            if isinstance(told, DiskFull | StoreBusy):
+                raise  # the frame that commits is written last: without room there is none, and nothing was applied
             raise CommitUnknown(
                 f"{self.path} gave no clear answer to a commit: {error}; send the same ids again", path=str(self.path)
             ) from error
@@ -264,7 +286,7 @@ class SqliteCore(SqliteReads):
             self._sweep_us = commit.at_us + SWEEP_US
 
     def _end(self, change: KeyChange) -> int:
-        """Where the instance's last row stands; 0 for a new one, or when the version says that the change conflicts."""
+        """The position of the instance's last row. 0 for a new instance, and for a change whose version is not the stored one."""
         if change.instance is None or not change.rows:
             return 0
         found = self._connection.execute(
@@ -332,13 +354,13 @@ class SqliteCore(SqliteReads):
 
     @translates_errors
     def changed_elsewhere(self) -> int:
-        """A number that moves when another connection than this one has written."""
+        """A number that changes when another connection than this one has written."""
         (version,) = self._connection.execute("pragma data_version").fetchone()
         assert isinstance(version, int)
         return version
 
     def close(self) -> None:
-        """Folds the WAL back where nobody else reads it, and frees what was owned. Idempotent."""
+        """Copy the WAL into the file when nobody else reads it, and free the owner's lock. Idempotent."""
         if self._lock.held:
             self._lock.write(b"")
             if self._checkpoint_all() and self._replaced_error is None:
@@ -346,20 +368,23 @@ class SqliteCore(SqliteReads):
         self.drop()
 
     def _checkpoint_all(self) -> bool:
-        """All of the WAL into the file, so that none is left unconditional it. False: somebody reads, or the disk is full."""
+        """Copy the whole WAL into the file and empty it. False: somebody is reading, or the disk is full."""
         try:
             self._roll_back()
             self._connection.execute("pragma busy_timeout = 0").fetchall()
             (busy, _, _) = self._connection.execute("pragma wal_checkpoint(truncate)").fetchone()
         except sqlite3.Error:
-            return False  # the WAL holds every commit; the next to open the store folds it back
+            return False  # nothing is lost: the WAL holds every commit, and the next to open the store copies it
         return not busy
 
     def abandon(self) -> None:
-        """Its thread hangs in a call: the next owner need not wait for that, its fence stands before what comes of it."""
+        """Free the owner's lock while a call still hangs, because the disk does.
+
+        Should that call go on later, its commit ends before the next owner can raise the fence, or the fence refuses it.
+        """
         self._lock.free()
 
     def drop(self) -> None:
-        """What a crash does: what was not committed is gone, the lock is free."""
+        """Close as a crash does: what was not committed is lost, and the lock is free."""
         self._connection.close()
         self._lock.free()

@@ -1,4 +1,4 @@
-"""What SQLite says, told once as the errors of the house: ``sqlite3.Error`` never leaves this adapter."""
+"""The errors of SQLite as errors of ONEX. ``sqlite3.Error`` never leaves this adapter: ``translates_errors`` sees to it."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ R = TypeVar("R")
 
 
 class StoreTooNew(DatabaseConnectionError):
-    """The store was made by a newer ONEX than this one; what it holds would be misread."""
+    """A newer ONEX has made the store, and this one could misread it. Use the newer ONEX."""
 
     code = "store_too_new"
 
 
 class NotAStore(DatabaseConnectionError):
-    """The file is there and is something else."""
+    """The file exists and is not an ONEX store."""
 
     code = "not_a_store"
 
 
 class StoreLinked(DatabaseConnectionError):
-    """The file has a second name that cannot be followed: SQLite would keep a WAL of its own beside each."""
+    """The file has a second name that cannot be followed. SQLite would keep a WAL beside each of its names."""
 
     code = "store_linked"
 
 
 class StoreReplaced(DatabaseConnectionError, OwnershipLost):
-    """What stands under the store's name is not what was opened: it was removed, moved, or another was put in its place."""
+    """The file under the store's name is not the one that was opened: it was removed, moved or replaced."""
 
     code = "store_replaced"
     retryable = False
@@ -53,31 +53,31 @@ class StoreReadOnly(DatabaseConnectionError):
 
 
 class StoreIsHistory(DatabaseConnectionError):
-    """The store was made of imported runs: it is there to be read and replayed, and nothing in it goes on."""
+    """The store was made from imported runs. It can be read and replayed, but no engine runs on it."""
 
     code = "store_is_history"
 
 
 class StoreTaken(DatabaseConnectionError):
-    """Something is at the path where a new store was to be made."""
+    """A file exists at the path where a new store should be made."""
 
     code = "store_taken"
 
 
 class StoreMissing(DatabaseConnectionError):
-    """There is no store at this path, or no folder to make it in."""
+    """There is no store at this path, or no folder to make one in."""
 
     code = "store_missing"
 
 
 class DiskFull(TemporaryDatabaseError):
-    """No room for what was to be written; nothing was applied."""
+    """The disk is full; nothing was applied."""
 
     code = "disk_full"
 
 
 class StoreBusy(TemporaryDatabaseError):
-    """Another process held the store for longer than we wait; nothing was applied."""
+    """Another process held the store for too long; nothing was applied."""
 
     code = "store_busy"
 
@@ -87,7 +87,7 @@ class HasPath(Protocol):
     def path(self) -> Path: ...
 
     def reads_damaged_text(self) -> bool:
-        """Read text that is no UTF-8 with its bytes replaced, from now on. False: it does so already, or never."""
+        """From now on, replace bytes that are not UTF-8 when text is read. False: it does so already, or never."""
 
 
 S = TypeVar("S", bound=HasPath)
@@ -97,7 +97,7 @@ _PRIMARY = 0xFF  # the low byte of an extended result code is its class
 
 
 def translated(error: sqlite3.Error, path: Path) -> OnexError:
-    """The error of the house for this one of SQLite's, which becomes its cause."""
+    """The ONEX error for an error of SQLite. The caller raises it ``from`` that error."""
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
     match code:
         case sqlite3.SQLITE_FULL:
@@ -122,7 +122,7 @@ def translated(error: sqlite3.Error, path: Path) -> OnexError:
 
 
 def translates_errors(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
-    """Wraps a method of an object with a ``path`` so that only named errors leave it."""
+    """Wrap a method of an object with a ``path``, so that only errors of ONEX leave it."""
 
     @wraps(method)
     def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -132,15 +132,17 @@ def translates_errors(method: Callable[Concatenate[S, P], R]) -> Callable[Concat
             except sqlite3.OperationalError as error:
                 if not str(error).startswith(_NO_TEXT) or not self.reads_damaged_text():
                     raise
-            return method(self, *args, **kwargs)  # one row's damage is that row's: the others are read
+            return method(self, *args, **kwargs)  # read again, so that one damaged text does not hide the other rows
         except sqlite3.Error as error:
             raise translated(error, self.path) from error
         except OverflowError as error:
             raise ValidationError(
-                "a number is beyond 64 bits, and no store counts so far; name a smaller one"
+                "a number is beyond 64 bits, the most a store can hold; give a smaller one"
             ) from error
         except UnicodeDecodeError as error:
-            raise StateConsistencyError(f"{self.path} holds text that is none: {error}", path=str(self.path)) from error
+            raise StateConsistencyError(
+                f"{self.path} holds text that is not UTF-8: {error}", path=str(self.path)
+            ) from error
         except UnicodeEncodeError as error:
             raise ValidationError(f"text for a store must be Unicode: {error.object!a} is not") from error
 

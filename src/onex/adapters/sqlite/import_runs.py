@@ -1,7 +1,7 @@
-"""A SQLite store made of recorded runs: every row where it stood, no outbox, no timer, and never an engine on it.
+"""A SQLite store made from exported runs: each row at its old position, no outbox, no timers, and never an engine on it.
 
-It is filled under another name and appears whole or not at all. What makes it history is one row of ``meta``: who opens
-the file for writing is refused, so nothing that was open when the run was exported is ever done again.
+It is filled under another name and renamed at the end, so it appears whole or not at all. One row of ``meta`` marks it as
+history: opening it for writing is refused (StoreIsHistory). So no intent that was open at the export is ever done again.
 """
 
 from __future__ import annotations
@@ -21,22 +21,24 @@ from .errors import StoreMissing, StoreTaken, translated, translates_errors
 from .location import real_path
 from .schema import IMPORTED, connect, create, creation_lock, remove
 
-REDACTED: Final = "@redacted"  # the projection that says what of each instance was redacted; no user's may begin with @
+REDACTED: Final = (
+    "@redacted"  # the projection that lists what was redacted; names of users' projections never begin with @
+)
 _MARK: Final = """insert into workflow_projection(name, workflow_type, instance_id, version, tag, last_action, fields)
   values(?, ?, ?, ?, ?, '', ?)"""
 _LEASE: Final = "update workflow_state set lease_id = ?, lease_until_us = ? where instance = ?"
 
 
 class SqliteImport:
-    """A store in the making. Used as ``with``: leaving without ``finish`` leaves nothing behind."""
+    """A store that is being filled. Use it with ``with``; without a call of ``finish`` nothing is left behind."""
 
     def __init__(self, path: Path) -> None:
-        """Raises StoreTaken when something is at ``path``, DatabaseConnectionError and its kinds."""
+        """Raises StoreTaken when a file is at ``path``; DatabaseConnectionError or a subclass."""
         path = real_path(path)
         self.path = path
         if path.exists():
             raise StoreTaken(
-                f"{path} exists; runs are imported into a new store only, so name a path where nothing is",
+                f"{path} exists; runs are imported into a new store only, so name a path where no file is",
                 path=str(path),
             )
         self._made = path.with_name(f"{path.name}.{os.getpid()}.import")
@@ -65,16 +67,17 @@ class SqliteImport:
 
     @translates_errors
     def begin(self, codes: Mapping[int, Code], envs: Mapping[int, Env]) -> None:
-        """The next file, with what its numbers stand for. The first file's numbers and positions stay as they are.
+        """Begin the next file, with the codes and environments that its numbers stand for.
 
-        Positions of a later file are moved behind those that are there, all by the same distance.
+        The first file keeps its numbers and positions. Positions of a later file are all moved by the same distance, behind
+        those that are there.
         """
         self._offset = self._last_n
         self._codes, self._envs = self._interned("codes", codes), self._interned("envs", envs)
 
     def _interned(self, table: str, values: Mapping[int, tuple[str | bytes | int, ...]]) -> dict[int, int]:
         execute = self._cursor.execute
-        columns = [row[1] for row in execute(f"pragma table_info({table})")][1:]  # behind the id
+        columns = [row[1] for row in execute(f"pragma table_info({table})")][1:]  # without the id
         holes = ", ".join("?" * len(columns))
         found: dict[int, int] = {}
         for number, value in values.items():
@@ -88,7 +91,7 @@ class SqliteImport:
         return found
 
     def instance(self, stored: Stored, redacted: Mapping[int, tuple[str, ...]]) -> None:
-        """The next instance of the file; its rows and its kept states follow. Raises StateConsistencyError."""
+        """Write the next instance of the file; its rows and snapshots follow. Raises StateConsistencyError."""
         self._instance += 1
         self._stored, self._prev = stored, 0
         code_id = self._code(stored.code_id)
@@ -105,7 +108,7 @@ class SqliteImport:
             self._run(_MARK, [(REDACTED, *stored.key, stored.version, str(stored.key), fields)])
 
     def rows(self, page: Sequence[LogEntry]) -> None:
-        """Rows of the instance, in their order. Raises StateConsistencyError for what no store can hold."""
+        """Write rows of the instance, in their order. Raises StateConsistencyError for what no store can hold."""
         values: list[tuple[SqlValue, ...]] = []
         for entry in page:
             row, n = entry.row, self._place(*entry.position)
@@ -119,7 +122,7 @@ class SqliteImport:
         self._rows += len(values)
 
     def keep(self, kept: SnapshotRow) -> None:
-        """A state that was kept on the instance's way. Raises StateConsistencyError."""
+        """Write a snapshot of the instance. Raises StateConsistencyError."""
         assert self._stored is not None, "an instance comes before its states"
         self._run(
             SNAPSHOT,
@@ -135,7 +138,7 @@ class SqliteImport:
             self._cursor.executemany(statement, values)
         except (sqlite3.IntegrityError, OverflowError) as error:
             raise self._unfit(
-                f"does not fit beside what was imported before it ({error}): an instance, an action id or a place in the "
+                f"does not fit what was imported before it ({error}): an instance, an action id or a position in the "
                 "log is there twice. Import each file into a store of its own"
             ) from error
         except sqlite3.Error as error:
@@ -159,12 +162,12 @@ class SqliteImport:
 
     def _named(self, names: Mapping[int, int], number: int, what: str) -> int:
         if number not in names:
-            raise self._unfit(f"names {what} {number}, which the file's head does not list")
+            raise self._unfit(f"names {what} {number}, which the head of the file does not list")
         return names[number]
 
     @translates_errors
     def finish(self, told: str) -> None:
-        """All of it durable under its name. ``told`` is kept: where it came from. Raises StoreTaken."""
+        """Make the store durable under its name. ``told`` says where the runs came from, and is kept. Raises StoreTaken."""
         execute = self._cursor.execute
         execute("insert into meta values(?, ?)", (IMPORTED, told))
         execute("update shards set n = ? where shard = 0", (self._rows,))
@@ -177,7 +180,7 @@ class SqliteImport:
                 os.fsync(file.fileno())
             with creation_lock(self.path):
                 if self.path.exists():
-                    raise StoreTaken(f"{self.path} exists by now; name a path where nothing is", path=str(self.path))
+                    raise StoreTaken(f"{self.path} exists by now; name a path where no file is", path=str(self.path))
                 os.rename(self._made, self.path)
         except OSError as error:
             raise StoreMissing(f"no store can be made at {self.path}: {error}", path=str(self.path)) from error

@@ -1,7 +1,7 @@
-"""Integrity: what a SQLite store says against itself, whatever code made it. Nothing is mended, and no code of an app is run.
+"""Integrity: contradictions inside a SQLite store. Nothing is repaired, and no code of an app is run.
 
-Replay holds bytes against hashes, and sees only rows it comes to. Here the rest is asked: that every row has the types it
-was written with, stands in the chain of its instance, and that what points at another row points at one.
+Replay compares bytes with hashes, but only of rows that it comes to. Here the rest is checked: that each row has the types it
+was written with, that log rows form one chain per instance, and that each reference points at a row.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FLAG: Final = "typeof({0}) = 'integer' and {0} in (0, 1)"
 
 
 def _columns(alias: str, **kinds: str) -> list[tuple[str, str]]:
-    """``(what must hold, what is said where it does not)``."""
+    """``(condition that must hold, text that is reported when it does not)``."""
     return [
         (kind.format(f"{alias}.{name}"), f"holds a {name} of the wrong type, length or value")
         for name, kind in kinds.items()
@@ -37,8 +37,8 @@ _LOG: Final = [
         payload_schema=_INTEGER, issued_us=_INTEGER, correlation=_ID, issuer=_TEXT, intents=_BLOB, status=_TEXT,
         state_hash=_HASH,
     ),
-    ("l.cause is null or (typeof(l.cause) = 'blob' and length(l.cause) = 16)", "holds a cause that is no id"),
-    ("typeof(l.body_hash) = 'blob' and length(l.body_hash) in (0, 16)", "holds a body_hash that is none"),
+    ("l.cause is null or (typeof(l.cause) = 'blob' and length(l.cause) = 16)", "holds a cause that is not an id"),
+    ("typeof(l.body_hash) = 'blob' and length(l.body_hash) in (0, 16)", "holds a body_hash of the wrong type or length"),
     ("w.instance is not null", "belongs to an instance that is not there"),
     ("l.code_id in (select id from codes)", "was made by code that is not listed"),
     ("l.env_id in (select id from envs)", "was made under an environment that is not listed"),
@@ -55,9 +55,9 @@ _STATE: Final = [
         state_schema=_INTEGER, state_hash=_HASH, position=_INTEGER, last_us=_INTEGER, failures=_INTEGER, held=_TEXT,
         lease_until_us=_INTEGER, updated_us=_INTEGER, state=_BLOB,
     ),
-    ("w.lease_id is null or (typeof(w.lease_id) = 'blob' and length(w.lease_id) = 16)", "holds a lease that is no id"),
+    ("w.lease_id is null or (typeof(w.lease_id) = 'blob' and length(w.lease_id) = 16)", "holds a lease that is not an id"),
     ("w.code_id in (select id from codes)", "was made by code that is not listed"),
-    ("w.version = 0 or (t.instance = w.instance and t.version = w.version)", "names a last row that is not its own"),
+    ("w.version = 0 or (t.instance = w.instance and t.version = w.version)", "names a last row of another instance or version"),
 ]  # fmt: skip
 _OUTBOX: Final = [
     *_columns(
@@ -71,7 +71,7 @@ _OUTBOX: Final = [
         "case when typeof(o.ordinal) = 'integer' and json_valid(cast(l.intents as text))"
         " then o.ordinal < json_array_length(cast(l.intents as text))"
         " and (o.timer = '' or json_extract(cast(l.intents as text), '$[' || o.ordinal || '].name') = o.timer) end",
-        "names an intent that its row of the log has not",
+        "names an intent that its row of the log does not have",
     ),
 ]  # fmt: skip
 _SNAPSHOT: Final = [
@@ -94,7 +94,7 @@ _CHECKS: Final = (
 
 
 def damage_in(connection: sqlite3.Connection, *, pages: bool) -> list[Damage]:
-    """The first hundred of each kind. ``pages``: the file's own structure too, indexes held against tables."""
+    """The first hundred contradictions of each kind. ``pages``: check the file's own structure too, and indexes against tables."""
     found: list[Damage] = []
     if pages:
         lines = connection.execute("pragma integrity_check(20)").fetchall()

@@ -1,8 +1,22 @@
-"""The lock unconditional a store that says who owns it: held by one open file, freed by the kernel when its process dies.
+"""The owner's lock: a file beside the store (``FILE-owner``) that one process locks, and the kernel frees at its death.
 
-In the locked file stand three things, each where it can be written at one stroke and outlives its writer: a sign that
-senders leave after their commit, which file the store was when it was taken (``sqlite_place``), and what its owner is
-judging.
+Theory of operation. The lock is ``flock``, which belongs to an open file. It is not taken on the database file itself: closing
+any descriptor of that file would drop SQLite's own locks on it. The locked file also holds three values. Each is written
+by one ``pwrite`` and outlives the process that wrote it:
+
+    bytes  0-7   wake token: random, written by a sender after its commit, so that the owner looks into the inbox
+    bytes 16-63  identity: device, inode and WAL of the store when it was taken (``location.StoreFiles.record``)
+    bytes 64-    judging: length, CRC-32, and what the owner's engine was judging, up to 64 KiB
+
+What may go wrong:
+
+- The file is removed between its opening and its locking: then we hold a file that nobody else will find. So the inode is
+  compared after locking, and taking begins again.
+- A value is half written at a crash: the CRC-32 does not fit, and the value is read as none.
+- The disk is full: the old value or none stays. A missing token costs a sender some waiting; a missing identity or record
+  costs a check, never an action.
+- A forked child inherits the lock: it closes its copy at once (``fork_cleanup``). ``free`` unlocks before it closes, so a copy
+  that somebody else still has does not keep the lock.
 """
 
 from __future__ import annotations
@@ -34,18 +48,14 @@ def lock_path(path: Path) -> Path:
 
 
 class OwnerLock:
-    """``flock`` belongs to the open file, so a second lock in the same process is refused like any other.
-
-    It is not taken on the database file itself, whose every closed descriptor would drop SQLite's own locks on it: a
-    second *name* of that file is found by where it stands, or refused (``sqlite_place``). A forked child lets go of it.
-    """
+    """The lock and the three values. A second lock on the same file is refused, also in the same process."""
 
     def __init__(self, path: Path, mode: int = 0o644) -> None:
-        """``mode`` for the file when it is made: who may write the store may leave its sign here."""
+        """``mode`` is given to a new file: whoever may write the store may leave a wake token here."""
         self.path = path
         self._mode = mode
         self._descriptor: int | None = None
-        self._using = Lock()  # a descriptor's number is given again: none may be written to after it was closed
+        self._using = Lock()  # numbers of descriptors are reused: none may be written to after it was closed
         release_in_forked_child(self)
 
     @property
@@ -59,7 +69,7 @@ class OwnerLock:
         while True:
             try:
                 descriptor = self._opened()
-            except FileNotFoundError:  # there a moment ago
+            except FileNotFoundError:  # it was there a moment ago; begin again
                 continue
             except OSError as error:
                 raise DatabaseConnectionError(
@@ -73,7 +83,7 @@ class OwnerLock:
             except BlockingIOError:
                 os.close(descriptor)
                 return False
-            except FileNotFoundError:  # removed between open and lock: what we hold is a file nobody else will find
+            except FileNotFoundError:  # removed between open and lock: nobody else would find the file we hold
                 os.close(descriptor)
                 continue
             if (ours.st_dev, ours.st_ino) == (found.st_dev, found.st_ino):
@@ -88,21 +98,21 @@ class OwnerLock:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, self._mode)
         except FileExistsError:
             return os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
-        with suppress(OSError):  # what the umask took away; where modes are not kept there is nothing to give
+        with suppress(OSError):  # give back what the umask took away; some file systems keep no modes
             os.fchmod(descriptor, self._mode)
         return descriptor
 
     def write(self, record: bytes) -> None:
-        """The record from now on, as far as the machine stays up; b'' clears it. From any thread; never waits for the disk.
+        """Keep the judging record as long as the machine stays up; b'' clears it. From any thread; never waits for the disk.
 
-        One over 64 KiB is kept as none, and so is any while the lock is not held. A full disk keeps the old one or none.
+        A record over 64 KiB is kept as none, and so is any while the lock is not held. A full disk keeps the old one or none.
         """
         fits = 0 < len(record) <= JUDGING_BYTES
-        # never cut: the room of an old record is room for the next one, also when the disk is full
+        # The file is never made shorter: so a full disk still has the room of the old record for the next one.
         self._put(_HEAD.pack(len(record), crc32(record)) + record if fits else _NOTHING, _RECORD_AT)
 
     def read(self) -> bytes:
-        """The record as it stands; b'' where there is none, where it is torn, and while the lock is not held."""
+        """The judging record. b'' when there is none, when it is half written, and while the lock is not held."""
         found = self._got(_HEAD.size + JUDGING_BYTES, _RECORD_AT)
         if len(found) < _HEAD.size:
             return b""
@@ -111,11 +121,11 @@ class OwnerLock:
         return record if len(record) == length and crc32(record) == checksum else b""
 
     def write_identity(self, identity: bytes) -> None:
-        """Which file this owner owns; b'' for none."""
+        """Keep which file this owner owns; b'' for none."""
         self._put(identity.ljust(IDENTITY_BYTES, b"\0"), IDENTITY_AT)
 
     def wake_token(self) -> bytes:
-        """What the last sender left here: another value than before means that somebody has sent."""
+        """The token of the last sender. Another value than before means that somebody has sent."""
         return self._got(WAKE_TOKEN_BYTES, 0)
 
     def _put(self, data: bytes, at: int) -> None:
@@ -132,16 +142,16 @@ class OwnerLock:
         return b""
 
     def free(self) -> None:
-        """Idempotent. The file stays: removing it would let two processes lock two files of one name."""
+        """Free the lock. Idempotent. The file stays: removing it would let two processes lock two files of one name."""
         with self._using:
             if self._descriptor is not None:
-                with suppress(OSError):  # a copy of the descriptor that somebody else has must not keep the lock
+                with suppress(OSError):  # unlock first: a copy of the descriptor elsewhere must not keep the lock
                     fcntl.flock(self._descriptor, fcntl.LOCK_UN)
                 os.close(self._descriptor)
                 self._descriptor = None
 
     def forget_parent(self) -> None:
-        """Closed, not undone: the parent's lock is this one's too."""
+        """Close without unlocking, which would free the parent's lock too."""
         self._using = Lock()
         if self._descriptor is not None:
             os.close(self._descriptor)
@@ -149,7 +159,7 @@ class OwnerLock:
 
 
 def leave_wake_token(path: Path) -> None:
-    """Tell the owner whose lock stands at ``path`` that something was sent. Nobody may be there, or not be to be told."""
+    """After a send, wake the owner whose lock is at ``path``. Does nothing without an owner, or without the right to write."""
     with suppress(OSError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
@@ -159,7 +169,7 @@ def leave_wake_token(path: Path) -> None:
 
 
 def owner_of(path: Path) -> int | None:
-    """The living process that took the lock at ``path``, by the system's lists; None: none, or it cannot be told."""
+    """The living process that took the lock at ``path``, as ``/proc/locks`` lists it. None: there is none, or nobody can say."""
     try:
         inode = str(path.stat().st_ino)
         lines = Path("/proc/locks").read_text().splitlines()
@@ -169,13 +179,13 @@ def owner_of(path: Path) -> int | None:
         words = line.split()
         if len(words) > 5 and words[1] == "FLOCK" and words[5].split(":")[-1] == inode and words[4].isdecimal():
             pid = int(words[4])
-            # who took it may have ended while a child keeps it; its number may even be another's by now
+            # It may have ended while a child keeps the lock, and its number may belong to another process by now.
             return pid if pid and _has_open(pid, path) is not False else None
     return None
 
 
 def holders_of(path: Path) -> list[int]:
-    """Living processes that have the file at ``path`` open, as far as this one may look."""
+    """Living processes that have the file at ``path`` open, of those whose files this process may list."""
     try:
         pids = sorted(int(one.name) for one in Path("/proc").iterdir() if one.name.isdecimal())
     except OSError:
@@ -184,7 +194,7 @@ def holders_of(path: Path) -> list[int]:
 
 
 def _has_open(pid: int, path: Path) -> bool | None:
-    """None: it is there and does not let us look."""
+    """None: the process is there, and its files may not be listed."""
     try:
         ours, folder = path.stat(), Path(f"/proc/{pid}/fd")
         for one in folder.iterdir():

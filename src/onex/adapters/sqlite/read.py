@@ -1,6 +1,6 @@
-"""Reading a SQLite store: rows to the values of ``ports``. Plain calls on one connection; every call ends its own read.
+"""Reading a SQLite store: plain calls on one connection, which give values of ``records``.
 
-No read stays open between two calls, so none ever keeps the WAL from being folded back into the file.
+No read stays open between two calls, so none keeps the WAL from being copied into the file.
 """
 
 from __future__ import annotations
@@ -48,12 +48,13 @@ from .rows import (
 )
 from .schema import Access, connect
 
-# Back along ``prev`` from a row at or after the last one wanted, then forward in version order.
+# Walk back along ``prev`` from a row at or after the last one wanted, then return the rows in version order.
 _BACK = """with recursive back(n, prev, version) as (
   select n, prev, version from log where n = ?
   union all
   select l.n, l.prev, l.version from back b join log l on l.n = b.prev where b.version > ?)"""
-# With ``min`` the other columns are those of its row. Names are read out of JSON that may be damaged: as bytes, or none.
+# With ``min`` SQLite takes the other columns from the row of the minimum. Names come out of JSON that may be damaged, so they
+# are read as bytes, or are null.
 _STANDING = """select workflow_type, state_schema, status, count(*), instance_id, min(instance)
   from (select workflow_type, instance_id, state_schema, status, instance, terminal, version from workflow_state
     order by instance desc limit ?) where terminal = 0 and version > 0
@@ -73,7 +74,7 @@ _OUTCOMES = """with o as materialized (select n, ordinal, instance, cast(result 
     from o join workflow_state w on w.instance = o.instance)
   select workflow_type, schema, kind, count(*), instance_id, 0, ordinal, min(n) from named
   group by 1, 2, 3 order by 1, 2, 3"""
-_SHORT = 256  # rows of an instance that are cheaper to sort than to walk to
+_SHORT = 256  # up to so many rows of an instance, sorting is cheaper than walking back
 
 
 def _replaced(raw: bytes) -> str:
@@ -88,7 +89,7 @@ _STORED_BY_KEY = _sql(STORED, "where workflow_type = ? and instance_id = ?")
 
 
 class SqliteReads:
-    """Everything ``Reader`` promises, and what a Store and a Projections read, without waiting for anything."""
+    """All methods of ``Reader``, and the reads of ``Store`` and ``Projections``, as plain calls."""
 
     def __init__(self, path: Path, access: Access = "ro", *, synchronous: Literal["full", "off"] = "full") -> None:
         """Raises DatabaseConnectionError when there is no store, or none that this ONEX can read."""
@@ -110,7 +111,7 @@ class SqliteReads:
 
     @translates_errors
     def damaged(self, *, pages: bool = True) -> Sequence[Damage]:
-        """What the store says against itself: see ``sqlite_integrity``."""
+        """Contradictions inside the store: see ``integrity``."""
         return damage_in(self._connection, pages=pages)
 
     @property
@@ -118,7 +119,7 @@ class SqliteReads:
         return self._files
 
     def check_files(self) -> None:
-        """Raises StoreReplaced when the store's name stands for other files than were opened."""
+        """Raises StoreReplaced when other files stand under the store's name than those that were opened."""
         self._files.check()
 
     @translates_errors
@@ -310,7 +311,7 @@ class SqliteReads:
     @translates_errors
     def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:
         rows = self._connection.execute(
-            # a hand may have put text or a number there, which would not even be read; without a body it is refused
+            # Another program may have put text or a number there. It is read as an empty body, which is refused.
             """select ticket, case typeof(body) when 'blob' then body else x'' end, at_us, answer from inbox
             where answer is null and ticket > ? order by ticket limit ?""",
             (after, limit),

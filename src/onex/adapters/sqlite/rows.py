@@ -1,7 +1,7 @@
-"""Rows of a SQLite store as the values of ``ports``: what is selected, of which types it is, and what is made of it.
+"""Rows of a SQLite store as values of ``records``: the queries, the types of their columns, and how a value is built.
 
-SQLite keeps any value in any column. A row that holds others than were written is read as values of the right types that
-mean nothing, so that it is refused where it is used, alone.
+SQLite stores any value in any column, so damage or another program can leave values of a wrong type. Such a row is read with
+empty values of the right types. It is then refused where it is used, and the other rows go on.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ LOG = """select l.n, w.workflow_type, w.instance_id, l.version, l.action_id, l.k
   l.issued_us, l.correlation, l.cause, l.issuer, l.body_hash, l.intents, l.status, l.payload_schema,
   l.code_id, l.env_id, l.state_hash
   from log l join workflow_state w on w.instance = l.instance"""
-# Outer joins: a row that points at nothing is read, as one that names no intent, and so is told and not passed over.
+# Outer joins: a row that points at nothing is read too, without an intent. So it is reported and not passed over.
 OUTBOX = """select o.n, o.ordinal, coalesce(w.workflow_type, '?'), coalesce(w.instance_id, o.instance), l.version,
   l.action_id, l.correlation, case when l.instance = o.instance then l.intents else x'' end, o.state, o.priority,
   o.due_us, o.attempt, o.started, o.crashes, o.timer, o.result, o.error, l.payload_schema
   from outbox o left join log l on l.n = o.n left join workflow_state w on w.instance = o.instance"""
-# Of one instance, whose key the reader has: no join, and one tuple less per row.
+# For one instance, whose key the reader has: no join, and one tuple less per row.
 OWN = """select l.n, l.version, l.action_id, l.kind, l.payload, l.issued_us, l.correlation, l.cause, l.issuer,
   l.body_hash, l.intents, l.status, l.payload_schema, l.code_id, l.env_id, l.state_hash from log l"""
 
@@ -36,7 +36,7 @@ OwnColumns = tuple[int, int, bytes, str, bytes, int, bytes, bytes | None, str, b
 OutboxColumns = tuple[int, int, str, str, int, bytes, bytes, bytes, str, int, int, int, int, int, str, bytes, str, int]
 
 STORED_TYPES: Final = (str, str, int, int, int, str, int, bytes, int, bytes, int, int, int, int, str)
-"""Of a row of ``workflow_state``, up to ``held``, in the order the store reads them."""
+"""The types of a row of ``workflow_state``, up to ``held``, in the order of ``STORED``."""
 OUTBOX_TYPES: Final = (int, int, str, str, int, bytes, bytes, bytes, str, int, int, int, int, int, str, bytes, str, int)
 
 _new = tuple.__new__
@@ -52,15 +52,15 @@ def stored_of(row: StoredColumns, timers: Mapping[str, tuple[Pointer, int]]) -> 
 
 
 def held_of(key: WorkflowKey, row: StoredColumns) -> Stored:
-    """Of a row whose values have other types than were written: nothing is done to it, and its neighbours go on."""
+    """The value for a row that holds wrong types. The instance is held, so no action reaches it; its neighbours go on."""
     whole = stored_of((*typed(row[:15], STORED_TYPES), None, 0), {})  # type: ignore[arg-type]  # as many, and of those types
     return whole._replace(
-        key=key, held="damaged: its stored row holds values of the wrong type; onex replay tells which"
+        key=key, held="damaged: its stored row holds values of the wrong type; onex replay reports which"
     )
 
 
 def unreadable(row: OutboxColumns) -> OutboxColumns:
-    """The same, without the intents: who reads it finds none, and says so."""
+    """The row with right types and without intents: whoever reads it finds no intent, and reports that."""
     read = typed(row, OUTBOX_TYPES)
     return *read[:7], b"", *read[8:]  # type: ignore[return-value]  # as many, and of those types
 
@@ -77,7 +77,7 @@ def entry_of(row: LogColumns) -> LogEntry:
 
 
 def own_entries(key: WorkflowKey, rows: Iterable[OwnColumns]) -> list[LogEntry]:
-    # replay reads a million of these: built as tuples, which is what the classes' own constructors do, three calls later
+    # Replay reads a million of these. ``tuple.__new__`` builds what the classes' own constructors build, with fewer calls.
     return [
         _new(LogEntry, (
             _new(Position, (0, n)), key, version,
@@ -100,7 +100,7 @@ def outbox_row(row: OutboxColumns) -> OutboxRow:
 
 
 def typed(row: tuple[object, ...], types: tuple[type, ...]) -> tuple[object, ...]:
-    """The row with each value that is not of its type replaced by one that is."""
+    """The row, with each value of a wrong type replaced by one of the right type."""
     return tuple(value if type(value) is kind else _made(value, kind) for value, kind in zip(row, types, strict=True))
 
 

@@ -1,9 +1,19 @@
-"""The tables of a SQLite store, and how a connection to them is opened. A store is made whole under another name first.
+"""The tables of a SQLite store, how a store is made, and how a connection to one is opened and checked.
 
-The log is the only table that grows with every action, so it is laid out for appending: rows stand in position order,
-and the one index over all of them is at once dedup and "everything of this instance", sorted by integer instance. A row
-names the one before it of its instance (``prev``), and only every 64th version is indexed: a second full index would
-dirty one more page per action, which took a third of the throughput at one million rows.
+Why the tables are as they are. The log is the only table that grows with every action, so it is laid out for appending: its
+rows stand in position order, and one index covers all of them. That index (``log_action``) serves dedup and also finds all
+rows of an instance. A row names the row before it of its instance (``prev``), and only every 64th version is indexed
+(``log_anchor``). A second full index would change one more page per action, which cost a third of the throughput at one
+million rows. See docs/decisions/0005.
+
+How a store is made (``create``). It is built under another name, ``FILE.new``, then renamed, so nobody ever sees half a store.
+A lock on the folder lets one process at a time do this, and removes what killed makers left behind. A ``-wal`` or ``-shm``
+without its file is a store that was moved away while it may still be open. SQLite would mix the two, so nothing is made
+there (StoreReplaced).
+
+How a connection is opened (``connect``): first that the WAL belongs to the file (``location``), then the application id, the
+schema version and whether the store was imported; then the pragmas, each read back, since SQLite ignores silently what
+it does not know. The file is opened by SQLite only: closing any other descriptor of it would drop SQLite's locks.
 """
 
 from __future__ import annotations
@@ -27,9 +37,9 @@ from .location import check_mount, check_wal_belongs
 SCHEMA_VERSION: Final = 1
 SHARDS: Final = 1
 PAGE_BYTES: Final = 16384
-APPLICATION_ID: Final = 0x4F4E4558  # "ONEX": what file(1) and we tell a store by
+APPLICATION_ID: Final = 0x4F4E4558  # "ONEX": by this, file(1) and we recognise a store
 BUSY_MS: Final = 30_000  # a sender waits this long for its turn among the owner's commits
-IMPORTED: Final = "imported"  # in ``meta``: made of recorded runs
+IMPORTED: Final = "imported"  # in ``meta``: the store was made from recorded runs
 CACHE_KIB: Final = 65_536
 _BESIDE: Final = ("", "-wal", "-shm", "-journal")
 
@@ -117,7 +127,7 @@ Access = Literal["rw", "ro"]
 
 
 def connect(path: Path, access: Access, *, synchronous: Literal["full", "off"] = "full") -> sqlite3.Connection:
-    """A checked connection to a store that exists, ``located``. Raises DatabaseConnectionError, StateConsistencyError."""
+    """A checked connection to a store that exists. ``path`` is real. Raises DatabaseConnectionError, StateConsistencyError."""
     if not path.exists():
         raise StoreMissing(f"there is no store at {path}; start an engine on it first", path=str(path))
     check_wal_belongs(path)
@@ -142,7 +152,7 @@ def connect(path: Path, access: Access, *, synchronous: Literal["full", "off"] =
 
 
 def is_intact(path: Path, n: int) -> bool:
-    """Whether the file, read anew, holds together and holds the log up to ``n``: it was vacuumed, not cut or replaced."""
+    """Whether the file, read anew, is undamaged and its log reaches ``n``. Then it was vacuumed, and not cut or replaced."""
     try:
         connection = _opened(path, "ro")
         try:
@@ -156,9 +166,9 @@ def is_intact(path: Path, n: int) -> bool:
 
 
 def create(path: Path) -> None:
-    """Make an empty store at ``path`` unless something is there. Of two processes that try, one wins; both go on.
+    """Make an empty store at ``path`` unless a file is there. Of two processes that try at once, one makes it; both go on.
 
-    Raises StoreReplaced where the file of a store was taken away and its WAL was left, StoreMissing, StoreBusy.
+    Raises StoreReplaced when the file of a store was taken away and its WAL was left; StoreMissing, StoreBusy.
     """
     if not path.parent.is_dir():
         raise StoreMissing(f"the folder {path.parent} of the store does not exist; make it first", path=str(path))
@@ -172,21 +182,21 @@ def create(path: Path) -> None:
 
 
 def _refuse_left(path: Path) -> None:
-    """Whoever has the old file open shares these with the new one, by name: each would write its pages into the other's file."""
+    """A process that still has the old file open would share these with the new one: both would write into both files."""
     for left in (Path(f"{path}-wal"), Path(f"{path}-shm")):
         if left.exists():
             raise StoreReplaced(
-                f"{path} is gone, and {left.name} of it still stands there: it was moved or removed, perhaps while it was open. "
-                f"Put it back; or, to begin anew, stop every process on it and move {left.name} away",
+                f"{path} is gone, and its {left.name} is still there: it was moved or removed, perhaps while it was open. "
+                f"Put it back; or, for a new store, stop every process on it and move {left.name} away",
                 path=str(path),
             )
 
 
 @contextmanager
 def creation_lock(path: Path) -> Iterator[None]:
-    """One process at a time makes a store in a folder; what makers before it left behind when they were killed is removed.
+    """Hold the lock on the folder: one process at a time makes a store there. Files that killed makers left are removed.
 
-    Whoever is in here may rename onto ``path`` when nothing is there. Raises StoreMissing, StoreBusy.
+    Inside, a file may be renamed to ``path`` when nothing is there. Raises StoreMissing, StoreBusy.
     """
     try:
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -197,7 +207,7 @@ def creation_lock(path: Path) -> Iterator[None]:
         _sweep(path)
         yield
     finally:
-        with suppress(OSError):  # a child that was forked meanwhile must not keep it
+        with suppress(OSError):  # unlock first: a child that was forked meanwhile must not keep the lock
             fcntl.flock(folder, fcntl.LOCK_UN)
         os.close(folder)
 
@@ -211,7 +221,7 @@ def _lock(folder: int, path: Path) -> None:
         except BlockingIOError as error:
             if time.monotonic() > until_s:
                 raise StoreBusy(
-                    f"somebody holds a lock on the folder {path.parent}; try again", path=str(path)
+                    f"another process holds the lock on the folder {path.parent}; try again", path=str(path)
                 ) from error
             time.sleep(0.005)
         except OSError as error:
@@ -219,7 +229,7 @@ def _lock(folder: int, path: Path) -> None:
 
 
 def _sweep(path: Path) -> None:
-    """Nobody else makes a store in this folder now. An import takes longer than the lock is held: its maker must be dead."""
+    """Remove the files of makers that died. An import takes longer than the lock is held, so its process must be dead."""
     left = re.compile(re.escape(path.name) + r"(?:\.\d+)?\.new(?:-wal|-shm|-journal)?")
     imports = re.compile(re.escape(path.name) + r"\.(\d+)\.import(?:\.new)?(?:-wal|-shm|-journal|-owner)?")
     with suppress(OSError):
@@ -255,7 +265,7 @@ def _make(path: Path) -> None:
             connection.executemany("insert into shards values(?, 0, 0, '')", [(shard,) for shard in range(SHARDS)])
             connection.execute("commit")
         finally:
-            connection.close()  # the last connection: folds the WAL into the file and removes it
+            connection.close()  # the last connection: copies the WAL into the file and removes it
         os.rename(made, path)
         _sync_folder(path.parent)
     except sqlite3.Error as error:
@@ -267,13 +277,13 @@ def _make(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """A store that nobody has open, and what SQLite keeps beside it."""
+    """Remove a store that nobody has open, with the files that SQLite keeps beside it."""
     for suffix in _BESIDE:
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 class _Connection(sqlite3.Connection):
-    """In a forked child it stands unused for ever: closing it there would fold a WAL that the child no longer shares."""
+    """A forked child keeps it unused for ever: closing it there would checkpoint a WAL that the child does not own."""
 
     def forget_parent(self) -> None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
@@ -297,7 +307,7 @@ def _opened(path: Path, access: str) -> sqlite3.Connection:
 def _set(
     connection: sqlite3.Connection, pragma: str, value: str | int, expected: str | int, *, write: bool = True
 ) -> None:
-    """Sets a pragma and reads it back: SQLite answers a pragma it does not follow with silence."""
+    """Set a pragma and read it back, since SQLite ignores silently a pragma that it does not follow."""
     if write:
         connection.execute(f"pragma {pragma} = {value}").fetchall()
     (found,) = connection.execute(f"pragma {pragma}").fetchone()
@@ -308,7 +318,9 @@ def _set(
 def _check(connection: sqlite3.Connection, path: Path, access: Access) -> None:
     (application,) = connection.execute("pragma application_id").fetchone()
     if application != APPLICATION_ID:
-        raise NotAStore(f"{path} is no ONEX store (application id {application}); name another path", path=str(path))
+        raise NotAStore(
+            f"{path} is not an ONEX store (application id {application}); name another path", path=str(path)
+        )
     found = dict(connection.execute("select name, value from meta").fetchall())
     version = int(found["schema_version"])
     if version > SCHEMA_VERSION:
@@ -320,7 +332,7 @@ def _check(connection: sqlite3.Connection, path: Path, access: Access) -> None:
         )
     if access == "rw" and IMPORTED in found:
         raise StoreIsHistory(
-            f"{path} was imported from {found[IMPORTED]}: its actions are history, and no engine goes on with them. "
+            f"{path} was imported from {found[IMPORTED]}: its actions are history, and no engine continues them. "
             "Read and replay it; run the app on another store",
             path=str(path),
         )

@@ -1,6 +1,21 @@
-"""The SQLite store as ports: one thread writes, one reads, one folds the WAL back; everything else is the core's.
+"""The SQLite store as the ports want it: coroutines that hand each call to a thread. The work is done in ``core`` and ``read``.
 
-Reads have a connection of their own and never wait behind a commit; what a commit has answered they see.
+Theory of operation. Three threads, each with a connection of its own:
+
+- ``onex-sqlite-write`` runs everything that writes, one call after the other (``core``).
+- ``onex-sqlite-read`` runs the reads. They never wait behind a commit. They see each commit that was answered before they
+  began, since a read opens its view of the WAL after that.
+- ``onex-sqlite-checkpoint`` copies the WAL into the file while the writer goes on (``threads.Checkpointer``).
+
+A call that was handed over is executed even when its caller is cancelled; only its result is dropped. Before each call the
+thread checks that the files are still those that were opened.
+
+``woken`` polls every 25 ms. Senders leave a wake token in the owner's file after their commit. One that may not write there
+is found by the WAL's time and size; SQLite itself is asked only after these have changed.
+
+``close`` ends in a fixed order: reads, checkpoints, then the writer, which copies the rest of the WAL and frees the owner's
+lock. An open reader would keep it from copying all. A disk that hangs could hold it for ever, so after 10 s the lock
+is freed and the thread is left behind. Its fence keeps that safe.
 """
 
 from __future__ import annotations
@@ -41,13 +56,14 @@ from .schema import SHARDS
 from .threads import CLOSE_S, Checkpointer, StoreThread, in_thread, tell_over
 
 WATCH_S: Final = 0.025
-TICK_NS: Final = 20_000_000  # a file's times move in the kernel's ticks: younger than this, a second write may not show
+TICK_NS: Final = 20_000_000
+"""A file's times move in ticks of the kernel: two writes within one tick may show the same time."""
 
 
 class SqliteStore:
-    """Store, Reader, Sender and Projections of one file. ``own`` makes this process its owner; without it, it sends.
+    """Store, Reader, Sender and Projections of one file. A process that does not call ``own`` may read and send.
 
-    Made by ``open``. Any method raises EngineClosed after ``close``; StoreReadOnly where it would write and may not.
+    Made by ``open``. Any method raises EngineClosed after ``close``, and StoreReadOnly when it writes and may not.
     """
 
     shards = SHARDS
@@ -70,9 +86,9 @@ class SqliteStore:
     async def open(
         cls, path: Path, *, read_only: bool = False, wait_ms: int = OWNER_WAIT_MS, rejections_kept: int = REJECTIONS_MAX
     ) -> SqliteStore:
-        """Makes the store when there is none (not when ``read_only``). Raises DatabaseConnectionError and its kinds.
+        """Make the store when there is none (not when ``read_only``). Raises DatabaseConnectionError or a subclass.
 
-        ``path`` is followed through links here and now: what changes of links or of the working directory changes nothing.
+        Links in ``path`` are followed once, here. A later change of a link or of the working directory has no effect.
         """
         path = real_path(path)
 
@@ -106,7 +122,9 @@ class SqliteStore:
     async def own(self, owner: str) -> Mapping[int, int]:
         fences = await self._writes.call(lambda core: core.own(owner))
         if fences and self._checkpointer is None and self._core is not None:
-            self._wake_token = self._core.wake_token()  # what was sent before is found by the first look
+            self._wake_token = (
+                self._core.wake_token()
+            )  # what was sent before this is found when the engine first reads the inbox
             self._checkpointer = Checkpointer(self._core.files)
         return fences
 
@@ -133,10 +151,10 @@ class SqliteStore:
             await asyncio.sleep(WATCH_S)
 
     async def _written_elsewhere(self) -> bool:
-        """Looks at the sign that senders leave behind their commit, and, for those that may not leave one, at the WAL.
+        """Compare the wake token that senders leave after their commit; then, for senders that may not leave one, the WAL.
 
-        SQLite is asked only after the WAL has changed, so an idle store costs some looks at files and no query. A commit
-        can be seen later than its WAL: who has left no sign may wait for the next look of somebody else.
+        SQLite is asked only after the WAL has changed, so an idle store costs a few calls of ``stat`` and no query. A change of
+        the WAL can be seen before its commit can. So a sender that left no token may be found only after the next change.
         """
         if self._core is not None:
             self._core.files.check()
@@ -156,7 +174,7 @@ class SqliteStore:
         return await self.changed_elsewhere()
 
     async def changed_elsewhere(self) -> bool:
-        """Whether another connection has written since this was last asked: our own commits do not count."""
+        """Whether another connection has written since the last call. Our own commits do not count."""
         version = await self._writes.call(lambda core: core.changed_elsewhere())
         moved, self._elsewhere = version != self._elsewhere, version
         return moved
@@ -171,9 +189,9 @@ class SqliteStore:
         return await self._reads.call(lambda core: core.applied(key, action_id))
 
     async def close(self) -> None:
-        """Frees what was owned. Idempotent; ends all the same when nobody waits for it any more.
+        """Free what was owned. Idempotent. It goes on to its end also when the caller is cancelled.
 
-        What was handed over before is done first. A call that hangs, because the disk does, is left behind after 10 s.
+        Calls that were handed over before are executed first. One that hangs, because the disk does, is left behind after 10 s.
         """
         loop = asyncio.get_running_loop()
         if self._over is None:
@@ -197,7 +215,7 @@ class SqliteStore:
                 tell_over(loop, over)
 
         def last(core: SqliteCore) -> None:
-            """The reads' connection first: with it open the WAL could not be folded whole."""
+            """Close the reads' connection first: while it is open the WAL cannot be emptied."""
             if folder is not None:
                 folder.close()
             reads.join(CLOSE_S)
@@ -208,7 +226,7 @@ class SqliteStore:
             self._write_thread.end(last, told)
 
     async def drop(self) -> None:
-        """What the end of its process does: no fold, no word, the owner's lock is free. ``close`` it all the same."""
+        """Do what the death of the process does: no checkpoint, the owner's lock is free. For tests; ``close`` still follows."""
         await self._writes.call(lambda core: core.drop())
 
     # --- any process --------------------------------------------------------------------------------------------------

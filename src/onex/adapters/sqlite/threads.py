@@ -1,4 +1,19 @@
-"""The threads of a SQLite store: lanes that run calls in order, and one that folds the WAL back into the file."""
+"""The threads of a SQLite store: one per connection that runs its calls in order, and one that checkpoints the WAL.
+
+Theory of operation. A ``StoreThread`` owns one connection and a queue of calls without a bound of its own: the engine bounds
+what it asks. ``call`` puts a function into the queue and waits for a future of its event loop; the thread runs the function
+and gives the result back with ``call_soon_threadsafe``. What may go wrong:
+
+- The caller is cancelled: the call is executed all the same, since a commit that has begun cannot be taken back. Its
+  result is dropped, because the future is done by then.
+- The loop was closed before the result came: ``call_soon_threadsafe`` raises RuntimeError, and nobody waits.
+- The call hangs, because the disk does: the thread is a daemon, so the process can end.
+- The files were replaced: they are looked at before each call, and StoreReplaced is raised instead.
+
+The checkpointer works 50 ms after a commit, on a connection of its own, with ``wal_checkpoint(passive)``, which waits for
+nobody. If it cannot open the file or finds another file there, it ends. Then the writer copies the WAL itself at 32 MiB
+(``core.WAL_PAGES``), and it is the writer that raises the error.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +37,7 @@ CLOSE_S: Final = 10.0
 
 
 async def in_thread(make: Callable[[], R], undo: Callable[[R], None]) -> R:
-    """What ``make`` gives on a thread of its own. Who stops waiting for it, or has no loop any more, has it undone."""
+    """The result of ``make``, called in a thread of its own. If the caller is cancelled or its loop closed, ``undo`` is called."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[R] = loop.create_future()
 
@@ -48,7 +63,7 @@ async def in_thread(make: Callable[[], R], undo: Callable[[R], None]) -> R:
 
 
 class StoreThread(Generic[C]):
-    """A thread that owns a core and runs one call after the other, in the order they were handed over."""
+    """A thread that owns one connection and runs one call after the other, in the order in which they were handed over."""
 
     def __init__(self, name: str, core: C) -> None:
         self.core = core
@@ -57,7 +72,7 @@ class StoreThread(Generic[C]):
         self._thread.start()
 
     async def call(self, ask: Callable[[C], R]) -> R:
-        """What was handed over runs, also when nobody waits for it any more. Raises StoreReplaced before it does."""
+        """The result of ``ask``, which is executed also when the caller is cancelled. Raises StoreReplaced before it is."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[R] = loop.create_future()
 
@@ -78,7 +93,7 @@ class StoreThread(Generic[C]):
             call()
 
     def end(self, last: Callable[[C], None], over: Callable[[], None] = lambda: None) -> None:
-        """``last`` runs behind everything that was handed over, then ``over``, both on the thread, which then ends."""
+        """After all calls that were handed over, run ``last``, then ``over``, both on the thread; then it ends."""
 
         def run() -> None:
             try:
@@ -116,9 +131,9 @@ def _fail(answer: asyncio.Future[R], error: BaseException) -> None:
 
 
 class Checkpointer:
-    """Copies committed pages from the WAL into the file while the writer goes on; sleeps while nothing is written.
+    """Copies committed pages from the WAL into the file while the writer goes on. Sleeps while nothing is written.
 
-    Without it the writer would do so itself, after some commit: the same work, as a pause in the middle of a batch.
+    Without it the writer would copy them itself after some commit: the same work, as a pause of that commit.
     """
 
     def __init__(self, files: StoreFiles) -> None:
@@ -132,7 +147,7 @@ class Checkpointer:
         try:
             connection = connect(self._files.path, "rw")
         except OnexError:
-            return  # beyond a size the writer folds the WAL itself; it meets the same file, and tells
+            return  # the writer meets the same file and raises the error; until then it copies the WAL itself
         try:
             self._files.check()
             while not self._closing.is_set():
@@ -142,9 +157,9 @@ class Checkpointer:
                 try:
                     connection.execute("pragma wal_checkpoint(passive)").fetchall()
                 except sqlite3.Error:
-                    continue  # the WAL keeps what it has; the writer meets the same disk and tells
+                    continue  # nothing is lost: the WAL keeps its pages, and the writer meets the same disk and raises
         except OnexError:
-            return  # another file stands there than the writer has: nothing of it is ours to fold
+            return  # another file stands there than the writer has open: leave it alone
         finally:
             connection.close()
 
