@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from onex.engine.dispatch import Limits
-from onex.engine.mailbox import ENTRY_BYTES, Mailboxes
+from onex.engine.mailbox import ENTRY_BYTES, Loaded, Mailboxes
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import OnexError
 from tests.engine.conftest import House
@@ -26,7 +26,7 @@ def boxes(*states: bytes) -> Mailboxes:
     for n in range(len(states)):
         made.enqueue(made[key(n)])
     for (entry, _), state in zip(made.take(len(states)), states, strict=True):
-        entry.state_bytes = state
+        entry.loaded = Loaded(state_bytes=state)
     return made
 
 
@@ -59,7 +59,7 @@ def test_a_state_that_grew_or_was_forgotten_is_weighed_again() -> None:
     made.evict(9, 1 << 30)
     for state, bytes_more in ((b"x" * 9000, 18_000), (b"x" * 9001, 18_000), (b"", 0)):
         made.enqueue(made[key(0)])
-        made.take(1)[0][0].state_bytes = state
+        made.take(1)[0][0].loaded = Loaded(state_bytes=state)
         made.evict(9, 1 << 30)
         assert made.bytes == ENTRY_BYTES + bytes_more
 

@@ -11,12 +11,11 @@ from pydantic import BaseModel
 import onex.engine.batch
 import onex.engine.encode
 import onex.engine.fold
-import onex.engine.isolate
 import onex.engine.schema_upgrade
 import onex.replay.segment
 from onex.adapters.memory.store import MemoryStore
 from onex.engine.fold import Folded
-from onex.engine.mailbox import Entry, Pending
+from onex.engine.mailbox import Entry, Loaded, Pending
 from onex.kernel.action import Action, WorkflowKey
 from onex.kernel.errors import OnexError
 from onex.kernel.intent import Emitted
@@ -61,7 +60,7 @@ def timer_left_when_it_is_set_again() -> Iterator[None]:
         self._new_timers.pop(name, None)
 
     def waits(self: Folded, pending: Pending) -> bool:
-        return pending.timer in self.entry.timers
+        return pending.timer in self.timers
 
     def left(self: MemoryStore, key: WorkflowKey, name: str | None) -> None:
         return None
@@ -131,13 +130,13 @@ def epoch_not_compared() -> Iterator[None]:
 @planted
 def lease_that_ran_out_accepted() -> Iterator[None]:
     def wrong(self: Folded, pending: Pending, right: Callable[[Folded, Pending], Verdict]) -> Verdict:
-        until_us = self.entry.lease_until_us
+        until_us = self.lease_until_us
         if pending.lease_id is not None:
-            self.entry.lease_until_us = 2**60
+            self.lease_until_us = 2**60
         try:
             return right(self, pending)
         finally:
-            self.entry.lease_until_us = until_us
+            self.lease_until_us = until_us
 
     with judged(wrong):
         yield
@@ -171,7 +170,7 @@ def outcomes_refused_without_a_lease() -> Iterator[None]:
 def finished_instance_takes_a_rollback() -> Iterator[None]:
     def wrong(self: Folded, pending: Pending, right: Callable[[Folded, Pending], Verdict]) -> Verdict:
         if pending.kind == ROLLBACK:
-            self.entry.terminal = False
+            self.terminal = False
         return right(self, pending)
 
     with judged(wrong):
@@ -181,13 +180,13 @@ def finished_instance_takes_a_rollback() -> Iterator[None]:
 @planted
 def time_goes_back_with_the_clock() -> Iterator[None]:
     """The last time of an instance is not loaded with it."""
-    right = onex.engine.fold.fill
+    right = Entry.load
 
-    def wrong(entry: Entry, stored: Stored | None) -> None:
-        right(entry, stored)
-        entry.last_us = 0
+    def wrong(self: Entry, stored: Stored | None) -> Loaded:
+        self.loaded = right(self, stored)._replace(last_us=0)
+        return self.loaded
 
-    with swapped(onex.engine.isolate, "fill", wrong):
+    with swapped(Entry, "load", wrong):
         yield
 
 

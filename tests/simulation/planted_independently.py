@@ -113,7 +113,7 @@ def epoch_raised_by_every_action() -> Iterator[None]:
     def wrong(self: Folded, pending: Pending) -> None:
         right(self, pending)
         if pending.lease_id is None:
-            self.entry.epoch += 1
+            self.epoch += 1
 
     with swapped(Folded, "_step", wrong):
         yield
@@ -125,10 +125,9 @@ def unleased_triggers_refused_without_a_lease() -> Iterator[None]:
     right = Folded._judge_lease
 
     def wrong(self: Folded, pending: Pending) -> OnexError | None:
-        entry = self.entry
-        held = entry.lease_id is not None and entry.lease_until_us >= self._rules.now_us
+        held = self.lease_id is not None and self.lease_until_us >= self._rules.now_us
         if held and pending.lease_id is None:
-            return LeaseConflictError(f"{entry.key} is led by an orchestrator; wait, or ask it")
+            return LeaseConflictError(f"{self.entry.key} is led by an orchestrator; wait, or ask it")
         return right(self, pending)
 
     with swapped(Folded, "_judge_lease", wrong):
@@ -200,7 +199,6 @@ def second_of_two_equal_inbox_rows_unanswered() -> Iterator[None]:
     """promise 6, 39: the same action twice in the inbox at once; only the first row is turned into the answer."""
 
     async def wrong(self: Inbox, pending: Pending) -> None:
-        pending.given_id = True
         while True:
             try:
                 twin = self.service.accept(pending)

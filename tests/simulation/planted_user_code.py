@@ -13,6 +13,7 @@ import onex.engine.fold
 import onex.engine.inbox
 import onex.engine.intake
 import onex.engine.isolate
+import onex.engine.mailbox
 import onex.engine.relay
 import onex.kernel.intent
 import onex.kernel.machine
@@ -69,6 +70,7 @@ def handler_that_raises_a_base_exception_ends_the_engine() -> Iterator[None]:
     with (
         swapped(onex.kernel.machine, "caught", exceptions_only),
         swapped(onex.engine.fold, "caught", exceptions_only),
+        swapped(onex.engine.mailbox, "caught", exceptions_only),
         swapped(onex.engine.isolate, "caught", exceptions_only),
     ):
         yield
@@ -92,6 +94,7 @@ def migration_that_raises_a_base_exception_ends_the_start() -> Iterator[None]:
     with (
         swapped(onex.kernel.migration, "caught", exceptions_only),
         swapped(onex.engine.fold, "caught", exceptions_only),
+        swapped(onex.engine.mailbox, "caught", exceptions_only),
         swapped(onex.engine.isolate, "caught", exceptions_only),
     ):
         yield
@@ -117,8 +120,7 @@ def neighbours_of_a_raising_action_refused_with_it() -> Iterator[None]:
         right(self, pending, error)
         if isinstance(error, ReducerFailed):
             later = list(self.pendings)[list(self.pendings).index(pending) + 1 :]
-            for one in later:
-                one.refusal = one.refusal or error
+            self._refusals = {**dict.fromkeys(later, error), **self._refusals}
 
     with swapped(Folded, "_refuse", wrong):
         yield
@@ -179,7 +181,7 @@ def integers_checked_every_hundredth_time() -> Iterator[None]:
 @planted
 def payload_changed_in_place_folded_as_changed() -> Iterator[None]:
     """A bug of ours until these runs showed it: an action folded a second time has the payload that its handler left."""
-    with swapped(Pending, "judged", property(lambda self: False, lambda self, judged: None)):
+    with swapped(Folded, "_payload_again", lambda self, pending: pending.payload):
         yield
 
 
@@ -200,12 +202,7 @@ def held_outcome_without_its_blobs() -> Iterator[None]:
 @planted
 def rollback_accepted_from_clients() -> Iterator[None]:
     """An action of the engine's own kinds is taken from whoever sends it, with the state that it brings along."""
-    right = onex.engine.intake.Intake._take_payload
-
-    def wrong(self: onex.engine.intake.Intake, pending: Pending, payload: object, ours: bool) -> None:
-        right(self, pending, payload, True)  # type: ignore[arg-type]  # what it is given
-
-    with swapped(onex.engine.intake.Intake, "_take_payload", wrong):
+    with swapped(onex.engine.intake, "_check_reserved", lambda kind, ours: None):
         yield
 
 
@@ -216,7 +213,7 @@ def lease_read_from_memory() -> Iterator[None]:
 
     def wrong(self: Folded, pending: Pending, error: OnexError) -> None:
         right(self, pending, error)
-        self.entry.loaded = True
+        self._lease_ended = False
 
     with swapped(Folded, "_refuse", wrong):
         yield

@@ -30,7 +30,8 @@ from ..ports import (
 from .delivery import Delivery
 from .encode import ordinals
 from .fold import Folded, TimerGone, make
-from .mailbox import Answer, Committed, Pending
+from .mailbox import Answer, Committed, Loaded, Pending, Retry
+from .schema_upgrade import TimerWait
 
 REJECTED_BODY_BYTES = 4096
 _FIRST = (0,)
@@ -41,7 +42,7 @@ Lookup = Callable[[Pending], Awaitable[Answer | None]]
 class Extras(NamedTuple):
     """What goes along with a batch beside its changes."""
 
-    refused: list[Pending]
+    refused: list[tuple[Pending, OnexError]]
     notes: list[Note]
     rejections: list[Rejection]
     answers: list[InboxAnswer]
@@ -97,12 +98,14 @@ class CommitListener(Protocol):
 class Batch:
     """One transaction in the making. Build it, commit it, settle it."""
 
-    def __init__(self, folds: Sequence[Folded], extras: Extras, now_us: int) -> None:
+    def __init__(self, folds: Sequence[Folded], extras: Extras, retries: Mapping[Pending, Retry], now_us: int) -> None:
         self.folds = folds
         self.now_us = now_us
         self.extras = extras
+        self.retries = retries
         # what was judged beside any change, and with each of them
         self.loose: list[tuple[Pending, Answer]] = []
+        self._refused_before: list[tuple[Pending, Answer]] = []
         self.written: list[tuple[Folded, KeyChange, list[tuple[Pending, Answer]]]] = []
         self._again: list[tuple[Folded, Conflict]] = []
         # rows that stop: until that is durable, whoever reads the store sees them wait
@@ -113,24 +116,25 @@ class Batch:
         rejections, answers = list(self.extras.rejections), list(self.extras.answers)
         notes = list(self.extras.notes)
         blobs: list[NewBlob] = []
-        for pending in self.extras.refused:
-            assert pending.refusal is not None, "only refusals are queued here"
-            answer: Answer = pending.refusal
-            if isinstance(answer, DuplicateActionError):  # of one in flight; its own body may stand in the log
-                answer = await first_answer(pending) or answer
-            self.loose.append((pending, answer))
+        for pending, refusal in self.extras.refused:
+            answer: Answer | None = None
+            if isinstance(refusal, DuplicateActionError):  # of one in flight; its own body may stand in the log
+                answer = await first_answer(pending)
+            self._refused_before.append((pending, answer or refusal))
         for folded in self.folds:
             refused: list[tuple[Pending, Answer]] = []
             counted: set[bytes] = set()
             for pending, error in folded.refused:
-                first = await first_answer(pending) if pending.given_id else None
+                retry = self.retries.get(pending)
+                known = pending.given_id or (retry is not None and retry.maybe_applied)
+                first = await first_answer(pending) if known else None
                 refused.append((pending, first or error))
                 if first is not None and isinstance(error, ReducerFailed):
                     counted.add(pending.id)
                 if isinstance(error, TimerGone) and pending.settles is not None:
                     self._stopped.append(pending.settles)
             if counted:  # a duplicate is no failure of the reducer: fold again without it
-                self._again.append((folded, Conflict(folded.entry.version, frozenset(counted))))
+                self._again.append((folded, Conflict(folded.version, frozenset(counted))))
                 continue
             blobs.extend(_held_blobs(folded))
             change = folded.change
@@ -152,8 +156,9 @@ class Batch:
                     answers=tuple(self._answers([*refused, *told])),
                 )
             self.written.append((folded, change, refused))
-        rejections.extend(self._rejections(self.loose))
-        answers.extend(self._answers(self.loose))
+        beside = [*self._refused_before, *self.loose]
+        rejections.extend(self._rejections(beside))
+        answers.extend(self._answers(beside))
         changes = tuple(change for _, change, _ in self.written)
         return Commit(
             fences,
@@ -168,7 +173,8 @@ class Batch:
 
     def settle(self, outcomes: Sequence[Applied | Conflict]) -> Settlement:
         """What to tell whom."""
-        done = Settlement(list(self.loose), [], [*self.extras.settled, *self._stopped], [], list(self._again))
+        results = [*self._refused_before, *self.loose]
+        done = Settlement(results, [], [*self.extras.settled, *self._stopped], [], list(self._again))
         for (folded, change, refused), outcome in zip(self.written, outcomes, strict=True):
             if isinstance(outcome, Conflict):
                 done.again.append((folded, outcome))
@@ -211,7 +217,7 @@ def _expected(folded: Folded, change: KeyChange, row: int) -> Committed:
 
 def _apply(folded: Folded, change: KeyChange, outcome: Applied, done: Settlement) -> None:
     entry, key = folded.entry, folded.entry.key
-    entry.instance = outcome.instance
+    timers: dict[str, TimerWait] = {}
     shard, n = outcome.first
     version = change.based_on
     results, deliveries = done.results, done.deliveries
@@ -224,13 +230,18 @@ def _apply(folded: Folded, change: KeyChange, outcome: Applied, done: Settlement
             for ordinal, _, due_us, timer in row.outbox:
                 pointer = Pointer(shard, n, ordinal)
                 if timer:
-                    entry.timers[timer] = (pointer, due_us)
+                    timers[timer] = (pointer, due_us)
                 one = emitted[ordinal]
                 n_of_name = counts[ordinal]
                 deliveries.append(
                     Delivery(pointer, key, version, pending.id, pending.correlation, one, n_of_name, due_us)
                 )
         n += 1
+    loaded = entry.loaded
+    if loaded is not None and (timers or loaded.instance is None):
+        # by position: ``_replace`` takes ten times as long, and every new instance comes by here
+        known = {**loaded.timers, **timers} if timers else loaded.timers
+        entry.loaded = make(Loaded, (outcome.instance, *loaded[1:14], known, loaded.unreadable))
 
 
 def answer_json(answer: Answer) -> bytes:

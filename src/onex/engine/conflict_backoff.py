@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from ..kernel.retry import RetryPolicy
 from ..ports import Clock
-from .mailbox import Entry, Mailboxes, Pending
+from .mailbox import FIRST_RETRY, Entry, Mailboxes, Pending
 
 
 class ConflictBackoff:
@@ -26,17 +26,20 @@ class ConflictBackoff:
 
     def is_spent(self, pending: Pending) -> bool:
         """Whether it has had its tries. Outcomes, timers and messages are ours, and go on until they are judged."""
-        return pending.settles is None and self._policy.delay_s(pending.tries, pending.id) is None
+        return pending.settles is None and self._policy.delay_s(self._conflicts(pending), pending.id) is None
 
     def put_back(self, entry: Entry, pendings: Sequence[Pending]) -> None:
         """To the front of the mailbox, in order, to be taken up after a wait."""
         self._mailboxes.put_back(entry, pendings)
         if pendings:
-            latest = max(pendings, key=lambda pending: pending.tries)
-            delay_s = self._policy.delay_s(latest.tries, latest.id)
+            latest = max(pendings, key=self._conflicts)
+            delay_s = self._policy.delay_s(self._conflicts(latest), latest.id)
             self._mailboxes.pause(entry)
             wait = self._wait(entry, self._policy.max_s if delay_s is None else delay_s)
             self._waiting[entry] = asyncio.create_task(wait, name="onex-backoff")
+
+    def _conflicts(self, pending: Pending) -> int:
+        return self._mailboxes.retries.get(pending, FIRST_RETRY).conflicts
 
     def close(self) -> None:
         for task in self._waiting.values():

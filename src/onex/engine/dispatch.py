@@ -165,15 +165,14 @@ class ReducerService(SideWrites):
         if crowded and pending.settles is None and not pending.sent:
             self.room_for(1, self.limits.batch if pending.ticket else 0)
         if pending.refusal is not None:
-            self._extras.refused.append(pending)
+            self._extras.refused.append((pending, pending.refusal))
         else:
             entry = self._mailboxes[pending.key]
             twin = entry.inflight.get(pending.id)
             if twin is not None and twin.body_hash == pending.body_hash:
                 return twin
             if twin is not None:
-                pending.refusal = pending.reused()
-                self._extras.refused.append(pending)
+                self._extras.refused.append((pending, pending.reused()))
             else:
                 entry.inflight[pending.id] = pending
                 entry.queue.append(pending)
@@ -272,13 +271,13 @@ class ReducerService(SideWrites):
         standing = await self._unknown.written_refusals()
         self._extras.settled.extend(one.settles for one, _ in standing if one.settles is not None and not one.sent)
         self._resolve(standing)
-        taken = self._isolation.take(self.limits.batch)
+        taken, refusals = self._isolation.take(self.limits.batch)
         extras, self._extras = self._extras, Extras.empty()
         noted, self._noted = self._noted, []
         releasing: list[Entry] = []
         try:
-            releasing, folds = await self._isolation.fold(taken, now_us := self.clock.now_us())
-            batch = Batch(folds, extras, now_us)
+            releasing, folds = await self._isolation.fold(taken, refusals, now_us := self.clock.now_us())
+            batch = Batch(folds, extras, self._mailboxes.retries, now_us)
             commit = await batch.build(self._fences, self._first_answer)
             try:
                 outcomes = await self.store.commit(commit) if any(commit[1:7]) else ()
@@ -338,11 +337,11 @@ class ReducerService(SideWrites):
         left: list[Pending] = []
         results: list[tuple[Pending, Answer]] = []
         for pending in folded.pendings:
-            pending.tries += moved or pending in firsts  # a neighbour's duplicate is nobody's try
+            if moved or pending in firsts:  # a neighbour's duplicate is nobody's try
+                self._mailboxes.count_conflict(pending)
             first = firsts.get(pending)
             if isinstance(first, OnexError):  # a refusal: with the next batch, so that its record is durable first
-                pending.refusal = first
-                self._extras.refused.append(pending)
+                self._extras.refused.append((pending, first))
             elif first is not None:
                 results.append((pending, first))
             elif self._backoff.is_spent(pending):
@@ -378,6 +377,9 @@ class ReducerService(SideWrites):
             else:
                 counters.committed += not answer.duplicate
                 counters.latency.add(now_s - pending.accepted_s)
+        if self._mailboxes.retries:
+            for pending, _ in results:
+                self._mailboxes.retries.pop(pending, None)
         self._waiting -= len(results)
         self._answered.notify()
 
@@ -389,6 +391,7 @@ class ReducerService(SideWrites):
         self.closed = lost
         self._backoff.close()
         self.listener.stopped(lost)
+        refused = [pending for pending, _ in self._extras.refused]
         finish([*self._noted, *(future for _, future in self._released)], lost)
-        self._resolve([(pending, lost) for pending in (*self._mailboxes.clear(), *self._extras.refused)])
+        self._resolve([(pending, lost) for pending in (*self._mailboxes.clear(), *refused)])
         self._quiet.set()

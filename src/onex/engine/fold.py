@@ -6,7 +6,7 @@ here waits, so a batch of a thousand keys is one turn of the loop.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple, Self
 
 from pydantic import BaseModel
@@ -26,16 +26,15 @@ from ..kernel.errors import (
     OnexError,
     ReducerFailed,
     Refused,
-    StateConsistencyError,
 )
 from ..kernel.intent import Emitted, EnumIntentType
 from ..kernel.machine import state_timer
 from ..kernel.user_code import caught, plain_text
-from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer, Stored
+from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer
 from .due_time import by_the_clock
 from .encode import BLOB_MARK, check_state, decode, encode_step, named_blobs, state_hash
-from .mailbox import Entry, Pending
-from .schema_upgrade import current_timers, stored_state
+from .mailbox import NO_TIMERS, Entry, Loaded, Pending
+from .schema_upgrade import stored_state
 
 FAILURES_TO_HOLD = 3
 SNAPSHOT_EVERY = 1000
@@ -61,48 +60,19 @@ class Rules(NamedTuple):
     check_all: bool = False
 
 
-def fill(entry: Entry, stored: Stored | None) -> None:
-    """Take what the store holds. A state this code cannot read makes every action of the key refused, not the engine stop."""
-    entry.forget()
-    entry.loaded = True
-    if stored is None:
-        _begin(entry)
-        return
-    entry.instance = stored.instance
-    entry.version = stored.version
-    entry.epoch = stored.epoch
-    entry.terminal = stored.terminal
-    entry.state_bytes = stored.state
-    entry.state_schema = stored.state_schema
-    entry.state_hash = stored.state_hash
-    entry.code_id = stored.code_id
-    entry.last_us = stored.last_us
-    entry.failures = stored.failures
-    entry.held = stored.held
-    entry.lease_id = stored.lease_id
-    entry.lease_until_us = stored.lease_until_us
-    entry.timers = current_timers(entry.workflow, stored.timers)
-    if stored.version == 0:
-        _begin(entry)
-        return
-    try:
-        entry.state = stored_state(entry.workflow, stored.state_schema, stored.state)
-    except OnexError as error:
-        entry.unreadable = error
+def fold(
+    entry: Entry,
+    pendings: Sequence[Pending],
+    rules: Rules,
+    refusals: Mapping[Pending, OnexError],
+    folded_before: Container[Pending],
+) -> Folded:
+    """Judge and step ``pendings`` on ``entry``, which is left at the state after them. Raises nothing for bad input.
 
-
-def _begin(entry: Entry) -> None:
-    try:
-        entry.state = entry.workflow.reducer.initial()
-    except OnexError as error:
-        entry.unreadable = error
-    except BaseException as error:
-        entry.unreadable = StateConsistencyError(f"{entry.key} has no state to begin with: {caught(error)}")
-
-
-def fold(entry: Entry, pendings: Sequence[Pending], rules: Rules) -> Folded:
-    """Judge and step ``pendings`` on ``entry``, which is left at the state after them. Raises nothing for bad input."""
-    return Folded(entry, pendings, rules).run()
+    ``refusals`` are decided already. A handler may have changed the payload of one that was ``folded_before``: it is read
+    again from its bytes.
+    """
+    return Folded(entry, pendings, rules, refusals, folded_before).run()
 
 
 class Folded:
@@ -112,34 +82,51 @@ class Folded:
     """
 
     __slots__ = (
-        "_based_on", "_before", "_failures", "_held", "_new_timers", "_row_blobs", "_rows", "_rules",
-        "_settled", "_timed", "change", "entry", "notes", "pendings", "refused", "stepped",
+        "_before", "_folded_before", "_lease_ended", "_new_timers", "_refusals", "_row_blobs", "_rows", "_rules", "_settled",
+        "_timed", "change", "code_id", "entry", "epoch", "failures", "held", "instance", "last_us", "lease_id",
+        "lease_until_us", "notes", "pendings", "refused", "state", "state_bytes", "state_hash", "state_schema", "stepped",
+        "terminal", "timers", "unreadable", "version",
     )  # fmt: skip
 
-    def __init__(self, entry: Entry, pendings: Sequence[Pending], rules: Rules) -> None:
+    def __init__(
+        self,
+        entry: Entry,
+        pendings: Sequence[Pending],
+        rules: Rules,
+        refusals: Mapping[Pending, OnexError],
+        folded_before: Container[Pending],
+    ) -> None:
+        assert entry.loaded is not None, "what is folded was loaded"
         self.entry = entry
         self.pendings = pendings
         self.change: KeyChange | None = None
         self.stepped: list[tuple[Pending, tuple[Emitted, ...]]] = []
         self.refused: list[tuple[Pending, OnexError]] = []
         self.notes: list[Note] = []
+        # the instance while it is folded; the entry keeps what it had until this has come to its end
+        self._before = entry.loaded
+        (
+            self.instance, self.version, self.epoch, self.state, self.state_bytes, self.state_schema, self.state_hash,
+            self.terminal, self.code_id, self.last_us, self.failures, self.held, self.lease_id, self.lease_until_us,
+            timers, self.unreadable,
+        ) = entry.loaded  # fmt: skip
+        self.timers = dict(timers) if timers else {}
         self._rules = rules
-        self._based_on = entry.version
-        self._before = entry.state_bytes
+        self._refusals = refusals
+        self._folded_before = folded_before
         self._rows: list[LogRow] = []
         self._settled: list[Pointer] = []
         self._row_blobs: list[tuple[int, bytes]] = []
         # timers set in this very batch, by name: (row, ordinal, due); they have no pointer before the commit
         self._new_timers: dict[str, tuple[int, int, int]] = {}
         self._timed = False
-        self._failures = entry.failures
-        self._held = entry.held
+        self._lease_ended = False
         if entry.release:  # an operator's word, or new code (promise 17)
-            entry.failures, entry.held, entry.release = 0, "", False
+            self.failures, self.held, entry.release = 0, "", False
 
     def run(self) -> Self:
         for pending in self.pendings:
-            error = pending.refusal or self._judge(pending)
+            error = (self._refusals.get(pending) if self._refusals else None) or self._judge(pending)
             if error is None:
                 try:
                     self._step(pending)
@@ -150,75 +137,77 @@ class Folded:
             if error is not None:
                 self._refuse(pending, error)
         self.change = self._change()
+        # a lease is ended elsewhere: only the store knows, and no commit of this instance asks it, so it is loaded again
+        self.entry.loaded = None if self._lease_ended else self._loaded()
         return self
 
     def _judge(self, pending: Pending) -> OnexError | None:
         """promise 5, in its order; dedup is judged by the store. Outcomes and timers need no lease, epoch or expiry."""
         entry = self.entry
-        if entry.unreadable is not None:
-            return entry.unreadable
+        if self.unreadable is not None:
+            return self.unreadable
         if pending.timer and pending.expected_version is not None:  # it was held: its sender has read the log so far
-            if pending.expected_version != entry.version:
-                return ConcurrentModificationError(f"{entry.key} is at version {entry.version}; look again")
+            if pending.expected_version != self.version:
+                return ConcurrentModificationError(f"{entry.key} is at version {self.version}; look again")
         elif pending.timer and not self._timer_waits(pending):
             return TimerGone(f"timer {pending.timer!r} of {entry.key} no longer waits")
-        if entry.terminal:
-            status = entry.state.status if entry.state is not None else "?"
+        if self.terminal:
+            status = self.state.status if self.state is not None else "?"
             return InstanceFinished(f"{entry.key} is {status!r} and accepts nothing more", status=status)
-        if entry.held:
-            return InstanceHeld(f"{entry.key} is held: {entry.held}. Mend the reducer, or: onex release {entry.key}")
+        if self.held:
+            return InstanceHeld(f"{entry.key} is held: {self.held}. Mend the reducer, or: onex release {entry.key}")
         if pending.settles is not None and not pending.sent:
             return None
         if pending.expires_us and self._rules.now_us > pending.expires_us:
             return ActionExpiredError(f"{pending.kind!r} for {entry.key} expired before it was judged")
-        if pending.expected_version is not None and pending.expected_version != entry.version:
+        if pending.expected_version is not None and pending.expected_version != self.version:
             return ConcurrentModificationError(
-                f"{entry.key} is at version {entry.version}, not {pending.expected_version}; read it and decide again",
-                version=entry.version,
+                f"{entry.key} is at version {self.version}, not {pending.expected_version}; read it and decide again",
+                version=self.version,
             )
         return self._judge_lease(pending)
 
     def _judge_lease(self, pending: Pending) -> OnexError | None:
         entry = self.entry
-        if entry.lease_id is None and pending.lease_id is None and pending.epoch is None:
+        if self.lease_id is None and pending.lease_id is None and pending.epoch is None:
             return None
-        held = entry.lease_id is not None and entry.lease_until_us >= self._rules.now_us
+        held = self.lease_id is not None and self.lease_until_us >= self._rules.now_us
         if pending.lease_id is not None:
-            if pending.lease_id != entry.lease_id:
+            if pending.lease_id != self.lease_id:
                 return LeaseValidationError(f"{entry.key} knows no lease {pending.lease_id.hex()}")
             if not held:
                 return LeaseExpiredError(f"the lease of {entry.key} ran out; take it again")
         elif held and pending.kind not in entry.workflow.unleased:
             return LeaseConflictError(f"{entry.key} is led by an orchestrator; wait, or ask it")
-        if pending.epoch is not None and pending.epoch != entry.epoch:
+        if pending.epoch is not None and pending.epoch != self.epoch:
             return EpochMismatchError(
-                f"{pending.kind!r} was planned on epoch {pending.epoch}; {entry.key} is at {entry.epoch}",
-                epoch=entry.epoch,
+                f"{pending.kind!r} was planned on epoch {pending.epoch}; {entry.key} is at {self.epoch}",
+                epoch=self.epoch,
             )
         return None
 
     def _timer_waits(self, pending: Pending) -> bool:
         """A status's own timer counts in that status only: one may be left of a release that did not know its name."""
-        entry, name = self.entry, pending.timer
-        waits = entry.timers.get(name)
+        name = pending.timer
+        waits = self.timers.get(name)
         if waits is None or waits[0] != pending.settles or name in self._new_timers:
             return False
-        return not name.startswith("@") or (entry.state is not None and name == state_timer(entry.state.status))
+        return not name.startswith("@") or (self.state is not None and name == state_timer(self.state.status))
 
     def _step(self, pending: Pending) -> None:
         entry = self.entry
-        state = entry.state
+        state = self.state
         assert state is not None, "a loaded entry has a state"
-        issued_us = pending.issued_us if pending.issued_us > entry.last_us else entry.last_us
+        issued_us = pending.issued_us if pending.issued_us > self.last_us else self.last_us
         kind, body = pending.kind, pending.body
         reducer = entry.workflow.reducer
-        if pending.judged:
-            pending.payload = decode(entry.workflow.payload_model(kind), body)
-        pending.judged = True
+        payload = pending.payload
+        if pending in self._folded_before:
+            payload = self._payload_again(pending)
         action: Action[BaseModel] = make(
             Action,
             (
-                entry.key, kind, pending.payload, pending.id, issued_us, pending.correlation, pending.issuer,
+                entry.key, kind, payload, pending.id, issued_us, pending.correlation, pending.issuer,
                 pending.cause,
             ),
         )  # fmt: skip
@@ -246,7 +235,7 @@ class Folded:
         if pending.settles is not None:
             self._settled.append(pending.settles)
             if pending.timer:
-                entry.timers.pop(pending.timer, None)
+                self.timers.pop(pending.timer, None)
         if terminal:
             self._drop_timers()
         for data in (body, intents):
@@ -261,27 +250,31 @@ class Folded:
         )  # fmt: skip
         self._rows.append(logged)
         self.stepped.append((pending, emitted))
-        entry.state = after
-        entry.state_bytes = kept
-        entry.version += 1
-        entry.last_us = issued_us
-        entry.terminal = terminal
-        entry.failures = 0
+        self.state = after
+        self.state_bytes = kept
+        self.version += 1
+        self.last_us = issued_us
+        self.terminal = terminal
+        self.failures = 0
         if pending.lease_id is not None:
-            entry.epoch += 1
+            self.epoch += 1
+
+    def _payload_again(self, pending: Pending) -> BaseModel:
+        """A handler has seen the payload, and may have changed it in place: it is decoded from its bytes."""
+        return decode(self.entry.workflow.payload_model(pending.kind), pending.body)
 
     def _step_back(self) -> None:
         """A handler may have changed a list or dict of its state in place before it failed: what stands is in the bytes."""
         entry = self.entry
         try:
             if self._rows:
-                entry.state = decode(entry.workflow.reducer.state_type, entry.state_bytes)
-            elif self._based_on:
-                entry.state = stored_state(entry.workflow, entry.state_schema, entry.state_bytes)
+                self.state = decode(entry.workflow.reducer.state_type, self.state_bytes)
+            elif self._before.version:
+                self.state = stored_state(entry.workflow, self.state_schema, self.state_bytes)
             else:
-                _begin(entry)
+                self.state = entry.initial_state()
         except OnexError as error:
-            entry.unreadable = error
+            self.unreadable = error
 
     def _queue_intents(self, row: int, emitted: tuple[Emitted, ...], terminal: bool) -> tuple[NewIntent, ...]:
         outbox: list[NewIntent] = []
@@ -298,36 +291,34 @@ class Folded:
         return tuple(outbox)
 
     def _remove_timer(self, name: str) -> None:
-        waits = self.entry.timers.pop(name, None)
+        waits = self.timers.pop(name, None)
         if waits is not None:
             self._settled.append(waits[0])
         self._new_timers.pop(name, None)
 
     def _drop_timers(self) -> None:
-        self._settled.extend(pointer for pointer, _ in self.entry.timers.values())
-        self.entry.timers.clear()
+        self._settled.extend(pointer for pointer, _ in self.timers.values())
+        self.timers.clear()
         self._new_timers.clear()
 
     def _refuse(self, pending: Pending, error: OnexError) -> None:
         self.refused.append((pending, error))
         entry = self.entry
         if isinstance(error, ReducerFailed):
-            entry.failures += 1
-            if entry.failures >= FAILURES_TO_HOLD and entry.version:
-                entry.held = plain_text(error.message)
+            self.failures += 1
+            if self.failures >= FAILURES_TO_HOLD and self.version:
+                self.held = plain_text(error.message)
         elif isinstance(error, LeaseConflictError):
-            entry.loaded = (
-                False  # a lease is ended elsewhere: nothing but the store says so, and no commit of this key asks it
-            )
+            self._lease_ended = True
         if pending.settles is None or pending.sent:  # who sent it hears why, and decides
             return
-        if isinstance(error, TimerGone) and entry.timers.get(pending.timer, _NO_TIMER)[0] == pending.settles:
-            entry.timers.pop(pending.timer)  # it waits, and nothing it could ring for is left
+        if isinstance(error, TimerGone) and self.timers.get(pending.timer, _NO_TIMER)[0] == pending.settles:
+            self.timers.pop(pending.timer)  # it waits, and nothing it could ring for is left
             self._settled.append(pending.settles)
             return
         if isinstance(error, ConcurrentModificationError | TimerGone):
             return  # its row is settled with what replaced it; or it is held, which the entry does not know, and stays
-        if isinstance(error, (ReducerFailed, InstanceHeld, KilledItsProcess)) or entry.unreadable is not None:
+        if isinstance(error, (ReducerFailed, InstanceHeld, KilledItsProcess)) or self.unreadable is not None:
             held = held_result(pending.kind, pending.body, entry.workflow.code.state_schema)
             self.notes.append(Note(pending.settles, EnumOutboxState.HELD, result=held, error=error.message))
         else:
@@ -336,45 +327,41 @@ class Folded:
     def _change(self) -> KeyChange | None:
         entry = self.entry
         rows = tuple(self._without_dropped_timers() if self._timed else self._rows)
-        kept = (entry.failures, entry.held) != (self._failures, self._held) and entry.instance is not None
+        kept = (self.failures, self.held) != (self._before.failures, self._before.held) and self.instance is not None
         if not rows and not self._settled and not kept:
             return None
         if rows:
             digest = entry.workflow.code.digest
-            entry.state_hash = state_hash(entry.state_hash, entry.key, digest, rows, entry.state_bytes)
-        changed_code = bool(rows) and self._based_on > 0 and entry.code_id != self._rules.code_id
-        schema = entry.workflow.code.state_schema if rows else entry.state_schema
-        code_id = self._rules.code_id if rows else entry.code_id
+            self.state_hash = state_hash(self.state_hash, entry.key, digest, rows, self.state_bytes)
+        changed_code = bool(rows) and self._before.version > 0 and self.code_id != self._rules.code_id
+        schema = entry.workflow.code.state_schema if rows else self.state_schema
+        code_id = self._rules.code_id if rows else self.code_id
+        # by position, like every record of this file: a NamedTuple's own constructor costs three times the tuple
+        status = rows[-1].status if rows else self.state.status if self.state is not None else ""
         change: KeyChange = make(
             KeyChange,
             (
-                entry.key,
-                entry.instance,
-                self._based_on,
-                rows,
-                entry.state_bytes,
-                schema,
-                entry.state_hash,
-                rows[-1].status if rows else entry.state.status if entry.state is not None else "",
-                entry.terminal,
-                code_id,
-                self._rules.env_id,
-                entry.epoch,
-                entry.failures,
-                entry.held,
-                tuple(self._settled),
-                tuple(self._row_blobs),
-                self._before if changed_code else None,
-                self._based_on // SNAPSHOT_EVERY != entry.version // SNAPSHOT_EVERY,
-                entry.lease_id,
-                (),  # notes, rejections, answers: the batch adds them
-                (),
-                (),
+                entry.key, self.instance, self._before.version, rows, self.state_bytes, schema, self.state_hash, status,
+                self.terminal, code_id, self._rules.env_id, self.epoch, self.failures, self.held, tuple(self._settled),
+                tuple(self._row_blobs), self._before.state_bytes if changed_code else None,
+                self._before.version // SNAPSHOT_EVERY != self.version // SNAPSHOT_EVERY, self.lease_id,
+                (), (), (),  # notes, rejections, answers: the batch adds them
             ),
-        )
+        )  # fmt: skip
         if rows:
-            entry.code_id, entry.state_schema = code_id, schema
+            self.code_id, self.state_schema = code_id, schema
         return change
+
+    def _loaded(self) -> Loaded:
+        loaded: Loaded = make(
+            Loaded,
+            (
+                self.instance, self.version, self.epoch, self.state, self.state_bytes, self.state_schema, self.state_hash,
+                self.terminal, self.code_id, self.last_us, self.failures, self.held, self.lease_id, self.lease_until_us,
+                self.timers or NO_TIMERS, self.unreadable,
+            ),
+        )  # fmt: skip
+        return loaded
 
     def _without_dropped_timers(self) -> list[LogRow]:
         """Rows whose outbox leaves out timers that a later action of the same batch replaced or cancelled."""

@@ -110,7 +110,6 @@ class Inbox:
     # --- actions --------------------------------------------------------------------------------------------------------
 
     async def _accept(self, pending: Pending) -> None:
-        pending.given_id = True  # it may have been applied before a crash: the log is read before it is refused
         while True:
             try:
                 twin = self.service.accept(pending)

@@ -118,10 +118,12 @@ class Intake:
         ticket: int = 0,
         source: str = "caller",
         ours: bool = False,
+        refusal: OnexError | None = None,
     ) -> Pending:
         """A pending action; its ``refusal`` is set when it cannot be judged at all. Raises nothing, whatever it is given.
 
-        ``ours`` lets a trigger through that begins with ``@``: the engine's rollback, and nobody else's.
+        ``ours`` lets a trigger through that begins with ``@``: the engine's rollback, and nobody else's. ``refusal`` is one
+        that the caller knows already; it comes before any other.
         """
         arguments = Arguments()
         read = arguments.read
@@ -139,42 +141,58 @@ class Intake:
         new_id = given or self.ids.new()
         issued_us = read(moment_us, "issued_at", issued_at) if issued_at is not None else None
         expires_us = read(moment_us, "expires_at", expires_at) if expires_at is not None else None
-        pending = Pending(
+        now_us, accepted_s = self.clock.now_us(), self.clock.monotonic()
+        correlation = read(uuid_bytes, "correlation_id", correlation_id) if correlation_id is not None else None
+        sender = "" if type(issuer) is str and not issuer else read(issuer_text, "issuer", issuer) or ""
+        caused_by = read(uuid_bytes, "cause", cause) if cause is not None else None
+        lease = read(uuid_bytes, "lease_id", lease_id) if lease_id is not None else None
+        at_epoch = read(count, "epoch", epoch) if epoch is not None else None
+        at_version = read(count, "expected_version", expected_version) if expected_version is not None else None
+        value: BaseModel = NOTHING
+        body, hashed = payload if type(payload) is bytes else b"", b""
+        found = arguments.refusal
+        if found is None:
+            try:
+                if name[:1] == "@":
+                    _check_reserved(name, ours)
+                workflow = self.registry[at.workflow_type]
+                # the common case asks no more
+                if payload is not None and type(payload) is workflow.reducer.payloads.get(name):
+                    hashed = body_hash(name, payload)
+                    value = detached(payload)
+                    body = encode_payload(value)
+                else:
+                    if isinstance(payload, Mapping):
+                        body = json_bytes(plain("payload", payload))  # kept, though what follows may refuse it
+                    name, value, body, hashed = _read_payload(workflow, name, payload, body)
+                if given is not None:
+                    self._check_age(given)
+            except OnexError as error:
+                found = error
+            except BaseException as error:
+                found = InvalidPayload(f"payload cannot be read: {caught(error)}")
+        return Pending(
             at,
             name,
-            NOTHING,
+            value,
             id=new_id,
-            given_id=action_id is not None,
-            issued_us=self.clock.now_us() if issued_us is None else issued_us,
-            correlation=(read(uuid_bytes, "correlation_id", correlation_id) if correlation_id is not None else None)
-            or new_id,
-            body=payload if type(payload) is bytes else b"",
-            body_hash=b"",
-            accepted_s=self.clock.monotonic(),
-            issuer="" if type(issuer) is str and not issuer else read(issuer_text, "issuer", issuer) or "",
-            cause=read(uuid_bytes, "cause", cause) if cause is not None else None,
+            # an inbox row may have been judged before a crash: the log is asked before it is refused
+            given_id=action_id is not None or ticket > 0,
+            issued_us=now_us if issued_us is None else issued_us,
+            correlation=correlation or new_id,
+            body=body,
+            body_hash=hashed,
+            accepted_s=accepted_s,
+            issuer=_unknown_sender(source, key) if at is NO_KEY else sender,
+            cause=caused_by,
             expires_us=0 if expires_us is None else max(1, expires_us),
-            lease_id=read(uuid_bytes, "lease_id", lease_id) if lease_id is not None else None,
-            epoch=read(count, "epoch", epoch) if epoch is not None else None,
-            expected_version=read(count, "expected_version", expected_version)
-            if expected_version is not None
-            else None,
+            lease_id=lease,
+            epoch=at_epoch,
+            expected_version=at_version,
             blobs=blobs,
             ticket=ticket,
+            refusal=refusal or found,
         )
-        if at is NO_KEY:
-            pending.issuer = _stranger(source, key)
-        if arguments.refusal is None:
-            try:
-                self._take_payload(pending, payload, ours)
-                if given is not None:
-                    self._fresh_enough(given)
-            except OnexError as error:
-                arguments.refusal = error
-            except BaseException as error:
-                arguments.refusal = InvalidPayload(f"payload cannot be read: {caught(error)}")
-        pending.refusal = arguments.refusal
-        return pending
 
     def one_of_many(self, action: object) -> Pending:
         """The pending of one entry of ``submit_many``: ``(key, trigger)`` or ``(key, trigger, payload)``."""
@@ -184,13 +202,12 @@ class Intake:
         parts = arguments.read(_parts, "action", action)
         if parts is not None:
             return self.pending(*parts)  # type: ignore[arg-type]  # judged there, whatever they are
-        pending = self.pending(NO_KEY, "")
-        pending.refusal, pending.issuer = arguments.refusal, "caller"
-        return pending
+        assert arguments.refusal is not None, "what was not read was refused"
+        return self.unreadable(b"", arguments.refusal, source="caller")
 
     def from_wire(self, wire: ModelAction, *, ticket: int = 0, source: str) -> Pending:
         """An action that came as ModelAction JSON: from the inbox, the API, the bus."""
-        pending = self.pending(
+        return self.pending(
             wire.workflow_key,
             wire.kind,
             wire.command_payload,
@@ -204,61 +221,29 @@ class Intake:
             expected_version=0 if wire.action_type is EnumActionType.START_WORKFLOW else None,
             ticket=ticket,
             source=source,
+            refusal=unsupported(wire),
         )
-        pending.refusal = unsupported(wire) or pending.refusal
-        return pending
 
     def unreadable(self, raw: object, error: OnexError, *, ticket: int = 0, source: str) -> Pending:
         """What ``read_wire`` refused: answered with its error, and recorded under its source."""
-        pending = self.pending(NO_KEY, "", None, ticket=ticket, source=source)
-        pending.refusal, pending.issuer = error, source
-        pending.body = raw if isinstance(raw, bytes) else b""
-        return pending
+        new_id = self.ids.new()
+        return Pending(
+            NO_KEY,
+            "",
+            NOTHING,
+            id=new_id,
+            given_id=ticket > 0,
+            issued_us=self.clock.now_us(),
+            correlation=new_id,
+            body=raw if isinstance(raw, bytes) else b"",
+            body_hash=b"",
+            accepted_s=self.clock.monotonic(),
+            issuer=source,
+            ticket=ticket,
+            refusal=error,
+        )
 
-    def _take_payload(self, pending: Pending, payload: PayloadInput, ours: bool) -> None:
-        """Payload, body and hash. Raises InvalidPayload, PayloadTooLarge, ReservedKind, and what a class raises when read."""
-        kind = pending.kind
-        if kind[:1] == "@" and not ours:
-            raise ReservedKind(
-                f"trigger {kind[:80]!a} is the engine's own, and nobody submits it; ask the engine: rollback, release, "
-                "redrive, or onex release and onex dead"
-            )
-        workflow, raw = self.registry[pending.key.workflow_type], b""
-        of_plain = False
-        if payload is not None and type(payload) is workflow.reducer.payloads.get(kind):  # the common case asks no more
-            pending.body_hash = body_hash(kind, payload)
-            pending.payload = its = detached(payload)
-            pending.body = encode_payload(its)
-            return
-        if payload is None or isinstance(payload, BaseModel):
-            pass
-        elif type(payload) is bytes:
-            raw = payload or b" "  # no bytes are no JSON
-        elif isinstance(payload, Mapping):
-            raw, of_plain = json_bytes(plain("payload", payload)), True
-            pending.body = raw
-        else:
-            raise InvalidPayload(f"payload is a {type(payload).__name__}; give its model, a mapping, or JSON as bytes")
-        sent, raw_sent = kind, raw
-        if kind not in workflow.reducer.payloads:  # perhaps from a client that knows an older contract
-            trigger("trigger", kind)
-            (kind, raw), of_plain = _renamed(workflow, kind, raw), False
-        model = workflow.payload_model(kind)
-        value: BaseModel
-        if raw:
-            value = read_payload(model, raw, of_plain=of_plain)
-        elif isinstance(payload, BaseModel):
-            if type(payload) is not model:
-                raise InvalidPayload(f"this trigger carries a {model.__name__}, not a {type(payload).__name__}")
-            value = payload
-        else:
-            value = _default(model)
-        # as sent: a client that sends it again under its old name has sent it
-        pending.body_hash = body_hash(sent, raw_sent or value)
-        pending.payload, pending.body = canonical_payload(value, held_elsewhere=not raw)  # what every replay will read
-        pending.kind = kind
-
-    def _fresh_enough(self, action_id: bytes) -> None:
+    def _check_age(self, action_id: bytes) -> None:
         """Ids of ours carry their time; beyond the dedup horizon a duplicate could no longer be told from a new action."""
         if action_id[6] >> 4 != 7:
             return
@@ -267,6 +252,50 @@ class Intake:
             raise ActionExpiredError(
                 f"action id {action_id.hex()} is {age_ms // 3_600_000} h old; ids are remembered {self.dedup_hours} h"
             )
+
+
+def _check_reserved(kind: str, ours: bool) -> None:
+    if not ours:
+        raise ReservedKind(
+            f"trigger {kind[:80]!a} is the engine's own, and nobody submits it; ask the engine: rollback, release, "
+            "redrive, or onex release and onex dead"
+        )
+
+
+def _read_payload(
+    workflow: Workflow, kind: str, payload: PayloadInput, raw: bytes
+) -> tuple[str, BaseModel, bytes, bytes]:
+    """``(trigger, payload, body, body hash)`` of a payload that is not the trigger's own model. ``raw``: its JSON, if any.
+
+    Raises InvalidPayload, PayloadTooLarge, and what a class raises when it is read.
+    """
+    of_plain = False
+    if payload is None or isinstance(payload, BaseModel):
+        pass
+    elif type(payload) is bytes:
+        raw = raw or b" "  # no bytes are no JSON
+    elif isinstance(payload, Mapping):
+        of_plain = True
+    else:
+        raise InvalidPayload(f"payload is a {type(payload).__name__}; give its model, a mapping, or JSON as bytes")
+    sent, raw_sent = kind, raw
+    if kind not in workflow.reducer.payloads:  # perhaps from a client that knows an older contract
+        trigger("trigger", kind)
+        (kind, raw), of_plain = _renamed(workflow, kind, raw), False
+    model = workflow.payload_model(kind)
+    value: BaseModel
+    if raw:
+        value = read_payload(model, raw, of_plain=of_plain)
+    elif isinstance(payload, BaseModel):
+        if type(payload) is not model:
+            raise InvalidPayload(f"this trigger carries a {model.__name__}, not a {type(payload).__name__}")
+        value = payload
+    else:
+        value = _default(model)
+    # as sent: a client that sends it again under its old name has sent the same
+    hashed = body_hash(sent, raw_sent or value)
+    value, body = canonical_payload(value, held_elsewhere=not raw)  # what every replay will read
+    return kind, value, body, hashed
 
 
 def _default(model: type[BaseModel]) -> BaseModel:
@@ -285,7 +314,7 @@ def _parts(name: str, action: object) -> tuple[object, ...]:
     raise ValidationError(f"{name} is none: give (key, trigger) or (key, trigger, payload)")
 
 
-def _stranger(source: str, key: object) -> str:
+def _unknown_sender(source: str, key: object) -> str:
     """Where input without a readable key came from, with what stood in the key's place."""
     try:
         told = str(key) if isinstance(key, str | tuple) else type(key).__name__

@@ -11,13 +11,13 @@ start.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from ..kernel.errors import ReducerFailed, StateConsistencyError
+from ..kernel.errors import OnexError, ReducerFailed
 from ..kernel.user_code import caught
 from ..ports import Store, Stored
 from .crash_counts import CrashCounts, action_name
-from .fold import Folded, Rules, fill, fold
+from .fold import Folded, Rules, fold
 from .mailbox import Entry, Mailboxes, Pending
 from .metrics import Events
 
@@ -31,11 +31,12 @@ class FaultIsolation:
         self.rules: dict[str, Rules] = {}
         self._store, self._mailboxes, self._crash_counts, self._events = store, mailboxes, crash_counts, events
 
-    def take(self, room: int) -> Taken:
+    def take(self, room: int) -> tuple[Taken, dict[Pending, OnexError]]:
         """The next batch; only one action where a suspect is among them, and a refusal for one that crashed too often."""
         taken = self._mailboxes.take(room)
+        refusals: dict[Pending, OnexError] = {}
         if not self._crash_counts.crashes:
-            return taken
+            return taken, refusals
         if self._crash_counts.any_crashed([action_name(one) for _, pendings in taken for one in pendings]):
             for entry, pendings in reversed(taken):
                 self._mailboxes.put_back(entry, pendings)
@@ -44,47 +45,56 @@ class FaultIsolation:
             for one in pendings:
                 refused = self._crash_counts.refusal(action_name(one))
                 if refused is not None:
-                    one.refusal = refused
+                    refusals[one] = refused
                     self._events("refused_after_crashes", key=str(one.key), trigger=one.kind, error=refused.message)
-        return taken
+        return taken, refusals
 
-    async def fold(self, taken: Taken, now_us: int) -> tuple[list[Entry], list[Folded]]:
+    async def fold(
+        self, taken: Taken, refusals: Mapping[Pending, OnexError], now_us: int
+    ) -> tuple[list[Entry], list[Folded]]:
         """The entries that are to be released with this batch, and each key's fold. Raises what the store raises."""
-        cold = [entry for entry, _ in taken if not entry.loaded]
+        cold = [entry for entry, _ in taken if entry.loaded is None]
         stored = await self._store.load([entry.key for entry in cold]) if cold else {}
         rules = {name: rules._replace(now_us=now_us) for name, rules in self.rules.items()}
         folds: list[Folded] = []
         failed: list[tuple[int, str]] = []
-        with self._crash_counts.running(_names(taken)):
+        retries = self._mailboxes.retries
+        with self._crash_counts.running(_names(taken, refusals)):
             for entry in cold:
-                self._fill(entry, stored.get(entry.key))
+                self._load(entry, stored.get(entry.key))
             releasing = [entry for entry, _ in taken if entry.release]
             for at, (entry, pendings) in enumerate(taken):
                 try:
-                    folds.append(fold(entry, pendings, rules[entry.key.workflow_type]))
+                    folds.append(fold(entry, pendings, rules[entry.key.workflow_type], refusals, retries))
                 except BaseException as error:
                     failed.append((at, caught(error)))
-                    folds.append(Folded(entry, (), rules[entry.key.workflow_type]))
+                    folds.append(Folded(entry, (), rules[entry.key.workflow_type], refusals, ()))
         for at, told in failed:
             entry, pendings = taken[at]
             found = (await self._store.load([entry.key])).get(entry.key)
-            with self._crash_counts.running(_names([taken[at]])):
-                folds[at] = self._isolated(entry, pendings, found, entry in releasing, told)
+            with self._crash_counts.running(_names([taken[at]], refusals)):
+                folds[at] = self._isolated(entry, pendings, refusals, found, entry in releasing, told)
         return releasing, folds
 
     def _isolated(
-        self, entry: Entry, pendings: Sequence[Pending], stored: Stored | None, release: bool, told: str
+        self,
+        entry: Entry,
+        pendings: Sequence[Pending],
+        refusals: Mapping[Pending, OnexError],
+        stored: Stored | None,
+        release: bool,
+        told: str,
     ) -> Folded:
         """``fold`` without the actions with which it raises. Raises what it raises when it does so without any."""
-        rules = self.rules[entry.key.workflow_type]
+        rules, refused = self.rules[entry.key.workflow_type], dict(refusals)
 
         def again(some: Sequence[Pending]) -> Folded:
-            self._fill(entry, stored)
+            self._load(entry, stored)
             entry.release = entry.release or release
-            return fold(entry, some, rules)
+            return fold(entry, some, rules, refused, pendings)
 
         while True:
-            open_to_judge = [one for one in pendings if one.refusal is None]
+            open_to_judge = [one for one in pendings if one not in refused]
             least, most = 0, len(open_to_judge)  # the shortest prefix that raises ends with the guilty one
             while most - least > 1:
                 middle = (least + most) // 2
@@ -96,7 +106,7 @@ class FaultIsolation:
                     most = middle
             if most:
                 guilty = open_to_judge[most - 1]
-                guilty.refusal = ReducerFailed(
+                refused[guilty] = ReducerFailed(
                     f"{guilty.kind!r} for {entry.key} could not be judged: {told}", trigger=guilty.kind
                 )
                 self._events("judging_failed", key=str(entry.key), trigger=guilty.kind, error=told)
@@ -107,23 +117,20 @@ class FaultIsolation:
                 if not most:
                     raise
 
-    def _fill(self, entry: Entry, stored: Stored | None) -> None:
+    def _load(self, entry: Entry, stored: Stored | None) -> None:
         """Decode what was loaded. One that cannot be read is refused what comes for it; its neighbours go on."""
-        try:
-            fill(entry, stored)
-        except BaseException as error:
-            entry.unreadable = StateConsistencyError(f"the stored state of {entry.key} cannot be read: {caught(error)}")
-        if entry.unreadable is not None:
-            self._events("state_unreadable", key=str(entry.key), error=entry.unreadable.message)
-        if entry.code_id != self.rules[entry.key.workflow_type].code_id and (entry.failures or entry.held):
+        loaded = entry.load(stored)
+        if loaded.unreadable is not None:
+            self._events("state_unreadable", key=str(entry.key), error=loaded.unreadable.message)
+        if loaded.code_id != self.rules[entry.key.workflow_type].code_id and (loaded.failures or loaded.held):
             entry.release = True  # new code ends a hold; what fails under it is counted anew
 
 
-def _names(taken: Sequence[tuple[Entry, Sequence[Pending]]]) -> list[bytes]:
+def _names(taken: Sequence[tuple[Entry, Sequence[Pending]]], refusals: Mapping[Pending, OnexError]) -> list[bytes]:
     """Of those that user code is about to see, the ones that would come back after a crash."""
     return [
         action_name(one)
         for _, pendings in taken
         for one in pendings
-        if (one.ticket or one.settles is not None) and one.refusal is None
+        if (one.ticket or one.settles is not None) and one not in refusals
     ]

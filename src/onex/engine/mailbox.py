@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Final, NamedTuple
 
 from pydantic import BaseModel
 
 from ..kernel.action import WorkflowKey
-from ..kernel.errors import DuplicateActionError, OnexError
+from ..kernel.errors import DuplicateActionError, OnexError, StateConsistencyError
 from ..kernel.step import State
-from ..ports import LogRow, NewBlob, Pointer, Position
+from ..kernel.user_code import caught
+from ..ports import LogRow, NewBlob, Pointer, Position, Stored
 from .registry import ReducerRegistry, Workflow
+from .schema_upgrade import TimerWait, current_timers, stored_state
 
 
 class Committed(NamedTuple):
@@ -32,89 +35,41 @@ class Committed(NamedTuple):
 Answer = Committed | OnexError
 
 
+@dataclass(slots=True, eq=False)
 class Pending:
-    """An accepted action on its way to a commit. ``settles`` is the outbox row that an outcome or timer ends."""
+    """An accepted action on its way to a commit. Nothing of it changes after it was made, but its answer.
 
-    __slots__ = (
-        "_waiters",
-        "accepted_s",
-        "answer",
-        "blobs",
-        "body",
-        "body_hash",
-        "cause",
-        "correlation",
-        "epoch",
-        "expected_version",
-        "expires_us",
-        "given_id",
-        "id",
-        "issued_us",
-        "issuer",
-        "judged",
-        "key",
-        "kind",
-        "lease_id",
-        "payload",
-        "refusal",
-        "sent",
-        "settles",
-        "ticket",
-        "timer",
-        "tries",
-    )
+    What becomes of it on the way (a refusal, a retry) is kept beside it: ``Extras.refused``, ``Folded``, ``Retry``.
+    ``settles`` is the outbox row that an outcome, a timer or a message ends. ``sent``: it is a message of another instance,
+    judged like anybody's action though it settles a row. ``refusal``: it could not be read, and is answered with this.
+    ``given_id``: the log may hold its id already, so the log is asked before it is refused. ``ticket``: its inbox row, or 0.
+    """
 
-    def __init__(
-        self,
-        key: WorkflowKey,
-        kind: str,
-        payload: BaseModel,
-        *,
-        id: bytes,
-        given_id: bool,
-        issued_us: int,
-        correlation: bytes,
-        body: bytes,
-        body_hash: bytes,
-        accepted_s: float,
-        issuer: str = "",
-        cause: bytes | None = None,
-        expires_us: int = 0,
-        lease_id: bytes | None = None,
-        epoch: int | None = None,
-        expected_version: int | None = None,
-        settles: Pointer | None = None,
-        timer: str = "",
-        blobs: tuple[NewBlob, ...] = (),
-        ticket: int = 0,
-    ) -> None:
-        self.key = key
-        self.kind = kind
-        self.payload = payload
-        self.id = id
-        self.given_id = given_id
-        self.issued_us = issued_us
-        self.correlation = correlation
-        self.body = body
-        self.body_hash = body_hash
-        self.accepted_s = accepted_s
-        self.issuer = issuer
-        self.cause = cause
-        self.expires_us = expires_us
-        self.lease_id = lease_id
-        self.epoch = epoch
-        self.expected_version = expected_version
-        self.settles = settles
-        self.timer = timer
-        self.blobs = blobs
-        self.ticket = ticket
-        self.sent = False  # an action_send: judged like anybody's action, though it settles a row
-        self.tries = 0
-        self.judged = False
-        """A handler has seen the payload, and may have changed it: whoever is asked again gets it from its bytes."""
-        self.refusal: OnexError | None = None
-        self.answer: Answer | None = None
-        self._waiters: tuple[asyncio.Future[None], ...] = ()
+    key: WorkflowKey
+    kind: str
+    payload: BaseModel
+    _: KW_ONLY
+    id: bytes
+    given_id: bool
+    issued_us: int
+    correlation: bytes
+    body: bytes
+    body_hash: bytes
+    accepted_s: float
+    issuer: str = ""
+    cause: bytes | None = None
+    expires_us: int = 0
+    lease_id: bytes | None = None
+    epoch: int | None = None
+    expected_version: int | None = None
+    settles: Pointer | None = None
+    sent: bool = False
+    timer: str = ""
+    blobs: tuple[NewBlob, ...] = ()
+    ticket: int = 0
+    refusal: OnexError | None = None
+    answer: Answer | None = None
+    _waiters: tuple[asyncio.Future[None], ...] = ()
 
     async def answered(self) -> Answer:
         """Wait for the answer; a cancelled wait withdraws nothing."""
@@ -153,38 +108,38 @@ ENTRY_BYTES = 1000
 OBJECT_BYTES = 450
 VALUE_BYTES = 40
 BUSY_AT_ONCE = 256
+NO_TIMERS: Final[Mapping[str, TimerWait]] = {}
+
+
+class Loaded(NamedTuple):
+    """One instance as this process knows it: its stored row with the state decoded.
+
+    It is replaced as a whole, never changed. While a batch is being written it is ahead of the store by that batch.
+    ``unreadable``: why the stored state cannot be used; every action of the instance is refused with it.
+    """
+
+    instance: int | None = None
+    version: int = 0
+    epoch: int = 0
+    state: State | None = None
+    state_bytes: bytes = b""
+    state_schema: int = 0
+    state_hash: bytes = b""
+    terminal: bool = False
+    code_id: int = 0
+    last_us: int = 0
+    failures: int = 0
+    held: str = ""
+    lease_id: bytes | None = None
+    lease_until_us: int = 0
+    timers: Mapping[str, TimerWait] = NO_TIMERS
+    unreadable: OnexError | None = None
 
 
 class Entry:
-    """The current state of one instance, decoded, ahead of the store only while its batch is being written."""
+    """The mailbox of one instance: who waits in it, and the instance as it was last loaded or folded, or None."""
 
-    __slots__ = (
-        "code_id",
-        "epoch",
-        "failures",
-        "held",
-        "inflight",
-        "instance",
-        "key",
-        "last_us",
-        "lease_id",
-        "lease_until_us",
-        "loaded",
-        "queue",
-        "queued",
-        "release",
-        "state",
-        "state_bytes",
-        "state_hash",
-        "state_schema",
-        "terminal",
-        "timers",
-        "unreadable",
-        "version",
-        "weighed",
-        "weight",
-        "workflow",
-    )
+    __slots__ = ("inflight", "key", "loaded", "queue", "queued", "release", "weighed", "weight", "workflow")
 
     def __init__(self, key: WorkflowKey, workflow: Workflow) -> None:
         self.key = key
@@ -194,39 +149,83 @@ class Entry:
         self.inflight: dict[bytes, Pending] = {}
         self.queued = False
         self.release = False
-        self.forget()
+        self.loaded: Loaded | None = None
 
     def forget(self) -> None:
-        """Back to "not loaded": what the store says is asked again before the next fold."""
-        self.loaded = False
-        self.instance: int | None = None
-        self.version = 0
-        self.epoch = 0
-        self.state: State | None = None
-        self.state_bytes = b""
-        self.state_schema = 0
-        self.state_hash = b""
-        self.terminal = False
-        self.code_id = 0
-        self.last_us = 0
-        self.failures = 0
-        self.held = ""
-        self.lease_id: bytes | None = None
-        self.lease_until_us = 0
-        self.timers: dict[str, tuple[Pointer, int]] = {}
-        self.unreadable: OnexError | None = None
+        """The store is asked again before the next fold."""
+        self.loaded = None
+
+    def load(self, stored: Stored | None) -> Loaded:
+        """Take what the store holds. Raises nothing: what this code cannot read becomes ``unreadable``."""
+        version = 0 if stored is None else stored.version
+        state, unreadable = None, None
+        timers: Mapping[str, TimerWait] = NO_TIMERS
+        try:
+            if stored is not None and stored.timers:
+                timers = current_timers(self.workflow, stored.timers)
+            if stored is None or version == 0:
+                state = self.initial_state()
+            else:
+                state = stored_state(self.workflow, stored.state_schema, stored.state)
+        except OnexError as error:
+            unreadable = error
+        except BaseException as error:  # user code may raise anything: a validator of the state, a migration
+            unreadable = StateConsistencyError(f"the stored state of {self.key} cannot be read: {caught(error)}")
+        if stored is None:
+            self.loaded = Loaded(None, 0, 0, state, unreadable=unreadable)
+        else:
+            self.loaded = Loaded(
+                instance=stored.instance,
+                version=version,
+                epoch=stored.epoch,
+                state=state,
+                state_bytes=stored.state,
+                state_schema=stored.state_schema,
+                state_hash=stored.state_hash,
+                terminal=stored.terminal,
+                code_id=stored.code_id,
+                last_us=stored.last_us,
+                failures=stored.failures,
+                held=stored.held,
+                lease_id=stored.lease_id,
+                lease_until_us=stored.lease_until_us,
+                timers=timers,
+                unreadable=unreadable,
+            )
+        return self.loaded
+
+    def initial_state(self) -> State:
+        """Raises StateConsistencyError, and the OnexError that the reducer raises."""
+        try:
+            state: State = self.workflow.reducer.initial()
+            return state
+        except OnexError:
+            raise
+        except BaseException as error:
+            raise StateConsistencyError(f"{self.key} has no state to begin with: {caught(error)}") from error
 
     def weigh(self) -> int:
         """How many bytes more it takes up than when it was last weighed, which it is again when its state has grown or
         shrunk by an eighth. From the state's canonical bytes: what decodes them makes an object of each brace, a value of
         each comma. Measured on states of many shapes, this is within a third of what they take, or above it."""
-        data = self.state_bytes
+        data = self.loaded.state_bytes if self.loaded is not None else b""
         if abs(len(data) - self.weighed) * 8 <= self.weighed:
             return 0
         self.weighed, before = len(data), self.weight
         decoded = len(data) + OBJECT_BYTES * data.count(b"{") + VALUE_BYTES * data.count(b",")
         self.weight = ENTRY_BYTES + len(data) + decoded
         return self.weight - before
+
+
+class Retry(NamedTuple):
+    """What is known of an action that was in a batch before and was put back. Its payload may have been changed in place
+    by a handler, so the next fold reads it from its bytes."""
+
+    conflicts: int = 0
+    maybe_applied: bool = False
+
+
+FIRST_RETRY = Retry()
 
 
 class Mailboxes:
@@ -237,6 +236,7 @@ class Mailboxes:
 
     def __init__(self, registry: ReducerRegistry) -> None:
         self.bytes = 0
+        self.retries: dict[Pending, Retry] = {}
         self._registry = registry
         self._last_taken: Sequence[tuple[Entry, list[Pending]]] = ()
         self._entries: OrderedDict[WorkflowKey, Entry] = OrderedDict()
@@ -290,11 +290,16 @@ class Mailboxes:
         """To the front of the mailbox, in order. What may be in the log is looked up before it is refused."""
         entry.forget()
         for pending in pendings:
-            pending.given_id = pending.given_id or maybe_applied
+            before = self.retries.get(pending, FIRST_RETRY)
+            self.retries[pending] = before._replace(maybe_applied=before.maybe_applied or maybe_applied)
         entry.queue[:0] = pendings
         if (pendings or entry.release) and not entry.queued:
             entry.queued = True
             self._ready.appendleft(entry)
+
+    def count_conflict(self, pending: Pending) -> None:
+        before = self.retries.get(pending, FIRST_RETRY)
+        self.retries[pending] = before._replace(conflicts=before.conflicts + 1)
 
     def withdraw(self, pending: Pending) -> None:
         """It waits no more: it has its answer. Only for one that was put back."""
@@ -334,5 +339,6 @@ class Mailboxes:
         left = [pending for entry in self._entries.values() for pending in entry.queue]
         self._entries.clear()
         self._ready.clear()
+        self.retries.clear()
         self._last_taken, self.bytes = (), 0
         return left

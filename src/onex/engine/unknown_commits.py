@@ -43,7 +43,7 @@ class UnknownCommits:
         self._refusals += [
             WrittenRefusal(pending, answer)
             for pending, answer in batch.loose
-            if isinstance(answer, OnexError) and pending.refusal is None and not pending.timer
+            if isinstance(answer, OnexError) and not pending.timer
         ]
 
     async def written_refusals(self) -> list[tuple[Pending, OnexError]]:
