@@ -125,9 +125,9 @@ class DeadLetters:
         workflow = self.service.registry[row.key.workflow_type]
         payload = logged_payload(workflow, kind, schema, orjson.dumps(held["payload"]))
         kind = logged_trigger(workflow, kind, schema)
-        pending = delivery.pending(self.clock, row.key, kind, payload, outcome_id(delivery.id))
-        pending.given_id = True  # it may have been delivered since the row was read
-        self.service.accept(pending)
+        # ``given_id``: it may have been delivered since the row was read
+        action_id = outcome_id(delivery.id)
+        self.service.accept(delivery.pending(self.clock, row.key, kind, payload, action_id, given_id=True))
 
     async def _fire(self, row: OutboxRow, delivery: Delivery) -> None:
         """A held timer, unless a later step set it again or cancelled it."""
@@ -139,10 +139,10 @@ class DeadLetters:
                     self.service.settle(row.pointer)
                     return
                 trigger = emitted.spec.trigger
-                pending = delivery.pending(self.clock, row.key, trigger, NOTHING, outcome_id(delivery.id))
-                pending.issued_us = max(pending.issued_us, emitted.due_us)
-                pending.timer, pending.given_id = emitted.name, True
-                pending.expected_version = stored.version
+                action_id, version = outcome_id(delivery.id), stored.version
+                pending = delivery.pending(
+                    self.clock, row.key, trigger, NOTHING, action_id, given_id=True, expected_version=version
+                )
                 await self.service.done(self.service.accept(pending))
                 return
             except ConcurrentModificationError:

@@ -87,26 +87,38 @@ class Delivery:
         payload: BaseModel,
         action_id: UUID,
         *,
-        issuer: str = "",
         blobs: tuple[NewBlob, ...] = (),
+        sent: bool = False,
+        given_id: bool = False,
+        expected_version: int | None = None,
     ) -> Pending:
-        """The action that this intent leads to and that settles its row. Raises InvalidPayload, PayloadTooLarge."""
+        """The action that this intent leads to: its outcome, its timer's trigger, or (``sent``) its message to another instance.
+
+        The action settles the intent's row, but for a message that has outcomes of its own: its outcome does.
+        Raises InvalidPayload, PayloadTooLarge.
+        """
         payload, body = canonical_payload(payload)
+        emitted = self.emitted
+        is_timer = emitted.spec.kind == EnumIntentType.TIMER
+        now_us = clock.now_us()
         return Pending(
             key,
             kind,
             payload,
             id=action_id.bytes,
-            given_id=False,
-            issued_us=clock.now_us(),
+            given_id=given_id or sent,  # a message may have been applied before a crash: then it is not refused now
+            issued_us=max(now_us, emitted.due_us) if is_timer else now_us,  # though the clock was set back just now
             correlation=self.correlation,
             body=body,
             # over the stored bytes: a held outcome that is delivered again has the same
             body_hash=body_hash(kind, body),
             accepted_s=clock.monotonic(),
-            issuer=issuer or f"intent:{self.emitted.name}",
+            issuer=str(self.key) if sent else f"intent:{emitted.name}",
             cause=self.action_id,
-            settles=self.pointer,
+            expected_version=expected_version,
+            settles=None if sent and emitted.spec.outcomes else self.pointer,
+            sent=sent,
+            timer=emitted.name if is_timer else "",
             blobs=blobs,
         )
 

@@ -45,29 +45,29 @@ class Pending:
     ``given_id``: the log may hold its id already, so the log is asked before it is refused. ``ticket``: its inbox row, or 0.
     """
 
-    key: WorkflowKey
-    kind: str
-    payload: BaseModel
+    key: Final[WorkflowKey]
+    kind: Final[str]
+    payload: Final[BaseModel]
     _: KW_ONLY
-    id: bytes
-    given_id: bool
-    issued_us: int
-    correlation: bytes
-    body: bytes
-    body_hash: bytes
-    accepted_s: float
-    issuer: str = ""
-    cause: bytes | None = None
-    expires_us: int = 0
-    lease_id: bytes | None = None
-    epoch: int | None = None
-    expected_version: int | None = None
-    settles: Pointer | None = None
-    sent: bool = False
-    timer: str = ""
-    blobs: tuple[NewBlob, ...] = ()
-    ticket: int = 0
-    refusal: OnexError | None = None
+    id: Final[bytes]
+    given_id: Final[bool]
+    issued_us: Final[int]
+    correlation: Final[bytes]
+    body: Final[bytes]
+    body_hash: Final[bytes]
+    accepted_s: Final[float]
+    issuer: Final[str] = ""
+    cause: Final[bytes | None] = None
+    expires_us: Final[int] = 0
+    lease_id: Final[bytes | None] = None
+    epoch: Final[int | None] = None
+    expected_version: Final[int | None] = None
+    settles: Final[Pointer | None] = None
+    sent: Final[bool] = False
+    timer: Final[str] = ""
+    blobs: Final[tuple[NewBlob, ...]] = ()
+    ticket: Final[int] = 0
+    refusal: Final[OnexError | None] = None
     answer: Answer | None = None
     _waiters: tuple[asyncio.Future[None], ...] = ()
 

@@ -215,8 +215,6 @@ class IntentRelay:
     def _fire_timer(self, delivery: Delivery) -> None:
         emitted = delivery.emitted
         pending = delivery.pending(self.clock, delivery.key, emitted.spec.trigger, NOTHING, outcome_id(delivery.id))
-        pending.timer = emitted.name
-        pending.issued_us = max(pending.issued_us, emitted.due_us)  # though the clock was set back just now
         self.service.accept(pending)
 
     async def _send(self, delivery: Delivery) -> None:
@@ -227,11 +225,7 @@ class IntentRelay:
             to = WorkflowKey.of(spec.target, emitted.to)
             self.service.registry[spec.target].payload_model(spec.trigger)
             payload = emitted.payload if emitted.payload is not None else NOTHING
-            issuer = str(delivery.key)
-            pending = delivery.pending(self.clock, to, spec.trigger, payload, sent_id(delivery.id), issuer=issuer)
-            pending.settles = None if spec.outcomes else delivery.pointer
-            pending.sent = True
-            pending.given_id = True  # before a crash it may have been applied: then it is not refused now
+            pending = delivery.pending(self.clock, to, spec.trigger, payload, sent_id(delivery.id), sent=True)
             await self.service.done(self.service.accept(pending))
         except OnexError as error:
             if self.service.closed is not None:
