@@ -24,15 +24,18 @@ from onex.kernel.errors import (
     ReducerFailed,
 )
 from onex.ports import EnumOutboxState, Position
+from onex.simulation.client_requests import ClientRequest
+from onex.simulation.effect_attempts import seen_of_row
 from onex.simulation.engine_supervisor import EngineSupervisor
 from onex.simulation.faults import Faults
 from onex.simulation.host import Host, HostCrashed, current_host
 from onex.simulation.invariants import InvariantChecker
+from onex.simulation.raised_errors import HOSTILE_TEXT
 from onex.simulation.sim_store import SimStore
 from tests.engine_sim.leases import Lease, Leases
-from tests.engine_sim.outside import Outside, seen_of
-from tests.engine_sim.sample_workflow import ASKED, HOSTILE, TOO_MUCH, UNLEASED, Add, Ask, Begin, Tell, Wake
-from tests.engine_sim.sender import ClientRequest, Sender
+from tests.engine_sim.outside import Outside
+from tests.engine_sim.sample_workflow import ASKED, TOO_MUCH, UNLEASED, Add, Ask, Begin, Tell, Wake
+from tests.engine_sim.sender import InboxSender
 
 _RETRY_S: Final = 0.2
 _HELD_TRIES: Final = 3
@@ -51,16 +54,17 @@ class SampleClient:
         outside: Outside,
         truth: SimStore,
         leases: Leases,
+        keys: list[WorkflowKey],
         chance: Random,
     ) -> None:
         self.supervisor, self.faults, self.checker, self.truth, self.chance = supervisor, faults, checker, truth, chance
-        self.outside, self.leases = outside, leases
-        self.sender = Sender(supervisor.sender, checker.violated)
-        self._told: list[tuple[ClientRequest, Committed]] = []
+        self.outside, self.leases, self.keys = outside, leases, keys
+        self.sender = InboxSender(supervisor.sender, checker.violated)
+        self._answered_requests: list[tuple[ClientRequest, Committed]] = []
 
     async def run(self, actions: int) -> None:
         """Returns when every action of its own has its answer."""
-        for key in self.supervisor.keys:
+        for key in self.keys:
             await self._begin(key)
         for _ in range(actions):
             await self.act()
@@ -104,10 +108,10 @@ class SampleClient:
             await self._finish(request)
         else:
             await self.deliver(request)
-        if self._told and faults.hits("answer sent again"):
-            await self.deliver(self.chance.choice(self._told)[0])
-        if self._told and faults.hits("id used for another body"):
-            await self._other_body(self.chance.choice(self._told)[0])
+        if self._answered_requests and faults.hits("answer sent again"):
+            await self.deliver(self.chance.choice(self._answered_requests)[0])
+        if self._answered_requests and faults.hits("id used for another body"):
+            await self._other_body(self.chance.choice(self._answered_requests)[0])
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
@@ -120,7 +124,7 @@ class SampleClient:
         while True:
             patience_s = 0.05 if self.faults.hits("client stops waiting") else None
             try:
-                told = await self.supervisor.ask(request.post, patience_s=patience_s)
+                answer = await self.supervisor.ask(request.submit, patience_s=patience_s)
             except (HostCrashed, TimeoutError, EngineClosed):
                 pass
             except OnexError as error:
@@ -137,67 +141,68 @@ class SampleClient:
                     self.checker.refused.append((request.key, request.id, error))
                     return error
             else:
-                await self.answered(request, told)
+                await self.answered(request, answer)
                 if not self.faults.hits("action sent again"):
-                    return told
+                    return answer
             await current_host().clock.sleep(_RETRY_S)
 
-    async def answered(self, request: ClientRequest, told: Committed) -> None:
+    async def answered(self, request: ClientRequest, answer: Committed) -> None:
         here = await self.truth.applied(request.key, request.id.bytes)
-        self.checker.acknowledged(request.key, request.id, told, here)
+        self.checker.acknowledged(request.key, request.id, answer, here)
+        assert isinstance(request.payload, BaseModel), "as every request of these clients"
         body = request.payload.model_dump_json().encode()
         same = here is None or (here.row.kind, here.row.payload) == (request.kind, body)
         self.checker.require(same, f"{request.key} acknowledged {request.id}, and the log has another body under it")
         if self.faults.hits("answer read again"):
-            await self._read(request.key, told)
-        if told.position.n and self.faults.hits("read from the projection"):
-            await self._read_projected(request.key, told)
-        self._told.append((request, told))
+            await self._read(request.key, answer)
+        if answer.position.n and self.faults.hits("read from the projection"):
+            await self._read_projected(request.key, answer)
+        self._answered_requests.append((request, answer))
 
-    async def _read(self, key: WorkflowKey, told: Committed) -> None:
-        """Whoever was told of a commit sees it."""
+    async def _read(self, key: WorkflowKey, answer: Committed) -> None:
+        """Whoever was answer of a commit sees it."""
         try:
             stored = await self.supervisor.ask(lambda engine: engine.stored(key))
         except (HostCrashed, OnexError):
             return
         version = stored.version if stored is not None else 0
         self.checker.require(
-            version >= told.version, f"{key} answered version {told.version}, and then showed {version}"
+            version >= answer.version, f"{key} answered version {answer.version}, and then showed {version}"
         )
 
-    async def _read_projected(self, key: WorkflowKey, told: Committed) -> None:
+    async def _read_projected(self, key: WorkflowKey, answer: Committed) -> None:
         try:
-            rows = await self.supervisor.ask(lambda engine: self.supervisor.project(told.position))
+            rows = await self.supervisor.ask(lambda engine: self.supervisor.projected(answer.position))
         except (HostCrashed, OnexError):
             return
         version = next((row.version for row in rows if row.key == key), 0)
         self.checker.require(
-            version >= told.version, f"{key} is at {told.version}, and its projection showed {version}"
+            version >= answer.version, f"{key} is at {answer.version}, and its projection showed {version}"
         )
 
     async def _once(self, request: ClientRequest) -> None:
         """Without an id of one's own a lost answer stays lost."""
         try:
-            told = await self.supervisor.ask(lambda engine: engine.submit(request.key, request.kind, request.payload))
+            answer = await self.supervisor.ask(lambda engine: engine.submit(request.key, request.kind, request.payload))
         except (HostCrashed, OnexError):
             return
-        rows = await self.truth.history(request.key, told.version - 1, 1)
+        rows = await self.truth.history(request.key, answer.version - 1, 1)
         self.checker.require(
-            bool(rows) and rows[0].row.kind == request.kind, f"{request.key} {told.version} is not {request.kind}"
+            bool(rows) and rows[0].row.kind == request.kind, f"{request.key} {answer.version} is not {request.kind}"
         )
 
     async def _through_the_inbox(self, request: ClientRequest) -> None:
         copies = 1 + request.id.bytes[-1] % 2
-        posted = [asyncio.create_task(self.sender.deliver(request)) for _ in range(copies)]
-        answers = [told for told in await asyncio.gather(*posted) if told is not None]
+        posted = [asyncio.create_task(self.sender.send(request.inbox_body())) for _ in range(copies)]
+        answers = [answer for answer in await asyncio.gather(*posted) if answer is not None]
         here = await self.truth.applied(request.key, request.id.bytes)
-        if len(answers) == copies and all("error" in told for told in answers):
+        if len(answers) == copies and all("error" in answer for answer in answers):
             self.checker.require(
                 here is None, f"{request.key} {request.id} was refused in the inbox, and the log has it"
             )
-        for told in answers:
-            if "error" not in told:
-                one = Committed(request.key, told["version"], Position(0, 0), told["status"], told["duplicate"])
+        for answer in answers:
+            if "error" not in answer:
+                one = Committed(request.key, answer["version"], Position(0, 0), answer["status"], answer["duplicate"])
                 await self.answered(request, one)
 
     async def _control(self, key: WorkflowKey) -> None:
@@ -206,28 +211,28 @@ class SampleClient:
             await self.sender.release(key)
             return
         row = self.chance.choice(rows)
-        self.outside.allow_again(seen_of(row))
+        self.outside.allow_again(seen_of_row(row))
         await self.sender.redrive(row.key, row.pointer)
 
     async def _roll_back(self, key: WorkflowKey) -> None:
         """To some version it had: a new one, and what was, remains. One that has ended stays so."""
-        if self._told and self.chance.random() < 0.5:
-            key = self.chance.choice(self._told)[0].key
+        if self._answered_requests and self.chance.random() < 0.5:
+            key = self.chance.choice(self._answered_requests)[0].key
         stored = (await self.truth.load([key])).get(key)
         if stored is None:
             return
         to_version = self.chance.randrange(1, stored.version + 1)
         before = await self.truth.history(key, 0, 10_000)
         try:
-            told = await self.supervisor.ask(lambda engine: engine.rollback(key, to_version))
+            answer = await self.supervisor.ask(lambda engine: engine.rollback(key, to_version))
         except (HostCrashed, OnexError):
             return
         after = await self.truth.history(key, 0, 10_000)
         self.checker.require(list(after[: len(before)]) == list(before), f"{key}: going back has changed what was")
         status = before[to_version - 1].row.status
         self.checker.require(
-            (told.version > stored.version, told.status) == (True, status),
-            f"{key} went back to version {to_version} ({status}) as version {told.version} ({told.status})",
+            (answer.version > stored.version, answer.status) == (True, status),
+            f"{key} went back to version {to_version} ({status}) as version {answer.version} ({answer.status})",
         )
 
     async def _lead(self, request: ClientRequest) -> None:
@@ -257,15 +262,15 @@ class SampleClient:
         stored = (await self.truth.load([request.key])).get(request.key)
         version = stored.version if stored is not None else 0
         request = request._replace(expected_version=version)
-        told = await self.deliver(request)
+        answer = await self.deliver(request)
         here = await self.truth.applied(request.key, request.id.bytes)
-        if isinstance(told, Committed):
+        if isinstance(answer, Committed):
             self.checker.require(
-                told.version == version + 1, f"{request.key} took at {told.version} what was for {version}"
+                answer.version == version + 1, f"{request.key} took at {answer.version} what was for {version}"
             )
         else:
             self.checker.require(
-                here is None, f"{request.key} {request.id} was refused as {told.code}, and the log has it"
+                here is None, f"{request.key} {request.id} was refused as {answer.code}, and the log has it"
             )
 
     async def _burst(self, key: WorkflowKey) -> None:
@@ -278,7 +283,7 @@ class SampleClient:
             actions.append((key, kind, Add(amount=chance.randrange(10**6, 10**9)) if kind == "add" else NOTHING))
         before = (await self.truth.load([key])).get(key)
         try:
-            told = await self.supervisor.ask(lambda engine: engine.submit_many(actions))
+            answer = await self.supervisor.ask(lambda engine: engine.submit_many(actions))
         except Overloaded:
             after = await self.truth.history(key, before.version if before is not None else 0, 1000)
             bodies = [payload.model_dump_json().encode() for _, kind, payload in actions if kind == "add"]
@@ -288,9 +293,9 @@ class SampleClient:
             return
         except (HostCrashed, OnexError):
             return
-        versions = [one.version for one in told if isinstance(one, Committed)]
+        versions = [one.version for one in answer if isinstance(one, Committed)]
         self.checker.require(versions == sorted(set(versions)), f"{key}: a burst was applied out of order: {versions}")
-        for (_, kind, payload), one in zip(actions, told, strict=True):
+        for (_, kind, payload), one in zip(actions, answer, strict=True):
             if isinstance(one, Committed):
                 (row,) = await self.truth.history(key, one.version - 1, 1)
                 self.checker.require(
@@ -301,7 +306,7 @@ class SampleClient:
     async def _other_body(self, request: ClientRequest) -> None:
         other = request._replace(kind="add", payload=Add(amount=1_000_000))
         try:
-            told = await self.supervisor.ask(other.post)
+            answer = await self.supervisor.ask(other.submit)
         except (HostCrashed, EngineClosed):
             return
         except DuplicateActionError as error:
@@ -311,7 +316,7 @@ class SampleClient:
                 error.retryable, f"{other.key} {other.id} with another body was refused as {error.code}"
             )
         else:
-            self.checker.violated(f"{other.key} {other.id} was applied, and again with another body: {told}")
+            self.checker.violated(f"{other.key} {other.id} was applied, and again with another body: {answer}")
 
     async def _misuse(self, request: ClientRequest) -> None:
         """Input that nobody should send, and somebody will."""
@@ -327,9 +332,9 @@ class SampleClient:
                 case 2:
                     return await engine.submit("errand", request.kind, request.payload)
                 case 3:
-                    return await engine.submit(f"errand:{HOSTILE}", request.kind, request.payload)
+                    return await engine.submit(f"errand:{HOSTILE_TEXT}", request.kind, request.payload)
                 case 4:
-                    return await engine.submit(request.key, request.kind, request.payload, issuer=HOSTILE)
+                    return await engine.submit(request.key, request.kind, request.payload, issuer=HOSTILE_TEXT)
                 case 5:
                     return await engine.submit(request.key, "add", Add(amount=-1), action_id=request.id)
                 case 6:
@@ -337,10 +342,10 @@ class SampleClient:
             return await engine.submit(request.key, "add", Add(), lease_id=request.id)
 
         try:
-            told = await self.supervisor.ask(wrong)
+            answer = await self.supervisor.ask(wrong)
         except (HostCrashed, OnexError):
             return
-        self.checker.violated(f"{request.key} took what nobody should send ({case}): {told}")
+        self.checker.violated(f"{request.key} took what nobody should send ({case}): {answer}")
 
     async def _finish(self, request: ClientRequest) -> None:
         """Wait for the end and bring it about: who waits on the engine that committed is woken by it."""
@@ -350,12 +355,12 @@ class SampleClient:
             return current_host()
 
         waiting = asyncio.create_task(self.supervisor.ask(wait))
-        told = await self.deliver(request)
+        answer = await self.deliver(request)
         host = self.supervisor.host
-        if isinstance(told, Committed):
-            await self._begin(self.supervisor.replace(request.key))
+        if isinstance(answer, Committed):
+            await self._begin(self.replace_finished(request.key))
         try:
-            if isinstance(told, Committed):
+            if isinstance(answer, Committed):
                 async with asyncio.timeout(_WOKEN_S):
                     await waiting
         except TimeoutError:
@@ -366,11 +371,18 @@ class SampleClient:
         finally:
             waiting.cancel()
 
+    def replace_finished(self, key: WorkflowKey) -> WorkflowKey:
+        """This one has ended: from now on clients use another, which is returned."""
+        other = key._replace(instance_id=f"{key.instance_id}'")
+        if key in self.keys:
+            self.keys[self.keys.index(key)] = other
+        return other
+
     # --- what is sent -------------------------------------------------------------------------------------------------
 
     def _drawn_request(self) -> ClientRequest:
         chance = self.chance
-        key, other = chance.choice(self.supervisor.keys), chance.choice(self.supervisor.keys)
+        key, other = chance.choice(self.keys), chance.choice(self.keys)
         kind, payload = self._command(other.instance_id)
         return ClientRequest(key, kind, payload, UUID(bytes=current_host().ids.new()))
 

@@ -23,9 +23,7 @@ from onex.simulation.engine_supervisor import EngineSetup, EngineSupervisor
 from onex.simulation.faults import Faults
 from onex.simulation.host import SimulationError
 from onex.simulation.invariants import InvariantChecker
-from onex.simulation.misbehaviour import Misbehaviour, use_misbehaviour
-from onex.simulation.operator_checks import OperatorChecks
-from onex.simulation.projection_checks import Projector
+from onex.simulation.running_checks import OperatorChecks
 from onex.simulation.seeded_run import Sim, SimResult, run
 from onex.simulation.sim_store import SimStore
 from tests.engine_sim.client import SampleClient
@@ -36,12 +34,15 @@ from tests.engine_sim.leases import Leases
 from tests.engine_sim.misbehaving_client import MisbehavingClient
 from tests.engine_sim.misbehaving_end import check_log, migrates, works
 from tests.engine_sim.misbehaving_outside import MisbehavingComputeWorker, MisbehavingOutside, projecting
+from tests.engine_sim.misbehaviour import Misbehaviour, use_misbehaviour
 from tests.engine_sim.nth_call import ACTIONS as NTH_ACTIONS
 from tests.engine_sim.nth_call import CLIENTS as NTH_CLIENTS
 from tests.engine_sim.nth_call import SEED as NTH_SEED
 from tests.engine_sim.nth_call import EnumFailure, Nth
 from tests.engine_sim.outside import Outside
+from tests.engine_sim.projector import Projector
 from tests.engine_sim.sample_workflow import MIGRATES_AT, TYPE, errand, registry
+from tests.engine_sim.seeded_faults import SeededFaults
 
 CLIENTS: Final = 3
 ACTIONS: Final = 14
@@ -108,12 +109,12 @@ async def run_engine(
     limits, check_all = drawn_limits(chance), chance.random() < 0.5
     checker = InvariantChecker(limits.batch)
     checker.violations = report.violations
+    checker.while_reading = lambda: use_misbehaviour(None)
     outside, compute_worker = _outside(faults, checker, misbehaviour)
     app = partial(registry, misbehaving=misbehaviour is not None)
     newest = MIGRATES_AT if misbehaviour is not None and misbehaviour.migrates else 1
     older = [errand(n, outside, misbehaving=misbehaviour is not None) for n in ((2,) if newest == 1 else (1, 2))]
     checker.set_up(outside, app(newest, outside), older)
-    outside.committed, outside.ended = checker.has_committed, checker.has_ended
     if limits.kept > FEW:  # what memory had no room for at the start is read later, and then runs beside others
         outside.alone = checker.runs_alone
     truth = SimStore(disk, sim.world)
@@ -124,32 +125,31 @@ async def run_engine(
         return app(generation, outside, compute_worker)
 
     setup = EngineSetup(boot, limits, check_all, projecting(misbehaviour))
-    supervisor = EngineSupervisor(
-        sim, disk, faults, checker.violated, checker, setup, [WorkflowKey(TYPE, name) for name in "abcd"]
-    )
-    outside.owner, outside.read, outside.begins = (lambda: supervisor.host), supervisor.blob, checker.times.runs
+    keys = [WorkflowKey(TYPE, name) for name in "abcd"]
+    supervisor = EngineSupervisor(sim, disk, faults, checker, setup)
+    outside.owner, outside.read = (lambda: supervisor.host), supervisor.blob
     checker.times.latest_us = lambda: supervisor.latest_us
     if misbehaviour is not None:
-        checker.operator.on_refused = misbehaviour.hears_of
+        checker.operator.on_refused = misbehaviour.refused
         supervisor.on_orderly_end = misbehaviour.orderly_end
     leases = checker.leases = Leases(disk, checker.violated)
-    keeping = sim.world.spawn(supervisor.keep())
+    keeping = sim.world.spawn(supervisor.run_for_ever())
     if not isinstance(faults, Nth):  # another process's calls are none of those that are counted
-        sim.world.start(Projector(sim, disk, faults, checker, setup.project).keep())
+        sim.world.start(Projector(sim, disk, faults, checker, setup.project).run_for_ever())
     kind = SampleClient if misbehaviour is None else partial(MisbehavingClient, misbehaviour=misbehaviour)
     everybody = [
-        kind(supervisor, faults, checker, outside, truth, leases, stream(sim.seed, f"client {n}"))
+        kind(supervisor, faults, checker, outside, truth, leases, keys, stream(sim.seed, f"client {n}"))
         for n in range(clients)
     ]
     living = [sim.world.spawn(client.run(actions)) for client in everybody]
     troubling = sim.world.spawn(
-        EngineIncidents(sim, supervisor, faults, outside, truth, leases, checker.operator).happen()
+        EngineIncidents(sim, supervisor, faults, outside, checker, truth, leases, keys).happen()
     )
     await asyncio.wait(living, timeout=TROUBLE_S)
     # rest: nothing hurts any more, and everybody gets an answer
-    faults.heal()
+    faults.stop()
     if misbehaviour is not None:
-        misbehaviour.heal()
+        misbehaviour.stop()
     troubling.cancel()
     supervisor.end_replaced()
     supervisor.set_clock(0.0)
@@ -187,7 +187,7 @@ async def run_engine(
     if misbehaviour is not None:
         await check_log(truth, misbehaviour, checker.violated)
     if isinstance(outside, MisbehavingOutside):
-        outside.look()
+        outside.check_shared()
     unseen = await seen_damage(disk, truth, app(newest, outside), older, chance)
     report.counted["met: bit turned"] += unseen is not None
     if unseen:
@@ -198,8 +198,8 @@ def _outside(
     faults: Faults, checker: InvariantChecker, misbehaviour: Misbehaviour | None
 ) -> tuple[Outside, ComputeWorker]:
     if misbehaviour is None:
-        return Outside(faults, checker.violated), ComputeWorker(faults)
-    return MisbehavingOutside(faults, checker.violated, misbehaviour), MisbehavingComputeWorker(faults, misbehaviour)
+        return Outside(faults, checker), ComputeWorker(faults)
+    return MisbehavingOutside(faults, checker, misbehaviour), MisbehavingComputeWorker(faults, misbehaviour)
 
 
 async def released(
@@ -264,7 +264,7 @@ def run_seed(
     async def main(sim: Sim) -> None:
         if not to_the_end:
             report.violations = Violations(lambda text: sim.loop.fail(PromiseBroken(text)))
-        await run_engine(sim, disk, report, Faults(sim.faults, report.counted), misbehaviour=user)
+        await run_engine(sim, disk, report, SeededFaults(sim.faults, report.counted), misbehaviour=user)
 
     user = Misbehaviour(stream(seed, "user code"), report.counted) if misbehaving else None
     most = MAX_STEPS if to_the_end else MAX_STEPS // 2

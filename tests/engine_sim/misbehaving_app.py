@@ -18,7 +18,8 @@ from onex.kernel.intent import IntentDraft, IntentSpec, intent, send, timer
 from onex.kernel.machine import Handler, Handlers
 from onex.kernel.step import State, Step
 from onex.ports import StepOverrun
-from onex.simulation.misbehaviour import HOSTILE, KINDS, Misbehaviour, current_misbehaviour, raises, running
+from onex.simulation.raised_errors import HOSTILE_TEXT, KINDS, raises, running_engine
+from tests.engine_sim.misbehaviour import Misbehaviour, current_misbehaviour
 
 BEYOND: Final = 2**53 + 1
 FAR_BEYOND: Final = 2**70
@@ -124,7 +125,7 @@ def bill(how: str) -> Bill:
         case "nul":
             return Bill(token="\x00")
         case "surrogate":
-            return Bill(token=HOSTILE)
+            return Bill(token=HOSTILE_TEXT)
         case "unset":
             return Bill.model_construct(cents="many")  # type: ignore[arg-type]  # nothing is validated, as its author wished
     return Bill(how=how, cents=5)
@@ -315,7 +316,7 @@ def _point(action: Action[BaseModel]) -> str:
 
 
 MIGRATED: Final[tuple[Any, ...]] = (
-    None, [], "state", 7, {"status": "open", "nobody_knows": 1}, {"status": "open", "note": HOSTILE}, {"status": 7}, {1: 2},
+    None, [], "state", 7, {"status": "open", "nobody_knows": 1}, {"status": "open", "note": HOSTILE_TEXT}, {"status": 7}, {1: 2},
     {"status": "open", "count": FAR_BEYOND}, {"status": "open", "extra": float("nan")}, {"status": "open", "extra": object()},
 )  # fmt: skip
 """What a migration gives back in place of a state of the next schema."""
@@ -324,7 +325,7 @@ MIGRATED: Final[tuple[Any, ...]] = (
 def migrated(state: dict[str, Any]) -> dict[str, Any]:
     """From schema 1 to 2, which has nothing new. Which states it cannot stand follows from them."""
     misbehaviour = current_misbehaviour()
-    if misbehaviour is None or not misbehaviour.migrating or running() is None:
+    if misbehaviour is None or not misbehaviour.migrating or running_engine() is None:
         return state
     number = len(str(state))
     if number % 3 == 0:

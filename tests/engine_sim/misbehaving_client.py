@@ -18,12 +18,13 @@ from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import NOTHING, WorkflowKey
 from onex.kernel.errors import InstanceHeld, OnexError
 from onex.kernel.step import ROLLBACK
+from onex.simulation.client_requests import ClientRequest
 from onex.simulation.host import HostCrashed, current_host
-from onex.simulation.misbehaviour import HOSTILE, KINDS, Misbehaviour
+from onex.simulation.raised_errors import HOSTILE_TEXT, KINDS
 from tests.engine_sim.client import SampleClient
 from tests.engine_sim.misbehaving_app import EMITTED, VALIDATED, poisons
+from tests.engine_sim.misbehaviour import Misbehaviour
 from tests.engine_sim.sample_workflow import Add
-from tests.engine_sim.sender import ClientRequest
 
 BY_ADD: Final = (
     "what is emitted does not reload",
@@ -46,7 +47,7 @@ NO_PAYLOAD: Final[tuple[Any, ...]] = (
     {"amount": 2**70},
     {"amount": float("nan")},
     {1: 2},
-    {"amount": 1, "note": HOSTILE},
+    {"amount": 1, "note": HOSTILE_TEXT},
     b"\xff",
     b"[1]",
     b'"add"',
@@ -80,7 +81,7 @@ KEYS: Final[tuple[Any, ...]] = (
     "errand:\x00",
     object(),
 )
-TRIGGERS: Final[tuple[Any, ...]] = (None, 7, HOSTILE, "", ["add"], "@no_such_control", "@timer", "@redrive")
+TRIGGERS: Final[tuple[Any, ...]] = (None, 7, HOSTILE_TEXT, "", ["add"], "@no_such_control", "@timer", "@redrive")
 NOT_OURS: Final = ("went", "failed", "alarm", "too_late", "reckoned")
 """Triggers that an outcome or a timer fires."""
 WIRE: Final = (

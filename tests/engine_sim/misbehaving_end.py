@@ -15,13 +15,14 @@ from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import OnexError
 from onex.kernel.size_limits import PAYLOAD_BYTES
 from onex.ports import Position
+from onex.simulation.client_requests import ClientRequest
 from onex.simulation.engine_supervisor import EngineSupervisor
 from onex.simulation.host import HostCrashed
-from onex.simulation.misbehaviour import Misbehaviour
 from onex.simulation.seeded_run import Sim
 from onex.simulation.sim_store import SimStore
+from tests.engine_sim.misbehaviour import Misbehaviour
 from tests.engine_sim.sample_workflow import MIGRATES_AT, TYPE, Ask, Begin, Wake
-from tests.engine_sim.sender import ClientRequest, Sender
+from tests.engine_sim.sender import InboxSender
 
 WORKS_S: Final = 40.0
 LOOK_S: Final = 0.5
@@ -47,12 +48,12 @@ async def works(sim: Sim, supervisor: EngineSupervisor, truth: SimStore, violate
     )
     for request in steps:
         try:
-            await supervisor.ask(request.post, patience_s=WORKS_S)
+            await supervisor.ask(request.submit, patience_s=WORKS_S)
         except (HostCrashed, OnexError, TimeoutError) as error:
             violated(f"in peace the door gave {type(error).__name__} for {request.kind}: {error}")
             return
     wire = {"workflow_key": list(PROBE), "kind": "add", "command_payload": {}, "action_id": str(ids[3])}
-    sim.world.start(Sender(supervisor.sender, violated).send(orjson.dumps(wire)))
+    sim.world.start(InboxSender(supervisor.sender, violated).send(orjson.dumps(wire)))
     missing = dict(WANTED)
     end_s = sim.loop.time() + WORKS_S
     while missing and sim.loop.time() < end_s:
@@ -80,7 +81,7 @@ async def _projected(sim: Sim, supervisor: EngineSupervisor, truth: SimStore, vi
 
 
 async def _shown(supervisor: EngineSupervisor, reached: Position, engine: ReducerPatternEngine) -> None:
-    await supervisor.project(reached)
+    await supervisor.projected(reached)
 
 
 async def migrates(

@@ -1,5 +1,5 @@
-"""Effects, compute functions and projections as somebody wrote them who had not read how: they raise anything, give back
-anything, swallow what should end them, and now and then have done all the same what was asked.
+"""Effects, compute functions and projections that break the rules: they raise anything, return anything, swallow the
+cancellation that should end them, and sometimes have done what was asked all the same.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from onex.nodes.effect import FunctionExecutor
 from onex.nodes.io import FunctionShape
 from onex.ports import LogEntry, ProjectionRow, Result
 from onex.replay.audit import SeenEffect
+from onex.simulation.effect_attempts import seen_of_intent
 from onex.simulation.faults import Faults
 from onex.simulation.host import Host, current_host
-from onex.simulation.misbehaviour import HOSTILE, Misbehaviour, raises
+from onex.simulation.invariants import InvariantChecker
+from onex.simulation.raised_errors import HOSTILE_TEXT, raises
 from tests.engine_sim.compute_worker import ComputeWorker
+from tests.engine_sim.misbehaviour import Misbehaviour
 from tests.engine_sim.outside import Outside
 from tests.engine_sim.sample_workflow import TOO_MUCH, Do, Reckoned, Went
 
@@ -32,7 +35,7 @@ FRAMES: Final = 8
 """A traceback that was cut each time it was caught is no longer than two raises; three of them are too long."""
 GIVEN: Final[tuple[Any, ...]] = ("done", 7, {"text": "done"}, [Went()], Went, Do(text="done"), object())
 UNKEPT: Final[tuple[Any, ...]] = (
-    Went(text=HOSTILE),
+    Went(text=HOSTILE_TEXT),
     Went(text="a\x00b"),
     Went(text=TOO_MUCH),
     Went.model_construct(text=7),  # type: ignore[arg-type]  # nothing is validated, as its author wished
@@ -63,16 +66,15 @@ async def inline(call: Callable[[], T]) -> T:
 class MisbehavingOutside(Outside):
     """The outside world, behind functions as an app has them: async ones, and plain ones in threads."""
 
-    def __init__(self, faults: Faults, violated: Callable[[str], None], misbehaviour: Misbehaviour) -> None:
-        super().__init__(faults, violated)
+    def __init__(self, faults: Faults, checker: InvariantChecker, misbehaviour: Misbehaviour) -> None:
+        super().__init__(faults, checker)
         self.misbehaviour = misbehaviour
         self.shared = ConnectionError("one object, raised by everybody")
         self._async = FunctionExecutor(self._effect, _NoBlobs())
         self._plain = FunctionExecutor(self._plain_effect, _NoBlobs(), inline)
 
     async def _serve(self, intent: ModelIntent[BaseModel], host: Host) -> Result:
-        what = SeenEffect(str(intent.workflow_key), intent.version, intent.name, intent.n)
-        self.own_timeouts.discard(what)
+        self.own_timeouts.discard(seen_of_intent(intent))
         plain = self.misbehaviour.hits("effect is a plain function")
         return await (self._plain if plain else self._async).execute(intent)
 
@@ -91,19 +93,19 @@ class MisbehavingOutside(Outside):
                 await host.clock.sleep(100)
             except asyncio.CancelledError:
                 await host.clock.sleep(SWALLOWED_S * misbehaviour.chance.random())
-            return cast("Went", self._told(Went()))
+            return cast("Went", self._returned(Went()))
         result = await super()._serve(cast("ModelIntent[BaseModel]", intent), host)
-        return cast("Went", self._told(result.value))
+        return cast("Went", self._returned(result.value))
 
     def _plain_effect(self, intent: ModelIntent[Do]) -> Went:
-        self._tried(intent)
+        what = self._tried(intent)
         if self.misbehaviour.hits("effect raises anything before"):
             raises(self.misbehaviour.kind())
-        self._acted(intent, begun=True)
-        return cast("Went", self._told(Went()))
+        self.attempts[what].done = True
+        return cast("Went", self._returned(Went()))
 
-    def _told(self, right: object) -> object:
-        """It is done. What anybody hears of it is another matter."""
+    def _returned(self, right: object) -> object:
+        """It is done; what is raised or returned afterwards may say otherwise."""
         misbehaviour = self.misbehaviour
         if misbehaviour.hits("effect raises anything after"):
             raises(misbehaviour.kind())
@@ -118,29 +120,23 @@ class MisbehavingOutside(Outside):
         )
 
     def _tried(self, intent: ModelIntent[Do]) -> SeenEffect:
-        """This try is known outside, and did nothing yet; how it ends says nothing of that."""
-        what, known = self._begin_try(cast("ModelIntent[BaseModel]", intent))
-        known.perhaps.add(known.tries)
+        """The outside knows of this attempt, and nothing is done yet. How it ends does not say that it was not done."""
+        what, _ = self.attempted(cast("ModelIntent[BaseModel]", intent))
         return what
 
-    def _acted(self, intent: ModelIntent[Do], *, begun: bool = False) -> None:
-        what = (
-            SeenEffect(str(intent.workflow_key), intent.version, intent.name, intent.n)
-            if begun
-            else self._tried(intent)
-        )
-        self.tries[what].done = True
+    def _acted(self, intent: ModelIntent[Do]) -> None:
+        self.attempts[self._tried(intent)].done = True
 
-    def look(self) -> None:
-        """The one object that many raised has not kept what each of them did."""
+    def check_shared(self) -> None:
+        """The one exception object that many raised has not kept the tracebacks of all of them."""
         frames, trace = 0, self.shared.__traceback__
         while trace is not None:
             frames, trace = frames + 1, trace.tb_next
         if frames > FRAMES:
-            self.violated(f"an exception that is shared carries {frames} frames of those who raised it before")
+            self.checker.violated(f"an exception that is shared carries {frames} frames of those who raised it before")
 
 
-RECKONS: Final = FunctionShape("reckon", Do, Reckoned, takes_io=False)
+COMPUTES: Final = FunctionShape("reckon", Do, Reckoned, takes_io=False)
 
 
 class MisbehavingComputeWorker(ComputeWorker):
@@ -153,7 +149,7 @@ class MisbehavingComputeWorker(ComputeWorker):
             raises(self.misbehaviour.kind())
         if self.misbehaviour.hits("computing gives back anything"):
             given = self.misbehaviour.chance.choice((*GIVEN, None, Reckoned.model_construct(sheet=cast("Any", "none"))))
-            perform(lambda task: given, RECKONS, encode(intent.payload), {})
+            perform(lambda task: given, COMPUTES, encode(intent.payload), {})
         return await super().execute(intent)
 
 
@@ -161,7 +157,7 @@ ROWS: Final[tuple[Any, ...]] = ("row", 7, ("errand", "a"), ProjectionRow, object
 
 
 def projecting(misbehaviour: Misbehaviour | None) -> Callable[[LogEntry], ProjectionRow | None]:
-    """``latest``, by somebody who misbehaves while ``misbehaviour`` says so."""
+    """``latest``, which misbehaves where ``misbehaviour`` says so."""
     if misbehaviour is None:
         return latest
 

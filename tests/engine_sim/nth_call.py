@@ -11,8 +11,8 @@ from random import Random
 from typing import Final
 
 from onex.kernel.errors import CommitUnknown, EffectFailed, TemporaryDatabaseError
-from onex.simulation.faults import Faults
 from onex.simulation.host import current_host
+from tests.engine_sim.seeded_faults import SeededFaults
 
 SEED: Final = 3
 """One in whose undisturbed run every port is called, the store's end by two orderly restarts among them."""
@@ -60,7 +60,7 @@ class EnumFailure(StrEnum):
     CRASH_AFTER = "its process dies after"
 
 
-class Nth(Faults):
+class Nth(SeededFaults):
     """Fails call ``nth`` (the first is 1) in this way; 0 only counts. ``calls[n - 1]`` is the port of call n."""
 
     def __init__(self, chance: Random, counted: Counter[str], nth: int, failure: EnumFailure) -> None:
@@ -70,8 +70,8 @@ class Nth(Faults):
         self.struck = False
         self._peace = False
 
-    def heal(self) -> None:
-        super().heal()
+    def stop(self) -> None:
+        super().stop()
         self._peace = True
 
     async def before(self, port: str) -> int:

@@ -36,6 +36,7 @@ from onex.kernel.rename import ValueKind
 from onex.kernel.retry import RetryPolicy
 from onex.kernel.step import State, Step
 from onex.ports import Code, Executor
+from onex.simulation.raised_errors import HOSTILE_TEXT
 from tests.engine_sim.misbehaving_app import (
     Odd,
     Overrun,
@@ -52,8 +53,6 @@ ENDS: Final = {EnumOutcome.SUCCEEDED: "went", EnumOutcome.FAILED: "failed", Enum
 RECKONED: Final = {**ENDS, EnumOutcome.SUCCEEDED: "reckoned"}
 POSTED: Final = {EnumOutcome.SUCCEEDED: "arrived", EnumOutcome.FAILED: "returned", EnumOutcome.UNKNOWN: "astray"}
 WATCH_US: Final = 3_000_000
-HOSTILE: Final = "caf\udce9\x00"
-"""Text as a file name gives it: a lone surrogate, and a NUL."""
 TOO_MUCH: Final = "x" * 300_000
 """More than a payload may hold, and a quarter more than fits a state four times."""
 
@@ -124,13 +123,13 @@ def _poisoned(errand: Errand, action: Action[Add]) -> Step[Errand]:
         return step
     match action.payload.poison:
         case "text":
-            raise ValueError(f"cannot digest {HOSTILE}")
+            raise ValueError(f"cannot digest {HOSTILE_TEXT}")
         case "state":
-            return Step(errand.evolve(note=HOSTILE))
+            return Step(errand.evolve(note=HOSTILE_TEXT))
         case "key":
-            return Step(errand, intent("shout", Do(text="key"), idempotency_key=HOSTILE))
+            return Step(errand, intent("shout", Do(text="key"), idempotency_key=HOSTILE_TEXT))
         case "to":
-            return Step(errand, send("tell", HOSTILE, Add()))
+            return Step(errand, send("tell", HOSTILE_TEXT, Add()))
         case "intent":
             return Step(errand, intent("shout", Do(text=TOO_MUCH)))
         case "size":

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from onex.adapters.sqlite.schema import create
-from onex.simulation.faults import POINTS
-from onex.simulation.misbehaviour import POINTS as MISBEHAVIOUR_POINTS
 from tests.engine_sim.engine_run import Report, run_seed
+from tests.engine_sim.misbehaviour import POINTS as MISBEHAVIOUR_POINTS
+from tests.engine_sim.seeded_faults import POINTS
 
 SEEDS = 300
 BLOCKS = 3

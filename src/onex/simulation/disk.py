@@ -51,7 +51,7 @@ class Disk(Protocol):
     def crash(self, handle: Handle) -> None:
         """What the kernel does when a process dies: the owner's lock is free, an open transaction never was."""
 
-    def steal(self) -> None:
+    def take_ownership(self) -> None:
         """Frees the ownership under a living owner's feet. Only where ``networked``."""
 
     def set_fault(self, fault: EnumDiskFault) -> None:
@@ -84,7 +84,7 @@ class MemoryDisk:
         if self.tables.owner is handle:
             self.tables.owner = None
 
-    def steal(self) -> None:
+    def take_ownership(self) -> None:
         self.tables.owner = None
 
     def set_fault(self, fault: EnumDiskFault) -> None:
@@ -141,7 +141,7 @@ class SqliteDisk:
         if handle in self._open:
             self._open.remove(handle)
 
-    def steal(self) -> None:
+    def take_ownership(self) -> None:
         raise SimulationError(f"{self.path} has an owner's lock: it is freed by a crash")
 
     def set_fault(self, fault: EnumDiskFault) -> None:

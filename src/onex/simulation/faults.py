@@ -1,122 +1,68 @@
-"""Faults: each seed hurts in its own subset of ways and with its own strength, and every way is counted when it is used."""
+"""Faults: every simulated port asks here, at each of its calls, whether something goes wrong at this call.
+
+Theory of operation
+    A port names a fault point ("commit lost") and calls ``hits``. True: the port acts as if that fault had happened.
+    The answer comes from a random stream of the seed, so the same seed and the same order of calls give the same faults.
+    Most points have a chance per call. Each seed draws a strength per point first (``drawn_strengths``): half of the
+    points stay away for the whole run, the others get a share of their chance. So one run has few kinds of faults and
+    many of each, another run has other kinds. Rare combinations are met that a fixed chance would almost never give.
+    ``kills`` is for faults that end the engine's process. They are limited per run, because an engine that crashes for
+    ever proves only that it can crash.
+    ``stop`` ends all of it. After that a run must come to rest, and what was promised is checked.
+
+Who implements it: the engine's own simulation draws each fault (tests/engine_sim/seeded_faults.py), or lets exactly the n-th
+call fail (tests/engine_sim/nth_call.py). ``app_sim.fault_plan`` also writes down what it drew, to repeat and shrink it.
+
+The names of points are no seeds: only their order and number decide what is drawn. A new point goes to the end.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Final
-
-POINTS: Final = {
-    "read fails": 0.10,
-    "read is slow": 0.20,
-    "read answers late": 0.30,
-    "commit refused": 0.15,
-    "commit answer lost": 0.15,
-    "commit lost": 0.10,
-    "commit is slow": 0.30,
-    "commit answers late": 0.30,
-    "commit lands after its owner died": 0.03,
-    "crash before commit": 0.03,
-    "crash after commit": 0.03,
-    "crash at any time": 0.25,
-    "restart": 0.15,
-    "new code": 0.10,
-    "ownership stolen": 0.08,
-    "clock jumps": 0.25,
-    "clock drifts": 0.10,
-    "clock stands still": 0.10,
-    "disk full": 0.08,
-    "store held by another writer": 0.10,
-    "disk read-only": 0.04,
-    "effect refused": 0.15,
-    "effect busy": 0.30,
-    "effect fails before": 0.20,
-    "effect fails after": 0.20,
-    "effect hangs before": 0.10,
-    "effect hangs after": 0.10,
-    "effect is slow": 0.50,
-    "effect kills its process before": 0.04,
-    "effect kills its process after": 0.04,
-    "effect kills its process always": 0.50,
-    "effect leaks a cancellation": 0.10,
-    "effect answers too much": 0.05,
-    "effect answers poison": 0.20,
-    "effect answers then": 0.20,
-    "effect complains in hostile text": 0.50,
-    "computing fails": 0.20,
-    "computing is slow": 0.30,
-    "a compute worker dies": 0.20,
-    "action sent again": 0.30,
-    "action sent twice at once": 0.15,
-    "answer sent again": 0.20,
-    "answer read again": 0.30,
-    "action with a deadline": 0.10,
-    "action for one version": 0.10,
-    "failed start closed in order": 0.50,
-    "id used for another body": 0.10,
-    "client stops waiting": 0.10,
-    "action without an id": 0.20,
-    "bad input": 0.10,
-    "poison": 0.15,
-    "burst": 0.15,
-    "submitted through the inbox": 0.20,
-    "rubbish in the inbox": 0.10,
-    "rollback": 0.10,
-    "read from the projection": 0.20,
-    "lease taken": 0.20,
-    "lease run out": 0.10,
-    "command under a lease": 0.25,
-    "command under a foreign lease": 0.05,
-    "command of an epoch": 0.50,
-    "release": 0.15,
-    "redrive": 0.20,
-    "control through the inbox": 0.50,
-    "projecting crashes": 0.20,
-}
-"""Chance of each fault at full strength, per call of the port it belongs to (or per second, for what just happens)."""
 
 CRASHES: Final = 8
 """Crashes of one run at the most: enough for an effect that kills its process three times, and for some others."""
 
 
-class Faults:
-    """One seed's draw, or just what is given. After ``heal`` nothing hurts any more."""
+def drawn_strengths(chance: Random, points: Mapping[str, float], levels: Sequence[float]) -> dict[str, float]:
+    """The chance of each point in one run: 0 for about half of them, else its full chance times one of ``levels``."""
+    return {point: p * chance.choice(levels) if chance.random() < 0.5 else 0.0 for point, p in points.items()}
 
-    def __init__(self, chance: Random, counted: Counter[str], strength: Mapping[str, float] | None = None) -> None:
+
+class Faults(ABC):
+    """``counted[point]`` is how often it hit. ``chance`` is for choices that belong to a fault, such as its duration."""
+
+    def __init__(self, chance: Random, counted: Counter[str]) -> None:
         self.chance = chance
         self.counted = counted
         self.crashes = 0
-        self._strength = {
-            point: p * chance.choice((0.2, 0.5, 1.0)) if chance.random() < 0.5 else 0.0 for point, p in POINTS.items()
-        }
-        if strength is not None:
-            self._strength = {point: strength.get(point, 0.0) for point in POINTS}
 
     async def before(self, port: str) -> int:
-        """A call of the port begins. Whoever counts calls fails one here, and gives back its number."""
+        """A call of ``port`` begins. An implementation that counts calls may fail it here; it returns the call's number."""
         return 0
 
-    async def after(self, port: str, call: int) -> None:
-        """It has done what was asked, and its answer is on the way."""
+    async def after(self, port: str, call: int) -> None:  # noqa: B027 - most implementations lose nothing here
+        """The call has done its work, and its answer is on the way: it can still be lost here."""
 
+    @abstractmethod
     def hits(self, point: str) -> bool:
-        p = self._strength[point]
-        if not p or self.chance.random() >= p:
-            return False
-        self.counted[point] += 1
-        return True
+        """Whether this fault happens at this call."""
 
     def kills(self, point: str) -> bool:
-        """As ``hits``, while there are crashes left to have."""
+        """As ``hits``, for a fault that ends the engine's process: False once the run has had ``CRASHES`` of them."""
         if self.crashes >= CRASHES or not self.hits(point):
             return False
         self.crashes += 1
         return True
 
     def some_s(self, most: float) -> float:
-        """A time between nothing and ``most`` seconds, mostly short."""
+        """A time between 0 and ``most`` seconds, mostly short."""
         return most * self.chance.random() ** 3
 
-    def heal(self) -> None:
-        self._strength = dict.fromkeys(POINTS, 0.0)
+    @abstractmethod
+    def stop(self) -> None:
+        """From now on nothing hits any more."""

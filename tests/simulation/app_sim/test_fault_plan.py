@@ -65,7 +65,7 @@ def test_a_fault_comes_at_its_call_or_at_the_first_one_later() -> None:
 def test_in_peace_nothing_that_was_planned_happens() -> None:
     time = Time()
     faults = time.faults(0, [Hit("commit lost", 0)])
-    faults.heal()
+    faults.stop()
     time.us = 10
     assert not faults.hits("commit lost")
     assert faults.happened == []

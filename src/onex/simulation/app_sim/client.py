@@ -1,6 +1,7 @@
-"""Clients of a user's app: they send what its contracts allow, mostly what is accepted just now, and misbehave as clients do.
+"""Clients of the app under test: they send what its contracts allow, mostly what is accepted just now, and repeat themselves.
 
-What one does is drawn when it is about to do it and written down; from a script, it does what is written.
+Each act is drawn when it is about to happen, from the state of that moment, and written down. From a script, a client does
+what is written. An act keeps its number as long as it lives in a script: its action id follows from seed, client and number.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID, uuid5
 
 import orjson
@@ -22,12 +23,12 @@ from ...kernel.action import WorkflowKey
 from ...kernel.errors import EngineClosed, InstanceHeld, OnexError
 from ...kernel.step import ROLLBACK, State
 from ...ports import Position
+from ..client_requests import ClientRequest, send_by_inbox
 from ..clock import stream
 from ..engine_supervisor import EngineSupervisor
 from ..host import HostCrashed, current_host
 from ..sim_store import SimStore
 from .app_under_test import AppUnderTest
-from .fault_plan import MANNER_P
 from .observer import Observer
 from .schedule import MANNERS, Act
 from .values import Undrawable, Values
@@ -37,7 +38,6 @@ PAUSE_S: Final = 0.6
 RETRY_S: Final = 0.2
 HELD_TRIES: Final = 3
 PATIENCE_S: Final = 0.05
-ANSWER_LOOK_S: Final = 0.5
 HOSTILE_P: Final = 0.04
 DEEP: Final = 40
 CONTROLS: Final = (ROLLBACK, "@redrive", "@")
@@ -45,14 +45,15 @@ HOSTILE: Final[tuple[JsonValue, ...]] = (
     [1, 2], "text", 7, 1.5, {"n": 2**70}, {"text": "caf\udce9"}, {"text": "a\x00b"}, [], "", True,
     json.loads('{"a":' * DEEP + "1" + "}" * DEEP),
 )  # fmt: skip
-"""In place of a payload: of no type that one has, or with values that no log may hold."""
+"""Sent instead of a payload: of a type that no payload has, or with values that no log may hold."""
 FITTING_P: Final = 0.85
 FITTING_TRIES: Final = 8
 NEXT_P: Final = 0.9
 OTHER_P: Final = 0.6
+MANNER_P: Final = 0.35
 MISBEHAVE_P: Final = 0.3
 NAMES: Final = "ab"
-_TOLD: Final = {
+_HOW: Final = {
     "twice at once": "twice at once",
     "again": "and once more when it has its answer",
     "impatient": "and does not wait for the answer",
@@ -62,7 +63,7 @@ _IDS: Final = UUID("7a5d0c1e-3f52-5a0b-9b0e-51c6d3a4f201")
 
 
 class Instances:
-    """The instances clients speak of: a few at a time, so that they meet; one that has ended is followed by another."""
+    """The instances that clients use: two per workflow, so that clients meet. One that has ended is followed by another."""
 
     def __init__(self, under_test: AppUnderTest) -> None:
         self.keys = [
@@ -93,17 +94,12 @@ class AppClient:
         script: Sequence[Act] | None,
         add_line: Callable[[str, str], None],
     ) -> None:
-        self.number, self.seed, self.under_test, self.supervisor, self.instances = (
-            number,
-            seed,
-            under_test,
-            supervisor,
-            instances,
-        )
-        self.observer, self.truth, self.script, self.add_line = observer, truth, script, add_line
+        self.number, self.seed, self.under_test, self.supervisor = number, seed, under_test, supervisor
+        self.instances, self.observer, self.truth = instances, observer, truth
+        self.script, self.add_line = script, add_line
         self.chance = stream(seed, f"client {number}")
         self.did: list[Act] = []
-        self._wild = stream(seed, f"hostile client {number}")
+        self._hostile = stream(seed, f"hostile client {number}")
         self._manners = [one for one in MANNERS if self.chance.random() < MANNER_P]
 
     async def run(self) -> None:
@@ -118,8 +114,8 @@ class AppClient:
             at_us = round((loop.time() + PAUSE_S * self.chance.random()) * 1000) * 1000
             await self._until(at_us)
             act = self._drawn(n, at_us)
-            if act is not None and HOSTILE_P and self._wild.random() < HOSTILE_P:
-                act = hostile(act, self._wild)
+            if act is not None and HOSTILE_P and self._hostile.random() < HOSTILE_P:
+                act = hostile(act, self._hostile)
             if act is not None:
                 self.did.append(act)
                 await self._do(act)
@@ -169,7 +165,7 @@ class AppClient:
         return wanted
 
     def _fitting(self, key: WorkflowKey, state: State) -> tuple[str, JsonValue] | None:
-        """Mostly what is accepted now, and among that rather what goes on than what ends it."""
+        """Mostly what is accepted now; of that, four times as often what does not end the instance."""
         chance = self.chance
         own = self.under_test.triggers[key.workflow_type]
         if not own:
@@ -208,14 +204,15 @@ class AppClient:
         if act.manner == "hostile":
             await self._attack(act)
             return
+        payload = act.payload if isinstance(act.payload, dict) else None
         request = ClientRequest(
             WorkflowKey.parse(act.key),
             act.trigger,
-            act.payload if isinstance(act.payload, dict) else None,
+            payload,
             uuid5(_IDS, f"{self.seed} {act.client} {act.n}"),
         )
-        how = f", {_TOLD[act.manner]}" if act.manner else ""
-        self._says(f"submits {act.trigger}{_shown(request.payload)} to {act.key}{how}")
+        how = f", {_HOW[act.manner]}" if act.manner else ""
+        self._says(f"submits {act.trigger}{_shown(payload)} to {act.key}{how}")
         if act.manner == "inbox":
             await self._by_inbox(request)
         elif act.manner == "twice at once":
@@ -226,7 +223,7 @@ class AppClient:
                 await self._deliver(request)
 
     async def _attack(self, act: Act) -> None:
-        """What nobody may take: it is refused, and whatever is raised says so in our words."""
+        """What nobody may accept: it is refused with an OnexError, and with nothing else."""
         self._says(f"sends {act.trigger} with {json.dumps(act.payload)[:60]} to {act.key}")
         payload: Any = act.payload
 
@@ -234,7 +231,7 @@ class AppClient:
             return await engine.submit(act.key, act.trigger, payload)
 
         try:
-            told = await self.supervisor.ask(post)
+            answer = await self.supervisor.ask(post)
         except HostCrashed:
             return
         except OnexError as error:
@@ -242,7 +239,9 @@ class AppClient:
         except Exception as error:
             self.observer.violated(f"what a client sent came back to it as a raw {type(error).__name__}: {error}")
         else:
-            self.observer.violated(f"{act.key} took what nobody may send: {act.trigger}, as version {told.version}")
+            self.observer.violated(
+                f"{act.key} accepted what nobody may send: {act.trigger}, as version {answer.version}"
+            )
 
     async def _deliver(self, request: ClientRequest, *, patience_s: float | None = None) -> None:
         """Until there is an answer that will not change: committed, or refused for good."""
@@ -250,9 +249,9 @@ class AppClient:
         while True:
             sent_us = self.observer.world.now_us
             try:
-                told = await self.supervisor.ask(request.post, patience_s=patience_s)
+                answer = await self.supervisor.ask(request.submit, patience_s=patience_s)
             except (HostCrashed, TimeoutError, EngineClosed):
-                self._says(f"hears nothing of {request.kind} to {request.key}")
+                self._says(f"gets no answer for {request.kind} to {request.key}")
                 patience_s = None
             except OnexError as error:
                 held += isinstance(error, InstanceHeld)
@@ -261,71 +260,45 @@ class AppClient:
                     self.observer.refusal(request.key, request.id, error, sent_us)
                     return
             else:
-                self._says(f"is told: {request.key} version {told.version}, {told.status}")
-                await self._answered(request, told)
+                self._says(f"is answered: {request.key} version {answer.version}, {answer.status}")
+                await self._answered(request, answer)
                 return
             await current_host().clock.sleep(RETRY_S)
 
-    async def _answered(self, request: ClientRequest, told: Committed) -> None:
+    async def _answered(self, request: ClientRequest, answer: Committed) -> None:
         here = await self.truth.applied(request.key, request.id.bytes)
-        self.observer.acknowledged(request.key, request.id, told, here)
+        self.observer.acknowledged(request.key, request.id, answer, here)
 
     async def _by_inbox(self, request: ClientRequest) -> None:
         """From another process, which has only the store."""
-        clock, store = current_host().clock, self.supervisor.sender
-        body = {
-            "workflow_key": list(request.key),
-            "kind": request.kind,
-            "command_payload": request.payload or {},
-            "action_id": str(request.id),
-        }
-        while True:
-            try:
-                ticket = await store.send(orjson.dumps(body), clock.now_us())
-                break
-            except OnexError as error:
-                self._says(f"cannot write into the inbox: {error.message}")
-                await clock.sleep(RETRY_S)
-        while (answer := await store.answer(ticket)) is None:
-            if not any(row.ticket == ticket for row in await store.inbox(ticket - 1, 1)):
-                answer = await store.answer(ticket)
-                break
-            await clock.sleep(ANSWER_LOOK_S)
+
+        def not_written(error: OnexError) -> None:
+            self._says(f"cannot write into the inbox: {error.message}")
+
+        answer = await send_by_inbox(self.supervisor.sender, request.inbox_body(), RETRY_S, not_written)
         if answer is None:
-            return  # time passed by weeks, and old answers are swept
-        told = orjson.loads(answer)
-        if "error" in told:
+            return
+        if "error" in answer:
             here = await self.truth.applied(request.key, request.id.bytes)
             self.observer.require(
                 here is None, f"{request.key} {request.id} was refused in the inbox, and the log has it"
             )
             return
-        at = Position(0, 0)
-        await self._answered(request, Committed(request.key, told["version"], at, told["status"], told["duplicate"]))
+        at = Position(0, 0)  # the inbox does not say where
+        committed = Committed(request.key, answer["version"], at, answer["status"], answer["duplicate"])
+        await self._answered(request, committed)
 
     def _says(self, what: str) -> None:
         self.add_line(f"client {self.number + 1}", what)
 
 
 def hostile(act: Act, chance: Random) -> Act:
-    """In its place, what no client of this app would send."""
+    """The same act with what no client of this app would send."""
     trigger = chance.choice((act.trigger, act.trigger, act.trigger, *CONTROLS))
     payload: JsonValue = chance.choice(HOSTILE)
     if trigger == ROLLBACK:
         payload = {"to_version": chance.randrange(1, 4), "state": {"status": "paid"}}
     return replace(act, trigger=trigger, payload=payload, manner="hostile")
-
-
-class ClientRequest(NamedTuple):
-    """One action as a client means it: sent again it is the same."""
-
-    key: WorkflowKey
-    kind: str
-    payload: Mapping[str, JsonValue] | None
-    id: UUID
-
-    async def post(self, engine: ReducerPatternEngine) -> Committed:
-        return await engine.submit(self.key, self.kind, self.payload, action_id=self.id)
 
 
 def _plain(payload: object) -> JsonValue:

@@ -1,12 +1,26 @@
-"""The fake_effects: takes the place of everything outside an app, answers as it would, and has the bad days the seed gives it.
+"""Fake effects: they take the place of everything outside an app, answer as it would, and fail as the seed says.
 
-One ledger by idempotency key: what was done once is answered from it ever after, as a good far side does.
+Theory of operation
+    ``execute`` is called by the engine's relay, once per attempt, for every target of the app. In this order:
+    1. The attempt is logged (``effect_attempts``). What the engine must never do is found here: an attempt that no commit
+       asked for, one after the intent had ended, a second one at most once, another key or another body.
+    2. Faults before anything is done: refused, busy, broken, hanging, the engine's process killed. Only "refused" and "busy"
+       say that surely nothing was done, so only they take the attempt out of ``perhaps``.
+    3. The effect is done: once per idempotency key. A key that is known gets its first answer again, as a good outside
+       service would give it. The answer is drawn from a stream named after the key, so it is the same whenever it is asked
+       for, in a shrunk run too.
+    4. Faults after it was done: the answer is lost, the process dies, a bug of the effect raises or returns something else.
+       Whatever the engine is told then, it must not say "surely not done".
+    ``changed`` is called as soon as the effect is done, whatever follows: the app's invariants are checked at this instant.
+
+    What the engine is told and what was done are compared at the end of the run (``invariants``), from ``done``.
+    Compute tasks are pure, so none of this applies to them: they are only slow, or fail as a pool of workers fails.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, cast
 
 import orjson
@@ -22,9 +36,10 @@ from ...nodes.io import NewBlobs, blobs_in, compute_shape
 from ...ports import NewBlob, Result
 from ...replay.audit import SeenEffect
 from ..clock import stream
+from ..effect_attempts import AttemptLog, Attempts
 from ..host import Host, current_host
 from ..invariants import InvariantChecker
-from ..misbehaviour import KINDS, raises
+from ..raised_errors import KINDS, raises
 from ..sim_store import SimStore
 from .app_under_test import AppUnderTest
 from .fault_plan import FaultPlan
@@ -32,9 +47,7 @@ from .values import Undrawable, Values, simplest
 from .world import Effect, World
 
 SLOW_S: Final = 0.9
-"""Of its time-out, at the most: slow is not too late."""
-
-
+"""The most of its time-out that a slow effect takes: slow is not too late."""
 SWALLOWED_S: Final = 3.0
 GIVEN: Final[Mapping[str, object]] = {
     "text": "done",
@@ -44,7 +57,7 @@ GIVEN: Final[Mapping[str, object]] = {
     "a class": Nothing,
     "another class": Failure(code="", message="", attempts=1),
 }
-"""What an effect may return in place of what it announced."""
+"""What an effect may return instead of the class it announced."""
 
 
 class _NoBlobs:
@@ -55,16 +68,6 @@ class _NoBlobs:
 NO_BLOBS: Final = _NoBlobs()
 
 
-class _Tries:
-    """Everything known of one intent. ``perhaps`` are the tries that did not end with "surely not done"."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.perhaps: set[int] = set()
-        self.keys: set[str] = set()
-        self.bodies: set[str] = set()
-
-
 class Answer(NamedTuple):
     """What the far side keeps under a key. ``refused`` is what a user's stand-in raised instead."""
 
@@ -73,8 +76,8 @@ class Answer(NamedTuple):
     refused: OnexError | None = None
 
 
-class FakeEffects:
-    """An Executor for every target of an app. ``owner`` says whose engine has the store."""
+class FakeEffects(AttemptLog):
+    """An Executor for every target of an app. ``changed`` is called whenever something was done."""
 
     def __init__(
         self,
@@ -87,52 +90,42 @@ class FakeEffects:
         *,
         plain: bool,
     ) -> None:
-        self.under_test, self.seed, self.faults, self.checker, self.world, self.add_line = (
-            under_test,
-            seed,
-            faults,
-            checker,
-            world,
-            add_line,
-        )
+        super().__init__(checker)
+        self.under_test, self.seed, self.faults, self.world, self.add_line = under_test, seed, faults, world, add_line
         self.plain = plain
-        self.done: set[SeenEffect] = set()
-        self.own_timeouts: set[SeenEffect] = set()
-        self.owner: Callable[[], Host | None] = lambda: None
+        """Answer with the simplest value of the class, not with a drawn one."""
         self.truth: SimStore | None = None
         self.changed: Callable[[], None] = lambda: None
         self.words: list[str] = []
-        self._tries: dict[SeenEffect, _Tries] = {}
         self._by_key: dict[str, tuple[Effect, Answer]] = {}
 
     def allow_again(self, what: SeenEffect) -> None:
-        """An operator drives it again: for this one that is no second try of the engine's."""
-        if what in self._tries:
-            self._tries[what].perhaps.clear()
+        """An operator drives it again: the next attempt is the first one as far as "at most once" goes."""
+        if what in self.attempts:
+            self.attempts[what].perhaps.clear()
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
         spec = self.under_test.spec(intent)
         if spec.kind == EnumIntentType.COMPUTE_TASK:
             return await self._compute(intent, spec)
         host, faults = current_host(), self.faults
-        what, tries = self._begin_try(intent, spec)
-        this = tries.count
-        tries.perhaps.add(this)
+        attempts = self._attempted(intent, spec)
+        this = attempts.count
         if faults.kills("effect kills its process before"):
             self._says(intent, "kills the engine before anything is done")
             await host.die()
         if faults.hits("effect is slow"):
             await host.clock.sleep(faults.some_s(SLOW_S * spec.timeout_s))
         if faults.hits("effect refused"):
-            tries.perhaps.discard(this)
+            attempts.perhaps.discard(this)
             self._says(intent, "refuses")
             raise EffectFailed("refused, as the simulation had it", code="refused")
         if faults.hits("effect busy"):
-            tries.perhaps.discard(this)
+            attempts.perhaps.discard(this)
             self._says(intent, "is busy")
             raise EffectFailed("busy, as the simulation had it", retryable=True, code="busy")
         if faults.hits("effect raises anything before"):
-            kind = self._some(KINDS)
+            kind = faults.choose(KINDS)
             self._says(intent, f"raises {kind}, and did nothing")
             raises(kind)
         if faults.hits("effect fails before"):
@@ -141,23 +134,23 @@ class FakeEffects:
         if faults.hits("effect hangs before"):
             self._says(intent, "hangs and does nothing")
             await host.clock.sleep(2 * spec.timeout_s)
-        answer = self._do(what, intent, spec)
+        answer = self._do(attempts, intent, spec)
         if answer.refused is not None:
-            tries.perhaps.discard(this)
+            attempts.perhaps.discard(this)
             raise answer.refused
         await self._aftermath(host, intent, spec)
         if spec.outcomes and faults.hits("effect gives back nothing"):
             self._did(intent, "does it and returns None")
             return await self._given(intent, spec, None)
         if spec.outcomes and faults.hits("effect gives back anything"):
-            name = self._some(tuple(GIVEN))
+            name = faults.choose(tuple(GIVEN))
             self._did(intent, f"does it and returns {name}")
             return await self._given(intent, spec, GIVEN[name])
         self._did(intent, "does it")
         return Result(answer.value, answer.blobs)
 
     async def _given(self, intent: ModelIntent[BaseModel], spec: IntentSpec, value: object) -> Result:
-        """What becomes of it when a function gives this back."""
+        """What the engine makes of a function that returns ``value``."""
         assert intent.workflow_key is not None, "an intent that is served has a key"
         model = self.under_test.result_model(intent.workflow_key.workflow_type, spec)
 
@@ -167,11 +160,8 @@ class FakeEffects:
         stand_in.__annotations__ = {"intent": ModelIntent.__class_getitem__(spec.payload or Nothing), "return": model}
         return await FunctionExecutor(stand_in, NO_BLOBS).execute(intent)
 
-    def _some(self, among: Sequence[str]) -> str:
-        return among[int(self.faults.share() * len(among)) % len(among)]
-
     async def _aftermath(self, host: Host, intent: ModelIntent[BaseModel], spec: IntentSpec) -> None:
-        """It is done; whether anybody hears of it is another matter."""
+        """It is done; here its answer may be lost."""
         faults = self.faults
         if faults.hits("effect fails after"):
             self._did(intent, "does it, and breaks before it can say so")
@@ -186,7 +176,7 @@ class FakeEffects:
             self._did(intent, "does it, and leaks a cancellation")
             raise asyncio.CancelledError
         if faults.hits("effect raises anything after"):
-            kind = self._some(KINDS)
+            kind = faults.choose(KINDS)
             self._did(intent, f"does it, and raises {kind}")
             raises(kind)
         if faults.hits("effect swallows its cancellation"):
@@ -197,13 +187,13 @@ class FakeEffects:
                 await host.clock.sleep(faults.some_s(SWALLOWED_S))
 
     def _did(self, intent: ModelIntent[BaseModel], what: str) -> None:
-        """Told first, so that a story never breaks before the line that broke it."""
+        """The line comes first, so that the story has it when ``changed`` finds a violation."""
         self._says(intent, what)
         self.changed()
 
     # --- what is done -------------------------------------------------------------------------------------------------
 
-    def _do(self, what: SeenEffect, intent: ModelIntent[BaseModel], spec: IntentSpec) -> Answer:
+    def _do(self, attempts: Attempts, intent: ModelIntent[BaseModel], spec: IntentSpec) -> Answer:
         known = self._by_key.get(intent.idempotency_key)
         if known is None:
             answer = self._answer(intent, spec)
@@ -215,7 +205,7 @@ class FakeEffects:
             self.world.effects.append(effect)
         effect, answer = known
         effect.times += 1
-        self.done.add(what)
+        attempts.done = True
         return answer
 
     def _effect(self, intent: ModelIntent[BaseModel], result: BaseModel | None) -> Effect:
@@ -292,26 +282,11 @@ class FakeEffects:
         value = None if shape.result is Nothing else shape.result.model_validate_json(encoded)
         return Result(value, made)
 
-    # --- what must hold -----------------------------------------------------------------------------------------------
+    # --- the story ----------------------------------------------------------------------------------------------------
 
-    def _begin_try(self, intent: ModelIntent[BaseModel], spec: IntentSpec) -> tuple[SeenEffect, _Tries]:
-        checker = self.checker
-        what = SeenEffect(str(intent.workflow_key), intent.version, intent.name, intent.n)
-        tries = self._tries.setdefault(what, _Tries())
-        body = orjson.dumps(orjson.loads(encode(intent.payload))).decode()
-        if not checker.has_committed(what, "null" if spec.payload is None else body):
-            checker.violated(f"phantom: {what} ran, and no commit has it")
-        if checker.has_ended(what) and self.owner() is current_host():
-            checker.violated(f"ended: {what} runs again after its row was settled")
-        checker.times.runs(what, current_host().clock.now_us())
-        if tries.perhaps and spec.delivery is EnumDelivery.AT_MOST_ONCE:
-            checker.violated(f"at most once: {what} runs again after a try that may have been done")
-        tries.count += 1
-        tries.keys.add(intent.idempotency_key)
-        tries.bodies.add(body)
-        if len(tries.keys) > 1 or len(tries.bodies) > 1:
-            checker.violated(f"repeated: {what} came with keys {sorted(tries.keys)} and bodies {sorted(tries.bodies)}")
-        return what, tries
+    def _attempted(self, intent: ModelIntent[BaseModel], spec: IntentSpec) -> Attempts:
+        body = "null" if spec.payload is None else orjson.dumps(orjson.loads(encode(intent.payload))).decode()
+        return self.begin(intent, body, at_most_once=spec.delivery is EnumDelivery.AT_MOST_ONCE)[1]
 
     def _says(self, intent: ModelIntent[BaseModel], what: str) -> None:
         again = f", try {intent.attempt}" if intent.attempt > 1 else ""

@@ -1,7 +1,15 @@
-"""FaultPlan: which call meets which fault. Drawn from a seed and written down, or read from a script: the same run either way.
+"""The fault plan of one run: which call meets which fault. Drawn from a seed and written down, or read from a script.
 
-A fault is remembered by when it came, not by the how-manieth draw it was, so that a run with less in it still meets the
-others where they were.
+Theory of operation
+    Drawing: each call of a point draws whether the fault happens, and each one that does is kept as a ``Hit``: the point, the
+    microsecond of the run, and the how-manieth call of that point in this microsecond it was. ``share`` draws its strength
+    and writes it into the same hit. All hits together are the script of the run.
+    Reading: a hit of the script happens at the call that is named there, or at the first later call of its point. The same
+    script gives the same run, step for step, because then every hit meets exactly its call.
+    Why time and not the number of the draw: shrinking leaves out actions and hits. The calls of a shorter run are others, but
+    a hit that stays is still met near its time. A number would point at another call altogether.
+    What is not in a script: ``chance`` decides small matters that no reader of a story wants to see. It is a stream of its
+    own, so reading a script instead of drawing does not move it.
 """
 
 from __future__ import annotations
@@ -9,15 +17,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple
+from random import Random
+from typing import Final, NamedTuple, TypeVar
 
 from ..clock import stream
-from ..faults import Faults
+from ..faults import Faults, drawn_strengths
 from .schedule import Hit
+
+T = TypeVar("T")
 
 
 class FaultPoint(NamedTuple):
-    """``p`` is the chance per call at full strength. ``who`` and ``what`` add_line a person; {} is the value drawn with it."""
+    """``p`` is the chance per call at full strength. ``who`` and ``what`` make the line of the story; without ``who`` the
+    caller writes the line, because it knows more."""
 
     p: float
     who: str
@@ -67,16 +79,14 @@ USER_CODE: Final = {
     "effect swallows its cancellation": FaultPoint(0.03, "", "does it, hangs, and does not let itself be ended"),
     "reducer kills its process": FaultPoint(0.01, "engine", "dies in the middle of a step of the reducer"),
 }
-"""What the app's own code does where it has a bug. Drawn apart, so that a run without any of it is what it was."""
+"""What the app's own code does where it has a bug. Drawn from a stream of its own: these points move no other draw."""
 
 POINTS: Final = {**_AROUND, **USER_CODE}
-"""What may go wrong around an app; at an effect it is the target that does it, so ``who`` is empty there."""
-
-MANNER_P: Final = 0.35
+"""Everything that may go wrong around an app. The names stand in saved tests and in the JSON of ``onex simulate``."""
 
 
 class FaultPlan(Faults):
-    """``add_line(who, what)`` hears of every fault. After ``heal`` nothing hurts any more."""
+    """``add_line(who, what)`` is called for each fault that has a line of its own. ``happened`` are all of them, in order."""
 
     def __init__(
         self,
@@ -86,35 +96,28 @@ class FaultPlan(Faults):
         script: Sequence[Hit] | None,
         add_line: Callable[[str, str], None],
     ) -> None:
-        super().__init__(stream(seed, "unused"), counted)
-        draw = stream(seed, "faults")
+        super().__init__(stream(seed, "chance"), counted)
         self.happened: list[Hit] = []
+        self._draw, self._draw_own = stream(seed, "faults"), stream(seed, "faults of user code")
         self._strength = {
-            point: known.p * draw.choice((0.2, 0.5, 1.0)) if draw.random() < 0.5 else 0.0
-            for point, known in _AROUND.items()
+            **drawn_strengths(self._draw, {point: one.p for point, one in _AROUND.items()}, (0.2, 0.5, 1.0)),
+            **drawn_strengths(self._draw_own, {point: one.p for point, one in USER_CODE.items()}, (0.5, 1.0)),
         }
-        own = self._draw_own = stream(seed, "faults of user code")
-        self._strength |= {
-            point: known.p * own.choice((0.5, 1.0)) if own.random() < 0.5 else 0.0 for point, known in USER_CODE.items()
-        }
-        self._draw = draw
-        self.chance = stream(seed, "chance")
-        """What is not worth a line in a script. The faults' own draws are another stream, so a script needs none."""
-        self._add_line = add_line
-        self._now_us = now_us
+        self._add_line, self._now_us = add_line, now_us
         self._at_us = -1
         self._calls: Counter[str] = Counter()
         self._open = False
+        """The fault that just hit has no strength yet: the next ``share`` is about it."""
         self._script: dict[str, list[Hit]] | None = None
         if script is not None:
             self._script = {}
             for hit in sorted(script, key=lambda one: (one.at_us, one.skip), reverse=True):
                 self._script.setdefault(hit.point, []).append(hit)
-        self._healed = False
+        self._stopped = False
 
     def hits(self, point: str) -> bool:
         self._open = False
-        if self._healed:
+        if self._stopped:
             return False
         at_us = self._now_us()
         if at_us != self._at_us:
@@ -135,28 +138,34 @@ class FaultPlan(Faults):
 
     def _drawn(self, point: str, at_us: int, nth: int) -> Hit | None:
         p = self._strength.get(point, 0.0)
-        draw = self._draw_own if point in USER_CODE else self._draw
-        return Hit(point, at_us, nth) if p and draw.random() < p else None
+        return Hit(point, at_us, nth) if p and self._stream(point).random() < p else None
+
+    def _stream(self, point: str) -> Random:
+        return self._draw_own if point in USER_CODE else self._draw
 
     def _read(self, point: str, at_us: int, nth: int) -> Hit | None:
-        """The next of its kind, once its time is there. What was planned for the past happens now."""
+        """The next hit of this point, once its time has come. One that was planned for earlier happens now."""
         left = (self._script or {}).get(point)
         if not left or (at_us, nth) < (left[-1].at_us, left[-1].skip):
             return None
         return replace(left.pop(), at_us=at_us, skip=nth)
 
     def share(self) -> float:
-        """How strong the fault is that just hit, between 0 and 1; without one, a number that is nobody's decision."""
+        """The strength of the fault that just hit, from 0 to 1. Asked without one, or again, a number of no script."""
         if not self._open:
             return self.chance.random()
         self._open = False
         if self._script is None:
-            draw = self._draw_own if self.happened[-1].point in USER_CODE else self._draw
-            self.happened[-1] = replace(self.happened[-1], share=round(draw.random(), 3))
+            last = self.happened[-1]
+            self.happened[-1] = replace(last, share=round(self._stream(last.point).random(), 3))
         return self.happened[-1].share
+
+    def choose(self, among: Sequence[T]) -> T:
+        """One of them, by the strength of the fault that just hit."""
+        return among[int(self.share() * len(among)) % len(among)]
 
     def some_s(self, most: float) -> float:
         return float(round(most * self.share() ** 3, 6))
 
-    def heal(self) -> None:
-        self._healed = True
+    def stop(self) -> None:
+        self._stopped = True

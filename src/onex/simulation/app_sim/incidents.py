@@ -1,114 +1,87 @@
-"""AppIncidents around an app: what happens to its engine and its clock of its own accord, weeks that pass, and an operator."""
+"""Incidents around an app: what happens to its engine and to clocks, time that passes by weeks, and an operator."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
-import orjson
-
-from ...engine.encode import ordinals
 from ...kernel.action import WorkflowKey
-from ...kernel.errors import OnexError
 from ...ports import EnumOutboxState, OutboxRow
-from ...replay.audit import SeenEffect
 from ..clock import EPOCH_US, stream
 from ..disk import EnumDiskFault
+from ..effect_attempts import seen_of_row
 from ..engine_supervisor import EngineSupervisor
-from ..host import HostCrashed
+from ..incidents import DISK_FAULTS, STOPPED, Incidents
 from ..seeded_run import Sim
 from ..sim_store import SimStore
 from .fake_effects import FakeEffects
 from .fault_plan import FaultPlan
 from .observer import Observer
 
-STEP_S: Final = 0.5
-PATIENCE_S: Final = 300.0
-STOLEN_S: Final = 10.0
 WRONG_S: Final = (-3600.0, -60.0, -1.0, 0.0, 1.0, 60.0, 3600.0)
 DRIFTS: Final = (-0.5, -0.01, 0.01, 1.0)
-"""How much faster than time: a clock may also be slow."""
-DISK_FAULTS: Final = (EnumDiskFault.FULL, EnumDiskFault.BUSY, EnumDiskFault.READ_ONLY)
+"""By how much a clock runs too fast; a negative one runs too slow."""
 DISK_FAULT_S: Final = 8.0
-STOPPED: Final = (EnumOutboxState.DEAD, EnumOutboxState.HELD)
 
 
-class AppIncidents:
-    """``passed_s`` are the weeks that went by in an instant: an engine's clock shows them, its running time does not."""
+class AppIncidents(Incidents):
+    """``passed_s``: weeks that passed in an instant. The engine's clocks show them; its running time does not."""
+
+    patience_s: ClassVar = 300.0
 
     def __init__(
         self,
         sim: Sim,
         supervisor: EngineSupervisor,
         faults: FaultPlan,
-        fake_effects: FakeEffects,
+        effects: FakeEffects,
         observer: Observer,
         truth: SimStore,
         add_line: Callable[[str, str], None],
     ) -> None:
-        self.sim, self.supervisor, self.faults, self.fake_effects, self.observer = (
-            sim,
-            supervisor,
-            faults,
-            fake_effects,
-            observer,
-        )
-        self.truth, self.add_line = truth, add_line
+        # "trouble" is hashed into the stream: another word would change every run of every seed
+        super().__init__(sim, supervisor, faults, observer, truth, stream(sim.seed, "trouble"))
+        self.plan, self.effects, self.observer, self.add_line = faults, effects, observer, add_line
         self.passed_s = 0.0
         self._wrong_s = 0.0
         self._drift = 0.0
-        self._chance = stream(sim.seed, "trouble")
-
-    async def happen(self) -> None:
-        """Something, every now and then, for ever."""
-        while True:
-            await self.sim.clock.sleep(2 * STEP_S * self._chance.random())
-            await self._something()
 
     async def _something(self) -> None:
-        faults, supervisor = self.faults, self.supervisor
-        if faults.kills("crash at any time"):
-            supervisor.crash()
-        if faults.hits("restart"):
-            await supervisor.restart()
-        if supervisor.disk.networked and supervisor.engine is not None and faults.hits("ownership stolen"):
-            supervisor.steal()
-            await self.sim.clock.sleep(faults.some_s(STOLEN_S))
-            supervisor.end_replaced()
-        if faults.hits("clock jumps"):
-            self._wrong_s = WRONG_S[int(faults.share() * len(WRONG_S)) % len(WRONG_S)]
-            self._set()
-        if faults.hits("clock drifts"):
-            self._drift = DRIFTS[int(faults.share() * len(DRIFTS)) % len(DRIFTS)]
-            self._set()
+        plan = self.plan
+        await self._disturb_engine()
+        if plan.hits("clock jumps"):
+            self._wrong_s = plan.choose(WRONG_S)
+            self._set_clock()
+        if plan.hits("clock drifts"):
+            self._drift = plan.choose(DRIFTS)
+            self._set_clock()
         for fault in DISK_FAULTS:
-            if faults.hits(fault.value):
-                self.sim.world.start(self._break_disk(fault, faults.some_s(DISK_FAULT_S)))
-        if faults.hits("time passes"):
+            if plan.hits(fault.value):
+                self.sim.world.start(self._break_disk(fault, plan.some_s(DISK_FAULT_S)))
+        if plan.hits("time passes"):
             await self.next_timer()
-        if faults.hits("release"):
-            await self._release()
-        if faults.hits("redrive"):
-            await self._redrive()
+        if plan.hits("release"):
+            begun = sorted(self.observer.world.states)
+            if begun:
+                await self._release(plan.choose(begun))
+        if plan.hits("redrive"):
+            rows = await self.truth.outbox(STOPPED, None, None, 1000)
+            if rows:
+                await self._redrive(plan.choose(rows))
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
-    def set_right(self) -> None:
-        """Every clock shows the true time again, and the disk is well."""
+    def end(self) -> None:
+        """Every clock shows the true time again, and the disk works."""
         self._wrong_s = self._drift = 0.0
-        self._set()
+        self._set_clock()
         self.supervisor.disk.set_fault(EnumDiskFault.NONE)
 
-    def _set(self) -> None:
+    def _set_clock(self) -> None:
         self.supervisor.set_clock(self.passed_s + self._wrong_s, self._drift)
 
-    async def _break_disk(self, fault: EnumDiskFault, seconds: float) -> None:
-        self.supervisor.disk.set_fault(fault)
-        await self.sim.clock.sleep(seconds)
-        self.supervisor.disk.set_fault(EnumDiskFault.NONE)
-
     async def next_timer(self) -> bool:
-        """Time passes until the next timer is due. False: none waits."""
+        """Lets time pass until one second after the next timer is due. False: no timer waits."""
         rows = await self.truth.outbox((EnumOutboxState.WAITING,), None, None, 1000)
         now_us = EPOCH_US + round((self.sim.loop.time() + self.passed_s) * 1e6)
         due_us = min((row.due_us for row in rows if row.due_us > now_us), default=None)
@@ -117,49 +90,28 @@ class AppIncidents:
         pause_s = (due_us - now_us) / 1e6 + 1.0
         self.add_line("time", f"{pause_s:,.0f} s pass")
         self.passed_s += pause_s
-        self._set()
+        self._set_clock()
         return True
 
     # --- an operator --------------------------------------------------------------------------------------------------
 
     async def attend(self) -> bool:
-        """In peace she looks after everything that stopped, once. False: nothing had."""
+        """When faults are over, the operator handles once everything that stopped. False: nothing had."""
         rows = await self.truth.outbox(STOPPED, None, None, 1000)
         held = sorted({row.key for row in rows if row.state is EnumOutboxState.HELD})
         for key in held:
             self.add_line("operator", f"ends the hold of {key}")
-            await self._end_hold(key)
+            await self._release(key)
         for row in rows:
             if row.state is EnumOutboxState.DEAD:
-                await self._drive(row)
+                await self._redrive(row)
         return bool(rows)
 
-    async def _release(self) -> None:
-        begun = sorted(self.observer.world.states)
-        if begun:
-            await self._end_hold(begun[int(self.faults.share() * len(begun)) % len(begun)])
+    async def _release(self, key: WorkflowKey) -> None:
+        await self._order(f"release of {key}", self._ask(lambda engine: engine.release(key)))
 
-    async def _end_hold(self, key: WorkflowKey) -> None:
-        try:
-            await self.supervisor.ask(lambda engine: engine.release(key), patience_s=PATIENCE_S)
-        except TimeoutError:
-            self.observer.violated(f"release of {key} gave no answer for {PATIENCE_S:.0f} s")
-        except (HostCrashed, OnexError):
-            return
-
-    async def _redrive(self) -> None:
-        rows = await self.truth.outbox(STOPPED, None, None, 1000)
-        if rows:
-            await self._drive(rows[int(self.faults.share() * len(rows)) % len(rows)])
-
-    async def _drive(self, row: OutboxRow) -> None:
-        names = [item["name"] for item in orjson.loads(row.intents)]
-        at = row.pointer.ordinal
-        self.fake_effects.allow_again(SeenEffect(str(row.key), row.version, names[at], ordinals(names)[at]))
-        self.add_line("operator", f"drives {names[at]} for {row.key} version {row.version} again")
-        try:
-            await self.supervisor.ask(lambda engine: engine.redrive(row.pointer), patience_s=PATIENCE_S)
-        except TimeoutError:
-            self.observer.violated(f"re-driving {row.pointer} gave no answer for {PATIENCE_S:.0f} s")
-        except (HostCrashed, OnexError):
-            return
+    async def _redrive(self, row: OutboxRow) -> None:
+        what = seen_of_row(row)
+        self.effects.allow_again(what)
+        self.add_line("operator", f"drives {what.name} for {row.key} version {row.version} again")
+        await self._order(f"re-driving {row.pointer}", self._ask(lambda engine: engine.redrive(row.pointer)))

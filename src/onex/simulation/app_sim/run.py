@@ -21,7 +21,7 @@ from ...ports import EnumOutboxState, StepOverrun
 from ..clock import EPOCH_US, stream
 from ..disk import Disk, MemoryDisk, SqliteDisk
 from ..engine_supervisor import EngineSetup, EngineSupervisor
-from ..misbehaviour import running
+from ..raised_errors import running_engine
 from ..seeded_run import Sim, SimResult, run
 from ..sim_store import SimStore
 from .app_under_test import AppUnderTest
@@ -118,7 +118,7 @@ class _Guard:
 
     def enter(self) -> None:
         """Raises HostCrashed where the step ends its process, as a crash in C code would."""
-        host = running()
+        host = running_engine()
         if host is not None and self.dies():
             host.crash()
         self._watchdog.enter()
@@ -169,12 +169,10 @@ class _Simulation:
         self.fake_effects.words = [key.instance_id for key in self.instances.keys]
         self.fake_effects.changed = self.observer.look
         setup = EngineSetup(self._boot, limits, check_all)
-        self.supervisor = EngineSupervisor(
-            sim, disk, self.faults, self.observer.violated, self.observer, setup, self.instances.keys
-        )
+        self.supervisor = EngineSupervisor(sim, disk, self.faults, self.observer, setup)
         self.fake_effects.owner = lambda: self.supervisor.host
         self.observer.times.latest_us = lambda: self.supervisor.latest_us
-        self.trouble = AppIncidents(
+        self.incidents = AppIncidents(
             sim, self.supervisor, self.faults, self.fake_effects, self.observer, self.truth, self._add_line
         )
         self.clients = [
@@ -194,7 +192,7 @@ class _Simulation:
 
     def _now_us(self) -> int:
         """True time: what ran, and what passed while nothing did."""
-        return EPOCH_US + round((self.sim.loop.time() + self.trouble.passed_s) * 1e6)
+        return EPOCH_US + round((self.sim.loop.time() + self.incidents.passed_s) * 1e6)
 
     def _add_line(self, who: str, what: str) -> None:
         if self.keep_story and not self.observer.broken.is_set():
@@ -218,9 +216,9 @@ class _Simulation:
 
     async def _phases(self) -> None:
         world, clock = self.sim.world, self.sim.clock
-        keeping = world.spawn(self.supervisor.keep())
+        keeping = world.spawn(self.supervisor.run_for_ever())
         living = [world.spawn(client.run()) for client in self.clients]
-        troubling = world.spawn(self.trouble.happen())
+        troubling = world.spawn(self.incidents.happen())
         await asyncio.wait(living, timeout=TROUBLE_S)
         if (
             self._loop_us() < self.result.script.peace_us
@@ -228,10 +226,10 @@ class _Simulation:
             await clock.sleep((self.result.script.peace_us - self._loop_us()) / 1e6)
         self.peace_us = self._loop_us()
         self._add_line("", "from here on nothing goes wrong any more")
-        self.faults.heal()
+        self.faults.stop()
         troubling.cancel()
         self.supervisor.end_replaced()
-        self.trouble.set_right()
+        self.incidents.end()
         _, unanswered = await asyncio.wait(living, timeout=ANSWERED_S + self.drained_s)
         if unanswered:
             self.observer.violated(f"{len(unanswered)} clients got no answer in peace")
@@ -242,8 +240,8 @@ class _Simulation:
             if not await self._drained():
                 self.observer.violated(f"not drained: something is still due after {self.drained_s:.0f} s of peace")
                 return
-            attended = turn == 0 and await self.trouble.attend()
-            if turn + 1 < TURNS and not await self.trouble.next_timer() and not attended:
+            attended = turn == 0 and await self.incidents.attend()
+            if turn + 1 < TURNS and not await self.incidents.next_timer() and not attended:
                 break
             await clock.sleep(REST_S)  # quiet once is not quiet, and a timer needs its turn
         await clock.sleep(SETTLE_S)
@@ -275,7 +273,7 @@ class _Simulation:
         result.violations = list(observer.found)
         result.coverage = observer.coverage
         result.coverage.effects = len(observer.world.effects)
-        result.virtual_s = self.trouble.passed_s
+        result.virtual_s = self.incidents.passed_s
         if result.violations:
             return
         for row in await self.truth.rejections(None, None, 0, 1_000_000):
