@@ -28,7 +28,7 @@ from onex.simulation.seeded_run import Sim, SimResult, run
 from onex.simulation.sim_store import SimStore
 from tests.engine_sim.client import SampleClient
 from tests.engine_sim.compute_worker import ComputeWorker
-from tests.engine_sim.damage import seen_damage
+from tests.engine_sim.damage import undetected_damage
 from tests.engine_sim.incidents import EngineIncidents
 from tests.engine_sim.leases import Leases
 from tests.engine_sim.misbehaving_client import MisbehavingClient
@@ -188,10 +188,10 @@ async def run_engine(
         await check_log(truth, misbehaviour, checker.violated)
     if isinstance(outside, MisbehavingOutside):
         outside.check_shared()
-    unseen = await seen_damage(disk, truth, app(newest, outside), older, chance)
-    report.counted["met: bit turned"] += unseen is not None
-    if unseen:
-        report.violations.append(unseen)
+    undetected = await undetected_damage(disk, truth, app(newest, outside), older, chance)
+    report.counted["met: bit turned"] += undetected is not None
+    if undetected:
+        report.violations.append(undetected)
 
 
 def _outside(

@@ -1,7 +1,7 @@
-"""Leases: who leads an instance, granted behind the engine's back, and which commands that must have kept out.
+"""Leases: who leads an instance, written past the engine, and which commands they must have kept out.
 
-The engine grants none yet; it judges those that stand in the store (promise 10, 11). So another process writes them here,
-and every commit is held against what stood there at its instant, by the clock the commit itself was judged with.
+The engine grants none yet; it obeys those that stand in the store (promises 10 and 11). So another process writes them here.
+Every commit is compared with the lease that stood at its instant, by the clock that the commit itself was decided with.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from uuid import UUID
 
 from onex.kernel.action import WorkflowKey
 from onex.ports import KeyChange, LogRow
-from onex.simulation.disk import Disk
+from onex.simulation.disk import Disk, EnumDiskFault, MemoryDisk, SqliteDisk
 from tests.engine_sim.sample_workflow import UNLEASED
 
 LONGEST_S: Final = 8.0
-"""For so long an instance is led at the most; who is kept out meanwhile sends again."""
+"""The longest lease. Who is kept out by one sends again until it ends."""
 
 
 class Lease(NamedTuple):
@@ -35,13 +35,13 @@ class Leases:
 
     def grant(self, key: WorkflowKey, lease: Lease) -> bool:
         """False where nobody can be given it: the instance has not begun, or the disk takes nothing."""
-        if not self.disk.lease(key, lease.id.bytes, lease.until_us):
+        if not write_lease(self.disk, key, lease.id.bytes, lease.until_us):
             return False
         self.current[key] = lease
         return True
 
     def end(self, key: WorkflowKey) -> None:
-        if key in self.current and self.disk.lease(key, None, 0):
+        if key in self.current and write_lease(self.disk, key, None, 0):
             del self.current[key]
 
     def end_all(self) -> None:
@@ -81,3 +81,20 @@ class Leases:
             first = self._taken.setdefault((key, epoch), row.action_id)
             if first != row.action_id:
                 self.violated(f"{what} on epoch {epoch}, which {first.hex()} had ended")
+
+
+def write_lease(disk: Disk, key: WorkflowKey, lease_id: bytes | None, until_us: int) -> bool:
+    """Writes who leads an instance, as another process would. False: no such instance, or nobody can write now."""
+    if isinstance(disk, MemoryDisk):
+        stored = disk.tables.stored.get(key)
+        if stored is not None:
+            disk.tables.stored[key] = stored._replace(lease_id=lease_id, lease_until_us=until_us)
+        return stored is not None
+    assert isinstance(disk, SqliteDisk), "there are two kinds of disk"
+    if disk.fault is not EnumDiskFault.NONE:
+        return False
+    written = disk.other_process().execute(
+        "update workflow_state set lease_id = ?, lease_until_us = ? where workflow_type = ? and instance_id = ?",
+        (lease_id, until_us, *key),
+    )
+    return written.rowcount == 1
