@@ -232,8 +232,8 @@ def judged(
         judge = WhatIf(source, other, None if made_by is None else RefoldedStates(source, made_by))
         while True:
             found = {str(one.key): await judge.instance(one) for one in await source.instances(None, None, None, 1000)}
-            news, judge.news = judge.news, MessageChanges()
-            if not judge.post.learn(news):
+            news, judge.new_messages = judge.new_messages, MessageChanges()
+            if not judge.messages.learn(news):
                 return found
 
     return asyncio.run(go())

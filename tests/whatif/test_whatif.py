@@ -12,7 +12,7 @@ from onex.kernel.action import EPOCH, Action, Nothing
 from onex.kernel.intent import IntentDraft, IntentSpec, cancel, send, timer
 from onex.kernel.step import Step
 from onex.whatif.result import EnumBranch, EnumIntentChange, InstanceResult
-from onex.whatif.value_diff import ValueChange, read_intents
+from onex.whatif.value_diff import ValueChange, recorded_intents
 from tests.engine.bills import (
     ENDS,
     INTENTS,
@@ -187,7 +187,7 @@ def test_a_timer_set_for_the_same_time_by_another_action_is_used() -> None:
     """What counts is the time it was set for, and that it waits: timers are named, and set again they are replaced."""
 
     row = next(one.row for one in story().log if one.row.kind == "paid")
-    due_us = next(item.due_us for item in read_intents(row.intents) if item.name == "remind")
+    due_us = next(item.due_us for item in recorded_intents(row.intents) if item.name == "remind")
     due = EPOCH + timedelta(microseconds=due_us)
 
     def thanked_later(state: Bill, action: Action[Nothing]) -> Step[Bill]:

@@ -18,10 +18,10 @@ import orjson
 
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
-from ..ports import Stored
+from ..ports import SnapshotRow, Stored
 from ..views.what_if import instance_result_json
 from ..whatif.messages import MessageChanges
-from ..whatif.recorded_states import KnownState, RefoldedStates
+from ..whatif.recorded_states import RefoldedStates
 from ..whatif.result import EnumBranch, WhatIfSummary
 from ..whatif.what_if import WhatIf
 from ..wiring.folding import InertApp
@@ -113,7 +113,7 @@ class RemoteStates:
     def __init__(self, parent: Connection, line: Connection) -> None:
         self._parent, self._line, self._asked = parent, line, False
 
-    async def states(self, mark: KnownState) -> list[bytes]:
+    async def states(self, mark: SnapshotRow) -> list[bytes]:
         if not self._asked:
             self._asked = True
             self._parent.send(RecordedStatesNeeded())
@@ -142,7 +142,7 @@ def fold_pages(parent: Connection, task: WhatIfTask, line: Connection | None) ->
         parent.send(CodeLoaded(judge.correspondents))
         while (order := parent.recv()) is not None:
             if isinstance(order, MessageChanges):
-                judge.post.learn(order)
+                judge.messages.learn(order)
             else:
                 await _fold_page(parent, task, judge, reader, order)
         parent.send(EffectsFired(app.boundary.fired))
@@ -167,8 +167,8 @@ async def _fold_page(parent: Connection, task: WhatIfTask, judge: WhatIf, reader
             parent.send(ActionsFolded(judge.actions - went))
             went, told_s = judge.actions, time.monotonic()
     parent.send(ActionsFolded(judge.actions - went))
-    parent.send(PageResult(tally, b"".join(lines), judge.news, frozenset(judge.fed)))
-    judge.news = MessageChanges()
+    parent.send(PageResult(tally, b"".join(lines), judge.new_messages, frozenset(judge.receivers)))
+    judge.new_messages = MessageChanges()
 
 
 def fold_record(line: Connection, task: WhatIfTask) -> None:

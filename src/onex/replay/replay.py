@@ -13,9 +13,9 @@ from ..engine.registry import ReducerRegistry, Workflow
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError, StateConsistencyError
 from ..kernel.user_code import describe
-from ..ports import Code, Stored
+from ..ports import Stored
 from ..records import Damage
-from .segment import CodeAtHand, SegmentReplay
+from .segment import UNKNOWN_CODE, CodeAtHand, SegmentReplay
 from .verdict import EnumReplayVerdict, ReplayResult, Segment
 
 
@@ -91,7 +91,7 @@ class Replay:
             # a number that is text by now, an id cut short: what it broke is this instance's, the others are folded
             why = damage or f"it cannot be read: {describe(error)}"
             last = stored.version if type(stored.version) is int else 0
-            broken = Segment(stored.key, 1, last, Code("", "?", b"", 0), 0, EnumReplayVerdict.MISMATCH, why)
+            broken = Segment(stored.key, 1, last, UNKNOWN_CODE, 0, EnumReplayVerdict.MISMATCH, why)
             result.add(broken)
             yield broken
 

@@ -1,7 +1,27 @@
-"""Segment: one instance's rows folded under one code after the other, and held against what is stored beside them.
+"""Segment: consecutive rows of one instance that one code made, folded again and compared with what is stored.
 
-Two things are found out beside each other: what the code at hand makes of the rows otherwise than what is stored, and
-what no code can explain, because the rows contradict themselves or their hashes.
+A replay answers two questions at once. Does the code at hand make of the rows what is stored (``_reason``)? And do the
+stored rows agree with each other and with their hashes, whatever the code (``_broken``)? The first can be the code's
+doing. The second is damage: no code explains it.
+
+Order, for each segment:
+
+1. ``begin`` where a code takes over: from the initial state at version 1, else from the state kept at that change.
+   Without a kept state, or with one that this code cannot read, nothing is folded. The rows are still read, for damage.
+2. ``fold`` its rows. Each row must follow the one before by version, position and time. Its status and intents are
+   compared at once. A row with a state hash closes a batch: the state is written and hashed with the batch.
+   The hash covers the state's bytes, so equal hashes mean equal states, and nothing else need be stored.
+3. ``check_kept`` every 1,000 versions: the snapshot there is compared too, though no later fold starts from it.
+4. ``end``: the last state is compared with the kept one where other code follows, or with the stored row at the end.
+
+What may go wrong, and why the verdict is still right:
+
+- Folding stops at the first difference: what comes behind follows from it. Order and hashes are checked to the end.
+- States between batch ends are not stored. So a difference may have begun earlier than it is seen: ``since`` says where.
+- Under other code a hash says nothing, since the code's digest is in it. States are then compared only where one is kept.
+- Code of another state schema writes other bytes by design. The stored state, statuses and intents are migrated first.
+- The app's code runs here, and older code meets newer bytes. Whatever it raises is a difference, not an error of replay.
+- From the first redacted version on, hashes cover bytes that are gone. No verdict is better than unverified from there.
 """
 
 from __future__ import annotations
@@ -9,21 +29,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from pydantic import BaseModel
-from pydantic import ValidationError as PydanticError
-
-from ..engine.encode import decode, encode, encode_intents, state_hash
+from ..engine.encode import encode, encode_intents, state_hash
 from ..engine.fold import SNAPSHOT_EVERY
+from ..engine.refold import Refold
 from ..engine.registry import ReducerRegistry, Workflow
-from ..engine.schema_upgrade import logged_intents, logged_payload, logged_trigger, stored_state
-from ..kernel.action import Action, WorkflowKey
+from ..engine.schema_upgrade import stored_state
+from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
 from ..kernel.step import State
 from ..kernel.user_code import caught
 from ..ports import Code, LogEntry, LogRow, Position, SnapshotRow, Stored
 from .verdict import EnumReplayVerdict, Segment, cut, state_difference
 
-_new = tuple.__new__
+UNKNOWN_CODE = Code("", "?", b"", 0)
+"""Of rows whose code the store does not name."""
 
 
 class Snapshots(Protocol):
@@ -33,31 +52,28 @@ class Snapshots(Protocol):
 
 
 class CodeAtHand:
-    """Which code there is to fold with: of any digest that was brought, else what the app has today."""
+    """The code there is to fold with: of the very digest that made a row, else what the app has today."""
 
     def __init__(self, registry: ReducerRegistry, older: Sequence[Workflow]) -> None:
-        self._registry = registry
-        self._by_code = {(w.code.workflow_type, w.code.digest): w for w in (*older, *registry.workflows)}
+        self._by_code = {(w.code.workflow_type, w.code.digest): Refold(w) for w in (*older, *registry.workflows)}
+        self._today = {
+            w.code.workflow_type: self._by_code[w.code.workflow_type, w.code.digest] for w in registry.workflows
+        }
         self.codes: Mapping[int, Code] = {}
 
     def of(self, code_id: int) -> Code:
-        return self.codes.get(code_id) or Code("", "?", b"", 0)
+        return self.codes.get(code_id, UNKNOWN_CODE)
 
-    def workflow(self, code: Code) -> tuple[Workflow | None, bool]:
+    def refold(self, code: Code) -> tuple[Refold | None, bool]:
         """The code to fold with, and whether it is the row's own."""
         own = self._by_code.get((code.workflow_type, code.digest))
-        if own is not None:
-            return own, True
-        if code.workflow_type in self._registry:
-            return self._registry[code.workflow_type], False
-        return None, False
+        return (own, True) if own is not None else (self._today.get(code.workflow_type), False)
 
 
 class SegmentReplay:
-    """Walks one instance's rows: ``begin`` where a code takes over, ``fold`` its rows, ``end`` for the verdict.
+    """One instance, segment after segment: ``begin`` where a code takes over, ``fold`` its rows, ``end`` for the verdict.
 
-    ``redacted_since`` is the first version whose bytes were changed on purpose, 0 for none: from there on hashes say
-    nothing, and no verdict is better than unverified.
+    ``redacted_since`` is the first version whose bytes were changed on purpose, 0 for none.
     """
 
     def __init__(self, snapshots: Snapshots, at_hand: CodeAtHand, stored: Stored, redacted_since: int = 0) -> None:
@@ -68,14 +84,14 @@ class SegmentReplay:
         self._rows: list[LogRow] = []  # of the batch whose state hash is still to come
         self._batch: list[LogRow] = []  # the one before, which its hash has sealed
         self._hash = self._hash_before = b""  # behind and before ``_batch``
-        self._code = Code("", "?", b"", 0)
+        self._code = UNKNOWN_CODE
         self.code_id = -1
         self._env_id = 0
         self._first = 0
         self.version = 0
         self._position = Position(-1, 0)
         self._issued_us = 0
-        self._workflow: Workflow | None = None
+        self._refold: Refold | None = None
         self._own = False
         self._state: State | None = None
         self._agreed = 0  # the last version whose state was compared and found equal
@@ -86,7 +102,7 @@ class SegmentReplay:
         self.intents = 0
 
     def damage(self, what: str) -> None:
-        """Something no code explains; the first of it is told."""
+        """Something that no code explains. Only the first is reported."""
         self._broken = self._broken or what
 
     def _differs(self, at: int, what: str) -> None:
@@ -100,84 +116,67 @@ class SegmentReplay:
         self.code_id, self._first = entry.code_id, entry.version
         self._reason, self._broken, self._differs_at, self._agreed = "", "", 0, entry.version - 1
         self._code = self._at_hand.of(entry.code_id)
-        self._workflow, self._own = self._at_hand.workflow(self._code)
+        self._refold, self._own = self._at_hand.refold(self._code)
         self._state = None
-        if entry.version == 1:
-            if self._workflow is not None:
-                self._state = self._said(1, self._workflow.reducer.initial)
+        kept: SnapshotRow | None = None
+        if entry.version != 1:
+            kept = await self._snapshots.snapshot(self.stored.key, entry.version - 1)
+            if kept is None or kept.version != entry.version - 1:
+                self._differs(
+                    entry.version, f"no state is kept at version {entry.version - 1}, where this code took over"
+                )
+                return
+            if self.version == 0:  # the rows before were compacted
+                self.version, self._hash = kept.version, kept.state_hash
+        if (refold := self._refold) is None:
             return
-        kept = await self._snapshots.snapshot(self.stored.key, entry.version - 1)
-        if kept is None or kept.version != entry.version - 1:
-            self._differs(entry.version, f"no state is kept at version {entry.version - 1}, where this code took over")
-            return
-        if self.version == 0:  # what came before was compacted
-            self.version, self._hash = kept.version, kept.state_hash
-        workflow = self._workflow
-        if workflow is not None:
-            self._state = self._said(entry.version, lambda: stored_state(workflow, kept.state_schema, kept.state))
-
-    def _said(self, at: int, make: _Making) -> State | None:
         try:
-            return make()
+            self._state = refold.begin(kept)
         except OnexError as error:
-            self._differs(at, error.message)
-        except BaseException as error:  # the app's code runs here, and older code meets newer bytes
-            self._differs(at, caught(error))
-        return None
+            self._differs(entry.version, error.message)
+        except BaseException as error:  # a reducer made by hand, or a default of the state's
+            self._differs(entry.version, caught(error))
 
     # --- its rows -------------------------------------------------------------------------------------------------------
 
     def fold(self, rows: Sequence[LogEntry], at: int) -> int:
-        """Fold from ``rows[at]`` on; returns where it stopped: other code, the stored version, or a kept state to compare.
+        """Fold from ``rows[at]`` on. Returns where it stopped: other code, the stored version, or a kept state to compare.
 
-        The one loop every recorded action passes, so its names are local and its common case makes no call of ours.
+        Every recorded action passes this loop, so its names are local and each is looked up once.
         """
         key, limit, code_id = self.stored.key, self.stored.version, self.code_id
         own, redacted, digest = self._own, self._redacted, self._code.digest
         version, (shard, n), issued_us = self.version, self._position, self._issued_us
-        state, pending, workflow = self._state, self._rows, self._workflow
-        delta = workflow.reducer.delta if workflow is not None else None
-        payloads = workflow.reducer.payloads if workflow is not None else {}
-        schema = workflow.code.state_schema if workflow is not None else 0
-        folding = state is not None and not self._reason
+        state, pending, refold = self._state, self._rows, self._refold
+        folding = state is not None and refold is not None and not self._reason
+        if refold is not None:
+            action, delta, schema = refold.action, refold.delta, refold.schema
         index, crossed = at, False
         while index < len(rows) and not crossed:
             entry = rows[index]
             position, _, its_version, row, its_code, env_id, sealed = entry
             if its_code != code_id or its_version > limit:
                 break
-            action_id, kind, payload, its_us, correlation, cause, issuer, _, stored_intents, status, _, its_schema = row
+            its_us = row.issued_us
             if its_version != version + 1 or its_us < issued_us or (position[0] == shard and position[1] <= n):
                 self._check_order(entry, version, Position(shard, n), issued_us)
             version, (shard, n), issued_us = its_version, position, its_us
             pending.append(row)
             if folding:
-                assert delta is not None and workflow is not None and state is not None, "there is a state to fold"
+                assert refold is not None and state is not None, "there is a state to fold"
                 try:
-                    if its_schema == schema and kind in payloads:
-                        called, stands = kind, status
-                        model = payloads[kind]
-                        try:
-                            value: BaseModel = model.__pydantic_validator__.validate_json(payload)
-                        except PydanticError:
-                            value = decode(model, payload)  # raises again, and says it
-                    else:
-                        value = logged_payload(workflow, kind, its_schema, payload)
-                        called = logged_trigger(workflow, kind, its_schema)
-                        stands = workflow.migrations.status(status, its_schema, schema)
-                    action = _new(Action, (key, called, value, action_id, its_us, correlation, issuer, cause))
-                    done = delta(state, action)
-                    state, emitted = done.state, done.intents
-                    if state.status != stands:
-                        self._differs(version, f"{_at(entry)}: status {state.status!r}, stored {status!r}")
+                    done = delta(state, action(key, row))
+                    state, emitted, stored_intents = done.state, done.intents, row.intents
+                    if state.status != (row.status if row.payload_schema == schema else refold.status(row)):
+                        self._differs(version, f"{_at(entry)}: status {state.status!r}, stored {row.status!r}")
                     elif emitted or stored_intents:
                         self.intents += len(emitted)
                         made = encode_intents(emitted)
-                        if its_schema != schema:
-                            stored_intents = encode_intents(logged_intents(workflow, its_schema, stored_intents))
+                        if row.payload_schema != schema:
+                            stored_intents = refold.intents(row)
                         if made != stored_intents:
                             self._differs(
-                                version, f"{_at(entry)}: intents {_told(made)}, stored {_told(stored_intents)}"
+                                version, f"{_at(entry)}: intents {_shown(made)}, stored {_shown(stored_intents)}"
                             )
                     if sealed and own and version < redacted and not self._reason:
                         self._proved = encode(state)
@@ -187,10 +186,10 @@ class SegmentReplay:
                             self._agreed = version
                 except OnexError as error:
                     self._differs(version, f"{_at(entry)}: {error.message}")
-                except BaseException as error:
+                except BaseException as error:  # a reducer made by hand may raise anything
                     self._differs(version, f"{_at(entry)}: {caught(error)}")
                 folding = not self._reason
-            if sealed:
+            if sealed:  # a snapshot stands at the end of the batch that passed a multiple of SNAPSHOT_EVERY
                 crossed = (version - len(pending)) // SNAPSHOT_EVERY != version // SNAPSHOT_EVERY
                 self._hash_before, self._batch, self._hash = self._hash, pending, sealed
                 pending = []
@@ -211,7 +210,7 @@ class SegmentReplay:
             self.damage(f"{at} was issued at {entry.row.issued_us} us, before the one before it ({issued_us})")
 
     async def check_kept(self) -> None:
-        """After ``fold``: the state that is kept every so often, if the rows have just come past one."""
+        """After ``fold``: compares the snapshot, where the rows have just passed one."""
         if not self._crossed:
             return
         self._crossed = False
@@ -255,7 +254,7 @@ class SegmentReplay:
             return EnumReplayVerdict.REDACTED
         if self._broken:
             return EnumReplayVerdict.MISMATCH
-        if self._workflow is None:
+        if self._refold is None:
             return EnumReplayVerdict.CODE_NOT_AT_HAND
         if self._own:
             return EnumReplayVerdict.MISMATCH if self._reason else EnumReplayVerdict.EQUAL
@@ -267,7 +266,7 @@ class SegmentReplay:
         self.damage(f"the log holds no row of it, the stored state is at version {self.stored.version}")
 
     def _check_last(self) -> None:
-        """The stored row says once more what the last log row says."""
+        """The stored row repeats what the last log row says: both must agree."""
         stored = self.stored
         said = (stored.version, stored.position, stored.last_us, stored.code_id, stored.state_hash)
         logged = (self.version, self._position, self._issued_us, self.code_id, self._hash)
@@ -278,13 +277,13 @@ class SegmentReplay:
         self._check_schema(stored.state_schema)
         if self._batch and stored.status != self._batch[-1].status:
             self.damage(f"the stored status is {stored.status!r}, the log's last one {self._batch[-1].status!r}")
-        if self._own and self._workflow and stored.terminal != (stored.status in self._workflow.reducer.terminal):
+        if self._own and self._refold and stored.terminal != (stored.status in self._refold.workflow.reducer.terminal):
             self.damage(
                 f"the stored row says terminal: {stored.terminal}, its code says otherwise of {stored.status!r}"
             )
 
     def _check_snapshot(self, kept: SnapshotRow) -> None:
-        """One of those kept every so often, where nothing starts but time travel, or the one at a change of code."""
+        """A snapshot of every 1,000 versions, or the one at a change of code."""
         if (kept.state_hash, kept.code_id) != (self._hash, self.code_id):
             self.damage(f"version {self.version}: the snapshot's state hash or code is not the log's")
         self._check_schema(kept.state_schema)
@@ -296,17 +295,17 @@ class SegmentReplay:
             )
 
     def _compare(self, stored: bytes, schema: int) -> None:
-        """Code of another schema wrote other bytes by design: its state is migrated before the two are compared."""
+        """The folded state with a stored one, which is migrated first where it is of another schema."""
         if self._agreed == self.version and self._own and not self._rows and stored == self._proved:
-            return  # its hash was made of just these bytes
-        self._check_seal(stored)
-        workflow = self._workflow
-        if self._reason or self._state is None or workflow is None:
+            return  # the last hash was made of these bytes
+        self._check_hash(stored)
+        refold = self._refold
+        if self._reason or self._state is None or refold is None:
             return
         try:
             folded = encode(self._state)
-            if schema != workflow.code.state_schema:
-                stored = encode(stored_state(workflow, schema, stored))
+            if schema != refold.schema:
+                stored = encode(stored_state(refold.workflow, schema, stored))
         except OnexError as error:
             self._differs(self.version, f"version {self.version}: {error.message}")
             return
@@ -315,8 +314,8 @@ class SegmentReplay:
         else:
             self._agreed = self.version
 
-    def _check_seal(self, state: bytes) -> None:
-        """A stored state and the batch it came of have one hash, whatever code is at hand."""
+    def _check_hash(self, state: bytes) -> None:
+        """The hash of the last batch was made of a state, so it checks a stored one whatever code is at hand."""
         if self.version >= self._redacted:
             return
         if self._rows:
@@ -328,11 +327,7 @@ class SegmentReplay:
             self.damage(f"version {self.version}: the stored state, or its last batch, is not what was hashed")
 
 
-class _Making(Protocol):
-    def __call__(self) -> State: ...
-
-
-def _told(intents: bytes) -> str:
+def _shown(intents: bytes) -> str:
     return cut(intents) or "none"
 
 

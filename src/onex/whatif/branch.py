@@ -1,7 +1,22 @@
-"""Branch: one instance under the other code, and beside it what the record has under way at the same version.
+"""Branch: one instance under the other code, beside what the record has under way at the same version.
 
-promise 36 is judged here: which recorded actions the branch may be given. Who decides that needs, beside the
-state of the branch, the intents that wait for their outcome and the timers that are set, on both sides.
+Promise 36 is decided here: which recorded actions the branch may be given. A client's action may always be given: the
+client would have sent it. An outcome or a timer is an answer to something, so it may be given only where the other code
+asked the same. For that the branch keeps, on both sides, the intents that wait for an outcome and the timers that are set.
+
+For each recorded action, in this order:
+
+1. ``origin``: which intent or timer it answers. The log does not name it, but the action's id is made of the intent's id.
+   So the id is made again for each number an intent of that name may have, and compared.
+2. ``kind_for``: may it be given? No, where a timer that only the other code set would have fired before it; where the
+   other code has no such intent, emitted it with another payload, or not at all; where a timer is set for another time.
+   ``Blocked`` then carries the reason, and the branch is open from here on: nothing behind is compared.
+3. ``step``: the action is folded. A refusal of a client's action is a result, and folding goes on behind it. What an
+   effect gave back and the other code cannot read is Blocked, since what its own effect would give is not recorded.
+4. ``take``: the intent that was answered waits no more. What either side emitted is under way from here.
+
+A branch that begins at a kept state (the log before it was compacted) does not know what was under way there. An outcome
+of an intent from before is then taken as agreed: nothing shows that it is not.
 """
 
 from __future__ import annotations
@@ -11,13 +26,11 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from pydantic import BaseModel
-
 from ..engine.encode import encode_intents
 from ..engine.fold import FAILURES_TO_HOLD, INTENTS_PER_STEP
-from ..engine.registry import Workflow
-from ..engine.schema_upgrade import logged_payload, logged_trigger
-from ..kernel.action import EPOCH, NOTHING, Action, WorkflowKey
+from ..engine.refold import Refold
+from ..engine.schema_upgrade import logged_trigger
+from ..kernel.action import EPOCH, WorkflowKey
 from ..kernel.errors import (
     InvalidPayload,
     MigrationFailed,
@@ -30,7 +43,7 @@ from ..kernel.intent import EnumIntentType, IntentSpec, intent_id, outcome_id, s
 from ..kernel.step import State
 from ..kernel.user_code import caught
 from ..ports import LogRow
-from .value_diff import LoggedIntent, read_intents
+from .value_diff import RecordedIntent, recorded_intents
 
 TIMER: Final = EnumIntentType.TIMER
 OUTCOME: Final = "intent:"
@@ -54,18 +67,19 @@ class IntentOrigin(NamedTuple):
 
 
 class InstanceBranch:
-    """The other code's life of one instance.
+    """One instance under the other code.
 
-    ``waiting[source]`` says of each intent that waits for its outcome whether the recorded one asks the same;
-    ``timers[name] -> due_us`` of the other code, ``recorded_timers`` of the record. ``failures`` counts those in a row that
-    would hold the instance (promise 17). ``refused``: messages that are refused where they arrive. ``begun``: it starts
-    at a kept state, and what was under way there is not known.
+    ``waiting[origin]`` says of each intent that waits for its outcome whether the recorded one asks the same;
+    ``timers[name] -> due_us`` of the other code, ``recorded_timers`` of the record. ``failures`` counts those in a row, of
+    which the third would hold the instance (promise 17). ``refused``: ids of messages that are refused where they arrive.
+    ``begun``: it starts at a kept state, and what was under way there is not known.
     """
 
     def __init__(
-        self, key: WorkflowKey, workflow: Workflow, state: State, *, begun: bool, refused: Collection[bytes] = ()
+        self, key: WorkflowKey, refold: Refold, state: State, *, begun: bool, refused: Collection[bytes] = ()
     ) -> None:
-        self._refused = refused
+        self._refused, self._refold = refused, refold
+        workflow = refold.workflow
         self.key, self.workflow, self.state, self.begun = key, workflow, state, begun
         self.specs: Mapping[str, IntentSpec] = workflow.reducer.intents.by_name
         self._migrations, self._schema = workflow.migrations, workflow.code.state_schema
@@ -75,10 +89,14 @@ class InstanceBranch:
         self.failures = 0
         self._seen: set[bytes] | None = set() if begun else None
 
+    def status(self, row: LogRow) -> str:
+        """The recorded status, as the other code calls it."""
+        return self._refold.status(row)
+
     # --- may it be given this action? -----------------------------------------------------------------------------------
 
-    def source(self, row: LogRow) -> IntentOrigin | None:
-        """What ``row`` is the outcome of; None: a client or another instance sent it. Proven by its id, which follows from it.
+    def origin(self, row: LogRow) -> IntentOrigin | None:
+        """What ``row`` is the outcome of; None: a client or another instance sent it.
 
         The issuer is the intent's name in the schema of the row; its id may be made of an older one.
         """
@@ -92,39 +110,36 @@ class InstanceBranch:
                     return IntentOrigin(row.cause, self._migrations.intent(name, row.payload_schema, self._schema), n)
         return None
 
-    def status_of(self, row: LogRow) -> str:
-        """The recorded status, as the other code calls it."""
-        return self._migrations.status(row.status, row.payload_schema, self._schema)
-
-    def kind_for(self, row: LogRow, source: IntentOrigin | None) -> str:
-        """The trigger it arrives under. Raises Blocked when it would not have come (promise 36)."""
+    def kind_for(self, row: LogRow, origin: IntentOrigin | None) -> str:
+        """The trigger under which it arrives. Raises Blocked when it would not have come (promise 36)."""
         self._check_early(row)
         kind = logged_trigger(self.workflow, row.kind, row.payload_schema)
-        if source is None:
+        if origin is None:
             return kind
-        name = source.name
+        name = origin.name
         spec = self.specs.get(name)
         if spec is None:
             raise Blocked(f"it comes of {name!r}, which the other code does not have")
-        before_history = self._seen is not None and source.action_id not in self._seen
+        # emitted before the branch begins: whether the other code emitted it too is not known, and it is given
+        before_history = self._seen is not None and origin.action_id not in self._seen
         if spec.kind == TIMER:
             if not before_history:
                 self._check_timer(name)
             return spec.trigger
-        if spec.kind == EnumIntentType.ACTION_SEND and self._is_refused(source):
+        if spec.kind == EnumIntentType.ACTION_SEND and self._is_refused(origin):
             raise Blocked(f"it is the outcome of {name!r}, which the other code refuses where it arrives")
         if kind not in spec.outcomes.values():
             raise Blocked(f"no outcome of {name!r} is called {kind!r} in the other code")
-        agrees = self.waiting.get(source, before_history)
+        agrees = self.waiting.get(origin, before_history)
         if not agrees:
-            how = "emits with another payload" if source in self.waiting else "does not emit there"
+            how = "emits with another payload" if origin in self.waiting else "does not emit there"
             raise Blocked(f"it is the outcome of {name!r}, which the other code {how}")
         return kind
 
-    def _is_refused(self, source: IntentOrigin) -> bool:
-        names, cause = self._migrations.names.intents, UUID(bytes=source.action_id)
-        ever = (source.name, *names.former(source.name, self._schema))
-        return any(sent_id(intent_id(cause, self.key, name, source.n)).bytes in self._refused for name in ever)
+    def _is_refused(self, origin: IntentOrigin) -> bool:
+        names, cause = self._migrations.names.intents, UUID(bytes=origin.action_id)
+        ever = (origin.name, *names.former(origin.name, self._schema))
+        return any(sent_id(intent_id(cause, self.key, name, origin.n)).bytes in self._refused for name in ever)
 
     def _check_timer(self, name: str) -> None:
         mine, theirs = self.timers.get(name), self.recorded_timers.get(name)
@@ -135,7 +150,7 @@ class InstanceBranch:
             raise Blocked(f"timer {name!r} is set for {_when(mine)} in the other code, recorded is {recorded}")
 
     def _check_early(self, row: LogRow) -> None:
-        """A timer that is set by the other code alone, and due before this action, would have fired first."""
+        """Raises Blocked: a timer that only the other code set, and that is due before this action, would have fired first."""
         for name, due_us in self.timers.items():
             if due_us <= row.issued_us and self.recorded_timers.get(name) != due_us:
                 raise Blocked(f"timer {name!r} of the other code, set for {_when(due_us)}, would have fired before it")
@@ -143,15 +158,15 @@ class InstanceBranch:
     def take(
         self,
         row: LogRow,
-        source: IntentOrigin | None,
-        recorded: Iterable[LoggedIntent],
-        emitted: Iterable[LoggedIntent],
+        origin: IntentOrigin | None,
+        recorded: Iterable[RecordedIntent],
+        emitted: Iterable[RecordedIntent],
     ) -> None:
-        """An action was judged on both sides: what it ended is no longer under way, what it emitted is."""
-        if source is not None:
-            self.waiting.pop(source, None)
-            self.timers.pop(source.name, None)
-            self.recorded_timers.pop(source.name, None)
+        """An action was folded on both sides: what it answered is no longer under way, what it emitted is."""
+        if origin is not None:
+            self.waiting.pop(origin, None)
+            self.timers.pop(origin.name, None)
+            self.recorded_timers.pop(origin.name, None)
         if self._seen is not None:
             self._seen.add(row.action_id)
         theirs = {(item.name, item.n): item for item in recorded}
@@ -171,47 +186,44 @@ class InstanceBranch:
 
     # --- the step --------------------------------------------------------------------------------------------------------
 
-    def step(self, row: LogRow, kind: str, source: IntentOrigin | None) -> list[LoggedIntent]:
-        """What the other code emits; the state has moved. Raises OnexError when it refuses.
+    def step(self, row: LogRow, kind: str, origin: IntentOrigin | None) -> list[RecordedIntent]:
+        """What the other code emits; ``state`` is the one after. Raises OnexError when it refuses.
 
-        Raises Blocked when it cannot read what an effect gave back (what its own would have given is not recorded), or
-        what stands in the log (nothing migrates it).
+        Raises Blocked when it cannot read what an effect gave back, or when nothing migrates what stands in the log.
         """
         try:
-            if source is not None and self.specs[source.name].kind == TIMER:
-                payload: BaseModel = NOTHING
+            if origin is not None and self.specs[origin.name].kind == TIMER:
+                action = self._refold.timer(self.key, row, kind)
             else:
-                payload = logged_payload(self.workflow, row.kind, row.payload_schema, row.payload)
+                action = self._refold.action(self.key, row)
         except OnexError as error:
-            if source is not None or isinstance(error, (StateTooNew, MigrationFailed)):
+            if origin is not None or isinstance(error, (StateTooNew, MigrationFailed)):
                 raise Blocked(f"what was recorded does not fit the other code: {error.message}") from error
             if isinstance(error, StateConsistencyError):
                 raise InvalidPayload(f"the recorded payload does not fit the other code: {error.message}") from error
             raise
-        action: Action[BaseModel] = Action(
-            self.key, kind, payload, row.action_id, row.issued_us, row.correlation, row.issuer, row.cause
-        )
         try:
-            done = self.workflow.reducer.delta(self.state, action)
+            done = self._refold.delta(self.state, action)
             if len(done.intents) > INTENTS_PER_STEP:
                 raise ReducerFailed(f"{kind!r} emits {len(done.intents)} intents; the limit is {INTENTS_PER_STEP}")
-            items = read_intents(encode_intents(done.intents))
+            items = recorded_intents(encode_intents(done.intents))
         except OnexError as error:
             self.failures = self.failures + 1 if isinstance(error, ReducerFailed) else self.failures
             raise
-        except (
-            BaseException
-        ) as error:  # a reducer made by hand, or a value that is no JSON: the engine would refuse it too
-            told = caught(error)
+        except BaseException as error:  # a reducer made by hand, or a value that is no JSON: the engine refuses it too
+            what = caught(error)
             self.failures += 1
-            raise ReducerFailed(f"{kind!r} failed: {told}") from error
+            raise ReducerFailed(f"{kind!r} failed: {what}") from error
         self.state, self.begun, self.failures = done.state, True, 0
         return items
 
     # --- the end ----------------------------------------------------------------------------------------------------------
 
     def stranded(self, sent: frozenset[str]) -> str:
-        """Why nothing would move it any more, or ''. ``sent``: triggers that other workflows send to this one."""
+        """Why nothing would change it any more, or ''. ``sent``: triggers that other workflows send to this one.
+
+        A trigger that only an outcome or a timer of its own brings counts only while such an intent is under way.
+        """
         reducer = self.workflow.reducer
         status = self.state.status
         if not self.begun or status in reducer.terminal:
@@ -221,7 +233,7 @@ class InstanceBranch:
         accepted = set(reducer.accepts(self.state))
         specs = self.specs
         inner = {trigger for spec in specs.values() for trigger in arrivals(spec)} - sent
-        under_way = {*(source.name for source in self.waiting), *self.timers}
+        under_way = {*(origin.name for origin in self.waiting), *self.timers}
         moving = {trigger for name in under_way for trigger in arrivals(specs[name])}
         if accepted - inner or accepted & moving:
             return ""
@@ -232,14 +244,14 @@ class InstanceBranch:
         )
 
 
-def _set(timers: dict[str, int], item: LoggedIntent) -> None:
+def _set(timers: dict[str, int], item: RecordedIntent) -> None:
     timers.pop(item.name, None)
     if not item.cancels:
         timers[item.name] = item.due_us
 
 
 def arrivals(spec: IntentSpec) -> tuple[str, ...]:
-    """The triggers under which what came of an intent returns to the instance that emitted it."""
+    """The triggers under which the outcomes of an intent return to the instance that emitted it."""
     return (spec.trigger,) if spec.kind == TIMER else tuple(spec.outcomes.values())
 
 

@@ -1,7 +1,7 @@
-"""Post: what instances send each other, as far as the other code sends something else than what is recorded.
+"""Messages between instances, where the other code sends something else than what is recorded.
 
-A message is recorded where it arrived. Whether it is still sent is known only when its sender was folded, so receivers are
-folded again until nothing new comes out: what is known here only grows, hence the end does not depend on any order.
+A message is recorded where it arrived. Whether it is still sent is known only when its sender has been folded. So
+receivers are folded again until nothing new is found. What is known here only grows, so the end does not depend on order.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from uuid import UUID
 from ..kernel.action import WorkflowKey
 from ..kernel.intent import EnumIntentType, IntentTable, intent_id, sent_id
 from ..ports import LogEntry, LogRow
-from .value_diff import LoggedIntent, read_intents
+from .value_diff import RecordedIntent, recorded_intents
 
 SENT = b'"to":'
-"""What the bytes of a row's intents hold when one of them is a send; a payload may hold it as well."""
+"""Stands in the bytes of a row's intents when one of them is a send; a payload may hold it as well."""
 
 
 class NewMessage(NamedTuple):
-    """A message that only the other code sends. Where its sender's shard is the receiver's, positions tell which came first."""
+    """A message that only the other code sends. Within one shard, positions say what came first; between shards, times."""
 
     n: int
     at_us: int
@@ -36,23 +36,23 @@ class NewMessage(NamedTuple):
 
 @dataclass(slots=True)
 class MessageChanges:
-    """``withdrawn``: action ids of messages that arrived and are not sent; ``refused``: of those that arrive and are now
-    refused, which is what their senders would hear; ``extra[receiver][shard]``: the first one that was never recorded, of
-    each shard that senders live in.
+    """What is known of messages so far; some 100 bytes for each. Nothing else in a what-if grows with the differences.
 
-    Some 100 bytes for each: the only thing in a what-if that grows with the number of differences.
+    ``withdrawn``: action ids of messages that arrived and are not sent any more. ``refused``: of those that arrive and are
+    now refused, which their senders would hear. ``extra[receiver][shard]``: of messages that were never recorded, the
+    first of each shard in which senders live.
     """
 
     withdrawn: set[bytes] = field(default_factory=set)
     extra: dict[WorkflowKey, dict[int, NewMessage]] = field(default_factory=dict)
     refused: set[bytes] = field(default_factory=set)
 
-    def learn(self, news: MessageChanges) -> MessageChanges:
-        """What of it was not known before."""
-        fresh = MessageChanges(news.withdrawn - self.withdrawn, refused=news.refused - self.refused)
+    def learn(self, found: MessageChanges) -> MessageChanges:
+        """Adds ``found``; returns what of it was not known before."""
+        fresh = MessageChanges(found.withdrawn - self.withdrawn, refused=found.refused - self.refused)
         self.withdrawn |= fresh.withdrawn
         self.refused |= fresh.refused
-        for key, extras in news.extra.items():
+        for key, extras in found.extra.items():
             for extra in extras.values():
                 if self._add(key, extra):
                     fresh._add(key, extra)
@@ -66,7 +66,7 @@ class MessageChanges:
         return True
 
     def before(self, entry: LogEntry) -> NewMessage | None:
-        """One that would have come before this action; the first there is, by shard."""
+        """A message that would have come before this action: the first, by shard."""
         extras = self.extra.get(entry.key)
         if extras is None:
             return None
@@ -77,25 +77,25 @@ class MessageChanges:
 
     # --- by a sender ----------------------------------------------------------------------------------------------------
 
-    def withdraw(self, key: WorkflowKey, row: LogRow, items: Iterable[LoggedIntent]) -> None:
-        """Of the intents that ``row`` emitted, these are not emitted now."""
+    def withdraw(self, key: WorkflowKey, row: LogRow, items: Iterable[RecordedIntent]) -> None:
+        """``items``, which ``row`` emitted, are not emitted now: the messages among them are not sent."""
         for item in items:
             if item.to:
                 sent = sent_id(intent_id(UUID(bytes=row.action_id), key, item.was or item.name, item.n))
                 self.withdrawn.add(sent.bytes)
 
     def withdraw_all(self, key: WorkflowKey, row: LogRow) -> None:
-        """Whether the other code would have come to this action is not known."""
+        """Every message of ``row``: whether the other code would have come to this action is not known."""
         if SENT in row.intents:
-            self.withdraw(key, row, read_intents(row.intents))
+            self.withdraw(key, row, recorded_intents(row.intents))
 
     def send(
-        self, entry: LogEntry, items: Iterable[LoggedIntent], table: IntentTable, *, another: bool = False
+        self, entry: LogEntry, items: Iterable[RecordedIntent], table: IntentTable, *, another: bool = False
     ) -> None:
-        """These are emitted now, and were not; or, ``another``, instead of one that was.
+        """``items`` are emitted now and were not recorded; or, with ``another``, were recorded with another content.
 
-        That one may have been refused where it arrived, and this one may not: so it is not known from now on, and not only
-        from the arrival that is recorded.
+        The recorded one may have been refused where it arrived, and this one accepted. So its receiver is open from here,
+        and not only from the recorded arrival.
         """
         for item in items:
             spec = table.by_name[item.name]

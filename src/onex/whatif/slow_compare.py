@@ -1,6 +1,26 @@
-"""Walk: one instance action by action under the other code, each held against what is recorded at the same version.
+"""Slow compare: one instance action by action under the other code, each compared with what is recorded there.
 
-A recorded version keeps its number though the other code may have refused actions before it: it is the reader's handle.
+It runs where ``fast_compare`` found a difference, and says where, what and why. A recorded version keeps its number,
+though the other code may have refused actions before it: readers look it up by that number.
+
+For each row, in this order: the branch decides whether the action may be given (``branch.py``). The action is folded.
+Then four things are compared:
+
+1. Was it refused? The intents recorded of it are then lost. That follows from the refusal, and is no second difference.
+2. The status.
+3. The intents, by name and number: lost, added, or changed. What is no longer sent, or sent anew, goes to ``found``.
+4. The state, but only until the first difference: what comes behind follows from it.
+
+The recorded state at a version is mostly not stored. It is known, in this order of preference: up to ``last_equal`` (the
+fast compare proved it equal), as the stored state at the last version, or folded again by the code that made the record.
+Where that code is not at hand, the hash at the end of the batch still says *that* a state differs, and not what. Such a
+version is kept as the ``suspect``, and judged at the end:
+
+- The last states differ by value: the suspect is the first difference, told with what differs at the end.
+- The last states are equal byte for byte: then the writer makes these bytes of these values, so other bytes before were
+  other values. The suspect is the first difference too.
+- Else it is no difference: the same values may have had other bytes all along, or the branch opened before the end and
+  the last state is not known. ``unseen`` counts such an instance.
 """
 
 from __future__ import annotations
@@ -10,19 +30,19 @@ from collections.abc import Sequence
 from ..engine.encode import encode, state_hash
 from ..kernel.errors import OnexError
 from ..kernel.rename import ValueKind
-from ..ports import Code, LogEntry, LogRow, Stored
+from ..ports import Code, LogEntry, LogRow, SnapshotRow, Stored
 from .branch import Blocked, InstanceBranch
 from .messages import MessageChanges
-from .recorded_states import KnownState, RecordedStates
+from .recorded_states import RecordedStates
 from .result import EnumIntentChange, FirstDifference, InstanceResult, IntentChange, OpenFrom, RefusedAction
 from .value_diff import (
     NONE,
     Changes,
     IntentUpgrade,
-    LoggedIntent,
+    RecordedIntent,
     compare,
     fields_of,
-    read_intents,
+    recorded_intents,
     recorded_json,
     shown,
     state_json,
@@ -30,19 +50,19 @@ from .value_diff import (
 
 
 class SlowCompare:
-    """``sealed`` is as far as all came out as recorded: states are compared behind it. Take every row, then ask for the end."""
+    """One instance. ``take`` every row, then ask for the ``end``. ``last_equal``: the fast compare found all equal up to it."""
 
     def __init__(
-        self, branch: InstanceBranch, stored: Stored, sealed: KnownState, retelling: RecordedStates | None
+        self, branch: InstanceBranch, stored: Stored, last_equal: SnapshotRow, recorded_states: RecordedStates | None
     ) -> None:
         self.branch, self.stored = branch, stored
-        self.told = InstanceResult(stored.key, stored.version)
-        self._retelling = retelling
-        self._mark = sealed  # the last recorded state whose bytes are known
+        self.result = InstanceResult(stored.key, stored.version)
+        self._recorded_states = recorded_states
+        self._known = last_equal  # the last recorded state whose bytes are known
         self._ahead: list[bytes] = []  # the recorded states behind it, as far as they were folded again
-        self._hash = sealed.state_hash
+        self._hash = last_equal.state_hash
         self._batch: list[LogRow] = []
-        self._begun_batch = sealed.version + 1
+        self._begun_batch = last_equal.version + 1
         self._suspect: FirstDifference | None = None  # the last action of the first batch whose hash differs
         self._suspected = 0  # where that batch begins
         self._status = branch.state.status
@@ -50,52 +70,52 @@ class SlowCompare:
 
     @property
     def refusals(self) -> int:
-        return self.told.counts.get("refused", 0)
+        return self.result.counts.get("refused", 0)
 
     def open(self, entry: LogEntry, why: str) -> None:
-        if self.told.opened is None:
-            self.told.opened = OpenFrom(entry.version, entry.row.kind, why)
+        if self.result.opened is None:
+            self.result.opened = OpenFrom(entry.version, entry.row.kind, why)
 
-    async def take(self, entry: LogEntry, news: MessageChanges, code: Code) -> bool:
+    async def take(self, entry: LogEntry, found: MessageChanges, code: Code) -> bool:
         """One recorded action. False when the branch is open from here on: nothing behind is compared."""
         row, branch = entry.row, self.branch
-        if self.told.opened is not None:
+        if self.result.opened is not None:
             return False
-        source = branch.source(row)
+        origin = branch.origin(row)
         before = self._status_before = branch.state.status
         try:
-            kind = branch.kind_for(row, source)
-            recorded = read_intents(row.intents, self._reading(row.payload_schema))
+            kind = branch.kind_for(row, origin)
+            recorded = recorded_intents(row.intents, self._upgrade(row.payload_schema))
             refusal: OnexError | None = None
-            emitted: list[LoggedIntent] = []
+            emitted: list[RecordedIntent] = []
             try:
-                emitted = branch.step(row, kind, source)
+                emitted = branch.step(row, kind, origin)
             except OnexError as error:
                 refusal = error
         except Blocked as blocked:
             self.open(entry, blocked.why)
             return False
-        branch.take(row, source, recorded, emitted)
-        self.told.folded += 1
-        recorded_status = self._status = branch.status_of(row)
+        branch.take(row, origin, recorded, emitted)
+        self.result.folded += 1
+        recorded_status = self._status = branch.status(row)
         differs: list[tuple[str, str]] = []
         if refusal is not None:
-            self.told.add_refusal(RefusedAction(entry.version, row.kind, refusal.code, refusal.message))
+            self.result.add_refusal(RefusedAction(entry.version, row.kind, refusal.code, refusal.message))
             differs.append((f"refused ({refusal.code})", refusal.message))
         elif branch.state.status != recorded_status:
             now, was = branch.state.status, recorded_status
             differs.append((f"status {was} -> {now}", f"its status is {now!r}, recorded {was!r}"))
-        intents = self._intents(entry, recorded, emitted, news)
-        states = await self._state(entry, code) if entry.version > self._mark.version else []
-        if refusal is None:  # that nothing moved and nothing was emitted follows from it
+        intents = self._intents(entry, recorded, emitted, found)
+        states = await self._state(entry, code) if entry.version > self._known.version else []
+        if refusal is None:  # a refused action changes nothing and emits nothing: that is no second difference
             differs += intents + states
-        if differs and self.told.first is None:
+        if differs and self.result.first is None:
             what, why = (("; ".join(dict.fromkeys(parts))) for parts in zip(*differs, strict=True))
-            self.told.first = FirstDifference(entry.version, before, row.kind, what, why)
+            self.result.first = FirstDifference(entry.version, before, row.kind, what, why)
         return True
 
-    def _reading(self, schema: int) -> IntentUpgrade | None:
-        """How recorded intents become the other code's; None where they have its schema."""
+    def _upgrade(self, schema: int) -> IntentUpgrade | None:
+        """How recorded intents get the other code's names and payloads; None where they have its schema."""
         migrations, now = self.branch.workflow.migrations, self.branch.workflow.code.state_schema
         if schema == now:
             return None
@@ -107,7 +127,11 @@ class SlowCompare:
     # --- intents ----------------------------------------------------------------------------------------------------------
 
     def _intents(
-        self, entry: LogEntry, recorded: Sequence[LoggedIntent], emitted: Sequence[LoggedIntent], news: MessageChanges
+        self,
+        entry: LogEntry,
+        recorded: Sequence[RecordedIntent],
+        emitted: Sequence[RecordedIntent],
+        found: MessageChanges,
     ) -> list[tuple[str, str]]:
         if recorded == emitted:
             return []
@@ -118,10 +142,10 @@ class SlowCompare:
         changed = [(item, new[at]) for at, item in old.items() if at in new]
         changed = [(one, other) for one, other in changed if compare(dict(one.said), dict(other.said)).total]
         resent = [(one, other) for one, other in changed if not one.asks_the_same(other)]
-        news.withdraw(entry.key, entry.row, [*lost, *(one for one, _ in resent)])
+        found.withdraw(entry.key, entry.row, [*lost, *(one for one, _ in resent)])
         table = self.branch.workflow.reducer.intents
-        news.send(entry, added, table)
-        news.send(entry, [other for _, other in resent], table, another=True)
+        found.send(entry, added, table)
+        found.send(entry, [other for _, other in resent], table, another=True)
         differs: list[tuple[str, str]] = []
         for item in lost:
             self._note(entry, EnumIntentChange.LOST, item.shown, shown(dict(item.said)), "")
@@ -135,26 +159,28 @@ class SlowCompare:
                 entry, EnumIntentChange.CHANGED, one.shown, shown(dict(one.said)), shown(dict(other.said)), changes
             )
             paths = ", ".join(dict.fromkeys(_within_payload(change.path) for change in changes.first))
-            differs.append((f"changed {one.shown} ({paths})", f"{one.shown}: {_told(changes)}"))
+            differs.append((f"changed {one.shown} ({paths})", f"{one.shown}: {_sentence(changes)}"))
         return differs
 
     def _note(
         self, entry: LogEntry, how: EnumIntentChange, name: str, old: str, new: str, changes: Changes = NONE
     ) -> None:
-        self.told.add_intent(IntentChange(entry.version, how, name, old, new, changes))
+        self.result.add_intent(IntentChange(entry.version, how, name, old, new, changes))
 
     # --- states -----------------------------------------------------------------------------------------------------------
 
     async def _state(self, entry: LogEntry, code: Code) -> list[tuple[str, str]]:
-        """What of the state differs after this row: by value where the recorded one can be known, else by its hash."""
+        """How the state differs after this row: by value where the recorded one can be known, else only by its hash."""
         recorded = await self._recorded(entry, code)
         if recorded is None:
             self._check_hash(entry, code)
             return []
-        if self.told.first is not None:  # the first one is known; what it came to is said at the end
+        if (
+            self.result.first is not None
+        ):  # the first difference is known; the states at the end are compared by ``end``
             return []
         changes = self._changes(code.state_schema, recorded)
-        return [(f"state: {', '.join(fields_of(changes))}", _told(changes))] if changes.total else []
+        return [(f"state: {', '.join(fields_of(changes))}", _sentence(changes))] if changes.total else []
 
     def _changes(self, schema: int, recorded: bytes) -> Changes:
         workflow = self.branch.workflow
@@ -164,17 +190,17 @@ class SlowCompare:
 
     async def _recorded(self, entry: LogEntry, code: Code) -> bytes | None:
         """The recorded state at this version, folded again; None when the code that made it is not at hand."""
-        known_before = self._mark.version == entry.version - 1 or (
+        known_before = self._known.version == entry.version - 1 or (
             self._suspect is None and self._begun_batch == entry.version
         )
         if entry.version == self.stored.version and known_before:
             return self.stored.state
-        if not self._ahead and self._retelling is not None and self._mark.version == entry.version - 1:
-            self._ahead = list(reversed(await self._retelling.states(self._mark)))
+        if not self._ahead and self._recorded_states is not None and self._known.version == entry.version - 1:
+            self._ahead = list(reversed(await self._recorded_states.states(self._known)))
         if not self._ahead:
             return None
         found = self._ahead.pop()
-        self._mark = KnownState(entry.key, entry.version, code.state_schema, found, entry.state_hash)
+        self._known = SnapshotRow(entry.key, entry.version, found, code.state_schema, entry.code_id, entry.state_hash)
         self._hash, self._begun_batch = entry.state_hash, entry.version + 1
         return found
 
@@ -184,8 +210,8 @@ class SlowCompare:
             return
         made = state_hash(self._hash, entry.key, code.digest, self._batch, encode(self.branch.state))
         if made != entry.state_hash:
-            self.told.unseen = True
-            # bytes of another schema are others by design: the hash says nothing of what they say
+            self.result.unseen = True
+            # bytes of another schema differ by design, so the hash says nothing of the values
             if self._suspect is None and code.state_schema == self.branch.workflow.code.state_schema:
                 self._suspect = FirstDifference(entry.version, self._status_before, entry.row.kind, "", "")
                 self._suspected = self._begun_batch
@@ -194,43 +220,42 @@ class SlowCompare:
     # --- the end ----------------------------------------------------------------------------------------------------------
 
     def end(self, sent: frozenset[str]) -> InstanceResult:
-        """What it came to. ``sent``: triggers that other workflows send to this one."""
-        told, branch = self.told, self.branch
-        told.recorded_status = self._status
-        told.status = branch.state.status if branch.begun else ""
-        told.state = self._at_end()
-        if told.first is None and self._suspect is not None:
+        """The result. ``sent``: triggers that other workflows send to this one."""
+        result, branch = self.result, self.branch
+        result.recorded_status = self._status
+        result.status = branch.state.status if branch.begun else ""
+        result.state = self._at_end()
+        if result.first is None and self._suspect is not None:
             self._find_suspect(self._suspect)
-        if told.first is not None:
-            told.unseen = False
-        if told.first is not None or told.opened is not None:
-            told.stranded = branch.stranded(sent)
-        return told
+        if result.first is not None:
+            result.unseen = False
+        if result.first is not None or result.opened is not None:
+            result.stranded = branch.stranded(sent)
+        return result
 
     def _at_end(self) -> Changes | None:
-        opened = self.told.opened
+        opened = self.result.opened
         last = self.stored.version if opened is None else opened.version - 1
         if last == self.stored.version:
             return self._changes(self.stored.state_schema, self.stored.state)
-        if last == self._mark.version:
-            return self._changes(self._mark.schema, self._mark.state) if last else NONE
-        all_sealed = self._suspect is None and self._begun_batch == last + 1
-        return NONE if last < self._mark.version or all_sealed else None
+        if last == self._known.version:
+            return self._changes(self._known.state_schema, self._known.state) if last else NONE
+        all_equal = self._suspect is None and self._begun_batch == last + 1
+        return NONE if last < self._known.version or all_equal else None
 
     def _find_suspect(self, suspect: FirstDifference) -> None:
-        """A hash differed, and nobody can say what the state was. It is a difference when the last state tells of one, or
-        when that has the very bytes that are recorded: then the same values would have had the same bytes before, too."""
-        state = self.told.state
+        """A hash differed, and the recorded state is not known: the three cases at the head of this file."""
+        state = self.result.state
         if state is None:
             return
         where = f"version {self._suspected} or later"
         if state.total:
-            what, why = f"state: {', '.join(fields_of(state))}", f"in {where}; at the end {_told(state)}"
-        elif self.told.opened is None and encode(self.branch.state) == self.stored.state:
+            what, why = f"state: {', '.join(fields_of(state))}", f"in {where}; at the end {_sentence(state)}"
+        elif self.result.opened is None and encode(self.branch.state) == self.stored.state:
             what, why = "state in between", f"in {where}; the code that made it is not at hand to say what of it"
-        else:  # the same values in other bytes, all along as far as can be seen: ``unseen`` counts it
+        else:
             return
-        self.told.first = suspect._replace(what=what, why=why)
+        self.result.first = suspect._replace(what=what, why=why)
 
 
 def _within_payload(path: str) -> str:
@@ -240,7 +265,7 @@ def _within_payload(path: str) -> str:
     return name.split("[")[0]
 
 
-def _told(changes: Changes) -> str:
+def _sentence(changes: Changes) -> str:
     parts = [
         f"{change.path} {change.new or 'absent'}, recorded {change.old or 'absent'}" for change in changes.first[:3]
     ]

@@ -41,7 +41,7 @@ class Changes(NamedTuple):
 NONE: Final = Changes()
 
 
-class LoggedIntent(NamedTuple):
+class RecordedIntent(NamedTuple):
     """An intent as the log holds it. ``n`` counts from 0 those of its name in its step, so (action, name, n) is its id.
 
     ``said`` is everything else that was written of it: payload, priority, due_us, key, to, cancel. ``was`` is the name its id
@@ -75,7 +75,7 @@ class LoggedIntent(NamedTuple):
     def shown(self) -> str:
         return f"cancel {self.name}" if self.cancels else self.name
 
-    def asks_the_same(self, other: LoggedIntent) -> bool:
+    def asks_the_same(self, other: RecordedIntent) -> bool:
         """Whether one outcome is good for both (promise 36): the same payload, to the same receiver."""
         return same(self.payload, other.payload) and self.to == other.to and self.cancels == other.cancels
 
@@ -87,7 +87,7 @@ class IntentUpgrade(NamedTuple):
     payload: Callable[[str, Json], Json]
 
 
-def read_intents(data: bytes, reading: IntentUpgrade | None = None) -> list[LoggedIntent]:
+def recorded_intents(data: bytes, reading: IntentUpgrade | None = None) -> list[RecordedIntent]:
     """Of one log row. Raises StateConsistencyError for bytes that no log row holds, and what ``reading`` raises."""
     if not data:
         return []
@@ -96,16 +96,16 @@ def read_intents(data: bytes, reading: IntentUpgrade | None = None) -> list[Logg
         counts = ordinals([one["name"] for one in found])
     except (orjson.JSONDecodeError, TypeError, KeyError) as error:
         raise StateConsistencyError(f"the stored intents cannot be read: {type(error).__name__}: {error}") from error
-    items: list[LoggedIntent] = []
+    items: list[RecordedIntent] = []
     for one, n in zip(found, counts, strict=True):
         was = one.pop("name")
         if reading is None:
-            items.append(LoggedIntent(was, n, one))
+            items.append(RecordedIntent(was, n, one))
             continue
         if isinstance(one.get("payload"), dict):
             one["payload"] = reading.payload(was, one["payload"])
         name = reading.name(was)
-        items.append(LoggedIntent(name, n, one, was if was != name else ""))
+        items.append(RecordedIntent(name, n, one, was if was != name else ""))
     return items
 
 

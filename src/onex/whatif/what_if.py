@@ -1,7 +1,20 @@
-"""What-if: recorded histories folded on other code, and what comes out of it otherwise. promise 36; nothing is fired.
+"""What-if: recorded histories folded on other code, and where they come out otherwise (promise 36). Nothing is fired.
 
-An instance whose every byte comes out as recorded is the same, and that is found out by the hashes alone. Only where
-something differs is it walked again, action by action, to say what, where and why.
+One instance, in this order:
+
+1. ``FastCompare`` from the start of its log: how far does every byte come out as recorded? Most often to the end. Then the
+   instance is the same, unless a message that was never recorded would reach it.
+2. Else ``SlowCompare``, again from the start of its log: where does it differ, and how? It begins at the start because the
+   intents and timers under way there are needed to decide which actions may be given (``branch.py``).
+3. Before each action: is the branch open from here? It is where the record is redacted, where a message is not sent any
+   more or a new one would have come before, or where the code's schemas do not allow a comparison.
+4. What an open instance would have sent behind that version is not known: its messages are withdrawn.
+
+Instances meet through messages only. What one of them sends otherwise is gathered in ``new_messages``. The caller
+(``processes/whatif_run.py``) adds it to ``messages`` and folds the receivers again, until nothing new is found.
+
+What may go wrong: a row cannot be read, versions are missing, a migration fails. Then the instance is open, with the
+reason, and never counted as the same.
 """
 
 from __future__ import annotations
@@ -9,19 +22,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
-from ..engine.refold import Recorded
+from ..engine.refold import Recorded, Refold
 from ..engine.registry import ReducerRegistry, Workflow
-from ..engine.schema_upgrade import stored_state
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError, StateConsistencyError
 from ..kernel.intent import EnumIntentType
 from ..kernel.step import State
-from ..ports import Code, LogEntry, Stored
+from ..ports import Code, LogEntry, SnapshotRow, Stored
 from ..replay.replay import nothing_redacted
+from ..replay.segment import UNKNOWN_CODE
 from .branch import InstanceBranch
-from .fast_compare import NO_CODE, FastCompare, OtherWorkflow, is_foreign
+from .fast_compare import FastCompare, OtherWorkflow, is_foreign
 from .messages import MessageChanges
-from .recorded_states import KnownState, RecordedStates
+from .recorded_states import RecordedStates
 from .result import InstanceResult, OpenFrom
 from .slow_compare import SlowCompare
 
@@ -30,33 +43,33 @@ SEND: Final = EnumIntentType.ACTION_SEND
 
 
 class WhatIf:
-    """Judges instances one by one against ``registry``, the other code; ``post`` is what is known of their messages so far.
+    """Compares instances one by one with ``registry``, the other code; ``messages`` is what is known of messages so far.
 
-    ``retelling`` knows the recorded states in between, where the code that made them is at hand. ``news`` gathers what the
-    instances judged here send otherwise, ``fed`` the workflow types of those that other instances sent something.
-    ``redacted_since`` tells from which version on an instance's bytes were changed on purpose, 0 for never.
+    ``recorded_states`` knows the recorded states in between, where the code that made them is at hand. ``new_messages``
+    gathers what the instances compared here send otherwise, ``receivers`` the workflow types of those that other instances
+    sent something. ``redacted_since``: from which version on an instance's bytes were changed on purpose, 0 for never.
     """
 
     def __init__(
         self,
         reader: Recorded,
         registry: ReducerRegistry,
-        retelling: RecordedStates | None = None,
+        recorded_states: RecordedStates | None = None,
         redacted_since: Callable[[WorkflowKey], Awaitable[int]] = nothing_redacted,
     ) -> None:
-        self.reader, self.registry, self.retelling = reader, registry, retelling
+        self.reader, self.registry, self.recorded_states = reader, registry, recorded_states
         self.redacted_since = redacted_since
-        self.post, self.news = MessageChanges(), MessageChanges()
-        self.fed: set[str] = set()
+        self.messages, self.new_messages = MessageChanges(), MessageChanges()
+        self.receivers: set[str] = set()
         self.actions = 0
         self._sent = _sent_to(registry)
-        self._intent_is_a_type = "intent" in registry  # then a key may look like what outcomes are issued by
-        self._ready: dict[str, OtherWorkflow] = {}
+        self._intent_is_a_type = "intent" in registry  # then a key may look like the issuer of an outcome
+        self._others: dict[str, OtherWorkflow] = {}
         self._codes: Mapping[int, Code] = {}
 
     @property
     def correspondents(self) -> frozenset[str]:
-        """The workflow types that this code sends something, and those that hear what came of it."""
+        """The workflow types to which this code sends something, and those that get outcomes of their messages."""
         tables = {one.reducer.workflow_type: one.reducer.intents.by_name.values() for one in self.registry.workflows}
         hear = {name for name, specs in tables.items() for spec in specs if spec.kind == SEND and spec.outcomes}
         return frozenset({*self._sent, *hear})
@@ -70,87 +83,83 @@ class WhatIf:
         if key.workflow_type not in self.registry:
             await self._withdraw_from(key, 0, stored.version)
             return _open_from_start(stored, f"the other code has no workflow {key.workflow_type!r}")
-        workflow = self.registry[key.workflow_type]
+        if key.workflow_type not in self._others:
+            self._others[key.workflow_type] = OtherWorkflow(self.registry[key.workflow_type])
+        other = self._others[key.workflow_type]
         try:
-            sealed = await self._sealed(stored, workflow)
-            if sealed.version == stored.version and key not in self.post.extra:
+            last_equal = await self._fast(stored, other)
+            if last_equal.version == stored.version and key not in self.messages.extra:
                 status = stored.status
                 return InstanceResult(key, stored.version, stored.version, recorded_status=status, status=status)
-            return await self._walked(stored, workflow, sealed)
+            return await self._slow(stored, other.refold, last_equal)
         except OnexError as error:
             await self._withdraw_from(key, 0, stored.version)
             return _open_from_start(stored, f"its history cannot be compared: {error.message}")
 
-    # --- the fast way: every byte as recorded ------------------------------------------------------------------------------
-
-    async def _sealed(self, stored: Stored, workflow: Workflow) -> KnownState:
+    async def _fast(self, stored: Stored, other: OtherWorkflow) -> SnapshotRow:
         """The end of the last batch up to which all comes out as recorded."""
         key, last = stored.key, stored.version
-        ready = self._ready.get(key.workflow_type)
-        if ready is None:
-            ready = self._ready[key.workflow_type] = OtherWorkflow(workflow)
         rows = await self.reader.history(key, 0, PAGE)
-        mark, state = await self._begin(key, workflow, rows)
-        seal = FastCompare(ready, mark, state, self._codes, self.post)
-        while rows and seal.take(rows, last, intent_is_a_type=self._intent_is_a_type) and rows[-1].version < last:
+        kept, state = await self._begin(key, other.refold, rows)
+        compare = FastCompare(other, kept, state, self._codes, self.messages)
+        while rows and compare.take(rows, last, intent_is_a_type=self._intent_is_a_type) and rows[-1].version < last:
             rows = await self.reader.history(key, rows[-1].version, PAGE)
-        if seal.foreign:
-            self.fed.add(key.workflow_type)
-        return seal.mark
+        if compare.foreign:
+            self.receivers.add(key.workflow_type)
+        return compare.last_equal
 
-    async def _begin(self, key: WorkflowKey, workflow: Workflow, rows: Sequence[LogEntry]) -> tuple[KnownState, State]:
+    async def _begin(self, key: WorkflowKey, refold: Refold, rows: Sequence[LogEntry]) -> tuple[SnapshotRow, State]:
         """Before the first of ``rows``, the oldest there are; where history was compacted, at the state that was kept."""
-        first = rows[0] if rows else None
-        if first is None or first.version == 1:
-            return KnownState(key, 0, workflow.code.state_schema, b"", b""), workflow.reducer.initial()
-        kept = await self.reader.snapshot(key, first.version - 1)
-        if kept is None or kept.version != first.version - 1:
-            raise StateConsistencyError(f"no state is kept at version {first.version - 1}, where its log begins")
-        state = stored_state(workflow, kept.state_schema, kept.state)
-        return KnownState(key, kept.version, kept.state_schema, kept.state, kept.state_hash), state
+        if not rows or rows[0].version == 1:
+            kept = SnapshotRow(key, 0, b"", refold.schema, 0, b"")
+        else:
+            before = rows[0].version - 1
+            found = await self.reader.snapshot(key, before)
+            if found is None or found.version != before:
+                raise StateConsistencyError(f"no state is kept at version {before}, where its log begins")
+            kept = found
+        return kept, refold.begin(kept)
 
-    # --- the slow way: where, what and why ----------------------------------------------------------------------------------
-
-    async def _walked(self, stored: Stored, workflow: Workflow, sealed: KnownState) -> InstanceResult:
-        mark, state = await self._begin(stored.key, workflow, await self.reader.history(stored.key, 0, 1))
-        branch = InstanceBranch(stored.key, workflow, state, begun=mark.version > 0, refused=self.post.refused)
+    async def _slow(self, stored: Stored, refold: Refold, last_equal: SnapshotRow) -> InstanceResult:
+        kept, state = await self._begin(stored.key, refold, await self.reader.history(stored.key, 0, 1))
+        branch = InstanceBranch(stored.key, refold, state, begun=kept.version > 0, refused=self.messages.refused)
         redacted = await self.redacted_since(stored.key)
-        walk = SlowCompare(branch, stored, sealed, self.retelling)
-        version = mark.version
-        while version < stored.version and walk.told.opened is None:
+        compare = SlowCompare(branch, stored, last_equal, self.recorded_states)
+        version = kept.version
+        while version < stored.version and compare.result.opened is None:
             for entry in await self._rows(stored.key, version, stored.version):
-                version, refusals = entry.version, walk.refusals
+                version, refusals = entry.version, compare.refusals
                 if redacted and version >= redacted:
-                    walk.open(entry, "what was recorded of it is redacted")
-                if (why := self._not_sent(entry, workflow)) is not None:
-                    walk.open(entry, why)
-                if not await walk.take(entry, self.news, self._codes.get(entry.code_id, NO_CODE)):
+                    compare.open(entry, "what was recorded of it is redacted")
+                if (why := self._open_before(entry, refold.workflow)) is not None:
+                    compare.open(entry, why)
+                if not await compare.take(entry, self.new_messages, self._codes.get(entry.code_id, UNKNOWN_CODE)):
                     break
-                if walk.refusals > refusals and is_foreign(entry.row, intent_is_a_type=self._intent_is_a_type):
-                    self.news.refused.add(entry.row.action_id)
-        told = walk.end(self._sent.get(stored.key.workflow_type, frozenset()))
-        extras = self.post.extra.get(stored.key)
-        if told.opened is None and extras is not None:
+                if compare.refusals > refusals and is_foreign(entry.row, intent_is_a_type=self._intent_is_a_type):
+                    self.new_messages.refused.add(entry.row.action_id)
+        result = compare.end(self._sent.get(stored.key.workflow_type, frozenset()))
+        extras = self.messages.extra.get(stored.key)
+        if result.opened is None and extras is not None:
             extra = extras[min(extras)]
-            told.opened = OpenFrom(stored.version + 1, "", f"behind its last action {extra.what}")
-        if told.opened is not None:
-            await self._withdraw_from(stored.key, told.opened.version - 1, stored.version)
-        return told
+            result.opened = OpenFrom(stored.version + 1, "", f"behind its last action {extra.what}")
+        if result.opened is not None:
+            await self._withdraw_from(stored.key, result.opened.version - 1, stored.version)
+        return result
 
-    def _not_sent(self, entry: LogEntry, workflow: Workflow) -> str | None:
-        """Why the branch is open from this row on, for what other instances do, or for want of a migration; None: it is not."""
+    def _open_before(self, entry: LogEntry, workflow: Workflow) -> str | None:
+        """Why the branch is open from this row on: what other instances send, or a migration that is missing. None: it is not."""
         row = entry.row
         if is_foreign(row, intent_is_a_type=self._intent_is_a_type):
-            self.fed.add(entry.key.workflow_type)
-            if row.action_id in self.post.withdrawn:
+            self.receivers.add(entry.key.workflow_type)
+            if row.action_id in self.messages.withdrawn:
                 return f"{row.issuer} sent it, and not the same in the other code"
-        extra = self.post.before(entry)
+        extra = self.messages.before(entry)
         if extra is not None:
             return f"before it {extra.what}, which is not recorded"
-        return self._not_read(self._codes.get(entry.code_id, NO_CODE).state_schema, workflow)
+        return self._not_read(self._codes.get(entry.code_id, UNKNOWN_CODE).state_schema, workflow)
 
     def _not_read(self, schema: int, workflow: Workflow) -> str | None:
-        """Why states of this schema are not compared: the other code is older, or says nothing of how they became its own."""
+        """Why states of this schema are not compared: the other code is older, or has no migration from there to its own."""
         now = workflow.code.state_schema
         if schema > now:
             return f"its state is of schema {schema}, the other code knows up to {now}"
@@ -162,12 +171,12 @@ class WhatIf:
         )
 
     async def _withdraw_from(self, key: WorkflowKey, version: int, last: int) -> None:
-        """Nothing behind ``version`` is known to be sent."""
+        """Withdraws every message behind ``version``: whether it is still sent is not known."""
         try:
             while version < last:
                 rows = await self._rows(key, version, last)
                 for entry in rows:
-                    self.news.withdraw_all(key, entry.row)
+                    self.new_messages.withdraw_all(key, entry.row)
                 version = rows[-1].version
         except OnexError:  # unreadable from here on: what it sent cannot be named
             pass
