@@ -18,8 +18,7 @@ from onex.cli.whatif_page import WhatIfQuestion, page
 from onex.engine.intake import PayloadInput
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import ContractError
-from onex.processes.replay_work import FoldingBroken
-from onex.processes.spawn import sendable
+from onex.processes.child_process import FoldingBroken, sendable
 from onex.processes.whatif_run import WhatIfOutcome, WhatIfRun
 from onex.processes.whatif_work import Since, WhatIfTask
 from onex.whatif.result import (

@@ -1,4 +1,8 @@
-"""The work of ``onex replay``: a run folded here, or by several processes of which each takes its share of the instances."""
+"""The work of ``onex replay``: a run folded in this process, or by several of which each takes its share of the instances.
+
+Each process reads the whole list of keys and folds every k-th instance, so nobody hands out work. Results of different
+instances add up in any order. The first process also asks the store what it says against itself as a whole.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +11,23 @@ import os
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from ..engine.registry import ReducerRegistry
 from ..kernel.action import WorkflowKey
-from ..kernel.errors import NotFound, OnexError
+from ..kernel.errors import NotFound
 from ..replay.replay import Replay
 from ..replay.verdict import ReplayResult
 from ..wiring.recorded import RunSource
+from .child_process import Child, serve
 from .code_versions import code_of
-from .spawn import SPAWN, sendable, started
 
-WORTH_IT: Final = 50_000  # actions: below, one process has ended by the time that a second one has started (0.9 s)
-TELL_S: Final = 0.2
-GONE_S: Final = 5.0
+WORTH_IT: Final = 50_000
+"""Actions. Below, one process has ended by the time that a second one has started (0.9 s)."""
+REPORT_S: Final = 0.2
 
 OnActions = Callable[[int], None]
-
-
-class FoldingBroken(OnexError):
-    """A process that folded is gone and did not say why: killed, or out of memory."""
-
-    code = "folding_broken"
 
 
 class ReplayTask(NamedTuple):
@@ -45,14 +42,14 @@ class ReplayTask(NamedTuple):
 
 
 def processes_for(actions: int, asked: int | None) -> int:
-    """``asked``, or as many as this process may use of the machine where there is enough to do."""
+    """``asked``, or one for each core that this process may use, where there is enough to do."""
     if asked is not None:
         return asked
     return len(os.sched_getaffinity(0)) if actions >= WORTH_IT else 1
 
 
 def folded(task: ReplayTask, processes: int, went: OnActions) -> ReplayResult:
-    """What the replay came to. ``went`` hears how many actions more were folded.
+    """The result. ``went`` is called with how many actions more were folded.
 
     Raises NotFound for an instance that is not there, HistoryUnreadable, FoldingBroken, and what loading an app raises.
     """
@@ -80,67 +77,45 @@ async def _fold(task: ReplayTask, went: OnActions) -> ReplayResult:
                 )
                 raise NotFound(f"{task.key} {missing}")
             segments = replay.instance(stored)
-        told, told_s = 0, time.monotonic()
+        reported, reported_s = 0, time.monotonic()
         async for _ in segments:
-            if time.monotonic() - told_s > TELL_S:
-                went(replay.result.actions - told)
-                told, told_s = replay.result.actions, time.monotonic()
-        went(replay.result.actions - told)
+            if time.monotonic() - reported_s > REPORT_S:
+                went(replay.result.actions - reported)
+                reported, reported_s = replay.result.actions, time.monotonic()
+        went(replay.result.actions - reported)
         return replay.result
     finally:
         run.close()
 
 
 def _shared(task: ReplayTask, processes: int, went: OnActions) -> ReplayResult:
-    lines: dict[Connection, BaseProcess] = {}
+    children: dict[Connection, Child] = {}
     result = ReplayResult()
     try:
         for number in range(processes):
-            line, end = SPAWN.Pipe(duplex=False)
-            process = started(_share, end, task._replace(part=(number, processes)))
-            end.close()
-            lines[line] = process
-        waiting = set(lines)
+            child = Child(_fold_share, task._replace(part=(number, processes)))
+            children[child.line] = child
+        waiting = set(children)
         while waiting:
-            for ready in wait(list(waiting)):
-                assert isinstance(ready, Connection), "only connections are waited for"
-                word = _received(ready, lines[ready])
-                if isinstance(word, int):
-                    went(word)
-                else:
+            for line in wait(list(waiting)):
+                assert isinstance(line, Connection), "only connections are waited for"
+                word = children[line].receive()
+                if isinstance(word, ReplayResult):
                     result.join(word)
-                    waiting.discard(ready)
+                    waiting.discard(line)
+                else:
+                    assert isinstance(word, int), (
+                        "a child sends how many actions more it folded, and at last its result"
+                    )
+                    went(word)
     finally:
-        for one, worker in lines.items():
-            one.close()
-            worker.kill()  # it only reads, so there is nothing to break
-            worker.join()
-            worker.close()
+        for child in children.values():
+            child.close()
     return result
 
 
-def _received(line: Connection, process: BaseProcess) -> int | ReplayResult:
-    try:
-        word: int | ReplayResult | OnexError = line.recv()
-    except (EOFError, ConnectionResetError) as error:
-        process.join(GONE_S)
-        raise FoldingBroken(
-            f"a process that folded ended with {process.exitcode} and did not say why; was the machine out of memory? "
-            "--processes 1 folds with one"
-        ) from error
-    if isinstance(word, OnexError):
-        raise word
-    return word
+def _fold_share(line: Connection, task: ReplayTask) -> None:
+    async def run() -> None:
+        line.send(await _fold(task, line.send))
 
-
-def _share(line: Connection, task: ReplayTask) -> None:
-    """A process's whole life."""
-    os.dup2(2, 1)  # what an app prints when it is imported is not what the command says
-    try:
-        line.send(asyncio.run(_fold(task, line.send)))
-    except (BrokenPipeError, ConnectionResetError):
-        return
-    except OnexError as error:
-        line.send(sendable(error))
-    except Exception as error:
-        line.send(OnexError(f"a process of onex replay failed: {type(error).__name__}: {error}"))
+    serve(line, run, "onex replay")

@@ -1,6 +1,17 @@
-"""Runs a what-if over the processes that fold: hands out pages, adds up what comes back, goes round until no message is new.
+"""Runs a what-if over the processes that fold: hands out pages, adds up results, repeats until no message is new.
 
-What this process holds is bounded: totals, a few examples per class of difference, and what messages are not sent any more.
+Order of one run:
+
+1. Each process is started and loads the other code. It answers with the workflow types that messages go to or from.
+2. A round folds every page of some types, in the first round of all types. One process at a time reads its page, and says
+   where the next one begins; then it folds while another reads. So no page is read twice, and pages come back in any order.
+3. Results are added in the order of the pages, so the output has the order of the keys. At most ``AHEAD`` pages wait.
+4. What the round found of messages goes to every process. If some was new, the types that receive messages are folded
+   again, and their results of the round before are dropped. Messages found only grow, so the rounds end.
+5. Each process says how many effects came to its boundary, and ends. The sum is to be 0.
+
+What this process holds is bounded: totals, a few examples per class of difference, and the messages that differ. Lines of
+JSON wait in temporary files. What may go wrong in a process is in ``child_process.py``; its error ends the whole run.
 """
 
 from __future__ import annotations
@@ -14,11 +25,9 @@ from tempfile import TemporaryFile
 from typing import IO, Final, TypeVar
 
 from ..kernel.action import WorkflowKey
-from ..kernel.errors import OnexError
 from ..whatif.messages import MessageChanges
 from ..whatif.result import WhatIfSummary, merged
-from .replay_work import FoldingBroken
-from .spawn import SPAWN, started
+from .child_process import GONE_S, SPAWN, Child, end, started
 from .whatif_work import (
     ActionsFolded,
     CodeLoaded,
@@ -33,15 +42,14 @@ from .whatif_work import (
 )
 
 AHEAD: Final = 64
-"""Pages that may be done before one that began earlier; their lines wait, so that the output keeps the order of the keys."""
-GONE_S: Final = 5.0
+"""Pages that may be done before one that began earlier."""
 
 W = TypeVar("W", CodeLoaded, EffectsFired)
 
 
 @dataclass(slots=True)
 class WhatIfOutcome:
-    """``rounds``: how often the receivers of messages were folded. ``lines`` is JSON, by key."""
+    """``rounds``: how often the receivers of messages were page. ``lines`` is JSON, by key."""
 
     tally: WhatIfSummary
     fired: int
@@ -50,43 +58,36 @@ class WhatIfOutcome:
 
 
 class _Folder:
-    """One process that folds the other code, and the one beside it that folds the record, once it is asked for."""
+    """One process that folds the other code. Beside it one that folds the record, started when the first asks for it."""
 
     def __init__(self, task: WhatIfTask, record: WhatIfTask | None) -> None:
-        self.parent, end = SPAWN.Pipe()
         self._record = record
         line: Connection | None = None
-        self._teller_end: Connection | None = None
+        self._record_end: Connection | None = None
         if record is not None:
-            line, self._teller_end = SPAWN.Pipe()
-        self.process = started(fold_pages, end, task, line)
-        self._teller: BaseProcess | None = None
-        end.close()
+            line, self._record_end = SPAWN.Pipe()
+        self.child = Child(fold_pages, task, line)
+        self._record_process: BaseProcess | None = None
         if line is not None:
             line.close()
         self.page: int | None = None  # the number of the one it works on
 
-    def start_teller(self) -> None:
-        assert self._record is not None and self._teller_end is not None, "only who has a line asks for it"
-        self._teller = started(fold_record, self._teller_end, self._record)
-        self._teller_end.close()
+    def start_record(self) -> None:
+        assert self._record_end is not None, "only a process with a line to the record asks for it"
+        self._record_process = started(fold_record, self._record_end, self._record)
+        self._record_end.close()
 
     def close(self, grace_s: float) -> None:
-        """Ends both. What still folds after ``grace_s`` is killed: it only reads, so there is nothing to break."""
-        self.parent.close()
-        if self._teller is None and self._teller_end is not None:
-            self._teller_end.close()
-        for process in (self.process, self._teller):
-            if process is not None:
-                process.join(grace_s)
-                if process.is_alive():
-                    process.kill()
-                    process.join()
-                process.close()
+        """Ends both. What still folds after ``grace_s`` is killed: it only reads, so nothing is left half written."""
+        self.child.close(grace_s)
+        if self._record_process is not None:
+            end(self._record_process, grace_s)
+        elif self._record_end is not None:
+            self._record_end.close()
 
 
 class WhatIfRun:
-    """One what-if over the workflow types ``types``. ``went`` hears of every few thousand actions, ``again`` of a new round."""
+    """One what-if over ``types``, workflow types. ``went`` is called with actions folded, ``again`` with a new round's number."""
 
     def __init__(
         self,
@@ -101,9 +102,9 @@ class WhatIfRun:
         self._task, self._record, self._types = task, record, sorted(types)
         self._processes = processes
         self._went, self._again = went, again
-        self._tallies = {name: WhatIfSummary(task.kept) for name in self._types}
+        self._summaries = {name: WhatIfSummary(task.kept) for name in self._types}
         self._lines: dict[str, IO[bytes]] = {}
-        self._post, self._fed = MessageChanges(), set[str]()
+        self._messages, self._receivers = MessageChanges(), set[str]()
 
     def run(self) -> WhatIfOutcome:
         """Raises OnexError: what a process raised, or FoldingBroken."""
@@ -120,47 +121,47 @@ class WhatIfRun:
         finally:
             for folder in folders:
                 folder.close(grace_s)
-        return WhatIfOutcome(merged(self._tallies.values(), self._task.kept), fired, rounds, self._written())
+        return WhatIfOutcome(merged(self._summaries.values(), self._task.kept), fired, rounds, self._written())
 
     def _rounds(self, folders: Sequence[_Folder]) -> int:
         todo, number = self._types, 1
         for folder in folders:
-            self._fed |= self._take(folder, CodeLoaded).correspondents
+            self._receivers |= self._take(folder, CodeLoaded).correspondents
         while todo:
-            news = _Round(self, folders, todo).run()
-            fresh = self._post.learn(news)
-            todo = [name for name in self._types if name in self._fed] if fresh else []
+            found = _Round(self, folders, todo).run()
+            fresh = self._messages.learn(found)
+            todo = [name for name in self._types if name in self._receivers] if fresh else []
             if todo:
                 number += 1
                 self._again(number)
                 for folder in folders:
-                    folder.parent.send(fresh)
+                    folder.child.line.send(fresh)
         return number
 
     def _end(self, folder: _Folder) -> int:
-        folder.parent.send(None)
+        folder.child.line.send(None)
         return self._take(folder, EffectsFired).effects
 
     def _take(self, folder: _Folder, kind: type[W]) -> W:
-        word = received(folder)
+        word = folder.child.receive()
         assert isinstance(word, kind), f"{kind.__name__} is due, {type(word).__name__} came"
         return word
 
-    # --- what a round changes ---------------------------------------------------------------------------------------------
+    # --- called by a round ---------------------------------------------------------------------------------------------
 
     def forget(self, name: str) -> None:
-        self._tallies[name] = WhatIfSummary(self._task.kept)
+        self._summaries[name] = WhatIfSummary(self._task.kept)
         if (file := self._lines.get(name)) is not None:
             file.seek(0)
             file.truncate()
 
-    def add(self, name: str, folded: PageResult) -> None:
-        self._tallies[name].merge(folded.tally)
-        self._fed |= folded.fed
-        if folded.lines:
+    def add(self, name: str, page: PageResult) -> None:
+        self._summaries[name].merge(page.summary)
+        self._receivers |= page.receivers
+        if page.lines:
             if name not in self._lines:
-                self._lines[name] = TemporaryFile()  # noqa: SIM115  # it lives until its lines are written
-            self._lines[name].write(folded.lines)
+                self._lines[name] = TemporaryFile()  # noqa: SIM115  # open until its lines are written
+            self._lines[name].write(page.lines)
 
     def went(self, actions: int) -> None:
         self._went(actions)
@@ -174,7 +175,7 @@ class WhatIfRun:
 
 
 class _Round:
-    """Every page of some types, once: one process reads while the others fold, so that no page is read twice."""
+    """Every page of some types, once."""
 
     def __init__(self, run: WhatIfRun, folders: Sequence[_Folder], types: Sequence[str]) -> None:
         self._run, self._folders = run, folders
@@ -183,16 +184,16 @@ class _Round:
         self._names: dict[int, str] = {}
         self._given = self._added = 0
         self._reading: _Folder | None = None
-        self._news = MessageChanges()
+        self._found = MessageChanges()
         for name in types:
             run.forget(name)
 
     def run(self) -> MessageChanges:
         while True:
             self._give()
-            busy = {folder.parent: folder for folder in self._folders if folder.page is not None}
+            busy = {folder.child.line: folder for folder in self._folders if folder.page is not None}
             if not busy:
-                return self._news
+                return self._found
             for ready in wait(list(busy)):
                 assert isinstance(ready, Connection), "only connections are waited for"
                 self._hear(busy[ready])
@@ -205,11 +206,11 @@ class _Round:
                 folder.page, self._reading = self._given, folder
                 self._names[self._given] = name
                 self._given += 1
-                folder.parent.send(Page(name, after))
+                folder.child.line.send(Page(name, after))
 
     def _hear(self, folder: _Folder) -> None:
-        word = received(folder)
-        assert folder.page is not None, "who has no page says nothing"
+        word = folder.child.receive()
+        assert folder.page is not None, "a process without a page sends nothing"
         if isinstance(word, PageRead):
             self._reading = None
             if word.last is not None:
@@ -217,27 +218,11 @@ class _Round:
         elif isinstance(word, ActionsFolded):
             self._run.went(word.actions)
         elif isinstance(word, RecordedStatesNeeded):
-            folder.start_teller()
+            folder.start_record()
         elif isinstance(word, PageResult):
             self._done[folder.page] = (self._names.pop(folder.page), word)
             folder.page = None
-            self._news.learn(word.news)
+            self._found.learn(word.messages)
             while self._added in self._done:
                 self._run.add(*self._done.pop(self._added))
                 self._added += 1
-
-
-def received(folder: _Folder) -> object:
-    """Its next word. Raises the OnexError it ended with, FoldingBroken when it ended without one."""
-    try:
-        word: object = folder.parent.recv()
-    except (EOFError, ConnectionResetError) as error:
-        folder.process.join(GONE_S)
-        code = folder.process.exitcode
-        how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        raise FoldingBroken(
-            f"a process that folded ended with {how} and did not say why; was the machine out of memory?"
-        ) from error
-    if isinstance(word, OnexError):
-        raise word
-    return word

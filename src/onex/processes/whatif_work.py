@@ -1,15 +1,17 @@
 """The two kinds of processes of ``onex whatif``: one folds the other code, one the code that made the record.
 
-They never meet in one interpreter, so what one revision imports is not what the other finds. Neither has an executor that
-does anything: what would leave is counted.
+They are two, so that no module of one revision is imported where the other runs. Neither has an executor that does
+anything: an effect that would leave is counted at the boundary, and never runs.
+
+``fold_pages`` folds the other code. It sends CodeLoaded, then for each Page: PageRead, ActionsFolded now and then, and
+PageResult. A MessageChanges in between tells it what other processes found. None ends it: it sends EffectsFired.
+``fold_record`` answers each recorded state with the states behind it. It is started when the first state is asked for, since
+most runs need none: its code is loaded only then.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
 import time
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -25,18 +27,16 @@ from ..whatif.recorded_states import RefoldedStates
 from ..whatif.result import EnumBranch, WhatIfSummary
 from ..whatif.what_if import WhatIf
 from ..wiring.folding import InertApp
-from ..wiring.recorded import RecordedRun as Record
-from ..wiring.recorded import RunSource
-from .replay_work import FoldingBroken
-from .spawn import sendable
+from ..wiring.recorded import RecordedRun, RunSource
+from .child_process import FoldingBroken, serve
 
 PAGE = 100
 """Instances: what is read at once, and all that a process holds."""
-TELL_S = 0.2
+REPORT_S = 0.2
 
 
 class Since(NamedTuple):
-    """Only instances that changed at or behind both: microseconds since 1970, a place in the log. 0: all."""
+    """Only instances changed at or after both: microseconds since 1970, a position in the log. 0: all."""
 
     at_us: int = 0
     n: int = 0
@@ -63,13 +63,13 @@ class Page(NamedTuple):
 
 
 class CodeLoaded(NamedTuple):
-    """The code is loaded; these workflow types it sends something, or tells what came of it."""
+    """The code is loaded. ``correspondents``: workflow types that get messages from it, or outcomes of their messages."""
 
     correspondents: frozenset[str]
 
 
 class PageRead(NamedTuple):
-    """A page was read and is being folded; the next one begins behind ``last``. None: there is no next one."""
+    """A page was read and is being folded. The next one begins behind ``last``; None: there is no next one."""
 
     last: WorkflowKey | None
 
@@ -81,26 +81,26 @@ class ActionsFolded(NamedTuple):
 
 
 class PageResult(NamedTuple):
-    """What came of one page. ``lines`` are JSON, one per instance that is not the same."""
+    """The result of one page. ``lines`` are JSON, one for each instance that is not the same."""
 
-    tally: WhatIfSummary
+    summary: WhatIfSummary
     lines: bytes
-    news: MessageChanges
-    fed: frozenset[str]
+    messages: MessageChanges
+    receivers: frozenset[str]
 
 
 class EffectsFired(NamedTuple):
-    """The last word of a process: what reached the boundary of effects while it folded."""
+    """The last word of a process: how many effects came to the boundary while it folded."""
 
     effects: int
 
 
 class RecordedStatesNeeded(NamedTuple):
-    """Asks for the process that folds the record, which is started for the first question."""
+    """Asks for the process that folds the record."""
 
 
 class RecordProcessFailed(Exception):
-    """The process that folds the record could not begin. No error of the house: it is not about one instance."""
+    """The process that folds the record ended. No OnexError: that would be a result of the instance at hand."""
 
     def __init__(self, error: OnexError) -> None:
         super().__init__(error.message)
@@ -113,17 +113,17 @@ class RemoteStates:
     def __init__(self, parent: Connection, line: Connection) -> None:
         self._parent, self._line, self._asked = parent, line, False
 
-    async def states(self, mark: SnapshotRow) -> list[bytes]:
+    async def states(self, known: SnapshotRow) -> list[bytes]:
         if not self._asked:
             self._asked = True
             self._parent.send(RecordedStatesNeeded())
         try:
-            self._line.send(mark)
+            self._line.send(known)
             answer: list[bytes] | OnexError = self._line.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
             raise RecordProcessFailed(
                 FoldingBroken(
-                    "the process that folds the record ended and did not say why; without APP it is not needed"
+                    "the process that folds the record ended and gave no reason; without APP it is not needed"
                 )
             ) from error
         if isinstance(answer, OnexError):
@@ -132,69 +132,56 @@ class RemoteStates:
 
 
 def fold_pages(parent: Connection, task: WhatIfTask, line: Connection | None) -> None:
-    """The process that folds the other code, page by page, until it is told that there are no more."""
+    """The process that folds the other code. ``line`` leads to the process that folds the record; None: there is none."""
 
     async def run() -> None:
         app = InertApp(Path(task.app))
         reader = task.source.open()
-        retelling = None if line is None else RemoteStates(parent, line)
-        judge = WhatIf(reader, app.registry, retelling, reader.redacted_since)
-        parent.send(CodeLoaded(judge.correspondents))
+        recorded = None if line is None else RemoteStates(parent, line)
+        what_if = WhatIf(reader, app.registry, recorded, reader.redacted_since)
+        parent.send(CodeLoaded(what_if.correspondents))
         while (order := parent.recv()) is not None:
             if isinstance(order, MessageChanges):
-                judge.messages.learn(order)
-            else:
-                await _fold_page(parent, task, judge, reader, order)
+                what_if.messages.learn(order)
+                continue
+            try:
+                await _fold_page(parent, task, what_if, reader, order)
+            except RecordProcessFailed as failed:
+                raise failed.error from failed
         parent.send(EffectsFired(app.boundary.fired))
         reader.close()
         app.close()
 
-    _work(parent, run)
+    serve(parent, run, "onex whatif")
 
 
-async def _fold_page(parent: Connection, task: WhatIfTask, judge: WhatIf, reader: Record, page: Page) -> None:
+async def _fold_page(parent: Connection, task: WhatIfTask, what_if: WhatIf, reader: RecordedRun, page: Page) -> None:
     rows = await reader.instances(page.workflow_type, None, page.after, PAGE)
     parent.send(PageRead(rows[-1].key if len(rows) == PAGE else None))
-    tally, lines, went, told_s = WhatIfSummary(task.kept), list[bytes](), judge.actions, time.monotonic()
+    summary, lines, went, reported_s = WhatIfSummary(task.kept), list[bytes](), what_if.actions, time.monotonic()
     for stored in rows:
         if not task.since.includes(stored):
             continue
-        told = await judge.instance(stored)
-        tally.add(told)
-        if task.each and told.branch is not EnumBranch.SAME:
-            lines.append(orjson.dumps(instance_result_json(told), default=str, option=orjson.OPT_APPEND_NEWLINE))
-        if time.monotonic() - told_s > TELL_S:
-            parent.send(ActionsFolded(judge.actions - went))
-            went, told_s = judge.actions, time.monotonic()
-    parent.send(ActionsFolded(judge.actions - went))
-    parent.send(PageResult(tally, b"".join(lines), judge.new_messages, frozenset(judge.receivers)))
-    judge.new_messages = MessageChanges()
+        result = await what_if.instance(stored)
+        summary.add(result)
+        if task.each and result.branch is not EnumBranch.SAME:
+            lines.append(orjson.dumps(instance_result_json(result), default=str, option=orjson.OPT_APPEND_NEWLINE))
+        if time.monotonic() - reported_s > REPORT_S:
+            parent.send(ActionsFolded(what_if.actions - went))
+            went, reported_s = what_if.actions, time.monotonic()
+    parent.send(ActionsFolded(what_if.actions - went))
+    parent.send(PageResult(summary, b"".join(lines), what_if.new_messages, frozenset(what_if.receivers)))
+    what_if.new_messages = MessageChanges()
 
 
 def fold_record(line: Connection, task: WhatIfTask) -> None:
-    """The process that folds the code of the record: answers each mark with the states behind it."""
+    """The process that folds the code of the record, until the process that asks is gone."""
 
     async def run() -> None:
         app = InertApp(Path(task.app))
         reader = task.source.open()
-        retold = RefoldedStates(reader, app.registry)
+        recorded = RefoldedStates(reader, app.registry)
         while True:
-            line.send(await retold.states(line.recv()))
+            line.send(await recorded.states(line.recv()))
 
-    _work(line, run)
-
-
-def _work(line: Connection, run: Callable[[], object]) -> None:
-    """Until the other side is gone. An error of ours is the other side's to tell."""
-    # what an app prints when it is imported goes where people read, not between the lines of JSON
-    os.dup2(2, 1)
-    try:
-        asyncio.run(run())  # type: ignore[arg-type]  # both kinds of work are coroutines
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
-    except RecordProcessFailed as failed:
-        line.send(sendable(failed.error))
-    except OnexError as error:
-        line.send(sendable(error))
-    except Exception as error:
-        line.send(OnexError(f"a process of onex whatif failed: {type(error).__name__}: {error}"))
+    serve(line, run, "onex whatif")
