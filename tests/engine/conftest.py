@@ -23,7 +23,7 @@ from tests.engine.jobs import Worker, registry
 ENV = Env("0", "2", "3", "", "")
 
 
-class House:
+class OneStore:
     """One store and the engines a test opens on it, one after the other."""
 
     def __init__(self, kind: str, folder: Path) -> None:
@@ -57,5 +57,5 @@ class House:
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def house(request: pytest.FixtureRequest, tmp_path: Path) -> House:
-    return House(request.param, tmp_path)
+def one_store(request: pytest.FixtureRequest, tmp_path: Path) -> OneStore:
+    return OneStore(request.param, tmp_path)

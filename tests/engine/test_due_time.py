@@ -13,7 +13,7 @@ from onex.kernel.action import WorkflowKey, micros
 from onex.ports import NewIntent
 from onex.replay.replay import Replay
 from onex.replay.verdict import EnumReplayVerdict
-from tests.engine.conftest import House
+from tests.engine.conftest import OneStore
 from tests.engine.jobs import Add
 from tests.engine.test_store_faults import K, run
 
@@ -26,9 +26,9 @@ async def due_in_s(engine: ReducerPatternEngine, name: str, key: WorkflowKey = K
     return (stored.timers[name][1] - SystemClock().now_us()) / 1e6
 
 
-def test_a_timer_set_after_an_action_of_2100_rings_an_hour_from_now(house: House) -> None:
+def test_a_timer_set_after_an_action_of_2100_rings_an_hour_from_now(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "add", issued_at=FAR)
             await engine.submit(K, "wake_me", Add(amount=3600))
             assert 3500 < await due_in_s(engine, "alarm") < 3601
@@ -36,9 +36,9 @@ def test_a_timer_set_after_an_action_of_2100_rings_an_hour_from_now(house: House
     run(go())
 
 
-def test_the_log_keeps_what_the_reducer_said_and_replay_is_equal(house: House) -> None:
+def test_the_log_keeps_what_the_reducer_said_and_replay_is_equal(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "add", issued_at=FAR)
             await engine.submit(K, "wake_me", Add(amount=3600))
             entry = (await engine.reader.history(K, 1, 1))[0]
@@ -50,26 +50,26 @@ def test_the_log_keeps_what_the_reducer_said_and_replay_is_equal(house: House) -
     run(go())
 
 
-def test_it_rings_for_the_engine_that_set_it_and_for_the_next(house: House) -> None:
+def test_it_rings_for_the_engine_that_set_it_and_for_the_next(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "add", issued_at=FAR)
             await engine.submit(K, "wake_me", Add(amount=0))
             assert (await engine.wait(K, "rung", 5)).version == 3
             other = WorkflowKey("job", "2")
             await engine.submit(other, "add", issued_at=FAR)
             await engine.submit(other, "wake_me", Add(amount=1))
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             assert (await engine.wait(other, "rung", 5)).version == 3
 
     run(go())
 
 
-def test_what_a_rung_timer_sets_is_moved_too(house: House) -> None:
+def test_what_a_rung_timer_sets_is_moved_too(one_store: OneStore) -> None:
     """The time of its own action is what it was set for, years from now: a reducer may compare the two."""
 
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "add", issued_at=FAR)
             await engine.submit(K, "wake_me", Add(amount=1))
             await engine.wait(K, "rung", 5)
@@ -82,7 +82,7 @@ def test_what_a_rung_timer_sets_is_moved_too(house: House) -> None:
     run(go())
 
 
-def test_a_wrong_clock_that_was_set_right(house: House) -> None:
+def test_a_wrong_clock_that_was_set_right(one_store: OneStore) -> None:
     class Wrong(SystemClock):
         ahead_s = 30 * 365 * 86400
 
@@ -90,7 +90,7 @@ def test_a_wrong_clock_that_was_set_right(house: House) -> None:
             return super().now_us() + self.ahead_s * 1_000_000
 
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             clock = Wrong()
             engine.intake.clock = engine.service.clock = clock
             await engine.submit(K, "add")
@@ -101,9 +101,9 @@ def test_a_wrong_clock_that_was_set_right(house: House) -> None:
     run(go())
 
 
-def test_what_a_caller_stamps_himself_is_due_by_that_stamp(house: House) -> None:
+def test_what_a_caller_stamps_himself_is_due_by_that_stamp(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "wake_me", Add(amount=60), issued_at=FAR)
             stored = await engine.stored(K)
             assert stored is not None and stored.timers["alarm"][1] == micros(FAR) + 60_000_000

@@ -1,4 +1,4 @@
-"""The inbox: what other processes send is taken in order and answered once, whatever stops the engine in between."""
+"""The inbox: what other processes send is taken in order and answered once, even if the engine stops in between."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import ModelAction, WorkflowKey
 from onex.kernel.errors import FencedError, Overloaded, ReservedKind, TemporaryDatabaseError
 from onex.ports import Applied, Commit, Conflict, EnumOutboxState, OutboxRow
-from tests.engine.conftest import House
+from tests.engine.conftest import OneStore
 from tests.engine.jobs import Add, Job, Told
 
 K = WorkflowKey("job", "1")
@@ -34,22 +34,22 @@ def wire(kind: str, payload: dict[str, JsonValue] | None = None, key: WorkflowKe
     return action.model_dump_json(exclude_none=True).encode()
 
 
-class Letters:
+class OtherProcess:
     """Another process: it sends, and asks for its answers."""
 
-    def __init__(self, house: House) -> None:
-        self.house = house
+    def __init__(self, one_store: OneStore) -> None:
+        self.one_store = one_store
         self.tickets: list[int] = []
 
     async def send(self, *bodies: bytes) -> None:
-        store = await self.house.store()
+        store = await self.one_store.store()
         for body in bodies:
             self.tickets.append(await store.send(body, 0))
         await store.close()
 
     async def answered(self) -> list[dict[str, JsonValue]]:
         """The answers to all that was sent, in the order it was sent."""
-        store = await self.house.store()
+        store = await self.one_store.store()
         answers: list[dict[str, JsonValue]] = []
         for ticket in self.tickets:
             while (answer := await store.answer(ticket)) is None:
@@ -84,49 +84,49 @@ async def dead_message(engine: ReducerPatternEngine) -> str:
 # --- actions ------------------------------------------------------------------------------------------------------------
 
 
-def test_what_one_process_sends_is_judged_in_the_order_sent(house: House) -> None:
+def test_what_one_process_sends_is_judged_in_the_order_sent(one_store: OneStore) -> None:
     async def go() -> None:
-        letters = Letters(house)
-        await letters.send(*[wire("add", {"amount": amount}) for amount in (1, 2, 4, 8)], wire("start", {"text": "x"}))
-        async with house.engine() as engine:
-            assert codes(await letters.answered()) == [1, 2, 3, 4, 5]
+        sender = OtherProcess(one_store)
+        await sender.send(*[wire("add", {"amount": amount}) for amount in (1, 2, 4, 8)], wire("start", {"text": "x"}))
+        async with one_store.engine() as engine:
+            assert codes(await sender.answered()) == [1, 2, 3, 4, 5]
             log = await engine.reader.history(K, 0, 4)
             assert [entry.row.payload for entry in log] == [b'{"amount":%d}' % n for n in (1, 2, 4, 8)]
 
     run(go())
 
 
-def test_the_same_action_twice_in_the_inbox_is_applied_once_and_answered_twice(house: House) -> None:
+def test_the_same_action_twice_in_the_inbox_is_applied_once_and_answered_twice(one_store: OneStore) -> None:
     async def go() -> None:
-        letters, body = Letters(house), wire("add", {"amount": 2}, action_id=str(AN_ID))
-        await letters.send(body, body, wire("add", {"amount": 4}))
-        async with house.engine() as engine:
-            assert codes(await letters.answered()) == [1, 1, 2]
+        sender, body = OtherProcess(one_store), wire("add", {"amount": 2}, action_id=str(AN_ID))
+        await sender.send(body, body, wire("add", {"amount": 4}))
+        async with one_store.engine() as engine:
+            assert codes(await sender.answered()) == [1, 1, 2]
             assert await engine.state(K) == Job(status="new", count=6)
 
     run(go())
 
 
-def test_a_duplicate_after_a_restart_gets_the_first_answer_again(house: House) -> None:
+def test_a_duplicate_after_a_restart_gets_the_first_answer_again(one_store: OneStore) -> None:
     async def go() -> None:
-        letters, body = Letters(house), wire("add", {"amount": 2}, action_id=str(AN_ID))
-        await letters.send(body)
-        async with house.engine():
-            first = await letters.answered()
-        await letters.send(body)
-        async with house.engine() as engine:
-            assert await letters.answered() == [*first, {**first[0], "duplicate": True}]
+        sender, body = OtherProcess(one_store), wire("add", {"amount": 2}, action_id=str(AN_ID))
+        await sender.send(body)
+        async with one_store.engine():
+            first = await sender.answered()
+        await sender.send(body)
+        async with one_store.engine() as engine:
+            assert await sender.answered() == [*first, {**first[0], "duplicate": True}]
             assert await engine.state(K) == Job(status="new", count=2)
 
     run(go())
 
 
-def test_an_id_with_another_body_is_refused_in_the_inbox_too(house: House) -> None:
+def test_an_id_with_another_body_is_refused_in_the_inbox_too(one_store: OneStore) -> None:
     async def go() -> None:
-        letters = Letters(house)
-        await letters.send(*[wire("add", {"amount": amount}, action_id=str(AN_ID)) for amount in (2, 4)])
-        async with house.engine() as engine:
-            assert codes(await letters.answered()) == [1, "duplicate_action"]
+        sender = OtherProcess(one_store)
+        await sender.send(*[wire("add", {"amount": amount}, action_id=str(AN_ID)) for amount in (2, 4)])
+        async with one_store.engine() as engine:
+            assert codes(await sender.answered()) == [1, "duplicate_action"]
             assert await engine.state(K) == Job(status="new", count=2)
 
     run(go())
@@ -148,12 +148,12 @@ def test_an_id_with_another_body_is_refused_in_the_inbox_too(house: House) -> No
         b'{"workflow_key":["job","1"],"kind":"@release","surprise":1}',
     ],
 )
-def test_what_cannot_be_read_is_answered_recorded_and_stops_nothing(house: House, body: bytes) -> None:
+def test_what_cannot_be_read_is_answered_recorded_and_stops_nothing(one_store: OneStore, body: bytes) -> None:
     async def go() -> None:
-        letters = Letters(house)
-        await letters.send(body, wire("add"))
-        async with house.engine() as engine:
-            assert codes(await letters.answered()) == ["invalid_payload", 1]
+        sender = OtherProcess(one_store)
+        await sender.send(body, wire("add"))
+        async with one_store.engine() as engine:
+            assert codes(await sender.answered()) == ["invalid_payload", 1]
             (record,) = await engine.reader.rejections("inbox", None, 0, 10)
             assert (record.code, record.body) == ("invalid_payload", body)
 
@@ -182,39 +182,39 @@ async def ended(engine: ReducerPatternEngine) -> None:
 
 @pytest.mark.parametrize("after", [0, 1])
 def test_what_was_taken_is_answered_once_though_the_engine_ends_at_a_commit(
-    house: House, monkeypatch: pytest.MonkeyPatch, after: int
+    one_store: OneStore, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     async def go() -> None:
-        letters = Letters(house)
-        async with house.engine() as engine:
+        sender = OtherProcess(one_store)
+        async with one_store.engine() as engine:
             lose(engine, monkeypatch, after)
-            await letters.send(wire("add", {"amount": 2}, action_id=str(AN_ID)))
+            await sender.send(wire("add", {"amount": 2}, action_id=str(AN_ID)))
             if after:
-                await letters.answered()
-            await letters.send(wire("add", {"amount": 4}))
+                await sender.answered()
+            await sender.send(wire("add", {"amount": 4}))
             await ended(engine)
-        async with house.engine() as engine:
-            assert codes(await letters.answered()) == [1, 2]
+        async with one_store.engine() as engine:
+            assert codes(await sender.answered()) == [1, 2]
             assert await engine.state(K) == Job(status="new", count=6)
 
     run(go())
 
 
 def test_an_intent_driven_again_is_answered_in_the_commit_that_does_it(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    one_store: OneStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the next owner would drive it once more, if it had died again (seed 221 of the campaign)."""
 
     async def go() -> None:
-        letters = Letters(house)
-        async with house.engine() as engine:
+        sender = OtherProcess(one_store)
+        async with one_store.engine() as engine:
             pointer = await dead_message(engine)
             await engine.submit("job:2", "again")
             lose(engine, monkeypatch, 1)  # the note that it runs again is written, and nothing after it
-            await letters.send(wire(REDRIVE, {"pointer": pointer}))
+            await sender.send(wire(REDRIVE, {"pointer": pointer}))
             await ended(engine)
-        async with house.engine() as engine:
-            assert codes(await letters.answered()) == ["done"]
+        async with one_store.engine() as engine:
+            assert codes(await sender.answered()) == ["done"]
             await engine.idle()
             assert await engine.state("job:2") == Job(status="new", count=5)
 
@@ -224,29 +224,29 @@ def test_an_intent_driven_again_is_answered_in_the_commit_that_does_it(
 # --- requests -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_held_instance_is_released_between_the_actions_before_and_behind(house: House) -> None:
+def test_a_held_instance_is_released_between_the_actions_before_and_behind(one_store: OneStore) -> None:
     async def go() -> None:
-        letters = Letters(house)
-        async with house.engine() as engine:
+        sender = OtherProcess(one_store)
+        async with one_store.engine() as engine:
             amounts = [1, 13, 13, 13, 2]
-            await letters.send(*[wire("add", {"amount": amount}) for amount in amounts], wire(RELEASE), wire("add"))
-            assert codes(await letters.answered()) == [1, *3 * ["reducer_failed"], "instance_held", "done", 2]
+            await sender.send(*[wire("add", {"amount": amount}) for amount in amounts], wire(RELEASE), wire("add"))
+            assert codes(await sender.answered()) == [1, *3 * ["reducer_failed"], "instance_held", "done", 2]
             assert await engine.state(K) == Job(status="new", count=2)
 
     run(go())
 
 
-def test_a_dead_intent_runs_again_on_an_operators_word(house: House) -> None:
+def test_a_dead_intent_runs_again_when_an_operator_asks(one_store: OneStore) -> None:
     async def go() -> None:
-        letters = Letters(house)
-        async with house.engine() as engine:
+        sender = OtherProcess(one_store)
+        async with one_store.engine() as engine:
             body = wire(REDRIVE, {"pointer": await dead_message(engine)})
-            await letters.send(wire("again", key=WorkflowKey("job", "2")), body)
-            assert codes(await letters.answered()) == [3, "done"]
+            await sender.send(wire("again", key=WorkflowKey("job", "2")), body)
+            assert codes(await sender.answered()) == [3, "done"]
             await engine.idle()
             assert await stopped(engine) == []
-            await letters.send(body)
-            assert codes(await letters.answered())[-1] == "nothing_stopped"
+            await sender.send(body)
+            assert codes(await sender.answered())[-1] == "nothing_stopped"
             assert await engine.state("job:2") == Job(status="new", count=5)
 
     run(go())
@@ -270,65 +270,65 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_a_malformed_control_is_answered_with_a_named_error_and_stops_nothing(house: House, name: str) -> None:
+def test_a_malformed_request_is_answered_with_a_named_error_and_stops_nothing(one_store: OneStore, name: str) -> None:
     async def go() -> None:
-        letters = Letters(house)
+        sender = OtherProcess(one_store)
         body, code = MALFORMED[name]
-        await letters.send(body, wire("add"))
-        async with house.engine() as engine:
-            assert codes(await letters.answered()) == [code, 1]
+        await sender.send(body, wire("add"))
+        async with one_store.engine() as engine:
+            assert codes(await sender.answered()) == [code, 1]
             (record,) = await engine.reader.rejections(None, None, 0, 10)
             assert record.code == code
 
     run(go())
 
 
-def test_a_pointer_of_another_instance_is_refused(house: House) -> None:
+def test_a_pointer_of_another_instance_is_refused(one_store: OneStore) -> None:
     async def go() -> None:
-        letters = Letters(house)
-        async with house.engine() as engine:
+        sender = OtherProcess(one_store)
+        async with one_store.engine() as engine:
             pointer = await dead_message(engine)
-            await letters.send(wire(REDRIVE, {"pointer": pointer}, key=WorkflowKey("job", "2")))
-            assert codes(await letters.answered()) == ["nothing_stopped"]
+            await sender.send(wire(REDRIVE, {"pointer": pointer}, key=WorkflowKey("job", "2")))
+            assert codes(await sender.answered()) == ["nothing_stopped"]
             assert len(await stopped(engine)) == 1
 
     run(go())
 
 
-def test_a_control_that_fails_by_our_own_fault_is_answered_and_stops_nothing(house: House) -> None:
+def test_a_request_that_fails_by_a_fault_of_the_engine_is_answered_and_stops_nothing(one_store: OneStore) -> None:
     async def go() -> None:
-        letters = Letters(house)
-        async with house.engine() as engine:
+        sender = OtherProcess(one_store)
+        async with one_store.engine() as engine:
 
             async def broken(key: WorkflowKey, payload: Mapping[str, JsonValue], in_commit: object) -> None:
                 raise ZeroDivisionError("ours \udc80")
 
             engine.inbox.handlers = {RELEASE: broken}
-            await letters.send(wire(RELEASE), wire("add"))
-            assert codes(await letters.answered()) == ["onex", 1]
+            await sender.send(wire(RELEASE), wire("add"))
+            assert codes(await sender.answered()) == ["onex", 1]
 
     run(go())
 
 
-def test_a_control_waits_for_a_store_that_fails_for_now(house: House) -> None:
+def test_a_request_waits_for_a_store_that_fails_for_now(one_store: OneStore) -> None:
     async def go() -> None:
-        letters, fails = Letters(house), iter([TemporaryDatabaseError("not now")])
-        async with house.engine() as engine:
+        sender, fails = OtherProcess(one_store), iter([TemporaryDatabaseError("not now")])
+        async with one_store.engine() as engine:
 
             async def at_the_second_try(key: WorkflowKey, payload: Mapping[str, JsonValue], in_commit: object) -> None:
                 for error in fails:
                     raise error
 
             engine.inbox.handlers = {RELEASE: at_the_second_try}
-            await letters.send(wire(RELEASE), wire("add"))
-            assert codes(await letters.answered()) == ["done", 1]
+            await sender.send(wire(RELEASE), wire("add"))
+            assert codes(await sender.answered()) == ["done", 1]
 
     run(go())
 
 
-def test_in_the_process_of_the_engine_a_control_is_no_action(house: House) -> None:
+def test_in_the_process_of_the_engine_a_request_is_no_action(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "add", Add())
             for kind in (RELEASE, REDRIVE):
                 with pytest.raises(ReservedKind, match=f"'{kind}' is the engine's own"):
@@ -337,14 +337,14 @@ def test_in_the_process_of_the_engine_a_control_is_no_action(house: House) -> No
     run(go())
 
 
-def test_an_overloaded_engine_takes_from_the_inbox_though_it_is_never_quiet(house: House) -> None:
+def test_an_overloaded_engine_takes_from_the_inbox_though_it_is_never_quiet(one_store: OneStore) -> None:
     """More is submitted here than may wait, without a pause: what others send is taken as room comes, not when all is done."""
 
     sent = WorkflowKey("job", "sent")
 
     async def go() -> None:
-        letters = Letters(house)
-        async with house.engine(limits=Limits(waiting=4, batch=2)) as engine:
+        sender = OtherProcess(one_store)
+        async with one_store.engine(limits=Limits(waiting=4, batch=2)) as engine:
 
             async def flood(name: str) -> None:
                 while True:
@@ -355,8 +355,8 @@ def test_an_overloaded_engine_takes_from_the_inbox_though_it_is_never_quiet(hous
             floods = [asyncio.create_task(flood(str(n))) for n in range(8)]
             while engine.counters.overloaded == 0:
                 await asyncio.sleep(0)
-            await letters.send(wire("add", key=sent), wire("add", key=sent))
-            assert codes(await letters.answered()) == [1, 2]
+            await sender.send(wire("add", key=sent), wire("add", key=sent))
+            assert codes(await sender.answered()) == [1, 2]
             assert engine.counters.overloaded > 0
             for one in floods:
                 one.cancel()

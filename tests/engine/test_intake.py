@@ -40,7 +40,7 @@ from onex.ports import Code, Pointer
 from onex.replay.replay import Replay
 from onex.replay.verdict import EnumReplayVerdict
 from onex.seed_names.canonical_store import ActionDedupService, CanonicalStoreService
-from tests.engine.conftest import House
+from tests.engine.conftest import OneStore
 from tests.engine.jobs import Add, Job, Start, job_reducer
 from tests.engine.test_store_faults import K, run
 
@@ -49,8 +49,8 @@ NOW = datetime(2026, 11, 29, tzinfo=UTC)
 
 
 @pytest.fixture
-def memory(tmp_path: Any) -> House:
-    return House("memory", tmp_path)
+def memory(tmp_path: Any) -> OneStore:
+    return OneStore("memory", tmp_path)
 
 
 class Evil:
@@ -174,7 +174,7 @@ PAYLOADS: dict[str, tuple[Any, type[OnexError]]] = {
 
 
 @pytest.mark.parametrize("name", PAYLOADS)
-def test_a_payload_that_is_none_is_refused_recorded_and_never_replaced_by_defaults(memory: House, name: str) -> None:
+def test_a_payload_that_is_none_is_refused_recorded_and_never_replaced_by_defaults(memory: OneStore, name: str) -> None:
     payload, error = PAYLOADS[name]
 
     async def go() -> None:
@@ -215,9 +215,9 @@ class Trigger(StrEnum):
         {Word("text"): Word("x")},
     ],
 )
-def test_one_id_and_body_is_one_action_in_whatever_it_is_said(house: House, payload: Any) -> None:
+def test_one_id_and_body_is_one_action_in_whatever_it_is_said(one_store: OneStore, payload: Any) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             first = await engine.submit(K, "start", {"text": "x"}, action_id=AN_ID)
             again = await engine.submit(Word("job:1"), Trigger.START, payload, action_id=AN_ID)
             assert (again.version, again.duplicate) == (first.version, True)
@@ -259,7 +259,7 @@ KEYS: list[Any] = [
 
 
 @pytest.mark.parametrize("number", range(len(KEYS)))
-def test_a_key_that_is_none_is_refused_wherever_one_is_asked_for(memory: House, number: int) -> None:
+def test_a_key_that_is_none_is_refused_wherever_one_is_asked_for(memory: OneStore, number: int) -> None:
     key = KEYS[number]
 
     async def go() -> None:
@@ -332,9 +332,9 @@ ARGUMENTS: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
-def test_an_argument_of_a_wrong_type_or_out_of_range_is_that_actions_refusal(house: House, name: str) -> None:
+def test_an_argument_of_a_wrong_type_or_out_of_range_is_that_actions_refusal(one_store: OneStore, name: str) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             for value in ARGUMENTS[name]:
                 good, bad, after = await asyncio.gather(
                     engine.submit("job:good", "add"),
@@ -368,11 +368,11 @@ TRIGGERS: list[Any] = [
 
 
 @pytest.mark.parametrize("number", range(len(TRIGGERS)))
-def test_a_trigger_that_is_none_is_refused_and_recorded(house: House, number: int) -> None:
+def test_a_trigger_that_is_none_is_refused_and_recorded(one_store: OneStore, number: int) -> None:
     trigger = TRIGGERS[number]
 
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             with pytest.raises(OnexError) as refused:
                 await engine.submit(K, trigger)
             assert refused.value.code in ("invalid", "illegal_transition")
@@ -383,9 +383,9 @@ def test_a_trigger_that_is_none_is_refused_and_recorded(house: House, number: in
     run(go())
 
 
-def test_what_is_in_range_is_taken_to_its_ends(house: House) -> None:
+def test_what_is_in_range_is_taken_to_its_ends(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             first = datetime(1970, 1, 1, tzinfo=UTC)
             last = datetime.max.replace(tzinfo=UTC)
             assert (await engine.submit("job:a", "add", issued_at=first, expires_at=last)).version == 1
@@ -403,7 +403,7 @@ def test_what_is_in_range_is_taken_to_its_ends(house: House) -> None:
     run(go())
 
 
-def test_of_many_the_malformed_ones_are_refused_and_the_others_judged(house: House) -> None:
+def test_of_many_the_malformed_ones_are_refused_and_the_others_judged(one_store: OneStore) -> None:
     entries: list[Any] = [
         (K, "add"),
         (K,),
@@ -420,7 +420,7 @@ def test_of_many_the_malformed_ones_are_refused_and_the_others_judged(house: Hou
     ]
 
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             answers = await engine.submit_many(entries)
             assert [type(one) for one in answers[1:-1]] == [
                 *7 * [ValidationError], InvalidPayload, InvalidKey, ValidationError
@@ -436,9 +436,9 @@ def test_of_many_the_malformed_ones_are_refused_and_the_others_judged(house: Hou
     run(go())
 
 
-def test_whoever_waits_looks_or_operates_is_told_what_is_wrong(house: House) -> None:
+def test_whoever_waits_looks_or_operates_is_told_what_is_wrong(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "add")
             calls: list[Callable[[], Any]] = [
                 *[partial(engine.wait, K, timeout_s=s) for s in NO_SECONDS],
@@ -467,11 +467,11 @@ def test_whoever_waits_looks_or_operates_is_told_what_is_wrong(house: House) -> 
 
 
 @pytest.mark.parametrize("kind", [ROLLBACK, "@release", "@redrive", "@shutdown", "@", "@Rollback"])
-def test_nobody_submits_what_is_the_engines_own(house: House, kind: str) -> None:
+def test_nobody_submits_what_is_the_engines_own(one_store: OneStore, kind: str) -> None:
     back = Rollback(to_version=1, state={"status": "done", "text": "paid", "count": 0, "why": "", "big": ""})
 
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "add")
             for payload in (back, back.model_dump(), back.model_dump_json().encode(), None):
                 for key in (K, WorkflowKey("job", "ghost")):
@@ -489,9 +489,9 @@ def test_nobody_submits_what_is_the_engines_own(house: House, kind: str) -> None
     run(go())
 
 
-def test_a_rollback_needs_an_instance_and_a_version_that_it_has(house: House) -> None:
+def test_a_rollback_needs_an_instance_and_a_version_that_it_has(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             with pytest.raises(ValidationError, match="has no version 1"):
                 await engine.rollback("job:ghost", 1)
             await engine.submit(K, "add")
@@ -509,7 +509,7 @@ class Pair(State):
     right: Job
 
 
-def test_of_a_combined_workflow_the_whole_goes_back_and_nobody_submits_it(memory: House) -> None:
+def test_of_a_combined_workflow_the_whole_goes_back_and_nobody_submits_it(memory: OneStore) -> None:
     parts = {"left": job_reducer(), "right": job_reducer()}
     workflow = Workflow(Combined("pair", Pair, parts), Code("pair", "1.0.0", b"pair".ljust(32, b"\0"), 1))
     key = WorkflowKey("pair", "1")
@@ -568,7 +568,7 @@ ANYTHING = st.recursive(
 NAMES = ["key", "kind", "payload", *ARGUMENTS]
 
 
-def test_whatever_stands_in_whatever_place_is_applied_or_refused_by_name(memory: House) -> None:
+def test_whatever_stands_in_whatever_place_is_applied_or_refused_by_name(memory: OneStore) -> None:
     loop = asyncio.new_event_loop()
 
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -10,7 +10,7 @@ from onex.engine.dispatch import Limits
 from onex.engine.mailbox import ENTRY_BYTES, Loaded, Mailboxes
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import OnexError
-from tests.engine.conftest import House
+from tests.engine.conftest import OneStore
 from tests.engine.jobs import Add, Grow, Job, Worker, registry
 
 BOUND = 40 * ENTRY_BYTES
@@ -98,12 +98,12 @@ def test_everything_let_go_weighs_nothing() -> None:
     assert made.bytes == 0
 
 
-def test_the_instances_in_memory_never_pass_their_bytes_under_load_that_never_pauses(house: House) -> None:
+def test_the_instances_in_memory_never_pass_their_bytes_under_load_that_never_pauses(one_store: OneStore) -> None:
     """Each batch is followed by the next: there is no quiet moment to let go in. What was let go reads back as it was."""
 
     async def go() -> None:
         limits = Limits(batch=20, cached_bytes=BOUND)
-        async with house.engine(limits=limits) as engine:
+        async with one_store.engine(limits=limits) as engine:
             mailboxes = engine.service._mailboxes
             seen: list[tuple[int, bool]] = []
             turn = mailboxes.evict
@@ -130,9 +130,9 @@ def test_the_instances_in_memory_never_pass_their_bytes_under_load_that_never_pa
     asyncio.run(go())
 
 
-def test_one_large_instance_drives_out_many_small_ones(house: House) -> None:
+def test_one_large_instance_drives_out_many_small_ones(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine(limits=Limits(cached_bytes=100 * ENTRY_BYTES)) as engine:
+        async with one_store.engine(limits=Limits(cached_bytes=100 * ENTRY_BYTES)) as engine:
             await engine.submit_many([(key(n), "add", Add(amount=2)) for n in range(50)])
             before = len(engine.service._mailboxes._entries)
             await engine.submit(key(0), "grow", Grow(by=40_000))

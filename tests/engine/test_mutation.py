@@ -19,7 +19,7 @@ from onex.kernel.step import State, Step
 from onex.ports import Applied, Code, Commit, Conflict
 from onex.replay.replay import Replay
 from onex.replay.verdict import EnumReplayVerdict
-from tests.engine.conftest import ENV, House
+from tests.engine.conftest import ENV, OneStore
 
 
 class Notes(State):
@@ -59,10 +59,10 @@ def table() -> ReducerRegistry:
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_a_state_changed_in_place_by_a_failing_step_is_as_it_was(house: House, at_once: bool) -> None:
+def test_a_state_changed_in_place_by_a_failing_step_is_as_it_was(one_store: OneStore, at_once: bool) -> None:
     async def go() -> None:
         key = WorkflowKey("notes", "1")
-        async with house.engine(reducers=table()) as engine:
+        async with one_store.engine(reducers=table()) as engine:
             calls = [engine.submit(key, "write", Write(line=line)) for line in ("a", "bad", "b", "bad", "c")]
             if at_once:
                 done = await asyncio.gather(*calls, return_exceptions=True)

@@ -31,7 +31,7 @@ from onex.kernel.errors import (
 )
 from onex.replay.replay import Replay
 from onex.replay.verdict import EnumReplayVerdict
-from tests.engine.conftest import House
+from tests.engine.conftest import OneStore
 from tests.engine.jobs import Add, Grow, Job, Start, Told
 
 K = WorkflowKey("job", "1")
@@ -47,9 +47,9 @@ async def version(engine: ReducerPatternEngine, key: WorkflowKey = K) -> int:
     return stored.version if stored is not None else 0
 
 
-def test_actions_of_one_key_are_applied_in_the_order_sent(house: House) -> None:
+def test_actions_of_one_key_are_applied_in_the_order_sent(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             answers = await engine.submit_many([(K, "add", Add(amount=2 * n)) for n in range(1, 101)])
             assert [a.version for a in answers if not isinstance(a, OnexError)] == list(range(1, 101))
             positions = [a.position for a in answers if not isinstance(a, OnexError)]
@@ -59,9 +59,9 @@ def test_actions_of_one_key_are_applied_in_the_order_sent(house: House) -> None:
     run(go())
 
 
-def test_many_keys_share_one_commit(house: House) -> None:
+def test_many_keys_share_one_commit(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit_many([(f"job:{n % 50}", "add", Add()) for n in range(500)])
             assert engine.counters.committed == 500
             assert engine.counters.batches < 20
@@ -69,11 +69,11 @@ def test_many_keys_share_one_commit(house: House) -> None:
     run(go())
 
 
-def test_what_was_committed_is_there_after_a_restart(house: House) -> None:
+def test_what_was_committed_is_there_after_a_restart(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit("job:1", "add", Add(amount=2))
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             done = await engine.submit("job:1", "add", Add(amount=3))
             assert done.version == 2
             assert await engine.state("job:1") == Job(status="new", count=5)
@@ -81,24 +81,24 @@ def test_what_was_committed_is_there_after_a_restart(house: House) -> None:
     run(go())
 
 
-def test_the_same_id_and_body_is_applied_once_and_answered_again(house: House) -> None:
+def test_the_same_id_and_body_is_applied_once_and_answered_again(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             first = await engine.submit(K, "start", Start(text="a"), action_id=ID)
             await engine.wait(K)
             # by now the machine would refuse it; the first answer comes all the same
             again = await engine.submit(K, "start", Start(text="a"), action_id=ID)
             assert again == first._replace(duplicate=True)
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             again = await engine.submit(K, "start", Start(text="a"), action_id=ID)
             assert again == first._replace(duplicate=True)
 
     run(go())
 
 
-def test_a_duplicate_that_would_still_be_legal_is_not_applied_either(house: House) -> None:
+def test_a_duplicate_that_would_still_be_legal_is_not_applied_either(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             first = await engine.submit(K, "add", Add(amount=1), action_id=ID)
             calls = [
                 engine.submit(K, "add", Add(amount=10)),
@@ -114,9 +114,9 @@ def test_a_duplicate_that_would_still_be_legal_is_not_applied_either(house: Hous
     run(go())
 
 
-def test_the_same_id_in_flight_is_one_action(house: House) -> None:
+def test_the_same_id_in_flight_is_one_action(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             both = await asyncio.gather(*(engine.submit(K, "add", Add(), action_id=ID) for _ in range(2)))
             assert both[0].version == both[1].version == 1
             assert await version(engine) == 1
@@ -124,9 +124,9 @@ def test_the_same_id_in_flight_is_one_action(house: House) -> None:
     run(go())
 
 
-def test_the_same_id_with_another_body_is_refused(house: House) -> None:
+def test_the_same_id_with_another_body_is_refused(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "add", Add(amount=1), action_id=ID)
             with pytest.raises(DuplicateActionError):
                 await engine.submit(K, "start", Start(text="a"), action_id=ID)
@@ -135,11 +135,11 @@ def test_the_same_id_with_another_body_is_refused(house: House) -> None:
     run(go())
 
 
-def test_what_was_applied_is_answered_again_while_another_body_under_its_id_is_in_flight(house: House) -> None:
+def test_what_was_applied_is_answered_again_while_another_body_under_its_id_is_in_flight(one_store: OneStore) -> None:
     """promise 6: found by a simulated life (182) in which two clients quarrelled over an id."""
 
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             first = await engine.submit(K, "add", Add(amount=1), action_id=ID)
             other = asyncio.create_task(engine.submit(K, "start", Start(text="a"), action_id=ID))
             await asyncio.sleep(0)
@@ -150,9 +150,9 @@ def test_what_was_applied_is_answered_again_while_another_body_under_its_id_is_i
     run(go())
 
 
-def test_a_refused_action_leaves_no_trace_but_its_rejection(house: House) -> None:
+def test_a_refused_action_leaves_no_trace_but_its_rejection(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             calls = [
                 engine.submit(K, "add", Add(amount=1)),
                 engine.submit(K, "again", action_id=ID),
@@ -174,9 +174,9 @@ def test_a_refused_action_leaves_no_trace_but_its_rejection(house: House) -> Non
     run(go())
 
 
-def test_an_unknown_key_begins_only_with_what_its_initial_state_accepts(house: House) -> None:
+def test_an_unknown_key_begins_only_with_what_its_initial_state_accepts(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             with pytest.raises(InvalidStateTransitionError):
                 await engine.submit("job:ghost", "again")
             assert await engine.stored("job:ghost") is None
@@ -220,10 +220,10 @@ def deep(depth: int) -> bytes:
     ],
 )
 def test_bad_input_gets_a_named_error_and_a_record(
-    house: House, key: str, kind: str, payload: object, error: type[OnexError]
+    one_store: OneStore, key: str, kind: str, payload: object, error: type[OnexError]
 ) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             calls = [
                 engine.submit("job:good", "add", Add()),
                 engine.submit(key, kind, payload),  # type: ignore[arg-type]
@@ -241,9 +241,9 @@ def test_bad_input_gets_a_named_error_and_a_record(
     run(go())
 
 
-def test_a_guard_that_is_false_or_raises_refuses(house: House) -> None:
+def test_a_guard_that_is_false_or_raises_refuses(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "start", Start(text="slow"))
             with pytest.raises(GuardFailed, match=r"payload\.amount > 0"):
                 await engine.submit(K, "add", Add(amount=-1))
@@ -252,9 +252,9 @@ def test_a_guard_that_is_false_or_raises_refuses(house: House) -> None:
     run(go())
 
 
-def test_a_finished_instance_accepts_nothing(house: House) -> None:
+def test_a_finished_instance_accepts_nothing(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "start", Start(text="a"))
             stored = await engine.wait(K)
             assert stored.status == "done"
@@ -265,9 +265,9 @@ def test_a_finished_instance_accepts_nothing(house: House) -> None:
     run(go())
 
 
-def test_the_third_failure_of_a_reducer_holds_its_instance_and_no_other(house: House) -> None:
+def test_the_third_failure_of_a_reducer_holds_its_instance_and_no_other(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "add", Add())
             for _ in range(3):
                 with pytest.raises(ReducerFailed, match="thirteen"):
@@ -275,7 +275,7 @@ def test_the_third_failure_of_a_reducer_holds_its_instance_and_no_other(house: H
             with pytest.raises(InstanceHeld):
                 await engine.submit(K, "add", Add())
             assert (await engine.submit("job:2", "add", Add())).version == 1
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             with pytest.raises(InstanceHeld):
                 await engine.submit(K, "add", Add())
             await engine.release(K)
@@ -284,14 +284,14 @@ def test_the_third_failure_of_a_reducer_holds_its_instance_and_no_other(house: H
     run(go())
 
 
-def test_new_code_ends_a_hold(house: House) -> None:
+def test_new_code_ends_a_hold(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "add", Add())
             for _ in range(3):
                 with pytest.raises(ReducerFailed):
                     await engine.submit(K, "add", Add(amount=13))
-        async with house.engine(digest=b"2") as engine:
+        async with one_store.engine(digest=b"2") as engine:
             assert (await engine.submit(K, "add", Add())).version == 2
             snapshot = await engine.reader.snapshot(K, 1)
             assert snapshot is not None and snapshot.version == 1
@@ -299,9 +299,9 @@ def test_new_code_ends_a_hold(house: House) -> None:
     run(go())
 
 
-def test_an_expired_or_unentitled_action_is_refused(house: House) -> None:
+def test_an_expired_or_unentitled_action_is_refused(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             past = ActionAt(engine).past
             with pytest.raises(ActionExpiredError):
                 await engine.submit(K, "add", Add(), expires_at=past)
@@ -326,9 +326,9 @@ class ActionAt:
         self.past = EPOCH + timedelta(microseconds=engine.clock.now_us() - 1_000_000)
 
 
-def test_only_the_action_that_makes_a_state_too_large_is_refused(house: House) -> None:
+def test_only_the_action_that_makes_a_state_too_large_is_refused(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             calls = [
                 engine.submit(K, "grow", Grow(by=600_000)),
                 engine.submit(K, "grow", Grow(by=600_000)),
@@ -344,9 +344,9 @@ def test_only_the_action_that_makes_a_state_too_large_is_refused(house: House) -
     run(go())
 
 
-def test_a_full_mailbox_says_so_at_once_and_loses_nothing(house: House) -> None:
+def test_a_full_mailbox_says_so_at_once_and_loses_nothing(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine(limits=Limits(batch=5, waiting=20)) as engine:
+        async with one_store.engine(limits=Limits(batch=5, waiting=20)) as engine:
             done = await asyncio.gather(*(engine.submit(K, "add", Add()) for _ in range(100)), return_exceptions=True)
             refused = [d for d in done if isinstance(d, Overloaded)]
             assert len(refused) == 80 and all(r.retry_after_s > 0 for r in refused)
@@ -355,9 +355,9 @@ def test_a_full_mailbox_says_so_at_once_and_loses_nothing(house: House) -> None:
     run(go())
 
 
-def test_a_cancelled_wait_withdraws_nothing(house: House) -> None:
+def test_a_cancelled_wait_withdraws_nothing(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             call = asyncio.ensure_future(engine.submit(K, "add", Add(amount=9)))
             await asyncio.sleep(0)
             call.cancel()
@@ -368,23 +368,23 @@ def test_a_cancelled_wait_withdraws_nothing(house: House) -> None:
     run(go())
 
 
-def test_a_second_engine_on_the_same_store_is_turned_away(house: House) -> None:
+def test_a_second_engine_on_the_same_store_is_turned_away(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
-            if house.kind == "memory":
+        async with one_store.engine() as engine:
+            if one_store.kind == "memory":
                 assert await engine.store.own("other") == {}
                 return
             with pytest.raises(OwnershipLost):
-                async with house.engine():
+                async with one_store.engine():
                     pass
             assert (await engine.submit(K, "add", Add())).version == 1
 
     run(go())
 
 
-def test_a_closed_engine_takes_nothing(house: House) -> None:
+def test_a_closed_engine_takes_nothing(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "add", Add())
         with pytest.raises(EngineClosed):
             await engine.submit(K, "add", Add())
@@ -392,9 +392,9 @@ def test_a_closed_engine_takes_nothing(house: House) -> None:
     run(go())
 
 
-def test_subscribers_see_each_row_once_in_order(house: House) -> None:
+def test_subscribers_see_each_row_once_in_order(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "add", Add())
             seen: list[int] = []
 
@@ -413,9 +413,9 @@ def test_subscribers_see_each_row_once_in_order(house: House) -> None:
     run(go())
 
 
-def test_a_message_to_another_instance_arrives_once(house: House) -> None:
+def test_a_message_to_another_instance_arrives_once(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "tell", Told(text="2"))
             await engine.idle()
             assert await engine.state("job:2") == Job(status="new", count=5)
@@ -424,9 +424,9 @@ def test_a_message_to_another_instance_arrives_once(house: House) -> None:
     run(go())
 
 
-def test_a_rollback_is_a_new_version_and_history_is_never_cut(house: House) -> None:
+def test_a_rollback_is_a_new_version_and_history_is_never_cut(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             for amount in (1, 2, 4):
                 await engine.submit(K, "add", Add(amount=amount))
             assert await engine.state_at(K, 2) == Job(status="new", count=3)
@@ -442,9 +442,9 @@ def test_a_rollback_is_a_new_version_and_history_is_never_cut(house: House) -> N
     run(go())
 
 
-def test_the_past_is_folded_from_the_nearest_snapshot(house: House) -> None:
+def test_the_past_is_folded_from_the_nearest_snapshot(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             for _ in range(5):
                 await engine.submit_many([(K, "add", Add(amount=2))] * 450)
             snapshot = await engine.reader.snapshot(K, 2249)

@@ -22,7 +22,7 @@ from onex.kernel.intent import EnumIntentType, EnumOutcome, Failure, IntentSpec,
 from onex.kernel.machine import Machine, MachineReducer, Transition, reducer
 from onex.kernel.step import State, Step
 from onex.ports import Code, EnumOutboxState, Result
-from tests.engine.conftest import ENV, House
+from tests.engine.conftest import ENV, OneStore
 from tests.engine.jobs import FAST
 
 SURROGATE = "caf\udce9"
@@ -123,13 +123,13 @@ class Desk:
 
 
 def run(
-    house: House,
+    one_store: OneStore,
     test: Callable[[ReducerPatternEngine], object],
     answer: Callable[[], Result] = lambda: Result(Write()),
     limits: Limits | None = None,
 ) -> None:
     async def go() -> None:
-        desk = Desk(await house.store(), Copier(answer), limits or Limits())
+        desk = Desk(await one_store.store(), Copier(answer), limits or Limits())
         async with asyncio.timeout(10), await desk.engine.start("test") as engine:
             await test(engine)  # type: ignore[misc]  # a coroutine function without a name for its type
 
@@ -137,7 +137,7 @@ def run(
 
 
 @pytest.mark.parametrize("trigger", ["break_state", "break_key", "break_receiver", "complain"])
-def test_what_cannot_be_written_fails_its_own_action_and_no_other(house: House, trigger: str) -> None:
+def test_what_cannot_be_written_fails_its_own_action_and_no_other(one_store: OneStore, trigger: str) -> None:
     async def test(engine: ReducerPatternEngine) -> None:
         told = await engine.submit_many(
             [
@@ -150,10 +150,10 @@ def test_what_cannot_be_written_fails_its_own_action_and_no_other(house: House, 
         assert await engine.state("note:1") == Note(status="new", text="before")
         assert (await engine.submit("note:1", "write", Write(text="after"))).version == 2
 
-    run(house, test)
+    run(one_store, test)
 
 
-def test_a_hold_whose_reason_is_hostile_text_is_kept_and_told(house: House) -> None:
+def test_a_hold_whose_reason_is_hostile_text_is_kept_and_told(one_store: OneStore) -> None:
     async def test(engine: ReducerPatternEngine) -> None:
         await engine.submit("note:1", "write", Write(text="before"))
         for _ in range(3):
@@ -164,10 +164,10 @@ def test_a_hold_whose_reason_is_hostile_text_is_kept_and_told(house: House) -> N
         stored = await engine.stored("note:1")
         assert stored is not None and "\\udce9" in stored.held
 
-    run(house, test)
+    run(one_store, test)
 
 
-def test_a_duplicate_on_which_the_reducer_would_fail_counts_as_no_failure(house: House) -> None:
+def test_a_duplicate_on_which_the_reducer_would_fail_counts_as_no_failure(one_store: OneStore) -> None:
     async def test(engine: ReducerPatternEngine) -> None:
         for _ in range(4):
             told = await engine.submit("note:1", "begin_once", action_id=UUID(int=7))
@@ -176,11 +176,11 @@ def test_a_duplicate_on_which_the_reducer_would_fail_counts_as_no_failure(house:
         assert stored is not None and (stored.failures, stored.held) == (0, "")
         assert (await engine.submit("note:1", "write", Write())).version == 2
 
-    run(house, test)
+    run(one_store, test)
 
 
 @pytest.mark.parametrize("issuer", [SURROGATE, "nul\0", "x" * 2000])
-def test_an_issuer_that_cannot_stand_in_a_log_is_refused(house: House, issuer: str) -> None:
+def test_an_issuer_that_cannot_stand_in_a_log_is_refused(one_store: OneStore, issuer: str) -> None:
     async def test(engine: ReducerPatternEngine) -> None:
         with pytest.raises(InvalidPayload):
             await engine.submit("note:1", "write", Write(), issuer=issuer)
@@ -188,7 +188,7 @@ def test_an_issuer_that_cannot_stand_in_a_log_is_refused(house: House, issuer: s
         (row,) = await engine.reader.rejections("note:1", None, 0, 10)
         assert row.code == "invalid_payload"
 
-    run(house, test)
+    run(one_store, test)
 
 
 def _too_much() -> Result:
@@ -212,7 +212,7 @@ def _endless() -> Result:
     ],
 )
 def test_an_end_that_cannot_be_written_is_unknown_and_its_lane_goes_on(
-    house: House, answer: Callable[[], Result], told: str
+    one_store: OneStore, answer: Callable[[], Result], told: str
 ) -> None:
     async def test(engine: ReducerPatternEngine) -> None:
         await engine.submit_many([("note:1", "copy", Write()), ("note:2", "copy", Write(text="well"))])
@@ -222,10 +222,10 @@ def test_an_end_that_cannot_be_written_is_unknown_and_its_lane_goes_on(
         assert second == Note(status="new", text="fine")
         assert await engine.reader.outbox(tuple(EnumOutboxState), None, None, 10) == []
 
-    run(house, test, answer)
+    run(one_store, test, answer)
 
 
-def test_a_cancellation_that_leaks_from_an_effect_is_a_try_without_knowledge(house: House) -> None:
+def test_a_cancellation_that_leaks_from_an_effect_is_a_try_without_knowledge(one_store: OneStore) -> None:
     def leak() -> Result:
         raise asyncio.CancelledError
 
@@ -236,10 +236,10 @@ def test_a_cancellation_that_leaks_from_an_effect_is_a_try_without_knowledge(hou
         assert isinstance(first, Note) and "CancelledError" in first.text
         assert await engine.state("note:2") == Note(status="new", text="fine")
 
-    run(house, test, leak)
+    run(one_store, test, leak)
 
 
-def test_intents_of_next_year_leave_room_for_what_can_run_now(house: House) -> None:
+def test_intents_of_next_year_leave_room_for_what_can_run_now(one_store: OneStore) -> None:
     async def test(engine: ReducerPatternEngine) -> None:
         await engine.submit_many([(f"note:{n}", "copy_later", None) for n in range(10)])
         await engine.submit_many([(f"note:{n}", "copy", Write(text="well")) for n in range(10)])
@@ -247,12 +247,12 @@ def test_intents_of_next_year_leave_room_for_what_can_run_now(house: House) -> N
         for n in range(10):
             assert await engine.state(f"note:{n}") == Note(status="new", text="fine")
 
-    run(house, test, limits=Limits(kept=4))
+    run(one_store, test, limits=Limits(kept=4))
 
 
-def test_a_refusal_whose_reason_is_hostile_text_is_answered_through_the_inbox(house: House) -> None:
+def test_a_refusal_whose_reason_is_hostile_text_is_answered_through_the_inbox(one_store: OneStore) -> None:
     async def test(engine: ReducerPatternEngine) -> None:
-        sender = await house.store()
+        sender = await one_store.store()
         ticket = await sender.send(b'{"workflow_key":["note","1"],"kind":"complain"}', 0)
         async with asyncio.timeout(5):
             while (answer := await sender.answer(ticket)) is None:
@@ -261,4 +261,4 @@ def test_a_refusal_whose_reason_is_hostile_text_is_answered_through_the_inbox(ho
         assert (await engine.submit("note:1", "write", Write())).version == 1
         await sender.close()
 
-    run(house, test)
+    run(one_store, test)

@@ -1,4 +1,4 @@
-"""A projection says where it stands, and stands still where its own function cannot go on."""
+"""A projection reports where it is, and stops before the row on which its own function fails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onex.engine.projections import Lag, Project, ProjectionFailed, ProjectionMa
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import DatabaseConnectionError, OnexError, ProjectionLagging
 from onex.ports import LogEntry, LogRow, Position, ProjectionRow, Projections
-from tests.engine.conftest import House
+from tests.engine.conftest import OneStore
 from tests.engine.jobs import Add
 
 K = WorkflowKey("job", "1")
@@ -37,9 +37,9 @@ def not_thirty(entry: LogEntry) -> ProjectionRow:
     return latest(entry)
 
 
-def test_lag_is_rows_and_the_age_of_the_oldest_of_them(house: House) -> None:
+def test_lag_is_rows_and_the_age_of_the_oldest_of_them(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             one = view(engine)
             assert await one.lag() == Lag(Position(0, 0), 0, 0.0)
             await engine.submit_many([(K, "add", Add(amount=amount)) for amount in (2, 4, 6)])
@@ -62,12 +62,12 @@ class Untellable(BaseException):
 @pytest.mark.parametrize(
     "raised", [SystemExit(3), KeyboardInterrupt(), Untellable(), StopIteration(), asyncio.CancelledError()]
 )
-def test_whatever_a_function_raises_it_stands_still_and_says_why(house: House, raised: BaseException) -> None:
+def test_whatever_a_function_raises_it_stands_still_and_says_why(one_store: OneStore, raised: BaseException) -> None:
     def fatal(entry: LogEntry) -> ProjectionRow:
         raise raised
 
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             one = view(engine, fatal)
             await one.start()
             done = await engine.submit(K, "add", Add(amount=2))
@@ -93,9 +93,9 @@ def test_whatever_a_function_raises_it_stands_still_and_says_why(house: House, r
         (ProjectionRow(K, 1, "tag", "add", b"\xff"), "a row whose fields are no JSON object"),
     ],
 )
-def test_what_is_no_row_is_told_and_nothing_of_it_is_kept(house: House, row: object, wrong: str) -> None:
+def test_what_is_no_row_is_reported_and_nothing_of_it_is_kept(one_store: OneStore, row: object, wrong: str) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             one = view(engine, lambda entry: row)  # type: ignore[arg-type,return-value]  # that is the mistake
             await engine.submit(K, "add", Add(amount=2))
             with pytest.raises(ProjectionFailed, match=f"returned {wrong}"):
@@ -105,9 +105,9 @@ def test_what_is_no_row_is_told_and_nothing_of_it_is_kept(house: House, row: obj
     run(go())
 
 
-def test_the_rows_before_the_one_it_failed_on_are_kept(house: House) -> None:
+def test_the_rows_before_the_one_it_failed_on_are_kept(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             one = ProjectionMaterializerService(
                 engine.reader, tables(engine), engine.commit_signal, engine.clock, "view", not_thirty
             )
@@ -121,7 +121,7 @@ def test_the_rows_before_the_one_it_failed_on_are_kept(house: House) -> None:
     run(go())
 
 
-def test_one_exception_raised_again_and_again_does_not_grow(house: House) -> None:
+def test_one_exception_raised_again_and_again_does_not_grow(one_store: OneStore) -> None:
     shared = ArithmeticError("one for all")
 
     def fatal(entry: LogEntry) -> ProjectionRow:
@@ -134,7 +134,7 @@ def test_one_exception_raised_again_and_again_does_not_grow(house: House) -> Non
         return frames
 
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "add", Add())
             depths = []
             for _ in range(5):
@@ -175,10 +175,10 @@ def test_lag_counts_the_rows_of_its_own_shard(last: int) -> None:
 
 
 def test_a_projection_whose_tables_fail_in_an_unknown_way_says_so(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    one_store: OneStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             one = view(engine)
 
             async def broken(*given: object) -> bool:
@@ -194,9 +194,9 @@ def test_a_projection_whose_tables_fail_in_an_unknown_way_says_so(
     run(go())
 
 
-def test_a_function_that_raises_stops_before_its_row_and_who_waits_is_told(house: House) -> None:
+def test_a_function_that_raises_stops_before_its_row_and_who_waits_gets_the_error(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             one = view(engine, not_thirty)
             await one.start()
             done = [await engine.submit(K, "add", Add(amount=amount)) for amount in (2, 30)]
@@ -207,7 +207,7 @@ def test_a_function_that_raises_stops_before_its_row_and_who_waits_is_told(house
             assert (await one.lag()).rows >= 1
             await one.close()
             assert (await engine.submit(K, "add", Add(amount=4))).version == 3
-        async with house.engine() as engine:  # mended, it goes on where it stood
+        async with one_store.engine() as engine:  # mended, it goes on where it stood
             mended = view(engine)
             await mended.catch_up()
             (row,) = await mended.rows()
@@ -217,10 +217,10 @@ def test_a_function_that_raises_stops_before_its_row_and_who_waits_is_told(house
 
 
 def test_a_store_that_could_not_be_written_for_a_while_stops_nothing(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    one_store: OneStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             one = view(engine)
             kept, refused = tables(engine).project, 0
 
@@ -241,9 +241,9 @@ def test_a_store_that_could_not_be_written_for_a_while_stops_nothing(
     run(go())
 
 
-def test_two_of_one_name_change_nothing_twice(house: House) -> None:
+def test_two_of_one_name_change_nothing_twice(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             both = [view(engine), view(engine)]
             for one in both:
                 await one.start()

@@ -1,4 +1,4 @@
-"""Every intent ends in exactly one outcome, or stands where an operator sees it."""
+"""Every intent ends in exactly one outcome, or in a dead row that an operator sees."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
 from onex.kernel.intent import EnumDelivery, ModelIntent
 from onex.ports import EnumOutboxState, NewBlob, OutboxRow, Result
-from tests.engine.conftest import House
+from tests.engine.conftest import OneStore
 from tests.engine.jobs import Add, Finished, Job, Start, Told
 
 K = WorkflowKey("job", "1")
@@ -34,87 +34,89 @@ async def outbox(engine: ReducerPatternEngine, *states: EnumOutboxState) -> list
     return list(await engine.reader.outbox(states or tuple(EnumOutboxState), None, None, 100))
 
 
-def test_a_success_becomes_the_mapped_action_and_settles_the_row(house: House) -> None:
+def test_a_success_becomes_the_mapped_action_and_settles_the_row(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             state = await ended(engine, "hello")
             assert (state.status, state.text) == ("done", "hello")
             assert await outbox(engine) == []
-            assert [text for _, text in house.worker.done] == ["hello"]
+            assert [text for _, text in one_store.worker.done] == ["hello"]
 
     run(go())
 
 
-def test_a_refusal_for_good_is_failed_at_the_first_try(house: House) -> None:
+def test_a_refusal_for_good_is_failed_at_the_first_try(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             state = await ended(engine, "refuse")
             assert (state.status, state.why) == ("failed", "too_poor after 1")
 
     run(go())
 
 
-def test_a_flaky_effect_is_tried_again_with_the_same_key(house: House) -> None:
+def test_a_flaky_effect_is_tried_again_with_the_same_key(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             state = await ended(engine, "flaky")
             assert state.status == "done"
-            assert list(house.worker.tries.values()) == [3]
+            assert list(one_store.worker.tries.values()) == [3]
             assert engine.counters.effects_retried == 2
 
     run(go())
 
 
-def test_the_last_try_without_knowledge_is_unknown(house: House) -> None:
+def test_a_last_try_that_may_have_been_done_is_unknown(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             state = await ended(engine, "broken")
             assert (state.status, state.why) == ("in_doubt", "effect_raised after 3")
 
     run(go())
 
 
-def test_a_time_out_is_unknown_too(house: House) -> None:
+def test_a_time_out_is_unknown_too(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             assert (await ended(engine, "slow")).status == "in_doubt"
 
     run(go())
 
 
-def test_at_most_once_is_never_tried_again_without_knowledge(house: House) -> None:
+def test_at_most_once_is_not_tried_again_if_it_may_have_been_done(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine(delivery=EnumDelivery.AT_MOST_ONCE) as engine:
+        async with one_store.engine(delivery=EnumDelivery.AT_MOST_ONCE) as engine:
             state = await ended(engine, "broken")
             assert (state.status, state.why) == ("in_doubt", "effect_raised after 1")
 
     run(go())
 
 
-def test_at_most_once_is_tried_again_when_surely_not_done(house: House) -> None:
+def test_at_most_once_is_tried_again_when_surely_not_done(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine(delivery=EnumDelivery.AT_MOST_ONCE) as engine:
+        async with one_store.engine(delivery=EnumDelivery.AT_MOST_ONCE) as engine:
             assert (await ended(engine, "busy")).status == "done"
 
     run(go())
 
 
-def test_fire_and_forget_settles_without_an_action(house: House) -> None:
+def test_fire_and_forget_settles_without_an_action(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             done = await engine.submit(K, "shout")
             await engine.idle()
             assert await outbox(engine) == []
             stored = await engine.stored(K)
             assert stored is not None and stored.version == done.version
-            assert [text for _, text in house.worker.done] == ["shout"]
+            assert [text for _, text in one_store.worker.done] == ["shout"]
 
     run(go())
 
 
-def test_an_outcome_the_reducer_cannot_digest_is_held_and_delivered_again_without_the_effect(house: House) -> None:
+def test_an_outcome_the_reducer_fails_on_is_held_and_delivered_again_without_the_effect(
+    one_store: OneStore,
+) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "start", Start(text="poison"))
             await engine.idle()
             (row,) = await outbox(engine, EnumOutboxState.HELD)
@@ -123,12 +125,14 @@ def test_an_outcome_the_reducer_cannot_digest_is_held_and_delivered_again_withou
             await engine.idle()
             (again,) = await outbox(engine, EnumOutboxState.HELD)
             assert again.pointer == row.pointer
-            assert [text for _, text in house.worker.done] == ["poison"]
+            assert [text for _, text in one_store.worker.done] == ["poison"]
 
     run(go())
 
 
-def test_the_bytes_that_a_held_outcome_names_are_kept_with_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bytes_that_a_held_outcome_names_are_kept_with_it(
+    one_store: OneStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever delivers it again may be another owner, who never saw them."""
     data = b"bytes of the result"
     digest = blake3(data).digest()
@@ -137,8 +141,8 @@ def test_the_bytes_that_a_held_outcome_names_are_kept_with_it(house: House, monk
         return Result(Finished(text="poison"), (NewBlob(digest, "text/plain", data),))
 
     async def go() -> None:
-        monkeypatch.setattr(house.worker, "execute", gives_bytes)
-        async with house.engine() as engine:
+        monkeypatch.setattr(one_store.worker, "execute", gives_bytes)
+        async with one_store.engine() as engine:
             await engine.submit(K, "start", Start(text="poison"))
             await engine.idle()
             assert len(await outbox(engine, EnumOutboxState.HELD)) == 1
@@ -147,9 +151,9 @@ def test_the_bytes_that_a_held_outcome_names_are_kept_with_it(house: House, monk
     run(go())
 
 
-def test_a_message_that_is_refused_is_dead_and_can_be_driven_again(house: House) -> None:
+def test_a_message_that_is_refused_is_dead_and_can_be_driven_again(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit("job:2", "watch")
             await engine.submit(K, "tell", Told(text="2"))
             async with asyncio.timeout(5):
@@ -166,9 +170,9 @@ def test_a_message_that_is_refused_is_dead_and_can_be_driven_again(house: House)
     run(go())
 
 
-def test_a_timer_fires_once_and_the_later_setting_replaces_the_earlier(house: House) -> None:
+def test_a_timer_fires_once_and_the_later_setting_replaces_the_earlier(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "wake_me", Add(amount=60))
             await engine.submit_many([(K, "wake_me", Add(amount=3600)), (K, "wake_me", Add(amount=0))])
             stored = await engine.wait(K, until="rung", timeout_s=5)
@@ -179,9 +183,9 @@ def test_a_timer_fires_once_and_the_later_setting_replaces_the_earlier(house: Ho
     run(go())
 
 
-def test_a_state_that_waits_too_long_leaves_by_its_own_timer(house: House) -> None:
+def test_a_state_that_waits_too_long_leaves_by_its_own_timer(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "watch")
             stored = await engine.wait(K, timeout_s=5)
             assert stored.status == "late"
@@ -192,44 +196,44 @@ def test_a_state_that_waits_too_long_leaves_by_its_own_timer(house: House) -> No
     run(go())
 
 
-def test_timers_and_waiting_effects_survive_a_restart(house: House) -> None:
+def test_timers_and_waiting_effects_survive_a_restart(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "wake_me", Add(amount=1))
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             stored = await engine.wait(K, until="rung", timeout_s=5)
             assert stored.version == 2
 
     run(go())
 
 
-def test_an_effect_cut_off_by_the_end_of_its_engine_runs_again_with_the_same_key(house: House) -> None:
+def test_an_effect_cut_off_by_the_end_of_its_engine_runs_again_with_the_same_key(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "start", Start(text="slow"))
             async with asyncio.timeout(5):
-                while not house.worker.tries:
+                while not one_store.worker.tries:
                     await asyncio.sleep(0.001)
-        (key,) = house.worker.tries
-        house.worker.tries[key] = 10  # from now on it is not slow any more
-        async with house.engine() as engine:
+        (key,) = one_store.worker.tries
+        one_store.worker.tries[key] = 10  # from now on it is not slow any more
+        async with one_store.engine() as engine:
             stored = await engine.wait(K, until="in_doubt", timeout_s=5)
             assert stored.status == "in_doubt"
-            assert list(house.worker.tries) == [key]
+            assert list(one_store.worker.tries) == [key]
 
     run(go())
 
 
-def test_at_most_once_cut_off_by_a_crash_asks_the_workflow(house: House) -> None:
+def test_at_most_once_cut_off_by_a_crash_is_unknown(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine(delivery=EnumDelivery.AT_MOST_ONCE) as engine:
+        async with one_store.engine(delivery=EnumDelivery.AT_MOST_ONCE) as engine:
             await engine.submit(K, "start", Start(text="slow"))
             async with asyncio.timeout(5):
-                while not house.worker.tries:
+                while not one_store.worker.tries:
                     await asyncio.sleep(0.001)
-        async with house.engine(delivery=EnumDelivery.AT_MOST_ONCE) as engine:
+        async with one_store.engine(delivery=EnumDelivery.AT_MOST_ONCE) as engine:
             stored = await engine.wait(K, until="in_doubt", timeout_s=5)
             assert stored.status == "in_doubt"
-            assert list(house.worker.tries.values()) == [1]
+            assert list(one_store.worker.tries.values()) == [1]
 
     run(go())

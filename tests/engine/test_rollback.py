@@ -12,7 +12,7 @@ from onex.adapters.memory.store import MemoryStore
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import StateConsistencyError
-from tests.engine.conftest import ENV, House
+from tests.engine.conftest import ENV, OneStore
 from tests.engine.jobs import Add, Job, Worker
 from tests.engine.test_store_faults import K, run
 from tests.engine_sim.sample_workflow import Add as Amount
@@ -20,8 +20,8 @@ from tests.engine_sim.sample_workflow import Errand, registry
 
 
 @pytest.fixture
-def memory(tmp_path: Path) -> House:
-    return House("memory", tmp_path)
+def memory(tmp_path: Path) -> OneStore:
+    return OneStore("memory", tmp_path)
 
 
 async def five(engine: ReducerPatternEngine) -> None:
@@ -32,9 +32,9 @@ async def five(engine: ReducerPatternEngine) -> None:
 
 
 @pytest.mark.parametrize(("version", "count"), [(1, 1), (2, 3), (4, 10), (5, 15)])
-def test_the_state_of_any_version_comes_back_as_it_stood(house: House, version: int, count: int) -> None:
+def test_the_state_of_any_version_comes_back_as_it_stood(one_store: OneStore, version: int, count: int) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await five(engine)
             assert (await engine.rollback(K, version)).version == 6
             assert await engine.state(K) == Job(status="new", count=count)
@@ -43,7 +43,7 @@ def test_the_state_of_any_version_comes_back_as_it_stood(house: House, version: 
 
 
 @pytest.mark.parametrize("damaged", [1, 2, 3])
-def test_a_turned_bit_on_the_way_is_refused_and_one_behind_it_is_not(memory: House, damaged: int) -> None:
+def test_a_turned_bit_on_the_way_is_refused_and_one_behind_it_is_not(memory: OneStore, damaged: int) -> None:
     async def go() -> None:
         async with memory.engine() as engine:
             await five(engine)

@@ -1,4 +1,4 @@
-"""What a new owner does with what it finds: rows in the middle of their lives, and outcomes somebody held."""
+"""What a new owner does with the rows it finds: those that ran when the process ended, and outcomes that are held."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_at_most_once_is_unknown_though_a_second_crash_comes_before_its_outcome_
     run(go())
 
 
-def test_a_held_timer_rings_after_a_restart_and_a_release() -> None:
+def test_a_held_timer_fires_after_a_restart_and_a_release() -> None:
     async def go() -> None:
         tables = Tables()
         async with engine_on(Process(tables), registry(Worker())) as engine:
@@ -193,7 +193,7 @@ def test_a_held_timer_rings_after_a_restart_and_a_release() -> None:
     run(go())
 
 
-def test_a_held_timer_that_was_set_again_does_not_ring() -> None:
+def test_a_held_timer_that_was_set_again_does_not_fire() -> None:
     async def go() -> None:
         tables = Tables()
         async with engine_on(Process(tables), registry(Worker())) as engine:
@@ -232,7 +232,7 @@ class Late(Process):
         return rows
 
 
-def test_a_look_at_the_outbox_that_is_old_runs_nothing_twice() -> None:
+def test_an_outbox_page_that_is_old_runs_nothing_twice() -> None:
     async def go() -> None:
         desk = Desk()
         async with engine_on(Late(Tables()), letters(desk), Limits(kept=2)) as engine:

@@ -1,4 +1,4 @@
-"""No task of the engine ends in silence: it begins again, or the engine ends and says why."""
+"""No task of the engine ends unnoticed: it begins again, or the engine ends with the reason."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.task_supervisor import TRIES, TaskSupervisor
 from onex.kernel.errors import EngineClosed, OnexError, ReducerFailed, TemporaryDatabaseError
 from onex.ports import Applied, Commit, Conflict
-from tests.engine.conftest import ENV, House
+from tests.engine.conftest import ENV, OneStore
 from tests.engine.jobs import Worker, registry
 
 
-class Hasty(SystemClock):
+class NoWaitClock(SystemClock):
     """Does not wait."""
 
     async def sleep(self, seconds: float) -> None:
@@ -47,7 +47,7 @@ def keep(turn: Callable[[], Awaitable[None]]) -> tuple[list[OnexError], Heard]:
     heard = Heard()
 
     async def run() -> None:
-        supervisor = TaskSupervisor(Hasty(), Events(heard), lost.append)
+        supervisor = TaskSupervisor(NoWaitClock(), Events(heard), lost.append)
         supervisor.keep(turn, "a loop")
         for _ in range(200):
             await asyncio.sleep(0)
@@ -57,7 +57,7 @@ def keep(turn: Callable[[], Awaitable[None]]) -> tuple[list[OnexError], Heard]:
     return lost, heard
 
 
-def test_a_loop_that_fails_once_begins_again_and_is_told() -> None:
+def test_a_loop_that_fails_once_begins_again_and_is_reported() -> None:
     turns: list[int] = []
 
     async def turn() -> None:
@@ -92,7 +92,7 @@ def test_a_store_that_cannot_be_read_is_asked_for_ever() -> None:
     assert len(heard.events) > TRIES
 
 
-def test_a_listener_that_raises_hurts_nobody_and_is_counted() -> None:
+def test_a_listener_that_raises_is_counted_and_stops_nothing() -> None:
     class Broken:
         def emit(self, name: str, **fields: object) -> None:
             raise SystemExit(name)
@@ -103,7 +103,7 @@ def test_a_listener_that_raises_hurts_nobody_and_is_counted() -> None:
 
 
 def test_a_fault_of_ours_in_the_fold_of_one_action_costs_that_action(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    one_store: OneStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = Folded._step
 
@@ -115,7 +115,7 @@ def test_a_fault_of_ours_in_the_fold_of_one_action_costs_that_action(
     monkeypatch.setattr(Folded, "_step", wrong)
 
     async def run() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             answers = await engine.submit_many(
                 [("job:1", "add", {"amount": n}) for n in (1, 2)]
                 + [("job:1", "shout", None), ("job:1", "add", {"amount": 3}), ("job:2", "add", {"amount": 1})]
@@ -160,9 +160,9 @@ def test_close_ends_though_the_store_takes_no_commits_and_says_what_is_not_durab
     asyncio.run(run())
 
 
-def test_a_close_that_is_no_longer_waited_for_goes_on_to_its_end(house: House) -> None:
+def test_a_close_that_is_no_longer_waited_for_goes_on_to_its_end(one_store: OneStore) -> None:
     async def run() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             done = [asyncio.create_task(engine.submit(f"job:{n}", "add")) for n in range(20)]
             await asyncio.sleep(0)
             waiting = asyncio.create_task(engine.close())
@@ -176,7 +176,7 @@ def test_a_close_that_is_no_longer_waited_for_goes_on_to_its_end(house: House) -
     asyncio.run(run())
 
 
-def test_every_event_the_engine_says_is_described_and_no_other() -> None:
+def test_every_event_the_engine_emits_is_described_and_no_other() -> None:
     said = {
         name
         for path in Path(onex.__file__).parent.rglob("*.py")

@@ -18,7 +18,7 @@ from onex.kernel.intent import EnumIntentType, EnumOutcome, Failure, IntentSpec,
 from onex.kernel.machine import Machine, MachineReducer, Transition, reducer
 from onex.kernel.step import State, Step
 from onex.ports import Code, Result
-from tests.engine.conftest import ENV, House
+from tests.engine.conftest import ENV, OneStore
 from tests.engine.jobs import FAST
 
 BEYOND = 2**53 + 1
@@ -158,9 +158,9 @@ class Desk:
         return Result(Euros(cents=5))
 
 
-def run(house: House, test: Test, desk: Desk | None = None) -> None:
+def run(one_store: OneStore, test: Test, desk: Desk | None = None) -> None:
     async def go() -> None:
-        store = await house.store()
+        store = await one_store.store()
         made = MachineReducer("till", tills, MACHINE, PAYLOADS, {spec.name: spec for spec in SPECS})
         table = ReducerRegistry((Workflow(made, Code("till", "1.0.0", b"1" * 32, 1), {"desk": desk or Desk()}),))
         engine = ReducerPatternEngine(store, store, table, SystemClock(), UuidV7(), ENV)
@@ -171,7 +171,9 @@ def run(house: House, test: Test, desk: Desk | None = None) -> None:
 
 
 @pytest.mark.parametrize("text", ["add one", "deep", "nul", "key", "surrogate", "forged"])
-def test_a_state_that_cannot_be_kept_fails_the_action_that_makes_it_and_no_other(house: House, text: str) -> None:
+def test_a_state_that_cannot_be_kept_fails_the_action_that_makes_it_and_no_other(
+    one_store: OneStore, text: str
+) -> None:
     async def test(engine: ReducerPatternEngine) -> None:
         told = await engine.submit_many(
             [
@@ -184,19 +186,19 @@ def test_a_state_that_cannot_be_kept_fails_the_action_that_makes_it_and_no_other
         assert [type(one).__name__ for one in told] == ["Committed", "ReducerFailed", "Committed", "Committed"]
         assert await engine.state("till:1") == Till(status="new", text="after")
 
-    run(house, test)
+    run(one_store, test)
 
 
-def test_the_field_that_cannot_be_kept_is_named_with_its_mend(house: House) -> None:
+def test_the_field_that_cannot_be_kept_is_named_with_its_mend(one_store: OneStore) -> None:
     async def test(engine: ReducerPatternEngine) -> None:
         with pytest.raises(ReducerFailed, match=r"Till.number is 9007199254740993, an integer beyond .* as text"):
             await engine.submit("till:1", "put", Put(number=2**53, text="add one"))
         assert (await engine.submit("till:1", "put", Put(number=2**53))).version == 1
 
-    run(house, test)
+    run(one_store, test)
 
 
-def test_no_verdict_depends_on_the_version(house: House) -> None:
+def test_no_verdict_depends_on_the_version(one_store: OneStore) -> None:
     async def test(engine: ReducerPatternEngine) -> None:
         verdicts = []
         for version in range(1, 104):
@@ -207,12 +209,12 @@ def test_no_verdict_depends_on_the_version(house: House) -> None:
                 verdicts.append(refused.value.message)
         assert len(set(verdicts)) == 1
 
-    run(house, test)
+    run(one_store, test)
 
 
 @pytest.mark.parametrize("text", ["beyond", "euros", "unwritable", "priority"])
 def test_what_cannot_be_sent_twice_the_same_is_refused_when_emitted_and_holds_at_the_third(
-    house: House, text: str
+    one_store: OneStore, text: str
 ) -> None:
     async def test(engine: ReducerPatternEngine) -> None:
         await engine.submit("till:1", "put", Put())
@@ -224,17 +226,17 @@ def test_what_cannot_be_sent_twice_the_same_is_refused_when_emitted_and_holds_at
         await engine.release(("till", "1"))  # type: ignore[arg-type]  # a key as a pair
         assert (await engine.submit("till:1", "put", Put())).version == 2
 
-    run(house, test)
+    run(one_store, test)
 
 
-def test_a_result_that_would_be_read_back_as_another_is_no_outcome(house: House) -> None:
+def test_a_result_that_would_be_read_back_as_another_is_no_outcome(one_store: OneStore) -> None:
     async def test(engine: ReducerPatternEngine) -> None:
         await engine.submit("till:1", "ask", Put())
         while (state := await engine.state("till:1")) == Till(status="new"):
             await asyncio.sleep(0.001)
         assert state == Till(status="new", text="invalid_payload")  # it was done, and what it gave back cannot be kept
 
-    run(house, test)
+    run(one_store, test)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +255,7 @@ def test_a_result_that_would_be_read_back_as_another_is_no_outcome(house: House)
     ids=str,
 )
 def test_a_payload_that_its_class_cannot_take_is_refused_and_its_neighbours_go_on(
-    house: House, trigger: str, payload: Any
+    one_store: OneStore, trigger: str, payload: Any
 ) -> None:
     async def test(engine: ReducerPatternEngine) -> None:
         told = await engine.submit_many(
@@ -264,10 +266,10 @@ def test_a_payload_that_its_class_cannot_take_is_refused_and_its_neighbours_go_o
         (row,) = await engine.reader.rejections("till:1", None, 0, 10)
         assert row.code == "invalid_payload"
 
-    run(house, test)
+    run(one_store, test)
 
 
-def test_each_try_of_an_effect_sees_what_was_emitted_whatever_the_one_before_did_to_it(house: House) -> None:
+def test_each_try_of_an_effect_sees_what_was_emitted_whatever_the_one_before_did_to_it(one_store: OneStore) -> None:
     desk = Desk()
 
     async def test(engine: ReducerPatternEngine) -> None:
@@ -276,4 +278,4 @@ def test_each_try_of_an_effect_sees_what_was_emitted_whatever_the_one_before_did
         assert desk.seen == [[1, 2, 3]] * 3
 
     BASKET.items[:] = [1, 2, 3]
-    run(house, test, desk)
+    run(one_store, test, desk)

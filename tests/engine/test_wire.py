@@ -16,9 +16,9 @@ from onex.kernel.action import EnumActionType, ModelAction, WorkflowKey
 from onex.kernel.errors import InvalidPayload, OnexError, PayloadTooLarge, UnsupportedAction, ValidationError
 from onex.kernel.size_limits import PAYLOAD_BYTES, WIRE_BYTES
 from onex.kernel.step import ROLLBACK
-from tests.engine.conftest import House
+from tests.engine.conftest import OneStore
 from tests.engine.jobs import Add, Job
-from tests.engine.test_inbox import AN_ID, K, Letters, codes, run, wire
+from tests.engine.test_inbox import AN_ID, K, OtherProcess, codes, run, wire
 
 NOT_SERVED = [one for one in EnumActionType if one not in (EnumActionType.UPDATE_STATE, EnumActionType.START_WORKFLOW)]
 STATE: dict[str, JsonValue] = {"status": "done", "text": "paid", "count": 0, "why": "", "big": ""}
@@ -36,13 +36,13 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
-def test_what_is_not_served_is_refused_by_name_and_recorded(house: House, name: str) -> None:
+def test_what_is_not_served_is_refused_by_name_and_recorded(one_store: OneStore, name: str) -> None:
     async def go() -> None:
-        letters = Letters(house)
+        sender = OtherProcess(one_store)
         body = wire("add", {"amount": 5}, **UNSUPPORTED[name])
-        await letters.send(body, wire("add"), wire(RELEASE, **UNSUPPORTED[name]))
-        async with house.engine() as engine:
-            assert codes(await letters.answered()) == ["unsupported_action", 1, "unsupported_action"]
+        await sender.send(body, wire("add"), wire(RELEASE, **UNSUPPORTED[name]))
+        async with one_store.engine() as engine:
+            assert codes(await sender.answered()) == ["unsupported_action", 1, "unsupported_action"]
             assert await engine.state(K) == Job(status="new", count=1)
             rows = await engine.reader.rejections(str(K), None, 0, 10)
             assert [row.code for row in rows] == 2 * ["unsupported_action"]
@@ -51,18 +51,18 @@ def test_what_is_not_served_is_refused_by_name_and_recorded(house: House, name: 
     run(go())
 
 
-def test_update_runs_the_machine_and_start_only_what_has_not_begun(house: House) -> None:
+def test_update_runs_the_machine_and_start_only_what_has_not_begun(one_store: OneStore) -> None:
     async def go() -> None:
-        letters = Letters(house)
+        sender = OtherProcess(one_store)
         start = wire("add", action_type="start_workflow", action_id=str(AN_ID))
-        await letters.send(
+        await sender.send(
             wire("add", action_type="update_state", target_node="reducer", key=WorkflowKey("job", "2")),
             start,
             start,
             wire("add", action_type="start_workflow"),
         )
-        async with house.engine() as engine:
-            answers = await letters.answered()
+        async with one_store.engine() as engine:
+            answers = await sender.answered()
             assert codes(answers) == [1, 1, 1, "version_conflict"]
             assert await engine.state(K) == Job(status="new", count=1)
 
@@ -70,13 +70,13 @@ def test_update_runs_the_machine_and_start_only_what_has_not_begun(house: House)
 
 
 @pytest.mark.parametrize("kind", [ROLLBACK, "@", "@release ", "@Rollback", "@shutdown"])
-def test_a_kind_of_the_engines_own_is_refused_from_the_wire(house: House, kind: str) -> None:
+def test_a_kind_of_the_engines_own_is_refused_from_the_wire(one_store: OneStore, kind: str) -> None:
     async def go() -> None:
-        letters = Letters(house)
+        sender = OtherProcess(one_store)
         payload: dict[str, JsonValue] = {"to_version": 7, "state": STATE}
-        await letters.send(wire("add"), wire(kind, payload), wire(kind, payload, key=WorkflowKey("job", "ghost")))
-        async with house.engine() as engine:
-            assert codes(await letters.answered()) == [1, "reserved_kind", "reserved_kind"]
+        await sender.send(wire("add"), wire(kind, payload), wire(kind, payload, key=WorkflowKey("job", "ghost")))
+        async with one_store.engine() as engine:
+            assert codes(await sender.answered()) == [1, "reserved_kind", "reserved_kind"]
             assert await engine.stored("job:ghost") is None
             assert await engine.state(K) == Job(status="new", count=1)
             rows = await engine.reader.rejections(None, None, 0, 10)
@@ -93,7 +93,7 @@ def text_of(size: int) -> dict[str, JsonValue]:
     return {"text": "x" * (size - len('{"text":""}'))}
 
 
-def test_the_largest_payload_of_the_door_fits_on_the_wire_with_the_longest_envelope(house: House) -> None:
+def test_the_largest_payload_of_the_intake_fits_on_the_wire_with_the_longest_envelope(one_store: OneStore) -> None:
     envelope: dict[str, Any] = {
         "issuer": "\U0001f375" * 1000,
         "action_id": str(AN_ID),
@@ -104,11 +104,11 @@ def test_the_largest_payload_of_the_door_fits_on_the_wire_with_the_longest_envel
     key = WorkflowKey("job", "\u20ac" * 66)
 
     async def go() -> None:
-        letters = Letters(house)
+        sender = OtherProcess(one_store)
         body = wire("start", text_of(PAYLOAD_BYTES), key=key, **envelope)
-        await letters.send(body, json.dumps(json.loads(body)).encode(), wire("start", text_of(PAYLOAD_BYTES + 1)))
-        async with house.engine() as engine:
-            assert codes(await letters.answered()) == [1, 1, "payload_too_large"]
+        await sender.send(body, json.dumps(json.loads(body)).encode(), wire("start", text_of(PAYLOAD_BYTES + 1)))
+        async with one_store.engine() as engine:
+            assert codes(await sender.answered()) == [1, 1, "payload_too_large"]
             assert (await engine.submit("job:3", "start", text_of(PAYLOAD_BYTES))).version == 1
 
     run(go())
@@ -122,12 +122,12 @@ def nested(depth: int) -> dict[str, Any]:
     return {"text": value}
 
 
-def test_the_wire_takes_as_many_levels_as_the_door(house: House) -> None:
+def test_the_wire_takes_as_many_levels_as_the_intake(one_store: OneStore) -> None:
     async def go() -> None:
-        letters = Letters(house)
-        await letters.send(wire("start", nested(32)), wire("start", nested(33)), b"[" * 10_000)
-        async with house.engine() as engine:
-            answers: list[Any] = await letters.answered()
+        sender = OtherProcess(one_store)
+        await sender.send(wire("start", nested(32)), wire("start", nested(33)), b"[" * 10_000)
+        async with one_store.engine() as engine:
+            answers: list[Any] = await sender.answered()
             told = [one["error"]["message"] for one in answers]
             assert "nested" not in told[0]  # it is no text, but it is not too deep
             assert "nested deeper than 32" in told[1] and "nested deeper than 32" in told[2]
@@ -162,11 +162,11 @@ def test_a_sender_is_told_what_the_door_would_say_before_it_writes() -> None:
 
 @pytest.mark.parametrize("body", ["text", '{"workflow_key":["job","1"],"kind":"add"}', 7, 1.5, "\udc80"])
 def test_an_inbox_row_that_is_no_bytes_is_that_rows_refusal(tmp_path: Path, body: object) -> None:
-    house = House("sqlite", tmp_path)
+    one_store = OneStore("sqlite", tmp_path)
 
     async def go() -> None:
-        letters = Letters(house)
-        await letters.send(wire("add"))
+        sender = OtherProcess(one_store)
+        await sender.send(wire("add"))
         with sqlite3.connect(tmp_path / "store.db") as connection:
             as_text = "cast(x'ff' as text)" if body == "\udc80" else "?"
             connection.execute(
@@ -174,13 +174,13 @@ def test_an_inbox_row_that_is_no_bytes_is_that_rows_refusal(tmp_path: Path, body
             )
             (ticket,) = connection.execute("select max(ticket) from inbox").fetchone()
         connection.close()
-        letters.tickets.append(ticket)
-        await letters.send(wire("add"))
-        async with house.engine() as engine:
-            assert codes(await letters.answered()) == [1, "invalid_payload", 2]
+        sender.tickets.append(ticket)
+        await sender.send(wire("add"))
+        async with one_store.engine() as engine:
+            assert codes(await sender.answered()) == [1, "invalid_payload", 2]
             (row,) = await engine.reader.rejections("inbox", None, 0, 10)
             assert row.code == "invalid_payload"
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             assert (await engine.submit(K, "add", Add())).version == 3
 
     run(go())
@@ -224,13 +224,13 @@ def test_an_idempotency_key_that_is_none_is_refused(key: Any) -> None:
         {"x" * 100_000: 1},
     ],
 )
-def test_a_field_that_is_none_is_that_rows_refusal(house: House, more: dict[str, JsonValue]) -> None:
+def test_a_field_that_is_none_is_that_rows_refusal(one_store: OneStore, more: dict[str, JsonValue]) -> None:
     async def go() -> None:
-        letters = Letters(house)
+        sender = OtherProcess(one_store)
         body = {"workflow_key": ["job", "1"], "kind": "add", **more}
-        await letters.send(json.dumps(body).encode(), wire("add"))
-        async with house.engine() as engine:
-            told = codes(await letters.answered())
+        await sender.send(json.dumps(body).encode(), wire("add"))
+        async with one_store.engine() as engine:
+            told = codes(await sender.answered())
             assert told[1] == 1
             rows = await engine.reader.rejections(None, None, 0, 10)
             assert [row.code for row in rows] == [one for one in told if isinstance(one, str)]

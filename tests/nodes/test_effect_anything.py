@@ -24,7 +24,7 @@ Story = Callable[[WiredEngine], Awaitable[None]]
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Callable[[Story], None]:
+def run_app(tmp_path: Path) -> Callable[[Story], None]:
     """Runs a story on an engine with a real store."""
 
     def run(story: Story) -> None:
@@ -56,7 +56,7 @@ def modules() -> list[Any]:
     ]
 
 
-async def came_of(engine: WiredEngine, trigger: str, what: str) -> tuple[str, str, int]:
+async def outcome_of(engine: WiredEngine, trigger: str, what: str) -> tuple[str, str, int]:
     """Status, what the outcome said, tries; and a neighbour of the same target is done afterwards."""
     await engine.submit("job:1", trigger, {"what": what})
     await engine.idle()
@@ -69,26 +69,26 @@ async def came_of(engine: WiredEngine, trigger: str, what: str) -> tuple[str, st
 
 
 RAISED = {
-    "exit": ("doubt", "effect_raised: SystemExit: usage: ...", 2),
-    "exit0": ("doubt", "effect_raised: SystemExit: 0", 2),
-    "exit3": ("doubt", "effect_raised: SystemExit: 3", 2),
-    "ctrl-c": ("doubt", "effect_raised: KeyboardInterrupt", 2),
-    "panic": ("doubt", "effect_raised: Panic: called unwrap() on a None value", 2),
-    "generator exit": ("doubt", "effect_raised: GeneratorExit", 2),
-    "stop async iteration": ("doubt", "effect_raised: ", 2),
-    "cancelled": ("doubt", "effect_raised: CancelledError", 2),
-    "own time-out": ("doubt", "effect_raised: TimeoutError: connect timed out after 0.1 s", 2),
-    "mute": ("doubt", "effect_raised: Mute (which cannot be told: its __str__ raised IndexError)", 2),
-    "exits when told": ("doubt", "effect_raised: Exits (which cannot be told: its __str__ raised SystemExit)", 2),
-    "huge": ("doubt", "effect_raised: ValueError: xxxxxxxx", 2),
-    "surrogate": ("doubt", r"effect_raised: ValueError: \ud800\x00 bad", 2),
-    "group": ("doubt", "effect_raised: BaseExceptionGroup: several (2 sub-exceptions)", 2),
-    "uncopied": ("doubt", "effect_raised: Uncopied: me", 2),
-    "unnamed": ("doubt", "effect_raised: Unnamed: me", 2),
-    "faceless": ("doubt", "effect_raised: Faceless: me", 2),
-    "unknown": ("doubt", "half_done: perhaps", 2),
-    "of ours": ("doubt", "onex: of ours", 2),
-    "of ours with a code that is a number": ("doubt", "effect_raised: forty-two", 2),
+    "exit": ("unknown", "effect_raised: SystemExit: usage: ...", 2),
+    "exit0": ("unknown", "effect_raised: SystemExit: 0", 2),
+    "exit3": ("unknown", "effect_raised: SystemExit: 3", 2),
+    "ctrl-c": ("unknown", "effect_raised: KeyboardInterrupt", 2),
+    "panic": ("unknown", "effect_raised: Panic: called unwrap() on a None value", 2),
+    "generator exit": ("unknown", "effect_raised: GeneratorExit", 2),
+    "stop async iteration": ("unknown", "effect_raised: ", 2),
+    "cancelled": ("unknown", "effect_raised: CancelledError", 2),
+    "own time-out": ("unknown", "effect_raised: TimeoutError: connect timed out after 0.1 s", 2),
+    "mute": ("unknown", "effect_raised: Mute (which cannot be told: its __str__ raised IndexError)", 2),
+    "exits when told": ("unknown", "effect_raised: Exits (which cannot be told: its __str__ raised SystemExit)", 2),
+    "huge": ("unknown", "effect_raised: ValueError: xxxxxxxx", 2),
+    "surrogate": ("unknown", r"effect_raised: ValueError: \ud800\x00 bad", 2),
+    "group": ("unknown", "effect_raised: BaseExceptionGroup: several (2 sub-exceptions)", 2),
+    "uncopied": ("unknown", "effect_raised: Uncopied: me", 2),
+    "unnamed": ("unknown", "effect_raised: Unnamed: me", 2),
+    "faceless": ("unknown", "effect_raised: Faceless: me", 2),
+    "unknown": ("unknown", "half_done: perhaps", 2),
+    "of ours": ("unknown", "onex: of ours", 2),
+    "of ours with a code that is a number": ("unknown", "effect_raised: forty-two", 2),
     "refused": ("failed", "too_poor: no money", 1),
     "refused for now": ("failed", "busy: busy", 2),
     "refused in text no store takes": ("failed", r"\ud800\x00: \ud800\x00", 1),
@@ -101,27 +101,27 @@ RAISED = {
 @pytest.mark.parametrize("trigger", ["plain", "waits"])
 @pytest.mark.parametrize("what", RAISED)
 def test_whatever_an_effect_raises_its_intent_has_one_outcome(
-    what: str, trigger: str, told: Callable[[Story], None]
+    what: str, trigger: str, run_app: Callable[[Story], None]
 ) -> None:
     async def story(engine: WiredEngine) -> None:
-        status, why, tries = await came_of(engine, trigger, what)
+        status, why, tries = await outcome_of(engine, trigger, what)
         expected = RAISED[what]
         assert (status, why[: len(expected[1])], tries) == expected
         assert len(why) < 2200
 
-    told(story)
+    run_app(story)
 
 
 @pytest.mark.parametrize(
     ("trigger", "why"), [("plain", "StopIteration"), ("waits", "RuntimeError: coroutine raised StopIteration")]
 )
-def test_stop_iteration_is_told_though_no_future_takes_it(
-    trigger: str, why: str, told: Callable[[Story], None]
+def test_stop_iteration_is_reported_though_no_future_takes_it(
+    trigger: str, why: str, run_app: Callable[[Story], None]
 ) -> None:
     async def story(engine: WiredEngine) -> None:
-        assert await came_of(engine, trigger, "stop iteration") == ("doubt", f"effect_raised: {why}", 2)
+        assert await outcome_of(engine, trigger, "stop iteration") == ("unknown", f"effect_raised: {why}", 2)
 
-    told(story)
+    run_app(story)
 
 
 RETURNED = {
@@ -143,58 +143,58 @@ RETURNED = {
 @pytest.mark.parametrize(("trigger", "name"), [("plain", "work"), ("waits", "awork")])
 @pytest.mark.parametrize("what", RETURNED)
 def test_what_ran_and_returned_anything_is_unknown_and_is_not_run_again(
-    what: str, trigger: str, name: str, told: Callable[[Story], None]
+    what: str, trigger: str, name: str, run_app: Callable[[Story], None]
 ) -> None:
     async def story(engine: WiredEngine) -> None:
-        status, why, tries = await came_of(engine, trigger, what)
+        status, why, tries = await outcome_of(engine, trigger, what)
         wanted = RETURNED[what].format(name)
-        assert (status, why[: len(wanted)], tries) == ("doubt", wanted, 1)
+        assert (status, why[: len(wanted)], tries) == ("unknown", wanted, 1)
 
-    told(story)
+    run_app(story)
 
 
-def test_an_awaitable_that_is_handed_back_and_exits_is_contained(told: Callable[[Story], None]) -> None:
+def test_an_awaitable_that_is_handed_back_and_exits_is_contained(run_app: Callable[[Story], None]) -> None:
     async def story(engine: WiredEngine) -> None:
-        assert await came_of(engine, "twice", "future") == ("doubt", "effect_raised: SystemExit: 7", 2)
+        assert await outcome_of(engine, "twice", "future") == ("unknown", "effect_raised: SystemExit: 7", 2)
 
-    told(story)
+    run_app(story)
 
 
 @pytest.mark.parametrize("what", ["exit", "cancelled", "hostile refusal"])
-def test_so_it_is_with_what_a_plain_one_hands_back_to_be_awaited(what: str, told: Callable[[Story], None]) -> None:
+def test_an_awaitable_that_a_plain_effect_returns_is_awaited_too(what: str, run_app: Callable[[Story], None]) -> None:
     async def story(engine: WiredEngine) -> None:
-        status, why, tries = await came_of(engine, "twice", what)
+        status, why, tries = await outcome_of(engine, "twice", what)
         expected = RAISED[what]
         assert (status, why[: len(expected[1])], tries) == expected
 
-    told(story)
+    run_app(story)
 
 
-def test_what_was_forgotten_to_be_awaited_is_told(told: Callable[[Story], None]) -> None:
+def test_a_coroutine_that_was_not_awaited_is_reported(run_app: Callable[[Story], None]) -> None:
     async def story(engine: WiredEngine) -> None:
         why = "wrong_result: awork returned a coroutine that was not awaited: write await before the call"
-        assert await came_of(engine, "waits", "forgot await") == ("doubt", why, 1)
+        assert await outcome_of(engine, "waits", "forgot await") == ("unknown", why, 1)
 
-    told(story)
+    run_app(story)
 
 
 LATE = "timed_out: no answer within 0.3 s"
 STOPPED = {
-    "cancels itself": ("doubt", "effect_raised: CancelledError", 2),
+    "cancels itself": ("unknown", "effect_raised: CancelledError", 2),
     "is cancelled when it has ended": ("done", "", 0),
-    "waits for a cancelled task": ("doubt", "effect_raised: CancelledError", 2),
-    "its own asyncio.timeout": ("doubt", "effect_raised: TimeoutError", 2),
-    "swallows cancellation": ("doubt", LATE, 2),
-    "raises when stopped": ("doubt", f"{LATE}; cancelled, it raised ValueError: stopped in the middle", 2),
+    "waits for a cancelled task": ("unknown", "effect_raised: CancelledError", 2),
+    "its own asyncio.timeout": ("unknown", "effect_raised: TimeoutError", 2),
+    "swallows cancellation": ("unknown", LATE, 2),
+    "raises when stopped": ("unknown", f"{LATE}; cancelled, it raised ValueError: stopped in the middle", 2),
     "refuses when stopped": ("failed", "rolled_back: no answer within 0.3 s; cancelled, it raised rolled back", 1),
     "answers when stopped": ("done", "", 0),
-    "closes badly": ("doubt", f"{LATE}; cancelled, it raised SystemExit: in the end", 2),
+    "closes badly": ("unknown", f"{LATE}; cancelled, it raised SystemExit: in the end", 2),
 }
 
 
 @pytest.mark.parametrize("what", STOPPED)
 def test_an_async_effect_reaches_no_task_but_its_own(
-    what: str, told: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+    what: str, run_app: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(beside, "GRACE_S", 0.05)
 
@@ -207,24 +207,24 @@ def test_an_async_effect_reaches_no_task_but_its_own(
         await engine.submit("job:2", "waits_hasty", {"what": "well"})
         assert (await engine.wait("job:2", timeout_s=5)).status == "done"
 
-    told(story)
+    run_app(story)
 
 
 @pytest.mark.parametrize("what", ["exit", "panic", "nothing", "refused"])
-def test_fire_and_forget_that_failed_is_a_dead_row(what: str, told: Callable[[Story], None]) -> None:
+def test_fire_and_forget_that_failed_is_a_dead_row(what: str, run_app: Callable[[Story], None]) -> None:
     async def story(engine: WiredEngine) -> None:
         await engine.submit("job:1", "quiet", {"what": what})
         await engine.idle()
         (row,) = await engine.reader.outbox((EnumOutboxState.DEAD,), None, None, 10)
         assert row.error
 
-    told(story)
+    run_app(story)
 
 
 @pytest.mark.parametrize("trigger", ["plain", "waits"])
 @pytest.mark.parametrize("what", ["shared", "from shared", "shared refusal"])
 def test_the_traceback_of_one_exception_that_is_raised_again_and_again_does_not_grow(
-    what: str, trigger: str, told: Callable[[Story], None]
+    what: str, trigger: str, run_app: Callable[[Story], None]
 ) -> None:
     async def story(engine: WiredEngine) -> None:
         depths = []
@@ -234,7 +234,7 @@ def test_the_traceback_of_one_exception_that_is_raised_again_and_again_does_not_
             depths.append(max(depth(module, what) for module in modules()))
         assert depths[-1] == depths[2] > 0
 
-    told(story)
+    run_app(story)
 
 
 def depth(module: Any, what: str) -> int:
@@ -245,7 +245,7 @@ def depth(module: Any, what: str) -> int:
     return frames
 
 
-def test_plain_effects_that_hang_take_no_more_threads_than_their_concurrency(told: Callable[[Story], None]) -> None:
+def test_plain_effects_that_hang_take_no_more_threads_than_their_concurrency(run_app: Callable[[Story], None]) -> None:
     def ours() -> int:
         return sum(thread.name == "onex-effect" for thread in threading.enumerate())
 
@@ -258,33 +258,35 @@ def test_plain_effects_that_hang_take_no_more_threads_than_their_concurrency(tol
         assert ours() - before <= 2 + 2  # of the other target two may have been started
         states = [await engine.state(f"job:{n}") for n in range(8)]
         statuses = sorted(getattr(state, "status", "") for state in states)
-        assert statuses == ["doubt"] * 2 + ["failed"] * 6  # two ran and may have been done; six surely never began
-        told_why = {getattr(state, "why", "") for state in states}
-        assert told_why == {
+        assert statuses == ["failed"] * 6 + ["unknown"] * 2  # two ran and may have been done; six surely never began
+        reasons = {getattr(state, "why", "") for state in states}
+        assert reasons == {
             "not_begun: not begun within 0.3 s: all 2 slots of 'worker' are taken, 2 of them by calls that never came "
             "back; give the call a time-out of its own, or raise concurrency"
         }
         for module in modules():
             module.HANGING.set()
-        await engine.submit("job:after", "plain", {"what": "well"})  # they came back, and so did their places
+        await engine.submit("job:after", "plain", {"what": "well"})  # they came back, and so did their slots
         assert (await engine.wait("job:after", timeout_s=5)).status == "done"
 
-    told(story)
+    run_app(story)
 
 
-def test_an_effect_that_forks_comes_back_once(told: Callable[[Story], None], capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_effect_that_forks_comes_back_once(
+    run_app: Callable[[Story], None], capfd: pytest.CaptureFixture[str]
+) -> None:
     async def story(engine: WiredEngine) -> None:
         pid = os.getpid()
-        assert (await came_of(engine, "plain", "fork"))[0] == "done"
+        assert (await outcome_of(engine, "plain", "fork"))[0] == "done"
         assert os.getpid() == pid
 
-    told(story)
+    run_app(story)
     (forked,) = [pid for module in modules() for pid in module.FORKED]
     os.waitpid(forked, 0)
     assert "its child came back into the engine" in capfd.readouterr().err
 
 
-def test_nothing_of_an_effect_is_left_on_the_heap(told: Callable[[Story], None]) -> None:
+def test_nothing_of_an_effect_is_left_on_the_heap(run_app: Callable[[Story], None]) -> None:
     async def story(engine: WiredEngine) -> None:
         for n in range(5):
             await engine.submit(f"job:{n}", "plain", {"what": "huge"})
@@ -292,7 +294,7 @@ def test_nothing_of_an_effect_is_left_on_the_heap(told: Callable[[Story], None])
         gc.collect()
         assert not [one for one in gc.get_objects() if type(one) is ValueError and len(str(one.args)) > 1_000_000]
 
-    told(story)
+    run_app(story)
 
 
 def test_the_grace_is_a_stated_time() -> None:

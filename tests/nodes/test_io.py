@@ -52,7 +52,7 @@ def measure(task: Charge, io: ComputeIO) -> Charged:
     raise AssertionError(task, io)
 
 
-def test_a_shape_is_read_off_the_annotations() -> None:
+def test_a_shape_is_read_from_the_annotations() -> None:
     assert effect_shape(charge, EffectIO) == FunctionShape("charge", Charge, Charged, False)
     assert effect_shape(store, EffectIO) == FunctionShape("store", Charge, Nothing, True)
     assert compute_shape(measure, ComputeIO) == FunctionShape("measure", Charge, Charged, True)
@@ -112,7 +112,7 @@ def yields(intent: ModelIntent[Charge]) -> Iterator[Charged]:
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_a_function_of_another_shape_is_refused_with_place_and_mend(function: Function, wrong: str) -> None:
+def test_a_function_of_another_shape_is_refused_with_place_and_fix(function: Function, wrong: str) -> None:
     with pytest.raises(ContractError) as caught:
         effect_shape(function, EffectIO)
     (finding,) = caught.value.findings

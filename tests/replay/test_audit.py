@@ -15,7 +15,7 @@ from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry
 from onex.kernel.action import WorkflowKey
 from onex.replay.audit import Audit, SeenEffect, audit
-from tests.engine.conftest import House
+from tests.engine.conftest import OneStore
 from tests.engine.jobs import Add, Finished, Start, Told, Worker, registry
 
 K = WorkflowKey("job", "1")
@@ -39,9 +39,9 @@ async def audited(
     return await audit(engine.reader, table, now_us, seen=seen, acknowledged=acknowledged)
 
 
-def test_each_intent_is_counted_by_how_it_ended(house: House) -> None:
+def test_each_intent_is_counted_by_how_it_ended(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit("job:effect", "start", Start(text="hello"))
             await engine.submit("job:refused_for_good", "start", Start(text="refuse"))
             await engine.submit("job:shout", "shout")
@@ -62,9 +62,9 @@ def test_each_intent_is_counted_by_how_it_ended(house: House) -> None:
     run(go())
 
 
-def test_the_timers_of_a_finished_instance_are_removed(house: House) -> None:
+def test_the_timers_of_a_finished_instance_are_removed(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "wake_me", Add(amount=HOUR))
             await engine.submit(K, "start", Start(text="hello"))
             done = await audited(engine)
@@ -73,9 +73,9 @@ def test_the_timers_of_a_finished_instance_are_removed(house: House) -> None:
     run(go())
 
 
-def test_an_outcome_that_came_too_late_is_refused_not_lost(house: House) -> None:
+def test_an_outcome_that_came_too_late_is_refused_not_lost(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "start", Start(text="slow"))
             await engine.submit(K, "finished", Finished(text="somebody else did it"))
             done = await audited(engine)
@@ -84,7 +84,7 @@ def test_an_outcome_that_came_too_late_is_refused_not_lost(house: House) -> None
     run(go())
 
 
-def test_what_a_rejection_no_longer_says_is_past_and_not_lost(sqlite: House) -> None:
+def test_what_a_rejection_no_longer_says_is_past_and_not_lost(sqlite: OneStore) -> None:
     async def go() -> None:
         async with sqlite.engine() as engine:
             await engine.submit(K, "start", Start(text="slow"))
@@ -101,9 +101,9 @@ def test_what_a_rejection_no_longer_says_is_past_and_not_lost(sqlite: House) -> 
     run(go())
 
 
-def test_held_and_dead_rows_are_counted_as_such(house: House) -> None:
+def test_held_and_dead_rows_are_counted_as_such(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit("job:held", "start", Start(text="poison"))
             await engine.submit("job:gone", "start", Start(text="hello"))
             await engine.wait("job:gone", "done")
@@ -114,12 +114,12 @@ def test_held_and_dead_rows_are_counted_as_such(house: House) -> None:
     run(go())
 
 
-def test_an_effect_outside_without_a_committed_intent_is_a_stray(house: House) -> None:
+def test_an_effect_outside_without_a_committed_intent_is_a_stray(one_store: OneStore) -> None:
     stray = SeenEffect("job:9", 1, "do", 0)
     known = SeenEffect("job:1", 1, "do", 0)
 
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "start", Start(text="hello"))
             done = await audited(engine, seen={known, stray})
             assert (done.strays, done.lost) == ([stray], [])
@@ -127,9 +127,9 @@ def test_an_effect_outside_without_a_committed_intent_is_a_stray(house: House) -
     run(go())
 
 
-def test_what_calls_itself_done_and_was_not_seen_outside_is_lost(house: House) -> None:
+def test_what_calls_itself_done_and_was_not_seen_outside_is_lost(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "start", Start(text="hello"))
             await engine.submit("job:2", "shout")
             await engine.submit("job:3", "start", Start(text="refuse"))
@@ -141,9 +141,9 @@ def test_what_calls_itself_done_and_was_not_seen_outside_is_lost(house: House) -
     run(go())
 
 
-def test_an_acknowledged_action_that_the_log_does_not_have_is_named(house: House) -> None:
+def test_an_acknowledged_action_that_the_log_does_not_have_is_named(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "add", Add(), action_id=ID)
             other = (WorkflowKey("job", "2"), ID)
             assert (await audited(engine, acknowledged=[(K, ID), other])).forgotten == [other]
@@ -151,9 +151,9 @@ def test_an_acknowledged_action_that_the_log_does_not_have_is_named(house: House
     run(go())
 
 
-def test_without_its_contract_an_intent_is_unreadable_not_lost(house: House) -> None:
+def test_without_its_contract_an_intent_is_unreadable_not_lost(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "start", Start(text="hello"))
             await engine.idle()
             done = await audit(engine.reader, ReducerRegistry(), None)
@@ -163,17 +163,17 @@ def test_without_its_contract_an_intent_is_unreadable_not_lost(house: House) -> 
 
 
 @pytest.fixture
-def sqlite(tmp_path: Path) -> House:
-    return House("sqlite", tmp_path)
+def sqlite(tmp_path: Path) -> OneStore:
+    return OneStore("sqlite", tmp_path)
 
 
-def damage(house: House, statement: str) -> None:
-    with sqlite3.connect(house.folder / "store.db") as database:
+def damage(one_store: OneStore, statement: str) -> None:
+    with sqlite3.connect(one_store.folder / "store.db") as database:
         assert database.execute(statement).rowcount == 1
     database.close()
 
 
-def test_a_dropped_outbox_row_makes_its_intent_lost(sqlite: House) -> None:
+def test_a_dropped_outbox_row_makes_its_intent_lost(sqlite: OneStore) -> None:
     async def go() -> None:
         async with sqlite.engine() as engine:
             await engine.submit("job:waits", "wake_me", Add(amount=HOUR))
@@ -189,7 +189,7 @@ def test_a_dropped_outbox_row_makes_its_intent_lost(sqlite: House) -> None:
     run(go())
 
 
-def test_a_row_that_is_due_and_still_waits_is_lost_once_all_has_drained(sqlite: House) -> None:
+def test_a_row_that_is_due_and_still_waits_is_lost_once_all_has_drained(sqlite: OneStore) -> None:
     async def go() -> None:
         async with sqlite.engine() as engine:
             await engine.submit(K, "wake_me", Add(amount=HOUR))
@@ -201,7 +201,7 @@ def test_a_row_that_is_due_and_still_waits_is_lost_once_all_has_drained(sqlite: 
     run(go())
 
 
-def test_a_row_whose_intent_has_ended_is_unsettled(sqlite: House) -> None:
+def test_a_row_whose_intent_has_ended_is_unsettled(sqlite: OneStore) -> None:
     async def go() -> None:
         async with sqlite.engine() as engine:
             await engine.submit(K, "start", Start(text="hello"))

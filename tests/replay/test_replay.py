@@ -9,7 +9,7 @@ from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
 from onex.replay.replay import Replay
 from onex.replay.verdict import EnumReplayVerdict, Segment
-from tests.engine.conftest import House
+from tests.engine.conftest import OneStore
 from tests.engine.jobs import Add, Start, Worker, registry
 
 K = WorkflowKey("job", "1")
@@ -31,21 +31,21 @@ async def some_history(engine: ReducerPatternEngine) -> None:
     await engine.submit("job:2", "add", Add())
 
 
-def test_a_history_replays_equal(house: House) -> None:
+def test_a_history_replays_equal(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await some_history(engine)
             assert [s.verdict for s in await verdicts(engine)] == [EnumReplayVerdict.EQUAL] * 2
 
     run(go())
 
 
-def test_each_code_is_a_segment_and_other_code_is_not_called_equal(house: House) -> None:
+def test_each_code_is_a_segment_and_other_code_is_not_called_equal(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "add", Add(amount=1))
             await engine.submit(K, "add", Add(amount=2))
-        async with house.engine(digest=b"2") as engine:
+        async with one_store.engine(digest=b"2") as engine:
             await engine.submit(K, "add", Add(amount=3))
             segments = await verdicts(engine, b"2")
             assert [(s.first, s.last, s.verdict) for s in segments] == [
@@ -56,14 +56,14 @@ def test_each_code_is_a_segment_and_other_code_is_not_called_equal(house: House)
     run(go())
 
 
-def test_a_changed_byte_is_a_mismatch(house: House) -> None:
-    if house.kind == "memory":
+def test_a_changed_byte_is_a_mismatch(one_store: OneStore) -> None:
+    if one_store.kind == "memory":
         return
 
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await some_history(engine)
-        db = sqlite3.connect(house.folder / "store.db")
+        db = sqlite3.connect(one_store.folder / "store.db")
         changed = db.execute(
             "update log set payload = cast(replace(cast(payload as text), '5', '6') as blob)"
             " where kind = 'add' and cast(payload as text) like '%5%'"
@@ -71,7 +71,7 @@ def test_a_changed_byte_is_a_mismatch(house: House) -> None:
         assert changed.rowcount == 1
         db.commit()
         db.close()
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             segments = await verdicts(engine)
             assert [s.verdict for s in segments] == [EnumReplayVerdict.MISMATCH, EnumReplayVerdict.EQUAL]
             assert segments[0].reason
@@ -79,7 +79,7 @@ def test_a_changed_byte_is_a_mismatch(house: House) -> None:
     run(go())
 
 
-def test_an_impure_reducer_is_a_mismatch(house: House) -> None:
+def test_an_impure_reducer_is_a_mismatch(one_store: OneStore) -> None:
     import itertools
 
     from onex.engine.registry import ReducerRegistry, Workflow
@@ -100,7 +100,7 @@ def test_an_impure_reducer_is_a_mismatch(house: House) -> None:
     table = ReducerRegistry((Workflow(MachineReducer("job", handlers, MACHINE, PAYLOADS, intents()), code),))
 
     async def go() -> None:
-        async with house.engine(reducers=table) as engine:
+        async with one_store.engine(reducers=table) as engine:
             await engine.submit_many([(K, "add", Add())] * 3)
             segments = [segment async for segment in Replay(engine.reader, table).all()]
             assert [s.verdict for s in segments] == [EnumReplayVerdict.MISMATCH]

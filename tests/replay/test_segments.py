@@ -19,7 +19,7 @@ from onex.engine.registry import ReducerRegistry
 from onex.kernel.action import WorkflowKey
 from onex.replay.replay import Replay
 from onex.replay.verdict import EnumReplayVerdict, Segment
-from tests.engine.conftest import House
+from tests.engine.conftest import OneStore
 from tests.engine.jobs import Add, Start, Worker, registry
 
 EQUAL, MISMATCH = EnumReplayVerdict.EQUAL, EnumReplayVerdict.MISMATCH
@@ -60,21 +60,21 @@ def changing(store: Path) -> Iterator[sqlite3.Connection]:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House("sqlite", tmp_path)
+def one_store(tmp_path: Path) -> OneStore:
+    return OneStore("sqlite", tmp_path)
 
 
 @pytest.fixture
-def three_codes(house: House) -> Path:
+def three_codes(one_store: OneStore) -> Path:
     """Versions 1 to 3 under code 1, 4 and 5 under code 2, 6 under code 1 again."""
 
     async def go() -> None:
         for digest, amounts in ((b"1", (1, 2, 3)), (b"2", (4, 5)), (b"1", (6,))):
-            async with house.engine(digest=digest) as engine:
+            async with one_store.engine(digest=digest) as engine:
                 await engine.submit_many([(K, "add", Add(amount=amount)) for amount in amounts])
 
     run(go())
-    return house.folder / "store.db"
+    return one_store.folder / "store.db"
 
 
 # --- code that changes in the middle ----------------------------------------------------------------------------------
@@ -91,14 +91,14 @@ def test_each_segment_is_checked_under_its_own_code(three_codes: Path) -> None:
     ]
 
 
-def test_the_same_code_in_another_environment_is_one_segment(house: House) -> None:
+def test_the_same_code_in_another_environment_is_one_segment(one_store: OneStore) -> None:
     async def go() -> None:
         for _ in range(2):
-            async with house.engine() as engine:
+            async with one_store.engine() as engine:
                 await engine.submit(K, "add", Add())
 
     run(go())
-    store = house.folder / "store.db"
+    store = one_store.folder / "store.db"
     with changing(store) as db:
         db.execute("insert into envs select id + 1, 'newer', pydantic, python, tzdata, git_revision from envs")
         db.execute("update log set env_id = 2 where version = 2")
@@ -139,14 +139,14 @@ def test_a_snapshot_that_names_another_origin_is_seen(three_codes: Path, column:
     assert told(replayed(three_codes, b"1", b"2"))[0] == (1, 3, MISMATCH)
 
 
-def test_a_snapshot_nothing_starts_from_is_held_against_the_log(house: House) -> None:
+def test_a_snapshot_nothing_starts_from_is_held_against_the_log(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             for _ in range(2):
                 await engine.submit_many([(K, "add", Add())] * (SNAPSHOT_EVERY // 2 + 10))
 
     run(go())
-    store = house.folder / "store.db"
+    store = one_store.folder / "store.db"
     assert told(replayed(store)) == [(1, SNAPSHOT_EVERY + 20, EQUAL)]
     with changing(store) as db:
         changed = db.execute("update snapshots set state = cast(replace(cast(state as text), '10', '11') as blob)")
@@ -169,25 +169,27 @@ def test_a_state_without_any_log_is_a_mismatch(three_codes: Path) -> None:
     assert told(replayed(three_codes)) == [(1, 6, MISMATCH)]
 
 
-def test_one_damaged_instance_does_not_hide_the_verdicts_of_others(house: House) -> None:
+def test_one_damaged_instance_does_not_hide_the_verdicts_of_others(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit_many([(f"job:{n}", "add", Add()) for n in range(1, 4) for _ in range(3)])
 
     run(go())
-    store = house.folder / "store.db"
+    store = one_store.folder / "store.db"
     with changing(store) as db:
         db.execute("delete from log where version = 2 and instance = 2")
     assert [segment.verdict for segment in replayed(store)] == [EQUAL, MISMATCH, EQUAL]
 
 
-def test_histories_that_were_exchanged_are_seen_though_their_reducer_never_asks_for_the_key(house: House) -> None:
+def test_histories_that_were_exchanged_are_seen_though_their_reducer_never_asks_for_the_key(
+    one_store: OneStore,
+) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit_many([("job:1", "add", Add()), ("job:2", "add", Add())])
 
     run(go())
-    store = house.folder / "store.db"
+    store = one_store.folder / "store.db"
     with changing(store) as db:
         db.execute("update workflow_state set instance_id = 'x' where instance = 1")
         db.execute("update workflow_state set instance_id = '1' where instance = 2")
@@ -195,16 +197,16 @@ def test_histories_that_were_exchanged_are_seen_though_their_reducer_never_asks_
     assert [segment.verdict for segment in replayed(store)] == [MISMATCH, MISMATCH]
 
 
-def test_rows_of_an_absent_code_are_sealed_at_the_end_of_their_segment_only(house: House) -> None:
+def test_rows_of_an_absent_code_are_sealed_at_the_end_of_their_segment_only(one_store: OneStore) -> None:
     """What lies before the last batch can be proved by folding alone: it is unverified, and never called equal."""
 
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "add", Add(amount=1))
             await engine.submit(K, "add", Add(amount=2))
 
     run(go())
-    store = house.folder / "store.db"
+    store = one_store.folder / "store.db"
     with changing(store) as db:
         flip(db, "log", "payload", "version = 1", 1)
     assert told(replayed(store, registry_=NOBODY)) == [(1, 2, NOT_AT_HAND)]
@@ -281,19 +283,19 @@ def after_flip(pristine: Path, table: str, column: str, where: str, bit: int) ->
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two codes, batches of one row and of several, intents, an outcome with a cause, issuer and correlation."""
-    house = House("sqlite", tmp_path_factory.mktemp("pristine"))
+    one_store = OneStore("sqlite", tmp_path_factory.mktemp("pristine"))
 
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit_many([(K, "add", Add(amount=n)) for n in (1, 2, 3)])
-        async with house.engine(digest=b"2") as engine:
+        async with one_store.engine(digest=b"2") as engine:
             first, cause = UUID(int=7 << 64 | 1 << 63), UUID(int=9)
             await engine.submit(K, "add", Add(), issuer="somebody", correlation_id=first, cause=cause)
             await engine.submit(K, "start", Start(text="hello"))
             await engine.wait(K)
 
     run(go())
-    store = house.folder / "store.db"
+    store = one_store.folder / "store.db"
     assert told(replayed(store, b"2", b"1")) == [(1, 3, EQUAL), (4, 6, EQUAL)]
     with changing(store) as db:  # everything into the file that is copied
         db.execute("update workflow_state set held = 'why', lease_id = x'0102'")

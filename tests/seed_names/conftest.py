@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from tests.engine.conftest import house  # noqa: F401  # a fixture
+from tests.engine.conftest import one_store  # noqa: F401  # a fixture

@@ -13,7 +13,7 @@ from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import ConcurrentModificationError, ProjectionLagging
 from onex.ports import Position, Projections
 from onex.seed_names.canonical_store import ActionDedupService, CanonicalStoreService, projection, watermark
-from tests.engine.conftest import House
+from tests.engine.conftest import OneStore
 from tests.engine.jobs import Add
 
 K = WorkflowKey("job", "1")
@@ -24,9 +24,9 @@ def run(coroutine: object) -> None:
     asyncio.run(coroutine)  # type: ignore[arg-type]  # a coroutine, made by each test
 
 
-def test_a_commit_on_an_old_version_changes_nothing(house: House) -> None:
+def test_a_commit_on_an_old_version_changes_nothing(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             store = CanonicalStoreService(engine)
             assert await store.get_state(K) is None
             await store.try_commit(K, "add", Add(amount=2), expected_version=0, action_id=ID)
@@ -41,9 +41,9 @@ def test_a_commit_on_an_old_version_changes_nothing(house: House) -> None:
     run(go())
 
 
-def test_of_two_commits_on_one_version_one_wins(house: House) -> None:
+def test_of_two_commits_on_one_version_one_wins(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             store = CanonicalStoreService(engine)
             calls = [store.try_commit(K, "add", Add(amount=n), expected_version=0) for n in (1, 2)]
             done = await asyncio.gather(*calls, return_exceptions=True)
@@ -56,9 +56,9 @@ def tables(engine: ReducerPatternEngine) -> Projections:
     return engine.store  # type: ignore[return-value]  # both embedded stores keep projections too
 
 
-def test_a_projection_follows_the_log_from_its_watermark(house: House) -> None:
+def test_a_projection_follows_the_log_from_its_watermark(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             view = ProjectionMaterializerService(
                 engine.reader, tables(engine), engine.commit_signal, engine.clock, batch=7
             )
@@ -74,16 +74,16 @@ def test_a_projection_follows_the_log_from_its_watermark(house: House) -> None:
                 ("job:3", 7, "new"),
             ]
             assert (await watermark(tables(engine), "workflow")).offset == 30
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             view = ProjectionMaterializerService(engine.reader, tables(engine), engine.commit_signal, engine.clock)
             assert await view.catch_up() == 0
 
     run(go())
 
 
-def test_a_query_waits_for_the_position_it_asks_for(house: House) -> None:
+def test_a_query_waits_for_the_position_it_asks_for(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             view = ProjectionMaterializerService(engine.reader, tables(engine), engine.commit_signal, engine.clock)
             await view.start()
             done = await engine.submit("job:1", "start", b'{"text": "slow"}')

@@ -16,7 +16,7 @@ from onex.kernel.step import Done, State
 from onex.kernel.user_code import describe
 from onex.replay.replay import Replay
 from onex.replay.verdict import EnumReplayVerdict, ReplayResult, Segment, state_difference
-from tests.engine.conftest import House
+from tests.engine.conftest import OneStore
 from tests.engine.jobs import Add, Job, Start, Worker, registry
 
 K = WorkflowKey("job", "1")
@@ -42,10 +42,10 @@ class Changed:
         return self.change(self.inner.delta(state, action))
 
 
-async def recorded(house: House, actions: int) -> MemoryStore:
-    async with house.engine() as engine:
+async def recorded(one_store: OneStore, actions: int) -> MemoryStore:
+    async with one_store.engine() as engine:
         await engine.submit_many([(K, "add", Add(amount=1)) for _ in range(actions)])
-    return MemoryStore(house.tables)
+    return MemoryStore(one_store.tables)
 
 
 async def replayed(store: MemoryStore, change: Changing, digest: bytes, redacted_since: int = 0) -> list[Segment]:
@@ -71,13 +71,13 @@ def from_count(first: int) -> Changing:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House("memory", tmp_path)
+def one_store(tmp_path: Path) -> OneStore:
+    return OneStore("memory", tmp_path)
 
 
-def test_a_state_that_differs_is_found_at_the_next_one_kept(house: House) -> None:
+def test_a_state_that_differs_is_found_at_the_next_one_kept(one_store: OneStore) -> None:
     async def go() -> None:
-        store = await recorded(house, 2600)
+        store = await recorded(one_store, 2600)
         kept = [one.version for one in [await store.snapshot(K, at) for at in (1500, 2600)] if one is not None]
         assert (len(kept), kept[0] < 1500 < kept[1]) == (2, True), "states are kept about every thousand versions"
         (segment,) = await replayed(store, from_count(1500), b"2")
@@ -96,12 +96,12 @@ def test_a_state_that_differs_is_found_at_the_next_one_kept(house: House) -> Non
     asyncio.run(go())
 
 
-def test_a_status_or_intent_that_differs_is_known_to_the_version(house: House) -> None:
+def test_a_status_or_intent_that_differs_is_known_to_the_version(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit(K, "add", Add())
             await engine.submit(K, "start", Start(text="a"))
-        (segment,) = await replayed(MemoryStore(house.tables), lambda done: Done(done.state, ()), b"2")
+        (segment,) = await replayed(MemoryStore(one_store.tables), lambda done: Done(done.state, ()), b"2")
         assert (segment.differs_at, segment.since) == (2, 1)
         assert segment.reason.startswith("version 2 (start): intents none, stored [")
 
@@ -120,9 +120,9 @@ def raising(error: BaseException) -> Changing:
 @pytest.mark.parametrize(
     "error", [ValueError("no"), RecursionError("deep"), SystemExit(0), KeyError("gone"), ZeroDivisionError()], ids=repr
 )
-def test_code_that_fails_on_what_is_recorded_is_a_verdict(house: House, error: BaseException) -> None:
+def test_code_that_fails_on_what_is_recorded_is_a_verdict(one_store: OneStore, error: BaseException) -> None:
     async def go() -> None:
-        store = await recorded(house, 3)
+        store = await recorded(one_store, 3)
         for digest, verdict in ((b"1", EnumReplayVerdict.MISMATCH), (b"2", EnumReplayVerdict.OTHER_CODE_DIFFERS)):
             (segment,) = await replayed(store, raising(error), digest)
             assert (segment.verdict, segment.last, segment.differs_at) == (verdict, 3, 2)
@@ -131,20 +131,20 @@ def test_code_that_fails_on_what_is_recorded_is_a_verdict(house: House, error: B
     asyncio.run(go())
 
 
-def test_a_first_state_that_cannot_be_made_is_a_verdict(house: House) -> None:
+def test_a_first_state_that_cannot_be_made_is_a_verdict(one_store: OneStore) -> None:
     def broken(done: Done[State]) -> Done[State]:
         raise TypeError("State() takes no arguments")
 
     async def go() -> None:
-        (segment,) = await replayed(await recorded(house, 3), broken, b"2")
+        (segment,) = await replayed(await recorded(one_store, 3), broken, b"2")
         assert (segment.verdict, segment.differs_at) == (EnumReplayVerdict.OTHER_CODE_DIFFERS, 1)
 
     asyncio.run(go())
 
 
-def test_redacted_is_neither_equal_nor_a_mismatch_whatever_is_found(house: House) -> None:
+def test_redacted_is_neither_equal_nor_a_mismatch_whatever_is_found(one_store: OneStore) -> None:
     async def go() -> None:
-        store = await recorded(house, 3)
+        store = await recorded(one_store, 3)
         for change in (lambda done: done, from_count(2), raising(ValueError("no"))):
             for digest in (b"1", b"2"):
                 (segment,) = await replayed(store, change, digest, redacted_since=3)
@@ -173,11 +173,11 @@ def test_two_states_are_told_apart_by_their_fields(folded: bytes, stored: bytes,
     assert state_difference(folded, stored) == told
 
 
-def test_what_several_processes_found_adds_up(house: House) -> None:
+def test_what_several_processes_found_adds_up(one_store: OneStore) -> None:
     async def go() -> None:
-        async with house.engine() as engine:
+        async with one_store.engine() as engine:
             await engine.submit_many([(f"job:{n}", "add", Add()) for n in range(7)])
-        read = MemoryStore(house.tables)
+        read = MemoryStore(one_store.tables)
         whole, parts = ReplayResult(), ReplayResult()
         for share in ((0, 1), (0, 3), (1, 3), (2, 3)):
             replay = Replay(read, registry(Worker(), b"2"))

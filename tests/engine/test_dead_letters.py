@@ -1,4 +1,4 @@
-"""Re-drive: an operator's word runs a dead intent once more, however many operators say it at the same time."""
+"""Re-drive: a dead intent runs once more when an operator asks for it, however many operators ask at the same time."""
 
 from __future__ import annotations
 
