@@ -1,1 +1,1 @@
-"""The promise: contract text becomes typed values, or findings with line, column and mend. Text in, values out."""
+"""Contract text becomes typed values, or findings with line, column and fix. Nothing here reads a file or a clock."""

@@ -1,6 +1,22 @@
-"""A contract, the classes it names and the handlers beside it become one reducer, or findings where they do not fit.
+"""A contract, the classes of payloads.py and the handlers of reducer.py become one reducer, or findings.
 
-Runs once, when an app is loaded; afterwards nothing here is asked again.
+Theory of operation. This runs once, when an app loads. Everything that user code could do wrong later is judged here, with a
+place: the line of the Python file when the app wrote the class, else the line of the contract that names it.
+
+1. ``_class`` looks a name up in payloads.py. A class that hides one of BUILT_IN_PAYLOADS is refused: the same name would mean
+   two things in contracts. Its fields are judged once, also those of nested models, however many triggers name it.
+2. The state must derive from ``State``, leave ``status`` alone and have a default for every field, because the first action
+   meets a state that nobody has written. So it is built and canonicalised once here (``as_reloaded``); validators and default
+   factories of the user run, and whatever they raise becomes a finding. A random default is an error: a replay would begin
+   from another state.
+3. Each trigger has one payload class; a transition without ``payload`` carries Nothing. The outcomes failed and unknown of an
+   intent carry Failure or nothing, since the engine makes that payload.
+4. A handler must fit its trigger: it is a plain function of two arguments, and its annotations, as far as it has any, name the
+   state, Action and the payload. What is not annotated is not judged.
+5. The machine: guards are bound to the classes of state and payload. A guard whose classes are missing is skipped, because the
+   missing class is a finding already.
+
+Any error leaves ``reducer`` None. Without one, an app without reducer.py gets a reducer that only moves the status.
 """
 
 from __future__ import annotations
@@ -28,13 +44,13 @@ from .model.contract import ModelContractWorkflow
 from .model.fsm import ModelIntentDeclaration
 from .model.payload_fields import field_problems, unwrap
 from .model.round_trip import random_defaults, round_trip_warnings
-from .text.yaml_tree import YamlList, YamlMap, YamlPlace, place_of
+from .text.yaml_tree import YamlMap, YamlPlace, node_at, place_of
 
 BUILT_IN_PAYLOADS: Mapping[str, type[BaseModel]] = {"Nothing": Nothing, "Failure": Failure, "Blob": Blob}
 
 
 class PythonPlace(NamedTuple):
-    """A place in one of the app's Python files."""
+    """A place in a Python file of the app."""
 
     path: str
     line: int
@@ -42,7 +58,7 @@ class PythonPlace(NamedTuple):
 
 
 class LocatedContract(NamedTuple):
-    """A contract with its located text: what ``load_contract`` gave for ``path``."""
+    """A contract with its tree: what ``load_contract`` returned for ``path``."""
 
     contract: ModelContractWorkflow
     tree: YamlMap
@@ -50,7 +66,7 @@ class LocatedContract(NamedTuple):
 
 
 class CompiledReducer(NamedTuple):
-    """``reducer`` is None when a finding is an error. ``payloads[trigger]`` are the classes that were found."""
+    """``reducer`` is None when a finding is an error. ``payloads[trigger]`` is the class of each trigger."""
 
     reducer: MachineReducer[State] | None
     payloads: Mapping[str, type[BaseModel]]
@@ -63,7 +79,7 @@ def compile_reducer(
     handlers: Handlers[State] | None,
     spot: Callable[[object, str], PythonPlace | None],
 ) -> CompiledReducer:
-    """``classes`` are the names of payloads.py; ``spot(thing, field)`` says where a class, field or function stands."""
+    """``classes`` are the names of payloads.py. ``spot(thing, field)`` is the line of a class, field or function."""
     return _Compiler(promise, classes, handlers, spot).run()
 
 
@@ -100,7 +116,7 @@ class _Compiler:
     # --- classes ----------------------------------------------------------------------------------------------------
 
     def _class(self, name: str, *loc: str | int) -> type[BaseModel] | None:
-        """The class a contract names at ``loc``, with its fields judged once; None after a finding."""
+        """The class that the contract names at ``loc``; None after a finding."""
         ours = BUILT_IN_PAYLOADS.get(name)
         theirs = self.classes.get(name, ours)
         if ours is not None and theirs is not ours:
@@ -115,15 +131,12 @@ class _Compiler:
             self._at(loc, "not_a_model", f"{name} in payloads.py is no pydantic model", f"class {name}(Payload): ...")
             return None
         if theirs not in self.judged:
-            for objection in field_problems(theirs):
-                if objection.model in self.judged:
-                    continue
-                self._told(
-                    self.spot(objection.model, objection.field), loc, "field_type", objection.message, objection.fix
-                )
-            for doubt in round_trip_warnings(theirs):
-                spot = self.spot(doubt.model, doubt.field)
-                self._told(spot, loc, "read_back", doubt.message, doubt.fix, EnumSeverity.WARNING)
+            for one in field_problems(theirs):
+                if one.model not in self.judged:
+                    self._add(self.spot(one.model, one.field), loc, "field_type", one.message, one.fix)
+            for one in round_trip_warnings(theirs):
+                spot = self.spot(one.model, one.field)
+                self._add(spot, loc, "read_back", one.message, one.fix, EnumSeverity.WARNING)
             self.judged.add(theirs)
         return theirs
 
@@ -133,34 +146,34 @@ class _Compiler:
         if found is None:
             return None
         if not issubclass(found, State):
-            mend = f"class {name}(State): ... (from onex)"
-            message = f"{name} does not derive from State"
-            self._told(self.spot(found, ""), ("state_model",), "not_a_state", message, mend)
+            fix = f"class {name}(State): ... (from onex)"
+            self._of_state(found, "", "not_a_state", f"{name} does not derive from State", fix)
             return None
         if unwrap(found.model_fields["status"].annotation) != (str,):
             message = f"{name}.status is redefined; its values come from the contract"
-            self._told(self.spot(found, "status"), ("state_model",), "status_redefined", message, "remove the field")
+            self._of_state(found, "status", "status_redefined", message, "remove the field")
         needed = [field for field, info in found.model_fields.items() if info.is_required()]
         for field in needed:
             message = f"{name}.{field} has no default, so there is no state before the first action"
-            self._told(self.spot(found, field), ("state_model",), "no_default", message, f"give {field} a default")
-        for chance in random_defaults(found):
-            self._told(
-                self.spot(chance.model, chance.field), ("state_model",), "begins_by_chance", chance.message, chance.fix
-            )
+            self._of_state(found, field, "no_default", message, f"give {field} a default")
+        for one in random_defaults(found):
+            self._of_state(one.model, one.field, "begins_by_chance", one.message, one.fix)
         if not needed:
+            reason = ""
             try:
                 as_reloaded(found(status=self.contract.state_machine.initial_state))
             except InvalidPayload as error:
-                message = f"{name} cannot begin: {error.message}"
-                self._told(self.spot(found, ""), ("state_model",), "bad_default", message, "mend the defaults")
+                reason = error.message
             except PydanticError as error:
-                message = f"{name} cannot begin: its own defaults are refused: {problems(error)}"
-                self._told(self.spot(found, ""), ("state_model",), "bad_default", message, "mend the defaults")
+                reason = f"its own defaults are refused: {problems(error)}"
             except BaseException as error:  # a validator or default factory of the user's
-                message = f"{name} cannot begin: {caught(error)}"
-                self._told(self.spot(found, ""), ("state_model",), "bad_default", message, "mend the defaults")
+                reason = caught(error)
+            if reason:
+                self._of_state(found, "", "bad_default", f"{name} cannot begin: {reason}", "correct the defaults")
         return found
+
+    def _of_state(self, model: type[BaseModel], field: str, code: str, message: str, fix: str) -> None:
+        self._add(self.spot(model, field), ("state_model",), code, message, fix)
 
     def _payloads(self) -> dict[str, type[BaseModel]]:
         found: dict[str, type[BaseModel]] = {}
@@ -213,34 +226,31 @@ class _Compiler:
             spot = self.spot(handler, "")
             if trigger not in triggers:
                 fix = suggest(trigger, triggers) or f"the contract has {', '.join(triggers)}"
-                self._told(spot, (), "unknown_trigger", f"a handler for {trigger!r}, which no transition has", fix)
+                self._add(spot, (), "unknown_trigger", f"a handler for {trigger!r}, which no transition has", fix)
             else:
                 for message, fix in _signature(handler, trigger, state, payloads.get(trigger)):
-                    self._told(spot, (), "handler", message, fix)
+                    self._add(spot, (), "handler", message, fix)
 
     # --- machine ----------------------------------------------------------------------------------------------------
 
     def _machine(self, state: type[State] | None, payloads: Mapping[str, type[BaseModel]]) -> Machine:
-        told = self.contract.state_machine
+        declared = self.contract.state_machine
         transitions = []
-        for n, line in enumerate(told.transitions):
+        for n, line in enumerate(declared.transitions):
             guards = self._guards(n, state, payloads.get(line.trigger))
             transitions.append(Transition(line.from_state, line.to_state, line.trigger, guards, line.priority))
         timeouts = {
             one.name: Timeout(one.timeout_ms * 1000, one.on_timeout)
-            for one in told.states or ()
+            for one in declared.states or ()
             if one.timeout_ms is not None and one.on_timeout is not None
         }
-        return Machine(told.initial_state, tuple(transitions), frozenset(told.terminal_states), timeouts)
+        return Machine(declared.initial_state, tuple(transitions), frozenset(declared.terminal_states), timeouts)
 
     def _guards(self, n: int, state: type[State] | None, payload: type[BaseModel] | None) -> tuple[Guard, ...]:
         if state is None or payload is None:
             return ()
         guards = []
-        machine = self.tree.get("state_machine")
-        rows = machine.get("transitions") if isinstance(machine, YamlMap) else None
-        line = rows.items[n] if isinstance(rows, YamlList) else None
-        for leaf in conditions(line.get("conditions") if isinstance(line, YamlMap) else None):
+        for leaf in conditions(node_at(self.tree, ("state_machine", "transitions", n, "conditions"))):
             try:
                 guards.append(bind(parse(str(leaf.value)), state, payload))
             except GuardProblem as problem:
@@ -253,7 +263,7 @@ class _Compiler:
         place = place_of(self.tree, loc)
         self.findings.append(Finding(code, EnumSeverity.ERROR, *place.spot(self.path), message, fix))
 
-    def _told(
+    def _add(
         self,
         spot: PythonPlace | None,
         loc: tuple[str | int, ...],
@@ -262,7 +272,7 @@ class _Compiler:
         fix: str,
         severity: EnumSeverity = EnumSeverity.ERROR,
     ) -> None:
-        """At the Python line when the app wrote it, else where the contract names it."""
+        """A finding at the line in Python, or, when the app did not write it, where the contract names it."""
         if spot is None:
             place = place_of(self.tree, loc) if loc else YamlPlace(0, 0)
             spot = PythonPlace(*place.spot(self.path))
@@ -272,7 +282,7 @@ class _Compiler:
 
 
 def intent_spec(declared: ModelIntentDeclaration, payload: type[BaseModel] | None) -> IntentSpec:
-    """A contract's ``intents:`` line as the kernel knows it: seconds instead of milliseconds, kinds as they are."""
+    """A row of ``intents:`` as the kernel's value: seconds instead of milliseconds."""
     outcomes = {}
     if declared.outcomes is not None:
         outcomes = {outcome: str(getattr(declared.outcomes, outcome)) for outcome in EnumOutcome}
@@ -295,7 +305,7 @@ def intent_spec(declared: ModelIntentDeclaration, payload: type[BaseModel] | Non
 def _signature(
     handler: Callable[..., object], trigger: str, state: type[State] | None, payload: type[BaseModel] | None
 ) -> Iterator[tuple[str, str]]:
-    """What is wrong with ``def handler(state: S, action: Action[P]) -> Step[S]``. Unannotated parts are not judged."""
+    """``(message, fix)`` for all that is wrong with ``def handler(state: S, action: Action[P]) -> Step[S]``."""
     name = getattr(handler, "__name__", repr(handler))
     shape = f"def {name}(state, action) -> Step"
     if inspect.iscoroutinefunction(handler) or inspect.isgeneratorfunction(handler):
@@ -320,9 +330,9 @@ def _signature(
     elif payload is not None and get_args(second):
         carried = [one for one in unwrap(get_args(second)[0]) if isinstance(one, type)]
         if carried and not any(issubclass(payload, one) for one in carried):
-            told = " | ".join(one.__name__ for one in carried)
+            named = " | ".join(one.__name__ for one in carried)
             yield (
-                f"{name} takes Action[{told}]; the contract says {trigger!r} carries {payload.__name__}",
+                f"{name} takes Action[{named}]; the contract says {trigger!r} carries {payload.__name__}",
                 f"write Action[{payload.__name__}], or change the contract",
             )
 

@@ -1,7 +1,7 @@
-"""Contract text becomes a typed contract, or everything that is wrong with it, at once, each with place and mend.
+"""Contract text becomes a typed contract, or all that is wrong with it, each finding with a place and a fix.
 
-text -> located tree -> typed contract and checks. This is the strict reader: a contract that the engine is to run by has no
-key without effect. Contracts of other families are read by ``read_yaml``.
+text -> located tree -> typed contract and checks. This is the strict reader, for a contract that the engine runs by: it may
+have no key without effect. ``foreign.foreign_reader`` reads contracts of other families.
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ from .guard.problem import suggest
 from .model.contract import ModelContractWorkflow
 from .model.key_usage import EnumKeyUsage, keys_of, models_of, sort_keys
 from .model.part import STRICT, use_of
-from .text.yaml_tree import FINDINGS_MAX, YamlMap, YamlNode, YamlPlace, YamlScalar, place_of, plain, read_yaml
+from .text.yaml_tree import (
+    FINDINGS_MAX,
+    Loc,
+    YamlMap,
+    YamlPlace,
+    node_at,
+    place_of,
+    plain,
+    read_yaml,
+)
 
 FEW = 3
 RUN_BY = {"engine", "docs"}
@@ -34,7 +43,7 @@ class Loaded(NamedTuple):
 
 
 def load_contract(text: str, path: str) -> Loaded:
-    """Never raises for what ``text`` holds; ``path`` only names it in findings."""
+    """Never raises. ``path`` only names the text in findings."""
     source = read_yaml(text, path)
     if source.tree is None:
         return Loaded(None, None, source.findings)
@@ -44,19 +53,19 @@ def load_contract(text: str, path: str) -> Loaded:
     return load_tree(source.tree, path, source.findings)
 
 
-def load_tree(tree: YamlMap, path: str, told: tuple[Finding, ...] = ()) -> Loaded:
-    """The same for a text that was read already; ``told`` are the findings of that."""
+def load_tree(tree: YamlMap, path: str, earlier: tuple[Finding, ...] = ()) -> Loaded:
+    """The same for a text that was read already; ``earlier`` are the findings of that reading."""
     contract, shape = _typed(tree, path)
-    found = [*told]
-    # what a broken scalar caused further on is not said twice
-    told_already = {(one.line, one.column) for one in told}
-    found += [one for one in (*shape, *check_tree(tree, path)) if (one.line, one.column) not in told_already]
+    found = [*earlier]
+    # a broken scalar causes a second finding at its place; only the first is reported
+    reported = {(one.line, one.column) for one in earlier}
+    found += [one for one in (*shape, *check_tree(tree, path)) if (one.line, one.column) not in reported]
     found.sort(key=lambda one: (one.line, one.column))
     if len(found) > FINDINGS_MAX:
         more = len(found) - FINDINGS_MAX
         found = [
             *found[:FINDINGS_MAX],
-            _finding(path, YamlPlace(0, 0), "too_many_findings", f"and {more} more", "mend these first"),
+            _finding(path, YamlPlace(0, 0), "too_many_findings", f"and {more} more", "fix these first"),
         ]
     findings = tuple(found)
     return Loaded(None if errors(findings) else contract, tree, findings)
@@ -64,7 +73,7 @@ def load_tree(tree: YamlMap, path: str, told: tuple[Finding, ...] = ()) -> Loade
 
 def _typed(tree: YamlMap, path: str) -> tuple[ModelContractWorkflow | None, list[Finding]]:
     try:
-        # by way of JSON, because strict reading of JSON takes lists as tuples and words as enums, and nothing else
+        # through JSON: pydantic's strict mode takes lists as tuples and words as enums there, and converts nothing else
         made = ModelContractWorkflow.model_validate_json(to_json(plain(tree)), context=STRICT)
     except PydanticError as error:
         found = [translate(tree, path, detail) for detail in error.errors(include_url=False)[:FINDINGS_MAX]]
@@ -73,9 +82,9 @@ def _typed(tree: YamlMap, path: str) -> tuple[ModelContractWorkflow | None, list
 
 
 def _without_effect(tree: YamlMap, path: str) -> Iterator[Finding]:
-    """Keys that other tools read, and that this engine would not run by."""
+    """Keys of contracts of others that this engine does not run by."""
     kept = sort_keys(ModelContractWorkflow, tree)
-    above: tuple[str | int, ...] | None = None
+    above: Loc | None = None
     for key in keys_of(tree, kept.usages):
         if key.usage is EnumKeyUsage.UNKNOWN or RUN_BY & set(key.use.by):
             continue
@@ -85,7 +94,7 @@ def _without_effect(tree: YamlMap, path: str) -> Iterator[Finding]:
 
 
 def translate(tree: YamlMap, path: str, detail: ErrorDetails) -> Finding:
-    """A pydantic error as a sentence of ours, at its place in the text."""
+    """A pydantic error as a finding at its place in the text."""
     loc, kind = detail["loc"], detail["type"]
     context = detail.get("ctx", {})
     place = place_of(tree, loc)
@@ -97,7 +106,7 @@ def translate(tree: YamlMap, path: str, detail: ErrorDetails) -> Finding:
         fix = f"add {last}: {_EXAMPLES.get(str(last), '...')}"
         return _finding(path, place_of(tree, loc[:-1]), "missing_key", f"{within} has no {last!r}", fix)
     if kind == "extra_forbidden":
-        parent = _node(tree, loc[:-1])
+        parent = node_at(tree, loc[:-1])
         if isinstance(parent, YamlMap) and last in parent.entries:
             place = parent.entries[str(last)].key.place
         if " " in str(last) and detail["input"] is None:
@@ -127,7 +136,7 @@ def translate(tree: YamlMap, path: str, detail: ErrorDetails) -> Finding:
     return _finding(path, place, "bad_value", f"{where} cannot be {value}: {detail['msg']}", "")
 
 
-def _unknown(tree: YamlMap, path: str, loc: tuple[str | int, ...], place: YamlPlace) -> Finding:
+def _unknown(tree: YamlMap, path: str, loc: Loc, place: YamlPlace) -> Finding:
     known = list(_fields(ModelContractWorkflow, loc[:-1]))
     fix = suggest(str(loc[-1]), known) or f"it knows {', '.join(known)}"
     within = dotted(loc[:-1]) or "the contract"
@@ -168,7 +177,7 @@ _EXAMPLES = {
 }
 
 
-def dotted(loc: tuple[str | int, ...]) -> str:
+def dotted(loc: Loc) -> str:
     """``state_machine.transitions[3].trigger``; entries count from 0, as in every JSON path."""
     text = ""
     for step in loc:
@@ -176,25 +185,13 @@ def dotted(loc: tuple[str | int, ...]) -> str:
     return text
 
 
-def _fields(model: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[str, ...]:
+def _fields(model: type[BaseModel], loc: Loc) -> tuple[str, ...]:
     """The keys at ``loc`` that an engine runs by."""
     for step in loc:
         if isinstance(step, int) or step not in model.model_fields:
             continue
         model = next(models_of(model.model_fields[step].annotation), model)
     return tuple(name for name in model.model_fields if RUN_BY & set(use_of(model, name).by))
-
-
-def _node(tree: YamlNode, loc: tuple[str | int, ...]) -> YamlNode | None:
-    node: YamlNode | None = tree
-    for step in loc:
-        if isinstance(node, YamlMap):
-            node = node.get(str(step))
-        elif node is not None and not isinstance(node, YamlScalar) and isinstance(step, int) and step < len(node.items):
-            node = node.items[step]
-        else:
-            return None
-    return node
 
 
 def _shown(value: object) -> str:

@@ -1,4 +1,4 @@
-"""A finding is one thing wrong at one place, with the mend; a report is all of them at once."""
+"""A finding: one problem at one place of a file, with a fix."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class EnumSeverity(StrEnum):
-    """``error`` stops loading; ``warning`` and ``info`` are told and do not."""
+    """``error`` stops loading; ``warning`` and ``info`` are reported and do not."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -15,7 +15,7 @@ class EnumSeverity(StrEnum):
 
 
 class Finding(NamedTuple):
-    """``line`` and ``column`` count from 1; 0 says the whole file. ``fix`` is what to write instead, as a sentence."""
+    """``line`` and ``column`` count from 1; 0 means the whole file. ``fix`` says what to write instead, or is empty."""
 
     code: str
     severity: EnumSeverity

@@ -1,7 +1,7 @@
-"""Text of others, made visible: nothing in it steers a terminal, hides, runs from right to left, or begins a line of its own.
+"""Foreign text with escapes for all that is not printable, so that it cannot control a terminal, hide, or fake a line.
 
-The one place that decides what is shown as its escape: whatever is not printable, which is C0, DEL and C1 controls, marks of
-direction, separators of lines and paragraphs, tags, lone surrogates, and spaces that look like another.
+This is the only place that decides what is escaped: C0, DEL and C1 controls, direction marks, line and paragraph separators,
+tags, lone surrogates, and every space but U+0020.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ _UNSEEN_IN_JSON = re.compile(r"[^\x20-\x7e]")
 
 
 def visible(text: str) -> str:
-    """``text`` with escapes in place of what cannot be seen: ``\\x9b``, ``\\u202e``. Twice is as once."""
+    """``text`` with ``\\x9b``, ``\\u202e`` and so on for what cannot be seen. To apply it twice changes nothing."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def visible_lines(text: str) -> str:
-    """The same for a text of ours that has several lines."""
+    """The same for a text whose own line breaks stay."""
     if text.isprintable():
         return text
     return "\n".join(map(visible, text.split("\n")))
 
 
 def visible_json(document: str) -> str:
-    """A JSON document that says the same and holds nothing unseen: in JSON that stands in strings only, where ``\\u`` may."""
+    """An equal JSON document without invisible characters. Valid JSON has them within strings only, where ``\\u`` is allowed."""
     if document.isprintable():
         return document
     return "\n".join(_UNSEEN_IN_JSON.sub(_escape, line) for line in document.split("\n"))

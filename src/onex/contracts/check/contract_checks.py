@@ -1,6 +1,22 @@
-"""What a contract says about itself: names that do not meet, states nobody reaches, transitions that cannot fire.
+"""Checks within one contract: unknown names, unreachable states, transitions that never fire, intents that do not fit.
 
-Reads the located tree, not the typed contract, so that one wrong type elsewhere does not hide the rest.
+Theory of operation. The checks read the located tree through ``PartialContract``, not the typed contract. So one wrong type
+elsewhere hides nothing, and a name that is missing or is no text is None there: each check skips what it cannot judge.
+Two readers use them. For a contract of ours a finding stays as it is; ``foreign.foreign_checks`` turns most errors of other
+contracts into warnings. The order of the checks matters in one place only:
+
+1. Names first: duplicates, states that are not declared (or, without ``states``, that nothing enters or leaves), transitions out
+   of a terminal state. A misspelled name would make half of the states look unreachable. So reachability is checked only when
+   all names are right.
+2. Reachability and dead ends come from ``machine_faults``, which is shared with ``onex doctor``. It counts every guard as true
+   or false at will: what it calls unreachable surely is, what it calls reachable may be not.
+3. A transition is shadowed when one that is tried earlier, from the same state and with the same trigger, has a subset of its
+   conditions, compared as text. Two conditions that mean the same in other words are not found; none is reported wrongly.
+4. Payloads, conditions, timers and intents, each by itself. A condition is parsed here, but its fields are known only when the
+   app loads (``compile``).
+
+All work is bounded for hostile input: PartialContract holds at most 1,000 transitions and 200 intents, all conditions together
+have at most CONDITIONS_CHARS_MAX characters, ``suggest`` compares few names, and FINDINGS_MAX findings end the run.
 """
 
 from __future__ import annotations
@@ -19,7 +35,7 @@ from .partial_contract import LocatedWord, PartialContract, PartialIntent, numbe
 
 NAMED = 20
 CONDITIONS_CHARS_MAX = 16 * 1024
-# kind -> keys it cannot have: they would be accepted and do nothing
+# kind -> keys it cannot have, because they would do nothing
 _UNUSED: Mapping[str, tuple[str, ...]] = {
     EnumIntentType.TIMER: ("target", "payload", "outcomes", "retry", "delivery", "timeout_ms", "concurrency"),
     EnumIntentType.ACTION_SEND: ("delivery", "timeout_ms", "concurrency"),
@@ -27,7 +43,7 @@ _UNUSED: Mapping[str, tuple[str, ...]] = {
 
 
 def check_tree(tree: YamlMap, path: str) -> list[Finding]:
-    """Findings in no particular order, no more than anybody reads."""
+    """Findings in no particular order, at most FINDINGS_MAX."""
     return list(islice(_Check(tree, path).run(), FINDINGS_MAX))
 
 
@@ -41,7 +57,7 @@ class _Check(PartialContract):
         yield from self._twins()
         broken = list(islice(chain(self._known_states(), self._ends()), FINDINGS_MAX))
         yield from broken
-        if not broken:  # with a name misspelled, half the states would seem out of reach
+        if not broken:  # a misspelled name would make half of the states look unreachable
             yield from self._reachable()
         yield from self._shadowed()
         yield from self._payloads()
@@ -72,8 +88,7 @@ class _Check(PartialContract):
 
     def _known_states(self) -> Iterator[Finding]:
         """With ``states``, every name must be in it. Without, a name must be entered and, unless terminal, left."""
-        starts = {line.start.text for line in self.lines if line.start}
-        ends = {line.end.text for line in self.lines if line.end}
+        starts, ends = self.starts, self.ends
         if self.declared:
             known = list(dict.fromkeys(word.text for word in self.declared))
             names = set(known)
@@ -83,29 +98,26 @@ class _Check(PartialContract):
                     yield self._error("unknown_state", word.place, f"state {word.text!r} is not in states", fix)
             return
         if not all(line.start and line.end for line in self.lines):
-            return  # who enters and who leaves cannot be said yet
+            return  # a state may be entered or left by what is missing
         entered = ends | ({self.initial.text} if self.initial else set())
         left_or_final = starts | self.final
-        told: set[str] = set()
-        enterable, idle, open_ends = (
-            entered | self.final | {ANY},
-            sorted(entered - starts),
-            sorted(entered - self.final),
-        )
+        reported: set[str] = set()
+        enterable = entered | self.final | {ANY}
+        not_left, not_final = sorted(entered - starts), sorted(entered - self.final)
         unentered, leavable = sorted(left_or_final - ends - {ANY}), sorted(left_or_final - {ANY})
         for line in self.lines:
-            if line.start and line.start.text not in enterable and line.start.text not in told and self.initial:
-                told.add(line.start.text)
-                fix = suggest(line.start.text, idle) or suggest(line.start.text, open_ends)
+            if line.start and line.start.text not in enterable and line.start.text not in reported and self.initial:
+                reported.add(line.start.text)
+                fix = suggest(line.start.text, not_left) or suggest(line.start.text, not_final)
                 message = f"no transition enters {line.start.text!r}, so this one can never fire"
                 yield self._error("unknown_state", line.start.place, message, fix or "add a transition into it")
-            if line.end and line.end.text not in left_or_final and line.end.text not in told and ANY not in starts:
-                told.add(line.end.text)
+            if line.end and line.end.text not in left_or_final and line.end.text not in reported and ANY not in starts:
+                reported.add(line.end.text)
                 fix = suggest(line.end.text, unentered or leavable)
                 message = f"no transition leaves {line.end.text!r} and it is not terminal"
                 yield self._error("unknown_state", line.end.place, message, fix or "add it to terminal_states")
         for word in self.terminal:
-            if word.text not in entered | told:
+            if word.text not in entered | reported:
                 fix = suggest(word.text, sorted(ends)) or "remove it, or add a transition into it"
                 yield self._error("unknown_state", word.place, f"no transition enters the terminal {word.text!r}", fix)
         if self.initial and self.lines and self.initial.text not in starts | {ANY} and ANY not in starts:
@@ -139,21 +151,16 @@ class _Check(PartialContract):
     def _reachable(self) -> Iterator[Finding]:
         if self.initial is None:
             return
-        entered = {line.end.text for line in self.lines if line.end}
         declared = tuple(word.text for word in self.declared)
         # a terminal state that nothing enters changes nothing here, and there may be any number of them
-        graph = MachineGraph(Machine(self.initial.text, self.transitions, self.final & entered, states=declared))
-        told: set[str] = set()
+        graph = MachineGraph(Machine(self.initial.text, self.transitions, self.final & self.ends, states=declared))
+        reported: set[str] = set()
         # a state that nothing enters was an error above unless it is declared; here is the rest
         for word in (*self._mentions(), *self.declared):
-            if word.text not in graph.reached | told and (word.text in entered or self.declared):
-                told.add(word.text)
-                yield self._warning(
-                    "unreachable_state",
-                    word.place,
-                    f"state {word.text!r} cannot be reached from {self.initial.text!r}",
-                    "add a transition into it, or remove it",
-                )
+            if word.text not in graph.reached | reported and (word.text in self.ends or self.declared):
+                reported.add(word.text)
+                message = f"state {word.text!r} cannot be reached from {self.initial.text!r}"
+                yield self._warning("unreachable_state", word.place, message, "add a transition into it, or remove it")
         dead = set(graph.dead_ends())
         for word in self.declared:
             if word.text in dead:
@@ -190,12 +197,8 @@ class _Check(PartialContract):
         for state in self.states:
             if (state.timeout is None) != (state.on_timeout is None):
                 place = state.timeout or (state.on_timeout.place if state.on_timeout else state.name.place)
-                yield self._error(
-                    "state_timeout",
-                    place,
-                    f"state {state.name.text!r} has one of timeout_ms and on_timeout without the other",
-                    "write both: when, and which trigger then",
-                )
+                message = f"state {state.name.text!r} has one of timeout_ms and on_timeout without the other"
+                yield self._error("state_timeout", place, message, "write both: when, and which trigger then")
             if state.timeout and state.name.text in self.final:
                 message = f"{state.name.text!r} is terminal; a timer on it is never set"
                 yield self._error("state_timeout", state.timeout, message, "remove timeout_ms and on_timeout")
@@ -211,11 +214,9 @@ class _Check(PartialContract):
                     and line.trigger.text == state.on_timeout.text
                 ]
                 if not leaving and state.on_timeout.text in self.triggers:
+                    message = f"no transition from {state.name.text!r} is triggered by {state.on_timeout.text!r}"
                     yield self._error(
-                        "state_timeout",
-                        state.on_timeout.place,
-                        f"no transition from {state.name.text!r} is triggered by {state.on_timeout.text!r}",
-                        "add one, or name another trigger",
+                        "state_timeout", state.on_timeout.place, message, "add one, or name another trigger"
                     )
 
     # --- triggers and payloads --------------------------------------------------------------------------------------
@@ -229,11 +230,9 @@ class _Check(PartialContract):
     def _bare(self, word: LocatedWord, who: str) -> Iterator[Finding]:
         for line in self.lines:
             if line.trigger and line.payload and line.trigger.text == word.text and line.payload.text != "Nothing":
+                message = f"{who} fires {word.text!r} and carries no payload, but here it carries {line.payload.text}"
                 yield self._error(
-                    "timer_payload",
-                    line.payload.place,
-                    f"{who} fires {word.text!r} and carries no payload, but here it carries {line.payload.text}",
-                    "use another trigger, or remove the payload",
+                    "timer_payload", line.payload.place, message, "use another trigger, or remove the payload"
                 )
 
     def _payloads(self) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""A contract as far as it can be read: what the checks look at when parts of it are missing or of a wrong type."""
+"""A contract as far as it can be read: parts that are missing or of a wrong type are None."""
 
 from __future__ import annotations
 
@@ -39,12 +39,9 @@ class PartialIntent(NamedTuple):
     trigger: LocatedWord | None
     outcomes: tuple[tuple[str, LocatedWord], ...]
 
-    def word(self, key: str) -> LocatedWord | None:
-        return _word(self.node.get(key))
-
 
 class PartialContract:
-    """What the names in a contract are, and where each stands. More than a contract may have is left out."""
+    """The names in a contract, each with its place. Transitions and intents beyond the allowed number are left out."""
 
     def __init__(self, tree: YamlMap) -> None:
         node = tree.get("state_machine")

@@ -1,7 +1,21 @@
-"""Two versions of one contract: every difference that somebody acts on, whether it breaks, and the version it owes.
+"""Two versions of one contract: every difference, whom it breaks, and the version bump that it needs.
 
-Walks the typed contracts, not their text: spelling, order of keys and comments are no differences. Entries of lists are told
-apart by what names them, so one that moved is not one that went and another that came.
+Theory of operation. ``_Walk`` goes through the two typed contracts side by side, field by field. It does not compare text, so
+spelling, the order of keys and comments are no differences. For each field whose values differ (``blocks``, ``_field``):
+
+1. The rule: ``diff_rules.rule_of`` finds it by class and field, else by the shape of the value. So a field without a rule of its
+   own is compared too, and strictly. A field on which nobody acts has the rule ``_HELD``: its differences are ``notes``.
+2. The value decides how the walk goes on. Blocks are compared field by field. Entries of lists are matched by what names them
+   (``entry_matching``), so an entry that moved is not reported as one removed and one added; only a changed order is. JSON
+   Schemas go to ``json_schema_diff``: of an input, writers break; of an output, readers. Any other value changed as a whole.
+3. ``_add`` evaluates the rule to an ``Impact`` and records the places in both files.
+
+Two things need care. Contracts of two classes have different fields: a field that one class lacks counts as its default there.
+And states may be listed or only be named by transitions: both sides are first brought to lists (``_states``), since otherwise a
+contract that begins to list its states would add all of them.
+
+The classes a contract names are compared by their JSON Schemas (``shapes``), when the caller knows both. Then a renamed class is
+no change, since its fields are compared. The bump that the whole needs is the largest of all changes; notes need none.
 """
 
 from __future__ import annotations
@@ -17,19 +31,18 @@ from ..load import dotted
 from ..model.contract import ModelContractBase, ModelContractReducer
 from ..model.fsm import ModelFSMState, ModelFSMSubcontract
 from ..model.part import ModelContractVersion, use_of
-from ..text.yaml_tree import YamlList, YamlMap, YamlNode, YamlPlace, place_of, plain
+from ..text.yaml_tree import Loc, YamlMap, YamlPlace, node_at, place_of, plain
 from .diff_rules import ENTRY as _ENTRY
 from .diff_rules import impact_of, mentioned, rule_of
 from .entry_matching import identity, matched
 from .json_schema_diff import schema_changes
 from .version_bump import DiffRule, EnumBump, FieldPair, Impact, ImpactOf, made_between, owes_nothing
 
-Loc = tuple[str | int, ...]
 NOWHERE = YamlPlace(0, 0)
 
 
 class EnumChange(StrEnum):
-    """``moved``: the same entries in another order."""
+    """``moved``: the same entries are in another order."""
 
     ADDED = "added"
     REMOVED = "removed"
@@ -38,7 +51,7 @@ class EnumChange(StrEnum):
 
 
 class ContractChange(NamedTuple):
-    """``path`` names list entries by what they are: ``state_machine.states[paid].timeout_ms``. Places count from 1."""
+    """``path`` shows list entries by name: ``state_machine.states[paid].timeout_ms``. Places count from 1."""
 
     path: str
     what: EnumChange
@@ -55,7 +68,7 @@ class ContractChange(NamedTuple):
 
 
 class ContractDifference(NamedTuple):
-    """``notes`` are differences on which nobody acts. ``made`` is None where there was no version to raise."""
+    """``notes`` are differences on which nobody acts. ``made`` is None when the old contract has no version."""
 
     changes: tuple[ContractChange, ...]
     notes: tuple[ContractChange, ...]
@@ -82,7 +95,7 @@ def difference(
     trees: tuple[YamlMap | None, YamlMap | None] = (None, None),
     shapes: tuple[Shapes, Shapes] = ({}, {}),
 ) -> ContractDifference:
-    """``trees`` are both contracts in the one shape, for their lines; ``shapes`` those of the classes they name."""
+    """``trees`` are both contracts normalised, for the lines; ``shapes`` are the schemas of the classes that they name."""
     walk = _Walk(old, new, trees, frozenset(shapes[0]) & frozenset(shapes[1]))
     walk.blocks(old, new, "", ((), ()), "")
     for name in shapes[0]:
@@ -92,7 +105,7 @@ def difference(
 
 
 def file_difference(old: ReadResult, new: ReadResult, shapes: tuple[Shapes, Shapes] = ({}, {})) -> ContractDifference:
-    """Of two files that were read well; what no field holds is compared as text and noted."""
+    """Of two files without errors. Keys that no field holds are compared as written, and are notes."""
     assert old.contract is not None and new.contract is not None, "only what loads is compared"
     made = difference(old.contract, new.contract, (old.shape, new.shape), shapes)
     return made._replace(notes=(*made.notes, *_unknown(old, new)))
@@ -114,16 +127,16 @@ class _Walk:
         old: ModelContractBase,
         new: ModelContractBase,
         trees: tuple[YamlMap | None, YamlMap | None],
-        told: frozenset[str],
+        compared: frozenset[str],
     ) -> None:
         self.contracts = (old, new)
         self.trees = trees
-        self.told = told
+        self.compared = compared
         self.changes: list[ContractChange] = []
         self.notes: list[ContractChange] = []
 
     def blocks(self, old: BaseModel, new: BaseModel, path: str, locs: tuple[Loc, Loc], role: str) -> None:
-        """Field by field. Two classes of contract have fields of their own: they come and go."""
+        """Field by field; ``role`` is the field that holds the block, as ``Class.field``."""
         known = (type(old).model_fields, type(new).model_fields)
         for field in dict.fromkeys((*known[0], *known[1])):
             owner = type(new) if field in known[1] else type(old)
@@ -149,7 +162,7 @@ class _Walk:
         locs: tuple[Loc, Loc],
         role: str,
     ) -> None:
-        pair = FieldPair(path.rpartition(".")[2], old, new, parents, self.contracts, self.told)
+        pair = FieldPair(path.rpartition(".")[2], old, new, parents, self.contracts, self.compared)
         if _is_block(old) and _is_block(new) and rule is not _HELD:
             self.blocks(old, new, path, locs, role)
         elif isinstance(old, tuple) and isinstance(new, tuple):
@@ -213,7 +226,7 @@ class _Walk:
         locs: tuple[Loc, Loc],
         role: str,
     ) -> None:
-        """Blocks under names of the user's."""
+        """Blocks under the user's own names."""
         for name in dict.fromkeys((*old, *new)):
             before, after = old.get(name), new.get(name)
             inner = ((*locs[0], name), (*locs[1], name))
@@ -228,12 +241,12 @@ class _Walk:
     def _states(
         self, old: ModelFSMSubcontract, new: ModelFSMSubcontract, path: str, locs: tuple[Loc, Loc]
     ) -> tuple[tuple[ModelFSMState, ...], tuple[ModelFSMState, ...]]:
-        """Without ``states`` the transitions say which there are: both ways of saying it are compared as one."""
+        """Both as lists of states: without ``states`` the transitions say which there are."""
         if (old.states is None) != (new.states is None):
-            told = "states are listed now" if old.states is None else "states are listed no more"
+            reason = "states are listed now" if old.states is None else "states are listed no more"
             what = EnumChange.ADDED if old.states is None else EnumChange.REMOVED
             change = ContractChange(
-                f"{path}.states", what, None, None, EnumBump.PATCH, told, *self._places(locs, "states")
+                f"{path}.states", what, None, None, EnumBump.PATCH, reason, *self._places(locs, "states")
             )
             self.changes.append(change)
         return _all_states(old), _all_states(new)
@@ -247,9 +260,10 @@ class _Walk:
                                hurts, found.prose, self._places(locs))  # fmt: skip
 
     def shape(self, name: str, old: JsonValue, new: JsonValue) -> None:
-        """Of a class named by the contract: what is sent to a trigger must still be taken, what is emitted understood.
+        """The changes of a class that the contract names.
 
-        A state that no longer fits what is stored breaks, unless a higher ``state_schema`` says that it is migrated.
+        What was sent to a trigger must still be accepted, and what an intent carries must still be understood. A state that
+        stored states no longer fit breaks, unless a higher ``state_schema`` says that they are migrated.
         """
         if name == "state":
             where: Loc = ("state_model",)
@@ -283,7 +297,7 @@ class _Walk:
         what = EnumChange.REMOVED if new is None and old is not None else what
         self.changes.append(ContractChange(path, what, old, new, bump, reason, *places))
 
-    # --- telling ----------------------------------------------------------------------------------------------------
+    # --- changes ----------------------------------------------------------------------------------------------------
 
     def _add(
         self,
@@ -311,13 +325,13 @@ _HELD = DiffRule.always(owes_nothing("it is held, and nobody acts on it"))
 
 
 def _declared(owner: type[BaseModel], field: str) -> str:
-    """``Class.field`` with the class that first declared the field: rules are written for that one."""
+    """``Class.field`` with the class that first declared the field, for which the rules are written."""
     first = [one.__name__ for one in owner.__mro__ if field in getattr(one, "__annotations__", {})]
     return f"{first[-1]}.{field}"
 
 
 def _value(model: BaseModel, field: str, owner: type[BaseModel]) -> object:
-    """A kind of contract that lacks the field is one that says nothing about it."""
+    """The field's value; its default when this class of contract does not have the field."""
     if field in type(model).model_fields:
         return getattr(model, field)
     return owner.model_fields[field].get_default(call_default_factory=True)
@@ -338,7 +352,7 @@ def _shaped(old: object, new: object) -> object:
 
 
 def _is_block(value: object) -> TypeGuard[BaseModel]:
-    """A version is one value, however it is written."""
+    """A version counts as one value."""
     return isinstance(value, BaseModel) and not isinstance(value, ModelContractVersion)
 
 
@@ -374,15 +388,6 @@ def _unknown_of(reading: ReadResult) -> dict[str, tuple[JsonValue, YamlPlace]]:
         if key.usage != "unknown" or (above is not None and key.loc[: len(above)] == above):
             continue
         above = key.loc
-        found[dotted(key.loc)] = (_written(reading.tree, key.loc), key.leaf.place)
+        value = node_at(reading.tree, key.loc)
+        found[dotted(key.loc)] = (None if value is None else plain(value), key.leaf.place)
     return found
-
-
-def _written(tree: YamlNode | None, loc: Loc) -> JsonValue:
-    """The value at a key's own path."""
-    for step in loc:
-        if isinstance(tree, YamlList) and isinstance(step, int):
-            tree = tree.items[step]
-        else:
-            tree = tree.get(str(step)) if isinstance(tree, YamlMap) else None
-    return None if tree is None else plain(tree)

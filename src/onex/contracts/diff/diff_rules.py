@@ -1,7 +1,7 @@
-"""What each change of a contract means to others: a table by class and field, with the reason as a sentence.
+"""What each change of a contract means to its users: a table by class and field, with the reason as a sentence.
 
-A field that is not listed has the rule of its shape: an entry or block that is gone breaks, one that is new adds, a value
-that differs adds, prose tells. So a field that is added to a contract tomorrow is compared, and severely.
+A field that is not listed has the rule of its shape: an entry or block that is gone breaks, one that is new adds, a value that
+differs adds, prose is a patch. So a field that is added to a contract later is compared too, and strictly.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def mentioned(machine: ModelFSMSubcontract | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*names, *machine.terminal_states]))
 
 
-# --- judged by more than the value itself -----------------------------------------------------------------------------
+# --- rules that need more than the value -------------------------------------------------------------------------------
 
 
 def _became_terminal(pair: FieldPair) -> Impact:
@@ -211,7 +211,7 @@ def _order(pair: FieldPair) -> Impact:
 def _payload(pair: FieldPair) -> Impact:
     one = pair.parents[1]
     trigger = one.trigger if isinstance(one, ModelFSMTransition) else f"intents.{getattr(one, 'name', '')}"
-    if trigger in pair.told:
+    if trigger in pair.compared:
         return words_differ("the class has another name; its fields are compared by themselves")
     if pair.old is None:
         return breaks("it must carry {new} now")
@@ -293,7 +293,7 @@ RULES: Mapping[str, DiffRule] = {
     "ModelIntentOutcomes.unknown": DiffRule(breaks("a doubtful end becomes {new} instead of {old}")),
 }
 
-# what is not listed
+# the rules of fields that are not listed
 _PROSE = DiffRule.always(words_differ("the words differ"))
 _VALUE = DiffRule(adds("it differs"), adds("it is said now"), adds("it is said no more"))
 _BLOCK = DiffRule(adds("it differs"), adds("it is said now"), breaks("it is gone"))
@@ -301,7 +301,7 @@ ENTRY = DiffRule(words_differ("the order differs"), adds("{name} is new"), break
 
 
 def rule_of(classes: tuple[type[BaseModel], ...], role: str, field: str, use: Use, value: object) -> DiffRule:
-    """The rule of a field: by the block's ``role`` in the block above it, else by its class, else by its ``value``'s shape."""
+    """The rule of a field: by the ``role`` of its block, else by its class, else by the shape of its ``value``."""
     listed = RULES.get(f"{role}.{field}")
     for one in classes:
         for above in one.__mro__:

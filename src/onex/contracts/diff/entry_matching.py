@@ -1,4 +1,4 @@
-"""Which entries of two lists are the same one: told apart by what names them, wherever they went."""
+"""Which entries of two lists belong together: those with the same name, wherever they stand."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pydantic import BaseModel
 
 
 def matched(old: tuple[object, ...], new: tuple[object, ...]) -> list[tuple[int | None, int | None]]:
-    """Indices of entries that are the same one, in the old order, then those that are new."""
+    """``(index in old, index in new)``, in the old order, then the new entries. None where there is no partner."""
     waiting: dict[str, list[int]] = {}
     for n, entry in enumerate(new):
         waiting.setdefault(identity(entry), []).append(n)
     found: dict[int, int] = {}
-    for exact in (True, False):  # an equal entry before one that is only named alike
+    for exact in (True, False):  # an equal entry is preferred to one with the same name only
         for n, entry in enumerate(old):
             near = [] if n in found else waiting.get(identity(entry), [])
             same = next((other for other in near if not exact or new[other] == entry), None)
@@ -32,7 +32,7 @@ _IDENTITY: Mapping[str, tuple[str, ...]] = {
 
 
 def identity(entry: object) -> str:
-    """What names an entry of a list: the fields listed for its class, else its first text, else all of it."""
+    """The name of an entry: the fields listed for its class, else its first text, else the name of its first block."""
     if not isinstance(entry, BaseModel):
         return str(entry)
     named = [getattr(entry, field) for field in _IDENTITY.get(type(entry).__name__, ())]

@@ -1,7 +1,20 @@
-"""Two JSON Schemas of one thing: what a writer of the old one may no longer write, what a reader of it must now expect.
+"""Two JSON Schemas of one value: what a writer may no longer write, and what a reader must now expect.
 
-A writer breaks where less is accepted than before, a reader where more may come. What cannot be judged breaks both: a
-keyword that is not known here, a schema that is no mapping.
+Theory of operation. A writer breaks when the new schema accepts less, a reader when it accepts more. Both are reported for each
+change, because this module does not know on which side the users of a value are; the caller does (an input has writers).
+
+``between`` compares two schemas at one path, in this order:
+
+1. ``_resolved`` follows ``$ref`` within the same document, on both sides. A pair of references is compared once, so a type that
+   holds itself comes to an end; below DEPTH_MAX levels a difference breaks both. A reference to another document is compared
+   by its name.
+2. ``_members`` turns a schema into its alternatives: ``anyOf``, ``oneOf``, a list of types and ``nullable`` are all unions, and a
+   union within a union is flattened. So ``anyOf: [string, null]`` and ``nullable`` do not differ.
+3. Two plain schemas: ``_single`` compares type, values, bounds, fields and entries. Two unions: ``_union`` removes the equal
+   alternatives, pairs the rest by a type that is left alone or by title, and what has no partner was added or removed.
+
+What is not understood is never ignored: an unknown keyword, or ``allOf`` that differs, breaks both sides. Descriptions, titles and
+examples are ``prose``, which breaks nobody. Two schemas that differ without any reported change are one prose change.
 """
 
 from __future__ import annotations
@@ -27,10 +40,11 @@ _REQUIREMENTS = {
     "contentMediaType",
     "propertyNames",
 }
+_JUDGED = (_HANDLED | _ANNOTATIONS | _LOWER | _UPPER | _REQUIREMENTS) - {"$ref", "allOf"}
 
 
 class SchemaChange(NamedTuple):
-    """``path`` as ``items[].quantity``, '' for the whole. Neither of both flags: nobody is hurt."""
+    """``path`` as ``items[].quantity``, '' for the whole. Without both flags the change breaks nobody."""
 
     path: str
     old: JsonValue
@@ -42,14 +56,14 @@ class SchemaChange(NamedTuple):
 
 
 def schema_changes(old: JsonValue, new: JsonValue) -> list[SchemaChange]:
-    """In the order of the old schema. Equal schemas give none; local ``$ref``s are followed on both sides."""
+    """The changes, in the order of the old schema. Equal schemas give none."""
     if not isinstance(old, dict) or not isinstance(new, dict):
         if old == new:
             return []
         if old is None:
-            return [SchemaChange("", old, new, "the shape is told now")]
+            return [SchemaChange("", old, new, "the shape is reason now")]
         if new is None:
-            return [SchemaChange("", old, new, "the shape is told no more", breaks_readers=True)]
+            return [SchemaChange("", old, new, "the shape is reason no more", breaks_readers=True)]
         return [SchemaChange("", old, new, "the shape is another one and cannot be judged", True, True)]
     found = list(_Comparison(old, new).between(old, new, "", 0))
     if not found and old != new:
@@ -94,7 +108,7 @@ class _Comparison:
         return schema if isinstance(schema, dict) else {"not": {}}
 
     def _members(self, schema: Schema, side: int, depth: int = 0) -> list[Schema]:
-        """A union's members, those of unions within it too; what is no union is its own only member."""
+        """The alternatives of a union, nested ones too; a schema that is no union is its only alternative."""
         found: list[Schema] = []
         for one in _alternatives(schema):
             inner = self._resolved(dict(one), side)
@@ -104,26 +118,28 @@ class _Comparison:
     # --- unions -----------------------------------------------------------------------------------------------------
 
     def _union(self, old: Sequence[Schema], new: Sequence[Schema], path: str, depth: int) -> Iterator[SchemaChange]:
-        """Alternatives that stand on both sides say nothing; one left on each side was changed, others came or went."""
+        """Equal alternatives are removed. One left on each side was changed; others were added or removed."""
         afters = list(new)
         gone = []
         for one in old:
             same = next((n for n, other in enumerate(afters) if _bare(one) == _bare(other)), None)
             if same is None:
                 gone.append(one)
-            else:  # what they refer to may differ all the same
+            else:  # equal as written, but their references may lead to different schemas
                 yield from self._single(one, afters.pop(same), path, depth + 1)
         if len(gone) == len(afters) == 1 and _type(gone[0]) == _type(afters[0]):
             yield from self._single(gone[0], afters[0], path, depth + 1)
             return
         for one in gone:
-            near = next((n for n, other in enumerate(afters) if _title(one) and _title(one) == _title(other)), None)
+            near = next(
+                (n for n, other in enumerate(afters) if one.get("title") and one["title"] == other.get("title")), None
+            )
             if near is not None:
                 yield from self._single(one, afters.pop(near), path, depth + 1)
             else:
-                yield SchemaChange(path, _shown(one), None, f"{_told(one)} is no longer accepted", breaks_writers=True)
+                yield SchemaChange(path, _shown(one), None, f"{_named(one)} is no longer accepted", breaks_writers=True)
         for one in afters:
-            yield SchemaChange(path, None, _shown(one), f"it may also be {_told(one)}", breaks_readers=True)
+            yield SchemaChange(path, None, _shown(one), f"it may also be {_named(one)}", breaks_readers=True)
 
     # --- one alternative --------------------------------------------------------------------------------------------
 
@@ -141,13 +157,9 @@ class _Comparison:
         yield from self._fields(old, new, path, depth)
         yield from self._entries(old, new, path, depth)
         for key in dict.fromkeys((*old, *new)):
-            if key not in _HANDLED | _ANNOTATIONS | _LOWER | _UPPER | _REQUIREMENTS and old.get(key) != new.get(key):
-                told = f"{key} changed, which cannot be judged"
-                yield SchemaChange(path, old.get(key), new.get(key), told, True, True)
-        for key in ("$ref", "allOf"):
-            if old.get(key) != new.get(key):
-                told = f"{key} changed, which cannot be judged"
-                yield SchemaChange(path, old.get(key), new.get(key), told, True, True)
+            if key not in _JUDGED and old.get(key) != new.get(key):
+                reason = f"{key} changed, which cannot be judged"
+                yield SchemaChange(path, old.get(key), new.get(key), reason, True, True)
         if ("default" in old or "default" in new) and old.get("default", _ABSENT) != new.get("default", _ABSENT):
             yield SchemaChange(path, old.get("default"), new.get("default"), "another default")
 
@@ -168,22 +180,22 @@ class _Comparison:
             if name not in before:
                 inner = f"{path}.{name}" if path else name
                 must = name in needs
-                told = f"field {name!r} is new" + (" and must be given" if must else "")
-                yield SchemaChange(inner, None, _shown(schema), told, breaks_writers=must)
+                reason = f"field {name!r} is new" + (" and must be given" if must else "")
+                yield SchemaChange(inner, None, _shown(schema), reason, breaks_writers=must)
         for name in sorted((needed ^ needs) - {*before, *after}):
-            told = f"{name!r} must be given now" if name in needs else f"{name!r} may be missing now"
-            yield SchemaChange(f"{path}.{name}" if path else name, None, None, told, name in needs, name in needed)
+            reason = f"{name!r} must be given now" if name in needs else f"{name!r} may be missing now"
+            yield SchemaChange(f"{path}.{name}" if path else name, None, None, reason, name in needs, name in needed)
         yield from self._others(old, new, path, depth)
 
     def _others(self, old: Schema, new: Schema, path: str, depth: int) -> Iterator[SchemaChange]:
-        """Fields that are not named."""
+        """Fields that are not listed."""
         before, after = old.get("additionalProperties", True), new.get("additionalProperties", True)
         if isinstance(before, dict) and isinstance(after, dict):
             yield from self.between(before, after, f"{path}{{}}", depth + 1)
         elif before != after:
             narrower = after is False or (isinstance(after, dict) and before is True)
-            told = "other fields are refused now" if after is False else "other fields are judged differently"
-            yield SchemaChange(path, _shown(before), _shown(after), told, narrower, not narrower)
+            reason = "other fields are refused now" if after is False else "other fields are judged differently"
+            yield SchemaChange(path, _shown(before), _shown(after), reason, narrower, not narrower)
 
     def _entries(self, old: Schema, new: Schema, path: str, depth: int) -> Iterator[SchemaChange]:
         before, after = _list(old, "prefixItems"), _list(new, "prefixItems")
@@ -201,9 +213,9 @@ _ABSENT = object()
 def _values(old: Schema, new: Schema, path: str) -> Iterator[SchemaChange]:
     before, after = _enum(old), _enum(new)
     if before is None and after is not None:
-        yield SchemaChange(path, None, _shown_list(after), "only these values are accepted now", breaks_writers=True)
+        yield SchemaChange(path, None, [*after], "only these values are accepted now", breaks_writers=True)
     elif before is not None and after is None:
-        yield SchemaChange(path, _shown_list(before), None, "any value may come now", breaks_readers=True)
+        yield SchemaChange(path, [*before], None, "any value may come now", breaks_readers=True)
     elif before is not None and after is not None:
         for value in before:
             if value not in after:
@@ -222,13 +234,13 @@ def _bounds(old: Schema, new: Schema, path: str) -> Iterator[SchemaChange]:
             narrower = after > before if key in _LOWER else after < before
         else:
             narrower = before is None
-        told = f"{key} was {_plainly(before)} and is {_plainly(after)}"
-        yield SchemaChange(path, before, after, told, narrower, not narrower)
+        reason = f"{key} was {_plainly(before)} and is {_plainly(after)}"
+        yield SchemaChange(path, before, after, reason, narrower, not narrower)
     for key in sorted(_REQUIREMENTS):
         before, after = old.get(key), new.get(key)
         if before != after:
-            told = f"{key} was {_plainly(before)} and is {_plainly(after)}"
-            yield SchemaChange(path, before, after, told, after is not None, before is not None)
+            reason = f"{key} was {_plainly(before)} and is {_plainly(after)}"
+            yield SchemaChange(path, before, after, reason, after is not None, before is not None)
 
 
 def _prose(old: Schema, new: Schema, path: str) -> Iterator[SchemaChange]:
@@ -309,24 +321,15 @@ def _bare(schema: Schema) -> dict[str, JsonValue]:
     return {key: value for key, value in schema.items() if key not in _ANNOTATIONS}
 
 
-def _title(schema: Schema) -> JsonValue:
-    return schema.get("title")
-
-
-def _told(schema: Schema) -> str:
-    title = schema.get("title")
-    return str(title or _type(schema) or _enum(schema) or "another shape")
+def _named(schema: Schema) -> str:
+    return str(schema.get("title") or _type(schema) or _enum(schema) or "another shape")
 
 
 def _shown(schema: object) -> JsonValue:
     """A short name for a whole shape."""
     if isinstance(schema, dict):
-        return _ref(schema).rpartition("/")[2] or _told(schema)
+        return _ref(schema).rpartition("/")[2] or _named(schema)
     return schema if isinstance(schema, bool) else None
-
-
-def _shown_list(values: Sequence[JsonValue]) -> JsonValue:
-    return list(values)
 
 
 def _plainly(value: JsonValue) -> str:

@@ -1,9 +1,9 @@
-"""What a change does to those who live with a contract, and the version it owes (https://semver.org).
+"""What a change does to the users of a contract, and the version bump that it needs (https://semver.org).
 
-breaks  -> major    somebody who relied on the old contract fails with the new one
-adds    -> minor    nobody fails, there is more, or the node behaves otherwise
-tells   -> patch    only words differ
-owes nothing        nobody acts on it: held or unknown keys, the version itself
+breaks        -> major    somebody who relied on the old contract fails with the new one
+adds          -> minor    nobody fails; there is more, or the node behaves differently
+words_differ  -> patch    only words differ
+owes_nothing  -> none     nobody acts on it: held or unknown keys, the version itself
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..model.part import ModelContractVersion
 
 
 class EnumBump(StrEnum):
-    """Parts of a version, the weightiest first. ``lowered``: it went down, which nothing owes."""
+    """Parts of a version, the largest first. ``lowered``: the version went down, which no change needs."""
 
     MAJOR = "major"
     MINOR = "minor"
@@ -58,7 +58,7 @@ def owes_nothing(reason: str) -> Impact:
 
 
 def made_between(old: ModelContractVersion | None, new: ModelContractVersion | None) -> EnumBump | None:
-    """The bump that was made. None: it cannot be said, there was no version before."""
+    """The bump that was made; None when there was no version before."""
     if old is None:
         return None
     if new is None:
@@ -71,7 +71,7 @@ def made_between(old: ModelContractVersion | None, new: ModelContractVersion | N
 
 
 def owed_version(old: ModelContractVersion, owed: EnumBump) -> str:
-    """The least version that says what happened."""
+    """The smallest version with the bump ``owed``."""
     if owed is EnumBump.MAJOR:
         return f"{old.major + 1}.0.0"
     if owed is EnumBump.MINOR:
@@ -80,9 +80,9 @@ def owed_version(old: ModelContractVersion, owed: EnumBump) -> str:
 
 
 class FieldPair(NamedTuple):
-    """One value on both sides, None where it is not; ``parents`` are the blocks that hold it, ``contracts`` the wholes.
+    """A value on both sides, None where it is missing. ``parents`` are the blocks that hold it.
 
-    ``told`` are payload classes (by trigger or ``intents.<name>``) whose shapes are compared by themselves.
+    ``compared`` are the payload classes (by trigger or ``intents.<name>``) whose schemas are compared too.
     """
 
     name: str
@@ -90,7 +90,7 @@ class FieldPair(NamedTuple):
     new: object
     parents: tuple[BaseModel, BaseModel]
     contracts: tuple[ModelContractBase, ModelContractBase]
-    told: frozenset[str] = frozenset()
+    compared: frozenset[str] = frozenset()
 
 
 ImpactOf = Callable[[FieldPair], Impact]
@@ -98,7 +98,7 @@ ImpactOf = Callable[[FieldPair], Impact]
 
 @dataclass(frozen=True, slots=True)
 class DiffRule:
-    """``{name} {old} {new}`` in a reason are filled in. None: as for any other field."""
+    """``{name} {old} {new}`` in a reason are filled in. None: the rule of the value's shape applies."""
 
     changed: Impact | ImpactOf | None = None
     added: Impact | ImpactOf | None = None

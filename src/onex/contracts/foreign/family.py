@@ -1,6 +1,7 @@
-"""Which family a contract is of, told by what it has (FACTS 1.1). Families are how it is called, not how it is read.
+"""Which family a contract belongs to, by the keys that it has (docs/reference/contracts.md).
 
-Every block is understood in every spelling wherever it stands; so a contract between two families loses nothing.
+The family is a name for the report. It does not change how a contract is read: every block is understood in every spelling, so
+a contract between two families loses nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ ALONE = frozenset(
         "node_version",
     )
 )
-"""What a family G contract has beside its one block."""
+"""Keys that a contract of family G has beside its one block."""
 
 # fmt: off
 THEIRS = frozenset((
@@ -28,7 +29,7 @@ THEIRS = frozenset((
     "node_version", "node_name", "node_id", "contract_name", "version",
 ))
 # fmt: on
-"""What a contract of ours never has, and nearly every other."""
+"""Keys that no contract of ours has, and nearly every other."""
 
 DISCRIMINATORS: dict[EnumFamily, str] = {
     EnumFamily.ONEX: "`state_model` is a class name with nothing of others beside it, or `intents` have `outcomes`: ours",
@@ -41,11 +42,11 @@ DISCRIMINATORS: dict[EnumFamily, str] = {
     EnumFamily.SEED: "`version: {major, minor, patch}` and no `contract_version`",
     EnumFamily.OTHER: "none of these",
 }
-"""In the order asked; the first that fits is it."""
+"""In the order of the tests; the first that fits decides."""
 
 
 def family_of(tree: YamlMap) -> EnumFamily:
-    """Total: what fits nothing is OTHER."""
+    """Never raises; what fits nothing is OTHER."""
     return next((family for family, fits in _ASKED if fits(tree)), EnumFamily.OTHER)
 
 

@@ -1,7 +1,7 @@
-"""What can be wrong with a contract of others beyond its shape: its machine, its guards, its graph, its weights.
+"""Checks of a contract of another family: its machine, its guards, its graph of steps, its weights.
 
-Oddities are warnings: the contract is not ours to refuse. A guard that cannot be compiled, or names what is not there, is
-an error (promise 13).
+Most findings are warnings, because another program runs that contract. A guard that cannot be compiled, or that names an unknown
+field, is an error (promise 13).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ..model.workflow import ModelWorkflowCoordination
 from ..text.yaml_tree import FINDINGS_MAX, YamlList, YamlMap, YamlScalar, place_of
 
 WEIGHTS_NEAR = 0.001
-TOLD_OF_CYCLE = 8
+CYCLE_SHOWN = 8
 SUGGESTIONS_MAX = 10
 
 
 def check_foreign(contract: ModelContractBase, shape: YamlMap, path: str) -> Iterator[Finding]:
-    """``shape`` is what ``contract`` was made of. Findings in no particular order."""
+    """``shape`` is the tree that ``contract`` was made of. Findings in no particular order."""
     yield from _machine(shape, path)
     yield from _names(contract, shape, path)
     yield from _graph(contract.workflow, shape, path)
@@ -48,7 +48,7 @@ def _machine(shape: YamlMap, path: str) -> Iterator[Finding]:
 
 
 def _names(contract: ModelContractBase, shape: YamlMap, path: str) -> Iterator[Finding]:
-    """The first name of each guard's path, when it is known which fields payload and state have; else nothing is said."""
+    """Unknown first names in guards. Nothing is reported unless the fields of payload and state are both known."""
     payload, state = fields_of(contract.input_schema), fields_of(contract.state_fields)
     if payload is None or state is None:
         return
@@ -73,7 +73,7 @@ def _conditions(shape: YamlMap) -> Iterator[YamlScalar]:
 
 
 def fields_of(schema: JsonValue) -> Mapping[str, JsonValue] | None:
-    """The fields an object's schema allows; None when it does not say, or allows any."""
+    """The fields that an object's schema allows; None when it does not say, or allows any."""
     if not isinstance(schema, dict) or schema.get("additionalProperties") not in (None, False):
         return None
     properties = schema.get("properties")
@@ -106,7 +106,7 @@ def _member(names: tuple[str, ...], known: Mapping[str, JsonValue], offset: int)
 
 
 def waits_for(workflow: ModelWorkflowCoordination) -> dict[str, tuple[str, ...]]:
-    """``result[step] -> steps it waits for``, of what the steps say and of the edges, in their order."""
+    """``result[step] -> steps it waits for``, from the steps and from the edges, in their order."""
     before: dict[str, dict[str, None]] = {step.step_id: dict.fromkeys(step.depends_on) for step in workflow.steps}
     for edge in workflow.edges:
         before.setdefault(edge.target, {})[edge.source] = None
@@ -122,7 +122,7 @@ def _graph(workflow: ModelWorkflowCoordination | None, shape: YamlMap, path: str
         if step.step_id in seen:
             first = place_of(shape, (*at, seen[step.step_id], "step_id")).line
             message = f"step {step.step_id!r} stands here and on line {first}"
-            yield _warning(shape, path, (*at, n, "step_id"), "duplicate", message, "call one of them otherwise")
+            yield _warning(shape, path, (*at, n, "step_id"), "duplicate", message, "rename one of them")
         seen.setdefault(step.step_id, n)
     named: list[tuple[tuple[str | int, ...], str]] = [
         ((*at, n, "depends_on", m), name)
@@ -137,13 +137,13 @@ def _graph(workflow: ModelWorkflowCoordination | None, shape: YamlMap, path: str
         fix = near or f"use one of {', '.join(list(seen)[:20])}"
         yield _warning(shape, path, loc, "unknown_step", f"there is no step {name!r}", fix)
     if circle := _circle(waits_for(workflow)):
-        told = " -> ".join(circle[:TOLD_OF_CYCLE]) + (" -> .." if len(circle) > TOLD_OF_CYCLE else "")
+        told = " -> ".join(circle[:CYCLE_SHOWN]) + (" -> .." if len(circle) > CYCLE_SHOWN else "")
         message = f"steps wait for one another: {told}"
         yield _warning(shape, path, (*at, seen.get(circle[0], 0)), "step_cycle", message, "remove one of them")
 
 
 def _circle(before: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Steps that in the end wait for themselves, the first of them twice; () when there are none. Linear in steps and waits."""
+    """A cycle of steps, the first of them twice; () when there is none. Linear in steps and waits."""
     left = {step: {name for name in names if name in before} for step, names in before.items()}
     after: dict[str, list[str]] = {}
     for step, names in left.items():
@@ -157,7 +157,7 @@ def _circle(before: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
             left[step].discard(done)
             if not left[step]:
                 ready.append(step)
-    # each that is left waits for one that is left: following them must come round
+    # each step that is left waits for one that is left, so following them leads into a cycle
     trail: dict[str, None] = {}
     step = next(iter(left), "")
     while step and step not in trail:
@@ -171,8 +171,8 @@ def _weights(contract: ModelContractBase, shape: YamlMap, path: str) -> Iterator
     algorithm = contract.algorithm
     weights = [one.weight for one in algorithm.factors.values() if one.weight is not None] if algorithm else []
     if weights and abs(sum(weights) - 1) > WEIGHTS_NEAR:
-        message = f"the weights of the factors come to {sum(weights):g}, not to 1"
-        yield _warning(shape, path, ("algorithm", "factors"), "weights_sum", message, "make them come to 1.0")
+        message = f"the weights of the factors add up to {sum(weights):g}, not to 1"
+        yield _warning(shape, path, ("algorithm", "factors"), "weights_sum", message, "make them add up to 1.0")
 
 
 def _warning(shape: YamlMap, path: str, loc: tuple[str | int, ...], code: str, message: str, fix: str) -> Finding:

@@ -1,8 +1,23 @@
-"""Any contract of any family becomes one of the four kinds, with every key accounted for. Nothing it holds can raise.
+"""Any contract of any family becomes one of the four kinds, and every key is honoured or reported. Never raises.
 
-    text -> located tree -> references -> the one shape -> what no field has, apart -> typed -> checked -> all keys told
+    text -> located tree -> references resolved -> normalised -> keys without a field removed -> typed -> checked -> keys reported
 
-A value that does not fit its field is left out with a warning, as long as the contract stands without it.
+Theory of operation. A contract of our own family goes to the strict reader (``load``). Any other takes these steps (``_foreign``):
+
+1. ``normalise`` brings all keys under the names of our fields. It refuses nothing but a missing kind or name.
+2. ``_typed`` makes the typed contract. A value that does not fit its field must not lose the contract, so pydantic's errors say
+   what to leave out: ``cut_at`` finds the innermost part that the rest stands without (a row, or an optional field), and
+   ``without`` removes it, with a warning. Then the rest is tried again, since one error can hide another. Each round removes at
+   least one part, and after ROUNDS_MAX rounds the contract is refused. It is refused at once when nothing can be left out: the
+   name, the kind. A guard that does not fit stays an error; without it the machine would accept more.
+3. ``check_foreign`` checks names, guards, graphs and weights.
+4. Keys: ``sort_keys`` and ``inherit_usage`` say what became of each (``model.key_usage``). With references there are two trees,
+   the file as written and the resolved one. Both are walked, because a ``$ref`` key exists in the first only and keys of
+   included files in the second only.
+5. ``keys_without_effect`` reports the keys that are held or unknown, once per outermost key. Keys that were left out in step 2 or
+   belong to an unresolved reference had a finding already and get no second one (``gone``).
+
+Errors of the first steps are kept, and a later finding at the same place is dropped: it has the same cause.
 """
 
 from __future__ import annotations
@@ -26,7 +41,7 @@ from ..model.contract import (
 )
 from ..model.key_usage import inherit_usage, keys_of, keys_within, models_of, sort_keys
 from ..text.include import REF, IncludeReader, ResolvedTree, resolve_includes
-from ..text.yaml_tree import FINDINGS_MAX, YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar, plain, read_yaml
+from ..text.yaml_tree import FINDINGS_MAX, Loc, YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar, plain, read_yaml
 from .family import family_of
 from .foreign_checks import check_foreign
 from .key_report import keys_without_effect
@@ -43,11 +58,9 @@ KINDS: Mapping[EnumNodeKind, type[ModelContractBase]] = {
 ESSENTIAL = ("name", "node_type")
 ROUNDS_MAX = 12
 
-Loc = tuple[str | int, ...]
-
 
 def read_contract(text: str, path: str, fetch: IncludeReader | None = None) -> ReadResult:
-    """``path`` names the text in findings, and the contract when it does not name itself; ``fetch`` reads what it includes."""
+    """``path`` names the text in findings, and the contract when it has no name; ``fetch`` reads the files that it includes."""
     source = read_yaml(text, path, references=True)
     if source.tree is None:
         return _nothing(path, source.findings)
@@ -55,10 +68,10 @@ def read_contract(text: str, path: str, fetch: IncludeReader | None = None) -> R
     found = (*source.findings, *whole.findings)
     if not isinstance(source.tree, YamlMap) or not isinstance(whole.tree, YamlMap):
         place = source.tree.place.spot(path)
-        told = Finding(
+        not_mapping = Finding(
             "not_a_mapping", EnumSeverity.ERROR, *place, "a contract is a mapping of keys", "begin with name:"
         )
-        return _nothing(path, (*found, told))
+        return _nothing(path, (*found, not_mapping))
     family = family_of(whole.tree)
     if family is EnumFamily.ONEX:
         return _own(source.tree, whole, path, found)
@@ -70,7 +83,7 @@ def _nothing(path: str, findings: tuple[Finding, ...]) -> ReadResult:
 
 
 def _own(written: YamlMap, whole: ResolvedTree, path: str, found: tuple[Finding, ...]) -> ReadResult:
-    """A contract of ours: the strict reader decides."""
+    """A contract of our own family, by the strict reader."""
     assert isinstance(whole.tree, YamlMap)
     loaded = load_tree(whole.tree, path, found)
     usages = sort_keys(ModelContractWorkflow, whole.tree).usages
@@ -93,68 +106,68 @@ def _foreign(
     inherit_usage(whole.tree, sorted_.usages, normal.notes.wrappers, normal.notes.absorbed)
     if written is not whole.tree:
         inherit_usage(written, sorted_.usages, normal.notes.wrappers, {**normal.notes.absorbed, **whole.followed})
-    # what a broken scalar caused further on is not said twice
+    # a broken scalar causes a second finding at its place; only the first is reported
     broken = {(one.path, one.line, one.column) for one in errors(found)}
     left = [one for one in left if (one.path, one.line, one.column) not in broken]
-    told = [*found, *normal.notes.findings, *left]
+    collected = [*found, *normal.notes.findings, *left]
     if contract is not None:
-        told += check_foreign(contract, shape, path)
-    told += keys_without_effect(whole.tree, sorted_.usages, gone | _references(whole.tree), model, path)
-    findings = _ordered(told, path)
+        collected += check_foreign(contract, shape, path)
+    collected += keys_without_effect(whole.tree, sorted_.usages, gone | _references(whole.tree), model, path)
+    findings = _ordered(collected, path)
     keys = tuple(keys_of(written, sorted_.usages))
     kind = str(normal.kind or "")
     made = None if errors(findings) else contract
     return ReadResult(path, made, family, kind, written, shape, keys, findings, normal.word)
 
 
-def _ordered(told: list[Finding], path: str) -> tuple[Finding, ...]:
-    """The asked file's first, by line; of what is more than anybody reads, the notes go first."""
-    told.sort(key=lambda one: (one.path != path, one.path, one.line, one.column))
-    if len(told) <= FINDINGS_MAX:
-        return tuple(told)
+def _ordered(collected: list[Finding], path: str) -> tuple[Finding, ...]:
+    """Those of the file that was asked for first, then by line. Beyond FINDINGS_MAX the least severe are dropped."""
+    collected.sort(key=lambda one: (one.path != path, one.path, one.line, one.column))
+    if len(collected) <= FINDINGS_MAX:
+        return tuple(collected)
     weight = {EnumSeverity.ERROR: 0, EnumSeverity.WARNING: 1, EnumSeverity.INFO: 2}
-    kept = sorted(range(len(told)), key=lambda n: (weight[told[n].severity], n))[: FINDINGS_MAX - 1]
-    more = Finding("too_many_findings", EnumSeverity.INFO, path, 0, 0, f"and {len(told) - len(kept)} more")
-    return (*(told[n] for n in sorted(kept)), more)
+    kept = sorted(range(len(collected)), key=lambda n: (weight[collected[n].severity], n))[: FINDINGS_MAX - 1]
+    more = Finding("too_many_findings", EnumSeverity.INFO, path, 0, 0, f"and {len(collected) - len(kept)} more")
+    return (*(collected[n] for n in sorted(kept)), more)
 
 
 def _typed(
     model: type[ModelContractBase], normal: NormalisedContract, path: str
 ) -> tuple[ModelContractBase | None, YamlMap, list[Finding], set[int]]:
-    """The contract, the shape without what had to be left out, and the ids of the keys in that. Each round leaves something out."""
+    """``(contract, tree without what was left out, findings, ids of the keys that were left out)``. See step 2 above."""
     shape = sort_keys(model, normal.shape).tree
-    told: list[Finding] = []
+    collected: list[Finding] = []
     gone: set[int] = set()
     if normal.kind is None:
-        return None, shape, told, gone
+        return None, shape, collected, gone
     for turn in range(ROUNDS_MAX):
         try:
-            # by way of JSON, because strict reading of JSON takes lists as tuples and words as enums, and nothing else
-            return model.model_validate_json(to_json(plain(shape))), shape, told, gone
+            # through JSON: pydantic's strict mode takes lists as tuples and words as enums there, and converts nothing else
+            return model.model_validate_json(to_json(plain(shape))), shape, collected, gone
         except PydanticError as error:
             details = error.errors(include_url=False)
         cuts: dict[Loc, None] = {}
         for detail in details:
             cut = cut_at(model, shape, detail["loc"])
             if not cut or (cut[0] in ESSENTIAL and len(cut) == 1):
-                return None, shape, [*told, translate(shape, path, detail)], gone
+                return None, shape, [*collected, translate(shape, path, detail)], gone
             if cut in cuts:
                 continue
             cuts[cut] = None
-            # in the first round rows still stand where they stood, with the keys in them that no field has
+            # the first round's positions are those of the normalised tree, which still has the keys without a field
             gone |= _keys_at(shape if turn else normal.shape, cut)
-            # what came of a reference was told at it; more than FINDINGS_MAX nobody reads
-            if not _refers(normal.shape, cut) and len(told) < FINDINGS_MAX:
+            # an unresolved reference has its finding already
+            if not _refers(normal.shape, cut) and len(collected) < FINDINGS_MAX:
                 finding = translate(shape, path, detail)
-                # a machine without one of its guards is another machine
+                # without one of its guards a machine would accept more
                 guard = cut[:2] == ("state_machine", "transitions") and "conditions" in cut
-                told.append(finding if guard else _left_out(finding, detail["loc"], whole=cut != detail["loc"]))
+                collected.append(finding if guard else _left_out(finding, detail["loc"], whole=cut != detail["loc"]))
         shape = without(shape, tuple(cuts))
     place = shape.place.spot(path)
-    told.append(
-        Finding("unreadable", EnumSeverity.ERROR, *place, "too much in it does not fit", "mend what is left out")
+    collected.append(
+        Finding("unreadable", EnumSeverity.ERROR, *place, "too much in it does not fit", "fix what is left out")
     )
-    return None, shape, told, gone
+    return None, shape, collected, gone
 
 
 def _left_out(finding: Finding, loc: Loc, *, whole: bool) -> Finding:
@@ -165,9 +178,9 @@ def _left_out(finding: Finding, loc: Loc, *, whole: bool) -> Finding:
 
 
 def cut_at(model: type[BaseModel], shape: YamlMap, loc: Loc) -> Loc:
-    """The innermost part of ``loc`` that the rest stands without: a row, or the value of a field that is not required.
+    """The innermost part of ``loc`` that the rest is valid without: a row, or the value of a field that is not required.
 
-    ``()`` when there is none. ``loc`` may end in what is no part of the text: the name of a missing key, a union's member.
+    ``()`` when there is none. ``loc`` may end in what is not in the text: the name of a missing key, a member of a union.
     """
     best: Loc = ()
     current: type[BaseModel] | None = model
@@ -190,7 +203,7 @@ def cut_at(model: type[BaseModel], shape: YamlMap, loc: Loc) -> Loc:
 
 
 def _references(tree: YamlNode) -> set[int]:
-    """The keys of references to files that were not followed: what came of them was told at them."""
+    """The keys of references that were not followed. Each has a finding already."""
     return {id(leaf) for leaf in keys_within(tree) if leaf.value == REF}
 
 

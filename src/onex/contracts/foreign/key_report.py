@@ -1,4 +1,4 @@
-"""What is said of keys that nobody acts on: once for the outermost, with how many are in it, and once for rows alike."""
+"""Findings for keys that nobody acts on: one for an outermost key with the number of keys in it, and one for rows alike."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from ...kernel.finding import EnumSeverity, Finding
-from ..model.key_usage import EnumKeyUsage, KeyUsage, keys_of, models_of
-from ..model.part import Use
-from ..text.yaml_tree import FINDINGS_MAX, YamlMap
+from ..model.key_usage import EnumKeyUsage, KeyUsage, Usages, keys_of, models_of
+from ..text.yaml_tree import FINDINGS_MAX, Loc, YamlMap
 
 LINES_TOLD = 6
-Loc = tuple[str | int, ...]
 
 
 class _Group(NamedTuple):
-    """An outermost key without effect, at one place of every row: ``inside`` are all keys within, of all."""
+    """An outermost key without effect, at the same place of every row. ``inside`` are all keys within, of all rows."""
 
     first: KeyUsage
     lines: list[int]
@@ -26,9 +24,9 @@ class _Group(NamedTuple):
 
 
 def keys_without_effect(
-    tree: YamlMap, usages: dict[int, tuple[EnumKeyUsage, Use]], gone: Set[int], model: type[BaseModel], path: str
+    tree: YamlMap, usages: Usages, gone: Set[int], model: type[BaseModel], path: str
 ) -> Iterator[Finding]:
-    """``tree`` with what it includes; a key of an included file is told in that file. ``gone`` were told already."""
+    """``tree`` includes its references; a key of an included file is reported in that file. ``gone`` have findings already."""
     groups: dict[tuple[str, str], _Group] = {}
     group, above = None, None
     for key in keys_of(tree, usages):
@@ -54,7 +52,7 @@ def generic(loc: Loc) -> str:
 
 
 def _finding(group: _Group, model: type[BaseModel], path: str, *, asked: bool) -> Finding:
-    """``asked``: whether a near word is looked for, which takes a while, and nobody reads the thousandth."""
+    """``asked``: whether a similar name is searched for. That is slow, so it is done for the first FINDINGS_MAX only."""
     key = group.first
     name = str(key.leaf.value)
     are, them = ("are", "them") if group.inside or len(group.lines) > 1 else ("is", "it")
@@ -79,9 +77,9 @@ def _finding(group: _Group, model: type[BaseModel], path: str, *, asked: bool) -
 
 
 def _near(name: str, known: list[str]) -> str:
-    """Others' keys are many, so only what is all but the same word is taken for a slip of the pen."""
+    """There are many foreign keys, so only a nearly equal name counts as a typing error."""
     size = len(name)
-    # one and many are two keys; the word itself is there already, under another of its names
+    # singular and plural are two keys; an equal name is there already, under another spelling
     known = [one for one in known if name not in (one, f"{one}s") and f"{name}s" != one]
     alike = [one for one in known if abs(len(one) - size) <= 2 and (one[0] == name[0] or one[-1] == name[-1])]
     close = get_close_matches(name, alike, 1, 0.85)
@@ -93,7 +91,7 @@ def _keys(count: int) -> str:
 
 
 def _known(model: type[BaseModel], loc: Loc) -> list[str]:
-    """The fields at the place of ``loc``, as long as the path is that of the one shape; else none."""
+    """The fields at ``loc`` when the path is the same in the normalised tree, else none."""
     current: type[BaseModel] | None = model
     for step in loc[:-1]:
         if isinstance(step, int) or current is None:

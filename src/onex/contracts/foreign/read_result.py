@@ -1,11 +1,4 @@
-"""Any contract, of any family, becomes one of the four kinds; every key of it is honoured or reported.
-
-    text -> located tree -> whole tree (references resolved) -> the one shape (normalised) -> typed contract
-                 |                                                                             |
-                 +---- every key as written ------- accounted for by ---------------------------+
-
-Nothing is imported, nothing is run, no exception leaves for what a text holds.
-"""
+"""What reading one contract file gives: the typed contract, the usage of every key, and the findings."""
 
 from __future__ import annotations
 
@@ -19,7 +12,7 @@ from ..text.yaml_tree import YamlMap
 
 
 class EnumFamily(StrEnum):
-    """The families of contracts that exist (FACTS 1.1), and our own."""
+    """The families of contracts (docs/reference/contracts.md), and our own."""
 
     ONEX = "onex"
     SEED = "A"
@@ -33,12 +26,11 @@ class EnumFamily(StrEnum):
 
 
 class ReadResult(NamedTuple):
-    """What one file came to.
+    """``contract`` is None when a finding is an error.
 
-    ``contract`` is None when a finding is an error. ``node_type`` is the kind it was read as, '' when it has none, ``word``
-    what the file says. ``tree`` is the text as written, ``shape`` the same in the one shape:
-    ``place_of(shape, loc)`` finds the line of a typed field. ``keys`` are all keys of this file, in its order, each with its
-    usage; those of files it includes are reported by findings of their own.
+    ``node_type`` is the kind that it was read as, '' when it has none; ``word`` is what the file says. ``tree`` is the text as
+    written, ``shape`` the normalised tree: ``place_of(shape, loc)`` is the line of a typed field. ``keys`` are all keys of this
+    file, in its order. Keys of files that it includes have findings of their own.
     """
 
     path: str
@@ -57,7 +49,7 @@ class ReadResult(NamedTuple):
 
     @property
     def honoured(self) -> int:
-        """How many keys somebody acts on; with ``reported`` all of the file's."""
+        """How many keys somebody acts on. ``honoured + reported`` is the number of all keys."""
         return sum(key.usage is EnumKeyUsage.HONOURED for key in self.keys)
 
     @property

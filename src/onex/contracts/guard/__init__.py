@@ -1,3 +1,3 @@
-"""Conditions: their text becomes a pure function of state and payload, with a bound on its cost."""
+"""Conditions: the text becomes a pure function of state and payload, whose cost has a limit."""
 
 from __future__ import annotations

@@ -1,8 +1,23 @@
-"""What a condition costs at most, told before it is evaluated: CEL runs in one go, and nothing can stop it on its way.
+"""An upper bound of what a condition costs on given values, known before it is evaluated. Nothing can interrupt CEL.
 
-One step is what CEL does in 0.02 to 0.2 microseconds (measured), so that the most is a tenth of a second or two. The cost is an
-upper bound, made of the tree of the condition and the sizes of the values that it is about to see. CEL copies what a dot or a
-bracket reaches, and ``map`` and ``filter`` copy their list once for each item, so that both grow with the square of it.
+Theory of operation. One step is what CEL does in 0.02 to 0.2 microseconds (measured). So STEPS_MAX steps take at most about
+0.2 seconds. ``cost_limit`` decides once, when a contract loads, which of four checks a condition needs before each evaluation:
+
+- None: there is no loop, no ``matches`` and no ``+`` that can make a text or list longer. Its cost is small for every value.
+- ``_one_loop``: one plain loop over a field, and nothing else that is heavy. Then ``length * nodes`` is enough: one ``len``.
+- ``_texts_matched``: patterns on fields, without a loop. Then the lengths of the texts are enough.
+- Else ``_Estimate`` walks the tree of the condition with the sizes of the values and adds up steps. It stops at STEPS_MAX.
+
+``_Estimate.size`` gives for each node the size of its result (``Size``) and spends its cost, times the rounds of the loops
+around it. It follows what CEL's interpreter does, not what would be best:
+
+- CEL copies the value behind each dot and bracket. So ``a.b.c`` costs the weight of ``a.b`` for each further name.
+- ``map`` and ``filter`` copy the list they build once for each item, so their cost grows with the square of its length.
+- A pattern costs up to one step for each of its positions and each 64 characters. Rust's regex is linear in both. A repetition
+  ``{n}`` repeats its positions, so ``pattern_cost`` multiplies them.
+
+What may go wrong is a bound that is too low. So of two possible values the larger counts (``_either``), a choice counts both
+sides, and what ``cel_syntax`` cannot read is refused when the contract loads, unless it surely holds nothing heavy.
 """
 
 from __future__ import annotations
@@ -29,7 +44,7 @@ class GuardTooHeavy(ValueError):
 
 
 class Size(NamedTuple):
-    """``length`` items, ``weight`` values in all, none of its items larger than ``item``, no text in it longer than ``text``."""
+    """``length`` items, ``weight`` values in all, no item larger than ``item``, no text longer than ``text`` characters."""
 
     length: int = 0
     weight: float = 1.0
@@ -43,9 +58,9 @@ CostLimit = Callable[[Roots], None]
 
 
 def cost_limit(node: CelNode, short: Callable[[CelNode], bool]) -> CostLimit | None:
-    """Raises GuardTooHeavy for values on which ``node`` is too much to do; None when it never is.
+    """A function that raises GuardTooHeavy for values on which ``node`` costs too much; None when it never does.
 
-    ``short(node)`` says whether a part is surely no text and no list, so that a plus makes nothing longer.
+    ``short(node)`` is true when a part is surely no text and no list: then a plus makes nothing longer.
     """
     if not _heavy(node, short):
         return None
@@ -63,7 +78,7 @@ def cost_limit(node: CelNode, short: Callable[[CelNode], bool]) -> CostLimit | N
 
 
 def loops_deep(node: CelNode) -> int:
-    """How many loops stand in one another, at most."""
+    """The largest number of loops within one another."""
     below = max((loops_deep(part) for part in node.of), default=0)
     if node.kind != "loop":
         return below
@@ -79,7 +94,7 @@ def _heavy(node: CelNode, short: Callable[[CelNode], bool]) -> bool:
 
 
 def _path(node: CelNode) -> tuple[str, ...] | None:
-    """``payload.a.b``, where nothing is called and nothing looked up."""
+    """The names of ``payload.a.b``; None when something is called or looked up by a bracket."""
     if node.kind == "name":
         return (node.word,) if node.word in ("payload", "state") else None
     before = _path(node.of[0]) if node.kind == "member" else None
@@ -87,7 +102,7 @@ def _path(node: CelNode) -> tuple[str, ...] | None:
 
 
 def _one_loop(node: CelNode) -> tuple[tuple[str, ...], int] | None:
-    """The path and the nodes of a condition whose only heavy part is one plain loop over a field; else None."""
+    """``(path, number of nodes)`` of a condition whose only heavy part is one plain loop over a field; else None."""
     nodes, loops = 0, list[CelNode]()
     waiting = [node]
     while waiting:
@@ -108,7 +123,7 @@ def _one_loop(node: CelNode) -> tuple[tuple[str, ...], int] | None:
 
 
 def _texts_matched(node: CelNode, short: Callable[[CelNode], bool]) -> list[tuple[str, ...]] | None:
-    """The fields held against patterns, in a condition that has no loop and makes nothing longer; else None."""
+    """The fields that are matched, in a condition without loops that makes nothing longer; else None."""
     found: list[tuple[str, ...]] = []
     waiting = [node]
     while waiting:
@@ -190,7 +205,7 @@ def _holding(length: int, parts: list[Size]) -> Size:
 
 
 def _either(one: Size, other: Size) -> Size:
-    """As large as the larger one in everything."""
+    """In everything the larger of both."""
     item = one.item or other.item
     if one.item is not None and other.item is not None:
         item = _either(one.item, other.item)
@@ -210,7 +225,7 @@ class _Estimate:
             raise _too_heavy(self.steps, self.lengths)
 
     def size(self, node: CelNode, bound: Mapping[str, Size], times: float) -> Size:
-        """The size of what ``node`` gives, after its cost was spent ``times`` over."""
+        """The size of the result of ``node``. Its cost is spent ``times`` times."""
         path = _path(node)
         if path is not None and path[0] not in bound:
             found = self.field(path)
@@ -256,7 +271,7 @@ class _Estimate:
     def loop(self, node: CelNode, bound: Mapping[str, Size], times: float) -> Size:
         path = _path(node.of[0])
         known = path is not None and path[0] not in bound
-        if known and path is not None:  # told before the copying of it is counted
+        if known and path is not None:  # named in the message, should the copy of it already be too much
             self.lengths.append(self.field(path).length)
         over = self.size(node.of[0], bound, times)
         item = over.item or PLAIN
@@ -285,12 +300,12 @@ class _Estimate:
 
 
 def pattern_cost(pattern: str) -> tuple[int, int]:
-    """``(positions, steps)``: places a match can be at, each of which every character of a text may cost; and to compile it."""
+    """``(positions, steps)``: the positions of its automaton, and the cost to build it."""
     return _Pattern(pattern).cost()
 
 
 class _Pattern:
-    """Rust's regular expressions, read for their size only: what is repeated n times is n times as large."""
+    """Reads a regular expression of Rust's for its size only. What is repeated n times is n times as large."""
 
     def __init__(self, pattern: str) -> None:
         self.text = pattern
@@ -298,7 +313,7 @@ class _Pattern:
 
     def cost(self) -> tuple[int, int]:
         positions, steps = self.row()
-        while self.at < len(self.text):  # a bracket that closes nothing: the compiler says so
+        while self.at < len(self.text):  # a bracket that closes nothing: the compiler reports it
             self.at += 1
             more = self.row()
             positions, steps = positions + more[0], steps + more[1]
@@ -319,7 +334,7 @@ class _Pattern:
         return positions, steps
 
     def repeated(self) -> int | None:
-        """How often what stands before is repeated by ``{n}`` or ``{n,m}``, at least once; None for anything else."""
+        """The largest number in ``{n}`` or ``{n,m}``, at least 1; None when no such repetition stands here."""
         if self.text[self.at] != "{":
             return None
         end = self.text.find("}", self.at)

@@ -1,4 +1,24 @@
-"""Conditions in CEL over ``payload`` and ``state``: no other name, no function that is not listed, the cost bounded."""
+"""Conditions in CEL over ``payload`` and ``state``. No other name, only the listed functions, and a limit on the cost.
+
+Theory of operation. A condition is judged in two steps: ``expressed`` when the contract loads, with the text alone, and ``bind``
+when the app loads, with the classes. After that only values are missing.
+
+``expressed`` refuses, in this order: a text that is too long or has too many brackets, what the compiler
+refuses, names that begin with ``_``, unknown names, functions that are not listed, more than MACROS_MAX loops, and a text whose
+cost cannot be known. The compiler reports names and functions without their places, so these are searched in the text again;
+strings and comments are blanked first, so that offsets stay right and no name is found inside a string. The variable of a loop
+is no unknown name. What the cost needs is the tree of the condition. The compiler shows none, so ``cel_syntax`` reads the text
+a second time. Where it cannot, the condition passes only if it holds no loop, pattern or plus at all.
+
+``bind`` looks every path up in the classes, asks ``cel_cost`` which check is needed before an evaluation, and compiles once.
+``_run`` gives CEL only the fields that the condition names: a state of 60 KB is not converted to look at one number.
+
+A guard that raises, or gives no boolean, refuses the action (promise 13). That is decided by the machine, not here.
+
+CEL's compiler is an extension module that its package imports together with a terminal program: 300 modules, half a second.
+``_extension`` loads the extension alone, under the name that the package would give it, because it can be initialised only once
+in a process. Where the package is laid out in another way, the whole package is imported.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +53,13 @@ class CelProgram(Protocol):
 
 
 def compile_cel(text: str) -> CelProgram:
-    """Raises whatever the compiler has to say about ``text``."""
+    """Raises whatever the compiler raises for ``text``."""
     program: CelProgram = _extension().compile(text)
     return program
 
 
 def _extension() -> ModuleType:
-    """The compiler as it was loaded first, by whom ever; by way of its package where that is laid out otherwise."""
+    """The compiler: as it was loaded before, else alone, else with its package."""
     loaded = sys.modules.get(EXTENSION)
     if loaded is not None:
         return loaded
@@ -65,9 +85,9 @@ MACROS_MAX = 3
 
 
 class CelExpression(NamedTuple):
-    """CEL. ``paths`` are the dotted paths in it that begin with payload or state, each with its offset.
+    """``paths`` are the dotted paths that begin with payload or state, each with its offset.
 
-    ``node`` is None for what surely costs little; ``deep`` says how many loops stand in one another.
+    ``node`` is None when the cost is surely small; ``deep`` is the largest number of loops within one another.
     """
 
     text: str
@@ -92,7 +112,7 @@ _CEL_PLACE = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
 
 
 def expressed(text: str) -> CelExpression:
-    """Raises GuardProblem for what CEL does not parse, and for names and functions it would not find."""
+    """Raises GuardProblem for what CEL does not parse, for unknown names and functions, and for an unknown cost."""
     if len(text) > TEXT_CHARS:
         message = f"the condition has {len(text):,} characters; {TEXT_CHARS:,} are read"
         raise GuardProblem(0, "guard_too_heavy", message, "decide in the reducer instead")
@@ -100,7 +120,7 @@ def expressed(text: str) -> CelExpression:
         raise GuardProblem(0, "guard_syntax", "the condition has too many brackets", "move the decision into a field")
     try:
         program = compile_cel(text)
-    except Exception as error:  # one class for all that the parser has to say
+    except Exception as error:  # the compiler has one class for all errors
         found = _CEL_PLACE.search(str(error))
         lines = text.splitlines() or [""]
         line, column = (int(found[1]), int(found[2])) if found else (1, 1)
@@ -111,15 +131,11 @@ def expressed(text: str) -> CelExpression:
         raise GuardProblem(
             offset, "guard_syntax", f"{said}", "write `field operator value`, or CEL over payload and state"
         ) from error
-    # strings are blanked, so that offsets stay and no name is found inside them
+    # strings and comments are blanked: offsets stay, and no name is found inside them
     code = _QUOTED.sub(lambda quoted: " " * len(quoted.group()), text)
     if private := _PRIVATE.search(code):
-        raise GuardProblem(
-            private.start(2),
-            "guard_field",
-            f"{private[2]!r} begins with _: it is private",
-            "name a field that does not begin with _",
-        )
+        message = f"{private[2]!r} begins with _: it is private"
+        raise GuardProblem(private.start(2), "guard_field", message, "name a field that does not begin with _")
     bound = {found[2] for found in _MACRO.finditer(code)}
     for name in program.variables():
         if name not in bound and name not in ("payload", "state"):
@@ -144,7 +160,7 @@ def expressed(text: str) -> CelExpression:
     paths = []
     for found in _CHAIN.finditer(code):
         names = tuple(re.findall(r"\w+", found[2]))
-        # the last name before a bracket is a function, not a field
+        # the last name before a round bracket is a function, not a field
         paths.append(((found[1], *(names[:-1] if found[3] else names)), found.start()))
     node = _tree(text, code)
     return CelExpression(text, tuple(paths), node, loops_deep(node) if node is not None else 0)
@@ -157,7 +173,7 @@ def _tree(text: str, code: str) -> CelNode | None:
     except CelNotRead as error:
         if _COSTLY.search(code) is None:
             return None
-        message = f"what the condition costs cannot be told: {error}"
+        message = f"the cost of the condition cannot be known: {error}"
         raise GuardProblem(0, "guard_too_heavy", message, "write it more simply, or decide in the reducer") from error
     _judge_patterns(made)
     return made
@@ -167,7 +183,7 @@ def _judge_patterns(node: CelNode) -> None:
     if node.kind == "call" and node.word == "matches" and node.of:
         pattern = node.of[-1]
         if pattern.kind != "text":
-            message = "the pattern is not written here, so nobody can tell what it costs"
+            message = "the pattern is not written here, so its cost cannot be known"
             raise GuardProblem(node.at, "guard_pattern", message, "write the pattern in quotes")
         matching(pattern.word, pattern.at)
     for part in node.of:
@@ -180,7 +196,7 @@ def bind(parsed: CelExpression, state: type[BaseModel], payload: type[BaseModel]
         known_field(payload if path[0] == "payload" else state, path[0], path[1:], offset + len(path[0]) + 1)
 
     def short(node: CelNode) -> bool:
-        """Whether it is surely no text and no list, which a plus would make longer."""
+        """Whether the value is surely no text and no list, which a plus would make longer."""
         if node.kind in ("number", "pair") or (node.kind == "call" and node.word in _SHORT):
             return True
         if node.kind in ("sum", "choice"):
@@ -213,7 +229,6 @@ _PLAIN_TYPES = (int, float, bool, datetime, date, AwareDatetime, type(None))
 
 def _run(parsed: CelExpression) -> Callable[[BaseModel, BaseModel], bool]:
     program = compile_cel(parsed.text)
-    # only the fields named are handed over: a state of 60 KB is not turned into dicts to look at one number
     used: dict[str, set[str] | None] = {}
     for path, _ in parsed.paths:
         names = used.setdefault(path[0], set())
@@ -238,7 +253,7 @@ def _run(parsed: CelExpression) -> Callable[[BaseModel, BaseModel], bool]:
 
 
 def matching(pattern: str, offset: int) -> Callable[[object, object], bool]:
-    """``left matches pattern`` anywhere in the text, in linear time. Raises GuardProblem for what is no pattern."""
+    """A test whether ``pattern`` matches anywhere in a text, in linear time. Raises GuardProblem for what is no pattern."""
     positions, steps = pattern_cost(pattern)
     if positions > PATTERN_POSITIONS_MAX or steps > PATTERN_STEPS_MAX:
         message = (
@@ -256,7 +271,7 @@ def matching(pattern: str, offset: int) -> Callable[[object, object], bool]:
         lines = str(error).splitlines()
         why = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[0])
         raise GuardProblem(
-            offset, "guard_pattern", f"{pattern!r} is not a pattern: {why.split('. Check')[0]}", "mend the pattern"
+            offset, "guard_pattern", f"{pattern!r} is not a pattern: {why.split('. Check')[0]}", "correct the pattern"
         ) from error
 
     def holds(left: object, right: object) -> bool:

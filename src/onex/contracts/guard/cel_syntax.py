@@ -1,6 +1,6 @@
-"""A condition in CEL as a tree, as far as its cost needs it: CEL's compiler has judged the text and shows nobody its own tree.
+"""A condition in CEL as a tree, as far as its cost needs one. CEL's compiler accepted the text already, and shows no tree.
 
-What the compiler takes and this does not is refused, never guessed: a cost that nobody can tell has no bound.
+What this does not understand raises CelNotRead. It never guesses, because a wrong tree gives a wrong cost.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ QUOTED = r"""(?x: [bB]?[rR][bB]?(?:\"\"\"[\s\S]*?\"\"\"|'''[\s\S]*?'''|"[^"\n]*"
 
 
 class CelNode(NamedTuple):
-    """``kind`` is one of text number name member index call loop list map sum pair choice and other.
+    """``kind`` is one of text number name member index call loop list map sum pair choice.
 
-    ``word`` is the name, the text or the operator; ``of`` are the parts in the order written, a receiver first. A loop's
-    are its range and then what is done with each item, which ``word`` names; its macro is ``macro``.
+    ``word`` is the name, the text or the operator. ``of`` are the parts in the order written, a receiver first. The parts of a
+    loop are its range and what is done with each item; ``word`` is its variable and ``macro`` its function.
     """
 
     kind: str
@@ -30,11 +30,11 @@ class CelNode(NamedTuple):
 
 
 class CelNotRead(ValueError):
-    """The text is deeper than DEPTH_MAX, or written in a way that is not known here."""
+    """The text is deeper than DEPTH_MAX, or has a form that is not known here."""
 
 
 def cel_tree(text: str) -> CelNode:
-    """Raises Unread."""
+    """Raises CelNotRead."""
     return _Parser(text).whole()
 
 
@@ -81,7 +81,7 @@ class _Parser:
         return condition
 
     def level(self, n: int) -> CelNode:
-        """One chain of operators of one strength is one node, however long it is."""
+        """A chain of operators of one precedence is one node, however long it is."""
         if n == len(_LEVELS):
             return self.unary()
         made, parts, words = self.level(n + 1), [], set()
@@ -175,7 +175,7 @@ class _Parser:
 
 
 def _plain(quoted: str) -> str:
-    """What a string of CEL says."""
+    """The value of a quoted string."""
     begin = re.match(r"[bBrR]*", quoted)
     prefix = begin.group() if begin else ""
     body = quoted[len(prefix) :]

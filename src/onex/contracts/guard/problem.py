@@ -1,4 +1,4 @@
-"""What is wrong with a condition, where in its text, and the words to say it in."""
+"""What is wrong with a condition and where in its text; and how names and values are shown in messages."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ WORD_MAX = 200
 
 
 def suggest(word: str, known: tuple[str, ...] | list[str]) -> str:
-    """``did you mean 'x'?``, or '' when nothing known is near. Of very many only those that begin alike are compared."""
+    """``did you mean 'x'?``, or '' when nothing is near. Of more than 40 names only those with the same beginning are compared."""
     if len(known) > KNOWN_COMPARED:
         known = list(islice((name for name in known if name[:2] == word[:2] and name != word), ALIKE_COMPARED))
     near = get_close_matches(word, known, 1, 0.6) if len(word) <= WORD_MAX else []
@@ -57,7 +57,7 @@ def suggest(word: str, known: tuple[str, ...] | list[str]) -> str:
 
 
 def value_in_words(value: object) -> str:
-    """A value as a sentence names it: ``the text 'x'``, ``the number 3``, ``null``."""
+    """A value in a sentence: ``the text 'x'``, ``the number 3``, ``null``."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,6 +1,6 @@
 """The three-token form: ``path operator value``, compared by type. No text equals a number, no number a boolean.
 
-The value is read as YAML. What can never be true, or would always raise, is refused when the contract loads.
+The value is read as YAML. A comparison that can never be true, or would always raise, is refused when the app loads.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Values = Scalar | tuple[Scalar, ...]
 class Comparison(NamedTuple):
     """``amount > 5``: ``path`` as written, ``operator`` in its short spelling, ``at`` the tokens' offsets.
 
-    ``old`` is the word of a spelling that other loaders take, and that means the same.
+    ``old`` is the operator as written when it is an old spelling, else ''.
     """
 
     text: str
@@ -41,7 +41,7 @@ class Comparison(NamedTuple):
 
 
 def compared(text: str) -> Comparison | None:
-    """None when ``text`` is not of this form. Raises GuardProblem when it is, and wrong."""
+    """None when ``text`` is not of this form. Raises GuardProblem when it is and is wrong."""
     found = _THREE.fullmatch(text)
     if found is None:
         return _two(text)
@@ -88,7 +88,7 @@ def _two(text: str) -> Comparison | None:
         at = (two.start("path"), two.start("op"), two.start("op"))
         return Comparison(text, tuple(two["path"].split(".")), operator, value == "true", at, word)
     fix = f"write {two['path']} {written}" if written else "write `field operator value`"
-    raise GuardProblem(two.start("op"), "guard_operator", f"{word!r} has no value to hold the field against", fix)
+    raise GuardProblem(two.start("op"), "guard_operator", f"{word!r} has no value to compare the field with", fix)
 
 
 _TWO = re.compile(r"\s*(?P<path>[A-Za-z]\w*(?:\.[A-Za-z]\w*)*)\s+(?P<op>[A-Za-z]\w*)\s*", re.ASCII)
@@ -109,7 +109,7 @@ PRESENCE = {
 }
 """What a two-token guard means, as operator and value."""
 OLD = ("is_present", "is_not_present")
-"""Those of them that are honoured."""
+"""Those that are accepted, with a warning."""
 _THREE = re.compile(
     r"""\s*(?P<path>[A-Za-z]\w*(?:\.[A-Za-z]\w*)*)\s+(?P<op>\S+)\s+"""
     r"""(?P<value>"(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|\[[^\[\]]*\]|[^\s"'(]\S*)\s*""",
@@ -204,11 +204,9 @@ def _value(operator: str, text: str, offset: int) -> Values:
     else:
         raise GuardProblem(offset, "guard_value", f"{text} is not a plain value", "write one word, number or text")
     if text.startswith(("payload.", "state.")):
+        fix = "put the whole condition in round brackets: then it is CEL and compares two fields"
         raise GuardProblem(
-            offset,
-            "guard_value",
-            f"after {operator} stands the text {text!r}, not the field of that name",
-            "put the whole condition in round brackets: then it is CEL and compares two fields",
+            offset, "guard_value", f"after {operator} stands the text {text!r}, not the field of that name", fix
         )
     wanted = _WANTED.get(operator)
     if wanted is not None and (not isinstance(value, wanted[0]) or isinstance(value, bool) != (wanted[0] is bool)):
@@ -236,7 +234,7 @@ _WANTED: Mapping[str, _Wanted] = {
 
 
 def _root(parsed: Comparison, state: type[BaseModel], payload: type[BaseModel]) -> tuple[str, tuple[str, ...], int]:
-    """Where the path begins, its names behind that, and how many characters the prefix took."""
+    """``(payload or state, the names behind it, how many characters the prefix takes)``."""
     first = parsed.path[0]
     if first in ("payload", "state"):
         if len(parsed.path) == 1:
@@ -244,36 +242,24 @@ def _root(parsed: Comparison, state: type[BaseModel], payload: type[BaseModel]) 
         return first, parsed.path[1:], len(first) + 1
     in_payload, in_state = first in payload.model_fields, first in state.model_fields
     if in_payload and in_state:
-        raise GuardProblem(
-            parsed.at[0],
-            "guard_ambiguous",
-            f"{first!r} is a field of {payload.__name__} and of {state.__name__}",
-            f"write payload.{first} or state.{first}",
-        )
+        message = f"{first!r} is a field of {payload.__name__} and of {state.__name__}"
+        raise GuardProblem(parsed.at[0], "guard_ambiguous", message, f"write payload.{first} or state.{first}")
     if in_payload or in_state:
         return ("payload" if in_payload else "state"), parsed.path, 0
     known = [*payload.model_fields, *state.model_fields]
-    raise GuardProblem(
-        parsed.at[0],
-        "guard_field",
-        f"{first!r} is a field of neither {payload.__name__} nor {state.__name__}",
-        suggest(first, known) or f"they have {', '.join(known)}",
-    )
+    message = f"{first!r} is a field of neither {payload.__name__} nor {state.__name__}"
+    raise GuardProblem(parsed.at[0], "guard_field", message, suggest(first, known) or f"they have {', '.join(known)}")
 
 
 def _fits(parsed: Comparison, types: tuple[object, ...], path: str) -> None:
-    """Raises GuardProblem when no value of these types can ever make the comparison true, or it must raise."""
+    """Raises GuardProblem when no value of these types can make the comparison true, or each makes it raise."""
     kinds = {_kind(member) for member in types}
     if "json" in kinds:
         return
     operator, value = parsed.operator, parsed.value
     if "moment" in kinds and operator not in ("exists", "not_exists"):
-        raise GuardProblem(
-            parsed.at[0],
-            "guard_type",
-            f"{path} is a time, which has no three-token form",
-            f'use CEL, for example: ({path} < timestamp("2030-01-01T00:00:00Z"))',
-        )
+        fix = f'use CEL, for example: ({path} < timestamp("2030-01-01T00:00:00Z"))'
+        raise GuardProblem(parsed.at[0], "guard_type", f"{path} is a time, which has no three-token form", fix)
     fitting: set[str] = set()
     if operator in ("==", "!=", "in", "not_in"):
         fitting = {_kind(type(item)) for item in (value if isinstance(value, tuple) else (value,))}
@@ -308,11 +294,9 @@ def _among(parsed: Comparison, types: tuple[object, ...], path: str) -> None:
             return
     for item in parsed.value if isinstance(parsed.value, tuple) else (parsed.value,):
         if item not in known:
+            message = f"{path} is never {item!r}"
             raise GuardProblem(
-                parsed.at[2],
-                "guard_type",
-                f"{path} is never {item!r}",
-                suggest(str(item), known) or f"it is one of {', '.join(known)}",
+                parsed.at[2], "guard_type", message, suggest(str(item), known) or f"it is one of {', '.join(known)}"
             )
 
 
@@ -345,7 +329,7 @@ _KINDS: tuple[tuple[str, type | tuple[type, ...]], ...] = (
 
 
 def _get(value: object, names: tuple[str, ...]) -> object:
-    """None where the path ends early: on a null, or at a key that a dict does not have. An id is its text."""
+    """None where the path ends early: at a null, or at a key that a dict does not have. A UUID becomes its text."""
     for name in names:
         value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
         if value is None:

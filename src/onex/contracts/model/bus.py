@@ -1,4 +1,4 @@
-"""What a node hears and says: topics, events, and which handler takes which."""
+"""What a node subscribes to and publishes, which handler takes what, and what it depends on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The four kinds of contract, as values. The one shape; other spellings are brought into it before they get here.
+"""The four kinds of contract, as values. Other spellings are normalised to these fields before (``foreign.normalise``).
 
     base: identity, models, topics, handlers, dependencies
       effect        operations on the world
@@ -60,7 +60,7 @@ class EnumNodeKind(StrEnum):
 
 
 class ModelDescriptor(Part):
-    """What a node claims of itself. ``purity: pure`` is held against its code."""
+    """What a node claims about itself. ``onex doctor`` compares ``purity: pure`` with its code."""
 
     node_archetype: Annotated[Word | None, COMPARED] = None
     purity: Annotated[Word | None, MAPPED] = None
@@ -70,7 +70,7 @@ class ModelDescriptor(Part):
 
 
 class ModelToolSpecification(Part):
-    """What an old contract says of the program that it is of."""
+    """What an old contract says about its program."""
 
     tool_name: Annotated[Word | None, COMPARED] = None
     description: Annotated[Prose, PROSE] = ""
@@ -81,9 +81,9 @@ class ModelToolSpecification(Part):
 
 
 class ModelContractBase(UnenforcedFields):
-    """What every kind has, and what somebody acts on; how it runs is in Kept.
+    """The fields of every kind on which somebody acts; those on which nobody acts are in UnenforcedFields.
 
-    ``node_type`` is the kind; the word that the file used for it stands in its text.
+    ``node_type`` is the kind. The word that the file used for it is in ``ReadResult.word``.
     """
 
     name: Annotated[Word, MAPPED]
@@ -201,7 +201,7 @@ def machine_of(contract: ModelContractBase) -> Machine | None:
 
 
 def drawn(told: ModelFSMSubcontract) -> Machine:
-    """Whoever asks this machine for a next state gets GuardFailed where a guard would have to be asked."""
+    """A machine to draw and search. Its guards raise, so a transition with a condition is refused (GuardFailed)."""
     transitions = tuple(
         Transition(
             line.from_state,

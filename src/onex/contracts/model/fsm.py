@@ -1,4 +1,4 @@
-"""A state machine as a contract tells it: states, transitions and what guards them.
+"""A state machine as a contract declares it, and the intents that a reducer may emit.
 
 ``from_state`` may be ``"*"``: every state that is not terminal. Without ``states`` the transitions say which there are.
 """
@@ -47,7 +47,7 @@ class ModelFSMCondition(Part):
 
 
 class ModelFSMAction(Part):
-    """What an old contract does on entering, leaving or passing: read as the name of an intent (DESIGN 7)."""
+    """What an old contract does when a state is entered or left, or a transition taken. Read as the name of an intent."""
 
     action_name: Annotated[Word, COMPARED]
     action_type: Annotated[Word | None, COMPARED] = None

@@ -1,7 +1,20 @@
-"""Every key of a contract is accounted for: acted on, held, or not known at all. What is not said cannot get lost.
+"""What becomes of every key of a contract: somebody acts on it, it is held, or no field has it. So no key is lost in silence.
 
-Keys are told apart by the very ``YamlScalar`` that the reader made of them. So a key may be renamed, moved or wrapped on its way
-into the one shape, and a key that is nowhere in that shape is one that was not understood.
+Theory of operation. A key is known by the identity (``id``) of the ``YamlScalar`` that the YAML reader made of it. Normalising
+may rename, move or copy an entry, but the key object stays the same. So both sides can be compared without any path:
+
+1. ``sort_keys`` walks the normalised tree along the fields of the model. It writes into ``usages[id(key)]`` whether a field
+   exists and who acts on it (``Use``), and it returns the tree without the keys that have no field.
+2. ``inherit_usage`` walks the text as written. A key that is nowhere in the normalised tree and was understood all the same gets
+   its usage from another key: a *wrapper* that only held other keys has the best usage of those inside. An *absorbed* key has
+   that of the key which took its value; ``absorbed`` may form a chain, which is followed to its end. No step joins two keys
+   both ways, so a chain has an end.
+3. ``keys_of`` lists every key as written. A key without an entry in ``usages`` was not understood: it is UNKNOWN.
+
+Two rules keep the count honest. A key below a held key is held too, whatever its own field says: nobody looks there. And a key
+with two places in the normalised tree has the better usage of both (``_better``), because somebody does act on it.
+
+The ids stay valid while the trees live; all callers hold them until they are done.
 """
 
 from __future__ import annotations
@@ -13,15 +26,13 @@ from typing import NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel
 
-from ..text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
+from ..text.yaml_tree import Loc, YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar
 from .part import Use, use_of
 from .payload_fields import unwrap
 
-Loc = tuple[str | int, ...]
-
 
 class EnumKeyUsage(StrEnum):
-    """What became of a key. ``honoured``: somebody acts on it. ``held``: kept, nobody acts. ``unknown``: no field has it."""
+    """``honoured``: somebody acts on the key. ``held``: it is kept, and nobody acts on it. ``unknown``: no field has it."""
 
     HONOURED = "honoured"
     HELD = "held"
@@ -37,11 +48,15 @@ class KeyUsage(NamedTuple):
     use: Use
 
 
+Usages = dict[int, tuple[EnumKeyUsage, Use]]
+"""By the id of a key."""
+
+
 class SortedKeys(NamedTuple):
-    """``tree`` holds what the model has fields for, and nothing else; ``usages[id(key leaf)]`` what became of each key in it."""
+    """``tree`` holds only what the model has fields for; ``usages[id(key)]`` is the usage of each key, also of those left out."""
 
     tree: YamlMap
-    usages: dict[int, tuple[EnumKeyUsage, Use]]
+    usages: Usages
 
 
 NOBODY = Use(())
@@ -49,23 +64,23 @@ ALL = Use.of("check", "diff")
 
 
 def sort_keys(model: type[BaseModel], tree: YamlMap) -> SortedKeys:
-    """Parts from ``tree``, which is in the one shape, what ``model`` has no field for."""
-    usages: dict[int, tuple[EnumKeyUsage, Use]] = {}
+    """Separates from ``tree``, which is normalised, what ``model`` has no field for."""
+    usages: Usages = {}
     kept = _branch(model, tree, usages, held=False)
     return SortedKeys(kept, usages)
 
 
 def inherit_usage(
     tree: YamlNode,
-    usages: dict[int, tuple[EnumKeyUsage, Use]],
+    usages: Usages,
     wrappers: Set[int],
     absorbed: Mapping[int, YamlScalar | None],
     above: tuple[EnumKeyUsage, Use] = (EnumKeyUsage.HELD, NOBODY),
 ) -> None:
-    """Gives their usage to keys that stand nowhere in the one shape and yet were understood.
+    """Adds to ``usages`` the keys that are not in the normalised tree and yet were understood.
 
-    A wrapper has the best usage within; of one that holds words only, these are rows of the key above, and it has its usage.
-    An absorbed key has that of the key which took its value, None being the contract itself.
+    ``tree`` is the text as written. ``wrappers`` are ids of keys that only hold others. One that holds no keys holds rows of the
+    key above, and has its usage, ``above``. ``absorbed[id(key)]`` is the key that took the value; None is the contract itself.
     """
     if isinstance(tree, YamlList):
         for item in tree.items:
@@ -90,7 +105,7 @@ def inherit_usage(
                     usages[id(entry.key)] = usage
 
 
-def keys_of(tree: YamlNode, usages: dict[int, tuple[EnumKeyUsage, Use]]) -> Iterator[KeyUsage]:
+def keys_of(tree: YamlNode, usages: Usages) -> Iterator[KeyUsage]:
     """All keys of a text, in its order, each with its usage; ``tree`` is the text as it was read."""
     for loc, leaf in keys_written(tree):
         usage, use = usages.get(id(leaf), (EnumKeyUsage.UNKNOWN, NOBODY))
@@ -128,7 +143,7 @@ def keys_within(node: YamlNode) -> list[YamlScalar]:
 
 
 def models_of(annotation: object) -> Iterator[type[BaseModel]]:
-    """The models that a field holds, alone, in a tuple or as values of a dict."""
+    """The models that a field holds: alone, in a tuple or as values of a dict."""
     for member in unwrap(annotation):
         if isinstance(member, type) and issubclass(member, BaseModel):
             yield member
@@ -139,7 +154,7 @@ def models_of(annotation: object) -> Iterator[type[BaseModel]]:
 
 
 class _Field(NamedTuple):
-    """Who acts on a field, the model it holds if any, and whether it is a mapping of such under names of the user's."""
+    """``inner`` is the model that the field holds. ``keyed``: it is a mapping whose keys are the user's own names."""
 
     use: Use
     inner: type[BaseModel] | None
@@ -148,7 +163,7 @@ class _Field(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _fields(model: type[BaseModel]) -> Mapping[str, _Field]:
-    """Asked for every key of every contract, and the same each time."""
+    """Cached, because it is asked for every key of every contract."""
     found = {}
     for name, field in model.model_fields.items():
         keyed = any(get_origin(member) is dict for member in unwrap(field.annotation))
@@ -156,9 +171,7 @@ def _fields(model: type[BaseModel]) -> Mapping[str, _Field]:
     return found
 
 
-def _branch(
-    model: type[BaseModel], branch: YamlMap, usages: dict[int, tuple[EnumKeyUsage, Use]], *, held: bool
-) -> YamlMap:
+def _branch(model: type[BaseModel], branch: YamlMap, usages: Usages, *, held: bool) -> YamlMap:
     kept: dict[str, YamlEntry] = {}
     fields = _fields(model)
     for name, entry in branch.entries.items():
@@ -180,9 +193,7 @@ def _branch(
     return YamlMap(kept, branch.place)
 
 
-def _node(
-    model: type[BaseModel], node: YamlNode, usages: dict[int, tuple[EnumKeyUsage, Use]], *, held: bool
-) -> YamlNode:
+def _node(model: type[BaseModel], node: YamlNode, usages: Usages, *, held: bool) -> YamlNode:
     if isinstance(node, YamlMap):
         return _branch(model, node, usages, held=held)
     if isinstance(node, YamlList):
@@ -190,8 +201,8 @@ def _node(
     return node
 
 
-def _keyed(model: type[BaseModel], node: YamlNode, usages: dict[int, tuple[EnumKeyUsage, Use]], use: Use) -> YamlNode:
-    """A mapping whose keys are names of the user's, and whose values are ``model``."""
+def _keyed(model: type[BaseModel], node: YamlNode, usages: Usages, use: Use) -> YamlNode:
+    """A mapping whose keys are the user's own names, and whose values are ``model``."""
     if not isinstance(node, YamlMap):
         return node
     kept = {}
@@ -201,7 +212,7 @@ def _keyed(model: type[BaseModel], node: YamlNode, usages: dict[int, tuple[EnumK
     return YamlMap(kept, node.place)
 
 
-def _mark(usages: dict[int, tuple[EnumKeyUsage, Use]], entry: YamlEntry, usage: EnumKeyUsage, use: Use) -> None:
+def _mark(usages: Usages, entry: YamlEntry, usage: EnumKeyUsage, use: Use) -> None:
     _better(usages, entry.key, usage, use)
     if not isinstance(entry.node, YamlScalar):
         for _, leaf in keys_written(entry.node):
@@ -211,8 +222,8 @@ def _mark(usages: dict[int, tuple[EnumKeyUsage, Use]], entry: YamlEntry, usage: 
 _RANK = {EnumKeyUsage.UNKNOWN: 0, EnumKeyUsage.HELD: 1, EnumKeyUsage.HONOURED: 2}
 
 
-def _better(usages: dict[int, tuple[EnumKeyUsage, Use]], leaf: YamlScalar, usage: EnumKeyUsage, use: Use) -> None:
-    """A key that stands in two places of the one shape has the better usage of both."""
+def _better(usages: Usages, leaf: YamlScalar, usage: EnumKeyUsage, use: Use) -> None:
+    """A key with two places in the normalised tree has the better usage of both."""
     before = usages.get(id(leaf))
     if before is None or _RANK[before[0]] < _RANK[usage]:
         usages[id(leaf)] = (usage, use)

@@ -1,4 +1,4 @@
-"""What a node can be asked for: operations with what goes in and what comes out."""
+"""What a node does: operations, calls of an effect, algorithms and pipelines, queries of a database, intents published to Kafka."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class ModelEffectSubcontract(Part):
 
 
 WEIGHED = Use.of("check", "diff")
-"""The weights of an algorithm must come to 1."""
+"""The weights of an algorithm must add up to 1."""
 
 
 class ModelFactor(Part):
@@ -169,7 +169,7 @@ class ModelComputeSubcontract(Part):
 
 
 class ModelKafkaConfig(Part):
-    """``intent_topic`` is where the intents go."""
+    """Of an intent publisher, which publishes what other nodes emit as intents. ``intent_topic`` is where the intents go."""
 
     intent_topic: Annotated[Word | None, COMPARED] = None
     envelope_format: Annotated[Word | None, COMPARED] = None

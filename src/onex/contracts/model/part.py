@@ -1,7 +1,7 @@
-"""What every block of a contract is made of: a frozen value with no field but its own, and the words its fields are typed by.
+"""The base class of every block of a contract, and the types of its fields.
 
-Each field says who acts on it (``Use``). One that says nobody is *held*: it is read and kept, and the reader is told that
-nothing follows from it. So no accepted key is silently without effect.
+Each field says who acts on it (``Use``). A field without is *held*: it is kept, and the report says at its line that nobody acts
+on it. So no accepted key is without effect in silence.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from pydantic_core import PydanticKnownError
 
 STRICT: Mapping[str, bool] = {"strict_names": True}
-"""The validation context under which names must be those of a workflow that this engine runs; else any word will do."""
+"""The validation context for a workflow that this engine runs: names must match its patterns. Without it any word is valid."""
 
 WORD = r"^\S(?:.{0,198}\S)?$"
 NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
@@ -28,7 +28,7 @@ KIND = r"^[a-z][a-z0-9_]{0,63}$"
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Who acts on a field: a few of ``engine check diff doctor diagram``, the engine first. Nobody: the field is held."""
+    """Who acts on a field: some of ``engine check diff doctor diagram docs``, the engine first. Empty: the field is held."""
 
     by: tuple[str, ...]
 
@@ -38,21 +38,21 @@ class Use:
 
 
 ENGINE = Use.of("engine", "check", "diff")
-"""Runs by it. What the engine runs by is checked and compared as well."""
+"""The engine runs by it. Such a field is checked and compared as well."""
 MACHINE = Use.of("engine", "check", "diff", "diagram")
 SAID = Use.of("check", "diff", "diagram")
-"""Another contract's way of saying what in ours the machine says: brought there, checked and drawn."""
+"""How other contracts say what ours say in the machine: moved there, checked and drawn."""
 GRAPH = Use.of("check", "diff", "diagram")
 """A step of work and what it waits for: checked, compared and drawn."""
 COMPARED = Use.of("diff")
-"""No more than told apart: a change of it is reported with the version bump it owes."""
+"""Only compared: a change of it is reported with the version bump that it needs."""
 MAPPED = Use.of("diff", "doctor")
 """Drawn into a system's map, and compared."""
 PROSE = Use.of("docs")
 
 
 def _word(pattern: str) -> AfterValidator:
-    """``pattern`` holds under STRICT; a contract that is only read may use any word without space at its ends."""
+    """``pattern`` applies under STRICT. Other contracts may use any word without a space at its ends."""
     strict, loose = re.compile(pattern), re.compile(WORD)
 
     def check(value: str, info: ValidationInfo) -> str:
@@ -89,7 +89,7 @@ class Part(BaseModel):
 
 
 def use_of(model: type[BaseModel], field: str) -> Use:
-    """Who acts on ``model.field``; nobody when nothing is said. Raises KeyError for a field it does not have."""
+    """Who acts on ``model.field``. Raises KeyError for a field that the model does not have."""
     marks = [mark for mark in model.model_fields[field].metadata if isinstance(mark, Use)]
     return marks[-1] if marks else Use(())
 

@@ -1,6 +1,6 @@
-"""Which field types may stand in a log for ever, and what a dotted path reaches.
+"""Which field types are allowed in states and payloads, and which types a dotted path has.
 
-The law: a value of an allowed type is JSON that reloads equal, in the same order, in any process.
+A value of an allowed type is JSON that reloads equal, in the same order, in any process. So it may stand in a log for ever.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 
 _SCALARS = (str, int, float, bool, None, type(None), UUID, date)
-_MENDS: Mapping[object, tuple[str, str]] = {
+_FIXES: Mapping[object, tuple[str, str]] = {
     Any: ("says nothing about its type", "say what it is, or JsonValue"),
     object: ("says nothing about its type", "say what it is, or JsonValue"),
     bytes: ("bytes are not JSON", "use Blob for large data, str (hex, base64) for small"),
@@ -33,7 +33,7 @@ _MENDS: Mapping[object, tuple[str, str]] = {
 
 
 class FieldProblem(NamedTuple):
-    """``model`` and ``field`` ('' for the class itself) name the place; the reader turns it into a line."""
+    """``model`` and ``field`` ('' for the class itself) name the place; ``compile`` finds its line."""
 
     model: type[BaseModel]
     field: str
@@ -68,18 +68,23 @@ def unwrap(annotation: object) -> tuple[object, ...]:
 
 
 def field_problems(model: type[BaseModel]) -> Iterator[FieldProblem]:
-    """Everything about ``model`` and the models inside it that cannot stand in a log, each once."""
+    """All that is not allowed in ``model`` and the models inside it, each once."""
+    for current in nested_models(model):
+        yield from _of_class(current)
+        for name, field in current.model_fields.items():
+            yield from _of_field(current, name, field)
+
+
+def nested_models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """``model`` and the models inside it, each once."""
     seen: set[type[BaseModel]] = set()
     waiting = [model]
     while waiting:
         current = waiting.pop(0)
-        if current in seen:
-            continue
-        seen.add(current)
-        yield from _of_class(current)
-        for name, field in current.model_fields.items():
-            yield from _of_field(current, name, field)
-            waiting.extend(models_in(field.annotation))
+        if current not in seen:
+            seen.add(current)
+            yield current
+            waiting.extend(inner for field in current.model_fields.values() for inner in models_in(field.annotation))
 
 
 def reach(model: type[BaseModel], names: tuple[str, ...]) -> tuple[object, ...]:
@@ -127,12 +132,8 @@ def _of_class(model: type[BaseModel]) -> Iterator[FieldProblem]:
             model, "", f"{model.__name__} lets NaN and infinity in", "derive it from Payload (or allow_inf_nan=False)"
         )
     for name in model.model_computed_fields:
-        yield FieldProblem(
-            model,
-            name,
-            f"{model.__name__}.{name} is a computed field: it is written but not read",
-            "make it a property",
-        )
+        message = f"{model.__name__}.{name} is a computed field: it is written but not read"
+        yield FieldProblem(model, name, message, "make it a property")
     for name in model.__private_attributes__:
         yield FieldProblem(model, name, f"{model.__name__}.{name} is private: it is not written", "make it a field")
 
@@ -174,7 +175,7 @@ def _of_type(annotation: object) -> Iterator[tuple[str, str]]:
             yield from _of_type(value)
         else:
             plain = origin or member
-            why, fix = _MENDS.get(plain if _hashable(plain) else None, ("", ""))
+            why, fix = _FIXES.get(plain if _hashable(plain) else None, ("", ""))
             if not why:
                 why = "is not one of the types that reload equal"
                 fix = "use str, int, float, bool, UUID, AwareDatetime, date, tuple, list, dict[str, ..] or a Payload"

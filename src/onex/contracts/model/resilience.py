@@ -1,4 +1,4 @@
-"""How a node bears trouble: retries, breakers, health, limits. Read, kept and reported: no engine here runs foreign nodes."""
+"""Retries, circuit breakers, health checks and limits. Kept and reported only: no engine here runs nodes of others."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ModelCircuitBreaker(Part):
 
 
 class ModelErrorCase(Part):
-    """An error by name, and what is done about it."""
+    """An error by its name, and how it is handled."""
 
     name: Word
     description: Annotated[Prose, PROSE] = ""

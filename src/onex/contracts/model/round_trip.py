@@ -1,8 +1,8 @@
-"""What may not survive being written and read, though its type could: told when an app loads, before a value shows it.
+"""Fields whose values may be read back as something else than was written. Reported when an app loads.
 
-The law: these are warnings. Whether a value is read back as it was written is judged for each value when it is made
-(``kernel.canonical``), and refused there by name; here the place in the file is told beforehand. Only a state that begins
-otherwise each time is refused at once: no replay could begin where it began.
+These are warnings. Each value is tested when it is made (``kernel.canonical``), and one that is not read back equal is refused
+there. Here the line of the field is reported before such a value exists. Only a random default of the state is an error: a
+replay could not begin where the instance began.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic.functional_serializers import PlainSerializer, WrapSerializer
 
-from .payload_fields import FieldProblem, models_in, unwrap
+from .payload_fields import FieldProblem, nested_models, unwrap
 
 _IMPURE = frozenset(
     {
@@ -26,42 +26,24 @@ _IMPURE = frozenset(
 
 def round_trip_warnings(model: type[BaseModel]) -> Iterator[FieldProblem]:
     """Of ``model`` and the models inside it, each once."""
-    seen: set[type[BaseModel]] = set()
-    waiting = [model]
-    while waiting:
-        current = waiting.pop(0)
-        if current in seen:
-            continue
-        seen.add(current)
+    for current in nested_models(model):
         yield from _serializers(current)
         for name, field in current.model_fields.items():
-            where = f"{current.__name__}.{name}"
-            for message, fix in _of_type(where, field.annotation):
+            for message, fix in _of_type(f"{current.__name__}.{name}", field.annotation):
                 yield FieldProblem(current, name, message, fix)
-            waiting.extend(models_in(field.annotation))
 
 
 def random_defaults(model: type[BaseModel]) -> Iterator[FieldProblem]:
-    """Fields of ``model`` and the models inside it whose default is another each time: an id or the time of day."""
-    seen: set[type[BaseModel]] = set()
-    waiting = [model]
-    while waiting:
-        current = waiting.pop(0)
-        if current in seen:
-            continue
-        seen.add(current)
+    """Fields of ``model`` and the models inside it whose default differs each time: an id or the time of day."""
+    fix = "begin with None or '', and set it in a handler: action.mint(name) for an id, action.issued_at for a time"
+    for current in nested_models(model):
         for name, field in current.model_fields.items():
-            if _by_chance(field):
-                yield FieldProblem(
-                    current,
-                    name,
-                    f"{current.__name__}.{name} begins as something else each time: a replay cannot begin where it began",
-                    "begin with None or '', and set it in a handler: action.mint(name) for an id, action.issued_at for a time",
-                )
-            waiting.extend(models_in(field.annotation))
+            if _is_random(field):
+                message = f"{current.__name__}.{name} begins as something else each time: a replay cannot begin where it began"
+                yield FieldProblem(current, name, message, fix)
 
 
-def _by_chance(field: FieldInfo) -> bool:
+def _is_random(field: FieldInfo) -> bool:
     make: Any = field.default_factory
     if make is None:
         return False
@@ -72,7 +54,7 @@ def _by_chance(field: FieldInfo) -> bool:
     try:
         first, second = make(), make()
         return bool(first != second)
-    except Exception:  # one that takes the validated data, or that fails: which its own check tells
+    except Exception:  # it takes the validated data, or it fails, which another check reports
         return False
 
 

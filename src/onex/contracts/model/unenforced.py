@@ -1,6 +1,6 @@
-"""What a contract says of how a node runs, and nothing here makes it run so: read, typed where its shape is known, and told.
+"""Fields that are read and kept, and that nothing here enforces: how a node reduces, computes, is run and is monitored.
 
-None of these fields says who acts on it. A reader who relies on one of them is told at its line that nobody does.
+None of these fields has a ``Use``. So each of them that a contract has is reported at its line: nothing here acts on it.
 """
 
 from __future__ import annotations
@@ -169,6 +169,8 @@ class ModelMemoryManagement(Part):
 
 
 class UnenforcedFields(Part):
+    """The base of all kinds of contract."""
+
     # how a reducer reduces
     reduction_operations: tuple[ModelReductionOperation, ...] = ()
     aggregation: ModelAggregation | None = None
@@ -181,7 +183,7 @@ class UnenforcedFields(Part):
     result_caching_enabled: bool | None = None
     partial_results_enabled: bool | None = None
 
-    # how it bears trouble
+    # how it handles errors
     error_handling: ModelErrorHandling | None = None
     retry_policy: ModelRetryPolicy | None = None
     circuit_breaker: ModelCircuitBreaker | None = None
@@ -203,7 +205,7 @@ class UnenforcedFields(Part):
     memory_optimization_enabled: bool | None = None
     intermediate_result_caching: bool | None = None
 
-    # what it is run with
+    # how it is run
     io_operation_config: JsonValue = None
     external_services: JsonValue = None
     service_configuration: JsonValue = None
@@ -223,7 +225,7 @@ class UnenforcedFields(Part):
     mcp: JsonValue = None
     mixins: JsonValue = None
 
-    # how it is watched, and how an orchestrator acts
+    # how it is monitored, and how an orchestrator acts
     monitoring: JsonValue = None
     side_effect_logging_enabled: bool | None = None
     audit_trail_enabled: bool | None = None

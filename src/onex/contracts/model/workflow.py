@@ -1,4 +1,4 @@
-"""Work in an order: steps, and what each waits for. The order is checked, compared and drawn; how it is run is kept."""
+"""Steps of work and what each waits for. The order is checked, compared and drawn; how it is run is only kept."""
 
 from __future__ import annotations
 

@@ -1,10 +1,26 @@
-"""``!include FILE`` and ``$ref: FILE#/pointer`` are replaced by what the file holds, inside bounds; nothing else is followed.
+"""``!include FILE`` and ``$ref: FILE#/pointer`` are replaced by what the file holds, within limits. Nothing else is followed.
 
     {"$ref": "fsm.yaml"}              the file's value in the place of the mapping
     {"$ref": "fsm.yaml", "a": 1}      both mappings as one; what stands here wins
     {"$ref": "#/definitions/Order"}   left alone: JSON Schema, not a file
 
-Who reads files is given (``IncludeReader``); this decides what may be asked for, how often, how deep and how much.
+Theory of operation. ``_Resolver.node`` walks the tree and copies only the parts in which something was replaced. For each
+reference, in this order:
+
+1. ``_unfit``: the name must be a relative path below this repository. Addresses, absolute paths, ``..``, backslashes and
+   invisible characters are refused before anybody is asked. The caller's ``IncludeReader`` reads files and refuses what leaves the
+   repository by a symbolic link; this module touches no file.
+2. Limits: NESTED_MAX files within one another, FILES_MAX references, BYTES_INCLUDED_MAX text, and in all the NODES_MAX keys and
+   values of a single file. A file that is referred to twice is read once and counted twice: else ten small files that include
+   one another doubly would come to thousands of copies.
+3. A file that is being resolved may not be included again (a cycle). Nor may the result be deeper than DEPTH_MAX.
+4. The part behind ``#`` is looked up in that file alone, and its own references are resolved relative to that file.
+
+A reference that fails stays in the tree as it was written, with one finding at its place. A missing file is a warning, because
+contracts are also checked apart from their repository; a refused one is an error.
+
+What the reader of key usage relies on: the key ``$ref`` of a followed reference is no longer in the tree, and ``followed`` says
+which key took its value. All other keys keep their objects.
 """
 
 from __future__ import annotations
@@ -35,7 +51,7 @@ BYTES_INCLUDED_MAX = 4 * BYTES_MAX
 
 
 class IncludedFile(NamedTuple):
-    """A file inside the repository. ``path`` is the one name it is shown by, however it was reached."""
+    """A file of the repository. ``path`` is its one name in findings, whichever reference led to it."""
 
     text: str
     path: str
@@ -50,20 +66,22 @@ class IncludeRefused(NamedTuple):
 
 
 class IncludeMissing(NamedTuple):
-    """The reference may be followed, but there is no file. ``path`` is where it was looked for."""
+    """The reference is allowed, but there is no file at ``path``."""
 
     path: str
 
 
 class IncludeReader(Protocol):
-    """Finds the file ``reference``, as written in the file ``including``. Never raises for what they say."""
+    """Reads the file ``reference``, as written in the file ``including``. Never raises."""
 
     def __call__(self, including: str, reference: str) -> IncludedFile | IncludeRefused | IncludeMissing: ...
 
 
 class ResolvedTree(NamedTuple):
-    """``tree`` has no reference left that was followed. ``followed[id(key)]`` is, for the key leaf of each ``$ref`` of the
-    asked text that was, the key above it: None at the top. Those keys stand nowhere in the tree.
+    """``tree`` with each followed reference replaced.
+
+    ``followed[id(key)]``: for the key of each followed ``$ref`` of the first file, the key above it, None at the top. ``paths``
+    are the files that were read.
     """
 
     tree: YamlNode
@@ -73,7 +91,7 @@ class ResolvedTree(NamedTuple):
 
 
 def resolve_includes(tree: YamlNode, path: str, fetch: IncludeReader | None) -> ResolvedTree:
-    """``tree`` was read from ``path`` with ``references``. Without ``fetch`` each reference is told and left as it is."""
+    """``tree`` was read from ``path`` with ``references``. Without ``fetch`` each reference is a warning and stays."""
     if not _refers(tree):
         return ResolvedTree(tree, (), {}, ())
     work = _Resolver(tree, path, fetch)
@@ -82,7 +100,7 @@ def resolve_includes(tree: YamlNode, path: str, fetch: IncludeReader | None) -> 
 
 
 class _At(NamedTuple):
-    """``files``: those that include one another, the innermost last. ``depth``: levels above. ``key``: the nearest above."""
+    """``files``: those being resolved, the innermost last. ``depth``: levels above. ``key``: the nearest key above."""
 
     files: tuple[str, ...]
     depth: int
@@ -93,7 +111,7 @@ class _At(NamedTuple):
 
 
 class _Left(Exception):
-    """A reference that is not followed, and why. Without words, what is wrong was told where it stands."""
+    """A reference that is not followed. ``words``: code, message and fix; empty when that was reported already."""
 
     def __init__(self, severity: EnumSeverity, *words: str) -> None:
         super().__init__(*words)
@@ -102,7 +120,7 @@ class _Left(Exception):
 
 
 class _Resolver:
-    """``nodes``: how many more keys and values may be read or put in; over all files they are no more than in one."""
+    """``nodes``: how many more keys and values may be read or copied, -1 before it was counted."""
 
     def __init__(self, tree: YamlNode, path: str, fetch: IncludeReader | None) -> None:
         self.path = path
@@ -116,7 +134,7 @@ class _Resolver:
         self.nodes = -1
 
     def node(self, node: YamlNode, at: _At) -> YamlNode:
-        """Parts without a reference are given back as they are, not copied."""
+        """A part without a reference is returned itself, not a copy."""
         if isinstance(node, YamlInclude):
             found = self._followed(node, str(node.value), at)
             return YamlScalar(node.value, node.place) if found is None else found
@@ -151,12 +169,12 @@ class _Resolver:
         return YamlMap({**found.entries, **rest}, branch.place) if rest and isinstance(found, YamlMap) else found
 
     def _followed(self, leaf: YamlScalar, reference: str, at: _At, *, beside: bool = False) -> YamlNode | None:
-        """What ``reference`` stands for, itself whole; None when it is not followed, which is told at ``leaf``."""
+        """What ``reference`` stands for, resolved; None when it is not followed, after a finding at ``leaf``."""
         try:
             found = self._find(reference, at)
             if beside and not isinstance(found, YamlMap):
-                told = f"{cut(reference)} holds no mapping, and other keys stand beside this {REF}"
-                raise _refused("reference_shape", told, "remove the keys beside it, or refer to a mapping")
+                message = f"{cut(reference)} holds no mapping, and other keys stand beside this {REF}"
+                raise _refused("reference_shape", message, "remove the keys beside it, or refer to a mapping")
         except _Left as left:
             if left.words:
                 code, message, fix = left.words
@@ -168,53 +186,53 @@ class _Resolver:
         """Raises _Left."""
         name, _, pointer = reference.partition("#")
         got = self._fetched(name, at)
-        fresh = got.path not in self.trees
-        if fresh:
+        is_new = got.path not in self.trees
+        if is_new:
             self.trees[got.path] = self._read(got)
         tree = self.trees[got.path]
         if tree is None:
             raise _Left(EnumSeverity.ERROR)
         found = _pointed(tree, pointer)
         if found is None:
-            told = f"{got.path} has nothing at #{cut(pointer)}"
-            raise _Left(EnumSeverity.WARNING, "reference_missing", told, "mend what stands behind the #")
+            message = f"{got.path} has nothing at #{cut(pointer)}"
+            raise _Left(EnumSeverity.WARNING, "reference_missing", message, "correct what stands behind the #")
         if at.depth + _height(found) > DEPTH_MAX:
-            told = f"with {cut(reference)} in this place, it is nested deeper than {DEPTH_MAX} levels"
-            raise _refused("reference_too_deep", told, "flatten it")
-        self._spend(0 if fresh else _size(found))
+            message = f"with {cut(reference)} in this place, it is nested deeper than {DEPTH_MAX} levels"
+            raise _refused("reference_too_deep", message, "flatten it")
+        self._spend(0 if is_new else _size(found))
         return self.node(found, _At((*at.files, got.path), at.depth, at.key))
 
     def _fetched(self, name: str, at: _At) -> IncludedFile:
-        """Raises _Left for what may not be asked for, and for what is not given."""
+        """Raises _Left for a name that is not allowed, and for a file that is refused or missing."""
         refusal = _unfit(name)
         if refusal is not None:
             raise _refused(*refusal)
         if len(at.files) > NESTED_MAX:
-            told = f"files include one another more than {NESTED_MAX} deep"
-            raise _refused("reference_too_deep", told, "include fewer levels")
+            message = f"files include one another more than {NESTED_MAX} deep"
+            raise _refused("reference_too_deep", message, "include fewer levels")
         self.files += 1
         if self.files > FILES_MAX:
             raise _refused("reference_too_many", f"more than {FILES_MAX} references are followed", "include less")
         if self.fetch is None:
-            told = f"{cut(name)} is not read here"
-            raise _Left(EnumSeverity.WARNING, "reference_not_followed", told, "check the file where it stands")
+            message = f"{cut(name)} is not read here"
+            raise _Left(EnumSeverity.WARNING, "reference_not_followed", message, "check the file where it stands")
         got = self.fetch(at.files[-1], name)
         if isinstance(got, IncludeRefused):
             raise _refused(*got)
         if isinstance(got, IncludeMissing):
-            told = f"there is no file {got.path}"
-            raise _Left(EnumSeverity.WARNING, "reference_missing", told, "write the file, or remove the reference")
+            message = f"there is no file {got.path}"
+            raise _Left(EnumSeverity.WARNING, "reference_missing", message, "write the file, or remove the reference")
         if got.path in at.files:
             circle = " -> ".join((*at.files[at.files.index(got.path) :], got.path))
             raise _refused("reference_cycle", f"files include one another: {circle}", "remove one of them")
         return got
 
     def _read(self, got: IncludedFile) -> YamlNode | None:
-        """Raises _Left when it would be too much in all."""
+        """Raises _Left when the files together are too large."""
         self.bytes += len(got.text)
         if self.bytes > BYTES_INCLUDED_MAX:
-            told = f"the files included hold more than {BYTES_INCLUDED_MAX // 1024:,} KiB in all"
-            raise _refused("reference_too_large", told, "include less")
+            message = f"the files included hold more than {BYTES_INCLUDED_MAX // 1024:,} KiB in all"
+            raise _refused("reference_too_large", message, "include less")
         source = read_yaml(got.text, got.path, references=True, included=True)
         for finding in source.findings:
             self._add(finding)
@@ -228,8 +246,8 @@ class _Resolver:
         self.nodes -= nodes
         if self.nodes < 0:
             self.nodes = 0
-            told = f"with the files included there are more than {NODES_MAX:,} keys and values"
-            raise _refused("reference_too_large", told, "include less")
+            message = f"with the files included there are more than {NODES_MAX:,} keys and values"
+            raise _refused("reference_too_large", message, "include less")
 
     def _add(self, finding: Finding) -> None:
         if len(self.findings) < FINDINGS_MAX and finding not in self.findings:
@@ -241,24 +259,24 @@ def _refused(code: str, message: str, fix: str) -> _Left:
 
 
 def _unfit(name: str) -> IncludeRefused | None:
-    """Why a name can be no file of this repository, told by its letters alone."""
+    """Why a name cannot be a file of this repository; None when it can."""
     relative = "write the path of a file in this repository, relative to this one, with slashes"
-    told = cut(name)
+    shown = cut(name)
     if not name.strip() or not name.isprintable():
-        return IncludeRefused("reference_refused", f"{told!r} names no file", relative)
+        return IncludeRefused("reference_refused", f"{shown!r} names no file", relative)
     if "://" in name or name.startswith(("//", "file:", "http:", "https:", "data:")):
-        return IncludeRefused("reference_refused", f"{told} is an address; nothing is fetched", relative)
+        return IncludeRefused("reference_refused", f"{shown} is an address; nothing is fetched", relative)
     if name.startswith(("/", "~")) or name[1:2] == ":":
-        return IncludeRefused("reference_refused", f"{told} is an absolute path", relative)
+        return IncludeRefused("reference_refused", f"{shown} is an absolute path", relative)
     if "\\" in name:
-        return IncludeRefused("reference_refused", f"{told} holds a backslash", relative)
+        return IncludeRefused("reference_refused", f"{shown} holds a backslash", relative)
     if ".." in name.split("/"):
-        return IncludeRefused("reference_refused", f"{told} climbs with ..", "move the file below this one")
+        return IncludeRefused("reference_refused", f"{shown} leaves its folder with ..", "move the file below this one")
     return None
 
 
 def _pointed(tree: YamlNode, pointer: str) -> YamlNode | None:
-    """What a JSON pointer (RFC 6901) leads to; '' and '/' are the whole."""
+    """What a JSON pointer (RFC 6901) leads to; '' and '/' are the whole file."""
     node: YamlNode | None = tree
     for part in pointer.split("/")[1:] if pointer.strip("/") else ():
         step = part.replace("~1", "/").replace("~0", "~")
@@ -272,7 +290,7 @@ def _pointed(tree: YamlNode, pointer: str) -> YamlNode | None:
 
 
 def _refers(tree: YamlNode) -> bool:
-    """Whether there may be anything to follow; asked of every contract, and true of few."""
+    """Whether there may be a reference. Few contracts have one; the others are not walked a second time."""
     waiting: list[YamlNode] = [tree]
     while waiting:
         node = waiting.pop()
@@ -288,7 +306,7 @@ def _refers(tree: YamlNode) -> bool:
 
 
 def _height(node: YamlNode) -> int:
-    """Levels of mappings and lists; bounded by DEPTH_MAX, since it was read."""
+    """Levels of mappings and lists, at most DEPTH_MAX."""
     if isinstance(node, YamlScalar):
         return 0
     inner = (entry.node for entry in node.entries.values()) if isinstance(node, YamlMap) else iter(node.items)

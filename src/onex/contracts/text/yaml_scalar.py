@@ -1,4 +1,4 @@
-"""What a plain scalar of YAML means. Those on which YAML 1.1 and YAML 1.2 disagree have no meaning here: they are refused."""
+"""What a plain scalar of YAML means. One that YAML 1.1 and YAML 1.2 read differently is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ScalarRefused(ValueError):
 
 def scalar(text: str) -> Scalar:
     """What a plain scalar means. Raises Refusal where it is not safe to say."""
-    # nearly every scalar is a word that begins like nothing else: it is told by its first character
+    # nearly every scalar is a plain word, and its first character shows it
     if text[:1] not in _SPECIAL:
         return text
     for pattern, meaning in _PLAIN:
@@ -32,7 +32,7 @@ def scalar(text: str) -> Scalar:
 
 
 def _number(text: str) -> int:
-    # a million digits are refused by length, before int() works on them
+    # refused by length before int() reads it: a million digits take long
     if len(text) > 17 or abs(int(text)) > INT_MAX:
         raise ScalarRefused("yaml_number", f"the number {cut(text)} is beyond 2^53", "write it as a string, in quotes")
     return int(text)
@@ -52,17 +52,14 @@ def _infinite(text: str) -> float:
 
 
 def _ambiguous(text: str) -> str:
-    raise ScalarRefused(
-        "yaml_ambiguous_number",
-        f"{cut(text)} is read as different numbers by different YAML parsers",
-        f'write the decimal number, or "{cut(text)}" in quotes',
-    )
+    message = f"{cut(text)} is read as different numbers by different YAML parsers"
+    raise ScalarRefused("yaml_ambiguous_number", message, f'write the decimal number, or "{cut(text)}" in quotes')
 
 
 def _switch(text: str) -> str:
     meant = "true" if text.lower() in ("yes", "on") else "false"
-    told = f"{text} is a boolean in YAML 1.1 and a word in YAML 1.2"
-    raise ScalarRefused("yaml_boolean", told, f'write {meant}, or "{text}" in quotes')
+    message = f"{text} is a boolean in YAML 1.1 and a word in YAML 1.2"
+    raise ScalarRefused("yaml_boolean", message, f'write {meant}, or "{text}" in quotes')
 
 
 def _date(text: str) -> str:
@@ -77,7 +74,7 @@ def _merge(text: str) -> str:
 
 
 def cut(text: str) -> str:
-    """As much of a text as a sentence can hold."""
+    """At most 40 characters of a text, for a message."""
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
@@ -96,5 +93,5 @@ _PLAIN = (
     (re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt \t].*)?", re.DOTALL), _date),
     (re.compile(r"<<|="), _merge),
 )
-# what a scalar that is no plain word begins with; '' begins nothing
+# first characters of the patterns above; '' is the empty scalar
 _SPECIAL = frozenset(("", *"~nNtTfFyYoO0123456789+-.<="))

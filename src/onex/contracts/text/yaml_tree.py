@@ -1,7 +1,22 @@
-"""YAML text becomes a tree that knows the line and column of every value, or findings; never an exception.
+"""YAML text becomes a tree in which every value knows its line and column, or findings. Never an exception.
 
-Read from the parser's events, one at a time, so that depth, anchors and size are judged before anything is built.
-Plain scalars mean what YAML 1.2 says; those on which YAML 1.1 and 1.2 disagree are refused, not guessed.
+Theory of operation. PyYAML is used as a tokenizer only: its events come one at a time (``_events``), and ``_take`` builds the
+tree from them with an explicit stack (``open``). So each limit is checked before anything is built:
+
+- Size: more than BYTES_MAX bytes are not parsed at all. More than NODES_MAX keys and values, or more than DEPTH_MAX levels,
+  stop the reading at that event. So no input takes much memory, and no later recursion over the tree is deeper than 32.
+- Characters that an editor does not show are findings before parsing. Some of them count as line breaks for PyYAML; then its
+  lines would not be the lines of an editor.
+- Anchors, aliases, tags, directives, merge keys and a second document are refused. An alias could make a small file huge.
+- A plain scalar means what YAML 1.2 says (``yaml_scalar``). One that YAML 1.1 reads otherwise (``yes``, ``0777``, a date) is a
+  finding: two readers of one file must not see two values.
+
+After most findings the reading goes on, so that all are reported at once. The refused value stays in the tree as text or None;
+a refused key takes the value behind it along (``ignored``). ``_Stop`` ends it where nothing more can be understood: the syntax
+is broken, a limit is reached, or FINDINGS_MAX findings are there. Then there is no tree.
+
+Who gets a tree may rely on this: keys are text and unique within a mapping, numbers are finite, and whole numbers lie within
+2^53. The tree is never changed. ``model.key_usage`` relies on that: it knows a key by the identity of its ``YamlScalar``.
 """
 
 from __future__ import annotations
@@ -28,7 +43,7 @@ INCLUDE = "!include"
 class YamlPlace(NamedTuple):
     """Where a value begins. Both count from 1; ``(0, 0)`` is the whole file.
 
-    ``path`` is the file when it is another one than that which was asked for: a file that it includes.
+    ``path`` is '' in the file that was asked for; in a file that it includes, it is the path of that file.
     """
 
     line: int
@@ -36,13 +51,13 @@ class YamlPlace(NamedTuple):
     path: str = ""
 
     def spot(self, path: str) -> tuple[str, int, int]:
-        """File, line and column, of a text that was read as ``path``."""
+        """File, line and column. ``path`` is the file that was asked for."""
         return self.path or path, self.line, self.column
 
 
 @dataclass(frozen=True, slots=True)
 class YamlScalar:
-    """A scalar. ``text_at`` is where its first character stands when the value is on one line as written, else None."""
+    """``text_at`` is the place of the first character when the text stands on one line as its value is, else None."""
 
     value: Scalar
     place: YamlPlace
@@ -55,6 +70,8 @@ class YamlInclude(YamlScalar):
 
 
 class YamlEntry(NamedTuple):
+    """A key of a mapping, and its value."""
+
     key: YamlScalar
     node: YamlNode
 
@@ -73,17 +90,19 @@ class YamlMap:
 
 @dataclass(frozen=True, slots=True)
 class YamlList:
-    """A sequence."""
+    """A sequence, in the order written."""
 
     items: tuple[YamlNode, ...]
     place: YamlPlace
 
 
 YamlNode = YamlScalar | YamlMap | YamlList
+Loc = tuple[str | int, ...]
+"""A path from the top of a tree: keys, and positions in lists from 0."""
 
 
 class YamlText(NamedTuple):
-    """``tree`` is None when the text could not be read to its end; else it stands, with whatever findings beside it."""
+    """``tree`` is None when the text could not be read to its end. There may be findings beside a tree too."""
 
     tree: YamlNode | None
     findings: tuple[Finding, ...]
@@ -98,8 +117,20 @@ def plain(node: YamlNode) -> JsonValue:
     return {name: plain(entry.node) for name, entry in node.entries.items()}
 
 
-def place_of(node: YamlNode, path: tuple[str | int, ...]) -> YamlPlace:
-    """Where ``path`` stands; of a path that leads nowhere, the place of the last node on it."""
+def node_at(node: YamlNode | None, path: Loc) -> YamlNode | None:
+    """The node at ``path``; None when the path leads nowhere."""
+    for step in path:
+        if isinstance(node, YamlMap) and isinstance(step, str):
+            node = node.get(step)
+        elif isinstance(node, YamlList) and isinstance(step, int) and 0 <= step < len(node.items):
+            node = node.items[step]
+        else:
+            return None
+    return node
+
+
+def place_of(node: YamlNode, path: Loc) -> YamlPlace:
+    """The place of the node at ``path``; when the path leads nowhere, that of the last node on it."""
     for step in path:
         if isinstance(node, YamlMap) and isinstance(step, str) and step in node.entries:
             node = node.entries[step].node
@@ -111,37 +142,37 @@ def place_of(node: YamlNode, path: tuple[str | int, ...]) -> YamlPlace:
 
 
 def read_yaml(text: str, path: str, *, references: bool = False, included: bool = False) -> YamlText:
-    """Everything wrong with ``text`` as YAML, at once; ``path`` only names it in findings.
+    """The tree, and everything that is wrong with ``text`` as YAML. ``path`` only names it in findings.
 
-    With ``references``, for contracts of others, the tag ``!include`` is read as Include, and a number that is a key as the
-    word it is written as (``429: retry``); else both are refused. Of a file that is ``included`` every place says so.
+    With ``references``, for contracts of others, the tag ``!include`` is read as YamlInclude, and a number that is a key as
+    text (``429: retry``). Without, both are findings. When ``included``, every place carries ``path``.
     """
     return _Reader(path, references=references, included=included).read(text)
 
 
-# what no editor shows and a log should not hold; line breaks of other traditions would part us from the parser's count
+# characters that no editor shows, and line breaks that PyYAML counts and most editors do not
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 _LOADER: type[yaml.CSafeLoader] | type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(slots=True)
 class _Open:
-    """A mapping or sequence whose end has not been read."""
+    """A mapping or sequence whose end was not read yet."""
 
     place: YamlPlace
     is_mapping: bool
     entries: dict[str, YamlEntry] = field(default_factory=dict)
     items: list[YamlNode] = field(default_factory=list)
     key: YamlScalar | None = None
-    ignored: bool = False  # the value to come belongs to a key that was refused
+    ignored: bool = False  # the next value belongs to a key that was refused
 
 
 class _Stop(Exception):
-    """Nothing after this place can be read with sense."""
+    """Nothing after this place can be read."""
 
 
 class _Mark(Protocol):
-    """A place of the parser's, counted from 0. Both of PyYAML's parsers have a class of their own for it."""
+    """A place of the parser's, counted from 0. PyYAML's two parsers have two classes for it."""
 
     @property
     def line(self) -> int: ...
@@ -163,12 +194,8 @@ class _Reader:
         text = text.removeprefix("\ufeff")
         size = len(text.encode("utf-8", "surrogatepass"))
         if size > BYTES_MAX:
-            self._add(
-                YamlPlace(0, 0),
-                "yaml_too_large",
-                f"the file has {size:,} bytes; allowed are {BYTES_MAX:,}",
-                "split the contract into several workflows",
-            )
+            message = f"the file has {size:,} bytes; allowed are {BYTES_MAX:,}"
+            self._add(YamlPlace(0, 0), "yaml_too_large", message, "split the contract into several workflows")
         elif not self._controls(text):
             try:
                 for event in self._events(text):
@@ -212,7 +239,7 @@ class _Reader:
             loader.dispose()
 
     def _take(self, event: yaml.Event) -> None:
-        # nearly all events are scalars: they come first, and what few have is asked for at once
+        # nearly all events are scalars, so they are tested first
         if isinstance(event, yaml.ScalarEvent):
             place = self._begun(event)
             if event.tag is None or not self._tagged(event.tag, str(event.value), place):
@@ -240,24 +267,24 @@ class _Reader:
         place = self._place(event.start_mark)
         self.nodes += 1
         if self.nodes > NODES_MAX:
-            told = f"more than {NODES_MAX:,} keys and values"
-            self._add(place, "yaml_too_many", told, "split the contract into several workflows")
+            message = f"more than {NODES_MAX:,} keys and values"
+            self._add(place, "yaml_too_many", message, "split the contract into several workflows")
             raise _Stop
         if event.anchor is not None:
             self._add(place, "yaml_anchor", f"&{event.anchor} is an anchor; contracts have none", "remove it")
         return place
 
     def _tagged(self, tag: str, text: str | None, place: YamlPlace) -> bool:
-        """Whether the tag said all that is to be known of the value; ``text`` is None before a list or mapping."""
+        """True when the tag made the value (``!include``). ``text`` is None before a list or mapping."""
         if tag == INCLUDE and self.references:
             if text is not None:
                 self._put(YamlInclude(text, place))
                 return True
             self._add(place, "yaml_tag", f"{INCLUDE} stands before a list or mapping", f"write {INCLUDE} FILE.yaml")
             return False
-        told = cut(tag.replace("tag:yaml.org,2002:", "!!"))
+        shown = cut(tag.replace("tag:yaml.org,2002:", "!!"))
         only = f" but {INCLUDE}" if self.references else ""
-        self._add(place, "yaml_tag", f"{told} is a tag; contracts have none{only}", "remove it")
+        self._add(place, "yaml_tag", f"{shown} is a tag; contracts have none{only}", "remove it")
         return False
 
     def _document(self, event: yaml.DocumentStartEvent, place: YamlPlace) -> None:
@@ -303,17 +330,13 @@ class _Reader:
         if self.references and isinstance(node, YamlScalar) and type(node.value) is int:
             node = YamlScalar(str(node.value), node.place, node.text_at)
         if not isinstance(node, YamlScalar) or not isinstance(node.value, str):
-            told = f"{node.value!r}" if isinstance(node, YamlScalar) else "a mapping or sequence"
-            self._add(node.place, "yaml_key", f"a key is a word, not {told}", "write the key in quotes")
+            what = f"{node.value!r}" if isinstance(node, YamlScalar) else "a mapping or sequence"
+            self._add(node.place, "yaml_key", f"a key is a word, not {what}", "write the key in quotes")
             top.ignored = True
         elif node.value in top.entries:
             first = top.entries[node.value].key.place
-            self._add(
-                node.place,
-                "yaml_duplicate_key",
-                f"{cut(node.value)!r} stands twice in this mapping, first on line {first.line}",
-                "keep one of them",
-            )
+            message = f"{cut(node.value)!r} stands twice in this mapping, first on line {first.line}"
+            self._add(node.place, "yaml_duplicate_key", message, "keep one of them")
             top.ignored = True
         else:
             top.key = node
@@ -331,7 +354,7 @@ class _Reader:
 
 
 def _hint(problem: str, text: str, place: YamlPlace) -> str:
-    # the parser may point behind the last line
+    # the parser may name a line after the last one
     line = next(islice(re.split(r"\r\n|\r|\n", text), max(place.line - 1, 0), None), "")
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return "the line begins with a tab: indent with spaces"

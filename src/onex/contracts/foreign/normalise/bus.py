@@ -244,12 +244,8 @@ def _described(draft: MapBuilder, written: str, field: str, notes: Notes) -> Non
     draft.entries[field] = there._replace(node=YamlList(rows, there.node.place))
     notes.wrapped(entry.key)
     for topic, told in said.items():
-        notes.warn(
-            told.key.place,
-            "topic_not_listed",
-            f"{topic!r} is described here, but is not in {field}",
-            f"add it to {field}, or remove this",
-        )
+        message = f"{topic!r} is described here, but is not in {field}"
+        notes.warn(told.key.place, "topic_not_listed", message, f"add it to {field}, or remove this")
     draft.leave(written, said)
 
 

@@ -68,12 +68,8 @@ def _each(item: YamlNode, notes: Notes, key: YamlScalar | None = None) -> Iterat
         else:
             yield from _condition(item, notes)
     else:
-        notes.error(
-            item.place,
-            "guard_syntax",
-            "this condition is no text and no mapping with an expression",
-            "write `field operator value`, or CEL over payload and state",
-        )
+        message = "this condition is no text and no mapping with an expression"
+        notes.error(item.place, "guard_syntax", message, "write `field operator value`, or CEL over payload and state")
 
 
 def _condition(item: YamlMap, notes: Notes) -> Iterator[YamlMap]:
@@ -95,12 +91,8 @@ def _condition(item: YamlMap, notes: Notes) -> Iterator[YamlMap]:
         entries["expression"] = made("expression", entries[name].node)
         yield YamlMap(entries, item.place)
         return
-    notes.error(
-        item.place,
-        "guard_syntax",
-        "this condition has no expression",
-        "add expression: `field operator value`, or CEL over payload and state",
-    )
+    fix = "add expression: `field operator value`, or CEL over payload and state"
+    notes.error(item.place, "guard_syntax", "this condition has no expression", fix)
 
 
 def _comparison(field: YamlEntry, operator: YamlEntry, value: YamlEntry | None, notes: Notes) -> YamlEntry:

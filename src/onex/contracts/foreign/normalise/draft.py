@@ -1,12 +1,12 @@
-"""A mapping on its way into the one shape. Keys are renamed, moved and made; each keeps the Leaf it was read as.
+"""The tools of the normaliser: a mapping that can be changed, tables of spellings, and values that many blocks share.
 
-So whoever accounts for the keys afterwards finds every one that was written, wherever it has gone.
+Keys are renamed, moved and made. Each keeps the YamlScalar that it was read as, by which ``model.key_usage`` finds it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ....kernel.finding import EnumSeverity, Finding
@@ -17,7 +17,7 @@ MS_PER_SECOND = 1000
 
 @dataclass(slots=True)
 class Notes:
-    """What is said on the way, and what became of keys that have no place of their own in the one shape.
+    """Findings of the normaliser, and the keys that were understood and are not in the result.
 
     ``wrappers`` are keys that only hold others: their usage is the best within. ``absorbed[id(key)]`` is the key into whose
     value this one's went.
@@ -28,17 +28,17 @@ class Notes:
     wrappers: set[int] = field(default_factory=set)
     absorbed: dict[int, YamlScalar] = field(default_factory=dict)
 
-    def told(self, severity: EnumSeverity, place: YamlPlace, code: str, message: str, fix: str = "") -> None:
+    def _add(self, severity: EnumSeverity, place: YamlPlace, code: str, message: str, fix: str = "") -> None:
         self.findings.append(Finding(code, severity, *place.spot(self.path), message, fix))
 
     def info(self, place: YamlPlace, code: str, message: str, fix: str = "") -> None:
-        self.told(EnumSeverity.INFO, place, code, message, fix)
+        self._add(EnumSeverity.INFO, place, code, message, fix)
 
     def warn(self, place: YamlPlace, code: str, message: str, fix: str = "") -> None:
-        self.told(EnumSeverity.WARNING, place, code, message, fix)
+        self._add(EnumSeverity.WARNING, place, code, message, fix)
 
     def error(self, place: YamlPlace, code: str, message: str, fix: str = "") -> None:
-        self.told(EnumSeverity.ERROR, place, code, message, fix)
+        self._add(EnumSeverity.ERROR, place, code, message, fix)
 
     def wrapped(self, key: YamlScalar) -> None:
         self.wrappers.add(id(key))
@@ -49,7 +49,7 @@ class Notes:
 
 
 class MapBuilder:
-    """A Branch that may be changed. ``made`` gives the changed one; the one it came from stays as it is."""
+    """A copy of a YamlMap that can be changed. ``branch`` returns the result."""
 
     __slots__ = ("entries", "place")
 
@@ -65,14 +65,14 @@ class MapBuilder:
         return None if entry is None else entry.node
 
     def take(self, *names: str) -> YamlEntry | None:
-        """The first that is there, which then is there no more."""
+        """Removes and returns the first of ``names`` that is there."""
         for name in names:
             if name in self.entries:
                 return self.entries.pop(name)
         return None
 
     def put(self, name: str, entry: YamlEntry | None) -> None:
-        """Nothing is overwritten and nothing is made of None."""
+        """Does nothing when ``name`` is taken, or for None."""
         if entry is not None and name not in self.entries:
             self.entries[name] = entry
 
@@ -101,7 +101,7 @@ class MapBuilder:
             self.entries[name] = entry._replace(node=YamlMap(rest, entry.node.place))
 
     def extend(self, name: str, key: YamlScalar, items: Iterable[YamlNode]) -> None:
-        """More rows under ``name``. The key that gave them is absorbed by the one that is there."""
+        """Adds rows under ``name``. A list that is there keeps its key; the caller says that ``key`` was joined to it."""
         rows = tuple(items)
         there = self.entries.get(name)
         if there is None:
@@ -114,9 +114,9 @@ class MapBuilder:
 
 
 ToShape = Callable[[YamlNode, Notes], YamlNode]
-"""How a value is brought into shape. What it does not understand it returns as it is: the model refuses it then."""
+"""Normalises one value. It returns what it does not understand as it is; the typed model refuses that later."""
 Blocks = Mapping[str, tuple[tuple[str, ...], ToShape]]
-"""Field: the other keys it stands under, and its shape."""
+"""Field: its other spellings, and how its value is normalised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class KeyTable:
     shapes: Mapping[str, ToShape] = field(default_factory=dict)
 
     def applied(self, branch: YamlMap, notes: Notes) -> YamlMap:
-        """A second key for one field keeps its own name, under which no field is: it will be reported."""
+        """The mapping under our names. A second key for one field keeps its own name, so it is reported as unknown."""
         taken = set(branch.entries) & set(self.names.values())
         entries: dict[str, YamlEntry] = {}
         for written, entry in branch.entries.items():
@@ -169,16 +169,6 @@ def text_of(node: YamlNode | None) -> str:
     return node.value.strip() if isinstance(node, YamlScalar) and isinstance(node.value, str) else ""
 
 
-def items_of(node: YamlNode | None) -> tuple[YamlNode, ...]:
-    return node.items if isinstance(node, YamlList) else ()
-
-
-def branches(node: YamlNode | None) -> Iterator[YamlMap]:
-    for item in items_of(node):
-        if isinstance(item, YamlMap):
-            yield item
-
-
 def scaled(node: YamlNode, factor: int) -> YamlNode:
     """A time in the field's unit: ``interval_seconds: 30`` is ``interval_ms: 30000``."""
     if isinstance(node, YamlScalar) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
@@ -188,14 +178,14 @@ def scaled(node: YamlNode, factor: int) -> YamlNode:
 
 
 def words(node: YamlNode, notes: Notes) -> YamlNode:
-    """One word where a list is meant is a list of one; nothing is an empty list."""
+    """One word becomes a list of one, null an empty list."""
     if isinstance(node, YamlScalar):
         return YamlList(() if node.value is None else (node,), node.place)
     return node
 
 
 def text(node: YamlNode, notes: Notes) -> YamlNode:
-    """A number or switch where a word is meant is its word. A list of words on its way into one is left."""
+    """A number or boolean where a word is expected becomes text. Anything else stays."""
     if isinstance(node, YamlScalar) and isinstance(node.value, bool):
         return YamlScalar("true" if node.value else "false", node.place)
     if isinstance(node, YamlScalar) and isinstance(node.value, int | float):
@@ -210,12 +200,6 @@ def texts(node: YamlNode, notes: Notes) -> YamlNode:
         if isinstance(listed, YamlList)
         else listed
     )
-
-
-def switch(node: YamlNode, notes: Notes) -> YamlNode:
-    """``"true"`` in quotes is meant as true."""
-    said = text_of(node).lower()
-    return YamlScalar(said == "true", node.place) if said in ("true", "false") else node
 
 
 def each(shape: ToShape, *, key: str = "", word: str = "") -> ToShape:
@@ -289,12 +273,8 @@ def version(node: YamlNode, notes: Notes) -> YamlNode:
         return node
     if found.end() < len(written):
         read = ".".join(part or "0" for part in found.groups())
-        notes.warn(
-            node.place,
-            "version_suffix",
-            f"the version {written[:60]!r} is read as {read}; what follows is not compared",
-            "write the three numbers",
-        )
+        message = f"the version {written[:60]!r} is read as {read}; what follows is not compared"
+        notes.warn(node.place, "version_suffix", message, "write the three numbers")
     numbers = [int(part or 0) for part in found.groups()]
     return YamlMap(
         {part: made(part, YamlScalar(n, node.place)) for part, n in zip(PARTS, numbers, strict=True)}, node.place

@@ -1,4 +1,4 @@
-"""State machines in all their spellings (FACTS 1.2) become one: states, transitions, what begins and what ends.
+"""State machines in all spellings (docs/reference/contracts.md) become one: states, transitions, initial and terminal states.
 
 Where the machine stands: a key of MACHINES, or its parts under keys of LOOSE. What it is: a mapping of parts, a list of
 transitions, or a mapping of states.
@@ -103,7 +103,7 @@ def _transitions(draft: MapBuilder, read: StatesRead, notes: Notes) -> None:
 
 
 def _ends(draft: MapBuilder, read: StatesRead, notes: Notes) -> None:
-    """What the states say of themselves is said by the machine as well."""
+    """Moves ``is_terminal`` and ``is_initial`` of states to the machine."""
     listed = draft.node("terminal_states")
     known = {text_of(item) for item in listed.items} if isinstance(listed, YamlList) else set()
     more = [leaf for leaf in read.terminal if leaf.value not in known]
@@ -114,12 +114,8 @@ def _ends(draft: MapBuilder, read: StatesRead, notes: Notes) -> None:
     elif "initial_state" not in draft:
         first = _first(draft, read)
         if first is not None:
-            notes.warn(
-                first.place,
-                "initial_assumed",
-                f"the machine does not say where it begins; the first state, {first.value!r}, is taken",
-                f"add initial_state: {first.value}",
-            )
+            message = f"the machine does not say where it begins; the first state, {first.value!r}, is taken"
+            notes.warn(first.place, "initial_assumed", message, f"add initial_state: {first.value}")
             draft.make("initial_state", first)
     begin = draft.entries.get("initial_state")
     if begin is not None and isinstance(begin.node, YamlMap) and "name" in begin.node.entries:
@@ -127,7 +123,7 @@ def _ends(draft: MapBuilder, read: StatesRead, notes: Notes) -> None:
 
 
 def _first(draft: MapBuilder, read: StatesRead) -> YamlScalar | None:
-    """The state that is named first; without states, the one that the first transition leaves."""
+    """The first state; without states, the one that the first transition leaves."""
     named = [row.get("name") for row in read.rows[:1]]
     rows = draft.node("transitions")
     if not named and isinstance(rows, YamlList):
@@ -141,21 +137,21 @@ def _timeouts(draft: MapBuilder, notes: Notes) -> None:
     if entry is None or not isinstance(entry.node, YamlMap) or not isinstance(rows, YamlList):
         return
     by_name = dict(entry.node.entries)
-    mended: list[YamlNode] = []
+    completed: list[YamlNode] = []
     for row in rows.items:
         name = text_of(row.get("name")) if isinstance(row, YamlMap) else ""
         if not isinstance(row, YamlMap) or name not in by_name:
-            mended.append(row)
+            completed.append(row)
             continue
         told = by_name.pop(name)
         notes.wrapped(told.key)
         inside = TIMEOUT.applied(told.node, notes).entries if isinstance(told.node, YamlMap) else {}
         if isinstance(told.node, YamlScalar):
             inside = {"timeout_ms": YamlEntry(told.key, scaled(told.node, 1))}
-        mended.append(YamlMap({**inside, **row.entries}, row.place))
+        completed.append(YamlMap({**inside, **row.entries}, row.place))
     if len(by_name) < len(entry.node.entries):
         notes.wrapped(entry.key)
-        draft.entries["states"] = draft.entries["states"]._replace(node=YamlList(tuple(mended), rows.place))
+        draft.entries["states"] = draft.entries["states"]._replace(node=YamlList(tuple(completed), rows.place))
         draft.leave("timeouts", by_name)
 
 

@@ -78,12 +78,8 @@ def _row(item: YamlNode, notes: Notes, known: frozenset[str]) -> Iterator[YamlMa
         return
     found = _ARROW.fullmatch(text_of(item))
     if found is None:
-        notes.warn(
-            item.place,
-            "left_out",
-            "this is no transition; it is left out",
-            "write {from_state: A, to_state: B, trigger: T}",
-        )
+        fix = "write {from_state: A, to_state: B, trigger: T}"
+        notes.warn(item.place, "left_out", "this is no transition; it is left out", fix)
         return
     start, end = (
         made(name, YamlScalar(found[part], item.place)) for name, part in (("from_state", "start"), ("to_state", "end"))
@@ -128,11 +124,9 @@ def _several(draft: MapBuilder, start: YamlEntry | None, notes: Notes, known: fr
         yield YamlMap({**dict(chosen), **rest}, draft.place)
     if next(rows, None) is not None:
         many = " x ".join(str(len(choice)) for choice in choices)
+        message = f"starts, ends and triggers of this transition come to {many} transitions"
         notes.error(
-            draft.place,
-            "too_many_transitions",
-            f"starts, ends and triggers of this transition come to {many} transitions",
-            f"name fewer; a machine has at most {TRANSITIONS_MAX}",
+            draft.place, "too_many_transitions", message, f"name fewer; a machine has at most {TRANSITIONS_MAX}"
         )
 
 
