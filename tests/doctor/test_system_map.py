@@ -77,7 +77,7 @@ def test_many_nodes_of_which_few_talk_are_drawn_without_the_silent_ones(tmp_path
     files |= {"a.yaml": node("a", says="shop.paid.v1"), "b.yaml": node("b", hears="shop.paid.v1")}
     of = drawn(tmp_path, files)
     assert sorted(one.label for one in of.nodes) == ["60 compute nodes", "a", "b"]
-    assert of.told == "60 of 62 nodes are tied to no other and are drawn as numbers."
+    assert of.note == "60 of 62 nodes are connected to no other; they are only counted."
 
 
 def test_many_that_talk_are_folded_by_folder_and_their_topics_counted(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from onex.app import load_app
-from onex.repository.git_revision import RevisionUnreadable, checkout, commit_of, is_revision
+from onex.repository.git_revision import RevisionUnreadable, checkout, is_revision
 from tests.app.apps import edit, job, write
 from tests.app.repository import Repository
 
@@ -39,7 +39,7 @@ def test_a_revision_is_what_was_committed_and_is_gone_afterwards(repository: Rep
         assert old.name == "job"
         assert files(old) == ["contract.yaml", "effects.py", "payloads.py", "reducer.py"]
         assert "'!'" not in (old / "reducer.py").read_text()
-        assert commit_of("v1", app)[:12] in old.parts
+        assert repository.git("rev-parse", "v1")[:12] in old.parts
     assert not old.exists()
     assert not old.parent.parent.exists()
 
@@ -155,14 +155,20 @@ def test_what_cannot_be_is_refused_with_the_next_step(repository: Repository, sp
 
 
 def test_outside_a_repository_there_are_no_revisions(tmp_path: Path) -> None:
-    with pytest.raises(RevisionUnreadable, match="'v1' is no path that exists, and no git revision either"):
-        commit_of("v1", tmp_path)
+    with (
+        pytest.raises(RevisionUnreadable, match="'v1' is no path that exists, and no git revision either"),
+        checkout("v1", tmp_path),
+    ):
+        pass
 
 
 def test_a_machine_without_git_is_told_so(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(repository.root))
-    with pytest.raises(RevisionUnreadable, match=r"git cannot be started .*install it, or name a folder"):
-        commit_of("v1", repository.root)
+    with (
+        pytest.raises(RevisionUnreadable, match=r"git cannot be started .*install it, or name a folder"),
+        checkout("v1", repository.root),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

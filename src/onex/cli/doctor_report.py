@@ -102,7 +102,7 @@ def _verdicts(claims: Sequence[ExaminedClaim]) -> None:
             if one.verdict is verdict:
                 where = ", ".join(one.outside) if verdict is EnumClaimVerdict.UNPROVEN else ""
                 why = f"; not followed: calls into {where}" if where else ""
-                say(f"    {one.claim.place}: {told}: {harmless(one.node)} ({harmless(one.claim.told)}){why}")
+                say(f"    {one.claim.place}: {told}: {harmless(one.node)} ({harmless(one.claim.written_as)}){why}")
 
 
 def _one(found: DoctorFinding, *, mend: bool) -> None:

@@ -160,12 +160,12 @@ def examine(root: Path, progress: Progress = lambda *_: None) -> Examination:
         claim = claim_of(reading, reading.contract)
         if claim is not None:
             claims.append(examine_claim(bodies, reading, reading.contract, claim, found.handlers))
-    said = traffic(readings)
+    uses = traffic(readings)
     findings += claim_findings(claims, targets)
     findings += targets.unread()
-    findings += topic_findings(open_ends(said), lambda topic: _mention(library, targets, topic))
+    findings += topic_findings(open_ends(uses), lambda topic: _mention(library, targets, topic))
     return Examination(
-        root, tree, tuple(readings), _ordered(findings), said, tuple(claims), outside, references, library.parsed
+        root, tree, tuple(readings), _ordered(findings), uses, tuple(claims), outside, references, library.parsed
     )
 
 
@@ -189,10 +189,10 @@ def _not_loaded(reading: ReadResult) -> DoctorFinding:
     wrong = errors(reading.findings)
     first = wrong[0]
     more = f" (and {len(wrong) - 1} more: onex check {reading.path})" if len(wrong) > 1 else ""
-    told = Finding(
+    summary = Finding(
         first.code, first.severity, first.path, first.line, first.column, f"{first.message}{more}", first.fix
     )
-    return DoctorFinding(EnumArea.CONTRACTS, told, (reading.path,))
+    return DoctorFinding(EnumArea.CONTRACTS, summary, (reading.path,))
 
 
 def _mention(library: Library, targets: ReferenceResolver, topic: str) -> str:

@@ -35,10 +35,10 @@ class EnumClaimVerdict(StrEnum):
 
 
 class PurityClaim(NamedTuple):
-    """``told`` is the key and its value as written. Not ``explicit``: only the kind of the node implies it."""
+    """``written_as`` is the key and its value. Not ``explicit``: only the kind of the node implies it."""
 
     place: FilePosition
-    told: str
+    written_as: str
     explicit: bool
 
 
@@ -166,7 +166,7 @@ def _finding(met: list[tuple[ExaminedClaim, ReachedUse]], targets: ReferenceReso
     failing = ", only where an error is raised" if encounter.failing else ""
     message = (
         f"{touch.name} {_WORDS[touch.kind]}{failing}; {one.node}{others} {claims} purity "
-        f"({one.claim.told}, {one.claim.place})"
+        f"({one.claim.written_as}, {one.claim.place})"
     )
     proven = one.claim.explicit and not encounter.failing
     severity = EnumSeverity.ERROR if proven else EnumSeverity.WARNING

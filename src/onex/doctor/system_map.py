@@ -40,11 +40,11 @@ class MapEdge(NamedTuple):
 
 
 class SystemMap(NamedTuple):
-    """``told`` is a sentence about what was left out or joined, '' when nothing was."""
+    """``note`` is a sentence about what was left out or joined, '' when nothing was."""
 
     nodes: tuple[GraphNode, ...]
     edges: tuple[GraphEdge, ...]
-    told: str
+    note: str
 
 
 def system_map(diagnosis: Examination) -> SystemMap:
@@ -62,8 +62,8 @@ def map_mermaid(of: SystemMap) -> str:
     """A ``flowchart``; the same map gives the same text."""
     numbers = {node.id: f"n{n}" for n, node in enumerate(of.nodes)}
     lines = ["flowchart LR"]
-    if of.told:
-        lines.insert(0, f"%% {of.told}")
+    if of.note:
+        lines.insert(0, f"%% {of.note}")
     for node in of.nodes:
         label = _escaped(node.label) + (f"<br/><small>{_escaped(node.detail)}</small>" if node.detail else "")
         before, after = ("([", "])") if "topic" in node.kind else ("[", "]")
@@ -81,7 +81,7 @@ def map_mermaid(of: SystemMap) -> str:
 
 
 def map_svg(of: SystemMap, title: str) -> str:
-    return svg(layout(of.nodes, of.edges, EnumFlow.RIGHT), title, of.told)
+    return svg(layout(of.nodes, of.edges, EnumFlow.RIGHT), title, of.note)
 
 
 _STYLES: Final = {
@@ -115,9 +115,9 @@ def _links(loaded: Loaded, of: Traffic) -> Iterator[MapEdge]:
             yield MapEdge(numbers[one.contract], target, short(one.topic), one.topic)
     for miss in open_ends(of).missed:
         label = f"{short(miss.published[0].topic)} / {short(miss.consumed[0].topic)}"
-        for said in miss.published:
-            for heard in miss.consumed:
-                yield MapEdge(numbers[said.contract], numbers[heard.contract], label, "", "missed")
+        for publisher in miss.published:
+            for consumer in miss.consumed:
+                yield MapEdge(numbers[publisher.contract], numbers[consumer.contract], label, "", "missed")
     named: dict[str, list[int]] = {}
     for n, (_, contract) in enumerate(loaded):
         for name in {contract.name, contract.node_name or contract.name}:
@@ -163,14 +163,14 @@ def _whole(loaded: Loaded, links: list[MapEdge], of: Traffic) -> SystemMap:
     if len(loaded) <= _ALONE:
         numbers = {reading.path: n for n, (reading, _) in enumerate(loaded)}
         missed = {one.topic for miss in open_ends(of).missed for one in (*miss.published, *miss.consumed)}
-        heard = {one.topic for one in of.consumed} | missed
-        said = {one.topic for one in of.published} | missed
+        consumed = {one.topic for one in of.consumed} | missed
+        published = {one.topic for one in of.published} | missed
         for one in of.published:
-            if one.topic not in heard:
+            if one.topic not in consumed:
                 nodes.append(_open_end(one))
                 edges.append(GraphEdge(str(numbers[one.contract]), f"end {one.topic}"))
         for one in of.consumed:
-            if one.topic not in said:
+            if one.topic not in published:
                 nodes.append(_open_end(one))
                 edges.append(GraphEdge(f"end {one.topic}", str(numbers[one.contract])))
     unique = {node.id: node for node in nodes}
@@ -179,7 +179,7 @@ def _whole(loaded: Loaded, links: list[MapEdge], of: Traffic) -> SystemMap:
 
 def _open_end(one: TopicUse) -> GraphNode:
     return GraphNode(
-        f"end {one.topic}", one.topic, "topic outside", detail="elsewhere" if one.external else "nobody here"
+        f"end {one.topic}", one.topic, "topic outside", detail="elsewhere" if one.external else "no node here"
     )
 
 
@@ -190,9 +190,9 @@ def _talking(loaded: Loaded, links: list[MapEdge], talking: set[int]) -> SystemM
     nodes += more
     for kind, count in sorted(silent.items()):
         noun = f"{kind} node" if count == 1 else f"{kind} nodes"
-        nodes.append(GraphNode(f"silent {kind}", f"{count} {noun}", f"{kind} outside", detail="tied to no other here"))
-    told = f"{sum(silent.values())} of {len(loaded)} nodes are tied to no other and are drawn as numbers."
-    return SystemMap(tuple(nodes), tuple(edges), told)
+        nodes.append(GraphNode(f"silent {kind}", f"{count} {noun}", f"{kind} outside", detail="not connected"))
+    note = f"{sum(silent.values())} of {len(loaded)} nodes are connected to no other; they are only counted."
+    return SystemMap(tuple(nodes), tuple(edges), note)
 
 
 def _box(n: int, reading: ReadResult, contract: ModelContractBase) -> GraphNode:
@@ -223,10 +223,10 @@ def _folded(loaded: Loaded, links: list[MapEdge], root: Path) -> SystemMap:
     nodes = []
     for group, contracts in members.items():
         kinds = Counter(contract.kind.value for contract in contracts)
-        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        note = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         count = "1 node" if len(contracts) == 1 else f"{len(contracts)} nodes"
         kind = next(iter(kinds)) if len(kinds) == 1 else ""
-        nodes.append(GraphNode(group, group, kind, detail=count, note=told))
+        nodes.append(GraphNode(group, group, kind, detail=count, note=note))
     topics: dict[tuple[str, str, str], set[str]] = {}
     for link in links:
         ends = (groups[link.source], groups[link.target], link.kind)
@@ -236,8 +236,8 @@ def _folded(loaded: Loaded, links: list[MapEdge], root: Path) -> SystemMap:
         GraphEdge(source, target, next(iter(labels)) if len(labels) == 1 else f"{len(labels)} topics", kind)
         for (source, target, kind), labels in topics.items()
     ]
-    told = f"{len(loaded)} nodes in {len(nodes)} groups; what passes within a group is not drawn."
-    return SystemMap(tuple(nodes), tuple(edges), told)
+    note = f"{len(loaded)} nodes in {len(nodes)} groups; topics within a group are not drawn."
+    return SystemMap(tuple(nodes), tuple(edges), note)
 
 
 def _groups(loaded: Loaded, root: Path) -> list[str]:

@@ -81,11 +81,11 @@ def traffic(readings: Iterable[ReadResult]) -> Traffic:
 
 def _published(reading: ReadResult, contract: ModelContractBase) -> Iterator[TopicUse]:
     if contract.event_bus is not None:
-        yield from _said(reading, contract.event_bus.publish_topics, "event_bus", "publish_topics")
+        yield from _uses(reading, contract.event_bus.publish_topics, "event_bus", "publish_topics")
         if contract.event_bus.dlq_topic:
             place = located(reading, "event_bus", "dlq_topic")
             yield _one(reading, contract.event_bus.dlq_topic, place, external=True)
-    yield from _said(reading, contract.published_events, "published_events")
+    yield from _uses(reading, contract.published_events, "published_events")
     if contract.terminal_event:
         # its consumer is whoever waits for the end of the work
         yield _one(reading, contract.terminal_event, located(reading, "terminal_event"), external=True)
@@ -93,15 +93,15 @@ def _published(reading: ReadResult, contract: ModelContractBase) -> Iterator[Top
 
 def _consumed(reading: ReadResult, contract: ModelContractBase) -> Iterator[TopicUse]:
     if contract.event_bus is not None:
-        yield from _said(reading, contract.event_bus.subscribe_topics, "event_bus", "subscribe_topics")
-    yield from _said(reading, contract.consumed_events, "consumed_events")
+        yield from _uses(reading, contract.event_bus.subscribe_topics, "event_bus", "subscribe_topics")
+    yield from _uses(reading, contract.consumed_events, "consumed_events")
     routing = contract.handler_routing
     for n, handler in enumerate(routing.handlers if routing is not None else ()):
         if handler.topic:
             yield _one(reading, handler.topic, located(reading, "handler_routing", "handlers", n, "topic"))
 
 
-def _said(reading: ReadResult, topics: Sequence[ModelTopic], *loc: str) -> Iterator[TopicUse]:
+def _uses(reading: ReadResult, topics: Sequence[ModelTopic], *loc: str) -> Iterator[TopicUse]:
     for n, one in enumerate(topics):
         place = located(reading, *loc, n, "topic")
         yield _one(
@@ -128,10 +128,10 @@ def _one(
     return TopicUse(topic, name, reading.path, place, external, is_event, event_type)
 
 
-def _once(said: Iterator[TopicUse]) -> Iterator[TopicUse]:
+def _once(uses: Iterator[TopicUse]) -> Iterator[TopicUse]:
     """The first use of each topic. A later one may still say that it is external, or give the event type."""
     first: dict[str, TopicUse] = {}
-    for one in said:
+    for one in uses:
         before = first.setdefault(one.topic, one)
         if one.external and not before.external:
             first[one.topic] = before._replace(external=True)
@@ -162,10 +162,10 @@ class OpenEnds(NamedTuple):
 
 def open_ends(of: Traffic) -> OpenEnds:
     """In the order of the contracts; a topic is in a pair or alone, never both."""
-    said = {one.topic for one in of.published} | {one.event_type for one in of.published}
-    heard = {one.topic for one in of.consumed} | {one.event_type for one in of.consumed}
-    unheard = _grouped(one for one in of.published if not _answered(one, heard))
-    unsaid = _grouped(one for one in of.consumed if not _answered(one, said))
+    published_names = {one.topic for one in of.published} | {one.event_type for one in of.published}
+    consumed_names = {one.topic for one in of.consumed} | {one.event_type for one in of.consumed}
+    unheard = _grouped(one for one in of.published if not _answered(one, consumed_names))
+    unsaid = _grouped(one for one in of.consumed if not _answered(one, published_names))
     published, consumed = _grouped(of.published), _grouped(of.consumed)
     missed: list[TopicMismatch] = []
     paired: set[str] = set()
@@ -190,18 +190,18 @@ def topic_findings(ends: OpenEnds, mention: Callable[[str], str]) -> Iterator[Do
     for miss in ends.missed:
         yield _mismatch(miss)
     for users in ends.unsaid:
-        yield _one_sided(users, mention(users[0].topic), heard=True)
+        yield _one_sided(users, mention(users[0].topic), is_consumed=True)
     for users in ends.unheard:
-        yield _one_sided(users, mention(users[0].topic), heard=False)
+        yield _one_sided(users, mention(users[0].topic), is_consumed=False)
 
 
 def _answered(one: TopicUse, others: set[str]) -> bool:
     return one.external or one.topic in others or (one.event_type != "" and one.event_type in others)
 
 
-def _grouped(said: Iterable[TopicUse]) -> dict[str, tuple[TopicUse, ...]]:
+def _grouped(uses: Iterable[TopicUse]) -> dict[str, tuple[TopicUse, ...]]:
     groups: dict[str, list[TopicUse]] = {}
-    for one in said:
+    for one in uses:
         groups.setdefault(one.topic, []).append(one)
     return {topic: tuple(users) for topic, users in groups.items()}
 
@@ -218,12 +218,12 @@ def _mismatch(miss: TopicMismatch) -> DoctorFinding:
     return doctor_finding(EnumArea.TOPICS, "topic_mismatch", one.place, message, fix, _files((*users, *others)))
 
 
-def _one_sided(users: tuple[TopicUse, ...], code: str, *, heard: bool) -> DoctorFinding:
+def _one_sided(users: tuple[TopicUse, ...], code: str, *, is_consumed: bool) -> DoctorFinding:
     one = users[0]
     thing = "event" if one.is_event else "topic"
     more = f" (also {', '.join(str(user.place) for user in users[1:4])})" if len(users) > 1 else ""
     more += f"; code names it at {code}" if code else ""
-    if heard:
+    if is_consumed:
         side, message = "unsaid", f"{_who(users, 'consumes')} {one.topic!r}, which no contract here publishes{more}"
         fix = "publish it, or say who does: external_publisher in subscribe_topic_metadata"
     else:

@@ -106,15 +106,19 @@ class Evaluation:
         self.failing = False
         self.first = ""
 
-    def bind(self, target: ast.expr, symbol: Symbol | None) -> None:
-        """Binds the names of an assignment. `function_body` adds attributes, items and globals."""
-        if isinstance(target, ast.Name):
-            self.scopes[-1][target.id] = symbol
-        elif isinstance(target, ast.Tuple | ast.List):
-            for one in target.elts:
-                self.bind(one, None)
-        elif isinstance(target, ast.Starred):
-            self.bind(target.value, None)
+    def bind(self, target: ast.expr, symbol: Symbol | None, *, keep: bool = False) -> None:
+        """Binds the names of an assignment. ``keep``: a name that is bound already keeps its symbol."""
+        match target:
+            case ast.Name():
+                if target.id in self.shared:
+                    self.touch_state(target, target.id)
+                elif not keep or target.id not in self.scopes[-1]:
+                    self.scopes[-1][target.id] = symbol
+            case ast.Tuple() | ast.List():
+                for one in target.elts:
+                    self.bind(one, None)
+            case ast.Starred():
+                self.bind(target.value, None)
 
     # --- expressions ------------------------------------------------------------------------------------------------
 
@@ -202,8 +206,8 @@ class Evaluation:
             return found
         if base is None:
             if called and node.attr in IO_METHODS:
-                told = f".{node.attr}() of something whose class is not known"
-                self.touch(EnumImpurity.UNPROVEN, told, node)
+                shown = f".{node.attr}() of something whose class is not known"
+                self.touch(EnumImpurity.UNPROVEN, shown, node)
             return None
         return self.classes.below(base, node.attr)
 

@@ -199,11 +199,6 @@ class _Body(Evaluation):
 
     def bind(self, target: ast.expr, symbol: Symbol | None, *, keep: bool = False) -> None:
         match target:
-            case ast.Name():
-                if target.id in self.shared:
-                    self.touch_state(target, target.id)
-                elif not keep or target.id not in self.scopes[-1]:
-                    self.scopes[-1][target.id] = symbol
             case ast.Attribute():
                 if isinstance(target.value, ast.Name) and target.value.id == self.first and symbol is not None:
                     self.out.attributes.setdefault(target.attr, symbol)
@@ -214,11 +209,8 @@ class _Body(Evaluation):
                     self.touch_state(target, variable.name)
                 self.value(target.value)
                 self.value(target.slice)
-            case ast.Tuple() | ast.List():
-                for one in target.elts:
-                    self.bind(one, None)
-            case ast.Starred():
-                self.bind(target.value, None)
+            case _:
+                super().bind(target, symbol, keep=keep)
 
 
 def _for_types_only(test: ast.expr) -> bool:

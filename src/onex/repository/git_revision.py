@@ -84,11 +84,6 @@ def checkout(spec: str, path: Path) -> Iterator[Path]:
         yield place
 
 
-def commit_of(revision: str, path: Path) -> str:
-    """The full name of the commit, in the repository that holds ``path``. Raises RevisionUnreadable."""
-    return _Repository.holding(path, revision).commit(revision)
-
-
 class _Repository:
     """``root`` is the top of the work tree. Each question is one ``git`` process that only reads."""
 

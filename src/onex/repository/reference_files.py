@@ -56,8 +56,8 @@ class Repository:
             place = Path(os.path.realpath(including)).parent / wanted
             real = Path(os.path.realpath(place))
             if not real.is_relative_to(self.root):
-                told = f"{reference} leads to {real}, outside the repository {self.shown}"
-                return IncludeRefused("reference_outside", told, "copy the file into the repository")
+                message = f"{reference} leads to {real}, outside the repository {self.shown}"
+                return IncludeRefused("reference_outside", message, "copy the file into the repository")
             shown = self.show(real)
             return IncludedFile(_text(self._bytes(real), shown), shown)
         except Unreadable as error:
@@ -99,8 +99,8 @@ def contract_text(path: Path, shown: str = "") -> str:
     try:
         data = _read(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), name)
     except OSError as error:
-        told = f"cannot be read: {error.strerror}"
-        raise Unreadable(name, "unreadable", told, "let it be read, or leave it out") from error
+        message = f"cannot be read: {error.strerror}"
+        raise Unreadable(name, "unreadable", message, "let it be read, or leave it out") from error
     except ValueError as error:  # a NUL in the path
         raise Unreadable(name, "unreadable", f"cannot be read: {error}", "name a file that exists") from error
     return _text(data, name)
@@ -113,8 +113,8 @@ def _read(descriptor: int, shown: str) -> bytes:
             raise Unreadable(shown, "unreadable", "is no plain file", "name a file")
         data = file.read(BYTES_MAX + 1)
     if len(data) > BYTES_MAX:
-        told = f"the file has more than {BYTES_MAX:,} bytes"
-        raise Unreadable(shown, "yaml_too_large", told, "split the contract into several workflows")
+        message = f"the file has more than {BYTES_MAX:,} bytes"
+        raise Unreadable(shown, "yaml_too_large", message, "split the contract into several workflows")
     return data
 
 
@@ -123,8 +123,8 @@ def _text(data: bytes, shown: str) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        told = f"byte {error.start} is not UTF-8"
-        raise Unreadable(shown, "not_utf8", told, "save the file as UTF-8", line) from error
+        message = f"byte {error.start} is not UTF-8"
+        raise Unreadable(shown, "not_utf8", message, "save the file as UTF-8", line) from error
 
 
 def _shown(root: Path, path: Path, real: Path) -> Path:

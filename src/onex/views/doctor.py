@@ -38,7 +38,7 @@ def diagnosis_json(diagnosis: Examination) -> dict[str, object]:
             {
                 "contract": one.contract,
                 "node": one.node,
-                "claim": one.claim.told,
+                "claim": one.claim.written_as,
                 "path": one.claim.place.path,
                 "line": one.claim.place.line,
                 "explicit": one.claim.explicit,

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onex.workflows.code_analysis.analysis import FileAnalysis, analyse
-from onex.workflows.code_analysis.bundle import bundle, line, unbundle
 from onex.workflows.code_analysis.gather import WIDTH, Gathering
-from onex.workflows.code_analysis.summary import tally_of
+from onex.workflows.code_analysis.summary import bundle, line, tally_of, unbundle
 from onex.workflows.code_analysis.tally import FileTally
 
 

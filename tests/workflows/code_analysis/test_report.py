@@ -117,7 +117,7 @@ def test_tests_are_told_by_their_names(path: str, expected: bool) -> None:
 def test_the_headline_says_what_matters() -> None:
     said = " ".join(headline(build_report(tree(SOURCES))))
     assert "6 files in 2 directories" in said
-    assert "The most tangled is knot with 31 (shop/order.py:2)." in said
+    assert "The most complex is knot with 31 (shop/order.py:2)." in said
     assert "There is 1 import cycle at load, the largest of 2 modules." in said
     assert "1 file cannot be read" in said
 

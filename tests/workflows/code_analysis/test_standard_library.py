@@ -9,12 +9,11 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from onex.workflows.code_analysis.analysis import FileAnalysis, analyse
-from onex.workflows.code_analysis.bundle import bundle, line, unbundle
 from onex.workflows.code_analysis.gather import Gathering
 from onex.workflows.code_analysis.markdown import render_markdown
 from onex.workflows.code_analysis.page import render_html
 from onex.workflows.code_analysis.report import build_report
-from onex.workflows.code_analysis.summary import tally_of
+from onex.workflows.code_analysis.summary import bundle, line, tally_of, unbundle
 
 LIBRARY = Path(sysconfig.get_paths()["stdlib"])
 PACKAGES = ("json", "email", "asyncio")

@@ -1,4 +1,4 @@
-"""The same bytes give the same value: an analysis reads nothing but its arguments and the grammar of this Python."""
+"""The analysis of one file, a pure function: it depends on its arguments and on the grammar of this Python, nothing else."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Undocumented(BaseModel):
 
 
 class FileAnalysis(BaseModel):
-    """All that is known of one file. It is a blob, not a state: its size grows with the file.
+    """Everything known of one file. It is stored as a blob and not in a state, because its size grows with the file.
 
     ``ok`` is False when the file does not parse; ``findings`` then holds one of code ``syntax``, ``counts`` are made
-    line by line, and everything read from the tree is empty. ``suppressed`` counts findings a ``# noqa`` took away.
+    line by line, and everything read from the tree is empty. ``suppressed`` counts findings that a ``# noqa`` removed.
     ``complexity_mean`` is over the functions, 0.0 without any.
     """
 
@@ -68,7 +68,7 @@ class FileAnalysis(BaseModel):
 
     @property
     def documentation(self) -> float:
-        """Public definitions with a docstring over all of them; 1.0 when there are none."""
+        """The share of public definitions that have a docstring; 1.0 when there are none."""
         return self.documented / self.public if self.public else 1.0
 
 
@@ -78,7 +78,7 @@ def is_package(path: str) -> bool:
 
 
 def analyse(source: bytes, path: str, module: str) -> FileAnalysis:
-    """Never raises for what a file holds: what cannot be read is a finding of code ``syntax``.
+    """Never raises for the content of a file: one that cannot be read gets a finding of code ``syntax``.
 
     ``module`` is the dotted name the file is imported by; relative imports count from there.
     """
@@ -87,18 +87,18 @@ def analyse(source: bytes, path: str, module: str) -> FileAnalysis:
     if isinstance(text, SourceFinding):
         lines = split(source.decode("latin-1"))
         return _unread(SourceText("", lines, "unknown"), text, path=path, module=module, size_bytes=len(source))
-    tree, heard = parse(text)
+    tree, parser_findings = parse(text)
     if tree is None:
-        return _unread(text, heard[0], path=path, module=module, size_bytes=len(source))
+        return _unread(text, parser_findings[0], path=path, module=module, size_bytes=len(source))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        survey = ModuleScan(tree, text.lines, module, package=is_package(path))
-        if survey.too_deep:
+        scan = ModuleScan(tree, text.lines, module, package=is_package(path))
+        if scan.too_deep:
             return _unread(text, too_deep(), path=path, module=module, size_bytes=len(source))
-        counts = count_lines(text.lines, survey.strings, survey.docstrings)
-    findings, suppressed = _place(text, survey.flaws, heard)
-    complexities = [shape.complexity for shape in survey.functions]
-    missing = tuple(Undocumented(name=name, line=line) for name, line, there in survey.definitions if not there)
+        counts = count_lines(text.lines, scan.strings, scan.docstrings)
+    findings, suppressed = _place(text, scan.flaws, parser_findings)
+    complexities = [shape.complexity for shape in scan.functions]
+    missing = tuple(Undocumented(name=name, line=line) for name, line, there in scan.definitions if not there)
     return FileAnalysis(
         path=path,
         module=module,
@@ -107,18 +107,18 @@ def analyse(source: bytes, path: str, module: str) -> FileAnalysis:
         encoding=text.encoding,
         ok=True,
         counts=counts,
-        classes=survey.classes,
-        methods=survey.methods,
+        classes=scan.classes,
+        methods=scan.methods,
         functions=tuple(
             FunctionComplexity(name=name, line=line, complexity=complexity, arguments=arguments)
-            for name, line, complexity, arguments in survey.functions
+            for name, line, complexity, arguments in scan.functions
         ),
         complexity_max=max(complexities, default=0),
         complexity_mean=round(sum(complexities) / len(complexities), 3) if complexities else 0.0,
-        public=len(survey.definitions),
-        documented=len(survey.definitions) - len(missing),
+        public=len(scan.definitions),
+        documented=len(scan.definitions) - len(missing),
         undocumented=missing,
-        imports=tuple(survey.imports),
+        imports=tuple(scan.imports),
         findings=findings,
         suppressed=suppressed,
     )
@@ -137,12 +137,14 @@ def _unread(text: SourceText, why: SourceFinding, *, path: str, module: str, siz
     )
 
 
-def _place(text: SourceText, flaws: list[Flaw], heard: list[SourceFinding]) -> tuple[tuple[SourceFinding, ...], int]:
-    """Findings with their columns in characters, in source order, and how many a ``# noqa`` takes away."""
+def _place(
+    text: SourceText, flaws: list[Flaw], parser_findings: list[SourceFinding]
+) -> tuple[tuple[SourceFinding, ...], int]:
+    """Findings with their columns in characters, in source order, and how many a ``# noqa`` removes."""
     quiet = suppressions(text)
     columns = Columns(text.lines)
-    placed = [found for found in heard if not _silenced(found.code, found.line, found.line, quiet)]
-    suppressed = len(heard) - len(placed)
+    placed = [found for found in parser_findings if not _silenced(found.code, found.line, found.line, quiet)]
+    suppressed = len(parser_findings) - len(placed)
     for code, line, offset, last, message in sorted(set(flaws)):
         if _silenced(code, line, last, quiet):
             suppressed += 1

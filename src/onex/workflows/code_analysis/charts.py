@@ -1,4 +1,4 @@
-"""Pictures are SVG text inside the page: computed here, drawn by the reader's browser, nothing fetched."""
+"""Charts as SVG and HTML inside the page. Nothing is loaded."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _ARROW: Final = 9.0
 
 
 def escape(text: str) -> str:
-    """For element content and for quoted attributes alike; controls and overrides are spelled out."""
+    """Escapes text for element content and for quoted attributes. Invisible characters are spelled out."""
     return html.escape(printable(text))
 
 
 class Tile(NamedTuple):
-    """A rectangle of a treemap: ``weight`` is its area, ``heat`` 0-4 its colour, ``note`` what hovering tells.
+    """A rectangle of a treemap: ``weight`` is its area, ``heat`` 0-4 its colour, ``note`` its tooltip.
 
     Tiles of one ``group`` lie together; ``name`` begins with the group's.
     """
@@ -113,7 +113,7 @@ def treemap(tiles: Sequence[Tile], label: str) -> str:
 
 
 def _group(name: str, tiles: Sequence[Tile], box: Rectangle) -> Iterator[str]:
-    """A group of several tiles has its name above them, and theirs are told without it."""
+    """A group of several tiles has its name above them, and theirs are shown without it."""
     headed = len(tiles) > 1 and box.height >= 56 and box.width >= 56
     inner = Rectangle(box.x, box.y + _HEAD, box.width, box.height - _HEAD) if headed else box
     if headed:
@@ -140,7 +140,7 @@ def _drawn(tile: Tile, box: Rectangle, name: str) -> Iterator[str]:
 
 
 def short(name: str, room: int, separator: str = "/") -> str:
-    """At most ``room`` characters, keeping the end, which tells names apart."""
+    """At most ``room`` characters. The end is kept, because the ends of names differ."""
     if len(name) <= room:
         return name
     last = name.rpartition(separator)[2]
@@ -190,7 +190,7 @@ def _arrow(start: tuple[float, float], end: tuple[float, float], kind: str) -> s
 
 
 def bar(share: float, kind: str = "", full: float | None = None) -> str:
-    """A bar of ``share`` (0-1) of its cell, strong up to ``full``; what is there is never invisible."""
+    """A bar of ``share`` (0-1) of its cell, strong up to ``full``; a share above zero is always visible."""
     strong = share if full is None else full
     pale = f'<i class="pale" style="width:{_width(share - strong):.1f}%"></i>' if share > strong else ""
     return f'<span class="bar {kind}"><i style="width:{_width(strong):.1f}%"></i>{pale}</span>'

@@ -1,6 +1,6 @@
-"""Each check looks at one node and says what is wrong there; none knows what came before or comes after.
+"""The checks that look at one node only. None knows what comes before or after.
 
-``NODE_CHECKS[type(node)]`` -> checks to call; what needs scopes (unused imports, redefinitions) is in ``survey``.
+``NODE_CHECKS[type(node)]`` -> checks to call; checks that need scopes (unused imports, redefinitions) are in ``module_scan``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .finding import printable
 
 
 class Flaw(NamedTuple):
-    """A finding in the parser's own coordinates: ``offset`` in UTF-8 bytes from 0; ``last`` is the node's last line."""
+    """A finding in the coordinates of the parser. ``offset`` is in UTF-8 bytes from 0; ``last`` is the node's last line."""
 
     code: str
     line: int
@@ -68,13 +68,13 @@ def last_name(node: ast.expr | None) -> str:
 
 @_on(ast.ExceptHandler)
 def handler_catches_all(handler: ast.ExceptHandler) -> Iterator[Flaw]:
-    """At most one finding per handler: a bare one that raises again is fine, a broad one that only passes is worst."""
+    """At most one finding per handler. A bare one that raises again is fine. One that catches all and does nothing is worst."""
     caught = last_name(handler.type)
     if handler.type is not None and caught not in ("Exception", "BaseException"):
         return
     if all(_does_nothing(statement) for statement in handler.body):
         shown = f"except {caught}" if caught else "a bare except"
-        message = f"{shown} passes over every error in silence; name the expected ones or write down what happened"
+        message = f"{shown} ignores every error; name the expected ones, or log what happened"
         yield flaw("swallowed-exception", handler, message)
     elif handler.type is None and not any(isinstance(part, ast.Raise) for part in within(handler.body)):
         yield flaw("bare-except", handler, "bare except catches KeyboardInterrupt too; write `except Exception:`")
@@ -151,7 +151,11 @@ def compares(node: ast.Compare) -> Iterator[Flaw]:
             literal = _literal(left) or _literal(right)
             if literal:
                 better = "==" if isinstance(operator, ast.Is) else "!="
-                yield flaw("literal-identity", node, f"identity with {literal} is luck; compare with `{better}`")
+                yield flaw(
+                    "literal-identity",
+                    node,
+                    f"identity with {literal} depends on the interpreter; compare with `{better}`",
+                )
         elif isinstance(operator, ast.Eq | ast.NotEq):
             single = _singleton(left) or _singleton(right)
             if single and not (isinstance(left, ast.Constant) and isinstance(right, ast.Constant)):
@@ -176,7 +180,7 @@ def _literal(node: ast.expr) -> str:
 
 @_on(ast.Dict)
 def repeats_key(node: ast.Dict) -> Iterator[Flaw]:
-    """A key given twice with one and the same literal loses nothing and is left alone."""
+    """A key that is given twice with the same literal loses nothing, so it is no finding."""
     # Keyed by (family, value): True and 1 are one key to Python; str and bytes never, and comparing them may warn.
     seen: dict[tuple[str, object], ast.expr] = {}
     for key, value in zip(node.keys, node.values, strict=True):
@@ -241,7 +245,7 @@ def check_defaults(node: Function | ast.Lambda) -> Iterator[Flaw]:
 
 
 def check_block(block: Block, *, probed: bool) -> Iterator[Flaw]:
-    """Statements of one block. In a ``with`` or a ``try`` (``probed``) a bare comparison may be made for its error."""
+    """The statements of one block. In a ``with`` or ``try`` (``probed``) a bare comparison may be there for the error it raises."""
     ended = ""
     for statement in block:
         if ended:
@@ -251,11 +255,11 @@ def check_block(block: Block, *, probed: bool) -> Iterator[Flaw]:
         if isinstance(statement, ast.Return | ast.Raise | ast.Break | ast.Continue):
             ended = f"`{type(statement).__name__.lower()}`"
         elif not probed and isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Compare):
-            yield flaw("discarded-comparison", statement, "the result is used by nobody; was `assert` or `=` meant?")
+            yield flaw("discarded-comparison", statement, "the result is not used; was `assert` or `=` meant?")
 
 
 def _makes_generator(block: Block, statement: ast.stmt) -> bool:
-    """``return`` and then ``yield`` is how an empty generator is written."""
+    """``return`` followed by ``yield`` makes an empty generator."""
     return statement is block[-1] and isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Yield)
 
 
@@ -270,7 +274,7 @@ def redefinitions(block: Block) -> Iterator[tuple[ast.stmt, ast.stmt, str]]:
         last[statement.name] = statement
 
 
-# --- shape ------------------------------------------------------------------------------------------
+# --- blocks -----------------------------------------------------------------------------------------
 
 
 def blocks(statement: ast.AST) -> Iterator[Block]:

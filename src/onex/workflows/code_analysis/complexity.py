@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from .tally import BUCKETS
 
@@ -23,6 +23,15 @@ _ONE: Final[frozenset[type[ast.AST]]] = frozenset(
     {ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler}
 )
 DECISIONS: Final[frozenset[type[ast.AST]]] = _ONE | {ast.BoolOp, ast.comprehension, ast.match_case}
+
+
+class FunctionMetrics(NamedTuple):
+    """A function with its qualified name. ``arguments`` counts those that a caller passes."""
+
+    name: str
+    line: int
+    complexity: int
+    arguments: int
 
 
 def predicates(node: ast.AST) -> int:
@@ -44,7 +53,7 @@ def _irrefutable(pattern: ast.pattern) -> bool:
 
 
 def argument_count(arguments: ast.arguments, *, bound: bool) -> int:
-    """Names a caller fills; ``bound`` takes ``self`` or ``cls`` off. ``*args`` and ``**kwargs`` do not count."""
+    """How many arguments a caller passes; ``bound`` takes ``self`` or ``cls`` off. ``*args`` and ``**kwargs`` do not count."""
     positional = len(arguments.posonlyargs) + len(arguments.args)
     return max(positional - (1 if bound else 0), 0) + len(arguments.kwonlyargs)
 

@@ -1,4 +1,4 @@
-"""Every check has one row in a table here: its code, what it means to a reader, and how other tools call it."""
+"""The table of checks: one row each, with its code, its meaning for a reader, and its codes in other tools."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 MESSAGE_CHARACTERS: Final = 300
 
-# C0 and C1 controls, bidirectional overrides and line separators move a reader's eye away from what the text says;
-# lone surrogates and NUL have no canonical bytes (promise 33).
+# Controls, bidirectional overrides and line separators can make a text look like another one. Lone surrogates and NUL have no
+# canonical bytes (promise 33).
 _INVISIBLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 
 
@@ -30,7 +30,7 @@ def _spelled(found: re.Match[str]) -> str:
 
 
 class EnumCheckSeverity(StrEnum):
-    """``bug``: does something else than it says. ``risk``: hides trouble. ``upkeep``: costs the next reader."""
+    """``bug``: does not do what it says. ``risk``: may hide an error. ``upkeep``: costs time of the next reader."""
 
     BUG = "bug"
     RISK = "risk"
@@ -38,7 +38,7 @@ class EnumCheckSeverity(StrEnum):
 
 
 class SourceFinding(BaseModel):
-    """One thing wrong at one place of a source file. ``line`` and ``column`` count characters from 1."""
+    """One problem at one place of a source file. ``line`` and ``column`` count from 1, columns in characters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,7 +49,7 @@ class SourceFinding(BaseModel):
 
 
 class Check(NamedTuple):
-    """``why`` tells a reader what goes wrong; ``known_as`` are codes that a ``# noqa:`` in the wild would name."""
+    """``why`` says what goes wrong. ``known_as`` are codes of other tools that a ``# noqa:`` may name."""
 
     code: str
     severity: EnumCheckSeverity
@@ -70,17 +70,17 @@ _TABLE: Final = (
         "A tuple with members is always true: the assertion never fails.", ("F631",),
     ),
     Check(
-        "discarded-comparison", _BUG, "Comparison thrown away",
-        "The result of the comparison is used by nobody; an assert or an assignment was probably meant.",
+        "discarded-comparison", _BUG, "Comparison not used",
+        "The result of the comparison is not used; an assert or an assignment was probably meant.",
         ("B015", "PLR0124", "PLW0104"),
     ),
     Check(
         "duplicate-key", _BUG, "Key twice in one dict",
-        "The later value replaces the earlier one without a word.", ("F601", "F602", "PIE794"),
+        "The later value silently replaces the earlier one.", ("F601", "F602", "PIE794"),
     ),
     Check(
         "finally-escape", _BUG, "Leaving from finally",
-        "return, break or continue in a finally block throws away the exception on its way out (PEP 765).",
+        "return, break or continue in a finally block discards the exception that is being raised (PEP 765).",
         ("B012", "W0150"),
     ),
     Check(
@@ -94,7 +94,7 @@ _TABLE: Final = (
     ),
     Check(
         "redefined", _BUG, "Defined twice",
-        "The second definition replaces the first before anybody used it: of two tests with one name only one runs.",
+        "The second definition replaces the first before it is used: of two tests with one name only one runs.",
         ("F811",),
     ),
     Check(
@@ -115,43 +115,43 @@ _TABLE: Final = (
     ),
     Check(
         "swallowed-exception", _RISK, "Exception swallowed",
-        "Every error ends here without a trace, the ones nobody thought of included.",
+        "Every error is ignored here, also those that nobody expected.",
         ("S110", "S112", "BLE001", "SIM105"),
     ),
     Check(
-        "invalid-escape", _RISK, "Escape that is none",
-        "An unknown escape in a string is kept for now; Python will refuse it one day. A raw string was meant.",
+        "invalid-escape", _RISK, "Unknown escape",
+        "Python keeps an unknown escape for now and will refuse it in a later version. A raw string was meant.",
         ("W605",),
     ),
     Check(
         "unclosed-file", _RISK, "File left open",
-        "Nobody holds the file object, so it is closed whenever the collector comes by.", ("SIM115", "R1732"),
+        "No name refers to the file object, so it is closed when the garbage collector runs.", ("SIM115", "R1732"),
     ),
     Check(
         "star-import", _RISK, "Star import",
-        "A reader cannot tell where a name comes from, and a new name over there replaces one here.", ("F403", "F405"),
+        "A reader cannot see where a name comes from, and a new name in that module may replace one here.", ("F403", "F405"),
     ),
     Check(
         "too-complex", _UPKEEP, "Function too complex",
-        "More independent paths than tests or heads usually cover.", ("C901",),
+        "It has more independent paths than tests usually cover.", ("C901",),
     ),
     Check(
         "too-many-arguments", _UPKEEP, "Too many arguments",
-        "Calls become lists of positions nobody can check by eye.", ("PLR0913", "R0913"),
+        "A reader cannot check such calls by eye.", ("PLR0913", "R0913"),
     ),
     Check(
         "singleton-comparison", _UPKEEP, "== with None, True or False",
         "Equality can be overridden, identity cannot; `is` says what is meant.", ("E711", "E712"),
     ),
     Check(
-        "unused-import", _UPKEEP, "Import nobody uses",
-        "It costs start-up time and tells a reader of a dependency that is not there.", ("F401", "W0611"),
+        "unused-import", _UPKEEP, "Unused import",
+        "It costs start-up time, and shows a reader a dependency that does not exist.", ("F401", "W0611"),
     ),
     Check(
         "empty-fstring", _UPKEEP, "f-string without a placeholder",
-        "Either the f is too much or a value was forgotten.", ("F541",),
+        "Either the f is not needed or a value was forgotten.", ("F541",),
     ),
 )  # fmt: skip
 
 CHECKS: Final = {check.code: check for check in _TABLE}
-"""code -> check, in the order a report tells them: bugs, then risks, then upkeep."""
+"""code -> check, in the order of a report: bugs, then risks, then upkeep."""

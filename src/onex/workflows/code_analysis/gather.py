@@ -1,10 +1,10 @@
-"""A gatherer's state stays small by handing on what it holds: references are packed by the dozen into one blob.
+"""Collects the results of many parts in a small state: references are packed, 64 at a time, into one blob.
 
     arrive(tally, references) -> pack() -> packed(reference of the bundle) -> ... -> complete
 
-A directory gathers its files, the tree gathers its directories; both are a ``Gathering``. What a bundle holds is
-the lines of its parts one after the other, so a bundle of bundles is a bundle too and the report reads them as one
-stream without a name in any state.
+A directory collects its files, the tree collects its directories; both use a ``Gathering``. A bundle is the lines of its parts
+one after the other, so a bundle of bundles is a bundle too, and the report reads them as one stream. No state holds the name of
+a file.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from onex import Payload
 from .tally import FileTally
 
 WIDTH: Final = 64
-"""References a gatherer holds before it packs them: with 130 bytes each, two sets of them are 17 KB."""
+"""How many references are held before they are packed. With 130 bytes each, two sets of them are 17 KB."""
 
 Reference = TypeVar("Reference")
 
 
 class Gathering(Payload, Generic[Reference]):
-    """What has come of ``expected`` parts. ``packing`` is on its way to be bundled; at most one set at a time is."""
+    """What has arrived of ``expected`` parts. ``packing`` is the set that is being bundled, at most one at a time."""
 
     expected: int
     arrived: int = 0
@@ -33,7 +33,7 @@ class Gathering(Payload, Generic[Reference]):
     bundles: tuple[Reference, ...] = ()
 
     def arrive(self, tally: FileTally, references: Iterable[Reference]) -> Gathering[Reference]:
-        """One part is there. A part that failed before it was analysed arrives without references."""
+        """One part arrived. A part that failed before it was analysed has no references."""
         return self.model_copy(
             update={
                 "arrived": self.arrived + 1,
@@ -44,7 +44,7 @@ class Gathering(Payload, Generic[Reference]):
 
     @property
     def to_pack(self) -> bool:
-        """True when a set is due and none is under way: enough is loose, or nothing more will come."""
+        """Whether a set should be packed now: none is being packed, and enough is loose or all parts have arrived."""
         full = len(self.loose) >= WIDTH or (self.arrived >= self.expected and len(self.loose) > 0)
         return full and not self.packing
 
@@ -53,7 +53,7 @@ class Gathering(Payload, Generic[Reference]):
         return self.model_copy(update={"packing": self.loose[:WIDTH], "loose": self.loose[WIDTH:]})
 
     def packed(self, bundle: Reference) -> Gathering[Reference]:
-        """The bundle made of ``packing`` is there. Past ``WIDTH`` bundles they are loose again and become one."""
+        """The bundle of ``packing`` arrived. At ``WIDTH`` bundles they become loose references again, and are packed into one."""
         bundles = (*self.bundles, bundle)
         if len(bundles) < WIDTH:
             return self.model_copy(update={"packing": (), "bundles": bundles})
@@ -61,5 +61,5 @@ class Gathering(Payload, Generic[Reference]):
 
     @property
     def complete(self) -> bool:
-        """All parts have come and stand in ``bundles``."""
+        """All parts have arrived and are in ``bundles``."""
         return self.arrived >= self.expected and not self.loose and not self.packing

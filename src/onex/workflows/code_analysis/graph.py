@@ -1,4 +1,4 @@
-"""Modules are numbers, imports are edges between them; the same tree gives the same numbers, in name order."""
+"""The graph of imports. Modules are numbered in the order of their names, so the same tree gives the same numbers."""
 
 from __future__ import annotations
 
@@ -141,9 +141,9 @@ def lazy_cycles(graph: ImportGraph) -> list[tuple[int, ...]]:
 
 
 def shortest_cycle(adjacency: Adjacency, component: Sequence[int]) -> tuple[int, ...]:
-    """A shortest way round, first module not repeated: the one from the lowest number among equals.
+    """A shortest cycle, the first module not repeated. Of several, the one from the lowest number.
 
-    Starts are the first 64 members; in a larger component a shorter way round may exist among the others.
+    Only the first 64 members are tried as starts. In a larger component the others may have a shorter one.
     """
     members = set(component)
     best: tuple[int, ...] = ()
@@ -178,7 +178,7 @@ def _way_round(adjacency: Adjacency, start: int, members: set[int], shorter_than
 
 
 def steps(way: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """The edges of a way round, the closing one included."""
+    """The edges of a cycle, the closing one included."""
     return pairwise([*way, way[0]])
 
 

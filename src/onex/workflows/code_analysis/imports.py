@@ -1,4 +1,4 @@
-"""What a file imports, under which circumstances, and which of it nobody uses."""
+"""The imports of a file: when each runs, and which of its names are not used."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ImportStatement(BaseModel):
 
 
 class Surroundings:
-    """What stands around a node on its way up to the module, as bits of a plain int: ``IntFlag`` is slow here."""
+    """What encloses a node, up to the module, as bits of a plain int. ``IntFlag`` would be slow here."""
 
     NONE: Final = 0
     CONDITIONAL: Final = 1
@@ -92,7 +92,7 @@ def absolute(name: str | None, level: int, module: str, *, package: bool) -> str
 
 
 def test_guards(test: ast.expr) -> tuple[int, int]:
-    """What an ``if`` on this test puts around its body and around its else branch."""
+    """The surroundings of the body and of the else branch of an ``if`` with this test."""
     if (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
         isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
     ):
@@ -120,7 +120,7 @@ def expects_failure(handlers: Sequence[ast.ExceptHandler]) -> bool:
 
 
 def bindings(node: ast.Import | ast.ImportFrom, guard: int, local_to: tuple[int, int] | None) -> Iterator[Binding]:
-    """Names whose use can be judged: not ``_private``, not ``x as x`` (a re-export), not what may be missing."""
+    """Imported names that must be used: not ``_private``, not ``x as x`` (a re-export), not those of a try that expects failure."""
     if guard & Surroundings.OPTIONAL or (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
         return
     source = "" if isinstance(node, ast.Import) else "." * node.level + (node.module or "")
@@ -157,3 +157,12 @@ def uses_between(places: Sequence[tuple[int, int]], start: tuple[int, int], end:
     """True when a use lies in ``[start, end)``."""
     at = bisect_left(places, start)
     return at < len(places) and places[at] < end
+
+
+def is_facade(statement: ast.stmt) -> bool:
+    """An import, a docstring or ``__all__``. A module of nothing else exists for others to import from."""
+    if isinstance(statement, ast.Assign):
+        return any(isinstance(target, ast.Name) and target.id == "__all__" for target in statement.targets)
+    if isinstance(statement, ast.Expr):
+        return isinstance(statement.value, ast.Constant)
+    return isinstance(statement, ast.Import | ast.ImportFrom)

@@ -1,4 +1,4 @@
-"""The report as Markdown: the same value gives the same text, and no name out of a source can become markup."""
+"""The report as Markdown. The same report gives the same text, and no text of a source file can become markup."""
 
 from __future__ import annotations
 
@@ -150,4 +150,4 @@ def _imports(report: AnalysisReport) -> Iterator[str]:
 
 def _cycle(cycle: Cycle) -> str:
     when = "closed by imports inside functions" if cycle.lazy else "at load"
-    return f"- A cycle of {number(len(cycle.modules))} modules, {when}; a shortest way round:"
+    return f"- A cycle of {number(len(cycle.modules))} modules, {when}; a shortest cycle:"

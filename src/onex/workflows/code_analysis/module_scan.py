@@ -1,14 +1,16 @@
-"""One walk over a tree gathers everything counted about it; no recursion, so that depth cannot stop it."""
+"""One walk over a syntax tree collects everything that is counted or checked in it. It does not recurse, so depth cannot stop
+it.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from .checks import NODE_CHECKS, Block, Flaw, Function, check_block, check_defaults, flaw, last_name, redefinitions
-from .complexity import ARGUMENTS_MAX, COMPLEXITY_MAX, DECISIONS, argument_count, predicates
+from .complexity import ARGUMENTS_MAX, COMPLEXITY_MAX, DECISIONS, FunctionMetrics, argument_count, predicates
 from .imports import (
     Binding,
     ImportStatement,
@@ -17,14 +19,14 @@ from .imports import (
     bindings,
     expects_failure,
     import_time,
+    is_facade,
     test_guards,
     unused,
     uses_between,
 )
-from .scope import Definition, FunctionMetrics, Scope
 from .source import Span
 
-# Fields that hold no node, or an operator or context, which has nothing to say.
+# Fields without a node, or with an operator or context, which nothing here looks at.
 _SILENT: Final = frozenset(
     {"ctx", "id", "attr", "arg", "n", "kind", "type_comment", "op", "ops", "conversion", "names", "module", "level"}
 )
@@ -34,8 +36,8 @@ _TYPE_COMMENT: Final = re.compile(r"#\s*type:\s*(?!ignore)(.+)")
 _NAME_TAKERS: Final = frozenset({"cast", "TypeVar", "NewType", "ForwardRef", "NamedTuple", "TypedDict"})
 _PLAIN_DECORATORS: Final = frozenset({"staticmethod", "classmethod", "property"})
 _SAME_DOCUMENT: Final = frozenset({"overload", "setter", "getter", "deleter"})
-# How deep CPython's parser reads depends on the stack of its caller; below this it reads in any, so that the same bytes
-# have the same analysis wherever it runs.
+# How deep CPython's parser can read depends on the stack of its caller. It can always read this deep, so the same bytes have the
+# same analysis wherever it runs.
 DEPTH_MAX: Final = 1_000
 _DEEPEST: Final = DEPTH_MAX * Surroundings.LEVEL
 _NOTHING: Final[Mapping[str, int]] = {}
@@ -57,13 +59,37 @@ _EXTRA: Final[Mapping[type[ast.AST], Mapping[str, int]]] = {
 }
 
 
+class Scope:
+    """A module, class or function during the walk. ``predicates`` is counted up."""
+
+    __slots__ = ("kind", "line", "lines", "name", "predicates", "public")
+
+    def __init__(self, kind: str, name: str, line: int, lines: tuple[int, int] | None, *, public: bool) -> None:
+        self.kind, self.name, self.line, self.lines, self.public = kind, name, line, lines, public
+        self.predicates = 0
+
+    def inside(self, name: str) -> str:
+        """The qualified name of a definition in this scope, as ``__qualname__`` has it."""
+        if not self.name:
+            return name
+        return f"{self.name}.<locals>.{name}" if self.kind == "function" else f"{self.name}.{name}"
+
+
+class Definition(NamedTuple):
+    """A public module (name empty), class or function."""
+
+    name: str
+    line: int
+    documented: bool
+
+
 Work = list[tuple[ast.AST, Scope, int]]
 
 
 class ModuleScan:
-    """The walk of one module; read its fields afterwards. ``flaws`` come unordered, the rest in source order.
+    """The walk over one module. Its fields are the result. ``flaws`` are not ordered, the rest is in source order.
 
-    ``too_deep``: the tree goes below ``DEPTH_MAX`` and the walk was given up; nothing else is to be believed then.
+    ``too_deep``: the tree is deeper than ``DEPTH_MAX`` and the walk stopped. The other fields are then incomplete.
     """
 
     def __init__(self, tree: ast.Module, lines: Sequence[str], module: str, *, package: bool) -> None:
@@ -157,7 +183,7 @@ class ModuleScan:
         self.flaws.extend(check_block(block, probed=bool(guard & Surroundings.PROBED)))
         self._twice.extend(redefinitions(block))
 
-    # --- what opens a scope -------------------------------------------------------------------------
+    # --- scopes ------------------------------------------------------------------------------------
 
     def _function(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
         if not isinstance(node, Function):
@@ -214,7 +240,7 @@ class ModuleScan:
         if counted and scope.public:
             self.definitions.append(Definition(scope.name, scope.line, documented))
 
-    # --- what changes the guard ---------------------------------------------------------------------
+    # --- surroundings ------------------------------------------------------------------------------
 
     def _if(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
         if not isinstance(node, ast.If):
@@ -249,7 +275,7 @@ class ModuleScan:
             members = tuple(alias.name for alias in node.names)
             self.imports.append(ImportStatement(line=node.lineno, name=name, members=members, when=when))
             if members == ("*",) and not self._package:
-                message = f"every name of {name} lands here unseen; name the ones that are used"
+                message = f"imports every name of {name}; import by name those that are used"
                 self.flaws.append(flaw("star-import", node, message))
         if scope.kind != "class":
             self._candidates.extend(bindings(node, guard, scope.lines))
@@ -319,7 +345,7 @@ class ModuleScan:
         for name in _IDENTIFIER.findall(text):
             self._used.setdefault(name, []).append((line, offset))
 
-    # --- what only the whole tells ------------------------------------------------------------------
+    # --- after the walk ----------------------------------------------------------------------------
 
     def _settle(self, tree: ast.Module, lines: Sequence[str]) -> None:
         for number, line in enumerate(lines, 1):
@@ -333,7 +359,7 @@ class ModuleScan:
             complexity = scope.predicates + 1
             self.functions.append(FunctionMetrics(scope.name, scope.line, complexity, arguments))
             if complexity > COMPLEXITY_MAX:
-                message = f"{scope.name} has {complexity} independent paths, more than {COMPLEXITY_MAX}; take parts out"
+                message = f"{scope.name} has {complexity} independent paths, more than {COMPLEXITY_MAX}; split it"
                 self.flaws.append(Flaw("too-complex", scope.line, 0, scope.line, message))
         self._settle_redefinitions()
         self._settle_imports(tree)
@@ -342,35 +368,26 @@ class ModuleScan:
     def _settle_redefinitions(self) -> None:
         for first, second, name in self._twice:
             if {last_name(decorator) for decorator in getattr(first, "decorator_list", ())} - _PLAIN_DECORATORS:
-                continue  # a decorator may have put it away somewhere
+                continue  # a decorator may have stored it somewhere
             start = (first.end_lineno or first.lineno, first.end_col_offset or 0)
             if not uses_between(self._used.get(name, ()), start, (second.lineno, second.col_offset)):
-                message = f"{name} replaces the one on line {first.lineno}, which nobody used in between"
+                message = f"{name} replaces the one on line {first.lineno}, which was not used in between"
                 self.flaws.append(flaw("redefined", second, message)._replace(last=second.lineno))
 
     def _settle_imports(self, tree: ast.Module) -> None:
-        facade = all(_is_facade(part) for part in tree.body)
+        facade = all(is_facade(part) for part in tree.body)
         others_import_from_here = self._package or facade or not self._exports_plain
         candidates = [found for found in self._candidates if found.local_to is not None or not others_import_from_here]
         self.flaws.extend(unused(candidates, self._used, frozenset(self._exported), frozenset(self._shared)))
 
     def _settle_definitions(self) -> None:
-        """Public is what ``__all__`` names where it is plain to read, else what has no underscore."""
+        """Public is what ``__all__`` names if it is a plain list, else what has no leading underscore."""
         if self._exports_stated and self._exports_plain:
             exported = self._exported
             self.definitions = [
                 found for found in self.definitions if not found.name or found.name.partition(".")[0] in exported
             ]
         self.definitions.sort(key=lambda found: (found.line, found.name))
-
-
-def _is_facade(statement: ast.stmt) -> bool:
-    """An import, a docstring or the list of exports: a module of nothing else is there for others to import from."""
-    if isinstance(statement, ast.Assign):
-        return any(isinstance(target, ast.Name) and target.id == "__all__" for target in statement.targets)
-    if isinstance(statement, ast.Expr):
-        return isinstance(statement.value, ast.Constant)
-    return isinstance(statement, ast.Import | ast.ImportFrom)
 
 
 def _span(node: ast.expr) -> Span:

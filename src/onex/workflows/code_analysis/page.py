@@ -1,4 +1,4 @@
-"""The report as one HTML file: no word out of a source becomes markup, and only the page's own script may run."""
+"""The report as one HTML file. No text of a source file can become markup, and only the page's own script may run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .style import SCRIPT, STYLE
 from .tally import BUCKETS, AnalysisTotals
 
 _HEAT: Final = (0.5, 2.0, 5.0, 10.0)
-"""Findings per 1,000 lines of code at which a directory gets warmer."""
+"""Findings per 1,000 lines of code at which the colour of a directory changes."""
 
 _CARDS: Final = 9
 _TILES: Final = 150
@@ -163,7 +163,7 @@ def _places(examples: Iterable[Example]) -> str:
 
 
 def _complexity(report: AnalysisReport) -> str:
-    """Bars on a logarithmic scale: there are thousands of plain functions for each tangled one."""
+    """Bars on a logarithmic scale: there are thousands of simple functions for each complex one."""
     totals = report.totals
     top = math.log1p(max(totals.complexities))
     edge = BUCKETS.index(COMPLEXITY_MAX)
@@ -183,7 +183,7 @@ def _complexity(report: AnalysisReport) -> str:
         (row.tests, (_code(row.name), _code(f"{row.path}:{row.line}"), _count(row.complexity)))
         for row in report.by_complexity
     ]
-    return f'{note}<div class="bars">{"".join(bars)}</div>\n<h3>The most tangled</h3>\n{_table(columns, rows)}'
+    return f'{note}<div class="bars">{"".join(bars)}</div>\n<h3>The most complex</h3>\n{_table(columns, rows)}'
 
 
 def _directories(rows: Sequence[DirectoryRow]) -> str:
@@ -265,7 +265,7 @@ def _files(report: AnalysisReport) -> str:
 def _imports(report: AnalysisReport) -> str:
     parts = [
         f'<p class="soft">{plural(report.modules, "module")} and {plural(report.edges, "import")} between them; '
-        "imports for type checkers only are left out. Red arrows are a shortest way round.</p>\n"
+        "imports for type checkers only are left out. Red arrows are a shortest cycle.</p>\n"
     ]
     cards = [_card(cycle) for cycle in report.cycles]
     total = report.cycle_count + report.lazy_cycle_count
@@ -285,7 +285,7 @@ def _imports(report: AnalysisReport) -> str:
 
 
 def _card(cycle: Cycle) -> str:
-    """A small cycle is drawn whole, a large one by its shortest way round, with all its modules listed."""
+    """A small cycle is drawn with all edges, a large one by its shortest cycle, with a list of all modules."""
     whole = bool(cycle.edges)
     names = cycle.modules if whole else tuple(link.importer for link in cycle.way)
     at = {name: position for position, name in enumerate(names)}

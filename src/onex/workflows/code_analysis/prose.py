@@ -1,4 +1,4 @@
-"""What the numbers say, in sentences; the Markdown and the page tell it in the same words."""
+"""The numbers as sentences, the same for Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def plural(count: int, noun: str, many: str = "") -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """One decimal below 10 %, none above; a part that is there is never shown as 0 %."""
+    """One decimal below 10 %, none above. A part above zero is never shown as 0 %."""
     if not whole:
         return "0 %"
     share = 100 * part / whole
@@ -36,7 +36,7 @@ def percent(part: int, whole: int) -> str:
 
 
 def headline(report: AnalysisReport) -> Iterator[str]:
-    """What a reader should know who reads nothing else, the most useful first."""
+    """The summary, the most useful sentence first."""
     totals = report.totals
     if not totals.files:
         yield "There was no file to read."
@@ -57,7 +57,7 @@ def headline(report: AnalysisReport) -> Iterator[str]:
 def _findings(report: AnalysisReport) -> str:
     totals, outside = report.totals, report.outside_tests
     if not totals.finding_count:
-        return "The checks found nothing to mend."
+        return "The checks found no problems."
     kinds = _listed(
         severity_count(totals, EnumCheckSeverity.BUG),
         severity_count(totals, EnumCheckSeverity.RISK),
@@ -79,7 +79,7 @@ def _complexity(report: AnalysisReport) -> Iterator[str]:
     if above:
         sentence += f"; {number(above)} ({percent(above, totals.functions)}) have more than {COMPLEXITY_MAX}"
     worst = report.by_complexity[0]
-    yield f"{sentence}. The most tangled is {worst.name} with {worst.complexity} ({worst.path}:{worst.line})."
+    yield f"{sentence}. The most complex is {worst.name} with {worst.complexity} ({worst.path}:{worst.line})."
 
 
 def _documentation(report: AnalysisReport) -> Iterator[str]:
@@ -87,7 +87,7 @@ def _documentation(report: AnalysisReport) -> Iterator[str]:
     if outside.public:
         yield (
             f"Outside tests, {percent(outside.documented, outside.public)} of "
-            f"{plural(outside.public, 'public definition')} say what they are."
+            f"{plural(outside.public, 'public definition')} have a docstring."
         )
 
 
@@ -121,7 +121,7 @@ def reason(row: FileRow) -> str:
 
 
 def _listed(bugs: int, risks: int, upkeep: int) -> str:
-    """Only what there is."""
+    """Kinds without findings are left out."""
     counted = (
         (bugs, "probable bug", "probable bugs"),
         (risks, "risk", "risks"),

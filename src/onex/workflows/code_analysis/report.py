@@ -1,8 +1,8 @@
-"""Everything a reader is told is one value; the same analyses give the same report in whatever order they come.
+"""The whole report as one value. The same analyses give the same report, in whatever order they come.
 
-What is kept while reading: sums per directory, the imports of each module, and bounded lists of the worst and of
-examples; no analysis is held. Examples are a sample by hash, so that they come from all over the tree and not from the
-first files of the alphabet. Tests come after the code they test: they break rules on purpose.
+While it reads it keeps sums per directory, the imports of each module, and bounded lists of the worst and of examples. It keeps
+no analysis. Examples are chosen by hash, so they come from the whole tree and not from its first files. Tests come after
+the code they test, because they break rules on purpose.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class ImportLink(ReportRow):
 
 
 class Cycle(ReportRow):
-    """Modules that all reach each other by imports. ``way`` is a shortest way round, first module last again.
+    """Modules that all reach each other by imports. ``way`` is a shortest cycle; it ends at the module it begins with.
 
     ``edges`` are all imports between the modules, as positions in ``modules``; empty above ``DRAWN`` modules.
     """
@@ -283,7 +283,7 @@ class _Gathered:
         )
 
     def _kinds(self) -> Iterable[KindRow]:
-        """In the order of ``CHECKS``; a code this version does not know comes last, with nothing said about it."""
+        """In the order of ``CHECKS``. A code that this version does not know comes last, without title and reason."""
         unknown = sorted(code for code in self._totals.findings if code not in CHECKS)
         for code in [*CHECKS, *unknown]:
             count = self._totals.findings.get(code, 0)
@@ -303,7 +303,7 @@ class _Gathered:
 
 
 class _Places:
-    """Where an edge of the graph stands in the sources."""
+    """Knows the source lines of the edges of the graph."""
 
     def __init__(self, index: ModuleIndex, numbered: Sequence[tuple[int, str, tuple[ImportStatement, ...]]]) -> None:
         self._index = index
@@ -334,7 +334,7 @@ class _Places:
 
 
 def _drawn(example: Example) -> Key:
-    """A draw that depends on the place only, so that any order of reading draws the same."""
+    """A hash of the place only, so that any order of reading chooses the same examples."""
     place = f"{example.path}:{example.line}:{example.column}"
     return (is_test(example.path), blake2b(place.encode(), digest_size=8).hexdigest(), place, example.message)
 

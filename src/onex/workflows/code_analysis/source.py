@@ -1,4 +1,4 @@
-"""Bytes of a source file become text, lines and line counts, or one finding that says why not; nothing raises."""
+"""From the bytes of a source file to its text, lines and line counts, or to one finding that says why not. Nothing raises."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Span(NamedTuple):
 
 
 def decode(source: bytes) -> SourceText | SourceFinding:
-    """The text in the encoding its first two lines declare, a byte order mark heeded."""
+    """The text in the encoding of its byte order mark or of the declaration in its first two lines."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -81,11 +81,11 @@ def split(text: str) -> list[str]:
 
 
 def parse(text: SourceText) -> tuple[ast.Module | None, list[SourceFinding]]:
-    """The tree, and what the parser itself had to say: why there is no tree, or which escapes it does not know.
+    """The tree, and the findings of the parser itself: why there is no tree, or which escapes it does not know.
 
     The grammar is that of the Python that runs this: a `match` or an f-string of a later version is a finding here.
     """
-    with warnings.catch_warnings(record=True) as heard:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             tree = ast.parse(text.text)
@@ -97,7 +97,7 @@ def parse(text: SourceText) -> tuple[ast.Module | None, list[SourceFinding]]:
             return None, [too_deep()]
         except ValueError as error:  # lone surrogates out of an escape codec, integers beyond the digit limit
             return None, [_syntax(1, 1, f"cannot be compiled: {error}")]
-    return tree, _escapes(heard, text.lines)
+    return tree, _escapes(caught, text.lines)
 
 
 def too_deep() -> SourceFinding:
@@ -108,9 +108,9 @@ def _syntax(line: int, column: int, message: str) -> SourceFinding:
     return SourceFinding(code="syntax", line=line, column=column, message=printable(message))
 
 
-def _escapes(heard: Iterable[warnings.WarningMessage], lines: Sequence[str]) -> list[SourceFinding]:
+def _escapes(caught: Iterable[warnings.WarningMessage], lines: Sequence[str]) -> list[SourceFinding]:
     found: dict[tuple[int, int], SourceFinding] = {}  # the parser may read a string twice and warn twice
-    for warning in heard:
+    for warning in caught:
         escape = _ESCAPE.search(str(warning.message))
         if escape is None or "escape sequence" not in str(warning.message):
             continue
@@ -150,16 +150,16 @@ def count_lines(lines: Sequence[str], strings: Iterable[Span], docstrings: Itera
 
 def _mark_string(inside: dict[int, str], lines: Sequence[str], span: Span) -> None:
     """Every line of the literal is code, but for comments and empty lines between its adjacent parts."""
-    doubtful = []
+    uncertain = []
     for number in range(span.first, span.last + 1):
         bare = lines[number - 1].strip(" \t\f")
         if not bare or bare[0] == "#":
-            doubtful.append(number)
+            uncertain.append(number)
         inside[number] = "code"
-    if not doubtful:
+    if not uncertain:
         return
     between = _between_parts(lines, span)
-    for number in doubtful:
+    for number in uncertain:
         if number in between:
             inside[number] = "comment" if lines[number - 1].strip() else "blank"
 
@@ -181,7 +181,7 @@ def _between_parts(lines: Sequence[str], span: Span) -> set[int]:
 
 
 def suppressions(text: SourceText) -> dict[int, frozenset[str]]:
-    """line -> codes that a ``# noqa`` there names; the empty set means all of them."""
+    """line -> the codes that a ``# noqa`` on it names; an empty set means all."""
     if "noqa" not in text.text.lower():
         return {}
     found = {}

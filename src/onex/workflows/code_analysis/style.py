@@ -1,4 +1,4 @@
-"""The page's style and script as text: the page is one file and asks the network for nothing."""
+"""The style and the script of the page as text, because the page is one file."""
 
 from __future__ import annotations
 

@@ -1,8 +1,12 @@
-"""Summary: one file's analysis as the small values that gatherers add up."""
+"""One file's analysis as the small values that directories add up, and many analyses as one blob of JSON lines.
+
+A state holds references to bundles, so that none holds a row per file.
+"""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 
 from .analysis import FileAnalysis
@@ -12,12 +16,12 @@ from .tally import MODULUS, AnalysisTotals, FileTally, Worst
 
 
 def mark(path: str) -> str:
-    """An 8-byte name for a path in 11 characters: a state must not grow with the length of paths."""
+    """A hash of 8 bytes as 11 characters: the size of a state must not depend on the length of paths."""
     return base64.urlsafe_b64encode(blake2b(path.encode(), digest_size=8).digest()).decode().rstrip("=")
 
 
 def severity_count(totals: AnalysisTotals, severity: EnumCheckSeverity) -> int:
-    """How many findings are of this severity; a code this version does not know counts as upkeep."""
+    """How many findings have this severity. A code that this version does not know counts as upkeep."""
     upkeep = EnumCheckSeverity.UPKEEP
     known = {code: check.severity for code, check in CHECKS.items()}
     return sum(count for code, count in totals.findings.items() if known.get(code, upkeep) is severity)
@@ -51,7 +55,7 @@ def totals_of(analysis: FileAnalysis) -> AnalysisTotals:
 
 
 def tally_of(analysis: FileAnalysis) -> FileTally:
-    """What a file hands to the gatherer of its directory; under 1 KB whatever the size of the file."""
+    """What a file sends to its directory. Under 1 KB whatever the size of the file."""
     name = mark(analysis.path)
     return FileTally(
         totals=totals_of(analysis),
@@ -63,9 +67,32 @@ def tally_of(analysis: FileAnalysis) -> FileTally:
 
 
 def fingerprint(path: str) -> int:
-    """A file's share in ``FileTally.fingerprint``; whoever lists the files can add them up beforehand."""
+    """A file's share in ``FileTally.fingerprint``. The sum for a list of files can be computed beforehand."""
     return int.from_bytes(blake2b(path.encode(), digest_size=8, person=b"files").digest(), "big") % MODULUS
 
 
 def _worst(score: int, name: str) -> Worst:
     return Worst(entries=((score, name),) if score else ())
+
+
+# --- bundles ----------------------------------------------------------------------------------------
+
+
+def line(analysis: FileAnalysis) -> bytes:
+    """The blob of one file: its JSON on one line, with a line end."""
+    return analysis.model_dump_json().encode() + b"\n"
+
+
+def bundle(blobs: Iterable[bytes]) -> bytes:
+    """One blob of many. A bundle of bundles is a bundle too."""
+    return b"".join(blobs)
+
+
+def unbundle(blobs: Iterable[bytes]) -> Iterator[FileAnalysis]:
+    """The analyses one by one, whatever the nesting of bundles was. Only one is decoded at a time."""
+    for blob in blobs:
+        start = 0
+        while start < len(blob):
+            end = blob.index(b"\n", start)
+            yield FileAnalysis.model_validate_json(blob[start:end])
+            start = end + 1

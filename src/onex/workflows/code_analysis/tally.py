@@ -1,8 +1,8 @@
-"""What a gatherer keeps: sums, bounded lists and one fingerprint; merging them in any order gives the same value.
+"""What a directory or a tree keeps: sums, bounded lists and one fingerprint. Merging them in any order gives the same value.
 
-A gatherer holds no row per file. On the standard library the largest directory has 462 files; a row of small integers
-each would be 20 KB, and a state is written whole with every batch that touches it. Nothing here imports the analysis: a
-check that changes is then no new code for the instances that only add up what it found.
+There is no row per file. On the standard library the largest directory has 462 files; a row of small integers
+each would be 20 KB, and a state is written whole with every batch that touches it. Nothing here imports the analysis. So a
+changed check is no new code for the instances that only add up its findings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MODULUS: Final = 2**53  # the integers JSON readers agree on (promise 33)
 class AnalysisTotals(Payload):
     """Sums over files. ``complexities`` counts functions by ``BUCKETS``; ``findings`` is code -> count.
 
-    ``merge`` is associative and commutative, byte for byte, and ``AnalysisTotals()`` changes nothing.
+    ``merge`` is associative and commutative, byte for byte, and ``AnalysisTotals()`` is its neutral element.
     """
 
     files: int = 0

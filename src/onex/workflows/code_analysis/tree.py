@@ -27,7 +27,9 @@ def directory_of(path: str) -> str:
 
 
 def begin(job: str, root: str, paths: list[str], out: str, title: str) -> Iterator[Submission]:
-    """Actions in an order that no gatherer hears of a part before it began. ``paths`` are relative, with ``/``."""
+    """The actions to submit, in this order: each instance begins before its parts report to it. ``paths`` are relative, with
+    ``/``.
+    """
     directories: dict[str, int] = {}
     for path in paths:
         name = directory_of(path)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from onex import ComputeIO, compute
 
-from ..bundle import bundle
 from ..code_total.payloads import Pack, Packed
+from ..summary import bundle
 
 
 @compute("pack")

@@ -32,16 +32,16 @@ def packed(directory: Directory, action: Action[Packed]) -> Step[Directory]:
 @directories.on("hand_over")
 def hand_over(directory: Directory, action: Action[Nothing]) -> Step[Directory]:
     gathering = directory.gathering
-    told = DirectoryDone(tally=gathering.tally, references=gathering.bundles)
-    return Step(directory, send("tell_total", directory.total, told))
+    done = DirectoryDone(tally=gathering.tally, references=gathering.bundles)
+    return Step(directory, send("tell_total", directory.total, done))
 
 
 @directories.on("gave_up")
 def gave_up(directory: Directory, action: Action[Failure]) -> Step[Directory]:
-    """The total still hears of it, with the sums but without the files' results."""
+    """The total still gets a message, with the sums and without the files' results."""
     directory = directory.evolve(reason=action.payload.message)
-    told = DirectoryDone(tally=directory.gathering.tally)
-    return Step(directory, send("tell_total", directory.total, told))
+    done = DirectoryDone(tally=directory.gathering.tally)
+    return Step(directory, send("tell_total", directory.total, done))
 
 
 def _next(directory: Directory, me: str) -> Step[Directory]:

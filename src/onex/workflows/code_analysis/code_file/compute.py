@@ -5,8 +5,7 @@ from __future__ import annotations
 from onex import ComputeIO, compute
 
 from ..analysis import analyse as analyse_source
-from ..bundle import line
-from ..summary import tally_of
+from ..summary import line, tally_of
 from .payloads import Analyse, WasAnalysed
 
 

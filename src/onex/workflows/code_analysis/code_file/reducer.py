@@ -40,6 +40,6 @@ def gave_up(file: SourceFile, action: Action[Failure]) -> Step[SourceFile]:
 
 
 def _over(file: SourceFile) -> Step[SourceFile]:
-    """The directory hears of every file, also of one that failed: it waits for a number of them."""
+    """The directory gets a message for every file, also for a failed one: it counts them."""
     references = (file.analysis,) if file.analysis is not None else ()
     return Step(file, send("tell_directory", file.directory, FileDone(tally=file.tally, references=references)))

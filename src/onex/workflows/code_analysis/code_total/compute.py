@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onex import ComputeIO, compute
 
-from ..bundle import bundle
+from ..summary import bundle
 from .payloads import Pack, Packed
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from onex import EffectIO, ModelIntent, effect
 
-from ..bundle import unbundle
 from ..code_file.effects import replace_file
 from ..markdown import render_markdown
 from ..page import render_html
 from ..report import build_report
+from ..summary import unbundle
 from .payloads import WasReported, WriteReport
 
 

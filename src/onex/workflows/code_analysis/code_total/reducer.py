@@ -12,9 +12,9 @@ totals = reducer(Total)
 
 @totals.on("begin")
 def begin(total: Total, action: Action[Begin]) -> Step[Total]:
-    said = action.payload
-    gathering = Gathering[Blob](expected=said.directories)
-    return _next(total.evolve(title=said.title, out=said.out, gathering=gathering), action.key.instance_id)
+    sent = action.payload
+    gathering = Gathering[Blob](expected=sent.directories)
+    return _next(total.evolve(title=sent.title, out=sent.out, gathering=gathering), action.key.instance_id)
 
 
 @totals.on("directory_done")
