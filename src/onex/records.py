@@ -174,6 +174,11 @@ class Commit(NamedTuple):
     settled: tuple[Pointer, ...] = ()
     at_us: int = 0
 
+    @property
+    def is_empty(self) -> bool:
+        """There is nothing to write; ``fences`` and ``at_us`` alone are no reason for a transaction."""
+        return not (self.changes or self.blobs or self.notes or self.rejections or self.answers or self.settled)
+
 
 class Applied(NamedTuple):
     """A change that was applied: its rows stand at ``first.n ... first.n + len(rows) - 1``."""

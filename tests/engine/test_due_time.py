@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from onex.adapters.clock import SystemClock
-from onex.engine.due_time import AHEAD_US, by_the_clock
+from onex.engine.delivery import AHEAD_US, by_the_clock
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey, micros
 from onex.ports import NewIntent

@@ -96,7 +96,7 @@ def release_answered_before_it_is_durable() -> Iterator[None]:
         entry = self._mailboxes[key]
         entry.release = True
         self._mailboxes.enqueue(entry)
-        self._stir()
+        self._wake_writer()
 
     with swapped(ReducerService, "release", wrong):
         yield
@@ -138,8 +138,8 @@ def unleased_triggers_refused_without_a_lease() -> Iterator[None]:
 def inbox_answered_with_the_version_before() -> Iterator[None]:
     """promise 9, 39: off by one, the row of a batch counts from 0 and versions from 1."""
 
-    def wrong(folded: Folded, change: KeyChange, row: int) -> Committed:
-        return Committed(folded.entry.key, change.based_on + row, Position(0, 0), change.rows[row].status)
+    def wrong(change: KeyChange, row: int) -> Committed:
+        return Committed(change.key, change.based_on + row, Position(0, 0), change.rows[row].status)
 
     with swapped(onex.engine.batch, "_expected", wrong):
         yield

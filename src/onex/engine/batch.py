@@ -1,7 +1,19 @@
-"""Batch: the folds of many keys as one ``Commit``, and what the store said of it turned back into answers.
+"""Batch: the folds of many instances as one ``Commit``, and what the store said of it turned back into answers.
 
-What was judged on a change (its refusals, held outcomes, inbox answers) travels inside it, so that a change the store leaves
-out takes its judgements with it.
+``build`` runs before the commit, ``settle`` after it. What was judged on a change (refusals, held outcomes, inbox answers) travels
+inside that change: if the store leaves the change out because of a conflict, its judgements are left out with it. Refusals
+with no change to travel in (``loose``) and side writes stand beside the changes, and are written in any case.
+
+What may go wrong, and why the end is still right:
+
+- A refused action was applied before, under the same id: dedup comes before every other judgement (promise 5), so whoever may
+  be in the log is looked up, and gets its first answer.
+- Such a duplicate made the reducer fail. It must not count as a failure: the whole fold is done again without it.
+- The store answers Conflict for a change: nobody of it is answered, and ``again`` gives it back to be folded anew.
+- An inbox row is answered within the commit, when the position is not drawn yet: its sender reads that from the log.
+
+Records are built by name, but for the loop of ``_apply``: it runs once per action, and there a tuple built by position costs a
+third of the time (measured; as in ``fold``).
 """
 
 from __future__ import annotations
@@ -146,7 +158,7 @@ class Batch:
             told: list[tuple[Pending, Answer]] = []
             for row, (pending, _) in enumerate(folded.stepped):
                 if pending.ticket:
-                    told.append((pending, _expected(folded, change, row)))
+                    told.append((pending, _expected(change, row)))
                 if pending.blobs:
                     blobs.extend(pending.blobs)
             if refused or told or folded.notes:
@@ -161,20 +173,26 @@ class Batch:
         answers.extend(self._answers(beside))
         changes = tuple(change for _, change, _ in self.written)
         return Commit(
-            fences,
-            changes,
-            tuple(blobs),
-            tuple(notes),
-            tuple(rejections),
-            tuple(answers),
-            tuple(self.extras.settled),
-            self.now_us,
+            fences=fences,
+            changes=changes,
+            blobs=tuple(blobs),
+            notes=tuple(notes),
+            rejections=tuple(rejections),
+            answers=tuple(answers),
+            settled=tuple(self.extras.settled),
+            at_us=self.now_us,
         )
 
     def settle(self, outcomes: Sequence[Applied | Conflict]) -> Settlement:
         """What to tell whom."""
         results = [*self._refused_before, *self.loose]
-        done = Settlement(results, [], [*self.extras.settled, *self._stopped], [], list(self._again))
+        done = Settlement(
+            results=results,
+            deliveries=[],
+            settled=[*self.extras.settled, *self._stopped],
+            applied=[],
+            again=list(self._again),
+        )
         for (folded, change, refused), outcome in zip(self.written, outcomes, strict=True):
             if isinstance(outcome, Conflict):
                 done.again.append((folded, outcome))
@@ -193,12 +211,21 @@ class Batch:
             if isinstance(error, OnexError) and not error.retryable and not isinstance(error, TimerGone):
                 key = str(pending.key) if pending.key.workflow_type else pending.issuer
                 body = pending.body[:REJECTED_BODY_BYTES]
-                kept.append(Rejection(key, pending.id, error.code, error.message, body, self.now_us))
+                kept.append(
+                    Rejection(
+                        key=key,
+                        action_id=pending.id,
+                        code=error.code,
+                        message=error.message,
+                        body=body,
+                        at_us=self.now_us,
+                    )
+                )
         return kept
 
     def _answers(self, results: Sequence[tuple[Pending, Answer]]) -> list[InboxAnswer]:
         return [
-            InboxAnswer(pending.ticket, answer_json(answer), self.now_us)
+            InboxAnswer(ticket=pending.ticket, answer=answer_json(answer), at_us=self.now_us)
             for pending, answer in results
             if pending.ticket
         ]
@@ -210,9 +237,14 @@ def _held_blobs(folded: Folded) -> list[NewBlob]:
     return [blob for pending, _ in folded.refused if pending.settles in held for blob in pending.blobs]
 
 
-def _expected(folded: Folded, change: KeyChange, row: int) -> Committed:
+def _expected(change: KeyChange, row: int) -> Committed:
     """The answer an inbox row gets: the position is drawn by the commit itself, the sender reads it from the log."""
-    return Committed(folded.entry.key, change.based_on + row + 1, Position(0, 0), change.rows[row].status)
+    return Committed(
+        key=change.key,
+        version=change.based_on + row + 1,
+        position=Position(0, 0),
+        status=change.rows[row].status,
+    )
 
 
 def _apply(folded: Folded, change: KeyChange, outcome: Applied, done: Settlement) -> None:
@@ -253,4 +285,6 @@ def answer_json(answer: Answer) -> bytes:
 
 def committed_of(entry: LogEntry, *, duplicate: bool = False) -> Committed:
     """The answer a log row was, or would have been, given."""
-    return Committed(entry.key, entry.version, entry.position, entry.row.status, duplicate)
+    return Committed(
+        key=entry.key, version=entry.version, position=entry.position, status=entry.row.status, duplicate=duplicate
+    )

@@ -1,31 +1,66 @@
-"""Backoff: an instance whose commit met another's waits its turn out, with its mailbox shut, so that its order holds.
+"""Conflict backoff: what becomes of the actions of a change that the store left out, because it met another's.
 
-How long says the policy (promise 10), seeded by the action: two writers that met once do not meet again.
+An action whose id the log holds is answered from the log. The others are folded again on what the store has now. Before
+that their instance waits its turn out, with its mailbox paused, so that its order holds: what comes meanwhile queues behind.
+The policy says how long (promise 10), seeded by the action: two writers that met once do not meet again at the same moment.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
+from ..kernel.errors import OnexError, StateUpdateConflictError
 from ..kernel.retry import RetryPolicy
 from ..ports import Clock
-from .mailbox import FIRST_RETRY, Entry, Mailboxes, Pending
+from .mailbox import FIRST_RETRY, Answer, Entry, Mailboxes, Pending
+
+
+class Resolution(NamedTuple):
+    """Of one change that met a conflict. ``refused`` goes into the next commit, so that its record is durable before its
+    answer; ``left`` is folded again."""
+
+    answered: list[tuple[Pending, Answer]]
+    refused: list[tuple[Pending, OnexError]]
+    left: list[Pending]
 
 
 class ConflictBackoff:
-    """``stir`` is called when a mailbox is open again."""
+    """``wake`` is called when a mailbox is open again."""
 
-    def __init__(self, policy: RetryPolicy, clock: Clock, mailboxes: Mailboxes, stir: Callable[[], None]) -> None:
-        self._policy, self._clock, self._mailboxes, self._stir = policy, clock, mailboxes, stir
+    def __init__(self, policy: RetryPolicy, clock: Clock, mailboxes: Mailboxes, wake: Callable[[], None]) -> None:
+        self._policy, self._clock, self._mailboxes, self._wake = policy, clock, mailboxes, wake
         self._waiting: dict[Entry, asyncio.Task[None]] = {}
 
     @property
     def busy(self) -> bool:
         return bool(self._waiting)
 
-    def is_spent(self, pending: Pending) -> bool:
-        """Whether it has had its tries. Outcomes, timers and messages are ours, and go on until they are judged."""
+    def resolve(
+        self, pendings: Sequence[Pending], first_answers: Mapping[Pending, Answer | None], *, moved: bool
+    ) -> Resolution:
+        """``first_answers``: of those whose id the log holds. ``moved``: the version or lease was another, not an id."""
+        resolution = Resolution([], [], [])
+        for pending in pendings:
+            if (
+                moved or pending in first_answers
+            ):  # a change left out for a neighbour's duplicate is nobody's own conflict
+                self._mailboxes.count_conflict(pending)
+            first = first_answers.get(pending)
+            if isinstance(first, OnexError):
+                resolution.refused.append((pending, first))
+            elif first is not None:
+                resolution.answered.append((pending, first))
+            elif self._is_spent(pending):
+                error = StateUpdateConflictError(f"{pending.key} kept moving; send it again")
+                resolution.answered.append((pending, error))
+            else:
+                resolution.left.append(pending)
+        return resolution
+
+    def _is_spent(self, pending: Pending) -> bool:
+        """Whether it has had its tries. Outcomes, timers and messages are the engine's own, and go on until they are judged."""
         return pending.settles is None and self._policy.delay_s(self._conflicts(pending), pending.id) is None
 
     def put_back(self, entry: Entry, pendings: Sequence[Pending]) -> None:
@@ -50,4 +85,4 @@ class ConflictBackoff:
         await self._clock.sleep(delay_s)
         del self._waiting[entry]
         self._mailboxes.resume(entry)
-        self._stir()
+        self._wake()

@@ -9,6 +9,7 @@ A delivery leads to two values: the ``intent`` that an effect is given, and the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -18,11 +19,13 @@ from ..kernel.action import NOTHING, WorkflowKey
 from ..kernel.canonical import detached_copy
 from ..kernel.errors import OnexError, StateConsistencyError
 from ..kernel.intent import Emitted, EnumIntentPriority, EnumIntentType, ModelIntent, intent_id
-from ..ports import Clock, NewBlob, OutboxRow, Pointer
+from ..ports import Clock, NewBlob, NewIntent, OutboxRow, Pointer
 from .encode import body_hash, canonical_payload
 from .mailbox import Pending
 from .registry import ReducerRegistry
 from .schema_upgrade import logged_intent
+
+AHEAD_US = 86_400_000_000  # a clock that is set right moves by less; an hour of it is not worth two times in one row
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +34,7 @@ class Delivery:
 
     ``key``, ``version``, ``action_id`` and ``correlation`` are those of the action that emitted it; ``n`` counts, from 0,
     the intents of its name in that step. ``due_us``: it is not run earlier. What the reducer asked for stands in
-    ``emitted.due_us``; ``due_time.by_the_clock`` says how the two differ. ``queued_us``: since when it waits in this process.
+    ``emitted.due_us``; ``by_the_clock`` says how the two differ. ``queued_us``: since when it waits in this process.
 
     ``attempt``: the number of the current or next try, from 1. ``crashes``: how many processes ended while it ran.
     ``maybe_done``: a try so far may have had its effect. ``emitted_as``: the name its id is made of, if the contract calls it
@@ -152,3 +155,16 @@ def stored_delivery(row: OutboxRow, registry: ReducerRegistry, now_us: int) -> D
         crashes=row.crashes,
         emitted_as=was if was != spec.name else "",
     )
+
+
+def by_the_clock(outbox: Iterable[NewIntent], issued_us: int, now_us: int) -> tuple[NewIntent, ...]:
+    """Outbox rows of an action whose time is its instance's, not the clock's: due as long after ``now_us`` as after it.
+
+    What a reducer sees never goes back (promise 8), so one action stamped in 2100 leaves its instance in 2100 for good. "In
+    an hour", said there, is an hour from now all the same. The log keeps what was said; only the row is moved.
+    Within a day of the clock nothing is moved. Nor is what was due before ``issued_us``: that was no time from then.
+    """
+    ahead_us = issued_us - now_us
+    if ahead_us <= AHEAD_US:
+        return tuple(outbox)
+    return tuple(new._replace(due_us=new.due_us - ahead_us) if new.due_us >= issued_us else new for new in outbox)

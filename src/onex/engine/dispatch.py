@@ -1,7 +1,25 @@
-"""Dispatch: actions in, commits out. One loop gathers what has come, folds it in memory and writes it as one transaction.
+"""Dispatch: the writer. One loop takes the actions that wait, folds them in memory and writes them as one transaction.
 
-The batch clocks itself: the next begins when the last is durable, and takes along whatever gathered meanwhile. Nobody is
-answered before that. A conflict or refusal of one key never fails its neighbours.
+One turn of the loop, ``_write_batch``, in this order:
+
+1. Refusals of a commit whose answer was lost are looked up: those that were written are answers now.
+2. At most ``Limits.batch`` actions are taken from the mailboxes, with all that ``SideWrites`` has collected meanwhile.
+3. They are loaded and folded (``isolate``, ``fold``), and made one ``Commit`` (``batch``). Nothing is written yet.
+4. The store commits. Only after that is anybody answered, does an intent run, and does an instance count as changed.
+5. Changes that met a conflict go back to their mailbox (``conflict_backoff``); their neighbours are done.
+
+The next turn begins when the last is durable, and takes along what came meanwhile: under load batches grow by themselves.
+
+What may go wrong, and why the end is still right:
+
+- Anything raises before the answer: every action goes back to the front of its mailbox in its order, the cached instances are
+  forgotten, and the side writes go with the next batch. The store kept nothing, so nothing was promised.
+- The store fails for now (TemporaryDatabaseError): the same, and the turn is tried again after 10 ms, then up to 1 s.
+- The answer to the commit is lost (CommitUnknown): the same, but the actions may be applied. Each is looked up by its id
+  before it is refused, and the store refuses to apply an id twice; refusals are followed up by ``unknown_commits``.
+- The store belongs to another process by now (OwnershipLost), or a fault of ours: the loop ends. Everybody who waits gets that
+  error, and nothing more is accepted.
+- The engine is closed: what was accepted is still written, for at most ``CLOSE_S`` seconds.
 """
 
 from __future__ import annotations
@@ -16,19 +34,11 @@ from ..kernel.errors import (
     OnexError,
     Overloaded,
     OwnershipLost,
-    StateUpdateConflictError,
     TemporaryDatabaseError,
 )
 from ..kernel.retry import RetryPolicy
 from ..kernel.user_code import describe
-from ..ports import (
-    Clock,
-    Conflict,
-    Env,
-    InboxAnswer,
-    Store,
-    Telemetry,
-)
+from ..ports import Clock, Conflict, Env, InboxAnswer, Store, Telemetry
 from .batch import Batch, CommitListener, Extras, answer_json, committed_of
 from .conflict_backoff import ConflictBackoff
 from .crash_counts import CrashCounts, action_name, reading_name
@@ -89,7 +99,7 @@ class ReducerService(SideWrites):
         self._fences: dict[int, int] = {}
         self._mailboxes = Mailboxes(registry)
         self._isolation = FaultIsolation(store, self._mailboxes, self.crash_counts, self.events)
-        self._backoff = ConflictBackoff(self.limits.conflicts, clock, self._mailboxes, self._stir)
+        self._backoff = ConflictBackoff(self.limits.conflicts, clock, self._mailboxes, self._wake_writer)
         self._waiting = 0
         self._failures = 0
         self._unknown = UnknownCommits(store, self._mailboxes)
@@ -178,7 +188,7 @@ class ReducerService(SideWrites):
                 entry.queue.append(pending)
                 self._mailboxes.enqueue(entry)
         self._waiting += 1
-        self._stir()
+        self._wake_writer()
         return pending
 
     def room_for(self, actions: int, share: int = 0) -> None:
@@ -224,7 +234,7 @@ class ReducerService(SideWrites):
         """Returns when nothing accepted waits to become durable."""
         await self._quiet.wait()
 
-    def _stir(self) -> None:
+    def _wake_writer(self) -> None:
         self._quiet.clear()
         self._wake.set()
 
@@ -280,7 +290,7 @@ class ReducerService(SideWrites):
             batch = Batch(folds, extras, self._mailboxes.retries, now_us)
             commit = await batch.build(self._fences, self._first_answer)
             try:
-                outcomes = await self.store.commit(commit) if any(commit[1:7]) else ()
+                outcomes = await self.store.commit(commit) if not commit.is_empty else ()
             except CommitUnknown:
                 self._unknown.add(batch)
                 raise
@@ -333,29 +343,17 @@ class ReducerService(SideWrites):
         self.counters.conflicts += 1
         moved = not conflict.duplicates
         known = [pending for pending in folded.pendings if pending.id in conflict.duplicates]
-        firsts = {pending: await self._first_answer(pending) for pending in known}
-        left: list[Pending] = []
-        results: list[tuple[Pending, Answer]] = []
-        for pending in folded.pendings:
-            if moved or pending in firsts:  # a neighbour's duplicate is nobody's try
-                self._mailboxes.count_conflict(pending)
-            first = firsts.get(pending)
-            if isinstance(first, OnexError):  # a refusal: with the next batch, so that its record is durable first
-                self._extras.refused.append((pending, first))
-            elif first is not None:
-                results.append((pending, first))
-            elif self._backoff.is_spent(pending):
-                results.append((pending, StateUpdateConflictError(f"{pending.key} kept moving; send it again")))
-            else:
-                left.append(pending)
-                continue
+        first_answers = {pending: await self._first_answer(pending) for pending in known}
+        answered, refused, left = self._backoff.resolve(folded.pendings, first_answers, moved=moved)
+        self._extras.refused.extend(refused)
+        for pending, _ in (*answered, *refused):
             if pending.settles is not None:
                 self.counters.outcomes_dropped += 1
                 self._extras.settled.append(pending.settles)
-        for pending, answer in results:
+        for pending, answer in answered:
             if pending.ticket:
                 self.answer(InboxAnswer(pending.ticket, answer_json(answer), self.clock.now_us()))
-        self._resolve(results)
+        self._resolve(answered)
         (self._backoff if moved else self._mailboxes).put_back(folded.entry, left)
 
     # --- out -----------------------------------------------------------------------------------------------------------

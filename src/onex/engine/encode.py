@@ -1,7 +1,12 @@
 """Canonical bytes: one form for state, payload and intents, the same in every store, process and replay.
 
 Fields stand in declared order and dicts in insertion order; nothing is sorted, because a reload must not change the order
-a reducer sees. Only the body hash sorts: it compares what two senders meant, not what we stored.
+a reducer sees. Only the body hash sorts: it compares what two senders meant, not what was stored.
+
+Values come in by two ways. From outside, as JSON: ``check_json`` and ``read_payload`` trust nothing. From the app's own code, as
+models: ``canonical_payload`` and ``encode_step`` write them and look at the bytes. What a type cannot promise (NUL, an integer
+beyond 2^53, depth) shows in the bytes, so only bytes that show a sign of it are parsed; all others cost a few scans in C.
+A value is used as it will be read back: a copy is made where somebody else could still change it (promise 33).
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ from pydantic_core import from_json, to_json
 
 from ..kernel import canonical
 from ..kernel.action import NOTHING, Nothing, WorkflowKey
-from ..kernel.canonical import as_reloaded, detached, is_flat, reloaded, unwritable
+from ..kernel.canonical import as_reloaded, detached, is_flat, unwritable
 from ..kernel.errors import InvalidPayload, PayloadTooLarge, StateConsistencyError
 from ..kernel.intent import Emitted, EnumIntentPriority, IntentTable
 from ..kernel.size_limits import PAYLOAD_BYTES, PAYLOAD_DEPTH
@@ -138,16 +143,10 @@ def read_payload(model: type[M], raw: bytes, *, of_plain: bool = False) -> M:
         raise InvalidPayload(f"payload does not fit {model.__name__}: {problems(error)}") from error
 
 
-def check_state(value: BaseModel) -> None:
-    """Whether a state reloads equal, also one that a handler changed in place. Raises InvalidPayload. In tests and simulation."""
-    reloaded(value)
-
-
 # --- what a type cannot promise ---------------------------------------------------------------------------------------
 
 
-# At every write the bytes are looked at for what may be wrong: NUL is written in six letters, an integer beyond 2^53 has
-# sixteen digits in a row, and depth takes brackets. Only bytes that show one of these are read.
+# The signs: NUL is written in six letters, an integer beyond 2^53 has sixteen digits in a row, depth takes brackets.
 
 
 def check_kept(data: bytes, value: BaseModel) -> None:
@@ -315,11 +314,6 @@ def _encode_intent(one: Emitted, write: Callable[[BaseModel], bytes]) -> bytes:
     return text + b"}"
 
 
-def decode_intents(data: bytes, table: IntentTable) -> tuple[Emitted, ...]:
-    """All of one step. Raises StateConsistencyError when the contract no longer lists one, or its payload no longer fits."""
-    return tuple(decode_intent(item, table) for item in read_intents(data))
-
-
 def read_intents(data: bytes) -> list[dict[str, JsonValue]]:
     """The intents of one log row as they stand there. Raises StateConsistencyError for bytes that no step wrote."""
     if not data:
@@ -334,7 +328,8 @@ def read_intents(data: bytes) -> list[dict[str, JsonValue]]:
 
 
 def decode_intent(item: Mapping[str, JsonValue], table: IntentTable) -> Emitted:
-    """One of them; its neighbours are not looked at. Raises as ``decode_intents``."""
+    """One item of ``read_intents``. Raises StateConsistencyError when the contract no longer lists it, or its payload does
+    not fit any more."""
     name, body = str(item["name"]), item.get("payload")
     spec = table.by_name.get(name)
     if spec is None:

@@ -1,7 +1,22 @@
-"""Fold: the actions waiting for one key, judged and stepped in order in memory, become one ``KeyChange``.
+"""Fold: the actions that wait for one instance, judged and stepped in order in memory, become one ``KeyChange``.
 
-The law: an action is judged on the state the one before it left; a refused one leaves no trace in that state. Nothing
-here waits, so a batch of a thousand keys is one turn of the loop.
+The law: an action is judged on the state that the one before it left; a refused one leaves no trace in that state. Nothing
+here waits, so a batch of a thousand instances is one turn of the event loop.
+
+``Folded`` takes the loaded instance apart into its own fields and works on these. Per action: ``_judge`` (promise 5) finds a
+refusal or none; ``_step`` calls the reducer, encodes what it made, and only then takes it over; ``_refuse`` records a refusal and
+what it means for the outbox row that the action settles. At the end ``_change`` makes the record for the store, and the entry
+gets the new ``Loaded``. So an exception that leaves the fold leaves the entry with its old value.
+
+What may go wrong, and why the end is still right:
+
+- The reducer, a guard or an encoder raises: ReducerFailed. At ``FAILURES_TO_HOLD`` in a row the instance is held (promise 17).
+- A handler changed a list or dict of its state in place before it failed: ``_step_back`` decodes the state from its bytes.
+- An action is folded a second time, and its handler changed the payload in place the first time: ``_payload_again``.
+- A timer is set and then replaced or cancelled within one batch. It has no outbox row yet: ``_new_timers`` knows it, and
+  ``_without_dropped_timers`` leaves its row out.
+- An outcome is refused. A fault of the reducer's keeps it in its row as held, to be delivered again; any other refusal ends it.
+- The commit fails: the caller forgets the entry, and all of this is done again on what the store has.
 """
 
 from __future__ import annotations
@@ -12,6 +27,7 @@ from typing import NamedTuple, Self
 from pydantic import BaseModel
 
 from ..kernel.action import Action
+from ..kernel.canonical import reloaded
 from ..kernel.errors import (
     ActionExpiredError,
     ConcurrentModificationError,
@@ -31,8 +47,8 @@ from ..kernel.intent import Emitted, EnumIntentType
 from ..kernel.machine import state_timer
 from ..kernel.user_code import caught, plain_text
 from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer
-from .due_time import by_the_clock
-from .encode import BLOB_MARK, check_state, decode, encode_step, named_blobs, state_hash
+from .delivery import by_the_clock
+from .encode import BLOB_MARK, decode, encode_step, named_blobs, state_hash
 from .mailbox import NO_TIMERS, Entry, Loaded, Pending
 from .schema_upgrade import stored_state
 
@@ -220,7 +236,7 @@ class Folded:
                 raise ReducerFailed(f"{kind!r} emitted {len(emitted)} intents; the limit is {INTENTS_PER_STEP}")
             kept, intents = encode_step(after, emitted)
             if self._rules.check_all:
-                check_state(after)
+                reloaded(after)  # it reloads equal, also where a handler changed it in place
         except InvalidPayload as error:  # of the reducer's making: it is the reducer that failed
             raise ReducerFailed(f"{reducer.workflow_type}.{kind}: {error.message}", trigger=kind) from error
         except OnexError:

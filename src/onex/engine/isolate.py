@@ -1,12 +1,19 @@
-"""Judge: a batch is gathered, loaded and folded, and whatever goes wrong with one action or one key stays there.
+"""Fault isolation: a batch is taken, loaded and folded, and what goes wrong with one action or one instance stays there.
 
-In this order: the next actions are taken from the mailboxes, alone where one of them is a suspect (``suspects``); cold keys are
-loaded; then, in one turn of the loop and with the record of what is being judged written down, stored states are decoded and
-actions folded. All user code of a step runs in that turn.
+In this order:
 
-``fold`` raises nothing for bad input, and what user code raises is a refusal by the time it gets there. ``_isolated`` is the net
-under both: what comes through all the same is a fault of ours, and it must cost one action, not the engine, and again at each
-start.
+1. ``take``: the next actions from the mailboxes. An action that was running when a process ended comes alone, so that a
+   second crash is counted for it and for nobody else (``crash_counts``); one that crashed too often is refused here.
+2. ``fold``: instances that are not in memory are loaded, in one query.
+3. In one turn of the event loop, with the names of these actions written into the crash record: stored states are decoded and
+   actions are folded. All user code of a step runs in this turn.
+
+``Folded`` raises nothing for bad input, and what user code raises is a refusal by the time it gets there. What comes through
+all the same is a fault of the engine's. It must cost one action, not the engine, and not again at each start. So ``_isolated``
+loads that instance anew and looks by bisection for the shortest prefix of its actions that raises. The last of this prefix is
+refused, and the rest is folded again, until nothing raises. If it raises with no action at all, the engine ends.
+
+The store may fail while an instance is loaded: that error goes to the caller, which puts everything back.
 """
 
 from __future__ import annotations

@@ -1,6 +1,19 @@
 """Mailbox: one instance as this process holds it, and the actions that wait for it in order.
 
-Mutable on purpose and never shared: an ``Entry`` is a cache of the stored state, dropped whenever the store says otherwise.
+An ``Entry`` has two parts. Its queue holds what was accepted and is in no batch: first in, first out, and an instance has at most
+one batch at a time, so the order of one sender holds. ``loaded`` is the instance itself, a cache of the store. It is replaced by
+each fold, before the commit: while that runs it is ahead of the store. If the commit fails it is forgotten, never repaired.
+
+``Mailboxes`` holds the entries, least recently used first, and the turn in which those with something to do are taken. An
+instance that has more actions than a batch has room for goes to the end of the turn with the rest, so no key starves another.
+
+What may go wrong, and why the end is still right:
+
+- A batch is put back: to the front of the queue in its old order, so nothing overtakes it. ``retries`` remembers what is known of
+  each action until it is answered: how often it met a conflict, and whether it may be applied already.
+- A conflict's instance waits: it is paused, out of the turn, and what comes for it queues behind.
+- The same id comes again while the first is in flight: ``inflight`` finds it, and both get one answer.
+- Memory is full: entries in which nobody waits are let go. What memory they take is estimated from the bytes of the state.
 """
 
 from __future__ import annotations

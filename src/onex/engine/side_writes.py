@@ -26,13 +26,13 @@ class SideWrites(ABC):
         self._released: list[tuple[Entry, asyncio.Future[None]]] = []
 
     @abstractmethod
-    def _stir(self) -> None:
+    def _wake_writer(self) -> None:
         """There is something to write."""
 
     def note(self, note: Note) -> None:
         """Change an outbox row with the next commit."""
         self._extras.notes.append(note)
-        self._stir()
+        self._wake_writer()
 
     def note_durably(self, note: Note) -> asyncio.Future[None]:
         """The same; await the future until it is durable. Raises EngineClosed, OwnershipLost."""
@@ -45,17 +45,17 @@ class SideWrites(ABC):
     def reject(self, rejection: Rejection) -> None:
         """Record input that has no readable key."""
         self._extras.rejections.append(rejection)
-        self._stir()
+        self._wake_writer()
 
     def answer(self, answer: InboxAnswer) -> None:
         """Turn an inbox row into its answer with the next commit."""
         self._extras.answers.append(answer)
-        self._stir()
+        self._wake_writer()
 
     def settle(self, pointer: Pointer) -> None:
         """End an intent that nobody waits for, with the next commit."""
         self._extras.settled.append(pointer)
-        self._stir()
+        self._wake_writer()
 
     async def release(self, key: WorkflowKey) -> None:
         """Let a held instance take actions again; durable when it returns. Raises UnknownWorkflow, EngineClosed."""
@@ -65,7 +65,7 @@ class SideWrites(ABC):
         self._mailboxes.enqueue(entry)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._released.append((entry, future))
-        self._stir()
+        self._wake_writer()
         await future
 
     def _check_running(self) -> None:

@@ -1,8 +1,20 @@
-"""Doubt: what was in commits whose answer was lost. It may stand in the store without anybody having been told.
+"""Unknown commits: what was in a commit whose answer was lost. It may stand in the store, and nobody was answered.
 
-An action that was applied is found by its id. A refusal leaves nothing to be found by, and judged again, on the state that
-its own neighbours have left, it could turn into its opposite: an action refused and answered so in the inbox would be applied
-after all, and behind what was sent after it. So a refusal stands when what it was written with stands.
+The actions of such a batch go back to their mailboxes and are folded again. An action that was applied is found then by its
+id, and gets its first answer. A refusal leaves no log row to be found by. Judged again, on the state that its own neighbours
+left, it could turn into its opposite: an action that the inbox was told is refused would be applied after all, and behind
+what was sent after it. So a refusal stands if what it was written with stands:
+
+- Refused within a change that has rows: the first of these rows is looked up by its action id. If it stands at the version
+  that this change would have given it, the whole change was written, for a change is written as a whole.
+- Refused with no row beside it (``row`` is None): an action of the inbox is looked up by its ticket. Its row is gone, if the
+  answer was written. Any other action has nobody outside who could know the first refusal: it is judged again.
+
+Held outcomes and timers are not followed up: their outbox row says what there is to know, whichever way it went.
+
+``written_refusals`` asks before the next batch is taken, so no action is judged twice. If the store fails while it asks, the
+list stays and is asked for again. ``perhaps_applied`` is called after a later commit was answered: by then the lost one is in
+the store or never will be, and those who follow changes are told to read.
 """
 
 from __future__ import annotations
