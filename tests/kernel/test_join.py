@@ -100,7 +100,7 @@ def test_a_receiver_is_kept_as_its_text(to: Any, kept: str) -> None:
 @pytest.mark.parametrize(
     ("draft", "told"),
     [
-        (intent("work", Work(), priority="urgent"), "'work' has priority 'urgent'; there is critical, high"),
+        (intent("work", Work(), priority="urgent"), "'work' has priority 'urgent'; allowed are critical, high"),
         (intent("work", Work(), priority=""), "has priority ''"),
         (intent("work", Work(), priority=1), "has priority 1 (int)"),  # type: ignore[arg-type]
         (intent("work", Work(), idempotency_key=["a"]), "key ['a'] (list)"),  # type: ignore[arg-type]
@@ -234,7 +234,7 @@ def _cycle(job: Job, action: Action[Nothing]) -> Any:
         (lambda job, action: _raise(KeyboardInterrupt()), "KeyboardInterrupt"),
         (lambda job, action: _raise(GeneratorExit()), "GeneratorExit"),
         (lambda job, action: _raise(StopIteration()), "StopIteration"),
-        (lambda job, action: _raise(Mute("x")), "Mute (which cannot be told"),
+        (lambda job, action: _raise(Mute("x")), "Mute (no text"),
         (lambda job, action: _raise(BaseExceptionGroup("several", [Panic(), Mute("x")])), "several"),
         (lambda job, action: _raise(Wordless()), "Wordless"),
         (lambda job, action: _raise(Masked("behind")), "Masked: behind"),

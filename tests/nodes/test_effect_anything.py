@@ -78,8 +78,8 @@ RAISED = {
     "stop async iteration": ("unknown", "effect_raised: ", 2),
     "cancelled": ("unknown", "effect_raised: CancelledError", 2),
     "own time-out": ("unknown", "effect_raised: TimeoutError: connect timed out after 0.1 s", 2),
-    "mute": ("unknown", "effect_raised: Mute (which cannot be told: its __str__ raised IndexError)", 2),
-    "exits when told": ("unknown", "effect_raised: Exits (which cannot be told: its __str__ raised SystemExit)", 2),
+    "mute": ("unknown", "effect_raised: Mute (no text: its __str__ raised IndexError)", 2),
+    "exits when told": ("unknown", "effect_raised: Exits (no text: its __str__ raised SystemExit)", 2),
     "huge": ("unknown", "effect_raised: ValueError: xxxxxxxx", 2),
     "surrogate": ("unknown", r"effect_raised: ValueError: \ud800\x00 bad", 2),
     "group": ("unknown", "effect_raised: BaseExceptionGroup: several (2 sub-exceptions)", 2),
@@ -93,7 +93,7 @@ RAISED = {
     "refused for now": ("failed", "busy: busy", 2),
     "refused in text no store takes": ("failed", r"\ud800\x00: \ud800\x00", 1),
     "refused without end": ("failed", "yyyyyyyy", 1),
-    "hostile refusal": ("failed", "effect_failed: Hostile (which cannot be told", 1),
+    "hostile refusal": ("failed", "effect_failed: Hostile (no text", 1),
     "mistyped refusal": ("failed", "effect_failed: EffectFailed: x", 1),
 }
 

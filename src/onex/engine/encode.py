@@ -26,9 +26,10 @@ from pydantic_core import from_json, to_json
 
 from ..kernel import canonical
 from ..kernel.action import NOTHING, Nothing, WorkflowKey
-from ..kernel.canonical import as_reloaded, detached, is_flat, unwritable
+from ..kernel.canonical import as_reloaded, detached, unwritable
 from ..kernel.errors import InvalidPayload, PayloadTooLarge, StateConsistencyError
 from ..kernel.intent import Emitted, EnumIntentPriority, IntentTable
+from ..kernel.model_facts import is_flat
 from ..kernel.size_limits import PAYLOAD_BYTES, PAYLOAD_DEPTH
 from ..kernel.user_code import caught
 from ..ports import LogRow

@@ -1,7 +1,10 @@
-"""Action: one thing that happened to one instance, as a reducer sees it; ModelAction: the same on a wire.
+"""Action: one thing that happened to one instance, as a reducer sees it. ModelAction: the same as a message from outside.
 
-The law: an action carries all that its reducer may know beside the state. Its time is the only "now", and new ids are
-minted from its own, so that a replay mints the same ones.
+The rule: an action carries everything that its reducer may know besides the state. Its time is the only "now" of a reducer,
+and new ids are made from its id, so a replay makes the same ones. No reducer needs a clock or a random number.
+
+An action from outside is a ModelAction: JSON of any sender, not yet judged. The engine's intake checks it, gives it an id and a
+time if it has none, and makes an Action of it: a typed payload, and ids and times in the form that is cheap to handle.
 """
 
 from __future__ import annotations
@@ -16,8 +19,8 @@ from uuid import UUID, uuid5
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
-from .canonical import Value
 from .errors import InvalidKey
+from .model_facts import Value
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -29,12 +32,12 @@ INSTANCE_ID_BYTES = 200
 
 @lru_cache(1024)
 def _is_type(text: str) -> bool:
-    # asked for short text only: what is remembered is kept
+    # Called for short text only: the cache keeps what it is given.
     return _TYPE.fullmatch(text) is not None
 
 
 class Payload(Value):
-    """Base of typed payloads: frozen, no unknown fields, no NaN or infinity; what may stand in a log for ever."""
+    """Base of typed payloads: frozen, no unknown fields, no NaN or infinity. It may stay in a log for ever."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -62,7 +65,7 @@ Q = TypeVar("Q", bound=BaseModel)
 
 
 class WorkflowKey(NamedTuple):
-    """The address of one instance: at once route, isolation unit, ordering unit, lease resource and partition key."""
+    """The address of one instance. Order, isolation, locks, leases and partitions are all per key."""
 
     workflow_type: str
     instance_id: str
@@ -95,7 +98,7 @@ class WorkflowKey(NamedTuple):
 
 
 def _text(value: object, what: str) -> str:
-    """Of a subclass of ``str`` too: a member of a ``StrEnum`` is its text."""
+    """``value`` as a plain ``str``: of a subclass too, such as a member of a ``StrEnum``. Raises InvalidKey."""
     if isinstance(value, str):
         return str.__str__(value)
     raise InvalidKey(f"{what} is a {type(value).__name__}; give text")
@@ -103,7 +106,7 @@ def _text(value: object, what: str) -> str:
 
 @lru_cache(16_384)
 def _parsed(text: str) -> WorkflowKey:
-    # remembered: an instance is spoken to again and again, and its checks are a quarter of what the door does
+    # Cached, because an instance gets many actions, and these checks were a quarter of the time of the intake.
     workflow_type, colon, instance_id = text.partition(":")
     if not colon:
         raise InvalidKey(f"{text[:80]!r} is not a workflow key; write TYPE:INSTANCE, for example orders:4711")
@@ -111,9 +114,9 @@ def _parsed(text: str) -> WorkflowKey:
 
 
 class Action(NamedTuple, Generic[P]):
-    """What ``delta`` is given. Ids are 16 raw bytes and time is whole microseconds; the properties give the rich types.
+    """What ``delta`` is called with. Ids are 16 raw bytes, times whole microseconds; properties give UUID and datetime.
 
-    A tuple, because a million of these pass through one process: building one costs a third of a frozen dataclass.
+    A tuple, because one process makes millions of these: building one costs a third of building a frozen dataclass.
     """
 
     key: WorkflowKey
@@ -139,11 +142,11 @@ class Action(NamedTuple, Generic[P]):
         return EPOCH + timedelta(microseconds=self.issued_us)
 
     def mint(self, name: str) -> UUID:
-        """A new id that every replay mints again: ``uuid5(action_id, name)``."""
+        """A new id, the same at every replay: ``uuid5(action_id, name)``."""
         return uuid5(self.action_id, name)
 
     def carrying(self, payload: Q) -> Action[Q]:
-        """The same action with another payload: how a combined reducer hands a part its own."""
+        """The same action with another payload. A combined reducer gives each part its own."""
         return Action(self.key, self.kind, payload, self.id, self.issued_us, self.correlation, self.issuer, self.cause)
 
 
@@ -155,7 +158,7 @@ def micros(moment: datetime) -> int:
 
 
 class EnumActionType(StrEnum):
-    """What the engine is to do with a command; which trigger runs is ``ModelAction.kind``."""
+    """What the engine should do with a command. The trigger is ``ModelAction.kind``."""
 
     START_WORKFLOW = "start_workflow"
     DELEGATE_TASK = "delegate_task"
@@ -166,7 +169,7 @@ class EnumActionType(StrEnum):
 
 
 class EnumActionStatus(StrEnum):
-    """Where a command stands; read from the log, never written into the action."""
+    """The progress of a command. It is read from the log, never written into the action."""
 
     PENDING = "pending"
     IN_PROGRESS = "in_progress"
@@ -176,7 +179,7 @@ class EnumActionStatus(StrEnum):
 
 
 class ModelAction(BaseModel):
-    """The wire form of a command: data from outside, judged at the door. Frozen: a command is a fact once issued."""
+    """A command as a message: data from outside, which the intake checks. Frozen: a command does not change once issued."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

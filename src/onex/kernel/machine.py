@@ -1,7 +1,20 @@
-"""Machine: the transition table of a contract, and the reducer made of it.
+"""Machine: the transition table of a contract, and the reducer that is made of it and the user's handlers.
 
-Rule 1: everything that decides a status stands in the table.
-Rule 2: what a transition *does* is a function of (state, action); it never picks the next status.
+Rule 1: everything that decides a status is in the table.
+Rule 2: what a transition *does* is a handler, a function of (state, action). It never chooses the next status.
+
+One step (``MachineReducer.delta``), in this order:
+
+1. ``Machine.next`` finds the next status: the transitions for this status and trigger are tried in their order, and the
+   first one whose guards all hold is taken. A guard sees the state before the action.
+2. The handler of the trigger runs. A trigger without a handler changes nothing but the status.
+3. Its result is checked: a Step, of the right state class, with the old status. A changed state goes through
+   ``canonical.as_reloaded``.
+4. Its intents are joined with the contract (``intent.IntentTable``).
+5. On a change of status the old status's timer is cancelled and the new one's is set, then the new status is put in.
+
+Guards and handlers are code of the user, so each is called in one place that catches everything (``user_code.caught``).
+Whatever they do wrong becomes GuardFailed or ReducerFailed of this one action.
 """
 
 from __future__ import annotations
@@ -27,7 +40,7 @@ _NOWHERE: Mapping[str, tuple[Transition, ...]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A condition as written, and the pure function it was compiled to."""
+    """A condition: its text in the contract, and the pure function that was compiled from it."""
 
     text: str
     holds: Callable[[BaseModel, BaseModel], bool] = field(compare=False)
@@ -35,7 +48,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """``from_state`` may be ``"*"``. Among those that fit, an exact one comes before ``"*"``, then higher priority."""
+    """``from_state`` may be ``"*"``. Transitions for a status are tried before those for ``"*"``, then by higher priority."""
 
     from_state: str
     to_state: str
@@ -46,19 +59,19 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Timeout:
-    """A state's own timer: set on entering, cancelled on leaving, fires ``trigger``."""
+    """The timer of a status: set on entering it, cancelled on leaving it, fires ``trigger``."""
 
     after_us: int
     trigger: str
 
 
 def state_timer(status: str) -> str:
-    """The reserved timer name of a state's ``timeout_ms``."""
+    """The name of the timer that a status with ``timeout_ms`` has. Names with ``@`` are reserved for the engine."""
     return f"@{status}"
 
 
 class Machine:
-    """``table[status][trigger] -> transitions in the order tried``; a terminal status has an empty row."""
+    """``table[status][trigger] -> transitions, in the order they are tried``. A terminal status has an empty row."""
 
     __slots__ = ("initial", "table", "terminal", "timeouts", "transitions")
 
@@ -70,7 +83,7 @@ class Machine:
         timeouts: Mapping[str, Timeout] | None = None,
         states: tuple[str, ...] = (),
     ) -> None:
-        """``states`` may name some that no transition touches."""
+        """``states`` may name statuses that no transition has."""
         self.initial = initial
         self.transitions = transitions
         self.terminal = terminal
@@ -95,7 +108,7 @@ class Machine:
         return tuple(self.table)
 
     def accepts(self, status: str) -> tuple[str, ...]:
-        """Triggers that have a transition from here, guards aside."""
+        """The triggers that have a transition from ``status``; guards are not asked. Sorted."""
         return tuple(sorted(self.table.get(status, ())))
 
     def next(self, status: str, trigger: str, state: BaseModel, payload: BaseModel) -> str:
@@ -109,7 +122,7 @@ class Machine:
                 trigger=trigger,
                 accepts=list(accepts),
             )
-        if not fitting[0].guards:  # the common case asks for nothing
+        if not fitting[0].guards:  # the common case: no guard to call
             return fitting[0].to_state
         refused: list[str] = []
         for transition in fitting:
@@ -136,14 +149,14 @@ def _first_failed(guards: tuple[Guard, ...], state: BaseModel, payload: BaseMode
 
 
 class Handlers(Generic[S]):
-    """A table of handlers by trigger, filled by ``@table.on("trigger")``; the loader joins it with a contract."""
+    """Handlers by trigger, filled by ``@table.on("trigger")``. The loader joins them with a contract."""
 
     def __init__(self, state_type: type[S]) -> None:
         self.state_type = state_type
         self.by_trigger: dict[str, Handler[S, BaseModel]] = {}
 
     def on(self, *triggers: str) -> Callable[[Handler[S, P]], Handler[S, P]]:
-        """Say what the triggers do. A trigger without a handler moves the status and changes nothing else."""
+        """Give these triggers a handler. A trigger without one changes the status and nothing else."""
 
         def add(handler: Handler[S, P]) -> Handler[S, P]:
             for trigger in triggers:
@@ -161,7 +174,7 @@ def reducer(state_type: type[S]) -> Handlers[S]:
 
 
 class MachineReducer(Generic[S]):
-    """A reducer whose statuses are a Machine's and whose changes are handlers', by trigger."""
+    """A reducer that takes statuses from a Machine and changes from handlers, by trigger."""
 
     __slots__ = ("_handlers", "intents", "machine", "payloads", "state_type", "workflow_type")
 
@@ -185,7 +198,7 @@ class MachineReducer(Generic[S]):
         self._handlers = handlers.by_trigger
 
     def initial(self) -> S:
-        """Raises StateConsistencyError when the state's own defaults or validators refuse it."""
+        """The state before the first action. Raises StateConsistencyError when its class cannot be made with its defaults."""
         return initial_state(self.workflow_type, lambda: self.state_type(status=self.machine.initial))
 
     @property
@@ -196,7 +209,7 @@ class MachineReducer(Generic[S]):
         return self.machine.accepts(state.status)
 
     def delta(self, state: S, action: Action[BaseModel]) -> Done[S]:
-        """Raises InvalidStateTransitionError, GuardFailed; ReducerFailed for whatever the handler did wrong."""
+        """Raises InvalidStateTransitionError, GuardFailed; ReducerFailed for anything the handler did wrong."""
         before = state.status
         kind = action.kind
         if kind == ROLLBACK:
@@ -246,7 +259,7 @@ class MachineReducer(Generic[S]):
 
 
 def failure_text(error: BaseException) -> str:
-    """What a handler or the join of its intents raised, told: the sentence alone where it is one of ours."""
+    """The text for what a handler, or the join of its intents, raised: of an error of ONEX its message alone."""
     told = problems(error)
     if issubclass(type(error), OnexError) and type(message := getattr(error, "message", None)) is str:
         return plain_text(message)
@@ -254,7 +267,7 @@ def failure_text(error: BaseException) -> str:
 
 
 def initial_state(workflow_type: str, make: Callable[[], S]) -> S:
-    """The state before the first action, settled. Raises StateConsistencyError for whatever making it raises."""
+    """The state that ``make`` returns, checked. Raises StateConsistencyError for anything that ``make`` raises."""
     try:
         return as_reloaded(make())
     except BaseException as error:

@@ -1,12 +1,17 @@
-"""Migrations: how stored values of one schema become those of the next, one step at a time. JSON in, JSON out.
+"""Migrations: how a stored value of one schema becomes a value of the next, one step at a time. JSON in, JSON out.
 
-A workflow has one schema number, the contract's ``state_schema``: it counts changes of its state, of what its actions
-carry, of what its intents carry, and of their names. A migration is pure, and is never asked about a value of another schema.
+A workflow has one schema number, the contract's ``state_schema``. It counts changes of the state, of the payloads of actions
+and intents, and of their names (docs/decisions/0012). A migration is pure, and is only called with a value of its own schema.
 
     @migrate(1)                       # the state, from schema 1 to 2
     @migrate(1, payload="place")      # what a logged ``place`` carried
     @migrate(1, intent="charge")      # what a ``charge`` that is still open carries
-    renames(1, statuses={"asked": "waiting"})   # what is only called otherwise: see ``rename``
+    renames(1, statuses={"asked": "waiting"})   # only a name has changed: see ``rename``
+
+``Migrations.apply`` goes from schema to schema. In each step the function runs first, on the old names; then fields are renamed;
+then the name of the value itself, since the next step looks for it under the new one. A migration is code of the user: it
+may raise, run for ever, or return an object that is no plain JSON. Each of these is MigrationFailed of this one value, and
+the stored value is never changed.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from .rename import Renames, RenameTables, ValueKind
 from .user_code import StepGuard, StepOverrun, caught
 
 MIGRATES = "__onex_migrates__"
-"""The attribute under which a marked function carries its ``Steps``."""
+"""The attribute of a marked function that holds its ``MigrationStep`` values."""
 
 Json = dict[str, JsonValue]
 Migration = Callable[[Json], Json]
@@ -41,7 +46,7 @@ def migrate(of: int, *, payload: str = "", intent: str = "") -> Callable[[M], M]
     """Mark a function of ``migrations.py`` as the step from schema ``of`` to ``of + 1``; it is returned unchanged.
 
     It takes the value as JSON (a dict) and returns the next one. Names are those of schema ``of``. Raises ContractError for
-    a schema below 1 and for both ``payload`` and ``intent``.
+    a schema below 1, and when both ``payload`` and ``intent`` are given.
     """
     if of < 1 or (payload and intent):
         raise ContractError("@migrate(n) is a step from schema n, 1 or more, of the state, one payload or one intent")
@@ -56,7 +61,7 @@ def migrate(of: int, *, payload: str = "", intent: str = "") -> Callable[[M], M]
 
 @dataclass(frozen=True, slots=True)
 class Migrations:
-    """``steps[step]`` and ``renames``: all that one workflow knows of its earlier schemas. ``budget`` bounds each function."""
+    """The migrations and renames of one workflow. ``budget`` ends a function that does not end by itself."""
 
     steps: Mapping[MigrationStep, Migration] = field(default_factory=dict)
     renames: tuple[Renames, ...] = ()
@@ -67,7 +72,7 @@ class Migrations:
         object.__setattr__(self, "names", RenameTables(self.renames))
 
     def missing(self, of: int, to: int) -> list[int]:
-        """The steps between two schemas about which nothing at all is said: forgotten, most likely."""
+        """The schemas between ``of`` and ``to`` without any migration or rename: most likely one was forgotten."""
         told = {step.of for step in self.steps} | {one.of for one in self.renames}
         return [n for n in range(of, to) if n not in told]
 
@@ -78,14 +83,14 @@ class Migrations:
         return self.names.statuses.at(name, of, to)
 
     def intent(self, name: str, of: int, to: int) -> str:
-        """Also of a state's own timer: ``@asked`` goes where the status goes."""
+        """Also for the timer of a status: ``@asked`` is renamed with its status."""
         return self.names.intents.at(name, of, to)
 
     def apply(self, what: ValueKind, value: Json, of: int, to: int) -> Json:
-        """``value`` of schema ``of`` as one of schema ``to``; where a step says nothing of it, it stays as it is.
+        """``value`` of schema ``of`` as a value of schema ``to``. A step that says nothing about it leaves it as it is.
 
-        In each step the function runs first, on the names of its schema; then names are changed. Raises StateTooNew when
-        ``of`` is beyond ``to``; MigrationFailed when a function raises, does not end, or gives what is no JSON object.
+        Raises StateTooNew when ``of`` is beyond ``to``; MigrationFailed when a function raises, does not end, or does not
+        return a JSON object.
         """
         if of > to:
             raise StateTooNew(f"{what} was written by schema {of}; this code knows up to {to}. Run newer code")
@@ -107,11 +112,11 @@ class Migrations:
         return value
 
     def _run(self, function: Migration, what: ValueKind, value: Json, n: int) -> Json:
-        """The one place that calls a migration: whatever it raises or returns is the failure of this value alone."""
+        """The only place that calls a migration. Whatever it raises or returns wrongly fails this value alone."""
         step = f"migrating from schema {n} to {n + 1}"
         try:
             made = self._within_budget(function, value)
-            plain = plain_json(made) if issubclass(type(made), dict) else None  # isinstance would ask the value
+            plain = plain_json(made) if issubclass(type(made), dict) else None  # isinstance would run code of the value
         except StepOverrun:
             raise MigrationFailed(f"{what}: {step} did not end within its step budget and was ended") from None
         except NotPlainJson as error:
@@ -135,7 +140,7 @@ class Migrations:
 
 
 def _renamed(value: Json, fields: Mapping[str, str], what: ValueKind, n: int) -> Json:
-    """The same in the same order. A field that stands there under both names would lose one of its values."""
+    """The same fields in the same order, renamed. Raises MigrationFailed for a field that is there under both names."""
     moved = {name for name in value if name in fields}
     for old in moved:
         if fields[old] in value and fields[old] not in moved:

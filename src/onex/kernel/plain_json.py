@@ -1,4 +1,4 @@
-"""Plain JSON: what a function of a user's gave back, as a value that may be stored. A copy, so that nobody changes it later."""
+"""Plain JSON: the result of a user's function, copied into a value that may be stored and that nobody changes later."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ INT_MAX = 2**53
 
 
 class NotPlainJson(Exception):
-    """Why it is none, and where. ``str`` of it is a sentence."""
+    """Raised for a value that is not plain JSON. Its text is a sentence that says why and where."""
 
 
 def plain_json(value: object, *, depth: int = DEPTH, nodes: int = NODES) -> JsonValue:
-    """The same as new dicts, lists and exact numbers and text. Only built-in code runs, whatever classes it is made of.
+    """A copy of ``value`` made of plain dicts, lists, numbers and text. Only built-in code runs, whatever its classes are.
 
-    Raises NoPlainJson: another type, a key that is no text, NaN or infinity, an integer beyond +-2^53, NUL or a lone
-    surrogate, nested deeper than 32, more than a million values. What contains itself is too deep.
+    Raises NotPlainJson for another type, a key that is not text, NaN or infinity, an integer beyond +-2^53, NUL or a lone
+    surrogate, more than 32 levels, or more than a million values. A value that contains itself is too deep.
     """
     try:
         return _Copy(nodes).of(value, depth, "")
     except NotPlainJson:
         raise
-    except TypeError as error:  # it says of itself that it is a dict, and is none
+    except TypeError as error:  # its class claims to be a dict, for example, and is not
         raise NotPlainJson(f"it holds a {type(value).__name__} that is not what it says it is: {error}") from error
 
 
@@ -49,7 +49,7 @@ class _Copy:
         if isinstance(value, float):
             real = float.__pos__(value)
             if not isfinite(real):
-                raise NotPlainJson(f"{_at(path)} is {real}, which JSON does not know")
+                raise NotPlainJson(f"{_at(path)} is {real}, which JSON does not have")
             return real
         if isinstance(value, dict):
             self._deeper(depth)
@@ -66,7 +66,7 @@ class _Copy:
         if isinstance(value, tuple):
             self._deeper(depth)
             return [self.of(part, depth - 1, f"{path}[{n}]") for n, part in enumerate(tuple.__iter__(value))]
-        raise NotPlainJson(f"{_at(path)} is a {type(value).__name__}, which is no JSON")
+        raise NotPlainJson(f"{_at(path)} is a {type(value).__name__}, which JSON does not have")
 
     def _deeper(self, depth: int) -> None:
         if depth <= 0:

@@ -1,8 +1,12 @@
-"""Renames: names that a contract changed while instances live under the old ones. Pure data, held against the contract.
+"""Renames: names that a contract changed while stored instances still have the old ones. Pure data. See docs/decisions/0015.
 
-A name stands in many stored places: a status in the state and in its timeout's timer, a trigger in the log and in held
-outcomes, an intent in the outbox and in its id. A rename is told once, and every place that reads one goes by it; what
-follows from a name (the id of an intent, its idempotency key) stays what it was.
+A name is stored in many places: a status in the state and in its timer's name, a trigger in the log and in held
+outcomes, an intent in the outbox and in its id. A rename is declared once, and all code that reads a stored name applies it.
+What was made from a name, such as the id of an intent or its idempotency key, stays as it was.
+
+Names are asked by schema. ``NameChanges.steps[n]`` holds what was renamed from schema n to n + 1. A name may come back later
+with another meaning, so ``at`` needs to know in which schema a name was written. A stored timer does not say that. So an app
+in which one timer name would mean two things is refused when it loads (``RenameTables.ambiguous``).
 
     renames(1, statuses={"asked": "waiting"}, triggers={"remind": "nudge"}, intents={"reminder": "nudging"})
     renames(1, fields={"total_cents": "total"})                     # of the state
@@ -20,11 +24,11 @@ from .errors import ContractError
 from .machine import state_timer
 
 RENAMES = "__onex_renames__"
-"""The name under which a module keeps the renames it declared: a call that is assigned to nothing counts as well."""
+"""The module attribute that collects its renames: so a call whose result is not assigned counts too."""
 
 
 class ValueKind(NamedTuple):
-    """What a value is: a trigger's payload, an intent's payload, or, with neither, the state."""
+    """Which kind of value: the payload of a trigger, the payload of an intent, or, with neither, the state."""
 
     payload: str = ""
     intent: str = ""
@@ -62,10 +66,10 @@ def renames(
     payload: str = "",
     intent: str = "",
 ) -> Renames:
-    """Say in ``migrations.py`` which names of schema ``of`` are called otherwise from ``of + 1`` on: ``{"old": "new"}``.
+    """Declare in ``migrations.py`` which names of schema ``of`` have a new name from ``of + 1`` on: ``{"old": "new"}``.
 
-    ``fields`` are those of the state, or of one payload or intent. Functions of the same step run first and see the old
-    names. Raises ContractError for a schema below 1, for what is no mapping of names, and for nothing at all.
+    ``fields`` are those of the state, or of one payload or intent. Migrations of the same step run first and see the old
+    names. Raises ContractError for a schema below 1, for names that are not text, and for a call without names.
     """
     if of < 1:
         raise ContractError("renames(n, ...) is a step from schema n, 1 or more")
@@ -83,7 +87,9 @@ def renames(
         )
     if "status" in (*maps["fields"], *maps["fields"].values()) and not (payload or intent):
         raise ContractError("the field 'status' is the engine's and keeps its name")
-    frame = sys._getframe(1)  # who declares it: where mistakes are told, and what the module is asked for afterwards
+    frame = sys._getframe(
+        1
+    )  # the calling module: its file and line for error messages, its globals to collect the rename
     made = Renames(of, **maps, what=ValueKind(payload, intent), path=frame.f_code.co_filename, line=frame.f_lineno)
     frame.f_globals.setdefault(RENAMES, []).append(made)
     return made
@@ -105,13 +111,13 @@ def _names(what: str, given: Iterable[tuple[object, object]]) -> dict[str, str]:
 
 
 class NameChanges:
-    """What names of one kind became, step by step: ``steps[n][old] -> new`` from schema n to n + 1."""
+    """The renames of one kind of name: ``steps[n][old] -> new`` from schema n to n + 1."""
 
     __slots__ = ("_last", "steps")
 
-    def __init__(self, told: Iterable[tuple[int, Mapping[str, str]]]) -> None:
+    def __init__(self, changes: Iterable[tuple[int, Mapping[str, str]]]) -> None:
         self.steps: dict[int, dict[str, str]] = {}
-        for of, names in told:
+        for of, names in changes:
             self.steps.setdefault(of, {}).update(names)
         self._last = max(self.steps, default=0)
 
@@ -119,7 +125,7 @@ class NameChanges:
         return bool(self.steps)
 
     def at(self, name: str, of: int, to: int) -> str:
-        """What is called ``name`` in schema ``of``, in schema ``to``."""
+        """The name in schema ``to`` of what schema ``of`` calls ``name``."""
         for n in range(of, min(to, self._last + 1)):
             found = self.steps.get(n)
             if found is not None:
@@ -130,16 +136,16 @@ class NameChanges:
         return self.at(name, of, self._last + 1)
 
     def former(self, name: str, to: int) -> list[str]:
-        """Every other name that what is called ``name`` in schema ``to`` ever had, newest first."""
+        """All earlier names of what schema ``to`` calls ``name``, newest first."""
         found: list[str] = []
         for n in sorted((n for n in self.steps if n < to), reverse=True):
             found += [old for old in self.steps[n] if old not in (name, *found) and self.at(old, n, to) == name]
         return found
 
     def lives(self, name: str) -> list[int]:
-        """The schemas, one of each stretch, at whose end ``name`` meant something: where it is renamed away, or the last one.
+        """For each range of schemas in which ``name`` meant something, its last schema: where it is renamed, or the newest one.
 
-        Renamed away, a name means nothing until a rename brings it back, or the contract that runs now has it.
+        After it was renamed, a name means nothing, until another rename brings it back or today's contract has it.
         """
         ends: list[int] = []
         gone = False
@@ -152,7 +158,7 @@ class NameChanges:
         return ends if gone else [*ends, self._last + 1]
 
     def olds(self) -> Iterator[str]:
-        """Every name that was renamed, once each, oldest first."""
+        """All names that were renamed, each once, oldest first."""
         seen: set[str] = set()
         for n in sorted(self.steps):
             for old in self.steps[n]:
@@ -162,16 +168,16 @@ class NameChanges:
 
 
 class RenameTables:
-    """All renames of one workflow as they are asked: by kind of name. ``intents`` holds the timers of renamed statuses too.
+    """All renames of one workflow, by kind of name. ``intents`` includes the timers of renamed statuses.
 
-    ``timers[stored name] -> name`` of today, for those that differ: a stored timer does not say by which schema it was set,
-    so an app in which one name would mean two of them is refused when it loads.
+    ``timers[stored name] -> today's name``, for those that differ. A stored timer does not say in which schema it was set, so
+    an app in which one stored name could mean two timers is refused when it loads.
     """
 
     __slots__ = ("fields", "intents", "statuses", "timers", "triggers")
 
-    def __init__(self, told: Iterable[Renames] = ()) -> None:
-        every = tuple(told)
+    def __init__(self, declared: Iterable[Renames] = ()) -> None:
+        every = tuple(declared)
         self.statuses = NameChanges((one.of, one.statuses) for one in every if one.statuses)
         self.triggers = NameChanges((one.of, one.triggers) for one in every if one.triggers)
         own = [(one.of, one.intents) for one in every if one.intents]
@@ -189,6 +195,6 @@ class RenameTables:
         self.timers: Mapping[str, str] = {old: new for old, new in now.items() if old != new}
 
     def ambiguous(self, name: str, *, today: bool) -> list[str]:
-        """What the stored timer ``name`` may be called now; more than one is too many. ``today``: the contract has it."""
+        """Today's names that the stored timer ``name`` may have; more than one is an error. ``today``: the contract has it."""
         found = {self.intents.now(name, of) for of in self.intents.lives(name)}
         return sorted(found | {name} if today else found)

@@ -28,7 +28,7 @@ class RetryPolicy:
     def delay_s(self, attempt: int, seed: bytes) -> float | None:
         """Seconds to wait after failed ``attempt`` (counted from 1); None: give up.
 
-        The jitter follows from ``seed`` and the attempt, so two writers part ways and a replay does not.
+        The jitter follows from ``seed`` and the attempt: two writers wait for different times, and a replay for the same.
         """
         if attempt >= self.max_attempts:
             return None
@@ -53,7 +53,7 @@ class BreakerPolicy(NamedTuple):
 
 
 class Breaker(NamedTuple):
-    """One breaker's whole state."""
+    """The whole state of one circuit breaker."""
 
     state: EnumBreakerState = EnumBreakerState.CLOSED
     failures: int = 0
@@ -63,7 +63,7 @@ class Breaker(NamedTuple):
 
 
 def allow(breaker: Breaker, policy: BreakerPolicy, now_us: int) -> tuple[Breaker, bool]:
-    """Whether to call now, and the breaker after asking."""
+    """The breaker afterwards, and whether to call now."""
     if breaker.state is EnumBreakerState.CLOSED:
         return breaker, True
     if breaker.state is EnumBreakerState.OPEN:
@@ -76,7 +76,7 @@ def allow(breaker: Breaker, policy: BreakerPolicy, now_us: int) -> tuple[Breaker
 
 
 def record(breaker: Breaker, policy: BreakerPolicy, now_us: int, *, succeeded: bool) -> Breaker:
-    """The breaker after a call came back."""
+    """The breaker after a call has ended."""
     if breaker.state is EnumBreakerState.HALF_OPEN:
         if not succeeded:
             return Breaker(EnumBreakerState.OPEN, breaker.failures, now_us)

@@ -1,4 +1,4 @@
-"""Secret: a mark on a field of a state or payload, ``card: Annotated[str, Secret]``: it does not leave in an exported run."""
+"""Secret: marks a field of a state or payload, ``card: Annotated[str, Secret]``. An exported run does not contain its values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Secret:
 
 
 def secret_fields(model: type[BaseModel]) -> frozenset[str]:
-    """Names of the fields marked in this class, or in any class that its fields hold, however deep."""
+    """Names of the fields that are marked in this class, or in any class that its fields contain, at any depth."""
     found: set[str] = set()
     seen: set[type[BaseModel]] = set()
     waiting = [model]
@@ -31,7 +31,7 @@ def secret_fields(model: type[BaseModel]) -> frozenset[str]:
 
 
 def _parts(field: FieldInfo) -> list[object]:
-    """The field's metadata and type, and all that its type is made of: ``list[Annotated[str, Secret]] | None`` too."""
+    """The field's type, all parts of that type, and their metadata: ``list[Annotated[str, Secret]] | None`` is found too."""
     found: list[object] = []
     waiting: list[object] = [field.annotation, *field.metadata]
     while waiting:

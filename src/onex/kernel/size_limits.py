@@ -1,7 +1,7 @@
-"""Wire: how large an action may be, alone and in the envelope in which it travels. The one place that knows.
+"""Limits of size: how large the payload of an action may be, and how large its message in an inbox.
 
-The law: what the door takes, the wire takes. An envelope (key, trigger, ids, times, issuer) has room of its own, so it does
-not count against its payload; and a sender is told before it writes what no engine would read.
+The rule: whatever ``submit`` accepts in the process also fits into an inbox. So the rest of a message (key, trigger, ids, times,
+issuer) has room of its own and does not count against the payload. A sender gets the error before it writes anything.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ WIRE_DEPTH = PAYLOAD_DEPTH + 1
 
 
 def check_body(body: object) -> bytes:
-    """``body`` as it may stand in an inbox. Raises InvalidPayload for what is no bytes, PayloadTooLarge over 272 KiB."""
+    """``body`` as it may be stored in an inbox. Raises InvalidPayload unless it is bytes, PayloadTooLarge over 272 KiB."""
     if type(body) is not bytes:
-        raise InvalidPayload(f"an action on the wire is bytes, the JSON of a ModelAction; this is {_what(body)}")
+        raise InvalidPayload(f"a message to an inbox is bytes, the JSON of a ModelAction; this is {_what(body)}")
     if len(body) > WIRE_BYTES:
         raise PayloadTooLarge(
             f"action has {len(body)} bytes; the limit is {PAYLOAD_BYTES} for its payload and {ENVELOPE_BYTES} for the "
@@ -29,4 +29,4 @@ def check_body(body: object) -> bytes:
 
 
 def _what(body: object) -> str:
-    return "nothing" if body is None else "text" if isinstance(body, str) else "no bytes"
+    return "None" if body is None else "text" if isinstance(body, str) else f"a {type(body).__name__}"

@@ -1,6 +1,11 @@
 """Step: what one action does to one state. The only computation that is ever replayed.
 
-delta(state, action) -> (new_state, intents[])
+    delta(state, action) -> (new_state, intents[])
+
+A handler returns a ``Step``: the changed state, in its old status, and drafts of intents. The reducer checks it and makes a
+``Done`` of it: the next status from the machine's table, and the intents joined with the contract. ``Done`` is what the
+engine encodes and commits. ``Reducer`` is all that the engine knows of a workflow's decisions, and ``fold`` runs one over
+many actions, as replay does.
 """
 
 from __future__ import annotations
@@ -12,15 +17,15 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic_core import to_json
 
 from .action import Action, Payload
-from .canonical import Value
 from .intent import Emitted, IntentDraft, IntentTable
+from .model_facts import Value
 
 _new = object.__new__
 _set = object.__setattr__
 
 
 class State(Value):
-    """Base of states: a frozen value. ``status`` is set by the engine from the machine's table, never by a handler."""
+    """Base of states: a frozen value. The engine sets ``status`` from the machine's table; a handler never does."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -32,7 +37,7 @@ class State(Value):
         return changed
 
     def with_status(self, status: str) -> Self:
-        """The same value in another status: no field's type can break, so nothing is validated again."""
+        """The same value in another status. Only the status, a text, changes, so nothing is validated again."""
         if status == self.status:
             return self
         moved = _new(type(self))
@@ -49,7 +54,7 @@ S_co = TypeVar("S_co", bound=State, covariant=True)
 
 
 class Step(Generic[S_co]):
-    """``Step(state)`` or ``Step(state, intent, ...)``: unpacks as ``state, intents = step``."""
+    """``Step(state)`` or ``Step(state, intent, ...)``. It unpacks: ``state, intents = step``."""
 
     __slots__ = ("intents", "state")
 
@@ -70,7 +75,7 @@ class Step(Generic[S_co]):
 
 
 class Done(Generic[S_co]):
-    """A step joined with its contract: next status set, intents resolved. What the engine encodes and commits."""
+    """A step joined with its contract: the next status is set, and the intents are joined. The engine encodes and commits it."""
 
     __slots__ = ("intents", "state")
 
@@ -83,13 +88,13 @@ ROLLBACK = "@rollback"
 
 
 class Rollback(Payload):
-    """Payload of ``@rollback``: an earlier state comes back as a new version; history is never cut."""
+    """Payload of ``@rollback``: an earlier state returns as a new version. History is never removed."""
 
     to_version: int = Field(ge=1)
     state: dict[str, JsonValue]
 
     def restored(self, state_type: type[S]) -> S:
-        """Raises pydantic.ValidationError when the old state does not fit today's type."""
+        """The state as ``state_type``. Raises pydantic.ValidationError when it does not fit that class any more."""
         return state_type.model_validate_json(to_json(self.state))
 
 

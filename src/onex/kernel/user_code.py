@@ -1,12 +1,24 @@
-"""What code that is not ours raised: told safely, and kept apart from what must go through.
+"""Exceptions of user code: which of them must go on up, and how the others become text that is safe to keep.
 
-The law: code of a user (a validator, reducer, guard, effect, compute function, projection, migration or serializer) is
-called at one place per kind, and that place catches ``BaseException`` and asks ``caught``. Two things go through: the end of
-a step that ran past its budget, and a real Ctrl-C. In synchronous code an ``asyncio.CancelledError`` is never ours, for
-nothing waits there; who awaits user code looks at its own task first, then asks here.
+The rule: code of a user (a validator, reducer, guard, effect, compute function, projection, migration or serializer) is
+called at one place per kind. That place catches ``BaseException`` and calls ``caught``. See docs/decisions/0016.
 
-What may go wrong: ``str(error)`` may raise, be endless, or hold what no store takes. One exception object may be raised again
-and again, and each time Python hangs its old traceback, with every frame and every local, behind the new one.
+Two exceptions are raised again: StepOverrun, the end of a step that ran past its budget, and a real Ctrl-C. In
+synchronous code an ``asyncio.CancelledError`` is an exception of the user, because nothing is awaited there. Code that
+awaits user code first looks whether its own task was cancelled, then calls ``caught``.
+
+What may go wrong, and what is done about it:
+
+- ``str(error)``, ``repr(value)`` or an attribute raises, or is endless: every look at such an object is guarded, and text is
+  cut at 2000 characters (``plain_text``).
+- An exception claims to be of another class: ``type`` is asked, never ``isinstance``, which asks the object.
+- Its class overrides ``__traceback__``, ``__cause__``, ``__context__`` or ``exceptions``: the parts are read with the
+  descriptors of ``BaseException`` itself.
+- The text holds NUL or a lone surrogate, which no store takes: both are written as escapes.
+- One exception object is raised again and again: each time Python links its old traceback, with all frames and locals,
+  behind the new one. ``caught`` cuts it off, or memory would grow without end.
+- User code raises KeyboardInterrupt by itself: ``_from_outside`` looks whether a ``raise`` of the running code made it. Only
+  a Ctrl-C from a signal goes on up.
 """
 
 from __future__ import annotations
@@ -15,11 +27,10 @@ import dis
 from types import TracebackType
 from typing import Protocol
 
-TOLD_CHARACTERS = 2000
-CHAINED = 32  # exceptions behind one whose tracebacks are looked at
+TEXT_CHARACTERS = 2000
+CHAINED = 32  # how many exceptions of a chain are followed
 _RAISE = dis.opmap["RAISE_VARARGS"]
-_traceback = BaseException.__dict__["__traceback__"].__get__
-# parts of an exception as Python keeps them, past what its class makes of asking for them
+# The parts of an exception as Python keeps them, whatever its class makes of these names.
 _CAUSE, _CONTEXT = BaseException.__dict__["__cause__"].__get__, BaseException.__dict__["__context__"].__get__
 _TRACE, _GROUPED = BaseException.__dict__["__traceback__"].__get__, BaseExceptionGroup.__dict__["exceptions"].__get__
 
@@ -41,68 +52,68 @@ class StepGuard(Protocol):
 
 
 def caught(error: BaseException) -> str:
-    """``describe(error)``, for the handler that has just caught it. Raises it again where it must go through.
+    """``describe(error)``, for the handler that has just caught it. Raises StepOverrun and a real Ctrl-C again.
 
-    The traceback is cut where an earlier raise of the same object begins, so that one that is shared does not grow.
+    The traceback is cut where an earlier raise of the same object begins, so that it does not grow.
     """
     kind = type(error)  # never isinstance: it asks the object what it is, and that may raise
-    if issubclass(kind, StepOverrun) or (issubclass(kind, KeyboardInterrupt) and _from_outside(trace_of(error))):
+    if issubclass(kind, StepOverrun) or _is_ctrl_c(error):
         raise error
     _cut_earlier_raises(error)
     return describe(error)
 
 
-def describe(error: BaseException, most: int = TOLD_CHARACTERS) -> str:
-    """``Type: message`` as any store takes it, at most ``most`` characters and a note of how many there were.
+def describe(error: BaseException, most: int = TEXT_CHARACTERS) -> str:
+    """``Type: message`` as text that any store takes, at most ``most`` characters and a note of how many there were.
 
-    Raises nothing, whatever ``__str__`` does.
+    Raises nothing but a real Ctrl-C, whatever ``__str__`` does.
     """
     name = class_name(type(error))
     try:
         text = str(error)
     except BaseException as another:
-        if issubclass(type(another), KeyboardInterrupt) and _from_outside(trace_of(another)):
+        if _is_ctrl_c(another):
             raise
-        return f"{name} (which cannot be told: its __str__ raised {class_name(type(another))})"
+        return f"{name} (no text: its __str__ raised {class_name(type(another))})"
     text = plain_text(text, most)
     return f"{name}: {text}" if text else name
 
 
 def trace_of(error: BaseException) -> TracebackType | None:
-    """Its traceback as Python keeps it, past what its class makes of asking."""
+    """The traceback of ``error`` as Python keeps it, whatever its class overrides."""
     trace: TracebackType | None = _TRACE(error)
     return trace
 
 
 def text_of(error: BaseException, attribute: str, otherwise: str) -> str:
-    """An attribute as plain text; ``otherwise`` where it is no text, or asking for it raises."""
-    said = _said(error, attribute)
-    return plain_text(said) if isinstance(said, str) else otherwise
+    """An attribute as plain text; ``otherwise`` when it is not text, or when asking for it raises."""
+    value = _attribute(error, attribute)
+    return plain_text(value) if isinstance(value, str) else otherwise
 
 
 def flag_of(error: BaseException, attribute: str, otherwise: bool) -> bool:
-    """The same of a flag, which is True or False and nothing that is like them."""
-    said = _said(error, attribute)
-    return said if isinstance(said, bool) else otherwise
+    """An attribute that is exactly True or False; ``otherwise`` when it is anything else, or when asking for it raises."""
+    value = _attribute(error, attribute)
+    return value if isinstance(value, bool) else otherwise
 
 
-def _said(error: BaseException, attribute: str) -> str | bool | None:
+def _attribute(error: BaseException, attribute: str) -> str | bool | None:
     try:
-        said = getattr(error, attribute, None)
-        return said if issubclass(type(said), str | bool) else None
+        value = getattr(error, attribute, None)
+        return value if issubclass(type(value), str | bool) else None
     except BaseException as another:
         caught(another)
         return None
 
 
 def class_name(of: type) -> str:
-    """Past its metaclass, which may give any ``__name__`` and may raise."""
+    """The name of a class as Python keeps it: a metaclass may give any ``__name__``, and may raise."""
     name: str = type.__dict__["__name__"].__get__(of)
     return plain_text(name, 200)
 
 
 def shown(value: object, most: int = 80) -> str:
-    """``repr(value)`` for a message, at most ``most`` characters; its type where that raises. Raises nothing."""
+    """``repr(value)`` for a message, at most ``most`` characters; the name of its type when that raises. Raises only a Ctrl-C."""
     try:
         return plain_text(repr(value), most)
     except BaseException as error:
@@ -111,26 +122,26 @@ def shown(value: object, most: int = 80) -> str:
         return f"a {type(value).__name__}"
 
 
-def plain_text(text: str, most: int = TOLD_CHARACTERS) -> str:
-    """``text`` as any store and any reader takes it: lone surrogates and NUL spelled out, cut at ``most`` characters.
+def plain_text(text: str, most: int = TEXT_CHARACTERS) -> str:
+    """``text`` as any store and any reader takes it: lone surrogates and NUL as escapes, cut at ``most`` characters.
 
-    For text that is not data but is kept: messages of exceptions hold whatever made them fail, file names included.
+    For text that is kept and comes from anywhere, such as the message of an exception with a file name in it.
     """
     length = str.__len__(text)
-    plain = str.__getitem__(text, slice(most))  # a plain str, whatever a class of a user's that derives from it may do
+    plain = str.__getitem__(text, slice(most))  # a plain str, whatever a user's subclass of str overrides
     if length > most:
         plain = f"{plain}... ({length} characters)"
     return plain.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
 def _is_ctrl_c(error: BaseException) -> bool:
-    return issubclass(type(error), KeyboardInterrupt) and _from_outside(_traceback(error))
+    return issubclass(type(error), KeyboardInterrupt) and _from_outside(trace_of(error))
 
 
 def _from_outside(trace: TracebackType | None) -> bool:
     """Whether a KeyboardInterrupt came from a signal: no ``raise`` of the code that ran made it.
 
-    A signal's default handler raises between two instructions of whatever runs, asyncio's handler by a ``raise`` of its own.
+    Python's own signal handler raises between two instructions of the code that runs. The handler of asyncio has a ``raise``.
     """
     if trace is None:
         return False
@@ -142,7 +153,7 @@ def _from_outside(trace: TracebackType | None) -> bool:
 
 
 def _cut_earlier_raises(error: BaseException) -> None:
-    """Of ``error``, and of what it was raised from, while handling, or as a group of.
+    """Cut the tracebacks of ``error``, of its cause and context, and of the members of a group.
 
     A traceback begins in the frame that caught it; where that frame's code stands in it once more, an older raise begins.
     """
