@@ -29,7 +29,7 @@ from onex.adapters import store_limits
 from onex.adapters import structlog_telemetry as log
 from onex.cli.main import COMMANDS, app
 from onex.contracts.edit.editor_schema import contract_schema
-from onex.contracts.foreign.family import DISCRIMINATORS
+from onex.contracts.foreign.family import DISCRIMINATORS, ORIGINS
 from onex.contracts.foreign.normalise import KNOWN
 from onex.contracts.foreign.normalise.behaviour import BLOCKS as BEHAVIOUR
 from onex.contracts.foreign.normalise.bus import BESIDE
@@ -471,25 +471,30 @@ def families_page() -> str:
         MADE,
         "# Contracts of others\n\n",
         "`onex check`, `onex diff`, `onex diagram` and `onex doctor` read any node contract, in every spelling on this page.\n",
-        "Each key of a file is one of three: *honoured*, somebody acts on it; *held*, it is read into its field and nobody\n",
-        "acts on it; *unknown*, no field has it. The first are counted, the others are reported, each with its line. A contract\n",
-        "of our own is read [strictly](contract.md) instead.\n",
-        "\n## Families\n\nThe first that fits is it. It is how a contract is called, not how it is read: every block is\n",
-        "understood in every spelling wherever it stands.\n\n",
-        table(["family", "recognised by"], [[f"`{one}`", how] for one, how in DISCRIMINATORS.items()]),
+        "Each key of a file is one of three. *Honoured*: somebody acts on it. *Held*: it is read into its field, and nobody\n",
+        "acts on it. *Unknown*: no field has it. Honoured keys are counted; the others are reported, each with its line. A\n",
+        "contract of our own is read [strictly](contract.md) instead.\n",
+        "\n## Families\n\nContracts in use differ too much for one strict model. Loaders before 0.9 require `version` and refuse\n",
+        "`contract_version`; later ones do the reverse. So every contract is first brought to the field names of this page\n",
+        "(normalised). The family is only a name for the report: every block is understood in every spelling, in any family.\n",
+        "The first row that fits decides.\n\n",
+        table(
+            ["family", "found in", "recognised by"],
+            [[f"`{one}`", ORIGINS[one], how] for one, how in DISCRIMINATORS.items()],
+        ),
         "\n## Kinds\n\n`node_type` in any case, with or without `_GENERIC`.\n\n",
         table(["read as", "words"], _kinds()),
-        "\n## Names\n\nA contract is called by the first of these keys that has a text: ",
+        "\n## Names\n\nThe name of a contract is the first of these keys that has a text: ",
         ", ".join(f"`{name}`" for name in NAMES),
-        "; else by its\nmetadata, by one of its blocks, by its folder or file, each with a note.\n",
+        ". Without one,\nit is the name in its metadata, of one of its blocks, or of its folder or file; a finding says which.\n",
         "\n## Other keys for whole blocks\n\n",
         table(["block", "also written"], _blocks()),
-        "\n## Other keys within a block\n\n`×1000`: in seconds there, in milliseconds in the field.\n",
+        "\n## Other keys within a block\n\n`×1000`: the key counts seconds, the field milliseconds.\n",
     ]
     for title, module, name in WHERE:
         spelling = getattr(import_module(f"onex.contracts.{module}"), name)
         made += [f"\n### {title}\n\n", table(["field", "also written"], _spellings(spelling))]
-    made += ["\n## Fields\n\nAll there are, and who acts on each; what no one acts on is held.\n"]
+    made += ["\n## Fields\n\nAll fields, and who acts on each. A field on which no one acts is held.\n"]
     for path, model in _reachable(ModelContractReducer):  # what somebody acts on comes first
         users = {key: ", ".join(contract_part.use_of(model, key).by) for key in model.model_fields}
         rows = [[f"`{key}`", users[key] or "no one"] for key in sorted(users, key=lambda key: not users[key])]

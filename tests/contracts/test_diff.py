@@ -105,12 +105,12 @@ CASES = {
         SHOP,
         [("trigger: send, priority: 5}", "trigger: send, priority: 5, conditions: [{expression: weight > 0}]}")],
         {("major", f"added {TRANSITION}[paid: send].conditions[weight > 0]",
-          "a condition more: what was accepted may be refused")},
+          "one more condition: what was accepted may be refused")},
     ),
     "a guard less": (
         SHOP,
         [(", conditions: [{expression: amount > 0}]", "")],
-        {("minor", f"removed {TRANSITION}[open: place].conditions[amount > 0]", "a condition less")},
+        {("minor", f"removed {TRANSITION}[open: place].conditions[amount > 0]", "one condition less")},
     ),
     "another payload": (
         SHOP,
@@ -141,21 +141,21 @@ CASES = {
          ("    - {from_state: \"*\"", "    - {from_state: sent, to_state: open, trigger: back}\n    - {from_state: \"*\"")],
         {
             ("major", "removed state_machine.terminal_states[sent]",
-             "'sent' is terminal no more: whoever waits for the end there waits on"),
+             "'sent' is no longer terminal: who waits for the end there goes on waiting"),
             ("minor", f"added {TRANSITION}[sent: back]", "more is accepted"),
         },
     ),
-    "instances begin elsewhere": (
+    "instances begin in another state": (
         SHOP,
         [("initial_state: open", "initial_state: paid")],
-        {("major", "changed state_machine.initial_state", "instances begin elsewhere")},
+        {("major", "changed state_machine.initial_state", "instances begin in another state")},
     ),
     "a timer is gone": (
         SHOP,
         [(", timeout_ms: 60000, on_timeout: cancel", "")],
         {
             ("major", "removed state_machine.states[paying].timeout_ms",
-             "its timer is gone: who waited for it waits for ever"),
+             "its timer is gone: who waits for it waits for ever"),
             ("major", "removed state_machine.states[paying].on_timeout", "its timer fires another trigger"),
         },
     ),
@@ -173,17 +173,17 @@ CASES = {
         SHOP,
         [("unknown: declined", "unknown: charged")],
         {("major", "changed intents[charge].outcomes.unknown",
-          "a doubtful end becomes 'charged' instead of 'declined'")},
+          "an unknown outcome becomes 'charged' instead of 'declined'")},
     ),
     "it is tried more often": (
         SHOP,
         [("max_attempts: 5", "max_attempts: 7")],
-        {("minor", "changed intents[charge].retry.max_attempts", "it is tried again otherwise")},
+        {("minor", "changed intents[charge].retry.max_attempts", "its retries differ")},
     ),
     "another promise of delivery": (
         SHOP,
         [("delivery: at_most_once", "delivery: at_least_once")],
-        {("major", "changed intents[tell].delivery", "whether it may be done twice is another promise")},
+        {("major", "changed intents[tell].delivery", "whether it may run twice differs")},
     ),
     "a trigger needs a lease": (
         SHOP,
@@ -202,7 +202,7 @@ CASES = {
         {
             ("patch", "removed state_machine.states", "states are listed no more"),
             ("major", "removed state_machine.states[paying].timeout_ms",
-             "its timer is gone: who waited for it waits for ever"),
+             "its timer is gone: who waits for it waits for ever"),
             ("major", "removed state_machine.states[paying].on_timeout", "its timer fires another trigger"),
         },
     ),
@@ -211,7 +211,7 @@ CASES = {
         [("    - {from_state: paid, to_state: sent, trigger: send, priority: 5}\n", ""),
          ("  transitions:\n",
           "  transitions:\n    - {from_state: paid, to_state: sent, trigger: send, priority: 5}\n")],
-        {("patch", "moved state_machine.transitions", "the order differs; none that compete changed places")},
+        {("patch", "moved state_machine.transitions", "the order differs, but not among transitions that compete")},
     ),
     "only words": (
         SHOP,
@@ -221,15 +221,15 @@ CASES = {
     "another name": (
         SHOP,
         [("name: shop", "name: store")],
-        {("major", "changed name", "whoever names it finds nothing under the old name")},
+        {("major", "changed name", "references to the old name no longer resolve")},
     ),
     "it says and hears less, and hears more": (
         NODE,
         [("publish_topics: [sent.v1]", "publish_topics: []"), ("[letters.v1]", "[letters.v1, parcels.v1]")],
         {
             ("major", "removed event_bus.publish_topics[sent.v1]",
-             "it no longer says 'sent.v1': its hearers wait for ever"),
-            ("minor", "added event_bus.subscribe_topics[parcels.v1]", "it hears 'parcels.v1' too"),
+             "it no longer publishes 'sent.v1': its subscribers wait for ever"),
+            ("minor", "added event_bus.subscribe_topics[parcels.v1]", "it also subscribes to 'parcels.v1'"),
         },
     ),
     "a topic was renamed": (
@@ -237,8 +237,8 @@ CASES = {
         [("letters.v1", "letters.v2")],
         {
             ("major", "removed event_bus.subscribe_topics[letters.v1]",
-             "it no longer hears 'letters.v1': its senders speak to nobody"),
-            ("minor", "added event_bus.subscribe_topics[letters.v2]", "it hears 'letters.v2' too"),
+             "it no longer subscribes to 'letters.v1': what is sent there is not handled"),
+            ("minor", "added event_bus.subscribe_topics[letters.v2]", "it also subscribes to 'letters.v2'"),
         },
     ),
     "it needs more": (
@@ -249,12 +249,12 @@ CASES = {
     "it needs more, if it is there": (
         NODE,
         [("module: post.smtp}", "module: post.smtp}\n  - {name: clock, type: protocol, required: false}")],
-        {("minor", "added dependencies[clock]", "an optional dependency more")},
+        {("minor", "added dependencies[clock]", "it has one more optional dependency")},
     ),
     "it is pure no more": (
         NODE,
         [("purity: pure", "purity: side_effecting")],
-        {("major", "changed descriptor.purity", "it claims to be pure no more: whoever repeats or caches it may not")},
+        {("major", "changed descriptor.purity", "it no longer claims to be pure, so its results may not be cached or repeated")},
     ),
     "it takes less": (
         NODE,

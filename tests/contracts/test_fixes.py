@@ -1,4 +1,4 @@
-"""Safe mends: the text changes at the place of a finding and nowhere else, and only when reading it again proves it."""
+"""Automatic fixes: the text changes at the place of a finding and nowhere else, and only when reading it again confirms it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def in_shop(right: str, wrong: str) -> FixedText:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "mended"),
+    ("wrong", "fixed"),
     [
         ("yes", "true"), ("No", "false"), ("ON", "true"), ("off", "false"), ("0x1F", "31"), ("-0x1f", "-31"), ("0o17", "15"),
         ("0b101", "5"), ("1_000", "1000"), ("007", '"007"'), ("0o8", '"0o8"'), ("12:30", '"12:30"'), ("0_1", '"0_1"'),
@@ -42,10 +42,10 @@ def in_shop(right: str, wrong: str) -> FixedText:
         ("2026-01-31 10:00:00 +01:00", '"2026-01-31 10:00:00 +01:00"'), ("2026-1-3 10:00", '"2026-1-3 10:00"'),
     ],
 )  # fmt: skip
-def test_a_scalar_is_written_so_that_all_read_it_alike(wrong: str, mended: str) -> None:
+def test_a_scalar_is_written_so_that_all_read_it_alike(wrong: str, fixed: str) -> None:
     for around in ("k: {}", "k: {} # why", "[{}, x]", "{{k: {}}}", "- {}\n- x", "k:\n  - {}\r\nl: x"):
         done = fix_text(around.format(wrong), "x.yaml", of_yaml)
-        assert (done.text, done.findings) == (around.format(mended), ())
+        assert (done.text, done.findings) == (around.format(fixed), ())
 
 
 @pytest.mark.parametrize(
@@ -75,17 +75,17 @@ def test_a_word_as_a_key_is_quoted() -> None:
     assert fix_text("on: {no: 1}", "x.yaml", of_yaml).text == '"on": {"no": 1}'
 
 
-def test_what_has_no_safe_mend_is_left_as_it_is() -> None:
+def test_what_has_no_safe_fix_is_left_as_it_is() -> None:
     for text in ("a: &x 1\nb: *x", "a: 1\na: 2", "a: .inf", "<<: {}", "a: [1", "a: !!str x", "a: 1e999", "1: x"):
         done = fix_text(text, "x.yaml", of_yaml)
-        assert (done.text, done.mends) == (text, ())
+        assert (done.text, done.fixes) == (text, ())
         assert done.findings
 
 
 def test_tabs_at_the_left_become_spaces_and_tabs_elsewhere_stay() -> None:
     done = fix_text("a:\n\tb: 1\n\tc:\n\t\td: 'x\ty'\n", "x.yaml", of_yaml)
     assert (done.text, done.findings) == ("a:\n  b: 1\n  c:\n    d: 'x\ty'\n", ())
-    assert len(done.mends) == 1
+    assert len(done.fixes) == 1
 
 
 def test_a_byte_order_mark_and_line_ends_stay() -> None:
@@ -99,19 +99,19 @@ def test_a_byte_order_mark_and_line_ends_stay() -> None:
 def test_a_key_that_is_nearly_right_is_renamed_and_its_layout_stays() -> None:
     done = in_shop("max_attempts: 5", "max_atempts:   5")
     assert done.text == SHOP.replace("max_attempts: 5", "max_attempts:   5")
-    assert [(one.finding.code, one.edits[0][2:]) for one in done.mends] == [
+    assert [(one.finding.code, one.edits[0][2:]) for one in done.fixes] == [
         ("unknown_key", ("max_atempts", "max_attempts"))
     ]
 
 
 def test_a_key_is_not_renamed_to_one_that_is_there() -> None:
     done = in_shop("max_attempts: 5", "max_attempts: 5, max_atempts: 6")
-    assert done.mends == ()
+    assert done.fixes == ()
 
 
 def test_a_key_that_is_only_a_little_alike_is_not_renamed() -> None:
     done = in_shop("initial_state:", "initial:")
-    assert done.mends == ()
+    assert done.fixes == ()
 
 
 def test_a_boolean_that_is_wanted_as_text_is_quoted() -> None:
@@ -127,12 +127,12 @@ def test_a_version_in_one_word_becomes_a_mapping() -> None:
         assert done.text == SHOP.replace(right, "contract_version: {major: 2, minor: 3, patch: 4}  # the second")
 
 
-def test_several_mistakes_are_mended_in_one_go_and_the_rest_is_told() -> None:
+def test_several_errors_are_fixed_in_one_go_and_the_rest_is_reported() -> None:
     wrong = SHOP.replace("max_attempts: 5", "max_atempts: 1_0").replace("transitions:", "transitons:").replace(
         "terminal_states: [", "terminal_states: [nowhere, "
     )  # fmt: skip
     done = fix_text(wrong, "x.yaml", of_contract)
-    assert len(done.mends) == 3
+    assert len(done.fixes) == 3
     assert {one.code for one in done.findings} == {"unknown_state"}
 
 
@@ -153,11 +153,11 @@ LINES = st.lists(
 
 
 @given(LINES, st.sampled_from(["\n", "\r\n"]))
-def test_mending_never_makes_it_worse_and_mended_text_is_left_alone(lines: list[str], end: str) -> None:
+def test_fixing_never_makes_it_worse_and_fixed_text_is_left_alone(lines: list[str], end: str) -> None:
     text = end.join(lines)
     before = of_yaml(text)
     done = fix_text(text, "x.yaml", of_yaml)
     assert done.findings == of_yaml(done.text)
     if all(one.code != "yaml_syntax" for one in before):
-        assert len(done.findings) + len(done.mends) == len(before)
-    assert fix_text(done.text, "x.yaml", of_yaml).mends == ()
+        assert len(done.findings) + len(done.fixes) == len(before)
+    assert fix_text(done.text, "x.yaml", of_yaml).fixes == ()

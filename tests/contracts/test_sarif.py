@@ -40,7 +40,7 @@ def test_each_code_is_a_rule_once_and_results_point_to_it() -> None:
 def test_a_result_says_level_words_and_place() -> None:
     result = log(ONE)["runs"][0]["results"][0]
     assert result["level"] == "error"
-    assert result["message"] == {"text": "no key 'paylod'. Mend: did you mean 'payload'?"}
+    assert result["message"] == {"text": "no key 'paylod'. Fix: did you mean 'payload'?"}
     assert result["locations"] == [
         {
             "physicalLocation": {

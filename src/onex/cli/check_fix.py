@@ -26,7 +26,7 @@ def fix(files: Sequence[InspectedFile], *, write: bool) -> int:
         except Unreadable:
             continue  # the check has told why
         done = _mended(one.path, text)
-        if not done.mends:
+        if not done.fixes:
             continue
         changed += 1
         if write:
@@ -43,7 +43,7 @@ def _mended(path: str, text: str) -> FixedText:
 
 
 def _tell(path: str, done: FixedText) -> None:
-    for one in done.mends:
+    for one in done.fixes:
         first = one.edits[0]
         what = harmless(f"{first.old.strip() or 'tabs'} -> {first.new.strip() or 'spaces'}")
         more = f" and {counted(len(one.edits) - 1, 'line')} more" if len(one.edits) > 1 else ""

@@ -48,8 +48,10 @@ def load_contract(text: str, path: str) -> Loaded:
     if source.tree is None:
         return Loaded(None, None, source.findings)
     if not isinstance(source.tree, YamlMap):
-        told = _finding(path, source.tree.place, "not_a_mapping", "a contract is a mapping of keys", "begin with name:")
-        return Loaded(None, None, (*source.findings, told))
+        not_mapping = _finding(
+            path, source.tree.place, "not_a_mapping", "a contract is a mapping of keys", "begin with name:"
+        )
+        return Loaded(None, None, (*source.findings, not_mapping))
     return load_tree(source.tree, path, source.findings)
 
 

@@ -33,7 +33,7 @@ def sarif(findings: Sequence[Finding], version: str) -> dict[str, JsonValue]:
 
 
 def _result(finding: Finding, rule: int, fingerprint: str) -> dict[str, JsonValue]:
-    text = f"{finding.message}. Mend: {finding.fix}" if finding.fix else finding.message
+    text = f"{finding.message}. Fix: {finding.fix}" if finding.fix else finding.message
     place: dict[str, JsonValue] = {"artifactLocation": {"uri": _uri(finding.path)}}
     if finding.line > 0:
         region: dict[str, JsonValue] = {"startLine": finding.line}

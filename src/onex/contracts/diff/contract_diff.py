@@ -272,15 +272,15 @@ class _Walk:
             where = ("intents",) if name.startswith("intents.") else ("state_machine", "transitions")
         path = name if name == "state" or where == ("intents",) else f"triggers[{name}]"
         for found in schema_changes(old, new):
-            hurts, told = found.breaks_writers, found.reason
+            hurts, reason = found.breaks_writers, found.reason
             if where == ("intents",):
                 hurts = found.breaks_readers
             elif name == "state" and hurts:
                 hurts = not migrated
-                told += "; stored states are migrated" if migrated else "; raise state_schema and write a migration"
+                reason += "; stored states are migrated" if migrated else "; raise state_schema and write a migration"
             inner = f"{path}.{found.path}".removesuffix(".") if name == "state" else f"{path}.payload.{found.path}"
             place = self._places((where, where))
-            self._shape_change(inner.removesuffix("."), found.old, found.new, told, hurts, found.prose, place)
+            self._shape_change(inner.removesuffix("."), found.old, found.new, reason, hurts, found.prose, place)
 
     def _shape_change(
         self,
@@ -321,7 +321,7 @@ class _Walk:
         return found[0], found[1]
 
 
-_HELD = DiffRule.always(owes_nothing("it is held, and nobody acts on it"))
+_HELD = DiffRule.always(owes_nothing("nobody acts on it"))
 
 
 def _declared(owner: type[BaseModel], field: str) -> str:
@@ -377,8 +377,8 @@ def _unknown(old: ReadResult, new: ReadResult) -> Iterator[ContractChange]:
         if before is None or after is None or before[0] != after[0]:
             what = EnumChange.ADDED if before is None else EnumChange.REMOVED if after is None else EnumChange.CHANGED
             (left, here), (right, there) = before or (None, NOWHERE), after or (None, NOWHERE)
-            told = "no field holds it, and nobody acts on it"
-            yield ContractChange(path, what, left, right, EnumBump.NONE, told, here, there)
+            reason = "no field holds it, and nobody acts on it"
+            yield ContractChange(path, what, left, right, EnumBump.NONE, reason, here, there)
 
 
 def _unknown_of(reading: ReadResult) -> dict[str, tuple[JsonValue, YamlPlace]]:

@@ -24,7 +24,7 @@ def _node_type(pair: FieldPair) -> Impact:
 
 def _dependency_new(pair: FieldPair) -> Impact:
     required = getattr(pair.new, "required", None)
-    return adds("an optional dependency more") if required is False else breaks("{name} must be there now")
+    return adds("it has one more optional dependency") if required is False else breaks("{name} must be there now")
 
 
 def _required(pair: FieldPair) -> Impact:
@@ -34,8 +34,8 @@ def _required(pair: FieldPair) -> Impact:
 
 def _purity(pair: FieldPair) -> Impact:
     if pair.old == "pure":
-        return breaks("it claims to be pure no more: whoever repeats or caches it may not")
-    return adds("another claim of purity")
+        return breaks("it no longer claims to be pure, so its results may not be cached or repeated")
+    return adds("its purity differs")
 
 
 def _idempotent(pair: FieldPair) -> Impact:
@@ -48,27 +48,29 @@ def _enabled(pair: FieldPair) -> Impact:
 
 def _field_new(pair: FieldPair) -> Impact:
     required = getattr(pair.new, "required", None)
-    return breaks("{name} must be given now") if required is True else adds("{name} is taken too")
+    return breaks("{name} must be given now") if required is True else adds("{name} is accepted too")
 
 
 _HEARD = DiffRule(
-    added=adds("it hears {name} too"), removed=breaks("it no longer hears {name}: its senders speak to nobody")
+    added=adds("it also subscribes to {name}"),
+    removed=breaks("it no longer subscribes to {name}: what is sent there is not handled"),
 )
 _SAID = DiffRule(
-    added=adds("it says {name} too"), removed=breaks("it no longer says {name}: its hearers wait for ever")
+    added=adds("it also publishes {name}"),
+    removed=breaks("it no longer publishes {name}: its subscribers wait for ever"),
 )
 _TYPE = DiffRule.always(breaks("it is another class"))
-_RENAMED = DiffRule.always(breaks("whoever names it finds nothing under the old name"))
+_RENAMED = DiffRule.always(breaks("references to the old name no longer resolve"))
 _DONE = DiffRule(added=adds("{name} is offered too"), removed=breaks("{name} is no longer offered"))
-_FIELD_IN = DiffRule(added=_field_new, removed=breaks("{name} is no longer taken"))
-_FIELD_OUT = DiffRule(added=adds("{name} is given too"), removed=breaks("{name} is no longer given"))
+_FIELD_IN = DiffRule(added=_field_new, removed=breaks("{name} is no longer accepted"))
+_FIELD_OUT = DiffRule(added=adds("{name} is returned too"), removed=breaks("{name} is no longer returned"))
 _SHAPE = DiffRule.always(breaks("messages have another shape"))
-_ADDRESS = DiffRule.always(breaks("it calls somewhere else"))
+_ADDRESS = DiffRule.always(breaks("it calls another address"))
 
 _ELSEWHERE = DiffRule.always(words_differ("its code lives elsewhere"))
 
 NODE_RULES: Mapping[str, DiffRule] = {
-    "ModelContractBase.name": DiffRule(breaks("whoever names it finds nothing under the old name")),
+    "ModelContractBase.name": DiffRule(breaks("references to the old name no longer resolve")),
     "ModelContractBase.node_type": DiffRule(_node_type),
     "ModelContractBase.contract_version": DiffRule.always(owes_nothing("this is the bump that was made")),
     "ModelContractBase.input_model": DiffRule(
@@ -81,28 +83,28 @@ NODE_RULES: Mapping[str, DiffRule] = {
     "ModelContractBase.output_model.name": _TYPE,
     "ModelContractBase.published_events": _SAID,
     "ModelContractBase.consumed_events": _HEARD,
-    "ModelContractBase.terminal_event": DiffRule.always(breaks("the event that says the end is another")),
-    "ModelContractBase.dependencies": DiffRule(added=_dependency_new, removed=adds("it needs less")),
+    "ModelContractBase.terminal_event": DiffRule.always(breaks("another event reports the end")),
+    "ModelContractBase.dependencies": DiffRule(added=_dependency_new, removed=adds("it has one dependency less")),
     "ModelDependency.required": DiffRule.always(_required),
     "ModelReference.module": _ELSEWHERE,
     "ModelDependency.module": _ELSEWHERE,
     "ModelDependency.class_name": _ELSEWHERE,
-    "ModelDependency.type": DiffRule.always(breaks("another sort of thing must be there")),
+    "ModelDependency.type": DiffRule.always(breaks("the dependency must be of another type")),
     "ModelDescriptor.purity": DiffRule.always(_purity),
     "ModelDescriptor.idempotent": DiffRule.always(_idempotent),
     "ModelEventBus.enabled": DiffRule.always(_enabled),
     "ModelEventBus.publish_topics": _SAID,
     "ModelEventBus.subscribe_topics": _HEARD,
-    "ModelTopic.event_type": DiffRule.always(breaks("another event travels on it")),
+    "ModelTopic.event_type": DiffRule.always(breaks("it carries another event")),
     "ModelTopic.schema_ref": DiffRule.always(breaks("messages on it have another shape")),
-    "ModelTopic.external": DiffRule.always(words_differ("where its other end lies is told otherwise")),
+    "ModelTopic.external": DiffRule.always(words_differ("its other end is described differently")),
     "ModelHandlerRouting.handlers": DiffRule(
-        added=adds("{name} is taken too"), removed=breaks("nobody takes {name} now")
+        added=adds("{name} is accepted too"), removed=breaks("no handler takes {name} now")
     ),
-    "ModelHandlerRouting.default_handler": DiffRule(removed=breaks("what no handler takes is refused now")),
+    "ModelHandlerRouting.default_handler": DiffRule(removed=breaks("what no other handler takes is refused now")),
     "ModelHandler.event_model.name": _TYPE,
     "ModelHandler.event_type": _TYPE,
-    "ModelHandler.topic": DiffRule.always(breaks("it listens elsewhere")),
+    "ModelHandler.topic": DiffRule.always(breaks("it subscribes to another topic")),
     "ModelHandler.output_events": _SAID,
     "ModelContractBase.node_name": _RENAMED,
     "ModelContractBase.contract_name": _RENAMED,
@@ -117,8 +119,8 @@ NODE_RULES: Mapping[str, DiffRule] = {
     "ModelOperation.output_fields": _FIELD_OUT,
     "ModelOperation.input_model.name": _TYPE,
     "ModelOperation.output_model.name": _TYPE,
-    "ModelOperation.output_topic": DiffRule.always(breaks("what it says goes elsewhere")),
-    "ModelOperation.operation_type": DiffRule.always(breaks("it is another sort of operation")),
+    "ModelOperation.output_topic": DiffRule.always(breaks("its output goes to another topic")),
+    "ModelOperation.operation_type": DiffRule.always(breaks("it is another type of operation")),
     "ModelOperation.idempotent": DiffRule.always(_idempotent),
     "ModelOperationField.required": DiffRule.always(_required),
     "ModelOperationField.type": DiffRule.always(breaks("it is of another type")),
@@ -143,8 +145,8 @@ NODE_RULES: Mapping[str, DiffRule] = {
         added=adds("it waits for {name} too"), removed=breaks("it no longer waits for {name}")
     ),
     "ModelWorkflowStep.node": DiffRule.always(breaks("another node does it")),
-    "ModelWorkflowStep.required": DiffRule.always(adds("whether it may fail is another")),
-    "ModelKafkaConfig.intent_topic": DiffRule.always(breaks("intents go elsewhere")),
+    "ModelWorkflowStep.required": DiffRule.always(adds("whether it may fail differs")),
+    "ModelKafkaConfig.intent_topic": DiffRule.always(breaks("intents go to another topic")),
     "ModelKafkaConfig.envelope_format": _SHAPE,
 }
 
@@ -168,14 +170,14 @@ def mentioned(machine: ModelFSMSubcontract | None) -> tuple[str, ...]:
 
 def _became_terminal(pair: FieldPair) -> Impact:
     if pair.name not in mentioned(machines(pair)[0]):
-        return adds("a new end")
+        return adds("a new terminal state")
     return breaks("{name} became terminal: what it accepted is refused there")
 
 
 def _no_more_terminal(pair: FieldPair) -> Impact:
     if pair.name not in mentioned(machines(pair)[1]):
-        return breaks("the end {name} is gone: whoever waits for it waits for ever")
-    return breaks("{name} is terminal no more: whoever waits for the end there waits on")
+        return breaks("the terminal state {name} is gone: who waits for it waits for ever")
+    return breaks("{name} is no longer terminal: who waits for the end there goes on waiting")
 
 
 def _transition_gone(pair: FieldPair) -> Impact:
@@ -193,7 +195,7 @@ def _priority(pair: FieldPair) -> Impact:
     rivals = [t for t in machine.transitions if t.trigger == one.trigger] if machine else []
     if len(rivals) > 1:
         return breaks("of the transitions of one trigger another may be tried first")
-    return adds("it is tried at another rank")
+    return adds("it has another priority")
 
 
 def _order(pair: FieldPair) -> Impact:
@@ -205,7 +207,7 @@ def _order(pair: FieldPair) -> Impact:
         first.append(tried)
     if any(first[1].get(key) != states for key, states in first[0].items() if key in first[1]):
         return breaks("transitions of one state and trigger are tried in another order")
-    return words_differ("the order differs; none that compete changed places")
+    return words_differ("the order differs, but not among transitions that compete")
 
 
 def _payload(pair: FieldPair) -> Impact:
@@ -223,31 +225,31 @@ def _payload(pair: FieldPair) -> Impact:
 def _state_schema(pair: FieldPair) -> Impact:
     assert isinstance(pair.old, int) and isinstance(pair.new, int), "a number with a default"
     if pair.new < pair.old:
-        return breaks("stored states are of a higher schema than this code knows, and are left alone")
+        return breaks("stored states have a higher schema than this code knows, so they are not loaded")
     return adds("stored states are migrated")
 
 
-_VERSION = DiffRule.always(words_differ("a version of a part; what changed in it is told by itself"))
+_VERSION = DiffRule.always(words_differ("the version of a part; its changes are listed by themselves"))
 _NAMED = DiffRule.always(words_differ("another name for the same"))
 _ACTIONS = DiffRule(added=adds("{name} is done too"), removed=breaks("{name} is no longer emitted"))
-_RUNS = DiffRule.always(adds("it is served otherwise"))
-_SERVED = DiffRule.always(breaks("somebody else serves it"))
-_RETRY = DiffRule(adds("it is tried again otherwise"))
+_RUNS = DiffRule.always(adds("it runs differently"))
+_SERVED = DiffRule.always(breaks("another handler runs it"))
+_RETRY = DiffRule(adds("its retries differ"))
 
 RULES: Mapping[str, DiffRule] = {
     **NODE_RULES,
-    "ModelFSMSubcontract.initial_state": DiffRule(breaks("instances begin elsewhere")),
+    "ModelFSMSubcontract.initial_state": DiffRule(breaks("instances begin in another state")),
     "ModelFSMSubcontract.terminal_states": DiffRule(added=_became_terminal, removed=_no_more_terminal),
     "ModelFSMSubcontract.states": DiffRule(
         added=adds("state {name} is new"), removed=breaks("state {name} is gone: instances that stand in it are stuck")
     ),
     "ModelFSMSubcontract.transitions": DiffRule(_order, adds("more is accepted"), _transition_gone),
     "ModelFSMSubcontract.state_machine_name": _NAMED,
-    "ModelFSMSubcontract.error_states": DiffRule.always(adds("which states are errors is told otherwise")),
+    "ModelFSMSubcontract.error_states": DiffRule.always(adds("other states count as errors")),
     "ModelFSMState.timeout_ms": DiffRule(
         adds("its timer fires at another time"),
-        adds("it is left by itself after a while"),
-        breaks("its timer is gone: who waited for it waits for ever"),
+        adds("a timer now leaves it"),
+        breaks("its timer is gone: who waits for it waits for ever"),
     ),
     "ModelFSMState.on_timeout": DiffRule.always(breaks("its timer fires another trigger")),
     "ModelFSMState.entry_actions": _ACTIONS,
@@ -259,7 +261,7 @@ RULES: Mapping[str, DiffRule] = {
     "ModelFSMTransition.payload": DiffRule.always(_payload),
     "ModelFSMTransition.priority": DiffRule(_priority),
     "ModelFSMTransition.conditions": DiffRule(
-        added=breaks("a condition more: what was accepted may be refused"), removed=adds("a condition less")
+        added=breaks("one more condition: what was accepted may be refused"), removed=adds("one condition less")
     ),
     "ModelFSMTransition.actions": _ACTIONS,
     "ModelFSMTransition.transition_name": _NAMED,
@@ -280,23 +282,23 @@ RULES: Mapping[str, DiffRule] = {
     "ModelIntentDeclaration.target": _SERVED,
     "ModelIntentDeclaration.payload": DiffRule.always(_payload),
     "ModelIntentDeclaration.outcomes": DiffRule(
-        added=adds("its outcomes become triggers"), removed=breaks("what became of it is no longer told")
+        added=adds("its outcomes become triggers"), removed=breaks("its outcomes are no longer triggers")
     ),
     **{f"ModelIntentRetry.{field}": _RETRY for field in ModelIntentRetry.model_fields},
-    "ModelIntentDeclaration.delivery": DiffRule.always(breaks("whether it may be done twice is another promise")),
+    "ModelIntentDeclaration.delivery": DiffRule.always(breaks("whether it may run twice differs")),
     "ModelIntentDeclaration.timeout_ms": _RUNS,
     "ModelIntentDeclaration.concurrency": _RUNS,
     "ModelIntentDeclaration.priority": _RUNS,
     "ModelIntentDeclaration.trigger": DiffRule.always(breaks("it fires another trigger")),
     "ModelIntentOutcomes.succeeded": DiffRule(breaks("success becomes {new} instead of {old}")),
     "ModelIntentOutcomes.failed": DiffRule(breaks("failure becomes {new} instead of {old}")),
-    "ModelIntentOutcomes.unknown": DiffRule(breaks("a doubtful end becomes {new} instead of {old}")),
+    "ModelIntentOutcomes.unknown": DiffRule(breaks("an unknown outcome becomes {new} instead of {old}")),
 }
 
 # the rules of fields that are not listed
 _PROSE = DiffRule.always(words_differ("the words differ"))
-_VALUE = DiffRule(adds("it differs"), adds("it is said now"), adds("it is said no more"))
-_BLOCK = DiffRule(adds("it differs"), adds("it is said now"), breaks("it is gone"))
+_VALUE = DiffRule(adds("it differs"), adds("it is new"), adds("it is gone"))
+_BLOCK = DiffRule(adds("it differs"), adds("it is new"), breaks("it is gone"))
 ENTRY = DiffRule(words_differ("the order differs"), adds("{name} is new"), breaks("{name} is gone"))
 
 

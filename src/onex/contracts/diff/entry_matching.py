@@ -36,10 +36,10 @@ def identity(entry: object) -> str:
     if not isinstance(entry, BaseModel):
         return str(entry)
     named = [getattr(entry, field) for field in _IDENTITY.get(type(entry).__name__, ())]
-    told = [str(one) for one in named if one is not None]
-    if not told:
-        told = [value for value in dict(entry).values() if isinstance(value, str) and value][:1]
-    if not told:
+    parts = [str(one) for one in named if one is not None]
+    if not parts:
+        parts = [value for value in dict(entry).values() if isinstance(value, str) and value][:1]
+    if not parts:
         inner = [value for value in dict(entry).values() if isinstance(value, BaseModel)]
         return identity(inner[0]) if inner else "?"
-    return ": ".join(told)
+    return ": ".join(parts)

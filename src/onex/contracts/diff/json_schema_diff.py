@@ -64,7 +64,7 @@ def schema_changes(old: JsonValue, new: JsonValue) -> list[SchemaChange]:
             return [SchemaChange("", old, new, "the shape is reason now")]
         if new is None:
             return [SchemaChange("", old, new, "the shape is reason no more", breaks_readers=True)]
-        return [SchemaChange("", old, new, "the shape is another one and cannot be judged", True, True)]
+        return [SchemaChange("", old, new, "the schema differs and cannot be compared", True, True)]
     found = list(_Comparison(old, new).between(old, new, "", 0))
     if not found and old != new:
         found.append(SchemaChange("", None, None, "the same shape, written differently", prose=True))

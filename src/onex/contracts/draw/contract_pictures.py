@@ -34,8 +34,8 @@ def pictures(contract: ModelContractBase) -> tuple[Picture, ...]:
     for what, figure in (("work", _work(contract.workflow)), ("pipeline", _pipeline(contract.compute))):
         if figure is not None:
             title = f"{contract.name}: {what}" if made else contract.name
-            told = f"The order of {len(figure.nodes)} steps."
-            made.append(Picture(title, flowchart(figure), svg(layout(*figure, EnumFlow.DOWN), title, told)))
+            description = f"The order of {len(figure.nodes)} steps."
+            made.append(Picture(title, flowchart(figure), svg(layout(*figure, EnumFlow.DOWN), title, description)))
     return tuple(made)
 
 
@@ -47,8 +47,8 @@ def flowchart(figure: StateGraph) -> str:
         label = entity(node.label) + (f"<br><small>{entity(node.detail)}</small>" if node.detail else "")
         lines.append(f'    {numbers[node.id]}["{label}"]')
     for edge in figure.edges:
-        told = f'|"{entity(edge.label)}"|' if edge.label else ""
-        lines.append(f"    {numbers[edge.source]} -->{told} {numbers[edge.target]}")
+        label = f'|"{entity(edge.label)}"|' if edge.label else ""
+        lines.append(f"    {numbers[edge.source]} -->{label} {numbers[edge.target]}")
     return "\n".join(lines) + "\n"
 
 
@@ -62,16 +62,16 @@ def _work(work: ModelWorkflowCoordination | None) -> StateGraph | None:
         for before in step.depends_on:
             edges.setdefault((before, step.step_id), GraphEdge(before, step.step_id))
     for edge in work.edges:
-        told = edge.condition or edge.edge_type or ""
-        edges[edge.source, edge.target] = GraphEdge(edge.source, edge.target, told)
+        label = edge.condition or edge.edge_type or ""
+        edges[edge.source, edge.target] = GraphEdge(edge.source, edge.target, label)
     for name in dict.fromkeys(end for pair in edges for end in pair if end not in nodes):
         nodes[name] = GraphNode(name, name, "missing", note="no step has this name")
     return StateGraph(tuple(nodes.values()), tuple(edges.values()))
 
 
 def _step(step: ModelWorkflowStep) -> GraphNode:
-    told = (step.step_type or "").lower()
-    kind = next((kind for kind in _KINDS if kind in told), "")
+    step_type = (step.step_type or "").lower()
+    kind = next((kind for kind in _KINDS if kind in step_type), "")
     return GraphNode(
         step.step_id, step.step_name or step.step_id, kind, detail=step.step_type or "", note=step.description
     )

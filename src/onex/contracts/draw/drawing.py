@@ -25,8 +25,8 @@ class EnumFlow(StrEnum):
 class GraphNode(NamedTuple):
     """``kind`` is a class of the picture's style (``state terminal start any effect compute reducer ...``).
 
-    ``width`` and ``height`` of 0 are taken from the text. ``detail`` is a line of small type below the label, ``note``
-    what a pointer resting on the box is told.
+    ``width`` and ``height`` of 0 are taken from the text. ``detail`` is a line of small type below the label, ``note`` is
+    the tooltip of the box.
     """
 
     id: str

@@ -27,8 +27,8 @@ def machine_svg(machine: Machine, name: str) -> str:
     """An SVG file. ``*`` is one box of its own, and a transition that a state's timer fires is dashed."""
     states, transitions = len(machine.statuses), len(machine.transitions)
     ends = ", ".join(status for status in machine.statuses if status in machine.terminal) or "nowhere"
-    told = f"A state machine of {states} states and {transitions} transitions, from {machine.initial} to {ends}."
-    return svg(layout(*state_graph(machine), EnumFlow.DOWN), name, told)
+    description = f"A state machine of {states} states and {transitions} transitions, from {machine.initial} to {ends}."
+    return svg(layout(*state_graph(machine), EnumFlow.DOWN), name, description)
 
 
 def state_graph(machine: Machine) -> StateGraph:
@@ -41,8 +41,8 @@ def state_graph(machine: Machine) -> StateGraph:
     for transition in machine.transitions:
         timeout = machine.timeouts.get(transition.from_state)
         fired = timeout is not None and timeout.trigger == transition.trigger
-        told = _label(transition, timeout if fired else None)
-        edges.append(GraphEdge(transition.from_state, transition.to_state, told, "timeout" if fired else ""))
+        label = _label(transition, timeout if fired else None)
+        edges.append(GraphEdge(transition.from_state, transition.to_state, label, "timeout" if fired else ""))
     for status, timeout in machine.timeouts.items():  # one whose trigger only "*" answers
         for transition in machine.table[status].get(timeout.trigger, ()):
             if transition.from_state == "*":
@@ -52,8 +52,8 @@ def state_graph(machine: Machine) -> StateGraph:
 
 def _label(transition: Transition, timeout: Timeout | None) -> str:
     guards = " and ".join(" ".join(guard.text.split()) for guard in transition.guards)
-    told = transition.trigger if timeout is None else f"{transition.trigger} after {_duration(timeout.after_us)}"
-    return f"{told}\n[{guards}]" if guards else told
+    text = transition.trigger if timeout is None else f"{transition.trigger} after {_duration(timeout.after_us)}"
+    return f"{text}\n[{guards}]" if guards else text
 
 
 def _duration(after_us: int) -> str:
@@ -77,8 +77,8 @@ def mermaid(machine: Machine) -> str:
         for trigger, transitions in machine.table[status].items():
             for transition in transitions:
                 guards = " and ".join(guard.text for guard in transition.guards)
-                told = f"{entity(trigger)} [{entity(guards)}]" if guards else entity(trigger)
-                lines.append(f"    {ids[status]} --> {ids[transition.to_state]} : {told}")
+                label = f"{entity(trigger)} [{entity(guards)}]" if guards else entity(trigger)
+                lines.append(f"    {ids[status]} --> {ids[transition.to_state]} : {label}")
         if (timeout := machine.timeouts.get(status)) is not None:
             seconds = timeout.after_us / 1_000_000
             lines.append(f"    note right of {ids[status]} : {entity(timeout.trigger)} after {seconds:g} s")

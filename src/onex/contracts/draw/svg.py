@@ -53,10 +53,10 @@ def svg(drawing: Drawing, title: str, description: str = "") -> str:
 
 def _parts(drawing: Drawing, title: str, description: str) -> Iterator[str]:
     width, height = ceil(drawing.width), ceil(drawing.height)
-    told = f"<desc>{_text(description)}</desc>" if description else ""
+    desc = f"<desc>{_text(description)}</desc>" if description else ""
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="onex" role="img" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}"><title>{_text(title)}</title>{told}'
+        f'viewBox="0 0 {width} {height}"><title>{_text(title)}</title>{desc}'
     )
     yield f"<style>{_STYLE}</style>"
     yield (
@@ -95,10 +95,10 @@ def _label(line: EdgeLine, label: EdgeLabel) -> str:
 def _box(box: NodeBox) -> str:
     node = box.node
     x, y = box.x - box.width / 2, box.y - box.height / 2
-    told = f"<title>{_text(node.note)}</title>" if node.note else ""
+    title = f"<title>{_text(node.note)}</title>" if node.note else ""
     if node.kind == "start":
         shape = f'<circle class="dot" cx="{_number(box.x)}" cy="{_number(box.y)}" r="{_number(box.width / 2)}"/>'
-        return f"<g{_class(node.kind)}>{told}{shape}</g>"
+        return f"<g{_class(node.kind)}>{title}{shape}</g>"
     radius = box.height / 2 if node.kind in PILL else ROUND
     shape = _rect("box", x, y, box.width, box.height, radius)
     if node.kind == "terminal":
@@ -109,7 +109,7 @@ def _box(box: NodeBox) -> str:
         words += f'<text class="small" x="{_number(box.x)}" y="{_number(below)}">{_text(node.detail)}</text>'
     else:
         words = _words(box.lines, box.x, box.y)
-    return f"<g{_class(node.kind)}>{told}{shape}{words}</g>"
+    return f"<g{_class(node.kind)}>{title}{shape}{words}</g>"
 
 
 def _rect(kind: str, x: float, y: float, width: float, height: float, radius: float) -> str:

@@ -1,6 +1,6 @@
-"""What an editor asks while a contract is written: what may stand here, and what does this mean. From the typed kinds.
+"""Completion and hover for an editor, from the typed kinds of contract.
 
-Completion goes by the text before the cursor, since what is being typed cannot be read; hover by the contract as it was read.
+Completion uses the text before the cursor, since unfinished text is no YAML. Hover uses the contract as it was read.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class EnumSuggested(StrEnum):
 
 
 class Suggestion(NamedTuple):
-    """``text`` is what is written; ``detail`` stands beside it, ``about`` below."""
+    """``text`` is inserted; an editor shows ``detail`` beside it and ``about`` below."""
 
     text: str
     kind: EnumSuggested
@@ -59,7 +59,7 @@ class Hover(NamedTuple):
 
 
 def suggestions(text: str, line: int, column: int) -> list[Suggestion]:
-    """What may be written at the cursor; keys in the contract's own order, those that nobody acts on behind them.
+    """What may be typed at the cursor. Keys in the order of the model, those on which nobody acts last.
 
     ``line`` and ``column`` count from 1.
     """
@@ -75,7 +75,7 @@ def suggestions(text: str, line: int, column: int) -> list[Suggestion]:
     if at.key is not None:
         return _values(model.model_fields.get(at.key), at.key, text)
     fields = [(name, field) for name, field in model.model_fields.items() if name not in at.beside]
-    fields.sort(key=lambda field: not use_of(model, field[0]).by)  # what nobody acts on comes last
+    fields.sort(key=lambda field: not use_of(model, field[0]).by)
     return [
         Suggestion(f"{name}:", EnumSuggested.KEY, type_in_words(field), use_in_words(use_of(model, name)))
         for name, field in fields
@@ -84,7 +84,7 @@ def suggestions(text: str, line: int, column: int) -> list[Suggestion]:
 
 
 def _model(text: str) -> type[ModelContractBase]:
-    """The kind the text says it is; one that says nothing yet is about to be a workflow of ours."""
+    """The kind that the text declares; without one, a workflow of ours."""
     word = _NODE_TYPE.search(text)
     kind = (word[1] if word else "reducer").lower().removesuffix("_generic")
     if kind == EnumNodeKind.REDUCER and ("state_model" in text or word is None):
@@ -122,7 +122,7 @@ def _choices(annotation: object) -> Iterator[str]:
 
 
 def hover(reading: ReadResult, line: int, column: int) -> Hover | None:
-    """About the key or the state under the cursor. None: there is nothing to say."""
+    """About the key or the state under the cursor; None when it is neither."""
     for key in reading.keys:
         if _covers(key.leaf, line, column):
             return Hover(_about(reading, key), *key.leaf.place[:2], len(str(key.leaf.value)))
@@ -131,12 +131,12 @@ def hover(reading: ReadResult, line: int, column: int) -> Hover | None:
     if leaf is None or machine is None or leaf.value not in machine.table:
         return None
     state = str(leaf.value)
-    told = (
+    words = (
         "it is terminal"
         if state in machine.terminal
         else f"it accepts {', '.join(machine.accepts(state)) or 'nothing'}"
     )
-    return Hover(f"**{state}**, a state: {told}", *leaf.place[:2], len(state))
+    return Hover(f"**{state}**, a state: {words}", *leaf.place[:2], len(state))
 
 
 def _about(reading: ReadResult, key: KeyUsage) -> str:
@@ -159,7 +159,7 @@ def _about(reading: ReadResult, key: KeyUsage) -> str:
 
 
 def _field(reading: ReadResult, key: KeyUsage) -> tuple[type[BaseModel], str] | None:
-    """The typed field that a key of the text came to, found by the very leaf that stands in the one shape."""
+    """The typed field of a key, found by the identity of the key in the normalised tree."""
     root = ModelContractWorkflow if reading.family is EnumFamily.ONEX else _of_kind(reading.node_type)
     return None if reading.shape is None else _search(reading.shape, root, key.leaf)
 

@@ -1,10 +1,10 @@
-"""The JSON Schema of a contract, for editors: made from the typed kinds, so it says what the reader does.
+"""The JSON Schema of a contract, for editors. It is made from the typed kinds, so it agrees with the reader.
 
     a workflow of ours      every key that the engine runs by, nothing else
-    any other contract      the one shape, for completion and hover; other spellings are read too, so nothing is refused
+    any other contract      the normalised keys, for completion and hover; other spellings are read too, so nothing is refused
 
-An editor that knows it completes keys, shows what they mean and who acts on them, and marks mistakes; ``onex check`` knows
-more: names that do not meet, states nobody reaches, conditions that cannot be compiled.
+With it an editor completes keys, shows what they mean and who acts on them, and marks errors. ``onex check`` finds more: unknown
+names, unreachable states, conditions that cannot be compiled.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ EXAMPLES: Mapping[str, list[JsonValue]] = {
     "target": ["bank"],
     "outcomes": [{"succeeded": "charged", "failed": "declined", "unknown": "in_doubt"}],
 }
-"""What a value of ours may look like, by key."""
+"""Examples of values in a workflow of ours, by key."""
 _ACTS = {
     "engine": "the engine runs by it",
     "check": "`onex check` judges it",
@@ -102,7 +102,7 @@ def contract_schema() -> Schema:
 
 
 def _reached(root: Schema, definitions: Schema) -> Schema:
-    """Without what nothing refers to: blocks whose every key was left out."""
+    """The definitions that something refers to. Blocks whose keys were all left out are gone."""
     seen: dict[str, None] = {}
     waiting: list[JsonValue] = [root]
     while waiting:
@@ -120,14 +120,14 @@ def _reached(root: Schema, definitions: Schema) -> Schema:
 
 
 def _any_case(kind: str) -> str:
-    """``effect``, ``EFFECT``, ``EFFECT_GENERIC``: JSON Schema's patterns know no flag for it."""
+    """Matches ``effect``, ``EFFECT``, ``EFFECT_GENERIC``. JSON Schema has no flag for it."""
     return "^" + "".join(f"[{letter}{letter.upper()}]" for letter in kind) + "(_GENERIC|_generic)?$"
 
 
 def _definitions(
     model: type[ModelContractBase], name: str, prefix: str, *, is_ours: bool
 ) -> Iterator[tuple[str, JsonValue]]:
-    """The model under ``name``, its parts under their own with ``prefix``: those of ours are narrower."""
+    """The model under ``name``, its parts under their own names with ``prefix``."""
     made = model.model_json_schema(ref_template=f"#/definitions/{prefix}{{model}}")
     parts = {part.__name__: part for part in _parts(model)}
     yield name, _block(made, model, is_ours=is_ours)
@@ -143,17 +143,17 @@ def _parts(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 
 def _block(schema: Schema, model: type[BaseModel], *, is_ours: bool) -> Schema:
-    """Of ours only what the engine runs by; of others everything, and nothing wrong."""
+    """For ours only what the engine runs by. For others every key, and any value is valid."""
     given = schema.get("properties")
     fields: Schema = {}
     for name, shape in (given if isinstance(given, dict) else {}).items():
         use = use_of(model, name)
         if is_ours and not RUN_BY & set(use.by):
             continue
-        told = shape if isinstance(shape, dict) else {}
-        words = ". ".join(part for part in (str(told.get("description", "")), use_in_words(use)) if part)
-        bare = {key: value for key, value in told.items() if key not in ("title", "description")}
-        if "$ref" in bare:  # beside which this draft reads nothing
+        own = shape if isinstance(shape, dict) else {}
+        words = ". ".join(part for part in (str(own.get("description", "")), use_in_words(use)) if part)
+        bare = {key: value for key, value in own.items() if key not in ("title", "description")}
+        if "$ref" in bare:  # draft 7 ignores the keys beside a $ref
             bare["allOf"] = [{"$ref": bare.pop("$ref")}]
         if is_ours and name in EXAMPLES:
             bare["examples"] = EXAMPLES[name]
@@ -170,24 +170,26 @@ def _block(schema: Schema, model: type[BaseModel], *, is_ours: bool) -> Schema:
 
 
 def use_in_words(use: Use) -> str:
-    """Who acts on a field, as a sentence without its stop."""
+    """Who acts on a field, as a sentence without a full stop."""
     if not use.by:
         return "Held: nobody acts on it"
-    told = "; ".join(_ACTS[one] for one in use.by)
-    return told[0].upper() + told[1:]
+    words = "; ".join(_ACTS[one] for one in use.by)
+    return words[0].upper() + words[1:]
 
 
 def type_in_words(field: FieldInfo) -> str:
     """The type of a field in a few words: ``text``, ``whole number``, ``list of mapping``."""
-    return " or ".join(dict.fromkeys(_told(member) for member in unwrap(field.annotation) if member is not type(None)))
+    return " or ".join(
+        dict.fromkeys(_type_words(member) for member in unwrap(field.annotation) if member is not type(None))
+    )
 
 
-def _told(kind: object) -> str:
+def _type_words(kind: object) -> str:
     origin = get_origin(kind)
     if origin is Literal:
         return " or ".join(f"`{one}`" for one in get_args(kind))
     if origin is tuple:
-        return f"list of {' or '.join(_told(one) for one in unwrap(get_args(kind)[0]))}"
+        return f"list of {' or '.join(_type_words(one) for one in unwrap(get_args(kind)[0]))}"
     if origin is dict or (isinstance(kind, type) and issubclass(kind, BaseModel)):
         return "mapping"
     if isinstance(kind, type) and issubclass(kind, StrEnum):

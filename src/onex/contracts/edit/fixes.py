@@ -1,7 +1,7 @@
-"""What is wrong with a contract and can be mended without a person: small edits of its text, each proved by reading again.
+"""Automatic fixes of a contract: small edits of its text, each confirmed by checking the text again.
 
-A mend is kept only if the finding is gone and no other came: so a word in quotes where a boolean is wanted is never the
-answer, and a key is renamed only to one that means something in its place. Comments and layout stay as they are.
+An edit is kept only if its finding is gone and no new finding came. So a word is never put in quotes where a boolean is needed,
+and a key is renamed only to one that is known at its place. Comments and layout stay as they are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ContractChecker = Callable[[str], Sequence[Finding]]
 
 
 class Edit(NamedTuple):
-    """``old`` stands at the place, and ``new`` takes its place. Line and column count from 1."""
+    """``old`` at the place is replaced by ``new``. Line and column count from 1."""
 
     line: int
     column: int
@@ -31,44 +31,46 @@ class Edit(NamedTuple):
 
 
 class AppliedFix(NamedTuple):
-    """What was done about a finding: edits of different places, none of which reach into each other."""
+    """The edits that removed a finding. They do not overlap."""
 
     finding: Finding
     edits: tuple[Edit, ...]
 
 
 class FixedText(NamedTuple):
+    """``findings`` are those that are left, without severity info."""
+
     text: str
-    mends: tuple[AppliedFix, ...]
+    fixes: tuple[AppliedFix, ...]
     findings: tuple[Finding, ...]
 
 
-def fix_text(text: str, path: str, judge: ContractChecker) -> FixedText:
-    """``judge`` reads a text and says what is wrong with it. Findings of other files than ``path`` are let be."""
+def fix_text(text: str, path: str, check: ContractChecker) -> FixedText:
+    """``check`` returns the findings of a text. Findings in other files than ``path`` are left alone."""
     mark, text = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
     done: list[AppliedFix] = []
-    found = _serious(judge(text))
-    hopeless: set[tuple[str, str]] = set()
+    found = _serious(check(text))
+    unfixable: set[tuple[str, str]] = set()
     tries = 0
     while tries < TRIES_MAX:
-        one = next((one for one in found if one.path == path and _same(one) not in hopeless), None)
+        one = next((one for one in found if one.path == path and _same(one) not in unfixable), None)
         if one is None:
             break
         for edits in _candidates(one, text):
             tries += 1
             changed = applied(text, edits)
-            after = _serious(judge(changed))
+            after = _serious(check(changed))
             if _better(one, found, after):
                 text, found = changed, after
                 done.append(AppliedFix(one, edits))
                 break
         else:
-            hopeless.add(_same(one))
+            unfixable.add(_same(one))
     return FixedText(mark + text, tuple(done), tuple(found))
 
 
 def applied(text: str, edits: Sequence[Edit]) -> str:
-    """Edits of one reading of the text: from the last to the first, so that places hold."""
+    """Applies the edits from the last to the first, so that the earlier places stay right."""
     lines = _lines(text)
     starts = [0, *accumulate(len(line) for line in lines)]
     for edit in sorted(edits, reverse=True):
@@ -77,13 +79,13 @@ def applied(text: str, edits: Sequence[Edit]) -> str:
     return text
 
 
-def _better(mended: Finding, before: Sequence[Finding], after: Sequence[Finding]) -> bool:
-    """What could not be read at all may hide any number of findings: of that it is enough that one gets further."""
-    if mended.code == "yaml_syntax":
-        stuck = [one.line for one in after if one.code == "yaml_syntax" and one.path == mended.path]
-        return all(line > mended.line for line in stuck)
+def _better(fixed: Finding, before: Sequence[Finding], after: Sequence[Finding]) -> bool:
+    """A syntax error hides the findings behind it. So after one it is enough that the reading gets further."""
+    if fixed.code == "yaml_syntax":
+        stuck = [one.line for one in after if one.code == "yaml_syntax" and one.path == fixed.path]
+        return all(line > fixed.line for line in stuck)
     was, is_now = Counter(map(_same, before)), Counter(map(_same, after))
-    return is_now[_same(mended)] < was[_same(mended)] and not is_now - was
+    return is_now[_same(fixed)] < was[_same(fixed)] and not is_now - was
 
 
 def _same(finding: Finding) -> tuple[str, str]:
@@ -94,11 +96,11 @@ def _serious(findings: Sequence[Finding]) -> list[Finding]:
     return [one for one in findings if one.severity is not EnumSeverity.INFO]
 
 
-# --- what could be done -----------------------------------------------------------------------------------------------
+# --- possible edits ---------------------------------------------------------------------------------------------------
 
 
 def _candidates(finding: Finding, text: str) -> Iterator[tuple[Edit, ...]]:
-    """The likeliest first."""
+    """Possible edits for one finding, the most likely first."""
     lines = _lines(text)
     if not 1 <= finding.line <= len(lines):
         return
@@ -112,7 +114,7 @@ def _candidates(finding: Finding, text: str) -> Iterator[tuple[Edit, ...]]:
 
 
 def _boolean(finding: Finding, rest: str) -> Iterator[tuple[str, str]]:
-    """As the parsers of YAML 1.1 have read it so far; a key, or a word that is wanted as one, in quotes."""
+    """First what YAML 1.1 read; then the word in quotes, for a key or a text."""
     word = re.match(r"[A-Za-z]+", rest)
     if word:
         yield word[0], "true" if word[0].lower() in ("yes", "on") else "false"
@@ -120,7 +122,7 @@ def _boolean(finding: Finding, rest: str) -> Iterator[tuple[str, str]]:
 
 
 def _number(finding: Finding, rest: str) -> Iterator[tuple[str, str]]:
-    """``0x1F`` and ``1_000`` are one number to all who take them for one; ``007`` and ``12:30`` are text."""
+    """``0x1F`` and ``1_000`` have one meaning as a number; ``007`` and ``12:30`` can only be text."""
     word = re.match(r"[-+]?[0-9A-Za-z_:]+", rest)
     if word is None:
         return
@@ -137,7 +139,7 @@ def _date(finding: Finding, rest: str) -> Iterator[tuple[str, str]]:
 
 
 def _key(finding: Finding, rest: str) -> Iterator[tuple[str, str]]:
-    """Only to a key that is nearly the same word: renaming is no guess then."""
+    """A rename, only to a key that is nearly the same word."""
     meant = re.match(r"did you mean '([A-Za-z_$][\w$.-]*)'\?", finding.fix)
     word = re.match(r"([\"']?)([\w$.-]+)\1(?=\s*:)", rest)
     if meant and word:
@@ -154,7 +156,7 @@ def _version(finding: Finding, rest: str) -> Iterator[tuple[str, str]]:
 
 
 def _guard(finding: Finding, rest: str) -> Iterator[tuple[str, str]]:
-    """The value that a two-token guard leaves out."""
+    """Adds the value that a two-token guard leaves out."""
     word = re.match(r"[A-Za-z]\w*", rest)
     if word and word[0] in PRESENCE:
         yield word[0], PRESENCE[word[0]]
@@ -187,5 +189,5 @@ _WAYS: dict[str, tuple[Callable[[Finding, str], Iterator[tuple[str, str]]], ...]
 
 
 def _lines(text: str) -> list[str]:
-    """With their ends: what the parser counts as lines."""
+    """The lines as the parser counts them, with their ends."""
     return re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z", text)

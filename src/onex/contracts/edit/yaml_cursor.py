@@ -1,4 +1,4 @@
-"""Where in a contract somebody is typing: told by the text before the cursor alone, because what is typed is not YAML yet.
+"""Where in a contract somebody is typing, found from the text before the cursor: unfinished text is not YAML yet.
 
 block style      by indentation:  the keys above that are less indented
 flow style       by brackets:     the keys before those that are still open
@@ -15,9 +15,9 @@ _PAIR = re.compile(r"""["']?([A-Za-z_][\w-]*)["']?[ ]*:(?=\s|$)""")
 
 
 class YamlCursor(NamedTuple):
-    """``path``: the keys above. ``key``: the key whose value is being written, None while a key is. ``prefix``: typed so far.
+    """``path``: the keys above. ``key``: the key whose value is being typed, None while a key is. ``prefix``: the text so far.
 
-    ``beside`` are keys that the same mapping has already.
+    ``beside`` are the other keys of the same mapping.
     """
 
     path: tuple[str, ...]
@@ -68,7 +68,7 @@ def _flow(before: str, opened: list[_Open]) -> YamlCursor:
 
 
 def _brackets(text: str) -> list[_Open]:
-    """Those still open at the end of ``text``, the outermost first; quotes and comments are passed over."""
+    """The brackets still open at the end of ``text``, the outermost first. Quotes and comments are skipped."""
     found: list[_Open] = []
     quote = ""
     n = 0
@@ -95,7 +95,7 @@ def _brackets(text: str) -> list[_Open]:
 
 
 def _parts(text: str) -> list[str]:
-    """Split at commas that stand in no inner bracket or quote."""
+    """Split at commas outside of inner brackets and quotes."""
     parts, depth, quote, begin = [], 0, "", 0
     for n, letter in enumerate(text):
         if quote:

@@ -43,6 +43,18 @@ DISCRIMINATORS: dict[EnumFamily, str] = {
     EnumFamily.OTHER: "none of these",
 }
 """In the order of the tests; the first that fits decides."""
+ORIGINS: dict[EnumFamily, str] = {
+    EnumFamily.ONEX: "this engine",
+    EnumFamily.SKILL: "nodes that stand for a skill",
+    EnumFamily.MARKET: "nodes of a market of nodes",
+    EnumFamily.BRIDGE: "test fixtures of the bridge",
+    EnumFamily.EXAMPLE: "examples with one block each",
+    EnumFamily.TYPED: "nodes of the core with typed models",
+    EnumFamily.GENERIC: "the nodes of 2026, the most frequent family",
+    EnumFamily.SEED: "contracts of late 2025, and of the documents this project began with",
+    EnumFamily.OTHER: "stubs and mixtures",
+}
+"""Where contracts of a family were found."""
 
 
 def family_of(tree: YamlMap) -> EnumFamily:

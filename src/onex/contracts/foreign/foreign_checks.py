@@ -137,8 +137,8 @@ def _graph(workflow: ModelWorkflowCoordination | None, shape: YamlMap, path: str
         fix = near or f"use one of {', '.join(list(seen)[:20])}"
         yield _warning(shape, path, loc, "unknown_step", f"there is no step {name!r}", fix)
     if circle := _circle(waits_for(workflow)):
-        told = " -> ".join(circle[:CYCLE_SHOWN]) + (" -> .." if len(circle) > CYCLE_SHOWN else "")
-        message = f"steps wait for one another: {told}"
+        shown = " -> ".join(circle[:CYCLE_SHOWN]) + (" -> .." if len(circle) > CYCLE_SHOWN else "")
+        message = f"steps wait for one another: {shown}"
         yield _warning(shape, path, (*at, seen.get(circle[0], 0)), "step_cycle", message, "remove one of them")
 
 

@@ -200,7 +200,7 @@ def machine_of(contract: ModelContractBase) -> Machine | None:
     return None if contract.state_machine is None else drawn(contract.state_machine)
 
 
-def drawn(told: ModelFSMSubcontract) -> Machine:
+def drawn(declared: ModelFSMSubcontract) -> Machine:
     """A machine to draw and search. Its guards raise, so a transition with a condition is refused (GuardFailed)."""
     transitions = tuple(
         Transition(
@@ -210,15 +210,15 @@ def drawn(told: ModelFSMSubcontract) -> Machine:
             tuple(Guard(condition.expression, _unbound) for condition in line.conditions),
             line.priority,
         )
-        for line in told.transitions
+        for line in declared.transitions
     )
     timeouts = {
         state.name: Timeout(state.timeout_ms * 1000, state.on_timeout)
-        for state in told.states or ()
+        for state in declared.states or ()
         if state.timeout_ms is not None and state.on_timeout is not None
     }
-    states = tuple(state.name for state in told.states or ())
-    return Machine(told.initial_state, transitions, frozenset(told.terminal_states), timeouts, states)
+    states = tuple(state.name for state in declared.states or ())
+    return Machine(declared.initial_state, transitions, frozenset(declared.terminal_states), timeouts, states)
 
 
 def _unbound(state: BaseModel, payload: BaseModel) -> bool:

@@ -195,10 +195,10 @@ def _alike(members: tuple[object, ...]) -> Iterator[tuple[str, str]]:
             shapes.setdefault("lists", []).append(member)
         elif member is JsonValue:
             shapes["JSON"] = [one for one in members if one not in (None, type(None))]
-    for told, alike in shapes.items():
+    for kind, alike in shapes.items():
         if len(alike) > 1:
             names = " | ".join(map(_shown, alike))
-            yield f"{names}, which all look like {told} when they are read again", "choose one of them"
+            yield f"{names}, which all look like {kind} when they are read again", "choose one of them"
 
 
 def _is_text(member: object) -> bool:

@@ -243,20 +243,20 @@ def _described(draft: MapBuilder, written: str, field: str, notes: Notes) -> Non
     rows = tuple(_joined(row, said, notes) for row in there.node.items)
     draft.entries[field] = there._replace(node=YamlList(rows, there.node.place))
     notes.wrapped(entry.key)
-    for topic, told in said.items():
+    for topic, described in said.items():
         message = f"{topic!r} is described here, but is not in {field}"
-        notes.warn(told.key.place, "topic_not_listed", message, f"add it to {field}, or remove this")
+        notes.warn(described.key.place, "topic_not_listed", message, f"add it to {field}, or remove this")
     draft.leave(written, said)
 
 
 def _joined(row: YamlNode, said: dict[str, YamlEntry], notes: Notes) -> YamlNode:
     """The topic with what is said of it, which is taken out of ``said``."""
-    told = said.get(text_of(row.get("topic"))) if isinstance(row, YamlMap) else None
-    if told is None or not isinstance(row, YamlMap) or not isinstance(told.node, YamlMap):
+    described = said.get(text_of(row.get("topic"))) if isinstance(row, YamlMap) else None
+    if described is None or not isinstance(row, YamlMap) or not isinstance(described.node, YamlMap):
         return row
-    del said[str(told.key.value)]
-    notes.wrapped(told.key)
-    inside = _topic(told.node, notes)
+    del said[str(described.key.value)]
+    notes.wrapped(described.key)
+    inside = _topic(described.node, notes)
     more = inside.entries if isinstance(inside, YamlMap) else {}
     named = ("topic", "by_event_type")
     return YamlMap({**{name: one for name, one in more.items() if name not in named}, **row.entries}, row.place)

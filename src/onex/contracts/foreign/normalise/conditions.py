@@ -104,8 +104,8 @@ def _comparison(field: YamlEntry, operator: YamlEntry, value: YamlEntry | None, 
     for entry in (operator, value):
         if entry is not None:
             notes.joined(entry.key, field.key)
-    told = "true" if value is None else _value(value.node, sign)
-    return YamlEntry(field.key, YamlScalar(f"{text_of(field.node)} {sign} {told}", field.node.place))
+    literal = "true" if value is None else _value(value.node, sign)
+    return YamlEntry(field.key, YamlScalar(f"{text_of(field.node)} {sign} {literal}", field.node.place))
 
 
 def _value(node: YamlNode, sign: str) -> str:

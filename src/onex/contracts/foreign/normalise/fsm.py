@@ -78,12 +78,12 @@ def _machine(node: YamlNode, notes: Notes) -> YamlNode:
     if not _PARTS & {MACHINE.names.get(name, name) for name in node.entries}:
         node = YamlMap({"states": made("states", node)}, node.place)
     draft = MapBuilder(MACHINE.applied(node, notes))
-    told = draft.take("states")
-    read = states(told, notes) if told else StatesRead()
-    if read.rows and told:
-        draft.put("states", told._replace(node=YamlList(read.rows, told.node.place)))
-    elif told:
-        draft.put("states", told)
+    listed = draft.take("states")
+    read = states(listed, notes) if listed else StatesRead()
+    if read.rows and listed:
+        draft.put("states", listed._replace(node=YamlList(read.rows, listed.node.place)))
+    elif listed:
+        draft.put("states", listed)
     _transitions(draft, read, notes)
     _timeouts(draft, notes)
     _ends(draft, read, notes)
@@ -143,11 +143,11 @@ def _timeouts(draft: MapBuilder, notes: Notes) -> None:
         if not isinstance(row, YamlMap) or name not in by_name:
             completed.append(row)
             continue
-        told = by_name.pop(name)
-        notes.wrapped(told.key)
-        inside = TIMEOUT.applied(told.node, notes).entries if isinstance(told.node, YamlMap) else {}
-        if isinstance(told.node, YamlScalar):
-            inside = {"timeout_ms": YamlEntry(told.key, scaled(told.node, 1))}
+        timeout = by_name.pop(name)
+        notes.wrapped(timeout.key)
+        inside = TIMEOUT.applied(timeout.node, notes).entries if isinstance(timeout.node, YamlMap) else {}
+        if isinstance(timeout.node, YamlScalar):
+            inside = {"timeout_ms": YamlEntry(timeout.key, scaled(timeout.node, 1))}
         completed.append(YamlMap({**inside, **row.entries}, row.place))
     if len(by_name) < len(entry.node.entries):
         notes.wrapped(entry.key)

@@ -106,14 +106,14 @@ def name(draft: MapBuilder, notes: Notes, path: str) -> None:
             for key in BLOCK_NAMES:
                 if text_of(entry.node.get(key)):
                     draft.make("name", YamlScalar(text_of(entry.node.get(key)), entry.node.entries[key].node.place))
-                    told = f"the contract has no name; that of its {entry.key.value} is taken"
-                    notes.info(draft.place, "name_assumed", told, f"add name: {text_of(draft.node('name'))}")
+                    message = f"the contract has no name; that of its {entry.key.value} is taken"
+                    notes.info(draft.place, "name_assumed", message, f"add name: {text_of(draft.node('name'))}")
                     return
     found_name = name_of(path)
     if found_name:
         draft.make("name", YamlScalar(found_name, draft.place))
-        told = f"the contract has no name; that of its file is taken, {found_name!r}"
-        notes.info(draft.place, "name_assumed", told, f"add name: {found_name}")
+        message = f"the contract has no name; that of its file is taken, {found_name!r}"
+        notes.info(draft.place, "name_assumed", message, f"add name: {found_name}")
     else:
         notes.error(draft.place, "missing_key", "the contract has no 'name'", "add name: my_node")
 

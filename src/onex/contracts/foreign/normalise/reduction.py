@@ -120,20 +120,22 @@ def aggregated(node: YamlNode, notes: Notes) -> YamlNode:
     if not isinstance(node, YamlMap):
         return node
     draft = MapBuilder(AGGREGATION.applied(node, notes))
-    told = draft.entries.get("aggregation_functions")
+    functions = draft.entries.get("aggregation_functions")
     if (
-        told is not None
-        and isinstance(told.node, YamlList)
-        and any(isinstance(one, YamlMap) for one in told.node.items)
+        functions is not None
+        and isinstance(functions.node, YamlList)
+        and any(isinstance(one, YamlMap) for one in functions.node.items)
     ):
-        blocks = each(FUNCTION, word="function_name")(told.node, notes)
-        draft.put("function_definitions", YamlEntry(told.key, blocks))
+        blocks = each(FUNCTION, word="function_name")(functions.node, notes)
+        draft.put("function_definitions", YamlEntry(functions.key, blocks))
         draft.entries.pop("aggregation_functions")
-    elif told is not None and isinstance(told.node, YamlMap):
+    elif functions is not None and isinstance(functions.node, YamlMap):
         draft.entries.pop("aggregation_functions")
-        draft.put("function_definitions", YamlEntry(told.key, each(FUNCTION, key="function_name")(told.node, notes)))
-    elif told is not None:
-        draft.entries["aggregation_functions"] = YamlEntry(told.key, texts(told.node, notes))
+        draft.put(
+            "function_definitions", YamlEntry(functions.key, each(FUNCTION, key="function_name")(functions.node, notes))
+        )
+    elif functions is not None:
+        draft.entries["aggregation_functions"] = YamlEntry(functions.key, texts(functions.node, notes))
     grouping = draft.entries.get("grouping")
     if grouping is not None and isinstance(grouping.node, YamlMap):
         draft.entries["grouping"] = grouping._replace(node=GROUPING.applied(grouping.node, notes))

@@ -95,9 +95,9 @@ def _single(draft: MapBuilder, notes: Notes) -> None:
         for model in ("input_model", "output_model"):
             if model not in draft:
                 draft.put(model, own.take(model))
-    told = YamlEntry(entry.key, reference(own.branch() if own is not None else entry.node, notes))
+    default = YamlEntry(entry.key, reference(own.branch() if own is not None else entry.node, notes))
     if inside is not None and there is not None:
-        inside.put("default_handler", told)
+        inside.put("default_handler", default)
         draft.entries["handler_routing"] = there._replace(node=inside.branch())
     else:
-        draft.make("handler_routing", YamlMap({"default_handler": told}, entry.node.place))
+        draft.make("handler_routing", YamlMap({"default_handler": default}, entry.node.place))
