@@ -9,7 +9,7 @@ import pytest
 
 from onex.contracts.text.include import IncludedFile, IncludeMissing, IncludeRefused
 from onex.contracts.text.yaml_tree import BYTES_MAX
-from onex.repository.reference_files import Repository, Unreadable, contract_text
+from onex.repository.reference_files import Repository, UnreadableContract, contract_text
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_a_contract_that_cannot_be_read_is_a_finding(tmp_path: Path, name: str, 
     os.mkfifo(tmp_path / "pipe.yaml")
     (tmp_path / "large.yaml").write_bytes(b"#" * (BYTES_MAX + 1))
     (tmp_path / "latin.yaml").write_bytes(b"a: 1\nb: \xe9\n")
-    with pytest.raises(Unreadable) as raised:
+    with pytest.raises(UnreadableContract) as raised:
         contract_text(Path(f"{tmp_path}/{name}"), "shown.yaml")
     finding = raised.value.finding
     assert (finding.code, finding.path, finding.line) == (code, "shown.yaml", line)

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from importlib.abc import MetaPathFinder, SourceLoader
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
+from pathlib import Path
 from types import ModuleType
 
 from .folder import AppFolder, AppModule, OutsideApp
@@ -46,19 +47,6 @@ class _Loader(SourceLoader):
 
     def is_package(self, fullname: str) -> bool:
         return self.module.is_package
-
-
-class _Top(SourceLoader):
-    """The empty package above an app. A relative import cannot climb over it."""
-
-    def get_filename(self, fullname: str) -> str:
-        return f"<{fullname}>"
-
-    def get_data(self, path: bytes | str) -> bytes:
-        return b""
-
-    def is_package(self, fullname: str) -> bool:
-        return True
 
 
 class AppFinder(MetaPathFinder):
@@ -93,7 +81,8 @@ class AppFinder(MetaPathFinder):
         if folder is None:
             return None
         if not rest:
-            return _spec(fullname, _Top())
+            # the empty package above an app: a relative import cannot climb over it
+            return _spec(fullname, AppModule("", Path(f"<{fullname}>"), b"", True))
         app, _, inner = rest.partition(".")
         if app != folder.name:
             return None
@@ -101,11 +90,11 @@ class AppFinder(MetaPathFinder):
             module = folder.module(inner)
         except OutsideApp as error:
             raise ImportError(f"{error.finding.path} {error.finding.message}", name=fullname) from error
-        return None if module is None else _spec(fullname, _Loader(module))
+        return None if module is None else _spec(fullname, module)
 
 
-def _spec(fullname: str, loader: SourceLoader) -> ModuleSpec | None:
-    spec = spec_from_loader(fullname, loader, is_package=loader.is_package(fullname))
+def _spec(fullname: str, module: AppModule) -> ModuleSpec | None:
+    spec = spec_from_loader(fullname, _Loader(module), is_package=module.is_package)
     if spec is not None:
         spec.cached = None
         if spec.submodule_search_locations is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..contracts.edit.fixes import FixedText, fix_text
 from ..contracts.foreign.foreign_reader import read_contract
 from ..doctor.inspection import InspectedFile
-from ..repository.reference_files import Repository, Unreadable, contract_text
+from ..repository.reference_files import Repository, UnreadableContract, contract_text
 from ..repository.safe_write import rewrite
 from .console import counted, harmless, note, say, styled
 
@@ -23,7 +23,7 @@ def fix(files: Sequence[InspectedFile], *, write: bool) -> int:
             continue
         try:
             text = contract_text(Path(one.path))
-        except Unreadable:
+        except UnreadableContract:
             continue  # the check has told why
         done = _mended(one.path, text)
         if not done.fixes:

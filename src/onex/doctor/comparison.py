@@ -22,7 +22,7 @@ from ..contracts.text.yaml_tree import YamlList, YamlNode, YamlScalar
 from ..kernel.errors import ContractError
 from ..repository.contract_files import SUFFIXES, NoSuchPath, find_contracts
 from ..repository.git_revision import RevisionUnreadable, checkout, is_revision
-from ..repository.reference_files import Repository, Unreadable, contract_text
+from ..repository.reference_files import Repository, UnreadableContract, contract_text
 from .payload_schemas import PAYLOADS, PayloadSchemas, payload_schemas
 
 ALIKE = 0.6
@@ -146,7 +146,7 @@ def _versions(root: Path) -> list[ContractSide]:
             repositories[file.parent] = Repository.holding(file, base)
         try:
             reading = read_contract(contract_text(file), str(file), repositories[file.parent])
-        except Unreadable as error:
+        except UnreadableContract as error:
             found.append(ContractSide(path, file, None, error.finding.message))
             continue
         first = next((one for one in reading.findings if one.severity == "error"), None)

@@ -37,7 +37,7 @@ from ..proof.classes import ClassTable
 from ..proof.function_body import FunctionTraces
 from ..proof.library import Library
 from ..repository.contract_files import SUFFIXES, NoSuchPath, files_below, looks_like_contract, unlisted_folder
-from ..repository.reference_files import Repository, Unreadable, contract_text
+from ..repository.reference_files import Repository, UnreadableContract, contract_text
 from .code_references import ReferenceResolver
 from .doctor_finding import DoctorFinding, EnumArea
 from .machines import machine_findings
@@ -176,7 +176,7 @@ def _read(tree: SourceTree, findings: list[DoctorFinding], progress: Progress) -
         progress(done, 2 * len(tree.contracts))
         try:
             reading = read_contract(contract_text(path), str(path), fetch)
-        except Unreadable as error:
+        except UnreadableContract as error:
             findings.append(DoctorFinding(EnumArea.CONTRACTS, error.finding, (str(path),)))
             continue
         readings.append(reading)

@@ -26,7 +26,7 @@ from ..repository.contract_files import (
     unlisted_folder,
     workflow_folders,
 )
-from ..repository.reference_files import Repository, Unreadable, contract_text
+from ..repository.reference_files import Repository, UnreadableContract, contract_text
 from .parallel import spread
 
 CONTRACT = "contract.yaml"
@@ -134,7 +134,7 @@ def _read(candidate: ContractFile, repositories: dict[Path, Repository]) -> Insp
     path = candidate.path
     try:
         text = contract_text(path)
-    except Unreadable as error:
+    except UnreadableContract as error:
         return InspectedFile(str(path), False, "", "", "", "", 0, 0, (), (error.finding,))
     if path.parent not in repositories:
         repositories[path.parent] = Repository.holding(path, candidate.within)

@@ -48,30 +48,17 @@ from .symbols import (
 from .trace import CodeUnit, ImpureUse, Trace, UnitReference, unit_of
 
 _BUILTINS: Final = frozenset(dir(builtins))
-_MUTATORS: Final = frozenset(
-    [
-        "append",
-        "extend",
-        "insert",
-        "add",
-        "update",
-        "setdefault",
-        "pop",
-        "popitem",
-        "clear",
-        "remove",
-        "discard",
-        "appendleft",
-        "popleft",
-    ]
-)
+_MUTATORS: Final = frozenset({
+    "append", "extend", "insert", "add", "update", "setdefault", "pop", "popitem", "clear", "remove", "discard",
+    "appendleft", "popleft",
+})  # fmt: skip
 _MUTABLE: Final = frozenset({"list", "dict", "set", "defaultdict", "deque", "OrderedDict", "Counter", "bytearray"})
 _CONSTRUCTION: Final = ("__new__", "__init__", "__post_init__", "model_post_init")
 _VALIDATORS: Final = frozenset({"field_validator", "model_validator", "validator", "root_validator"})
 _IN_ORDER: Final = frozenset({"list", "tuple", "enumerate", "iter", "join"})
-_SAME_PATH: Final = frozenset(
-    ["parent", "with_suffix", "with_name", "with_stem", "joinpath", "absolute", "resolve", "expanduser"]
-)
+_SAME_PATH: Final = frozenset({
+    "parent", "with_suffix", "with_name", "with_stem", "joinpath", "absolute", "resolve", "expanduser",
+})  # fmt: skip
 
 
 class TraceSource(Protocol):

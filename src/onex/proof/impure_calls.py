@@ -147,21 +147,10 @@ TYPED: Final[Mapping[str, str]] = {
 }
 """``TYPED[what is called] -> class of what it returns``. A name with a capital is a class and returns an instance of itself."""
 
-IO_METHODS: Final = frozenset(
-    [
-        "read_text",
-        "read_bytes",
-        "write_text",
-        "write_bytes",
-        "utcnow",
-        "urlopen",
-        "sendall",
-        "recv",
-        "fetchrow",
-        "fetchval",
-        "executemany",
-    ]
-)
+IO_METHODS: Final = frozenset({
+    "read_text", "read_bytes", "write_text", "write_bytes", "utcnow", "urlopen", "sendall", "recv", "fetchrow",
+    "fetchval", "executemany",
+})  # fmt: skip
 """Methods whose names say I/O. Called on an object whose class is not known, they are reported as unproven."""
 
 FIXES: Final[Mapping[EnumImpurity, str]] = {

@@ -27,33 +27,11 @@ from .trace import CodeUnit, ImpureUse, UnitKey, unit_of
 
 FUNCTIONS_MAX: Final = 20_000
 
-ENTRY_METHODS: Final = frozenset(
-    [
-        "__call__",
-        "handle",
-        "handle_async",
-        "handle_event",
-        "process",
-        "process_async",
-        "execute",
-        "execute_compute",
-        "execute_reduction",
-        "run",
-        "run_async",
-        "compute",
-        "reduce",
-        "apply",
-        "transform",
-        "evaluate",
-        "delta",
-        "on_event",
-        "invoke",
-        "call",
-        "validate",
-        "classify",
-        "analyze",
-    ]
-)
+ENTRY_METHODS: Final = frozenset({
+    "__call__", "handle", "handle_async", "handle_event", "process", "process_async", "execute", "execute_compute",
+    "execute_reduction", "run", "run_async", "compute", "reduce", "apply", "transform", "evaluate", "delta", "on_event",
+    "invoke", "call", "validate", "classify", "analyze",
+})  # fmt: skip
 """Methods that runtimes call. A class that has none of them is entered by every public method."""
 
 

@@ -18,7 +18,7 @@ from ..kernel.finding import EnumSeverity, Finding
 _MARKS = (".git", "pyproject.toml")
 
 
-class Unreadable(ContractError):
+class UnreadableContract(ContractError):
     """A contract's file that cannot be read as text, with the finding that says why."""
 
     def __init__(self, path: str, code: str, message: str, fix: str, line: int = 0) -> None:
@@ -60,7 +60,7 @@ class Repository:
                 return IncludeRefused("reference_outside", message, "copy the file into the repository")
             shown = self.show(real)
             return IncludedFile(_text(self._bytes(real), shown), shown)
-        except Unreadable as error:
+        except UnreadableContract as error:
             return IncludeRefused("reference_unreadable", f"{reference}: {error.finding.message}", error.finding.fix)
         except (FileNotFoundError, NotADirectoryError):
             return IncludeMissing(self.show(place))
@@ -100,9 +100,9 @@ def contract_text(path: Path, shown: str = "") -> str:
         data = _read(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), name)
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
-        raise Unreadable(name, "unreadable", message, "let it be read, or leave it out") from error
+        raise UnreadableContract(name, "unreadable", message, "let it be read, or leave it out") from error
     except ValueError as error:  # a NUL in the path
-        raise Unreadable(name, "unreadable", f"cannot be read: {error}", "name a file that exists") from error
+        raise UnreadableContract(name, "unreadable", f"cannot be read: {error}", "name a file that exists") from error
     return _text(data, name)
 
 
@@ -110,11 +110,11 @@ def _read(descriptor: int, shown: str) -> bytes:
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise Unreadable(shown, "unreadable", "is no plain file", "name a file")
+            raise UnreadableContract(shown, "unreadable", "is no plain file", "name a file")
         data = file.read(BYTES_MAX + 1)
     if len(data) > BYTES_MAX:
         message = f"the file has more than {BYTES_MAX:,} bytes"
-        raise Unreadable(shown, "yaml_too_large", message, "split the contract into several workflows")
+        raise UnreadableContract(shown, "yaml_too_large", message, "split the contract into several workflows")
     return data
 
 
@@ -124,7 +124,7 @@ def _text(data: bytes, shown: str) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         message = f"byte {error.start} is not UTF-8"
-        raise Unreadable(shown, "not_utf8", message, "save the file as UTF-8", line) from error
+        raise UnreadableContract(shown, "not_utf8", message, "save the file as UTF-8", line) from error
 
 
 def _shown(root: Path, path: Path, real: Path) -> Path:

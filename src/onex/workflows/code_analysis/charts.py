@@ -79,22 +79,19 @@ def _worst(largest: float, smallest: float, row: float, side: float) -> float:
 
 
 def _lay(areas: Sequence[float], row: float, frame: Rectangle) -> tuple[list[Rectangle], Rectangle]:
-    boxes = []
-    if frame.width >= frame.height:
-        width = row / frame.height if frame.height else 0.0
-        y = frame.y
-        for area in areas:
-            height = area / width if width else 0.0
-            boxes.append(Rectangle(frame.x, y, width, height))
-            y += height
-        return boxes, Rectangle(frame.x + width, frame.y, max(frame.width - width, 0.0), frame.height)
-    height = row / frame.width
-    x = frame.x
+    """One row along the shorter side of the frame, and the rest of the frame."""
+    is_wide = frame.width >= frame.height
+    side = frame.height if is_wide else frame.width
+    depth = row / side if side else 0.0
+    laid = []
+    at = frame.y if is_wide else frame.x
     for area in areas:
-        width = area / height if height else 0.0
-        boxes.append(Rectangle(x, frame.y, width, height))
-        x += width
-    return boxes, Rectangle(frame.x, frame.y + height, frame.width, max(frame.height - height, 0.0))
+        length = area / depth if depth else 0.0
+        laid.append(Rectangle(frame.x, at, depth, length) if is_wide else Rectangle(at, frame.y, length, depth))
+        at += length
+    if is_wide:
+        return laid, Rectangle(frame.x + depth, frame.y, max(frame.width - depth, 0.0), frame.height)
+    return laid, Rectangle(frame.x, frame.y + depth, frame.width, max(frame.height - depth, 0.0))
 
 
 def treemap(tiles: Sequence[Tile], label: str) -> str:

@@ -1,11 +1,11 @@
-"""Many results as one blob, so that no state holds a row per file."""
+"""Packs many results into one blob, so that no state holds a row per file. Directories and the tree both use it."""
 
 from __future__ import annotations
 
 from onex import ComputeIO, compute
 
-from ..summary import bundle
-from .payloads import Pack, Packed
+from .code_total.payloads import Pack, Packed
+from .summary import bundle
 
 
 @compute("pack")
