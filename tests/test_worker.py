@@ -101,7 +101,7 @@ def test_a_worker_finds_the_function_by_its_names_and_keeps_its_module(app: App)
     assert asyncio.run(main()) == [(b'{"n":2001}', ()), (b'{"n":2002}', ()), (b'{"n":2003}', ())]
 
 
-def test_what_the_function_raises_is_told_with_its_line_in_the_app(app: App) -> None:
+def test_what_the_function_raises_is_reported_with_its_line_in_the_app(app: App) -> None:
     with pytest.raises(EffectFailed, match=r"^count raised ValueError: nothing to count at compute\.py:12$"):
         asyncio.run(InlineWorkers("onex.worker:perform").run(where(app), b'{"text":""}', {}))
 

@@ -113,7 +113,7 @@ def test_hash_seed_and_process_do_not_matter(app: Path) -> None:
         "import sys; from onex.app import load_app; a = load_app(sys.argv[1]);"
         "print(a.digest, a.workflows['job'].code.digest.hex())"
     )
-    told = {
+    reported = {
         subprocess.run(
             [sys.executable, "-c", script, str(app)],
             capture_output=True,
@@ -123,7 +123,7 @@ def test_hash_seed_and_process_do_not_matter(app: Path) -> None:
         ).stdout.strip()
         for seed in ("0", "4711")
     }
-    assert told == {f"{load_app(app).digest} {code(app).hex()}"}
+    assert reported == {f"{load_app(app).digest} {code(app).hex()}"}
 
 
 def test_only_the_code_asked_for_is_loaded(app: Path) -> None:

@@ -1,4 +1,4 @@
-"""A folder becomes an app: everything wrong is told at once and at its line, and nothing wrong is executed."""
+"""A folder becomes an app: everything wrong is reported at once and at its line, and nothing wrong is executed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def refused(path: Path) -> list[Finding]:
     return found
 
 
-def told(path: Path, root: Path) -> list[tuple[str, int, str]]:
+def reported(path: Path, root: Path) -> list[tuple[str, int, str]]:
     return [(str(Path(one.path).relative_to(root)), one.line, one.code) for one in refused(path)]
 
 
@@ -96,18 +96,18 @@ def test_an_app_is_one_workflow_or_a_folder_of_them_not_both(tmp_path: Path) -> 
 
 def test_a_folder_bears_its_workflow_s_name(tmp_path: Path) -> None:
     job(tmp_path / "shop" / "one", "two")
-    assert told(tmp_path / "shop", tmp_path) == [("shop/one/contract.yaml", 1, "folder_name")]
+    assert reported(tmp_path / "shop", tmp_path) == [("shop/one/contract.yaml", 1, "folder_name")]
 
 
 def test_payloads_are_needed(tmp_path: Path) -> None:
-    assert told(job(tmp_path / "job", payloads=""), tmp_path) == [("job/payloads.py", 0, "missing_file")]
+    assert reported(job(tmp_path / "job", payloads=""), tmp_path) == [("job/payloads.py", 0, "missing_file")]
 
 
 def test_a_contract_is_utf_8(tmp_path: Path) -> None:
     job(tmp_path / "job")
     path = tmp_path / "job" / "contract.yaml"
     path.write_bytes(path.read_bytes() + b"# \xff")
-    assert told(tmp_path / "job", tmp_path) == [("job/contract.yaml", 15, "not_utf8")]
+    assert reported(tmp_path / "job", tmp_path) == [("job/contract.yaml", 15, "not_utf8")]
 
 
 # --- before any import ------------------------------------------------------------------------------------------------
@@ -170,9 +170,9 @@ def test_a_contract_with_an_error_imports_nothing(tmp_path: Path) -> None:
     assert str(sound / "reducer.py") in loaded
 
 
-def test_python_that_does_not_parse_is_told_for_all_files(tmp_path: Path) -> None:
+def test_python_that_does_not_parse_is_reported_for_all_files(tmp_path: Path) -> None:
     app = job(tmp_path / "job", reducer="def (:", effects="x = = 1")
-    assert told(app, tmp_path) == [("job/effects.py", 1, "python_syntax"), ("job/reducer.py", 1, "python_syntax")]
+    assert reported(app, tmp_path) == [("job/effects.py", 1, "python_syntax"), ("job/reducer.py", 1, "python_syntax")]
 
 
 # --- at import --------------------------------------------------------------------------------------------------------
@@ -190,7 +190,9 @@ def test_python_that_does_not_parse_is_told_for_all_files(tmp_path: Path) -> Non
         ("def f():\n    return 1 / 0\n\nf()", 2, "ZeroDivisionError"),
     ],
 )
-def test_a_module_that_raises_is_told_at_the_line_it_raised_on(tmp_path: Path, code: str, line: int, said: str) -> None:
+def test_a_module_that_raises_is_reported_at_the_line_it_raised_on(
+    tmp_path: Path, code: str, line: int, said: str
+) -> None:
     findings = refused(job(tmp_path / "job", reducer=code))
     assert [(one.path, one.line, one.code) for one in findings] == [
         (str(tmp_path / "job" / "reducer.py"), line, "import_failed")
@@ -198,45 +200,45 @@ def test_a_module_that_raises_is_told_at_the_line_it_raised_on(tmp_path: Path, c
     assert any(part in findings[0].message for part in said.split("|"))
 
 
-def test_an_app_that_failed_loads_once_it_is_mended(tmp_path: Path) -> None:
+def test_an_app_that_failed_loads_once_it_is_fixed(tmp_path: Path) -> None:
     app = job(tmp_path / "job", effects="raise RuntimeError('first')")
     refused(app)
     job(app)
     assert list(load_app(app).workflows) == ["job"]
 
 
-def test_two_handlers_for_one_trigger_are_told_where_the_second_stands(tmp_path: Path) -> None:
+def test_two_handlers_for_one_trigger_are_reported_where_the_second_stands(tmp_path: Path) -> None:
     app = job(tmp_path / "job")
     edit(app / "reducer.py", '@jobs.on("made")', '@jobs.on("begin")')
-    assert told(app, tmp_path) == [("job/reducer.py", 15, "import_failed")]
+    assert reported(app, tmp_path) == [("job/reducer.py", 15, "import_failed")]
 
 
 def test_a_reducer_file_has_exactly_one_table(tmp_path: Path) -> None:
-    assert told(job(tmp_path / "a", reducer="x = 1"), tmp_path) == [("a/reducer.py", 1, "handlers")]
+    assert reported(job(tmp_path / "a", reducer="x = 1"), tmp_path) == [("a/reducer.py", 1, "handlers")]
     two = job(tmp_path / "b")
     edit(two / "reducer.py", "jobs = reducer(Job)", "jobs = reducer(Job)\nmore = reducer(Job)")
-    assert told(two, tmp_path) == [("b/reducer.py", 1, "handlers")]
+    assert reported(two, tmp_path) == [("b/reducer.py", 1, "handlers")]
 
 
 # --- classes, handlers and functions at their lines -------------------------------------------------------------------
 
 
-def test_a_field_is_told_at_its_line_in_the_file_that_has_it(tmp_path: Path) -> None:
+def test_a_field_is_reported_at_its_line_in_the_file_that_has_it(tmp_path: Path) -> None:
     app = job(tmp_path / "job")
     edit(app / "payloads.py", "    where: str\n", "    where: str\n    tags: set[str]\n")
     write(app, inner="from onex import Payload\n\n\nclass Inner(Payload):\n    raw: bytes\n")
     edit(app / "payloads.py", "class Begin(Payload):\n", "class Begin(Payload):\n    inner: Inner\n")
     edit(app / "payloads.py", "from onex import", "from .inner import Inner\nfrom onex import")
-    assert told(app, tmp_path) == [("job/inner.py", 5, "field_type"), ("job/payloads.py", 23, "field_type")]
+    assert reported(app, tmp_path) == [("job/inner.py", 5, "field_type"), ("job/payloads.py", 23, "field_type")]
 
 
-def test_a_handler_is_told_at_its_line(tmp_path: Path) -> None:
+def test_a_handler_is_reported_at_its_line(tmp_path: Path) -> None:
     app = job(tmp_path / "job")
     edit(app / "reducer.py", "action: Action[Begin]", "action: Action[Made]")
-    assert told(app, tmp_path) == [("job/reducer.py", 11, "handler")]
+    assert reported(app, tmp_path) == [("job/reducer.py", 11, "handler")]
 
 
-def test_an_intent_that_nobody_serves(tmp_path: Path) -> None:
+def test_an_intent_without_a_function(tmp_path: Path) -> None:
     app = job(tmp_path / "job")
     edit(app / "contract.yaml", "target: workshop", "target: wrokshop")
     found = refused(app)
@@ -272,7 +274,7 @@ def test_an_effect_must_fit_its_intent_and_its_outcome(
 ) -> None:
     app = job(tmp_path / "job")
     edit(app / "effects.py", old, new)
-    assert told(app, tmp_path) == [("job/effects.py", line, code)]
+    assert reported(app, tmp_path) == [("job/effects.py", line, code)]
 
 
 def test_two_functions_for_one_target(tmp_path: Path) -> None:
@@ -287,7 +289,7 @@ def test_two_functions_for_one_target(tmp_path: Path) -> None:
 def test_a_compute_task_needs_its_function(tmp_path: Path) -> None:
     app = job(tmp_path / "job", effects="")
     edit(app / "contract.yaml", "type: file_operation", "type: compute_task")
-    assert told(app, tmp_path) == [("job/contract.yaml", 13, "no_executor")]
+    assert reported(app, tmp_path) == [("job/contract.yaml", 13, "no_executor")]
     write(app, compute=(
         "from onex import compute\nfrom .payloads import Made, Make\n\n"
         "@compute('workshop')\ndef think(task: Make) -> Made:\n    return Made(where=task.what)\n"
@@ -337,12 +339,12 @@ def test_an_action_is_sent_to_a_workflow_and_trigger_of_the_app_with_its_payload
         ),
     ],
 )
-def test_a_send_that_nobody_can_receive(tmp_path: Path, intent: str, code: str, fix: str) -> None:
+def test_a_send_that_no_workflow_can_receive(tmp_path: Path, intent: str, code: str, fix: str) -> None:
     found = refused(sender(tmp_path / "shop", intent))
     assert [(one.code, one.line, one.fix) for one in found] == [(code, 15, fix)]
 
 
-def test_problems_of_all_workflows_are_told_at_once(tmp_path: Path) -> None:
+def test_problems_of_all_workflows_are_reported_at_once(tmp_path: Path) -> None:
     shop = tmp_path / "shop"
     for name in ("one", "two"):
         job(shop / name, name)

@@ -19,7 +19,7 @@ def written(root: Path, files: Mapping[str, str]) -> Path:
     return root
 
 
-def told(diagnosis: Examination, root: Path) -> list[str]:
+def reported(diagnosis: Examination, root: Path) -> list[str]:
     """``code path:line`` of each finding, in the order of the report."""
     return [
         f"{one.finding.code} {Path(one.finding.path).relative_to(root)}:{one.finding.line}"

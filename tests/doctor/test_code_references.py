@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onex.doctor.examination import Examination
-from tests.doctor.planted import examined, told
+from tests.doctor.planted import examined, reported
 
 
 def node(*lines: str) -> str:
@@ -37,7 +37,7 @@ CONTRACT = "src/shop/nodes/pay/contract.yaml"
 def of(tmp_path: Path, contract: str, **more: str) -> tuple[Examination, list[str]]:
     files = {**SHOP, CONTRACT: contract, **{name.replace("__", "/") + ".py": text for name, text in more.items()}}
     diagnosis = examined(tmp_path, files)
-    return diagnosis, [one.replace(f"{CONTRACT}:", "") for one in told(diagnosis, tmp_path)]
+    return diagnosis, [one.replace(f"{CONTRACT}:", "") for one in reported(diagnosis, tmp_path)]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ MISSING = {
 
 
 @pytest.mark.parametrize(("contract", "expected", "fix"), MISSING.values(), ids=MISSING)
-def test_a_name_that_is_not_there_is_told_with_what_may_have_been_meant(
+def test_a_name_that_is_not_there_is_reported_with_what_may_have_been_meant(
     contract: str, expected: str, fix: str, tmp_path: Path
 ) -> None:
     diagnosis, found = of(tmp_path, contract)
@@ -101,7 +101,7 @@ def test_packages_of_others_are_counted_and_not_complained_of(tmp_path: Path) ->
     assert diagnosis.outside == {"omnibase_core": 1}
 
 
-def test_the_standard_library_is_nobody_elses(tmp_path: Path) -> None:
+def test_the_standard_library_does_not_count_as_outside(tmp_path: Path) -> None:
     diagnosis, found = of(tmp_path, node("output_model: {name: dict, module: builtins}"))
     assert found == []
     assert diagnosis.outside == {}
@@ -123,7 +123,7 @@ def test_code_beside_the_contract_that_cannot_be_read_is_no_absence(tmp_path: Pa
     assert found[0].message == "node.py beside the contract cannot be read: line 2: invalid syntax"
 
 
-def test_a_file_that_code_imports_and_nobody_can_read_is_told(tmp_path: Path) -> None:
+def test_a_file_that_code_imports_and_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     files = {
         "pay/contract.yaml": node().replace("EFFECT", "COMPUTE"),
         "pay/handler.py": "from .rates import rate\n\n\ndef handle(x):\n    return rate(x)\n",
@@ -131,7 +131,7 @@ def test_a_file_that_code_imports_and_nobody_can_read_is_told(tmp_path: Path) ->
         "pay/old.py": "print 'nobody asks for this one'\n",
     }
     diagnosis = examined(tmp_path, files)
-    assert told(diagnosis, tmp_path) == ["code_unreadable pay/rates.py:1"]
+    assert reported(diagnosis, tmp_path) == ["code_unreadable pay/rates.py:1"]
     assert [str(one.verdict) for one in diagnosis.claims] == ["unproven"]
 
 
@@ -140,10 +140,10 @@ def test_a_module_that_makes_its_names_when_asked_is_believed(tmp_path: Path) ->
     assert of(tmp_path, handled("shop.lazy", "HandlerPay"), src__shop__lazy=lazy)[1] == []
 
 
-def test_contracts_without_code_are_told_once_for_each_package(tmp_path: Path) -> None:
+def test_contracts_without_code_are_reported_once_for_each_package(tmp_path: Path) -> None:
     files = {f"{n}/contract.yaml": handled("shop.nodes.pay.handlers", "HandlerPay") for n in "abc"}
     diagnosis = examined(tmp_path, files)
-    assert told(diagnosis, tmp_path) == []
+    assert reported(diagnosis, tmp_path) == []
     assert diagnosis.outside == {"shop": 3}
 
 
@@ -156,5 +156,5 @@ def test_a_workspace_of_several_packages_is_one_repository(tmp_path: Path) -> No
         "packages/shop/contract.yaml": handled("shop.deep.open", "HandlerOpen"),
     }
     diagnosis = examined(tmp_path, files)
-    assert told(diagnosis, tmp_path) == []
+    assert reported(diagnosis, tmp_path) == []
     assert diagnosis.references == 2

@@ -16,16 +16,16 @@ from tests.app.repository import Repository
 EFFECT = """name: {name}
 node_type: EFFECT_GENERIC
 contract_version: {{major: 1, minor: 0, patch: 0}}
-description: {told}
+description: {description}
 event_bus:
   subscribe_topics: [{topic}]
   publish_topics: [done.v1, late.v1, lost.v1]
 """
 
 
-def effect(file: Path, name: str, topic: str = "asked.v1", told: str = "of a test") -> Path:
+def effect(file: Path, name: str, topic: str = "asked.v1", description: str = "of a test") -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(EFFECT.format(name=name, topic=topic, told=told))
+    file.write_text(EFFECT.format(name=name, topic=topic, description=description))
     return file
 
 
@@ -56,9 +56,9 @@ def test_contracts_are_the_same_by_name_and_kind_wherever_their_files_went(tmp_p
 
 
 def test_a_contract_that_was_renamed_with_its_folder_is_recognised_by_what_it_says(tmp_path: Path) -> None:
-    effect(tmp_path / "old" / "mailer" / "contract.yaml", "mailer", told="sends letters")
+    effect(tmp_path / "old" / "mailer" / "contract.yaml", "mailer", description="sends letters")
     effect(tmp_path / "old" / "printer" / "contract.yaml", "printer", "print.v1", "prints letters")
-    effect(tmp_path / "new" / "post" / "contract.yaml", "post", told="sends letters")
+    effect(tmp_path / "new" / "post" / "contract.yaml", "post", description="sends letters")
     effect(tmp_path / "new" / "printer" / "contract.yaml", "printer", "print.v1", "prints letters")
     (post, _) = compare(tmp_path / "old", tmp_path / "new")
     assert (post.old.name, post.new.name, post.has_moved) == ("mailer", "post", True)  # type: ignore[union-attr]  # both are there
@@ -66,12 +66,12 @@ def test_a_contract_that_was_renamed_with_its_folder_is_recognised_by_what_it_sa
 
 
 def test_two_files_are_compared_whatever_they_are_called(tmp_path: Path) -> None:
-    old, new = effect(tmp_path / "a.yaml", "mailer"), effect(tmp_path / "b.yaml", "printer", told="other")
+    old, new = effect(tmp_path / "a.yaml", "mailer"), effect(tmp_path / "b.yaml", "printer", description="other")
     (only,) = compare(old, new)
     assert [change.path for change in only.difference.changes] == ["name", "description"]  # type: ignore[union-attr]  # both load
 
 
-def test_a_side_that_does_not_load_is_said_to_and_compared_with_nothing(tmp_path: Path) -> None:
+def test_a_side_that_does_not_load_is_reported_and_not_compared(tmp_path: Path) -> None:
     old, new = effect(tmp_path / "a.yaml", "mailer"), tmp_path / "b.yaml"
     new.write_text("name: mailer\nnode_type: [")
     (only,) = compare(old, new)
@@ -170,7 +170,7 @@ def test_the_classes_of_an_app_are_compared_too(tmp_path: Path) -> None:
     ]
 
 
-def test_classes_that_cannot_be_loaded_are_said_to_and_the_contract_is_compared(tmp_path: Path) -> None:
+def test_classes_that_cannot_be_loaded_are_reported_and_the_contract_is_compared(tmp_path: Path) -> None:
     old, new = job(tmp_path / "old"), job(tmp_path / "new")
     (new / "payloads.py").write_text("raise RuntimeError('not today')\n")
     (only,) = compare(old, new)

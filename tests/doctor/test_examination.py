@@ -13,7 +13,7 @@ import pytest
 from onex.doctor.examination import NoContracts, examine
 from onex.doctor.purity_claims import EnumClaimVerdict
 from onex.repository.contract_files import NoSuchPath
-from tests.doctor.planted import CORPUS, examined, told, written
+from tests.doctor.planted import CORPUS, examined, reported, written
 from tests.laws.tree import ROOT
 
 VERSION = "contract_version: {major: 1, minor: 0, patch: 0}\n"
@@ -81,7 +81,7 @@ def faulty() -> dict[str, str]:
 
 def test_a_clean_repository_has_no_symptom(tmp_path: Path) -> None:
     diagnosis = examined(tmp_path, CLEAN)
-    assert told(diagnosis, tmp_path) == []
+    assert reported(diagnosis, tmp_path) == []
     assert [(one.node, one.verdict) for one in diagnosis.claims] == [
         ("pick", EnumClaimVerdict.HOLDS),
         ("till", EnumClaimVerdict.NO_CODE),
@@ -89,9 +89,9 @@ def test_a_clean_repository_has_no_symptom(tmp_path: Path) -> None:
     assert diagnosis.kinds == {"compute": 1, "reducer": 1}
 
 
-def test_each_fault_of_its_twin_is_told_at_its_line(tmp_path: Path) -> None:
+def test_each_fault_of_its_twin_is_reported_at_its_line(tmp_path: Path) -> None:
     diagnosis = examined(tmp_path, faulty())
-    assert told(diagnosis, tmp_path) == [
+    assert reported(diagnosis, tmp_path) == [
         "yaml_duplicate_key src/shop/broken.yaml:3",
         "impure_clock src/shop/price.py:5",
         "topic_mismatch src/shop/till/contract.yaml:5",
@@ -136,17 +136,17 @@ def test_a_contract_that_names_no_code_is_held_against_what_stands_beside_it(con
         contract: f"name: old\nnode_type: COMPUTE\n{VERSION}",
         "src/shop/old/node.py": "import time\n\n\nclass NodeOld:\n    def execute_compute(self): return time.time()\n",
     }
-    assert told(examined(tmp_path, files), tmp_path) == ["impure_clock src/shop/old/node.py:5"]
+    assert reported(examined(tmp_path, files), tmp_path) == ["impure_clock src/shop/old/node.py:5"]
 
 
 def test_an_effect_may_touch_the_world(tmp_path: Path) -> None:
     files = faulty()
     contract = "src/shop/pick/contract.yaml"
     files[contract] = files[contract].replace("COMPUTE", "EFFECT").replace("purity: pure", "idempotent: true")
-    assert [one for one in told(examined(tmp_path, files), tmp_path) if "impure" in one] == []
+    assert [one for one in reported(examined(tmp_path, files), tmp_path) if "impure" in one] == []
 
 
-def test_a_place_that_many_reach_is_told_once(tmp_path: Path) -> None:
+def test_a_place_that_many_reach_is_reported_once(tmp_path: Path) -> None:
     files = faulty()
     files["src/shop/pick2/contract.yaml"] = files["src/shop/pick/contract.yaml"].replace("name: pick", "name: pick2")
     found = [one for one in examined(tmp_path, files).findings if one.finding.code == "impure_clock"]
@@ -221,7 +221,7 @@ def test_links_that_lead_in_circles_or_out_are_not_followed(tmp_path: Path) -> N
     (root / "out").symlink_to(tmp_path / "elsewhere")
     (root / "out.yaml").symlink_to(tmp_path / "elsewhere" / "src" / "shop" / "broken.yaml")
     (root / "nowhere.py").symlink_to(root / "nowhere.py")
-    assert told(examine(root), root) == []
+    assert reported(examine(root), root) == []
 
 
 def test_files_of_all_sorts_are_survived(tmp_path: Path) -> None:
@@ -232,11 +232,11 @@ def test_files_of_all_sorts_are_survived(tmp_path: Path) -> None:
     (root / "bad.py").write_bytes(b"\xff\xfe\x00(")
     (root / ".hidden").mkdir()
     (root / ".hidden" / "contract.yaml").write_text("node_type: nonsense")
-    codes = [one.partition(" ")[0] for one in told(examine(root), root)]
+    codes = [one.partition(" ")[0] for one in reported(examine(root), root)]
     assert codes == ["yaml_too_large", "not_utf8", "topic_unsaid", "topic_unheard"]
 
 
-def test_a_folder_that_may_not_be_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_may_not_be_listed_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = written(tmp_path, {**CLEAN, "closed/contract.yaml": "node_type: nonsense"})
     scandir = os.scandir
 
@@ -246,7 +246,7 @@ def test_a_folder_that_may_not_be_listed_is_told(tmp_path: Path, monkeypatch: py
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    assert told(examine(root), root) == ["unlisted closed:0"]
+    assert reported(examine(root), root) == ["unlisted closed:0"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Machines walked on paper: each fault once, and a sound machine without any."""
+"""Faults of machines: each once, and a sound machine without any."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.doctor.planted import examined, told
+from tests.doctor.planted import examined, reported
 
 HEAD = """\
 name: till
@@ -67,8 +67,8 @@ FINE = {
 
 
 @pytest.mark.parametrize(("machine", "expected"), FAULTS.values(), ids=FAULTS)
-def test_a_fault_is_told_at_its_line(machine: str, expected: list[str], tmp_path: Path) -> None:
-    found = told(examined(tmp_path, {"till.yaml": HEAD + machine}), tmp_path)
+def test_a_fault_is_reported_at_its_line(machine: str, expected: list[str], tmp_path: Path) -> None:
+    found = reported(examined(tmp_path, {"till.yaml": HEAD + machine}), tmp_path)
     assert [one.replace("till.yaml:", "") for one in found] == expected
 
 
@@ -86,4 +86,4 @@ def test_why_a_trigger_is_never_enabled_names_every_state_it_starts_from(tmp_pat
 
 @pytest.mark.parametrize("machine", FINE.values(), ids=FINE)
 def test_a_sound_machine_is_left_alone(machine: str, tmp_path: Path) -> None:
-    assert told(examined(tmp_path, {"till.yaml": HEAD + machine}), tmp_path) == []
+    assert reported(examined(tmp_path, {"till.yaml": HEAD + machine}), tmp_path) == []

@@ -208,7 +208,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize(("files", "handler"), WAYS.values(), ids=WAYS)
-def test_the_way_there_is_followed_and_told(files: dict[str, str], handler: str, tmp_path: Path) -> None:
+def test_the_way_there_is_followed_and_reported(files: dict[str, str], handler: str, tmp_path: Path) -> None:
     found = reached(tmp_path, {**files, "shop/handler.py": handler})
     (one,) = [one for one in found.encounters if one.touch.kind is EnumImpurity.CLOCK]
     names = [link.name for link in one.chain]
@@ -247,7 +247,7 @@ def test_packages_that_are_not_here_are_named(tmp_path: Path) -> None:
     assert reached(tmp_path, {"shop/handler.py": source}, "handle").outside == {"weird"}
 
 
-def test_the_cheapest_way_is_told(tmp_path: Path) -> None:
+def test_the_shortest_chain_is_reported(tmp_path: Path) -> None:
     source = (
         "import time\ndef handle(x): return far(x), near(x)\ndef far(x): return farther(x)\n"
         "def farther(x): return near(x)\ndef near(x): return time.time()"
@@ -256,7 +256,7 @@ def test_the_cheapest_way_is_told(tmp_path: Path) -> None:
     assert [(link.name, link.line) for link in one.chain] == [("handle", 2), ("near", 2)]
 
 
-def test_what_only_an_error_reaches_is_told_apart(tmp_path: Path) -> None:
+def test_what_only_a_raise_reaches_is_marked_as_failing(tmp_path: Path) -> None:
     source = (
         "import time\nclass Wrong(Exception):\n def __init__(self): self.at = time.time()\n"
         "def handle(x):\n if x: raise Wrong()\n return other(x)\n"

@@ -27,7 +27,7 @@ def ties(of: SystemMap) -> set[tuple[str, str, str]]:
     return {(labels[edge.source], edge.label, labels[edge.target]) for edge in of.edges}
 
 
-def test_a_topic_ties_who_says_it_to_who_hears_it(tmp_path: Path) -> None:
+def test_a_topic_connects_its_publisher_to_its_consumer(tmp_path: Path) -> None:
     files = {"a.yaml": node("a", says="onex.evt.shop.paid.v1"), "b.yaml": node("b", hears="onex.evt.shop.paid.v1")}
     assert ties(drawn(tmp_path, files)) == {("a", "paid.v1", "b")}
 
@@ -134,7 +134,7 @@ def test_the_same_repository_gives_the_same_map(tmp_path: Path) -> None:
     assert map_mermaid(drawn(tmp_path, files)) == map_mermaid(first)
 
 
-def test_a_label_tells_topics_apart_in_few_letters() -> None:
+def test_a_label_is_short_and_differs_between_topics() -> None:
     assert short("onex.evt.shop.basket-paid.v2") == "basket-paid.v2"
     assert short("{env}.shop.paid.v1") == "{env}...paid.v1"
     assert short("orders") == "orders"

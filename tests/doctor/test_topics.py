@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onex.doctor.topics import difference, topic_parts
-from tests.doctor.planted import examined, told
+from tests.doctor.planted import examined, reported
 
 
 def node(name: str, *lines: str) -> str:
@@ -45,7 +45,7 @@ UNALIKE = [
 
 
 @pytest.mark.parametrize(("one", "other", "reason"), ALIKE)
-def test_two_topics_that_were_meant_to_be_one_are_told_with_the_reason(one: str, other: str, reason: str) -> None:
+def test_two_topics_that_were_meant_to_be_one_are_reported_with_the_reason(one: str, other: str, reason: str) -> None:
     found = difference(one, other)
     assert found is not None
     assert found[1] == reason
@@ -64,18 +64,18 @@ def test_a_topic_is_taken_apart() -> None:
 
 def test_a_topic_with_both_ends_is_fine(tmp_path: Path) -> None:
     files = {"a.yaml": node("a", publishes("shop.paid.v1")), "b.yaml": node("b", consumes("shop.paid.v1"))}
-    assert told(examined(tmp_path, files), tmp_path) == []
+    assert reported(examined(tmp_path, files), tmp_path) == []
 
 
-def test_a_topic_with_one_end_is_told_at_its_line(tmp_path: Path) -> None:
+def test_a_topic_with_one_end_is_reported_at_its_line(tmp_path: Path) -> None:
     files = {"a.yaml": node("a", publishes("shop.paid.v1")), "b.yaml": node("b", consumes("till.opened.v1"))}
-    assert told(examined(tmp_path, files), tmp_path) == ["topic_unsaid b.yaml:4", "topic_unheard a.yaml:4"]
+    assert reported(examined(tmp_path, files), tmp_path) == ["topic_unsaid b.yaml:4", "topic_unheard a.yaml:4"]
 
 
 def test_two_ends_that_miss_each_other_are_one_symptom(tmp_path: Path) -> None:
     files = {"a.yaml": node("a", publishes("shop.paid.v1")), "b.yaml": node("b", consumes("shop.paid.v2"))}
     diagnosis = examined(tmp_path, files)
-    assert told(diagnosis, tmp_path) == ["topic_mismatch b.yaml:4"]
+    assert reported(diagnosis, tmp_path) == ["topic_mismatch b.yaml:4"]
     (one,) = diagnosis.findings
     assert one.finding.message == (
         f"b consumes 'shop.paid.v2', which no contract here publishes; a publishes 'shop.paid.v1' "
@@ -84,23 +84,23 @@ def test_two_ends_that_miss_each_other_are_one_symptom(tmp_path: Path) -> None:
     assert one.contracts == (str(tmp_path / "b.yaml"), str(tmp_path / "a.yaml"))
 
 
-def test_an_old_version_beside_the_new_one_is_told_as_a_version(tmp_path: Path) -> None:
+def test_an_old_version_beside_the_new_one_is_reported_as_a_version(tmp_path: Path) -> None:
     files = {
         "a.yaml": node("a", publishes("shop.paid.v2")),
         "b.yaml": node("b", consumes("shop.paid.v2")),
         "c.yaml": node("c", consumes("shop.paid.v1")),
     }
-    assert told(examined(tmp_path, files), tmp_path) == ["topic_mismatch c.yaml:4"]
+    assert reported(examined(tmp_path, files), tmp_path) == ["topic_mismatch c.yaml:4"]
 
 
-def test_a_topic_said_in_two_blocks_is_one(tmp_path: Path) -> None:
+def test_a_topic_in_two_blocks_is_one(tmp_path: Path) -> None:
     twice = node("a", publishes("shop.paid.v1"), "published_events: [{topic: shop.paid.v1, event_type: Paid}]")
     diagnosis = examined(tmp_path, {"a.yaml": twice})
     assert [(one.topic, one.place.line) for one in diagnosis.traffic.published] == [("shop.paid.v1", 4)]
-    assert told(diagnosis, tmp_path) == ["topic_unheard a.yaml:4"]
+    assert reported(diagnosis, tmp_path) == ["topic_unheard a.yaml:4"]
 
 
-def test_an_end_that_is_said_to_be_elsewhere_is_believed(tmp_path: Path) -> None:
+def test_an_external_end_is_not_reported(tmp_path: Path) -> None:
     files = {
         "a.yaml": node(
             "a",
@@ -111,13 +111,13 @@ def test_an_end_that_is_said_to_be_elsewhere_is_believed(tmp_path: Path) -> None
         )
     }
     diagnosis = examined(tmp_path, files)
-    assert told(diagnosis, tmp_path) == []
+    assert reported(diagnosis, tmp_path) == []
     assert [one.external for one in diagnosis.traffic.consumed] == [True]
 
 
 @pytest.mark.parametrize("line", ["terminal_event: shop.paid.v1", publishes("shop.paid.v1.dlq")])
 def test_whoever_waits_for_the_end_or_reads_dead_letters_needs_no_contract(line: str, tmp_path: Path) -> None:
-    assert told(examined(tmp_path, {"a.yaml": node("a", line)}), tmp_path) == []
+    assert reported(examined(tmp_path, {"a.yaml": node("a", line)}), tmp_path) == []
 
 
 def test_code_that_names_a_lonely_topic_is_shown(tmp_path: Path) -> None:

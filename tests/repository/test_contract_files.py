@@ -1,4 +1,4 @@
-"""Which files of a tree are contracts, told by their text alone."""
+"""Which files of a tree are contracts, by their text alone."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_what_may_be_an_app_is_the_folder_itself_or_what_stands_in_it(tmp_path: 
 
 
 @pytest.mark.parametrize("path", ["nowhere", "x.txt", "a" * 300, "nul\0"])
-def test_what_cannot_be_checked_is_said(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_checked_is_reported(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("x.txt").touch()
     with pytest.raises(NoSuchPath) as raised:

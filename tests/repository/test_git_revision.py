@@ -132,7 +132,7 @@ def test_git_variables_of_a_hook_lead_nowhere_else(repository: Repository, monke
 
 
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("spec", "reported"),
     [
         ("v3", "'v3' is neither a path nor a revision of .*; git tag and git log name revisions"),
         ("--output=x", "is no git revision"),
@@ -149,8 +149,8 @@ def test_git_variables_of_a_hook_lead_nowhere_else(repository: Repository, monke
         ("HEAD", "shop/job does not exist at 'HEAD'"),
     ],
 )
-def test_what_cannot_be_is_refused_with_the_next_step(repository: Repository, spec: str, told: str) -> None:
-    with pytest.raises(RevisionUnreadable, match=told), checkout(spec, repository.root / "shop" / "job"):
+def test_what_cannot_be_is_refused_with_the_next_step(repository: Repository, spec: str, reported: str) -> None:
+    with pytest.raises(RevisionUnreadable, match=reported), checkout(spec, repository.root / "shop" / "job"):
         pass
 
 
@@ -162,7 +162,7 @@ def test_outside_a_repository_there_are_no_revisions(tmp_path: Path) -> None:
         pass
 
 
-def test_a_machine_without_git_is_told_so(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_git_is_reported(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(repository.root))
     with (
         pytest.raises(RevisionUnreadable, match=r"git cannot be started .*install it, or name a folder"),

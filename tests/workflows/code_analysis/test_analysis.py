@@ -152,7 +152,7 @@ def test_imports_are_absolute(statement: str, module: str, path: str, expected: 
         ("if TYPE_CHECKING:\n    b = 1\nelse:\n    import a", EnumImportTime.CONDITIONAL),
     ],
 )
-def test_an_import_is_told_by_when_it_runs(source: str, when: EnumImportTime) -> None:
+def test_an_import_is_classified_by_when_it_runs(source: str, when: EnumImportTime) -> None:
     assert [found.when for found in analysed(source).imports if found.name == "a"] == [when]
 
 
@@ -200,10 +200,10 @@ print([one.model_dump_json() for one in found], report.model_dump_json(), render
 
 def test_another_process_and_hash_seed_give_the_same_bytes() -> None:
     room = Path(onex.__file__).parent / "workflows" / "code_analysis"
-    told = set()
+    reported = set()
     for seed in ("0", "1"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(onex.__file__).parents[1])}
         run = subprocess.run([sys.executable, "-c", PROGRAM, room], env=environment, capture_output=True, check=True)
-        told.add(run.stdout)
-    assert len(told) == 1
-    assert b"module_scan.py" in told.pop()
+        reported.add(run.stdout)
+    assert len(reported) == 1
+    assert b"module_scan.py" in reported.pop()

@@ -1,4 +1,4 @@
-"""A gatherer hands on what it holds in bundles; whatever order things come in, everything is told once."""
+"""A directory packs its results into bundles; in whatever order they arrive, each is reported once."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_an_empty_directory_is_complete_at_once() -> None:
 
 
 @given(st.lists(st.integers(0, 90), max_size=5))
-def test_a_tree_is_told_once_and_in_full(directories: list[int]) -> None:
+def test_a_tree_is_reported_once_and_in_full(directories: list[int]) -> None:
     shelf = Shelf()
     tree: Gathering[int] = Gathering(expected=len(directories))
     names = []
@@ -84,8 +84,8 @@ def test_a_tree_is_told_once_and_in_full(directories: list[int]) -> None:
         assert directory.complete
         tree = drive(tree.arrive(directory.tally, directory.bundles), shelf)
     assert tree.complete
-    told = [found.module for found in unbundle(shelf.get(tree.bundles))]
-    assert sorted(told) == sorted(names)
+    reported = [found.module for found in unbundle(shelf.get(tree.bundles))]
+    assert sorted(reported) == sorted(names)
     assert tree.tally.totals.files == len(names)
 
 

@@ -1,4 +1,4 @@
-"""Imports resolve to the longest known module; cycles are exact, told apart by when they close, and deterministic."""
+"""Imports resolve to the longest known module; cycles are exact, classified by when they close, and deterministic."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def payload(workflow: str, trigger: str, **fields: object) -> onex.Payload:
 SEEN = {"root": "/r", "path": "a/b.py", "module": "a.b", "directory": "j/a", "out": "/o"}
 
 
-def test_a_file_is_read_analysed_and_reported_and_its_directory_hears_of_it() -> None:
+def test_a_file_is_read_analysed_and_reported_to_its_directory() -> None:
     file = given(APP.workflows["code_file"].reducer)
     file.when("discover", payload("code_file", "discover", **SEEN)).then(status="discovered", path="a/b.py")
     assert [one.name for one in file.emitted] == ["read"]
@@ -34,16 +34,16 @@ def test_a_file_is_read_analysed_and_reported_and_its_directory_hears_of_it() ->
     file.when("was_analysed", payload("code_file", "was_analysed", analysis=BLOB, tally={})).then(status="analysed")
     assert [one.name for one in file.emitted] == ["write"]
     file.when("was_written", payload("code_file", "was_written", report="/o/x")).then(status="reported", report="/o/x")
-    (told,) = file.emitted
-    assert (told.name, told.to) == ("tell_directory", "j/a")
+    (reported,) = file.emitted
+    assert (reported.name, reported.to) == ("tell_directory", "j/a")
 
 
 def test_a_file_that_fails_says_why_and_still_counts() -> None:
     file = given(APP.workflows["code_file"].reducer).when("discover", payload("code_file", "discover", **SEEN))
     file.when("gave_up", Failure(code="unreadable", message="no such file", attempts=1))
     file.then(status="failed", reason="no such file (unreadable, 1 tries)")
-    (told,) = file.emitted
-    assert told.payload is not None and told.payload.model_dump()["references"] == ()
+    (reported,) = file.emitted
+    assert reported.payload is not None and reported.payload.model_dump()["references"] == ()
 
 
 def test_a_directory_without_results_is_complete_at_once() -> None:

@@ -40,10 +40,10 @@ def many(files: int) -> list[FileAnalysis]:
 
 def test_the_order_of_reading_changes_nothing() -> None:
     analyses = [*tree(SOURCES), *many(200)]
-    told = build_report(analyses)
+    reported = build_report(analyses)
     for seed in range(3):
         shuffled = random.Random(seed).sample(analyses, len(analyses))
-        assert build_report(shuffled).model_dump_json() == told.model_dump_json()
+        assert build_report(shuffled).model_dump_json() == reported.model_dump_json()
 
 
 def test_the_report_reads_a_stream_once() -> None:
@@ -64,7 +64,7 @@ def test_what_to_look_at_first_is_outside_tests() -> None:
     assert report.by_complexity[0].name == "knot"
 
 
-def test_a_cycle_is_told_with_the_lines_that_close_it() -> None:
+def test_a_cycle_is_reported_with_the_lines_that_close_it() -> None:
     report = build_report(tree(SOURCES))
     (cycle,) = report.cycles
     assert (cycle.modules, cycle.lazy) == (("shop.cart", "shop.order"), False)
@@ -74,7 +74,7 @@ def test_a_cycle_is_told_with_the_lines_that_close_it() -> None:
     )
 
 
-def test_a_file_that_does_not_parse_is_told_with_its_place() -> None:
+def test_a_file_that_does_not_parse_is_reported_with_its_place() -> None:
     (failure,) = build_report(tree(SOURCES)).failures
     assert (failure.path, failure.line, failure.column) == ("shop/broken.py", 1, 7)
 
@@ -110,7 +110,7 @@ def test_the_report_does_not_grow_with_the_number_of_files() -> None:
         ("a/latest.py", False),
     ],
 )
-def test_tests_are_told_by_their_names(path: str, expected: bool) -> None:
+def test_tests_are_recognised_by_their_names(path: str, expected: bool) -> None:
     assert is_test(path) is expected
 
 

@@ -67,7 +67,7 @@ def test_the_worst_of_all_are_the_worst_of_the_parts(tallies: list[FileTally]) -
     assert list(merged) == sorted(everything, key=lambda entry: (-entry[0], entry[1]))[:WORST]
 
 
-def test_a_file_tells_what_its_analysis_counts() -> None:
+def test_a_file_sends_what_its_analysis_counts() -> None:
     source = b'"""M."""\nimport os\ndef f(a):\n    if a == None: return 1\n    return 2\n'
     totals = totals_of(analyse(source, "a.py", "a"))
     assert (totals.files, totals.failed, totals.lines, totals.functions, totals.imports) == (1, 0, 5, 1, 1)
@@ -91,7 +91,7 @@ def test_a_code_of_another_version_counts_as_upkeep() -> None:
     assert severity_count(AnalysisTotals(findings={"of-tomorrow": 3}), EnumCheckSeverity.UPKEEP) == 3
 
 
-def test_the_fingerprint_tells_a_lost_and_a_doubled_file() -> None:
+def test_the_fingerprint_shows_a_lost_and_a_doubled_file() -> None:
     tallies = [tally_of(analyse(b"", f"{name}.py", name)) for name in "abc"]
     whole = reduce(FileTally.merge, tallies, FileTally()).fingerprint
     assert whole == sum(fingerprint(f"{name}.py") for name in "cab") % 2**53

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from .finding import printable
-from .prose import BARS, headline, number, percent, plural, reason, undocumented, where
+from .prose import BARS, headline, number, percent, plural, reason, where
 from .report import AnalysisReport, Cycle, FileRow, KindRow
 
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>#|~&$@])")
@@ -125,7 +125,7 @@ def _directories(report: AnalysisReport) -> Iterator[str]:
 def _undocumented(rows: Sequence[FileRow]) -> Iterator[str]:
     if rows:
         yield from _head("Least documented")
-        cells = [[code(row.path), undocumented(row)] for row in rows]
+        cells = [[code(row.path), f"{number(row.public - row.documented)} of {number(row.public)}"] for row in rows]
         yield from _table(("File", "Public definitions without a docstring"), cells, "lr")
 
 

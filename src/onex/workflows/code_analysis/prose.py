@@ -51,7 +51,8 @@ def headline(report: AnalysisReport) -> Iterator[str]:
     yield from _documentation(report)
     yield from _cycles(report)
     if totals.failed:
-        yield f"{plural(totals.failed, 'file')} cannot be read by this Python and {_is(totals.failed)} listed below."
+        verb = "is" if totals.failed == 1 else "are"
+        yield f"{plural(totals.failed, 'file')} cannot be read by this Python and {verb} listed below."
 
 
 def _findings(report: AnalysisReport) -> str:
@@ -133,11 +134,3 @@ def _listed(bugs: int, risks: int, upkeep: int) -> str:
 def where(row: FileRow) -> str:
     """The file, with the line of its worst function where that is a reason to open it."""
     return f"{row.path}:{row.worst_line}" if row.complexity_max > COMPLEXITY_MAX else row.path
-
-
-def undocumented(row: FileRow) -> str:
-    return f"{number(row.public - row.documented)} of {number(row.public)}"
-
-
-def _is(count: int) -> str:
-    return "is" if count == 1 else "are"

@@ -30,16 +30,11 @@ def severity_count(totals: AnalysisTotals, severity: EnumCheckSeverity) -> int:
 def totals_of(analysis: FileAnalysis) -> AnalysisTotals:
     complexities = [function.complexity for function in analysis.functions]
     codes = [finding.code for finding in analysis.findings]
-    counts = analysis.counts
     return AnalysisTotals(
         files=1,
         failed=0 if analysis.ok else 1,
         size_bytes=analysis.size_bytes,
-        lines=counts.lines,
-        code=counts.code,
-        comment=counts.comment,
-        blank=counts.blank,
-        docstring=counts.docstring,
+        **analysis.counts.model_dump(),
         functions=len(analysis.functions),
         methods=analysis.methods,
         classes=analysis.classes,

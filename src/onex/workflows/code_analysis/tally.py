@@ -46,23 +46,9 @@ class AnalysisTotals(Payload):
     findings: dict[str, int] = Field(default_factory=dict)
 
     def merge(self, other: AnalysisTotals) -> AnalysisTotals:
+        sums = {name: getattr(self, name) + getattr(other, name) for name in _SUMMED}
         return AnalysisTotals(
-            files=self.files + other.files,
-            failed=self.failed + other.failed,
-            size_bytes=self.size_bytes + other.size_bytes,
-            lines=self.lines + other.lines,
-            code=self.code + other.code,
-            comment=self.comment + other.comment,
-            blank=self.blank + other.blank,
-            docstring=self.docstring + other.docstring,
-            functions=self.functions + other.functions,
-            methods=self.methods + other.methods,
-            classes=self.classes + other.classes,
-            imports=self.imports + other.imports,
-            public=self.public + other.public,
-            documented=self.documented + other.documented,
-            suppressed=self.suppressed + other.suppressed,
-            complexity_sum=self.complexity_sum + other.complexity_sum,
+            **sums,
             complexity_max=max(self.complexity_max, other.complexity_max),
             complexities=tuple(a + b for a, b in zip(self.complexities, other.complexities, strict=True)),
             findings={
@@ -83,6 +69,11 @@ class AnalysisTotals(Payload):
     def documentation(self) -> float:
         """Documented over public definitions; 1.0 when there are none."""
         return self.documented / self.public if self.public else 1.0
+
+
+_SUMMED: Final = tuple(
+    name for name in AnalysisTotals.model_fields if name not in ("complexity_max", "complexities", "findings")
+)
 
 
 class Worst(Payload):
