@@ -1,6 +1,6 @@
 """LogTail: the log read from a position on, and the signal that says when there is more of it.
 
-Projections, ``subscribe`` and the live pages read the log through this one reader.
+``subscribe`` and the live pages read the log through this one reader; projections use the signal alone.
 """
 
 from __future__ import annotations

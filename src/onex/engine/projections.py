@@ -34,7 +34,7 @@ from ..kernel.errors import (
 from ..kernel.user_code import caught, class_name, describe, plain_text
 from ..ports import Clock, LogEntry, Position, ProjectionRow, Projections, Reader
 from .encode import check_json
-from .log_tail import ChangeSignal, LogTail
+from .log_tail import ChangeSignal
 
 WORKFLOW = "workflow"
 PROJECTION_BATCH_SIZE = 100
@@ -139,8 +139,7 @@ class ProjectionMaterializerService:
         done = 0
         while True:
             at = await self.tables.watermark(self.name, self.shard)
-            tail = LogTail(self.reader, self.commit_signal, Position(self.shard, at), page=self.batch)
-            rows = await tail.read()
+            rows = await self.reader.log(Position(self.shard, at), self.batch)
             if not rows:
                 self._moved.notify()  # another of the same name may have moved it
                 return done

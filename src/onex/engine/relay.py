@@ -19,9 +19,9 @@ The way of one delivery:
 5. An outcome is an action that settles the row in its own commit. Its id follows from the intent's: after a crash between
    effect and commit the outcome comes again, and is applied once.
 
-A crash, a close or a cancelled call in steps 2 to 4 leaves the row as it was. The effect runs again with the same key, or,
-at most once, its outcome is ``unknown``. Only ``EffectFailed`` says that nothing was done; ``maybe_done`` remembers anything
-else over all tries, so that ``failed`` is never reported of what may have happened (promise 23).
+A crash or a close in steps 2 to 4 leaves the row to the next owner. There the effect runs again with the same key, or, if it
+must run at most once, its outcome is ``unknown``. Only ``EffectFailed`` says that nothing was done. ``maybe_done`` remembers
+anything else over all tries, so that ``failed`` is never reported of what may have happened (promise 23).
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ from .dispatch import ReducerService
 from .takeover import Takeover
 from .task_supervisor import TaskSupervisor
 
-TAKEOVER_US = 60_000_000
+TAKEOVER_US = 60_000_000  # so long after a takeover each start is recorded
 RELOAD_S = HORIZON_US / 2e6
-CLOSE_S = 2 * GRACE_S  # an executor takes GRACE_S; who needs longer has no end
-AGAIN_S = 1.0  # a store that could not be read is asked again
+CLOSE_S = 2 * GRACE_S  # an executor needs GRACE_S at most; what needs longer never ends
+AGAIN_S = 1.0  # after which a store that could not be read is read again
 
 
 class IntentRelay:
@@ -103,7 +103,7 @@ class IntentRelay:
     async def close(self) -> None:
         """Running effects are given up: their rows stay, the next owner runs them again with the same key.
 
-        Returns within CLOSE_S: what does not stop when it is told to is left behind.
+        Returns within CLOSE_S: what does not stop when it is cancelled is left behind.
         """
         self._queue.close()
         await self._supervisor.close(CLOSE_S)
@@ -169,7 +169,7 @@ class IntentRelay:
                 self._queue.add(delivery)
 
     async def _watch_due(self) -> None:
-        """Wakes at each due time; every half minute, by a clock that nobody sets, reads the timers of the minute to come."""
+        """Wakes at each due time; every half minute, by the monotonic clock, it reads the timers of the minute to come."""
         if self.clock.monotonic() >= self._reload_s:
             pause_s = RELOAD_S
             try:
@@ -267,7 +267,7 @@ class IntentRelay:
         else:
             self._succeeded(delivery, result)
         if task is not None and task.cancelling():
-            raise asyncio.CancelledError  # it came to its end in spite of our closing: nothing is begun after it
+            raise asyncio.CancelledError  # its end came within the grace time of our close: nothing is begun after it
 
     async def _record_start(self, delivery: Delivery) -> None:
         note = Note(delivery.pointer, attempt=delivery.attempt, started=True, crashes=delivery.crashes)
@@ -285,13 +285,13 @@ class IntentRelay:
         spec = delivery.emitted.spec
         pure = spec.kind == EnumIntentType.COMPUTE_TASK
         if not spec.outcomes:
-            self.service.settle(delivery.pointer)  # nobody is told
+            self.service.settle(delivery.pointer)  # fire and forget: no action follows
             return
         workflow = self.service.registry[delivery.key.workflow_type]
         try:
             kept = typed_result(result, workflow.payload_model(spec.outcomes[EnumOutcome.SUCCEEDED]))
             self._deliver(delivery, EnumOutcome.SUCCEEDED, kept)
-        except ValidationError as error:  # it is done, and what it gave back cannot be kept: promise 35
+        except ValidationError as error:  # it is done, and what it returned cannot be kept: promise 35
             self._failed_attempt(delivery, wrong_result(error.message, error.code), done=not pure, again=False)
         except EffectUnknown as error:
             self._failed_attempt(delivery, error, done=not pure, again=False)
