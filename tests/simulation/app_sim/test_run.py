@@ -94,7 +94,7 @@ def test_an_invariant_of_the_apps_own_is_broken_by_a_bug_of_the_apps_own(where: 
     assert found[0].text.startswith("orders:") and found[0].text.endswith(" was charged 2 times")
 
 
-@pytest.mark.parametrize("name", ["no_look_up_of_duplicates", "effect_under_a_new_key_each_time", "fence_not_compared"])
+@pytest.mark.parametrize("name", ["duplicates_not_looked_up", "effect_under_a_new_key_each_time", "fence_not_compared"])
 def test_a_bug_of_the_engines_is_found_through_a_users_app(name: str, where: Workspace) -> None:
     with PLANTED[name]():
         assert broken(load_app_under_test(ORDERS), where, range(60)) != []
