@@ -87,7 +87,7 @@ class Store(Protocol):
     async def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
         """One transaction; one answer per change, in order. A conflicting change is left out, the rest is applied.
 
-        Inside the transaction are judged: the fence (raises FencedError; nothing applied), per change the version, the
+        Inside the transaction are checked: the fence (raises FencedError; nothing applied), per change the version, the
         lease seen and that no action id is in the log already. Durable when it returns. Raises TemporaryDatabaseError
         (nothing applied) and CommitUnknown (perhaps applied).
         """
@@ -101,12 +101,12 @@ class Store(Protocol):
     def judging(self, record: bytes) -> None:
         """Remember ``record``, at most 64 KiB, in place of the last one, for who owns the store after a crash of this process.
 
-        b'' when nothing is judged. It survives the end of the process, not of the machine; it costs a write to memory and never
+        b'' when no user code runs. It survives the end of the process, not of the machine; it costs a write to memory and never
         waits for the disk. Raises nothing: a disk that is full keeps the old record or none.
         """
 
     async def judged(self) -> bytes:
-        """What the owner before was judging when it ended; b'' after an orderly end. Read once, after ``own``."""
+        """The last record of the owner before; b'' after an orderly end. Read once, after ``own``."""
 
     async def woken(self) -> None:
         """Returns when another process may have written into the inbox."""

@@ -118,7 +118,7 @@ class Rejection(NamedTuple):
 
 
 class InboxAnswer(NamedTuple):
-    """The owner's word on an inbox row: JSON of a Committed, or of an error."""
+    """What the owner answers an inbox row: JSON of a Committed, or of an error."""
 
     ticket: int
     answer: bytes
@@ -126,11 +126,11 @@ class InboxAnswer(NamedTuple):
 
 
 class KeyChange(NamedTuple):
-    """All that one batch changes for one key: judged as a whole, applied as a whole, or not at all.
+    """All that one batch changes for one key: checked as a whole, applied as a whole, or not at all.
 
     ``based_on`` is the version these rows were folded on, ``instance`` its integer id (None: the key is new).
     ``settled`` outbox rows are deleted with it; a change may have no rows and only settle. Its ``notes``, ``rejections`` and
-    ``answers`` were judged on these rows, so they are written exactly when the change is applied. ``row_blobs`` pairs the index
+    ``answers`` follow from these rows, so they are written exactly when the change is applied. ``row_blobs`` pairs the index
     of a row with the digest of a blob it names. ``snapshot`` writes the state *before* the first row (a change of code)
     and ``snapshot_after`` the state after the last.
     """
@@ -162,7 +162,7 @@ class KeyChange(NamedTuple):
 class Commit(NamedTuple):
     """Everything one batch changes, for one transaction. ``fences[shard]`` is what this process took the shard with.
 
-    ``settled`` rows are deleted with no action to show for it: an intent nobody waits for has succeeded.
+    ``settled`` rows are deleted without an action: their intents succeeded and have no outcome to deliver.
     """
 
     fences: Mapping[int, int]
@@ -283,7 +283,7 @@ class RejectionRow(NamedTuple):
 
 
 class InboxRow(NamedTuple):
-    """An action another process submits: kept when durable, judged when the owner takes it. ``body`` is ModelAction JSON."""
+    """An action another process submits: kept when durable, folded when the owner takes it. ``body`` is ModelAction JSON."""
 
     ticket: int
     body: bytes

@@ -91,8 +91,8 @@ def timers_left_by_a_terminal_status() -> Iterator[None]:
 @contextmanager
 def judged(look: Callable[[Folded, Pending, Callable[[Folded, Pending], Verdict]], Verdict]) -> Iterator[None]:
     """``look`` in place of the judgement of every action; it is given the right one to ask."""
-    right = Folded._judge
-    with swapped(Folded, "_judge", lambda self, pending: look(self, pending, right)):
+    right = Folded._check
+    with swapped(Folded, "_check", lambda self, pending: look(self, pending, right)):
         yield
 
 
@@ -145,12 +145,12 @@ def lease_that_ran_out_accepted() -> Iterator[None]:
 @planted
 def lease_not_required() -> Iterator[None]:
     """Whoever comes without one is nobody's rival."""
-    right = Folded._judge_lease
+    right = Folded._check_lease
 
     def wrong(self: Folded, pending: Pending) -> Verdict:
         return None if pending.lease_id is None else right(self, pending)
 
-    with swapped(Folded, "_judge_lease", wrong):
+    with swapped(Folded, "_check_lease", wrong):
         yield
 
 
@@ -160,7 +160,7 @@ def outcomes_refused_without_a_lease() -> Iterator[None]:
 
     def wrong(self: Folded, pending: Pending, right: Callable[[Folded, Pending], Verdict]) -> Verdict:
         is_outcome = pending.settles is not None and not pending.sent and not pending.timer
-        return (self._judge_lease(pending) if is_outcome else None) or right(self, pending)
+        return (self._check_lease(pending) if is_outcome else None) or right(self, pending)
 
     with judged(wrong):
         yield

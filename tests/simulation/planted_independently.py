@@ -122,7 +122,7 @@ def epoch_raised_by_every_action() -> Iterator[None]:
 @planted
 def unleased_triggers_refused_without_a_lease() -> Iterator[None]:
     """promise 10: cancel and approve need no lease while one runs."""
-    right = Folded._judge_lease
+    right = Folded._check_lease
 
     def wrong(self: Folded, pending: Pending) -> OnexError | None:
         held = self.lease_id is not None and self.lease_until_us >= self._rules.now_us
@@ -130,7 +130,7 @@ def unleased_triggers_refused_without_a_lease() -> Iterator[None]:
             return LeaseConflictError(f"{self.entry.key} is led by an orchestrator; wait, or ask it")
         return right(self, pending)
 
-    with swapped(Folded, "_judge_lease", wrong):
+    with swapped(Folded, "_check_lease", wrong):
         yield
 
 

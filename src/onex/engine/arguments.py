@@ -1,7 +1,7 @@
-"""Arguments: what a caller hands in, each held against its type and range. Whatever it is, the answer has a name.
+"""Arguments: what a caller hands in, each checked against its type and range. Whatever it is, there is a named error for it.
 
-The law: a type hint stops nobody at run time, and what passes here stands in a log for ever. Nothing is coerced but what is
-one thing in two classes (a ``StrEnum`` member is its text): a UUID is a ``uuid.UUID``, an integer an ``int``, a time an
+The law: a type hint stops nothing at run time, and what passes here stands in a log for ever. Nothing is converted but what is
+one thing in two classes (a member of a ``StrEnum`` is its text): a UUID is a ``uuid.UUID``, an integer an ``int``, a time an
 aware ``datetime``. On a wire all of these are text, and ``ModelAction`` reads them.
 """
 
@@ -45,10 +45,10 @@ class Arguments:
         try:
             return check(name, value)
         except OnexError as error:
-            told = error
+            refusal = error
         except BaseException as error:
-            told = ValidationError(f"{name} cannot be read: {caught(error)}")
-        self.refusal = self.refusal or told
+            refusal = ValidationError(f"{name} cannot be read: {caught(error)}")
+        self.refusal = self.refusal or refusal
         return None
 
 
@@ -130,13 +130,13 @@ def trigger(name: str, value: object) -> str:
 
 
 def issuer_text(name: str, value: object) -> str:
-    told = text(name, value)
-    if plain_text(told, ISSUER_CHARACTERS) != told:
+    issuer = text(name, value)
+    if plain_text(issuer, ISSUER_CHARACTERS) != issuer:
         raise InvalidPayload(
-            f"{name} {told[:40]!a} cannot stand in a log: it holds a NUL or a lone surrogate, or more than "
+            f"{name} {issuer[:40]!a} cannot stand in a log: it holds a NUL or a lone surrogate, or more than "
             f"{ISSUER_CHARACTERS} characters"
         )
-    return told
+    return issuer
 
 
 def outbox_pointer(name: str, value: object) -> Pointer:
@@ -159,10 +159,10 @@ def plain(name: str, value: object) -> Mapping[str, JsonValue]:
     what ``check_json`` refuses: its JSON need not be checked again.
     Raises PayloadTooLarge for more values than 256 KiB of JSON can hold.
     """
-    told = _plain(value, 1, [PAYLOAD_BYTES])
-    if not isinstance(told, dict):
+    mapping = _plain(value, 1, [PAYLOAD_BYTES])
+    if not isinstance(mapping, dict):
         raise InvalidPayload(f"{name} is a {_type(value)}; give a mapping")
-    return told
+    return mapping
 
 
 def _plain(value: object, depth: int, left: list[int]) -> JsonValue:
@@ -190,16 +190,16 @@ def _plain(value: object, depth: int, left: list[int]) -> JsonValue:
             _one_less(left)
             listed.append(_plain(item, depth + 1, left))
         return listed
-    told: dict[str, JsonValue] = {}
+    items: dict[str, JsonValue] = {}
     for key, item in value.items():
         _one_less(left)
         if not isinstance(key, str):
             raise InvalidPayload(f"payload has the key {_short(key)}, a {_type(key)}; keys of JSON are text")
         name = _text(str.__str__(key))
-        if name in told:
+        if name in items:
             raise InvalidPayload(f"key {name[:80]!a} stands twice in one object")
-        told[name] = _plain(item, depth + 1, left)
-    return told
+        items[name] = _plain(item, depth + 1, left)
+    return items
 
 
 def _text(value: str) -> str:
@@ -221,7 +221,7 @@ def _type(value: object) -> str:
 
 
 def _short(value: object) -> str:
-    """A number or a key as it is told; of a long integer only that it is long, for Python would not write it."""
+    """A number or a key, as an error shows it. Of a long integer only its length: Python would not write its digits."""
     if type(value) is int and value.bit_length() > 128:
         return f"an int of {value.bit_length()} bits"
     if isinstance(value, int | float | None | bytes | tuple):

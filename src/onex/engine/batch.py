@@ -76,7 +76,7 @@ class Extras(NamedTuple):
 
 
 class Settlement(NamedTuple):
-    """A batch after the store's answer. ``again`` met a conflict and is to be judged anew."""
+    """A batch after the store's answer. ``again`` met a conflict and is folded again."""
 
     results: list[tuple[Pending, Answer]]
     deliveries: list[Delivery]
@@ -115,7 +115,7 @@ class Batch:
         self.now_us = now_us
         self.extras = extras
         self.retries = retries
-        # what was judged beside any change, and with each of them
+        # refusals beside any change, and those written with each change
         self.loose: list[tuple[Pending, Answer]] = []
         self._refused_before: list[tuple[Pending, Answer]] = []
         self.written: list[tuple[Folded, KeyChange, list[tuple[Pending, Answer]]]] = []
@@ -155,17 +155,17 @@ class Batch:
                 notes.extend(folded.notes)
                 self._stopped.extend(note.pointer for note in folded.notes)
                 continue
-            told: list[tuple[Pending, Answer]] = []
+            answered: list[tuple[Pending, Answer]] = []
             for row, (pending, _) in enumerate(folded.stepped):
                 if pending.ticket:
-                    told.append((pending, _expected(change, row)))
+                    answered.append((pending, _expected(change, row)))
                 if pending.blobs:
                     blobs.extend(pending.blobs)
-            if refused or told or folded.notes:
+            if refused or answered or folded.notes:
                 change = change._replace(
                     notes=tuple(folded.notes),
                     rejections=tuple(self._rejections(refused)),
-                    answers=tuple(self._answers([*refused, *told])),
+                    answers=tuple(self._answers([*refused, *answered])),
                 )
             self.written.append((folded, change, refused))
         beside = [*self._refused_before, *self.loose]
@@ -184,7 +184,7 @@ class Batch:
         )
 
     def settle(self, outcomes: Sequence[Applied | Conflict]) -> Settlement:
-        """What to tell whom."""
+        """Who is answered what, now that the store has answered. ``outcomes`` stand as ``written`` does."""
         results = [*self._refused_before, *self.loose]
         done = Settlement(
             results=results,
@@ -205,7 +205,7 @@ class Batch:
         return done
 
     def _rejections(self, results: Sequence[tuple[Pending, Answer]]) -> list[Rejection]:
-        """Retryable refusals are counted, not kept; a timer that came too late is nobody's mistake."""
+        """Retryable refusals are counted, not kept; a timer that came too late is no error of anybody."""
         kept: list[Rejection] = []
         for pending, error in results:
             if isinstance(error, OnexError) and not error.retryable and not isinstance(error, TimerGone):

@@ -1,14 +1,15 @@
-"""Suspects: what was being judged when a process ended, counted like an effect that kills its process (promise 29).
+"""Crash counts: what was running when a process ended, counted like an effect that kills its process (promise 29).
 
-User code can take the whole process with it: ``os._exit``, a crash in C, a loop in C that only ``kill -9`` ends. What came
-out of the store and did that would do it at every start. So what comes back by itself (an inbox row, a timer, an outcome, a
-message) is written down before user code sees it, and crossed out as soon as user code has returned. The record survives the
-process and not the machine: a power cut is nobody's fault here, and so a record costs a write into memory, no wait for a disk.
+User code can end the whole process: ``os._exit``, a crash in C, a loop in C that only ``kill -9`` ends. If what came out of the
+store did that, it would do it again at every start. So what comes back by itself (an inbox row, a timer, an outcome, a message)
+is written into a record before user code sees it, and taken out as soon as user code has returned. The record survives the
+process, not the machine: a power cut is not the fault of anything that ran. So it costs a write to memory and no wait for a disk.
 
-At a start, whatever stands in the record was running at the end. Several at once: one of them may be guilty, each gets one
-crash. One alone: it gets one more. Who has crashes is judged alone; at three it is refused or held, and its neighbours go on.
-What is killed from outside meets the same, but only who is met alone twice, each time within the instant that its own
-code runs, can be refused in error.
+At a start, whatever stands in the record was running at the end. If there were several, one of them may have caused it: each
+is counted once, however often that happens. If it was alone, it is counted once more. What has a count runs alone; at
+``CRASHES_REFUSED`` it is refused or held, and its neighbours go on.
+
+What is killed from outside looks the same. It is refused by mistake only if it was running alone at two such moments.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ _KEPT = 1500
 
 
 def action_name(pending: Pending) -> bytes:
-    """The name under which it is found again after a crash; b'' for what nobody would bring back."""
+    """The name under which it is found again after a crash; b'' for what does not come back by itself."""
     if pending.ticket:
         return b"t" + pending.ticket.to_bytes(16)
     return b"a" + pending.id if pending.settles is not None else b""
 
 
 def reading_name(ticket: int) -> bytes:
-    """An inbox row whose payload is read: apart from its action, which is judged later and counted for itself."""
+    """An inbox row whose payload is read: apart from its action, which runs later and is counted for itself."""
     return b"i" + ticket.to_bytes(16)
 
 
@@ -43,14 +44,14 @@ def row_name(pointer: Pointer) -> bytes:
 
 
 class CrashCounts:
-    """One record per store, kept by its owner. ``crashes[name]`` holds only what crashed and was not judged since."""
+    """One record per store, kept by its owner. ``crashes[name]`` holds only what crashed and has not returned since."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.crashes: dict[bytes, int] = {}
 
     async def read_last_run(self) -> int:
-        """Read what the owner before left, count it, and say how many suspects there are."""
+        """Read what the owner before left and count it. Returns how many names have a count."""
         crashes, running = _read(await self._store.judged())
         for name in running:
             before = crashes.get(name, 0)
@@ -61,7 +62,7 @@ class CrashCounts:
 
     @contextmanager
     def running(self, names: Sequence[bytes]) -> Iterator[None]:
-        """User code sees these while the body runs. Whoever returns from it, also by an exception, is no suspect."""
+        """User code sees these while the body runs. What returns from it, also by an exception, loses its count."""
         if not names:
             yield
             return
@@ -74,7 +75,7 @@ class CrashCounts:
             self._write(())
 
     def any_crashed(self, names: Sequence[bytes]) -> bool:
-        """Whether one of them is to be judged alone."""
+        """Whether one of them has a count, and so must run alone."""
         return bool(self.crashes) and any(name in self.crashes for name in names)
 
     def refusal(self, name: bytes) -> KilledItsProcess | None:
@@ -83,13 +84,13 @@ class CrashCounts:
         if crashes < CRASHES_REFUSED:
             return None
         return KilledItsProcess(
-            f"it was being judged when the process ended, {crashes} times in a row: the code of its reducer, guards or "
-            "payload ends or hangs the process. Mend the code, then send or drive it again",
+            f"it was running when the process ended, {crashes} times in a row: the code of its reducer, guards or "
+            "payload ends or hangs the process. Fix the code, then send or drive it again",
             crashes=crashes,
         )
 
     def forget(self, name: bytes) -> None:
-        """Its end is durable, or somebody drives it again and says that it is mended: what comes now counts anew."""
+        """Its end is durable, or an operator drives it again because its code was fixed: what comes now counts from 0."""
         if self.crashes.pop(name, None) is not None:
             self._write(())
 

@@ -117,9 +117,9 @@ class ReducerService(SideWrites):
         self._fences = dict(await self.store.own(owner))
         if not self._fences:
             raise OwnershipLost("another process runs on this store; stop it, or submit to it from here")
-        suspects = await self.crash_counts.read_last_run()
-        if suspects:
-            self.events("process_died_judging", suspects=suspects)
+        crashed = await self.crash_counts.read_last_run()
+        if crashed:
+            self.events("process_died_judging", suspects=crashed)
         for workflow in self.registry.workflows:
             code_id, env_id = await self.store.intern(workflow.code, self.env)
             self._isolation.rules[workflow.reducer.workflow_type] = Rules(code_id, env_id, 0, self._check_all)
@@ -136,7 +136,7 @@ class ReducerService(SideWrites):
         task = self._task
         if task is None:
             return
-        # who stops waiting for the end does not bring it about in the middle
+        # a cancelled ``close`` must not cancel the writer in the middle of a commit
         await asyncio.wait((task,), timeout=CLOSE_S)
         if not task.done():
             left = self.counters.not_durable = self._waiting
@@ -151,13 +151,13 @@ class ReducerService(SideWrites):
         self._task = None
 
     def lose(self, error: OnexError) -> None:
-        """End the engine visibly: what runs it cannot go on. Does nothing to one that is closed or lost."""
+        """End the engine because a task of its own cannot go on. Does nothing to one that is closed or lost."""
         if self.closed is None:
             self.closed = error
             self._end(error)
 
     def _end(self, reason: OnexError) -> None:
-        """The writer stops where it waits, gives back what it took, and then tells everybody ``reason``."""
+        """The writer stops where it waits, puts back what it took, and answers everybody with ``reason``."""
         self._reason = reason
         if self._task is not None:
             self._task.cancel()
@@ -167,7 +167,7 @@ class ReducerService(SideWrites):
     def accept(self, pending: Pending) -> Pending:
         """Queue an action; gives it back, or the one in flight under the same id.
 
-        Raises Overloaded, EngineClosed. Outcomes, timers and messages are ours: never turned away for load.
+        Raises Overloaded, EngineClosed. Outcomes, timers and messages are the engine's own: never refused for load.
         """
         if self.closed is not None:
             raise self.closed
@@ -192,7 +192,7 @@ class ReducerService(SideWrites):
         return pending
 
     def room_for(self, actions: int, share: int = 0) -> None:
-        """Raises Overloaded, unless so many more may wait. ``share`` is kept for the inbox, whom callers here would crowd out."""
+        """Raises Overloaded, unless so many more may wait. ``share``: room for the inbox only, so that callers cannot take it."""
         stalled = self._failures >= STALLED_AFTER
         if stalled or self._waiting + actions > self.limits.waiting + share:
             self.counters.overloaded += 1
@@ -241,7 +241,7 @@ class ReducerService(SideWrites):
     # --- the loop ------------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        """The only writer. Whatever ends it, everybody who waits is told, and nobody hangs."""
+        """The only writer. Whatever ends it, everybody who waits gets an error, and no wait is left open."""
         try:
             await self._write_until_closed()
         except OnexError as error:
@@ -259,7 +259,7 @@ class ReducerService(SideWrites):
             await self._wake.wait()
             self._wake.clear()
             while self._mailboxes.ready or any(self._extras):
-                # one turn for those just answered: what they send now goes along in this batch
+                # one turn of the event loop for callers just answered: what they send now goes along in this batch
                 await asyncio.sleep(0)
                 try:
                     await self._write_batch()
@@ -277,7 +277,7 @@ class ReducerService(SideWrites):
                 return
 
     async def _write_batch(self) -> None:
-        """One batch, whole: written and answered, or everything back where it was and the error raised."""
+        """One batch: written and answered; or everything is put back where it was, and the error raised."""
         standing = await self._unknown.written_refusals()
         self._extras.settled.extend(one.settles for one, _ in standing if one.settles is not None and not one.sent)
         self._resolve(standing)
@@ -329,7 +329,7 @@ class ReducerService(SideWrites):
                 raise
 
     async def _first_answer(self, pending: Pending) -> Answer | None:
-        """Dedup: what this id was answered before, or DuplicateActionError when its body was another."""
+        """Dedup: the first answer of this id; DuplicateActionError if its body was another; None if the log does not have it."""
         entry = await self.store.applied(pending.key, pending.id)
         if entry is None:
             return None
@@ -382,7 +382,7 @@ class ReducerService(SideWrites):
         self._answered.notify()
 
     def _lose(self, error: OnexError, cause: Exception | None = None) -> None:
-        """This process owns nothing any more: answer everyone, drop everything."""
+        """This process owns the store no more: answer all who wait with the error, forget everything."""
         self.events("engine_lost", error=error.message, code=error.code)
         lost = error if isinstance(error, OwnershipLost) else EngineClosed(f"the engine stopped: {error.message}")
         lost.__cause__ = cause

@@ -54,13 +54,13 @@ _SIXTEEN = b"0" * 16
 _NUL = b"\\u0000"
 
 
-def decode(model: type[M], data: bytes, mend: str = SCHEMA_FIX) -> M:
-    """The value of stored bytes. Raises StateConsistencyError, with its ``mend``, when they no longer fit the model."""
+def decode(model: type[M], data: bytes, fix: str = SCHEMA_FIX) -> M:
+    """The value of stored bytes. Raises StateConsistencyError, with ``fix`` as its advice, when they no longer fit the model."""
     try:
         value: M = model.__pydantic_validator__.validate_json(data)
         return value
     except BaseException as error:
-        raise StateConsistencyError(f"stored bytes do not fit {model.__name__}: {problems(error)}; {mend}") from error
+        raise StateConsistencyError(f"stored bytes do not fit {model.__name__}: {problems(error)}; {fix}") from error
 
 
 def canonical_payload(value: M, *, held_elsewhere: bool = True) -> tuple[M, bytes]:

@@ -1,9 +1,9 @@
-"""Fold: the actions that wait for one instance, judged and stepped in order in memory, become one ``KeyChange``.
+"""Fold: the actions that wait for one instance, checked and stepped in order in memory, become one ``KeyChange``.
 
-The law: an action is judged on the state that the one before it left; a refused one leaves no trace in that state. Nothing
-here waits, so a batch of a thousand instances is one turn of the event loop.
+The law: an action is checked and stepped on the state that the one before it left; a refused one leaves no trace in it.
+Nothing here waits, so a batch of a thousand instances is one turn of the event loop.
 
-``Folded`` takes the loaded instance apart into its own fields and works on these. Per action: ``_judge`` (promise 5) finds a
+``Folded`` takes the loaded instance apart into its own fields and works on these. Per action: ``_check`` (promise 5) finds a
 refusal or none; ``_step`` calls the reducer, encodes what it made, and only then takes it over; ``_refuse`` records a refusal and
 what it means for the outbox row that the action settles. At the end ``_change`` makes the record for the store, and the entry
 gets the new ``Loaded``. So an exception that leaves the fold leaves the entry with its old value.
@@ -83,7 +83,7 @@ def fold(
     refusals: Mapping[Pending, OnexError],
     folded_before: Container[Pending],
 ) -> Folded:
-    """Judge and step ``pendings`` on ``entry``, which is left at the state after them. Raises nothing for bad input.
+    """Check and step ``pendings`` on ``entry``, which is left at the state after them. Raises nothing for bad input.
 
     ``refusals`` are decided already. A handler may have changed the payload of one that was ``folded_before``: it is read
     again from its bytes.
@@ -137,12 +137,12 @@ class Folded:
         self._new_timers: dict[str, tuple[int, int, int]] = {}
         self._timed = False
         self._lease_ended = False
-        if entry.release:  # an operator's word, or new code (promise 17)
+        if entry.release:  # by an operator, or because the code is new (promise 17)
             self.failures, self.held, entry.release = 0, "", False
 
     def run(self) -> Self:
         for pending in self.pendings:
-            error = (self._refusals.get(pending) if self._refusals else None) or self._judge(pending)
+            error = (self._refusals.get(pending) if self._refusals else None) or self._check(pending)
             if error is None:
                 try:
                     self._step(pending)
@@ -157,12 +157,12 @@ class Folded:
         self.entry.loaded = None if self._lease_ended else self._loaded()
         return self
 
-    def _judge(self, pending: Pending) -> OnexError | None:
-        """promise 5, in its order; dedup is judged by the store. Outcomes and timers need no lease, epoch or expiry."""
+    def _check(self, pending: Pending) -> OnexError | None:
+        """Its refusal, or None, in the order of promise 5; dedup is the store's. Outcomes and timers need no lease or expiry."""
         entry = self.entry
         if self.unreadable is not None:
             return self.unreadable
-        if pending.timer and pending.expected_version is not None:  # it was held: its sender has read the log so far
+        if pending.timer and pending.expected_version is not None:  # a held timer: the log was read up to there
             if pending.expected_version != self.version:
                 return ConcurrentModificationError(f"{entry.key} is at version {self.version}; look again")
         elif pending.timer and not self._timer_waits(pending):
@@ -171,19 +171,19 @@ class Folded:
             status = self.state.status if self.state is not None else "?"
             return InstanceFinished(f"{entry.key} is {status!r} and accepts nothing more", status=status)
         if self.held:
-            return InstanceHeld(f"{entry.key} is held: {self.held}. Mend the reducer, or: onex release {entry.key}")
+            return InstanceHeld(f"{entry.key} is held: {self.held}. Fix the reducer, or: onex release {entry.key}")
         if pending.settles is not None and not pending.sent:
             return None
         if pending.expires_us and self._rules.now_us > pending.expires_us:
-            return ActionExpiredError(f"{pending.kind!r} for {entry.key} expired before it was judged")
+            return ActionExpiredError(f"{pending.kind!r} for {entry.key} expired before its turn came")
         if pending.expected_version is not None and pending.expected_version != self.version:
             return ConcurrentModificationError(
                 f"{entry.key} is at version {self.version}, not {pending.expected_version}; read it and decide again",
                 version=self.version,
             )
-        return self._judge_lease(pending)
+        return self._check_lease(pending)
 
-    def _judge_lease(self, pending: Pending) -> OnexError | None:
+    def _check_lease(self, pending: Pending) -> OnexError | None:
         entry = self.entry
         if self.lease_id is None and pending.lease_id is None and pending.epoch is None:
             return None
@@ -237,11 +237,11 @@ class Folded:
             kept, intents = encode_step(after, emitted)
             if self._rules.check_all:
                 reloaded(after)  # it reloads equal, also where a handler changed it in place
-        except InvalidPayload as error:  # of the reducer's making: it is the reducer that failed
+        except InvalidPayload as error:  # of the reducer's making: so the reducer failed
             raise ReducerFailed(f"{reducer.workflow_type}.{kind}: {error.message}", trigger=kind) from error
         except OnexError:
             raise
-        except BaseException as error:  # a reducer may be anybody's, not only a Machine's
+        except BaseException as error:  # a reducer may be of any class, not only a MachineReducer
             raise ReducerFailed(f"{reducer.workflow_type}.{kind}: {caught(error)}", trigger=kind) from error
         # nothing below may fail: the step is taken
         row = len(self._rows)
@@ -326,14 +326,14 @@ class Folded:
                 self.held = plain_text(error.message)
         elif isinstance(error, LeaseConflictError):
             self._lease_ended = True
-        if pending.settles is None or pending.sent:  # who sent it hears why, and decides
+        if pending.settles is None or pending.sent:  # a caller or sender gets the error, and decides
             return
         if isinstance(error, TimerGone) and self.timers.get(pending.timer, _NO_TIMER)[0] == pending.settles:
-            self.timers.pop(pending.timer)  # it waits, and nothing it could ring for is left
+            self.timers.pop(pending.timer)  # it waits, but for a status that the instance has left
             self._settled.append(pending.settles)
             return
         if isinstance(error, ConcurrentModificationError | TimerGone):
-            return  # its row is settled with what replaced it; or it is held, which the entry does not know, and stays
+            return  # what replaced it has settled its row; or its row is held, which ``timers`` does not list, and stays
         if isinstance(error, (ReducerFailed, InstanceHeld, KilledItsProcess)) or self.unreadable is not None:
             held = held_result(pending.kind, pending.body, entry.workflow.code.state_schema)
             self.notes.append(Note(pending.settles, EnumOutboxState.HELD, result=held, error=error.message))
@@ -394,5 +394,5 @@ class Folded:
 
 def held_result(kind: str, body: bytes, schema: int) -> bytes:
     """A held outcome as it is stored: what re-drive delivers again. Without a schema it is of schema 1."""
-    told = b',"schema":%d' % schema if schema > 1 else b""
-    return b'{"kind":"' + kind.encode() + b'","payload":' + body + told + b"}"
+    marked = b',"schema":%d' % schema if schema > 1 else b""
+    return b'{"kind":"' + kind.encode() + b'","payload":' + body + marked + b"}"

@@ -1,4 +1,10 @@
-"""Submission: what a caller hands in becomes a ``Pending``, or a refusal that can be looked up. Nothing is lost at the door."""
+"""Intake: what a caller hands in becomes a ``Pending``, or a refusal that can be looked up. Nothing that was sent is lost.
+
+Here stands what can be checked without any state: types and ranges of arguments, the key, the trigger, the payload, the age
+of the id. Time and ids are stamped here. ``pending`` raises nothing: an argument may be an object of any class, whose methods
+may raise anything when they are read, and a refused action is recorded like any other. The body is kept as far as it was
+read, for the rejection that shows it.
+"""
 
 from __future__ import annotations
 
@@ -45,10 +51,10 @@ _INSTEAD = {
 
 def id_of_idempotency_key(key: str) -> UUID:
     """The action id of an API caller's ``Idempotency-Key``: the same key is the same action. Raises ValidationError."""
-    told = checked(text, "idempotency key", key)
-    if not told or plain_text(told, len(told)) != told:
+    given = checked(text, "idempotency key", key)
+    if not given or plain_text(given, len(given)) != given:
         raise ValidationError("an idempotency key is text of at least one character, without NUL or lone surrogates")
-    return uuid5(_API, told)
+    return uuid5(_API, given)
 
 
 def read_wire(raw: object) -> ModelAction:
@@ -58,12 +64,12 @@ def read_wire(raw: object) -> ModelAction:
     try:
         return ModelAction.model_validate_json(body)
     except PydanticError as error:
-        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-        raise InvalidPayload(plain_text(f"this is not an action: {told}")) from error
+        problem = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+        raise InvalidPayload(plain_text(f"this is not an action: {problem}")) from error
 
 
 def write_wire(action: ModelAction) -> bytes:
-    """The body for an inbox. Raises what the door would refuse it with whatever is in the store, before it is written."""
+    """The body for an inbox. Raises what any owner would refuse it with, before it is written."""
     refused = unsupported(action)
     if refused is not None:
         raise refused
@@ -76,7 +82,7 @@ def write_wire(action: ModelAction) -> bytes:
 
 
 def unsupported(wire: ModelAction) -> UnsupportedAction | None:
-    """What it asks for that is not done here: a type, a target, a field. Silence would be a promise (decision 14)."""
+    """What it asks for that is not done here: a type, a target, a field. To ignore it would be a promise (decision 14)."""
     if wire.action_type in _INSTEAD:
         return UnsupportedAction(f"action type {wire.action_type.value!r} is not served; {_INSTEAD[wire.action_type]}")
     if wire.target_node != REDUCER:
@@ -120,9 +126,9 @@ class Intake:
         ours: bool = False,
         refusal: OnexError | None = None,
     ) -> Pending:
-        """A pending action; its ``refusal`` is set when it cannot be judged at all. Raises nothing, whatever it is given.
+        """A pending action; its ``refusal`` is set when it cannot be folded at all. Raises nothing, whatever it is given.
 
-        ``ours`` lets a trigger through that begins with ``@``: the engine's rollback, and nobody else's. ``refusal`` is one
+        ``ours`` lets a trigger through that begins with ``@``: the engine's own rollback only. ``refusal`` is one
         that the caller knows already; it comes before any other.
         """
         arguments = Arguments()
@@ -176,7 +182,7 @@ class Intake:
             name,
             value,
             id=new_id,
-            # an inbox row may have been judged before a crash: the log is asked before it is refused
+            # an inbox row may have been applied before a crash: the log is asked before it is refused
             given_id=action_id is not None or ticket > 0,
             issued_us=now_us if issued_us is None else issued_us,
             correlation=correlation or new_id,
@@ -201,7 +207,7 @@ class Intake:
         arguments = Arguments()
         parts = arguments.read(_parts, "action", action)
         if parts is not None:
-            return self.pending(*parts)  # type: ignore[arg-type]  # judged there, whatever they are
+            return self.pending(*parts)  # type: ignore[arg-type]  # checked there, whatever they are
         assert arguments.refusal is not None, "what was not read was refused"
         return self.unreadable(b"", arguments.refusal, source="caller")
 
@@ -244,7 +250,7 @@ class Intake:
         )
 
     def _check_age(self, action_id: bytes) -> None:
-        """Ids of ours carry their time; beyond the dedup horizon a duplicate could no longer be told from a new action."""
+        """A UUIDv7 carries its time. Past the dedup horizon a duplicate cannot be told from a new action: ActionExpiredError."""
         if action_id[6] >> 4 != 7:
             return
         age_ms = self.clock.now_us() // 1000 - int.from_bytes(action_id[:6])
@@ -317,10 +323,10 @@ def _parts(name: str, action: object) -> tuple[object, ...]:
 def _unknown_sender(source: str, key: object) -> str:
     """Where input without a readable key came from, with what stood in the key's place."""
     try:
-        told = str(key) if isinstance(key, str | tuple) else type(key).__name__
+        shown = str(key) if isinstance(key, str | tuple) else type(key).__name__
     except BaseException as error:
-        told = caught(error)
-    return f"{source}:{told[:200]!a}"
+        shown = caught(error)
+    return f"{source}:{shown[:200]!a}"
 
 
 def _renamed(workflow: Workflow, kind: str, raw: bytes) -> tuple[str, bytes]:

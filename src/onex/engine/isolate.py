@@ -39,7 +39,7 @@ class FaultIsolation:
         self._store, self._mailboxes, self._crash_counts, self._events = store, mailboxes, crash_counts, events
 
     def take(self, room: int) -> tuple[Taken, dict[Pending, OnexError]]:
-        """The next batch; only one action where a suspect is among them, and a refusal for one that crashed too often."""
+        """The next batch; only one action where one of them has a crash count, and a refusal for one that crashed too often."""
         taken = self._mailboxes.take(room)
         refusals: dict[Pending, OnexError] = {}
         if not self._crash_counts.crashes:
@@ -76,11 +76,11 @@ class FaultIsolation:
                 except BaseException as error:
                     failed.append((at, caught(error)))
                     folds.append(Folded(entry, (), rules[entry.key.workflow_type], refusals, ()))
-        for at, told in failed:
+        for at, cause in failed:
             entry, pendings = taken[at]
             found = (await self._store.load([entry.key])).get(entry.key)
             with self._crash_counts.running(_names([taken[at]], refusals)):
-                folds[at] = self._isolated(entry, pendings, refusals, found, entry in releasing, told)
+                folds[at] = self._isolated(entry, pendings, refusals, found, entry in releasing, cause)
         return releasing, folds
 
     def _isolated(
@@ -90,7 +90,7 @@ class FaultIsolation:
         refusals: Mapping[Pending, OnexError],
         stored: Stored | None,
         release: bool,
-        told: str,
+        cause: str,
     ) -> Folded:
         """``fold`` without the actions with which it raises. Raises what it raises when it does so without any."""
         rules, refused = self.rules[entry.key.workflow_type], dict(refusals)
@@ -101,26 +101,26 @@ class FaultIsolation:
             return fold(entry, some, rules, refused, pendings)
 
         while True:
-            open_to_judge = [one for one in pendings if one not in refused]
-            least, most = 0, len(open_to_judge)  # the shortest prefix that raises ends with the guilty one
+            candidates = [one for one in pendings if one not in refused]
+            least, most = 0, len(candidates)  # the shortest prefix that raises ends with the failing action
             while most - least > 1:
                 middle = (least + most) // 2
                 try:
-                    again(open_to_judge[:middle])
+                    again(candidates[:middle])
                     least = middle
                 except BaseException as error:
-                    told = caught(error)
+                    cause = caught(error)
                     most = middle
             if most:
-                guilty = open_to_judge[most - 1]
-                refused[guilty] = ReducerFailed(
-                    f"{guilty.kind!r} for {entry.key} could not be judged: {told}", trigger=guilty.kind
+                failing = candidates[most - 1]
+                refused[failing] = ReducerFailed(
+                    f"{failing.kind!r} for {entry.key} could not be folded: {cause}", trigger=failing.kind
                 )
-                self._events("judging_failed", key=str(entry.key), trigger=guilty.kind, error=told)
+                self._events("judging_failed", key=str(entry.key), trigger=failing.kind, error=cause)
             try:
                 return again(pendings)
             except BaseException as error:
-                told = caught(error)
+                cause = caught(error)
                 if not most:
                     raise
 

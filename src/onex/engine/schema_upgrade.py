@@ -1,6 +1,7 @@
-"""Upcast: what is stored, as the code that runs now has it. A value of an older schema is migrated before it is read.
+"""Schema upgrade: what is stored, as the code that runs now has it. A value of an older schema is migrated before it is read.
 
-Nothing is written back here: the next commit of an instance writes its state in the new schema, the log stays as it is.
+Nothing is written back here. The next commit of an instance writes its state in the new schema; the log stays as it is, so a
+log row is upgraded each time it is read. An id is made of the names that an intent was emitted under, never of today's.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .encode import SCHEMA_FIX, STATE_BYTES, decode, decode_intent, ordinals, re
 from .registry import Workflow
 
 TimerWait = tuple[Pointer, int]
-"""Where a timer waits, and until when."""
+"""The outbox row where a timer waits, and until when (microseconds)."""
 
 
 class MigrationMissing(OnexError):
@@ -35,8 +36,8 @@ class MigrationMissing(OnexError):
 
 def stored_state(workflow: Workflow, schema: int, data: bytes) -> State:
     """Raises StateTooNew, MigrationFailed, StateConsistencyError."""
-    raw = _raised(workflow, STATE, schema, data)
-    state: State = decode(workflow.reducer.state_type, raw, _mend(workflow, schema))
+    raw = _upgraded(workflow, STATE, schema, data)
+    state: State = decode(workflow.reducer.state_type, raw, _fix(workflow, schema))
     return state
 
 
@@ -50,11 +51,11 @@ def logged_payload(workflow: Workflow, trigger: str, schema: int, data: bytes) -
     and as ``stored_state``."""
     model: type[BaseModel] = workflow.payload_model(logged_trigger(workflow, trigger, schema))
     if trigger == ROLLBACK and schema != workflow.code.state_schema:
-        return _rollback(workflow, schema, data)
-    return decode(model, _raised(workflow, ValueKind(payload=trigger), schema, data), _mend(workflow, schema))
+        return _upgraded_rollback(workflow, schema, data)
+    return decode(model, _upgraded(workflow, ValueKind(payload=trigger), schema, data), _fix(workflow, schema))
 
 
-def _rollback(workflow: Workflow, schema: int, data: bytes) -> Rollback:
+def _upgraded_rollback(workflow: Workflow, schema: int, data: bytes) -> Rollback:
     """A rollback carries a whole state, of the schema that its row was written under."""
     back = decode(Rollback, data)
     state = workflow.migrations.apply(STATE, dict(back.state), schema, workflow.code.state_schema)
@@ -125,7 +126,7 @@ def rename_line(schema: int, now: int, what: str, old: str, new: str) -> str:
 
 
 def closest_name(name: str, names: Sequence[str]) -> str:
-    """The one that is meant, most likely: the only one, or one spelled alike; else a word to be replaced."""
+    """The one that is most likely meant: the only one, or one spelled alike; else NEW, to be replaced."""
     close = list(names) if len(names) == 1 else get_close_matches(name, names, 1)
     return close[0] if close else "NEW"
 
@@ -133,7 +134,7 @@ def closest_name(name: str, names: Sequence[str]) -> str:
 def current_timers(workflow: Workflow, timers: Mapping[str, TimerWait]) -> dict[str, TimerWait]:
     """Stored timers by what they are called now: ``@asked`` is ``@waiting`` where the status was renamed.
 
-    Where two are called the same now, the later one is; the other keeps its stored name, and rings for nothing.
+    Where two are called the same now, the later one is; the other keeps its stored name, and fires for nothing.
     """
     called = workflow.migrations.names.timers
     if not called:
@@ -164,7 +165,7 @@ def upgrade_sent(workflow: Workflow, trigger: str, raw: bytes) -> tuple[str, byt
     called, schema = renamed_trigger(workflow, trigger)
     if not called:
         return trigger, raw
-    return called, _raised(workflow, ValueKind(payload=trigger), schema, raw or b"{}")
+    return called, _upgraded(workflow, ValueKind(payload=trigger), schema, raw or b"{}")
 
 
 def check_schemas(workflows: tuple[Workflow, ...], codes: tuple[Code, ...]) -> None:
@@ -174,21 +175,21 @@ def check_schemas(workflows: tuple[Workflow, ...], codes: tuple[Code, ...]) -> N
         oldest = min((code.state_schema for code in codes if code.workflow_type == name), default=now)
         gaps = workflow.migrations.missing(oldest, now)
         if gaps:
-            told = ", ".join(f"{n} to {n + 1}" for n in gaps)
+            steps = ", ".join(f"{n} to {n + 1}" for n in gaps)
             raise MigrationMissing(
-                f"the store holds {name} of schema {oldest}, this app writes {now} and has no migration from {told}. "
+                f"the store holds {name} of schema {oldest}, this app writes {now} and has no migration from {steps}. "
                 f"Write one in migrations.py beside its contract: @migrate({gaps[0]})"
             )
 
 
-def _mend(workflow: Workflow, schema: int) -> str:
+def _fix(workflow: Workflow, schema: int) -> str:
     now = workflow.code.state_schema
     if schema == now:
         return SCHEMA_FIX
     return f"they are of schema {schema}: what migrations.py makes of them is to be what schema {now} has, no more and no less"
 
 
-def _raised(workflow: Workflow, what: ValueKind, schema: int, data: bytes) -> bytes:
+def _upgraded(workflow: Workflow, what: ValueKind, schema: int, data: bytes) -> bytes:
     now = workflow.code.state_schema
     if schema == now:
         return data
@@ -198,8 +199,8 @@ def _raised(workflow: Workflow, what: ValueKind, schema: int, data: bytes) -> by
         raise StateConsistencyError(f"stored bytes of {what} are no JSON: {error}") from error
     if not isinstance(value, dict):
         raise StateConsistencyError(f"stored bytes of {what} are no object")
-    raised = workflow.migrations.apply(what, value, schema, now)
-    made = to_json(raised)  # plain JSON: what a function gave was copied as such
+    upgraded = workflow.migrations.apply(what, value, schema, now)
+    made = to_json(upgraded)  # plain JSON: what a function gave was copied as such
     most = STATE_BYTES if what == STATE else PAYLOAD_BYTES
     if len(made) > most:
         raise MigrationFailed(f"{what}: migrated to schema {now} it has {len(made)} bytes; the limit is {most}")

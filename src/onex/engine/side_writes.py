@@ -1,4 +1,8 @@
-"""Along: what the next commit writes beside its actions: outbox rows changed or ended, rejections, inbox answers, releases."""
+"""Side writes: what the next commit writes beside its actions: outbox rows changed or ended, rejections, inbox answers, releases.
+
+What is given here before a commit fails goes along with the next one. So whoever waits for it (``note_durably``, ``release``) is
+answered once, when it is durable, or with the error that ended the engine.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from .mailbox import Entry, Mailboxes
 
 
 class SideWrites(ABC):
-    """The part of the writer that takes these in. What is given here before a commit fails goes along with the next."""
+    """The part of the writer that takes these in. Its methods may be called at any time, also while a commit runs."""
 
     closed: OnexError | None
     _mailboxes: Mailboxes
@@ -53,7 +57,7 @@ class SideWrites(ABC):
         self._wake_writer()
 
     def settle(self, pointer: Pointer) -> None:
-        """End an intent that nobody waits for, with the next commit."""
+        """Delete the row of an intent that has no outcome to deliver, with the next commit."""
         self._extras.settled.append(pointer)
         self._wake_writer()
 
@@ -75,7 +79,7 @@ class SideWrites(ABC):
 
 
 def finish(waiting: Sequence[asyncio.Future[None]], error: OnexError | None = None) -> None:
-    """Answer those who wait for a commit: it is durable, or will never be."""
+    """Answer those who wait for a commit: it is durable, or (``error``) there will be none."""
     for future in waiting:
         if not future.done():
             future.set_result(None) if error is None else future.set_exception(error)
