@@ -154,7 +154,7 @@ def wrong_result_reported_as_failed() -> Iterator[None]:
 @planted
 def first_attempt_gets_the_value_in_memory() -> Iterator[None]:
     """A validator that multiplies: the first try is told 500, the second, read back, 50,000 under the same key."""
-    with swapped(onex.kernel.intent, "apart", lambda value: value):
+    with swapped(onex.kernel.intent, "detached", lambda value: value):
         yield
 
 
@@ -238,7 +238,7 @@ def store_kept_after_a_failed_start() -> Iterator[None]:
 @planted
 def crashes_in_a_handler_not_counted() -> Iterator[None]:
     """A timer, an outcome or an action whose handler ends the process does so at every start."""
-    with swapped(onex.engine.isolate, "of_action", lambda pending: b""):
+    with swapped(onex.engine.isolate, "action_name", lambda pending: b""):
         yield
 
 
@@ -247,7 +247,7 @@ def crashes_in_a_validator_not_counted() -> Iterator[None]:
     """An inbox row whose validator ends the process does so at every start."""
     judging = CrashCounts.running
     with (
-        swapped(onex.engine.inbox, "of_reading", lambda ticket: b""),
+        swapped(onex.engine.inbox, "reading_name", lambda ticket: b""),
         swapped(CrashCounts, "running", lambda self, names: judging(self, [name for name in names if name])),
     ):
         yield
