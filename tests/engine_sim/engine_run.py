@@ -19,7 +19,7 @@ from onex.kernel.action import WorkflowKey
 from onex.ports import EnumOutboxState
 from onex.simulation.clock import stream
 from onex.simulation.disk import Disk, EnumDiskFault, MemoryDisk, SqliteDisk
-from onex.simulation.engine_supervisor import EngineSetup, EngineSupervisor
+from onex.simulation.engine_supervisor import LATE_US, EngineSetup, EngineSupervisor
 from onex.simulation.faults import Faults
 from onex.simulation.host import SimulationError
 from onex.simulation.invariants import InvariantChecker
@@ -50,7 +50,6 @@ TROUBLE_S: Final = 60.0
 ANSWERED_S: Final = 120.0
 DRAINED_S: Final = 120.0
 REST_S: Final = 100.0
-LATE_US: Final = 2_000_000
 FEW: Final = 100
 MAX_STEPS: Final = 30_000
 """A run takes about 4,500, one in two hundred more than 9,000. One that takes so many goes in a circle."""
@@ -166,7 +165,7 @@ async def run_engine(
     for look in range(2):  # quiet once is not quiet
         if look and misbehaviour is not None:
             await works(sim, supervisor, truth, checker.violated)
-        if not await drained(sim, supervisor, truth):
+        if not await supervisor.drained(truth, DRAINED_S, sim.clock.now_us):
             report.violations.append(f"not drained within {DRAINED_S} s of peace")
             break
         await sim.clock.sleep(REST_S)
@@ -183,7 +182,7 @@ async def run_engine(
     for _, _, error in checker.refused:
         report.counted[f"met: {error.code}"] += 1
     report.actions = checker.taken + len(checker.refused)
-    report.log_hash = await checker.close(truth, sim.clock.now_us() - LATE_US, supervisor.tail_n)
+    report.log_hash = await checker.check_end(truth, sim.clock.now_us() - LATE_US, supervisor.tail_n)
     if misbehaviour is not None:
         await check_log(truth, misbehaviour, checker.violated)
     if isinstance(outside, MisbehavingOutside):
@@ -214,29 +213,13 @@ async def released(
         await supervisor.sim.clock.sleep(1.0)
     for key in [stored.key for stored in await truth.instances(None, None, None, 1000)]:
         await operator.release(truth, key, partial(supervisor.ask, partial(_release, key)))
-    await drained(supervisor.sim, supervisor, truth)
+    await supervisor.drained(truth, DRAINED_S, supervisor.sim.clock.now_us)
     for row in await truth.outbox((EnumOutboxState.HELD,), None, None, 1000):
         report.violations.append(f"{row.key} {row.pointer} is held, and nothing holds it any more")
 
 
 async def _release(key: WorkflowKey, engine: ReducerPatternEngine) -> None:
     await engine.release(key)
-
-
-async def drained(sim: Sim, supervisor: EngineSupervisor, truth: SimStore) -> bool:
-    """Whether within its time nothing is in flight and nothing waits that is due. A clock that was wrong leaves some
-    that are due in an hour."""
-    end_s = sim.loop.time() + DRAINED_S
-    while sim.loop.time() < end_s:
-        await sim.clock.sleep(1.0)
-        due = [
-            row
-            for row in await truth.outbox((EnumOutboxState.WAITING,), None, None, 1000)
-            if row.due_us <= sim.clock.now_us() - LATE_US
-        ]
-        if not due and supervisor.engine is not None and supervisor.engine.service.is_quiet:
-            return True
-    return False
 
 
 class PromiseBroken(SimulationError):

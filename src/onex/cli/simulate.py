@@ -122,8 +122,7 @@ def _one(under_test: AppUnderTest, plan: RunPlan, shrink_s: float, save_test: Pa
     began_s = time.monotonic()
     with workspace() as where:
         result = run_app(under_test, plan.script(plan.first), where, drawn=True, keep_story=True)
-    totals = RunTotals()
-    totals.take(result)
+    totals = RunTotals.of(result)
     shrunk = _shrunk(under_test, result, shrink_s) if result.violations else None
     if as_json_:
         say_json(simulation_json(under_test, plan, totals, time.monotonic() - began_s, shrunk, result=result))

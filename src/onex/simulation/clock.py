@@ -14,9 +14,10 @@ _CHANCE_BITS = 62
 
 
 def stream(seed: int, purpose: str) -> Random:
-    """A generator of its own for every purpose: drawing more from one never moves what another gives.
+    """A random generator for one purpose: drawing more from one never changes what another gives.
 
-    Seeded with text, which ``random`` hashes with SHA-512, so that the hash seed of the process has no say.
+    It is seeded with text, which ``random`` hashes with SHA-512: PYTHONHASHSEED does not matter. ``purpose`` is part of that
+    text, so another word for it changes every run of every seed. That is why some of these words are old ones.
     """
     return Random(f"onex {seed} {purpose}")  # noqa: S311 - a simulation must be predictable
 
@@ -24,10 +25,10 @@ def stream(seed: int, purpose: str) -> Random:
 class SimClock:
     """The Clock port over virtual time. It stands still while code runs; only a wait moves it.
 
-    ``skew_s`` is how far the wall clock is ahead of the true time; set it while the host runs and the clock jumps, also
-    backwards. ``drift`` is by how much it runs too fast: 0.01 gains a second in a hundred, -1 stands still. ``monotonic``
-    knows neither, but counts from ``origin_s``, another on every boot, as on real machines: a reading that found its way
-    into a store or to another host is worth nothing there.
+    ``skew_s`` is how far the wall clock is ahead of true time. Setting it while the host runs makes the clock jump, also
+    backwards. ``drift`` is by how much the clock runs too fast: 0.01 gains a second in a hundred, -1 stands still.
+    ``monotonic`` has neither, but counts from ``origin_s``, which differs at every boot, as on real machines: a reading that
+    is stored or sent to another host means nothing there.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, skew_s: float = 0.0, origin_s: float = 0.0) -> None:
@@ -38,7 +39,7 @@ class SimClock:
         self.drift = 0.0
 
     def set(self, skew_s: float, drift: float = 0.0) -> None:
-        """From now on: so far ahead, and so much faster."""
+        """From now on: this far ahead of true time, and this much too fast."""
         self.skew_s, self.drift, self._set_s = skew_s, drift, self._loop.time()
 
     def now_us(self) -> int:
@@ -49,10 +50,10 @@ class SimClock:
         return self._loop.time() + self._origin_s
 
     async def sleep(self, seconds: float) -> None:
-        """Waits at least ``seconds``; 0 and less give way once.
+        """Waits at least ``seconds``; 0 and less give other tasks one turn.
 
-        A wait too short for a float to show would end at the instant it began, and who sleeps until a deadline would
-        try for ever: the shortest wait is the smallest that ``monotonic`` can show.
+        A wait too short for a float would end at the instant it began, and code that sleeps until a deadline would try for
+        ever. So the shortest wait is the smallest difference that ``monotonic`` can show.
         """
         await asyncio.sleep(max(seconds, math.ulp(self.monotonic())) if seconds > 0 else 0)
 
@@ -60,7 +61,7 @@ class SimClock:
 class SimIds:
     """The Ids port: UUIDv7 (RFC 9562, method 1: a 12-bit counter behind the millisecond).
 
-    Ids rise even when the clock falls.
+    Ids rise even when the clock is set back.
     """
 
     def __init__(self, clock: SimClock, chance: Random) -> None:
@@ -76,7 +77,7 @@ class SimIds:
         else:
             self._count += 1
             if self._count >> _COUNTER_BITS:
-                # 4,096 ids in one virtual millisecond are no rarity: a burst costs no time here
+                # more than 4,096 ids in one virtual millisecond are common: here a burst takes no time
                 self._ms, self._count = self._ms + 1, 0
         head = (self._ms << 4 | 7) << _COUNTER_BITS | self._count
         tail = 0b10 << _CHANCE_BITS | self._chance.getrandbits(_CHANCE_BITS)

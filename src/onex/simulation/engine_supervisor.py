@@ -29,7 +29,7 @@ from ..engine.pattern_engine import ReducerPatternEngine
 from ..engine.projections import WORKFLOW, Project, ProjectionMaterializerService, latest
 from ..engine.registry import ReducerRegistry
 from ..kernel.errors import OnexError, OwnershipLost
-from ..ports import Env, Position, ProjectionRow
+from ..ports import EnumOutboxState, Env, Position, ProjectionRow
 from .disk import Disk, EnumDiskFault
 from .faults import Faults
 from .host import Host, HostCrashed
@@ -43,6 +43,7 @@ ENV: Final = Env("0", "0", "0", "", "")
 PROJECTION_BATCH: Final = 7
 """Rows that a projection takes at a time: few, so that its watermark moves often."""
 LOOK_S: Final = 0.25
+LATE_US: Final = 2_000_000
 CLOSE_S: Final = 30.0
 MET: Final = ("overloaded", "conflicts", "duplicates", "timers_dropped", "outcomes_dropped", "effects_retried")
 """Counters of an engine that a simulation must have seen move."""
@@ -238,6 +239,20 @@ class EngineSupervisor:
         """The projection as the owner shows it, at ``reached`` or later. Raises what its service raises."""
         assert self.projection is not None, "asked of an engine that runs"
         return await self.projection.rows(limit=1000, reached=reached)
+
+    async def drained(self, truth: SimStore, within_s: float, now_us: Callable[[], int]) -> bool:
+        """Whether within this time the engine is at rest: nothing in flight, and nothing that waits is due.
+
+        What came due in the last ``LATE_US`` is not counted: the engine may not have seen it yet.
+        """
+        end_s = self.sim.loop.time() + within_s
+        while self.sim.loop.time() < end_s:
+            await self.sim.clock.sleep(1.0)
+            waiting = await truth.outbox((EnumOutboxState.WAITING,), None, None, 1000)
+            due = [row for row in waiting if row.due_us <= now_us() - LATE_US]
+            if not due and self.engine is not None and self.engine.service.is_quiet:
+                return True
+        return False
 
     # --- from outside -------------------------------------------------------------------------------------------------
 

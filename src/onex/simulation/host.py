@@ -1,4 +1,18 @@
-"""A host is a machine that can die: its code runs while it runs, and no step of it afterwards."""
+"""A host is a simulated machine: its code runs while it is alive, and not one step of it after it has crashed.
+
+Theory of operation
+    A crash is not a cancellation. Cancelling runs ``finally`` blocks, and a machine that lost its power runs none. So tasks
+    of a dead host are never resumed: the loop skips every handle whose context names a dead host.
+    In order: ``crash`` sets ``alive`` to False and tells the loop (``drop``). The loop cancels the host's timers, so that they
+    no longer move time. At a later step it ends the host's tasks with HostCrashed for whoever awaits them.
+    What may still run: the code that called ``crash`` on its own host, up to its next await. Every port of the simulation
+    asks ``current_host`` first, which raises HostCrashed, so that code cannot reach a store or a clock any more.
+    After the run, when the loop is closed, the coroutines are closed too, so that Python can free them. Their ``finally``
+    blocks run then, and every port refuses them.
+
+    What survives a crash (a store, the outside) belongs to the host "world". A port that begins something there which goes
+    on after its caller's death runs it as ``await asyncio.shield(world.spawn(...))``: the caller waits, the world works.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +36,14 @@ class SimulationError(OnexError):
 
 
 class HostCrashed(BaseException):
-    """The host this work belonged to is dead: what a waiter from outside gets, and what dead code gets from every port.
+    """The host of this work is dead. A waiter from outside gets it, and dead code gets it from every port.
 
-    No ``Exception``, so that a dead engine's own ``except Exception: try again`` does not keep it alive.
+    It is no ``Exception``: a dead engine's own ``except Exception: try again`` must not keep it running.
     """
 
 
 HOST: ContextVar[Host] = ContextVar("onex.simulation.host")
-"""Whose memory the running code runs in. Tasks, timers and callbacks inherit it, so the loop knows whose each is."""
+"""The host whose code is running. Tasks, timers and callbacks inherit it, so the loop knows to whom each belongs."""
 
 
 def current_host() -> Host:
@@ -44,16 +58,8 @@ def current_host() -> Host:
 class Host:
     """A machine with one memory: what is spawned here, and all that this starts in turn, dies with it.
 
-    A crash is not a cancellation. Cancelling runs ``finally`` blocks, and a machine that lost its power runs none. So
-    dead tasks are just never resumed: the loop leaves out every handle whose context names a dead host. Only after the
-    run, when the loop is closed and nothing can be waited for, are their coroutines closed, so that Python can free
-    them; whatever their ``finally`` blocks then try, each port that asks ``current_host()`` refuses.
-
-    What survives a crash (a store, a bus) belongs to the world. A port that has begun something there which goes on
-    when its caller dies runs it as ``await asyncio.shield(world.spawn(...))``: the caller waits, the world works.
-
-    ``clock``, ``ids`` and ``rng`` are this host's ports. A host that comes back is a new object with the next ``boot``:
-    nothing but its name is the same.
+    ``clock``, ``ids`` and ``rng`` are this host's ports. A host that boots again is a new object with the next ``boot``:
+    only its name is the same. Name and boot are hashed into its random streams: a host with another name draws otherwise.
     """
 
     def __init__(
@@ -75,7 +81,7 @@ class Host:
         self.rng = stream(seed, f"chance of {self.label}")
         self._loop = loop
         self._drop = drop
-        # not a copy of the caller's: what one host keeps in context variables is no memory of another
+        # an empty one, not a copy of the caller's: context variables of one host are not visible to another
         self._context = Context()
         self._context.run(HOST.set, self)
         self._background: set[asyncio.Task[object]] = set()
@@ -91,8 +97,8 @@ class Host:
     def spawn(self, coro: Coroutine[Any, Any, T], *, name: str | None = None) -> asyncio.Task[T]:
         """Runs ``coro`` as a task of this host, to be awaited. Raises HostCrashed when the host is dead.
 
-        A task or timer started by code of another host, the test's own included, belongs to that one: to call an
-        engine from outside, spawn the call: ``await host.spawn(engine.submit(action))``.
+        A task or timer belongs to the host whose code starts it, and a test's code has a host too. So to call an engine
+        from outside, spawn the call on its host: ``await host.spawn(engine.submit(action))``.
         """
         if not self.alive:
             coro.close()
@@ -100,7 +106,7 @@ class Host:
         return self._loop.create_task(coro, name=name, context=self._context.copy())
 
     def start(self, coro: Coroutine[Any, Any, object], *, name: str | None = None) -> None:
-        """As ``spawn``, for a task nobody awaits: it is kept until it is done, and its failure ends the run at once."""
+        """As ``spawn``, for a task that nobody awaits: it is kept until it is done, and its failure ends the run."""
         task = self.spawn(coro, name=name)
         self._background.add(task)
         task.add_done_callback(self._background.discard, context=self._context)
@@ -108,14 +114,14 @@ class Host:
     def crash(self) -> None:
         """Ends this host now. Who waits for one of its tasks gets HostCrashed at some later step. Idempotent.
 
-        Called by the host's own code, it raises HostCrashed to unwind what is running; a port that waits has ``die``.
+        Called by the host's own code, it raises HostCrashed, so that the running code ends too. A port that waits uses ``die``.
         """
         self._end()
         if HOST.get(None) is self:
             self.check()
 
     async def die(self) -> NoReturn:
-        """A crash at this very line of the host's own code, for a port to await: no ``finally`` runs behind it."""
+        """A crash at this very line of the host's own code, for a port to await: no ``finally`` around it runs."""
         if HOST.get(None) is not self:
             raise SimulationError(f"Only code of {self.label} can die with it; from outside, call crash().")
         self._end()

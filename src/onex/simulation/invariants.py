@@ -211,7 +211,7 @@ class InvariantChecker:
 
     # --- at the end ---------------------------------------------------------------------------------------------------
 
-    async def close(self, truth: SimStore, now_us: int, tail_n: int) -> str:
+    async def check_end(self, truth: SimStore, now_us: int, tail_n: int) -> str:
         """Everything again, from what the store holds. A digest of the log, the same for the same run."""
         log = await _log(truth)
         self._check_order(log)

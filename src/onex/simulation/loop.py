@@ -1,12 +1,25 @@
-"""One seed, one run: in this event loop time is virtual, order is drawn from a seed, and nothing comes from outside.
+"""An event loop for one run of one seed: time is virtual, the order of steps is drawn, and nothing comes from outside.
 
-The engine runs on it as it is. A ready handle is taken at random; when none is ready, time jumps to the next timer;
-when there is no timer either, nothing can ever happen again, and that is an error with names. asyncio promises that
-callbacks of ``call_soon`` run in the order in which they were given. This loop breaks the promise on purpose: between
-machines, threads and sockets there is no such order, and code that needs one must say so with a queue or a future.
+Theory of operation
+    The engine runs on it unchanged. It is asyncio's own loop with three parts replaced:
+    - The queue of ready handles (``_Ready``). The next handle is taken at random, by a stream of the seed.
+    - The selector (``_NoSelector``). When nothing is ready, it does not wait: time jumps to the next timer.
+    - The clock (``time``). It stands still while code runs.
+    asyncio promises that callbacks of ``call_soon`` run in the order in which they were given. This loop breaks that promise
+    on purpose: between machines, threads and sockets there is no such order. Code that needs one uses a queue or a future.
 
-Limits: ``asyncio.as_completed`` puts bare coroutines into a set that is ordered by address (give it tasks), and the
-future of a ``gather`` hashes by address (do not put it into a set).
+    What ends a run before its end, each with an error that names who waits at which line:
+    - no handle and no timer: nothing can ever happen again (``DeadlockError``);
+    - more steps than ``max_steps``: some task polls without end (``StepLimitError``);
+    - a thread, socket or process is asked for (``UnsimulatedError``), or an error was handled by nobody (``UnhandledError``).
+
+    Hosts: a handle whose context belongs to a dead host is skipped. Its coroutine is neither cancelled nor resumed, so no
+    ``finally`` runs, as after a power cut. Only in ``finish``, when the loop is closed, are such coroutines closed.
+
+    Why a run repeats exactly: tasks and futures hash by a count, not by address, so sets of them keep their order; garbage
+    is collected at fixed step counts; random streams are seeded with text. ``trace_hash`` covers every step and jump.
+    Two things break it: ``asyncio.as_completed`` puts bare coroutines into a set (give it tasks), and the future of a
+    ``gather`` hashes by address (do not put it into a set).
 """
 
 from __future__ import annotations
@@ -36,7 +49,7 @@ _TASKS_SHOWN = 20
 
 
 class DeadlockError(SimulationError):
-    """Nothing is ready and no timer is set. ``waiting`` says of each task where it waits."""
+    """Nothing is ready and no timer is set. ``waiting`` names each task and the line at which it waits."""
 
     code = "simulation_deadlock"
 
@@ -46,7 +59,7 @@ class DeadlockError(SimulationError):
 
 
 class StepLimitError(SimulationError):
-    """The run took more steps than it was given: it polls, or goes in a circle. ``waiting`` as in DeadlockError."""
+    """The run took more steps than ``max_steps``: it polls, or repeats itself without end. ``waiting`` as in DeadlockError."""
 
     code = "simulation_step_limit"
 
@@ -56,19 +69,19 @@ class StepLimitError(SimulationError):
 
 
 class UnsimulatedError(SimulationError):
-    """The code reached past its ports for a thread, a socket or a process. Put it behind a port."""
+    """The code used a thread, a socket or a process directly. Put it behind a port."""
 
     code = "simulation_unsimulated"
 
 
 class UnhandledError(SimulationError):
-    """A task or a callback failed and nobody looked. The failure itself is the ``__cause__``."""
+    """A task or a callback failed and nobody handled it. The failure itself is the ``__cause__``."""
 
     code = "simulation_unhandled"
 
 
 class _Handle(Protocol):
-    """What ``asyncio.Handle`` has no public name for."""
+    """The parts of ``asyncio.Handle`` that have no public name."""
 
     _callback: Callable[..., object]
     _cancelled: bool
@@ -82,7 +95,7 @@ class _Timer(_Handle, Protocol):
 
 
 class _Ready:
-    """In place of the queue of ready handles: the one place where the next step is chosen."""
+    """In place of the base class's queue of ready handles: here, and only here, the next step is chosen."""
 
     def __init__(self, loop: SimLoop, seed: int) -> None:
         self._loop = loop
@@ -108,7 +121,7 @@ class _Ready:
             return handle
         host = handle._context.get(HOST)
         if host is not None and not host.alive:
-            handle.cancel()  # the base class passes over it
+            handle.cancel()  # code of a dead host never runs again: the base class skips a cancelled handle
             return handle
         callback = handle._callback
         task = getattr(callback, "__self__", None)
@@ -117,7 +130,7 @@ class _Ready:
 
 
 class _NoSelector:
-    """In place of a selector: there is nothing to select from, so to wait is to jump."""
+    """In place of a selector: there is nothing to select from, so waiting is a jump in time."""
 
     def __init__(self, loop: SimLoop) -> None:
         self._loop = loop
@@ -129,7 +142,7 @@ class _NoSelector:
 
 
 class SimLoop(asyncio.BaseEventLoop):
-    """Driven by ``simulation.run``. ``steps`` counts the handles run; ``trace`` has their names, if they are kept.
+    """Driven by ``seeded_run.run``. ``steps`` counts the handles run; ``trace`` has their names, if they are kept.
 
     The base class gives no public way to another queue, selector or clock; its three private names are the same in
     CPython 3.11 to 3.13, and the tests of this room fail where they are not.
@@ -161,7 +174,7 @@ class SimLoop(asyncio.BaseEventLoop):
         return self._now
 
     def jump(self) -> None:
-        """To the next timer. Raises DeadlockError when there is none."""
+        """Sets the time to the next timer. Raises DeadlockError when there is none."""
         if self.failure is not None:
             raise self.failure
         when = self._scheduled[0].when() if self._scheduled else math.inf
@@ -169,24 +182,24 @@ class SimLoop(asyncio.BaseEventLoop):
             waiting = self.waiting()
             raise DeadlockError(
                 f"Nothing can happen any more at virtual {self._now:.6f} s, after {self.steps} steps: no timer is set, "
-                f"and {len(waiting)} tasks wait for each other or for what never comes: {_listed(waiting)}",
+                f"and {len(waiting)} tasks wait for each other or for something that never comes: {_listed(waiting)}",
                 waiting,
             )
         self._now = when
-        # the base class runs timers up to now + resolution: one ulp is exactly those that are due, however late it is
+        # the base class runs timers up to now + resolution: one ulp means exactly those that are due, at any size of ``when``
         self._clock_resolution = math.ulp(when)
         self._fresh.append(b"@" + repr(when).encode())
 
     def begin_step(self, name: bytes) -> None:
-        """Counts and writes down the step that is about to run. Raises what ends the run."""
+        """Counts and records the step that is about to run. Raises the error that ends the run."""
         if self.failure is not None:
             raise self.failure
         self._fresh.append(name)
         self.steps += 1
         if self.steps % _HOUSEKEEPING_STEPS == 0:
             self._fold_trace()
-            # Finalizers take part in the run (an async generator's schedules its closing), so garbage is collected at
-            # counts of steps: the collector's own times depend on what ran in this process before.
+            # Finalizers take part in the run: that of an async generator schedules its closing. So garbage is collected at
+            # fixed counts of steps. The collector's own times depend on what ran in this process before.
             gc.collect(2 if self.steps % _FULL_COLLECTION_STEPS == 0 else 1)
         if self.steps > self._max_steps:
             waiting = self.waiting()
@@ -236,41 +249,45 @@ class SimLoop(asyncio.BaseEventLoop):
         return tuple(task.waits_at() for task in self.tasks() if task.host is None or task.host.alive)
 
     def drop(self, host: Host) -> None:
-        """Forgets a dead host: its timers no longer move time, its tasks end with HostCrashed for who awaits them."""
+        """Forgets a dead host: its timers no longer move time, and who awaits one of its tasks gets HostCrashed."""
         self._crashed.append(host)
         for timer in self._scheduled:
             if timer._context.get(HOST) is host:
                 timer.cancel()
         tasks = [task for task in self.tasks() if task.host is host]
         self._dead += tasks
-        # not now: the host may be dying by its own hand, and no task can be ended in the middle of its step
+        # at a later step: the host may have crashed itself, and a task cannot be ended in the middle of its own step
         self.call_soon(_end, tasks, context=Context())
 
     def finish(self) -> None:
-        """The end of the world: no step will follow, and every coroutine that is left is closed."""
+        """Ends the run: no step follows, and every coroutine that is left is closed."""
         left = self.tasks()
         for task in left:
             if task.host is not None:
                 task.host.alive = False
         _end(left)
-        # closed first: dead code can then neither wait nor schedule, and abandoned async generators stay abandoned
+        # the loop is closed first: then dead code can neither wait nor schedule, and no async generator is finalized
         self.close()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a coroutine that dead code makes is never awaited
+            warnings.simplefilter("ignore", RuntimeWarning)  # for a coroutine that dead code makes and nobody awaits
             for task in self._dead + left:
                 if not task.close():
-                    self.fail(SimulationError(f"{task.waits_at()} answers every GeneratorExit with another await."))
+                    self.fail(
+                        SimulationError(
+                            f"{task.waits_at()} awaits again at every GeneratorExit, so it cannot be closed."
+                        )
+                    )
         self._dead.clear()
 
     # --- failures ---------------------------------------------------------------------------------------------------
 
     def fail(self, error: SimulationError) -> None:
-        """Ends the run with ``error`` before its next step. The first one counts."""
+        """Ends the run with ``error`` before its next step. Only the first call counts."""
         if self.failure is None:
             self.failure = error
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """What asyncio would log ends the run, unless the code under test has set a handler of its own."""
+        """An error that asyncio would only log ends the run, unless the code under test has set a handler of its own."""
         if self.get_exception_handler() is not None:
             super().call_exception_handler(context)
             return
@@ -291,21 +308,21 @@ class SimLoop(asyncio.BaseEventLoop):
         if threading.get_ident() != self._thread:
             error = UnsimulatedError(
                 f"Thread {threading.current_thread().name} called call_soon_threadsafe({_name(callback).decode()}): "
-                "a thread runs at its own time, so no seed could repeat this run. Put it behind a port."
+                "a thread runs at its own time, so this run could not be repeated by its seed. Put it behind a port."
             )
             self.fail(error)
             raise error
         return self.call_soon(callback, *args, context=context)
 
     def _process_events(self, event_list: tuple[()]) -> None:
-        """There is no selector, so there are none."""
+        """There is no selector, so there are no events."""
 
 
-def _fenced(name: str) -> Callable[..., NoReturn]:
+def _refused_outside(name: str) -> Callable[..., NoReturn]:
     def refuse(self: SimLoop, *args: object, **options: object) -> NoReturn:
         raise UnsimulatedError(
             f"{name} reaches outside the simulation at virtual {self.time():.6f} s: put it behind a port, and give the "
-            "simulation that port's twin."
+            "simulation an implementation of that port."
         )
 
     refuse.__name__ = name
@@ -321,7 +338,7 @@ _OUTSIDE = """
     add_signal_handler remove_signal_handler
 """
 for _method in _OUTSIDE.split():
-    setattr(SimLoop, _method, _fenced(_method))
+    setattr(SimLoop, _method, _refused_outside(_method))
 
 
 def _end(tasks: list[SimTask[object]]) -> None:

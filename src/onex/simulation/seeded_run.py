@@ -1,4 +1,15 @@
-"""A simulation is a function of its seed: run it again and the same things happen in the same order."""
+"""One run of one seed: a simulation is a function of its seed. Run again, the same things happen in the same order.
+
+Theory of operation
+    ``run`` makes the loop and the host "world", runs ``main(sim)`` there, and ends everything when ``main`` returns.
+    Randomness comes from streams of the seed, one per purpose: the order of steps, the faults, and ids and chance per host.
+    A change in one purpose leaves the draws of the others alone, so a seed keeps its meaning while a scenario grows.
+    What else could make two runs differ, and what is done about it: addresses (tasks hash by a count), the real clock (there
+    is only the virtual one), threads and sockets (refused by the loop), and the garbage collector, whose finalizers take part
+    in the run: it is off, and the loop collects at fixed step counts.
+    ``SimResult.trace_hash`` covers the name of every step and the time of every jump: equal hashes, equal runs.
+    However ``main`` ends, ``loop.finish`` closes what is left. The first error wins: that of ``main``, else the loop's.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +28,13 @@ T = TypeVar("T")
 
 
 class Sim:
-    """What a simulated program is given. On ``world`` live the test's own code and all that outlasts a crash."""
+    """What a simulated program is given. The host ``world`` runs the test's own code, and holds what survives a crash."""
 
     def __init__(self, loop: SimLoop, seed: int) -> None:
         self.loop = loop
         self.seed = seed
         self.faults = stream(seed, "faults")
-        """Whether and how to hurt. Not what orders the steps: a fault more does not reshuffle the run before it."""
+        """The stream of faults. The order of steps has another, so one more fault does not reorder the run before it."""
         self._boots: dict[str, int] = {}
         self._hosts: dict[str, Host] = {}
         self.world = self.host("world")
@@ -34,7 +45,7 @@ class Sim:
         return self.world.clock
 
     def host(self, name: str, *, skew_s: float = 0.0) -> Host:
-        """A new machine, or the next boot of one that crashed."""
+        """A new host, or the next boot of one that crashed. Raises SimulationError while one of this name is alive."""
         running = self._hosts.get(name)
         if running is not None and running.alive:
             raise SimulationError(f"Host {running.label} is alive: crash it before {name!r} can boot again.")
@@ -67,10 +78,10 @@ class SimResult(Generic[T]):
 def run(
     main: Callable[[Sim], Awaitable[T]], seed: int, *, max_steps: int = 10_000_000, keep_trace: bool = False
 ) -> SimResult[T]:
-    """Runs ``main(sim)`` on the world host to its end, then ends the world: what still runs is dropped, not cancelled.
+    """Runs ``main(sim)`` on the world host to its end. What still runs then is dropped, not cancelled.
 
-    ``keep_trace`` keeps the name of every step, to see where two runs part. Not from within a running loop. What
-    ``main`` raises, and what asyncio would only log, is the outcome's ``error``, SystemExit included. Ctrl-C passes.
+    ``keep_trace`` keeps the name of every step, to see where two runs differ. Do not call it from within a running loop.
+    What ``main`` raises, SystemExit included, and what asyncio would only log, is the result's ``error``. Ctrl-C is raised.
     """
     loop = SimLoop(seed, max_steps=max_steps, keep_trace=keep_trace)
     sim = Sim(loop, seed)
@@ -84,7 +95,7 @@ def run(
         try:
             value = loop.run_until_complete(sim.world.spawn(program(), name="main"))
         except BaseException as raised:
-            caught(raised)  # a real Ctrl-C goes through; one that the program itself raises is what came of it
+            caught(raised)  # raises a real Ctrl-C again; a KeyboardInterrupt of the program itself is its error
             error = raised
         finally:
             loop.finish()
@@ -102,7 +113,7 @@ def run(
 
 @contextmanager
 def _collector_held() -> Iterator[None]:
-    """The loop collects at counts of steps. What was there before is set aside: it is none of the run's garbage."""
+    """Turns automatic collection off: the loop collects at fixed step counts. Objects from before are left out of it."""
     enabled = gc.isenabled()
     gc.disable()
     gc.freeze()

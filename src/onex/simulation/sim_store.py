@@ -1,6 +1,17 @@
-"""The store as one simulated process sees it: it may fail before or after it did what was asked, answer late, or not at all.
+"""The store as one simulated process sees it: a call may fail before or after its work, be slow, or lose its answer.
 
-Both stores are plain calls underneath, so what was asked happens at one instant, wherever the waiting is put.
+Theory of operation
+    Both stores are plain calls underneath, so the work of a call happens at one instant of virtual time. Everything around
+    that instant is simulated here. A read, in this order: it may be slow, it may fail, it is done, its answer may be late.
+    A commit, in this order:
+    1. It may be slow. The engine's process may crash now: nothing was sent.
+    2. Only over a network: the process crashes, and the commit arrives up to two seconds later. The fence decides then.
+    3. The commit is lost on its way, with its answer: CommitUnknown, and nothing was done.
+    4. The store refuses it, inside the transaction (``_probe``): TemporaryDatabaseError, and nothing was done.
+    5. It is applied. ``listener`` hears of it at this instant, whatever the engine is told afterwards.
+    6. The process may crash, or the answer is lost: CommitUnknown, and it was done. Or the answer is late.
+    3 and 6 look the same to the engine: that is the case it must find out about before it goes on (promise 9).
+    Reads, commits and ``close`` ask ``current_host`` first, so code of a dead process reaches nothing.
 """
 
 from __future__ import annotations
@@ -40,16 +51,16 @@ COMMIT_S = 1.0
 
 
 class StoreListener(Protocol):
-    """Who is told of every commit at the instant it is applied."""
+    """Is called at the instant at which a commit is applied."""
 
     def committed(self, commit: Commit, answers: Sequence[Applied | Conflict]) -> None: ...
 
     def projected(self, name: str, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> None:
-        """The watermark has moved; ``rows`` are all there are now."""
+        """The watermark has moved; ``rows`` are all rows of the projection now."""
 
 
 class SimStore:
-    """Store, Reader and Sender of one host over one handle. Without ``faults`` it is the truth."""
+    """Store, Reader and Sender of one process over one handle. Without ``faults`` nothing fails: the checks read the truth."""
 
     shards = 1
 
@@ -127,7 +138,7 @@ class SimStore:
         return answers
 
     def _probe(self, point: str) -> None:
-        """SQLite calls it inside the transaction, so that its way back is walked too."""
+        """SQLite calls it inside the transaction, so that a refusal makes it roll back for real."""
         if point == "before_commit" and self._refuses:
             self._refuses = False
             raise TemporaryDatabaseError("a commit was refused, as the simulation had it")
@@ -138,20 +149,22 @@ class SimStore:
             raise refused
 
     async def _land(self, commit: Commit, after_s: float) -> None:
-        """The commit of a dead owner arrives: before the next one has the shard it counts, after that it must not."""
+        """The commit of a dead owner arrives late. Until the next owner has the shard it is valid; after that it must fail."""
         await self._world.clock.sleep(after_s)
         try:
             await self._apply(commit)
-        except (FencedError, TransactionError):  # another owner came first, or the disk takes nothing
+        except (FencedError, TransactionError):  # another owner came first, or nobody can write now
             return
 
     def judging(self, record: bytes) -> None:
-        """A process that is dead writes nothing more, though the code that killed it still runs to its end here."""
+        """A dead process writes nothing more, though the code that crashed it still runs up to its next await."""
         if current_host().alive:
             self.handle.judging(record)
 
     async def judged(self) -> bytes:
-        return await self._ask(lambda base: base.judged())  # a file beside the store: it is read where it stands
+        return await self._ask(
+            lambda base: base.judged()
+        )  # a small file beside the store: no simulated fault is put on it
 
     async def woken(self) -> None:
         await self.disk.written.wait()

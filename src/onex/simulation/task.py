@@ -1,4 +1,4 @@
-"""Tasks and futures that are the same in every run of a seed: hashed by a count, named by what they run."""
+"""Tasks and futures that are the same in every run of a seed: hashed by a count, and named by what they run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CLOSE_TRIES = 100
 
 
 class SimFuture(asyncio.Future[T]):
-    """Hashed by address, a set of futures would be walked in another order in every process."""
+    """Hashed by a count. By address, a set of futures would have another order in every process."""
 
     def __init__(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
         self.number = number
@@ -29,7 +29,7 @@ class SimFuture(asyncio.Future[T]):
 
 
 class SimTask(asyncio.Task[T_co]):
-    """A task that knows its host. ``asyncio.wait`` and ``TaskGroup`` walk through sets of tasks: see SimFuture."""
+    """A task that knows its host. ``asyncio.wait`` and ``TaskGroup`` iterate over sets of tasks: see SimFuture."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class SimTask(asyncio.Task[T_co]):
         return self.number
 
     def waits_at(self) -> str:
-        """The task's name, and the innermost line of its own coroutines that it stands on."""
+        """The task's name, and the innermost line of its own coroutines at which it waits."""
         inner: object = self.get_coro()
         frame = None
         while inner is not None:
@@ -64,20 +64,22 @@ class SimTask(asyncio.Task[T_co]):
         return f"{self.get_name()} in {code.co_qualname} ({code.co_filename}:{frame.f_lineno})"
 
     def end(self) -> None:
-        """For whoever awaits the task of a dead host, it ends here; its coroutine stays where it is."""
+        """Ends the task of a dead host for whoever awaits it; its coroutine stays where it is."""
         if not self.done():
-            # Task.set_exception refuses, because a task ends by its coroutine; this coroutine will not run again
+            # Task.set_exception refuses, because a task normally ends by its coroutine; this coroutine never runs again
             asyncio.Future.set_exception(self, HostCrashed(f"the host of {self.get_name()} is dead"))
 
     def close(self) -> bool:
         """Closes the coroutine of a task that never runs again. False when it will not be closed.
 
-        What dead code says is not heard. A ``finally`` that awaits swallows one GeneratorExit: each try peels off one.
+        Errors of dead code are ignored. A ``finally`` that awaits swallows one GeneratorExit, so each try ends one of them.
         """
         coro = self.get_coro()
         for _ in range(_CLOSE_TRIES):
             with suppress(BaseException):
                 self.context.run(coro.close)
-            if getattr(coro, "cr_frame", None) is None:  # also what asyncio makes to close an async generator
+            if (
+                getattr(coro, "cr_frame", None) is None
+            ):  # also the case for the object that asyncio makes to close an async generator
                 return True
         return False

@@ -1,6 +1,12 @@
-"""The observer: hears of every commit and every effect, keeps the world an app's invariants look at, and counts what came to be.
+"""The observer of one run: it keeps the world that the app's invariants look at, and what happened, to be counted.
 
-It judges the engine as the simulation's checker does, and the app by the app's own invariants.
+Theory of operation
+    It is the ``InvariantChecker`` of the engine, and adds the app's side. The store calls ``committed`` at the instant at
+    which a commit is applied, before the engine knows of it. In this order: the engine's checks, then each new row becomes an
+    action of the world, with the state it led to, then every invariant of the app is asked. An effect that was done asks them
+    too (``FakeEffects.changed``). So an invariant sees each state that ever was true outside, and none that was only planned.
+    A violation is kept with its rule. Shrinking looks for the same rule, so the rule holds no ids and numbers.
+    An invariant that raises, or returns something it must not, is a violation of its own; it never ends the run.
 """
 
 from __future__ import annotations
@@ -27,13 +33,13 @@ from .app_under_test import AppUnderTest
 from .world import Taken, World, evaluate, named
 
 REFUSALS_KEPT_US: Final = REJECTION_KEPT_US - 4 * 3_600_000_000
-"""As long as a store keeps a refusal, less what an engine's clock may be wrong by."""
+"""As long as a store keeps a refusal, less the most that an engine's clock may be wrong by."""
 _PARTICULAR = re.compile(r"\S*[\d:@'\[{]\S*")
-"""Words of a complaint that name one instance, id or number: another run breaks the same rule with others."""
+"""Words of a violation that name one instance, id or number: another run breaks the same rule with others."""
 
 
 class Violation(NamedTuple):
-    """``rule`` is an invariant's name, or what a complaint about the engine says of every instance."""
+    """``rule`` is the name of an invariant of the app, or the text of an engine's violation without ids and numbers."""
 
     rule: str
     text: str
@@ -44,7 +50,7 @@ class Violation(NamedTuple):
 
 @dataclass
 class Coverage:
-    """What came to be, to be added up over many runs: what never happened was not tried."""
+    """What happened, to be added up over many runs: what never happened was not tested."""
 
     actions: int = 0
     commits: int = 0
@@ -65,7 +71,7 @@ class Coverage:
 
 
 class Observer(InvariantChecker):
-    """``broken`` is set with the first violation: the rest of that run says nothing new."""
+    """``broken`` is set by the first violation, which ends the run. ``found`` are all violations until then."""
 
     def __init__(
         self, batch: int, under_test: AppUnderTest, now_us: Callable[[], int], add_line: Callable[[str, str], None]
@@ -78,7 +84,7 @@ class Observer(InvariantChecker):
         self.found: list[Violation] = []
         self._refused_us: list[int] = []
         self._always = named(under_test.invariants, end=False)
-        self._in_the_end = named(under_test.invariants, end=True)
+        self._at_end = named(under_test.invariants, end=True)
 
     def violated(self, text: str) -> None:
         self.note(Violation(_PARTICULAR.sub("_", text), text))
@@ -90,29 +96,29 @@ class Observer(InvariantChecker):
             self.violations.append(violation.text)
             self.broken.set()
 
-    def look(self) -> None:
-        """Whatever the app says must always hold."""
+    def check_now(self) -> None:
+        """The app's invariants that must hold at every instant."""
         for name, invariant in self._always.items():
             if (said := evaluate(invariant, self.world)) is not None:
                 self.note(Violation(name, said))
 
-    def look_at_the_end(self) -> None:
-        self.look()
-        for name, invariant in self._in_the_end.items():
+    def check_at_end(self) -> None:
+        self.check_now()
+        for name, invariant in self._at_end.items():
             if (said := evaluate(invariant, self.world)) is not None:
                 self.note(Violation(name, said))
 
     def refusal(self, key: WorkflowKey, action_id: UUID, error: OnexError, sent_us: int) -> None:
-        """A client was refused for good; between its asking and its answer weeks may have passed."""
+        """A client was refused for good. ``sent_us`` counts, because weeks may pass between its request and the answer."""
         self.refused.append((key, action_id, error))
         self._refused_us.append(sent_us)
 
-    async def close(self, truth: SimStore, now_us: int, tail_n: int) -> str:
-        """What the store no longer promises to keep of a refusal is not asked for; weeks pass in a run."""
+    async def check_end(self, truth: SimStore, now_us: int, tail_n: int) -> str:
+        """As for every engine, but for refusals that the store need no longer keep: weeks pass in a run."""
         oldest_us = now_us - REFUSALS_KEPT_US
         pairs = zip(self.refused, self._refused_us, strict=True)
         self.refused = [refused for refused, at_us in pairs if at_us > oldest_us]
-        return await super().close(truth, now_us, tail_n)
+        return await super().check_end(truth, now_us, tail_n)
 
     def committed(self, commit: Commit, answers: Sequence[Applied | Conflict]) -> None:
         super().committed(commit, answers)
@@ -123,7 +129,7 @@ class Observer(InvariantChecker):
                 self._take(change)
                 changed = True
         if changed:
-            self.look()
+            self.check_now()
 
     def _take(self, change: KeyChange) -> None:
         key = change.key
@@ -142,6 +148,6 @@ class Observer(InvariantChecker):
         self.world.states[key] = state
 
     def state_of(self, key: WorkflowKey) -> State:
-        """As committed; where an instance begins, for one that has not."""
+        """The committed state; of an instance that has not begun, the initial one."""
         known = self.world.states.get(key)
         return known if known is not None else self.under_test.workflows[key.workflow_type].reducer.initial()

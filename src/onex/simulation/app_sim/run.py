@@ -1,6 +1,19 @@
-"""One run of an app: its clients act, everything around it goes wrong, then nothing does any more, and it is judged.
+"""One run of an app: its clients act while faults happen; then faults stop, everything must come to rest, and is checked.
 
-safety (whatever happens)  ->  peace  ->  everybody is answered, nothing is due  ->  the timers' turn  ->  judgement
+Theory of operation
+    ``_phases``, in this order:
+    1. Faults. The supervisor boots engines, the clients send, incidents happen. Each commit and each effect is checked at
+       its instant, and so are the app's own invariants. It ends when all clients have their answers, or after ``FAULTS_S``.
+    2. Peace (``peace_us``). From here on no fault hits, clocks are right, the disk works, replaced engines end.
+    3. Every client that still waits must get its answer.
+    4. Drained: within ``drained_s`` nothing may be due or in flight. An operator then releases and re-drives what stopped,
+       once. Time passes to the next timer, and everything drains again, at most ``TURNS`` times.
+    5. The invariants for the end, then the whole log against everything that was seen (``InvariantChecker.check_end``).
+    What may go wrong: the first violation ends the run at once (``broken``), because what follows says nothing new. An error
+    of the loop (nothing can happen any more, too many steps) is a violation as well, under its class name.
+
+    What was drawn (acts, faults, ``peace_us``) is written into the script. A run by that script gives the same steps: a fault
+    is read instead of drawn, a client does what is written, and no draw depends on which of both it is.
 """
 
 from __future__ import annotations
@@ -20,7 +33,7 @@ from ...kernel.intent import EnumIntentType
 from ...ports import EnumOutboxState, StepOverrun
 from ..clock import EPOCH_US, stream
 from ..disk import Disk, MemoryDisk, SqliteDisk
-from ..engine_supervisor import EngineSetup, EngineSupervisor
+from ..engine_supervisor import LATE_US, EngineSetup, EngineSupervisor
 from ..raised_errors import running_engine
 from ..seeded_run import Sim, SimResult, run
 from ..sim_store import SimStore
@@ -33,12 +46,12 @@ from .observer import Coverage, Observer, Violation
 from .schedule import Act, Script, StoreKind
 
 CLIENTS: Final = 3
-TROUBLE_S: Final = 60.0
+FAULTS_S: Final = 60.0
+"""Faults go on until all clients are done, but no longer than this."""
 ANSWERED_S: Final = 120.0
 REST_S: Final = 35.0
 SETTLE_S: Final = 2.0
-"""What follows from a last commit, as a projection does, has its turn before anybody judges."""
-LATE_US: Final = 2_000_000
+"""What follows the last commit, such as a projection, has this time before everything is checked."""
 TURNS: Final = 3
 STEP_S: Final = 5.0
 MAX_STEPS: Final = 2_000_000
@@ -55,7 +68,7 @@ class StoryLine:
 
 @dataclass
 class AppRun:
-    """What a run came to. ``script`` is what was drawn in it; without ``violations`` everything held."""
+    """The result of a run. ``script`` is what was drawn in it. No ``violations``: everything held."""
 
     script: Script
     violations: list[Violation] = field(default_factory=list)
@@ -70,7 +83,7 @@ class AppRun:
 
 
 class Workspace:
-    """Where the stores of many runs lie, one after the other, and who ends a step that does not end by itself."""
+    """The folder for the stores of many runs, one after the other, and the watchdog that ends a step which never ends."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -85,9 +98,9 @@ class Workspace:
 def run_app(
     under_test: AppUnderTest, script: Script, workspace: Workspace, *, drawn: bool, keep_story: bool = False
 ) -> AppRun:
-    """A run by ``script``; with ``drawn`` only its seed and store are taken, and the rest is drawn and written down.
+    """One run. ``drawn``: only the script's seed and store are used; the rest is drawn and written into the result's script.
 
-    ``told`` keeps the story. Play the script of a drawn run and it is the same run, step for step.
+    Else everything is done as the script says. The script of a drawn run gives the same run, step for step.
     """
     result = AppRun(script)
     disks: list[Disk] = []
@@ -98,22 +111,22 @@ def run_app(
             sim, under_test, result, disks[0], workspace.watchdog, drawn=drawn, keep_story=keep_story
         ).whole()
 
-    outcome: SimResult[None] = run(main, script.seed, max_steps=MAX_STEPS)
+    ended: SimResult[None] = run(main, script.seed, max_steps=MAX_STEPS)
     for disk in disks:
         disk.close()
-    if outcome.error is not None:
-        rule = type(outcome.error).__name__
-        result.violations.append(Violation(rule, f"{rule}: {outcome.error}"))
-    result.trace_hash, result.steps = outcome.trace_hash, outcome.steps
-    result.virtual_s += outcome.virtual_s
+    if ended.error is not None:
+        rule = type(ended.error).__name__
+        result.violations.append(Violation(rule, f"{rule}: {ended.error}"))
+    result.trace_hash, result.steps = ended.trace_hash, ended.steps
+    result.virtual_s += ended.virtual_s
     return result
 
 
-class _Guard:
-    """Ends a step by the real clock, and says so: an app that needs that is broken, whatever its seed."""
+class _StepGuard:
+    """Ends a step by the real clock, and reports it: an app that needs that is broken under every seed."""
 
     def __init__(self, watchdog: Watchdog, violated: Callable[[str], None]) -> None:
-        self._watchdog, self._complain = watchdog, violated
+        self._watchdog, self._violated = watchdog, violated
         self.dies: Callable[[], bool] = lambda: False
 
     def enter(self) -> None:
@@ -127,7 +140,7 @@ class _Guard:
         try:
             self._watchdog.leave()
         except StepOverrun:
-            self._complain(f"a step of the reducer did not end within {self._watchdog.budget_s:g} s of real time")
+            self._violated(f"a step of the reducer did not end within {self._watchdog.budget_s:g} s of real time")
             raise
 
 
@@ -143,37 +156,31 @@ class _Simulation:
         drawn: bool,
         keep_story: bool,
     ) -> None:
-        self.sim, self.under_test, self.result, self.disk, self.drawn, self.keep_story = (
-            sim,
-            under_test,
-            result,
-            disk,
-            drawn,
-            keep_story,
-        )
+        self.sim, self.under_test, self.result = sim, under_test, result
+        self.drawn, self.keep_story = drawn, keep_story
         script = result.script
-        chance = stream(sim.seed, "plan")
+        chance = stream(sim.seed, "plan")  # hashed: another word changes every run
         tiny = chance.random() < 0.5
         limits = Limits(batch=chance.randrange(1, 6), waiting=chance.randrange(8, 21), cached=2) if tiny else Limits()
         check_all = chance.random() < 0.5
         self.faults = FaultPlan(sim.seed, result.counted, self._loop_us, None if drawn else script.hits, self._add_line)
         self.observer = Observer(limits.batch, under_test, self._now_us, self._add_line)
-        self.fake_effects = FakeEffects(
+        self.effects = FakeEffects(
             under_test, sim.seed, self.faults, self.observer, self.observer.world, self._add_line, plain=script.plain
         )
         self.instances = Instances(under_test)
-        self.guard = _Guard(watchdog, self.observer.violated)
+        self.guard = _StepGuard(watchdog, self.observer.violated)
         self.guard.dies = lambda: self.faults.kills("reducer kills its process")
-        self.observer.set_up(self.fake_effects, under_test.registry(self.fake_effects, self.guard))
-        self.truth = self.fake_effects.truth = SimStore(disk, sim.world)
-        self.fake_effects.words = [key.instance_id for key in self.instances.keys]
-        self.fake_effects.changed = self.observer.look
+        self.observer.set_up(self.effects, under_test.registry(self.effects, self.guard))
+        self.truth = self.effects.truth = SimStore(disk, sim.world)
+        self.effects.words = [key.instance_id for key in self.instances.keys]
+        self.effects.changed = self.observer.check_now
         setup = EngineSetup(self._boot, limits, check_all)
         self.supervisor = EngineSupervisor(sim, disk, self.faults, self.observer, setup)
-        self.fake_effects.owner = lambda: self.supervisor.host
+        self.effects.owner = lambda: self.supervisor.host
         self.observer.times.latest_us = lambda: self.supervisor.latest_us
         self.incidents = AppIncidents(
-            sim, self.supervisor, self.faults, self.fake_effects, self.observer, self.truth, self._add_line
+            sim, self.supervisor, self.faults, self.effects, self.observer, self.truth, self._add_line
         )
         self.clients = [
             AppClient(
@@ -191,7 +198,7 @@ class _Simulation:
         return int(self.sim.loop.time() * 1e6)
 
     def _now_us(self) -> int:
-        """True time: what ran, and what passed while nothing did."""
+        """True time: the running time of the loop, and the weeks that were skipped."""
         return EPOCH_US + round((self.sim.loop.time() + self.incidents.passed_s) * 1e6)
 
     def _add_line(self, who: str, what: str) -> None:
@@ -200,66 +207,58 @@ class _Simulation:
 
     def _boot(self, generation: int) -> ReducerRegistry:
         self._add_line("engine", f"starts, boot {self.supervisor.boots}")
-        return self.under_test.registry(self.fake_effects, self.guard)
+        return self.under_test.registry(self.effects, self.guard)
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
     async def whole(self) -> None:
-        """Until it is over, or something is broken."""
+        """Until it is over, or something is violated: what follows a violation says nothing new."""
         world = self.sim.world
-        living = world.spawn(self._phases())
+        acting = world.spawn(self._phases())
         broken = world.spawn(self.observer.broken.wait())
-        await asyncio.wait((living, broken), return_when=asyncio.FIRST_COMPLETED)
-        if living.done():
-            living.result()
+        await asyncio.wait((acting, broken), return_when=asyncio.FIRST_COMPLETED)
+        if acting.done():
+            acting.result()
         await self._write_down()
 
     async def _phases(self) -> None:
         world, clock = self.sim.world, self.sim.clock
-        keeping = world.spawn(self.supervisor.run_for_ever())
-        living = [world.spawn(client.run()) for client in self.clients]
-        troubling = world.spawn(self.incidents.happen())
-        await asyncio.wait(living, timeout=TROUBLE_S)
-        if (
-            self._loop_us() < self.result.script.peace_us
-        ):  # the run it was taken from broke before its clients were done
+        supervising = world.spawn(self.supervisor.run_for_ever())
+        acting = [world.spawn(client.run()) for client in self.clients]
+        disturbing = world.spawn(self.incidents.happen())
+        await asyncio.wait(acting, timeout=FAULTS_S)
+        # the run of the script may have broken before its clients were done: its faults went on until then
+        if self._loop_us() < self.result.script.peace_us:
             await clock.sleep((self.result.script.peace_us - self._loop_us()) / 1e6)
         self.peace_us = self._loop_us()
         self._add_line("", "from here on nothing goes wrong any more")
         self.faults.stop()
-        troubling.cancel()
+        disturbing.cancel()
         self.supervisor.end_replaced()
         self.incidents.end()
-        _, unanswered = await asyncio.wait(living, timeout=ANSWERED_S + self.drained_s)
+        _, unanswered = await asyncio.wait(acting, timeout=ANSWERED_S + self.drained_s)
         if unanswered:
-            self.observer.violated(f"{len(unanswered)} clients got no answer in peace")
+            self.observer.violated(f"{len(unanswered)} clients got no answer after the last fault")
             return
-        for task in living:
+        for task in acting:
             task.result()
         for turn in range(TURNS):
-            if not await self._drained():
-                self.observer.violated(f"not drained: something is still due after {self.drained_s:.0f} s of peace")
+            if not await self.supervisor.drained(self.truth, self.drained_s, self._now_us):
+                self.observer.violated(
+                    f"not drained: something is still due {self.drained_s:.0f} s after the last fault"
+                )
                 return
             attended = turn == 0 and await self.incidents.attend()
             if turn + 1 < TURNS and not await self.incidents.next_timer() and not attended:
                 break
-            await clock.sleep(REST_S)  # quiet once is not quiet, and a timer needs its turn
+            await clock.sleep(REST_S)  # what is quiet now may have more to do in a moment, and a timer needs its turn
         await clock.sleep(SETTLE_S)
-        if keeping.done():
-            keeping.result()
-        self.observer.look_at_the_end()
-        self.result.log_hash = await self.observer.close(self.truth, self._now_us() - LATE_US, self.supervisor.tail_n)
-
-    async def _drained(self) -> bool:
-        """Whether within its time nothing is in flight and nothing waits that is due."""
-        end_s = self.sim.loop.time() + self.drained_s
-        while self.sim.loop.time() < end_s:
-            await self.sim.clock.sleep(1.0)
-            waiting = await self.truth.outbox((EnumOutboxState.WAITING,), None, None, 1000)
-            due = [row for row in waiting if row.due_us <= self._now_us() - LATE_US]
-            if not due and self.supervisor.engine is not None and self.supervisor.engine.service.is_quiet:
-                return True
-        return False
+        if supervising.done():
+            supervising.result()
+        self.observer.check_at_end()
+        self.result.log_hash = await self.observer.check_end(
+            self.truth, self._now_us() - LATE_US, self.supervisor.tail_n
+        )
 
     async def _write_down(self) -> None:
         result, observer = self.result, self.observer
@@ -290,7 +289,7 @@ def _of(client: int, script: Script) -> tuple[Act, ...]:
 
 
 def _patience_s(under_test: AppUnderTest) -> float:
-    """How long peace may take: three times what the slowest intent of the app may spend on all its tries."""
+    """How long it may take until nothing is due: three times what the slowest intent may spend on all its attempts."""
     specs = [spec for one in under_test.workflows.values() for spec in one.reducer.intents.by_name.values()]
     served = [spec for spec in specs if spec.kind != EnumIntentType.TIMER]
     longest = max((spec.retry.max_attempts * (spec.timeout_s + spec.retry.max_s) for spec in served), default=0.0)

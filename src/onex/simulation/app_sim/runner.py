@@ -1,6 +1,12 @@
-"""A plan: many runs of one app, over all cores, told in the order of their seeds: the same with one process as with eight.
+"""Many runs of one app over all cores, counted in the order of their seeds: the result is the same with one process as with eight.
 
-It ends with the first seed that breaks something; what later seeds did is not counted.
+Theory of operation
+    Seeds are cut into chunks of ``CHUNK``. Each process takes chunk after chunk; their totals are added up in the order of the
+    seeds, however early a later chunk is done. The first seed that violates something ends it, and later seeds are not
+    counted. So which seed is reported does not depend on the number of processes.
+    Processes are spawned, not forked: a fork would copy the threads and connections of this process. Ctrl-C reaches the
+    parent only; the others ignore it and end when the parent shuts the pool down, so no traceback of theirs is printed.
+    Each process loads the app once, and keeps a folder of its own for the stores of its runs.
 """
 
 from __future__ import annotations
@@ -17,7 +23,7 @@ from itertools import count, islice
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Final, Self
 
 from .app_under_test import AppUnderTest, load_app_under_test
 from .observer import Coverage
@@ -26,14 +32,14 @@ from .schedule import Script, StoreKind
 
 CHUNK: Final = 4
 AHEAD: Final = 2
-ALONE: Final = 8
-"""So few runs are over before other processes would have started."""
+FEW: Final = 8
+"""As many runs are over before other processes would have started."""
 STORES: Final = ("sqlite", "memory", "both")
 
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """``store`` is one of STORES; both: even seeds on the SQLite core, odd ones in memory. ``seeds`` None: without end."""
+    """``store`` is one of STORES; "both": even seeds on the SQLite core, odd ones in memory. ``seeds`` None: without end."""
 
     app: str
     first: int = 0
@@ -53,7 +59,7 @@ class RunPlan:
 
 @dataclass
 class RunTotals:
-    """What some runs came to together. ``broken`` is the one that broke something; it is the last that is counted."""
+    """The sum of some runs. ``broken`` is the run that violated something; it is the last one that is counted."""
 
     runs: int = 0
     steps: int = 0
@@ -63,14 +69,11 @@ class RunTotals:
     failures: dict[str, str] = field(default_factory=dict)
     broken: AppRun | None = None
 
-    def take(self, result: AppRun) -> None:
-        self.runs += 1
-        self.steps += result.steps
-        self.virtual_s += result.virtual_s
-        self.counted.update(result.counted)
-        self.coverage.add(result.coverage)
-        self.failures = {**result.failures, **self.failures}
-        self.broken = result if result.violations else None
+    @classmethod
+    def of(cls, result: AppRun) -> Self:
+        broken = result if result.violations else None
+        counted, coverage, failures = result.counted, result.coverage, result.failures
+        return cls(1, result.steps, result.virtual_s, counted, coverage, failures, broken)
 
     def add(self, other: RunTotals) -> None:
         self.runs += other.runs
@@ -84,7 +87,7 @@ class RunTotals:
 
 @contextmanager
 def workspace() -> Iterator[Workspace]:
-    """For the stores of runs lived in this process."""
+    """For runs in this process."""
     with TemporaryDirectory(prefix="onex-simulate-") as folder:
         where = Workspace(Path(folder))
         try:
@@ -94,14 +97,14 @@ def workspace() -> Iterator[Workspace]:
 
 
 def run_all(plan: RunPlan, processes: int) -> Generator[RunTotals, None, None]:
-    """Chunk after chunk, in order; the last may be broken. Close it early and no further run is begun."""
+    """The totals of each chunk, in the order of seeds; only the last may be ``broken``. Closed early, it begins no further run."""
     with TemporaryDirectory(prefix="onex-simulate-") as folder:
-        lone = plan.seeds is not None and plan.seeds <= ALONE
+        lone = plan.seeds is not None and plan.seeds <= FEW
         if processes == 1 or lone:
             yield from _until_broken(_chunk(plan, chunk, folder) for chunk in plan.chunks())
             return
         # spawned, not forked: a fork copies whatever threads and connections this process happens to have
-        pool = ProcessPoolExecutor(processes, get_context("spawn"), _deaf)
+        pool = ProcessPoolExecutor(processes, get_context("spawn"), _ignore_ctrl_c)
         try:
             yield from _until_broken(_ahead(pool, plan, folder, processes))
         finally:
@@ -109,12 +112,12 @@ def run_all(plan: RunPlan, processes: int) -> Generator[RunTotals, None, None]:
 
 
 def _ahead(pool: ProcessPoolExecutor, plan: RunPlan, folder: str, processes: int) -> Iterator[RunTotals]:
-    """So many chunks under way that nobody waits, and no more."""
+    """Keeps ``AHEAD`` chunks per process under way, so that none waits, and no more."""
     chunks = plan.chunks()
     under_way: deque[Future[RunTotals]] = deque()
     while True:
         for chunk in islice(chunks, AHEAD * processes - len(under_way)):
-            with _unheard():
+            with _ctrl_c_blocked():
                 under_way.append(pool.submit(_chunk, plan, chunk, folder))
         if not under_way:
             return
@@ -129,8 +132,8 @@ def _until_broken(totals: Iterator[RunTotals]) -> Iterator[RunTotals]:
 
 
 @contextmanager
-def _unheard() -> Iterator[None]:
-    """Ctrl-C waits, and a process that is started in here is born without it: it comes to no import of its own."""
+def _ctrl_c_blocked() -> Iterator[None]:
+    """Delays Ctrl-C. A process that is started inside begins with it blocked, so it cannot end in the middle of an import."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -138,8 +141,8 @@ def _unheard() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _deaf() -> None:
-    """Ctrl-C is for the process that asked; these end when it says so."""
+def _ignore_ctrl_c() -> None:
+    """Ctrl-C is for the parent process; the others end when it tells them to."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -147,7 +150,7 @@ def _chunk(plan: RunPlan, seeds: list[int], folder: str) -> RunTotals:
     under_test, where = _ready(plan.app, plan.real_compute, folder)
     totals = RunTotals()
     for seed in seeds:
-        totals.take(run_app(under_test, plan.script(seed), where, drawn=True))
+        totals.add(RunTotals.of(run_app(under_test, plan.script(seed), where, drawn=True)))
         if totals.broken is not None:
             break
     return totals
@@ -155,7 +158,7 @@ def _chunk(plan: RunPlan, seeds: list[int], folder: str) -> RunTotals:
 
 @lru_cache(1)
 def _ready(app: str, real_compute: bool, folder: str) -> tuple[AppUnderTest, Workspace]:
-    """Once in each process: an app takes as long to load as a run takes to live."""
+    """Once in each process: loading an app takes as long as a run of it."""
     own = Path(folder) / str(os.getpid())
     own.mkdir()
     return load_app_under_test(app, real_compute=real_compute), Workspace(own)

@@ -1,7 +1,15 @@
-"""Shrinker: from the run that broke something to the shortest one found that breaks the same.
+"""Shrinking: from a run that violated a rule to the shortest script found that violates the same rule.
 
-ddmin over what was drawn (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002), then every
-thing that is left is made as plain as it can be. The same script is shrunk to the same one, unless time runs out.
+Theory of operation
+    A script is a list of events: acts of clients and faults. A shorter one is tried by running it, as often as time allows.
+    1. Leave out (``_leave_out``). ddmin (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002): try
+       without each half, each quarter, ... each single event. What still breaks the rule is kept, and the search goes on there.
+    2. Make plainer (``_simplify``): simplest answers of effects, faults that end earlier, weaker faults, plain manners,
+       simplest payloads, shorter lists.
+    Both are repeated until neither changes anything. ``run`` first checks that the script breaks the rule at all.
+    Why the rule and not the text of the violation: another run breaks the same rule with other ids and numbers.
+    Why it works though runs are so different: a fault is found again by its time, and an answer is drawn by its key.
+    The same script is always shrunk to the same one, unless time runs out; then the best one so far stays.
 """
 
 from __future__ import annotations
@@ -27,7 +35,7 @@ WEAKER: Final = (0.0, 0.25, 0.5)
 
 
 class Shrinker:
-    """``script`` is the smallest that is known to break ``rule``; ``runs`` how many runs that took."""
+    """``script`` is the smallest one known to break ``rule``; ``runs`` is how many runs the search took."""
 
     def __init__(
         self, under_test: AppUnderTest, script: Script, rule: str, workspace: Workspace, seconds: float
@@ -38,7 +46,7 @@ class Shrinker:
         self._end_s = time.monotonic() + seconds
 
     def breaks(self, script: Script) -> bool:
-        """Whether it breaks the rule, and is kept if so. False for everything once time is up."""
+        """Whether this script breaks the rule; then it is kept. Always False once time is over."""
         if time.monotonic() > self._end_s:
             self.in_time = False
             return False
@@ -55,13 +63,13 @@ class Shrinker:
         before = None
         while before != self.script and self.in_time:
             before = self.script
-            self._drop()
+            self._leave_out()
             self._simplify()
 
-    def _drop(self) -> None:
-        """Leaves out halves, quarters, ... single things, until nothing can be left out."""
+    def _leave_out(self) -> None:
+        """Leaves out halves, quarters, ... single events, until none can be left out."""
         parts = 1
-        while (kept := _things(self.script)) and self.in_time:
+        while (kept := _events(self.script)) and self.in_time:
             size = max(1, -(-len(kept) // parts))
             for begin in range(0, len(kept), size):
                 if self.breaks(self.script.only(kept[:begin] + kept[begin + size :])):
@@ -80,28 +88,28 @@ class Shrinker:
             if peace_us < self.script.peace_us and self.breaks(replace(self.script, peace_us=peace_us)):
                 break
         for n in range(self.script.size):
-            for plainer in self._plainer(_things(self.script)[n]):
-                things = _things(self.script)
-                things[n] = plainer
-                if self.breaks(self.script.only(things)):
+            for plainer in self._plainer(_events(self.script)[n]):
+                events = _events(self.script)
+                events[n] = plainer
+                if self.breaks(self.script.only(events)):
                     break
 
-    def _plainer(self, thing: Act | Hit) -> Iterator[Act | Hit]:
-        """The same thing, plainest first."""
-        if isinstance(thing, Hit):
-            yield from (replace(thing, share=share) for share in WEAKER if share < thing.share)
+    def _plainer(self, event: Act | Hit) -> Iterator[Act | Hit]:
+        """The same event made plainer, the plainest first."""
+        if isinstance(event, Hit):
+            yield from (replace(event, share=share) for share in WEAKER if share < event.share)
             return
-        if thing.manner:
-            yield replace(thing, manner="")
-        if thing.payload is not None:
-            reducer = self.under_test.workflows[WorkflowKey.parse(thing.key).workflow_type].reducer
+        if event.manner:
+            yield replace(event, manner="")
+        if event.payload is not None:
+            reducer = self.under_test.workflows[WorkflowKey.parse(event.key).workflow_type].reducer
             try:
-                plain = orjson.loads(encode_payload(simplest(reducer.payloads[thing.trigger])))
+                plain = orjson.loads(encode_payload(simplest(reducer.payloads[event.trigger])))
             except (OnexError, KeyError):
                 return
-            if plain != thing.payload:
-                yield replace(thing, payload=plain or None)
-            yield from (replace(thing, payload=shorter) for shorter in _shorter(thing.payload))
+            if plain != event.payload:
+                yield replace(event, payload=plain or None)
+            yield from (replace(event, payload=shorter) for shorter in _shorter(event.payload))
 
 
 def _shorter(payload: JsonValue) -> Iterator[JsonValue]:
@@ -115,6 +123,6 @@ def _shorter(payload: JsonValue) -> Iterator[JsonValue]:
         yield {**payload, name: value[: len(value) // 2]}
 
 
-def _things(script: Script) -> list[Act | Hit]:
-    """In the order they came: what is dropped together belongs together in time."""
+def _events(script: Script) -> list[Act | Hit]:
+    """In the order of time: what is left out together then belongs together."""
     return sorted((*script.acts, *script.hits), key=lambda one: one.at_us)
