@@ -131,7 +131,8 @@ async def run_engine(
     if misbehaviour is not None:
         checker.operator.on_refused = misbehaviour.refused
         supervisor.on_orderly_end = misbehaviour.orderly_end
-    leases = checker.leases = Leases(disk, checker.violated)
+    leases = Leases(disk, checker.violated)
+    checker.check_lease = leases.check
     keeping = sim.world.spawn(supervisor.run_for_ever())
     if not isinstance(faults, Nth):  # another process's calls are none of those that are counted
         sim.world.start(Projector(sim, disk, faults, checker, setup.project).run_for_ever())
@@ -171,8 +172,8 @@ async def run_engine(
         await sim.clock.sleep(REST_S)
     # before a restart, which reads from where it was and so makes up for a signal that was not heard
     checker.require(
-        supervisor.tail_n == checker.taken,
-        f"a subscriber waits at {supervisor.tail_n} of {checker.taken}, and nobody wakes it",
+        supervisor.tail_n == checker.applied,
+        f"a subscriber waits at {supervisor.tail_n} of {checker.applied}, and nobody wakes it",
     )
     if misbehaviour is not None and misbehaviour.migrates:
         await migrates(supervisor, truth, misbehaviour, checker.violated)
@@ -181,7 +182,7 @@ async def run_engine(
         keeping.result()
     for _, _, error in checker.refused:
         report.counted[f"met: {error.code}"] += 1
-    report.actions = checker.taken + len(checker.refused)
+    report.actions = checker.applied + len(checker.refused)
     report.log_hash = await checker.check_end(truth, sim.clock.now_us() - LATE_US, supervisor.tail_n)
     if misbehaviour is not None:
         await check_log(truth, misbehaviour, checker.violated)

@@ -1,4 +1,18 @@
-"""What must hold, whatever happened: judged at each commit where that is cheap, and over everything at the end."""
+"""What must hold, whatever happened: checked at each commit where that is cheap, and over everything at the end.
+
+Theory of operation
+    The store calls ``committed`` at the instant at which a commit is applied, before the engine is told. So this checker knows
+    what is durable, independently of what an engine believes: the log so far, versions, fences, intents, settled rows.
+    While the run goes on it checks each commit (fence, batch size, positions, base version, lease, times, projections), each
+    attempt at an effect (through ``effect_attempts``), and each answer: what a client is told must be in the log already.
+    At the end (``check_end``) nothing is due any more, and the store is read again, through a handle that never fails:
+    1. The log is what was committed, in that order; projection and followers have reached its end.
+    2. Every row that the engine caused follows from an intent; its outcome agrees with what was done outside.
+    3. Timers fired once, in time, and not after they were replaced or cancelled.
+    4. Every answer and refusal that a client got is still true. Bytes that a row names are there.
+    5. Everything folds again to the same bytes (``Replay``), and no intent is lost or stray (``audit``).
+    A violation is a sentence. It does not stop the checks: one bug often breaks several promises, and all are shown.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +27,7 @@ from uuid import UUID
 import orjson
 from blake3 import blake3
 
-from ..engine.encode import named_blobs, ordinals
+from ..engine.encode import named_blobs
 from ..engine.mailbox import Committed
 from ..engine.registry import ReducerRegistry, Workflow
 from ..engine.takeover import CRASHES_ALONE
@@ -21,38 +35,42 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
 from ..kernel.intent import EnumIntentType, EnumOutcome, IntentSpec, intent_id, outcome_id, sent_id
 from ..kernel.step import ROLLBACK
-from ..ports import Applied, Commit, Conflict, EnumOutboxState, KeyChange, LogEntry, Pointer, Position, ProjectionRow
+from ..ports import (
+    Applied,
+    Commit,
+    Conflict,
+    EnumOutboxState,
+    KeyChange,
+    LogEntry,
+    Pointer,
+    Position,
+    ProjectionRow,
+)
 from ..replay.audit import INSIDE, SeenEffect, audit
 from ..replay.replay import Replay
-from .running_checks import OperatorChecks, ProjectionChecks, TimeChecks
+from .running_checks import OperatorChecks, ProjectionChecks, TimeChecks, numbered
 from .sim_store import SimStore
 
 PAGE = 1000
-OURS = b"no answer within"
-"""How the engine tells a time-out of its own."""
-
-
-class LeaseChecker(Protocol):
-    """Whoever grants leases behind the engine and knows what they must have kept out."""
-
-    def check(self, change: KeyChange, at_us: int) -> None: ...
+ENGINE_TIME_OUT = b"no answer within"
+"""These words stand in the outcome of an effect that the engine itself gave up."""
 
 
 class OutsideRecord(Protocol):
-    """What the outside world knows."""
+    """What the outside world saw."""
 
     @property
     def done(self) -> Collection[SeenEffect]:
-        """The intents whose effect was had."""
+        """The intents whose effect was done."""
 
     @property
     def own_timeouts(self) -> Collection[SeenEffect]:
-        """The intents whose last try raised a time-out of its own, within the time it had."""
+        """The intents whose last attempt raised a TimeoutError itself, within the time it had."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedAction:
-    """An intent of the log: who must answer to it, and by what action."""
+    """What an intent of the log leads to: an action with a known id, at instance ``at``."""
 
     what: SeenEffect
     spec: IntentSpec | None
@@ -61,7 +79,7 @@ class ExpectedAction:
     version: int
 
     def says(self, kind: str) -> bool | None:
-        """What an outcome of this ``kind`` says of an effect: it was done, surely not, or None: it says neither."""
+        """Whether an action of this ``kind`` says that the effect was done (True) or surely not done. None: neither."""
         spec = self.spec
         if spec is None or list(spec.outcomes.values()).count(kind) != 1:
             return None
@@ -69,18 +87,19 @@ class ExpectedAction:
 
 
 class InvariantChecker:
-    """Hears of every commit, answer and refusal; says what was broken in ``violations``."""
+    """Is told of every commit, answer and refusal. ``violations`` says what was broken, each thing once."""
 
     def __init__(self, batch: int) -> None:
         self.violations: list[str] = []
         self.acked: dict[tuple[WorkflowKey, UUID], Committed] = {}
         self.refused: list[tuple[WorkflowKey, UUID, OnexError]] = []
-        self.leases: LeaseChecker | None = None
+        self.check_lease: Callable[[KeyChange, int], None] = lambda change, at_us: None
+        """A change that was applied, and when: whoever grants leases checks it."""
         self.projection = ProjectionChecks(self.violated)
         self.times = TimeChecks(self.violated)
         self.operator = OperatorChecks(self.violated)
         self.while_reading: Callable[[], AbstractContextManager[None]] = nullcontext
-        """Entered while this checker runs validators of the app: what makes them misbehave for the engine stops it here."""
+        """Entered while this checker runs validators of the app: here they must not misbehave as they do for the engine."""
         self._batch = batch
         self._outside: OutsideRecord | None = None
         self._registry = ReducerRegistry()
@@ -94,7 +113,7 @@ class InvariantChecker:
         self._ended: set[SeenEffect] = set()
 
     def set_up(self, outside: OutsideRecord, registry: ReducerRegistry, older: Sequence[Workflow] = ()) -> None:
-        """Before anything runs: what serves the effects, and the code that makes the log (``older`` beside it)."""
+        """Call it before anything runs. ``registry`` is the code that makes the log, ``older`` are its earlier releases."""
         self._outside, self._registry, self._older = outside, registry, older
 
     def _spec(self, key: WorkflowKey, name: str) -> IntentSpec | None:
@@ -124,17 +143,16 @@ class InvariantChecker:
             if isinstance(answer, Conflict):
                 continue
             self._settle(change.settled)
-            key, taken = change.key, len(self._rows)
+            key, before = change.key, len(self._rows)
             if change.rows:
                 self.require(
-                    answer.first == Position(0, taken + 1), f"{key} got {answer.first} when {taken} were taken"
+                    answer.first == Position(0, before + 1), f"{key} got {answer.first} after {before} actions"
                 )
             self.require(
                 self._versions[key] == change.based_on,
                 f"{key} was folded on version {change.based_on} and stood at {self._versions[key]}",
             )
-            if self.leases is not None:
-                self.leases.check(change, commit.at_us)
+            self.check_lease(change, commit.at_us)
             self.projection.committed(change)
             self.times.committed(change, commit.at_us)
             if change.rows:
@@ -144,8 +162,7 @@ class InvariantChecker:
                     self._check_rollback(key, row.payload)
                 self._versions[key] += 1
                 self._rows.append((key, self._versions[key], row.action_id))
-                items = orjson.loads(row.intents or b"[]")
-                for ordinal, (item, n) in enumerate(zip(items, ordinals([one["name"] for one in items]), strict=True)):
+                for ordinal, (item, n) in enumerate(numbered(row)):
                     what = SeenEffect(str(key), self._versions[key], item["name"], n)
                     self._intents[what] = orjson.dumps(item["payload"]).decode()
                     self._rows_of[Pointer(0, len(self._rows), ordinal)] = what
@@ -154,16 +171,16 @@ class InvariantChecker:
                     self.times.emitted(key, row.action_id, what, item.get("due_us", 0), timer=is_timer)
 
     def _check_rollback(self, key: WorkflowKey, payload: bytes) -> None:
-        """What comes back is what stood, where the commit that wrote it showed it."""
+        """The state that comes back is the one that stood at that version, as far as a commit showed it."""
         back = orjson.loads(payload)
         stood = self._states.get((key, back["to_version"]))
         self.require(
             stood is None or orjson.loads(stood) == back["state"],
-            f"{key} went back to version {back['to_version']}, and to a state that never stood",
+            f"{key} went back to version {back['to_version']}, but not to the state that stood there",
         )
 
     @property
-    def taken(self) -> int:
+    def applied(self) -> int:
         """Actions that were applied, of all instances."""
         return len(self._rows)
 
@@ -174,16 +191,16 @@ class InvariantChecker:
         self._ended.update(self._rows_of[pointer] for pointer in pointers if pointer in self._rows_of)
 
     def has_ended(self, what: SeenEffect) -> bool:
-        """Whether a commit has settled this intent: from then on nobody who owns the store runs it."""
+        """Whether a commit has settled this intent: from then on the owner of the store must not run it."""
         return what in self._ended
 
     def runs_alone(self, what: SeenEffect) -> bool:
-        """Whether it was running at so many crashes that it may take nobody with it any more."""
+        """Whether it was running at so many crashes that it must run alone now."""
         crashed = (row for row, crashes in self.operator.crashes.items() if crashes >= CRASHES_ALONE)
         return any(self._rows_of.get(row) == what for row in crashed)
 
     def has_committed(self, what: SeenEffect, body: str) -> bool:
-        """Whether a commit has this intent, and this is its payload as it is read back from the log."""
+        """Whether a commit has this intent, with this payload as it is read back from the log."""
         logged = self._intents.get(what)
         if logged is None or logged == body:
             return logged == body
@@ -193,34 +210,34 @@ class InvariantChecker:
         with self.while_reading():
             return spec.payload.model_validate_json(logged).model_dump_json() == body
 
-    def acknowledged(self, key: WorkflowKey, action_id: UUID, told: Committed, here: LogEntry | None) -> None:
-        """An answer reached a client: the log must have it already, and say the same."""
-        first = self.acked.setdefault((key, action_id), told)
+    def acknowledged(self, key: WorkflowKey, action_id: UUID, answer: Committed, here: LogEntry | None) -> None:
+        """An answer reached a client: the log must have the action already, and agree."""
+        first = self.acked.setdefault((key, action_id), answer)
         self.require(
-            (first.version, first.status) == (told.version, told.status),
-            f"{key} answered {action_id} with version {first.version} and later with {told.version}",
+            (first.version, first.status) == (answer.version, answer.status),
+            f"{key} answered {action_id} with version {first.version} and later with {answer.version}",
         )
         if here is None:
             self.violated(f"{key} acknowledged {action_id}, and the log does not have it")
         else:
             self.require(
-                (here.version, here.row.status) == (told.version, told.status)
-                and told.position in (here.position, Position(0, 0)),
-                f"{key} acknowledged {action_id} as {told}; the log has it at {here.position}, version {here.version}",
+                (here.version, here.row.status) == (answer.version, answer.status)
+                and answer.position in (here.position, Position(0, 0)),
+                f"{key} acknowledged {action_id} as {answer}; the log has it at {here.position}, version {here.version}",
             )
 
     # --- at the end ---------------------------------------------------------------------------------------------------
 
     async def check_end(self, truth: SimStore, now_us: int, tail_n: int) -> str:
-        """Everything again, from what the store holds. A digest of the log, the same for the same run."""
+        """Checks everything again, from what the store holds. Returns a digest of the log, equal for equal runs."""
         log = await _log(truth)
         self._check_order(log)
         shown = self.projection.watermark
         self.require(shown == len(log), f"the projection stands at {shown} of {len(log)}, and nothing more happens")
-        self.require(tail_n == len(log), f"a subscriber saw the log up to {tail_n} of {len(log)}: nobody told it")
+        self.require(tail_n == len(log), f"a subscriber saw the log up to {tail_n} of {len(log)} only")
         expected = self._expected(log)
         self._check_ends(log, expected)
-        self._check_timers(log)
+        self.times.check_timers(log, self._spec)
         await self._check_answers(truth, log)
         await self._check_refused_outcomes(truth, log, expected)
         await self._check_blobs(truth, log)
@@ -237,11 +254,10 @@ class InvariantChecker:
         self.require(len(ids) == len(log), "an action stands in the log twice")
 
     def _expected(self, log: list[LogEntry]) -> dict[tuple[WorkflowKey, bytes], ExpectedAction]:
-        """``expected[receiver, action id]`` of every outcome, timer and message the log's intents lead to."""
+        """``expected[receiver, action id]`` of every outcome, timer and message that the log's intents lead to."""
         expected: dict[tuple[WorkflowKey, bytes], ExpectedAction] = {}
         for entry in log:
-            items = orjson.loads(entry.row.intents or b"[]")
-            for item, n in zip(items, ordinals([item["name"] for item in items]), strict=True):
+            for item, n in numbered(entry.row):
                 name, key = item["name"], entry.key
                 what = SeenEffect(str(key), entry.version, name, n)
                 one = intent_id(UUID(bytes=entry.row.action_id), key, name, n)
@@ -254,7 +270,7 @@ class InvariantChecker:
         return expected
 
     def _check_ends(self, log: list[LogEntry], expected: dict[tuple[WorkflowKey, bytes], ExpectedAction]) -> None:
-        """What the engine made happen follows from an intent; a failure was not done, a success was."""
+        """Every row that the engine caused follows from an intent. A success was done outside, a failure was not."""
         assert self._outside is not None
         done = self._outside.done
         in_log = {(entry.key, entry.row.action_id) for entry in log}
@@ -264,10 +280,13 @@ class InvariantChecker:
             one = expected.get((entry.key, entry.row.action_id))
             at = f"{entry.key} version {entry.version} ({entry.row.kind})"
             if one is None:
-                self.violated(f"{at} says that it follows from an intent, and follows from none")
+                self.violated(f"{at} names an intent as its cause, and no intent leads to it")
                 continue
             if one.what in self._outside.own_timeouts:
-                self.require(OURS not in entry.row.payload, f"{at}: its own time-out is told as ours")
+                self.require(
+                    ENGINE_TIME_OUT not in entry.row.payload,
+                    f"{at}: a time-out of the effect is reported as the engine's",
+                )
             said = one.says(entry.row.kind)
             if said is None or one.spec is None:
                 continue
@@ -275,9 +294,9 @@ class InvariantChecker:
                 truth = one.what in done
                 self.require(truth is said, f"{at}: {one.what} was {'done' if truth else 'not done'}")
             elif one.spec.kind == EnumIntentType.ACTION_SEND:
-                self._check_mail(entry, expected, in_log, arrived=said)
+                self._check_message(entry, expected, in_log, arrived=said)
 
-    def _check_mail(
+    def _check_message(
         self,
         entry: LogEntry,
         expected: dict[tuple[WorkflowKey, bytes], ExpectedAction],
@@ -296,35 +315,10 @@ class InvariantChecker:
             f"{what} {entry.row.kind}, and the receiver {'has' if there else 'does not have'} it",
         )
 
-    def _check_timers(self, log: list[LogEntry]) -> None:
-        """A timer fires once, not before its time, and not after it was replaced, cancelled or ended with its state."""
-        waiting: dict[tuple[WorkflowKey, str], tuple[bytes, int]] = {}
-        over: dict[tuple[WorkflowKey, bytes], str] = {}
-        for entry in log:
-            fired = (entry.key, entry.row.action_id)
-            at = f"{entry.key} version {entry.version}"
-            self.require(fired not in over, f"{at}: timer {over.get(fired)!r} fired though it no longer waited")
-            for (key, name), (awaited, due_us) in list(waiting.items()):
-                if (key, awaited) == fired:
-                    self.require(entry.row.issued_us >= due_us, f"{at}: timer {name!r} fired before its time")
-                    del waiting[key, name]
-            items = orjson.loads(entry.row.intents or b"[]")
-            for item, n in zip(items, ordinals([item["name"] for item in items]), strict=True):
-                name = item["name"]
-                spec = self._spec(entry.key, name)
-                if spec is not None and spec.kind != EnumIntentType.TIMER:
-                    continue
-                gone = waiting.pop((entry.key, name), None)
-                if gone is not None:
-                    over[entry.key, gone[0]] = name
-                if "cancel" not in item:
-                    awaited = outcome_id(intent_id(UUID(bytes=entry.row.action_id), entry.key, name, n)).bytes
-                    waiting[entry.key, name] = (awaited, item["due_us"])
-
     async def _check_answers(self, truth: SimStore, log: list[LogEntry]) -> None:
         here = {(entry.key, UUID(bytes=entry.row.action_id)): entry for entry in log}
-        for (key, action_id), told in self.acked.items():
-            self.acknowledged(key, action_id, told, here.get((key, action_id)))
+        for (key, action_id), answer in self.acked.items():
+            self.acknowledged(key, action_id, answer, here.get((key, action_id)))
         rejections = await truth.rejections(None, None, 0, 1_000_000)
         self.operator.check(rejections)
         kept = {(row.key, UUID(bytes=row.action_id), row.code) for row in rejections}
@@ -344,7 +338,7 @@ class InvariantChecker:
     async def _check_refused_outcomes(
         self, truth: SimStore, log: list[LogEntry], expected: dict[tuple[WorkflowKey, bytes], ExpectedAction]
     ) -> None:
-        """An outcome that the reducer could not digest is held, not forgotten; a timer does not outlive its instance."""
+        """An outcome on which the reducer failed is held, not forgotten. No timer fires after its instance has ended."""
         in_log = {(entry.key, entry.row.action_id) for entry in log}
         states = tuple(EnumOutboxState)
         rows = {self._rows_of.get(row.pointer) for row in await truth.outbox(states, None, None, 1_000_000)}
@@ -354,12 +348,14 @@ class InvariantChecker:
         for (key, action_id), one in expected.items():
             refused, kind = codes.get((str(key), action_id), set()), one.spec and one.spec.kind
             if kind == EnumIntentType.TIMER:
-                self.require("instance_finished" not in refused, f"{one.what} has outlived its instance")
+                self.require("instance_finished" not in refused, f"{one.what} fired after its instance had ended")
             elif kind != EnumIntentType.ACTION_SEND and (key, action_id) not in in_log and one.what not in rows:
-                self.require(refused != {"reducer_failed"}, f"{one.what} came to an end that nobody digested")
+                self.require(
+                    refused != {"reducer_failed"}, f"{one.what} ended, and its outcome was neither applied nor held"
+                )
 
     async def _check_blobs(self, truth: SimStore, log: list[LogEntry]) -> None:
-        """Bytes that a row names were written with it, or before."""
+        """The bytes that a row names are in the store."""
         named = {
             digest for entry in log for data in (entry.row.payload, entry.row.intents) for digest in named_blobs(data)
         }

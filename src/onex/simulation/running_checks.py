@@ -6,13 +6,27 @@ Each is told of every commit, at the instant it is applied. None of them asks th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
 from uuid import UUID
 
+import orjson
+
 from ..adapters.store_limits import storable
+from ..engine.encode import ordinals
 from ..kernel.action import WorkflowKey
-from ..kernel.intent import intent_id, outcome_id
-from ..ports import Commit, EnumOutboxState, KeyChange, Pointer, ProjectionRow, Rejection, RejectionRow
+from ..kernel.intent import EnumIntentType, IntentSpec, intent_id, outcome_id
+from ..ports import (
+    Commit,
+    EnumOutboxState,
+    KeyChange,
+    LogEntry,
+    LogRow,
+    Pointer,
+    ProjectionRow,
+    Rejection,
+    RejectionRow,
+)
 from ..replay.audit import SeenEffect
 from .sim_store import SimStore
 
@@ -97,6 +111,32 @@ class TimeChecks:
         if early_us > 0:
             self.violated(f"{who} came {early_us} us before its time")
 
+    def check_timers(self, log: Sequence[LogEntry], spec_of: Callable[[WorkflowKey, str], IntentSpec | None]) -> None:
+        """A timer fires once, not before its time, and not after it was replaced, cancelled or ended with its state."""
+        waiting: dict[tuple[WorkflowKey, str], tuple[bytes, int]] = {}
+        over: dict[tuple[WorkflowKey, bytes], str] = {}
+        for entry in log:
+            fired = (entry.key, entry.row.action_id)
+            at = f"{entry.key} version {entry.version}"
+            if fired in over:
+                self.violated(f"{at}: timer {over[fired]!r} fired though it no longer waited")
+            for (key, name), (awaited, due_us) in list(waiting.items()):
+                if (key, awaited) == fired:
+                    if entry.row.issued_us < due_us:
+                        self.violated(f"{at}: timer {name!r} fired before its time")
+                    del waiting[key, name]
+            for item, n in numbered(entry.row):
+                name = item["name"]
+                spec = spec_of(entry.key, name)
+                if spec is not None and spec.kind != EnumIntentType.TIMER:
+                    continue
+                gone = waiting.pop((entry.key, name), None)
+                if gone is not None:
+                    over[entry.key, gone[0]] = name
+                if "cancel" not in item:
+                    awaited = outcome_id(intent_id(UUID(bytes=entry.row.action_id), entry.key, name, n)).bytes
+                    waiting[entry.key, name] = (awaited, item["due_us"])
+
 
 class OperatorChecks:
     """A release that was answered is written. A dead intent that is re-driven starts at attempt 1. A refusal stands under the
@@ -151,3 +191,9 @@ class OperatorChecks:
                 self.violated(f"{row.key} refused {row.action_id.hex()} {times} times, and its row says {row.times}")
             if not row.key or row.key.startswith(":"):
                 self.violated(f"a refusal with {row.code} stands under {row.key!r}, which nobody sent")
+
+
+def numbered(row: LogRow) -> Iterator[tuple[dict[str, Any], int]]:
+    """Each intent of a row as written, with its number among those of its name."""
+    items = orjson.loads(row.intents or b"[]")
+    return zip(items, ordinals([item["name"] for item in items]), strict=True)
