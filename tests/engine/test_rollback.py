@@ -16,7 +16,7 @@ from tests.engine.conftest import ENV, OneStore
 from tests.engine.jobs import Add, Job, Worker
 from tests.engine.test_store_faults import K, run
 from tests.engine_sim.sample_workflow import Add as Amount
-from tests.engine_sim.sample_workflow import Errand, registry
+from tests.engine_sim.sample_workflow import SampleState, registry
 
 
 @pytest.fixture
@@ -79,6 +79,6 @@ def test_what_a_version_was_under_older_code_is_not_told_by_that_of_today() -> N
                     with pytest.raises(StateConsistencyError, match="other code"):
                         await engine.rollback(key, 2)
                     assert (await engine.rollback(key, 5)).version == 8
-                    assert await engine.state(key) == Errand(status="open", count=5)
+                    assert await engine.state(key) == SampleState(status="open", count=5)
 
     run(go())

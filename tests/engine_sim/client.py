@@ -416,5 +416,5 @@ class SampleClient:
             case 9:
                 return "ask", Ask(name="unserved", text="nobody")
             case 10:
-                return "reckon", Ask(name="reckon", text=f"{chance.randrange(5)}")
+                return "compute", Ask(name="compute", text=f"{chance.randrange(5)}")
         return "finish", NOTHING

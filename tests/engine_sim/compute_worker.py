@@ -13,7 +13,7 @@ from onex.kernel.intent import ModelIntent
 from onex.ports import NewBlob, Result
 from onex.simulation.faults import Faults
 from onex.simulation.host import current_host
-from tests.engine_sim.sample_workflow import Do, Reckoned
+from tests.engine_sim.sample_workflow import Computed, Do
 
 MEDIA_TYPE: Final = "text/plain"
 SLOW_S: Final = 3.0
@@ -42,6 +42,6 @@ class ComputeWorker:
             raise ZeroDivisionError("division by zero")
         data = sum_of(intent.payload.text)
         digest = blake3(data).digest()
-        reckoned = Reckoned(sheet=Blob(digest=digest.hex(), size=len(data), media_type=MEDIA_TYPE))
+        computed = Computed(sheet=Blob(digest=digest.hex(), size=len(data), media_type=MEDIA_TYPE))
         await faults.after("compute", call)
-        return Result(reckoned, (NewBlob(digest, MEDIA_TYPE, data),))
+        return Result(computed, (NewBlob(digest, MEDIA_TYPE, data),))

@@ -41,7 +41,7 @@ from tests.engine_sim.nth_call import SEED as NTH_SEED
 from tests.engine_sim.nth_call import EnumFailure, Nth
 from tests.engine_sim.outside import Outside
 from tests.engine_sim.projector import Projector
-from tests.engine_sim.sample_workflow import MIGRATES_AT, TYPE, errand, registry
+from tests.engine_sim.sample_workflow import MIGRATES_AT, TYPE, registry, sample_workflow
 from tests.engine_sim.seeded_faults import SeededFaults
 
 CLIENTS: Final = 3
@@ -112,7 +112,9 @@ async def run_engine(
     outside, compute_worker = _outside(faults, checker, misbehaviour)
     app = partial(registry, misbehaving=misbehaviour is not None)
     newest = MIGRATES_AT if misbehaviour is not None and misbehaviour.migrates else 1
-    older = [errand(n, outside, misbehaving=misbehaviour is not None) for n in ((2,) if newest == 1 else (1, 2))]
+    older = [
+        sample_workflow(n, outside, misbehaving=misbehaviour is not None) for n in ((2,) if newest == 1 else (1, 2))
+    ]
     checker.set_up(outside, app(newest, outside), older)
     if limits.kept > FEW:  # what memory had no room for at the start is read later, and then runs beside others
         outside.alone = checker.runs_alone

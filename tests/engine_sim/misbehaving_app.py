@@ -1,4 +1,4 @@
-"""The errand as somebody wrote who had not read how: the same workflow, whose validators, guards and handlers misbehave.
+"""The state as somebody wrote who had not read how: the same workflow, whose validators, guards and handlers misbehave.
 
 Which of them does so, and how, stands in the action: so every fold of it says the same, and a replay too.
 """
@@ -177,23 +177,23 @@ REFUSED: Final = ("big state", "huge state", "nul state", "deep state", *RETURNE
 """Of these no log may hold any."""
 
 
-def misdeed(errand: Any, action: Action[Any], how: str) -> Step[Any] | None:
+def misdeed(state: Any, action: Action[Any], how: str) -> Step[Any] | None:
     """What the poison ``how`` asks of a handler; None where it asks for nothing that is known here."""
     where, _, what = how.partition(":")
     if where == "raise":
         raises(what)
     if how in UNKEPT:
-        return Step(errand.evolve(**_unkept(how)))
+        return Step(state.evolve(**_unkept(how)))
     if where == "bill":
-        return Step(errand, intent("bill", bill(what)))
+        return Step(state, intent("bill", bill(what)))
     if where == "slow":
         raise StepOverrun
     if how in RETURNED:
-        return _returned(errand, how)  # type: ignore[return-value]  # that is the mistake
+        return _returned(state, how)  # type: ignore[return-value]  # that is the mistake
     if how in DRAFTED:
-        return Step(errand.evolve(count=errand.count + 1), _draft(where, what, action))
+        return Step(state.evolve(count=state.count + 1), _draft(where, what, action))
     if how in CHANGED:
-        return _changed(errand, action, how)
+        return _changed(state, action, how)
     return None
 
 
@@ -215,21 +215,21 @@ def _unkept(how: str) -> Mapping[str, object]:
     return {"odd": Odd(how="multiply", cents=3)}
 
 
-def _returned(errand: Any, how: str) -> object:
+def _returned(state: Any, how: str) -> object:
     match how:
         case "tuple":
-            return (errand, [])
+            return (state, [])
         case "other state":
-            return Step(Elsewhere(status=errand.status))
+            return Step(Elsewhere(status=state.status))
         case "status":
-            return Step(errand.with_status("done"))
+            return Step(state.with_status("done"))
         case "richer state":
-            richer = type("Richer", (type(errand),), {})
-            return Step(richer(**errand.__dict__))
+            richer = type("Richer", (type(state),), {})
+            return Step(richer(**state.__dict__))
         case "generator":
-            return (Step(errand) for _ in range(1))
+            return (Step(state) for _ in range(1))
         case "state alone":
-            return errand
+            return state
         case "class":
             return Step
     return None
@@ -271,24 +271,24 @@ def _draft(where: str, what: str, action: Action[Any]) -> IntentDraft:
     return said  # type: ignore[no-any-return]  # no draft at all
 
 
-def _changed(errand: Any, action: Action[Any], how: str) -> Step[Any]:
+def _changed(state: Any, action: Action[Any], how: str) -> Step[Any]:
     """Frozen is a word: a dict inside can be changed, and so can the attributes of what forbids it."""
     if how == "state in place":
-        errand.ends[f"in place {len(errand.ends)}"] = 1
-        return Step(errand)
+        state.ends[f"in place {len(state.ends)}"] = 1
+        return Step(state)
     payload = action.payload
     payload.__dict__["amount"] += 1
     if how.endswith("raise"):
         raise ValueError("a change of mind behind a change")
-    return Step(errand.evolve(count=errand.count + payload.amount))
+    return Step(state.evolve(count=state.count + payload.amount))
 
 
-def tender(errand: Any, action: Action[Tender]) -> Step[Any]:
+def tender(state: Any, action: Action[Tender]) -> Step[Any]:
     wanted = action.payload
     if not wanted.bills:
-        return Step(errand.evolve(count=errand.count + 1))
+        return Step(state.evolve(count=state.count + 1))
     how = "" if wanted.how == "kill" else wanted.how
-    return Step(errand, intent("bill", Bill(how=how, cents=wanted.cents)))
+    return Step(state, intent("bill", Bill(how=how, cents=wanted.cents)))
 
 
 def misbehaving_handlers(handlers: Handlers[Any]) -> Handlers[Any]:

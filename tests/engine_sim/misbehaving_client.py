@@ -82,7 +82,7 @@ KEYS: Final[tuple[Any, ...]] = (
     object(),
 )
 TRIGGERS: Final[tuple[Any, ...]] = (None, 7, HOSTILE_TEXT, "", ["add"], "@no_such_control", "@timer", "@redrive")
-NOT_OURS: Final = ("went", "failed", "alarm", "too_late", "reckoned")
+NOT_OURS: Final = ("went", "failed", "alarm", "too_late", "computed")
 """Triggers that an outcome or a timer fires."""
 WIRE: Final = (
     b'{"workflow_key":["errand","a"],"kind":"add","command_payload":[1]}',

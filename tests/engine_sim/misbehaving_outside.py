@@ -26,7 +26,7 @@ from onex.simulation.raised_errors import HOSTILE_TEXT, raises
 from tests.engine_sim.compute_worker import ComputeWorker
 from tests.engine_sim.misbehaviour import Misbehaviour
 from tests.engine_sim.outside import Outside
-from tests.engine_sim.sample_workflow import TOO_MUCH, Do, Reckoned, Went
+from tests.engine_sim.sample_workflow import TOO_MUCH, Computed, Do, Went
 
 T = TypeVar("T")
 
@@ -136,7 +136,7 @@ class MisbehavingOutside(Outside):
             self.checker.violated(f"an exception that is shared carries {frames} frames of those who raised it before")
 
 
-COMPUTES: Final = FunctionShape("reckon", Do, Reckoned, takes_io=False)
+COMPUTES: Final = FunctionShape("compute", Do, Computed, takes_io=False)
 
 
 class MisbehavingComputeWorker(ComputeWorker):
@@ -148,7 +148,7 @@ class MisbehavingComputeWorker(ComputeWorker):
         if self.misbehaviour.hits("computing raises anything"):
             raises(self.misbehaviour.kind())
         if self.misbehaviour.hits("computing gives back anything"):
-            given = self.misbehaviour.chance.choice((*GIVEN, None, Reckoned.model_construct(sheet=cast("Any", "none"))))
+            given = self.misbehaviour.chance.choice((*GIVEN, None, Computed.model_construct(sheet=cast("Any", "none"))))
             perform(lambda task: given, COMPUTES, encode(intent.payload), {})
         return await super().execute(intent)
 

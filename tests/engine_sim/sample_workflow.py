@@ -1,4 +1,4 @@
-"""The workflow a engine simulation runs: an errand, with every feature an engine can get wrong, and poison where one asks for it.
+"""The workflow a engine simulation runs: an state, with every feature an engine can get wrong, and poison where one asks for it.
 
 Its decisions are pure. ``generation`` 2 is the code after a release: it counts otherwise, and digests what made the
 first one fail.
@@ -48,16 +48,18 @@ from tests.engine_sim.misbehaving_app import (
     misdeed,
 )
 
+# TYPE and the names of intents are hashed into intent ids, and those into the pauses between attempts: other words would change
+# the order of every run, and with it which seed finds which planted bug. So these strings keep their old words.
 TYPE: Final = "errand"
 ENDS: Final = {EnumOutcome.SUCCEEDED: "went", EnumOutcome.FAILED: "failed", EnumOutcome.UNKNOWN: "unclear"}
-RECKONED: Final = {**ENDS, EnumOutcome.SUCCEEDED: "reckoned"}
+COMPUTED: Final = {**ENDS, EnumOutcome.SUCCEEDED: "computed"}
 POSTED: Final = {EnumOutcome.SUCCEEDED: "arrived", EnumOutcome.FAILED: "returned", EnumOutcome.UNKNOWN: "astray"}
 WATCH_US: Final = 3_000_000
 TOO_MUCH: Final = "x" * 300_000
 """More than a payload may hold, and a quarter more than fits a state four times."""
 
 
-class Errand(State):
+class SampleState(State):
     count: int = 0
     note: str = ""
     alarms: int = 0
@@ -109,7 +111,7 @@ class Filing(Payload):
     sheet: Blob
 
 
-class Reckoned(Payload):
+class Computed(Payload):
     sheet: Blob
 
 
@@ -117,46 +119,46 @@ class Went(Payload):
     text: str = ""
 
 
-def _poisoned(errand: Errand, action: Action[Add]) -> Step[Errand]:
-    step = misdeed(errand, action, action.payload.poison)
+def _poisoned(state: SampleState, action: Action[Add]) -> Step[SampleState]:
+    step = misdeed(state, action, action.payload.poison)
     if step is not None:
         return step
     match action.payload.poison:
         case "text":
             raise ValueError(f"cannot digest {HOSTILE_TEXT}")
         case "state":
-            return Step(errand.evolve(note=HOSTILE_TEXT))
+            return Step(state.evolve(note=HOSTILE_TEXT))
         case "key":
-            return Step(errand, intent("shout", Do(text="key"), idempotency_key=HOSTILE_TEXT))
+            return Step(state, intent("shout", Do(text="key"), idempotency_key=HOSTILE_TEXT))
         case "to":
-            return Step(errand, send("tell", HOSTILE_TEXT, Add()))
+            return Step(state, send("tell", HOSTILE_TEXT, Add()))
         case "intent":
-            return Step(errand, intent("shout", Do(text=TOO_MUCH)))
+            return Step(state, intent("shout", Do(text=TOO_MUCH)))
         case "size":
-            return Step(errand.evolve(note=4 * TOO_MUCH))
+            return Step(state.evolve(note=4 * TOO_MUCH))
         case "in place":
-            errand.ends["in place"] = 1
+            state.ends["in place"] = 1
             raise ValueError("a change of mind in the middle")
         case "flood":
-            return Step(errand, *[IntentDraft("shout", Do(text="flood"))] * 65)
+            return Step(state, *[IntentDraft("shout", Do(text="flood"))] * 65)
     raise RuntimeError("this reducer has had enough")
 
 
-def _handlers(generation: int) -> Handlers[Errand]:
-    handlers = reducer(Errand)
+def _handlers(generation: int) -> Handlers[SampleState]:
+    handlers = reducer(SampleState)
 
     @handlers.on("begin")
-    def begin(errand: Errand, action: Action[Begin]) -> Step[Errand]:
-        return Step(errand.evolve(note=action.payload.note))
+    def begin(state: SampleState, action: Action[Begin]) -> Step[SampleState]:
+        return Step(state.evolve(note=action.payload.note))
 
     @handlers.on("add")
-    def add(errand: Errand, action: Action[Add]) -> Step[Errand]:
+    def add(state: SampleState, action: Action[Add]) -> Step[SampleState]:
         if action.payload.poison:
-            return _poisoned(errand, action)
-        return Step(errand.evolve(count=errand.count + generation * action.payload.amount))
+            return _poisoned(state, action)
+        return Step(state.evolve(count=state.count + generation * action.payload.amount))
 
     @handlers.on("ask")
-    def ask(errand: Errand, action: Action[Ask]) -> Step[Errand]:
+    def ask(state: SampleState, action: Action[Ask]) -> Step[SampleState]:
         wanted = action.payload
         not_before = action.issued_at + timedelta(seconds=wanted.after_s) if wanted.after_s else None
         key = f"{action.mint('key')}" if wanted.own_key and wanted.times == 1 else None
@@ -164,26 +166,26 @@ def _handlers(generation: int) -> Handlers[Errand]:
             intent(wanted.name, Do(text=f"{wanted.text} {n}"), not_before=not_before, idempotency_key=key)
             for n in range(wanted.times)
         ]
-        return Step(errand, *drafts)
+        return Step(state, *drafts)
 
     @handlers.on("tell")
-    def tell(errand: Errand, action: Action[Tell]) -> Step[Errand]:
-        return Step(errand, send(action.payload.name, action.payload.to, Add(amount=action.payload.amount)))
+    def tell(state: SampleState, action: Action[Tell]) -> Step[SampleState]:
+        return Step(state, send(action.payload.name, action.payload.to, Add(amount=action.payload.amount)))
 
     @handlers.on("wake")
-    def wake(errand: Errand, action: Action[Wake]) -> Step[Errand]:
-        return Step(errand, timer(action.payload.name, action.issued_at + timedelta(seconds=action.payload.after_s)))
+    def wake(state: SampleState, action: Action[Wake]) -> Step[SampleState]:
+        return Step(state, timer(action.payload.name, action.issued_at + timedelta(seconds=action.payload.after_s)))
 
     @handlers.on("hush")
-    def hush(errand: Errand, action: Action[Nothing]) -> Step[Errand]:
-        return Step(errand, cancel("alarm"), cancel("nudge"))
+    def hush(state: SampleState, action: Action[Nothing]) -> Step[SampleState]:
+        return Step(state, cancel("alarm"), cancel("nudge"))
 
     @handlers.on("mix")
-    def mix(errand: Errand, action: Action[Tell]) -> Step[Errand]:
+    def mix(state: SampleState, action: Action[Tell]) -> Step[SampleState]:
         """Everything in one step, timers set twice included."""
         soon, late = (action.issued_at + timedelta(seconds=seconds) for seconds in (1, 40))
         return Step(
-            errand.evolve(count=errand.count + 1),
+            state.evolve(count=state.count + 1),
             intent("do", Do(text="mixed")),
             timer("alarm", late),
             intent("once", Do(text="mixed"), priority=EnumIntentPriority.CRITICAL),
@@ -194,44 +196,44 @@ def _handlers(generation: int) -> Handlers[Errand]:
         )
 
     @handlers.on("alarm", "nudge")
-    def rung(errand: Errand, action: Action[Nothing]) -> Step[Errand]:
-        if action.kind == "alarm" and generation == 1 and errand.count % 4 == 3:
+    def rung(state: SampleState, action: Action[Nothing]) -> Step[SampleState]:
+        if action.kind == "alarm" and generation == 1 and state.count % 4 == 3:
             raise ValueError("cannot digest an alarm now")  # so that a timer is held, and may be set again meanwhile
-        again = [timer("alarm", action.issued_at + timedelta(seconds=2))] if errand.alarms % 3 == 1 else []
-        return Step(errand.evolve(alarms=errand.alarms + 1), *again)
+        again = [timer("alarm", action.issued_at + timedelta(seconds=2))] if state.alarms % 3 == 1 else []
+        return Step(state.evolve(alarms=state.alarms + 1), *again)
 
     @handlers.on("went")
-    def went(errand: Errand, action: Action[Went]) -> Step[Errand]:
+    def went(state: SampleState, action: Action[Went]) -> Step[SampleState]:
         text = action.payload.text
         if text == "poison" and generation == 1:
             raise ValueError("cannot digest poison")
-        ends = {**errand.ends, action.kind: errand.ends.get(action.kind, 0) + 1}
+        ends = {**state.ends, action.kind: state.ends.get(action.kind, 0) + 1}
         then = [intent("do", Do(text="then"))] if text == "then" else []
-        return Step(errand.evolve(ends=ends), *then)
+        return Step(state.evolve(ends=ends), *then)
 
     @handlers.on("failed", "unclear", "returned", "astray")
-    def ended(errand: Errand, action: Action[Failure]) -> Step[Errand]:
-        ends = {**errand.ends, action.kind: errand.ends.get(action.kind, 0) + 1}
-        return Step(errand.evolve(ends=ends, note=action.payload.message[:40]))
+    def ended(state: SampleState, action: Action[Failure]) -> Step[SampleState]:
+        ends = {**state.ends, action.kind: state.ends.get(action.kind, 0) + 1}
+        return Step(state.evolve(ends=ends, note=action.payload.message[:40]))
 
-    @handlers.on("reckon")
-    def reckon(errand: Errand, action: Action[Ask]) -> Step[Errand]:
-        return Step(errand, intent("reckon", Do(text=action.payload.text)))
+    @handlers.on("compute")
+    def compute(state: SampleState, action: Action[Ask]) -> Step[SampleState]:
+        return Step(state, intent("reckon", Do(text=action.payload.text)))
 
-    @handlers.on("reckoned")
-    def reckoned(errand: Errand, action: Action[Reckoned]) -> Step[Errand]:
+    @handlers.on("computed")
+    def computed(state: SampleState, action: Action[Computed]) -> Step[SampleState]:
         sheet = action.payload.sheet
-        return Step(errand.evolve(sheet=sheet), intent("file", Filing(sheet=sheet)))
+        return Step(state.evolve(sheet=sheet), intent("file", Filing(sheet=sheet)))
 
     @handlers.on("arrived", "too_late")
-    def arrived(errand: Errand, action: Action[Nothing]) -> Step[Errand]:
-        return Step(errand.evolve(ends={**errand.ends, action.kind: errand.ends.get(action.kind, 0) + 1}))
+    def arrived(state: SampleState, action: Action[Nothing]) -> Step[SampleState]:
+        return Step(state.evolve(ends={**state.ends, action.kind: state.ends.get(action.kind, 0) + 1}))
 
     @handlers.on("finish")
-    def finish(errand: Errand, action: Action[Nothing]) -> Step[Errand]:
+    def finish(state: SampleState, action: Action[Nothing]) -> Step[SampleState]:
         """Leaves intents behind: a terminal status does not take back what was promised."""
         last = action.issued_at + timedelta(seconds=1)
-        return Step(errand, intent("do", Do(text="last")), intent("shout", Do(text="last")), timer("alarm", last))
+        return Step(state, intent("do", Do(text="last")), intent("shout", Do(text="last")), timer("alarm", last))
 
     return handlers
 
@@ -248,7 +250,7 @@ SPECS: Final = (
     ),
     IntentSpec("shout", "notification", "outside", Do, retry=FAST, timeout_s=1.0, concurrency=AT_ONCE),
     IntentSpec("whisper", "notification", "outside", Do, retry=FAST, delivery=ONCE, timeout_s=1.0, concurrency=AT_ONCE),
-    IntentSpec("reckon", EnumIntentType.COMPUTE_TASK, "compute_worker", Do, RECKONED, retry=FAST, concurrency=2),
+    IntentSpec("reckon", EnumIntentType.COMPUTE_TASK, "compute_worker", Do, COMPUTED, retry=FAST, concurrency=2),
     IntentSpec("file", "file_operation", "outside", Filing, ENDS, retry=FAST, timeout_s=1.0, concurrency=AT_ONCE),
     IntentSpec("unserved", "api_call", "nobody", Do, ENDS, retry=FAST),
     IntentSpec("tell", EnumIntentType.ACTION_SEND, TYPE, Add, retry=SENDING, trigger="add"),
@@ -260,14 +262,17 @@ OUTSIDE: Final = frozenset({"do", "once", "shout", "whisper", "file", "bill"})
 ASKED: Final = ("do", "once", "shout", "whisper")
 """Of those served outside, the ones a client may ask for."""
 
-_OUTCOMES: Final = (*ENDS.values(), *POSTED.values(), "reckoned")
+_OUTCOMES: Final = (*ENDS.values(), *POSTED.values(), "computed")
 GUARD: Final = Guard("payload.amount >= 0", lambda state, payload: getattr(payload, "amount", 0) >= 0)
 MACHINE: Final = Machine(
     "new",
     (
         Transition("new", "open", "begin"),
         *(Transition(status, status, "add", (GUARD,)) for status in ("open", "watched")),
-        *(Transition("open", "open", trigger) for trigger in ("ask", "tell", "wake", "hush", "mix", "reckon", "alarm")),
+        *(
+            Transition("open", "open", trigger)
+            for trigger in ("ask", "tell", "wake", "hush", "mix", "compute", "alarm")
+        ),
         Transition("watched", "watched", "alarm"),
         Transition("watched", "open", "nudge"),
         Transition("open", "watched", "watch"),
@@ -284,7 +289,7 @@ PAYLOADS: Final[Mapping[str, type[BaseModel]]] = {
     "begin": Begin, "add": Add, "ask": Ask, "tell": Tell, "wake": Wake, "hush": Nothing, "mix": Tell,
     "alarm": Nothing, "nudge": Nothing, "watch": Nothing, "unwatch": Nothing, "too_late": Nothing, "went": Went,
     "failed": Failure, "unclear": Failure, "arrived": Nothing, "returned": Failure, "astray": Failure,
-    "reckon": Ask, "reckoned": Reckoned, "finish": Nothing,
+    "compute": Ask, "computed": Computed, "finish": Nothing,
 }  # fmt: skip
 
 
@@ -309,7 +314,7 @@ MISBEHAVING_MACHINE: Final = Machine(
 )
 
 
-def errand(
+def sample_workflow(
     generation: int, outside: Executor, compute_worker: Executor | None = None, *, misbehaving: bool = False
 ) -> Workflow:
     """The workflow as its ``generation``-th release, its effects served by ``outside``, its computing by ``compute_worker``.
@@ -318,7 +323,7 @@ def errand(
     """
     specs = {spec.name: spec for spec in (*SPECS, *((BILLING, DISPATCH) if misbehaving else ()))}
     handlers = _handlers(generation)
-    made: Budgeted | MachineReducer[Errand]
+    made: Budgeted | MachineReducer[SampleState]
     if misbehaving:
         payloads: Mapping[str, type[BaseModel]] = {**PAYLOADS, "tender": Tender}
         made = Budgeted(
@@ -337,4 +342,4 @@ def errand(
 def registry(
     generation: int, outside: Executor, compute_worker: Executor | None = None, *, misbehaving: bool = False
 ) -> ReducerRegistry:
-    return ReducerRegistry((errand(generation, outside, compute_worker, misbehaving=misbehaving),))
+    return ReducerRegistry((sample_workflow(generation, outside, compute_worker, misbehaving=misbehaving),))

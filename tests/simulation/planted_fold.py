@@ -22,7 +22,7 @@ from onex.kernel.intent import Emitted
 from onex.kernel.machine import MachineReducer
 from onex.kernel.step import ROLLBACK, Done
 from onex.ports import KeyChange, LogRow, NewIntent, Stored
-from tests.engine_sim.sample_workflow import Errand
+from tests.engine_sim.sample_workflow import SampleState
 from tests.simulation.planting import planted, swapped
 
 Verdict = OnexError | None
@@ -224,7 +224,7 @@ def outcome_that_failed_settles_its_row() -> Iterator[None]:
 def reducer_that_counts_its_calls() -> Iterator[None]:
     right, calls = MachineReducer.delta, count()
 
-    def wrong(self: MachineReducer[Errand], state: Errand, action: Action[BaseModel]) -> Done[Errand]:
+    def wrong(self: MachineReducer[SampleState], state: SampleState, action: Action[BaseModel]) -> Done[SampleState]:
         done = right(self, state, action)
         counted = done.state.count + next(calls) % 2
         return Done(done.state.evolve(count=counted), done.intents) if action.kind == "add" else done

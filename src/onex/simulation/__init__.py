@@ -1,3 +1,3 @@
-"""The real engine over a real store on a virtual clock: every fault comes from one seed, and every promise is checked."""
+"""The real engine over a real store on a virtual clock: a seed decides every fault, and every promise is checked."""
 
 from __future__ import annotations

@@ -1,3 +1,3 @@
-"""For us and for users: given/when/then, one suite for every store, and whole systems under a seed."""
+"""For users and for us: given/when/then for reducers, and one suite that every store must pass."""
 
 from __future__ import annotations

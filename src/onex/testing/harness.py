@@ -1,4 +1,4 @@
-"""Harness: a reducer's decisions as given / when / then, with values only: no engine, no file, no clock.
+"""Tests of a reducer as given / when / then, with values only: no engine, no file, no clock.
 
 given(orders, Order(status="basket")).when("place", Place(...)).then(status="charging", intents=[Charge(...)])
 """
@@ -24,13 +24,13 @@ _IDS = UUID("2c8f0a52-5d2e-5b1c-8f3a-6d1d4c7e9b00")
 def action(
     kind: str, payload: P, *, key: WorkflowKey | None = None, at: datetime = EPOCH, number: int = 0
 ) -> Action[P]:
-    """An action for a test, the same at every run: its id follows from kind and ``number``."""
+    """An action for a test, the same in every run: its id follows from ``kind`` and ``number``."""
     action_id = uuid5(_IDS, f"{kind}/{number}").bytes
     return Action(key or WorkflowKey("test", "1"), kind, payload, action_id, micros(at), action_id)
 
 
 class Given(Generic[S]):
-    """A reducer and the state it stands in."""
+    """A reducer, the state it is in, and what the last action did."""
 
     def __init__(self, reducer: Reducer[S], state: S, emitted: tuple[Emitted, ...] = ()) -> None:
         self.reducer, self.state, self.emitted = reducer, state, emitted
@@ -38,7 +38,7 @@ class Given(Generic[S]):
         self._steps = 0
 
     def when(self, kind: str, payload: BaseModel = NOTHING, *, at: datetime = EPOCH) -> Self:
-        """Apply one action; a refusal is kept for ``then_refused`` and leaves the state alone."""
+        """Applies one action. A refusal is kept for ``then_refused`` and leaves the state as it was."""
         self._steps += 1
         self.emitted, self.refused = (), None
         try:
@@ -50,7 +50,7 @@ class Given(Generic[S]):
         return self
 
     def then(self, *, intents: list[BaseModel | str] | None = None, **fields: object) -> Self:
-        """Fields of the new state, and the intents of the last step: by payload, or by name where there is none."""
+        """Checks fields of the new state, and the intents of the last step: by payload, or by name where there is none."""
         if self.refused is not None:
             raise AssertionError(f"refused: {self.refused}") from self.refused
         for name, wanted in fields.items():
@@ -62,11 +62,11 @@ class Given(Generic[S]):
         return self
 
     def then_refused(self, error: type[OnexError]) -> Self:
-        """The last action was refused in this way."""
+        """Checks that the last action was refused with this error."""
         assert isinstance(self.refused, error), f"not refused with {error.__name__} but {self.refused!r}"
         return self
 
 
 def given(reducer: Reducer[S], state: S | None = None) -> Given[S]:
-    """Start from ``state``, or from where an instance begins."""
+    """Starts from ``state``, or from the initial state."""
     return Given(reducer, reducer.initial() if state is None else state)

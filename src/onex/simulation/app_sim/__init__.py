@@ -1,6 +1,6 @@
-"""A app simulation: a user's app under every fault we know, on the real engine, before anybody depends on it.
+"""Simulation of a user's app: the real engine under every fault we know, before anybody depends on the app.
 
-What a ``simulation.py`` and a saved test need is named here; ``onex simulate`` does the rest.
+A ``simulation.py`` and a saved test import from here. ``onex simulate`` does the rest.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A under_test: one app made ready to be simulated, with what its ``simulation.py`` says of its clients and its outside.
+"""The app under test: one app made ready to be simulated, with what its ``simulation.py`` says of clients and the outside.
 
-    actions(rng, key, state) -> (trigger, payload) | None      what a client does next; None: what is drawn otherwise
-    effects = {target: function(intent, rng) -> result}        who stands in for the outside
-    def never_charged_twice(world) -> str | None: ...          every function of one parameter ``world`` is an invariant
+    actions(rng, key, state) -> (trigger, payload) | None      what a client does next; None: it is drawn
+    effects = {target: function(intent, rng) -> result}        what answers instead of the outside
+    def never_charged_twice(world) -> str | None: ...          each function with the one parameter ``world`` is an invariant
 
 All of it may be missing. The app's own effects are never called; its compute functions only where that is asked for.
 """
@@ -44,7 +44,7 @@ StandIn = Callable[[ModelIntent[BaseModel], Random], BaseModel | None]
 
 @dataclass(frozen=True, slots=True)
 class AppUnderTest:
-    """``triggers[workflow_type]`` are those a client may send of its own accord, ``undrawable`` why some are not sent."""
+    """``triggers[workflow_type]`` are those that clients send; ``undrawable`` says why some are not sent."""
 
     app: App
     actions: Actions | None = None
@@ -59,7 +59,7 @@ class AppUnderTest:
         return self.app.workflows
 
     def registry(self, outside: Executor, guard: StepGuard) -> ReducerRegistry:
-        """Everything that is emitted is served by ``outside``; a step that does not end is ended by ``guard``."""
+        """``outside`` serves every intent; ``guard`` ends a step that does not end by itself."""
         return ReducerRegistry(tuple(self._workflow(one, outside, guard) for one in self.workflows.values()))
 
     def _workflow(self, one: LoadedWorkflow, outside: Executor, guard: StepGuard) -> Workflow:
@@ -71,14 +71,14 @@ class AppUnderTest:
         return self.workflows[intent.workflow_key.workflow_type].reducer.intents.by_name[intent.name]
 
     def result_model(self, workflow_type: str, spec: IntentSpec) -> type[BaseModel]:
-        """What the intent's success carries; Nothing where nobody waits for it."""
+        """The class of the intent's result; Nothing where its success has no trigger."""
         trigger = spec.outcomes.get(EnumOutcome.SUCCEEDED)
         payloads = self.workflows[workflow_type].reducer.payloads
         return Nothing if trigger is None else payloads[trigger]
 
 
 def load_app_under_test(path: Path | str, *, real_compute: bool = False) -> AppUnderTest:
-    """The app of a folder, and its ``simulation.py``. Raises ContractError, Undrawable; what is wrong is named by line."""
+    """The app of a folder, with its ``simulation.py``. Raises ContractError, which names file and line, and Undrawable."""
     folder = AppFolder(Path(path))
     FINDER.forget(
         FINDER.mount(folder, folder.digest)
@@ -122,7 +122,7 @@ def load_app_under_test(path: Path | str, *, real_compute: bool = False) -> AppU
 
 
 def _targets(folder: AppFolder) -> set[str]:
-    """What is served outside, by the app or by whoever opens it: here others stand in, so nobody needs to."""
+    """Every target that the app or its opener serves. Here stand-ins serve them, so nobody needs to give an executor."""
     inside = (EnumIntentType.COMPUTE_TASK, EnumIntentType.ACTION_SEND)
     loaded = [
         load_contract(data.decode(errors="replace"), path) for path, data in map(folder.contract, folder.workflows)
@@ -132,9 +132,10 @@ def _targets(folder: AppFolder) -> set[str]:
 
 
 def _own_triggers(one: LoadedWorkflow, app: App) -> tuple[str, ...]:
-    """Those that the engine fires for nobody: no outcome, no timer, no message from another instance.
+    """Those that only clients send: no outcome, no timer, no message from another instance.
 
-    A client that says "charged" where nobody charged lies, and no app can add_line; who wants that writes ``actions``.
+    A client that sends "charged" where nobody charged makes a false statement, which no app can detect. To test that, write
+    it in ``actions``.
     """
     ours = {ROLLBACK, *(timeout.trigger for timeout in one.reducer.machine.timeouts.values())}
     for spec in one.reducer.intents.by_name.values():
@@ -151,7 +152,7 @@ def _own_triggers(one: LoadedWorkflow, app: App) -> tuple[str, ...]:
 def _check_asked(
     module: ModuleType | None, found: Mapping[str, object], invariants: Mapping[str, Invariant], others: list[object]
 ) -> None:
-    """Every function is an invariant that can be asked, or somebody calls it: one that nobody asks would always hold."""
+    """Every function must be an invariant, or be called by something: an invariant that is never asked would always hold."""
     if module is None:
         return
     own = {
@@ -169,15 +170,15 @@ def _check_asked(
         if name in invariants:
             if inspect.iscoroutinefunction(one) or inspect.isgeneratorfunction(one):
                 raise _wrong(
-                    module, f"{name} is async or yields, so it answers nothing", "write a plain function", line
+                    module, f"{name} is async or yields, so it returns no answer", "write a plain function", line
                 )
         elif name not in named and one not in others:
             fix = f"write def {name}(world), or _{name} for what is none"
-            raise _wrong(module, f"{name} is no invariant, and nobody calls it", fix, line)
+            raise _wrong(module, f"{name} is no invariant, and nothing calls it", fix, line)
 
 
 def _check_results(under_test: AppUnderTest, module: ModuleType | None) -> None:
-    """Every stand-in that nobody wrote can answer."""
+    """Every target without a function of the user's can be answered with a drawn value."""
     for name, one in under_test.workflows.items():
         for spec in one.reducer.intents.by_name.values():
             model = under_test.result_model(name, spec)
@@ -185,7 +186,7 @@ def _check_results(under_test: AppUnderTest, module: ModuleType | None) -> None:
                 fix = (
                     f"write in simulation.py: effects = {{{spec.target!r}: function(intent, rng) -> {model.__name__}}}"
                 )
-                raise _wrong(module, f"nothing can stand in for {spec.target!r}: {why}", fix)
+                raise _wrong(module, f"no answer can be drawn for {spec.target!r}: {why}", fix)
 
 
 def _module(folder: AppFolder, app: App) -> ModuleType | None:
@@ -202,7 +203,7 @@ def _module(folder: AppFolder, app: App) -> ModuleType | None:
         place = folder.show(Path(frames[-1].filename)) if frames else f"{folder.shown}/{name}.py"
         finding = Finding(
             "import_failed", EnumSeverity.ERROR, place, line, 0,
-            f"importing {name}.py failed: {type(error).__name__}: {error}", "fix it, or take it away: it is optional",
+            f"importing {name}.py failed: {type(error).__name__}: {error}", "fix it, or delete it: it is optional",
         )  # fmt: skip
         raise ContractError(f"{place} cannot be used: {finding.message}", (finding,)) from error
 

@@ -80,7 +80,7 @@ class Instances:
 
 
 class AppClient:
-    """``script`` are its acts; None: it draws them from ``chance``, and adds them to ``did``."""
+    """``script`` are its acts. None: it draws them from ``chance`` and adds them to ``did``."""
 
     def __init__(
         self,
@@ -97,13 +97,14 @@ class AppClient:
         self.number, self.seed, self.under_test, self.supervisor = number, seed, under_test, supervisor
         self.instances, self.observer, self.truth = instances, observer, truth
         self.script, self.add_line = script, add_line
+        # "client" and "hostile client" are hashed into the streams: other words change every run
         self.chance = stream(seed, f"client {number}")
         self.did: list[Act] = []
         self._hostile = stream(seed, f"hostile client {number}")
         self._manners = [one for one in MANNERS if self.chance.random() < MANNER_P]
 
     async def run(self) -> None:
-        """Returns when all it did has its answer."""
+        """Returns when every act has its answer."""
         if self.script is not None:
             for written in self.script:
                 await self._until(written.at_us)
@@ -146,7 +147,7 @@ class AppClient:
         return Act(self.number, n, at_us, str(key), trigger, payload, manner)
 
     def _wanted(self, key: WorkflowKey, state: State) -> tuple[str, JsonValue] | None:
-        """What the app's simulation.py has its clients do."""
+        """What ``actions`` of simulation.py chooses. None: nothing, or it is wrong, which is a violation."""
         if self.under_test.actions is None:
             return None
         try:
@@ -156,7 +157,9 @@ class AppClient:
             self.observer.violated(f"simulation.py: actions raised {type(error).__name__}: {error}")
             return None
         known = self.under_test.workflows[key.workflow_type].reducer.payloads
-        if wanted is not None and wanted[0] not in known:  # else each would be refused, and all would seem to hold
+        if (
+            wanted is not None and wanted[0] not in known
+        ):  # else every act would be refused, and everything would seem to hold
             self.observer.violated(
                 f"simulation.py: actions named the trigger {wanted[0]!r}, which {key.workflow_type} does not have; "
                 f"it has {', '.join(known)}"
@@ -244,7 +247,7 @@ class AppClient:
             )
 
     async def _deliver(self, request: ClientRequest, *, patience_s: float | None = None) -> None:
-        """Until there is an answer that will not change: committed, or refused for good."""
+        """Sends until there is a final answer: committed, or refused for good."""
         held = 0
         while True:
             sent_us = self.observer.world.now_us
@@ -302,7 +305,7 @@ def hostile(act: Act, chance: Random) -> Act:
 
 
 def _plain(payload: object) -> JsonValue:
-    """As it is sent. Raises TypeError for what no payload can be."""
+    """As JSON, as it is sent. Raises TypeError for a value that no payload can be."""
     if payload is None:
         return None
     if isinstance(payload, BaseModel):

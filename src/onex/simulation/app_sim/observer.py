@@ -30,7 +30,7 @@ from ...records import REJECTION_KEPT_US
 from ..invariants import InvariantChecker
 from ..sim_store import SimStore
 from .app_under_test import AppUnderTest
-from .world import Taken, World, evaluate, named
+from .world import Taken, World, evaluate, invariants_of
 
 REFUSALS_KEPT_US: Final = REJECTION_KEPT_US - 4 * 3_600_000_000
 """As long as a store keeps a refusal, less the most that an engine's clock may be wrong by."""
@@ -83,8 +83,8 @@ class Observer(InvariantChecker):
         self.broken = asyncio.Event()
         self.found: list[Violation] = []
         self._refused_us: list[int] = []
-        self._always = named(under_test.invariants, end=False)
-        self._at_end = named(under_test.invariants, end=True)
+        self._always = invariants_of(under_test.invariants, end=False)
+        self._at_end = invariants_of(under_test.invariants, end=True)
 
     def violated(self, text: str) -> None:
         self.note(Violation(_PARTICULAR.sub("_", text), text))

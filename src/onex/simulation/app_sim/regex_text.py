@@ -1,7 +1,7 @@
-"""Text that fits a regular expression, drawn by chance: enough of the language for what stands in contracts.
+"""Text that matches a regular expression, drawn by chance. It covers as much of the language as contracts commonly use.
 
-Literals, ``.``, classes, ``\\d \\w \\s``, groups, alternatives, and ``? * + {m,n}``; anchors say nothing. Of anything else
-(look-arounds, back references) nothing is drawn: whoever asked must check the text, and ask a person where it never fits.
+Literals, ``.``, classes, ``\\d \\w \\s``, groups, alternatives, and ``? * + {m,n}``; anchors draw nothing. For anything else
+(look-arounds, back references) it raises NotDrawable. The caller must check the text against the class itself.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ ANY: Final = string.ascii_lowercase + string.digits + " -"
 _CLASSES: Final = {"d": DIGITS, "w": WORDS, "s": " ", "D": string.ascii_lowercase, "W": " -", "S": WORDS}
 _FOR_CLASSES: Final = "".join(map(chr, range(32, 127)))
 _MORE: Final = 3
-"""What ``*`` and ``+`` mean at the most, beyond what they mean at the least."""
+"""The most repetitions of ``*`` and ``+`` beyond their least."""
 
 
 class NotDrawable(ValueError):
-    """The expression says what is not drawn here."""
+    """The expression uses something for which nothing is drawn here."""
 
 
 def matching(pattern: str, chance: Random) -> str:
@@ -33,7 +33,7 @@ def matching(pattern: str, chance: Random) -> str:
 
 
 class _Reader:
-    """Draws while it reads: an alternative that is not taken is read as well, and thrown away."""
+    """Draws while it reads. An alternative that is not taken is drawn as well, and thrown away."""
 
     def __init__(self, pattern: str, chance: Random) -> None:
         self.pattern, self.chance, self.at = pattern, chance, 0
@@ -138,5 +138,5 @@ class _Reader:
             least = int(first or "0")
             most = int(last) if last else least + _MORE * bool(comma)
             self.at = end + 1
-        self._take("?")  # lazy or not says nothing about what fits
+        self._take("?")  # lazy or greedy makes no difference to what matches
         return least, most

@@ -1,4 +1,4 @@
-"""A failure kept as a test: a file of one's own that plays exactly the schedule that broke, and passes when it no longer does."""
+"""A failure kept as a test: a file that plays exactly the script that broke, and passes when it no longer does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .schedule import Act, Hit, Script
 
 _TEMPLATE = '''"""Plays what `onex simulate` found under seed {seed}: it fails until that is fixed.
 
-{told}
+{story}
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def test_{name}_under_seed_{seed}() -> None:
 
 
 class Broken(AssertionError):
-    """Something that must hold did not; the message tells the story."""
+    """Something that must hold did not. The message is the violation and the story of the run."""
 
 
 def play(app: Path | str, script: Script) -> AppRun:
-    """Live by a script. Raises Broken, ContractError."""
+    """Runs an app by a script. Raises Broken, ContractError."""
     under_test = load_app_under_test(app)
     with workspace() as where:
         result = run_app(under_test, script, where, drawn=False, keep_story=True)
@@ -65,11 +65,11 @@ def story_lines(story: Iterable[StoryLine]) -> list[str]:
 
 
 def test_text(script: Script, violation: Violation, story: Iterable[StoryLine], app: Path, file: Path) -> str:
-    """The file's content; ``app`` is found from where ``file`` lies, so both may move together."""
-    told = "\n".join(line.strip() for line in story_lines(story))
+    """The file's content. ``app`` is named relative to ``file``, so both may be moved together."""
+    text = "\n".join(line.strip() for line in story_lines(story))
     return _TEMPLATE.format(
         seed=script.seed,
-        told=told.replace("\\", "\\\\").replace('"""', "'''"),
+        story=text.replace("\\", "\\\\").replace('"""', "'''"),
         app=os.path.relpath(app.resolve(), file.resolve().parent),
         store=script.store,
         acts="".join(f"        {_shown(act)},\n" for act in script.acts),
@@ -81,7 +81,7 @@ def test_text(script: Script, violation: Violation, story: Iterable[StoryLine], 
 
 
 def _shown(one: Act | Hit) -> str:
-    """As it is written in Python, what stands at its default left out."""
+    """As Python source, without the fields that have their default."""
     plain = Act(0, 0, 0, "", "") if isinstance(one, Act) else Hit("", 0)
     names = one.__dataclass_fields__
     given = [name for name in names if getattr(one, name) != getattr(plain, name) or name in ("client", "n", "at_us")]

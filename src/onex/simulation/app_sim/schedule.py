@@ -1,4 +1,4 @@
-"""Script: everything that was drawn in one run, as data. Played again it is the same run; with less in it, a shorter one.
+"""A script: everything that was drawn in one run, as data. Played again it gives the same run; with less in it, a shorter one.
 
 What is not in the script follows from the app, the seed and the script alone.
 """
@@ -13,15 +13,15 @@ from pydantic import JsonValue
 StoreKind = Literal["sqlite", "memory"]
 Manner = Literal["", "twice at once", "again", "impatient", "inbox", "hostile"]
 MANNERS: Final[tuple[Manner, ...]] = ("twice at once", "again", "impatient", "inbox")
-"""How a client may misbehave: two at once under one id, once more after the answer, not waiting for it, by the inbox.
+"""How a client may send: twice at once under one id, again after the answer, without waiting for it, by the inbox.
 
-``hostile`` is none of them: it sends what no client of this app would.
+``hostile`` is drawn separately: it sends what no client of this app would.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What a client does: not before ``at_us`` of the run, and when its act before is answered. ``n`` makes its id."""
+    """What a client does: not before ``at_us`` of the run, and after its previous act is answered. ``n`` makes the action id."""
 
     client: int
     n: int
@@ -34,9 +34,9 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A fault: at the ``skip``-th call of ``point`` in the microsecond ``at_us``, or at the first one later.
+    """A fault: at the ``skip``-th call of ``point`` in the microsecond ``at_us``, or at the first call after that.
 
-    ``share`` says how strong: between 0 and 1 of the most there can be.
+    ``share`` is its strength, from 0 to 1.
     """
 
     point: str
@@ -47,7 +47,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """``peace_us``: trouble lasts so long at least. ``plain``: stand-ins answer with the simplest value of their class."""
+    """``peace_us``: faults go on at least until then. ``plain``: effects answer with the simplest value of their class."""
 
     seed: int
     store: StoreKind
@@ -61,6 +61,6 @@ class Script:
         return len(self.acts) + len(self.hits)
 
     def only(self, kept: list[Act | Hit]) -> Script:
-        """The same with these of its acts and faults."""
+        """The same script with only these of its acts and faults."""
         acts = tuple(one for one in kept if isinstance(one, Act))
         return replace(self, acts=acts, hits=tuple(one for one in kept if isinstance(one, Hit)))

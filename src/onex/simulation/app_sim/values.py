@@ -1,6 +1,6 @@
-"""Values of a payload class, drawn from its JSON schema: small and odd ones first, since that is where mistakes live.
+"""Values of a payload class, drawn from its JSON schema: mostly small and unusual ones, because mistakes are found there.
 
-The class has the last word: what its validators refuse is drawn again, and a class that refuses everything is named.
+The class decides: what its validators refuse is drawn again, and a class that refuses everything is reported.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _EPOCH_YEAR: Final = 2026
 
 
 class Undrawable(ValidationError):
-    """A class of which no value could be drawn. Say in simulation.py what clients do, or what the stand-in answers."""
+    """No value of a class could be drawn. Say in simulation.py what clients do, or what the effect answers."""
 
     code = "undrawable"
 
@@ -43,16 +43,16 @@ def schema_of(model: type[BaseModel]) -> Schema:
 
 
 class Values:
-    """Draws by ``chance``. ``words`` are texts that mean something here: ids of instances, so that messages arrive.
+    """Draws by ``chance``. ``words`` are texts with a meaning here: ids of instances, so that messages arrive.
 
-    With ``blobs`` a Blob is drawn with bytes behind it, which are then in ``blobs.made``; without, none is drawn.
+    With ``blobs`` a Blob is drawn together with its bytes, which are then in ``blobs.made``. Without, no Blob is drawn.
     """
 
     def __init__(self, chance: Random, words: Sequence[str] = (), blobs: NewBlobs | None = None) -> None:
         self.chance, self.words, self.blobs = chance, words, blobs
 
     def of(self, model: type[BaseModel]) -> BaseModel:
-        """Raises Undrawable, with what the class said last."""
+        """Raises Undrawable, with the last error of the class."""
         schema = schema_of(model)
         said = ""
         for n in range(TRIES):
@@ -65,7 +65,7 @@ class Values:
 
 
 class Simplest(Random):
-    """No chance at all: always the first, the least, the shortest. So drawn, a value is as plain as its class allows."""
+    """No chance at all: always the first, least or shortest choice. A value drawn so is as plain as its class allows."""
 
     def random(self) -> float:
         return 0.0
@@ -216,7 +216,7 @@ class _Drawing:
 
 
 def drawable(model: type[BaseModel], *, blobs: bool) -> str:
-    """Why no value of it can be drawn; '' when one can."""
+    """Why no value of this class can be drawn; '': one can."""
     try:
         Values(Random(0), (), NewBlobs() if blobs else None).of(model)  # noqa: S311 - to try, not to keep secret
     except Undrawable as error:

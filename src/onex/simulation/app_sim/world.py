@@ -1,6 +1,6 @@
-"""The world as an app's own invariants see it: every state, every action taken, everything done outside, at this instant.
+"""The world as an app's own invariants see it: every state, every action applied, everything done outside, at this instant.
 
-The law: it holds what was committed and what was done, never what an engine believes.
+It holds what was committed and what was done, never what an engine believes.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ F = TypeVar("F", bound=Invariant)
 
 
 def at_end(invariant: F) -> F:
-    """Mark an invariant that need not hold at every instant: it is evaluate when all trouble is over and nothing is due."""
+    """Mark an invariant that need not hold at every instant: it is checked when all faults are over and nothing is due."""
     setattr(invariant, AT_END, True)
     return invariant
 
 
 @dataclass(slots=True)
 class Effect:
-    """One thing done outside, by its idempotency key. ``times`` is how often the call got through.
+    """One thing done outside, by its idempotency key. ``times`` is how often a call with this key arrived.
 
-    A far side that knows the key did it once and answered the others from memory; one that does not did it ``times``.
+    A service that knows the key did it once and answered the other calls from memory. One that does not did it ``times``.
     """
 
     key: WorkflowKey
@@ -65,7 +65,7 @@ class Taken:
 
 
 class World:
-    """``states[key]`` as committed, ``actions`` in the order of the log, ``effects`` in the order they were first done."""
+    """``states[key]`` as committed, ``actions`` in the order of the log, ``effects`` in the order in which they were done."""
 
     def __init__(self, now_us: Callable[[], int]) -> None:
         self.states: dict[WorkflowKey, State] = {}
@@ -75,7 +75,7 @@ class World:
 
     @property
     def now(self) -> datetime:
-        """The true time; an engine's clock may be wrong."""
+        """The true time. An engine's clock may be wrong."""
         return EPOCH + timedelta(microseconds=self.now_us)
 
     @property
@@ -83,7 +83,7 @@ class World:
         return self._now_us()
 
     def effects_of(self, key: WorkflowKey, name: str | None = None) -> list[Effect]:
-        """What was done for one instance, or what of it by one intent's name."""
+        """What was done for one instance, or only by the intent of one name."""
         return [one for one in self.effects if one.key == key and name in (None, one.name)]
 
     def actions_of(self, key: WorkflowKey, trigger: str | None = None) -> list[Taken]:
@@ -91,22 +91,20 @@ class World:
 
 
 def evaluate(invariant: Invariant, world: World) -> str | None:
-    """What is wrong, in a sentence; None when nothing is. What the function raises is wrong as well."""
+    """What is wrong, in a sentence; None: nothing. An error that the function raises is a violation too."""
     try:
-        said: object = invariant(world)  # a function of theirs: what it is annotated with is only said
+        said: object = invariant(world)  # a function of the user's: its annotation need not be true
     except AssertionError as error:
-        return str(error) or "an assertion of it failed"
+        return str(error) or "an assertion in it failed"
     except Exception as error:
         return f"it raised {type(error).__name__}: {error}"
     if said is False:
         return "it does not hold"
-    if not isinstance(said, str | bool | None):  # a function of theirs: what it is annotated with is only said
-        return (
-            f"it returned {type(said).__name__}; what is wrong is told as text or False, nothing wrong as None or True"
-        )
+    if not isinstance(said, str | bool | None):  # a function of the user's: its annotation need not be true
+        return f"it returned {type(said).__name__}; return text or False for a violation, None or True for none"
     return said if isinstance(said, str) and said else None
 
 
-def named(invariants: Mapping[str, Invariant], *, end: bool) -> dict[str, Invariant]:
-    """Those evaluate at every instant, or those evaluate at the end only."""
+def invariants_of(invariants: Mapping[str, Invariant], *, end: bool) -> dict[str, Invariant]:
+    """Those checked at every instant, or those checked at the end only."""
     return {name: one for name, one in invariants.items() if getattr(one, AT_END, False) is end}

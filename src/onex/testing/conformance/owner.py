@@ -1,4 +1,4 @@
-"""An owner as short as a test wants it: makes changes on what it has seen, commits them, remembers what was applied."""
+"""A minimal owner for tests: it makes changes on what it has seen, commits them, and remembers what was applied."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def action(name: str) -> bytes:
 
 
 def row(name: str, *outbox: NewIntent, issued_us: int = 1_000, status: str = "open") -> LogRow:
-    """An action named ``name``, all fields told apart."""
-    told = name.encode()
+    """An action named ``name``; each field has another value, so that a store which mixes two up is found."""
+    text = name.encode()
     return LogRow(
-        action(name), f"do_{name}", b'{"payload":"' + told + b'"}', issued_us, action("of " + name),
-        action("by " + name), "tester", b"body hash of " + told, b"intents of " + told, status, outbox, 3,
+        action(name), f"do_{name}", b'{"payload":"' + text + b'"}', issued_us, action("of " + name),
+        action("by " + name), "tester", b"body hash of " + text, b"intents of " + text, status, outbox, 3,
     )  # fmt: skip
 
 
 class AnyStore(Store, Reader, Sender, Projections, Protocol):
-    """One object that keeps all four promises."""
+    """One object that implements all four ports."""
 
 
 class ChangeFields(TypedDict, total=False):
@@ -99,11 +99,11 @@ class Owner:
     @classmethod
     async def of(cls, store: AnyStore) -> Self:
         fences = await store.own("tester")
-        assert fences, "the store is owned by somebody else"
+        assert fences, "the store has another owner"
         return cls(store, fences, *await store.intern(CODE, ENV))
 
     def change(self, key: WorkflowKey, *rows: LogRow, **fields: Unpack[ChangeFields]) -> KeyChange:
-        """Based on what was seen last; its state tells the version it makes."""
+        """A change based on what was seen last. Its state contains the version that it makes."""
         instance, version = self.seen.get(key, (None, 0))
         made = version + len(rows)
         status = rows[-1].status if rows else "open"
@@ -122,7 +122,7 @@ class Owner:
         return outcomes
 
     async def apply(self, key: WorkflowKey, *rows: LogRow, **fields: Unpack[ChangeFields]) -> Applied:
-        """One change, which must fit."""
+        """One change, which must be applied."""
         (outcome,) = await self.commit(self.change(key, *rows, **fields))
         assert isinstance(outcome, Applied), outcome
         return outcome

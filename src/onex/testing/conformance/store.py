@@ -1,4 +1,4 @@
-"""The suite: what every store does, whatever keeps its rows."""
+"""The suite: what every store does, however it keeps its rows."""
 
 from __future__ import annotations
 

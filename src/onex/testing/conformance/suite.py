@@ -1,4 +1,4 @@
-"""How a behaviour is run: each in an empty place of its own, on as many handles of one store as it opens."""
+"""How one behaviour is run: in an empty folder of its own, on as many handles of one store as it opens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BEHAVIOUR_S = 60.0
 
 
 class Place:
-    """Where one behaviour's store lives. Each ``open`` gives another handle on the same store, as a process has."""
+    """The store of one behaviour. Each ``open`` gives another handle on it, as each process has its own."""
 
     def __init__(self, suite: Suite, path: Path) -> None:
         self._suite = suite
@@ -42,19 +42,19 @@ class Place:
 
 
 class Suite(ABC):
-    """What a subclass says about its store."""
+    """What a subclass says of its store."""
 
     persistent: ClassVar[bool] = True
     """False: closing the last handle loses everything."""
     rejections_kept: ClassVar[int] = 20
-    """How many rejections the stores given by ``open`` keep: few, so that the limit is reached."""
+    """How many rejections a store from ``open`` keeps: few, so that tests reach the limit."""
 
     @abstractmethod
     async def open(self, place: Path) -> AnyStore:
         """Another handle on the store of this place, an empty folder at first. Make the store when there is none."""
 
     async def crash(self, store: AnyStore) -> None:
-        """End this handle as the death of its process would: nothing in order, ownership free. It is closed once more."""
+        """Ends this handle as the death of its process would: nothing is closed, ownership is free. ``close`` follows later."""
         raise SkipTest("this suite does not say how a process of this store dies")
 
 
@@ -62,7 +62,7 @@ S = TypeVar("S", bound=Suite)
 
 
 def behaviour(body: Callable[[S, Place], Awaitable[None]]) -> Callable[[S], None]:
-    """Makes a test of a coroutine: no plugin is needed, and it is given a fresh place, closed after it."""
+    """Makes a test of a coroutine, without a plugin: it is given a new place, which is closed after it."""
 
     def test(self: S) -> None:
         async def run(folder: Path) -> None:
@@ -88,7 +88,7 @@ def needs_persistence(suite: Suite) -> None:
 
 
 async def refused(call: Awaitable[object], error: type[OnexError]) -> OnexError:
-    """The error that the call raises; fails when it raises none."""
+    """The error that the call raises. Fails when it raises none."""
     try:
         given = await call
     except error as raised:
