@@ -1,4 +1,7 @@
-"""Clients: they send, send again, give up, misuse ids, and write down every answer they were given."""
+"""Clients: they send, send again, give up, misuse ids, and compare every answer with the log.
+
+Each act draws one way to behave, in the order of the questions in ``act``: the order of the draws is the order of the code.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ POISONS: Final = ("raise", "text", "state", "key", "to", "flood", "intent", "siz
 
 
 class SampleClient:
-    """One after the other, with a pause: what it does is drawn, and so is how it misbehaves."""
+    """One act after the other, with a pause. What it does is drawn, and so is how it breaks the rules."""
 
     def __init__(
         self,
@@ -116,7 +119,7 @@ class SampleClient:
     # --- sending ------------------------------------------------------------------------------------------------------
 
     async def deliver(self, request: ClientRequest) -> Committed | OnexError:
-        """Until there is an answer that will not change: committed, or refused for good."""
+        """Sends until there is a final answer: committed, or refused for good."""
         held = 0
         self.leases.sending(request.id, request.lease_id, request.epoch)
         if request.expires_at is not None:
@@ -130,11 +133,13 @@ class SampleClient:
             except OnexError as error:
                 held += isinstance(error, InstanceHeld)
                 led = isinstance(error, LeaseConflictError) and request.kind in UNLEASED and request.lease_id is None
-                self.checker.require(not led, f"{request.key}: {request.kind} needs no lease, and was kept out by one")
+                self.checker.require(
+                    not led, f"{request.key}: {request.kind} needs no lease, and was refused because of one"
+                )
                 innocent = request.kind != "tender" and not getattr(request.payload, "poison", "")
                 self.checker.require(
                     not innocent or not isinstance(error, ReducerFailed),
-                    f"{request.key}: {request.kind} failed, and asks for nothing",
+                    f"{request.key}: {request.kind} failed, and contains nothing to fail for",
                 )
                 moved = isinstance(error, ConcurrentModificationError) and request.expected_version is not None
                 if not error.retryable or moved or held > _HELD_TRIES:
@@ -160,7 +165,7 @@ class SampleClient:
         self._answered_requests.append((request, answer))
 
     async def _read(self, key: WorkflowKey, answer: Committed) -> None:
-        """Whoever was answer of a commit sees it."""
+        """Who was answered that it is committed can read it."""
         try:
             stored = await self.supervisor.ask(lambda engine: engine.stored(key))
         except (HostCrashed, OnexError):
@@ -181,7 +186,7 @@ class SampleClient:
         )
 
     async def _once(self, request: ClientRequest) -> None:
-        """Without an id of one's own a lost answer stays lost."""
+        """Without an id of its own a client cannot send again: a lost answer stays lost."""
         try:
             answer = await self.supervisor.ask(lambda engine: engine.submit(request.key, request.kind, request.payload))
         except (HostCrashed, OnexError):
@@ -215,7 +220,7 @@ class SampleClient:
         await self.sender.redrive(row.key, row.pointer)
 
     async def _roll_back(self, key: WorkflowKey) -> None:
-        """To some version it had: a new one, and what was, remains. One that has ended stays so."""
+        """Back to an earlier version, as a new version: history stays as it was, and an ended instance stays ended."""
         if self._answered_requests and self.chance.random() < 0.5:
             key = self.chance.choice(self._answered_requests)[0].key
         stored = (await self.truth.load([key])).get(key)
@@ -228,7 +233,7 @@ class SampleClient:
         except (HostCrashed, OnexError):
             return
         after = await self.truth.history(key, 0, 10_000)
-        self.checker.require(list(after[: len(before)]) == list(before), f"{key}: going back has changed what was")
+        self.checker.require(list(after[: len(before)]) == list(before), f"{key}: a rollback has changed its history")
         status = before[to_version - 1].row.status
         self.checker.require(
             (answer.version > stored.version, answer.status) == (True, status),
@@ -236,7 +241,7 @@ class SampleClient:
         )
 
     async def _lead(self, request: ClientRequest) -> None:
-        """As the one who leads this instance, or believes so."""
+        """As the holder of this instance's lease, or as one who believes so."""
         lease = self.leases.current.get(request.key)
         if lease is None:
             lease = self._lease()
@@ -274,7 +279,7 @@ class SampleClient:
             )
 
     async def _burst(self, key: WorkflowKey) -> None:
-        """Without waiting in between: applied in the order sent, also where an action makes the one before it possible."""
+        """Many actions without waiting in between: they are applied in the order sent, also where one makes the next possible."""
         chance = self.chance
         kinds = chance.choice((("add",), ("add", "watch", "unwatch", "unwatch")))
         actions: list[tuple[WorkflowKey, str, BaseModel]] = []
@@ -288,7 +293,8 @@ class SampleClient:
             after = await self.truth.history(key, before.version if before is not None else 0, 1000)
             bodies = [payload.model_dump_json().encode() for _, kind, payload in actions if kind == "add"]
             self.checker.require(
-                not any(entry.row.payload in bodies for entry in after), f"{key}: a burst was turned away and applied"
+                not any(entry.row.payload in bodies for entry in after),
+                f"{key}: a refused burst was partly applied",
             )
             return
         except (HostCrashed, OnexError):
@@ -319,7 +325,7 @@ class SampleClient:
             self.checker.violated(f"{other.key} {other.id} was applied, and again with another body: {answer}")
 
     async def _misuse(self, request: ClientRequest) -> None:
-        """Input that nobody should send, and somebody will."""
+        """Input that no client should send, and some client will."""
 
         case = self.chance.randrange(8)
 
@@ -345,10 +351,10 @@ class SampleClient:
             answer = await self.supervisor.ask(wrong)
         except (HostCrashed, OnexError):
             return
-        self.checker.violated(f"{request.key} took what nobody should send ({case}): {answer}")
+        self.checker.violated(f"{request.key} accepted what nobody should send ({case}): {answer}")
 
     async def _finish(self, request: ClientRequest) -> None:
-        """Wait for the end and bring it about: who waits on the engine that committed is woken by it."""
+        """Waits for the end of an instance and ends it: a waiter on the engine that committed must be woken."""
 
         async def wait(engine: ReducerPatternEngine) -> Host:
             await engine.wait(request.key, timeout_s=10_000)

@@ -1,4 +1,4 @@
-"""Compute as a engine simulation has it: a pure answer, kept as a blob, from a worker that may be slow, fail or die over it."""
+"""Compute tasks of the engine's own simulation: a pure result, kept as a blob, from a worker that may be slow, fail or die."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SLOW_S: Final = 3.0
 
 
 def sum_of(text: str) -> bytes:
-    """What a task comes to: the same for the same, as it must be."""
+    """The result of a task: always the same for the same text."""
     return f"the sum of {text}\n".encode() * 20
 
 
 class ComputeWorker:
-    """An Executor of compute tasks. Nothing of a try that failed was done, so any of them may run any number of times."""
+    """An Executor of compute tasks. They are pure: an attempt that failed did nothing, so each may run any number of times."""
 
     def __init__(self, faults: Faults) -> None:
         self.faults = faults

@@ -1,4 +1,15 @@
-"""One seed, one run of a supervisor: trouble, then rest, then judgement."""
+"""One run of the engine's own simulation: faults while clients work, then peace, then every check.
+
+Theory of operation
+    1. Faults: an engine is booted again and again (``EngineSupervisor``), clients send, incidents happen, a second process
+       moves the projection. Each commit, attempt and answer is checked at its instant.
+    2. Peace: nothing fails any more. Every client must get its answer, and everything due must be done, twice, since what is
+       quiet once may have more to do.
+    3. The fixed release is booted, and an operator ends each hold: no outcome may be held then. With misbehaving code the
+       engine that is left must still work in each of its parts, and a release with a bad migration follows.
+    4. The whole log is checked (``InvariantChecker.check_end``), and after that one flipped bit in it must be found by replay.
+    A seed is a run: the same in every process. Even seeds run on the SQLite core, odd ones in memory.
+"""
 
 from __future__ import annotations
 
@@ -52,11 +63,11 @@ DRAINED_S: Final = 120.0
 REST_S: Final = 100.0
 FEW: Final = 100
 MAX_STEPS: Final = 30_000
-"""A run takes about 4,500, one in two hundred more than 9,000. One that takes so many goes in a circle."""
+"""A run takes about 4,500 steps, one in two hundred more than 9,000. One that takes so many repeats itself without end."""
 
 
 class Violations(list[str]):
-    """Tells of each as it comes."""
+    """Calls ``tell`` with each violation as it comes."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         super().__init__()
@@ -69,7 +80,7 @@ class Violations(list[str]):
 
 @dataclass
 class Report:
-    """What a run came to. ``violations`` empty: nothing that was promised was broken."""
+    """The result of a run. No ``violations``: no promise was broken."""
 
     seed: int
     violations: list[str] = field(default_factory=list)
@@ -83,7 +94,7 @@ class Report:
 
 
 def drawn_limits(chance: Random) -> Limits:
-    """Half of all runs are short of everything: that is where full queues and half batches are met."""
+    """Half of all runs have small limits, so that queues are full and batches are cut."""
     tiny = chance.random() < 0.5
     kept = chance.randrange(2, 9) if chance.random() < 0.3 else 20_000
     if not tiny:
@@ -103,7 +114,7 @@ async def run_engine(
     actions: int = ACTIONS,
     misbehaviour: Misbehaviour | None = None,
 ) -> None:
-    """The whole run, on the world's host. ``misbehaviour``: the code of its user misbehaves too."""
+    """The whole run, on the host "world". ``misbehaviour``: the user's code misbehaves too."""
     chance = stream(sim.seed, "plan")
     limits, check_all = drawn_limits(chance), chance.random() < 0.5
     checker = InvariantChecker(limits.batch)
@@ -136,7 +147,7 @@ async def run_engine(
     leases = Leases(disk, checker.violated)
     checker.check_lease = leases.check
     keeping = sim.world.spawn(supervisor.run_for_ever())
-    if not isinstance(faults, Nth):  # another process's calls are none of those that are counted
+    if not isinstance(faults, Nth):  # calls of another process are not counted
         sim.world.start(Projector(sim, disk, faults, checker, setup.project).run_for_ever())
     kind = SampleClient if misbehaviour is None else partial(MisbehavingClient, misbehaviour=misbehaviour)
     everybody = [
@@ -148,7 +159,7 @@ async def run_engine(
         EngineIncidents(sim, supervisor, faults, outside, checker, truth, leases, keys).happen()
     )
     await asyncio.wait(living, timeout=TROUBLE_S)
-    # rest: nothing hurts any more, and everybody gets an answer
+    # peace: no fault happens any more, and every client gets its answer
     faults.stop()
     if misbehaviour is not None:
         misbehaviour.stop()
@@ -157,25 +168,27 @@ async def run_engine(
     supervisor.set_clock(0.0)
     disk.set_fault(EnumDiskFault.NONE)
     leases.end_all()
-    if misbehaviour is not None and misbehaviour.unreadable:  # what could not be read is read by the code that can
+    if (
+        misbehaviour is not None and misbehaviour.unreadable
+    ):  # rows that this release cannot read are read by the fixed one
         await supervisor.restart()
     _, unanswered = await asyncio.wait(living, timeout=ANSWERED_S)
     if unanswered:
-        report.violations.append(f"{len(unanswered)} clients got no answer within {ANSWERED_S} s of peace")
+        report.violations.append(f"{len(unanswered)} clients got no answer within {ANSWERED_S} s after the last fault")
         return
     for task in living:
         task.result()
-    for look in range(2):  # quiet once is not quiet
+    for look in range(2):  # what is quiet now may have more to do in a moment
         if look and misbehaviour is not None:
             await works(sim, supervisor, truth, checker.violated)
         if not await supervisor.drained(truth, DRAINED_S, sim.clock.now_us):
-            report.violations.append(f"not drained within {DRAINED_S} s of peace")
+            report.violations.append(f"not drained within {DRAINED_S} s after the last fault")
             break
         await sim.clock.sleep(REST_S)
     # before a restart, which reads from where it was and so makes up for a signal that was not heard
     checker.require(
         supervisor.tail_n == checker.applied,
-        f"a subscriber waits at {supervisor.tail_n} of {checker.applied}, and nobody wakes it",
+        f"a subscriber waits at {supervisor.tail_n} of {checker.applied} and is not woken",
     )
     if misbehaviour is not None and misbehaviour.migrates:
         await migrates(supervisor, truth, misbehaviour, checker.violated)
@@ -207,7 +220,7 @@ def _outside(
 async def released(
     supervisor: EngineSupervisor, truth: SimStore, report: Report, operator: OperatorChecks, generation: int
 ) -> None:
-    """The fixed code comes, and an operator ends each hold: then no outcome waits any more."""
+    """Boots the fixed code, and an operator ends each hold: then no outcome may be held any more."""
     for row in await truth.outbox((EnumOutboxState.HELD, EnumOutboxState.DEAD), None, None, 1000):
         report.counted[f"met: row {row.state}{' after three crashes' if row.crashes >= CRASHES_DEAD else ''}"] += 1
     supervisor.generation, boots = generation, supervisor.boots
@@ -218,7 +231,7 @@ async def released(
         await operator.release(truth, key, partial(supervisor.ask, partial(_release, key)))
     await supervisor.drained(truth, DRAINED_S, supervisor.sim.clock.now_us)
     for row in await truth.outbox((EnumOutboxState.HELD,), None, None, 1000):
-        report.violations.append(f"{row.key} {row.pointer} is held, and nothing holds it any more")
+        report.violations.append(f"{row.key} {row.pointer} is held, and nothing is left to hold it")
 
 
 async def _release(key: WorkflowKey, engine: ReducerPatternEngine) -> None:
@@ -226,7 +239,7 @@ async def _release(key: WorkflowKey, engine: ReducerPatternEngine) -> None:
 
 
 class PromiseBroken(SimulationError):
-    """A promise was broken, and nobody wants to know what else will be."""
+    """A promise was broken, and the caller wants to stop at the first one."""
 
     code = "promise_broken"
 

@@ -1,6 +1,6 @@
-"""The state as somebody wrote who had not read how: the same workflow, whose validators, guards and handlers misbehave.
+"""The sample workflow with validators, guards and handlers that misbehave.
 
-Which of them does so, and how, stands in the action: so every fold of it says the same, and a replay too.
+Which of them does so, and how, stands in the action. So every fold of the action does the same, and a replay does too.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Clients and other processes that send anything: wrong types, wrong values, other people's triggers, and rubbish by the inbox.
+"""Clients and other processes that send anything: wrong types, wrong values, triggers of others, and unreadable inbox rows.
 
-Each of them hears an OnexError and leaves its row in ``rejections``, or is taken as what it says. Nothing else may leak.
+Each of them gets an OnexError and leaves a row among the rejections, or is accepted as what it says. Nothing else may happen.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from onex.simulation.client_requests import ClientRequest
 from onex.simulation.host import HostCrashed, current_host
 from onex.simulation.raised_errors import HOSTILE_TEXT, KINDS
 from tests.engine_sim.client import SampleClient
-from tests.engine_sim.misbehaving_app import EMITTED, VALIDATED, poisons
+from tests.engine_sim.misbehaving_app import VALIDATED, poisons
 from tests.engine_sim.misbehaviour import Misbehaviour
 from tests.engine_sim.sample_workflow import Add
 
@@ -53,7 +53,7 @@ NO_PAYLOAD: Final[tuple[Any, ...]] = (
     b'"add"',
     ("amount", 1),
 )
-"""What a client hands over where a payload is due. An empty list is no payload either: see issue 14 of the cases."""
+"""What a client sends where a payload belongs. None of it is one."""
 ARGUMENTS: Final[tuple[Mapping[str, Any], ...]] = (
     {"issuer": 7},
     {"issuer": ["me"]},
@@ -103,7 +103,7 @@ RELEASE_P: Final = 0.4
 
 
 class MisbehavingClient(SampleClient):
-    """A client as the others are, that now and then sends what makes the app's own code misbehave, or what nobody should."""
+    """A client that sometimes sends what makes the app's code misbehave, or what no client should send."""
 
     def __init__(self, *given: Any, misbehaviour: Misbehaviour) -> None:
         super().__init__(*given)
@@ -137,12 +137,12 @@ class MisbehavingClient(SampleClient):
             await super().act()
 
     async def deliver(self, request: ClientRequest) -> Committed | OnexError:
-        """By the door nobody counts how often an action took its process with it: whoever sends it again wants it so."""
+        """By ``submit``, no row counts how often an action has ended its process: who sends it again accepts that."""
         self.misbehaviour.in_inbox.discard(request.id.bytes)
         return await super().deliver(request)
 
     async def _send(self, request: ClientRequest) -> None:
-        """By the door or by the inbox: what misbehaves is the same."""
+        """By ``submit`` or by the inbox: the same code misbehaves."""
         if self.chance.random() < 0.5:
             self.misbehaviour.in_inbox.add(request.id.bytes)
             await self._through_the_inbox(request)
@@ -152,7 +152,7 @@ class MisbehavingClient(SampleClient):
             await self.sender.release(request.key)
 
     async def _tender(self, request: ClientRequest, how: str, *, bills: bool = False) -> None:
-        """As JSON, since no client has the class."""
+        """As JSON, because no client has the class."""
         token = str(request.id)
         body = {"how": how, "token": token, "bills": bills or self.chance.random() < 0.5, "cents": 5}
         if self.chance.random() < 0.5:
@@ -184,7 +184,7 @@ class MisbehavingClient(SampleClient):
             return
 
     async def _never(self, what: str, key: Any, kind: Any, payload: Any = None, **arguments: Any) -> None:
-        """Nobody takes it: an OnexError says so, and nothing else does."""
+        """It must be refused, by an OnexError and by nothing else."""
 
         async def post(engine: ReducerPatternEngine) -> Committed:
             return await engine.submit(key, kind, payload, **arguments)
@@ -211,7 +211,7 @@ class MisbehavingClient(SampleClient):
             await self._never(f"trigger {trigger!r}", key, trigger)
 
     async def _not_its_own(self, key: WorkflowKey) -> None:
-        """An outcome that nobody brought about, or a state that nobody had."""
+        """An outcome that no effect had, or a state that no instance had."""
         if self.chance.random() < 0.5:
             to_version = self.chance.randrange(1, 9)
             await self._never("a rollback by anybody", key, ROLLBACK, {"to_version": to_version, "state": STATE})
@@ -229,8 +229,5 @@ class MisbehavingClient(SampleClient):
 
 
 def _refusable(how: str) -> bool:
-    """Whether no action of this kind can be taken: its validator raises wherever it is looked at."""
+    """Whether no such action can be accepted: its validator raises at every validation."""
     return how.partition(":")[0] in ("before", "field", "after", "reload", "write")
-
-
-__all__ = ["EMITTED", "MisbehavingClient"]

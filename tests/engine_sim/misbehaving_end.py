@@ -1,4 +1,4 @@
-"""The end of a run with misbehaviour code: whoever lived through it still works, and nothing impossible was kept."""
+"""The end of a run with misbehaving user code: the engine that is left still works, and nothing impossible was kept."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ PAGE: Final = 1000
 PROBE: Final = WorkflowKey(TYPE, "probe")
 NEIGHBOUR: Final = WorkflowKey(TYPE, "neighbour")
 WANTED: Final = {
-    "begin": "the door takes nothing",
-    "add": "the inbox takes nothing",
-    "alarm": "no timer rings",
-    "went": "no effect is had",
+    "begin": "submit accepts nothing",
+    "add": "the inbox accepts nothing",
+    "alarm": "no timer fires",
+    "went": "no effect runs",
 }
 
 
 async def works(sim: Sim, supervisor: EngineSupervisor, truth: SimStore, violated: Callable[[str], None]) -> None:
-    """In peace everything works on the engine there is: the door, the inbox, a timer, an effect, the projection."""
+    """On the engine that is left everything works: submit, the inbox, a timer, an effect, the projection."""
     boots = supervisor.boots
     ids = [UUID(bytes=sim.world.ids.new()) for _ in range(4)]
     steps = (
@@ -50,7 +50,7 @@ async def works(sim: Sim, supervisor: EngineSupervisor, truth: SimStore, violate
         try:
             await supervisor.ask(request.submit, patience_s=WORKS_S)
         except (HostCrashed, OnexError, TimeoutError) as error:
-            violated(f"in peace the door gave {type(error).__name__} for {request.kind}: {error}")
+            violated(f"after the last fault submit gave {type(error).__name__} for {request.kind}: {error}")
             return
     wire = {"workflow_key": list(PROBE), "kind": "add", "command_payload": {}, "action_id": str(ids[3])}
     sim.world.start(InboxSender(supervisor.sender, violated).send(orjson.dumps(wire)))
@@ -61,10 +61,10 @@ async def works(sim: Sim, supervisor: EngineSupervisor, truth: SimStore, violate
         for entry in await truth.history(PROBE, 0, PAGE):
             missing.pop(entry.row.kind, None)
     for what in missing.values():
-        violated(f"in peace {what}: some loop of the engine is silent")
+        violated(f"after the last fault {what}: a loop of the engine has ended")
     await _projected(sim, supervisor, truth, violated)
     if supervisor.boots != boots:
-        violated("in peace an engine ended by itself")
+        violated("after the last fault an engine ended by itself")
 
 
 async def _projected(sim: Sim, supervisor: EngineSupervisor, truth: SimStore, violated: Callable[[str], None]) -> None:
@@ -77,7 +77,7 @@ async def _projected(sim: Sim, supervisor: EngineSupervisor, truth: SimStore, vi
             await sim.clock.sleep(LOOK_S)
         else:
             return
-    violated("in peace the projection does not move: its loop is silent")
+    violated("after the last fault the projection does not move: its loop has ended")
 
 
 async def _shown(supervisor: EngineSupervisor, reached: Position, engine: ReducerPatternEngine) -> None:
@@ -87,7 +87,7 @@ async def _shown(supervisor: EngineSupervisor, reached: Position, engine: Reduce
 async def migrates(
     supervisor: EngineSupervisor, truth: SimStore, misbehaviour: Misbehaviour, violated: Callable[[str], None]
 ) -> None:
-    """A release whose migration cannot stand some states: they are refused by name, everybody else goes on."""
+    """A release whose migration fails for some states: those instances are refused by name, all others go on."""
     misbehaviour.migrating = True
     supervisor.generation, boots = MIGRATES_AT, supervisor.boots
     await supervisor.restart()
@@ -98,9 +98,11 @@ async def migrates(
         try:
             await supervisor.ask(partial(_hush, key), patience_s=WORKS_S)
         except OnexError as error:
-            violated(f"{key} is new, and a migration of others keeps it out: {error}") if key == NEIGHBOUR else None
+            violated(
+                f"{key} is new, and a migration of other instances keeps it out: {error}"
+            ) if key == NEIGHBOUR else None
         except (HostCrashed, TimeoutError) as error:
-            violated(f"with a migration that misbehaves the door gave {type(error).__name__} for {key}")
+            violated(f"with a migration that misbehaves submit gave {type(error).__name__} for {key}")
     misbehaviour.migrating = False
 
 
@@ -109,7 +111,7 @@ async def _hush(key: WorkflowKey, engine: ReducerPatternEngine) -> None:
 
 
 async def check_log(truth: SimStore, misbehaviour: Misbehaviour, violated: Callable[[str], None]) -> None:
-    """Nothing that no store takes was kept, and nothing took its process with it more often than it may."""
+    """Nothing was kept that no store takes, and nothing ended its process more often than it may."""
     after = 0
     while rows := await truth.log(Position(0, after), PAGE):
         for entry in rows:
@@ -119,7 +121,7 @@ async def check_log(truth: SimStore, misbehaviour: Misbehaviour, violated: Calla
     for stored in await truth.instances(None, None, None, PAGE):
         _check(f"the state of {stored.key}", stored.state, violated)
     for who in misbehaviour.too_often:
-        violated(f"{who.hex()} took its process with it again and again, and nobody refused it")
+        violated(f"{who.hex()} ended its process again and again, and was not refused")
 
 
 def _check(where: str, data: bytes, violated: Callable[[str], None]) -> None:
@@ -128,4 +130,4 @@ def _check(where: str, data: bytes, violated: Callable[[str], None]) -> None:
     try:
         check_json(data or b"null")
     except OnexError as error:
-        violated(f"{where} was kept, and holds what nobody can keep: {error.message}")
+        violated(f"{where} was kept, and holds what no store takes: {error.message}")

@@ -1,6 +1,6 @@
-"""The n-th call: a run in which exactly one call of a port fails, and every call has its turn.
+"""The n-th call: a run in which exactly one call of a port fails; every call has its run.
 
-Chance finds what goes wrong often; this finds what goes wrong at one call in a thousand, because it tries each.
+Chance finds what goes wrong often. This finds what goes wrong at one call in a thousand, because it tries each.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from onex.simulation.host import current_host
 from tests.engine_sim.seeded_faults import SeededFaults
 
 SEED: Final = 3
-"""One in whose undisturbed run every port is called, the store's end by two orderly restarts among them."""
+"""A seed whose run without a failing call uses every port, ``close`` by two orderly restarts."""
 CLIENTS: Final = 4
 ACTIONS: Final = 36
-"""Per client; with what follows from them, an undisturbed run judges more than 200."""
+"""Per client. With what follows from them, a run without a failing call checks more than 200."""
 
 SCENARIO: Final = {
     "action sent again": 0.05,
@@ -43,15 +43,15 @@ SCENARIO: Final = {
     "redrive": 0.10,
     "release": 0.05,
 }
-"""What happens beside: clients and operators as they are, and no port that fails but the one."""
+"""What happens besides: clients and operators as in other runs, and no port fails but the one."""
 
 
-TOLD: Final = "the n-th call, as the simulation had it"
+FAILED: Final = "the n-th call, as the simulation had it"
 OUTSIDE: Final = frozenset({"effect", "compute"})
 
 
 class EnumFailure(StrEnum):
-    """How the one call fails. ``LOST`` is for commits only: neither applied nor answered, and nobody knows."""
+    """How the one call fails. ``LOST`` is for commits only: neither applied nor answered, and the caller cannot know."""
 
     REFUSED = "refused"
     UNANSWERED = "done, and not answered"
@@ -86,9 +86,9 @@ class Nth(SeededFaults):
             case EnumFailure.CRASH_BEFORE:
                 await current_host().die()
             case EnumFailure.REFUSED:
-                raise EffectFailed(TOLD, retryable=True) if port in OUTSIDE else TemporaryDatabaseError(TOLD)
+                raise EffectFailed(FAILED, retryable=True) if port in OUTSIDE else TemporaryDatabaseError(FAILED)
             case EnumFailure.LOST if port == "commit":
-                raise CommitUnknown(TOLD)
+                raise CommitUnknown(FAILED)
         return call
 
     async def after(self, port: str, call: int) -> None:
@@ -98,6 +98,6 @@ class Nth(SeededFaults):
             case EnumFailure.CRASH_AFTER:
                 await current_host().die()
             case EnumFailure.UNANSWERED if port == "commit":
-                raise CommitUnknown(TOLD)
+                raise CommitUnknown(FAILED)
             case EnumFailure.UNANSWERED:
-                raise OSError(TOLD) if port in OUTSIDE else TemporaryDatabaseError(TOLD)
+                raise OSError(FAILED) if port in OUTSIDE else TemporaryDatabaseError(FAILED)

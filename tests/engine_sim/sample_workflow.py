@@ -1,7 +1,7 @@
-"""The workflow a engine simulation runs: an state, with every feature an engine can get wrong, and poison where one asks for it.
+"""The workflow that the engine's own simulation runs. It uses every feature of the engine, and fails where an action asks for it.
 
-Its decisions are pure. ``generation`` 2 is the code after a release: it counts otherwise, and digests what made the
-first one fail.
+Its decisions are pure. ``generation`` 2 is the code after a release: it counts in another way, and accepts what made the first
+one fail.
 """
 
 from __future__ import annotations

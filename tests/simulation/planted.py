@@ -1,12 +1,12 @@
-"""Every bug that was planted, and how soon a run finds it: the table the simulator is judged by.
+"""Every bug that was planted, and how soon a run finds it: the measure of the simulation.
 
-How to plant one stands in ``planting``. A simulator that does not find these would not find ours.
+``planting`` says how to plant one. A simulation that does not find these would not find bugs of our own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tests.simulation import (
     planted_dispatch,
@@ -16,9 +16,10 @@ from tests.simulation import (
     planted_relay,
     planted_store,
     planted_user_code,
+    planting,
 )
-from tests.simulation.planting import PLANTED, Bug
 
+PLANTED: Final = planting.PLANTED
 ROOMS = (
     planted_inbox_and_projections,
     planted_independently,
@@ -31,7 +32,7 @@ ROOMS = (
 
 
 class Found(NamedTuple):
-    """``first``: the first run that finds it, where CI begins to look. ``within``: runs it may take from anywhere.
+    """``first``: the first run that finds it, where CI begins to look. ``within``: how many runs it may take from any start.
 
     ``misbehaving``: runs in which the code of a user misbehaves.
     """
@@ -167,5 +168,3 @@ FOUND: Mapping[str, Found] = {
     "operator_request_answered_in_a_second_commit": Found(221, 3000),
     "redriven_by_two_operators_at_once": Found(394, 2000),
 }
-
-__all__ = ["FOUND", "PLANTED", "ROOMS", "Bug", "Found"]

@@ -1,7 +1,8 @@
-"""Bugs planted by somebody who had read the promises and the engine, but not what the simulator does or asks.
+"""Bugs planted by somebody who had read the promises and the engine, but not what the simulation does or checks.
 
-The other files grew beside the invariants, so a bug nobody thought of may be missing from both. These were written down before
-the first of them was run. Each breaks one promise of docs/concepts/promises.md; its docstring gives the number.
+The other files grew together with the invariants, so a bug that nobody thought of may be missing from both. These were
+written down before the first of them was run. Each breaks one promise of docs/concepts/promises.md; its docstring has the
+number.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
    with ``swapped`` and yields. Break one promise in a way somebody could have written, and keep every other promise. The name
    says which promise is broken.
 2. Give it a row in ``planted.FOUND``: the first run that finds it, and how many runs it may take.
-3. ``pytest tests/simulation/test_planted.py -k its_name``. When all runs go well, there is a hole: fix the faults, the
-   workload or the invariants of ``onex.simulation`` until one does not. The bug stays as it is.
+3. ``pytest tests/simulation/test_planted.py -k its_name``. When no run finds it, the simulation
+   has a gap: improve faults, workload or invariants until one does. The bug stays as it is.
 
 Even runs run on SQLite, odd ones in memory: a bug in one store is looked for in the runs of both.
 """
@@ -31,7 +31,7 @@ def planted(make: Callable[[], Iterator[None]]) -> Bug:
 
 @contextmanager
 def swapped(owner: object, name: str, wrong: object) -> Iterator[None]:
-    """``owner.name`` is ``wrong`` inside, and what it was afterwards."""
+    """Inside, ``owner.name`` is ``wrong``; afterwards it is what it was."""
     right = getattr(owner, name)
     setattr(owner, name, wrong)
     try:

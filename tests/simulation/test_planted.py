@@ -1,7 +1,7 @@
-"""A simulator that does not find a bug somebody plants would not find ours.
+"""A simulation that does not find a bug that somebody plants would not find our own bugs.
 
-CI begins at the run that found the bug last time and goes on from there; `make test-long` begins at the first of all. Both
-give up after as many runs as the table allows, and then there is a hole.
+CI begins at the run that found the bug last time and goes on from there; `make test-long` begins at run 0. Both give up after
+as many runs as the table allows: then the simulation has a gap.
 """
 
 from __future__ import annotations
