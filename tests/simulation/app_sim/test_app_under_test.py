@@ -174,7 +174,7 @@ def test_a_stand_in_must_be_written_where_none_can_be_drawn(tmp_path: Path) -> N
         "        return receipt\n\n\nclass Pack(",
     )
     more = ("from pydantic import Field", "from pydantic import Field, field_validator")
-    with pytest.raises(ContractError, match=r"nothing can stand in for 'bank': .*not of our bank"):
+    with pytest.raises(ContractError, match=r"no answer can be drawn for 'bank': .*not of our bank"):
         load_app_under_test(shop(tmp_path / "without", "", picky, more))
     says = "\n\neffects = {'bank': lambda intent, rng: Charged(receipt='bank/1')}\n"
     assert load_app_under_test(shop(tmp_path / "with", HEAD + says, picky, more)).stand_ins
@@ -190,10 +190,10 @@ def test_it_may_change_without_the_app(tmp_path: Path, where: Workspace) -> None
 @pytest.mark.parametrize(
     ("says", "told"),
     [
-        ("def never(w):\n    return 'it did'\n", "never is no invariant, and nobody calls it"),
-        ("@at_end\ndef never(world, more):\n    return 'it did'\n", "never is no invariant, and nobody calls it"),
-        ("async def never(world):\n    return 'it did'\n", "never is async or yields, so it answers nothing"),
-        ("def never(world):\n    yield 'it did'\n", "never is async or yields, so it answers nothing"),
+        ("def never(w):\n    return 'it did'\n", "never is no invariant, and nothing calls it"),
+        ("@at_end\ndef never(world, more):\n    return 'it did'\n", "never is no invariant, and nothing calls it"),
+        ("async def never(world):\n    return 'it did'\n", "never is async or yields, so it returns no answer"),
+        ("def never(world):\n    yield 'it did'\n", "never is async or yields, so it returns no answer"),
     ],
 )
 def test_an_invariant_that_nobody_could_ask_is_an_error_at_its_line(tmp_path: Path, says: str, told: str) -> None:
@@ -231,4 +231,4 @@ def few_items(world: World) -> bool:
 
 def test_an_invariant_says_text_or_a_truth_value(tmp_path: Path, where: Workspace) -> None:
     told = complaints(load_app_under_test(shop(tmp_path, "def counted(world):\n    return len(world.states)\n")), where)
-    assert told == {"counted: it returned int; what is wrong is told as text or False, nothing wrong as None or True"}
+    assert told == {"counted: it returned int; return text or False for a violation, None or True for none"}
