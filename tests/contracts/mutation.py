@@ -1,6 +1,6 @@
 """Every contract that differs from a given one in a single honoured field: what a diff must not overlook.
 
-Values are changed without validation, so that a word, a number or a list need not make sense to be told apart.
+Values are changed without validation, so that a word, a number or a list need not make sense to be distinguished.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a condition costs at most is told before it is evaluated, and too much is refused by name: nothing can stop CEL."""
+"""What a condition costs at most is reported before it is evaluated, and too much is refused by name: nothing can stop CEL."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ HEAVY = [
 
 
 @pytest.mark.parametrize("text", HEAVY)
-def test_what_would_take_too_long_is_refused_by_name_with_the_budget_the_sizes_and_the_mend(text: str) -> None:
+def test_what_would_take_too_long_is_refused_by_name_with_the_budget_the_sizes_and_the_fix(text: str) -> None:
     try:
         condition = guard(text)
     except GuardProblem as problem:
@@ -203,7 +203,7 @@ def test_a_tree_is_not_deeper_than_it_can_be_walked() -> None:
 
 
 @given(st.text("a(b)[c]{10,}\\wp.*+?|^$", max_size=60))
-def test_a_pattern_s_cost_is_told_for_any_text(pattern: str) -> None:
+def test_a_pattern_s_cost_is_reported_for_any_text(pattern: str) -> None:
     positions, steps = pattern_cost(pattern)
     assert positions >= 0 and steps >= 150
 

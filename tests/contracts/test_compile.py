@@ -96,7 +96,7 @@ def spot(thing: object, field: str) -> PythonPlace | None:
     return PythonPlace("shop.py", 7, 1) if name.startswith(("Bad", "bad_")) else None
 
 
-def told(compiled: CompiledReducer) -> list[tuple[str, int, str, str]]:
+def reported(compiled: CompiledReducer) -> list[tuple[str, int, str, str]]:
     assert compiled.reducer is None
     return [(one.path, one.line, one.code, one.message) for one in compiled.findings]
 
@@ -163,7 +163,7 @@ def test_a_class_that_is_not_there_is_guessed() -> None:
     classes = {**CLASSES, "Chargedd": Charged}
     del classes["Charged"]
     compiled = build(classes=classes)
-    assert told(compiled) == [("shop.yaml", 16, "unknown_class", "payloads.py has no class 'Charged'")]
+    assert reported(compiled) == [("shop.yaml", 16, "unknown_class", "payloads.py has no class 'Charged'")]
     assert compiled.findings[0].fix == "did you mean 'Chargedd'?"
 
 
@@ -191,7 +191,7 @@ def test_a_field_without_default_leaves_no_beginning() -> None:
         height: int
         owner: str
 
-    assert told(build(classes={**CLASSES, "Cart": BadCart})) == [
+    assert reported(build(classes={**CLASSES, "Cart": BadCart})) == [
         ("shop.py", 7, "no_default", "Cart.height has no default, so there is no state before the first action"),
         ("shop.py", 7, "no_default", "Cart.owner has no default, so there is no state before the first action"),
     ]
@@ -199,12 +199,12 @@ def test_a_field_without_default_leaves_no_beginning() -> None:
 
 def test_a_status_of_one_s_own_is_refused() -> None:
     class BadCart(Cart):
-        status: str | None = None  # type: ignore[assignment]  # the mistake under test
+        status: str | None = None  # type: ignore[assignment]  # the error under test
 
-    assert [code for _, _, code, _ in told(build(classes={**CLASSES, "Cart": BadCart}))] == ["status_redefined"]
+    assert [code for _, _, code, _ in reported(build(classes={**CLASSES, "Cart": BadCart}))] == ["status_redefined"]
 
 
-def test_defaults_that_the_state_itself_refuses_are_told() -> None:
+def test_defaults_that_the_state_itself_refuses_are_reported() -> None:
     class BadCart(Cart):
         few: int = Field(default=0, gt=0, validate_default=True)
 
@@ -214,8 +214,8 @@ def test_defaults_that_the_state_itself_refuses_are_told() -> None:
         def bad(cls, value: str) -> str:
             raise RuntimeError("not today")
 
-    assert [code for _, _, code, _ in told(build(classes={**CLASSES, "Cart": BadCart}))] == ["bad_default"]
-    assert told(build(classes={**CLASSES, "Cart": BadDay})) == [
+    assert [code for _, _, code, _ in reported(build(classes={**CLASSES, "Cart": BadCart}))] == ["bad_default"]
+    assert reported(build(classes={**CLASSES, "Cart": BadDay})) == [
         ("shop.py", 7, "bad_default", "Cart cannot begin: RuntimeError: not today")
     ]
 
@@ -233,7 +233,7 @@ def test_field_types_are_judged_in_state_payloads_and_intents_each_once() -> Non
         tags: set[str]
 
     compiled = build(classes={**CLASSES, "Place": BadPlace, "Charge": BadCharge})
-    assert [message.split(":")[0] for _, _, _, message in told(compiled)] == [
+    assert [message.split(":")[0] for _, _, _, message in reported(compiled)] == [
         "BadInner.raw is bytes",
         "BadCharge.tags is set[str]",
     ]
@@ -241,7 +241,7 @@ def test_field_types_are_judged_in_state_payloads_and_intents_each_once() -> Non
 
 def test_an_outcome_that_is_no_success_carries_a_failure_or_nothing() -> None:
     contract = CONTRACT.replace("trigger: declined, payload: Failure", "trigger: declined, payload: Place")
-    assert told(build(contract=contract)) == [
+    assert reported(build(contract=contract)) == [
         (
             "shop.yaml",
             21,
@@ -254,7 +254,7 @@ def test_an_outcome_that_is_no_success_carries_a_failure_or_nothing() -> None:
     assert build(contract=CONTRACT.replace("trigger: declined, payload: Failure", "trigger: declined")).findings == ()
 
 
-def test_a_guard_over_a_field_that_is_not_there_is_told_at_its_column() -> None:
+def test_a_guard_over_a_field_that_is_not_there_is_reported_at_its_column() -> None:
     compiled = build(contract=CONTRACT.replace("amount > 0", "payload.amuont > 0"))
     assert [(one.line, one.column, one.code, one.fix) for one in compiled.findings] == [
         (15, 110, "guard_field", "did you mean 'amount'?")
@@ -282,7 +282,7 @@ def test_a_handler_for_a_trigger_that_no_transition_has() -> None:
         return Step(cart)
 
     compiled = build(table("plcae", bad_place))
-    assert told(compiled) == [("shop.py", 7, "unknown_trigger", "a handler for 'plcae', which no transition has")]
+    assert reported(compiled) == [("shop.py", 7, "unknown_trigger", "a handler for 'plcae', which no transition has")]
     assert compiled.findings[0].fix == "did you mean 'place'?"
 
 
@@ -290,7 +290,7 @@ def test_handlers_over_another_state() -> None:
     def place(cart: State, action: Action[Place]) -> Step[State]:
         return Step(cart)
 
-    assert told(build(table("place", place, State))) == [
+    assert reported(build(table("place", place, State))) == [
         ("shop.yaml", 5, "other_state", "reducer.py handles State; the contract's state_model is Cart")
     ]
 
@@ -319,7 +319,7 @@ def bad_action(cart: Cart, action: Place) -> Step[Cart]:
     return Step(cart)
 
 
-def bad_name(cart: Cart, action: Action[Nowhere]) -> Step[Cart]:  # type: ignore[name-defined]  # noqa: F821 - the mistake
+def bad_name(cart: Cart, action: Action[Nowhere]) -> Step[Cart]:  # type: ignore[name-defined]  # noqa: F821 - the error
     return Step(cart)
 
 
@@ -336,7 +336,7 @@ def bad_name(cart: Cart, action: Action[Nowhere]) -> Step[Cart]:  # type: ignore
     ],
 )
 def test_a_handler_must_fit_its_trigger(handler: Callable[..., Any], said: str) -> None:
-    assert told(build(table("place", handler))) == [("shop.py", 7, "handler", said)]
+    assert reported(build(table("place", handler))) == [("shop.py", 7, "handler", said)]
 
 
 def test_a_handler_may_take_more_than_it_is_given() -> None:
@@ -353,14 +353,14 @@ def test_a_handler_may_take_more_than_it_is_given() -> None:
         assert build(table("place", handler)).findings == ()
 
 
-def test_everything_wrong_is_told_at_once() -> None:
+def test_everything_wrong_is_reported_at_once() -> None:
     class BadCart(State):
         amount: int
         raw: bytes = b""
 
     contract = CONTRACT.replace("amount > 0", "nowhere > 0").replace("payload: Charged", "payload: Chargd")
     compiled = build(table("plcae", bad_lonely, BadCart), contract, {**CLASSES, "Cart": BadCart})
-    assert [code for _, _, code, _ in told(compiled)] == [
+    assert [code for _, _, code, _ in reported(compiled)] == [
         "field_type",
         "no_default",
         "unknown_class",

@@ -1,4 +1,4 @@
-"""What a user reads for each mistake, word for word (mistakes.txt): all of it at once, each with place and mend."""
+"""What a user reads for each error, word for word (contract_errors.txt): all of it at once, each with place and fix."""
 
 from __future__ import annotations
 
@@ -14,53 +14,53 @@ HERE = Path(__file__).parent
 SHOP = (HERE / "shop.yaml").read_text()
 
 
-class Mistake(NamedTuple):
+class ErrorCase(NamedTuple):
     title: str
     right: str
     wrong: str
-    told: str
+    reported: str
 
 
-def mistakes() -> list[Mistake]:
-    blocks = (HERE / "mistakes.txt").read_text().split("=== ")[1:]
+def error_cases() -> list[ErrorCase]:
+    blocks = (HERE / "contract_errors.txt").read_text().split("=== ")[1:]
     found = []
     for block in blocks:
         title, *lines = block.rstrip("\n").split("\n")
         right = "\n".join(line[2:] for line in lines if line.startswith("- "))
         wrong = "\n".join(line[2:] for line in lines if line.startswith("+ "))
-        told = [line for line in lines if not line.startswith(("- ", "+ "))]
-        found.append(Mistake(title, right, wrong, "\n".join(told).rstrip()))
+        reported = [line for line in lines if not line.startswith(("- ", "+ "))]
+        found.append(ErrorCase(title, right, wrong, "\n".join(reported).rstrip()))
     return found
 
 
-def told(findings: tuple[Finding, ...]) -> str:
+def reported(findings: tuple[Finding, ...]) -> str:
     return "\n".join(
         f"{one.line}:{one.column} {one.severity} {one.code}: {one.message}\n    {one.fix}" for one in findings
     )
 
 
-def test_the_contract_the_mistakes_are_made_in_is_right() -> None:
+def test_the_contract_the_errors_are_made_in_is_right() -> None:
     loaded = load_contract(SHOP, "shop.yaml")
     assert loaded.findings == ()
     assert loaded.contract is not None
     assert loaded.contract.name == "shop"
 
 
-@pytest.mark.parametrize("mistake", mistakes(), ids=lambda mistake: mistake.title.replace(" ", "-"))
-def test_the_mistake_is_told_at_its_place_with_its_mend(mistake: Mistake) -> None:
-    assert SHOP.count(mistake.right) >= 1
-    loaded = load_contract(SHOP.replace(mistake.right, mistake.wrong, 1), "shop.yaml")
-    assert told(loaded.findings) == mistake.told
+@pytest.mark.parametrize("case", error_cases(), ids=lambda case: case.title.replace(" ", "-"))
+def test_the_error_is_reported_at_its_place_with_its_fix(case: ErrorCase) -> None:
+    assert SHOP.count(case.right) >= 1
+    loaded = load_contract(SHOP.replace(case.right, case.wrong, 1), "shop.yaml")
+    assert reported(loaded.findings) == case.reported
     assert (loaded.contract is None) == bool(errors(loaded.findings))
 
 
-def test_every_finding_has_a_mend() -> None:
-    for mistake in mistakes():
-        loaded = load_contract(SHOP.replace(mistake.right, mistake.wrong, 1), "shop.yaml")
-        assert [one for one in loaded.findings if not one.fix] == [], mistake.title
+def test_every_finding_has_a_fix() -> None:
+    for case in error_cases():
+        loaded = load_contract(SHOP.replace(case.right, case.wrong, 1), "shop.yaml")
+        assert [one for one in loaded.findings if not one.fix] == [], case.title
 
 
-def test_mistakes_in_different_places_are_told_in_one_go() -> None:
+def test_errors_in_different_places_are_reported_in_one_go() -> None:
     few = [("payload: Place,", "paylod: Place,"), ("max_attempts: 5", "max_attempts: 0"), ("bank,", "bank, x: 1,")]
     text = SHOP
     for right, wrong in few:
@@ -73,7 +73,7 @@ def test_a_condition_has_at_most_a_thousand_characters() -> None:
     assert [(one.code, one.line) for one in loaded.findings] == [("bad_length", 17)]
 
 
-def test_more_than_a_hundred_mistakes_are_cut() -> None:
+def test_more_than_a_hundred_errors_are_cut() -> None:
     rows = "".join(f"    - {{from_state: s{n}, to_state: t{n}, trigger: x{n}, bad: 1}}\n" for n in range(300))
     loaded = load_contract(SHOP.replace("intents:", f"{rows}intents:", 1), "x")
     assert len(loaded.findings) == 101

@@ -73,7 +73,7 @@ def edited(text: str, *edits: tuple[str, str]) -> ContractDifference:
     return file_difference(read(text), read(after))
 
 
-def told(change: ContractChange) -> tuple[str, str, str]:
+def reported(change: ContractChange) -> tuple[str, str, str]:
     return str(change.bump), f"{change.what} {change.path}", change.reason
 
 
@@ -307,10 +307,10 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_change_is_told_with_its_weight_and_its_reason(case: str) -> None:
+def test_a_change_is_reported_with_its_weight_and_its_reason(case: str) -> None:
     text, edits, wanted = CASES[case]
     made = edited(text, *edits)
-    assert {told(change) for change in made.changes} == wanted
+    assert {reported(change) for change in made.changes} == wanted
     assert made.owed == max((bump for bump, _, _ in wanted), key=lambda bump: EnumBump(bump).weight)
 
 
@@ -327,7 +327,7 @@ def test_there_and_back_what_was_removed_is_what_is_added(case: str) -> None:
     assert len(there.changes) == len(back.changes)
 
 
-def test_both_lines_are_told_each_in_its_own_file() -> None:
+def test_both_lines_are_reported_each_in_its_own_file() -> None:
     made = edited(
         SHOP, ("unleased: [cancel]", "unleased: [cancel]\n# a line more\n"), ("timeout_ms: 60000", "timeout_ms: 1")
     )
@@ -391,7 +391,7 @@ def test_classes_are_compared_by_their_fields_not_by_their_names() -> None:
     new: Shapes = {"place": {"properties": {"amount": {"type": "integer", "minimum": 1}, "note": {"type": "string"}}}}
     renamed = contract(SHOP.replace("payload: Place", "payload: Order"))
     made = difference(contract(SHOP), renamed, shapes=(old, new))
-    assert {told(change) for change in made.changes} == {
+    assert {reported(change) for change in made.changes} == {
         ("patch", f"changed {TRANSITION}[open: place].payload",
          "the class has another name; its fields are compared by themselves"),
         ("major", "added triggers[place].payload.amount", "minimum was free and is 1"),
@@ -404,12 +404,12 @@ def test_a_state_that_stored_ones_do_not_fit_breaks_unless_it_is_migrated() -> N
     new: Shapes = {"state": {"properties": {"total": {"type": "string"}}}}
     reason = "the type was integer and is string"
     same = difference(contract(SHOP), contract(SHOP), shapes=(old, new))
-    assert [told(change) for change in same.changes] == [
+    assert [reported(change) for change in same.changes] == [
         ("major", "changed state.total", f"{reason}; raise state_schema and write a migration")
     ]
     raised = contract(SHOP.replace("state_model: Cart", "state_model: Cart\nstate_schema: 2"))
     migrated = difference(contract(SHOP), raised, shapes=(old, new))
-    assert [told(change) for change in migrated.changes if change.path.startswith("state.")] == [
+    assert [reported(change) for change in migrated.changes if change.path.startswith("state.")] == [
         ("minor", "changed state.total", f"{reason}; stored states are migrated")
     ]
 
@@ -430,7 +430,7 @@ def test_nor_in_contracts_of_others() -> None:
 
 
 def _nothing_is_overlooked(given: ModelContractBase) -> int:
-    """How many single changes of it were told, there and back."""
+    """The number of single changes of it that were reported, there and back."""
     assert difference(given, given).changes == ()
     count = 0
     for mutant in mutants(given):

@@ -1,4 +1,4 @@
-"""What an editor is told: the mark ``|`` is the cursor, in texts that are being typed as often as in whole ones."""
+"""What an editor is reported: the mark ``|`` is the cursor, in texts that are being typed as often as in whole ones."""
 
 from __future__ import annotations
 
@@ -124,10 +124,10 @@ def about(marked: str) -> str:
 
 
 def test_a_key_says_its_type_what_it_is_and_who_acts_on_it() -> None:
-    told = about(SHOP.replace("timeout_ms", "time|out_ms")).split("\n\n")
-    assert told[0] == "**timeout_ms**: whole number"
-    assert told[1].startswith("`timeout_ms` after entering, `on_timeout` is fired, unless the state was left.")
-    assert told[2].startswith("The engine runs by it; `onex check` judges it;")
+    reported = about(SHOP.replace("timeout_ms", "time|out_ms")).split("\n\n")
+    assert reported[0] == "**timeout_ms**: whole number"
+    assert reported[1].startswith("`timeout_ms` after entering, `on_timeout` is fired, unless the state was left.")
+    assert reported[2].startswith("The engine runs by it; `onex check` judges it;")
 
 
 def test_a_key_nobody_acts_on_says_so() -> None:

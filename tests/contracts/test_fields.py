@@ -55,7 +55,7 @@ class Box(Payload, Generic[T]):
 Cents = NewType("Cents", int)
 
 
-def told(annotation: Any) -> list[str]:
+def reported(annotation: Any) -> list[str]:
     """The sentences about a model with one field of this type."""
     model = create_model("Thing", __base__=Payload, field=(annotation, ...))
     return [one.message for one in field_problems(model)]
@@ -74,7 +74,7 @@ def told(annotation: Any) -> list[str]:
     ids=str,
 )  # fmt: skip
 def test_types_whose_json_reloads_equal_are_allowed(annotation: object) -> None:
-    assert told(annotation) == []
+    assert reported(annotation) == []
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_types_whose_json_reloads_equal_are_allowed(annotation: object) -> None:
     ids=str,
 )  # fmt: skip
 def test_other_types_are_refused(annotation: object) -> None:
-    sentences = told(annotation)
+    sentences = reported(annotation)
     assert sentences
     assert all(sentence.startswith("Thing.field is ") for sentence in sentences)
 

@@ -132,7 +132,7 @@ sys.addaudithook(_hook)
 @contextmanager
 def watched() -> Iterator[list[str]]:
     """Events of the interpreter from here on: what was imported, opened, compiled and started."""
-    global _watching  # noqa: PLW0603 -- an audit hook cannot be taken away, only told to look elsewhere
+    global _watching  # noqa: PLW0603 -- an audit hook cannot be taken away, only made to ignore events
     _watched.clear()
     _watching = True
     try:
@@ -270,7 +270,7 @@ def test_whatever_a_reference_leads_to(text: str, files: list[str], way: int) ->
 
 @given(mutants())
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
-def test_mending_leaves_no_more_wrong_than_there_was(text: str) -> None:
+def test_fixing_leaves_no_more_wrong_than_there_was(text: str) -> None:
     before = read_contract(text, "x.yaml").findings
     done = fix_text(text, "x.yaml", lambda changed: read_contract(changed, "x.yaml").findings)
     if all(one.code != "yaml_syntax" for one in before):

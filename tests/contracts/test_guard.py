@@ -176,7 +176,7 @@ def test_what_cannot_work_is_refused_at_its_character(text: str, code: str, offs
         ("named.two is_not_present", True, "named.two exists false"), ("  at   is_present ", True, "at exists true"),
     ],
 )  # fmt: skip
-def test_an_old_spelling_without_a_value_is_honoured_and_told_semantics_42(
+def test_an_old_spelling_without_a_value_is_honoured_and_reported_promise_42(
     text: str, expected: bool, meant: str
 ) -> None:
     assert holds(text) is expected
@@ -189,7 +189,7 @@ def test_an_old_spelling_without_a_value_is_honoured_and_told_semantics_42(
     )
 
 
-def test_three_loops_in_one_another_are_told() -> None:
+def test_three_loops_in_one_another_are_reported() -> None:
     twice = "payload.lines.all(a, payload.lines.all(b, a == b))"
     assert guard_warning(parse(twice)) is None
     remark = guard_warning(parse(f"payload.lines.all(c, {twice})"))

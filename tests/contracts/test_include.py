@@ -42,7 +42,7 @@ def resolved(text: str, fetch: Files | None) -> ResolvedTree:
     return resolve_includes(source.tree, "main.yaml", fetch)
 
 
-def told(found: ResolvedTree) -> list[str]:
+def reported(found: ResolvedTree) -> list[str]:
     return [f"{one.path}:{one.line}:{one.column} {one.severity} {one.code}: {one.message}" for one in found.findings]
 
 
@@ -110,7 +110,7 @@ def test_without_a_reference_the_tree_is_the_same_one() -> None:
     assert resolve_includes(source.tree, "main.yaml", None).tree is source.tree
 
 
-# --- what is refused, or told -----------------------------------------------------------------------------------------
+# --- what is refused, or reported -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_name_that_can_be_no_file_of_the_repository_is_never_asked_for(name: s
 
 def test_a_file_that_is_not_there_is_a_warning_and_the_reference_stays() -> None:
     found = whole("a: {$ref: x.yaml}\nb: !include y.yaml")
-    assert told(found) == [
+    assert reported(found) == [
         "main.yaml:1:11 warning reference_missing: there is no file x.yaml",
         "main.yaml:2:4 warning reference_missing: there is no file y.yaml",
     ]
@@ -146,19 +146,21 @@ def test_a_pointer_to_nothing_is_a_warning() -> None:
         assert [(one.code, one.severity) for one in found.findings] == [("reference_missing", "warning")], pointer
 
 
-def test_where_no_file_can_be_read_each_reference_is_told() -> None:
+def test_where_no_file_can_be_read_each_reference_is_reported() -> None:
     found = resolved("a: {$ref: x.yaml}", None)
-    assert told(found) == ["main.yaml:1:11 warning reference_not_followed: x.yaml is not read here"]
+    assert reported(found) == ["main.yaml:1:11 warning reference_not_followed: x.yaml is not read here"]
 
 
-def test_a_circle_is_told_with_the_way_round() -> None:
+def test_a_circle_is_reported_with_the_way_round() -> None:
     found = whole("a: !include x.yaml", x="b: !include y.yaml", y="c: {$ref: x.yaml}")
-    assert told(found) == ["y.yaml:1:11 error reference_cycle: files include one another: x.yaml -> y.yaml -> x.yaml"]
+    assert reported(found) == [
+        "y.yaml:1:11 error reference_cycle: files include one another: x.yaml -> y.yaml -> x.yaml"
+    ]
 
 
-def test_what_is_wrong_in_an_included_file_is_told_in_it_once() -> None:
+def test_what_is_wrong_in_an_included_file_is_reported_in_it_once() -> None:
     found = whole("a: !include x.yaml\nb: !include x.yaml", x="k: yes\nk: 2\nv: &a 1")
-    assert [line.split(":")[0:2] for line in told(found)] == [["x.yaml", "1"], ["x.yaml", "2"], ["x.yaml", "3"]]
+    assert [line.split(":")[0:2] for line in reported(found)] == [["x.yaml", "1"], ["x.yaml", "2"], ["x.yaml", "3"]]
     broken = whole("a: !include x.yaml\nb: !include x.yaml", x="[")
     assert [(one.path, one.code) for one in broken.findings] == [("x.yaml", "yaml_syntax")]
 
@@ -180,7 +182,7 @@ def test_the_strict_reader_takes_no_include() -> None:
 
 def test_keys_beside_a_reference_need_a_mapping() -> None:
     found = whole("a: {$ref: x.yaml, b: 1}", x="[1]")
-    assert told(found) == [
+    assert reported(found) == [
         "main.yaml:1:11 error reference_shape: x.yaml holds no mapping, and other keys stand beside this $ref"
     ]
 

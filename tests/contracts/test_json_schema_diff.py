@@ -143,7 +143,7 @@ def _schemas(others: st.SearchStrategy[JsonValue]) -> st.SearchStrategy[JsonValu
 
 SCHEMAS = _schemas(st.one_of(st.booleans(), PLAIN))
 CLOSED = _schemas(st.just(False))
-"""A field that is new in an open object is taken for one that nobody wrote before; these leave no doubt."""
+"""A field that is new in an open object is taken for one that nobody wrote before; these are certain."""
 
 
 @given(CLOSED, CLOSED, st.lists(VALUES, min_size=5, max_size=20))
@@ -155,6 +155,6 @@ def test_without_a_change_that_hurts_writers_whatever_was_valid_is(
 
 
 @given(SCHEMAS, SCHEMAS)
-def test_different_schemas_are_told_apart_and_equal_ones_are_not(old: JsonValue, new: JsonValue) -> None:
+def test_different_schemas_are_distinguished_and_equal_ones_are_not(old: JsonValue, new: JsonValue) -> None:
     assert schema_changes(old, old) == []
     assert bool(schema_changes(old, new)) == (old != new)

@@ -1,4 +1,4 @@
-"""What may not be read back as it was written, told when the app loads: a warning with its place; no beginning by chance."""
+"""What may not be read back as it was written, reported when the app loads: a warning with its place; no beginning by chance."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Dog(Pet):
     tricks: tuple[str, ...] = ()
 
 
-def told(annotation: Any) -> list[str]:
+def reported(annotation: Any) -> list[str]:
     return [
         one.message for one in round_trip_warnings(create_model("Thing", __base__=Payload, field=(annotation, ...)))
     ]
@@ -60,8 +60,8 @@ def told(annotation: Any) -> list[str]:
     [str, Email | None, Email | Letter, Parcel | Pallet, tuple[Email, ...], dict[str, Email], Dog, Blob, int | str],
     ids=str,
 )  # fmt: skip
-def test_what_can_be_told_apart_is_not_doubted(annotation: object) -> None:
-    assert told(annotation) == []
+def test_what_can_be_distinguished_gets_no_warning(annotation: object) -> None:
+    assert reported(annotation) == []
 
 
 @pytest.mark.parametrize(
@@ -75,12 +75,12 @@ def test_what_can_be_told_apart_is_not_doubted(annotation: object) -> None:
     ],
     ids=str,
 )
-def test_what_may_come_back_as_something_else_is_doubted(annotation: object, words: str) -> None:
-    (message,) = told(annotation)
+def test_what_may_come_back_as_something_else_gets_a_warning(annotation: object, words: str) -> None:
+    (message,) = reported(annotation)
     assert message.startswith("Thing.field is ") and words in message
 
 
-def test_serializers_are_doubted_at_their_field() -> None:
+def test_serializers_get_a_warning_at_their_field() -> None:
     class Short(Payload):
         note: str = ""
         word: Annotated[str, PlainSerializer(str.upper)] = ""
@@ -117,7 +117,7 @@ def test_serializers_are_doubted_at_their_field() -> None:
         iter(range(100)).__next__,
     ],
 )
-def test_a_state_that_begins_otherwise_each_time_is_told(make: Any) -> None:
+def test_a_state_that_begins_otherwise_each_time_is_reported(make: Any) -> None:
     class Begun(State):
         made: Any = Field(default_factory=make)
 

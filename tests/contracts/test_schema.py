@@ -30,7 +30,7 @@ def test_contracts_that_load_are_valid(path: Path) -> None:
     assert wrong(path.read_text()) == []
 
 
-MISTAKES = {
+ERRORS = {
     "a key that does not exist": ("unleased: [cancel]", "unleashed: [cancel]"),
     "a key of other families": ("unleased: [cancel]", "event_bus: {}"),
     "a key that is missing": ("state_model: Cart\n", "state_model: Cart\nstate_schema: high\n"),
@@ -44,9 +44,9 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_what_the_reader_refuses_the_schema_refuses(mistake: str) -> None:
-    old, new = MISTAKES[mistake]
+@pytest.mark.parametrize("case", ERRORS)
+def test_what_the_reader_refuses_the_schema_refuses(case: str) -> None:
+    old, new = ERRORS[case]
     assert old in SHOP
     text = SHOP.replace(old, new)
     assert load_contract(text, "contract.yaml").contract is None

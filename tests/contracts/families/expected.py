@@ -23,7 +23,7 @@ ARROW = "\n=>\n"
 class Case(NamedTuple):
     title: str
     text: str
-    told: str
+    reported: str
 
 
 def cases(name: str) -> list[Case]:
@@ -31,8 +31,8 @@ def cases(name: str) -> list[Case]:
     found = []
     for block in (HERE / name).read_text().split("\n=== ")[1:]:
         title, _, rest = block.partition("\n")
-        text, _, told = rest.partition(ARROW)
-        found.append(Case(title.strip(), text.strip("\n") + "\n", told.strip("\n")))
+        text, _, reported = rest.partition(ARROW)
+        found.append(Case(title.strip(), text.strip("\n") + "\n", reported.strip("\n")))
     return found
 
 

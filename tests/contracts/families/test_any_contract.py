@@ -109,7 +109,7 @@ def test_what_is_held_or_honoured_can_be_found_in_the_typed_contract(contract: d
     if reading.contract is None:
         return
     held = reading.contract.model_dump_json()
-    told = " ".join(one.message for one in reading.findings)
+    reported = " ".join(one.message for one in reading.findings)
     for key in reading.keys:
         value = at(contract, key.loc)
         if (
@@ -120,7 +120,7 @@ def test_what_is_held_or_honoured_can_be_found_in_the_typed_contract(contract: d
         ):
             continue
         parts = [value, value.strip(), *value.replace(":", ".").split(".")]
-        assert any(part and (part in held or part in told) for part in parts), (key.loc, value, held, told)
+        assert any(part and (part in held or part in reported) for part in parts), (key.loc, value, held, reported)
 
 
 def at(value: Any, loc: tuple[str | int, ...]) -> Any:

@@ -62,10 +62,10 @@ def keys(node: YamlNode | None) -> int:
     return sum(keys(item) for item in node.items) if isinstance(node, YamlList) else 0
 
 
-def test_every_reported_key_is_told_with_its_line() -> None:
-    """At its own place, or by the finding for the outermost key it is in; rows alike are told by the first's finding."""
+def test_every_reported_key_is_reported_with_its_line() -> None:
+    """At its own place, or by the finding for the outermost key it is in; rows alike are reported by the first's finding."""
     for one in readings():
-        told = {(finding.line, finding.column) for finding in one.findings}
+        reported = {(finding.line, finding.column) for finding in one.findings}
         firsts: set[str] = set()
         above: tuple[str | int, ...] | None = None
         for key in one.keys:
@@ -74,12 +74,15 @@ def test_every_reported_key_is_told_with_its_line() -> None:
             above = key.loc
             generic = ".".join("[]" if isinstance(step, int) else step for step in key.loc)
             place = (key.leaf.place.line, key.leaf.place.column)
-            assert place in told or generic in firsts or "$ref" in key.loc or refers(one, key.loc), (one.path, generic)
+            assert place in reported or generic in firsts or "$ref" in key.loc or refers(one, key.loc), (
+                one.path,
+                generic,
+            )
             firsts.add(generic)
 
 
 def refers(one: ReadResult, loc: tuple[str | int, ...]) -> bool:
-    """A block that is a reference to a file: what came of it is told at the reference."""
+    """A block that is a reference to a file: what came of it is reported at the reference."""
     node: YamlNode | None = one.tree
     for step in loc:
         node = node.get(str(step)) if isinstance(node, YamlMap) else None
@@ -92,13 +95,13 @@ def test_no_value_of_an_accepted_key_is_lost() -> None:
         if one.contract is None:
             continue
         held = set(scalars(one.contract.model_dump(mode="json")))
-        told = " ".join(finding.message for finding in one.findings)
+        reported = " ".join(finding.message for finding in one.findings)
         for key in one.keys:
             if key.usage is not EnumKeyUsage.UNKNOWN and key.loc[-1] not in CONVERTED and one.tree is not None:
                 lost += [
                     f"{one.path}:{key.leaf.place.line} {key.loc}: {value!r}"
                     for value in own(at(one.tree, key.loc))
-                    if not kept(value, held) and str(value) not in told
+                    if not kept(value, held) and str(value) not in reported
                 ]
     assert lost == []
 

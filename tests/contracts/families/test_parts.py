@@ -1,4 +1,4 @@
-"""Contracts in several files: blocks stand where they are included, and each key is told in the file it stands in."""
+"""Contracts in several files: blocks stand where they are included, and each key is reported in the file it stands in."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fetch(including: str, reference: str) -> IncludedFile | IncludeRefused | Inc
     return IncludedFile(FILES[path], path) if path in FILES else IncludeMissing(path)
 
 
-def told(text: str) -> list[str]:
+def reported(text: str) -> list[str]:
     return [f"{one.path}:{one.line} {one.code}" for one in read_contract(text, "shop/contract.yaml", fetch).findings]
 
 
@@ -57,8 +57,8 @@ def test_only_the_keys_of_the_file_itself_are_counted() -> None:
     assert {key.leaf.place.path for key in reading.keys} == {""}
 
 
-def test_what_is_wrong_in_an_included_file_is_told_there() -> None:
-    assert told(MAIN) == [
+def test_what_is_wrong_in_an_included_file_is_reported_there() -> None:
+    assert reported(MAIN) == [
         "shop/contract.yaml:5 not_honoured",
         "shop/contract.yaml:6 unknown_key",
         "shop/contracts/fsm.yaml:4 unknown_key",

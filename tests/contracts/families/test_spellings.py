@@ -16,14 +16,14 @@ CASES = [(page, case) for page in PAGES for case in cases(page)]
     ("page", "case"), CASES, ids=[f"{page}-{case.title}".replace(" ", "_") for page, case in CASES]
 )
 def test_this_is_what_comes_of_it(page: str, case: Case) -> None:
-    assert came_of(read(case)).splitlines() == case.told.splitlines(), page
+    assert came_of(read(case)).splitlines() == case.reported.splitlines(), page
 
 
 def test_every_family_has_a_case() -> None:
     assert {read(case).family for case in cases("families.txt")} >= set(EnumFamily)
 
 
-def test_titles_are_told_apart() -> None:
+def test_titles_are_distinct() -> None:
     titles = [(page, case.title) for page, case in CASES]
     assert sorted(titles) == sorted(set(titles))
 

@@ -264,9 +264,9 @@ class _Check(PartialContract):
             except GuardProblem as problem:
                 yield guard_finding(problem, leaf, self.path)
                 continue
-            remark = guard_warning(parsed)
-            if remark is not None:
-                yield guard_finding(remark, leaf, self.path, EnumSeverity.WARNING)
+            warning = guard_warning(parsed)
+            if warning is not None:
+                yield guard_finding(warning, leaf, self.path, EnumSeverity.WARNING)
 
     # --- intents ----------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""All that can be drawn of a contract: its machine, the order of its steps of work, its pipeline."""
+"""The pictures of a contract: its machine, the order of its steps, its pipeline."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Picture(NamedTuple):
 
 
 def pictures(contract: ModelContractBase) -> tuple[Picture, ...]:
-    """The machine first. Nothing to draw: none."""
+    """The machine first; () when there is nothing to draw."""
     made = []
     machine = machine_of(contract)
     if machine is not None:
@@ -40,7 +40,7 @@ def pictures(contract: ModelContractBase) -> tuple[Picture, ...]:
 
 
 def flowchart(figure: StateGraph) -> str:
-    """A figure as Mermaid. Names become numbers, since Mermaid has words of its own that no node may be called."""
+    """A graph as Mermaid. Names become numbers, because no node may have a reserved word of Mermaid as its name."""
     numbers = {node.id: f"n{n}" for n, node in enumerate(figure.nodes)}
     lines = ["flowchart TD"]
     for node in figure.nodes:

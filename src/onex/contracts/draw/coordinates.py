@@ -1,7 +1,7 @@
-"""Where in its layer each vertex stands: as near to its neighbours as the order and its own width allow.
+"""The place of each vertex within its layer: as near to its neighbours as the order and the widths allow.
 
 Each layer alone is a least-squares problem under ``x[i+1] - x[i] >= gap[i]``, which pooling adjacent violators solves
-exactly (M. Best, N. Chakravarti, 1990). Sweeping down and up, layer by layer, brings the whole to rest.
+exactly (M. Best, N. Chakravarti, 1990). Sweeps down and up, layer by layer, bring the whole near a fixed point.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ SWEEPS = 24
 EDGE_GAP = 16.0
 NODE_GAP = 28.0
 STRAIGHT = 8.0
-"""How much more a long edge wants to be straight than a node wants to stand in the middle of its neighbours."""
+"""The weight of a straight long edge, against 1 for a node in the middle of its neighbours."""
 IDLE = 0.001
 
 
 class RowSpacing(NamedTuple):
-    """What a vertex takes to either side of its place."""
+    """The space that a vertex needs on either side of its place."""
 
     before: float
     after: float
@@ -64,7 +64,7 @@ def placed(layers: Layers, rows: Sequence[Sequence[int]], rooms: Sequence[RowSpa
 def straightened(
     layers: Layers, rows: Sequence[Sequence[int]], rooms: Sequence[RowSpacing], where: list[float]
 ) -> None:
-    """Moves what edges pass through, within the room between neighbours, so that each edge has few bends."""
+    """Moves the vertices of long edges within the free space between neighbours, so that each edge has few bends."""
     at = {vertex: (row, n) for row in rows for n, vertex in enumerate(row)}
 
     def free(vertex: int) -> tuple[float, float]:

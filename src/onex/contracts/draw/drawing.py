@@ -1,4 +1,4 @@
-"""What a picture is made of: nodes and edges as they are asked for, boxes and lines as they were placed.
+"""The values of a drawing: nodes and edges as input, boxes and lines with places as output; and the size of text.
 
 Lengths are in pixels of a 13 px type; x grows to the right, y down.
 """
@@ -64,7 +64,7 @@ class DrawPoint(NamedTuple):
 
 
 class EdgeLabel(NamedTuple):
-    """The words on a line; ``x`` and ``y`` are their middle, ``full`` what was cut from them."""
+    """The text on a line. ``x`` and ``y`` are its middle; ``full`` is the whole text when it was cut, else ''."""
 
     lines: tuple[str, ...]
     x: float
@@ -98,7 +98,7 @@ class Drawing(NamedTuple):
     lines: tuple[EdgeLine, ...]
 
     def moved(self, x: float, y: float) -> Drawing:
-        """The same, further to the right and down."""
+        """A copy, ``x`` further to the right and ``y`` further down."""
         boxes = tuple(box._replace(x=box.x + x, y=box.y + y) for box in self.boxes)
         return Drawing(self.width, self.height, boxes, tuple(_moved(line, x, y) for line in self.lines))
 
@@ -113,7 +113,7 @@ def _moved(line: EdgeLine, x: float, y: float) -> EdgeLine:
 
 
 class MeasuredText(NamedTuple):
-    """Words as they will stand: broken into lines, with the room they take."""
+    """A text broken into lines, and its size."""
 
     lines: tuple[str, ...]
     width: float
@@ -128,7 +128,7 @@ def measured(text: str, size: float = TYPE, columns: int = 32, rows: int = 3) ->
 
 
 def width_of(text: str, size: float = TYPE) -> float:
-    """About how wide a sans-serif sets it: on the generous side, since fonts differ."""
+    """The approximate width in a sans-serif font; rather too large, since fonts differ."""
     return size * sum(_em(letter) for letter in text)
 
 

@@ -99,7 +99,7 @@ def _backward(count: int, edges: Sequence[tuple[int, int]]) -> set[int]:
 
 
 def _ranks(count: int, forward: Sequence[tuple[int, int]]) -> list[int]:
-    """As high as predecessors allow; then a node whose edges mostly lead on is let down to what it leads to."""
+    """As high as the predecessors allow. Then a node with more edges down than up is moved down to its successors."""
     after: list[list[int]] = [[] for _ in range(count)]
     before: list[list[int]] = [[] for _ in range(count)]
     for upper, lower in forward:
@@ -158,7 +158,7 @@ def sweeps_for(vertices: int, most: int) -> int:
 
 
 def _first(layers: Layers) -> list[list[int]]:
-    """As a walk from the first node meets them: what hangs together begins together."""
+    """In the order of a depth-first walk, so that connected vertices are near one another."""
     rows: list[list[int]] = [[] for _ in range(max(layers.layer, default=-1) + 1)]
     seen: set[int] = set()
     for root in sorted(range(len(layers.layer)), key=lambda vertex: (layers.layer[vertex], vertex)):
@@ -174,7 +174,7 @@ def _first(layers: Layers) -> list[list[int]]:
 
 
 def _by_barycentre(row: list[int], fixed: Sequence[int], near: Sequence[Sequence[int]], equal_swap: bool) -> None:
-    """Vertices without a neighbour there keep their place; of two with equal centres the order may be turned."""
+    """Vertices without a neighbour there keep their place. ``equal_swap`` reverses the order of equal centres."""
     place = {vertex: n for n, vertex in enumerate(fixed)}
     free = [n for n, vertex in enumerate(row) if near[vertex]]
     centres = {row[n]: sum(place[one] for one in near[row[n]]) / len(near[row[n]]) for n in free}

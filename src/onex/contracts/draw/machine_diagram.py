@@ -1,4 +1,4 @@
-"""The picture of a machine, drawn from the table that runs, so it cannot go stale."""
+"""The picture of a machine, drawn from the table that the engine runs by, so it is always up to date."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _ends(machine: Machine) -> Iterator[tuple[str, str]]:
 
 
 def _ids(statuses: Sequence[str]) -> dict[str, str]:
-    """Names as Mermaid takes them: letters, digits and _, none of its own words, no two alike."""
+    """Names for Mermaid: letters, digits and _, none of its reserved words, no two equal."""
     ids: dict[str, str] = {}
     taken: set[str] = set()
     for n, status in enumerate(statuses):
@@ -111,5 +111,5 @@ _ENTITIES = str.maketrans({"#": "#35;", ";": "#59;", ":": "#58;", "<": "#lt;", "
 
 
 def entity(words: str) -> str:
-    """Words of others as a label of Mermaid's takes them."""
+    """Foreign text, escaped for a label of Mermaid."""
     return visible(" ".join(words.split())).translate(_ENTITIES)

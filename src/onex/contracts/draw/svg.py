@@ -1,6 +1,6 @@
-"""A drawing as one SVG file: it scales, follows light and dark, says its title to a screen reader, and loads nothing.
+"""A drawing as one SVG file. It scales, follows light and dark mode, has a title for screen readers, and loads nothing.
 
-Words of contracts are text, never markup: everything that came from outside goes through ``_text``.
+Text of contracts is never markup: all of it is escaped by ``_text``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PILL = ("topic",)
 
 
 def svg(drawing: Drawing, title: str, description: str = "") -> str:
-    """The whole file, ending in a line break. The same drawing and words give the same bytes."""
+    """The whole file, with a line break at the end. The same arguments give the same bytes."""
     return "\n".join(_parts(drawing, title, description)) + "\n"
 
 
@@ -66,7 +66,7 @@ def _parts(drawing: Drawing, title: str, description: str) -> Iterator[str]:
     yield f'<rect class="paper" width="{width}" height="{height}"/>'
     for line in drawing.lines:
         yield _line(line)
-    for line in drawing.lines:  # words stand above every line
+    for line in drawing.lines:  # labels lie above every line
         if line.label is not None:
             yield _label(line, line.label)
     for box in drawing.boxes:
@@ -128,7 +128,7 @@ def _words(lines: tuple[str, ...], x: float, y: float) -> str:
 
 
 def _class(kind: str) -> str:
-    """Kinds are words of our own; whatever else somebody passes cannot leave the attribute."""
+    """The class attribute. Escaped, so that no kind can end the attribute."""
     return f' class="{_text(kind)}"' if kind else ""
 
 
@@ -140,5 +140,5 @@ _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"
 
 
 def _text(words: str) -> str:
-    """As XML takes it: what XML 1.0 cannot hold is shown by its number."""
+    """Escaped for XML. Characters that XML 1.0 does not allow are shown as ``\\uXXXX``."""
     return "".join(c if c in "\t\n" or c.isprintable() else f"\\u{ord(c):04x}" for c in words).translate(_ENTITIES)

@@ -88,7 +88,7 @@ def contract_schema() -> Schema:
     made: Schema = {
         "$schema": DIALECT,
         "title": "ONEX contract",
-        "description": "What a node or workflow is: its kind, its machine, what it hears, says and emits.",
+        "description": "What a node or workflow is: its kind, its machine, what it subscribes to, publishes and emits.",
         "type": "object",
         "required": ["node_type"],
         "if": {

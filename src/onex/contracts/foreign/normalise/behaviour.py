@@ -115,7 +115,7 @@ def health(node: YamlNode, notes: Notes) -> YamlNode:
 
 
 def as_written(node: YamlNode, notes: Notes) -> YamlNode:
-    """A block of no one shape, kept as it is."""
+    """Kept as it is, because contracts have no common form for it."""
     return node
 
 

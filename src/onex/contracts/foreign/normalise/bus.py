@@ -1,4 +1,4 @@
-"""What a node hears and says, in all spellings: topics of an ``event_bus``, and events beside it."""
+"""What a node subscribes to and publishes, in all spellings: topics of an ``event_bus``, and events beside it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BUS = KeyTable(
     shapes={"version": version},
 )
 METADATA = aliases(subscribe_topics="subscribe_topic_metadata", publish_topics="publish_topic_metadata")
-"""What is said of topics apart from their list, by topic."""
+"""Keys that describe topics of a list apart from it, by topic."""
 BESIDE = aliases(
     published_events="publications publish_topics event_outputs output_events emits emitted_events events_published "
     "yaml_published_events compatibility_publish_topics",
@@ -53,7 +53,7 @@ EVENTS = aliases(
 """Words within ``events``, and within one topic's ``direction``."""
 LISTS = {"published_events": "publish_topics", "consumed_events": "subscribe_topics"}
 _OPERATED = {"handler": "operation", "handler_implementation": "handler"}
-"""A handler that is a word beside another that is a class: the word is what it is asked for."""
+"""A handler that is a word, beside another that is a class: the word is the operation."""
 _OF_TOPIC = ("topic", "topics", "topic_suffix", "full_topic_pattern", "event_type")
 
 
@@ -185,7 +185,7 @@ def _of_mapping(node: YamlMap, notes: Notes) -> Iterator[YamlNode]:
         for name, one in rest.items():
             yield _by_name(name, one, notes)
     else:
-        # said beside the topics and of none of them: kept where a finding will name it
+        # keys that belong to no topic: kept here, where a finding reports them
         yield YamlMap({"topic": made("topic", YamlScalar("", node.place)), **rest}, node.place)
 
 
@@ -235,7 +235,7 @@ def _topic(item: YamlNode, notes: Notes) -> YamlNode:
 
 
 def _described(draft: MapBuilder, written: str, field: str, notes: Notes) -> None:
-    """Joins what is said of a topic to it. What is said of a topic that is not listed stays, and is reported."""
+    """Joins the description of a topic to its row. A description of a topic that is not listed stays and is reported."""
     entry, there = draft.entries.get(written), draft.entries.get(field)
     if entry is None or not isinstance(entry.node, YamlMap) or there is None or not isinstance(there.node, YamlList):
         return

@@ -1,4 +1,4 @@
-"""Guards in all their spellings become rows of ``{expression, ...}``: each one text that must hold."""
+"""Guards and actions in all spellings: guards become rows of ``{expression, ...}``, actions rows of ``{action_name, ...}``."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _condition(item: YamlMap, notes: Notes) -> Iterator[YamlMap]:
         return
     name = next((name for name in _NAMED_ONLY if name in entries and text_of(entries[name].node)), "")
     if name:
-        # a name alone calls on a function that nobody here has: the guard's own check says so, at its place
+        # a name alone would call a function that does not exist here: the check of the guard reports it at its place
         entries["expression"] = made("expression", entries[name].node)
         yield YamlMap(entries, item.place)
         return

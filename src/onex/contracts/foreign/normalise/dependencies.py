@@ -37,8 +37,6 @@ GROUPS: Mapping[str, tuple[str, bool | None]] = {
 """Keys within ``dependencies`` that hold lists: the type they give, and whether it is required."""
 BESIDE = {"protocol_dependencies": "protocol", "handlers": "protocol", "runtime_dependencies": ""}
 """Keys of the contract that hold dependencies as well."""
-
-
 NEEDS = ("required", "optional")
 
 

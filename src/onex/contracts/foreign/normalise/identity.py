@@ -1,4 +1,4 @@
-"""What a node is and what it is called: one of four kinds, a name, its versions."""
+"""The kind of a node, its name and its versions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _WORDS: Mapping[EnumNodeKind, tuple[str, ...]] = {
 }
 # fmt: on
 KINDS: Mapping[str, EnumNodeKind] = {word: kind for kind, words in _WORDS.items() for word in words}
-"""What each word for a kind of node comes down to. A service, a tool, a host touches the world: an effect."""
+"""Word in ``node_type``: the kind. A service, a tool or a host has effects on the world, so it is an effect."""
 
 NAMES = (
     "name",
@@ -119,7 +119,7 @@ def name(draft: MapBuilder, notes: Notes, path: str) -> None:
 
 
 def name_of(path: str) -> str:
-    """What a file's place calls it: its own name, or that of the folder when all files like it are called the same."""
+    """The name of the file, or of its folder when the file has a general name such as ``contract.yaml``."""
     parts = path.replace("\\", "/").split("/")
     stem = parts[-1].rsplit(".", 1)[0]
     if _FILES.fullmatch(stem) is None and stem not in ("", "-", "<stdin>"):

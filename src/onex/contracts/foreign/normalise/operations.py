@@ -1,4 +1,4 @@
-"""What a node can be asked for and what it calls: operations, actions, capabilities, effects and pipelines, all spellings."""
+"""What a node does, in all spellings: operations, actions, capabilities, effects, pipelines, and the intents it may emit."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ OPERATION = KeyTable(
 
 
 def operation(node: YamlNode, notes: Notes) -> YamlNode:
-    """An operation that gives only its type is called by it."""
+    """Without a name, the type is the name."""
     if not isinstance(node, YamlMap):
         return node
     draft = MapBuilder(OPERATION.applied(node, notes))
@@ -238,7 +238,7 @@ def intents(draft: MapBuilder, notes: Notes) -> None:
 
 
 def intent(node: YamlNode, notes: Notes) -> YamlNode:
-    """One that has only a type is called by it, and the other way round. A priority that is a number is a rank."""
+    """Name and type default to each other. A priority that is a number becomes ``rank``."""
     if not isinstance(node, YamlMap):
         return node
     draft = MapBuilder(INTENT.applied(node, notes))

@@ -1,4 +1,4 @@
-"""How a reducer of others aggregates, windows, streams and keeps its state: all spellings, as tables."""
+"""How a reducer of another engine aggregates, windows, streams and stores its state, in all spellings."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ REDUCTION = KeyTable(
 
 
 def reduction(node: YamlNode, notes: Notes) -> YamlNode:
-    """One that gives only its function is called by it."""
+    """Without a type, the function is the type."""
     if not isinstance(node, YamlMap):
         return node
     draft = MapBuilder(REDUCTION.applied(node, notes))

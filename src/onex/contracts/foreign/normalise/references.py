@@ -1,4 +1,4 @@
-"""Models by name, and schemas: what goes into a node and what comes out of it, in all spellings."""
+"""The models and schemas of a node's input and output, in all spellings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCHEMAS = aliases(
     config_schema="config_fields",
     state_fields="state_schema state",
 )
-"""Keys under which a schema stands, and what it is the schema of."""
+"""Key of a schema: the field it becomes."""
 MODELS = aliases(input_model="input request_model input_type", output_model="output response_model output_type")
 CLASSES = aliases(node_class="main_tool_class node_class implementation")
 _OF_SCHEMA = (("input_model", "input_schema"), ("output_model", "output_schema"), ("config_model", "config_schema"))
@@ -86,7 +86,7 @@ TOOL = KeyTable(
 
 
 def _parted(draft: MapBuilder, model: str, schema: str, notes: Notes) -> None:
-    """A model that brings its fields along is a name and a schema; one that has no name is a schema."""
+    """A model with ``fields`` becomes a name and a schema; one without a name becomes a schema."""
     entry = draft.entries.get(model)
     if entry is None or not isinstance(entry.node, YamlMap) or schema in draft:
         return
@@ -134,7 +134,7 @@ def _property(node: YamlNode) -> YamlNode:
 
 
 def _object(properties: YamlMap) -> YamlMap:
-    """What says ``required: true`` is required; nothing else is."""
+    """A field is required only when it says ``required: true``."""
     needed = tuple(
         YamlScalar(name, entry.node.place)
         for name, entry in properties.entries.items()

@@ -36,13 +36,13 @@ STATE = KeyTable(
     },
 )
 OUTWARD = ("transitions", "allowed_transitions", "next_states", "next", "on", "valid_transitions", "can_transition_to")
-"""Keys of a state under which its own transitions stand."""
+"""Keys of a state that hold its transitions."""
 INITIAL = ("initial", "start")
 TERMINAL = ("final", "terminal", "end")
 
 
 class StatesRead(NamedTuple):
-    """``initial`` and ``terminal`` are the names of states that say so of themselves."""
+    """``initial`` and ``terminal`` are the names of states with such a flag or type."""
 
     rows: tuple[YamlMap, ...] = ()
     transitions: tuple[YamlMap, ...] = ()
@@ -51,7 +51,7 @@ class StatesRead(NamedTuple):
 
 
 def states(entry: YamlEntry, notes: Notes) -> StatesRead:
-    """Nothing is read of what is neither a list nor a mapping."""
+    """Empty for what is neither a list nor a mapping."""
     node = entry.node
     if isinstance(node, YamlMap):
         items: tuple[YamlNode, ...] = tuple(_by_name(one) for one in node.entries.values())
@@ -125,7 +125,7 @@ def _kind(node: YamlNode | None, known: tuple[str, ...]) -> YamlScalar | None:
 
 
 def _timer(draft: MapBuilder, notes: Notes) -> None:
-    """``timeout: {ms, trigger}`` is two keys; a time without a trigger fires nothing, and is not called a timer."""
+    """``timeout: {ms, trigger}`` becomes two keys. A time without a trigger fires nothing, so it is ``max_duration_ms``."""
     entry = draft.entries.get("timeout_ms")
     if entry is not None and isinstance(entry.node, YamlMap):
         draft.entries.pop("timeout_ms")

@@ -25,7 +25,7 @@ TRANSITION = KeyTable(
     shapes={"conditions": conditions, "actions": actions, "version": version, "transition_name": text},
 )
 ANYWHERE = ("*", "any", "ANY", "all", "ALL")
-"""Words for every state that is not terminal, unless a state has that name."""
+"""Words that mean every state that is not terminal, unless a state has that name."""
 _ARROW = re.compile(r"(?P<start>[^\s:>]+)\s*(?:->|=>|→)\s*(?P<end>[^\s:>]+)(?:\s*:\s*(?P<trigger>\S+))?")
 _ENDS = ("from_state", "to_state", "trigger")
 
@@ -37,7 +37,7 @@ def looks_like_transition(item: YamlNode) -> bool:
 
 
 def transitions(node: YamlNode, notes: Notes, known: frozenset[str]) -> tuple[YamlMap, ...]:
-    """``known`` are the states' names. Nothing is read of what is neither a list nor a mapping."""
+    """``known`` are the names of the states. Empty for what is neither a list nor a mapping."""
     if isinstance(node, YamlList):
         return tuple(one for item in node.items for one in _row(item, notes, known))
     if isinstance(node, YamlMap):
@@ -46,7 +46,7 @@ def transitions(node: YamlNode, notes: Notes, known: frozenset[str]) -> tuple[Ya
 
 
 def outward(start: YamlScalar, leaving: YamlEntry, notes: Notes) -> Iterator[YamlMap]:
-    """The transitions that stand inside a state. Their key is absorbed by what they say about where they lead."""
+    """The transitions inside a state; ``leaving`` is the entry that holds them."""
     notes.wrapped(leaving.key)
     begin = made("from_state", start)
     if isinstance(leaving.node, YamlList):
@@ -112,7 +112,7 @@ def _lone(start: YamlEntry, end: YamlEntry, trigger: YamlEntry | None, notes: No
 
 
 def _several(draft: MapBuilder, start: YamlEntry | None, notes: Notes, known: frozenset[str]) -> Iterator[YamlMap]:
-    """One row for each start, end and trigger named; their other keys stand in each."""
+    """One row for each combination of start, end and trigger. The other keys are in each row."""
     if start is not None:
         draft.put("from_state", start)
     if "trigger" not in draft:

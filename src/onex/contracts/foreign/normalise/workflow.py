@@ -1,4 +1,4 @@
-"""Work in an order, in all spellings: ``workflow_coordination``, ``workflow_steps``, ``execution_graph``, ``steps``."""
+"""Steps and their order, in all spellings: ``workflow_coordination``, ``workflow_steps``, ``execution_graph``, ``steps``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STEP = KeyTable(
 
 
 def step(node: YamlNode, notes: Notes) -> YamlNode:
-    """A step that has only a name is waited for by it."""
+    """Without an id, the name is the id."""
     if not isinstance(node, YamlMap):
         return node
     draft = MapBuilder(STEP.applied(node, notes))
@@ -72,9 +72,9 @@ WORKFLOW = KeyTable(
 WRAPPERS = ("workflow_definition", "workflow_metadata", "execution_graph", "workflow")
 """Blocks within a workflow whose keys are the workflow's own."""
 WORKFLOWS = ("workflow", "workflow_coordination", "workflow_config", "workflow_definition", "orchestration")
-"""Keys under which a workflow stands. The first that is there is it."""
+"""Keys of a workflow. The first that is there counts."""
 LOOSE = ("workflow_steps", "execution_graph", "steps", "coordination_rules", "stages")
-"""Parts of a workflow that stand in the contract itself."""
+"""Keys of the contract that are parts of a workflow."""
 _TOPICS = {"subscriptions": "consumed_events", "publications": "published_events"}
 
 
@@ -105,7 +105,7 @@ def workflow(draft: MapBuilder, notes: Notes) -> None:
 
 
 def _unwrapped(inside: MapBuilder, notes: Notes) -> None:
-    """What stands in WRAPPERS, at any depth, comes out; where its key is taken it is nowhere, and so reported."""
+    """Moves the content of WRAPPERS up, at any depth. A key that is taken there is dropped from the tree, and so reported."""
     again = True
     while again:
         again = False

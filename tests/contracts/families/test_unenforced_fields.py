@@ -1,4 +1,4 @@
-"""What is marked as acted on, and what is kept: the line between them is drawn by the place of a field."""
+"""Fields on which somebody acts and fields that are only kept: which is which follows from the class of the field."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from onex.contracts.model.unenforced import UnenforcedFields
 ALL = (ModelContractEffect, ModelContractCompute, ModelContractReducer, ModelContractOrchestrator)
 
 
-def test_nobody_acts_on_what_is_kept() -> None:
+def test_nobody_acts_on_unenforced_fields() -> None:
     assert {
         name: use_of(UnenforcedFields, name).by
         for name in UnenforcedFields.model_fields
@@ -38,8 +38,8 @@ def test_every_kind_of_node_has_its_model() -> None:
     assert set(KINDS.values()) == set(ALL)
 
 
-def test_a_kept_key_is_told_even_when_it_stands_alone() -> None:
-    """Each field of Kept, written with a value that fits it or not: never accepted in silence."""
+def test_a_kept_key_is_reported_even_when_it_stands_alone() -> None:
+    """Each field of UnenforcedFields, written with a value that fits it or not: never accepted in silence."""
     for name in UnenforcedFields.model_fields:
         reading = read_contract(f"name: x\nnode_type: effect\n{name}: {{a: 1}}\n", "x.yaml")
         usages = {key.loc: key.usage for key in reading.keys}
