@@ -54,17 +54,17 @@ class Executors:
         message = f"two functions serve {target!r}; the other is {other.path}:{other.line}"
         self.report.error("duplicate", self.report.of(second), message, "give one of them another name")
 
-    def check(self, promise: LocatedContract, compiled: CompiledReducer, others: Mapping[str, CompiledReducer]) -> None:
+    def check(self, located: LocatedContract, compiled: CompiledReducer, others: Mapping[str, CompiledReducer]) -> None:
         """Checks that each intent has a function, with the classes its triggers carry. ``others``: by workflow type."""
         if compiled.reducer is None:
             return
-        for n, declared in enumerate(promise.contract.intents):
+        for n, declared in enumerate(located.contract.intents):
             spec = compiled.reducer.intents.by_name[declared.name]
             if spec.kind == EnumIntentType.ACTION_SEND:
-                self._send(promise, n, spec, others)
-                self._accepted(promise, n, spec, compiled)
+                self._send(located, n, spec, others)
+                self._accepted(located, n, spec, compiled)
             elif spec.kind != EnumIntentType.TIMER:
-                self._serve(promise, n, spec, compiled)
+                self._serve(located, n, spec, compiled)
 
     def idle(self, named: Mapping[str, set[str]]) -> None:
         """Warns of marked functions that no intent names. ``named[mark]``: the targets of all contracts of the app."""
@@ -75,7 +75,7 @@ class Executors:
                     fix = suggest(target, sorted(named[mark])) or "add an intent to the contract"
                     self.report.warning("unused_function", self.report.of(function), message, fix)
 
-    def _serve(self, promise: LocatedContract, n: int, spec: IntentSpec, compiled: CompiledReducer) -> None:
+    def _serve(self, located: LocatedContract, n: int, spec: IntentSpec, compiled: CompiledReducer) -> None:
         computed = spec.kind == EnumIntentType.COMPUTE_TASK
         functions = self.computes if computed else self.effects
         function = functions.get(spec.target)
@@ -85,7 +85,7 @@ class Executors:
                 fix = suggest(spec.target, list(functions))
                 fix = fix or f'write a function marked @{mark}("{spec.target}") in {file}'
                 message = f"nothing serves {spec.target!r}: {file} has no such function"
-                self._at(promise, n, "target", "no_executor", message, fix)
+                self._at(located, n, "target", "no_executor", message, fix)
             return
         try:
             shape = compute_shape(function, ComputeIO) if computed else effect_shape(function, EffectIO)
@@ -114,13 +114,13 @@ class Executors:
             message = f"{shape.name} returns {gives}; {succeeded!r}, which its success fires, carries {takes}"
             self.report.error("function_result", spot, message, fix)
 
-    def _send(self, promise: LocatedContract, n: int, spec: IntentSpec, others: Mapping[str, CompiledReducer]) -> None:
+    def _send(self, located: LocatedContract, n: int, spec: IntentSpec, others: Mapping[str, CompiledReducer]) -> None:
         other = others.get(spec.target)
         if other is None:
             if spec.target not in self.known_targets:
                 fix = suggest(spec.target, list(others)) or f"it has {', '.join(others)}"
                 message = f"this app has no workflow {spec.target!r}"
-                self._at(promise, n, "target", "unknown_workflow", message, fix)
+                self._at(located, n, "target", "unknown_workflow", message, fix)
             return
         if other.reducer is None:
             return
@@ -130,24 +130,24 @@ class Executors:
             known = list(other.payloads)
             fix = suggest(spec.trigger, known) or f"it has {', '.join(known)}"
             message = f"{spec.target} has no trigger {spec.trigger!r}"
-            self._at(promise, n, "trigger", "unknown_trigger", message, fix)
+            self._at(located, n, "trigger", "unknown_trigger", message, fix)
         elif sent is not taken:
             message = (
                 f"{spec.target}.{spec.trigger} carries {taken.__name__}; intent {spec.name!r} sends {sent.__name__}"
             )
             fix = f"from ..{spec.target}.payloads import {taken.__name__}, and name it here"
-            self._at(promise, n, "payload", "send_payload", message, fix)
+            self._at(located, n, "payload", "send_payload", message, fix)
 
-    def _accepted(self, promise: LocatedContract, n: int, spec: IntentSpec, compiled: CompiledReducer) -> None:
+    def _accepted(self, located: LocatedContract, n: int, spec: IntentSpec, compiled: CompiledReducer) -> None:
         """A send that succeeded says only that the action was applied, so its trigger carries nothing."""
         succeeded = spec.outcomes.get(EnumOutcome.SUCCEEDED, "")
         carried = compiled.payloads.get(succeeded, Nothing)
         if carried is not Nothing:
             message = f"{succeeded!r} carries {carried.__name__}; a send that was applied brings nothing back"
-            place = place_of(promise.tree, ("intents", n, "outcomes", "succeeded"))
+            place = place_of(located.tree, ("intents", n, "outcomes", "succeeded"))
             fix = "name a trigger without payload"
-            self.report.error("outcome_payload", PythonPlace(*place.spot(promise.path)), message, fix)
+            self.report.error("outcome_payload", PythonPlace(*place.spot(located.path)), message, fix)
 
-    def _at(self, promise: LocatedContract, n: int, key: str, code: str, message: str, fix: str) -> None:
-        place = place_of(promise.tree, ("intents", n, key))
-        self.report.error(code, PythonPlace(*place.spot(promise.path)), message, fix)
+    def _at(self, located: LocatedContract, n: int, key: str, code: str, message: str, fix: str) -> None:
+        place = place_of(located.tree, ("intents", n, key))
+        self.report.error(code, PythonPlace(*place.spot(located.path)), message, fix)

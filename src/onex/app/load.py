@@ -133,24 +133,26 @@ class _Loading:
         self.report = LoadReport(folder)
 
     def run(self) -> App:
-        promises = self._contracts()
+        contracts = self._contracts()
         self.report.judge()
         self._read_modules()
         self.report.judge()
         modules = self._import_modules()
         self.report.judge()
-        compiled = {home: self._compile(home, promise, modules) for home, promise in promises.items()}
-        executors = self._executors(promises, compiled, modules)
-        steps = {home: self._migrations(home, promise, compiled[home], modules) for home, promise in promises.items()}
+        compiled = {home: self._compile(home, located, modules) for home, located in contracts.items()}
+        executors = self._executors(contracts, compiled, modules)
+        steps = {home: self._migrations(home, located, compiled[home], modules) for home, located in contracts.items()}
         self.report.judge()
-        loaded = [self._loaded(home, promises[home], compiled[home], executors[home], steps[home]) for home in promises]
+        loaded = [
+            self._loaded(home, contracts[home], compiled[home], executors[home], steps[home]) for home in contracts
+        ]
         workflows = {workflow.name: workflow for workflow in loaded}
         return App(self.folder.name, self.folder.root, self.digest, workflows, tuple(self.report.findings))
 
     # --- before any import ------------------------------------------------------------------------------------------
 
     def _contracts(self) -> dict[str, LocatedContract]:
-        promises: dict[str, LocatedContract] = {}
+        contracts: dict[str, LocatedContract] = {}
         for home in self.folder.workflows:
             path, data = self.folder.contract(home)
             try:
@@ -169,8 +171,8 @@ class _Loading:
                 spot = PythonPlace(*place_of(loaded.tree, ("name",)).spot(path))
                 message = f"the workflow {name!r} stands in the folder {home!r}"
                 self.report.error("folder_name", spot, message, f"rename the folder, or write name: {home}")
-            promises[home] = LocatedContract(loaded.contract, loaded.tree, path)
-        return promises
+            contracts[home] = LocatedContract(loaded.contract, loaded.tree, path)
+        return contracts
 
     def _read_modules(self) -> None:
         """Parses the Python files. Nothing is run."""
@@ -207,11 +209,11 @@ class _Loading:
 
     # --- join -------------------------------------------------------------------------------------------------------
 
-    def _compile(self, home: str, promise: LocatedContract, modules: Mapping[str, ModuleType]) -> CompiledReducer:
+    def _compile(self, home: str, located: LocatedContract, modules: Mapping[str, ModuleType]) -> CompiledReducer:
         parts = self.folder.parts(home)
         classes = vars(modules[parts["payloads"]])
         handlers = self._handlers(modules[parts["reducer"]]) if "reducer" in parts else None
-        compiled = compile_reducer(promise, classes, handlers, self.report.spot)
+        compiled = compile_reducer(located, classes, handlers, self.report.spot)
         self.report.add(compiled.findings)
         return compiled
 
@@ -226,36 +228,36 @@ class _Loading:
 
     def _executors(
         self,
-        promises: Mapping[str, LocatedContract],
+        contracts: Mapping[str, LocatedContract],
         compiled: Mapping[str, CompiledReducer],
         modules: Mapping[str, ModuleType],
     ) -> dict[str, Executors]:
         named: dict[str, set[str]] = {EFFECT: set(), COMPUTE: set()}
-        others = {promise.contract.name: compiled[home] for home, promise in promises.items()}
+        others = {located.contract.name: compiled[home] for home, located in contracts.items()}
         executors: dict[str, Executors] = {}
-        for home, promise in promises.items():
+        for home, located in contracts.items():
             serves = executors[home] = Executors(self.report, self.known_targets)
             for part, name in (*self.folder.shared(home).items(), *self.folder.parts(home).items()):
                 if part in ("effects", "compute"):
                     serves.take(part, modules[name])
-            serves.check(promise, compiled[home], others)
-            for declared in promise.contract.intents:
+            serves.check(located, compiled[home], others)
+            for declared in located.contract.intents:
                 named[COMPUTE if declared.type == EnumIntentType.COMPUTE_TASK else EFFECT].add(declared.target or "")
         for serves in executors.values():
             serves.idle(named)
         return executors
 
     def _migrations(
-        self, home: str, promise: LocatedContract, compiled: CompiledReducer, modules: Mapping[str, ModuleType]
+        self, home: str, located: LocatedContract, compiled: CompiledReducer, modules: Mapping[str, ModuleType]
     ) -> Migrations:
         module = modules.get(self.folder.parts(home).get("migrations", ""))
-        return Migrations() if module is None else migrations_of(module, promise.contract, compiled, self.report)
+        return Migrations() if module is None else migrations_of(module, located.contract, compiled, self.report)
 
     def _loaded(
-        self, home: str, promise: LocatedContract, compiled: CompiledReducer, serves: Executors, migrations: Migrations
+        self, home: str, located: LocatedContract, compiled: CompiledReducer, serves: Executors, migrations: Migrations
     ) -> LoadedWorkflow:
         assert compiled.reducer is not None, "a reducer that was not made has left an error"
-        contract = promise.contract
+        contract = located.contract
         normal = to_json(_without_prose(contract.model_dump(mode="json", exclude_defaults=True)))
         digest = self.folder.code(home, normal)
         code = Code(contract.name, str(contract.contract_version), digest, contract.state_schema)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from .checks import NODE_CHECKS, Block, Flaw, Function, check_block, check_defaults, flaw, last_name, redefinitions
@@ -83,6 +83,11 @@ class Definition(NamedTuple):
     documented: bool
 
 
+_SPECIAL: Final[frozenset[type[ast.AST]]] = frozenset({
+    ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef, ast.If, ast.Try, ast.TryStar, ast.Import, ast.ImportFrom,
+    ast.Global, ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Call, ast.JoinedStr, ast.FormattedValue,
+})  # fmt: skip
+"""Nodes that ``ModuleScan._enter`` knows; of all others the children are pushed."""
 Work = list[tuple[ast.AST, Scope, int]]
 
 
@@ -109,24 +114,6 @@ class ModuleScan:
         self._exported: set[str] = set()
         self._exports_stated, self._exports_plain = False, True
         self._fields: dict[type[ast.AST], tuple[str, ...]] = {}
-        self._entries: Mapping[type[ast.AST], Callable[[ast.AST, Scope, int, Work], bool]] = {
-            ast.FunctionDef: self._function,
-            ast.AsyncFunctionDef: self._function,
-            ast.Lambda: self._lambda,
-            ast.ClassDef: self._class,
-            ast.If: self._if,
-            ast.Try: self._try,
-            ast.TryStar: self._try,
-            ast.Import: self._import,
-            ast.ImportFrom: self._import,
-            ast.Global: self._global,
-            ast.Assign: self._assign,
-            ast.AugAssign: self._assign,
-            ast.AnnAssign: self._assign,
-            ast.Call: self._call,
-            ast.JoinedStr: self._joined,
-            ast.FormattedValue: self._formatted,
-        }
         self.too_deep = not self._walk(tree)
         if not self.too_deep:
             self._settle(tree, lines)
@@ -154,8 +141,7 @@ class ModuleScan:
                     self.flaws.extend(check(node))
             if kind in DECISIONS:
                 scope.predicates += predicates(node)
-            entry = self._entries.get(kind)
-            if entry is None or not entry(node, scope, guard, work):
+            if kind not in _SPECIAL or not self._enter(node, scope, guard, work):
                 if guard > _DEEPEST:
                     return False
                 self._push(node, scope, guard, work, _EXTRA.get(kind, _NOTHING))
@@ -185,9 +171,45 @@ class ModuleScan:
 
     # --- scopes ------------------------------------------------------------------------------------
 
-    def _function(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
-        if not isinstance(node, Function):
-            return False
+    def _enter(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
+        """Reads a special node. True when its children are pushed, or need not be."""
+        match node:
+            case ast.Call():
+                return self._call(node, scope, guard, work)
+            case ast.Assign() | ast.AugAssign() | ast.AnnAssign():
+                self._assign(node, scope)
+                return False
+            case ast.Lambda():
+                self.flaws.extend(check_defaults(node))
+                return False
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                self._function(node, scope, guard, work)
+            case ast.ClassDef():
+                self._class(node, scope, guard, work)
+            case ast.If():
+                body, orelse = test_guards(node.test)
+                self._push(node, scope, guard, work, {"body": body, "orelse": orelse})
+            case ast.Try() | ast.TryStar():
+                optional = Surroundings.OPTIONAL if expects_failure(node.handlers) else Surroundings.NONE
+                handlers = optional | Surroundings.CONDITIONAL
+                extra = {"body": optional | Surroundings.PROBED, "handlers": handlers, "orelse": optional}
+                self._push(node, scope, guard, work, extra)
+            case ast.Import() | ast.ImportFrom():
+                self._import(node, scope, guard)
+            case ast.Global():
+                self._shared.update(node.names)
+            case ast.JoinedStr():
+                if node.end_lineno != node.lineno:
+                    self.strings.append(_span(node))
+                work.extend((part, scope, guard) for part in node.values if isinstance(part, ast.FormattedValue))
+            case ast.FormattedValue():
+                work.append((node.value, scope, guard))
+                # the format after the colon is a JoinedStr of its own, which need not hold a placeholder
+                parts = node.format_spec.values if isinstance(node.format_spec, ast.JoinedStr) else []
+                work.extend((part, scope, guard) for part in parts if isinstance(part, ast.FormattedValue))
+        return True
+
+    def _function(self, node: Function, scope: Scope, guard: int, work: Work) -> None:
         decorators = {last_name(decorator) for decorator in node.decorator_list}
         bound = scope.kind == "class"
         self.methods += bound
@@ -206,11 +228,8 @@ class ModuleScan:
         if node.returns is not None:
             work.append((node.returns, scope, guard | Surroundings.ANNOTATION))
         self._open(node, inner, scope, guard, work)
-        return True
 
-    def _class(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
-        if not isinstance(node, ast.ClassDef):
-            return False
+    def _class(self, node: ast.ClassDef, scope: Scope, guard: int, work: Work) -> None:
         self.classes += 1
         public = scope.public and scope.kind != "function" and not node.name.startswith("_")
         inner = Scope("class", scope.inside(node.name), node.lineno, scope.lines, public=public)
@@ -218,18 +237,12 @@ class ModuleScan:
         outside: list[ast.AST] = [*node.decorator_list, *node.bases, *node.keywords]
         work.extend((child, scope, guard) for child in outside)
         self._open(node, inner, scope, guard, work)
-        return True
 
     def _open(self, node: Function | ast.ClassDef, inner: Scope, outer: Scope, guard: int, work: Work) -> None:
         work.extend((child, outer, guard | Surroundings.ANNOTATION) for child in getattr(node, "type_params", ()))
         within = guard & ~(Surroundings.PROBED | Surroundings.ANNOTATION)
         self._block(node.body, within)
         work.extend((child, inner, within) for child in node.body)
-
-    def _lambda(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
-        if isinstance(node, ast.Lambda):
-            self.flaws.extend(check_defaults(node))
-        return False
 
     def _define(self, node: Function | ast.ClassDef | ast.Module, scope: Scope, *, counted: bool = True) -> None:
         first = node.body[0]
@@ -240,32 +253,9 @@ class ModuleScan:
         if counted and scope.public:
             self.definitions.append(Definition(scope.name, scope.line, documented))
 
-    # --- surroundings ------------------------------------------------------------------------------
-
-    def _if(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
-        if not isinstance(node, ast.If):
-            return False
-        body, orelse = test_guards(node.test)
-        self._push(node, scope, guard, work, {"body": body, "orelse": orelse})
-        return True
-
-    def _try(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
-        if not isinstance(node, ast.Try | ast.TryStar):
-            return False
-        optional = Surroundings.OPTIONAL if expects_failure(node.handlers) else Surroundings.NONE
-        extra = {
-            "body": optional | Surroundings.PROBED,
-            "handlers": optional | Surroundings.CONDITIONAL,
-            "orelse": optional,
-        }
-        self._push(node, scope, guard, work, extra)
-        return True
-
     # --- names --------------------------------------------------------------------------------------
 
-    def _import(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
-        if not isinstance(node, ast.Import | ast.ImportFrom):
-            return False
+    def _import(self, node: ast.Import | ast.ImportFrom, scope: Scope, guard: int) -> None:
         when = import_time(guard, in_function=scope.lines is not None)
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -279,25 +269,16 @@ class ModuleScan:
                 self.flaws.append(flaw("star-import", node, message))
         if scope.kind != "class":
             self._candidates.extend(bindings(node, guard, scope.lines))
-        return True
 
-    def _global(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
-        if isinstance(node, ast.Global):
-            self._shared.update(node.names)
-        return True
-
-    def _assign(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
+    def _assign(self, node: ast.Assign | ast.AugAssign | ast.AnnAssign, scope: Scope) -> None:
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
             self._used.setdefault(node.target.id, []).append((node.lineno, node.col_offset))
-        if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign) and scope.kind == "module":
+        if scope.kind == "module":
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
                 self._export(node.value)
-        return False
 
-    def _call(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
-        if not isinstance(node, ast.Call):
-            return False
+    def _call(self, node: ast.Call, scope: Scope, guard: int, work: Work) -> bool:
         function = node.func
         if isinstance(function, ast.Attribute) and last_name(function.value) == "__all__":
             for argument in node.args:
@@ -324,22 +305,6 @@ class ModuleScan:
             self.strings.append(_span(node))
         if guard & Surroundings.ANNOTATION and isinstance(node.value, str):
             self._names_in(node.value, node.lineno, node.col_offset)
-
-    def _joined(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
-        if isinstance(node, ast.JoinedStr):
-            if node.end_lineno != node.lineno:
-                self.strings.append(_span(node))
-            work.extend((part, scope, guard) for part in node.values if isinstance(part, ast.FormattedValue))
-        return True
-
-    def _formatted(self, node: ast.AST, scope: Scope, guard: int, work: Work) -> bool:
-        # The format after the colon is a JoinedStr of its own, which need not hold a placeholder.
-        if isinstance(node, ast.FormattedValue):
-            work.append((node.value, scope, guard))
-            if isinstance(node.format_spec, ast.JoinedStr):
-                parts = node.format_spec.values
-                work.extend((part, scope, guard) for part in parts if isinstance(part, ast.FormattedValue))
-        return True
 
     def _names_in(self, text: str, line: int, offset: int) -> None:
         for name in _IDENTIFIER.findall(text):

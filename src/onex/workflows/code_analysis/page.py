@@ -198,17 +198,8 @@ def _directories(rows: Sequence[DirectoryRow]) -> str:
             )
         )
     )
-    columns = (
-        Column("Directory"),
-        Column("Files", True),
-        Column("Code", True),
-        Column("Functions", True),
-        Column("Mean paths", True),
-        Column("Most", True),
-        Column("Findings", True),
-        Column("Per 1,000 lines", True),
-        Column("Documented", True),
-    )
+    counted = ("Files", "Code", "Functions", "Mean paths", "Most", "Findings", "Per 1,000 lines", "Documented")
+    columns = (Column("Directory"), *(Column(name, True) for name in counted))
     largest = sorted(rows, key=lambda row: (-row.totals.code, row.path))
     cells = [(row.tests, _directory(row)) for row in largest]
     return (
