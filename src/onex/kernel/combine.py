@@ -1,7 +1,8 @@
-"""Combine: several reducers as one. Each part owns one field of the state and its own machine; the parts never see each other.
+"""Combine: several reducers as one (promise 14). Each part owns one field of the state and its own machine.
 
-An action goes to every part that lists its trigger: all accept it, or the whole is refused and nothing moves. A trigger with
-a part's name before it (``tables.extracted``) goes to that part alone; that is how its outcomes and timers come home.
+An action goes to every part that lists its trigger: all accept it, or the whole is refused and nothing changes. A trigger
+with a part's name before it (``tables.extracted``) goes to that part alone. So the outcomes and timers of a part return to
+it. The parts never see each other's state.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Combined(Generic[S]):
         specs: dict[str, IntentSpec] = {}
         for name, part in self.parts.items():
             for trigger, model in part.payloads.items():
-                if trigger == ROLLBACK:  # the whole goes back, never a part of it
+                if trigger == ROLLBACK:  # only the whole goes back to an earlier version
                     continue
                 if self.payloads.setdefault(trigger, model) is not model:
                     raise ReducerFailed(
@@ -107,7 +108,7 @@ class Combined(Generic[S]):
 
 
 def _prefixed(part: str, spec: IntentSpec) -> IntentSpec:
-    """The intent as the whole knows it: outcomes and timers come back under the part's own triggers."""
+    """The intent as the whole knows it: its outcomes and timer return under the part's own triggers."""
     outcomes = {outcome: f"{part}.{trigger}" for outcome, trigger in spec.outcomes.items()}
     fires = f"{part}.{spec.trigger}" if spec.kind == "timer" else spec.trigger
     return replace(spec, name=f"{part}.{spec.name}", outcomes=outcomes, trigger=fires)

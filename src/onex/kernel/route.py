@@ -1,4 +1,4 @@
-"""Route: which worker an instance belongs to. The same key goes to the same worker for as long as that worker lives."""
+"""Route: which worker an instance belongs to. The same key goes to the same worker for as long as that worker is there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .action import WorkflowKey
 
 
 def route_key(key: WorkflowKey) -> str:
-    """``sha256("type:instance")[:16]``: a label for logs. Who owns a key is its shard's business."""
+    """``sha256("type:instance")[:16]``: a label for logs. It decides nothing: the shard says who owns a key."""
     return sha256(str(key).encode()).hexdigest()[:16]
 
 

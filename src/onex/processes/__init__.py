@@ -1,3 +1,3 @@
-"""Child processes that fold recorded runs, and what starts and feeds them."""
+"""Child processes that fold recorded runs: how they start and talk, and who gives them work."""
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""Older code of an app, brought for a replay: by path, by git revision, or each revision the log names beside its rows."""
+"""Older code of an app, for a replay: by path, by git revision, or each revision that the log names beside its rows.
+
+``recorded`` means the last: the log names digests, not revisions, for its codes; revisions stand in the environment of a
+row. So revisions are checked out from the newest on, and loaded, until every digest in the log is found. One that brings
+nothing is removed again. What cannot be brought is a note, not an error: the replay then says "code not at hand".
+"""
 
 from __future__ import annotations
 
@@ -22,7 +27,7 @@ Digest = tuple[str, bytes]
 
 
 class Older(NamedTuple):
-    """``paths`` of apps as they were; ``notes``: what could not be brought, in sentences."""
+    """``paths`` of apps as they were; ``notes``: sentences about what could not be brought."""
 
     paths: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -30,9 +35,9 @@ class Older(NamedTuple):
 
 @contextmanager
 def brought(app: Path, specs: Sequence[str], codes: Mapping[int, Code], envs: Mapping[int, Env]) -> Iterator[Older]:
-    """The older code that ``specs`` name, there as long as the block lasts. ``recorded`` asks the log, and git for the rest.
+    """The older code that ``specs`` name, on disk as long as the block lasts.
 
-    Raises ContractError (RevisionUnreadable) for what was named and cannot be had.
+    Raises ContractError (RevisionUnreadable) for a path or revision that was named and cannot be had.
     """
     with ExitStack() as stack:
         paths = [stack.enter_context(checkout(spec, app)) for spec in specs if spec != RECORDED]
@@ -59,8 +64,7 @@ def code_of(paths: Sequence[Path]) -> tuple[Workflow, ...]:
 def _recorded(
     stack: ExitStack, app: Path, wanted: set[Digest], envs: Mapping[int, Env], notes: list[str]
 ) -> Iterator[Path]:
-    """The newest first, since it mostly is enough; a revision whose code nobody asks for is put away again."""
-    # the log says what it likes: only the full name of a commit is handed to git
+    # the log may hold any text, for example of an imported file: only the full name of a commit is given to git
     named = [env.git_revision for _, env in sorted(envs.items(), reverse=True) if _COMMIT.fullmatch(env.git_revision)]
     missing = 0
     for revision in dict.fromkeys(named):
@@ -81,9 +85,9 @@ def _recorded(
                 stack.push(one.pop_all())
                 yield path
     if missing:
-        told = "the revision" if missing == 1 else f"{missing} revisions"
+        which = "the revision" if missing == 1 else f"{missing} revisions"
         notes.append(
-            f"{told} named in the log cannot be had here: no repository that holds {app} has it, or the app stood elsewhere "
+            f"{which} named in the log cannot be had here: no repository that holds {app} has it, or the app stood elsewhere "
             "then, which --with REV:PATH brings"
         )
     if wanted:

@@ -1,7 +1,11 @@
-"""Audit: what became of every intent the log committed, read from the store and held against what the outside saw.
+"""Audit: how every intent that the log committed has ended, read from the store and compared with what the outside saw.
 
-The law: a committed intent ends in one way that can be named (its outcome, its arrival, a refusal, an outbox row, a
-timer replaced, cancelled or removed), or it is lost.
+A committed intent ends in one way that has a name: its outcome, its arrival, a refusal, an outbox row that still waits, or
+for a timer: replaced, cancelled, removed with its instance. One that ended in none of these is lost, which must never be.
+
+Order: the log is read once, from its first row. Each row may end an intent, and begins those that it emitted. An arrival
+may be read before the step that sent it, because the receiver's shard comes first; it is kept until then. What is open at
+the end is looked for in the outbox, then among the rejections. Memory grows with the open intents only.
 """
 
 from __future__ import annotations
@@ -52,7 +56,7 @@ class LostIntent(NamedTuple):
 class Audit:
     """How the committed intents of a log ended: those from ``ended`` to ``lost`` make up ``intents``.
 
-    ``ended`` have an outcome or arrived, ``refused`` have an outcome that the machine refused (a rejection says so),
+    ``ended`` have an outcome or arrived, ``refused`` have an outcome that the machine refused (there is a rejection),
     ``removed`` are timers replaced, cancelled or gone with their instance, ``silent`` are fire and forget without a
     row, ``unreadable`` belong to no contract at hand, ``past`` have neither an end nor a row, and are older than
     rejections are kept: one that was refused left no other trace. Beside them: ``unsettled`` outbox rows of intents that
@@ -92,7 +96,7 @@ async def audit(
     None: it may still be working, so nothing is late. ``seen`` is every effect the outside saw: one that calls itself
     done and is not among them is lost. None: nobody watched. ``acknowledged`` are actions answered as committed.
     """
-    walk = _Walk(registry, seen, acknowledged)
+    walk = _LogAudit(registry, seen, acknowledged)
     for shard in range(shards):
         after = Position(shard, 0)
         while entries := await reader.log(after, PAGE):
@@ -113,7 +117,7 @@ class _Open(NamedTuple):
     issued_us: int
 
 
-class _Walk:
+class _LogAudit:
     def __init__(
         self,
         registry: ReducerRegistry,

@@ -1,6 +1,7 @@
-"""Export: instances of a store, line by line, in key order. The same history is the same bytes, whatever store holds it.
+"""History export: instances of a store, line by line, in key order. The same history gives the same bytes from any store.
 
-Where something of an instance is secret, every hash from there on is exchanged too: it covers what is no longer there.
+Where a value of an instance is secret, it is replaced, and so is every hash from there on: the hash of a short secret
+would give it away. A secret in a state hides all hashes of the instance, since the state may hold it from the first row.
 """
 
 from __future__ import annotations
@@ -8,49 +9,32 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol, TextIO
 
+from ..engine.refold import PAGE, Recorded
 from ..kernel.action import WorkflowKey
-from ..ports import Code, Env, LogEntry, SnapshotRow, Stored
+from ..ports import Env, LogEntry, SnapshotRow, Stored
 from .history_line import Head, Record, written
 from .redaction import Redaction
 
-PAGE = 1000
 HELD = "held; why is not in this file, a reason may quote what was redacted"
 
 Redacted = Mapping[int, tuple[str, ...]]
 """``[version] -> paths`` of the values that were changed on purpose; those of a state begin with ``state``."""
 
 
-class Exported(Protocol):
-    """What an export asks of a store."""
-
-    async def codes(self) -> Mapping[int, Code]: ...
+class Exported(Recorded, Protocol):
+    """What an export asks of a store: what a replay does, and the environments that its rows name."""
 
     async def envs(self) -> Mapping[int, Env]: ...
 
-    async def instances(
-        self, workflow_type: str | None, status: str | None, after: WorkflowKey | None, limit: int
-    ) -> Sequence[Stored]: ...
-
-    async def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]: ...
-
-    async def snapshot(self, key: WorkflowKey, at_most: int) -> SnapshotRow | None: ...
-
 
 class RedactionMarks(Protocol):
-    """What of a history was redacted before: a file and an imported store know."""
+    """What of a history was redacted before. A file and an imported store know."""
 
     async def redacted(self, key: WorkflowKey) -> Redacted: ...
 
 
-class NoRedactionMarks:
-    """Of a store an engine wrote: nothing."""
-
-    async def redacted(self, key: WorkflowKey) -> Redacted:
-        return {}
-
-
 def redacted_since(marks: Redacted) -> int:
-    """The first version whose bytes say nothing any more, 0 for none. A secret in a state may have come with any row."""
+    """The first version whose bytes prove nothing, 0 for none. A secret in a state may have come with any row."""
     if any(path.partition(".")[0] == "state" for paths in marks.values() for path in paths):
         return 1
     return min(marks, default=0)
@@ -68,11 +52,11 @@ async def export_history(
 ) -> int:
     """Writes every instance, or those of one type, or just ``keys``, in key order; returns how many.
 
-    What is committed while it runs is left out. ``written_rows`` is told how many rows were written since it was told
-    last. Raises StateConsistencyError for stored bytes that are no text.
+    What is committed while it runs is left out. ``written_rows`` is called with the number of rows since its last call.
+    ``marks`` is None for a store that an engine wrote. Raises StateConsistencyError for stored bytes that are no text.
     """
     out.write(written(Head(codes=dict(await reader.codes()), envs=dict(await reader.envs()))))
-    one = _One(reader, out, redaction, marks or NoRedactionMarks(), written_rows)
+    one = _One(reader, out, redaction, marks, written_rows)
     count = 0
     async for stored in _all(reader, workflow_type, keys):
         await one.export(stored)
@@ -100,7 +84,7 @@ class _One:
         reader: Exported,
         out: TextIO,
         redaction: Redaction | None,
-        marks: RedactionMarks,
+        marks: RedactionMarks | None,
         written_rows: Callable[[int], None],
     ) -> None:
         self._reader, self._out = reader, out
@@ -108,9 +92,9 @@ class _One:
         self._written_rows = written_rows
 
     async def export(self, stored: Stored) -> None:
-        before = await self._marks.redacted(stored.key)
+        before = await self._marks.redacted(stored.key) if self._marks is not None else {}
         hidden_before = redacted_since(before) or stored.version + 1
-        # a state is written behind its rows, but decides over their hashes
+        # a secret in a state hides the hashes of the rows before it, so states are searched first
         hidden = min(hidden_before, 1 if await self._secret_state(stored, before) else stored.version + 1)
         version = 0
         while version < stored.version and (rows := await self._reader.history(stored.key, version, PAGE)):
@@ -173,7 +157,7 @@ class _One:
         return state, (*mine, *paths)
 
     def _hash(self, version: int, digest: bytes, hidden: int, hidden_before: int) -> bytes:
-        """Hidden once: what an earlier export hid stays as it is."""
+        """A hash is hidden once: what an earlier export hid stays as it is."""
         if self._redaction is None or not hidden <= version < hidden_before:
             return digest
         return self._redaction.hash(digest)

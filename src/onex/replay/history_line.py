@@ -1,11 +1,11 @@
-"""Line: one record of a history as one line of JSON, and back. The format, and nothing of files.
+"""History line: one record of a history as one line of JSON, and back. The format, and nothing about files.
 
-    head, then per instance: its rows by version, the states kept on the way, and last the instance as it stands
+    head, then per instance: its rows by version, its kept states by version, and last the instance as it stands
 
-Data only: no code, no path, no blob's bytes; reading a line runs nothing of it. The head names format and number, so that a
-file read years later is understood or refused. Fields have the names of ``records``; canonical bytes stand as the text
-they are, so that a person can read and compare them, and ids and hashes as hex. A line whose values were changed on
-purpose says which, as ``redacted``.
+Data only: no code, no path, no blob's bytes; reading a line runs nothing of it. The head names format and number, so a file
+that is read years later is understood or refused. Fields have the names of ``records``. Canonical bytes stand as the text
+they are, so that people can read and compare them; ids and hashes stand as hex. A line in which values were changed on
+purpose names them as ``redacted``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..ports import Code, Env, LogEntry, LogRow, SnapshotRow, Stored
 
 LINE_BYTES = 32 * 1024 * 1024  # a state of 1 MiB, each byte of it written as \u00xx, and room for names
 _TEXT = frozenset({"payload", "intents", "state"})
-_PLACE = frozenset({"outbox", "instance", "timers"})  # where something stands in one store, and nothing else
+_PLACE = frozenset({"outbox", "instance", "timers"})  # they say where something is in one store; a file leaves them out
 _ID_BYTES = 16
 _NO_INTENTS = (b"", b"[]")
 _TIME_MAX_US = 253_402_300_799_999_999  # the last microsecond that a calendar has
@@ -39,7 +39,7 @@ class HistoryUnreadable(ValidationError):
 
 
 class Head(BaseModel):
-    """``codes`` and ``envs`` by the numbers that the lines below name them by."""
+    """``codes`` and ``envs`` by the numbers that the lines below use for them."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -91,7 +91,7 @@ def read(raw: bytes, source: str, number: int) -> HistoryLine:
         if name == "instance":
             fields |= {"instance": 0, "timers": {}}
         record = _LINES[name].validate_python(fields)
-        _judge(record)
+        _check(record)
         return HistoryLine(record, redacted)
     except PydanticError as error:
         told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
@@ -105,32 +105,32 @@ def read(raw: bytes, source: str, number: int) -> HistoryLine:
         ) from error
 
 
-def _judge(record: Record) -> None:
-    """What types do not say, and every reader relies on. Raises ValueError."""
+def _check(record: Record) -> None:
+    """What the types do not say and every reader relies on. Raises ValueError."""
     if isinstance(record, Head):
         return
     if record.version < 1:
         raise ValueError(f"version {record.version} of {record.key} is none; versions count from 1")
     if isinstance(record, LogEntry):
         row = record.row
-        _judge_time("issued_us", row.issued_us)
+        _check_time("issued_us", row.issued_us)
         for what, raw in (("action_id", row.action_id), ("correlation", row.correlation), ("cause", row.cause or b"")):
             if len(raw) != _ID_BYTES and (raw or what != "cause"):
                 raise ValueError(f"{what} has {len(raw)} bytes; an id has {_ID_BYTES}")
         if row.intents not in _NO_INTENTS:
-            _judge_intents(row.intents)
+            _check_intents(row.intents)
         return
     WorkflowKey.of(*record.key)
     if isinstance(record, Stored):
-        _judge_time("last_us", record.last_us)
+        _check_time("last_us", record.last_us)
 
 
-def _judge_time(what: str, at_us: int) -> None:
+def _check_time(what: str, at_us: int) -> None:
     if not 0 <= at_us <= _TIME_MAX_US:
         raise ValueError(f"{what} {at_us} is no time from 1970 to 9999, in microseconds")
 
 
-def _judge_intents(raw: bytes) -> None:
+def _check_intents(raw: bytes) -> None:
     intents = orjson.loads(raw)
     if not isinstance(intents, list):
         raise ValueError("intents are no list")

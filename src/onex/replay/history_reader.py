@@ -1,6 +1,19 @@
-"""Reader: an exported file as a replay takes it for a store. Of the file only places are kept in memory, never its rows.
+"""History reader: an exported file, read as a replay reads a store. Memory holds places in the file, never its rows.
 
-Opening reads the whole file once and finds each instance's lines; a row is read, and judged, when it is asked for.
+Order:
+
+1. Opening reads the whole file once and notes where each instance's lines are: its rows by version, its kept states, and
+   last its own line. A row is recognised by its first bytes and not parsed, which makes this pass fast.
+2. Keys must come in order and once each, kept states in order and of the right instance. Else the file is not opened.
+3. A line is parsed and checked only when it is asked for. Pages of rows are asked for in order, so the place behind the
+   last page is remembered and the file is not searched again.
+
+What may go wrong: the file was cut off (it must end with an instance or its head), a line is longer than any that is
+written, a line is no record, rows leave out a version, a row is of another instance. Each raises HistoryUnreadable with
+the number of the line. Nothing is skipped or repaired: a file that was edited proves nothing.
+
+Rows that do not follow from each other by their *content* are not looked for here. That is the replay's work, and it finds
+them in a file as it does in a store.
 """
 
 from __future__ import annotations
@@ -17,7 +30,7 @@ from ..records import Damage
 from .history_export import Redacted, redacted_since
 from .history_line import LINE_BYTES, Head, HistoryLine, HistoryUnreadable, read
 
-_ROW = b'{"line":"row",'  # as we write it: such a line need not be parsed to be told
+_ROW = b'{"line":"row",'  # as it is written: such a line need not be parsed to be recognised
 _REDACTED = b'"redacted":'  # never inside a value: there the quotes are escaped
 
 
@@ -40,7 +53,7 @@ class _Place(NamedTuple):
 
 
 class HistoryReader:
-    """The parts of a Reader that a replay uses, over a file that can be sought in. ``open`` makes one that closes it."""
+    """The parts of a Reader that a replay uses, over a seekable file. ``open`` opens the file too; ``close`` closes it."""
 
     def __init__(self, file: BinaryIO, source: str = "history") -> None:
         """Raises HistoryUnreadable, with the number of the line."""
@@ -175,7 +188,7 @@ class HistoryReader:
         return record
 
     async def redacted(self, key: WorkflowKey) -> Redacted:
-        """What was changed before it was written: see ``export``."""
+        """What was changed on purpose before it was written; see ``history_export``."""
         place = self._places.get(key)
         if place is None or not place.redacted:
             return {}
@@ -193,7 +206,7 @@ class HistoryReader:
         return redacted_since(await self.redacted(key))
 
     async def damaged(self, part: int) -> Sequence[Damage]:
-        """Nothing: a file that does not hold together is not opened."""
+        """Nothing: a file that contradicts itself is not opened."""
         return ()
 
     # --- lines --------------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
-"""Migrations tried on everything a store holds, before an engine runs on it: which states, open intents and held outcomes
-they fail on, and what would stand where nothing can move it. Only reads; nothing is written, no effect is fired.
+"""Migration check: an app's migrations tried on everything a store holds, before an engine runs on it.
+
+It finds the states, open intents and held outcomes that migrations fail on, and the instances that would stand where
+nothing is accepted. It only reads: nothing is written, and no effect is fired.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ NAMES = 10_000
 
 
 class EnumMigrated(StrEnum):
-    """``failed``: the state cannot be brought up. ``intent_failed``: one of its open intents cannot, or what came of it
-    cannot be delivered. ``stranded``: it can, but no trigger is accepted there."""
+    """``failed``: the state cannot be migrated. ``intent_failed``: one of its open intents cannot, or its held outcome
+    cannot be delivered. ``stranded``: the state can, but no trigger is accepted there."""
 
     FAILED = "failed"
     INTENT_FAILED = "intent_failed"
@@ -32,7 +34,7 @@ class EnumMigrated(StrEnum):
 
 
 class MigrationProblem(NamedTuple):
-    """One instance that an engine with this code would not get along with. ``name`` is of the intent, else of the status."""
+    """One instance that an engine with this code could not go on with. ``name`` is of the intent, else of the status."""
 
     key: WorkflowKey
     version: int
@@ -47,7 +49,7 @@ class MigrationProblem(NamedTuple):
 class MigrationCheckResult:
     """What was tried: ``migrated`` were of an older schema, ``foreign`` of a type this app does not have.
 
-    ``names`` tells every trouble by name: how often, the first of it, and what to do; of more than 10,000 names the first.
+    ``names`` has every problem by name: how often, the first of it, and what to do. Of more than 10,000 names the first.
     """
 
     instances: int = 0
@@ -58,7 +60,7 @@ class MigrationCheckResult:
     names: dict[tuple[str, str, str, int], Stranded] = field(default_factory=dict)
 
 
-class Held(Standing, Protocol):
+class StoredInstances(Standing, Protocol):
     """What the check asks of a store; any Reader answers it."""
 
     async def instances(
@@ -69,12 +71,12 @@ class Held(Standing, Protocol):
 class MigrationCheck:
     """``result`` grows while ``run`` is followed; memory is bounded by a page of rows, and by names."""
 
-    def __init__(self, reader: Held, registry: ReducerRegistry) -> None:
+    def __init__(self, reader: StoredInstances, registry: ReducerRegistry) -> None:
         self.reader, self.registry = reader, registry
         self.result = MigrationCheckResult()
 
     async def run(self, workflow_type: str | None = None) -> AsyncIterator[MigrationProblem]:
-        """What is wrong, instance by instance, then the open intents. By name it is told in ``result.names``."""
+        """The problems, instance by instance, then of the open intents. ``result.names`` has them by name."""
         advice = {
             (one.what, one.workflow_type, one.name, one.schema): one
             for one in await stranded(self.reader, self.registry, workflow_type)
@@ -82,9 +84,9 @@ class MigrationCheck:
         after: WorkflowKey | None = None
         while rows := await self.reader.instances(workflow_type, None, after, PAGE):
             for stored in rows:
-                trouble = self._instance(stored)
-                if trouble is not None:
-                    yield self._told(trouble, EnumStranded.STATE)
+                problem = self._instance(stored)
+                if problem is not None:
+                    yield self._counted(problem, EnumStranded.STATE)
             after = rows[-1].key
         at: Pointer | None = None
         while found := await self.reader.outbox(EVERY, None, at, PAGE):
@@ -92,28 +94,31 @@ class MigrationCheck:
                 mine = workflow_type in (None, row.key.workflow_type)
                 failed = self._intent(row) if mine else None
                 if failed is not None:
-                    yield self._told(*failed)
+                    yield self._counted(*failed)
             at = found[-1].pointer
         names = self.result.names
-        for name, one in advice.items():  # it knows what to do about a name; how many there are was counted here
+        for (
+            name,
+            one,
+        ) in advice.items():  # ``stranded`` knows what to do about a name; how many there are was counted here
             counted = names.get(name)
             if counted is not None:
                 names[name] = one._replace(rows=counted.rows, first=counted.first)
             elif one.what in (EnumStranded.INBOX, EnumStranded.WORKFLOW):
                 names[name] = one
 
-    def _told(self, trouble: MigrationProblem, kind: EnumStranded) -> MigrationProblem:
+    def _counted(self, problem: MigrationProblem, kind: EnumStranded) -> MigrationProblem:
         result = self.result
-        what = str(trouble.what)
+        what = str(problem.what)
         result.troubles[what] = result.troubles.get(what, 0) + 1
-        own = trouble.key.workflow_type
-        name = (kind, own, trouble.name, trouble.schema)
+        own = problem.key.workflow_type
+        name = (kind, own, problem.name, problem.schema)
         first = result.names.get(name)
         if first is not None:
             result.names[name] = first._replace(rows=first.rows + 1)
         elif len(result.names) < NAMES:
-            result.names[name] = Stranded(kind, own, trouble.name, trouble.schema, 1, str(trouble.key), trouble.reason)
-        return trouble
+            result.names[name] = Stranded(kind, own, problem.name, problem.schema, 1, str(problem.key), problem.reason)
+        return problem
 
     def _instance(self, stored: Stored) -> MigrationProblem | None:
         self.result.instances += 1
@@ -150,8 +155,8 @@ class MigrationCheck:
                 check_held(workflow, row)
             except OnexError as error:
                 trigger, schema = held_trigger(row.result)
-                trouble = MigrationProblem(*told, error.message, trigger)._replace(schema=schema)
-                return trouble, EnumStranded.OUTCOME
+                problem = MigrationProblem(*told, error.message, trigger)._replace(schema=schema)
+                return problem, EnumStranded.OUTCOME
         return None
 
 

@@ -1,8 +1,8 @@
-"""Redact: a secret's value leaves as another of its type and length, so that the run still folds and says nothing.
+"""Redaction: a secret value leaves as another of its type and length, so that the run still folds and reveals nothing.
 
-The replacement is keyed: equal values become equal ones within one file, and nobody without the key can try values out.
-So are the hashes that cover what was changed, since a hash of a short secret gives it away. Only the values' own bytes
-are exchanged; everything around them stays to the byte.
+The replacement is keyed: equal values become equal ones within one file, and without the key nobody can find a value by
+trying. Hashes that cover a changed value are replaced in the same way, since the hash of a short secret gives it away.
+Only the bytes of the values are replaced; everything around them stays, byte for byte.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class InvalidPattern(ValidationError):
 
 
 class Redaction:
-    """Which fields are secret, and what stands there instead.
+    """Which fields are secret, and what replaces their values.
 
     ``patterns`` are names with ``*`` and ``?``; a dotted one must match the end of a field's path. Case, ``-`` and camel
     case do not count. ``key``: 16 bytes or more, forgotten afterwards.
@@ -53,7 +53,7 @@ class Redaction:
         self._patterns = tuple(dict.fromkeys(tuple(_parts(pattern)) for pattern in patterns))
         self._key = key
         pieces = [max(_PIECE.findall(parts[-1]), key=len, default="") for parts in self._patterns]
-        # most records hold no secret: one search over the text tells, unless a pattern has nothing to search for
+        # most records hold no secret: one search over the text shows it, unless a pattern is nothing but wildcards
         self._hint = re.compile("|".join(map(re.escape, pieces)) if all(pieces) else "", re.IGNORECASE)
         self._met: set[tuple[str, ...]] = set()
         self._matches = lru_cache(4096)(self._match)
@@ -64,9 +64,9 @@ class Redaction:
         return tuple(_parts(pattern)) in self._met
 
     def payload(self, data: bytes, where: str, already: Collection[str] = ()) -> tuple[bytes, tuple[str, ...]]:
-        """``data`` with its secrets exchanged, and their paths, each under ``where``. Those in ``already`` are left alone.
+        """``data`` with its secrets replaced, and their paths, each under ``where``. Those in ``already`` are left alone.
 
-        Raises StateConsistencyError for bytes that are no JSON: nobody can tell what is secret in them.
+        Raises StateConsistencyError for bytes that are no JSON: what is secret in them cannot be found.
         """
         if not self._patterns or not data:
             return data, ()
@@ -80,9 +80,9 @@ class Redaction:
             raise StateConsistencyError(
                 f"the stored {where} is no JSON ({error}), so no secret can be found in it; --no-redact exports it as it is"
             ) from error
-        return self._exchanged(text, spots, already)
+        return self._with_replacements(text, spots, already)
 
-    def _exchanged(self, text: str, spots: list[Spot], already: Collection[str]) -> tuple[bytes, tuple[str, ...]]:
+    def _with_replacements(self, text: str, spots: list[Spot], already: Collection[str]) -> tuple[bytes, tuple[str, ...]]:
         made, end, paths = [], 0, dict[str, None]()
         for path, start, stop in spots:
             if path in already:
@@ -98,7 +98,7 @@ class Redaction:
         return "".join(made).encode(errors="surrogateescape"), tuple(paths)
 
     def row(self, entry: LogEntry, already: Collection[str] = ()) -> tuple[LogEntry, tuple[str, ...]]:
-        """The row with its payload's and its intents' secrets exchanged, and the hash of its body when it covers one."""
+        """The row with the secrets of its payload and intents replaced, and its body's hash too when that covers one."""
         row = entry.row
         payload, paths = self.payload(row.payload, "payload", already)
         intents, others = self._intents(row.intents, already)

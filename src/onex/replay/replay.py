@@ -1,7 +1,20 @@
-"""Replay: fold what the log holds and compare it, byte for byte, with what was stored. It never fires an effect.
+"""Replay: what the log holds is folded and compared, byte for byte, with what was stored. It never fires an effect.
 
-Consecutive rows of one instance under one code are a *segment*; each gets one verdict. Rows whose code is not at hand, or is
-not the code they were made under, are counted as unverified, never as equal.
+Consecutive rows of one instance under one code are a *segment* (``segment.py``); each gets one verdict (``verdict.py``).
+Rows whose code is not at hand, or is not the code that made them, count as unverified, never as equal (promise 31).
+
+Order: first the store is asked, once, what it says against itself (pages, indexes, rows without an owner). Then instances
+are read in key order, and each one's rows in pages of 1,000. What the store said of an instance goes into its last segment.
+
+What may go wrong, and why the result is still right:
+
+- The store is written meanwhile. An instance is replayed up to the version its row had when it was read; later rows are
+  left out. Positions and hashes of the rows before do not change.
+- A row cannot be read: it holds a value of another type, or an id that was cut short. That is damage of its instance, which
+  gets a MISMATCH. The others are folded as before.
+- The store itself cannot be read any more (any other OnexError): the replay ends with that error. Nothing could be said.
+- Work is shared by several processes: each takes every k-th instance, so no instance is counted twice. What the store says
+  against itself beside instances is counted by the first share only.
 """
 
 from __future__ import annotations
@@ -20,20 +33,20 @@ from .verdict import EnumReplayVerdict, ReplayResult, Segment
 
 
 async def nothing_redacted(key: WorkflowKey) -> int:
-    """Of what an engine recorded."""
+    """For a store that an engine wrote."""
     return 0
 
 
 async def nothing_damaged(part: int) -> Sequence[Damage]:
-    """Of what cannot tell."""
+    """For a store that does not check itself."""
     return ()
 
 
 class Replay:
     """Checks instances against the code at hand: this app's, and any older ones given beside it (by digest).
 
-    ``redacted_since`` tells of an instance from which version on its bytes were changed on purpose, 0 for never;
-    ``damaged`` what the store says against itself, asked once, with the number of the share that asks.
+    ``redacted_since``: from which version on an instance's bytes were changed on purpose, 0 for never. ``damaged``: what
+    the store says against itself; asked once, with the number of the share that asks.
     """
 
     def __init__(
@@ -55,7 +68,7 @@ class Replay:
         """Every instance, or those of one type, in key order. ``part`` (i, k): only each k-th of them, from the i-th on."""
         after: WorkflowKey | None = None
         number, (mine, parts) = 0, part
-        await self._look(mine)
+        await self._damage_by_key(mine)
         while rows := await self.reader.instances(workflow_type, None, after, PAGE):
             for stored in rows:
                 if number % parts == mine:
@@ -64,8 +77,8 @@ class Replay:
                 number += 1
             after = rows[-1].key
 
-    async def _look(self, part: int) -> Mapping[WorkflowKey, str]:
-        """What is said of instances; what belongs to none of them is told with the first share's result."""
+    async def _damage_by_key(self, part: int) -> Mapping[WorkflowKey, str]:
+        """Damage by instance. What belongs to no instance goes into the result of the first share."""
         if self._damage is None:
             self._damage = {}
             for one in await self._damaged(part):
@@ -78,7 +91,7 @@ class Replay:
     async def instance(self, stored: Stored) -> AsyncIterator[Segment]:
         """The segments of one instance, oldest first."""
         at_hand, result = self._at_hand, self.result
-        damage = (await self._look(0)).get(stored.key)
+        damage = (await self._damage_by_key(0)).get(stored.key)
         at_hand.codes = at_hand.codes or await self.reader.codes()
         result.instances += 1
         try:
@@ -88,7 +101,7 @@ class Replay:
         except Exception as error:
             if isinstance(error, OnexError) and not isinstance(error, StateConsistencyError):
                 raise
-            # a number that is text by now, an id cut short: what it broke is this instance's, the others are folded
+            # a value of another type, an id that was cut short: damage of this instance alone
             why = damage or f"it cannot be read: {describe(error)}"
             last = stored.version if type(stored.version) is int else 0
             broken = Segment(stored.key, 1, last, UNKNOWN_CODE, 0, EnumReplayVerdict.MISMATCH, why)

@@ -1,8 +1,8 @@
-"""Stranded: what a store holds in flight and this code has no place for. Found by name, so it takes one look at any store.
+"""Stranded rows: what a store holds in flight and this code has no place for. Found by name, with one look at any store.
 
-A timer, an intent or a held outcome is stranded when the contract no longer has its name, a status when nothing is accepted
-there, an action in the inbox when no workflow has its trigger. Nothing of it is lost: it waits, its row says why, and a
-rename (or the name, put back) lets it go on.
+Stranded is a timer, an intent or a held outcome whose name the contract no longer has; a status in which nothing is
+accepted; an action in the inbox whose trigger no workflow has. Nothing of it is lost: it waits, its row says why, and a
+rename, or the name put back, lets it go on.
 """
 
 from __future__ import annotations

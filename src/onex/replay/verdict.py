@@ -1,4 +1,4 @@
-"""Verdict: what a replay says of a segment, and what all of them come to. Plain values; whoever folds fills them in."""
+"""Verdict: what a replay says of a segment, and the sums over all of them. Plain values; ``replay.py`` fills them in."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..kernel.action import WorkflowKey
 from ..ports import Code
 
 BAD_KEPT = 100
-TOLD = 5
+FIELDS_SHOWN = 5
 
 
 class EnumReplayVerdict(StrEnum):
-    """promise 31, in its words. A redacted history is neither equal nor a mismatch: nobody can tell any more."""
+    """In the words of promise 31. A redacted history is neither equal nor a mismatch: its hashes cover bytes that are gone."""
 
     EQUAL = "equal"
     MISMATCH = "MISMATCH"
@@ -31,8 +31,8 @@ class EnumReplayVerdict(StrEnum):
 class Segment:
     """Versions ``first ... last`` of one instance under one code. ``reason`` says what differed first, and where.
 
-    ``differs_at`` is the first version that is known to differ, 0 for none. Of states only a few are stored, so it may
-    have begun before: at ``since`` at the earliest, the version behind the last state that was seen to agree.
+    ``differs_at`` is the first version that is known to differ, 0 for none. Few states are stored, so the difference may
+    have begun earlier: at ``since`` at the earliest, the version behind the last state that was found equal.
     """
 
     key: WorkflowKey
@@ -48,10 +48,10 @@ class Segment:
 
 @dataclass(slots=True)
 class ReplayResult:
-    """What a replay came to. ``unverified`` counts log rows not checked under their own code, ``intents`` those folded.
+    """The sums. ``unverified`` counts log rows not checked under their own code, ``intents`` those folded.
 
-    ``by_verdict`` counts segments, ``actions_by_verdict`` the log rows in them; ``bad`` holds the first hundred segments
-    that are not equal. ``damage`` is what the store says against itself and no instance's segment can show.
+    ``by_verdict`` counts segments, ``actions_by_verdict`` the log rows in them. ``bad`` holds the first hundred segments
+    that are not equal. ``damage`` is what the store says against itself and no segment shows.
     """
 
     instances: int = 0
@@ -80,7 +80,7 @@ class ReplayResult:
             self.bad.append(segment)
 
     def join(self, other: ReplayResult) -> None:
-        """Add what another process came to, over other instances. ``bad`` is in key order again."""
+        """Adds the result of another process, over other instances. ``bad`` is in key order again."""
         for name in ("instances", "segments", "actions", "intents", "mismatches", "unverified"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for mine, theirs in (
@@ -94,14 +94,14 @@ class ReplayResult:
 
 
 def state_difference(folded: bytes, stored: bytes) -> str:
-    """The fields of two states that differ, as ``path: folded X, stored Y``; five of them, or where the bytes part."""
+    """The fields that differ, as ``path: folded X, stored Y``. At most five; where no field differs, both texts."""
     try:
-        found = list(islice(_differing(orjson.loads(folded), orjson.loads(stored), ""), TOLD + 1))
+        found = list(islice(_differing(orjson.loads(folded), orjson.loads(stored), ""), FIELDS_SHOWN + 1))
     except orjson.JSONDecodeError:
         found = []
-    if not found:  # the same value written otherwise, or no JSON at all
+    if not found:  # the same value in other bytes, or no JSON at all
         return f"folded {cut(folded)}, stored {cut(stored)}"
-    return "; ".join(found[:TOLD]) + ("; and more" if len(found) > TOLD else "")
+    return "; ".join(found[:FIELDS_SHOWN]) + ("; and more" if len(found) > FIELDS_SHOWN else "")
 
 
 def _differing(folded: JsonValue, stored: JsonValue, path: str) -> list[str]:
@@ -126,6 +126,6 @@ def _shown(value: JsonValue) -> str:
 
 
 def cut(data: bytes, most: int = 400) -> str:
-    """Bytes for a sentence."""
+    """Bytes as text for a sentence, cut at ``most`` characters."""
     text = data.decode(errors="replace")
     return text if len(text) <= most else f"{text[:most]}... ({len(data)} bytes)"

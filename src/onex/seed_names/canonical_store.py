@@ -1,6 +1,7 @@
-"""The canonical store as its seed names it: states with versions, commits against an expected one, and what was done before.
+"""The canonical store of the source documents, a preset over the engine and its reader: no second store.
 
-Thin views of the engine and its reader, never a second store: what they answer is what dispatch wrote.
+States with versions are ``engine.stored``, a commit against an expected version is ``engine.submit``, and what was applied
+under an id is a row of the log. The models here are the rows as those documents write them.
 """
 
 from __future__ import annotations
@@ -91,9 +92,7 @@ class CanonicalStoreService:
         action_id: UUID | None = None,
     ) -> Committed:
         """One action, applied only at ``expected_version`` (0: not begun). Raises ConcurrentModificationError at any other."""
-        if (
-            expected_version is None
-        ):  # to submit it would mean any; what else is no version is refused and recorded there
+        if expected_version is None:  # to ``submit`` it would mean any version
             raise ValidationError(
                 "try_commit needs the version it was decided on: an int, 0 for one that has not begun"
             )
@@ -135,7 +134,7 @@ async def watermark(tables: Projections, name: str, shard: int = 0) -> ModelProj
 
 
 def state_model(stored: Stored) -> ModelWorkflowState:
-    """The stored row as people and APIs read it."""
+    """The stored row, its state as JSON."""
     return ModelWorkflowState(
         workflow_key=str(stored.key),
         version=stored.version,
@@ -163,5 +162,5 @@ def _dedup_model(entry: LogEntry, kept_hours: int) -> ModelActionDedup:
 
 
 def _moment(at_us: int) -> datetime:
-    """A timer that was set in 9999 may ring behind the last day of the calendar; it is told as that day's end."""
+    """A time behind the last day of the calendar, which a timer set in 9999 may have, becomes that day's end."""
     return EPOCH + timedelta(microseconds=min(at_us, _LAST_US))

@@ -1,6 +1,7 @@
-"""SubreducerFramework: FSM logic handed to registered reducers, one transition at a time, in memory.
+"""SubreducerFramework, a preset over ``engine/registry.py`` and ``kernel/combine.py``: registered reducers, called in memory.
 
-What the engine does with a store, this does with values: a failing step leaves no trace, because a step is a new value.
+It is for tests and scripts that want a transition without a store. The engine does the same with a store (``engine/fold.py``).
+A refused step leaves no trace here either, because a step makes a new value and leaves the old one as it is.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ..ports import Stored
 
 
 class ReducerResult(NamedTuple):
-    """One transition that was taken: from where, by what, to where, and what is to be done about it."""
+    """One transition: the status before, the trigger, the state after, and the intents."""
 
     previous: str
     trigger: str
@@ -71,7 +72,7 @@ class SubreducerFramework:
         return Combined(workflow_type, state_type, reducers)
 
 
-# The seed's names for what stands elsewhere under the field's own.
+# Names of the source documents for classes that have another name here.
 FSMDefinition = Machine
 FSMContext = Action
 WorkflowState = State

@@ -1,7 +1,10 @@
-"""WorkflowRouter: which worker an instance's actions go to. The same key goes to the same worker for as long as it lives.
+"""WorkflowRouter, a preset over ``kernel/route.py`` (where a key goes) and ``kernel/retry.py`` (whom to call: breakers).
 
-slots[crc32("type:instance") % 1024] -> worker: each slot is placed by rendezvous when workers come or go, so that a route is
-one look-up, a worker that leaves moves only its own keys, and every process that knows the same workers agrees.
+    slots[crc32("type:instance") % 1024] -> worker
+
+Each slot is placed by rendezvous hashing when workers come or go. So a route is one look-up, a worker that leaves moves
+only its own keys, and every process that knows the same workers agrees. Nothing of the engine uses it: within one owner
+each instance has its own mailbox.
 """
 
 from __future__ import annotations
@@ -34,9 +37,10 @@ class ReducerInstance:
 
 
 class WorkflowRouter:
-    """Routes keys over the workers that are registered, round those whose breaker is open.
+    """Routes keys over the registered workers, past those whose breaker is open.
 
-    Who calls a worker tells how it went with ``record``: that is all a breaker knows. ``latency`` holds every 16th route.
+    The caller of a worker reports with ``record`` whether it succeeded; a breaker knows nothing else. ``latency`` holds
+    every 16th route.
     """
 
     def __init__(self, clock: Clock, policy: BreakerPolicy | None = None) -> None:
@@ -48,14 +52,14 @@ class WorkflowRouter:
         self._workers: dict[str, ReducerInstance] = {}
         self._slots: dict[str, list[ReducerInstance]] = {}
         self._breakers: dict[str, Breaker] = {}
-        self._troubled: set[str] = set()
+        self._not_closed: set[str] = set()
 
     @property
     def workers(self) -> tuple[ReducerInstance, ...]:
         return tuple(self._workers.values())
 
     def register(self, worker: ReducerInstance) -> None:
-        """From now on it is routed to; one of the same name is replaced, with a closed breaker. Raises ValidationError."""
+        """Keys go to it from now on. One of the same name is replaced, with a closed breaker. Raises ValidationError."""
         name, weight = checked(text, "a worker's name", worker.name), worker.weight
         if not name or not name.isprintable():
             raise ValidationError(
@@ -64,17 +68,17 @@ class WorkflowRouter:
         if type(weight) not in (int, float) or not 0 < weight < math.inf:
             raise ValidationError(f"a worker needs a name and a weight above 0; {weight!a} of {name} is no such number")
         self._workers[worker.name] = worker
-        self._heal(worker.name)
+        self._forget(worker.name)
         self._place()
 
     def unregister(self, name: str) -> None:
         """Its keys go elsewhere at once. A name that is not registered is no error: it is gone either way."""
         self._workers.pop(name, None)
-        self._heal(name)
+        self._forget(name)
         self._place()
 
     def route(self, key: WorkflowKey) -> ReducerInstance:
-        """Raises NoAvailableSubreducersError when nobody who serves the type may be called now, InvalidKey for no key."""
+        """Raises NoAvailableSubreducersError when no worker of the type may be called now, InvalidKey for what is no key."""
         self.routed += 1
         if self.routed % TIMED_EVERY:
             return self._route(key)
@@ -88,13 +92,13 @@ class WorkflowRouter:
         return self.route(WorkflowKey.of(workflow_type, instance_id))
 
     def record(self, name: str, *, succeeded: bool) -> None:
-        """How a call to this worker went."""
+        """Reports one call to this worker."""
         before = self._breakers.get(name, Breaker())
         after = record(before, self.policy, self.clock.now_us(), succeeded=succeeded)
         self._keep(name, after)
 
     def breaker(self, name: str) -> Breaker:
-        """What is known of this worker's health."""
+        """The breaker of this worker; a closed one when nothing was recorded."""
         return self._breakers.get(name, Breaker())
 
     # --- how ----------------------------------------------------------------------------------------------------------
@@ -108,13 +112,13 @@ class WorkflowRouter:
         if slots is None:
             slots = self._placed(key.workflow_type)
         worker = slots[slot]
-        return self._around(key, slot) if worker.name in self._troubled else worker
+        return self._around(key, slot) if worker.name in self._not_closed else worker
 
     def _around(self, key: WorkflowKey, slot: int) -> ReducerInstance:
-        """The best worker for the slot that may be called; the one it belongs to, when its breaker lets a probe through."""
+        """The best worker for the slot that may be called: its own, when the breaker lets a trial call through."""
         left = self._serving(key.workflow_type)
         while (name := rendezvous(str(slot), left)) is not None:
-            if name not in self._troubled:
+            if name not in self._not_closed:
                 self.rerouted += 1
                 return self._workers[name]
             breaker, allowed = allow(self._breakers[name], self.policy, self.clock.now_us())
@@ -159,13 +163,10 @@ class WorkflowRouter:
             return
         self._breakers[name] = breaker
         if breaker.state is EnumBreakerState.CLOSED:
-            self._troubled.discard(name)
+            self._not_closed.discard(name)
         else:
-            self._troubled.add(name)
+            self._not_closed.add(name)
 
-    def _heal(self, name: str) -> None:
+    def _forget(self, name: str) -> None:
         self._breakers.pop(name, None)
-        self._troubled.discard(name)
-
-
-SubreducerInstance = ReducerInstance
+        self._not_closed.discard(name)
