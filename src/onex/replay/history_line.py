@@ -94,14 +94,14 @@ def read(raw: bytes, source: str, number: int) -> HistoryLine:
         _check(record)
         return HistoryLine(record, redacted)
     except PydanticError as error:
-        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
         raise HistoryUnreadable(
-            f"{source}:{number} is a {name} that is not known here: {told}. Read it with the ONEX that wrote it, or newer"
+            f"{source}:{number} is a {name} that is not known here: {wrong}. Read it with the ONEX that wrote it, or newer"
         ) from error
     except (InvalidKey, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        told = describe(error)
+        wrong = describe(error)
         raise HistoryUnreadable(
-            f"{source}:{number} is no line of a history: {told}. Was it cut off or edited? Export it again"
+            f"{source}:{number} is no line of a history: {wrong}. Was it cut off or edited? Export it again"
         ) from error
 
 

@@ -129,33 +129,33 @@ class MigrationCheck:
         if stored.version == 0:
             return None
         self.result.migrated += stored.state_schema < workflow.code.state_schema
-        told = (stored.key, stored.version, stored.status, stored.state_schema)
+        begins = (stored.key, stored.version, stored.status, stored.state_schema)
         try:
             state = stored_state(workflow, stored.state_schema, stored.state)
         except OnexError as error:
-            return MigrationProblem(*told, EnumMigrated.FAILED, error.message, stored.status)
+            return MigrationProblem(*begins, EnumMigrated.FAILED, error.message, stored.status)
         if stored.terminal:
             return None
         reason = nowhere(workflow, state)
-        return MigrationProblem(*told, EnumMigrated.STRANDED, reason, stored.status) if reason else None
+        return MigrationProblem(*begins, EnumMigrated.STRANDED, reason, stored.status) if reason else None
 
     def _intent(self, row: OutboxRow) -> tuple[MigrationProblem, EnumStranded] | None:
         if row.key.workflow_type not in self.registry:
             return None
         self.result.intents += 1
         workflow = self.registry[row.key.workflow_type]
-        told = (row.key, row.version, str(row.state), row.payload_schema, EnumMigrated.INTENT_FAILED)
+        begins = (row.key, row.version, str(row.state), row.payload_schema, EnumMigrated.INTENT_FAILED)
         try:
             stored_delivery(row, self.registry, 0)
         except OnexError as error:
             kind = EnumStranded.TIMER if row.timer else EnumStranded.INTENT
-            return MigrationProblem(*told, error.message, _name(row)), kind
+            return MigrationProblem(*begins, error.message, _name(row)), kind
         if row.state is EnumOutboxState.HELD and row.result and not row.timer:
             try:
                 check_held(workflow, row)
             except OnexError as error:
                 trigger, schema = held_trigger(row.result)
-                problem = MigrationProblem(*told, error.message, trigger)._replace(schema=schema)
+                problem = MigrationProblem(*begins, error.message, trigger)._replace(schema=schema)
                 return problem, EnumStranded.OUTCOME
         return None
 

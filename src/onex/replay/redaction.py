@@ -82,7 +82,9 @@ class Redaction:
             ) from error
         return self._with_replacements(text, spots, already)
 
-    def _with_replacements(self, text: str, spots: list[Spot], already: Collection[str]) -> tuple[bytes, tuple[str, ...]]:
+    def _with_replacements(
+        self, text: str, spots: list[Spot], already: Collection[str]
+    ) -> tuple[bytes, tuple[str, ...]]:
         made, end, paths = [], 0, dict[str, None]()
         for path, start, stop in spots:
             if path in already:

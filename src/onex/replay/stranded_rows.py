@@ -98,13 +98,13 @@ async def stranded(
             continue
         workflow = registry[one.workflow_type]
         if one.what is EnumInFlight.STATE:
-            told = await _state(reader, workflow, one)
+            problem = await _state(reader, workflow, one)
         elif one.what is EnumInFlight.INTENT:
-            told = await _intent(reader, registry, workflow, one)
+            problem = await _intent(reader, registry, workflow, one)
         else:
-            told = await _outcome(reader, workflow, one)
-        if told is not None:
-            found.append(told)
+            problem = await _outcome(reader, workflow, one)
+        if problem is not None:
+            found.append(problem)
     return (*found, *await _inbox(reader, registry, workflow_type))
 
 
@@ -122,7 +122,7 @@ def _of_no_workflow(one: InFlight) -> Stranded:
 
 
 async def _state(reader: Standing, workflow: Workflow, one: InFlight) -> Stranded | None:
-    told = (EnumStranded.STATE, one.workflow_type, one.name, one.schema, one.rows, str(one.first))
+    begins = (EnumStranded.STATE, one.workflow_type, one.name, one.schema, one.rows, str(one.first))
     now = workflow.code.state_schema
     stored = (await reader.load([one.first])).get(one.first)
     if stored is None or (stored.status, stored.state_schema) != (one.name, one.schema):
@@ -130,10 +130,10 @@ async def _state(reader: Standing, workflow: Workflow, one: InFlight) -> Strande
     try:
         state = stored_state(workflow, stored.state_schema, stored.state)
     except OnexError as error:
-        return Stranded(*told, f"its state cannot be read: {error.message}")
+        return Stranded(*begins, f"its state cannot be read: {error.message}")
     if reason := nowhere(workflow, state):
         line = rename_line(one.schema, now, "statuses", one.name, "NEW")
-        return Stranded(*told, reason, f"If it is called otherwise now: {line}")
+        return Stranded(*begins, reason, f"If it is called otherwise now: {line}")
     return None
 
 
@@ -146,13 +146,13 @@ def nowhere(workflow: Workflow, state: State) -> str:
 
 async def _intent(reader: Standing, registry: ReducerRegistry, workflow: Workflow, one: InFlight) -> Stranded | None:
     what = EnumStranded.TIMER if one.timer else EnumStranded.INTENT
-    told = (what, one.workflow_type, one.name or "?", one.schema, one.rows, str(one.first))
+    begins = (what, one.workflow_type, one.name or "?", one.schema, one.rows, str(one.first))
     now, table = workflow.code.state_schema, workflow.reducer.intents.by_name
     called = workflow.migrations.intent(one.name, one.schema, now)
     if called not in table and one.schema <= now:
         status = await _status_of(reader, workflow, one.first)
         reason, mend = missing_intent(workflow, one.name, called, one.schema, timer=one.timer, status=status)
-        return Stranded(*told, reason, mend)
+        return Stranded(*begins, reason, mend)
     if one.pointer is None or (called in table and one.schema == now and (table[called].kind == TIMER) == one.timer):
         return None
     row = await _row(reader, one.pointer)
@@ -161,25 +161,25 @@ async def _intent(reader: Standing, registry: ReducerRegistry, workflow: Workflo
     try:
         stored_delivery(row, registry, 0)
     except OnexError as error:
-        return Stranded(*told, error.message)
+        return Stranded(*begins, error.message)
     return None
 
 
 async def _outcome(reader: Standing, workflow: Workflow, one: InFlight) -> Stranded | None:
-    told = (EnumStranded.OUTCOME, one.workflow_type, one.name or "?", one.schema, one.rows, str(one.first))
+    begins = (EnumStranded.OUTCOME, one.workflow_type, one.name or "?", one.schema, one.rows, str(one.first))
     now = workflow.code.state_schema
     called = logged_trigger(workflow, one.name, one.schema)
     triggers = [name for name in workflow.reducer.payloads if not name.startswith("@")]
     if called not in workflow.reducer.payloads and one.schema <= now:
         line = rename_line(one.schema, now, "triggers", one.name, closest_name(one.name, triggers))
-        return Stranded(*told, f"the contract has no trigger {called!r}", f"If it is called otherwise now: {line}")
+        return Stranded(*begins, f"the contract has no trigger {called!r}", f"If it is called otherwise now: {line}")
     row = None if one.pointer is None else await _row(reader, one.pointer)
     if row is None or not row.result:
         return None
     try:
         check_held(workflow, row)
     except OnexError as error:
-        return Stranded(*told, error.message)
+        return Stranded(*begins, error.message)
     return None
 
 
@@ -192,9 +192,9 @@ def check_held(workflow: Workflow, row: OutboxRow) -> None:
 def held_trigger(result: bytes) -> tuple[str, int]:
     """``(trigger, schema)`` of a held outcome. Raises StateConsistencyError for what no engine wrote."""
     try:
-        told = orjson.loads(result)
-        trigger, schema = told["kind"], told.get("schema", 1)
-        told["payload"]
+        fields = orjson.loads(result)
+        trigger, schema = fields["kind"], fields.get("schema", 1)
+        fields["payload"]
     except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
         raise StateConsistencyError(f"a held outcome cannot be read: {describe(error)}") from error
     if not isinstance(trigger, str) or not isinstance(schema, int):
@@ -228,8 +228,8 @@ async def _inbox(reader: Standing, registry: ReducerRegistry, workflow_type: str
 def _addressed(body: bytes) -> tuple[str, str, str]:
     """``(type, instance, trigger)`` of an action in the inbox; empty for what is none: its own refusal says why."""
     try:
-        told = orjson.loads(body)
-        (own, instance), kind = told["workflow_key"], told["kind"]
+        fields = orjson.loads(body)
+        (own, instance), kind = fields["workflow_key"], fields["kind"]
     except (orjson.JSONDecodeError, TypeError, ValueError, LookupError):
         return "", "", ""
     return (own, instance, kind) if all(isinstance(one, str) for one in (own, instance, kind)) else ("", "", "")
@@ -241,7 +241,7 @@ async def _row(reader: Standing, pointer: Pointer) -> OutboxRow | None:
 
 
 async def _status_of(reader: Standing, workflow: Workflow, key: WorkflowKey) -> str:
-    """The status an instance stands in under this code; '' when that cannot be told."""
+    """The status an instance stands in under this code; '' when that is not known."""
     stored = (await reader.load([key])).get(key)
     try:
         return "" if stored is None else stored_state(workflow, stored.state_schema, stored.state).status

@@ -11,19 +11,19 @@ from .stored_value import parse_json
 Document = dict[str, object]
 
 
-def instance_result_json(told: InstanceResult) -> Document:
+def instance_result_json(result: InstanceResult) -> Document:
     """``state`` is null where the recorded state is not known; lists hold the first 20, ``counts`` all."""
-    first, opened = told.first, told.opened
+    first, opened = result.first, result.opened
     return {
-        "key": str(told.key),
-        "branch": told.branch.value,
-        "actions": told.actions,
-        "folded": told.folded,
+        "key": str(result.key),
+        "branch": result.branch.value,
+        "actions": result.actions,
+        "folded": result.folded,
         "first": None if first is None else first._asdict(),
-        "recorded_status": told.recorded_status,
-        "status": told.status,
-        "state": None if told.state is None else _changes(told.state),
-        "state_changes": None if told.state is None else told.state.total,
+        "recorded_status": result.recorded_status,
+        "status": result.status,
+        "state": None if result.state is None else _changes(result.state),
+        "state_changes": None if result.state is None else result.state.total,
         "intents": [
             {
                 "version": one.version,
@@ -33,12 +33,12 @@ def instance_result_json(told: InstanceResult) -> Document:
                 "now": _value(one.new),
                 "changes": _changes(one.changes),
             }
-            for one in told.intents
+            for one in result.intents
         ],
-        "refused": [one._asdict() for one in told.refused],
+        "refused": [one._asdict() for one in result.refused],
         "open": None if opened is None else {"from": opened.version, "trigger": opened.trigger, "why": opened.why},
-        "stranded": told.stranded or None,
-        "counts": told.counts,
+        "stranded": result.stranded or None,
+        "counts": result.counts,
     }
 
 
@@ -60,7 +60,7 @@ def _group(alike: DifferenceClass, group: DifferenceGroup) -> Document:
         "instances": group.instances,
         "open": group.opened,
         "stranded": group.stranded,
-        "examples": [str(told.key) for told in group.examples],
+        "examples": [str(result.key) for result in group.examples],
     }
 
 

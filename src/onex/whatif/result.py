@@ -1,4 +1,4 @@
-"""What a what-if tells: of one instance where and how the other code parts from what is recorded; of all of them, how many.
+"""The results of a what-if: for one instance where and how the other code differs from the record, and the sums over all.
 
 Everything here is a plain value of bounded size, made in one process and added up in another.
 """
@@ -14,11 +14,11 @@ from ..kernel.action import WorkflowKey
 from .value_diff import NONE, SHOWN, Changes
 
 GROUPS: Final = 500
-"""Classes of difference that are kept apart; what comes after them is told as one."""
+"""Classes of difference that are kept apart; all later ones count as one class."""
 
 
 class EnumBranch(StrEnum):
-    """How far one instance was compared, and what came of it."""
+    """The result of one instance; ``open``: it was not compared to the end, and does not differ before."""
 
     SAME = "same"
     DIFFERS = "differs"
@@ -52,7 +52,7 @@ class RefusedAction(NamedTuple):
 
 
 class FirstDifference(NamedTuple):
-    """The first divergent action. ``what`` is the same for all that differ alike, ``why`` holds the values."""
+    """The first action that came out otherwise. ``what`` is equal for a whole class of differences, ``why`` holds the values."""
 
     version: int
     status: str
@@ -62,7 +62,7 @@ class FirstDifference(NamedTuple):
 
 
 class OpenFrom(NamedTuple):
-    """From ``version`` on nothing is compared: what happened then would not have happened."""
+    """From ``version`` on nothing is compared: under the other code that action would not have come."""
 
     version: int
     trigger: str
@@ -73,9 +73,9 @@ class OpenFrom(NamedTuple):
 class InstanceResult:
     """One instance. ``actions`` are the recorded ones, ``folded`` those that the other code was given.
 
-    ``state`` is the difference at the end of what was compared (at version ``folded``); None: what stood there is not known.
-    ``status`` is '' where it has not begun. ``unseen``: states in between were not compared, because the code that made
-    them is not at hand. Lists hold the first ``SHOWN`` of each kind, ``counts`` all of them.
+    ``state`` is the difference at the end of what was compared; None: the recorded state there is not known. ``status`` is
+    '' where it has not begun. ``unseen``: states in between were not compared, because the code that made them is not at
+    hand. Lists hold the first ``SHOWN`` of each kind, ``counts`` all of them.
     """
 
     key: WorkflowKey
@@ -94,7 +94,7 @@ class InstanceResult:
 
     @property
     def branch(self) -> EnumBranch:
-        """What differs is called so, also when it is open further on; open is never the same."""
+        """One that differs is so also when it is open further on. One that is open is never the same."""
         if self.first is not None:
             return EnumBranch.DIFFERS
         return EnumBranch.OPEN if self.opened is not None else EnumBranch.SAME
@@ -111,7 +111,7 @@ class InstanceResult:
 
     @property
     def weight(self) -> tuple[int, int]:
-        """The worst first: stranded, then refused, then what the outside would see, then states; then the most of it."""
+        """For sorting, the worst highest: stranded, then refused, then intents, then states; then the number of differences."""
         seen = sum(self.counts.values()) + (0 if self.state is None else self.state.total)
         grade = 3 if self.stranded else 2 if self.refused else 1 if self.intents else 0
         return grade, seen
@@ -119,7 +119,7 @@ class InstanceResult:
 
 @dataclass(slots=True)
 class WhatIfTotals:
-    """Instances, but for ``actions``, ``folded``, ``refused_actions`` and the three kinds of intents.
+    """Counts of instances, except ``actions``, ``folded``, ``refused_actions`` and the three kinds of intents.
 
     ``same + differs + opened_only == instances``; ``opened`` counts all that are open somewhere, ``opened_only`` those that
     do not differ before. ``unseen`` of those called the same had states in between that could not be compared.
@@ -140,21 +140,21 @@ class WhatIfTotals:
     changed: int = 0
     unseen: int = 0
 
-    def count(self, told: InstanceResult) -> None:
+    def count(self, result: InstanceResult) -> None:
         self.instances += 1
-        self.actions += told.actions
-        self.folded += told.folded
-        branch = told.branch
+        self.actions += result.actions
+        self.folded += result.folded
+        branch = result.branch
         self.same += branch is EnumBranch.SAME
         self.differs += branch is EnumBranch.DIFFERS
-        self.opened += told.opened is not None
+        self.opened += result.opened is not None
         self.opened_only += branch is EnumBranch.OPEN
-        self.refused += bool(told.refused)
-        self.stranded += bool(told.stranded)
-        self.unseen += told.unseen
-        self.refused_actions += told.counts.get("refused", 0)
+        self.refused += bool(result.refused)
+        self.stranded += bool(result.stranded)
+        self.unseen += result.unseen
+        self.refused_actions += result.counts.get("refused", 0)
         for how in EnumIntentChange:
-            setattr(self, how.value, getattr(self, how.value) + told.counts.get(how.value, 0))
+            setattr(self, how.value, getattr(self, how.value) + result.counts.get(how.value, 0))
 
     def merge(self, other: WhatIfTotals) -> None:
         for one in fields(self):
@@ -188,9 +188,9 @@ class DifferenceGroup:
         self.examples = ranked[:kept]
 
 
-def _rank(told: InstanceResult) -> tuple[int, int, WorkflowKey]:
-    grade, seen = told.weight
-    return -grade, -seen, told.key
+def _rank(result: InstanceResult) -> tuple[int, int, WorkflowKey]:
+    grade, seen = result.weight
+    return -grade, -seen, result.key
 
 
 ELSE: Final = DifferenceClass("", "", "", "yet other differences")
@@ -204,10 +204,10 @@ class WhatIfSummary:
     totals: WhatIfTotals = field(default_factory=WhatIfTotals)
     groups: dict[DifferenceClass, DifferenceGroup] = field(default_factory=dict)
 
-    def add(self, told: InstanceResult) -> None:
-        self.totals.count(told)
-        if (alike := class_of(told)) is not None:
-            one = DifferenceGroup(1, told.opened is not None, bool(told.stranded), [told])
+    def add(self, result: InstanceResult) -> None:
+        self.totals.count(result)
+        if (alike := class_of(result)) is not None:
+            one = DifferenceGroup(1, result.opened is not None, bool(result.stranded), [result])
             self._group(alike).merge(one, self.kept)
 
     def merge(self, other: WhatIfSummary) -> None:
@@ -225,13 +225,13 @@ class WhatIfSummary:
         return sorted(self.groups.items(), key=lambda one: (-one[1].instances, one[0]))
 
 
-def class_of(told: InstanceResult) -> DifferenceClass | None:
+def class_of(result: InstanceResult) -> DifferenceClass | None:
     """None for an instance that is the same."""
-    if (first := told.first) is not None:
-        return DifferenceClass(told.key.workflow_type, first.status, first.trigger, first.what)
-    if (opened := told.opened) is not None:
+    if (first := result.first) is not None:
+        return DifferenceClass(result.key.workflow_type, first.status, first.trigger, first.what)
+    if (opened := result.opened) is not None:
         return DifferenceClass(
-            told.key.workflow_type, told.recorded_status, opened.trigger, "open: what came in is not known"
+            result.key.workflow_type, result.recorded_status, opened.trigger, "open: what came in is not known"
         )
     return None
 

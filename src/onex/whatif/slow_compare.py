@@ -16,7 +16,7 @@ fast compare proved it equal), as the stored state at the last version, or folde
 Where that code is not at hand, the hash at the end of the batch still says *that* a state differs, and not what. Such a
 version is kept as the ``suspect``, and judged at the end:
 
-- The last states differ by value: the suspect is the first difference, told with what differs at the end.
+- The last states differ by value: the suspect is the first difference, and what differs at the end is shown with it.
 - The last states are equal byte for byte: then the writer makes these bytes of these values, so other bytes before were
   other values. The suspect is the first difference too.
 - Else it is no difference: the same values may have had other bytes all along, or the branch opened before the end and

@@ -1,6 +1,6 @@
-"""Values side by side: two states, or the intents of one step twice, as what differs between them. Pure, and bounded in size.
+"""Two states, or the intents of one step on both sides, as what differs between them. Pure, and bounded in size.
 
-Paths are as one would write them: ``items[0].cents``. A number is its value (1 is 1.0), true is not 1.
+Paths are written as in code: ``items[0].cents``. A number is its value (1 is 1.0), and true is not 1.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ValueChange(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """``total`` differences, of which the first ``SHOWN`` are told."""
+    """``total`` differences, of which ``first`` holds the first ``SHOWN``."""
 
     total: int = 0
     first: tuple[ValueChange, ...] = ()
@@ -44,8 +44,8 @@ NONE: Final = Changes()
 class RecordedIntent(NamedTuple):
     """An intent as the log holds it. ``n`` counts from 0 those of its name in its step, so (action, name, n) is its id.
 
-    ``said`` is everything else that was written of it: payload, priority, due_us, key, to, cancel. ``was`` is the name its id
-    is made of, where the other code calls it otherwise.
+    ``said`` is everything else that was written of it: payload, priority, due_us, key, to, cancel. ``was`` is the name of
+    which its id is made, where the other code has another name for it.
     """
 
     name: str
@@ -81,14 +81,14 @@ class RecordedIntent(NamedTuple):
 
 
 class IntentUpgrade(NamedTuple):
-    """How intents of an older schema are read: what one is called now, and what its payload, by the old name, is now."""
+    """How intents of an older schema are read: today's name of one, and today's payload, each found by the old name."""
 
     name: Callable[[str], str]
     payload: Callable[[str, Json], Json]
 
 
-def recorded_intents(data: bytes, reading: IntentUpgrade | None = None) -> list[RecordedIntent]:
-    """Of one log row. Raises StateConsistencyError for bytes that no log row holds, and what ``reading`` raises."""
+def recorded_intents(data: bytes, upgrade: IntentUpgrade | None = None) -> list[RecordedIntent]:
+    """Of one log row. Raises StateConsistencyError for bytes that no log row holds, and what ``upgrade`` raises."""
     if not data:
         return []
     try:
@@ -99,12 +99,12 @@ def recorded_intents(data: bytes, reading: IntentUpgrade | None = None) -> list[
     items: list[RecordedIntent] = []
     for one, n in zip(found, counts, strict=True):
         was = one.pop("name")
-        if reading is None:
+        if upgrade is None:
             items.append(RecordedIntent(was, n, one))
             continue
         if isinstance(one.get("payload"), dict):
-            one["payload"] = reading.payload(was, one["payload"])
-        name = reading.name(was)
+            one["payload"] = upgrade.payload(was, one["payload"])
+        name = upgrade.name(was)
         items.append(RecordedIntent(name, n, one, was if was != name else ""))
     return items
 
