@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from onex.cli.demo.progress_lines import Story
+from onex.cli.demo.progress import DemoProgress
 from onex.cli.demo.trial import ENGINE, WAIT_S_MAX, EngineEnded, InputRefused, Trial, kill_moments
 from onex.cli.demo.workload import Workload, orders
 
@@ -35,7 +35,7 @@ def test_a_seed_draws_the_same_moments_again() -> None:
 
 def trial(folder: Path, job: Workload | None = None, engine: Sequence[str] = ENGINE) -> Trial:
     job = job or orders(10, folder)
-    story = Story(io.StringIO(), job.effects)
+    story = DemoProgress(io.StringIO(), job.effects)
     return Trial(job, f"sqlite:///{folder / 'store.db'}", folder, 1, story, engine=engine)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from onex.cli.demo.check import DemoCheck, OtherReplay
 from onex.cli.demo.ledger import EffectCounts
-from onex.cli.demo.progress_lines import Story
+from onex.cli.demo.progress import DemoProgress
 from onex.cli.demo.trial import TrialResult
 from onex.cli.demo.verdict import demo_result, faults, rows
 from onex.engine.metrics import Latency
@@ -72,7 +72,7 @@ def test_an_effect_outside_whose_commit_is_gone_counts_as_lost() -> None:
 
 def test_the_story_has_a_line_at_each_kill_and_quarter() -> None:
     stream = io.StringIO()
-    with Story(stream, 2000) as story:
+    with DemoProgress(stream, 2000) as story:
         for effects in (100, 499, 500, 812):
             story.seen(effects)
         story.killed(1, 812, withheld=False)

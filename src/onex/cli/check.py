@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +16,7 @@ from .check_fix import fix as mended
 from .check_report import severe, show
 from .console import json_text, say_json
 from .exit_codes import FOUND, Misused
-from .progress import Counter
+from .progress import ProgressBar
 from .store_options import Json
 
 
@@ -74,10 +73,8 @@ def check(
 
 
 def _inspected(paths: Sequence[Path], *, code: bool) -> Inspection:
-    if not sys.stderr.isatty():
-        return inspect(paths, code=code)
-    with Counter(sys.stderr) as counter:
-        return inspect(paths, counter.tell, code=code)
+    with ProgressBar("checking", "files", wait_s=0.3) as bar:
+        return inspect(paths, bar.update, code=code)
 
 
 def _judge(findings: Sequence[Finding], *, strict: bool) -> None:

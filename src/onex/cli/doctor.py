@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,7 @@ from ..views.doctor import diagnosis_json
 from .console import note, say_json
 from .doctor_report import show
 from .exit_codes import FOUND, Misused
-from .progress import Counter
+from .progress import ProgressBar
 from .store_options import Json
 
 _MAPS = (".mmd", ".mermaid", ".md", ".svg")
@@ -67,10 +66,8 @@ def doctor(
 
 
 def _examined(folder: Path) -> Examination:
-    if not sys.stderr.isatty():
-        return examine(folder)
-    with Counter(sys.stderr) as counter:
-        return examine(folder, counter.tell)
+    with ProgressBar("reading", "steps", wait_s=0.3) as bar:
+        return examine(folder, bar.update)
 
 
 def _draw(diagnosis: Examination, file: Path) -> None:

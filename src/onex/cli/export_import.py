@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +24,7 @@ from ..replay.redaction import SECRET_NAMES, Redaction
 from ..wiring.recorded import RecordedRun, RunSource, StoreImport
 from .console import counted, note, say, say_json
 from .exit_codes import Misused
-from .replay import progress
+from .progress import ProgressBar
 from .store_options import AppOption, Json, Store, url_of
 
 
@@ -77,8 +76,8 @@ def export(
     run = RunSource(store_url=url_of(store)).open()
     try:
         total = None if wanted or of_type is not None else run.actions
-        with _beside(out) as made, progress("exporting", total, shown=not as_json and sys.stderr.isatty()) as went:
-            count = asyncio.run(_export(run, made, of_type, wanted, redaction, went))
+        with _beside(out) as made, ProgressBar("exporting", "actions", total, shown=not as_json) as bar:
+            count = asyncio.run(_export(run, made, of_type, wanted, redaction, bar.advance))
     finally:
         run.close()
     if redaction is not None and app is None:
@@ -159,10 +158,10 @@ def import_(
       onex import incident.onexrun --store sqlite:///incident.db
       onex import monday.onexrun tuesday.onexrun --store sqlite:///both.db
     """
-    with StoreImport(store) as made, progress("importing", None, shown=not as_json and sys.stderr.isatty()) as went:
+    with StoreImport(store) as made, ProgressBar("importing", "actions", shown=not as_json) as bar:
         for file in files:
             with HistoryReader.open(file) as run:
-                asyncio.run(made.take(run, went))
+                asyncio.run(made.take(run, bar.advance))
         made.finish()
     if as_json:
         say_json({"store": store, "instances": made.instances, "actions": made.actions})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import Annotated
 
 import typer
@@ -15,8 +14,9 @@ from ..replay.stranded_rows import EnumStranded
 from ..views.replay import migration_check_json
 from ..wiring import ReadableStore
 from ..wiring.folding import InertApp
-from .console import counted, harmless, note, redraw, say, say_json, styled
+from .console import counted, harmless, note, say, say_json, styled
 from .exit_codes import FOUND, Misused
+from .progress import ProgressBar
 from .store_options import AppPath, Json, Store, look
 
 TOLD = 20
@@ -52,7 +52,6 @@ def migrate(
         registry[of_type]
     kept: list[MigrationProblem] = []
     gaps: list[str] = []
-    shown = not as_json and sys.stderr.isatty()
 
     async def ask(reader: ReadableStore) -> MigrationCheckResult:
         try:
@@ -61,15 +60,14 @@ def migrate(
             gaps.append(error.message)
         trial = MigrationCheck(reader, registry)
         result = trial.result
-        progress = asyncio.create_task(_progress(result, await reader.counts())) if shown else None
-        try:
-            async for trouble in trial.run(of_type):
-                if len(kept) < KEPT:
-                    kept.append(trouble)
-        finally:
-            if progress is not None:
-                progress.cancel()
-                redraw()
+        with ProgressBar("migrating", "instances", shown=not as_json, wait_s=PROGRESS_S) as bar:
+            showing = asyncio.create_task(_show_progress(bar, result, await reader.counts()))
+            try:
+                async for trouble in trial.run(of_type):
+                    if len(kept) < KEPT:
+                        kept.append(trouble)
+            finally:
+                showing.cancel()
         return result
 
     try:
@@ -84,14 +82,18 @@ def migrate(
         raise typer.Exit(FOUND)
 
 
-async def _progress(result: MigrationCheckResult, counts: Counts) -> None:
+async def _show_progress(bar: ProgressBar, result: MigrationCheckResult, counts: Counts) -> None:
     """How far it is, also where one migration takes its time with every row."""
     total, intents = counts.instances, sum(counts.outbox.values())
     while True:
         await asyncio.sleep(PROGRESS_S)
-        told = f"{result.instances:,} of {total:,} instances, {result.intents:,} of {intents:,} open intents"
         found = sum(result.troubles.values())
-        redraw(f"{told}{f', {found:,} with a problem' if found else ''}")
+        problems = f", {found:,} with a problem" if found else ""
+        bar.update(
+            result.instances,
+            total,
+            f"{result.instances:,}/{total:,} instances, {result.intents:,}/{intents:,} open intents{problems}",
+        )
 
 
 def _show(result: MigrationCheckResult, kept: list[MigrationProblem], gaps: list[str]) -> None:

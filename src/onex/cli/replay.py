@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +10,13 @@ import typer
 
 from ..kernel.action import WorkflowKey
 from ..processes.code_versions import brought
-from ..processes.replay_work import OnActions, ReplayTask, folded, processes_for
+from ..processes.replay_work import ReplayTask, folded, processes_for
 from ..views.replay import replay_json
 from ..wiring.environment import environment
 from ..wiring.recorded import RunSource
 from .console import say_json
 from .exit_codes import FOUND, Misused
+from .progress import ProgressBar
 from .replay_report import refused, show
 from .store_options import AppPath, Json, Store, url_of
 
@@ -82,9 +80,9 @@ def replay(
         run.close()
     with brought(app, older or (), codes, envs) as code:
         task = ReplayTask(source, str(app), code.paths, of_type, only)
-        shown = not json and sys.stderr.isatty()
-        with progress("replaying", total if only is None and of_type is None else None, shown=shown) as went:
-            result = folded(task, processes_for(total, processes), went)
+        whole = only is None and of_type is None
+        with ProgressBar("replaying", "actions", total if whole else None, shown=not json) as bar:
+            result = folded(task, processes_for(total, processes), bar.advance)
     ok = not refused(result, strict=strict)
     if json:
         say_json(replay_json(result, envs, here, code.notes, ok=ok))
@@ -92,18 +90,3 @@ def replay(
         show(result, envs, here, code.notes)
     if not ok:
         raise typer.Exit(FOUND)
-
-
-@contextmanager
-def progress(what: str, total: int | None, *, shown: bool) -> Iterator[OnActions]:
-    """A bar on stderr; who works says how many actions more are done."""
-    if not shown:
-        yield lambda actions: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("actions"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar_of:
-        bar = bar_of.add_task(what, total=total)
-        yield lambda actions: bar_of.advance(bar, actions)

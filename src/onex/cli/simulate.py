@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..simulation.app_sim.app_under_test import AppUnderTest, load_app_under_test
+from ..simulation.app_sim.fault_plan import POINTS
 from ..simulation.app_sim.run import AppRun, run_app
 from ..simulation.app_sim.runner import STORES, RunPlan, RunTotals, run_all, workspace
 from ..simulation.app_sim.saved_test import test_text
@@ -20,6 +19,7 @@ from ..simulation.app_sim.shrink import SECONDS, Shrinker
 from ..views.simulation import Shrunk, simulation_json
 from .console import note, say_json
 from .exit_codes import FOUND, INTERRUPTED, Misused
+from .progress import ProgressBar
 from .simulate_report import show_broken, show_run, show_total
 from .store_options import AppPath, Json
 
@@ -100,13 +100,14 @@ def simulate(
 def _many(plan: RunPlan, processes: int, minutes: float | None) -> tuple[RunTotals, bool]:
     """What came of it, and whether Ctrl-C ended it."""
     totals = RunTotals()
-    end_s = None if minutes is None else time.monotonic() + 60 * minutes
+    began_s = time.monotonic()
+    end_s = None if minutes is None else began_s + 60 * minutes
     chunks = run_all(plan, processes)
     try:
-        with _progress(plan, end_s) as show:
+        with ProgressBar("simulating", "runs") as bar:
             for chunk in chunks:
                 totals.add(chunk)
-                show(totals)
+                _show_progress(bar, plan, totals, began_s, end_s)
                 if end_s is not None and time.monotonic() >= end_s:
                     break
     except KeyboardInterrupt:
@@ -167,12 +168,11 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@contextmanager
-def _progress(plan: RunPlan, end_s: float | None) -> Iterator[Callable[[RunTotals], None]]:
-    if not sys.stderr.isatty():
-        yield lambda totals: None
-        return
-    from .simulate_progress import bar
-
-    with bar(plan, end_s) as show:
-        yield show
+def _show_progress(bar: ProgressBar, plan: RunPlan, totals: RunTotals, began_s: float, end_s: float | None) -> None:
+    """Whichever ends first, the seeds or the time, says how far it is."""
+    spent_s = max(time.monotonic() - began_s, 1e-9)
+    shares = [totals.runs / plan.seeds] if plan.seeds else []
+    shares += [spent_s / (end_s - began_s)] if end_s is not None else []
+    faults = sum(count for name, count in totals.counted.items() if name in POINTS)
+    rate = 60 * totals.runs / spent_s
+    bar.update(min(1.0, max(shares, default=0.0)), 1.0, f"{totals.runs:,} runs, {rate:,.0f} a minute, {faults:,} faults")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +22,7 @@ from ..whatif.result import InstanceResult
 from ..wiring.recorded import RunSource
 from .console import counted, harmless, note, now_us, say, say_json, say_lines, styled, table
 from .exit_codes import FOUND, Misused
+from .progress import ProgressBar
 from .store_options import Json, Store, numbers, url_of
 from .whatif_budget import DifferenceBudget, over, parse_budgets
 from .whatif_page import WhatIfQuestion, write_page
@@ -108,14 +107,14 @@ def whatif(
         record = None if app is None else held.enter_context(checkout(app, Path.cwd()))
         task = WhatIfTask(source, str(other), started, examples, as_json)
         whole = of_type is None and since is None
-        went, again = held.enter_context(_progress(actions if whole else None, shown=not as_json))
+        bar = held.enter_context(ProgressBar("folding", "actions", actions if whole else None, shown=not as_json))
         outcome = WhatIfRun(
             task,
             None if record is None else task._replace(app=str(record)),
             types,
             processes=processes_for(actions, processes),
-            went=went,
-            again=again,
+            went=bar.advance,
+            again=lambda number: bar.restart(f"folding receivers of messages, round {number}"),
         ).run()
     passed = over(budgets, outcome.tally.totals)
     asked = WhatIfQuestion(app, against, str(source), of_type, since, budget)
@@ -180,25 +179,6 @@ def _since(text: str | None) -> Since:
         ) from None
     at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
     return Since(at_us=(at - EPOCH) // timedelta(microseconds=1))
-
-
-@contextmanager
-def _progress(total: int | None, *, shown: bool) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
-    """What to call with actions folded and with rounds begun; a bar with the time left where a person watches."""
-    if not (shown and sys.stderr.isatty()):
-        yield lambda actions: None, lambda number: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("actions"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("folding", total=total)
-
-        def again(number: int) -> None:
-            progress.reset(bar, total=None, description=f"folding receivers of messages, round {number}")
-
-        yield lambda actions: progress.advance(bar, actions), again
 
 
 # --- for people -------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from ..console import fields, note, say, say_json, styled, table
 from ..exit_codes import FINE, FOUND
 from .check import check
 from .files import STORE_URL, DemoFiles
-from .progress_lines import Story
+from .progress import DemoProgress
 from .report import conclusion, write_report
 from .trial import ENGINE, Trial
 from .verdict import DemoResult, ProofRow, demo_result, faults, rows
@@ -122,11 +122,11 @@ def perform(
     between: Callable[[], None] = lambda: None,
 ) -> Proof:
     """The whole demo but for its last words; ``stream`` hears how it goes. Raises OnexError when it cannot be done."""
-    with _story(stream, workload.effects) as story:
-        story.say(f"{workload.title}: {workload.effects:,} effects in all, outside the engine")
-        trial = Trial(workload, place.store_url, place.folder, seed, story, engine=engine, between=between)
+    with DemoProgress(stream, workload.effects) as progress:
+        progress.say(f"{workload.title}: {workload.effects:,} effects in all, outside the engine")
+        trial = Trial(workload, place.store_url, place.folder, seed, progress, engine=engine, between=between)
         witnessed = asyncio.run(trial.run())
-        story.say(f"all done after {witnessed.wall_s:.1f} s; reading the log and folding every instance again")
+        progress.say(f"all done after {witnessed.wall_s:.1f} s; reading the log and folding every instance again")
         tally = trial.ledger.read()
         checked = asyncio.run(check(place.store_url, workload.app, witnessed, tally, seed))
     found = demo_result(witnessed, tally, checked, str((workload.report or place.report).resolve()))
@@ -135,16 +135,8 @@ def perform(
     commands = _commands(workload, place)
     write_report(place.report, workload, lines, wrong, commands)
     for fault in wrong:
-        story.say(f"wrong: {fault}")
+        progress.say(f"wrong: {fault}")
     return Proof(found, wrong, lines, commands)
-
-
-def _story(stream: TextIO, effects: int) -> Story:
-    if not stream.isatty():
-        return Story(stream, effects)
-    from .progress_bar import BarStory
-
-    return BarStory(stream, effects)
 
 
 def _commands(workload: Workload, place: DemoFiles) -> list[str]:

@@ -1,37 +1,37 @@
-"""What a person sees of a demo while it runs: plain lines, one at each kill and at each quarter of the work."""
+"""What a person sees of a demo while it runs: a line at each kill, and how far the work is.
+
+On a terminal a bar says how far; elsewhere a line at each quarter of the work.
+"""
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self, TextIO
+from typing import TextIO
 
 from ..console import shown, write
+from ..progress import ProgressBar
 
 QUARTERS = 4
 
 
-class Story:
-    """Told on ``stream``; ``effects`` are expected."""
+class DemoProgress(ProgressBar):
+    """Writes to ``stream``; ``effects`` are expected."""
 
     def __init__(self, stream: TextIO, effects: int) -> None:
-        self.stream, self.effects = stream, effects
+        super().__init__("demo", "effects", effects, stream=stream)
+        self.effects = effects
         self._quarters = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stream.flush()
-
-    def say(self, line: str = "") -> None:
-        write(self.stream, f"{shown(line)}\n")
-        self.stream.flush()
+    def say(self, line: str) -> None:
+        if self.is_live:
+            self.say_above(shown(line))
+        else:
+            write(self.stream, f"{shown(line)}\n")
+            self.stream.flush()
 
     def seen(self, effects: int) -> None:
+        self.update(effects)
         quarters = QUARTERS * effects // max(1, self.effects)
-        if quarters > self._quarters:
+        if quarters > self._quarters and not self.is_live:
             self._quarters = quarters
             self.say(f"  {100 * quarters // QUARTERS} % - {effects:,} of {self.effects:,} effects seen")
 
