@@ -70,7 +70,7 @@ def test_a_file_that_is_taken_for_no_contract_is_named_when_all_is_asked_for(com
     (place / "here").mkdir()
     (place / "here" / "mail.yaml").write_text("name: mail\nnode_type: effect\n")
     (place / "here" / "slip.yaml").write_text("name: slip\nnode_typ: effect\n")
-    told = "1 YAML file has no node_type at the top and is no contract"
+    told = "1 YAML file has no node_type at the top level: not a contract"
     assert commands("check", "here").out.endswith(f"{told}\n")
     assert commands("check", "here", "--all").out.endswith(f"{told}:\n  here/slip.yaml\n")
     assert rows(commands, "here")["skipped"] == ["here/slip.yaml"]
@@ -99,7 +99,7 @@ def test_a_contract_that_is_named_is_read_without_its_code(commands: Commands, t
         ("empty", "empty holds no contract: no YAML file in it has node_type at its top"),
         ("notes.txt", "notes.txt is no YAML file; name a contract, or name the folder that holds it"),
         ("empty --fix --diff", "--fix writes and --diff only shows; choose one"),
-        ("empty --json --sarif -", "--json has the output for itself"),
+        ("empty --json --sarif -", "--json needs standard output for itself"),
         ("", "Missing argument"),
         ("x" * 300, "cannot be looked at"),
     ],
@@ -197,7 +197,7 @@ def test_each_file_alone_is_summed_up_in_a_line(commands: Commands, tree: Path) 
 def test_notes_are_told_when_asked_for(commands: Commands, tree: Path) -> None:
     (tree / "mail" / "contract.yaml").write_text(EFFECT + "testing: {unit: {coverage: 90}}\n")
     quiet, loud = commands("check", "here/mail"), commands("check", "here/mail", "--all")
-    assert "testing" not in quiet.out and "(--all tells each)" in quiet.out
+    assert "testing" not in quiet.out and "(--all shows each)" in quiet.out
     assert "here/mail/contract.yaml:7:1: info" in loud.out
     assert (quiet.code, loud.code) == (0, 0)
 

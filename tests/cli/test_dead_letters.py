@@ -62,7 +62,7 @@ def test_mended_code_takes_what_was_held(commands: Commands, stopped: None, plac
     told = commands("dead", "--all", "--app", mended(place), "--json")
     assert told.row["left"] == 0
     assert commands("show", "jobs:sick", "--json").row["status"] == "closed"
-    assert commands("dead").err == "nothing is dead or held\n"
+    assert commands("dead").err == "no intents are dead or held\n"
 
 
 @pytest.mark.parametrize("words", [("jobs:held",), ("jobs", "held")], ids=["key", "type and instance"])

@@ -164,7 +164,7 @@ def test_a_new_side_that_does_not_load_is_found_an_old_one_is_told(commands: Com
         (("diagram", "a.yaml"), 2, "a.yaml has nothing to draw: no state machine, no steps of a workflow"),
         (("diagram", "broken.yaml"), 1, "broken.yaml:3:1: error [yaml_syntax]"),
         (("diagram", "work.yaml", "--svg", "no/where.svg"), 2, "no/where.svg cannot be written"),
-        (("diagram", "work.yaml", "--svg", "a.svg", "--json"), 2, "--json has the output for itself"),
+        (("diagram", "work.yaml", "--svg", "a.svg", "--json"), 2, "--json and --svg do not go together"),
         (("diagram", ".", "--svg", "a.svg"), 2, "has 2 pictures (again, nightly); choose one with --type"),
     ],
 )
@@ -207,7 +207,7 @@ def test_files_that_cannot_be_read_are_counted_beside_those_that_can(commands: C
     (place / "broken.yaml").write_text("name: mailer\nnode_type: [\n")
     told = commands("diagram", ".")
     assert (told.code, told.out.startswith("flowchart TD")) == (0, True)
-    assert told.err == "1 contract of 2 cannot be read and drawn; onex check . says why\n"
+    assert told.err == "1 contract of 2 cannot be read; onex check . says why\n"
 
 
 def test_no_code_is_imported_to_draw(commands: Commands, place: Path) -> None:

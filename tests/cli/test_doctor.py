@@ -29,12 +29,12 @@ def test_a_person_is_told_the_worst_first_with_places_ways_and_mends(commands: C
     assert told.code == 0
     assert told.out.startswith("4 contracts: 1 effect, 1 compute, 1 reducer, 1 not loaded\n")
     assert "contracts  1 does not load" in told.out
-    assert "claims of purity  2 claims: 1 broken, 1 without code here" in told.out
+    assert "claims of purity  2 claims: 1 broken, 1 no code here" in told.out
     assert (
         "      by HandlerPick.handle (shop/src/shop/pick/handler.py:5) -> price (shop/src/shop/pick/handler.py:6)"
         in told.out
     )
-    assert "topics  3: 2 published, 2 consumed, 1 of them both" in told.out
+    assert "topics  3: 2 published, 2 consumed, 1 both" in told.out
     order = [told.out.index(f"\n{area}") for area in ("contracts", "claims", "topics", "machines", "code")]
     assert order == sorted(order)
     assert told.out.endswith("3 errors, 3 warnings\n")
@@ -44,7 +44,7 @@ def test_a_clean_repository_is_told_so(commands: Commands, tmp_path: Path, monke
     monkeypatch.chdir(written(tmp_path, CLEAN))
     told = commands("doctor")
     assert told.code == 0
-    assert told.out.endswith("nothing to complain of\n")
+    assert told.out.endswith("no problems found\n")
 
 
 def test_a_long_list_is_cut_unless_all_of_it_is_asked_for(commands: Commands, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_with_all_each_claim_has_its_verdict_and_what_was_not_followed(
     }
     monkeypatch.chdir(written(tmp_path, files))
     unproven = "    pay/contract.yaml:3: unproven: pay (descriptor.purity: pure); not followed: calls into weird"
-    absent = "    mail/contract.yaml:2: without code here: mail (node_type: compute)"
+    absent = "    mail/contract.yaml:2: no code here: mail (node_type: compute)"
     assert [line for line in commands("doctor", "--all").out.splitlines() if line in (unproven, absent)] == [
         unproven,
         absent,
@@ -105,7 +105,7 @@ def test_maps_are_written_as_their_names_say(commands: Commands, shop: Path) -> 
         (["nowhere"], "nowhere does not exist; name the folder of a repository"),
         (["shop/pyproject.toml"], "is no folder; name the folder of a repository"),
         (["shop/src/shop/pick/none"], "does not exist"),
-        (["shop", "--map", "shop.png"], "--map shop.png: a map is written as"),
+        (["shop", "--map", "shop.png"], "--map shop.png: a map ends in"),
         (["shop", "--map", "no/such/folder/shop.svg"], "cannot be written: No such file or directory"),
     ],
 )

@@ -21,7 +21,7 @@ def test_a_run_replays_from_its_file_without_a_store(commands: Commands, orders:
     told = commands("export", "--out", RUN)
     assert (told.code, told.out) == (0, f"2 instances in {RUN}, {(place / RUN).stat().st_size:,} bytes\n")
     assert told.err == (
-        "secrets were told by the names of their fields; --app APP adds what the app itself marks as Secret\n"
+        "secrets were found by field name only; --app APP also replaces the fields that the app marks as Secret\n"
     )
     (place / "store.db").unlink()
     told = commands("replay", ORDERS, "--from", RUN, "--strict")
@@ -37,7 +37,7 @@ def test_what_was_imported_is_exported_as_the_same_bytes(commands: Commands, ord
         (place / "copy.db").unlink(missing_ok=True)
         assert commands("export", "--out", RUN, *words).code == 0
         told = commands("import", RUN, "--store", COPY)
-        assert (told.code, told.out) == (0, f"2 instances, 5 actions in {COPY}, to be read only\n")
+        assert (told.code, told.out) == (0, f"2 instances, 5 actions in {COPY}, read-only\n")
         assert commands("export", "--out", "again.onexrun", "--store", COPY, *words).code == 0
         assert (place / "again.onexrun").read_bytes() == (place / RUN).read_bytes()
 
@@ -45,7 +45,7 @@ def test_what_was_imported_is_exported_as_the_same_bytes(commands: Commands, ord
 def test_some_instances_or_one_workflow_can_be_exported_alone(commands: Commands, orders: Path, place: Path) -> None:
     assert commands("export", "orders:2", "orders:1", "orders:1", "--out", RUN, "--json").row["instances"] == 2
     assert commands("export", "orders:3", "--out", "three.onexrun").err == (
-        "onex: orders:3 is not in the store; onex ls lists what is\n"
+        "onex: orders:3 is not in the store; onex ls lists instances\n"
     )
     assert commands("export", "--type", "parcels", "--out", "none.onexrun", "--json").row["instances"] == 0
     assert commands("replay", ORDERS, "--from", "none.onexrun", "--json").row["segments"] == 0
@@ -143,12 +143,12 @@ def test_an_export_is_whole_or_not_there(commands: Commands, orders: Path, place
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("export",), "--out says where to"),
+        (("export",), "name the file to write"),
         (("export", "orders:1", "--type", "orders", "--out", RUN), "give keys or --type"),
-        (("export", "--no-redact", "--redact", "x", "--out", RUN), "--no-redact leaves every value as it is"),
+        (("export", "--no-redact", "--redact", "x", "--out", RUN), "--no-redact keeps every value"),
         (("export", "--redact", "a..b", "--out", RUN), "'a..b' names no field"),
         (("export", "orders", "--out", RUN), "is not a workflow key"),
-        (("replay", ORDERS, "--from", RUN, "--store", COPY), "--from and --store are two sources"),
+        (("replay", ORDERS, "--from", RUN, "--store", COPY), "--from and --store both name a source"),
     ],
 )
 def test_words_that_do_not_go_together(
@@ -173,7 +173,7 @@ def test_a_secret_does_not_leave_and_what_is_left_is_never_called_equal(
     assert commands("export", "--out", "cents.onexrun", "--redact", "items.cents").code == 0
     told = commands("replay", ORDERS, "--from", "cents.onexrun")
     assert told.code == 0
-    assert "for that alone" in told.out
+    assert "from that alone" in told.out
     assert "MISMATCH" not in told.out
     # nor is damage to what was redacted
     text = (place / RUN).read_text()

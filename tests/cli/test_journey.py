@@ -17,7 +17,7 @@ def test_what_is_submitted_while_no_engine_runs_is_judged_by_the_next(
 ) -> None:
     kept = processes("submit", "orders:1", "place", "--payload", PLACE, "--no-wait").end()
     assert (kept.code, kept.err) == (0, "")
-    assert "kept as ticket 1" in kept.out
+    assert "stored as ticket 1" in kept.out
     ran = processes("run", ORDERS, "--until-idle", "--json").end()
     assert ran.code == 0
     assert {name: ran.row[name] for name in ("ended", "committed", "refused", "effects_run", "waiting")} == {
@@ -74,7 +74,7 @@ def test_an_answer_that_does_not_come_is_asked_for_again_by_id(commands: Command
     unanswered = commands("submit", "orders:1", "cancel", "--timeout", "0.05")
     assert unanswered.code == 3
     assert "no engine runs on sqlite:///store.db" in unanswered.err
-    assert "ask again with --id" in unanswered.err
+    assert "send it again with --id" in unanswered.err
 
 
 def test_a_payload_comes_from_a_file_or_from_standard_input(

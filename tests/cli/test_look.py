@@ -86,7 +86,7 @@ def test_show_says_when_the_past_is_folded_with_other_code(commands: Commands, o
         (changed / file.name).write_text(file.read_text().replace('trouble=""', 'trouble="none"'))
     row = commands("show", "orders:1", "--at", "1", "--app", changed, "--json").row
     assert row["folded_with_other_code"] is True
-    assert "not the one that made this version" in commands("show", "orders:1", "--at", "1", "--app", changed).err
+    assert "not the code that made this version" in commands("show", "orders:1", "--at", "1", "--app", changed).err
 
 
 def test_an_instance_that_never_began_shows_why(commands: Commands, orders: Path) -> None:
@@ -123,7 +123,7 @@ def test_rejections_are_told_newest_first(commands: Commands, orders: Path) -> N
     assert {line.split("  ")[1] for line in told[1:]} == {"orders:1", "orders:3"}
     (row,) = commands("rejections", "orders:3", "--json").rows
     assert (row["code"], row["body"]) == ("guard_failed", {"items": []})
-    assert commands("rejections", "orders:2").err == "nothing was refused\n"
+    assert commands("rejections", "orders:2").err == "no actions were refused\n"
 
 
 def test_what_would_steer_a_terminal_is_shown_as_its_escapes(commands: Commands, place: Path) -> None:
@@ -138,7 +138,7 @@ def test_an_empty_store_says_what_begins_it(commands: Commands, place: Path) -> 
     fill(ORDERS, [])
     assert "onex submit KEY TRIGGER" in commands("ls").err
     assert "onex submit KEY TRIGGER" in commands("log").err
-    assert commands("dead").err == "nothing is dead or held\n"
+    assert commands("dead").err == "no intents are dead or held\n"
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_one_that_nobody_keeps_any_more_is_called_late(
     told = commands("projection")
     assert told.code == 0
     assert told.out.startswith("workflow  watermark 0:5  2 rows, ")
-    assert "PROJECTION_LAG_THRESHOLD_MS=1; only an engine that keeps it brings it on" in told.err
+    assert "PROJECTION_LAG_THRESHOLD_MS=1; it advances only while an engine maintains it" in told.err
     monkeypatch.setenv("PROJECTION_LAG_THRESHOLD_MS", "3600000")
     assert commands("projection", "--json").row["late"] is False
     assert commands("projection").err == ""
@@ -78,7 +78,7 @@ def test_one_that_nobody_keeps_any_more_is_called_late(
 def test_one_that_nobody_ever_kept_is_missing(commands: Commands, orders: Path) -> None:
     told = commands("projection", "totals")
     assert told.code == 1
-    assert "nobody has kept a projection 'totals' on sqlite:///store.db" in told.err
+    assert "there is no projection 'totals' on sqlite:///store.db" in told.err
 
 
 def test_an_empty_log_has_nothing_behind(commands: Commands, place: Path) -> None:

@@ -36,7 +36,7 @@ def test_a_changed_byte_is_a_mismatch(commands: Commands, orders: Path, place: P
     assert told.code == 1
     assert told.out.startswith("MISMATCH  orders:1  versions 1 to 3  code 1.0.0, ")
     assert "version 1 (place): intents" in told.out
-    assert "made under what runs here: impurity, or damage" in told.out
+    assert "made in the same environment as here: impure code, or damage" in told.out
     row = commands("replay", ORDERS, "--json").row
     assert (row["ok"], row["mismatches"]) == (False, 1)
 

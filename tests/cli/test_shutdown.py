@@ -153,7 +153,7 @@ def test_the_second_signal_ends_at_once(
             continue
     ended = run.end()
     assert (ended.code, ended.out) == (code, "")
-    assert "ended at once; what ran is run again by the next engine, under the same key" in ended.err
+    assert "ended at once; the next engine runs again what was running, under the same key" in ended.err
     assert "Traceback" not in ended.err
     assert commands("show", "job:1", "--json").row["status"] == "busy"
 
@@ -165,7 +165,7 @@ def test_an_effect_that_blocks_the_loop_holds_the_end_up_for_a_stated_time(
     begun(commands)
     ended = run.end(signal.SIGINT)
     assert ended.code == 130
-    assert "not ended in order within 0.5 s, so ended all the same" in ended.err
+    assert "could not stop in order within 0.5 s, and ended" in ended.err
 
 
 def test_threads_that_an_effect_left_in_the_loop_do_not_hold_the_process(
@@ -176,7 +176,7 @@ def test_threads_that_an_effect_left_in_the_loop_do_not_hold_the_process(
     ended = run.end(signal.SIGINT)
     assert ended.code == 130
     assert json.loads(ended.out)["ended"] == "interrupted"
-    assert "left behind" in ended.err
+    assert "do not end; the process ends without them" in ended.err
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,10 @@ def test_what_held_and_what_never_happened_is_told(commands: Commands, place: Pa
     told = commands("simulate", shop(place, "", NO_REFUND), "--seeds", "4")
     assert told.code == 0
     assert told.out.startswith("4 runs of orders in ")
-    for word in ("actions", "effects", "faults", "statuses", "orders.shipped", "held: what an engine promises"):
+    for word in ("actions", "effects", "faults", "statuses", "orders.shipped", "held: all promises of the engine"):
         assert word in told.out
     never = next(line for line in told.out.splitlines() if line.startswith("  never"))
-    assert "applied orders.refund" in never and never.endswith(": what never happened was not tried")
+    assert "applied orders.refund" in never and never.endswith(": this did not happen in any run, so it was not tested")
 
 
 def test_the_same_as_json(commands: Commands) -> None:
@@ -59,7 +59,7 @@ def test_one_seed_tells_its_story_and_is_the_same_again(commands: Commands, plac
     assert (
         "engine" in first.out and " client 1 " in first.out and "from here on nothing goes wrong any more" in first.out
     )
-    assert "seed 7 on memory: everything held; trace " in first.out
+    assert "seed 7 on memory: every invariant held; trace " in first.out
     row = commands("simulate", ORDERS, "--seed", "7", "--json").row
     assert f"trace {row['trace_hash']}" in first.out
     assert isinstance(row["story"], list) and len(row["story"]) == len(first.out.splitlines()) - 1
@@ -116,7 +116,7 @@ def test_ctrl_c_tells_what_was_done_so_far_and_leaves_nothing(place: Path, monke
     code, told = on_terminal("simulate", ORDERS, "--minutes", "5", "--workers", "2", until="a minute")
     assert code == 130
     assert "simulating" in told
-    assert "stopped; what was done so far:" in told
+    assert "stopped; the result so far:" in told
     assert " runs of orders in " in told
     assert list((place / "tmp").iterdir()) == []
 

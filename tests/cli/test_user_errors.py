@@ -101,7 +101,7 @@ MISTAKES = {
     ),
     "a pointer that is none": Mistake(f"dead --redrive 12 --app {ORDERS}", 2, "write SHARD:N:ORDINAL", _filled),
     "a pointer to nothing": Mistake(
-        f"dead --redrive 0:1:0 --app {ORDERS}", 2, "nothing dead or held stands at 0:1:0", _filled
+        f"dead --redrive 0:1:0 --app {ORDERS}", 2, "no dead or held intent at 0:1:0", _filled
     ),
     "release while nobody runs": Mistake("release orders:1", 2, "no engine runs on sqlite:///store.db", _filled),
     "release of what never began": Mistake(f"release orders 2 --app {ORDERS}", 1, "orders:2 has not begun", _filled),

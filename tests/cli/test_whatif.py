@@ -233,8 +233,8 @@ def test_what_ends_a_process_is_told_and_nothing_is_left_running(commands: Comma
         (["--against", ".", "--budget", ""], "--budget '' cannot be meant"),
         (["--against", ".", "--html", "nowhere/page.html"], "--html: nowhere/page.html lies in a folder that does not"),
         (["--against", ".", "--html", "."], "--html: . is a folder; name a file"),
-        (["--against", ".", "--since", "yesterday"], "--since 'yesterday' is no time and no position"),
-        (["--against", ".", "--from", "x.onexrun", "--store", STORE], "two sources of one what-if"),
+        (["--against", ".", "--since", "yesterday"], "--since 'yesterday' is neither a time nor a position"),
+        (["--against", ".", "--from", "x.onexrun", "--store", STORE], "--from and --store both name a source"),
     ],
 )
 def test_a_mistake_is_one_sentence(words: list[str], said: str, commands: Commands, orders: Path) -> None:

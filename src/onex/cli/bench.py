@@ -1,4 +1,4 @@
-"""``onex bench``: whatever ``onex.bench`` has a module for; each has ``run(options) -> result``."""
+"""``onex bench``: each module of ``onex.bench`` that has a function ``run(options) -> result`` is a bench."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ ROOM: Final = "onex.bench"
 def bench(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", help="Which one, or all; without it they are listed.", show_default=False),
+        typer.Argument(
+            metavar="NAME", help="Which bench, or all. Without it the benches are listed.", show_default=False
+        ),
     ] = None,
     options: Annotated[
         list[str] | None,
-        typer.Option("--option", "-o", metavar="NAME=VALUE", help="For the bench (may be given often)."),
+        typer.Option("--option", "-o", metavar="NAME=VALUE", help="An option of the bench. May be repeated."),
     ] = None,
     store: Annotated[
-        str | None, typer.Option(metavar="KIND", help="The kind of store to measure; sqlite unless set.")
+        str | None, typer.Option(metavar="KIND", help="The store to measure: sqlite (default) or memory.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Only show that it runs; the figure means nothing.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Only show that it runs; the numbers mean nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure.
+    """Measure speed and memory on this machine.
 
     \b
     Examples:
@@ -46,7 +48,7 @@ def bench(
         _list(there, as_json=as_json)
         return
     if name != "all" and name not in there:
-        raise Misused(f"there is no bench {name!r}; there is {', '.join(there) or 'none'}")
+        raise Misused(f"there is no bench {name!r}; there are {', '.join(there) or 'none'}")
     given = dict(_options(options or []))
     if store is not None:
         given["store"] = store
@@ -62,13 +64,13 @@ def bench(
 
 
 def _names() -> list[str]:
-    """Modules of the room that can run; the room may hold others that they share."""
+    """Modules of the package that have ``run``; the others are shared by them."""
     found = [module.name for module in iter_modules(import_module(ROOM).__path__) if not module.name.startswith("_")]
     return [name.removesuffix("_") for name in sorted(found) if hasattr(import_module(f"{ROOM}.{name}"), "run")]
 
 
 def _module(name: str) -> ModuleType:
-    """The file of a bench whose name is a word of Python's ends in an underscore."""
+    """A bench named like a Python keyword has an underscore behind its module name: ``import_``."""
     return import_module(f"{ROOM}.{name}_" if iskeyword(name) else f"{ROOM}.{name}")
 
 
@@ -84,12 +86,12 @@ def _options(texts: list[str]) -> Mapping[str, str]:
     pairs = [text.partition("=") for text in texts]
     for name, equals, _ in pairs:
         if not name or not equals:
-            raise Misused(f"--option {name!r} says no value; write NAME=VALUE, for example seconds=2")
+            raise Misused(f"--option {name!r} has no value; write NAME=VALUE, for example seconds=2")
     return {name: value for name, _, value in pairs}
 
 
 def _show(result: Mapping[str, object], indent: str = "  ") -> None:
-    """Values under one another, what is inside another value behind it; targets last, and whether they are met."""
+    """Plain values first, then nested ones, indented; the targets last, with those that were missed marked."""
     targets = result.get("targets")
     inner = {name: value for name, value in result.items() if isinstance(value, Mapping)}
     plain = [(n.replace("_", " "), _number(v)) for n, v in result.items() if n not in inner and n != "targets"]

@@ -1,4 +1,4 @@
-"""``onex check``: contracts as they are written, without running them."""
+"""``onex check``: problems in contracts and apps, found without running anything."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..doctor.inspection import Inspection, inspect
 from ..kernel.finding import EnumSeverity, Finding
 from ..views.check import check_json
 from ..views.sarif import sarif
-from .check_fix import fix as mended
+from .check_fix import apply_fixes
 from .check_report import severe, show
 from .console import json_text, say_json
 from .exit_codes import FOUND, Misused
@@ -25,24 +25,25 @@ def check(
         list[Path],
         typer.Argument(metavar="PATH...", help="Contracts, apps, or folders that hold any.", show_default=False),
     ],
-    every: Annotated[bool, typer.Option("--all", help="Tell the notes too: each key that nothing acts on.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail the check.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Also show notes: each key that has no effect.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 for warnings too.")] = False,
     no_code: Annotated[
-        bool, typer.Option("--no-code", help="Import nothing: read the contracts of apps alone.")
+        bool, typer.Option("--no-code", help="Import no Python: check only the contracts of apps.")
     ] = False,
-    fix: Annotated[bool, typer.Option("--fix", help="Write the mends that are safe, then check again.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Apply the fixes that are safe, then check again.")] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Show what --fix would write, and write nothing.")] = False,
     to_sarif: Annotated[
-        str | None, typer.Option("--sarif", metavar="FILE", help="Write findings as SARIF 2.1.0; - is the output.")
+        str | None,
+        typer.Option("--sarif", metavar="FILE", help="Write the findings as SARIF 2.1.0; - means standard output."),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Check contracts of any family, and apps with their code.
 
-    Every problem is told at once, at its place and with its mend. A file is read as a contract. In a folder every YAML file
-    with node_type at its top is one; hidden folders, links, environments and caches are passed by. A folder whose contracts
-    are ONEX workflows is an app: its Python is imported and held against them, unless --no-code. Exit code 1 says that
-    there are errors; warnings are fine unless --strict.
+    Reports every problem at once, with file, line and fix. A file is read as a contract. In a folder, every YAML file with
+    node_type at its top level is a contract; hidden folders, links, virtual environments and caches are skipped. A folder
+    whose contracts are ONEX workflows is an app: its Python is imported and compared with them, unless --no-code is given.
+    Exit code 1: there are errors, or with --strict warnings.
 
     \b
     Examples:
@@ -55,10 +56,10 @@ def check(
     if fix and diff:
         raise Misused("--fix writes and --diff only shows; choose one")
     if as_json and (diff or to_sarif == "-"):
-        raise Misused("--json has the output for itself; leave it out, or give --sarif a file")
+        raise Misused("--json needs standard output for itself; leave it out, or give --sarif a file")
     found = _inspected(paths, code=not no_code)
     if fix or diff:
-        changed = mended(found.files, write=fix)
+        changed = apply_fixes(found.files, write=fix)
         if diff:
             _judge(found.findings, strict=strict)
             return

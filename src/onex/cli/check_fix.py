@@ -1,4 +1,4 @@
-"""``onex check --fix``: safe mends, written into the files or shown as a diff."""
+"""``onex check --fix``: safe fixes, written into the files or shown as a diff."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ..repository.safe_write import rewrite
 from .console import counted, harmless, note, say, styled
 
 
-def fix(files: Sequence[InspectedFile], *, write: bool) -> int:
-    """How many files were, or would be, changed. What changes is shown: as a diff, or line by line as it is written."""
+def apply_fixes(files: Sequence[InspectedFile], *, write: bool) -> int:
+    """Returns how many files were changed, or with ``write`` unset would be. Each change is shown: as a line, or as a diff."""
     changed = 0
     for one in files:
         if not any(finding.path == one.path for finding in one.findings):
@@ -24,30 +24,30 @@ def fix(files: Sequence[InspectedFile], *, write: bool) -> int:
         try:
             text = contract_text(Path(one.path))
         except UnreadableContract:
-            continue  # the check has told why
-        done = _mended(one.path, text)
+            continue  # the check has reported why
+        done = _fixed(one.path, text)
         if not done.fixes:
             continue
         changed += 1
         if write:
             rewrite(Path(one.path), text, done.text)
-            _tell(one.path, done)
+            _report(one.path, done)
         else:
             _diff(one.path, text, done.text)
     return changed
 
 
-def _mended(path: str, text: str) -> FixedText:
+def _fixed(path: str, text: str) -> FixedText:
     repository = Repository.holding(Path(path))
     return fix_text(text, path, lambda changed: read_contract(changed, path, repository).findings)
 
 
-def _tell(path: str, done: FixedText) -> None:
+def _report(path: str, done: FixedText) -> None:
     for one in done.fixes:
         first = one.edits[0]
         what = harmless(f"{first.old.strip() or 'tabs'} -> {first.new.strip() or 'spaces'}")
         more = f" and {counted(len(one.edits) - 1, 'line')} more" if len(one.edits) > 1 else ""
-        note(f"{harmless(path)}:{one.finding.line}:{one.finding.column}: mended [{one.finding.code}] {what}{more}")
+        note(f"{harmless(path)}:{one.finding.line}:{one.finding.column}: fixed [{one.finding.code}] {what}{more}")
 
 
 def _diff(path: str, before: str, after: str) -> None:

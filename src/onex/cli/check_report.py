@@ -1,4 +1,4 @@
-"""What ``onex check`` says: findings like a compiler's, a line for each file while they are few, and how many in all."""
+"""Output of ``onex check``: findings as a compiler shows them, a line per file (or a table), and totals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FEW = 5
 
 
 def show(inspection: Inspection, *, every: bool) -> None:
-    """Errors and warnings; with ``every`` the notes too."""
+    """Errors and warnings; with ``every`` also notes."""
     found = [one for one in inspection.findings if every or one.severity is not EnumSeverity.INFO]
     show_findings(found, sys.stdout)
     for app in inspection.apps:
@@ -30,15 +30,19 @@ def show(inspection: Inspection, *, every: bool) -> None:
     if inspection.skipped and alone:
         others = counted(len(inspection.skipped), "YAML file")
         single = len(inspection.skipped) == 1
-        verbs = "has no node_type at the top and is" if single else "have no node_type at the top and are"
-        say(styled(f"{others} {verbs} no contract{':' if every else ''}", "dim"))
+        why = (
+            "has no node_type at the top level: not a contract"
+            if single
+            else "have no node_type at the top level: not contracts"
+        )
+        say(styled(f"{others} {why}{':' if every else ''}", "dim"))
         for path in inspection.skipped if every else ():
             say(styled(f"  {harmless(str(path))}", "dim"))
 
 
 def _of_workflow(one: LoadedWorkflow) -> str:
     return (
-        f"{one.name} {one.code.contract_version}: fine. {len(one.reducer.machine.statuses)} statuses, "
+        f"{one.name} {one.code.contract_version}: ok. {len(one.reducer.machine.statuses)} statuses, "
         f"{len(triggers_of(one))} triggers, {len(one.contract.intents)} intents"
     )
 
@@ -61,7 +65,7 @@ def _keys(files: Sequence[InspectedFile], *, every: bool) -> str:
     keys, reported = sum(one.keys for one in files), sum(len(one.reported) for one in files)
     if not reported:
         return f"{counted(keys, 'key')}, all honoured"
-    where = "" if every else " (--all tells each)"
+    where = "" if every else " (--all shows each)"
     return f"{keys - reported:,} of {counted(keys, 'key')} honoured, {reported:,} kept without effect{where}"
 
 
@@ -92,7 +96,7 @@ def _count(of: Iterable[InspectedFile]) -> str:
 
 
 def severe(findings: Sequence[Finding], *, strict: bool) -> bool:
-    """Whether they fail a check; with ``strict`` warnings do."""
+    """Whether they fail the check: errors do, and with ``strict`` warnings too."""
     return any(
         one.severity is EnumSeverity.ERROR or (strict and one.severity is EnumSeverity.WARNING) for one in findings
     )

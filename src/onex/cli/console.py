@@ -1,4 +1,7 @@
-"""What the commands say, and how it looks: columns, times as people tell them, colour only on a terminal."""
+"""Output of the commands: lines, tables, relative times, findings; colour only on a terminal.
+
+All text passes ``write``, escaped before: nothing that a store or a contract holds can move the cursor or fake a line.
+"""
 
 from __future__ import annotations
 
@@ -21,40 +24,40 @@ from ..kernel.visible_text import visible, visible_json
 from ..views.finding import excerpt
 
 _STYLES: Final = {"dim": "2", "bold": "1", "red": "31", "green": "32", "yellow": "33"}
-_MARK: Final = f"\x1b{secrets.token_hex(8)}:"  # begins a style; text of others cannot know it
+_MARK: Final = f"\x1b{secrets.token_hex(8)}:"  # begins a style; text from outside cannot contain it
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 GAP: Final = "  "
 _QUOTED_BYTES_MAX: Final = 1 << 22  # no contract may be so large, and no module of an app is
 
 
 def has_colours(stream: TextIO) -> bool:
-    """Only a terminal that is not asked to do without (https://no-color.org)."""
+    """A terminal, unless NO_COLOR is set (https://no-color.org) or it is dumb."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def styled(text: str, style: str, stream: TextIO | None = None) -> str:
-    """For what is written by this module, which alone knows the mark: no text of others can colour anything."""
+    """``text`` marked with a style for ``write``. Text from outside cannot colour anything: it cannot contain the mark."""
     stream = sys.stdout if stream is None else stream
     return f"{_MARK}{_STYLES[style]}m{text}{_MARK}0m" if text and has_colours(stream) else text
 
 
 def say(text: str = "") -> None:
-    """One line. A line break in it is shown as its escape, as all that cannot be seen."""
+    """One line on stdout. Line breaks and all other invisible characters are shown as escapes."""
     write(sys.stdout, f"{shown(text)}\n")
 
 
 def say_lines(text: str) -> None:
-    """A text of ours that has several lines."""
+    """Our own text of several lines, on stdout."""
     write(sys.stdout, "".join(f"{shown(line)}\n" for line in text.split("\n")))
 
 
 def note(text: str) -> None:
-    """One line for the person who watches, not for the pipe."""
+    """One line on stderr: for the person who watches, not for a program that reads stdout."""
     write(sys.stderr, f"{shown(text)}\n")
 
 
 def redraw(text: str = "", stream: TextIO | None = None) -> None:
-    """The line a terminal's cursor stands in, written anew; without ``text`` it is empty then."""
+    """Replaces the terminal's current line with ``text``."""
     stream = sys.stderr if stream is None else stream
     write(stream, f"\r\x1b[2K{shown(text)}")
     stream.flush()
@@ -66,16 +69,16 @@ def say_json(value: object) -> None:
 
 
 def json_text(value: object, *, indented: bool = False) -> str:
-    """A JSON document in which nothing is raw: controls and marks of direction stand as ``\\u202e``, and mean the same."""
+    """A JSON document in which control and direction characters stand as ``\\u202e``. It parses to the same value."""
     try:
         text = orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2 if indented else 0).decode()
-    except TypeError:  # lone surrogates, and integers beyond 64 bits: values that nothing but this can tell
+    except TypeError:  # lone surrogates, and integers beyond 64 bits, which orjson refuses
         return visible_json(json.dumps(value, default=str, indent=2 if indented else None))
     return visible_json(text)
 
 
 def write(stream: TextIO, text: str) -> None:
-    """Everything that a command says goes through here, escaped before. Whoever reads may have seen enough."""
+    """All output goes through here, escaped before. When the reader has closed stdout, the command ends with exit code 0."""
     try:
         stream.write(text)
     except BrokenPipeError as closed:
@@ -85,7 +88,7 @@ def write(stream: TextIO, text: str) -> None:
 
 
 def shown(text: str) -> str:
-    """A line of others' text and our styles: the first escaped, the second as a terminal takes it."""
+    """A line with outside text escaped, and our style marks turned into terminal sequences."""
     if text.isprintable():
         return text
     plain, *painted = text.split(_MARK)
@@ -104,14 +107,14 @@ def short(text: str, limit: int) -> str:
 
 
 def width(text: str) -> int:
-    """How many columns of a terminal it takes."""
+    """Columns that ``text`` takes on a terminal: wide characters take two, combining ones none."""
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
 
 
 def padded(text: str, columns: int, *, right: bool = False) -> str:
-    """Blanks up to so many columns: behind the text, or with ``right`` before it."""
+    """``text`` filled with blanks to ``columns``; with ``right`` the blanks come first."""
     blanks = " " * (columns - width(text))
     return blanks + text if right else text + blanks
 
@@ -122,7 +125,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
-    """Columns as wide as they need; a terminal cuts the last to its width. ``right``: columns of numbers."""
+    """Columns as wide as needed. On a terminal the last one is cut to fit. ``right``: indices of right-aligned columns."""
     lines = [list(headings), *([harmless(cell) for cell in row] for row in rows)]
     widths = [max(width(line[n]) for line in lines) for n in range(len(headings))]
     if sys.stdout.isatty():
@@ -135,7 +138,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequ
 
 
 def fields(pairs: Sequence[tuple[str, str]], indent: str = GAP) -> None:
-    """Names and values, the values under one another."""
+    """Names and values in two aligned columns."""
     names = [visible(name) for name, _ in pairs]
     columns = max(map(width, names), default=0)
     for name, (_, value) in zip(names, pairs, strict=True):
@@ -150,7 +153,7 @@ def now_us() -> int:
 
 
 def when(at_us: int, now: int) -> str:
-    """``3 s ago``, ``in 2 min``: in the largest unit that fits, to the nearest whole one."""
+    """``3 s ago``, ``in 2 min``: in the largest unit that fits, rounded."""
     seconds = abs(now - at_us) / 1e6
     told = next((f"{round(seconds / size)} {unit}" for size, unit in _UNITS if seconds >= size), "")
     if not told:
@@ -162,7 +165,7 @@ def when(at_us: int, now: int) -> str:
 
 
 def show_findings(findings: Sequence[object], stream: TextIO) -> None:
-    """Each with its line and a caret, then how many there are."""
+    """Each finding with its source line and a caret, then a count by severity."""
     counts = dict.fromkeys(EnumSeverity, 0)
     texts: dict[str, str] = {}
     for one in findings:
@@ -183,7 +186,7 @@ def show_findings(findings: Sequence[object], stream: TextIO) -> None:
 
 
 def _text(path: str) -> str:
-    """As much of a file as an excerpt can want; of a pipe or a device nothing, which would keep one waiting."""
+    """The first 4 MiB of a regular file; '' for a pipe or a device, which could block."""
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             plain = stat.S_ISREG(os.fstat(file.fileno()).st_mode)

@@ -1,4 +1,4 @@
-"""``onex dead`` and ``onex release``: what waits for a person, and how it goes on."""
+"""``onex dead`` and ``onex release``: intents and instances that wait for a person."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..kernel.errors import NotFound
 from ..ports import EnumOutboxState, OutboxRow, Pointer, Reader
 from ..views.stored_rows import stopped_intent_json
 from ..views.stored_value import intent_name, position_text
-from .console import harmless, note, say, say_json, table
+from .console import counted, harmless, note, say, say_json, table
 from .exit_codes import Misused
 from .operator_requests import OperatorRequest, OperatorResult, operate
 from .store_options import ROWS_MAX, AppOption, Json, Store, look, numbers, url_of
@@ -23,22 +23,23 @@ PAGE = 1000
 
 def dead(
     redrive: Annotated[
-        list[str] | None, typer.Option(metavar="POINTER", help="Run this one again (may be given often).")
+        list[str] | None, typer.Option(metavar="POINTER", help="Run this intent again. May be repeated.")
     ] = None,
     all_of_them: Annotated[bool, typer.Option("--all", help="Run all of them again.")] = False,
     app: AppOption = None,
     limit: Annotated[int, typer.Option(metavar="ROWS", min=1, max=ROWS_MAX, help="Rows to show.")] = 50,
     timeout: Annotated[
-        float, typer.Option(min=0.0, metavar="SECONDS", help="How long to wait for what runs again.")
+        float, typer.Option(min=0.0, metavar="SECONDS", help="How long to wait for the intents that run again.")
     ] = 60.0,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
     """List intents that are dead or held, and run them again.
 
-    A dead intent ended with nobody to tell; it runs again from its first attempt, with the same key. A held one was
-    done, but its reducer failed on the result; that result is delivered again, the effect is not repeated. The engine
-    that runs on the store does it; while none runs, one is opened for it, and needs --app.
+    A dead intent has failed for good, and its contract names no trigger for that outcome. It runs again from its first
+    attempt, with the same idempotency key. A held intent has an outcome, but the reducer failed on it: the outcome is
+    delivered again, the effect is not repeated. The engine that runs on the store does this. If none runs, one is opened,
+    which needs --app.
 
     \b
     Examples:
@@ -53,18 +54,18 @@ def dead(
         wanted = [*there] if all_of_them else [Pointer(*numbers(text, 3, "pointer")) for text in redrive or ()]
         for pointer in wanted:
             if pointer not in there:
-                raise Misused(f"nothing dead or held stands at {position_text(pointer)}; onex dead lists what does")
+                raise Misused(f"no dead or held intent at {position_text(pointer)}; onex dead lists them")
         if wanted:
-            asked = [
+            requests = [
                 OperatorRequest(there[one], REDRIVE, {"pointer": position_text(one)}, (one,))
                 for one in dict.fromkeys(wanted)
             ]
-            came = asyncio.run(operate(url_of(store), app, asked, timeout))
-            _report_redriven(len(asked), came, as_json=as_json)
+            result = asyncio.run(operate(url_of(store), app, requests, timeout))
+            _report_redriven(len(requests), result, as_json=as_json)
         elif as_json:
             say_json({"redriven": 0, "drained": True, "left": 0})
         else:
-            note("nothing is dead or held")
+            note("no intents are dead or held")
         return
     rows = look(store, lambda reader: _stopped(reader, limit + 1))
     more, rows = len(rows) > limit, rows[:limit]
@@ -73,7 +74,7 @@ def dead(
             say_json(stopped_intent_json(row))
         return
     if not rows:
-        note("nothing is dead or held")
+        note("no intents are dead or held")
         return
     table(
         ["pointer", "instance", "intent", "state", "attempts", "why"],
@@ -91,7 +92,7 @@ def dead(
         right=(4,),
     )
     if more:
-        note(f"and more; --limit {2 * limit} shows them")
+        note(f"there are more; --limit {2 * limit} shows them")
 
 
 def release(
@@ -99,15 +100,16 @@ def release(
     instance: Annotated[str | None, typer.Argument(metavar="INSTANCE", show_default=False)] = None,
     app: AppOption = None,
     timeout: Annotated[
-        float, typer.Option(min=0.0, metavar="SECONDS", help="How long to wait for what is delivered again.")
+        float,
+        typer.Option(min=0.0, metavar="SECONDS", help="How long to wait for the outcomes that are delivered again."),
     ] = 60.0,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Let a held instance take actions again.
 
-    An instance is held when its reducer failed on it three times. Mend the reducer first: new code ends the hold by
-    itself. The engine that runs on the store does it; while none runs, one is opened for it, and needs --app.
+    An instance is held when its reducer failed on it three times. Fix the reducer first: new code ends the hold by
+    itself. The engine that runs on the store does this. If none runs, one is opened, which needs --app.
 
     \b
     Examples:
@@ -116,12 +118,12 @@ def release(
     """
     at = WorkflowKey.parse(key) if instance is None else WorkflowKey.of(key, instance)
     held, moves = look(store, lambda reader: _held(reader, at))
-    came = asyncio.run(operate(url_of(store), app, [OperatorRequest(at, RELEASE, {}, moves)], timeout))
+    result = asyncio.run(operate(url_of(store), app, [OperatorRequest(at, RELEASE, {}, moves)], timeout))
     if as_json:
-        say_json({"key": str(at), "was_held": bool(held), "reason": held or None, **came._asdict()})
+        say_json({"key": str(at), "was_held": bool(held), "reason": held or None, **result._asdict()})
         return
     say(f"{at} takes actions again; it was held: {harmless(held)}" if held else f"{at} was not held")
-    _report_undrained(came)
+    _report_undrained(result)
 
 
 async def _stopped(reader: Reader, limit: int) -> list[OutboxRow]:
@@ -129,7 +131,7 @@ async def _stopped(reader: Reader, limit: int) -> list[OutboxRow]:
 
 
 async def _where(reader: Reader) -> dict[Pointer, WorkflowKey]:
-    """Whose intent stands where, of all that are dead or held."""
+    """Pointer and instance of every dead or held intent."""
     found: dict[Pointer, WorkflowKey] = {}
     after: Pointer | None = None
     while rows := await reader.outbox(STOPPED, None, after, PAGE):
@@ -139,22 +141,22 @@ async def _where(reader: Reader) -> dict[Pointer, WorkflowKey]:
 
 
 async def _held(reader: Reader, key: WorkflowKey) -> tuple[str, tuple[Pointer, ...]]:
-    """Why it is held, if it is, and its outcomes that are delivered again. Raises NotFound."""
+    """Why it is held ('' if it is not), and the pointers of its held outcomes. Raises NotFound."""
     stored = (await reader.load([key])).get(key)
     if stored is None:
-        raise NotFound(f"{key} has not begun; onex ls lists what has")
+        raise NotFound(f"{key} has not begun; onex ls lists instances")
     rows = await reader.outbox((EnumOutboxState.HELD,), key, None, PAGE)
     return stored.held, tuple(row.pointer for row in rows)
 
 
-def _report_redriven(count: int, came: OperatorResult, *, as_json: bool) -> None:
+def _report_redriven(count: int, result: OperatorResult, *, as_json: bool) -> None:
     if as_json:
-        say_json({"redriven": count, **came._asdict()})
+        say_json({"redriven": count, **result._asdict()})
         return
-    say(f"{count} run again; {came.left} dead or held now")
-    _report_undrained(came)
+    say(f"{counted(count, 'intent')} run again; {result.left} dead or held now")
+    _report_undrained(result)
 
 
-def _report_undrained(came: OperatorResult) -> None:
-    if not came.drained:
-        note("some of it still waits for its next try; while no engine runs, onex run APP goes on with it")
+def _report_undrained(result: OperatorResult) -> None:
+    if not result.drained:
+        note("some intents still wait for their next attempt; if no engine runs, onex run APP continues them")

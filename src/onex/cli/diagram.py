@@ -1,4 +1,4 @@
-"""``onex diagram``: machines and graphs of work as Mermaid or SVG, from contracts alone; no code is imported."""
+"""``onex diagram``: state machines and step graphs as Mermaid or SVG, from contracts only; no code is imported."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def diagram(
 ) -> None:
     """Draw a contract's state machine, or an orchestrator's steps.
 
-    Drawn from the compiled machine, of contracts of any family. One is printed bare, several Mermaid diagrams as Markdown
-    with a heading each. An SVG picture follows light and dark, and needs nothing else.
+    Drawn from the compiled machine, for contracts of any family. One diagram is printed as it is; several are printed as
+    Markdown with a heading each. An SVG picture adapts to light and dark mode and is self-contained.
 
     \b
     Examples:
@@ -58,7 +58,7 @@ def diagram(
     told = {name: one.svg if wanted is EnumPicture.SVG else one.mermaid for name, one in drawn.items()}
     if svg is not None:
         if as_json:
-            raise Misused("--json has the output for itself; leave out --svg, and take --format svg")
+            raise Misused("--json and --svg do not go together; leave out --svg, and add --format svg")
         try:
             svg.write_text(visible_lines(next(iter(told.values()))), encoding="utf-8")
         except OSError as error:
@@ -73,7 +73,7 @@ def diagram(
 
 
 def _drawn(path: Path) -> dict[str, Picture]:
-    """Every picture at or below ``path``, by title. Raises ContractError when there is none, or the only file is broken."""
+    """Every picture at or below ``path``, by title. Raises ContractError when there is none, or the only file does not load."""
     found: dict[str, Picture] = {}
     candidates = find_contracts([path]).candidates
     broken = 0
@@ -89,14 +89,14 @@ def _drawn(path: Path) -> dict[str, Picture]:
             name = one.title if one.title not in found else f"{one.title} ({candidate.path})"
             found[name] = one
     if broken:
-        note(f"{counted(broken, 'contract')} of {len(candidates)} cannot be read and drawn; onex check {path} says why")
+        note(f"{counted(broken, 'contract')} of {len(candidates)} cannot be read; onex check {path} says why")
     if not found:
         raise ContractError(f"{path} has nothing to draw: no state machine, no steps of a workflow")
     return found
 
 
 def _contract(candidate: ContractFile) -> ModelContractBase:
-    """Raises ContractError, with everything that is wrong."""
+    """Raises ContractError with all findings."""
     path = candidate.path
     reading = read_contract(contract_text(path), str(path), Repository.holding(path, candidate.within))
     if reading.contract is None:

@@ -1,4 +1,4 @@
-"""``onex diff``: what changed between two states of contracts, whom it breaks, and the version it owes."""
+"""``onex diff``: what changed between two states of contracts, what it breaks, and the version bump that is due."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ Side = Annotated[
     str, typer.Argument(metavar="OLD", help="A contract, a folder with contracts, a git revision, or REV:PATH.")
 ]
 NewSide = Annotated[
-    str, typer.Argument(metavar="NEW", help="The same. A revision stands for the other side's path then.")
+    str,
+    typer.Argument(metavar="NEW", help="As OLD. A bare revision means the path of the other side at that revision."),
 ]
 _MARKS = {EnumChange.ADDED: "+", EnumChange.REMOVED: "-", EnumChange.CHANGED: "~", EnumChange.MOVED: "~"}
 _STYLES = {EnumBump.MAJOR: "red", EnumBump.MINOR: "green", EnumBump.PATCH: "dim", EnumBump.NONE: "dim"}
-_WORDS = {EnumBump.MAJOR: "breaks", EnumBump.MINOR: "adds", EnumBump.PATCH: "tells", EnumBump.NONE: ""}
+_WORDS = {EnumBump.MAJOR: "breaks", EnumBump.MINOR: "adds", EnumBump.PATCH: "text", EnumBump.NONE: ""}
 VALUE_MAX = 60
 
 
@@ -34,16 +35,16 @@ def diff(
     old: Side,
     new: NewSide,
     breaking: Annotated[
-        bool, typer.Option("--breaking", help="Exit 1 if anything breaks, whatever the versions.")
+        bool, typer.Option("--breaking", help="Exit code 1 if anything breaks, whatever the versions say.")
     ] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Also show changes on which nobody acts.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also show changes that have no effect.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare contracts: what breaks, why, and the version bump it owes.
+    """Compare contracts: what breaks, why, and the version bump that is due.
 
     Each side is a contract, a folder with contracts, a git revision, or REV:PATH. Contracts are matched by name and kind,
-    wherever their files went. Of apps, the payload classes are compared too. Exit code 1 says that a version was raised
-    by less than the change owes, or that a new contract does not load.
+    also when their files have moved. Payload classes of apps are compared too. Exit code 1: a version was raised by less
+    than the change requires, or a new contract does not load.
 
     \b
     Examples:
@@ -65,7 +66,7 @@ def diff(
 
 
 def _is_unreadable(one: ContractComparison) -> bool:
-    """The new side of it does not load."""
+    """Its new side does not load."""
     return one.new is not None and bool(one.new.problem)
 
 
@@ -116,7 +117,7 @@ def _show_one(one: ContractComparison, *, everything: bool) -> None:
         say(f"  payload classes were not compared: {hint}")
     hidden = len(one.difference.notes) - len(notes)
     if hidden:
-        say(f"  {counted(hidden, 'change')} on which nobody acts; --all shows {'it' if hidden == 1 else 'them'}")
+        say(f"  {counted(hidden, 'change')} without effect; --all shows {'it' if hidden == 1 else 'them'}")
     say(f"  {_bump(one)}")
 
 
@@ -136,7 +137,7 @@ def _heading(one: ContractComparison) -> str:
 
 
 def _values(change: ContractChange) -> str:
-    """``: 5 -> 6``, of values short enough for a line."""
+    """``: 5 -> 6``, for values that fit on the line."""
     if change.what is not EnumChange.CHANGED or not (_is_short(change.old) and _is_short(change.new)):
         return ""
     return f": {_value(change.old)} -> {_value(change.new)}"
@@ -157,14 +158,14 @@ def _place(change: ContractChange) -> str:
 
 
 def _bump(one: ContractComparison) -> str:
-    """``breaking, owes major (2.0.0), made minor``."""
-    assert one.difference is not None, "asked of compared contracts only"
+    """``breaking, requires major (2.0.0), got minor``."""
+    assert one.difference is not None, "called for compared contracts only"
     owed, made = one.difference.owed, one.difference.made
     contract = one.old.reading.contract if one.old and one.old.reading else None
     version = contract.contract_version if contract else None
     least = f" ({owed_version(version, owed)})" if version and owed.weight > 0 else ""
-    told = f"{'breaking, ' if one.difference.breaking else ''}owes {owed}{least}"
+    told = f"{'breaking, ' if one.difference.breaking else ''}requires {owed}{least}"
     if made is None:
         return f"{told}; it had no version to raise"
-    told += ", but it was lowered" if made is EnumBump.LOWERED else f", made {made}"
+    told += ", but it was lowered" if made is EnumBump.LOWERED else f", got {made}"
     return styled(f"{told}: raise contract_version", "red") if one.is_short else told

@@ -1,4 +1,4 @@
-"""``onex doctor``: a repository looked over, by reading alone."""
+"""``onex doctor``: examines a repository by reading it only."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _MAPS = (".mmd", ".mermaid", ".md", ".svg")
 
 def doctor(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the repository.")] = Path(),
-    every: Annotated[bool, typer.Option("--all", help="Tell everything: the notes too, and no list is cut.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Show everything: notes too, and lists in full.")] = False,
     maps: Annotated[
         list[Path] | None,
         typer.Option(
             "--map", metavar="FILE", help="Draw the system: .svg, or .mmd or .md for Mermaid. May be repeated."
         ),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 when there is an error or a warning.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if there are errors or warnings.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Look a repository over: its contracts, topics, machines and code.
+    """Examine a repository: its contracts, topics, machines and code.
 
-    It may be one that ONEX has never seen. Everything is read as text: nothing is imported, run or fetched, and nothing in
-    the folder is written. What is said: which contracts do not load; which claim purity while their code calls clocks,
-    chance or I/O, and by which way it gets there; which topics lack an end, or were meant to be one; which machines have
-    states that nobody reaches or leaves; which modules, handlers and models that contracts name do not exist.
-    The exit code is 0 whatever was found, unless --strict.
+    The repository needs no preparation. Everything is read as text: nothing is imported, run or downloaded, and nothing in
+    the folder is written. Reported are: contracts that do not load; nodes that claim purity while their code calls clocks,
+    random numbers or I/O, with the call chain; topics without publisher or consumer, and topics with nearly the same name;
+    machines with states that cannot be reached or left; modules, handlers and models that contracts name but that do not
+    exist. The exit code is 0 whatever was found, unless --strict is given.
 
     \b
     Examples:
@@ -49,9 +49,7 @@ def doctor(
     """
     for one in maps or ():
         if one.suffix not in _MAPS:
-            raise Misused(
-                f"--map {one}: a map is written as {', '.join(_MAPS[:-1])} or {_MAPS[-1]}; name a file that ends so"
-            )
+            raise Misused(f"--map {one}: a map ends in {', '.join(_MAPS[:-1])} or {_MAPS[-1]}; choose such a name")
     diagnosis = _examined(folder)
     for one in maps or ():
         _draw(diagnosis, one)

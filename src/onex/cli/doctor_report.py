@@ -1,4 +1,4 @@
-"""What ``onex doctor`` says: the counts first, then what is worst; a list is cut unless all of it is asked for."""
+"""Output of ``onex doctor``: counts first, then problems by area; lists are cut unless --all is given."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "dim"}
 _VERDICTS = {
     EnumClaimVerdict.BROKEN: "broken",
     EnumClaimVerdict.UNPROVEN: "unproven",
-    EnumClaimVerdict.HOLDS: "borne out",
-    EnumClaimVerdict.NO_CODE: "without code here",
+    EnumClaimVerdict.HOLDS: "confirmed",
+    EnumClaimVerdict.NO_CODE: "no code here",
 }
 
 
@@ -47,11 +47,11 @@ def _head(diagnosis: Examination) -> None:
     say(styled(f"families: {families}", "dim"))
     files = counted(len(diagnosis.tree.python), "Python file")
     others = counted(diagnosis.tree.other_yaml, "other YAML file")
-    say(styled(f"{files}, {diagnosis.modules:,} read; {others} passed by", "dim"))
+    say(styled(f"{files}, {diagnosis.modules:,} read; {others} skipped", "dim"))
 
 
 def _sum(area: EnumArea, diagnosis: Examination) -> str:
-    """What was looked at, so that silence can be told from blindness."""
+    """What was examined, so that a reader can tell an area without problems from one that was not examined."""
     match area:
         case EnumArea.CONTRACTS:
             missing = len(diagnosis.tree.contracts) - len(diagnosis.loaded)
@@ -65,9 +65,7 @@ def _sum(area: EnumArea, diagnosis: Examination) -> str:
             heard = {one.topic for one in diagnosis.traffic.consumed}
             if not said | heard:
                 return ""
-            return (
-                f"{len(said | heard)}: {len(said)} published, {len(heard)} consumed, {len(said & heard)} of them both"
-            )
+            return f"{len(said | heard)}: {len(said)} published, {len(heard)} consumed, {len(said & heard)} both"
         case EnumArea.MACHINES:
             machines = sum(contract.state_machine is not None for _, contract in diagnosis.loaded)
             return counted(machines, "machine") if machines else ""
@@ -85,18 +83,18 @@ def _groups(findings: Sequence[DoctorFinding], *, every: bool) -> None:
         by_code.setdefault(one.finding.code, []).append(one)
     for code, group in by_code.items():
         shown = group if every else group[:SHOWN]
-        mends = {one.finding.fix for one in group}
+        fixes = {one.finding.fix for one in group}
         say(f"  {FINDING_TITLES.get(code, code.replace('_', ' '))}: {len(group)} [{code}]")
         for one in shown:
-            _one(one, mend=len(mends) > 1 or len(group) == 1)
+            _one(one, show_fix=len(fixes) > 1 or len(group) == 1)
         if len(shown) < len(group):
             say(styled(f"    ... and {len(group) - len(shown)} more (--all)", "dim"))
-        if len(mends) == 1 and len(group) > 1:
-            say(f"    fix: {mends.pop()}")
+        if len(fixes) == 1 and len(group) > 1:
+            say(f"    fix: {fixes.pop()}")
 
 
 def _verdicts(claims: Sequence[ExaminedClaim]) -> None:
-    """Each claim by its verdict. What was not followed is named: of what is broken the findings have said it."""
+    """Each claim by its verdict; an unproven one with the packages that were not followed."""
     for verdict, told in _VERDICTS.items():
         for one in claims:
             if one.verdict is verdict:
@@ -105,14 +103,14 @@ def _verdicts(claims: Sequence[ExaminedClaim]) -> None:
                 say(f"    {one.claim.place}: {told}: {harmless(one.node)} ({harmless(one.claim.written_as)}){why}")
 
 
-def _one(found: DoctorFinding, *, mend: bool) -> None:
+def _one(found: DoctorFinding, *, show_fix: bool) -> None:
     finding = found.finding
     place = f"{finding.path}:{finding.line}" if finding.line else finding.path
     severity = styled(finding.severity.value, _COLOURS[finding.severity.value])
     say(f"    {place}: {severity} {harmless(finding.message)}")
     if found.chain:
         say(styled(f"      by {' -> '.join(map(_link, found.chain[:-1]))}", "dim"))
-    if mend and finding.fix:
+    if show_fix and finding.fix:
         say(f"      fix: {harmless(finding.fix)}")
 
 
@@ -125,7 +123,7 @@ def _foot(diagnosis: Examination, *, every: bool) -> None:
     parts = [counted(counts[severity], word) for severity, word in
              (("error", "error"), ("warning", "warning"), ("info", "note")) if counts[severity]]  # fmt: skip
     if not parts:
-        say(styled("nothing to complain of", "green"))
+        say(styled("no problems found", "green"))
         return
     hidden = counts["info"] and not every
     say(f"{', '.join(parts)}{' (notes: --all)' if hidden else ''}")

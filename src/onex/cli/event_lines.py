@@ -1,4 +1,4 @@
-"""What an engine in the foreground says of itself, for the person who watches: what was stopped, and what somebody has to do."""
+"""Events of an engine in the foreground as lines on stderr: only those that need a person."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ REPORTED: Final = frozenset(
 
 
 class EventLines:
-    """Keeps the port ``Telemetry`` by a line on stderr for each event that is no everyday one. The same line is not told twice
-    in a row."""
+    """Implements the port ``Telemetry``: one line on stderr for each event in REPORTED. A line is not repeated directly."""
 
     def __init__(self) -> None:
         self._last = ""

@@ -30,19 +30,19 @@ INTERRUPTED: Final = 130
 
 
 class Misused(ValidationError):
-    """Words that do not go together, or cannot be meant."""
+    """Options that contradict each other, or a value that makes no sense."""
 
     code = "misused"
 
 
 class Declined(OnexError):
-    """The engine that runs was asked for something, and refused."""
+    """The running engine refused an operator's request."""
 
     code = "declined"
 
 
 class Unanswered(OnexError):
-    """The engine that runs said nothing in time. What was asked is kept, and may still be done."""
+    """The running engine did not answer in time. The request is stored, and may still be carried out."""
 
     code = "unanswered"
     retryable = True
@@ -60,7 +60,7 @@ _ENVIRONMENT = (
 
 
 def exit_code(error: OnexError) -> int:
-    """1 something was found or refused, 2 wrong use, 3 the store or the machine."""
+    """1: something was found or refused. 2: wrong usage. 3: a problem of the store or the machine."""
     if isinstance(error, _ENVIRONMENT):
         return ENVIRONMENT
     if isinstance(error, ContractError):
@@ -69,7 +69,7 @@ def exit_code(error: OnexError) -> int:
 
 
 class UsageError(Protocol):
-    """What the parser of words raises: it quotes them as they came."""
+    """What the command-line parser raises. Its text quotes arguments unescaped."""
 
     exit_code: int
 
@@ -77,7 +77,7 @@ class UsageError(Protocol):
 
 
 def report_usage_error(error: UsageError) -> int:
-    """A word that no command takes, told on stderr. The exit code."""
+    """Writes a usage error to stderr, escaped. Returns the exit code."""
     from .console import note
 
     said = StringIO()
@@ -88,17 +88,18 @@ def report_usage_error(error: UsageError) -> int:
 
 
 def undecodable_word(error: Exception, words: Sequence[str]) -> Misused | None:
-    """What is to be said instead of ``error`` when a word holds a byte that is no UTF-8, of which Python makes half a character."""
+    """The error to report instead of ``error`` when an argument is not UTF-8: Python makes a lone surrogate of such a byte."""
     odd = [word for word in words if any("\ud800" <= one <= "\udfff" for one in word)]
     if not odd or not isinstance(error, UnicodeEncodeError):
         return None
-    return Misused(
-        f"{odd[0]!r} is no text: it holds a byte that is no UTF-8, and nothing here is called so; write another name"
-    )
+    return Misused(f"{odd[0]!r} is not UTF-8 text, and no name here can be; write another name")
 
 
 def report_error(error: Exception, otherwise: int, words: Sequence[str] = ()) -> int:
-    """Says it on stderr, with ``--json`` in ``words`` on stdout too. The exit code; ``otherwise`` for strangers."""
+    """Writes ``error`` to stderr, and with ``--json`` in ``words`` to stdout too. Returns the exit code.
+
+    ``otherwise`` is the exit code of an error that is no OnexError.
+    """
     from ..kernel.visible_text import visible_json
     from ..views.finding import finding_json
     from .console import note, say_lines, show_findings
@@ -114,7 +115,7 @@ def report_error(error: Exception, otherwise: int, words: Sequence[str] = ()) ->
         code, sentence, fields = otherwise, str(error), {"code": "system", "message": str(error)}
     else:
         what = f"{type(error).__name__}: {error}"
-        sentence = f"this is a defect of onex, not of yours: {what}. ONEX_DEBUG=1 shows where; please report it"
+        sentence = f"this is a defect of onex, not of your app: {what}. ONEX_DEBUG=1 shows where; please report it"
         code, fields = otherwise, {"code": "defect", "message": what}
     if "--json" in words:
         if isinstance(error, ContractError):

@@ -1,4 +1,4 @@
-"""``onex export`` and ``onex import``: a run as one file of data, its secrets taken out, and such files as a store to look at."""
+"""``onex export`` and ``onex import``: recorded instances as one file without secrets, and such files as a store to read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .store_options import AppOption, Json, Store, url_of
 
 
 class FileUnwritable(TransactionError):
-    """No folder to write into, no room, or no right to."""
+    """There is no folder to write into, no space, or no permission."""
 
     code = "file_unwritable"
 
@@ -40,20 +40,24 @@ def export(
     of_type: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only this workflow.")] = None,
     redact: Annotated[
         list[str] | None,
-        typer.Option("--redact", metavar="FIELD", help="This field is secret too: a name or path, with * (often)."),
+        typer.Option(
+            "--redact",
+            metavar="FIELD",
+            help="This field is secret too: a name or path, with * for any text. Repeatable.",
+        ),
     ] = None,
     app: AppOption = None,
     no_redact: Annotated[bool, typer.Option("--no-redact", help="Export everything as it is stored.")] = False,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
-    """Write a run into one file of data, without its secrets.
+    """Write recorded instances into one file, without their secrets.
 
-    It replays on another machine: onex replay APP --from FILE. The file holds the actions, intents and states of all
-    instances, of one workflow or of those named, and no code. A field is secret when its name says so (password, token,
-    api_key, authorization, ...), when --redact names it, or when the app given by --app marks it. Its values are
-    replaced by others of the same type and length, equal ones by equal ones; rows that held some replay as "unverified
-    (redacted)". Keys of instances, ids and issuers stay.
+    The file replays on another machine: onex replay APP --from FILE. It holds the actions, intents and states of all
+    instances, of one workflow, or of the instances named; it holds no code. A field is secret when its name says so
+    (password, token, api_key, authorization, ...), when --redact names it, or when the app given by --app marks it as
+    Secret. Values of secret fields are replaced by values of the same type and length; equal values stay equal. Rows
+    with such fields replay as "unverified (redacted)". Instance keys, ids and issuers are not replaced.
 
     \b
     Examples:
@@ -62,11 +66,11 @@ def export(
       onex export --type parcels --out parcels.onexrun --app shop
     """
     if out is None:
-        raise Misused("--out says where to: onex export --out run.onexrun")
+        raise Misused("name the file to write: onex export --out run.onexrun")
     if keys and of_type is not None:
-        raise Misused("a key names its workflow; give keys or --type")
+        raise Misused("a key already names its workflow; give keys or --type, not both")
     if no_redact and (redact or app is not None):
-        raise Misused("--no-redact leaves every value as it is; --redact and --app say what to replace")
+        raise Misused("--no-redact keeps every value; --redact and --app say what to replace. Give one or the other")
     if out.exists():
         raise Misused(f"{out} exists; name another file, or remove it first")
     redaction = (
@@ -81,7 +85,7 @@ def export(
     finally:
         run.close()
     if redaction is not None and app is None:
-        note("secrets were told by the names of their fields; --app APP adds what the app itself marks as Secret")
+        note("secrets were found by field name only; --app APP also replaces the fields that the app marks as Secret")
     if not count:
         note(f"the store has no instance{'' if of_type is None else f' of {of_type!r}'}, so the file holds none")
     for pattern in redact or ():
@@ -106,7 +110,7 @@ async def _export(
         found = await run.load(wanted)
         gone = [str(key) for key in wanted if key not in found]
         if gone:
-            raise NotFound(f"{', '.join(gone)} is not in the store; onex ls lists what is")
+            raise NotFound(f"{', '.join(gone)} is not in the store; onex ls lists instances")
         chosen = list(found.values())
     with made.open("x", encoding="utf-8", newline="\n") as file:
         count = await export_history(
@@ -118,7 +122,7 @@ async def _export(
 
 
 def _marked(app: Path | None) -> Iterator[str]:
-    """Names of the fields that the app marks as Secret, in its states, payloads and intents."""
+    """Fields that the app marks as Secret in its states, payloads and intents."""
     if app is None:
         return
     for one in load_app(app).workflows.values():
@@ -129,13 +133,13 @@ def _marked(app: Path | None) -> Iterator[str]:
 
 @contextmanager
 def _beside(out: Path) -> Iterator[Path]:
-    """A name beside ``out`` to write to; it gets its own name when the block has ended well, else nothing is left."""
+    """A temporary file in the same folder. It becomes ``out`` if the block ends without an error; otherwise it is removed."""
     made = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         yield made
-        os.link(made, out)  # unlike a rename, never over what came there meanwhile
+        os.link(made, out)  # unlike a rename, it never replaces a file that appeared meanwhile
     except FileExistsError as error:
-        raise Misused(f"{out} exists by now; name another file") from error
+        raise Misused(f"{out} was created meanwhile; name another file") from error
     except OSError as error:
         raise FileUnwritable(f"{out} cannot be written: {error.strerror}") from error
     finally:
@@ -143,15 +147,14 @@ def _beside(out: Path) -> Iterator[Path]:
 
 
 def import_(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Exported runs.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files that onex export wrote.")],
     store: Annotated[str, typer.Option("--store", metavar="URL", help="The new store: sqlite:///FILE.")],
     as_json: Json = False,
 ) -> None:
-    """Make a new store of exported runs, to be looked at and replayed.
+    """Make a new store from exported files, to read and replay.
 
-    No engine runs on it, so no effect is ever repeated. Every row stands where it stood. Intents that were open, timers,
-    refusals, blobs and what waited in the inbox are not in such files, so the store has none. It appears whole or not at
-    all.
+    No engine runs on such a store, so no effect is repeated. Every row keeps its position. The files hold no open intents,
+    timers, rejections, blobs or inbox rows, so the store has none. The store is created completely or not at all.
 
     \b
     Examples:
@@ -166,4 +169,4 @@ def import_(
     if as_json:
         say_json({"store": store, "instances": made.instances, "actions": made.actions})
     else:
-        say(f"{counted(made.instances, 'instance')}, {counted(made.actions, 'action')} in {store}, to be read only")
+        say(f"{counted(made.instances, 'instance')}, {counted(made.actions, 'action')} in {store}, read-only")

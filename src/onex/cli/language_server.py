@@ -1,7 +1,7 @@
-"""Contracts for an editor, over the language server protocol: what ``onex check`` finds, completion, and hover.
+"""Language server for contracts: the findings of ``onex check``, completion, and hover.
 
-The extra ``onex[lsp]`` brings what this file imports. Nothing of a workspace is run; references are read as ``onex check`` reads
-them, inside the contract's repository.
+This file needs the extra ``onex[lsp]``. No code of a workspace is run. References are read as ``onex check`` reads them, inside
+the repository of the contract.
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ _WORD = re.compile(r"[\w*.-]+")
 
 
 def serve() -> None:
-    """Until the editor says exit, or closes standard input."""
-    # of its own: it closes what it was given, and the command still flushes its standard output at the end
-    with os.fdopen(os.dup(sys.stdin.fileno()), "rb") as heard, os.fdopen(os.dup(sys.stdout.fileno()), "wb") as said:
-        server().start_io(heard, said)
+    """Serves until the editor sends ``exit`` or closes standard input."""
+    # duplicates, since the server closes its streams and the command flushes stdout at the end
+    with os.fdopen(os.dup(sys.stdin.fileno()), "rb") as source, os.fdopen(os.dup(sys.stdout.fileno()), "wb") as sink:
+        server().start_io(source, sink)
 
 
 def server() -> LanguageServer:
     made = LanguageServer("onex", version("onex"), text_document_sync_kind=types.TextDocumentSyncKind.Incremental)
 
     @made.feature(types.TEXT_DOCUMENT_DID_OPEN)
-    def opened(asked: LanguageServer, told: types.DidOpenTextDocumentParams) -> None:
-        _publish(asked, told.text_document.uri)
+    def opened(ls: LanguageServer, params: types.DidOpenTextDocumentParams) -> None:
+        _publish(ls, params.text_document.uri)
 
     @made.feature(types.TEXT_DOCUMENT_DID_CHANGE)
-    def changed(asked: LanguageServer, told: types.DidChangeTextDocumentParams) -> None:
-        _publish(asked, told.text_document.uri)
+    def changed(ls: LanguageServer, params: types.DidChangeTextDocumentParams) -> None:
+        _publish(ls, params.text_document.uri)
 
     @made.feature(types.TEXT_DOCUMENT_DID_CLOSE)
-    def closed(asked: LanguageServer, told: types.DidCloseTextDocumentParams) -> None:
-        empty = types.PublishDiagnosticsParams(told.text_document.uri, [])
-        asked.text_document_publish_diagnostics(empty)
+    def closed(ls: LanguageServer, params: types.DidCloseTextDocumentParams) -> None:
+        empty = types.PublishDiagnosticsParams(params.text_document.uri, [])
+        ls.text_document_publish_diagnostics(empty)
 
     @made.feature(types.TEXT_DOCUMENT_HOVER)
-    def hovered(asked: LanguageServer, told: types.HoverParams) -> types.Hover | None:
-        document = asked.workspace.get_text_document(told.text_document.uri)
-        line, column = _place(document, told.position)
+    def hovered(ls: LanguageServer, params: types.HoverParams) -> types.Hover | None:
+        document = ls.workspace.get_text_document(params.text_document.uri)
+        line, column = _place(document, params.position)
         found = hover(_read(document), line, column)
         if found is None:
             return None
@@ -67,20 +67,20 @@ def server() -> LanguageServer:
         return types.Hover(text, _range(document, found.line, found.column, found.length))
 
     @made.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=[" ", "{", ","]))
-    def completed(asked: LanguageServer, told: types.CompletionParams) -> list[types.CompletionItem]:
-        document = asked.workspace.get_text_document(told.text_document.uri)
-        found = suggestions(document.source, *_place(document, told.position))
+    def completed(ls: LanguageServer, params: types.CompletionParams) -> list[types.CompletionItem]:
+        document = ls.workspace.get_text_document(params.text_document.uri)
+        found = suggestions(document.source, *_place(document, params.position))
         return [_item(n, one) for n, one in enumerate(found)]
 
     return made
 
 
-def _publish(asked: LanguageServer, uri: str) -> None:
-    """A YAML file that is no contract has nothing wrong with it."""
-    document = asked.workspace.get_text_document(uri)
+def _publish(ls: LanguageServer, uri: str) -> None:
+    """A YAML file that is not a contract has no findings."""
+    document = ls.workspace.get_text_document(uri)
     found = _read(document).findings if _CONTRACT.search(document.source) else ()
-    told = [_diagnostic(document, one) for one in found]
-    asked.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, told, document.version))
+    diagnostics = [_diagnostic(document, one) for one in found]
+    ls.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, diagnostics, document.version))
 
 
 def _read(document: TextDocument) -> ReadResult:
@@ -89,13 +89,13 @@ def _read(document: TextDocument) -> ReadResult:
 
 
 def _path(document: TextDocument) -> str:
-    """One that was never saved has no path of its own, and no repository."""
+    """A document that was never saved has no path and no repository."""
     return to_fs_path(document.uri) or "contract.yaml"
 
 
 def _diagnostic(document: TextDocument, found: Finding) -> types.Diagnostic:
     message = f"{found.message}\nfix: {found.fix}" if found.fix else found.message
-    if found.path != _path(document):  # of a file that this one includes
+    if found.path != _path(document):  # in a file that this one includes
         message, found = f"{found.path}:{found.line}: {message}", found._replace(line=0)
     line, column = max(found.line, 1), max(found.column, 1)
     text = document.source.split("\n")[line - 1 :][:1]
@@ -106,7 +106,7 @@ def _diagnostic(document: TextDocument, found: Finding) -> types.Diagnostic:
         _SEVERITIES[found.severity],
         found.code,
         source="onex",
-        # what has no effect is faded, as editors fade code that is not reached
+        # a key without effect is shown faded, as editors show unreachable code
         tags=[types.DiagnosticTag.Unnecessary] if found.severity is EnumSeverity.INFO and found.line else None,
     )
 
@@ -118,15 +118,15 @@ def _item(rank: int, found: Suggestion) -> types.CompletionItem:
         detail=found.detail,
         documentation=found.about,
         insert_text=f"{found.text} " if found.kind is EnumSuggested.KEY else found.text,
-        sort_text=f"{rank:04}",  # the contract's own order, not the alphabet's
+        sort_text=f"{rank:04}",  # the order of the contract's keys, not alphabetical
     )
 
 
-# --- places: ours count letters from 1, an editor's count UTF-16 from 0 -----------------------------------------------
+# --- positions: ours count characters from 1, an editor's count UTF-16 units from 0 -----------------------------------------------
 
 
 def _place(document: TextDocument, position: types.Position) -> tuple[int, int]:
-    lines = [*document.lines, ""]  # behind the last line break one may type too
+    lines = [*document.lines, ""]  # text may be typed behind the last line break too
     found = document.position_codec.position_from_client_units(lines, position)
     return found.line + 1, found.character + 1
 

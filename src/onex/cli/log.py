@@ -1,4 +1,4 @@
-"""``onex log``: applied actions in the order of the log, now and as they come."""
+"""``onex log``: applied actions in log order, with --follow as they are applied."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ LOOK_S = 0.2
 
 def log(
     key: Annotated[str | None, typer.Argument(metavar="KEY", help="Only this instance.", show_default=False)] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay, and show what comes.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Continue to show actions as they are applied.")
+    ] = False,
     after: Annotated[
         str | None,
-        typer.Option(metavar="POSITION", help="Only what stands behind this position (or version, with KEY)."),
+        typer.Option(metavar="POSITION", help="Only actions behind this position (with KEY: behind this version)."),
     ] = None,
     limit: Annotated[int, typer.Option(metavar="ROWS", min=1, max=ROWS_MAX, help="Rows to show.")] = 50,
     store: Store = None,
@@ -33,7 +35,7 @@ def log(
 ) -> None:
     """Show applied actions, of all instances or of one.
 
-    Without --after the last ones; with it the next ones behind that position. --follow goes on until Ctrl-C.
+    Without --after the last actions are shown, with --after the next ones behind that position. --follow runs until Ctrl-C.
 
     \b
     Examples:
@@ -61,7 +63,9 @@ async def _of_one(
     _print(entries, as_json=as_json, headed=True)
     if not entries and not follow:
         note(
-            f"{key} has no actions behind version {after}" if stored else f"{key} has not begun; onex ls lists what has"
+            f"{key} has no actions behind version {after}"
+            if stored
+            else f"{key} has not begun; onex ls lists instances"
         )
     while follow:
         after = entries[-1].version if entries else after
@@ -77,7 +81,11 @@ async def _of_all(reader: Reader, after: Position | None, limit: int, *, follow:
     entries = await reader.log(after, limit)
     _print(entries, as_json=as_json, headed=True)
     if not entries and not follow:
-        note("the log ends there" if after.n else "the log is empty; onex submit KEY TRIGGER begins it")
+        note(
+            "the log has no actions behind that position"
+            if after.n
+            else "the log is empty; onex submit KEY TRIGGER sends an action"
+        )
     while follow:
         after = entries[-1].position if entries else after
         entries = await reader.log(after, PAGE)
@@ -99,7 +107,7 @@ def _print(entries: Sequence[LogEntry], *, as_json: bool, headed: bool) -> None:
             [_cells(entry, now) for entry in entries],
             right=(3,),
         )
-    else:  # one by one: there are no columns to fit
+    else:  # line by line, so there are no columns to align
         for entry in entries:
             intents = ", ".join(intent_names(entry.row.intents))
             cells = [
@@ -115,7 +123,7 @@ def _print(entries: Sequence[LogEntry], *, as_json: bool, headed: bool) -> None:
 
 
 def history_rows(entries: Sequence[LogEntry]) -> None:
-    """The actions of one instance, as ``onex show --history`` tells them."""
+    """The actions of one instance, for ``onex show --history``."""
     now = now_us()
     table(
         ["  version", "trigger", "status", "intents", "when"],

@@ -1,4 +1,4 @@
-"""``onex ls``: the instances of a store, and how many of them stand where."""
+"""``onex ls``: the instances of a store, or how many are in each status."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def ls(
     of_type: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only this workflow.")] = None,
     status: Annotated[str | None, typer.Option(metavar="STATUS", help="Only in this status.")] = None,
     limit: Annotated[int, typer.Option(metavar="ROWS", min=1, max=ROWS_MAX, help="Rows to show.")] = 50,
-    after: Annotated[str | None, typer.Option(metavar="KEY", help="Only those behind this one.")] = None,
-    count: Annotated[bool, typer.Option("--count", help="Only how many stand in which status.")] = False,
+    after: Annotated[str | None, typer.Option(metavar="KEY", help="Only instances behind this one.")] = None,
+    count: Annotated[bool, typer.Option("--count", help="Only count instances by status.")] = False,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
@@ -47,7 +47,7 @@ def ls(
         return
     if not rows:
         narrowed = any((of_type, status, after))
-        note("none of these" if narrowed else "nothing has begun; onex submit KEY TRIGGER begins an instance")
+        note("no such instances" if narrowed else "there are no instances; onex submit KEY TRIGGER begins one")
         return
     now = now_us()
     table(
@@ -56,7 +56,7 @@ def ls(
         right=(2,),
     )
     if more:
-        note(f"and more; --after {rows[-1].key} goes on")
+        note(f"there are more; --after {rows[-1].key} continues")
 
 
 def _remark(row: Stored) -> str:

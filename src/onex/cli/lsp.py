@@ -1,4 +1,4 @@
-"""``onex lsp``: an editor's side of contracts."""
+"""``onex lsp``: the language server for contracts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .exit_codes import Misused
 def lsp() -> None:
     """Serve an editor over standard input and output: findings, completion, hover.
 
-    It speaks the language server protocol, so an editor starts it; a person has no use for it. Needs the extra onex[lsp].
+    Speaks the language server protocol; an editor starts it. Needs the extra onex[lsp].
 
     \b
     Examples:
@@ -23,5 +23,5 @@ def lsp() -> None:
     except ModuleNotFoundError as missing:
         raise Misused(f"onex lsp needs {missing.name}, which is not installed: pip install 'onex[lsp]'") from missing
     if sys.stdin.isatty():
-        note("waiting for an editor on standard input; Ctrl-C ends it")
+        note("waiting for an editor on standard input; Ctrl-C stops")
     serve()

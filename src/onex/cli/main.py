@@ -1,4 +1,23 @@
-"""``onex``: the list of commands, and what becomes of what they raise. Imports nothing that only one command needs."""
+"""``onex``: the list of commands, and what becomes of what they raise.
+
+Theory of operation.
+
+1. ``COMMANDS`` is the only list. ``onex --help`` prints it without importing one command: that keeps it fast.
+   ``tests/cli/test_help.py`` holds each line against the docstring of its command.
+2. ``Commands.get_command`` imports the module of a command when its name is asked for, and makes one Typer command of the
+   function. For a misspelt name Typer needs the names before: a placeholder is registered under each of them.
+3. ``main`` runs the command and turns what it raises into an exit code. It never shows a traceback unless ``ONEX_DEBUG`` is set:
+
+   - ``OnexError``: one sentence on stderr; ``exit_codes.exit_code`` maps its class to 1, 2 or 3.
+   - a usage error of the parser (it has ``show`` and ``exit_code``): its own lines, escaped, exit code 2.
+   - ``OSError``: 3. It is a file, a disk or a socket that the command did not expect.
+   - ``BrokenPipeError``: 0. The reader, for example ``head``, has closed the pipe. stdout is pointed to ``/dev/null``, because
+     Python flushes it once more at exit and would print a second error.
+   - ``KeyboardInterrupt``: 130. Commands that own an engine handle signals themselves (``shutdown``).
+   - anything else is a defect of onex: 70.
+
+4. The flush of stdout is inside ``main``: a full disk behind ``>`` shows up there, and must become an exit code too.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +40,8 @@ COMMANDS = {
     "Run": {
         "run": ("run", "Run an app on a store until Ctrl-C."),
         "submit": ("submit", "Send one action to an instance, and wait for its answer."),
-        "demo": ("demo.command", "Run real workflows, kill their engine twice, prove that nothing was lost."),
-        "bench": ("bench", "Measure."),
+        "demo": ("demo.command", "Run real workflows, kill their engine twice, and prove that nothing was lost."),
+        "bench": ("bench", "Measure speed and memory on this machine."),
     },
     "Look": {
         "show": ("show", "Show one instance: status, state, timers, open intents."),
@@ -34,15 +53,15 @@ COMMANDS = {
         "release": ("dead_letters", "Let a held instance take actions again."),
     },
     "Prove": {
-        "simulate": ("simulate", "Run an app under every fault there is, on a virtual clock, and break it by a seed."),
+        "simulate": ("simulate", "Run an app under crashes and faults on a virtual clock; each run is one seed."),
         "replay": ("replay", "Fold the log again and compare every byte with what was stored."),
-        "whatif": ("whatif", "Fold what is recorded on other code, and show what comes out otherwise."),
-        "migrate": ("migrate", "Try an app's migrations on all that a store holds."),
-        "export": ("export_import", "Write a run into one file of data, without its secrets."),
-        "import": ("export_import", "Make a new store of exported runs, to be looked at and replayed."),
+        "whatif": ("whatif", "Fold recorded actions on other code, and show what would be different."),
+        "migrate": ("migrate", "Try an app's migrations on everything in a store."),
+        "export": ("export_import", "Write recorded instances into one file, without their secrets."),
+        "import": ("export_import", "Make a new store from exported files, to read and replay."),
         "check": ("check", "Check contracts of any family, and apps with their code."),
-        "diff": ("diff", "Compare contracts: what breaks, why, and the version bump it owes."),
-        "doctor": ("doctor", "Look a repository over: its contracts, topics, machines and code."),
+        "diff": ("diff", "Compare contracts: what breaks, why, and the version bump that is due."),
+        "doctor": ("doctor", "Examine a repository: its contracts, topics, machines and code."),
         "diagram": ("diagram", "Draw a contract's state machine, or an orchestrator's steps."),
         "schema": ("schema", "Print the JSON Schema of contracts, for editors."),
         "lsp": ("lsp", "Serve an editor over standard input and output: findings, completion, hover."),
@@ -87,7 +106,7 @@ app = typer.Typer(
 
 
 def _loaded_when_called() -> None:
-    """Stands for a command until it is asked for: a misspelt name is answered with those that are near."""
+    """Placeholder of a command, so that Typer can propose names near a misspelt one."""
 
 
 for _name in _MODULES:
@@ -119,19 +138,19 @@ def onex(
       onex submit orders:4711 cancel
       onex show orders:4711
 
-    The store is sqlite:///.onex/store.db unless --store or ONEX_STORE names another. Exit codes: 0 fine, 1 refused or
-    something was found, 2 wrong use, 3 the store or the machine.
+    The store is sqlite:///.onex/store.db unless --store or ONEX_STORE names another. Exit codes: 0 success, 1 refused or
+    something was found, 2 wrong usage, 3 a problem of the store or the machine.
     """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code. A mistake of the user's is one sentence on stderr; ``ONEX_DEBUG=1`` adds where it came from."""
+    """The exit code. An error of the user is one sentence on stderr; ``ONEX_DEBUG=1`` adds where it came from."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     _tame_output()
     try:
         code = _call(words)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output has seen enough; what is left goes nowhere
+    except BrokenPipeError:  # the reader of our output has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
     except OSError as error:
@@ -148,7 +167,7 @@ def _call(words: list[str]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         raise
-    except OSError as error:  # a disk, a file or a socket that a command did not foresee
+    except OSError as error:  # a disk, a file or a socket that a command did not expect
         return report_error(error, ENVIRONMENT, words)
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):

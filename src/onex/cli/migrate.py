@@ -1,4 +1,4 @@
-"""``onex migrate --check``: an app's migrations tried on a store, before an engine runs on it."""
+"""``onex migrate --check``: tries an app's migrations on a store, before an engine runs on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .exit_codes import FOUND, Misused
 from .progress import ProgressBar
 from .store_options import AppPath, Json, Store, look
 
-TOLD = 20
+SHOWN = 20
 KEPT = 1000
 PROGRESS_S = 0.5
 
@@ -31,13 +31,13 @@ def migrate(
     store: Store = None,
     as_json: Json = False,
 ) -> None:
-    """Try an app's migrations on all that a store holds.
+    """Try an app's migrations on everything in a store.
 
-    Nothing is written. A state of an older schema is migrated when it is next read, and written in the new schema by
-    its next commit, so there is nothing to run beforehand. What can be known beforehand is told here, by name, with the
-    first of each and what to do about it: states, open intents and held outcomes that the migrations fail on; timers and
-    intents that the contract no longer has; actions in the inbox whose trigger is gone; instances that would stand
-    where nothing is accepted. Exit code 1: there is something.
+    Nothing is written. A state of an older schema is migrated when it is next read, and stored in the new schema by its
+    next commit, so no migration runs beforehand. This command reports beforehand what would fail, by name, with one
+    example and what to do: states, open intents and held outcomes on which a migration fails; timers and intents that
+    the contract no longer has; inbox actions whose trigger is gone; instances in a status that accepts no action. Exit
+    code 1: something was found.
 
     \b
     Examples:
@@ -45,7 +45,9 @@ def migrate(
       onex migrate --check shop --type parcels --json
     """
     if not check:
-        raise Misused("states are migrated when they are next read; there is nothing to do but onex migrate --check")
+        raise Misused(
+            "states are migrated when they are next read, so nothing has to be run; onex migrate --check tries it"
+        )
     inert = InertApp(app)
     registry = inert.registry
     if of_type is not None:
@@ -99,15 +101,15 @@ async def _show_progress(bar: ProgressBar, result: MigrationCheckResult, counts:
 def _show(result: MigrationCheckResult, kept: list[MigrationProblem], gaps: list[str]) -> None:
     for gap in gaps:
         say(f"{styled('refused to start', 'red')}  {harmless(gap)}")
-    for one in list(result.names.values())[:TOLD]:
+    for one in list(result.names.values())[:SHOWN]:
         things = counted(one.rows, "instance" if one.what is EnumStranded.STATE else "row")
         where = f"{one.what} {one.name!r} of {one.workflow_type}, schema {one.schema}: {things}, first {one.first}"
         say(f"{styled('stranded', 'red')}  {harmless(where)}")
         say(f"  {one.reason}")
         if one.mend:
-            say(f"  {styled('mend', 'dim')}  {one.mend}")
-    if len(result.names) > TOLD:
-        note(f"and {len(result.names) - TOLD:,} more names; --json tells all of them")
+            say(f"  {styled('fix', 'dim')}  {one.mend}")
+    if len(result.names) > SHOWN:
+        note(f"and {len(result.names) - SHOWN:,} more names; --json shows all")
     say(
         f"{counted(result.instances, 'instance')}, {result.migrated:,} of an older schema, "
         f"{counted(result.intents, 'open intent')}"
@@ -115,6 +117,6 @@ def _show(result: MigrationCheckResult, kept: list[MigrationProblem], gaps: list
     for what, count in sorted(result.troubles.items()):
         say(f"{count:,} {what.replace('_', ' ')}")
     if result.foreign:
-        note(f"{counted(result.foreign, 'instance')} of types this app does not have were left alone")
+        note(f"{counted(result.foreign, 'instance')} belong to workflows that this app does not have, and were skipped")
     if not result.names and not gaps:
-        say(styled("fine: every state and open intent can be read, and none is stranded", "green"))
+        say(styled("ok: every state and open intent can be read, and none is stranded", "green"))

@@ -1,4 +1,4 @@
-"""An operator's word: carried out by the engine that runs, asked through the inbox, or by one opened here for it."""
+"""Requests of an operator: sent through the inbox to the running engine, or carried out by an engine opened here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .store_options import until
 
 
 class OperatorRequest(NamedTuple):
-    """One control. ``moves`` are the outbox rows that go on by it."""
+    """One request. ``moves`` are the outbox rows that continue because of it."""
 
     key: WorkflowKey
     kind: str
@@ -33,20 +33,23 @@ class OperatorRequest(NamedTuple):
 
 
 class OperatorResult(NamedTuple):
-    """What came of it: whether everything that went on has ended since, and how many are dead or held now."""
+    """``drained``: every row that was to continue has ended. ``left``: how many are dead or held now."""
 
     drained: bool
     left: int
 
 
 async def operate(url: str, app: Path | None, asked: Sequence[OperatorRequest], wait_s: float) -> OperatorResult:
-    """Have it done. ``app`` is needed when no engine runs. Raises Misused, Declined, Unanswered, what ``open`` raises."""
+    """Carries out the requests. ``app`` is needed when no engine runs.
+
+    Raises Misused, Declined, Unanswered, and what ``open`` raises.
+    """
     if owner_pid(url) is None:
         if app is None:
-            raise Misused(f"no engine runs on {url}; to have one opened for this, say of which app: --app PATH")
+            raise Misused(f"no engine runs on {url}; name the app, and one is opened for this: --app PATH")
         try:
             engine = await open(url, app)
-        except OwnershipLost:  # one began to run since, or the system does not tell whose lock it is
+        except OwnershipLost:  # an engine has started since, or the system does not say who holds the lock
             pass
         else:
             return await _here(engine, asked, wait_s)
@@ -54,7 +57,7 @@ async def operate(url: str, app: Path | None, asked: Sequence[OperatorRequest], 
 
 
 def _nothing_to_answer() -> None:
-    """Asked in this process, nobody waits for a row of the inbox."""
+    """Within this process no row of the inbox waits for an answer."""
 
 
 async def _here(engine: WiredEngine, asked: Sequence[OperatorRequest], wait_s: float) -> OperatorResult:
@@ -100,7 +103,7 @@ async def _there(url: str, asked: Sequence[OperatorRequest], wait_s: float) -> O
 
 
 async def _answers(url: str, asked: Sequence[OperatorRequest], wait_s: float) -> list[tuple[str, str]]:
-    """Code and message of each that was refused."""
+    """Code and message of each refused request."""
     sender = await open_sender(url)
     refused: list[tuple[str, str]] = []
     try:
@@ -112,8 +115,8 @@ async def _answers(url: str, asked: Sequence[OperatorRequest], wait_s: float) ->
                     refused.append((told["error"]["code"], told["error"]["message"]))
     except TimeoutError:
         pid = owner_pid(url)
-        who = f"process {pid}, which runs on {url}, has not answered" if pid else f"nobody runs on {url} any more"
-        raise Unanswered(f"{who}; what was asked is kept, and done by the engine that comes to it") from None
+        who = f"process {pid}, which runs on {url}, has not answered" if pid else f"no engine runs on {url} any more"
+        raise Unanswered(f"{who}; the request is stored, and the next engine carries it out") from None
     finally:
         await sender.close()
     return refused
@@ -131,7 +134,7 @@ def _body(one: OperatorRequest) -> bytes:
 
 
 def _check(refused: Sequence[tuple[str, str]]) -> None:
-    """What goes on already needed no word. Raises Declined for the rest."""
+    """Raises Declined, unless each was refused because there was nothing left to do."""
     told = [f"({code}) {message}" for code, message in refused if code != NothingStopped.code]
     if told:
         raise Declined(f"the engine refused: {harmless('; '.join(told))}")

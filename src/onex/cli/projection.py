@@ -1,4 +1,4 @@
-"""``onex projection``: a table built from the log, where it stands and how far that is behind."""
+"""``onex projection``: the rows of a projection, and how far it is behind the log."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from .store_options import ROWS_MAX, Json, Store, look, url_of
 
 
 class ProjectionPage(NamedTuple):
-    """One look. The rows are at the watermark or later: it was read first."""
+    """What was read. The rows are at the watermark or later, since the watermark was read first."""
 
     lag: Lag
     rows: list[ProjectionRow]
 
 
 def projection(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Which one.")] = WORKFLOW,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the projection.")] = WORKFLOW,
     tag: Annotated[str | None, typer.Option(metavar="STATUS", help="Only rows with this tag.")] = None,
     limit: Annotated[int, typer.Option(metavar="ROWS", min=1, max=ROWS_MAX, help="Rows to show.")] = 50,
-    after: Annotated[str | None, typer.Option(metavar="KEY", help="Only those behind this one.")] = None,
+    after: Annotated[str | None, typer.Option(metavar="KEY", help="Only rows behind this one.")] = None,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Show a projection: its rows, its watermark, and how far it is behind.
 
-    An engine keeps it: onex run APP --projection the built-in one, which holds the status of each instance as tag. One
-    further behind than PROJECTION_LAG_THRESHOLD_MS is called late.
+    An engine maintains it. onex run APP --projection maintains the built-in one, whose tag is the status of each instance.
+    A projection further behind than PROJECTION_LAG_THRESHOLD_MS is called late.
 
     \b
     Examples:
@@ -49,14 +49,14 @@ def projection(
     lag, more, rows = shown.lag, len(shown.rows) > limit, shown.rows[:limit]
     if not lag.watermark.n and lag.rows:
         raise NotFound(
-            f"nobody has kept a projection {name!r} on {url_of(store)}; onex run APP --projection keeps {WORKFLOW!r}"
+            f"there is no projection {name!r} on {url_of(store)}; onex run APP --projection maintains {WORKFLOW!r}"
         )
     threshold_ms = read_settings().projection_lag_threshold_ms
     late = lag.lag_ms > threshold_ms
     if as_json:
         say_json(projection_json(name, lag, rows, late=late, more=more))
         return
-    far = f"{counted(lag.rows, 'row')}, {lag.lag_ms:,.0f} ms behind" if lag.rows else "nothing behind"
+    far = f"{counted(lag.rows, 'row')}, {lag.lag_ms:,.0f} ms behind" if lag.rows else "up to date"
     say(f"{styled(harmless(name), 'bold')}  watermark {position_text(lag.watermark)}  {far}")
     if rows:
         table(
@@ -65,11 +65,11 @@ def projection(
             right=(2,),
         )
     if more:
-        note(f"and more; --after {rows[-1].key} goes on")
+        note(f"there are more; --after {rows[-1].key} continues")
     if late:
         note(
-            f"it is late: {lag.lag_ms:,.0f} ms are more than PROJECTION_LAG_THRESHOLD_MS={threshold_ms}; only an engine "
-            "that keeps it brings it on"
+            f"late: {lag.lag_ms:,.0f} ms is more than PROJECTION_LAG_THRESHOLD_MS={threshold_ms}; it advances only "
+            "while an engine maintains it"
         )
 
 

@@ -1,4 +1,4 @@
-"""``onex rejections``: what was refused, by whom it was sent and why."""
+"""``onex rejections``: refused actions and why they were refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def rejections(
         str | None,
         typer.Argument(
             metavar="KEY",
-            help="Only of this instance, or of this source when no key could be read.",
+            help="Only of this instance; or of this source, where the key could not be read.",
             show_default=False,
         ),
     ] = None,
@@ -26,7 +26,7 @@ def rejections(
 ) -> None:
     """Show refused actions, the newest first.
 
-    A refused action changed nothing. The same one sent again is judged again, and counted in its row.
+    A refused action changed nothing. When it is sent again it is judged again, and its row counts how often.
 
     \b
     Examples:
@@ -41,7 +41,7 @@ def rejections(
             say_json(rejection_json(row))
         return
     if not rows:
-        note("nothing was refused")
+        note("no actions were refused")
         return
     now = now_us()
     table(
@@ -50,4 +50,4 @@ def rejections(
         right=(2,),
     )
     if more:
-        note(f"and more; --limit {2 * limit} shows them")
+        note(f"there are more; --limit {2 * limit} shows them")

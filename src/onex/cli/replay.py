@@ -1,4 +1,4 @@
-"""``onex replay``: a run folded again, held against what was stored. Nothing is changed and no effect is fired."""
+"""``onex replay``: folds the log again and compares it with what was stored. Changes nothing and runs no effect."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def replay(
         typer.Option(
             "--with",
             metavar="PATH|REV",
-            help="Older code of the app: a folder, a git revision, REV:PATH, or 'recorded' (may be given often).",
+            help="Older code of the app: a folder, a git revision, REV:PATH, or 'recorded'. May be repeated.",
         ),
     ] = None,
     from_file: Annotated[
-        Path | None, typer.Option("--from", metavar="FILE", help="An exported run instead of a store.")
+        Path | None, typer.Option("--from", metavar="FILE", help="An exported file instead of a store.")
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Accept nothing but equal.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 for every verdict but equal.")] = False,
     processes: Annotated[
         int | None,
         typer.Option(
@@ -44,7 +44,7 @@ def replay(
             metavar="N",
             min=1,
             max=256,
-            help="Fold with so many. [default: all cores, if it is worth it]",
+            help="Number of processes. [default: one, or all cores for a large log]",
         ),
     ] = None,
     store: Store = None,
@@ -52,12 +52,12 @@ def replay(
 ) -> None:
     """Fold the log again and compare every byte with what was stored.
 
-    Rows that follow one another under one code are a segment, and each gets a verdict: equal; MISMATCH, which is
-    impurity or damage; other code, equal; other code, differs; code not at hand; unverified (redacted). Exit code 1:
-    there was a MISMATCH, or nothing could be folded at all, because the app has none of the code at hand.
+    Consecutive rows made by one version of the code are a segment. Each segment gets a verdict: equal; MISMATCH, which
+    means impure code or damage; other code, equal; other code, differs; code not at hand; unverified (redacted). Exit
+    code 1: there was a MISMATCH, or nothing could be folded, because the code that made the log is not available.
 
-    --with brings older code. A git revision is one of the repository that holds the app, which is only read; 'recorded'
-    brings each revision that the log names beside its rows, as far as that repository has it.
+    --with adds older code. A git revision is looked up in the repository of the app, which is only read. 'recorded' adds
+    every revision that the log names, as far as that repository has it.
 
     \b
     Examples:
@@ -68,7 +68,7 @@ def replay(
       onex replay shop --from incident.onexrun
     """
     if from_file is not None and store is not None:
-        raise Misused("--from and --store are two sources of one replay; name one")
+        raise Misused("--from and --store both name a source; give one")
     only = None if key is None else WorkflowKey.parse(key)
     source = RunSource(file=str(from_file)) if from_file is not None else RunSource(store_url=url_of(store))
     here = environment(app.resolve())

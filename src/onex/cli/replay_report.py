@@ -10,11 +10,11 @@ from ..replay.verdict import EnumReplayVerdict, ReplayResult, Segment
 from .console import counted, harmless, note, say, styled, table
 
 COLOURS: Final = {EnumReplayVerdict.MISMATCH: "red", EnumReplayVerdict.EQUAL: "green"}
-TOLD: Final = 20
+SHOWN: Final = 20
 
 
 def refused(result: ReplayResult, *, strict: bool) -> bool:
-    """A mismatch or other damage, nothing that could be folded at all, or with ``strict`` anything but equal."""
+    """A mismatch or other damage; nothing could be folded; or with ``strict`` any verdict but equal."""
     other = set(result.by_verdict) - {EnumReplayVerdict.EQUAL}
     return result.mismatches > 0 or result.damage != [] or nothing_at_hand(result) or (strict and other != set())
 
@@ -24,13 +24,13 @@ def nothing_at_hand(result: ReplayResult) -> bool:
 
 
 def show(result: ReplayResult, envs: Mapping[int, Env], here: Env, notes: Sequence[str]) -> None:
-    """The worst first, then how many of each verdict."""
+    """Mismatches first, then other segments that are not equal, then counts by verdict."""
     bad = sorted(result.bad, key=lambda one: one.verdict is not EnumReplayVerdict.MISMATCH)
-    for segment in bad[:TOLD]:
+    for segment in bad[:SHOWN]:
         _show_segment(segment, envs, here)
-    if len(bad) > TOLD:
-        note("and more; --json tells a hundred")
-    for one in result.damage[:TOLD]:
+    if len(bad) > SHOWN:
+        note("there are more; --json shows a hundred")
+    for one in result.damage[:SHOWN]:
         say(f"{styled('damage', 'red')}  {harmless(one)}")
     counts = sorted(result.by_verdict.items())
     if len(counts) > 1:
@@ -43,7 +43,7 @@ def show(result: ReplayResult, envs: Mapping[int, Env], here: Env, notes: Sequen
     for one in notes:
         note(harmless(one))
     if nothing_at_hand(result):
-        note("nothing was verified: this app has none of the code the run was written by; name the right app")
+        note("nothing was verified: this app has none of the code that made the log; name the right app")
 
 
 def _show_segment(segment: Segment, envs: Mapping[int, Env], here: Env) -> None:
@@ -59,10 +59,10 @@ def _show_segment(segment: Segment, envs: Mapping[int, Env], here: Env) -> None:
 
 
 def _unknown(segment: Segment) -> str:
-    """What cannot be told of where it began."""
+    """What replay cannot know about the first difference."""
     if segment.verdict is EnumReplayVerdict.REDACTED:
-        return "redacted: its hashes cover what is not here" + (
-            ", and what is here may fold otherwise for that alone"
+        return "redacted: its hashes cover values that were replaced" + (
+            ", and the difference may come from that alone"
             if segment.reason
             else "; statuses and intents fold the same"
         )
@@ -80,9 +80,11 @@ def _colour(verdict: EnumReplayVerdict) -> str:
 
 def _env_difference(made: Env | None, here: Env) -> str:
     if made is None:
-        return "made under something the run does not name"
+        return "environment not recorded"
     differs = [f"{name} {old or '?'} (here {new or '?'})" for name, old, new in _differences(made, here)]
-    return f"made under {', '.join(differs)}" if differs else "made under what runs here: impurity, or damage"
+    return (
+        f"made with {', '.join(differs)}" if differs else "made in the same environment as here: impure code, or damage"
+    )
 
 
 def _differences(made: Env, here: Env) -> list[tuple[str, str, str]]:

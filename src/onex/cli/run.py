@@ -1,4 +1,4 @@
-"""``onex run``: an engine in the foreground, until it is told to stop or nothing is due."""
+"""``onex run``: an engine in the foreground, until a signal stops it or, with --until-idle, nothing is due."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .shutdown import RunEnding, Shutdown, exit_code_of
 from .store_options import AppPath, Json, Store, url_of
 
 REDRAW_S = 0.5
-STRANDED_TOLD = 10
+STRANDED_SHOWN = 10
 
 View = ProjectionMaterializerService | None
 
@@ -29,22 +29,23 @@ View = ProjectionMaterializerService | None
 def run(
     app: AppPath,
     store: Store = None,
-    until_idle: Annotated[bool, typer.Option("--until-idle", help="End when nothing is due.")] = False,
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="Stop when nothing is due.")] = False,
     workers: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, max=1024, help="Processes for compute. [default: ONEX_WORKERS, else one per CPU]"
+            metavar="N", min=1, max=1024, help="Worker processes for compute. [default: ONEX_WORKERS, else one per CPU]"
         ),
     ] = None,
     projection: Annotated[
-        bool, typer.Option("--projection", help="Keep the built-in projection; onex projection shows it.")
+        bool, typer.Option("--projection", help="Maintain the built-in projection; onex projection shows it.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Run an app on a store until Ctrl-C.
 
-    What was accepted before the end becomes durable; effects that still run are told to stop, and run again by the next
-    engine, under the same key. A second Ctrl-C ends at once. One engine runs on a store at a time; other processes submit to it.
+    Ctrl-C stops in order: accepted actions become durable; effects that still run are cancelled, and the next engine runs
+    them again, under the same key. A second Ctrl-C ends at once. One engine runs on a store at a time; other processes
+    submit to it.
 
     \b
     Examples:
@@ -53,26 +54,26 @@ def run(
       onex run shop --until-idle --json
       onex run shop --projection
     """
-    leaving = Shutdown()
-    ending = leaving.run(
-        _run(str(app), url_of(store), leaving, until_idle, workers=workers, projection=projection, as_json=as_json)
+    shutdown = Shutdown()
+    ending = shutdown.run(
+        _run(str(app), url_of(store), shutdown, until_idle, workers=workers, projection=projection, as_json=as_json)
     )
     if code := exit_code_of(ending):
         raise typer.Exit(code)
 
 
 async def _run(
-    app: str, url: str, leaving: Shutdown, until_idle: bool, *, workers: int | None, projection: bool, as_json: bool
+    app: str, url: str, shutdown: Shutdown, until_idle: bool, *, workers: int | None, projection: bool, as_json: bool
 ) -> RunEnding:
     begun = time.monotonic()
     ended: asyncio.Future[RunEnding] = asyncio.get_running_loop().create_future()
-    leaving.listen(ended)
+    shutdown.listen(ended)
     opening = asyncio.create_task(open(url, app, workers=workers, telemetry=EventLines()))
     await asyncio.wait((opening, ended), return_when=asyncio.FIRST_COMPLETED)
-    if not opening.done():  # a takeover runs what crashed before, alone and one by one: that may take its time
+    if not opening.done():  # a takeover runs one by one what was running at a crash, which may take long
         opening.cancel()
         await asyncio.gather(opening, return_exceptions=True)
-        leaving.closed(exit_code_of(ended.result()))
+        shutdown.closed(exit_code_of(ended.result()))
         return ended.result()
     engine = opening.result()
     lost: OnexError | None = None
@@ -87,7 +88,7 @@ async def _run(
         try:
             ending = await ended
             if ending in (RunEnding.INTERRUPTED, RunEnding.TERMINATED) and engine.relay.busy:
-                note("effects still run and are told to stop; Ctrl-C again ends at once")
+                note("cancelling effects that still run; Ctrl-C again ends at once")
         finally:
             for task in tasks:
                 task.cancel()
@@ -99,33 +100,33 @@ async def _run(
     finally:
         await engine.close()
     if lost is not None:
-        leaving.closed(exit_code(lost), f"onex: {lost.message}")
+        shutdown.closed(exit_code(lost), f"onex: {lost.message}")
         raise lost
     _report(summary, as_json=as_json)
-    leaving.closed(exit_code_of(ending))
+    shutdown.closed(exit_code_of(ending))
     return ending
 
 
 def _report_stranded(engine: WiredEngine, app: str) -> None:
-    """What this code has no place for, before it is missed. The engine runs the rest."""
-    for one in engine.stranded[:STRANDED_TOLD]:
+    """Rows that this code has no place for. The engine runs the rest."""
+    for one in engine.stranded[:STRANDED_SHOWN]:
         note(f"stranded: {one}")
     if engine.stranded:
-        more = len(engine.stranded) - STRANDED_TOLD
-        note(f"{f'and {more} more names; ' if more > 0 else ''}onex migrate --check {app} looks at every one of them")
+        more = len(engine.stranded) - STRANDED_SHOWN
+        note(f"{f'and {more} more names; ' if more > 0 else ''}onex migrate --check {app} checks every row")
 
 
 async def _until_idle(engine: WiredEngine, view: View, ended: asyncio.Future[RunEnding]) -> None:
     await engine.idle()
     if view is not None:
-        with suppress(OnexError):  # how far it is behind is told at the end
+        with suppress(OnexError):  # the summary reports how far it is behind
             await view.catch_up()
     if not ended.done():
         ended.set_result(RunEnding.IDLE)
 
 
 async def _watch(engine: WiredEngine, view: View, ended: asyncio.Future[RunEnding], begun: float) -> None:
-    """Draws the status line where somebody sees it, and ends the run when the engine has lost its store."""
+    """Draws the status line on a terminal, and ends the run when the engine has lost its store."""
     while not ended.done():
         if engine.service.closed is not None:
             ended.set_result(RunEnding.LOST)
@@ -153,7 +154,7 @@ def _status(engine: WiredEngine, seconds: float) -> list[str]:
 
 
 async def _late(engine: WiredEngine, view: View) -> list[str]:
-    """What is to be said of a projection that is too far behind; nothing of one that is not, or cannot be asked now."""
+    """How late the projection is; empty when it is not late, or cannot be read now."""
     if view is None:
         return []
     with suppress(OnexError):
@@ -201,4 +202,4 @@ def _report(summary: dict[str, str | int | float], *, as_json: bool) -> None:
     told += [f"{summary[state]} {state}" for state in ("waiting", "held", "dead") if summary[state]]
     say(f"{summary['ended']} after {summary['seconds']:.1f} s: {', '.join(told)}")
     if summary["held"] or summary["dead"]:
-        note("onex dead lists what is held and dead")
+        note("onex dead lists held and dead intents")

@@ -1,4 +1,4 @@
-"""``onex schema``: the shape of a contract, for editors."""
+"""``onex schema``: the JSON Schema of a contract, for editors."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .console import json_text, say_json, say_lines
 def schema(as_json: Annotated[bool, typer.Option("--json", help="Print it on one line.")] = False) -> None:
     """Print the JSON Schema of contracts, for editors.
 
-    An editor that knows it completes keys, shows what they mean, and marks what is wrong. For VS Code or neovim with
-    yaml-language-server, write the first line of a contract as in the last example.
+    With it, an editor completes keys, explains them, and marks errors. For VS Code or Neovim with yaml-language-server,
+    write the first line of a contract as in the last example.
 
     \b
     Examples:

@@ -30,10 +30,10 @@ OPEN = (EnumOutboxState.WAITING, EnumOutboxState.HELD, EnumOutboxState.DEAD)
 def show(
     key: Key,
     at: Annotated[
-        int | None, typer.Option(metavar="VERSION", min=1, help="The state after this version; needs --app.")
+        int | None, typer.Option(metavar="VERSION", min=1, help="Show the state after this version; needs --app.")
     ] = None,
     app: AppOption = None,
-    history: Annotated[bool, typer.Option("--history", help=f"And its actions, the last {ROWS}.")] = False,
+    history: Annotated[bool, typer.Option("--history", help=f"Also show its last {ROWS} actions.")] = False,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
@@ -48,14 +48,14 @@ def show(
     """
     at_key = WorkflowKey.parse(key)
     if at is not None and app is None:
-        raise Misused("--at folds the log with the app's reducer: say which, --app PATH")
+        raise Misused("--at folds the log with the app's reducer; name the app: --app PATH")
     page = look(store, lambda reader: _at_one_version(reader, at_key, at, app, history=history))
     if as_json:
         say_json(instance_page_json(page))
     elif page.stored is None:
         note(
             f"{key} has not begun"
-            + (", but actions to it were refused:" if page.rejections else "; onex ls lists what has")
+            + (", but actions to it were refused:" if page.rejections else "; onex ls lists instances")
         )
         _show_rejections(page.rejections)
     else:
@@ -67,9 +67,9 @@ def show(
 async def _at_one_version(
     reader: Reader, key: WorkflowKey, at: int | None, app: Path | None, *, history: bool
 ) -> InstancePage:
-    """A page whose parts belong together, though an engine moves the instance while they are read one by one.
+    """A page whose parts belong to one version, though an engine may change the instance between the reads.
 
-    One that moves faster than it can be read is shown as it was at its version, without intents that ended since.
+    It reads again when the version has changed meanwhile. After LOOKS tries, rows of later versions are left out.
     """
     for _ in range(LOOKS):
         page = await _ask(reader, key, at, app, history=history)
@@ -96,7 +96,7 @@ async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | Non
         page.history = list(await reader.history(key, max(0, last - ROWS), min(last, ROWS)))
     if at is not None and app is not None:
         if at > stored.version:
-            raise Misused(f"{key} is at version {stored.version}; there is no {at} yet")
+            raise Misused(f"{key} is at version {stored.version}; version {at} does not exist yet")
         loaded = load_app(app).workflows
         if key.workflow_type not in loaded:
             raise UnknownWorkflow(f"{app} has no workflow {key.workflow_type!r}; it has {', '.join(loaded)}")
@@ -120,11 +120,16 @@ def _show(page: InstancePage, stored: Stored) -> None:
         pairs.append(("code", f"{page.code.contract_version}, {page.code.digest.hex()[:12]}"))
     if stored.held:
         pairs.append(
-            ("held", f"{styled(harmless(stored.held), 'yellow')}; mend it, then: onex release {page.key} --app APP")
+            (
+                "held",
+                f"{styled(harmless(stored.held), 'yellow')}; fix the reducer, then: onex release {page.key} --app APP",
+            )
         )
     fields(pairs)
     if page.other_code:
-        note("the app's code is not the one that made this version: this is what it would make of the same actions")
+        note(
+            "the app's code is not the code that made this version: this is the state that it computes from the same actions"
+        )
     _show_state(page.state_at if page.at else stored.state)
     if page.at is None:
         _show_waiting(page, stored, now)

@@ -1,4 +1,4 @@
-"""``onex simulate``: an app under every fault we know, run after run; what breaks is one seed and a schedule to read."""
+"""``onex simulate``: runs an app under simulated crashes and faults; a failure is one seed and a readable schedule."""
 
 from __future__ import annotations
 
@@ -30,39 +30,42 @@ def simulate(
     app: AppPath,
     seeds: Annotated[
         int | None,
-        typer.Option("--seeds", metavar="N", min=1, help=f"How many runs. [default: {SEEDS}, without --minutes]"),
+        typer.Option(
+            "--seeds", metavar="N", min=1, help=f"Number of runs, one seed each. [default: {SEEDS}, without --minutes]"
+        ),
     ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
-            "--seed", metavar="S", min=0, help="The first seed; without --seeds only this one, with its story."
+            "--seed", metavar="S", min=0, help="The first seed. Without --seeds only this run, with all its events."
         ),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option("--minutes", metavar="M", min=0.01, help="Go on until so much time is over.")
+        float | None, typer.Option("--minutes", metavar="M", min=0.01, help="Run for so many minutes.")
     ] = None,
     store: Annotated[str, typer.Option("--store", metavar="KIND", help="sqlite, memory or both.")] = "both",
     shrink_s: Annotated[
-        float, typer.Option("--shrink-seconds", metavar="SECONDS", min=0.0, help="How long to look for a shorter one.")
+        float,
+        typer.Option("--shrink-seconds", metavar="SECONDS", min=0.0, help="How long to search for a shorter schedule."),
     ] = SECONDS,
     save_test: Annotated[
-        Path | None, typer.Option("--save-test", metavar="FILE", help="Write what breaks as a test that plays it.")
+        Path | None, typer.Option("--save-test", metavar="FILE", help="Write the failure as a test that replays it.")
     ] = None,
     real_compute: Annotated[
-        bool, typer.Option("--real-compute", help="Call the app's compute functions; else they are stood in for.")
+        bool, typer.Option("--real-compute", help="Call the app's compute functions; otherwise fakes replace them.")
     ] = False,
     workers: Annotated[
         int | None, typer.Option("--workers", metavar="N", min=1, help="Processes. [default: one per core]")
     ] = None,
     as_json_: Json = False,
 ) -> None:
-    """Run an app under every fault there is, on a virtual clock, and break it by a seed.
+    """Run an app under crashes and faults on a virtual clock; each run is one seed.
 
-    Each seed is one run: the real engine on a real store, clients who send what the contracts allow, crashes, lost
-    answers, failing effects, clocks that jump, weeks that pass; then peace, and judgement. The app's effects are never
-    called: others stand in for them. Exit code 1: something that must hold did not. Then its seed is told, and the
-    shortest schedule found that breaks the same. A simulation.py beside the contract may say what clients do, who
-    stands in for effects, and what must always hold.
+    Each run has the real engine on a real store, and clients who send what the contracts allow. There are crashes, lost
+    answers, failing effects, clocks that jump and weeks that pass. Then the faults stop, and the result is checked. The
+    app's effects are never called: fakes replace them. Exit code 1: an invariant was broken. Then the seed is shown, and
+    the shortest schedule found that breaks the same invariant. A simulation.py beside the contract may define what
+    clients do, the fakes of effects, and further invariants.
 
     \b
     Examples:
@@ -72,7 +75,7 @@ def simulate(
       onex simulate shop --seeds 2000 --save-test tests/test_found.py
     """
     if store not in STORES:
-        raise Misused(f"--store {store!r} cannot be simulated; there is {', '.join(STORES)}")
+        raise Misused(f"--store {store!r} cannot be simulated; choose one of {', '.join(STORES)}")
     if save_test is not None and (save_test.exists() or not save_test.absolute().parent.is_dir()):
         why = "exists; name another file" if save_test.exists() else "lies in a folder that does not exist; make it"
         raise Misused(f"--save-test: {save_test} {why}")
@@ -98,7 +101,7 @@ def simulate(
 
 
 def _many(plan: RunPlan, processes: int, minutes: float | None) -> tuple[RunTotals, bool]:
-    """What came of it, and whether Ctrl-C ended it."""
+    """The result, and whether Ctrl-C stopped it."""
     totals = RunTotals()
     began_s = time.monotonic()
     end_s = None if minutes is None else began_s + 60 * minutes
@@ -111,7 +114,7 @@ def _many(plan: RunPlan, processes: int, minutes: float | None) -> tuple[RunTota
                 if end_s is not None and time.monotonic() >= end_s:
                     break
     except KeyboardInterrupt:
-        note("stopped; what was done so far:")
+        note("stopped; the result so far:")
         return totals, True
     finally:
         chunks.close()
@@ -119,7 +122,7 @@ def _many(plan: RunPlan, processes: int, minutes: float | None) -> tuple[RunTota
 
 
 def _one(under_test: AppUnderTest, plan: RunPlan, shrink_s: float, save_test: Path | None, *, as_json_: bool) -> None:
-    """One seed with its whole story, and the shortest that breaks the same."""
+    """One seed with all its events, and the shortest schedule that breaks the same invariant."""
     began_s = time.monotonic()
     with workspace() as where:
         result = run_app(under_test, plan.script(plan.first), where, drawn=True, keep_story=True)
@@ -138,14 +141,14 @@ def _shrunk(under_test: AppUnderTest, result: AppRun, seconds: float) -> Shrunk:
     began_s = time.monotonic()
     rule = result.violations[0].rule
     if seconds and sys.stderr.isatty():
-        note(f"seed {result.script.seed} breaks {result.violations[0]}; looking for a shorter schedule ...")
+        note(f"seed {result.script.seed} breaks {result.violations[0]}; searching for a shorter schedule ...")
     with workspace() as where:
         work = Shrinker(under_test, result.script, rule, where, seconds)
         try:
             work.run()
         except KeyboardInterrupt:
-            work.in_time = False  # what was found is worth more than how short it is: it is told as far as it came
-    with workspace() as where:  # another: an interrupted run leaves its store as it was just then
+            work.in_time = False  # the failure counts more than a short schedule: report the shortest so far
+    with workspace() as where:  # a new folder: an interrupted run leaves its store half-written
         again = run_app(under_test, work.script, where, drawn=False, keep_story=True)
     return Shrunk(result, again, work.runs, time.monotonic() - began_s, work.in_time)
 
@@ -164,7 +167,7 @@ def _finish(under_test: AppUnderTest, shrunk: Shrunk | None, save_test: Path | N
 
 
 def _cores() -> int:
-    """Those this process may use."""
+    """CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -175,4 +178,6 @@ def _show_progress(bar: ProgressBar, plan: RunPlan, totals: RunTotals, began_s: 
     shares += [spent_s / (end_s - began_s)] if end_s is not None else []
     faults = sum(count for name, count in totals.counted.items() if name in POINTS)
     rate = 60 * totals.runs / spent_s
-    bar.update(min(1.0, max(shares, default=0.0)), 1.0, f"{totals.runs:,} runs, {rate:,.0f} a minute, {faults:,} faults")
+    bar.update(
+        min(1.0, max(shares, default=0.0)), 1.0, f"{totals.runs:,} runs, {rate:,.0f} a minute, {faults:,} faults"
+    )

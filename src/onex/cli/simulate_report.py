@@ -12,7 +12,7 @@ from ..views.simulation import Shrunk, faults_of, never_seen
 from .console import counted, fields, harmless, say, short, styled
 
 WIDEST = 160
-ENGINE = "what an engine promises"
+ENGINE = "all promises of the engine"
 
 
 def show_total(under_test: AppUnderTest, plan: RunPlan, totals: RunTotals, seconds: float) -> None:
@@ -21,8 +21,8 @@ def show_total(under_test: AppUnderTest, plan: RunPlan, totals: RunTotals, secon
     hours = totals.virtual_s / 3600
     rules = [ENGINE, *under_test.invariants]
     say(
-        f"{counted(totals.runs, 'run') if totals.runs == 1 else f'{totals.runs:,} runs'} of {under_test.app.name} "
-        f"in {seconds:,.1f} s ({speed:,.0f} a minute), {hours:,.1f} hours of theirs"
+        f"{counted(totals.runs, 'run')} of {under_test.app.name} "
+        f"in {seconds:,.1f} s ({speed:,.0f} a minute), {hours:,.1f} hours of simulated time"
     )
     refused = sum(count for name, count in coverage.refused.items() if ": an intent is " not in name)
     faults = faults_of(totals)
@@ -36,7 +36,7 @@ def show_total(under_test: AppUnderTest, plan: RunPlan, totals: RunTotals, secon
         pairs.append(("refused", _listed(coverage.refused)))
     pairs += [("reducer failed", harmless(f"{name}: {said}")) for name, said in sorted(totals.failures.items())]
     if never := never_seen(under_test, totals):
-        pairs.append(("never", f"{', '.join(never)}: what never happened was not tried"))
+        pairs.append(("never", f"{', '.join(never)}: this did not happen in any run, so it was not tested"))
     pairs += [("not sent", f"{name}: {why}") for name, why in sorted(under_test.undrawable.items())]
     fields([(name, short(value, 4 * WIDEST)) for name, value in pairs])
     if totals.broken is None and totals.runs:
@@ -44,7 +44,7 @@ def show_total(under_test: AppUnderTest, plan: RunPlan, totals: RunTotals, secon
 
 
 def show_run(result: AppRun) -> None:
-    """The whole story of one seed."""
+    """All events of one seed."""
     _show_story(result.story)
     say(f"seed {result.script.seed} on {result.script.store}: {_held(result)}; trace {result.trace_hash}")
 
@@ -52,7 +52,7 @@ def show_run(result: AppRun) -> None:
 def _held(result: AppRun) -> str:
     if result.violations:
         return styled(harmless(str(result.violations[0])), "red")
-    return styled("everything held", "green")
+    return styled("every invariant held", "green")
 
 
 def show_broken(under_test: AppUnderTest, shrunk: Shrunk) -> None:
@@ -70,7 +70,7 @@ def show_broken(under_test: AppUnderTest, shrunk: Shrunk) -> None:
         f"shortened from {counted(len(first.acts), 'action')} and {counted(len(first.hits), 'fault')} "
         f"in {shrunk.runs} runs, {shrunk.seconds:.1f} s{enough}"
     )
-    say(f"again: onex simulate {under_test.app.root.name} --seed {first.seed}; --save-test FILE keeps it as a test")
+    say(f"again: onex simulate {under_test.app.root.name} --seed {first.seed}; --save-test FILE saves it as a test")
 
 
 def _show_story(story: Iterable[StoryLine]) -> None:
@@ -79,7 +79,7 @@ def _show_story(story: Iterable[StoryLine]) -> None:
 
 
 def _listed(counts: Mapping[str, int], most: int = 8) -> str:
-    """The most frequent ones."""
+    """The most frequent ones first."""
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     more = f", and {len(ordered) - most} more" if len(ordered) > most else ""
     return ", ".join(f"{name} {count:,}" for name, count in ordered[:most]) + more

@@ -1,4 +1,4 @@
-"""What the commands have in common: which store, which instance, JSON or not, and one look at a store."""
+"""What commands share: the options --store, --json, --app and KEY, and reading from a store."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def url_of(store: str | None) -> str:
 
 
 def look(store: str | None, ask: Callable[[ReadableStore], Awaitable[T]]) -> T:
-    """What ``ask`` finds in the store. Raises DatabaseConnectionError when there is none."""
+    """Opens the store read-only, and returns what ``ask`` returns. Raises DatabaseConnectionError when there is no store."""
 
     async def run() -> T:
         reader = await open_reader(url_of(store))
@@ -48,7 +48,7 @@ def look(store: str | None, ask: Callable[[ReadableStore], Awaitable[T]]) -> T:
 
 
 async def until(ask: Callable[[], Awaitable[T | None]]) -> T:
-    """What ``ask`` gives once it gives anything. It is asked at growing intervals, for ever: mind the time outside."""
+    """Calls ``ask`` every 20 to 250 ms until it returns a value. Never ends by itself: the caller sets a timeout."""
     pause_s = ASK_S
     while (found := await ask()) is None:
         await asyncio.sleep(pause_s)
@@ -61,5 +61,5 @@ def numbers(text: str, count: int, what: str) -> list[int]:
     parts = text.split(":")
     if len(parts) != count or not all(part.isdecimal() and len(part) < 19 for part in parts):
         shape = ":".join(("SHARD", "N", "ORDINAL")[:count])
-        raise Misused(f"{text!r} is no {what}; write {shape}, for example {':'.join(('0', '12', '0')[:count])}")
+        raise Misused(f"{text!r} is not a {what}; write {shape}, for example {':'.join(('0', '12', '0')[:count])}")
     return [int(part) for part in parts]

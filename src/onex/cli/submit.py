@@ -1,4 +1,4 @@
-"""``onex submit``: one action through the inbox of a store, whether an engine runs on it or not."""
+"""``onex submit``: sends one action through the inbox of a store, with or without a running engine."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ from .store_options import Json, Key, Store, until, url_of
 
 def submit(
     key: Key,
-    trigger: Annotated[str, typer.Argument(metavar="TRIGGER", help="What is to happen, as the contract names it.")],
+    trigger: Annotated[str, typer.Argument(metavar="TRIGGER", help="The trigger, as the contract names it.")],
     payload: Annotated[
         str, typer.Option(metavar="JSON|@FILE|-", help="The payload, a JSON object; - reads standard input.")
     ] = "",
     action_id: Annotated[
-        UUID | None, typer.Option("--id", metavar="UUID", help="Sent again under the same id, it is applied once.")
+        UUID | None,
+        typer.Option("--id", metavar="UUID", help="Id of the action; the same id is applied once."),
     ] = None,
     idempotency_key: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Instead of --id: any text; the same text is the same action.")
+        str | None, typer.Option(metavar="TEXT", help="Instead of --id: any text. The same text means the same action.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the engine's answer.")] = True,
     timeout: Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="How long to wait.")] = 10.0,
@@ -44,8 +45,8 @@ def submit(
 ) -> None:
     """Send one action to an instance, and wait for its answer.
 
-    It is kept when this command says so, also while no engine runs: the next one judges it. Exit code 1 says that it
-    was refused, 3 that no answer came in time; it may still be applied, so ask again with the same --id.
+    The action is stored durably, also while no engine runs: the next engine applies or refuses it. Exit code 1: it was
+    refused. Exit code 3: no answer came in time. It may still be applied then, so send it again with the same --id.
 
     \b
     Examples:
@@ -75,13 +76,13 @@ def _payload(text: str) -> dict[str, JsonValue]:
     if not text:
         return {}
     if text == "-":
-        if sys.stdin is None:  # it was closed before we began
+        if sys.stdin is None:  # it was closed before the process started
             raise Misused("--payload -: there is no standard input")
         raw = sys.stdin.buffer.read(WIRE_BYTES)
     elif text.startswith("@"):
         try:
             with Path(text[1:]).open("rb") as file:
-                raw = file.read(WIRE_BYTES)  # more is too large, however much it is
+                raw = file.read(WIRE_BYTES)  # anything longer is refused as too large
         except OSError as error:
             raise Misused(f"--payload {harmless(text)}: {error.strerror or error}") from error
         except ValueError as error:
@@ -98,20 +99,20 @@ def _payload(text: str) -> dict[str, JsonValue]:
 
 
 async def _send(action: ModelAction, url: str, wait_s: float) -> dict[str, JsonValue]:
-    """What is known of the action: its ticket, and the answer if it came in time."""
+    """The ticket of the action, and the answer if it came in time."""
     sent: dict[str, JsonValue] = {
         "key": str(action.workflow_key),
         "trigger": action.kind,
         "action_id": str(action.action_id),
         "answered": False,
     }
-    body = write_wire(action)  # what no engine would take is not written, and makes no store
+    body = write_wire(action)  # raises for an action that no engine accepts, before a store is made
     sender = await open_sender(url)
     try:
         ticket = await sender.send(body, now_us())
         sent["ticket"] = ticket
         if wait_s and owner_pid(url) is None:
-            note(f"kept as ticket {ticket}; no engine runs on {url}, so nothing is judged yet: onex run APP")
+            note(f"stored as ticket {ticket}; no engine runs on {url}, so it waits: onex run APP")
         try:
             async with asyncio.timeout(wait_s):
                 answer = await until(lambda: sender.answer(ticket))
@@ -134,9 +135,9 @@ def _report(sent: dict[str, JsonValue], *, waited: bool, as_json: bool) -> int:
         again = "  (applied before)" if sent["duplicate"] else ""
         say(f"{sent['key']}  {sent['trigger']} -> {sent['status']}  version {sent['version']}{again}")
     else:
-        say(f"{sent['key']}  {sent['trigger']} kept as ticket {sent['ticket']}  id {sent['action_id']}")
+        say(f"{sent['key']}  {sent['trigger']} stored as ticket {sent['ticket']}  id {sent['action_id']}")
         if waited:
-            note(f"no answer yet; ask again with --id {sent['action_id']}, it is applied once")
+            note(f"no answer yet; send it again with --id {sent['action_id']}: it is applied once")
     if isinstance(error, dict):
         return FOUND
     return ENVIRONMENT if waited and not sent["answered"] else 0

@@ -1,4 +1,4 @@
-"""``onex whatif``: recorded histories folded on changed code, and which of them come out otherwise. Nothing is fired."""
+"""``onex whatif``: folds recorded actions on changed code and shows which instances differ. Runs no effect."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .store_options import Json, Store, numbers, url_of
 from .whatif_budget import DifferenceBudget, over, parse_budgets
 from .whatif_page import WhatIfQuestion, write_page
 
-TOLD = 10
+SHOWN = 10
 _AGO = re.compile(r"(\d{1,6})([dhm])")
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
 
@@ -37,7 +37,7 @@ def whatif(
         str | None,
         typer.Argument(
             metavar="APP",
-            help="The code that made the record: a folder, or REV:PATH. Without it only the last states are compared by value.",
+            help="The code that made the record: a folder, or REV:PATH. Without it only last states are compared by value.",
             show_default=False,
         ),
     ] = None,
@@ -50,39 +50,44 @@ def whatif(
         str | None,
         typer.Option(
             metavar="WHEN",
-            help="Only instances that changed since: 2026-03-01T12:00Z, 7d, 12h, or a position SHARD:N.",
+            help="Only instances changed since: 2026-03-01T12:00Z, 7d, 12h, or a position SHARD:N.",
         ),
     ] = None,
     budget: Annotated[
         str | None,
         typer.Option(
             metavar="NAME=MOST,...",
-            help="Exit code 1 when more instances than this differ, are open, refused, stranded: differs=0,open=5%.",
+            help="Exit code 1 when more instances than this differ, are open, refused or stranded: differs=0,open=5%.",
         ),
     ] = None,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one page for a reviewer.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write the result as one HTML page.")
+    ] = None,
     examples: Annotated[
-        int, typer.Option(metavar="N", min=1, max=20, help="Examples that are kept of each class of difference.")
+        int, typer.Option(metavar="N", min=1, max=20, help="Examples to keep of each kind of difference.")
     ] = 3,
     from_file: Annotated[
-        Path | None, typer.Option("--from", metavar="FILE", help="An exported run instead of a store.")
+        Path | None, typer.Option("--from", metavar="FILE", help="An exported file instead of a store.")
     ] = None,
     processes: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, max=256, help="Fold with so many. [default: all cores, if it is worth it]"),
+        typer.Option(
+            metavar="N", min=1, max=256, help="Number of processes. [default: one, or all cores for a large log]"
+        ),
     ] = None,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
-    """Fold what is recorded on other code, and show what comes out otherwise.
+    """Fold recorded actions on other code, and show what would be different.
 
-    Every instance is folded from its beginning. A recorded outcome is used only where the other code emits the same
-    intent with the same payload, a timer only where it is set for the same time; from where that is not so, the instance
-    is open: nothing is compared beyond, and it is not counted as the same. An action that the other code refuses is told,
-    and folding goes on without it. With --type or --since, messages of instances left out are taken as recorded.
+    Every instance is folded from its first action. A recorded outcome is used only if the other code emits the same
+    intent with the same payload; a timer only if it is set for the same time. Where this is not so the instance is open:
+    nothing behind that point is compared, and it does not count as the same. An action that the other code refuses is
+    reported, and folding continues without it. With --type or --since, messages from excluded instances are taken as
+    recorded.
 
-    No effect is fired: how many were is counted where they would leave, and told. --json prints a line for each instance
-    that is not the same, by key, and one of the totals.
+    No effect runs; the number of effects that were asked to run is counted and shown, and must be 0. --json prints one
+    line for each instance that is not the same, and one with the totals.
 
     \b
     Examples:
@@ -94,7 +99,7 @@ def whatif(
     if not against:
         raise Misused("name the other code: --against FOLDER, or --against REVISION")
     if from_file is not None and store is not None:
-        raise Misused("--from and --store are two sources of one what-if; name one")
+        raise Misused("--from and --store both name a source; give one")
     if html is not None and (html.is_dir() or not html.absolute().parent.is_dir()):
         why = "is a folder; name a file" if html.is_dir() else "lies in a folder that does not exist; make it"
         raise Misused(f"--html: {html} {why}")
@@ -136,17 +141,15 @@ def _judge(outcome: WhatIfOutcome, budgets: tuple[DifferenceBudget, ...], passed
         note(f"over budget: {line}")
     nothing = outcome.tally.totals.instances == 0
     if nothing:
-        note("nothing was compared: the store has no such instance")
+        note("nothing was compared: the store has no such instances")
     if outcome.fired:
-        note(
-            f"{outcome.fired} effects were asked to run while folding: a reducer must never do so. Report it, it is a defect"
-        )
+        note(f"{outcome.fired} effects were asked to run while folding. This is a defect of onex; please report it")
     if passed or (nothing and budgets) or outcome.fired:
         raise typer.Exit(FOUND)
 
 
 def _look(source: RunSource, of_type: str | None) -> tuple[list[str], int]:
-    """The workflow types there are, and how many actions."""
+    """The workflow types in the source, and how many actions it has."""
     run = source.open()
 
     async def types() -> list[str]:
@@ -175,7 +178,7 @@ def _since(text: str | None) -> Since:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise Misused(
-            f"--since {text!r} is no time and no position; write 2026-03-01, 2026-03-01T12:00Z, 7d, 12h, 30m or SHARD:N"
+            f"--since {text!r} is neither a time nor a position; write 2026-03-01, 2026-03-01T12:00Z, 7d, 12h, 30m or SHARD:N"
         ) from None
     at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
     return Since(at_us=(at - EPOCH) // timedelta(microseconds=1))
@@ -196,8 +199,8 @@ def _show(outcome: WhatIfOutcome, against: str, html: Path | None) -> None:
             "yellow",
             "not compared to the end" + _also(totals.opened - totals.opened_only, "differ before"),
         ),
-        ("refused", totals.refused, "red", f"{counted(totals.refused_actions, 'action')} the other code refuses"),
-        ("stranded", totals.stranded, "red", "nothing would move it any more"),
+        ("refused", totals.refused, "red", f"the other code refuses {counted(totals.refused_actions, 'action')}"),
+        ("stranded", totals.stranded, "red", "no action or timer would move it"),
     ]
     for name, count, colour, about in lines:
         if count or name in ("same", "differs"):
@@ -212,7 +215,11 @@ def _show(outcome: WhatIfOutcome, against: str, html: Path | None) -> None:
 
 
 def _unseen(count: int) -> str:
-    return f"in {count:,} states in between were not compared: name the APP that made them" if count else ""
+    return (
+        f"for {count:,} of these only the last state was compared; give APP, the code that made the record"
+        if count
+        else ""
+    )
 
 
 def _also(count: int, what: str) -> str:
@@ -225,17 +232,17 @@ def _show_groups(outcome: WhatIfOutcome) -> None:
         return
     say()
     rows = []
-    for alike, group in ranked[:TOLD]:
+    for alike, group in ranked[:SHOWN]:
         where = f"{alike.workflow_type} in {alike.status}" if alike.status else alike.workflow_type
         rows.append([f"{group.instances:,}", where, alike.trigger, alike.what, _example(group.examples[0])])
     table(["instances", "where", "on", "what", "for example"], rows, right=(0,))
-    if len(ranked) > TOLD:
-        note(f"and {len(ranked) - TOLD} more classes; --html and --json tell all")
+    if len(ranked) > SHOWN:
+        note(f"and {len(ranked) - SHOWN} more kinds of difference; --html and --json show all")
     say()
 
 
 def _example(told: InstanceResult) -> str:
-    """One instance of a class, with its values."""
+    """One instance of a kind of difference, with its values."""
     if told.first is not None:
         return f"{told.key} version {told.first.version}: {told.first.why}"
     why = "" if told.opened is None else f" from version {told.opened.version}: {told.opened.why}"

@@ -1,4 +1,4 @@
-"""Budget of a what-if: how many instances may come out otherwise before a gate closes."""
+"""Budget of a what-if: how many instances may differ before the command fails."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..whatif.result import WhatIfTotals
 from .exit_codes import Misused
 
 NAMES: Final = {"differs": "differs", "open": "opened", "refused": "refused", "stranded": "stranded"}
-"""What each counts among the totals."""
+"""name in a budget -> attribute of the totals"""
 _LINE = re.compile(r"([a-z]+)=(\d+(?:\.\d+)?)(%?)")
 
 
@@ -26,7 +26,7 @@ class DifferenceBudget(NamedTuple):
 
 
 def parse_budgets(text: str) -> tuple[DifferenceBudget, ...]:
-    """``differs=0,open=5%``. Raises Misused, naming what there is: an empty one would be a gate that nothing closes."""
+    """``differs=0,open=5%``. Raises Misused; an empty budget, which nothing could exceed, is refused too."""
     return tuple(_parse(part.strip()) for part in text.split(","))
 
 
@@ -34,14 +34,14 @@ def _parse(part: str) -> DifferenceBudget:
     found = _LINE.fullmatch(part)
     if found is None or found[1] not in NAMES or (not found[3] and "." in found[2]):
         raise Misused(
-            f"--budget {part!r} cannot be meant; write NAME=MOST, a number of instances or a percentage of them, with "
+            f"--budget {part!r} is not valid; write NAME=MOST, a number of instances or a percentage of them, with NAME one of "
             f"{', '.join(NAMES)}: for example differs=0,open=5%"
         )
     return DifferenceBudget(found[1], float(found[2]), bool(found[3]))
 
 
 def over(budgets: Sequence[DifferenceBudget], totals: WhatIfTotals) -> list[str]:
-    """Those that are passed, each as a sentence."""
+    """The budgets that are exceeded, each as a sentence."""
     told = []
     for one in budgets:
         count: int = getattr(totals, NAMES[one.name])
