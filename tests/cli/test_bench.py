@@ -26,7 +26,7 @@ def test_a_bench_tells_its_numbers(commands: Commands) -> None:
 
 @pytest.mark.parametrize(
     ("words", "why"),
-    [(("slow",), "there is no bench 'slow'; there is quick"), (("quick", "-o", "to"), "write NAME=VALUE")],
+    [(("slow",), "there is no bench 'slow'; there are quick"), (("quick", "-o", "to"), "write NAME=VALUE")],
 )
 def test_what_cannot_be_run_is_a_mistake(words: tuple[str, ...], why: str, commands: Commands) -> None:
     told = commands("bench", *words)

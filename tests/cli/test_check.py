@@ -150,7 +150,7 @@ def test_what_cannot_be_read_is_a_finding_of_its_file(commands: Commands, place:
 
 def test_check_says_that_an_app_is_fine(commands: Commands) -> None:
     told = commands("check", ORDERS)
-    assert (told.code, told.out) == (0, "orders 1.0.0: fine. 6 statuses, 8 triggers, 2 intents\n")
+    assert (told.code, told.out) == (0, "orders 1.0.0: ok. 6 statuses, 8 triggers, 2 intents\n")
     row = rows(commands, ORDERS)
     assert (row["ok"], row["files"][0]["findings"]) == (True, [])
     assert [one["name"] for app in row["apps"] for one in app["workflows"]] == ["orders"]
@@ -275,10 +275,10 @@ def test_fix_writes_safe_mends_and_checks_again(commands: Commands, tree: Path) 
     assert "-  terminal_state: [shipped, cancelled]\n+  terminal_states: [shipped, cancelled]\n" in shown.out
     assert "604_800_000" in contract.read_text(), "--diff writes nothing"
     told = commands("check", "here/orders", "--fix")
-    assert (told.code, told.out) == (0, "orders 1.0.0: fine. 6 statuses, 8 triggers, 2 intents\n")
+    assert (told.code, told.out) == (0, "orders 1.0.0: ok. 6 statuses, 8 triggers, 2 intents\n")
     assert contract.read_text() == right
     assert contract.stat().st_mode & 0o777 == 0o640
-    assert "mended [unknown_key] terminal_state -> terminal_states" in told.err
+    assert "fixed [unknown_key] terminal_state -> terminal_states" in told.err
     assert sorted(path.name for path in contract.parent.iterdir()) == sorted(
         path.name for path in ORDERS.iterdir() if path.is_file()
     )
@@ -338,7 +338,7 @@ def test_a_long_check_counts_on_a_terminal_and_ctrl_c_ends_it(place: Path) -> No
     process = subprocess.Popen([ONEX, "check", "."], stdout=subprocess.PIPE, stderr=theirs)
     os.close(theirs)
     shown = b""
-    while b" of 400" not in shown:
+    while b"/400 files" not in shown:
         shown += os.read(ours, 1024)
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
@@ -349,7 +349,7 @@ def test_a_long_check_counts_on_a_terminal_and_ctrl_c_ends_it(place: Path) -> No
 
 
 def test_jobs_are_an_app_as_well(commands: Commands) -> None:
-    assert commands("check", JOBS, ORDERS).out.splitlines()[-1].startswith("orders 1.0.0: fine.")
+    assert commands("check", JOBS, ORDERS).out.splitlines()[-1].startswith("orders 1.0.0: ok.")
 
 
 # --- hooks ------------------------------------------------------------------------------------------------------------

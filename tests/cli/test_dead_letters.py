@@ -46,7 +46,7 @@ def test_a_dead_intent_runs_again_and_ends(commands: Commands, stopped: None, pl
     (place / "horn").touch()
     pointer = str(commands("dead", "--json").rows[0]["pointer"])
     told = commands("dead", "--redrive", pointer, "--app", JOBS)
-    assert (told.code, told.out) == (0, "1 run again; 1 dead or held now\n")
+    assert (told.code, told.out) == (0, "1 intent started again; 1 dead or held now\n")
     assert [row["state"] for row in commands("dead", "--json").rows] == ["held"]
 
 

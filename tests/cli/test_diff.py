@@ -57,7 +57,7 @@ def test_each_change_is_told_with_its_reason_its_line_and_what_it_owes(
         "            its timer fires at another time",
         "          ~ contract_version: 1.0.0 -> 1.1.0 (line 2)",
         "            this is the bump that was made",
-        "  breaking, owes major (2.0.0), made minor: raise contract_version",
+        "  breaking, requires major (2.0.0), got minor: raise contract_version",
         "",
         "1 contract: 1 changed; 1 breaking; 1 with too small a version bump",
     ]
@@ -71,7 +71,7 @@ def test_a_version_that_went_down_is_called_so(
     told = commands("diff", "v1", "orders")
     assert (told.code, told.out.splitlines()[-3]) == (
         1,
-        "  breaking, owes major (2.0.0), but it was lowered: raise contract_version",
+        "  breaking, requires major (2.0.0), but it was lowered: raise contract_version",
     )
 
 
@@ -107,7 +107,7 @@ def test_a_version_that_says_enough_is_fine_unless_breaking_is_asked_for(
     monkeypatch.chdir(shop.root)
     edit(shop.root / "orders" / "contract.yaml", "major: 1", "major: 2")
     told = commands("diff", "v1", "orders")
-    assert (told.code, told.out.splitlines()[-3]) == (0, "  breaking, owes major (2.0.0), made major")
+    assert (told.code, told.out.splitlines()[-3]) == (0, "  breaking, requires major (2.0.0), got major")
     assert commands("diff", "v1", "orders", "--breaking").code == 1
     assert commands("diff", "v1", "v1").out == "1 contract: no differences\n"
 
@@ -140,7 +140,7 @@ def test_changes_on_which_nobody_acts_are_shown_when_asked_for(commands: Command
         [
             "          ~ testing (line 5)",
             "            no field holds it, and nobody acts on it",
-            "  owes none, made none",
+            "  requires none, got none",
         ],
     )
 

@@ -34,7 +34,7 @@ def test_ls_narrows_pages_and_counts(commands: Commands, orders: Path) -> None:
     assert [row["key"] for row in commands("ls", "--status", "basket", "--json").rows] == ["orders:2"]
     assert commands("ls", "--type", "parcels", "--json").rows == []
     first = commands("ls", "--limit", "1")
-    assert first.err == "and more; --after orders:1 goes on\n"
+    assert first.err == "there are more; --after orders:1 continues\n"
     assert [row["key"] for row in commands("ls", "--after", "orders:1", "--json").rows] == ["orders:2"]
     assert commands("ls", "--count", "--json").rows == [
         {"type": "orders", "status": "basket", "instances": 1},

@@ -38,7 +38,7 @@ def test_a_dead_intent_runs_again_under_the_engine_that_runs(engine: Process, co
     assert again.row == {"redriven": 1, "drained": True, "left": 2}  # there is no horn yet
     (place / "horn").touch()
     told = commands("dead", "--redrive", pointer)
-    assert (told.code, told.out, told.err) == (0, "1 run again; 1 dead or held now\n", "")
+    assert (told.code, told.out, told.err) == (0, "1 intent started again; 1 dead or held now\n", "")
     assert engine.end(signal.SIGTERM).code == 0
 
 

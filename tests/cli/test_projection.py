@@ -42,7 +42,7 @@ def test_it_is_kept_while_an_engine_runs_and_shown_by_another_process(
 def test_what_the_log_had_before_is_there_when_a_run_ends_idle(commands: Commands, orders: Path) -> None:
     assert keep(commands)["projection_lag_rows"] == 0
     lines = commands("projection").out.splitlines()
-    assert lines[0] == "workflow  watermark 0:5  nothing behind"
+    assert lines[0] == "workflow  watermark 0:5  up to date"
     assert lines[1].split() == ["instance", "tag", "version", "last", "action"]
     assert lines[2].split() == ["orders:1", "shipped", "3", "packed"]
 
@@ -54,7 +54,7 @@ def test_rows_are_narrowed_and_paged(commands: Commands, orders: Path) -> None:
     assert len(tagged) == 1
     first = commands("projection", "--limit", "1")
     assert first.out.splitlines()[-1].split()[0] == "orders:1"
-    assert first.err == "and more; --after orders:1 goes on\n"
+    assert first.err == "there are more; --after orders:1 continues\n"
     assert commands("projection", "--after", "orders:1").out.splitlines()[-1].split()[0] == "orders:2"
 
 
@@ -83,7 +83,7 @@ def test_one_that_nobody_ever_kept_is_missing(commands: Commands, orders: Path) 
 
 def test_an_empty_log_has_nothing_behind(commands: Commands, place: Path) -> None:
     fill(ORDERS, [])
-    assert commands("projection").out == "workflow  watermark 0:0  nothing behind\n"
+    assert commands("projection").out == "workflow  watermark 0:0  up to date\n"
 
 
 def test_the_status_line_says_that_it_is_late(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

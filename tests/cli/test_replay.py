@@ -46,7 +46,7 @@ def test_a_mismatch_names_what_it_was_made_under(commands: Commands, orders: Pat
         connection.execute(CHANGE)
         connection.execute("update envs set python = '3.9.1'")
     connection.close()
-    assert "made under python 3.9.1 (here 3." in commands("replay", ORDERS).out
+    assert "made with python 3.9.1 (here 3." in commands("replay", ORDERS).out
 
 
 def test_other_code_is_never_called_equal(commands: Commands, orders: Path, place: Path) -> None:

@@ -82,7 +82,7 @@ def test_time_ends_it_where_time_was_asked_for(commands: Commands) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--store", "oracle"], "--store 'oracle' cannot be simulated; there is sqlite, memory, both"),
+        (["--store", "oracle"], "--store 'oracle' cannot be simulated; choose one of sqlite, memory, both"),
         (["--save-test", "there.py"], "--save-test: there.py exists; name another file"),
         (["--save-test", "nowhere/test.py"], "lies in a folder that does not exist; make it"),
     ],

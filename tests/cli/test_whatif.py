@@ -228,9 +228,9 @@ def test_what_ends_a_process_is_told_and_nothing_is_left_running(commands: Comma
     [
         ([], "name the other code: --against"),
         (["--against", "./missing"], "./missing does not exist"),
-        (["--against", ".", "--budget", "better=3"], "--budget 'better=3' cannot be meant"),
-        (["--against", ".", "--budget", "differs=0.5"], "--budget 'differs=0.5' cannot be meant"),
-        (["--against", ".", "--budget", ""], "--budget '' cannot be meant"),
+        (["--against", ".", "--budget", "better=3"], "--budget 'better=3' is not valid"),
+        (["--against", ".", "--budget", "differs=0.5"], "--budget 'differs=0.5' is not valid"),
+        (["--against", ".", "--budget", ""], "--budget '' is not valid"),
         (["--against", ".", "--html", "nowhere/page.html"], "--html: nowhere/page.html lies in a folder that does not"),
         (["--against", ".", "--html", "."], "--html: . is a folder; name a file"),
         (["--against", ".", "--since", "yesterday"], "--since 'yesterday' is neither a time nor a position"),

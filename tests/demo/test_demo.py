@@ -77,7 +77,7 @@ def test_the_engine_is_killed_inside_both_windows(tmp_path: Path) -> None:
     percents = [int(line.split()[4]) for line in done.stdout.splitlines() if line.startswith("killed the engine at")]
     assert 25 <= percents[0] <= 50
     assert 50 <= percents[1] <= 80
-    assert "Look for yourself" in done.stdout
+    assert "Try:" in done.stdout
     assert "report.html" in done.stdout
     assert not (tmp_path / ".onex/demo/ledger.jsonl").exists()
 
@@ -190,8 +190,8 @@ def test_an_engine_does_not_outlive_its_witness(tmp_path: Path) -> None:
     ("words", "code", "told"),
     [
         (["--instances", "3"], 2, "greater than or equal to 10"),
-        (["--instances", "30", "--path", "."], 2, "orders have no path"),
-        (["--workflow", "code_analysis", "--instances", "30"], 2, "counts orders"),
+        (["--instances", "30", "--path", "."], 2, "--path is for code_analysis"),
+        (["--workflow", "code_analysis", "--instances", "30"], 2, "--instances is for orders"),
         (["--store", "memory:"], 2, "name a file"),
         (["--path", "."], 2, "holds no Python file"),
     ],

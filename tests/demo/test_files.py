@@ -52,7 +52,7 @@ def test_what_no_demo_made_is_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_text("mine")
-    with pytest.raises(NotADemoStore, match="is there already"), place(tmp_path):
+    with pytest.raises(NotADemoStore, match="was not made by a demo"), place(tmp_path):
         pass
     assert path.read_text() == "mine"
 

@@ -42,7 +42,7 @@ def trial(folder: Path, job: Workload | None = None, engine: Sequence[str] = ENG
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("raise SystemExit(7)", "exit code 7; it said nothing"),
+        ("raise SystemExit(7)", "exit code 7; no output"),
         ("raise RuntimeError('no room')", "exit code 1; RuntimeError: no room"),
     ],
 )

@@ -80,5 +80,5 @@ def test_the_story_has_a_line_at_each_kill_and_quarter() -> None:
     assert stream.getvalue().splitlines() == [
         "  25 % - 500 of 2,000 effects seen",
         "killed the engine at 40 % - 812 of 2,000 effects seen; restarting",
-        "killed the engine at 65 % - 1,300 of 2,000 effects seen, one of them done but not answered; restarting",
+        "killed the engine at 65 % - 1,300 of 2,000 effects seen, one of them done but not acknowledged; restarting",
     ]

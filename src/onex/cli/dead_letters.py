@@ -153,7 +153,7 @@ def _report_redriven(count: int, result: OperatorResult, *, as_json: bool) -> No
     if as_json:
         say_json({"redriven": count, **result._asdict()})
         return
-    say(f"{counted(count, 'intent')} run again; {result.left} dead or held now")
+    say(f"{counted(count, 'intent')} started again; {result.left} dead or held now")
     _report_undrained(result)
 
 

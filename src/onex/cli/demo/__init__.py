@@ -1,3 +1,3 @@
-"""``onex demo``: real workflows, their engine killed twice, and the proof that nothing was lost."""
+"""``onex demo``: runs real workflows, kills their engine twice, and checks that nothing was lost."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the store says when all is done, held against what the witness wrote: audit, and replay in two processes."""
+"""After the run: compares the store with the list of effects (audit), and replays the log in two processes."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _COMMAND = "import sys; from onex.cli.main import main; sys.exit(main(sys.argv[1
 
 
 class ReplayFailed(OnexError):
-    """The replay in another process came to no verdict."""
+    """The replay in another process gave no result."""
 
     code = "replay_failed"
 
 
 class OtherReplay(BaseModel):
-    """Of what ``onex replay --json`` tells: this."""
+    """The fields of ``onex replay --json`` that the demo needs."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -72,7 +72,7 @@ async def check(store_url: str, app: Path, witnessed: TrialResult, tally: Effect
 
 
 async def _replay_elsewhere(store_url: str, app: Path, seed: int) -> OtherReplay:
-    """The command a user would type, under a hash seed that is not this process's."""
+    """Runs ``onex replay`` as a user would, with another hash seed than this process has."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-c", _COMMAND, "replay", str(app), "--store", store_url, "--json"),
         stdin=asyncio.subprocess.DEVNULL,
@@ -81,15 +81,15 @@ async def _replay_elsewhere(store_url: str, app: Path, seed: int) -> OtherReplay
         env=os.environ | {"PYTHONHASHSEED": other_hash_seed(seed)},
     )
     try:
-        said, complained = await process.communicate()
+        out, err = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
     try:
-        return OtherReplay.model_validate_json((said.splitlines() or [b""])[-1])
+        return OtherReplay.model_validate_json((out.splitlines() or [b""])[-1])
     except ValidationError as error:
-        told = complained.decode(errors="replace").strip()
-        raise ReplayFailed(f"onex replay ended with {process.returncode}: {told or said!r}") from error
+        why = err.decode(errors="replace").strip()
+        raise ReplayFailed(f"onex replay ended with {process.returncode}: {why or out!r}") from error
 
 
 def other_hash_seed(seed: int) -> str:

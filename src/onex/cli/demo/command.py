@@ -1,4 +1,4 @@
-"""``onex demo``: real workflows on a real store, their engine killed twice, and the proof that nothing came of it."""
+"""``onex demo``: the command, what it prints, and the order of its steps."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class EnumWorkflow(StrEnum):
 
 def demo(
     workflow: Annotated[
-        EnumWorkflow | None, typer.Option(help="The job. [default: code_analysis]", show_default=False)
+        EnumWorkflow | None, typer.Option(help="The workflow to run. [default: code_analysis]", show_default=False)
     ] = None,
     instances: Annotated[
         int | None, typer.Option(min=INSTANCES_MIN, metavar="N", help=f"How many orders. [default: {INSTANCES}]")
@@ -41,24 +41,24 @@ def demo(
     path: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", exists=True, file_okay=False, help="What to analyse. [default: the standard library]"
+            metavar="DIR", exists=True, file_okay=False, help="The folder to analyse. [default: the standard library]"
         ),
     ] = None,
     store: Annotated[
         str | None, typer.Option(metavar="URL", help=f"A store that does not exist yet. [default: {STORE_URL}]")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Draws the moments of the kills. [default: a new one]")
+        int | None, typer.Option(metavar="N", help="Seed for the moments of the kills. [default: random]")
     ] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the ledger of effects and the engine's log, too.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Also keep the list of effects and the engine's log.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
-    """Run real workflows, kill their engine twice, prove that nothing was lost.
+    """Run real workflows, kill their engine twice, and prove that nothing was lost.
 
-    The job is to analyse a tree of Python files, or (orders) to charge and pack orders. The engine runs in a process
-    of its own. It is killed with SIGKILL at a random moment, and again while an effect is done but not yet answered.
-    What its effects did is counted outside of it; then the log is audited and folded again. Exit code 1: the numbers
-    do not prove what they should.
+    The workflow analyses a tree of Python files, or (orders) charges and packs orders. The engine runs in a process of
+    its own. It is killed with SIGKILL at a random moment, and again while an effect is done but not yet acknowledged.
+    Another process counts what the effects did. Then the log is audited and folded again. Exit code 1: something was
+    lost, repeated or different.
 
     \b
     Examples:
@@ -76,7 +76,7 @@ def demo(
         except KeyboardInterrupt:
             if not keep:
                 place.tidy()
-            note(f"stopped; the engine is ended. What it did so far is in {place.store_url}")
+            note(f"stopped, and the engine was killed; the store so far is {place.store_url}")
             raise
         if not keep and not proof.faults:
             place.tidy()
@@ -88,19 +88,19 @@ def demo(
 
 
 def job(workflow: EnumWorkflow | None, instances: int | None, path: Path | None, folder: Path) -> Workload:
-    """What was asked for; ``instances`` alone says orders. Raises a usage error for options of two jobs."""
+    """The chosen workload; ``--instances`` alone means orders. Raises a usage error for options of two workloads."""
     chosen = workflow or (EnumWorkflow.ORDERS if instances is not None else EnumWorkflow.CODE_ANALYSIS)
     if chosen is EnumWorkflow.ORDERS:
         if path is not None:
-            raise typer.BadParameter("orders have no path; leave out --path, or add --workflow code_analysis")
+            raise typer.BadParameter("--path is for code_analysis; leave it out, or add --workflow code_analysis")
         return orders(instances or INSTANCES, folder)
     if instances is not None:
-        raise typer.BadParameter("--instances counts orders; leave it out, or add --workflow orders")
+        raise typer.BadParameter("--instances is for orders; leave it out, or add --workflow orders")
     return code_analysis(path, folder)
 
 
 class Proof(NamedTuple):
-    """What a demo came to. ``faults`` are sentences; none: it proves what it says."""
+    """The result of a demo. ``faults`` are sentences; there are none when the demo proves what it claims."""
 
     result: DemoResult
     faults: list[str]
@@ -121,12 +121,12 @@ def perform(
     engine: Sequence[str] = ENGINE,
     between: Callable[[], None] = lambda: None,
 ) -> Proof:
-    """The whole demo but for its last words; ``stream`` hears how it goes. Raises OnexError when it cannot be done."""
+    """The demo without its final output; progress goes to ``stream``. Raises OnexError when the demo cannot run."""
     with DemoProgress(stream, workload.effects) as progress:
-        progress.say(f"{workload.title}: {workload.effects:,} effects in all, outside the engine")
+        progress.say(f"{workload.title}: {workload.effects:,} effects expected outside the engine")
         trial = Trial(workload, place.store_url, place.folder, seed, progress, engine=engine, between=between)
         witnessed = asyncio.run(trial.run())
-        progress.say(f"all done after {witnessed.wall_s:.1f} s; reading the log and folding every instance again")
+        progress.say(f"all done after {witnessed.wall_s:.1f} s; auditing the log and folding every instance again")
         tally = trial.ledger.read()
         checked = asyncio.run(check(place.store_url, workload.app, witnessed, tally, seed))
     found = demo_result(witnessed, tally, checked, str((workload.report or place.report).resolve()))
@@ -140,7 +140,7 @@ def perform(
 
 
 def _commands(workload: Workload, place: DemoFiles) -> list[str]:
-    """What to try next."""
+    """Commands that show more."""
     store = f"--store {shlex.quote(place.store_url)}"
     key = shlex.quote(workload.inputs[len(workload.inputs) // 2].key)
     return [
@@ -151,13 +151,13 @@ def _commands(workload: Workload, place: DemoFiles) -> list[str]:
 
 
 def shown(path: Path) -> str:
-    """As short as it can be written from here."""
+    """Relative to the current folder if it lies below."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def show_proof(proof: Proof, place: DemoFiles, seed: int) -> None:
-    """The last words, for a person."""
+    """The final output for a person."""
     say()
     table(["", "", ""], proof.table, right=(1,))
     say()
@@ -168,8 +168,8 @@ def show_proof(proof: Proof, place: DemoFiles, seed: int) -> None:
     report, own = Path(proof.result.report), place.report.resolve()
     places = [("store", shown(place.store.resolve())), ("report", shown(report))]
     places += [("proof", shown(own))] if own != report else []
-    fields([*places, ("seed", f"{seed} (--seed {seed} kills at the same moments)")], indent="")
+    fields([*places, ("seed", f"{seed} (--seed {seed} repeats the moments of the kills)")], indent="")
     say()
-    say("Look for yourself:")
+    say("Try:")
     for command in proof.commands:
         say(f"  {command}")

@@ -1,9 +1,22 @@
-"""The demo's engine: the real one on a real store, in a process of its own that the demo's parent starts and kills.
+"""The demo's engine: the real engine on a real store, in a process that the demo's parent starts and kills.
 
     python -m onex.cli.demo.engine SOCKET STORE_URL APP
 
-Each effect, once done, reports to the parent and returns only when the parent has written that down. Compute tasks,
-timers and sends touch nothing outside and are not reported.
+Theory of operation.
+
+1. ``Reporter.reporting`` wraps every effect of the app. When the effect is done, the wrapper sends an ``EffectReport`` and waits
+   for the acknowledgement; only then the engine gets the result. So no outcome is durable before the parent has
+   written down that the effect happened. Compute tasks, timers and sends to other instances touch nothing outside and are
+   not reported.
+2. ``DemoEngine.run`` starts to read the socket before it opens the store. Opening runs again the effects that were running at
+   the kill; they report, and would wait forever for an acknowledgement that nobody reads.
+3. Inputs are submitted with their given action ids. A retryable refusal (for example Overloaded) is tried again up to TRIES
+   times; any other refusal is reported and ends the demo.
+4. After ``FinishWork`` the engine waits until nothing is due, sends a last ``Pulse`` and ``EngineIdle``, and closes.
+5. The parent is gone: the socket ends, ``_listen`` returns, the work is cancelled, and the process exits with code 3. It must not
+   go on: nobody would count its effects.
+6. A kill may come anywhere. Before the report: the effect runs again and is seen once. After the report, before the
+   outcome is durable: it runs again and is seen twice, with the same key. After that: it does not run again.
 """
 
 from __future__ import annotations
@@ -49,20 +62,20 @@ TRIES = 100
 RETRY_S = 0.05
 
 Intent = ModelIntent[BaseModel]
-Disguise = Callable[[Intent], Intent]
+Tamper = Callable[[Intent], Intent]
 
 
 class Reporter:
-    """Makes effects that tell. ``disguise`` may change what effect and parent are given: how a fault is planted."""
+    """Makes effects that report. ``tamper``, which plants a fault, may change what effect and parent are given."""
 
-    def __init__(self, link: Connection, disguise: Disguise | None = None) -> None:
+    def __init__(self, link: Connection, tamper: Tamper | None = None) -> None:
         self._link = link
-        self._disguise = disguise
+        self._tamper = tamper
         self._unanswered: dict[int, asyncio.Future[None]] = {}
         self._number = 0
 
-    def telling(self, app: App) -> App:
-        """The same app, whose effects report."""
+    def reporting(self, app: App) -> App:
+        """The same app with effects that report."""
         workflows = {
             name: dataclasses.replace(
                 one, effects={target: self._wrap(effect) for target, effect in one.effects.items()}
@@ -75,22 +88,22 @@ class Reporter:
         waits = inspect.iscoroutinefunction(effect)
 
         @functools.wraps(effect)
-        async def telling(intent: Intent, *io: object) -> object:
-            intent = self._disguise(intent) if self._disguise is not None else intent
+        async def reporting(intent: Intent, *io: object) -> object:
+            intent = self._tamper(intent) if self._tamper is not None else intent
             value = effect(intent, *io) if waits else await asyncio.to_thread(effect, intent, *io)
             if inspect.isawaitable(value):
                 value = await value
             await self._report(intent)
             return value
 
-        return telling
+        return reporting
 
     async def _report(self, intent: Intent) -> None:
         self._number += 1
         number = self._number
         answered = self._unanswered[number] = asyncio.get_running_loop().create_future()
         body = blake3(encode_payload(intent.payload)).hexdigest()
-        told = EffectReport(
+        report = EffectReport(
             number=number,
             idempotency_key=intent.idempotency_key,
             instance=str(intent.workflow_key),
@@ -99,7 +112,7 @@ class Reporter:
             n=intent.n,
             body=body,
         )
-        self._link.send(told)
+        self._link.send(report)
         try:
             await answered
         finally:
@@ -113,16 +126,16 @@ class Reporter:
 
 
 class DemoEngine:
-    """One life of the engine: it takes inputs until it is told to finish, or until the parent is gone."""
+    """Takes inputs until ``FinishWork``, or until the parent is gone."""
 
     def __init__(self, link: Connection, reporter: Reporter, store_url: str, app: Path) -> None:
         self._link, self._reporter = link, reporter
         self._store_url, self._app = store_url, app
-        self._orders: asyncio.Queue[TakeInputs | FinishWork] = asyncio.Queue()
+        self._requests: asyncio.Queue[TakeInputs | FinishWork] = asyncio.Queue()
 
     async def run(self) -> None:
         """Raises OnexError when the engine cannot run."""
-        # heard before the store is opened: effects found there run, and report, while it opens
+        # listens before the store is opened: effects found in it run and report while it opens
         listening = asyncio.create_task(self._listen())
         working = asyncio.create_task(self._work())
         await asyncio.wait((listening, working), return_when=asyncio.FIRST_COMPLETED)
@@ -137,19 +150,19 @@ class DemoEngine:
             if isinstance(message, ReportsWritten):
                 self._reporter.written(message.reports)
             elif isinstance(message, TakeInputs | FinishWork):
-                self._orders.put_nowait(message)
+                self._requests.put_nowait(message)
 
     async def _work(self) -> None:
-        app = self._reporter.telling(load_app(self._app))
+        app = self._reporter.reporting(load_app(self._app))
         async with await open_engine(self._store_url, app) as engine:
             self._link.send(EngineReady())
             async with asyncio.TaskGroup() as tasks:
                 pulse = tasks.create_task(self._beat(engine))
-                while isinstance(order := await self._orders.get(), TakeInputs):
-                    tasks.create_task(self._take(engine, order.inputs))
+                while isinstance(request := await self._requests.get(), TakeInputs):
+                    tasks.create_task(self._take(engine, request.inputs))
                 await engine.idle()
                 since_us = time.time_ns() // 1000
-                await engine.idle()  # what fell due while the first one looked
+                await engine.idle()  # for what fell due while the first one waited
                 pulse.cancel()
             self._link.send(_pulse(engine))
             self._link.send(EngineIdle(since_us=since_us))
@@ -183,29 +196,29 @@ def _pulse(engine: ReducerPatternEngine) -> Pulse:
     return Pulse(committed=counters.committed, latency=counters.latency.as_pairs())
 
 
-async def serve(end: socket.socket, store_url: str, app: Path, disguise: Disguise | None = None) -> int:
-    """One life; the exit code."""
+async def serve(end: socket.socket, store_url: str, app: Path, tamper: Tamper | None = None) -> int:
+    """Runs the engine. Returns the exit code: 0 done, 1 an error, 3 the parent is gone."""
     link = await Connection.over(end)
     try:
-        await DemoEngine(link, Reporter(link, disguise), store_url, app).run()
-    except asyncio.CancelledError:  # the parent is gone: nobody is left to hear of it
+        await DemoEngine(link, Reporter(link, tamper), store_url, app).run()
+    except asyncio.CancelledError:  # the parent is gone: there is nobody to report to
         return 3
     except Exception as error:
         traceback.print_exc()
-        told = error.message if isinstance(error, OnexError) else f"{type(error).__name__}: {error}"
-        link.send(EngineFailed(why=told))
+        why = error.message if isinstance(error, OnexError) else f"{type(error).__name__}: {error}"
+        link.send(EngineFailed(why=why))
         return 1
     finally:
         await link.close()
     return 0
 
 
-def main(words: Sequence[str], disguise: Disguise | None = None) -> int:
+def main(words: Sequence[str], tamper: Tamper | None = None) -> int:
     """``words`` are the number of the inherited socket, the store's URL and the folder of the app."""
     number, store_url, app = words
     end = socket.socket(fileno=int(number))
     end.set_inheritable(False)  # a worker process that kept it would hide this one's death from the parent
-    return asyncio.run(serve(end, store_url, Path(app), disguise))
+    return asyncio.run(serve(end, store_url, Path(app), tamper))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where a demo keeps its things: the store ``NAME.db``, and in ``NAME/`` the ledger, the engine's log, the report."""
+"""Files of a demo: the store ``NAME.db``, and in ``NAME/`` the list of effects, the engine's log and the report."""
 
 from __future__ import annotations
 
@@ -16,28 +16,26 @@ _BESIDE = ("-wal", "-shm", "-owner")
 
 
 class NotADemoStore(ValidationError):
-    """The demo begins with an empty store, and the one named is not."""
+    """The demo starts with an empty store, and something exists there that no demo made."""
 
     code = "store_taken"
 
 
 class DemoFiles:
-    """Entered, it is empty and one demo's own. Only what a demo left here is thrown away."""
+    """The files of one demo. Entering it takes a lock and removes what an earlier demo left, and nothing else."""
 
     def __init__(self, store_url: str | None) -> None:
-        """Raises InvalidStoreUrl for a store that is no file."""
+        """Raises InvalidStoreUrl for a store that is not a file."""
         self.store_url = store_url or STORE_URL
         path = StoreUrl.parse(self.store_url).path
         if path is None:
-            raise InvalidStoreUrl(
-                f"{self.store_url!r} would die with the engine that is killed; name a file: {STORE_URL}"
-            )
+            raise InvalidStoreUrl(f"{self.store_url!r} is lost when the engine is killed; name a file: {STORE_URL}")
         self.store = path
         self.folder = path.with_suffix("") if path.suffix else path.with_name(f"{path.name}-demo")
 
     @property
     def report(self) -> Path:
-        """What the demo writes about itself."""
+        """The report of the demo itself."""
         return self.folder / "report.md"
 
     def __enter__(self) -> Self:
@@ -47,7 +45,7 @@ class DemoFiles:
             if not mark.exists() and (self.store.exists() or self.folder.exists()):
                 there = self.store if self.store.exists() else self.folder
                 raise NotADemoStore(
-                    f"{there} is there already and no demo made it; name a new one: onex demo --store URL"
+                    f"{there} exists and was not made by a demo; name a new store: onex demo --store URL"
                 )
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = mark.open("a")
@@ -57,7 +55,7 @@ class DemoFiles:
                 self._lock.close()
                 raise
         except BlockingIOError as error:
-            raise OwnershipLost(f"another demo works in {self.folder}; wait for it, or name another --store") from error
+            raise OwnershipLost(f"another demo runs in {self.folder}; wait for it, or name another --store") from error
         except OSError as error:
             raise DatabaseConnectionError(f"{self.folder} cannot be used: {error}; name another --store") from error
         return self
@@ -82,6 +80,6 @@ class DemoFiles:
                 path.unlink()
 
     def tidy(self) -> None:
-        """Take away what matters only when something went wrong."""
+        """Removes the files that are needed only after a failure."""
         for name in ("ledger.jsonl", "engine.log"):
             (self.folder / name).unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""The ledger: every effect the outside saw, written down before the engine hears that it was.
+"""The ledger: every effect that happened, written to disk before the engine gets the acknowledgement.
 
-It is kept by the demo's parent, which nobody kills. What it counts at the end is read back from the file.
+The demo's parent process, which is not killed, writes it. The counts at the end are read back from the file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .wire import EffectReport
 
 
 class EffectCounts(NamedTuple):
-    """promise 26: ``retried`` counts further runs with one key, ``repeated`` were seen under another key or body."""
+    """Promise 26. ``retried``: further runs with the same key. ``repeated``: effects seen with two keys or two bodies."""
 
     reports: int
     seen: frozenset[SeenEffect]
@@ -25,22 +25,22 @@ class EffectCounts(NamedTuple):
 
 
 def count_effects(reports: Iterable[EffectReport]) -> EffectCounts:
-    """What the outside saw, all in all."""
+    """Counts over all reports."""
     runs: Counter[tuple[SeenEffect, str]] = Counter()
-    faces: dict[SeenEffect, set[tuple[str, str]]] = {}
+    variants: dict[SeenEffect, set[tuple[str, str]]] = {}
     for report in reports:
         runs[report.seen, report.idempotency_key] += 1
-        faces.setdefault(report.seen, set()).add((report.idempotency_key, report.body))
+        variants.setdefault(report.seen, set()).add((report.idempotency_key, report.body))
     return EffectCounts(
         runs.total(),
-        frozenset(faces),
+        frozenset(variants),
         runs.total() - len(runs),
-        tuple(sorted(seen for seen, face in faces.items() if len(face) > 1)),
+        tuple(sorted(seen for seen, variant in variants.items() if len(variant) > 1)),
     )
 
 
 class EffectLedger:
-    """One line per report, as it came. ``effects`` counts different ones, which is how far the work has come."""
+    """One line per report, in order of arrival. ``effects`` counts different effects: the progress of the work."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,14 +52,14 @@ class EffectLedger:
         return len(self._seen)
 
     def write(self, reports: Sequence[EffectReport]) -> None:
-        """On the disk when it returns."""
+        """Durable when it returns."""
         self._file.writelines(report.model_dump_json().encode() + b"\n" for report in reports)
         self._file.flush()
         os.fsync(self._file.fileno())
         self._seen.update(report.seen for report in reports)
 
     def read(self) -> EffectCounts:
-        """The count, from the file."""
+        """Counts, read from the file."""
         with self.path.open("rb") as file:
             return count_effects(EffectReport.model_validate_json(line) for line in file)
 

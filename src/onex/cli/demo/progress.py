@@ -1,7 +1,4 @@
-"""What a person sees of a demo while it runs: a line at each kill, and how far the work is.
-
-On a terminal a bar says how far; elsewhere a line at each quarter of the work.
-"""
+"""Progress of a demo: a line at each kill, and on a terminal a bar; elsewhere a line at each quarter of the work."""
 
 from __future__ import annotations
 
@@ -37,5 +34,5 @@ class DemoProgress(ProgressBar):
 
     def killed(self, kill: int, effects: int, *, withheld: bool) -> None:
         percent = 100 * effects // max(1, self.effects)
-        held = ", one of them done but not answered" if withheld else ""
+        held = ", one of them done but not acknowledged" if withheld else ""
         self.say(f"killed the engine at {percent} % - {effects:,} of {self.effects:,} effects seen{held}; restarting")

@@ -1,7 +1,23 @@
-"""Trial: one job, an engine that is killed twice, and a witness who counts and is never killed.
+"""Trial: runs one workload, kills its engine twice, and counts what the effects did.
 
-The witness hands out the inputs, and answers an effect's report only after writing it down. So it can hold the work
-where it wants it: neither kill can come too late, however fast the engine is.
+Theory of operation. This process is the parent. It starts the engine as a child, sends the inputs, and is never killed.
+Each effect of the engine reports to it when it is done, and returns only when the parent has acknowledged the report.
+
+1. The moments of the kills are drawn from the seed before the start: a number of seen effects inside each window of KILLS, and
+   a wait of up to WAIT_S_MAX, so that the kill meets any point of a commit.
+2. ``_run_engine`` starts a process and three tasks: ``_receive`` reads messages, ``_write_reports`` writes reports into the
+   ledger (fsync) and then acknowledges them, ``_watch`` ends an engine that does nothing for STALL_S.
+3. ``_next_reports`` takes no report that would carry the count past the window of the next kill. Effects wait for their
+   acknowledgement, so the work cannot finish before the kill, however fast the engine is.
+4. At the moment of a kill ``_acknowledge`` starts ``_kill``. For the second kill it leaves one report of the batch
+   unacknowledged: that effect is done, the engine does not know it, and it must run again under the same key.
+5. After a kill the loop in ``run`` starts the next engine. Inputs without an answer are sent again with the same action ids:
+   if the commit was durable and only the answer was lost, they are duplicates and change nothing.
+6. Reports that were still in the socket when the engine died are read until the stream ends, and written down: the effect
+   did happen. Nobody can be told; the next engine runs it again, which counts as *retried*.
+
+What may go wrong: the engine ends without a kill, or hangs (EngineEnded, with its last output); it refuses an input
+(InputRefused). Whatever happens, ``_run_engine`` kills the process that it started.
 """
 
 from __future__ import annotations
@@ -40,7 +56,7 @@ from .workload import Workload
 
 ENGINE = (sys.executable, "-P", "-m", "onex.cli.demo.engine")
 KILLS = ((0.25, 0.50, False), (0.55, 0.80, True))
-"""Of the expected effects: from, until, and whether an answer is held back."""
+"""Shares of the expected effects: from, until; and whether an acknowledgement is withheld."""
 WAIT_S_MAX = 0.025
 BATCH = 25
 UNANSWERED_MAX = 100
@@ -48,7 +64,7 @@ STALL_S = 120.0
 
 
 class EngineEnded(EngineClosed):
-    """The demo's engine ended, or hung, though nobody killed it."""
+    """The demo's engine ended or hung although it was not killed."""
 
     code = "engine_ended"
 
@@ -60,7 +76,7 @@ class InputRefused(OnexError):
 
 
 class KillMoment(NamedTuple):
-    """Kill ``wait_s`` after ``at`` effects were seen; of later ones none beyond ``until`` is written down before."""
+    """Kill ``wait_s`` after ``at`` effects were seen. Until then at most ``until`` effects are written down."""
 
     at: int
     until: int
@@ -79,7 +95,7 @@ def kill_moments(effects: int, chance: random.Random) -> tuple[KillMoment, ...]:
 
 
 class ProgressListener(Protocol):
-    """Who tells people how it goes."""
+    """Shows the progress to a person."""
 
     def seen(self, effects: int) -> None: ...
 
@@ -87,7 +103,7 @@ class ProgressListener(Protocol):
 
 
 class TrialResult(NamedTuple):
-    """``wall_s`` is from the first start to the last end, ``latency`` of all lives; nothing was due at ``idle_us``."""
+    """``wall_s``: first start to last end. ``latency``: over all engines. ``idle_us``: since then nothing was due."""
 
     wall_s: float
     kills: int
@@ -97,26 +113,26 @@ class TrialResult(NamedTuple):
 
 
 class _EngineProcess:
-    """One engine process, and what of it is still to be answered."""
+    """One engine process, and its messages that are not handled yet."""
 
     def __init__(self, process: asyncio.subprocess.Process, link: Connection) -> None:
         self.process, self.link = process, link
         self.reports: deque[EffectReport] = deque()
-        self.stir = asyncio.Event()
+        self.arrived = asyncio.Event()
         self.inputs: deque[Input] = deque()
         self.unanswered = 0
         self.ready = False
         self.finishing = False
-        self.over = False
-        self.doom: asyncio.Task[None] | None = None
+        self.ended = False
+        self.kill_task: asyncio.Task[None] | None = None
         self.killed = False
         self.pulse = Pulse(committed=0, latency=[])
         self.idle_us: int | None = None
-        self.why = ""
+        self.reason = ""
 
 
 class Trial:
-    """``engine`` is the command line that becomes an engine; ``between`` is called while none runs, after each kill."""
+    """``engine``: the command line of an engine. ``between`` is called after each kill, while no engine runs."""
 
     def __init__(
         self,
@@ -124,7 +140,7 @@ class Trial:
         store_url: str,
         folder: Path,
         seed: int,
-        watcher: ProgressListener,
+        progress: ProgressListener,
         *,
         engine: Sequence[str] = ENGINE,
         between: Callable[[], None] = lambda: None,
@@ -132,7 +148,7 @@ class Trial:
         self.workload, self.store_url = workload, store_url
         self.ledger = EffectLedger(folder / "ledger.jsonl")
         self.log = folder / "engine.log"
-        self._watcher, self._engine, self._between = watcher, engine, between
+        self._progress, self._command, self._between = progress, engine, between
         self._moments = deque(kill_moments(workload.effects, random.Random(seed)))  # noqa: S311 - a moment, not a secret
         self._left = {one.number: one for one in workload.inputs}
         self._taken: list[Input] = []
@@ -140,48 +156,48 @@ class Trial:
         self._kills = 0
 
     async def run(self) -> TrialResult:
-        """Raises EngineEnded, InputRefused. Whatever happens, no engine is left behind."""
+        """Raises EngineEnded, InputRefused. No engine runs when it returns or raises."""
         began_s = time.monotonic()
         try:
-            while (idle_us := await self._live()) is None:
+            while (idle_us := await self._run_engine()) is None:
                 self._between()
         finally:
             self.ledger.close()
         wall_s = time.monotonic() - began_s
         return TrialResult(wall_s, self._kills, self._latency, idle_us, tuple(self._taken))
 
-    async def _live(self) -> int | None:
-        """One engine, from its start to its end: when it had nothing left to do; None when it was killed."""
-        life = await self._start()
-        writing = asyncio.create_task(self._write(life))
-        minding = asyncio.create_task(self._mind(life))
+    async def _run_engine(self) -> int | None:
+        """One engine from start to end. Returns since when nothing was due, or None when it was killed."""
+        engine = await self._start()
+        writing = asyncio.create_task(self._write_reports(engine))
+        watching = asyncio.create_task(self._watch(engine))
         try:
-            await self._hear(life)
-            life.over = True
-            life.stir.set()
+            await self._receive(engine)
+            engine.ended = True
+            engine.arrived.set()
             await writing
-            code = await life.process.wait()
+            code = await engine.process.wait()
         finally:
-            for task in (writing, minding, life.doom):
+            for task in (writing, watching, engine.kill_task):
                 if task is not None:
                     task.cancel()
-            if life.process.returncode is None:
-                life.process.kill()
-                await life.process.wait()
-            await life.link.close()
-        self._latency.merge(Latency.from_pairs(life.pulse.latency))
-        if life.killed:
+            if engine.process.returncode is None:
+                engine.process.kill()
+                await engine.process.wait()
+            await engine.link.close()
+        self._latency.merge(Latency.from_pairs(engine.pulse.latency))
+        if engine.killed:
             return None
-        if life.idle_us is None or code != 0:
-            raise EngineEnded(f"the engine ended by itself: {life.why or self._last_words(code)}")
-        return life.idle_us
+        if engine.idle_us is None or code != 0:
+            raise EngineEnded(f"the engine ended by itself: {engine.reason or self._last_output(code)}")
+        return engine.idle_us
 
     async def _start(self) -> _EngineProcess:
         ours, theirs = socket.socketpair()
         try:
             with self.log.open("ab") as log:
                 process = await asyncio.create_subprocess_exec(
-                    *self._engine,
+                    *self._command,
                     str(theirs.fileno()),
                     self.store_url,
                     str(self.workload.app),
@@ -189,7 +205,7 @@ class Trial:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    start_new_session=True,  # Ctrl-C is for the witness, who ends the engine
+                    start_new_session=True,  # Ctrl-C is for this process, which then ends the engine
                     env=os.environ | self.workload.environment,
                 )
         except BaseException:
@@ -197,104 +213,104 @@ class Trial:
             raise
         finally:
             theirs.close()
-        life = _EngineProcess(process, await Connection.over(ours))
-        life.inputs.extend(self._left.values())
-        return life
+        engine = _EngineProcess(process, await Connection.over(ours))
+        engine.inputs.extend(self._left.values())
+        return engine
 
-    def _last_words(self, code: int) -> str:
+    def _last_output(self, code: int) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines()
-        return f"exit code {code}; {lines[-1] if lines else 'it said nothing'} ({self.log})"
+        return f"exit code {code}; {lines[-1] if lines else 'no output'} ({self.log})"
 
-    # --- what the engine says -----------------------------------------------------------------------------------------
+    # --- messages from the engine -----------------------------------------------------------------------------------------
 
-    async def _hear(self, life: _EngineProcess) -> None:
-        """Until the stream ends, which after a kill is behind the last word the engine got out."""
-        while (message := await life.link.read()) is not None:
+    async def _receive(self, engine: _EngineProcess) -> None:
+        """Until the stream ends; after a kill the messages that the engine had sent come first."""
+        while (message := await engine.link.read()) is not None:
             if isinstance(message, EffectReport):
-                life.reports.append(message)
-                life.stir.set()
+                engine.reports.append(message)
+                engine.arrived.set()
             else:
-                self._note(life, message)
+                self._handle(engine, message)
 
-    def _note(self, life: _EngineProcess, message: Message) -> None:
+    def _handle(self, engine: _EngineProcess, message: Message) -> None:
         if isinstance(message, InputsTaken):
-            life.unanswered -= len(message.inputs)
+            engine.unanswered -= len(message.inputs)
             self._taken.extend(self._left.pop(number) for number in message.inputs)
-            self._feed(life)
+            self._send_inputs(engine)
         elif isinstance(message, EngineReady):
-            life.ready = True
-            self._feed(life)
+            engine.ready = True
+            self._send_inputs(engine)
         elif isinstance(message, Pulse):
-            life.pulse = message
+            engine.pulse = message
         elif isinstance(message, EngineIdle):
-            life.idle_us = message.since_us
+            engine.idle_us = message.since_us
         elif isinstance(message, EngineFailed):
-            life.why = message.why
+            engine.reason = message.why
         elif isinstance(message, RefusedInput):
             refused = self._left[message.input]
             raise InputRefused(f"{refused.trigger!r} for {refused.key} was refused: {message.why}")
 
-    def _feed(self, life: _EngineProcess) -> None:
-        """As any client: some inputs ahead of their answers; what has none after a crash is sent again under its id."""
-        while life.ready and life.inputs and life.unanswered < UNANSWERED_MAX:
-            batch = tuple(life.inputs.popleft() for _ in range(min(BATCH, len(life.inputs))))
-            life.unanswered += len(batch)
-            life.link.send(TakeInputs(inputs=batch))
-        if life.ready and not self._left and not life.finishing:
-            life.finishing = True
-            life.link.send(FinishWork())
+    def _send_inputs(self, engine: _EngineProcess) -> None:
+        """Keeps up to UNANSWERED_MAX inputs unanswered. Inputs without an answer are sent again to the next engine."""
+        while engine.ready and engine.inputs and engine.unanswered < UNANSWERED_MAX:
+            batch = tuple(engine.inputs.popleft() for _ in range(min(BATCH, len(engine.inputs))))
+            engine.unanswered += len(batch)
+            engine.link.send(TakeInputs(inputs=batch))
+        if engine.ready and not self._left and not engine.finishing:
+            engine.finishing = True
+            engine.link.send(FinishWork())
 
-    async def _mind(self, life: _EngineProcess) -> None:
-        """An engine that commits nothing and reports nothing for STALL_S is ended, and its end is an error."""
+    async def _watch(self, engine: _EngineProcess) -> None:
+        """Kills an engine that commits nothing and reports nothing for STALL_S; that is an error."""
         last, since_s = (-1, -1), time.monotonic()
         while True:
             await asyncio.sleep(1.0)
-            now = (life.pulse.committed, self.ledger.effects)
+            now = (engine.pulse.committed, self.ledger.effects)
             if now != last:
                 last, since_s = now, time.monotonic()
             elif time.monotonic() - since_s > STALL_S:
-                life.why = f"it did nothing for {STALL_S:.0f} s, at {self.ledger.effects} effects; it was ended"
-                life.process.kill()
+                engine.reason = f"it did nothing for {STALL_S:.0f} s, at {self.ledger.effects} effects, and was killed"
+                engine.process.kill()
                 return
 
-    # --- what it is answered ------------------------------------------------------------------------------------------
+    # --- answers to the engine ------------------------------------------------------------------------------------------
 
-    async def _write(self, life: _EngineProcess) -> None:
+    async def _write_reports(self, engine: _EngineProcess) -> None:
         while True:
-            await life.stir.wait()
-            life.stir.clear()
-            while batch := self._admitted(life):
+            await engine.arrived.wait()
+            engine.arrived.clear()
+            while batch := self._next_reports(engine):
                 await asyncio.to_thread(self.ledger.write, batch)
-                self._watcher.seen(self.ledger.effects)
-                self._answer(life, batch)
-            if life.over and not life.reports:
+                self._progress.seen(self.ledger.effects)
+                self._acknowledge(engine, batch)
+            if engine.ended and not engine.reports:
                 return
 
-    def _admitted(self, life: _EngineProcess) -> list[EffectReport]:
-        """The reports to write down now. With a kill ahead, none that might carry the work out of its window."""
-        count = len(life.reports)
-        if self._moments and not life.over:
+    def _next_reports(self, engine: _EngineProcess) -> list[EffectReport]:
+        """The reports to write now. Before a kill, none that would carry the count past its window."""
+        count = len(engine.reports)
+        if self._moments and not engine.ended:
             room = self._moments[0].until - self.ledger.effects
-            count = min(count, max(room, 0 if life.doom else 1))
-        return [life.reports.popleft() for _ in range(count)]
+            count = min(count, max(room, 0 if engine.kill_task else 1))
+        return [engine.reports.popleft() for _ in range(count)]
 
-    def _answer(self, life: _EngineProcess, batch: list[EffectReport]) -> None:
-        if life.over:
+    def _acknowledge(self, engine: _EngineProcess, batch: list[EffectReport]) -> None:
+        if engine.ended:
             return
         moment = self._moments[0] if self._moments else None
-        if moment is not None and life.doom is None and self.ledger.effects >= moment.at:
-            life.doom = asyncio.create_task(self._kill(life, moment))
+        if moment is not None and engine.kill_task is None and self.ledger.effects >= moment.at:
+            engine.kill_task = asyncio.create_task(self._kill(engine, moment))
             if moment.withhold:
                 batch = batch[:-1]
-        life.link.send(ReportsWritten(reports=tuple(report.number for report in batch)))
+        engine.link.send(ReportsWritten(reports=tuple(report.number for report in batch)))
 
-    async def _kill(self, life: _EngineProcess, moment: KillMoment) -> None:
+    async def _kill(self, engine: _EngineProcess, moment: KillMoment) -> None:
         await asyncio.sleep(moment.wait_s)
         try:
-            life.process.kill()
-        except ProcessLookupError:  # it ended by itself, which is for whoever waits for it to judge
+            engine.process.kill()
+        except ProcessLookupError:  # it ended by itself; ``_run_engine`` reports that
             return
-        life.killed = True
+        engine.killed = True
         self._moments.popleft()
         self._kills += 1
-        self._watcher.killed(self._kills, self.ledger.effects, withheld=moment.withhold)
+        self._progress.killed(self._kills, self.ledger.effects, withheld=moment.withhold)

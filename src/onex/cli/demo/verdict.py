@@ -1,4 +1,4 @@
-"""The verdict: the numbers of one demo in promise 26's words, what they mean, and what is wrong with them."""
+"""The result of a demo: the numbers that promise 26 names, what they mean, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .ledger import EffectCounts
 from .trial import KILLS, TrialResult
 
 NAMED = 3
-"""How many of a kind of fault are named; the report has the rest."""
+"""Faults of one kind that are named; the others are counted."""
 
 
 class DemoResult(BaseModel):
@@ -34,7 +34,7 @@ class DemoResult(BaseModel):
 
 
 class ProofRow(NamedTuple):
-    """One line of the final table."""
+    """One row of the final table."""
 
     what: str
     number: str
@@ -42,7 +42,7 @@ class ProofRow(NamedTuple):
 
 
 def demo_result(witnessed: TrialResult, tally: EffectCounts, checked: DemoCheck, report: str) -> DemoResult:
-    """An effect that was seen outside and stands in no log row is lost too: the commit that promised it is gone."""
+    """Counts as lost, too: an effect that was seen outside and is in no log row, since the commit that emitted it is gone."""
     return DemoResult(
         instances=checked.counts.instances,
         actions=checked.counts.actions,
@@ -60,23 +60,23 @@ def demo_result(witnessed: TrialResult, tally: EffectCounts, checked: DemoCheck,
 
 
 def faults(found: DemoResult, tally: EffectCounts, checked: DemoCheck) -> list[str]:
-    """Sentences; none: the demo proves what it says."""
-    told: list[str] = []
+    """Sentences. There are none when the demo proves what it claims."""
+    wrong: list[str] = []
     if found.kills != len(KILLS):
-        told.append(f"the engine was killed {found.kills} times, not {len(KILLS)}: the job was over too soon")
-    told += _named("lost", [str(one) for one in checked.audit.lost])
-    told += _named("without a commit", [str(one) for one in checked.audit.strays])
-    told += _named("repeated", [str(one) for one in tally.repeated])
+        wrong.append(f"the engine was killed {found.kills} times, not {len(KILLS)}: the work was done too soon")
+    wrong += _named("lost", [str(one) for one in checked.audit.lost])
+    wrong += _named("without a commit", [str(one) for one in checked.audit.strays])
+    wrong += _named("repeated", [str(one) for one in tally.repeated])
     if not found.effects_retried:
-        told.append("no effect was retried, though an answer was withheld from one")
-    told += _named("acknowledged and not in the log", [f"{key}, action {id_}" for key, id_ in checked.audit.forgotten])
+        wrong.append("no effect was retried, although one acknowledgement was withheld")
+    wrong += _named("acknowledged and not in the log", [f"{key}, action {id_}" for key, id_ in checked.audit.forgotten])
     if checked.audit.unsettled:
-        told.append(f"{checked.audit.unsettled} outbox rows are left of intents that have ended")
+        wrong.append(f"{checked.audit.unsettled} outbox rows remain of intents that have ended")
     if found.replay_mismatches:
-        told.append(f"{found.replay_mismatches} segments of the log do not replay to the bytes that were stored")
+        wrong.append(f"{found.replay_mismatches} segments of the log do not replay to the bytes that were stored")
     if found.unverified:
-        told.append(f"{found.unverified} log rows could not be checked under the code that made them")
-    return told
+        wrong.append(f"{found.unverified} log rows could not be checked under the code that made them")
+    return wrong
 
 
 def _named(what: str, found: list[str]) -> list[str]:
@@ -87,7 +87,7 @@ def _named(what: str, found: list[str]) -> list[str]:
 
 
 def rows(found: DemoResult, tally: EffectCounts, checked: DemoCheck) -> list[ProofRow]:
-    """The table, each number with what it says."""
+    """The rows of the final table."""
     audit, verified = checked.audit, checked.counts.actions - found.unverified
     several = len({of_type for of_type, _ in checked.counts.by_status}) > 1
     statuses = ", ".join(
@@ -97,7 +97,7 @@ def rows(found: DemoResult, tally: EffectCounts, checked: DemoCheck) -> list[Pro
     left = [
         f"{n:,} {word}" for n, word in ((audit.waiting, "waiting"), (audit.held, "held"), (audit.dead, "dead")) if n
     ]
-    ended = f"each came to its end{': ' + ', '.join(left) + ' in the outbox' if left else ''}"
+    ended = f"each has its outcome{': ' + ', '.join(left) + ' in the outbox' if left else ''}"
     return [
         ProofRow("instances", f"{found.instances:,}", statuses),
         ProofRow("actions committed", f"{found.actions:,}", f"{found.actions_per_s:,.0f} a second, restarts included"),

@@ -1,7 +1,16 @@
-"""What the demo's parent and its engine say to each other: JSON in frames, over a pair of Unix sockets.
+"""Messages between the demo's parent process and its engine.
 
-The engine reports each effect after doing it and goes on when the parent has answered. Whoever hears the end of the
-stream knows that the other is gone.
+Theory of operation. The two processes share a pair of Unix sockets, made by the parent. A message is one frame: four bytes
+of length, big endian, then JSON with a ``kind``. The parent sends inputs (``TakeInputs``), acknowledges reports
+(``ReportsWritten``) and says that no more inputs come (``FinishWork``). The engine says that its store is open
+(``EngineReady``), reports each effect after doing it (``EffectReport``), and says which inputs are durable (``InputsTaken``).
+
+- The engine dies in the middle of a frame: ``read`` gives None, as at a clean end. Half a message was never acted upon.
+- A side that is gone: the socket closes with its process, so the other side reads the end of the stream. Therefore no other
+  process may inherit the socket. ``send`` to a closed peer drops the message, since ``read`` reports the end anyway.
+- ``send`` does not wait for the peer. The buffer is bounded by what may be unacknowledged: inputs by UNANSWERED_MAX of
+  ``trial``, reports by the concurrency of the effects, since each waits for its acknowledgement.
+- A frame of more than FRAME_BYTES_MAX cannot come from the demo's engine. It raises instead of filling the memory.
 """
 
 from __future__ import annotations
@@ -21,7 +30,7 @@ FRAME_BYTES_MAX = 16 * 1024 * 1024
 
 
 class Input(Payload):
-    """An action of the job. ``action_id`` follows from the job, so sending it again after a crash changes nothing."""
+    """An action to submit. ``action_id`` is derived from the workload, so sending it again after a crash changes nothing."""
 
     number: int
     key: str
@@ -34,21 +43,21 @@ class Input(Payload):
 
 
 class TakeInputs(Payload):
-    """Submit these."""
+    """Submit these inputs."""
 
     kind: Literal["take"] = "take"
     inputs: tuple[Input, ...]
 
 
 class ReportsWritten(Payload):
-    """These reports are written down: their effects may return."""
+    """These reports are on the disk: their effects may return."""
 
     kind: Literal["written"] = "written"
     reports: tuple[int, ...]
 
 
 class FinishWork(Payload):
-    """Every input was taken: close when nothing is due."""
+    """Every input is durable: close when nothing is due."""
 
     kind: Literal["finish"] = "finish"
 
@@ -57,7 +66,7 @@ class FinishWork(Payload):
 
 
 class EngineReady(Payload):
-    """The store is open, what waited in it runs again."""
+    """The store is open, and what waited in it runs again."""
 
     kind: Literal["ready"] = "ready"
 
@@ -87,7 +96,7 @@ class InputsTaken(Payload):
 
 
 class RefusedInput(Payload):
-    """This input was refused, and why."""
+    """This input was refused."""
 
     kind: Literal["refused"] = "refused"
     input: int
@@ -103,14 +112,14 @@ class Pulse(Payload):
 
 
 class EngineIdle(Payload):
-    """Nothing is due since ``since_us``; the engine closes now."""
+    """Nothing has been due since ``since_us``; the engine closes now."""
 
     kind: Literal["idle"] = "idle"
     since_us: int
 
 
 class EngineFailed(Payload):
-    """The engine cannot go on."""
+    """The engine cannot continue."""
 
     kind: Literal["failed"] = "failed"
     why: str
@@ -124,7 +133,7 @@ _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discrimina
 
 
 class Connection:
-    """One end. ``send`` never waits: who sends more than the other reads is bounded by what it may have unanswered."""
+    """One end of the socket pair. ``send`` never waits."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
@@ -134,7 +143,7 @@ class Connection:
         return cls(*await asyncio.open_unix_connection(sock=end))
 
     def send(self, message: Message) -> None:
-        """A message to one that is gone is dropped: ``read`` tells so."""
+        """Dropped when the other end is gone, which ``read`` reports."""
         if not self._writer.is_closing():
             data = message.__pydantic_serializer__.to_json(message)
             self._writer.write(len(data).to_bytes(4, "big") + data)
@@ -150,7 +159,7 @@ class Connection:
             return None
 
     async def close(self) -> None:
-        """What was sent arrives first, if the other end still reads."""
+        """Sent messages are delivered first, if the other end still reads."""
         self._writer.close()
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()

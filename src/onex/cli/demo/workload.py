@@ -1,4 +1,4 @@
-"""The jobs the demo can run: which app, which inputs, how many effects these have, and where the effects happen."""
+"""Workloads of the demo: which app, which inputs, how many effects they cause, and where the effects happen."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ Submission = tuple[str, str, dict[str, JsonValue]]
 
 
 class JobMissing(ValidationError):
-    """The demo cannot find the app, or anything for it to work on."""
+    """The demo cannot find its app, or anything to work on."""
 
     code = "job_missing"
 
 
 class Workload(NamedTuple):
-    """One job. ``effects`` is how many different ones the outside will see; they leave their traces in ``outside``.
+    """One workload. ``effects``: how many different effects it causes; they write their files to ``outside``.
 
-    ``environment`` is set for the engine. ``report`` is the file in which the job itself says what it found; None: the
-    demo writes one about itself.
+    ``environment`` is set for the engine. ``report``: the file in which the workflow reports its own result; None when
+    it writes none.
     """
 
     title: str
@@ -49,7 +49,7 @@ class Workload(NamedTuple):
 
 
 def numbered(submissions: Sequence[Submission]) -> tuple[Input, ...]:
-    """As inputs, each with an id that follows from its place and key: the same job sends the same ids again."""
+    """As inputs. Each id is derived from number, key and trigger: the same workload sends the same ids again."""
     return tuple(
         Input(number=n, key=key, trigger=trigger, payload=payload, action_id=uuid5(_JOB, f"{n}/{key}/{trigger}"))
         for n, (key, trigger, payload) in enumerate(submissions)
@@ -67,7 +67,7 @@ def orders(instances: int, folder: Path) -> Workload:
 
 
 def _basket(n: int) -> list[JsonValue]:
-    """One to three things, the same at every run."""
+    """One to three items, the same in every run."""
     return [
         {"sku": f"sku-{(7 * n + k) % 100:02}", "quantity": 1 + (n + k) % 5, "cents": 100 + 37 * (n % 50)}
         for k in range(1 + n % 3)
@@ -75,7 +75,7 @@ def _basket(n: int) -> list[JsonValue]:
 
 
 def code_analysis(path: Path | None, folder: Path) -> Workload:
-    """Every Python file below ``path`` (default: the standard library that runs this) is read, analysed and reported.
+    """Every Python file below ``path`` (default: the standard library of this Python) is read, analysed and reported.
 
     Two effects per file and one for the report over all; a file that cannot be read has fewer. Raises JobMissing.
     """
@@ -93,7 +93,7 @@ def code_analysis(path: Path | None, folder: Path) -> Workload:
 
 
 def _sources(root: Path) -> list[str]:
-    """Paths from ``root`` on, with ``/``, sorted: what was installed beside or hidden is not the tree's own."""
+    """Relative paths with ``/``, sorted, without hidden folders, installed packages and virtual environments."""
     found: list[str] = []
     for folder, below, names in os.walk(root):
         below[:] = sorted(name for name in below if name not in _FOREIGN and not name.startswith("."))
@@ -107,7 +107,7 @@ def _sources(root: Path) -> list[str]:
 
 
 def _fits(key: str) -> bool:
-    """A path that is too long, or holds what no name should, cannot be an instance."""
+    """Whether the path can be an instance id: not too long, no forbidden characters."""
     try:
         WorkflowKey.parse(key)
     except InvalidKey:
@@ -121,6 +121,4 @@ def example(name: str) -> Path:
     for place in (package / "_examples" / name, package.parents[1] / "examples" / name):
         if (place / "contract.yaml").is_file():
             return place
-    raise JobMissing(
-        f"the example app {name!r} came neither with this installation nor with a work tree; install onex again"
-    )
+    raise JobMissing(f"the example app {name!r} is neither in this installation nor in a work tree; install onex again")
