@@ -1,6 +1,6 @@
-"""Settings: what the environment says, read once, typed and with units. A value that cannot be meant is an error.
+"""Settings from environment variables: read once, typed, with units. An invalid value is an error.
 
-A name stands here when something obeys it; an argument of a call or command wins over it.
+Every setting here has an effect. An argument of a call or an option of a command has precedence.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HOUR_MS = 3_600_000
 
 
 class InvalidSetting(ValidationError):
-    """An environment variable of ours holds what it cannot mean."""
+    """An environment variable of ONEX has an invalid value."""
 
     code = "invalid_setting"
 
@@ -28,13 +28,13 @@ class InvalidSetting(ValidationError):
 class Settings:
     """``ONEX_STORE``, ``ONEX_WORKERS`` (processes for compute; None: one per CPU), ``ONEX_DEBUG`` (tracebacks).
 
-    ``ONEX_STEP_BUDGET_MS``: a step that runs longer is ended and refused; default 2,000.
-    ``ONEX_CACHE_MIB``: how much memory decoded instances may take up; default 64.
-    ``REDUCER_MAX_RETRIES``: how often a change is tried again that met another of its instance; default 5.
-    ``REDUCER_INITIAL_BACKOFF_MS``: the wait before the first of these tries, twice as long before each next; default 10.
-    ``REDUCER_MAX_BACKOFF_MS``: the longest of these waits; default 250.
-    ``ACTION_DEDUP_TTL_HOURS``: how old an action id of ours may be before it is refused; default 168.
-    ``PROJECTION_BATCH_SIZE``: log rows that a projection takes in one transaction; default 100.
+    ``ONEX_STEP_BUDGET_MS``: a step that runs longer is stopped, and its action refused; default 2,000.
+    ``ONEX_CACHE_MIB``: memory for decoded instances; default 64.
+    ``REDUCER_MAX_RETRIES``: how often a change is tried again after a conflict on its instance; default 5.
+    ``REDUCER_INITIAL_BACKOFF_MS``: wait before the first retry, doubled for each further one; default 10.
+    ``REDUCER_MAX_BACKOFF_MS``: the longest such wait; default 250.
+    ``ACTION_DEDUP_TTL_HOURS``: an action id made by ONEX that is older than this is refused; default 168.
+    ``PROJECTION_BATCH_SIZE``: log rows that a projection applies in one transaction; default 100.
     ``PROJECTION_LAG_THRESHOLD_MS``: a projection further behind is called late; default 250.
     """
 
@@ -89,12 +89,14 @@ def _count(environ: Mapping[str, str], name: str, default: D, *, least: int = 1,
     if not text:
         return default
     if not (text.isascii() and text.isdecimal() and len(text) < 19 and least <= int(text) <= most):
-        raise InvalidSetting(f"{name}={text!r} is not a number from {least} to {most}; mend or unset it", setting=name)
+        raise InvalidSetting(
+            f"{name}={text!r} is not a number from {least} to {most}; correct it or unset it", setting=name
+        )
     return int(text)
 
 
 def _switch(environ: Mapping[str, str], name: str) -> bool:
     text = environ.get(name, "").strip().lower()
     if text not in (*_YES, *_NO):
-        raise InvalidSetting(f"{name}={text!r} is neither 1 nor 0; mend or unset it", setting=name)
+        raise InvalidSetting(f"{name}={text!r} is neither 1 nor 0; correct it or unset it", setting=name)
     return text in _YES

@@ -89,7 +89,7 @@ MISTAKES = {
     "a store of a newer ONEX": Mistake("ls", 3, "has schema 99", _newer),
     "a store's URL that is none": Mistake("ls --store store.db", 2, "did you mean sqlite:///store.db?"),
     "a store of another kind": Mistake("ls --store redis://x", 2, "write sqlite:///FILE"),
-    "a store in memory": Mistake("ls --store memory:", 2, "lives in the process that made it"),
+    "a store in memory": Mistake("ls --store memory:", 2, "exists only in the process that made it"),
     "an app that is not there": Mistake("run nowhere", 2, "nowhere is no folder"),
     "an app that is a file": Mistake(f"check {ORDERS}/reducer.py", 2, "name the folder that holds it"),
     "an app with mistakes": Mistake("run app", 1, "app/contract.yaml:2:1: error", _broken_app),
@@ -139,7 +139,7 @@ def test_a_setting_that_cannot_be_meant_is_the_environments(
     monkeypatch.setenv("ONEX_WORKERS", "lots")
     told = commands("run", ORDERS)
     assert told.code == 3
-    assert told.err == "onex: ONEX_WORKERS='lots' is not a number from 1 to 1024; mend or unset it\n"
+    assert told.err == "onex: ONEX_WORKERS='lots' is not a number from 1 to 1024; correct it or unset it\n"
 
 
 def test_the_traceback_is_there_for_who_asks(commands: Commands, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def test_every_effect_ends_at_a_boundary_that_counts(tmp_path: Path, monkeypatch
         executors = app.registry["orders"].executors
         assert set(executors) == {"bank", "warehouse"}
         for number, (target, executor) in enumerate(executors.items(), 1):
-            with pytest.raises(EffectFailed, match="reached the outside of a process that only folds"):
+            with pytest.raises(EffectFailed, match="was to run in a process that only folds"):
                 asyncio.run(executor.execute(intent(target)))
             assert app.boundary.fired == number
     finally:

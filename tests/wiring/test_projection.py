@@ -76,7 +76,7 @@ def test_a_name_is_kept_once() -> None:
     async def story() -> None:
         async with await onex.open("memory:", ORDERS) as engine:
             await engine.materialize("cancelled", cancelled)
-            with pytest.raises(ValidationError, match="'cancelled' is kept here already"):
+            with pytest.raises(ValidationError, match="'cancelled' is maintained here already"):
                 await engine.materialize("cancelled")
 
     run(story())

@@ -143,7 +143,7 @@ def test_a_store_is_made_in_our_own_folder(tmp_path: Path, monkeypatch: pytest.M
 def test_a_blob_nobody_kept_is_an_inconsistency(tmp_path: Path) -> None:
     async def story() -> None:
         async with await onex.open(store(tmp_path), ORDERS) as engine:
-            with pytest.raises(StateConsistencyError, match="no blob 0000000000000000 is kept"):
+            with pytest.raises(StateConsistencyError, match="there is no blob 0000000000000000"):
                 await StoreBlobs(engine.reader).read(bytes(32))
 
     run(story())

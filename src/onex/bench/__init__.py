@@ -1,3 +1,3 @@
-"""One file per `onex bench NAME`, and the ceiling that its ratios are taken of."""
+"""One file per ``onex bench NAME``, and what they share: load, options, measurement, and the SQLite ceiling."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The next action of an instance with a million behind it, against one that has just begun."""
+"""One more action on an instance with a million actions, compared with a new instance."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def _measure(options: Options, folder: Path) -> Measurement:
         await _grow(engine, OLD, actions)
         grown_s = time.perf_counter() - started
         warm = [await _side_by_side(engine, f"young{pair}", each) for pair in range(options.pairs)]
-    # one instance in memory: the two drive each other out, so every action loads its state from the store
+    # one cached instance: the two evict each other, so every action loads its state from the store
     async with opened("sqlite", folder, Limits(cached=1)) as engine:
         cold = [await _side_by_side(engine, f"fresh{pair}", each) for pair in range(options.pairs)]
     ratio, ratio_cold = (ratio_of_pairs(*zip(*pairs, strict=True)) for pairs in (warm, cold))
@@ -67,11 +67,11 @@ async def _grow(engine: ReducerPatternEngine, key: WorkflowKey, actions: int) ->
             window = min(WINDOW, actions - at)
             refuse_refusals(await engine.submit_many([(key, "enter", AccountEntry(amount=1, text=TEXT))] * window))
 
-    await asyncio.gather(half(0), half(WINDOW))  # one half is accepted while the other is written
+    await asyncio.gather(half(0), half(WINDOW))  # one half is accepted while the other is committed
 
 
 async def _side_by_side(engine: ReducerPatternEngine, name: str, each: int) -> tuple[float, float]:
-    """Median seconds of one action on the old instance and on a new one, in turn."""
+    """Median seconds of one action on the old instance and on a new one, alternating."""
     young = WorkflowKey("account", name)
     await _grow(engine, young, 1)
     taken: dict[WorkflowKey, list[float]] = {OLD: [], young: []}

@@ -1,8 +1,20 @@
-"""The ceiling: what SQLite alone can do with the rows of ONEX, written the fastest way we know and with nothing around it.
+"""The ceiling: durable actions per second that SQLite alone reaches with the rows of ONEX.
 
-The same tables, indexes, statements, bytes, batch sizes, checkpointing and durability as the store's own commits. Left out is
-all that is ours: mailboxes, the step, encoding, the building of rows, answers. Only time inside a transaction counts, so
-nothing that a faster Python would win back flatters the ratio of a bench to it.
+Theory of operation. A bench compares the engine with this number, so the two must do the same work on the disk, and this
+one must do nothing else.
+
+- The same: tables, indexes, SQL statements, bytes per row, batch size, checkpoint threshold, ``synchronous=FULL`` and the thread
+  that checkpoints (``Checkpointer``). Statements and schema are imported from the adapter, so they cannot diverge.
+- Left out is all that the engine adds: mailboxes, the step, encoding, making rows, answers. Rows are made before the
+  transaction, and only time inside a transaction counts. A faster Python therefore cannot improve the ceiling.
+- A batch is what a commit writes: one log row per action, one state row per touched instance with its version check, one
+  outbox row per intent, and one settled row per outcome. ``RowSizes`` says how many bytes each has.
+- The ceiling is measured beside the engine, in alternating slices of the same minute. Disks of shared machines differ by more than
+  the engine does, so only the ratio of a pair means something, and the median of several.
+- ``wait_share`` is the part of a transaction spent in COMMIT. If it is near 1 the disk is the limit, not SQLite's B-trees.
+
+What may go wrong: the checkpoint thread falls behind and the WAL grows, which shows as falling rates within a slice. If
+the result at 1,000 a batch is below 0.8 of REFERENCE_AT_1000, examine the ceiling before the engine.
 """
 
 from __future__ import annotations
@@ -25,15 +37,13 @@ from ..adapters.sqlite.threads import Checkpointer
 Value = int | str | bytes | bytearray | None
 Row = tuple[Value, ...]
 
-# Actions per second of a bare append layout at 1,000 a batch, with the same driver, when fsync took 100 us: below 0.8 of
-# this the ceiling itself is to be looked at.
+# Actions per second of this append layout at 1,000 a batch, with the same driver, when fsync took 100 us.
 REFERENCE_AT_1000: Final = 101_000
 
 
 @dataclass(frozen=True, slots=True)
 class RowSizes:
-    """What the written rows look like. ``intents_every`` 3: each third action emits one intent and, with ``settles``,
-    settles an older one."""
+    """Bytes per row. ``intents_every=3``: each third action emits one intent and, with ``settles``, settles an older one."""
 
     keys: int = 1_000
     payload_bytes: int = 200
@@ -45,7 +55,7 @@ class RowSizes:
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """Times are of one transaction. ``wait_share`` is the part of them spent in COMMIT: WAL, fsync, checkpoint."""
+    """Times of one transaction. ``wait_share``: the part of it spent in COMMIT (WAL, fsync, checkpoint)."""
 
     actions_per_s: float
     p50_ms: float

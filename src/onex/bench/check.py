@@ -1,4 +1,4 @@
-"""Contracts per second through the reader behind ``onex check``; and what the most hostile of texts costs, in ms and MiB."""
+"""Contracts per second of the reader behind ``onex check``; and ms and MiB for the most hostile texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .measurement import Goal, Measurement, Result
 from .options import Options
 
 FILES = 200
-"""As many as stand in a middling repository."""
+"""As many as a medium-sized repository has."""
 
 
 def run(options: Mapping[str, str]) -> Result:
@@ -50,12 +50,12 @@ def run(options: Mapping[str, str]) -> Result:
 
 
 def _read_all(texts: list[str]) -> int:
-    """How many keys."""
+    """Returns how many keys were read."""
     return sum(len(read_contract(text, "contract.yaml").keys) for text in texts)
 
 
 def _cost_ms(text: str, tries: int) -> float:
-    """The best of a few, in processor time: other processes of a shared machine do not count."""
+    """The best of several tries, in CPU time, so that other processes of a shared machine do not count."""
     best = float("inf")
     for _ in range(tries):
         started = time.process_time()

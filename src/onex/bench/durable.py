@@ -1,4 +1,4 @@
-"""Durable actions per second over many keys, against what the same tables take when nothing but rows is written."""
+"""Durable actions per second over many keys, compared with the SQLite ceiling."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def _measure(options: Options, folder: Path) -> Measurement:
 
 
 def account_shape(keys: int) -> RowSizes:
-    """The rows that an entry on an account writes, as large as the engine writes them."""
+    """The rows that one account entry writes, with the sizes that the engine writes."""
     entry = AccountEntry(amount=50, text=TEXT)
     action: Action[BaseModel] = Action(WorkflowKey("account", "1"), "enter", entry, bytes(16), 0, bytes(16))
     done = ACCOUNT.delta(ACCOUNT.initial(), action)

@@ -1,4 +1,4 @@
-"""One hot key: many clients on one instance, against the same clients over many; their order is checked in the log."""
+"""One hot key: many clients on one instance, compared with the same clients on many. The log is checked for order."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def _measure(options: Options, folder: Path) -> Measurement:
         await burst(engine, clients, each, [f"account:warm{n}" for n in range(options.keys)], options.window)
         for number in range(options.pairs):
             keys = [f"account:{number}-{n}" for n in range(options.keys)]
-            await burst(engine, clients, max(1, options.keys // clients), keys, options.window)  # they have begun
+            await burst(engine, clients, max(1, options.keys // clients), keys, options.window)  # so that all exist
             spread.append(await burst(engine, clients, each, keys, options.window))
             key = WorkflowKey("account", f"hot{number}")
             hot.append(await burst(engine, clients, each, [str(key)], options.window))
@@ -63,7 +63,7 @@ async def _measure(options: Options, folder: Path) -> Measurement:
 
 
 async def burst(engine: ReducerPatternEngine, clients: int, each: int, keys: list[str], window: int) -> float:
-    """Actions per second. An entry's text says who sent it, and as its how-manieth."""
+    """Actions per second. The text of an entry is ``CLIENT/N``: who sent it, and its number."""
 
     async def client(number: int) -> None:
         for first in range(0, each, window):

@@ -1,4 +1,4 @@
-"""``from onex import reducer, State`` beside what it cannot do without, and ``onex --help``; warm."""
+"""Milliseconds of ``from onex import reducer, State`` next to its unavoidable imports, and of ``onex --help``; warm."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HELP = "from onex.cli.main import main; raise SystemExit(main(['--help']))"
 
 def run(options: Mapping[str, str]) -> Result:
     chosen = Options.of(options)
-    for words in (FLOOR, OURS, HELP):  # warm: the second start finds files and byte code where they are
+    for words in (FLOOR, OURS, HELP):  # warm up: the next start finds files and byte code cached
         _ms(words)
     slices = [(_ms("pass"), _ms(FLOOR), _ms(OURS), _ms(HELP)) for _ in range(chosen.pairs)]
     bare, floor, ours, helped = ([one[n] for one in slices] for n in range(4))

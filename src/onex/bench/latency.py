@@ -1,4 +1,4 @@
-"""Milliseconds at half load: an open loop that sends on its own schedule, from an action's due moment to durable."""
+"""Latency at half load, in ms: an open loop sends on a schedule; measured from due time to durable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .load import CLIENTS, drive, entries, opened, refuse_refusals
 from .measurement import Goal, Measurement, Result, quantile
 from .options import Options
 
-COUNTED = 10_000  # a p99 of fewer says little
+COUNTED = 10_000  # a p99 of fewer means little
 
 
 def run(options: Mapping[str, str]) -> Result:
@@ -49,7 +49,7 @@ async def _measure(options: Options, folder: Path) -> Measurement:
 
 
 async def open_loop(engine: ReducerPatternEngine, rate: float, count: int, keys: int) -> list[float]:
-    """Seconds from the moment each action was due by the schedule to its answer; a late sender counts as waiting."""
+    """Seconds from the moment each action was due by the schedule to its answer; a late send counts as waiting."""
     waits: list[float] = []
     started = time.perf_counter()
     tasks: set[asyncio.Task[None]] = set()

@@ -1,4 +1,18 @@
-"""Load: an engine opened for measuring, and clients that keep it busy, each with its own keys and a window in flight."""
+"""Load: an engine opened for measuring, and clients that keep it busy.
+
+Theory of operation. ``opened`` wires an engine as ``onex.open`` does: durable settings, watchdog, every check and counter. Only
+loading an app from files is left out: the handlers are those of ``workload``. ``drive`` is a closed loop: each client sends a
+window of actions with one ``submit_many``, waits until all are durable, and sends the next. So the rate is what the engine can
+do with ``clients * window`` actions in flight. It says nothing about latency at a fixed rate: ``latency`` measures that with an
+open loop.
+
+- Each client has its own part of the keys (``entries``), so no two clients compete for an instance; ``hotkey`` measures that.
+- A bench calls ``drive`` once before it measures: imports, page cache and the cache of decoded instances are cold before.
+- Counters are differences over the slice, and ``Latency`` is replaced, so that the warm-up does not count.
+- ``cpu_us`` is CPU time of this process, per action. It is steadier than the rate when other processes share the machine.
+- Refused actions would make any rate look good, so ``refuse_refusals`` raises the first refusal of every answer.
+- A slice that was stalled may have ended before its first window. Each client sends at least one window, so there is always a rate.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +52,7 @@ class LoadResult(NamedTuple):
 
 @asynccontextmanager
 async def opened(store: str, folder: Path, limits: Limits | None = None) -> AsyncIterator[ReducerPatternEngine]:
-    """An engine as an app gets it: durable settings, every check and counter on. ``folder`` is made where there is none."""
+    """An engine as an app gets it. ``folder`` is created if it does not exist."""
     await asyncio.to_thread(folder.mkdir, exist_ok=True)
     kept = MemoryStore() if store == "memory" else await SqliteStore.open(folder / "store.db")
     watchdog = Watchdog()
@@ -54,7 +68,7 @@ async def opened(store: str, folder: Path, limits: Limits | None = None) -> Asyn
 
 
 def entries(client: int, clients: int, keys: int, first: int, count: int) -> list[Sent]:
-    """``count`` actions of one client, over its own part of the keys."""
+    """``count`` actions of one client, on its own part of the keys."""
     return [
         (f"account:{(client + n * clients) % keys}", "enter", AccountEntry(amount=n % 100, text=TEXT))
         for n in range(first, first + count)
@@ -67,7 +81,7 @@ async def drive(engine: ReducerPatternEngine, clients: int, keys: int, window: i
 
     async def client(number: int) -> None:
         sent = 0
-        while sent == 0 or time.perf_counter() < stop:  # a stalled machine still sends once: there is a rate to tell
+        while sent == 0 or time.perf_counter() < stop:  # at least once, also on a stalled machine
             refuse_refusals(await engine.submit_many(entries(number, clients, keys, sent, window)))
             sent += window
 
@@ -82,7 +96,7 @@ async def drive(engine: ReducerPatternEngine, clients: int, keys: int, window: i
 
 
 def refuse_refusals(answers: Iterable[object]) -> None:
-    """A figure over actions that were refused says nothing. Raises the first refusal."""
+    """Raises the first refusal: a rate of refused actions would mean nothing."""
     for answer in answers:
         if isinstance(answer, OnexError):
             raise answer

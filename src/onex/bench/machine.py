@@ -1,4 +1,4 @@
-"""Machine: what this machine did in the minute of a measurement. Figures of two minutes are compared by their ratios only."""
+"""Facts about this machine at the time of a measurement. Compare measurements of different times by their ratios only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOOPS = 200_000
 
 
 class HostFacts(NamedTuple):
-    """``fsync_us`` is the median of a page appended and made durable; ``loop_ns`` one turn of an empty loop, the best of five."""
+    """``fsync_us``: median of appending one page durably. ``loop_ns``: one turn of an empty loop, the best of five."""
 
     fsync_us: float
     load: float

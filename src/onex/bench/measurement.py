@@ -1,4 +1,4 @@
-"""Figure: what a bench has found, with the targets it was measured against. A target missed is told as missed."""
+"""Measurement: the result of a bench with its goals. A missed goal is reported as missed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Result = dict[str, JsonValue]
 
 
 class Goal(NamedTuple):
-    """``gate`` must hold, ``aim`` is what we go for. ``at_most``: less is better."""
+    """``gate`` must be reached, ``aim`` is the long-term goal. ``at_most``: smaller is better."""
 
     what: str
     value: float
@@ -39,7 +39,7 @@ class Goal(NamedTuple):
 
 @dataclass(slots=True)
 class Measurement:
-    """``value`` in ``unit``; ``ceiling`` is what the same run reached without us, ``ratio`` ours over it."""
+    """``value`` in ``unit``. ``ceiling``: what the same run reached without ONEX. ``ratio``: value over ceiling."""
 
     unit: str
     value: float
@@ -51,7 +51,7 @@ class Measurement:
     detail: dict[str, JsonValue] = field(default_factory=dict)
 
     def result(self, folder: Path) -> Result:
-        """What a bench answers: the figure, and the machine it was taken on (``folder`` lies on the disk in question)."""
+        """The measurement as JSON with facts about this machine. ``folder`` is on the disk that was measured."""
         machine = measured(folder)
         given: dict[str, float | None] = {
             "ceiling": self.ceiling, "ratio": self.ratio, "p50_ms": self.p50_ms, "p99_ms": self.p99_ms,
@@ -68,7 +68,7 @@ class Measurement:
 
 
 def rounded(value: float) -> float:
-    """Four digits that mean something."""
+    """Four significant digits."""
     return float(f"{value:.4g}") if abs(value) < 1000 else float(round(value))
 
 
@@ -79,5 +79,5 @@ def quantile(values: Sequence[float], q: float) -> float:
 
 
 def ratio_of_pairs(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """The median of the ratios of slices that ran beside each other: what a noisy minute does to both cancels out."""
+    """Median ratio of slices that ran next to each other: noise that hits both cancels out."""
     return median(our / their for our, their in zip(ours, theirs, strict=True))

@@ -1,7 +1,7 @@
-"""Resident memory under a steady load of new instances: it must become flat, whatever the store grows to.
+"""Resident memory under a steady load of new instances: it must become flat, however large the store grows.
 
-Three things fill up and then stay: the pages SQLite keeps (64 MiB), the decoded instances (``ONEX_CACHE_MIB``), and where
-instances end in the log. So the slope is taken of the second half, when they are full.
+Three caches fill up and then stay: SQLite's pages (64 MiB), decoded instances (``ONEX_CACHE_MIB``), and the log ends of
+instances. So the slope is measured over the second half, when they are full.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MIB = 1 << 20
 
 
 class Sample(NamedTuple):
-    """Taken after ``actions`` in all, each the first of a new instance, with one effect run and settled."""
+    """Resident bytes after ``actions`` actions. Each began a new instance and had one effect, run and settled."""
 
     actions: int
     resident: int
@@ -59,7 +59,7 @@ async def _measure(options: Options, folder: Path) -> Measurement:
 
 
 async def _loaded(engine: ReducerPatternEngine, actions: int, clients: int, window: int) -> list[Sample]:
-    """At full speed, as in a service that never rests: the next windows are sent while the last ones' effects run."""
+    """At full speed, as in a busy service: the next windows are sent while effects of the last ones run."""
     samples: list[Sample] = []
     sent = 0
 
@@ -69,25 +69,25 @@ async def _loaded(engine: ReducerPatternEngine, actions: int, clients: int, wind
             first, sent = sent, sent + window
             refuse_refusals(
                 await engine.submit_many(
-                    [(f"account:{n}", "tell", AccountEntry(amount=n % 100, text=TEXT)) for n in range(first, sent)]
+                    [(f"account:{n}", "notify", AccountEntry(amount=n % 100, text=TEXT)) for n in range(first, sent)]
                 )
             )
 
     for sample in range(1, SAMPLES + 1):
         await asyncio.gather(*(client(actions * sample // SAMPLES) for _ in range(clients)))
-        await engine.idle()  # so that a sample says what stays, and not how many effects were just behind
+        await engine.idle()  # so that a sample does not include effects in flight
         samples.append(Sample(sent, _resident()))
     return samples
 
 
 def slope(xs: Sequence[float], ys: Sequence[float]) -> float:
-    """Of the line that fits best (least squares). 0.0 where there is only one x."""
+    """Slope of the least-squares line. 0.0 where there is only one x."""
     mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
     square = sum((x - mean_x) ** 2 for x in xs)
     return sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / square if square else 0.0
 
 
 def _resident() -> int:
-    """Bytes of this process that stand in memory."""
+    """Resident memory of this process in bytes."""
     line = next(one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("VmRSS:"))
     return int(line.split()[1]) << 10

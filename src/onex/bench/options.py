@@ -1,4 +1,4 @@
-"""Options: how much to measure, and where. Each bench takes what it needs from ``-o NAME=VALUE``."""
+"""Options: how much to measure, and where. Set with ``-o NAME=VALUE``; each bench uses those it needs."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _NO = ("", "0", "false", "no")
 
 
 class InvalidOption(ValidationError):
-    """An option that no bench has, or a value it cannot mean."""
+    """An option that no bench has, or a value that it cannot have."""
 
     code = "invalid_option"
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What can be set, with the values of the published figures. ``quick`` measures next to nothing: it shows the shape.
+    """All options; the defaults are those of the published measurements. ``quick`` only shows that a bench runs.
 
-    ``seconds`` is one slice of a pair, ``pairs`` how many slices alternate, ``window`` how many actions one client has in
-    flight, ``actions`` how many there are in benches that count. Stores are made under ``directory`` and removed: it
-    should lie on the disk in question, not in memory.
+    ``seconds``: length of one slice of a pair. ``pairs``: how many pairs of slices. ``window``: actions that one client has
+    in flight. ``actions``: how many in benches that count actions. Stores are made under ``directory`` and removed; it
+    should be on the disk to measure, not in memory.
     """
 
     store: str = "sqlite"
@@ -42,7 +42,7 @@ class Options:
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> Self:
-        """Raises InvalidOption, naming what there is."""
+        """Raises InvalidOption, which names the options."""
         known = {field.name: field.type for field in fields(cls)}
         values: dict[str, str | bool | int | float] = {}
         for name, text in given.items():
@@ -50,17 +50,17 @@ class Options:
                 raise InvalidOption(f"no bench has an option {name!r}; there are {', '.join(known)}")
             values[name] = _value(name, str(known[name]), text)
         if values.get("store", "sqlite") not in ("sqlite", "memory"):
-            raise InvalidOption(f"store={values['store']!r} cannot be measured; there are sqlite and memory")
+            raise InvalidOption(f"store={values['store']!r} cannot be measured; choose sqlite or memory")
         quick = {"seconds": 0.05, "pairs": 1, "keys": 20, "window": 4} if values.get("quick") else {}
         return cls(**{**quick, **values})  # type: ignore[arg-type]  # each value was read as its field's type
 
     def count(self, full: int, quick: int) -> int:
-        """``actions`` where it was given, else the figure's own number."""
+        """``actions`` if given, else the bench's own number."""
         return self.actions or (quick if self.quick else full)
 
     @contextmanager
     def place(self) -> Iterator[Path]:
-        """A folder for the stores of this run."""
+        """A temporary folder for the stores of this run."""
         folder = Path(tempfile.mkdtemp(prefix=".onex-bench-", dir=self.directory))
         try:
             yield folder

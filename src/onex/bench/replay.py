@@ -38,7 +38,7 @@ async def _measure(options: Options, folder: Path) -> Measurement:
         registry = _unguarded(engine.registry)
         if options.store == "memory":
             runs = [await _replayed(engine.reader, registry, actions) for _ in range(options.pairs)]
-        else:  # read as ``onex replay`` reads: in the thread that folds
+        else:  # reads as ``onex replay`` does: in the thread that folds
             store = RecordedStore(f"sqlite:///{folder / 'store.db'}")
             runs = [await _replayed(store, registry, actions) for _ in range(options.pairs)]
             store.close()
@@ -62,7 +62,7 @@ async def _fill(engine: ReducerPatternEngine, actions: int, keys: int) -> None:
 
 
 async def _replayed(run: Recorded, registry: ReducerRegistry, actions: int) -> tuple[float, float]:
-    """Seconds of processor and of wall. Raises StateConsistencyError when anything differs or is missing."""
+    """CPU seconds and wall seconds. Raises StateConsistencyError when anything differs or is missing."""
     replay = Replay(run, registry)
     cpu, started = time.process_time(), time.perf_counter()
     async for _ in replay.all():
@@ -78,7 +78,7 @@ async def _replayed(run: Recorded, registry: ReducerRegistry, actions: int) -> t
 
 
 def _unguarded(registry: ReducerRegistry) -> ReducerRegistry:
-    """The code as ``onex replay`` has it: no watchdog, since what is in the log has once come to its end."""
+    """The code as ``onex replay`` runs it: without watchdog, since every logged step has returned once."""
     return ReducerRegistry(
         tuple(
             replace(one, reducer=one.reducer.reducer) if isinstance(one.reducer, Budgeted) else one

@@ -1,4 +1,4 @@
-"""From a key to its worker, with breakers and counters on."""
+"""Time to route a key to its worker, with circuit breakers and counters."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(options: Mapping[str, str]) -> Result:
 
 
 def _mean_us(router: WorkflowRouter, keys: list[WorkflowKey]) -> float:
-    """In processor time."""
+    """In CPU time."""
     started = time.process_time()
     for key in keys:
         router.route(key)
@@ -49,7 +49,7 @@ def _mean_us(router: WorkflowRouter, keys: list[WorkflowKey]) -> float:
 
 
 def _each_us(router: WorkflowRouter, keys: list[WorkflowKey]) -> list[float]:
-    """Of the wall, the reading of the clock included."""
+    """In wall time, including reading the clock."""
     taken: list[int] = []
     for key in keys:
         started = time.perf_counter_ns()

@@ -48,7 +48,7 @@ COUNTER = MachineReducer(
     counters,
     Machine("open", (Transition("open", "open", "count"),)),
     {"count": Count},
-    {"told": IntentSpec("told", "notification", "desk", CountedTotal)},
+    {"counted_total": IntentSpec("counted_total", "notification", "desk", CountedTotal)},
 )
 
 
@@ -85,7 +85,7 @@ def _actions(count: int) -> list[Action[BaseModel]]:
 
 
 def _per_s(work: Callable[[list[Action[BaseModel]]], int], actions: list[Action[BaseModel]]) -> float:
-    """In processor time: other processes of a shared machine do not count."""
+    """In CPU time: other processes of a shared machine do not count."""
     started = time.process_time()
     steps = work(actions)
     spent = time.process_time() - started
@@ -94,7 +94,7 @@ def _per_s(work: Callable[[list[Action[BaseModel]]], int], actions: list[Action[
 
 
 def _by_hand(actions: list[Action[BaseModel]]) -> int:
-    """The user's function alone: no table, no check, no contract."""
+    """The user's function alone: no transition table, no checks."""
     counter = COUNTER.initial()
     by_hand = counters.by_trigger["count"]
     for action in actions:
@@ -107,7 +107,7 @@ def _folded(actions: list[Action[BaseModel]]) -> int:
 
 
 def _with_bytes(actions: list[Action[BaseModel]]) -> int:
-    """What a step is once it is to be kept: canonical bytes of payload, intents and state, and each intent's id."""
+    """A step that is to be stored: canonical bytes of payload, intents and state, and the id of each intent."""
     counter = COUNTER.initial()
     for action in actions:
         encode_payload(action.payload)

@@ -105,7 +105,7 @@ from .payloads import Receipt
 
 
 @effect("desk")
-def tell(intent: ModelIntent[Receipt]) -> None:
+def notify(intent: ModelIntent[Receipt]) -> None:
     raise AssertionError("it is due in the year 2100")
 """
 
@@ -143,7 +143,7 @@ def _measure(options: Options, folder: Path) -> Measurement:
 
 
 def _app(place: Path, reducer: str) -> Path:
-    """Both codes are called alike, as two revisions of one folder are."""
+    """Both versions of the code have the same folder name, as two revisions of one folder have."""
     app = place / "account"
     app.mkdir(parents=True)
     texts = {"contract.yaml": CONTRACT, "payloads.py": PAYLOADS, "reducer.py": reducer, "effects.py": EFFECTS}
@@ -164,7 +164,7 @@ async def _fill(url: str, app: Path, actions: int) -> None:
 
 
 async def _folded(url: str, made: Path, other: Path) -> tuple[WhatIfTotals, float, float]:
-    """In this process alone, as each of the command's processes does: totals, seconds of processor and of wall."""
+    """In this process, as each process of the command does. Returns totals, CPU seconds and wall seconds."""
     reader, teller = RecordedStore(url), RecordedStore(url)
     changed, record = InertApp(other), InertApp(made)
     cpu, started = time.process_time(), time.perf_counter()
@@ -181,7 +181,7 @@ async def _folded(url: str, made: Path, other: Path) -> tuple[WhatIfTotals, floa
 
 
 def _whole(url: str, made: Path, other: Path, actions: int) -> dict[str, int | float]:
-    """The command itself: processes started, pages handed out, the record folded beside where something differs."""
+    """The whole command: with processes, pages of work, and the record folded too where something differs."""
     before = getrusage(RUSAGE_CHILDREN)
     started = time.perf_counter()
     source = RunSource(store_url=url)
@@ -193,7 +193,7 @@ def _whole(url: str, made: Path, other: Path, actions: int) -> dict[str, int | f
     after = getrusage(RUSAGE_CHILDREN)
     _check(outcome.tally.totals, actions)
     if outcome.fired:
-        raise StateConsistencyError(f"{outcome.fired} effects were fired by a what-if")
+        raise StateConsistencyError(f"{outcome.fired} effects ran in a what-if")
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {
         "command_wall_s": round(wall_s, 2),
@@ -204,7 +204,9 @@ def _whole(url: str, made: Path, other: Path, actions: int) -> dict[str, int | f
 
 
 def _check(totals: WhatIfTotals, actions: int) -> None:
-    """A figure over anything else says nothing. Raises StateConsistencyError."""
+    """Raises StateConsistencyError unless the result is as planned: other numbers would mean nothing."""
     differs = sum(str(n).endswith("00") for n in range(totals.instances))
     if (totals.actions, totals.differs, totals.opened) != (actions, differs, 0):
-        raise StateConsistencyError(f"what-if came to {totals}, {actions} actions and {differs} that differ were due")
+        raise StateConsistencyError(
+            f"what-if came to {totals}, {actions} actions and {differs} that differ were expected"
+        )

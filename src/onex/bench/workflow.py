@@ -1,4 +1,4 @@
-"""Whole workflows: a start, two commands, three effects whose outcomes come back; against the rate of plain actions."""
+"""Whole workflows: a start, two commands, three effects whose outcomes come back; compared with the rate of plain actions."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ async def _measure(options: Options, folder: Path) -> Measurement:
     count = options.count(WORKFLOWS, 20)
     rates: list[float] = []
     plain: list[float] = []
-    # two engines, so that the one with errands has nothing else that is due
-    async with opened(options.store, folder / "plain") as other, opened(options.store, folder / "errands") as engine:
+    # two engines, so that the one with jobs has nothing else that is due
+    async with opened(options.store, folder / "plain") as other, opened(options.store, folder / "jobs") as engine:
         await drive(other, clients, options.keys, options.window, options.seconds / 3)
         await _wave(engine, "warm", clients, count)
         for pair in range(options.pairs):
@@ -66,7 +66,7 @@ async def _measure(options: Options, folder: Path) -> Measurement:
 
 async def _wave(engine: ReducerPatternEngine, name: str, clients: int, count: int) -> float:
     """Workflows per second, from the first start to the last outcome durable."""
-    keys = [WorkflowKey("errand", f"{name}-{n}") for n in range(count)]
+    keys = [WorkflowKey("job", f"{name}-{n}") for n in range(count)]
 
     async def client(number: int) -> None:
         own = keys[number::clients]
@@ -86,7 +86,7 @@ async def _wave(engine: ReducerPatternEngine, name: str, clients: int, count: in
 
 async def _alone(engine: ReducerPatternEngine, number: int) -> float:
     """Seconds from the first command to the last outcome, with nothing else to do."""
-    key = WorkflowKey("errand", f"alone-{number}")
+    key = WorkflowKey("job", f"alone-{number}")
     started = time.perf_counter()
     refuse_refusals(await engine.submit_many(_commands(key)))
     await engine.idle()
@@ -105,6 +105,6 @@ def _commands(key: WorkflowKey) -> list[Sent]:
 
 async def _assert_done(engine: ReducerPatternEngine, keys: list[WorkflowKey]) -> None:
     for key in keys[:: max(1, len(keys) // 50)]:
-        errand = await engine.state(key)
-        if not isinstance(errand, SampleJob) or errand.done != ACTIONS // 2:
-            raise StateConsistencyError(f"{key} is {errand!r}; its three effects should be done")
+        job = await engine.state(key)
+        if not isinstance(job, SampleJob) or job.done != ACTIONS // 2:
+            raise StateConsistencyError(f"{key} is {job!r}; its three effects should be done")

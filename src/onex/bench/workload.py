@@ -1,7 +1,7 @@
-"""The workflows that are measured: an account with entries, and an errand with three effects. Small, typed, ordinary.
+"""The workflows that are measured: an account with entries, and a job with three effects. Small, typed, ordinary.
 
-An account's state is some 190 bytes in eight fields; an entry of it is validated, logged, and emits one intent whose
-outbox row stays (it is due in the year 2100), so that an applied action costs all five writes.
+An account's state is some 190 bytes in eight fields; an entry is validated, logged, and emits one intent whose outbox row
+stays (it is due in the year 2100), so that an applied action costs all five writes.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def enter(account: Account, action: Action[AccountEntry]) -> Step[Account]:
     return Step(_entered(account, action.payload), intent("receipt", _receipt(action.payload), not_before=LATER))
 
 
-@accounts.on("tell")
-def tell(account: Account, action: Action[AccountEntry]) -> Step[Account]:
+@accounts.on("notify")
+def notify(account: Account, action: Action[AccountEntry]) -> Step[Account]:
     return Step(_entered(account, action.payload), _receipt(action.payload))
 
 
@@ -72,8 +72,8 @@ def _receipt(entry: AccountEntry) -> Receipt:
 ACCOUNT = MachineReducer(
     "account",
     accounts,
-    Machine("open", (Transition("open", "open", "enter"), Transition("open", "open", "tell"))),
-    {"enter": AccountEntry, "tell": AccountEntry},
+    Machine("open", (Transition("open", "open", "enter"), Transition("open", "open", "notify"))),
+    {"enter": AccountEntry, "notify": AccountEntry},
     {"receipt": IntentSpec("receipt", "notification", "desk", Receipt)},
 )
 
@@ -91,33 +91,33 @@ class JobComment(Payload):
     text: str
 
 
-errands = reducer(SampleJob)
+jobs = reducer(SampleJob)
 
 
-@errands.on("begin")
-def begin(errand: SampleJob, action: Action[Nothing]) -> Step[SampleJob]:
-    return Step(errand, JobTask(n=1), JobTask(n=2), JobTask(n=3))
+@jobs.on("begin")
+def begin(job: SampleJob, action: Action[Nothing]) -> Step[SampleJob]:
+    return Step(job, JobTask(n=1), JobTask(n=2), JobTask(n=3))
 
 
-@errands.on("comment")
-def comment(errand: SampleJob, action: Action[JobComment]) -> Step[SampleJob]:
-    return Step(errand.evolve(words=action.payload.text))
+@jobs.on("comment")
+def comment(job: SampleJob, action: Action[JobComment]) -> Step[SampleJob]:
+    return Step(job.evolve(words=action.payload.text))
 
 
-@errands.on("task_done")
-def task_done(errand: SampleJob, action: Action[Nothing]) -> Step[SampleJob]:
-    return Step(errand.evolve(done=errand.done + 1))
+@jobs.on("task_done")
+def task_done(job: SampleJob, action: Action[Nothing]) -> Step[SampleJob]:
+    return Step(job.evolve(done=job.done + 1))
 
 
-@errands.on("task_failed")
-def task_failed(errand: SampleJob, action: Action[Failure]) -> Step[SampleJob]:
-    return Step(errand.evolve(words=action.payload.message))
+@jobs.on("task_failed")
+def task_failed(job: SampleJob, action: Action[Failure]) -> Step[SampleJob]:
+    return Step(job.evolve(words=action.payload.message))
 
 
 ENDS = {EnumOutcome.SUCCEEDED: "task_done", EnumOutcome.FAILED: "task_failed", EnumOutcome.UNKNOWN: "task_failed"}
 JOB = MachineReducer(
-    "errand",
-    errands,
+    "job",
+    jobs,
     Machine(
         "new",
         (
@@ -133,14 +133,14 @@ JOB = MachineReducer(
 
 
 class NoEffect:
-    """An effect that does nothing: what is measured is the way there and back."""
+    """An effect that does nothing: only the way to it and back is measured."""
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
         return Result(None)
 
 
 def registry(guard: StepGuard) -> ReducerRegistry:
-    """As an app is wired: each step under the guard that ends one which never returns."""
+    """As an app is wired: each step runs under the guard that ends one that never returns."""
     executors: Mapping[str, Executor] = {"helper": NoEffect(), "desk": NoEffect()}
     return ReducerRegistry(
         tuple(

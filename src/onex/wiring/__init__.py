@@ -1,4 +1,24 @@
-"""The roof: the only room that knows which adapter is used. A URL and an app become an engine, a reader, a sender."""
+"""The composition root: the only package that knows which adapter is used. A URL and an app become an engine or a reader.
+
+Theory of operation of ``open``, in this order:
+
+1. Settings, then the app: ``load_app`` reports every problem of contracts and code before a file is touched.
+2. The store. Opening it makes the file if needed, but does not own it yet.
+3. The worker pool, only if a workflow has compute functions; its processes start with the first task. The watchdog, whose
+   thread ends a step that runs longer than its budget.
+4. Executors: the app's effects run in ``EffectThreads``; the caller's ``executors`` are wrapped so that a task they leave behind is
+   contained. An executor takes as many calls at once as the highest ``concurrency`` of the intents it serves.
+5. ``engine.start`` takes the store over. It raises OwnershipLost when another process has it, and MigrationMissing before it
+   writes anything. Rows that this code has no place for are reported, not refused.
+
+A failure at any step, a cancellation too, closes what was opened before. The closing is shielded from further cancellation:
+a store that stays open would keep its lock, and the next engine could not start. ``_end`` closes each part whatever the others
+raise.
+
+Afterwards the engine owns store, pool, watchdog and projections: closing the engine closes them. That is why no ``ONEXContainer``
+is used here. Its services live as long as the container; these live as long as the engine that a caller holds, and there
+are four of them, made by calls that differ in their errors.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +61,7 @@ WORKER_ENTRY = "onex.worker:perform"
 
 
 class InvalidStoreUrl(ValidationError):
-    """A store's URL that names no kind of store we have."""
+    """The URL of a store names no known kind of store."""
 
     code = "invalid_store_url"
 
@@ -61,7 +81,24 @@ class StoreUrl(NamedTuple):
         if scheme == "sqlite" and found and path:
             return cls("sqlite", Path(path))
         hint = f"did you mean sqlite:///{text}?" if ":" not in text and text else "for example sqlite:///.onex/store.db"
-        raise InvalidStoreUrl(f"{text!r} is no store's URL; write sqlite:///FILE, {hint}", url=text)
+        raise InvalidStoreUrl(f"{text!r} is not the URL of a store; write sqlite:///FILE, {hint}", url=text)
+
+    @property
+    def file(self) -> Path:
+        """Raises InvalidStoreUrl for a memory store: no other process can use it."""
+        if self.path is None:
+            raise InvalidStoreUrl("a memory: store exists only in the process that made it; use sqlite:///FILE")
+        return self.path
+
+    def make_folder(self) -> None:
+        """Makes the store's folder if it is ``.onex``; any other folder is the user's. Raises DatabaseConnectionError."""
+        if self.file.parent.name == ".onex":
+            try:
+                self.file.parent.mkdir(exist_ok=True)
+            except OSError as error:
+                raise DatabaseConnectionError(
+                    f"the folder {self.file.parent} of the store cannot be made: {error}", path=str(self.file)
+                ) from error
 
 
 class ClosableSender(Sender, Protocol):
@@ -69,7 +106,7 @@ class ClosableSender(Sender, Protocol):
 
 
 class StoreBlobs:
-    """The blobs of a store, for effects and compute. Raises StateConsistencyError for one that is not kept."""
+    """Reads blobs of a store, for effects and compute. Raises StateConsistencyError for a blob that is not stored."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -78,21 +115,21 @@ class StoreBlobs:
         data = await self._reader.blob(digest)
         if data is None:
             raise StateConsistencyError(
-                f"no blob {digest.hex()[:16]} is kept; a reference to it outlived it, or the store is damaged"
+                f"there is no blob {digest.hex()[:16]}; it was deleted while something refers to it, or the store is damaged"
             )
         return data
 
 
 class ReadableStore(Reader, Projections, Protocol):
-    """What any process may look at: the log with all that stands beside it, and the projections kept of it."""
+    """What any process may read: the log, states, outbox, and projections."""
 
 
 class OwnerStore(Store, ReadableStore, Protocol):
-    """The owner's side, and the reader's."""
+    """A store for its owner, who reads it too."""
 
 
 class WiredEngine(ReducerPatternEngine):
-    """An engine with the worker processes, the watchdog and the projections it was wired to, which end with it."""
+    """An engine that owns its store, worker processes, watchdog and projections: they end with it."""
 
     def __init__(
         self,
@@ -124,9 +161,12 @@ class WiredEngine(ReducerPatternEngine):
         self._projections: dict[str, ProjectionMaterializerService] = {}
 
     async def start(self, owner: str) -> Self:
-        """As any engine's; ``stranded`` then tells what it found in flight and has no place for. It runs the rest."""
+        """Takes the store over. ``stranded`` then holds the rows that this code has no place for; the others run.
+
+        Raises MigrationMissing and what any engine's start raises.
+        """
         check_schemas(self.registry.workflows, tuple((await self.reader.codes()).values()))
-        with suppress(OnexError):  # a look: what cannot be looked at stops no start
+        with suppress(OnexError):  # only a report: an error in it does not stop the start
             self.stranded = await stranded(self.reader, self.registry)
         for one in self.stranded:
             self.service.events(
@@ -141,15 +181,15 @@ class WiredEngine(ReducerPatternEngine):
         return self
 
     async def materialize(self, name: str = WORKFLOW, project: Project = latest) -> ProjectionMaterializerService:
-        """Keep a projection of the log, from where it stood, until the engine closes. ``onex projection NAME`` shows it.
+        """Maintains a projection from its watermark on, until the engine closes. ``onex projection NAME`` shows it.
 
         ``project`` is a pure function of one row: it gives the row of its instance, or None for no change. Raises
-        ValidationError for a name that is kept here already or cannot be one.
+        ValidationError for an invalid name, or one that this engine maintains already.
         """
         if not name or not name.isprintable():
-            raise ValidationError(f"{name!a} cannot be a projection's name: give it printable characters")
+            raise ValidationError(f"{name!a} is not a valid name of a projection: use printable characters")
         if name in self._projections:
-            raise ValidationError(f"projection {name!r} is kept here already; give this one another name")
+            raise ValidationError(f"projection {name!r} is maintained here already; use another name")
         view = ProjectionMaterializerService(
             self.reader,
             self.tables,
@@ -187,8 +227,8 @@ async def open(
     """An engine that owns the store and runs the app: ``async with await onex.open(app="shop") as engine``.
 
     ``store_url`` and ``workers`` (processes for compute, started at the first task) default to the settings.
-    ``executors`` serve targets the app has no function for; ``limits`` win over the settings; ``telemetry`` hears what
-    the engine says of itself, for example ``onex.adapters.structlog_telemetry.StructlogTelemetry()``. Raises ContractError,
+    ``executors`` serve targets the app has no function for; ``limits`` win over the settings; ``telemetry`` gets the
+    events of the engine, for example ``onex.adapters.structlog_telemetry.StructlogTelemetry()``. Raises ContractError,
     OwnershipLost when another process runs on the store, DatabaseConnectionError.
     """
     settings = read_settings()
@@ -218,8 +258,8 @@ async def open(
         )
         await engine.start(f"pid {os.getpid()} on {socket.gethostname()}")
     except BaseException as error:
-        # to the end, also when the caller is cancelled once more: what is left open would keep the store from the next
-        await _whole(_end(store, watchdog, pool) if engine is None else engine.close())
+        # shielded: a second cancellation must not leave the store locked
+        await _finish(_end(store, watchdog, pool) if engine is None else engine.close())
         if isinstance(error, OwnershipLost) and not isinstance(error, DatabaseConnectionError):
             raise _owned(store_url) from error
         raise
@@ -227,22 +267,22 @@ async def open(
 
 
 def _owned(store_url: str) -> OwnershipLost:
-    """Who has the store. A process that has ended is never named: what it left behind is."""
+    """The error that names who holds the store. Of an engine that has ended, the processes that it left are named."""
     pid = owner_pid(store_url)
     path = StoreUrl.parse(store_url).path
     left = holders_of(lock_path(real_path(path))) if pid is None and path is not None else []
     if left:
         who = ", ".join(map(str, left))
         return OwnershipLost(
-            f"the engine that ran on {store_url} has ended, and what it started still holds the store: process {who}. "
-            "End it, then start again"
+            f"the engine that ran on {store_url} has ended, but a process that it started still holds the store: {who}. "
+            "End that process, then start again"
         )
-    told = f"process {pid}" if pid else "another process"
-    return OwnershipLost(f"{told} runs on {store_url}; stop it, or submit to it: onex submit KEY TRIGGER", pid=pid)
+    who = f"process {pid}" if pid else "another process"
+    return OwnershipLost(f"{who} runs on {store_url}; stop it, or submit to it: onex submit KEY TRIGGER", pid=pid)
 
 
 async def _end(store: Store, watchdog: Watchdog | None, pool: WorkerPool | None) -> None:
-    """Each of them, whatever comes of the others."""
+    """Closes each of them, also when another raises."""
     try:
         await store.close()
     finally:
@@ -252,38 +292,35 @@ async def _end(store: Store, watchdog: Watchdog | None, pool: WorkerPool | None)
             await pool.close(grace_s=0.0)
 
 
-async def _whole(closing: Coroutine[None, None, None]) -> None:
+async def _finish(closing: Coroutine[None, None, None]) -> None:
     task = asyncio.ensure_future(closing)
     while not task.done():
         with suppress(asyncio.CancelledError):
             await asyncio.shield(task)
     if not task.cancelled():
-        task.exception()  # looked at: what made us close is what is told
+        task.exception()  # marks it as retrieved: the error that made us close is the one to raise
 
 
 async def open_reader(store_url: str | None = None) -> ReadableStore:
-    """To look, never to change; also while an engine runs. Raises DatabaseConnectionError when there is no store."""
+    """A read-only store, also while an engine runs on it. Raises DatabaseConnectionError when there is no store."""
     url = StoreUrl.parse(store_url or read_settings().store_url)
-    if url.path is None:
-        raise InvalidStoreUrl("a memory: store lives in the process that made it; nobody else can read it")
-    return await SqliteStore.open(url.path, read_only=True)
+    return await SqliteStore.open(url.file, read_only=True)
 
 
 async def open_sender(store_url: str | None = None) -> ClosableSender:
-    """To submit without owning; the store is made when there is none. Raises DatabaseConnectionError."""
+    """Submits without owning the store, which is made if there is none. Raises DatabaseConnectionError."""
     url = StoreUrl.parse(store_url or read_settings().store_url)
-    if url.path is None:
-        raise InvalidStoreUrl("a memory: store lives in the process that made it; nobody else can send to it")
-    return await _open_store(url)
+    url.make_folder()
+    return await SqliteStore.open(url.file)
 
 
 def new_action_id() -> UUID:
-    """For one who sends, and may have to send again: UUIDv7, as the engine mints them."""
+    """A UUIDv7 as the engine makes them, for a client that may have to send its action again."""
     return UUID(bytes=UuidV7().new())
 
 
 def owner_pid(store_url: str) -> int | None:
-    """The process whose engine runs on the store, by the system's list of locks; None: none, or it cannot be told.
+    """The process whose engine runs on the store, by the system's list of locks. None: no engine, or not known.
 
     Raises DatabaseConnectionError for a path that no store can have.
     """
@@ -303,25 +340,19 @@ def _limits(settings: Settings) -> Limits:
 
 
 def with_step_guard(migrations: Migrations, guard: StepGuard) -> Migrations:
-    """The same, each function under the guard: one that never ends fails its value, not the engine."""
+    """The same migrations under the guard: a function that never returns fails its value, not the engine."""
     return replace(migrations, budget=guard)
 
 
 async def _open_store(url: StoreUrl) -> SqliteStore | MemoryStore:
     if url.path is None:
         return MemoryStore()
-    if url.path.parent.name == ".onex":  # ours to make; any other folder is the user's
-        try:
-            url.path.parent.mkdir(exist_ok=True)
-        except OSError as error:
-            raise DatabaseConnectionError(
-                f"the folder {url.path.parent} of the store cannot be made: {error}", path=str(url.path)
-            ) from error
+    url.make_folder()
     return await SqliteStore.open(url.path)
 
 
 class _Parts(NamedTuple):
-    """What the executors of one app are made of."""
+    """What makes the executors of one app."""
 
     app: App
     blobs: StoreBlobs

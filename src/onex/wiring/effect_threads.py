@@ -1,4 +1,19 @@
-"""Threads for plain effects: one that never comes back may hold up its intent, never the end of the process."""
+"""Threads for plain (not async) effects: one that never returns may delay its intent, but never the end of the process.
+
+Theory of operation. asyncio's own thread pool joins its threads when the interpreter exits, so one effect that hangs would keep the
+process. These threads are daemons: they are dropped at exit. What they had half done is safe: the outbox row is still there,
+and the next owner runs the effect again under the same key.
+
+- A call goes to a free thread, or to a new one. ``_free`` counts threads that wait, minus calls that are queued for them; it is
+  changed under the lock on both sides, so no call is queued when no thread will take it. There is no upper limit
+  here: the engine runs at most ``concurrency`` calls per target.
+- The result travels as a pair (value, error), not with ``set_exception``: a future refuses StopIteration.
+- The waiter is cancelled, for example by a timeout: the thread runs on, and its result is dropped.
+- The loop is closed when the call returns: ``call_soon_threadsafe`` raises RuntimeError, and the thread just goes on.
+- The system gives no thread: EffectFailed with NOT_BEGUN, retryable, since nothing of the effect has run.
+- The effect raises KeyboardInterrupt or StopIteration: it becomes EffectUnknown. No signal reaches a thread, so it is no
+  Ctrl-C; and a coroutine cannot raise StopIteration.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +32,7 @@ T = TypeVar("T")
 
 
 class EffectThreads:
-    """Runs blocking calls, each in a thread of its own; a thread that is free takes the next one.
-
-    Daemons, unlike asyncio's: a process that ends does not wait for them, and what they left half done is run again by
-    the next owner under the same key. Their number is bounded by the ``concurrency`` of the targets that call.
-    """
+    """Runs blocking calls in daemon threads, one call per thread at a time."""
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -29,9 +40,9 @@ class EffectThreads:
         self._free = 0
 
     async def __call__(self, call: Callable[[], T]) -> T:
-        """What ``call`` returns or raises. A cancelled wait lets it run on, unheard.
+        """Returns or raises what ``call`` does. When the wait is cancelled, ``call`` runs on and its result is dropped.
 
-        Raises EffectFailed, to be tried again, when the system gives no thread.
+        Raises EffectFailed, retryable, when the system gives no thread.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[tuple[T | None, BaseException | None]] = loop.create_future()
@@ -47,7 +58,7 @@ class EffectThreads:
                 came = call(), None
             except BaseException as error:
                 came = None, error
-            with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(give, came)
 
         with self._lock:
@@ -78,7 +89,7 @@ class EffectThreads:
     def _serve(self, run: Callable[[], None]) -> None:
         while True:
             run()
-            del run  # with what it returned
+            del run  # and with it the result
             with self._lock:
                 self._free += 1
             run = self._calls.get()

@@ -1,4 +1,4 @@
-"""What this process runs on, as the log names it beside each row: named in a mismatch, never part of the code."""
+"""Versions that this process runs with. The log names them beside each row; replay shows them for a mismatch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _tzdata() -> str:
 
 
 def git_revision(folder: Path) -> str:
-    """The commit checked out in the repository that holds ``folder``; '' when there is none. Read, not asked of git."""
+    """The commit that is checked out in the repository of ``folder``; '' when there is none. Reads files; runs no git."""
     for place in (folder, *folder.parents):
         found = place / ".git"
         if found.is_dir():

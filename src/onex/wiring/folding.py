@@ -1,4 +1,4 @@
-"""Code that is to be folded and nothing else: an app with nothing behind its effects but a counter."""
+"""An app for folding only: its effects are replaced by one counter."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from . import with_step_guard
 
 
 class Boundary:
-    """Where effects would leave. It counts what comes this far and lets nothing out; after any fold ``fired`` is to be 0."""
+    """Stands in for every effect. It counts calls and runs nothing; after any fold ``fired`` must be 0."""
 
     def __init__(self) -> None:
         self.fired = 0
 
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
         self.fired += 1
-        raise EffectFailed(f"{intent.name!r} reached the outside of a process that only folds", code="folding")
+        raise EffectFailed(f"{intent.name!r} was to run in a process that only folds", code="folding")
 
 
 class InertApp:
-    """The code in a folder, ready to be folded and for nothing else. A step that never ends is ended after its budget."""
+    """The code of a folder, for folding only. A step that exceeds its budget is ended."""
 
     def __init__(self, app: Path) -> None:
         """Raises ContractError."""

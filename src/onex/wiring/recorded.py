@@ -1,6 +1,16 @@
-"""Recorded: what was once done, to be folded and never to go on: a store, an imported store, or an exported file.
+"""Recorded runs: a store, or an exported file, opened for replay, what-if and export. Nothing is ever run from them.
 
-Read in the calling thread: nothing else waits meanwhile, and a hop to a thread costs more than what is read.
+Theory of operation. ``RunSource`` is a plain value that travels to other processes; each opens its own connection with
+``open``. A run is read in the calling thread, not in the store's reader threads: a process that folds has nothing else to do,
+and a switch of threads costs more than reading a page. The methods are ``async`` only because the protocol is shared with readers.
+
+- A store may grow while it is read: an engine may run on it. Rows are read page by page. Several processes may share the
+  instances of one run; only share 0 checks the structure of the file, since that is the same for all.
+- ``StoreImport`` makes a store from files. Rows are written into a temporary file with their original positions, keys and code
+  ids; ``finish`` makes it durable under its own name. If the block ends without ``finish``, the temporary file is
+  removed, so a half-made store is never seen. Two files with the same instance are refused: StateConsistencyError.
+- A store made from redacted files holds, in a projection named REDACTED, which fields of which versions were replaced. Replay
+  then reports these rows as unverified, not as a mismatch.
 """
 
 from __future__ import annotations
@@ -18,17 +28,17 @@ from ..ports import Code, Env, LogEntry, SnapshotRow, Stored
 from ..records import Damage
 from ..replay.history_export import Exported, Redacted, redacted_since
 from ..replay.history_reader import HistoryReader
-from . import InvalidStoreUrl, StoreUrl
+from . import StoreUrl
 
 PAGE = 1000
 
 
 class RecordedRun(Exported, Protocol):
-    """Whatever holds a run: what a replay and an export ask of it."""
+    """What replay, what-if and export read from a run."""
 
     @property
     def actions(self) -> int:
-        """How many there are."""
+        """How many actions the run has."""
 
     async def load(self, keys: Sequence[WorkflowKey]) -> Mapping[WorkflowKey, Stored]: ...
 
@@ -37,13 +47,13 @@ class RecordedRun(Exported, Protocol):
     async def redacted_since(self, key: WorkflowKey) -> int: ...
 
     async def damaged(self, part: int) -> Sequence[Damage]:
-        """What the run says against itself. Of several that ask, the first, 0, is told of the file's own structure too."""
+        """Damage in the run. Share 0 of several readers also checks the structure of the file."""
 
     def close(self) -> None: ...
 
 
 class RunSource(NamedTuple):
-    """Where a run is: a store's URL, or a file when ``file`` is not ''. Travels to another process."""
+    """A store's URL, or an exported file when ``file`` is not ''. Can be pickled."""
 
     store_url: str = ""
     file: str = ""
@@ -63,10 +73,7 @@ class RecordedStore:
 
     def __init__(self, store_url: str) -> None:
         """Raises InvalidStoreUrl, DatabaseConnectionError when there is no store."""
-        url = StoreUrl.parse(store_url)
-        if url.path is None:
-            raise InvalidStoreUrl("a memory: store lives in the process that made it; nobody else can read it")
-        self._reads = SqliteReads(url.path)
+        self._reads = SqliteReads(StoreUrl.parse(store_url).file)
         self._marked = self._reads.watermark(REDACTED, 0) > 0
 
     @property
@@ -94,7 +101,7 @@ class RecordedStore:
         return self._reads.snapshot(key, at_most)
 
     async def redacted(self, key: WorkflowKey) -> Redacted:
-        """What an import noted of it; nothing in a store that an engine wrote."""
+        """Replaced fields, as an import noted them; empty in a store that an engine wrote."""
         rows = self._reads.projected(REDACTED, str(key), None, 1) if self._marked else ()
         return {int(version): tuple(paths) for row in rows for version, paths in json.loads(row.fields).items()}
 
@@ -109,18 +116,15 @@ class RecordedStore:
 
 
 class StoreImport:
-    """A new store made of files. Leaving the ``with`` block without ``finish`` leaves nothing behind."""
+    """A new store made from files. Leaving the ``with`` block without ``finish`` removes it."""
 
     def __init__(self, store_url: str) -> None:
         """Raises InvalidStoreUrl, StoreTaken, DatabaseConnectionError and its kinds."""
         url = StoreUrl.parse(store_url)
-        if url.path is None:
-            raise InvalidStoreUrl("a memory: store would be gone when this command ends; write sqlite:///FILE")
-        if url.path.parent.name == ".onex":
-            url.path.parent.mkdir(exist_ok=True)
-        self._store = SqliteImport(url.path)
+        url.make_folder()
+        self._store = SqliteImport(url.file)
         self.instances = self.actions = 0
-        self._told: list[str] = []
+        self._sources: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -130,11 +134,11 @@ class StoreImport:
     ) -> None:
         self._store.__exit__(kind, error, trace)
 
-    async def take(self, run: HistoryReader, went: Callable[[int], None] = lambda actions: None) -> None:
-        """All instances of a file. Raises HistoryUnreadable, StateConsistencyError: it is not the only one of its key."""
+    async def take(self, run: HistoryReader, on_actions: Callable[[int], None] = lambda actions: None) -> None:
+        """Adds all instances of a file. Raises HistoryUnreadable; StateConsistencyError for a key that is there already."""
         store = self._store
         store.begin(await run.codes(), await run.envs())
-        self._told.append(run.source)
+        self._sources.append(run.source)
         after: WorkflowKey | None = None
         while found := await run.instances(None, None, after, PAGE):
             for stored in found:
@@ -144,7 +148,7 @@ class StoreImport:
                     store.rows(rows)
                     version = rows[-1].version
                     self.actions += len(rows)
-                    went(len(rows))
+                    on_actions(len(rows))
                 kept = await run.snapshot(stored.key, stored.version)
                 while kept is not None:
                     store.keep(kept)
@@ -153,5 +157,5 @@ class StoreImport:
             after = found[-1].key
 
     def finish(self) -> None:
-        """The store is there, whole and durable. Raises StoreTaken."""
-        self._store.finish(", ".join(self._told))
+        """Makes the store visible, complete and durable. Raises StoreTaken."""
+        self._store.finish(", ".join(self._sources))
