@@ -88,7 +88,7 @@ def test_an_import_is_whole_or_not_there(commands: Commands, orders: Path, place
     assert '"code": "history_unreadable"' in told.out
     told = commands("import", RUN, RUN, "--store", COPY)
     assert told.code == 3
-    assert "orders:1 does not fit beside what was imported before it" in told.err
+    assert "orders:1 does not fit what was imported before it" in told.err
     assert commands("import", RUN, "--store", "sqlite:///store.db").err.startswith(
         f"onex: {place / 'store.db'} exists; runs are imp"
     )
@@ -103,8 +103,8 @@ def test_an_import_is_whole_or_not_there(commands: Commands, orders: Path, place
     ("old", "new", "told"),
     [
         ('"position":[0,', '"position":[1,', "orders:1 stands at 1:"),
-        ('"code_id":1', '"code_id":7', "orders:1 names code 7, which the file's head does not list"),
-        ('"env_id":1', '"env_id":7', "orders:1 names env 7, which the file's head does not list"),
+        ('"code_id":1', '"code_id":7', "orders:1 names code 7, which the head of the file does not list"),
+        ('"env_id":1', '"env_id":7', "orders:1 names env 7, which the head of the file does not list"),
     ],
 )
 def test_what_no_store_can_hold_is_refused(
