@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TextIO
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+from typing import Final, Self, TextIO
 
 PAUSE_S: Final = 0.1
 
@@ -38,7 +36,9 @@ class ProgressBar:
         self._what, self._unit, self._total = what, unit, total
         self._done, self._detail = 0.0, ""
         self._wait_s, self._next_s = wait_s, time.monotonic() + wait_s
-        self._drawn: tuple[Progress, TaskID] | None = None
+        self._redraw: Callable[[str], None] | None = None
+        self._print: Callable[[str], None] | None = None
+        self._stop: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Self:
         if not self._wait_s:
@@ -48,9 +48,9 @@ class ProgressBar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._drawn is not None:
+        if self._redraw is not None:
             self._draw()  # the last numbers
-            self._drawn[0].stop()
+        self._stop()
 
     def advance(self, by: int) -> None:
         """So many more are done."""
@@ -71,24 +71,30 @@ class ProgressBar:
 
     def say_above(self, line: str) -> None:
         """A line above the bar, if there is one. ``line`` holds nothing that a terminal would act on."""
-        if self._drawn is not None:
-            self._drawn[0].console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if self._print is not None:
+            self._print(line)
 
     def _draw(self) -> None:
         if not self.is_live:
             return
-        if self._drawn is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-            words = TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[counts]}")
-            console = Console(file=self.stream)
-            progress = Progress(*words, TimeRemainingColumn(), console=console, transient=True, auto_refresh=False)
-            self._drawn = progress, progress.add_task(self._what, counts="")
-            progress.start()
+        if self._redraw is None:
+            self._start()
         of = "" if self._total is None else f"/{self._total:,.0f}"
-        counts = self._detail or f"{self._done:,.0f}{of} {self._unit}"
-        progress, task = self._drawn
-        progress.update(
+        if self._redraw is not None:
+            self._redraw(self._detail or f"{self._done:,.0f}{of} {self._unit}")
+
+    def _start(self) -> None:
+        """rich is imported here: a command that draws nothing starts without it."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        words = TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[counts]}")
+        console = Console(file=self.stream)
+        drawn = Progress(*words, TimeRemainingColumn(), console=console, transient=True, auto_refresh=False)
+        task = drawn.add_task(self._what, counts="")
+        self._redraw = lambda counts: drawn.update(
             task, description=self._what, completed=self._done, total=self._total, counts=counts, refresh=True
         )
+        self._print = lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._stop = drawn.stop
+        drawn.start()
