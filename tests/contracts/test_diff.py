@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onex.contracts.diff.contract_diff import ContractChange, ContractDifference, Shapes, difference, file_difference
-from onex.contracts.diff.version_bump import EnumBump, made_between, owed_version
+from onex.contracts.diff.impact import EnumBump, made_between, owed_version
 from onex.contracts.foreign.foreign_reader import read_contract
 from onex.contracts.foreign.read_result import ReadResult
 from onex.contracts.model.contract import ModelContractBase

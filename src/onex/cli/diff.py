@@ -11,7 +11,7 @@ import typer
 from pydantic import JsonValue
 
 from ..contracts.diff.contract_diff import ContractChange, EnumChange
-from ..contracts.diff.version_bump import EnumBump, owed_version
+from ..contracts.diff.impact import EnumBump, owed_version
 from ..doctor.comparison import ContractComparison, compare, sides
 from ..views.diff import diff_json
 from .console import counted, has_colours, note, say, say_json, styled

@@ -34,7 +34,7 @@ FEW = 3
 RUN_BY = {"engine", "docs"}
 
 
-class Loaded(NamedTuple):
+class LoadedContract(NamedTuple):
     """``contract`` is None when a finding is an error. ``tree`` keeps the places, for checks that come later."""
 
     contract: ModelContractWorkflow | None
@@ -42,20 +42,20 @@ class Loaded(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def load_contract(text: str, path: str) -> Loaded:
+def load_contract(text: str, path: str) -> LoadedContract:
     """Never raises. ``path`` only names the text in findings."""
     source = read_yaml(text, path)
     if source.tree is None:
-        return Loaded(None, None, source.findings)
+        return LoadedContract(None, None, source.findings)
     if not isinstance(source.tree, YamlMap):
         not_mapping = _finding(
             path, source.tree.place, "not_a_mapping", "a contract is a mapping of keys", "begin with name:"
         )
-        return Loaded(None, None, (*source.findings, not_mapping))
+        return LoadedContract(None, None, (*source.findings, not_mapping))
     return load_tree(source.tree, path, source.findings)
 
 
-def load_tree(tree: YamlMap, path: str, earlier: tuple[Finding, ...] = ()) -> Loaded:
+def load_tree(tree: YamlMap, path: str, earlier: tuple[Finding, ...] = ()) -> LoadedContract:
     """The same for a text that was read already; ``earlier`` are the findings of that reading."""
     contract, shape = _typed(tree, path)
     found = [*earlier]
@@ -70,7 +70,7 @@ def load_tree(tree: YamlMap, path: str, earlier: tuple[Finding, ...] = ()) -> Lo
             _finding(path, YamlPlace(0, 0), "too_many_findings", f"and {more} more", "fix these first"),
         ]
     findings = tuple(found)
-    return Loaded(None if errors(findings) else contract, tree, findings)
+    return LoadedContract(None if errors(findings) else contract, tree, findings)
 
 
 def _typed(tree: YamlMap, path: str) -> tuple[ModelContractWorkflow | None, list[Finding]]:

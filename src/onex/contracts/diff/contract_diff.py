@@ -35,8 +35,8 @@ from ..text.yaml_tree import Loc, YamlMap, YamlPlace, node_at, place_of, plain
 from .diff_rules import ENTRY as _ENTRY
 from .diff_rules import impact_of, mentioned, rule_of
 from .entry_matching import identity, matched
+from .impact import DiffRule, EnumBump, FieldPair, Impact, ImpactOf, made_between, owes_nothing
 from .json_schema_diff import schema_changes
-from .version_bump import DiffRule, EnumBump, FieldPair, Impact, ImpactOf, made_between, owes_nothing
 
 NOWHERE = YamlPlace(0, 0)
 

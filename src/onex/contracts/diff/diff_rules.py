@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from ..model.fsm import ModelFSMSubcontract, ModelFSMTransition, ModelIntentRetry
 from ..model.part import ModelContractVersion, Use
-from .version_bump import DiffRule, FieldPair, Impact, ImpactOf, adds, breaks, owes_nothing, words_differ
+from .impact import DiffRule, FieldPair, Impact, ImpactOf, adds, breaks, owes_nothing, words_differ
 
 
 def _node_type(pair: FieldPair) -> Impact:

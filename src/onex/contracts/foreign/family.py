@@ -9,21 +9,12 @@ from __future__ import annotations
 from ..text.yaml_tree import YamlList, YamlMap, YamlNode, YamlPlace, YamlScalar
 from .read_result import EnumFamily
 
-ALONE = frozenset(
-    (
-        "contract_version",
-        "fingerprint",
-        "node_type",
-        "version",
-        "description",
-        "metadata",
-        "definitions",
-        "node_version",
-    )
-)
+# fmt: off
+ALONE = frozenset((
+    "contract_version", "fingerprint", "node_type", "version", "description", "metadata", "definitions", "node_version",
+))
 """Keys that a contract of family G has beside its one block."""
 
-# fmt: off
 THEIRS = frozenset((
     "input_model", "output_model", "handler_routing", "event_bus", "io_operations", "descriptor", "subcontracts",
     "node_version", "node_name", "node_id", "contract_name", "version",

@@ -29,21 +29,13 @@ _WORDS: Mapping[EnumNodeKind, tuple[str, ...]] = {
         "orchestrator", "workflow", "pipeline", "coordinator", "saga", "dispatcher", "controller", "supervisor",
     ),
 }
-# fmt: on
 KINDS: Mapping[str, EnumNodeKind] = {word: kind for kind, words in _WORDS.items() for word in words}
 """Word in ``node_type``: the kind. A service, a tool or a host has effects on the world, so it is an effect."""
 
 NAMES = (
-    "name",
-    "contract_name",
-    "node_name",
-    "tool_name",
-    "skill_name",
-    "workflow_id",
-    "workflow_name",
-    "handler_id",
-    "node_id",
+    "name", "contract_name", "node_name", "tool_name", "skill_name", "workflow_id", "workflow_name", "handler_id", "node_id",
 )
+# fmt: on
 """Keys that name a contract, the best first."""
 
 BLOCK_NAMES = ("state_machine_name", "workflow_name", "fsm_name", "subcontract_name", "operation_name", "name")

@@ -1,4 +1,4 @@
-"""What a change does to the users of a contract, and the version bump that it needs (https://semver.org).
+"""What a change does to the users of a contract, the version bump that it needs (https://semver.org), and the form of a rule.
 
 breaks        -> major    somebody who relied on the old contract fails with the new one
 adds          -> minor    nobody fails; there is more, or the node behaves differently
