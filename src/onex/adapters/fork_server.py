@@ -143,16 +143,16 @@ def answer(entry: EntryPoint, parts: Sequence[bytes]) -> list[bytes]:
         return [b"ok", result, *blobs]
     except BaseException as error:
         # SystemExit too: a function that calls exit() has failed; it does not end the worker
-        told = caught(error)
+        text = caught(error)
         kind = type(error)
         if issubclass(kind, EffectFailed):
             reason = text_of(error, "reason", EffectFailed.code)
-            return _failed(reason, text_of(error, "message", told), flag_of(error, "retry", False))
+            return _failed(reason, text_of(error, "message", text), flag_of(error, "retry", False))
         if issubclass(kind, OnexError):
             return _failed(
-                text_of(error, "code", "raised"), text_of(error, "message", told), flag_of(error, "retryable", False)
+                text_of(error, "code", "raised"), text_of(error, "message", text), flag_of(error, "retryable", False)
             )
-        return _failed("raised", f"{where[3]} raised {told} at {_code_place(error, where[0])}", False)
+        return _failed("raised", f"{where[3]} raised {text} at {_code_place(error, where[0])}", False)
 
 
 def _failed(code: str, message: str, retry: bool) -> list[bytes]:

@@ -237,8 +237,8 @@ class IntentTable:
             raise IntentUnfit(f"intent {name!r} is cancelled by cancel({name!r}), not by {_shown(cancelled)}")
         wanted = spec.payload if not cancelled else None
         if (type(payload) if payload is not None else None) is not wanted:
-            told = wanted.__name__ if wanted else "no payload"
-            raise IntentNotDeclared(f"intent {name!r} carries {_kind(payload)}; the contract says {told}")
+            expected = wanted.__name__ if wanted else "no payload"
+            raise IntentNotDeclared(f"intent {name!r} carries {_kind(payload)}; the contract says {expected}")
         if kind == _TIMER and due is None and not cancelled:
             raise IntentNotDeclared(f"timer {name!r} needs a time: timer({name!r}, at)")
         if cancelled and kind != _TIMER:
@@ -291,8 +291,8 @@ def _kind(value: object) -> str:
 
 def _shown(value: object) -> str:
     """``value`` for a message, with its type. Never raises."""
-    told = shown(value)
-    return f"{told} ({type(value).__name__})" if not isinstance(value, str) else told
+    text = shown(value)
+    return f"{text} ({type(value).__name__})" if not isinstance(value, str) else text
 
 
 def _priority(name: str, priority: object) -> EnumIntentPriority:

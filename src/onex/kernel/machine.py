@@ -224,9 +224,9 @@ class MachineReducer(Generic[S]):
                 if step.intents:
                     emitted = self.intents.join_all(step.intents)
             except BaseException as error:
-                told = failure_text(error)
+                reason = failure_text(error)
                 raise ReducerFailed(
-                    f"{self.workflow_type}.{kind} failed on {before!r}: {told}", trigger=kind
+                    f"{self.workflow_type}.{kind} failed on {before!r}: {reason}", trigger=kind
                 ) from error
         if after != before:
             if self.machine.timeouts:
@@ -260,10 +260,10 @@ class MachineReducer(Generic[S]):
 
 def failure_text(error: BaseException) -> str:
     """The text for what a handler, or the join of its intents, raised: of an error of ONEX its message alone."""
-    told = problems(error)
+    reason = problems(error)
     if issubclass(type(error), OnexError) and type(message := getattr(error, "message", None)) is str:
         return plain_text(message)
-    return told
+    return reason
 
 
 def initial_state(workflow_type: str, make: Callable[[], S]) -> S:

@@ -73,8 +73,8 @@ class Migrations:
 
     def missing(self, of: int, to: int) -> list[int]:
         """The schemas between ``of`` and ``to`` without any migration or rename: most likely one was forgotten."""
-        told = {step.of for step in self.steps} | {one.of for one in self.renames}
-        return [n for n in range(of, to) if n not in told]
+        covered = {step.of for step in self.steps} | {one.of for one in self.renames}
+        return [n for n in range(of, to) if n not in covered]
 
     def trigger(self, name: str, of: int, to: int) -> str:
         return self.names.triggers.at(name, of, to)
@@ -122,8 +122,8 @@ class Migrations:
         except NotPlainJson as error:
             raise MigrationFailed(f"{what}: what {step} returned cannot be kept: {error}") from error
         except BaseException as error:
-            told = caught(error)
-            raise MigrationFailed(f"{what}: {step} raised {told}") from error
+            reason = caught(error)
+            raise MigrationFailed(f"{what}: {step} raised {reason}") from error
         if not isinstance(plain, dict):
             raise MigrationFailed(f"{what}: {step} returned {type(made).__name__}, not a dict")
         return plain

@@ -171,8 +171,8 @@ class MemoryReads:
             if number < limit:
                 intents.append(InFlight(EnumInFlight.INTENT, own, row.payload_schema, name, 0, key, timer, at))
             if row.state is EnumOutboxState.HELD and not timer:
-                told = _text(row.result, "schema")
-                schema, kind = int(told) if told.isdecimal() else 1, _text(row.result, "kind")
+                schema_text = _text(row.result, "schema")
+                schema, kind = int(schema_text) if schema_text.isdecimal() else 1, _text(row.result, "kind")
                 outcomes.append(InFlight(EnumInFlight.OUTCOME, own, schema, kind, 0, key, timer, at))
         found: dict[tuple[object, ...], InFlight] = {}
         for one in (*states, *intents, *outcomes[:limit]):

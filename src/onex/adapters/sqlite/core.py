@@ -275,8 +275,8 @@ class SqliteCore(SqliteReads):
         try:
             cursor.execute("commit")
         except sqlite3.Error as error:
-            told = translated(error, self.path)
-            if isinstance(told, DiskFull | StoreBusy):
+            translation = translated(error, self.path)
+            if isinstance(translation, DiskFull | StoreBusy):
                 raise  # the frame that commits is written last: without room there is none, and nothing was applied
             raise CommitUnknown(
                 f"{self.path} gave no clear answer to a commit: {error}; send the same ids again", path=str(self.path)

@@ -166,10 +166,10 @@ class SqliteImport:
         return names[number]
 
     @translates_errors
-    def finish(self, told: str) -> None:
-        """Make the store durable under its name. ``told`` says where the runs came from, and is kept. Raises StoreTaken."""
+    def finish(self, origin: str) -> None:
+        """Make the store durable under its name. ``origin`` says where the runs came from, and is kept. Raises StoreTaken."""
         execute = self._cursor.execute
-        execute("insert into meta values(?, ?)", (IMPORTED, told))
+        execute("insert into meta values(?, ?)", (IMPORTED, origin))
         execute("update shards set n = ? where shard = 0", (self._rows,))
         execute("insert into projection_watermarks values(?, 0, ?)", (REDACTED, self._last_n))
         execute("commit")

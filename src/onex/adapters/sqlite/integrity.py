@@ -112,8 +112,8 @@ def _asked(
     rows = connection.execute(
         f"select * from (select {_KEY}, {what}, case {why} else -1 end as why {source}) where why >= 0 limit {MOST}"  # noqa: S608 - all of it ours
     )
-    for workflow_type, instance_id, told, number in rows.fetchall():
-        yield Damage(_key(workflow_type, instance_id), f"{told} {wanted[number][1]}")
+    for workflow_type, instance_id, row, number in rows.fetchall():
+        yield Damage(_key(workflow_type, instance_id), f"{row} {wanted[number][1]}")
 
 
 def _counted(connection: sqlite3.Connection) -> Iterator[Damage]:

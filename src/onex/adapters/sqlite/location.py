@@ -1,7 +1,7 @@
 """The files of a store: their one real path, and whether they are still those that were opened.
 
 Theory of operation. SQLite goes on with the files it has open, also when other files stand under their names by now. What
-it writes then would be answered as durable, and nobody would find it again. Four cases are told apart:
+it writes then would be answered as durable, and nobody would find it again. Four cases are distinguished:
 
 - One file with two names would get two WALs and two owners. ``real_path`` follows links; a hard link, or a file that is
   mounted by itself (``check_mount``), cannot be followed and is refused (StoreLinked).
@@ -10,7 +10,7 @@ it writes then would be answered as durable, and nobody would find it again. Fou
 - The same file gets the content of an older copy. ``core`` sees it by the fence and the last position (``other_store``).
 - A backup is put in place while the old WAL is left beside it. SQLite would write the old pages over the backup. So the
   owner records in its lock file which file belongs to which WAL (``record``), and ``check_wal_belongs`` compares them
-  before SQLite opens anything. A WAL that begins anew counts its salt up by one, so the salt tells it from a new file.
+  before SQLite opens anything. A WAL that begins anew counts its salt up by one, so the salt distinguishes it from a new file.
 
 What may go wrong: a name that cannot be looked at proves nothing. That is TemporaryDatabaseError before a commit, and
 CommitUnknown after one.
@@ -162,8 +162,8 @@ class StoreFiles:
         file, wal, salt = self._seen[str(self.path)], self._seen.get(str(wal_name)), _salt(wal_name)
         if file is None or wal is None or salt is None:
             return b""
-        told = _RECORD.pack(0, *file, *wal, salt)[4:]
-        return _RECORD.pack(crc32(told), *file, *wal, salt)
+        body = _RECORD.pack(0, *file, *wal, salt)[4:]
+        return _RECORD.pack(crc32(body), *file, *wal, salt)
 
 
 def check_wal_belongs(path: Path) -> None:

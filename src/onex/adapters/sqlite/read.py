@@ -302,10 +302,10 @@ class SqliteReads:
         ]
         for what, query in ((EnumInFlight.INTENT, _INTENTS), (EnumInFlight.OUTCOME, _OUTCOMES)):
             for workflow_type, schema, name, rows, instance_id, timer, ordinal, n in execute(query, (limit,)):
-                told = (name or b"").decode("utf-8", "replace")
+                label = (name or b"").decode("utf-8", "replace")
                 first, pointer = WorkflowKey(workflow_type, instance_id), Pointer(0, n, ordinal)
                 of = schema if isinstance(schema, int) else 1
-                found.append(InFlight(what, workflow_type, of, told, rows, first, bool(timer), pointer))
+                found.append(InFlight(what, workflow_type, of, label, rows, first, bool(timer), pointer))
         return found
 
     @translates_errors

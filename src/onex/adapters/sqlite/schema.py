@@ -156,13 +156,13 @@ def is_intact(path: Path, n: int) -> bool:
     try:
         connection = _opened(path, "ro")
         try:
-            (told,) = connection.execute("pragma quick_check(1)").fetchone()
+            (result,) = connection.execute("pragma quick_check(1)").fetchone()
             (last,) = connection.execute("select n from shards where shard = 0").fetchone()
         finally:
             connection.close()
     except sqlite3.Error:
         return False
-    return bool(told == "ok" and last >= n)
+    return bool(result == "ok" and last >= n)
 
 
 def create(path: Path) -> None:

@@ -53,7 +53,7 @@ from .errors import StoreReadOnly
 from .location import real_path, wal_path
 from .read import SqliteReads
 from .schema import SHARDS
-from .threads import CLOSE_S, Checkpointer, StoreThread, in_thread, tell_over
+from .threads import CLOSE_S, Checkpointer, StoreThread, in_thread, set_done
 
 WATCH_S: Final = 0.025
 TICK_NS: Final = 20_000_000
@@ -210,9 +210,9 @@ class SqliteStore:
         self._closed = True
         loop, reads, folder = None if over is None else over.get_loop(), self._read_thread, self._checkpointer
 
-        def told() -> None:
+        def ended() -> None:
             if loop is not None and over is not None:
-                tell_over(loop, over)
+                set_done(loop, over)
 
         def last(core: SqliteCore) -> None:
             """Close the reads' connection first: while it is open the WAL cannot be emptied."""
@@ -221,9 +221,9 @@ class SqliteStore:
             reads.join(CLOSE_S)
             core.close()
 
-        reads.end(lambda core: core.close(), told if self._write_thread is None else lambda: None)
+        reads.end(lambda core: core.close(), ended if self._write_thread is None else lambda: None)
         if self._write_thread is not None:
-            self._write_thread.end(last, told)
+            self._write_thread.end(last, ended)
 
     async def drop(self) -> None:
         """Do what the death of the process does: no checkpoint, the owner's lock is free. For tests; ``close`` still follows."""

@@ -48,9 +48,9 @@ async def in_thread(make: Callable[[], R], undo: Callable[[R], None]) -> R:
         try:
             result = make()
         except BaseException as error:
-            _tell(loop, _fail, answer, error)
+            _in_loop(loop, _fail, answer, error)
             return
-        if not _tell(loop, give, result):
+        if not _in_loop(loop, give, result):
             undo(result)
 
     Thread(target=run, name="onex-sqlite-open", daemon=True).start()
@@ -81,9 +81,9 @@ class StoreThread(Generic[C]):
                 self.core.check_files()
                 result = ask(self.core)
             except BaseException as error:
-                _tell(loop, _fail, answer, error)
+                _in_loop(loop, _fail, answer, error)
             else:
-                _tell(loop, _give, answer, result)
+                _in_loop(loop, _give, answer, result)
 
         self._calls.put(run)
         return await answer
@@ -108,13 +108,13 @@ class StoreThread(Generic[C]):
         self._thread.join(timeout_s)
 
 
-def tell_over(loop: asyncio.AbstractEventLoop, over: asyncio.Future[None]) -> None:
-    _tell(loop, _give, over, None)
+def set_done(loop: asyncio.AbstractEventLoop, over: asyncio.Future[None]) -> None:
+    _in_loop(loop, _give, over, None)
 
 
-def _tell(loop: asyncio.AbstractEventLoop, tell: Callable[..., None], *values: object) -> bool:
+def _in_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *values: object) -> bool:
     try:
-        loop.call_soon_threadsafe(tell, *values)
+        loop.call_soon_threadsafe(call, *values)
     except RuntimeError:  # the loop was closed: nobody waits
         return False
     return True
