@@ -103,8 +103,8 @@ def _show(result: Mapping[str, object], indent: str = "  ") -> None:
         for target in targets:
             missed = "" if target["met"] else styled("missed: ", "red")
             bound = next(name for name in ("at least", "at most") if name in target)
-            told = f"{missed}{_number(target['value'])}, wanted {bound} {_number(target[bound])}, aim {_number(target['aim'])}"
-            fields([(target["what"], told)], indent)
+            text = f"{missed}{_number(target['value'])}, wanted {bound} {_number(target[bound])}, aim {_number(target['aim'])}"
+            fields([(target["what"], text)], indent)
 
 
 def _number(value: object) -> str:

@@ -155,10 +155,10 @@ def now_us() -> int:
 def when(at_us: int, now: int) -> str:
     """``3 s ago``, ``in 2 min``: in the largest unit that fits, rounded."""
     seconds = abs(now - at_us) / 1e6
-    told = next((f"{round(seconds / size)} {unit}" for size, unit in _UNITS if seconds >= size), "")
-    if not told:
+    text = next((f"{round(seconds / size)} {unit}" for size, unit in _UNITS if seconds >= size), "")
+    if not text:
         return "now"
-    return f"{told} ago" if at_us < now else f"in {told}"
+    return f"{text} ago" if at_us < now else f"in {text}"
 
 
 # --- findings ---------------------------------------------------------------------------------------------------------
@@ -181,8 +181,8 @@ def show_findings(findings: Sequence[object], stream: TextIO) -> None:
         write(stream, f"{shown(coloured)}\n")
         write(stream, "".join(f"{shown(line)}\n" for line in rest.split("\n")) if rest else "")
         write(stream, "\n")
-    told = [counted(n, severity) for severity, n in counts.items() if n]
-    write(stream, f"{', '.join(told)}\n" if told else "")
+    counts_text = [counted(n, severity) for severity, n in counts.items() if n]
+    write(stream, f"{', '.join(counts_text)}\n" if counts_text else "")
 
 
 def _text(path: str) -> str:

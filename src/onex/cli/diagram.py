@@ -55,21 +55,21 @@ def diagram(
     wanted = EnumPicture.SVG if svg is not None else form
     if wanted is EnumPicture.SVG and len(drawn) > 1 and not as_json:
         raise Misused(f"{path} has {len(drawn)} pictures ({', '.join(drawn)}); choose one with --type")
-    told = {name: one.svg if wanted is EnumPicture.SVG else one.mermaid for name, one in drawn.items()}
+    texts = {name: one.svg if wanted is EnumPicture.SVG else one.mermaid for name, one in drawn.items()}
     if svg is not None:
         if as_json:
             raise Misused("--json and --svg do not go together; leave out --svg, and add --format svg")
         try:
-            svg.write_text(visible_lines(next(iter(told.values()))), encoding="utf-8")
+            svg.write_text(visible_lines(next(iter(texts.values()))), encoding="utf-8")
         except OSError as error:
             raise Misused(f"{svg} cannot be written: {error.strerror}; name a file in a folder that exists") from error
         note(f"wrote {svg}")
     elif as_json:
-        say_json({"workflows": told})
-    elif len(told) == 1:
-        say_lines(*(one.rstrip() for one in told.values()))
+        say_json({"workflows": texts})
+    elif len(texts) == 1:
+        say_lines(*(one.rstrip() for one in texts.values()))
     else:
-        say_lines("\n".join(f"## {name}\n\n```mermaid\n{one}```\n" for name, one in told.items()).rstrip())
+        say_lines("\n".join(f"## {name}\n\n```mermaid\n{one}```\n" for name, one in texts.items()).rstrip())
 
 
 def _drawn(path: Path) -> dict[str, Picture]:

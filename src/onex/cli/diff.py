@@ -88,9 +88,9 @@ def _show(found: Sequence[ContractComparison], *, everything: bool) -> None:
         "moved": sum(one.has_moved for one in found),
         "not compared": sum(bool(one.problem) for one in found),
     }
-    told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    summary = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     breaking, short = sum(one.is_breaking for one in found), sum(one.is_short for one in found)
-    parts = [f"{counted(len(found), 'contract')}: {told or 'no differences'}"]
+    parts = [f"{counted(len(found), 'contract')}: {summary or 'no differences'}"]
     parts += [f"{breaking} breaking"] if breaking else []
     parts += [f"{short} with too small a version bump"] if short else []
     say("; ".join(parts))
@@ -164,8 +164,8 @@ def _bump(one: ContractComparison) -> str:
     contract = one.old.reading.contract if one.old and one.old.reading else None
     version = contract.contract_version if contract else None
     least = f" ({owed_version(version, owed)})" if version and owed.weight > 0 else ""
-    told = f"{'breaking, ' if one.difference.breaking else ''}requires {owed}{least}"
+    text = f"{'breaking, ' if one.difference.breaking else ''}requires {owed}{least}"
     if made is None:
-        return f"{told}; it had no version to raise"
-    told += ", but it was lowered" if made is EnumBump.LOWERED else f", got {made}"
-    return styled(f"{told}: raise contract_version", "red") if one.is_short else told
+        return f"{text}; it had no version to raise"
+    text += ", but it was lowered" if made is EnumBump.LOWERED else f", got {made}"
+    return styled(f"{text}: raise contract_version", "red") if one.is_short else text

@@ -26,11 +26,11 @@ def show(diagnosis: Examination, *, every: bool) -> None:
     _head(diagnosis)
     for area in EnumArea:
         findings = [one for one in diagnosis.findings if one.area is area]
-        told = _sum(area, diagnosis)
-        if not findings and not told:
+        summary = _sum(area, diagnosis)
+        if not findings and not summary:
             continue
         say()
-        say(styled(area.value, "bold") + (f"  {told}" if told else ""))
+        say(styled(area.value, "bold") + (f"  {summary}" if summary else ""))
         _groups([one for one in findings if every or one.finding.severity is not EnumSeverity.INFO], every=every)
         if area is EnumArea.CLAIMS and every:
             _verdicts(diagnosis.claims)
@@ -58,7 +58,7 @@ def _sum(area: EnumArea, diagnosis: Examination) -> str:
             return f"{missing} {'does' if missing == 1 else 'do'} not load" if missing else ""
         case EnumArea.CLAIMS:
             verdicts = Counter(one.verdict for one in diagnosis.claims)
-            parts = [f"{verdicts[verdict]} {told}" for verdict, told in _VERDICTS.items() if verdicts[verdict]]
+            parts = [f"{verdicts[verdict]} {summary}" for verdict, summary in _VERDICTS.items() if verdicts[verdict]]
             return f"{counted(len(diagnosis.claims), 'claim')}: {', '.join(parts)}" if diagnosis.claims else ""
         case EnumArea.TOPICS:
             said = {one.topic for one in diagnosis.traffic.published}
@@ -73,8 +73,8 @@ def _sum(area: EnumArea, diagnosis: Examination) -> str:
             outside = ", ".join(f"{name} {n}" for name, n in sorted(diagnosis.outside.items()))
             if not diagnosis.references and not outside:
                 return ""
-            told = f"{counted(diagnosis.references, 'name')} found"
-            return told + (f"; in packages that are not here: {outside}" if outside else "")
+            summary = f"{counted(diagnosis.references, 'name')} found"
+            return summary + (f"; in packages that are not here: {outside}" if outside else "")
 
 
 def _groups(findings: Sequence[DoctorFinding], *, every: bool) -> None:
@@ -95,12 +95,12 @@ def _groups(findings: Sequence[DoctorFinding], *, every: bool) -> None:
 
 def _verdicts(claims: Sequence[ExaminedClaim]) -> None:
     """Each claim by its verdict; an unproven one with the packages that were not followed."""
-    for verdict, told in _VERDICTS.items():
+    for verdict, summary in _VERDICTS.items():
         for one in claims:
             if one.verdict is verdict:
                 where = ", ".join(one.outside) if verdict is EnumClaimVerdict.UNPROVEN else ""
                 why = f"; not followed: calls into {where}" if where else ""
-                say(f"    {one.claim.place}: {told}: {harmless(one.node)} ({harmless(one.claim.written_as)}){why}")
+                say(f"    {one.claim.place}: {summary}: {harmless(one.node)} ({harmless(one.claim.written_as)}){why}")
 
 
 def _one(found: DoctorFinding, *, show_fix: bool) -> None:

@@ -73,6 +73,7 @@ class ProgressBar:
         """A line above the bar, if there is one. ``line`` holds nothing that a terminal would act on."""
         if self._print is not None:
             self._print(line)
+            self._draw()
 
     def _draw(self) -> None:
         if not self.is_live:

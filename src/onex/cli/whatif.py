@@ -241,9 +241,9 @@ def _show_groups(outcome: WhatIfOutcome) -> None:
     say()
 
 
-def _example(told: InstanceResult) -> str:
+def _example(result: InstanceResult) -> str:
     """One instance of a kind of difference, with its values."""
-    if told.first is not None:
-        return f"{told.key} version {told.first.version}: {told.first.why}"
-    why = "" if told.opened is None else f" from version {told.opened.version}: {told.opened.why}"
-    return f"{told.key}{why}"
+    if result.first is not None:
+        return f"{result.key} version {result.first.version}: {result.first.why}"
+    why = "" if result.opened is None else f" from version {result.opened.version}: {result.opened.why}"
+    return f"{result.key}{why}"

@@ -42,10 +42,10 @@ def _parse(part: str) -> DifferenceBudget:
 
 def over(budgets: Sequence[DifferenceBudget], totals: WhatIfTotals) -> list[str]:
     """The budgets that are exceeded, each as a sentence."""
-    told = []
+    exceeded = []
     for one in budgets:
         count: int = getattr(totals, NAMES[one.name])
         share = 100 * count / totals.instances if totals.instances else 0.0
         if (share if one.percent else count) > one.most:
-            told.append(f"{one} but {count:,} of {totals.instances:,} ({share:.1f}%)")
-    return told
+            exceeded.append(f"{one} but {count:,} of {totals.instances:,} ({share:.1f}%)")
+    return exceeded

@@ -21,7 +21,7 @@ OPEN_AT_FIRST: Final = 3
 
 
 class WhatIfQuestion(NamedTuple):
-    """What was compared with what, in the words of the command."""
+    """What was compared with what, as given to the command."""
 
     app: str | None
     against: str
@@ -32,7 +32,7 @@ class WhatIfQuestion(NamedTuple):
 
 
 class Html(str):
-    """Text that may stand in a page as it is."""
+    """Text that goes into the page unescaped."""
 
     __slots__ = ()
 
@@ -61,7 +61,7 @@ def write_page(path: Path, asked: WhatIfQuestion, tally: WhatIfSummary, fired: i
         except BaseException:
             os.unlink(file.name)
             raise
-    os.chmod(file.name, 0o644)  # as a file that a person writes, not as one that only its maker may read
+    os.chmod(file.name, 0o644)  # readable by others, unlike a temporary file
     os.replace(file.name, path)
 
 
@@ -111,7 +111,7 @@ def _budget(asked: WhatIfQuestion, passed: Sequence[str]) -> Html:
 def _totals(totals: WhatIfTotals) -> Html:
     cards = [
         ("same", totals.same, "every action as recorded"),
-        ("differs", totals.differs, "an action comes out otherwise"),
+        ("differs", totals.differs, "an action has another result"),
         ("open", totals.opened, "not compared to the end"),
         ("refused", totals.refused, f"{counted(totals.refused_actions, 'action')} not taken"),
         ("stranded", totals.stranded, "nothing would move it"),
@@ -142,9 +142,9 @@ def _share(count: int, of: int) -> str:
 
 def _intents_line(totals: WhatIfTotals) -> Html:
     if not (totals.added or totals.lost or totals.changed):
-        return element("p", "The outside would be asked for exactly the same, as far as is compared.", kind="asked")
-    told = f"Intents: {totals.added:,} added, {totals.lost:,} lost, {totals.changed:,} changed."
-    return element("p", told, kind="asked")
+        return element("p", "The same intents would be emitted, as far as they were compared.", kind="asked")
+    text = f"Intents: {totals.added:,} added, {totals.lost:,} lost, {totals.changed:,} changed."
+    return element("p", text, kind="asked")
 
 
 # --- classes of difference --------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def _group(alike: DifferenceClass, group: DifferenceGroup, of: int, number: int)
 
 
 def _others(examples: Sequence[InstanceResult], like_it: int) -> Html:
-    """Folded up: who has understood the first of a class seldom needs them."""
+    """Collapsed: the first example of a kind is usually enough."""
     if not examples:
         return element("p", f"and {like_it:,} more like it", kind="asked") if like_it else Html("")
     some = f"{len(examples)} of the " if len(examples) < like_it else ""
@@ -189,32 +189,32 @@ def _others(examples: Sequence[InstanceResult], like_it: int) -> Html:
     return Html(f"<details>{joined((summary, *map(_example, examples)))}</details>")
 
 
-def _example(told: InstanceResult) -> Html:
-    parts: list[str] = [element("h3", element("code", str(told.key)))]
+def _example(result: InstanceResult) -> Html:
+    parts: list[str] = [element("h3", element("code", str(result.key)))]
     lines: list[str] = []
-    if (first := told.first) is not None:
+    if (first := result.first) is not None:
         lines.append(f"version {first.version}, {first.trigger}: {first.why}")
-    if told.folded and not told.status:
-        lines.append(f"does not begin; recorded is {told.recorded_status!r}")
-    elif told.folded and told.recorded_status != told.status:
-        lines.append(f"comes to {told.status!r}, recorded is {told.recorded_status!r}")
-    if (opened := told.opened) is not None:
+    if result.folded and not result.status:
+        lines.append(f"does not begin; recorded: {result.recorded_status!r}")
+    elif result.folded and result.recorded_status != result.status:
+        lines.append(f"ends in {result.status!r}, recorded: {result.recorded_status!r}")
+    if (opened := result.opened) is not None:
         on = f" ({opened.trigger})" if opened.trigger else ""
-        lines.append(f"open from version {opened.version}{on} of {told.actions}: {opened.why}")
-    if told.stranded:
-        lines.append(f"stranded: {told.stranded}")
+        lines.append(f"open from version {opened.version}{on} of {result.actions}: {opened.why}")
+    if result.stranded:
+        lines.append(f"stranded: {result.stranded}")
     parts.append(element("ul", *(element("li", line) for line in lines)))
-    if told.state is None:
+    if result.state is None:
         parts.append(
-            element("p", "What its state was there is not known: the code that made it was not given.", kind="asked")
+            element("p", "Its state at that point is not known: the code that made it was not given.", kind="asked")
         )
     else:
-        at = told.actions if opened is None else opened.version - 1
-        parts.append(_state(told.state, at))
-    parts.append(_intents(told))
-    if told.refused:
-        rows = [(str(one.version), one.trigger, f"{one.code}: {one.message}") for one in told.refused]
-        parts.append(_table("Refused actions", ("version", "action", "why"), rows, told.counts.get("refused", 0)))
+        at = result.actions if opened is None else opened.version - 1
+        parts.append(_state(result.state, at))
+    parts.append(_intents(result))
+    if result.refused:
+        rows = [(str(one.version), one.trigger, f"{one.code}: {one.message}") for one in result.refused]
+        parts.append(_table("Refused actions", ("version", "action", "why"), rows, result.counts.get("refused", 0)))
     return element("section", *parts)
 
 
@@ -225,16 +225,16 @@ def _state(changes: Changes, version: int) -> Html:
     return _table(f"State at version {version}", ("field", "recorded", "now"), rows, changes.total)
 
 
-def _intents(told: InstanceResult) -> Html:
-    if not told.intents:
+def _intents(result: InstanceResult) -> Html:
+    if not result.intents:
         return Html("")
-    rows = [(f"{one.version}", one.name, *_sides(one)) for one in told.intents]
-    total = sum(told.counts.get(how, 0) for how in ("added", "lost", "changed"))
+    rows = [(f"{one.version}", one.name, *_sides(one)) for one in result.intents]
+    total = sum(result.counts.get(how, 0) for how in ("added", "lost", "changed"))
     return _table("Intents", ("version", "intent", "recorded", "now"), rows, total)
 
 
 def _sides(one: IntentChange) -> tuple[str, str]:
-    """What was asked and what would be: of one that both ask for, only what differs."""
+    """Recorded and new payload; of an intent that both emit, only what differs."""
     if one.changes.total:
         old = [f"{change.path}: {change.old or 'absent'}" for change in one.changes.first]
         new = [f"{change.path}: {change.new or 'absent'}" for change in one.changes.first]
