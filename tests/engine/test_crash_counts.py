@@ -1,4 +1,4 @@
-"""What was being judged when a process ended is counted, met alone, and refused at three; whoever returned is innocent."""
+"""What was running when a process ended is counted, runs alone, and is refused at three; what returned has no count."""
 
 from __future__ import annotations
 

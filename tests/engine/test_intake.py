@@ -1,4 +1,4 @@
-"""The door: whatever a caller hands in is applied, or refused by name and recorded; the engine goes on either way."""
+"""Intake: whatever a caller hands in is applied, or refused by name and recorded; the engine goes on either way."""
 
 from __future__ import annotations
 

@@ -278,12 +278,12 @@ class ReducerService(SideWrites):
 
     async def _write_batch(self) -> None:
         """One batch: written and answered; or everything is put back where it was, and the error raised."""
-        standing = await self._unknown.written_refusals()
-        self._extras.settled.extend(one.settles for one, _ in standing if one.settles is not None and not one.sent)
-        self._resolve(standing)
+        written = await self._unknown.written_refusals()
+        self._extras.settled.extend(one.settles for one, _ in written if one.settles is not None and not one.sent)
+        self._resolve(written)
         taken, refusals = self._isolation.take(self.limits.batch)
         extras, self._extras = self._extras, Extras.empty()
-        noted, self._noted = self._noted, []
+        row_writes, self._row_writes = self._row_writes, []
         releasing: list[Entry] = []
         try:
             releasing, folds = await self._isolation.fold(taken, refusals, now_us := self.clock.now_us())
@@ -295,11 +295,11 @@ class ReducerService(SideWrites):
                 self._unknown.add(batch)
                 raise
         except BaseException as error:
-            self._noted[:0] = noted
+            self._row_writes[:0] = row_writes
             self._extras = extras.followed_by(self._extras)
             for entry in releasing:
                 entry.release = True
-            for entry, pendings in reversed(taken):
+            for entry, pendings in reversed(taken):  # each goes to the front, so the last comes first
                 self._mailboxes.put_back(entry, pendings, maybe_applied=isinstance(error, CommitUnknown))
             raise
         done = batch.settle(outcomes)
@@ -314,9 +314,9 @@ class ReducerService(SideWrites):
         if unnoticed := self._unknown.perhaps_applied():
             self.listener.answer_was_lost()
             self.listener.changed(unnoticed)
-        for folded, _ in done.again:
+        for folded, _ in done.again:  # the fold has taken the release, and its change was not applied
             folded.entry.release = folded.entry.release or folded.entry in releasing
-        finish(noted)
+        finish(row_writes)
         released = [one for one in self._released if one[0] in releasing and not one[0].release]
         self._released = [one for one in self._released if one not in released]
         finish([future for _, future in released])
@@ -390,6 +390,6 @@ class ReducerService(SideWrites):
         self._backoff.close()
         self.listener.stopped(lost)
         refused = [pending for pending, _ in self._extras.refused]
-        finish([*self._noted, *(future for _, future in self._released)], lost)
+        finish([*self._row_writes, *(future for _, future in self._released)], lost)
         self._resolve([(pending, lost) for pending in (*self._mailboxes.clear(), *refused)])
         self._quiet.set()

@@ -26,7 +26,7 @@ class SideWrites(ABC):
 
     def __init__(self) -> None:
         self._extras = Extras.empty()
-        self._noted: list[asyncio.Future[None]] = []
+        self._row_writes: list[asyncio.Future[None]] = []
         self._released: list[tuple[Entry, asyncio.Future[None]]] = []
 
     @abstractmethod
@@ -42,7 +42,7 @@ class SideWrites(ABC):
         """The same; await the future until it is durable. Raises EngineClosed, OwnershipLost."""
         self._check_running()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._noted.append(future)
+        self._row_writes.append(future)
         self.note(note)
         return future
 
