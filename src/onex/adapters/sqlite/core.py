@@ -55,7 +55,7 @@ from .read import SqliteReads
 from .schema import SHARDS, create, is_intact
 
 SWEEP_US: Final = 60_000_000
-WAL_PAGES: Final = 2048  # 32 MiB; beyond it the writer folds the WAL back itself, so that it can begin anew
+WAL_PAGES: Final = 2048  # 32 MiB; beyond it the writer copies the WAL into the file itself, so that it can begin anew
 ENDS_KEPT: Final = 65_536
 OWNER_WAIT_MS: Final = 5_000
 
