@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import NoReturn
 
-from tests.chaos.story import Run, play
+from tests.chaos.chaos_run import Run, run_chaos
 
 INSIDE = "CHAOS_INSIDE"
 SHOWN = 10
@@ -30,7 +30,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing of the run is left behind
     folder = given.folder or Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
-    run = play(given.seed, given.troubles, folder, _bound_by_modes(), frozenset(given.without))
+    run = run_chaos(given.seed, given.troubles, folder, _bound_by_modes(), frozenset(given.without))
     print("\n".join(told(run)))
     if not run.wrong and not run.verdict.found:
         if given.folder is None:
@@ -42,7 +42,7 @@ def main() -> int:
 
 def told(run: Run) -> list[str]:
     """A short table: what was done to it, what it came to."""
-    lines = [f"chaos, seed {run.seed}; the disk is {run.disk}; {run.lives} lives of the engine"]
+    lines = [f"chaos, seed {run.seed}; the disk is {run.disk}; {run.starts} starts of the engine"]
     lines += [f"  {name.replace('_', ' '):<32}{count:>8}" for name, count in sorted(run.troubles.items())]
     lines += [f"  LEFT OUT: {name.replace('_', ' ')}: {why}" for name, why in run.skipped.items()]
     lines += [f"  {name:<32}{count:>8,}" for name, count in run.verdict.numbers.items()]

@@ -29,7 +29,7 @@ class Call(NamedTuple):
         return self.instance, self.version, self.name, self.n
 
 
-class FarSide:
+class OutsideService:
     """Listens on a socket of the file system while it is open. Now and then it hangs up, before it acted or after."""
 
     def __init__(self, place: Path, kept: Path, seed: int) -> None:

@@ -1,6 +1,6 @@
-"""An engine with real processes, a real disk and real faults; whoever counts stands outside and is never killed.
+"""An engine with real processes, a real disk and real faults. What counts the results runs outside and is never killed.
 
-Not a word about time: troubles come by the number of answers, and every wait is for something that must happen. By hand:
+Nothing depends on time: faults come by the number of answers, and every wait is for something that must happen. By hand:
 ``python -m tests.chaos --seed N --troubles N``.
 """
 
@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.engine import PLANT
-from tests.chaos.house import ROOT
-from tests.chaos.troubles import ALL
+from tests.chaos.processes import ROOT
+from tests.chaos.system_faults import ALL
 
 PATIENCE_S = 1800
 
@@ -32,7 +32,7 @@ def run(seed: int, troubles: int, folder: Path, plant: str = "") -> subprocess.C
     )
 
 
-def lived(seed: int, troubles: int, folder: Path) -> None:
+def nothing_is_lost(seed: int, troubles: int, folder: Path) -> None:
     """Nothing acknowledged is lost, nothing applied twice, one key per effect, no gap, no orphan, replay equal."""
     done = run(seed, troubles, folder)
     print(done.stdout)  # the table, which -s or a failure shows
@@ -40,7 +40,7 @@ def lived(seed: int, troubles: int, folder: Path) -> None:
 
 
 def test_each_trouble_once_and_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
-    lived(3, len(ALL), tmp_path / "run")
+    nothing_is_lost(3, len(ALL), tmp_path / "run")
 
 
 @pytest.mark.long
@@ -57,4 +57,4 @@ def test_an_engine_with_a_planted_wrong_is_found_out(plant: str, found: str, tmp
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [11, 12, 13, 14])
 def test_many_troubles_and_nothing_acknowledged_is_lost(seed: int, tmp_path: Path) -> None:
-    lived(seed, 3 * len(ALL), tmp_path / "run")
+    nothing_is_lost(seed, 3 * len(ALL), tmp_path / "run")

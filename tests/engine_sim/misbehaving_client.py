@@ -131,8 +131,8 @@ class MisbehavingClient(SampleClient):
             await self._not_its_own(request.key)
         elif misbehaviour.hits("inbox is sent anything"):
             body = self.chance.choice(WIRE)
-            told = await self.sender.send(body)
-            self.checker.require(told is None or "error" in told, f"the inbox took {body!r}: {told}")
+            answer = await self.sender.send(body)
+            self.checker.require(answer is None or "error" in answer, f"the inbox took {body!r}: {answer}")
         else:
             await super().act()
 
@@ -147,8 +147,8 @@ class MisbehavingClient(SampleClient):
             self.misbehaviour.in_inbox.add(request.id.bytes)
             await self._through_the_inbox(request)
             return
-        told = await self.deliver(request)
-        if isinstance(told, InstanceHeld) and self.chance.random() < RELEASE_P:
+        answer = await self.deliver(request)
+        if isinstance(answer, InstanceHeld) and self.chance.random() < RELEASE_P:
             await self.sender.release(request.key)
 
     async def _tender(self, request: ClientRequest, how: str, *, bills: bool = False) -> None:
@@ -163,8 +163,8 @@ class MisbehavingClient(SampleClient):
                 "command_payload": body,
                 "action_id": token,
             }
-            told = await self.sender.send(orjson.dumps(wire))
-            if told is not None and "error" not in told:
+            answer = await self.sender.send(orjson.dumps(wire))
+            if answer is not None and "error" not in answer:
                 self.checker.require(not _refusable(how), f"the inbox took a tender that {how}")
             return
         await self._never_unless(how, request.key, body, request.id)
@@ -190,13 +190,13 @@ class MisbehavingClient(SampleClient):
             return await engine.submit(key, kind, payload, **arguments)
 
         try:
-            told = await self.supervisor.ask(post)
+            answer = await self.supervisor.ask(post)
         except (HostCrashed, OnexError):
             return
         except BaseException as error:
             self.checker.violated(f"{what} came back as a raw {type(error).__name__}")
             return
-        self.checker.violated(f"{what} was taken: {told}")
+        self.checker.violated(f"{what} was taken: {answer}")
 
     async def _no_arguments(self, key: WorkflowKey) -> None:
         which = self.chance.randrange(3)

@@ -1,4 +1,4 @@
-"""Bugs in dispatch: who is answered what and when, what a failed commit leaves behind, and what a duplicate is told."""
+"""Bugs in dispatch: who is answered what and when, what a failed commit leaves behind, and what a duplicate is answered."""
 
 from __future__ import annotations
 

@@ -178,10 +178,10 @@ def rejections_in_a_second_transaction() -> Iterator[None]:
     async def wrong(self: MemoryStore, commit: Commit) -> Sequence[Applied | Conflict]:
         bare = tuple(change._replace(rejections=()) for change in commit.changes)
         answers = await right(self, commit._replace(changes=bare, rejections=()))
-        told = [*commit.rejections, *(one for change in commit.changes for one in change.rejections)]
+        rejections = [*commit.rejections, *(one for change in commit.changes for one in change.rejections)]
 
         def reject() -> None:
-            for one in told if not self._closed else ():
+            for one in rejections if not self._closed else ():
                 self._reject(one)
 
         later(reject)

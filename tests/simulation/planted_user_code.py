@@ -113,7 +113,7 @@ def time_out_of_the_effect_reported_as_the_engines() -> Iterator[None]:
 
 @planted
 def neighbours_of_a_raising_action_refused_with_it() -> Iterator[None]:
-    """One of the batch fails, and those behind it for the same instance are told that they did."""
+    """One of the batch fails, and those behind it for the same instance are answered that they failed."""
     right = Folded._refuse
 
     def wrong(self: Folded, pending: Pending, error: OnexError) -> None:

@@ -113,8 +113,8 @@ for seed in (3, 4, 11, 12):
 """
 
 
-def told(hash_seed: str, folder: Path) -> str:
-    """What a process of its own says of the four runs: hashes of every step and of the log, on both stores."""
+def hashes_of(hash_seed: str, folder: Path) -> str:
+    """The four runs in a process of their own: hashes of every step and of the log, on both stores."""
     place = folder / hash_seed
     place.mkdir()
     done = subprocess.run(
@@ -129,9 +129,9 @@ def told(hash_seed: str, folder: Path) -> str:
 
 
 def test_one_seed_is_one_run_in_any_process(tmp_path: Path) -> None:
-    assert len({told(hash_seed, tmp_path) for hash_seed in ("0", "1", "random")}) == 1
+    assert len({hashes_of(hash_seed, tmp_path) for hash_seed in ("0", "1", "random")}) == 1
 
 
 @pytest.mark.long
 def test_one_seed_is_one_run_in_ten_processes(tmp_path: Path) -> None:
-    assert len({told(str(hash_seed), tmp_path) for hash_seed in range(10)}) == 1
+    assert len({hashes_of(str(hash_seed), tmp_path) for hash_seed in range(10)}) == 1

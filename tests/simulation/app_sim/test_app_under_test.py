@@ -64,8 +64,8 @@ def actions(rng, key, state):
 """
     under_test = load_app_under_test(shop(tmp_path, HEAD + says))
     placed = [act for result in runs(under_test, where) for act in result.script.acts if act.trigger == "place"]
-    told = {str(act.payload) for act in placed}
-    assert "{'items': [{'sku': 'tea', 'quantity': 1, 'cents': 450}]}" in told
+    message = {str(act.payload) for act in placed}
+    assert "{'items': [{'sku': 'tea', 'quantity': 1, 'cents': 450}]}" in message
 
 
 def test_others_stand_in_as_it_says_and_may_refuse(tmp_path: Path, where: Workspace) -> None:
@@ -115,7 +115,7 @@ def in_the_end_nobody_is_charging(world: World) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("says", "told"),
+    ("says", "message"),
     [
         ("def holds(world):\n    return world.nothing", "holds: it raised AttributeError: 'World' object has no"),
         ("def holds(world):\n    return not world.effects", "holds: it does not hold"),
@@ -127,13 +127,15 @@ def in_the_end_nobody_is_charging(world: World) -> bool:
         ("def actions(rng, key, state):\n    return 'place', 7", "actions raised TypeError: a payload is a model, a dict"),
     ],
 )  # fmt: skip
-def test_what_goes_wrong_in_it_is_told_as_its_own(says: str, told: str, tmp_path: Path, where: Workspace) -> None:
+def test_an_error_in_simulation_py_is_reported_as_its_own(
+    says: str, message: str, tmp_path: Path, where: Workspace
+) -> None:
     found = complaints(load_app_under_test(shop(tmp_path, f"{HEAD}\n\n{says}\n")), where)
-    assert [one for one in found if told in one]
+    assert [one for one in found if message in one]
 
 
 @pytest.mark.parametrize(
-    ("says", "told"),
+    ("says", "message"),
     [
         ("import nothing_of_that_name", "No module named 'nothing_of_that_name'"),
         ("def broken(:", "SyntaxError"),
@@ -141,10 +143,10 @@ def test_what_goes_wrong_in_it_is_told_as_its_own(says: str, told: str, tmp_path
         ("effects = [print]", "effects is a list"),
     ],
 )
-def test_what_cannot_be_used_is_refused_with_its_place(says: str, told: str, tmp_path: Path) -> None:
+def test_what_cannot_be_used_is_refused_with_its_place(says: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=r"simulation\.py") as refused:
         load_app_under_test(shop(tmp_path, f"{HEAD}\n{says}\n"))
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert refused.value.findings
 
 
@@ -188,7 +190,7 @@ def test_it_may_change_without_the_app(tmp_path: Path, where: Workspace) -> None
 
 
 @pytest.mark.parametrize(
-    ("says", "told"),
+    ("says", "message"),
     [
         ("def never(w):\n    return 'it did'\n", "never is no invariant, and nothing calls it"),
         ("@at_end\ndef never(world, more):\n    return 'it did'\n", "never is no invariant, and nothing calls it"),
@@ -196,13 +198,13 @@ def test_it_may_change_without_the_app(tmp_path: Path, where: Workspace) -> None
         ("def never(world):\n    yield 'it did'\n", "never is async or yields, so it returns no answer"),
     ],
 )
-def test_an_invariant_that_nobody_could_ask_is_an_error_at_its_line(tmp_path: Path, says: str, told: str) -> None:
+def test_an_invariant_that_nobody_could_ask_is_an_error_at_its_line(tmp_path: Path, says: str, message: str) -> None:
     """It would hold whatever happens."""
     with pytest.raises(ContractError) as caught:
         load_app_under_test(shop(tmp_path, f"{HEAD}\n\n{says}"))
     finding = caught.value.findings[0]
     assert isinstance(finding, Finding)
-    assert told in finding.message
+    assert message in finding.message
     assert finding.line == (HEAD + "\n\n").count("\n") + 1
 
 
@@ -230,5 +232,7 @@ def few_items(world: World) -> bool:
 
 
 def test_an_invariant_says_text_or_a_truth_value(tmp_path: Path, where: Workspace) -> None:
-    told = complaints(load_app_under_test(shop(tmp_path, "def counted(world):\n    return len(world.states)\n")), where)
-    assert told == {"counted: it returned int; return text or False for a violation, None or True for none"}
+    message = complaints(
+        load_app_under_test(shop(tmp_path, "def counted(world):\n    return len(world.states)\n")), where
+    )
+    assert message == {"counted: it returned int; return text or False for a violation, None or True for none"}

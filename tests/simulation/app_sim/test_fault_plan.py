@@ -12,11 +12,11 @@ from onex.simulation.app_sim.schedule import Hit
 class Time:
     def __init__(self) -> None:
         self.us = 0
-        self.told: list[tuple[str, str]] = []
+        self.lines: list[tuple[str, str]] = []
         self.counted: Counter[str] = Counter()
 
     def faults(self, seed: int, script: Sequence[Hit] | None) -> FaultPlan:
-        return FaultPlan(seed, self.counted, lambda: self.us, script, lambda who, what: self.told.append((who, what)))
+        return FaultPlan(seed, self.counted, lambda: self.us, script, lambda who, what: self.lines.append((who, what)))
 
 
 def storm(faults: FaultPlan, time: Time, calls: int = 2000) -> list[tuple[int, str, float]]:
@@ -59,7 +59,7 @@ def test_a_fault_comes_at_its_call_or_at_the_first_one_later() -> None:
     assert [faults.hits("commit lost") for _ in range(2)] == [True, False]
     assert faults.happened == [Hit("commit lost", 50, 1), Hit("commit lost", 90)]
     assert time.counted == {"commit lost": 2}
-    assert time.told == [("store", "loses a commit, and the answer to it")] * 2
+    assert time.lines == [("store", "loses a commit, and the answer to it")] * 2
 
 
 def test_in_peace_nothing_that_was_planned_happens() -> None:

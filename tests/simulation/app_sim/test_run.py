@@ -103,28 +103,28 @@ def test_a_bug_of_the_engines_is_found_through_a_users_app(name: str, where: Wor
 def test_the_story_tells_who_did_what_and_ends_where_something_broke(where: Workspace, tmp_path: Path) -> None:
     under_test = load_app_under_test(shop(tmp_path, NEVER_TWICE, CHARGES_TWICE))
     result = next(result for seed in range(9) if (result := drawn(under_test, seed, where, keep_story=True)).violations)
-    told = [(line.who, line.what) for line in result.story]
-    assert ("engine", "starts, boot 1") in told
-    assert any(who.startswith("client ") and what.startswith("submits place") for who, what in told)
-    assert any(who == "bank" and "does it: charge for orders:" in what for who, what in told)
-    assert told[-1] == ("", f"broken: {result.violations[0]}")
-    assert told[-2][0] == "bank" and told[-2][1].startswith("does it"), "what broke it stands above"
+    lines = [(line.who, line.what) for line in result.story]
+    assert ("engine", "starts, boot 1") in lines
+    assert any(who.startswith("client ") and what.startswith("submits place") for who, what in lines)
+    assert any(who == "bank" and "does it: charge for orders:" in what for who, what in lines)
+    assert lines[-1] == ("", f"broken: {result.violations[0]}")
+    assert lines[-2][0] == "bank" and lines[-2][1].startswith("does it"), "what broke it stands above"
     assert [line.at_s for line in result.story] == sorted(line.at_s for line in result.story)
 
 
 def test_what_stands_in_for_an_app_has_the_bugs_that_code_has_and_so_have_its_clients(where: Workspace) -> None:
     under_test = load_app_under_test(ORDERS)
     counted: Counter[str] = Counter()
-    told: list[str] = []
+    lines: list[str] = []
     for seed in range(30):
         result = drawn(under_test, seed, where, keep_story=True)
         assert result.violations == [], seed
         counted += result.counted
-        told += [f"{line.who} {line.what}" for line in result.story]
+        lines += [f"{line.who} {line.what}" for line in result.story]
     assert [point for point in (*USER_CODE, "action hostile") if not counted[point]] == []
     stories = ("bank does it and returns None: charge for orders:", "bank does it, and raises ", "is refused: ")
-    assert [story for story in stories if not any(story in line for line in told)] == []
-    assert any(" sends " in line and line.startswith("client ") for line in told)
+    assert [story for story in stories if not any(story in line for line in lines)] == []
+    assert any(" sends " in line and line.startswith("client ") for line in lines)
 
 
 def hashes(processes: int) -> set[str]:

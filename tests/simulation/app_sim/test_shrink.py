@@ -1,4 +1,4 @@
-"""What broke is told in as few steps as were found to break it, kept as a test, and the same over any number of processes."""
+"""A failure is reported in as few steps as were found to cause it, kept as a test, and the same for any number of processes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""One run: peace, trouble, peace, trouble ... drawn from a seed, by what clients were answered and not by the clock.
+"""One run with real processes: peace, a fault, peace, a fault ..., drawn from a seed, by the number of answers and not by time.
 
-In the end everything drains, and the counter judges from outside.
+At the end everything due is done, and the check from outside compares the log with what was seen.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from uuid import uuid4
 
 from onex import wiring
 from onex.ports import EnumOutboxState, Position, Reader
-from tests.chaos.far_side import FarSide
-from tests.chaos.house import APP, ROOT, TOKEN, Clients, Disk, Engine, Wrong, of_this_run
-from tests.chaos.judge import Evidence, Left, Row, Verdict, judge
-from tests.chaos.troubles import ALL, Scene
+from tests.chaos.far_side import OutsideService
+from tests.chaos.outside_check import Evidence, Left, Row, Verdict, check
+from tests.chaos.processes import APP, ROOT, TOKEN, Clients, Disk, Engine, RunFailed, of_this_run
+from tests.chaos.system_faults import ALL, Targets
 
 CLIENTS = 3
 CALM = (40, 120)  # answers between two troubles
@@ -44,21 +44,21 @@ class Run(NamedTuple):
     verdict: Verdict
     wrong: list[str]
     disk: str
-    lives: int
+    starts: int
 
 
 @dataclass(slots=True)
-class _Stage:
+class _RunState:
     seed: int
     folder: Path
-    scene: Scene
-    far: FarSide
+    targets: Targets
+    far: OutsideService
     token: str
     wrong: list[str] = field(default_factory=list)
     given: Counter[str] = field(default_factory=Counter)
 
 
-def play(
+def run_chaos(
     seed: int, troubles: int, folder: Path, words: tuple[str, ...] = (), without: frozenset[str] = frozenset()
 ) -> Run:
     """``troubles`` of them, each kind about as often. The folder holds what there is to look at afterwards.
@@ -77,85 +77,93 @@ def play(
     store = disk.place / "store.db"
     url = f"sqlite:///{store}"
     engine, clients = Engine(url, folder, environ, words), Clients(url, environ, folder)
-    scene = Scene(engine, clients, disk, store, chance, {})
-    with FarSide(far_place, folder / "far.jsonl", seed) as far:
-        stage = _Stage(seed, folder, scene, far, token)
+    targets = Targets(engine, clients, disk, store, chance, {})
+    with OutsideService(far_place, folder / "far.jsonl", seed) as far:
+        state = _RunState(seed, folder, targets, far, token)
         verdict = Verdict({}, {})
         try:
-            _live(stage, _schedule(chance, kinds, troubles))
-            verdict = judge(asyncio.run(_evidence(stage)))
-            stage.wrong += _looked_over(stage)
-        except Wrong as wrong:
-            stage.wrong.append(str(wrong))
+            _go_through(state, _schedule(chance, kinds, troubles))
+            verdict = check(asyncio.run(_evidence(state)))
+            state.wrong += _check_leftovers(state)
+        except RunFailed as wrong:
+            state.wrong.append(str(wrong))
         finally:
-            _sweep(stage)
-            if stage.wrong or verdict.found:
+            _kill_all(state)
+            if state.wrong or verdict.found:
                 disk.keep(folder / "store-at-the-end")
             disk.close()
     return Run(
-        seed, stage.given, scene.skipped, engine.ended, clients.troubles, verdict, stage.wrong, disk.how, engine.lives
+        seed,
+        state.given,
+        targets.skipped,
+        engine.ended,
+        clients.troubles,
+        verdict,
+        state.wrong,
+        disk.how,
+        engine.starts,
     )
 
 
 def _schedule(
-    chance: random.Random, kinds: Sequence[Callable[[Scene], None]], troubles: int
-) -> list[Callable[[Scene], None]]:
+    chance: random.Random, kinds: Sequence[Callable[[Targets], None]], troubles: int
+) -> list[Callable[[Targets], None]]:
     """Every kind once in a while, in an order of chance."""
-    drawn: list[Callable[[Scene], None]] = []
+    drawn: list[Callable[[Targets], None]] = []
     while len(drawn) < troubles:
         drawn += chance.sample(kinds, len(kinds))
     return drawn[:troubles]
 
 
-def _live(stage: _Stage, schedule: list[Callable[[Scene], None]]) -> None:
-    scene = stage.scene
-    scene.engine.start()
-    if not scene.engine.wait_until_it_runs():
-        raise Wrong(f"the engine does not start: {scene.engine.said()}")
+def _go_through(state: _RunState, schedule: list[Callable[[Targets], None]]) -> None:
+    targets = state.targets
+    targets.engine.start()
+    if not targets.engine.wait_until_it_runs():
+        raise RunFailed(f"the engine does not start: {targets.engine.said()}")
     for _ in range(CLIENTS):
-        scene.clients.start(scene.chance.randrange(1 << 30))
+        targets.clients.start(targets.chance.randrange(1 << 30))
     for trouble in schedule:
-        _calm(stage, scene.chance.randrange(*CALM))
-        _note(stage, f"trouble {trouble.__name__}")
-        trouble(scene)
-        stage.given[trouble.__name__] += trouble.__name__ not in scene.skipped
-        scene.engine.wait_until_it_runs()
-    _calm(stage, CALM[1])
-    _note(stage, "peace")
-    scene.clients.finish()
-    scene.engine.look_after()
-    scene.engine.end()
-    scene.engine.drain()
+        _wait_for_answers(state, targets.chance.randrange(*CALM))
+        _note(state, f"trouble {trouble.__name__}")
+        trouble(targets)
+        state.given[trouble.__name__] += trouble.__name__ not in targets.skipped
+        targets.engine.wait_until_it_runs()
+    _wait_for_answers(state, CALM[1])
+    _note(state, "peace")
+    targets.clients.finish()
+    targets.engine.restart_if_ended()
+    targets.engine.end()
+    targets.engine.drain()
 
 
-def _calm(stage: _Stage, answers: int) -> None:
-    """Until so many more were answered. Raises Wrong when nothing moves though nothing is wrong."""
-    scene = stage.scene
-    seen, moved = scene.clients.answers, time.monotonic()
+def _wait_for_answers(state: _RunState, answers: int) -> None:
+    """Until so many more were answered. Raises RunFailed when nothing moves though nothing is wrong."""
+    targets = state.targets
+    seen, moved = targets.clients.answers, time.monotonic()
     wanted = seen + answers
-    while scene.clients.answers < wanted:
+    while targets.clients.answers < wanted:
         time.sleep(0.02)
-        scene.engine.look_after()
-        crashed = scene.clients.crashed()
+        targets.engine.restart_if_ended()
+        crashed = targets.clients.crashed()
         if crashed is not None:
-            raise Wrong(crashed)
-        if scene.clients.answers > seen:
-            seen, moved = scene.clients.answers, time.monotonic()
+            raise RunFailed(crashed)
+        if targets.clients.answers > seen:
+            seen, moved = targets.clients.answers, time.monotonic()
         elif time.monotonic() - moved > STALLED_S:
-            raise Wrong(f"nobody was answered for {STALLED_S} s, though nothing is wrong and the engine runs")
+            raise RunFailed(f"nobody was answered for {STALLED_S} s, though nothing is wrong and the engine runs")
 
 
-def _note(stage: _Stage, text: str) -> None:
-    clients = stage.scene.clients
-    with (stage.folder / "story.log").open("a") as story:
-        story.write(f"{len(clients.told)} told, {len(clients.refused)} refused, {len(stage.far.calls)} calls: {text}\n")
+def _note(state: _RunState, text: str) -> None:
+    clients = state.targets.clients
+    with (state.folder / "story.log").open("a") as story:
+        story.write(f"{len(clients.told)} told, {len(clients.refused)} refused, {len(state.far.calls)} calls: {text}\n")
 
 
-async def _evidence(stage: _Stage) -> Evidence:
-    clients, reader = stage.scene.clients, await wiring.open_reader(stage.scene.engine.url)
+async def _evidence(state: _RunState) -> Evidence:
+    clients, reader = state.targets.clients, await wiring.open_reader(state.targets.engine.url)
     try:
-        told, refused = stage.scene.engine.told_inside()
-        evidence = Evidence(clients.told + told, clients.refused + refused, await _log(reader), stage.far.calls)
+        told, refused = state.targets.engine.answers_inside()
+        evidence = Evidence(clients.told + told, clients.refused + refused, await _log(reader), state.far.calls)
         for row in await reader.outbox(list(EnumOutboxState), None, None, 10**6):
             name = json.loads(row.intents)[row.pointer.ordinal]["name"]
             evidence.left.append(Left(str(row.key), row.version, name, row.state.value))
@@ -185,35 +193,35 @@ async def _log(reader: Reader) -> list[Row]:
     return log
 
 
-def _looked_over(stage: _Stage) -> list[str]:
+def _check_leftovers(state: _RunState) -> list[str]:
     """Beside the ledger: what replay says, and what was left lying about."""
-    scene = stage.scene
+    targets = state.targets
     wrong: list[str] = []
     onex = Path(sys.executable).with_name("onex")
     replay = subprocess.run(
-        [onex, "replay", APP, "--store", scene.engine.url, "--strict"], capture_output=True, text=True, cwd=ROOT
+        [onex, "replay", APP, "--store", targets.engine.url, "--strict"], capture_output=True, text=True, cwd=ROOT
     )
     if replay.returncode:
         wrong.append(f"replay ended with {replay.returncode}: {(replay.stdout + replay.stderr)[-1000:]}")
-    if (owner := wiring.owner_pid(scene.engine.url)) is not None:
+    if (owner := wiring.owner_pid(targets.engine.url)) is not None:
         wrong.append(f"process {owner} still holds the store's lock")
-    for life in range(1, scene.engine.lives + 1):  # a task or thread that died, and nobody was told
-        said = scene.engine.log(life).read_text(errors="replace")
-        wrong += [f"life {life} of the engine said: {said[-1500:]}"] if "Traceback" in said else []
-    left = sorted(path.name for path in scene.store.parent.iterdir() if path.name.endswith((".new", "-journal")))
+    for start in range(1, targets.engine.starts + 1):  # a task or thread that died, and nobody was told
+        said = targets.engine.log(start).read_text(errors="replace")
+        wrong += [f"start {start} of the engine said: {said[-1500:]}"] if "Traceback" in said else []
+    left = sorted(path.name for path in targets.store.parent.iterdir() if path.name.endswith((".new", "-journal")))
     if left:
         wrong.append(f"files were left beside the store: {', '.join(left)}")
     until = time.monotonic() + 10  # who watches an engine's end needs a moment to see it
-    while (orphans := of_this_run(stage.token)) and time.monotonic() < until:
+    while (orphans := of_this_run(state.token)) and time.monotonic() < until:
         time.sleep(0.1)
     return [*wrong, *(f"a process outlived the run: {one}" for one in orphans)]
 
 
-def _sweep(stage: _Stage) -> None:
+def _kill_all(state: _RunState) -> None:
     """However it ended, no process of the run is left behind."""
-    for one in of_this_run(stage.token):
+    for one in of_this_run(state.token):
         with suppress(ProcessLookupError):
             os.kill(int(one.partition(":")[0]), 9)
-    process = stage.scene.engine.process
+    process = state.targets.engine.process
     if process is not None:
         process.wait()

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4, uuid5
 import pytest
 
 from tests.chaos.far_side import Call
-from tests.chaos.judge import Evidence, Left, Refused, Row, Told, judge
+from tests.chaos.outside_check import Acknowledged, Evidence, Left, Refused, Row, check
 
 KEY = "errand:one-1"
 
@@ -29,9 +29,9 @@ def right() -> Evidence:
         Row(KEY, 4, packed, "packed", "reckoning", (("reckon", 0),)),
     ]
     told = [
-        Told(KEY, begin, 1, "charging", "one", 7, False),
-        Told(KEY, note, 2, "charging", "one", 8, False),
-        Told(KEY, begin, 1, "charging", "one", 9, True),
+        Acknowledged(KEY, begin, 1, "charging", "one", 7, False),
+        Acknowledged(KEY, note, 2, "charging", "one", 8, False),
+        Acknowledged(KEY, begin, 1, "charging", "one", 9, True),
     ]
     calls = [
         Call("a", KEY, 1, "charge", 0, "{}"),
@@ -44,14 +44,14 @@ def right() -> Evidence:
 
 
 def test_what_is_right_is_found_right() -> None:
-    verdict = judge(right())
+    verdict = check(right())
     assert verdict.found == {}
     assert verdict.numbers["acknowledged"] == 3
     assert (verdict.numbers["effects seen"], verdict.numbers["effects retried"]) == (2, 1)
 
 
 def lost_row(e: Evidence) -> None:
-    e.told.append(Told(KEY, uuid4().hex, 5, "packing", "one", 10, False))
+    e.told.append(Acknowledged(KEY, uuid4().hex, 5, "packing", "one", 10, False))
 
 
 def other_version(e: Evidence) -> None:
@@ -133,4 +133,4 @@ PLANTED: dict[Callable[[Evidence], None], str] = {
 def test_a_planted_wrong_is_found_by_its_kind(plant: Callable[[Evidence], None]) -> None:
     evidence = right()
     plant(evidence)
-    assert PLANTED[plant] in judge(evidence).found
+    assert PLANTED[plant] in check(evidence).found

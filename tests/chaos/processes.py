@@ -1,4 +1,4 @@
-"""The processes of a run, each a real one: an engine that is started again and again, clients, and the disk they share."""
+"""The processes of a run: an engine that is started again and again, clients, and the disk that they share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.chaos.engine import OFFSET, TOLD
-from tests.chaos.judge import Refused, Told
+from tests.chaos.outside_check import Acknowledged, Refused
 
 HERE = Path(__file__).parent
 APP = HERE / "app"
@@ -26,7 +26,7 @@ DISK_MIB = 192
 DEFECT = 70
 
 
-class Wrong(Exception):
+class RunFailed(Exception):
     """The run cannot go on, and that is a finding: its words say what was seen."""
 
 
@@ -38,7 +38,7 @@ class Engine:
         self.clock = folder / "clock"
         self.talk = folder / "told-inside.jsonl"
         self.set_clock(0)
-        self.lives = 0
+        self.starts = 0
         self.ended: Counter[str] = Counter()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -60,9 +60,9 @@ class Engine:
         return [*self.words, *entry, "run", APP, "--store", url or self.url, "--workers", "2", *words]
 
     def start(self) -> None:
-        """Returns when it says that it runs. Raises Wrong when it ends instead."""
-        self.lives += 1
-        log = self.log(self.lives)
+        """Returns when it says that it runs. Raises RunFailed when it ends instead."""
+        self.starts += 1
+        log = self.log(self.starts)
         with log.open("wb") as errors:
             self.process = subprocess.Popen(
                 self.command(),
@@ -76,32 +76,34 @@ class Engine:
     def wait_until_it_runs(self, patience_s: float = 120) -> bool:
         """False when it ended instead."""
         until = time.monotonic() + patience_s
-        while b"running " not in self.log(self.lives).read_bytes():
+        while b"running " not in self.log(self.starts).read_bytes():
             if not self.runs:
                 return False
             if time.monotonic() > until:
-                raise Wrong(f"life {self.lives} of the engine neither runs nor ends within {patience_s} s")
+                raise RunFailed(f"start {self.starts} of the engine neither runs nor ends within {patience_s} s")
             time.sleep(0.02)
         return True
 
-    def told_inside(self) -> tuple[list[Told], list[Refused]]:
-        """What the engine's own program was told, in all its lives."""
-        told: list[Told] = []
+    def answers_inside(self) -> tuple[list[Acknowledged], list[Refused]]:
+        """What the engine's own program was told, in all its starts."""
+        told: list[Acknowledged] = []
         refused: list[Refused] = []
         for n, line in enumerate(self.talk.read_text().splitlines()):
             one = json.loads(line)
             if "refused" in one:
                 refused.append(Refused(one["key"], one["action_id"], one["refused"]))
             else:  # each waits for the one before
-                told.append(Told(one["key"], one["action_id"], one["version"], one["status"], "inside", n, False))
+                told.append(
+                    Acknowledged(one["key"], one["action_id"], one["version"], one["status"], "inside", n, False)
+                )
         return told, refused
 
-    def log(self, life: int) -> Path:
-        return self.folder / f"engine-{life}.log"
+    def log(self, start: int) -> Path:
+        return self.folder / f"engine-{start}.log"
 
     def said(self) -> str:
-        """The last line of this life."""
-        lines = self.log(self.lives).read_text(errors="replace").strip().splitlines()
+        """The last line of this start."""
+        lines = self.log(self.starts).read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else ""
 
     def kill(self) -> None:
@@ -110,18 +112,18 @@ class Engine:
         self.process.wait()
 
     def end(self, patience_s: float = 60) -> None:
-        """In order. Raises Wrong when it does not end, or not well."""
+        """In order. Raises RunFailed when it does not end, or not well."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         try:
             code = self.process.wait(patience_s)
         except subprocess.TimeoutExpired:
-            raise Wrong(f"life {self.lives} of the engine does not end within {patience_s} s of SIGTERM") from None
+            raise RunFailed(f"start {self.starts} of the engine does not end within {patience_s} s of SIGTERM") from None
         if code:
-            raise Wrong(f"life {self.lives} of the engine ended with {code} after SIGTERM: {self.said()}")
+            raise RunFailed(f"start {self.starts} of the engine ended with {code} after SIGTERM: {self.said()}")
 
-    def look_after(self) -> None:
-        """One that ended by itself is started again, and counted. Raises Wrong when it did not say why, or not well."""
+    def restart_if_ended(self) -> None:
+        """One that ended by itself is started again, and counted. Raises RunFailed when it did not say why, or not well."""
         for _ in range(5):
             if self.runs:
                 return
@@ -130,14 +132,14 @@ class Engine:
             why = f"exit {code}: {self.said()}"
             self.ended[why[:160]] += 1
             if code < 0 or code in (0, DEFECT) or not self.said():
-                raise Wrong(f"life {self.lives} of the engine ended by itself, {why}")
+                raise RunFailed(f"start {self.starts} of the engine ended by itself, {why}")
             time.sleep(0.3)
             self.start()
             self.wait_until_it_runs()
-        raise Wrong(f"the engine ends again and again: {self.said()}")
+        raise RunFailed(f"the engine ends again and again: {self.said()}")
 
     def drain(self, patience_s: float = 300) -> None:
-        """Runs until nothing is due, with its clock a day ahead, so that every timer is. Raises Wrong."""
+        """Runs until nothing is due, with its clock a day ahead, so that every timer is. Raises RunFailed."""
         self.set_clock(24 * 3600 * 1_000_000)
         for turn in (1, 2):  # what the first left due, if anything, the second would meet
             try:
@@ -145,9 +147,11 @@ class Engine:
                     self.command("--until-idle"), capture_output=True, env=self.environ, cwd=ROOT, timeout=patience_s
                 )
             except subprocess.TimeoutExpired:
-                raise Wrong(f"run --until-idle ({turn}) does not become idle within {patience_s} s") from None
+                raise RunFailed(f"run --until-idle ({turn}) does not become idle within {patience_s} s") from None
             if done.returncode:
-                raise Wrong(f"run --until-idle ({turn}) ended with {done.returncode}: {done.stderr.decode()[-1000:]}")
+                raise RunFailed(
+                    f"run --until-idle ({turn}) ended with {done.returncode}: {done.stderr.decode()[-1000:]}"
+                )
 
     def helpers(self) -> list[int]:
         """Its fork server and workers."""
@@ -159,7 +163,7 @@ class Clients:
 
     def __init__(self, url: str, environ: dict[str, str], folder: Path) -> None:
         self.url, self.environ, self.folder = url, environ, folder
-        self.told: list[Told] = []
+        self.told: list[Acknowledged] = []
         self.refused: list[Refused] = []
         self.troubles: Counter[str] = Counter()
         self._living: dict[str, subprocess.Popen[str]] = {}
@@ -199,7 +203,7 @@ class Clients:
                     self.refused.append(Refused(told["key"], told["action_id"], told["refused"]))
                 else:
                     which = (told["key"], told["action_id"], told["version"], told["status"])
-                    self.told.append(Told(*which, name, told["ticket"], told["again"]))
+                    self.told.append(Acknowledged(*which, name, told["ticket"], told["again"]))
 
     @property
     def answers(self) -> int:
@@ -223,7 +227,7 @@ class Clients:
         return None
 
     def finish(self, patience_s: float = 180) -> None:
-        """They send nothing new, and hear what is under way. Raises Wrong for one that never does."""
+        """They send nothing new, and hear what is under way. Raises RunFailed for one that never does."""
         for client in self._living.values():
             assert client.stdin is not None
             client.stdin.close()
@@ -231,9 +235,9 @@ class Clients:
             try:
                 code = client.wait(patience_s)
             except subprocess.TimeoutExpired:
-                raise Wrong(f"client {name} was not answered within {patience_s} s of peace") from None
+                raise RunFailed(f"client {name} was not answered within {patience_s} s of peace") from None
             if code:
-                raise Wrong(f"client {name} ended with {code}: {self._said(name)}")
+                raise RunFailed(f"client {name} ended with {code}: {self._said(name)}")
         self._living.clear()
         for thread in self._threads:
             thread.join()

@@ -1,6 +1,6 @@
-"""The counter: what clients were told and what the far side saw, held against the log. It shares no code with the engine.
+"""The check from outside: what clients were answered and what the outside saw, compared with the log. It shares no engine code.
 
-Everything here is a value, so that a ledger with a planted wrong can be put before it as well.
+Everything here is a value, so that evidence with a planted error can be checked as well.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OUTSIDE: Mapping[str, str] = {"charge": "charged", "pack": "packed"}
 SHOWN = 12
 
 
-class Told(NamedTuple):
+class Acknowledged(NamedTuple):
     """A client was told that its action is applied. ``ticket`` is its place in the inbox; ``again``: it was sent before."""
 
     key: str
@@ -63,9 +63,9 @@ class Left(NamedTuple):
 
 @dataclass(slots=True)
 class Evidence:
-    """All there is to judge by, after everything has drained."""
+    """All there is to check by, after everything has drained."""
 
-    told: list[Told] = field(default_factory=list)
+    told: list[Acknowledged] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     log: list[Row] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -81,7 +81,7 @@ class Verdict(NamedTuple):
     numbers: Mapping[str, int]
 
 
-def judge(evidence: Evidence) -> Verdict:
+def check(evidence: Evidence) -> Verdict:
     found: dict[str, list[str]] = {}
     for kind, told in (
         ("lost", lost(evidence)),
@@ -89,10 +89,10 @@ def judge(evidence: Evidence) -> Verdict:
         ("gaps", gaps(evidence)),
         ("order", disorder(evidence)),
         ("refused and applied", refused_and_applied(evidence)),
-        ("keys and bodies", many_faces(evidence)),
+        ("keys and bodies", several_keys_or_bodies(evidence)),
         ("calls of nothing", phantoms(evidence)),
-        ("told done, never seen", undone(evidence)),
-        ("without an end", endless(evidence)),
+        ("told done, never seen", acknowledged_not_seen(evidence)),
+        ("without an end", without_outcome(evidence)),
     ):
         lines = list(told)
         if lines:
@@ -141,7 +141,7 @@ def gaps(evidence: Evidence) -> Iterator[str]:
 
 def disorder(evidence: Evidence) -> Iterator[str]:
     """What one client sent once, one after the other, is applied in that order."""
-    sent: dict[tuple[str, str], list[Told]] = defaultdict(list)
+    sent: dict[tuple[str, str], list[Acknowledged]] = defaultdict(list)
     for told in evidence.told:
         if not told.again:
             sent[told.sender, told.key].append(told)
@@ -160,7 +160,7 @@ def refused_and_applied(evidence: Evidence) -> Iterator[str]:
             yield f"{one.key} action {one.action_id} was refused ({one.code}) and is version {version}"
 
 
-def many_faces(evidence: Evidence) -> Iterator[str]:
+def several_keys_or_bodies(evidence: Evidence) -> Iterator[str]:
     """One intent shows the outside one key and one body; one key is of one intent."""
     faces: dict[tuple[str, int, str, int], set[tuple[str, str]]] = defaultdict(set)
     owners: dict[str, set[tuple[str, int, str, int]]] = defaultdict(set)
@@ -182,7 +182,7 @@ def phantoms(evidence: Evidence) -> Iterator[str]:
         yield f"{_named(intent)} was run, and no row of the log asks for it"
 
 
-def undone(evidence: Evidence) -> Iterator[str]:
+def acknowledged_not_seen(evidence: Evidence) -> Iterator[str]:
     """The log says that an effect succeeded, and the far side never heard of it."""
     seen = {call.intent for call in evidence.calls}
     applied = {(row.key, row.action_id): row for row in evidence.log}
@@ -193,7 +193,7 @@ def undone(evidence: Evidence) -> Iterator[str]:
             yield f"{_named((row.key, row.version, name, n))} is told as done, and nobody did it"
 
 
-def endless(evidence: Evidence) -> Iterator[str]:
+def without_outcome(evidence: Evidence) -> Iterator[str]:
     """An intent with neither an outcome, nor an arrival, nor a refusal, nor a row that shows it; or one that still waits."""
     applied = {row.action_id for row in evidence.log} | {action_id for _, action_id in evidence.rejected}
     left = {(one.key, one.version, one.name) for one in evidence.left}
