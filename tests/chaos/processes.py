@@ -118,7 +118,9 @@ class Engine:
         try:
             code = self.process.wait(patience_s)
         except subprocess.TimeoutExpired:
-            raise RunFailed(f"start {self.starts} of the engine does not end within {patience_s} s of SIGTERM") from None
+            raise RunFailed(
+                f"start {self.starts} of the engine does not end within {patience_s} s of SIGTERM"
+            ) from None
         if code:
             raise RunFailed(f"start {self.starts} of the engine ended with {code} after SIGTERM: {self.said()}")
 
