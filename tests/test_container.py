@@ -252,8 +252,8 @@ def test_when_one_does_not_start_those_before_it_are_stopped() -> None:
 def test_health_is_what_each_ping_says() -> None:
     async def main() -> None:
         container = filled()
-        assert (await container.check_service_health("Store")).told == "Store is not started"
-        assert (await container.check_service_health("Nobody")).told == "no Nobody"
+        assert (await container.check_service_health("Store")).reason == "Store is not started"
+        assert (await container.check_service_health("Nobody")).reason == "no Nobody"
         async with container:
             assert set((await container.health()).values()) == {ServiceHealth(True)}
             container.get_service(Store).clock = FixedClock(-1)

@@ -21,10 +21,10 @@ Key = str | Callable[..., object]
 
 
 class ServiceHealth(NamedTuple):
-    """``told`` is the reason why it is not healthy, as a sentence; '' when it is."""
+    """``reason`` says why it is not healthy, as a sentence; '' when it is."""
 
     is_healthy: bool
-    told: str = ""
+    reason: str = ""
 
 
 class _Recipe(NamedTuple):

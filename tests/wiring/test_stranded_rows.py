@@ -67,9 +67,9 @@ def test_check_names_what_a_plain_migration_strands_and_the_line_to_add(
         "reminder": ("timer", 3, 1, "leave:ann"),
         "tell": ("intent", 6, 1, "leave:ann"),
     }
-    assert 'renames(1, statuses={"asked": "waiting"})' in str(told["@asked"]["mend"])
-    assert 'renames(1, intents={"reminder": "nudge"})' in str(told["reminder"]["mend"])
-    assert 'renames(1, intents={"tell": "notify"})' in str(told["tell"]["mend"])
+    assert 'renames(1, statuses={"asked": "waiting"})' in str(told["@asked"]["fix"])
+    assert 'renames(1, intents={"reminder": "nudge"})' in str(told["reminder"]["fix"])
+    assert 'renames(1, intents={"tell": "notify"})' in str(told["tell"]["fix"])
 
 
 def test_check_has_nothing_to_say_of_renames_that_are_told(
@@ -157,7 +157,7 @@ def test_a_held_outcome_and_an_inbox_action_with_a_trigger_that_is_gone_are_name
     code, told = checked(second(tmp_path, untold), capsys)
     assert (code, set(told)) == (1, {"told", "remind"})
     assert (told["told"]["what"], told["told"]["rows"]) == ("outcome", 2)
-    assert "triggers={" in str(told["told"]["mend"])
+    assert "triggers={" in str(told["told"]["fix"])
     assert (told["remind"]["what"], told["remind"]["rows"]) == ("inbox", 1)
 
 

@@ -106,8 +106,8 @@ def _show(result: MigrationCheckResult, kept: list[MigrationProblem], gaps: list
         where = f"{one.what} {one.name!r} of {one.workflow_type}, schema {one.schema}: {things}, first {one.first}"
         say(f"{styled('stranded', 'red')}  {harmless(where)}")
         say(f"  {one.reason}")
-        if one.mend:
-            say(f"  {styled('fix', 'dim')}  {one.mend}")
+        if one.fix:
+            say(f"  {styled('fix', 'dim')}  {one.fix}")
     if len(result.names) > SHOWN:
         note(f"and {len(result.names) - SHOWN:,} more names; --json shows all")
     say(

@@ -110,9 +110,9 @@ async def _answers(url: str, asked: Sequence[OperatorRequest], wait_s: float) ->
         tickets = [await sender.send(_body(one), now_us()) for one in asked]
         async with asyncio.timeout(wait_s):
             for ticket in tickets:
-                told = orjson.loads(await until(partial(sender.answer, ticket)))
-                if "error" in told:
-                    refused.append((told["error"]["code"], told["error"]["message"]))
+                answer = orjson.loads(await until(partial(sender.answer, ticket)))
+                if "error" in answer:
+                    refused.append((answer["error"]["code"], answer["error"]["message"]))
     except TimeoutError:
         pid = owner_pid(url)
         who = f"process {pid}, which runs on {url}, has not answered" if pid else f"no engine runs on {url} any more"
@@ -135,9 +135,9 @@ def _body(one: OperatorRequest) -> bytes:
 
 def _check(refused: Sequence[tuple[str, str]]) -> None:
     """Raises Declined, unless each was refused because there was nothing left to do."""
-    told = [f"({code}) {message}" for code, message in refused if code != NothingStopped.code]
-    if told:
-        raise Declined(f"the engine refused: {harmless('; '.join(told))}")
+    reasons = [f"({code}) {message}" for code, message in refused if code != NothingStopped.code]
+    if reasons:
+        raise Declined(f"the engine refused: {harmless('; '.join(reasons))}")
 
 
 async def _waits(reader: Reader, pointer: Pointer) -> bool:

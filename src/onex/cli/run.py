@@ -194,12 +194,12 @@ def _report(summary: dict[str, str | int | float], *, as_json: bool) -> None:
     if as_json:
         say_json(summary)
         return
-    told = [
+    done = [
         f"{summary['committed']} committed",
         f"{summary['refused']} refused",
         f"{summary['effects_run']} effects run",
     ]
-    told += [f"{summary[state]} {state}" for state in ("waiting", "held", "dead") if summary[state]]
-    say(f"{summary['ended']} after {summary['seconds']:.1f} s: {', '.join(told)}")
+    done += [f"{summary[state]} {state}" for state in ("waiting", "held", "dead") if summary[state]]
+    say(f"{summary['ended']} after {summary['seconds']:.1f} s: {', '.join(done)}")
     if summary["held"] or summary["dead"]:
         note("onex dead lists held and dead intents")

@@ -49,7 +49,7 @@ class EnumStranded(StrEnum):
 
 
 class Stranded(NamedTuple):
-    """``rows`` of one name; ``first`` is the key of one of them. ``reason`` and ``mend`` are sentences; ``mend`` may be ''."""
+    """``rows`` of one name; ``first`` is the key of one of them. ``reason`` and ``fix`` are sentences; ``fix`` may be ''."""
 
     what: EnumStranded
     workflow_type: str
@@ -58,13 +58,13 @@ class Stranded(NamedTuple):
     rows: int
     first: str
     reason: str
-    mend: str = ""
+    fix: str = ""
 
     def __str__(self) -> str:
         things = "instance" if self.what is EnumStranded.STATE else "row"
         many = f"{self.rows:,} {things}{'s' * (self.rows != 1)}"
-        mend = f" {self.mend}" if self.mend else ""
-        return f"{self.what} {self.name!r} of {self.workflow_type}: {many}, first {self.first}: {self.reason}.{mend}"
+        fix = f" {self.fix}" if self.fix else ""
+        return f"{self.what} {self.name!r} of {self.workflow_type}: {many}, first {self.first}: {self.reason}.{fix}"
 
 
 class Standing(Protocol):
@@ -151,8 +151,8 @@ async def _intent(reader: Standing, registry: ReducerRegistry, workflow: Workflo
     called = workflow.migrations.intent(one.name, one.schema, now)
     if called not in table and one.schema <= now:
         status = await _status_of(reader, workflow, one.first)
-        reason, mend = missing_intent(workflow, one.name, called, one.schema, timer=one.timer, status=status)
-        return Stranded(*begins, reason, mend)
+        reason, fix = missing_intent(workflow, one.name, called, one.schema, timer=one.timer, status=status)
+        return Stranded(*begins, reason, fix)
     if one.pointer is None or (called in table and one.schema == now and (table[called].kind == TIMER) == one.timer):
         return None
     row = await _row(reader, one.pointer)
@@ -216,10 +216,10 @@ async def _inbox(reader: Standing, registry: ReducerRegistry, workflow_type: str
             now = workflow.code.state_schema
             triggers = [name for name in workflow.reducer.payloads if not name.startswith("@")]
             line = rename_line(max(1, now - 1), now, "triggers", kind, closest_name(kind, triggers))
-            reason, mend = "it has no such trigger, so they will be refused", f"If it is called otherwise now: {line}"
+            reason, fix = "it has no such trigger, so they will be refused", f"If it is called otherwise now: {line}"
         else:
-            reason, mend = "this app has no such workflow, so they will be refused", ""
-        first = Stranded(EnumStranded.INBOX, own, kind, 0, 0, f"{own}:{instance}", reason, mend)
+            reason, fix = "this app has no such workflow, so they will be refused", ""
+        first = Stranded(EnumStranded.INBOX, own, kind, 0, 0, f"{own}:{instance}", reason, fix)
         one = found.get((own, kind), first)
         found[own, kind] = one._replace(rows=one.rows + 1)
     return list(found.values())

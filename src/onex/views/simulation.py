@@ -45,7 +45,7 @@ def simulation_json(
     stopped: bool = False,
 ) -> dict[str, object]:
     coverage = totals.coverage
-    told: dict[str, object] = {
+    document: dict[str, object] = {
         "ok": totals.broken is None,
         "app": under_test.app.name,
         "store": plan.store,
@@ -70,12 +70,12 @@ def simulation_json(
         "broken": None if shrunk is None else _broken_json(shrunk),
     }
     if result is not None:
-        told["trace_hash"], told["log_hash"], told["story"] = (
+        document["trace_hash"], document["log_hash"], document["story"] = (
             result.trace_hash,
             result.log_hash,
             _story_json(result.story),
         )
-    return told
+    return document
 
 
 def _broken_json(shrunk: Shrunk) -> dict[str, JsonValue]:

@@ -2,7 +2,7 @@
 
 path.of.a.field: value        each typed field that is not as by default
 keys: 12 = 10 honoured + 2 held or unknown
-line:column severity code: message | mend
+line:column severity code: message | fix
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def came_of(reading: ReadResult) -> str:
         lines += [line for line in flat(dump) if not line.startswith("node_type:")]
     lines.append(f"keys: {len(reading.keys)} = {reading.honoured} honoured + {reading.reported} reported")
     for one in reading.findings:
-        mend = f" | {one.fix}" if one.fix else ""
-        lines.append(f"{one.line}:{one.column} {one.severity} {one.code}: {one.message}{mend}")
+        fixed = f" | {one.fix}" if one.fix else ""
+        lines.append(f"{one.line}:{one.column} {one.severity} {one.code}: {one.message}{fixed}")
     return "\n".join(lines)
 
 
