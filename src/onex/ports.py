@@ -65,7 +65,7 @@ class Ids(Protocol):
 
 
 class Store(Protocol):
-    """The owner's side of a store: one process owns a shard; everything true together is one ``commit``.
+    """The owner's side of a store: one process owns a shard; all that must be consistent is one ``commit``.
 
     Any method raises DatabaseConnectionError, TemporaryDatabaseError, StateConsistencyError as they come.
     """

@@ -2,7 +2,7 @@
 
 ``build`` runs before the commit, ``settle`` after it. What was judged on a change (refusals, held outcomes, inbox answers) travels
 inside that change: if the store leaves the change out because of a conflict, its judgements are left out with it. Refusals
-with no change to travel in (``loose``) and side writes stand beside the changes, and are written in any case.
+that belong to no change (``loose``) and side writes are written beside the changes, in any case.
 
 What may go wrong, and why the end is still right:
 
@@ -10,7 +10,7 @@ What may go wrong, and why the end is still right:
   be in the log is looked up, and gets its first answer.
 - Such a duplicate made the reducer fail. It must not count as a failure: the whole fold is done again without it.
 - The store answers Conflict for a change: nobody of it is answered, and ``again`` gives it back to be folded anew.
-- An inbox row is answered within the commit, when the position is not drawn yet: its sender reads that from the log.
+- An inbox row is answered within the commit, when its position is not assigned yet: its sender reads that from the log.
 
 Records are built by name, but for the loop of ``_apply``: it runs once per action, and there a tuple built by position costs a
 third of the time (measured; as in ``fold``).

@@ -1,7 +1,7 @@
 """Conflict backoff: what becomes of the actions of a change that the store left out, because it met another's.
 
 An action whose id the log holds is answered from the log. The others are folded again on what the store has now. Before
-that their instance waits its turn out, with its mailbox paused, so that its order holds: what comes meanwhile queues behind.
+that their mailbox is paused for a while, so that the order holds: what comes meanwhile queues behind.
 The policy says how long (promise 10), seeded by the action: two writers that met once do not meet again at the same moment.
 """
 
@@ -38,14 +38,13 @@ class ConflictBackoff:
         return bool(self._waiting)
 
     def resolve(
-        self, pendings: Sequence[Pending], first_answers: Mapping[Pending, Answer | None], *, moved: bool
+        self, pendings: Sequence[Pending], first_answers: Mapping[Pending, Answer | None], *, other_version: bool
     ) -> Resolution:
-        """``first_answers``: of those whose id the log holds. ``moved``: the version or lease was another, not an id."""
+        """``first_answers``: of those whose id the log holds. ``other_version``: the version or lease was another, not an id."""
         resolution = Resolution([], [], [])
         for pending in pendings:
-            if (
-                moved or pending in first_answers
-            ):  # a change left out for a neighbour's duplicate is nobody's own conflict
+            # where the change was left out for one duplicate in it, that is no conflict of its other actions
+            if other_version or pending in first_answers:
                 self._mailboxes.count_conflict(pending)
             first = first_answers.get(pending)
             if isinstance(first, OnexError):
@@ -53,14 +52,16 @@ class ConflictBackoff:
             elif first is not None:
                 resolution.answered.append((pending, first))
             elif self._is_spent(pending):
-                error = StateUpdateConflictError(f"{pending.key} kept moving; send it again")
+                error = StateUpdateConflictError(
+                    f"{pending.key} was changed by others each time it was tried; send it again"
+                )
                 resolution.answered.append((pending, error))
             else:
                 resolution.left.append(pending)
         return resolution
 
     def _is_spent(self, pending: Pending) -> bool:
-        """Whether it has had its tries. Outcomes, timers and messages are the engine's own, and go on until they are judged."""
+        """Whether it has had its tries. Outcomes, timers and messages are the engine's own, and go on until they are applied or refused."""
         return pending.settles is None and self._policy.delay_s(self._conflicts(pending), pending.id) is None
 
     def put_back(self, entry: Entry, pendings: Sequence[Pending]) -> None:

@@ -2,7 +2,7 @@
 
 One turn of the loop, ``_write_batch``, in this order:
 
-1. Refusals of a commit whose answer was lost are looked up: those that were written are answers now.
+1. Refusals of a commit whose answer was lost are looked up: those that the store has are answered now.
 2. At most ``Limits.batch`` actions are taken from the mailboxes, with all that ``SideWrites`` has collected meanwhile.
 3. They are loaded and folded (``isolate``, ``fold``), and made one ``Commit`` (``batch``). Nothing is written yet.
 4. The store commits. Only after that is anybody answered, does an intent run, and does an instance count as changed.
@@ -341,10 +341,10 @@ class ReducerService(SideWrites):
     async def _fold_again(self, folded: Folded, conflict: Conflict) -> None:
         """A change that met a conflict: what the log already holds is answered from it, the rest is folded anew."""
         self.counters.conflicts += 1
-        moved = not conflict.duplicates
+        other_version = not conflict.duplicates  # or another lease
         known = [pending for pending in folded.pendings if pending.id in conflict.duplicates]
         first_answers = {pending: await self._first_answer(pending) for pending in known}
-        answered, refused, left = self._backoff.resolve(folded.pendings, first_answers, moved=moved)
+        answered, refused, left = self._backoff.resolve(folded.pendings, first_answers, other_version=other_version)
         self._extras.refused.extend(refused)
         for pending, _ in (*answered, *refused):
             if pending.settles is not None:

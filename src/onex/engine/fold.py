@@ -1,6 +1,6 @@
 """Fold: the actions that wait for one instance, checked and stepped in order in memory, become one ``KeyChange``.
 
-The law: an action is checked and stepped on the state that the one before it left; a refused one leaves no trace in it.
+An action is checked and stepped on the state that the one before it left; a refused one leaves no trace in it.
 Nothing here waits, so a batch of a thousand instances is one turn of the event loop.
 
 ``Folded`` takes the loaded instance apart into its own fields and works on these. Per action: ``_check`` (promise 5) finds a
@@ -153,12 +153,12 @@ class Folded:
             if error is not None:
                 self._refuse(pending, error)
         self.change = self._change()
-        # a lease is ended elsewhere: only the store knows, and no commit of this instance asks it, so it is loaded again
+        # others end a lease, in the store; commits without a lease do not check it, so the instance is loaded again
         self.entry.loaded = None if self._lease_ended else self._loaded()
         return self
 
     def _check(self, pending: Pending) -> OnexError | None:
-        """Its refusal, or None, in the order of promise 5; dedup is the store's. Outcomes and timers need no lease or expiry."""
+        """Its refusal, or None, in the order of promise 5; duplicates are found by ``dispatch`` and the store. Outcomes and timers need no lease or expiry."""
         entry = self.entry
         if self.unreadable is not None:
             return self.unreadable
@@ -243,7 +243,7 @@ class Folded:
             raise
         except BaseException as error:  # a reducer may be of any class, not only a MachineReducer
             raise ReducerFailed(f"{reducer.workflow_type}.{kind}: {caught(error)}", trigger=kind) from error
-        # nothing below may fail: the step is taken
+        # from here on nothing may fail, since parts of the step are already kept
         row = len(self._rows)
         outbox = self._queue_intents(row, emitted, terminal) if emitted else ()
         if outbox and (pending.timer or issued_us != pending.issued_us):

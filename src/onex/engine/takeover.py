@@ -5,11 +5,11 @@ an owner that runs already: what its memory had no room for, and the timers of t
 
 For each row, in this order:
 
-1. Reading runs code of the user: validators and migrations. Its pointer is written down first (``suspects.judging``), so
+1. Reading runs code of the user: validators and migrations. Its pointer is written down first (``CrashCounts.running``), so
    that a process that ends there is counted. At three such crashes the row is dead and is not read any more.
 2. A row that this app cannot read is left as it is. The reason is written into it once, and it waits for other code.
-3. A row that is not ``started`` did not run when its process ended, or ran unrecorded after the first minute of its owner.
-   Then ``maybe_done`` is set, except where a start would have been recorded (at most once) or nothing can have been done
+3. A row that is not ``started`` did not run when its process ended, or its start was not recorded: the relay records starts
+   only in the first minute of an owner (``relay.TAKEOVER_US``), and always for at-most-once. Then ``maybe_done`` is set, except where a start would have been recorded (at most once) or nothing can have been done
    (a compute task).
 4. A row that is ``started`` was running when its process ended: one crash more, one try more. From ``CRASHES_ALONE`` on it
    is run alone, so that what it does to the process happens to no neighbour. At ``CRASHES_DEAD`` it is dead. One that must
@@ -106,7 +106,7 @@ class Takeover:
 
     def _read(self, row: OutboxRow) -> Delivery | None:
         delivery: Delivery | None = None
-        # a waiting timer that can be read has no reason to show: what its row says is from code that could not read it
+        # a timer that waits and can be read needs no reason; one in its row was written by code that could not read it
         reason = "" if row.timer and row.state is EnumOutboxState.WAITING else row.error
         try:
             delivery = stored_delivery(row, self.service.registry, self.service.clock.now_us())

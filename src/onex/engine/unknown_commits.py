@@ -1,18 +1,18 @@
-"""Unknown commits: what was in a commit whose answer was lost. It may stand in the store, and nobody was answered.
+"""Unknown commits: what was in a commit whose answer was lost. It may be in the store, and nobody was answered.
 
 The actions of such a batch go back to their mailboxes and are folded again. An action that was applied is found then by its
-id, and gets its first answer. A refusal leaves no log row to be found by. Judged again, on the state that its own neighbours
-left, it could turn into its opposite: an action that the inbox was told is refused would be applied after all, and behind
-what was sent after it. So a refusal stands if what it was written with stands:
+id, and gets its first answer. A refusal leaves no log row to be found by. Checked again, on the state that later actions of its
+instance left, it could be accepted now: an action whose sender has read "refused" would be applied after all, and behind
+what was sent after it. So a refusal stays valid if the change that it was written with is in the store:
 
-- Refused within a change that has rows: the first of these rows is looked up by its action id. If it stands at the version
+- Refused within a change that has rows: the first of these rows is looked up by its action id. If it has the version
   that this change would have given it, the whole change was written, for a change is written as a whole.
 - Refused with no row beside it (``row`` is None): an action of the inbox is looked up by its ticket. Its row is gone, if the
-  answer was written. Any other action has nobody outside who could know the first refusal: it is judged again.
+  answer was written. Of any other action nobody outside can know the first refusal: it is checked again.
 
-Held outcomes and timers are not followed up: their outbox row says what there is to know, whichever way it went.
+Held outcomes and timers are not looked up: whether the commit was written or not, their outbox row shows it.
 
-``written_refusals`` asks before the next batch is taken, so no action is judged twice. If the store fails while it asks, the
+``written_refusals`` asks before the next batch is taken, so no action is checked twice. If the store fails while it asks, the
 list stays and is asked for again. ``perhaps_applied`` is called after a later commit was answered: by then the lost one is in
 the store or never will be, and those who follow changes are told to read.
 """

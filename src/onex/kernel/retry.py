@@ -16,7 +16,7 @@ class RetryPolicy:
     """Exponential backoff: ``min(max_s, initial_s * factor**(attempt-1))``, less up to ``jitter`` of it. Seconds.
 
     ``max_attempts=1`` never tries again. Full-jitter backoff after Brooker, "Exponential Backoff And Jitter" (AWS, 2015),
-    with a floor: jitter 0.5 leaves at least half the wait.
+    with a lower bound: jitter 0.5 leaves at least half the wait.
     """
 
     max_attempts: int = 5

@@ -6,14 +6,15 @@ Theory of operation
     Most points have a chance per call. Each seed draws a strength per point first (``drawn_strengths``): half of the
     points stay away for the whole run, the others get a share of their chance. So one run has few kinds of faults and
     many of each, another run has other kinds. Rare combinations are met that a fixed chance would almost never give.
-    ``kills`` is for faults that end the engine's process. They are limited per run, because an engine that crashes for
-    ever proves only that it can crash.
+    ``kills`` is for faults that end the engine's process. They are limited per run: an engine that does nothing but crash shows
+    nothing else.
     ``stop`` ends all of it. After that a run must come to rest, and what was promised is checked.
 
 Who implements it: the engine's own simulation draws each fault (tests/engine_sim/seeded_faults.py), or lets exactly the n-th
 call fail (tests/engine_sim/nth_call.py). ``app_sim.fault_plan`` also writes down what it drew, to repeat and shrink it.
 
-The names of points are no seeds: only their order and number decide what is drawn. A new point goes to the end.
+The names of points are not hashed into the seed. Their number and order decide what is drawn, so a new point changes every run:
+the planted bugs must be measured again then (tests/simulation/planted.py).
 """
 
 from __future__ import annotations

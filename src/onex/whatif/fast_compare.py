@@ -10,7 +10,7 @@ For each row, in this order:
 2. Its code has the same state schema as the other code. Bytes of another schema differ by design.
 3. The action is folded. Status and intents are compared at once, as bytes.
 4. At the end of a batch the state is written and hashed, with the digest of the code that made the record. An equal hash
-   means equal bytes of the state: nothing of the recorded state is stored in between, and nothing need be.
+   means equal bytes of the state. So the recorded states in between, which are not stored, are not needed.
 
 What may go wrong: the code refuses or raises, a row cannot be read, a hash differs. Each ends the loop in the same way,
 and nothing is reported from here. That is right, because the slow compare begins at the first row and meets it again;

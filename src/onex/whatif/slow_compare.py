@@ -17,8 +17,8 @@ Where that code is not at hand, the hash at the end of the batch still says *tha
 version is kept as the ``suspect``, and judged at the end:
 
 - The last states differ by value: the suspect is the first difference, and what differs at the end is shown with it.
-- The last states are equal byte for byte: then the writer makes these bytes of these values, so other bytes before were
-  other values. The suspect is the first difference too.
+- The last states are equal byte for byte: equal values have equal bytes under the code that made the record, so other bytes
+  before were other values. The suspect is the first difference too.
 - Else it is no difference: the same values may have had other bytes all along, or the branch opened before the end and
   the last state is not known. ``unseen`` counts such an instance.
 """

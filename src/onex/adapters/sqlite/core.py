@@ -322,7 +322,7 @@ class SqliteCore(SqliteReads):
         return ticket
 
     def wake_token(self) -> bytes:
-        """See ``OwnerLock.sign``. From any thread."""
+        """See ``OwnerLock.wake_token``. From any thread."""
         return self._lock.wake_token()
 
     def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:

@@ -15,7 +15,7 @@ from .states import StatesRead, states
 from .transitions import looks_like_transition, transitions
 
 MACHINES = ("state_machine", "state_transitions", "fsm", "fsm_subcontract", "fsm_config", "fsm_definition")
-"""Keys under which a machine stands, here or in ``subcontracts``. The first that is there is it."""
+"""Keys under which a machine stands, here or in ``subcontracts``. The first one present is used."""
 
 LOOSE: Mapping[str, str] = {
     "fsm_states": "states",
