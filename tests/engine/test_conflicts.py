@@ -103,7 +103,7 @@ def test_the_wait_follows_from_the_action_and_the_try() -> None:
 def test_the_sixth_conflict_is_the_callers_and_leaves_no_trace() -> None:
     async def go() -> None:
         async with engine_on(Contended(6), Waits()) as engine:
-            with pytest.raises(StateUpdateConflictError, match="job:1 kept moving"):
+            with pytest.raises(StateUpdateConflictError, match="job:1 was changed by others"):
                 await engine.submit(K, "add", Add())
             assert await engine.stored(K) is None
             assert (await engine.submit(K, "add", Add())).version == 1

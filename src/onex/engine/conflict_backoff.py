@@ -61,7 +61,7 @@ class ConflictBackoff:
         return resolution
 
     def _is_spent(self, pending: Pending) -> bool:
-        """Whether it has had its tries. Outcomes, timers and messages are the engine's own, and go on until they are applied or refused."""
+        """Whether it has had its tries. Outcomes, timers and messages are the engine's own and have no limit."""
         return pending.settles is None and self._policy.delay_s(self._conflicts(pending), pending.id) is None
 
     def put_back(self, entry: Entry, pendings: Sequence[Pending]) -> None:

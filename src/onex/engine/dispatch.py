@@ -354,7 +354,7 @@ class ReducerService(SideWrites):
             if pending.ticket:
                 self.answer(InboxAnswer(pending.ticket, answer_json(answer), self.clock.now_us()))
         self._resolve(answered)
-        (self._backoff if moved else self._mailboxes).put_back(folded.entry, left)
+        (self._backoff if other_version else self._mailboxes).put_back(folded.entry, left)
 
     # --- out -----------------------------------------------------------------------------------------------------------
 

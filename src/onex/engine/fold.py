@@ -158,7 +158,9 @@ class Folded:
         return self
 
     def _check(self, pending: Pending) -> OnexError | None:
-        """Its refusal, or None, in the order of promise 5; duplicates are found by ``dispatch`` and the store. Outcomes and timers need no lease or expiry."""
+        """Its refusal, or None, in the order of promise 5. Duplicates are found by ``dispatch`` and the store.
+
+        Outcomes and timers need no lease or expiry."""
         entry = self.entry
         if self.unreadable is not None:
             return self.unreadable

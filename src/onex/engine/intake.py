@@ -82,7 +82,7 @@ def write_wire(action: ModelAction) -> bytes:
 
 
 def unsupported(wire: ModelAction) -> UnsupportedAction | None:
-    """What it asks for that is not done here: a type, a target, a field. To ignore it silently would look like a yes (decision 14)."""
+    """What it asks for that is not done here: a type, a target, a field. Ignored, it would look granted (decision 14)."""
     if wire.action_type in _INSTEAD:
         return UnsupportedAction(f"action type {wire.action_type.value!r} is not served; {_INSTEAD[wire.action_type]}")
     if wire.target_node != REDUCER:

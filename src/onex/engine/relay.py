@@ -1,6 +1,7 @@
 """IntentRelay: runs each committed intent, and brings its outcome back as the next action.
 
-The outbox row is what guarantees that an intent is run. Whatever happens here, the row stays until a commit ends it. After a crash the next owner reads every row that is left.
+The outbox row is what guarantees that an intent is run. Whatever happens here, the row stays until a commit ends it. After a
+crash the next owner reads every row that is left.
 
 At the start, before the queue opens: ``_take_over`` reads the rows (``takeover``), then timers of the next minute are read.
 Then those that ended their process at two crashes are run, one by one, while nothing else runs. Then everything.

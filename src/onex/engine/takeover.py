@@ -9,8 +9,8 @@ For each row, in this order:
    that a process that ends there is counted. At three such crashes the row is dead and is not read any more.
 2. A row that this app cannot read is left as it is. The reason is written into it once, and it waits for other code.
 3. A row that is not ``started`` did not run when its process ended, or its start was not recorded: the relay records starts
-   only in the first minute of an owner (``relay.TAKEOVER_US``), and always for at-most-once. Then ``maybe_done`` is set, except where a start would have been recorded (at most once) or nothing can have been done
-   (a compute task).
+   only in the first minute of an owner (``relay.TAKEOVER_US``), and always for at-most-once. Then ``maybe_done`` is set,
+   except where a start would have been recorded (at most once) or nothing can have been done (a compute task).
 4. A row that is ``started`` was running when its process ended: one crash more, one try more. From ``CRASHES_ALONE`` on it
    is run alone, so that what it does to the process happens to no neighbour. At ``CRASHES_DEAD`` it is dead. One that must
    run at most once is not run again: its outcome is ``unknown``.
