@@ -180,7 +180,7 @@ def test_threads_that_an_effect_left_in_the_loop_do_not_hold_the_process(
 
 
 @pytest.mark.parametrize(
-    ("what", "status"), [("its task exits", "done"), ("awaits a task that exits", "doubt"), ("exit0", "doubt")]
+    ("what", "status"), [("its task exits", "done"), ("awaits a task that exits", "unknown"), ("exit0", "unknown")]
 )
 def test_what_an_effect_or_its_task_exits_with_is_not_how_a_run_ends(
     what: str, status: str, runs: Callable[..., Run], commands: Commands
