@@ -42,6 +42,31 @@ def test_dead_lists_what_waits_for_a_person(commands: Commands, stopped: None) -
     assert "cannot digest poison" in lines[2]
 
 
+def test_a_held_failure_is_shown_with_the_tries_that_were_made(commands: Commands, place: Path) -> None:
+    app = place / "jobs"
+    app.mkdir()
+    for file in JOBS.glob("*.*"):
+        text = file.read_text().replace(
+            "failed}, retry: {max_attempts: 1}", "failed}, retry: {max_attempts: 3, initial_ms: 1}"
+        )
+        text = text.replace(
+            "    return Worked(", '    raise EffectFailed("no answer", retryable=True)\n    return Worked('
+        )
+        text = text.replace(
+            "    return Step(job.evolve(text=action.payload.message))", '    raise ValueError("cannot fail")'
+        )
+        (app / file.name).write_text(text)
+    fill(app, [("jobs:1", "begin", {"text": "a"})])
+    row = commands("dead", "--json").row
+    assert isinstance(row["result"], dict) and isinstance(row["result"]["payload"], dict)
+    assert (row["state"], row["attempts"], row["result"]["payload"]["attempts"]) == ("held", 3, 3)
+    assert " held " in commands("dead").out and "      3  " in commands("dead").out
+    assert "held  attempt 3" in commands("show", "jobs:1").out
+    shown = commands("show", "jobs:1", "--json").row["open"]
+    assert isinstance(shown, list) and isinstance(shown[0], dict)
+    assert shown[0]["attempt"] == 3
+
+
 def test_a_dead_intent_runs_again_and_ends(commands: Commands, stopped: None, place: Path) -> None:
     (place / "horn").touch()
     pointer = str(commands("dead", "--json").rows[0]["pointer"])

@@ -12,7 +12,7 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import NotFound
 from ..ports import EnumOutboxState, OutboxRow, Pointer, Reader
 from ..views.stored_rows import stopped_intent_json
-from ..views.stored_value import intent_name, position_text
+from ..views.stored_value import intent_name, position_text, tries_made
 from .console import counted, harmless, note, say, say_json, table
 from .exit_codes import Misused
 from .operator_requests import OperatorRequest, OperatorResult, operate
@@ -84,7 +84,7 @@ def dead(
                 str(row.key),
                 intent_name(row),
                 row.state.value,
-                str(max(1, row.attempt)),
+                str(tries_made(row)),
                 row.error,
             ]
             for row in rows

@@ -15,7 +15,7 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import UnknownWorkflow
 from ..ports import EnumOutboxState, Reader, RejectionRow, Stored
 from ..views.stored_rows import InstancePage, instance_page_json
-from ..views.stored_value import intent_name, iso, parse_json
+from ..views.stored_value import intent_name, iso, parse_json, tries_made
 from .console import fields, harmless, note, now_us, say, say_json, short, styled, table, when
 from .exit_codes import FOUND, Misused
 from .log import history_rows
@@ -165,7 +165,7 @@ def _show_waiting(page: InstancePage, stored: Stored, now: int) -> None:
             [
                 intent_name(row),
                 row.state.value,
-                f"attempt {max(1, row.attempt)}" + (f", due {when(row.due_us, now)}" if row.due_us > now else ""),
+                f"attempt {tries_made(row)}" + (f", due {when(row.due_us, now)}" if row.due_us > now else ""),
                 row.error,
             ]
             for row in page.open_intents

@@ -130,7 +130,6 @@ class Takeover:
             delivery.alone = due and row.crashes >= CRASHES_ALONE
             return
         delivery.crashes = row.crashes + 1
-        delivery.attempt += 1
         self.service.counters.effects_retried += 1
         if delivery.crashes >= CRASHES_DEAD:
             delivery.ends = KilledItsProcess(
@@ -138,6 +137,8 @@ class Takeover:
             )
         elif once:
             delivery.ends = OnexError("its process ended while it ran, and it must not run twice")
+        else:
+            delivery.attempt += 1  # one that ends keeps the number of its last try
         # what is to end without running again stays started: we too may crash, before its end is durable
         started = delivery.ends is not None
         note = Note(row.pointer, attempt=delivery.attempt, due_us=row.due_us, started=started, crashes=delivery.crashes)

@@ -9,7 +9,7 @@ from uuid import UUID
 from ..engine.projections import Lag
 from ..kernel.action import WorkflowKey
 from ..ports import Code, LogEntry, OutboxRow, ProjectionRow, RejectionRow, Stored
-from .stored_value import intent_name, iso, parse_json, position_text
+from .stored_value import intent_name, iso, parse_json, position_text, tries_made
 
 
 @dataclass(slots=True)
@@ -67,7 +67,7 @@ def open_intent_json(row: OutboxRow) -> dict[str, object]:
         "intent": intent_name(row),
         "state": row.state.value,
         "version": row.version,
-        "attempt": max(1, row.attempt),
+        "attempt": tries_made(row),
         "due_at": iso(row.due_us) if row.due_us else None,
         "error": row.error or None,
     }
@@ -122,7 +122,7 @@ def stopped_intent_json(row: OutboxRow) -> dict[str, object]:
         "intent": intent_name(row),
         "state": row.state.value,
         "version": row.version,
-        "attempts": max(1, row.attempt),
+        "attempts": tries_made(row),
         "crashes": row.crashes,
         "error": row.error or None,
         "result": parse_json(row.result),

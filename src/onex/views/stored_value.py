@@ -8,6 +8,7 @@ import orjson
 from pydantic import JsonValue
 
 from ..kernel.action import EPOCH
+from ..kernel.intent import Failure
 from ..ports import OutboxRow, Pointer, Position
 
 
@@ -32,6 +33,15 @@ def intent_names(intents: bytes) -> list[str]:
 def intent_name(row: OutboxRow) -> str:
     names = intent_names(row.intents)
     return names[row.pointer.ordinal] if row.pointer.ordinal < len(names) else row.timer or "?"
+
+
+def tries_made(row: OutboxRow) -> int:
+    """The number of its last or next try, from 1. A held outcome of a failed intent carries the number itself."""
+    result = parse_json(row.result)
+    payload = result.get("payload") if isinstance(result, dict) else None
+    failure = payload if isinstance(payload, dict) and payload.keys() == Failure.model_fields.keys() else {}
+    attempts = failure.get("attempts")
+    return attempts if isinstance(attempts, int) else max(1, row.attempt)
 
 
 def position_text(position: Position | Pointer) -> str:
