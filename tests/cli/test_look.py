@@ -79,6 +79,14 @@ def test_show_travels_in_time(commands: Commands, orders: Path) -> None:
     assert statuses == ["charging", "paid", "shipped"]
 
 
+def test_an_earlier_version_is_not_ended_and_has_no_later_refusals(commands: Commands, orders: Path) -> None:
+    past, last = (commands("show", "orders:1", "--at", str(at), "--app", ORDERS, "--json").row for at in (2, 3))
+    assert (past["terminal"], last["terminal"]) == (False, True)
+    assert past["rejections"] == []
+    assert "refused" not in commands("show", "orders:1", "--at", "2", "--app", ORDERS).out
+    assert commands("show", "orders:1", "--at", "3", "--app", ORDERS).out.startswith("orders:1  shipped (ended)")
+
+
 def test_show_says_when_the_past_is_folded_with_other_code(commands: Commands, orders: Path, place: Path) -> None:
     changed = place / "orders"
     changed.mkdir()

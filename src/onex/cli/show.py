@@ -23,6 +23,7 @@ from .store_options import AppOption, Json, Key, Store, look
 
 ROWS = 200
 REJECTIONS = 5
+REJECTIONS_READ = 10_000
 LOOKS = 10
 OPEN = (EnumOutboxState.WAITING, EnumOutboxState.HELD, EnumOutboxState.DEAD)
 
@@ -87,6 +88,7 @@ async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | Non
     if stored is None or stored.version == 0:
         page.stored = None
         return page
+    page.terminal = stored.terminal
     codes = await reader.codes()
     page.code = codes.get(stored.code_id)
     rows = await reader.outbox(OPEN, key, None, ROWS)
@@ -102,6 +104,12 @@ async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | Non
             raise UnknownWorkflow(f"{app} has no workflow {key.workflow_type!r}; it has {', '.join(loaded)}")
         one = loaded[key.workflow_type]
         page.at = (await reader.history(key, at - 1, 1))[0]
+        page.terminal = page.at.row.status in one.reducer.terminal
+        at_us = page.at.row.issued_us
+        rejected = await reader.rejections(
+            str(key), None, 0, REJECTIONS_READ
+        )  # newest first: those of then stand behind
+        page.rejections = [row for row in rejected if row.last_us <= at_us][:REJECTIONS]
         page.state_at = encode(await state_at(reader, one.recorded, key, at))
         made_by = codes.get(page.at.code_id)
         page.other_code = made_by is None or made_by.digest != one.code.digest
@@ -111,7 +119,7 @@ async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | Non
 def _show(page: InstancePage, stored: Stored) -> None:
     now = now_us()
     status = page.at.row.status if page.at else stored.status
-    ended = " (ended)" if stored.terminal and page.at is None else ""
+    ended = " (ended)" if page.terminal else ""
     say(f"{styled(harmless(str(page.key)), 'bold')}  {status}{ended}")
     changed = page.at.row.issued_us if page.at else stored.last_us
     pairs = [("version", f"{page.at.version} of {stored.version}" if page.at else str(stored.version))]
@@ -136,8 +144,7 @@ def _show(page: InstancePage, stored: Stored) -> None:
     if page.history is not None:
         say(styled("history", "dim"))
         history_rows(page.history)
-    if page.at is None:
-        _show_rejections(page.rejections)
+    _show_rejections(page.rejections)
 
 
 def _show_state(state: bytes) -> None:

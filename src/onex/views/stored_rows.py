@@ -17,7 +17,7 @@ class InstancePage:
     """All that is shown of one instance. ``stored`` is None when it has not begun; ``code`` made its last version.
 
     ``history`` is None when nobody asked for it. ``at`` and ``state_at`` are of the earlier version asked for;
-    ``other_code``: its state was folded by code that did not make it.
+    ``other_code``: its state was folded by code that did not make it. ``rejections`` are then those last seen by that time.
     """
 
     key: WorkflowKey
@@ -28,6 +28,7 @@ class InstancePage:
     history: list[LogEntry] | None = None
     at: LogEntry | None = None
     state_at: bytes = b""
+    terminal: bool = False
     other_code: bool = False
 
     @property
@@ -44,7 +45,7 @@ def instance_page_json(page: InstancePage) -> dict[str, object]:
             "status": page.at.row.status if page.at else stored.status,
             "version": page.at.version if page.at else stored.version,
             "state": parse_json(page.state_at if page.at else stored.state),
-            "terminal": stored.terminal,
+            "terminal": page.terminal,
             "epoch": stored.epoch,
             "changed_at": iso(page.at.row.issued_us if page.at else stored.last_us),
             "held": stored.held or None,
