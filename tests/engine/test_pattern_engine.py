@@ -28,6 +28,7 @@ from onex.kernel.errors import (
     PayloadTooLarge,
     ReducerFailed,
     UnknownWorkflow,
+    ValidationError,
 )
 from onex.replay.replay import Replay
 from onex.replay.verdict import EnumReplayVerdict
@@ -451,5 +452,32 @@ def test_the_past_is_folded_from_the_nearest_snapshot(one_store: OneStore) -> No
             assert snapshot is not None and 1000 <= snapshot.version <= 2249
             assert await engine.state_at(K, 2249) == Job(status="new", count=4498)
             assert await engine.state_at(K, 7) == Job(status="new", count=14)
+
+    run(go())
+
+
+def test_a_wait_that_ends_without_its_status_says_what_it_waited_for(one_store: OneStore) -> None:
+    async def go() -> None:
+        async with one_store.engine() as engine:
+            with pytest.raises(
+                TimeoutError, match=r"^job:1 did not reach a terminal status in 0.01 s; it has not begun$"
+            ):
+                await engine.wait(K, timeout_s=0.01)
+            await engine.submit(K, "add")
+            with pytest.raises(
+                TimeoutError, match=r"^job:1 did not reach status 'rung' in 0.01 s; its status is 'new'$"
+            ):
+                await engine.wait(K, until="rung", timeout_s=0.01)
+
+    run(go())
+
+
+def test_a_wait_for_a_status_that_the_workflow_does_not_have_is_refused_at_once(one_store: OneStore) -> None:
+    async def go() -> None:
+        async with one_store.engine() as engine:
+            with pytest.raises(ValidationError, match=r"^job has no status 'rnug'; did you mean 'rung'\?$"):
+                await engine.wait(K, until="rnug", timeout_s=60)
+            with pytest.raises(ValidationError, match=r"^job has no status 'x'; it has new, "):
+                await engine.wait(K, until="x", timeout_s=60)
 
     run(go())
