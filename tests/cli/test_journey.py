@@ -26,6 +26,18 @@ def test_what_is_submitted_while_no_engine_runs_is_judged_by_the_next(
     assert commands("show", "orders:1", "--json").row["status"] == "shipped"
 
 
+def test_who_stops_waiting_for_an_engine_knows_the_id_to_send_again(
+    processes: type[Process], commands: Commands
+) -> None:
+    waiting = processes("submit", "orders:1", "place", "--payload", PLACE, "--timeout", "60")
+    line = waiting.until("stored as ticket 1, id ")
+    assert waiting.end(signal.SIGINT).code == 130
+    action_id = line.split("id ")[1].split(";")[0]
+    assert processes("run", ORDERS, "--until-idle").end().code == 0
+    (placed, *_) = commands("log", "orders:1", "--json").rows
+    assert placed["action_id"] == action_id
+
+
 def test_a_second_process_submits_while_the_first_runs(processes: type[Process], commands: Commands) -> None:
     engine = processes("run", ORDERS)
     engine.until("running orders")

@@ -112,7 +112,8 @@ async def _send(action: ModelAction, url: str, wait_s: float) -> dict[str, JsonV
         ticket = await sender.send(body, now_us())
         sent["ticket"] = ticket
         if wait_s and owner_pid(url) is None:
-            note(f"stored as ticket {ticket}; no engine runs on {url}, so it waits: onex run APP")
+            waits = f"no engine runs on {url}, so it waits: onex run APP"
+            note(f"stored as ticket {ticket}, id {action.action_id}; {waits}")
         try:
             async with asyncio.timeout(wait_s):
                 answer = await until(lambda: sender.answer(ticket))
