@@ -278,6 +278,7 @@ def test_an_intent_that_may_have_been_done_before_it_died_is_unknown_when_driven
             await engine.idle()
             rows = await engine.reader.outbox((EnumOutboxState.DEAD,), None, None, 10)
             assert (rows[0].attempt, rows[0].crashes) == (3, 3)
+            assert rows[0].error.endswith("fix it, then: onex dead --redrive 0:1:0")
             await engine.redrive(rows[0].pointer)
             assert (await engine.wait("letter:a", until="in_doubt", timeout_s=5)).status == "in_doubt"
 

@@ -133,7 +133,7 @@ class Takeover:
         self.service.counters.effects_retried += 1
         if delivery.crashes >= CRASHES_DEAD:
             delivery.ends = KilledItsProcess(
-                "it was running at three crashes in a row; fix it, then: onex dead --redrive"
+                f"it was running at three crashes in a row; fix it, then: onex dead --redrive {':'.join(map(str, row.pointer))}"
             )
         elif once:
             delivery.ends = OnexError("its process ended while it ran, and it must not run twice")
