@@ -144,4 +144,7 @@ def test_before_anything_has_lived_nothing_is_said_to_hold(commands: Commands, m
     told = commands("simulate", ORDERS, "--seeds", "1")
     assert told.code == 130
     assert told.out.startswith("0 runs of orders in ")
-    assert "held" not in told.out
+    assert told.out.endswith("no run was finished\n")
+    assert not [word for word in ("held", "faults", "statuses") if word in told.out]
+    told = commands("simulate", ORDERS, "--seeds", "1", "--json")
+    assert (told.row["ok"], told.row["lives"], told.row["stopped"]) == (False, 0, True)

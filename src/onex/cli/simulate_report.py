@@ -24,6 +24,9 @@ def show_total(under_test: AppUnderTest, plan: RunPlan, totals: RunTotals, secon
         f"{counted(totals.runs, 'run')} of {under_test.app.name} "
         f"in {seconds:,.1f} s ({speed:,.0f} a minute), {hours:,.1f} hours of simulated time"
     )
+    if not totals.runs:
+        say("no run was finished")
+        return
     refused = sum(count for name, count in coverage.refused.items() if ": an intent is " not in name)
     faults = faults_of(totals)
     pairs = [
@@ -39,7 +42,7 @@ def show_total(under_test: AppUnderTest, plan: RunPlan, totals: RunTotals, secon
         pairs.append(("never", f"{', '.join(never)}: this did not happen in any run, so it was not tested"))
     pairs += [("not sent", f"{name}: {why}") for name, why in sorted(under_test.undrawable.items())]
     fields([(name, short(value, 4 * WIDEST)) for name, value in pairs])
-    if totals.broken is None and totals.runs:
+    if totals.broken is None:
         say(styled(f"held: {', '.join(rules)}", "green"))
 
 

@@ -46,7 +46,7 @@ def simulation_json(
 ) -> dict[str, object]:
     coverage = totals.coverage
     document: dict[str, object] = {
-        "ok": totals.broken is None,
+        "ok": totals.broken is None and totals.runs > 0,
         "app": under_test.app.name,
         "store": plan.store,
         "first_seed": plan.first,
