@@ -45,14 +45,14 @@ $(READY): pyproject.toml $(LOCKS)
 	@touch $@
 
 .PHONY: check
-check: $(READY) ## format, lint, types, floors
+check: $(READY) ## format, lint, types, imports between the rooms
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check --output-format concise $(CODE)
 	$(BIN)/mypy --strict $(CODE)
 	$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
 
 .PHONY: format
-format: $(READY) ## mend what ruff can mend
+format: $(READY) ## fix what ruff can fix
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 

@@ -92,14 +92,14 @@ def errors_page() -> str:
     made = [
         MADE,
         "# Errors\n\n",
-        "Every error is one class per decision its reader can take. `code` is stable: logs, `--json`, the table of\n",
+        "Each class of error asks for another reaction. `code` is stable: logs, `--json`, the table of\n",
         "rejections and the answers of the inbox carry it. *Again* says that the same call may succeed later. A message is\n",
         "a sentence: what happened, with which values, what to do next.\n",
     ]
     for title, body in zip(("the root", *parts[1::2]), parts[0::2], strict=True):
         classes = [own[name] for name in re.findall(r"^class (\w+)", body, re.MULTILINE)]
         made += [f"\n## {title[0].upper()}{title[1:]}\n\n", _errors(classes)]
-    made += ["\n## Of one room\n\nThey are raised under a class above, which is enough to catch.\n\n"]
+    made += ["\n## Of one room\n\nEach is a subclass of a class above; catching that one is enough.\n\n"]
     made += [
         table(
             ["code", "class", "is a", "again", "means"],
@@ -251,7 +251,7 @@ def settings_page() -> str:
         "# Settings\n\n",
         "What the environment says. An argument of a call or a command wins over it; an empty variable is one that is not\n",
         "set.\n\n",
-        table(["variable", "default", "means", "a value it cannot have"], rows),
+        table(["variable", "default", "means", "an invalid value"], rows),
         "\n`NO_COLOR` (any value) keeps colour out of a terminal.\n",
         "\n# Fixed limits\n\n",
         "They bound what one action, instance or process can cost, and are no settings: what fits on one machine fits on\n",

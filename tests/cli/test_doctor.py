@@ -29,7 +29,7 @@ def test_a_person_is_told_the_worst_first_with_places_ways_and_mends(commands: C
     assert told.code == 0
     assert told.out.startswith("4 contracts: 1 effect, 1 compute, 1 reducer, 1 not loaded\n")
     assert "contracts  1 does not load" in told.out
-    assert "claims of purity  2 claims: 1 broken, 1 no code here" in told.out
+    assert "claims of purity  2 claims: 1 broken, 1 code not found" in told.out
     assert (
         "      by HandlerPick.handle (shop/src/shop/pick/handler.py:5) -> price (shop/src/shop/pick/handler.py:6)"
         in told.out
@@ -65,7 +65,7 @@ def test_with_all_each_claim_has_its_verdict_and_what_was_not_followed(
     }
     monkeypatch.chdir(written(tmp_path, files))
     unproven = "    pay/contract.yaml:3: unproven: pay (descriptor.purity: pure); not followed: calls into weird"
-    absent = "    mail/contract.yaml:2: no code here: mail (node_type: compute)"
+    absent = "    mail/contract.yaml:2: code not found: mail (node_type: compute)"
     assert [line for line in commands("doctor", "--all").out.splitlines() if line in (unproven, absent)] == [
         unproven,
         absent,

@@ -17,7 +17,7 @@ def test_what_is_submitted_while_no_engine_runs_is_judged_by_the_next(
 ) -> None:
     kept = processes("submit", "orders:1", "place", "--payload", PLACE, "--no-wait").end()
     assert (kept.code, kept.err) == (0, "")
-    assert "stored as ticket 1" in kept.out
+    assert "inbox number 1" in kept.out
     ran = processes("run", ORDERS, "--until-idle", "--json").end()
     assert ran.code == 0
     assert {name: ran.row[name] for name in ("ended", "committed", "refused", "effects_run", "waiting")} == {
@@ -30,7 +30,7 @@ def test_who_stops_waiting_for_an_engine_knows_the_id_to_send_again(
     processes: type[Process], commands: Commands
 ) -> None:
     waiting = processes("submit", "orders:1", "place", "--payload", PLACE, "--timeout", "60")
-    line = waiting.until("stored as ticket 1, id ")
+    line = waiting.until("inbox number 1, id ")
     assert waiting.end(signal.SIGINT).code == 130
     action_id = line.split("id ")[1].split(";")[0]
     assert processes("run", ORDERS, "--until-idle").end().code == 0

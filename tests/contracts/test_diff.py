@@ -216,7 +216,7 @@ CASES = {
     "only words": (
         SHOP,
         [("What every mistake is made in", "What every change is made to")],
-        {("patch", "changed description", "the words differ")},
+        {("patch", "changed description", "only the text differs")},
     ),
     "another name": (
         SHOP,
@@ -290,7 +290,7 @@ CASES = {
         [("{name: Letter, module: post.models}", "{name: Mail, module: post.mail}")],
         {
             ("major", "changed input_model.name", "it is another class"),
-            ("patch", "changed input_model.module", "its code lives elsewhere"),
+            ("patch", "changed input_model.module", "its code is elsewhere"),
         },
     ),
     "a step of work is gone": (

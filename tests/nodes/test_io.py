@@ -101,7 +101,7 @@ def yields(intent: ModelIntent[Charge]) -> Iterator[Charged]:
     ("function", "wrong"),
     [
         (bare, "its first parameter is annotated ModelIntent"),
-        (unannotated, "its result is annotated not at all"),
+        (unannotated, "its result has no annotation"),
         (plain, "its first parameter is annotated Charge"),
         (either, "its result is annotated"),
         (third, "it takes"),
@@ -117,7 +117,7 @@ def test_a_function_of_another_shape_is_refused_with_place_and_fix(function: Fun
         effect_shape(function, EffectIO)
     (finding,) = caught.value.findings
     assert wrong in str(finding)
-    assert str(finding).startswith(f"{__file__}:{place(function)[1]}:0: error [function_shape]")
+    assert str(finding).startswith(f"{__file__}:{place(function)[1]}:1: error [function_shape]")
     assert "fix: " in str(finding)
 
 

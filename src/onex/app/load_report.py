@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from .finder import PREFIX
 from .folder import AppFolder, AppModule
 
 SHOWN = 10
+_MOUNTED = re.compile(rf"{PREFIX}[0-9a-f]+\.\w+\.")
+"""What ``mount`` puts before the names of an app's modules."""
 
 
 class LoadReport:
@@ -59,10 +62,14 @@ class LoadReport:
         spot = PythonPlace(str(self.folder.shown), 0, 0)
         if frames:
             spot = PythonPlace(self.folder.show(Path(frames[-1].filename)), frames[-1].lineno or 0)
-        message = plain_text(error.message) if isinstance(error, OnexError) else shown
+        message = plain_text(error.message) if isinstance(error, OnexError) else _MOUNTED.sub("", shown)
         fix = "fix the module: it must be importable without the engine"
+        if isinstance(error, SystemExit):
+            fix = "remove the exit: a module of the app is imported and must return"
         if isinstance(error, ModuleNotFoundError):
             fix = "import the app's own files relatively (from .payloads import X); install packages of others"
+        elif isinstance(error, ImportError) and error.name and error.name.startswith(PREFIX):
+            fix = "define the name in the module it is imported from, or correct the name"
         self.error("import_failed", spot, f"importing failed: {message}", fix)
 
     # --- places -----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Contracts per second of the reader behind ``onex check``; and ms and MiB for the most hostile texts."""
+"""Contracts per second of the reader behind onex check; and ms and MiB for the most hostile texts."""
 
 from __future__ import annotations
 

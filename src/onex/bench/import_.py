@@ -1,4 +1,4 @@
-"""Milliseconds of ``from onex import reducer, State`` next to its unavoidable imports, and of ``onex --help``; warm."""
+"""Milliseconds of 'from onex import reducer, State' next to its unavoidable imports, and of 'onex --help'; warm."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def bench(
             say_json({"bench": one, **result})
         else:
             say(styled(one, "bold"))
-            _show(result)
+            _show(result, judged=not quick)
 
 
 def _names() -> list[str]:
@@ -90,15 +90,15 @@ def _options(texts: list[str]) -> Mapping[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _show(result: Mapping[str, object], indent: str = "  ") -> None:
-    """Plain values first, then nested ones, indented; the targets last, with those that were missed marked."""
-    targets = result.get("targets")
+def _show(result: Mapping[str, object], indent: str = "  ", *, judged: bool) -> None:
+    """Plain values first, then nested ones, indented; where ``judged``, the targets last, with those that were missed marked."""
+    targets = result.get("targets") if judged else None
     inner = {name: value for name, value in result.items() if isinstance(value, Mapping)}
     plain = [(n.replace("_", " "), _number(v)) for n, v in result.items() if n not in inner and n != "targets"]
     fields(plain, indent)
     for name, value in inner.items():
         say(f"{indent}{styled(name.replace('_', ' '), 'dim')}")
-        _show(value, indent + "  ")
+        _show(value, indent + "  ", judged=judged)
     if isinstance(targets, list):
         for target in targets:
             missed = "" if target["met"] else styled("missed: ", "red")

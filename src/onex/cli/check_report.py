@@ -43,7 +43,7 @@ def show(inspection: Inspection, *, every: bool) -> None:
 def _of_workflow(one: LoadedWorkflow) -> str:
     return (
         f"{one.name} {one.code.contract_version}: ok. {len(one.reducer.machine.statuses)} statuses, "
-        f"{len(triggers_of(one))} triggers, {len(one.contract.intents)} intents"
+        f"{counted(len(triggers_of(one)), 'trigger')}, {counted(len(one.contract.intents), 'intent')}"
     )
 
 

@@ -37,8 +37,8 @@ def dead(
     """List intents that are dead or held, and run them again.
 
     A dead intent has failed for good, and its contract names no trigger for that outcome. It runs again from its first
-    attempt, with the same idempotency key. A held intent has an outcome, but the reducer failed on it: the outcome is
-    delivered again, the effect is not repeated. The engine that runs on the store does this. If none runs, one is opened,
+    attempt, with the same idempotency key. An outcome or a timer is held when the reducer failed on it: it is delivered
+    again, and the effect is not repeated. The engine that runs on the store does this. If none runs, one is opened,
     which needs --app.
 
     \b
@@ -108,8 +108,9 @@ def release(
 ) -> None:
     """Let a held instance take actions again.
 
-    An instance is held when its reducer failed on it three times. Fix the reducer first: new code ends the hold by
-    itself. The engine that runs on the store does this. If none runs, one is opened, which needs --app.
+    An instance is held when its reducer failed on it three times. Fix the reducer and start the new
+    code, or release it with this command. The engine that runs on the store does this. If none runs, one is opened, which needs
+    --app.
 
     \b
     Examples:

@@ -18,7 +18,7 @@ _VERDICTS = {
     EnumClaimVerdict.BROKEN: "broken",
     EnumClaimVerdict.UNPROVEN: "unproven",
     EnumClaimVerdict.HOLDS: "confirmed",
-    EnumClaimVerdict.NO_CODE: "no code here",
+    EnumClaimVerdict.NO_CODE: "code not found",
 }
 
 
@@ -30,7 +30,10 @@ def show(diagnosis: Examination, *, every: bool) -> None:
         if not findings and not summary:
             continue
         say()
-        say(styled(area.value, "bold") + (f"  {summary}" if summary else ""))
+        say(
+            styled("code named in contracts" if area is EnumArea.CODE else area.value, "bold")
+            + (f"  {summary}" if summary else "")
+        )
         _groups([one for one in findings if every or one.finding.severity is not EnumSeverity.INFO], every=every)
         if area is EnumArea.CLAIMS and every:
             _verdicts(diagnosis.claims)

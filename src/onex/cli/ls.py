@@ -17,7 +17,7 @@ def ls(
     of_type: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only this workflow.")] = None,
     status: Annotated[str | None, typer.Option(metavar="STATUS", help="Only in this status.")] = None,
     limit: Annotated[int, typer.Option(metavar="ROWS", min=1, max=ROWS_MAX, help="Rows to show.")] = 50,
-    after: Annotated[str | None, typer.Option(metavar="KEY", help="Only instances behind this one.")] = None,
+    after: Annotated[str | None, typer.Option(metavar="KEY", help="Only instances after this one.")] = None,
     count: Annotated[bool, typer.Option("--count", help="Only count instances by status.")] = False,
     store: Store = None,
     as_json: Json = False,
@@ -36,10 +36,12 @@ def ls(
         return
     behind = None if after is None else WorkflowKey.parse(after)
 
-    async def ask(reader: Reader) -> list[Stored]:
-        return list(await reader.instances(of_type, status, behind, limit + 1))
+    async def ask(reader: Reader) -> tuple[list[Stored], list[str]]:
+        found = list(await reader.instances(of_type, status, behind, limit + 1))
+        types = sorted({name for name, _ in (await reader.counts()).by_status}) if of_type and not found else []
+        return found, types
 
-    found = look(store, ask)
+    found, types = look(store, ask)
     more, rows = len(found) > limit, found[:limit]
     if as_json:
         for row in rows:
@@ -47,7 +49,8 @@ def ls(
         return
     if not rows:
         narrowed = any((of_type, status, after))
-        note("no such instances" if narrowed else "there are no instances; onex submit KEY TRIGGER begins one")
+        there = f"; the types are {', '.join(types)}" if types and of_type not in types else ""
+        note(f"no such instances{there}" if narrowed else "there are no instances; onex submit KEY TRIGGER begins one")
         return
     now = now_us()
     table(

@@ -29,7 +29,7 @@ def projection(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the projection.")] = WORKFLOW,
     tag: Annotated[str | None, typer.Option(metavar="STATUS", help="Only rows with this tag.")] = None,
     limit: Annotated[int, typer.Option(metavar="ROWS", min=1, max=ROWS_MAX, help="Rows to show.")] = 50,
-    after: Annotated[str | None, typer.Option(metavar="KEY", help="Only rows behind this one.")] = None,
+    after: Annotated[str | None, typer.Option(metavar="KEY", help="Only rows after this one.")] = None,
     store: Store = None,
     as_json: Json = False,
 ) -> None:

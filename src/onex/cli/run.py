@@ -14,7 +14,7 @@ import typer
 from ..engine.projections import ProjectionMaterializerService
 from ..kernel.errors import OnexError
 from ..wiring import WiredEngine, open
-from .console import note, redraw, say, say_json
+from .console import counted, note, redraw, say, say_json
 from .event_lines import EventLines
 from .exit_codes import exit_code
 from .shutdown import RunEnding, Shutdown, exit_code_of
@@ -197,7 +197,7 @@ def _report(summary: dict[str, str | int | float], *, as_json: bool) -> None:
     done = [
         f"{summary['committed']} committed",
         f"{summary['refused']} refused",
-        f"{summary['effects_run']} effects run",
+        f"{counted(int(summary['effects_run']), 'effect')} run",
     ]
     done += [f"{summary[state]} {state}" for state in ("waiting", "held", "dead") if summary[state]]
     say(f"{summary['ended']} after {summary['seconds']:.1f} s: {', '.join(done)}")

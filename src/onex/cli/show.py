@@ -13,7 +13,7 @@ from ..engine.encode import encode
 from ..engine.refold import state_at
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import UnknownWorkflow
-from ..ports import EnumOutboxState, Reader, RejectionRow, Stored
+from ..ports import EnumOutboxState, Reader, Stored
 from ..views.stored_rows import InstancePage, instance_page_json
 from ..views.stored_value import intent_name, iso, parse_json, tries_made
 from .console import fields, harmless, note, now_us, say, say_json, short, styled, table, when
@@ -58,7 +58,7 @@ def show(
             f"{key} has not begun"
             + (", but actions to it were refused:" if page.rejections else "; onex ls lists instances")
         )
-        _show_rejections(page.rejections)
+        _show_rejections(page)
     else:
         _show(page, page.stored)
     if page.stored is None:
@@ -83,7 +83,8 @@ async def _at_one_version(
 
 async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | None, *, history: bool) -> InstancePage:
     page = InstancePage(key)
-    page.rejections = list(await reader.rejections(str(key), None, 0, REJECTIONS))
+    refused = list(await reader.rejections(str(key), None, 0, REJECTIONS + 1))
+    page.rejections, page.more_rejections = refused[:REJECTIONS], len(refused) > REJECTIONS
     page.stored = stored = (await reader.load([key])).get(key)
     if stored is None or stored.version == 0:
         page.stored = None
@@ -130,7 +131,7 @@ def _show(page: InstancePage, stored: Stored) -> None:
         pairs.append(
             (
                 "held",
-                f"{styled(harmless(stored.held), 'yellow')}; fix the reducer, then: onex release {page.key} --app APP",
+                f"{styled(harmless(stored.held), 'yellow')}. Fix the reducer, or: onex release {page.key} --app APP",
             )
         )
     fields(pairs)
@@ -144,7 +145,7 @@ def _show(page: InstancePage, stored: Stored) -> None:
     if page.history is not None:
         say(styled("history", "dim"))
         history_rows(page.history)
-    _show_rejections(page.rejections)
+    _show_rejections(page)
 
 
 def _show_state(state: bytes) -> None:
@@ -183,12 +184,14 @@ def _show_waiting(page: InstancePage, stored: Stored, now: int) -> None:
             say(f"  {cells}  {harmless(row[3])}".rstrip())
 
 
-def _show_rejections(rejections: list[RejectionRow]) -> None:
-    if rejections:
+def _show_rejections(page: InstancePage) -> None:
+    if page.rejections:
         now = now_us()
         say(styled("refused", "dim"))
         table(
             ["  when", "code", "times", "why"],
-            [["  " + when(row.last_us, now), row.code, str(row.times), row.message] for row in rejections],
+            [["  " + when(row.last_us, now), row.code, str(row.times), row.message] for row in page.rejections],
             right=(2,),
         )
+    if page.more_rejections:
+        note(f"there are more: onex rejections {page.key}")

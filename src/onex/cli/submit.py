@@ -113,7 +113,7 @@ async def _send(action: ModelAction, url: str, wait_s: float) -> dict[str, JsonV
         sent["ticket"] = ticket
         if wait_s and owner_pid(url) is None:
             waits = f"no engine runs on {url}, so it waits: onex run APP"
-            note(f"stored as ticket {ticket}, id {action.action_id}; {waits}")
+            note(f"inbox number {ticket}, id {action.action_id}; {waits}")
         try:
             async with asyncio.timeout(wait_s):
                 answer = await until(lambda: sender.answer(ticket))
@@ -136,7 +136,7 @@ def _report(sent: dict[str, JsonValue], *, waited: bool, as_json: bool) -> int:
         again = "  (applied before)" if sent["duplicate"] else ""
         say(f"{sent['key']}  {sent['trigger']} -> {sent['status']}  version {sent['version']}{again}")
     else:
-        say(f"{sent['key']}  {sent['trigger']} stored as ticket {sent['ticket']}  id {sent['action_id']}")
+        say(f"{sent['key']}  {sent['trigger']} stored, inbox number {sent['ticket']}, id {sent['action_id']}")
         if waited:
             note(f"no answer yet; send it again with --id {sent['action_id']}: it is applied once")
     if isinstance(error, dict):

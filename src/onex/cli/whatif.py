@@ -82,7 +82,7 @@ def whatif(
 
     Every instance is folded from its first action. A recorded outcome is used only if the other code emits the same
     intent with the same payload; a timer only if it is set for the same time. Where this is not so the instance is open:
-    nothing behind that point is compared, and it does not count as the same. An action that the other code refuses is
+    nothing after that point is compared, and it does not count as the same. An action that the other code refuses is
     reported, and folding continues without it. With --type or --since, messages from excluded instances are taken as
     recorded.
 

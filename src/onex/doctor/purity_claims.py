@@ -71,7 +71,7 @@ _CLAIMS: Final[dict[str, tuple[object, ...]]] = {
 _DENIES: Final = frozenset({"impure", "side_effecting", "side-effecting", "effectful", "mixed"})
 _DEEP: Final = 3
 _WORDS: Final = {
-    EnumImpurity.CLOCK: "looks at a clock",
+    EnumImpurity.CLOCK: "reads or waits for a clock",
     EnumImpurity.CHANCE: "gives another value each time",
     EnumImpurity.ENVIRONMENT: "depends on the machine it runs on",
     EnumImpurity.FILE: "touches files",

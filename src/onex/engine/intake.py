@@ -256,7 +256,7 @@ class Intake:
         age_ms = self.clock.now_us() // 1000 - int.from_bytes(action_id[:6])
         if age_ms > self.dedup_hours * 3_600_000:
             raise ActionExpiredError(
-                f"action id {action_id.hex()} is {age_ms // 3_600_000} h old; ids are remembered {self.dedup_hours} h"
+                f"action id {UUID(bytes=action_id)} is {age_ms // 3_600_000} h old; ids are remembered {self.dedup_hours} h"
             )
 
 
@@ -294,7 +294,7 @@ def _read_payload(
         value = read_payload(model, raw, of_plain=of_plain)
     elif isinstance(payload, BaseModel):
         if type(payload) is not model:
-            raise InvalidPayload(f"this trigger carries a {model.__name__}, not a {type(payload).__name__}")
+            raise InvalidPayload(f"the payload of this trigger is {model.__name__}, not {type(payload).__name__}")
         value = payload
     else:
         value = _default(model)
@@ -311,7 +311,7 @@ def _default(model: type[BaseModel]) -> BaseModel:
     try:
         return model()
     except BaseException as error:
-        raise InvalidPayload(f"this trigger carries a {model.__name__}: {problems(error)}") from error
+        raise InvalidPayload(f"the payload of this trigger is {model.__name__}: {problems(error)}") from error
 
 
 def _parts(name: str, action: object) -> tuple[object, ...]:

@@ -23,6 +23,7 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Final, NamedTuple
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -104,7 +105,7 @@ class Pending:
     def reused(self) -> DuplicateActionError:
         """Its refusal, when its id stands for another body."""
         return DuplicateActionError(
-            f"action id {self.id.hex()} was used before for {self.key} with another body; send a new id",
+            f"action id {UUID(bytes=self.id)} was used before for {self.key} with another body; send a new id",
             action_id=self.id.hex(),
         )
 

@@ -28,7 +28,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "held_row_unreadable": "A held outcome does not fit this code and stays held.",
     "stranded": "This code has no place for rows that wait: their name, how many, the first, and what to add to the code.",
     "intent_stranded": "One waiting intent or timer cannot be read by this code; its row says why and waits.",
-    "process_died_judging": "The process before ended while code of the app ran: `suspects` actions or rows are judged alone.",
+    "process_died_judging": "The last process ended while `suspects` actions or rows ran; they now run one at a time.",
     "refused_after_crashes": "An action was being judged at three crashes: it is refused; a timer or outcome is held.",
     "dead_after_crashes": "A row was being read at three crashes: it is dead until driven again.",
 }
@@ -96,7 +96,7 @@ class Latency:
 
 @dataclass(slots=True)
 class Counters:
-    """Since this process opened the store. ``latency`` runs from the mailbox to durable, in seconds."""
+    """Since this process opened the store. ``latency``: from accepted to durable, in seconds."""
 
     committed: int = 0
     refused: int = 0

@@ -151,7 +151,7 @@ def renamed_trigger(workflow: Workflow, trigger: str) -> tuple[str, int]:
     names = workflow.migrations.names.triggers
     if not names or trigger in workflow.reducer.payloads or trigger not in names.olds():
         return "", 0
-    schema = names.lives(trigger)[-1]
+    schema = names.ends_of(trigger)[-1]
     called = names.now(trigger, schema)
     return (called, schema) if called in workflow.reducer.payloads else ("", 0)
 

@@ -236,7 +236,7 @@ class MachineReducer(Generic[S]):
 
     def _rolled_back(self, before: str, action: Action[BaseModel]) -> Done[S]:
         if not isinstance(action.payload, Rollback):
-            raise ReducerFailed(f"{ROLLBACK} carries a Rollback, not a {type(action.payload).__name__}")
+            raise ReducerFailed(f"the payload of {ROLLBACK} is Rollback, not {type(action.payload).__name__}")
         try:
             state = as_reloaded(action.payload.restored(self.state_type))
         except BaseException as error:

@@ -142,7 +142,7 @@ class NameChanges:
             found += [old for old in self.steps[n] if old not in (name, *found) and self.at(old, n, to) == name]
         return found
 
-    def lives(self, name: str) -> list[int]:
+    def ends_of(self, name: str) -> list[int]:
         """For each range of schemas in which ``name`` meant something, its last schema: where it is renamed, or the newest one.
 
         After it was renamed, a name means nothing, until another rename brings it back or today's contract has it.
@@ -191,10 +191,10 @@ class RenameTables:
         for one in every:
             if one.fields:
                 self.fields.setdefault((one.of, one.what), {}).update(one.fields)
-        now = {old: self.intents.now(old, self.intents.lives(old)[0]) for old in self.intents.olds()}
+        now = {old: self.intents.now(old, self.intents.ends_of(old)[0]) for old in self.intents.olds()}
         self.timers: Mapping[str, str] = {old: new for old, new in now.items() if old != new}
 
     def ambiguous(self, name: str, *, today: bool) -> list[str]:
         """Today's names that the stored timer ``name`` may have; more than one is an error. ``today``: the contract has it."""
-        found = {self.intents.now(name, of) for of in self.intents.lives(name)}
+        found = {self.intents.now(name, of) for of in self.intents.ends_of(name)}
         return sorted(found | {name} if today else found)

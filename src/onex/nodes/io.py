@@ -50,8 +50,8 @@ def effect_shape(function: Function, io: type) -> FunctionShape:
     if generic.get("origin") is not ModelIntent or not _is_model(payload):
         raise _misfit(
             function,
-            f"its first parameter is annotated {_annotation_text(first)}",
-            "Annotate it with the payload class of the intent: ModelIntent[Charge].",
+            f"its first parameter {_annotation_text(first)}",
+            "annotate it with the payload class of the intent: ModelIntent[Charge]",
         )
     return shape._replace(payload=payload)
 
@@ -60,12 +60,12 @@ def compute_shape(function: Function, io: type) -> FunctionShape:
     """Of ``f(task: P[, io]) -> R``. Raises ContractError with one finding at the function's line."""
     first, shape = _read(function, io)
     if inspect.iscoroutinefunction(function):
-        raise _misfit(function, "it is async", "Compute waits for nothing: write def; what must wait is an effect.")
+        raise _misfit(function, "it is async", "write def: compute waits for nothing; what must wait is an effect")
     if not _is_model(first):
         raise _misfit(
             function,
-            f"its first parameter is annotated {_annotation_text(first)}",
-            "Annotate it with the payload class of the intent: task: Measure.",
+            f"its first parameter {_annotation_text(first)}",
+            "annotate it with the payload class of the intent: task: Measure",
         )
     return shape._replace(payload=first)
 
@@ -73,7 +73,7 @@ def compute_shape(function: Function, io: type) -> FunctionShape:
 def _read(function: Function, io: type) -> tuple[object, FunctionShape]:
     """The first parameter's annotation, and the shape but for its payload."""
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise _misfit(function, "it yields", "Return one value.")
+        raise _misfit(function, "it yields", "return one value")
     try:
         hints = get_type_hints(function)
         parameters = list(inspect.signature(function).parameters.values())
@@ -81,20 +81,20 @@ def _read(function: Function, io: type) -> tuple[object, FunctionShape]:
         raise _misfit(
             function,
             f"an annotation cannot be read: {describe(error)}",
-            "Import what annotations name when the module runs, not under TYPE_CHECKING.",
+            "import what annotations name when the module runs, not under TYPE_CHECKING",
         ) from error
     places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if len(parameters) not in (1, 2) or any(p.kind not in places for p in parameters):
         raise _misfit(
             function,
             f"it takes ({', '.join(map(str, parameters))})",
-            f"Take one parameter, or two of which the second is io: {io.__name__}.",
+            f"take one parameter, or two of which the second is io: {io.__name__}",
         )
     if len(parameters) == 2 and hints.get(parameters[1].name) is not io:
         raise _misfit(
             function,
-            f"its second parameter is annotated {_annotation_text(hints.get(parameters[1].name))}",
-            f"Annotate it io: {io.__name__}.",
+            f"its second parameter {_annotation_text(hints.get(parameters[1].name))}",
+            f"annotate it io: {io.__name__}",
         )
     result = hints.get("return", inspect.Parameter.empty)
     if result is type(None):
@@ -102,8 +102,8 @@ def _read(function: Function, io: type) -> tuple[object, FunctionShape]:
     if not _is_model(result):
         raise _misfit(
             function,
-            f"its result is annotated {_annotation_text(result)}",
-            "Annotate one payload class, or None for nothing: an outcome's trigger has one payload.",
+            f"its result {_annotation_text(result)}",
+            "annotate it with one payload class, or with None when it returns nothing",
         )
     name = getattr(function, "__qualname__", repr(function))
     return hints.get(parameters[0].name), FunctionShape(name, Nothing, result, len(parameters) == 2)
@@ -115,8 +115,8 @@ def _is_model(annotation: object) -> TypeGuard[type[BaseModel]]:
 
 def _annotation_text(annotation: object) -> str:
     if annotation is None or annotation is inspect.Parameter.empty:
-        return "not at all"
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+        return "has no annotation"
+    return f"is annotated {annotation.__name__ if isinstance(annotation, type) else annotation}"
 
 
 def place(function: Function) -> tuple[str, int]:
@@ -128,7 +128,7 @@ def place(function: Function) -> tuple[str, int]:
 def _misfit(function: Function, wrong: str, fix: str) -> ContractError:
     path, line = place(function)
     name = getattr(function, "__qualname__", repr(function))
-    finding = Finding("function_shape", EnumSeverity.ERROR, path, line, 0, f"{name}: {wrong}", fix)
+    finding = Finding("function_shape", EnumSeverity.ERROR, path, line, 1, f"{name}: {wrong}", fix)
     return ContractError(str(finding), (finding,))
 
 

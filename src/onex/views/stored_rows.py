@@ -25,6 +25,7 @@ class InstancePage:
     code: Code | None = None
     open_intents: list[OutboxRow] = field(default_factory=list)
     rejections: list[RejectionRow] = field(default_factory=list)
+    more_rejections: bool = False
     history: list[LogEntry] | None = None
     at: LogEntry | None = None
     state_at: bytes = b""

@@ -15,7 +15,7 @@ NAMED = 3
 
 
 class DemoResult(BaseModel):
-    """What ``onex demo --json`` prints, in this order. ``p99_ms`` is from mailbox to durable, while an engine ran."""
+    """What ``onex demo --json`` prints, in this order. ``p99_ms`` is from accepted to durable, while an engine ran."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -105,9 +105,9 @@ def rows(found: DemoResult, tally: EffectCounts, checked: DemoCheck) -> list[Pro
         ProofRow("engine killed", str(found.kills), "kill -9, and started again at once"),
         ProofRow("effects lost", str(found.effects_lost), ended if not found.effects_lost else "SOME DID NOT HAPPEN"),
         ProofRow("effects retried", str(found.effects_retried), "ran again after a kill, with the same key: harmless"),
-        ProofRow("effects repeated", str(found.effects_repeated), "under a second key, or with another body: never"),
+        ProofRow("effects repeated", str(found.effects_repeated), "ran twice under two keys, or with two payloads"),
         ProofRow(
             "replay mismatches", str(found.replay_mismatches), f"{verified:,} actions folded again, in two processes"
         ),
-        ProofRow("p99", f"{found.p99_ms:g} ms", "from mailbox to durable"),
+        ProofRow("p99", f"{found.p99_ms:g} ms", "from accepted to durable"),
     ]

@@ -104,7 +104,7 @@ class RefusedInput(Payload):
 
 
 class Pulse(Payload):
-    """What the engine counted since it started: actions committed, and how long each took from mailbox to durable."""
+    """What the engine counted since it started: actions committed, and how long each took from accepted to durable."""
 
     kind: Literal["pulse"] = "pulse"
     committed: int

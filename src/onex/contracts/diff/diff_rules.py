@@ -67,7 +67,7 @@ _FIELD_OUT = DiffRule(added=adds("{name} is returned too"), removed=breaks("{nam
 _SHAPE = DiffRule.always(breaks("messages have another shape"))
 _ADDRESS = DiffRule.always(breaks("it calls another address"))
 
-_ELSEWHERE = DiffRule.always(words_differ("its code lives elsewhere"))
+_ELSEWHERE = DiffRule.always(words_differ("its code is elsewhere"))
 
 NODE_RULES: Mapping[str, DiffRule] = {
     "ModelContractBase.name": DiffRule(breaks("references to the old name no longer resolve")),
@@ -296,7 +296,7 @@ RULES: Mapping[str, DiffRule] = {
 }
 
 # the rules of fields that are not listed
-_PROSE = DiffRule.always(words_differ("the words differ"))
+_PROSE = DiffRule.always(words_differ("only the text differs"))
 _VALUE = DiffRule(adds("it differs"), adds("it is new"), adds("it is gone"))
 _BLOCK = DiffRule(adds("it differs"), adds("it is new"), breaks("it is gone"))
 ENTRY = DiffRule(words_differ("the order differs"), adds("{name} is new"), breaks("{name} is gone"))

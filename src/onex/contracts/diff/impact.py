@@ -2,7 +2,7 @@
 
 breaks        -> major    somebody who relied on the old contract fails with the new one
 adds          -> minor    nobody fails; there is more, or the node behaves differently
-words_differ  -> patch    only words differ
+words_differ  -> patch    only text differs
 owes_nothing  -> none     nobody acts on it: held or unknown keys, the version itself
 """
 

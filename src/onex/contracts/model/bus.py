@@ -101,7 +101,7 @@ class ModelHandlerRouting(Part):
 
 
 class ModelDependency(Part):
-    """``name`` is what the node calls it, ``module`` where it lives."""
+    """``name`` is what the node calls it, ``module`` where the code is."""
 
     name: Annotated[Word, MAPPED]
     type: Annotated[Word | None, MAPPED] = None

@@ -50,7 +50,7 @@ _AROUND: Final = {
     "crash after commit": FaultPoint(0.04, "engine", "crashes after a commit"),
     "crash at any time": FaultPoint(0.20, "engine", "crashes"),
     "restart": FaultPoint(0.10, "engine", "is restarted in order"),
-    "failed start closed in order": FaultPoint(0.50, "engine", "closes what it could not start"),
+    "failed start closed in order": FaultPoint(0.50, "engine", "a start fails, and what was opened is closed"),
     "ownership stolen": FaultPoint(0.06, "engine", "loses the store to another, and does not know it"),
     "clock jumps": FaultPoint(0.15, "clock", "is set wrong"),
     "clock drifts": FaultPoint(0.08, "clock", "runs at another speed"),
