@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import JOBS, Commands, fill
+from tests.cli.conftest import JOBS, Commands, Process, fill
 
 
 @pytest.fixture
@@ -40,6 +40,12 @@ def test_dead_lists_what_waits_for_a_person(commands: Commands, stopped: None) -
     assert lines[0].split() == ["pointer", "instance", "intent", "state", "attempts", "why"]
     assert "there is no horn" in lines[1]
     assert "cannot digest poison" in lines[2]
+
+
+def test_a_run_says_at_its_start_what_waits_for_a_person(processes: type[Process], stopped: None) -> None:
+    ran = processes("run", JOBS, "--until-idle").end()
+    assert ran.code == 0
+    assert ran.err.splitlines()[1] == "1 held, 1 dead: onex dead"
 
 
 def test_a_held_failure_is_shown_with_the_tries_that_were_made(commands: Commands, place: Path) -> None:

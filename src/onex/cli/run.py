@@ -6,11 +6,13 @@ import asyncio
 import os
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import Annotated
 
 import typer
 
+from ..engine.operator_requests import STOPPED
 from ..engine.projections import ProjectionMaterializerService
 from ..kernel.errors import OnexError
 from ..wiring import WiredEngine, open
@@ -22,6 +24,7 @@ from .store_options import AppPath, Json, Store, url_of
 
 REDRAW_S = 0.5
 STRANDED_SHOWN = 10
+STOPPED_COUNTED = 1000
 
 View = ProjectionMaterializerService | None
 
@@ -81,6 +84,7 @@ async def _run(
         names = ", ".join(workflow.reducer.workflow_type for workflow in engine.registry.workflows)
         note(f"running {names} on {url} (process {os.getpid()}); Ctrl-C stops")
         _report_stranded(engine, app)
+        await _report_stopped(engine)
         view = await engine.materialize() if projection else None
         tasks = [asyncio.create_task(_watch(engine, view, ended, begun))]
         if until_idle:
@@ -114,6 +118,15 @@ def _report_stranded(engine: WiredEngine, app: str) -> None:
     if engine.stranded:
         more = len(engine.stranded) - STRANDED_SHOWN
         note(f"{f'and {more} more names; ' if more > 0 else ''}onex migrate --check {app} checks every row")
+
+
+async def _report_stopped(engine: WiredEngine) -> None:
+    """Held and dead intents that were there at the start: no engine runs them until a person asks for it."""
+    rows = await engine.reader.outbox(STOPPED, None, None, STOPPED_COUNTED)
+    found = Counter(row.state.value for row in rows)
+    if found:
+        more = " or more" if len(rows) == STOPPED_COUNTED else ""
+        note(f"{', '.join(f'{found[state]} {state}' for state in ('held', 'dead') if found[state])}{more}: onex dead")
 
 
 async def _until_idle(engine: WiredEngine, view: View, ended: asyncio.Future[RunEnding]) -> None:
