@@ -106,7 +106,12 @@ def test_a_reducer_that_raises_or_returns_anything_refuses_the_action(tmp_path: 
     told(tmp_path, story)
 
 
-@promise("Reducer", "never end", "The step is ended after its budget and the action refused (`reducer_failed`).")
+@promise(
+    "Reducer",
+    "never end",
+    "Python code is ended after its budget and the action refused (`reducer_failed`). A call into C that does not come back "
+    "stops the engine until it returns, or until `kill -9`, which is counted as a crash.",
+)
 def test_a_reducer_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEX_STEP_BUDGET_S", "0.2")
 
