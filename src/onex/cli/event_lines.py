@@ -34,6 +34,10 @@ class EventLines:
             return
         words = ", ".join(f"{key} {value}" for key, value in fields.items())
         line = harmless(f"{name.replace('_', ' ')}: {words}")
+        if name == "process_died_judging":
+            line = (
+                f"the last process ended while {fields.get('suspects')} actions or rows ran; they now run one at a time"
+            )
         if line != self._last:
             self._last = line
             note(line)

@@ -135,7 +135,9 @@ def translate(tree: YamlMap, path: str, detail: ErrorDetails) -> Finding:
         unit = "characters" if kind.startswith("string") else "entry" if limit == 1 else "entries"
         fix = "add one, or leave the key out" if kind.endswith("short") else "split it up"
         return _finding(path, place, "bad_length", f"{where} must have {side} {limit} {unit}", fix)
-    return _finding(path, place, "bad_value", f"{where} cannot be {value}: {detail['msg']}", "")
+    return _finding(
+        path, place, "bad_value", f"{where} cannot be {value}: {detail['msg'].removeprefix('Value error, ')}", ""
+    )
 
 
 def _unknown(tree: YamlMap, path: str, loc: Loc, place: YamlPlace) -> Finding:

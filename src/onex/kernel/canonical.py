@@ -67,7 +67,7 @@ def problems(error: BaseException) -> str:
     try:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         text = "; ".join(
-            f"{'.'.join(map(str, one['loc'])) or 'value'}: {plain_text(one['msg'], 300)}"
+            f"{'.'.join(map(str, one['loc'])) or 'value'}: {plain_text(one['msg'].removeprefix('Value error, '), 300)}"
             for one in found[:_PROBLEMS_SHOWN]
         )
     except BaseException as raised:  # pydantic asks the error of a user's validator for its message, which may raise
