@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from datetime import timedelta
-
 from onex import Action, Nothing, Step, reducer, timer
 
 from .payloads import Did, Job, Start, Work, deadly
@@ -17,7 +15,7 @@ def start(job: Job, action: Action[Start]) -> Step[Job]:
 
 @jobs.on("later")
 def later(job: Job, action: Action[Start]) -> Step[Job]:
-    return Step(job.evolve(what=action.payload.what), timer("alarm", action.issued_at + timedelta(milliseconds=10)))
+    return Step(job.evolve(what=action.payload.what), timer("alarm", action.issued_at))
 
 
 @jobs.on("ring")
