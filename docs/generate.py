@@ -25,6 +25,7 @@ from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument, TyperGroup, TyperOption
 from typer.main import get_command
 
+from onex import records
 from onex.adapters import store_limits
 from onex.adapters import structlog_telemetry as log
 from onex.cli.main import COMMANDS, app
@@ -46,7 +47,7 @@ from onex.contracts.model import part as contract_part
 from onex.contracts.model.contract import EnumNodeKind, ModelContractReducer, ModelContractWorkflow
 from onex.contracts.model.key_usage import models_of
 from onex.contracts.text import yaml_tree as source
-from onex.engine import batch, dispatch, encode, fold, takeover
+from onex.engine import dispatch, encode, fold, takeover
 from onex.engine import metrics as observe
 from onex.kernel import action, errors
 from onex.kernel import size_limits as wire
@@ -319,7 +320,7 @@ def _limits() -> Iterator[list[str]]:
         f"{store_limits.REJECTIONS_MAX:,} rows, {REJECTION_KEPT_US // day} days",
         "the oldest leave",
     ]
-    yield ["of a rejected body", f"{batch.REJECTED_BODY_BYTES // kib} KiB", "the rest is cut"]
+    yield ["of a rejected body", f"{records.REJECTED_BODY_BYTES // kib} KiB", "the rest is cut"]
     yield ["answers in the inbox", f"{store_limits.ANSWER_KEPT_US // hour} h", "the log still knows the action"]
 
 

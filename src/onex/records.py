@@ -102,6 +102,8 @@ class Note(NamedTuple):
     error: str = ""
 
 
+REJECTED_BODY_BYTES: Final = 4096
+"""What a rejection keeps of the refused body: its first bytes."""
 REJECTION_KEPT_US: Final = 7 * 24 * 3600 * 1_000_000
 """For how long after it was last seen a store keeps a rejection. What is older may be gone."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from onex.doctor.examination import Examination, examine
 
-CORPUS = Path(__file__).resolve().parents[4] / "shared" / "corpus" / "contracts"
+CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus" / "contracts"
 
 
 def written(root: Path, files: Mapping[str, str]) -> Path:

@@ -6,7 +6,7 @@ Which of them does so, and how, stands in the action. So every fold of the actio
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
@@ -24,7 +24,6 @@ from tests.engine_sim.misbehaviour import Misbehaviour, current_misbehaviour
 BEYOND: Final = 2**53 + 1
 FAR_BEYOND: Final = 2**70
 ODD_ID: Final = UUID("00000000-0000-4000-8000-00000000000d")
-MOMENT: Final = datetime(2030, 1, 1, tzinfo=UTC)
 TIMERS: Final = frozenset({"alarm", "nudge", "too_late"})
 
 

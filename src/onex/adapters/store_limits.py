@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Final
 
 from ..ports import Rejection
+from ..records import REJECTED_BODY_BYTES
 
 REJECTIONS_MAX: Final = 100_000
 """Rows; beyond it the oldest are removed. How long each is kept: ``records.REJECTION_KEPT_US``."""
-REJECTED_BODY_BYTES: Final = 4096
 ANSWER_KEPT_US: Final = 3600 * 1_000_000
 """How long an answered row of the inbox stays, for a sender that asks late."""
 JUDGING_BYTES: Final = 65_536

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
@@ -13,7 +13,6 @@ from pydantic import JsonValue
 
 from .machine import measured
 
-Detail = Mapping[str, JsonValue]
 Result = dict[str, JsonValue]
 
 

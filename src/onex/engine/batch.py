@@ -39,13 +39,13 @@ from ..ports import (
     Position,
     Rejection,
 )
+from ..records import REJECTED_BODY_BYTES
 from .delivery import Delivery
 from .encode import ordinals
 from .fold import Folded, TimerGone, make
 from .mailbox import Answer, Committed, Loaded, Pending, Retry
 from .schema_upgrade import TimerWait
 
-REJECTED_BODY_BYTES = 4096
 _FIRST = (0,)
 
 Lookup = Callable[[Pending], Awaitable[Answer | None]]

@@ -26,7 +26,8 @@ from ..kernel.action import ModelAction, WorkflowKey, micros
 from ..kernel.errors import ActionExpiredError, OnexError, Overloaded, TemporaryDatabaseError
 from ..kernel.user_code import caught
 from ..ports import InboxAnswer, InboxRow, Rejection
-from .batch import REJECTED_BODY_BYTES, answer_json
+from ..records import REJECTED_BODY_BYTES
+from .batch import answer_json
 from .crash_counts import reading_name
 from .dispatch import ReducerService
 from .intake import Intake, read_wire, unsupported

@@ -61,7 +61,6 @@ class Blob(Payload):
 
 
 P = TypeVar("P", bound=BaseModel)
-Q = TypeVar("Q", bound=BaseModel)
 
 
 class WorkflowKey(NamedTuple):
@@ -144,10 +143,6 @@ class Action(NamedTuple, Generic[P]):
     def mint(self, name: str) -> UUID:
         """A new id, the same at every replay: ``uuid5(action_id, name)``."""
         return uuid5(self.action_id, name)
-
-    def carrying(self, payload: Q) -> Action[Q]:
-        """The same action with another payload. A combined reducer gives each part its own."""
-        return Action(self.key, self.kind, payload, self.id, self.issued_us, self.correlation, self.issuer, self.cause)
 
 
 def micros(moment: datetime) -> int:

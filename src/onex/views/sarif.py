@@ -20,7 +20,7 @@ _LEVELS = {EnumSeverity.ERROR: "error", EnumSeverity.WARNING: "warning", EnumSev
 def sarif(findings: Sequence[Finding], version: str) -> dict[str, JsonValue]:
     """One run. Paths are given as they are found, relative ones relative to where the tool ran."""
     codes = sorted({finding.code for finding in findings})
-    rules: list[JsonValue] = [{"id": code, "shortDescription": {"text": _told(code)}} for code in codes]
+    rules: list[JsonValue] = [{"id": code, "shortDescription": {"text": _rule_text(code)}} for code in codes]
     counts: dict[tuple[str, ...], int] = {}
     results: list[JsonValue] = []
     for finding in findings:
@@ -66,5 +66,5 @@ def _fingerprint(*words: str) -> str:
     return hashlib.blake2b("\0".join(words).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def _told(code: str) -> str:
+def _rule_text(code: str) -> str:
     return code.replace("_", " ").capitalize()
