@@ -78,14 +78,23 @@ def test_a_dead_intent_runs_again_and_ends(commands: Commands, stopped: None, pl
     pointer = str(commands("dead", "--json").rows[0]["pointer"])
     told = commands("dead", "--redrive", pointer, "--app", JOBS)
     assert (told.code, told.out) == (0, "1 intent started again; 1 dead or held now\n")
+    did = "it did all that was due: 1 effect run, 0 actions committed"
+    assert told.err == f"no engine ran, so one was opened here, and {did}\n"
     assert [row["state"] for row in commands("dead", "--json").rows] == ["held"]
 
 
 def test_a_dead_intent_that_fails_again_is_dead_again(commands: Commands, stopped: None) -> None:
     pointer = str(commands("dead", "--json").rows[0]["pointer"])
     assert commands("dead", "--redrive", pointer, "--app", JOBS, "--json").row == {
-        "redriven": 1, "drained": True, "left": 2,
+        "redriven": 1, "drained": True, "left": 2, "effects_run": 1, "committed": 0,
     }  # fmt: skip
+
+
+def test_an_engine_that_is_opened_for_a_request_reports_what_else_it_ran(commands: Commands, stopped: None) -> None:
+    commands("submit", "jobs:late", "begin", "--payload", '{"text": "fine"}', "--no-wait")
+    told = commands("release", "jobs:held", "--app", JOBS)
+    assert "jobs:held takes actions again" in told.out
+    assert "it did all that was due: 1 effect run, 2 actions committed" in told.err  # of jobs:late, which waited
 
 
 def test_mended_code_takes_what_was_held(commands: Commands, stopped: None, place: Path) -> None:
@@ -111,3 +120,4 @@ def test_a_held_instance_is_released(words: tuple[str, ...], commands: Commands,
 
 def test_release_of_what_is_not_held_says_so(commands: Commands, stopped: None) -> None:
     assert commands("release", "jobs:quiet", "--app", JOBS).out == "jobs:quiet was not held\n"
+    assert f"onex release jobs:held --app {JOBS}" in commands("show", "jobs:held", "--app", JOBS).out

@@ -106,6 +106,16 @@ def test_an_instance_that_never_began_shows_why(commands: Commands, orders: Path
     assert (row.code, row.row["exists"], row.row["rejections"]) == (1, False, [])
 
 
+def test_of_more_than_five_refusals_the_rest_is_a_command_away(commands: Commands, place: Path) -> None:
+    fill(ORDERS, [("orders:9", f"cancel_{n}", None) for n in range(6)])
+    told = commands("show", "orders:9")
+    assert "there are more: onex rejections orders:9" in told.err
+    assert len(commands("rejections", "orders:9", "--json").rows) == 6
+    row = commands("show", "orders:9", "--json").row
+    assert isinstance(row["rejections"], list)
+    assert (len(row["rejections"]), row["more_rejections"]) == (5, True)
+
+
 def test_log_shows_the_last_actions_or_those_behind_a_position(commands: Commands, orders: Path) -> None:
     told = squeezed(commands("log").out)
     assert told[0] == "position  when  instance  version  trigger  status  intents"

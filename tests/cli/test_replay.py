@@ -60,6 +60,22 @@ def test_other_code_is_never_called_equal(commands: Commands, orders: Path, plac
     assert "other code, differs  orders:1  versions 1 to 3" in told.out
 
 
+def test_a_field_that_was_added_with_a_default_changes_bytes_and_no_decision(
+    commands: Commands, orders: Path, place: Path
+) -> None:
+    field = '    trouble: str = ""\n'
+    told = commands("replay", changed(place, "wider", field, f'{field}    note: str = "none"\n'), "--json")
+    assert (told.code, told.row["by_verdict"]) == (0, {"other code, same decisions": 2})
+    assert told.row["unverified"] == 5  # its bytes are not those that were stored: never equal (promise 31)
+    louder = 'Annotated[str, BeforeValidator(str.upper)] = ""'
+    adapted = changed(place, "adapted", '    receipt: str = ""', f'    note: str = "none"\n    receipt: {louder}')
+    payloads = adapted / "payloads.py"
+    names = "from typing import Annotated\n\nfrom pydantic import BeforeValidator, Field"
+    payloads.write_text(payloads.read_text().replace("from pydantic import Field", names))
+    told = commands("replay", adapted, "--json")
+    assert told.row["by_verdict"] == {"other code, differs": 1, "other code, same decisions": 1}  # one has a receipt
+
+
 def test_older_code_is_brought_along(commands: Commands, place: Path) -> None:
     newer = changed(place, "newer", 'trouble="")', 'trouble="none")')
     fill(ORDERS, [("orders:1", "place", {"items": ITEMS})])
@@ -73,6 +89,7 @@ def test_another_apps_instances_are_not_verified(commands: Commands, orders: Pat
     told = commands("replay", JOBS)
     assert told.code == 1
     assert "2 segments: code not at hand\n2 instances, 5 actions, 5 unverified\n" in told.out
+    assert f"the log is of orders, which {JOBS} does not have" in told.err
 
 
 def test_a_diagram_is_drawn_from_the_machine(commands: Commands) -> None:

@@ -104,6 +104,38 @@ def test_a_changed_line_is_shown_with_where_what_and_why(commands: Commands, ord
     assert "orders:1" in written and "total_cents" in written and "Over budget" in written
 
 
+def test_what_was_renamed_with_a_mapping_is_the_same(commands: Commands, orders: Path, place: Path) -> None:
+    """promise 32 and 36: a status with its timer, a trigger, an intent and a field have other names, and nothing differs."""
+    other = changed(
+        place,
+        ("state_model: Order", "state_schema: 2\nstate_model: Order"),
+        ("basket", "cart"),
+        ("charging", "asking_bank"),
+        ("trigger: charged", "trigger: settled"),
+        ("succeeded: charged", "succeeded: settled"),
+        ('orders.on("charged")', 'orders.on("settled")'),
+        ("name: charge,", "name: bill,"),
+        ("total_cents", "total"),
+    )
+    (other / "migrations.py").write_text(
+        "from onex import renames\n\n"
+        "renames(1, statuses={'basket': 'cart', 'charging': 'asking_bank'}, triggers={'charged': 'settled'},\n"
+        "        intents={'charge': 'bill'}, fields={'total_cents': 'total'})\n"
+    )
+    for made_by in ([ORDERS], [other], []):
+        told = commands("whatif", *made_by, "--against", other, "--budget", "differs=0,open=0,refused=0,stranded=0")
+        assert told.code == 0, told
+        assert told.out.splitlines()[1].startswith("  same              2")
+    assert commands("replay", other, "--json").row["by_verdict"] == {"other code, equal": 2}
+
+
+def test_who_named_the_app_is_not_asked_to_name_it(commands: Commands, orders: Path, place: Path) -> None:
+    other = changed(place, ('    trouble: str = ""', '    trouble: str = ""\n    note: str = ""'))
+    named, unnamed = (commands("whatif", *app, "--against", other).out for app in ([other], []))
+    assert f"only the last state was compared; {other} did not make their record" in named
+    assert "only the last state was compared; give APP, the code that made the record" in unnamed
+
+
 def test_without_the_code_of_the_record_it_still_tells_what_the_outside_would_see(
     commands: Commands, orders: Path, place: Path
 ) -> None:

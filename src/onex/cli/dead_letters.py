@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,7 +40,7 @@ def dead(
     A dead intent has failed for good, and its contract names no trigger for that outcome. It runs again from its first
     attempt, with the same idempotency key. An outcome or a timer is held when the reducer failed on it: it is delivered
     again, and the effect is not repeated. The engine that runs on the store does this. If none runs, one is opened,
-    which needs --app.
+    which needs --app. It runs whatever else is due on the store, too, and a line says how much that was.
 
     \b
     Examples:
@@ -61,7 +62,7 @@ def dead(
                 for one in dict.fromkeys(wanted)
             ]
             result = asyncio.run(operate(url_of(store), app, requests, timeout))
-            _report_redriven(len(requests), result, as_json=as_json)
+            _report_redriven(len(requests), result, app, as_json=as_json)
         elif as_json:
             say_json({"redriven": 0, "drained": True, "left": 0})
         else:
@@ -110,7 +111,7 @@ def release(
 
     An instance is held when its reducer failed on it three times. Fix the reducer and start the new
     code, or release it with this command. The engine that runs on the store does this. If none runs, one is opened, which needs
-    --app.
+    --app. It runs whatever else is due on the store, too, and a line says how much that was.
 
     \b
     Examples:
@@ -121,10 +122,10 @@ def release(
     held, moves = look(store, lambda reader: _held(reader, at))
     result = asyncio.run(operate(url_of(store), app, [OperatorRequest(at, RELEASE, {}, moves)], timeout))
     if as_json:
-        say_json({"key": str(at), "was_held": bool(held), "reason": held or None, **result._asdict()})
+        say_json({"key": str(at), "was_held": bool(held), "reason": held or None, **result.as_json()})
         return
     say(f"{at} takes actions again; it was held: {harmless(held)}" if held else f"{at} was not held")
-    _report_undrained(result)
+    _report_rest(result, app)
 
 
 async def _stopped(reader: Reader, limit: int) -> list[OutboxRow]:
@@ -150,14 +151,20 @@ async def _held(reader: Reader, key: WorkflowKey) -> tuple[str, tuple[Pointer, .
     return stored.held, tuple(row.pointer for row in rows)
 
 
-def _report_redriven(count: int, result: OperatorResult, *, as_json: bool) -> None:
+def _report_redriven(count: int, result: OperatorResult, app: Path | None, *, as_json: bool) -> None:
     if as_json:
-        say_json({"redriven": count, **result._asdict()})
+        say_json({"redriven": count, **result.as_json()})
         return
     say(f"{counted(count, 'intent')} started again; {result.left} dead or held now")
-    _report_undrained(result)
+    _report_rest(result, app)
 
 
-def _report_undrained(result: OperatorResult) -> None:
+def _report_rest(result: OperatorResult, app: Path | None) -> None:
+    """What else happened: an engine that was opened for this runs whatever is due, and some of it may wait still."""
+    if (did := result.opened) is not None:
+        ran = f"{counted(did.effects_run, 'effect')} run, {counted(did.committed, 'action')} committed"
+        note(f"no engine ran, so one was opened here, and it did all that was due: {ran}")
     if not result.drained:
-        note("some intents still wait for their next attempt; if no engine runs, onex run APP continues them")
+        note(
+            f"some intents still wait for their next attempt; if no engine runs, onex run {app or 'APP'} continues them"
+        )

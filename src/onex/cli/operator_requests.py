@@ -32,11 +32,26 @@ class OperatorRequest(NamedTuple):
     moves: tuple[Pointer, ...]
 
 
+class OpenedEngine(NamedTuple):
+    """What the engine that was opened for a request did. It runs all that is due on its store, not only what was asked."""
+
+    effects_run: int
+    committed: int
+
+
 class OperatorResult(NamedTuple):
-    """``drained``: every row that was to continue has ended. ``left``: how many are dead or held now."""
+    """``drained``: every row that was to continue has ended. ``left``: how many are dead or held now.
+
+    ``opened`` is None where a running engine did the work.
+    """
 
     drained: bool
     left: int
+    opened: OpenedEngine | None = None
+
+    def as_json(self) -> dict[str, bool | int]:
+        counted = {} if self.opened is None else self.opened._asdict()
+        return {"drained": self.drained, "left": self.left, **counted}
 
 
 async def operate(url: str, app: Path | None, asked: Sequence[OperatorRequest], wait_s: float) -> OperatorResult:
@@ -78,7 +93,8 @@ async def _here(engine: WiredEngine, asked: Sequence[OperatorRequest], wait_s: f
         else:
             drained = True
         _check(declined)
-        return OperatorResult(drained, await _left(engine.reader))
+        did = OpenedEngine(engine.counters.effects_run, engine.counters.committed)
+        return OperatorResult(drained, await _left(engine.reader), did)
 
 
 async def _there(url: str, asked: Sequence[OperatorRequest], wait_s: float) -> OperatorResult:

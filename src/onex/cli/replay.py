@@ -53,8 +53,9 @@ def replay(
     """Fold the log again and compare every byte with what was stored.
 
     Consecutive rows made by one version of the code are a segment. Each segment gets a verdict: equal; MISMATCH, which
-    means impure code or damage; other code, equal; other code, differs; code not at hand; unverified (redacted). Exit
-    code 1: there was a MISMATCH, or nothing could be folded, because the code that made the log is not available.
+    means impure code or damage; other code, equal; other code, same decisions, where the code at hand has more fields,
+    each at its default; other code, differs; code not at hand; unverified (redacted). Exit code 1: there was a MISMATCH,
+    or nothing could be folded, because the code that made the log is not available.
 
     --with adds older code. A git revision is looked up in the repository of the app, which is only read. 'recorded' adds
     every revision that the log names, as far as that repository has it.
@@ -87,6 +88,6 @@ def replay(
     if json:
         say_json(replay_json(result, envs, here, code.notes, ok=ok))
     else:
-        show(result, envs, here, code.notes)
+        show(result, envs, here, code.notes, str(app))
     if not ok:
         raise typer.Exit(FOUND)

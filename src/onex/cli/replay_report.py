@@ -23,7 +23,7 @@ def nothing_at_hand(result: ReplayResult) -> bool:
     return set(result.by_verdict) == {EnumReplayVerdict.CODE_NOT_AT_HAND}
 
 
-def show(result: ReplayResult, envs: Mapping[int, Env], here: Env, notes: Sequence[str]) -> None:
+def show(result: ReplayResult, envs: Mapping[int, Env], here: Env, notes: Sequence[str], app: str) -> None:
     """Mismatches first, then other segments that are not equal, then counts by verdict."""
     bad = sorted(result.bad, key=lambda one: one.verdict is not EnumReplayVerdict.MISMATCH)
     for segment in bad[:SHOWN]:
@@ -43,7 +43,11 @@ def show(result: ReplayResult, envs: Mapping[int, Env], here: Env, notes: Sequen
     for one in notes:
         note(harmless(one))
     if nothing_at_hand(result):
-        note("nothing was verified: this app has none of the code that made the log; name the right app")
+        types = sorted({one.key.workflow_type for one in result.bad})
+        note(
+            f"nothing was verified: the log is of {harmless(', '.join(types))}, which {harmless(app)} does not have; "
+            "give the folder that has it, or the folder above it"
+        )
 
 
 def _show_segment(segment: Segment, envs: Mapping[int, Env], here: Env) -> None:

@@ -60,7 +60,7 @@ def show(
         )
         _show_rejections(page)
     else:
-        _show(page, page.stored)
+        _show(page, page.stored, app)
     if page.stored is None:
         raise typer.Exit(FOUND)
 
@@ -110,14 +110,15 @@ async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | Non
         rejected = await reader.rejections(
             str(key), None, 0, REJECTIONS_READ
         )  # newest first: those of then stand behind
-        page.rejections = [row for row in rejected if row.last_us <= at_us][:REJECTIONS]
+        then = [row for row in rejected if row.last_us <= at_us]
+        page.rejections, page.more_rejections = then[:REJECTIONS], len(then) > REJECTIONS
         page.state_at = encode(await state_at(reader, one.recorded, key, at))
         made_by = codes.get(page.at.code_id)
         page.other_code = made_by is None or made_by.digest != one.code.digest
     return page
 
 
-def _show(page: InstancePage, stored: Stored) -> None:
+def _show(page: InstancePage, stored: Stored, app: Path | None) -> None:
     now = now_us()
     status = page.at.row.status if page.at else stored.status
     ended = " (ended)" if page.terminal else ""
@@ -128,12 +129,8 @@ def _show(page: InstancePage, stored: Stored) -> None:
     if page.code is not None and page.at is None:
         pairs.append(("code", f"{page.code.contract_version}, {page.code.digest.hex()[:12]}"))
     if stored.held:
-        pairs.append(
-            (
-                "held",
-                f"{styled(harmless(stored.held), 'yellow')}. Fix the reducer, or: onex release {page.key} --app APP",
-            )
-        )
+        release = f"onex release {page.key} --app {app or 'APP'}"
+        pairs.append(("held", f"{styled(harmless(stored.held), 'yellow')}. Fix the reducer, or: {release}"))
     fields(pairs)
     if page.other_code:
         note(
@@ -145,6 +142,8 @@ def _show(page: InstancePage, stored: Stored) -> None:
     if page.history is not None:
         say(styled("history", "dim"))
         history_rows(page.history)
+        if page.history and page.history[0].version > 1:
+            note(f"there are more: onex log {page.key}")
     _show_rejections(page)
 
 

@@ -132,7 +132,7 @@ def whatif(
             what_if_summary_json(outcome.tally, outcome.fired, passed, {**asked._asdict(), "rounds": outcome.rounds})
         )
     else:
-        _show(outcome, against, html)
+        _show(outcome, asked, html)
     _judge(outcome, budgets, passed)
 
 
@@ -187,11 +187,13 @@ def _since(text: str | None) -> Since:
 # --- for people -------------------------------------------------------------------------------------------------------
 
 
-def _show(outcome: WhatIfOutcome, against: str, html: Path | None) -> None:
+def _show(outcome: WhatIfOutcome, asked: WhatIfQuestion, html: Path | None) -> None:
     totals = outcome.tally.totals
-    say(f"{counted(totals.instances, 'instance')}, {counted(totals.actions, 'action')} against {harmless(against)}")
+    say(
+        f"{counted(totals.instances, 'instance')}, {counted(totals.actions, 'action')} against {harmless(asked.against)}"
+    )
     lines = [
-        ("same", totals.same, "green", _unseen(totals.unseen)),
+        ("same", totals.same, "green", _unseen(totals.unseen, asked.app)),
         ("differs", totals.differs, "yellow", ""),
         (
             "open",
@@ -214,12 +216,11 @@ def _show(outcome: WhatIfOutcome, against: str, html: Path | None) -> None:
         say(f"wrote {html}")
 
 
-def _unseen(count: int) -> str:
-    return (
-        f"for {count:,} of these only the last state was compared; give APP, the code that made the record"
-        if count
-        else ""
-    )
+def _unseen(count: int, app: str | None) -> str:
+    if not count:
+        return ""
+    why = "give APP, the code that made the record" if app is None else f"{harmless(app)} did not make their record"
+    return f"for {count:,} of these only the last state was compared; {why}"
 
 
 def _also(count: int, what: str) -> str:

@@ -206,7 +206,7 @@ def _example(result: InstanceResult) -> Html:
     parts.append(element("ul", *(element("li", line) for line in lines)))
     if result.state is None:
         parts.append(
-            element("p", "Its state at that point is not known: the code that made it was not given.", kind="asked")
+            element("p", "Its state at that point is not known: the code that made it is not at hand.", kind="asked")
         )
     else:
         at = result.actions if opened is None else opened.version - 1

@@ -20,6 +20,8 @@ What may go wrong, and why the verdict is still right:
 - States between batch ends are not stored. So a difference may have begun earlier than it is seen: ``since`` says where.
 - Under other code a hash says nothing, since the code's digest is in it. States are then compared only where one is kept.
 - Code of another state schema writes other bytes by design. The stored state, statuses and intents are migrated first.
+- Other code of the same schema may have one more field with a default. Its bytes differ and its values do not. So a stored
+  state is read by that code and written again, and the verdict then says "same decisions".
 - The app's code runs here, and older code meets newer bytes. Whatever it raises is a difference, not an error of replay.
 - From the first redacted version on, hashes cover bytes that are gone. No verdict is better than unverified from there.
 """
@@ -39,7 +41,7 @@ from ..kernel.errors import OnexError
 from ..kernel.step import State
 from ..kernel.user_code import caught
 from ..ports import Code, LogEntry, LogRow, Position, SnapshotRow, Stored
-from .verdict import EnumReplayVerdict, Segment, cut, state_difference
+from .verdict import EnumReplayVerdict, Segment, cut, only_adds, state_difference
 
 UNKNOWN_CODE = Code("", "?", b"", 0)
 """Of rows whose code the store does not name."""
@@ -98,6 +100,7 @@ class SegmentReplay:
         self._proved = b""  # the state behind the last batch whose hash was made again
         self._reason = self._broken = ""
         self._differs_at = 0
+        self._other_bytes = False  # a state was equal by value only
         self._crossed = False  # whether the rows have just come past a version whose state is kept
         self.intents = 0
 
@@ -115,6 +118,7 @@ class SegmentReplay:
         """The first row of a segment: fold from the start, or from the state kept where its code took over."""
         self.code_id, self._first = entry.code_id, entry.version
         self._reason, self._broken, self._differs_at, self._agreed = "", "", 0, entry.version - 1
+        self._other_bytes = False
         self._code = self._at_hand.of(entry.code_id)
         self._refold, self._own = self._at_hand.refold(self._code)
         self._state = None
@@ -258,7 +262,10 @@ class SegmentReplay:
             return EnumReplayVerdict.CODE_NOT_AT_HAND
         if self._own:
             return EnumReplayVerdict.MISMATCH if self._reason else EnumReplayVerdict.EQUAL
-        return EnumReplayVerdict.OTHER_CODE_DIFFERS if self._reason else EnumReplayVerdict.OTHER_CODE_EQUAL
+        if self._reason:
+            return EnumReplayVerdict.OTHER_CODE_DIFFERS
+        same = EnumReplayVerdict.OTHER_CODE_SAME_DECISIONS
+        return same if self._other_bytes else EnumReplayVerdict.OTHER_CODE_EQUAL
 
     def _nothing_logged(self) -> None:
         self._first, self.version = 1, self.stored.version
@@ -309,9 +316,10 @@ class SegmentReplay:
         except OnexError as error:
             self._differs(self.version, f"version {self.version}: {error.message}")
             return
-        if folded != stored:
+        if folded != stored and (self._own or not _equal_as_read(refold, folded, stored)):
             self._differs(self.version, f"version {self.version}: {state_difference(folded, stored)}")
         else:
+            self._other_bytes = self._other_bytes or folded != stored
             self._agreed = self.version
 
     def _check_hash(self, state: bytes) -> None:
@@ -325,6 +333,14 @@ class SegmentReplay:
             and state_hash(self._hash_before, self.stored.key, self._code.digest, self._batch, state) != self._hash
         ):
             self.damage(f"version {self.version}: the stored state, or its last batch, is not what was hashed")
+
+
+def _equal_as_read(refold: Refold, folded: bytes, stored: bytes) -> bool:
+    """Whether every stored value is the folded one, and what this code has more is the default it reads there."""
+    try:
+        return only_adds(folded, stored) and encode(stored_state(refold.workflow, refold.schema, stored)) == folded
+    except OnexError:
+        return False
 
 
 def _shown(intents: bytes) -> str:

@@ -17,11 +17,16 @@ FIELDS_SHOWN = 5
 
 
 class EnumReplayVerdict(StrEnum):
-    """In the words of promise 31. A redacted history is neither equal nor a mismatch: its hashes cover bytes that are gone."""
+    """In the words of promise 31. A redacted history is neither equal nor a mismatch: its hashes cover bytes that are gone.
+
+    Same decisions: statuses, intents and the values of states are equal, and the bytes are not. So it is where a field with
+    a default was added.
+    """
 
     EQUAL = "equal"
     MISMATCH = "MISMATCH"
     OTHER_CODE_EQUAL = "other code, equal"
+    OTHER_CODE_SAME_DECISIONS = "other code, same decisions"
     OTHER_CODE_DIFFERS = "other code, differs"
     CODE_NOT_AT_HAND = "code not at hand"
     REDACTED = "unverified (redacted)"
@@ -102,6 +107,22 @@ def state_difference(folded: bytes, stored: bytes) -> str:
     if not found:  # the same value in other bytes, or no JSON at all
         return f"folded {cut(folded)}, stored {cut(stored)}"
     return "; ".join(found[:FIELDS_SHOWN]) + ("; and more" if len(found) > FIELDS_SHOWN else "")
+
+
+def only_adds(folded: bytes, stored: bytes) -> bool:
+    """Whether the folded JSON is the stored one with more fields, at most: no stored value is missing or another."""
+    try:
+        return _holds(orjson.loads(folded), orjson.loads(stored))
+    except orjson.JSONDecodeError:
+        return False
+
+
+def _holds(folded: JsonValue, stored: JsonValue) -> bool:
+    if isinstance(folded, dict) and isinstance(stored, dict):
+        return all(name in folded and _holds(folded[name], one) for name, one in stored.items())
+    if isinstance(folded, list) and isinstance(stored, list):
+        return len(folded) == len(stored) and all(map(_holds, folded, stored))
+    return type(folded) is type(stored) and folded == stored
 
 
 def _differing(folded: JsonValue, stored: JsonValue, path: str) -> list[str]:

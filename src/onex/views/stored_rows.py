@@ -60,6 +60,7 @@ def instance_page_json(page: InstancePage) -> dict[str, object]:
     if page.history is not None:
         shown["history"] = [log_entry_json(entry) for entry in page.history]
     shown["rejections"] = [rejection_json(row) for row in page.rejections]
+    shown["more_rejections"] = page.more_rejections
     return shown
 
 
