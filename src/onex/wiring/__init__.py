@@ -6,8 +6,8 @@ Theory of operation of ``open``, in this order:
 2. The store. Opening it makes the file if needed, but does not own it yet.
 3. The worker pool, only if a workflow has compute functions; its processes start with the first task. The watchdog, whose
    thread ends a step that runs longer than its budget.
-4. Executors: the app's effects run in ``EffectThreads``; the caller's ``executors`` are wrapped so that a task they leave behind is
-   contained. An executor takes as many calls at once as the highest ``concurrency`` of the intents it serves.
+4. Executors (``served``): the app's effects run in ``EffectThreads``; the caller's ``executors`` replace them, contained like
+   them. An executor takes as many calls at once as the highest ``concurrency`` of the intents it serves.
 5. ``engine.start`` takes the store over. It raises OwnershipLost when another process has it, and MigrationMissing before it
    writes anything. Rows that this code has no place for are reported, not refused.
 
@@ -27,7 +27,6 @@ import os
 import socket
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 from uuid import UUID
@@ -39,23 +38,21 @@ from ..adapters.sqlite.owner_lock import holders_of, lock_path, owner_of
 from ..adapters.sqlite.store import SqliteStore
 from ..adapters.watchdog import Watchdog
 from ..adapters.worker_pool import WorkerPool
-from ..app import App, LoadedWorkflow, load_app
+from ..app import App, load_app
 from ..engine.dispatch import Limits
 from ..engine.pattern_engine import ReducerPatternEngine
 from ..engine.projections import WORKFLOW, Project, ProjectionMaterializerService, latest
-from ..engine.registry import ReducerRegistry, Workflow
+from ..engine.registry import ReducerRegistry
 from ..engine.schema_upgrade import check_schemas
-from ..engine.step_budget import Budgeted
 from ..kernel.errors import DatabaseConnectionError, OnexError, OwnershipLost, StateConsistencyError, ValidationError
-from ..kernel.migration import Migrations
 from ..kernel.retry import RetryPolicy
-from ..nodes.compute import ComputeExecutor
-from ..nodes.effect import ContainedExecutor, FunctionExecutor
-from ..ports import Env, Executor, Projections, Reader, Sender, StepGuard, Store, Telemetry
+from ..nodes.given import GivenEffect
+from ..ports import Env, Projections, Reader, Sender, Store, Telemetry
 from ..replay.stranded_rows import Stranded, stranded
 from ..settings import Settings, read_settings
 from .effect_threads import EffectThreads
 from .environment import environment
+from .served import ServedApp, check_targets
 
 WORKER_ENTRY = "onex.worker:perform"
 
@@ -219,7 +216,7 @@ async def open(
     app: App | Path | str = ".",
     *,
     workers: int | None = None,
-    executors: Mapping[str, Executor] | None = None,
+    executors: Mapping[str, GivenEffect] | None = None,
     limits: Limits | None = None,
     check_all: bool = False,
     telemetry: Telemetry | None = None,
@@ -227,14 +224,16 @@ async def open(
     """An engine that owns the store and runs the app: ``async with await onex.open(app="shop") as engine``.
 
     ``store_url`` and ``workers`` (processes for compute, started at the first task) default to the settings.
-    ``executors`` serve targets the app has no function for; ``limits`` win over the settings; ``telemetry`` gets the
-    events of the engine, for example ``onex.adapters.structlog_telemetry.StructlogTelemetry()``. Raises ContractError,
-    OwnershipLost when another process runs on the store, DatabaseConnectionError.
+    ``executors[target]`` serves that target in place of the app's own function: an executor, or a function of the intent
+    (``nodes.given``). ``limits`` win over the settings; ``telemetry`` gets the events of the engine, for example
+    ``onex.adapters.structlog_telemetry.StructlogTelemetry()``. Raises ContractError, InvalidExecutor for a target that the
+    app does not have, OwnershipLost when another process runs on the store, DatabaseConnectionError.
     """
     settings = read_settings()
     store_url = store_url or settings.store_url
     given = executors or {}
     loaded = app if isinstance(app, App) else load_app(app, tuple(given))
+    check_targets(loaded, given)
     store = await _open_store(StoreUrl.parse(store_url))
     pool: WorkerPool | None = None
     watchdog: Watchdog | None = None
@@ -243,8 +242,7 @@ async def open(
         if any(one.computes for one in loaded.workflows.values()):
             pool = WorkerPool(WORKER_ENTRY, max_workers=workers or settings.workers)
         watchdog = Watchdog(settings.step_budget_s)
-        parts = _Parts(loaded, StoreBlobs(store), EffectThreads(), pool, given, watchdog)
-        registry = ReducerRegistry(tuple(parts.workflow(one) for one in loaded.workflows.values()))
+        registry = ServedApp(loaded, StoreBlobs(store), EffectThreads(), pool, given, watchdog).registry()
         engine = WiredEngine(
             store,
             registry,
@@ -339,52 +337,8 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def with_step_guard(migrations: Migrations, guard: StepGuard) -> Migrations:
-    """The same migrations under the guard: a function that never returns fails its value, not the engine."""
-    return replace(migrations, budget=guard)
-
-
 async def _open_store(url: StoreUrl) -> SqliteStore | MemoryStore:
     if url.path is None:
         return MemoryStore()
     url.make_folder()
     return await SqliteStore.open(url.path)
-
-
-class _Parts(NamedTuple):
-    """What makes the executors of one app."""
-
-    app: App
-    blobs: StoreBlobs
-    threads: EffectThreads
-    pool: WorkerPool | None
-    given: Mapping[str, Executor]
-    guard: StepGuard
-
-    def workflow(self, one: LoadedWorkflow) -> Workflow:
-        at_once: dict[str, int] = {}
-        for spec in one.reducer.intents.by_name.values():
-            at_once[spec.target] = max(spec.concurrency, at_once.get(spec.target, 1))
-        executors: dict[str, Executor] = {
-            target: ContainedExecutor(executor, target, at_once.get(target, 1))
-            for target, executor in self.given.items()
-        }
-        for target, function in one.effects.items():
-            executors[target] = FunctionExecutor(
-                function, self.blobs, self.threads, target=target, concurrency=at_once.get(target, 1)
-            )
-        if self.pool is not None:
-            for name, function in one.computes.items():
-                where = (str(self.app.root), self.app.digest, one.name, name)
-                specs = one.reducer.intents.by_name.values()
-                limit_s = max((spec.timeout_s for spec in specs if spec.target == name), default=None)
-                executors[name] = ComputeExecutor(
-                    self.pool, self.blobs, where=where, function=function, timeout_s=limit_s
-                )
-        return Workflow(
-            Budgeted(one.reducer, self.guard),
-            one.code,
-            executors,
-            one.unleased,
-            with_step_guard(one.migrations, self.guard),
-        )

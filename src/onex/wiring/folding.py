@@ -14,7 +14,7 @@ from ..kernel.errors import EffectFailed
 from ..kernel.intent import ModelIntent
 from ..ports import Result
 from ..settings import read_settings
-from . import with_step_guard
+from .served import with_step_guard
 
 
 class Boundary:

@@ -1,0 +1,100 @@
+"""What serves the intents of an app in this process: its own functions, compute workers, and what the program gave instead.
+
+What the program gives wins over the app's own function of that target, so that a test never reaches the outside by mistake.
+A target that no intent has is refused: a misspelled one would leave the real function where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from ..app import App, LoadedWorkflow
+from ..contracts.guard.problem import suggest
+from ..engine.registry import ReducerRegistry, Workflow
+from ..engine.step_budget import Budgeted
+from ..kernel.intent import EnumIntentType, EnumOutcome, ModelIntent
+from ..kernel.migration import Migrations
+from ..nodes.compute import ComputeExecutor, Workers
+from ..nodes.effect import FunctionExecutor
+from ..nodes.given import GivenEffect, InvalidExecutor, given_executor
+from ..nodes.isolated_call import RunSync
+from ..ports import Blobs, Executor, StepGuard
+
+INSIDE = (EnumIntentType.TIMER, EnumIntentType.ACTION_SEND)
+"""The engine serves these itself."""
+
+
+def with_step_guard(migrations: Migrations, guard: StepGuard) -> Migrations:
+    """The same migrations under the guard: a function that never returns fails its value, not the engine."""
+    return replace(migrations, budget=guard)
+
+
+def targets_of(app: App) -> tuple[str, ...]:
+    """Targets that a function serves, compute functions included, in the order of the contracts."""
+    specs = [spec for one in app.workflows.values() for spec in one.reducer.intents.by_name.values()]
+    return tuple(dict.fromkeys(spec.target for spec in specs if spec.kind not in INSIDE))
+
+
+def check_targets(app: App, given: Collection[str]) -> None:
+    """Raises InvalidExecutor for the first target that the app does not have."""
+    known = targets_of(app)
+    for target in given:
+        if target not in known:
+            words = (suggest(target, known), f"it has {', '.join(known)}" if known else "it has no target at all")
+            raise InvalidExecutor(
+                f"executors: the app {app.name} has no target {target!r}; {' '.join(filter(None, words))}"
+            )
+
+
+class ServedApp(NamedTuple):
+    """What makes the executors of one app. ``run_sync`` runs functions that are not async; ``workers`` run compute functions."""
+
+    app: App
+    blobs: Blobs
+    run_sync: RunSync
+    workers: Workers | None
+    given: Mapping[str, GivenEffect]
+    guard: StepGuard
+
+    def registry(self) -> ReducerRegistry:
+        """Raises InvalidExecutor."""
+        check_targets(self.app, self.given)
+        return ReducerRegistry(tuple(map(self._workflow, self.app.workflows.values())))
+
+    def _workflow(self, one: LoadedWorkflow) -> Workflow:
+        executors: dict[str, Executor] = {}
+        at_once: dict[str, int] = {}
+        for spec in one.reducer.intents.by_name.values():
+            at_once[spec.target] = max(spec.concurrency, at_once.get(spec.target, 1))
+        for target, function in one.effects.items():
+            executors[target] = FunctionExecutor(
+                function, self.blobs, self.run_sync, target=target, concurrency=at_once.get(target, 1)
+            )
+        if self.workers is not None:
+            for name, function in one.computes.items():
+                where = (str(self.app.root), self.app.digest, one.name, name)
+                specs = one.reducer.intents.by_name.values()
+                limit_s = max((spec.timeout_s for spec in specs if spec.target == name), default=None)
+                executors[name] = ComputeExecutor(
+                    self.workers, self.blobs, where=where, function=function, timeout_s=limit_s
+                )
+
+        def result_model(intent: ModelIntent[BaseModel]) -> type[BaseModel] | None:
+            trigger = one.reducer.intents.by_name[intent.name].outcomes.get(EnumOutcome.SUCCEEDED)
+            return None if trigger is None else one.reducer.payloads.get(trigger)
+
+        for target, given in self.given.items():
+            executors[target] = given_executor(
+                given, target, at_once.get(target, 1), self.blobs, self.run_sync, result_model
+            )
+        return Workflow(
+            Budgeted(one.reducer, self.guard),
+            one.code,
+            executors,
+            one.unleased,
+            with_step_guard(one.migrations, self.guard),
+        )
