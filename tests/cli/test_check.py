@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from onex.cli.main import main
-from tests.cli.conftest import JOBS, ONEX, ORDERS, ROOT, Commands
+from tests.cli.conftest import JOBS, ONEX, ORDERS, ROOT, Commands, Process
 
 EFFECT = """\
 name: mailer
@@ -74,6 +74,54 @@ def test_a_file_that_is_taken_for_no_contract_is_named_when_all_is_asked_for(com
     assert commands("check", "here").out.endswith(f"{told}\n")
     assert commands("check", "here", "--all").out.endswith(f"{told}:\n  here/slip.yaml\n")
     assert rows(commands, "here")["skipped"] == ["here/slip.yaml"]
+
+
+@pytest.fixture
+def beside(place: Path) -> Path:
+    """A workflow, a copy of it under a name with a dot, and folders of other things."""
+    for name in ("orders", "orders-1.0"):
+        shutil.copytree(ORDERS, place / "shop" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("data", "node_modules"):
+        (place / "shop" / name).mkdir()
+        (place / "shop" / name / "contract.yaml").write_text("dogs: 2\n")
+    return place / "shop"
+
+
+def test_folders_that_are_no_package_are_passed_over_and_said(
+    commands: Commands, beside: Path, processes: type[Process]
+) -> None:
+    told = commands("check", "shop")
+    assert (told.code, told.out.splitlines()) == (
+        0,
+        [
+            "shop/data is passed over as a workflow: its contract.yaml has no node_type at its top",
+            "shop/orders-1.0 is passed over as a workflow: its name is no name of a Python package",
+            *["orders 1.0.0: ok. 6 statuses, 8 triggers, 2 intents"] * 2,  # each by itself
+        ],
+    )
+    assert {one["code"] for one in rows(commands, "shop")["beside"]} == {"passed_over"}
+    ran = processes("run", "shop", "--until-idle").end()
+    assert ran.code == 0
+    assert "running orders on" in ran.err
+    assert "passed over shop/orders-1.0: its name is no name of a Python package" in ran.err
+
+
+def test_a_folder_without_contracts_is_a_fault_only_where_it_is_all_there_is(commands: Commands, beside: Path) -> None:
+    told = commands("check", *(f"shop/{name}" for name in ("orders", "data", "node_modules")))
+    assert told.code == 0
+    assert told.out.count("is passed over as a workflow: no YAML file in it has node_type at its top") == 2
+    assert commands("check", "shop/node_modules", "shop/data").code == 1
+
+
+def test_a_workflow_with_a_name_that_is_no_package_is_named_where_it_is_the_only_one(
+    commands: Commands, beside: Path
+) -> None:
+    shutil.rmtree(beside / "orders")
+    told = commands("run", "shop", "--until-idle")
+    assert told.code != 0
+    assert "shop holds no contract.yaml, and no sub-folder of it does, except data: " in told.err
+    assert "orders-1.0: its name is no name of a Python package; rename it, for example orders_1_0" in told.err
+    assert commands("check", "shop/orders-1.0").code == 0
 
 
 def test_files_and_folders_may_be_mixed_and_each_is_read_once(commands: Commands, tree: Path) -> None:

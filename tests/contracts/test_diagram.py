@@ -34,6 +34,43 @@ def test_every_transition_guard_timer_and_end_is_drawn_in_the_contract_s_order()
     ]
 
 
+def test_a_transition_that_a_more_exact_one_shadows_is_not_drawn() -> None:
+    small = Guard("a < 1", lambda state, payload: True)
+    machine = Machine(
+        "new",
+        (
+            Transition("new", "open", "begin"),
+            Transition("*", "gone", "cancel"),
+            Transition("open", "kept", "cancel", (small,)),  # "*" is tried behind it
+            Transition("kept", "new", "cancel"),  # and never behind this one
+            Transition("kept", "open", "cancel", (small,), priority=1),
+            Transition("kept", "gone", "cancel", priority=-1),
+        ),
+        frozenset({"gone"}),
+        {"kept": Timeout(1_000_000, "cancel")},
+    )
+    arrows = [line.strip() for line in mermaid(machine).splitlines() if " : " in line and "-->" in line]
+    assert arrows == [
+        "new --> open : begin",
+        "new --> gone : cancel",
+        "open --> kept : cancel [a #lt; 1]",
+        "open --> gone : cancel",
+        "kept --> open : cancel [a #lt; 1]",
+        "kept --> new : cancel",
+    ]
+    assert [(edge.source, edge.target) for edge in state_graph(machine).edges[1:]] == [
+        ("new", "open"), ("*", "gone"), ("open", "kept"), ("kept", "new"), ("kept", "open"),
+    ]  # fmt: skip
+
+
+def test_any_state_is_no_box_where_every_status_has_a_transition_of_its_own() -> None:
+    machine = Machine(
+        "new", (Transition("new", "done", "end"), Transition("*", "lost", "end")), frozenset({"done", "lost"})
+    )
+    assert "*" not in [node.id for node in state_graph(machine).nodes]
+    assert "lost" in mermaid(machine).split()
+
+
 def test_a_state_that_no_transition_touches_is_drawn() -> None:
     machine = Machine(
         "new", (Transition("new", "done", "end"),), frozenset({"done"}), states=("new", "island", "is-le")

@@ -11,10 +11,11 @@ import sys
 
 from onex.adapters.memory.store import MemoryStore
 from onex.app import App, load_app
-from onex.app.folder import CONTRACT, AppFolder
+from onex.app.folder import AppFolder
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry, Workflow
 from onex.replay.history_export import export_history
+from onex.repository.contract_files import CONTRACT
 from onex.simulation.seeded_run import Sim, run
 from onex.wiring.environment import environment
 from tests.golden.code_analysis import CodeAnalysis

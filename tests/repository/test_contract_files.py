@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from onex.repository.contract_files import NoSuchPath, find_contracts, looks_like_contract, workflow_folders
+from onex.repository.contract_files import (
+    NoSuchPath,
+    find_contracts,
+    folders_below,
+    looks_like_contract,
+    workflow_folders,
+)
 
 CONTRACTS = [
     "node_type: effect\n",
@@ -72,13 +78,19 @@ def test_files_come_in_one_order_and_links_are_not_followed(tmp_path: Path, monk
 
 
 def test_what_may_be_an_app_is_the_folder_itself_or_what_stands_in_it(tmp_path: Path) -> None:
-    for name in ("one", "two", ".hidden", "_private", "empty"):
+    for name in ("one", "two", "two-1.0", "data", "node_modules", ".hidden", "_private", "empty"):
         (tmp_path / name).mkdir()
         if name != "empty":
-            (tmp_path / name / "contract.yaml").touch()
+            (tmp_path / name / "contract.yaml").write_text("name: x\n" if name == "data" else "node_type: reducer\n")
     assert list(workflow_folders(tmp_path)) == [tmp_path / "one", tmp_path / "two"]
     assert list(workflow_folders(tmp_path / "one")) == [tmp_path / "one"]
     assert list(workflow_folders(tmp_path / "empty")) == []
+    assert [(one.path.name, one.why, one.fix) for one in folders_below(tmp_path).passed_over] == [
+        ("data", "its contract.yaml has no node_type at its top", "write node_type, if it is one"),
+        ("two-1.0", "its name is no name of a Python package", "rename it, for example two_1_0, if it is one"),
+    ]
+    (tmp_path / "data" / "payloads.py").touch()  # who wrote classes for it meant a workflow: its faults are reported
+    assert list(workflow_folders(tmp_path)) == [tmp_path / name for name in ("data", "one", "two")]
 
 
 @pytest.mark.parametrize("path", ["nowhere", "x.txt", "a" * 300, "nul\0"])

@@ -1,9 +1,10 @@
 """An app on disk: which workflows it has, its modules as bytes, and which of them are code of a workflow.
 
 Theory of operation. A folder is an app if it holds ``contract.yaml`` (one workflow), or if folders directly below it do
-(several). It cannot be both. Each file is read when it is first asked for and kept, so all later answers agree with each other:
-what is hashed is what is imported. A folder that changes while it is read can at worst give a mixture that was never on disk
-together; the digest is then that of the mixture, and a process that reads the folder later refuses it.
+(several). It cannot be both. Folders below that cannot be packages, and those without a contract, are passed over. Each file
+is read when it is first asked for and kept, so all later answers agree with each other: what is hashed is what is imported. A
+folder that changes while it is read can at worst give a mixture that was never on disk together; the digest is then that of the
+mixture, and a process that reads the folder later refuses it.
 
 - ``closure`` follows relative imports from module to module by parsing. ``from . import x`` may mean a module or a name, so
   both are tried. Absolute imports are somebody else's packages. Imports made at run time (``importlib``) are not seen.
@@ -27,8 +28,8 @@ from blake3 import blake3
 from ..contracts.text.yaml_tree import BYTES_MAX
 from ..kernel.errors import ContractError
 from ..kernel.finding import EnumSeverity, Finding
+from ..repository.contract_files import CONTRACT, folders_below, identifier_of
 
-CONTRACT = "contract.yaml"
 PARTS = ("payloads", "reducer", "effects", "compute", "migrations")
 MODULE_BYTES_MAX = 4 * 1024 * 1024
 
@@ -64,7 +65,7 @@ class AppFolder:
         """Raises ContractError when there is no app: no folder, or no contract in it."""
         self.shown = shown
         self.root = shown.resolve()
-        self.name = _identifier(self.root.name)
+        self.name = identifier_of(self.root.name)
         self._modules: dict[str, AppModule | None] = {}
         self._contracts: dict[str, bytes] = {}
         self._imports: dict[str, tuple[str, ...] | Finding] = {}
@@ -78,11 +79,8 @@ class AppFolder:
 
     def _find(self) -> Iterator[str]:
         """The workflows' packages, dotted from the root: '' alone, or one per sub-folder, by name."""
-        below = [
-            entry.name
-            for entry in sorted(self.root.iterdir())
-            if entry.name[0] not in "._" and entry.is_dir() and (entry / CONTRACT).is_file()
-        ]
+        found = folders_below(self.root)
+        below = [home.name for home in found.workflows]
         if (self.root / CONTRACT).is_file():
             if below:
                 raise ContractError(
@@ -94,12 +92,11 @@ class AppFolder:
         if not below:
             near = [name for name in ("contract.yml", "Contract.yaml", "contract.json") if (self.root / name).exists()]
             hint = f"; rename {near[0]} to {CONTRACT}" if near else ""
+            if found.passed_over:
+                passed = [f"{one.path.name}: {one.why}; {one.fix}" for one in found.passed_over]
+                hint = f", except {'. '.join(passed)}"
             raise ContractError(f"{self.shown} holds no {CONTRACT}, and no sub-folder of it does{hint}")
-        for name in below:
-            if not name.isidentifier():
-                raise ContractError(f"{self.shown / name} cannot be a Python package; rename it, for example "
-                                    f"{_identifier(name)}")  # fmt: skip
-            yield name
+        yield from below
 
     def contract(self, workflow: str) -> tuple[str, bytes]:
         """Shown path and bytes of a workflow's contract, at most one byte more than a contract may have. Raises OutsideApp."""
@@ -238,11 +235,6 @@ def _feed(hasher: blake3, name: str, text: bytes) -> None:
 
 def _parts(name: str) -> tuple[str, ...]:
     return tuple(name.split(".")) if name else ()
-
-
-def _identifier(name: str) -> str:
-    plain = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)
-    return plain if plain.isidentifier() else f"app_{plain}"
 
 
 def _imports(module: AppModule, tree: ast.Module) -> Iterator[str]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from ..app.load import LoadedWorkflow
-from ..doctor.inspection import InspectedFile, Inspection
+from ..doctor.inspection import PASSED_OVER, InspectedFile, Inspection
 from ..kernel.finding import EnumSeverity, Finding, errors
 from ..views.check import triggers_of
 from .console import counted, harmless, say, show_findings, styled, table
@@ -18,6 +18,9 @@ def show(inspection: Inspection, *, every: bool) -> None:
     """Errors and warnings; with ``every`` also notes."""
     found = [one for one in inspection.findings if every or one.severity is not EnumSeverity.INFO]
     show_findings(found, sys.stdout)
+    for beside in () if every else inspection.beside:
+        if beside.code == PASSED_OVER:
+            say(styled(f"{harmless(beside.path)} {beside.message}", "dim"))
     for app in inspection.apps:
         for workflow in app.app.workflows.values() if app.app else ():
             say(_of_workflow(workflow))

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ import typer
 from ..engine.operator_requests import STOPPED
 from ..engine.projections import ProjectionMaterializerService
 from ..kernel.errors import OnexError
+from ..repository.contract_files import CONTRACT, folders_below
 from ..wiring import WiredEngine, open
 from .console import counted, note, redraw, say, say_json
 from .event_lines import EventLines
@@ -83,6 +85,7 @@ async def _run(
     try:
         names = ", ".join(workflow.reducer.workflow_type for workflow in engine.registry.workflows)
         note(f"running {names} on {url} (process {os.getpid()}); Ctrl-C stops")
+        _report_passed_over(Path(app))
         _report_stranded(engine, app)
         await _report_stopped(engine)
         view = await engine.materialize() if projection else None
@@ -109,6 +112,13 @@ async def _run(
     _report(summary, as_json=as_json)
     shutdown.closed(exit_code_of(ending))
     return ending
+
+
+def _report_passed_over(app: Path) -> None:
+    """Folders beside the workflows that look like one and cannot be: who thinks that they run is to know."""
+    if not (app / CONTRACT).is_file():
+        for one in folders_below(app).passed_over:
+            note(f"passed over {one.path}: {one.why}; {one.fix}")
 
 
 def _report_stranded(engine: WiredEngine, app: str) -> None:

@@ -19,18 +19,22 @@ from ..contracts.model.key_usage import EnumKeyUsage
 from ..kernel.errors import ContractError
 from ..kernel.finding import EnumSeverity, Finding, errors
 from ..repository.contract_files import (
+    CONTRACT,
+    PAYLOADS,
     ContractFile,
     ContractSearch,
     NoSuchPath,
+    PassedOver,
+    claims_contract,
     find_contracts,
+    folders_below,
     unlisted_folder,
     workflow_folders,
 )
 from ..repository.reference_files import Repository, UnreadableContract, contract_text
 from .parallel import spread
 
-CONTRACT = "contract.yaml"
-PAYLOADS = "payloads.py"
+PASSED_OVER = "passed_over"
 
 
 class UnusedKey(NamedTuple):
@@ -89,18 +93,32 @@ def inspect(
     Raises NoSuchPath for a path that is not there, or holds no contract.
     """
     seen = find_contracts(paths)
+    beside = [*map(unlisted_folder, seen.unlisted), *map(_passed_over, _not_workflows(seen.folders))]
     files: dict[str, InspectedFile] = {}
     for one in spread(read_all, seen.candidates):
         files[one.path] = one
         progress(len(files), len(seen.candidates))
     apps = [_load(folder, files) for folder in list(_apps(seen, files))] if code else []
+    holding = {candidate.within for candidate in seen.candidates} | {app.path for app in apps}
     for folder in seen.folders:
-        if not any(candidate.within == folder for candidate in seen.candidates) and not any(
-            app.path == folder for app in apps
-        ):
-            message = f"{folder} holds no contract: no YAML file in it has node_type at its top"
-            raise NoSuchPath(f"{message}; name a contract, or a folder with contracts")
-    return Inspection(tuple(files.values()), tuple(apps), seen.skipped, tuple(map(unlisted_folder, seen.unlisted)))
+        if folder not in holding:
+            why, fix = "no YAML file in it has node_type at its top", "name a contract, or a folder with contracts"
+            if not holding:
+                raise NoSuchPath(f"{folder} holds no contract: {why}; {fix}")
+            beside.append(_passed_over(PassedOver(folder, why, fix)))
+    return Inspection(tuple(files.values()), tuple(apps), seen.skipped, tuple(beside))
+
+
+def _not_workflows(folders: Sequence[Path]) -> Iterator[PassedOver]:
+    """What stands beside the workflows of a folder that was named, and is none."""
+    for folder in folders:
+        if not (folder / CONTRACT).is_file():
+            yield from folders_below(folder).passed_over
+
+
+def _passed_over(one: PassedOver) -> Finding:
+    message = f"is passed over as a workflow: {one.why}"
+    return Finding(PASSED_OVER, EnumSeverity.INFO, str(one.path), 0, 0, message, one.fix)
 
 
 def inspected(reading: ReadResult) -> InspectedFile:
@@ -148,6 +166,8 @@ def _apps(seen: ContractSearch, files: Mapping[str, InspectedFile]) -> Iterator[
     """The folders to load as apps: those the user named, then those found below."""
     taken: set[Path] = set()
     for folder in seen.folders:
+        if seen.candidates and (folder / CONTRACT).is_file() and not claims_contract(folder):
+            continue  # where it is all there is, it is read: then a contract was meant, and what it lacks is reported
         homes = list(workflow_folders(folder))
         if homes and all(_is_ours(files.get(str(home / CONTRACT)), home) for home in homes):
             taken.update(homes)

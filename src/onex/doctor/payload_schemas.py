@@ -17,12 +17,13 @@ from typing import NamedTuple
 from pydantic import BaseModel, JsonValue
 
 from ..app.finder import FINDER, import_module
-from ..app.folder import CONTRACT, AppFolder
+from ..app.folder import AppFolder
 from ..contracts.compile import BUILT_IN_PAYLOADS
 from ..contracts.load import load_contract
 from ..contracts.model.contract import ModelContractWorkflow
 from ..kernel.errors import ContractError
 from ..kernel.user_code import caught
+from ..repository.contract_files import CONTRACT
 
 TIMEOUT_S = 60
 PAYLOADS = "payloads"

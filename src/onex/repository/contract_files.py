@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,9 @@ from ..kernel.errors import ValidationError
 from ..kernel.finding import EnumSeverity, Finding
 
 SUFFIXES = (".yaml", ".yml")
+CONTRACT = "contract.yaml"
+PAYLOADS = "payloads.py"
+NO_PACKAGE = "its name is no name of a Python package"
 IGNORED_FOLDERS = frozenset(("__pycache__", "node_modules", "venv", "site-packages"))
 # in block style a key stands at the left end of its line; in a flow mapping it may stand anywhere
 _MARK = re.compile(rb"""^(?:\xef\xbb\xbf)?["']?node_type["']?[ \t]*:""", re.MULTILINE)
@@ -113,13 +116,60 @@ def looks_like_contract(file: Path) -> bool:
     return _MARK.search(head) is not None or (b"node_type" in head and _FLOW.match(head) is not None)
 
 
-def workflow_folders(folder: Path) -> Iterable[Path]:
-    """``folder`` itself if it holds a contract.yaml, else the folders directly below it that do: what may be one app."""
-    if (folder / "contract.yaml").is_file():
-        return [folder]
+class PassedOver(NamedTuple):
+    """A folder that is no workflow of the app above it, though a contract.yaml is in it, or though it was named."""
+
+    path: Path
+    why: str
+    fix: str
+
+
+class FoldersBelow(NamedTuple):
+    """The folders directly below another that hold a contract.yaml: workflows, and what is none."""
+
+    workflows: tuple[Path, ...]
+    passed_over: tuple[PassedOver, ...]
+
+
+def workflow_folders(folder: Path) -> Sequence[Path]:
+    """``folder`` itself if it holds a contract.yaml, else the workflows directly below it: what may be one app."""
+    return (folder,) if (folder / CONTRACT).is_file() else folders_below(folder).workflows
+
+
+def folders_below(folder: Path) -> FoldersBelow:
+    """A folder below is a workflow if Python can import it by its name, and its contract.yaml claims to be a contract.
+
+    Hidden folders and those named with a leading ``_`` are not looked at. Raises OSError.
+    """
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if entry.name[0] not in "._")
-    return [folder / name for name in names if (folder / name / "contract.yaml").is_file()]
+    workflows: list[Path] = []
+    passed: list[PassedOver] = []
+    for home in (folder / name for name in names):
+        if not (home / CONTRACT).is_file() or home.name in IGNORED_FOLDERS:
+            continue
+        if not claims_contract(home):
+            passed.append(
+                PassedOver(home, f"its {CONTRACT} has no node_type at its top", "write node_type, if it is one")
+            )
+        elif not home.name.isidentifier():
+            passed.append(
+                PassedOver(home, NO_PACKAGE, f"rename it, for example {identifier_of(home.name)}, if it is one")
+            )
+        else:
+            workflows.append(home)
+    return FoldersBelow(tuple(workflows), tuple(passed))
+
+
+def claims_contract(home: Path) -> bool:
+    """Whether a folder with a contract.yaml means to be a workflow: by ``node_type``, or by the classes that stand beside it."""
+    return looks_like_contract(home / CONTRACT) or (home / PAYLOADS).is_file()
+
+
+def identifier_of(name: str) -> str:
+    """``name`` as Python could import it: ``leave-1.0`` is ``leave_1_0``."""
+    plain = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)
+    return plain if plain.isidentifier() else f"app_{plain}"
 
 
 def _is_folder(path: Path) -> bool:

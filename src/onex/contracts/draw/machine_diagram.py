@@ -1,4 +1,8 @@
-"""The picture of a machine, drawn from the table that the engine runs by, so it is always up to date."""
+"""The picture of a machine, drawn from the table that the engine runs by, so it is always up to date.
+
+Transitions are tried in order, and the first one without guards ends the search. One that stands behind it is never taken
+(``*`` behind a more exact transition, say), and is not drawn.
+"""
 
 from __future__ import annotations
 
@@ -35,19 +39,27 @@ def state_graph(machine: Machine) -> StateGraph:
     nodes = [GraphNode(_START, "", "start", _DOT, _DOT)]
     for status in machine.statuses:
         nodes.append(GraphNode(status, status, "terminal" if status in machine.terminal else "state"))
-    if any(transition.from_state == "*" for transition in machine.transitions):
+    taken = {id(one) for row in machine.table.values() for tried in row.values() for one in _taken(tried)}
+    drawn = [transition for transition in machine.transitions if id(transition) in taken]
+    if any(transition.from_state == "*" for transition in drawn):
         nodes.append(GraphNode("*", "any state", "any", note="every state that is not terminal"))
     edges = [GraphEdge(_START, machine.initial)]
-    for transition in machine.transitions:
+    for transition in drawn:
         timeout = machine.timeouts.get(transition.from_state)
         fired = timeout is not None and timeout.trigger == transition.trigger
         label = _label(transition, timeout if fired else None)
         edges.append(GraphEdge(transition.from_state, transition.to_state, label, "timeout" if fired else ""))
     for status, timeout in machine.timeouts.items():  # one whose trigger only "*" answers
-        for transition in machine.table[status].get(timeout.trigger, ()):
+        for transition in _taken(machine.table[status].get(timeout.trigger, ())):
             if transition.from_state == "*":
                 edges.append(GraphEdge(status, transition.to_state, _label(transition, timeout), "timeout"))
     return StateGraph(tuple(nodes), tuple(edges))
+
+
+def _taken(tried: Sequence[Transition]) -> Sequence[Transition]:
+    """Those of one status and trigger that can be taken: all up to the first one without guards."""
+    last = next((n for n, transition in enumerate(tried) if not transition.guards), len(tried))
+    return tried[: last + 1]
 
 
 def _label(transition: Transition, timeout: Timeout | None) -> str:
@@ -64,7 +76,7 @@ def _duration(after_us: int) -> str:
 
 
 def mermaid(machine: Machine) -> str:
-    """A ``stateDiagram-v2``, in the contract's order. ``*`` is drawn from every state that is not terminal."""
+    """A ``stateDiagram-v2``, in the contract's order. ``*`` is drawn from every state in which it may be taken."""
     ids = _ids(machine.statuses)
     lines = ["stateDiagram-v2", f"    [*] --> {ids[machine.initial]}"]
     tied = {machine.initial, *machine.terminal, *(to for ends in _ends(machine) for to in ends)}
@@ -75,7 +87,7 @@ def mermaid(machine: Machine) -> str:
             lines.append(f"    {status}")
     for status in machine.statuses:
         for trigger, transitions in machine.table[status].items():
-            for transition in transitions:
+            for transition in _taken(transitions):
                 guards = " and ".join(guard.text for guard in transition.guards)
                 label = f"{entity(trigger)} [{entity(guards)}]" if guards else entity(trigger)
                 lines.append(f"    {ids[status]} --> {ids[transition.to_state]} : {label}")
@@ -89,7 +101,7 @@ def mermaid(machine: Machine) -> str:
 def _ends(machine: Machine) -> Iterator[tuple[str, str]]:
     """Both ends of each arrow."""
     for status, row in machine.table.items():
-        yield from ((status, one.to_state) for fitting in row.values() for one in fitting)
+        yield from ((status, one.to_state) for fitting in row.values() for one in _taken(fitting))
 
 
 def _ids(statuses: Sequence[str]) -> dict[str, str]:
