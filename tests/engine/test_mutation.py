@@ -13,8 +13,8 @@ from onex.adapters.memory.store import MemoryStore
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry, Workflow
 from onex.kernel.action import Action, Payload, WorkflowKey
-from onex.kernel.errors import ReducerFailed, TemporaryDatabaseError
-from onex.kernel.machine import Machine, MachineReducer, Transition, reducer
+from onex.kernel.errors import GuardFailed, ReducerFailed, TemporaryDatabaseError
+from onex.kernel.machine import Guard, Machine, MachineReducer, Transition, reducer
 from onex.kernel.step import State, Step
 from onex.ports import Applied, Code, Commit, Conflict
 from onex.replay.replay import Replay
@@ -50,9 +50,17 @@ def scribble(notes: Notes, action: Action[Write]) -> Step[Notes]:
     return Step(notes.evolve(lines=[*notes.lines, action.payload.line]))
 
 
+@handlers.on("short")
+def short(notes: Notes, action: Action[Write]) -> Step[Notes]:
+    notes.lines.append(action.payload.line)
+    return Step(notes.evolve(lines=list(notes.lines)))
+
+
 def table() -> ReducerRegistry:
-    payloads: dict[str, type[BaseModel]] = {"write": Write, "scribble": Write}
-    machine = Machine("open", tuple(Transition("open", "open", kind) for kind in ("write", "scribble")))
+    payloads: dict[str, type[BaseModel]] = {"write": Write, "scribble": Write, "short": Write}
+    few = Guard("at most two", lambda notes, _: isinstance(notes, Notes) and len(notes.lines) < 3, after=True)
+    always = (Transition("open", "open", kind) for kind in ("write", "scribble"))
+    machine = Machine("open", (*always, Transition("open", "open", "short", (few,))))
     return ReducerRegistry(
         (Workflow(MachineReducer("notes", handlers, machine, payloads, {}), Code("notes", "1", bytes(32), 1)),)
     )
@@ -71,6 +79,27 @@ def test_a_state_changed_in_place_by_a_failing_step_is_as_it_was(one_store: OneS
             assert [isinstance(one, ReducerFailed) for one in done] == [False, True, False, True, False]
             state = await engine.state(key)
             assert isinstance(state, Notes) and state.lines == ["a", "b", "c"] and "bad" not in state.words
+            assert [s.verdict async for s in Replay(engine.reader, table()).all()] == [EnumReplayVerdict.EQUAL]
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_state_changed_in_place_by_a_step_that_a_guard_refuses_is_as_it_was(
+    one_store: OneStore, at_once: bool
+) -> None:
+    async def go() -> None:
+        key = WorkflowKey("notes", "1")
+        async with one_store.engine(reducers=table()) as engine:
+            calls = [engine.submit(key, "short", Write(line=line)) for line in ("a", "b", "c", "d")]
+            if at_once:
+                done = await asyncio.gather(*calls, return_exceptions=True)
+            else:
+                done = [(await asyncio.gather(call, return_exceptions=True))[0] for call in calls]
+            assert [isinstance(one, GuardFailed) for one in done] == [False, False, True, True]
+            state = await engine.state(key)
+            assert isinstance(state, Notes) and state.lines == ["a", "b"]
+            assert (await engine.submit(key, "write", Write(line="e"))).version == 3
             assert [s.verdict async for s in Replay(engine.reader, table()).all()] == [EnumReplayVerdict.EQUAL]
 
     asyncio.run(go())

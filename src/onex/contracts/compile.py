@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
@@ -250,11 +251,11 @@ class _Compiler:
         if state is None or payload is None:
             return ()
         guards = []
-        for leaf in conditions(node_at(self.tree, ("state_machine", "transitions", n, "conditions"))):
+        for written in conditions(node_at(self.tree, ("state_machine", "transitions", n, "conditions"))):
             try:
-                guards.append(bind(parse(str(leaf.value)), state, payload))
+                guards.append(replace(bind(parse(written.text), state, payload), after=written.after))
             except GuardProblem as problem:
-                self.findings.append(guard_finding(problem, leaf, self.path))
+                self.findings.append(guard_finding(problem, written.leaf, self.path))
         return tuple(guards)
 
     # --- findings ---------------------------------------------------------------------------------------------------

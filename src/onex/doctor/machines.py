@@ -32,7 +32,7 @@ def _machine(typed: ModelFSMSubcontract) -> Machine:
             one.from_state,
             one.to_state,
             one.trigger,
-            tuple(written_guard(" ".join(condition.expression.split())) for condition in one.conditions),
+            tuple(written_guard(" ".join(line.expression.split()), line.after) for line in one.conditions),
             one.priority,
         )
         for one in typed.transitions

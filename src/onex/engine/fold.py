@@ -148,7 +148,7 @@ class Folded:
                     self._step(pending)
                 except OnexError as raised:
                     error = raised
-                    if not isinstance(error, Refused) or isinstance(error, ReducerFailed):
+                    if not isinstance(error, Refused) or error.handler_ran:
                         self._step_back()
             if error is not None:
                 self._refuse(pending, error)

@@ -107,6 +107,7 @@ class Refused(OnexError):
     """The action was judged and not applied. The version is unchanged; a row in ``rejections`` says why."""
 
     code = "refused"
+    handler_ran: bool = False  # then user code may have changed lists and dicts of the state in place
 
 
 class DuplicateActionError(Refused):
@@ -174,6 +175,7 @@ class ReducerFailed(WorkflowExecutionError, Refused):
     """The reducer raised, broke a rule of the step, or ran longer than its budget. It is pure, so it is not tried again."""
 
     code = "reducer_failed"
+    handler_ran = True
 
 
 class InstanceHeld(WorkflowExecutionError, Refused):

@@ -6,12 +6,14 @@ Rule 2: what a transition *does* is a handler, a function of (state, action). It
 One step (``MachineReducer.delta``), in this order:
 
 1. ``Machine.next`` finds the next status: the transitions for this status and trigger are tried in their order, and the
-   first one whose guards all hold is taken. A guard sees the state before the action.
+   first one whose guards all hold is taken. A guard sees the state before the action. Where one that comes into question has
+   guards on the state *after* (``Guard.after``), the handler runs first and ``Machine.decide`` chooses: step 5.
 2. The handler of the trigger runs. A trigger without a handler changes nothing but the status.
 3. Its result is checked: a Step, of the right state class, with the old status. A changed state goes through
    ``canonical.as_reloaded``.
 4. Its intents are joined with the contract (``intent.IntentTable``).
-5. On a change of status the old status's timer is cancelled and the new one's is set, then the new status is put in.
+5. A choice that waited is made on the state of step 3. No transition left: GuardFailed, and nothing of the step is kept.
+6. On a change of status the old status's timer is cancelled and the new one's is set, then the new status is put in.
 
 Guards and handlers are code of the user, so each is called in one place that catches everything (``user_code.caught``).
 Whatever they do wrong becomes GuardFailed or ReducerFailed of this one action.
@@ -40,10 +42,18 @@ _NOWHERE: Mapping[str, tuple[Transition, ...]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A condition: its text in the contract, and the pure function that was compiled from it."""
+    """A condition: its text in the contract, and the pure function that was compiled from it.
+
+    ``after``: it sees the state that the handler returned, still in the old status.
+    """
 
     text: str
     holds: Callable[[BaseModel, BaseModel], bool] = field(compare=False)
+    after: bool = False
+
+    def __str__(self) -> str:
+        """As pictures and findings name it: ``state.open == 0``, ``after: state.open == 0``."""
+        return f"after: {self.text}" if self.after else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,13 @@ class Transition:
     trigger: str
     guards: tuple[Guard, ...] = ()
     priority: int = 0
+    before: tuple[Guard, ...] = field(init=False, repr=False, compare=False)
+    after: tuple[Guard, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """``guards`` in two parts: on the state before the handler, and on the state after it."""
+        object.__setattr__(self, "before", tuple(guard for guard in self.guards if not guard.after))
+        object.__setattr__(self, "after", tuple(guard for guard in self.guards if guard.after))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +128,11 @@ class Machine:
         """The triggers that have a transition from ``status``; guards are not asked. Sorted."""
         return tuple(sorted(self.table.get(status, ())))
 
-    def next(self, status: str, trigger: str, state: BaseModel, payload: BaseModel) -> str:
-        """The next status. Raises InvalidStateTransitionError, GuardFailed."""
+    def next(self, status: str, trigger: str, state: BaseModel, payload: BaseModel) -> str | tuple[Transition, ...]:
+        """The next status, or the transitions among which ``decide`` chooses on the state after.
+
+        Raises InvalidStateTransitionError, GuardFailed.
+        """
         fitting = self.table.get(status, _NOWHERE).get(trigger, ())
         if not fitting:
             accepts = self.accepts(status)
@@ -125,17 +145,41 @@ class Machine:
         if not fitting[0].guards:  # the common case: no guard to call
             return fitting[0].to_state
         refused: list[str] = []
+        waiting: list[Transition] = []
         for transition in fitting:
-            failed = _first_failed(transition.guards, state, payload)
+            failed = _first_failed(transition.before, state, payload)
+            if failed is not None:
+                refused.append(failed)
+            elif transition.after:
+                waiting.append(transition)
+            elif not waiting:
+                return transition.to_state
+            else:
+                waiting.append(transition)
+                break  # it needs nothing more, so none behind it is tried
+        if waiting:
+            return tuple(waiting)
+        raise _refusal(status, trigger, refused)
+
+    def decide(self, status: str, waiting: tuple[Transition, ...], state: BaseModel, payload: BaseModel) -> str:
+        """The next status of those that ``next`` left: the first whose guards hold on ``state``, the one after the handler.
+
+        Raises GuardFailed.
+        """
+        refused: list[str] = []
+        for transition in waiting:
+            failed = _first_failed(transition.after, state, payload)
             if failed is None:
                 return transition.to_state
-            refused.append(failed)
-        raise GuardFailed(
-            f"{trigger!r} is refused in {status!r}: {'; '.join(refused)}",
-            status=status,
-            trigger=trigger,
-            conditions=refused,
-        )
+            refused.append(f"{failed} after its handler")
+        error = _refusal(status, waiting[0].trigger, refused)
+        error.handler_ran = True
+        raise error
+
+
+def _refusal(status: str, trigger: str, refused: list[str]) -> GuardFailed:
+    message = f"{trigger!r} is refused in {status!r}: {'; '.join(refused)}"
+    return GuardFailed(message, status=status, trigger=trigger, conditions=refused)
 
 
 def _first_failed(guards: tuple[Guard, ...], state: BaseModel, payload: BaseModel) -> str | None:
@@ -229,7 +273,9 @@ class MachineReducer(Generic[S]):
                     f"{self.workflow_type}.{kind} failed on {before!r}: {reason}", trigger=kind
                 ) from error
         if after != before:
-            if self.machine.timeouts:
+            if not isinstance(after, str):
+                after = self.machine.decide(before, after, state, action.payload)
+            if after != before and self.machine.timeouts:
                 emitted += self._state_timers(before, after, action)
             state = state.with_status(after)
         return Done(state, emitted)

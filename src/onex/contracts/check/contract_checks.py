@@ -174,7 +174,7 @@ class _Check(PartialContract):
                 line.start.text if line.start else "",
                 line.end.text if line.end else line.start.text if line.start else "",
                 line.trigger.text if line.trigger else f" {n}",
-                tuple(written_guard(str(condition.value)) for condition in line.conditions),
+                tuple(written_guard(condition.text, condition.after) for condition in line.conditions),
                 line.priority,
             )
             for n, line in enumerate(self.lines)
@@ -252,7 +252,7 @@ class _Check(PartialContract):
 
     def _conditions(self) -> Iterator[Finding]:
         chars = 0
-        for leaf in (leaf for line in self.lines for leaf in line.conditions):
+        for leaf in (condition.leaf for line in self.lines for condition in line.conditions):
             text = str(leaf.value)
             chars += len(text)
             if chars > CONDITIONS_CHARS_MAX:

@@ -17,9 +17,9 @@ ANY = "*"
 CONDITIONS_COMPARED = 100
 
 
-def written_guard(text: str) -> Guard:
+def written_guard(text: str, after: bool = False) -> Guard:
     """A guard that is compared by its text and never called."""
-    return Guard(text, _never_called)
+    return Guard(text, _never_called, after)
 
 
 class MachineGraph:
@@ -102,7 +102,7 @@ def undecided(transitions: Sequence[Transition]) -> Iterator[tuple[int, int]]:
 
 
 def _texts(transition: Transition) -> frozenset[str]:
-    return frozenset(guard.text for guard in transition.guards)
+    return frozenset(str(guard) for guard in transition.guards)
 
 
 def _closure(starts: Iterable[str], steps: Mapping[str, Iterable[str]]) -> frozenset[str]:

@@ -14,6 +14,17 @@ class LocatedWord(NamedTuple):
     place: YamlPlace
 
 
+class WrittenCondition(NamedTuple):
+    """``leaf`` is the expression; ``after`` says that it is judged on the state after the handler."""
+
+    leaf: YamlScalar
+    after: bool
+
+    @property
+    def text(self) -> str:
+        return str(self.leaf.value)
+
+
 class PartialTransition(NamedTuple):
     """One transition as written; what is missing or not text is None."""
 
@@ -22,7 +33,7 @@ class PartialTransition(NamedTuple):
     end: LocatedWord | None
     trigger: LocatedWord | None
     payload: LocatedWord | None
-    conditions: tuple[YamlScalar, ...]
+    conditions: tuple[WrittenCondition, ...]
     priority: int
 
 
@@ -59,11 +70,14 @@ class PartialContract:
         self.ends = {line.end.text for line in self.lines if line.end}
 
 
-def conditions(node: YamlNode | None) -> tuple[YamlScalar, ...]:
-    """The expression leaves of a transition's ``conditions``."""
-    leaves = [branch.get("expression") for branch in _branches(node)]
-    texts = (leaf for leaf in leaves if isinstance(leaf, YamlScalar) and isinstance(leaf.value, str))
-    return tuple(leaf for leaf in texts if 0 < len(str(leaf.value)) <= EXPRESSION_MAX)
+def conditions(node: YamlNode | None) -> tuple[WrittenCondition, ...]:
+    """A transition's ``conditions``, as far as their expression is text."""
+    found: list[WrittenCondition] = []
+    for branch in _branches(node):
+        leaf, after = branch.get("expression"), branch.get("after")
+        if isinstance(leaf, YamlScalar) and isinstance(leaf.value, str) and 0 < len(leaf.value) <= EXPRESSION_MAX:
+            found.append(WrittenCondition(leaf, isinstance(after, YamlScalar) and after.value is True))
+    return tuple(found)
 
 
 def _word(node: YamlNode | None) -> LocatedWord | None:

@@ -265,6 +265,7 @@ RULES: Mapping[str, DiffRule] = {
     ),
     "ModelFSMTransition.actions": _ACTIONS,
     "ModelFSMTransition.transition_name": _NAMED,
+    "ModelFSMCondition.after": DiffRule(breaks("it judges the state on the other side of the handler")),
     "ModelFSMCondition.condition_name": _NAMED,
     "ModelContractReducer.state_model": DiffRule(
         words_differ("the class has another name"),

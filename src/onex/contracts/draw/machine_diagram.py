@@ -63,7 +63,7 @@ def _taken(tried: Sequence[Transition]) -> Sequence[Transition]:
 
 
 def _label(transition: Transition, timeout: Timeout | None) -> str:
-    guards = " and ".join(" ".join(guard.text.split()) for guard in transition.guards)
+    guards = " and ".join(" ".join(str(guard).split()) for guard in transition.guards)
     text = transition.trigger if timeout is None else f"{transition.trigger} after {_duration(timeout.after_us)}"
     return f"{text}\n[{guards}]" if guards else text
 
@@ -88,7 +88,7 @@ def mermaid(machine: Machine) -> str:
     for status in machine.statuses:
         for trigger, transitions in machine.table[status].items():
             for transition in _taken(transitions):
-                guards = " and ".join(guard.text for guard in transition.guards)
+                guards = " and ".join(str(guard) for guard in transition.guards)
                 label = f"{entity(trigger)} [{entity(guards)}]" if guards else entity(trigger)
                 lines.append(f"    {ids[status]} --> {ids[transition.to_state]} : {label}")
         if (timeout := machine.timeouts.get(status)) is not None:

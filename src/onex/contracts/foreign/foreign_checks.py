@@ -69,7 +69,7 @@ def _conditions(shape: YamlMap) -> Iterator[YamlScalar]:
     rows = machine.get("transitions") if isinstance(machine, YamlMap) else None
     for row in rows.items if isinstance(rows, YamlList) else ():
         if isinstance(row, YamlMap):
-            yield from conditions(row.get("conditions"))
+            yield from (condition.leaf for condition in conditions(row.get("conditions")))
 
 
 def fields_of(schema: JsonValue) -> Mapping[str, JsonValue] | None:

@@ -207,7 +207,7 @@ def drawn(declared: ModelFSMSubcontract) -> Machine:
             line.from_state,
             line.to_state,
             line.trigger,
-            tuple(Guard(condition.expression, _unbound) for condition in line.conditions),
+            tuple(Guard(condition.expression, _unbound, condition.after) for condition in line.conditions),
             line.priority,
         )
         for line in declared.transitions

@@ -35,9 +35,10 @@ from .part import (
 
 
 class ModelFSMCondition(Part):
-    """A guard: the three-token form or CEL (promise 13)."""
+    """A guard: the three-token form or CEL (promise 13). With ``after`` it sees the state that the handler returned."""
 
     expression: Annotated[str, Field(min_length=1, max_length=EXPRESSION_MAX), MACHINE]
+    after: Annotated[bool, Field(description="judge the state after the handler, not the one before"), MACHINE] = False
     condition_name: Annotated[Word | None, COMPARED] = None
     condition_type: Word | None = None
     required: bool | None = None
