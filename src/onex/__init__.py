@@ -23,7 +23,8 @@ if TYPE_CHECKING:  # what the table below says, in words a type checker reads
     from .kernel.step import State, Step
     from .nodes.compute import ComputeIO, compute
     from .nodes.effect import EffectIO, effect
-    from .wiring import open, open_reader, open_sender
+    from .wiring.engine import open
+    from .wiring.store_access import open_reader, open_sender
 
     __version__: str
 
@@ -58,9 +59,9 @@ _HOMES = {
     "compute": "nodes.compute",
     "EffectIO": "nodes.effect",
     "effect": "nodes.effect",
-    "open": "wiring",
-    "open_reader": "wiring",
-    "open_sender": "wiring",
+    "open": "wiring.engine",
+    "open_reader": "wiring.store_access",
+    "open_sender": "wiring.store_access",
 }
 
 __all__ = [

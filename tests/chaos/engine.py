@@ -12,9 +12,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from onex import wiring
 from onex.adapters.clock import SystemClock
 from onex.cli.main import main
+from onex.wiring import engine as wiring
 
 PLANT, TOLD = "CHAOS_PLANT", "CHAOS_TOLD"
 

@@ -17,7 +17,7 @@ from onex.cli import run
 from onex.engine.dispatch import ReducerService
 from onex.engine.mailbox import Committed
 from onex.kernel.errors import OnexError
-from onex.wiring import WiredEngine
+from onex.wiring.engine import WiredEngine
 
 AT_ONCE = 2
 AGAIN_S = 0.05

@@ -146,7 +146,7 @@ def test_an_instance_that_moves_under_the_look_is_shown_at_one_version(
     async def opened(url: str) -> Moving:
         return Moving(await SqliteStore.open(place / "store.db", read_only=True), moves)
 
-    monkeypatch.setattr("onex.cli.store_options.open_reader", opened)
+    monkeypatch.setattr("onex.cli.store_reading.open_reader", opened)
     row = commands("show", str(SUM), "--history", "--json").row
     assert (row["version"], len(objects(row["history"]))) == (version, version)
     assert [one["version"] for one in objects(row["open"])] == [*range(3, version + 1, 2)]

@@ -17,7 +17,7 @@ import onex
 from onex.engine import attempt
 from onex.nodes import isolated_call as beside
 from onex.ports import EnumOutboxState
-from onex.wiring import WiredEngine
+from onex.wiring.engine import WiredEngine
 
 JOB = Path(__file__).parent / "job"
 Story = Callable[[WiredEngine], Awaitable[None]]

@@ -20,7 +20,8 @@ from onex.engine.projections import latest
 from onex.kernel.action import ModelAction, WorkflowKey
 from onex.kernel.errors import OnexError
 from onex.ports import LogEntry, ProjectionRow
-from onex.wiring import WiredEngine, open_sender
+from onex.wiring import open_sender
+from onex.wiring.engine import WiredEngine
 from tests.promises.promise import promise
 
 APP = Path(__file__).with_name("app")

@@ -39,8 +39,8 @@ def fails(error: type[BaseException]) -> Callable[..., None]:
 STEPS = {
     "the watchdog": (Watchdog, "__init__"),
     "the registry": (ReducerRegistry, "__init__"),
-    "the environment": ("onex.wiring", "environment"),
-    "the limits": ("onex.wiring", "_limits"),
+    "the environment": ("onex.wiring.engine", "environment"),
+    "the limits": ("onex.wiring.engine", "_limits"),
     "the engine": (ReducerPatternEngine, "__init__"),
     "the start": (ReducerPatternEngine, "start"),
     "the relay's start": ("onex.engine.relay.IntentRelay", "start"),

@@ -14,7 +14,8 @@ import onex
 from onex.kernel.errors import ContractError, InstanceFinished, OwnershipLost, StateConsistencyError
 from onex.kernel.intent import ModelIntent
 from onex.ports import Position, Result
-from onex.wiring import InvalidStoreUrl, StoreBlobs, StoreUrl, open_reader, open_sender, owner_pid
+from onex.wiring import InvalidStoreUrl, StoreUrl, open_reader, open_sender, owner_pid
+from onex.wiring.engine import StoreBlobs
 
 SUMS = Path(__file__).with_name("sums")
 ORDERS = Path(__file__).resolve().parents[2] / "examples" / "orders"

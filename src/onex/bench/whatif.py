@@ -18,7 +18,7 @@ from ..processes.whatif_work import WhatIfTask
 from ..whatif.recorded_states import RefoldedStates
 from ..whatif.result import WhatIfSummary, WhatIfTotals
 from ..whatif.what_if import WhatIf
-from ..wiring import open as open_engine
+from ..wiring.engine import open as open_engine
 from ..wiring.folding import InertApp
 from ..wiring.recorded import RecordedStore, RunSource
 from .load import TEXT, Sent, refuse_refusals

@@ -17,7 +17,8 @@ from ..views.stored_value import intent_name, position_text, tries_made
 from .console import counted, harmless, note, say, say_json, table
 from .exit_codes import Misused
 from .operator_requests import OperatorRequest, OperatorResult, operate
-from .store_options import ROWS_MAX, AppOption, Json, Store, look, numbers, url_of
+from .store_options import ROWS_MAX, AppOption, Json, Store, numbers, url_of
+from .store_reading import look
 
 PAGE = 1000
 

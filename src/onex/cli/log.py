@@ -14,7 +14,8 @@ from ..ports import LogEntry, Position, Reader
 from ..views.stored_rows import log_entry_json
 from ..views.stored_value import intent_names, iso, position_text
 from .console import GAP, harmless, note, now_us, say, say_json, table, when
-from .store_options import ROWS_MAX, Json, Store, look, numbers
+from .store_options import ROWS_MAX, Json, Store, numbers
+from .store_reading import look
 
 PAGE = 500
 LOOK_S = 0.2

@@ -10,7 +10,8 @@ from ..kernel.action import WorkflowKey
 from ..ports import Counts, Reader, Stored
 from ..views.stored_rows import instance_json
 from .console import note, now_us, say_json, table, when
-from .store_options import ROWS_MAX, Json, Store, look
+from .store_options import ROWS_MAX, Json, Store
+from .store_reading import look
 
 
 def ls(

@@ -34,6 +34,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from .exit_codes import DEFECT, ENVIRONMENT, FINE, INTERRUPTED, report_error, report_usage_error, undecodable_word
+from .start import settled
 
 # section -> command -> (module of this room that has a function of that name, first line of its docstring)
 COMMANDS = {
@@ -87,6 +88,7 @@ class Commands(TyperGroup):
         alone.command(cmd_name)(function)
         command = get_command(alone)
         assert isinstance(command, TyperCommand), "one function makes one command"
+        settled()
         return command
 
     def format_commands(self, ctx: object, formatter: HelpWriter) -> None:

@@ -17,7 +17,8 @@ from ..wiring.folding import InertApp
 from .console import counted, harmless, note, say, say_json, styled
 from .exit_codes import FOUND, Misused
 from .progress import ProgressBar
-from .store_options import AppPath, Json, Store, look
+from .store_options import AppPath, Json, Store
+from .store_reading import look
 
 SHOWN = 20
 KEPT = 1000

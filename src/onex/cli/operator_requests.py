@@ -17,10 +17,11 @@ from ..engine.operator_requests import STOPPED, NothingStopped
 from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.errors import OnexError, OwnershipLost
 from ..ports import EnumOutboxState, Pointer, Reader
-from ..wiring import WiredEngine, new_action_id, open, open_reader, open_sender, owner_pid
+from ..wiring import new_action_id, open_reader, open_sender, owner_pid
+from ..wiring.engine import WiredEngine, open
 from .console import harmless, now_us
 from .exit_codes import Declined, Misused, Unanswered
-from .store_options import until
+from .store_reading import until
 
 
 class OperatorRequest(NamedTuple):

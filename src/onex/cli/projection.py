@@ -11,11 +11,12 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import NotFound
 from ..ports import ProjectionRow
 from ..settings import read_settings
-from ..views.stored_rows import projection_json
+from ..views.projection import projection_json
 from ..views.stored_value import position_text
 from ..wiring import ReadableStore
 from .console import counted, harmless, note, now_us, say, say_json, styled, table
-from .store_options import ROWS_MAX, Json, Store, look, url_of
+from .store_options import ROWS_MAX, Json, Store, url_of
+from .store_reading import look
 
 
 class ProjectionPage(NamedTuple):

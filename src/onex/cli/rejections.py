@@ -8,7 +8,8 @@ import typer
 
 from ..views.stored_rows import rejection_json
 from .console import note, now_us, say_json, table, when
-from .store_options import ROWS_MAX, Json, Store, look
+from .store_options import ROWS_MAX, Json, Store
+from .store_reading import look
 
 
 def rejections(

@@ -17,7 +17,7 @@ from ..engine.operator_requests import STOPPED
 from ..engine.projections import ProjectionMaterializerService
 from ..kernel.errors import OnexError
 from ..repository.contract_files import CONTRACT, folders_below
-from ..wiring import WiredEngine, open
+from ..wiring.engine import WiredEngine, open
 from .console import counted, note, redraw, say, say_json
 from .event_lines import EventLines
 from .exit_codes import exit_code

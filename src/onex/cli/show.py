@@ -8,9 +8,6 @@ from typing import Annotated
 import orjson
 import typer
 
-from ..app import load_app
-from ..engine.encode import encode
-from ..engine.refold import state_at
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import UnknownWorkflow
 from ..ports import EnumOutboxState, Reader, Stored
@@ -19,7 +16,8 @@ from ..views.stored_value import intent_name, iso, parse_json, tries_made
 from .console import fields, harmless, note, now_us, say, say_json, short, styled, table, when
 from .exit_codes import FOUND, Misused
 from .log import history_rows
-from .store_options import AppOption, Json, Key, Store, look
+from .store_options import AppOption, Json, Key, Store
+from .store_reading import look
 
 ROWS = 200
 REJECTIONS = 5
@@ -100,6 +98,10 @@ async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | Non
     if at is not None and app is not None:
         if at > stored.version:
             raise Misused(f"{key} is at version {stored.version}; version {at} does not exist yet")
+        from ..app import load_app
+        from ..engine.encode import encode
+        from ..engine.refold import state_at
+
         loaded = load_app(app).workflows
         if key.workflow_type not in loaded:
             raise UnknownWorkflow(f"{app} has no workflow {key.workflow_type!r}; it has {', '.join(loaded)}")

@@ -22,7 +22,8 @@ from ..kernel.size_limits import WIRE_BYTES
 from ..wiring import new_action_id, open_sender, owner_pid
 from .console import harmless, note, now_us, say, say_json
 from .exit_codes import ENVIRONMENT, FOUND, Misused
-from .store_options import Json, Key, Store, until, url_of
+from .store_options import Json, Key, Store, url_of
+from .store_reading import until
 
 
 def submit(

@@ -1,14 +1,12 @@
-"""Rows of a store as JSON: instances, their log, open intents, refused actions, projections."""
+"""Rows of a store as JSON: instances, their log, open intents, refused actions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from ..engine.projections import Lag
 from ..kernel.action import WorkflowKey
-from ..ports import Code, LogEntry, OutboxRow, ProjectionRow, RejectionRow, Stored
+from ..ports import Code, LogEntry, OutboxRow, RejectionRow, Stored
 from .stored_value import intent_name, iso, parse_json, position_text, tries_made
 
 
@@ -129,27 +127,4 @@ def stopped_intent_json(row: OutboxRow) -> dict[str, object]:
         "crashes": row.crashes,
         "error": row.error or None,
         "result": parse_json(row.result),
-    }
-
-
-def projection_json(name: str, lag: Lag, rows: Sequence[ProjectionRow], *, late: bool, more: bool) -> dict[str, object]:
-    """``more``: there are rows behind the last of ``rows``."""
-    return {
-        "projection": name,
-        "watermark": position_text(lag.watermark),
-        "lag_rows": lag.rows,
-        "lag_ms": round(lag.lag_ms, 3),
-        "late": late,
-        "rows": [_projected_json(row) for row in rows],
-        "more": more,
-    }
-
-
-def _projected_json(row: ProjectionRow) -> dict[str, object]:
-    return {
-        "key": str(row.key),
-        "tag": row.tag,
-        "version": row.version,
-        "last_action": row.last_action,
-        "fields": parse_json(row.fields),
     }

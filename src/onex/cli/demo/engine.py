@@ -41,7 +41,7 @@ from ...engine.pattern_engine import ReducerPatternEngine
 from ...kernel.errors import OnexError, Overloaded
 from ...kernel.intent import ModelIntent
 from ...nodes.io import Function
-from ...wiring import open as open_engine
+from ...wiring.engine import open as open_engine
 from .wire import (
     Connection,
     EffectReport,

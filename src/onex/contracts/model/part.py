@@ -85,7 +85,7 @@ ROWS_MAX = 1000
 class Part(BaseModel):
     """A block of a contract. Raises pydantic's ValidationError for a key it does not have."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 def use_of(model: type[BaseModel], field: str) -> Use:

@@ -1,0 +1,36 @@
+"""Reading from a store: opened read-only for one question, or asked again until it has an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from ..wiring import ReadableStore, open_reader
+from .store_options import url_of
+
+T = TypeVar("T")
+ASK_S = 0.02
+ASK_S_MAX = 0.25
+
+
+def look(store: str | None, ask: Callable[[ReadableStore], Awaitable[T]]) -> T:
+    """Opens the store read-only, and returns what ``ask`` returns. Raises DatabaseConnectionError when there is no store."""
+
+    async def run() -> T:
+        reader = await open_reader(url_of(store))
+        try:
+            return await ask(reader)
+        finally:
+            await reader.close()
+
+    return asyncio.run(run())
+
+
+async def until(ask: Callable[[], Awaitable[T | None]]) -> T:
+    """Calls ``ask`` every 20 to 250 ms until it returns a value. Never ends by itself: the caller sets a timeout."""
+    pause_s = ASK_S
+    while (found := await ask()) is None:
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, ASK_S_MAX)
+    return found

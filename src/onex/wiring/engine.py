@@ -1,0 +1,268 @@
+"""A URL and an app become an engine: its parts are chosen, made in order, and closed with it.
+
+Theory of operation of ``open``, in this order:
+
+1. Settings, then the app: ``load_app`` reports every problem of contracts and code before a file is touched.
+2. The store. Opening it makes the file if needed, but does not own it yet.
+3. The worker pool, only if a workflow has compute functions; its processes start with the first task. The watchdog, whose
+   thread ends a step that runs longer than its budget.
+4. Executors (``served``): the app's effects run in ``EffectThreads``; the caller's ``executors`` replace them, contained like
+   them. An executor takes as many calls at once as the highest ``concurrency`` of the intents it serves.
+5. ``engine.start`` takes the store over. It raises OwnershipLost when another process has it, and MigrationMissing before it
+   writes anything. Rows that this code has no place for are reported, not refused.
+
+A failure at any step, a cancellation too, closes what was opened before. The closing is shielded from further cancellation:
+a store that stays open would keep its lock, and the next engine could not start. ``_end`` closes each part whatever the others
+raise.
+
+Afterwards the engine owns store, pool, watchdog and projections: closing the engine closes them. That is why no ``ONEXContainer``
+is used here. Its services live as long as the container; these live as long as the engine that a caller holds, and there
+are four of them, made by calls that differ in their errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol, Self
+
+from ..adapters.clock import SystemClock, UuidV7
+from ..adapters.memory.store import MemoryStore
+from ..adapters.sqlite.location import real_path
+from ..adapters.sqlite.owner_lock import holders_of, lock_path
+from ..adapters.sqlite.store import SqliteStore
+from ..adapters.watchdog import Watchdog
+from ..adapters.worker_pool import WorkerPool
+from ..app import App, load_app
+from ..engine.dispatch import Limits
+from ..engine.pattern_engine import ReducerPatternEngine
+from ..engine.projections import WORKFLOW, Project, ProjectionMaterializerService, latest
+from ..engine.registry import ReducerRegistry
+from ..engine.schema_upgrade import check_schemas
+from ..kernel.errors import DatabaseConnectionError, OnexError, OwnershipLost, StateConsistencyError, ValidationError
+from ..kernel.retry import RetryPolicy
+from ..nodes.given import GivenEffect
+from ..ports import Env, Projections, Reader, Store, Telemetry
+from ..replay.stranded_rows import Stranded, stranded
+from ..settings import Settings, read_settings
+from .effect_threads import EffectThreads
+from .environment import environment
+from .served import ServedApp, check_targets
+from .store_access import ReadableStore, StoreUrl, owner_pid
+
+WORKER_ENTRY = "onex.worker:perform"
+
+
+class StoreBlobs:
+    """Reads blobs of a store, for effects and compute. Raises StateConsistencyError for a blob that is not stored."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def read(self, digest: bytes) -> bytes:
+        data = await self._reader.blob(digest)
+        if data is None:
+            raise StateConsistencyError(
+                f"there is no blob {digest.hex()[:16]}; it was deleted while something refers to it, or the store is damaged"
+            )
+        return data
+
+
+class OwnerStore(Store, ReadableStore, Protocol):
+    """A store for its owner, who reads it too."""
+
+
+class WiredEngine(ReducerPatternEngine):
+    """An engine that owns its store, worker processes, watchdog and projections: they end with it."""
+
+    def __init__(
+        self,
+        store: OwnerStore,
+        registry: ReducerRegistry,
+        env: Env,
+        settings: Settings,
+        *,
+        limits: Limits | None = None,
+        check_all: bool = False,
+        workers: WorkerPool | None = None,
+        watchdog: Watchdog | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        super().__init__(
+            store,
+            store,
+            registry,
+            SystemClock(),
+            UuidV7(),
+            env,
+            limits=limits,
+            check_all=check_all,
+            telemetry=telemetry,
+        )
+        self.tables: Projections = store
+        self.settings, self.workers, self.watchdog = settings, workers, watchdog
+        self.stranded: tuple[Stranded, ...] = ()
+        self._projections: dict[str, ProjectionMaterializerService] = {}
+
+    async def start(self, owner: str) -> Self:
+        """Takes the store over. ``stranded`` then holds the rows that this code has no place for; the others run.
+
+        Raises MigrationMissing and what any engine's start raises.
+        """
+        check_schemas(self.registry.workflows, tuple((await self.reader.codes()).values()))
+        with suppress(OnexError):  # only a report: an error in it does not stop the start
+            self.stranded = await stranded(self.reader, self.registry)
+        for one in self.stranded:
+            self.service.events(
+                "stranded",
+                what=one.what.value,
+                workflow_type=one.workflow_type,
+                of=one.name,
+                rows=one.rows,
+                first=one.first,
+            )
+        await super().start(owner)
+        return self
+
+    async def materialize(self, name: str = WORKFLOW, project: Project = latest) -> ProjectionMaterializerService:
+        """Maintains a projection from its watermark on, until the engine closes. ``onex projection NAME`` shows it.
+
+        ``project`` is a pure function of one row: it gives the row of its instance, or None for no change. Raises
+        ValidationError for an invalid name, or one that this engine maintains already.
+        """
+        if not name or not name.isprintable():
+            raise ValidationError(f"{name!a} is not a valid name of a projection: use printable characters")
+        if name in self._projections:
+            raise ValidationError(f"projection {name!r} is maintained here already; use another name")
+        view = ProjectionMaterializerService(
+            self.reader,
+            self.tables,
+            self.commit_signal,
+            self.clock,
+            name,
+            project,
+            batch=self.settings.projection_batch_rows,
+        )
+        self._projections[name] = view
+        await view.start()
+        return view
+
+    async def _close(self) -> None:
+        try:
+            for view in self._projections.values():
+                await view.close()
+        finally:
+            try:
+                await super()._close()
+            finally:
+                await _end(self.store, self.watchdog, self.workers)
+
+
+async def open(
+    store_url: str | None = None,
+    app: App | Path | str = ".",
+    *,
+    workers: int | None = None,
+    executors: Mapping[str, GivenEffect] | None = None,
+    limits: Limits | None = None,
+    check_all: bool = False,
+    telemetry: Telemetry | None = None,
+) -> WiredEngine:
+    """An engine that owns the store and runs the app: ``async with await onex.open(app="shop") as engine``.
+
+    ``store_url`` and ``workers`` (processes for compute, started at the first task) default to the settings.
+    ``executors[target]`` serves that target in place of the app's own function: an executor, or a function of the intent
+    (``nodes.given``). ``limits`` win over the settings; ``telemetry`` gets the events of the engine, for example
+    ``onex.adapters.structlog_telemetry.StructlogTelemetry()``. Raises ContractError, InvalidExecutor for a target that the
+    app does not have, OwnershipLost when another process runs on the store, DatabaseConnectionError.
+    """
+    settings = read_settings()
+    store_url = store_url or settings.store_url
+    given = executors or {}
+    loaded = app if isinstance(app, App) else load_app(app, tuple(given))
+    check_targets(loaded, given)
+    store = await _open_store(StoreUrl.parse(store_url))
+    pool: WorkerPool | None = None
+    watchdog: Watchdog | None = None
+    engine: WiredEngine | None = None
+    try:
+        if any(one.computes for one in loaded.workflows.values()):
+            pool = WorkerPool(WORKER_ENTRY, max_workers=workers or settings.workers)
+        watchdog = Watchdog(settings.step_budget_s)
+        registry = ServedApp(loaded, StoreBlobs(store), EffectThreads(), pool, given, watchdog).registry()
+        engine = WiredEngine(
+            store,
+            registry,
+            environment(loaded.root),
+            settings,
+            limits=limits or _limits(settings),
+            check_all=check_all,
+            workers=pool,
+            watchdog=watchdog,
+            telemetry=telemetry,
+        )
+        await engine.start(f"pid {os.getpid()} on {socket.gethostname()}")
+    except BaseException as error:
+        # shielded: a second cancellation must not leave the store locked
+        await _finish(_end(store, watchdog, pool) if engine is None else engine.close())
+        if isinstance(error, OwnershipLost) and not isinstance(error, DatabaseConnectionError):
+            raise _owned(store_url) from error
+        raise
+    return engine
+
+
+def _owned(store_url: str) -> OwnershipLost:
+    """The error that names who holds the store. Of an engine that has ended, the processes that it left are named."""
+    pid = owner_pid(store_url)
+    path = StoreUrl.parse(store_url).path
+    left = holders_of(lock_path(real_path(path))) if pid is None and path is not None else []
+    if left:
+        who = ", ".join(map(str, left))
+        return OwnershipLost(
+            f"the engine that ran on {store_url} has ended, but a process that it started still holds the store: {who}. "
+            "End that process, then start again"
+        )
+    who = f"process {pid}" if pid else "another process"
+    return OwnershipLost(f"{who} runs on {store_url}; stop it, or submit to it: onex submit KEY TRIGGER", pid=pid)
+
+
+async def _end(store: Store, watchdog: Watchdog | None, pool: WorkerPool | None) -> None:
+    """Closes each of them, also when another raises."""
+    try:
+        await store.close()
+    finally:
+        if watchdog is not None:
+            watchdog.close()
+        if pool is not None:
+            await pool.close(grace_s=0.0)
+
+
+async def _finish(closing: Coroutine[None, None, None]) -> None:
+    task = asyncio.ensure_future(closing)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
+    if not task.cancelled():
+        task.exception()  # marks it as retrieved: the error that made us close is the one to raise
+
+
+def _limits(settings: Settings) -> Limits:
+    conflicts = RetryPolicy(
+        max_attempts=1 + settings.reducer_retries,
+        initial_s=settings.reducer_initial_backoff_ms / 1000,
+        max_s=settings.reducer_max_backoff_ms / 1000,
+    )
+    return Limits(
+        cached_bytes=settings.cache_mib << 20, dedup_hours=settings.action_dedup_ttl_hours, conflicts=conflicts
+    )
+
+
+async def _open_store(url: StoreUrl) -> SqliteStore | MemoryStore:
+    if url.path is None:
+        return MemoryStore()
+    url.make_folder()
+    return await SqliteStore.open(url.path)
