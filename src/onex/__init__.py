@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what the table below says, in words a type checker reads
     from .app import App, load_app
+    from .authoring.declaration import workflow
     from .engine.mailbox import Committed
     from .engine.pattern_engine import ReducerPatternEngine
     from .kernel.action import Action, Blob, ModelAction, Nothing, Payload, WorkflowKey
@@ -62,6 +63,7 @@ _HOMES = {
     "open": "wiring.engine",
     "open_reader": "wiring.store_access",
     "open_sender": "wiring.store_access",
+    "workflow": "authoring.declaration",
 }
 
 __all__ = [
@@ -99,6 +101,7 @@ __all__ = [
     "renames",
     "send",
     "timer",
+    "workflow",
 ]
 
 

@@ -119,7 +119,7 @@ def test_a_workflow_with_a_name_that_is_no_package_is_named_where_it_is_the_only
     shutil.rmtree(beside / "orders")
     told = commands("run", "shop", "--until-idle")
     assert told.code != 0
-    assert "shop holds no contract.yaml, and no sub-folder of it does, except data: " in told.err
+    assert "no sub-folder of it holds a contract.yaml, except data: " in told.err
     assert "orders-1.0: its name is no name of a Python package; rename it, for example orders_1_0" in told.err
     assert commands("check", "shop/orders-1.0").code == 0
 

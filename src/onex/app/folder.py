@@ -28,9 +28,12 @@ from blake3 import blake3
 from ..contracts.text.yaml_tree import BYTES_MAX
 from ..kernel.errors import ContractError
 from ..kernel.finding import EnumSeverity, Finding
-from ..repository.contract_files import CONTRACT, folders_below, identifier_of
+from ..repository.contract_files import CONTRACT, ONE_FILE, folders_below, identifier_of
+from .decision_text import without_effects
 
 PARTS = ("payloads", "reducer", "effects", "compute", "migrations")
+DECISIVE = ("payloads", "reducer", "migrations")
+"""The parts that decide a state."""
 MODULE_BYTES_MAX = 4 * 1024 * 1024
 
 
@@ -59,21 +62,36 @@ class OutsideApp(ContractError):
 
 
 class AppFolder:
-    """``shown`` is the path as the user wrote it. Findings name files by it, so that an editor can open them."""
+    """``shown`` is the path as the user wrote it. Findings name files by it, so that an editor can open them.
+
+    ``source`` is the module that declares the workflows, '' where contracts do. ``root`` is the folder that imports are relative
+    to, and ``place`` the folder or file that is the app.
+    """
 
     def __init__(self, shown: Path) -> None:
-        """Raises ContractError when there is no app: no folder, or no contract in it."""
+        """Raises ContractError when there is no app: no folder, and neither contract nor app.py in it."""
         self.shown = shown
-        self.root = shown.resolve()
+        self.place = shown.resolve()
+        is_file = self.place.suffix == ".py" and self.place.is_file()
+        self.root = self.place.parent if is_file else self.place
         self.name = identifier_of(self.root.name)
+        self.title = identifier_of(self.place.stem) if is_file else self.name
+        self.source = self.place.stem if is_file else ""
+        self._home = shown.parent if is_file else shown
         self._modules: dict[str, AppModule | None] = {}
         self._contracts: dict[str, bytes] = {}
         self._imports: dict[str, tuple[str, ...] | Finding] = {}
         if not self.root.is_dir():
             hint = "; name the folder that holds it" if self.root.is_file() else ""
-            raise ContractError(f"{shown} is no folder{hint}. An app is a folder with a {CONTRACT}")
+            raise ContractError(
+                f"{shown} is no folder{hint}. An app is a folder with a {CONTRACT} or an {ONE_FILE}, or a Python file"
+            )
+        if self.source and not self.source.isidentifier():
+            raise ContractError(
+                f"{shown} cannot be a Python module; rename it, for example {identifier_of(self.source)}.py"
+            )
         try:
-            self.workflows = tuple(self._find())
+            self.workflows = () if self.source else tuple(self._find())
         except OSError as error:
             raise ContractError(f"{shown} cannot be read: {error.strerror}") from error
 
@@ -89,13 +107,18 @@ class AppFolder:
                 )
             yield ""
             return
+        if not below and (self.root / ONE_FILE).is_file():
+            self.source = ONE_FILE.removesuffix(".py")
+            return
         if not below:
             near = [name for name in ("contract.yml", "Contract.yaml", "contract.json") if (self.root / name).exists()]
             hint = f"; rename {near[0]} to {CONTRACT}" if near else ""
             if found.passed_over:
                 passed = [f"{one.path.name}: {one.why}; {one.fix}" for one in found.passed_over]
                 hint = f", except {'. '.join(passed)}"
-            raise ContractError(f"{self.shown} holds no {CONTRACT}, and no sub-folder of it does{hint}")
+            raise ContractError(
+                f"{self.shown} holds no {CONTRACT} and no {ONE_FILE}, and no sub-folder of it holds a {CONTRACT}{hint}"
+            )
         yield from below
 
     def contract(self, workflow: str) -> tuple[str, bytes]:
@@ -108,7 +131,7 @@ class AppFolder:
     def show(self, path: Path) -> str:
         """``path`` under the name the user gave the folder."""
         try:
-            return str(self.shown / path.relative_to(self.root))
+            return str(self._home / path.relative_to(self.root))
         except ValueError:
             return str(path)
 
@@ -198,7 +221,7 @@ class AppFolder:
     @property
     def digest(self) -> str:
         """BLAKE3 (hex) over the contracts and every module that the workflows' files reach."""
-        names: list[str] = []
+        names = [self.source] if self.source else []
         hasher = blake3()
         for workflow in self.workflows:
             names += [*self.parts(workflow).values(), *self.shared(workflow).values()]
@@ -207,15 +230,15 @@ class AppFolder:
             _feed(hasher, name, module.text)
         return hasher.hexdigest()
 
-    def code(self, workflow: str, contract: bytes) -> bytes:
-        """BLAKE3 over ``contract``, which the caller normalised, and all that the reducer imports from the app (promise 30).
+    def code(self, workflow: str, contract: bytes, decisive: Iterable[str]) -> bytes:
+        """BLAKE3 over ``contract``, which the caller normalised, and all that the modules ``decisive`` import from the app
+        (promise 30).
 
         Migrations count as well: the first state under new code is what they make of the last state under the old one.
         """
         hasher = blake3()
         _feed(hasher, CONTRACT, contract)
-        parts = self.parts(workflow)
-        modules, _ = self.closure(parts[part] for part in ("payloads", "reducer", "migrations") if part in parts)
+        modules, _ = self.closure(decisive)
         prefix = f"{workflow}." if workflow else ""
         named = {
             f".{name[len(prefix) :]}" if name.startswith(prefix) else "." if name == workflow else f"..{name}": module
@@ -223,7 +246,8 @@ class AppFolder:
         }
         for name in sorted(named):
             if named[name].text.strip():
-                _feed(hasher, name, named[name].text)
+                text = named[name].text
+                _feed(hasher, name, without_effects(text) if self.source else text)
         return hasher.digest()
 
 

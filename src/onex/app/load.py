@@ -4,12 +4,12 @@ Theory of operation. ``load_app`` goes through these steps. After each step that
 raises one ContractError with all findings up to then, so a user fixes one kind of trouble at a time but sees all of it.
 
 1. ``AppFolder`` reads the folder. Each file is read once: the bytes that are hashed are the bytes that are imported later.
-2. Every contract is checked. A contract with an error imports nothing.
+2. Contract first (`contract_first`): every contract is checked. A contract with an error imports nothing.
 3. The modules are parsed, not run: a missing ``payloads.py`` and a syntax error are found here, and the places of all classes and
    functions are remembered for later findings.
 4. The modules are imported through `finder`, under a package name made of the digest. Whatever a module raises, also SystemExit or
-   KeyboardInterrupt, becomes a finding at the innermost line of the app. After an error all modules of the app are removed from
-   the interpreter: a half executed module must not be found by the next attempt.
+   KeyboardInterrupt, becomes a finding at the innermost line of the app. In one file (`one_file`) the contract is derived now, and
+   checked as the other form's is.
 5. For each workflow, contract and classes are compiled to a reducer; functions that serve intents are matched to the contract,
    with their types; migrations are checked. These steps continue on errors, so they are reported together.
 
@@ -20,39 +20,43 @@ digest from the engine and refuses other files, so both run the same code (``loa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 
 from pydantic_core import to_json
 
-from ..contracts.compile import CompiledReducer, LocatedContract, PythonPlace, compile_reducer
-from ..contracts.load import load_contract
+from ..authoring.contract_text import contract_text
+from ..contracts.compile import CompiledReducer, LocatedContract, compile_reducer
 from ..contracts.model.contract import ModelContractWorkflow
-from ..contracts.text.yaml_tree import place_of
 from ..engine.registry import Workflow
 from ..kernel.errors import AlgorithmNotFoundError, ContractError
 from ..kernel.finding import Finding
 from ..kernel.intent import EnumIntentType
-from ..kernel.machine import Handlers, MachineReducer
+from ..kernel.machine import MachineReducer
 from ..kernel.migration import Migrations
 from ..kernel.step import State
-from ..kernel.user_code import caught
 from ..nodes.compute import COMPUTE
 from ..nodes.effect import EFFECT
 from ..nodes.io import Function
 from ..ports import Code
+from .contract_first import ContractFirst
 from .executors import Executors, marked
 from .finder import FINDER, import_module
 from .folder import AppFolder
 from .load_report import LoadReport
 from .migrations import migrations_of
+from .modules import AppModules
+from .one_file import OneFile, declared_compute
+from .workflow_source import WorkflowSource
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedWorkflow:
-    """One workflow, ready for an engine. ``effects[target]`` and ``computes[name]`` are the functions that serve its intents."""
+    """One workflow, ready for an engine. ``effects[target]`` and ``computes[name]`` are the functions that serve its intents.
+
+    ``located`` is its contract with the places of its parts.
+    """
 
     contract: ModelContractWorkflow
     reducer: MachineReducer[State]
@@ -60,7 +64,13 @@ class LoadedWorkflow:
     effects: Mapping[str, Function]
     computes: Mapping[str, Function]
     folder: Path
+    located: LocatedContract
     migrations: Migrations = field(default_factory=Migrations)
+
+    @property
+    def contract_text(self) -> str:
+        """Its contract as YAML, in one form for one contract."""
+        return contract_text(self.located.tree)
 
     @property
     def name(self) -> str:
@@ -78,17 +88,22 @@ class LoadedWorkflow:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """``digest`` (BLAKE3, hex) names all of its code. ``findings`` are warnings only: with an error there is no App."""
+    """``digest`` (BLAKE3, hex) names all of its code. ``findings`` are warnings only: with an error there is no App.
+
+    ``root`` is the folder or Python file that is the app. ``source`` is the file that declares the workflows, None where
+    contracts do.
+    """
 
     name: str
     root: Path
     digest: str
     workflows: Mapping[str, LoadedWorkflow]
     findings: tuple[Finding, ...]
+    source: Path | None = None
 
 
 def load_app(path: Path | str, known_targets: Collection[str] = (), *, digest: str | None = None) -> App:
-    """The app in the folder ``path``, which holds one workflow or several in sub-folders.
+    """The app at ``path``: a folder with one workflow, or with several in sub-folders, or a Python file that declares some.
 
     ``known_targets`` are targets that others serve. With ``digest`` only that code is accepted. Raises ContractError,
     whose ``findings`` are everything that is wrong.
@@ -105,6 +120,8 @@ def load_compute(path: Path | str, digest: str, workflow: str, name: str) -> Fun
     """
     folder = AppFolder(Path(path))
     package = FINDER.mount(folder, _checked_digest(folder, digest))
+    if folder.source:
+        return declared_compute(import_module(package, folder.source), workflow, name)
     home = "" if folder.workflows == ("",) else workflow
     for part in (folder.parts(home).get("compute"), folder.shared(home).get("compute")):
         found = None if part is None else marked(import_module(package, part), COMPUTE).get(name)
@@ -133,136 +150,62 @@ class _Loading:
         self.report = LoadReport(folder)
 
     def run(self) -> App:
-        contracts = self._contracts()
+        form = OneFile(self.folder, self.report) if self.folder.source else ContractFirst(self.folder, self.report)
+        sources = form.sources(AppModules(self.folder, self.digest, self.report))
+        compiled = {one.located.contract.name: self._compile(one) for one in sources}
+        executors = self._executors(sources, compiled)
+        loaded: dict[str, LoadedWorkflow] = {}
+        steps = {one.located.contract.name: self._migrations(one, compiled) for one in sources}
         self.report.judge()
-        self._read_modules()
-        self.report.judge()
-        modules = self._import_modules()
-        self.report.judge()
-        compiled = {home: self._compile(home, located, modules) for home, located in contracts.items()}
-        executors = self._executors(contracts, compiled, modules)
-        steps = {home: self._migrations(home, located, compiled[home], modules) for home, located in contracts.items()}
-        self.report.judge()
-        loaded = [
-            self._loaded(home, contracts[home], compiled[home], executors[home], steps[home]) for home in contracts
-        ]
-        workflows = {workflow.name: workflow for workflow in loaded}
-        return App(self.folder.name, self.folder.root, self.digest, workflows, tuple(self.report.findings))
+        for one in sources:
+            name = one.located.contract.name
+            loaded[name] = self._loaded(one, compiled[name], executors[name], steps[name])
+        folder = self.folder
+        source = folder.root / f"{folder.source}.py" if folder.source else None
+        return App(folder.title, folder.place, self.digest, loaded, tuple(self.report.findings), source)
 
-    # --- before any import ------------------------------------------------------------------------------------------
-
-    def _contracts(self) -> dict[str, LocatedContract]:
-        contracts: dict[str, LocatedContract] = {}
-        for home in self.folder.workflows:
-            path, data = self.folder.contract(home)
-            try:
-                text = data.decode()
-            except UnicodeDecodeError as error:
-                line = data[: error.start].count(b"\n") + 1
-                message = f"byte {error.start} is not UTF-8"
-                self.report.error("not_utf8", PythonPlace(path, line), message, "save the file as UTF-8")
-                continue
-            loaded = load_contract(text, path)
-            self.report.add(loaded.findings)
-            if loaded.contract is None or loaded.tree is None:
-                continue
-            name = loaded.contract.name
-            if home and name != home:
-                spot = PythonPlace(*place_of(loaded.tree, ("name",)).spot(path))
-                message = f"the workflow {name!r} stands in the folder {home!r}"
-                self.report.error("folder_name", spot, message, f"rename the folder, or write name: {home}")
-            contracts[home] = LocatedContract(loaded.contract, loaded.tree, path)
-        return contracts
-
-    def _read_modules(self) -> None:
-        """Parses the Python files. Nothing is run."""
-        names: list[str] = []
-        for home in self.folder.workflows:
-            parts = self.folder.parts(home)
-            if "payloads" not in parts:
-                path = self.folder.show(self.folder.root.joinpath(*home.split("."), "payloads.py"))
-                fix = "write it beside contract.yaml: the state and payload classes"
-                self.report.error("missing_file", PythonPlace(path, 0, 0), "there is no payloads.py", fix)
-            names += [*parts.values(), *self.folder.shared(home).values()]
-        modules, findings = self.folder.closure(names)
-        self.report.add(findings)
-        if not findings:
-            self.report.learn(modules.values())
-
-    # --- import -----------------------------------------------------------------------------------------------------
-
-    def _import_modules(self) -> dict[str, ModuleType]:
-        """By name inside the app. A module that raises becomes a finding at the line it raised on."""
-        package = FINDER.mount(self.folder, self.digest)
-        modules: dict[str, ModuleType] = {}
-        for home in self.folder.workflows:
-            for name in (*self.folder.parts(home).values(), *self.folder.shared(home).values()):
-                if name not in modules:
-                    try:
-                        modules[name] = import_module(package, name)
-                    except BaseException as error:  # whatever a user's module raises
-                        self.report.failed(error, caught(error))
-        if self.report.wrong:
-            # a module half executed must not be found by the next attempt
-            FINDER.forget(package)
-        return modules
-
-    # --- join -------------------------------------------------------------------------------------------------------
-
-    def _compile(self, home: str, located: LocatedContract, modules: Mapping[str, ModuleType]) -> CompiledReducer:
-        parts = self.folder.parts(home)
-        classes = vars(modules[parts["payloads"]])
-        handlers = self._handlers(modules[parts["reducer"]]) if "reducer" in parts else None
-        compiled = compile_reducer(located, classes, handlers, self.report.spot)
+    def _compile(self, source: WorkflowSource) -> CompiledReducer:
+        compiled = compile_reducer(source.located, source.classes, source.handlers, self.report.spot)
         self.report.add(compiled.findings)
         return compiled
 
-    def _handlers(self, module: ModuleType) -> Handlers[State] | None:
-        tables = list({id(value): value for value in vars(module).values() if isinstance(value, Handlers)}.values())
-        if len(tables) == 1:
-            return tables[0]
-        spot = PythonPlace(self.folder.show(Path(str(module.__file__))), 1)
-        message = f"reducer.py has {len(tables) or 'no'} tables of handlers"
-        self.report.error("handlers", spot, message, "write one: orders = reducer(Order); or remove the file")
-        return None
-
     def _executors(
-        self,
-        contracts: Mapping[str, LocatedContract],
-        compiled: Mapping[str, CompiledReducer],
-        modules: Mapping[str, ModuleType],
+        self, sources: Sequence[WorkflowSource], compiled: Mapping[str, CompiledReducer]
     ) -> dict[str, Executors]:
         named: dict[str, set[str]] = {EFFECT: set(), COMPUTE: set()}
-        others = {located.contract.name: compiled[home] for home, located in contracts.items()}
         executors: dict[str, Executors] = {}
-        for home, located in contracts.items():
-            serves = executors[home] = Executors(self.report, self.known_targets)
-            for part, name in (*self.folder.shared(home).items(), *self.folder.parts(home).items()):
-                if part in ("effects", "compute"):
-                    serves.take(part, modules[name])
-            serves.check(located, compiled[home], others)
-            for declared in located.contract.intents:
+        for one in sources:
+            name = one.located.contract.name
+            serves = executors[name] = Executors(self.report, self.known_targets)
+            for part, module in one.modules:
+                serves.take(part, module)
+            serves.effects.update(one.effects)
+            serves.computes.update(one.computes)
+            serves.check(one.located, compiled[name], compiled)
+            for declared in one.located.contract.intents:
                 named[COMPUTE if declared.type == EnumIntentType.COMPUTE_TASK else EFFECT].add(declared.target or "")
         for serves in executors.values():
             serves.idle(named)
         return executors
 
-    def _migrations(
-        self, home: str, located: LocatedContract, compiled: CompiledReducer, modules: Mapping[str, ModuleType]
-    ) -> Migrations:
-        module = modules.get(self.folder.parts(home).get("migrations", ""))
-        return Migrations() if module is None else migrations_of(module, located.contract, compiled, self.report)
+    def _migrations(self, source: WorkflowSource, compiled: Mapping[str, CompiledReducer]) -> Migrations:
+        contract = source.located.contract
+        if source.migrations is None:
+            return Migrations()
+        return migrations_of(source.migrations, contract, compiled[contract.name], self.report)
 
     def _loaded(
-        self, home: str, located: LocatedContract, compiled: CompiledReducer, serves: Executors, migrations: Migrations
+        self, source: WorkflowSource, compiled: CompiledReducer, serves: Executors, migrations: Migrations
     ) -> LoadedWorkflow:
         assert compiled.reducer is not None, "a reducer that was not made has left an error"
-        contract = located.contract
+        contract = source.located.contract
         normal = to_json(_without_prose(contract.model_dump(mode="json", exclude_defaults=True)))
-        digest = self.folder.code(home, normal)
+        digest = self.folder.code(source.home, normal, source.parts)
         code = Code(contract.name, str(contract.contract_version), digest, contract.state_schema)
-        folder = self.folder.root.joinpath(*home.split("."))
-        return LoadedWorkflow(contract, compiled.reducer, code, serves.effects, serves.computes, folder, migrations)
+        folder = self.folder.root.joinpath(*source.home.split("."))
+        return LoadedWorkflow(
+            contract, compiled.reducer, code, serves.effects, serves.computes, folder, source.located, migrations
+        )
 
 
 def _without_prose(value: object) -> object:

@@ -1,14 +1,16 @@
-"""``onex diagram``: state machines and step graphs as Mermaid or SVG, from contracts only; no code is imported."""
+"""``onex diagram``: state machines and step graphs as Mermaid or SVG. Code is imported only where it declares the contract."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..app import load_app
+from ..app.lock import lock_name
 from ..contracts.draw.contract_pictures import Picture, pictures
 from ..contracts.foreign.foreign_reader import read_contract
 from ..contracts.model.contract import ModelContractBase
@@ -29,7 +31,7 @@ class EnumPicture(StrEnum):
 
 def diagram(
     path: Annotated[
-        Path, typer.Argument(metavar="CONTRACT", help="A contract of any family, or a folder with contracts.")
+        Path, typer.Argument(metavar="CONTRACT", help="A contract of any family, a one-file app, or a folder with any.")
     ],
     of_type: Annotated[
         str | None, typer.Option("--type", metavar="TYPE", help="Only the contract of this name.")
@@ -75,17 +77,20 @@ def diagram(
 def _drawn(path: Path) -> dict[str, Picture]:
     """Every picture at or below ``path``, by title. Raises ContractError when there is none, or the only file does not load."""
     found: dict[str, Picture] = {}
-    candidates = find_contracts([path]).candidates
+    seen = find_contracts([path])
+    candidates = (*seen.one_files, *seen.candidates)
     broken = 0
     for candidate in candidates:
         try:
-            contract = _contract(candidate)
+            contracts = _contracts(candidate)
         except ContractError:
             if len(candidates) == 1:
                 raise
             broken += 1
             continue
-        for one in pictures(contract):
+        for one in (picture for contract in contracts for picture in pictures(contract)):
+            if one.title in found and candidate.path.name == lock_name(one.title):
+                continue  # the lock file of a workflow that is drawn already
             name = one.title if one.title not in found else f"{one.title} ({candidate.path})"
             found[name] = one
     if broken:
@@ -95,13 +100,15 @@ def _drawn(path: Path) -> dict[str, Picture]:
     return found
 
 
-def _contract(candidate: ContractFile) -> ModelContractBase:
-    """Raises ContractError with all findings."""
+def _contracts(candidate: ContractFile) -> Sequence[ModelContractBase]:
+    """Those of one file. Raises ContractError with all findings."""
     path = candidate.path
+    if path.suffix == ".py":
+        return [one.contract for one in load_app(path).workflows.values()]
     reading = read_contract(contract_text(path), str(path), Repository.holding(path, candidate.within))
     if reading.contract is None:
         raise ContractError(f"{path} does not load", errors(reading.findings))
-    return reading.contract
+    return [reading.contract]
 
 
 def _chosen(path: Path, drawn: Mapping[str, Picture], of_type: str | None) -> dict[str, Picture]:

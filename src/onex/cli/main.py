@@ -61,6 +61,7 @@ COMMANDS = {
         "export": ("export_import", "Write recorded instances into one file, without their secrets."),
         "import": ("export_import", "Make a new store from exported files, to read and replay."),
         "check": ("check", "Check contracts of any family, and apps with their code."),
+        "contract": ("contract", "Print the contract of an app; write or compare its lock file."),
         "diff": ("diff", "Compare contracts: what breaks, why, and the version bump that is due."),
         "doctor": ("doctor", "Examine a repository: its contracts, topics, machines and code."),
         "diagram": ("diagram", "Draw a contract's state machine, or an orchestrator's steps."),

@@ -24,7 +24,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple, get_args, get_origin, get_type_hints
+from typing import Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 from pydantic import ValidationError as PydanticError
@@ -41,7 +41,7 @@ from .check.contract_checks import guard_finding
 from .check.partial_contract import conditions
 from .guard.guards import bind, parse
 from .guard.problem import GuardProblem, suggest
-from .model.contract import ModelContractWorkflow
+from .model.contract import ModelContractWorkflow, drawn
 from .model.fsm import ModelIntentDeclaration
 from .model.payload_fields import field_problems, unwrap
 from .model.round_trip import random_defaults, round_trip_warnings
@@ -150,9 +150,7 @@ class _Compiler:
             fix = f"class {name}(State): ... (from onex)"
             self._of_state(found, "", "not_a_state", f"{name} does not derive from State", fix)
             return None
-        if unwrap(found.model_fields["status"].annotation) != (str,):
-            message = f"{name}.status is redefined; its values come from the contract"
-            self._of_state(found, "status", "status_redefined", message, "remove the field")
+        self._status(found)
         needed = [field for field, info in found.model_fields.items() if info.is_required()]
         for field in needed:
             message = f"{name}.{field} has no default, so there is no state before the first action"
@@ -172,6 +170,16 @@ class _Compiler:
             if reason:
                 self._of_state(found, "", "bad_default", f"{name} cannot begin: {reason}", "correct the defaults")
         return found
+
+    def _status(self, state: type[State]) -> None:
+        """``status`` is text, or a Literal of just the statuses that the machine has."""
+        kind = state.model_fields["status"].annotation
+        statuses = set(drawn(self.contract.state_machine).statuses)
+        if kind is str or (get_origin(kind) is Literal and set(get_args(kind)) == statuses):
+            return
+        message = f"{state.__name__}.status is redefined; its values come from the contract"
+        words = ", ".join(f'"{status}"' for status in sorted(statuses))
+        self._of_state(state, "status", "status_redefined", message, f"remove the field, or type it Literal[{words}]")
 
     def _of_state(self, model: type[BaseModel], field: str, code: str, message: str, fix: str) -> None:
         self._add(self.spot(model, field), ("state_model",), code, message, fix)
@@ -229,7 +237,7 @@ class _Compiler:
                 fix = suggest(trigger, triggers) or f"the contract has {', '.join(triggers)}"
                 self._add(spot, (), "unknown_trigger", f"a handler for {trigger!r}, which no transition has", fix)
             else:
-                for message, fix in _signature(handler, trigger, state, payloads.get(trigger)):
+                for message, fix in signature_problems(handler, trigger, state, payloads.get(trigger)):
                     self._add(spot, (), "handler", message, fix)
 
     # --- machine ----------------------------------------------------------------------------------------------------
@@ -303,7 +311,7 @@ def intent_spec(declared: ModelIntentDeclaration, payload: type[BaseModel] | Non
     )
 
 
-def _signature(
+def signature_problems(
     handler: Callable[..., object], trigger: str, state: type[State] | None, payload: type[BaseModel] | None
 ) -> Iterator[tuple[str, str]]:
     """``(message, fix)`` for all that is wrong with ``def handler(state: S, action: Action[P]) -> Step[S]``."""

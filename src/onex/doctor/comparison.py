@@ -13,28 +13,35 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
+from ..app import load_app
 from ..app.folder import AppFolder
+from ..app.lock import lock_name
 from ..contracts.diff.contract_diff import ContractDifference, file_difference
-from ..contracts.foreign.foreign_reader import read_contract
+from ..contracts.foreign.foreign_reader import read_contract, read_own_tree
 from ..contracts.foreign.read_result import EnumFamily, ReadResult
 from ..contracts.model.contract import ModelContractWorkflow
 from ..contracts.text.yaml_tree import YamlList, YamlNode, YamlScalar
 from ..kernel.errors import ContractError
+from ..kernel.finding import Finding
 from ..repository.contract_files import SUFFIXES, NoSuchPath, find_contracts
 from ..repository.git_revision import RevisionUnreadable, checkout, is_revision
 from ..repository.reference_files import Repository, UnreadableContract, contract_text
-from .payload_schemas import PAYLOADS, PayloadSchemas, payload_schemas
+from .payload_schemas import PAYLOADS, PayloadSchemas, payload_schemas, schemas_of
 
 ALIKE = 0.6
 
 
 class ContractSide(NamedTuple):
-    """One contract on one side. ``path`` counts from the folder that was given; ``reading`` is None for a file that is no text."""
+    """One contract on one side. ``path`` counts from the folder that was given; ``reading`` is None for a file that is no text.
+
+    ``schemas`` are those of a one-file app, whose classes are loaded with it.
+    """
 
     path: str
     file: Path
     reading: ReadResult | None
     problem: str
+    schemas: PayloadSchemas | None = None
 
     @property
     def name(self) -> str:
@@ -139,8 +146,13 @@ def _versions(root: Path) -> list[ContractSide]:
     found = []
     repositories: dict[Path, Repository] = {}
     base = root if root.is_dir() else root.parent
-    for candidate in find_contracts([root]).candidates:
+    seen = find_contracts([root])
+    for one_file in seen.one_files:
+        found += _declared(one_file.path, base)
+    for candidate in seen.candidates:
         file = candidate.path
+        if any(file.name == lock_name(one.name) and file.parent == one.file.parent for one in found):
+            continue  # the lock file of a workflow that is read from its source
         path = file.relative_to(base).as_posix()
         if file.parent not in repositories:
             repositories[file.parent] = Repository.holding(file, base)
@@ -153,6 +165,19 @@ def _versions(root: Path) -> list[ContractSide]:
         problem = "" if reading.ok else f"line {first.line}: {first.message}" if first else "it does not load"
         found.append(ContractSide(path, file, reading, problem))
     return found
+
+
+def _declared(file: Path, base: Path) -> list[ContractSide]:
+    """The workflows of a one-file app, as derived from its code."""
+    path = file.relative_to(base).as_posix()
+    try:
+        workflows = load_app(file).workflows.values()
+    except ContractError as error:
+        first = next((one for one in error.findings if isinstance(one, Finding)), None)
+        return [ContractSide(path, file, None, f"line {first.line}: {first.message}" if first else error.message)]
+    return [
+        ContractSide(path, file, read_own_tree(one.located.tree, str(file)), "", schemas_of(one)) for one in workflows
+    ]
 
 
 def _couples(
@@ -252,7 +277,7 @@ def _compared(
             f"the new one does not load: {new.problem}" if new.problem else f"the old one did not load: {old.problem}"
         )
         return ContractComparison(old, new, None, problem)
-    left, right = (classes.get(_home(one) or Path(), _NO_SHAPES) for one in (old, new))
+    left, right = (one.schemas or classes.get(_home(one) or Path(), _NO_SHAPES) for one in (old, new))
     hints = tuple(f"{name}: {one.problem}" for name, one in (("old", left), ("new", right)) if one.problem)
     made = file_difference(old.reading, new.reading, (left.classes, right.classes))
     return ContractComparison(old, new, made, "", hints)

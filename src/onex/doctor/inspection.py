@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..app.load import App, load_app
-from ..contracts.foreign.foreign_reader import read_contract
+from ..app.lock import CHANGED
+from ..contracts.foreign.foreign_reader import read_contract, read_own_tree
 from ..contracts.foreign.read_result import EnumFamily, ReadResult
 from ..contracts.load import dotted
 from ..contracts.model.key_usage import EnumKeyUsage
@@ -99,10 +100,19 @@ def inspect(
         files[one.path] = one
         progress(len(files), len(seen.candidates))
     apps = [_load(folder, files) for folder in list(_apps(seen, files))] if code else []
-    holding = {candidate.within for candidate in seen.candidates} | {app.path for app in apps}
+    for one_file in seen.one_files:
+        if code:
+            apps.append(_load_one_file(one_file, files))
+        else:
+            message = "declares workflows in Python; without code its contract is not known"
+            beside.append(
+                Finding("not_read", EnumSeverity.INFO, str(one_file.path), 0, 0, message, "leave out --no-code")
+            )
+    holding = {one.within for one in (*seen.candidates, *seen.one_files)} | {app.path for app in apps}
     for folder in seen.folders:
         if folder not in holding:
-            why, fix = "no YAML file in it has node_type at its top", "name a contract, or a folder with contracts"
+            why = "no YAML file in it has node_type at its top, and no app.py declares a workflow"
+            fix = "name a contract, or a folder with contracts"
             if not holding:
                 raise NoSuchPath(f"{folder} holds no contract: {why}; {fix}")
             beside.append(_passed_over(PassedOver(folder, why, fix)))
@@ -226,6 +236,34 @@ def _load(folder: Path, files: dict[str, InspectedFile]) -> InspectedApp:
             ok=one.ok and not errors(tuple(share)), findings=tuple(sorted({*kept, *share}, key=_order))
         )
     return InspectedApp(folder, app, tuple(homes))
+
+
+def _load_one_file(one_file: ContractFile, files: dict[str, InspectedFile]) -> InspectedApp:
+    """Loads an app that is one Python file. Here a lock file that holds another contract is an error."""
+    path = str(one_file.path)
+    app: App | None = None
+    try:
+        app = load_app(one_file.path)
+        found = app.findings
+    except ContractError as error:
+        found = tuple(one for one in error.findings if isinstance(one, Finding))
+        found = found or (Finding("app", EnumSeverity.ERROR, path, 0, 0, error.message, ""),)
+    found = tuple(one._replace(severity=EnumSeverity.ERROR) if one.code == CHANGED else one for one in found)
+    trees = [] if app is None else [one.located.tree for one in app.workflows.values()]
+    rows = [inspected(read_own_tree(tree, path)) for tree in trees]
+    files[path] = InspectedFile(
+        path,
+        app is not None and not errors(found),
+        rows[0].kind if rows else "",
+        rows[0].word if rows else "",
+        ", ".join(one.name for one in rows),
+        str(EnumFamily.ONEX),
+        sum(one.keys for one in rows),
+        sum(one.honoured for one in rows),
+        tuple(key for one in rows for key in one.reported),
+        tuple(sorted(found, key=_order)),
+    )
+    return InspectedApp(one_file.path, None if errors(found) else app, (path,))
 
 
 def _holder(finding: Finding, homes: Mapping[str, Path]) -> str:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, JsonValue
 
+from ..app import LoadedWorkflow
 from ..app.finder import FINDER, import_module
 from ..app.folder import AppFolder
 from ..contracts.compile import BUILT_IN_PAYLOADS
@@ -54,6 +55,14 @@ def payload_schemas(homes: Sequence[Path]) -> dict[Path, PayloadSchemas]:
         last = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
         return dict.fromkeys(homes, PayloadSchemas({}, f"payloads.py cannot be loaded: {last}"))
     return {home: PayloadSchemas(row["classes"], row["problem"]) for home, row in zip(homes, rows, strict=True)}
+
+
+def schemas_of(workflow: LoadedWorkflow) -> PayloadSchemas:
+    """Those of a workflow that is loaded in this process."""
+    classes = {one.__name__: one for one in (*workflow.reducer.payloads.values(), workflow.reducer.state_type)}
+    sent = [one.payload for one in workflow.reducer.intents.by_name.values() if one.payload is not None]
+    classes |= {one.__name__: one for one in sent}
+    return PayloadSchemas({name: one.model_json_schema() for name, one in _named(workflow.contract, classes)})
 
 
 def _shapes_of(home: Path) -> PayloadSchemas:

@@ -20,9 +20,12 @@ SUFFIXES = (".yaml", ".yml")
 CONTRACT = "contract.yaml"
 PAYLOADS = "payloads.py"
 NO_PACKAGE = "its name is no name of a Python package"
+ONE_FILE = "app.py"
+"""The file of a folder without contracts that declares its workflows."""
 IGNORED_FOLDERS = frozenset(("__pycache__", "node_modules", "venv", "site-packages"))
 # in block style a key stands at the left end of its line; in a flow mapping it may stand anywhere
 _MARK = re.compile(rb"""^(?:\xef\xbb\xbf)?["']?node_type["']?[ \t]*:""", re.MULTILINE)
+_IMPORTS_ONEX = re.compile(rb"^(?:from onex\b|import onex\b)", re.MULTILINE)
 _FLOW = re.compile(rb"""\A(?:\xef\xbb\xbf)?(?:[ \t]*(?:#.*|---)?\r?\n)*[ \t]*\{(?s:.*)["']?node_type["']?[ \t]*:""")
 
 
@@ -42,13 +45,14 @@ class ContractFile(NamedTuple):
 
 class ContractSearch(NamedTuple):
     """``folders`` are those the user named, in order. ``skipped`` are YAML files that are no contracts, ``unlisted``
-    the folders below that could not be listed.
+    the folders below that could not be listed. ``one_files`` are Python files that declare workflows, or that were named.
     """
 
     candidates: tuple[ContractFile, ...]
     folders: tuple[Path, ...]
     skipped: tuple[Path, ...]
     unlisted: tuple[OSError, ...] = ()
+    one_files: tuple[ContractFile, ...] = ()
 
 
 def find_contracts(paths: Sequence[Path]) -> ContractSearch:
@@ -59,21 +63,28 @@ def find_contracts(paths: Sequence[Path]) -> ContractSearch:
     found: dict[str, ContractFile] = {}
     folders: list[Path] = []
     skipped: dict[str, Path] = {}
+    one_files: dict[str, ContractFile] = {}
     unlisted: list[OSError] = []
     for path in paths:
         if _is_folder(path):
             folders.append(path)
-            for file in files_below(path, SUFFIXES, unlisted):
-                if looks_like_contract(file):
+            for file in files_below(path, (*SUFFIXES, ONE_FILE), unlisted):
+                if file.suffix == ".py":
+                    if declares_workflows(file):
+                        one_files.setdefault(os.path.realpath(file), ContractFile(file, path, named=False))
+                elif looks_like_contract(file):
                     found.setdefault(os.path.realpath(file), ContractFile(file, path, named=False))
                 else:
                     skipped.setdefault(os.path.realpath(file), file)
+            continue
+        if path.suffix == ".py":
+            one_files[os.path.realpath(path)] = ContractFile(path, path.parent, named=True)
             continue
         if path.suffix.lower() not in SUFFIXES:
             raise NoSuchPath(f"{path} is no YAML file; name a contract, or name the folder that holds it")
         found[os.path.realpath(path)] = ContractFile(path, path.parent, named=True)
     others = tuple(file for real, file in skipped.items() if real not in found)
-    return ContractSearch(tuple(found.values()), tuple(folders), others, tuple(unlisted))
+    return ContractSearch(tuple(found.values()), tuple(folders), others, tuple(unlisted), tuple(one_files.values()))
 
 
 def files_below(folder: Path, suffixes: tuple[str, ...], unlisted: list[OSError]) -> Iterator[Path]:
@@ -114,6 +125,18 @@ def looks_like_contract(file: Path) -> bool:
     except OSError:
         return True
     return _MARK.search(head) is not None or (b"node_type" in head and _FLOW.match(head) is not None)
+
+
+def declares_workflows(file: Path) -> bool:
+    """Whether an ``app.py`` seems to declare workflows in Python; one beside a contract.yaml is a program of the user's."""
+    if file.name != ONE_FILE or (file.parent / CONTRACT).exists():
+        return False
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(BYTES_MAX)
+    except OSError:
+        return False
+    return _IMPORTS_ONEX.search(text) is not None and b"workflow(" in text
 
 
 class PassedOver(NamedTuple):

@@ -49,3 +49,24 @@ def rewrite(path: Path, before: str, after: str) -> None:
     finally:
         if scratch:
             os.unlink(scratch)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Makes or replaces ``path``: afterwards it holds ``text`` or what it held before. Raises NotRewritten."""
+    real = Path(os.path.realpath(path))
+    scratch = ""
+    try:
+        mode = real.stat().st_mode & 0o7777 if real.exists() else 0o644
+        descriptor, scratch = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.replace(scratch, real)
+        scratch = ""
+    except OSError as error:
+        raise NotRewritten(f"{path} cannot be written: {error.strerror}; let its folder be written") from error
+    finally:
+        if scratch:
+            os.unlink(scratch)

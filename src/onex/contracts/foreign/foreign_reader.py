@@ -78,6 +78,11 @@ def read_contract(text: str, path: str, fetch: IncludeReader | None = None) -> R
     return _foreign(source.tree, whole, path, family, found)
 
 
+def read_own_tree(tree: YamlMap, path: str) -> ReadResult:
+    """A contract of our own family that was not read from YAML."""
+    return _own(tree, ResolvedTree(tree, (), {}, ()), path, ())
+
+
 def _nothing(path: str, findings: tuple[Finding, ...]) -> ReadResult:
     return ReadResult(path, None, None, "", None, None, (), findings)
 

@@ -1,0 +1,98 @@
+"""Workflows whose contract is a file: ``contract.yaml`` beside ``payloads.py``, ``reducer.py`` and so on.
+
+The contracts are checked before any module is imported. After each step that can find errors the report is judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+from ..contracts.compile import LocatedContract, PythonPlace
+from ..contracts.load import load_contract
+from ..contracts.text.yaml_tree import place_of
+from ..kernel.machine import Handlers
+from ..kernel.step import State
+from .folder import DECISIVE, AppFolder
+from .load_report import LoadReport
+from .modules import AppModules
+from .workflow_source import WorkflowSource
+
+
+class ContractFirst:
+    """Reads the workflows of a folder. Each method reports and goes on; the caller judges."""
+
+    def __init__(self, folder: AppFolder, report: LoadReport) -> None:
+        self.folder = folder
+        self.report = report
+
+    def sources(self, modules: AppModules) -> list[WorkflowSource]:
+        """Raises ContractError when a contract or a module has an error."""
+        contracts = self._contracts()
+        self.report.judge()
+        self._check_files()
+        imported = modules.imported(self._names())
+        return [self._source(home, located, imported) for home, located in contracts.items()]
+
+    def _contracts(self) -> dict[str, LocatedContract]:
+        contracts: dict[str, LocatedContract] = {}
+        for home in self.folder.workflows:
+            path, data = self.folder.contract(home)
+            try:
+                text = data.decode()
+            except UnicodeDecodeError as error:
+                line = data[: error.start].count(b"\n") + 1
+                message = f"byte {error.start} is not UTF-8"
+                self.report.error("not_utf8", PythonPlace(path, line), message, "save the file as UTF-8")
+                continue
+            loaded = load_contract(text, path)
+            self.report.add(loaded.findings)
+            if loaded.contract is None or loaded.tree is None:
+                continue
+            name = loaded.contract.name
+            if home and name != home:
+                spot = PythonPlace(*place_of(loaded.tree, ("name",)).spot(path))
+                message = f"the workflow {name!r} stands in the folder {home!r}"
+                self.report.error("folder_name", spot, message, f"rename the folder, or write name: {home}")
+            contracts[home] = LocatedContract(loaded.contract, loaded.tree, path)
+        return contracts
+
+    def _check_files(self) -> None:
+        for home in self.folder.workflows:
+            if "payloads" not in self.folder.parts(home):
+                path = self.folder.show(self.folder.root.joinpath(*home.split("."), "payloads.py"))
+                fix = "write it beside contract.yaml: the state and payload classes"
+                self.report.error("missing_file", PythonPlace(path, 0, 0), "there is no payloads.py", fix)
+
+    def _names(self) -> list[str]:
+        names: list[str] = []
+        for home in self.folder.workflows:
+            names += [*self.folder.parts(home).values(), *self.folder.shared(home).values()]
+        return list(dict.fromkeys(names))
+
+    def _source(self, home: str, located: LocatedContract, modules: Mapping[str, ModuleType]) -> WorkflowSource:
+        parts = self.folder.parts(home)
+        served = tuple(
+            (part, modules[name])
+            for part, name in (*self.folder.shared(home).items(), *parts.items())
+            if part in ("effects", "compute")
+        )
+        return WorkflowSource(
+            home,
+            located,
+            vars(modules[parts["payloads"]]),
+            self._handlers(modules[parts["reducer"]]) if "reducer" in parts else None,
+            tuple(parts[part] for part in DECISIVE if part in parts),
+            modules.get(parts.get("migrations", "")),
+            served,
+        )
+
+    def _handlers(self, module: ModuleType) -> Handlers[State] | None:
+        tables = list({id(value): value for value in vars(module).values() if isinstance(value, Handlers)}.values())
+        if len(tables) == 1:
+            return tables[0]
+        spot = PythonPlace(self.folder.show(Path(str(module.__file__))), 1)
+        message = f"reducer.py has {len(tables) or 'no'} tables of handlers"
+        self.report.error("handlers", spot, message, "write one: orders = reducer(Order); or remove the file")
+        return None

@@ -1,0 +1,89 @@
+"""Workflows that are declared in a Python file: ``app.py``, or a file that the user names.
+
+Such a file is imported before its contract can be derived. Importing it runs its module code and no handler. What is wrong is
+reported all at once, at places in that file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..authoring.declaration import WorkflowDeclaration
+from ..authoring.derive import derived
+from ..contracts.compile import LocatedContract, PythonPlace
+from ..contracts.load import load_tree
+from ..kernel.errors import AlgorithmNotFoundError
+from ..kernel.intent import EnumIntentType
+from ..nodes.io import Function
+from .folder import AppFolder
+from .load_report import LoadReport
+from .lock import compare_lock, lock_file
+from .modules import AppModules
+from .workflow_source import WorkflowSource
+
+
+class OneFile:
+    """Reads the workflows that the module ``folder.source`` declares."""
+
+    def __init__(self, folder: AppFolder, report: LoadReport) -> None:
+        self.folder = folder
+        self.report = report
+
+    def sources(self, modules: AppModules) -> list[WorkflowSource]:
+        """Raises ContractError when the module or a derived contract has an error."""
+        name = self.folder.source
+        module = modules.imported([name])[name]
+        found = {one.name: one for one in declarations(module)}
+        if not found:
+            spot = PythonPlace(self._show(str(module.__file__)), 1)
+            message = "the file declares no workflow"
+            self.report.error("no_workflow", spot, message, 'write: orders = workflow("orders", Order)')
+        sources: list[WorkflowSource] = []
+        for one in declarations(module):
+            if found[one.name] is not one:
+                spot = PythonPlace(self._show(one.place.path), one.place.line, one.place.column)
+                message = f"two workflows are called {one.name!r}; the other is on line {found[one.name].place.line}"
+                self.report.error("duplicate", spot, message, "give one of them another name")
+                continue
+            made = derived(one, found, self._show)
+            loaded = load_tree(made.tree, made.path)
+            # a mistake in a declaration causes more in the contract; only the first is reported
+            spots = {(one.path, one.line, one.column) for one in made.findings}
+            later = (one for one in loaded.findings if (one.path, one.line, one.column) not in spots)
+            self.report.add((*made.findings, *later))
+            if loaded.contract is not None:
+                located = LocatedContract(loaded.contract, made.tree, made.path)
+                spot = PythonPlace(self._show(one.place.path), one.place.line, one.place.column)
+                compare_lock(lock_file(self.folder.root / f"{name}.py", one.name), made.tree, self.report, spot)
+                sources.append(
+                    WorkflowSource(
+                        "", located, made.classes, made.handlers, (name,), module, (), made.effects, made.computes
+                    )
+                )
+        self.report.judge()
+        return sources
+
+    def _show(self, path: str) -> str:
+        return self.folder.show(Path(path))
+
+
+def declarations(module: ModuleType) -> Iterator[WorkflowDeclaration[Any]]:  # of any state
+    """The workflows under the names of a module, each once, in their order."""
+    seen: set[int] = set()
+    for value in list(vars(module).values()):
+        if isinstance(value, WorkflowDeclaration) and id(value) not in seen:
+            seen.add(id(value))
+            yield value
+
+
+def declared_compute(module: ModuleType, workflow: str, name: str) -> Function:
+    """The compute function ``name`` of a workflow. Raises AlgorithmNotFoundError."""
+    for one in declarations(module):
+        for declared in one.intents:
+            is_it = declared.kind == EnumIntentType.COMPUTE_TASK and declared.target == name
+            if one.name == workflow and is_it and declared.function is not None:
+                return declared.function
+    raise AlgorithmNotFoundError(f"{module.__file__} has no compute function {name!r} for workflow {workflow!r}")

@@ -1,0 +1,1 @@
+"""A workflow in one Python file: what its author writes, and the contract that is derived from it."""

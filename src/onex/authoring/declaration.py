@@ -1,0 +1,387 @@
+"""What the author of a one-file workflow writes: ``orders = workflow("orders", Order)``, and decorators on functions.
+
+Theory of operation. Each call only records what was said, with its file, line and column. Nothing is judged here and no function is
+called, so importing such a file runs its module code and nothing else. ``derive.derived`` makes a contract of what is
+recorded and reports everything that is wrong at once, at these places.
+
+- An *edge* is text: ``"basket | in_doubt -> cancelled"``; ``"*"`` is every status that is not final. Text without an arrow is the
+  name of a trigger. Without one the trigger is called like the function.
+- Statuses are declared once, as the type of the state's ``status``: ``status: Literal["basket", "paid"] = "basket"``. So a type
+  checker finds a wrong status in a handler too.
+- ``on`` is called from the top of a stack of decorators to the bottom, before any of them is applied. Transitions are numbered when
+  ``on`` is called: so they are tried in the order in which they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Generic, NamedTuple, TypeVar, overload
+
+from pydantic import BaseModel
+
+from ..kernel.action import Action, Nothing
+from ..kernel.intent import EnumIntentType
+from ..kernel.retry import RetryPolicy
+from ..kernel.step import S, State, Step
+from .intents import (
+    AnyHandler,
+    DeclaredIntent,
+    DeclaredTransition,
+    Handler,
+    P,
+    Q,
+    R,
+    SentIntent,
+    ServedIntent,
+    SourcePlace,
+    TimerIntent,
+    Trigger,
+    all_of,
+    contract_options,
+    outcome_names,
+)
+
+ARROW = "->"
+Texts = str | tuple[str, ...] | list[str]
+H = TypeVar("H", bound=AnyHandler)
+S2 = TypeVar("S2", bound=State)
+
+
+class Problem(NamedTuple):
+    """Something that cannot be said in a contract, found when it was declared."""
+
+    code: str
+    place: SourcePlace
+    message: str
+    fix: str
+
+
+class Edge(NamedTuple):
+    sources: tuple[str, ...]
+    target: str
+
+
+class _ServeDecorator:
+    """Makes a ServedIntent of a function. Its outcome ``succeeded`` carries what the function returns, awaited."""
+
+    def __init__(self, of: WorkflowDeclaration[S], make: Callable[[AnyHandler], DeclaredIntent]) -> None:
+        self._add, self._make = of.add_intent, make
+
+    @overload
+    def __call__(self, function: Callable[Q, Awaitable[None]], /) -> ServedIntent[Q, Awaitable[None], Nothing]: ...
+    @overload
+    def __call__(self, function: Callable[Q, Awaitable[R]], /) -> ServedIntent[Q, Awaitable[R], R]: ...
+    @overload
+    def __call__(self, function: Callable[Q, None], /) -> ServedIntent[Q, None, Nothing]: ...
+    @overload
+    def __call__(self, function: Callable[Q, R], /) -> ServedIntent[Q, R, R]: ...
+    def __call__(self, function: AnyHandler, /) -> object:
+        declared = self._make(function)
+        self._add(declared)
+        served: ServedIntent[..., object, BaseModel] = ServedIntent(declared, function)
+        return served
+
+
+class WorkflowDeclaration(Generic[S]):
+    """One workflow as declared. Made by ``workflow``."""
+
+    def __init__(
+        self,
+        name: str,
+        state: type[S],
+        place: SourcePlace,
+        *,
+        version: str,
+        state_schema: int,
+        terminal: tuple[str, ...] | None,
+        description: str,
+    ) -> None:
+        self.name, self.state, self.place = name, state, place
+        self.version, self.state_schema, self.terminal, self.description = version, state_schema, terminal, description
+        self.transitions: list[DeclaredTransition] = []
+        self.intents: list[DeclaredIntent] = []
+        self.unleased: dict[str, SourcePlace] = {}
+        self.public: dict[str, SourcePlace] = {}
+        self.problems: list[Problem] = []
+
+    def __repr__(self) -> str:
+        return f"<workflow {self.name}>"
+
+    # --- transitions ------------------------------------------------------------------------------------------------
+
+    @overload
+    def on(
+        self,
+        trigger: Trigger[P],
+        /,
+        *more: Trigger[P] | str,
+        when: Texts = (),
+        when_after: Texts = (),
+        timeout: timedelta | None = None,
+        public: bool = False,
+        unleased: bool = False,
+    ) -> Callable[[Handler[S, P]], Handler[S, P]]: ...
+    @overload
+    def on(
+        self,
+        edge: str,
+        /,
+        *more: str,
+        when: Texts = (),
+        when_after: Texts = (),
+        timeout: timedelta | None = None,
+        public: bool = False,
+        unleased: bool = False,
+    ) -> Callable[[H], H]: ...
+    def on(
+        self,
+        *what: Trigger[P] | str,
+        when: Texts = (),
+        when_after: Texts = (),
+        timeout: timedelta | None = None,
+        public: bool = False,
+        unleased: bool = False,
+    ) -> Callable[[H], H]:
+        """This function handles these triggers on these edges; it is returned unchanged.
+
+        ``what`` are triggers (objects such as ``charge.failed``, or their names) and edges (``"basket -> charging"``).
+        ``when`` are conditions on the payload and the state before, in CEL or the three-token form. ``when_after`` are those on
+        the state that the handler returned. With ``timeout`` the trigger fires by itself, that long after a status on the left
+        of the arrow was entered. ``public``: clients may submit it although an outcome or a timer fires it. ``unleased``:
+        it needs no lease.
+        """
+        place = SourcePlace.of_caller(1)
+        first = len(self.transitions)
+        triggers, edges = self._read(what, place)
+        self._reserve(triggers, edges, when, when_after, timeout, place)
+        last = len(self.transitions)
+
+        def add(handler: H) -> H:
+            names = triggers or (_name_of(handler),)
+            for n in range(first, last):
+                one = self.transitions[n]
+                self.transitions[n] = one._replace(trigger=one.trigger or names[0], handler=handler)
+            self._mark(names, place, public=public, unleased=unleased)
+            return handler
+
+        return add
+
+    def move(
+        self,
+        *what: Trigger[P] | str,
+        when: Texts = (),
+        timeout: timedelta | None = None,
+        public: bool = False,
+        unleased: bool = False,
+    ) -> None:
+        """Transitions that only move: ``orders.move("cancel", "basket | in_doubt -> cancelled")``. Parameters as for ``on``."""
+        place = SourcePlace.of_caller(1)
+        triggers, edges = self._read(what, place)
+        if not triggers:
+            self._problem("no_trigger", place, "move names no trigger", 'write move("cancel", "basket -> cancelled")')
+            return
+        self._reserve(triggers, edges, when, (), timeout, place)
+        self._mark(triggers, place, public=public, unleased=unleased)
+
+    def _read(self, what: tuple[object, ...], place: SourcePlace) -> tuple[tuple[str, ...], list[Edge]]:
+        triggers: list[str] = []
+        edges: list[Edge] = []
+        known = len(self.problems)
+        for one in what:
+            if isinstance(one, Trigger):
+                triggers.append(one.name)
+                if one.intent is not None:
+                    one.intent.is_answered = True
+            elif isinstance(one, str) and ARROW in one:
+                edges += self._edge(one, place)
+            elif isinstance(one, str):
+                triggers.append(one)
+            else:
+                message = f"{one!r} is neither a trigger nor an edge"
+                self._problem("not_an_edge", place, message, f'write an edge as text: "basket {ARROW} paid"')
+        if not edges and len(self.problems) == known:
+            message = "no edge is given, so it is not known where this happens and what it leads to"
+            self._problem("no_edge", place, message, f'add one as text: "basket {ARROW} paid"')
+        return tuple(triggers), edges
+
+    def _edge(self, text: str, place: SourcePlace) -> list[Edge]:
+        left, _, right = text.partition(ARROW)
+        sources = tuple(part.strip() for part in left.split("|"))
+        target = right.strip()
+        if not all(sources) or not target or ARROW in target or "|" in target:
+            message = f"the edge {text!r} cannot be read"
+            self._problem("not_an_edge", place, message, f'write "FROM {ARROW} TO", or "FROM | FROM {ARROW} TO"')
+            return []
+        return [Edge(sources, target)]
+
+    def _reserve(
+        self,
+        triggers: tuple[str, ...],
+        edges: list[Edge],
+        when: Texts,
+        when_after: Texts,
+        timeout: timedelta | None,
+        place: SourcePlace,
+    ) -> None:
+        """Takes the places of these transitions, also while their trigger or handler is not known yet."""
+        before, after = tuple(all_of(when)), tuple(all_of(when_after))
+        for trigger in triggers or ("",):
+            for edge in edges:
+                self.transitions.append(
+                    DeclaredTransition(trigger, edge.sources, edge.target, before, after, timeout, None, place)
+                )
+
+    def _mark(self, names: tuple[str, ...], place: SourcePlace, *, public: bool, unleased: bool) -> None:
+        for name in names:
+            if public:
+                self.public.setdefault(name, place)
+            if unleased:
+                self.unleased.setdefault(name, place)
+
+    # --- intents ----------------------------------------------------------------------------------------------------
+
+    def effect(
+        self,
+        target: str = "",
+        *,
+        name: str = "",
+        kind: str = EnumIntentType.API_CALL,
+        retry: int | RetryPolicy | None = None,
+        delivery: str | None = None,
+        priority: str | None = None,
+        timeout: timedelta | None = None,
+        concurrency: int | None = None,
+        on_exit: str | None = None,
+        detached: bool | None = None,
+        succeeded: str = "",
+        failed: str = "",
+        unknown: str = "",
+    ) -> _ServeDecorator:
+        """This function performs an intent: ``def charge(intent: ModelIntent[Charge]) -> Charged``.
+
+        The intent is called like the function, and so is its ``target`` if none is given. ``retry`` is the number of attempts,
+        or a policy. ``succeeded``, ``failed`` and ``unknown`` name the triggers of its outcomes; by default they are
+        ``charge.succeeded`` and so on. When no handler names one of them, the intent has no outcomes: nobody waits for it.
+        """
+        place = SourcePlace.of_caller(1)
+        options = contract_options(retry, delivery, priority, timeout, concurrency, on_exit, detached)
+
+        def make(function: AnyHandler) -> DeclaredIntent:
+            called = name or _name_of(function)
+            outcomes = outcome_names(called, succeeded, failed, unknown)
+            answered = bool(succeeded or failed or unknown)
+            return DeclaredIntent(
+                called, kind, place, target or called, "", function, options, outcomes, is_answered=answered
+            )
+
+        return _ServeDecorator(self, make)
+
+    def compute(
+        self,
+        *,
+        name: str = "",
+        retry: int | RetryPolicy | None = None,
+        priority: str | None = None,
+        timeout: timedelta | None = None,
+        concurrency: int | None = None,
+        succeeded: str = "",
+        failed: str = "",
+        unknown: str = "",
+    ) -> _ServeDecorator:
+        """This pure function performs an intent in a worker process: ``def score(task: Text) -> Score``. Else as ``effect``."""
+        place = SourcePlace.of_caller(1)
+        options = contract_options(retry, None, priority, timeout, concurrency, None, None)
+
+        def make(function: AnyHandler) -> DeclaredIntent:
+            called = name or _name_of(function)
+            outcomes = outcome_names(called, succeeded, failed, unknown)
+            answered = bool(succeeded or failed or unknown)
+            kind = EnumIntentType.COMPUTE_TASK
+            return DeclaredIntent(called, kind, place, called, "", function, options, outcomes, is_answered=answered)
+
+        return _ServeDecorator(self, make)
+
+    def timer(
+        self, *edges: str, when: Texts = (), when_after: Texts = (), public: bool = False, unleased: bool = False
+    ) -> Callable[[Callable[[S, Action[Nothing]], Step[S]]], TimerIntent[S]]:
+        """A timer that this function handles, called like it. ``renew.at(moment)`` in a step sets it."""
+        place = SourcePlace.of_caller(1)
+        first = len(self.transitions)
+        _, read = self._read(edges, place)
+        self._reserve((), read, when, when_after, None, place)
+        last = len(self.transitions)
+
+        def add(handler: Callable[[S, Action[Nothing]], Step[S]]) -> TimerIntent[S]:
+            name = _name_of(handler)
+            for n in range(first, last):
+                self.transitions[n] = self.transitions[n]._replace(trigger=name, handler=handler)
+            self._mark((name,), place, public=public, unleased=unleased)
+            declared = DeclaredIntent(name, EnumIntentType.TIMER, place, trigger=name)
+            self.add_intent(declared)
+            return TimerIntent(declared, handler)
+
+        return add
+
+    def send(
+        self,
+        to: WorkflowDeclaration[S2] | str,
+        trigger: str,
+        *,
+        name: str = "",
+        priority: str | None = None,
+        detached: bool | None = None,
+        succeeded: str = "",
+        failed: str = "",
+        unknown: str = "",
+    ) -> SentIntent[Nothing]:
+        """A message to instances of another workflow of this app: ``begin = parent.send(child, "begin")``.
+
+        ``to`` is its declaration, or its name where that comes later in the file. The intent is called like the trigger.
+        """
+        place = SourcePlace.of_caller(1)
+        called = name or trigger
+        outcomes = outcome_names(called, succeeded, failed, unknown)
+        options = contract_options(None, None, priority, None, None, None, detached)
+        target = to if isinstance(to, str) else to.name
+        answered = bool(succeeded or failed or unknown)
+        kind = EnumIntentType.ACTION_SEND
+        declared = DeclaredIntent(called, kind, place, target, trigger, None, options, outcomes, is_answered=answered)
+        self.add_intent(declared)
+        return SentIntent(declared)
+
+    def add_intent(self, declared: DeclaredIntent) -> None:
+        self.intents.append(declared)
+
+    def _problem(self, code: str, place: SourcePlace, message: str, fix: str) -> None:
+        self.problems.append(Problem(code, place, message, fix))
+
+
+def workflow(
+    name: str,
+    state: type[S],
+    *,
+    version: str = "1.0.0",
+    state_schema: int = 1,
+    terminal: tuple[str, ...] | list[str] | None = None,
+    description: str = "",
+) -> WorkflowDeclaration[S]:
+    """Begin a workflow in one file: ``orders = workflow("orders", Order)``.
+
+    ``name`` is the workflow type. The statuses are those of ``state.status``, a ``Literal``; the first action meets its default.
+    ``terminal`` are the final ones: by default those that no edge leaves. ``version`` is the contract's, ``state_schema`` the
+    number of the state's shape, which migrations count.
+    """
+    return WorkflowDeclaration(
+        name,
+        state,
+        SourcePlace.of_caller(1),
+        version=version,
+        state_schema=state_schema,
+        terminal=None if terminal is None else tuple(terminal),
+        description=description,
+    )
+
+
+def _name_of(function: AnyHandler) -> str:
+    return str(getattr(function, "__name__", ""))
