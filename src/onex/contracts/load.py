@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails, to_json
 from ..kernel.finding import EnumSeverity, Finding, errors
 from .check.contract_checks import check_tree
 from .guard.problem import suggest
+from .implied_names import with_implied_names
 from .model.contract import ModelContractWorkflow
 from .model.key_usage import EnumKeyUsage, keys_of, models_of, sort_keys
 from .model.part import STRICT, use_of
@@ -56,7 +57,11 @@ def load_contract(text: str, path: str) -> LoadedContract:
 
 
 def load_tree(tree: YamlMap, path: str, earlier: tuple[Finding, ...] = ()) -> LoadedContract:
-    """The same for a text that was read already; ``earlier`` are the findings of that reading."""
+    """The same for a text that was read already; ``earlier`` are the findings of that reading.
+
+    Names that the text leaves out are in the tree that it returns (``implied_names``).
+    """
+    tree = with_implied_names(tree)
     contract, shape = _typed(tree, path)
     found = [*earlier]
     # a broken scalar causes a second finding at its place; only the first is reported
@@ -161,6 +166,8 @@ _BOUNDS = {"greater_than_equal": ("use at least", "ge"), "less_than_equal": ("us
 _PATTERNS = {
     r"^[A-Za-z][A-Za-z0-9_-]{0,63}$": "begin with a letter, then letters, digits, _ or -, at most 64",
     r"^(\*|[A-Za-z][A-Za-z0-9_-]{0,63})$": 'be "*", or begin with a letter, then letters, digits, _ or -, at most 64',
+    r"^[A-Za-z][A-Za-z0-9_-]{0,63}(\.[A-Za-z][A-Za-z0-9_-]{0,63})?$": "begin with a letter, then letters, digits, _ or -, at "
+    "most 64; or be two such names with a dot between them",
     r"^[a-z][a-z0-9_]{0,63}$": "begin with a small letter, then small letters, digits or _, at most 64",
     r"^[A-Za-z_][A-Za-z0-9_]{0,127}$": "be the bare name of a class in payloads.py, without module or path",
     r"^[A-Za-z0-9_][A-Za-z0-9_./:@-]{0,199}$": "be letters, digits and _ . / : @ -, at most 200",

@@ -29,6 +29,7 @@ from ...kernel.intent import EnumIntentType
 from ...kernel.machine import Machine, Transition
 from ..guard.guards import guard_warning, parse
 from ..guard.problem import GuardProblem, suggest
+from ..implied_names import IMPLIED, TIMEOUT, implied_timeout
 from ..text.yaml_tree import FINDINGS_MAX, YamlMap, YamlPlace, YamlScalar
 from .machine_faults import ANY, MachineGraph, shadowed, written_guard
 from .partial_contract import LocatedWord, PartialContract, PartialIntent, number
@@ -39,6 +40,10 @@ CONDITIONS_CHARS_MAX = 16 * 1024
 _UNUSED: Mapping[str, tuple[str, ...]] = {
     EnumIntentType.TIMER: ("target", "payload", "outcomes", "retry", "delivery", "timeout_ms", "concurrency"),
     EnumIntentType.ACTION_SEND: ("delivery", "timeout_ms", "concurrency"),
+}
+_BY_RULE = {
+    "state": "add timeout_ms without on_timeout, or remove the transition",
+    "intent": "remove its outcomes, or the transition: both name triggers for the same",
 }
 
 
@@ -65,6 +70,7 @@ class _Check(PartialContract):
         yield from self._timeouts()
         for intent in self.intents:
             yield from self._intent(intent)
+        yield from self._fired_by_nobody()
         for word in self.unleased:
             yield from self._trigger(word, "unleased")
 
@@ -198,7 +204,8 @@ class _Check(PartialContract):
             if (state.timeout is None) != (state.on_timeout is None):
                 place = state.timeout or (state.on_timeout.place if state.on_timeout else state.name.place)
                 message = f"state {state.name.text!r} has one of timeout_ms and on_timeout without the other"
-                yield self._error("state_timeout", place, message, "write both: when, and which trigger then")
+                fix = f"write both: when, and which trigger then; or add a transition on {implied_timeout(state.name.text)}"
+                yield self._error("state_timeout", place, message, fix if state.timeout else "add timeout_ms: when")
             if state.timeout and state.name.text in self.final:
                 message = f"{state.name.text!r} is terminal; a timer on it is never set"
                 yield self._error("state_timeout", state.timeout, message, "remove timeout_ms and on_timeout")
@@ -293,7 +300,12 @@ class _Check(PartialContract):
             yield self._error("missing_key", at, f"{named} has no payload to compute on", "add payload: CLASS")
         yield from self._fired(intent, kind, named, at)
         for outcome, word in intent.outcomes:
-            yield from self._trigger(word, f"{named}, outcome {outcome},")
+            if intent.name and word.place == intent.name.place and word.text not in self.triggers:
+                message = f"{named} has its outcomes by rule, and no transition has the trigger {word.text!r}"
+                fix = f"add a transition with trigger: {word.text}, or write outcomes"
+                yield self._error("outcome_not_accepted", at, message, fix)
+            else:
+                yield from self._trigger(word, f"{named}, outcome {outcome},")
         if kind == EnumIntentType.NOTIFICATION and not intent.node.get("delivery"):
             yield self._warning(
                 "delivery_not_chosen",
@@ -311,8 +323,10 @@ class _Check(PartialContract):
     def _fired(self, intent: PartialIntent, kind: str, named: str, at: YamlPlace) -> Iterator[Finding]:
         if kind in (EnumIntentType.TIMER, EnumIntentType.ACTION_SEND):
             if intent.trigger is None:
-                who = "it fires" if kind == EnumIntentType.TIMER else "the target workflow gets"
-                yield self._error("missing_key", at, f"{named} has no trigger", f"add trigger: the one {who}")
+                fix = "add trigger: the one the target workflow gets"
+                if kind == EnumIntentType.TIMER:
+                    fix = "add trigger: the one it fires, or a transition with its own name as trigger"
+                yield self._error("missing_key", at, f"{named} has no trigger", fix)
             elif kind == EnumIntentType.TIMER:
                 yield from self._trigger(intent.trigger, named)
                 yield from self._bare(intent.trigger, "a timer")
@@ -322,6 +336,27 @@ class _Check(PartialContract):
             yield self._error(
                 "unused_key", place, message, "write outcomes: {succeeded: ..., failed: ..., unknown: ...}"
             )
+
+    def _fired_by_nobody(self) -> Iterator[Finding]:
+        """A trigger that reads like a name by rule, and is none: ``chrage.failed`` beside the intent ``charge``."""
+        fired = {word.text for intent in self.intents for _, word in intent.outcomes}
+        fired |= {state.on_timeout.text for state in self.states if state.on_timeout}
+        intents = [intent.name.text for intent in self.intents if intent.name]
+        states = [word.text for word in self.declared]
+        for trigger in self.triggers:
+            owner, _, end = trigger.partition(".")
+            if end not in IMPLIED or trigger in fired:
+                continue
+            known, lacks = (states, "timeout_ms") if end == TIMEOUT else (intents, "outcomes by rule")
+            near = "" if owner in known else suggest(owner, known)
+            if not near and owner not in known:
+                continue  # a client may send it
+            place = next(line.trigger.place for line in self.lines if line.trigger and line.trigger.text == trigger)
+            what = "state" if end == TIMEOUT else "intent"
+            message = f"nothing fires {trigger!r}: there is no {what} {owner!r}"
+            if owner in known:
+                message = f"nothing fires {trigger!r}: {what} {owner!r} has no {lacks}"
+            yield self._warning("fired_by_nobody", place, message, near or _BY_RULE[what])
 
     def _error(self, code: str, place: YamlPlace, message: str, fix: str) -> Finding:
         return Finding(code, EnumSeverity.ERROR, *place.spot(self.path), message, fix)

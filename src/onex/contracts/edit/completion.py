@@ -28,7 +28,7 @@ STATES = ("from_state", "to_state", "initial_state", "terminal_states", "error_s
 TRIGGERS = ("trigger", "on_timeout", "succeeded", "failed", "unknown", "unleased")
 _STATE = re.compile(r"""\b(?:from_state|to_state|initial_state)["']?[ ]*:[ ]*["']?([A-Za-z][\w-]*)""")
 _LISTED = re.compile(r"""\bterminal_states["']?[ ]*:[ ]*\[([^\]\n]*)""")
-_TRIGGER = re.compile(r"""\b(?:trigger|on_timeout)["']?[ ]*:[ ]*["']?([A-Za-z][\w-]*)""")
+_TRIGGER = re.compile(r"""\b(?:trigger|on_timeout)["']?[ ]*:[ ]*["']?([A-Za-z][\w-]*(?:\.[\w-]+)?)""")
 _NODE_TYPE = re.compile(r"""^["']?node_type["']?[ ]*:[ ]*["']?(\w+)""", re.MULTILINE)
 
 

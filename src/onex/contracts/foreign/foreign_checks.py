@@ -38,6 +38,8 @@ def _machine(shape: YamlMap, path: str) -> Iterator[Finding]:
     if entry is None:
         return
     for finding in check_tree(YamlMap({"state_machine": entry}, shape.place), path):
+        if finding.code == "fired_by_nobody":
+            continue  # names by rule are ours alone
         if finding.severity is EnumSeverity.ERROR and not finding.code.startswith("guard_"):
             yield finding._replace(severity=EnumSeverity.WARNING)
         else:

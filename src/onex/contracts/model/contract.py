@@ -40,9 +40,9 @@ from .part import (
     TRANSITIONS_MAX,
     ClassName,
     ModelContractVersion,
-    Name,
     Part,
     Prose,
+    TriggerName,
     Word,
     WorkflowType,
 )
@@ -162,7 +162,7 @@ class ModelContractReducer(ModelContractBase):
 
     state_model: Annotated[ClassName | None, MAPPED] = None
     state_schema: Annotated[int, Field(ge=1, le=10_000), ENGINE] = 1
-    unleased: Annotated[tuple[Name, ...], Field(max_length=TRANSITIONS_MAX), ENGINE] = ()
+    unleased: Annotated[tuple[TriggerName, ...], Field(max_length=TRANSITIONS_MAX), ENGINE] = ()
     intents: Annotated[tuple[ModelIntentDeclaration, ...], Field(max_length=INTENTS_MAX), ENGINE] = ()
 
 

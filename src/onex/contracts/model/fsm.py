@@ -30,6 +30,7 @@ from .part import (
     Share,
     StateName,
     Target,
+    TriggerName,
     Word,
 )
 
@@ -69,7 +70,7 @@ class ModelFSMTransition(Part):
 
     from_state: Annotated[StateName, MACHINE]
     to_state: Annotated[Name, MACHINE]
-    trigger: Annotated[Name, MACHINE]
+    trigger: Annotated[TriggerName, MACHINE]
     payload: Annotated[ClassName | None, Field(description="class in payloads.py; said once per trigger"), MACHINE] = (
         None
     )
@@ -88,7 +89,8 @@ class ModelFSMTransition(Part):
 
 
 class ModelFSMState(Part):
-    """``timeout_ms`` after entering, ``on_timeout`` is fired, unless the state was left.
+    """``timeout_ms`` after entering, ``on_timeout`` is fired, unless the state was left. Left out, it is ``NAME.timeout`` where a
+    transition has it.
 
     ``is_terminal`` and ``is_initial`` are how other contracts say what here the machine says once.
     """
@@ -96,7 +98,7 @@ class ModelFSMState(Part):
     name: Annotated[Name, MACHINE]
     description: Annotated[Prose, PROSE] = ""
     timeout_ms: Annotated[Milliseconds | None, MACHINE] = None
-    on_timeout: Annotated[Name | None, MACHINE] = None
+    on_timeout: Annotated[TriggerName | None, MACHINE] = None
     state_type: Annotated[Word | None, COMPARED] = None
     is_recoverable: bool | None = None
     entry_actions: Annotated[Actions, COMPARED] = ()
@@ -149,9 +151,9 @@ class ModelFSMSubcontract(Part):
 class ModelIntentOutcomes(Part):
     """The trigger each outcome becomes; all three or no ``outcomes`` at all."""
 
-    succeeded: Annotated[Name, ENGINE]
-    failed: Annotated[Name, ENGINE]
-    unknown: Annotated[Name, ENGINE]
+    succeeded: Annotated[TriggerName, ENGINE]
+    failed: Annotated[TriggerName, ENGINE]
+    unknown: Annotated[TriggerName, ENGINE]
 
 
 class ModelIntentRetry(Part):
@@ -166,7 +168,11 @@ class ModelIntentRetry(Part):
 
 
 class ModelIntentDeclaration(Part):
-    """One intent a reducer may emit: who serves it, and what each outcome becomes."""
+    """One intent a reducer may emit: who serves it, and what each outcome becomes.
+
+    Left out, ``outcomes`` are ``NAME.succeeded``, ``NAME.failed``, ``NAME.unknown`` where a transition has one of these, and the
+    ``trigger`` of a timer is its own name where a transition has it.
+    """
 
     name: Annotated[Name, ENGINE]
     type: Annotated[Kind, ENGINE]
@@ -178,6 +184,6 @@ class ModelIntentDeclaration(Part):
     priority: Annotated[EnumIntentPriority, ENGINE] = EnumIntentPriority.NORMAL
     timeout_ms: Annotated[Milliseconds, ENGINE] = 30_000
     concurrency: Annotated[int, Field(ge=1, le=10_000), ENGINE] = 10
-    trigger: Annotated[Name | None, ENGINE] = None
+    trigger: Annotated[TriggerName | None, ENGINE] = None
     description: Annotated[Prose, PROSE] = ""
     rank: Annotated[int | None, Field(description="a priority that is a number, in contracts of others")] = None

@@ -20,6 +20,7 @@ STRICT: Mapping[str, bool] = {"strict_names": True}
 WORD = r"^\S(?:.{0,198}\S)?$"
 NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
 NAME_OR_ANY = r"^(\*|[A-Za-z][A-Za-z0-9_-]{0,63})$"
+TRIGGER = r"^[A-Za-z][A-Za-z0-9_-]{0,63}(\.[A-Za-z][A-Za-z0-9_-]{0,63})?$"
 WORKFLOW = r"^[a-z][a-z0-9_]{0,63}$"
 CLASS = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 TARGET = r"^[A-Za-z0-9_][A-Za-z0-9_./:@-]{0,199}$"
@@ -66,6 +67,7 @@ def _word(pattern: str) -> AfterValidator:
 
 Name = Annotated[str, Field(json_schema_extra={"pattern": NAME}), _word(NAME)]
 StateName = Annotated[str, Field(json_schema_extra={"pattern": NAME_OR_ANY}), _word(NAME_OR_ANY)]
+TriggerName = Annotated[str, Field(json_schema_extra={"pattern": TRIGGER}), _word(TRIGGER)]
 WorkflowType = Annotated[str, Field(json_schema_extra={"pattern": WORKFLOW}), _word(WORKFLOW)]
 ClassName = Annotated[str, Field(json_schema_extra={"pattern": CLASS}), _word(CLASS)]
 Target = Annotated[str, Field(json_schema_extra={"pattern": TARGET}), _word(TARGET)]
