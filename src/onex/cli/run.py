@@ -116,7 +116,7 @@ async def _run(
 
 def _report_passed_over(app: Path) -> None:
     """Folders beside the workflows that look like one and cannot be: who thinks that they run is to know."""
-    if not (app / CONTRACT).is_file():
+    if app.is_dir() and not (app / CONTRACT).is_file():
         for one in folders_below(app).passed_over:
             note(f"passed over {one.path}: {one.why}; {one.fix}")
 
