@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # what the table below says, in words a type checker reads
     from .engine.pattern_engine import ReducerPatternEngine
     from .kernel.action import Action, Blob, ModelAction, Nothing, Payload, WorkflowKey
     from .kernel.errors import EffectFailed, EffectUnknown, OnexError, Refused
-    from .kernel.intent import Failure, ModelIntent, cancel, intent, send, timer
+    from .kernel.intent import Failure, IntentDraft, ModelIntent, cancel, intent, send, timer
     from .kernel.machine import reducer
     from .kernel.migration import migrate
     from .kernel.rename import renames
@@ -45,6 +45,7 @@ _HOMES = {
     "OnexError": "kernel.errors",
     "Refused": "kernel.errors",
     "Failure": "kernel.intent",
+    "IntentDraft": "kernel.intent",
     "ModelIntent": "kernel.intent",
     "cancel": "kernel.intent",
     "intent": "kernel.intent",
@@ -76,6 +77,7 @@ __all__ = [
     "EffectIO",
     "EffectUnknown",
     "Failure",
+    "IntentDraft",
     "ModelAction",
     "ModelIntent",
     "Nothing",

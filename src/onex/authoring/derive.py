@@ -349,7 +349,7 @@ class _Derivation:
             return self._map({name: self._node(part, place) for name, part in value.items()}, place)
         if isinstance(value, list):
             return YamlList(tuple(self._node(part, place) for part in value), at)
-        return YamlScalar(value, at)
+        return YamlScalar(str(value) if isinstance(value, str) else value, at)  # a StrEnum is text in a contract
 
     def _map(self, parts: Mapping[str, YamlNode], place: SourcePlace) -> YamlMap:
         at = self._place(place)

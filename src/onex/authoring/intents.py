@@ -134,11 +134,12 @@ class SentIntent(_WithOutcomes[R]):
 
 
 class TimerIntent(Generic[S]):
-    """A timer, and the handler of what it fires. Calling it calls the handler, as a test may do."""
+    """A timer, and the handler of what it fires. ``fired`` is that trigger. Calling it calls the handler, as a test may do."""
 
     def __init__(self, declared: DeclaredIntent, handler: Callable[[S, Action[Nothing]], Step[S]]) -> None:
         self.declared = declared
         self.handler = handler
+        self.fired: Trigger[Nothing] = Trigger(declared.trigger)
 
     def __call__(self, state: S, action: Action[Nothing]) -> Step[S]:
         return self.handler(state, action)

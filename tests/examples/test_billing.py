@@ -1,0 +1,97 @@
+"""The billing example: its decisions as given / when / then, and its calendar."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from examples.billing.app import Charge, Mail, month_after
+from onex import load_app
+from onex.kernel.errors import IllegalTransition
+from onex.kernel.intent import Failure
+from onex.kernel.step import State
+from onex.testing.harness import Given, given
+
+FOLDER = Path(__file__).resolve().parents[2] / "examples" / "billing"
+START = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def sub() -> Given[State]:
+    app = load_app(FOLDER)
+    assert app.findings == ()
+    return given(app.workflows["billing"].reducer)
+
+
+def say(sub: Given[State], trigger: str, **fields: object) -> Given[State]:
+    return sub.when(trigger, sub.reducer.payloads[trigger].model_validate(fields), at=START)
+
+
+def subscribed(sub: Given[State]) -> Given[State]:
+    return say(sub, "subscribe", customer="ada", cents=900, trial_days=0)
+
+
+def failed(sub: Given[State]) -> Given[State]:
+    return sub.when("charge.failed", Failure(code="refused", message="no credit", attempts=1), at=START)
+
+
+def emitted(sub: Given[State]) -> list[str]:
+    return [one.name for one in sub.emitted]
+
+
+def test_a_trial_ends_with_the_first_charge(sub: Given[State]) -> None:
+    say(sub, "subscribe", customer="ada", cents=900).then(status="trial", first=START + timedelta(days=14))
+    assert emitted(sub) == ["renew"]
+    sub.when("renew").then(status="charging")
+    (charge,) = sub.emitted
+    assert charge.payload is not None
+    assert charge.payload.model_dump() == Charge(customer="ada", cents=900, month=1).model_dump()
+    assert charge.idempotency_key == "test:1/1/0"
+
+
+def test_a_paid_month_sets_the_next_renewal_on_its_day(sub: Given[State]) -> None:
+    say(subscribed(sub).when("renew"), "charge.succeeded", number="r1").then(status="active", months=1)
+    renew, mail = sub.emitted
+    assert datetime.fromtimestamp(renew.due_us / 1e6, UTC) == datetime(2026, 2, 28, 12, tzinfo=UTC)
+    assert mail.payload is not None
+    assert mail.payload.model_dump() == Mail(customer="ada", text="month 1: receipt r1").model_dump()
+
+
+def test_three_refusals_are_tried_again_and_the_fourth_ends_it(sub: Given[State]) -> None:
+    subscribed(sub).when("renew")
+    waits = []
+    for n in range(3):
+        failed(sub).then(status="past_due", refusals=n + 1)
+        waits.append(timedelta(microseconds=next(one.due_us for one in sub.emitted if one.name == "try_again")))
+        sub.when("try_again").then(status="charging")
+    begin = START - datetime(1970, 1, 1, tzinfo=UTC)
+    assert [wait - begin for wait in waits] == [timedelta(days=1), timedelta(days=3), timedelta(days=7)]
+    failed(sub).then(status="ended", trouble="no credit")
+    assert emitted(sub) == ["mail"]
+
+
+def test_an_unclear_charge_is_tried_again_under_its_key(sub: Given[State]) -> None:
+    subscribed(sub).when("renew")
+    first = sub.emitted[0].idempotency_key
+    sub.when("charge.unknown", Failure(code="timeout", message="?", attempts=5), at=START).then(status="past_due")
+    sub.when("try_again")
+    assert sub.emitted[0].idempotency_key == first
+
+
+def test_a_customer_who_leaves_keeps_the_month_that_is_paid(sub: Given[State]) -> None:
+    say(subscribed(sub).when("renew"), "charge.succeeded", number="r1").when("cancel").then(status="ending")
+    sub.when("renew").then(status="ended", intents=[])
+
+
+def test_a_plan_is_not_changed_while_a_charge_runs(sub: Given[State]) -> None:
+    say(subscribed(sub).when("renew"), "change_plan", cents=100).then_refused(IllegalTransition)
+
+
+@pytest.mark.parametrize(
+    ("first", "months", "day"),
+    [("2026-01-31", 1, "2026-02-28"), ("2027-12-31", 2, "2028-02-29"), ("2026-01-31", 2, "2026-03-31"), ("2026-12-05", 1, "2027-01-05")],
+)  # fmt: skip
+def test_a_month_later_is_the_same_day_or_the_last(first: str, months: int, day: str) -> None:
+    assert month_after(datetime.fromisoformat(first), months) == datetime.fromisoformat(day)
