@@ -46,7 +46,8 @@ def test_a_tool_answers_and_the_model_thinks_on(run: Given[State]) -> None:
 def test_a_dangerous_tool_waits_for_a_person(run: Given[State]) -> None:
     say(run, "think.succeeded", text="send", tool="send_mail", argument="hi", cents=1).then(status="asking")
     run.when("approve").then(status="acting")
-    assert emitted(run) == ["use_tool"]
+    assert emitted(run) == ["use_tool", "@asking"]
+    assert run.emitted[1].cancelled, "the timer of the question"
 
 
 def test_nobody_who_answers_within_a_day_is_a_no(run: Given[State]) -> None:

@@ -91,7 +91,12 @@ def test_a_plan_is_not_changed_while_a_charge_runs(sub: Given[State]) -> None:
 
 @pytest.mark.parametrize(
     ("first", "months", "day"),
-    [("2026-01-31", 1, "2026-02-28"), ("2027-12-31", 2, "2028-02-29"), ("2026-01-31", 2, "2026-03-31"), ("2026-12-05", 1, "2027-01-05")],
-)  # fmt: skip
+    [
+        ("2026-01-31", 1, "2026-02-28"),
+        ("2027-12-31", 2, "2028-02-29"),
+        ("2026-01-31", 2, "2026-03-31"),
+        ("2026-12-05", 1, "2027-01-05"),
+    ],
+)
 def test_a_month_later_is_the_same_day_or_the_last(first: str, months: int, day: str) -> None:
     assert month_after(datetime.fromisoformat(first), months) == datetime.fromisoformat(day)
