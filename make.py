@@ -24,7 +24,16 @@ BIN = VENV / "bin"
 PYTHON = BIN / "python"
 READY = VENV / ".ready"
 LOCKS = [ROOT / "requirements" / name for name in ("dev.txt", "uv.txt", "runtime.txt")]
-CODE = ["src", "tests", "examples", "docs/generate.py", "make.py"]
+CODE = [
+    "src",
+    "tests",
+    "examples",
+    "docs/generate.py",
+    "docs/markdown.py",
+    "docs/api_contents.py",
+    "docs/api_reference.py",
+    "make.py",
+]
 NAMES = ["python3", "python3.13", "python3.12", "python3.11", "python3.14"]
 WANTED = "import sys; sys.exit(sys.version_info < (3, 11))"
 QUIET = ["--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]
@@ -240,7 +249,7 @@ def bench(arguments: list[str]) -> int:
 
 def docs(arguments: list[str]) -> int:
     """write the pages of docs/reference that are read off the code"""
-    become(tool("python", "docs/generate.py"))
+    become(tool("python", "-m", "docs.generate"))
 
 
 def wheel(arguments: list[str]) -> int:

@@ -11,7 +11,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -25,6 +25,8 @@ from pydantic_core import PydanticUndefined
 from typer.core import TyperArgument, TyperGroup, TyperOption
 from typer.main import get_command
 
+from docs.api_reference import api_pages
+from docs.markdown import MADE, row, table
 from onex import records
 from onex.adapters import store_limits
 from onex.adapters import structlog_telemetry as log
@@ -59,16 +61,6 @@ from onex.workflows.code_analysis.finding import CHECKS, EnumCheckSeverity
 HERE = Path(__file__).parent / "reference"
 PROMISES = "../concepts/promises.md"
 ARCHITECTURE = "../architecture.md"
-MADE = "<!-- written by docs/generate.py from the code; `make docs` writes it again -->\n"
-
-
-def row(cells: Iterable[str]) -> str:
-    bare = [cell.replace("|", "\\|") for cell in cells]  # also inside code, where Markdown's tables want it
-    return f"| {' | '.join(bare)} |\n"
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return row(heads) + f"|{'---|' * len(heads)}\n" + "".join(map(row, rows))
 
 
 def sentence(text: str | None) -> str:
@@ -659,6 +651,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "events.md": events_page,
     PROMISES: promises_page,
     ARCHITECTURE: architecture_page,
+    **api_pages(),
 }
 
 

@@ -50,18 +50,21 @@ from .records import (
 class Clock(Protocol):
     """The only time there is."""
 
-    def now_us(self) -> int: ...
+    def now_us(self) -> int:
+        """Microseconds since 1970 UTC."""
 
     def monotonic(self) -> float:
         """Seconds, for durations only."""
 
-    async def sleep(self, seconds: float) -> None: ...
+    async def sleep(self, seconds: float) -> None:
+        """Returns when so much of this clock's time has passed."""
 
 
 class Ids(Protocol):
     """New ids: UUIDv7, 16 bytes, rising within one process."""
 
-    def new(self) -> bytes: ...
+    def new(self) -> bytes:
+        """16 bytes, greater than the last ones."""
 
 
 class Store(Protocol):
@@ -118,16 +121,19 @@ class Store(Protocol):
 class Reader(Protocol):
     """What any process may read, the owner's too. Rows that are there are durable."""
 
-    async def load(self, keys: Sequence[WorkflowKey]) -> Mapping[WorkflowKey, Stored]: ...
+    async def load(self, keys: Sequence[WorkflowKey]) -> Mapping[WorkflowKey, Stored]:
+        """Those that exist."""
 
     async def instances(
         self, workflow_type: str | None, status: str | None, after: WorkflowKey | None, limit: int
     ) -> Sequence[Stored]:
         """By (type, id). ``timers`` are left empty."""
 
-    async def codes(self) -> Mapping[int, Code]: ...
+    async def codes(self) -> Mapping[int, Code]:
+        """``{code_id: code}``, all that rows were made by."""
 
-    async def envs(self) -> Mapping[int, Env]: ...
+    async def envs(self) -> Mapping[int, Env]:
+        """``{env_id: environment}``, all that rows were made under."""
 
     async def log(self, after: Position, limit: int) -> Sequence[LogEntry]:
         """Rows of ``after.shard`` with n > ``after.n``, in order: what a tail follows."""
@@ -140,16 +146,19 @@ class Reader(Protocol):
 
     async def outbox(
         self, states: Sequence[EnumOutboxState], key: WorkflowKey | None, after: Pointer | None, limit: int
-    ) -> Sequence[OutboxRow]: ...
+    ) -> Sequence[OutboxRow]:
+        """Rows in one of these states, of one instance or of all, in pointer order, behind ``after``."""
 
     async def rejections(
         self, key: str | None, action_id: bytes | None, after: int, limit: int
     ) -> Sequence[RejectionRow]:
         """Newest first; ``after`` skips as many."""
 
-    async def blob(self, digest: bytes) -> bytes | None: ...
+    async def blob(self, digest: bytes) -> bytes | None:
+        """The bytes, which are not compared with the digest here; None when none are kept."""
 
-    async def counts(self) -> Counts: ...
+    async def counts(self) -> Counts:
+        """Rows by table, instances by type and status, as of one moment."""
 
     async def in_flight(self, limit: int) -> Sequence[InFlight]:
         """By name, type and schema: of the ``limit`` newest instances those that have not ended, then the first ``limit``
@@ -158,7 +167,8 @@ class Reader(Protocol):
     async def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:
         """Unanswered inbox rows by ticket."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Idempotent."""
 
 
 class Sender(Protocol):
@@ -186,7 +196,8 @@ class Projections(Protocol):
 
     async def projected(
         self, name: str, tag: str | None, after: WorkflowKey | None, limit: int
-    ) -> Sequence[ProjectionRow]: ...
+    ) -> Sequence[ProjectionRow]:
+        """Rows with this tag, or all, in the order of type and id, behind ``after``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +228,8 @@ class Blobs(Protocol):
 class Telemetry(Protocol):
     """One stream of named events with plain fields: metrics, logs and health listen to it."""
 
-    def emit(self, name: str, **fields: str | int | float | bool | UUID | None) -> None: ...
+    def emit(self, name: str, **fields: str | int | float | bool | UUID | None) -> None:
+        """One event, as it happens, on the loop of the engine: it must not wait."""
 
 
 __all__ = [

@@ -50,6 +50,8 @@ class Env(NamedTuple):
 
 
 class EnumOutboxState(StrEnum):
+    """``waiting``: to be run, also again. ``held``: its result waits for other code. ``dead``: it waits for an operator."""
+
     WAITING = "waiting"
     HELD = "held"
     DEAD = "dead"
@@ -274,6 +276,11 @@ class Damage(NamedTuple):
 
 
 class RejectionRow(NamedTuple):
+    """A refusal that is kept: ``times`` equal ones, the first at ``first_us``, the last at ``last_us``.
+
+    ``key`` is empty where none could be read. ``body`` is the beginning of what was sent, as JSON.
+    """
+
     key: str
     action_id: bytes
     code: str

@@ -93,6 +93,7 @@ class _WithOutcomes(Generic[R]):
 
     @property
     def name(self) -> str:
+        """As the contract names it."""
         return self.declared.name
 
     def cancel(self) -> IntentDraft:
@@ -111,6 +112,7 @@ class ServedIntent(_WithOutcomes[R], Generic[Q, T, R]):
         self.function = function
 
     def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> T:
+        """What the function returns."""
         return self.function(*args, **kwargs)
 
     def intent(
@@ -142,6 +144,7 @@ class TimerIntent(Generic[S]):
         self.fired: Trigger[Nothing] = Trigger(declared.trigger)
 
     def __call__(self, state: S, action: Action[Nothing]) -> Step[S]:
+        """What the handler returns."""
         return self.handler(state, action)
 
     def at(self, moment: datetime) -> IntentDraft:

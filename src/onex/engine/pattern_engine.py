@@ -109,6 +109,7 @@ class ReducerPatternEngine:
 
     @property
     def counters(self) -> Counters:
+        """What this process has done since it started: actions, refusals, effects, retries."""
         return self.service.counters
 
     # --- in -----------------------------------------------------------------------------------------------------------

@@ -67,4 +67,5 @@ class ReducerRegistry:
 
     @property
     def workflows(self) -> tuple[Workflow, ...]:
+        """In the order in which they were registered."""
         return tuple(self._by_type.values())

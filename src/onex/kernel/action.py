@@ -129,10 +129,12 @@ class Action(NamedTuple, Generic[P]):
 
     @property
     def action_id(self) -> UUID:
+        """The caller's id, or one that the engine made."""
         return UUID(bytes=self.id)
 
     @property
     def correlation_id(self) -> UUID:
+        """The id of the action that began the conversation: its own, if no other did."""
         return UUID(bytes=self.correlation)
 
     @property

@@ -80,6 +80,7 @@ class World:
 
     @property
     def now_us(self) -> int:
+        """The time of the simulation: microseconds since 1970 UTC."""
         return self._now_us()
 
     def effects_of(self, key: WorkflowKey, name: str | None = None) -> list[Effect]:
@@ -87,6 +88,7 @@ class World:
         return [one for one in self.effects if one.key == key and name in (None, one.name)]
 
     def actions_of(self, key: WorkflowKey, trigger: str | None = None) -> list[Taken]:
+        """What one instance has applied, in order, or only under one trigger."""
         return [one for one in self.actions if one.key == key and trigger in (None, one.trigger)]
 
 

@@ -1,0 +1,260 @@
+"""Which name stands on which page of the Python reference, and which page of the documentation explains it.
+
+Every name of ``onex.__all__`` and every public name of ``onex.testing`` must be here: ``api_reference`` refuses to write
+the pages otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """A class or function by its home. ``members``: only these of a class are for users; empty: all public ones.
+
+    ``constructed``: users call the class. Otherwise they are given its instances.
+    """
+
+    home: str
+    members: Sequence[str] = ()
+    constructed: bool = True
+
+
+class Section(NamedTuple):
+    """``read`` is the page that explains these names, as ``title`` and path from ``docs``."""
+
+    title: str
+    read: tuple[str, str]
+    entries: Sequence[Entry]
+
+
+class ApiPage(NamedTuple):
+    file: str
+    title: str
+    about: str
+    sections: Sequence[Section]
+
+
+ONE_FILE = ("one file is an app", "decisions/0019-one-file-is-an-app.md")
+STEPS = ("actions and steps", "concepts/actions-and-steps.md")
+REDUCER = ("writing a reducer", "guides/writing-a-reducer.md")
+INTENTS = ("intents and outcomes", "concepts/intents-and-outcomes.md")
+TIMERS = ("timers and messages", "concepts/timers-and-messages.md")
+EFFECTS = ("effects and idempotency", "guides/effects-and-idempotency.md")
+BLOBS = ("blobs and compute", "concepts/blobs-and-compute.md")
+CHANGING = ("changing a workflow that runs", "guides/changing-a-workflow.md")
+STORES = ("stores", "concepts/stores.md")
+PROMISES = ("what is promised", "concepts/promises.md")
+PROJECTIONS = ("projections", "concepts/projections.md")
+REPLAY = ("replay and code", "concepts/replay-and-code.md")
+WHAT_IF = ("what if", "concepts/what-if.md")
+SIMULATION = ("simulation", "concepts/simulation.md")
+TESTING = ("testing your workflow", "guides/testing-your-workflow.md")
+
+PAGES: Sequence[ApiPage] = (
+    ApiPage(
+        "workflow.md",
+        "A workflow in one file",
+        "Decorators that declare transitions, intents and their handlers. The contract is derived from them.",
+        (
+            Section(
+                "The declaration",
+                ONE_FILE,
+                (
+                    Entry("authoring.declaration.workflow"),
+                    Entry(
+                        "authoring.declaration.WorkflowDeclaration",
+                        ("on", "move", "effect", "compute", "timer", "send"),
+                        constructed=False,
+                    ),
+                ),
+            ),
+            Section(
+                "What the decorators give back",
+                ONE_FILE,
+                (
+                    Entry("authoring.intents.ServedIntent", constructed=False),
+                    Entry("authoring.intents.SentIntent", constructed=False),
+                    Entry("authoring.intents.TimerIntent", constructed=False),
+                    Entry("authoring.intents.Trigger", constructed=False),
+                ),
+            ),
+            Section("Retries", INTENTS, (Entry("kernel.retry.RetryPolicy"),)),
+        ),
+    ),
+    ApiPage(
+        "reducer.md",
+        "States, actions and steps",
+        "What a handler takes and returns, in both forms of an app. All of it is pure.",
+        (
+            Section(
+                "Values",
+                STEPS,
+                (
+                    Entry("kernel.step.State", ("status", "evolve")),
+                    Entry("kernel.action.Payload"),
+                    Entry("kernel.action.Nothing"),
+                    Entry("kernel.action.Action"),
+                    Entry("kernel.action.WorkflowKey"),
+                    Entry("kernel.step.Step"),
+                    Entry("kernel.secret.Secret"),
+                ),
+            ),
+            Section("Contract first", REDUCER, (Entry("kernel.machine.reducer"), Entry("kernel.machine.Handlers"))),
+            Section(
+                "Intents",
+                INTENTS,
+                (
+                    Entry("kernel.intent.intent"),
+                    Entry("kernel.intent.IntentDraft"),
+                    Entry("kernel.intent.Failure"),
+                    Entry("kernel.intent.EnumIntentPriority"),
+                    Entry("kernel.intent.EnumIntentType"),
+                    Entry("kernel.intent.EnumDelivery"),
+                    Entry("kernel.intent.EnumOutcome"),
+                ),
+            ),
+            Section(
+                "Timers and messages",
+                TIMERS,
+                (Entry("kernel.intent.timer"), Entry("kernel.intent.cancel"), Entry("kernel.intent.send")),
+            ),
+            Section("Changes of schema", CHANGING, (Entry("kernel.migration.migrate"), Entry("kernel.rename.renames"))),
+        ),
+    ),
+    ApiPage(
+        "effects.md",
+        "Effects and compute",
+        "Functions that perform intents. They are called by the engine, and never by a handler.",
+        (
+            Section(
+                "Effects",
+                EFFECTS,
+                (
+                    Entry("nodes.effect.effect"),
+                    Entry("kernel.intent.ModelIntent"),
+                    Entry("nodes.effect.EffectIO", ("read", "blob"), constructed=False),
+                    Entry("kernel.errors.EffectFailed"),
+                    Entry("kernel.errors.EffectUnknown"),
+                ),
+            ),
+            Section(
+                "Compute and blobs",
+                BLOBS,
+                (
+                    Entry("nodes.compute.compute"),
+                    Entry("nodes.compute.ComputeIO", ("read", "blob"), constructed=False),
+                    Entry("kernel.action.Blob"),
+                ),
+            ),
+        ),
+    ),
+    ApiPage(
+        "engine.md",
+        "Engine and store",
+        "A program opens an engine on a store, or reads and sends beside one that runs elsewhere.",
+        (
+            Section("Apps", REDUCER, (Entry("app.load_app"), Entry("app.App", constructed=False), Entry(
+                        "app.LoadedWorkflow",
+                        ("contract", "reducer", "code", "effects", "computes", "folder", "contract_text"),
+                        constructed=False,
+                    ))),
+            Section(
+                "The engine",
+                PROMISES,
+                (
+                    Entry("wiring.engine.open"),
+                    Entry("wiring.engine.WiredEngine", ("materialize",), constructed=False),
+                    Entry(
+                        "engine.pattern_engine.ReducerPatternEngine",
+                        (
+                            "close", "counters", "submit", "submit_many", "stored", "state", "wait", "subscribe", "idle",
+                            "state_at", "rollback", "release", "redrive",
+                        ),
+                    ),
+                    Entry("engine.mailbox.Committed"),
+                    Entry("kernel.action.ModelAction"),
+                    Entry("engine.dispatch.Limits"),
+                ),
+            ),
+            Section(
+                "Other processes",
+                STORES,
+                (Entry("wiring.store_access.open_reader"), Entry("wiring.store_access.open_sender")),
+            ),
+            Section("Settings from the environment", STORES, (Entry("settings.Settings"), Entry("settings.read_settings"))),
+            Section("Errors", PROMISES, (Entry("kernel.errors.OnexError"), Entry("kernel.errors.Refused"))),
+        ),
+    ),
+    ApiPage(
+        "testing.md",
+        "Testing",
+        "Tests of reducers without an engine, and the suite that every store must pass.",
+        (Section("Given, when, then", TESTING, ()),),
+    ),
+    ApiPage(
+        "history.md",
+        "Replay, what-if and simulation as a library",
+        "What the commands `onex replay`, `onex whatif` and `onex simulate` call.",
+        (
+            Section(
+                "Replaying",
+                REPLAY,
+                (
+                    Entry("engine.registry.ReducerRegistry"),
+                    Entry("engine.registry.Workflow"),
+                    Entry("replay.replay.Replay"),
+                    Entry("replay.history_export.export_history"),
+                    Entry("replay.history_reader.HistoryReader", ("open",), constructed=False),
+                ),
+            ),
+            Section("What if", WHAT_IF, (Entry("whatif.what_if.WhatIf"),)),
+            Section(
+                "Simulation of an app",
+                SIMULATION,
+                (Entry("simulation.app_sim.World", constructed=False), Entry("simulation.app_sim.at_end")),
+            ),
+        ),
+    ),
+    ApiPage(
+        "ports.md",
+        "Ports",
+        "What the engine asks of the world, as protocols that an adapter implements, and the records that cross them.",
+        (
+            Section(
+                "Protocols",
+                STORES,
+                tuple(
+                    Entry(f"ports.{name}")
+                    for name in (
+                        "Store", "Reader", "Sender", "Projections", "Executor", "Result", "Blobs", "Clock", "Ids", "Telemetry",
+                    )
+                ),
+            ),
+            Section(
+                "What is read",
+                STORES,
+                tuple(
+                    Entry(f"ports.{name}")
+                    for name in (
+                        "Position", "Pointer", "Stored", "LogEntry", "OutboxRow", "EnumOutboxState", "SnapshotRow",
+                        "RejectionRow", "InboxRow", "Counts", "InFlight", "EnumInFlight", "Code", "Env",
+                    )
+                ),
+            ),
+            Section(
+                "What is committed",
+                STORES,
+                tuple(
+                    Entry(f"ports.{name}")
+                    for name in (
+                        "Commit", "KeyChange", "LogRow", "NewIntent", "NewBlob", "Note", "Rejection", "InboxAnswer", "Applied",
+                        "Conflict",
+                    )
+                ),
+            ),
+            Section("Rows of projections", PROJECTIONS, (Entry("ports.ProjectionRow"),)),
+        ),
+    ),
+)  # fmt: skip
