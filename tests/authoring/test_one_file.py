@@ -252,3 +252,21 @@ def test_it_runs_and_replays_like_any_app(tmp_path: Path) -> None:
             return first.status, last.status
 
     assert asyncio.run(go()) == ("busy", "done")
+
+
+def test_the_name_of_the_file_does_not_count(tmp_path: Path) -> None:
+    """A copy of the code as it was, under another name, is the same code to a replay."""
+    folder = app(tmp_path)
+    (folder / "before.py").write_text(WHOLE, encoding="utf-8")
+    assert load_app(folder / "before.py").workflows["jobs"].code == load_app(folder).workflows["jobs"].code
+
+
+def test_a_name_without_its_suffix_is_understood(tmp_path: Path) -> None:
+    app(tmp_path)
+    with pytest.raises(ContractError, match=r"did you mean .*/app\.py\?"):
+        load_app(tmp_path / "app")
+
+
+def test_an_option_of_a_wrong_type_is_reported_with_the_rest(tmp_path: Path) -> None:
+    text = WHOLE.replace('@jobs.effect(succeeded="made"', '@jobs.effect(timeout=5.5, retry="x", succeeded="made"')
+    assert found(tmp_path, text) == [(line_of(text, "@jobs.effect"), "wrong_type")] * 2

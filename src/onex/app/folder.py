@@ -83,6 +83,8 @@ class AppFolder:
         self._imports: dict[str, tuple[str, ...] | Finding] = {}
         if not self.root.is_dir():
             hint = "; name the folder that holds it" if self.root.is_file() else ""
+            if shown.name and (file := shown.with_name(f"{shown.name}.py")).is_file():
+                hint = f"; did you mean {file}?"
             raise ContractError(
                 f"{shown} is no folder{hint}. An app is a folder with a {CONTRACT} or an {ONE_FILE}, or a Python file"
             )
@@ -239,16 +241,20 @@ class AppFolder:
         hasher = blake3()
         _feed(hasher, CONTRACT, contract)
         modules, _ = self.closure(decisive)
-        prefix = f"{workflow}." if workflow else ""
-        named = {
-            f".{name[len(prefix) :]}" if name.startswith(prefix) else "." if name == workflow else f"..{name}": module
-            for name, module in modules.items()
-        }
+        named = {self._from(workflow, name): module for name, module in modules.items()}
         for name in sorted(named):
             if named[name].text.strip():
                 text = named[name].text
                 _feed(hasher, name, without_effects(text) if self.source else text)
         return hasher.digest()
+
+    def _from(self, workflow: str, name: str) -> str:
+        """How a module is called in a hash: from the workflow's folder. The file that declares workflows may have any name."""
+        if self.source and name == self.source:
+            return "@"
+        if not workflow or name.startswith(f"{workflow}."):
+            return f".{name[len(workflow) + 1 :] if workflow else name}"
+        return "." if name == workflow else f"..{name}"
 
 
 def _feed(hasher: blake3, name: str, text: bytes) -> None:

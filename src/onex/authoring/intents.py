@@ -206,7 +206,9 @@ def contract_options(
         "retry": _retry(retry),
         "delivery": delivery,
         "priority": priority,
-        "timeout_ms": None if timeout is None else milliseconds(timeout),
+        "timeout_ms": milliseconds(timeout)
+        if isinstance(timeout, timedelta)
+        else timeout,  # else the contract refuses it
         "concurrency": concurrency,
         "on_exit": on_exit,
         "detached": detached,
