@@ -112,7 +112,10 @@ class Store(Protocol):
         """The last record of the owner before; b'' after an orderly end. Read once, after ``own``."""
 
     async def woken(self) -> None:
-        """Returns when another process may have written into the inbox."""
+        """Returns when another process may have written into the inbox.
+
+        Where that signal can be lost, it returns after some seconds without one: the caller then looks.
+        """
 
     async def close(self) -> None:
         """Frees what was owned. Idempotent."""

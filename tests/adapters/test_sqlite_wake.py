@@ -93,6 +93,19 @@ def test_a_sender_that_may_not_leave_a_sign_wakes_by_the_wal(path: Path, monkeyp
     run(body)
 
 
+def test_an_owner_looks_after_a_while_though_no_send_woke_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal can be lost: the inbox then waits for this look, and not for ever."""
+    monkeypatch.setattr(sqlite, "LOOK_S", 0.1)
+
+    async def body() -> None:
+        store = await SqliteStore.open(path)
+        await store.own("owner")
+        await store.woken()
+        await store.close()
+
+    run(body)
+
+
 def test_an_idle_owner_notices_that_its_store_was_taken_away(path: Path) -> None:
     async def body() -> None:
         store = await SqliteStore.open(path)

@@ -22,6 +22,7 @@ NAMES = [
     "replay",
     "route",
     "simulate",
+    "skip",
     "step",
     "whatif",
     "workflow",

@@ -4,8 +4,8 @@ A row is an action, or a request of an operator (``operator_requests``). An acti
 that applies or refuses it turns its row into the answer. A request is carried out when the last action taken before it for
 the same key has its answer. Its row becomes ``{"done": true}`` or the error.
 
-1. ``_look`` waits until the store says that another process may have written, 5 s at most. If that signal is lost, the row
-   waits those 5 s. If the read after it fails, the next turn reads at once: the signal is used up, and the row is still there.
+1. ``_look`` waits until the store says that another process may have written. A store whose signal can be lost says so every
+   few seconds anyway. If the read after it fails, the next turn reads at once: the signal is used up, and the row is still there.
 2. ``drain`` reads rows behind ``_taken``, the ticket taken last. It moves only when its row has been taken, so that a row on
    which the store failed is read again, and none behind it is judged before it.
 3. ``_take`` reads one row. That runs validators of the user, so the row is written down first (``crash_counts``): at three
@@ -18,9 +18,7 @@ the same key has its answer. Its row becomes ``{"done": true}`` or the error.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 
 from ..kernel.action import ModelAction, WorkflowKey, micros
 from ..kernel.errors import ActionExpiredError, OnexError, Overloaded, TemporaryDatabaseError
@@ -36,7 +34,6 @@ from .operator_requests import RequestHandler
 from .task_supervisor import TaskSupervisor
 
 PAGE = 200
-LOOK_S = 5.0  # a signal that was lost costs this long; one read in five seconds is no load
 DONE = b'{"done":true}'
 
 
@@ -61,9 +58,7 @@ class Inbox:
         """One turn. A look that failed is taken again at once: the signal is gone, and what was sent still waits."""
         if self._looked:
             self._looked = False
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_S):
-                    await self.service.store.woken()
+            await self.service.store.woken()
         await self.drain()
         self._looked = True
 

@@ -3,7 +3,8 @@
 Theory of operation
     The engine runs on it unchanged. It is asyncio's own loop with three parts replaced:
     - The queue of ready handles (``_Ready``). The next handle is taken at random, by a stream of the seed.
-    - The selector (``_NoSelector``). When nothing is ready, it does not wait: time jumps to the next timer.
+    - The selector (``_NoSelector``). When nothing is ready, it does not wait: time jumps to the next timer. In ``run_ready``
+      the loop stops there instead, and whoever drives it may let more time pass at once (``pass_until``).
     - The clock (``time``). It stands still while code runs.
     asyncio promises that callbacks of ``call_soon`` run in the order in which they were given. This loop breaks that promise
     on purpose: between machines, threads and sockets there is no such order. Code that needs one uses a queue or a future.
@@ -136,7 +137,11 @@ class _NoSelector:
         self._loop = loop
 
     def select(self, timeout: float | None) -> tuple[()]:
-        if timeout != 0:
+        if timeout == 0:
+            return ()
+        if self._loop.stands:
+            self._loop.stop()
+        else:
             self._loop.jump()
         return ()
 
@@ -165,6 +170,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._fresh: list[bytes] = []
         self._digest = blake2b(digest_size=16)
         self.failure: SimulationError | None = None
+        self.stands = False
         self.steps = 0
         self.trace: list[bytes] = []
 
@@ -185,10 +191,32 @@ class SimLoop(asyncio.BaseEventLoop):
                 f"and {len(waiting)} tasks wait for each other or for something that never comes: {_listed(waiting)}",
                 waiting,
             )
+        self._set(when)
+
+    def _set(self, when: float) -> None:
         self._now = when
         # the base class runs timers up to now + resolution: one ulp means exactly those that are due, at any size of ``when``
         self._clock_resolution = math.ulp(when)
         self._fresh.append(b"@" + repr(when).encode())
+
+    def run_ready(self) -> None:
+        """Runs whatever can run without a wait; time stands still. Raises the error that ends the run."""
+        if self.failure is not None:
+            raise self.failure
+        self.stands = True
+        try:
+            self.run_forever()
+        finally:
+            self.stands = False
+
+    def pass_until(self, when: float) -> None:
+        """Sets the time ahead, while the loop does not run. Timers in between are late then, as on a machine that slept."""
+        if when > self._now:
+            self._set(when)
+
+    def next_timer(self) -> float:
+        """When the next timer is due; infinity when none is set."""
+        return min((timer.when() for timer in self._scheduled if not timer._cancelled), default=math.inf)
 
     def begin_step(self, name: bytes) -> None:
         """Counts and records the step that is about to run. Raises the error that ends the run."""
@@ -320,10 +348,12 @@ class SimLoop(asyncio.BaseEventLoop):
 
 def _refused_outside(name: str) -> Callable[..., NoReturn]:
     def refuse(self: SimLoop, *args: object, **options: object) -> NoReturn:
-        raise UnsimulatedError(
+        error = UnsimulatedError(
             f"{name} reaches outside the simulation at virtual {self.time():.6f} s: put it behind a port, and give the "
             "simulation an implementation of that port."
         )
+        self.fail(error)  # user code may catch it, and an effect's error would be tried again
+        raise error
 
     refuse.__name__ = name
     return refuse

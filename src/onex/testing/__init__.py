@@ -1,3 +1,3 @@
-"""For users and for us: given/when/then for reducers, and one suite that every store must pass."""
+"""For tests: an app in virtual time, given/when/then for reducers, and one suite that every store must pass."""
 
 from __future__ import annotations

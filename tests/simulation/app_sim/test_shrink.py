@@ -107,6 +107,29 @@ def test_two_processes_live_the_same_runs_as_one() -> None:
     assert (alone.runs, alone.broken) == (9, None)
 
 
+def test_the_first_result_waits_for_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pool:
+        def __init__(self, *about: object) -> None:
+            self.asked: list[list[int]] = []
+            pools.append(self)
+
+        def submit(
+            self, play: Callable[..., RunTotals], plan: RunPlan, seeds: list[int], folder: str
+        ) -> Future[RunTotals]:
+            self.asked.append(seeds)
+            return Future()  # its process never starts
+
+        def shutdown(self, *, cancel_futures: bool) -> None:
+            pass
+
+    pools: list[Pool] = []
+    monkeypatch.setattr("onex.simulation.app_sim.runner.ProcessPoolExecutor", Pool)
+    totals = run_all(RunPlan(str(ORDERS), 0, 12), 2)
+    assert [next(totals).runs for _ in range(4)] == [1, 1, 1, 1]
+    assert pools[0].asked == [[4, 5, 6, 7], [8, 9, 10, 11]]
+    totals.close()
+
+
 def test_what_breaks_first_ends_it(tmp_path: Path) -> None:
     alone = played(shop(tmp_path, NEVER_TWICE, CHARGES_TWICE), 1, 12)
     assert alone.broken is not None

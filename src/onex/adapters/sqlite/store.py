@@ -11,7 +11,8 @@ A call that was handed over is executed even when its caller is cancelled; only 
 thread checks that the files are still those that were opened.
 
 ``woken`` polls every 25 ms. Senders leave a wake token in the owner's file after their commit. One that may not write there
-is found by the WAL's time and size; SQLite itself is asked only after these have changed.
+is found by the WAL's time and size; SQLite itself is asked only after these have changed. Such a signal can be lost, so it
+returns after 5 s without one: a read in five seconds is no load.
 
 ``close`` ends in a fixed order: reads, checkpoints, then the writer, which copies the rest of the WAL and frees the owner's
 lock. An open reader would keep it from copying all. A disk that hangs could hold it for ever, so after 10 s the lock
@@ -56,6 +57,7 @@ from .schema import SHARDS
 from .threads import CLOSE_S, Checkpointer, StoreThread, in_thread, set_done
 
 WATCH_S: Final = 0.025
+LOOK_S: Final = 5.0
 TICK_NS: Final = 20_000_000
 """A file's times move in ticks of the kernel: two writes within one tick may show the same time."""
 
@@ -145,8 +147,9 @@ class SqliteStore:
         return b"" if self._core is None else self._core.judged()
 
     async def woken(self) -> None:
+        end_s = time.monotonic() + LOOK_S
         while True:
-            if await self._written_elsewhere():
+            if await self._written_elsewhere() or time.monotonic() >= end_s:
                 return
             await asyncio.sleep(WATCH_S)
 

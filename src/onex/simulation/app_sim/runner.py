@@ -6,7 +6,8 @@ Theory of operation
     counted. So which seed is reported does not depend on the number of processes.
     Processes are spawned, not forked: a fork would copy the threads and connections of this process. Ctrl-C reaches the
     parent only; the others ignore it and end when the parent shuts the pool down, so no traceback of theirs is printed.
-    Each process loads the app once, and keeps a folder of its own for the stores of its runs.
+    Each process loads the app once, and keeps a folder of its own for the stores of its runs. A process needs a second until it
+    runs anything, so the first chunk is run here meanwhile, seed by seed: the first result is there at once.
 """
 
 from __future__ import annotations
@@ -114,11 +115,14 @@ def run_all(plan: RunPlan, processes: int) -> Generator[RunTotals, None, None]:
 def _ahead(pool: ProcessPoolExecutor, plan: RunPlan, folder: str, processes: int) -> Iterator[RunTotals]:
     """Keeps ``AHEAD`` chunks per process under way, so that none waits, and no more."""
     chunks = plan.chunks()
+    own = next(chunks, [])
     under_way: deque[Future[RunTotals]] = deque()
     while True:
         for chunk in islice(chunks, AHEAD * processes - len(under_way)):
             with _ctrl_c_blocked():
                 under_way.append(pool.submit(_chunk, plan, chunk, folder))
+        while own:
+            yield _chunk(plan, [own.pop(0)], folder)
         if not under_way:
             return
         yield under_way.popleft().result()
