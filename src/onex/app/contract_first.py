@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
-from ..contracts.compile import LocatedContract, PythonPlace
+from ..contracts.compile import BUILT_IN_PAYLOADS, LocatedContract, PythonPlace
 from ..contracts.load import load_contract
 from ..contracts.text.yaml_tree import place_of
 from ..kernel.machine import Handlers
@@ -31,7 +31,7 @@ class ContractFirst:
         """Raises ContractError when a contract or a module has an error."""
         contracts = self._contracts()
         self.report.judge()
-        self._check_files()
+        self._check_files(contracts)
         imported = modules.imported(self._names())
         return [self._source(home, located, imported) for home, located in contracts.items()]
 
@@ -58,9 +58,12 @@ class ContractFirst:
             contracts[home] = LocatedContract(loaded.contract, loaded.tree, path)
         return contracts
 
-    def _check_files(self) -> None:
-        for home in self.folder.workflows:
-            if "payloads" not in self.folder.parts(home):
+    def _check_files(self, contracts: Mapping[str, LocatedContract]) -> None:
+        """A contract that names no class of the app needs no ``payloads.py``."""
+        for home, located in contracts.items():
+            contract = located.contract
+            named = {contract.state_model, *contract.payloads.values(), *(one.payload for one in contract.intents)}
+            if named - {None, *BUILT_IN_PAYLOADS} and "payloads" not in self.folder.parts(home):
                 path = self.folder.show(self.folder.root.joinpath(*home.split("."), "payloads.py"))
                 fix = "write it beside contract.yaml: the state and payload classes"
                 self.report.error("missing_file", PythonPlace(path, 0, 0), "there is no payloads.py", fix)
@@ -81,7 +84,7 @@ class ContractFirst:
         return WorkflowSource(
             home,
             located,
-            vars(modules[parts["payloads"]]),
+            vars(modules[parts["payloads"]]) if "payloads" in parts else {},
             self._handlers(modules[parts["reducer"]]) if "reducer" in parts else None,
             tuple(parts[part] for part in DECISIVE if part in parts),
             modules.get(parts.get("migrations", "")),

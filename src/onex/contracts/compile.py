@@ -143,6 +143,8 @@ class _Compiler:
 
     def _state(self) -> type[State] | None:
         name = self.contract.state_model
+        if name is None:
+            return self._bare_state()
         found = self._class(name, "state_model")
         if found is None:
             return None
@@ -170,6 +172,15 @@ class _Compiler:
             if reason:
                 self._of_state(found, "", "bad_default", f"{name} cannot begin: {reason}", "correct the defaults")
         return found
+
+    def _bare_state(self) -> type[State] | None:
+        """The state of a contract that names none: a status alone."""
+        for name, theirs in self.classes.items():
+            if isinstance(theirs, type) and issubclass(theirs, State) and theirs is not State:
+                message = f"payloads.py has the state class {name}, and the contract names none"
+                self._at(("state_model",), "missing_key", message, f"add state_model: {name}")
+                return None
+        return State
 
     def _status(self, state: type[State]) -> None:
         """``status`` is text, or a Literal of just the statuses that the machine has."""
@@ -226,7 +237,10 @@ class _Compiler:
             return
         made_for = self.handlers.state_type
         if state is not None and made_for is not state:
-            message = f"reducer.py handles {made_for.__name__}; the contract's state_model is {state.__name__}"
+            named = f"the contract's state_model is {state.__name__}"
+            if self.contract.state_model is None:
+                named = "the contract names no state_model, so its state is State of onex"
+            message = f"reducer.py handles {made_for.__name__}; {named}"
             self._at(
                 ("state_model",), "other_state", message, f"write reducer({state.__name__}), or change state_model"
             )

@@ -1,8 +1,8 @@
 """``onex check`` as values: every contract of some paths is read, all its keys are accounted for, and apps of ours are loaded.
 
-A file is read alone, of whatever family it is. Where contracts of ours stand beside a ``payloads.py``, their folder is an app: then
-code and contract are checked together, as an engine would load them. Only such code is imported, and only from folders that the
-user named.
+A file is read alone, of whatever family it is. Where contracts of ours stand beside a ``payloads.py`` or ``reducer.py``, their
+folder is an app: then code and contract are checked together, as an engine would load them. Only such code is imported, and only
+from folders that the user named.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from typing import NamedTuple
 
 from ..app.load import App, load_app
 from ..app.lock import CHANGED
+from ..contracts.foreign.family import is_bare
 from ..contracts.foreign.foreign_reader import read_contract, read_own_tree
 from ..contracts.foreign.read_result import EnumFamily, ReadResult
 from ..contracts.load import dotted
 from ..contracts.model.key_usage import EnumKeyUsage
+from ..contracts.text.yaml_tree import YamlMap, read_yaml
 from ..kernel.errors import ContractError
 from ..kernel.finding import EnumSeverity, Finding, errors
 from ..repository.contract_files import (
@@ -36,6 +38,9 @@ from ..repository.reference_files import Repository, UnreadableContract, contrac
 from .parallel import spread
 
 PASSED_OVER = "passed_over"
+
+
+REDUCER = "reducer.py"
 
 
 class UnusedKey(NamedTuple):
@@ -186,7 +191,8 @@ def _apps(seen: ContractSearch, files: Mapping[str, InspectedFile]) -> Iterator[
     for candidate in seen.candidates:
         home = candidate.path.parent
         one = files[str(candidate.path)]
-        is_app = candidate.path.name == CONTRACT and one.family == EnumFamily.ONEX and (home / PAYLOADS).is_file()
+        has_code = any((home / name).is_file() for name in (PAYLOADS, REDUCER))
+        is_app = candidate.path.name == CONTRACT and one.family == EnumFamily.ONEX and has_code
         if is_app and not candidate.named and home not in taken:
             below.setdefault(home.parent, []).append(home)
     for above, homes in below.items():
@@ -202,7 +208,16 @@ def _is_ours(contract: InspectedFile | None, home: Path) -> bool:
     """
     if contract is None or not contract.family:
         return contract is None or (home / PAYLOADS).is_file()
-    return contract.family == EnumFamily.ONEX
+    return contract.family == EnumFamily.ONEX or _is_bare(home / CONTRACT)
+
+
+def _is_bare(path: Path) -> bool:
+    """Whether it reads like a workflow without a state class: then it is loaded, and fails with what is wrong in it."""
+    try:
+        tree = read_yaml(contract_text(path), str(path)).tree
+    except UnreadableContract:
+        return False
+    return isinstance(tree, YamlMap) and is_bare(tree)
 
 
 def _is_one_app(above: Path, homes: Sequence[Path], files: Mapping[str, InspectedFile]) -> bool:

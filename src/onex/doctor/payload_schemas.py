@@ -92,7 +92,8 @@ def _payloads(home: Path) -> object:
 def _named(contract: ModelContractWorkflow, classes: Mapping[str, object]) -> Iterator[tuple[str, type[BaseModel]]]:
     named = [(trigger, name) for trigger, name in contract.payloads.items()]
     named += [(f"intents.{one.name}", one.payload) for one in contract.intents if one.payload is not None]
-    named.append(("state", contract.state_model))
+    if contract.state_model is not None:
+        named.append(("state", contract.state_model))
     for key, name in named:
         found = classes.get(name, BUILT_IN_PAYLOADS.get(name))
         if isinstance(found, type) and issubclass(found, BaseModel):

@@ -6,6 +6,8 @@ a contract between two families loses nothing.
 
 from __future__ import annotations
 
+from ..model.fsm import ModelFSMSubcontract, ModelFSMTransition
+from ..model.part import Part, use_of
 from ..text.yaml_tree import YamlList, YamlMap, YamlNode, YamlPlace, YamlScalar
 from .read_result import EnumFamily
 
@@ -23,7 +25,8 @@ THEIRS = frozenset((
 """Keys that no contract of ours has, and nearly every other."""
 
 DISCRIMINATORS: dict[EnumFamily, str] = {
-    EnumFamily.ONEX: "`state_model` is a class name with nothing of others beside it, or `intents` have `outcomes`: ours",
+    EnumFamily.ONEX: "`state_model` is a class name with nothing of others beside it, or `intents` have `outcomes`; without a "
+    "`state_model`, a machine with our keys alone, in which nothing is wrong",
     EnumFamily.SKILL: "`event_bus.subscribe`/`publish` are mappings, or `execution` names a backend",
     EnumFamily.MARKET: "`handler: {module, class}` at the top",
     EnumFamily.BRIDGE: "`node_id`, and `subcontracts` a mapping or `version` a text",
@@ -71,6 +74,28 @@ def _onex(tree: YamlMap) -> bool:
     if not _text(tree.get("state_model")) or "." in _text(tree.get("state_model")):
         return False
     return bool({"state_machine", "intents"} & set(tree.entries)) and not THEIRS & set(tree.entries)
+
+
+def is_bare(tree: YamlMap) -> bool:
+    """Whether a contract without a state class may be a workflow: a machine and transitions with our keys and no other."""
+    if "state_model" in tree.entries or THEIRS & set(tree.entries) or _NEEDED - set(tree.entries):
+        return False
+    machine = _branch(tree.get("state_machine"))
+    rows = machine.get("transitions")
+    return (
+        _text(tree.get("node_type")) in ("REDUCER_GENERIC", "REDUCER")
+        and _runs_by(ModelFSMSubcontract) >= set(machine.entries)
+        and isinstance(rows, YamlList)
+        and all(isinstance(row, YamlMap) and _runs_by(ModelFSMTransition) >= set(row.entries) for row in rows.items)
+    )
+
+
+def _runs_by(model: type[Part]) -> set[str]:
+    """The keys that the engine runs by, and prose."""
+    return {name for name in model.model_fields if {"engine", "docs"} & set(use_of(model, name).by)}
+
+
+_NEEDED = {"name", "contract_version", "node_type", "state_machine"}
 
 
 def _skill(tree: YamlMap) -> bool:

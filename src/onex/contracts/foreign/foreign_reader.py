@@ -42,7 +42,7 @@ from ..model.contract import (
 from ..model.key_usage import inherit_usage, keys_of, keys_within, models_of, sort_keys
 from ..text.include import REF, IncludeReader, ResolvedTree, resolve_includes
 from ..text.yaml_tree import FINDINGS_MAX, Loc, YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar, plain, read_yaml
-from .family import family_of
+from .family import family_of, is_bare
 from .foreign_checks import check_foreign
 from .key_report import keys_without_effect
 from .normalise import NormalisedContract, normalise
@@ -73,7 +73,7 @@ def read_contract(text: str, path: str, fetch: IncludeReader | None = None) -> R
         )
         return _nothing(path, (*found, not_mapping))
     family = family_of(whole.tree)
-    if family is EnumFamily.ONEX:
+    if family is EnumFamily.ONEX or (is_bare(whole.tree) and not errors(load_tree(whole.tree, path, found).findings)):
         return _own(source.tree, whole, path, found)
     return _foreign(source.tree, whole, path, family, found)
 

@@ -171,12 +171,15 @@ class ModelContractOrchestrator(ModelContractBase):
 
 
 class ModelContractWorkflow(ModelContractReducer):
-    """``<workflow>/contract.yaml`` of an app: a reducer that this engine runs. ``name`` is the workflow type."""
+    """``<workflow>/contract.yaml`` of an app: a reducer that this engine runs. ``name`` is the workflow type.
+
+    Without ``state_model`` the state is its status and nothing else.
+    """
 
     name: Annotated[WorkflowType, ENGINE]
     node_type: Annotated[Literal["REDUCER_GENERIC", "REDUCER"], ENGINE]
     contract_version: Annotated[ModelContractVersion, ENGINE]
-    state_model: Annotated[ClassName, ENGINE]
+    state_model: Annotated[ClassName | None, ENGINE] = None
     state_machine: Annotated[ModelFSMSubcontract, ENGINE]
 
     @property
