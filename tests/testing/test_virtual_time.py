@@ -18,6 +18,8 @@ from onex.kernel.intent import ModelIntent
 from onex.nodes.given import InvalidExecutor
 from onex.simulation.loop import UnhandledError, UnsimulatedError
 from onex.testing.virtual_time import VirtualRun, virtual
+from onex.workflows import code_analysis
+from onex.workflows.code_analysis import tree
 
 ROOT = Path(__file__).resolve().parents[2]
 ORDERS = ROOT / "examples" / "orders"
@@ -218,6 +220,22 @@ def test_compute_functions_run_in_this_process_or_are_replaced() -> None:
         assert run.state("sums:1").model_dump()["total"] == 7
 
 
+def test_blocking_code_runs_while_time_stands_still() -> None:
+    """A plain effect sees no running loop, as in the thread that it has in a real engine."""
+
+    def blocks(intent: ModelIntent[BaseModel]) -> dict[str, str]:
+        return asyncio.run(asyncio.sleep(0, {"receipt": "r1"}))
+
+    async def hands_over(intent: ModelIntent[BaseModel]) -> dict[str, str]:
+        with pytest.raises(LookupError):
+            await asyncio.to_thread(dict[str, str]().__getitem__, "nothing")
+        return await asyncio.to_thread(packed, intent)
+
+    with virtual(ORDERS, executors={"bank": blocks, "warehouse": hands_over}) as run:
+        run.submit("orders:1", "place", TEA)
+        assert (run.state("orders:1").status, run.now) == ("shipped", BEGIN)
+
+
 def test_an_effect_that_opens_a_socket_ends_the_run_and_says_what_to_do() -> None:
     async def calls_out(intent: ModelIntent[BaseModel]) -> None:
         await asyncio.open_connection("localhost", 9)
@@ -225,6 +243,18 @@ def test_an_effect_that_opens_a_socket_ends_the_run_and_says_what_to_do() -> Non
     with pytest.raises(UnsimulatedError) as raised, virtual(ORDERS, executors={"bank": calls_out}) as run:
         run.submit("orders:1", "place", TEA)
     assert any("give a fake for it" in note for note in raised.value.__notes__)
+
+
+def test_the_built_in_analysis_runs_whole_with_its_files_blobs_and_messages(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    for name in ("one.py", "two.py"):
+        (tmp_path / "tree" / name).write_text("def f(a: int) -> int:\n    return a\n")
+    job = tree.begin("mine", str(tmp_path / "tree"), ["one.py", "two.py"], str(tmp_path / "report"), "Two files")
+    with virtual(Path(code_analysis.__file__).parent) as run:
+        for one in job:
+            run.submit(one.key, one.trigger, one.payload)
+        assert (run.state("code_total:mine").status, run.now) == ("reported", BEGIN)
+    assert "2 files in 1 directory" in (tmp_path / "report" / "report.md").read_text()
 
 
 # --- the rest ---------------------------------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ Theory of operation
     or an effect that is to be tried again. What lies between is passed over, as on a machine that slept. So the engine's own
     looks at the clock, which are thousands a day, are not lived through. While a row is due and has not ended, an effect runs
     and may sleep itself. Then time goes to the next timer of the loop.
-    The app's effects are called in this thread, and its compute functions too: time stands still meanwhile. An async effect may
-    sleep, but a socket, thread or process of asyncio ends the run (``UnsimulatedError``), because these have a time of their own.
+    The app's effects are called in this thread, and its compute functions too, and what they give to ``asyncio.to_thread``: time
+    stands still meanwhile. An async effect may sleep, but a socket or process of asyncio ends the run (``UnsimulatedError``),
+    because these have a time of their own.
     The order of what happens at one moment is drawn from ``seed``: the same in every run.
     What may go wrong: the engine stops, or code of a task fails that nobody awaits. The next call raises that error.
 """
@@ -23,11 +24,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import Executor as Executors
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, TypeVarTuple
 
 from pydantic import BaseModel
 
@@ -56,6 +58,7 @@ from ..wiring.environment import environment
 from ..wiring.served import ServedApp
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 START: Final = EPOCH + timedelta(microseconds=EPOCH_US)
 YEAR: Final = timedelta(days=365)
@@ -68,7 +71,7 @@ class VirtualRun:
 
     def __init__(self, app: App, executors: Mapping[str, GivenEffect], start: datetime, seed: int) -> None:
         self.app = app
-        self._loop = SimLoop(seed, max_steps=MAX_STEPS)
+        self._loop = _ThreadlessLoop(seed, max_steps=MAX_STEPS)
         self._clock = SimClock(self._loop, skew_s=(micros(start) - EPOCH_US) / 1e6)
         self._store = MemoryStore()
         self._watchdog = Watchdog(read_settings().step_budget_s)
@@ -289,15 +292,34 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except UnsimulatedError as error:
-        error.add_note(
-            "in virtual time an effect cannot use the network, threads or processes of asyncio: give a fake for it"
-        )
+        error.add_note("in virtual time an effect cannot use the network or processes of asyncio: give a fake for it")
         raise
 
 
+def _here(call: Callable[[], T]) -> T:
+    """In this thread, and time stands still. The call sees no running loop, as in a thread: it may use ``asyncio.run``."""
+    loop = asyncio.get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        return call()
+    finally:
+        asyncio._set_running_loop(loop)
+
+
 async def _at_once(call: Callable[[], T]) -> T:
-    """In this thread: time stands still while a function of the app runs."""
-    return call()
+    return _here(call)
+
+
+class _ThreadlessLoop(SimLoop):
+    """What an effect hands to a thread, by ``asyncio.to_thread``, is done here and now."""
+
+    def run_in_executor(self, executor: Executors | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = self.create_future()
+        try:
+            future.set_result(_here(lambda: func(*args)))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 class _Here:
@@ -311,7 +333,7 @@ class _Here:
     ) -> tuple[bytes, tuple[NewBlob, ...]]:
         function = self._app.workflows[where[2]].computes[where[3]]
         try:
-            return perform(function, compute_shape(function, ComputeIO), payload, blobs)
+            return _here(lambda: perform(function, compute_shape(function, ComputeIO), payload, blobs))
         except OnexError:
             raise
         except BaseException as error:
