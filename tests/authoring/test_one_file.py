@@ -196,6 +196,12 @@ def bare(intent) -> None:
         ('status: Literal["new", "busy", "done", "lost"] = "new"', 'other: str = ""', 'workflow("jobs"', "no_statuses"),
         ('jobs.move(make.failed, "busy -> lost")', 'jobs.move("busy -> lost")', 'jobs.move("busy', "no_trigger"),
         ('jobs.move(make.failed, "busy -> lost")', 'jobs.move("failed", "* -> lost")', '"* -> lost"', "no_terminal"),
+        ('= "new"', '= "old"', 'workflow("jobs"', "unknown_state"),
+        ('workflow("jobs", Job)', 'workflow("jobs", Begin)', 'workflow("jobs"', "not_a_state"),
+        ('workflow("jobs", Job)', 'workflow("my jobs", Job)', 'workflow("my jobs"', "bad_name"),
+        ('"busy -> lost")', '"busy -> lost", timeout=5)', "timeout=5", "state_timeout"),
+        ('"busy -> lost")', '"busy -> lost", timeout=timedelta(-1))', "timeout=", "out_of_range"),
+        ("def begin(", "class begin:\n    pass\n\n\ndef _(", '"new -> busy"', "not_a_function"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_declaration_has_a_name_and_a_line(
@@ -203,6 +209,11 @@ def test_a_mistake_in_a_declaration_has_a_name_and_a_line(
 ) -> None:
     text = WHOLE.replace(old, new)
     assert (line_of(text, part), code) in found(tmp_path, text)
+
+
+def test_an_effect_without_brackets_is_not_forgotten(tmp_path: Path) -> None:
+    text = WHOLE + "\n\n@jobs.effect\ndef other(intent: ModelIntent[Make]) -> None:\n    pass\n"
+    assert found(tmp_path, text) == [(line_of(text, "@jobs.effect\n".strip(), 2), "not_called")]
 
 
 def test_a_file_without_a_workflow_says_what_to_write(tmp_path: Path) -> None:

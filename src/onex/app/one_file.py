@@ -49,6 +49,9 @@ class OneFile:
                 self.report.error("duplicate", spot, message, "give one of them another name")
                 continue
             made = derived(one, found, self._show)
+            if made.tree is None:
+                self.report.add(made.findings)
+                continue
             loaded = load_tree(made.tree, made.path)
             # a mistake in a declaration causes more in the contract; only the first is reported
             spots = {(one.path, one.line, one.column) for one in made.findings}

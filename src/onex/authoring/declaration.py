@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from types import FunctionType
 from typing import Generic, NamedTuple, TypeVar, overload
 
 from pydantic import BaseModel
@@ -158,6 +159,7 @@ class WorkflowDeclaration(Generic[S]):
         last = len(self.transitions)
 
         def add(handler: H) -> H:
+            self._check_function(handler, "on", place)
             names = triggers or (_name_of(handler),)
             for n in range(first, last):
                 one = self.transitions[n]
@@ -266,8 +268,12 @@ class WorkflowDeclaration(Generic[S]):
         """
         place = SourcePlace.of_caller(1)
         options = contract_options(retry, delivery, priority, timeout, concurrency, on_exit, detached)
+        given: object = target  # a function, when the decorator is not called
+        if not isinstance(given, str):
+            self._problem("not_called", place, "effect is used without brackets", "write @NAME.effect()")
 
         def make(function: AnyHandler) -> DeclaredIntent:
+            self._check_function(function, "effect", place)
             called = name or _name_of(function)
             outcomes = outcome_names(called, succeeded, failed, unknown)
             answered = bool(succeeded or failed or unknown)
@@ -294,6 +300,7 @@ class WorkflowDeclaration(Generic[S]):
         options = contract_options(retry, None, priority, timeout, concurrency, None, None)
 
         def make(function: AnyHandler) -> DeclaredIntent:
+            self._check_function(function, "compute", place)
             called = name or _name_of(function)
             outcomes = outcome_names(called, succeeded, failed, unknown)
             answered = bool(succeeded or failed or unknown)
@@ -313,6 +320,7 @@ class WorkflowDeclaration(Generic[S]):
         last = len(self.transitions)
 
         def add(handler: Callable[[S, Action[Nothing]], Step[S]]) -> TimerIntent[S]:
+            self._check_function(handler, "timer", place)
             name = _name_of(handler)
             for n in range(first, last):
                 self.transitions[n] = self.transitions[n]._replace(trigger=name, handler=handler)
@@ -353,6 +361,11 @@ class WorkflowDeclaration(Generic[S]):
     def add_intent(self, declared: DeclaredIntent) -> None:
         self.intents.append(declared)
 
+    def _check_function(self, function: object, decorator: str, place: SourcePlace) -> None:
+        if not isinstance(function, FunctionType):
+            message = f"{decorator} decorates {type(function).__name__}, which is no plain function"
+            self._problem("not_a_function", place, message, f"write @NAME.{decorator}(...) above a def of its own")
+
     def _problem(self, code: str, place: SourcePlace, message: str, fix: str) -> None:
         self.problems.append(Problem(code, place, message, fix))
 
@@ -363,7 +376,7 @@ def workflow(
     *,
     version: str = "1.0.0",
     state_schema: int = 1,
-    terminal: tuple[str, ...] | list[str] | None = None,
+    terminal: Texts | None = None,
     description: str = "",
 ) -> WorkflowDeclaration[S]:
     """Begin a workflow in one file: ``orders = workflow("orders", Order)``.
@@ -378,7 +391,7 @@ def workflow(
         SourcePlace.of_caller(1),
         version=version,
         state_schema=state_schema,
-        terminal=None if terminal is None else tuple(terminal),
+        terminal=None if terminal is None else tuple(all_of(terminal)),
         description=description,
     )
 

@@ -20,13 +20,14 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, JsonValue
 
 from ..contracts.compile import PythonPlace, signature_problems
 from ..contracts.guard.problem import suggest
-from ..contracts.text.yaml_tree import YamlEntry, YamlList, YamlMap, YamlNode, YamlPlace, YamlScalar
+from ..contracts.text.yaml_tree import YamlMap, YamlNode
 from ..kernel.action import Action, Nothing
 from ..kernel.errors import ContractError
 from ..kernel.finding import EnumSeverity, Finding
@@ -39,23 +40,23 @@ from ..nodes.effect import EffectIO
 from ..nodes.io import Function, FunctionShape, compute_shape, effect_shape
 from .declaration import WorkflowDeclaration
 from .intents import AnyHandler, DeclaredIntent, DeclaredTransition, SourcePlace, milliseconds
+from .located_nodes import LocatedNodes, Show
 
 ANY = "*"
 _S = TypeVar("_S", bound=State)
 Declaration = WorkflowDeclaration[State]
-Show = Callable[[str], str]
-"""A file as Python names it -> the path that a person is shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class DerivedWorkflow:
     """``classes[name]`` are those that the contract names; ``path`` is the file, as shown, that declares the workflow.
 
+    ``tree`` is None where the statuses are not known; a finding says why.
     ``effects[target]`` and ``computes[name]`` are the functions that serve its intents.
     """
 
     name: str
-    tree: YamlMap
+    tree: YamlMap | None
     path: str
     classes: Mapping[str, type[BaseModel]]
     handlers: Handlers[State]
@@ -66,7 +67,8 @@ class DerivedWorkflow:
 
 def derived(declaration: Declaration, others: Mapping[str, Declaration], show: Show) -> DerivedWorkflow:
     """``others[name]`` are all workflows of the app, whose triggers a message may name."""
-    return _Derivation(declaration, others, show).run()
+    nodes = LocatedNodes(declaration.place.path, show)
+    return _Derivation(declaration, others, show, nodes).run()
 
 
 @dataclass
@@ -74,6 +76,7 @@ class _Derivation:
     declaration: Declaration
     others: Mapping[str, Declaration]
     show: Show
+    nodes: LocatedNodes
     findings: list[Finding] = field(default_factory=list)
     classes: dict[str, type[BaseModel]] = field(default_factory=dict)
 
@@ -89,7 +92,7 @@ class _Derivation:
             made = self._handler(trigger, group, payloads.get(trigger))
             if made is not None:
                 handlers.by_trigger[trigger] = made
-        tree = self._tree(statuses, payloads, shapes)
+        tree = self._tree(statuses, payloads, shapes) if statuses else None
         served = {one.target: one.function for one in said.intents if one.function and not _is_compute(one)}
         computed = {one.target: one.function for one in said.intents if one.function and _is_compute(one)}
         path = self.show(said.place.path)
@@ -118,8 +121,14 @@ class _Derivation:
         return tuple(map(str, words))
 
     def _initial(self, statuses: Sequence[str]) -> str:
-        default = self.declaration.state.model_fields["status"].default
-        return default if isinstance(default, str) and default in statuses else next(iter(statuses), "")
+        """The default of ``status``. A status without one is found when the state is compiled."""
+        default: object = self.declaration.state.model_fields["status"].get_default()
+        if isinstance(default, str) and default not in statuses:
+            message = f"the first status is {default!r}, which is not one of {', '.join(statuses)}"
+            self._error(
+                "unknown_state", self.declaration.place, message, suggest(default, list(statuses)) or "name one"
+            )
+        return default if isinstance(default, str) and default in statuses else statuses[0]
 
     def _terminal(self, statuses: Sequence[str]) -> list[str]:
         said = self.declaration
@@ -142,7 +151,7 @@ class _Derivation:
             if (before := seen.setdefault(one.name, one)) is not one:
                 message = f"two intents are called {one.name!r}; the other is on line {before.place.line}"
                 self._error("duplicate", one.place, message, 'give one of them name="..."')
-            if one.function is None:
+            if one.function is None or not inspect.isfunction(one.function):
                 continue
             try:
                 shape = (compute_shape if _is_compute(one) else effect_shape)(
@@ -169,7 +178,7 @@ class _Derivation:
         annotated: dict[str, AnyHandler] = {}
         for transition in said.transitions:
             handler, trigger = transition.handler, transition.trigger
-            if handler is None or trigger in payloads:
+            if not inspect.isfunction(handler) or trigger in payloads:
                 continue
             payload = self._carried(handler, transition.place)
             if payload is None:
@@ -217,7 +226,7 @@ class _Derivation:
                 if before[0] is not one.handler:
                     message = f"two handlers for {trigger!r} from {source!r}; the other is on line {before[1].line}"
                     self._error("two_handlers", one.place, message, "keep one of them, or handle both in one function")
-        functions = list(dict.fromkeys(one.handler for one in group if one.handler is not None))
+        functions = list(dict.fromkeys(one.handler for one in group if inspect.isfunction(one.handler)))
         for one in group:
             if one.handler is not None and functions and one.handler in functions[1:]:
                 # compile judges the first one
@@ -242,22 +251,22 @@ class _Derivation:
         top = said.place
         transitions = list(self._transitions(payloads))
         machine = {
-            "initial_state": self._node(self._initial(statuses), top),
-            "terminal_states": self._node(list(self._terminal(statuses)), top),
-            "states": self._list(list(self._states(statuses)), top),
-            "transitions": self._list(transitions, top),
+            "initial_state": self.nodes.of(self._initial(statuses), top),
+            "terminal_states": self.nodes.of(list(self._terminal(statuses)), top),
+            "states": self.nodes.listing(list(self._states(statuses)), top),
+            "transitions": self.nodes.listing(transitions, top),
         }
         parts: dict[str, YamlNode] = {
-            "name": self._node(said.name, top),
-            "contract_version": self._node(_version(said.version), top),
-            "node_type": self._node("REDUCER_GENERIC", top),
-            "description": self._node(said.description, top),
-            "state_model": self._node(self._named(said.state, top), top),
-            "state_schema": self._node(said.state_schema, top),
-            "unleased": self._words(said.unleased, top),
-            "public": self._words(said.public, top),
-            "state_machine": self._map(machine, top),
-            "intents": self._list([self._intent(one, shapes) for one in said.intents], top),
+            "name": self.nodes.of(said.name, top),
+            "contract_version": self.nodes.of(_version(said.version), top),
+            "node_type": self.nodes.of("REDUCER_GENERIC", top),
+            "description": self.nodes.of(said.description, top),
+            "state_model": self.nodes.of(self._named(said.state, top), top),
+            "state_schema": self.nodes.of(said.state_schema, top),
+            "unleased": self._words(said.unleased),
+            "public": self._words(said.public),
+            "state_machine": self.nodes.mapping(machine, top),
+            "intents": self.nodes.listing([self._intent(one, shapes) for one in said.intents], top),
         }
         for key, default in (("description", ""), ("state_schema", 1)):
             if getattr(said, key) == default:
@@ -265,7 +274,7 @@ class _Derivation:
         for key, empty in (("unleased", said.unleased), ("public", said.public), ("intents", said.intents)):
             if not empty:
                 del parts[key]
-        return self._map(parts, top)
+        return self.nodes.mapping(parts, top)
 
     def _transitions(self, payloads: Mapping[str, type[BaseModel]]) -> Iterator[YamlNode]:
         named: set[str] = set()
@@ -282,12 +291,16 @@ class _Derivation:
                 conditions += [{"expression": text, "after": True} for text in one.when_after]
                 if conditions:
                     row["conditions"] = conditions
-                yield self._node(row, one.place)
+                yield self.nodes.of(row, one.place)
 
     def _states(self, statuses: Sequence[str]) -> Iterator[YamlNode]:
         timed: dict[str, DeclaredTransition] = {}
         for one in self.declaration.transitions:
             if one.timeout is None:
+                continue
+            if not isinstance(one.timeout, timedelta):
+                message = f"{one.timeout!r} is no span of time"
+                self._error("state_timeout", one.place, message, "write timeout=timedelta(days=3)")
                 continue
             for source in one.sources:
                 before = timed.setdefault(source, one)
@@ -300,9 +313,9 @@ class _Derivation:
         for status in statuses:
             row: dict[str, JsonValue] = {"name": status}
             one_timed = timed.get(status)
-            if one_timed is not None and one_timed.timeout is not None:
+            if one_timed is not None and isinstance(one_timed.timeout, timedelta):
                 row |= {"timeout_ms": milliseconds(one_timed.timeout), "on_timeout": one_timed.trigger}
-            yield self._node(row, one_timed.place if one_timed else self.declaration.place)
+            yield self.nodes.of(row, one_timed.place if one_timed else self.declaration.place)
 
     def _intent(self, one: DeclaredIntent, shapes: Mapping[str, FunctionShape]) -> YamlNode:
         row: dict[str, JsonValue] = {"name": one.name, "type": one.kind}
@@ -317,7 +330,7 @@ class _Derivation:
             row["payload"] = self._named(payload, one.place)
         if one.is_answered:
             row["outcomes"] = {str(outcome): trigger for outcome, trigger in one.outcomes.items()}
-        return self._node(row | dict(one.options), one.place)
+        return self.nodes.of(row | dict(one.options), one.place)
 
     def _sent(self, one: DeclaredIntent) -> type[BaseModel] | None:
         """What the receiver's trigger carries. A receiver that does not exist is found when the app is joined."""
@@ -339,27 +352,8 @@ class _Derivation:
             self._error("duplicate", place, message, "give one of them another name")
         return name
 
-    def _place(self, place: SourcePlace) -> YamlPlace:
-        path = "" if place.path == self.declaration.place.path else self.show(place.path)
-        return YamlPlace(place.line, place.column, path)
-
-    def _node(self, value: JsonValue, place: SourcePlace) -> YamlNode:
-        at = self._place(place)
-        if isinstance(value, dict):
-            return self._map({name: self._node(part, place) for name, part in value.items()}, place)
-        if isinstance(value, list):
-            return YamlList(tuple(self._node(part, place) for part in value), at)
-        return YamlScalar(str(value) if isinstance(value, str) else value, at)  # a StrEnum is text in a contract
-
-    def _map(self, parts: Mapping[str, YamlNode], place: SourcePlace) -> YamlMap:
-        at = self._place(place)
-        return YamlMap({name: YamlEntry(YamlScalar(name, at), node) for name, node in parts.items()}, at)
-
-    def _list(self, items: Sequence[YamlNode], place: SourcePlace) -> YamlList:
-        return YamlList(tuple(items), self._place(place))
-
-    def _words(self, words: Mapping[str, SourcePlace], place: SourcePlace) -> YamlList:
-        return self._list([self._node(word, at) for word, at in words.items()], place)
+    def _words(self, words: Mapping[str, SourcePlace]) -> YamlNode:
+        return self.nodes.listing([self.nodes.of(word, at) for word, at in words.items()], self.declaration.place)
 
     def _error(self, code: str, place: SourcePlace, message: str, fix: str) -> None:
         spot = PythonPlace(self.show(place.path), place.line, place.column)

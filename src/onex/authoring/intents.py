@@ -166,7 +166,7 @@ class DeclaredTransition(NamedTuple):
     target: str
     when: tuple[str, ...]
     when_after: tuple[str, ...]
-    timeout: timedelta | None
+    timeout: object  # a timedelta or None; a user may give anything, and it is judged when the contract is derived
     handler: AnyHandler | None
     place: SourcePlace
 
@@ -178,8 +178,8 @@ def outcome_names(name: str, succeeded: str, failed: str, unknown: str) -> dict[
 
 
 def milliseconds(span: timedelta) -> int:
-    """At least 1, so that a span that is too short is not none."""
-    return max(1, span // timedelta(milliseconds=1))
+    """Whole milliseconds; below 1 the contract refuses it."""
+    return span // timedelta(milliseconds=1)
 
 
 def all_of(*groups: str | tuple[str, ...] | list[str]) -> Iterator[str]:
