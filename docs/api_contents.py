@@ -96,6 +96,7 @@ PAGES: Sequence[ApiPage] = (
                     Entry("kernel.action.Payload"),
                     Entry("kernel.action.Nothing"),
                     Entry("kernel.action.Action"),
+                    Entry("kernel.action.OutcomeOf"),
                     Entry("kernel.action.WorkflowKey"),
                     Entry("kernel.step.Step"),
                     Entry("kernel.secret.Secret"),

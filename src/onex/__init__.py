@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # what the table below says, in words a type checker reads
     from .authoring.declaration import workflow
     from .engine.mailbox import Committed
     from .engine.pattern_engine import ReducerPatternEngine
-    from .kernel.action import Action, Blob, ModelAction, Nothing, Payload, WorkflowKey
+    from .kernel.action import Action, Blob, ModelAction, Nothing, OutcomeOf, Payload, WorkflowKey
     from .kernel.errors import EffectFailed, EffectUnknown, OnexError, Refused
     from .kernel.intent import Failure, IntentDraft, ModelIntent, cancel, intent, send, timer
     from .kernel.machine import reducer
@@ -37,6 +37,7 @@ _HOMES = {
     "Action": "kernel.action",
     "ModelAction": "kernel.action",
     "Nothing": "kernel.action",
+    "OutcomeOf": "kernel.action",
     "Payload": "kernel.action",
     "WorkflowKey": "kernel.action",
     "Blob": "kernel.action",
@@ -82,6 +83,7 @@ __all__ = [
     "ModelIntent",
     "Nothing",
     "OnexError",
+    "OutcomeOf",
     "Payload",
     "ReducerPatternEngine",
     "Refused",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from .kernel.action import WorkflowKey
+from .kernel.action import ID_BYTES, OutcomeOf, WorkflowKey
 
 # --- what is written ----------------------------------------------------------------------------------------------------
 
@@ -67,7 +67,11 @@ class NewIntent(NamedTuple):
 
 
 class LogRow(NamedTuple):
-    """One applied action, as it will stand in the log. The store adds position and version."""
+    """One applied action, as it will stand in the log. The store adds position and version.
+
+    ``cause`` is the id of the action that led to this one, 16 bytes. Of an outcome, a timer's trigger or a message it goes on
+    with the intent between the two (``OutcomeOf.packed``), unless an ONEX made the row that did not write it down.
+    """
 
     action_id: bytes
     kind: str
@@ -81,6 +85,17 @@ class LogRow(NamedTuple):
     status: str
     outbox: tuple[NewIntent, ...] = ()
     payload_schema: int = 1
+
+    @property
+    def cause_id(self) -> bytes | None:
+        """The id of the action that led to this one, without the intent between the two."""
+        return self.cause[:ID_BYTES] if self.cause is not None else None
+
+    @property
+    def outcome_of(self) -> OutcomeOf | None:
+        """The intent that this is the outcome, timer or message of. Raises ValueError in a damaged row."""
+        through = b"" if self.cause is None else self.cause[ID_BYTES:]
+        return OutcomeOf.unpacked(through) if through else None
 
 
 class NewBlob(NamedTuple):

@@ -185,7 +185,7 @@ async def _log(reader: Reader) -> list[Row]:
                 if not one.get("cancel"):
                     intents.append((one["name"], counted[one["name"]]))
                 counted[one["name"]] += 1
-            cause = (row.cause or b"").hex()
+            cause = (row.cause_id or b"").hex()
             log.append(
                 Row(str(entry.key), entry.version, row.action_id.hex(), row.kind, row.status, tuple(intents), cause)
             )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from onex.kernel.action import Action, OutcomeOf
 from onex.kernel.combine import Combined
 from onex.kernel.errors import InvalidStateTransitionError, ReducerFailed
 from onex.kernel.intent import EnumOutcome
-from onex.kernel.step import State
+from onex.kernel.machine import MachineReducer, reducer
+from onex.kernel.step import State, Step
 from onex.testing.harness import action, given
-from tests.engine.jobs import Add, Finished, Job, Start, job_reducer
+from tests.engine.jobs import MACHINE, PAYLOADS, Add, Do, Finished, Job, Start, intents, job_reducer
 
 
 class Pair(State):
@@ -50,6 +52,28 @@ def test_the_whole_is_finished_when_all_parts_are() -> None:
     assert whole.state.status == "running"
     whole.when("right.finished", Finished(text="a")).then(status="finished")
     assert whole.state.status in combined.terminal
+
+
+def test_a_part_is_told_of_its_intent_by_the_name_its_own_contract_has() -> None:
+    told: list[OutcomeOf | None] = []
+    handlers = reducer(Job)
+
+    @handlers.on("start")
+    def start(job: Job, action: Action[Start]) -> Step[Job]:
+        return Step(job, Do(text="a"), Do(text="b"))
+
+    @handlers.on("finished")
+    def finished(job: Job, action: Action[Finished]) -> Step[Job]:
+        told.append(action.outcome_of)
+        return Step(job)
+
+    listening = MachineReducer("job", handlers, MACHINE, PAYLOADS, intents())
+    whole = given(Combined("pair", Pair, {"left": listening, "right": job_reducer()})).when(
+        "left.start", Start(text="")
+    )
+    whole.when("left.finished", Finished(text="a"), outcome_of="left.do")
+    (of,) = told
+    assert of is not None and of[1:] == ("do", 1, 1)
 
 
 def test_a_part_needs_its_field() -> None:

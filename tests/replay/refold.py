@@ -54,7 +54,15 @@ async def _refold(reader: Recorded, registry: ReducerRegistry) -> Report:
             row = entry.row
             payload = decode(workflow.payload_model(row.kind), row.payload)
             action = Action(
-                entry.key, row.kind, payload, row.action_id, row.issued_us, row.correlation, row.issuer, row.cause
+                entry.key,
+                row.kind,
+                payload,
+                row.action_id,
+                row.issued_us,
+                row.correlation,
+                row.issuer,
+                row.cause_id,
+                (row.cause or b"")[16:],
             )
             done = workflow.reducer.delta(state, action)
             state = done.state

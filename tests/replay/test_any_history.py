@@ -198,7 +198,7 @@ def test_what_any_day_recorded_folds_to_what_it_left(
             actions = [
                 Action(
                     stored.key, row.kind, decode(model(row.kind), row.payload), row.action_id, row.issued_us,
-                    row.correlation, row.issuer, row.cause,
+                    row.correlation, row.issuer, row.cause_id, (row.cause or b"")[16:],
                 )
                 for row in rows
             ]  # fmt: skip

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from ..kernel.action import NOTHING, WorkflowKey
+from ..kernel.action import NOTHING, OutcomeOf, WorkflowKey
 from ..kernel.canonical import detached_copy
 from ..kernel.errors import OnexError, StateConsistencyError
 from ..kernel.intent import Emitted, EnumIntentPriority, EnumIntentType, ModelIntent, intent_id
@@ -62,6 +62,11 @@ class Delivery:
     def id(self) -> UUID:
         """The id of the intent: the same for every process and every try (promise 19)."""
         return intent_id(UUID(bytes=self.action_id), self.key, self.emitted_as or self.emitted.name, self.n)
+
+    @property
+    def outcome_of(self) -> OutcomeOf:
+        """What a handler is told of this intent with its outcome."""
+        return OutcomeOf(self.id, self.emitted.name, self.n, self.version)
 
     def intent(self) -> ModelIntent[BaseModel]:
         """What the effect is given."""
@@ -117,7 +122,7 @@ class Delivery:
             body_hash=body_hash(kind, body),
             accepted_s=clock.monotonic(),
             issuer=str(self.key) if sent else f"intent:{emitted.name}",
-            cause=self.action_id,
+            cause=self.action_id + self.outcome_of.packed(),
             expected_version=expected_version,
             settles=None if sent and emitted.spec.outcomes else self.pointer,
             sent=sent,

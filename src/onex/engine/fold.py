@@ -26,7 +26,7 @@ from typing import NamedTuple, Self
 
 from pydantic import BaseModel
 
-from ..kernel.action import Action
+from ..kernel.action import ID_BYTES, Action
 from ..kernel.canonical import reloaded
 from ..kernel.errors import (
     ActionExpiredError,
@@ -220,15 +220,15 @@ class Folded:
         kind, body = pending.kind, pending.body
         reducer = entry.workflow.reducer
         payload = pending.payload
+        cause, through = pending.cause, b""
+        if cause is not None and len(cause) > ID_BYTES:
+            cause, through = cause[:ID_BYTES], cause[ID_BYTES:]
         if pending in self._folded_before:
             payload = self._payload_again(pending)
         action: Action[BaseModel] = make(
             Action,
-            (
-                entry.key, kind, payload, pending.id, issued_us, pending.correlation, pending.issuer,
-                pending.cause,
-            ),
-        )  # fmt: skip
+            (entry.key, kind, payload, pending.id, issued_us, pending.correlation, pending.issuer, cause, through),
+        )
         try:
             done = reducer.delta(state, action)
             after, emitted = done.state, done.intents
@@ -295,7 +295,7 @@ class Folded:
             self.unreadable = error
 
     def _queue_intents(self, row: int, emitted: tuple[Emitted, ...], terminal: bool) -> tuple[NewIntent, ...]:
-        outbox: list[NewIntent] = []
+        outbox = list[NewIntent]()
         for ordinal, one in enumerate(emitted):
             name = ""
             if one.spec.kind == TIMER:
@@ -354,7 +354,6 @@ class Folded:
         changed_code = bool(rows) and self._before.version > 0 and self.code_id != self._rules.code_id
         schema = entry.workflow.code.state_schema if rows else self.state_schema
         code_id = self._rules.code_id if rows else self.code_id
-        # by position, like every record of this file: a NamedTuple's own constructor costs three times the tuple
         status = rows[-1].status if rows else self.state.status if self.state is not None else ""
         change: KeyChange = make(
             KeyChange,

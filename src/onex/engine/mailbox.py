@@ -27,7 +27,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from ..kernel.action import WorkflowKey
+from ..kernel.action import ID_BYTES, WorkflowKey
 from ..kernel.errors import DuplicateActionError, OnexError, StateConsistencyError
 from ..kernel.step import State
 from ..kernel.user_code import caught
@@ -57,6 +57,7 @@ class Pending:
     ``settles`` is the outbox row that an outcome, a timer or a message ends. ``sent``: it is a message of another instance,
     judged like anybody's action though it settles a row. ``refusal``: it could not be read, and is answered with this.
     ``given_id``: the log may hold its id already, so the log is asked before it is refused. ``ticket``: its inbox row, or 0.
+    ``cause`` is as in ``LogRow``.
     """
 
     key: Final[WorkflowKey]
@@ -99,7 +100,8 @@ class Pending:
 
         A message of ours that is sent again after a release may be called otherwise, or carry what a migration made of it.
         """
-        again = self.sent and self.cause is not None and (row.cause, row.issuer) == (self.cause, self.issuer)
+        again = self.sent and self.cause is not None and row.issuer == self.issuer
+        again = again and row.cause_id == (self.cause or b"")[:ID_BYTES]
         return row.body_hash == self.body_hash or again
 
     def reused(self) -> DuplicateActionError:

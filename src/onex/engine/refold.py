@@ -7,7 +7,8 @@ One row, in this order:
 
 1. Its payload is read by today's model. One of an older schema goes through the migrations first.
 2. Its trigger gets today's name, where the contract renamed it.
-3. The action gets what the log holds: id, time, correlation, issuer, cause. So every intent gets the id it had.
+3. The action gets what the log holds: id, time, correlation, issuer, cause, the intent it came through. So every intent gets the
+   id it had.
 4. ``delta`` makes the next state and the intents. Nothing is judged again: a row in the log was accepted once.
 
 What may go wrong, and who decides what it means:
@@ -25,7 +26,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from ..kernel.action import NOTHING, Action, WorkflowKey
+from ..kernel.action import ID_BYTES, NOTHING, Action, OutcomeOf, WorkflowKey
 from ..kernel.errors import OnexError, StateConsistencyError
 from ..kernel.step import Done, State
 from ..kernel.user_code import caught
@@ -35,6 +36,8 @@ from .registry import Workflow
 from .schema_upgrade import logged_intents, logged_payload, logged_trigger, stored_state
 
 PAGE = 1000
+OWN_INTENT = "intent:"
+"""How the issuer of an outcome or timer begins: an intent of the instance itself."""
 _made = tuple.__new__  # of a NamedTuple: its own way costs three times the tuple
 
 
@@ -86,11 +89,27 @@ class Refold:
             except BaseException as error:
                 caught(error)
                 payload = decode(self.workflow.payload_model(kind), body)  # raises again, with a sentence
-        return _made(Action, (key, kind, payload, action_id, issued_us, correlation, issuer, cause))
+        through = b""
+        if cause is not None and len(cause) > ID_BYTES:
+            cause, through = cause[:ID_BYTES], self._through(cause[ID_BYTES:], issuer, schema)
+        return _made(Action, (key, kind, payload, action_id, issued_us, correlation, issuer, cause, through))
+
+    def _through(self, through: bytes, issuer: str, schema: int) -> bytes:
+        """The intent an action came through, as this code calls it. A message's intent has its name from the sender."""
+        if not through or schema == self.schema or not issuer.startswith(OWN_INTENT):
+            return through
+        try:
+            of = OutcomeOf.unpacked(through)
+        except ValueError as error:
+            raise StateConsistencyError(f"the intent behind a recorded action cannot be read: {error}") from error
+        return of._replace(name=self.workflow.migrations.intent(of.name, schema, self.schema)).packed()
 
     def timer(self, key: WorkflowKey, row: LogRow, kind: str) -> Action[BaseModel]:
         """The recorded action as a timer of this code fires it: under its own trigger ``kind``, without a payload."""
-        return Action(key, kind, NOTHING, row.action_id, row.issued_us, row.correlation, row.issuer, row.cause)
+        through = b"" if row.cause is None else self._through(row.cause[ID_BYTES:], row.issuer, row.payload_schema)
+        return Action(
+            key, kind, NOTHING, row.action_id, row.issued_us, row.correlation, row.issuer, row.cause_id, through
+        )
 
     def status(self, row: LogRow) -> str:
         """The recorded status, as this code calls it."""

@@ -27,6 +27,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 TYPE_CHARACTERS = 64
+ID_BYTES = 16
 INSTANCE_ID_BYTES = 200
 
 
@@ -112,8 +113,33 @@ def _parsed(text: str) -> WorkflowKey:
     return WorkflowKey.of(workflow_type, instance_id)
 
 
+class OutcomeOf(NamedTuple):
+    """The intent that an outcome, a timer's trigger or a delivered message comes of.
+
+    ``n`` counts, from 0, the intents of that name in the step that emitted it; ``version`` is the version this step made. Of a
+    message, all four are the sender's. ``name`` is what the contract calls the intent; the id stays where that was renamed.
+    """
+
+    intent_id: UUID
+    name: str
+    n: int
+    version: int
+
+    def packed(self) -> bytes:
+        """As it is stored behind the cause of a log row: 16 bytes of id, then ``version/n/name``."""
+        return self.intent_id.bytes + f"{self.version}/{self.n}/{self.name}".encode()
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> OutcomeOf:
+        """Raises ValueError for bytes that ``packed`` never gives."""
+        version, n, name = data[ID_BYTES:].decode().split("/", 2)
+        return cls(UUID(bytes=data[:ID_BYTES]), name, int(n), int(version))
+
+
 class Action(NamedTuple, Generic[P]):
     """What ``delta`` is called with. Ids are 16 raw bytes, times whole microseconds; properties give UUID and datetime.
+
+    ``cause`` is the id of the action that led to this one; ``through`` is which of its intents, packed: read ``outcome_of``.
 
     A tuple, because one process makes millions of these: building one costs a third of building a frozen dataclass.
     """
@@ -126,6 +152,15 @@ class Action(NamedTuple, Generic[P]):
     correlation: bytes
     issuer: str = ""
     cause: bytes | None = None
+    through: bytes = b""
+
+    @property
+    def outcome_of(self) -> OutcomeOf | None:
+        """The intent whose outcome this is, or whose timer or message; None for an action that anybody else sent.
+
+        None too for an outcome that was recorded before ONEX wrote this down: such a row replays as it was made, without it.
+        """
+        return OutcomeOf.unpacked(self.through) if self.through else None
 
     @property
     def action_id(self) -> UUID:

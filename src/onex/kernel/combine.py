@@ -82,7 +82,10 @@ class Combined(Generic[S]):
         changed: dict[str, State] = {}
         emitted: list[Emitted] = []
         own = action._replace(kind=kind)
+        of = action.outcome_of if kind != action.kind else None
         for name in receivers:
+            if of is not None:  # the part's own contract calls the intent by its name alone
+                own = own._replace(through=of._replace(name=of.name.removeprefix(f"{name}.")).packed())
             done = self.parts[name].delta(getattr(state, name), own)
             changed[name] = done.state
             emitted.extend(one._replace(spec=self.intents.by_name[f"{name}.{one.spec.name}"]) for one in done.intents)

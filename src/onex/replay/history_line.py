@@ -18,7 +18,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic import ValidationError as PydanticError
 
-from ..kernel.action import WorkflowKey
+from ..kernel.action import ID_BYTES, WorkflowKey
 from ..kernel.errors import InvalidKey, StateConsistencyError, ValidationError
 from ..kernel.user_code import describe
 from ..ports import Code, Env, LogEntry, LogRow, SnapshotRow, Stored
@@ -26,7 +26,6 @@ from ..ports import Code, Env, LogEntry, LogRow, SnapshotRow, Stored
 LINE_BYTES = 32 * 1024 * 1024  # a state of 1 MiB, each byte of it written as \u00xx, and room for names
 _TEXT = frozenset({"payload", "intents", "state"})
 _PLACE = frozenset({"outbox", "instance", "timers"})  # they say where something is in one store; a file leaves them out
-_ID_BYTES = 16
 _NO_INTENTS = (b"", b"[]")
 _TIME_MAX_US = 253_402_300_799_999_999  # the last microsecond that a calendar has
 _HEX = frozenset({"action_id", "correlation", "cause", "body_hash", "state_hash", "digest", "lease_id"})
@@ -114,9 +113,11 @@ def _check(record: Record) -> None:
     if isinstance(record, LogEntry):
         row = record.row
         _check_time("issued_us", row.issued_us)
-        for what, raw in (("action_id", row.action_id), ("correlation", row.correlation), ("cause", row.cause or b"")):
-            if len(raw) != _ID_BYTES and (raw or what != "cause"):
-                raise ValueError(f"{what} has {len(raw)} bytes; an id has {_ID_BYTES}")
+        caused = row.cause_id or b""
+        for what, raw in (("action_id", row.action_id), ("correlation", row.correlation), ("cause", caused)):
+            if len(raw) != ID_BYTES and (raw or what != "cause"):
+                raise ValueError(f"{what} has {len(raw)} bytes; an id has {ID_BYTES}")
+        _ = row.outcome_of  # raises ValueError
         if row.intents not in _NO_INTENTS:
             _check_intents(row.intents)
         return

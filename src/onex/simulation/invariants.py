@@ -31,7 +31,7 @@ from ..engine.encode import named_blobs
 from ..engine.mailbox import Committed
 from ..engine.registry import ReducerRegistry, Workflow
 from ..engine.takeover import CRASHES_ALONE
-from ..kernel.action import WorkflowKey
+from ..kernel.action import OutcomeOf, WorkflowKey
 from ..kernel.errors import OnexError
 from ..kernel.intent import EnumIntentType, EnumOutcome, IntentSpec, intent_id, outcome_id, sent_id
 from ..kernel.step import ROLLBACK
@@ -77,6 +77,7 @@ class ExpectedAction:
     at: WorkflowKey
     due_us: int
     version: int
+    intent_id: UUID
 
     def says(self, kind: str) -> bool | None:
         """Whether an action of this ``kind`` says that the effect was done (True) or surely not done. None: neither."""
@@ -263,10 +264,10 @@ class InvariantChecker:
                 one = intent_id(UUID(bytes=entry.row.action_id), key, name, n)
                 due_us = item.get("due_us", 0)
                 spec = self._spec(key, name)
-                expected[key, outcome_id(one).bytes] = ExpectedAction(what, spec, key, due_us, entry.version)
+                expected[key, outcome_id(one).bytes] = ExpectedAction(what, spec, key, due_us, entry.version, one)
                 if spec is not None and spec.kind == EnumIntentType.ACTION_SEND:
                     to = WorkflowKey(spec.target, item["to"])
-                    expected[to, sent_id(one).bytes] = ExpectedAction(what, spec, to, due_us, entry.version)
+                    expected[to, sent_id(one).bytes] = ExpectedAction(what, spec, to, due_us, entry.version, one)
         return expected
 
     def _check_ends(self, log: list[LogEntry], expected: dict[tuple[WorkflowKey, bytes], ExpectedAction]) -> None:
@@ -282,6 +283,8 @@ class InvariantChecker:
             if one is None:
                 self.violated(f"{at} names an intent as its cause, and no intent leads to it")
                 continue
+            of, told = entry.row.outcome_of, OutcomeOf(one.intent_id, one.what.name, one.what.n, one.what.version)
+            self.require(of == told, f"{at} comes of {told}, and its handler is told of {of}")
             if one.what in self._outside.own_timeouts:
                 self.require(
                     ENGINE_TIME_OUT not in entry.row.payload,

@@ -5,28 +5,40 @@ given(orders, Order(status="basket")).when("place", Place(...)).then(status="cha
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import Generic, Self, TypeVar
 from uuid import UUID, uuid5
 
 from pydantic import BaseModel
 
-from ..kernel.action import EPOCH, NOTHING, Action, WorkflowKey, micros
+from ..kernel.action import EPOCH, NOTHING, Action, OutcomeOf, WorkflowKey, micros
 from ..kernel.errors import OnexError
-from ..kernel.intent import Emitted
+from ..kernel.intent import Emitted, intent_id
 from ..kernel.step import Reducer, S
 
 P = TypeVar("P", bound=BaseModel)
 
+TESTED = WorkflowKey("test", "1")
 _IDS = UUID("2c8f0a52-5d2e-5b1c-8f3a-6d1d4c7e9b00")
 
 
 def action(
-    kind: str, payload: P, *, key: WorkflowKey | None = None, at: datetime = EPOCH, number: int = 0
+    kind: str,
+    payload: P,
+    *,
+    key: WorkflowKey | None = None,
+    at: datetime = EPOCH,
+    number: int = 0,
+    outcome_of: OutcomeOf | None = None,
 ) -> Action[P]:
-    """An action for a test, the same in every run: its id follows from ``kind`` and ``number``."""
+    """An action for a test, the same in every run: its id follows from ``kind`` and ``number``.
+
+    ``outcome_of`` is the intent that it is the outcome of.
+    """
     action_id = uuid5(_IDS, f"{kind}/{number}").bytes
-    return Action(key or WorkflowKey("test", "1"), kind, payload, action_id, micros(at), action_id)
+    through = outcome_of.packed() if outcome_of is not None else b""
+    return Action(key or TESTED, kind, payload, action_id, micros(at), action_id, through=through)
 
 
 class Given(Generic[S]):
@@ -35,19 +47,47 @@ class Given(Generic[S]):
     def __init__(self, reducer: Reducer[S], state: S, emitted: tuple[Emitted, ...] = ()) -> None:
         self.reducer, self.state, self.emitted = reducer, state, emitted
         self.refused: OnexError | None = None
+        self.version = 0
         self._steps = 0
+        self._intents: list[OutcomeOf] = []
 
-    def when(self, kind: str, payload: BaseModel = NOTHING, *, at: datetime = EPOCH) -> Self:
-        """Applies one action. A refusal is kept for ``then_refused`` and leaves the state as it was."""
+    def when(
+        self,
+        kind: str,
+        payload: BaseModel = NOTHING,
+        *,
+        at: datetime = EPOCH,
+        outcome_of: OutcomeOf | str | None = None,
+    ) -> Self:
+        """Applies one action. A refusal is kept for ``then_refused`` and leaves the state as it was.
+
+        ``outcome_of`` is the intent that it is the outcome of: a name stands for the last intent of that name that a step of
+        this test emitted. Its ``version`` counts the steps of this test, from 1.
+        """
+        of = self._emitted_as(outcome_of) if isinstance(outcome_of, str) else outcome_of
         self._steps += 1
         self.emitted, self.refused = (), None
+        one = action(kind, payload, at=at, number=self._steps, outcome_of=of)
         try:
-            done = self.reducer.delta(self.state, action(kind, payload, at=at, number=self._steps))
+            done = self.reducer.delta(self.state, one)
         except OnexError as error:
             self.refused = error
             return self
         self.state, self.emitted = done.state, done.intents
+        self.version += 1
+        counted: Counter[str] = Counter()
+        for name in (emitted.name for emitted in done.intents):
+            n = counted[name]
+            counted[name] += 1
+            self._intents.append(OutcomeOf(intent_id(one.action_id, one.key, name, n), name, n, self.version))
         return self
+
+    def _emitted_as(self, name: str) -> OutcomeOf:
+        for of in reversed(self._intents):
+            if of.name == name:
+                return of
+        names = ", ".join(dict.fromkeys(of.name for of in self._intents)) or "none"
+        raise AssertionError(f"no step of this test emitted {name!r}; emitted were {names}")
 
     def then(self, *, intents: list[BaseModel | str] | None = None, **fields: object) -> Self:
         """Checks fields of the new state, and the intents of the last step: by payload, or by name where there is none."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from ..kernel.action import WorkflowKey
-from ..ports import Code, LogEntry, OutboxRow, RejectionRow, Stored
+from ..ports import Code, LogEntry, LogRow, OutboxRow, RejectionRow, Stored
 from .stored_value import intent_name, iso, parse_json, position_text, tries_made
 
 
@@ -98,9 +98,21 @@ def log_entry_json(entry: LogEntry) -> dict[str, object]:
         "issued_at": iso(row.issued_us),
         "action_id": str(UUID(bytes=row.action_id)),
         "correlation_id": str(UUID(bytes=row.correlation)),
-        "cause": str(UUID(bytes=row.cause)) if row.cause else None,
+        "cause": str(UUID(bytes=row.cause_id)) if row.cause_id else None,
+        "outcome_of": _outcome_of_json(row),
         "issuer": row.issuer,
     }
+
+
+def _outcome_of_json(row: LogRow) -> dict[str, object] | None:
+    """None too where a damaged row cannot tell: replay reports that."""
+    try:
+        of = row.outcome_of
+    except ValueError:
+        return None
+    if of is None:
+        return None
+    return {"intent_id": str(of.intent_id), "intent": of.name, "n": of.n, "version": of.version}
 
 
 def rejection_json(row: RejectionRow) -> dict[str, object]:

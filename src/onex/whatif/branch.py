@@ -30,7 +30,7 @@ from ..engine.encode import encode_intents
 from ..engine.fold import FAILURES_TO_HOLD, INTENTS_PER_STEP
 from ..engine.refold import Refold
 from ..engine.schema_upgrade import logged_trigger
-from ..kernel.action import EPOCH, WorkflowKey
+from ..kernel.action import EPOCH, ID_BYTES, WorkflowKey
 from ..kernel.errors import (
     InvalidPayload,
     MigrationFailed,
@@ -103,11 +103,12 @@ class InstanceBranch:
         if row.cause is None or not row.issuer.startswith(OUTCOME):
             return None
         name = row.issuer.removeprefix(OUTCOME)
-        names, cause = self._migrations.names.intents, UUID(bytes=row.cause)
+        cause_id = row.cause[:ID_BYTES]
+        names, cause = self._migrations.names.intents, UUID(bytes=cause_id)
         for emitted_as in (name, *names.former(name, row.payload_schema)):
             for n in range(INTENTS_PER_STEP):
                 if outcome_id(intent_id(cause, self.key, emitted_as, n)).bytes == row.action_id:
-                    return IntentOrigin(row.cause, self._migrations.intent(name, row.payload_schema, self._schema), n)
+                    return IntentOrigin(cause_id, self._migrations.intent(name, row.payload_schema, self._schema), n)
         return None
 
     def kind_for(self, row: LogRow, origin: IntentOrigin | None) -> str:

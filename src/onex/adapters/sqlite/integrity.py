@@ -37,7 +37,10 @@ _LOG: Final = [
         payload_schema=_INTEGER, issued_us=_INTEGER, correlation=_ID, issuer=_TEXT, intents=_BLOB, status=_TEXT,
         state_hash=_HASH,
     ),
-    ("l.cause is null or (typeof(l.cause) = 'blob' and length(l.cause) = 16)", "holds a cause that is not an id"),
+    (
+        "l.cause is null or (typeof(l.cause) = 'blob' and (length(l.cause) = 16 or length(l.cause) > 32))",
+        "holds a cause that is no id, and no id with an intent",
+    ),
     ("typeof(l.body_hash) = 'blob' and length(l.body_hash) in (0, 16)", "holds a body_hash of the wrong type or length"),
     ("w.instance is not null", "belongs to an instance that is not there"),
     ("l.code_id in (select id from codes)", "was made by code that is not listed"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ...kernel.action import WorkflowKey
+from uuid import UUID
+
+from ...kernel.action import OutcomeOf, WorkflowKey
 from ...ports import Applied, Conflict, InboxAnswer, NewIntent, Note, Pointer, Position, Rejection
 from .owner import A, B, C, action, row
 from .suite import Place, Suite, behaviour
@@ -44,6 +46,15 @@ class Commits(Suite):
         assert (await owner.stored(A)).state == bytes_of_all_kinds
         (entry,) = await owner.store.history(A, 0, 1)
         assert entry.row == logged
+
+    @behaviour
+    async def test_a_cause_comes_back_with_the_intent_behind_it(self, place: Place) -> None:
+        owner = await place.owner()
+        of = OutcomeOf(UUID(int=7), "charge the b\u00e4nk/twice", 63, 2**40)
+        logged = row("one")._replace(cause=UUID(int=3).bytes + of.packed())
+        await owner.apply(A, logged)
+        (entry,) = await owner.store.history(A, 0, 1)
+        assert (entry.row.cause_id, entry.row.outcome_of) == (UUID(int=3).bytes, of)
 
     @behaviour
     async def test_positions_have_no_gap_and_follow_the_order_of_the_changes(self, place: Place) -> None:
