@@ -1,4 +1,4 @@
-"""The billing example: its decisions as given / when / then, and its calendar."""
+"""The billing example: its decisions as given / when / then, its calendar, and whole years in virtual time."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from examples.billing.app import Charge, Mail, month_after
-from onex import load_app
+from examples.billing.app import Charge, Mail, Receipt, Subscription, month_after
+from onex import EffectFailed, ModelIntent, load_app
 from onex.kernel.errors import IllegalTransition
 from onex.kernel.intent import Failure
 from onex.kernel.step import State
 from onex.testing.harness import Given, given
+from onex.testing.virtual_time import VirtualRun, virtual
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "billing"
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -100,3 +101,44 @@ def test_a_plan_is_not_changed_while_a_charge_runs(sub: Given[State]) -> None:
 )
 def test_a_month_later_is_the_same_day_or_the_last(first: str, months: int, day: str) -> None:
     assert month_after(datetime.fromisoformat(first), months) == datetime.fromisoformat(day)
+
+
+# --- years, in virtual time -----------------------------------------------------------------------------------------------
+
+
+def mail(intent: ModelIntent[Mail]) -> None:
+    """Nobody is told."""
+
+
+def charge(intent: ModelIntent[Charge]) -> Receipt:
+    return Receipt(number=f"r{intent.payload.month}")
+
+
+def refuse(intent: ModelIntent[Charge]) -> Receipt:
+    raise EffectFailed("no credit", code="refused")
+
+
+def days_of(run: VirtualRun, trigger: str) -> list[str]:
+    rows = (entry.row for entry in run.history("billing:ada") if entry.row.kind == trigger)
+    return [datetime.fromtimestamp(row.issued_us / 1e6, UTC).date().isoformat() for row in rows]
+
+
+def test_a_year_is_twelve_charges_each_on_the_last_day_of_its_month() -> None:
+    with virtual(FOLDER, executors={"charge": charge, "mail": mail}, start=START) as run:
+        run.submit("billing:ada", "subscribe", {"customer": "ada", "cents": 900, "trial_days": 0})
+        run.until(datetime(2027, 1, 1, tzinfo=UTC))
+        assert days_of(run, "charge.succeeded")[:3] == ["2026-01-31", "2026-02-28", "2026-03-31"]
+        assert len(days_of(run, "charge.succeeded")) == 12
+        assert [intent.payload.model_dump()["text"] for intent in run.calls("mail")][-1] == "month 12: receipt r12"
+        run.submit("billing:ada", "cancel")
+        assert run.wait("billing:ada").status == "ended"
+        assert run.state("billing:ada", Subscription).months == 12
+        assert run.now == datetime(2027, 1, 31, 12, tzinfo=UTC)
+
+
+def test_a_card_that_is_always_refused_is_tried_four_times_in_eleven_days() -> None:
+    with virtual(FOLDER, executors={"charge": refuse, "mail": mail}, start=START) as run:
+        run.submit("billing:ada", "subscribe", {"customer": "ada", "cents": 900, "trial_days": 0})
+        assert run.wait("billing:ada").status == "ended"
+        assert days_of(run, "charge.failed") == ["2026-01-31", "2026-02-01", "2026-02-04", "2026-02-11"]
+        assert len(run.calls("mail")) == 4

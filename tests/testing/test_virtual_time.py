@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, JsonValue
 
 import onex.bench.subscription
-from examples.orders.payloads import Item, Place
+from examples.orders.payloads import Item, Order, Place
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import EffectFailed, InstanceFinished, ValidationError
 from onex.kernel.intent import ModelIntent
@@ -270,11 +270,14 @@ def test_a_refusal_is_raised_and_the_run_goes_on() -> None:
             run.state("orders:3")
 
 
-def test_a_payload_class_that_the_test_imported_is_taken_for_the_apps_own() -> None:
+def test_classes_that_the_test_imported_stand_for_the_apps_own() -> None:
     with virtual(ORDERS, executors={"bank": receipt, "warehouse": packed}) as run:
         key = WorkflowKey("orders", "1")
-        run.submit(key, "place", Place(items=(Item(sku="tea", quantity=2, cents=450),)))
-        assert run.state(key).model_dump()["total_cents"] == 900
+        items = (Item(sku="tea", quantity=2, cents=450),)
+        run.submit(key, "place", Place(items=items))
+        shipped = Order(status="shipped", items=items, total_cents=900, receipt="r1", parcel="p1")
+        assert run.state(key, Order) == shipped
+        assert run.state(key) != shipped
 
 
 def test_coroutines_of_the_engine_run_and_their_time_passes() -> None:

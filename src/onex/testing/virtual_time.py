@@ -29,7 +29,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, TypeVar, TypeVarTuple
+from typing import Any, Final, TypeVar, TypeVarTuple, overload
 
 from pydantic import BaseModel
 
@@ -44,7 +44,7 @@ from ..engine.registry import ReducerRegistry
 from ..kernel.action import EPOCH, WorkflowKey, micros
 from ..kernel.errors import EffectFailed, OnexError, ValidationError
 from ..kernel.intent import ModelIntent
-from ..kernel.step import State
+from ..kernel.step import S, State
 from ..kernel.user_code import caught
 from ..nodes.compute import ComputeAddress, ComputeIO, perform
 from ..nodes.given import GivenEffect
@@ -114,12 +114,21 @@ class VirtualRun:
         """How many steps the loop has run: a measure of work that is the same on every machine."""
         return self._loop.steps
 
-    def state(self, key: WorkflowKey | str) -> State:
-        """The current state. Raises ValidationError for an instance that has not begun."""
+    @overload
+    def state(self, key: WorkflowKey | str) -> State: ...
+
+    @overload
+    def state(self, key: WorkflowKey | str, kind: type[S]) -> S: ...
+
+    def state(self, key: WorkflowKey | str, kind: type[State] = State) -> State:
+        """The current state, as the app's class; or as ``kind``, the class that the test imported.
+
+        Raises ValidationError for an instance that has not begun.
+        """
         state = self.run(self.engine.state(key))
         if state is None:
             raise ValidationError(f"{key} has not begun: no action of it was applied")
-        return state
+        return state if isinstance(state, kind) else kind.model_validate(state.model_dump())
 
     def history(self, key: WorkflowKey | str) -> list[LogEntry]:
         """Every applied action of an instance, the first one first. ``entry.row.kind`` is its trigger."""
