@@ -1,0 +1,98 @@
+"""Each recipe of the cookbook does what its page says, and its apps hold under crashes and faults."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from onex.app import load_app
+from onex.simulation.app_sim.app_under_test import load_app_under_test
+from onex.simulation.app_sim.run import run_app
+from onex.simulation.app_sim.runner import RunPlan, workspace
+from tests.docs.transcript import Block, blocks, played
+from tests.laws.tree import ROOT
+
+COOKBOOK = ROOT / "docs" / "cookbook"
+INDEX = COOKBOOK / "README.md"
+RECIPES = sorted(page for page in COOKBOOK.glob("*.md") if page != INDEX)
+HEADINGS = ("## When it crashes in between", "## Watch out", "## Contract first")
+SEEDS = 4
+
+one_recipe = pytest.mark.parametrize("page", RECIPES, ids=lambda page: page.stem)
+
+
+def apps(page: Path) -> list[Block]:
+    """The blocks that a page writes as files; each is an app."""
+    return [block for block in blocks(page.read_text()) if "file" in block.options]
+
+
+def written(page: Path, folder: Path) -> list[Path]:
+    """These files, in folders of their own."""
+    files = []
+    for number, block in enumerate(apps(page)):
+        file = folder / str(number) / Path(block.options["file"]).name
+        file.parent.mkdir(parents=True)
+        file.write_text(block.text)
+        files.append(file)
+    return files
+
+
+@one_recipe
+def test_the_recipe_does_what_its_page_shows(page: Path, tmp_path: Path) -> None:
+    with played(str(page.relative_to(ROOT)), blocks(page.read_text()), tmp_path):
+        pass
+
+
+@one_recipe
+def test_its_apps_have_no_finding_and_hold_under_faults(page: Path, tmp_path: Path) -> None:
+    files = written(page, tmp_path)
+    assert files
+    for file in files:
+        assert load_app(file).findings == ()
+        under_test = load_app_under_test(file)
+        with workspace() as where:
+            for seed in range(SEEDS):
+                result = run_app(under_test, RunPlan(str(file)).script(seed), where, drawn=True)
+                assert [str(one) for one in result.violations] == []
+
+
+@one_recipe
+def test_its_page_says_what_a_recipe_says(page: Path) -> None:
+    text = page.read_text()
+    assert [heading for heading in HEADINGS if f"\n{heading}\n" not in text] == []
+
+
+def test_the_index_lists_every_recipe_once() -> None:
+    linked = re.findall(r"\]\(([\w-]+\.md)\)", INDEX.read_text())
+    assert sorted(linked) == [page.name for page in RECIPES]
+
+
+def test_the_apps_are_in_form(tmp_path: Path) -> None:
+    files = [file for page in RECIPES for file in written(page, tmp_path / page.stem)]
+    tools = [
+        ("ruff", "format", "--isolated", "--line-length", "120", "--check"),
+        ("ruff", "check", "--isolated", "--line-length", "120", "--select", "E,F,I,B,UP"),
+    ]
+    for tool in tools:
+        ran = subprocess.run(
+            [Path(sys.executable).with_name(tool[0]), *tool[1:], *files], capture_output=True, text=True, cwd=tmp_path
+        )
+        assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.long
+def test_the_apps_are_typed_strictly(tmp_path: Path) -> None:
+    """A wrong field, payload or status in a recipe is an error of mypy. One run each: files of two pages have one name."""
+    for page in RECIPES:
+        for file in written(page, tmp_path / page.stem):
+            ran = subprocess.run(
+                [sys.executable, "-m", "mypy", "--strict", "--cache-dir", tmp_path / "cache", file],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert ran.returncode == 0, ran.stdout
