@@ -1,5 +1,7 @@
 """The app under test: one app made ready to be simulated, with what its ``simulation.py`` says of clients and the outside.
 
+For an app that is the file ``billing.py``, the file is ``billing_simulation.py``.
+
     actions(rng, key, state) -> (trigger, payload) | None      what a client does next; None: it is drawn
     effects = {target: function(intent, rng) -> result}        what answers instead of the outside
     def never_charged_twice(world) -> str | None: ...          each function with the one parameter ``world`` is an invariant
@@ -33,6 +35,7 @@ from ...kernel.finding import EnumSeverity, Finding
 from ...kernel.intent import EnumIntentType, EnumOutcome, IntentSpec, ModelIntent
 from ...kernel.step import ROLLBACK, State
 from ...ports import Executor, StepGuard
+from ...repository.contract_files import ONE_FILE
 from .values import drawable
 from .world import Invariant
 
@@ -190,7 +193,9 @@ def _check_results(under_test: AppUnderTest, module: ModuleType | None) -> None:
 
 
 def _module(folder: AppFolder, app: App) -> ModuleType | None:
-    name = next((name for name in FILES if (module := folder.module(name)) and module.path.is_file()), None)
+    named = folder.source not in ("", ONE_FILE.removesuffix(".py"))  # one of several apps in a folder
+    names = [f"{folder.source}_{name}" for name in FILES] if named else FILES
+    name = next((name for name in names if (module := folder.module(name)) and module.path.is_file()), None)
     if name is None:
         return None
     package = FINDER.mount(folder, app.digest)
