@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from onex.simulation.app_sim.app_under_test import AppUnderTest, load_app_under_
 from onex.simulation.app_sim.run import AppRun, Workspace, run_app
 from onex.simulation.app_sim.runner import workspace
 from onex.simulation.app_sim.schedule import Script
+from tests.laws.tree import ROOT
 from tests.simulation.app_sim.shops import CHARGES_TWICE, NEVER_TWICE, ORDERS, shop
 
 HEAD = """
@@ -236,3 +238,24 @@ def test_an_invariant_says_text_or_a_truth_value(tmp_path: Path, where: Workspac
         load_app_under_test(shop(tmp_path, "def counted(world):\n    return len(world.states)\n")), where
     )
     assert message == {"counted: it returned int; return text or False for a violation, None or True for none"}
+
+
+def test_a_one_file_app_is_simulated_and_a_second_charge_is_found(tmp_path: Path, where: Workspace) -> None:
+    """A key with the time in it is another key at the next try: after a lost answer the bank charges twice."""
+    shutil.copytree(ROOT / "examples" / "billing", tmp_path / "billing")
+    file = tmp_path / "billing" / "app.py"
+    sound = load_app_under_test(tmp_path / "billing")
+    assert not [one for one in runs(sound, where, 4) if one.violations]
+    text = file.read_text()
+    file.write_text(text.replace("{month}/{sub.refusals}", "{month}/{action.issued_us}"))
+    assert file.read_text() != text
+    assert "charged twice" in " ".join(complaints(load_app_under_test(file), where))
+
+
+def test_the_simulation_of_one_of_several_files_has_its_name(tmp_path: Path) -> None:
+    folder = shutil.copytree(ROOT / "examples" / "billing", tmp_path / "apps")
+    (folder / "app.py").rename(folder / "money.py")
+    assert load_app_under_test(folder / "money.py").invariants == {}
+    text = (folder / "simulation.py").read_text().replace("from .app", "from .money")
+    (folder / "money_simulation.py").write_text(text)
+    assert "a_month_is_charged_once" in load_app_under_test(folder / "money.py").invariants
