@@ -12,6 +12,8 @@ from onex.app import load_app
 from onex.repository.git_revision import RevisionUnreadable, checkout, is_revision
 from tests.app.apps import edit, job, write
 from tests.app.repository import Repository
+from tests.authoring.declared import WHOLE
+from tests.authoring.declared import app as declared
 
 
 @pytest.fixture
@@ -205,4 +207,20 @@ def test_a_submodule_is_refused(repository: Repository) -> None:
     repository.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},shop/work/vendored")
     repository.git("commit", "--quiet", "--message", "a submodule")
     with pytest.raises(RevisionUnreadable, match="shop/work/vendored is a submodule"), checkout("HEAD", app):
+        pass
+
+
+def test_a_python_file_comes_with_what_it_may_import(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "tree")
+    folder = declared(repository.root / "apps", WHOLE.replace("class Begin(Payload):\n    what: str\n", "").replace(
+        "\n\nclass Job", "\nfrom .words import Begin\n\n\nclass Job"
+    ), words="from onex import Payload\n\n\nclass Begin(Payload):\n    what: str\n")  # fmt: skip
+    (folder / "notes.txt").write_text("no code")
+    repository.commit()
+    (folder / "words.py").write_text("")
+    with checkout("HEAD", folder / "app.py") as old:
+        assert files(old.parent) == ["app.py", "words.py"]
+        assert list(load_app(old).workflows) == ["jobs"]
+        assert repository.git("rev-parse", "HEAD")[:12] in old.parts
+    with pytest.raises(RevisionUnreadable, match="does not exist at 'HEAD'"), checkout("HEAD", folder / "other.py"):
         pass

@@ -138,7 +138,8 @@ def examine(root: Path, progress: Progress = lambda *_: None) -> Examination:
     if not tree.contracts:
         raise NoContracts(
             f"{root} holds no contract: no YAML file in it has node_type at its top level "
-            f"({tree.other_yaml} others, {len(tree.python)} Python files). Name the folder of a repository that has some"
+            f"({tree.other_yaml} others, {len(tree.python)} Python files). Name the folder of a repository that has some. "
+            "The contract of a one-file app is read from its lock file: onex contract APP --lock"
         )
     findings = list(tree.findings)
     readings = _read(tree, findings, progress)

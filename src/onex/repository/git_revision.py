@@ -14,6 +14,8 @@ Theory of operation. ``checkout(spec, path)`` does this, in this order:
 6. Files are written first and links last, so that no file can be written through a link. When all links are there, each must
    lead to a place inside the folder. One link may go through another, so this is checked at the end.
 
+A Python file is an app that may import its neighbours, so it comes with the Python files of its folder and below.
+
 The repository is only read. The work tree, the index and HEAD stay as they are, no filter and no hook runs, and the bytes are
 those that were committed. The environment variables by which a hook or an alias of git names a repository are removed, or git
 would look at another one. The folder is called like the app, because an app's package is named after its folder. It is deleted
@@ -38,6 +40,7 @@ _LINK, _MODULE = "120000", "160000"
 _OURS = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 _LOCAL = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_NAMESPACE", "GIT_PREFIX")
 _CHUNK = 1 << 20
+PYTHON = ".py"
 
 
 class RevisionUnreadable(ContractError):
@@ -76,12 +79,15 @@ def checkout(spec: str, path: Path) -> Iterator[Path]:
     commit = repository.commit(revision)
     wanted = _plain(inside, spec) if colon else repository.inside(path)
     with TemporaryDirectory(prefix="onex-") as scratch:
-        name = PurePosixPath(wanted).name or repository.root.name
+        file = PurePosixPath(wanted).name if wanted.endswith(PYTHON) else ""
+        folder = str(PurePosixPath(wanted).parent).removeprefix(".") if file else wanted
         # the commit stands in the path so that a finding's place says which code it speaks of
-        place = Path(scratch, commit[:12], name)
+        place = Path(scratch, commit[:12], PurePosixPath(folder).name or repository.root.name)
         place.parent.mkdir()
-        repository.write(commit, wanted, place, spec)
-        yield place
+        repository.write(commit, folder, place, spec, suffix=PYTHON if file else "")
+        if file and not (place / file).is_file():
+            raise _missing(wanted, spec, commit, repository.root)
+        yield place / file if file else place
 
 
 class _Repository:
@@ -120,14 +126,11 @@ class _Repository:
             )
         return found
 
-    def write(self, commit: str, inside: str, place: Path, spec: str) -> None:
-        """The folder or file ``inside`` of the commit, at ``place``."""
-        entries = self._entries(commit, inside)
+    def write(self, commit: str, inside: str, place: Path, spec: str, suffix: str = "") -> None:
+        """The folder or file ``inside`` of the commit, at ``place``; of a folder only the files that end in ``suffix``."""
+        entries = [one for one in self._entries(commit, inside, suffix) if one.path.endswith(suffix)]
         if not entries:
-            raise RevisionUnreadable(
-                f"{inside or '/'} does not exist at {spec!r} (commit {commit[:12]}) of {self.root}; "
-                "REV:path names where it stood then"
-            )
+            raise _missing(inside, spec, commit, self.root)
         links = []
         for entry, size, source in self._contents(sorted(entries, key=lambda one: one.mode == _LINK)):
             target = _made(place, entry, inside)
@@ -145,7 +148,7 @@ class _Repository:
                     f"{shown} is a link out of it at {spec!r}; name a revision that holds the file"
                 )
 
-    def _entries(self, commit: str, inside: str) -> list[_Entry]:
+    def _entries(self, commit: str, inside: str, suffix: str) -> list[_Entry]:
         # --full-tree counts from the root whatever the folder; a literal path has no wildcards
         words = ("--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", commit)
         done = _git(self.root, *words, *(("--", inside) if inside else ()))
@@ -156,7 +159,7 @@ class _Repository:
             described, _, name = line.partition(b"\t")
             mode, _, object_id = described.decode().split(" ")
             entry = _Entry(mode, object_id, os.fsdecode(name))
-            if mode == _MODULE:
+            if mode == _MODULE and not suffix:
                 raise RevisionUnreadable(
                     f"{entry.path} is a submodule, whose files are not in commit {commit[:12]}; name a folder instead"
                 )
@@ -223,6 +226,12 @@ def _exists(spec: str) -> bool:
         return bool(spec) and os.path.lexists(spec)
     except ValueError:  # a NUL
         return False
+
+
+def _missing(inside: str, spec: str, commit: str, root: Path) -> RevisionUnreadable:
+    return RevisionUnreadable(
+        f"{inside or '/'} does not exist at {spec!r} (commit {commit[:12]}) of {root}; REV:path names where it stood then"
+    )
 
 
 def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
