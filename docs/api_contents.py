@@ -45,6 +45,7 @@ EFFECTS = ("effects and idempotency", "guides/effects-and-idempotency.md")
 BLOBS = ("blobs and compute", "concepts/blobs-and-compute.md")
 CHANGING = ("changing a workflow that runs", "guides/changing-a-workflow.md")
 STORES = ("stores", "concepts/stores.md")
+OTHERS = ("from other processes", "guides/other-processes.md")
 PROMISES = ("what is promised", "concepts/promises.md")
 PROJECTIONS = ("projections", "concepts/projections.md")
 REPLAY = ("replay and code", "concepts/replay-and-code.md")
@@ -181,8 +182,13 @@ PAGES: Sequence[ApiPage] = (
             ),
             Section(
                 "Other processes",
-                STORES,
-                (Entry("wiring.store_access.open_reader"), Entry("wiring.store_access.open_sender")),
+                OTHERS,
+                (
+                    Entry("wiring.client.connect"),
+                    Entry("wiring.client.EngineClient", ("submit", "wait", "state", "stored", "close"), constructed=False),
+                    Entry("wiring.store_access.open_reader"),
+                    Entry("wiring.store_access.open_sender"),
+                ),
             ),
             Section("Settings from the environment", STORES, (Entry("settings.Settings"), Entry("settings.read_settings"))),
             Section("Errors", PROMISES, (Entry("kernel.errors.OnexError"), Entry("kernel.errors.Refused"))),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # what the table below says, in words a type checker reads
     from .kernel.step import State, Step
     from .nodes.compute import ComputeIO, compute
     from .nodes.effect import EffectIO, effect
+    from .wiring.client import EngineClient, connect
     from .wiring.engine import open
     from .wiring.store_access import open_reader, open_sender
 
@@ -62,6 +63,8 @@ _HOMES = {
     "compute": "nodes.compute",
     "EffectIO": "nodes.effect",
     "effect": "nodes.effect",
+    "connect": "wiring.client",
+    "EngineClient": "wiring.client",
     "open": "wiring.engine",
     "open_reader": "wiring.store_access",
     "open_sender": "wiring.store_access",
@@ -77,6 +80,7 @@ __all__ = [
     "EffectFailed",
     "EffectIO",
     "EffectUnknown",
+    "EngineClient",
     "Failure",
     "IntentDraft",
     "ModelAction",
@@ -94,6 +98,7 @@ __all__ = [
     "__version__",
     "cancel",
     "compute",
+    "connect",
     "effect",
     "intent",
     "load_app",

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import NamedTuple, Protocol, Self, TypeVar, get_type_hints, overload
 
 from .kernel.errors import DependencyResolutionError
+from .kernel.user_code import a_type
 
 T = TypeVar("T")
 Key = str | Callable[..., object]
@@ -188,7 +189,7 @@ class ONEXContainer:
         else:
             lacks = [] if isinstance(service, promised) else [f"its class, {name},"]
         if lacks:
-            raise DependencyResolutionError(f"{name} is given a {type(service).__name__} that lacks {', '.join(lacks)}")
+            raise DependencyResolutionError(f"{name} is given {a_type(service)} that lacks {', '.join(lacks)}")
         return service
 
     def _is_there(self, name: str) -> bool:

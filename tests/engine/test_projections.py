@@ -83,7 +83,7 @@ def test_whatever_a_function_raises_it_stands_still_and_says_why(one_store: OneS
     [
         ("row", "a str"),
         ((K, 1, "tag", "add", b"{}"), "a tuple"),
-        (ProjectionRow(K, 1, 7, "add", b"{}"), "a row whose tag is a int"),  # type: ignore[arg-type]  # the mistake
+        (ProjectionRow(K, 1, 7, "add", b"{}"), "a row whose tag is an int"),  # type: ignore[arg-type]  # the mistake
         (ProjectionRow(K, 2**64, "tag", "add", b"{}"), "a row whose version no store takes"),
         (ProjectionRow(K, 1, "\udc80", "add", b"{}"), "a row with text that no store takes"),
         (ProjectionRow(("job",), 1, "tag", "add", b"{}"), "a row whose key is a tuple"),  # type: ignore[arg-type]  # too

@@ -203,7 +203,7 @@ def spoiled(body: str) -> str:
         ("return {**leave, 'days': {1, 2}}", "days is a set, which JSON does not have"),
         ("return {**leave, 'days': 2**70}", "days is an integer beyond"),
         ("return {**leave, 'days': '\\ud800'}", "days holds NUL or a lone surrogate"),
-        ("return {**leave, 7: 'seven'}", "has a key that is a int; keys are text"),
+        ("return {**leave, 7: 'seven'}", "has a key that is an int; keys are text"),
         ("return {**leave, 'days': deep(40)}", "nested deeper than 32"),
         ("leave['days'] = leave\nreturn leave", "nested deeper than 32"),
         ("return {**leave, 'days': [0] * 1_100_000}", "holds more than 1,000,000 values"),

@@ -127,7 +127,7 @@ async def _answers(url: str, asked: Sequence[OperatorRequest], wait_s: float) ->
         tickets = [await sender.send(_body(one), now_us()) for one in asked]
         async with asyncio.timeout(wait_s):
             for ticket in tickets:
-                answer = orjson.loads(await until(partial(sender.answer, ticket)))
+                answer = orjson.loads(await until(partial(sender.answer, ticket), sender.watch().changed))
                 if "error" in answer:
                     refused.append((answer["error"]["code"], answer["error"]["message"]))
     except TimeoutError:

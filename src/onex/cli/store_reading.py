@@ -27,10 +27,16 @@ def look(store: str | None, ask: Callable[[ReadableStore], Awaitable[T]]) -> T:
     return asyncio.run(run())
 
 
-async def until(ask: Callable[[], Awaitable[T | None]]) -> T:
-    """Calls ``ask`` every 20 to 250 ms until it returns a value. Never ends by itself: the caller sets a timeout."""
+async def until(ask: Callable[[], Awaitable[T | None]], changed: Callable[[], Awaitable[None]] | None = None) -> T:
+    """Calls ``ask`` until it returns a value: after each ``changed``, else every 20 to 250 ms.
+
+    Never ends by itself: the caller sets a timeout.
+    """
     pause_s = ASK_S
     while (found := await ask()) is None:
+        if changed is not None:
+            await changed()
+            continue
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, ASK_S_MAX)
     return found

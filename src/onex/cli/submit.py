@@ -117,7 +117,7 @@ async def _send(action: ModelAction, url: str, wait_s: float) -> dict[str, JsonV
             note(f"inbox number {ticket}, id {action.action_id}; {waits}")
         try:
             async with asyncio.timeout(wait_s):
-                answer = await until(lambda: sender.answer(ticket))
+                answer = await until(lambda: sender.answer(ticket), sender.watch().changed)
         except TimeoutError:
             return sent
     finally:

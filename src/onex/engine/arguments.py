@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from ..kernel.action import WorkflowKey, micros
 from ..kernel.errors import InvalidKey, InvalidPayload, OnexError, PayloadTooLarge, ValidationError
 from ..kernel.size_limits import PAYLOAD_BYTES, PAYLOAD_DEPTH
-from ..kernel.user_code import caught, plain_text
+from ..kernel.user_code import a_type, caught, plain_text
 from ..ports import Pointer, Position
 from .encode import INT_MAX
 
@@ -68,7 +68,7 @@ def workflow_key(name: str, value: object) -> WorkflowKey:
         return WorkflowKey.parse(value)
     if isinstance(value, tuple) and len(value) == 2:
         return WorkflowKey.of(*value)
-    raise InvalidKey(f"{name} is a {_type(value)}; give TYPE:INSTANCE as text, or a WorkflowKey")
+    raise InvalidKey(f"{name} is {_a_type(value)}; give TYPE:INSTANCE as text, or a WorkflowKey")
 
 
 def uuid_bytes(name: str, value: object) -> bytes:
@@ -76,12 +76,12 @@ def uuid_bytes(name: str, value: object) -> bytes:
         data = value.bytes
         if type(data) is bytes and len(data) == 16:
             return data
-    raise ValidationError(f"{name} is a {_type(value)}; give a uuid.UUID")
+    raise ValidationError(f"{name} is {_a_type(value)}; give a uuid.UUID")
 
 
 def count(name: str, value: object) -> int:
     if type(value) is not int:
-        raise ValidationError(f"{name} is a {_type(value)}; give an int")
+        raise ValidationError(f"{name} is {_a_type(value)}; give an int")
     if not 0 <= value <= INTEGER_MAX:
         raise ValidationError(f"{name} is {_short(value)}; give an int from 0 to 2^63-1")
     return value
@@ -90,7 +90,7 @@ def count(name: str, value: object) -> int:
 def moment_us(name: str, value: object) -> int:
     """Microseconds since 1970."""
     if not isinstance(value, datetime):
-        raise ValidationError(f"{name} is a {_type(value)}; give an aware datetime")
+        raise ValidationError(f"{name} is {_a_type(value)}; give an aware datetime")
     if value.utcoffset() is None:
         raise ValidationError(f"{name} has no time zone; times are aware UTC, for example datetime.now(UTC)")
     moment = micros(value)
@@ -101,7 +101,7 @@ def moment_us(name: str, value: object) -> int:
 
 def seconds(name: str, value: object) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValidationError(f"{name} is a {_type(value)}; give seconds as a number, math.inf for no end")
+        raise ValidationError(f"{name} is {_a_type(value)}; give seconds as a number, math.inf for no end")
     try:
         number = float(value)
     except OverflowError:
@@ -117,7 +117,7 @@ def text(name: str, value: object) -> str:
         return value
     if isinstance(value, str):
         return str.__str__(value)
-    raise ValidationError(f"{name} is a {_type(value)}; give text")
+    raise ValidationError(f"{name} is {_a_type(value)}; give text")
 
 
 def trigger(name: str, value: object) -> str:
@@ -143,13 +143,13 @@ def outbox_pointer(name: str, value: object) -> Pointer:
     if isinstance(value, tuple) and len(value) == 3:
         shard, n, ordinal = value
         return Pointer(count(name, shard), count(name, n), count(name, ordinal))
-    raise ValidationError(f"{name} is a {_type(value)}; give a Pointer(shard, n, ordinal)")
+    raise ValidationError(f"{name} is {_a_type(value)}; give a Pointer(shard, n, ordinal)")
 
 
 def log_position(name: str, value: object) -> Position:
     if isinstance(value, tuple) and len(value) == 2:
         return Position(*(count(name, part) for part in value))
-    raise ValidationError(f"{name} is a {_type(value)}; give a Position(shard, n)")
+    raise ValidationError(f"{name} is {_a_type(value)}; give a Position(shard, n)")
 
 
 def plain(name: str, value: object) -> Mapping[str, JsonValue]:
@@ -161,7 +161,7 @@ def plain(name: str, value: object) -> Mapping[str, JsonValue]:
     """
     mapping = _plain(value, 1, [PAYLOAD_BYTES])
     if not isinstance(mapping, dict):
-        raise InvalidPayload(f"{name} is a {_type(value)}; give a mapping")
+        raise InvalidPayload(f"{name} is {_a_type(value)}; give a mapping")
     return mapping
 
 
@@ -181,7 +181,7 @@ def _plain(value: object, depth: int, left: list[int]) -> JsonValue:
             raise InvalidPayload(f"payload cannot be written as JSON: {real} is not finite")
         return real
     if not isinstance(value, Mapping | list | tuple):
-        raise InvalidPayload(f"payload cannot be written as JSON: it holds a {_type(value)}")
+        raise InvalidPayload(f"payload cannot be written as JSON: it holds {_a_type(value)}")
     if depth > PAYLOAD_DEPTH:
         raise InvalidPayload(f"payload is nested deeper than {PAYLOAD_DEPTH}")
     if not isinstance(value, Mapping):
@@ -194,7 +194,7 @@ def _plain(value: object, depth: int, left: list[int]) -> JsonValue:
     for key, item in value.items():
         _one_less(left)
         if not isinstance(key, str):
-            raise InvalidPayload(f"payload has the key {_short(key)}, a {_type(key)}; keys of JSON are text")
+            raise InvalidPayload(f"payload has the key {_short(key)}, {_a_type(key)}; keys of JSON are text")
         name = _text(str.__str__(key))
         if name in items:
             raise InvalidPayload(f"key {name[:80]!a} stands twice in one object")
@@ -214,10 +214,8 @@ def _one_less(left: list[int]) -> None:
         raise PayloadTooLarge(f"payload holds more values than {PAYLOAD_BYTES} bytes can. Large data belongs in a Blob")
 
 
-def _type(value: object) -> str:
-    if isinstance(value, type):
-        return f"class ({plain_text(value.__name__, 80)})"
-    return plain_text(type(value).__name__, 80)
+def _a_type(value: object) -> str:
+    return f"a class ({plain_text(value.__name__, 80)})" if isinstance(value, type) else a_type(value)
 
 
 def _short(value: object) -> str:

@@ -26,7 +26,7 @@ from ..kernel.errors import (
     ValidationError,
 )
 from ..kernel.size_limits import WIRE_BYTES, WIRE_DEPTH, check_body
-from ..kernel.user_code import caught, plain_text
+from ..kernel.user_code import a_type, caught, plain_text
 from ..ports import Clock, Ids, NewBlob
 from .arguments import Arguments, checked, count, issuer_text, moment_us, plain, text, trigger, uuid_bytes, workflow_key
 from .encode import body_hash, canonical_payload, check_json, encode_payload, json_bytes, problems, read_payload
@@ -283,7 +283,7 @@ def _read_payload(
     elif isinstance(payload, Mapping):
         of_plain = True
     else:
-        raise InvalidPayload(f"payload is a {type(payload).__name__}; give its model, a mapping, or JSON as bytes")
+        raise InvalidPayload(f"payload is {a_type(payload)}; give its model, a mapping, or JSON as bytes")
     sent, raw_sent = kind, raw
     if kind not in workflow.reducer.payloads:  # perhaps from a client that knows an older contract
         trigger("trigger", kind)

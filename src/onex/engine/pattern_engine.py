@@ -9,18 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from difflib import get_close_matches
 from types import TracebackType
 from typing import Self
 from uuid import UUID
 
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import EngineClosed, OnexError, ValidationError
-from ..kernel.machine import MachineReducer
 from ..kernel.step import ROLLBACK, Rollback, State
-from ..kernel.user_code import plain_text
+from ..kernel.user_code import a_type
 from ..ports import Applied, Clock, Env, Ids, KeyChange, LogEntry, Pointer, Position, Reader, Store, Stored, Telemetry
 from .arguments import checked, count, log_position, outbox_pointer, seconds, text, workflow_key
+from .awaited_status import TERMINAL, AwaitedStatus
 from .delivery import Delivery
 from .dispatch import Limits, ReducerService
 from .inbox import Inbox
@@ -33,9 +32,6 @@ from .refold import proven_state_at, state_at
 from .registry import ReducerRegistry
 from .relay import IntentRelay
 from .schema_upgrade import check_schemas, stored_state
-from .step_budget import Budgeted
-
-TERMINAL = "terminal"
 
 
 class ReducerPatternEngine:
@@ -181,14 +177,15 @@ class ReducerPatternEngine:
         return stored_state(self.registry[stored.key.workflow_type], stored.state_schema, stored.state)
 
     async def wait(self, key: WorkflowKey | str, until: str = TERMINAL, timeout_s: float = 30.0) -> Stored:
-        """The row once its status is ``until``, or any terminal one. Raises TimeoutError, EngineClosed, OwnershipLost, and
-        ValidationError also for a status that the workflow does not have. ``timeout_s`` may be ``math.inf``.
+        """The row once its status is ``until``, or any terminal one. ``timeout_s`` may be ``math.inf``.
 
-        It reads the row after commits of the instance: a status that was entered and left between two reads is not seen.
+        Raises TimeoutError, EngineClosed, OwnershipLost, ValidationError for a status that the workflow does not have, and
+        StatusUnreachable as soon as no action can bring it any more. It reads the row after commits of the instance: a
+        status that was entered and left between two reads is not seen.
         """
         at = checked(workflow_key, "key", key)
-        until = checked(text, "until", until)
-        self._check_status(at, until)
+        wanted = checked(text, "until", until)
+        awaited = AwaitedStatus(at, wanted, self.registry.find(at.workflow_type))
         limit_s = checked(seconds, "timeout_s", timeout_s)
         limit = asyncio.timeout(limit_s)
         stored: Stored | None = None
@@ -200,8 +197,9 @@ class ReducerPatternEngine:
                     waiters.add(future)
                     try:
                         stored = await self.stored(at)
-                        if stored is not None and self._is_at(stored, until):
+                        if stored is not None and awaited.is_reached(stored):
                             return stored
+                        awaited.check(stored)
                         if self.service.closed is not None:
                             raise self.service.closed
                         await future
@@ -212,28 +210,7 @@ class ReducerPatternEngine:
         except TimeoutError:
             if not limit.expired():
                 raise
-            now = f"its status is {stored.status!r}" if stored is not None and stored.version else "it has not begun"
-            wanted = "a terminal status" if until == TERMINAL else f"status {until!r}"
-            raise TimeoutError(f"{at} did not reach {wanted} in {limit_s:g} s; {now}") from None
-
-    def _check_status(self, key: WorkflowKey, until: str) -> None:
-        """Raises ValidationError for a status that no machine of this workflow type has."""
-        if until == TERMINAL or key.workflow_type not in self.registry:
-            return
-        reducer = self.registry[key.workflow_type].reducer
-        if isinstance(reducer, Budgeted):
-            reducer = reducer.reducer
-        if isinstance(reducer, MachineReducer) and until not in (known := reducer.machine.statuses):
-            near = get_close_matches(plain_text(until)[:200], known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
-            raise ValidationError(f"{key.workflow_type} has no status {plain_text(until)[:200]!r}; {hint}")
-
-    def _is_at(self, stored: Stored, until: str) -> bool:
-        """A status that was stored under an older schema counts under the name it has now."""
-        if until == TERMINAL or stored.key.workflow_type not in self.registry:
-            return stored.terminal if until == TERMINAL else stored.status == until
-        workflow = self.registry[stored.key.workflow_type]
-        return workflow.migrations.status(stored.status, stored.state_schema, workflow.code.state_schema) == until
+            raise awaited.late(stored, limit_s) from None
 
     def subscribe(self, after: Position = Position(0, 0)) -> AsyncIterator[LogEntry]:
         """Every log row behind ``after``, those to come included. Raises ValidationError."""
@@ -323,4 +300,4 @@ class _Listener:
 def _listed(name: str, value: object) -> list[object]:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return list(value)
-    raise ValidationError(f"{name} is a {type(value).__name__}; give a list of (key, trigger, payload)")
+    raise ValidationError(f"{name} is {a_type(value)}; give a list of (key, trigger, payload)")

@@ -31,7 +31,7 @@ from ..kernel.errors import (
     ValidationError,
     WorkflowExecutionError,
 )
-from ..kernel.user_code import caught, class_name, describe, plain_text
+from ..kernel.user_code import a_type, caught, describe, plain_text
 from ..ports import Clock, LogEntry, Position, ProjectionRow, Projections, Reader
 from .encode import check_json
 from .log_tail import ChangeSignal
@@ -247,11 +247,11 @@ def _misfit(row: object, key: WorkflowKey) -> str:
     if type(row) is not ProjectionRow:
         if type(row) is CoroutineType:
             row.close()  # it will never be awaited
-        return f"a {class_name(type(row))}"
+        return a_type(row)
     types = (WorkflowKey, int, str, str, bytes)
     for name, value, wanted in zip(ProjectionRow._fields, row, types, strict=True):
         if type(value) is not wanted:
-            return f"a row whose {name} is a {class_name(type(value))}"
+            return f"a row whose {name} is {a_type(value)}"
     if row.key != key:
         return f"a row of {plain_text(str(row.key), 300)}"
     if any(plain_text(text, len(text)) != text for text in (row.tag, row.last_action)):

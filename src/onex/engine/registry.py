@@ -62,6 +62,10 @@ class ReducerRegistry:
                 f"no reducer for workflow type {workflow_type!r}; this app has {known}", workflow_type=workflow_type
             ) from None
 
+    def find(self, workflow_type: str) -> Workflow | None:
+        """The same, and None for a type that has no reducer here."""
+        return self._by_type.get(workflow_type)
+
     def __contains__(self, workflow_type: str) -> bool:
         return workflow_type in self._by_type
 

@@ -21,6 +21,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from .errors import InvalidKey
 from .model_facts import Value
+from .user_code import a_type
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -101,7 +102,7 @@ def _text(value: object, what: str) -> str:
     """``value`` as a plain ``str``: of a subclass too, such as a member of a ``StrEnum``. Raises InvalidKey."""
     if isinstance(value, str):
         return str.__str__(value)
-    raise InvalidKey(f"{what} is a {type(value).__name__}; give text")
+    raise InvalidKey(f"{what} is {a_type(value)}; give text")
 
 
 @lru_cache(16_384)

@@ -7,6 +7,7 @@ seed documents give are the classes themselves. A second name for the same error
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from .user_code import describe
@@ -37,6 +38,27 @@ class OnexError(Exception):
         if self.__cause__ is not None:
             shown["cause"] = describe(self.__cause__)
         return shown
+
+    @staticmethod
+    def from_json(shown: Mapping[str, object]) -> OnexError:
+        """The error that ``as_json`` wrote, of the class that has its code. OnexError where this process has none such, or
+        one with arguments of its own."""
+        code, context = shown.get("code"), shown.get("context")
+        kind = next((one for one in _classes(OnexError) if one.code == code), OnexError)
+        made_alike = kind.__init__ is OnexError.__init__
+        error = (kind if made_alike else OnexError)(
+            str(shown.get("message")), **(context if isinstance(context, dict) else {})
+        )
+        correlation = shown.get("correlation_id")
+        error.correlation_id = None if correlation is None else str(correlation)
+        return error
+
+
+def _classes(base: type[OnexError]) -> Iterator[type[OnexError]]:
+    """The class and all below it, a base before what inherits its code."""
+    yield base
+    for one in base.__subclasses__():
+        yield from _classes(one)
 
 
 # --- invalid input ---------------------------------------------------------------------------------------------------
@@ -92,6 +114,12 @@ class UnknownWorkflow(ValidationError):
     """No reducer is registered for this workflow type."""
 
     code = "unknown_workflow"
+
+
+class StatusUnreachable(ValidationError):
+    """What was waited for cannot come any more; ``context['reachable']`` lists the statuses that still can."""
+
+    code = "status_unreachable"
 
 
 class AlgorithmNotFoundError(ValidationError):

@@ -21,7 +21,7 @@ Whatever they do wrong becomes GuardFailed or ReducerFailed of this one action.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -32,7 +32,7 @@ from .canonical import as_reloaded, problems
 from .errors import GuardFailed, InvalidStateTransitionError, OnexError, ReducerFailed, StateConsistencyError
 from .intent import Emitted, EnumIntentPriority, EnumIntentType, IntentSpec, IntentTable
 from .step import ROLLBACK, Done, Rollback, S, Step
-from .user_code import caught, plain_text, shown
+from .user_code import a_type, caught, plain_text, shown
 
 P = TypeVar("P", bound=BaseModel)
 Handler = Callable[[S, Action[P]], Step[S]]
@@ -90,7 +90,7 @@ def state_timer(status: str) -> str:
 class Machine:
     """``table[status][trigger] -> transitions, in the order they are tried``. A terminal status has an empty row."""
 
-    __slots__ = ("initial", "table", "terminal", "timeouts", "transitions")
+    __slots__ = ("_reachable", "initial", "table", "terminal", "timeouts", "transitions")
 
     def __init__(
         self,
@@ -119,6 +119,7 @@ class Machine:
                 for trigger, fitting in row.items()
             }
         self.table: Mapping[str, Mapping[str, tuple[Transition, ...]]] = table
+        self._reachable: dict[str, frozenset[str]] = {}
 
     @property
     def statuses(self) -> tuple[str, ...]:
@@ -127,6 +128,20 @@ class Machine:
     def accepts(self, status: str) -> tuple[str, ...]:
         """The triggers that have a transition from ``status``; guards are not asked. Sorted."""
         return tuple(sorted(self.table.get(status, ())))
+
+    def reachable(self, status: str) -> frozenset[str]:
+        """The statuses that one action or more may lead to from ``status``; guards are not asked."""
+        found = self._reachable.get(status)
+        if found is None:
+            seen: set[str] = set()
+            ahead = [status]
+            while ahead:
+                for tried in self.table.get(ahead.pop(), _NOWHERE).values():
+                    new = {one.to_state for one in can_be_taken(tried)} - seen
+                    seen |= new
+                    ahead += new
+            found = self._reachable[status] = frozenset(seen)
+        return found
 
     def next(self, status: str, trigger: str, state: BaseModel, payload: BaseModel) -> str | tuple[Transition, ...]:
         """The next status, or the transitions among which ``decide`` chooses on the state after.
@@ -180,6 +195,12 @@ class Machine:
 def _refusal(status: str, trigger: str, refused: list[str]) -> GuardFailed:
     message = f"{trigger!r} is refused in {status!r}: {'; '.join(refused)}"
     return GuardFailed(message, status=status, trigger=trigger, conditions=refused)
+
+
+def can_be_taken(tried: Sequence[Transition]) -> Sequence[Transition]:
+    """Of the transitions for one status and trigger, in the order they are tried: all up to the first one without guards."""
+    last = next((n for n, transition in enumerate(tried) if not transition.guards), len(tried))
+    return tried[: last + 1]
 
 
 def _first_failed(guards: tuple[Guard, ...], state: BaseModel, payload: BaseModel) -> str | None:
@@ -334,4 +355,4 @@ def _checked(step: Step[S], state: S, before: str, state_type: type[S]) -> S:
 
 
 def _returned(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+    return f"the class {value.__name__}" if isinstance(value, type) else a_type(value)

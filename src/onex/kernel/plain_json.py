@@ -6,6 +6,8 @@ from math import isfinite
 
 from pydantic import JsonValue
 
+from .user_code import a_type
+
 DEPTH = 32
 NODES = 1_000_000
 INT_MAX = 2**53
@@ -26,7 +28,7 @@ def plain_json(value: object, *, depth: int = DEPTH, nodes: int = NODES) -> Json
     except NotPlainJson:
         raise
     except TypeError as error:  # its class claims to be a dict, for example, and is not
-        raise NotPlainJson(f"it holds a {type(value).__name__} that is not what it says it is: {error}") from error
+        raise NotPlainJson(f"it holds {a_type(value)} that is not what it says it is: {error}") from error
 
 
 class _Copy:
@@ -56,7 +58,7 @@ class _Copy:
             made: dict[str, JsonValue] = {}
             for key, part in dict.items(value):
                 if not isinstance(key, str):
-                    raise NotPlainJson(f"{_at(path)} has a key that is a {type(key).__name__}; keys are text")
+                    raise NotPlainJson(f"{_at(path)} has a key that is {a_type(key)}; keys are text")
                 name = self._text(str.__str__(key), path)
                 made[name] = self.of(part, depth - 1, f"{path}.{name[:40]}")
             return made
@@ -66,7 +68,7 @@ class _Copy:
         if isinstance(value, tuple):
             self._deeper(depth)
             return [self.of(part, depth - 1, f"{path}[{n}]") for n, part in enumerate(tuple.__iter__(value))]
-        raise NotPlainJson(f"{_at(path)} is a {type(value).__name__}, which JSON does not have")
+        raise NotPlainJson(f"{_at(path)} is {a_type(value)}, which JSON does not have")
 
     def _deeper(self, depth: int) -> None:
         if depth <= 0:

@@ -7,6 +7,7 @@ issuer) has room of its own and does not count against the payload. A sender get
 from __future__ import annotations
 
 from .errors import InvalidPayload, PayloadTooLarge
+from .user_code import a_type
 
 PAYLOAD_BYTES = 256 * 1024
 PAYLOAD_DEPTH = 32
@@ -29,4 +30,4 @@ def check_body(body: object) -> bytes:
 
 
 def _what(body: object) -> str:
-    return "None" if body is None else "text" if isinstance(body, str) else f"a {type(body).__name__}"
+    return "None" if body is None else "text" if isinstance(body, str) else a_type(body)

@@ -112,6 +112,12 @@ def class_name(of: type) -> str:
     return plain_text(name, 200)
 
 
+def a_type(value: object) -> str:
+    """``an int``, ``a dict``: what a value is, in a sentence."""
+    name = class_name(type(value))
+    return f"{'an' if name[:1] in 'aeioAEIO' else 'a'} {name}"
+
+
 def shown(value: object, most: int = 80) -> str:
     """``repr(value)`` for a message, at most ``most`` characters; the name of its type when that raises. Raises only a Ctrl-C."""
     try:
@@ -119,7 +125,7 @@ def shown(value: object, most: int = 80) -> str:
     except BaseException as error:
         if _is_ctrl_c(error):
             raise
-        return f"a {type(value).__name__}"
+        return a_type(value)
 
 
 def plain_text(text: str, most: int = TEXT_CHARACTERS) -> str:

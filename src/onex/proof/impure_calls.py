@@ -98,7 +98,7 @@ IMPURE: Final[Mapping[str, EnumImpurity]] = {
         "motor.* redis.* aioredis.* valkey.* memcache.* kafka.* aiokafka.* confluent_kafka.* pika.* aio_pika.* nats.* "
         "elasticsearch.* qdrant_client.* neo4j.* cassandra.* sqlalchemy.create_engine sqlalchemy.orm.Session.* "
         "sqlalchemy.ext.asyncio.create_async_engine sqlalchemy.orm.sessionmaker duckdb.* supabase.* "
-        "onex.open onex.open_reader onex.open_sender onex.adapters.* onex.wiring.* onex.testing.*",
+        "onex.connect onex.open onex.open_reader onex.open_sender onex.adapters.* onex.wiring.* onex.testing.*",
     ),
     # --- processes and threads
     **_all(

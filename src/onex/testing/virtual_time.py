@@ -37,9 +37,10 @@ from ..adapters.memory.store import MemoryStore
 from ..adapters.watchdog import Watchdog
 from ..app import App, load_app
 from ..engine.arguments import workflow_key
+from ..engine.awaited_status import TERMINAL
 from ..engine.intake import PayloadInput
 from ..engine.mailbox import Committed
-from ..engine.pattern_engine import TERMINAL, ReducerPatternEngine
+from ..engine.pattern_engine import ReducerPatternEngine
 from ..engine.registry import ReducerRegistry
 from ..kernel.action import EPOCH, WorkflowKey, micros
 from ..kernel.errors import EffectFailed, OnexError, ValidationError

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from ..adapters.clock import UuidV7
+from ..adapters.sqlite.commit_watch import CommitWatch
 from ..adapters.sqlite.location import real_path
 from ..adapters.sqlite.owner_lock import lock_path, owner_of
 from ..adapters.sqlite.store import SqliteStore
@@ -60,6 +61,9 @@ class StoreUrl(NamedTuple):
 
 
 class ClosableSender(Sender, Protocol):
+    def watch(self) -> CommitWatch:
+        """For one who waits for an answer."""
+
     async def close(self) -> None: ...
 
 

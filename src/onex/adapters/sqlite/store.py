@@ -49,6 +49,7 @@ from ...ports import (
     Stored,
 )
 from ..store_limits import REJECTIONS_MAX
+from .commit_watch import CommitWatch
 from .core import OWNER_WAIT_MS, SqliteCore
 from .errors import StoreReadOnly
 from .location import real_path, wal_path
@@ -236,6 +237,10 @@ class SqliteStore:
 
     async def send(self, body: bytes, at_us: int) -> int:
         return await self._writes.call(lambda core: core.send(body, at_us))
+
+    def watch(self) -> CommitWatch:
+        """For one who waits for a commit of another process, such as an answer."""
+        return CommitWatch(self._wal)
 
     async def answer(self, ticket: int) -> bytes | None:
         return await self._reads.call(lambda core: core.answer(ticket))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ...kernel.machine import Machine, Timeout, Transition
+from ...kernel.machine import Machine, Timeout, Transition, can_be_taken
 from ...kernel.visible_text import visible
 from .drawing import EnumFlow, GraphEdge, GraphNode
 from .layout import layout
@@ -39,7 +39,7 @@ def state_graph(machine: Machine) -> StateGraph:
     nodes = [GraphNode(_START, "", "start", _DOT, _DOT)]
     for status in machine.statuses:
         nodes.append(GraphNode(status, status, "terminal" if status in machine.terminal else "state"))
-    taken = {id(one) for row in machine.table.values() for tried in row.values() for one in _taken(tried)}
+    taken = {id(one) for row in machine.table.values() for tried in row.values() for one in can_be_taken(tried)}
     drawn = [transition for transition in machine.transitions if id(transition) in taken]
     if any(transition.from_state == "*" for transition in drawn):
         nodes.append(GraphNode("*", "any state", "any", note="every state that is not terminal"))
@@ -50,16 +50,10 @@ def state_graph(machine: Machine) -> StateGraph:
         label = _label(transition, timeout if fired else None)
         edges.append(GraphEdge(transition.from_state, transition.to_state, label, "timeout" if fired else ""))
     for status, timeout in machine.timeouts.items():  # one whose trigger only "*" answers
-        for transition in _taken(machine.table[status].get(timeout.trigger, ())):
+        for transition in can_be_taken(machine.table[status].get(timeout.trigger, ())):
             if transition.from_state == "*":
                 edges.append(GraphEdge(status, transition.to_state, _label(transition, timeout), "timeout"))
     return StateGraph(tuple(nodes), tuple(edges))
-
-
-def _taken(tried: Sequence[Transition]) -> Sequence[Transition]:
-    """Those of one status and trigger that can be taken: all up to the first one without guards."""
-    last = next((n for n, transition in enumerate(tried) if not transition.guards), len(tried))
-    return tried[: last + 1]
 
 
 def _label(transition: Transition, timeout: Timeout | None) -> str:
@@ -87,7 +81,7 @@ def mermaid(machine: Machine) -> str:
             lines.append(f"    {status}")
     for status in machine.statuses:
         for trigger, transitions in machine.table[status].items():
-            for transition in _taken(transitions):
+            for transition in can_be_taken(transitions):
                 guards = " and ".join(str(guard) for guard in transition.guards)
                 label = f"{entity(trigger)} [{entity(guards)}]" if guards else entity(trigger)
                 lines.append(f"    {ids[status]} --> {ids[transition.to_state]} : {label}")
@@ -101,7 +95,7 @@ def mermaid(machine: Machine) -> str:
 def _ends(machine: Machine) -> Iterator[tuple[str, str]]:
     """Both ends of each arrow."""
     for status, row in machine.table.items():
-        yield from ((status, one.to_state) for fitting in row.values() for one in _taken(fitting))
+        yield from ((status, one.to_state) for fitting in row.values() for one in can_be_taken(fitting))
 
 
 def _ids(statuses: Sequence[str]) -> dict[str, str]:

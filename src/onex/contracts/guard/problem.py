@@ -7,6 +7,7 @@ from itertools import islice
 
 from pydantic import BaseModel
 
+from ...kernel.user_code import a_type
 from ..model.payload_fields import NoSuchField, reach
 
 
@@ -68,4 +69,4 @@ def value_in_words(value: object) -> str:
         return f"[{', '.join(map(value_in_words, value))}]"
     if isinstance(value, int | float):
         return f"the number {value}"
-    return f"a {type(value).__name__}"
+    return a_type(value)

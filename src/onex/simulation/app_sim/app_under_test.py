@@ -34,6 +34,7 @@ from ...kernel.errors import ContractError
 from ...kernel.finding import EnumSeverity, Finding
 from ...kernel.intent import EnumIntentType, EnumOutcome, IntentSpec, ModelIntent
 from ...kernel.step import ROLLBACK, State
+from ...kernel.user_code import a_type
 from ...ports import Executor, StepGuard
 from ...repository.contract_files import ONE_FILE
 from .values import drawable
@@ -92,7 +93,7 @@ def load_app_under_test(path: Path | str, *, real_compute: bool = False) -> AppU
     actions = found.get("actions")
     stand_ins = found.get("effects", {})
     if not isinstance(stand_ins, Mapping):
-        raise _wrong(module, f"effects is a {type(stand_ins).__name__}", "write effects = {'target': function}")
+        raise _wrong(module, f"effects is {a_type(stand_ins)}", "write effects = {'target': function}")
     targets = {spec.target for one in app.workflows.values() for spec in one.reducer.intents.by_name.values()}
     for target in stand_ins:
         if target not in targets:

@@ -22,6 +22,7 @@ from ...engine.pattern_engine import ReducerPatternEngine
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import EngineClosed, InstanceHeld, OnexError
 from ...kernel.step import ROLLBACK, State
+from ...kernel.user_code import a_type
 from ...ports import Position
 from ..client_requests import ClientRequest, send_by_inbox
 from ..clock import stream
@@ -313,7 +314,7 @@ def _plain(payload: object) -> JsonValue:
         return sent or None
     if isinstance(payload, dict):
         return dict(payload)
-    raise TypeError(f"a payload is a model, a dict or None, not a {type(payload).__name__}")
+    raise TypeError(f"a payload is a model, a dict or None, not {a_type(payload)}")
 
 
 def _shown(payload: Mapping[str, JsonValue] | None) -> str:

@@ -1,0 +1,237 @@
+"""EngineClient: the engine of another process, as a program beside it uses it.
+
+    async with await onex.connect("sqlite:///shop.db", app="shop") as client:
+        done = await client.submit("orders:4711", "place", {"items": [...]})
+        stored = await client.wait("orders:4711", until="shipped")
+
+It owns nothing. What it submits goes through the inbox of the store (promise 39): it is durable first, then the engine judges
+it, and the answer comes back as a ``Committed`` or as the error that ``engine.submit`` would have raised. When no engine
+runs, it waits for the next one. States are read from the store, so they are there without an engine too.
+
+Whoever waits for an answer or a status asks the store after it has changed, and not again and again (``CommitWatch``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel, JsonValue
+
+from ..adapters.clock import SystemClock, UuidV7
+from ..adapters.sqlite.commit_watch import CommitWatch
+from ..adapters.sqlite.store import SqliteStore
+from ..app import App, load_app
+from ..engine.arguments import (
+    checked,
+    count,
+    issuer_text,
+    moment_us,
+    plain,
+    seconds,
+    text,
+    trigger,
+    uuid_bytes,
+    workflow_key,
+)
+from ..engine.awaited_status import TERMINAL, AwaitedStatus
+from ..engine.batch import committed_of
+from ..engine.encode import check_json, encode_payload
+from ..engine.intake import PayloadInput, write_wire
+from ..engine.mailbox import Committed
+from ..engine.registry import ReducerRegistry
+from ..engine.schema_upgrade import stored_state
+from ..kernel.action import ModelAction, WorkflowKey
+from ..kernel.errors import CommitUnknown, InvalidPayload, OnexError, StateConsistencyError
+from ..kernel.step import State
+from ..kernel.user_code import a_type
+from ..ports import Reader, Sender, Stored
+from ..settings import read_settings
+from .store_access import StoreUrl, owner_pid
+
+T = TypeVar("T")
+
+
+class WatchedStore(Reader, Sender, Protocol):
+    """What a client needs of a store: to read, to send, and a sign that something was committed."""
+
+    def watch(self) -> CommitWatch: ...
+
+
+class EngineClient:
+    """Made by ``connect``; use it as ``async with``. All methods belong to one event loop."""
+
+    def __init__(self, store: WatchedStore, store_url: str, registry: ReducerRegistry | None) -> None:
+        self.store, self.store_url, self.registry = store, store_url, registry
+        self._clock, self._ids = SystemClock(), UuidV7()
+
+    async def close(self) -> None:
+        """What was sent stays sent. Idempotent."""
+        await self.store.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def submit(
+        self,
+        key: WorkflowKey | str,
+        kind: str,
+        payload: PayloadInput = None,
+        *,
+        action_id: UUID | None = None,
+        correlation_id: UUID | None = None,
+        issuer: str = "",
+        cause: UUID | None = None,
+        expires_at: datetime | None = None,
+        lease_id: UUID | None = None,
+        epoch: int | None = None,
+        timeout_s: float = 30.0,
+    ) -> Committed:
+        """The engine's answer. Raises the OnexError it was refused with, as ``engine.submit`` does.
+
+        Raises CommitUnknown when no answer came in ``timeout_s``: the action is stored, and the next engine judges it. Its
+        ``context['action_id']`` is the id to send it again with: it is applied once. A cancelled call withdraws nothing.
+        """
+        at = checked(workflow_key, "key", key)
+        limit_s = checked(seconds, "timeout_s", timeout_s)
+        new_id = UUID(bytes=self._ids.new() if action_id is None else checked(uuid_bytes, "action_id", action_id))
+        if expires_at is not None:
+            checked(moment_us, "expires_at", expires_at)
+        action = ModelAction(
+            workflow_key=at,
+            kind=checked(trigger, "trigger", kind),
+            command_payload=_plain(payload),
+            action_id=new_id,
+            correlation_id=_uuid("correlation_id", correlation_id),
+            expires_at=expires_at,
+            lease_id=_uuid("lease_id", lease_id),
+            epoch=None if epoch is None else checked(count, "epoch", epoch),
+            parent_action_id=_uuid("cause", cause),
+            issuer=checked(issuer_text, "issuer", issuer),
+        )
+        ticket = await self.store.send(write_wire(action), self._clock.now_us())
+        try:
+            async with asyncio.timeout(limit_s):
+                answer = await self._once(lambda: self.store.answer(ticket))
+        except TimeoutError:
+            raise self._unanswered(at, new_id, limit_s) from None
+        return await self._committed(at, orjson.loads(answer))
+
+    async def stored(self, key: WorkflowKey | str) -> Stored | None:
+        """The current row; None when there is none. Raises InvalidKey."""
+        at = checked(workflow_key, "key", key)
+        return (await self.store.load([at])).get(at)
+
+    async def state(self, key: WorkflowKey | str) -> State | dict[str, JsonValue] | None:
+        """The current state: of its class when ``connect`` was given the app, else as JSON. None before the first action.
+
+        Raises UnknownWorkflow for a type that the app does not have, StateTooNew, MigrationFailed.
+        """
+        stored = await self.stored(key)
+        if stored is None or stored.version == 0:
+            return None
+        if self.registry is not None:
+            return stored_state(self.registry[stored.key.workflow_type], stored.state_schema, stored.state)
+        value = orjson.loads(stored.state)
+        if not isinstance(value, dict):
+            raise StateConsistencyError(f"the stored state of {stored.key} is no JSON object")
+        return value
+
+    async def wait(self, key: WorkflowKey | str, until: str = TERMINAL, timeout_s: float = 30.0) -> Stored:
+        """The row once its status is ``until``, or any terminal one. ``timeout_s`` may be ``math.inf``.
+
+        Raises TimeoutError; StatusUnreachable as soon as the status cannot come any more; with an app, ValidationError for a
+        status that the workflow does not have. Without one only the end of the instance shows what cannot come. A status
+        that was entered and left between two looks is not seen.
+        """
+        at = checked(workflow_key, "key", key)
+        limit_s = checked(seconds, "timeout_s", timeout_s)
+        workflow = None if self.registry is None else self.registry.find(at.workflow_type)
+        awaited = AwaitedStatus(at, checked(text, "until", until), workflow)
+        stored: Stored | None = None
+
+        async def reached() -> Stored | None:
+            nonlocal stored
+            stored = await self.stored(at)
+            if awaited.is_reached(stored):
+                return stored
+            awaited.check(stored)
+            return None
+
+        limit = asyncio.timeout(limit_s)
+        try:
+            async with limit:
+                return await self._once(reached)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise awaited.late(stored, limit_s) from None
+
+    async def _once(self, look: Callable[[], Awaitable[T | None]]) -> T:
+        """What ``look`` gives, as soon as it gives something."""
+        watch = self.store.watch()
+        while (found := await look()) is None:
+            await watch.changed()
+        return found
+
+    async def _committed(self, key: WorkflowKey, answer: Mapping[str, object]) -> Committed:
+        error = answer.get("error")
+        if isinstance(error, dict):
+            raise OnexError.from_json(error)
+        version, duplicate = answer.get("version"), answer.get("duplicate")
+        rows = await self.store.history(key, version - 1, 1) if isinstance(version, int) else []
+        if not rows:
+            raise StateConsistencyError(f"the store answers for {key} with a version that its log does not have")
+        return committed_of(rows[0], duplicate=duplicate is True)
+
+    def _unanswered(self, key: WorkflowKey, action_id: UUID, waited_s: float) -> CommitUnknown:
+        pid = owner_pid(self.store_url)
+        who = f"no engine runs on {self.store_url}" if pid is None else f"process {pid}, which runs on it, is busy"
+        return CommitUnknown(
+            f"no answer for {key} in {waited_s:g} s: {who}. The action is stored and waits for an engine; sent again with "
+            f"action_id {action_id} it is applied once",
+            action_id=str(action_id),
+        )
+
+
+async def connect(store_url: str | None = None, app: App | Path | str | None = None) -> EngineClient:
+    """A client of the engine that runs on the store, in whatever process. The store is made if there is none.
+
+    ``store_url`` defaults to the setting. With ``app`` states come as the app's classes, and statuses are checked against
+    its contract. Raises ContractError, InvalidStoreUrl, DatabaseConnectionError.
+    """
+    named = store_url or read_settings().store_url
+    loaded = app if app is None or isinstance(app, App) else load_app(app)
+    registry = None if loaded is None else ReducerRegistry(tuple(one.recorded for one in loaded.workflows.values()))
+    url = StoreUrl.parse(named)
+    url.make_folder()
+    return EngineClient(await SqliteStore.open(url.file), named, registry)
+
+
+def _plain(payload: PayloadInput) -> dict[str, JsonValue]:
+    """Raises InvalidPayload, PayloadTooLarge."""
+    if payload is None:
+        return {}
+    if isinstance(payload, BaseModel):
+        payload = encode_payload(payload)
+    if isinstance(payload, bytes):
+        value = check_json(payload)
+        if not isinstance(value, dict):
+            raise InvalidPayload(f"payload is JSON of {a_type(value)}; give an object")
+        return value
+    return dict(checked(plain, "payload", payload))
+
+
+def _uuid(name: str, given: UUID | None) -> UUID | None:
+    return None if given is None else UUID(bytes=checked(uuid_bytes, name, given))
