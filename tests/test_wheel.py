@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.transcript import blocks, played
+
 ROOT = Path(__file__).resolve().parents[1]
 UV = Path(sys.executable).with_name("uv")
 
@@ -46,6 +48,24 @@ def onex(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_tells_its_version(onex: Path, tmp_path: Path) -> None:
     assert "0.1.0" in run([onex, "--version"], tmp_path)
+
+
+@pytest.fixture(scope="module")
+def with_pytest(onex: Path) -> Path:
+    """The same environment, with pytest in it as the tutorial says."""
+    install(onex.with_name("python"), "pytest")
+    return onex
+
+
+def test_the_tutorial_plays_in_an_environment_of_its_own(with_pytest: Path, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "start.md").read_text()
+    with played("docs/start.md", blocks(page), tmp_path, programs=with_pytest.parent) as here:
+        assert len(list((here / "calendar").glob("*.txt"))) == 3
+    kept = {**os.environ, "PATH": str(with_pytest.parent), "PYTHONPATH": ""}
+    where = subprocess.run(
+        ["python", "-c", "import onex; print(onex.__file__)"], cwd=tmp_path, env=kept, capture_output=True, text=True
+    )
+    assert Path(where.stdout.strip()).is_relative_to(with_pytest.parents[1]), "it was the wheel that played"
 
 
 def test_the_demo_runs_from_the_wheel(onex: Path, tmp_path: Path) -> None:

@@ -31,6 +31,12 @@ def test_the_page_does_what_it_shows(page: Path, place: Path) -> None:
         pass
 
 
+def test_the_program_of_the_first_page_runs_as_often_as_one_likes(place: Path) -> None:
+    program = blocks(section((ROOT / "README.md").read_text(), "## As a library"))
+    with played("README.md", [*program, *program], place):
+        pass
+
+
 @pytest.mark.parametrize("heading", ["## Try it by hand", "## As a library"])
 def test_what_the_first_page_lets_one_try_works(heading: str, place: Path) -> None:
     with played("README.md", blocks(section((ROOT / "README.md").read_text(), heading)), place):

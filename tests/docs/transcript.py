@@ -139,14 +139,14 @@ class Played(AssertionError):
 
 
 class Player:
-    """Plays blocks in an empty folder, with ``onex`` and ``python`` of this environment first on the PATH."""
+    """Plays blocks in an empty folder, with ``onex`` and ``python`` of one environment first on the PATH."""
 
-    def __init__(self, page: str, folder: Path, outputs: Path) -> None:
+    def __init__(self, page: str, folder: Path, outputs: Path, programs: Path) -> None:
         self.page = page
         self.folder = folder
         self._outputs = outputs
         mine = {name: value for name, value in os.environ.items() if not name.startswith("ONEX_")}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{mine['PATH']}"
+        path = f"{programs}{os.pathsep}{mine['PATH']}"
         self._environ = {**mine, "PATH": path, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", "PYTEST_ADDOPTS": ""}
         self._terminals: dict[str, Terminal] = {}
         self._speaker: str | Terminal = ""
@@ -224,12 +224,15 @@ class Player:
 
 
 @contextlib.contextmanager
-def played(page: str, given: list[Block], folder: Path) -> Iterator[Path]:
-    """Play a page's blocks in ``folder / 'here'``; what it left there can be looked at until the context ends."""
+def played(page: str, given: list[Block], folder: Path, programs: Path | None = None) -> Iterator[Path]:
+    """Play a page's blocks in ``folder / 'here'``; what it left there can be looked at until the context ends.
+
+    ``programs`` is the folder of another environment's ``onex`` and ``python``, instead of those that run the tests.
+    """
     here, outputs = folder / "here", folder / "outputs"
     here.mkdir(parents=True, exist_ok=True)
     outputs.mkdir()
-    player = Player(page, here, outputs)
+    player = Player(page, here, outputs, programs or Path(sys.executable).parent)
     try:
         player.play(given)
         yield here
