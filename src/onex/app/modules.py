@@ -11,6 +11,7 @@ from types import ModuleType
 from ..kernel.user_code import caught
 from .finder import FINDER, import_module
 from .folder import AppFolder
+from .intent_limit import too_many_intents
 from .load_report import LoadReport
 
 
@@ -26,6 +27,7 @@ class AppModules:
         self.report.add(findings)
         if not findings:
             self.report.learn(found.values())
+            self.report.add(too_many_intents(self.folder, found.values()))
         self.report.judge()
         package = FINDER.mount(self.folder, self.digest)
         modules: dict[str, ModuleType] = {}

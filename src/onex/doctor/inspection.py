@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..app.folder import AppFolder
+from ..app.handler_checks import handler_findings
 from ..app.load import App, load_app
 from ..app.lock import CHANGED
 from ..contracts.foreign.family import is_bare
@@ -104,12 +106,16 @@ def inspect(
     for one in spread(read_all, seen.candidates):
         files[one.path] = one
         progress(len(files), len(seen.candidates))
-    apps = [_load(folder, files) for folder in list(_apps(seen, files))] if code else []
+    folders = list(_apps(seen, files))
+    apps = [_load(folder, files) for folder in folders] if code else []
+    for folder in () if code else folders:
+        _spread(folder, files, _read_handlers(folder), keep=tuple(EnumSeverity))
     for one_file in seen.one_files:
         if code:
             apps.append(_load_one_file(one_file, files))
         else:
             message = "declares workflows in Python; without code its contract is not known"
+            beside += _read_handlers(one_file.path)
             beside.append(
                 Finding("not_read", EnumSeverity.INFO, str(one_file.path), 0, 0, message, "leave out --no-code")
             )
@@ -238,6 +244,22 @@ def _load(folder: Path, files: dict[str, InspectedFile]) -> InspectedApp:
     except ContractError as error:
         found = tuple(one for one in error.findings if isinstance(one, Finding))
         found = found or (Finding("app", EnumSeverity.ERROR, str(folder), 0, 0, error.message, ""),)
+    homes = _spread(folder, files, (*found, *_read_handlers(folder)), keep=(EnumSeverity.INFO,))
+    return InspectedApp(folder, app, tuple(homes))
+
+
+def _read_handlers(path: Path) -> tuple[Finding, ...]:
+    """What is wrong with the names in an app's handlers. Nothing is imported for it."""
+    try:
+        return handler_findings(AppFolder(path))
+    except ContractError:
+        return ()  # it is no app: that is reported where it is loaded
+
+
+def _spread(
+    folder: Path, files: dict[str, InspectedFile], found: Sequence[Finding], *, keep: Sequence[EnumSeverity]
+) -> dict[str, Path]:
+    """Gives the findings of an app to its contracts, which ``keep`` of their own those of a severity; ``[contract] -> folder``."""
     homes = {str(home / CONTRACT): home for home in workflow_folders(folder)}
     for path in homes:
         files.setdefault(path, InspectedFile(path, False, "", "", "", "", 0, 0, (), ()))
@@ -246,11 +268,11 @@ def _load(folder: Path, files: dict[str, InspectedFile]) -> InspectedApp:
         shares[_holder(finding, homes)].append(finding)
     for path, share in shares.items():
         one = files[path]
-        kept = [finding for finding in one.findings if finding.severity is EnumSeverity.INFO]
+        kept = [finding for finding in one.findings if finding.severity in keep]
         files[path] = one._replace(
             ok=one.ok and not errors(tuple(share)), findings=tuple(sorted({*kept, *share}, key=_order))
         )
-    return InspectedApp(folder, app, tuple(homes))
+    return homes
 
 
 def _load_one_file(one_file: ContractFile, files: dict[str, InspectedFile]) -> InspectedApp:
@@ -264,6 +286,7 @@ def _load_one_file(one_file: ContractFile, files: dict[str, InspectedFile]) -> I
         found = tuple(one for one in error.findings if isinstance(one, Finding))
         found = found or (Finding("app", EnumSeverity.ERROR, path, 0, 0, error.message, ""),)
     found = tuple(one._replace(severity=EnumSeverity.ERROR) if one.code == CHANGED else one for one in found)
+    found = tuple(dict.fromkeys((*found, *_read_handlers(one_file.path))))
     trees = [] if app is None else [one.located.tree for one in app.workflows.values()]
     rows = [inspected(read_own_tree(tree, path)) for tree in trees]
     files[path] = InspectedFile(
