@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, timezone
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, dataclass_transform
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, Field, PrivateAttr, TypeAdapter
 from pydantic_core import TzInfo
 
 from .size_limits import PAYLOAD_DEPTH
@@ -35,7 +35,17 @@ class _Unvalidated(set[str]):
     """The type of ``__pydantic_fields_set__`` of a value that nobody validated: by this it is recognised."""
 
 
-class Value(BaseModel):
+# type checkers are told that values are frozen, so that a state may narrow ``status`` to a Literal
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+
+    @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field, PrivateAttr))
+    class _Frozen(ModelMetaclass): ...
+else:
+    _Frozen = type(BaseModel)
+
+
+class Value(BaseModel, metaclass=_Frozen):
     """Base of payloads and states. A value that was made without validation is marked, so that it will be read back."""
 
     @classmethod
