@@ -551,13 +551,17 @@ def schema_page() -> str:
 def events_page() -> str:
     """What an engine says through the port ``Telemetry``, with the level its log line gets."""
     lines = [row(("event", "level", "what happened")), row(("---",) * 3)]
-    lines += [row((f"`{name}`", log.LEVELS.get(name, "warning"), meaning)) for name, meaning in observe.EVENTS.items()]
+    lines += [
+        row((f"`{name}`{' *' if name in observe.DETAILS else ''}", log.LEVELS.get(name, "warning"), meaning))
+        for name, meaning in observe.EVENTS.items()
+    ]
     return (
         f"# Events\n\n{MADE}\n"
-        "An engine reports what happens to it to a listener: `onex.open(..., telemetry=listener)`. `onex run` prints those that\n"
-        "a person has to look at on stderr. `onex.adapters.structlog_telemetry.StructlogTelemetry()`\n"
-        "(extra `onex[log]`) makes log lines of them.\n"
-        "A listener that raises is counted; the engine goes on.\n\n"
+        "An engine reports what happens to it to a listener: `onex.open(..., telemetry=listener)`. `onex run` logs them on\n"
+        "stderr: warnings and errors, with `-v` all, with `-q` errors only. In a program of yours\n"
+        "`onex.adapters.structlog_telemetry.StructlogTelemetry()` makes log lines of them.\n"
+        "Events marked * come with every action or attempt: a listener gets them when its attribute `details` is True.\n"
+        "No event holds a payload or a state. A listener that raises is counted; the engine goes on.\n\n"
         f"{''.join(lines)}"
     )
 

@@ -18,10 +18,12 @@ from .kernel.user_code import StepGuard, StepOverrun
 from .records import (
     REJECTION_KEPT_US,
     Applied,
+    Attempt,
     Code,
     Commit,
     Conflict,
     Counts,
+    EnumAttempt,
     EnumInFlight,
     EnumOutboxState,
     Env,
@@ -157,6 +159,9 @@ class Reader(Protocol):
     ) -> Sequence[RejectionRow]:
         """Newest first; ``after`` skips as many."""
 
+    async def attempts(self, key: WorkflowKey, limit: int) -> Sequence[Attempt]:
+        """The ``limit`` newest kept tries of this instance's intents: by pointer, and each intent's in their order."""
+
     async def blob(self, digest: bytes) -> bytes | None:
         """The bytes, which are not compared with the digest here; None when none are kept."""
 
@@ -229,7 +234,10 @@ class Blobs(Protocol):
 
 
 class Telemetry(Protocol):
-    """One stream of named events with plain fields: metrics, logs and health listen to it."""
+    """One stream of named events with plain fields: metrics, logs and health listen to it.
+
+    A listener that has an attribute ``details``, and it is True, also gets one event per transition, refusal and attempt.
+    """
 
     def emit(self, name: str, **fields: str | int | float | bool | UUID | None) -> None:
         """One event, as it happens, on the loop of the engine: it must not wait."""
@@ -238,12 +246,14 @@ class Telemetry(Protocol):
 __all__ = [
     "REJECTION_KEPT_US",
     "Applied",
+    "Attempt",
     "Blobs",
     "Clock",
     "Code",
     "Commit",
     "Conflict",
     "Counts",
+    "EnumAttempt",
     "EnumInFlight",
     "EnumOutboxState",
     "Env",

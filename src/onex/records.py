@@ -126,7 +126,10 @@ REJECTION_KEPT_US: Final = 7 * 24 * 3600 * 1_000_000
 
 
 class Rejection(NamedTuple):
-    """A refusal to be looked up. One row per (key text or source, action id, code): seen again, ``times`` grows."""
+    """A refusal to be looked up. One row per (key text or source, action id, code): seen again, ``times`` grows.
+
+    ``trace``: where code of the user raised, else ''.
+    """
 
     key: str
     action_id: bytes
@@ -134,6 +137,37 @@ class Rejection(NamedTuple):
     message: str
     body: bytes
     at_us: int
+    trace: str = ""
+
+
+ATTEMPTS_KEPT: Final = 20
+"""How many tries of one intent a store keeps, the newest; for how long: as rejections."""
+
+
+class EnumAttempt(StrEnum):
+    """What came of one try. ``failed``: surely nothing was done. ``crashed``: its process ended while it ran."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    CRASHED = "crashed"
+
+
+class Attempt(NamedTuple):
+    """One try of an intent that failed, or the one that succeeded after others had failed. It stays when the intent is settled.
+
+    ``began_us`` is 0 where the process ended before it could say. ``trace``: where code of the user raised, else ''.
+    Written twice, with the same pointer, number and beginning, it is one row.
+    """
+
+    pointer: Pointer
+    attempt: int
+    began_us: int
+    ended_us: int
+    outcome: EnumAttempt
+    code: str = ""
+    message: str = ""
+    trace: str = ""
 
 
 class InboxAnswer(NamedTuple):
@@ -181,7 +215,8 @@ class KeyChange(NamedTuple):
 class Commit(NamedTuple):
     """Everything one batch changes, for one transaction. ``fences[shard]`` is what this process took the shard with.
 
-    ``settled`` rows are deleted without an action: their intents succeeded and have no outcome to deliver.
+    ``settled`` rows are deleted without an action: their intents succeeded and have no outcome to deliver. ``attempts`` of an
+    intent that the log does not have are left out.
     """
 
     fences: Mapping[int, int]
@@ -192,11 +227,13 @@ class Commit(NamedTuple):
     answers: tuple[InboxAnswer, ...] = ()
     settled: tuple[Pointer, ...] = ()
     at_us: int = 0
+    attempts: tuple[Attempt, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """There is nothing to write; ``fences`` and ``at_us`` alone are no reason for a transaction."""
-        return not (self.changes or self.blobs or self.notes or self.rejections or self.answers or self.settled)
+        beside = self.notes or self.rejections or self.answers or self.settled or self.attempts
+        return not (self.changes or self.blobs or beside)
 
 
 class Applied(NamedTuple):
@@ -304,6 +341,7 @@ class RejectionRow(NamedTuple):
     times: int
     first_us: int
     last_us: int
+    trace: str = ""
 
 
 class InboxRow(NamedTuple):

@@ -26,7 +26,7 @@ class InvalidSetting(ValidationError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``ONEX_STORE``, ``ONEX_WORKERS`` (processes for compute; None: one per CPU), ``ONEX_DEBUG`` (tracebacks).
+    """``ONEX_STORE``, ``ONEX_WORKERS`` (processes for compute; None: one per CPU), ``ONEX_DEBUG`` (with an error, its traceback).
 
     ``ONEX_STEP_BUDGET_MS``: a longer step is stopped and its action refused, but not in a call into C; default 2,000.
     ``ONEX_CACHE_MIB``: memory for decoded instances; default 64.
@@ -57,7 +57,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     settings = Settings(
         store_url=environ.get("ONEX_STORE") or default.store_url,
         workers=_count(environ, "ONEX_WORKERS", default.workers),
-        debug=_switch(environ, "ONEX_DEBUG"),
+        debug=wants_debug(environ),
         step_budget_s=_count(environ, "ONEX_STEP_BUDGET_MS", round(1000 * default.step_budget_s), most=_HOUR_MS) / 1000,
         cache_mib=_count(environ, "ONEX_CACHE_MIB", default.cache_mib, most=1 << 20),
         reducer_retries=_count(environ, "REDUCER_MAX_RETRIES", default.reducer_retries, least=0, most=100),
@@ -79,6 +79,11 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
             setting="REDUCER_INITIAL_BACKOFF_MS",
         )
     return settings
+
+
+def wants_debug(environ: Mapping[str, str] = os.environ) -> bool:
+    """``ONEX_DEBUG`` alone. Raises InvalidSetting."""
+    return _switch(environ, "ONEX_DEBUG")
 
 
 D = TypeVar("D", int, int | None)

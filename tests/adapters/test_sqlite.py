@@ -85,9 +85,9 @@ def test_another_database_is_refused_and_left_as_it_is(path: Path) -> None:
 def test_a_newer_schema_is_refused(path: Path) -> None:
     run(lambda: made(path))
     with sqlite3.connect(path) as other:
-        other.execute("update meta set value = '2' where name = 'schema_version'")
+        other.execute("update meta set value = '99' where name = 'schema_version'")
     other.close()
-    with pytest.raises(StoreTooNew, match="schema 2; this ONEX knows up to 1"):
+    with pytest.raises(StoreTooNew, match="schema 99; this ONEX knows up to 2"):
         run(lambda: opening(path))
 
 

@@ -18,7 +18,9 @@ from onex.adapters.memory.store import MemoryStore
 from onex.adapters.sqlite.core import SqliteCore
 from onex.kernel.action import WorkflowKey
 from onex.ports import (
+    Attempt,
     Commit,
+    EnumAttempt,
     EnumOutboxState,
     InboxAnswer,
     KeyChange,
@@ -50,6 +52,10 @@ rows = st.builds(lambda name, outbox, us: row(name, *outbox, issued_us=us), name
 notes = st.builds(
     Note, pointers, st.sampled_from(EnumOutboxState), st.integers(0, 5), st.integers(0, 9), st.booleans(),
     st.integers(0, 3), st.binary(max_size=3), st.text(max_size=3),
+)  # fmt: skip
+attempts = st.builds(
+    Attempt, pointers, st.integers(1, 3), st.integers(0, 9), st.just(0), st.sampled_from(EnumAttempt),
+    st.text(max_size=2), st.text(max_size=3), st.text(max_size=3),
 )  # fmt: skip
 answers = st.builds(InboxAnswer, st.integers(1, 6), st.binary(max_size=2), st.integers(0, 9))
 digests = st.sampled_from([b"d" * 32, b"e" * 32])
@@ -146,11 +152,15 @@ class StoresAgree(RuleBasedStateMachine):
             tuple(data.draw(st.lists(answers, max_size=2), "answers")),
             tuple(data.draw(st.lists(pointers, max_size=1), "settled")),
             self.at_us,
+            tuple(data.draw(st.lists(attempts, max_size=3), "attempts")),
         )
         commit = commit._replace(rejections=self.timed(commit.rejections))
         changes = tuple(change._replace(rejections=self.timed(change.rejections)) for change in commit.changes)
         changes = tuple(change._replace(answers=self.stamped(change.answers)) for change in changes)
-        commit = commit._replace(changes=changes, answers=self.stamped(commit.answers), at_us=self.at_us)
+        tried = tuple(one._replace(ended_us=self.at_us) for one in commit.attempts)
+        commit = commit._replace(
+            changes=changes, answers=self.stamped(commit.answers), at_us=self.at_us, attempts=tried
+        )
         self.fail_at = data.draw(st.sampled_from(["", "", "", "before_commit", "after_commit"]), "fail at")
         try:
             outcomes = self.core.commit(commit)
@@ -199,6 +209,7 @@ class StoresAgree(RuleBasedStateMachine):
             now(memory.blob(one)) for one in (b"d" * 32, b"e" * 32)
         ]
         for key in KEYS:
+            assert core.attempts(key, 4) == now(memory.attempts(key, 4))
             assert core.history(key, 2, 3) == now(memory.history(key, 2, 3))
             assert [core.snapshot(key, one) for one in range(9)] == [now(memory.snapshot(key, one)) for one in range(9)]
 

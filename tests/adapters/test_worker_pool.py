@@ -122,6 +122,7 @@ def test_an_exception_comes_back_as_words_with_type_message_and_place(on_pool: O
         raised = await failure(pool, "raise", app=app)
         assert raised.message.startswith("raise raised Unpicklable: of a class of its own at adapters/worker_tasks.py:")
         assert (raised.reason, raised.retry) == ("raised", False)
+        assert "worker_tasks.py:" in raised.trace.splitlines()[-1]
         assert (await failure(pool, "exit", app=app)).message.startswith(
             "exit raised SystemExit: 3 at adapters/worker_"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -150,6 +151,33 @@ def test_the_traceback_is_there_for_who_asks(commands: Commands, place: Path, mo
     assert told.err.endswith(
         f"onex: there is no store at {place.resolve() / 'store.db'}; start an engine on it first\n"
     )
+
+
+@pytest.mark.parametrize("off", ["0", "off", "false", "no", ""])
+def test_no_traceback_is_there_for_who_declines(commands: Commands, monkeypatch: pytest.MonkeyPatch, off: str) -> None:
+    monkeypatch.setenv("ONEX_DEBUG", off)
+    assert "Traceback" not in commands("ls").err
+
+
+def test_a_debug_switch_that_cannot_be_meant_is_named_beside_the_error(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONEX_DEBUG", "maybe")
+    first, second = commands("ls", "--store", "sqlite:///nowhere.db").err.splitlines()
+    assert first == "onex: ONEX_DEBUG='maybe' is neither 1 nor 0; correct it or unset it"
+    assert second.startswith("onex: there is no store at ")
+
+
+def test_with_the_traceback_stands_where_code_of_the_user_raised(
+    commands: Commands, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Path(shutil.copytree(ORDERS, place / "shop"))
+    (app / "reducer.py").write_text("def fail():\n    return 1 / 0\n\nfail()\n")
+    monkeypatch.setenv("ONEX_DEBUG", "1")
+    told = commands("run", app, "--until-idle").err
+    assert "Traceback (most recent call last)" in told
+    raised = told.splitlines()[told.splitlines().index("your code raised at, innermost last:") + 1 :][:2]
+    assert raised == [f"  {app}/reducer.py:4 in <module>", f"  {app}/reducer.py:2 in fail"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

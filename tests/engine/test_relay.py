@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from blake3 import blake3
@@ -11,7 +12,7 @@ from pydantic import BaseModel
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
 from onex.kernel.intent import EnumDelivery, ModelIntent
-from onex.ports import EnumOutboxState, NewBlob, OutboxRow, Result
+from onex.ports import Attempt, EnumAttempt, EnumOutboxState, NewBlob, OutboxRow, Result
 from tests.engine.conftest import OneStore
 from tests.engine.jobs import Add, Finished, Job, Start, Told
 
@@ -61,6 +62,60 @@ def test_a_flaky_effect_is_tried_again_with_the_same_key(one_store: OneStore) ->
             assert state.status == "done"
             assert list(one_store.worker.tries.values()) == [3]
             assert engine.counters.effects_retried == 2
+
+    run(go())
+
+
+def told(attempts: Sequence[Attempt]) -> list[tuple[int, EnumAttempt, str, str]]:
+    return [(one.attempt, one.outcome, one.code, one.message) for one in attempts]
+
+
+def test_each_try_is_kept_with_its_reason_its_time_and_where_it_raised(one_store: OneStore) -> None:
+    async def go() -> None:
+        async with one_store.engine() as engine:
+            await ended(engine, "flaky")
+            kept = await engine.reader.attempts(K, 10)
+            dropped = (EnumAttempt.UNKNOWN, "effect_raised", "OSError: the line dropped")
+            assert told(kept) == [(1, *dropped), (2, *dropped), (3, EnumAttempt.SUCCEEDED, "", "")]
+            assert all(0 < one.began_us <= one.ended_us for one in kept)
+            assert ["jobs.py:" in one.trace and " in execute" in one.trace for one in kept] == [True, True, False]
+
+    run(go())
+
+
+def test_a_first_try_that_succeeds_writes_no_row(one_store: OneStore) -> None:
+    async def go() -> None:
+        async with one_store.engine() as engine:
+            await ended(engine, "hello")
+            assert await engine.reader.attempts(K, 10) == []
+
+    run(go())
+
+
+def test_a_try_that_did_nothing_says_so(one_store: OneStore) -> None:
+    async def go() -> None:
+        async with one_store.engine() as engine:
+            await ended(engine, "refuse")
+            assert told(await engine.reader.attempts(K, 10)) == [(1, EnumAttempt.FAILED, "too_poor", "no")]
+
+    run(go())
+
+
+def test_a_success_after_retries_that_is_held_keeps_the_number_of_its_try(
+    one_store: OneStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def on_the_third(intent: ModelIntent[BaseModel]) -> Result:
+        if intent.attempt < 3:
+            raise OSError("the line dropped")
+        return Result(Finished(text="poison"))
+
+    async def go() -> None:
+        monkeypatch.setattr(one_store.worker, "execute", on_the_third)
+        async with one_store.engine() as engine:
+            await engine.submit(K, "start", Start(text="any"))
+            await engine.idle()
+            (row,) = await outbox(engine, EnumOutboxState.HELD)
+            assert row.attempt == 3
 
     run(go())
 

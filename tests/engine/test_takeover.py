@@ -21,7 +21,7 @@ from onex.kernel.errors import EffectFailed, ReducerFailed
 from onex.kernel.intent import EnumDelivery, EnumIntentType, EnumOutcome, Failure, IntentSpec, ModelIntent, intent, send
 from onex.kernel.machine import Machine, MachineReducer, Transition, reducer
 from onex.kernel.step import State, Step
-from onex.ports import Applied, Code, Commit, Conflict, EnumOutboxState, OutboxRow, Pointer, Result
+from onex.ports import Applied, Code, Commit, Conflict, EnumAttempt, EnumOutboxState, OutboxRow, Pointer, Result
 from tests.engine.conftest import ENV
 from tests.engine.jobs import FAST, Add, Worker, registry
 
@@ -278,6 +278,8 @@ def test_an_intent_that_may_have_been_done_before_it_died_is_unknown_when_driven
             await engine.idle()
             rows = await engine.reader.outbox((EnumOutboxState.DEAD,), None, None, 10)
             assert (rows[0].attempt, rows[0].crashes) == (3, 3)
+            tries = [one for one in await engine.reader.attempts(rows[0].key, 10) if one.pointer == rows[0].pointer]
+            assert [(one.attempt, one.outcome) for one in tries] == [(n, EnumAttempt.CRASHED) for n in (1, 2, 3)]
             assert rows[0].error.endswith("fix it, then: onex dead --redrive 0:1:0")
             await engine.redrive(rows[0].pointer)
             assert (await engine.wait("letter:a", until="in_doubt", timeout_s=5)).status == "in_doubt"

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, JsonValue
 
-from onex.kernel.errors import StateConsistencyError
+from onex.kernel.errors import InvalidPattern, StateConsistencyError
 from onex.kernel.secret import Secret, secret_fields
-from onex.replay.redaction import SECRET_NAMES, InvalidPattern, Redaction
+from onex.kernel.secret_names import SECRET_NAMES
+from onex.replay.redaction import Redaction
 
 KEY = bytes(range(32))
 

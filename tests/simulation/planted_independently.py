@@ -53,7 +53,7 @@ def extras_of_a_failed_commit_forgotten() -> Iterator[None]:
     """promise 26, 39: rows settled or dead, and inbox answers, of a batch that failed are not in the next one."""
 
     def wrong(self: Extras, later: Extras) -> Extras:
-        return Extras(self.refused + later.refused, later.notes, later.rejections, later.answers, later.settled)
+        return later._replace(refused=self.refused + later.refused)
 
     with swapped(Extras, "followed_by", wrong):
         yield

@@ -42,6 +42,7 @@ from typing import NoReturn
 
 from ..kernel.errors import EffectFailed, OnexError
 from ..kernel.user_code import caught, describe, flag_of, plain_text, text_of, trace_of
+from ..kernel.user_trace import trace_text
 from ..ports import NewBlob
 
 FunctionAddress = tuple[str, str, str, str]
@@ -115,7 +116,9 @@ def outcome(reply: list[bytes]) -> tuple[bytes, tuple[NewBlob, ...]]:
     if kind == b"ok":
         made = zip(rest[::3], rest[1::3], rest[2::3], strict=True)
         return first, tuple(NewBlob(digest, media_type.decode(), data) for digest, media_type, data in made)
-    raise EffectFailed(rest[0].decode(), retryable=bool(rest[1]), code=first.decode())
+    failed = EffectFailed(rest[0].decode(), retryable=bool(rest[1]), code=first.decode())
+    failed.trace = rest[2].decode()
+    raise failed
 
 
 # --- what a worker does -----------------------------------------------------------------------------------------------
@@ -131,7 +134,7 @@ def resolve(entry: str) -> EntryPoint:
 
 
 def answer(entry: EntryPoint, parts: Sequence[bytes]) -> list[bytes]:
-    """Run one task. Returns ``ok, result[, digest, media type, data]...`` or ``failed, code, message, retry or nothing``.
+    """Run one task. Returns ``ok, result[, digest, media type, data]...`` or ``failed, code, message, retry or nothing, trace``.
 
     Raises only what ``caught`` raises again.
     """
@@ -143,24 +146,24 @@ def answer(entry: EntryPoint, parts: Sequence[bytes]) -> list[bytes]:
         return [b"ok", result, *blobs]
     except BaseException as error:
         # SystemExit too: a function that calls exit() has failed; it does not end the worker
-        text = caught(error)
+        text, trace = caught(error), trace_text(error)
         kind = type(error)
         if issubclass(kind, EffectFailed):
             reason = text_of(error, "reason", EffectFailed.code)
-            return _failed(reason, text_of(error, "message", text), flag_of(error, "retry", False))
+            return _failed(reason, text_of(error, "message", text), trace, retry=flag_of(error, "retry", False))
         if issubclass(kind, OnexError):
-            return _failed(
-                text_of(error, "code", "raised"), text_of(error, "message", text), flag_of(error, "retryable", False)
-            )
-        return _failed("raised", f"{where[3]} raised {text} at {_code_place(error, where[0])}", False)
+            reason, retry = text_of(error, "code", "raised"), flag_of(error, "retryable", False)
+            return _failed(reason, text_of(error, "message", text), trace, retry=retry)
+        return _failed("raised", f"{where[3]} raised {text} at {_code_place(error, where[0])}", trace, retry=False)
 
 
-def _failed(code: str, message: str, retry: bool) -> list[bytes]:
+def _failed(code: str, message: str, trace: str, *, retry: bool) -> list[bytes]:
     return [
         b"failed",
         plain_text(code, CODE_CHARACTERS).encode(),
         plain_text(message).encode(),
         b"retry" if retry else b"",
+        trace.encode(),
     ]
 
 

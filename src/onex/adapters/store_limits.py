@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..ports import Rejection
+from ..ports import Attempt, Rejection
 from ..records import REJECTED_BODY_BYTES
 
 REJECTIONS_MAX: Final = 100_000
 """Rows; beyond it the oldest are removed. How long each is kept: ``records.REJECTION_KEPT_US``."""
+ATTEMPTS_MAX: Final = 50_000
+"""Rows; beyond it the oldest are removed. Of one intent: ``records.ATTEMPTS_KEPT``."""
 ANSWER_KEPT_US: Final = 3600 * 1_000_000
 """How long an answered row of the inbox stays, for a sender that asks late."""
 JUDGING_BYTES: Final = 65_536
@@ -25,9 +27,16 @@ def storable_text(text: str) -> str:
 
 
 def storable(rejection: Rejection) -> Rejection:
-    """The rejection as it is stored: its key and message as plain text, and the first 4096 bytes of the refused body."""
+    """The rejection as it is stored: its texts as plain text, and the first 4096 bytes of the refused body."""
     return rejection._replace(
         key=storable_text(rejection.key),
         message=storable_text(rejection.message),
         body=rejection.body[:REJECTED_BODY_BYTES],
+        trace=storable_text(rejection.trace),
     )
+
+
+def storable_attempt(attempt: Attempt) -> Attempt:
+    """The attempt as it is stored: its texts as plain text."""
+    code, message, trace = map(storable_text, (attempt.code, attempt.message, attempt.trace))
+    return attempt._replace(code=code, message=message, trace=trace)

@@ -1,6 +1,6 @@
 """Events of the engine as log lines of structlog: ``onex.open(..., telemetry=StructlogTelemetry())``.
 
-Needs the extra ``onex[log]``. Nothing else of ONEX imports structlog.
+structlog is imported when one is made without a logger, and by ``onex run``; no other command needs it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,14 @@ LEVELS: Final[Mapping[str, str]] = {
     "task_left": "error",
     "closed_with_work_left": "error",
     "judging_failed": "error",
+    "instance_held": "error",
+    "outcome_held": "error",
+    "intent_dead": "error",
+    "intents_taken_over": "info",
+    "transition": "info",
+    "refused": "info",
+    "attempt_began": "info",
+    "attempt_succeeded": "info",
 }
 """The level of each event. An event that is not listed is a ``warning``: nothing is lost, and somebody should look."""
 
@@ -30,10 +38,14 @@ class Logger(Protocol):
 
 
 class StructlogTelemetry:
-    """Implements the port ``Telemetry``. Fields keep their names; ids become text."""
+    """Implements the port ``Telemetry``. Fields keep their names; ids become text, and fields without a value are left out.
 
-    def __init__(self, logger: Logger | None = None) -> None:
-        """``logger`` defaults to ``structlog.get_logger("onex")``. Raises ModuleNotFoundError without ``onex[log]``."""
+    ``details``: a line for each transition, refusal and attempt too.
+    """
+
+    def __init__(self, logger: Logger | None = None, *, details: bool = False) -> None:
+        """``logger`` defaults to ``structlog.get_logger("onex")``."""
+        self.details = details
         if logger is None:
             import structlog
 
@@ -41,7 +53,11 @@ class StructlogTelemetry:
         self._logger: Logger = logger
 
     def emit(self, name: str, **fields: str | int | float | bool | UUID | None) -> None:
-        plain = {key: str(value) if isinstance(value, UUID) else value for key, value in fields.items()}
+        plain = {
+            key: str(value) if isinstance(value, UUID) else value
+            for key, value in fields.items()
+            if value is not None and value != ""
+        }
         match LEVELS.get(name, "warning"):
             case "info":
                 self._logger.info(name, **plain)

@@ -13,6 +13,7 @@ from ..contracts.compile import PythonPlace
 from ..kernel.errors import ContractError, OnexError
 from ..kernel.finding import EnumSeverity, Finding, errors
 from ..kernel.user_code import plain_text
+from ..kernel.user_trace import trace_text
 from .finder import PREFIX
 from .folder import AppFolder, AppModule
 
@@ -27,6 +28,7 @@ class LoadReport:
     def __init__(self, folder: AppFolder) -> None:
         self.folder = folder
         self.findings: list[Finding] = []
+        self._trace = ""
         self._spots: dict[tuple[str, str], PythonPlace] = {}
 
     def add(self, findings: Iterable[Finding]) -> None:
@@ -49,7 +51,11 @@ class LoadReport:
             count = "1 problem" if len(wrong) == 1 else f"{len(wrong)} problems"
             more = f"\n... and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
             listed = "\n".join(map(str, wrong[:SHOWN]))
-            raise ContractError(f"{self.folder.shown} cannot be loaded: {count}\n{listed}{more}", tuple(self.findings))
+            refused = ContractError(
+                f"{self.folder.shown} cannot be loaded: {count}\n{listed}{more}", tuple(self.findings)
+            )
+            refused.trace = self._trace
+            raise refused
 
     def failed(self, error: BaseException, shown: str) -> None:
         """Adds what a module of the app raised while it was imported, at the innermost line of the app. ``shown`` is its text."""
@@ -57,6 +63,7 @@ class LoadReport:
             found = [one for one in error.findings if isinstance(one, Finding)]
             self.add(one._replace(path=self.folder.show(Path(one.path))) for one in found)
             return
+        self._trace = self._trace or trace_text(error)
         root = f"{self.folder.root}/"
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(root)]
         spot = PythonPlace(str(self.folder.shown), 0, 0)

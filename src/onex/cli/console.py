@@ -124,8 +124,13 @@ def counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
-    """Columns as wide as needed. On a terminal the last one is cut to fit. ``right``: indices of right-aligned columns."""
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), below: Sequence[str] = ()
+) -> None:
+    """Columns as wide as needed. On a terminal the last one is cut to fit. ``right``: indices of right-aligned columns.
+
+    ``below[n]``: lines that stand below row ``n``, already harmless; '' for none.
+    """
     lines = [list(headings), *([harmless(cell) for cell in row] for row in rows)]
     widths = [max(width(line[n]) for line in lines) for n in range(len(headings))]
     if sys.stdout.isatty():
@@ -135,6 +140,8 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequ
         cells = (padded(cell, widths[n], right=n in right) for n, cell in enumerate(line))
         text = GAP.join(cells).rstrip()
         say(text if number else styled(text, "dim"))
+        if number and number <= len(below) and below[number - 1]:
+            say_lines(below[number - 1])
 
 
 def fields(pairs: Sequence[tuple[str, str]], indent: str = GAP) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from io import StringIO
@@ -19,7 +18,7 @@ from ..kernel.errors import (
     TransactionError,
     ValidationError,
 )
-from ..settings import InvalidSetting
+from ..settings import InvalidSetting, wants_debug
 
 FINE: Final = 0
 FOUND: Final = 1
@@ -104,11 +103,7 @@ def report_error(error: Exception, otherwise: int, words: Sequence[str] = ()) ->
     from ..views.finding import finding_json
     from .console import note, say_lines, show_findings
 
-    if os.environ.get("ONEX_DEBUG", "") not in ("", "0"):
-        import traceback
-
-        for line in "".join(traceback.format_exception(error)).splitlines():
-            note(line)
+    _show_where(error)
     if isinstance(error, OnexError):
         code, sentence, fields = exit_code(error), error.message, error.as_json()
     elif otherwise == ENVIRONMENT:
@@ -126,3 +121,25 @@ def report_error(error: Exception, otherwise: int, words: Sequence[str] = ()) ->
     else:
         note(f"onex: {sentence}")
     return code
+
+
+def _show_where(error: Exception) -> None:
+    """With ``ONEX_DEBUG=1``: the traceback of ``error``, and where code of the user raised behind it."""
+    from .console import note
+
+    try:
+        wanted = wants_debug()
+    except InvalidSetting as invalid:
+        if not isinstance(error, InvalidSetting):  # which may be this very one
+            note(f"onex: {invalid.message}")
+        return
+    if not wanted:
+        return
+    import traceback
+
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        note(line)
+    if isinstance(error, OnexError) and error.trace:
+        note("your code raised at, innermost last:")
+        for line in error.trace.splitlines():
+            note(f"  {line}")

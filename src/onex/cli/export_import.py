@@ -12,19 +12,19 @@ from typing import Annotated
 
 import typer
 
-from ..app import load_app
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import NotFound, TransactionError
-from ..kernel.secret import secret_fields
+from ..kernel.secret_names import SECRET_NAMES
 from ..ports import Stored
 from ..processes.replay_work import OnActions
 from ..replay.history_export import export_history
 from ..replay.history_reader import HistoryReader
-from ..replay.redaction import SECRET_NAMES, Redaction
+from ..replay.redaction import Redaction
 from ..wiring.recorded import RecordedRun, RunSource, StoreImport
 from .console import counted, note, say, say_json
 from .exit_codes import Misused
 from .progress import ProgressBar
+from .secret_marks import marked_fields
 from .store_options import AppOption, Json, Store, url_of
 
 
@@ -74,7 +74,7 @@ def export(
     if out.exists():
         raise Misused(f"{out} exists; name another file, or remove it first")
     redaction = (
-        None if no_redact else Redaction((*SECRET_NAMES, *(redact or ()), *_marked(app)), secrets.token_bytes(32))
+        None if no_redact else Redaction((*SECRET_NAMES, *(redact or ()), *marked_fields(app)), secrets.token_bytes(32))
     )
     wanted = [WorkflowKey.parse(key) for key in keys or ()]
     run = RunSource(store_url=url_of(store)).open()
@@ -119,16 +119,6 @@ async def _export(
         file.flush()
         os.fsync(file.fileno())
     return count
-
-
-def _marked(app: Path | None) -> Iterator[str]:
-    """Fields that the app marks as Secret in its states, payloads and intents."""
-    if app is None:
-        return
-    for one in load_app(app).workflows.values():
-        intents = (spec.payload for spec in one.reducer.intents.by_name.values() if spec.payload is not None)
-        for model in (one.reducer.state_type, *one.reducer.payloads.values(), *intents):
-            yield from sorted(secret_fields(model))
 
 
 @contextmanager

@@ -123,16 +123,6 @@ def _print(entries: Sequence[LogEntry], *, as_json: bool, headed: bool) -> None:
     sys.stdout.flush()
 
 
-def history_rows(entries: Sequence[LogEntry]) -> None:
-    """The actions of one instance, for ``onex show --history``."""
-    now = now_us()
-    table(
-        ["  version", "trigger", "status", "intents", "when"],
-        [["  " + str(entry.version), *_cells(entry, now)[4:], when(entry.row.issued_us, now)] for entry in entries],
-        right=(0,),
-    )
-
-
 def _cells(entry: LogEntry, now: int) -> list[str]:
     row = entry.row
     return [

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
 from ..kernel.action import WorkflowKey
-from ..ports import Counts, Reader, Stored
-from ..views.stored_rows import instance_json
-from .console import note, now_us, say_json, table, when
+from ..ports import Counts, EnumOutboxState, Pointer, Reader, Stored
+from ..views.stored_rows import StoppedIntents, instance_json
+from .console import counted, note, now_us, say_json, table, when
 from .store_options import ROWS_MAX, Json, Store
 from .store_reading import look
+
+PAGE = 1000
+STOPPED_READ = 10_000
+NONE_STOPPED = StoppedIntents()
 
 
 def ls(
@@ -37,16 +43,16 @@ def ls(
         return
     behind = None if after is None else WorkflowKey.parse(after)
 
-    async def ask(reader: Reader) -> tuple[list[Stored], list[str]]:
+    async def ask(reader: Reader) -> tuple[list[Stored], list[str], Mapping[WorkflowKey, StoppedIntents]]:
         found = list(await reader.instances(of_type, status, behind, limit + 1))
         types = sorted({name for name, _ in (await reader.counts()).by_status}) if of_type and not found else []
-        return found, types
+        return found, types, await _stopped(reader)
 
-    found, types = look(store, ask)
+    found, types, stopped = look(store, ask)
     more, rows = len(found) > limit, found[:limit]
     if as_json:
         for row in rows:
-            say_json(instance_json(row))
+            say_json(instance_json(row, stopped.get(row.key, NONE_STOPPED)))
         return
     if not rows:
         narrowed = any((of_type, status, after))
@@ -56,15 +62,38 @@ def ls(
     now = now_us()
     table(
         ["instance", "status", "version", "changed", ""],
-        [[str(row.key), row.status, str(row.version), when(row.last_us, now), _remark(row)] for row in rows],
+        [
+            [str(row.key), row.status, str(row.version), when(row.last_us, now), _remark(row, stopped.get(row.key))]
+            for row in rows
+        ],
         right=(2,),
     )
+    if any(row.key in stopped for row in rows):
+        note("onex dead lists held and dead intents")
     if more:
         note(f"there are more; --after {rows[-1].key} continues")
 
 
-def _remark(row: Stored) -> str:
-    return f"held: {row.held}" if row.held else "ended" if row.terminal else ""
+async def _stopped(reader: Reader) -> Mapping[WorkflowKey, StoppedIntents]:
+    """Of each instance that has any: its held and dead intents, among the first STOPPED_READ of the store."""
+    found: Counter[tuple[WorkflowKey, EnumOutboxState]] = Counter()
+    after: Pointer | None = None
+    while sum(found.values()) < STOPPED_READ:
+        rows = await reader.outbox((EnumOutboxState.HELD, EnumOutboxState.DEAD), None, after, PAGE)
+        found.update((row.key, row.state) for row in rows)
+        if len(rows) < PAGE:
+            break
+        after = rows[-1].pointer
+    return {key: StoppedIntents(found[key, EnumOutboxState.HELD], found[key, EnumOutboxState.DEAD]) for key, _ in found}
+
+
+def _remark(row: Stored, stopped: StoppedIntents | None) -> str:
+    """Why it stands still comes first."""
+    parts = [f"held: {row.held}" if row.held else "ended" if row.terminal else ""]
+    if stopped is not None:
+        parts += [counted(stopped.held, "held intent") if stopped.held else ""]
+        parts += [counted(stopped.dead, "dead intent") if stopped.dead else ""]
+    return ", ".join(part for part in parts if part)
 
 
 def _show_counts(counts: Counts, of_type: str | None, status: str | None, *, as_json: bool) -> None:

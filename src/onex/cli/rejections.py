@@ -8,6 +8,7 @@ import typer
 
 from ..views.stored_rows import rejection_json
 from .console import note, now_us, say_json, table, when
+from .show_history import trace_lines
 from .store_options import ROWS_MAX, Json, Store
 from .store_reading import look
 
@@ -49,6 +50,7 @@ def rejections(
         ["when", "instance", "times", "code", "why"],
         [[when(row.last_us, now), row.key, str(row.times), row.code, row.message] for row in rows],
         right=(2,),
+        below=[trace_lines(row.trace, "  ") for row in rows],
     )
     if more:
         note(f"there are more; --limit {2 * limit} shows them")

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import time
-from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..engine.operator_requests import STOPPED
-from ..engine.projections import ProjectionMaterializerService
 from ..kernel.errors import OnexError
 from ..repository.contract_files import CONTRACT, folders_below
 from ..wiring.engine import WiredEngine, open
-from .console import counted, note, redraw, say, say_json
-from .event_lines import EventLines
-from .exit_codes import exit_code
+from .console import counted, note, say, say_json
+from .exit_codes import Misused, exit_code
+from .run_log import LogForm, LogLevel, run_log
 from .shutdown import RunEnding, Shutdown, exit_code_of
+from .status_line import StatusLine, View, stopped_intents
 from .store_options import AppPath, Json, Store, url_of
 
 REDRAW_S = 0.5
 STRANDED_SHOWN = 10
-STOPPED_COUNTED = 1000
 
-View = ProjectionMaterializerService | None
+Remark = Callable[[str], None]
 
 
 def run(
@@ -44,6 +41,11 @@ def run(
     projection: Annotated[
         bool, typer.Option("--projection", help="Maintain the built-in projection; onex projection shows it.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log each transition, refusal and attempt, too.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")] = False,
+    log: Annotated[LogForm, typer.Option("--log", help="How the log on stderr is written.")] = LogForm.TEXT,
     as_json: Json = False,
 ) -> None:
     """Run an app on a store until Ctrl-C.
@@ -52,28 +54,42 @@ def run(
     them again, under the same key. A second Ctrl-C ends at once. One engine runs on a store at a time; other processes
     submit to it.
 
+    The log on stderr has a line for each attempt or reducer that failed, with file and line of your code, and for each
+    instance or intent that stopped. With --log json nothing else is on stderr.
+
     \b
     Examples:
       onex run examples/orders
       onex run shop --store sqlite:///shop.db --workers 4
       onex run shop --until-idle --json
       onex run shop --projection
+      onex run shop -v
+      onex run shop --log json 2> shop.log
     """
+    if verbose and quiet:
+        raise Misused("-v logs more and -q logs less; give one of them")
+    level = LogLevel.INFO if verbose else LogLevel.ERROR if quiet else LogLevel.WARNING
     shutdown = Shutdown()
     ending = shutdown.run(
-        _run(str(app), url_of(store), shutdown, until_idle, workers=workers, projection=projection, as_json=as_json)
-    )
+        _run(
+            str(app), url_of(store), shutdown, until_idle, workers=workers, projection=projection, log=log, level=level,
+            as_json=as_json,
+        )
+    )  # fmt: skip
     if code := exit_code_of(ending):
         raise typer.Exit(code)
 
 
 async def _run(
-    app: str, url: str, shutdown: Shutdown, until_idle: bool, *, workers: int | None, projection: bool, as_json: bool
-) -> RunEnding:
+    app: str, url: str, shutdown: Shutdown, until_idle: bool, *, workers: int | None, projection: bool, log: LogForm,
+    level: LogLevel, as_json: bool,
+) -> RunEnding:  # fmt: skip
+    talks = log is LogForm.TEXT and level is not LogLevel.ERROR
+    say_it: Remark = note if talks else _nothing
     begun = time.monotonic()
     ended: asyncio.Future[RunEnding] = asyncio.get_running_loop().create_future()
     shutdown.listen(ended)
-    opening = asyncio.create_task(open(url, app, workers=workers, telemetry=EventLines()))
+    opening = asyncio.create_task(open(url, app, workers=workers, telemetry=run_log(log, level)))
     await asyncio.wait((opening, ended), return_when=asyncio.FIRST_COMPLETED)
     if not opening.done():  # a takeover runs one by one what was running at a crash, which may take long
         opening.cancel()
@@ -84,23 +100,24 @@ async def _run(
     lost: OnexError | None = None
     try:
         names = ", ".join(workflow.reducer.workflow_type for workflow in engine.registry.workflows)
-        note(f"running {names} on {url} (process {os.getpid()}); Ctrl-C stops")
-        _report_passed_over(Path(app))
-        _report_stranded(engine, app)
-        await _report_stopped(engine)
+        say_it(f"running {names} on {url} (process {os.getpid()}); Ctrl-C stops")
+        _report_passed_over(Path(app), say_it)
+        _report_stranded(engine, app, say_it)
+        await _report_stopped(engine, say_it)
         view = await engine.materialize() if projection else None
-        tasks = [asyncio.create_task(_watch(engine, view, ended, begun))]
+        line = StatusLine(engine, view, begun, shown=talks)
+        tasks = [asyncio.create_task(_watch(engine, line, ended))]
         if until_idle:
             tasks.append(asyncio.create_task(_until_idle(engine, view, ended)))
         try:
             ending = await ended
             if ending in (RunEnding.INTERRUPTED, RunEnding.TERMINATED) and engine.relay.busy:
-                note("cancelling effects that still run; Ctrl-C again ends at once")
+                say_it("cancelling effects that still run; Ctrl-C again ends at once")
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            _clear()
+            line.clear()
         lost = engine.service.closed
         if lost is None:
             summary = await _summary(engine, view, ending, time.monotonic() - begun)
@@ -109,34 +126,35 @@ async def _run(
     if lost is not None:
         shutdown.closed(exit_code(lost), f"onex: {lost.message}")
         raise lost
-    _report(summary, as_json=as_json)
+    _report(summary, say_it, as_json=as_json)
     shutdown.closed(exit_code_of(ending))
     return ending
 
 
-def _report_passed_over(app: Path) -> None:
+def _nothing(text: str) -> None:
+    """Where only the log is wanted on stderr."""
+
+
+def _report_passed_over(app: Path, say_it: Remark) -> None:
     """Folders beside the workflows that look like one and cannot be: who thinks that they run is to know."""
     if app.is_dir() and not (app / CONTRACT).is_file():
         for one in folders_below(app).passed_over:
-            note(f"passed over {one.path}: {one.why}; {one.fix}")
+            say_it(f"passed over {one.path}: {one.why}; {one.fix}")
 
 
-def _report_stranded(engine: WiredEngine, app: str) -> None:
+def _report_stranded(engine: WiredEngine, app: str, say_it: Remark) -> None:
     """Rows that this code has no place for. The engine runs the rest."""
     for one in engine.stranded[:STRANDED_SHOWN]:
-        note(f"stranded: {one}")
+        say_it(f"stranded: {one}")
     if engine.stranded:
         more = len(engine.stranded) - STRANDED_SHOWN
-        note(f"{f'and {more} more names; ' if more > 0 else ''}onex migrate --check {app} checks every row")
+        say_it(f"{f'and {more} more names; ' if more > 0 else ''}onex migrate --check {app} checks every row")
 
 
-async def _report_stopped(engine: WiredEngine) -> None:
+async def _report_stopped(engine: WiredEngine, say_it: Remark) -> None:
     """Held and dead intents that were there at the start: no engine runs them until a person asks for it."""
-    rows = await engine.reader.outbox(STOPPED, None, None, STOPPED_COUNTED)
-    found = Counter(row.state.value for row in rows)
-    if found:
-        more = " or more" if len(rows) == STOPPED_COUNTED else ""
-        note(f"{', '.join(f'{found[state]} {state}' for state in ('held', 'dead') if found[state])}{more}: onex dead")
+    if stopped := await stopped_intents(engine.reader):
+        say_it(f"{stopped}: onex dead")
 
 
 async def _until_idle(engine: WiredEngine, view: View, ended: asyncio.Future[RunEnding]) -> None:
@@ -148,48 +166,16 @@ async def _until_idle(engine: WiredEngine, view: View, ended: asyncio.Future[Run
         ended.set_result(RunEnding.IDLE)
 
 
-async def _watch(engine: WiredEngine, view: View, ended: asyncio.Future[RunEnding], begun: float) -> None:
-    """Draws the status line on a terminal, and ends the run when the engine has lost its store."""
+async def _watch(engine: WiredEngine, line: StatusLine, ended: asyncio.Future[RunEnding]) -> None:
+    """Draws the status line, and ends the run when the engine has lost its store."""
     while not ended.done():
         if engine.service.closed is not None:
             ended.set_result(RunEnding.LOST)
             return
-        if sys.stderr.isatty():
-            parts = [*_status(engine, time.monotonic() - begun), *await _late(engine, view)]
-            redraw("  ".join(parts))
+        await line.draw()
         with suppress(TimeoutError):
             async with asyncio.timeout(REDRAW_S):
                 await asyncio.shield(ended)
-
-
-def _status(engine: WiredEngine, seconds: float) -> list[str]:
-    counters = engine.counters
-    parts = [f"{int(seconds)} s", f"{counters.committed} committed"]
-    if counters.refused:
-        parts.append(f"{counters.refused} refused")
-    parts.append(f"{counters.effects_run} effects")
-    if counters.effects_retried:
-        parts.append(f"{counters.effects_retried} retried")
-    if counters.latency.count:
-        parts.append(f"p99 {1000 * counters.latency.quantile_s(0.99):.1f} ms")
-    parts.append("busy" if engine.relay.busy or not engine.service.is_quiet else "idle")
-    return parts
-
-
-async def _late(engine: WiredEngine, view: View) -> list[str]:
-    """How late the projection is; empty when it is not late, or cannot be read now."""
-    if view is None:
-        return []
-    with suppress(OnexError):
-        lag_ms = await view.lag_ms()
-        if lag_ms > engine.settings.projection_lag_threshold_ms:
-            return [f"projection {lag_ms / 1000:,.1f} s late"]
-    return []
-
-
-def _clear() -> None:
-    if sys.stderr.isatty():
-        redraw()
 
 
 async def _summary(engine: WiredEngine, view: View, ending: RunEnding, seconds: float) -> dict[str, str | int | float]:
@@ -213,7 +199,7 @@ async def _summary(engine: WiredEngine, view: View, ending: RunEnding, seconds: 
     }
 
 
-def _report(summary: dict[str, str | int | float], *, as_json: bool) -> None:
+def _report(summary: dict[str, str | int | float], say_it: Remark, *, as_json: bool) -> None:
     if as_json:
         say_json(summary)
         return
@@ -225,4 +211,4 @@ def _report(summary: dict[str, str | int | float], *, as_json: bool) -> None:
     done += [f"{summary[state]} {state}" for state in ("waiting", "held", "dead") if summary[state]]
     say(f"{summary['ended']} after {summary['seconds']:.1f} s: {', '.join(done)}")
     if summary["held"] or summary["dead"]:
-        note("onex dead lists held and dead intents")
+        say_it("onex dead lists held and dead intents")

@@ -7,15 +7,18 @@ from typing import Annotated
 
 import orjson
 import typer
+from pydantic import JsonValue
 
 from ..kernel.action import WorkflowKey
-from ..kernel.errors import UnknownWorkflow
+from ..kernel.errors import ContractError, UnknownWorkflow
 from ..ports import EnumOutboxState, Reader, Stored
+from ..views.hidden import HiddenFields
 from ..views.stored_rows import InstancePage, instance_page_json
 from ..views.stored_value import intent_name, iso, parse_json, tries_made
 from .console import fields, harmless, note, now_us, say, say_json, short, styled, table, when
 from .exit_codes import FOUND, Misused
-from .log import history_rows
+from .secret_marks import marked_fields
+from .show_history import show_attempts, show_history, trace_lines
 from .store_options import AppOption, Json, Key, Store
 from .store_reading import look
 
@@ -23,6 +26,7 @@ ROWS = 200
 REJECTIONS = 5
 REJECTIONS_READ = 10_000
 LOOKS = 10
+ATTEMPTS = 1000
 OPEN = (EnumOutboxState.WAITING, EnumOutboxState.HELD, EnumOutboxState.DEAD)
 
 
@@ -32,23 +36,40 @@ def show(
         int | None, typer.Option(metavar="VERSION", min=1, help="Show the state after this version; needs --app.")
     ] = None,
     app: AppOption = None,
-    history: Annotated[bool, typer.Option("--history", help=f"Also show its last {ROWS} actions.")] = False,
+    history: Annotated[
+        bool, typer.Option("--history", help=f"Also show its last {ROWS} actions, with their payloads and senders.")
+    ] = False,
+    attempts: Annotated[
+        bool,
+        typer.Option(
+            "--attempts", help="Also show what became of their intents: each try, and where your code raised."
+        ),
+    ] = False,
+    no_redact: Annotated[bool, typer.Option("--no-redact", help="Show the values of secret fields, too.")] = False,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Show one instance: status, state, timers, open intents.
 
+    Values of secret fields are shown as ***: fields with a name like password, token or api_key, and with --app those
+    that the app marks as Secret.
+
     \b
     Examples:
       onex show orders:4711
       onex show orders:4711 --history
+      onex show orders:4711 --history --attempts
       onex show orders:4711 --at 3 --app examples/orders
       onex show orders:4711 --json | jq .state.total_cents
     """
     at_key = WorkflowKey.parse(key)
     if at is not None and app is None:
         raise Misused("--at folds the log with the app's reducer; name the app: --app PATH")
-    page = look(store, lambda reader: _at_one_version(reader, at_key, at, app, history=history))
+    hide = None if no_redact else _hidden(app)
+    page = look(
+        store, lambda reader: _at_one_version(reader, at_key, at, app, history=history or attempts, attempts=attempts)
+    )
+    page.hide = hide
     if as_json:
         say_json(instance_page_json(page))
     elif page.stored is None:
@@ -64,7 +85,7 @@ def show(
 
 
 async def _at_one_version(
-    reader: Reader, key: WorkflowKey, at: int | None, app: Path | None, *, history: bool
+    reader: Reader, key: WorkflowKey, at: int | None, app: Path | None, *, history: bool, attempts: bool
 ) -> InstancePage:
     """A page whose parts belong to one version, though an engine may change the instance between the reads.
 
@@ -72,6 +93,8 @@ async def _at_one_version(
     """
     for _ in range(LOOKS):
         page = await _ask(reader, key, at, app, history=history)
+        if attempts and page.stored is not None:
+            page.attempts = list(await reader.attempts(key, ATTEMPTS))
         now = (await reader.load([key])).get(key)
         if (now.version if now is not None else 0) == page.version:
             break
@@ -138,19 +161,30 @@ def _show(page: InstancePage, stored: Stored, app: Path | None) -> None:
         note(
             "the app's code is not the code that made this version: this is the state that it computes from the same actions"
         )
-    _show_state(page.state_at if page.at else stored.state)
+    _show_state(page.shown(parse_json(page.state_at if page.at else stored.state)))
     if page.at is None:
         _show_waiting(page, stored, now)
     if page.history is not None:
         say(styled("history", "dim"))
-        history_rows(page.history)
+        show_history(page.history, page.hide)
         if page.history and page.history[0].version > 1:
             note(f"there are more: onex log {page.key}")
+    if page.attempts is not None:
+        say(styled("attempts", "dim"))
+        show_attempts(page.stories)
     _show_rejections(page)
 
 
-def _show_state(state: bytes) -> None:
-    value = parse_json(state)
+def _hidden(app: Path | None) -> HiddenFields:
+    """What is not to be shown. An app that cannot be loaded hides what has a secret name all the same."""
+    try:
+        return HiddenFields(marked_fields(app))
+    except ContractError as error:
+        note(f"{app} cannot be loaded, so fields it marks as Secret are shown: {error.message}")
+        return HiddenFields()
+
+
+def _show_state(value: JsonValue) -> None:
     say(styled("state", "dim"))
     if not isinstance(value, dict):
         say(f"  {harmless(str(value))}")
@@ -193,6 +227,7 @@ def _show_rejections(page: InstancePage) -> None:
             ["  when", "code", "times", "why"],
             [["  " + when(row.last_us, now), row.code, str(row.times), row.message] for row in page.rejections],
             right=(2,),
+            below=[trace_lines(row.trace, " " * 4) for row in page.rejections],
         )
     if page.more_rejections:
         note(f"there are more: onex rejections {page.key}")

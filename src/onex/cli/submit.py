@@ -17,7 +17,7 @@ from ..engine.arguments import trigger as checked_trigger
 from ..engine.encode import check_json
 from ..engine.intake import id_of_idempotency_key, write_wire
 from ..kernel.action import ModelAction, WorkflowKey
-from ..kernel.errors import OnexError
+from ..kernel.errors import OnexError, ReducerFailed
 from ..kernel.size_limits import WIRE_BYTES
 from ..wiring import new_action_id, open_sender, owner_pid
 from .console import harmless, note, now_us, say, say_json
@@ -131,6 +131,8 @@ def _report(sent: dict[str, JsonValue], *, waited: bool, as_json: bool) -> int:
         say_json(sent)
     elif isinstance(error, dict):
         note(f"refused ({error['code']}): {harmless(str(error['message']))}")
+        if error["code"] == ReducerFailed.code:
+            note(f"where: onex rejections {sent['key']}")
     elif sent.get("done"):
         say(f"{sent['key']}  {sent['trigger']} done")
     elif sent["answered"]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from ..kernel.action import NOTHING, Nothing
 from ..kernel.errors import EffectFailed, EffectUnknown, OnexError
 from ..kernel.user_code import caught, class_name, flag_of, plain_text, text_of
+from ..kernel.user_trace import TRACE_CHARACTERS, trace_text
 from ..ports import NewBlob, Result
 
 RAISED = "effect_raised"
@@ -31,8 +32,17 @@ class NotBegun(asyncio.CancelledError):
 
 
 def effect_error(error: BaseException) -> EffectFailed | EffectUnknown:
-    """What user code raised, as an error of ours. Called in the ``except`` block; raises what ``caught`` raises: a real Ctrl-C."""
+    """What user code raised, as an error of ours. Called in the ``except`` block; raises what ``caught`` raises: a real Ctrl-C.
+
+    Its ``trace`` says where. An error that has one already keeps it: that of a worker process, or of an earlier call of this.
+    """
     text = caught(error)
+    failure = _as_ours(error, text)
+    failure.trace = text_of(error, "trace", "", TRACE_CHARACTERS) or trace_text(error)
+    return failure
+
+
+def _as_ours(error: BaseException, text: str) -> EffectFailed | EffectUnknown:
     kind = type(error)  # never isinstance: it asks the object what it is
     if issubclass(kind, EffectFailed):
         return EffectFailed(

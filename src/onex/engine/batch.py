@@ -27,6 +27,7 @@ import orjson
 from ..kernel.errors import DuplicateActionError, OnexError, ReducerFailed
 from ..ports import (
     Applied,
+    Attempt,
     Commit,
     Conflict,
     EnumOutboxState,
@@ -42,6 +43,7 @@ from ..ports import (
 from ..records import REJECTED_BODY_BYTES
 from .delivery import Delivery
 from .encode import ordinals
+from .failure_trace import failure_trace
 from .fold import Folded, TimerGone, make
 from .mailbox import Answer, Committed, Loaded, Pending, Retry
 from .schema_upgrade import TimerWait
@@ -59,10 +61,11 @@ class Extras(NamedTuple):
     rejections: list[Rejection]
     answers: list[InboxAnswer]
     settled: list[Pointer]
+    attempts: list[Attempt]
 
     @classmethod
     def empty(cls) -> Extras:
-        return cls([], [], [], [], [])
+        return cls([], [], [], [], [], [])
 
     def followed_by(self, later: Extras) -> Extras:
         """Both, these first."""
@@ -72,6 +75,7 @@ class Extras(NamedTuple):
             self.rejections + later.rejections,
             self.answers + later.answers,
             self.settled + later.settled,
+            self.attempts + later.attempts,
         )
 
 
@@ -117,7 +121,7 @@ class Batch:
         self.retries = retries
         # refusals beside any change, and those written with each change
         self.loose: list[tuple[Pending, Answer]] = []
-        self._refused_before: list[tuple[Pending, Answer]] = []
+        self.refused_before: list[tuple[Pending, Answer]] = []
         self.written: list[tuple[Folded, KeyChange, list[tuple[Pending, Answer]]]] = []
         self._again: list[tuple[Folded, Conflict]] = []
         # rows that stop: until that is durable, whoever reads the store sees them wait
@@ -132,7 +136,7 @@ class Batch:
             answer: Answer | None = None
             if isinstance(refusal, DuplicateActionError):  # of one in flight; its own body may stand in the log
                 answer = await first_answer(pending)
-            self._refused_before.append((pending, answer or refusal))
+            self.refused_before.append((pending, answer or refusal))
         for folded in self.folds:
             refused: list[tuple[Pending, Answer]] = []
             counted: set[bytes] = set()
@@ -168,7 +172,7 @@ class Batch:
                     answers=tuple(self._answers([*refused, *answered])),
                 )
             self.written.append((folded, change, refused))
-        beside = [*self._refused_before, *self.loose]
+        beside = [*self.refused_before, *self.loose]
         rejections.extend(self._rejections(beside))
         answers.extend(self._answers(beside))
         changes = tuple(change for _, change, _ in self.written)
@@ -181,11 +185,12 @@ class Batch:
             answers=tuple(answers),
             settled=tuple(self.extras.settled),
             at_us=self.now_us,
+            attempts=tuple(self.extras.attempts),
         )
 
     def settle(self, outcomes: Sequence[Applied | Conflict]) -> Settlement:
         """Who is answered what, now that the store has answered. ``outcomes`` stand as ``written`` does."""
-        results = [*self._refused_before, *self.loose]
+        results = [*self.refused_before, *self.loose]
         done = Settlement(
             results=results,
             deliveries=[],
@@ -219,6 +224,7 @@ class Batch:
                         message=error.message,
                         body=body,
                         at_us=self.now_us,
+                        trace=failure_trace(error, pending.payload),
                     )
                 )
         return kept

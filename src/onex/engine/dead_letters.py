@@ -95,7 +95,7 @@ class DeadLetters:
             await self._deliver(row, delivery)
             return
         delivery.maybe_done = row.crashes > 0 or row.attempt > 1
-        delivery.attempt, delivery.crashes, delivery.due_us = 1, 0, 0
+        delivery.attempt, delivery.crashes, delivery.due_us, delivery.redriven = 1, 0, 0, True
         written = self.service.note_durably(Note(pointer, attempt=1))
         for in_commit in self._in_commit.pop(pointer, ()):
             in_commit()

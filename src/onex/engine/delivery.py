@@ -39,7 +39,7 @@ class Delivery:
     ``attempt``: the number of the current or next try, from 1. ``crashes``: how many processes ended while it ran.
     ``maybe_done``: a try so far may have had its effect. ``emitted_as``: the name its id is made of, if the contract calls it
     otherwise by now; else ''. ``alone``: it is run while nothing else of this relay runs. ``ends``: it is not run any more,
-    and this is the reason.
+    and this is the reason. ``began_us``: when the current try began. ``redriven``: it was dead, and an operator began it anew.
     """
 
     pointer: Pointer
@@ -57,6 +57,8 @@ class Delivery:
     maybe_done: bool = False
     alone: bool = False
     ends: OnexError | None = None
+    began_us: int = 0
+    redriven: bool = False
 
     @property
     def id(self) -> UUID:
@@ -128,6 +130,7 @@ class Delivery:
             sent=sent,
             timer=emitted.name if is_timer else "",
             blobs=blobs,
+            attempt=self.attempt,
         )
 
 

@@ -106,6 +106,9 @@ class DeliveryQueue:
         """Held, or ended since the read that is under way began."""
         return pointer in self._known or (self._ended_during_read is not None and pointer in self._ended_during_read)
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def forget(self, pointers: Sequence[Pointer]) -> None:
         """These have ended. A read that is under way may still show them."""
         for pointer in pointers:

@@ -40,6 +40,7 @@ from ..kernel.retry import RetryPolicy
 from ..kernel.user_code import describe
 from ..ports import Clock, Conflict, Env, InboxAnswer, Store, Telemetry
 from .batch import Batch, CommitListener, Extras, answer_json, committed_of
+from .batch_report import report
 from .conflict_backoff import ConflictBackoff
 from .crash_counts import CrashCounts, action_name, reading_name
 from .fold import Folded, Rules, TimerGone
@@ -303,6 +304,7 @@ class ReducerService(SideWrites):
                 self._mailboxes.put_back(entry, pendings, maybe_applied=isinstance(error, CommitUnknown))
             raise
         done = batch.settle(outcomes)
+        report(self.events, batch, done)
         self.counters.batches += 1
         if done.settled:
             self.listener.rows_ended(done.settled)

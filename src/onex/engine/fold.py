@@ -50,7 +50,7 @@ from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer
 from .delivery import by_the_clock
 from .encode import BLOB_MARK, decode, encode_step, named_blobs, state_hash
 from .mailbox import NO_TIMERS, Entry, Loaded, Pending
-from .schema_upgrade import stored_state
+from .schema_upgrade import held_result, stored_state
 
 FAILURES_TO_HOLD = 3
 SNAPSHOT_EVERY = 1000
@@ -94,14 +94,14 @@ def fold(
 class Folded:
     """What one key's batch came to. ``change`` is None when nothing is to be written for the key itself.
 
-    ``stepped[i]`` is the pending that became ``change.rows[i]``, and what it emitted.
+    ``stepped[i]`` is the pending that became ``change.rows[i]``, and what it emitted. ``status_before`` is the status it began in.
     """
 
     __slots__ = (
         "_before", "_folded_before", "_lease_ended", "_new_timers", "_refusals", "_row_blobs", "_rows", "_rules", "_settled",
         "_timed", "change", "code_id", "entry", "epoch", "failures", "held", "instance", "last_us", "lease_id",
-        "lease_until_us", "notes", "pendings", "refused", "state", "state_bytes", "state_hash", "state_schema", "stepped",
-        "terminal", "timers", "unreadable", "version",
+        "lease_until_us", "notes", "pendings", "refused", "state", "state_bytes", "state_hash", "state_schema", "status_before",
+        "stepped", "terminal", "timers", "unreadable", "version",
     )  # fmt: skip
 
     def __init__(
@@ -126,6 +126,7 @@ class Folded:
             self.terminal, self.code_id, self.last_us, self.failures, self.held, self.lease_id, self.lease_until_us,
             timers, self.unreadable,
         ) = entry.loaded  # fmt: skip
+        self.status_before = "" if self.state is None else self.state.status
         self.timers = dict(timers) if timers else {}
         self._rules = rules
         self._refusals = refusals
@@ -338,7 +339,8 @@ class Folded:
             return  # what replaced it has settled its row; or its row is held, which ``timers`` does not list, and stays
         if isinstance(error, (ReducerFailed, InstanceHeld, KilledItsProcess)) or self.unreadable is not None:
             held = held_result(pending.kind, pending.body, entry.workflow.code.state_schema)
-            self.notes.append(Note(pending.settles, EnumOutboxState.HELD, result=held, error=error.message))
+            state, tries = EnumOutboxState.HELD, pending.attempt
+            self.notes.append(Note(pending.settles, state, tries, result=held, error=error.message))
         else:
             self._settled.append(pending.settles)
 
@@ -391,9 +393,3 @@ class Folded:
             )
             kept.append(row._replace(outbox=outbox) if outbox != row.outbox else row)
         return kept
-
-
-def held_result(kind: str, body: bytes, schema: int) -> bytes:
-    """A held outcome as it is stored: what re-drive delivers again. Without a schema it is of schema 1."""
-    marked = b',"schema":%d' % schema if schema > 1 else b""
-    return b'{"kind":"' + kind.encode() + b'","payload":' + body + marked + b"}"

@@ -58,6 +58,7 @@ class Pending:
     judged like anybody's action though it settles a row. ``refusal``: it could not be read, and is answered with this.
     ``given_id``: the log may hold its id already, so the log is asked before it is refused. ``ticket``: its inbox row, or 0.
     ``cause`` is as in ``LogRow``.
+    ``attempt``: which try of its intent an outcome comes from, else 0.
     """
 
     key: Final[WorkflowKey]
@@ -82,6 +83,7 @@ class Pending:
     timer: Final[str] = ""
     blobs: Final[tuple[NewBlob, ...]] = ()
     ticket: Final[int] = 0
+    attempt: Final[int] = 0
     refusal: Final[OnexError | None] = None
     answer: Answer | None = None
     _waiters: tuple[asyncio.Future[None], ...] = ()

@@ -8,7 +8,7 @@ from math import ceil, exp, log
 from typing import Final
 from uuid import UUID
 
-from ..kernel.user_code import caught
+from ..kernel.user_code import caught, flag_of
 from ..ports import Telemetry
 
 _LOG_STEP = log(1.02)  # bucket width: a quantile is at most 1 % off (Masson et al., DDSketch, VLDB 2019)
@@ -31,17 +31,34 @@ EVENTS: Final[Mapping[str, str]] = {
     "process_died_judging": "The last process ended while `suspects` actions or rows ran; they now run one at a time.",
     "refused_after_crashes": "An action was being judged at three crashes: it is refused; a timer or outcome is held.",
     "dead_after_crashes": "A row was being read at three crashes: it is dead until driven again.",
+    "intents_taken_over": "`intents` that the last process left waiting, at most as many as memory holds, now run here.",
+    "transition": "An action was applied and is durable: `trigger`, from which status, to which, and the new version.",
+    "refused": "An action was refused, and why.",
+    "reducer_failed": "Code of a workflow raised on an action, which is refused; `where` is file and line.",
+    "instance_held": "Its reducer failed three times in a row: it takes nothing until other code runs or it is released.",
+    "outcome_held": "The outcome or timer of an intent waits in its row, because the reducer failed on it.",
+    "attempt_began": "A try of an intent began.",
+    "attempt_succeeded": "It succeeded, after `ms` milliseconds.",
+    "attempt_failed": "It did not. `next_s`: it is tried again after so many seconds; `where`: file and line of your code.",
+    "intent_dead": "An intent has no way to an outcome: nothing goes on until `onex dead --redrive` is given `redrive`.",
 }
 """What the engine reports through the ``Telemetry`` port, by name."""
 
+DETAILS: Final = frozenset({"transition", "refused", "attempt_began", "attempt_succeeded"})
+"""Events that come with every action or intent: only a listener whose ``details`` is True gets them."""
+
 
 class Events:
-    """Calls the ``Telemetry`` port. That is code of the user: what it raises is counted (``failed``) and goes no further."""
+    """Calls the ``Telemetry`` port. That is code of the user: what it raises is counted (``failed``) and goes no further.
 
-    __slots__ = ("_listener", "failed")
+    ``details``: somebody listens to the events in ``DETAILS``. Who reports one of these asks first.
+    """
+
+    __slots__ = ("_listener", "details", "failed")
 
     def __init__(self, listener: Telemetry | None = None) -> None:
         self._listener = listener
+        self.details = flag_of(listener, "details", False)
         self.failed = 0
 
     def __call__(self, name: str, **fields: str | int | float | bool | UUID | None) -> None:

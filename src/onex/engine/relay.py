@@ -30,7 +30,7 @@ import asyncio
 from collections.abc import Sequence
 
 from ..kernel.action import NOTHING, WorkflowKey
-from ..kernel.errors import EffectFailed, EffectUnknown, KilledItsProcess, OnexError, ValidationError
+from ..kernel.errors import EffectUnknown, KilledItsProcess, OnexError, ValidationError
 from ..kernel.intent import (
     EnumDelivery,
     EnumIntentType,
@@ -42,6 +42,7 @@ from ..kernel.intent import (
 from ..kernel.user_code import describe, plain_text
 from ..ports import Clock, EnumOutboxState, Note, Pointer, Reader, Result
 from .attempt import GRACE_S, effect_error, timeout_error, typed_result, wrong_result
+from .attempt_recorder import AttemptRecorder, reason_of_attempt
 from .dead_letters import DeadLetters
 from .delivery import Delivery
 from .delivery_queue import HORIZON_US, DeliveryQueue, TargetQueue
@@ -63,6 +64,7 @@ class IntentRelay:
         self._takeover = Takeover(service, reader)
         self._queue = DeliveryQueue(clock, self._start_runner, service.limits.kept)
         self.dead_letters = DeadLetters(service, clock, reader, self._takeover, self._queue)
+        self._attempts = AttemptRecorder(service, clock)
         self._supervisor = TaskSupervisor(clock, service.events, service.lose)
         self._record_until_us = 0
         self._first_own: dict[int, int] = {}
@@ -73,6 +75,8 @@ class IntentRelay:
         """Take over what the store holds: first, alone and one by one, what ran at two crashes; then everything."""
         self._record_until_us = self.clock.now_us() + TAKEOVER_US
         alone = await self._take_over()
+        if len(self._queue):
+            self.service.events("intents_taken_over", intents=len(self._queue))
         await self._load_timers()
         for delivery in alone:
             await self._attempt(delivery)
@@ -221,6 +225,7 @@ class IntentRelay:
         """Deliver to another instance; applied there once, under an id that follows from the intent."""
         emitted = delivery.emitted
         spec = emitted.spec
+        self._attempts.began(delivery)
         try:
             to = WorkflowKey.of(spec.target, emitted.to)
             self.service.registry[spec.target].payload_model(spec.trigger)
@@ -232,6 +237,7 @@ class IntentRelay:
                 raise
             self._failed_attempt(delivery, error, done=False, again=error.retryable)
             return
+        self._attempts.succeeded(delivery)
         if spec.outcomes:
             self._deliver(delivery, EnumOutcome.SUCCEEDED, Result(None))
 
@@ -250,6 +256,7 @@ class IntentRelay:
         once = spec.delivery is EnumDelivery.AT_MOST_ONCE
         if risky or once:
             await self._record_start(delivery)
+        self._attempts.began(delivery)
         self.service.counters.effects_run += 1
         limit = asyncio.timeout(None if pure else spec.timeout_s)
         task = asyncio.current_task()
@@ -285,12 +292,14 @@ class IntentRelay:
         spec = delivery.emitted.spec
         pure = spec.kind == EnumIntentType.COMPUTE_TASK
         if not spec.outcomes:
+            self._attempts.succeeded(delivery)
             self.service.settle(delivery.pointer)  # fire and forget: no action follows
             return
         workflow = self.service.registry[delivery.key.workflow_type]
         try:
             kept = typed_result(result, workflow.payload_model(spec.outcomes[EnumOutcome.SUCCEEDED]))
             self._deliver(delivery, EnumOutcome.SUCCEEDED, kept)
+            self._attempts.succeeded(delivery)
         except ValidationError as error:  # it is done, and what it returned cannot be kept: promise 35
             self._failed_attempt(delivery, wrong_result(error.message, error.code), done=not pure, again=False)
         except EffectUnknown as error:
@@ -304,6 +313,7 @@ class IntentRelay:
         delivery.maybe_done = delivery.maybe_done or done
         may_repeat = not done or spec.delivery is EnumDelivery.AT_LEAST_ONCE
         delay_s = spec.retry.delay_s(delivery.attempt, delivery.action_id) if again and may_repeat else None
+        self._attempts.failed(delivery, error, done=done, next_s=delay_s)
         if delay_s is None:
             outcome = EnumOutcome.UNKNOWN if delivery.maybe_done else EnumOutcome.FAILED
             self._end_failed(delivery, error, outcome)
@@ -323,11 +333,10 @@ class IntentRelay:
                 delivery.pointer, EnumOutboxState.DEAD, delivery.attempt, crashes=delivery.crashes, error=reason
             )
             self.service.note(note)
+            self._attempts.dead(delivery, error)
             return
-        code = error.reason if isinstance(error, EffectFailed | EffectUnknown) else error.code
-        self._deliver(
-            delivery, outcome, Result(Failure(code=plain_text(code), message=reason, attempts=delivery.attempt))
-        )
+        code = plain_text(reason_of_attempt(error))
+        self._deliver(delivery, outcome, Result(Failure(code=code, message=reason, attempts=delivery.attempt)))
 
     def _deliver(self, delivery: Delivery, outcome: EnumOutcome, result: Result) -> None:
         trigger = delivery.emitted.spec.outcomes[outcome]

@@ -205,3 +205,9 @@ def _upgraded(workflow: Workflow, what: ValueKind, schema: int, data: bytes) -> 
     if len(made) > most:
         raise MigrationFailed(f"{what}: migrated to schema {now} it has {len(made)} bytes; the limit is {most}")
     return made
+
+
+def held_result(kind: str, body: bytes, schema: int) -> bytes:
+    """A held outcome as it is stored: what re-drive delivers again. Without a schema it is of schema 1."""
+    marked = b',"schema":%d' % schema if schema > 1 else b""
+    return b'{"kind":"' + kind.encode() + b'","payload":' + body + marked + b"}"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
-from ..ports import InboxAnswer, Note, Pointer, Rejection
+from ..ports import Attempt, InboxAnswer, Note, Pointer, Rejection
 from .batch import Extras
 from .mailbox import Entry, Mailboxes
 
@@ -45,6 +45,11 @@ class SideWrites(ABC):
         self._row_writes.append(future)
         self.note(note)
         return future
+
+    def tried(self, attempt: Attempt) -> None:
+        """Keep what came of a try of an intent, with the next commit."""
+        self._extras.attempts.append(attempt)
+        self._wake_writer()
 
     def reject(self, rejection: Rejection) -> None:
         """Record input that has no readable key."""

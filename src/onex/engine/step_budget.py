@@ -14,6 +14,7 @@ from ..kernel.action import Action
 from ..kernel.errors import ReducerFailed
 from ..kernel.intent import IntentTable
 from ..kernel.step import Done, Reducer, State
+from ..kernel.user_trace import trace_text
 from ..ports import StepGuard, StepOverrun
 
 
@@ -52,11 +53,14 @@ class Budgeted:
             _leave_for_good(
                 guard
             )  # while the exception is held: it is raised again when it is let go of within the step
+            where = trace_text(overrun)
             del overrun
-            raise ReducerFailed(
+            failed = ReducerFailed(
                 f"{self.workflow_type}.{action.kind} did not end within its step budget and was ended",
                 trigger=action.kind,
-            ) from None
+            )
+            failed.trace = where
+            raise failed from None
 
 
 def _leave_for_good(guard: StepGuard) -> None:

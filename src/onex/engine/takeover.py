@@ -25,7 +25,7 @@ from collections.abc import AsyncIterator, Container
 from ..kernel.errors import KilledItsProcess, OnexError
 from ..kernel.intent import EnumDelivery, EnumIntentType
 from ..kernel.user_code import caught
-from ..ports import EnumOutboxState, Note, OutboxRow, Pointer, Reader
+from ..ports import Attempt, EnumAttempt, EnumOutboxState, Note, OutboxRow, Pointer, Reader
 from .crash_counts import row_name
 from .delivery import Delivery, stored_delivery
 from .dispatch import ReducerService
@@ -130,6 +130,12 @@ class Takeover:
             delivery.alone = due and row.crashes >= CRASHES_ALONE
             return
         delivery.crashes = row.crashes + 1
+        self.service.tried(
+            Attempt(
+                row.pointer, max(1, row.attempt), 0, self.service.clock.now_us(), EnumAttempt.CRASHED,
+                KilledItsProcess.code, "its process ended while it ran",
+            )
+        )  # fmt: skip
         self.service.counters.effects_retried += 1
         if delivery.crashes >= CRASHES_DEAD:
             delivery.ends = KilledItsProcess(

@@ -16,10 +16,14 @@ Context = str | int | float | bool | None | list[str] | dict[str, str]
 
 
 class OnexError(Exception):
-    """Base of all errors of ONEX. ``code`` never changes and is for programs; ``context`` holds plain values for logs and JSON."""
+    """Base of all errors of ONEX. ``code`` never changes and is for programs; ``context`` holds plain values for logs and JSON.
+
+    ``trace`` is where code of the user raised, as ``user_trace.trace_text`` writes it; '' where none did.
+    """
 
     code: ClassVar[str] = "onex"
     retryable: ClassVar[bool] = False
+    trace: str = ""
 
     def __init__(self, message: str, **context: Context) -> None:
         super().__init__(message)
@@ -108,6 +112,12 @@ class ContractError(ValidationError):
     def __init__(self, message: str, findings: tuple[object, ...] = (), **context: Context) -> None:
         super().__init__(message, **context)
         self.findings = findings
+
+
+class InvalidPattern(ValidationError):
+    """A pattern of ``--redact`` that can name no field."""
+
+    code = "invalid_pattern"
 
 
 class UnknownWorkflow(ValidationError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import get_args
 
 from pydantic import BaseModel
@@ -9,7 +10,10 @@ from pydantic.fields import FieldInfo
 
 
 class Secret:
-    """The mark. The engine treats the field like any other; ``onex export --app`` replaces its values."""
+    """The mark. The engine treats the field like any other; ``onex export --app`` replaces its values.
+
+    Text of it that an error of your code repeats is replaced by ``***`` in recorded attempts and in the log of a run.
+    """
 
 
 def secret_fields(model: type[BaseModel]) -> frozenset[str]:
@@ -27,6 +31,24 @@ def secret_fields(model: type[BaseModel]) -> frozenset[str]:
             if any(part is Secret or isinstance(part, Secret) for part in parts):
                 found.add(name)
             waiting += [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+    return frozenset(found)
+
+
+def secret_texts(value: BaseModel | None) -> frozenset[str]:
+    """What stands in the marked fields of ``value``, at any depth, as text: what no message may repeat."""
+    found: set[str] = set()
+    waiting: list[tuple[object, bool]] = [(value, False)]
+    while waiting:
+        one, marked = waiting.pop()
+        if isinstance(one, BaseModel):
+            secret = secret_fields(type(one))
+            waiting += [(part, marked or name in secret) for name, part in one.__dict__.items()]
+        elif isinstance(one, Mapping):
+            waiting += [(part, marked) for part in (*one.keys(), *one.values())]
+        elif isinstance(one, list | tuple | set | frozenset):
+            waiting += [(part, marked) for part in one]
+        elif marked and one is not None and not isinstance(one, bool):
+            found.add(str(one))
     return frozenset(found)
 
 

@@ -28,11 +28,13 @@ from types import TracebackType
 from typing import Protocol
 
 TEXT_CHARACTERS = 2000
+CUT = "... ("  # stands where a text was cut, before its length
 CHAINED = 32  # how many exceptions of a chain are followed
 _RAISE = dis.opmap["RAISE_VARARGS"]
 # The parts of an exception as Python keeps them, whatever its class makes of these names.
 _CAUSE, _CONTEXT = BaseException.__dict__["__cause__"].__get__, BaseException.__dict__["__context__"].__get__
 _TRACE, _GROUPED = BaseException.__dict__["__traceback__"].__get__, BaseExceptionGroup.__dict__["exceptions"].__get__
+_SUPPRESSED = BaseException.__dict__["__suppress_context__"].__get__
 
 
 class StepOverrun(BaseException):
@@ -85,19 +87,26 @@ def trace_of(error: BaseException) -> TracebackType | None:
     return trace
 
 
-def text_of(error: BaseException, attribute: str, otherwise: str) -> str:
+def reason_of(error: BaseException) -> BaseException | None:
+    """What Python shows above ``error``: what it was raised from, else what was being handled; None after ``from None``."""
+    cause: BaseException | None = _CAUSE(error)
+    context: BaseException | None = None if _SUPPRESSED(error) else _CONTEXT(error)
+    return cause if cause is not None else context
+
+
+def text_of(error: BaseException, attribute: str, otherwise: str, most: int = TEXT_CHARACTERS) -> str:
     """An attribute as plain text; ``otherwise`` when it is not text, or when asking for it raises."""
     value = _attribute(error, attribute)
-    return plain_text(value) if isinstance(value, str) else otherwise
+    return plain_text(value, most) if isinstance(value, str) else otherwise
 
 
-def flag_of(error: BaseException, attribute: str, otherwise: bool) -> bool:
+def flag_of(error: object, attribute: str, otherwise: bool) -> bool:
     """An attribute that is exactly True or False; ``otherwise`` when it is anything else, or when asking for it raises."""
     value = _attribute(error, attribute)
     return value if isinstance(value, bool) else otherwise
 
 
-def _attribute(error: BaseException, attribute: str) -> str | bool | None:
+def _attribute(error: object, attribute: str) -> str | bool | None:
     try:
         value = getattr(error, attribute, None)
         return value if issubclass(type(value), str | bool) else None
@@ -136,7 +145,7 @@ def plain_text(text: str, most: int = TEXT_CHARACTERS) -> str:
     length = str.__len__(text)
     plain = str.__getitem__(text, slice(most))  # a plain str, whatever a user's subclass of str overrides
     if length > most:
-        plain = f"{plain}... ({length} characters)"
+        plain = f"{plain}{CUT}{length} characters)"
     return plain.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 

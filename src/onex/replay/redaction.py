@@ -9,23 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from hashlib import blake2b
 from json.decoder import scanstring  # type: ignore[attr-defined]  # the stubs leave it out; it reads one string and says where it ends
 from string import ascii_lowercase, ascii_uppercase, digits
-from typing import Final
 
 import orjson
 
-from ..kernel.errors import StateConsistencyError, ValidationError
+from ..kernel.errors import StateConsistencyError
+from ..kernel.secret_names import SecretNames, pattern_parts
 from ..ports import LogEntry
 
-SECRET_NAMES: Final = (
-    "*password*", "*passwd*", "*passphrase*", "*secret*", "token", "*_token", "api_key", "*_api_key", "apikey",
-    "*access_key*", "*private_key*", "authorization", "*credential*", "cookie", "*_cookie", "cvv", "cvc",
-)  # fmt: skip
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _PIECE = re.compile(r"[^*?\[\]!_\-]+")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _PLAIN = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null")
@@ -33,12 +27,6 @@ _SHAPE = frozenset("-_.:@/+ ")  # what makes an address or a date look like one
 _DEPTH = 200
 
 Spot = tuple[str, int, int]
-
-
-class InvalidPattern(ValidationError):
-    """A pattern of ``--redact`` that can name no field."""
-
-    code = "invalid_pattern"
 
 
 class Redaction:
@@ -50,9 +38,9 @@ class Redaction:
 
     def __init__(self, patterns: Iterable[str], key: bytes) -> None:
         """Raises InvalidPattern."""
-        self._patterns = tuple(dict.fromkeys(tuple(_parts(pattern)) for pattern in patterns))
+        self._names = SecretNames(patterns)
         self._key = key
-        pieces = [max(_PIECE.findall(parts[-1]), key=len, default="") for parts in self._patterns]
+        pieces = [max(_PIECE.findall(parts[-1]), key=len, default="") for parts in self._names.patterns]
         # most records hold no secret: one search over the text shows it, unless a pattern is nothing but wildcards
         self._hint = re.compile("|".join(map(re.escape, pieces)) if all(pieces) else "", re.IGNORECASE)
         self._met: set[tuple[str, ...]] = set()
@@ -61,14 +49,14 @@ class Redaction:
 
     def met(self, pattern: str) -> bool:
         """Whether any field so far was named by it."""
-        return tuple(_parts(pattern)) in self._met
+        return pattern_parts(pattern) in self._met
 
     def payload(self, data: bytes, where: str, already: Collection[str] = ()) -> tuple[bytes, tuple[str, ...]]:
         """``data`` with its secrets replaced, and their paths, each under ``where``. Those in ``already`` are left alone.
 
         Raises StateConsistencyError for bytes that are no JSON: what is secret in them cannot be found.
         """
-        if not self._patterns or not data:
+        if not self._names.patterns or not data:
             return data, ()
         text = data.decode(errors="surrogateescape")
         if self._hint.search(text) is None:
@@ -153,12 +141,7 @@ class Redaction:
         return int(end)
 
     def _match(self, path: tuple[str, ...]) -> bool:
-        names = tuple(map(_normal, path[1:]))
-        met = [
-            parts
-            for parts in self._patterns
-            if len(parts) <= len(names) and all(map(fnmatchcase, names[len(names) - len(parts) :], parts))
-        ]
+        met = self._names.matching(path[1:])
         self._met.update(met)
         return bool(met)
 
@@ -212,15 +195,3 @@ def _number(number: str, made: str, stream: bytes) -> str:
 def _skip(text: str, at: int) -> int:
     found = _SPACE.match(text, at)
     return at if found is None else found.end()
-
-
-@lru_cache(4096)
-def _normal(name: str) -> str:
-    return _CAMEL.sub("_", name).replace("-", "_").lower()
-
-
-def _parts(pattern: str) -> list[str]:
-    parts = [_normal(part) for part in pattern.split(".")]
-    if not all(parts) or not pattern.isprintable():
-        raise InvalidPattern(f"{pattern!r} names no field; write a name or a path, for example card.number or *_token")
-    return parts

@@ -26,6 +26,7 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import CommitUnknown, FencedError, TemporaryDatabaseError, TransactionError
 from ..ports import (
     Applied,
+    Attempt,
     Code,
     Commit,
     Conflict,
@@ -240,6 +241,9 @@ class SimStore:
         self, key: str | None, action_id: bytes | None, after: int, limit: int
     ) -> Sequence[RejectionRow]:
         return await self._read("rejections", lambda base: base.rejections(key, action_id, after, limit))
+
+    async def attempts(self, key: WorkflowKey, limit: int) -> Sequence[Attempt]:
+        return await self._read("attempts", lambda base: base.attempts(key, limit))
 
     async def blob(self, digest: bytes) -> bytes | None:
         return await self._read("blob", lambda base: base.blob(digest))

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from ..kernel.action import WorkflowKey
-from ..ports import Code, LogEntry, LogRow, OutboxRow, RejectionRow, Stored
+from ..ports import Attempt, Code, LogEntry, LogRow, OutboxRow, RejectionRow, Stored
+from .hidden import HiddenFields
+from .intent_story import IntentStory, intent_stories, intent_story_json
 from .stored_value import intent_name, iso, parse_json, position_text, tries_made
 
 
@@ -14,8 +19,9 @@ from .stored_value import intent_name, iso, parse_json, position_text, tries_mad
 class InstancePage:
     """All that is shown of one instance. ``stored`` is None when it has not begun; ``code`` made its last version.
 
-    ``history`` is None when nobody asked for it. ``at`` and ``state_at`` are of the earlier version asked for;
-    ``other_code``: its state was folded by code that did not make it. ``rejections`` are then those last seen by that time.
+    ``history`` and ``attempts`` are None when nobody asked for them; ``hide`` is None when secrets are to be shown. ``at`` and
+    ``state_at`` are of the earlier version asked for; ``other_code``: its state was folded by code that did not make it.
+    ``rejections`` are then those last seen by that time.
     """
 
     key: WorkflowKey
@@ -25,10 +31,21 @@ class InstancePage:
     rejections: list[RejectionRow] = field(default_factory=list)
     more_rejections: bool = False
     history: list[LogEntry] | None = None
+    attempts: list[Attempt] | None = None
+    hide: HiddenFields | None = None
     at: LogEntry | None = None
     state_at: bytes = b""
     terminal: bool = False
     other_code: bool = False
+
+    def shown(self, value: JsonValue) -> JsonValue:
+        """``value`` without what is to be hidden."""
+        return value if self.hide is None else self.hide.hide(value)
+
+    @property
+    def stories(self) -> list[IntentStory]:
+        """What became of the intents of ``history``."""
+        return intent_stories(self.history or (), self.open_intents, self.attempts or ())
 
     @property
     def version(self) -> int:
@@ -43,7 +60,7 @@ def instance_page_json(page: InstancePage) -> dict[str, object]:
         shown |= {
             "status": page.at.row.status if page.at else stored.status,
             "version": page.at.version if page.at else stored.version,
-            "state": parse_json(page.state_at if page.at else stored.state),
+            "state": page.shown(parse_json(page.state_at if page.at else stored.state)),
             "terminal": page.terminal,
             "epoch": stored.epoch,
             "changed_at": iso(page.at.row.issued_us if page.at else stored.last_us),
@@ -56,8 +73,10 @@ def instance_page_json(page: InstancePage) -> dict[str, object]:
         if page.at is not None:
             shown |= {"last_version": stored.version, "folded_with_other_code": page.other_code}
     if page.history is not None:
-        shown["history"] = [log_entry_json(entry) for entry in page.history]
-    shown["rejections"] = [rejection_json(row) for row in page.rejections]
+        shown["history"] = [log_entry_json(entry, page.hide) for entry in page.history]
+    if page.attempts is not None:
+        shown["attempts"] = [intent_story_json(story) for story in page.stories]
+    shown["rejections"] = [rejection_json(row, page.hide) for row in page.rejections]
     shown["more_rejections"] = page.more_rejections
     return shown
 
@@ -74,7 +93,14 @@ def open_intent_json(row: OutboxRow) -> dict[str, object]:
     }
 
 
-def instance_json(row: Stored) -> dict[str, object]:
+class StoppedIntents(NamedTuple):
+    """How many intents of one instance wait for a person."""
+
+    held: int = 0
+    dead: int = 0
+
+
+def instance_json(row: Stored, stopped: StoppedIntents) -> dict[str, object]:
     return {
         "key": str(row.key),
         "status": row.status,
@@ -82,19 +108,22 @@ def instance_json(row: Stored) -> dict[str, object]:
         "version": row.version,
         "changed_at": iso(row.last_us),
         "held": row.held or None,
+        "held_intents": stopped.held,
+        "dead_intents": stopped.dead,
     }
 
 
-def log_entry_json(entry: LogEntry) -> dict[str, object]:
+def log_entry_json(entry: LogEntry, hide: HiddenFields | None = None) -> dict[str, object]:
     row = entry.row
+    payload, intents = parse_json(row.payload), parse_json(row.intents) or []
     return {
         "position": position_text(entry.position),
         "key": str(entry.key),
         "version": entry.version,
         "trigger": row.kind,
         "status": row.status,
-        "payload": parse_json(row.payload),
-        "intents": parse_json(row.intents) or [],
+        "payload": payload if hide is None else hide.hide(payload),
+        "intents": intents if hide is None else hide.hide(intents),
         "issued_at": iso(row.issued_us),
         "action_id": str(UUID(bytes=row.action_id)),
         "correlation_id": str(UUID(bytes=row.correlation)),
@@ -115,7 +144,8 @@ def _outcome_of_json(row: LogRow) -> dict[str, object] | None:
     return {"intent_id": str(of.intent_id), "intent": of.name, "n": of.n, "version": of.version}
 
 
-def rejection_json(row: RejectionRow) -> dict[str, object]:
+def rejection_json(row: RejectionRow, hide: HiddenFields | None = None) -> dict[str, object]:
+    body = parse_json(row.body)
     return {
         "key": row.key,
         "action_id": row.action_id.hex(),
@@ -124,7 +154,8 @@ def rejection_json(row: RejectionRow) -> dict[str, object]:
         "times": row.times,
         "first_at": iso(row.first_us),
         "last_at": iso(row.last_us),
-        "body": parse_json(row.body),
+        "body": body if hide is None else hide.hide(body),
+        "trace": row.trace.splitlines(),
     }
 
 

@@ -12,6 +12,7 @@ from itertools import islice
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import EngineClosed
 from ...ports import (
+    Attempt,
     Code,
     Counts,
     EnumInFlight,
@@ -58,6 +59,7 @@ class Tables:
     outbox: dict[Pointer, OutboxRow] = field(default_factory=dict)
     timers: dict[WorkflowKey, list[Pointer]] = field(default_factory=dict)
     rejections: dict[tuple[str, bytes, str], RejectionRow] = field(default_factory=dict)
+    attempts: list[Attempt] = field(default_factory=list)
     snapshots: dict[WorkflowKey, dict[int, SnapshotRow]] = field(default_factory=dict)
     blobs: dict[bytes, NewBlob] = field(default_factory=dict)
     codes: dict[Code, int] = field(default_factory=dict)
@@ -145,6 +147,11 @@ class MemoryReads:
             if key in (None, row.key) and action_id in (None, row.action_id)
         ]
         return rows[after : after + limit]
+
+    async def attempts(self, key: WorkflowKey, limit: int) -> Sequence[Attempt]:
+        log = self.tables.log
+        own = [one for one in self.tables.attempts if log[one.pointer.n - 1].key == key]
+        return sorted(own[-limit:], key=lambda one: one.pointer)
 
     async def blob(self, digest: bytes) -> bytes | None:
         blob = self.tables.blobs.get(digest)

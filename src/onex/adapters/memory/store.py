@@ -1,8 +1,8 @@
 """A store in memory, for tests and simulation: what ``ports`` promises, done with dicts.
 
 Read this first to write a store of your own: it is the shortest one that passes ``testing.conformance``. ``commit`` checks the
-fence, then for each change compares (``_conflict``) and applies (``_apply``), then writes blobs, settled rows, notes, answers
-and rejections, and removes what is past its time. Nothing is awaited in between, so a commit is seen whole or not at all.
+fence, then for each change compares (``_conflict``) and applies (``_apply``), then writes blobs, settled rows, notes, attempts,
+answers and rejections, and removes what is past its time. Nothing is awaited in between, so a commit is seen whole or not at all.
 
 Several stores may share one ``Tables``, as several processes share a file. Then closing one of them loses nothing.
 """
@@ -18,6 +18,7 @@ from ...kernel.size_limits import check_body
 from ...ports import (
     REJECTION_KEPT_US,
     Applied,
+    Attempt,
     Code,
     Commit,
     Conflict,
@@ -37,7 +38,16 @@ from ...ports import (
     SnapshotRow,
     Stored,
 )
-from ..store_limits import ANSWER_KEPT_US, JUDGING_BYTES, REJECTIONS_MAX, storable, storable_text
+from ...records import ATTEMPTS_KEPT
+from ..store_limits import (
+    ANSWER_KEPT_US,
+    ATTEMPTS_MAX,
+    JUDGING_BYTES,
+    REJECTIONS_MAX,
+    storable,
+    storable_attempt,
+    storable_text,
+)
 from .read import MemoryReads, Tables
 
 
@@ -101,6 +111,8 @@ class MemoryStore(MemoryReads):
             tables.outbox.pop(pointer, None)
         for note in notes:
             self._note(note)
+        for attempt in commit.attempts:
+            self._try(storable_attempt(attempt))
         for answer in answers:
             if (row := tables.inbox.get(answer.ticket)) is not None and row.answer is None:
                 tables.inbox[answer.ticket] = row._replace(answer=answer.answer)
@@ -184,6 +196,15 @@ class MemoryStore(MemoryReads):
                 result=note.result, error=storable_text(note.error),
             )  # fmt: skip
 
+    def _try(self, attempt: Attempt) -> None:
+        kept = self.tables.attempts
+        same = [one for one in kept if one.pointer == attempt.pointer]
+        if attempt.pointer.n > len(self.tables.log) or attempt[:3] in (one[:3] for one in same):
+            return
+        kept.append(attempt)
+        if len(same) >= ATTEMPTS_KEPT:
+            kept.remove(same[0])
+
     def _keep(self, snapshot: SnapshotRow) -> None:
         self.tables.snapshots.setdefault(snapshot.key, {}).setdefault(snapshot.version, snapshot)
 
@@ -196,13 +217,14 @@ class MemoryStore(MemoryReads):
         rows, name = self.tables.rejections, (one.key, one.action_id, one.code)
         old = rows.pop(name, None)  # and inserted again at the end, so that the oldest come first
         times, first_us = (old.times + 1, old.first_us) if old else (1, one.at_us)
-        rows[name] = RejectionRow(*name, one.message, one.body, times, first_us, one.at_us)
+        rows[name] = RejectionRow(*name, one.message, one.body, times, first_us, one.at_us, one.trace)
 
     def _sweep(self, at_us: int) -> None:
         tables = self.tables
         rows = tables.rejections
         while rows and (len(rows) > self._cap or next(iter(rows.values())).last_us <= at_us - REJECTION_KEPT_US):
             del rows[next(iter(rows))]
+        tables.attempts = [one for one in tables.attempts if one.ended_us > at_us - REJECTION_KEPT_US][-ATTEMPTS_MAX:]
         for ticket in [one for one, us in tables.answered_us.items() if us <= at_us - ANSWER_KEPT_US]:
             del tables.inbox[ticket], tables.answered_us[ticket]
 

@@ -33,6 +33,7 @@ from ...kernel.errors import StateConsistencyError
 from ...ports import (
     REJECTION_KEPT_US,
     Applied,
+    Attempt,
     Conflict,
     InboxAnswer,
     KeyChange,
@@ -42,7 +43,8 @@ from ...ports import (
     Position,
     Rejection,
 )
-from ..store_limits import ANSWER_KEPT_US, storable, storable_text
+from ...records import ATTEMPTS_KEPT
+from ..store_limits import ANSWER_KEPT_US, ATTEMPTS_MAX, storable, storable_attempt, storable_text
 
 INSERT_STATE: Final = """insert into workflow_state(version, epoch, status, terminal, state_schema, state_hash,
   code_id, position, last_us, failures, held, updated_us, state, instance, workflow_type, instance_id)
@@ -326,6 +328,25 @@ def write_notes(cursor: sqlite3.Cursor, notes: Iterable[Note], fence: int) -> No
     )  # fmt: skip
 
 
+def write_attempts(cursor: sqlite3.Cursor, attempts: Iterable[Attempt]) -> None:
+    """Keep these tries, and of each intent the newest only. One that is kept already, or whose intent is not there, is left out."""
+    kept = [storable_attempt(attempt) for attempt in attempts]
+    cursor.executemany(
+        "insert or ignore into attempts(instance, n, ordinal, attempt, began_us, ended_us, outcome, code, message, trace)"
+        " select instance, n, ?, ?, ?, ?, ?, ?, ?, ? from log where n = ?",
+        [
+            (one.pointer.ordinal, one.attempt, one.began_us, one.ended_us, one.outcome.value, one.code, one.message,
+             one.trace, one.pointer.n)
+            for one in kept
+        ],
+    )  # fmt: skip
+    cursor.executemany(
+        "delete from attempts where id in (select a.id from log l join attempts a on a.instance = l.instance and a.n = l.n"
+        " where l.n = ? and a.ordinal = ? order by a.id desc limit -1 offset ?)",
+        {(n, ordinal, ATTEMPTS_KEPT) for _, n, ordinal in (one.pointer for one in kept)},
+    )
+
+
 def write_answers(cursor: sqlite3.Cursor, answers: Iterable[InboxAnswer]) -> None:
     """A row that has an answer keeps it."""
     cursor.executemany(
@@ -344,9 +365,9 @@ def write_rejections(cursor: sqlite3.Cursor, rejections: Iterable[Rejection], ro
     )
     rows += cursor.rowcount
     cursor.executemany(
-        "update rejections set times = times + 1, message = ?, body = ?, last_us = ?"
+        "update rejections set times = times + 1, message = ?, body = ?, last_us = ?, trace = ?"
         " where key = ? and action_id = ? and code = ?",
-        [(one.message, one.body, one.at_us, one.key, one.action_id, one.code) for one in kept],
+        [(one.message, one.body, one.at_us, one.trace, one.key, one.action_id, one.code) for one in kept],
     )
     if rows > cap:
         cursor.execute(
@@ -356,7 +377,9 @@ def write_rejections(cursor: sqlite3.Cursor, rejections: Iterable[Rejection], ro
 
 
 def sweep(cursor: sqlite3.Cursor, at_us: int) -> int:
-    """Remove answers after an hour and rejections after seven days. Returns how many rejections were removed."""
+    """Remove answers after an hour, attempts and rejections after seven days. Returns how many rejections were removed."""
     cursor.execute("delete from inbox where answer is not null and answered_us <= ?", (at_us - ANSWER_KEPT_US,))
+    cursor.execute("delete from attempts where ended_us <= ?", (at_us - REJECTION_KEPT_US,))
+    cursor.execute("delete from attempts where id <= (select max(id) from attempts) - ?", (ATTEMPTS_MAX,))
     cursor.execute("delete from rejections where last_us <= ?", (at_us - REJECTION_KEPT_US,))
     return cursor.rowcount

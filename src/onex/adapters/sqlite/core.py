@@ -10,8 +10,8 @@ Theory of operation. A commit takes these steps:
    copy (StoreReplaced). A higher position: our memory is out of date, and ``_slow`` follows.
 3. The rows are written. When a change does not fit what is stored, all is rolled back and ``_slow`` applies the changes one by
    one, without those in conflict.
-4. ``_finish`` writes blobs, settled rows, notes, answers and rejections, and executes ``commit``. With ``synchronous=FULL``
-   SQLite returns from it after the WAL is on the disk.
+4. ``_finish`` writes blobs, settled rows, notes, attempts, answers and rejections, and executes ``commit``. With
+   ``synchronous=FULL`` SQLite returns from it after the WAL is on the disk.
 5. ``_check_durable`` looks whether the file and its WAL still stand under their names. Only then the answers are returned.
 
 What may go wrong, and why it is still right:
@@ -44,6 +44,7 @@ from .commit import (
     delete_settled,
     sweep,
     write_answers,
+    write_attempts,
     write_blobs,
     write_notes,
     write_rejections,
@@ -260,6 +261,8 @@ class SqliteCore(SqliteReads):
             delete_settled(cursor, commit.settled)
         if commit.notes or unconditional.notes:
             write_notes(cursor, (*commit.notes, *unconditional.notes), commit.fences[0])
+        if commit.attempts:
+            write_attempts(cursor, commit.attempts)
         if commit.answers or unconditional.answers:
             write_answers(cursor, (*commit.answers, *unconditional.answers))
         rows, due = self._rejections, commit.at_us >= self._sweep_us

@@ -12,8 +12,10 @@ from typing import Literal
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import StateConsistencyError
 from ...ports import (
+    Attempt,
     Code,
     Counts,
+    EnumAttempt,
     EnumInFlight,
     EnumOutboxState,
     Env,
@@ -46,7 +48,7 @@ from .rows import (
     stored_of,
     unreadable,
 )
-from .schema import Access, connect
+from .schema import Access, connect, schema_version
 
 # Walk back along ``prev`` from a row at or after the last one wanted, then return the rows in version order.
 _BACK = """with recursive back(n, prev, version) as (
@@ -99,6 +101,7 @@ class SqliteReads:
         try:
             self._files.watch(wal_path(self.path))
             self._files.check()
+            self._has_traces = schema_version(self._connection) >= 2  # else an older ONEX wrote it last, and keeps none
         except BaseException:
             self._connection.close()
             raise
@@ -261,12 +264,30 @@ class SqliteReads:
     @translates_errors
     def rejections(self, key: str | None, action_id: bytes | None, after: int, limit: int) -> Sequence[RejectionRow]:
         rows = self._connection.execute(
-            "select key, action_id, code, message, body, times, first_us, last_us from rejections"
-            " where (?1 is null or key = ?1) and (?2 is null or action_id = ?2)"
-            " order by last_us desc, id desc limit ?3 offset ?4",
+            _sql(
+                "select key, action_id, code, message, body, times, first_us, last_us,",
+                "trace" if self._has_traces else "''",
+                "from rejections where (?1 is null or key = ?1) and (?2 is null or action_id = ?2)",
+                "order by last_us desc, id desc limit ?3 offset ?4",
+            ),
             (key, action_id, limit, after),
         )
         return [RejectionRow(*row) for row in rows]
+
+    @translates_errors
+    def attempts(self, key: WorkflowKey, limit: int) -> Sequence[Attempt]:
+        if not self._has_traces:
+            return []
+        rows = self._connection.execute(
+            "select * from (select a.id, a.n, a.ordinal, a.attempt, a.began_us, a.ended_us, a.outcome, a.code, a.message,"
+            " a.trace from attempts a join workflow_state w on w.instance = a.instance"
+            " where w.workflow_type = ? and w.instance_id = ? order by a.id desc limit ?) order by n, ordinal, id",
+            (*key, limit),
+        )
+        return [
+            Attempt(Pointer(0, n, ordinal), attempt, began_us, ended_us, EnumAttempt(outcome), code, message, trace)
+            for _, n, ordinal, attempt, began_us, ended_us, outcome, code, message, trace in rows
+        ]
 
     @translates_errors
     def blob(self, digest: bytes) -> bytes | None:

@@ -11,6 +11,8 @@ A lock on the folder lets one process at a time do this, and removes what killed
 without its file is a store that was moved away while it may still be open. SQLite would mix the two, so nothing is made
 there (StoreReplaced).
 
+A store of an older schema is brought to ours by the first process that may write, in one transaction (``_upgrade``).
+
 How a connection is opened (``connect``): first that the WAL belongs to the file (``location``), then the application id, the
 schema version and whether the store was imported; then the pragmas, each read back, since SQLite ignores silently what
 it does not know. The file is opened by SQLite only: closing any other descriptor of it would drop SQLite's locks.
@@ -34,7 +36,7 @@ from ..fork_cleanup import release_in_forked_child
 from .errors import NotAStore, StoreBusy, StoreIsHistory, StoreMissing, StoreReplaced, StoreTooNew, translated
 from .location import check_mount, check_wal_belongs
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 SHARDS: Final = 1
 PAGE_BYTES: Final = 16384
 APPLICATION_ID: Final = 0x4F4E4558  # "ONEX": by this, file(1) and we recognise a store
@@ -43,6 +45,13 @@ IMPORTED: Final = "imported"  # in ``meta``: the store was made from recorded ru
 CACHE_KIB: Final = 65_536
 _BESIDE: Final = ("", "-wal", "-shm", "-journal")
 
+_ATTEMPTS: Final = """
+create table attempts(
+  id integer primary key, instance integer not null, n integer not null, ordinal integer not null,
+  attempt integer not null, began_us integer not null, ended_us integer not null, outcome text not null,
+  code text not null, message text not null, trace text not null, unique(instance, n, ordinal, began_us, attempt));
+create index attempts_ended on attempts(ended_us);
+"""
 TABLES: Final = """
 create table meta(name text primary key, value text not null) without rowid;
 create table shards(shard integer primary key, n integer not null, fence integer not null, owner text not null);
@@ -84,7 +93,7 @@ create index outbox_stopped on outbox(state) where state <> 'waiting';
 create table rejections(
   id integer primary key, key text not null, action_id blob not null, code text not null, message text not null,
   body blob not null, times integer not null, first_us integer not null, last_us integer not null,
-  unique(key, action_id, code));
+  trace text not null default '', unique(key, action_id, code));
 create index rejections_last on rejections(last_us);
 
 create table inbox(
@@ -123,6 +132,9 @@ create view action_dedup_log as select
   from log l join workflow_state w using (instance);
 """
 
+UPGRADES: Final = {2: f"{_ATTEMPTS} alter table rejections add column trace text not null default '';"}
+"""What makes schema ``n`` of schema ``n - 1``. A process that only reads leaves a store as it is, and reads either."""
+
 Access = Literal["rw", "ro"]
 
 
@@ -142,6 +154,8 @@ def connect(path: Path, access: Access, *, synchronous: Literal["full", "off"] =
         _set(connection, "busy_timeout", BUSY_MS, BUSY_MS)
         _set(connection, "cache_size", -CACHE_KIB, -CACHE_KIB)
         _set(connection, "temp_store", "memory", 2)
+        if access == "rw":
+            _upgrade(connection)
     except sqlite3.Error as error:
         connection.close()
         raise translated(error, path) from error
@@ -257,7 +271,7 @@ def _make(path: Path) -> None:
             _set(connection, "page_size", PAGE_BYTES, PAGE_BYTES)
             _set(connection, "application_id", APPLICATION_ID, APPLICATION_ID)
             _set(connection, "journal_mode", "wal", "wal")
-            connection.executescript(f"begin immediate; {TABLES} commit;")
+            connection.executescript(f"begin immediate; {TABLES} {_ATTEMPTS} commit;")
             connection.execute("begin immediate")
             connection.executemany(
                 "insert into meta values(?, ?)", [("schema_version", str(SCHEMA_VERSION)), ("shards", str(SHARDS))]
@@ -336,6 +350,28 @@ def _check(connection: sqlite3.Connection, path: Path, access: Access) -> None:
             "Read and replay it; run the app on another store",
             path=str(path),
         )
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """The schema that the open store has: ours, or an older one where nobody has written since."""
+    (version,) = connection.execute("select value from meta where name = 'schema_version'").fetchone()
+    return int(version)
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Bring an older store to our schema, all steps in one transaction. Of two processes at once, one does it."""
+    if schema_version(connection) == SCHEMA_VERSION:
+        return
+    connection.execute("begin immediate")
+    try:
+        for version in range(schema_version(connection) + 1, SCHEMA_VERSION + 1):
+            for statement in UPGRADES[version].split(";"):
+                connection.execute(statement)
+            connection.execute("update meta set value = ? where name = 'schema_version'", (str(version),))
+        connection.execute("commit")
+    except BaseException:
+        connection.execute("rollback")
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

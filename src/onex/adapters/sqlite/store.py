@@ -31,6 +31,7 @@ from ...kernel.action import WorkflowKey
 from ...kernel.errors import EngineClosed
 from ...ports import (
     Applied,
+    Attempt,
     Code,
     Commit,
     Conflict,
@@ -277,6 +278,9 @@ class SqliteStore:
         self, key: str | None, action_id: bytes | None, after: int, limit: int
     ) -> Sequence[RejectionRow]:
         return await self._reads.call(lambda core: core.rejections(key, action_id, after, limit))
+
+    async def attempts(self, key: WorkflowKey, limit: int) -> Sequence[Attempt]:
+        return await self._reads.call(lambda core: core.attempts(key, limit))
 
     async def blob(self, digest: bytes) -> bytes | None:
         return await self._reads.call(lambda core: core.blob(digest))

@@ -8,6 +8,7 @@ from typing import Protocol, Self, TypedDict, Unpack
 from ...kernel.action import WorkflowKey
 from ...ports import (
     Applied,
+    Attempt,
     Code,
     Commit,
     Conflict,
@@ -84,6 +85,7 @@ class CommitFields(TypedDict, total=False):
     answers: tuple[InboxAnswer, ...]
     settled: tuple[Pointer, ...]
     at_us: int
+    attempts: tuple[Attempt, ...]
 
 
 class Owner:

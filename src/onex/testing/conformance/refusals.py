@@ -16,7 +16,7 @@ DAY_US = 24 * HOUR_US
 
 
 def rejection(name: str, at_us: int, code: str = "illegal_transition", key: str = "orders:a") -> Rejection:
-    return Rejection(key, action(name), code, f"{name} at {at_us}", b"body of " + name.encode(), at_us)
+    return Rejection(key, action(name), code, f"{name} at {at_us}", b"body of " + name.encode(), at_us, f"{name}.py:1")
 
 
 async def _refused(sender: Sender, body: Any) -> OnexError | None:
@@ -33,7 +33,7 @@ class Refusals(Suite):
         owner, reader = await place.owner(), await place.open()
         await owner.commit(owner.change(A, row("a1")), rejections=(rejection("one", 5), rejection("two", 6, key="bus")))
         expected = RejectionRow(
-            "orders:a", action("one"), "illegal_transition", "one at 5", b"body of one", 1, 5, 5
+            "orders:a", action("one"), "illegal_transition", "one at 5", b"body of one", 1, 5, 5, "one.py:1"
         )  # fmt: skip
         assert await reader.rejections("orders:a", None, 0, 10) == [expected]
         assert await reader.rejections(None, action("one"), 0, 10) == [expected]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .attempts import KeptAttempts
 from .commits import Commits
 from .outbox import Outbox
 from .ownership import Ownership
@@ -10,7 +11,7 @@ from .reading import Reading
 from .refusals import Refusals
 
 
-class StoreConformance(Ownership, Commits, Outbox, Refusals, Reading, Projecting):
+class StoreConformance(Ownership, Commits, Outbox, KeptAttempts, Refusals, Reading, Projecting):
     """Every behaviour of ``ports.Store``, ``Reader``, ``Sender`` and ``Projections``.
 
     .. code-block:: python

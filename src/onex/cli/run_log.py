@@ -1,0 +1,98 @@
+"""The log of ``onex run`` on stderr: one line per event of the engine, as text for a person or as JSON for a program.
+
+structlog filters by level and makes the time; it is imported when a run begins, and by no other command. In text, the traceback
+of user code stands below its line, one frame per line, with paths as seen from here. On a terminal a line first clears the status
+line, which is drawn again with the next tick. The same text line is not repeated directly.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, MutableMapping
+from enum import StrEnum
+from typing import Final
+
+from ..ports import Telemetry
+from ..wiring.log_listener import log_listener
+from .console import harmless, json_text, redraw, shown, styled, write
+from .show_history import from_here
+
+LEVEL_WIDTH: Final = len("warning")
+_COLOURS: Final = {"error": "red", "warning": "yellow", "info": "dim"}
+_SAID_OTHERWISE: Final = "stranded"  # ``onex run`` lists these at its start, with what to do
+
+Fields = MutableMapping[str, object]
+Render = Callable[[object, str, Fields], str]
+
+
+class LogForm(StrEnum):
+    """How a line is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The least serious events that are written."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def run_log(form: LogForm, level: LogLevel) -> Telemetry:
+    """A listener for an engine. With INFO it asks for a line per transition, refusal and attempt as well."""
+    import structlog
+
+    render: Render = _json_line if form is LogForm.JSON else _text_line
+    logger = structlog.wrap_logger(
+        _Stderr(once=form is LogForm.TEXT),
+        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), render],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        context_class=dict,
+    )
+    return log_listener(logger, details=level is LogLevel.INFO)
+
+
+class _Stderr:
+    """What structlog hands the rendered lines to."""
+
+    def __init__(self, *, once: bool) -> None:
+        self._once, self._last = once, ""
+
+    def info(self, text: str) -> None:
+        head = text.partition(" ")[2]  # without its time
+        if not text or (self._once and head == self._last):
+            return
+        self._last = head
+        if self._once and sys.stderr.isatty():
+            redraw()
+        write(sys.stderr, f"{text}\n")
+        sys.stderr.flush()
+
+    warning = error = info
+
+
+def _json_line(_logger: object, _method: str, fields: Fields) -> str:
+    return json_text({"time": fields.pop("timestamp"), "level": fields.pop("level"), **fields})
+
+
+def _text_line(_logger: object, _method: str, fields: Fields) -> str:
+    time, level, event = (str(fields.pop(name)) for name in ("timestamp", "level", "event"))
+    if event == _SAID_OTHERWISE:
+        return ""
+    frames = str(fields.pop("trace", "")).splitlines()
+    last = ("correlation",)
+    pairs = [f"{name}={_value(name, fields[name])}" for name in sorted(fields, key=last.__contains__)]
+    coloured = styled(level.ljust(LEVEL_WIDTH), _COLOURS[level], sys.stderr)
+    head = "  ".join([f"{time[:-4]}Z {coloured} {event.replace('_', ' ')}", " ".join(pairs)]).rstrip()
+    return "\n".join([shown(head), *(f"    {harmless(from_here(frame))}" for frame in frames)])
+
+
+def _value(name: str, value: object) -> str:
+    text = from_here(str(value)) if name == "where" else str(value)
+    text = harmless(text)
+    if text and not set(text) & {" ", '"'}:
+        return text
+    return '"' + text.replace('"', '\\"') + '"'

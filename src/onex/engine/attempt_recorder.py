@@ -1,0 +1,84 @@
+"""AttemptRecorder: what is kept and reported of each try of an intent.
+
+A try that fails is kept in the store, with its time, its reason and where code of the user raised; so is the one that succeeds
+after others had failed. It goes along with the commit that the relay makes anyway, for the next try or for the outcome. A first
+try that succeeds costs no row. Text from marked fields (``Secret``) is replaced before anything is kept or reported.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from ..kernel.errors import EffectFailed, EffectUnknown, OnexError
+from ..kernel.secret import secret_texts
+from ..kernel.user_code import plain_text
+from ..kernel.user_trace import innermost_of, without
+from ..ports import Attempt, Clock, EnumAttempt
+from .attempt import CODE_CHARACTERS
+from .delivery import Delivery
+from .dispatch import ReducerService
+
+
+class AttemptRecorder:
+    """Of one relay."""
+
+    def __init__(self, service: ReducerService, clock: Clock) -> None:
+        self._service, self._clock = service, clock
+
+    def began(self, delivery: Delivery) -> None:
+        delivery.began_us = self._clock.now_us()
+        if self._service.events.details:
+            self._service.events("attempt_began", **_named(delivery))
+
+    def succeeded(self, delivery: Delivery) -> None:
+        ended_us = self._clock.now_us()
+        if delivery.attempt > 1 or delivery.redriven:
+            number, began_us = delivery.attempt, delivery.began_us
+            self._service.tried(Attempt(delivery.pointer, number, began_us, ended_us, EnumAttempt.SUCCEEDED))
+        if self._service.events.details:
+            self._service.events("attempt_succeeded", **_named(delivery), ms=_ms(delivery, ended_us))
+
+    def failed(self, delivery: Delivery, error: OnexError, *, done: bool, next_s: float | None) -> None:
+        """``done``: this try may have had its effect. ``next_s``: after which it is tried again; None when it is not."""
+        ended_us = self._clock.now_us()
+        secrets = secret_texts(delivery.emitted.payload)
+        code = plain_text(reason_of_attempt(error), CODE_CHARACTERS)
+        message, trace = without(secrets, plain_text(error.message)), without(secrets, error.trace)
+        outcome = EnumAttempt.UNKNOWN if done else EnumAttempt.FAILED
+        self._service.tried(
+            Attempt(delivery.pointer, delivery.attempt, delivery.began_us, ended_us, outcome, code, message, trace)
+        )
+        self._service.events(
+            "attempt_failed",
+            **_named(delivery),
+            ms=_ms(delivery, ended_us),
+            code=code,
+            error=message,
+            next_s=None if next_s is None else round(next_s, 3),
+            where=innermost_of(trace),
+            trace=trace,
+        )
+
+    def dead(self, delivery: Delivery, error: OnexError) -> None:
+        message = without(secret_texts(delivery.emitted.payload), plain_text(error.message))
+        self._service.events(
+            "intent_dead", **_named(delivery), error=message, redrive=":".join(map(str, delivery.pointer))
+        )
+
+
+def reason_of_attempt(error: OnexError) -> str:
+    """The code that the effect gave, else the error's own."""
+    return error.reason if isinstance(error, EffectFailed | EffectUnknown) else error.code
+
+
+def _named(delivery: Delivery) -> dict[str, str | int | UUID]:
+    return {
+        "key": str(delivery.key),
+        "intent": delivery.emitted.name,
+        "attempt": delivery.attempt,
+        "correlation": UUID(bytes=delivery.correlation),
+    }
+
+
+def _ms(delivery: Delivery, ended_us: int) -> float:
+    return max(0, ended_us - delivery.began_us) / 1000
