@@ -40,7 +40,7 @@ def test_before_a_clock_that_stands_still_the_queue_naps_longer_and_longer() -> 
 
     async def go() -> None:
         clock = Standing()
-        queue = DeliveryQueue(clock, lambda target: None, 10)
+        queue = DeliveryQueue(clock, lambda target: None, 10, 60_000_000)
         queue.add(due(clock.at_us + 7))
         for _ in range(20):
             await queue.wake_due(30.0)

@@ -13,10 +13,10 @@ from pydantic import BaseModel, JsonValue
 import onex.bench.subscription
 from examples.orders.payloads import Item, Order, Place
 from onex.kernel.action import WorkflowKey
-from onex.kernel.errors import EffectFailed, InstanceFinished, ValidationError
+from onex.kernel.errors import EffectFailed, EngineClosed, InstanceFinished, ValidationError
 from onex.kernel.intent import ModelIntent
 from onex.nodes.given import InvalidExecutor
-from onex.simulation.loop import UnhandledError, UnsimulatedError
+from onex.simulation.loop import DeadlockError, UnhandledError, UnsimulatedError
 from onex.testing.virtual_time import VirtualRun, virtual
 from onex.workflows import code_analysis
 from onex.workflows.code_analysis import tree
@@ -49,7 +49,7 @@ def packed(intent: ModelIntent[BaseModel]) -> dict[str, str]:
 
 
 def test_a_year_of_monthly_renewals_takes_no_more_work_than_its_renewals() -> None:
-    """The engine looks at its clock twice a minute, a million times a year: none of that is lived through."""
+    """On a real clock the engine looks at it twice a minute, a million times a year."""
     with virtual(SUBSCRIPTION) as run:
         run.submit(ANN, "subscribe", PLAN)
         run.skip(days=365)
@@ -59,13 +59,16 @@ def test_a_year_of_monthly_renewals_takes_no_more_work_than_its_renewals() -> No
         assert run.steps < 13 * 25
 
 
-def test_an_hour_that_is_lived_through_costs_two_looks_a_minute() -> None:
-    """A coroutine that sleeps passes over nothing. A store in memory cannot lose the signal that wakes its inbox, so only the
-    relay looks whether the clock was set."""
+def test_nothing_polls_while_a_coroutine_sleeps() -> None:
+    """It passes over nothing, so every timer of the engine would be met: looks at the inbox, the clock, the store."""
     with virtual(SUBSCRIPTION) as run:
+        run.submit(ANN, "subscribe", PLAN)
         before = run.steps
-        run.run(asyncio.sleep(3600))
-        assert run.steps - before < 120 * 8
+        run.run(asyncio.sleep(29 * 86_400))
+        assert run.steps - before < 10
+        run.run(asyncio.sleep(331 * 86_400))
+        assert charged_at(run, ANN) == [BEGIN + n * MONTH for n in range(13)]
+        assert run.steps - before < 13 * 25
 
 
 def test_each_instance_meets_its_own_moments() -> None:
@@ -292,6 +295,13 @@ def test_coroutines_of_the_engine_run_and_their_time_passes() -> None:
         assert run.now == BEGIN + timedelta(seconds=90)
 
 
+def test_a_wait_for_what_can_never_happen_names_who_waits() -> None:
+    with virtual(SUBSCRIPTION) as run:
+        with pytest.raises(DeadlockError, match=r"Nothing can happen any more.*Event\.wait"):
+            run.run(asyncio.Event().wait())
+        assert run.submit(ANN, "subscribe", PLAN).status == "charging"
+
+
 def test_what_fails_and_nobody_awaits_is_raised_by_the_next_call() -> None:
     async def starts_a_task(intent: ModelIntent[BaseModel]) -> dict[str, str]:
         async def fails() -> None:
@@ -317,6 +327,29 @@ def test_in_a_coroutine_it_says_where_it_belongs() -> None:
 
     with pytest.raises(ValidationError, match="use it in a plain function"):
         asyncio.run(story())
+
+
+def test_what_the_run_itself_calls_cannot_drive_it() -> None:
+    refused: list[str] = []
+
+    def bank(intent: ModelIntent[BaseModel]) -> dict[str, str]:
+        for drive in (lambda: run.skip(days=1), lambda: run.submit("orders:2", "cancel"), lambda: run.wait("orders:1")):
+            with pytest.raises(ValidationError, match="only the test can drive it") as raised:
+                drive()
+            refused.append(raised.value.code)
+        return {"receipt": "r1"}
+
+    with virtual(ORDERS, executors={"bank": bank, "warehouse": packed}) as run:
+        run.submit("orders:1", "place", TEA)
+        assert (run.state("orders:1").status, len(refused)) == ("shipped", 3)
+
+
+def test_time_does_not_pass_over_an_engine_that_has_stopped() -> None:
+    with virtual(SUBSCRIPTION) as run:
+        run.submit(ANN, "subscribe", PLAN)
+        run.engine.service.lose(EngineClosed("a fault of ours"))
+        with pytest.raises(EngineClosed, match="a fault of ours"):
+            run.skip(days=365)
 
 
 def test_the_error_of_a_test_is_the_one_that_is_raised() -> None:

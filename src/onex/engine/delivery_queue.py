@@ -8,7 +8,7 @@ stand in one of two places: in the heap of their target when they can run now, o
 is valid only while ``_known`` still names the same object. So forgetting is one deletion; the stale entry is skipped later.
 
 1. ``add`` refuses what memory has no room for and sets ``overflowed``: the relay reads the store when half is free.
-2. What is due later than ``HORIZON_US`` is not held. Timers are read again each half minute; ``later_us`` is the time of the
+2. What is due later than ``horizon_us`` is not held. Timers are read again each half of it; ``later_us`` is the time of the
    earliest other one. A clock that was set back makes known ones "later": they are dropped too, in ``_drop_later``.
 3. A target is served by up to ``limit`` runners. A runner ends when its heap is empty; ``_fill`` starts another when work
    comes. ``running`` counts from the call of ``run``, so a runner whose task has not begun is counted already.
@@ -27,7 +27,6 @@ from ..kernel.intent import EnumIntentType
 from ..ports import Clock, Pointer
 from .delivery import Delivery
 
-HORIZON_US = 60_000_000  # what is due later stays in the store until its minute comes
 AGE_US = 30_000_000  # one priority step per 30 s of waiting
 NAP_S, LONGEST_NAP_S = 0.001, 0.1  # while a clock stands still before a due time
 SENDS_AT_ONCE = 256  # an action_send waits only for a commit, which takes many at once
@@ -45,10 +44,11 @@ class TargetQueue:
 
 
 class DeliveryQueue:
-    """``run(target)`` starts one more runner of a target; none is started before ``open``. ``kept`` bounds what is held."""
+    """``run(target)`` starts one more runner of a target; none is started before ``open``. ``kept`` bounds what is held, and
+    what is due later than ``horizon_us`` from now stays in the store until its time comes near."""
 
-    def __init__(self, clock: Clock, run: Callable[[TargetQueue], None], kept: int) -> None:
-        self.clock, self.run, self.kept = clock, run, kept
+    def __init__(self, clock: Clock, run: Callable[[TargetQueue], None], kept: int, horizon_us: int) -> None:
+        self.clock, self.run, self.kept, self.horizon_us = clock, run, kept, horizon_us
         self.overflowed = False
         self.later_us: int | None = None
         self._ended_during_read: set[Pointer] | None = None
@@ -74,13 +74,13 @@ class DeliveryQueue:
     def add(self, delivery: Delivery) -> bool:
         """Hold it until it is ended. False when memory is full: it waits in the store. Adding it twice does nothing.
 
-        What is due later than in the minute to come is not held: years of it would leave no room for what can run now.
+        What is due beyond the horizon is not held: years of it would leave no room for what can run now.
         """
         pointer, due_us = delivery.pointer, delivery.due_us
         now_us = self.clock.now_us()
         if pointer in self._known:
             return True
-        if due_us > now_us + HORIZON_US:
+        if due_us > now_us + self.horizon_us:
             self._leave(delivery)
             return True
         if len(self._known) >= self.kept:
@@ -94,7 +94,7 @@ class DeliveryQueue:
         return True
 
     def _leave(self, delivery: Delivery) -> None:
-        """To the store, until its minute comes. Timers are read in their minute anyway."""
+        """To the store, until its time comes near. Timers are read then anyway."""
         if delivery.emitted.spec.kind != EnumIntentType.TIMER:
             self.later_us = delivery.due_us if self.later_us is None else min(delivery.due_us, self.later_us)
 
@@ -189,7 +189,7 @@ class DeliveryQueue:
         now_us = self.clock.now_us()
         while (due_us := self.next_due_us()) is not None and due_us <= now_us:
             self._queue(heappop(self._due)[2])
-        if due_us is not None and due_us > now_us + 2 * HORIZON_US:
+        if due_us is not None and due_us > now_us + 2 * self.horizon_us:
             self._drop_later()  # the clock was set back, or tries are far apart
         stands = due_us is not None and due_us == self._awaited_us
         self._nap_s = min(max(2 * self._nap_s, NAP_S), LONGEST_NAP_S) if stands else 0.0

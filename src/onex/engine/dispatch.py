@@ -61,7 +61,8 @@ CLOSE_S = 10.0
 @dataclass(frozen=True, slots=True)
 class Limits:
     """``batch`` actions per transaction, ``waiting`` not yet durable, ``cached`` instances of ``cached_bytes`` in all and
-    ``kept`` intents in memory;
+    ``kept`` intents in memory; ``horizon_s``: what is due later stays in the store, which is read again each half of that time
+    (infinite: never; for a store in memory under a clock that nobody sets);
     ``dedup_hours``: how old an action id may be; ``conflicts``: when a change that met another is tried again."""
 
     batch: int = 512
@@ -69,6 +70,7 @@ class Limits:
     cached: int = 50_000
     cached_bytes: int = 64 << 20
     kept: int = 20_000
+    horizon_s: float = 60.0
     dedup_hours: int = ACTION_DEDUP_TTL_HOURS
     conflicts: RetryPolicy = RetryPolicy(max_attempts=6)
 

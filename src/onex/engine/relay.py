@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from math import inf
 
 from ..kernel.action import NOTHING, WorkflowKey
 from ..kernel.errors import EffectUnknown, KilledItsProcess, OnexError, ValidationError
@@ -45,13 +46,12 @@ from .attempt import GRACE_S, effect_error, timeout_error, typed_result, wrong_r
 from .attempt_recorder import AttemptRecorder, reason_of_attempt
 from .dead_letters import DeadLetters
 from .delivery import Delivery
-from .delivery_queue import HORIZON_US, DeliveryQueue, TargetQueue
+from .delivery_queue import DeliveryQueue, TargetQueue
 from .dispatch import ReducerService
 from .takeover import Takeover
 from .task_supervisor import TaskSupervisor
 
 TAKEOVER_US = 60_000_000  # so long after a takeover each start is recorded
-RELOAD_S = HORIZON_US / 2e6
 CLOSE_S = 2 * GRACE_S  # an executor needs GRACE_S at most; what needs longer never ends
 AGAIN_S = 1.0  # after which a store that could not be read is read again
 
@@ -62,7 +62,9 @@ class IntentRelay:
     def __init__(self, service: ReducerService, clock: Clock, reader: Reader) -> None:
         self.service, self.clock, self.reader = service, clock, reader
         self._takeover = Takeover(service, reader)
-        self._queue = DeliveryQueue(clock, self._start_runner, service.limits.kept)
+        horizon_s = service.limits.horizon_s
+        self._horizon_us, self._look_s = (1 << 62 if horizon_s == inf else int(horizon_s * 1e6)), horizon_s / 2
+        self._queue = DeliveryQueue(clock, self._start_runner, service.limits.kept, self._horizon_us)
         self.dead_letters = DeadLetters(service, clock, reader, self._takeover, self._queue)
         self._attempts = AttemptRecorder(service, clock)
         self._supervisor = TaskSupervisor(clock, service.events, service.lose)
@@ -81,7 +83,7 @@ class IntentRelay:
         for delivery in alone:
             await self._attempt(delivery)
         await self.dead_letters.deliver_of_other_code()
-        self._reload_s = self.clock.monotonic() + RELOAD_S
+        self._reload_s = self.clock.monotonic() + self._look_s
         self._supervisor.keep(self._watch_due, "onex-due")
         self._queue.open()
         self._make_room()
@@ -167,22 +169,22 @@ class IntentRelay:
             self._make_room()
 
     async def _load_timers(self) -> None:
-        """Timers due within the next minute; later ones stay in the store until their minute comes."""
-        async for delivery in self._takeover.timers(self.clock.now_us() + HORIZON_US):
+        """Timers due within the horizon; later ones stay in the store until their time comes near."""
+        async for delivery in self._takeover.timers(self.clock.now_us() + self._horizon_us):
             if delivery.pointer not in self._queue:
                 self._queue.add(delivery)
 
     async def _watch_due(self) -> None:
-        """Wakes at each due time; every half minute, by the monotonic clock, it reads the timers of the minute to come."""
+        """Wakes at each due time; each half horizon, by the monotonic clock, it reads the timers of the horizon to come."""
         if self.clock.monotonic() >= self._reload_s:
-            pause_s = RELOAD_S
+            pause_s = self._look_s
             try:
                 await self._load_timers()
             except OnexError:
                 pause_s = AGAIN_S
             self._reload_s = self.clock.monotonic() + pause_s
         later_us = self._queue.later_us
-        if later_us is not None and later_us <= self.clock.now_us() + HORIZON_US // 2:
+        if later_us is not None and later_us <= self.clock.now_us() + self._horizon_us // 2:
             self.read_outbox_again()
         self._make_room()
         await self._queue.wake_due(max(0.0, self._reload_s - self.clock.monotonic()))

@@ -9,9 +9,10 @@ Theory of operation
     The engine runs on the simulation's loop (``simulation.loop``), without faults. Every call of a ``VirtualRun`` drives that loop
     and returns when nothing more can run at this moment, so a test is a plain function and needs no plugin.
     Time passes in ``skip``, ``until`` and ``wait`` (``_pass``). It goes from one due row of the outbox to the next: a timer,
-    or an effect that is to be tried again. What lies between is passed over, as on a machine that slept. So the engine's own
-    looks at the clock, which are thousands a day, are not lived through. While a row is due and has not ended, an effect runs
-    and may sleep itself. Then time goes to the next timer of the loop.
+    or an effect that is to be tried again. What lies between is passed over, as on a machine that slept. While a row is due and
+    has not ended, an effect runs and may sleep itself. Then time goes to the next timer of the loop.
+    Nothing polls. On a real clock the engine looks twice a minute whether the clock was set, and reads the timers of the minute
+    to come. Here the clock is never set, and ``LIMITS`` holds every intent in memory, however late it is due.
     The app's effects are called in this thread, and its compute functions too, and what they give to ``asyncio.to_thread``: time
     stands still meanwhile. An async effect may sleep, but a socket or process of asyncio ends the run (``UnsimulatedError``),
     because these have a time of their own.
@@ -38,6 +39,7 @@ from ..adapters.watchdog import Watchdog
 from ..app import App, load_app
 from ..engine.arguments import workflow_key
 from ..engine.awaited_status import TERMINAL
+from ..engine.dispatch import Limits
 from ..engine.intake import PayloadInput
 from ..engine.mailbox import Committed
 from ..engine.pattern_engine import ReducerPatternEngine
@@ -64,6 +66,7 @@ Ts = TypeVarTuple("Ts")
 START: Final = EPOCH + timedelta(microseconds=EPOCH_US)
 YEAR: Final = timedelta(days=365)
 MAX_STEPS: Final = 10_000_000
+LIMITS: Final = Limits(kept=1 << 30, horizon_s=math.inf)
 _PAGE: Final = 1000
 
 
@@ -86,6 +89,7 @@ class VirtualRun:
                 self._clock,
                 SimIds(self._clock, stream(seed, "ids")),
                 environment(app.root),
+                limits=LIMITS,
                 check_all=True,
             )
             self.run(self.engine.start("a virtual run"))
@@ -165,8 +169,7 @@ class VirtualRun:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine to its end, then what takes no time. It may use ``engine`` and sleep: time passes as it waits."""
-        _not_in_a_loop(work)
-        with _explained():
+        with self._driving(work):
             task = self._loop.create_task(work)
             try:
                 value = self._loop.run_until_complete(task)
@@ -188,7 +191,7 @@ class VirtualRun:
             raise ValidationError(f"{when} has no time zone; write datetime(..., tzinfo=UTC)")
         if when < self.now:
             raise ValidationError(f"{when} is over: it is {self.now} already; a virtual clock never goes back")
-        with _explained():
+        with self._driving():
             self._pass(micros(when), lambda: False)
 
     def wait(self, key: WorkflowKey | str, until: str = TERMINAL, *, within: timedelta = YEAR) -> Stored:
@@ -200,8 +203,7 @@ class VirtualRun:
         async def waiting() -> Stored:
             return await self.engine.wait(key, until, math.inf)
 
-        _not_in_a_loop()
-        with _explained():
+        with self._driving():
             task = self._loop.create_task(waiting())
             if self._pass(self._clock.now_us() + within // timedelta(microseconds=1), task.done, stop_idle=True):
                 return task.result()
@@ -219,6 +221,8 @@ class VirtualRun:
             self._loop.run_ready()
             if done():
                 return True
+            if self.engine.service.closed is not None:
+                raise self.engine.service.closed
             next_us = self._next_us()
             if next_us is None and stop_idle:
                 return False
@@ -241,6 +245,23 @@ class VirtualRun:
         self._loop.pass_until(self._loop.time() + (at_us - self._clock.now_us()) / 1e6)
         while self._clock.now_us() < at_us:  # one float short of it
             self._loop.pass_until(math.nextafter(self._loop.time(), math.inf))
+
+    @contextmanager
+    def _driving(self, work: Coroutine[Any, Any, object] | None = None) -> Iterator[None]:
+        """Raises ValidationError while the loop runs, or another one: ``work`` is closed then."""
+        try:
+            _not_in_a_loop(itself=self._loop.is_running())
+        except ValidationError:
+            if work is not None:
+                work.close()
+            raise
+        try:
+            yield
+        except UnsimulatedError as error:
+            error.add_note(
+                "in virtual time an effect cannot use the network or processes of asyncio: give a fake for it in executors"
+            )
+            raise
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
@@ -284,26 +305,20 @@ def virtual(
     run.close()
 
 
-def _not_in_a_loop(work: Coroutine[Any, Any, object] | None = None) -> None:
-    """Raises ValidationError inside a running event loop."""
+def _not_in_a_loop(*, itself: bool = False) -> None:
+    """Raises ValidationError inside a running event loop; ``itself``: it is the run's own."""
+    if itself:
+        raise ValidationError(
+            "this was called by an effect or a coroutine of the run itself: only the test can drive it; a coroutine awaits "
+            "the methods of run.engine"
+        )
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    if work is not None:
-        work.close()
     raise ValidationError(
         "a virtual run drives an event loop of its own: use it in a plain function (def test_...), not in a coroutine"
     )
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except UnsimulatedError as error:
-        error.add_note("in virtual time an effect cannot use the network or processes of asyncio: give a fake for it")
-        raise
 
 
 def _here(call: Callable[[], T]) -> T:
