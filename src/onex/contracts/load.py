@@ -6,6 +6,7 @@ have no key without effect. ``foreign.foreign_reader`` reads contracts of other 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -130,6 +131,7 @@ def translate(tree: YamlMap, path: str, detail: ErrorDetails) -> Finding:
         return _finding(path, place, "bad_name", f"{where} cannot be {value}", f"it must {words}")
     if kind in _WRONG_TYPE:
         wanted, fix = _WRONG_TYPE[kind]
+        fix = _in_its_unit(str(last), detail["input"]) or fix
         return _finding(path, place, "wrong_type", f"{where} must be {wanted}, not {value}", fix)
     if kind in _BOUNDS:
         bound = context.get(_BOUNDS[kind][1])
@@ -143,6 +145,16 @@ def translate(tree: YamlMap, path: str, detail: ErrorDetails) -> Finding:
     return _finding(
         path, place, "bad_value", f"{where} cannot be {value}: {detail['msg'].removeprefix('Value error, ')}", ""
     )
+
+
+def _in_its_unit(key: str, given: object) -> str:
+    """The fix for a duration with a unit of its own where the key names the unit: ``timeout_ms: 5s``. '' for anything else."""
+    per_s = next((number for ending, number in _PER_SECOND.items() if key.endswith(ending)), None)
+    found = _DURATION.fullmatch(given.strip()) if isinstance(given, str) else None
+    if per_s is None or found is None:
+        return ""
+    number = float(found[1]) * _SECONDS[found[2].lower()] * per_s
+    return f"write {number:.0f}: {key} counts {_UNIT_NAMES[per_s]}"
 
 
 def _unknown(tree: YamlMap, path: str, loc: Loc, place: YamlPlace) -> Finding:
@@ -162,6 +174,10 @@ _WRONG_TYPE = {
     "model_type": ("a mapping", "write key: value pairs, indented, or {key: value}"),
     "model_attributes_type": ("a mapping", "write key: value pairs, indented, or {key: value}"),
 }
+_PER_SECOND = {"_ms": 1000, "_s": 1}  # by the ending of a key
+_UNIT_NAMES = {1000: "milliseconds", 1: "seconds"}
+_SECONDS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(rf"([0-9]{{1,9}}(?:\.[0-9]{{1,6}})?)\s*({'|'.join(_SECONDS)})", re.IGNORECASE)
 _BOUNDS = {"greater_than_equal": ("use at least", "ge"), "less_than_equal": ("use at most", "le")}
 _PATTERNS = {
     r"^[A-Za-z][A-Za-z0-9_-]{0,63}$": "begin with a letter, then letters, digits, _ or -, at most 64",
