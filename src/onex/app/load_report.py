@@ -16,6 +16,7 @@ from ..kernel.user_code import plain_text
 from ..kernel.user_trace import trace_text
 from .finder import PREFIX
 from .folder import AppFolder, AppModule
+from .import_limit import ImportEndless
 
 SHOWN = 10
 _MOUNTED = re.compile(rf"{PREFIX}[0-9a-f]+\.\w+\.")
@@ -70,6 +71,10 @@ class LoadReport:
         if frames:
             spot = PythonPlace(self.folder.show(Path(frames[-1].filename)), frames[-1].lineno or 0)
         message = plain_text(error.message) if isinstance(error, OnexError) else _MOUNTED.sub("", shown)
+        if isinstance(error, ImportEndless):
+            fix = "move what runs here into a function: a module of the app is imported and must return"
+            self.error("import_endless", spot, f"importing was interrupted: {error}", fix)
+            return
         fix = "fix the module: it must be importable without the engine"
         if isinstance(error, SystemExit):
             fix = "remove the exit: a module of the app is imported and must return"

@@ -22,6 +22,7 @@ import typer
 from ..kernel.finding import EnumSeverity, Finding
 from ..kernel.visible_text import visible, visible_json
 from ..views.finding import excerpt
+from .own_output import own_stdout
 
 _STYLES: Final = {"dim": "2", "bold": "1", "red": "31", "green": "32", "yellow": "33"}
 _MARK: Final = f"\x1b{secrets.token_hex(8)}:"  # begins a style; text from outside cannot contain it
@@ -37,18 +38,18 @@ def has_colours(stream: TextIO) -> bool:
 
 def styled(text: str, style: str, stream: TextIO | None = None) -> str:
     """``text`` marked with a style for ``write``. Text from outside cannot colour anything: it cannot contain the mark."""
-    stream = sys.stdout if stream is None else stream
+    stream = own_stdout() if stream is None else stream
     return f"{_MARK}{_STYLES[style]}m{text}{_MARK}0m" if text and has_colours(stream) else text
 
 
 def say(text: str = "") -> None:
     """One line on stdout. Line breaks and all other invisible characters are shown as escapes."""
-    write(sys.stdout, f"{shown(text)}\n")
+    write(own_stdout(), f"{shown(text)}\n")
 
 
 def say_lines(text: str) -> None:
     """Our own text of several lines, on stdout."""
-    write(sys.stdout, "".join(f"{shown(line)}\n" for line in text.split("\n")))
+    write(own_stdout(), "".join(f"{shown(line)}\n" for line in text.split("\n")))
 
 
 def note(text: str) -> None:
@@ -65,7 +66,7 @@ def redraw(text: str = "", stream: TextIO | None = None) -> None:
 
 def say_json(value: object) -> None:
     """One JSON document, one line."""
-    write(sys.stdout, f"{json_text(value)}\n")
+    write(own_stdout(), f"{json_text(value)}\n")
 
 
 def json_text(value: object, *, indented: bool = False) -> str:
@@ -82,7 +83,7 @@ def write(stream: TextIO, text: str) -> None:
     try:
         stream.write(text)
     except BrokenPipeError as closed:
-        if stream is not sys.stdout:
+        if stream is not own_stdout():
             raise
         raise typer.Exit from closed
 
@@ -133,7 +134,7 @@ def table(
     """
     lines = [list(headings), *([harmless(cell) for cell in row] for row in rows)]
     widths = [max(width(line[n]) for line in lines) for n in range(len(headings))]
-    if sys.stdout.isatty():
+    if own_stdout().isatty():
         room = shutil.get_terminal_size().columns - sum(widths[:-1]) - len(GAP) * (len(widths) - 1)
         lines = [[*line[:-1], short(line[-1], max(room, 20))] for line in lines]
     for number, line in enumerate(lines):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from ..ports import LogEntry, Position, Reader
 from ..views.stored_rows import log_entry_json
 from ..views.stored_value import intent_names, iso, position_text
 from .console import GAP, harmless, note, now_us, say, say_json, table, when
+from .own_output import own_stdout
 from .store_options import ROWS_MAX, Json, Store, numbers
 from .store_reading import look
 
@@ -120,7 +120,7 @@ def _print(entries: Sequence[LogEntry], *, as_json: bool, headed: bool) -> None:
                 intents,
             ]
             say(GAP.join(cells).rstrip())
-    sys.stdout.flush()
+    own_stdout().flush()
 
 
 def _cells(entry: LogEntry, now: int) -> list[str]:

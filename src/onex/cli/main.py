@@ -34,6 +34,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from .exit_codes import DEFECT, ENVIRONMENT, FINE, INTERRUPTED, report_error, report_usage_error, undecodable_word
+from .own_output import json_alone, own_stdout
 from .start import settled
 
 # section -> command -> (module of this room that has a function of that name, first line of its docstring)
@@ -150,14 +151,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code. An error of the user is one sentence on stderr; ``ONEX_DEBUG=1`` adds where it came from."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     _tame_output()
-    try:
-        code = _call(words)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FINE
-    except OSError as error:
-        return report_error(error, ENVIRONMENT, words)
+    with json_alone(words):
+        try:
+            code = _call(words)
+            own_stdout().flush()
+        except BrokenPipeError:  # the reader of our output has closed the pipe
+            os.dup2(os.open(os.devnull, os.O_WRONLY), own_stdout().fileno())
+            return FINE
+        except OSError as error:
+            return report_error(error, ENVIRONMENT, words)
     return code
 
 

@@ -24,7 +24,6 @@ import asyncio
 import atexit
 import os
 import signal
-import sys
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from types import FrameType
@@ -32,6 +31,7 @@ from typing import Final, TypeVar
 
 from ..nodes.isolated_call import contain_tasks
 from .exit_codes import INTERRUPTED
+from .own_output import own_stdout
 
 END_S: Final = 20.0
 """Seconds that ending in order may take after the first signal."""
@@ -92,7 +92,7 @@ class Shutdown:
             code,
             why or "onex: tasks or threads that effects started do not end; the process ends without them",
         )
-        sys.stdout.flush()
+        own_stdout().flush()
         signal.setitimer(signal.ITIMER_REAL, LEAVE_S)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:

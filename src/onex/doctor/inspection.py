@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ..app.folder import AppFolder
 from ..app.handler_checks import handler_findings
+from ..app.import_limit import ImportEndless, import_limit
 from ..app.load import App, load_app
 from ..app.lock import CHANGED
 from ..contracts.foreign.family import is_bare
@@ -237,15 +238,26 @@ def _is_one_app(above: Path, homes: Sequence[Path], files: Mapping[str, Inspecte
 
 def _load(folder: Path, files: dict[str, InspectedFile]) -> InspectedApp:
     """Loads an app. Its findings replace those of reading the same contracts alone, infos aside."""
-    app: App | None = None
-    try:
-        app = load_app(folder)
-        found = app.findings
-    except ContractError as error:
-        found = tuple(one for one in error.findings if isinstance(one, Finding))
-        found = found or (Finding("app", EnumSeverity.ERROR, str(folder), 0, 0, error.message, ""),)
+    app, found = _loaded(folder)
     homes = _spread(folder, files, (*found, *_read_handlers(folder)), keep=(EnumSeverity.INFO,))
     return InspectedApp(folder, app, tuple(homes))
+
+
+def _loaded(path: Path) -> tuple[App | None, tuple[Finding, ...]]:
+    """The app, or why there is none, and what is wrong with it. Code that does not end when it is imported is ended."""
+    try:
+        with import_limit(str(path)):
+            app = load_app(path)
+    except ImportEndless as error:  # between two modules, or in a class that is looked at
+        return None, (_of_app("import_endless", path, f"loading was interrupted: {error}"),)
+    except ContractError as error:
+        found = tuple(one for one in error.findings if isinstance(one, Finding))
+        return None, found or (_of_app("app", path, error.message),)
+    return app, app.findings
+
+
+def _of_app(code: str, path: Path, message: str) -> Finding:
+    return Finding(code, EnumSeverity.ERROR, str(path), 0, 0, message, "")
 
 
 def _read_handlers(path: Path) -> tuple[Finding, ...]:
@@ -278,13 +290,7 @@ def _spread(
 def _load_one_file(one_file: ContractFile, files: dict[str, InspectedFile]) -> InspectedApp:
     """Loads an app that is one Python file. Here a lock file that holds another contract is an error."""
     path = str(one_file.path)
-    app: App | None = None
-    try:
-        app = load_app(one_file.path)
-        found = app.findings
-    except ContractError as error:
-        found = tuple(one for one in error.findings if isinstance(one, Finding))
-        found = found or (Finding("app", EnumSeverity.ERROR, path, 0, 0, error.message, ""),)
+    app, found = _loaded(one_file.path)
     found = tuple(one._replace(severity=EnumSeverity.ERROR) if one.code == CHANGED else one for one in found)
     found = tuple(dict.fromkeys((*found, *_read_handlers(one_file.path))))
     trees = [] if app is None else [one.located.tree for one in app.workflows.values()]
