@@ -40,6 +40,7 @@ from .start import settled
 # section -> command -> (module of this room that has a function of that name, first line of its docstring)
 COMMANDS = {
     "Run": {
+        "new": ("new", "Write a new workflow, or stubs for a contract."),
         "run": ("run", "Run an app on a store until Ctrl-C."),
         "submit": ("submit", "Send one action to an instance, and wait for its answer."),
         "demo": ("demo.command", "Run real workflows, kill their engine twice, and prove that nothing was lost."),

@@ -1,0 +1,1 @@
+"""Text of a workflow written for its author: a new one, or what a contract names and its Python lacks."""
