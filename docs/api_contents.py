@@ -36,7 +36,7 @@ class ApiPage(NamedTuple):
     sections: Sequence[Section]
 
 
-ONE_FILE = ("one file is an app", "decisions/0019-one-file-is-an-app.md")
+ONE_FILE = ("one file, or contract first", "guides/one-file-or-contract-first.md")
 STEPS = ("actions and steps", "concepts/actions-and-steps.md")
 REDUCER = ("writing a reducer", "guides/writing-a-reducer.md")
 INTENTS = ("intents and outcomes", "concepts/intents-and-outcomes.md")
