@@ -69,6 +69,7 @@ PAGES: Sequence[ApiPage] = (
                         ("on", "move", "effect", "compute", "timer", "send"),
                         constructed=False,
                     ),
+                    Entry("authoring.schema_changes.SchemaChanges", ("migrate", "renames"), constructed=False),
                 ),
             ),
             Section(

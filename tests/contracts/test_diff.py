@@ -78,6 +78,10 @@ def reported(change: ContractChange) -> tuple[str, str, str]:
 
 
 TRANSITION = "state_machine.transitions"
+LARGE = (
+    "    - {from_state: open, to_state: sent, trigger: place, payload: Place, conditions: [{expression: amount > 9}]}\n"
+)
+COMPETING = SHOP.replace("    - {from_state: paying", f"{LARGE}    - {{from_state: paying", 1)
 CASES = {
     "a state is gone": (
         SHOP,
@@ -212,6 +216,23 @@ CASES = {
          ("  transitions:\n",
           "  transitions:\n    - {from_state: paid, to_state: sent, trigger: send, priority: 5}\n")],
         {("patch", "moved state_machine.transitions", "the order differs, but not among transitions that compete")},
+    ),
+    "transitions in another order, one of which leads elsewhere": (
+        SHOP,
+        [("    - {from_state: paid, to_state: sent, trigger: send, priority: 5}\n", ""),
+         ("  transitions:\n",
+          "  transitions:\n    - {from_state: paid, to_state: sent, trigger: send, priority: 5}\n"),
+         ("to_state: open, trigger: declined", "to_state: cancelled, trigger: declined")],
+        {
+            ("patch", "moved state_machine.transitions", "the order differs, but not among transitions that compete"),
+            ("major", "changed state_machine.transitions[paying: declined].to_state",
+             "it leads to 'cancelled' instead of 'open'"),
+        },
+    ),
+    "transitions that compete in another order": (
+        COMPETING,
+        [(LARGE, ""), ("  transitions:\n", f"  transitions:\n{LARGE}")],
+        {("major", "moved state_machine.transitions", "transitions of one state and trigger are tried in another order")},
     ),
     "only words": (
         SHOP,

@@ -16,6 +16,7 @@ from ..kernel.machine import Handlers
 from ..kernel.step import State
 from .folder import DECISIVE, AppFolder
 from .load_report import LoadReport
+from .migrations import DeclaredChanges, changes_in
 from .modules import AppModules
 from .workflow_source import WorkflowSource
 
@@ -87,7 +88,7 @@ class ContractFirst:
             vars(modules[parts["payloads"]]) if "payloads" in parts else {},
             self._handlers(modules[parts["reducer"]]) if "reducer" in parts else None,
             tuple(parts[part] for part in DECISIVE if part in parts),
-            modules.get(parts.get("migrations", "")),
+            changes_in(modules[parts["migrations"]]) if "migrations" in parts else DeclaredChanges(),
             served,
         )
 

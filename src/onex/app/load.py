@@ -190,8 +190,6 @@ class _Loading:
 
     def _migrations(self, source: WorkflowSource, compiled: Mapping[str, CompiledReducer]) -> Migrations:
         contract = source.located.contract
-        if source.migrations is None:
-            return Migrations()
         return migrations_of(source.migrations, contract, compiled[contract.name], self.report)
 
     def _loaded(

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from ..contracts.compile import CompiledReducer, PythonPlace
 from ..contracts.guard.problem import suggest
@@ -17,24 +18,37 @@ from ..kernel.rename import RENAMES, STATE, NameChanges, Renames, ValueKind
 from .load_report import LoadReport
 
 
+class DeclaredChanges(NamedTuple):
+    """The migrations and renames that were declared for one workflow, in their order, not yet checked."""
+
+    functions: tuple[tuple[MigrationStep, Migration], ...] = ()
+    renames: tuple[Renames, ...] = ()
+
+
+def changes_in(module: ModuleType) -> DeclaredChanges:
+    """Those that a module marks and declares for the one workflow it belongs to."""
+    functions = [value for value in vars(module).values() if inspect.isfunction(value)]
+    steps = [(step, function) for function in functions for step in getattr(function, MIGRATES, ())]
+    return DeclaredChanges(tuple(steps), _renames(module))
+
+
 def migrations_of(
-    module: ModuleType, contract: ModelContractWorkflow, compiled: CompiledReducer, report: LoadReport
+    changes: DeclaredChanges, contract: ModelContractWorkflow, compiled: CompiledReducer, report: LoadReport
 ) -> Migrations:
-    """The marked functions and renames of ``module``. Everything that is wrong with them goes into ``report``."""
+    """Everything that is wrong with them goes into ``report``."""
     steps: dict[MigrationStep, Migration] = {}
-    renames = _renames(module)
+    renames = changes.renames
     judge = _Judge(Migrations({}, renames), contract, compiled, report)
     for one in renames:
         judge.rename(one)
     judge.timers(renames)
-    for function in [value for value in vars(module).values() if inspect.isfunction(value)]:
-        for step in getattr(function, MIGRATES, ()):
-            judge.function(step, function)
-            if step in steps and steps[step] is not function:
-                other = report.of(steps[step])
-                message = f"two functions migrate {step.what} from schema {step.of}; the other is on line {other.line}"
-                report.error("duplicate", report.of(function), message, "keep one of them")
-            steps[step] = function
+    for step, function in changes.functions:
+        judge.function(step, function)
+        if step in steps and steps[step] is not function:
+            other = report.of(steps[step])
+            message = f"two functions migrate {step.what} from schema {step.of}; the other is on line {other.line}"
+            report.error("duplicate", report.of(function), message, "keep one of them")
+        steps[step] = function
     made = Migrations(steps, renames)
     judge.fields(renames, steps)
     spots = {one.of: judge.spot(one) for one in renames} | {step.of: report.of(steps[step]) for step in steps}

@@ -21,6 +21,7 @@ from ..nodes.io import Function
 from .folder import AppFolder
 from .load_report import LoadReport
 from .lock import compare_lock, lock_file
+from .migrations import DeclaredChanges, changes_in
 from .modules import AppModules
 from .workflow_source import WorkflowSource
 
@@ -63,11 +64,32 @@ class OneFile:
                 compare_lock(lock_file(self.folder.root / f"{name}.py", one.name), made.tree, self.report, spot)
                 sources.append(
                     WorkflowSource(
-                        "", located, made.classes, made.handlers, (name,), module, (), made.effects, made.computes
+                        "",
+                        located,
+                        made.classes,
+                        made.handlers,
+                        (name,),
+                        self._changes(one, module, list(found)),
+                        effects=made.effects,
+                        computes=made.computes,
                     )
                 )
         self.report.judge()
         return sources
+
+    def _changes(self, one: WorkflowDeclaration[Any], module: ModuleType, names: list[str]) -> DeclaredChanges:
+        """Those of this workflow; ``migrate`` and ``renames`` that name none count only where the file declares no other."""
+        plain = changes_in(module)
+        if len(names) > 1:
+            fix = f"say for which workflow, for example @{names[0]}.migrate(...) or {names[0]}.renames(...)"
+            message = "the file declares several workflows, so it is not known whose earlier schema this changes"
+            for _, function in plain.functions:
+                self.report.error("whose_migration", self.report.of(function), message, fix)
+            for renamed in plain.renames:
+                spot = PythonPlace(self._show(renamed.path), renamed.line)
+                self.report.error("whose_migration", spot, message, fix)
+            plain = DeclaredChanges()
+        return DeclaredChanges((*plain.functions, *one.migrations), (*plain.renames, *one.renamed))
 
     def _show(self, path: str) -> str:
         return self.folder.show(Path(path))

@@ -10,6 +10,7 @@ from ..contracts.compile import LocatedContract
 from ..kernel.machine import Handlers
 from ..kernel.step import State
 from ..nodes.io import Function
+from .migrations import DeclaredChanges
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class WorkflowSource:
     classes: Mapping[str, object]
     handlers: Handlers[State] | None
     parts: tuple[str, ...]
-    migrations: ModuleType | None = None
+    migrations: DeclaredChanges = field(default_factory=DeclaredChanges)
     modules: tuple[tuple[str, ModuleType], ...] = ()
     effects: Mapping[str, Function] = field(default_factory=dict)
     computes: Mapping[str, Function] = field(default_factory=dict)

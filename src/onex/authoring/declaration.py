@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from types import FunctionType
-from typing import Generic, NamedTuple, TypeVar, overload
+from typing import Generic, TypeVar, overload
 
 from pydantic import BaseModel
 
@@ -29,8 +29,10 @@ from .intents import (
     AnyHandler,
     DeclaredIntent,
     DeclaredTransition,
+    Edge,
     Handler,
     P,
+    Problem,
     Q,
     R,
     SentIntent,
@@ -42,25 +44,12 @@ from .intents import (
     contract_options,
     outcome_names,
 )
+from .schema_changes import SchemaChanges
 
 ARROW = "->"
 Texts = str | tuple[str, ...] | list[str]
 H = TypeVar("H", bound=AnyHandler)
 S2 = TypeVar("S2", bound=State)
-
-
-class Problem(NamedTuple):
-    """Something that cannot be said in a contract, found when it was declared."""
-
-    code: str
-    place: SourcePlace
-    message: str
-    fix: str
-
-
-class Edge(NamedTuple):
-    sources: tuple[str, ...]
-    target: str
 
 
 class _ServeDecorator:
@@ -84,7 +73,7 @@ class _ServeDecorator:
         return served
 
 
-class WorkflowDeclaration(Generic[S]):
+class WorkflowDeclaration(SchemaChanges, Generic[S]):
     """One workflow as declared. Made by ``workflow``."""
 
     def __init__(
@@ -98,6 +87,7 @@ class WorkflowDeclaration(Generic[S]):
         terminal: tuple[str, ...] | None,
         description: str,
     ) -> None:
+        super().__init__()
         self.name, self.state, self.place = name, state, place
         self.version, self.state_schema, self.terminal, self.description = version, state_schema, terminal, description
         self.transitions: list[DeclaredTransition] = []

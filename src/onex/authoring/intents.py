@@ -171,6 +171,20 @@ class DeclaredTransition(NamedTuple):
     place: SourcePlace
 
 
+class Problem(NamedTuple):
+    """Something that cannot be said in a contract, found when it was declared."""
+
+    code: str
+    place: SourcePlace
+    message: str
+    fix: str
+
+
+class Edge(NamedTuple):
+    sources: tuple[str, ...]
+    target: str
+
+
 def outcome_names(name: str, succeeded: str, failed: str, unknown: str) -> dict[EnumOutcome, str]:
     """``charge.succeeded`` and so on, where no other name is given."""
     given = {EnumOutcome.SUCCEEDED: succeeded, EnumOutcome.FAILED: failed, EnumOutcome.UNKNOWN: unknown}

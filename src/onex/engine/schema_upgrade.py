@@ -119,10 +119,10 @@ def missing_intent(
 
 
 def rename_line(schema: int, now: int, what: str, old: str, new: str) -> str:
-    """What to write in ``migrations.py``, and in the contract where this schema has no next one yet."""
+    """What to write beside the workflow, and in its contract where this schema has no next one yet."""
     of = min(schema, now)
     rise = f"write state_schema: {now + 1} and " if of == now else ""
-    return f'{rise}add to migrations.py: renames({of}, {what}={{"{old}": "{new}"}})'
+    return f'{rise}add to migrations.py, or to its one Python file: renames({of}, {what}={{"{old}": "{new}"}})'
 
 
 def closest_name(name: str, names: Sequence[str]) -> str:
@@ -178,7 +178,7 @@ def check_schemas(workflows: tuple[Workflow, ...], codes: tuple[Code, ...]) -> N
             steps = ", ".join(f"{n} to {n + 1}" for n in gaps)
             raise MigrationMissing(
                 f"the store holds {name} of schema {oldest}, this app writes {now} and has no migration from {steps}. "
-                f"Write one in migrations.py beside its contract: @migrate({gaps[0]})"
+                f"Write one in migrations.py beside its contract, or in its one Python file: @migrate({gaps[0]})"
             )
 
 

@@ -48,15 +48,20 @@ def migrate(of: int, *, payload: str = "", intent: str = "") -> Callable[[M], M]
     It takes the value as JSON (a dict) and returns the next one. Names are those of schema ``of``. Raises ContractError for
     a schema below 1, and when both ``payload`` and ``intent`` are given.
     """
-    if of < 1 or (payload and intent):
-        raise ContractError("@migrate(n) is a step from schema n, 1 or more, of the state, one payload or one intent")
+    step = migration_step(of, payload, intent)
 
     def mark(function: M) -> M:
-        steps = (*getattr(function, MIGRATES, ()), MigrationStep(of, ValueKind(payload, intent)))
-        setattr(function, MIGRATES, steps)
+        setattr(function, MIGRATES, (*getattr(function, MIGRATES, ()), step))
         return function
 
     return mark
+
+
+def migration_step(of: int, payload: str, intent: str) -> MigrationStep:
+    """Raises ContractError for a schema below 1, and when both ``payload`` and ``intent`` are given."""
+    if of < 1 or (payload and intent):
+        raise ContractError("@migrate(n) is a step from schema n, 1 or more, of the state, one payload or one intent")
+    return MigrationStep(of, ValueKind(payload, intent))
 
 
 @dataclass(frozen=True, slots=True)

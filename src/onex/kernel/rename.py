@@ -71,14 +71,24 @@ def renames(
     ``fields`` are those of the state, or of one payload or intent. Migrations of the same step run first and see the old
     names. Raises ContractError for a schema below 1, for names that are not text, and for a call without names.
     """
+    maps = {"statuses": statuses, "triggers": triggers, "intents": intents, "fields": fields}
+    frame = sys._getframe(1)  # the calling module: its globals collect the rename
+    made = checked_renames(of, maps, ValueKind(payload, intent), frame.f_code.co_filename, frame.f_lineno)
+    frame.f_globals.setdefault(RENAMES, []).append(made)
+    return made
+
+
+def checked_renames(
+    of: int, names: Mapping[str, Mapping[str, str] | None], what: ValueKind, path: str, line: int
+) -> Renames:
+    """``names`` are ``statuses``, ``triggers``, ``intents`` and ``fields``; ``path`` and ``line`` are for error messages.
+
+    Raises what ``renames`` raises.
+    """
+    payload, intent = what
     if of < 1:
         raise ContractError("renames(n, ...) is a step from schema n, 1 or more")
-    maps = {
-        "statuses": _names("statuses", (statuses or {}).items()),
-        "triggers": _names("triggers", (triggers or {}).items()),
-        "intents": _names("intents", (intents or {}).items()),
-        "fields": _names("fields", (fields or {}).items()),
-    }
+    maps = {kind: _names(kind, (given or {}).items()) for kind, given in names.items()}
     if not any(maps.values()):
         raise ContractError('renames(n, ...) names nothing: write statuses={"old": "new"}, triggers, intents or fields')
     if (payload or intent) and (not maps["fields"] or sum(map(bool, maps.values())) > 1 or (payload and intent)):
@@ -87,12 +97,7 @@ def renames(
         )
     if "status" in (*maps["fields"], *maps["fields"].values()) and not (payload or intent):
         raise ContractError("the field 'status' is the engine's and keeps its name")
-    frame = sys._getframe(
-        1
-    )  # the calling module: its file and line for error messages, its globals to collect the rename
-    made = Renames(of, **maps, what=ValueKind(payload, intent), path=frame.f_code.co_filename, line=frame.f_lineno)
-    frame.f_globals.setdefault(RENAMES, []).append(made)
-    return made
+    return Renames(of, **maps, what=what, path=path, line=line)
 
 
 def _names(what: str, given: Iterable[tuple[object, object]]) -> dict[str, str]:

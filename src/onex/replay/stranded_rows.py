@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, get_args
 
 import orjson
 
@@ -130,11 +130,23 @@ async def _state(reader: Standing, workflow: Workflow, one: InFlight) -> Strande
     try:
         state = stored_state(workflow, stored.state_schema, stored.state)
     except OnexError as error:
-        return Stranded(*begins, f"its state cannot be read: {error.message}")
+        return _unreadable(workflow, one, error)
     if reason := nowhere(workflow, state):
         line = rename_line(one.schema, now, "statuses", one.name, "NEW")
         return Stranded(*begins, reason, f"If it is called otherwise now: {line}")
     return None
+
+
+def _unreadable(workflow: Workflow, one: InFlight, error: OnexError) -> Stranded:
+    """Its state does not fit the class: most simply because that lists its statuses, and this one has another name now."""
+    begins = (EnumStranded.STATE, one.workflow_type, one.name, one.schema, one.rows, str(one.first))
+    now = workflow.code.state_schema
+    words = [str(word) for word in get_args(workflow.reducer.state_type.model_fields["status"].annotation)]
+    called = workflow.migrations.status(one.name, one.schema, now)
+    if not words or called in words or one.schema > now:
+        return Stranded(*begins, f"its state cannot be read: {error.message}")
+    line = rename_line(one.schema, now, "statuses", one.name, closest_name(one.name, words))
+    return Stranded(*begins, f"its state has no status {called!r} any more", f"If it is called otherwise now: {line}")
 
 
 def nowhere(workflow: Workflow, state: State) -> str:

@@ -6,7 +6,7 @@ differs adds, prose is a patch. So a field that is added to a contract later is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel
 
@@ -205,9 +205,15 @@ def _order(pair: FieldPair) -> Impact:
         for one in machine.transitions if machine else ():
             tried.setdefault((one.trigger, one.from_state, one.priority), []).append(one.to_state)
         first.append(tried)
-    if any(first[1].get(key) != states for key, states in first[0].items() if key in first[1]):
+    if any(_reordered(states, first[1].get(key, [])) for key, states in first[0].items()):
         return breaks("transitions of one state and trigger are tried in another order")
     return words_differ("the order differs, but not among transitions that compete")
+
+
+def _reordered(old: Sequence[str], new: Sequence[str]) -> bool:
+    """Whether what is in both comes in another order; what is only in one is a change of its own."""
+    kept_old, kept_new = [one for one in old if one in new], [one for one in new if one in old]
+    return kept_old != kept_new and sorted(kept_old) == sorted(kept_new)
 
 
 def _payload(pair: FieldPair) -> Impact:
