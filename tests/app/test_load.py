@@ -14,7 +14,7 @@ from onex.app import load_app
 from onex.kernel.action import Action, WorkflowKey
 from onex.kernel.errors import ContractError
 from onex.kernel.finding import EnumSeverity, Finding
-from tests.app.apps import edit, job, write
+from tests.app.apps import PAYLOADS, edit, job, write
 
 
 def refused(path: Path) -> list[Finding]:
@@ -247,6 +247,29 @@ def test_an_intent_without_a_function(tmp_path: Path) -> None:
         ("unused_function", 9, "did you mean 'wrokshop'?"),
     ]
     assert list(load_app(app, known_targets={"wrokshop"}).workflows) == ["job"]
+
+
+def test_a_public_trigger_that_clients_may_send_anyway_is_a_warning(tmp_path: Path) -> None:
+    app = job(tmp_path / "job")
+    edit(app / "contract.yaml", "state_model: Job", "state_model: Job\npublic: [made, begin]")
+    loaded = load_app(app)
+    assert [(one.code, one.severity, one.line, one.column) for one in loaded.findings] == [
+        ("public_already", "warning", 5, 16)
+    ]
+    assert loaded.workflows["job"].public == {"made", "begin"}
+
+
+def test_what_another_workflow_sends_is_opened_by_the_contract_of_the_receiver(tmp_path: Path) -> None:
+    theirs = PAYLOADS.replace(
+        "class Begin(Payload):\n    what: str\n", "from ..receiver.payloads import Begin  # noqa\n"
+    )
+    job(tmp_path / "app" / "receiver", "receiver")
+    job(tmp_path / "app" / "sender", "sender", payloads=theirs)
+    sends = "  - {name: tell, type: action_send, target: receiver, trigger: begin, payload: Begin}\n"
+    sender, receiver = (tmp_path / "app" / name / "contract.yaml" for name in ("sender", "receiver"))
+    sender.write_text(sender.read_text() + sends)
+    edit(receiver, "state_model: Job", "state_model: Job\npublic: [begin]")
+    assert load_app(tmp_path / "app").findings == ()
 
 
 def test_a_function_that_no_intent_needs_is_a_warning(tmp_path: Path) -> None:

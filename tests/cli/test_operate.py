@@ -114,3 +114,28 @@ def test_a_control_can_be_submitted_by_its_name_and_no_other_is_known(engine: Pr
     assert malformed.code == 1
     assert malformed.err.startswith("refused (invalid_payload): ")
     assert engine.popen.poll() is None
+
+
+def test_an_internal_trigger_is_refused_from_a_client_and_taken_from_an_operator(
+    engine: Process, commands: Commands
+) -> None:
+    refused = commands("submit", "jobs:late", "alarm")
+    assert refused.code == 1
+    assert "refused (internal_trigger): 'alarm' is internal to jobs: timer 'wake' brings it" in refused.err
+    taken = commands("submit", "jobs:late", "alarm", "--as-operator", "--operator", "ann", "--json")
+    assert (taken.code, taken.row["trigger"], taken.row["status"]) == (0, "alarm", "closed")
+    assert '"issuer":"operator:ann"' in commands("show", "jobs:late", "--history", "--json").out.replace(": ", ":")
+
+
+def test_an_operator_without_a_name_is_the_user_of_the_system(
+    engine: Process, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "maria")
+    assert commands("submit", "jobs:late", "alarm", "--as-operator").code == 0
+    assert "operator:maria" in commands("show", "jobs:late", "--history", "--json").out
+
+
+def test_a_name_alone_makes_no_operator(commands: Commands, place: Path) -> None:
+    told = commands("submit", "jobs:late", "alarm", "--operator", "ann")
+    assert (told.code, told.out) == (2, "")
+    assert "give both" in told.err

@@ -194,6 +194,16 @@ CASES = {
         [("unleased: [cancel]", "unleased: []")],
         {("major", "removed unleased[cancel]", "'cancel' needs a lease now")},
     ),
+    "clients may send an internal trigger": (
+        SHOP,
+        [("unleased: [cancel]", "unleased: [cancel]\npublic: [charged]")],
+        {("minor", "added public[charged]", "clients may send 'charged' now")},
+    ),
+    "clients may no longer send an internal trigger": (
+        SHOP.replace("unleased: [cancel]", "unleased: [cancel]\npublic: [charged]"),
+        [("public: [charged]", "public: []")],
+        {("major", "removed public[charged]", "clients may not send 'charged' now")},
+    ),
     "the schema of the state was raised": (
         SHOP,
         [("state_model: Cart", "state_model: Cart\nstate_schema: 3")],

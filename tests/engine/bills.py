@@ -176,7 +176,8 @@ def shop(
     thanks = {"thank": IntentSpec("thank", EnumIntentType.ACTION_SEND, "bill", trigger="thanked")}
     keeping = Machine("kept", (Transition("kept", "kept", "enter"),))
     kept = MachineReducer("ledger", books, keeping, {"enter": Mail}, thanks)
-    return ReducerRegistry((made, Workflow(kept, Code("ledger", "1", name.encode().ljust(32), 1))))
+    entering = Workflow(kept, Code("ledger", "1", name.encode().ljust(32), 1), public=frozenset({"enter"}))
+    return ReducerRegistry((made, entering))
 
 
 Script = Callable[[ReducerPatternEngine], Awaitable[None]]

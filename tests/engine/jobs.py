@@ -187,4 +187,5 @@ def registry(
     worker: Worker, digest: bytes = b"1", delivery: EnumDelivery = EnumDelivery.AT_LEAST_ONCE
 ) -> ReducerRegistry:
     code = Code("job", "1.0.0", digest.ljust(32, b"\0"), 1)
-    return ReducerRegistry((Workflow(job_reducer(delivery), code, {"worker": worker, "horn": worker}),))
+    served = {"worker": worker, "horn": worker}
+    return ReducerRegistry((Workflow(job_reducer(delivery), code, served, public=frozenset({"add", "finished"})),))

@@ -118,7 +118,7 @@ class Desk:
     def __init__(self, store: MemoryStore | SqliteStore, copier: Copier, limits: Limits) -> None:
         made = MachineReducer("note", handlers, MACHINE, PAYLOADS, {spec.name: spec for spec in SPECS})
         code = Code("note", "1.0.0", b"1" * 32, 1)
-        table = ReducerRegistry((Workflow(made, code, {"copier": copier}),))
+        table = ReducerRegistry((Workflow(made, code, {"copier": copier}, public=frozenset({"write"})),))
         self.engine = ReducerPatternEngine(store, store, table, SystemClock(), UuidV7(), ENV, limits=limits)
 
 

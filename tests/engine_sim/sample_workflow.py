@@ -285,6 +285,8 @@ MACHINE: Final = Machine(
     {"watched": Timeout(WATCH_US, "too_late")},
 )
 UNLEASED: Final = frozenset({"hush", "finish"})
+PUBLIC: Final = frozenset({"add", "tender"})
+"""Messages bring these too."""
 PAYLOADS: Final[Mapping[str, type[BaseModel]]] = {
     "begin": Begin, "add": Add, "ask": Ask, "tell": Tell, "wake": Wake, "hush": Nothing, "mix": Tell,
     "alarm": Nothing, "nudge": Nothing, "watch": Nothing, "unwatch": Nothing, "too_late": Nothing, "went": Went,
@@ -334,9 +336,8 @@ def sample_workflow(
     schema = 2 if generation >= MIGRATES_AT else 1
     code = Code(TYPE, f"{generation}.0.0", generation.to_bytes(32, "big"), schema)
     served = {"outside": outside} if compute_worker is None else {"outside": outside, "compute_worker": compute_worker}
-    return Workflow(
-        made, code, served, UNLEASED, Migrations({Move(1, ValueKind()): migrated}) if schema > 1 else Migrations()
-    )
+    migrations = Migrations({Move(1, ValueKind()): migrated}) if schema > 1 else Migrations()
+    return Workflow(made, code, served, UNLEASED, migrations, PUBLIC)
 
 
 def registry(

@@ -97,7 +97,9 @@ def test_an_impure_reducer_is_a_mismatch(one_store: OneStore) -> None:
         return Step(job.evolve(count=next(ticks)))
 
     code = Code("job", "1.0.0", b"impure".ljust(32, b"\0"), 1)
-    table = ReducerRegistry((Workflow(MachineReducer("job", handlers, MACHINE, PAYLOADS, intents()), code),))
+    table = ReducerRegistry(
+        (Workflow(MachineReducer("job", handlers, MACHINE, PAYLOADS, intents()), code, public=frozenset({"add"})),)
+    )
 
     async def go() -> None:
         async with one_store.engine(reducers=table) as engine:

@@ -19,6 +19,7 @@ contract_version: {major: 1, minor: 0, patch: 0}
 node_type: REDUCER_GENERIC
 state_schema: 1
 state_model: Leave
+public: [remind]
 state_machine:
   initial_state: draft
   terminal_states: [booked, forgotten]
@@ -134,6 +135,7 @@ renames(
 """
 CHANGES = (
     ("asked", "waiting"), ("trigger: ask,", "trigger: request,"), ("remind}", "prod}"), ("trigger: told", "trigger: heard"),
+    ("[remind]", "[prod]"),
     ("succeeded: told", "succeeded: heard"), ("expired", "nobody_answered"), ("name: reminder", "name: nudge"),
     ("name: tell", "name: notify"), ("state_schema: 1", "state_schema: 2"), ("major: 1", "major: 2"),
 )  # fmt: skip

@@ -23,6 +23,7 @@ from onex.kernel.errors import (
     ActionExpiredError,
     CommitUnknown,
     GuardFailed,
+    InternalTrigger,
     InvalidKey,
     InvalidPayload,
     InvalidStateTransitionError,
@@ -102,7 +103,7 @@ def test_a_refusal_is_the_error_of_the_engine(url: str, app: Path) -> None:
         async with both(url, app) as (client, engine):
             refusals: list[tuple[str, PayloadInput, type[onex.OnexError]]] = [
                 ("cancell", None, InvalidStateTransitionError),
-                ("packed", {"parcel": "p"}, InvalidStateTransitionError),
+                ("packed", {"parcel": "p"}, InternalTrigger),
                 ("place", {"items": []}, GuardFailed),
                 ("place", {"items": "tea"}, InvalidPayload),
                 ("place", {}, InvalidPayload),

@@ -135,7 +135,7 @@ def test_old_code_leaves_an_instance_of_new_code_alone(tmp_path: Path, url: str)
             with pytest.raises(StateTooNew):
                 await engine.state("job:2")
             with pytest.raises(OnexError):
-                await engine.submit("job:2", "failed", NO)
+                await engine.submit("job:2", "failed", NO, operator="test")
             stored = await engine.stored("job:2")
             assert stored is not None
             assert stored.state_schema == 2
@@ -151,7 +151,7 @@ def test_a_migration_that_raises_refuses_the_instance_and_changes_nothing(tmp_pa
         async with await onex.open(url, two) as engine:
             before = await engine.stored("job:1")
             with pytest.raises(MigrationFailed, match="from schema 1 to 2 raised AssertionError"):
-                await engine.submit("job:1", "failed", NO)
+                await engine.submit("job:1", "failed", NO, operator="test")
             assert await engine.stored("job:1") == before
             await engine.submit("job:2", "begin", {"title": "a neighbour"})
 

@@ -221,7 +221,7 @@ def test_a_name_may_change_again_before_the_first_change_was_ever_read(tmp_path:
 
 def test_an_intent_that_is_gone_strands_itself_and_none_of_its_step(tmp_path: Path, url: str) -> None:
     contract = changed(
-        CONTRACT, ("  - {name: reminder, type: timer, trigger: remind}\n", ""),
+        CONTRACT, ("  - {name: reminder, type: timer, trigger: remind}\n", ""), ("public: [remind]\n", ""),
         ("    - {from_state: asked, to_state: asked, trigger: remind}\n", ""),
     )  # fmt: skip
     start, end = REDUCER.index('@leave.on("remind")'), REDUCER.index('@leave.on("told")')

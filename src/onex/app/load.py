@@ -48,6 +48,7 @@ from .load_report import LoadReport
 from .migrations import migrations_of
 from .modules import AppModules
 from .one_file import OneFile, declared_compute
+from .public_triggers import public_findings
 from .workflow_source import WorkflowSource
 
 
@@ -81,9 +82,13 @@ class LoadedWorkflow:
         return frozenset(self.contract.unleased)
 
     @property
+    def public(self) -> frozenset[str]:
+        return frozenset(self.contract.public)
+
+    @property
     def recorded(self) -> Workflow:
         """The workflow for reading its history: without functions that serve intents."""
-        return Workflow(self.reducer, self.code, unleased=self.unleased, migrations=self.migrations)
+        return Workflow(self.reducer, self.code, unleased=self.unleased, migrations=self.migrations, public=self.public)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +162,7 @@ class _Loading:
         loaded: dict[str, LoadedWorkflow] = {}
         steps = {one.located.contract.name: self._migrations(one, compiled) for one in sources}
         self.report.judge()
+        self.report.add(public_findings([one.located for one in sources], [one.reducer for one in compiled.values()]))
         for one in sources:
             name = one.located.contract.name
             loaded[name] = self._loaded(one, compiled[name], executors[name], steps[name])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,10 +14,11 @@ import orjson
 import typer
 from pydantic import JsonValue
 
-from ..engine.arguments import checked
+from ..engine.arguments import checked, operator_name
 from ..engine.arguments import trigger as checked_trigger
 from ..engine.encode import check_json
 from ..engine.intake import id_of_idempotency_key, write_wire
+from ..engine.operator_requests import SUBMIT
 from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.errors import OnexError, ReducerFailed
 from ..kernel.size_limits import WIRE_BYTES
@@ -39,6 +42,13 @@ def submit(
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Instead of --id: any text. The same text means the same action.")
     ] = None,
+    as_operator: Annotated[
+        bool, typer.Option("--as-operator", help="Send a trigger that is internal to the app; the log names you.")
+    ] = False,
+    operator: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="With --as-operator: the name in the log, else that of the system's user."),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the engine's answer.")] = True,
     timeout: Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="How long to wait.")] = 10.0,
     store: Store = None,
@@ -49,28 +59,45 @@ def submit(
     The action is stored durably, also while no engine runs: the next engine applies or refuses it. Exit code 1: it was
     refused. Exit code 3: no answer came in time. It may still be applied then, so send it again with the same --id.
 
+    A trigger that only an outcome, a timer or a message of the app brings is refused (internal_trigger), unless the contract
+    lists it under public. An operator sends it with --as-operator; the log then names operator:NAME as its issuer.
+
     \b
     Examples:
       onex submit orders:4711 cancel
       onex submit orders:4711 place --payload '{"items": [{"sku": "tea", "quantity": 1, "cents": 450}]}'
       onex submit orders:4711 place --payload @order.json --idempotency-key basket-9
       onex submit orders:4711 cancel --no-wait
+      onex submit orders:4711 charged --payload '{"receipt": "by phone"}' --as-operator
     """
     if action_id is not None and idempotency_key is not None:
         raise Misused("give --id or --idempotency-key, not both")
     if idempotency_key is not None:
         action_id = id_of_idempotency_key(idempotency_key)
+    if operator is not None and not as_operator:
+        raise Misused("--operator names who sends the action with --as-operator; give both")
+    kind, content = checked(checked_trigger, "trigger", trigger), _payload(payload)
+    if as_operator:
+        name = checked(operator_name, "--operator", operator if operator is not None else _user())
+        kind, content = SUBMIT, {"trigger": kind, "payload": content, "operator": name}
     action = ModelAction(
         workflow_key=WorkflowKey.parse(key),
-        kind=checked(checked_trigger, "trigger", trigger),
-        command_payload=_payload(payload),
+        kind=kind,
+        command_payload=content,
         action_id=action_id or new_action_id(),
         issuer="cli",
     )
-    sent = asyncio.run(_send(action, url_of(store), timeout if wait else 0.0))
+    sent = asyncio.run(_send(action, trigger, url_of(store), timeout if wait else 0.0))
     code = _report(sent, waited=wait, as_json=as_json)
     if code:
         raise typer.Exit(code)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as in some containers
+        return f"uid {os.getuid()}"
 
 
 def _payload(text: str) -> dict[str, JsonValue]:
@@ -99,11 +126,11 @@ def _payload(text: str) -> dict[str, JsonValue]:
     return value
 
 
-async def _send(action: ModelAction, url: str, wait_s: float) -> dict[str, JsonValue]:
+async def _send(action: ModelAction, trigger: str, url: str, wait_s: float) -> dict[str, JsonValue]:
     """The ticket of the action, and the answer if it came in time."""
     sent: dict[str, JsonValue] = {
         "key": str(action.workflow_key),
-        "trigger": action.kind,
+        "trigger": trigger,
         "action_id": str(action.action_id),
         "answered": False,
     }

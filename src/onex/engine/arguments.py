@@ -26,6 +26,8 @@ from .encode import INT_MAX
 T = TypeVar("T")
 
 ISSUER_CHARACTERS = 1000
+OPERATOR = "operator:"
+OPERATOR_CHARACTERS = 200
 KIND_CHARACTERS = 200
 _SURROGATE = re.compile("[\ud800-\udfff]")
 INTEGER_MAX = 2**63 - 1  # what a store's integers hold
@@ -127,6 +129,24 @@ def trigger(name: str, value: object) -> str:
             f"{name} {kind[:40]!a} is none: it holds what cannot be printed, or more than {KIND_CHARACTERS} characters"
         )
     return kind
+
+
+def operator_name(name: str, value: object) -> str:
+    operator = text(name, value)
+    if not operator.strip() or not operator.isprintable() or len(operator) > OPERATOR_CHARACTERS:
+        raise ValidationError(
+            f"{name} {operator[:40]!a} names nobody: give 1 to {OPERATOR_CHARACTERS} printable characters"
+        )
+    return operator
+
+
+def client_issuer(name: str, value: object) -> str:
+    issuer = issuer_text(name, value)
+    if issuer.startswith(OPERATOR):
+        raise ValidationError(
+            f"{name} {issuer[:40]!a} would pass for an operator's: submit with operator=NAME, or onex submit --as-operator"
+        )
+    return issuer
 
 
 def issuer_text(name: str, value: object) -> str:

@@ -41,10 +41,11 @@ from ..ports import (
     Rejection,
 )
 from ..records import REJECTED_BODY_BYTES
+from .action_checks import TimerGone
 from .delivery import Delivery
 from .encode import ordinals
 from .failure_trace import failure_trace
-from .fold import Folded, TimerGone, make
+from .fold import Folded, make
 from .mailbox import Answer, Committed, Loaded, Pending, Retry
 from .schema_upgrade import TimerWait
 

@@ -14,9 +14,10 @@ from ..kernel.secret import secret_texts
 from ..kernel.user_code import plain_text
 from ..kernel.user_trace import innermost_of, without
 from ..ports import EnumOutboxState, KeyChange
+from .action_checks import TimerGone
 from .batch import Batch, Settlement
 from .failure_trace import failure_trace
-from .fold import Folded, TimerGone
+from .fold import Folded
 from .mailbox import Answer, Pending
 from .metrics import Events
 

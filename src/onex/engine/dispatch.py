@@ -39,11 +39,12 @@ from ..kernel.errors import (
 from ..kernel.retry import RetryPolicy
 from ..kernel.user_code import describe
 from ..ports import Clock, Conflict, Env, InboxAnswer, Store, Telemetry
+from .action_checks import Rules, TimerGone
 from .batch import Batch, CommitListener, Extras, answer_json, committed_of
 from .batch_report import report
 from .conflict_backoff import ConflictBackoff
 from .crash_counts import CrashCounts, action_name, reading_name
-from .fold import Folded, Rules, TimerGone
+from .fold import Folded
 from .intake import ACTION_DEDUP_TTL_HOURS
 from .isolate import FaultIsolation
 from .log_tail import ChangeSignal

@@ -3,10 +3,10 @@
 An action is checked and stepped on the state that the one before it left; a refused one leaves no trace in it.
 Nothing here waits, so a batch of a thousand instances is one turn of the event loop.
 
-``Folded`` takes the loaded instance apart into its own fields and works on these. Per action: ``_check`` (promise 5) finds a
-refusal or none; ``_step`` calls the reducer, encodes what it made, and only then takes it over; ``_refuse`` records a refusal and
-what it means for the outbox row that the action settles. At the end ``_change`` makes the record for the store, and the entry
-gets the new ``Loaded``. So an exception that leaves the fold leaves the entry with its old value.
+``Folded`` takes the loaded instance apart into its own fields and works on these. Per action: ``_check`` finds a refusal or none
+(``action_checks``, promise 5); ``_step`` calls the reducer, encodes what it made, and only then takes it over; ``_refuse`` records
+a refusal and what it means for the outbox row that the action settles. At the end ``_change`` makes the record for the store, and
+the entry gets the new ``Loaded``. So an exception that leaves the fold leaves the entry with its old value.
 
 What may go wrong, and why the end is still right:
 
@@ -22,31 +22,26 @@ What may go wrong, and why the end is still right:
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from typing import NamedTuple, Self
+from typing import Self
 
 from pydantic import BaseModel
 
 from ..kernel.action import ID_BYTES, Action
 from ..kernel.canonical import reloaded
 from ..kernel.errors import (
-    ActionExpiredError,
     ConcurrentModificationError,
-    EpochMismatchError,
-    InstanceFinished,
     InstanceHeld,
     InvalidPayload,
     KilledItsProcess,
     LeaseConflictError,
-    LeaseExpiredError,
-    LeaseValidationError,
     OnexError,
     ReducerFailed,
     Refused,
 )
 from ..kernel.intent import Emitted, EnumIntentType
-from ..kernel.machine import state_timer
 from ..kernel.user_code import caught, plain_text
 from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer
+from .action_checks import ActionChecks, Rules, TimerGone
 from .delivery import by_the_clock
 from .encode import BLOB_MARK, decode, encode_step, named_blobs, state_hash
 from .mailbox import NO_TIMERS, Entry, Loaded, Pending
@@ -59,21 +54,6 @@ TIMER = EnumIntentType.TIMER
 _NO_TIMER = (None, 0)
 
 make = tuple.__new__  # of a NamedTuple: its own way costs three times the tuple, and there are several per action
-
-
-class TimerGone(Refused):
-    """The timer was replaced, cancelled, or its instance has ended: it is dropped and counted."""
-
-    code = "timer_gone"
-
-
-class Rules(NamedTuple):
-    """What a fold needs beside the entry. ``check_all`` is for tests and simulation (promise 33)."""
-
-    code_id: int
-    env_id: int
-    now_us: int
-    check_all: bool = False
 
 
 def fold(
@@ -91,17 +71,16 @@ def fold(
     return Folded(entry, pendings, rules, refusals, folded_before).run()
 
 
-class Folded:
+class Folded(ActionChecks):
     """What one key's batch came to. ``change`` is None when nothing is to be written for the key itself.
 
     ``stepped[i]`` is the pending that became ``change.rows[i]``, and what it emitted. ``status_before`` is the status it began in.
     """
 
     __slots__ = (
-        "_before", "_folded_before", "_lease_ended", "_new_timers", "_refusals", "_row_blobs", "_rows", "_rules", "_settled",
-        "_timed", "change", "code_id", "entry", "epoch", "failures", "held", "instance", "last_us", "lease_id",
-        "lease_until_us", "notes", "pendings", "refused", "state", "state_bytes", "state_hash", "state_schema", "status_before",
-        "stepped", "terminal", "timers", "unreadable", "version",
+        "_before", "_folded_before", "_lease_ended", "_refusals", "_row_blobs", "_rows", "_settled", "_timed", "change",
+        "code_id", "failures", "instance", "last_us", "notes", "pendings", "refused", "state_bytes", "state_hash",
+        "state_schema", "status_before", "stepped",
     )  # fmt: skip
 
     def __init__(
@@ -158,60 +137,6 @@ class Folded:
         self.entry.loaded = None if self._lease_ended else self._loaded()
         del self._before  # a batch keeps its folds until it is durable; kept with them, old states cost 5 % of the rate
         return self
-
-    def _check(self, pending: Pending) -> OnexError | None:
-        """Its refusal, or None, in the order of promise 5; ``dispatch`` and the store find duplicates. Outcomes and timers need
-        no lease or expiry."""
-        entry = self.entry
-        if self.unreadable is not None:
-            return self.unreadable
-        if pending.timer and pending.expected_version is not None:  # a held timer: the log was read up to there
-            if pending.expected_version != self.version:
-                return ConcurrentModificationError(f"{entry.key} is at version {self.version}; look again")
-        elif pending.timer and not self._timer_waits(pending):
-            return TimerGone(f"timer {pending.timer!r} of {entry.key} no longer waits")
-        if self.terminal:
-            status = self.state.status if self.state is not None else "?"
-            return InstanceFinished(f"{entry.key} is {status!r} and accepts nothing more", status=status)
-        if self.held:
-            return InstanceHeld(f"{entry.key} is held: {self.held}. Fix the reducer, or: onex release {entry.key}")
-        if pending.settles is not None and not pending.sent:
-            return None
-        if pending.expires_us and self._rules.now_us > pending.expires_us:
-            return ActionExpiredError(f"{pending.kind!r} for {entry.key} expired before its turn came")
-        if pending.expected_version is not None and pending.expected_version != self.version:
-            return ConcurrentModificationError(
-                f"{entry.key} is at version {self.version}, not {pending.expected_version}; read it and decide again",
-                version=self.version,
-            )
-        return self._check_lease(pending)
-
-    def _check_lease(self, pending: Pending) -> OnexError | None:
-        entry = self.entry
-        if self.lease_id is None and pending.lease_id is None and pending.epoch is None:
-            return None
-        held = self.lease_id is not None and self.lease_until_us >= self._rules.now_us
-        if pending.lease_id is not None:
-            if pending.lease_id != self.lease_id:
-                return LeaseValidationError(f"{entry.key} knows no lease {pending.lease_id.hex()}")
-            if not held:
-                return LeaseExpiredError(f"the lease of {entry.key} ran out; take it again")
-        elif held and pending.kind not in entry.workflow.unleased:
-            return LeaseConflictError(f"{entry.key} is led by an orchestrator; wait, or ask it")
-        if pending.epoch is not None and pending.epoch != self.epoch:
-            return EpochMismatchError(
-                f"{pending.kind!r} was planned on epoch {pending.epoch}; {entry.key} is at {self.epoch}",
-                epoch=self.epoch,
-            )
-        return None
-
-    def _timer_waits(self, pending: Pending) -> bool:
-        """A status's own timer counts in that status only: one may be left of a release that did not know its name."""
-        name = pending.timer
-        waits = self.timers.get(name)
-        if waits is None or waits[0] != pending.settles or name in self._new_timers:
-            return False
-        return not name.startswith("@") or (self.state is not None and name == state_timer(self.state.status))
 
     def _step(self, pending: Pending) -> None:
         entry = self.entry

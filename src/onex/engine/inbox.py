@@ -30,7 +30,7 @@ from .crash_counts import reading_name
 from .dispatch import ReducerService
 from .intake import Intake, read_wire, unsupported
 from .mailbox import Pending
-from .operator_requests import RequestHandler
+from .operator_requests import SUBMIT, RequestHandler
 from .task_supervisor import TaskSupervisor
 
 PAGE = 200
@@ -86,8 +86,10 @@ class Inbox:
                 self._refuse(":".join(wire.workflow_key), wire, row, refused)
                 return
             if handler is None:
+                by_operator = wire.kind == SUBMIT and unsupported(wire) is None
+                read = self.intake.from_operator if by_operator else self.intake.from_wire
                 with self.service.crash_counts.running([name]):  # reading a payload runs its validators
-                    pending = self.intake.from_wire(wire, ticket=row.ticket, source="inbox")
+                    pending = read(wire, ticket=row.ticket, source="inbox")
         except OnexError as error:
             pending, handler = self._unreadable(row, error), None
         except (

@@ -28,9 +28,23 @@ from ..kernel.errors import (
 from ..kernel.size_limits import WIRE_BYTES, WIRE_DEPTH, check_body
 from ..kernel.user_code import a_type, caught, plain_text
 from ..ports import Clock, Ids, NewBlob
-from .arguments import Arguments, checked, count, issuer_text, moment_us, plain, text, trigger, uuid_bytes, workflow_key
+from .arguments import (
+    OPERATOR,
+    Arguments,
+    checked,
+    client_issuer,
+    count,
+    moment_us,
+    operator_name,
+    plain,
+    text,
+    trigger,
+    uuid_bytes,
+    workflow_key,
+)
 from .encode import body_hash, canonical_payload, check_json, encode_payload, json_bytes, problems, read_payload
 from .mailbox import Pending
+from .operator_requests import OperatorSubmit
 from .registry import ReducerRegistry, Workflow
 from .schema_upgrade import upgrade_sent
 
@@ -114,6 +128,7 @@ class Intake:
         action_id: UUID | None = None,
         correlation_id: UUID | None = None,
         issuer: str = "",
+        operator: str | None = None,
         cause: UUID | None = None,
         issued_at: datetime | None = None,
         expires_at: datetime | None = None,
@@ -129,7 +144,8 @@ class Intake:
         """A pending action; its ``refusal`` is set when it cannot be folded at all. Raises nothing, whatever it is given.
 
         ``ours`` lets a trigger through that begins with ``@``: the engine's own rollback only. ``refusal`` is one
-        that the caller knows already; it comes before any other.
+        that the caller knows already; it comes before any other. ``operator`` names whoever may send an internal trigger: the
+        issuer in the log is then ``operator:NAME``. No field of a message leads to it.
         """
         arguments = Arguments()
         read = arguments.read
@@ -149,14 +165,16 @@ class Intake:
         expires_us = read(moment_us, "expires_at", expires_at) if expires_at is not None else None
         now_us, accepted_s = self.clock.now_us(), self.clock.monotonic()
         correlation = read(uuid_bytes, "correlation_id", correlation_id) if correlation_id is not None else None
-        sender = "" if type(issuer) is str and not issuer else read(issuer_text, "issuer", issuer) or ""
+        sender = "" if type(issuer) is str and not issuer else read(client_issuer, "issuer", issuer) or ""
+        if operator is not None:
+            sender = OPERATOR + (read(operator_name, "operator", operator) or "")
         caused_by = read(uuid_bytes, "cause", cause) if cause is not None else None
         lease = read(uuid_bytes, "lease_id", lease_id) if lease_id is not None else None
         at_epoch = read(count, "epoch", epoch) if epoch is not None else None
         at_version = read(count, "expected_version", expected_version) if expected_version is not None else None
         value: BaseModel = NOTHING
         body, hashed = payload if type(payload) is bytes else b"", b""
-        found = arguments.refusal
+        found, internal = arguments.refusal, ""
         if found is None:
             try:
                 if name[:1] == "@":
@@ -173,6 +191,8 @@ class Intake:
                     name, value, body, hashed = _read_payload(workflow, name, payload, body)
                 if given is not None:
                     self._check_age(given)
+                if operator is None:
+                    internal = self.registry.internal[at.workflow_type].get(name, "")
             except OnexError as error:
                 found = error
             except BaseException as error:
@@ -198,6 +218,7 @@ class Intake:
             blobs=blobs,
             ticket=ticket,
             refusal=refusal or found,
+            internal=internal,
         )
 
     def one_of_many(self, action: object) -> Pending:
@@ -211,8 +232,10 @@ class Intake:
         assert arguments.refusal is not None, "what was not read was refused"
         return self.unreadable(b"", arguments.refusal, source="caller")
 
-    def from_wire(self, wire: ModelAction, *, ticket: int = 0, source: str) -> Pending:
-        """An action that came as ModelAction JSON: from the inbox, the API, the bus."""
+    def from_wire(
+        self, wire: ModelAction, *, ticket: int = 0, source: str, refusal: OnexError | None = None
+    ) -> Pending:
+        """An action that came as ModelAction JSON: from the inbox, the API, the bus. It never has an operator's right."""
         return self.pending(
             wire.workflow_key,
             wire.kind,
@@ -227,7 +250,24 @@ class Intake:
             expected_version=0 if wire.action_type is EnumActionType.START_WORKFLOW else None,
             ticket=ticket,
             source=source,
-            refusal=unsupported(wire),
+            refusal=unsupported(wire) or refusal,
+        )
+
+    def from_operator(self, wire: ModelAction, *, ticket: int, source: str) -> Pending:
+        """An action that an operator sends through the inbox: the request carries trigger, payload and the operator's name."""
+        try:
+            asked = read_payload(OperatorSubmit, json_bytes(plain("payload", wire.command_payload)))
+        except OnexError as error:
+            return self.from_wire(wire, ticket=ticket, source=source, refusal=error)
+        return self.pending(
+            wire.workflow_key,
+            asked.trigger,
+            asked.payload,
+            action_id=wire.action_id,
+            operator=asked.operator,
+            expires_at=wire.expires_at,
+            ticket=ticket,
+            source=source,
         )
 
     def unreadable(self, raw: object, error: OnexError, *, ticket: int = 0, source: str) -> Pending:

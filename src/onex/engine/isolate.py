@@ -23,8 +23,9 @@ from collections.abc import Mapping, Sequence
 from ..kernel.errors import OnexError, ReducerFailed
 from ..kernel.user_code import caught
 from ..ports import Store, Stored
+from .action_checks import Rules
 from .crash_counts import CrashCounts, action_name
-from .fold import Folded, Rules, fold
+from .fold import Folded, fold
 from .mailbox import Entry, Mailboxes, Pending
 from .metrics import Events
 

@@ -57,8 +57,8 @@ class Pending:
     ``settles`` is the outbox row that an outcome, a timer or a message ends. ``sent``: it is a message of another instance,
     judged like anybody's action though it settles a row. ``refusal``: it could not be read, and is answered with this.
     ``given_id``: the log may hold its id already, so the log is asked before it is refused. ``ticket``: its inbox row, or 0.
-    ``cause`` is as in ``LogRow``.
     ``attempt``: which try of its intent an outcome comes from, else 0.
+    ``cause`` is as in ``LogRow``. ``internal``: what alone may bring this trigger, where a client sends it; else ''.
     """
 
     key: Final[WorkflowKey]
@@ -85,6 +85,7 @@ class Pending:
     ticket: Final[int] = 0
     attempt: Final[int] = 0
     refusal: Final[OnexError | None] = None
+    internal: Final[str] = ""
     answer: Answer | None = None
     _waiters: tuple[asyncio.Future[None], ...] = ()
 

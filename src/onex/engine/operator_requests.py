@@ -1,7 +1,8 @@
 """Requests that an operator sends to an engine which runs in another process.
 
-A request travels through the inbox as an action whose kind begins with ``@``. No trigger of a contract can be spelled so. It
-is no action of its instance: it changes no version and leaves no log row. After a crash it may be carried out again. To
+A request travels through the inbox as an action whose kind begins with ``@``. No trigger of a contract can be spelled so. So
+whoever may write the store's file may ask; an action that comes by any other way cannot. But for ``@submit`` a request is no
+action of its instance: it changes no version and leaves no log row. After a crash it may be carried out again. To
 release an instance twice does no harm. To drive an effect twice does, so there the answer goes into the commit that does it.
 """
 
@@ -18,6 +19,7 @@ from .encode import json_bytes, read_payload
 
 RELEASE = "@release"
 REDRIVE = "@redrive"
+SUBMIT = "@submit"
 STOPPED = (EnumOutboxState.DEAD, EnumOutboxState.HELD)
 
 RequestHandler = Callable[[WorkflowKey, Mapping[str, JsonValue], Callable[[], None]], Awaitable[None]]
@@ -28,6 +30,17 @@ class Redrive(Payload):
     """``pointer`` is ``shard:n:ordinal``, as ``onex dead`` lists it."""
 
     pointer: str = Field(pattern=r"^[0-9]{1,18}:[0-9]{1,18}:[0-9]{1,18}$")
+
+
+class OperatorSubmit(Payload):
+    """An action that an operator sends: it may have an internal trigger, and its issuer in the log is ``operator:NAME``.
+
+    Unlike the other requests it becomes an action of its instance, under the id of the request.
+    """
+
+    trigger: str
+    payload: dict[str, JsonValue] = Field(default_factory=dict)
+    operator: str
 
 
 class NothingStopped(ValidationError):

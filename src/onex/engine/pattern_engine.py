@@ -119,6 +119,7 @@ class ReducerPatternEngine:
         action_id: UUID | None = None,
         correlation_id: UUID | None = None,
         issuer: str = "",
+        operator: str | None = None,
         cause: UUID | None = None,
         issued_at: datetime | None = None,
         expires_at: datetime | None = None,
@@ -132,6 +133,9 @@ class ReducerPatternEngine:
         Send the same ``action_id`` again after a lost answer: it is applied once, and the first answer comes back.
         An argument of a wrong type or out of its range is refused like any other action: InvalidKey, InvalidPayload,
         ValidationError. Ids are ``uuid.UUID``; ``issued_at`` (the engine's clock, when absent) and ``expires_at`` are aware.
+
+        A trigger that the app brings about by itself is refused as InternalTrigger, unless the contract lists it under ``public``
+        or ``operator`` names who sends it. The log then says ``operator:NAME`` in place of ``issuer``.
         """
         pending = self.intake.pending(
             key,
@@ -140,6 +144,7 @@ class ReducerPatternEngine:
             action_id=action_id,
             correlation_id=correlation_id,
             issuer=issuer,
+            operator=operator,
             cause=cause,
             issued_at=issued_at,
             expires_at=expires_at,

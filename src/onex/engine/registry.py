@@ -12,6 +12,7 @@ from ..kernel.errors import InvalidStateTransitionError, UnknownWorkflow
 from ..kernel.migration import Migrations
 from ..kernel.step import Reducer
 from ..ports import Code, Executor
+from .internal_triggers import internal_triggers
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Workflow:
     executors: Mapping[str, Executor] = field(default_factory=dict)
     unleased: frozenset[str] = frozenset()
     migrations: Migrations = field(default_factory=Migrations)
+    public: frozenset[str] = frozenset()
+    """Internal triggers that clients may send too (promise 43)."""
 
     def payload_model(self, trigger: str) -> type[BaseModel]:
         """Raises InvalidStateTransitionError for a trigger the contract does not have, in any status."""
@@ -42,6 +45,8 @@ class ReducerRegistry:
 
     def __init__(self, workflows: tuple[Workflow, ...] = ()) -> None:
         self._by_type: dict[str, Workflow] = {}
+        self.internal: Mapping[str, Mapping[str, str]] = {}
+        """``internal[workflow type][trigger] -> what brings it``: no client may submit these (promise 43)."""
         for workflow in workflows:
             self.register(workflow)
 
@@ -51,6 +56,11 @@ class ReducerRegistry:
         if name in self._by_type:
             raise UnknownWorkflow(f"two reducers are named {name!r}; a workflow type names one")
         self._by_type[name] = workflow
+        found = internal_triggers({of: one.reducer.intents for of, one in self._by_type.items()})
+        self.internal = {
+            of: {trigger: by for trigger, by in brought.items() if trigger not in self._by_type[of].public}
+            for of, brought in found.items()
+        }
 
     def __getitem__(self, workflow_type: str) -> Workflow:
         """Raises UnknownWorkflow, naming those there are."""

@@ -154,6 +154,12 @@ class DuplicateActionError(Refused):
     code = "duplicate_action"
 
 
+class InternalTrigger(Refused):
+    """Only an outcome, timer or message of the app brings this trigger. List it under ``public``, or submit as an operator."""
+
+    code = "internal_trigger"
+
+
 class InstanceFinished(Refused):
     """The instance has reached a terminal status and accepts no more actions."""
 

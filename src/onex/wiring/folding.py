@@ -44,6 +44,7 @@ class InertApp:
                     dict.fromkeys((*one.effects, *one.computes), self.boundary),
                     one.unleased,
                     with_step_guard(one.migrations, self._watchdog),
+                    one.public,
                 )
                 for one in loaded
             )

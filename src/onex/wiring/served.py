@@ -97,4 +97,5 @@ class ServedApp(NamedTuple):
             executors,
             one.unleased,
             with_step_guard(one.migrations, self.guard),
+            one.public,
         )

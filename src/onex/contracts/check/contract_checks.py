@@ -73,6 +73,8 @@ class _Check(PartialContract):
         yield from self._fired_by_nobody()
         for word in self.unleased:
             yield from self._trigger(word, "unleased")
+        for word in self.public:
+            yield from self._trigger(word, "public")
 
     # --- states -----------------------------------------------------------------------------------------------------
 
@@ -82,6 +84,7 @@ class _Check(PartialContract):
             ("state", self.declared),
             ("intent", [intent.name for intent in self.intents if intent.name]),
             ("unleased trigger", self.unleased),
+            ("public trigger", self.public),
         ]
         for what, words in groups:
             seen: dict[str, YamlPlace] = {}

@@ -65,6 +65,7 @@ class PartialContract:
         self.declared = [state.name for state in self.states if state.name.text]
         self.intents = [_intent(node) for node in _branches(tree.get("intents"))[:INTENTS_MAX]]
         self.unleased = _words(tree.get("unleased"))
+        self.public = _words(tree.get("public"))
         self.triggers = list(dict.fromkeys(line.trigger.text for line in self.lines if line.trigger))
         self.starts = {line.start.text for line in self.lines if line.start}
         self.ends = {line.end.text for line in self.lines if line.end}

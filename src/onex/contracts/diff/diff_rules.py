@@ -282,6 +282,9 @@ RULES: Mapping[str, DiffRule] = {
     "ModelContractReducer.unleased": DiffRule(
         added=adds("{name} needs no lease now"), removed=breaks("{name} needs a lease now")
     ),
+    "ModelContractReducer.public": DiffRule(
+        added=adds("clients may send {name} now"), removed=breaks("clients may not send {name} now")
+    ),
     "ModelContractReducer.intents": DiffRule(
         added=adds("{name} may be emitted too"), removed=breaks("{name} is no longer emitted")
     ),

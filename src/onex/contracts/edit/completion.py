@@ -25,7 +25,7 @@ from .editor_schema import type_in_words, use_in_words
 from .yaml_cursor import yaml_cursor
 
 STATES = ("from_state", "to_state", "initial_state", "terminal_states", "error_states")
-TRIGGERS = ("trigger", "on_timeout", "succeeded", "failed", "unknown", "unleased")
+TRIGGERS = ("trigger", "on_timeout", "succeeded", "failed", "unknown", "unleased", "public")
 _STATE = re.compile(r"""\b(?:from_state|to_state|initial_state)["']?[ ]*:[ ]*["']?([A-Za-z][\w-]*)""")
 _LISTED = re.compile(r"""\bterminal_states["']?[ ]*:[ ]*\[([^\]\n]*)""")
 _TRIGGER = re.compile(r"""\b(?:trigger|on_timeout)["']?[ ]*:[ ]*["']?([A-Za-z][\w-]*(?:\.[\w-]+)?)""")

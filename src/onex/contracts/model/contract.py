@@ -163,6 +163,7 @@ class ModelContractReducer(ModelContractBase):
     state_model: Annotated[ClassName | None, MAPPED] = None
     state_schema: Annotated[int, Field(ge=1, le=10_000), ENGINE] = 1
     unleased: Annotated[tuple[TriggerName, ...], Field(max_length=TRANSITIONS_MAX), ENGINE] = ()
+    public: Annotated[tuple[TriggerName, ...], Field(max_length=TRANSITIONS_MAX), ENGINE] = ()
     intents: Annotated[tuple[ModelIntentDeclaration, ...], Field(max_length=INTENTS_MAX), ENGINE] = ()
 
 

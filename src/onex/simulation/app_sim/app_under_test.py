@@ -27,6 +27,7 @@ from ...app import App, LoadedWorkflow, load_app
 from ...app.finder import FINDER, import_module
 from ...app.folder import AppFolder
 from ...contracts.load import load_contract
+from ...engine.internal_triggers import internal_triggers
 from ...engine.registry import ReducerRegistry, Workflow
 from ...engine.step_budget import Budgeted
 from ...kernel.action import Nothing, WorkflowKey
@@ -68,7 +69,7 @@ class AppUnderTest:
 
     def _workflow(self, one: LoadedWorkflow, outside: Executor, guard: StepGuard) -> Workflow:
         targets = {spec.target: outside for spec in one.reducer.intents.by_name.values() if spec.target}
-        return Workflow(Budgeted(one.reducer, guard), one.code, targets, one.unleased)
+        return Workflow(Budgeted(one.reducer, guard), one.code, targets, one.unleased, public=one.public)
 
     def spec(self, intent: ModelIntent[BaseModel]) -> IntentSpec:
         assert intent.workflow_key is not None, "an intent that is served has a key"
@@ -136,20 +137,9 @@ def _targets(folder: AppFolder) -> set[str]:
 
 
 def _own_triggers(one: LoadedWorkflow, app: App) -> tuple[str, ...]:
-    """Those that only clients send: no outcome, no timer, no message from another instance.
-
-    A client that sends "charged" where nobody charged makes a false statement, which no app can detect. To test that, write
-    it in ``actions``.
-    """
-    ours = {ROLLBACK, *(timeout.trigger for timeout in one.reducer.machine.timeouts.values())}
-    for spec in one.reducer.intents.by_name.values():
-        ours.update(spec.outcomes.values())
-        if spec.kind == EnumIntentType.TIMER:
-            ours.add(spec.trigger)
-    for other in app.workflows.values():
-        for spec in other.reducer.intents.by_name.values():
-            if spec.kind == EnumIntentType.ACTION_SEND and spec.target == one.name:
-                ours.add(spec.trigger)
+    """Those that clients may send: no outcome, timer or message brings them, or the contract lists them under ``public``."""
+    internal = internal_triggers({name: other.reducer.intents for name, other in app.workflows.items()})
+    ours = {ROLLBACK, *internal[one.name]} - one.public
     return tuple(trigger for trigger in one.reducer.payloads if trigger not in ours)
 
 

@@ -1,0 +1,127 @@
+"""Action checks: whether an action may step an instance as it stands, in the order of promise 5.
+
+``Folded`` inherits these checks: while it folds, the instance that they look at changes from action to action.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..kernel.errors import (
+    ActionExpiredError,
+    ConcurrentModificationError,
+    EpochMismatchError,
+    InstanceFinished,
+    InstanceHeld,
+    InternalTrigger,
+    LeaseConflictError,
+    LeaseExpiredError,
+    LeaseValidationError,
+    OnexError,
+    Refused,
+)
+from ..kernel.machine import state_timer
+from ..kernel.step import State
+from .mailbox import Entry, Pending
+from .schema_upgrade import TimerWait
+
+
+class TimerGone(Refused):
+    """The timer was replaced, cancelled, or its instance has ended: it is dropped and counted."""
+
+    code = "timer_gone"
+
+
+class Rules(NamedTuple):
+    """What a fold needs beside the entry. ``check_all`` is for tests and simulation (promise 33)."""
+
+    code_id: int
+    env_id: int
+    now_us: int
+    check_all: bool = False
+
+
+class ActionChecks:
+    """The instance as it stands before an action, and what it is checked for."""
+
+    __slots__ = (
+        "_new_timers", "_rules", "entry", "epoch", "held", "lease_id", "lease_until_us", "state", "terminal", "timers",
+        "unreadable", "version",
+    )  # fmt: skip
+
+    entry: Entry
+    version: int
+    epoch: int
+    state: State | None
+    terminal: bool
+    held: str
+    lease_id: bytes | None
+    lease_until_us: int
+    timers: dict[str, TimerWait]
+    unreadable: OnexError | None
+    _rules: Rules
+    _new_timers: dict[str, tuple[int, int, int]]
+
+    def _check(self, pending: Pending) -> OnexError | None:
+        """Its refusal, or None, in the order of promise 5; ``dispatch`` and the store find duplicates. Outcomes and timers need
+        no lease or expiry."""
+        entry = self.entry
+        if pending.internal:
+            return internal_trigger(pending)
+        if self.unreadable is not None:
+            return self.unreadable
+        if pending.timer and pending.expected_version is not None:  # a held timer: the log was read up to there
+            if pending.expected_version != self.version:
+                return ConcurrentModificationError(f"{entry.key} is at version {self.version}; look again")
+        elif pending.timer and not self._timer_waits(pending):
+            return TimerGone(f"timer {pending.timer!r} of {entry.key} no longer waits")
+        if self.terminal:
+            status = self.state.status if self.state is not None else "?"
+            return InstanceFinished(f"{entry.key} is {status!r} and accepts nothing more", status=status)
+        if self.held:
+            return InstanceHeld(f"{entry.key} is held: {self.held}. Fix the reducer, or: onex release {entry.key}")
+        if pending.settles is not None and not pending.sent:
+            return None
+        if pending.expires_us and self._rules.now_us > pending.expires_us:
+            return ActionExpiredError(f"{pending.kind!r} for {entry.key} expired before its turn came")
+        if pending.expected_version is not None and pending.expected_version != self.version:
+            return ConcurrentModificationError(
+                f"{entry.key} is at version {self.version}, not {pending.expected_version}; read it and decide again",
+                version=self.version,
+            )
+        return self._check_lease(pending)
+
+    def _check_lease(self, pending: Pending) -> OnexError | None:
+        entry = self.entry
+        if self.lease_id is None and pending.lease_id is None and pending.epoch is None:
+            return None
+        held = self.lease_id is not None and self.lease_until_us >= self._rules.now_us
+        if pending.lease_id is not None:
+            if pending.lease_id != self.lease_id:
+                return LeaseValidationError(f"{entry.key} knows no lease {pending.lease_id.hex()}")
+            if not held:
+                return LeaseExpiredError(f"the lease of {entry.key} ran out; take it again")
+        elif held and pending.kind not in entry.workflow.unleased:
+            return LeaseConflictError(f"{entry.key} is led by an orchestrator; wait, or ask it")
+        if pending.epoch is not None and pending.epoch != self.epoch:
+            return EpochMismatchError(
+                f"{pending.kind!r} was planned on epoch {pending.epoch}; {entry.key} is at {self.epoch}",
+                epoch=self.epoch,
+            )
+        return None
+
+    def _timer_waits(self, pending: Pending) -> bool:
+        """A status's own timer counts in that status only: one may be left of a release that did not know its name."""
+        name = pending.timer
+        waits = self.timers.get(name)
+        if waits is None or waits[0] != pending.settles or name in self._new_timers:
+            return False
+        return not name.startswith("@") or (self.state is not None and name == state_timer(self.state.status))
+
+
+def internal_trigger(pending: Pending) -> InternalTrigger:
+    return InternalTrigger(
+        f"{pending.kind!r} is internal to {pending.key.workflow_type}: {pending.internal} brings it. If clients may send it too, "
+        "list it under public: in the contract; an operator sends it with onex submit --as-operator",
+        trigger=pending.kind,
+    )
