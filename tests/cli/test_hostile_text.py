@@ -263,6 +263,12 @@ WORDS: dict[str, list[list[str]]] = {
         ["diagram", NASTY],
         ["diagram", "{app}", "--type", NASTY],
     ],
+    "contract": [
+        ["contract", "{app}"],
+        ["contract", "{app}", "--json"],
+        ["contract", "{app}", "--type", NASTY],
+        ["contract", NASTY],
+    ],
     "schema": [["schema"], ["schema", "--json"], ["schema", NASTY]],
     "lsp": [["lsp", NASTY]],
     "": [[NASTY], [f"--{NASTY}"], ["--version"]],

@@ -197,7 +197,11 @@ class EngineClient:
 
     def _unanswered(self, key: WorkflowKey, action_id: UUID, waited_s: float) -> CommitUnknown:
         pid = owner_pid(self.store_url)
-        who = f"no engine runs on {self.store_url}" if pid is None else f"process {pid}, which runs on it, is busy"
+        who = (
+            f"no engine runs on {self.store_url}"
+            if pid is None
+            else f"process {pid}, which runs on it, has not answered"
+        )
         return CommitUnknown(
             f"no answer for {key} in {waited_s:g} s: {who}. The action is stored and waits for an engine; sent again with "
             f"action_id {action_id} it is applied once",
