@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 
@@ -117,7 +118,7 @@ def test_ctrl_c_tells_what_was_done_so_far_and_leaves_nothing(place: Path, monke
     assert code == 130
     assert "simulating" in told
     assert "stopped; the result so far:" in told
-    assert " runs of orders in " in told
+    assert re.search(r"[1-9]\d* runs? of orders in ", told)
     assert list((place / "tmp").iterdir()) == []
 
 
