@@ -36,15 +36,16 @@ intents:
 """
 
 
+@pytest.mark.parametrize("suffix", ["", ".py"], ids=["folder", "file"])
 @pytest.mark.parametrize("name", ["leave", "work", "long_walk", "n"])
-def test_a_new_workflow_passes_the_check_and_runs(place: Path, commands: Commands, name: str) -> None:
-    told = commands("new", f"apps/{name}")
+def test_a_new_workflow_passes_the_check_and_runs(place: Path, commands: Commands, name: str, suffix: str) -> None:
+    told = commands("new", f"apps/{name}{suffix}")
     assert told.code == 0
-    assert told.out.splitlines()[0] == f"onex check apps/{name}"
-    assert commands("check", f"apps/{name}", "--strict").code == 0
+    assert told.out.splitlines()[0] == f"onex check apps/{name}{suffix}"
+    assert commands("check", f"apps/{name}{suffix}", "--strict").code == 0
 
     async def go() -> None:
-        async with await onex.open("memory:", f"apps/{name}") as engine:
+        async with await onex.open("memory:", f"apps/{name}{suffix}") as engine:
             await engine.submit(f"{name}:1", "begin", {"text": "hello"})
             assert (await engine.wait(f"{name}:1", timeout_s=20)).status == "done"
             state = await engine.state(f"{name}:1")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..codegen.new_workflow import workflow_files
+from ..codegen.new_workflow import workflow_file, workflow_files
 from ..codegen.stubs import missing_stubs
 from ..repository.safe_write import rewrite, write_whole
 from .console import note, say_json, say_lines
@@ -19,7 +19,11 @@ from .store_options import Json
 def new(
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="[NAME]", help="The folder to write; its name is the workflow's.", show_default=False),
+        typer.Argument(
+            metavar="[NAME]",
+            help="The Python file NAME.py, or the folder NAME; its name is the workflow's.",
+            show_default=False,
+        ),
     ] = None,
     contract: Annotated[
         Path | None,
@@ -32,12 +36,13 @@ def new(
 ) -> None:
     """Write a new workflow, or stubs for a contract.
 
-    With NAME it writes a small workflow that runs: contract.yaml, payloads.py, reducer.py and effects.py. With --from it adds
-    payload classes, handlers and functions that serve intents to the files beside a contract. No line that is there is
-    changed. An effect that is only a stub fails, and says so.
+    It writes a small workflow that runs: NAME.py is one Python file, NAME is a folder with contract.yaml, payloads.py,
+    reducer.py and effects.py. With --from it adds payload classes, handlers and functions that serve intents to the files
+    beside a contract. No line that is there is changed. An effect that is only a stub fails, and says so.
 
     \b
     Examples:
+      onex new leave.py
       onex new leave
       onex new --from shop/contract.yaml
     """
@@ -48,19 +53,23 @@ def new(
         return
     if folder is None:
         raise Misused("name the workflow: onex new NAME; or its contract: onex new --from CONTRACT")
-    files = workflow_files(folder.name or folder.resolve().name)
-    if folder.exists() and not folder.is_dir():
-        raise Misused(f"{folder} is a file; name a folder")
-    there = [name for name in files if (folder / name).exists()]
+    if folder.suffix == ".py":
+        name, home = folder.stem, folder.parent
+        files: Mapping[str, str] = {folder.name: workflow_file(name)}
+    else:
+        name, home = folder.name or folder.resolve().name, folder
+        files = workflow_files(name)
+    if home.exists() and not home.is_dir():
+        raise Misused(f"{home} is a file; name a folder, or {home}.py for one file")
+    there = [one for one in files if (home / one).exists()]
     if there and not force:
-        raise Misused(f"{folder} has {', '.join(there)} already; name another folder, or write over them with --force")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        write_whole(folder / name, text)
-    name = folder.name or folder.resolve().name
+        raise Misused(f"{home} has {', '.join(there)} already; choose another name, or write over them with --force")
+    home.mkdir(parents=True, exist_ok=True)
+    for one, text in files.items():
+        write_whole(home / one, text)
     begin = f'onex submit {name}:1 begin --payload \'{{"text": "hello"}}\''
     next_steps = [f"onex check {folder}", f"onex run {folder}", begin, f"onex show {name}:1"]
-    _say({str(folder / name): ["all of it"] for name in files}, next_steps, as_json=as_json)
+    _say({str(home / one): ["all of it"] for one in files}, next_steps, as_json=as_json)
 
 
 def _stubs(contract: Path, *, as_json: bool) -> None:

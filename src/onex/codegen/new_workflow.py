@@ -9,7 +9,9 @@ from keyword import iskeyword
 from ..kernel.errors import ValidationError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_TAKEN = frozenset(("Action", "Begin", "Failure", "ModelIntent", "Payload", "State", "Step", "Work", "Worked"))
+_TAKEN = frozenset(
+    ("Action", "Begin", "Failure", "Literal", "ModelIntent", "Payload", "State", "Step", "Work", "Worked")
+)
 
 
 class BadWorkflowName(ValidationError):
@@ -19,7 +21,19 @@ class BadWorkflowName(ValidationError):
 
 
 def workflow_files(name: str) -> Mapping[str, str]:
-    """``[file] -> text`` of the workflow ``name``. Raises BadWorkflowName."""
+    """``[file] -> text`` of the workflow ``name``, contract first. Raises BadWorkflowName."""
+    state = _state_of(name)
+    return {file: text.replace("NAME", name).replace("STATE", state) for file, text in _FILES.items()}
+
+
+def workflow_file(name: str) -> str:
+    """The text of the same workflow in one file. Raises BadWorkflowName."""
+    state = _state_of(name)
+    return _ONE_FILE.replace("NAME", name).replace("STATE", state)
+
+
+def _state_of(name: str) -> str:
+    """The name of the state's class."""
     if _NAME.fullmatch(name) is None or iskeyword(name):
         near = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_0123456789")[:60]
         if not near or iskeyword(near):
@@ -29,8 +43,7 @@ def workflow_files(name: str) -> Mapping[str, str]:
             f"For example: {near}"
         )
     state = "".join(part.capitalize() for part in name.split("_"))
-    state = f"{state}State" if state in _TAKEN else state
-    return {file: text.replace("NAME", name).replace("STATE", state) for file, text in _FILES.items()}
+    return f"{state}State" if state in _TAKEN else state
 
 
 _FILES = {
@@ -117,3 +130,56 @@ def work(intent: ModelIntent[Work]) -> Worked:
     return Worked(answer=intent.payload.text.upper())
 ''',
 }
+_ONE_FILE = '''\
+"""NAME: one trigger, one effect, and what becomes of it. `onex check NAME.py`, then `onex run NAME.py`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from onex import Action, Failure, ModelIntent, Payload, State, Step, workflow
+
+
+class STATE(State):
+    status: Literal["new", "working", "done", "failed"] = "new"
+    text: str = ""
+    answer: str = ""
+    trouble: str = ""
+
+
+class Begin(Payload):
+    text: str
+
+
+class Work(Payload):
+    text: str
+
+
+class Worked(Payload):
+    answer: str
+
+
+flow = workflow("NAME", STATE)
+
+
+@flow.effect(retry=3)
+def work(intent: ModelIntent[Work]) -> Worked:
+    """Touches the world. It may run again after a crash, always with the same intent.idempotency_key."""
+    return Worked(answer=intent.payload.text.upper())
+
+
+@flow.on("new -> working")
+def begin(state: STATE, action: Action[Begin]) -> Step[STATE]:
+    """Pure: no clock, no chance, no I/O. `Work(...)` asks for the effect above."""
+    return Step(state.evolve(text=action.payload.text), Work(text=action.payload.text))
+
+
+@flow.on(work.succeeded, "working -> done")
+def worked(state: STATE, action: Action[Worked]) -> Step[STATE]:
+    return Step(state.evolve(answer=action.payload.answer))
+
+
+@flow.on(work.failed, work.unknown, "working -> failed")
+def failed(state: STATE, action: Action[Failure]) -> Step[STATE]:
+    return Step(state.evolve(trouble=action.payload.message))
+'''
