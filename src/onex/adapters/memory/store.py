@@ -224,7 +224,11 @@ class MemoryStore(MemoryReads):
         rows = tables.rejections
         while rows and (len(rows) > self._cap or next(iter(rows.values())).last_us <= at_us - REJECTION_KEPT_US):
             del rows[next(iter(rows))]
-        tables.attempts = [one for one in tables.attempts if one.ended_us > at_us - REJECTION_KEPT_US][-ATTEMPTS_MAX:]
+        if tables.attempts and (
+            tables.attempts[0].ended_us <= at_us - REJECTION_KEPT_US or len(tables.attempts) > ATTEMPTS_MAX
+        ):
+            kept = [one for one in tables.attempts if one.ended_us > at_us - REJECTION_KEPT_US]
+            tables.attempts = kept[-ATTEMPTS_MAX:]
         for ticket in [one for one, us in tables.answered_us.items() if us <= at_us - ANSWER_KEPT_US]:
             del tables.inbox[ticket], tables.answered_us[ticket]
 
