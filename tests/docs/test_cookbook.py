@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from onex.app import load_app
 from onex.simulation.app_sim.app_under_test import load_app_under_test
@@ -64,6 +65,20 @@ def test_its_apps_have_no_finding_and_hold_under_faults(page: Path, tmp_path: Pa
 def test_its_page_says_what_a_recipe_says(page: Path) -> None:
     text = page.read_text()
     assert [heading for heading in HEADINGS if f"\n{heading}\n" not in text] == []
+
+
+@one_recipe
+def test_what_it_writes_contract_first_is_in_the_derived_contract(page: Path, tmp_path: Path) -> None:
+    """Each row of the YAML is a row of an app on the page, where it may say more: what a rule gives may be left out."""
+    workflows = [one for file in written(page, tmp_path) for one in load_app(file).workflows.values()]
+    contracts = [yaml.safe_load(one.contract_text) for one in workflows]
+    for block in blocks(page.read_text()):
+        if block.language != "yaml":
+            continue
+        for kind, rows in yaml.safe_load(block.text).items():
+            known = [row for one in contracts for row in (one | one["state_machine"]).get(kind, ())]
+            unknown = [row for row in rows if not any(row == {key: there.get(key) for key in row} for there in known)]
+            assert unknown == []
 
 
 def test_the_index_lists_every_recipe_once() -> None:
