@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from onex.cli.console import when
+from tests.app.apps import REDUCER, job
 from tests.cli.conftest import JOBS, ORDERS, Commands, fill
 
 SECOND = 1_000_000
@@ -170,3 +171,41 @@ def test_an_empty_store_says_what_begins_it(commands: Commands, place: Path) -> 
 def test_times_are_told_as_people_tell_them(away_us: int, told: str) -> None:
     now = 1_700_000_000 * SECOND
     assert when(now + away_us, now) == told
+
+
+def test_ls_tells_of_a_step_with_too_many_intents(commands: Commands, place: Path) -> None:
+    """Their number is known only when the action comes: it is refused, and ls says whose and how many."""
+    app = job(
+        place / "job",
+        reducer=REDUCER.replace("Make(what=action.payload.what)", "*([Make(what='x')] * int(action.payload.what))"),
+    )
+    one, two, three = (("job:1", "begin", {"what": count}) for count in ("65", "66", "0"))
+    fill(app, [one, ("job:2", "begin", {"what": "3"}), ("job:2", "made", {"where": "x"})])
+    told = commands("ls")
+    assert (
+        told.err == "job:1 refused 1 action because its reducer failed: 'begin' emitted 65 intents; the limit is 64\n"
+    )
+    assert squeezed(told.out)[1:] == ["job:2  done  2  AGO  ended"]
+    fill(app, [one, two])
+    assert commands("ls").err == (
+        "job:1 refused 3 actions because its reducer failed: 'begin' emitted 66 intents; the limit is 64\n"
+    )
+    assert commands("ls", "--type", "job").err == ""
+    fill(app, [three])
+    assert commands("ls").err == ""
+    assert [row["failures"] for row in commands("ls", "--json").rows] == [0, 0]
+
+
+def test_ls_tells_how_often_in_a_row_the_reducer_of_an_instance_failed(commands: Commands, place: Path) -> None:
+    app = job(
+        place / "job",
+        reducer=REDUCER.replace("return Step(job.evolve(where", "1 / 0\n    return Step(job.evolve(where"),
+    )
+    fill(app, [("job:1", "begin", {"what": "x"})])  # its effect's outcome fails in the reducer
+    told = commands("ls")
+    assert (
+        told.err
+        == "job:1 refused 1 action because its reducer failed: job.made failed on 'busy': ZeroDivisionError: division by zero\n"
+    )
+    (row,) = commands("ls", "--json").rows
+    assert row["failures"] == 1

@@ -12,6 +12,7 @@ from ..kernel.action import WorkflowKey
 from ..ports import Counts, EnumOutboxState, Pointer, Reader, Stored
 from ..views.stored_rows import StoppedIntents, instance_json
 from .console import counted, note, now_us, say_json, table, when
+from .failing import failing_of, tell_failing
 from .store_options import ROWS_MAX, Json, Store
 from .store_reading import look
 
@@ -54,6 +55,7 @@ def ls(
         for row in rows:
             say_json(instance_json(row, stopped.get(row.key, NONE_STOPPED)))
         return
+    tell_failing(look(store, lambda reader: failing_of(reader, rows, whole=not any((of_type, status, after)))))
     if not rows:
         narrowed = any((of_type, status, after))
         there = f"; the types are {', '.join(types)}" if types and of_type not in types else ""

@@ -110,6 +110,7 @@ def instance_json(row: Stored, stopped: StoppedIntents) -> dict[str, object]:
         "held": row.held or None,
         "held_intents": stopped.held,
         "dead_intents": stopped.dead,
+        "failures": row.failures,
     }
 
 
