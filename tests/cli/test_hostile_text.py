@@ -269,7 +269,12 @@ WORDS: dict[str, list[list[str]]] = {
         ["contract", "{app}", "--type", NASTY],
         ["contract", NASTY],
     ],
-    "new": [["new", NASTY], ["new", f"{NASTY}/{NASTY}", "--json"], ["new", "--from", NASTY], ["new", "named", "--json"]],
+    "new": [
+        ["new", NASTY],
+        ["new", f"{NASTY}/{NASTY}", "--json"],
+        ["new", "--from", NASTY],
+        ["new", "named", "--json"],
+    ],
     "schema": [["schema"], ["schema", "--json"], ["schema", NASTY]],
     "lsp": [["lsp", NASTY]],
     "": [[NASTY], [f"--{NASTY}"], ["--version"]],

@@ -203,9 +203,7 @@ def test_ls_tells_how_often_in_a_row_the_reducer_of_an_instance_failed(commands:
     )
     fill(app, [("job:1", "begin", {"what": "x"})])  # its effect's outcome fails in the reducer
     told = commands("ls")
-    assert (
-        told.err
-        == "job:1 refused 1 action because its reducer failed: job.made failed on 'busy': ZeroDivisionError: division by zero\n"
-    )
+    why = "job:1 refused 1 action because its reducer failed: job.made failed on 'busy': ZeroDivisionError: division by zero\n"
+    assert told.err.startswith(why)
     (row,) = commands("ls", "--json").rows
     assert row["failures"] == 1
