@@ -36,6 +36,9 @@ class ApiPage(NamedTuple):
     sections: Sequence[Section]
 
 
+ALONE = ("",)
+"""Of a class no members: they are those of a port, which is described there."""
+
 ONE_FILE = ("one file, or contract first", "guides/one-file-or-contract-first.md")
 STEPS = ("actions and steps", "concepts/actions-and-steps.md")
 REDUCER = ("writing a reducer", "guides/writing-a-reducer.md")
@@ -51,6 +54,8 @@ PROJECTIONS = ("projections", "concepts/projections.md")
 REPLAY = ("replay and code", "concepts/replay-and-code.md")
 WHAT_IF = ("what if", "concepts/what-if.md")
 SIMULATION = ("simulation", "concepts/simulation.md")
+CONTAINER = ("container", "guides/container.md")
+ROUTING = ("routing", "guides/routing.md")
 TESTING = ("testing your workflow", "guides/testing-your-workflow.md")
 
 PAGES: Sequence[ApiPage] = (
@@ -223,6 +228,25 @@ PAGES: Sequence[ApiPage] = (
                 SIMULATION,
                 (Entry("simulation.app_sim.World", constructed=False), Entry("simulation.app_sim.at_end")),
             ),
+            Section(
+                "Simulation of a program of your own",
+                SIMULATION,
+                (Entry("simulation.seeded_run.run"), Entry("simulation.seeded_run.Sim")),
+            ),
+        ),
+    ),
+    ApiPage(
+        "services.md",
+        "Containers, routing and delegation",
+        "Parts that programs around an engine use.",
+        (
+            Section("Containers", CONTAINER, (Entry("container.ONEXContainer"),)),
+            Section(
+                "Routing",
+                ROUTING,
+                (Entry("seed_names.workflow_router.WorkflowRouter"), Entry("seed_names.workflow_router.ReducerInstance")),
+            ),
+            Section("Delegation", REDUCER, (Entry("seed_names.subreducer_framework.SubreducerFramework"),)),
         ),
     ),
     ApiPage(
@@ -263,6 +287,17 @@ PAGES: Sequence[ApiPage] = (
                 ),
             ),
             Section("Rows of projections", PROJECTIONS, (Entry("ports.ProjectionRow"),)),
+            Section(
+                "Adapters",
+                STORES,
+                (
+                    Entry("adapters.sqlite.store.SqliteStore", ("open",), constructed=False),
+                    Entry("adapters.memory.store.MemoryStore", ALONE),
+                    Entry("adapters.clock.SystemClock", ALONE),
+                    Entry("adapters.clock.UuidV7", ALONE),
+                    Entry("adapters.structlog_telemetry.StructlogTelemetry", ALONE),
+                ),
+            ),
         ),
     ),
 )  # fmt: skip

@@ -192,6 +192,9 @@ class ApiReference:
 
     def _linked(self, text: str, own: str = "") -> str:
         """A docstring as Markdown: rules, errors and names that have an entry become links."""
+        text = re.sub(
+            r"^\.\. code-block:: \w+\n", "", text, flags=re.MULTILINE
+        )  # what is indented is code in Markdown too
         parts = re.split(r"(``.+?``)", text, flags=re.DOTALL)
         return "".join(self._code(part, own) if part.startswith("``") else self._plain(part) for part in parts)
 

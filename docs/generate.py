@@ -139,10 +139,15 @@ def _elsewhere() -> list[type[OnexError]]:
 def _modules() -> Iterator[ModuleType]:
     yield import_module("onex.kernel.intent")
     for room in ROOMS:
-        module = import_module(f"onex.{room}")
-        yield module
-        for inner in iter_modules(getattr(module, "__path__", ())):
-            yield import_module(f"onex.{room}.{inner.name}")
+        yield from _within(f"onex.{room}")
+
+
+def _within(name: str) -> Iterator[ModuleType]:
+    """A module and all below it, each folder in name order."""
+    module = import_module(name)
+    yield module
+    for inner in iter_modules(getattr(module, "__path__", ())):
+        yield from _within(f"{name}.{inner.name}")
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------

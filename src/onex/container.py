@@ -95,6 +95,7 @@ class ONEXContainer:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Of all services: those with a recipe in the order in which they were registered, then those that were given."""
         return tuple(dict.fromkeys((*self._recipes, *self._given)))
 
     async def check_service_health(self, name: str) -> ServiceHealth:

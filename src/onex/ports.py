@@ -157,7 +157,7 @@ class Reader(Protocol):
     async def rejections(
         self, key: str | None, action_id: bytes | None, after: int, limit: int
     ) -> Sequence[RejectionRow]:
-        """Newest first; ``after`` skips as many."""
+        """Newest first, of one instance (``type:id``) or one action id, or all; ``after`` skips as many."""
 
     async def attempts(self, key: WorkflowKey, limit: int) -> Sequence[Attempt]:
         """The ``limit`` newest kept tries of this instance's intents: by pointer, and each intent's in their order."""

@@ -250,11 +250,11 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         failed: str = "",
         unknown: str = "",
     ) -> _ServeDecorator:
-        """This function performs an intent: ``def charge(intent: ModelIntent[Charge]) -> Charged``.
+        """This function performs an intent, and becomes a ``ServedIntent``: ``def charge(intent: ModelIntent[Charge]) -> Charged``.
 
-        The intent is called like the function, and so is its ``target`` if none is given. ``retry`` is the number of attempts,
-        or a policy. ``succeeded``, ``failed`` and ``unknown`` name the triggers of its outcomes; by default they are
-        ``charge.succeeded`` and so on. When no handler names one of them, the intent has no outcomes: nobody waits for it.
+        Intent and ``target`` are called like it. ``retry``: attempts (5), or a policy. ``timeout`` (30 s) bounds one attempt,
+        ``concurrency`` (10) how many of a target run at once. ``succeeded``, ``failed``, ``unknown`` name the outcomes' triggers,
+        by default ``charge.succeeded`` and so on. When no handler names one of them, the intent has no outcomes: nobody waits.
         """
         place = SourcePlace.of_caller(1)
         options = contract_options(retry, delivery, priority, timeout, concurrency, on_exit, detached)

@@ -129,6 +129,7 @@ class ReducerPatternEngine:
     ) -> Committed:
         """Durable when it returns. Raises the OnexError it was refused with; the state is then as before.
 
+        ``key`` is ``type:id``. ``payload`` is an object of its class, a mapping of its fields, JSON as bytes, or None for none.
         ``expected_version`` is the version the caller decided on: at any other ConcurrentModificationError is raised.
         Send the same ``action_id`` again after a lost answer: it is applied once, and the first answer comes back.
         An argument of a wrong type or out of its range is refused like any other action: InvalidKey, InvalidPayload,

@@ -221,7 +221,10 @@ class Handlers(Generic[S]):
         self.by_trigger: dict[str, Handler[S, BaseModel]] = {}
 
     def on(self, *triggers: str) -> Callable[[Handler[S, P]], Handler[S, P]]:
-        """Give these triggers a handler. A trigger without one changes the status and nothing else."""
+        """Give these triggers a handler. A trigger without one changes the status and nothing else.
+
+        Raises ReducerFailed when a trigger has one already.
+        """
 
         def add(handler: Handler[S, P]) -> Handler[S, P]:
             for trigger in triggers:

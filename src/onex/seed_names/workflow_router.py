@@ -56,6 +56,7 @@ class WorkflowRouter:
 
     @property
     def workers(self) -> tuple[ReducerInstance, ...]:
+        """In the order in which they were first registered."""
         return tuple(self._workers.values())
 
     def register(self, worker: ReducerInstance) -> None:

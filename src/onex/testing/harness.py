@@ -90,7 +90,10 @@ class Given(Generic[S]):
         raise AssertionError(f"no step of this test emitted {name!r}; emitted were {names}")
 
     def then(self, *, intents: list[BaseModel | str] | None = None, **fields: object) -> Self:
-        """Checks fields of the new state, and the intents of the last step: by payload, or by name where there is none."""
+        """Checks fields of the new state, and the intents of the last step: by payload, or by name where there is none.
+
+        Raises AssertionError, which says what was found; also for an action that was refused.
+        """
         if self.refused is not None:
             raise AssertionError(f"refused: {self.refused}") from self.refused
         for name, wanted in fields.items():
@@ -102,11 +105,11 @@ class Given(Generic[S]):
         return self
 
     def then_refused(self, error: type[OnexError]) -> Self:
-        """Checks that the last action was refused with this error."""
+        """Checks that the last action was refused with this error. Raises AssertionError, which says what came of it."""
         assert isinstance(self.refused, error), f"not refused with {error.__name__} but {self.refused!r}"
         return self
 
 
 def given(reducer: Reducer[S], state: S | None = None) -> Given[S]:
-    """Starts from ``state``, or from the initial state."""
+    """A test of ``reducer`` that starts from ``state``, or from the initial state."""
     return Given(reducer, reducer.initial() if state is None else state)

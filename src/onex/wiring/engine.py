@@ -174,7 +174,8 @@ async def open(
 ) -> WiredEngine:
     """An engine that owns the store and runs the app: ``async with await onex.open(app="shop") as engine``.
 
-    ``store_url`` and ``workers`` (processes for compute, started at the first task) default to the settings.
+    ``store_url`` (``sqlite:///FILE`` or ``memory:``) and ``workers`` (processes for compute, started at the first task) default to
+    the settings. ``check_all`` reloads each state that is written and compares it, for tests.
     ``executors[target]`` serves that target in place of the app's own function: an executor, or a function of the intent
     (``nodes.given``). ``limits`` win over the settings; ``telemetry`` gets the events of the engine, for example
     ``onex.adapters.structlog_telemetry.StructlogTelemetry()``. Raises ContractError, InvalidExecutor for a target that the

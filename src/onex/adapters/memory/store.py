@@ -52,7 +52,7 @@ from .read import MemoryReads, Tables
 
 
 class MemoryStore(MemoryReads):
-    """Store, Reader, Sender and Projections."""
+    """Store, Reader, Sender and Projections in memory. It ends with its process, and keeps the other promises of a store."""
 
     shards = 1
 
