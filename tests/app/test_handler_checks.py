@@ -149,6 +149,18 @@ def test_a_class_that_another_derives_from_may_hold_more(tmp_path: Path) -> None
         assert [code for code, _, _ in found(folder)] == codes
 
 
+@pytest.mark.parametrize("depth", [50, 450, 5000])
+def test_an_expression_that_nests_too_deep_ends_nothing(tmp_path: Path, depth: int) -> None:
+    folder = written(tmp_path, f"return Step(job{'.evolve()' * depth}.evolve(zzz=1))")
+    assert [code for code, _, _ in found(folder)] in ([], ["unknown_field"])
+
+
+def test_a_file_that_does_not_parse_is_reported_by_the_one_who_loads_it(tmp_path: Path) -> None:
+    folder = written(tmp_path, "return Step(job.evolve(whre='x')")
+    assert found(folder) == []
+    assert [one.code for one in inspect([folder]).findings if one.severity == "error"] == ["python_syntax"]
+
+
 def test_one_file_says_its_statuses_at_the_class(tmp_path: Path) -> None:
     right = "    return Step(job)\n"
     assert WHOLE.count(right) == 1

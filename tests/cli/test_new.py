@@ -161,8 +161,8 @@ def test_an_effect_that_is_only_a_stub_has_surely_failed(place: Path, commands: 
     asyncio.run(go())
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_no_line_that_is_there_is_changed(place: Path, commands: Commands, end: str) -> None:
+@pytest.mark.parametrize(("end", "mark"), [("\n", ""), ("\r\n", ""), ("\n", "\ufeff")])
+def test_no_line_that_is_there_is_changed(place: Path, commands: Commands, end: str, mark: str) -> None:
     home = place / "orders"
     home.mkdir()
     gone = {
@@ -175,7 +175,8 @@ def test_no_line_that_is_there_is_changed(place: Path, commands: Commands, end: 
         for old, new in [gone[name]] if name in gone else []:
             assert text.count(old) == 1, (name, old)
             text = text.replace(old, new)
-        (home / name).write_bytes(text.replace("\n", end).encode())
+        start = mark if name in gone else ""
+        (home / name).write_bytes(f"{start}{text}".replace("\n", end).encode())
     before = {name: (home / name).read_bytes().decode().split(end) for name in gone}
     assert commands("new", "--from", "orders/contract.yaml").code == 0
     for name, lines in before.items():

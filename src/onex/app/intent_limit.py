@@ -14,10 +14,14 @@ _FIX = "emit fewer in one step: one intent for many things, or the next when an 
 
 
 def too_many_intents(folder: AppFolder, modules: Iterable[AppModule]) -> Iterator[Finding]:
-    """``modules`` parse; errors, each at its ``Step(...)``."""
+    """Errors, each at its ``Step(...)``. A module that does not parse is left out: others report it."""
     for module in modules:
         if b".on(" in module.text or b".timer(" in module.text:
-            for one in many_intents(ast.parse(module.text), INTENTS_PER_STEP):
+            try:
+                tree = ast.parse(module.text)
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                continue
+            for one in many_intents(tree, INTENTS_PER_STEP):
                 message = f"{one.handler} emits {one.intents} intents in one step; the limit is {INTENTS_PER_STEP}"
                 path = folder.show(module.path)
                 yield Finding("too_many_intents", EnumSeverity.ERROR, path, one.line, one.column, message, _FIX)

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..kernel.errors import ContractError
 from ..kernel.finding import EnumSeverity, Finding
 
+BOM = "\ufeff"
 FUTURE = "from __future__ import annotations"
 
 
@@ -31,8 +32,8 @@ class ModuleText:
             return cls(path, None, ast.Module([], []))
         try:
             text = path.read_bytes().decode()
-            return cls(path, text, ast.parse(text))
-        except (SyntaxError, ValueError) as error:
+            return cls(path, text, ast.parse(text.removeprefix(BOM)))
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             line = error.lineno or 0 if isinstance(error, SyntaxError) else 0
             finding = Finding(
                 "python_syntax", EnumSeverity.ERROR, str(path), line, 0, f"not Python: {error}", "fix it first"
@@ -106,7 +107,7 @@ class ModuleText:
 
     def _last_import(self) -> int:
         """The line behind which imports go: the last import of the top level, else the docstring, else none."""
-        written = ast.parse(self.before or "")
+        written = ast.parse((self.before or "").removeprefix(BOM))
         ends = [node.end_lineno or 0 for node in written.body if isinstance(node, ast.Import | ast.ImportFrom)]
         if not ends and ast.get_docstring(written, clean=False) is not None:
             ends = [written.body[0].end_lineno or 0]

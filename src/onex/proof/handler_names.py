@@ -50,7 +50,11 @@ def handler_faults(
     """``statuses[state class]`` where the contract says them; ``extended`` are classes that others derive from."""
     for binding in module.bindings.values():
         if isinstance(binding, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield from _Handler(classes, module, statuses, extended, binding).faults()
+            try:
+                found = list(_Handler(classes, module, statuses, extended, binding).faults())
+            except RecursionError:  # an expression that nests too deep to be judged
+                continue
+            yield from found
 
 
 class _Handler:
