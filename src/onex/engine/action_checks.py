@@ -122,6 +122,7 @@ class ActionChecks:
 def internal_trigger(pending: Pending) -> InternalTrigger:
     return InternalTrigger(
         f"{pending.kind!r} is internal to {pending.key.workflow_type}: {pending.internal} brings it. If clients may send it too, "
-        "list it under public: in the contract; an operator sends it with onex submit --as-operator",
+        "list it under public: in the contract, or write public=True at its edge. "
+        "An operator sends it with onex submit --as-operator",
         trigger=pending.kind,
     )
