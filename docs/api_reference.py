@@ -148,7 +148,13 @@ class ApiReference:
 
     def _function(self, one: griffe.Function, owner: str = "") -> str:
         name = f"{owner}.{one.name}" if owner else one.name
-        shapes = [_signature(each, name) for each in (one.overloads or [one])]
+        called = [
+            str(each.value) for each in one.decorators
+        ]  # how it is called, where a signature alone does not say it
+        before = "".join(
+            f"@{each}\n" for each in called if each.endswith(("contextmanager", "classmethod", "staticmethod"))
+        )
+        shapes = [before + _signature(each, name) for each in (one.overloads or [one])]
         if "property" in one.labels:
             shapes = [f"{name}: {one.annotation}"]
         return f"```python\n{''.join(f'{shape}{chr(10)}' for shape in shapes)}```\n\n{self._prose(one, name)}\n"
