@@ -8,12 +8,14 @@ from typing import Annotated
 from uuid import UUID
 
 import pytest
+from pydantic import BaseModel
 
 from onex.adapters.clock import SystemClock, UuidV7
+from onex.adapters.memory.read import Tables
 from onex.adapters.memory.store import MemoryStore
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry, Workflow
-from onex.kernel.action import Action, Payload, WorkflowKey
+from onex.kernel.action import Action, Nothing, Payload, WorkflowKey
 from onex.kernel.errors import OnexError, ReducerFailed
 from onex.kernel.machine import Machine, MachineReducer, Transition, reducer
 from onex.kernel.secret import Secret
@@ -188,12 +190,52 @@ def test_what_a_secret_field_holds_is_in_no_event_and_in_no_trace_that_is_kept()
         with pytest.raises(ReducerFailed):
             await engine.submit("card:1", "pay", Card(number="4111-1111"))
         (refused,) = await engine.reader.rejections("card:1", None, 0, 10)
+        assert refused.message.endswith("ValueError: *** cannot pay")
         assert "caused by LookupError: no account of ***" in refused.trace
         assert "test_events.py:" in refused.trace and "4111" not in refused.trace
 
     listener = heard(story, reducers=table)
     assert [name for name, _ in listener.named("reducer_failed")] == ["reducer_failed"]
     assert "4111" not in str(listener.events)
+
+
+def test_an_instance_that_is_held_names_no_secret_in_its_reason() -> None:
+    machine = Machine(
+        "open", (Transition("open", "paid", "pay"), Transition("open", "open", "wait")), frozenset({"paid"})
+    )
+    code = Code("card", "1.0.0", b"c" * 32, 1)
+    payloads: dict[str, type[BaseModel]] = {"pay": Card, "wait": Nothing}
+    table = ReducerRegistry((Workflow(MachineReducer("card", cards, machine, payloads, {}), code, {}),))
+
+    async def story(engine: ReducerPatternEngine) -> None:
+        await engine.submit("card:1", "wait")
+        for _ in range(3):
+            with pytest.raises(ReducerFailed):
+                await engine.submit("card:1", "pay", Card(number="4111-1111"))
+        stored = await engine.stored("card:1")
+        assert stored is not None and stored.held.endswith("ValueError: *** cannot pay")
+
+    assert "4111" not in str(heard(story, reducers=table).events)
+
+
+def test_a_new_owner_tells_how_many_intents_it_has_taken_over() -> None:
+    tables, listener = Tables(), Listener(details=False)
+
+    def engine_on(telemetry: Listener | None) -> ReducerPatternEngine:
+        store = MemoryStore(tables)
+        return ReducerPatternEngine(store, store, registry(Worker()), SystemClock(), UuidV7(), ENV, telemetry=telemetry)
+
+    async def go() -> None:
+        first = engine_on(None)
+        await first.start("first")
+        await first.submit(K, "start", Start(text="slow"))
+        await first.close()
+        second = engine_on(listener)
+        await second.start("second")
+        await second.close()
+
+    asyncio.run(go())
+    assert without_ids(listener.named("intents_taken_over")) == [("intents_taken_over", {"intents": 1})]
 
 
 def test_a_listener_whose_details_cannot_be_asked_gets_none() -> None:

@@ -17,6 +17,7 @@ from ..ports import Attempt, Clock, EnumAttempt
 from .attempt import CODE_CHARACTERS
 from .delivery import Delivery
 from .dispatch import ReducerService
+from .kept_failure import kept_message
 
 
 class AttemptRecorder:
@@ -43,7 +44,7 @@ class AttemptRecorder:
         ended_us = self._clock.now_us()
         secrets = secret_texts(delivery.emitted.payload)
         code = plain_text(reason_of_attempt(error), CODE_CHARACTERS)
-        message, trace = without(secrets, plain_text(error.message)), without(secrets, error.trace)
+        message, trace = kept_message(error, delivery.emitted.payload), without(secrets, error.trace)
         outcome = EnumAttempt.UNKNOWN if done else EnumAttempt.FAILED
         self._service.tried(
             Attempt(delivery.pointer, delivery.attempt, delivery.began_us, ended_us, outcome, code, message, trace)
@@ -60,7 +61,7 @@ class AttemptRecorder:
         )
 
     def dead(self, delivery: Delivery, error: OnexError) -> None:
-        message = without(secret_texts(delivery.emitted.payload), plain_text(error.message))
+        message = kept_message(error, delivery.emitted.payload)
         self._service.events(
             "intent_dead", **_named(delivery), error=message, redrive=":".join(map(str, delivery.pointer))
         )

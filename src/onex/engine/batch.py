@@ -44,8 +44,8 @@ from ..records import REJECTED_BODY_BYTES
 from .action_checks import TimerGone
 from .delivery import Delivery
 from .encode import ordinals
-from .failure_trace import failure_trace
 from .fold import Folded, make
+from .kept_failure import failure_trace, kept_message
 from .mailbox import Answer, Committed, Loaded, Pending, Retry
 from .schema_upgrade import TimerWait
 
@@ -222,7 +222,7 @@ class Batch:
                         key=key,
                         action_id=pending.id,
                         code=error.code,
-                        message=error.message,
+                        message=kept_message(error, pending.payload),
                         body=body,
                         at_us=self.now_us,
                         trace=failure_trace(error, pending.payload),

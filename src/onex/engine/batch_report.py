@@ -10,14 +10,12 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from ..kernel.errors import InstanceHeld, OnexError, ReducerFailed
-from ..kernel.secret import secret_texts
-from ..kernel.user_code import plain_text
-from ..kernel.user_trace import innermost_of, without
+from ..kernel.user_trace import innermost_of
 from ..ports import EnumOutboxState, KeyChange
 from .action_checks import TimerGone
 from .batch import Batch, Settlement
-from .failure_trace import failure_trace
 from .fold import Folded
+from .kept_failure import failure_trace, kept_message
 from .mailbox import Answer, Pending
 from .metrics import Events
 
@@ -68,7 +66,7 @@ def _troubles(events: Events, folded: Folded, refused: Iterable[tuple[Pending, A
                 key=key,
                 trigger=pending.kind,
                 correlation=UUID(bytes=pending.correlation),
-                error=_message(pending, error),
+                error=kept_message(error, pending.payload),
                 redrive=":".join(map(str, pending.settles)),
             )
 
@@ -84,7 +82,7 @@ def _refusals(events: Events, refused: Iterable[tuple[Pending, Answer]]) -> bool
             "trigger": pending.kind,
             "correlation": UUID(bytes=pending.correlation),
         }
-        message = _message(pending, error)
+        message = kept_message(error, pending.payload)
         if isinstance(error, ReducerFailed):
             failed = True
             trace = failure_trace(error, pending.payload)
@@ -92,7 +90,3 @@ def _refusals(events: Events, refused: Iterable[tuple[Pending, Answer]]) -> bool
         elif events.details and not isinstance(error, InstanceHeld):
             events("refused", **named, code=error.code, error=message)
     return failed
-
-
-def _message(pending: Pending, error: OnexError) -> str:
-    return without(secret_texts(pending.payload), plain_text(error.message))

@@ -39,11 +39,12 @@ from ..kernel.errors import (
     Refused,
 )
 from ..kernel.intent import Emitted, EnumIntentType
-from ..kernel.user_code import caught, plain_text
+from ..kernel.user_code import caught
 from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer
 from .action_checks import ActionChecks, Rules, TimerGone
 from .delivery import by_the_clock
 from .encode import BLOB_MARK, decode, encode_step, named_blobs, state_hash
+from .kept_failure import kept_message
 from .mailbox import NO_TIMERS, Entry, Loaded, Pending
 from .schema_upgrade import held_result, stored_state
 
@@ -251,7 +252,7 @@ class Folded(ActionChecks):
         if isinstance(error, ReducerFailed):
             self.failures += 1
             if self.failures >= FAILURES_TO_HOLD and self.version:
-                self.held = plain_text(error.message)
+                self.held = kept_message(error, pending.payload)
         elif isinstance(error, LeaseConflictError):
             self._lease_ended = True
         if pending.settles is None or pending.sent:  # a caller or sender gets the error, and decides
@@ -265,7 +266,9 @@ class Folded(ActionChecks):
         if isinstance(error, (ReducerFailed, InstanceHeld, KilledItsProcess)) or self.unreadable is not None:
             held = held_result(pending.kind, pending.body, entry.workflow.code.state_schema)
             state, tries = EnumOutboxState.HELD, pending.attempt
-            self.notes.append(Note(pending.settles, state, tries, result=held, error=error.message))
+            self.notes.append(
+                Note(pending.settles, state, tries, result=held, error=kept_message(error, pending.payload))
+            )
         else:
             self._settled.append(pending.settles)
 

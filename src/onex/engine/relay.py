@@ -48,6 +48,7 @@ from .dead_letters import DeadLetters
 from .delivery import Delivery
 from .delivery_queue import DeliveryQueue, TargetQueue
 from .dispatch import ReducerService
+from .kept_failure import kept_message
 from .takeover import Takeover
 from .task_supervisor import TaskSupervisor
 
@@ -323,22 +324,23 @@ class IntentRelay:
         delivery.attempt += 1
         self.service.counters.effects_retried += 1
         delivery.due_us = due_us = self.clock.now_us() + int(delay_s * 1e6)
-        attempt, crashes, reason = delivery.attempt, delivery.crashes, plain_text(error.message)
+        attempt, crashes, reason = delivery.attempt, delivery.crashes, kept_message(error, delivery.emitted.payload)
         self.service.note(Note(delivery.pointer, attempt=attempt, due_us=due_us, crashes=crashes, error=reason))
         self._queue.wait_until_due(delivery)
 
     def _end_failed(self, delivery: Delivery, error: OnexError, outcome: EnumOutcome, *, dead: bool = False) -> None:
         spec = delivery.emitted.spec
-        reason = plain_text(error.message)
         if dead or not spec.outcomes:
+            reason = kept_message(error, delivery.emitted.payload)
             note = Note(
                 delivery.pointer, EnumOutboxState.DEAD, delivery.attempt, crashes=delivery.crashes, error=reason
             )
             self.service.note(note)
             self._attempts.dead(delivery, error)
             return
-        code = plain_text(reason_of_attempt(error))
-        self._deliver(delivery, outcome, Result(Failure(code=code, message=reason, attempts=delivery.attempt)))
+        # a payload like any other: what the reducer is told is the effect's own message, secrets and all
+        code, message = plain_text(reason_of_attempt(error)), plain_text(error.message)
+        self._deliver(delivery, outcome, Result(Failure(code=code, message=message, attempts=delivery.attempt)))
 
     def _deliver(self, delivery: Delivery, outcome: EnumOutcome, result: Result) -> None:
         trigger = delivery.emitted.spec.outcomes[outcome]

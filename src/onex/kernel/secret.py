@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import get_args
 
 from pydantic import BaseModel
@@ -34,14 +35,19 @@ def secret_fields(model: type[BaseModel]) -> frozenset[str]:
     return frozenset(found)
 
 
+_marked = lru_cache(1024)(secret_fields)
+
+
 def secret_texts(value: BaseModel | None) -> frozenset[str]:
     """What stands in the marked fields of ``value``, at any depth, as text: what no message may repeat."""
+    if value is None or not _marked(type(value)):
+        return frozenset()
     found: set[str] = set()
     waiting: list[tuple[object, bool]] = [(value, False)]
     while waiting:
         one, marked = waiting.pop()
         if isinstance(one, BaseModel):
-            secret = secret_fields(type(one))
+            secret = _marked(type(one))
             waiting += [(part, marked or name in secret) for name, part in one.__dict__.items()]
         elif isinstance(one, Mapping):
             waiting += [(part, marked) for part in (*one.keys(), *one.values())]
