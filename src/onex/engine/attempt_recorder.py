@@ -17,7 +17,7 @@ from ..ports import Attempt, Clock, EnumAttempt
 from .attempt import CODE_CHARACTERS
 from .delivery import Delivery
 from .dispatch import ReducerService
-from .kept_failure import kept_message
+from .failure_trace import kept_message
 
 
 class AttemptRecorder:

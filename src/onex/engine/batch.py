@@ -44,8 +44,8 @@ from ..records import REJECTED_BODY_BYTES
 from .action_checks import TimerGone
 from .delivery import Delivery
 from .encode import ordinals
+from .failure_trace import failure_trace, kept_message
 from .fold import Folded, make
-from .kept_failure import failure_trace, kept_message
 from .mailbox import Answer, Committed, Loaded, Pending, Retry
 from .schema_upgrade import TimerWait
 

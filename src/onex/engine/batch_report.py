@@ -14,8 +14,8 @@ from ..kernel.user_trace import innermost_of
 from ..ports import EnumOutboxState, KeyChange
 from .action_checks import TimerGone
 from .batch import Batch, Settlement
+from .failure_trace import failure_trace, kept_message
 from .fold import Folded
-from .kept_failure import failure_trace, kept_message
 from .mailbox import Answer, Pending
 from .metrics import Events
 

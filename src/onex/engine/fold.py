@@ -44,7 +44,7 @@ from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer
 from .action_checks import ActionChecks, Rules, TimerGone
 from .delivery import by_the_clock
 from .encode import BLOB_MARK, decode, encode_step, named_blobs, state_hash
-from .kept_failure import kept_message
+from .failure_trace import kept_message
 from .mailbox import NO_TIMERS, Entry, Loaded, Pending
 from .schema_upgrade import held_result, stored_state
 

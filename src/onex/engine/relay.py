@@ -48,7 +48,7 @@ from .dead_letters import DeadLetters
 from .delivery import Delivery
 from .delivery_queue import DeliveryQueue, TargetQueue
 from .dispatch import ReducerService
-from .kept_failure import kept_message
+from .failure_trace import kept_message
 from .takeover import Takeover
 from .task_supervisor import TaskSupervisor
 
