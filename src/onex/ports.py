@@ -188,8 +188,14 @@ class Sender(Protocol):
         Raises InvalidPayload, PayloadTooLarge: see ``kernel.size_limits.check_body``.
         """
 
+    async def send_all(self, bodies: Sequence[bytes], at_us: int) -> Sequence[int]:
+        """The same for many in one transaction: all or none. A ticket for each, in their order and rising."""
+
     async def answer(self, ticket: int) -> bytes | None:
         """The owner's answer, once there is one."""
+
+    async def answers(self, tickets: Sequence[int]) -> Mapping[int, bytes]:
+        """The answers of these tickets, of those that have one."""
 
 
 class Projections(Protocol):

@@ -132,7 +132,7 @@ from onex.adapters.sqlite.core import SqliteCore
 core = SqliteCore(Path({str(path)!r}))
 assert core.own("owner")
 for number in range(200):
-    core.send(b"x" * 1000, number)
+    core.send_all([b"x" * 1000], number)
 pid = os.fork()
 if pid == 0:
     os.write(1, b"the child runs\\n")
@@ -149,7 +149,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     core = SqliteCore(path)
     assert core.own("next")
     for number in range(200):
-        core.send(b"y" * 1000, number)
+        core.send_all([b"y" * 1000], number)
     core.close()
     before = path.read_bytes()
     engine.stdin.write(b"end\n")

@@ -16,7 +16,7 @@ def test_no_store_is_begun_beside_the_wal_of_one_that_was_taken_away(folded: boo
     """Its readers and writers share WAL and index by name: the new file's pages would be written into the old one."""
     path, away = tmp_path / "store.db", tmp_path / "away.db"
     client = SqliteCore(path)
-    client.send(b"{}", 1)
+    client.send_all([b"{}"], 1)
     if folded:
         other = sqlite3.connect(path)
         other.execute("pragma wal_checkpoint(truncate)").fetchall()

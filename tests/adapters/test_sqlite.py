@@ -143,7 +143,7 @@ def test_the_names_of_a_path_are_only_names(tmp_path: Path) -> None:
 def test_many_processes_make_one_store(path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from onex.adapters.sqlite.core import SqliteCore\n"
-        "core = SqliteCore(Path(sys.argv[1])); print(core.send(b'x', 1)); core.close()"
+        "core = SqliteCore(Path(sys.argv[1])); print(core.send_all([b'x'], 1)[0]); core.close()"
     )
     children = [
         subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True) for _ in range(4)
@@ -271,8 +271,8 @@ def test_another_process_submits_while_the_owner_writes_without_a_pause(path: Pa
         "import sys, time; from pathlib import Path; from onex.adapters.sqlite.core import SqliteCore\n"
         "core = SqliteCore(Path(sys.argv[1])); told = []\n"
         "for number in range(10):\n"
-        "    ticket = core.send(b'%d' % number, 1)\n"
-        "    while (answer := core.answer(ticket)) is None: time.sleep(0.001)\n"
+        "    (ticket,) = core.send_all([b'%d' % number], 1)\n"
+        "    while (answer := core.answers([ticket]).get(ticket)) is None: time.sleep(0.001)\n"
         "    told.append(answer.decode())\n"
         "print(*told); core.close()"
     )

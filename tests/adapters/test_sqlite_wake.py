@@ -73,7 +73,7 @@ def test_a_send_whose_commit_is_slow_is_not_signed_before_it_can_be_seen(
         seen.append(len(owner.inbox(0, 10)))
 
     monkeypatch.setattr("onex.adapters.sqlite.core.leave_wake_token", looking)
-    core.send(b"{}", 1)
+    core.send_all([b"{}"], 1)
     assert seen == [1]
     core.close()
     owner.close()

@@ -178,9 +178,9 @@ class StoresAgree(RuleBasedStateMachine):
         asyncio.run(self.memory.close())
         self.boot()
 
-    @rule(body=st.binary(max_size=3))
-    def send(self, body: bytes) -> None:
-        assert self.core.send(body, self.at_us) == now(self.memory.send(body, self.at_us))
+    @rule(bodies=st.lists(st.binary(max_size=3), min_size=1, max_size=2))
+    def send(self, bodies: list[bytes]) -> None:
+        assert self.core.send_all(bodies, self.at_us) == [*now(self.memory.send_all(bodies, self.at_us))]
 
     @rule(
         from_n=st.integers(0, 2), step=st.integers(0, 2), key=keys, version=st.integers(1, 4), tag=st.sampled_from("xy")
@@ -201,7 +201,7 @@ class StoresAgree(RuleBasedStateMachine):
         assert core.waiting(None, ALL, 5) == now(memory.waiting(None, ALL, 5))
         assert core.rejections(None, None, 0, ALL) == now(memory.rejections(None, None, 0, ALL))
         assert core.inbox(0, ALL) == now(memory.inbox(0, ALL))
-        assert [core.answer(one) for one in range(8)] == [now(memory.answer(one)) for one in range(8)]
+        assert core.answers(range(8)) == now(memory.answers(range(8)))
         assert core.counts() == now(memory.counts())
         assert core.projected("board", None, None, ALL) == now(memory.projected("board", None, None, ALL))
         assert core.watermark("board", 0) == now(memory.watermark("board", 0))

@@ -109,7 +109,12 @@ class Process:
 
     def __init__(self, *words: str | Path, stdin: int = subprocess.DEVNULL) -> None:
         self.popen = subprocess.Popen(
-            [ONEX, *words], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [ONEX, *words],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="surrogateescape",
         )
 
     def until(self, text: str) -> str:
@@ -119,6 +124,11 @@ class Process:
             if text in line:
                 return line
         raise AssertionError(f"it ended and never said {text!r}")
+
+    def end_with(self, text: str) -> Told:
+        """Writes all of its standard input, and waits for its end."""
+        out, err = self.popen.communicate(text, timeout=60)
+        return Told(self.popen.returncode, out, err)
 
     def end(self, number: signal.Signals | None = None, wait_s: float = 60) -> Told:
         if number is not None:

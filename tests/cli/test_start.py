@@ -35,7 +35,7 @@ WITHOUT = {
     "submit orders:1 cancel --no-wait": LOOKS,
     f"check {ORDERS}": READS_CONTRACTS,
     f"diff {ORDERS} {ORDERS}": READS_CONTRACTS,
-    f"diagram {ORDERS}": READS_CONTRACTS | {"asyncio", "onex.app", "onex.engine", "onex.nodes"},
+    f"diagram {ORDERS}": READS_CONTRACTS,
     "schema": READS_CONTRACTS,
 }
 _RUN = """

@@ -34,6 +34,12 @@ class Misused(ValidationError):
     code = "misused"
 
 
+class InvalidLine(ValidationError):
+    """A line of ``onex submit -`` is no action."""
+
+    code = "invalid_line"
+
+
 class Declined(OnexError):
     """The running engine refused an operator's request."""
 

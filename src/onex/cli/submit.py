@@ -25,13 +25,21 @@ from ..kernel.size_limits import WIRE_BYTES
 from ..wiring import new_action_id, open_sender, owner_pid
 from .console import harmless, note, now_us, say, say_json
 from .exit_codes import ENVIRONMENT, FOUND, Misused
-from .store_options import Json, Key, Store, url_of
+from .store_options import Json, Store, url_of
 from .store_reading import until
+
+LINES = "-"
+"""In place of a key: actions come as lines of standard input."""
 
 
 def submit(
-    key: Key,
-    trigger: Annotated[str, typer.Argument(metavar="TRIGGER", help="The trigger, as the contract names it.")],
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="The instance, as TYPE:INSTANCE; - reads actions from standard input.")
+    ],
+    trigger: Annotated[
+        str | None,
+        typer.Argument(metavar="TRIGGER", help="The trigger, as the contract names it.", show_default=False),
+    ] = None,
     payload: Annotated[
         str, typer.Option(metavar="JSON|@FILE|-", help="The payload, a JSON object; - reads standard input.")
     ] = "",
@@ -62,6 +70,10 @@ def submit(
     A trigger that only an outcome, a timer or a message of the app brings is refused (internal_trigger), unless the contract
     lists it under public. An operator sends it with --as-operator; the log then names operator:NAME as its issuer.
 
+    With - each line of standard input is one action, a JSON object with key and trigger, and if wanted payload, action_id or
+    idempotency_key. A line that is no action is reported with its number, and the others go on. --json prints one line for
+    each, in their order; --timeout is then the longest pause between two answers. Ctrl-C stops, and says how many are durable.
+
     \b
     Examples:
       onex submit orders:4711 cancel
@@ -69,7 +81,21 @@ def submit(
       onex submit orders:4711 place --payload @order.json --idempotency-key basket-9
       onex submit orders:4711 cancel --no-wait
       onex submit orders:4711 charged --payload '{"receipt": "by phone"}' --as-operator
+      onex submit - < actions.jsonl
     """
+    if key == LINES:
+        if trigger is not None or payload or action_id is not None or idempotency_key is not None:
+            raise Misused("onex submit - reads trigger, payload and ids from its lines; leave them out here")
+        from .submit_lines import submit_lines
+
+        code = submit_lines(url_of(store), timeout if wait else 0.0, as_json=as_json)
+        if code:
+            raise typer.Exit(code)
+        return
+    if trigger is None:
+        raise Misused(
+            "onex submit KEY TRIGGER: the trigger is missing; onex submit - reads actions from standard input"
+        )
     if action_id is not None and idempotency_key is not None:
         raise Misused("give --id or --idempotency-key, not both")
     if idempotency_key is not None:

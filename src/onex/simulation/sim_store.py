@@ -202,12 +202,21 @@ class SimStore:
 
     async def send(self, body: bytes, at_us: int) -> int:
         self._write_at_all()
-        ticket = await self._read("send", lambda base: base.send(body, at_us))
+        tickets = await self._read("send", lambda base: base.send_all([body], at_us))
         self.disk.written.set()
-        return ticket
+        return tickets[0]
+
+    async def send_all(self, bodies: Sequence[bytes], at_us: int) -> Sequence[int]:
+        self._write_at_all()
+        tickets = await self._read("send_all", lambda base: base.send_all(bodies, at_us))
+        self.disk.written.set()
+        return tickets
 
     async def answer(self, ticket: int) -> bytes | None:
-        return await self._read("answer", lambda base: base.answer(ticket))
+        return (await self._read("answer", lambda base: base.answers([ticket]))).get(ticket)
+
+    async def answers(self, tickets: Sequence[int]) -> Mapping[int, bytes]:
+        return await self._read("answers", lambda base: base.answers(tickets))
 
     async def load(self, keys: Sequence[WorkflowKey]) -> Mapping[WorkflowKey, Stored]:
         return await self._read("load", lambda base: base.load(keys))

@@ -189,8 +189,11 @@ class MemoryReads:
         return [found[same] for same in sorted(found, key=lambda same: (ORDER.index(same[0]), *map(str, same)))]
 
     async def answer(self, ticket: int) -> bytes | None:
-        row = self.tables.inbox.get(ticket)
-        return None if row is None else row.answer
+        return (await self.answers([ticket])).get(ticket)
+
+    async def answers(self, tickets: Sequence[int]) -> Mapping[int, bytes]:
+        rows = [self.tables.inbox[ticket] for ticket in tickets if ticket in self.tables.inbox]
+        return {row.ticket: row.answer for row in rows if row.answer is not None}
 
     async def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:
         rows = (row for ticket, row in self.tables.inbox.items() if ticket > after and row.answer is None)

@@ -235,12 +235,15 @@ class MemoryStore(MemoryReads):
     # --- inbox and projections ----------------------------------------------------------------------------------------
 
     async def send(self, body: bytes, at_us: int) -> int:
-        body = check_body(body)
-        tables = self.tables
-        tables.tickets += 1
-        tables.inbox[tables.tickets] = InboxRow(tables.tickets, body, at_us)
+        return (await self.send_all([body], at_us))[0]
+
+    async def send_all(self, bodies: Sequence[bytes], at_us: int) -> Sequence[int]:
+        tables, checked = self.tables, [check_body(body) for body in bodies]
+        for body in checked:
+            tables.tickets += 1
+            tables.inbox[tables.tickets] = InboxRow(tables.tickets, body, at_us)
         tables.sent.set()
-        return tables.tickets
+        return range(tables.tickets - len(checked) + 1, tables.tickets + 1)
 
     async def woken(self) -> None:
         await self.tables.sent.wait()

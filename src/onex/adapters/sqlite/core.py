@@ -313,16 +313,23 @@ class SqliteCore(SqliteReads):
         if self._connection.in_transaction:
             self._connection.execute("rollback")
 
+    def send_all(self, bodies: Sequence[bytes], at_us: int) -> Sequence[int]:
+        try:
+            return self._send_all([check_body(body) for body in bodies], at_us)
+        except BaseException:
+            self._roll_back()
+            raise
+
     @translates_errors
-    def send(self, body: bytes, at_us: int) -> int:
-        body = check_body(body)
-        (ticket,) = self._connection.execute(
-            "insert into inbox(body, at_us) values(?, ?) returning ticket", (body, at_us)
-        ).fetchall()[0]
-        assert isinstance(ticket, int)
+    def _send_all(self, bodies: list[bytes], at_us: int) -> list[int]:
+        execute = self._connection.execute
+        execute("begin immediate")
+        insert = "insert into inbox(body, at_us) values(?, ?) returning ticket"
+        tickets = [int(execute(insert, (body, at_us)).fetchall()[0][0]) for body in bodies]
+        execute("commit")
         self.check_files()
         leave_wake_token(self._lock.path)
-        return ticket
+        return tickets
 
     def wake_token(self) -> bytes:
         """See ``OwnerLock.wake_token``. From any thread."""

@@ -5,6 +5,7 @@ No read stays open between two calls, so none keeps the WAL from being copied in
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -340,9 +341,13 @@ class SqliteReads:
         return [InboxRow(*row) for row in rows]
 
     @translates_errors
-    def answer(self, ticket: int) -> bytes | None:
-        row = self._connection.execute("select answer from inbox where ticket = ?", (ticket,)).fetchone()
-        return None if row is None else row[0]
+    def answers(self, tickets: Sequence[int]) -> Mapping[int, bytes]:
+        asked = json.dumps(list(tickets))
+        rows = self._connection.execute(
+            "select ticket, answer from inbox where ticket in (select value from json_each(?)) and answer is not null",
+            (asked,),
+        )
+        return dict(rows.fetchall())
 
     @translates_errors
     def watermark(self, name: str, shard: int) -> int:

@@ -237,14 +237,20 @@ class SqliteStore:
     # --- any process --------------------------------------------------------------------------------------------------
 
     async def send(self, body: bytes, at_us: int) -> int:
-        return await self._writes.call(lambda core: core.send(body, at_us))
+        return (await self.send_all([body], at_us))[0]
+
+    async def send_all(self, bodies: Sequence[bytes], at_us: int) -> Sequence[int]:
+        return await self._writes.call(lambda core: core.send_all(bodies, at_us))
 
     def watch(self) -> CommitWatch:
         """For one who waits for a commit of another process, such as an answer."""
         return CommitWatch(self._wal)
 
     async def answer(self, ticket: int) -> bytes | None:
-        return await self._reads.call(lambda core: core.answer(ticket))
+        return (await self.answers([ticket])).get(ticket)
+
+    async def answers(self, tickets: Sequence[int]) -> Mapping[int, bytes]:
+        return await self._reads.call(lambda core: core.answers(tickets))
 
     async def load(self, keys: Sequence[WorkflowKey]) -> Mapping[WorkflowKey, Stored]:
         return await self._reads.call(lambda core: core.load(keys))

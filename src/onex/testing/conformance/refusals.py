@@ -112,6 +112,26 @@ class Refusals(Suite):
         assert await sender.answer(first) is None
 
     @behaviour
+    async def test_many_are_sent_together_or_not_at_all(self, place: Place) -> None:
+        sender, owner = await place.open(), await place.owner()
+        before = await sender.send(b"0", 1)
+        tickets = await sender.send_all([b"1", b"2", b"3"], 5)
+        assert [*tickets] == sorted({*tickets})
+        assert tickets[0] > before
+        waiting = await owner.store.inbox(before, 10)
+        assert waiting == [InboxRow(tickets[n], body, 5) for n, body in enumerate((b"1", b"2", b"3"))]
+        assert [*await sender.send_all([], 6)] == []
+        try:
+            await sender.send_all([b"4", b"x" * (WIRE_BYTES + 1)], 7)
+        except PayloadTooLarge:
+            assert await owner.store.inbox(before, 10) == waiting
+        else:
+            raise AssertionError("a body that is too large was taken")
+        await owner.commit(answers=(InboxAnswer(tickets[1], b"applied", 9), InboxAnswer(before, b"first", 9)))
+        assert dict(await sender.answers(tickets)) == {tickets[1]: b"applied"}
+        assert dict(await sender.answers([99, tickets[1], before])) == {tickets[1]: b"applied", before: b"first"}
+
+    @behaviour
     async def test_what_no_engine_would_take_is_refused_before_it_is_written(self, place: Place) -> None:
         sender, owner = await place.open(), await place.owner()
         strange: list[Any] = [None, "{}", 7, bytearray(b"{}"), ["{}"]]
