@@ -14,6 +14,7 @@ from onex.bench.options import InvalidOption, Options
 NAMES = [
     "age",
     "check",
+    "cli",
     "durable",
     "hotkey",
     "import_",
