@@ -80,7 +80,8 @@ def unknown(words: list[str]) -> str | None:
     options = {
         name for parameter in command.get_params(context) for name in (*parameter.opts, *parameter.secondary_opts)
     }
-    return next((word for word in rest if word.startswith("-") and word.split("=")[0] not in options), None)
+    given = [word for word in rest if word.startswith("-") and word != "-"]  # "-" alone is standard input
+    return next((word for word in given if word.split("=")[0] not in options), None)
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda path: str(path.relative_to(ROOT)))

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
 from keyword import iskeyword
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -72,6 +72,7 @@ COMMANDS = {
     },
 }
 _MODULES = {name: module for section in COMMANDS.values() for name, (module, _) in section.items()}
+_LINES = {name: line for section in COMMANDS.values() for name, (_, line) in section.items()}
 
 
 class HelpWriter(Protocol):
@@ -82,9 +83,13 @@ class HelpWriter(Protocol):
 class Commands(TyperGroup):
     """Loads a command when it is asked for by name; the list of them needs none."""
 
+    _is_listing = False
+
     def get_command(self, ctx: object, cmd_name: str) -> TyperCommand | None:
         if cmd_name not in _MODULES:
             return None
+        if self._is_listing:
+            return TyperCommand(cmd_name, help=_LINES[cmd_name])
         function_name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
         function = getattr(import_module(f".{_MODULES[cmd_name]}", __package__), function_name)
         alone = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -93,6 +98,14 @@ class Commands(TyperGroup):
         assert isinstance(command, TyperCommand), "one function makes one command"
         settled()
         return command
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:  # classes of a private module of Typer
+        """Names and first lines for a shell, from the list: asking each command would import them all."""
+        self._is_listing = True
+        try:
+            return super().shell_complete(ctx, incomplete)
+        finally:
+            self._is_listing = False
 
     def format_commands(self, ctx: object, formatter: HelpWriter) -> None:
         for title, commands in COMMANDS.items():
@@ -104,7 +117,6 @@ app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     rich_markup_mode=None,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
