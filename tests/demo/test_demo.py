@@ -27,7 +27,7 @@ from onex.cli.main import main
 ONEX = Path(sys.executable).with_name("onex")
 KEYS = [
     *("instances", "actions", "intents", "kills", "effects_lost", "effects_retried", "effects_repeated"),
-    *("replay_mismatches", "unverified", "actions_per_s", "p99_ms", "report"),
+    *("replay_mismatches", "unverified", "actions_per_s", "p99_ms", "report", "work"),
 ]
 
 RANDOM_KEYS = """
@@ -65,7 +65,10 @@ def test_two_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
     assert told["effects_retried"] >= 1
     assert told["actions_per_s"] > 0
     assert told["p99_ms"] > 0
-    assert "Nothing was lost" in Path(told["report"]).read_text()
+    page = Path(told["report"]).read_text()
+    assert f"Nothing was done twice: {told['effects_retried']} retried effect" in page
+    assert page.count("kill -9 at ") == 2
+    assert told["work"] == ""
     # the world outside agrees: one receipt and one parcel per order
     assert len(list((tmp_path / ".onex/demo/orders").rglob("*.json"))) == 120
     assert done.stderr.count("killed the engine at") == 2
@@ -78,7 +81,10 @@ def test_the_engine_is_killed_inside_both_windows(tmp_path: Path) -> None:
     assert 25 <= percents[0] <= 50
     assert 50 <= percents[1] <= 80
     assert "Try:" in done.stdout
-    assert "report.html" in done.stdout
+    proof, work = (line for line in done.stdout.splitlines() if line.endswith(".html"))
+    assert proof.split()[0] == "proof", "the proof is the first page that is named, and what the work made the second"
+    assert (tmp_path / ".onex/demo/proof.html").read_text().count('href="analysis/report.html"') == 1
+    assert (tmp_path / work.split()[-1]).is_file()
     assert not (tmp_path / ".onex/demo/ledger.jsonl").exists()
 
 

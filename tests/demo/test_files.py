@@ -75,7 +75,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 def test_tidied_it_keeps_what_a_person_looks_at(tmp_path: Path) -> None:
     with place(tmp_path) as one:
-        for name in ("ledger.jsonl", "engine.log", "report.md"):
+        for name in ("ledger.jsonl", "engine.log", "proof.html"):
             (one.folder / name).write_text("")
         one.tidy()
-        assert sorted(path.name for path in one.folder.iterdir()) == ["made-by-onex-demo", "report.md"]
+        assert sorted(path.name for path in one.folder.iterdir()) == ["made-by-onex-demo", "proof.html"]

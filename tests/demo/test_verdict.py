@@ -10,7 +10,7 @@ import pytest
 from onex.cli.demo.check import DemoCheck, OtherReplay
 from onex.cli.demo.ledger import EffectCounts
 from onex.cli.demo.progress import DemoProgress
-from onex.cli.demo.trial import TrialResult
+from onex.cli.demo.trial import EngineKill, TrialResult
 from onex.cli.demo.verdict import demo_result, faults, rows
 from onex.engine.metrics import Latency
 from onex.kernel.action import WorkflowKey
@@ -35,8 +35,8 @@ def judged(
     checked = DemoCheck(
         COUNTS, audit or Audit(), ReplayResult(mismatches=here), OtherReplay(mismatches=there, unverified=unverified)
     )
-    witnessed = TrialResult(2.0, kills, Latency(), 0, ())
-    found = demo_result(witnessed, tally, checked, "report.md")
+    witnessed = TrialResult(2.0, (EngineKill(1, False),) * kills, Latency(), 0, ())
+    found = demo_result(witnessed, tally, checked, "proof.html")
     assert rows(found, tally, checked)
     return faults(found, tally, checked)
 
@@ -67,7 +67,10 @@ def test_each_number_that_is_wrong_is_told(fault: list[str], told: str) -> None:
 
 def test_an_effect_outside_whose_commit_is_gone_counts_as_lost() -> None:
     checked = DemoCheck(COUNTS, Audit(strays=[SEEN]), ReplayResult(), OtherReplay(mismatches=0, unverified=0))
-    assert demo_result(TrialResult(2.0, 2, Latency(), 0, ()), TALLY, checked, "").effects_lost == 1
+    assert (
+        demo_result(TrialResult(2.0, (EngineKill(1, False),) * 2, Latency(), 0, ()), TALLY, checked, "").effects_lost
+        == 1
+    )
 
 
 def test_the_story_has_a_line_at_each_kill_and_quarter() -> None:

@@ -18,7 +18,7 @@ from ..exit_codes import FINE, FOUND
 from .check import check
 from .files import STORE_URL, DemoFiles
 from .progress import DemoProgress
-from .report import conclusion, write_report
+from .proof_page import conclusion, write_page
 from .trial import ENGINE, Trial
 from .verdict import DemoResult, ProofRow, demo_result, faults, rows
 from .workload import INSTANCES_MIN, Workload, code_analysis, orders
@@ -129,11 +129,11 @@ def perform(
         progress.say(f"all done after {witnessed.wall_s:.1f} s; auditing the log and folding every instance again")
         tally = trial.ledger.read()
         checked = asyncio.run(check(place.store_url, workload.app, witnessed, tally, seed))
-    found = demo_result(witnessed, tally, checked, str((workload.report or place.report).resolve()))
+    found = demo_result(witnessed, tally, checked, str(place.proof.resolve()), str(workload.report or ""))
     wrong = faults(found, tally, checked)
     lines = rows(found, tally, checked)
     commands = _commands(workload, place)
-    write_report(place.report, workload, lines, wrong, commands)
+    write_page(place.proof, workload, witnessed, found, lines, wrong, commands)
     for fault in wrong:
         progress.say(f"wrong: {fault}")
     return Proof(found, wrong, lines, commands)
@@ -161,13 +161,14 @@ def show_proof(proof: Proof, place: DemoFiles, seed: int) -> None:
     say()
     table(["", "", ""], proof.table, right=(1,))
     say()
-    say(styled(conclusion(proof.faults), "red" if proof.faults else "green"))
+    for sentence in conclusion(proof.faults, proof.result.effects_retried):
+        say(styled(sentence, "red" if proof.faults else "green"))
     for fault in proof.faults:
         say(f"  {fault}")
     say()
-    report, own = Path(proof.result.report), place.report.resolve()
-    places = [("store", shown(place.store.resolve())), ("report", shown(report))]
-    places += [("proof", shown(own))] if own != report else []
+    places = [("proof", shown(Path(proof.result.report)))]
+    places += [("what the work made", shown(Path(proof.result.work)))] if proof.result.work else []
+    places += [("store", shown(place.store.resolve()))]
     fields([*places, ("seed", f"{seed} (--seed {seed} repeats the moments of the kills)")], indent="")
     say()
     say("Try:")

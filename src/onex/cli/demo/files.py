@@ -1,4 +1,4 @@
-"""Files of a demo: the store ``NAME.db``, and in ``NAME/`` the list of effects, the engine's log and the report."""
+"""Files of a demo: the store ``NAME.db``, and in ``NAME/`` the list of effects, the engine's log and the proof."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class DemoFiles:
         self.folder = path.with_suffix("") if path.suffix else path.with_name(f"{path.name}-demo")
 
     @property
-    def report(self) -> Path:
-        """The report of the demo itself."""
-        return self.folder / "report.md"
+    def proof(self) -> Path:
+        """The page of the proof."""
+        return self.folder / "proof.html"
 
     def __enter__(self) -> Self:
         """Raises StoreTaken; OwnershipLost when another demo or an engine works here; DatabaseConnectionError."""

@@ -102,14 +102,25 @@ class ProgressListener(Protocol):
     def killed(self, kill: int, effects: int, *, withheld: bool) -> None: ...
 
 
+class EngineKill(NamedTuple):
+    """One kill that happened, when ``effects`` were seen; ``withheld``: one of them was done and not acknowledged."""
+
+    effects: int
+    withheld: bool
+
+
 class TrialResult(NamedTuple):
     """``wall_s``: first start to last end. ``latency``: over all engines. ``idle_us``: since then nothing was due."""
 
     wall_s: float
-    kills: int
+    struck: tuple[EngineKill, ...]
     latency: Latency
     idle_us: int
     taken: tuple[Input, ...]
+
+    @property
+    def kills(self) -> int:
+        return len(self.struck)
 
 
 class _EngineProcess:
@@ -153,7 +164,7 @@ class Trial:
         self._left = {one.number: one for one in workload.inputs}
         self._taken: list[Input] = []
         self._latency = Latency()
-        self._kills = 0
+        self._struck: list[EngineKill] = []
 
     async def run(self) -> TrialResult:
         """Raises EngineEnded, InputRefused. No engine runs when it returns or raises."""
@@ -164,7 +175,7 @@ class Trial:
         finally:
             self.ledger.close()
         wall_s = time.monotonic() - began_s
-        return TrialResult(wall_s, self._kills, self._latency, idle_us, tuple(self._taken))
+        return TrialResult(wall_s, tuple(self._struck), self._latency, idle_us, tuple(self._taken))
 
     async def _run_engine(self) -> int | None:
         """One engine from start to end. Returns since when nothing was due, or None when it was killed."""
@@ -312,5 +323,5 @@ class Trial:
             return
         engine.killed = True
         self._moments.popleft()
-        self._kills += 1
-        self._progress.killed(self._kills, self.ledger.effects, withheld=moment.withhold)
+        self._struck.append(EngineKill(self.ledger.effects, moment.withhold))
+        self._progress.killed(len(self._struck), self.ledger.effects, withheld=moment.withhold)

@@ -15,7 +15,10 @@ NAMED = 3
 
 
 class DemoResult(BaseModel):
-    """What ``onex demo --json`` prints, in this order. ``p99_ms`` is from accepted to durable, while an engine ran."""
+    """What ``onex demo --json`` prints, in this order. ``p99_ms`` is from accepted to durable, while an engine ran.
+
+    ``report`` is the page of the proof, ``work`` the page that the work made, '' when it made none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,6 +34,7 @@ class DemoResult(BaseModel):
     actions_per_s: float
     p99_ms: float
     report: str
+    work: str
 
 
 class ProofRow(NamedTuple):
@@ -41,7 +45,9 @@ class ProofRow(NamedTuple):
     meaning: str
 
 
-def demo_result(witnessed: TrialResult, tally: EffectCounts, checked: DemoCheck, report: str) -> DemoResult:
+def demo_result(
+    witnessed: TrialResult, tally: EffectCounts, checked: DemoCheck, report: str, work: str = ""
+) -> DemoResult:
     """Counts as lost, too: an effect that was seen outside and is in no log row, since the commit that emitted it is gone."""
     return DemoResult(
         instances=checked.counts.instances,
@@ -56,6 +62,7 @@ def demo_result(witnessed: TrialResult, tally: EffectCounts, checked: DemoCheck,
         actions_per_s=round(checked.counts.actions / witnessed.wall_s, 1),
         p99_ms=round(witnessed.latency.quantile_s(0.99) * 1000, 2),
         report=report,
+        work=work,
     )
 
 
@@ -98,16 +105,17 @@ def rows(found: DemoResult, tally: EffectCounts, checked: DemoCheck) -> list[Pro
         f"{n:,} {word}" for n, word in ((audit.waiting, "waiting"), (audit.held, "held"), (audit.dead, "dead")) if n
     ]
     ended = f"each has its outcome{': ' + ', '.join(left) + ' in the outbox' if left else ''}"
+    seen = f"by the process that counts, of {found.intents:,} intents; each writes or reports something"
     return [
-        ProofRow("instances", f"{found.instances:,}", statuses),
-        ProofRow("actions committed", f"{found.actions:,}", f"{found.actions_per_s:,.0f} a second, restarts included"),
-        ProofRow("intents committed", f"{found.intents:,}", f"of which {len(tally.seen):,} effects were seen outside"),
         ProofRow("engine killed", str(found.kills), "kill -9, and started again at once"),
+        ProofRow("effects seen", f"{len(tally.seen):,}", seen),
         ProofRow("effects lost", str(found.effects_lost), ended if not found.effects_lost else "SOME DID NOT HAPPEN"),
         ProofRow("effects retried", str(found.effects_retried), "ran again after a kill, with the same key: harmless"),
-        ProofRow("effects repeated", str(found.effects_repeated), "ran twice under two keys, or with two payloads"),
+        ProofRow("effects repeated", str(found.effects_repeated), "seen under two keys, or with two payloads"),
         ProofRow(
             "replay mismatches", str(found.replay_mismatches), f"{verified:,} actions folded again, in two processes"
         ),
+        ProofRow("instances", f"{found.instances:,}", statuses),
+        ProofRow("actions committed", f"{found.actions:,}", f"{found.actions_per_s:,.0f} a second, restarts included"),
         ProofRow("p99", f"{found.p99_ms:g} ms", "from accepted to durable"),
     ]
