@@ -86,6 +86,10 @@ def submit(
     if key == LINES:
         if trigger is not None or payload or action_id is not None or idempotency_key is not None:
             raise Misused("onex submit - reads trigger, payload and ids from its lines; leave them out here")
+        if as_operator or operator is not None:
+            raise Misused(
+                "onex submit - sends as a client; an operator's action is sent alone: KEY TRIGGER --as-operator"
+            )
         from .submit_lines import submit_lines
 
         code = submit_lines(url_of(store), timeout if wait else 0.0, as_json=as_json)
