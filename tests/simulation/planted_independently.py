@@ -30,7 +30,7 @@ from onex.engine.mailbox import Answer, Committed, Entry, Mailboxes, Pending
 from onex.engine.projections import ProjectionMaterializerService
 from onex.engine.takeover import Takeover
 from onex.kernel.action import WorkflowKey
-from onex.kernel.errors import LeaseConflictError, OnexError, Overloaded
+from onex.kernel.errors import LeaseConflictError, OnexError, Overloaded, TemporaryDatabaseError
 from onex.ports import (
     Applied,
     Conflict,
@@ -43,6 +43,7 @@ from onex.ports import (
     Position,
     Rejection,
 )
+from onex.simulation.sim_store import SimStore
 from tests.simulation.planting import planted, swapped
 
 # --- dispatch ---------------------------------------------------------------------------------------------------------------
@@ -225,7 +226,15 @@ def failed_inbox_read_not_repeated() -> Iterator[None]:
         await self.service.store.woken()
         await self.drain()
 
-    with swapped(Inbox, "_look", wrong):
+    async def only_by_a_sign(self: SimStore) -> None:
+        await self.disk.written.wait()
+        self.disk.written.clear()
+        if self._faults is not None:
+            await self._faults.after("woken", await self._faults.before("woken"))
+        if self._faults is not None and self._faults.hits("read fails"):
+            raise TemporaryDatabaseError("a look at the inbox failed, as the simulation had it")
+
+    with swapped(Inbox, "_look", wrong), swapped(SimStore, "woken", only_by_a_sign):
         yield
 
 
