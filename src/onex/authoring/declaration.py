@@ -52,7 +52,7 @@ H = TypeVar("H", bound=AnyHandler)
 S2 = TypeVar("S2", bound=State)
 
 
-class _ServeDecorator:
+class ServeDecorator:
     """Makes a ServedIntent of a function. Its outcome ``succeeded`` carries what the function returns, awaited."""
 
     def __init__(self, of: WorkflowDeclaration[S], make: Callable[[AnyHandler], DeclaredIntent]) -> None:
@@ -249,12 +249,15 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         succeeded: str = "",
         failed: str = "",
         unknown: str = "",
-    ) -> _ServeDecorator:
+    ) -> ServeDecorator:
         """This function performs an intent, and becomes a ``ServedIntent``: ``def charge(intent: ModelIntent[Charge]) -> Charged``.
 
         Intent and ``target`` are called like it. ``retry``: attempts (5), or a policy. ``timeout`` (30 s) bounds one attempt,
         ``concurrency`` (10) how many of a target run at once. ``succeeded``, ``failed``, ``unknown`` name the outcomes' triggers,
         by default ``charge.succeeded`` and so on. When no handler names one of them, the intent has no outcomes: nobody waits.
+        ``kind`` is its type in the contract; ``delivery`` is at_least_once or at_most_once; ``priority`` is critical, high,
+        normal, low or background. ``on_exit="cancel"`` cancels it when its status is left; ``detached=True`` lets it go on
+        after the instance has ended.
         """
         place = SourcePlace.of_caller(1)
         options = contract_options(retry, delivery, priority, timeout, concurrency, on_exit, detached)
@@ -271,7 +274,7 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
                 called, kind, place, target or called, "", function, options, outcomes, is_answered=answered
             )
 
-        return _ServeDecorator(self, make)
+        return ServeDecorator(self, make)
 
     def compute(
         self,
@@ -284,7 +287,7 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         succeeded: str = "",
         failed: str = "",
         unknown: str = "",
-    ) -> _ServeDecorator:
+    ) -> ServeDecorator:
         """This pure function performs an intent in a worker process: ``def score(task: Text) -> Score``. Else as ``effect``."""
         place = SourcePlace.of_caller(1)
         options = contract_options(retry, None, priority, timeout, concurrency, None, None)
@@ -297,7 +300,7 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
             kind = EnumIntentType.COMPUTE_TASK
             return DeclaredIntent(called, kind, place, called, "", function, options, outcomes, is_answered=answered)
 
-        return _ServeDecorator(self, make)
+        return ServeDecorator(self, make)
 
     def timer(
         self, *edges: str, when: Texts = (), when_after: Texts = (), public: bool = False, unleased: bool = False
