@@ -117,7 +117,7 @@ PAGES: Sequence[ApiPage] = (
                     Entry("kernel.intent.intent"),
                     Entry("kernel.intent.IntentDraft"),
                     Entry("kernel.intent.Failure"),
-                    Entry("kernel.intent.EnumIntentPriority"),
+                    Entry("kernel.intent_fields.EnumIntentPriority"),
                     Entry("kernel.intent.EnumIntentType"),
                     Entry("kernel.intent.EnumDelivery"),
                     Entry("kernel.intent.EnumOutcome"),

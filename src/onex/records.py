@@ -55,6 +55,8 @@ class EnumOutboxState(StrEnum):
     WAITING = "waiting"
     HELD = "held"
     DEAD = "dead"
+    CANCELLED = "cancelled"
+    """It ran when a step cancelled it. It is not started again, and waits for what comes of its last try."""
 
 
 class NewIntent(NamedTuple):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from onex.kernel.action import Nothing
-from onex.kernel.intent import EnumIntentPriority, EnumIntentType, Failure, IntentSpec
+from onex.kernel.intent import EnumIntentType, Failure, IntentSpec
+from onex.kernel.intent_fields import EnumIntentPriority
 from onex.kernel.machine import Handlers, Machine, MachineReducer, Transition
 from onex.testing.harness import action
 from tests.docs.transcript import blocks, section

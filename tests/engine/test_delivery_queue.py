@@ -7,7 +7,8 @@ import asyncio
 from onex.engine.delivery import Delivery
 from onex.engine.delivery_queue import LONGEST_NAP_S, DeliveryQueue
 from onex.kernel.action import WorkflowKey
-from onex.kernel.intent import Emitted, EnumIntentPriority, EnumIntentType, IntentSpec
+from onex.kernel.intent import Emitted, EnumIntentType, IntentSpec
+from onex.kernel.intent_fields import EnumIntentPriority
 from onex.ports import Pointer
 
 ALARM = IntentSpec("alarm", EnumIntentType.TIMER, trigger="alarm")

@@ -113,6 +113,7 @@ async def run_engine(
     clients: int = CLIENTS,
     actions: int = ACTIONS,
     misbehaviour: Misbehaviour | None = None,
+    cancelling: bool = False,
 ) -> None:
     """The whole run, on the host "world". ``misbehaviour``: the user's code misbehaves too."""
     chance = stream(sim.seed, "plan")
@@ -121,11 +122,11 @@ async def run_engine(
     checker.violations = report.violations
     checker.while_reading = lambda: use_misbehaviour(None)
     outside, compute_worker = _outside(faults, checker, misbehaviour)
-    app = partial(registry, misbehaving=misbehaviour is not None)
+    app = partial(registry, misbehaving=misbehaviour is not None, cancelling=cancelling)
     newest = MIGRATES_AT if misbehaviour is not None and misbehaviour.migrates else 1
-    older = [
-        sample_workflow(n, outside, misbehaving=misbehaviour is not None) for n in ((2,) if newest == 1 else (1, 2))
-    ]
+    releases = (2,) if newest == 1 else (1, 2)
+    misbehaving = misbehaviour is not None
+    older = [sample_workflow(n, outside, misbehaving=misbehaving, cancelling=cancelling) for n in releases]
     checker.set_up(outside, app(newest, outside), older)
     if limits.kept > FEW:  # what memory had no room for at the start is read later, and then runs beside others
         outside.alone = checker.runs_alone
@@ -252,10 +253,11 @@ def run_seed(
     keep_trace: bool = False,
     to_the_end: bool = True,
     misbehaving: bool = False,
+    cancelling: bool = False,
 ) -> tuple[Report, SimResult[None]]:
     """Even seeds run on the SQLite core, odd ones in memory. ``to_the_end``: or until a first promise is broken.
 
-    ``misbehaviour``: the same run with a user's code that misbehaves.
+    ``misbehaving``: the same run with a user's code that misbehaves. ``cancelling``: with a workflow that cancels intents.
     """
     report = Report(seed)
     disk = MemoryDisk() if seed % 2 else SqliteDisk(folder, empty)
@@ -263,7 +265,8 @@ def run_seed(
     async def main(sim: Sim) -> None:
         if not to_the_end:
             report.violations = Violations(lambda text: sim.loop.fail(PromiseBroken(text)))
-        await run_engine(sim, disk, report, SeededFaults(sim.faults, report.counted), misbehaviour=user)
+        faults = SeededFaults(sim.faults, report.counted)
+        await run_engine(sim, disk, report, faults, misbehaviour=user, cancelling=cancelling)
 
     user = Misbehaviour(stream(seed, "user code"), report.counted) if misbehaving else None
     most = MAX_STEPS if to_the_end else MAX_STEPS // 2

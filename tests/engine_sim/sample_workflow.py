@@ -18,7 +18,6 @@ from onex.engine.step_budget import Budgeted
 from onex.kernel.action import Action, Blob, Nothing, Payload
 from onex.kernel.intent import (
     EnumDelivery,
-    EnumIntentPriority,
     EnumIntentType,
     EnumOutcome,
     Failure,
@@ -29,6 +28,7 @@ from onex.kernel.intent import (
     send,
     timer,
 )
+from onex.kernel.intent_fields import EnumIntentPriority
 from onex.kernel.machine import Guard, Handlers, Machine, MachineReducer, Timeout, Transition, reducer
 from onex.kernel.migration import Migrations
 from onex.kernel.migration import MigrationStep as Move
@@ -144,7 +144,7 @@ def _poisoned(state: SampleState, action: Action[Add]) -> Step[SampleState]:
     raise RuntimeError("this reducer has had enough")
 
 
-def _handlers(generation: int) -> Handlers[SampleState]:
+def _handlers(generation: int, cancelling: bool = False) -> Handlers[SampleState]:
     handlers = reducer(SampleState)
 
     @handlers.on("begin")
@@ -178,7 +178,8 @@ def _handlers(generation: int) -> Handlers[SampleState]:
 
     @handlers.on("hush")
     def hush(state: SampleState, action: Action[Nothing]) -> Step[SampleState]:
-        return Step(state, cancel("alarm"), cancel("nudge"))
+        intents = [cancel(name) for name in CANCELLED] if cancelling else []
+        return Step(state, cancel("alarm"), cancel("nudge"), *intents)
 
     @handlers.on("mix")
     def mix(state: SampleState, action: Action[Tell]) -> Step[SampleState]:
@@ -316,15 +317,27 @@ MISBEHAVING_MACHINE: Final = Machine(
 )
 
 
+CANCELLED: Final = ("do", "once", "shout", "whisper", "tell", "mail")
+"""The intents that "hush" cancels where a run cancels intents; leaving a status cancels "file" and "reckon" there."""
+
+
 def sample_workflow(
-    generation: int, outside: Executor, compute_worker: Executor | None = None, *, misbehaving: bool = False
+    generation: int,
+    outside: Executor,
+    compute_worker: Executor | None = None,
+    *,
+    misbehaving: bool = False,
+    cancelling: bool = False,
 ) -> Workflow:
     """The workflow as its ``generation``-th release, its effects served by ``outside``, its computing by ``compute_worker``.
 
     ``misbehaving``: the same by somebody whose validators, guards and handlers misbehave where an action asks for it.
+    ``cancelling``: the same, where "hush" and leaving a status cancel intents too.
     """
     specs = {spec.name: spec for spec in (*SPECS, *((BILLING, DISPATCH) if misbehaving else ()))}
-    handlers = _handlers(generation)
+    if cancelling:
+        specs |= {name: replace(specs[name], cancel_on_exit=True) for name in ("file", "reckon")}
+    handlers = _handlers(generation, cancelling)
     made: Budgeted | MachineReducer[SampleState]
     if misbehaving:
         payloads: Mapping[str, type[BaseModel]] = {**PAYLOADS, "tender": Tender}
@@ -341,6 +354,12 @@ def sample_workflow(
 
 
 def registry(
-    generation: int, outside: Executor, compute_worker: Executor | None = None, *, misbehaving: bool = False
+    generation: int,
+    outside: Executor,
+    compute_worker: Executor | None = None,
+    *,
+    misbehaving: bool = False,
+    cancelling: bool = False,
 ) -> ReducerRegistry:
-    return ReducerRegistry((sample_workflow(generation, outside, compute_worker, misbehaving=misbehaving),))
+    made = sample_workflow(generation, outside, compute_worker, misbehaving=misbehaving, cancelling=cancelling)
+    return ReducerRegistry((made,))

@@ -12,17 +12,8 @@ from pydantic import Field
 
 from onex.kernel.action import Action, Nothing, Payload, WorkflowKey
 from onex.kernel.errors import GuardFailed, ReducerFailed
-from onex.kernel.intent import (
-    Emitted,
-    EnumIntentPriority,
-    EnumIntentType,
-    IntentDraft,
-    IntentSpec,
-    cancel,
-    intent,
-    send,
-    timer,
-)
+from onex.kernel.intent import Emitted, EnumIntentType, IntentDraft, IntentSpec, cancel, intent, send, timer
+from onex.kernel.intent_fields import EnumIntentPriority
 from onex.kernel.machine import Guard, Machine, MachineReducer, Transition, reducer
 from onex.kernel.step import State, Step
 
@@ -125,7 +116,6 @@ def test_a_receiver_is_kept_as_its_text(to: Any, kept: str) -> None:
         (intent([]), "intent [] (list) is not in the contract"),  # type: ignore[arg-type]
         (timer("wake", None), "'wake' needs a time"),  # type: ignore[arg-type]
         (timer("wake", timedelta(days=1)), "is due datetime.timedelta"),  # type: ignore[arg-type]
-        (cancel("work"), "only timers can be cancelled"),
         (IntentDraft("wake", cancelled=1), "cancelled by cancel('wake'), not by 1"),  # type: ignore[arg-type]
         (IntentDraft("wake", Work(), cancelled=True), "carries Work; the contract says no payload"),
         (IntentDraft("work", Work(), to="bob"), "has no receiver"),
@@ -261,3 +251,10 @@ def test_whatever_a_guard_raises_refuses_the_action_by_its_condition(error: Base
     found = made(lambda job, action: Step(job), Guard("payload.ok == true", lambda state, payload: _raise(error)))
     with pytest.raises(GuardFailed, match=r"condition 'payload.ok == true' raised"):
         found.delta(found.initial(), ACTION)
+
+
+def test_cancelling_an_intent_says_which_by_name_or_by_id() -> None:
+    by_name, by_id = emitted(cancel("work"), cancel(AN_ID))
+    assert (by_name.name, by_name.to, by_name.cancelled) == ("@cancel", "work", True)
+    assert (by_id.name, by_id.to, by_id.cancelled) == ("@cancel", str(AN_ID), True)
+    assert "'walk' is not in the contract" in failed(lambda job, action: Step(job, cancel("walk")))

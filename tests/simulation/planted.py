@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from tests.simulation import (
+    planted_cancelling,
     planted_dispatch,
     planted_fold,
     planted_inbox_and_projections,
@@ -28,18 +29,20 @@ ROOMS = (
     planted_relay,
     planted_store,
     planted_user_code,
+    planted_cancelling,
 )
 
 
 class Found(NamedTuple):
     """``first``: the first run that finds it, where CI begins to look. ``within``: how many runs it may take from any start.
 
-    ``misbehaving``: runs in which the code of a user misbehaves.
+    ``misbehaving``: runs in which the code of a user misbehaves. ``cancelling``: runs in which steps cancel intents.
     """
 
     first: int
     within: int
     misbehaving: bool = False
+    cancelling: bool = False
 
 
 FOUND: Mapping[str, Found] = {
@@ -167,4 +170,7 @@ FOUND: Mapping[str, Found] = {
     "held_outcome_without_its_blobs": Found(153, 1000, misbehaving=True),
     "operator_request_answered_in_a_second_commit": Found(221, 3000),
     "redriven_by_two_operators_at_once": Found(394, 2000),
+    "cancelled_intent_keeps_its_row": Found(1, 30, cancelling=True),
+    "cancelled_intent_started_while_that_is_committed": Found(40, 200, cancelling=True),
+    "cancelled_only_in_memory": Found(43, 200, cancelling=True),
 }

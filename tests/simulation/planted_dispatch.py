@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
+from typing import Any
 from uuid import UUID, uuid5
 
-from onex.engine.batch import Batch, Lookup, Settlement, committed_of
+from onex.engine.batch import Batch, Settlement, committed_of
 from onex.engine.delivery import Delivery
 from onex.engine.dispatch import ReducerService
 from onex.engine.encode import ordinals
@@ -67,8 +68,8 @@ def last_of_a_failed_batch_dropped() -> Iterator[None]:
 def answered_before_it_is_durable() -> Iterator[None]:
     right = Batch.build
 
-    async def wrong(self: Batch, fences: Mapping[int, int], first_answer: Lookup) -> Commit:
-        commit = await right(self, fences, first_answer)
+    async def wrong(self: Batch, *given: Any) -> Commit:
+        commit = await right(self, *given)
         for folded, change, _ in self.written:
             for row, (pending, _) in enumerate(folded.stepped):
                 status = change.rows[row].status
@@ -198,8 +199,8 @@ def effects_run_before_their_commit() -> Iterator[None]:
         running[:] = [self]
         await start(self, owner)
 
-    async def wrong(self: Batch, fences: Mapping[int, int], first_answer: Lookup) -> Commit:
-        commit = await build(self, fences, first_answer)
+    async def wrong(self: Batch, *given: Any) -> Commit:
+        commit = await build(self, *given)
         for folded, change, _ in self.written:
             for row, (pending, emitted) in enumerate(folded.stepped):
                 at, counts = change.based_on + row + 1, ordinals([one.spec.name for one in emitted])

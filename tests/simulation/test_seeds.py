@@ -45,7 +45,9 @@ MET_RARELY = (
 )
 
 
-def runs(seeds: range, folder: Path, *, misbehaving: bool = False) -> tuple[list[Report], Counter[str]]:
+def runs(
+    seeds: range, folder: Path, *, misbehaving: bool = False, cancelling: bool = False
+) -> tuple[list[Report], Counter[str]]:
     """One report per seed, and how often each fault happened. ``misbehaving``: the user's code misbehaves too."""
     empty = folder / "empty.db"
     create(empty)
@@ -54,7 +56,7 @@ def runs(seeds: range, folder: Path, *, misbehaving: bool = False) -> tuple[list
     for seed in seeds:
         place = folder / str(seed)
         place.mkdir()
-        report, _ = run_seed(seed, place, empty, misbehaving=misbehaving)
+        report, _ = run_seed(seed, place, empty, misbehaving=misbehaving, cancelling=cancelling)
         reports.append(report)
         counted += report.counted
     return reports, counted
@@ -80,6 +82,11 @@ def test_no_promise_is_broken_in_a_hundred_runs_with_user_code_that_misbehaves(b
     assert broken(reports) == {}
     missing = [point for point in MISBEHAVIOUR_POINTS if not counted[point]]
     assert missing == [], "what never happens proves nothing"
+
+
+def test_no_promise_is_broken_in_a_hundred_runs_that_cancel_intents(tmp_path: Path) -> None:
+    reports, _ = runs(range(100), tmp_path, cancelling=True)
+    assert broken(reports) == {}
 
 
 @pytest.mark.long

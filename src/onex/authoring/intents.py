@@ -13,16 +13,8 @@ from uuid import UUID
 from pydantic import BaseModel, JsonValue
 
 from ..kernel.action import Action, Nothing, WorkflowKey
-from ..kernel.intent import (
-    EnumIntentPriority,
-    EnumOutcome,
-    Failure,
-    IntentDraft,
-    cancel,
-    intent,
-    send,
-    timer,
-)
+from ..kernel.intent import EnumOutcome, Failure, IntentDraft, cancel, intent, send, timer
+from ..kernel.intent_fields import EnumIntentPriority
 from ..kernel.retry import RetryPolicy
 from ..kernel.step import S, Step
 

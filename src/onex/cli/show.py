@@ -27,7 +27,7 @@ REJECTIONS = 5
 REJECTIONS_READ = 10_000
 LOOKS = 10
 ATTEMPTS = 1000
-OPEN = (EnumOutboxState.WAITING, EnumOutboxState.HELD, EnumOutboxState.DEAD)
+OPEN = tuple(EnumOutboxState)
 
 
 def show(

@@ -322,6 +322,7 @@ def intent_spec(declared: ModelIntentDeclaration, payload: type[BaseModel] | Non
         timeout_s=declared.timeout_ms / 1000,
         concurrency=declared.concurrency,
         trigger=declared.trigger or "",
+        cancel_on_exit=declared.on_exit == "cancel",
     )
 
 

@@ -22,6 +22,8 @@ RAISED = "effect_raised"
 TIMED_OUT = "timed_out"
 NOT_BEGUN = "not_begun"
 WRONG_RESULT = "wrong_result"
+CANCELLED = "cancelled"
+"""The code of an outcome of an effect that stopped because a step cancelled its intent."""
 CODE_CHARACTERS = 100
 GRACE_S = 5.0
 """How long an effect that is cancelled may take to stop."""
@@ -75,6 +77,11 @@ def timeout_error(error: BaseException, limit_s: float) -> EffectFailed | Effect
     if isinstance(failure, EffectUnknown):
         failure.reason = TIMED_OUT
     return failure
+
+
+def stopped_error() -> EffectFailed:
+    """It was told that its intent is cancelled, and stopped."""
+    return EffectFailed("a step cancelled it, and it stopped", code=CANCELLED)
 
 
 def wrong_result(message: str, code: str = WRONG_RESULT) -> EffectUnknown:

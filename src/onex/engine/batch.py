@@ -24,6 +24,7 @@ from typing import NamedTuple, Protocol
 
 import orjson
 
+from ..kernel.action import WorkflowKey
 from ..kernel.errors import DuplicateActionError, OnexError, ReducerFailed
 from ..ports import (
     Applied,
@@ -42,6 +43,7 @@ from ..ports import (
 )
 from ..records import REJECTED_BODY_BYTES
 from .action_checks import TimerGone
+from .cancelling import Cancelled, sorted_open, with_cancelled
 from .delivery import Delivery
 from .encode import ordinals
 from .failure_trace import failure_trace, kept_message
@@ -87,6 +89,7 @@ class Settlement(NamedTuple):
     deliveries: list[Delivery]
     settled: list[Pointer]
     applied: list[tuple[KeyChange, Applied]]
+    told: list[Pointer]
     again: list[tuple[Folded, Conflict]]
 
 
@@ -101,6 +104,18 @@ class CommitListener(Protocol):
 
     def emitted(self, deliveries: Sequence[Delivery]) -> None:
         """These intents are durable, and may run from now on."""
+
+    async def open_intents(self, key: WorkflowKey) -> Sequence[Delivery]:
+        """Every intent of the instance that waits or runs, timers aside. Raises what the store raises."""
+
+    def withhold(self, pointers: Sequence[Pointer]) -> None:
+        """These are not started until ``rows_ended`` names them, or the commit is over."""
+
+    def give_back(self) -> None:
+        """The commit was not made: what was withheld may run."""
+
+    def told(self, pointers: Sequence[Pointer]) -> None:
+        """The commit is over. These run and were cancelled durably; what was withheld for a change that was left out may run."""
 
     def changed(self, changes: Sequence[tuple[KeyChange, Applied]]) -> None:
         """These instances have new versions, or may have them (a position of 0): whoever waits for one reads the store."""
@@ -124,11 +139,12 @@ class Batch:
         self.loose: list[tuple[Pending, Answer]] = []
         self.refused_before: list[tuple[Pending, Answer]] = []
         self.written: list[tuple[Folded, KeyChange, list[tuple[Pending, Answer]]]] = []
+        self.cancelled: dict[Folded, Cancelled] = {}
         self._again: list[tuple[Folded, Conflict]] = []
         # rows that stop: until that is durable, whoever reads the store sees them wait
         self._stopped = [note.pointer for note in extras.notes if note.state is not EnumOutboxState.WAITING]
 
-    async def build(self, fences: Mapping[int, int], first_answer: Lookup) -> Commit:
+    async def build(self, fences: Mapping[int, int], first_answer: Lookup, listener: CommitListener) -> Commit:
         """The commit. ``first_answer`` tells what a refused id was answered before: dedup comes before every other judgement."""
         rejections, answers = list(self.extras.rejections), list(self.extras.answers)
         notes = list(self.extras.notes)
@@ -172,6 +188,13 @@ class Batch:
                     rejections=tuple(self._rejections(refused)),
                     answers=tuple(self._answers([*refused, *answered])),
                 )
+            if folded.cancels:
+                cancelled = sorted_open(folded, change, await listener.open_intents(change.key))
+                listener.withhold(cancelled.withheld)
+                self.cancelled[folded], change = cancelled, with_cancelled(change, cancelled)
+                notes = [
+                    note for note in notes if note.pointer not in cancelled.running
+                ]  # of a try that ended meanwhile
             self.written.append((folded, change, refused))
         beside = [*self.refused_before, *self.loose]
         rejections.extend(self._rejections(beside))
@@ -197,6 +220,7 @@ class Batch:
             deliveries=[],
             settled=[*self.extras.settled, *self._stopped],
             applied=[],
+            told=[],
             again=list(self._again),
         )
         for (folded, change, refused), outcome in zip(self.written, outcomes, strict=True):
@@ -207,6 +231,8 @@ class Batch:
             done.applied.append((change, outcome))
             done.settled.extend(change.settled)
             done.settled.extend(note.pointer for note in folded.notes)
+            if folded.cancels:
+                done.told.extend(self.cancelled[folded].running)
             _apply(folded, change, outcome, done)
         return done
 

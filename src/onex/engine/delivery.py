@@ -18,7 +18,8 @@ from pydantic import BaseModel
 from ..kernel.action import NOTHING, OutcomeOf, WorkflowKey
 from ..kernel.canonical import detached_copy
 from ..kernel.errors import OnexError, StateConsistencyError
-from ..kernel.intent import Emitted, EnumIntentPriority, EnumIntentType, ModelIntent, intent_id
+from ..kernel.intent import CancelSignal, Emitted, EnumIntentType, ModelIntent, intent_id
+from ..kernel.intent_fields import EnumIntentPriority
 from ..ports import Clock, NewBlob, NewIntent, OutboxRow, Pointer
 from .encode import body_hash, canonical_payload
 from .mailbox import Pending
@@ -40,6 +41,8 @@ class Delivery:
     ``maybe_done``: a try so far may have had its effect. ``emitted_as``: the name its id is made of, if the contract calls it
     otherwise by now; else ''. ``alone``: it is run while nothing else of this relay runs. ``ends``: it is not run any more,
     and this is the reason. ``began_us``: when the current try began. ``redriven``: it was dead, and an operator began it anew.
+    ``taken``: somebody runs it or has run it, so it does not wait. ``told`` tells its effect
+    when it is cancelled.
     """
 
     pointer: Pointer
@@ -59,6 +62,8 @@ class Delivery:
     ends: OnexError | None = None
     began_us: int = 0
     redriven: bool = False
+    taken: bool = False
+    told: CancelSignal | None = None
 
     @property
     def id(self) -> UUID:
@@ -70,9 +75,20 @@ class Delivery:
         """What a handler is told of this intent with its outcome."""
         return OutcomeOf(self.id, self.emitted.name, self.n, self.version)
 
+    @property
+    def is_cancelled(self) -> bool:
+        return self.told is not None and self.told.is_set()
+
+    def cancel(self) -> None:
+        """Tell its effect, now or as soon as it begins."""
+        if self.told is None:
+            self.told = CancelSignal()
+        self.told.set()
+
     def intent(self) -> ModelIntent[BaseModel]:
         """What the effect is given."""
         emitted, name = self.emitted, self.id
+        self.told = self.told or CancelSignal()
         return ModelIntent(
             intent_id=name,
             intent_type=emitted.spec.kind,
@@ -87,7 +103,7 @@ class Delivery:
             n=self.n,
             attempt=self.attempt,
             priority=EnumIntentPriority(emitted.priority),
-        )
+        ).told_by(self.told)
 
     def pending(
         self,

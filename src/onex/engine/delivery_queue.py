@@ -23,6 +23,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 
+from ..kernel.action import WorkflowKey
 from ..kernel.intent import EnumIntentType
 from ..ports import Clock, Pointer
 from .delivery import Delivery
@@ -53,6 +54,9 @@ class DeliveryQueue:
         self.later_us: int | None = None
         self._ended_during_read: set[Pointer] | None = None
         self._known: dict[Pointer, Delivery] = {}
+        self._of_key: dict[WorkflowKey, dict[Pointer, Delivery]] = {}
+        self._withheld: dict[Pointer, Delivery | None] = {}
+        self._stopped: set[Pointer] = set()
         self._targets: dict[tuple[str, str], TargetQueue] = {}
         self._due: list[tuple[int, Pointer, Delivery]] = []
         self._awaited_us: int | None = None
@@ -86,7 +90,9 @@ class DeliveryQueue:
         if len(self._known) >= self.kept:
             self.overflowed = True
             return False
-        self._known[pointer] = delivery
+        if pointer in self._withheld:
+            return True  # it is being cancelled; if it is not, the store is read again
+        self._keep(delivery)
         if due_us > now_us:
             self.wait_until_due(delivery)
         else:
@@ -100,7 +106,50 @@ class DeliveryQueue:
 
     def hold(self, delivery: Delivery) -> None:
         """Known, but run by the caller."""
+        delivery.taken = True
+        self._keep(delivery)
+
+    def _keep(self, delivery: Delivery) -> None:
         self._known[delivery.pointer] = delivery
+        self._of_key.setdefault(delivery.key, {})[delivery.pointer] = delivery
+
+    def _drop(self, pointer: Pointer) -> None:
+        delivery = self._known.pop(pointer, None)
+        if delivery is not None:
+            self._stopped.discard(pointer)
+            of_key = self._of_key[delivery.key]
+            del of_key[pointer]
+            if not of_key:
+                del self._of_key[delivery.key]
+
+    def get(self, pointer: Pointer) -> Delivery | None:
+        return self._known.get(pointer)
+
+    # --- cancelling -----------------------------------------------------------------------------------------------------
+
+    def of_key(self, key: WorkflowKey) -> Sequence[Delivery]:
+        """What is held of one instance."""
+        return tuple(self._of_key.get(key, {}).values())
+
+    @property
+    def holds_all(self) -> bool:
+        """Nothing waits in the store alone."""
+        return not (self.overflowed or self.reading) and self.later_us is None
+
+    def withhold(self, pointers: Sequence[Pointer]) -> None:
+        """These are not given out, until ``forget`` or ``give_back``."""
+        self._withheld.update(dict.fromkeys(pointers))
+
+    def give_back(self) -> bool:
+        """Those that are withheld and were not forgotten may run. Whether there are any."""
+        left, self._withheld = self._withheld, {}
+        for pointer, delivery in left.items():
+            if delivery is not None and self._known.get(pointer) is delivery:
+                self._queue(delivery)
+        self.overflowed = self.overflowed or bool(
+            left
+        )  # some may have come from the store meanwhile, and were not taken
+        return bool(left)
 
     def __contains__(self, pointer: object) -> bool:
         """Held, or ended since the read that is under way began."""
@@ -112,7 +161,10 @@ class DeliveryQueue:
     def forget(self, pointers: Sequence[Pointer]) -> None:
         """These have ended. A read that is under way may still show them."""
         for pointer in pointers:
-            self._known.pop(pointer, None)
+            self._drop(pointer)
+        if self._withheld:
+            for pointer in pointers:
+                self._withheld.pop(pointer, None)
         if self._ended_during_read is not None:
             self._ended_during_read.update(pointers)
 
@@ -136,16 +188,29 @@ class DeliveryQueue:
 
     def wait_until_due(self, delivery: Delivery) -> None:
         """To the due times. Called for one that is known: new, or to be tried again."""
+        delivery.taken = False
         if not self._due or delivery.due_us < self._due[0][0]:
             self._alarm.set()
         heappush(self._due, (delivery.due_us, delivery.pointer, delivery))
+
+    def take_back(self, delivery: Delivery) -> None:
+        """It waits no more: it stays known until its row has ended, and is not given out."""
+        delivery.taken = True
+        self._stopped.add(delivery.pointer)
 
     def next(self, target: TargetQueue) -> Delivery | None:
         """The most urgent of a target that is still wanted; None when there is none."""
         while target.heap:
             _, pointer, delivery = heappop(target.heap)
-            if self._known.get(pointer) is delivery:
-                return delivery
+            if self._known.get(pointer) is not delivery:
+                continue
+            if pointer in self._stopped:
+                continue
+            if pointer in self._withheld:
+                self._withheld[pointer] = delivery
+                continue
+            delivery.taken = True
+            return delivery
         return None
 
     def left(self, target: TargetQueue) -> None:
@@ -206,7 +271,7 @@ class DeliveryQueue:
     def _drop_later(self) -> None:
         for _, pointer, delivery in self._due:
             if self._known.get(pointer) is delivery:
-                del self._known[pointer]
+                self._drop(pointer)
                 self._leave(delivery)
         self._due.clear()
 

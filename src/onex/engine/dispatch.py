@@ -17,8 +17,7 @@ What may go wrong, and why the end is still right:
 - The store fails for now (TemporaryDatabaseError): the same, and the turn is tried again after 10 ms, then up to 1 s.
 - The answer to the commit is lost (CommitUnknown): the same, but the actions may be applied. Each is looked up by its id
   before it is refused, and the store refuses to apply an id twice; refusals are followed up by ``unknown_commits``.
-- The store belongs to another process by now (OwnershipLost), or a fault of ours: the loop ends. Everybody who waits gets that
-  error, and nothing more is accepted.
+- The store belongs to another process by now (OwnershipLost), or a fault of ours: the loop ends. All who wait get that error.
 - The engine is closed: what was accepted is still written, for at most ``CLOSE_S`` seconds.
 """
 
@@ -61,10 +60,9 @@ CLOSE_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """``batch`` actions per transaction, ``waiting`` not yet durable, ``cached`` instances of ``cached_bytes`` in all and
-    ``kept`` intents in memory; ``horizon_s``: what is due later stays in the store, which is read again each half of that time
-    (infinite: never; for a store in memory under a clock that nobody sets);
-    ``dedup_hours``: how old an action id may be; ``conflicts``: when a change that met another is tried again."""
+    """``batch`` actions per transaction, ``waiting`` not yet durable, ``cached`` instances of ``cached_bytes`` and ``kept`` intents
+    in memory; ``horizon_s``: what is due later stays in the store, read again each half of that time (infinite: never, for a
+    store in memory under a clock nobody sets); ``dedup_hours``: how old an id may be; ``conflicts``: when one is tried again."""
 
     batch: int = 512
     waiting: int = 20_000
@@ -292,13 +290,14 @@ class ReducerService(SideWrites):
         try:
             releasing, folds = await self._isolation.fold(taken, refusals, now_us := self.clock.now_us())
             batch = Batch(folds, extras, self._mailboxes.retries, now_us)
-            commit = await batch.build(self._fences, self._first_answer)
+            commit = await batch.build(self._fences, self._first_answer, self.listener)
             try:
                 outcomes = await self.store.commit(commit) if not commit.is_empty else ()
             except CommitUnknown:
                 self._unknown.add(batch)
                 raise
         except BaseException as error:
+            self.listener.give_back()
             self._row_writes[:0] = row_writes
             self._extras = extras.followed_by(self._extras)
             for entry in releasing:
@@ -311,6 +310,7 @@ class ReducerService(SideWrites):
         self.counters.batches += 1
         if done.settled:
             self.listener.rows_ended(done.settled)
+        self.listener.told(done.told)
         if done.deliveries:
             self.listener.emitted(done.deliveries)
         self._resolve(done.results)

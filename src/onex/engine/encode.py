@@ -28,7 +28,8 @@ from ..kernel import canonical
 from ..kernel.action import NOTHING, Nothing, WorkflowKey
 from ..kernel.canonical import as_reloaded, detached, unwritable
 from ..kernel.errors import InvalidPayload, PayloadTooLarge, StateConsistencyError
-from ..kernel.intent import Emitted, EnumIntentPriority, IntentTable
+from ..kernel.intent import Emitted, IntentTable
+from ..kernel.intent_fields import EnumIntentPriority
 from ..kernel.model_facts import is_flat
 from ..kernel.size_limits import PAYLOAD_BYTES, PAYLOAD_DEPTH
 from ..kernel.user_code import caught

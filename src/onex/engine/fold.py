@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from typing import Self
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -38,12 +39,12 @@ from ..kernel.errors import (
     ReducerFailed,
     Refused,
 )
-from ..kernel.intent import Emitted, EnumIntentType
+from ..kernel.intent import CANCELLING, Emitted, EnumIntentType, intent_id
 from ..kernel.user_code import caught
 from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer
 from .action_checks import ActionChecks, Rules, TimerGone
 from .delivery import by_the_clock
-from .encode import BLOB_MARK, decode, encode_step, named_blobs, state_hash
+from .encode import BLOB_MARK, decode, encode_step, named_blobs, ordinals, state_hash
 from .failure_trace import kept_message
 from .mailbox import NO_TIMERS, Entry, Loaded, Pending
 from .schema_upgrade import held_result, stored_state
@@ -76,12 +77,13 @@ class Folded(ActionChecks):
     """What one key's batch came to. ``change`` is None when nothing is to be written for the key itself.
 
     ``stepped[i]`` is the pending that became ``change.rows[i]``, and what it emitted. ``status_before`` is the status it began in.
+    ``cancels`` are the names and ids of intents that these steps cancelled: those that were open before.
     """
 
     __slots__ = (
-        "_before", "_folded_before", "_lease_ended", "_refusals", "_row_blobs", "_rows", "_settled", "_timed", "change",
-        "code_id", "failures", "instance", "last_us", "notes", "pendings", "refused", "state_bytes", "state_hash",
-        "state_schema", "status_before", "stepped",
+        "_before", "_folded_before", "_lease_ended", "_refusals", "_row_blobs", "_rows", "_settled", "_stepping", "_timed",
+        "cancels", "change", "code_id", "failures", "instance", "last_us", "notes", "pendings", "refused", "state_bytes",
+        "state_hash", "state_schema", "status_before", "stepped",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +101,8 @@ class Folded(ActionChecks):
         self.stepped: list[tuple[Pending, tuple[Emitted, ...]]] = []
         self.refused: list[tuple[Pending, OnexError]] = []
         self.notes: list[Note] = []
+        self.cancels: list[str] = []
+        self._stepping = b""
         # the instance while it is folded; the entry keeps what it had until this has come to its end
         self._before = entry.loaded
         (
@@ -173,7 +177,7 @@ class Folded(ActionChecks):
         except BaseException as error:  # a reducer may be of any class, not only a MachineReducer
             raise ReducerFailed(f"{reducer.workflow_type}.{kind}: {caught(error)}", trigger=kind) from error
         # from here on nothing may fail, since parts of the step are already kept
-        row = len(self._rows)
+        row, self._stepping = len(self._rows), pending.id
         outbox = self._queue_intents(row, emitted, terminal) if emitted else ()
         if outbox and (pending.timer or issued_us != pending.issued_us):
             outbox = by_the_clock(outbox, issued_us, self._rules.now_us)
@@ -225,6 +229,10 @@ class Folded(ActionChecks):
         outbox = list[NewIntent]()
         for ordinal, one in enumerate(emitted):
             name = ""
+            if one.spec is CANCELLING:
+                outbox = [new for new in outbox if not self._is_called(row, emitted, new.ordinal, one.to)]
+                self._cancel(one.to)
+                continue
             if one.spec.kind == TIMER:
                 name = one.spec.name
                 self._remove_timer(name)
@@ -234,6 +242,23 @@ class Folded(ActionChecks):
                 self._timed = True
             outbox.append(make(NewIntent, (ordinal, one.priority.rank, one.due_us, name)))
         return tuple(outbox)
+
+    def _cancel(self, which: str) -> None:
+        """``which``: a name or an id. What an earlier action of this batch emitted gets no row; of others the batch decides."""
+        self.cancels.append(which)
+        for index, logged in enumerate(self._rows):
+            emitted = self.stepped[index][1]
+            kept = tuple(new for new in logged.outbox if not self._is_called(index, emitted, new.ordinal, which))
+            if kept != logged.outbox:
+                self._rows[index] = logged._replace(outbox=kept)
+
+    def _is_called(self, row: int, emitted: tuple[Emitted, ...], ordinal: int, which: str) -> bool:
+        name = emitted[ordinal].spec.name
+        if name == which or emitted[ordinal].spec.kind == TIMER:
+            return name == which
+        n = ordinals([one.spec.name for one in emitted])[ordinal]
+        action_id = self._rows[row].action_id if row < len(self._rows) else self._stepping
+        return str(intent_id(UUID(bytes=action_id), self.entry.key, name, n)) == which
 
     def _remove_timer(self, name: str) -> None:
         waits = self.timers.pop(name, None)

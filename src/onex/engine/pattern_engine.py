@@ -293,6 +293,18 @@ class _Listener:
     def emitted(self, deliveries: Sequence[Delivery]) -> None:
         self._engine.relay.offer(deliveries)
 
+    async def open_intents(self, key: WorkflowKey) -> Sequence[Delivery]:
+        return await self._engine.relay.open_intents(key)
+
+    def withhold(self, pointers: Sequence[Pointer]) -> None:
+        self._engine.relay.withhold(pointers)
+
+    def give_back(self) -> None:
+        self._engine.relay.give_back()
+
+    def told(self, pointers: Sequence[Pointer]) -> None:
+        self._engine.relay.tell(pointers)
+
     def changed(self, changes: Sequence[tuple[KeyChange, Applied]]) -> None:
         self._engine._changed(changes)
 

@@ -42,7 +42,7 @@ from ..kernel.intent import (
 )
 from ..kernel.user_code import describe, plain_text
 from ..ports import Clock, EnumOutboxState, Note, Pointer, Reader, Result
-from .attempt import GRACE_S, effect_error, timeout_error, typed_result, wrong_result
+from .attempt import GRACE_S, effect_error, stopped_error, timeout_error, typed_result, wrong_result
 from .attempt_recorder import AttemptRecorder, reason_of_attempt
 from .dead_letters import DeadLetters
 from .delivery import Delivery
@@ -77,6 +77,9 @@ class IntentRelay:
     async def start(self) -> None:
         """Take over what the store holds: first, alone and one by one, what ran at two crashes; then everything."""
         self._record_until_us = self.clock.now_us() + TAKEOVER_US
+        async for delivery in self._takeover.cancelled():
+            self._queue.hold(delivery)
+            self._end_cancelled(delivery)
         alone = await self._take_over()
         if len(self._queue):
             self.service.events("intents_taken_over", intents=len(self._queue))
@@ -143,6 +146,38 @@ class IntentRelay:
     def rows_ended(self, pointers: Sequence[Pointer]) -> None:
         self._queue.forget(pointers)
         self._make_room()
+
+    async def open_intents(self, key: WorkflowKey) -> list[Delivery]:
+        """Every intent of the instance that waits or runs, timers aside. Where memory does not hold all, the store is read."""
+        stored: list[Delivery] = []
+        if not self._queue.holds_all:
+            stored = [one async for one in self._takeover.open_of(key)]
+        held = [one for one in self._queue.of_key(key) if one.emitted.spec.kind != EnumIntentType.TIMER]
+        known = {one.pointer for one in held}
+        return held + [one for one in stored if one.pointer not in known]
+
+    def withhold(self, pointers: Sequence[Pointer]) -> None:
+        self._queue.withhold(pointers)
+
+    def give_back(self) -> None:
+        if self._queue.give_back():
+            self._make_room()
+
+    def tell(self, pointers: Sequence[Pointer]) -> None:
+        """These were cancelled while they ran. One whose try has ended meanwhile is not tried again."""
+        self.service.forget_notes(pointers)
+        self.give_back()
+        for pointer in pointers:
+            delivery = self._queue.get(pointer)
+            if delivery is not None:
+                delivery.cancel()
+                if not delivery.taken:
+                    self._queue.take_back(delivery)
+                    self._end_cancelled(delivery)
+
+    def _end_cancelled(self, delivery: Delivery) -> None:
+        """It does not run any more. Only if no try of it may have been done is it ``failed`` (promise 23)."""
+        self._end_failed(delivery, stopped_error(), EnumOutcome.UNKNOWN if delivery.maybe_done else EnumOutcome.FAILED)
 
     def read_outbox_again(self) -> None:
         """The store may hold intents that are not known here: the answer to their commit was lost, or they were not due."""
@@ -259,6 +294,9 @@ class IntentRelay:
         once = spec.delivery is EnumDelivery.AT_MOST_ONCE
         if risky or once:
             await self._record_start(delivery)
+        if delivery.is_cancelled:
+            self._end_cancelled(delivery)
+            return
         self._attempts.began(delivery)
         self.service.counters.effects_run += 1
         limit = asyncio.timeout(None if pure else spec.timeout_s)
@@ -289,6 +327,8 @@ class IntentRelay:
 
     def _unrecord_start(self, delivery: Delivery) -> None:
         """An orderly end is no crash of the effect's: the next owner counts none."""
+        if delivery.is_cancelled:
+            return  # its row says so, and must go on saying so
         self.service.note(Note(delivery.pointer, attempt=delivery.attempt, crashes=delivery.crashes))
 
     def _succeeded(self, delivery: Delivery, result: Result) -> None:
@@ -314,7 +354,7 @@ class IntentRelay:
         """promise 23. ``done``: this try may have had its effect. ``again``: the policy may be asked."""
         spec = delivery.emitted.spec
         delivery.maybe_done = delivery.maybe_done or done
-        may_repeat = not done or spec.delivery is EnumDelivery.AT_LEAST_ONCE
+        may_repeat = (not done or spec.delivery is EnumDelivery.AT_LEAST_ONCE) and not delivery.is_cancelled
         delay_s = spec.retry.delay_s(delivery.attempt, delivery.action_id) if again and may_repeat else None
         self._attempts.failed(delivery, error, done=done, next_s=delay_s)
         if delay_s is None:
@@ -330,6 +370,9 @@ class IntentRelay:
 
     def _end_failed(self, delivery: Delivery, error: OnexError, outcome: EnumOutcome, *, dead: bool = False) -> None:
         spec = delivery.emitted.spec
+        if delivery.is_cancelled and not spec.outcomes:
+            self.service.settle(delivery.pointer)  # nobody waits for an outcome
+            return
         if dead or not spec.outcomes:
             reason = kept_message(error, delivery.emitted.payload)
             note = Note(

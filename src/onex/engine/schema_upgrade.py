@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
 from ..kernel.errors import MigrationFailed, OnexError, StateConsistencyError, StateTooNew
-from ..kernel.intent import Emitted, EnumIntentType
+from ..kernel.intent import CANCEL, Emitted, EnumIntentType
 from ..kernel.machine import state_timer
 from ..kernel.migration import Json
 from ..kernel.rename import STATE, ValueKind
@@ -96,6 +96,8 @@ def _intent(workflow: Workflow, schema: int, item: Json) -> Emitted:
         if isinstance(payload, dict):
             item["payload"] = workflow.migrations.apply(ValueKind(intent=was), payload, schema, now)
         item["name"] = workflow.migrations.intent(was, schema, now)
+        if was == CANCEL and isinstance(item.get("to"), str):
+            item["to"] = workflow.migrations.intent(str(item["to"]), schema, now)
     if item["name"] not in workflow.reducer.intents.by_name:
         timer = "due_us" in item and item.get("payload") is None
         raise StateConsistencyError(". ".join(missing_intent(workflow, was, str(item["name"]), schema, timer=timer)))

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Container
 
+from ..kernel.action import WorkflowKey
 from ..kernel.errors import KilledItsProcess, OnexError
 from ..kernel.intent import EnumDelivery, EnumIntentType
 from ..kernel.user_code import caught
@@ -68,6 +69,28 @@ class Takeover:
                 delivery = self._delivery(row)
                 if delivery is not None:
                     yield row, delivery
+            after = rows[-1].pointer
+
+    async def cancelled(self) -> AsyncIterator[Delivery]:
+        """What a step cancelled while it ran under an owner that has ended since: it is not run again."""
+        async for delivery in self._in_state(EnumOutboxState.CANCELLED, None):
+            delivery.maybe_done = delivery.emitted.spec.kind != EnumIntentType.COMPUTE_TASK
+            delivery.cancel()
+            yield delivery
+
+    async def open_of(self, key: WorkflowKey) -> AsyncIterator[Delivery]:
+        """Intents of one instance that wait in the store, timers aside, as far as this app can read them."""
+        async for delivery in self._in_state(EnumOutboxState.WAITING, key):
+            if delivery.emitted.spec.kind != EnumIntentType.TIMER:
+                yield delivery
+
+    async def _in_state(self, state: EnumOutboxState, key: WorkflowKey | None) -> AsyncIterator[Delivery]:
+        after: Pointer | None = None
+        while rows := await self.reader.outbox((state,), key, after, PAGE):
+            for row in rows:
+                delivery = self._delivery(row)
+                if delivery is not None:
+                    yield delivery
             after = rows[-1].pointer
 
     async def timer_is_over(self, row: OutboxRow) -> bool:

@@ -178,6 +178,13 @@ class Action(NamedTuple, Generic[P]):
         """Aware UTC: when the engine accepted the action, never earlier than the instance's previous one."""
         return EPOCH + timedelta(microseconds=self.issued_us)
 
+    def intent_id_of(self, name: str, n: int = 0) -> UUID:
+        """The id of an intent that the step of this action emits: the ``n``-th of that name, from 0. ``cancel`` takes it later.
+
+        In a part of a combined reducer the name begins with that part: ``tables.extract``.
+        """
+        return uuid5(self.action_id, f"{self.key}/{name}/{n}")
+
     def mint(self, name: str) -> UUID:
         """A new id, the same at every replay: ``uuid5(action_id, name)``."""
         return uuid5(self.action_id, name)

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from .action import Action
 from .canonical import as_reloaded, problems
 from .errors import InvalidStateTransitionError, ReducerFailed
-from .intent import Emitted, IntentSpec, IntentTable
+from .intent import CANCELLING, Emitted, IntentSpec, IntentTable
 from .machine import initial_state
 from .step import ROLLBACK, Done, Reducer, Rollback, S, State
 
@@ -46,6 +46,8 @@ class Combined(Generic[S]):
                     )
                 self.payloads[f"{name}.{trigger}"] = model
             for spec in part.intents.by_name.values():
+                if spec is CANCELLING:
+                    continue
                 specs[f"{name}.{spec.name}"] = _prefixed(name, spec)
         self.intents = IntentTable(specs)
 
@@ -88,13 +90,19 @@ class Combined(Generic[S]):
                 own = own._replace(through=of._replace(name=of.name.removeprefix(f"{name}.")).packed())
             done = self.parts[name].delta(getattr(state, name), own)
             changed[name] = done.state
-            emitted.extend(one._replace(spec=self.intents.by_name[f"{name}.{one.spec.name}"]) for one in done.intents)
+            emitted.extend(self._of_the_whole(name, one) for one in done.intents)
         try:
             after = as_reloaded(state.evolve(**changed))
         except BaseException as error:  # a validator of the whole, which the user writes
             raise ReducerFailed(f"{self.workflow_type}.{action.kind}: {problems(error)}", trigger=kind) from error
         ended = all(getattr(after, name).status in part.terminal for name, part in self.parts.items())
         return Done(after.with_status(FINISHED if ended else RUNNING), tuple(emitted))
+
+    def _of_the_whole(self, part: str, one: Emitted) -> Emitted:
+        """The intent under the name that the whole knows. An intent is cancelled by that name too, or by its id."""
+        if one.spec is CANCELLING:
+            return one._replace(to=f"{part}.{one.to}") if f"{part}.{one.to}" in self.intents.by_name else one
+        return one._replace(spec=self.intents.by_name[f"{part}.{one.spec.name}"])
 
     def _receivers(self, kind: str) -> tuple[list[str], str]:
         name, dot, trigger = kind.partition(".")

@@ -17,20 +17,31 @@ to ``join``; ``tuple.__new__`` builds the result at a third of the cost of its c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
-from typing import Generic, NamedTuple, TypeVar, cast
+from typing import Generic, NamedTuple, Self, TypeVar, cast
 from uuid import UUID, uuid5
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializeAsAny
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, SerializeAsAny
 
-from .action import Payload, WorkflowKey, micros
+from .action import Payload, WorkflowKey
 from .canonical import detached
-from .errors import InvalidKey, ValidationError
+from .errors import InvalidKey
+from .intent_fields import (
+    EnumIntentPriority,
+    IntentNotDeclared,
+    IntentUnfit,
+    due_us_of,
+    is_text,
+    key_of,
+    kind_of,
+    priority_of,
+    shown_with_type,
+)
 from .retry import RetryPolicy
-from .user_code import plain_text, shown
+from .user_code import plain_text
 
 P = TypeVar("P", bound=BaseModel)
 
@@ -50,27 +61,8 @@ class EnumIntentType(StrEnum):
 
 
 _TIMER, _SEND = EnumIntentType.TIMER, EnumIntentType.ACTION_SEND
-
-
-class EnumIntentPriority(StrEnum):
-    """The order of delivery, most urgent first. A waiting intent moves up one step every 30 s."""
-
-    rank: int
-    """0 is most urgent. An attribute, because a look-up by member would hash the name for each intent."""
-
-    CRITICAL = "critical"
-    HIGH = "high"
-    NORMAL = "normal"
-    LOW = "low"
-    BACKGROUND = "background"
-
-    def __init__(self, value: str) -> None:
-        self.rank = len(type(self).__members__)
-
-
-_PRIORITIES = {one.value: one for one in EnumIntentPriority}
-KEY_CHARACTERS = 1000
-LAST_US = micros(datetime.max.replace(tzinfo=UTC))
+CANCEL = "@cancel"
+"""The name, and the kind, under which a log row holds the cancelling of an intent; ``to`` says which: its name or its id."""
 
 
 class EnumDelivery(StrEnum):
@@ -101,7 +93,8 @@ class IntentSpec:
     """One entry of a contract's ``intents:``: who serves it, and which trigger each outcome becomes.
 
     ``outcomes[outcome] -> trigger``; empty: nobody waits for an outcome. ``trigger`` is what a ``timer`` fires, and what an
-    ``action_send`` delivers to the ``target`` workflow. ``timeout_s`` bounds one attempt.
+    ``action_send`` delivers to the ``target`` workflow. ``timeout_s`` bounds one attempt. ``cancel_on_exit``: it is cancelled when
+    its instance leaves the status in which it was emitted.
     """
 
     name: str
@@ -116,15 +109,17 @@ class IntentSpec:
     concurrency: int = 10
     trigger: str = ""
     payload_schema: int = 1
+    cancel_on_exit: bool = False
 
 
+CANCELLING = IntentSpec(CANCEL, CANCEL)
 _made = tuple.__new__  # the constructor of a NamedTuple costs three times as much, and each intent is two of them
 
 
 class IntentDraft(NamedTuple):
     """What a handler asks for, before it is joined with the contract. Made by the functions below."""
 
-    name: str
+    name: str | UUID
     payload: BaseModel | None = None
     priority: EnumIntentPriority | str | None = None
     due: datetime | None = None
@@ -169,8 +164,12 @@ def timer(name: str, at: datetime) -> IntentDraft:
     return IntentDraft(name, due=at)
 
 
-def cancel(name: str) -> IntentDraft:
-    """Remove the timer ``name`` if it waits."""
+def cancel(name: str | UUID) -> IntentDraft:
+    """Cancel the timer ``name``, every open intent of that name of this instance, or the one intent of that id.
+
+    One that waits never runs, and has no outcome. One that runs is told: if it stops, its outcome is ``failed`` with the code
+    ``cancelled``, else what came of it. Its own id is ``action.outcome_of.intent_id``, or ``action.intent_id_of(name, n)``.
+    """
     return IntentDraft(name, cancelled=True)
 
 
@@ -183,25 +182,13 @@ def send(name: str, instance_id: str | UUID | int | WorkflowKey, payload: BaseMo
     return IntentDraft(name, payload, to=instance_id)
 
 
-class IntentNotDeclared(ValidationError):
-    """A handler emitted an intent that its contract does not list under ``intents:``, or one with a wrong payload."""
-
-    code = "intent_not_declared"
-
-
-class IntentUnfit(ValidationError):
-    """A handler gave an intent a priority, time, key or receiver that is not allowed."""
-
-    code = "intent_unfit"
-
-
 class IntentTable:
     """The intents of a contract, by name and by payload class. ``join`` turns what a handler returned into what is stored."""
 
     __slots__ = ("_by_class", "_only", "by_name")
 
     def __init__(self, specs: Mapping[str, IntentSpec]) -> None:
-        self.by_name = dict(specs)
+        self.by_name = {**specs, CANCEL: CANCELLING}
         self._by_class: dict[type[BaseModel], list[IntentSpec]] = {}
         for spec in specs.values():
             if spec.payload is not None:
@@ -229,26 +216,28 @@ class IntentTable:
         if type(draft) is not IntentDraft:
             return self._join_payload(draft)
         name, payload, priority, due, idempotency_key, to, cancelled = draft
-        spec = self.by_name.get(name) if _is_text(name) else None
+        if cancelled is True and isinstance(name, UUID):
+            return Emitted(CANCELLING, None, CANCELLING.priority, to=str(name), cancelled=True)
+        spec = self.by_name.get(str(name)) if is_text(name) else None
         if spec is None:
-            raise IntentNotDeclared(f"intent {_shown(name)} is not in the contract; it lists {self._listed()}")
+            raise IntentNotDeclared(f"intent {shown_with_type(name)} is not in the contract; it lists {self._listed()}")
         name, kind = spec.name, spec.kind
         if type(cancelled) is not bool:
-            raise IntentUnfit(f"intent {name!r} is cancelled by cancel({name!r}), not by {_shown(cancelled)}")
+            raise IntentUnfit(f"intent {name!r} is cancelled by cancel({name!r}), not by {shown_with_type(cancelled)}")
         wanted = spec.payload if not cancelled else None
         if (type(payload) if payload is not None else None) is not wanted:
             expected = wanted.__name__ if wanted else "no payload"
-            raise IntentNotDeclared(f"intent {name!r} carries {_kind(payload)}; the contract says {expected}")
+            raise IntentNotDeclared(f"intent {name!r} carries {kind_of(payload)}; the contract says {expected}")
         if kind == _TIMER and due is None and not cancelled:
             raise IntentNotDeclared(f"timer {name!r} needs a time: timer({name!r}, at)")
         if cancelled and kind != _TIMER:
-            raise IntentNotDeclared(f"{name!r} is a {kind}; only timers can be cancelled")
+            return Emitted(CANCELLING, None, CANCELLING.priority, to=name, cancelled=True)
         joined = (
             spec,
             detached(payload) if payload is not None else None,
-            spec.priority if priority is None else _priority(name, priority),
-            0 if due is None else _due_us(name, due),
-            None if idempotency_key is None else _key(name, idempotency_key),
+            spec.priority if priority is None else priority_of(name, priority),
+            0 if due is None else due_us_of(name, due),
+            None if idempotency_key is None else key_of(name, idempotency_key),
             "" if to == "" and kind != _SEND else _receiver(spec, to),
             cancelled,
         )
@@ -257,7 +246,7 @@ class IntentTable:
     def _join_payload(self, payload: object) -> Emitted:
         if not isinstance(payload, BaseModel):
             raise IntentNotDeclared(
-                f"a handler emitted {_kind(payload)}; an intent is an instance of a payload class, or intent(name, payload)"
+                f"a handler emitted {kind_of(payload)}; an intent is an instance of a payload class, or intent(name, payload)"
             )
         model = type(payload)
         specs = self._by_class.get(model)
@@ -278,72 +267,25 @@ class IntentTable:
         return Emitted(spec, detached(payload), spec.priority)
 
     def _listed(self) -> str:
-        return ", ".join(sorted(self.by_name)) or "none"
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _kind(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
-
-
-def _shown(value: object) -> str:
-    """``value`` for a message, with its type. Never raises."""
-    text = shown(value)
-    return f"{text} ({type(value).__name__})" if not isinstance(value, str) else text
-
-
-def _priority(name: str, priority: object) -> EnumIntentPriority:
-    if isinstance(priority, EnumIntentPriority):
-        return priority
-    if isinstance(priority, str) and priority in _PRIORITIES:
-        return _PRIORITIES[priority]
-    raise IntentUnfit(f"intent {name!r} has priority {_shown(priority)}; allowed are {', '.join(_PRIORITIES)}")
-
-
-def _due_us(name: str, due: object) -> int:
-    if type(due) is datetime and due.tzinfo is UTC:
-        return micros(due)  # the common case, action.issued_at + timedelta(...): no offset to subtract
-    if not isinstance(due, datetime) or due.utcoffset() is None:
-        raise IntentUnfit(
-            f"intent {name!r} is due {_shown(due)}; a time is an aware datetime, as action.issued_at + timedelta(...)"
-        )
-    due_us = micros(due)
-    if due_us > LAST_US:
-        raise IntentUnfit(f"intent {name!r} is due {_shown(due)}, which in UTC is beyond the year 9999")
-    return due_us
-
-
-def _key(name: str, key: object) -> str:
-    if isinstance(key, UUID) or (isinstance(key, int) and not isinstance(key, bool)):
-        return str(key)
-    if not isinstance(key, str):
-        raise IntentUnfit(
-            f"intent {name!r} has the idempotency key {_shown(key)}; a key is text, a UUID or a whole number"
-        )
-    if not 1 <= len(key) <= KEY_CHARACTERS or not key.isprintable():
-        raise IntentUnfit(
-            f"intent {name!r} has the idempotency key {_shown(key)}; a key has 1 to {KEY_CHARACTERS} printable characters"
-        )
-    return str(key)
+        return ", ".join(sorted(name for name in self.by_name if name != CANCEL)) or "none"
 
 
 def _receiver(spec: IntentSpec, to: object) -> str:
     if spec.kind != _SEND:
         if to != "":
-            raise IntentUnfit(f"intent {spec.name!r} is a {spec.kind}, and has no receiver; it is given {_shown(to)}")
+            raise IntentUnfit(
+                f"intent {spec.name!r} is a {spec.kind}, and has no receiver; it is given {shown_with_type(to)}"
+            )
         return ""
     if isinstance(to, WorkflowKey):
         if to.workflow_type != spec.target:
-            raise IntentUnfit(f"intent {spec.name!r} is sent to a {spec.target!r}, not to {_shown(to)}")
+            raise IntentUnfit(f"intent {spec.name!r} is sent to a {spec.target!r}, not to {shown_with_type(to)}")
         to = to.instance_id
     if isinstance(to, UUID) or (isinstance(to, int) and not isinstance(to, bool)):
         to = str(to)
     if not isinstance(to, str):
         raise IntentUnfit(
-            f"intent {spec.name!r} is sent to {_shown(to)}; a receiver is an instance id: text, a UUID or a number"
+            f"intent {spec.name!r} is sent to {shown_with_type(to)}; a receiver is an instance id: text, a UUID or a number"
         )
     if not to:
         raise IntentNotDeclared(f"{spec.name!r} needs a receiver: send({spec.name!r}, instance_id, payload)")
@@ -368,6 +310,32 @@ def sent_id(intent: UUID) -> UUID:
     return uuid5(intent, "sent")
 
 
+class CancelSignal:
+    """Tells a running effect that its intent was cancelled. ``call_when_set`` is for whoever runs it."""
+
+    __slots__ = ("_calls", "_set")
+
+    def __init__(self) -> None:
+        self._set = False
+        self._calls: tuple[Callable[[], object], ...] = ()
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def set(self) -> None:
+        """Tells once."""
+        if not self._set:
+            self._set = True
+            for call in self._calls:
+                call()
+
+    def call_when_set(self, call: Callable[[], object]) -> None:
+        if self._set:
+            call()
+        else:
+            self._calls += (call,)
+
+
 class ModelIntent(BaseModel, Generic[P]):
     """What an effect is called with: typed, immutable, and complete. Serialize it only where it leaves the process.
 
@@ -389,6 +357,22 @@ class ModelIntent(BaseModel, Generic[P]):
     attempt: int = Field(default=1, ge=1)
     priority: EnumIntentPriority = EnumIntentPriority.NORMAL
     metadata: Mapping[str, JsonValue] = Field(default_factory=dict)
+    _cancelled: CancelSignal | None = PrivateAttr(default=None)
+
+    @property
+    def cancelled(self) -> CancelSignal:
+        """``intent.cancelled.is_set()`` is true once a step has cancelled it: for a function in a thread, which cannot be stopped.
+
+        One that stops raises ``EffectFailed(..., code="cancelled")``. An async function is stopped by a CancelledError.
+        """
+        if self._cancelled is None:
+            self._cancelled = CancelSignal()
+        return self._cancelled
+
+    def told_by(self, signal: CancelSignal) -> Self:
+        """The same intent, told by ``signal`` when it is cancelled. For whoever runs it."""
+        self._cancelled = signal
+        return self
 
     def serialize_payload(self) -> dict[str, JsonValue]:
         """The payload as JSON, for effects that send it."""

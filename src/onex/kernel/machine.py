@@ -30,7 +30,8 @@ from pydantic import BaseModel
 from .action import Action
 from .canonical import as_reloaded, problems
 from .errors import GuardFailed, InvalidStateTransitionError, OnexError, ReducerFailed, StateConsistencyError
-from .intent import Emitted, EnumIntentPriority, EnumIntentType, IntentSpec, IntentTable
+from .intent import CANCELLING, Emitted, EnumIntentType, IntentSpec, IntentTable
+from .intent_fields import EnumIntentPriority
 from .step import ROLLBACK, Done, Rollback, S, Step
 from .user_code import a_type, caught, plain_text, shown
 
@@ -244,7 +245,7 @@ def reducer(state_type: type[S]) -> Handlers[S]:
 class MachineReducer(Generic[S]):
     """A reducer that takes statuses from a Machine and changes from handlers, by trigger."""
 
-    __slots__ = ("_handlers", "intents", "machine", "payloads", "state_type", "workflow_type")
+    __slots__ = ("_handlers", "_on_exit", "intents", "machine", "payloads", "state_type", "workflow_type")
 
     def __init__(
         self,
@@ -264,6 +265,11 @@ class MachineReducer(Generic[S]):
         }
         self.intents = IntentTable({**intents, **own})
         self._handlers = handlers.by_trigger
+        self._on_exit = tuple(
+            Emitted(CANCELLING, None, CANCELLING.priority, to=spec.name, cancelled=True)
+            for spec in self.intents.by_name.values()
+            if spec.cancel_on_exit
+        )
 
     def initial(self) -> S:
         """The state before the first action. Raises StateConsistencyError when its class cannot be made with its defaults."""
@@ -299,8 +305,11 @@ class MachineReducer(Generic[S]):
         if after != before:
             if not isinstance(after, str):
                 after = self.machine.decide(before, after, state, action.payload)
-            if after != before and self.machine.timeouts:
-                emitted += self._state_timers(before, after, action)
+            if after != before:
+                if self._on_exit:  # before what this step emits, which belongs to the new status
+                    emitted = self._on_exit + emitted
+                if self.machine.timeouts:
+                    emitted += self._state_timers(before, after, action)
             state = state.with_status(after)
         return Done(state, emitted)
 
@@ -315,7 +324,8 @@ class MachineReducer(Generic[S]):
             ) from error
         if state.status not in self.machine.table:
             raise ReducerFailed(f"the state to go back to is in {state.status!r}, which the machine no longer has")
-        return Done(state, self._state_timers(before, state.status, action) if state.status != before else ())
+        left = state.status != before
+        return Done(state, self._on_exit + self._state_timers(before, state.status, action) if left else ())
 
     def _state_timers(self, before: str, after: str, action: Action[BaseModel]) -> tuple[Emitted, ...]:
         timers: list[Emitted] = []

@@ -98,7 +98,7 @@ class FunctionExecutor:
         await self._slots.acquire()
         isolated = IsolatedCall(self._slots)
         if self._is_async:
-            value = await isolated.in_task(call)
+            value = await isolated.in_task(call, intent.cancelled)
         else:
             value = await isolated.in_thread(call, self._run_sync)
         return Result(self._checked(value), io.made)
@@ -128,7 +128,7 @@ class ContainedExecutor:
     async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
         """Raises EffectFailed, EffectUnknown."""
         await self._slots.acquire()
-        result = await IsolatedCall(self._slots).in_task(partial(self._executor.execute, intent))
+        result = await IsolatedCall(self._slots).in_task(partial(self._executor.execute, intent), intent.cancelled)
         if type(result) is not Result:
             raise wrong_result(f"the executor of {self._slots.target!r} returned no Result")
         return result

@@ -27,11 +27,13 @@ import sys
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
+from functools import partial
 from threading import Lock
 from typing import NamedTuple, Protocol, TypeGuard, TypeVar
 
-from ..engine.attempt import GRACE_S, RAISED, NotBegun, effect_error
+from ..engine.attempt import GRACE_S, RAISED, NotBegun, effect_error, stopped_error
 from ..kernel.errors import EffectFailed, EffectUnknown
+from ..kernel.intent import CancelSignal
 from ..kernel.user_code import caught
 
 T = TypeVar("T")
@@ -84,19 +86,20 @@ class CallSlots:
 class IsolatedCall:
     """One call. ``await IsolatedCall(slots).in_task(call)`` after a slot was acquired; it releases that slot."""
 
-    __slots__ = ("_abandoned", "_ended", "_lock", "_pid", "_released", "_result", "_slots", "_stopping")
+    __slots__ = ("_abandoned", "_ended", "_lock", "_pid", "_released", "_result", "_slots", "_stopping", "_told")
 
     def __init__(self, slots: CallSlots) -> None:
         self._slots = slots
         self._pid = os.getpid()
         self._result: CallResult | None = None
-        self._ended = self._released = self._abandoned = self._stopping = False
+        self._ended = self._released = self._abandoned = self._stopping = self._told = False
         self._lock = Lock()
 
     # --- in a task ----------------------------------------------------------------------------------------------------
 
-    async def in_task(self, call: Callable[[], object]) -> object:
-        """What the call returns, awaited where that can be. Raises EffectFailed, EffectUnknown.
+    async def in_task(self, call: Callable[[], object], told: CancelSignal | None = None) -> object:
+        """What the call returns, awaited where that can be. Raises EffectFailed, EffectUnknown. When ``told`` is set, the call is
+        cancelled, and if that stops it, EffectFailed with the code ``cancelled`` is raised.
 
         If it is cancelled, it waits GRACE_S for the call to stop, and returns or raises what that gives, if it gives anything.
         """
@@ -105,6 +108,8 @@ class IsolatedCall:
         context.run(IN_EFFECT.set, True)
         task = asyncio.create_task(self._guard(call, answer), name="onex-effect", context=context)
         task.add_done_callback(self._ended_task)
+        if told is not None:
+            told.call_when_set(partial(self._cancel, task, answer))
         try:
             await answer
         except asyncio.CancelledError:
@@ -119,13 +124,28 @@ class IsolatedCall:
             self._result = CallResult(await value if _is_awaitable(value) else value)
         except BaseException as error:
             stopped = self._abandoned or issubclass(type(error), asyncio.CancelledError | GeneratorExit)
-            if not (self._stopping and stopped):
+            if stopped and self._told and not self._stopping:
+                self._result = CallResult(None, stopped_error())
+            elif not (self._stopping and stopped):
                 self._result = CallResult(None, effect_error(error))
         finally:
             _end_if_forked(self._pid)
             self._release()
             if not answer.done():
                 answer.set_result(None)
+
+    def _cancel(self, task: asyncio.Task[None], answer: asyncio.Future[None]) -> None:
+        """Its intent was cancelled."""
+
+        def ended(_: asyncio.Task[None]) -> None:  # one that is cancelled before its first step never runs ``_guard``
+            if not answer.done():
+                self._result = self._result or CallResult(None, stopped_error())
+                answer.set_result(None)
+
+        if not task.done():
+            self._told = True
+            task.add_done_callback(ended)
+            task.cancel()
 
     def _release(self) -> None:
         if not self._released:

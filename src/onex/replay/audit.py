@@ -20,7 +20,7 @@ import orjson
 from ..engine.encode import ordinals
 from ..engine.registry import ReducerRegistry
 from ..kernel.action import WorkflowKey
-from ..kernel.intent import EnumIntentType, EnumOutcome, IntentSpec, intent_id, outcome_id, sent_id
+from ..kernel.intent import CANCEL, EnumIntentType, EnumOutcome, IntentSpec, intent_id, outcome_id, sent_id
 from ..ports import REJECTION_KEPT_US, EnumOutboxState, LogEntry, OutboxRow, Pointer, Position, Reader
 
 PAGE = 1000
@@ -57,7 +57,8 @@ class Audit:
     """How the committed intents of a log ended: those from ``ended`` to ``lost`` make up ``intents``.
 
     ``ended`` have an outcome or arrived, ``refused`` have an outcome that the machine refused (there is a rejection),
-    ``removed`` are timers replaced, cancelled or gone with their instance, ``silent`` are fire and forget without a
+    ``removed`` are timers replaced, cancelled or gone with their instance, and intents that were cancelled while they waited,
+    ``silent`` are fire and forget without a
     row, ``unreadable`` belong to no contract at hand, ``past`` have neither an end nor a row, and are older than
     rejections are kept: one that was refused left no other trace. Beside them: ``unsettled`` outbox rows of intents that
     have ended, ``strays`` that the outside saw and no log row emitted, ``forgotten`` actions that were acknowledged and
@@ -115,6 +116,7 @@ class _Open(NamedTuple):
     at: WorkflowKey
     awaited: bytes | None
     issued_us: int
+    intent_id: UUID
 
 
 class _LogAudit:
@@ -135,6 +137,8 @@ class _LogAudit:
         # arrivals read before the step that sent them: the receiver's shard may come first
         self._early: set[tuple[WorkflowKey, bytes]] = set()
         self._newest_us = 0
+        # of instances, the names and ids of intents that a step cancelled
+        self._cancelled: set[tuple[str, str]] = set()
 
     # --- the log ------------------------------------------------------------------------------------------------------
 
@@ -171,6 +175,9 @@ class _LogAudit:
         known = entry.key.workflow_type in self.registry
         table = self.registry[entry.key.workflow_type].reducer.intents.by_name if known else {}
         for ordinal, (item, n) in enumerate(zip(items, ordinals([item["name"] for item in items]), strict=True)):
+            if item["name"] == CANCEL:
+                self._cancelled.add((str(entry.key), item.get("to", "")))
+                continue
             spec = table.get(item["name"])
             if spec is None:
                 self.audit.intents += 1
@@ -195,12 +202,12 @@ class _LogAudit:
         elif spec.kind == EnumIntentType.TIMER:
             self._timers.setdefault(key, {})[spec.name] = awaited
         elif not spec.outcomes:
-            self._silent.append(_Open(what, pointer, spec, at, None, entry.row.issued_us))
+            self._silent.append(_Open(what, pointer, spec, at, None, entry.row.issued_us, name))
             return
         if (at, awaited) in self._early:
             self.audit.ended += 1
             return
-        self._open[at, awaited] = _Open(what, pointer, spec, at, awaited, entry.row.issued_us)
+        self._open[at, awaited] = _Open(what, pointer, spec, at, awaited, entry.row.issued_us, name)
 
     def _remove(self, key: WorkflowKey, name: str) -> None:
         awaited = self._forget_timer(key, name)
@@ -222,7 +229,9 @@ class _LogAudit:
         gone = [found for found in (*self._open.values(), *self._silent) if found.pointer not in rows]
         finished = await _finished(reader, {found.at for found in gone if found.spec.kind == EnumIntentType.TIMER})
         for found in gone:
-            if found.awaited is None:
+            if self._was_cancelled(found):
+                done.removed += 1
+            elif found.awaited is None:
                 self._judge_silence(found)
             elif found.spec.kind == EnumIntentType.TIMER and found.at in finished:
                 done.removed += 1
@@ -241,6 +250,11 @@ class _LogAudit:
         done.strays = sorted(self._strays)
         done.forgotten = sorted((key, UUID(bytes=action_id)) for key, action_id in self._forgotten)
         return done
+
+    def _was_cancelled(self, found: _Open) -> bool:
+        """It had neither an outcome nor a row, and a step cancelled it or one of its name: it runs no more."""
+        named = {(found.what.key, found.what.name), (found.what.key, str(found.intent_id))}
+        return not named.isdisjoint(self._cancelled)
 
     def _judge_row(self, found: _Open, row: OutboxRow, drained_us: int | None) -> None:
         if row.state is EnumOutboxState.HELD:

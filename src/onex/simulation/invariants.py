@@ -48,7 +48,7 @@ from ..ports import (
 )
 from ..replay.audit import INSIDE, SeenEffect, audit
 from ..replay.replay import Replay
-from .running_checks import OperatorChecks, ProjectionChecks, TimeChecks, numbered
+from .running_checks import OperatorChecks, ProjectionChecks, TimeChecks, cancelled_by, numbered, placed
 from .sim_store import SimStore
 
 PAGE = 1000
@@ -112,6 +112,7 @@ class InvariantChecker:
         self._rows_of: dict[Pointer, SeenEffect] = {}
         self._states: dict[tuple[WorkflowKey, int], bytes] = {}
         self._ended: set[SeenEffect] = set()
+        self._cancelled: dict[SeenEffect, int] = {}
 
     def set_up(self, outside: OutsideRecord, registry: ReducerRegistry, older: Sequence[Workflow] = ()) -> None:
         """Call it before anything runs. ``registry`` is the code that makes the log, ``older`` are its earlier releases."""
@@ -163,7 +164,8 @@ class InvariantChecker:
                     self._check_rollback(key, row.payload)
                 self._versions[key] += 1
                 self._rows.append((key, self._versions[key], row.action_id))
-                for ordinal, (item, n) in enumerate(numbered(row)):
+                self._cancelled.update(dict.fromkeys(cancelled_by(key, row, self._intents, self._ended), fence))
+                for ordinal, item, n in placed(row):
                     what = SeenEffect(str(key), self._versions[key], item["name"], n)
                     self._intents[what] = orjson.dumps(item["payload"]).decode()
                     self._rows_of[Pointer(0, len(self._rows), ordinal)] = what
@@ -192,8 +194,8 @@ class InvariantChecker:
         self._ended.update(self._rows_of[pointer] for pointer in pointers if pointer in self._rows_of)
 
     def has_ended(self, what: SeenEffect) -> bool:
-        """Whether a commit has settled this intent: from then on the owner of the store must not run it."""
-        return what in self._ended
+        """Whether a commit has settled this intent, or a step under an earlier owner cancelled it: the owner must not begin it."""
+        return what in self._ended or self._cancelled.get(what, self._fence) < self._fence
 
     def runs_alone(self, what: SeenEffect) -> bool:
         """Whether it was running at so many crashes that it must run alone now."""

@@ -6,7 +6,7 @@ Each is told of every commit, at the instant it is applied. None of them asks th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,7 @@ import orjson
 from ..adapters.store_limits import storable
 from ..engine.encode import ordinals
 from ..kernel.action import WorkflowKey
-from ..kernel.intent import EnumIntentType, IntentSpec, intent_id, outcome_id
+from ..kernel.intent import CANCEL, EnumIntentType, IntentSpec, intent_id, outcome_id
 from ..ports import (
     Commit,
     EnumOutboxState,
@@ -195,5 +195,21 @@ class OperatorChecks:
 
 def numbered(row: LogRow) -> Iterator[tuple[dict[str, Any], int]]:
     """Each intent of a row as written, with its number among those of its name."""
+    return ((item, n) for _, item, n in placed(row))
+
+
+def cancelled_by(
+    key: WorkflowKey, row: LogRow, emitted: Iterable[SeenEffect], ended: Container[SeenEffect]
+) -> list[SeenEffect]:
+    """Those of ``emitted`` that were open, and that the step of this row cancelled by their name."""
+    names = {item["to"] for item in orjson.loads(row.intents or b"[]") if item["name"] == CANCEL}
+    open_now = (what for what in emitted if what not in ended) if names else ()
+    return [what for what in open_now if what.name in names and what.key == str(key)]
+
+
+def placed(row: LogRow) -> Iterator[tuple[int, dict[str, Any], int]]:
+    """The same, with its place in the row first. To cancel an intent is none."""
     items = orjson.loads(row.intents or b"[]")
-    return zip(items, ordinals([item["name"] for item in items]), strict=True)
+    for ordinal, (item, n) in enumerate(zip(items, ordinals([item["name"] for item in items]), strict=True)):
+        if item["name"] != CANCEL:
+            yield ordinal, item, n

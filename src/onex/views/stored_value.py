@@ -8,7 +8,7 @@ import orjson
 from pydantic import JsonValue
 
 from ..kernel.action import EPOCH
-from ..kernel.intent import Failure
+from ..kernel.intent import CANCEL, Failure
 from ..ports import OutboxRow, Pointer, Position
 
 
@@ -22,11 +22,13 @@ def parse_json(data: bytes) -> JsonValue:
 
 
 def intent_names(intents: bytes) -> list[str]:
-    """The names in one log row, in the order emitted. A timer that was cancelled is ``cancel NAME``."""
+    """The names in one log row, in the order emitted. A timer or intent that was cancelled is ``cancel NAME``."""
     found = parse_json(intents)
     listed = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
     # a damaged row may have an intent without a name
-    names = [(str(one.get("name", "?")), bool(one.get("cancel"))) for one in listed]
+    names = [
+        (str(one.get("to" if one.get("name") == CANCEL else "name", "?")), bool(one.get("cancel"))) for one in listed
+    ]
     return [f"cancel {name}" if cancelled else name for name, cancelled in names]
 
 

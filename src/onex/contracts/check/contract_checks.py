@@ -38,7 +38,16 @@ NAMED = 20
 CONDITIONS_CHARS_MAX = 16 * 1024
 # kind -> keys it cannot have, because they would do nothing
 _UNUSED: Mapping[str, tuple[str, ...]] = {
-    EnumIntentType.TIMER: ("target", "payload", "outcomes", "retry", "delivery", "timeout_ms", "concurrency"),
+    EnumIntentType.TIMER: (
+        "target",
+        "payload",
+        "outcomes",
+        "retry",
+        "delivery",
+        "timeout_ms",
+        "concurrency",
+        "on_exit",
+    ),
     EnumIntentType.ACTION_SEND: ("delivery", "timeout_ms", "concurrency"),
 }
 _BY_RULE = {

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from ...kernel.intent import EnumDelivery, EnumIntentPriority
+from ...kernel.intent import EnumDelivery
+from ...kernel.intent_fields import EnumIntentPriority
 from ...kernel.retry import RetryPolicy
 from .part import (
     COMPARED,
@@ -185,5 +186,8 @@ class ModelIntentDeclaration(Part):
     timeout_ms: Annotated[Milliseconds, ENGINE] = 30_000
     concurrency: Annotated[int, Field(ge=1, le=10_000), ENGINE] = 10
     trigger: Annotated[TriggerName | None, ENGINE] = None
+    on_exit: Annotated[
+        Literal["cancel"] | None, Field(description="what becomes of it when its instance leaves the status"), ENGINE
+    ] = None
     description: Annotated[Prose, PROSE] = ""
     rank: Annotated[int | None, Field(description="a priority that is a number, in contracts of others")] = None

@@ -9,6 +9,7 @@ from .owner import A, B, C, Owner, action, row
 from .suite import Place, Suite, behaviour
 
 WAITING, HELD, DEAD = EnumOutboxState.WAITING, EnumOutboxState.HELD, EnumOutboxState.DEAD
+CANCELLED = EnumOutboxState.CANCELLED
 NOW = NewIntent(0, 2)
 EVER = 10**18
 
@@ -110,6 +111,17 @@ class Outbox(Suite):
         await owner.commit(notes=(Note(Pointer(0, 1, 0), WAITING, 1),))
         assert await waiting(owner) == [(1, 0)]
         assert await owner.store.outbox([DEAD], None, None, 10) == []
+
+    @behaviour
+    async def test_one_that_was_cancelled_while_it_ran_waits_no_more_and_is_kept(self, place: Place) -> None:
+        owner = await place.owner()
+        await owner.apply(A, row("a1", NOW, NewIntent(1, 2)))
+        await owner.apply(A, row("a2"), settled=(Pointer(0, 1, 1),), notes=(Note(Pointer(0, 1, 0), CANCELLED),))
+        assert await waiting(owner) == []
+        (told,) = await owner.store.outbox([CANCELLED], A, None, 10)
+        assert (told.pointer, told.state) == (Pointer(0, 1, 0), CANCELLED)
+        await owner.apply(A, row("a3"), settled=(Pointer(0, 1, 0),))
+        assert await owner.store.outbox([CANCELLED], None, None, 10) == []
 
     @behaviour
     async def test_a_note_to_a_settled_intent_says_nothing(self, place: Place) -> None:

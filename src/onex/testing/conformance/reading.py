@@ -178,7 +178,7 @@ class Reading(Suite):
     @behaviour
     async def test_counts_tell_what_a_store_holds(self, place: Place) -> None:
         owner = await place.owner()
-        nothing = {"waiting": 0, "held": 0, "dead": 0}
+        nothing = {"waiting": 0, "held": 0, "dead": 0, "cancelled": 0}
         assert await owner.store.counts() == Counts(0, 0, nothing, 0, {})
         await owner.commit(
             owner.change(A, row("a1", NewIntent(0, 2), NewIntent(1, 2), NewIntent(2, 2, 9, "timer"))),
@@ -187,7 +187,9 @@ class Reading(Suite):
         )
         await owner.commit(notes=(Note(Pointer(0, 1, 1), EnumOutboxState.DEAD),))
         by_status = {("orders", "open"): 1, ("orders", "paid"): 1, ("parcels", "open"): 1}
-        assert await owner.store.counts() == Counts(3, 4, {"waiting": 2, "held": 0, "dead": 1}, 0, by_status)
+        assert await owner.store.counts() == Counts(
+            3, 4, {"waiting": 2, "held": 0, "dead": 1, "cancelled": 0}, 0, by_status
+        )
 
     @behaviour
     async def test_what_is_in_flight_is_counted_by_name(self, place: Place) -> None:
