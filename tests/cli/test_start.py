@@ -42,7 +42,7 @@ _RUN = """
 import json, sys
 from onex.cli.start import start
 code = start()
-print(json.dumps([code, *sys.modules]))
+print(json.dumps([code, *sys.modules]), file=sys.stderr)
 """
 
 
@@ -50,7 +50,7 @@ print(json.dumps([code, *sys.modules]))
 def test_a_command_imports_nothing_that_only_others_need(words: str, place: Path) -> None:
     fill(ORDERS, PLACE)
     run = subprocess.run([sys.executable, "-c", _RUN, *words.split()], capture_output=True, text=True, check=True)
-    code, *modules = json.loads(next(line for line in run.stdout.splitlines() if line.startswith("[")))
+    code, *modules = json.loads(next(line for line in run.stderr.splitlines() if line.startswith("[")))
     assert code == 0, run.stderr
     assert WITHOUT[words] & set(modules) == set()
 
