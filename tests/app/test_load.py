@@ -14,6 +14,7 @@ from onex.app import load_app
 from onex.kernel.action import Action, WorkflowKey
 from onex.kernel.errors import ContractError
 from onex.kernel.finding import EnumSeverity, Finding
+from onex.testing.harness import given
 from tests.app.apps import PAYLOADS, edit, job, write
 
 
@@ -384,3 +385,11 @@ def test_a_send_that_was_applied_brings_nothing_back(tmp_path: Path) -> None:
     assert [(one.code, one.line, one.fix) for one in found] == [
         ("outcome_payload", 15, "name a trigger without payload")
     ]
+
+
+def test_what_is_cancelled_on_exit_is_cancelled_by_the_machine_when_the_status_is_left(tmp_path: Path) -> None:
+    app = job(tmp_path / "job")
+    edit(app / "contract.yaml", "unknown: failed}}", "unknown: failed}, on_exit: cancel}")
+    reducer = load_app(app).workflows["job"].reducer
+    left = given(reducer).when("begin", reducer.payloads["begin"](what="a"))
+    assert [(one.name, one.to) for one in left.emitted] == [("@cancel", "make"), ("make", "")]

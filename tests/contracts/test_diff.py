@@ -189,6 +189,11 @@ CASES = {
         [("delivery: at_most_once", "delivery: at_least_once")],
         {("major", "changed intents[tell].delivery", "whether it may run twice differs")},
     ),
+    "leaving its status cancels an intent": (
+        SHOP,
+        [("retry: {max_attempts: 5}", "retry: {max_attempts: 5}, on_exit: cancel")],
+        {("major", "added intents[charge].on_exit", "whether leaving its status cancels it differs")},
+    ),
     "a trigger needs a lease": (
         SHOP,
         [("unleased: [cancel]", "unleased: []")],
