@@ -190,7 +190,7 @@ def bare(intent) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "part", "code"),
     [
-        ('"new -> busy"', '"new - busy"', '"new - busy"', "no_edge"),
+        ('"new -> busy"', '"new - busy"', '"new - busy"', "not_an_edge"),
         ('"new -> busy"', '"new -> "', '"new -> "', "not_an_edge"),
         ('"new -> busy"', '"new | -> busy"', '"new | -> busy"', "not_an_edge"),
         ('status: Literal["new", "busy", "done", "lost"] = "new"', 'other: str = ""', 'workflow("jobs"', "no_statuses"),
@@ -279,5 +279,29 @@ def test_a_name_without_its_suffix_is_understood(tmp_path: Path) -> None:
 
 
 def test_an_option_of_a_wrong_type_is_reported_with_the_rest(tmp_path: Path) -> None:
-    text = WHOLE.replace('@jobs.effect(succeeded="made"', '@jobs.effect(timeout=5.5, retry="x", succeeded="made"')
-    assert found(tmp_path, text) == [(line_of(text, "@jobs.effect"), "wrong_type")] * 2
+    """A number is no span of time: nobody can tell seconds from milliseconds."""
+    text = WHOLE.replace('@jobs.effect(succeeded="made"', '@jobs.effect(timeout=5, retry="x", succeeded="made"')
+    text = text.replace('"busy -> done")', '"busy -> done", when=len)')
+    at = line_of(text, "@jobs.effect")
+    assert found(tmp_path, text)[:2] == [(at, "not_a_span"), (line_of(text, "when=len"), "not_a_condition")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fix"),
+    [
+        ('@jobs.effect(succeeded="made"', '@jobs.effect(retries=3, succeeded="made"', "did you mean 'retry'?"),
+        ("make.failed", "make.faild", "did you mean 'failed'?"),
+        (
+            'workflow("jobs", Job)',
+            'workflow("jobs", Job, contract_version="2")',
+            "did you mean 'version'?",
+        ),
+        ("action: Action[Begin]", "action: Begin", "annotate it Action[Begin]"),
+        ("action: Action[Begin]", "action: Action", "Action[Nothing] where there is none"),
+        ('"new -> busy"', '"new => busy"', 'write an edge with an arrow: "basket -> paid"'),
+        ('"new -> busy"', '"neu -> busy"', "did you mean 'new'?"),
+    ],
+)
+def test_a_near_mistake_says_what_was_meant(tmp_path: Path, old: str, new: str, fix: str) -> None:
+    first, *_ = [one for one in refused(app(tmp_path, WHOLE.replace(old, new))) if one.severity == "error"]
+    assert fix in first.fix

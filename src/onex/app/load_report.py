@@ -6,10 +6,12 @@ import ast
 import inspect
 import re
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from ..authoring.declaration import WorkflowDeclaration, workflow
 from ..contracts.compile import PythonPlace
+from ..contracts.guard.problem import suggest
 from ..kernel.errors import ContractError, OnexError
 from ..kernel.finding import EnumSeverity, Finding, errors
 from ..kernel.user_code import plain_text
@@ -82,6 +84,8 @@ class LoadReport:
             fix = "import the app's own files relatively (from .payloads import X); install packages of others"
         elif isinstance(error, ImportError) and error.name and error.name.startswith(PREFIX):
             fix = "define the name in the module it is imported from, or correct the name"
+        elif near := _near(error):
+            fix = near
         self.error("import_failed", spot, f"importing failed: {message}", fix)
 
     # --- places -----------------------------------------------------------------------------------------------------
@@ -108,6 +112,26 @@ class LoadReport:
         """``spot``, or the app's folder where there is none."""
         return self.spot(function) or PythonPlace(str(self.folder.shown), 0, 0)
 
+
+def _near(error: BaseException) -> str:
+    """What a misspelt attribute or option of ours is called; '' where it is none of ours, or nothing is near."""
+    if isinstance(error, AttributeError) and type(error.obj).__module__.startswith("onex."):
+        return suggest(error.name or "", [name for name in dir(error.obj) if not name.startswith("_")])
+    wrong = _KEYWORD.search(str(error)) if isinstance(error, TypeError) else None
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    options = _OPTIONS.get(wrong[1].rpartition(".")[2]) if wrong and last else None
+    if wrong is None or options is None:
+        return ""
+    known = list(inspect.signature(options).parameters)
+    return suggest(wrong[2], known) or f"its options are {', '.join(name for name in known if name != 'self')}"
+
+
+_KEYWORD = re.compile(r"([\w.]+)\(\) got an unexpected keyword argument '(\w+)'")
+_OPTIONS: Mapping[str, Callable[..., object]] = {
+    "workflow": workflow,
+    **{name: getattr(WorkflowDeclaration, name) for name in ("on", "move", "effect", "compute", "timer", "send")},
+}
+"""What a declaration in one file may be given, by the name in Python's message."""
 
 _Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -41,4 +41,6 @@ def compare_lock(file: Path, tree: YamlMap, report: LoadReport, spot: PythonPlac
     found = read_yaml(text, file.name).tree
     if found is None or plain(found) != plain(tree):
         message = f"the contract differs from {file.name}"
-        report.warning(CHANGED, spot, message, f"review the change, then onex contract {spot.path} --lock")
+        lock = Path(spot.path).with_name(file.name)
+        fix = f"onex diff {lock} {spot.path} shows the change; onex contract {spot.path} --lock accepts it"
+        report.warning(CHANGED, spot, message, fix)

@@ -16,6 +16,7 @@ from ..authoring.derive import derived
 from ..contracts.compile import LocatedContract, PythonPlace
 from ..contracts.load import load_tree
 from ..kernel.errors import AlgorithmNotFoundError
+from ..kernel.finding import Finding
 from ..kernel.intent import EnumIntentType
 from ..nodes.io import Function
 from .folder import AppFolder
@@ -57,7 +58,7 @@ class OneFile:
             # a mistake in a declaration causes more in the contract; only the first is reported
             spots = {(one.path, one.line, one.column) for one in made.findings}
             later = (one for one in loaded.findings if (one.path, one.line, one.column) not in spots)
-            self.report.add((*made.findings, *later))
+            self.report.add((*made.findings, *map(_in_python, later)))
             if loaded.contract is not None:
                 located = LocatedContract(loaded.contract, made.tree, made.path)
                 spot = PythonPlace(self._show(one.place.path), one.place.line, one.place.column)
@@ -93,6 +94,26 @@ class OneFile:
 
     def _show(self, path: str) -> str:
         return self.folder.show(Path(path))
+
+
+_FIXES = {
+    "stuck_state": "add it to workflow(..., terminal=[...]), or an edge from it",
+    "shadowed_transition": "give that one a condition, or take this one out",
+    "terminal_exit": "take it out of terminal=[...], or remove the edge",
+}
+_WORDS = (
+    ("add it to states", "add it to the Literal of status"),
+    ("add a transition", "add an edge"),
+    ("the contract", "the file"),
+)
+
+
+def _in_python(finding: Finding) -> Finding:
+    """A fix in the words of a file of Python, where that of YAML is another."""
+    fix = _FIXES.get(finding.code, finding.fix)
+    for yaml, python in _WORDS:
+        fix = fix.replace(yaml, python)
+    return finding._replace(fix=fix)
 
 
 def declarations(module: ModuleType) -> Iterator[WorkflowDeclaration[Any]]:  # of any state

@@ -25,11 +25,11 @@ from ..kernel.action import Action, Nothing
 from ..kernel.intent import EnumIntentType
 from ..kernel.retry import RetryPolicy
 from ..kernel.step import S, State, Step
+from .edges import ARROW, TRIGGER, Edge, read_edge
 from .intents import (
     AnyHandler,
     DeclaredIntent,
     DeclaredTransition,
-    Edge,
     Handler,
     P,
     Problem,
@@ -46,7 +46,6 @@ from .intents import (
 )
 from .schema_changes import SchemaChanges
 
-ARROW = "->"
 Texts = str | tuple[str, ...] | list[str]
 H = TypeVar("H", bound=AnyHandler)
 S2 = TypeVar("S2", bound=State)
@@ -186,26 +185,21 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
                 if one.intent is not None:
                     one.intent.is_answered = True
             elif isinstance(one, str) and ARROW in one:
-                edges += self._edge(one, place)
-            elif isinstance(one, str):
+                edge = read_edge(one)
+                if edge is not None:
+                    edges.append(edge)
+                    continue
+                fix = f'write "FROM {ARROW} TO", or "FROM | FROM {ARROW} TO"'
+                self._problem("not_an_edge", place, f"the edge {one!r} cannot be read", fix)
+            elif isinstance(one, str) and TRIGGER.fullmatch(one):
                 triggers.append(one)
             else:
                 message = f"{one!r} is neither a trigger nor an edge"
-                self._problem("not_an_edge", place, message, f'write an edge as text: "basket {ARROW} paid"')
+                self._problem("not_an_edge", place, message, f'write an edge with an arrow: "basket {ARROW} paid"')
         if not edges and len(self.problems) == known:
             message = "no edge is given, so it is not known where this happens and what it leads to"
             self._problem("no_edge", place, message, f'add one as text: "basket {ARROW} paid"')
         return tuple(triggers), edges
-
-    def _edge(self, text: str, place: SourcePlace) -> list[Edge]:
-        left, _, right = text.partition(ARROW)
-        sources = tuple(part.strip() for part in left.split("|"))
-        target = right.strip()
-        if not all(sources) or not target or ARROW in target or "|" in target:
-            message = f"the edge {text!r} cannot be read"
-            self._problem("not_an_edge", place, message, f'write "FROM {ARROW} TO", or "FROM | FROM {ARROW} TO"')
-            return []
-        return [Edge(sources, target)]
 
     def _reserve(
         self,
@@ -217,6 +211,12 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         place: SourcePlace,
     ) -> None:
         """Takes the places of these transitions, also while their trigger or handler is not known yet."""
+        conditions: tuple[object, ...] = (when, when_after)
+        for given in conditions:
+            if not isinstance(given, str | tuple | list) or not all(isinstance(text, str) for text in given):
+                message = f"{given!r} is no condition"
+                self._problem("not_a_condition", place, message, 'write it as text: "payload.items.size() > 0"')
+                return
         before, after = tuple(all_of(when)), tuple(all_of(when_after))
         for trigger in triggers or ("",):
             for edge in edges:
@@ -260,6 +260,7 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         after the instance has ended.
         """
         place = SourcePlace.of_caller(1)
+        self._check_span(timeout, place)
         options = contract_options(retry, delivery, priority, timeout, concurrency, on_exit, detached)
         given: object = target  # a function, when the decorator is not called
         if not isinstance(given, str):
@@ -290,6 +291,7 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
     ) -> ServeDecorator:
         """This pure function performs an intent in a worker process: ``def score(task: Text) -> Score``. Else as ``effect``."""
         place = SourcePlace.of_caller(1)
+        self._check_span(timeout, place)
         options = contract_options(retry, None, priority, timeout, concurrency, None, None)
 
         def make(function: AnyHandler) -> DeclaredIntent:
@@ -353,6 +355,11 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
 
     def add_intent(self, declared: DeclaredIntent) -> None:
         self.intents.append(declared)
+
+    def _check_span(self, span: object, place: SourcePlace) -> None:
+        if span is not None and not isinstance(span, timedelta):
+            message = f"{span!r} is no span of time"
+            self._problem("not_a_span", place, message, "write timedelta(seconds=30)")
 
     def _check_function(self, function: object, decorator: str, place: SourcePlace) -> None:
         if not isinstance(function, FunctionType):

@@ -139,7 +139,7 @@ class _Derivation:
             place = next(one.place for one in said.transitions if ANY in one.sources)
             message = 'an edge begins at "*", so it is not known which statuses are final'
             self._error("no_terminal", place, message, f'write workflow("{said.name}", ..., terminal=["done"])')
-        return [status for status in statuses if status not in sources]
+        return [status for status in statuses if status not in sources and status != self._initial(statuses)]
 
     # --- payloads ---------------------------------------------------------------------------------------------------
 
@@ -191,9 +191,9 @@ class _Derivation:
         return payloads
 
     def _carried(self, handler: AnyHandler, place: SourcePlace) -> type[BaseModel] | None:
-        """``P`` of a handler's ``Action[P]``; Nothing for a bare ``Action``; None after a finding."""
+        """``P`` of a handler's ``Action[P]``; None after a finding."""
         name = getattr(handler, "__name__", repr(handler))
-        fix = "annotate it Action[Place] with the payload class, or Action where there is no payload"
+        fix = "annotate the action with the class of its payload, Action[...], or Action[Nothing] where there is none"
         try:
             hints = get_type_hints(handler)
             parameters = list(inspect.signature(handler).parameters)
@@ -204,11 +204,11 @@ class _Derivation:
         if len(parameters) < 2:
             return None  # its signature is a finding of its own
         hint = hints.get(parameters[1])
-        if hint is Action:
-            return Nothing
         arguments = get_args(hint)
         if get_origin(hint) is Action and isinstance(arguments[0], type) and issubclass(arguments[0], BaseModel):
             return Nothing if arguments[0] is BaseModel else arguments[0]
+        if isinstance(hint, type) and issubclass(hint, BaseModel):
+            fix = f"annotate it Action[{hint.__name__}]"
         self._error("handler", place, f"{name} does not say which payload its action carries", fix)
         return None
 

@@ -172,11 +172,6 @@ class Problem(NamedTuple):
     fix: str
 
 
-class Edge(NamedTuple):
-    sources: tuple[str, ...]
-    target: str
-
-
 def outcome_names(name: str, succeeded: str, failed: str, unknown: str) -> dict[EnumOutcome, str]:
     """``charge.succeeded`` and so on, where no other name is given."""
     given = {EnumOutcome.SUCCEEDED: succeeded, EnumOutcome.FAILED: failed, EnumOutcome.UNKNOWN: unknown}
@@ -212,9 +207,7 @@ def contract_options(
         "retry": _retry(retry),
         "delivery": delivery,
         "priority": priority,
-        "timeout_ms": milliseconds(timeout)
-        if isinstance(timeout, timedelta)
-        else timeout,  # else the contract refuses it
+        "timeout_ms": milliseconds(timeout) if isinstance(timeout, timedelta) else None,
         "concurrency": concurrency,
         "on_exit": on_exit,
         "detached": detached,

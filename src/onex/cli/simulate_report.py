@@ -73,7 +73,7 @@ def show_broken(under_test: AppUnderTest, shrunk: Shrunk) -> None:
         f"shortened from {counted(len(first.acts), 'action')} and {counted(len(first.hits), 'fault')} "
         f"in {shrunk.runs} runs, {shrunk.seconds:.1f} s{enough}"
     )
-    say(f"again: onex simulate {under_test.app.root.name} --seed {first.seed}; --save-test FILE saves it as a test")
+    say(f"again: onex simulate {under_test.shown} --seed {first.seed}; --save-test FILE saves it as a test")
 
 
 def _show_story(story: Iterable[StoryLine]) -> None:

@@ -113,7 +113,7 @@ def _side(spec: str, path: Path) -> Iterator[Path]:
             yield _there(folder / path.name, f"{revision}:{path}")
     else:
         with checkout(spec, path) as found:
-            if found.is_file():
+            if found.is_file() and found.suffix != ".py":
                 raise NoSuchPath(
                     f"{spec if colon else path} is no YAML file; name a contract, or the folder that holds it"
                 )

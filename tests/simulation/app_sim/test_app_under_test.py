@@ -252,10 +252,12 @@ def test_a_one_file_app_is_simulated_and_a_second_charge_is_found(tmp_path: Path
     assert "charged twice" in " ".join(complaints(load_app_under_test(file), where))
 
 
-def test_the_simulation_of_one_of_several_files_has_its_name(tmp_path: Path) -> None:
+def test_a_file_of_another_name_has_its_own_simulation_or_that_of_its_folder(tmp_path: Path) -> None:
     folder = shutil.copytree(ROOT / "examples" / "billing", tmp_path / "apps")
     (folder / "app.py").rename(folder / "money.py")
-    assert load_app_under_test(folder / "money.py").invariants == {}
     text = (folder / "simulation.py").read_text().replace("from .app", "from .money")
-    (folder / "money_simulation.py").write_text(text)
-    assert "a_month_is_charged_once" in load_app_under_test(folder / "money.py").invariants
+    (folder / "simulation.py").write_text(text)
+    both = {"a_month_is_charged_once", "what_is_paid_was_charged"}
+    assert set(load_app_under_test(folder / "money.py").invariants) == both
+    (folder / "money_simulation.py").write_text(text[: text.index("def what_is_paid")])
+    assert set(load_app_under_test(folder / "money.py").invariants) == {"a_month_is_charged_once"}

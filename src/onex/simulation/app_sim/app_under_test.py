@@ -1,6 +1,6 @@
 """The app under test: one app made ready to be simulated, with what its ``simulation.py`` says of clients and the outside.
 
-For an app that is the file ``billing.py``, the file is ``billing_simulation.py``.
+Beside an app that is the file ``billing.py``, ``billing_simulation.py`` comes before ``simulation.py``.
 
     actions(rng, key, state) -> (trigger, payload) | None      what a client does next; None: it is drawn
     effects = {target: function(intent, rng) -> result}        what answers instead of the outside
@@ -58,6 +58,8 @@ class AppUnderTest:
     triggers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     undrawable: Mapping[str, str] = field(default_factory=dict)
     real_compute: bool = False
+    shown: str = ""
+    """The app as its user named it."""
 
     @property
     def workflows(self) -> Mapping[str, LoadedWorkflow]:
@@ -121,6 +123,7 @@ def load_app_under_test(path: Path | str, *, real_compute: bool = False) -> AppU
         {name: tuple(one for one in own if f"{name}.{one}" not in undrawable) for name, own in triggers.items()},
         undrawable,
         real_compute,
+        str(path),
     )
     _check_results(under_test, module)
     return under_test
@@ -185,7 +188,7 @@ def _check_results(under_test: AppUnderTest, module: ModuleType | None) -> None:
 
 def _module(folder: AppFolder, app: App) -> ModuleType | None:
     named = folder.source not in ("", ONE_FILE.removesuffix(".py"))  # one of several apps in a folder
-    names = [f"{folder.source}_{name}" for name in FILES] if named else FILES
+    names = (*(f"{folder.source}_{name}" for name in FILES if named), *FILES)
     name = next((name for name in names if (module := folder.module(name)) and module.path.is_file()), None)
     if name is None:
         return None
