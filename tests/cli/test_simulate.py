@@ -47,7 +47,7 @@ def test_a_bug_is_one_seed_and_a_short_schedule(commands: Commands, place: Path)
     assert "1 action, 0 faults" in told.out
     story = told.out[told.out.index("broken never_charged_twice") :]
     assert " submits place " in story and "bank      does it: charge for orders:" in story
-    assert "again: onex simulate orders --seed 0" in told.out
+    assert f"again: onex simulate {app} --seed 0" in told.out
     assert "saved as test_found.py" in told.err
     with pytest.raises(Broken):
         runpy.run_path("test_found.py")["test_never_charged_twice_under_seed_0"]()
@@ -129,10 +129,11 @@ def test_ctrl_c_while_it_is_shortened_keeps_what_was_found(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Shrinker, "run", interrupted)
-    told = commands("simulate", shop(place, NEVER_TWICE, CHARGES_TWICE), "--seed", "0", "--save-test", "test_found.py")
+    app = shop(place, NEVER_TWICE, CHARGES_TWICE)
+    told = commands("simulate", app, "--seed", "0", "--save-test", "test_found.py")
     assert told.code == 1
     assert "broken never_charged_twice: orders:" in told.out
-    assert "again: onex simulate orders --seed 0" in told.out
+    assert f"again: onex simulate {app} --seed 0" in told.out
     with pytest.raises(Broken):
         runpy.run_path("test_found.py")["test_never_charged_twice_under_seed_0"]()
 
