@@ -93,6 +93,46 @@ def test_verbose_logs_each_transition_and_each_attempt(commands: Commands, sent:
     assert "tea" not in told, "no payload is logged"
 
 
+FETCHES = """
+from typing import Literal
+from onex import Action, EffectFailed, ModelIntent, Nothing, Payload, State, Step, workflow
+
+class Import(State):
+    status: Literal["new", "done"] = "new"
+
+class Fetch(Payload):
+    file: str
+
+imports = workflow("imports", Import)
+
+@imports.effect(retry=1)
+def fetch(intent: ModelIntent[Fetch]) -> None:
+    if intent.payload.file == "c":
+        raise EffectFailed("gone")
+
+@imports.on("new -> done")
+def begin(state: Import, action: Action[Nothing]) -> Step[Import]:
+    return Step(state, Fetch(file="a"), Fetch(file="b"), Fetch(file="c"))
+"""
+
+
+def test_each_of_several_intents_of_one_name_has_its_line_and_its_n(commands: Commands, place: Path) -> None:
+    app = place / "imports.py"
+    app.write_text(FETCHES)
+    assert commands("submit", "imports:1", "begin", "--no-wait").code == 0
+    told = commands("run", app, "--until-idle", "-v").err.splitlines()
+    began = [line.partition("intent=")[2].partition(" correlation")[0] for line in told if " attempt began " in line]
+    assert sorted(began) == ["fetch attempt=1", "fetch n=1 attempt=1", "fetch n=2 attempt=1"]
+    dead = [line for line in told if " intent dead " in line]
+    assert len(dead) == 1 and " n=2 " in dead[0]
+    shown = commands("show", "imports:1", "--attempts").out
+    heads = [line.partition(":")[0] for line in shown.splitlines() if " of version 1:" in line]
+    assert heads == ["  fetch n=0 of version 1", "  fetch n=1 of version 1", "  fetch n=2 of version 1"]
+    stories = commands("show", "imports:1", "--attempts", "--json").row["attempts"]
+    assert isinstance(stories, list)
+    assert [(one["intent"], one["n"]) for one in stories if isinstance(one, dict)] == [("fetch", n) for n in range(3)]
+
+
 def test_quiet_says_nothing_of_what_is_tried_again(commands: Commands, sent: Path) -> None:
     told = commands("run", sent, "--until-idle", "-q")
     assert told.err == ""

@@ -2,7 +2,7 @@
 
 structlog filters by level and makes the time; it is imported when a run begins, and by no other command. In text, the traceback
 of user code stands below its line, one frame per line, with paths as seen from here. On a terminal a line first clears the status
-line, which is drawn again with the next tick. The same text line is not repeated directly.
+line, which is drawn again with the next tick. The same warning or error is not repeated directly in text.
 """
 
 from __future__ import annotations
@@ -62,16 +62,23 @@ class _Stderr:
         self._once, self._last = once, ""
 
     def info(self, text: str) -> None:
+        self._last = ""
+        self._write(text)
+
+    def warning(self, text: str) -> None:
         head = text.partition(" ")[2]  # without its time
         if not text or (self._once and head == self._last):
             return
         self._last = head
+        self._write(text)
+
+    error = warning
+
+    def _write(self, text: str) -> None:
         if self._once and sys.stderr.isatty():
             redraw()
         write(sys.stderr, f"{text}\n")
         sys.stderr.flush()
-
-    warning = error = info
 
 
 def _json_line(_logger: object, _method: str, fields: Fields) -> str:

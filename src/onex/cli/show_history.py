@@ -50,12 +50,16 @@ def show_history(entries: Sequence[LogEntry], hide: HiddenFields | None) -> None
 
 
 def show_attempts(stories: Sequence[IntentStory]) -> None:
-    """Each intent with what became of it, and below it the tries that are kept, each with where your code raised."""
+    """Each intent with what became of it, and below it the tries that are kept, each with where your code raised.
+
+    Several intents of one name in a step have an ``n``, as in the log.
+    """
     now = now_us()
     if not stories:
         say("  no intents were emitted")
     for story in stories:
-        say(f"  {harmless(story.name)} of version {story.emitted_at}: {harmless(_end(story))}")
+        which = f" n={story.n}" if story.of_name > 1 else ""
+        say(f"  {harmless(story.name)}{which} of version {story.emitted_at}: {harmless(_end(story))}")
         if not story.tries:
             continue
         rows = [

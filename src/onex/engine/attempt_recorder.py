@@ -73,9 +73,11 @@ def reason_of_attempt(error: OnexError) -> str:
 
 
 def _named(delivery: Delivery) -> dict[str, str | int | UUID]:
+    """``n`` is left out for the first intent of its name, so a lone one has none."""
     return {
         "key": str(delivery.key),
         "intent": delivery.emitted.name,
+        **({"n": delivery.n} if delivery.n else {}),
         "attempt": delivery.attempt,
         "correlation": UUID(bytes=delivery.correlation),
     }

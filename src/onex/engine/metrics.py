@@ -37,7 +37,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "reducer_failed": "Code of a workflow raised on an action, which is refused; `where` is file and line.",
     "instance_held": "Its reducer failed three times in a row: it takes nothing until other code runs or it is released.",
     "outcome_held": "The outcome or timer of an intent waits in its row, because the reducer failed on it.",
-    "attempt_began": "A try of an intent began.",
+    "attempt_began": "A try of an intent began; `n`: which of several intents of its name in a step, from 0; the first has no `n`.",
     "attempt_succeeded": "It succeeded, after `ms` milliseconds.",
     "attempt_failed": "It did not. `next_s`: it is tried again after so many seconds; `where`: file and line of your code.",
     "intent_dead": "An intent has no way to an outcome: nothing goes on until `onex dead --redrive` is given `redrive`.",

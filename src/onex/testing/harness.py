@@ -12,8 +12,9 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel
 
+from ..app.same_class import as_class, equal
 from ..kernel.action import EPOCH, NOTHING, Action, OutcomeOf, WorkflowKey, micros
-from ..kernel.errors import OnexError
+from ..kernel.errors import OnexError, ValidationError
 from ..kernel.intent import Emitted, intent_id
 from ..kernel.step import Reducer, S
 
@@ -61,13 +62,16 @@ class Given(Generic[S]):
     ) -> Self:
         """Applies one action. A refusal is kept for ``then_refused`` and leaves the state as it was.
 
+        ``payload`` may be of a class that the test imported: it is taken as the app's own class of that name.
         ``outcome_of`` is the intent that it is the outcome of: a name stands for the last intent of that name that a step of
         this test emitted. Its ``version`` counts the steps of this test, from 1.
         """
         of = self._emitted_as(outcome_of) if isinstance(outcome_of, str) else outcome_of
         self._steps += 1
         self.emitted, self.refused = (), None
-        one = action(kind, payload, at=at, number=self._steps, outcome_of=of)
+        model = self.reducer.payloads.get(kind)
+        own = payload if model is None else as_class(model, payload) or payload
+        one = action(kind, own, at=at, number=self._steps, outcome_of=of)
         try:
             done = self.reducer.delta(self.state, one)
         except OnexError as error:
@@ -90,18 +94,23 @@ class Given(Generic[S]):
         raise AssertionError(f"no step of this test emitted {name!r}; emitted were {names}")
 
     def then(self, *, intents: list[BaseModel | str] | None = None, **fields: object) -> Self:
-        """Checks fields of the new state, and the intents of the last step: by payload, or by name where there is none.
+        """Checks fields of the new state, and the intents of the last step: each by its payload or by its name.
 
-        Raises AssertionError, which says what was found; also for an action that was refused.
+        A payload, and what stands in a field, may be of a class that the test imported: it is compared with the app's class of
+        that name field by field. Raises AssertionError, which says what was found; also for an action that was refused.
         """
         if self.refused is not None:
             raise AssertionError(f"refused: {self.refused}") from self.refused
         for name, wanted in fields.items():
             found = getattr(self.state, name)
-            assert found == wanted, f"{name} is {found!r}, not {wanted!r}"
+            assert equal(found, wanted), f"{name} is {found!r}, not {wanted!r}"
         if intents is not None:
-            found_intents = [one.name if one.payload is None else one.payload for one in self.emitted]
-            assert found_intents == intents, f"emitted {found_intents!r}, not {intents!r}"
+            by_name = [isinstance(one, str) for one in intents] + [False] * len(self.emitted)
+            found_intents = [
+                one.name if named or one.payload is None else one.payload
+                for one, named in zip(self.emitted, by_name, strict=False)
+            ]
+            assert equal(found_intents, intents), f"emitted {found_intents!r}, not {intents!r}"
         return self
 
     def then_refused(self, error: type[OnexError]) -> Self:
@@ -111,5 +120,14 @@ class Given(Generic[S]):
 
 
 def given(reducer: Reducer[S], state: S | None = None) -> Given[S]:
-    """A test of ``reducer`` that starts from ``state``, or from the initial state."""
-    return Given(reducer, reducer.initial() if state is None else state)
+    """A test of ``reducer`` that starts from ``state``, or from the initial state.
+
+    ``state`` may be of a class that the test imported, with the name of the app's own. Raises ValidationError for another one.
+    """
+    if state is None:
+        return Given(reducer, reducer.initial())
+    own = as_class(reducer.state_type, state)
+    if own is None:
+        expected = reducer.state_type.__qualname__
+        raise ValidationError(f"the state is a {type(state).__qualname__}; {reducer.workflow_type} has {expected}")
+    return Given(reducer, own)

@@ -14,7 +14,9 @@ from .stored_value import iso, parse_json, position_text
 
 @dataclass(frozen=True, slots=True)
 class IntentStory:
-    """One intent. ``state``: that of its row (waiting, held, dead), else ``ended``.
+    """One intent. ``n`` counts, from 0, the ``of_name`` intents of its name in the step that emitted it.
+
+    ``state``: that of its row (waiting, held, dead), else ``ended``.
 
     ``trigger`` is what its outcome came back as, at ``version``, ``after_us`` microseconds after the intent was emitted; '' and 0
     when none did. ``tries`` are those that are kept: none for an intent whose first try succeeded.
@@ -22,6 +24,8 @@ class IntentStory:
 
     pointer: Pointer
     name: str
+    n: int
+    of_name: int
     emitted_at: int
     state: str
     error: str
@@ -51,10 +55,14 @@ def _of_one(
 ) -> Iterable[IntentStory]:
     found = parse_json(entry.row.intents)
     counted: Counter[str] = Counter()
+    of_name = (
+        Counter(one.get("name") for one in found if isinstance(one, dict)) if isinstance(found, list) else Counter()
+    )
     for ordinal, one in enumerate(found if isinstance(found, list) else ()):
         if not isinstance(one, dict) or not isinstance(name := one.get("name"), str):
             continue  # a damaged row
         emitted = intent_id(UUID(bytes=entry.row.action_id), entry.key, name, counted[name])
+        n = counted[name]
         counted[name] += 1
         pointer = Pointer(entry.position.shard, entry.position.n, ordinal)
         row, outcome = rows.get(pointer), by_id.get(outcome_id(emitted).bytes)
@@ -64,6 +72,8 @@ def _of_one(
         yield IntentStory(
             pointer,
             name,
+            n,
+            of_name[name],
             entry.version,
             row.state.value if row is not None else "ended",
             row.error if row is not None else "",
@@ -78,6 +88,7 @@ def intent_story_json(story: IntentStory) -> dict[str, object]:
     return {
         "pointer": position_text(story.pointer),
         "intent": story.name,
+        "n": story.n,
         "version": story.emitted_at,
         "state": story.state,
         "error": story.error or None,
