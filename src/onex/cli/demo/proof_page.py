@@ -26,6 +26,7 @@ pre { overflow-x: auto; padding: .75rem; border: 1px solid var(--line); border-r
 .line i { position: absolute; bottom: -.45rem; width: .75rem; height: .75rem; margin-left: -.375rem; border-radius: 50%;
   background: var(--bad); }
 .line span { position: absolute; bottom: .5rem; transform: translateX(-50%); white-space: nowrap; font-size: .85rem; }
+.line span:nth-of-type(even) { bottom: -1.75rem; } .line + table { margin-top: 2.75rem; }
 """
 _HOW = (
     "The process that counts is not the engine and is never killed. It sends the inputs. After each kill it sends again, under "
