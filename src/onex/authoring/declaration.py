@@ -245,7 +245,6 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         timeout: timedelta | None = None,
         concurrency: int | None = None,
         on_exit: str | None = None,
-        detached: bool | None = None,
         succeeded: str = "",
         failed: str = "",
         unknown: str = "",
@@ -256,12 +255,11 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         ``concurrency`` (10) how many of a target run at once. ``succeeded``, ``failed``, ``unknown`` name the outcomes' triggers,
         by default ``charge.succeeded`` and so on. When no handler names one of them, the intent has no outcomes: nobody waits.
         ``kind`` is its type in the contract; ``delivery`` is at_least_once or at_most_once; ``priority`` is critical, high,
-        normal, low or background. ``on_exit="cancel"`` cancels it when its status is left; ``detached=True`` lets it go on
-        after the instance has ended.
+        normal, low or background. ``on_exit="cancel"`` cancels it when its status is left.
         """
         place = SourcePlace.of_caller(1)
         self._check_span(timeout, place)
-        options = contract_options(retry, delivery, priority, timeout, concurrency, on_exit, detached)
+        options = contract_options(retry, delivery, priority, timeout, concurrency, on_exit)
         given: object = target  # a function, when the decorator is not called
         if not isinstance(given, str):
             self._problem("not_called", place, "effect is used without brackets", "write @NAME.effect()")
@@ -292,7 +290,7 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         """This pure function performs an intent in a worker process: ``def score(task: Text) -> Score``. Else as ``effect``."""
         place = SourcePlace.of_caller(1)
         self._check_span(timeout, place)
-        options = contract_options(retry, None, priority, timeout, concurrency, None, None)
+        options = contract_options(retry, None, priority, timeout, concurrency, None)
 
         def make(function: AnyHandler) -> DeclaredIntent:
             self._check_function(function, "compute", place)
@@ -333,7 +331,6 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         *,
         name: str = "",
         priority: str | None = None,
-        detached: bool | None = None,
         succeeded: str = "",
         failed: str = "",
         unknown: str = "",
@@ -345,7 +342,7 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         place = SourcePlace.of_caller(1)
         called = name or trigger
         outcomes = outcome_names(called, succeeded, failed, unknown)
-        options = contract_options(None, None, priority, None, None, None, detached)
+        options = contract_options(None, None, priority, None, None, None)
         target = to if isinstance(to, str) else to.name
         answered = bool(succeeded or failed or unknown)
         kind = EnumIntentType.ACTION_SEND

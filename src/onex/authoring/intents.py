@@ -200,7 +200,6 @@ def contract_options(
     timeout: timedelta | None,
     concurrency: int | None,
     on_exit: str | None,
-    detached: bool | None,
 ) -> dict[str, JsonValue]:
     """Keys of an intent's row in a contract."""
     said: dict[str, JsonValue] = {
@@ -210,7 +209,6 @@ def contract_options(
         "timeout_ms": milliseconds(timeout) if isinstance(timeout, timedelta) else None,
         "concurrency": concurrency,
         "on_exit": on_exit,
-        "detached": detached,
     }
     return {name: value for name, value in said.items() if value is not None}
 
