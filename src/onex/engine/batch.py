@@ -114,6 +114,9 @@ class CommitListener(Protocol):
     def give_back(self) -> None:
         """The commit was not made: what was withheld may run."""
 
+    def doubt(self, running: Sequence[Pointer]) -> None:
+        """Nobody knows whether the commit was made: what was withheld, and these, which run and were cancelled, begin no try."""
+
     def told(self, pointers: Sequence[Pointer]) -> None:
         """The commit is over. These run and were cancelled durably; what was withheld for a change that was left out may run."""
 

@@ -9,6 +9,8 @@ What may go wrong, and why the end is still right:
 
 - An intent that runs ends, or fails and is to be tried again, while the commit runs. Its outcome settles the row as ever. It is
   not tried again: when it is told, it has the outcome ``cancelled`` at once.
+- The answer to the commit is lost. Then none of them begins a try until a later commit was answered and the store was asked
+  (``cancel_doubts``): by then the lost one stands there or never will.
 - The process ends between the commit and the telling, or before the effect has stopped. The row says that it was cancelled, and
   no owner starts it again. As it may have been done, its outcome is then ``unknown``.
 """

@@ -20,7 +20,7 @@ is valid only while ``_known`` still names the same object. So forgetting is one
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 
 from ..kernel.action import WorkflowKey
@@ -56,6 +56,7 @@ class DeliveryQueue:
         self._known: dict[Pointer, Delivery] = {}
         self._of_key: dict[WorkflowKey, dict[Pointer, Delivery]] = {}
         self._withheld: dict[Pointer, Delivery | None] = {}
+        self._doubted: dict[Pointer, Delivery | None] = {}
         self._stopped: set[Pointer] = set()
         self._targets: dict[tuple[str, str], TargetQueue] = {}
         self._due: list[tuple[int, Pointer, Delivery]] = []
@@ -90,7 +91,7 @@ class DeliveryQueue:
         if len(self._known) >= self.kept:
             self.overflowed = True
             return False
-        if pointer in self._withheld:
+        if pointer in self._withheld or pointer in self._doubted:
             return True  # it is being cancelled; if it is not, the store is read again
         self._keep(delivery)
         if due_us > now_us:
@@ -134,7 +135,7 @@ class DeliveryQueue:
     @property
     def holds_all(self) -> bool:
         """Nothing waits in the store alone."""
-        return not (self.overflowed or self.reading) and self.later_us is None
+        return not (self.overflowed or self.reading or self._doubted) and self.later_us is None
 
     def withhold(self, pointers: Sequence[Pointer]) -> None:
         """These are not given out, until ``forget`` or ``give_back``."""
@@ -151,6 +152,26 @@ class DeliveryQueue:
         )  # some may have come from the store meanwhile, and were not taken
         return bool(left)
 
+    def doubt(self, running: Sequence[Pointer]) -> None:
+        """Nobody knows whether the commit was made that cancels what is withheld, and these, which run. None begins a try until
+        ``resolve``. Those that waited are left to the store: it tells whether they wait still.
+        """
+        for pointer in self._withheld:
+            self._drop(pointer)
+        self._doubted.update(dict.fromkeys((*self._withheld, *running)))
+        self._withheld = {}
+
+    @property
+    def doubted(self) -> frozenset[Pointer]:
+        return frozenset(self._doubted)
+
+    def resolve(self, pointers: Iterable[Pointer]) -> None:
+        """The store has told what became of these: what is known and was not cancelled may be tried again."""
+        for pointer in pointers:
+            delivery = self._doubted.pop(pointer, None)
+            if delivery is not None and self._known.get(pointer) is delivery and not delivery.is_cancelled:
+                self._queue(delivery)
+
     def __contains__(self, pointer: object) -> bool:
         """Held, or ended since the read that is under way began."""
         return pointer in self._known or (self._ended_during_read is not None and pointer in self._ended_during_read)
@@ -162,9 +183,10 @@ class DeliveryQueue:
         """These have ended. A read that is under way may still show them."""
         for pointer in pointers:
             self._drop(pointer)
-        if self._withheld:
+        if self._withheld or self._doubted:
             for pointer in pointers:
                 self._withheld.pop(pointer, None)
+                self._doubted.pop(pointer, None)
         if self._ended_during_read is not None:
             self._ended_during_read.update(pointers)
 
@@ -208,6 +230,9 @@ class DeliveryQueue:
                 continue
             if pointer in self._withheld:
                 self._withheld[pointer] = delivery
+                continue
+            if pointer in self._doubted:
+                self._doubted[pointer] = delivery
                 continue
             delivery.taken = True
             return delivery

@@ -294,7 +294,7 @@ class ReducerService(SideWrites):
             try:
                 outcomes = await self.store.commit(commit) if not commit.is_empty else ()
             except CommitUnknown:
-                self._unknown.add(batch)
+                self._unknown.add(batch, self.listener)
                 raise
         except BaseException as error:
             self.listener.give_back()

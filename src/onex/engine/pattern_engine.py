@@ -302,6 +302,9 @@ class _Listener:
     def give_back(self) -> None:
         self._engine.relay.give_back()
 
+    def doubt(self, running: Sequence[Pointer]) -> None:
+        self._engine.relay.cancel_doubts.add(running)
+
     def told(self, pointers: Sequence[Pointer]) -> None:
         self._engine.relay.tell(pointers)
 
@@ -309,6 +312,7 @@ class _Listener:
         self._engine._changed(changes)
 
     def answer_was_lost(self) -> None:
+        self._engine.relay.cancel_doubts.later_commit_answered()
         self._engine.relay.read_outbox_again()
 
     def stopped(self, error: OnexError) -> None:

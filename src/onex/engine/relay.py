@@ -44,6 +44,7 @@ from ..kernel.user_code import describe, plain_text
 from ..ports import Clock, EnumOutboxState, Note, Pointer, Reader, Result
 from .attempt import GRACE_S, effect_error, stopped_error, timeout_error, typed_result, wrong_result
 from .attempt_recorder import AttemptRecorder, reason_of_attempt
+from .cancel_doubts import CancelDoubts
 from .dead_letters import DeadLetters
 from .delivery import Delivery
 from .delivery_queue import DeliveryQueue, TargetQueue
@@ -68,6 +69,7 @@ class IntentRelay:
         self._queue = DeliveryQueue(clock, self._start_runner, service.limits.kept, self._horizon_us)
         self.dead_letters = DeadLetters(service, clock, reader, self._takeover, self._queue)
         self._attempts = AttemptRecorder(service, clock)
+        self.cancel_doubts = CancelDoubts(self._queue, self._takeover)
         self._supervisor = TaskSupervisor(clock, service.events, service.lose)
         self._record_until_us = 0
         self._first_own: dict[int, int] = {}
@@ -191,6 +193,7 @@ class IntentRelay:
 
     async def _refill(self) -> None:
         try:
+            await self.cancel_doubts.resolve(self.tell)
             alone = await self._take_over()
             await self._load_timers()
         except OnexError:

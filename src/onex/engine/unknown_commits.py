@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from ..kernel.errors import OnexError
 from ..ports import Applied, KeyChange, Position, Store
-from .batch import Batch
+from .batch import Batch, CommitListener
 from .mailbox import Mailboxes, Pending
 
 
@@ -42,8 +42,9 @@ class UnknownCommits:
         self._changes: list[KeyChange] = []
         self._refusals: list[WrittenRefusal] = []
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: Batch, listener: CommitListener) -> None:
         """Nobody knows whether this batch was written."""
+        listener.doubt([pointer for one in batch.cancelled.values() for pointer in one.running])
         for folded, change, refused in batch.written:
             self._changes.append(change)
             held = {note.pointer for note in folded.notes}

@@ -80,7 +80,9 @@ class GivenFunction:
         call = partial(self._function, intent, io) if self._takes_io else partial(self._function, intent)
         await self._slots.acquire()
         isolated = IsolatedCall(self._slots)
-        value = await (isolated.in_task(call) if self._is_async else isolated.in_thread(call, self._run_sync))
+        value = await (
+            isolated.in_task(call, intent.cancelled) if self._is_async else isolated.in_thread(call, self._run_sync)
+        )
         if type(value) is Result:
             return value
         if type(value) is CoroutineType:

@@ -248,7 +248,7 @@ class EngineSupervisor:
         end_s = self.sim.loop.time() + within_s
         while self.sim.loop.time() < end_s:
             await self.sim.clock.sleep(1.0)
-            waiting = await truth.outbox((EnumOutboxState.WAITING,), None, None, 1000)
+            waiting = await truth.outbox((EnumOutboxState.WAITING, EnumOutboxState.CANCELLED), None, None, 1000)
             due = [row for row in waiting if row.due_us <= now_us() - LATE_US]
             if not due and self.engine is not None and self.engine.service.is_quiet:
                 return True
