@@ -23,10 +23,12 @@ class CancelDoubts:
     def add(self, running: Sequence[Pointer]) -> None:
         """The lost commit cancels what is withheld, and these, which run."""
         self._queue.doubt(running)
+        self._queue.answer_lost = True  # it may have emitted what memory does not hold
         self._is_over = False
 
     def later_commit_answered(self) -> None:
         self._is_over = True
+        self._queue.answer_lost = False
 
     async def resolve(self, tell: Callable[[Sequence[Pointer]], None]) -> None:
         """``tell`` gets those that were cancelled. Raises what the store raises; it is asked again then."""

@@ -57,6 +57,7 @@ class DeliveryQueue:
         self._of_key: dict[WorkflowKey, dict[Pointer, Delivery]] = {}
         self._withheld: dict[Pointer, Delivery | None] = {}
         self._doubted: dict[Pointer, Delivery | None] = {}
+        self.answer_lost = False
         self._stopped: set[Pointer] = set()
         self._targets: dict[tuple[str, str], TargetQueue] = {}
         self._due: list[tuple[int, Pointer, Delivery]] = []
@@ -135,7 +136,7 @@ class DeliveryQueue:
     @property
     def holds_all(self) -> bool:
         """Nothing waits in the store alone."""
-        return not (self.overflowed or self.reading or self._doubted) and self.later_us is None
+        return not (self.overflowed or self.reading or self.answer_lost or self._doubted) and self.later_us is None
 
     def withhold(self, pointers: Sequence[Pointer]) -> None:
         """These are not given out, until ``forget`` or ``give_back``."""
