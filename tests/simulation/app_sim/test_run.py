@@ -90,7 +90,7 @@ def broken(under_test: AppUnderTest, where: Workspace, seeds: range) -> list[Vio
 
 def test_an_invariant_of_the_apps_own_is_broken_by_a_bug_of_the_apps_own(where: Workspace, tmp_path: Path) -> None:
     found = broken(load_app_under_test(shop(tmp_path, NEVER_TWICE, CHARGES_TWICE)), where, range(9))
-    assert [one.rule for one in found] == ["never_charged_twice"]
+    assert {one.rule for one in found} == {"never_charged_twice"}
     assert found[0].text.startswith("orders:") and found[0].text.endswith(" was charged 2 times")
 
 
