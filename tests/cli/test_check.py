@@ -143,7 +143,7 @@ def test_a_contract_that_is_named_is_read_without_its_code(commands: Commands, t
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("nowhere", "nowhere does not exist; name a contract, or a folder with contracts"),
+        ("nowhere", "nowhere does not exist; name a contract, an app, or a folder with any"),
         ("empty", "empty holds no contract: no YAML file in it has node_type at its top"),
         ("notes.txt", "notes.txt is no YAML file; name a contract, or name the folder that holds it"),
         ("empty --fix --diff", "--fix writes and --diff only shows; choose one"),

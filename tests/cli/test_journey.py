@@ -38,6 +38,31 @@ def test_who_stops_waiting_for_an_engine_knows_the_id_to_send_again(
     assert placed["action_id"] == action_id
 
 
+def test_without_an_engine_number_and_id_are_said_once(commands: Commands) -> None:
+    told = commands("submit", "orders:1", "place", "--payload", PLACE, "--timeout", "0.05")
+    assert told.code == 3
+    assert told.out == "orders:1  place stored\n"
+    first, second = told.err.splitlines()
+    assert first.startswith("inbox number 1, id ") and first.endswith("so it waits: onex run APP")
+    assert second == "no answer yet; it may be sent again with its id: it is applied once"
+
+
+def test_a_misspelt_trigger_is_answered_with_the_one_that_was_meant(commands: Commands) -> None:
+    assert commands("submit", "orders:1", "plaice", "--no-wait").code == 0
+    assert commands("submit", "orders:1", "@basket", "--no-wait").code == 0
+    commands("run", ORDERS, "--until-idle", "-q")
+    told = commands("rejections", "orders:1", "--json").rows
+    by_code = {str(row["code"]): str(row["message"]) for row in told}
+    assert by_code["illegal_transition"].startswith("orders has no trigger 'plaice'; did you mean 'place'? It knows ")
+    reserved = by_code["reserved_kind"]
+    for part in (
+        "the timer of a status fires by itself",
+        "onex release lets a held instance go on",
+        "onex dead --redrive",
+    ):
+        assert part in reserved
+
+
 def test_a_second_process_submits_while_the_first_runs(processes: type[Process], commands: Commands) -> None:
     engine = processes("run", ORDERS)
     engine.until("running orders")

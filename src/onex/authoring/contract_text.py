@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 import yaml
 from pydantic import JsonValue
@@ -16,6 +18,15 @@ _LISTS_OF_ROWS = ("states", "transitions", "intents")
 def contract_text(tree: YamlMap) -> str:
     """Keys in the tree's order; each status, transition and intent on a line of its own. It is read back equal."""
     return "\n".join(_block(_values(tree), 0)) + "\n"
+
+
+_LOCKED: Final = re.compile(r"# Derived from (?P<source>[^/\\\0\n]+\.py)\. Do not edit")
+
+
+def locked_source(text: str) -> str:
+    """The name of the Python file beside it that this lock file is derived from; '' for any other text."""
+    found = _LOCKED.match(text)
+    return found["source"] if found is not None else ""
 
 
 def contract_lock(tree: YamlMap, source: str) -> str:

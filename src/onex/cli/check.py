@@ -40,11 +40,11 @@ def check(
 ) -> None:
     """Check contracts of any family, and apps with their code.
 
-    Reports every problem at once, with file, line and fix. A file is read as a contract. In a folder, every YAML file with
-    node_type at its top level is a contract; hidden folders, links, virtual environments and caches are skipped. A folder
-    whose contracts are ONEX workflows is an app: its Python is imported and compared with them, unless --no-code is given.
-    What stands beside workflows and is none is passed over, and named. A module that does not end within 30 s when it is
-    imported is ended, and is an error.
+    Reports every problem at once, with file, line and fix. A Python file is an app; another file is read as a contract. In a
+    folder, every YAML file with node_type at its top level is a contract; hidden folders, links, virtual environments and
+    caches are skipped. A Python file that declares workflows, and a folder whose contracts are ONEX workflows, is an app: its
+    Python is imported and compared with its contract, unless --no-code is given. What stands beside workflows and is none is
+    passed over, and named. A module that does not end within 30 s when it is imported is ended, and is an error.
     Exit code 1: there are errors, or with --strict warnings.
 
     \b

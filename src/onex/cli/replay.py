@@ -30,7 +30,7 @@ def replay(
         typer.Option(
             "--with",
             metavar="PATH|REV",
-            help="Older code of the app: a folder, a git revision, REV:PATH, or 'recorded'. May be repeated.",
+            help="Older code of the app: a file or folder, a git revision, REV:PATH, or 'recorded'. May be repeated.",
         ),
     ] = None,
     from_file: Annotated[

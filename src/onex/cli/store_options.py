@@ -18,9 +18,12 @@ Store = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one document per line.")]
 AppPath = Annotated[
-    Path, typer.Argument(metavar="APP", help="Folder of the app: a contract.yaml, or folders with one.")
+    Path,
+    typer.Argument(
+        metavar="APP", help="The app: a Python file, or a folder with app.py, contract.yaml, or folders with one."
+    ),
 ]
-AppOption = Annotated[Path | None, typer.Option("--app", metavar="APP", help="Folder of the app.")]
+AppOption = Annotated[Path | None, typer.Option("--app", metavar="APP", help="The app: a Python file or a folder.")]
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The instance, as TYPE:INSTANCE.")]
 
 

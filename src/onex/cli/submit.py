@@ -117,8 +117,8 @@ def submit(
         action_id=action_id or new_action_id(),
         issuer="cli",
     )
-    sent = asyncio.run(_send(action, trigger, url_of(store), timeout if wait else 0.0))
-    code = _report(sent, waited=wait, as_json=as_json)
+    sent, noted = asyncio.run(_send(action, trigger, url_of(store), timeout if wait else 0.0))
+    code = _report(sent, waited=wait, noted=noted, as_json=as_json)
     if code:
         raise typer.Exit(code)
 
@@ -156,8 +156,9 @@ def _payload(text: str) -> dict[str, JsonValue]:
     return value
 
 
-async def _send(action: ModelAction, trigger: str, url: str, wait_s: float) -> dict[str, JsonValue]:
-    """The ticket of the action, and the answer if it came in time."""
+async def _send(action: ModelAction, trigger: str, url: str, wait_s: float) -> tuple[dict[str, JsonValue], bool]:
+    """The ticket of the action, and the answer if it came in time; and whether a note has told ticket and id already."""
+    noted = False
     sent: dict[str, JsonValue] = {
         "key": str(action.workflow_key),
         "trigger": trigger,
@@ -172,17 +173,18 @@ async def _send(action: ModelAction, trigger: str, url: str, wait_s: float) -> d
         if wait_s and owner_pid(url) is None:
             waits = f"no engine runs on {url}, so it waits: onex run APP"
             note(f"inbox number {ticket}, id {action.action_id}; {waits}")
+            noted = True
         try:
             async with asyncio.timeout(wait_s):
                 answer = await until(lambda: sender.answer(ticket), sender.watch().changed)
         except TimeoutError:
-            return sent
+            return sent, noted
     finally:
         await sender.close()
-    return {**sent, "answered": True, **orjson.loads(answer)}
+    return {**sent, "answered": True, **orjson.loads(answer)}, noted
 
 
-def _report(sent: dict[str, JsonValue], *, waited: bool, as_json: bool) -> int:
+def _report(sent: dict[str, JsonValue], *, waited: bool, noted: bool, as_json: bool) -> int:
     error = sent.get("error")
     if as_json:
         say_json(sent)
@@ -195,6 +197,9 @@ def _report(sent: dict[str, JsonValue], *, waited: bool, as_json: bool) -> int:
     elif sent["answered"]:
         again = "  (applied before)" if sent["duplicate"] else ""
         say(f"{sent['key']}  {sent['trigger']} -> {sent['status']}  version {sent['version']}{again}")
+    elif noted:
+        say(f"{sent['key']}  {sent['trigger']} stored")
+        note("no answer yet; it may be sent again with its id: it is applied once")
     else:
         say(f"{sent['key']}  {sent['trigger']} stored, inbox number {sent['ticket']}, id {sent['action_id']}")
         if waited:

@@ -37,13 +37,15 @@ def whatif(
         str | None,
         typer.Argument(
             metavar="APP",
-            help="The code that made the record: a folder, or REV:PATH. Without it only last states are compared by value.",
+            help="The code that made the record: a file or folder, or REV:PATH. Without it only last states are compared by value.",
             show_default=False,
         ),
     ] = None,
     against: Annotated[
         str,
-        typer.Option("--against", metavar="PATH_OR_REV", help="The other code: a folder, a git revision, or REV:PATH."),
+        typer.Option(
+            "--against", metavar="PATH_OR_REV", help="The other code: a file or folder, a git revision, or REV:PATH."
+        ),
     ] = "",
     of_type: Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only this workflow.")] = None,
     since: Annotated[

@@ -8,10 +8,11 @@ from __future__ import annotations
 import posixpath
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from ..contracts.foreign.read_result import EnumFamily, ReadResult
@@ -20,6 +21,7 @@ from ..contracts.model.contract import ModelContractBase, ModelContractReducer
 from ..kernel.finding import EnumSeverity
 from ..proof.library import Library
 from ..proof.symbols import ModuleSymbol, Symbol
+from .derived_contracts import declared_handlers
 from .doctor_finding import DoctorFinding, EnumArea, FilePosition, doctor_finding, located
 
 _BESIDE: Final = ("node", "handler", "reducer", "compute")
@@ -83,17 +85,30 @@ def _target(
 
 
 class ReferenceResolver:
-    """Looks references up. ``folder_of[contract]`` is its folder, counted from ``root`` like the library's paths."""
+    """Looks references up. ``folder_of[contract]`` is its folder, counted from ``root`` like the library's paths.
 
-    def __init__(self, library: Library, folder_of: dict[str, str], root: Path) -> None:
+    ``source_of[contract]`` is the name of the file beside it that it is derived from.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        folder_of: dict[str, str],
+        root: Path,
+        source_of: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.library = library
         self._folder_of = folder_of
         self._root = root
+        self._source_of = source_of
         self._reported: set[str] = set()
 
     def resolve(self, reading: ReadResult, contract: ModelContractBase) -> ResolvedReferences:
         out = ResolvedReferences()
         folder = self._folder_of[reading.path]
+        if reading.path in self._source_of:
+            self._derived(reading, contract.name, posixpath.join(folder, self._source_of[reading.path]), out)
+            return out
         for target in dict.fromkeys(code_references(reading, contract)):
             if reading.family is EnumFamily.ONEX and f"{folder}/payloads.py".lstrip("/") not in self.library.files:
                 continue  # a contract without its app
@@ -157,16 +172,38 @@ class ReferenceResolver:
         for path in (f"{place}/{name}.py".lstrip("/") for place in (folder, *above) for name in names):
             if path in self.library.files:
                 module, place = self.library.at(path), FilePosition(self.shown(path), 1)
-                if module.problem:
-                    self._reported.add(path)
-                    message = f"{posixpath.basename(path)} beside the contract cannot be read: {module.problem}"
-                    target = CodeReference("handler", "", module.name, place)
-                    out.findings.append(self._one(reading, "code_unreadable", target, message, _READER))
+                self._report_unreadable(reading, module, place, out)
                 for bound, binding in module.bindings.items():
                     if not bound.startswith("_") and hasattr(binding, "body"):
                         symbol = self.library.name_in(module, bound)
                         if symbol is not None:
                             out.handlers.append((CodeReference("handler", bound, module.name, place), symbol))
+
+    def _derived(self, reading: ReadResult, workflow: str, path: str, out: ResolvedReferences) -> None:
+        if path not in self.library.files:
+            place, source = FilePosition(reading.path, 1), posixpath.basename(path)
+            message = f"the contract is derived from {source}, which is not beside it: its code is not examined"
+            fix = f"remove the lock file, or put {source} back"
+            out.findings.append(
+                doctor_finding(
+                    EnumArea.CODE, "module_missing", place, message, fix, (reading.path,), EnumSeverity.WARNING
+                )
+            )
+            return
+        module, place = self.library.at(path), FilePosition(self.shown(path), 1)
+        self._report_unreadable(reading, module, place, out)
+        for name, symbol in declared_handlers(self.library, module, workflow):
+            out.found += 1
+            out.handlers.append((CodeReference("handler", name, module.name, place), symbol))
+
+    def _report_unreadable(
+        self, reading: ReadResult, module: ModuleSymbol, place: FilePosition, out: ResolvedReferences
+    ) -> None:
+        if module.problem:
+            self._reported.add(module.path)
+            message = f"{posixpath.basename(module.path)} beside the contract cannot be read: {module.problem}"
+            target = CodeReference("handler", "", module.name, place)
+            out.findings.append(self._one(reading, "code_unreadable", target, message, _READER))
 
     def _star_from_outside(self, module: ModuleSymbol) -> bool:
         return any(not isinstance(self.library.imported(star, module.path), ModuleSymbol) for star in module.stars)

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..app.folder import MODULE_BYTES_MAX
+from ..authoring.contract_text import locked_source
 from ..contracts.foreign.foreign_reader import read_contract
 from ..contracts.foreign.read_result import ReadResult
 from ..contracts.model.contract import ModelContractBase
@@ -142,9 +143,10 @@ def examine(root: Path, progress: Progress = lambda *_: None) -> Examination:
             "The contract of a one-file app is read from its lock file: onex contract APP --lock"
         )
     findings = list(tree.findings)
-    readings = _read(tree, findings, progress)
+    sources: dict[str, str] = {}
+    readings = _read(tree, findings, sources, progress)
     library = Library(tree.python, lambda path: python_source(root, path))
-    targets = ReferenceResolver(library, {str(path): _folder(path, root) for path in tree.contracts}, root)
+    targets = ReferenceResolver(library, {str(path): _folder(path, root) for path in tree.contracts}, root, sources)
     bodies = FunctionTraces(ClassTable(library))
     claims: list[ExaminedClaim] = []
     outside: Counter[str] = Counter()
@@ -170,17 +172,23 @@ def examine(root: Path, progress: Progress = lambda *_: None) -> Examination:
     )
 
 
-def _read(tree: SourceTree, findings: list[DoctorFinding], progress: Progress) -> list[ReadResult]:
+def _read(
+    tree: SourceTree, findings: list[DoctorFinding], sources: dict[str, str], progress: Progress
+) -> list[ReadResult]:
+    """``sources`` gets, for each lock file, the name of the Python file that its contract is derived from."""
     fetch = Repository.holding(tree.root, tree.root)
     readings = []
     for done, path in enumerate(tree.contracts):
         progress(done, 2 * len(tree.contracts))
         try:
-            reading = read_contract(contract_text(path), str(path), fetch)
+            text = contract_text(path)
+            reading = read_contract(text, str(path), fetch)
         except UnreadableContract as error:
             findings.append(DoctorFinding(EnumArea.CONTRACTS, error.finding, (str(path),)))
             continue
         readings.append(reading)
+        if source := locked_source(text):
+            sources[str(path)] = source
         if not reading.ok:
             findings.append(_not_loaded(reading))
     return readings

@@ -124,7 +124,7 @@ def inspect(
     for folder in seen.folders:
         if folder not in holding:
             why = "no YAML file in it has node_type at its top, and no app.py declares a workflow"
-            fix = "name a contract, or a folder with contracts"
+            fix = "name a contract, an app, or a folder with any"
             if not holding:
                 raise NoSuchPath(f"{folder} holds no contract: {why}; {fix}")
             beside.append(_passed_over(PassedOver(folder, why, fix)))

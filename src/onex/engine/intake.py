@@ -303,8 +303,9 @@ class Intake:
 def _check_reserved(kind: str, ours: bool) -> None:
     if not ours:
         raise ReservedKind(
-            f"trigger {kind[:80]!a} is the engine's own, and nobody submits it; ask the engine: rollback, release, "
-            "redrive, or onex release and onex dead"
+            f"trigger {kind[:80]!a} is the engine's own, and nobody submits it; the timer of a status fires by itself, "
+            "onex release lets a held instance go on, onex dead --redrive runs a dead intent again, and "
+            "engine.rollback(key, version) returns to an earlier version"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel
@@ -33,8 +34,10 @@ class Workflow:
             return self.reducer.payloads[trigger]
         except KeyError:
             known = sorted(name for name in self.reducer.payloads if not name.startswith("@"))
+            near = get_close_matches(trigger, known, 1)
+            hint = f"did you mean {near[0]!r}? It knows" if near else "it knows"
             raise InvalidStateTransitionError(
-                f"{self.reducer.workflow_type} has no trigger {trigger!r}; it knows {', '.join(known)}",
+                f"{self.reducer.workflow_type} has no trigger {trigger!r}; {hint} {', '.join(known)}",
                 trigger=trigger,
                 accepts=known,
             ) from None

@@ -88,26 +88,29 @@ class GivenFunction:
         if type(value) is CoroutineType:
             value.close()  # it will never be awaited
             raise wrong_result(f"what serves {self._slots.target!r} returned a coroutine that was not awaited")
-        return Result(self._read(value, self._result_model(intent)), io.made)
+        model = self._result_model(intent)
+        if model is None or model is Nothing:  # a value is of no use, and is dropped
+            return Result(None, io.made)
+        return Result(success_payload(value, model, f"what serves {self._slots.target!r}"), io.made)
 
-    def _read(self, value: object, model: type[BaseModel] | None) -> BaseModel | None:
-        """``value`` as the class that the success carries. Where it carries nothing, a value is of no use and is dropped."""
-        if model is None or model is Nothing:
-            return None
-        if isinstance(value, model):
-            return value
-        if isinstance(value, BaseModel) and type(value).__qualname__ == model.__qualname__:
-            value = value.model_dump()
-        wanted = f"its success carries {model.__name__}"
-        if not isinstance(value, Mapping):
-            given = "None" if value is None else class_name(type(value))
-            raise wrong_result(f"what serves {self._slots.target!r} returned {given}; {wanted}")
-        try:
-            return model.model_validate(value)
-        except BaseException as error:
-            raise wrong_result(
-                f"what serves {self._slots.target!r} returned fields that do not fit; {wanted}: {caught(error)}"
-            ) from error
+
+def success_payload(value: object, model: type[BaseModel], who: str) -> BaseModel:
+    """``value`` as the class that a success carries: of that class, of another one of its name, or a mapping of its fields.
+
+    Raises EffectUnknown, whose sentence begins with ``who``.
+    """
+    if isinstance(value, model):
+        return value
+    if isinstance(value, BaseModel) and type(value).__qualname__ == model.__qualname__:
+        value = value.model_dump()
+    wanted = f"its success carries {model.__name__}"
+    if not isinstance(value, Mapping):
+        given = "None" if value is None else class_name(type(value))
+        raise wrong_result(f"{who} returned {given}; {wanted}")
+    try:
+        return model.model_validate(value)
+    except BaseException as error:
+        raise wrong_result(f"{who} returned fields that do not fit; {wanted}: {caught(error)}") from error
 
 
 def _takes_io(function: Callable[..., object], target: str) -> bool:

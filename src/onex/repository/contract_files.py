@@ -201,7 +201,7 @@ def _is_folder(path: Path) -> bool:
         if path.is_dir():
             return True
         if not path.exists():
-            raise NoSuchPath(f"{path} does not exist; name a contract, or a folder with contracts")
+            raise NoSuchPath(f"{path} does not exist; name a contract, an app, or a folder with any")
     except (OSError, ValueError) as error:  # a NUL, a name too long, a folder that may not be entered
         raise NoSuchPath(f"{str(path)!r} cannot be looked at: {error}") from error
     return False

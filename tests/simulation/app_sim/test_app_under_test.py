@@ -93,6 +93,19 @@ def only_little_is_charged(world: World) -> str | None:
     assert sum(result.coverage.triggers["orders.charged"] for result in found) > 5
 
 
+def test_a_stand_in_may_return_the_fields_of_what_it_answers(tmp_path: Path, where: Workspace) -> None:
+    says = """
+effects = {"bank": lambda intent, rng: {"receipt": f"for {intent.payload.cents}"}}
+
+
+def each_has_its_receipt(world: World) -> bool:
+    return all(one.result == Charged(receipt=f"for {one.payload.cents}") for one in world.effects if one.name == "charge")
+"""
+    found = runs(load_app_under_test(shop(tmp_path, HEAD + says)), where)
+    assert [result.violations for result in found if result.violations] == []
+    assert sum(result.coverage.triggers["orders.charged"] for result in found) > 5
+
+
 def test_the_world_holds_states_actions_and_effects(tmp_path: Path, where: Workspace) -> None:
     says = """
 def what_was_shipped_was_paid(world: World) -> None:
@@ -122,7 +135,8 @@ def in_the_end_nobody_is_charging(world: World) -> bool:
         ("def holds(world):\n    return world.nothing", "holds: it raised AttributeError: 'World' object has no"),
         ("def holds(world):\n    return not world.effects", "holds: it does not hold"),
         ("def holds(world):\n    assert not world.effects, 'one effect'", "holds: one effect"),
-        ("def bank(intent, rng):\n    return Packed(parcel='')\n\n\neffects = {'bank': bank}", "returned Packed, not Charged"),
+        ("def bank(intent, rng):\n    return Packed(parcel='')\n\n\neffects = {'bank': bank}", "returned Packed; its success"),
+        ("effects = {'bank': lambda intent, rng: {'recipe': 'r'}}", "returned fields that do not fit; its success"),
         ("def bank(intent, rng):\n    return 1 // 0\n\n\neffects = {'bank': bank}", "bank for 'bank' raised ZeroDivisionError"),
         ("def actions(rng, key, state):\n    return state.nothing", "actions raised AttributeError"),
         ("def actions(rng, key, state):\n    return 'plaice', {}", "actions named the trigger 'plaice', which orders does not"),

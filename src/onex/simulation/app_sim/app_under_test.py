@@ -44,7 +44,7 @@ from .world import Invariant
 FILES = ("simulation", "simulate")
 
 Actions = Callable[[Random, WorkflowKey, State], "tuple[str, BaseModel | None] | None"]
-StandIn = Callable[[ModelIntent[BaseModel], Random], BaseModel | None]
+StandIn = Callable[[ModelIntent[BaseModel], Random], BaseModel | Mapping[str, object] | None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from ...kernel.errors import EffectFailed, EffectUnknown, OnexError
 from ...kernel.intent import EnumDelivery, EnumIntentType, Failure, IntentSpec, ModelIntent
 from ...nodes.compute import ComputeIO, perform
 from ...nodes.effect import FunctionExecutor
+from ...nodes.given import success_payload
 from ...nodes.io import NewBlobs, blobs_in, compute_shape
 from ...ports import NewBlob, Result
 from ...replay.audit import SeenEffect
@@ -230,19 +231,22 @@ class FakeEffects(AttemptLog):
                 value = None
             return Answer(None if model is Nothing else value, blobs.made)
         try:
-            value = stand_in(intent, chance)
+            given = stand_in(intent, chance)
         except EffectFailed as error:
             return Answer(refused=error)
         except Exception as error:
             name = getattr(stand_in, "__name__", "function")
             self.checker.violated(f"simulation.py: {name} for {intent.target!r} raised {type(error).__name__}: {error}")
             return Answer()
-        if spec.outcomes and type(value) is not (type(None) if model is Nothing else model):
-            wanted = "None" if model is Nothing else model.__name__
-            self.checker.violated(
-                f"simulation.py: the stand-in for {intent.target!r} returned {type(value).__name__}, not {wanted}"
-            )
-        return Answer(value)
+        who = f"simulation.py: the stand-in for {intent.target!r}"
+        if spec.outcomes and model is Nothing and given is not None:
+            self.checker.violated(f"{who} returned {type(given).__name__}, not None")
+        elif spec.outcomes and model is not Nothing:
+            try:
+                given = success_payload(given, model, who)
+            except EffectUnknown as error:
+                self.checker.violated(error.message)
+        return Answer(given if isinstance(given, BaseModel) else None)
 
     # --- compute ------------------------------------------------------------------------------------------------------
 
