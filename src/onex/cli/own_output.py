@@ -58,4 +58,13 @@ def _moved(stream: TextIO) -> TextIO:
     stream.flush()
     kept = os.dup(STDOUT)
     os.dup2(sys.stderr.fileno(), STDOUT)
-    return open(kept, "w", encoding=stream.encoding, errors="backslashreplace", newline="\n")
+    at_once = getattr(stream, "write_through", False)  # PYTHONUNBUFFERED, or python -u
+    raw = os.fdopen(kept, "wb", buffering=0 if at_once else -1)
+    return io.TextIOWrapper(
+        raw,
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        newline="\n",
+        line_buffering=bool(stream.line_buffering),
+        write_through=at_once,
+    )

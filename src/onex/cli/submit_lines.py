@@ -38,6 +38,7 @@ from ..wiring import new_action_id, open_sender, owner_pid
 from .console import counted, harmless, note, now_us, say, say_json
 from .exit_codes import ENVIRONMENT, FINE, FOUND, InvalidLine, Misused
 from .input_lines import LINE_BYTES, InputLines, RawLine
+from .own_output import own_stdout
 from .progress import ProgressBar
 
 BATCH: Final = 500
@@ -238,9 +239,11 @@ class LineSender:
             self.counts.applied += 1
 
     def _flush(self) -> None:
-        """Reports what stands at the front of the window and is over."""
-        while self._window and (self._window[0].is_over or not self._waits):
-            self._report(self._window.popleft())
+        """Reports what stands at the front of the window and is over. Whoever reads our output may wait for it."""
+        if self._window and (self._window[0].is_over or not self._waits):
+            while self._window and (self._window[0].is_over or not self._waits):
+                self._report(self._window.popleft())
+            own_stdout().flush()
 
     async def _pause(self, lines: InputLines, pause_s: float) -> None:
         """Until a line comes; while answers are awaited, ``pause_s`` at most."""
