@@ -111,7 +111,7 @@ def test_an_answer_that_does_not_come_is_asked_for_again_by_id(commands: Command
     unanswered = commands("submit", "orders:1", "cancel", "--timeout", "0.05")
     assert unanswered.code == 3
     assert "no engine runs on sqlite:///store.db" in unanswered.err
-    assert "send it again with --id" in unanswered.err
+    assert "it may be sent again with its id: it is applied once" in unanswered.err
 
 
 def test_a_payload_comes_from_a_file_or_from_standard_input(

@@ -48,7 +48,7 @@ def _unpayable(place: Path) -> None:
 MISTAKES = {
     "no such command": Mistake("shw orders:1", 2, "No such command 'shw'. Did you mean 'show'?"),
     "no such option": Mistake("ls --stat x", 2, "--status"),
-    "an argument is missing": Mistake("submit orders:1", 2, "Missing argument"),
+    "an argument is missing": Mistake("submit orders:1", 2, "the trigger is missing"),
     "a key without a colon": Mistake("show orders", 2, "write TYPE:INSTANCE, for example orders:4711"),
     "a key with a bad type": Mistake("submit Orders:1 place", 2, "workflow type 'Orders' must match"),
     "a payload that is no JSON": Mistake("submit orders:1 place --payload {", 2, "--payload: payload is not JSON"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from onex.app import load_app
@@ -9,6 +10,7 @@ from onex.app.lock import lock_file, locked_text
 from onex.doctor.examination import Examination, examine
 from onex.doctor.purity_claims import EnumClaimVerdict
 from tests.doctor.planted import reported
+from tests.laws.tree import ROOT
 
 APP = """
 import time
@@ -77,3 +79,18 @@ def test_a_source_that_cannot_be_parsed_is_reported(tmp_path: Path) -> None:
     found = examine(tmp_path)
     assert {one.finding.code for one in found.findings} == {"code_unreadable"}
     assert "app.py beside the contract cannot be read" in found.findings[0].finding.message
+
+
+def test_naming_an_effect_is_not_calling_it(tmp_path: Path) -> None:
+    """``charge.intent(...)`` and ``charge.succeeded`` stand in pure code; the effect behind them writes files."""
+    folder = shutil.copytree(ROOT / "examples" / "billing", tmp_path / "billing")
+    claims = [one.finding.code for one in examine(folder).findings]
+    assert claims == []
+    file = folder / "app.py"
+    file.write_text(
+        file.read_text().replace(
+            "    month = sub.months + 1\n    key",
+            "    month = sub.months + 1\n    _keep('x', '', Plan(cents=1))\n    key",
+        )
+    )
+    assert "impure_file" in [one.finding.code for one in examine(folder).findings]

@@ -43,6 +43,7 @@ from .symbols import (
     SuperSymbol,
     Symbol,
     VariableSymbol,
+    is_declaration,
     is_property,
 )
 from .trace import CodeUnit, ImpureUse, Trace, UnitReference, unit_of
@@ -212,7 +213,9 @@ class Evaluation:
                 return self.classes.object_of(found.assigned.annotation, found.module)
             return held
         if isinstance(found, FunctionSymbol):
-            self.reach(unit_of(found), node)
+            # charge.intent(...) and charge.failed name a declared function without calling it
+            if not (inner and any(map(is_declaration, found.node.decorator_list))):
+                self.reach(unit_of(found), node)
         elif isinstance(found, ExternalSymbol) and not called and not inner:
             kind = impurity(found.name)
             handed_on = is_exact(found.name) or found.name.rpartition(".")[2].islower()

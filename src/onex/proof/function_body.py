@@ -38,6 +38,7 @@ from .symbols import (
     ImportedName,
     InstanceSymbol,
     Symbol,
+    is_declaration,
     is_static,
 )
 from .trace import CodeUnit, ImpureUse, Trace, UnitKey, unit_of
@@ -97,7 +98,8 @@ class _Body(Evaluation):
 
     def _function(self, node: FunctionNode, me: ClassSymbol | None) -> None:
         for decorator in node.decorator_list:
-            self.value(decorator)
+            if not is_declaration(decorator):
+                self.value(decorator)
         arguments = [*node.args.posonlyargs, *node.args.args]
         scope: dict[str, Symbol | None] = {
             argument.arg: self.classes.object_of(argument.annotation, self.module)

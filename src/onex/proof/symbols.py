@@ -112,3 +112,11 @@ def is_property(node: FunctionNode) -> bool:
         or (isinstance(one, ast.Attribute) and one.attr in ("cached_property", "setter", "getter"))
         for one in node.decorator_list
     )
+
+
+def is_declaration(decorator: ast.expr) -> bool:
+    """``@orders.on(charge.failed, ...)`` and its like: they write down what they are given, and call nothing of it."""
+    match decorator:
+        case ast.Call(func=ast.Attribute(value=ast.Name(), attr="on" | "timer" | "effect" | "compute")):
+            return True
+    return False

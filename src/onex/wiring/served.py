@@ -36,7 +36,7 @@ def with_step_guard(migrations: Migrations, guard: StepGuard) -> Migrations:
 def targets_of(app: App) -> tuple[str, ...]:
     """Targets that a function serves, compute functions included, in the order of the contracts."""
     specs = [spec for one in app.workflows.values() for spec in one.reducer.intents.by_name.values()]
-    return tuple(dict.fromkeys(spec.target for spec in specs if spec.kind not in INSIDE))
+    return tuple(dict.fromkeys(spec.target for spec in specs if spec.kind not in INSIDE and spec.target))
 
 
 def check_targets(app: App, given: Collection[str]) -> None:
