@@ -1,8 +1,8 @@
 """What the author of a one-file workflow writes: ``orders = workflow("orders", Order)``, and decorators on functions.
 
-Theory of operation. Each call only records what was said, with its file, line and column. Nothing is judged here and no function is
-called, so importing such a file runs its module code and nothing else. ``derive.derived`` makes a contract of what is
-recorded and reports everything that is wrong at once, at these places.
+Theory of operation. Each call records what was said, with its file, line and column. What cannot be said in a contract is recorded
+as a ``Problem``. Nothing is raised and no function is called, so importing such a file runs its module code and nothing else.
+``derive.derived`` makes a contract of what is recorded and reports everything that is wrong at once, at these places.
 
 - An *edge* is text: ``"basket | in_doubt -> cancelled"``; ``"*"`` is every status that is not final. Text without an arrow is the
   name of a trigger. Without one the trigger is called like the function.
@@ -14,12 +14,12 @@ recorded and reports everything that is wrong at once, at these places.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from types import FunctionType
 from typing import Generic, TypeVar, overload
 
-from pydantic import BaseModel
+from pydantic import JsonValue
 
 from ..kernel.action import Action, Nothing
 from ..kernel.intent import EnumIntentType
@@ -33,10 +33,8 @@ from .intents import (
     Handler,
     P,
     Problem,
-    Q,
-    R,
     SentIntent,
-    ServedIntent,
+    ServeDecorator,
     SourcePlace,
     TimerIntent,
     Trigger,
@@ -49,27 +47,6 @@ from .schema_changes import SchemaChanges
 Texts = str | tuple[str, ...] | list[str]
 H = TypeVar("H", bound=AnyHandler)
 S2 = TypeVar("S2", bound=State)
-
-
-class ServeDecorator:
-    """Makes a ServedIntent of a function. Its outcome ``succeeded`` carries what the function returns, awaited."""
-
-    def __init__(self, of: WorkflowDeclaration[S], make: Callable[[AnyHandler], DeclaredIntent]) -> None:
-        self._add, self._make = of.add_intent, make
-
-    @overload
-    def __call__(self, function: Callable[Q, Awaitable[None]], /) -> ServedIntent[Q, Awaitable[None], Nothing]: ...
-    @overload
-    def __call__(self, function: Callable[Q, Awaitable[R]], /) -> ServedIntent[Q, Awaitable[R], R]: ...
-    @overload
-    def __call__(self, function: Callable[Q, None], /) -> ServedIntent[Q, None, Nothing]: ...
-    @overload
-    def __call__(self, function: Callable[Q, R], /) -> ServedIntent[Q, R, R]: ...
-    def __call__(self, function: AnyHandler, /) -> object:
-        declared = self._make(function)
-        self._add(declared)
-        served: ServedIntent[..., object, BaseModel] = ServedIntent(declared, function)
-        return served
 
 
 class WorkflowDeclaration(SchemaChanges, Generic[S]):
@@ -150,9 +127,7 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         def add(handler: H) -> H:
             self._check_function(handler, "on", place)
             names = triggers or (_name_of(handler),)
-            for n in range(first, last):
-                one = self.transitions[n]
-                self.transitions[n] = one._replace(trigger=one.trigger or names[0], handler=handler)
+            self._handled(first, last, names[0], handler)
             self._mark(names, place, public=public, unleased=unleased)
             return handler
 
@@ -224,6 +199,12 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
                     DeclaredTransition(trigger, edge.sources, edge.target, before, after, timeout, None, place)
                 )
 
+    def _handled(self, first: int, last: int, trigger: str, handler: AnyHandler) -> None:
+        """Gives these transitions their handler, and ``trigger`` to those that name none."""
+        for n in range(first, last):
+            one = self.transitions[n]
+            self.transitions[n] = one._replace(trigger=one.trigger or trigger, handler=handler)
+
     def _mark(self, names: tuple[str, ...], place: SourcePlace, *, public: bool, unleased: bool) -> None:
         for name in names:
             if public:
@@ -264,16 +245,7 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         if not isinstance(given, str):
             self._problem("not_called", place, "effect is used without brackets", "write @NAME.effect()")
 
-        def make(function: AnyHandler) -> DeclaredIntent:
-            self._check_function(function, "effect", place)
-            called = name or _name_of(function)
-            outcomes = outcome_names(called, succeeded, failed, unknown)
-            answered = bool(succeeded or failed or unknown)
-            return DeclaredIntent(
-                called, kind, place, target or called, "", function, options, outcomes, is_answered=answered
-            )
-
-        return ServeDecorator(self, make)
+        return self._served("effect", kind, target, name, place, options, (succeeded, failed, unknown))
 
     def compute(
         self,
@@ -292,15 +264,30 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         self._check_span(timeout, place)
         options = contract_options(retry, None, priority, timeout, concurrency, None)
 
-        def make(function: AnyHandler) -> DeclaredIntent:
-            self._check_function(function, "compute", place)
-            called = name or _name_of(function)
-            outcomes = outcome_names(called, succeeded, failed, unknown)
-            answered = bool(succeeded or failed or unknown)
-            kind = EnumIntentType.COMPUTE_TASK
-            return DeclaredIntent(called, kind, place, called, "", function, options, outcomes, is_answered=answered)
+        kind = EnumIntentType.COMPUTE_TASK
+        return self._served("compute", kind, "", name, place, options, (succeeded, failed, unknown))
 
-        return ServeDecorator(self, make)
+    def _served(
+        self,
+        decorator: str,
+        kind: str,
+        target: str,
+        name: str,
+        place: SourcePlace,
+        options: dict[str, JsonValue],
+        triggers: tuple[str, str, str],
+    ) -> ServeDecorator:
+        """``triggers`` of the outcomes, '' where none is named."""
+
+        def make(function: AnyHandler) -> DeclaredIntent:
+            self._check_function(function, decorator, place)
+            called = name or _name_of(function)
+            outcomes, answered = outcome_names(called, *triggers), any(triggers)
+            return DeclaredIntent(
+                called, kind, place, target or called, "", function, options, outcomes, is_answered=answered
+            )
+
+        return ServeDecorator(self.add_intent, make)
 
     def timer(
         self, *edges: str, when: Texts = (), when_after: Texts = (), public: bool = False, unleased: bool = False
@@ -315,8 +302,7 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         def add(handler: Callable[[S, Action[Nothing]], Step[S]]) -> TimerIntent[S]:
             self._check_function(handler, "timer", place)
             name = _name_of(handler)
-            for n in range(first, last):
-                self.transitions[n] = self.transitions[n]._replace(trigger=name, handler=handler)
+            self._handled(first, last, name, handler)
             self._mark((name,), place, public=public, unleased=unleased)
             declared = DeclaredIntent(name, EnumIntentType.TIMER, place, trigger=name)
             self.add_intent(declared)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Generic, NamedTuple, ParamSpec, TypeVar
+from typing import Generic, NamedTuple, ParamSpec, TypeVar, overload
 from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
@@ -117,6 +117,27 @@ class ServedIntent(_WithOutcomes[R], Generic[Q, T, R]):
     ) -> IntentDraft:
         """This intent with a priority, a time, or a key of its own."""
         return intent(self.name, payload, priority=priority, not_before=not_before, idempotency_key=idempotency_key)
+
+
+class ServeDecorator:
+    """Makes a ServedIntent of a function. Its outcome ``succeeded`` carries what the function returns, awaited."""
+
+    def __init__(self, add: Callable[[DeclaredIntent], None], make: Callable[[AnyHandler], DeclaredIntent]) -> None:
+        self._add, self._make = add, make
+
+    @overload
+    def __call__(self, function: Callable[Q, Awaitable[None]], /) -> ServedIntent[Q, Awaitable[None], Nothing]: ...
+    @overload
+    def __call__(self, function: Callable[Q, Awaitable[R]], /) -> ServedIntent[Q, Awaitable[R], R]: ...
+    @overload
+    def __call__(self, function: Callable[Q, None], /) -> ServedIntent[Q, None, Nothing]: ...
+    @overload
+    def __call__(self, function: Callable[Q, R], /) -> ServedIntent[Q, R, R]: ...
+    def __call__(self, function: AnyHandler, /) -> object:
+        declared = self._make(function)
+        self._add(declared)
+        served: ServedIntent[..., object, BaseModel] = ServedIntent(declared, function)
+        return served
 
 
 class SentIntent(_WithOutcomes[R]):

@@ -1,4 +1,4 @@
-"""Replaces the text of a user's file: the whole file or nothing, with its permissions, and only if nobody has changed it.
+"""Replaces the text of a user's file: the whole file or nothing, with its permissions; ``rewrite`` only if nobody changed it.
 
 Theory of operation. The new text goes into a temporary file in the same folder, so that the last step is a rename within one
 file system. It gets the permissions of the old file and is forced to the disk (``fsync``) before the rename: after a power
@@ -30,43 +30,32 @@ def rewrite(path: Path, before: str, after: str) -> None:
 
     Raises NotRewritten when the file changed meanwhile, or cannot be written.
     """
-    real = Path(os.path.realpath(path))
-    scratch = ""
-    try:
-        mode = real.stat().st_mode
-        descriptor, scratch = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(after.encode())
-            file.flush()
-            os.fchmod(file.fileno(), mode & 0o7777)
-            os.fsync(file.fileno())
-        if real.read_bytes() != before.encode():
-            raise NotRewritten(f"{path} changed while it was checked, and is left as it is; check it again")
-        os.replace(scratch, real)
-        scratch = ""
-    except OSError as error:
-        raise NotRewritten(f"{path} cannot be written: {error.strerror}; let it be written, or use --diff") from error
-    finally:
-        if scratch:
-            os.unlink(scratch)
+    _replace(path, before, after, "let it be written, or use --diff")
 
 
 def write_whole(path: Path, text: str) -> None:
     """Makes or replaces ``path``: afterwards it holds ``text`` or what it held before. Raises NotRewritten."""
+    _replace(path, None, text, "let its folder be written")
+
+
+def _replace(path: Path, before: str | None, after: str, fix: str) -> None:
+    """``before`` None: whatever is there may go, and a new file may be made."""
     real = Path(os.path.realpath(path))
     scratch = ""
     try:
-        mode = real.stat().st_mode & 0o7777 if real.exists() else 0o644
+        mode = real.stat().st_mode & 0o7777 if before is not None or real.exists() else 0o644
         descriptor, scratch = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode())
+            file.write(after.encode())
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
+        if before is not None and real.read_bytes() != before.encode():
+            raise NotRewritten(f"{path} changed while it was checked, and is left as it is; check it again")
         os.replace(scratch, real)
         scratch = ""
     except OSError as error:
-        raise NotRewritten(f"{path} cannot be written: {error.strerror}; let its folder be written") from error
+        raise NotRewritten(f"{path} cannot be written: {error.strerror}; {fix}") from error
     finally:
         if scratch:
             os.unlink(scratch)
