@@ -27,6 +27,7 @@ LOCKS = [ROOT / "requirements" / name for name in ("dev.txt", "uv.txt", "runtime
 CODE = [
     "src",
     "tests",
+    "bench",
     "examples",
     "docs/generate.py",
     "docs/markdown.py",
@@ -247,6 +248,11 @@ def bench(arguments: list[str]) -> int:
     become(tool("onex", "bench", *arguments))
 
 
+def peers(arguments: list[str]) -> int:
+    """the same workflow on others, beside ours (make.py peers --help); it installs them into .cache, from an index"""
+    become(tool("python", "-m", "bench.peers", *arguments))
+
+
 def docs(arguments: list[str]) -> int:
     """write the pages of docs/reference that are read off the code"""
     become(tool("python", "-m", "docs.generate"))
@@ -265,6 +271,10 @@ def lock(arguments: list[str]) -> int:
     code = all_of(
         [*resolve, "pyproject.toml", "--output-file", runtime],
         [*resolve, "pyproject.toml", "--group", "dev", "--constraints", runtime, "--output-file", dev],
+        *(
+            [*resolve, str(wanted), "--constraints", runtime, "--output-file", str(wanted.with_suffix(".txt"))]
+            for wanted in sorted((ROOT / "bench" / "peers" / "requirements").glob("*.in"))
+        ),
     )
     return code or run([*resolve, "-", "--constraints", dev, "--output-file", uv], stdin="uv\n")
 
@@ -291,6 +301,7 @@ TARGETS: dict[str, Target] = {
     "test-long": Target(test_long, takes_arguments=True),
     "demo": Target(demo, takes_arguments=True),
     "bench": Target(bench, takes_arguments=True),
+    "peers": Target(peers, takes_arguments=True),
     "docs": Target(docs),
     "wheel": Target(wheel),
     "lock": Target(lock, takes_arguments=True),

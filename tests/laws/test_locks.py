@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from tests.laws.tree import ROOT
 
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+PEERS = sorted((ROOT / "bench" / "peers" / "requirements").glob("*.txt"))  # of `make peers`, each for itself
 
 
 def locked(lock: Path) -> dict[str, tuple[str, list[str]]]:
@@ -27,7 +28,7 @@ def locked(lock: Path) -> dict[str, tuple[str, list[str]]]:
     return found
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+@pytest.mark.parametrize("lock", [*LOCKS, *PEERS], ids=lambda path: path.name)
 def test_each_locked_version_carries_hashes_and_no_index_is_named(lock: Path) -> None:
     assert [name for name, (_, hashes) in locked(lock).items() if not hashes] == []
     assert re.findall(r"https?://\S+|--(?:extra-)?index-url|--find-links|file:\S+", lock.read_text()) == []
@@ -46,3 +47,10 @@ def test_the_locks_cover_the_project_and_agree() -> None:
             version, _ = locks[name].get(canonicalize_name(requirement.name), ("", []))
             assert version and version in requirement.specifier, f"{name}: {requirement} (make lock)"
     assert {name: pin for name, pin in locks["runtime.txt"].items() if locks["dev.txt"].get(name) != pin} == {}
+
+
+def test_a_peer_has_the_versions_that_it_asks_for() -> None:
+    for lock in PEERS:
+        found = locked(lock)
+        for requirement in map(Requirement, lock.with_suffix(".in").read_text().splitlines()):
+            assert found[canonicalize_name(requirement.name)][0] in requirement.specifier, lock.name

@@ -10,7 +10,18 @@ from tests.laws.tree import ROOT, SOURCE, files, sources
 
 # Papers that the project was designed from; their rules stand in docs/concepts/promises.md, under the same numbers.
 OUTSIDE = re.compile(r"\b(SEMANTICS|FACTS|DESIGN|RELIABILITY|COMPONENTS|SERVERS|PERFORMANCE|STYLE|SPEC) \d+(\.\d+)*\b")
-ROOMS = ("src", "tests", "docs", "examples", "README.md", "CHANGELOG.md", "Makefile", "make.py", "pyproject.toml")
+ROOMS = (
+    "src",
+    "tests",
+    "bench",
+    "docs",
+    "examples",
+    "README.md",
+    "CHANGELOG.md",
+    "Makefile",
+    "make.py",
+    "pyproject.toml",
+)
 AS_RECORDED = ("tests/golden/apps", "docs/decisions")  # kept as they were on the day they were written
 
 
