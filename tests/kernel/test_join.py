@@ -11,7 +11,7 @@ import pytest
 from pydantic import Field
 
 from onex.kernel.action import Action, Nothing, Payload, WorkflowKey
-from onex.kernel.errors import GuardFailed, ReducerFailed
+from onex.kernel.errors import GuardFailed, InvalidStateTransitionError, ReducerFailed
 from onex.kernel.intent import Emitted, EnumIntentType, IntentDraft, IntentSpec, cancel, intent, send, timer
 from onex.kernel.intent_fields import EnumIntentPriority
 from onex.kernel.machine import Guard, Machine, MachineReducer, Transition, reducer
@@ -258,3 +258,51 @@ def test_cancelling_an_intent_says_which_by_name_or_by_id() -> None:
     assert (by_name.name, by_name.to, by_name.cancelled) == ("@cancel", "work", True)
     assert (by_id.name, by_id.to, by_id.cancelled) == ("@cancel", str(AN_ID), True)
     assert "'walk' is not in the contract" in failed(lambda job, action: Step(job, cancel("walk")))
+
+
+class Tally(State):
+    count: int = 0
+
+
+def test_that_a_class_needs_no_look_says_nothing_of_a_value_that_nobody_validated() -> None:
+    """The first step shows that values of both classes are what their bytes give back. A later one may still be made unchecked."""
+    table = reducer(Tally)
+
+    @table.on("go")
+    def go(tally: Tally, action: Action[Nothing]) -> Step[Tally]:
+        if tally.count == 1:
+            return Step(tally, Post.model_construct(text=7))  # type: ignore[arg-type]
+        if tally.count == 2:
+            return Step(tally.model_copy(update={"count": "three"}))
+        return Step(tally.evolve(count=tally.count + 1), Post(text="sent"))
+
+    specs = {"note": IntentSpec("note", EnumIntentType.NOTIFICATION, "desk", Post)}
+    machine = Machine("new", (Transition("new", "new", "go"),))
+    found = MachineReducer("tally", table, machine, {"go": Nothing}, specs)
+    done = found.delta(found.initial(), ACTION)
+    assert done.state.count == 1 and done.intents[0].payload == Post(text="sent")
+    with pytest.raises(ReducerFailed, match="Post cannot be read back"):
+        found.delta(done.state, ACTION)
+    with pytest.raises(ReducerFailed, match="Tally cannot be read back"):
+        found.delta(done.state.evolve(count=2), ACTION)
+
+
+def test_a_trigger_is_judged_alike_whether_a_guard_is_asked_or_not() -> None:
+    """One that the status does not have, one that needs no guard, and one whose guard is false."""
+    table = reducer(Tally)
+    never = Guard("state.count == 9", lambda state, payload: False)
+    machine = Machine(
+        "new",
+        (Transition("new", "old", "go"), Transition("new", "old", "try", (never,)), Transition("old", "new", "back")),
+    )
+    found = MachineReducer("tally", table, machine, dict.fromkeys(("go", "try", "back"), Nothing), {})
+    new = found.initial()
+    old = found.delta(new, ACTION).state
+    assert old.status == "old"
+    assert found.delta(old, ACTION._replace(kind="back")).state == new
+    with pytest.raises(InvalidStateTransitionError, match="'back' is not accepted in 'new'; it accepts go, try"):
+        found.delta(new, ACTION._replace(kind="back"))
+    with pytest.raises(InvalidStateTransitionError, match="'go' is not accepted in 'gone'; it accepts nothing"):
+        found.delta(new.with_status("gone"), ACTION)
+    with pytest.raises(GuardFailed, match=r"condition 'state.count == 9' is false"):
+        found.delta(new, ACTION._replace(kind="try"))

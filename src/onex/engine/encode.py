@@ -15,6 +15,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
 from typing import TypeVar
@@ -53,6 +54,7 @@ _LENGTHS = Struct("<qI9I").pack
 _MARKS = bytes.maketrans(b"0123456789[", b"0000000000{")
 _SIXTEEN = b"0" * 16
 _NUL = b"\\u0000"
+_BACKSLASH = 92  # an integer is looked for ten times as fast as bytes, and ``find`` is twice as fast as ``in``
 
 
 def decode(model: type[M], data: bytes, fix: str = SCHEMA_FIX) -> M:
@@ -86,7 +88,7 @@ def encode_payload(value: BaseModel) -> bytes:
     if len(data) > PAYLOAD_BYTES:
         raise too_large(value, len(data))
     marks = data.translate(_MARKS)
-    if _SIXTEEN in marks or _NUL in data or marks.count(b"{") > PAYLOAD_DEPTH:
+    if marks.find(_SIXTEEN) >= 0 or (_BACKSLASH in data and _NUL in data) or marks.count(b"{") > PAYLOAD_DEPTH:
         check_kept(data, value)
     return data
 
@@ -112,7 +114,7 @@ def encode_step(state: BaseModel, emitted: Sequence[Emitted]) -> tuple[bytes, by
             f"the state would have {len(kept)} bytes; the limit is {STATE_BYTES}: keep large data in a Blob"
         )
     marks = kept.translate(_MARKS)
-    if _SIXTEEN in marks or _NUL in kept or marks.count(b"{") > PAYLOAD_DEPTH:
+    if marks.find(_SIXTEEN) >= 0 or (_BACKSLASH in kept and _NUL in kept) or marks.count(b"{") > PAYLOAD_DEPTH:
         check_kept(kept, state)
     # payload by payload: a due time stands beside them, in microseconds, and has sixteen digits
     return kept, encode_intents(emitted, encode_payload)
@@ -146,8 +148,6 @@ def read_payload(model: type[M], raw: bytes, *, of_plain: bool = False) -> M:
 
 
 # --- what a type cannot promise ---------------------------------------------------------------------------------------
-
-
 # The signs: NUL is written in six letters, an integer beyond 2^53 has sixteen digits in a row, depth takes brackets.
 
 
@@ -296,13 +296,20 @@ def encode_intents(emitted: Sequence[Emitted], write: Callable[[BaseModel], byte
     """
     if not emitted:
         return b""
+    if len(emitted) == 1:
+        return b"[" + _encode_intent(emitted[0], write) + b"]"
     return b"[" + b",".join([_encode_intent(one, write) for one in emitted]) + b"]"
+
+
+@lru_cache(1024)
+def _head(name: str) -> bytes:
+    """How the bytes of an intent begin. Names come from contracts, so there are few."""
+    return b'{"name":"%b","payload":' % name.encode()
 
 
 def _encode_intent(one: Emitted, write: Callable[[BaseModel], bytes]) -> bytes:
     spec, payload, priority, due_us, idempotency_key, to, cancelled = one
-    body = b"null" if payload is None else write(payload)
-    text = b'{"name":"%b","payload":%b' % (spec.name.encode(), body)
+    text = _head(spec.name) + (b"null" if payload is None else write(payload))
     if priority is not spec.priority:
         text += b',"priority":"' + priority.encode() + b'"'
     if due_us:

@@ -32,7 +32,8 @@ from .canonical import as_reloaded, problems
 from .errors import GuardFailed, InvalidStateTransitionError, OnexError, ReducerFailed, StateConsistencyError
 from .intent import CANCELLING, Emitted, EnumIntentType, IntentSpec, IntentTable
 from .intent_fields import EnumIntentPriority
-from .step import ROLLBACK, Done, Rollback, S, Step
+from .model_facts import facts_of
+from .step import ROLLBACK, Done, Rollback, S, State, Step
 from .user_code import a_type, caught, plain_text, shown
 
 P = TypeVar("P", bound=BaseModel)
@@ -129,6 +130,13 @@ class Machine:
     def accepts(self, status: str) -> tuple[str, ...]:
         """The triggers that have a transition from ``status``; guards are not asked. Sorted."""
         return tuple(sorted(self.table.get(status, ())))
+
+    def unguarded(self) -> Mapping[str, Mapping[str, str | None]]:
+        """``[status][trigger] -> next status``; None where ``next`` has a guard to ask, or the trigger is ``@rollback``."""
+        return {
+            status: {on: None if on == ROLLBACK or one[0].guards else one[0].to_state for on, one in row.items()}
+            for status, row in self.table.items()
+        }
 
     def reachable(self, status: str) -> frozenset[str]:
         """The statuses that one action or more may lead to from ``status``; guards are not asked."""
@@ -245,7 +253,9 @@ def reducer(state_type: type[S]) -> Handlers[S]:
 class MachineReducer(Generic[S]):
     """A reducer that takes statuses from a Machine and changes from handlers, by trigger."""
 
-    __slots__ = ("_handlers", "_on_exit", "intents", "machine", "payloads", "state_type", "workflow_type")
+    __slots__ = (
+        "_handlers", "_leads_to", "_on_exit", "_plain", "intents", "machine", "payloads", "state_type", "workflow_type"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -265,6 +275,8 @@ class MachineReducer(Generic[S]):
         }
         self.intents = IntentTable({**intents, **own})
         self._handlers = handlers.by_trigger
+        self._leads_to = machine.unguarded()
+        self._plain = False
         self._on_exit = tuple(
             Emitted(CANCELLING, None, CANCELLING.priority, to=spec.name, cancelled=True)
             for spec in self.intents.by_name.values()
@@ -286,15 +298,27 @@ class MachineReducer(Generic[S]):
         """Raises InvalidStateTransitionError, GuardFailed; ReducerFailed for anything the handler did wrong."""
         before = state.status
         kind = action.kind
-        if kind == ROLLBACK:
-            return self._rolled_back(before, action)
-        after = self.machine.next(before, kind, state, action.payload)
+        after: str | tuple[Transition, ...] | None
+        try:
+            after = self._leads_to[before][kind]
+        except KeyError:  # a status or a trigger that the table does not have
+            after = None
+        if after is None:
+            if kind == ROLLBACK:
+                return self._rolled_back(before, action)
+            after = self.machine.next(before, kind, state, action.payload)
         handler = self._handlers.get(kind)
         emitted: tuple[Emitted, ...] = ()
         if handler is not None:
             try:
                 step = handler(state, action)
-                state = _checked(step, state, before, self.state_type)
+                changed = step.state if type(step) is Step else None
+                if type(changed) is not self.state_type or changed.status != before:
+                    raise _unfit(step, self.state_type)
+                if changed is not state:
+                    if not self._plain or type(changed.__pydantic_fields_set__) is not set:
+                        changed = self._settled(changed)
+                    state = changed
                 if step.intents:
                     emitted = self.intents.join_all(step.intents)
             except BaseException as error:
@@ -312,6 +336,12 @@ class MachineReducer(Generic[S]):
                     emitted += self._state_timers(before, after, action)
             state = state.with_status(after)
         return Done(state, emitted)
+
+    def _settled(self, state: S) -> S:
+        """As it will be read back. Remembers whether a state of this class needs no look at its values."""
+        settled = as_reloaded(state)
+        self._plain = facts_of(self.state_type).check is None
+        return settled
 
     def _rolled_back(self, before: str, action: Action[BaseModel]) -> Done[S]:
         if not isinstance(action.payload, Rollback):
@@ -354,17 +384,16 @@ def initial_state(workflow_type: str, make: Callable[[], S]) -> S:
         raise StateConsistencyError(f"{workflow_type} has no state to begin with: {problems(error)}") from error
 
 
-def _checked(step: Step[S], state: S, before: str, state_type: type[S]) -> S:
+def _unfit(step: object, state_type: type[State]) -> ReducerFailed:
+    """What is wrong with the result of a handler that is not a Step with a state of this class in its old status."""
     if type(step) is not Step:
-        raise ReducerFailed(f"the handler returned {_returned(step)}; return Step(state, *intents)")
+        return ReducerFailed(f"the handler returned {_returned(step)}; return Step(state, *intents)")
     after = step.state
     if type(after) is not state_type:
-        raise ReducerFailed(f"the handler returned {_returned(after)}; this reducer's state is {state_type.__name__}")
-    if after.status != before:
-        raise ReducerFailed(
-            f"the handler set status {shown(after.status)}; the next status comes from the transition table"
-        )
-    return state if after is state else as_reloaded(after)
+        return ReducerFailed(f"the handler returned {_returned(after)}; this reducer's state is {state_type.__name__}")
+    return ReducerFailed(
+        f"the handler set status {shown(after.status)}; the next status comes from the transition table"
+    )
 
 
 def _returned(value: object) -> str:

@@ -93,10 +93,21 @@ def classify(model: type[BaseModel]) -> ModelFacts:
     return facts
 
 
+def facts_of(model: type[BaseModel]) -> ModelFacts:
+    """What is known of a class; found out at the first call."""
+    facts: ModelFacts = getattr(model, "__onex_model_facts__", UNKNOWN)
+    return facts if facts.model is model else classify(model)
+
+
+def needs_no_look(model: type[BaseModel]) -> bool:
+    """Whether a validated value of the class is what its bytes give back, and nothing in it can be changed in place."""
+    facts = facts_of(model)
+    return facts.check is None and facts.immutable
+
+
 def is_flat(model: type[BaseModel]) -> bool:
     """Whether no value of the class can be deeper than 32: it has no JsonValue field, and does not contain itself."""
-    facts: ModelFacts = getattr(model, "__onex_model_facts__", UNKNOWN)
-    return (facts if facts.model is model else classify(model)).flat
+    return facts_of(model).flat
 
 
 def _always_compare(value: object) -> bool:
