@@ -121,8 +121,7 @@ class Note(NamedTuple):
     error: str = ""
 
 
-REJECTED_BODY_BYTES: Final = 4096
-"""What a rejection keeps of the refused body: its first bytes."""
+REJECTED_BODY_BYTES: Final = 4096  # what a rejection keeps of the refused body: its first bytes
 REJECTION_KEPT_US: Final = 7 * 24 * 3600 * 1_000_000
 """For how long after it was last seen a store keeps a rejection. What is older may be gone."""
 
@@ -142,21 +141,21 @@ class Rejection(NamedTuple):
     trace: str = ""
 
 
-ATTEMPTS_KEPT: Final = 20
-"""How many tries of one intent a store keeps, the newest; for how long: as rejections."""
+ATTEMPTS_KEPT: Final = 20  # tries of one intent that a store keeps, the newest; for how long: as rejections
 
 
 class EnumAttempt(StrEnum):
-    """What came of one try. ``failed``: surely nothing was done. ``crashed``: its process ended while it ran."""
+    """``failed``: surely nothing was done. ``crashed``, ``cut_off``: its process ended, or its engine closed, while it ran."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     UNKNOWN = "unknown"
     CRASHED = "crashed"
+    CUT_OFF = "cut_off"
 
 
 class Attempt(NamedTuple):
-    """One try of an intent that failed, or the one that succeeded after others had failed. It stays when the intent is settled.
+    """One try of an intent that did not succeed, or the one that did after others. It stays when the intent is settled.
 
     ``began_us`` is 0 where the process ended before it could say. ``trace``: where code of the user raised, else ''.
     Written twice, with the same pointer, number and beginning, it is one row.
@@ -291,7 +290,7 @@ class LogEntry(NamedTuple):
 
 
 class OutboxRow(NamedTuple):
-    """An intent that is not settled, with the log row that emitted it. ``fence`` 0: never claimed."""
+    """An intent that is not settled, with its log row. ``started``: so it was recorded; ``started_now``: by the newest owner."""
 
     pointer: Pointer
     key: WorkflowKey
@@ -309,6 +308,7 @@ class OutboxRow(NamedTuple):
     result: bytes
     error: str
     payload_schema: int
+    started_now: bool = False
 
 
 class SnapshotRow(NamedTuple):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.cli.conftest import Commands
+from tests.cli.conftest import ONEX, Commands
 
 JOB = Path(__file__).parents[1] / "nodes" / "job"
 QUICK = """
@@ -112,6 +112,36 @@ def begun(commands: Commands) -> None:
     while status_of(commands) != "busy":
         time.sleep(0.02)
     time.sleep(0.3)
+
+
+def test_a_try_that_the_end_of_a_run_cut_off_is_told_as_that(runs: Callable[..., Run], commands: Commands) -> None:
+    run = runs(what="waits")
+    begun(commands)
+    assert commands("show", "job:1").out.splitlines()[-1].split() == ["awork", "running", "attempt", "1"]
+    assert commands("show", "job:1", "--json").row["open"][0]["running"] is True  # type: ignore[index]
+    told = json.loads(run.end(signal.SIGINT).out)
+    assert (told["effects_run"], told["effects_cut_off"], told["waiting"]) == (1, 1, 1)
+    shown = commands("show", "job:1", "--history", "--attempts").out
+    assert "  awork of version 1: waiting, 1 try so far\n" in shown
+    assert shown.splitlines()[-1].split()[-8:] == ["cut", "off", "its", "engine", "closed", "while", "it", "ran"]
+    row = commands("show", "job:1", "--json", "--attempts").row
+    assert row["open"][0]["running"] is False  # type: ignore[index]
+    (tried,) = row["attempts"][0]["attempts"]  # type: ignore[index]
+    assert (tried["attempt"], tried["outcome"], tried["error"]) == (1, "cut_off", "its engine closed while it ran")
+    assert tried["began_at"] < tried["ended_at"]
+
+
+def test_what_was_cut_off_is_counted_in_the_last_line_and_runs_again(place: Path, commands: Commands) -> None:
+    commands("submit", "job:1", "waits", "--payload", '{"what": "waits once"}', "--no-wait")
+    run = subprocess.Popen([ONEX, "run", JOB], stdout=subprocess.PIPE, text=True)
+    begun(commands)
+    run.send_signal(signal.SIGINT)
+    out, _ = run.communicate(timeout=60)
+    assert out.endswith("1 committed, 0 refused, 1 effect run, 1 cut off, 1 waiting\n")
+    (place / "again").touch()
+    assert commands("run", JOB, "--until-idle", "-q").code == 0
+    shown = commands("show", "job:1", "--attempts").out
+    assert "  awork of version 1: after 2 tries, did at version 2" in shown
 
 
 STUBBORN = ["swallows cancellation", "swallows everything"]

@@ -269,9 +269,14 @@ def test_an_effect_cut_off_by_the_end_of_its_engine_runs_again_with_the_same_key
             async with asyncio.timeout(5):
                 while not one_store.worker.tries:
                     await asyncio.sleep(0.001)
+            assert await engine.reader.attempts(K, 10) == []
+        assert engine.counters.effects_cut_off == 1
         (key,) = one_store.worker.tries
         one_store.worker.tries[key] = 10  # from now on it is not slow any more
         async with one_store.engine() as engine:
+            (cut, *_) = await engine.reader.attempts(K, 10)
+            assert (cut.attempt, cut.outcome, cut.message) == (1, EnumAttempt.CUT_OFF, "its engine closed while it ran")
+            assert 0 < cut.began_us <= cut.ended_us
             stored = await engine.wait(K, until="in_doubt", timeout_s=5)
             assert stored.status == "in_doubt"
             assert list(one_store.worker.tries) == [key]
@@ -279,7 +284,7 @@ def test_an_effect_cut_off_by_the_end_of_its_engine_runs_again_with_the_same_key
     run(go())
 
 
-def test_at_most_once_cut_off_by_a_crash_is_unknown(one_store: OneStore) -> None:
+def test_at_most_once_cut_off_by_the_end_of_its_engine_is_unknown_and_no_crash(one_store: OneStore) -> None:
     async def go() -> None:
         async with one_store.engine(delivery=EnumDelivery.AT_MOST_ONCE) as engine:
             await engine.submit(K, "start", Start(text="slow"))
@@ -290,5 +295,9 @@ def test_at_most_once_cut_off_by_a_crash_is_unknown(one_store: OneStore) -> None
             stored = await engine.wait(K, until="in_doubt", timeout_s=5)
             assert stored.status == "in_doubt"
             assert list(one_store.worker.tries.values()) == [1]
+            assert [one.outcome for one in await engine.reader.attempts(K, 10)] == [EnumAttempt.CUT_OFF]
+            state = await engine.state(K)
+            assert isinstance(state, Job)
+            assert state.why == "cut_off after 1"
 
     run(go())

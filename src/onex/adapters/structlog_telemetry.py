@@ -25,6 +25,7 @@ LEVELS: Final[Mapping[str, str]] = {
     "refused": "info",
     "attempt_began": "info",
     "attempt_succeeded": "info",
+    "attempt_cut_off": "info",
 }
 """The level of each event. An event that is not listed is a ``warning``: nothing is lost, and somebody should look."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +14,7 @@ import typer
 
 from ..kernel.errors import OnexError
 from ..repository.contract_files import CONTRACT, folders_below
+from ..wiring import open_reader
 from ..wiring.engine import WiredEngine, open
 from .console import counted, note, say, say_json
 from .exit_codes import Misused, exit_code
@@ -120,13 +121,16 @@ async def _run(
             line.clear()
         lost = engine.service.closed
         if lost is None:
-            summary = await _summary(engine, view, ending, time.monotonic() - begun)
+            lag = {} if view is None else {"projection_lag_rows": (await view.lag()).rows}
+            outbox = (await engine.reader.counts()).outbox
     finally:
         await engine.close()
     if lost is not None:
         shutdown.closed(exit_code(lost), f"onex: {lost.message}")
         raise lost
-    _report(summary, say_it, as_json=as_json)
+    outbox = await _left(url, outbox)
+    summary = _summary(engine, ending, time.monotonic() - begun, outbox)
+    _report({**lag, **summary}, say_it, as_json=as_json)
     shutdown.closed(exit_code_of(ending))
     return ending
 
@@ -178,12 +182,24 @@ async def _watch(engine: WiredEngine, line: StatusLine, ended: asyncio.Future[Ru
                 await asyncio.shield(ended)
 
 
-async def _summary(engine: WiredEngine, view: View, ending: RunEnding, seconds: float) -> dict[str, str | int | float]:
+async def _left(url: str, before: Mapping[str, int]) -> Mapping[str, int]:
+    """What the closed engine left in its outbox, by state; ``before``, which was read before the close, where nobody can tell."""
+    try:
+        reader = await open_reader(url)
+    except OnexError:  # a store in memory is gone with its engine
+        return before
+    try:
+        return (await reader.counts()).outbox
+    finally:
+        await reader.close()
+
+
+def _summary(
+    engine: WiredEngine, ending: RunEnding, seconds: float, outbox: Mapping[str, int]
+) -> dict[str, str | int | float]:
+    """Taken when the engine has closed: what became durable last, and what was cut off, is in it."""
     counters = engine.counters
-    outbox = (await engine.reader.counts()).outbox
-    lag = {} if view is None else {"projection_lag_rows": (await view.lag()).rows}
     return {
-        **lag,
         "ended": ending.value,
         "seconds": round(seconds, 3),
         "committed": counters.committed,
@@ -191,6 +207,7 @@ async def _summary(engine: WiredEngine, view: View, ending: RunEnding, seconds: 
         "duplicates": counters.duplicates,
         "effects_run": counters.effects_run,
         "effects_retried": counters.effects_retried,
+        "effects_cut_off": counters.effects_cut_off,
         "p99_ms": round(1000 * counters.latency.quantile_s(0.99), 3),
         "waiting": outbox.get("waiting", 0),
         "held": outbox.get("held", 0),
@@ -208,6 +225,7 @@ def _report(summary: dict[str, str | int | float], say_it: Remark, *, as_json: b
         f"{summary['refused']} refused",
         f"{counted(int(summary['effects_run']), 'effect')} run",
     ]
+    done += [f"{summary['effects_cut_off']} cut off"] * bool(summary["effects_cut_off"])
     done += [f"{summary[state]} {state}" for state in ("waiting", "held", "dead") if summary[state]]
     say(f"{summary['ended']} after {summary['seconds']:.1f} s: {', '.join(done)}")
     if summary["held"] or summary["dead"]:

@@ -11,15 +11,16 @@ from pydantic import JsonValue
 
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import ContractError, UnknownWorkflow
-from ..ports import EnumOutboxState, Reader, Stored
+from ..ports import EnumOutboxState, OutboxRow, Reader, Stored
 from ..views.hidden import HiddenFields
 from ..views.stored_rows import InstancePage, instance_page_json
 from ..views.stored_value import intent_name, iso, parse_json, tries_made
+from ..wiring import owner_pid
 from .console import fields, harmless, note, now_us, say, say_json, short, styled, table, when
 from .exit_codes import FOUND, Misused
 from .secret_marks import marked_fields
 from .show_history import show_attempts, show_history, trace_lines
-from .store_options import AppOption, Json, Key, Store
+from .store_options import AppOption, Json, Key, Store, url_of
 from .store_reading import look
 
 ROWS = 200
@@ -69,7 +70,7 @@ def show(
     page = look(
         store, lambda reader: _at_one_version(reader, at_key, at, app, history=history or attempts, attempts=attempts)
     )
-    page.hide = hide
+    page.hide, page.owned, page.now_us = hide, owner_pid(url_of(store)) is not None, now_us()
     if as_json:
         say_json(instance_page_json(page))
     elif page.stored is None:
@@ -207,7 +208,7 @@ def _show_waiting(page: InstancePage, stored: Stored, now: int) -> None:
         rows = [
             [
                 intent_name(row),
-                row.state.value,
+                _stands(row, page.running(row)),
                 f"attempt {tries_made(row)}" + (f", due {when(row.due_us, now)}" if row.due_us > now else ""),
                 row.error,
             ]
@@ -217,6 +218,12 @@ def _show_waiting(page: InstancePage, stored: Stored, now: int) -> None:
         for row in rows:
             cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
             say(f"  {cells}  {harmless(row[3])}".rstrip())
+
+
+def _stands(row: OutboxRow, running: bool | None) -> str:
+    if row.state is EnumOutboxState.WAITING and running is not False:
+        return "running" if running else "waiting or running"
+    return row.state.value
 
 
 def _show_rejections(page: InstancePage) -> None:

@@ -67,7 +67,7 @@ def show_attempts(stories: Sequence[IntentStory]) -> None:
                 f"    {one.attempt}",
                 when(one.ended_us, now),
                 "" if (ms := took_ms(one)) is None else f"{ms:,.1f} ms",
-                one.outcome.value,
+                one.outcome.value.replace("_", " "),
                 ": ".join(part for part in (one.code, one.message) if part),
             ]
             for one in story.tries
@@ -91,7 +91,7 @@ def from_here(place: str) -> str:
 
 
 def _end(story: IntentStory) -> str:
-    number = max((len(story.tries), *(one.attempt for one in story.tries)))  # the first ones may be kept no more
+    number = story.tries_made
     tries = f"{number} {'try' if number == 1 else 'tries'}" if number else ""
     if story.trigger:
         after = f"after {tries}, " if tries else ""

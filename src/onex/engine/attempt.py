@@ -24,6 +24,8 @@ NOT_BEGUN = "not_begun"
 WRONG_RESULT = "wrong_result"
 CANCELLED = "cancelled"
 """The code of an outcome of an effect that stopped because a step cancelled its intent."""
+CUT_OFF = "its engine closed while it ran"
+"""What is kept of a try that an orderly end cut off."""
 CODE_CHARACTERS = 100
 GRACE_S = 5.0
 """How long an effect that is cancelled may take to stop."""

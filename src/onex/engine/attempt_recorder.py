@@ -2,7 +2,8 @@
 
 A try that fails is kept in the store, with its time, its reason and where code of the user raised; so is the one that succeeds
 after others had failed. It goes along with the commit that the relay makes anyway, for the next try or for the outcome. A first
-try that succeeds costs no row. Text from marked fields (``Secret``) is replaced before anything is kept or reported.
+try that succeeds costs no row. A try that the close of its engine cut off is kept as that: nobody knows what it did.
+Text from marked fields (``Secret``) is replaced before anything is kept or reported.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from ..kernel.secret import secret_texts
 from ..kernel.user_code import plain_text
 from ..kernel.user_trace import innermost_of, without
 from ..ports import Attempt, Clock, EnumAttempt
-from .attempt import CODE_CHARACTERS
+from .attempt import CODE_CHARACTERS, CUT_OFF, NotBegun
 from .delivery import Delivery
 from .dispatch import ReducerService
 from .failure_trace import kept_message
@@ -59,6 +60,20 @@ class AttemptRecorder:
             where=innermost_of(trace),
             trace=trace,
         )
+
+    def cut_off(self, delivery: Delivery, error: BaseException) -> bool:
+        """The engine closes, and the try was cancelled with ``error``. Whether it had begun; if not, there is nothing to keep."""
+        if issubclass(type(error), NotBegun):
+            return False
+        ended_us = self._clock.now_us()
+        self._service.counters.effects_cut_off += 1
+        self._service.tried(
+            Attempt(
+                delivery.pointer, delivery.attempt, delivery.began_us, ended_us, EnumAttempt.CUT_OFF, message=CUT_OFF
+            )
+        )
+        self._service.events("attempt_cut_off", **_named(delivery), ms=_ms(delivery, ended_us))
+        return True
 
     def dead(self, delivery: Delivery, error: OnexError) -> None:
         message = kept_message(error, delivery.emitted.payload)

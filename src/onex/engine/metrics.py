@@ -40,6 +40,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "attempt_began": "A try of an intent began; `n`: which of several intents of its name in a step, from 0; the first has no `n`.",
     "attempt_succeeded": "It succeeded, after `ms` milliseconds.",
     "attempt_failed": "It did not. `next_s`: it is tried again after so many seconds; `where`: file and line of your code.",
+    "attempt_cut_off": "The engine closed while it ran; the next engine runs the intent again, unless it must run at most once.",
     "intent_dead": "An intent has no way to an outcome: nothing goes on until `onex dead --redrive` is given `redrive`.",
 }
 """What the engine reports through the ``Telemetry`` port, by name."""
@@ -125,6 +126,7 @@ class Counters:
     not_durable: int = 0
     effects_run: int = 0
     effects_retried: int = 0
+    effects_cut_off: int = 0
     outcomes_dropped: int = 0
     timers_dropped: int = 0
     states_over_advice: int = 0

@@ -42,7 +42,7 @@ from ..kernel.intent import (
 )
 from ..kernel.user_code import describe, plain_text
 from ..ports import Clock, EnumOutboxState, Note, Pointer, Reader, Result
-from .attempt import GRACE_S, effect_error, stopped_error, timeout_error, typed_result, wrong_result
+from .attempt import CUT_OFF, GRACE_S, effect_error, stopped_error, timeout_error, typed_result, wrong_result
 from .attempt_recorder import AttemptRecorder, reason_of_attempt
 from .cancel_doubts import CancelDoubts
 from .dead_letters import DeadLetters
@@ -309,8 +309,9 @@ class IntentRelay:
                 result = await executor.execute(delivery.intent())
         except BaseException as error:
             if issubclass(type(error), asyncio.CancelledError) and task is not None and task.cancelling():
-                if risky and not once:
-                    self._unrecord_start(delivery)
+                began = self._attempts.cut_off(delivery, error)
+                if risky or once:
+                    self._unrecord_start(delivery, stays=once and began)
                 raise  # we are closing; any other cancellation is the effect's own
             failure = timeout_error(error, spec.timeout_s) if limit.expired() else effect_error(error)
             done = isinstance(failure, EffectUnknown) and not pure
@@ -328,11 +329,12 @@ class IntentRelay:
             self._unrecord_start(delivery)
             raise
 
-    def _unrecord_start(self, delivery: Delivery) -> None:
-        """An orderly end is no crash of the effect's: the next owner counts none."""
+    def _unrecord_start(self, delivery: Delivery, *, stays: bool = False) -> None:
+        """An orderly end is no crash of the effect's: the next owner counts none. ``stays``: it began, and must not run twice."""
         if delivery.is_cancelled:
             return  # its row says so, and must go on saying so
-        self.service.note(Note(delivery.pointer, attempt=delivery.attempt, crashes=delivery.crashes))
+        attempt, crashes, why = delivery.attempt, delivery.crashes, CUT_OFF if stays else ""
+        self.service.note(Note(delivery.pointer, attempt=attempt, started=stays, crashes=crashes, error=why))
 
     def _succeeded(self, delivery: Delivery, result: Result) -> None:
         spec = delivery.emitted.spec

@@ -13,7 +13,8 @@ For each row, in this order:
    except where a start would have been recorded (at most once) or nothing can have been done (a compute task).
 4. A row that is ``started`` was running when its process ended: one crash more, one try more. From ``CRASHES_ALONE`` on it
    is run alone, so that what it does to the process happens to no neighbour. At ``CRASHES_DEAD`` it is dead. One that must
-   run at most once is not run again: its outcome is ``unknown``.
+   run at most once is not run again: its outcome is ``unknown``. That one is ``started`` too when an orderly end cut it off;
+   its row says so, and no crash is counted.
 5. The new counts are durable before the delivery is given out. Without that, a crash while it runs would be counted from
    the old number, and nobody would ever come to three.
 """
@@ -23,10 +24,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Container
 
 from ..kernel.action import WorkflowKey
-from ..kernel.errors import KilledItsProcess, OnexError
+from ..kernel.errors import EffectUnknown, KilledItsProcess, OnexError
 from ..kernel.intent import EnumDelivery, EnumIntentType
 from ..kernel.user_code import caught
 from ..ports import Attempt, EnumAttempt, EnumOutboxState, Note, OutboxRow, Pointer, Reader
+from .attempt import CUT_OFF
 from .crash_counts import row_name
 from .delivery import Delivery, stored_delivery
 from .dispatch import ReducerService
@@ -152,6 +154,9 @@ class Takeover:
             due = row.due_us <= self.service.clock.now_us()
             delivery.alone = due and row.crashes >= CRASHES_ALONE
             return
+        if once and row.error == CUT_OFF:
+            delivery.ends = EffectUnknown(f"{CUT_OFF}, and it must not run twice", code=EnumAttempt.CUT_OFF)
+            return  # the row stays as it is until that is durable
         delivery.crashes = row.crashes + 1
         self.service.tried(
             Attempt(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from ..kernel.intent import intent_id, outcome_id
-from ..ports import Attempt, LogEntry, OutboxRow, Pointer
-from .stored_value import iso, parse_json, position_text
+from ..ports import Attempt, EnumAttempt, LogEntry, OutboxRow, Pointer
+from .stored_value import is_failure, iso, parse_json, position_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class IntentStory:
 
     ``trigger`` is what its outcome came back as, at ``version``, ``after_us`` microseconds after the intent was emitted; '' and 0
     when none did. ``tries`` are those that are kept: none for an intent whose first try succeeded.
+    ``succeeded``: its outcome carries no failure.
     """
 
     pointer: Pointer
@@ -33,6 +34,21 @@ class IntentStory:
     version: int
     after_us: int
     tries: Sequence[Attempt]
+    succeeded: bool = False
+
+    @property
+    def tries_made(self) -> int:
+        """How many tries there were, as far as they are kept; 0 when nobody can say.
+
+        A try that was cut off is made again under its number. When that one succeeds it is the first, so it is not kept.
+        """
+        if not self.tries:
+            return 0
+        was_cut_off = self.tries[-1].outcome is EnumAttempt.CUT_OFF
+        if was_cut_off and self.state == "ended" and not self.trigger:
+            return 0
+        unkept = was_cut_off and self.succeeded
+        return unkept + max(len(self.tries), *(one.attempt for one in self.tries))  # the first ones may be kept no more
 
 
 def intent_stories(
@@ -81,6 +97,7 @@ def _of_one(
             outcome.version if outcome is not None else 0,
             outcome.row.issued_us - entry.row.issued_us if outcome is not None else 0,
             tries.get(pointer, ()),
+            outcome is not None and not is_failure(parse_json(outcome.row.payload)),
         )
 
 

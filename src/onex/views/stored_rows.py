@@ -12,16 +12,16 @@ from ..kernel.action import WorkflowKey
 from ..ports import Attempt, Code, LogEntry, LogRow, OutboxRow, RejectionRow, Stored
 from .hidden import HiddenFields
 from .intent_story import IntentStory, intent_stories, intent_story_json
-from .stored_value import intent_name, iso, parse_json, position_text, tries_made
+from .stored_value import intent_name, is_running, iso, parse_json, position_text, tries_made
 
 
 @dataclass(slots=True)
 class InstancePage:
     """All that is shown of one instance. ``stored`` is None when it has not begun; ``code`` made its last version.
 
-    ``history`` and ``attempts`` are None when nobody asked for them; ``hide`` is None when secrets are to be shown. ``at`` and
-    ``state_at`` are of the earlier version asked for; ``other_code``: its state was folded by code that did not make it.
-    ``rejections`` are then those last seen by that time.
+    ``owned``: an engine ran on the store at ``now_us``. ``history`` and ``attempts`` are None when nobody asked for them;
+    ``hide`` is None when secrets are to be shown. ``at`` and ``state_at`` are of the earlier version asked for;
+    ``other_code``: its state was folded by code that did not make it. ``rejections`` are then those last seen by that time.
     """
 
     key: WorkflowKey
@@ -30,6 +30,8 @@ class InstancePage:
     open_intents: list[OutboxRow] = field(default_factory=list)
     rejections: list[RejectionRow] = field(default_factory=list)
     more_rejections: bool = False
+    owned: bool = False
+    now_us: int = 0
     history: list[LogEntry] | None = None
     attempts: list[Attempt] | None = None
     hide: HiddenFields | None = None
@@ -41,6 +43,10 @@ class InstancePage:
     def shown(self, value: JsonValue) -> JsonValue:
         """``value`` without what is to be hidden."""
         return value if self.hide is None else self.hide.hide(value)
+
+    def running(self, row: OutboxRow) -> bool | None:
+        """Whether the effect of this open intent runs now; None when nobody can say."""
+        return is_running(row, owned=self.owned, now_us=self.now_us)
 
     @property
     def stories(self) -> list[IntentStory]:
@@ -68,7 +74,7 @@ def instance_page_json(page: InstancePage) -> dict[str, object]:
             "failures": stored.failures,
             "code": page.code and {"version": page.code.contract_version, "digest": page.code.digest.hex()},
             "timers": [{"name": name, "due_at": iso(due_us)} for name, (_, due_us) in sorted(stored.timers.items())],
-            "open": [open_intent_json(row) for row in page.open_intents],
+            "open": [open_intent_json(row, page.running(row)) for row in page.open_intents],
         }
         if page.at is not None:
             shown |= {"last_version": stored.version, "folded_with_other_code": page.other_code}
@@ -81,11 +87,13 @@ def instance_page_json(page: InstancePage) -> dict[str, object]:
     return shown
 
 
-def open_intent_json(row: OutboxRow) -> dict[str, object]:
+def open_intent_json(row: OutboxRow, running: bool | None) -> dict[str, object]:
+    """``running`` is null where nobody can say: ``stored_value.is_running``."""
     return {
         "pointer": position_text(row.pointer),
         "intent": intent_name(row),
         "state": row.state.value,
+        "running": running,
         "version": row.version,
         "attempt": tries_made(row),
         "due_at": iso(row.due_us) if row.due_us else None,

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from ..kernel.action import EPOCH
 from ..kernel.intent import CANCEL, Failure
-from ..ports import OutboxRow, Pointer, Position
+from ..ports import EnumOutboxState, OutboxRow, Pointer, Position
 
 
 def parse_json(data: bytes) -> JsonValue:
@@ -41,9 +41,25 @@ def tries_made(row: OutboxRow) -> int:
     """The number of its last or next try, from 1. A held outcome of a failed intent carries the number itself."""
     result = parse_json(row.result)
     payload = result.get("payload") if isinstance(result, dict) else None
-    failure = payload if isinstance(payload, dict) and payload.keys() == Failure.model_fields.keys() else {}
-    attempts = failure.get("attempts")
+    attempts = payload.get("attempts") if isinstance(payload, dict) and is_failure(payload) else None
     return attempts if isinstance(attempts, int) else max(1, row.attempt)
+
+
+def is_failure(payload: JsonValue) -> bool:
+    """Whether it has the fields of the ``Failure`` that the outcome of a failed intent carries."""
+    return isinstance(payload, dict) and payload.keys() == Failure.model_fields.keys()
+
+
+def is_running(row: OutboxRow, *, owned: bool, now_us: int) -> bool | None:
+    """Whether its effect runs now, in the engine that owns the store, if one does (``owned``). None: it may, and no row says so.
+
+    An engine records starts in its first minute, and always for at-most-once. After that the row of an intent that runs is as
+    that of one that waits for its turn.
+    """
+    stopped = row.state in (EnumOutboxState.HELD, EnumOutboxState.DEAD)
+    if stopped or not owned or row.due_us > now_us:
+        return False
+    return True if row.started_now and row.state is EnumOutboxState.WAITING else None
 
 
 def position_text(position: Position | Pointer) -> str:

@@ -245,6 +245,17 @@ async def own_time_out() -> Any:
         await asyncio.sleep(10)
 
 
+async def waits() -> Any:
+    await asyncio.sleep(600)
+
+
+async def waits_once() -> Any:
+    """Until the directory that the test stands in holds a file ``again``."""
+    while not os.path.exists("again"):  # noqa: ASYNC240  # as short as a look at memory
+        await asyncio.sleep(0.02)
+    return Did()
+
+
 async def swallows_cancellation() -> Any:
     while True:
         with contextlib.suppress(asyncio.CancelledError):
@@ -317,6 +328,8 @@ ODD: dict[str, Callable[[], Awaitable[Any]]] = {
     "is cancelled when it has ended": cancelled_later,
     "waits for a cancelled task": waits_for_a_cancelled_task,
     "its own asyncio.timeout": own_time_out,
+    "waits": waits,
+    "waits once": waits_once,
     "swallows cancellation": swallows_cancellation,
     "swallows everything": swallows_everything,
     "raises when stopped": raises_when_stopped,

@@ -67,6 +67,7 @@ class MemoryStore(MemoryReads):
         if tables.owner is not None:
             return {}
         tables.owner, tables.fence = self, tables.fence + 1
+        tables.outbox = {one: row._replace(started_now=False) for one, row in tables.outbox.items()}
         self._judged_before = tables.judging
         return {0: tables.fence}
 
@@ -193,7 +194,7 @@ class MemoryStore(MemoryReads):
         if row is not None:
             self.tables.outbox[note.pointer] = row._replace(
                 state=note.state, attempt=note.attempt, due_us=note.due_us, started=note.started, crashes=note.crashes,
-                result=note.result, error=storable_text(note.error),
+                result=note.result, error=storable_text(note.error), started_now=note.started,
             )  # fmt: skip
 
     def _try(self, attempt: Attempt) -> None:

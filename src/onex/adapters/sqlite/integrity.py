@@ -65,7 +65,7 @@ _STATE: Final = [
 _OUTBOX: Final = [
     *_columns(
         "o", instance=_INTEGER, priority="typeof({0}) = 'integer' and {0} between 0 and 4", due_us=_INTEGER, timer=_TEXT,
-        state="{0} in ('waiting', 'held', 'dead')", attempt="typeof({0}) = 'integer' and {0} >= 0", fence=_INTEGER,
+        state="{0} in ('waiting', 'held', 'dead', 'cancelled')", attempt="typeof({0}) = 'integer' and {0} >= 0", fence=_INTEGER,
         started=_FLAG, crashes="typeof({0}) = 'integer' and {0} >= 0", result=_BLOB, error=_TEXT,
     ),
     ("l.n is not null", "names a row of the log that is not there"),

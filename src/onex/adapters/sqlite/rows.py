@@ -21,7 +21,8 @@ LOG = """select l.n, w.workflow_type, w.instance_id, l.version, l.action_id, l.k
 # Outer joins: a row that points at nothing is read too, without an intent. So it is reported and not passed over.
 OUTBOX = """select o.n, o.ordinal, coalesce(w.workflow_type, '?'), coalesce(w.instance_id, o.instance), l.version,
   l.action_id, l.correlation, case when l.instance = o.instance then l.intents else x'' end, o.state, o.priority,
-  o.due_us, o.attempt, o.started, o.crashes, o.timer, o.result, o.error, l.payload_schema
+  o.due_us, o.attempt, o.started, o.crashes, o.timer, o.result, o.error, l.payload_schema,
+  coalesce(o.started and o.fence = (select fence from shards where shard = 0), 0)
   from outbox o left join log l on l.n = o.n left join workflow_state w on w.instance = o.instance"""
 # For one instance, whose key the reader has: no join, and one tuple less per row.
 OWN = """select l.n, l.version, l.action_id, l.kind, l.payload, l.issued_us, l.correlation, l.cause, l.issuer,
@@ -33,11 +34,15 @@ LogColumns = tuple[
     int, str, str, int, bytes, str, bytes, int, bytes, bytes | None, str, bytes, bytes, str, int, int, int, bytes
 ]
 OwnColumns = tuple[int, int, bytes, str, bytes, int, bytes, bytes | None, str, bytes, bytes, str, int, int, int, bytes]
-OutboxColumns = tuple[int, int, str, str, int, bytes, bytes, bytes, str, int, int, int, int, int, str, bytes, str, int]
+OutboxColumns = tuple[
+    int, int, str, str, int, bytes, bytes, bytes, str, int, int, int, int, int, str, bytes, str, int, int
+]
 
 STORED_TYPES: Final = (str, str, int, int, int, str, int, bytes, int, bytes, int, int, int, int, str)
 """The types of a row of ``workflow_state``, up to ``held``, in the order of ``STORED``."""
-OUTBOX_TYPES: Final = (int, int, str, str, int, bytes, bytes, bytes, str, int, int, int, int, int, str, bytes, str, int)
+OUTBOX_TYPES: Final = (
+    int, int, str, str, int, bytes, bytes, bytes, str, int, int, int, int, int, str, bytes, str, int, int
+)  # fmt: skip
 
 _new = tuple.__new__
 
@@ -92,10 +97,11 @@ def own_entries(key: WorkflowKey, rows: Iterable[OwnColumns]) -> list[LogEntry]:
 
 def outbox_row(row: OutboxColumns) -> OutboxRow:
     (n, ordinal, workflow_type, instance_id, version, action_id, correlation, intents, state, priority, due_us, attempt,
-     started, crashes, timer, result, error, payload_schema) = row  # fmt: skip
+     started, crashes, timer, result, error, payload_schema, started_now) = row  # fmt: skip
     return OutboxRow(
         Pointer(0, n, ordinal), WorkflowKey(workflow_type, instance_id), version, action_id, correlation, intents,
         EnumOutboxState(state), priority, due_us, attempt, bool(started), crashes, timer, result, error, payload_schema,
+        bool(started_now),
     )  # fmt: skip
 
 

@@ -92,6 +92,17 @@ class Outbox(Suite):
         assert waits.error == "timed out"
 
     @behaviour
+    async def test_a_start_is_of_the_newest_owner_or_of_one_before(self, place: Place) -> None:
+        owner = await place.owner()
+        await owner.apply(A, row("a1", NOW, NewIntent(1, 2)))
+        await owner.commit(notes=(Note(Pointer(0, 1, 0), WAITING, 1, started=True),))
+        rows = await owner.store.waiting(None, 10, None)
+        assert [(one.started, one.started_now) for one in rows] == [(True, True), (False, False)]
+        await owner.store.close()
+        rows = await (await place.owner()).store.waiting(None, 10, None)
+        assert [(one.started, one.started_now) for one in rows] == [(True, False), (False, False)]
+
+    @behaviour
     async def test_a_held_result_is_kept_aside(self, place: Place) -> None:
         owner = await place.owner()
         await owner.apply(A, row("a1", NOW, NewIntent(1, 2)))
