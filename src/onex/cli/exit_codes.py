@@ -15,6 +15,7 @@ from ..kernel.errors import (
     OnexError,
     Overloaded,
     OwnershipLost,
+    StatusUnreachable,
     TransactionError,
     ValidationError,
 )
@@ -53,6 +54,13 @@ class Unanswered(OnexError):
     retryable = True
 
 
+class NotReached(OnexError):
+    """``onex wait`` has waited as long as it was to, and the status has not come. It may still come."""
+
+    code = "not_reached"
+    retryable = True
+
+
 _ENVIRONMENT = (
     TransactionError,
     OwnershipLost,
@@ -61,6 +69,7 @@ _ENVIRONMENT = (
     NoAvailableSubreducersError,
     InvalidSetting,
     Unanswered,
+    NotReached,
 )
 
 
@@ -70,7 +79,8 @@ def exit_code(error: OnexError) -> int:
         return ENVIRONMENT
     if isinstance(error, ContractError):
         return FOUND if error.findings else USAGE
-    return USAGE if isinstance(error, ValidationError) else FOUND
+    wrong = isinstance(error, ValidationError) and not isinstance(error, StatusUnreachable)
+    return USAGE if wrong else FOUND
 
 
 class UsageError(Protocol):

@@ -43,6 +43,7 @@ COMMANDS = {
         "new": ("new", "Write a new workflow, or stubs for a contract."),
         "run": ("run", "Run an app on a store until Ctrl-C."),
         "submit": ("submit", "Send one action to an instance, and wait for its answer."),
+        "wait": ("wait", "Wait until an instance has a status, or has ended."),
         "demo": ("demo.command", "Run real workflows, kill their engine twice, and prove that nothing was lost."),
         "bench": ("bench", "Measure speed and memory on this machine."),
     },

@@ -71,7 +71,14 @@ class ReadableStore(Reader, Projections, Protocol):
     """What any process may read: the log, states, outbox, and projections."""
 
 
-async def open_reader(store_url: str | None = None) -> ReadableStore:
+class WatchedReader(ReadableStore, Protocol):
+    """One that also tells when something was committed."""
+
+    def watch(self) -> CommitWatch:
+        """For one who waits for a change."""
+
+
+async def open_reader(store_url: str | None = None) -> WatchedReader:
     """A read-only store, also while an engine runs on it. Raises DatabaseConnectionError when there is no store."""
     url = StoreUrl.parse(store_url or read_settings().store_url)
     return await SqliteStore.open(url.file, read_only=True)
