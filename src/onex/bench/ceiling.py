@@ -28,10 +28,10 @@ from statistics import median, quantiles
 from typing import Final
 
 from ..adapters.clock import UuidV7
-from ..adapters.sqlite.commit import INSERT_LOG, INSERT_OUTBOX, INSERT_STATE, SETTLE, UPDATE_STATE
 from ..adapters.sqlite.core import WAL_PAGES
 from ..adapters.sqlite.location import StoreFiles
 from ..adapters.sqlite.schema import connect, create
+from ..adapters.sqlite.statements import INSERT_LOG, INSERT_OUTBOX, INSERT_STATE, SETTLE, UPDATE_STATE
 from ..adapters.sqlite.threads import Checkpointer
 
 Value = int | str | bytes | bytearray | None
@@ -81,7 +81,7 @@ def measure(path: Path, batch: int, seconds: float, shape: RowSizes | None = Non
         cursor.execute(f"pragma wal_autocheckpoint = {WAL_PAGES}").fetchall()
         rows = _Rows(shape or RowSizes())
         cursor.execute("begin immediate")
-        cursor.executemany(INSERT_STATE, rows.instances())
+        INSERT_STATE.run(cursor, rows.instances())
         cursor.execute("commit")
         end = time.perf_counter() + seconds
         while (begun := time.perf_counter()) < end:
@@ -89,11 +89,10 @@ def measure(path: Path, batch: int, seconds: float, shape: RowSizes | None = Non
             begun = time.perf_counter()
             cursor.execute("begin immediate")
             cursor.execute("update shards set n = n + ? where shard = 0 and fence = 0 returning n", (batch,)).fetchall()
-            cursor.executemany(UPDATE_STATE, states)
-            assert cursor.rowcount == len(states)
-            cursor.executemany(INSERT_LOG, log)
-            cursor.executemany(SETTLE, settled)
-            cursor.executemany(INSERT_OUTBOX, outbox)
+            assert UPDATE_STATE.run(cursor, states) == len(states)
+            INSERT_LOG.run(cursor, log)
+            SETTLE.run(cursor, settled)
+            INSERT_OUTBOX.run(cursor, outbox)
             written = time.perf_counter()
             cursor.execute("commit")
             done = time.perf_counter()

@@ -4,8 +4,8 @@ Theory of operation. ``core`` opens and ends the transaction; this file fills it
 
 1. ``CommitRows.add`` turns one ``KeyChange`` into rows: one of ``workflow_state``, one of ``log`` per action, one of
    ``outbox`` per new intent, and so on. It gives positions and instance numbers from memory and asks SQLite nothing.
-2. ``CommitRows.run`` executes each statement with ``executemany``, one table after the other. So a statement costs its
-   look-up and its cursor once per commit, not once per action. It asks for nothing before it writes.
+2. ``CommitRows.run`` executes each statement once for many rows, one table after the other (``statements``). It asks for
+   nothing before it writes.
 3. Rows that depend on no stored state (``UnconditionalRows``) are written last: notes, rejections, answers of the inbox.
 
 The fast path trusts that each instance stands where the engine believes. Three things show when that is wrong:
@@ -37,6 +37,7 @@ from ...ports import (
     Conflict,
     InboxAnswer,
     KeyChange,
+    LogRow,
     NewBlob,
     Note,
     Pointer,
@@ -45,34 +46,25 @@ from ...ports import (
 )
 from ...records import ATTEMPTS_KEPT
 from ..store_limits import ANSWER_KEPT_US, ATTEMPTS_MAX, storable, storable_attempt, storable_text
-
-INSERT_STATE: Final = """insert into workflow_state(version, epoch, status, terminal, state_schema, state_hash,
-  code_id, position, last_us, failures, held, updated_us, state, instance, workflow_type, instance_id)
-  values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-UPDATE_STATE: Final = """update workflow_state set version = ?, epoch = ?, status = ?, terminal = ?, state_schema = ?,
-  state_hash = ?, code_id = ?, position = ?, last_us = ?, failures = ?, held = ?, updated_us = ?, state = ?
-  where instance = ? and version = ? and lease_id is null"""
-UPDATE_LEASED: Final = UPDATE_STATE.replace("lease_id is null", "lease_id = ?")
-UPDATE_FAILURES: Final = """update workflow_state set failures = ?, held = ?, updated_us = ?
-  where instance = ? and version = ? and lease_id is ?"""
-INSERT_LOG: Final = """insert into log(n, instance, version, prev, action_id, kind, payload, payload_schema, issued_us,
-  correlation, cause, issuer, body_hash, intents, status, code_id, env_id, state_hash)
-  values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, x''), ?, ?, ?, ?, ?, ?, ?)"""
-SETTLE: Final = "delete from outbox where n = ? and ordinal = ?"
-REPLACE_TIMER: Final = "delete from outbox where instance = ? and timer = ? and timer <> '' and state = 'waiting'"
-REMOVE_TIMERS: Final = "delete from outbox where instance = ? and timer <> '' and state = 'waiting'"
-INSERT_OUTBOX: Final = "insert into outbox(n, ordinal, instance, priority, due_us, timer) values(?, ?, ?, ?, ?, ?)"
-SNAPSHOT_BEFORE: Final = """insert or ignore into
-  snapshots(instance, version, state_schema, code_id, state_hash, at_us, state)
-  select instance, version, state_schema, code_id, state_hash, ?, ? from workflow_state where instance = ?"""
-SNAPSHOT: Final = """insert or ignore into
-  snapshots(instance, version, state_schema, code_id, state_hash, at_us, state)
-  values(?, ?, ?, ?, ?, ?, ?)"""
-
-SqlValue = int | str | bytes | bytearray | None
-Rows = list[tuple[SqlValue, ...]]
+from .statements import (
+    INSERT_LOG,
+    INSERT_OUTBOX,
+    INSERT_STATE,
+    REMOVE_TIMERS,
+    REPLACE_TIMER,
+    SETTLE,
+    SNAPSHOT,
+    SNAPSHOT_BEFORE,
+    TOGETHER_BYTES,
+    UPDATE_FAILURES,
+    UPDATE_LEASED,
+    UPDATE_STATE,
+    Rows,
+    SqlRow,
+)
 
 _EMPTY: Final = bytearray()
+_new: Final = tuple.__new__  # builds what the class builds, with one call less
 
 
 class UnconditionalRows(NamedTuple):
@@ -92,6 +84,7 @@ class CommitRows:
 
     __slots__ = (
         "at_us",
+        "bytes",
         "failures",
         "finished",
         "inserts",
@@ -115,6 +108,7 @@ class CommitRows:
         self.n = n
         self.instance = instance
         self.at_us = at_us
+        self.bytes = 0
         self.needs_slow_path = False
         self.last: dict[int, tuple[int, int]] = {}
         self.inserts: Rows = []
@@ -133,12 +127,10 @@ class CommitRows:
 
     def add(self, change: KeyChange, prev: int) -> Applied:
         """Collect the rows of one change. ``prev`` is the position of the instance's last log row, 0 for a new instance."""
-        (key, instance, based_on, rows, state, state_schema, state_hash, status, terminal, code_id, _, epoch, failures,
-         held, settled, row_blobs, snapshot_before, snapshot_after, lease_seen, notes, rejections,
+        (key, instance, based_on, rows, state, state_schema, state_hash, status, terminal, code_id, env_id, epoch,
+         failures, held, settled, row_blobs, snapshot_before, snapshot_after, lease_seen, notes, rejections,
          answers) = change  # fmt: skip
-        at_us = self.at_us
-        first = self.n + 1
-        is_new = instance is None
+        at_us, first, is_new = self.at_us, self.n + 1, instance is None
         if instance is None:
             # A new instance has no version and no lease, and begins with a row. Anything else is in conflict, or is a failure
             # counted for an instance that does not exist: nothing is written for it, so no row count shows it.
@@ -148,86 +140,86 @@ class CommitRows:
                 self.instance += 1
             instance = self.instance if rows else 0
         if rows:
-            self._add_rows(change, instance, prev)
-            version = based_on + len(rows)
-            written: tuple[SqlValue, ...] = (
-                version, epoch, status, int(terminal), state_schema, bytearray(state_hash), code_id, self.n,
-                rows[-1].issued_us, failures, held, at_us, bytearray(state), instance,
+            hashed = bytearray(state_hash)
+            issued_us, timers = self._add_rows(rows, instance, based_on, prev, code_id, env_id, hashed)
+            n, version = self.n, based_on + len(rows)
+            if timers and not terminal:  # an instance that has ended keeps no timer
+                self.outbox += timers.values()
+                if not is_new:
+                    self.replaced += [(instance, timer) for timer in timers]
+            self.bytes += len(state)
+            written: SqlRow = (
+                version, epoch, status, 1 if terminal else 0, state_schema, hashed, code_id, n, issued_us, failures,
+                held, at_us, bytearray(state), instance,
             )  # fmt: skip
             if instance in self.last:  # twice in one commit: written table by table, they would lose their order
                 self.needs_slow_path = True
             if is_new:
-                self.inserts.append((*written, key[0], key[1]))
+                self.inserts.append((*written, *key))
             elif lease_seen is None:
                 self.updates.append((*written, based_on))
             else:
                 self.leased.append((*written, based_on, lease_seen))
-            self.last[instance] = (version, self.n)
-        else:
-            version = based_on
-            if not is_new:
-                self.failures.append((failures, held, at_us, instance, based_on, lease_seen))
-        if notes:
+            self.last[instance] = version, n
+            if snapshot_before is not None:
+                if is_new:
+                    self.snapshots.append((instance, based_on, state_schema, code_id, b"", at_us, snapshot_before))
+                else:
+                    self.snapshots_before.append((at_us, snapshot_before, instance))
+            if snapshot_after:
+                self.snapshots.append((instance, version, state_schema, code_id, state_hash, at_us, state))
+        elif not is_new:
+            self.failures.append((failures, held, at_us, instance, based_on, lease_seen))
+        if notes or rejections or answers:
             self.unconditional.notes.extend(notes)
-        if rejections:
             self.unconditional.rejections.extend(rejections)
-        if answers:
             self.unconditional.answers.extend(answers)
         if settled:
-            self.settled.extend([(n, ordinal) for _, n, ordinal in settled])
+            self.settled += [(n, ordinal) for _, n, ordinal in settled]
         if terminal and not is_new:
             self.finished.append((instance,))
         if row_blobs:
-            self.refs.extend([(first + index, digest) for index, digest in row_blobs])
-        if snapshot_before is not None and rows:
-            if is_new:
-                self.snapshots.append((instance, based_on, state_schema, code_id, b"", at_us, snapshot_before))
-            else:
-                self.snapshots_before.append((at_us, snapshot_before, instance))
-        if snapshot_after and rows:
-            self.snapshots.append((instance, version, state_schema, code_id, state_hash, at_us, state))
-        return Applied(instance, Position(0, first))
+            self.refs += [(first + index, digest) for index, digest in row_blobs]
+        return _new(Applied, (instance, _new(Position, (0, first))))
 
-    def _add_rows(self, change: KeyChange, instance: int, prev: int) -> None:
-        n, version, code_id, env_id = self.n, change.based_on, change.code_id, change.env_id
-        log, outbox = self.log, self.outbox
-        timers: dict[str, tuple[SqlValue, ...]] = {}  # by name: of two timers of one name the later one counts
-        left = len(change.rows)
-        blob, empty = bytearray, _EMPTY
+    def _add_rows(
+        self, rows: Sequence[LogRow], instance: int, version: int, prev: int, code_id: int, env_id: int, end: bytearray
+    ) -> tuple[int, dict[str, SqlRow]]:
+        """Collect log and outbox; ``end`` is the hash after the last row. Returns when that one was issued, and the timers."""
+        n, log, outbox = self.n, self.log, self.outbox
+        timers: dict[str, SqlRow] = {}  # by name: of two timers of one name the later one counts
+        blob, empty, size, issued_us = bytearray, _EMPTY, 0, 0
+        last = n + len(rows)
         for (action_id, kind, payload, issued_us, correlation, cause, issuer, body_hash, intents, status, emitted,
-             payload_schema) in change.rows:  # fmt: skip
+             payload_schema) in rows:  # fmt: skip
             n += 1
             version += 1
-            left -= 1
+            size += len(payload) + len(intents)
             log.append((
                 n, instance, version, prev, blob(action_id), kind, blob(payload), payload_schema, issued_us,
                 blob(correlation), empty if cause is None else blob(cause), issuer, blob(body_hash), blob(intents),
-                status, code_id, env_id, empty if left else blob(change.state_hash),
+                status, code_id, env_id, end if n == last else empty,
             ))  # fmt: skip
             prev = n
             for ordinal, priority, due_us, timer in emitted:
                 if timer:
-                    timers[timer] = (n, ordinal, instance, priority, due_us, timer)
+                    timers[timer] = n, ordinal, instance, priority, due_us, timer
                 else:
                     outbox.append((n, ordinal, instance, priority, due_us, ""))
-        if timers and not change.terminal:  # an instance that has ended keeps no timer
-            outbox.extend(timers.values())
-            if change.instance is not None:
-                self.replaced.extend([(instance, timer) for timer in timers])
         self.n = n
+        self.bytes += size
+        return issued_us, timers
 
     def run(self, cursor: sqlite3.Cursor) -> bool:
         """False: a change does not fit what is stored; roll back. Raises sqlite3.IntegrityError for the same reason."""
         # The order matters: a snapshot of the old state comes before its update, and old timers go before new ones come.
-        many = cursor.executemany
+        many, together = cursor.executemany, self.bytes <= TOGETHER_BYTES
         if self.snapshots_before:
             many(SNAPSHOT_BEFORE, self.snapshots_before)
         if self.inserts:
-            many(INSERT_STATE, self.inserts)
-        if self.updates:
-            many(UPDATE_STATE, self.updates)
-            if cursor.rowcount != len(self.updates):
-                return False
+            INSERT_STATE.run(cursor, self.inserts, together=together)
+        if self.updates and UPDATE_STATE.run(cursor, self.updates, together=together) != len(self.updates):
+            return False
         if self.leased:
             many(UPDATE_LEASED, self.leased)
             if cursor.rowcount != len(self.leased):
@@ -237,15 +229,15 @@ class CommitRows:
             if cursor.rowcount != len(self.failures):
                 return False
         if self.log:
-            many(INSERT_LOG, self.log)
+            INSERT_LOG.run(cursor, self.log, together=together)
         if self.settled:
-            many(SETTLE, self.settled)
+            SETTLE.run(cursor, self.settled)
         if self.replaced:
             many(REPLACE_TIMER, self.replaced)
         if self.finished:
             many(REMOVE_TIMERS, self.finished)
         if self.outbox:
-            many(INSERT_OUTBOX, self.outbox)
+            INSERT_OUTBOX.run(cursor, self.outbox)
         if self.snapshots:
             many(SNAPSHOT, self.snapshots)
         if self.refs:
@@ -312,7 +304,7 @@ def write_blobs(cursor: sqlite3.Cursor, blobs: Sequence[NewBlob], at_us: int) ->
 
 
 def delete_settled(cursor: sqlite3.Cursor, pointers: Iterable[Pointer]) -> None:
-    cursor.executemany(SETTLE, [(n, ordinal) for _, n, ordinal in pointers])
+    SETTLE.run(cursor, [(n, ordinal) for _, n, ordinal in pointers])
 
 
 def write_notes(cursor: sqlite3.Cursor, notes: Iterable[Note], fence: int) -> None:

@@ -16,10 +16,10 @@ from typing import Final, Self
 
 from ...kernel.errors import StateConsistencyError
 from ...records import Code, Env, LogEntry, SnapshotRow, Stored
-from .commit import INSERT_LOG, INSERT_STATE, SNAPSHOT, SqlValue
 from .errors import StoreMissing, StoreTaken, translated, translates_errors
 from .location import real_path
 from .schema import IMPORTED, connect, create, creation_lock, remove
+from .statements import INSERT_LOG, INSERT_STATE, SNAPSHOT, SqlValue
 
 REDACTED: Final = (
     "@redacted"  # the projection that lists what was redacted; names of users' projections never begin with @
@@ -96,7 +96,7 @@ class SqliteImport:
         self._stored, self._prev = stored, 0
         code_id = self._code(stored.code_id)
         self._run(
-            INSERT_STATE,
+            INSERT_STATE.one,
             [(stored.version, stored.epoch, stored.status, int(stored.terminal), stored.state_schema, stored.state_hash,
               code_id, self._place(*stored.position), stored.last_us, stored.failures, stored.held, stored.last_us,
               stored.state, self._instance, *stored.key)],
@@ -118,7 +118,7 @@ class SqliteImport:
                  self._code(entry.code_id), self._env(entry.env_id), entry.state_hash)
             )  # fmt: skip
             self._prev, self._last_n = n, max(self._last_n, n)
-        self._run(INSERT_LOG, values)
+        self._run(INSERT_LOG.one, values)
         self._rows += len(values)
 
     def keep(self, kept: SnapshotRow) -> None:
