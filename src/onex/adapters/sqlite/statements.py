@@ -4,8 +4,8 @@ Theory of operation. ``executemany`` frees the GIL for every row and takes it ba
 takes the GIL in between, and gives it back after its switch interval of 5 ms. So a commit of 1,000 actions took 2 s beside a
 busy loop. A statement with all rows in it frees the GIL once: SQLite works beside the loop.
 
-- A statement is prepared for 16, 32 ... 512 rows, so that few texts are prepared and all of them stay in the connection's cache.
-  Places that are left over are bound to 0, and ``limit`` leaves them out: SQLite never looks at them.
+- A statement is prepared for 16, 20, 24, 28, 32, 40 ... 512 rows, so that few texts are prepared and all of them stay in the
+  connection's cache. Places that are left over are bound to 0, and ``limit`` leaves them out: SQLite never looks at them.
 - Below 16 rows ``executemany`` is used: it costs less then, and there is little to hand over.
 - SQLite copies what is bound and keeps the copy until the statement is used again. So a commit with much text goes row by row
   as well (``TOGETHER_BYTES``).
@@ -41,22 +41,24 @@ class RowStatement:
 
     def run(self, cursor: sqlite3.Cursor, rows: Rows, *, together: bool = True) -> int:
         """Execute it for all rows, in their order. Returns how many rows of the store it changed. Raises sqlite3.Error."""
-        if len(rows) < FEW or not together:
-            cursor.executemany(self.one, rows)
-            return cursor.rowcount
         changed = 0
         for first in range(0, len(rows), MOST):
-            changed += self._execute(cursor, rows[first : first + MOST])
+            some = rows[first : first + MOST]
+            if len(some) < FEW or not together:
+                cursor.executemany(self.one, some)
+            else:
+                self._execute(cursor, some)
+            changed += cursor.rowcount
         return changed
 
-    def _execute(self, cursor: sqlite3.Cursor, rows: Sequence[SqlRow]) -> int:
+    def _execute(self, cursor: sqlite3.Cursor, rows: Sequence[SqlRow]) -> None:
         count = len(rows)
-        places = max(FEW, 1 << (count - 1).bit_length())
+        step = 1 << (count - 1).bit_length() - 3
+        places = -(-count // step) * step
         values: list[SqlValue] = [*chain.from_iterable(rows)]
         values += (0,) * ((places - count) * self.width)
         values.append(count)
         cursor.execute(self._texts.get(places) or self._text(places), values)
-        return cursor.rowcount
 
     def _text(self, places: int) -> str:
         row = f"({', '.join('?' * self.width)})"
