@@ -4,7 +4,7 @@ A workflow of the job is: a start, three effects whose outcomes are stored, two 
 A peer gets a list of names, a *wave*, and runs each as one workflow with as many at once as suits it. Two things are measured:
 
 - ``rate``: workflows per second of a wave that takes about ``seconds``, after warm-up waves that tell how many that are;
-- ``alone_ms``: waves of one workflow each, one after another, with nothing else to do.
+- ``alone_ms``: waves of one workflow each, one after another, for as long again, with nothing else to do.
 
 Then the peer counts what its store holds, and the driver counts how often the effect ran. Anything but one done workflow for each
 name and three effects for each workflow ends the program: a rate of lost work means nothing.
@@ -109,7 +109,7 @@ async def measure(opened: Opened, folder: Path, mode: str, seconds: float) -> di
             wave = Wave(wave.workflows + more.workflows, wave.seconds + more.seconds)
         cpu = _cpu_s() - cpu
         alone: list[float] = []
-        until = time.perf_counter() + seconds / 2
+        until = time.perf_counter() + seconds
         while len(alone) < ALONE_MIN or (len(alone) < ALONE_MAX and time.perf_counter() < until):
             alone.append(round((await waves.run(1)).seconds * 1e3, 4))
         await waves.assert_all_done()
