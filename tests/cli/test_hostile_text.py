@@ -172,6 +172,13 @@ WORDS: dict[str, list[list[str]]] = {
         ["submit", "orders:9", "x", "--payload", NASTY],
         ["submit", "orders:9", "x", "--payload", f"@{NASTY}"],
     ],
+    "wait": [
+        ["wait", NASTY],
+        ["wait", f"orders:{STEERING}", "--timeout", "0"],
+        ["wait", f"orders:{STEERING}", "--timeout", "0", "--json"],
+        ["wait", "orders:1", "--until", NASTY, "--timeout", "0"],
+        ["wait", "odd:1", "--timeout", "0", "--app", NASTY],
+    ],
     "demo": [["demo", f"--{NASTY}"]],
     "bench": [["bench", NASTY]],
     "show": [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,35 @@ def test_a_message_that_repeats_a_marked_field_is_kept_without_it(commands: Comm
     (story,) = json.loads(commands("show", "jobs:1", "--attempts", "--json").out)["attempts"]
     (tried,) = story["attempts"]
     assert tried["error"] == "ConnectionError: no answer for ***"
+
+
+def test_json_of_log_rejections_and_dead_intents_hides_what_show_hides(
+    commands: Commands, secretive: Path, place: Path
+) -> None:
+    work = {"text": "poison", "token": "t0ken", "card": CARD}
+    fill(secretive, [("jobs:2", "begin", work), ("jobs:2", "begin", work)])
+    for words in (("log", "jobs:2"), ("log",), ("rejections", "jobs:2")):
+        told = commands(*words, "--json").out
+        assert '"token":"***"' in told
+        assert "t0ken" not in told
+        assert f'"card":"{CARD}"' in told  # nobody said that it is secret
+        assert '"card":"***"' in commands(*words, "--json", "--app", secretive).out
+        assert "t0ken" in commands(*words, "--json", "--no-redact").out
+    with closing(sqlite3.connect(place / "store.db")) as db:
+        db.execute("update outbox set result = cast(? as blob)", (json.dumps({"payload": {"api_key": "k3y", "n": 1}}),))
+        db.commit()
+    assert commands("dead", "--json").row["result"] == {"payload": {"api_key": "***", "n": 1}}
+    assert commands("dead", "--json", "--no-redact").row["result"] == {"payload": {"api_key": "k3y", "n": 1}}
+
+
+def test_a_refused_body_that_was_cut_is_json_as_far_as_it_goes(commands: Commands, place: Path) -> None:
+    fill(JOBS, [("jobs:1", "begin", {"token": "t0ken", "n": 1, "text": "x" * 5000})])
+    row = commands("rejections", "--json").row
+    assert (row["body"], row["body_is_cut"]) == ({"token": "***", "n": 1}, True)
+    assert commands("show", "jobs:1", "--json").row["rejections"] == [row]
+    fill(JOBS, [("jobs:2", "begin", {"text": "", "n": 1})])
+    row = commands("rejections", "jobs:2", "--json").row
+    assert (row["body"], row["body_is_cut"]) == ({"text": "", "n": 1}, False)
 
 
 def test_each_value_below_a_secret_name_is_hidden_and_what_says_nothing_stays() -> None:

@@ -17,7 +17,8 @@ from ..views.stored_value import intent_name, position_text, tries_made
 from .console import counted, harmless, note, say, say_json, table
 from .exit_codes import Misused
 from .operator_requests import OperatorRequest, OperatorResult, operate
-from .store_options import ROWS_MAX, AppOption, Json, Store, numbers, url_of
+from .secret_marks import hidden_fields
+from .store_options import ROWS_MAX, AppOption, Json, NoRedact, Store, numbers, url_of
 from .store_reading import look
 
 PAGE = 1000
@@ -33,6 +34,7 @@ def dead(
     timeout: Annotated[
         float, typer.Option(min=0.0, metavar="SECONDS", help="How long to wait for the intents that run again.")
     ] = 60.0,
+    no_redact: NoRedact = False,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
@@ -42,6 +44,9 @@ def dead(
     attempt, with the same idempotency key. An outcome or a timer is held when the reducer failed on it: it is delivered
     again, and the effect is not repeated. The engine that runs on the store does this. If none runs, one is opened,
     which needs --app. It runs whatever else is due on the store, too, and a line says how much that was.
+
+    --json shows the result that is held, too. Values of secret fields are *** there: fields with a name like password, token or
+    api_key, and with --app those that the app marks as Secret.
 
     \b
     Examples:
@@ -72,8 +77,9 @@ def dead(
     rows = look(store, lambda reader: _stopped(reader, limit + 1))
     more, rows = len(rows) > limit, rows[:limit]
     if as_json:
+        hide = hidden_fields(app, no_redact=no_redact)
         for row in rows:
-            say_json(stopped_intent_json(row))
+            say_json(stopped_intent_json(row, hide))
         return
     if not rows:
         note("no intents are dead or held")

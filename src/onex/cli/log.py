@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from ..kernel.action import WorkflowKey
 from ..ports import LogEntry, Position, Reader
+from ..views.hidden import HiddenFields
 from ..views.stored_rows import log_entry_json
 from ..views.stored_value import intent_names, iso, position_text
 from .console import GAP, harmless, note, now_us, say, say_json, table, when
 from .own_output import own_stdout
-from .store_options import ROWS_MAX, Json, Store, numbers
+from .secret_marks import hidden_fields
+from .store_options import ROWS_MAX, AppOption, Json, NoRedact, Store, numbers
 from .store_reading import look
 
 PAGE = 500
 LOOK_S = 0.2
+
+
+class _Shown(NamedTuple):
+    """How an entry is printed; ``hide``: without which fields."""
+
+    as_json: bool
+    hide: HiddenFields | None
 
 
 def log(
@@ -31,12 +40,17 @@ def log(
         typer.Option(metavar="POSITION", help="Only actions behind this position (with KEY: behind this version)."),
     ] = None,
     limit: Annotated[int, typer.Option(metavar="ROWS", min=1, max=ROWS_MAX, help="Rows to show.")] = 50,
+    app: AppOption = None,
+    no_redact: NoRedact = False,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Show applied actions, of all instances or of one.
 
     Without --after the last actions are shown, with --after the next ones behind that position. --follow runs until Ctrl-C.
+
+    --json shows payloads and intents, too. Values of secret fields are *** there: fields with a name like password, token or
+    api_key, and with --app those that the app marks as Secret.
 
     \b
     Examples:
@@ -45,23 +59,24 @@ def log(
       onex log --follow --json
       onex log --after 0:1000 --limit 500
     """
+    shown = _Shown(as_json, hidden_fields(app, no_redact=no_redact) if as_json else None)
     if key is not None:
         at = WorkflowKey.parse(key)
         begin = None if after is None else numbers(after, 1, "version")[0]
-        look(store, lambda reader: _of_one(reader, at, begin, limit, follow=follow, as_json=as_json))
+        look(store, lambda reader: _of_one(reader, at, begin, limit, shown, follow=follow))
     else:
         position = None if after is None else Position(*numbers(after, 2, "position"))
-        look(store, lambda reader: _of_all(reader, position, limit, follow=follow, as_json=as_json))
+        look(store, lambda reader: _of_all(reader, position, limit, shown, follow=follow))
 
 
 async def _of_one(
-    reader: Reader, key: WorkflowKey, after: int | None, limit: int, *, follow: bool, as_json: bool
+    reader: Reader, key: WorkflowKey, after: int | None, limit: int, shown: _Shown, *, follow: bool
 ) -> None:
     stored = (await reader.load([key])).get(key)
     if after is None:
         after = max(0, stored.version - limit) if stored is not None else 0
     entries = await reader.history(key, after, limit)
-    _print(entries, as_json=as_json, headed=True)
+    _print(entries, shown, headed=True)
     if not entries and not follow:
         note(
             f"{key} has no actions behind version {after}"
@@ -71,16 +86,16 @@ async def _of_one(
     while follow:
         after = entries[-1].version if entries else after
         entries = await reader.history(key, after, PAGE)
-        _print(entries, as_json=as_json, headed=False)
+        _print(entries, shown, headed=False)
         if not entries:
             await asyncio.sleep(LOOK_S)
 
 
-async def _of_all(reader: Reader, after: Position | None, limit: int, *, follow: bool, as_json: bool) -> None:
+async def _of_all(reader: Reader, after: Position | None, limit: int, shown: _Shown, *, follow: bool) -> None:
     if after is None:
         after = Position(0, max(0, (await reader.counts()).actions - limit))
     entries = await reader.log(after, limit)
-    _print(entries, as_json=as_json, headed=True)
+    _print(entries, shown, headed=True)
     if not entries and not follow:
         note(
             "the log has no actions behind that position"
@@ -90,17 +105,17 @@ async def _of_all(reader: Reader, after: Position | None, limit: int, *, follow:
     while follow:
         after = entries[-1].position if entries else after
         entries = await reader.log(after, PAGE)
-        _print(entries, as_json=as_json, headed=False)
+        _print(entries, shown, headed=False)
         if not entries:
             await asyncio.sleep(LOOK_S)
 
 
-def _print(entries: Sequence[LogEntry], *, as_json: bool, headed: bool) -> None:
+def _print(entries: Sequence[LogEntry], shown: _Shown, *, headed: bool) -> None:
     if not entries:
         return
-    if as_json:
+    if shown.as_json:
         for entry in entries:
-            say_json(log_entry_json(entry))
+            say_json(log_entry_json(entry, shown.hide))
     elif headed:
         now = now_us()
         table(

@@ -10,17 +10,16 @@ import typer
 from pydantic import JsonValue
 
 from ..kernel.action import WorkflowKey
-from ..kernel.errors import ContractError, UnknownWorkflow
+from ..kernel.errors import UnknownWorkflow
 from ..ports import EnumOutboxState, OutboxRow, Reader, Stored
-from ..views.hidden import HiddenFields
 from ..views.stored_rows import InstancePage, instance_page_json
 from ..views.stored_value import intent_name, iso, parse_json, tries_made
 from ..wiring import owner_pid
 from .console import fields, harmless, note, now_us, say, say_json, short, styled, table, when
 from .exit_codes import FOUND, Misused
-from .secret_marks import marked_fields
+from .secret_marks import hidden_fields
 from .show_history import show_attempts, show_history, trace_lines
-from .store_options import AppOption, Json, Key, Store, url_of
+from .store_options import AppOption, Json, Key, NoRedact, Store, url_of
 from .store_reading import look
 
 ROWS = 200
@@ -46,7 +45,7 @@ def show(
             "--attempts", help="Also show what became of their intents: each try, and where your code raised."
         ),
     ] = False,
-    no_redact: Annotated[bool, typer.Option("--no-redact", help="Show the values of secret fields, too.")] = False,
+    no_redact: NoRedact = False,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
@@ -66,7 +65,7 @@ def show(
     at_key = WorkflowKey.parse(key)
     if at is not None and app is None:
         raise Misused("--at folds the log with the app's reducer; name the app: --app PATH")
-    hide = None if no_redact else _hidden(app)
+    hide = hidden_fields(app, no_redact=no_redact)
     page = look(
         store, lambda reader: _at_one_version(reader, at_key, at, app, history=history or attempts, attempts=attempts)
     )
@@ -174,15 +173,6 @@ def _show(page: InstancePage, stored: Stored, app: Path | None) -> None:
         say(styled("attempts", "dim"))
         show_attempts(page.stories)
     _show_rejections(page)
-
-
-def _hidden(app: Path | None) -> HiddenFields:
-    """What is not to be shown. An app that cannot be loaded hides what has a secret name all the same."""
-    try:
-        return HiddenFields(marked_fields(app))
-    except ContractError as error:
-        note(f"{app} cannot be loaded, so fields it marks as Secret are shown: {error.message}")
-        return HiddenFields()
 
 
 def _show_state(value: JsonValue) -> None:

@@ -24,6 +24,7 @@ AppPath = Annotated[
     ),
 ]
 AppOption = Annotated[Path | None, typer.Option("--app", metavar="APP", help="The app: a Python file or a folder.")]
+NoRedact = Annotated[bool, typer.Option("--no-redact", help="Show the values of secret fields, too.")]
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The instance, as TYPE:INSTANCE.")]
 
 

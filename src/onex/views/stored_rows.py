@@ -8,11 +8,12 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from ..kernel.action import WorkflowKey
+from ..kernel.action import ID_BYTES, WorkflowKey
 from ..ports import Attempt, Code, LogEntry, LogRow, OutboxRow, RejectionRow, Stored
+from ..records import REJECTED_BODY_BYTES
 from .hidden import HiddenFields
 from .intent_story import IntentStory, intent_stories, intent_story_json
-from .stored_value import intent_name, is_running, iso, parse_json, position_text, tries_made
+from .stored_value import intent_name, is_running, iso, parse_beginning, parse_json, position_text, tries_made
 
 
 @dataclass(slots=True)
@@ -154,21 +155,24 @@ def _outcome_of_json(row: LogRow) -> dict[str, object] | None:
 
 
 def rejection_json(row: RejectionRow, hide: HiddenFields | None = None) -> dict[str, object]:
-    body = parse_json(row.body)
+    body, is_cut = parse_beginning(row.body, REJECTED_BODY_BYTES)
     return {
         "key": row.key,
-        "action_id": row.action_id.hex(),
+        "action_id": str(UUID(bytes=row.action_id)) if len(row.action_id) == ID_BYTES else None,
         "code": row.code,
         "message": row.message,
         "times": row.times,
         "first_at": iso(row.first_us),
         "last_at": iso(row.last_us),
         "body": body if hide is None else hide.hide(body),
+        "body_is_cut": is_cut,
         "trace": row.trace.splitlines(),
     }
 
 
-def stopped_intent_json(row: OutboxRow) -> dict[str, object]:
+def stopped_intent_json(row: OutboxRow, hide: HiddenFields | None = None) -> dict[str, object]:
+    """``result`` is that of a held outcome, or null."""
+    result = parse_json(row.result)
     return {
         "pointer": position_text(row.pointer),
         "key": str(row.key),
@@ -178,5 +182,5 @@ def stopped_intent_json(row: OutboxRow) -> dict[str, object]:
         "attempts": tries_made(row),
         "crashes": row.crashes,
         "error": row.error or None,
-        "result": parse_json(row.result),
+        "result": result if hide is None else hide.hide(result),
     }

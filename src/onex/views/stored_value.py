@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import orjson
 from pydantic import JsonValue
+from pydantic_core import from_json
 
 from ..kernel.action import EPOCH
 from ..kernel.intent import CANCEL, Failure
@@ -19,6 +20,18 @@ def parse_json(data: bytes) -> JsonValue:
     except orjson.JSONDecodeError:
         return data.decode(errors="replace")
     return value
+
+
+def parse_beginning(data: bytes, cut_at: int) -> tuple[JsonValue, bool]:
+    """Stored bytes of which at most ``cut_at`` were kept, and whether some are missing. Of cut JSON what is whole is given."""
+    value = parse_json(data)
+    if len(data) < cut_at or not isinstance(value, str) or data[:1] not in (b"{", b"["):
+        return value, False
+    try:
+        whole: JsonValue = from_json(data.decode(errors="ignore"), allow_partial=True)
+    except ValueError:
+        return value, True
+    return whole, True
 
 
 def intent_names(intents: bytes) -> list[str]:
