@@ -29,6 +29,7 @@ from ..records import Damage
 from ..replay.history_export import Exported, Redacted, redacted_since
 from ..replay.history_reader import HistoryReader
 from . import StoreUrl
+from .read_ahead import ROWS, ReadAhead
 
 PAGE = 1000
 
@@ -74,6 +75,7 @@ class RecordedStore:
     def __init__(self, store_url: str) -> None:
         """Raises InvalidStoreUrl, DatabaseConnectionError when there is no store."""
         self._reads = SqliteReads(StoreUrl.parse(store_url).file)
+        self._ahead = ReadAhead(self._reads.histories)
         self._marked = self._reads.watermark(REDACTED, 0) > 0
 
     @property
@@ -92,10 +94,13 @@ class RecordedStore:
     async def instances(
         self, workflow_type: str | None, status: str | None, after: WorkflowKey | None, limit: int
     ) -> Sequence[Stored]:
-        return self._reads.instances(workflow_type, status, after, limit)
+        page = self._reads.instances(workflow_type, status, after, limit)
+        self._ahead.begin(page)
+        return page
 
     async def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]:
-        return self._reads.history(key, after, limit)
+        whole = self._ahead.whole(key) if after == 0 and limit >= ROWS else None
+        return self._reads.history(key, after, limit) if whole is None else whole
 
     async def snapshot(self, key: WorkflowKey, at_most: int) -> SnapshotRow | None:
         return self._reads.snapshot(key, at_most)

@@ -42,6 +42,7 @@ from .rows import (
     OWN,
     STORED,
     STORED_TYPES,
+    OwnColumns,
     entry_of,
     held_of,
     outbox_row,
@@ -88,6 +89,10 @@ def _sql(*parts: str) -> str:
     return " ".join(parts)
 
 
+_OWN_OF_SEVERAL = _sql(
+    OWN.replace("select", "select l.instance,", 1),
+    "where l.instance in (select value from json_each(?)) order by l.instance, l.version",
+)
 _STORED_BY_KEY = _sql(STORED, "where workflow_type = ? and instance_id = ?")
 
 
@@ -218,6 +223,20 @@ class SqliteReads:
         if [entry.version for entry in entries] != list(range(last - len(entries) + 1, last + 1)):
             raise StateConsistencyError(f"{self.path}: versions {first} to {last} of {key} do not follow one another")
         return entries
+
+    @translates_errors
+    def histories(self, instances: Sequence[Stored]) -> Mapping[WorkflowKey, Sequence[LogEntry]]:
+        """The whole history of each, up to the version it had, in one read. One whose rows are not all there is left out."""
+        ids = json.dumps([stored.instance for stored in instances])
+        rows: dict[int, list[OwnColumns]] = {}
+        for instance, *row in self._connection.execute(_OWN_OF_SEVERAL, (ids,)):
+            rows.setdefault(instance, []).append(tuple(row))
+        found: dict[WorkflowKey, Sequence[LogEntry]] = {}
+        for stored in instances:
+            entries = own_entries(stored.key, rows.get(stored.instance, [])[: stored.version])
+            if [entry.version for entry in entries] == list(range(1, stored.version + 1)):
+                found[stored.key] = entries
+        return found
 
     @translates_errors
     def snapshot(self, key: WorkflowKey, at_most: int) -> SnapshotRow | None:
