@@ -91,17 +91,20 @@ def choose(names: Sequence[str]) -> list[PeerProgram]:
 
 def install(chosen: Sequence[PeerProgram]) -> tuple[list[Started], dict[str, str]]:
     """Programs that can be run, and those that cannot, with the reason."""
-    started: list[Started] = []
-    skipped: dict[str, str] = {}
-    for one in chosen:
+    pythons: dict[str, Path] = {}
+    reasons: dict[str, str] = {}
+    for name in dict.fromkeys(one.environment for one in chosen):
         try:
-            python = environment(one.environment, ROOT / LOCKS[one.environment])
+            pythons[name] = environment(name, ROOT / LOCKS[name])
         except NotInstalled as error:
-            skipped[one.name] = str(error)
-            _say(f"SKIPPED {one.name}: {error}")
-        else:
-            started.append(Started(one.name, [str(python), "-m", one.module, "--mode", one.mode]))
-    return started, skipped
+            reasons[name] = str(error)
+            _say(f"SKIPPED {name}: {error}")
+    started = [
+        Started(one.name, [str(pythons[one.environment]), "-m", one.module, "--mode", one.mode])
+        for one in chosen
+        if one.environment in pythons
+    ]
+    return started, {one.name: reasons[one.environment] for one in chosen if one.environment in reasons}
 
 
 def compare(programs: Sequence[Started], rounds: int, seconds: float, place: Path) -> Comparison:
@@ -162,7 +165,7 @@ def _report(found: Comparison, host: HostFacts, *, only_json: bool) -> None:
     if not only_json:
         lines = table(found.rows)
         lines.append(f"skipped: {len(found.skipped)}, failed: {len(found.failed)}")
-        lines += [f"  {name}: {why}" for name, why in {**found.skipped, **found.failed}.items()]
+        lines += [f"  {name}: {why.splitlines()[0]}" for name, why in {**found.skipped, **found.failed}.items()]
         sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.write(json.dumps(result(found, host), allow_nan=False) + "\n")
 

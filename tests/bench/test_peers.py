@@ -143,15 +143,38 @@ def test_a_last_line_that_is_no_figures_is_refused(programs: Programs, said: str
 
 
 def test_a_peer_that_cannot_be_installed_is_skipped_aloud(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def none(name: str, lock: Path) -> Path:
-        raise NotInstalled(f"no index has {lock.name}\nsaid the installer")
+    asked: list[str] = []
 
-    monkeypatch.setattr(command, "environment", none)
-    started, skipped = command.install(choose(["dbos"]))
-    assert (started, set(skipped)) == ([], {"onex", "dbos-async", "dbos-queue"})
-    assert "SKIPPED dbos-async: no index has dbos.txt" in capsys.readouterr().err
+    def only_ours(name: str, lock: Path) -> Path:
+        asked.append(name)
+        if name != "onex":
+            raise NotInstalled(f"no index has {lock.name}\nsaid the installer")
+        return Path("python")
+
+    monkeypatch.setattr(command, "environment", only_ours)
+    started, skipped = command.install(choose(["dbos", "floor"]))
+    assert [one.name for one in started] == ["onex"] and asked == ["onex", "floor", "dbos"]
+    assert set(skipped) == {"floor", "dbos-async", "dbos-queue"}
+    assert "SKIPPED dbos: no index has dbos.txt\nsaid the installer" in capsys.readouterr().err
+
+
+def test_a_skip_is_counted_and_is_no_failure(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = ([programs.program("onex", 10)], {"dbos-async": "no index\nsaid the installer"})
+    monkeypatch.setattr(command, "install", lambda chosen: answer)
+    assert command.main(["--rounds", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2:4] == ["skipped: 1, failed: 0", "  dbos-async: no index"]
+    assert json.loads(lines[-1])["detail"]["skipped"] == answer[1]
+
+
+def test_a_failure_is_the_exit_code(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = programs.code("other", "raise SystemExit(3)")
+    monkeypatch.setattr(command, "install", lambda chosen: ([programs.program("onex", 10), bad], {}))
+    assert command.main(["--rounds", "1", "--json"]) == 1
 
 
 def test_what_the_installer_said_is_the_reason(tmp_path: Path) -> None:
