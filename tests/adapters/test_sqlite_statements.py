@@ -10,13 +10,13 @@ import pytest
 
 from onex.adapters.sqlite import statements
 from onex.adapters.sqlite.core import SqliteCore
-from onex.adapters.sqlite.statements import FEW, MOST
+from onex.adapters.sqlite.statements import ANSWER, FEW, MOST, NOTE, SETTLE, UPDATE_STATE, RowStatement
 from onex.kernel.action import WorkflowKey
-from onex.ports import Applied, Commit, Conflict, KeyChange, NewIntent, Pointer
+from onex.ports import Applied, Commit, Conflict, EnumOutboxState, InboxAnswer, KeyChange, NewIntent, Note, Pointer
 from onex.testing.conformance.owner import CODE, ENV, row
 
 SIZES = [1, FEW - 1, FEW, FEW + 1, 100, MOST - 1, MOST, MOST + 1, MOST + FEW + 1]
-TABLES = ("shards", "workflow_state", "log", "outbox")
+TABLES = ("shards", "workflow_state", "log", "outbox", "inbox")
 
 
 class Owner:
@@ -46,6 +46,16 @@ class Owner:
     def commit(self, *changes: KeyChange) -> list[Applied | Conflict]:
         return list(self.core.commit(Commit(self.fences, changes, at_us=9)))
 
+    def note(self) -> None:
+        notes = [Note(Pointer(0, n, 0), attempt=n, started=True, error="no") for n in range(1, self.size + 1)]
+        dead = notes[-1]._replace(state=EnumOutboxState.DEAD, result=b"r")
+        self.core.commit(Commit(self.fences, notes=(*notes, dead), at_us=9))
+
+    def answer(self) -> None:
+        tickets = self.core.send_all([b"asked"] * self.size, 5)
+        answers = [InboxAnswer(ticket, b"answer %d" % ticket, 9) for ticket in tickets]
+        self.core.commit(Commit(self.fences, answers=(*answers, answers[0]._replace(answer=b"later")), at_us=9))
+
     def settle(self) -> None:
         settled = tuple(Pointer(0, n, 1) for n in range(1, self.size + 1))
         self.core.commit(Commit(self.fences, settled=settled, at_us=9))
@@ -68,6 +78,8 @@ def filled(path: Path, size: int) -> dict[str, list[tuple[object, ...]]]:
     owner = Owner(path, size)
     owner.made()
     owner.updated()
+    owner.note()
+    owner.answer()
     owner.settle()
     found = owner.rows()
     owner.core.close()
@@ -81,7 +93,12 @@ def test_rows_that_go_together_are_stored_as_rows_that_go_one_by_one(
     together = filled(tmp_path / "together.db", size)
     monkeypatch.setattr(statements, "FEW", 1 << 30)
     assert together == filled(tmp_path / "single.db", size)
-    assert [len(together[table]) for table in TABLES] == [1, size, 2 * size, 3 * size]
+    assert [len(together[table]) for table in TABLES] == [1, size, 2 * size, 3 * size, size]
+    assert [row[7] for row in together["outbox"] if row[9]] == [*range(1, size + 1)]
+    assert [row[6:] for row in together["outbox"] if row[0] == size and row[1] == 0] == [
+        ("dead", size, 1, 1, 0, b"r", "no")
+    ]
+    assert [row[3] for row in together["inbox"]] == [b"answer %d" % ticket for ticket in range(1, size + 1)]
 
 
 def test_a_commit_of_many_actions_is_few_statements(tmp_path: Path) -> None:
@@ -91,6 +108,10 @@ def test_a_commit_of_many_actions_is_few_statements(tmp_path: Path) -> None:
         "update shards", "insert into workflow_state", "insert into log", "insert into outbox", "insert into outbox",
     ]  # fmt: skip
     assert len(owner.statements_of(owner.updated)) < 10
+    assert len(owner.statements_of(owner.note)) < 6
+    owner.core.send_all([b"asked"] * MOST, 5)
+    answers = tuple(InboxAnswer(ticket, b"answer", 9) for ticket in range(1, MOST + 1))
+    assert len(owner.statements_of(lambda: owner.core.commit(Commit(owner.fences, answers=answers, at_us=9)))) < 5
     assert len(owner.statements_of(owner.settle)) < 5
     owner.core.close()
 
@@ -103,6 +124,18 @@ def test_a_commit_with_much_text_goes_row_by_row(tmp_path: Path) -> None:
     assert len(owner.statements_of(lambda: owner.updated(text=per_row + 1))) > 2 * MOST
     assert owner.core.load([WorkflowKey("orders", "7")])[WorkflowKey("orders", "7")].state == b"\x07" * (per_row + 1)
     owner.core.close()
+
+
+@pytest.mark.parametrize("statement", [UPDATE_STATE, SETTLE, NOTE, ANSWER])
+def test_each_row_is_found_by_a_key(tmp_path: Path, statement: RowStatement) -> None:
+    core = SqliteCore(tmp_path / "store.db")
+    asked = f"explain query plan {statement._text(FEW)}"
+    plan = [step[3] for step in core._connection.execute(asked, (0,) * (FEW * statement.width + 1))]
+    assert any("USING" in step and "SEARCH" in step for step in plan), plan
+    assert not any(
+        step.startswith("SCAN") and ("outbox" in step or "workflow" in step or "inbox" in step) for step in plan
+    )
+    core.close()
 
 
 def test_one_change_that_does_not_fit_is_left_out_of_many(tmp_path: Path) -> None:

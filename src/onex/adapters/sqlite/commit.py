@@ -47,9 +47,11 @@ from ...ports import (
 from ...records import ATTEMPTS_KEPT
 from ..store_limits import ANSWER_KEPT_US, ATTEMPTS_MAX, storable, storable_attempt, storable_text
 from .statements import (
+    ANSWER,
     INSERT_LOG,
     INSERT_OUTBOX,
     INSERT_STATE,
+    NOTE,
     REMOVE_TIMERS,
     REPLACE_TIMER,
     SETTLE,
@@ -308,16 +310,16 @@ def delete_settled(cursor: sqlite3.Cursor, pointers: Iterable[Pointer]) -> None:
 
 
 def write_notes(cursor: sqlite3.Cursor, notes: Iterable[Note], fence: int) -> None:
-    """A note on an outbox row that is no longer there changes nothing."""
-    cursor.executemany(
-        "update outbox set state = ?, attempt = ?, due_us = ?, started = ?, crashes = ?, result = ?, error = ?,"
-        " fence = ? where n = ? and ordinal = ?",
-        [
-            (note.state.value, note.attempt, note.due_us, int(note.started), note.crashes, note.result,
-             storable_text(note.error), fence, note.pointer.n, note.pointer.ordinal)
-            for note in notes
-        ],
-    )  # fmt: skip
+    """Of notes on one outbox row the last counts. One on a row that is no longer there changes nothing."""
+    rows: dict[tuple[int, int], SqlRow] = {}
+    size = 0
+    for (_, n, ordinal), state, attempt, due_us, started, crashes, result, error in notes:
+        size += len(result) + len(error)
+        rows[n, ordinal] = (
+            state.value, attempt, due_us, 1 if started else 0, crashes, bytearray(result), storable_text(error), fence,
+            n, ordinal,
+        )  # fmt: skip
+    NOTE.run(cursor, [*rows.values()], together=size <= TOGETHER_BYTES)
 
 
 def write_attempts(cursor: sqlite3.Cursor, attempts: Iterable[Attempt]) -> None:
@@ -340,11 +342,13 @@ def write_attempts(cursor: sqlite3.Cursor, attempts: Iterable[Attempt]) -> None:
 
 
 def write_answers(cursor: sqlite3.Cursor, answers: Iterable[InboxAnswer]) -> None:
-    """A row that has an answer keeps it."""
-    cursor.executemany(
-        "update inbox set answer = ?, answered_us = ? where ticket = ? and answer is null",
-        [(answer.answer, answer.at_us, answer.ticket) for answer in answers],
-    )
+    """A row that has an answer keeps it: of two answers to one row the first counts."""
+    rows: dict[int, SqlRow] = {}
+    size = 0
+    for ticket, answer, at_us in answers:
+        size += len(answer)
+        rows.setdefault(ticket, (bytearray(answer), at_us, ticket))
+    ANSWER.run(cursor, [*rows.values()], together=size <= TOGETHER_BYTES)
 
 
 def write_rejections(cursor: sqlite3.Cursor, rejections: Iterable[Rejection], rows: int, cap: int) -> int:

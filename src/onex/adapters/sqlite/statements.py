@@ -9,7 +9,8 @@ busy loop. A statement with all rows in it frees the GIL once: SQLite works besi
 - Below 16 rows ``executemany`` is used: it costs less then, and there is little to hand over.
 - SQLite copies what is bound and keeps the copy until the statement is used again. So a commit with much text goes row by row
   as well (``TOGETHER_BYTES``).
-- Each statement of many rows changes the same rows as its twin for one row, and counts them the same way.
+- Each statement of many rows changes the same rows as its twin for one row, and counts them the same way. Where two rows of
+  one call name the same row of the store, their order is not kept, so whoever calls it gives each once.
 """
 
 from __future__ import annotations
@@ -85,25 +86,28 @@ def _insert(table: str, columns: Sequence[str], empty_is_null: str = "") -> RowS
     )
 
 
+def _update(table: str, columns: Sequence[str], found_by: Sequence[str], condition: str) -> RowStatement:
+    names = (*columns, *found_by)
+    given = [f"{name} = column{place}" for place, name in enumerate(names, 1)]
+
+    def where(terms: Sequence[str]) -> str:
+        return " and ".join((*terms, condition) if condition else terms)
+
+    return RowStatement(
+        _sql(f"update {table} set", ", ".join(f"{name} = ?" for name in columns), "where",
+             where([f"{name} = ?" for name in found_by])),
+        _sql(f"update {table} set", ", ".join(given[: len(columns)]), "from {rows} where", where(given[len(columns) :])),
+        len(names),
+    )  # fmt: skip
+
+
 _SET: Final = (
     "version", "epoch", "status", "terminal", "state_schema", "state_hash", "code_id", "position", "last_us", "failures",
     "held", "updated_us", "state",
 )  # fmt: skip
 
 INSERT_STATE: Final = _insert("workflow_state", (*_SET, "instance", "workflow_type", "instance_id"))
-UPDATE_STATE: Final = RowStatement(
-    _sql(
-        "update workflow_state set",
-        ", ".join(f"{name} = ?" for name in _SET),
-        "where instance = ? and version = ? and lease_id is null",
-    ),
-    _sql(
-        "update workflow_state as w set",
-        ", ".join(f"{name} = v.column{place}" for place, name in enumerate(_SET, 1)),
-        "from {rows} as v where w.instance = v.column14 and w.version = v.column15 and w.lease_id is null",
-    ),
-    len(_SET) + 2,
-)
+UPDATE_STATE: Final = _update("workflow_state", _SET, ("instance", "version"), "lease_id is null")
 INSERT_LOG: Final = _insert(
     "log",
     ("n", "instance", "version", "prev", "action_id", "kind", "payload", "payload_schema", "issued_us", "correlation",
@@ -114,6 +118,10 @@ INSERT_OUTBOX: Final = _insert("outbox", ("n", "ordinal", "instance", "priority"
 SETTLE: Final = RowStatement(
     "delete from outbox where n = ? and ordinal = ?", "delete from outbox where (n, ordinal) in {rows}", 2
 )
+NOTE: Final = _update(
+    "outbox", ("state", "attempt", "due_us", "started", "crashes", "result", "error", "fence"), ("n", "ordinal"), ""
+)
+ANSWER: Final = _update("inbox", ("answer", "answered_us"), ("ticket",), "answer is null")
 
 # Seldom, or of few rows.
 UPDATE_LEASED: Final = UPDATE_STATE.one.replace("lease_id is null", "lease_id = ?")
