@@ -66,7 +66,7 @@ def charge(intent: ModelIntent[Charge]) -> Receipt:
     return Receipt(number=_keep("charges", intent.idempotency_key, intent.payload))
 
 
-@billing.effect(kind="notification", delivery="at_most_once")
+@billing.effect(kind="notification", delivery="at_most_once", detached=True)
 def mail(intent: ModelIntent[Mail]) -> None:
     _keep("mails", intent.idempotency_key, intent.payload)
 

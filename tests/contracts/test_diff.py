@@ -194,6 +194,11 @@ CASES = {
         [("retry: {max_attempts: 5}", "retry: {max_attempts: 5}, on_exit: cancel")],
         {("major", "added intents[charge].on_exit", "whether leaving its status cancels it differs")},
     ),
+    "an intent outlives its instance": (
+        SHOP,
+        [("retry: {max_attempts: 5}", "retry: {max_attempts: 5}, detached: true")],
+        {("major", "changed intents[charge].detached", "whether the end of its instance cancels it differs")},
+    ),
     "a trigger needs a lease": (
         SHOP,
         [("unleased: [cancel]", "unleased: []")],

@@ -6,6 +6,7 @@ Each act draws one way to behave, in the order of the questions in ``act``: the 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from random import Random
 from typing import Final
@@ -63,6 +64,8 @@ class SampleClient:
         self.supervisor, self.faults, self.checker, self.truth, self.chance = supervisor, faults, checker, truth, chance
         self.outside, self.leases, self.keys = outside, leases, keys
         self.sender = InboxSender(supervisor.sender, checker.violated)
+        self.after_s: Sequence[float] = (0.0, 0.0, 0.0, 2.0)
+        """How much later than now an intent that it asks for may be due."""
         self._answered_requests: list[tuple[ClientRequest, Committed]] = []
 
     async def run(self, actions: int) -> None:
@@ -403,7 +406,7 @@ class SampleClient:
                 return "add", Add(amount=chance.randrange(10))
             case 2:
                 times = chance.choice((1, 1, 1, 3))
-                after_s = chance.choice((0.0, 0.0, 0.0, 2.0))
+                after_s = chance.choice(self.after_s)
                 name = chance.choice(ASKED)
                 return "ask", Ask(name=name, text="please", times=times, after_s=after_s, own_key=chance.random() < 0.3)
             case 3:

@@ -62,6 +62,8 @@ ANSWERED_S: Final = 120.0
 DRAINED_S: Final = 120.0
 REST_S: Final = 100.0
 FEW: Final = 100
+LATER_S: Final = (0.0, 0.0, 2.0, 90.0)
+"""Where a run cancels intents, some are due so late that the store alone holds them."""
 MAX_STEPS: Final = 30_000
 """A run takes about 4,500 steps, one in two hundred more than 9,000. One that takes so many repeats itself without end."""
 
@@ -130,6 +132,7 @@ async def run_engine(
     checker.set_up(outside, app(newest, outside), older)
     if limits.kept > FEW:  # what memory had no room for at the start is read later, and then runs beside others
         outside.alone = checker.runs_alone
+    checker.cancelling.is_running, checker.cancelling.reads_all = outside.is_running, not misbehaving
     truth = SimStore(disk, sim.world)
 
     def boot(generation: int) -> ReducerRegistry:
@@ -155,6 +158,8 @@ async def run_engine(
         kind(supervisor, faults, checker, outside, truth, leases, keys, stream(sim.seed, f"client {n}"))
         for n in range(clients)
     ]
+    for client in everybody if cancelling else ():
+        client.after_s = LATER_S
     living = [sim.world.spawn(client.run(actions)) for client in everybody]
     troubling = sim.world.spawn(
         EngineIncidents(sim, supervisor, faults, outside, checker, truth, leases, keys).happen()

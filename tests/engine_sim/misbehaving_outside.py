@@ -73,6 +73,10 @@ class MisbehavingOutside(Outside):
         self._async = FunctionExecutor(self._effect, _NoBlobs())
         self._plain = FunctionExecutor(self._plain_effect, _NoBlobs(), inline)
 
+    def is_running(self, what: SeenEffect) -> bool:
+        """Nobody can say: one that does not let itself be ended runs on when the engine has long given it up."""
+        return False
+
     async def _serve(self, intent: ModelIntent[BaseModel], host: Host) -> Result:
         self.own_timeouts.discard(seen_of_intent(intent))
         plain = self.misbehaviour.hits("effect is a plain function")

@@ -47,6 +47,11 @@ class Outside(AttemptLog):
         if what in self.attempts:
             self.attempts[what].allowed += 1
 
+    def is_running(self, what: SeenEffect) -> bool:
+        """In the engine that owns the store."""
+        owner = self.owner()
+        return owner is not None and what in self._running[owner]
+
     def attempted(self, intent: ModelIntent[BaseModel]) -> tuple[SeenEffect, Attempts]:
         body = intent.payload.model_dump_json()
         what, known = self.begin(intent, body, at_most_once=intent.name in AT_MOST_ONCE)

@@ -232,7 +232,7 @@ def _handlers(generation: int, cancelling: bool = False) -> Handlers[SampleState
 
     @handlers.on("finish")
     def finish(state: SampleState, action: Action[Nothing]) -> Step[SampleState]:
-        """Leaves intents behind: a terminal status does not take back what was promised."""
+        """What the last step emits still runs, its timer excepted."""
         last = action.issued_at + timedelta(seconds=1)
         return Step(state, intent("do", Do(text="last")), intent("shout", Do(text="last")), timer("alarm", last))
 
@@ -250,12 +250,22 @@ SPECS: Final = (
         "once", "message_publish", "outside", Do, ENDS, retry=FAST, delivery=ONCE, timeout_s=1.0, concurrency=AT_ONCE
     ),
     IntentSpec("shout", "notification", "outside", Do, retry=FAST, timeout_s=1.0, concurrency=AT_ONCE),
-    IntentSpec("whisper", "notification", "outside", Do, retry=FAST, delivery=ONCE, timeout_s=1.0, concurrency=AT_ONCE),
+    IntentSpec(
+        "whisper",
+        "notification",
+        "outside",
+        Do,
+        retry=FAST,
+        delivery=ONCE,
+        timeout_s=1.0,
+        concurrency=AT_ONCE,
+        detached=True,
+    ),
     IntentSpec("reckon", EnumIntentType.COMPUTE_TASK, "compute_worker", Do, COMPUTED, retry=FAST, concurrency=2),
     IntentSpec("file", "file_operation", "outside", Filing, ENDS, retry=FAST, timeout_s=1.0, concurrency=AT_ONCE),
     IntentSpec("unserved", "api_call", "nobody", Do, ENDS, retry=FAST),
     IntentSpec("tell", EnumIntentType.ACTION_SEND, TYPE, Add, retry=SENDING, trigger="add"),
-    IntentSpec("mail", EnumIntentType.ACTION_SEND, TYPE, Add, POSTED, retry=SENDING, trigger="add"),
+    IntentSpec("mail", EnumIntentType.ACTION_SEND, TYPE, Add, POSTED, retry=SENDING, trigger="add", detached=True),
     IntentSpec("alarm", EnumIntentType.TIMER, trigger="alarm"),
     IntentSpec("nudge", EnumIntentType.TIMER, trigger="nudge"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from uuid import NAMESPACE_OID, UUID, uuid5
 
@@ -17,6 +18,8 @@ from onex.kernel.action import WorkflowKey
 from onex.replay.audit import Audit, SeenEffect, audit
 from tests.engine.conftest import OneStore
 from tests.engine.jobs import Add, Finished, Start, Told, Worker, registry
+from tests.engine.test_cancelling import Ask
+from tests.engine.test_cancelling_at_the_end import Letters, reducers
 
 K = WorkflowKey("job", "1")
 ID = uuid5(NAMESPACE_OID, "an action")
@@ -92,11 +95,28 @@ def test_what_a_rejection_no_longer_says_is_past_and_not_lost(sqlite: OneStore) 
             await engine.idle()
             damage(sqlite, "delete from rejections")
             now_us = SystemClock().now_us()
-            young, old = [
-                await audit(engine.reader, registry(Worker()), now_us + days * 24 * HOUR * 1_000_000) for days in (5, 7)
-            ]
+            table = registry(Worker())
+            specs = table["job"].reducer.intents.by_name
+            specs["do"] = replace(specs["do"], detached=True)  # else it may have been cancelled when the job ended
+            young, old = [await audit(engine.reader, table, now_us + days * 24 * HOUR * 1_000_000) for days in (5, 7)]
             assert (len(young.lost), young.past) == (1, 0)
             assert (old.lost, old.past, old.intents) == ([], 1, 1)
+
+    run(go())
+
+
+def test_what_waited_when_its_instance_ended_is_removed_and_what_its_last_step_emitted_is_not(sqlite: OneStore) -> None:
+    async def go() -> None:
+        effect = Letters()
+        async with sqlite.engine(reducers=reducers(effect)) as engine:
+            await engine.submit("parcel:1", "ask", Ask(later_s=HOUR))
+            await engine.submit("parcel:1", "finish")
+            await effect.began.wait()
+            damage(sqlite, "delete from outbox")
+            done = await audit(engine.reader, reducers(effect), None)
+            assert [str(lost.what) for lost in done.lost] == ["parcel:1 version 2 send/0"]
+            assert (done.removed, done.intents) == (1, 2)
+            effect.held.set()
 
     run(go())
 

@@ -172,5 +172,12 @@ FOUND: Mapping[str, Found] = {
     "redriven_by_two_operators_at_once": Found(394, 2000),
     "cancelled_intent_keeps_its_row": Found(1, 30, cancelling=True),
     "cancelled_intent_started_while_that_is_committed": Found(40, 200, cancelling=True),
-    "cancelled_only_in_memory": Found(43, 200, cancelling=True),
+    "cancelled_only_in_memory": Found(12, 200, cancelling=True),
+    "end_of_an_instance_cancels_nothing": Found(11, 100),
+    "end_of_an_instance_cancels_what_is_detached": Found(1, 100),
+    "end_of_an_instance_leaves_what_its_batch_emitted": Found(43, 200),
+    "end_of_an_instance_sees_memory_only": Found(1, 30, cancelling=True),
+    "end_of_an_instance_settles_what_runs": Found(33, 200),
+    "end_of_an_instance_takes_back_its_last_step": Found(1, 30),
+    "end_of_an_instance_tells_what_runs": Found(1, 100),
 }

@@ -226,6 +226,7 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         timeout: timedelta | None = None,
         concurrency: int | None = None,
         on_exit: str | None = None,
+        detached: bool = False,
         succeeded: str = "",
         failed: str = "",
         unknown: str = "",
@@ -236,11 +237,12 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         ``concurrency`` (10) how many of a target run at once. ``succeeded``, ``failed``, ``unknown`` name the outcomes' triggers,
         by default ``charge.succeeded`` and so on. When no handler names one of them, the intent has no outcomes: nobody waits.
         ``kind`` is its type in the contract; ``delivery`` is at_least_once or at_most_once; ``priority`` is critical, high,
-        normal, low or background. ``on_exit="cancel"`` cancels it when its status is left.
+        normal, low or background. ``on_exit="cancel"`` cancels it when its status is left. When the instance ends, what waits is
+        cancelled; with ``detached`` it still runs.
         """
         place = SourcePlace.of_caller(1)
         self._check_span(timeout, place)
-        options = contract_options(retry, delivery, priority, timeout, concurrency, on_exit)
+        options = contract_options(retry, delivery, priority, timeout, concurrency, on_exit, detached)
         given: object = target  # a function, when the decorator is not called
         if not isinstance(given, str):
             self._problem("not_called", place, "effect is used without brackets", "write @NAME.effect()")
@@ -262,7 +264,7 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         """This pure function performs an intent in a worker process: ``def score(task: Text) -> Score``. Else as ``effect``."""
         place = SourcePlace.of_caller(1)
         self._check_span(timeout, place)
-        options = contract_options(retry, None, priority, timeout, concurrency, None)
+        options = contract_options(retry, None, priority, timeout, concurrency)
 
         kind = EnumIntentType.COMPUTE_TASK
         return self._served("compute", kind, "", name, place, options, (succeeded, failed, unknown))
@@ -317,6 +319,7 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         *,
         name: str = "",
         priority: str | None = None,
+        detached: bool = False,
         succeeded: str = "",
         failed: str = "",
         unknown: str = "",
@@ -324,11 +327,12 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         """A message to instances of another workflow of this app: ``begin = parent.send(child, "begin")``.
 
         ``to`` is its declaration, or its name where that comes later in the file. The intent is called like the trigger.
+        With ``detached`` it is sent though its instance ends before it could be.
         """
         place = SourcePlace.of_caller(1)
         called = name or trigger
         outcomes = outcome_names(called, succeeded, failed, unknown)
-        options = contract_options(None, None, priority, None, None, None)
+        options = contract_options(None, None, priority, None, None, detached=detached)
         target = to if isinstance(to, str) else to.name
         answered = bool(succeeded or failed or unknown)
         kind = EnumIntentType.ACTION_SEND

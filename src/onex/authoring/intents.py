@@ -220,7 +220,8 @@ def contract_options(
     priority: str | None,
     timeout: timedelta | None,
     concurrency: int | None,
-    on_exit: str | None,
+    on_exit: str | None = None,
+    detached: bool = False,
 ) -> dict[str, JsonValue]:
     """Keys of an intent's row in a contract."""
     said: dict[str, JsonValue] = {
@@ -230,6 +231,7 @@ def contract_options(
         "timeout_ms": milliseconds(timeout) if isinstance(timeout, timedelta) else None,
         "concurrency": concurrency,
         "on_exit": on_exit,
+        "detached": detached or None,
     }
     return {name: value for name, value in said.items() if value is not None}
 

@@ -323,6 +323,7 @@ def intent_spec(declared: ModelIntentDeclaration, payload: type[BaseModel] | Non
         concurrency=declared.concurrency,
         trigger=declared.trigger or "",
         cancel_on_exit=declared.on_exit == "cancel",
+        detached=declared.detached,
     )
 
 

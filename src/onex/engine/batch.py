@@ -43,7 +43,7 @@ from ..ports import (
 )
 from ..records import REJECTED_BODY_BYTES
 from .action_checks import TimerGone
-from .cancelling import Cancelled, sorted_open, with_cancelled
+from .cancelling import NONE_CANCELLED, Cancelled, is_end, sorted_open, with_cancelled
 from .delivery import Delivery
 from .encode import ordinals
 from .failure_trace import failure_trace, kept_message
@@ -191,13 +191,14 @@ class Batch:
                     rejections=tuple(self._rejections(refused)),
                     answers=tuple(self._answers([*refused, *answered])),
                 )
-            if folded.cancels:
+            if folded.cancels or is_end(change):
                 cancelled = sorted_open(folded, change, await listener.open_intents(change.key))
-                listener.withhold(cancelled.withheld)
-                self.cancelled[folded], change = cancelled, with_cancelled(change, cancelled)
-                notes = [
-                    note for note in notes if note.pointer not in cancelled.running
-                ]  # of a try that ended meanwhile
+                if cancelled != NONE_CANCELLED:
+                    listener.withhold(cancelled.withheld)
+                    self.cancelled[folded], change = cancelled, with_cancelled(change, cancelled)
+                    notes = [
+                        note for note in notes if note.pointer not in cancelled.running
+                    ]  # of a try that ended meanwhile
             self.written.append((folded, change, refused))
         beside = [*self.refused_before, *self.loose]
         rejections.extend(self._rejections(beside))
@@ -234,7 +235,7 @@ class Batch:
             done.applied.append((change, outcome))
             done.settled.extend(change.settled)
             done.settled.extend(note.pointer for note in folded.notes)
-            if folded.cancels:
+            if folded in self.cancelled:
                 done.told.extend(self.cancelled[folded].running)
             _apply(folded, change, outcome, done)
         return done

@@ -9,7 +9,8 @@ is valid only while ``_known`` still names the same object. So forgetting is one
 
 1. ``add`` refuses what memory has no room for and sets ``overflowed``: the relay reads the store when half is free.
 2. What is due later than ``horizon_us`` is not held. Timers are read again each half of it; ``later_us`` is the time of the
-   earliest other one. A clock that was set back makes known ones "later": they are dropped too, in ``_drop_later``.
+   earliest other one, ``_left`` the instances that have such (None: too many to name). A clock that was set back makes known
+   ones "later": they are dropped too, in ``_drop_later``.
 3. A target is served by up to ``limit`` runners. A runner ends when its heap is empty; ``_fill`` starts another when work
    comes. ``running`` counts from the call of ``run``, so a runner whose task has not begun is counted already.
 4. While the store is read in pages, a row may end after its page was read. ``forget`` then adds it to
@@ -52,6 +53,7 @@ class DeliveryQueue:
         self.clock, self.run, self.kept, self.horizon_us = clock, run, kept, horizon_us
         self.overflowed = False
         self.later_us: int | None = None
+        self._left: set[WorkflowKey] | None = set()
         self._ended_during_read: set[Pointer] | None = None
         self._known: dict[Pointer, Delivery] = {}
         self._of_key: dict[WorkflowKey, dict[Pointer, Delivery]] = {}
@@ -105,6 +107,10 @@ class DeliveryQueue:
         """To the store, until its time comes near. Timers are read then anyway."""
         if delivery.emitted.spec.kind != EnumIntentType.TIMER:
             self.later_us = delivery.due_us if self.later_us is None else min(delivery.due_us, self.later_us)
+            if self._left is not None:
+                self._left.add(delivery.key)
+                if len(self._left) > self.kept:
+                    self._left = None
 
     def hold(self, delivery: Delivery) -> None:
         """Known, but run by the caller."""
@@ -133,10 +139,11 @@ class DeliveryQueue:
         """What is held of one instance."""
         return tuple(self._of_key.get(key, {}).values())
 
-    @property
-    def holds_all(self) -> bool:
-        """Nothing waits in the store alone."""
-        return not (self.overflowed or self.reading or self.answer_lost or self._doubted) and self.later_us is None
+    def holds_all_of(self, key: WorkflowKey) -> bool:
+        """Nothing of the instance waits in the store alone, timers aside."""
+        if self.overflowed or self.reading or self.answer_lost or self._doubted:
+            return False
+        return self._left is not None and key not in self._left
 
     def withhold(self, pointers: Sequence[Pointer]) -> None:
         """These are not given out, until ``forget`` or ``give_back``."""
@@ -194,7 +201,7 @@ class DeliveryQueue:
     def begin_read(self) -> None:
         """From here to ``end_read`` the store is read for what memory had no room for."""
         self._ended_during_read = set()
-        self.overflowed, self.later_us = False, None
+        self.overflowed, self.later_us, self._left = False, None, set()
 
     def end_read(self) -> None:
         self._ended_during_read = None

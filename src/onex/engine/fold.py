@@ -187,6 +187,8 @@ class Folded(ActionChecks):
                 self.timers.pop(pending.timer, None)
         if terminal:
             self._drop_timers()
+            if row:
+                self._drop_waiting()
         for data in (body, intents):
             if data.find(BLOB_MARK) >= 0:  # half the time of ``in``
                 self._row_blobs.extend((row, digest) for digest in named_blobs(data))
@@ -250,6 +252,14 @@ class Folded(ActionChecks):
             emitted = self.stepped[index][1]
             kept = tuple(new for new in logged.outbox if not self._is_called(index, emitted, new.ordinal, which))
             if kept != logged.outbox:
+                self._rows[index] = logged._replace(outbox=kept)
+
+    def _drop_waiting(self) -> None:
+        """The instance ends: what earlier actions of this batch emitted gets no row, unless it is detached (promise 44)."""
+        for index, logged in enumerate(self._rows):
+            if logged.outbox:
+                emitted = self.stepped[index][1]
+                kept = tuple(new for new in logged.outbox if new.timer or emitted[new.ordinal].spec.detached)
                 self._rows[index] = logged._replace(outbox=kept)
 
     def _is_called(self, row: int, emitted: tuple[Emitted, ...], ordinal: int, which: str) -> bool:

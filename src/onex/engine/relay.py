@@ -79,10 +79,12 @@ class IntentRelay:
     async def start(self) -> None:
         """Take over what the store holds: first, alone and one by one, what ran at two crashes; then everything."""
         self._record_until_us = self.clock.now_us() + TAKEOVER_US
+        self._queue.begin_read()  # until it is over, memory does not hold all that is open
         async for delivery in self._takeover.cancelled():
             self._queue.hold(delivery)
             self._end_cancelled(delivery)
         alone = await self._take_over()
+        self._queue.end_read()
         if len(self._queue):
             self.service.events("intents_taken_over", intents=len(self._queue))
         await self._load_timers()
@@ -152,7 +154,7 @@ class IntentRelay:
     async def open_intents(self, key: WorkflowKey) -> list[Delivery]:
         """Every intent of the instance that waits or runs, timers aside. Where memory does not hold all, the store is read."""
         stored: list[Delivery] = []
-        if not self._queue.holds_all:
+        if not self._queue.holds_all_of(key):
             stored = [one async for one in self._takeover.open_of(key)]
         held = [one for one in self._queue.of_key(key) if one.emitted.spec.kind != EnumIntentType.TIMER]
         known = {one.pointer for one in held}

@@ -96,7 +96,7 @@ class IntentSpec:
 
     ``outcomes[outcome] -> trigger``; empty: nobody waits for an outcome. ``trigger`` is what a ``timer`` fires, and what an
     ``action_send`` delivers to the ``target`` workflow. ``timeout_s`` bounds one attempt. ``cancel_on_exit``: it is cancelled when
-    its instance leaves the status in which it was emitted.
+    its instance leaves the status in which it was emitted. ``detached``: it still runs when its instance ends while it waits.
     """
 
     name: str
@@ -112,6 +112,7 @@ class IntentSpec:
     trigger: str = ""
     payload_schema: int = 1
     cancel_on_exit: bool = False
+    detached: bool = False
 
 
 CANCELLING = IntentSpec(CANCEL, CANCEL)

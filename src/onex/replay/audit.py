@@ -58,7 +58,7 @@ class Audit:
 
     ``ended`` have an outcome or arrived, ``refused`` have an outcome that the machine refused (there is a rejection),
     ``removed`` are timers replaced, cancelled or gone with their instance, and intents that were cancelled while they waited,
-    ``silent`` are fire and forget without a
+    by a step or by the end of their instance, ``silent`` are fire and forget without a
     row, ``unreadable`` belong to no contract at hand, ``past`` have neither an end nor a row, and are older than
     rejections are kept: one that was refused left no other trace. Beside them: ``unsettled`` outbox rows of intents that
     have ended, ``strays`` that the outside saw and no log row emitted, ``forgotten`` actions that were acknowledged and
@@ -110,6 +110,7 @@ async def audit(
 class _Open(NamedTuple):
     """A committed intent whose end is looked for: the action ``awaited`` at ``at``; None for fire and forget."""
 
+    key: WorkflowKey
     what: SeenEffect
     pointer: Pointer
     spec: IntentSpec
@@ -202,12 +203,12 @@ class _LogAudit:
         elif spec.kind == EnumIntentType.TIMER:
             self._timers.setdefault(key, {})[spec.name] = awaited
         elif not spec.outcomes:
-            self._silent.append(_Open(what, pointer, spec, at, None, entry.row.issued_us, name))
+            self._silent.append(_Open(key, what, pointer, spec, at, None, entry.row.issued_us, name))
             return
         if (at, awaited) in self._early:
             self.audit.ended += 1
             return
-        self._open[at, awaited] = _Open(what, pointer, spec, at, awaited, entry.row.issued_us, name)
+        self._open[at, awaited] = _Open(key, what, pointer, spec, at, awaited, entry.row.issued_us, name)
 
     def _remove(self, key: WorkflowKey, name: str) -> None:
         awaited = self._forget_timer(key, name)
@@ -227,16 +228,21 @@ class _LogAudit:
         done = self.audit
         rows = await _outbox(reader)
         gone = [found for found in (*self._open.values(), *self._silent) if found.pointer not in rows]
-        finished = await _finished(reader, {found.at for found in gone if found.spec.kind == EnumIntentType.TIMER})
+        ended_at = await _ended_at(reader, {found.key for found in gone if not self._is_silent(found)})
         for found in gone:
             if self._was_cancelled(found):
                 done.removed += 1
-            elif found.awaited is None:
-                self._judge_silence(found)
-            elif found.spec.kind == EnumIntentType.TIMER and found.at in finished:
+            elif self._is_silent(found):
+                done.silent += 1
+            elif found.spec.kind == EnumIntentType.TIMER and found.key in ended_at:
                 done.removed += 1
-            elif await reader.rejections(str(found.at), found.awaited, 0, 1):
+            elif found.awaited is not None and await reader.rejections(str(found.at), found.awaited, 0, 1):
                 done.refused += 1
+            elif found.what.version < ended_at.get(found.key, 0) and not found.spec.detached:
+                done.removed += 1  # it waited when its instance ended
+            elif found.awaited is None:
+                why = "fire and forget, without an outbox row, and nobody outside saw it"
+                done.lost.append(LostIntent(found.what, why))
             elif found.issued_us <= max(self._newest_us, drained_us or 0) - SURELY_KEPT_US:
                 done.past += 1
             else:
@@ -266,14 +272,10 @@ class _LogAudit:
         else:
             self.audit.waiting += 1
 
-    def _judge_silence(self, found: _Open) -> None:
-        outside = found.spec.kind not in INSIDE
-        if outside and self._seen is not None and found.what not in self._seen:
-            self.audit.lost.append(
-                LostIntent(found.what, "fire and forget, without an outbox row, and nobody outside saw it")
-            )
-        else:
-            self.audit.silent += 1
+    def _is_silent(self, found: _Open) -> bool:
+        """Fire and forget, of which nothing is known that speaks against its having been done."""
+        watched = self._seen is not None and found.spec.kind not in INSIDE
+        return found.awaited is None and (not watched or found.what in (self._seen or ()))
 
 
 async def _outbox(reader: Reader) -> dict[Pointer, OutboxRow]:
@@ -285,11 +287,11 @@ async def _outbox(reader: Reader) -> dict[Pointer, OutboxRow]:
     return rows
 
 
-async def _finished(reader: Reader, keys: set[WorkflowKey]) -> set[WorkflowKey]:
-    """Those in a terminal status: their timers are gone with them."""
-    finished: set[WorkflowKey] = set()
+async def _ended_at(reader: Reader, keys: set[WorkflowKey]) -> dict[WorkflowKey, int]:
+    """The last version of those in a terminal status: the one that entered it."""
+    ended_at: dict[WorkflowKey, int] = {}
     left = sorted(keys)
     while left:
         page, left = left[:PAGE], left[PAGE:]
-        finished.update(key for key, stored in (await reader.load(page)).items() if stored.terminal)
-    return finished
+        ended_at.update((key, stored.version) for key, stored in (await reader.load(page)).items() if stored.terminal)
+    return ended_at

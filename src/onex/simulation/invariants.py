@@ -3,8 +3,8 @@
 Theory of operation
     The store calls ``committed`` at the instant at which a commit is applied, before the engine is told. So this checker knows
     what is durable, independently of what an engine believes: the log so far, versions, fences, intents, settled rows.
-    While the run goes on it checks each commit (fence, batch size, positions, base version, lease, times, projections), each
-    attempt at an effect (through ``effect_attempts``), and each answer: what a client is told must be in the log already.
+    While the run goes on it checks each commit (fence, batch size, positions, base version, lease, times, projections, what is
+    cancelled), each attempt at an effect (``effect_attempts``), and each answer: what a client is told must be in the log.
     At the end (``check_end``) nothing is due any more, and the store is read again, through a handle that never fails:
     1. The log is what was committed, in that order; projection and followers have reached its end.
     2. Every row that the engine caused follows from an intent; its outcome agrees with what was done outside.
@@ -48,7 +48,8 @@ from ..ports import (
 )
 from ..replay.audit import INSIDE, SeenEffect, audit
 from ..replay.replay import Replay
-from .running_checks import OperatorChecks, ProjectionChecks, TimeChecks, cancelled_by, numbered, placed
+from .cancelling_checks import CancellingChecks
+from .running_checks import OperatorChecks, ProjectionChecks, TimeChecks, numbered, placed
 from .sim_store import SimStore
 
 PAGE = 1000
@@ -99,6 +100,7 @@ class InvariantChecker:
         self.projection = ProjectionChecks(self.violated)
         self.times = TimeChecks(self.violated)
         self.operator = OperatorChecks(self.violated)
+        self.cancelling = CancellingChecks(self.violated, self.times)
         self.while_reading: Callable[[], AbstractContextManager[None]] = nullcontext
         """Entered while this checker runs validators of the app: here they must not misbehave as they do for the engine."""
         self._batch = batch
@@ -112,7 +114,6 @@ class InvariantChecker:
         self._rows_of: dict[Pointer, SeenEffect] = {}
         self._states: dict[tuple[WorkflowKey, int], bytes] = {}
         self._ended: set[SeenEffect] = set()
-        self._cancelled: dict[SeenEffect, int] = {}
 
     def set_up(self, outside: OutsideRecord, registry: ReducerRegistry, older: Sequence[Workflow] = ()) -> None:
         """Call it before anything runs. ``registry`` is the code that makes the log, ``older`` are its earlier releases."""
@@ -139,11 +140,12 @@ class InvariantChecker:
         self.require(rows <= self._batch, f"a batch holds {rows} actions; its limit is {self._batch}")
         self.require(len(answers) == len(commit.changes), "not every change was answered")
         self._settle(commit.settled)
-        both = zip(commit.changes, answers, strict=False)
-        self.operator.committed(commit, [change for change, answer in both if isinstance(answer, Applied)])
-        for change, answer in zip(commit.changes, answers, strict=False):
-            if isinstance(answer, Conflict):
-                continue
+        self.cancelling.beside(commit.notes, commit.settled)
+        applied = [
+            (change, one) for change, one in zip(commit.changes, answers, strict=False) if isinstance(one, Applied)
+        ]
+        self.operator.committed(commit, [change for change, _ in applied])
+        for change, answer in applied:
             self._settle(change.settled)
             key, before = change.key, len(self._rows)
             if change.rows:
@@ -157,6 +159,7 @@ class InvariantChecker:
             self.check_lease(change, commit.at_us)
             self.projection.committed(change)
             self.times.committed(change, commit.at_us)
+            self.cancelling.committed(change, before + 1, fence, self._spec)
             if change.rows:
                 self._states[key, change.based_on + len(change.rows)] = change.state
             for row in change.rows:
@@ -164,7 +167,6 @@ class InvariantChecker:
                     self._check_rollback(key, row.payload)
                 self._versions[key] += 1
                 self._rows.append((key, self._versions[key], row.action_id))
-                self._cancelled.update(dict.fromkeys(cancelled_by(key, row, self._intents, self._ended), fence))
                 for ordinal, item, n in placed(row):
                     what = SeenEffect(str(key), self._versions[key], item["name"], n)
                     self._intents[what] = orjson.dumps(item["payload"]).decode()
@@ -195,7 +197,7 @@ class InvariantChecker:
 
     def has_ended(self, what: SeenEffect) -> bool:
         """Whether a commit has settled this intent, or a step under an earlier owner cancelled it: the owner must not begin it."""
-        return what in self._ended or self._cancelled.get(what, self._fence) < self._fence
+        return what in self._ended or self.cancelling.was_cancelled_before(what, self._fence)
 
     def runs_alone(self, what: SeenEffect) -> bool:
         """Whether it was running at so many crashes that it must run alone now."""

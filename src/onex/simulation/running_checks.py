@@ -6,7 +6,7 @@ Each is told of every commit, at the instant it is applied. None of them asks th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -196,15 +196,6 @@ class OperatorChecks:
 def numbered(row: LogRow) -> Iterator[tuple[dict[str, Any], int]]:
     """Each intent of a row as written, with its number among those of its name."""
     return ((item, n) for _, item, n in placed(row))
-
-
-def cancelled_by(
-    key: WorkflowKey, row: LogRow, emitted: Iterable[SeenEffect], ended: Container[SeenEffect]
-) -> list[SeenEffect]:
-    """Those of ``emitted`` that were open, and that the step of this row cancelled by their name."""
-    names = {item["to"] for item in orjson.loads(row.intents or b"[]") if item["name"] == CANCEL}
-    open_now = (what for what in emitted if what not in ended) if names else ()
-    return [what for what in open_now if what.name in names and what.key == str(key)]
 
 
 def placed(row: LogRow) -> Iterator[tuple[int, dict[str, Any], int]]:

@@ -47,8 +47,10 @@ _UNUSED: Mapping[str, tuple[str, ...]] = {
         "timeout_ms",
         "concurrency",
         "on_exit",
+        "detached",
     ),
     EnumIntentType.ACTION_SEND: ("delivery", "timeout_ms", "concurrency"),
+    EnumIntentType.COMPUTE_TASK: ("detached",),
 }
 _BY_RULE = {
     "state": "add timeout_ms without on_timeout, or remove the transition",
@@ -301,6 +303,11 @@ class _Check(PartialContract):
             if key in intent.node.entries:
                 message = f"an intent of type {kind} has no {key}: it would do nothing"
                 yield self._error("unused_key", intent.node.entries[key].key.place, message, f"remove {key}")
+        detached, on_exit = intent.node.get("detached"), intent.node.get("on_exit")
+        if isinstance(detached, YamlScalar) and detached.value is True and on_exit is not None:
+            place = intent.node.entries["detached"].key.place
+            message = f"{named} is cancelled when its status is left, so none is left that could be detached"
+            yield self._error("unused_key", place, message, "remove detached, or on_exit")
         if kind != EnumIntentType.TIMER and kind and not intent.node.get("target"):
             what = {
                 EnumIntentType.ACTION_SEND: "the workflow type to send to",

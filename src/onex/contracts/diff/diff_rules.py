@@ -300,6 +300,7 @@ RULES: Mapping[str, DiffRule] = {
     "ModelIntentDeclaration.concurrency": _RUNS,
     "ModelIntentDeclaration.priority": _RUNS,
     "ModelIntentDeclaration.on_exit": DiffRule.always(breaks("whether leaving its status cancels it differs")),
+    "ModelIntentDeclaration.detached": DiffRule.always(breaks("whether the end of its instance cancels it differs")),
     "ModelIntentDeclaration.trigger": DiffRule.always(breaks("it fires another trigger")),
     "ModelIntentOutcomes.succeeded": DiffRule(breaks("success becomes {new} instead of {old}")),
     "ModelIntentOutcomes.failed": DiffRule(breaks("failure becomes {new} instead of {old}")),

@@ -189,5 +189,8 @@ class ModelIntentDeclaration(Part):
     on_exit: Annotated[
         Literal["cancel"] | None, Field(description="what becomes of it when its instance leaves the status"), ENGINE
     ] = None
+    detached: Annotated[
+        bool, Field(description="it runs though its instance ends while it waits; else that cancels it"), ENGINE
+    ] = False
     description: Annotated[Prose, PROSE] = ""
     rank: Annotated[int | None, Field(description="a priority that is a number, in contracts of others")] = None
