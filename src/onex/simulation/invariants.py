@@ -53,8 +53,7 @@ from .running_checks import OperatorChecks, ProjectionChecks, TimeChecks, number
 from .sim_store import SimStore
 
 PAGE = 1000
-ENGINE_TIME_OUT = b"no answer within"
-"""These words stand in the outcome of an effect that the engine itself gave up."""
+ENGINE_TIME_OUT = b"no answer within"  # stands in the outcome of an effect that the engine itself gave up
 
 
 class OutsideRecord(Protocol):
@@ -171,8 +170,7 @@ class InvariantChecker:
                     what = SeenEffect(str(key), self._versions[key], item["name"], n)
                     self._intents[what] = orjson.dumps(item["payload"]).decode()
                     self._rows_of[Pointer(0, len(self._rows), ordinal)] = what
-                    spec = self._spec(key, item["name"])
-                    is_timer = spec is not None and spec.kind == EnumIntentType.TIMER
+                    is_timer = (spec := self._spec(key, item["name"])) is not None and spec.kind == EnumIntentType.TIMER
                     self.times.emitted(key, row.action_id, what, item.get("due_us", 0), timer=is_timer)
 
     def _check_rollback(self, key: WorkflowKey, payload: bytes) -> None:
