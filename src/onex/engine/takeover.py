@@ -54,7 +54,8 @@ class Takeover:
             delivery = None if row.pointer in held else self._delivery(row)
             if delivery is not None:
                 await self._judge(row, delivery)
-                yield delivery
+                if row.pointer not in held:  # a step may have cancelled it meanwhile
+                    yield delivery
 
     async def timers(self, before_us: int) -> AsyncIterator[Delivery]:
         """Timers that are due before ``before_us``."""
