@@ -153,9 +153,7 @@ class IntentRelay:
 
     async def open_intents(self, key: WorkflowKey) -> list[Delivery]:
         """Every intent of the instance that waits or runs, timers aside. Where memory does not hold all, the store is read."""
-        stored: list[Delivery] = []
-        if not self._queue.holds_all_of(key):
-            stored = [one async for one in self._takeover.open_of(key)]
+        stored = [] if self._queue.holds_all_of(key) else [one async for one in self._takeover.open_of(key)]
         held = [one for one in self._queue.of_key(key) if one.emitted.spec.kind != EnumIntentType.TIMER]
         known = {one.pointer for one in held}
         return held + [one for one in stored if one.pointer not in known]
