@@ -133,9 +133,26 @@ def test_without_an_engine_the_lines_are_stored_and_the_next_one_applies_them(se
     told = sends(*({**key(number), "trigger": "cancel"} for number in range(BATCH + 1)), "--timeout", "0.2")
     assert told.code == 3
     assert told.out.startswith(f"{BATCH + 1} lines: {BATCH + 1} stored without an answer")
-    assert told.err == f"no engine runs on {STORE}, so they wait: onex run APP\n"
+    assert told.err == (
+        f"no engine runs on {STORE}, so actions are stored for the next: onex run APP; "
+        "this command waits 0.2 s for an answer\n"
+    )
     fill(ORDERS, [])
     assert commands("ls", "--count", "--json").row == {"type": "orders", "status": "cancelled", "instances": BATCH + 1}
+
+
+def test_an_engine_that_ends_meanwhile_is_told_while_answers_are_awaited(
+    engine: Process, processes: type[Process]
+) -> None:
+    sending = processes("submit", "-", "--timeout", "600", stdin=subprocess.PIPE)
+    assert sending.popen.stdin is not None
+    engine.end(signal.SIGTERM)
+    sending.popen.stdin.write(json.dumps({**key(1), **PLACE}) + "\n")
+    sending.popen.stdin.flush()
+    assert "so actions are stored for the next: onex run APP; this command waits 600 s" in sending.until(
+        "no engine runs"
+    )
+    assert sending.end(signal.SIGINT).code == 130
 
 
 def test_nothing_on_standard_input_is_nothing_to_send(sends: Sends) -> None:

@@ -72,3 +72,9 @@ def test_a_run_keeps_one_line_up_to_date_and_clears_it(place: Path) -> None:
     assert code == 130
     assert "0 committed  0 effects  idle" in told
     assert told.splitlines()[-1].lstrip("\r").startswith(f"{ESCAPE}2Kinterrupted after")
+
+
+def test_submit_of_lines_says_on_a_terminal_too_that_no_engine_runs(place: Path) -> None:
+    code, seen = on_terminal("submit", "-", until="no engine runs")
+    assert code == 130
+    assert "so actions are stored for the next: onex run APP; this command waits 10 s for an answer" in seen

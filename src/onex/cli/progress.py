@@ -69,6 +69,11 @@ class ProgressBar:
         self._what, self._total = what, None
         self.update(0.0)
 
+    @property
+    def is_drawn(self) -> bool:
+        """It stands on the terminal: other lines go above it."""
+        return self._print is not None
+
     def say_above(self, line: str) -> None:
         """A line above the bar, if there is one. ``line`` holds nothing that a terminal would act on."""
         if self._print is not None:

@@ -6,7 +6,8 @@ Theory of operation.
 2. Then it asks for answers of all actions that have none. There are at most WINDOW of them; while it is full, no line is taken.
 3. A line that is no action stands in the window at its place, with its error. The lines behind it go on.
 4. Answers are reported from the front of the window, so they come in the order of the lines.
-5. If no answer comes for ``wait_s``, nobody waits any more: the rest is stored, and reported without answers.
+5. If no answer comes for ``SILENT_S``, and no engine runs by then, that is said once. If none comes for ``wait_s``, nobody
+   waits any more: the rest is stored, and reported without answers.
 6. The first Ctrl-C or SIGTERM ends the reading. A transaction that has begun is waited for, so the count of what is durable
    is true. Answers that are there are reported, the other lines without one.
 """
@@ -45,6 +46,7 @@ BATCH: Final = 500
 WINDOW: Final = 2_000
 ASK_S: Final = 0.005
 ASK_S_MAX: Final = 0.1
+SILENT_S: Final = 2.0
 TOLD: Final = 20
 """Lines with an error that are told on a terminal; the others are counted."""
 FIELDS: Final = ("key", "trigger", "payload", "action_id", "idempotency_key")
@@ -142,16 +144,20 @@ def _id(action_id: JsonValue, idempotency_key: JsonValue) -> UUID:
 
 
 class LineSender:
-    """``report`` gets each line once, in order, when its answer has come, or nobody waits for it any more."""
+    """``report`` gets each line once, in order, when its answer has come, or nobody waits for it any more. ``silent`` is called
+    after each SILENT_S in which answers are awaited and none came."""
 
-    def __init__(self, sender: Sender, report: Callable[[SentLine], None], *, wait_s: float) -> None:
+    def __init__(
+        self, sender: Sender, report: Callable[[SentLine], None], silent: Callable[[], None], *, wait_s: float
+    ) -> None:
         """``wait_s``: 0 does not wait for answers."""
         self.counts = SentCounts()
-        self._sender, self._report = sender, report
+        self._sender, self._report, self._silent = sender, report, silent
         self._waits, self._wait_s = wait_s > 0, wait_s
         self._window: deque[SentLine] = deque()
         self._open: dict[int, SentLine] = {}
         self._heard_s = time.monotonic()
+        self._look_s = self._heard_s + SILENT_S
 
     async def run(self, descriptor: int) -> SentCounts:
         """Raises what the store raises; the counts then tell what was durable before."""
@@ -215,8 +221,9 @@ class LineSender:
 
     async def _ask(self) -> int:
         """How many answers have come."""
+        now_s = time.monotonic()
         if not self._open:
-            self._heard_s = time.monotonic()
+            self._heard_s, self._look_s = now_s, now_s + SILENT_S
             return 0
         answers = await self._sender.answers([*self._open])
         for ticket, answer in answers.items():
@@ -224,10 +231,13 @@ class LineSender:
             one.answer = orjson.loads(answer)
             self._count(one.answer)
         if answers:
-            self._heard_s = time.monotonic()
-        elif time.monotonic() - self._heard_s > self._wait_s:
+            self._heard_s, self._look_s = now_s, now_s + SILENT_S
+        elif now_s - self._heard_s > self._wait_s:
             self._waits = False
             self._open.clear()
+        elif now_s > self._look_s:
+            self._look_s = now_s + SILENT_S
+            self._silent()
         return len(answers)
 
     def _count(self, answer: dict[str, JsonValue]) -> None:
@@ -267,7 +277,8 @@ def submit_lines(url: str, wait_s: float, *, as_json: bool) -> int:
     descriptor, began_s = sys.stdin.fileno(), time.monotonic()
     with ProgressBar("submit", "lines", wait_s=0.3) as bar:
         report = _JsonReport(bar) if as_json else _TroubleReport(bar)
-        counts, failed = asyncio.run(_send(url, report, descriptor, wait_s))
+        silent = _Silent(bar, url, wait_s)
+        counts, failed = asyncio.run(_send(url, report, silent, descriptor, wait_s))
     if not as_json:
         _show(counts, report.left_out, time.monotonic() - began_s)
     if failed is not None or counts.interrupted is not None:
@@ -280,13 +291,13 @@ def submit_lines(url: str, wait_s: float, *, as_json: bool) -> int:
 
 
 async def _send(
-    url: str, report: Callable[[SentLine], None], descriptor: int, wait_s: float
+    url: str, report: Callable[[SentLine], None], silent: Callable[[], None], descriptor: int, wait_s: float
 ) -> tuple[SentCounts, OnexError | None]:
     """What was durable before the store failed counts too."""
     sender = await open_sender(url)
-    if wait_s and owner_pid(url) is None:
-        note(f"no engine runs on {url}, so they wait: onex run APP")
-    lines = LineSender(sender, report, wait_s=wait_s)
+    if wait_s:
+        silent()
+    lines = LineSender(sender, report, silent, wait_s=wait_s)
     try:
         await lines.run(descriptor)
     except OnexError as error:
@@ -294,6 +305,25 @@ async def _send(
     finally:
         await sender.close()
     return lines.counts, None
+
+
+class _Silent:
+    """Says once that no engine runs, at the start or as soon as one has ended, and how long is waited for the next."""
+
+    def __init__(self, bar: ProgressBar, url: str, wait_s: float) -> None:
+        self._bar, self._url, self._wait_s, self._said = bar, url, wait_s, False
+
+    def __call__(self) -> None:
+        if not self._said and owner_pid(self._url) is None:
+            self._said = True
+            until = f"this command waits {self._wait_s:g} s for an answer"
+            _say_beside(
+                self._bar, f"no engine runs on {self._url}, so actions are stored for the next: onex run APP; {until}"
+            )
+
+
+def _say_beside(bar: ProgressBar, text: str) -> None:
+    bar.say_above(text) if bar.is_drawn else note(text)
 
 
 class _JsonReport:
@@ -326,7 +356,7 @@ class _TroubleReport:
         self._told += 1
         what = "refused" if line.error is None else "not sent"
         said = f"line {line.number}: {what} ({error['code']}): {harmless(str(error['message']))}"
-        self._bar.say_above(said) if self._bar.is_live else note(said)
+        _say_beside(self._bar, said)
 
 
 def _show(counts: SentCounts, left_out: int, took_s: float) -> None:
