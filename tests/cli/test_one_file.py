@@ -21,3 +21,22 @@ def test_a_workflow_in_one_file_is_run_shown_and_replayed(
     assert commands("show", "jobs:1", "--json").row["status"] == "done"
     told = commands("replay", name, "--strict")
     assert (told.code, told.out.splitlines()[-1]) == (0, "1 instance, 2 actions, 0 unverified")
+
+
+def test_comments_in_a_lock_file_are_no_difference_to_anybody(place: Path, commands: Commands) -> None:
+    app(place / "jobs")
+    assert commands("contract", "jobs", "--lock").code == 0
+    (lock,) = (place / "jobs").glob("*.lock.yaml")
+    noted = lock.read_text() + "\n# agreed with Bo\n"
+    lock.write_text(noted)
+    assert commands("contract", "jobs", "--frozen").code == 0
+    assert "contract_changed" not in commands("check", "jobs").out
+    assert commands("contract", "jobs", "--lock").err == f"{lock} is up to date\n"
+    assert lock.read_text() == noted
+    lock.write_text(noted.replace("initial_state: new", "initial_state: old"))
+    told = commands("contract", "jobs", "--frozen")
+    assert (told.code, "differs from the contract" in told.err) == (1, True)
+    assert "contract_changed" in commands("check", "jobs").out
+    lock.write_text(noted.replace("app.py", "other.py", 1))
+    assert commands("contract", "jobs", "--frozen").code == 0
+    assert commands("contract", "jobs", "--lock").err == f"wrote {lock}\n"

@@ -139,3 +139,12 @@ def test_a_name_alone_makes_no_operator(commands: Commands, place: Path) -> None
     told = commands("submit", "jobs:late", "alarm", "--operator", "ann")
     assert (told.code, told.out) == (2, "")
     assert "give both" in told.err
+
+
+def test_an_action_may_name_the_version_it_was_decided_on(engine: Process, commands: Commands) -> None:
+    add = ("submit", "jobs:held", "add", "--payload", '{"amount": 4}')
+    commands("release", "jobs", "held")
+    told = commands(*add, "--expected-version", "7")
+    assert (told.code, told.err.startswith("refused (version_conflict): ")) == (1, True)
+    assert commands(*add, "--expected-version", "1", "--json").row["version"] == 2
+    assert commands("submit", "-", "--expected-version", "1").code == 2

@@ -30,6 +30,7 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
         for node in ("effect", "compute", "orchestrator", "", "Reducer", "x" * 5000)
     },
     "stamped by its sender": {"issued_at": "2026-11-29T00:00:00Z"},
+    "a start at a version": {"action_type": "start_workflow", "expected_version": 2},
     "with metadata": {"metadata": {"trace": "abc"}},
     "an abort of an effect": {"action_type": "abort_workflow", "target_node": "effect"},
 }
@@ -60,11 +61,13 @@ def test_update_runs_the_machine_and_start_only_what_has_not_begun(one_store: On
             start,
             start,
             wire("add", action_type="start_workflow"),
+            wire("add", expected_version=3),
+            wire("add", expected_version=1),
         )
         async with one_store.engine() as engine:
             answers = await sender.answered()
-            assert codes(answers) == [1, 1, 1, "version_conflict"]
-            assert await engine.state(K) == Job(status="new", count=1)
+            assert codes(answers) == [1, 1, 1, "version_conflict", "version_conflict", 2]
+            assert await engine.state(K) == Job(status="new", count=2)
 
     run(go())
 
@@ -215,6 +218,9 @@ def test_an_idempotency_key_that_is_none_is_refused(key: Any) -> None:
         {"epoch": True},
         {"epoch": "1"},
         {"epoch": 2**53 + 1},
+        {"expected_version": -1},
+        {"expected_version": True},
+        {"expected_version": 2**53 + 1},
         {"lease_id": 5},
         {"command_payload": [1]},
         {"command_payload": "x"},

@@ -22,6 +22,7 @@ from onex.engine.intake import PayloadInput
 from onex.kernel.errors import (
     ActionExpiredError,
     CommitUnknown,
+    ConcurrentModificationError,
     GuardFailed,
     InternalTrigger,
     InvalidKey,
@@ -119,6 +120,20 @@ def test_a_refusal_is_the_error_of_the_engine(url: str, app: Path) -> None:
                 await client.submit("order:1", "place", TEA)
             with pytest.raises(ActionExpiredError):
                 await client.submit("orders:1", "place", TEA, expires_at=datetime(2001, 1, 1, tzinfo=UTC))
+
+    run(body)
+
+
+def test_an_action_that_was_decided_on_another_version_is_refused(url: str, app: Path) -> None:
+    async def body() -> None:
+        async with both(url, app) as (client, _):
+            assert (await client.submit("orders:1", "place", TEA, expected_version=0)).version == 1
+            stored = await client.wait("orders:1", until="shipped")
+            with pytest.raises(ConcurrentModificationError):
+                await client.submit("orders:2", "place", TEA, expected_version=stored.version)
+            assert await client.stored("orders:2") is None
+            with pytest.raises(ValidationError, match="expected_version"):
+                await client.submit("orders:2", "place", TEA, expected_version=-1)
 
     run(body)
 

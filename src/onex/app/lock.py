@@ -29,8 +29,14 @@ def locked_text(tree: YamlMap, source: Path) -> str:
     return contract_lock(tree, source.name)
 
 
+def holds_contract(text: str, tree: YamlMap, name: str) -> bool:
+    """Whether the lock file ``name`` with this text holds the contract ``tree``. Comments and layout do not count."""
+    found = read_yaml(text, name).tree
+    return found is not None and plain(found) == plain(tree)
+
+
 def compare_lock(file: Path, tree: YamlMap, report: LoadReport, spot: PythonPlace) -> None:
-    """Adds a warning when ``file`` exists and holds another contract than ``tree``; comments and layout do not count."""
+    """Adds a warning when ``file`` exists and holds another contract than ``tree``."""
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -38,8 +44,7 @@ def compare_lock(file: Path, tree: YamlMap, report: LoadReport, spot: PythonPlac
     except OSError as error:
         report.warning(CHANGED, spot, f"{file.name} cannot be read: {error.strerror}", "let it be read")
         return
-    found = read_yaml(text, file.name).tree
-    if found is None or plain(found) != plain(tree):
+    if not holds_contract(text, tree, file.name):
         message = f"the contract differs from {file.name}"
         lock = Path(spot.path).with_name(file.name)
         fix = f"onex diff {lock} {spot.path} shows the change; onex contract {spot.path} --lock accepts it"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..app import App, load_app
-from ..app.lock import lock_file, locked_text
+from ..app.lock import holds_contract, lock_file, locked_text
 from ..kernel.errors import UnknownWorkflow
 from ..repository.safe_write import write_whole
 from .console import note, say_json, say_lines
@@ -32,7 +32,8 @@ def contract(
     """Print the contract of an app; write or compare its lock file.
 
     For a workflow that is written in one Python file, the contract is derived from its decorators. A lock file beside it
-    holds that contract, so a change of it is seen in a review. onex check reports a lock file that differs.
+    holds that contract, so a change of it is seen in a review. onex check reports a lock file that differs. Comments and layout
+    of a lock file do not count.
 
     \b
     Examples:
@@ -63,9 +64,15 @@ def _locked(app: App, source: Path, names: list[str], *, write: bool) -> None:
     differ = 0
     for name in names:
         file = lock_file(source, name)
-        wanted = locked_text(app.workflows[name].located.tree, source)
-        found = file.read_text(encoding="utf-8") if file.is_file() else None
-        if found == wanted:
+        tree = app.workflows[name].located.tree
+        wanted = locked_text(tree, source)
+        found = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
+        same = found is not None and holds_contract(found, tree, file.name)
+        if (
+            same and write and found is not None
+        ):  # its first line names the Python file, which may have another name now
+            same = found.partition("\n")[0] == wanted.partition("\n")[0]
+        if same:
             note(f"{file} is up to date")
         elif write:
             write_whole(file, wanted)

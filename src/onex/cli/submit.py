@@ -50,6 +50,10 @@ def submit(
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Instead of --id: any text. The same text means the same action.")
     ] = None,
+    expected_version: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Refuse it unless the instance is at this version; 0: not begun."),
+    ] = None,
     as_operator: Annotated[
         bool, typer.Option("--as-operator", help="Send a trigger that is internal to the app; the log names you.")
     ] = False,
@@ -80,12 +84,15 @@ def submit(
       onex submit orders:4711 place --payload '{"items": [{"sku": "tea", "quantity": 1, "cents": 450}]}'
       onex submit orders:4711 place --payload @order.json --idempotency-key basket-9
       onex submit orders:4711 cancel --no-wait
+      onex submit orders:4711 cancel --expected-version 3
       onex submit orders:4711 charged --payload '{"receipt": "by phone"}' --as-operator
       onex submit - < actions.jsonl
     """
     if key == LINES:
         if trigger is not None or payload or action_id is not None or idempotency_key is not None:
             raise Misused("onex submit - reads trigger, payload and ids from its lines; leave them out here")
+        if expected_version is not None:
+            raise Misused("--expected-version is of one action; send that alone: KEY TRIGGER --expected-version N")
         if as_operator or operator is not None:
             raise Misused(
                 "onex submit - sends as a client; an operator's action is sent alone: KEY TRIGGER --as-operator"
@@ -115,6 +122,7 @@ def submit(
         kind=kind,
         command_payload=content,
         action_id=action_id or new_action_id(),
+        expected_version=expected_version,
         issuer="cli",
     )
     sent, noted = asyncio.run(_send(action, trigger, url_of(store), timeout if wait else 0.0))

@@ -106,6 +106,8 @@ def unsupported(wire: ModelAction) -> UnsupportedAction | None:
         )
     if wire.issued_at is not None:
         return UnsupportedAction("issued_at is stamped by the engine; a sender's own time is a field of the payload")
+    if wire.action_type is EnumActionType.START_WORKFLOW and wire.expected_version:
+        return UnsupportedAction("start_workflow begins an instance, so the version it expects is 0")
     if wire.metadata:
         return UnsupportedAction("metadata is kept nowhere; send it as a field of the payload")
     return None
@@ -247,7 +249,7 @@ class Intake:
             expires_at=wire.expires_at,
             lease_id=wire.lease_id,
             epoch=wire.epoch,
-            expected_version=0 if wire.action_type is EnumActionType.START_WORKFLOW else None,
+            expected_version=0 if wire.action_type is EnumActionType.START_WORKFLOW else wire.expected_version,
             ticket=ticket,
             source=source,
             refusal=unsupported(wire) or refusal,
@@ -266,6 +268,7 @@ class Intake:
             action_id=wire.action_id,
             operator=asked.operator,
             expires_at=wire.expires_at,
+            expected_version=wire.expected_version,
             ticket=ticket,
             source=source,
         )

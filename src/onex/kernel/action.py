@@ -234,6 +234,9 @@ class ModelAction(BaseModel):
     expires_at: AwareDatetime | None = None
     lease_id: UUID | None = None
     epoch: int | None = Field(default=None, ge=0, strict=True)
+    expected_version: int | None = Field(
+        default=None, ge=0, strict=True, description="refused at any other version of the instance"
+    )
     parent_action_id: UUID | None = None
     issuer: str = ""
     metadata: dict[str, JsonValue] = Field(default_factory=dict)

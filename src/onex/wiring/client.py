@@ -96,9 +96,12 @@ class EngineClient:
         expires_at: datetime | None = None,
         lease_id: UUID | None = None,
         epoch: int | None = None,
+        expected_version: int | None = None,
         timeout_s: float = 30.0,
     ) -> Committed:
         """The engine's answer. Raises the OnexError it was refused with, as ``engine.submit`` does.
+
+        ``expected_version`` is the version the caller decided on: at any other ConcurrentModificationError is raised.
 
         Raises CommitUnknown when no answer came in ``timeout_s``: the action is stored, and the next engine judges it. Its
         ``context['action_id']`` is the id to send it again with: it is applied once. A cancelled call withdraws nothing.
@@ -117,6 +120,7 @@ class EngineClient:
             expires_at=expires_at,
             lease_id=_uuid("lease_id", lease_id),
             epoch=None if epoch is None else checked(count, "epoch", epoch),
+            expected_version=None if expected_version is None else checked(count, "expected_version", expected_version),
             parent_action_id=_uuid("cause", cause),
             issuer=checked(issuer_text, "issuer", issuer),
         )
