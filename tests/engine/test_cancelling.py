@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import wraps
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from onex.kernel.machine import Machine, MachineReducer, Transition, reducer
 from onex.kernel.retry import RetryPolicy
 from onex.kernel.step import State, Step
 from onex.nodes.effect import ContainedExecutor, FunctionExecutor
-from onex.ports import Blobs, Code, EnumOutboxState, Executor, Result
+from onex.ports import Blobs, Code, EnumOutboxState, Executor, OutboxRow, Result
 from onex.replay.audit import audit
 from onex.replay.replay import Replay
 from tests.engine.conftest import ENV, OneStore
@@ -120,6 +121,13 @@ class Post:
         return Result(NOTHING)
 
 
+def until_set(event: asyncio.Event) -> Effect:
+    async def waits(intent: ModelIntent[BaseModel]) -> None:
+        await event.wait()
+
+    return waits
+
+
 def reducers(post: Executor, *, on_exit: bool = False) -> ReducerRegistry:
     specs = (
         IntentSpec("send", "api_call", "post", Send, ENDS, retry=SLOWLY, concurrency=1, cancel_on_exit=on_exit),
@@ -149,157 +157,143 @@ async def proven(engine: ReducerPatternEngine) -> None:
     assert {str(one.verdict) async for one in replay.all()} == {"equal"}
 
 
+async def rows(engine: ReducerPatternEngine) -> Sequence[OutboxRow]:
+    return await engine.reader.outbox(tuple(EnumOutboxState), K, None, 10)
+
+
+async def ask_and_stop(engine: ReducerPatternEngine, began: asyncio.Event) -> None:
+    """An intent that is cancelled while it runs, and all that comes of it."""
+    await engine.submit(K, "ask", Ask())
+    await began.wait()
+    await engine.submit(K, "stop", Which(name="send"))
+    await engine.idle()
+
+
+async def all_done(engine: ReducerPatternEngine, post: Post) -> tuple[int, tuple[str, ...]]:
+    """How often ``post`` ran, and the outcomes, when nothing is due any more; nothing is lost, and all of it replays."""
+    await engine.idle()
+    await proven(engine)
+    return post.runs, await ends(engine)
+
+
 def run(script: Coroutine[Any, Any, None]) -> None:
     asyncio.run(script)
+
+
+def in_loop(test: Callable[[OneStore], Coroutine[Any, Any, None]]) -> Callable[[OneStore], None]:
+    @wraps(test)
+    def in_its_own(one_store: OneStore) -> None:
+        run(test(one_store))
+
+    return in_its_own
 
 
 # --- one that waits ---------------------------------------------------------------------------------------------------
 
 
-def test_one_that_waits_for_its_time_never_runs_and_has_no_outcome(one_store: OneStore) -> None:
-    async def go() -> None:
-        post = Post()
-        async with one_store.engine(reducers=reducers(post)) as engine:
-            await engine.submit(K, "ask", Ask(later_s=3600))
-            await engine.submit(K, "stop", Which(name="send"))
-            await engine.idle()
-            assert await engine.reader.outbox(tuple(EnumOutboxState), K, None, 10) == []
-            assert (post.runs, await ends(engine)) == (0, ())
-            await proven(engine)
-
-    run(go())
+@in_loop
+async def test_one_that_waits_for_its_time_never_runs_and_has_no_outcome(one_store: OneStore) -> None:
+    post = Post()
+    async with one_store.engine(reducers=reducers(post)) as engine:
+        await engine.submit(K, "ask", Ask(later_s=3600))
+        await engine.submit(K, "stop", Which(name="send"))
+        assert await all_done(engine, post) == (0, ())
+        assert await rows(engine) == []
 
 
-def test_one_that_waits_for_a_retry_is_not_tried_again(one_store: OneStore) -> None:
+@in_loop
+async def test_one_that_waits_for_a_retry_is_not_tried_again(one_store: OneStore) -> None:
     async def refuse(intent: ModelIntent[BaseModel]) -> None:
         raise EffectFailed("come back", retryable=True)
 
-    async def go() -> None:
-        post = Post(refuse)
-        async with one_store.engine(reducers=reducers(post)) as engine:
-            await engine.submit(K, "ask", Ask())
-            await post.began.wait()
+    post = Post(refuse)
+    async with one_store.engine(reducers=reducers(post)) as engine:
+        await engine.submit(K, "ask", Ask())
+        await post.began.wait()
 
-            async def waits() -> bool:
-                rows = await engine.reader.outbox((EnumOutboxState.WAITING,), K, None, 10)
-                return bool(rows and rows[0].attempt == 2)
+        async def waits() -> bool:
+            rows = await engine.reader.outbox((EnumOutboxState.WAITING,), K, None, 10)
+            return bool(rows and rows[0].attempt == 2)
 
-            await until(waits)
-            await engine.submit(K, "stop", Which(name="send"))
-            await engine.idle()
-            assert await engine.reader.outbox(tuple(EnumOutboxState), K, None, 10) == []
-            assert (post.runs, await ends(engine)) == (1, ())
-            await proven(engine)
-
-    run(go())
+        await until(waits)
+        await engine.submit(K, "stop", Which(name="send"))
+        assert await all_done(engine, post) == (1, ())
+        assert await rows(engine) == []
 
 
-def test_those_behind_the_one_that_runs_never_run(one_store: OneStore) -> None:
+@in_loop
+async def test_those_behind_the_one_that_runs_never_run(one_store: OneStore) -> None:
     """The target takes one at a time: two of three wait in memory."""
-    done = asyncio.Event()
-
-    async def wait(intent: ModelIntent[BaseModel]) -> None:
-        await done.wait()
-
-    async def go() -> None:
-        post = Post(wait)
-        async with one_store.engine(reducers=reducers(post)) as engine:
-            await engine.submit(K, "ask", Ask(times=3))
-            await post.began.wait()
-            await engine.submit(K, "stop", Which(name="send"))
-            await engine.idle()
-            assert (post.runs, await ends(engine)) == (1, ("send/0 unsent cancelled",))
-            await proven(engine)
-
-    run(go())
+    post = Post(until_set(asyncio.Event()))
+    async with one_store.engine(reducers=reducers(post)) as engine:
+        await engine.submit(K, "ask", Ask(times=3))
+        await post.began.wait()
+        await engine.submit(K, "stop", Which(name="send"))
+        assert await all_done(engine, post) == (1, ("send/0 unsent cancelled",))
 
 
-def test_by_id_it_is_one_and_its_neighbours_run(one_store: OneStore) -> None:
-    async def go() -> None:
-        post = Post()
-        async with one_store.engine(reducers=reducers(post)) as engine:
-            await engine.submit(K, "ask", Ask(times=2, later_s=1))
-            state = await engine.state(K)
-            assert isinstance(state, Parcel)
-            await engine.submit(K, "stop", Which(id=state.last))
+@in_loop
+async def test_by_id_it_is_one_and_its_neighbours_run(one_store: OneStore) -> None:
+    post = Post()
+    async with one_store.engine(reducers=reducers(post)) as engine:
+        await engine.submit(K, "ask", Ask(times=2, later_s=1))
+        state = await engine.state(K)
+        assert isinstance(state, Parcel)
+        await engine.submit(K, "stop", Which(id=state.last))
 
-            async def ended() -> bool:
-                return bool(await ends(engine))
+        async def ended() -> bool:
+            return bool(await ends(engine))
 
-            await until(ended)
-            await engine.idle()
-            assert (post.runs, await ends(engine)) == (1, ("send/0 sent ok",))
-            await proven(engine)
-
-    run(go())
+        await until(ended)
+        assert await all_done(engine, post) == (1, ("send/0 sent ok",))
 
 
-def test_one_step_may_replace_what_it_emitted_itself(one_store: OneStore) -> None:
-    async def go() -> None:
-        post = Post()
-        async with one_store.engine(reducers=reducers(post)) as engine:
-            await engine.submit(K, "replace")
-            await engine.idle()
-            assert (post.runs, await ends(engine)) == (1, ("send/1 sent ok",))
-            await proven(engine)
-
-    run(go())
+@in_loop
+async def test_one_step_may_replace_what_it_emitted_itself(one_store: OneStore) -> None:
+    post = Post()
+    async with one_store.engine(reducers=reducers(post)) as engine:
+        await engine.submit(K, "replace")
+        assert await all_done(engine, post) == (1, ("send/1 sent ok",))
 
 
-def test_emitted_and_cancelled_within_one_batch_it_gets_no_row(one_store: OneStore) -> None:
-    async def go() -> None:
-        post = Post()
-        async with one_store.engine(reducers=reducers(post)) as engine:
-            await engine.submit_many([(K, "ask", Ask(times=2)), (K, "stop", Which(name="send")), (K, "ask", Ask())])
-            await engine.idle()
-            assert (post.runs, await ends(engine)) == (1, ("send/0 sent ok",))
-            await proven(engine)
-
-    run(go())
+@in_loop
+async def test_emitted_and_cancelled_within_one_batch_it_gets_no_row(one_store: OneStore) -> None:
+    post = Post()
+    async with one_store.engine(reducers=reducers(post)) as engine:
+        await engine.submit_many([(K, "ask", Ask(times=2)), (K, "stop", Which(name="send")), (K, "ask", Ask())])
+        assert await all_done(engine, post) == (1, ("send/0 sent ok",))
 
 
-def test_what_memory_has_no_room_for_is_cancelled_in_the_store(one_store: OneStore) -> None:
+@in_loop
+async def test_what_memory_has_no_room_for_is_cancelled_in_the_store(one_store: OneStore) -> None:
     release = asyncio.Event()
-
-    async def wait(intent: ModelIntent[BaseModel]) -> None:
-        await release.wait()
-
-    async def go() -> None:
-        post = Post(wait)
-        async with one_store.engine(reducers=reducers(post), limits=Limits(kept=2)) as engine:
-            await engine.submit("parcel:other", "ask", Ask(times=2))
-            await post.began.wait()
-            await engine.submit(K, "ask", Ask(times=3))
-            await engine.submit(K, "stop", Which(name="send"))
-            release.set()
-            await engine.idle()
-            assert post.runs == 2
-            assert await ends(engine) == ()
-            await proven(engine)
-
-    run(go())
+    post = Post(until_set(release))
+    async with one_store.engine(reducers=reducers(post), limits=Limits(kept=2)) as engine:
+        await engine.submit("parcel:other", "ask", Ask(times=2))
+        await post.began.wait()
+        await engine.submit(K, "ask", Ask(times=3))
+        await engine.submit(K, "stop", Which(name="send"))
+        release.set()
+        await engine.idle()
+        assert post.runs == 2
+        assert await ends(engine) == ()
+        await proven(engine)
 
 
-def test_what_nobody_waits_for_can_be_cancelled_and_a_name_without_intents_does_nothing(one_store: OneStore) -> None:
-    started = asyncio.Event()
-
-    async def wait(intent: ModelIntent[BaseModel]) -> None:
-        started.set()
-        await asyncio.sleep(60)
-
-    async def go() -> None:
-        post = Post(wait)
-        async with one_store.engine(reducers=reducers(post)) as engine:
-            await engine.submit(K, "tell")
-            await started.wait()
-            await engine.submit(K, "stop", Which(name="send"))
-            await engine.submit(K, "stop", Which(name="shout"))
-            await engine.idle()
-            assert await engine.reader.outbox(tuple(EnumOutboxState), K, None, 10) == []
-            with pytest.raises(ReducerFailed, match="'letter' is not in the contract"):
-                await engine.submit(K, "stop", Which(name="letter"))
-
-    run(go())
+@in_loop
+async def test_what_nobody_waits_for_can_be_cancelled_and_a_name_without_intents_does_nothing(
+    one_store: OneStore,
+) -> None:
+    post = Post(until_set(asyncio.Event()))
+    async with one_store.engine(reducers=reducers(post)) as engine:
+        await engine.submit(K, "tell")
+        await post.began.wait()
+        await engine.submit(K, "stop", Which(name="send"))
+        await engine.submit(K, "stop", Which(name="shout"))
+        await engine.idle()
+        assert await rows(engine) == []
+        with pytest.raises(ReducerFailed, match="'letter' is not in the contract"):
+            await engine.submit(K, "stop", Which(name="letter"))
 
 
 # --- one that runs ----------------------------------------------------------------------------------------------------
@@ -315,7 +309,8 @@ def served(function: Any) -> Executor:
     return FunctionExecutor(function, blobs, target="post", concurrency=1)
 
 
-def test_an_async_effect_is_stopped_and_the_outcome_says_cancelled(one_store: OneStore) -> None:
+@in_loop
+async def test_an_async_effect_is_stopped_and_the_outcome_says_cancelled(one_store: OneStore) -> None:
     began = asyncio.Event()
     seen: list[str] = []
 
@@ -327,20 +322,15 @@ def test_an_async_effect_is_stopped_and_the_outcome_says_cancelled(one_store: On
             seen.append(f"told {intent.cancelled.is_set()}")
             raise
 
-    async def go() -> None:
-        async with one_store.engine(reducers=reducers(served(send))) as engine:
-            await engine.submit(K, "ask", Ask())
-            await began.wait()
-            await engine.submit(K, "stop", Which(name="send"))
-            await engine.idle()
-            assert (seen, await ends(engine)) == (["told True"], ("send/0 unsent cancelled",))
-            assert await engine.reader.outbox(tuple(EnumOutboxState), K, None, 10) == []
-            await proven(engine)
-
-    run(go())
+    async with one_store.engine(reducers=reducers(served(send))) as engine:
+        await ask_and_stop(engine, began)
+        assert (seen, await ends(engine)) == (["told True"], ("send/0 unsent cancelled",))
+        assert await rows(engine) == []
+        await proven(engine)
 
 
-def test_one_that_goes_on_all_the_same_has_the_outcome_it_comes_to(one_store: OneStore) -> None:
+@in_loop
+async def test_one_that_goes_on_all_the_same_has_the_outcome_it_comes_to(one_store: OneStore) -> None:
     began = asyncio.Event()
 
     async def send(intent: ModelIntent[Send]) -> None:
@@ -350,40 +340,30 @@ def test_one_that_goes_on_all_the_same_has_the_outcome_it_comes_to(one_store: On
         except asyncio.CancelledError:
             await asyncio.sleep(0)  # it was too late to stop: the letter is in the box
 
-    async def go() -> None:
-        async with one_store.engine(reducers=reducers(served(send))) as engine:
-            await engine.submit(K, "ask", Ask())
-            await began.wait()
-            await engine.submit(K, "stop", Which(name="send"))
-            await engine.idle()
-            assert await ends(engine) == ("send/0 sent ok",)
-
-    run(go())
+    async with one_store.engine(reducers=reducers(served(send))) as engine:
+        await ask_and_stop(engine, began)
+        assert await ends(engine) == ("send/0 sent ok",)
 
 
-def test_a_function_in_a_thread_asks_whether_it_was_cancelled(one_store: OneStore) -> None:
+@in_loop
+async def test_a_function_in_a_thread_asks_whether_it_was_cancelled(one_store: OneStore) -> None:
     began = asyncio.Event()
 
-    async def go() -> None:
-        loop = asyncio.get_running_loop()
+    loop = asyncio.get_running_loop()
 
-        def send(intent: ModelIntent[Send]) -> None:
-            loop.call_soon_threadsafe(began.set)
-            while not intent.cancelled.is_set():
-                pass
-            raise EffectFailed("stopped before anything was done", code="cancelled")
+    def send(intent: ModelIntent[Send]) -> None:
+        loop.call_soon_threadsafe(began.set)
+        while not intent.cancelled.is_set():
+            pass
+        raise EffectFailed("stopped before anything was done", code="cancelled")
 
-        async with one_store.engine(reducers=reducers(served(send))) as engine:
-            await engine.submit(K, "ask", Ask())
-            await began.wait()
-            await engine.submit(K, "stop", Which(name="send"))
-            await engine.idle()
-            assert await ends(engine) == ("send/0 unsent cancelled",)
-
-    run(go())
+    async with one_store.engine(reducers=reducers(served(send))) as engine:
+        await ask_and_stop(engine, began)
+        assert await ends(engine) == ("send/0 unsent cancelled",)
 
 
-def test_told_and_failing_otherwise_it_is_not_tried_again(one_store: OneStore) -> None:
+@in_loop
+async def test_told_and_failing_otherwise_it_is_not_tried_again(one_store: OneStore) -> None:
     began = asyncio.Event()
 
     async def send(intent: ModelIntent[Send]) -> None:
@@ -393,15 +373,9 @@ def test_told_and_failing_otherwise_it_is_not_tried_again(one_store: OneStore) -
         except asyncio.CancelledError:
             raise OSError("the line dropped") from None
 
-    async def go() -> None:
-        async with one_store.engine(reducers=reducers(served(send))) as engine:
-            await engine.submit(K, "ask", Ask())
-            await began.wait()
-            await engine.submit(K, "stop", Which(name="send"))
-            await engine.idle()
-            assert await ends(engine) == ("send/0 unclear effect_raised",)
-
-    run(go())
+    async with one_store.engine(reducers=reducers(served(send))) as engine:
+        await ask_and_stop(engine, began)
+        assert await ends(engine) == ("send/0 unclear effect_raised",)
 
 
 # --- a crash between ---------------------------------------------------------------------------------------------------
@@ -419,7 +393,8 @@ async def crashed(one_store: OneStore, table: ReducerRegistry) -> AsyncIterator[
         await engine.close()
 
 
-def test_the_next_owner_does_not_run_one_that_was_cancelled_while_it_ran(one_store: OneStore) -> None:
+@in_loop
+async def test_the_next_owner_does_not_run_one_that_was_cancelled_while_it_ran(one_store: OneStore) -> None:
     async def deaf(intent: ModelIntent[BaseModel]) -> None:
         for _ in range(1000):
             try:
@@ -428,48 +403,39 @@ def test_the_next_owner_does_not_run_one_that_was_cancelled_while_it_ran(one_sto
                 if asyncio.current_task().cancelling() > 1:  # type: ignore[union-attr]
                     raise
 
-    async def go() -> None:
-        first, second = Post(deaf), Post()
-        async with crashed(one_store, reducers(first)) as engine:
-            await engine.submit(K, "ask", Ask())
-            await first.began.wait()
-            await engine.submit(K, "stop", Which(name="send"))
-            (row,) = await engine.reader.outbox(tuple(EnumOutboxState), K, None, 10)
-            assert row.state is EnumOutboxState.CANCELLED
-        async with one_store.engine(reducers=reducers(second)) as engine:
-            await engine.idle()
-            assert (second.runs, await ends(engine)) == (0, ("send/0 unclear cancelled",))
-            assert await engine.reader.outbox(tuple(EnumOutboxState), K, None, 10) == []
-            await proven(engine)
-
-    run(go())
+    first, second = Post(deaf), Post()
+    async with crashed(one_store, reducers(first)) as engine:
+        await engine.submit(K, "ask", Ask())
+        await first.began.wait()
+        await engine.submit(K, "stop", Which(name="send"))
+        (row,) = await rows(engine)
+        assert row.state is EnumOutboxState.CANCELLED
+    async with one_store.engine(reducers=reducers(second)) as engine:
+        await engine.idle()
+        assert (second.runs, await ends(engine)) == (0, ("send/0 unclear cancelled",))
+        assert await rows(engine) == []
+        await proven(engine)
 
 
 # --- on exit ----------------------------------------------------------------------------------------------------------
 
 
-def test_leaving_a_status_cancels_what_was_emitted_in_it(one_store: OneStore) -> None:
-    async def go() -> None:
-        post = Post()
-        async with one_store.engine(reducers=reducers(post, on_exit=True)) as engine:
-            await engine.submit(K, "ask", Ask(later_s=3600))
-            await engine.submit(K, "stop", Which(name="shout"))  # the status stays, and so does the intent
-            assert len(await engine.reader.outbox(tuple(EnumOutboxState), K, None, 10)) == 1
-            await engine.submit(K, "leave")
-            assert await engine.reader.outbox(tuple(EnumOutboxState), K, None, 10) == []
-            await engine.submit(K, "ask", Ask())
-            await engine.idle()
-            assert (post.runs, await ends(engine)) == (1, ("send/0 sent ok",))
-            await proven(engine)
-
-    run(go())
+@in_loop
+async def test_leaving_a_status_cancels_what_was_emitted_in_it(one_store: OneStore) -> None:
+    post = Post()
+    async with one_store.engine(reducers=reducers(post, on_exit=True)) as engine:
+        await engine.submit(K, "ask", Ask(later_s=3600))
+        await engine.submit(K, "stop", Which(name="shout"))  # the status stays, and so does the intent
+        assert len(await rows(engine)) == 1
+        await engine.submit(K, "leave")
+        assert await rows(engine) == []
+        await engine.submit(K, "ask", Ask())
+        assert await all_done(engine, post) == (1, ("send/0 sent ok",))
 
 
-def test_without_on_exit_it_stays(one_store: OneStore) -> None:
-    async def go() -> None:
-        async with one_store.engine(reducers=reducers(Post())) as engine:
-            await engine.submit(K, "ask", Ask(later_s=3600))
-            await engine.submit(K, "leave")
-            assert len(await engine.reader.outbox(tuple(EnumOutboxState), K, None, 10)) == 1
-
-    run(go())
+@in_loop
+async def test_without_on_exit_it_stays(one_store: OneStore) -> None:
+    async with one_store.engine(reducers=reducers(Post())) as engine:
+        await engine.submit(K, "ask", Ask(later_s=3600))
+        await engine.submit(K, "leave")
+        assert len(await rows(engine)) == 1
