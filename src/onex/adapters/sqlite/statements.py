@@ -5,7 +5,8 @@ takes the GIL in between, and gives it back after its switch interval of 5 ms. S
 busy loop. A statement with all rows in it frees the GIL once: SQLite works beside the loop.
 
 - A statement is prepared for 16, 20, 24, 28, 32, 40 ... 512 rows, so that few texts are prepared and all of them stay in the
-  connection's cache. Places that are left over are bound to 0, and ``limit`` leaves them out: SQLite never looks at them.
+  connection's cache, in some 14 MB. Places that are left over are bound to 0, and ``limit`` leaves them out: SQLite never looks
+  at them.
 - Below 16 rows ``executemany`` is used: it costs less then, and there is little to hand over.
 - SQLite copies what is bound and keeps the copy until the statement is used again. So a commit with much text goes row by row
   as well (``TOGETHER_BYTES``).
