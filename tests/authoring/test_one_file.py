@@ -146,6 +146,16 @@ def test_two_workflows_of_a_file_send_to_each_other(tmp_path: Path) -> None:
     given(child.reducer).when("start", sent.payload).then(status="working")
 
 
+def test_an_effect_and_a_message_may_outlive_their_instance(tmp_path: Path) -> None:
+    text = (Path(__file__).parent / "apps" / "family.py").read_text()
+    text = text.replace('child.send(parent, "ended")', 'child.send(parent, "ended", detached=True)')
+    sent = load_app(app(tmp_path, text)).workflows["child"].reducer.intents.by_name["ended"]
+    served = WHOLE.replace('@jobs.effect(succeeded="made"', '@jobs.effect(detached=True, succeeded="made"')
+    done = load_app(app(tmp_path, served)).workflows["jobs"].reducer.intents.by_name["make"]
+    plain = load_app(app(tmp_path, WHOLE)).workflows["jobs"].reducer.intents.by_name["make"]
+    assert (sent.detached, done.detached, plain.detached) == (True, True, False)
+
+
 def test_a_compute_function_is_found_by_a_worker(tmp_path: Path) -> None:
     text = (
         HEAD
