@@ -14,6 +14,7 @@ Theory of operation
 from __future__ import annotations
 
 import gc
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,7 +121,10 @@ def _collector_held() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.collect()
+        with warnings.catch_warnings():
+            # a dead engine was ended in the middle of its code, which then made a coroutine that nobody could await
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+            gc.collect()
         gc.unfreeze()
         if enabled:
             gc.enable()
