@@ -22,10 +22,10 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
 from ..ports import LogEntry, Stored
 
-ROWS: Final = 1000
-"""At most so many rows are read ahead."""
-LONG: Final = 250
-"""An instance of more rows is read by itself: the query costs little beside them."""
+ROWS: Final = 200
+"""At most so many rows are read ahead. Many more values that live for a while keep the garbage collector busy."""
+LONG: Final = 50
+"""An instance of more rows is read by itself: a query of its own costs little beside them."""
 
 Histories = Callable[[Sequence[Stored]], Mapping[WorkflowKey, Sequence[LogEntry]]]
 

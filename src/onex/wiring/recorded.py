@@ -29,7 +29,7 @@ from ..records import Damage
 from ..replay.history_export import Exported, Redacted, redacted_since
 from ..replay.history_reader import HistoryReader
 from . import StoreUrl
-from .read_ahead import ROWS, ReadAhead
+from .read_ahead import LONG, ReadAhead
 
 PAGE = 1000
 
@@ -99,7 +99,7 @@ class RecordedStore:
         return page
 
     async def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]:
-        whole = self._ahead.whole(key) if after == 0 and limit >= ROWS else None
+        whole = self._ahead.whole(key) if after == 0 and limit >= LONG else None
         return self._reads.history(key, after, limit) if whole is None else whole
 
     async def snapshot(self, key: WorkflowKey, at_most: int) -> SnapshotRow | None:

@@ -6,9 +6,10 @@ No read stays open between two calls, so none keeps the WAL from being copied in
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import StateConsistencyError
@@ -90,9 +91,10 @@ def _sql(*parts: str) -> str:
 
 
 _OWN_OF_SEVERAL = _sql(
-    OWN.replace("select", "select l.instance,", 1),
+    OWN.replace(" from ", ", l.instance from ", 1),
     "where l.instance in (select value from json_each(?)) order by l.instance, l.version",
 )
+_ITS_OWN: Callable[[tuple[Any, ...]], OwnColumns] = itemgetter(slice(-1))
 _STORED_BY_KEY = _sql(STORED, "where workflow_type = ? and instance_id = ?")
 
 
@@ -228,12 +230,12 @@ class SqliteReads:
     def histories(self, instances: Sequence[Stored]) -> Mapping[WorkflowKey, Sequence[LogEntry]]:
         """The whole history of each, up to the version it had, in one read. One whose rows are not all there is left out."""
         ids = json.dumps([stored.instance for stored in instances])
-        rows: dict[int, list[OwnColumns]] = {}
-        for instance, *row in self._connection.execute(_OWN_OF_SEVERAL, (ids,)):
-            rows.setdefault(instance, []).append(tuple(row))
+        rows: dict[int, list[tuple[Any, ...]]] = {}
+        for row in self._connection.execute(_OWN_OF_SEVERAL, (ids,)):
+            rows.setdefault(row[-1], []).append(row)
         found: dict[WorkflowKey, Sequence[LogEntry]] = {}
         for stored in instances:
-            entries = own_entries(stored.key, rows.get(stored.instance, [])[: stored.version])
+            entries = own_entries(stored.key, map(_ITS_OWN, rows.get(stored.instance, ())[: stored.version]))
             if [entry.version for entry in entries] == list(range(1, stored.version + 1)):
                 found[stored.key] = entries
         return found
