@@ -21,9 +21,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
-from ..engine.dispatch import Limits
+from ..engine.limits import Limits
 from ..engine.log_tail import ChangeSignal, LogTail
 from ..engine.pattern_engine import ReducerPatternEngine
 from ..engine.projections import WORKFLOW, Project, ProjectionMaterializerService, latest
@@ -262,19 +262,22 @@ class EngineSupervisor:
             self._up.clear()
             await self._up.wait()
 
-        async def call() -> T:
-            return await ask(engine)
+        async def call() -> T | _Raised:
+            try:
+                return await ask(engine)
+            except Exception as error:  # kept as a value: the run may end before anybody looks at this task
+                return _Raised(error)
 
         asked = host.spawn(call())
-        asked.add_done_callback(_retrieve)
         async with asyncio.timeout(patience_s):
-            return await asked
+            answer = await asked
+        if isinstance(answer, _Raised):
+            raise answer.error
+        return answer
 
 
-def _retrieve(asked: asyncio.Task[T]) -> None:
-    """The caller may have given up: then nobody looks at the result, and asyncio would call that an error."""
-    if not asked.cancelled():
-        asked.exception()
+class _Raised(NamedTuple):
+    error: Exception
 
 
 def projection_service(
