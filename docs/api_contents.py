@@ -183,7 +183,7 @@ PAGES: Sequence[ApiPage] = (
                     ),
                     Entry("engine.mailbox.Committed"),
                     Entry("kernel.action.ModelAction"),
-                    Entry("engine.dispatch.Limits"),
+                    Entry("engine.limits.Limits"),
                 ),
             ),
             Section(

@@ -49,7 +49,7 @@ from onex.contracts.model import part as contract_part
 from onex.contracts.model.contract import EnumNodeKind, ModelContractReducer, ModelContractWorkflow
 from onex.contracts.model.key_usage import models_of
 from onex.contracts.text import yaml_tree as source
-from onex.engine import dispatch, encode, fold, takeover
+from onex.engine import encode, fold, limits, takeover
 from onex.engine import metrics as observe
 from onex.kernel import action, errors
 from onex.kernel import size_limits as wire
@@ -282,7 +282,7 @@ def _wrong(name: str) -> str:
 
 
 def _limits() -> Iterator[list[str]]:
-    limits = dispatch.Limits()
+    bounds = limits.Limits()
     kib, mib, day, hour = 1 << 10, 1 << 20, 24 * 3600 * 1_000_000, 3600 * 1_000_000
     yield ["a payload, a result, an intent", f"{wire.PAYLOAD_BYTES // kib} KiB", "`payload_too_large`; use a `Blob`"]
     yield ["a state", f"{encode.STATE_BYTES // mib} MiB", "the action that would pass it is refused"]
@@ -298,11 +298,11 @@ def _limits() -> Iterator[list[str]]:
         f"{contract_part.TRANSITIONS_MAX}, {contract_part.INTENTS_MAX}",
         "the same",
     ]
-    yield ["actions of one transaction", f"{limits.batch:,}", "the rest goes into the next"]
-    yield ["actions accepted and not yet durable", f"{limits.waiting:,}", "`overloaded`; nothing of the call is taken"]
+    yield ["actions of one transaction", f"{bounds.batch:,}", "the rest goes into the next"]
+    yield ["actions accepted and not yet durable", f"{bounds.waiting:,}", "`overloaded`; nothing of the call is taken"]
     yield [
         "instances kept decoded",
-        f"{limits.cached:,}, and what `ONEX_CACHE_MIB` gives",
+        f"{bounds.cached:,}, and what `ONEX_CACHE_MIB` gives",
         "those not used for longest are loaded again when needed",
     ]
     yield ["a snapshot is kept every", f"{fold.SNAPSHOT_EVERY:,} versions", "and at each change of code"]

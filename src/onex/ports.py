@@ -62,6 +62,22 @@ class Clock(Protocol):
         """Returns when so much of this clock's time has passed."""
 
 
+class Interpreter(Protocol):
+    """What an engine tells the Python process in which it runs. None of it may raise."""
+
+    def start(self) -> None:
+        """The engine begins."""
+
+    def idle(self) -> None:
+        """There is nothing to write at this moment. Called often."""
+
+    def give_way(self) -> None:
+        """A commit is under way, perhaps in another thread that waits to run Python: let it, for some microseconds."""
+
+    def close(self) -> None:
+        """The engine has ended. Idempotent."""
+
+
 class Ids(Protocol):
     """New ids: UUIDv7, 16 bytes, rising within one process."""
 
@@ -269,6 +285,7 @@ __all__ = [
     "InboxAnswer",
     "InboxRow",
     "IntentExecutionResult",
+    "Interpreter",
     "KeyChange",
     "LogEntry",
     "LogRow",

@@ -13,7 +13,7 @@ from onex.adapters.clock import SystemClock, UuidV7
 from onex.adapters.memory.read import Tables
 from onex.adapters.memory.store import MemoryStore
 from onex.adapters.sqlite.store import SqliteStore
-from onex.engine.dispatch import Limits
+from onex.engine.limits import Limits
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry
 from onex.kernel.intent import EnumDelivery

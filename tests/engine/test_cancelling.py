@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from onex.adapters.clock import SystemClock, UuidV7
-from onex.engine.dispatch import Limits
+from onex.engine.limits import Limits
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry, Workflow
 from onex.kernel.action import NOTHING, Action, Nothing, Payload, WorkflowKey
@@ -297,6 +297,28 @@ async def test_what_nobody_waits_for_can_be_cancelled_and_a_name_without_intents
 
 
 # --- one that runs ----------------------------------------------------------------------------------------------------
+
+
+def test_one_whose_last_try_failed_in_the_moment_it_was_cancelled_is_dead_as_if_it_had_failed_before(
+    one_store: OneStore,
+) -> None:
+    """Its end and the cancelling are written in one commit. Noted as cancelled and forgotten, its row would stay for ever."""
+
+    async def go() -> None:
+        stops: list[asyncio.Task[Any]] = []
+
+        async def fails(intent: ModelIntent[BaseModel]) -> None:
+            stops.append(asyncio.create_task(engine.submit(K, "stop", Which(name="shout"))))
+            raise EffectFailed("nobody listens")
+
+        async with one_store.engine(reducers=reducers(Post(fails))) as engine:
+            await engine.submit(K, "tell")
+            await engine.idle()
+            assert (await stops[0]).version == 2
+            rows = await engine.reader.outbox(tuple(EnumOutboxState), K, None, 10)
+            assert [row.state for row in rows] == [EnumOutboxState.DEAD]
+
+    run(go())
 
 
 class NoBlobs:

@@ -84,6 +84,22 @@ async def _test_whoever_returns_is_no_suspect_and_others_stay() -> None:
     assert (await machine.start()).crashes == {B: 1}
 
 
+def test_one_that_was_refused_before_user_code_saw_it_keeps_its_count() -> None:
+    """Else it would have to end its process three times in a row with nothing between: a held timer that is looked at
+    again meanwhile would never be refused."""
+    asyncio.run(_test_one_that_was_refused_before_user_code_saw_it_keeps_its_count())
+
+
+async def _test_one_that_was_refused_before_user_code_saw_it_keeps_its_count() -> None:
+    machine = Machine()
+    crash(await machine.start(), A, B)
+    counts = await machine.start()
+    with counts.running([A, B]) as unseen:
+        unseen.add(A)
+    assert counts.crashes == {A: 1}
+    assert (await machine.start()).crashes == {A: 1}
+
+
 def test_a_refusal_stands_until_it_is_durable_then_the_count_begins_anew() -> None:
     asyncio.run(_test_a_refusal_stands_until_it_is_durable_then_the_count_begins_anew())
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from pydantic import JsonValue
 
-from onex.engine.dispatch import Limits
+from onex.engine.limits import Limits
 from onex.engine.operator_requests import REDRIVE, RELEASE
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import ModelAction, WorkflowKey

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Container
 
 import pytest
 
-from onex.engine.dispatch import Limits
-from onex.engine.mailbox import ENTRY_BYTES, Loaded, Mailboxes
+from onex.engine.limits import Limits
+from onex.engine.mailbox import ENTRY_BYTES, Entry, Loaded, Mailboxes
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import OnexError
 from tests.engine.conftest import OneStore
@@ -108,8 +109,8 @@ def test_the_instances_in_memory_never_pass_their_bytes_under_load_that_never_pa
             seen: list[tuple[int, bool]] = []
             turn = mailboxes.evict
 
-            def evict(most: int, most_bytes: int) -> None:
-                turn(most, most_bytes)
+            def evict(most: int, most_bytes: int, folded: Container[Entry] = ()) -> None:
+                turn(most, most_bytes, folded)
                 seen.append((mailboxes.bytes, mailboxes.ready))
 
             mailboxes.evict = evict  # type: ignore[method-assign]  # to look right behind it

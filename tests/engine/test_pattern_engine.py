@@ -7,7 +7,7 @@ from uuid import UUID, uuid5
 
 import pytest
 
-from onex.engine.dispatch import Limits
+from onex.engine.limits import Limits
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import (

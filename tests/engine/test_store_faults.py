@@ -13,7 +13,7 @@ import pytest
 from onex.adapters.clock import SystemClock, UuidV7
 from onex.adapters.memory.read import Tables
 from onex.adapters.memory.store import MemoryStore
-from onex.engine.dispatch import Limits
+from onex.engine.limits import Limits
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import (

@@ -22,7 +22,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from onex.engine.dispatch import Limits
+from onex.engine.limits import Limits
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry
 from onex.engine.takeover import CRASHES_DEAD

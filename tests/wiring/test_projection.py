@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import onex
-from onex.engine.dispatch import Limits
+from onex.engine.limits import Limits
 from onex.engine.projections import lag_of
 from onex.kernel.errors import ValidationError
 from onex.kernel.retry import RetryPolicy

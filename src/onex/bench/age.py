@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
-from ..engine.dispatch import Limits
+from ..engine.limits import Limits
 from ..engine.pattern_engine import ReducerPatternEngine
 from ..kernel.action import WorkflowKey
 from .load import TEXT, opened, refuse_refusals

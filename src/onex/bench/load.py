@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..adapters.clock import SystemClock, UuidV7
+from ..adapters.interpreter import OwnInterpreter
 from ..adapters.memory.store import MemoryStore
 from ..adapters.sqlite.store import SqliteStore
 from ..adapters.watchdog import Watchdog
-from ..engine.dispatch import Limits
 from ..engine.intake import PayloadInput
+from ..engine.limits import Limits
 from ..engine.metrics import Latency
 from ..engine.pattern_engine import ReducerPatternEngine
 from ..kernel.action import WorkflowKey
@@ -58,7 +59,14 @@ async def opened(store: str, folder: Path, limits: Limits | None = None) -> Asyn
     watchdog = Watchdog()
     try:
         engine = ReducerPatternEngine(
-            kept, kept, registry(watchdog), SystemClock(), UuidV7(), environment(folder), limits=limits
+            kept,
+            kept,
+            registry(watchdog),
+            SystemClock(),
+            UuidV7(),
+            environment(folder),
+            limits=limits,
+            interpreter=OwnInterpreter(),
         )
         await engine.start("bench")
         async with engine:

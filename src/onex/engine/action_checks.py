@@ -46,7 +46,7 @@ class ActionChecks:
 
     __slots__ = (
         "_new_timers", "_rules", "entry", "epoch", "held", "lease_id", "lease_until_us", "state", "terminal", "timers",
-        "unreadable", "version",
+        "unreadable", "valid_until_us", "version",
     )  # fmt: skip
 
     entry: Entry
@@ -59,6 +59,7 @@ class ActionChecks:
     lease_until_us: int
     timers: dict[str, TimerWait]
     unreadable: OnexError | None
+    valid_until_us: int
     _rules: Rules
     _new_timers: dict[str, tuple[int, int, int]]
 
@@ -84,6 +85,8 @@ class ActionChecks:
             return None
         if pending.expires_us and self._rules.now_us > pending.expires_us:
             return ActionExpiredError(f"{pending.kind!r} for {entry.key} expired before its turn came")
+        if pending.expires_us:
+            self.valid_until_us = min(self.valid_until_us, pending.expires_us)
         if pending.expected_version is not None and pending.expected_version != self.version:
             return ConcurrentModificationError(
                 f"{entry.key} is at version {self.version}, not {pending.expected_version}; read it and decide again",
@@ -101,6 +104,7 @@ class ActionChecks:
                 return LeaseValidationError(f"{entry.key} knows no lease {pending.lease_id.hex()}")
             if not held:
                 return LeaseExpiredError(f"the lease of {entry.key} ran out; take it again")
+            self.valid_until_us = min(self.valid_until_us, self.lease_until_us)
         elif held and pending.kind not in entry.workflow.unleased:
             return LeaseConflictError(f"{entry.key} is led by an orchestrator; wait, or ask it")
         if pending.epoch is not None and pending.epoch != self.epoch:

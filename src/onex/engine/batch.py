@@ -172,7 +172,8 @@ class Batch:
             if counted:  # a duplicate is no failure of the reducer: fold again without it
                 self._again.append((folded, Conflict(folded.version, frozenset(counted))))
                 continue
-            blobs.extend(_held_blobs(folded))
+            if folded.notes:
+                blobs.extend(_held_blobs(folded))
             change = folded.change
             if change is None:
                 self.loose.extend(refused)
@@ -192,7 +193,8 @@ class Batch:
                     answers=tuple(self._answers([*refused, *answered])),
                 )
             if folded.cancels or is_end(change):
-                cancelled = sorted_open(folded, change, await listener.open_intents(change.key))
+                found = await listener.open_intents(change.key)
+                cancelled = sorted_open(folded, change, [one for one in found if one.pointer not in self._stopped])
                 if cancelled != NONE_CANCELLED:
                     listener.withhold(cancelled.withheld)
                     self.cancelled[folded], change = cancelled, with_cancelled(change, cancelled)
@@ -231,14 +233,23 @@ class Batch:
             if isinstance(outcome, Conflict):
                 done.again.append((folded, outcome))
                 continue
-            done.results.extend(refused)
             done.applied.append((change, outcome))
-            done.settled.extend(change.settled)
-            done.settled.extend(note.pointer for note in folded.notes)
+            # most changes have none of these, and here each look costs something
+            if refused:
+                done.results.extend(refused)
+            if change.settled:
+                done.settled.extend(change.settled)
+            if folded.notes:
+                done.settled.extend([note.pointer for note in folded.notes])
             if folded in self.cancelled:
                 done.told.extend(self.cancelled[folded].running)
             _apply(folded, change, outcome, done)
         return done
+
+    @property
+    def left_out(self) -> list[Folded]:
+        """Folds that are in no commit, and are to be made again."""
+        return [folded for folded, _ in self._again]
 
     def _rejections(self, results: Sequence[tuple[Pending, Answer]]) -> list[Rejection]:
         """Retryable refusals are counted, not kept; a timer that came too late is no error of anybody."""

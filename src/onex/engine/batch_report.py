@@ -22,8 +22,9 @@ from .metrics import Events
 
 def report(events: Events, batch: Batch, done: Settlement) -> None:
     """Raises nothing. Without a listener for details, only batches in which something went wrong cost more than a look."""
-    applied = {id(change) for change, _ in done.applied}
-    for folded, change, refused in batch.written:
+    told = batch.written if events.details else [one for one in batch.written if one[2] or one[0].notes]
+    applied = {id(change) for change, _ in done.applied} if told else set()
+    for folded, change, refused in told:
         if id(change) not in applied:
             continue
         if events.details:

@@ -61,17 +61,22 @@ class CrashCounts:
         return len(crashes)
 
     @contextmanager
-    def running(self, names: Sequence[bytes]) -> Iterator[None]:
-        """User code sees these while the body runs. What returns from it, also by an exception, loses its count."""
+    def running(self, names: Sequence[bytes]) -> Iterator[set[bytes]]:
+        """User code sees these while the body runs. What returns from it, also by an exception, loses its count.
+
+        The body may put those that user code did not see after all into the set that it gets: they keep theirs.
+        """
+        unseen: set[bytes] = set()
         if not names:
-            yield
+            yield unseen
             return
         self._write(names)
         try:
-            yield
+            yield unseen
         finally:
             for name in names:
-                self.crashes.pop(name, None)
+                if name not in unseen:
+                    self.crashes.pop(name, None)
             self._write(())
 
     def any_crashed(self, names: Sequence[bytes]) -> bool:

@@ -64,11 +64,16 @@ class Delivery:
     redriven: bool = False
     taken: bool = False
     told: CancelSignal | None = None
+    _id: UUID | None = None
 
     @property
     def id(self) -> UUID:
         """The id of the intent: the same for every process and every try (promise 19)."""
-        return intent_id(UUID(bytes=self.action_id), self.key, self.emitted_as or self.emitted.name, self.n)
+        found = self._id
+        if found is None:
+            name = self.emitted_as or self.emitted.name
+            found = self._id = intent_id(UUID(bytes=self.action_id), self.key, name, self.n)
+        return found
 
     @property
     def outcome_of(self) -> OutcomeOf:

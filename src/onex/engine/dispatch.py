@@ -3,12 +3,15 @@
 One turn of the loop, ``_write_batch``, in this order:
 
 1. Refusals of a commit whose answer was lost are looked up: those that the store has are answered now.
-2. At most ``Limits.batch`` actions are taken from the mailboxes, with all that ``SideWrites`` has collected meanwhile.
-3. They are loaded and folded (``isolate``, ``fold``), and made one ``Commit`` (``batch``). Nothing is written yet.
-4. The store commits. Only after that is anybody answered, does an intent run, and does an instance count as changed.
-5. Changes that met a conflict go back to their mailbox (``conflict_backoff``); their neighbours are done.
+2. At most ``Limits.batch`` actions are taken from the mailboxes, loaded and folded (``fold_ahead``, ``isolate``, ``fold``).
+   Most of that was done while the commit before ran.
+3. With all that ``SideWrites`` has collected meanwhile they are made one ``Commit`` (``batch``). Nothing is written yet.
+4. The store commits, and the next batch is folded meanwhile. Only after the commit is anybody answered, does an intent run,
+   and does an instance count as changed.
+5. Changes that met a conflict go back to their mailbox (``conflict_backoff``), behind them what was folded on them; their
+   neighbours are done.
 
-The next turn begins when the last is durable, and takes along what came meanwhile: under load batches grow by themselves.
+The next commit begins when the last is durable, and takes along what came meanwhile: under load batches grow by themselves.
 
 What may go wrong, and why the end is still right:
 
@@ -25,57 +28,40 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..kernel.errors import (
     CommitUnknown,
+    ConcurrentModificationError,
     EngineClosed,
     OnexError,
     Overloaded,
     OwnershipLost,
     TemporaryDatabaseError,
 )
-from ..kernel.retry import RetryPolicy
 from ..kernel.user_code import describe
-from ..ports import Clock, Conflict, Env, InboxAnswer, Store, Telemetry
+from ..ports import Applied, Clock, Commit, Conflict, Env, InboxAnswer, Interpreter, Store, Telemetry
 from .action_checks import Rules, TimerGone
 from .batch import Batch, CommitListener, Extras, answer_json, committed_of
 from .batch_report import report
 from .conflict_backoff import ConflictBackoff
 from .crash_counts import CrashCounts, action_name, reading_name
 from .fold import Folded
-from .intake import ACTION_DEDUP_TTL_HOURS
+from .fold_ahead import FoldAhead
 from .isolate import FaultIsolation
+from .limits import Limits
 from .log_tail import ChangeSignal
-from .mailbox import Answer, Committed, Entry, Mailboxes, Pending
+from .mailbox import Answer, Committed, Mailboxes, Pending
 from .metrics import Counters, Events
 from .registry import ReducerRegistry
 from .side_writes import SideWrites, finish
 from .unknown_commits import UnknownCommits
 
 STALLED_AFTER = 5
-CLOSE_S = 10.0
-"""How long an engine that is closed tries to make durable what it has accepted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """``batch`` actions per transaction, ``waiting`` not yet durable, ``cached`` instances of ``cached_bytes`` and ``kept`` intents
-    in memory; ``horizon_s``: what is due later stays in the store, read again each half of that time (infinite: never, for a
-    store in memory under a clock nobody sets); ``dedup_hours``: how old an id may be; ``conflicts``: when one is tried again."""
-
-    batch: int = 512
-    waiting: int = 20_000
-    cached: int = 50_000
-    cached_bytes: int = 64 << 20
-    kept: int = 20_000
-    horizon_s: float = 60.0
-    dedup_hours: int = ACTION_DEDUP_TTL_HOURS
-    conflicts: RetryPolicy = RetryPolicy(max_attempts=6)
+CLOSE_S = 10.0  # how long an engine that is closed tries to make durable what it has accepted
 
 
 class ReducerService(SideWrites):
-    """The one writer of a store. ``check_all`` reloads every state it writes (tests, simulation)."""
+    """The one writer of a store. ``check_all`` reloads every state it writes (tests)."""
 
     def __init__(
         self,
@@ -88,6 +74,7 @@ class ReducerService(SideWrites):
         limits: Limits | None = None,
         check_all: bool = False,
         telemetry: Telemetry | None = None,
+        interpreter: Interpreter | None = None,
     ) -> None:
         super().__init__()
         self.store, self.registry, self.clock, self.env = store, registry, clock, env
@@ -97,18 +84,16 @@ class ReducerService(SideWrites):
         self.events = Events(telemetry)
         self.crash_counts = CrashCounts(store)
         self.closed: OnexError | None = None
-        self._check_all = check_all
+        self._check_all, self._interpreter = check_all, interpreter
         self._fences: dict[int, int] = {}
         self._mailboxes = Mailboxes(registry)
         self._isolation = FaultIsolation(store, self._mailboxes, self.crash_counts, self.events)
+        self._ahead = FoldAhead(self._isolation, self._mailboxes, clock, self.limits.batch, interpreter)
         self._backoff = ConflictBackoff(self.limits.conflicts, clock, self._mailboxes, self._wake_writer)
-        self._waiting = 0
-        self._failures = 0
+        self._waiting = self._failures = 0
         self._unknown = UnknownCommits(store, self._mailboxes)
-        self._answered = ChangeSignal()
+        self._answered, self._wake, self._quiet = ChangeSignal(), asyncio.Event(), asyncio.Event()
         self._reason: OnexError | None = None
-        self._wake = asyncio.Event()
-        self._quiet = asyncio.Event()
         self._quiet.set()
         self._task: asyncio.Task[None] | None = None
 
@@ -260,12 +245,12 @@ class ReducerService(SideWrites):
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._mailboxes.ready or any(self._extras):
+            while self._mailboxes.ready or self._ahead or any(self._extras):
                 # one turn of the event loop for callers just answered: what they send now goes along in this batch
                 await asyncio.sleep(0)
                 try:
                     await self._write_batch()
-                    self._mailboxes.evict(self.limits.cached, self.limits.cached_bytes)
+                    self._mailboxes.evict(self.limits.cached, self.limits.cached_bytes, self._ahead)
                     self._failures = 0
                 except (TemporaryDatabaseError, CommitUnknown) as error:
                     self._failures += 1
@@ -277,22 +262,23 @@ class ReducerService(SideWrites):
             self._quiet.set()
             if self.closed is not None:
                 return
+            if self._interpreter is not None:
+                self._interpreter.idle()
 
     async def _write_batch(self) -> None:
         """One batch: written and answered; or everything is put back where it was, and the error raised."""
         written = await self._unknown.written_refusals()
         self._extras.settled.extend(one.settles for one, _ in written if one.settles is not None and not one.sent)
         self._resolve(written)
-        taken, refusals = self._isolation.take(self.limits.batch)
+        await self._ahead.fill(self._waiting)
+        taken, folds, releasing, at_us = self._ahead.hand_over()
         extras, self._extras = self._extras, Extras.empty()
         row_writes, self._row_writes = self._row_writes, []
-        releasing: list[Entry] = []
         try:
-            releasing, folds = await self._isolation.fold(taken, refusals, now_us := self.clock.now_us())
-            batch = Batch(folds, extras, self._mailboxes.retries, now_us)
+            batch = Batch(folds, extras, self._mailboxes.retries, at_us)
             commit = await batch.build(self._fences, self._first_answer, self.listener)
             try:
-                outcomes = await self.store.commit(commit) if not commit.is_empty else ()
+                outcomes = await self._committed(commit, batch) if not commit.is_empty else ()
             except CommitUnknown:
                 self._unknown.add(batch, self.listener)
                 raise
@@ -302,6 +288,7 @@ class ReducerService(SideWrites):
             self._extras = extras.followed_by(self._extras)
             for entry in releasing:
                 entry.release = True
+            self._ahead.drop({entry for entry, _ in taken})
             for entry, pendings in reversed(taken):  # each goes to the front, so the last comes first
                 self._mailboxes.put_back(entry, pendings, maybe_applied=isinstance(error, CommitUnknown))
             raise
@@ -319,6 +306,7 @@ class ReducerService(SideWrites):
         if unnoticed := self._unknown.perhaps_applied():
             self.listener.answer_was_lost()
             self.listener.changed(unnoticed)
+        self._ahead.drop({folded.entry for folded, _ in done.again})
         for folded, _ in done.again:  # the fold has taken the release, and its change was not applied
             folded.entry.release = folded.entry.release or folded.entry in releasing
         finish(row_writes)
@@ -332,6 +320,17 @@ class ReducerService(SideWrites):
                 for later, _ in reversed(done.again[at:]):
                     self._mailboxes.put_back(later.entry, later.pendings)
                 raise
+
+    async def _committed(self, commit: Commit, batch: Batch) -> Sequence[Applied | Conflict]:
+        """The store's answers to ``commit``. What comes while it runs is folded for the next."""
+        committing = asyncio.ensure_future(self.store.commit(commit))
+        committing.add_done_callback(lambda _: self._wake.set())
+        try:
+            await self._ahead.fill_behind(batch, committing, self._wake)
+        except BaseException:
+            committing.cancel()
+            raise
+        return committing.result()
 
     async def _first_answer(self, pending: Pending) -> Answer | None:
         """Dedup: the first answer of this id; DuplicateActionError if its body was another; None if the log does not have it."""
@@ -368,8 +367,8 @@ class ReducerService(SideWrites):
         counters, find = self.counters, self._mailboxes.find
         for pending, answer in results:
             pending.resolve(answer)
-            if self.crash_counts.crashes:
-                self.crash_counts.forget(action_name(pending))
+            if self.crash_counts.crashes and not (pending.timer and isinstance(answer, ConcurrentModificationError)):
+                self.crash_counts.forget(action_name(pending))  # that timer is held, and comes back
                 self.crash_counts.forget(reading_name(pending.ticket))
             entry = find(pending.key)
             if entry is not None and entry.inflight.get(pending.id) is pending:
@@ -395,6 +394,7 @@ class ReducerService(SideWrites):
         self._backoff.close()
         self.listener.stopped(lost)
         refused = [pending for pending, _ in self._extras.refused]
+        self._ahead.drop_all()
         finish([*self._row_writes, *(future for _, future in self._released)], lost)
         self._resolve([(pending, lost) for pending in (*self._mailboxes.clear(), *refused)])
         self._quiet.set()

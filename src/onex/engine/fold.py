@@ -54,6 +54,7 @@ SNAPSHOT_EVERY = 1000
 INTENTS_PER_STEP = 64
 TIMER = EnumIntentType.TIMER
 _NO_TIMER = (None, 0)
+_FOR_EVER_US = 2**63
 
 make = tuple.__new__  # of a NamedTuple: its own way costs three times the tuple, and there are several per action
 
@@ -77,13 +78,15 @@ class Folded(ActionChecks):
     """What one key's batch came to. ``change`` is None when nothing is to be written for the key itself.
 
     ``stepped[i]`` is the pending that became ``change.rows[i]``, and what it emitted. ``status_before`` is the status it began in.
+    ``valid_until_us``: a lease or an action that was accepted ends then; committed later, all of it is to be judged again.
+    ``unseen`` were refused before the reducer saw them.
     ``cancels`` are the names and ids of intents that these steps cancelled: those that were open before.
     """
 
     __slots__ = (
         "_before", "_folded_before", "_lease_ended", "_refusals", "_row_blobs", "_rows", "_settled", "_stepping", "_timed",
         "cancels", "change", "code_id", "failures", "instance", "last_us", "notes", "pendings", "refused", "state_bytes",
-        "state_hash", "state_schema", "status_before", "stepped",
+        "state_hash", "state_schema", "status_before", "stepped", "unseen",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +105,8 @@ class Folded(ActionChecks):
         self.refused: list[tuple[Pending, OnexError]] = []
         self.notes: list[Note] = []
         self.cancels: list[str] = []
+        self.valid_until_us = _FOR_EVER_US
+        self.unseen: tuple[Pending, ...] = ()
         self._stepping = b""
         # the instance while it is folded; the entry keeps what it had until this has come to its end
         self._before = entry.loaded
@@ -128,7 +133,9 @@ class Folded(ActionChecks):
     def run(self) -> Self:
         for pending in self.pendings:
             error = (self._refusals.get(pending) if self._refusals else None) or self._check(pending)
-            if error is None:
+            if error is not None:
+                self.unseen += (pending,)
+            else:
                 try:
                     self._step(pending)
                 except OnexError as raised:
@@ -142,6 +149,11 @@ class Folded(ActionChecks):
         self.entry.loaded = None if self._lease_ended else self._loaded()
         del self._before  # a batch keeps its folds until it is durable; kept with them, old states cost 5 % of the rate
         return self
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether memory holds all that the store will, before it has answered: it draws instance numbers, pointers of timers."""
+        return self.instance is not None and not self._new_timers and not self._lease_ended
 
     def _step(self, pending: Pending) -> None:
         entry = self.entry

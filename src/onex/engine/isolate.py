@@ -18,7 +18,7 @@ The store may fail while an instance is loaded: that error goes to the caller, w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from ..kernel.errors import OnexError, ReducerFailed
 from ..kernel.user_code import caught
@@ -39,16 +39,21 @@ class FaultIsolation:
         self.rules: dict[str, Rules] = {}
         self._store, self._mailboxes, self._crash_counts, self._events = store, mailboxes, crash_counts, events
 
-    def take(self, room: int) -> tuple[Taken, dict[Pending, OnexError]]:
-        """The next batch; only one action where one of them has a crash count, and a refusal for one that crashed too often."""
-        taken = self._mailboxes.take(room)
+    @property
+    def looks_for_crashes(self) -> bool:
+        """Whether some action has a crash count, so that actions may have to be folded alone."""
+        return bool(self._crash_counts.crashes)
+
+    def take(self, room: int, busy: Container[Entry] = ()) -> tuple[Taken, dict[Pending, OnexError]]:
+        """The next actions, none of ``busy``. Only one, where one has a crash count; one that crashed too often is refused."""
+        taken = self._mailboxes.take(room, busy)
         refusals: dict[Pending, OnexError] = {}
         if not self._crash_counts.crashes:
             return taken, refusals
         if self._crash_counts.any_crashed([action_name(one) for _, pendings in taken for one in pendings]):
             for entry, pendings in reversed(taken):
                 self._mailboxes.put_back(entry, pendings)
-            taken = self._mailboxes.take(1)
+            taken = self._mailboxes.take(1, busy)
         for _, pendings in taken:
             for one in pendings:
                 refused = self._crash_counts.refusal(action_name(one))
@@ -58,16 +63,20 @@ class FaultIsolation:
         return taken, refusals
 
     async def fold(
-        self, taken: Taken, refusals: Mapping[Pending, OnexError], now_us: int
+        self, taken: Taken, refusals: Mapping[Pending, OnexError], now_us: int, *, alone: bool = True
     ) -> tuple[list[Entry], list[Folded]]:
-        """The entries that are to be released with this batch, and each key's fold. Raises what the store raises."""
+        """The entries that are to be released with this batch, and each key's fold. Raises what the store raises.
+
+        ``alone``: no commit is under way, so an instance may be loaded again to find the action that cannot be folded. Else
+        the fold's own exception is raised.
+        """
         cold = [entry for entry, _ in taken if entry.loaded is None]
         stored = await self._store.load([entry.key for entry in cold]) if cold else {}
         rules = {name: rules._replace(now_us=now_us) for name, rules in self.rules.items()}
         folds: list[Folded] = []
         failed: list[tuple[int, str]] = []
         retries = self._mailboxes.retries
-        with self._crash_counts.running(_names(taken, refusals)):
+        with self._crash_counts.running(_names(taken, refusals)) as unseen:
             for entry in cold:
                 self._load(entry, stored.get(entry.key))
             releasing = [entry for entry, _ in taken if entry.release]
@@ -75,8 +84,12 @@ class FaultIsolation:
                 try:
                     folds.append(fold(entry, pendings, rules[entry.key.workflow_type], refusals, retries))
                 except BaseException as error:
+                    if not alone:
+                        raise
                     failed.append((at, caught(error)))
                     folds.append(Folded(entry, (), rules[entry.key.workflow_type], refusals, ()))
+            if self._crash_counts.crashes:
+                unseen.update([action_name(one) for folded in folds for one in folded.unseen])
         for at, cause in failed:
             entry, pendings = taken[at]
             found = (await self._store.load([entry.key])).get(entry.key)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -283,12 +283,16 @@ class Mailboxes:
             entry.queued = True
             self._ready.append(entry)
 
-    def take(self, room: int) -> list[tuple[Entry, list[Pending]]]:
-        """The next batch: at most ``room`` actions of as many keys as it takes."""
+    def take(self, room: int, busy: Container[Entry] = ()) -> list[tuple[Entry, list[Pending]]]:
+        """The next actions: at most ``room``, of as many keys as it takes, none of ``busy``: these keep their turn."""
         self._weigh()
         taken: list[tuple[Entry, list[Pending]]] = []
+        skipped: list[Entry] = []
         for _ in range(len(self._ready)):
             entry = self._ready.popleft()
+            if entry in busy:
+                skipped.append(entry)
+                continue
             queue = entry.queue
             if len(queue) <= room:
                 pendings = list(queue)
@@ -302,6 +306,7 @@ class Mailboxes:
             taken.append((entry, pendings))
             if room <= 0:
                 break
+        self._ready.extendleft(reversed(skipped))
         self._last_taken = taken
         return taken
 
@@ -331,8 +336,9 @@ class Mailboxes:
     def resume(self, entry: Entry) -> None:
         self._ready.append(entry)
 
-    def evict(self, most: int, most_bytes: int) -> None:
+    def evict(self, most: int, most_bytes: int, folded: Container[Entry] = ()) -> None:
         """Lets go of the least recently used beyond ``most`` instances or ``most_bytes``, as far as nothing waits for them.
+        ``folded`` are in a batch that is not committed.
 
         Between two batches. One that is in use goes to the back, so that it is not looked at again and again.
         """
@@ -341,7 +347,7 @@ class Mailboxes:
         while (len(entries) > most or self.bytes > most_bytes) and busy < min(len(entries), BUSY_AT_ONCE):
             key = next(iter(entries))
             entry = entries[key]
-            if entry.inflight or entry.queued or entry.release:
+            if entry.inflight or entry.queued or entry.release or entry in folded:
                 entries.move_to_end(key)
                 busy += 1
             else:

@@ -17,13 +17,28 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import EngineClosed, OnexError, ValidationError
 from ..kernel.step import ROLLBACK, Rollback, State
 from ..kernel.user_code import a_type
-from ..ports import Applied, Clock, Env, Ids, KeyChange, LogEntry, Pointer, Position, Reader, Store, Stored, Telemetry
+from ..ports import (
+    Applied,
+    Clock,
+    Env,
+    Ids,
+    Interpreter,
+    KeyChange,
+    LogEntry,
+    Pointer,
+    Position,
+    Reader,
+    Store,
+    Stored,
+    Telemetry,
+)
 from .arguments import checked, count, log_position, outbox_pointer, seconds, text, workflow_key
 from .awaited_status import TERMINAL, AwaitedStatus
 from .delivery import Delivery
-from .dispatch import Limits, ReducerService
+from .dispatch import ReducerService
 from .inbox import Inbox
 from .intake import Intake, PayloadInput
+from .limits import Limits
 from .log_tail import ChangeSignal, LogTail
 from .mailbox import Committed
 from .metrics import Counters
@@ -49,10 +64,19 @@ class ReducerPatternEngine:
         limits: Limits | None = None,
         check_all: bool = False,
         telemetry: Telemetry | None = None,
+        interpreter: Interpreter | None = None,
     ) -> None:
         self.store, self.reader, self.registry, self.clock = store, reader, registry, clock
         self.service = ReducerService(
-            store, registry, clock, env, _Listener(self), limits=limits, check_all=check_all, telemetry=telemetry
+            store,
+            registry,
+            clock,
+            env,
+            _Listener(self),
+            limits=limits,
+            check_all=check_all,
+            telemetry=telemetry,
+            interpreter=interpreter,
         )
         self.intake = Intake(registry, clock, ids, dedup_hours=self.service.limits.dedup_hours)
         self.relay = IntentRelay(self.service, clock, reader)
@@ -60,6 +84,7 @@ class ReducerPatternEngine:
             self.service, self.intake, request_handlers(self.release, self.relay.dead_letters.redrive, reader)
         )
         self.commit_signal = ChangeSignal()
+        self._interpreter = interpreter
         self._closing: asyncio.Task[None] | None = None
         self._waiters: dict[WorkflowKey, set[asyncio.Future[None]]] = {}
 
@@ -74,6 +99,8 @@ class ReducerPatternEngine:
         await self.service.start(owner)
         await self.relay.start()
         await self.inbox.start()
+        if self._interpreter is not None:
+            self._interpreter.start()
         self.service.events("engine_started", owner=owner)
         return self
 
@@ -87,6 +114,8 @@ class ReducerPatternEngine:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
+        if self._interpreter is not None:
+            self._interpreter.close()
         await self.inbox.close()
         await self.relay.close()
         await self.service.close()

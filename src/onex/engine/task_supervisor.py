@@ -40,7 +40,11 @@ class TaskSupervisor:
 
     def start(self, work: Coroutine[None, None, None], name: str) -> None:
         """Run ``work`` once, to its end. An exception that leaves it ends the engine."""
-        task = asyncio.create_task(work, name=name)
+        try:
+            task = asyncio.create_task(work, name=name)
+        except RuntimeError:  # the loop is closed: nobody will await it
+            work.close()
+            raise
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 

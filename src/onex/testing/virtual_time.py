@@ -39,8 +39,8 @@ from ..adapters.watchdog import Watchdog
 from ..app import App, load_app
 from ..engine.arguments import workflow_key
 from ..engine.awaited_status import TERMINAL
-from ..engine.dispatch import Limits
 from ..engine.intake import PayloadInput
+from ..engine.limits import Limits
 from ..engine.mailbox import Committed
 from ..engine.pattern_engine import ReducerPatternEngine
 from ..engine.registry import ReducerRegistry

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from ..adapters.clock import SystemClock, UuidV7
+from ..adapters.interpreter import OwnInterpreter
 from ..adapters.memory.store import MemoryStore
 from ..adapters.sqlite.location import real_path
 from ..adapters.sqlite.owner_lock import holders_of, lock_path
@@ -38,7 +39,7 @@ from ..adapters.sqlite.store import SqliteStore
 from ..adapters.watchdog import Watchdog
 from ..adapters.worker_pool import WorkerPool
 from ..app import App, load_app
-from ..engine.dispatch import Limits
+from ..engine.limits import Limits
 from ..engine.pattern_engine import ReducerPatternEngine
 from ..engine.projections import WORKFLOW, Project, ProjectionMaterializerService, latest
 from ..engine.registry import ReducerRegistry
@@ -102,6 +103,7 @@ class WiredEngine(ReducerPatternEngine):
             limits=limits,
             check_all=check_all,
             telemetry=telemetry,
+            interpreter=OwnInterpreter(),
         )
         self.tables: Projections = store
         self.settings, self.workers, self.watchdog = settings, workers, watchdog

@@ -27,7 +27,7 @@ from typing import Final
 
 from ...adapters.sqlite.schema import create
 from ...adapters.watchdog import Watchdog
-from ...engine.dispatch import Limits
+from ...engine.limits import Limits
 from ...engine.registry import ReducerRegistry
 from ...kernel.intent import EnumIntentType
 from ...ports import EnumOutboxState, StepOverrun
