@@ -8,8 +8,10 @@ import pytest
 
 from onex.adapters.memory.read import Tables
 from onex.adapters.memory.store import MemoryStore
-from onex.engine.crash_counts import CRASHES_REFUSED, CrashCounts, reading_name, row_name
-from onex.kernel.errors import KilledItsProcess
+from onex.engine.crash_counts import CRASHES_REFUSED, CrashCounts, action_name, reading_name, row_name
+from onex.engine.mailbox import Pending
+from onex.kernel.action import NOTHING, WorkflowKey
+from onex.kernel.errors import EngineClosed, KilledItsProcess, OwnershipLost
 from onex.ports import Pointer
 
 DEAD: list[object] = []
@@ -114,6 +116,26 @@ async def _test_a_refusal_stands_until_it_is_durable_then_the_count_begins_anew(
     counts.forget(A)
     assert counts.refusal(A) is None
     assert (await machine.start()).crashes == {}
+
+
+def test_an_engine_that_ends_forgets_no_count() -> None:
+    """Its answer to those who wait is not the end of what they sent: the next owner meets it again."""
+    asyncio.run(_test_an_engine_that_ends_forgets_no_count())
+
+
+async def _test_an_engine_that_ends_forgets_no_count() -> None:
+    sent = Pending(
+        WorkflowKey("job", "1"), "add", NOTHING, id=bytes(16), given_id=True, issued_us=0, correlation=bytes(16), body=b"",
+        body_hash=b"", accepted_s=0.0, ticket=1,
+    )  # fmt: skip
+    name, machine = action_name(sent), Machine()
+    crash(await machine.start(), name)
+    counts = await machine.start()
+    for lost in (EngineClosed("ended"), OwnershipLost("another has it")):
+        counts.answered(sent, lost)
+        assert counts.crashes == {name: 1}
+    counts.answered(sent, KilledItsProcess("three times"))
+    assert counts.crashes == {}
 
 
 def test_a_full_batch_fits_the_record() -> None:

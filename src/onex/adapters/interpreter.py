@@ -50,7 +50,7 @@ class OwnInterpreter:
         self._collects = True
         if OwnInterpreter._engines == 0:
             OwnInterpreter._before = gc.get_threshold()
-            gc.collect()
+            gc.collect(1)
             gc.freeze()
             gc.set_threshold(*THRESHOLDS)
         OwnInterpreter._engines += 1

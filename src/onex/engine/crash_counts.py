@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from ..kernel.errors import KilledItsProcess
+from ..kernel.errors import ConcurrentModificationError, EngineClosed, KilledItsProcess, OwnershipLost
 from ..ports import Pointer, Store
 from .mailbox import Pending
 
@@ -93,6 +93,16 @@ class CrashCounts:
             "payload ends or hangs the process. Fix the code, then send or drive it again",
             crashes=crashes,
         )
+
+    def answered(self, pending: Pending, answer: object) -> None:
+        """It is over, and its count is forgotten, unless it comes back: because the engine ended before it was durable, or
+        because it is a held timer that came at another version."""
+        comes_back = isinstance(answer, EngineClosed | OwnershipLost) or (
+            bool(pending.timer) and isinstance(answer, ConcurrentModificationError)
+        )
+        if not comes_back:
+            self.forget(action_name(pending))
+            self.forget(reading_name(pending.ticket))
 
     def forget(self, name: bytes) -> None:
         """Its end is durable, or an operator drives it again because its code was fixed: what comes now counts from 0."""

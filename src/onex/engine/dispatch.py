@@ -31,7 +31,6 @@ from collections.abc import Sequence
 
 from ..kernel.errors import (
     CommitUnknown,
-    ConcurrentModificationError,
     EngineClosed,
     OnexError,
     Overloaded,
@@ -44,7 +43,7 @@ from .action_checks import Rules, TimerGone
 from .batch import Batch, CommitListener, Extras, answer_json, committed_of
 from .batch_report import report
 from .conflict_backoff import ConflictBackoff
-from .crash_counts import CrashCounts, action_name, reading_name
+from .crash_counts import CrashCounts
 from .fold import Folded
 from .fold_ahead import FoldAhead
 from .isolate import FaultIsolation
@@ -367,9 +366,8 @@ class ReducerService(SideWrites):
         counters, find = self.counters, self._mailboxes.find
         for pending, answer in results:
             pending.resolve(answer)
-            if self.crash_counts.crashes and not (pending.timer and isinstance(answer, ConcurrentModificationError)):
-                self.crash_counts.forget(action_name(pending))  # that timer is held, and comes back
-                self.crash_counts.forget(reading_name(pending.ticket))
+            if self.crash_counts.crashes:
+                self.crash_counts.answered(pending, answer)
             entry = find(pending.key)
             if entry is not None and entry.inflight.get(pending.id) is pending:
                 del entry.inflight[pending.id]
