@@ -54,3 +54,21 @@ def test_before_a_clock_that_stands_still_the_queue_naps_longer_and_longer() -> 
         assert clock.slept[-1] == 30.0
 
     asyncio.run(go())
+
+
+def test_what_was_dropped_in_doubt_and_is_read_again_stands_beside_what_is_left_of_it() -> None:
+    """A timer of a commit whose answer was lost is dropped, and read again for the same time. That ended the engine."""
+
+    async def go() -> None:
+        queue = DeliveryQueue(Standing(), lambda target: None, 10, 60_000_000)
+        for at_us in (1_000_007, 999_999):  # one that is due later, one that is due by now
+            first, second = due(at_us), due(at_us)
+            queue.add(first)
+            queue.withhold([first.pointer])
+            queue.doubt([])
+            queue.resolve([first.pointer])
+            assert queue.add(second)
+            assert queue.get(second.pointer) is second
+            queue.forget([second.pointer])
+
+    asyncio.run(go())
