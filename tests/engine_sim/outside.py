@@ -43,9 +43,8 @@ class Outside(AttemptLog):
         self._begun: Counter[tuple[Host, SeenEffect]] = Counter()
 
     def allow_again(self, what: SeenEffect) -> None:
-        """An operator drives it again; two operators at once may do so twice."""
-        if what in self.attempts:
-            self.attempts[what].allowed += 1
+        """An operator drives it again; two operators at once may do so twice, also before it ran for the first time."""
+        self.attempts.setdefault(what, Attempts()).allowed += 1
 
     def is_running(self, what: SeenEffect) -> bool:
         """In the engine that owns the store."""
