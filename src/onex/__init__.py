@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # what the table below says, in words a type checker reads
     from .kernel.machine import reducer
     from .kernel.migration import migrate
     from .kernel.rename import renames
+    from .kernel.retry import RetryPolicy
     from .kernel.secret import Secret
     from .kernel.step import State, Step
     from .nodes.compute import ComputeIO, compute
@@ -56,6 +57,7 @@ _HOMES = {
     "timer": "kernel.intent",
     "reducer": "kernel.machine",
     "renames": "kernel.rename",
+    "RetryPolicy": "kernel.retry",
     "Secret": "kernel.secret",
     "State": "kernel.step",
     "Step": "kernel.step",
@@ -91,6 +93,7 @@ __all__ = [
     "Payload",
     "ReducerPatternEngine",
     "Refused",
+    "RetryPolicy",
     "Secret",
     "State",
     "Step",

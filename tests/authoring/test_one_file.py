@@ -89,6 +89,14 @@ jobs.move("end", "busy -> done")
     assert (intent.name, intent.target, intent.type, intent.outcomes) == ("make", "make", "api_call", None)
 
 
+@pytest.mark.parametrize("option", ["retry=8", "retry=onex.RetryPolicy(max_attempts=8)", "retry=onex.RetryPolicy(8)"])
+def test_a_number_of_tries_and_a_policy_of_that_many_wait_alike(tmp_path: Path, option: str) -> None:
+    text = WHOLE.replace("@jobs.effect(", f"@jobs.effect({option}, ").replace("from onex", "import onex\nfrom onex", 1)
+    retry = load_app(app(tmp_path, text)).workflows["jobs"].reducer.intents.by_name["make"].retry
+    assert (retry.max_attempts, retry.initial_s, retry.max_s) == (8, 0.5, 30.0)
+    assert retry == onex.RetryPolicy(max_attempts=8)
+
+
 def test_a_timeout_is_the_timer_of_a_status(tmp_path: Path) -> None:
     text = WHOLE + '\n\njobs.move("give_up", "busy -> lost", timeout=timedelta(minutes=5))\n'
     states = {

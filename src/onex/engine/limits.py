@@ -21,4 +21,4 @@ class Limits:
     kept: int = 20_000
     horizon_s: float = 60.0
     dedup_hours: int = ACTION_DEDUP_TTL_HOURS
-    conflicts: RetryPolicy = RetryPolicy(max_attempts=6)
+    conflicts: RetryPolicy = RetryPolicy(max_attempts=6, initial_s=0.010, max_s=0.250)

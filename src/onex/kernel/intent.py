@@ -104,7 +104,7 @@ class IntentSpec:
     target: str = ""
     payload: type[BaseModel] | None = None
     outcomes: Mapping[EnumOutcome, str] = field(default_factory=dict)
-    retry: RetryPolicy = RetryPolicy(max_attempts=5, initial_s=0.5, max_s=30.0)
+    retry: RetryPolicy = RetryPolicy()
     delivery: EnumDelivery = EnumDelivery.AT_LEAST_ONCE
     priority: EnumIntentPriority = EnumIntentPriority.NORMAL
     timeout_s: float = 30.0

@@ -15,13 +15,15 @@ from typing import NamedTuple
 class RetryPolicy:
     """Exponential backoff: ``min(max_s, initial_s * factor**(attempt-1))``, less up to ``jitter`` of it. Seconds.
 
-    ``max_attempts=1`` never tries again. Full-jitter backoff after Brooker, "Exponential Backoff And Jitter" (AWS, 2015),
-    with a lower bound: jitter 0.5 leaves at least half the wait.
+    The defaults are those of an intent, wherever it is declared. ``max_attempts=1`` never tries again.
+
+    Full-jitter backoff after Brooker, "Exponential Backoff And Jitter" (AWS, 2015), with a lower bound: jitter 0.5 leaves at
+    least half the wait.
     """
 
     max_attempts: int = 5
-    initial_s: float = 0.010
-    max_s: float = 0.250
+    initial_s: float = 0.5
+    max_s: float = 30.0
     factor: float = 2.0
     jitter: float = 0.5
 

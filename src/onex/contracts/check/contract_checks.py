@@ -30,6 +30,7 @@ from ...kernel.machine import Machine, Transition
 from ..guard.guards import guard_warning, parse
 from ..guard.problem import GuardProblem, suggest
 from ..implied_names import IMPLIED, TIMEOUT, implied_timeout
+from ..model.fsm import ModelIntentRetry
 from ..text.yaml_tree import FINDINGS_MAX, YamlMap, YamlPlace, YamlScalar
 from .machine_faults import ANY, MachineGraph, shadowed, written_guard
 from .partial_contract import LocatedWord, PartialContract, PartialIntent, number
@@ -334,7 +335,11 @@ class _Check(PartialContract):
             )
         retry = intent.node.get("retry")
         if isinstance(retry, YamlMap):
-            least, most = number(retry.get("initial_ms"), 500), number(retry.get("max_ms"), 30_000)
+            by_rule = ModelIntentRetry()
+            least, most = (
+                number(retry.get("initial_ms"), by_rule.initial_ms),
+                number(retry.get("max_ms"), by_rule.max_ms),
+            )
             if least > most:
                 message = f"{named} waits at first {least} ms but at most {most} ms"
                 yield self._error("retry_bounds", retry.place, message, "make initial_ms the smaller one")

@@ -157,12 +157,17 @@ class ModelIntentOutcomes(Part):
     unknown: Annotated[TriggerName, ENGINE]
 
 
+_RETRY = RetryPolicy()
+
+
 class ModelIntentRetry(Part):
-    max_attempts: Annotated[int, Field(ge=1, le=1000), ENGINE] = 5
-    initial_ms: Annotated[Milliseconds, ENGINE] = 500
-    max_ms: Annotated[Milliseconds, ENGINE] = 30_000
-    factor: Annotated[float, Field(ge=1, le=100), ENGINE] = 2.0
-    jitter: Annotated[Share, ENGINE] = 0.5
+    """What is left out is as in ``RetryPolicy()``."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=1000), ENGINE] = _RETRY.max_attempts
+    initial_ms: Annotated[Milliseconds, ENGINE] = round(_RETRY.initial_s * 1000)
+    max_ms: Annotated[Milliseconds, ENGINE] = round(_RETRY.max_s * 1000)
+    factor: Annotated[float, Field(ge=1, le=100), ENGINE] = _RETRY.factor
+    jitter: Annotated[Share, ENGINE] = _RETRY.jitter
 
     def policy(self) -> RetryPolicy:
         return RetryPolicy(self.max_attempts, self.initial_ms / 1000, self.max_ms / 1000, self.factor, self.jitter)
