@@ -25,19 +25,25 @@ SEEDS = 4
 FOUND = {"stop-while-in-flight": (119, 1010)}
 """Seeds that found a fault of the engine: what was cancelled ran, where the answer to a commit was lost."""
 
+NAIVE_SEEDS = 16
+
 one_recipe = pytest.mark.parametrize("page", RECIPES, ids=lambda page: page.stem)
 
 
 def apps(page: Path) -> list[Block]:
-    """The blocks that a page writes as files; each is an app."""
+    """The blocks that a page writes as files; each is an app, or the simulation of the app before it."""
     return [block for block in blocks(page.read_text()) if "file" in block.options]
 
 
 def written(page: Path, folder: Path) -> list[Path]:
     """These files, in folders of their own."""
-    files = []
+    files: list[Path] = []
     for number, block in enumerate(apps(page)):
-        file = folder / str(number) / Path(block.options["file"]).name
+        name = Path(block.options["file"]).name
+        if name.endswith("_simulation.py"):
+            (files[-1].parent / name).write_text(block.text)
+            continue
+        file = folder / str(number) / name
         file.parent.mkdir(parents=True)
         file.write_text(block.text)
         files.append(file)
@@ -61,6 +67,24 @@ def test_its_apps_have_no_finding_and_hold_under_faults(page: Path, tmp_path: Pa
             for seed in (*range(SEEDS), *FOUND.get(page.stem, ())):
                 result = run_app(under_test, RunPlan(str(file)).script(seed), where, drawn=True)
                 assert [str(one) for one in result.violations] == []
+
+
+@pytest.mark.parametrize("naive", ['"nothing_came", "stopping -> ', 'render.unknown, "stopping -> '])
+def test_the_recipe_that_stops_finds_the_naive_form(naive: str, tmp_path: Path) -> None:
+    """What waited for a retry has no outcome, though a try may have been done: an edge to ``stopped`` would say it was not."""
+    (file,) = written(COOKBOOK / "stop-while-in-flight.md", tmp_path)
+    text = file.read_text()
+    assert text.count(f"{naive}in_doubt") == 1
+    file.write_text(text.replace(f"{naive}in_doubt", f"{naive}stopped"))
+    under_test = load_app_under_test(file)
+    plan = RunPlan(str(file))
+    with workspace() as where:
+        found = {
+            violation.rule
+            for seed in range(NAIVE_SEEDS)
+            for violation in run_app(under_test, plan.script(seed), where, drawn=True).violations
+        }
+    assert found == {"what_is_stopped_was_not_rendered"}
 
 
 @one_recipe

@@ -238,7 +238,8 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         by default ``charge.succeeded`` and so on. When no handler names one of them, the intent has no outcomes: nobody waits.
         ``kind`` is its type in the contract; ``delivery`` is at_least_once or at_most_once; ``priority`` is critical, high,
         normal, low or background. ``on_exit="cancel"`` cancels it when its status is left. When the instance ends, what waits is
-        cancelled; with ``detached`` it still runs.
+        cancelled; with ``detached`` it still runs. What waits for a retry and is cancelled has no outcome, though a try may have
+        been done.
         """
         place = SourcePlace.of_caller(1)
         self._check_span(timeout, place)

@@ -89,7 +89,7 @@ class _WithOutcomes(Generic[R]):
         return self.declared.name
 
     def cancel(self) -> IntentDraft:
-        """Cancels what waits or runs under this name."""
+        """Cancels what waits or runs under this name. What waits has no outcome, although an earlier try may have been done."""
         return cancel(self.name)
 
 

@@ -170,8 +170,9 @@ def timer(name: str, at: datetime) -> IntentDraft:
 def cancel(name: str | UUID) -> IntentDraft:
     """Cancel the timer ``name``, every open intent of that name of this instance, or the one intent of that id.
 
-    One that waits never runs, and has no outcome. One that runs is told: if it stops, its outcome is ``failed`` with the code
-    ``cancelled``, else what came of it. Its own id is ``action.outcome_of.intent_id``, or ``action.intent_id_of(name, n)``.
+    One that waits never runs again, and has no outcome, although an earlier try may have been done. One that runs is told: if it
+    stops, its outcome is ``failed`` with the code ``cancelled``, else what came of it. Its own id is
+    ``action.outcome_of.intent_id``, or ``action.intent_id_of(name, n)``.
     """
     return IntentDraft(name, cancelled=True)
 
