@@ -16,7 +16,7 @@ def test_what_is_submitted_while_no_engine_runs_is_judged_by_the_next(
     processes: type[Process], commands: Commands
 ) -> None:
     kept = processes("submit", "orders:1", "place", "--payload", PLACE, "--no-wait").end()
-    assert (kept.code, kept.err) == (0, "")
+    assert (kept.code, kept.err) == (0, "there was no store at store.db: made one\n")
     assert "inbox number 1" in kept.out
     ran = processes("run", ORDERS, "--until-idle", "--json").end()
     assert ran.code == 0
@@ -42,7 +42,8 @@ def test_without_an_engine_number_and_id_are_said_once(commands: Commands) -> No
     told = commands("submit", "orders:1", "place", "--payload", PLACE, "--timeout", "0.05")
     assert told.code == 3
     assert told.out == "orders:1  place stored\n"
-    first, second = told.err.splitlines()
+    made, first, second = told.err.splitlines()
+    assert made == "there was no store at store.db: made one"
     assert first.startswith("inbox number 1, id ") and first.endswith("so it waits: onex run APP")
     assert second == "no answer yet; it may be sent again with its id: it is applied once"
 
@@ -54,6 +55,7 @@ def test_a_misspelt_trigger_is_answered_with_the_one_that_was_meant(commands: Co
     told = commands("rejections", "orders:1", "--json").rows
     by_code = {str(row["code"]): str(row["message"]) for row in told}
     assert by_code["illegal_transition"].startswith("orders has no trigger 'plaice'; did you mean 'place'? It knows ")
+    assert "; only the app itself brings " in by_code["illegal_transition"]
     reserved = by_code["reserved_kind"]
     for part in (
         "the timer of a status fires by itself",

@@ -34,6 +34,9 @@ def test_ls_lists_instances_in_columns(commands: Commands, orders: Path) -> None
 def test_ls_narrows_pages_and_counts(commands: Commands, orders: Path) -> None:
     assert [row["key"] for row in commands("ls", "--status", "basket", "--json").rows] == ["orders:2"]
     assert commands("ls", "--type", "parcels", "--json").rows == []
+    assert commands("ls", "--status", "baskt").err == "no such instances; none is in 'baskt', did you mean 'basket'?\n"
+    assert commands("ls", "--status", "x").err == "no such instances; none is in 'x'; they are in basket, shipped\n"
+    assert commands("log", "orders:9").code == commands("show", "orders:9").code == 1
     first = commands("ls", "--limit", "1")
     assert first.err == "there are more; --after orders:1 continues\n"
     assert [row["key"] for row in commands("ls", "--after", "orders:1", "--json").rows] == ["orders:2"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
+import onex
+from onex.kernel.action import WorkflowKey
 from tests.cli.conftest import JOBS, ORDERS, Commands, fill
 from tests.cli.test_terminal import on_terminal
 
@@ -240,3 +243,76 @@ def test_ls_tells_which_instances_have_intents_that_wait_for_a_person(commands: 
     assert two.endswith("2 dead intents")
     assert told.err == "onex dead lists held and dead intents\n"
     assert [(row["held_intents"], row["dead_intents"]) for row in commands("ls", "--json").rows] == [(0, 0), (0, 2)]
+
+
+STORY = """
+from datetime import timedelta
+from typing import Literal
+
+from onex import Action, EffectFailed, ModelIntent, Nothing, Payload, RetryPolicy, State, Step, workflow
+
+
+class Job(State):
+    status: Literal["new", "busy", "idle"] = "new"
+
+
+class Pay(Payload):
+    cents: int
+
+
+class Mail(Payload):
+    text: str
+
+
+jobs = workflow("jobs", Job)
+
+
+@jobs.effect(retry=RetryPolicy(initial_s=600, max_s=600))
+def pay(intent: ModelIntent[Pay]) -> None:
+    raise EffectFailed("closed", retryable=True)
+
+
+@jobs.effect()
+def mail(intent: ModelIntent[Mail]) -> None:
+    pass
+
+
+@jobs.on("new -> busy")
+def begin(job: Job, action: Action[Nothing]) -> Step[Job]:
+    return Step(job, Pay(cents=5), Mail(text="begun"))
+
+
+@jobs.on("busy -> idle")
+def stop(job: Job, action: Action[Nothing]) -> Step[Job]:
+    return Step(job, pay.cancel())
+"""
+
+
+def test_an_intent_without_an_outcome_is_done_or_cancelled_at_a_version(commands: Commands, place: Path) -> None:
+    app = place / "jobs.py"
+    app.write_text(STORY)
+
+    async def play() -> None:
+        async with await onex.open("sqlite:///store.db", app) as engine:
+            await engine.submit("jobs:1", "begin")
+            async with asyncio.timeout(60):
+                while (
+                    not await engine.reader.attempts(WorkflowKey("jobs", "1"), 1)
+                    or (await engine.reader.counts()).outbox["waiting"] > 1
+                ):
+                    await asyncio.sleep(0.02)
+
+    asyncio.run(play())
+    told = commands("show", "jobs:1", "--attempts").out
+    assert "  pay  waiting  attempt 2, due " in told
+    assert "  pay of version 1: waiting, 1 try so far, " in told
+    assert "  mail of version 1: done\n" in told
+
+    async def end() -> None:
+        async with await onex.open("sqlite:///store.db", app) as engine:
+            await engine.submit("jobs:1", "stop")
+
+    asyncio.run(end())
+    told = commands("show", "jobs:1", "--attempts").out
+    assert "  pay of version 1: cancelled at version 2 after 1 try\n" in told
+    assert "  mail of version 1: done, or left when the instance ended, at version 2\n" in told, "no row tells which"

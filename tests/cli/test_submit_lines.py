@@ -134,6 +134,7 @@ def test_without_an_engine_the_lines_are_stored_and_the_next_one_applies_them(se
     assert told.code == 3
     assert told.out.startswith(f"{BATCH + 1} lines: {BATCH + 1} stored without an answer")
     assert told.err == (
+        "there was no store at store.db: made one\n"
         f"no engine runs on {STORE}, so actions are stored for the next: onex run APP; "
         "this command waits 0.2 s for an answer\n"
     )
@@ -158,6 +159,8 @@ def test_an_engine_that_ends_meanwhile_is_told_while_answers_are_awaited(
 def test_nothing_on_standard_input_is_nothing_to_send(sends: Sends) -> None:
     told = sends("--no-wait")
     assert (told.code, told.out.split("  (")[0]) == (0, "0 lines: nothing to send")
+    told = sends()
+    assert (told.code, told.out.split("  (")[0], told.err) == (0, "0 lines: nothing to send", "")
 
 
 def test_a_last_line_needs_no_line_break(processes: type[Process]) -> None:
@@ -180,7 +183,9 @@ def test_a_signal_says_how_many_are_durable_and_leaves_nothing_broken(
     process.popen.send_signal(number)
     told = process.end()
     assert told.code == 128 + number
-    assert told.err == "stopped after 3 lines: 3 actions durable; no later line was sent\n"
+    assert told.err == (
+        "there was no store at store.db: made one\nstopped after 3 lines: 3 actions durable; no later line was sent\n"
+    )
     fill(ORDERS, [])
     assert commands("ls", "--count", "--json").row["instances"] == 3
 

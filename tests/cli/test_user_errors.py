@@ -92,6 +92,7 @@ MISTAKES = {
     "a store of another kind": Mistake("ls --store redis://x", 2, "write sqlite:///FILE"),
     "a store in memory": Mistake("ls --store memory:", 2, "exists only in the process that made it"),
     "an app that is not there": Mistake("run nowhere", 2, "nowhere is no folder"),
+    "a file that is not there": Mistake("run nofile.py", 2, "nofile.py does not exist"),
     "an app that is a file": Mistake(f"run {ORDERS}/reducer.py", 1, "the file declares no workflow"),
     "an app with mistakes": Mistake("run app", 1, "app/contract.yaml:2:1: error", _broken_app),
     "an instance that never began": Mistake("show orders:2", 1, "orders:2 has not begun", _filled),

@@ -49,6 +49,13 @@ def test_with_the_app_the_table_says_what_cannot_come(commands: Commands, place:
     assert told.err.startswith(f"onex: {JOBS} has no workflow 'orders'; it has jobs")
 
 
+def test_an_empty_status_is_refused_at_once(commands: Commands, place: Path) -> None:
+    fill(JOBS, [("jobs:1", "add", {"amount": 1})])
+    told = commands("wait", "jobs:1", "--until", "")
+    assert (told.code, told.out) == (2, "")
+    assert told.err.startswith("onex: the status to wait for is empty; ")
+
+
 def test_one_that_did_not_come_in_time_is_told_with_where_it_stands(commands: Commands, place: Path) -> None:
     fill(JOBS, [("jobs:1", "add", {"amount": 1})])
     told = commands("wait", "jobs:1", "--timeout", "0.1")

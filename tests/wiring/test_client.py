@@ -23,6 +23,7 @@ from onex.kernel.errors import (
     ActionExpiredError,
     CommitUnknown,
     ConcurrentModificationError,
+    DatabaseConnectionError,
     GuardFailed,
     InternalTrigger,
     InvalidKey,
@@ -154,6 +155,15 @@ def test_what_no_engine_could_read_is_refused_before_it_is_sent(url: str, app: P
             with pytest.raises(PayloadTooLarge):
                 await client.submit("orders:1", "place", {"items": "x" * 300_000})
             assert await client.store.inbox(0, 10) == []
+
+    run(body)
+
+
+def test_a_client_may_refuse_to_make_a_store(app: Path, tmp_path: Path) -> None:
+    async def body() -> None:
+        with pytest.raises(DatabaseConnectionError, match="there is no store at "):
+            await onex.connect(f"sqlite:///{tmp_path}/typo.db", app, create=False)
+        assert not (tmp_path / "typo.db").exists()
 
     run(body)
 

@@ -82,11 +82,12 @@ class AppFolder:
         self._contracts: dict[str, bytes] = {}
         self._imports: dict[str, tuple[str, ...] | Finding] = {}
         if not self.root.is_dir():
+            what = "does not exist" if self.place.suffix == ".py" and not self.place.exists() else "is no folder"
             hint = "; name the folder that holds it" if self.root.is_file() else ""
             if shown.name and (file := shown.with_name(f"{shown.name}.py")).is_file():
                 hint = f"; did you mean {file}?"
             raise ContractError(
-                f"{shown} is no folder{hint}. An app is a folder with a {CONTRACT} or an {ONE_FILE}, or a Python file"
+                f"{shown} {what}{hint}. An app is a folder with a {CONTRACT} or an {ONE_FILE}, or a Python file"
             )
         if self.source and not self.source.isidentifier():
             raise ContractError(

@@ -14,6 +14,7 @@ from ..views.hidden import HiddenFields
 from ..views.stored_rows import log_entry_json
 from ..views.stored_value import intent_names, iso, position_text
 from .console import GAP, harmless, note, now_us, say, say_json, table, when
+from .exit_codes import FOUND
 from .own_output import own_stdout
 from .secret_marks import hidden_fields
 from .store_options import ROWS_MAX, AppOption, Json, NoRedact, Store, numbers
@@ -83,6 +84,8 @@ async def _of_one(
             if stored
             else f"{key} has not begun; onex ls lists instances"
         )
+        if not stored:
+            raise typer.Exit(FOUND)
     while follow:
         after = entries[-1].version if entries else after
         entries = await reader.history(key, after, PAGE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ import typer
 from ..kernel.action import WorkflowKey
 from ..ports import Counts, EnumOutboxState, Pointer, Reader, Stored
 from ..views.stored_rows import StoppedIntents, instance_json
-from .console import counted, note, now_us, say_json, table, when
+from .console import counted, harmless, note, now_us, say_json, table, when
 from .failing import failing_of, tell_failing
 from .store_options import ROWS_MAX, Json, Store
 from .store_reading import look
@@ -44,12 +45,12 @@ def ls(
         return
     behind = None if after is None else WorkflowKey.parse(after)
 
-    async def ask(reader: Reader) -> tuple[list[Stored], list[str], Mapping[WorkflowKey, StoppedIntents]]:
+    async def ask(reader: Reader) -> tuple[list[Stored], str, Mapping[WorkflowKey, StoppedIntents]]:
         found = list(await reader.instances(of_type, status, behind, limit + 1))
-        types = sorted({name for name, _ in (await reader.counts()).by_status}) if of_type and not found else []
-        return found, types, await _stopped(reader)
+        there = "" if found else _there(await reader.counts(), of_type, status)
+        return found, there, await _stopped(reader)
 
-    found, types, stopped = look(store, ask)
+    found, there, stopped = look(store, ask)
     more, rows = len(found) > limit, found[:limit]
     if as_json:
         for row in rows:
@@ -58,7 +59,6 @@ def ls(
     tell_failing(look(store, lambda reader: failing_of(reader, rows, whole=not any((of_type, status, after)))))
     if not rows:
         narrowed = any((of_type, status, after))
-        there = f"; the types are {', '.join(types)}" if types and of_type not in types else ""
         note(f"no such instances{there}" if narrowed else "there are no instances; onex submit KEY TRIGGER begins one")
         return
     now = now_us()
@@ -74,6 +74,20 @@ def ls(
         note("onex dead lists held and dead intents")
     if more:
         note(f"there are more; --after {rows[-1].key} continues")
+
+
+def _there(counts: Counts, of_type: str | None, status: str | None) -> str:
+    """What was asked for and no instance has, with what there is; '' where both are there."""
+    types = sorted({name for name, _ in counts.by_status})
+    if of_type is not None and of_type not in types:
+        return f"; the types are {', '.join(types)}" if types else ""
+    statuses = sorted({at for name, at in counts.by_status if of_type in (None, name)})
+    if status is None or status in statuses or not statuses:
+        return ""
+    near = get_close_matches(status, statuses, 1)
+    return f"; none is in {harmless(status)!r}" + (
+        f", did you mean {near[0]!r}?" if near else f"; they are in {', '.join(statuses)}"
+    )
 
 
 async def _stopped(reader: Reader) -> Mapping[WorkflowKey, StoppedIntents]:

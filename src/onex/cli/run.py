@@ -95,6 +95,11 @@ async def _run(
     if not opening.done():  # a takeover runs one by one what was running at a crash, which may take long
         opening.cancel()
         await asyncio.gather(opening, return_exceptions=True)
+        seconds = time.monotonic() - begun
+        if as_json:
+            say_json({"ended": ended.result().value, "seconds": round(seconds, 3)})
+        else:
+            say(f"{ended.result()} after {seconds:.1f} s, before it took new work: the next engine goes on there")
         shutdown.closed(exit_code_of(ended.result()))
         return ended.result()
     engine = opening.result()

@@ -171,7 +171,7 @@ def _show(page: InstancePage, stored: Stored, app: Path | None) -> None:
             note(f"there are more: onex log {page.key}")
     if page.attempts is not None:
         say(styled("attempts", "dim"))
-        show_attempts(page.stories)
+        show_attempts(page.stories, {row.pointer: _stands(row, page.running(row)) for row in page.open_intents})
     _show_rejections(page)
 
 
@@ -199,7 +199,9 @@ def _show_waiting(page: InstancePage, stored: Stored, now: int) -> None:
             [
                 intent_name(row),
                 _stands(row, page.running(row)),
-                f"attempt {tries_made(row)}" + (f", due {when(row.due_us, now)}" if row.due_us > now else ""),
+                f"attempt {tries_made(row)}"
+                + _begun(row, page.running(row))
+                + (f", due {when(row.due_us, now)}" if row.due_us > now else ""),
                 row.error,
             ]
             for row in page.open_intents
@@ -214,6 +216,12 @@ def _stands(row: OutboxRow, running: bool | None) -> str:
     if row.state is EnumOutboxState.WAITING and running is not False:
         return "running" if running else "waiting or running"
     return row.state.value
+
+
+def _begun(row: OutboxRow, running: bool | None) -> str:
+    """Of one that waits and whose start an engine recorded: that engine has ended, and nobody knows how far it came."""
+    waits = row.state is EnumOutboxState.WAITING and running is False
+    return ", which had begun" if waits and row.started else ""
 
 
 def _show_rejections(page: InstancePage) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import orjson
 
-from ..ports import LogEntry
+from ..ports import LogEntry, Pointer
 from ..views.hidden import HiddenFields
 from ..views.intent_story import IntentStory, took_ms
 from ..views.stored_value import intent_names, parse_json
@@ -49,17 +49,18 @@ def show_history(entries: Sequence[LogEntry], hide: HiddenFields | None) -> None
         note("payloads are cut; with --json they are whole")
 
 
-def show_attempts(stories: Sequence[IntentStory]) -> None:
+def show_attempts(stories: Sequence[IntentStory], stands: Mapping[Pointer, str]) -> None:
     """Each intent with what became of it, and below it the tries that are kept, each with where your code raised.
 
-    Several intents of one name in a step have an ``n``, as in the log.
+    Several intents of one name in a step have an ``n``, as in the log. ``stands`` is the word for each open one.
     """
     now = now_us()
     if not stories:
         say("  no intents were emitted")
     for story in stories:
         which = f" n={story.n}" if story.of_name > 1 else ""
-        say(f"  {harmless(story.name)}{which} of version {story.emitted_at}: {harmless(_end(story))}")
+        end = harmless(_end(story, stands.get(story.pointer, story.state)))
+        say(f"  {harmless(story.name)}{which} of version {story.emitted_at}: {end}")
         if not story.tries:
             continue
         rows = [
@@ -90,7 +91,7 @@ def from_here(place: str) -> str:
     return place.removeprefix(os.path.join(os.getcwd(), ""))
 
 
-def _end(story: IntentStory) -> str:
+def _end(story: IntentStory, stands: str) -> str:
     number = story.tries_made
     tries = f"{number} {'try' if number == 1 else 'tries'}" if number else ""
     if story.trigger:
@@ -99,8 +100,8 @@ def _end(story: IntentStory) -> str:
             f"{after}{story.trigger} at version {story.version}, {story.after_us / 1000:,.0f} ms after it was emitted"
         )
     if story.state == "ended":
-        return f"ended after {tries}" if tries else "ended"
-    return ", ".join(part for part in (story.state, f"{tries} so far" if tries else "", story.error) if part)
+        return f"{story.ended_as or 'ended'}{f' after {tries}' if tries else ''}"
+    return ", ".join(part for part in (stands, f"{tries} so far" if tries else "", story.error) if part)
 
 
 def _room() -> int:

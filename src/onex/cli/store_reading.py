@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ..wiring import ReadableStore, open_reader
+from ..wiring import ClosableSender, ReadableStore, StoreUrl, open_reader, open_sender
+from .console import note
 from .store_options import url_of
 
 T = TypeVar("T")
@@ -25,6 +26,16 @@ def look(store: str | None, ask: Callable[[ReadableStore], Awaitable[T]]) -> T:
             await reader.close()
 
     return asyncio.run(run())
+
+
+async def open_sender_telling(url: str) -> ClosableSender:
+    """``open_sender``. Where there was no store, a line says that one was made: the URL may be misspelt."""
+    path = StoreUrl.parse(url).path
+    there = path is None or path.exists()
+    sender = await open_sender(url)
+    if not there:
+        note(f"there was no store at {path}: made one")
+    return sender
 
 
 async def until(ask: Callable[[], Awaitable[T | None]], changed: Callable[[], Awaitable[None]] | None = None) -> T:

@@ -22,11 +22,11 @@ from ..engine.operator_requests import SUBMIT
 from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.errors import OnexError, ReducerFailed
 from ..kernel.size_limits import WIRE_BYTES
-from ..wiring import new_action_id, open_sender, owner_pid
+from ..wiring import new_action_id, owner_pid
 from .console import harmless, note, now_us, say, say_json
 from .exit_codes import ENVIRONMENT, FOUND, Misused
 from .store_options import Json, Store, url_of
-from .store_reading import until
+from .store_reading import open_sender_telling, until
 
 LINES = "-"
 """In place of a key: actions come as lines of standard input."""
@@ -174,7 +174,7 @@ async def _send(action: ModelAction, trigger: str, url: str, wait_s: float) -> t
         "answered": False,
     }
     body = write_wire(action)  # raises for an action that no engine accepts, before a store is made
-    sender = await open_sender(url)
+    sender = await open_sender_telling(url)
     try:
         ticket = await sender.send(body, now_us())
         sent["ticket"] = ticket

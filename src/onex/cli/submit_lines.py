@@ -6,7 +6,8 @@ Theory of operation.
 2. Then it asks for answers of all actions that have none. There are at most WINDOW of them; while it is full, no line is taken.
 3. A line that is no action stands in the window at its place, with its error. The lines behind it go on.
 4. Answers are reported from the front of the window, so they come in the order of the lines.
-5. If no answer comes for ``SILENT_S``, and no engine runs by then, that is said once. If none comes for ``wait_s``, nobody
+5. If no answer comes for ``SILENT_S``, and no engine runs by then, that is said once; it is looked at first when the first
+   action is stored. If none comes for ``wait_s``, nobody
    waits any more: the rest is stored, and reported without answers.
 6. The first Ctrl-C or SIGTERM ends the reading. A transaction that has begun is waited for, so the count of what is durable
    is true. Answers that are there are reported, the other lines without one.
@@ -35,12 +36,13 @@ from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.errors import OnexError
 from ..kernel.size_limits import WIRE_BYTES, WIRE_DEPTH
 from ..ports import Sender
-from ..wiring import new_action_id, open_sender, owner_pid
+from ..wiring import new_action_id, owner_pid
 from .console import counted, harmless, note, now_us, say, say_json
 from .exit_codes import ENVIRONMENT, FINE, FOUND, InvalidLine, Misused
 from .input_lines import LINE_BYTES, InputLines, RawLine
 from .own_output import own_stdout
 from .progress import ProgressBar
+from .store_reading import open_sender_telling
 
 BATCH: Final = 500
 WINDOW: Final = 2_000
@@ -145,7 +147,7 @@ def _id(action_id: JsonValue, idempotency_key: JsonValue) -> UUID:
 
 class LineSender:
     """``report`` gets each line once, in order, when its answer has come, or nobody waits for it any more. ``silent`` is called
-    after each SILENT_S in which answers are awaited and none came."""
+    before the first action is stored, and after each SILENT_S in which answers are awaited and none came."""
 
     def __init__(
         self, sender: Sender, report: Callable[[SentLine], None], silent: Callable[[], None], *, wait_s: float
@@ -212,6 +214,8 @@ class LineSender:
             self.counts.bad += one.error is not None
         if not bodies:
             return
+        if self._waits and not self.counts.stored:
+            self._silent()
         tickets = await self._sender.send_all(bodies, now_us())
         self.counts.stored += len(tickets)
         for one, ticket in zip(sent, tickets, strict=True):
@@ -294,9 +298,7 @@ async def _send(
     url: str, report: Callable[[SentLine], None], silent: Callable[[], None], descriptor: int, wait_s: float
 ) -> tuple[SentCounts, OnexError | None]:
     """What was durable before the store failed counts too."""
-    sender = await open_sender(url)
-    if wait_s:
-        silent()
+    sender = await open_sender_telling(url)
     lines = LineSender(sender, report, silent, wait_s=wait_s)
     try:
         await lines.run(descriptor)

@@ -246,7 +246,8 @@ def _show_groups(outcome: WhatIfOutcome) -> None:
 
 def _example(result: InstanceResult) -> str:
     """One instance of a kind of difference, with its values."""
-    if result.first is not None:
-        return f"{result.key} version {result.first.version}: {result.first.why}"
-    why = "" if result.opened is None else f" from version {result.opened.version}: {result.opened.why}"
-    return f"{result.key}{why}"
+    opened = "" if result.opened is None else f"from version {result.opened.version}: {result.opened.why}"
+    if result.first is None:
+        return f"{result.key} {opened}".rstrip()
+    first = f"{result.key} version {result.first.version}: {result.first.why}"
+    return f"{first}; open {opened}" if opened else first

@@ -29,6 +29,10 @@ class AttemptRecorder:
 
     def began(self, delivery: Delivery) -> None:
         delivery.began_us = self._clock.now_us()
+        if delivery.alone:
+            delivery.alone = False  # a further try waits in the queue as others do
+            timeout_s = delivery.emitted.spec.timeout_s
+            self._service.events("intent_runs_alone", **_named(delivery), crashes=delivery.crashes, timeout_s=timeout_s)
         if self._service.events.details:
             self._service.events("attempt_began", **_named(delivery))
 

@@ -28,7 +28,11 @@ class AwaitedStatus:
     """
 
     def __init__(self, key: WorkflowKey, until: str, workflow: Workflow | None) -> None:
-        """Raises ValidationError for a status that the workflow's machine does not have."""
+        """Raises ValidationError for an empty text, and for a status that the workflow's machine does not have."""
+        if not until:
+            raise ValidationError(
+                "the status to wait for is empty; name one, or terminal for any that ends the instance"
+            )
         self.key, self.until = key, until
         self._workflow = workflow
         self._machine = None if workflow is None else _machine(workflow)

@@ -31,6 +31,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "process_died_judging": "The last process ended while `suspects` actions or rows ran; they now run one at a time.",
     "refused_after_crashes": "An action was being judged at three crashes: it is refused; a timer or outcome is held.",
     "dead_after_crashes": "A row was being read at three crashes: it is dead until driven again.",
+    "intent_runs_alone": "Its process ended `crashes` times while it ran: it runs while no other intent does, `timeout_s` at most.",
     "intents_taken_over": "`intents` that the last process left waiting, at most as many as memory holds, now run here.",
     "transition": "An action was applied and is durable: `trigger`, from which status, to which, and the new version.",
     "refused": "An action was refused, and why.",

@@ -36,8 +36,13 @@ class Workflow:
             known = sorted(name for name in self.reducer.payloads if not name.startswith("@"))
             near = get_close_matches(trigger, known, 1)
             hint = f"did you mean {near[0]!r}? It knows" if near else "it knows"
+            of = self.reducer.workflow_type
+            brought = internal_triggers({of: self.reducer.intents})[of].keys() - self.public
+            internal = [name for name in known if name in brought]
+            sent = ", ".join(name for name in known if name not in brought) or "none that a client sends"
+            also = f"; only the app itself brings {', '.join(internal)}" if internal else ""
             raise InvalidStateTransitionError(
-                f"{self.reducer.workflow_type} has no trigger {trigger!r}; {hint} {', '.join(known)}",
+                f"{of} has no trigger {trigger!r}; {hint} {sent}{also}",
                 trigger=trigger,
                 accepts=known,
             ) from None

@@ -168,7 +168,8 @@ class Takeover:
         self.service.counters.effects_retried += 1
         if delivery.crashes >= CRASHES_DEAD:
             delivery.ends = KilledItsProcess(
-                f"it was running at three crashes in a row; fix it, then: onex dead --redrive {':'.join(map(str, row.pointer))}"
+                f"its process ended while it ran, {delivery.crashes} times; fix it, then: "
+                f"onex dead --redrive {':'.join(map(str, row.pointer))}"
             )
         elif once:
             delivery.ends = OnexError("its process ended while it ran, and it must not run twice")

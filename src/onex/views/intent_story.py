@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
-from ..kernel.intent import intent_id, outcome_id
+from ..kernel.intent import CANCEL, intent_id, outcome_id
 from ..ports import Attempt, EnumAttempt, LogEntry, OutboxRow, Pointer
 from .stored_value import is_failure, iso, parse_json, position_text
 
@@ -20,7 +20,8 @@ class IntentStory:
 
     ``trigger`` is what its outcome came back as, at ``version``, ``after_us`` microseconds after the intent was emitted; '' and 0
     when none did. ``tries`` are those that are kept: none for an intent whose first try succeeded.
-    ``succeeded``: its outcome carries no failure.
+    ``succeeded``: its outcome carries no failure. ``ended_as``: how it ended without an outcome, in words, as far as the log and
+    the kept tries tell; else ''.
     """
 
     pointer: Pointer
@@ -35,6 +36,7 @@ class IntentStory:
     after_us: int
     tries: Sequence[Attempt]
     succeeded: bool = False
+    ended_as: str = ""
 
     @property
     def tries_made(self) -> int:
@@ -52,15 +54,51 @@ class IntentStory:
 
 
 def intent_stories(
-    history: Sequence[LogEntry], open_rows: Iterable[OutboxRow], attempts: Iterable[Attempt]
+    history: Sequence[LogEntry],
+    open_rows: Iterable[OutboxRow],
+    attempts: Iterable[Attempt],
+    *,
+    ended_at: int = 0,
+    all_accepted: bool = False,
 ) -> list[IntentStory]:
-    """The intents that these actions emitted, in order. A timer is left out unless it is held or has a try."""
+    """The intents that these actions emitted, in order. A timer is left out unless it is held or has a try.
+
+    ``ended_at`` is the version at which the instance ended; 0: it has not. ``all_accepted``: these are all
+    its actions so far, and no outcome was refused.
+    """
     rows = {row.pointer: row for row in open_rows}
     tries: dict[Pointer, list[Attempt]] = {}
     for attempt in attempts:
         tries.setdefault(attempt.pointer, []).append(attempt)
     by_id = {entry.row.action_id: entry for entry in history}
-    return [story for entry in history for story in _of_one(entry, rows, tries, by_id)]
+    stories = [story for entry in history for story in _of_one(entry, rows, tries, by_id)]
+    return [_with_end(story, history, ended_at, all_accepted) for story in stories]
+
+
+def _with_end(story: IntentStory, history: Sequence[LogEntry], ended_at: int, all_accepted: bool) -> IntentStory:
+    """Of one without row and outcome. A first try that succeeds is not kept, so without tries nobody knows which came first."""
+    if story.state != "ended" or story.trigger:
+        return story
+    last = story.tries[-1].outcome if story.tries else None
+    if last is EnumAttempt.SUCCEEDED:
+        return replace(story, ended_as="done")
+    named = (entry.version for entry in history if entry.version > story.emitted_at and story.name in _cancels(entry))
+    ended = ended_at if ended_at > story.emitted_at else 0
+    version, how = next(named, 0), "cancelled"
+    if not version and ended:
+        version, how = ended, "left when the instance ended,"
+    if last not in (None, EnumAttempt.CUT_OFF):  # a success after it would be kept
+        return replace(story, ended_as=f"{how} at version {version}" if version else "")
+    if version:
+        return replace(story, ended_as=f"done, or {how} at version {version}")
+    return replace(story, ended_as="done" if all_accepted else "")
+
+
+def _cancels(entry: LogEntry) -> list[object]:
+    """The names that a step cancelled. One that was cancelled by its id is not found."""
+    found = parse_json(entry.row.intents)
+    listed = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    return [one.get("to") for one in listed if one.get("name") == CANCEL]
 
 
 def _of_one(
@@ -108,6 +146,7 @@ def intent_story_json(story: IntentStory) -> dict[str, object]:
         "n": story.n,
         "version": story.emitted_at,
         "state": story.state,
+        "ended_as": story.ended_as or None,
         "error": story.error or None,
         "outcome": story.trigger or None,
         "outcome_version": story.version or None,

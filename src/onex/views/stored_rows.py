@@ -52,7 +52,11 @@ class InstancePage:
     @property
     def stories(self) -> list[IntentStory]:
         """What became of the intents of ``history``."""
-        return intent_stories(self.history or (), self.open_intents, self.attempts or ())
+        ended_at = self.version if self.terminal and self.at is None else 0
+        return intent_stories(
+            self.history or (), self.open_intents, self.attempts or (), ended_at=ended_at,
+            all_accepted=self.at is None and not self.rejections,
+        )  # fmt: skip
 
     @property
     def version(self) -> int:

@@ -147,14 +147,16 @@ class InstanceBranch:
         if mine is None:
             raise Blocked(f"timer {name!r} is not set in the other code")
         if mine != theirs:
-            recorded = "not at all" if theirs is None else _when(theirs)
-            raise Blocked(f"timer {name!r} is set for {_when(mine)} in the other code, recorded is {recorded}")
+            recorded = "not at all" if theirs is None else time_text(theirs)
+            raise Blocked(f"timer {name!r} is set for {time_text(mine)} in the other code, recorded is {recorded}")
 
     def _check_early(self, row: LogRow) -> None:
         """Raises Blocked: a timer that only the other code set, and that is due before this action, would have fired first."""
         for name, due_us in self.timers.items():
             if due_us <= row.issued_us and self.recorded_timers.get(name) != due_us:
-                raise Blocked(f"timer {name!r} of the other code, set for {_when(due_us)}, would have fired before it")
+                raise Blocked(
+                    f"timer {name!r} of the other code, set for {time_text(due_us)}, would have fired before it"
+                )
 
     def take(
         self,
@@ -256,5 +258,6 @@ def arrivals(spec: IntentSpec) -> tuple[str, ...]:
     return (spec.trigger,) if spec.kind == TIMER else tuple(spec.outcomes.values())
 
 
-def _when(due_us: int) -> str:
+def time_text(due_us: int) -> str:
+    """Microseconds since 1970 UTC as a date and time, to the second."""
     return (EPOCH + timedelta(microseconds=due_us)).isoformat(timespec="seconds").replace("+00:00", "Z")

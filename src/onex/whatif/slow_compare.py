@@ -31,7 +31,7 @@ from ..engine.encode import encode, state_hash
 from ..kernel.errors import OnexError
 from ..kernel.rename import ValueKind
 from ..ports import Code, LogEntry, LogRow, SnapshotRow, Stored
-from .branch import Blocked, InstanceBranch
+from .branch import Blocked, InstanceBranch, time_text
 from .messages import MessageChanges
 from .recorded_states import RecordedStates
 from .result import EnumIntentChange, FirstDifference, InstanceResult, IntentChange, OpenFrom, RefusedAction
@@ -40,6 +40,7 @@ from .value_diff import (
     Changes,
     IntentUpgrade,
     RecordedIntent,
+    ValueChange,
     compare,
     fields_of,
     recorded_intents,
@@ -265,9 +266,17 @@ def _within_payload(path: str) -> str:
     return name.split("[")[0]
 
 
+def _value(change: ValueChange, text: str) -> str:
+    """The time at which something is due, as a date; other values as their JSON."""
+    if change.path == "due_us" and text.isdecimal():
+        return time_text(int(text))
+    return text or "absent"
+
+
 def _sentence(changes: Changes) -> str:
     parts = [
-        f"{change.path} {change.new or 'absent'}, recorded {change.old or 'absent'}" for change in changes.first[:3]
+        f"{change.path} {_value(change, change.new)}, recorded {_value(change, change.old)}"
+        for change in changes.first[:3]
     ]
     more = changes.total - len(parts)
     return "; ".join(parts) + (f"; and {more} more" if more > 0 else "")

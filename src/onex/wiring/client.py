@@ -26,6 +26,7 @@ from pydantic import BaseModel, JsonValue
 
 from ..adapters.clock import SystemClock, UuidV7
 from ..adapters.sqlite.commit_watch import CommitWatch
+from ..adapters.sqlite.errors import StoreMissing
 from ..adapters.sqlite.store import SqliteStore
 from ..app import App, load_app
 from ..engine.arguments import (
@@ -213,8 +214,13 @@ class EngineClient:
         )
 
 
-async def connect(store_url: str | None = None, app: App | Path | str | None = None) -> EngineClient:
-    """A client of the engine that runs on the store, in whatever process. The store is made if there is none.
+async def connect(
+    store_url: str | None = None, app: App | Path | str | None = None, *, create: bool = True
+) -> EngineClient:
+    """A client of the engine that runs on the store, in whatever process.
+
+    Where there is no store one is made, and actions wait in it for an engine. A misspelt URL makes one too:
+    ``create=False`` raises DatabaseConnectionError instead.
 
     ``store_url`` defaults to the setting. With ``app`` states come as the app's classes, and statuses are checked against
     its contract. Raises ContractError, InvalidStoreUrl, DatabaseConnectionError.
@@ -223,6 +229,8 @@ async def connect(store_url: str | None = None, app: App | Path | str | None = N
     loaded = app if app is None or isinstance(app, App) else load_app(app)
     registry = None if loaded is None else ReducerRegistry(tuple(one.recorded for one in loaded.workflows.values()))
     url = StoreUrl.parse(named)
+    if not create and not url.file.exists():
+        raise StoreMissing(f"there is no store at {url.file}; start an engine on it first", path=str(url.file))
     url.make_folder()
     return EngineClient(await SqliteStore.open(url.file), named, registry)
 
