@@ -29,9 +29,12 @@ def look(store: str | None, ask: Callable[[ReadableStore], Awaitable[T]]) -> T:
 
 
 async def open_sender_telling(url: str) -> ClosableSender:
-    """``open_sender``. Where there was no store, a line says that one was made: the URL may be misspelt."""
+    """``open_sender``. Where there was no store, a line says that one was made: the URL may be misspelt.
+
+    The default place, in a folder ``.onex``, is none that somebody wrote.
+    """
     path = StoreUrl.parse(url).path
-    there = path is None or path.exists()
+    there = path is None or path.exists() or path.parent.name == ".onex"
     sender = await open_sender(url)
     if not there:
         note(f"there was no store at {path}: made one")
