@@ -76,6 +76,7 @@ BAD: Mapping[str, bytes] = {
     "is not a workflow key": b'{"key": "Orders", "trigger": "cancel"}',
     '"action_id" is a UUID as text': b'{"key": "orders:9", "trigger": "cancel", "action_id": 7}',
     '"idempotency_key" is text': b'{"key": "orders:9", "trigger": "cancel", "idempotency_key": 7}',
+    '"expected_version" is a whole number, at least 0, not -1': b'{"key": "orders:9", "trigger": "x", "expected_version": -1}',
     "not both": b'{"key": "orders:9", "trigger": "cancel", "action_id": "x", "idempotency_key": "y"}',
     "integer 9007199254740993 is beyond +-2^53": b'{"key": "orders:9", "trigger": "cancel", "payload": {"n": 9007199254740993}}',
     "a line has at most": b'{"key": "orders:9", "trigger": "cancel", "payload": {"x": "'

@@ -13,7 +13,7 @@ from pydantic import BaseModel, JsonValue
 import onex.bench.subscription
 from examples.orders.payloads import Item, Order, Place
 from onex.kernel.action import WorkflowKey
-from onex.kernel.errors import EffectFailed, EngineClosed, InstanceFinished, ValidationError
+from onex.kernel.errors import EffectFailed, EngineClosed, InstanceFinished, Refused, ValidationError
 from onex.kernel.intent import ModelIntent
 from onex.nodes.given import InvalidExecutor
 from onex.simulation.loop import DeadlockError, UnhandledError, UnsimulatedError
@@ -57,6 +57,17 @@ def test_a_year_of_monthly_renewals_takes_no_more_work_than_its_renewals() -> No
         assert charged_at(run, ANN) == [BEGIN + n * MONTH for n in range(13)]
         assert run.state(ANN).model_dump()["months"] == 13
         assert run.steps < 13 * 30
+
+
+def test_an_action_may_name_the_version_it_was_decided_on() -> None:
+    with virtual(SUBSCRIPTION) as run:
+        assert run.submit(ANN, "subscribe", PLAN, expected_version=0).version == 1
+        before = run.history(ANN)
+        with pytest.raises(Refused, match="is at version 2, not 1") as refused:
+            run.submit(ANN, "cancel", expected_version=1)
+        assert (refused.value.code, refused.value.retryable) == ("version_conflict", False)
+        assert run.history(ANN) == before
+        assert run.submit(ANN, "cancel", expected_version=2).version == 3
 
 
 def test_nothing_polls_while_a_coroutine_sleeps() -> None:

@@ -130,8 +130,12 @@ def test_an_action_that_was_decided_on_another_version_is_refused(url: str, app:
         async with both(url, app) as (client, _):
             assert (await client.submit("orders:1", "place", TEA, expected_version=0)).version == 1
             stored = await client.wait("orders:1", until="shipped")
-            with pytest.raises(ConcurrentModificationError):
+            with pytest.raises(onex.Refused, match="orders:2 is at version 0, not 3") as refused:
                 await client.submit("orders:2", "place", TEA, expected_version=stored.version)
+            assert isinstance(refused.value, ConcurrentModificationError)
+            assert not refused.value.retryable, "the same number cannot succeed later"
+            (kept,) = await client.store.rejections("orders:2", None, 0, 10)
+            assert kept.code == refused.value.code
             assert await client.stored("orders:2") is None
             with pytest.raises(ValidationError, match="expected_version"):
                 await client.submit("orders:2", "place", TEA, expected_version=-1)

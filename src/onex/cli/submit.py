@@ -74,9 +74,10 @@ def submit(
     A trigger that only an outcome, a timer or a message of the app brings is refused (internal_trigger), unless the contract
     lists it under public. An operator sends it with --as-operator; the log then names operator:NAME as its issuer.
 
-    With - each line of standard input is one action, a JSON object with key and trigger, and if wanted payload, action_id or
-    idempotency_key. A line that is no action is reported with its number, and the others go on. --json prints one line for
-    each, in their order; --timeout is then the longest pause between two answers. Ctrl-C stops, and says how many are durable.
+    With - each line of standard input is one action, a JSON object with key and trigger, and if wanted payload, expected_version,
+    action_id or idempotency_key. A line that is no action is reported with its number, and the others go on. --json prints
+    one line for each, in their order; --timeout is then the longest pause between two answers. Ctrl-C stops, and says how many
+    are durable.
 
     \b
     Examples:
@@ -92,7 +93,7 @@ def submit(
         if trigger is not None or payload or action_id is not None or idempotency_key is not None:
             raise Misused("onex submit - reads trigger, payload and ids from its lines; leave them out here")
         if expected_version is not None:
-            raise Misused("--expected-version is of one action; send that alone: KEY TRIGGER --expected-version N")
+            raise Misused('--expected-version is of one action; write "expected_version": N into its line')
         if as_operator or operator is not None:
             raise Misused(
                 "onex submit - sends as a client; an operator's action is sent alone: KEY TRIGGER --as-operator"

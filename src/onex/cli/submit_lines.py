@@ -28,7 +28,7 @@ from uuid import UUID
 import orjson
 from pydantic import JsonValue
 
-from ..engine.arguments import checked
+from ..engine.arguments import checked, count
 from ..engine.arguments import trigger as checked_trigger
 from ..engine.encode import check_json
 from ..engine.intake import id_of_idempotency_key, write_wire
@@ -51,7 +51,7 @@ ASK_S_MAX: Final = 0.1
 SILENT_S: Final = 2.0
 TOLD: Final = 20
 """Lines with an error that are told on a terminal; the others are counted."""
-FIELDS: Final = ("key", "trigger", "payload", "action_id", "idempotency_key")
+FIELDS: Final = ("key", "trigger", "payload", "action_id", "idempotency_key", "expected_version")
 
 
 @dataclass(slots=True)
@@ -103,7 +103,9 @@ class SentCounts:
 
 
 def parsed(line: bytes) -> ModelAction:
-    """``{"key": ..., "trigger": ..., "payload": {...}, "action_id" or "idempotency_key": ...}``, the last two optional.
+    """``{"key": ..., "trigger": ..., "payload": {...}, "action_id" or "idempotency_key": ..., "expected_version": N}``.
+
+    Only key and trigger must be there.
 
     Raises InvalidLine, and what ``onex submit`` raises for one action.
     """
@@ -126,6 +128,7 @@ def parsed(line: bytes) -> ModelAction:
         kind=checked(checked_trigger, "trigger", given["trigger"]),
         command_payload=payload,
         action_id=_id(given.get("action_id"), given.get("idempotency_key")),
+        expected_version=_version(given.get("expected_version")),
         issuer="cli",
     )
 
@@ -143,6 +146,15 @@ def _id(action_id: JsonValue, idempotency_key: JsonValue) -> UUID:
         return UUID(action_id if isinstance(action_id, str) else "")
     except ValueError as error:
         raise InvalidLine(f""""action_id" is a UUID as text, not {action_id!r}""") from error
+
+
+def _version(expected: JsonValue) -> int | None:
+    if expected is None:
+        return None
+    try:
+        return checked(count, "expected_version", expected)
+    except OnexError as error:
+        raise InvalidLine(f""""expected_version" is a whole number, at least 0, not {expected!r}""") from error
 
 
 class LineSender:

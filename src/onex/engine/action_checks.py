@@ -32,6 +32,13 @@ class TimerGone(Refused):
     code = "timer_gone"
 
 
+class TimerMoved(ConcurrentModificationError):
+    """A held timer came at another version than its log was read up to. Its owner reads on and delivers it again."""
+
+    code = "timer_moved"
+    retryable = True
+
+
 class Rules(NamedTuple):
     """What a fold needs beside the entry. ``check_all`` is for tests and simulation (promise 33)."""
 
@@ -73,7 +80,7 @@ class ActionChecks:
             return self.unreadable
         if pending.timer and pending.expected_version is not None:  # a held timer: the log was read up to there
             if pending.expected_version != self.version:
-                return ConcurrentModificationError(f"{entry.key} is at version {self.version}; look again")
+                return TimerMoved(f"{entry.key} is at version {self.version}; look again")
         elif pending.timer and not self._timer_waits(pending):
             return TimerGone(f"timer {pending.timer!r} of {entry.key} no longer waits")
         if self.terminal:

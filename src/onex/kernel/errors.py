@@ -297,17 +297,17 @@ class CommitUnknown(TransactionError):
     retryable = True
 
 
-class ConcurrentModificationError(TransactionError):
-    """Another commit has changed this instance first."""
+class ConcurrentModificationError(TransactionError, Refused):
+    """The instance is at another version than the caller decided on (``expected_version``). Read it and decide again."""
 
     code = "version_conflict"
-    retryable = True
 
 
 class StateUpdateConflictError(ConcurrentModificationError):
     """The instance changed again and again: every retry of the engine met a conflict."""
 
     code = "state_update_conflict"
+    retryable = True
 
 
 class DatabaseConnectionError(TransactionError):

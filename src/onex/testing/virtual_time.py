@@ -151,12 +151,21 @@ class VirtualRun:
 
     # --- done --------------------------------------------------------------------------------------------------------
 
-    def submit(self, key: WorkflowKey | str, trigger: str, payload: PayloadInput = None) -> Committed:
+    def submit(
+        self,
+        key: WorkflowKey | str,
+        trigger: str,
+        payload: PayloadInput = None,
+        *,
+        expected_version: int | None = None,
+    ) -> Committed:
         """Applies one action, then lets run what takes no time. Raises the OnexError with which it was refused.
 
-        ``payload`` is a mapping, or the payload class, also one that the test imported itself.
+        ``payload`` is a mapping, or the payload class, also one that the test imported itself. ``expected_version`` is as in
+        ``engine.submit``: at any other version ConcurrentModificationError is raised.
         """
-        return self.run(self.engine.submit(key, trigger, self._of_app(key, trigger, payload)))
+        given = self._of_app(key, trigger, payload)
+        return self.run(self.engine.submit(key, trigger, given, expected_version=expected_version))
 
     def _of_app(self, key: WorkflowKey | str, trigger: str, payload: PayloadInput) -> PayloadInput:
         """The app's classes are loaded under names of its own: one that was imported is another class of the same name."""
