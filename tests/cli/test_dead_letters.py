@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import JOBS, Commands, Process, fill
+import onex
+from onex.ports import EnumOutboxState, Note
+from tests.cli.conftest import JOBS, STORE, Commands, Process, fill
 
 
 @pytest.fixture
@@ -32,12 +35,12 @@ def mended(place: Path) -> Path:
 
 def test_dead_lists_what_waits_for_a_person(commands: Commands, stopped: None) -> None:
     rows = commands("dead", "--json").rows
-    assert [(row["key"], row["intent"], row["state"]) for row in rows] == [
-        ("jobs:quiet", "blow_horn", "dead"),
-        ("jobs:sick", "work", "held"),
+    assert [(row["key"], row["status"], row["intent"], row["state"]) for row in rows] == [
+        ("jobs:quiet", "open", "blow_horn", "dead"),
+        ("jobs:sick", "working", "work", "held"),
     ]
     lines = commands("dead").out.splitlines()
-    assert lines[0].split() == ["pointer", "instance", "intent", "state", "attempts", "why"]
+    assert lines[0].split() == ["pointer", "instance", "status", "intent", "state", "attempts", "why"]
     assert "there is no horn" in lines[1]
     assert "cannot digest poison" in lines[2]
 
@@ -86,8 +89,33 @@ def test_a_dead_intent_runs_again_and_ends(commands: Commands, stopped: None, pl
 def test_a_dead_intent_that_fails_again_is_dead_again(commands: Commands, stopped: None) -> None:
     pointer = str(commands("dead", "--json").rows[0]["pointer"])
     assert commands("dead", "--redrive", pointer, "--app", JOBS, "--json").row == {
-        "redriven": 1, "drained": True, "left": 2, "effects_run": 1, "committed": 0,
+        "redriven": 1, "ended": 0, "drained": True, "left": 2, "effects_run": 1, "committed": 0,
     }  # fmt: skip
+
+
+def test_what_nobody_takes_the_outcome_of_is_not_run_again(commands: Commands, stopped: None, place: Path) -> None:
+    app = mended(place)
+    text = (app / "contract.yaml").read_text()
+    stop = "    - {from_state: working, to_state: closed, trigger: stop}\n"
+    (app / "contract.yaml").write_text(text.replace("\nintents:", f"{stop}\nintents:", 1))
+
+    async def end_it() -> None:
+        async with await onex.open(STORE, JOBS) as engine:
+            (held,) = await engine.reader.outbox((EnumOutboxState.HELD,), None, None, 9)
+            await engine.service.note_durably(Note(held.pointer, EnumOutboxState.DEAD, 1, error="no more"))
+        async with await onex.open(STORE, app) as engine:
+            await engine.submit("jobs:sick", "stop")
+
+    asyncio.run(end_it())
+    (place / "horn").touch()
+    row = commands("dead", "--json").rows[1]
+    assert (row["status"], row["state"]) == ("closed (ended)", "dead")
+    told = commands("dead", "--redrive", str(row["pointer"]), "--app", app)
+    assert told.code != 0
+    assert "(instance_finished) 'work' of jobs:sick is not run again: jobs:sick is 'closed'" in told.err
+    told = commands("dead", "--all", "--app", app)
+    assert (told.code, told.out) == (0, "1 intent started again; 1 dead or held now\n")
+    assert "1 intent left out: its instance has ended" in told.err
 
 
 def test_an_engine_that_is_opened_for_a_request_reports_what_else_it_ran(commands: Commands, stopped: None) -> None:

@@ -388,3 +388,33 @@ def test_after_a_lost_answer_one_that_waits_never_runs_and_one_that_runs_goes_on
             await engine.close()
 
     run(go())
+
+
+# --- one that is dead -------------------------------------------------------------------------------------------------
+
+
+def test_one_that_is_dead_is_not_driven_again_for_an_instance_that_takes_no_outcome_of_it(one_store: OneStore) -> None:
+    """It was withdrawn, and the re-drive paid it."""
+
+    async def go() -> None:
+        effect = Letters()
+        effect.held.set()
+        served = reducers(effect)
+        unserved = ReducerRegistry(tuple(replace(one, executors={}) for one in served.workflows))
+        async with one_store.engine(reducers=unserved) as engine:
+            await engine.submit(K, "ask", Ask())
+            await engine.submit(K, "tell")
+            await asyncio.sleep(0.3)  # "tell" is due after 0.2 s
+            await engine.idle()
+            await engine.submit(K, "quit")
+        async with one_store.engine(reducers=served) as engine:
+            with_outcomes, without = await rows(engine)
+            assert (with_outcomes.state, without.state) == (EnumOutboxState.DEAD, EnumOutboxState.DEAD)
+            with pytest.raises(InstanceFinished, match="'send' of parcel:1 is not run again: parcel:1 is 'done'"):
+                await engine.redrive(with_outcomes.pointer)
+            await engine.redrive(without.pointer)
+            await engine.idle()
+            assert effect.sent == ["told"]
+            assert [row.state for row in await rows(engine)] == [EnumOutboxState.DEAD], "nothing is lost"
+
+    run(go())

@@ -42,7 +42,8 @@ def dead(
 
     A dead intent has failed for good, and its contract names no trigger for that outcome. It runs again from its first
     attempt, with the same idempotency key. An outcome or a timer is held when the reducer failed on it: it is delivered
-    again, and the effect is not repeated. The engine that runs on the store does this. If none runs, one is opened,
+    again, and the effect is not repeated. A dead intent with outcomes whose instance has ended is refused, and left out by --all:
+    nobody takes its outcome any more. The engine that runs on the store does this. If none runs, one is opened,
     which needs --app. It runs whatever else is due on the store, too, and a line says how much that was.
 
     --json shows the result that is held, too. Values of secret fields are *** there: fields with a name like password, token or
@@ -67,29 +68,30 @@ def dead(
                 OperatorRequest(there[one], REDRIVE, {"pointer": position_text(one)}, (one,))
                 for one in dict.fromkeys(wanted)
             ]
-            result = asyncio.run(operate(url_of(store), app, requests, timeout))
-            _report_redriven(len(requests), result, app, as_json=as_json)
+            result = asyncio.run(operate(url_of(store), app, requests, timeout, leave_ended=all_of_them))
+            _report_redriven(len(requests) - result.ended, result, app, as_json=as_json)
         elif as_json:
-            say_json({"redriven": 0, "drained": True, "left": 0})
+            say_json({"redriven": 0, "ended": 0, "drained": True, "left": 0})
         else:
             note("no intents are dead or held")
         return
-    rows = look(store, lambda reader: _stopped(reader, limit + 1))
+    rows, statuses = look(store, lambda reader: _stopped(reader, limit + 1))
     more, rows = len(rows) > limit, rows[:limit]
     if as_json:
         hide = hidden_fields(app, no_redact=no_redact)
         for row in rows:
-            say_json(stopped_intent_json(row, hide))
+            say_json(stopped_intent_json(row, statuses.get(row.key), hide))
         return
     if not rows:
         note("no intents are dead or held")
         return
     table(
-        ["pointer", "instance", "intent", "state", "attempts", "why"],
+        ["pointer", "instance", "status", "intent", "state", "attempts", "why"],
         [
             [
                 position_text(row.pointer),
                 str(row.key),
+                statuses.get(row.key, ""),
                 intent_name(row),
                 row.state.value,
                 str(tries_made(row)),
@@ -97,7 +99,7 @@ def dead(
             ]
             for row in rows
         ],
-        right=(4,),
+        right=(5,),
     )
     if more:
         note(f"there are more; --limit {2 * limit} shows them")
@@ -135,8 +137,11 @@ def release(
     _report_rest(result, app)
 
 
-async def _stopped(reader: Reader, limit: int) -> list[OutboxRow]:
-    return list(await reader.outbox(STOPPED, None, None, limit))
+async def _stopped(reader: Reader, limit: int) -> tuple[list[OutboxRow], dict[WorkflowKey, str]]:
+    """The rows, and the statuses of their instances."""
+    rows = list(await reader.outbox(STOPPED, None, None, limit))
+    stored = await reader.load(list({row.key for row in rows}))
+    return rows, {key: f"{one.status} (ended)" if one.terminal else one.status for key, one in stored.items()}
 
 
 async def _where(reader: Reader) -> dict[Pointer, WorkflowKey]:
@@ -160,9 +165,13 @@ async def _held(reader: Reader, key: WorkflowKey) -> tuple[str, tuple[Pointer, .
 
 def _report_redriven(count: int, result: OperatorResult, app: Path | None, *, as_json: bool) -> None:
     if as_json:
-        say_json({"redriven": count, **result.as_json()})
+        say_json({"redriven": count, "ended": result.ended, **result.as_json()})
         return
     say(f"{counted(count, 'intent')} started again; {result.left} dead or held now")
+    if result.ended:
+        note(
+            f"{counted(result.ended, 'intent')} left out: its instance has ended, and nobody takes the outcome any more"
+        )
     _report_rest(result, app)
 
 

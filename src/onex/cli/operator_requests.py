@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from ..engine.intake import write_wire
 from ..engine.operator_requests import STOPPED, NothingStopped
 from ..kernel.action import ModelAction, WorkflowKey
-from ..kernel.errors import OnexError, OwnershipLost
+from ..kernel.errors import InstanceFinished, OnexError, OwnershipLost
 from ..ports import EnumOutboxState, Pointer, Reader
 from ..wiring import new_action_id, open_reader, open_sender, owner_pid
 from ..wiring.engine import WiredEngine, open
@@ -43,20 +43,24 @@ class OpenedEngine(NamedTuple):
 class OperatorResult(NamedTuple):
     """``drained``: every row that was to continue has ended. ``left``: how many are dead or held now.
 
-    ``opened`` is None where a running engine did the work.
+    ``opened`` is None where a running engine did the work. ``ended``: how many were left out because their instance has ended.
     """
 
     drained: bool
     left: int
     opened: OpenedEngine | None = None
+    ended: int = 0
 
     def as_json(self) -> dict[str, bool | int]:
         counted = {} if self.opened is None else self.opened._asdict()
         return {"drained": self.drained, "left": self.left, **counted}
 
 
-async def operate(url: str, app: Path | None, asked: Sequence[OperatorRequest], wait_s: float) -> OperatorResult:
-    """Carries out the requests. ``app`` is needed when no engine runs.
+async def operate(
+    url: str, app: Path | None, asked: Sequence[OperatorRequest], wait_s: float, *, leave_ended: bool = False
+) -> OperatorResult:
+    """Carries out the requests. ``app`` is needed when no engine runs. ``leave_ended``: one that is refused because its instance
+    has ended is left out and counted.
 
     Raises Misused, Declined, Unanswered, and what ``open`` raises.
     """
@@ -68,15 +72,17 @@ async def operate(url: str, app: Path | None, asked: Sequence[OperatorRequest], 
         except OwnershipLost:  # an engine has started since, or the system does not say who holds the lock
             pass
         else:
-            return await _here(engine, asked, wait_s)
-    return await _there(url, asked, wait_s)
+            return await _here(engine, asked, wait_s, leave_ended=leave_ended)
+    return await _there(url, asked, wait_s, leave_ended=leave_ended)
 
 
 def _nothing_to_answer() -> None:
     """Within this process no row of the inbox waits for an answer."""
 
 
-async def _here(engine: WiredEngine, asked: Sequence[OperatorRequest], wait_s: float) -> OperatorResult:
+async def _here(
+    engine: WiredEngine, asked: Sequence[OperatorRequest], wait_s: float, *, leave_ended: bool
+) -> OperatorResult:
     declined: list[tuple[str, str]] = []
     async with engine:
         for one in asked:
@@ -93,14 +99,14 @@ async def _here(engine: WiredEngine, asked: Sequence[OperatorRequest], wait_s: f
             drained = False
         else:
             drained = True
-        _check(declined)
+        ended = _check(declined, leave_ended=leave_ended)
         did = OpenedEngine(engine.counters.effects_run, engine.counters.committed)
-        return OperatorResult(drained, await _left(engine.reader), did)
+        return OperatorResult(drained, await _left(engine.reader), did, ended)
 
 
-async def _there(url: str, asked: Sequence[OperatorRequest], wait_s: float) -> OperatorResult:
+async def _there(url: str, asked: Sequence[OperatorRequest], wait_s: float, *, leave_ended: bool) -> OperatorResult:
     end_s = time.monotonic() + wait_s
-    _check(await _answers(url, asked, wait_s))
+    ended_before = _check(await _answers(url, asked, wait_s), leave_ended=leave_ended)
     reader = await open_reader(url)
     try:
         left = [pointer for one in asked for pointer in one.moves]
@@ -114,7 +120,7 @@ async def _there(url: str, asked: Sequence[OperatorRequest], wait_s: float) -> O
                 drained = await until(ended)
         except TimeoutError:
             drained = False
-        return OperatorResult(drained, await _left(reader))
+        return OperatorResult(drained, await _left(reader), ended=ended_before)
     finally:
         await reader.close()
 
@@ -150,11 +156,13 @@ def _body(one: OperatorRequest) -> bytes:
     return write_wire(action)
 
 
-def _check(refused: Sequence[tuple[str, str]]) -> None:
-    """Raises Declined, unless each was refused because there was nothing left to do."""
-    reasons = [f"({code}) {message}" for code, message in refused if code != NothingStopped.code]
+def _check(refused: Sequence[tuple[str, str]], *, leave_ended: bool) -> int:
+    """How many are left out. Raises Declined, unless each of the others was refused because there was nothing left to do."""
+    ended = [code for code, _ in refused if leave_ended and code == InstanceFinished.code]
+    reasons = [f"({code}) {message}" for code, message in refused if code not in (NothingStopped.code, *ended)]
     if reasons:
         raise Declined(f"the engine refused: {harmless('; '.join(reasons))}")
+    return len(ended)
 
 
 async def _waits(reader: Reader, pointer: Pointer) -> bool:

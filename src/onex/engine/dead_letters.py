@@ -26,7 +26,13 @@ from collections.abc import Callable
 import orjson
 
 from ..kernel.action import NOTHING, WorkflowKey
-from ..kernel.errors import ConcurrentModificationError, OnexError, TemporaryDatabaseError, ValidationError
+from ..kernel.errors import (
+    ConcurrentModificationError,
+    InstanceFinished,
+    OnexError,
+    TemporaryDatabaseError,
+    ValidationError,
+)
 from ..kernel.intent import outcome_id
 from ..kernel.user_code import describe
 from ..ports import Clock, EnumOutboxState, Note, OutboxRow, Pointer, Reader
@@ -66,7 +72,8 @@ class DeadLetters:
                 await self._try(row, delivery)
 
     async def redrive(self, pointer: Pointer, in_commit: Callable[[], None] | None = None) -> None:
-        """Runs a dead intent from attempt 1 with the same key; delivers a held outcome as it was. Raises ValidationError.
+        """Runs a dead intent from attempt 1 with the same key; delivers a held outcome as it was. Raises ValidationError,
+        and InstanceFinished where nobody would take the outcome any more.
 
         Durable when it returns. Two calls at once are one; a cancelled call withdraws nothing. ``in_commit`` is called
         just before a dead row is written back to life: what it gives the service goes into the same commit.
@@ -89,8 +96,10 @@ class DeadLetters:
         row = await stopped_at(self.reader, pointer)
         if row is None:
             raise ValidationError(f"no dead or held intent at {':'.join(map(str, pointer))}; onex dead lists them")
-        self.service.crash_counts.forget(row_name(pointer))
         delivery = stored_delivery(row, self.service.registry, self.clock.now_us())
+        if row.state is EnumOutboxState.DEAD and delivery.emitted.spec.outcomes:
+            await self._check_wanted(row, delivery.emitted.name)
+        self.service.crash_counts.forget(row_name(pointer))
         if row.state is EnumOutboxState.HELD:
             await self._deliver(row, delivery)
             return
@@ -101,6 +110,16 @@ class DeadLetters:
             in_commit()
         await written
         self._queue.add(delivery)
+
+    async def _check_wanted(self, row: OutboxRow, name: str) -> None:
+        """Its instance still takes the outcome. Raises InstanceFinished."""
+        stored = (await self.reader.load([row.key])).get(row.key)
+        if stored is not None and stored.terminal:
+            raise InstanceFinished(
+                f"{name!r} of {row.key} is not run again: {row.key} is {stored.status!r} and takes no outcome of it any more. "
+                "What is still to be done outside is for you to do, or for a new instance",
+                status=stored.status,
+            )
 
     async def _try(self, row: OutboxRow, delivery: Delivery) -> None:
         """One of many: what this code cannot read stays held, and its row says why."""

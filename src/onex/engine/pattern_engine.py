@@ -290,7 +290,10 @@ class ReducerPatternEngine:
         await self.relay.dead_letters.deliver(at)
 
     async def redrive(self, pointer: Pointer) -> None:
-        """A dead intent runs again from attempt 1 with the same key; a held outcome is delivered again. Raises ValidationError."""
+        """A dead intent runs again from attempt 1 with the same key; a held outcome is delivered again.
+
+        Raises ValidationError, and InstanceFinished for an intent with outcomes whose instance has ended.
+        """
         await self.relay.dead_letters.redrive(checked(outbox_pointer, "pointer", pointer))
 
     def _changed(self, changes: Sequence[tuple[KeyChange, Applied]]) -> None:

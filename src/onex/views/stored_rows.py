@@ -174,12 +174,13 @@ def rejection_json(row: RejectionRow, hide: HiddenFields | None = None) -> dict[
     }
 
 
-def stopped_intent_json(row: OutboxRow, hide: HiddenFields | None = None) -> dict[str, object]:
-    """``result`` is that of a held outcome, or null."""
+def stopped_intent_json(row: OutboxRow, status: str | None, hide: HiddenFields | None = None) -> dict[str, object]:
+    """``result`` is that of a held outcome, or null. ``status`` is that of its instance."""
     result = parse_json(row.result)
     return {
         "pointer": position_text(row.pointer),
         "key": str(row.key),
+        "status": status,
         "intent": intent_name(row),
         "state": row.state.value,
         "version": row.version,
