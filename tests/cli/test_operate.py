@@ -35,7 +35,7 @@ def engine(processes: type[Process], stopped: None) -> Process:
 def test_a_dead_intent_runs_again_under_the_engine_that_runs(engine: Process, commands: Commands, place: Path) -> None:
     pointer = str(commands("dead", "--json").rows[0]["pointer"])
     again = commands("dead", "--redrive", pointer, "--json")
-    assert again.row == {"redriven": 1, "drained": True, "left": 2}  # there is no horn yet
+    assert again.row == {"redriven": 1, "ended": 0, "drained": True, "left": 2}  # there is no horn yet
     (place / "horn").touch()
     told = commands("dead", "--redrive", pointer)
     assert (told.code, told.out, told.err) == (0, "1 intent started again; 1 dead or held now\n", "")
@@ -46,7 +46,7 @@ def test_all_of_them_go_on_and_what_is_not_mended_is_held_again(
     engine: Process, commands: Commands, place: Path
 ) -> None:
     (place / "horn").touch()
-    assert commands("dead", "--all", "--json").row == {"redriven": 2, "drained": True, "left": 1}
+    assert commands("dead", "--all", "--json").row == {"redriven": 2, "ended": 0, "drained": True, "left": 1}
     assert [row["key"] for row in commands("dead", "--json").rows] == ["jobs:sick"]
 
 
