@@ -273,7 +273,8 @@ def lock(arguments: list[str]) -> int:
         [*resolve, "pyproject.toml", "--group", "dev", "--constraints", runtime, "--output-file", dev],
         *(
             [*resolve, str(wanted), "--constraints", runtime, "--output-file", str(wanted.with_suffix(".txt"))]
-            for wanted in sorted((ROOT / "bench" / "peers" / "requirements").glob("*.in"))
+            for folder in (ROOT / "bench" / "peers" / "requirements", ROOT / "requirements")
+            for wanted in sorted(folder.glob("*.in"))
         ),
     )
     return code or run([*resolve, "-", "--constraints", dev, "--output-file", uv], stdin="uv\n")

@@ -1,9 +1,21 @@
-"""Hypothesis profiles: `ci` draws the same examples each time, `long` draws many new ones."""
+"""Hypothesis profiles: `ci` draws the same examples each time, `long` draws many new ones. And the server that tests share."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
+
+from tests.servers.postgres_server import PostgresServer, running_server
 
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, max_examples=60)
 settings.register_profile("long", deadline=None, max_examples=2_000, print_blob=True)
 settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One real PostgreSQL per session of tests, started when the first test asks for it. Each test uses a schema of its own."""
+    with running_server() as server:
+        yield server

@@ -16,8 +16,8 @@ from typing import IO
 
 import pytest
 
+from onex.adapters.owner_lock import OwnerLock, holders_of, lock_path, owner_of
 from onex.adapters.sqlite.core import SqliteCore
-from onex.adapters.sqlite.owner_lock import OwnerLock, holders_of, lock_path, owner_of
 
 Fork = Callable[[], int]
 

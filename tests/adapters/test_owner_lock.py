@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onex.adapters.sqlite.owner_lock import IDENTITY_AT, IDENTITY_BYTES, OwnerLock
+from onex.adapters.owner_lock import IDENTITY_AT, IDENTITY_BYTES, OwnerLock
 from onex.adapters.store_limits import JUDGING_BYTES
 
 RECORD_AT = IDENTITY_AT + IDENTITY_BYTES

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from onex.adapters.sqlite.errors import NotAStore, StoreMissing, StoreReadOnly, StoreTooNew
 from onex.adapters.sqlite.store import SqliteStore
+from onex.adapters.store_errors import NotAStore, StoreMissing, StoreReadOnly, StoreTooNew
 from onex.kernel.errors import DatabaseConnectionError, EngineClosed, StateConsistencyError
 from onex.ports import InboxAnswer, Position
 from onex.testing.conformance.owner import A, B, Owner, row

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from onex.adapters.sqlite.core import SqliteCore
-from onex.adapters.sqlite.errors import DiskFull, StoreBusy, StoreReadOnly, translated
+from onex.adapters.sqlite.errors import translated
+from onex.adapters.store_errors import DiskFull, StoreBusy, StoreReadOnly
 from onex.kernel.errors import CommitUnknown, FencedError
 from onex.ports import Applied, Commit, Conflict, KeyChange, NewBlob, NewIntent, Note, Pointer, Position, Rejection
 from onex.testing.conformance.owner import CODE, ENV, A, B, action, row

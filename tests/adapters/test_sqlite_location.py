@@ -14,10 +14,11 @@ import pytest
 
 from onex.adapters.sqlite import location
 from onex.adapters.sqlite.core import SqliteCore
-from onex.adapters.sqlite.errors import NotAStore, StoreLinked, StoreReplaced
+from onex.adapters.sqlite.errors import StoreLinked, StoreReplaced
 from onex.adapters.sqlite.location import check_mount, real_path
 from onex.adapters.sqlite.schema import create
 from onex.adapters.sqlite.store import SqliteStore
+from onex.adapters.store_errors import NotAStore
 from onex.kernel.errors import CommitUnknown, DatabaseConnectionError
 from onex.ports import Commit, KeyChange, Position
 from onex.testing.conformance.owner import CODE, ENV, A, B, Owner, row

@@ -17,7 +17,7 @@ from ..engine.operator_requests import STOPPED, NothingStopped
 from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.errors import InstanceFinished, OnexError, OwnershipLost
 from ..ports import EnumOutboxState, Pointer, Reader
-from ..wiring import new_action_id, open_reader, open_sender, owner_pid
+from ..wiring import new_action_id, open_reader, open_sender, owner_pid, shown_url
 from ..wiring.engine import WiredEngine, open
 from .console import harmless, now_us
 from .exit_codes import Declined, Misused, Unanswered
@@ -66,7 +66,7 @@ async def operate(
     """
     if owner_pid(url) is None:
         if app is None:
-            raise Misused(f"no engine runs on {url}; name the app, and one is opened for this: --app PATH")
+            raise Misused(f"no engine runs on {shown_url(url)}; name the app, and one is opened for this: --app PATH")
         try:
             engine = await open(url, app)
         except OwnershipLost:  # an engine has started since, or the system does not say who holds the lock
@@ -137,8 +137,10 @@ async def _answers(url: str, asked: Sequence[OperatorRequest], wait_s: float) ->
                 if "error" in answer:
                     refused.append((answer["error"]["code"], answer["error"]["message"]))
     except TimeoutError:
-        pid = owner_pid(url)
-        who = f"process {pid}, which runs on {url}, has not answered" if pid else f"no engine runs on {url} any more"
+        pid, shown = owner_pid(url), shown_url(url)
+        who = (
+            f"process {pid}, which runs on {shown}, has not answered" if pid else f"no engine runs on {shown} any more"
+        )
         raise Unanswered(f"{who}; the request is stored, and the next engine carries it out") from None
     finally:
         await sender.close()

@@ -14,7 +14,7 @@ import typer
 
 from ..kernel.errors import OnexError
 from ..repository.contract_files import CONTRACT, folders_below
-from ..wiring import open_reader
+from ..wiring import open_reader, shown_url
 from ..wiring.engine import WiredEngine, open
 from .console import counted, note, say, say_json
 from .exit_codes import Misused, exit_code
@@ -106,7 +106,7 @@ async def _run(
     lost: OnexError | None = None
     try:
         names = ", ".join(workflow.reducer.workflow_type for workflow in engine.registry.workflows)
-        say_it(f"running {names} on {url} (process {os.getpid()}); Ctrl-C stops")
+        say_it(f"running {names} on {shown_url(url)} (process {os.getpid()}); Ctrl-C stops")
         _report_passed_over(Path(app), say_it)
         _report_stranded(engine, app, say_it)
         await _report_stopped(engine, say_it)

@@ -22,7 +22,7 @@ from ..engine.operator_requests import SUBMIT
 from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.errors import OnexError, ReducerFailed
 from ..kernel.size_limits import WIRE_BYTES
-from ..wiring import new_action_id, owner_pid
+from ..wiring import new_action_id, owner_pid, shown_url
 from .console import harmless, note, now_us, say, say_json
 from .exit_codes import ENVIRONMENT, FOUND, Misused
 from .store_options import Json, Store, url_of
@@ -180,7 +180,7 @@ async def _send(action: ModelAction, trigger: str, url: str, wait_s: float) -> t
         ticket = await sender.send(body, now_us())
         sent["ticket"] = ticket
         if wait_s and owner_pid(url) is None:
-            waits = f"no engine runs on {url}, so it waits: onex run APP"
+            waits = f"no engine runs on {shown_url(url)}, so it waits: onex run APP"
             note(f"inbox number {ticket}, id {action.action_id}; {waits}")
             noted = True
         try:

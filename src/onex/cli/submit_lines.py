@@ -36,7 +36,7 @@ from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.errors import OnexError
 from ..kernel.size_limits import WIRE_BYTES, WIRE_DEPTH
 from ..ports import Sender
-from ..wiring import new_action_id, owner_pid
+from ..wiring import new_action_id, owner_pid, shown_url
 from .console import counted, harmless, note, now_us, say, say_json
 from .exit_codes import ENVIRONMENT, FINE, FOUND, InvalidLine, Misused
 from .input_lines import LINE_BYTES, InputLines, RawLine
@@ -332,7 +332,8 @@ class _Silent:
             self._said = True
             until = f"this command waits {self._wait_s:g} s for an answer"
             _say_beside(
-                self._bar, f"no engine runs on {self._url}, so actions are stored for the next: onex run APP; {until}"
+                self._bar,
+                f"no engine runs on {shown_url(self._url)}, so actions are stored for the next: onex run APP; {until}",
             )
 
 

@@ -17,7 +17,7 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import UnknownWorkflow
 from ..ports import Stored
 from ..views.stored_value import iso
-from ..wiring import WatchedReader, open_reader, owner_pid
+from ..wiring import WatchedReader, open_reader, owner_pid, shown_url
 from .console import harmless, note, redraw, say, say_json, short
 from .exit_codes import NotReached
 from .store_options import AppOption, Json, Key, Store, url_of
@@ -94,7 +94,7 @@ async def _reached(url: str, awaited: AwaitedStatus, limit_s: float) -> Stored:
         if stored is not None:
             return stored
         if owner_pid(url) is None:
-            note(f"no engine runs on {url}, so nothing changes there: onex run APP")
+            note(f"no engine runs on {shown_url(url)}, so nothing changes there: onex run APP")
         async with asyncio.timeout(max(0.0, begun_s + limit_s - time.monotonic())):
             return await seen.until(reader)
     except TimeoutError:

@@ -14,7 +14,7 @@ from typing import Protocol
 from ..adapters.memory.read import Tables
 from ..adapters.memory.store import MemoryStore
 from ..adapters.sqlite.core import SqliteCore
-from ..adapters.sqlite.errors import DiskFull, StoreBusy, StoreReadOnly
+from ..adapters.store_errors import DiskFull, StoreBusy, StoreReadOnly
 from ..kernel.errors import OnexError
 from .host import SimulationError
 

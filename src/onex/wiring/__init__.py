@@ -16,6 +16,7 @@ from .store_access import (
     open_reader,
     open_sender,
     owner_pid,
+    shown_url,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "open_reader",
     "open_sender",
     "owner_pid",
+    "shown_url",
 ]

@@ -8,7 +8,7 @@ It owns nothing. What it submits goes through the inbox of the store (promise 39
 it, and the answer comes back as a ``Committed`` or as the error that ``engine.submit`` would have raised. When no engine
 runs, it waits for the next one. States are read from the store, so they are there without an engine too.
 
-Whoever waits for an answer or a status asks the store after it has changed, and not again and again (``CommitWatch``).
+Whoever waits for an answer or a status asks the store after it has changed, and not again and again (``Watch``).
 """
 
 from __future__ import annotations
@@ -25,9 +25,6 @@ import orjson
 from pydantic import BaseModel, JsonValue
 
 from ..adapters.clock import SystemClock, UuidV7
-from ..adapters.sqlite.commit_watch import CommitWatch
-from ..adapters.sqlite.errors import StoreMissing
-from ..adapters.sqlite.store import SqliteStore
 from ..app import App, load_app
 from ..engine.arguments import (
     checked,
@@ -54,7 +51,7 @@ from ..kernel.step import State
 from ..kernel.user_code import a_type
 from ..ports import Reader, Sender, Stored
 from ..settings import read_settings
-from .store_access import StoreUrl, owner_pid
+from .store_access import StoreUrl, Watch, open_kept, owner_pid, shown_url
 
 T = TypeVar("T")
 
@@ -62,7 +59,7 @@ T = TypeVar("T")
 class WatchedStore(Reader, Sender, Protocol):
     """What a client needs of a store: to read, to send, and a sign that something was committed."""
 
-    def watch(self) -> CommitWatch: ...
+    def watch(self) -> Watch: ...
 
 
 class EngineClient:
@@ -203,7 +200,7 @@ class EngineClient:
     def _unanswered(self, key: WorkflowKey, action_id: UUID, waited_s: float) -> CommitUnknown:
         pid = owner_pid(self.store_url)
         who = (
-            f"no engine runs on {self.store_url}"
+            f"no engine runs on {shown_url(self.store_url)}"
             if pid is None
             else f"process {pid}, which runs on it, has not answered"
         )
@@ -229,10 +226,9 @@ async def connect(
     loaded = app if app is None or isinstance(app, App) else load_app(app)
     registry = None if loaded is None else ReducerRegistry(tuple(one.recorded for one in loaded.workflows.values()))
     url = StoreUrl.parse(named)
-    if not create and not url.file.exists():
-        raise StoreMissing(f"there is no store at {url.file}; start an engine on it first", path=str(url.file))
-    url.make_folder()
-    return EngineClient(await SqliteStore.open(url.file), named, registry)
+    if create:
+        url.make_folder()
+    return EngineClient(await open_kept(url, create=create), named, registry)
 
 
 def _plain(payload: PayloadInput) -> dict[str, JsonValue]:

@@ -33,9 +33,7 @@ from typing import Protocol, Self
 from ..adapters.clock import SystemClock, UuidV7
 from ..adapters.interpreter import OwnInterpreter
 from ..adapters.memory.store import MemoryStore
-from ..adapters.sqlite.location import real_path
-from ..adapters.sqlite.owner_lock import holders_of, lock_path
-from ..adapters.sqlite.store import SqliteStore
+from ..adapters.owner_lock import holders_of
 from ..adapters.watchdog import Watchdog
 from ..adapters.worker_pool import WorkerPool
 from ..app import App, load_app
@@ -53,7 +51,7 @@ from ..settings import Settings, read_settings
 from .effect_threads import EffectThreads
 from .environment import environment
 from .served import ServedApp, check_targets
-from .store_access import ReadableStore, StoreUrl, owner_pid
+from .store_access import ReadableStore, StoreUrl, open_kept, owner_lock, owner_pid, shown_url
 
 WORKER_ENTRY = "onex.worker:perform"
 
@@ -176,8 +174,8 @@ async def open(
 ) -> WiredEngine:
     """An engine that owns the store and runs the app: ``async with await onex.open(app="shop") as engine``.
 
-    ``store_url`` (``sqlite:///FILE`` or ``memory:``) and ``workers`` (processes for compute, started at the first task) default to
-    the settings. ``check_all`` reloads each state that is written and compares it, for tests.
+    ``store_url`` (``sqlite:///FILE``, ``postgres://HOST/DATABASE`` or ``memory:``) and ``workers`` (processes for compute, started
+    at the first task) default to the settings. ``check_all`` reloads each state that is written and compares it, for tests.
     ``executors[target]`` serves that target in place of the app's own function: an executor, or a function of the intent
     (``nodes.given``). ``limits`` win over the settings; ``telemetry`` gets the events of the engine, for example
     ``onex.adapters.structlog_telemetry.StructlogTelemetry()``. Raises ContractError, InvalidExecutor for a target that the
@@ -221,8 +219,8 @@ async def open(
 def _owned(store_url: str) -> OwnershipLost:
     """The error that names who holds the store. Of an engine that has ended, the processes that it left are named."""
     pid = owner_pid(store_url)
-    path = StoreUrl.parse(store_url).path
-    left = holders_of(lock_path(real_path(path))) if pid is None and path is not None else []
+    lock, store_url = owner_lock(StoreUrl.parse(store_url)), shown_url(store_url)
+    left = holders_of(lock) if pid is None and lock is not None else []
     if left:
         who = ", ".join(map(str, left))
         return OwnershipLost(
@@ -264,8 +262,8 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-async def _open_store(url: StoreUrl) -> SqliteStore | MemoryStore:
-    if url.path is None:
+async def _open_store(url: StoreUrl) -> OwnerStore:
+    if url.kind == "memory":
         return MemoryStore()
     url.make_folder()
-    return await SqliteStore.open(url.path)
+    return await open_kept(url)

@@ -6,17 +6,20 @@ Commands that only look at a store, or only send to one, import this file and no
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from uuid import UUID
 
 from ..adapters.clock import UuidV7
-from ..adapters.sqlite.commit_watch import CommitWatch
+from ..adapters.owner_lock import lock_path, owner_of
+from ..adapters.postgres.address import SCHEMES, Address, owner_file
 from ..adapters.sqlite.location import real_path
-from ..adapters.sqlite.owner_lock import lock_path, owner_of
 from ..adapters.sqlite.store import SqliteStore
 from ..kernel.errors import DatabaseConnectionError, ValidationError
 from ..ports import Projections, Reader, Sender
 from ..settings import read_settings
+
+if TYPE_CHECKING:
+    from ..adapters.postgres.store import PostgresStore
 
 
 class InvalidStoreUrl(ValidationError):
@@ -25,33 +28,52 @@ class InvalidStoreUrl(ValidationError):
     code = "invalid_store_url"
 
 
+class PostgresMissing(DatabaseConnectionError):
+    """The URL names a PostgreSQL store, and its driver is not installed."""
+
+    code = "postgres_missing"
+
+
 class StoreUrl(NamedTuple):
-    """``kind`` is ``sqlite`` or ``memory``; ``path`` is the file, None for memory."""
+    """``kind`` is ``sqlite``, ``memory`` or ``postgres``; ``path`` is the file of SQLite, ``address`` what PostgreSQL needs."""
 
     kind: str
     path: Path | None
+    address: Address | None = None
 
     @classmethod
     def parse(cls, text: str) -> StoreUrl:
-        """``sqlite:///FILE``, where a fourth slash begins an absolute path, or ``memory:``. Raises InvalidStoreUrl."""
+        """``sqlite:///FILE``, where a fourth slash begins an absolute path, ``postgres://HOST/DATABASE``, or ``memory:``.
+
+        Raises InvalidStoreUrl, InvalidPostgresUrl.
+        """
         if text in ("memory:", "memory://"):
             return cls("memory", None)
         scheme, found, path = text.partition(":///")
         if scheme == "sqlite" and found and path:
             return cls("sqlite", Path(path))
+        if scheme.partition("://")[0] in SCHEMES:
+            return cls("postgres", None, Address.parse(text))
         hint = f"did you mean sqlite:///{text}?" if ":" not in text and text else "for example sqlite:///.onex/store.db"
         raise InvalidStoreUrl(f"{text!r} is not the URL of a store; write sqlite:///FILE, {hint}", url=text)
 
     @property
     def file(self) -> Path:
-        """Raises InvalidStoreUrl for a memory store: no other process can use it."""
+        """Raises InvalidStoreUrl for a store that is no file: no other process can use one in memory."""
+        if self.address is not None:
+            raise InvalidStoreUrl(
+                f"this needs a store in a file, and {self.address.shown} is a server's; use sqlite:///FILE"
+            )
         if self.path is None:
             raise InvalidStoreUrl("a memory: store exists only in the process that made it; use sqlite:///FILE")
         return self.path
 
     def make_folder(self) -> None:
-        """Makes the store's folder if it is ``.onex``; any other folder is the user's. Raises DatabaseConnectionError."""
-        if self.file.parent.name == ".onex":
+        """Makes the store's folder if it is ``.onex``; any other folder is the user's. A server's store has none.
+
+        Raises DatabaseConnectionError.
+        """
+        if self.address is None and self.file.parent.name == ".onex":
             try:
                 self.file.parent.mkdir(exist_ok=True)
             except OSError as error:
@@ -60,8 +82,15 @@ class StoreUrl(NamedTuple):
                 ) from error
 
 
+class Watch(Protocol):
+    """For one who waits. Look first, then ``changed``, then look again."""
+
+    async def changed(self) -> None:
+        """Returns when something may have been committed since the last look."""
+
+
 class ClosableSender(Sender, Protocol):
-    def watch(self) -> CommitWatch:
+    def watch(self) -> Watch:
         """For one who waits for an answer."""
 
     async def close(self) -> None: ...
@@ -74,21 +103,40 @@ class ReadableStore(Reader, Projections, Protocol):
 class WatchedReader(ReadableStore, Protocol):
     """One that also tells when something was committed."""
 
-    def watch(self) -> CommitWatch:
+    def watch(self) -> Watch:
         """For one who waits for a change."""
+
+
+async def open_kept(url: StoreUrl, *, read_only: bool = False) -> SqliteStore | PostgresStore:
+    """A store that outlives its process. Raises InvalidStoreUrl, PostgresMissing, DatabaseConnectionError."""
+    if url.address is None:
+        return await SqliteStore.open(url.file, read_only=read_only)
+    try:
+        from ..adapters.postgres.store import PostgresStore
+    except ImportError as error:
+        raise PostgresMissing(
+            f"a store on PostgreSQL needs its driver, which is not here ({error}): pip install 'onex[postgres]'"
+        ) from error
+    return await PostgresStore.open(url.address, read_only=read_only)
+
+
+def shown_url(store_url: str) -> str:
+    """The URL as it may be printed: without a password."""
+    address = StoreUrl.parse(store_url).address
+    return store_url if address is None else address.shown
 
 
 async def open_reader(store_url: str | None = None) -> WatchedReader:
     """A read-only store, also while an engine runs on it. Raises DatabaseConnectionError when there is no store."""
     url = StoreUrl.parse(store_url or read_settings().store_url)
-    return await SqliteStore.open(url.file, read_only=True)
+    return await open_kept(url, read_only=True)
 
 
 async def open_sender(store_url: str | None = None) -> ClosableSender:
     """Submits without owning the store, which is made if there is none. Raises DatabaseConnectionError."""
     url = StoreUrl.parse(store_url or read_settings().store_url)
     url.make_folder()
-    return await SqliteStore.open(url.file)
+    return await open_kept(url)
 
 
 def new_action_id() -> UUID:
@@ -97,9 +145,16 @@ def new_action_id() -> UUID:
 
 
 def owner_pid(store_url: str) -> int | None:
-    """The process whose engine runs on the store, by the system's list of locks. None: no engine, or not known.
+    """The process whose engine runs on the store, by this system's list of locks. None: no engine here, or not known.
 
     Raises DatabaseConnectionError for a path that no store can have.
     """
-    path = StoreUrl.parse(store_url).path
-    return None if path is None else owner_of(lock_path(real_path(path)))
+    lock = owner_lock(StoreUrl.parse(store_url))
+    return None if lock is None else owner_of(lock)
+
+
+def owner_lock(url: StoreUrl) -> Path | None:
+    """The file that the owner on this machine has locked. None for a store in memory."""
+    if url.address is not None:
+        return owner_file(url.address)
+    return None if url.path is None else lock_path(real_path(url.path))

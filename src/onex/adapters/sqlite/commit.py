@@ -2,9 +2,8 @@
 
 Theory of operation. ``core`` opens and ends the transaction; this file fills it.
 
-1. ``CommitRows.add`` turns one ``KeyChange`` into rows: one of ``workflow_state``, one of ``log`` per action, one of
-   ``outbox`` per new intent, and so on. It gives positions and instance numbers from memory and asks SQLite nothing.
-2. ``CommitRows.run`` executes each statement once for many rows, one table after the other (``statements``). It asks for
+1. ``CommitRows.add`` (``adapters/commit_rows.py``) turns one ``KeyChange`` into rows, and asks SQLite nothing.
+2. ``SqliteRows.run`` executes each statement once for many rows, one table after the other (``statements``). It asks for
    nothing before it writes.
 3. Rows that depend on no stored state (``UnconditionalRows``) are written last: notes, rejections, answers of the inbox.
 
@@ -18,16 +17,12 @@ The fast path trusts that each instance stands where the engine believes. Three 
 In each case ``core`` rolls back, so nothing of the fast path stays, and calls ``apply_one_by_one`` in a new transaction. That
 compares each change with what is stored, leaves out those in conflict and writes the others in order. The transaction
 is immediate, so nobody else writes between a comparison and its commit.
-
-Blobs are bound as ``bytearray``: sqlite3 passes int, float, str and bytearray straight on, but looks for an adapter for each
-other value, bytes and None too. That costs 0.4 us each, five times the copy. So no frequent statement binds None.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
 
 from ...kernel.errors import StateConsistencyError
 from ...ports import (
@@ -37,14 +32,13 @@ from ...ports import (
     Conflict,
     InboxAnswer,
     KeyChange,
-    LogRow,
     NewBlob,
     Note,
     Pointer,
-    Position,
     Rejection,
 )
 from ...records import ATTEMPTS_KEPT
+from ..commit_rows import CommitRows, SqlRow, UnconditionalRows
 from ..store_limits import ANSWER_KEPT_US, ATTEMPTS_MAX, storable, storable_attempt, storable_text
 from .statements import (
     ANSWER,
@@ -61,156 +55,13 @@ from .statements import (
     UPDATE_FAILURES,
     UPDATE_LEASED,
     UPDATE_STATE,
-    Rows,
-    SqlRow,
 )
 
-_EMPTY: Final = bytearray()
-_new: Final = tuple.__new__  # builds what the class builds, with one call less
 
+class SqliteRows(CommitRows):
+    """The rows of one commit, and how SQLite writes them."""
 
-class UnconditionalRows(NamedTuple):
-    """Rows that are written with a commit whatever the stored state is."""
-
-    notes: list[Note]
-    rejections: list[Rejection]
-    answers: list[InboxAnswer]
-
-    @classmethod
-    def nothing(cls) -> UnconditionalRows:
-        return cls([], [], [])
-
-
-class CommitRows:
-    """The rows of changes that are applied together, by statement. ``n`` and ``instance`` are the last numbers that were given."""
-
-    __slots__ = (
-        "at_us",
-        "bytes",
-        "failures",
-        "finished",
-        "inserts",
-        "instance",
-        "last",
-        "leased",
-        "log",
-        "n",
-        "needs_slow_path",
-        "outbox",
-        "refs",
-        "replaced",
-        "settled",
-        "snapshots",
-        "snapshots_before",
-        "unconditional",
-        "updates",
-    )  # fmt: skip
-
-    def __init__(self, n: int, instance: int, at_us: int) -> None:
-        self.n = n
-        self.instance = instance
-        self.at_us = at_us
-        self.bytes = 0
-        self.needs_slow_path = False
-        self.last: dict[int, tuple[int, int]] = {}
-        self.inserts: Rows = []
-        self.updates: Rows = []
-        self.leased: Rows = []
-        self.failures: Rows = []
-        self.log: Rows = []
-        self.settled: Rows = []
-        self.replaced: Rows = []
-        self.finished: Rows = []
-        self.outbox: Rows = []
-        self.snapshots_before: Rows = []
-        self.snapshots: Rows = []
-        self.refs: Rows = []
-        self.unconditional = UnconditionalRows.nothing()
-
-    def add(self, change: KeyChange, prev: int) -> Applied:
-        """Collect the rows of one change. ``prev`` is the position of the instance's last log row, 0 for a new instance."""
-        (key, instance, based_on, rows, state, state_schema, state_hash, status, terminal, code_id, env_id, epoch,
-         failures, held, settled, row_blobs, snapshot_before, snapshot_after, lease_seen, notes, rejections,
-         answers) = change  # fmt: skip
-        at_us, first, is_new = self.at_us, self.n + 1, instance is None
-        if instance is None:
-            # A new instance has no version and no lease, and begins with a row. Anything else is in conflict, or is a failure
-            # counted for an instance that does not exist: nothing is written for it, so no row count shows it.
-            if based_on or lease_seen is not None or not rows:
-                self.needs_slow_path = True
-            if rows:
-                self.instance += 1
-            instance = self.instance if rows else 0
-        if rows:
-            hashed = bytearray(state_hash)
-            issued_us, timers = self._add_rows(rows, instance, based_on, prev, code_id, env_id, hashed)
-            n, version = self.n, based_on + len(rows)
-            if timers and not terminal:  # an instance that has ended keeps no timer
-                self.outbox += timers.values()
-                if not is_new:
-                    self.replaced += [(instance, timer) for timer in timers]
-            self.bytes += len(state)
-            written: SqlRow = (
-                version, epoch, status, 1 if terminal else 0, state_schema, hashed, code_id, n, issued_us, failures,
-                held, at_us, bytearray(state), instance,
-            )  # fmt: skip
-            if instance in self.last:  # twice in one commit: written table by table, they would lose their order
-                self.needs_slow_path = True
-            if is_new:
-                self.inserts.append((*written, *key))
-            elif lease_seen is None:
-                self.updates.append((*written, based_on))
-            else:
-                self.leased.append((*written, based_on, lease_seen))
-            self.last[instance] = version, n
-            if snapshot_before is not None:
-                if is_new:
-                    self.snapshots.append((instance, based_on, state_schema, code_id, b"", at_us, snapshot_before))
-                else:
-                    self.snapshots_before.append((at_us, snapshot_before, instance))
-            if snapshot_after:
-                self.snapshots.append((instance, version, state_schema, code_id, state_hash, at_us, state))
-        elif not is_new:
-            self.failures.append((failures, held, at_us, instance, based_on, lease_seen))
-        if notes or rejections or answers:
-            self.unconditional.notes.extend(notes)
-            self.unconditional.rejections.extend(rejections)
-            self.unconditional.answers.extend(answers)
-        if settled:
-            self.settled += [(n, ordinal) for _, n, ordinal in settled]
-        if terminal and not is_new:
-            self.finished.append((instance,))
-        if row_blobs:
-            self.refs += [(first + index, digest) for index, digest in row_blobs]
-        return _new(Applied, (instance, _new(Position, (0, first))))
-
-    def _add_rows(
-        self, rows: Sequence[LogRow], instance: int, version: int, prev: int, code_id: int, env_id: int, end: bytearray
-    ) -> tuple[int, dict[str, SqlRow]]:
-        """Collect log and outbox; ``end`` is the hash after the last row. Returns when that one was issued, and the timers."""
-        n, log, outbox = self.n, self.log, self.outbox
-        timers: dict[str, SqlRow] = {}  # by name: of two timers of one name the later one counts
-        blob, empty, size, issued_us = bytearray, _EMPTY, 0, 0
-        last = n + len(rows)
-        for (action_id, kind, payload, issued_us, correlation, cause, issuer, body_hash, intents, status, emitted,
-             payload_schema) in rows:  # fmt: skip
-            n += 1
-            version += 1
-            size += len(payload) + len(intents)
-            log.append((
-                n, instance, version, prev, blob(action_id), kind, blob(payload), payload_schema, issued_us,
-                blob(correlation), empty if cause is None else blob(cause), issuer, blob(body_hash), blob(intents),
-                status, code_id, env_id, end if n == last else empty,
-            ))  # fmt: skip
-            prev = n
-            for ordinal, priority, due_us, timer in emitted:
-                if timer:
-                    timers[timer] = n, ordinal, instance, priority, due_us, timer
-                else:
-                    outbox.append((n, ordinal, instance, priority, due_us, ""))
-        self.n = n
-        self.bytes += size
-        return issued_us, timers
+    __slots__ = ()
 
     def run(self, cursor: sqlite3.Cursor) -> bool:
         """False: a change does not fit what is stored; roll back. Raises sqlite3.IntegrityError for the same reason."""
@@ -287,7 +138,7 @@ def apply_one_by_one(
             answers.append(refused)
             continue
         found = cursor.execute("select position from workflow_state where instance = ?", (change.instance,)).fetchone()
-        batch = CommitRows(n, instance, at_us)
+        batch = SqliteRows(n, instance, at_us)
         answers.append(batch.add(change, found[0] if found else 0))
         if not batch.run(cursor):
             raise StateConsistencyError(f"a change of {change.key} fits what is stored, and could not be written")

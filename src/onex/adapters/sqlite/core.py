@@ -36,10 +36,12 @@ from typing import Final, Literal
 from ...kernel.errors import CommitUnknown, FencedError, TemporaryDatabaseError
 from ...kernel.size_limits import check_body
 from ...ports import Applied, Code, Commit, Conflict, Env, KeyChange, ProjectionRow
+from ..commit_rows import UnconditionalRows
+from ..owner_lock import OwnerLock, leave_wake_token, lock_path
+from ..store_errors import DiskFull, StoreBusy
 from ..store_limits import REJECTIONS_MAX
 from .commit import (
-    CommitRows,
-    UnconditionalRows,
+    SqliteRows,
     apply_one_by_one,
     delete_settled,
     sweep,
@@ -49,9 +51,8 @@ from .commit import (
     write_notes,
     write_rejections,
 )
-from .errors import DiskFull, StoreBusy, StoreReplaced, translated, translates_errors
+from .errors import StoreReplaced, translated, translates_errors
 from .location import real_path
-from .owner_lock import OwnerLock, leave_wake_token, lock_path
 from .read import SqliteReads
 from .schema import SHARDS, create, is_intact
 
@@ -61,8 +62,7 @@ ENDS_KEPT: Final = 65_536
 OWNER_WAIT_MS: Final = 5_000
 
 
-def _nothing(point: str) -> None:
-    """The probe in production: does nothing."""
+def _nothing(point: str) -> None: ...
 
 
 class SqliteCore(SqliteReads):
@@ -194,7 +194,7 @@ class SqliteCore(SqliteReads):
     def _fast(self, commit: Commit) -> list[Applied | Conflict] | None:
         """Apply all changes. None: nothing was applied, for a change does not fit what is stored, or memory is out of date."""
         last_n = self._last_position()
-        batch = CommitRows(last_n, self._last_instance, commit.at_us)
+        batch = SqliteRows(last_n, self._last_instance, commit.at_us)
         answers: list[Applied | Conflict] = []
         ends = self._ends
         for change in commit.changes:

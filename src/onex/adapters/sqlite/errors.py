@@ -16,21 +16,10 @@ from ...kernel.errors import (
     TemporaryDatabaseError,
     ValidationError,
 )
+from ..store_errors import DiskFull, NotAStore, StoreBusy, StoreReadOnly
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class StoreTooNew(DatabaseConnectionError):
-    """A newer ONEX has made the store, and this one could misread it. Use the newer ONEX."""
-
-    code = "store_too_new"
-
-
-class NotAStore(DatabaseConnectionError):
-    """The file exists and is not an ONEX store."""
-
-    code = "not_a_store"
 
 
 class StoreLinked(DatabaseConnectionError):
@@ -46,12 +35,6 @@ class StoreReplaced(DatabaseConnectionError, OwnershipLost):
     retryable = False
 
 
-class StoreReadOnly(DatabaseConnectionError):
-    """The file, its folder or this handle allows reading only."""
-
-    code = "store_read_only"
-
-
 class StoreIsHistory(DatabaseConnectionError):
     """The store was made from imported runs. It can be read and replayed, but no engine runs on it."""
 
@@ -62,24 +45,6 @@ class StoreTaken(DatabaseConnectionError):
     """A file exists at the path where a new store should be made."""
 
     code = "store_taken"
-
-
-class StoreMissing(DatabaseConnectionError):
-    """There is no store at this path, or no folder to make one in."""
-
-    code = "store_missing"
-
-
-class DiskFull(TemporaryDatabaseError):
-    """The disk is full; nothing was applied."""
-
-    code = "disk_full"
-
-
-class StoreBusy(TemporaryDatabaseError):
-    """Another process held the store for too long; nothing was applied."""
-
-    code = "store_busy"
 
 
 class HasPath(Protocol):

@@ -16,10 +16,12 @@ from typing import Final, Self
 
 from ...kernel.errors import StateConsistencyError
 from ...records import Code, Env, LogEntry, SnapshotRow, Stored
-from .errors import StoreMissing, StoreTaken, translated, translates_errors
+from ..commit_rows import SqlValue
+from ..store_errors import StoreMissing
+from .errors import StoreTaken, translated, translates_errors
 from .location import real_path
 from .schema import IMPORTED, connect, create, creation_lock, remove
-from .statements import INSERT_LOG, INSERT_STATE, SNAPSHOT, SqlValue
+from .statements import INSERT_LOG, INSERT_STATE, SNAPSHOT
 
 REDACTED: Final = (
     "@redacted"  # the projection that lists what was redacted; names of users' projections never begin with @

@@ -26,8 +26,9 @@ from typing import Final
 from zlib import crc32
 
 from ...kernel.errors import DatabaseConnectionError, TemporaryDatabaseError
-from .errors import NotAStore, StoreLinked, StoreReplaced
-from .owner_lock import IDENTITY_AT, IDENTITY_BYTES, lock_path
+from ..owner_lock import IDENTITY_AT, IDENTITY_BYTES, lock_path
+from ..store_errors import NotAStore
+from .errors import StoreLinked, StoreReplaced
 
 Identity = tuple[int, int]
 

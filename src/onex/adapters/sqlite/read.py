@@ -33,24 +33,11 @@ from ...ports import (
     Stored,
 )
 from ...records import Damage
+from ..sql_rows import LOG, OWN, STORED, OwnColumns, entry_of, outbox_row, own_entries, stored_of
 from .errors import translates_errors
 from .integrity import damage_in
 from .location import StoreFiles, real_path, wal_path
-from .rows import (
-    LOG,
-    OUTBOX,
-    OUTBOX_TYPES,
-    OWN,
-    STORED,
-    STORED_TYPES,
-    OwnColumns,
-    entry_of,
-    held_of,
-    outbox_row,
-    own_entries,
-    stored_of,
-    unreadable,
-)
+from .rows import OUTBOX, OUTBOX_TYPES, STORED_TYPES, held_of, unreadable
 from .schema import Access, connect, schema_version
 
 # Walk back along ``prev`` from a row at or after the last one wanted, then return the rows in version order.

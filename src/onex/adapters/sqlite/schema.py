@@ -33,7 +33,8 @@ from typing import Final, Literal
 from urllib.parse import quote
 
 from ..fork_cleanup import release_in_forked_child
-from .errors import NotAStore, StoreBusy, StoreIsHistory, StoreMissing, StoreReplaced, StoreTooNew, translated
+from ..store_errors import NotAStore, StoreBusy, StoreMissing, StoreTooNew
+from .errors import StoreIsHistory, StoreReplaced, translated
 from .location import check_mount, check_wal_belongs
 
 SCHEMA_VERSION: Final = 2

@@ -22,9 +22,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
 
-SqlValue = int | str | bytes | bytearray | None
-SqlRow = tuple[SqlValue, ...]
-Rows = list[SqlRow]
+from ..commit_rows import Rows, SqlRow, SqlValue
 
 FEW: Final = 16
 MOST: Final = 512

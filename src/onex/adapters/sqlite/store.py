@@ -49,10 +49,10 @@ from ...ports import (
     SnapshotRow,
     Stored,
 )
+from ..store_errors import StoreReadOnly
 from ..store_limits import REJECTIONS_MAX
 from .commit_watch import CommitWatch
 from .core import OWNER_WAIT_MS, SqliteCore
-from .errors import StoreReadOnly
 from .location import real_path, wal_path
 from .read import SqliteReads
 from .schema import SHARDS

@@ -31,9 +31,9 @@ from threading import Lock
 from typing import Final
 from zlib import crc32
 
-from ...kernel.errors import DatabaseConnectionError
-from ..fork_cleanup import release_in_forked_child
-from ..store_limits import JUDGING_BYTES
+from ..kernel.errors import DatabaseConnectionError
+from .fork_cleanup import release_in_forked_child
+from .store_limits import JUDGING_BYTES
 
 WAKE_TOKEN_BYTES: Final = 8
 IDENTITY_AT: Final = 16

