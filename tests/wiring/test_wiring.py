@@ -162,9 +162,7 @@ def test_a_url_names_a_store(text: str, url: StoreUrl) -> None:
     assert StoreUrl.parse(text) == url
 
 
-@pytest.mark.parametrize(
-    "text", ["", "shop.db", "sqlite:shop.db", "sqlite:///", "mysql://x/y", "sqlite://shop.db"]
-)
+@pytest.mark.parametrize("text", ["", "shop.db", "sqlite:shop.db", "sqlite:///", "mysql://x/y", "sqlite://shop.db"])
 def test_anything_else_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(InvalidStoreUrl, match="write sqlite:///FILE"):
         StoreUrl.parse(text)

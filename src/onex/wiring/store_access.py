@@ -6,7 +6,7 @@ Commands that only look at a store, or only send to one, import this file and no
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from ..adapters.clock import UuidV7
@@ -15,11 +15,8 @@ from ..adapters.postgres.address import SCHEMES, Address, owner_file
 from ..adapters.sqlite.location import real_path
 from ..adapters.sqlite.store import SqliteStore
 from ..kernel.errors import DatabaseConnectionError, ValidationError
-from ..ports import Projections, Reader, Sender
+from ..ports import Projections, Reader, Sender, Store
 from ..settings import read_settings
-
-if TYPE_CHECKING:
-    from ..adapters.postgres.store import PostgresStore
 
 
 class InvalidStoreUrl(ValidationError):
@@ -107,7 +104,14 @@ class WatchedReader(ReadableStore, Protocol):
         """For one who waits for a change."""
 
 
-async def open_kept(url: StoreUrl, *, read_only: bool = False) -> SqliteStore | PostgresStore:
+class KeptStore(Store, Reader, Sender, Projections, Protocol):
+    """All that one handle on a store can do which outlives its process."""
+
+    def watch(self) -> Watch:
+        """For one who waits for a commit of another process."""
+
+
+async def open_kept(url: StoreUrl, *, read_only: bool = False) -> KeptStore:
     """A store that outlives its process. Raises InvalidStoreUrl, PostgresMissing, DatabaseConnectionError."""
     if url.address is None:
         return await SqliteStore.open(url.file, read_only=read_only)
