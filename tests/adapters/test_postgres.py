@@ -217,6 +217,8 @@ def test_a_store_opened_for_reading_writes_nothing(at: At) -> None:
     async def body(place: Place) -> None:
         with pytest.raises(StoreMissing):
             await place.open(read_only=True)
+        with pytest.raises(StoreMissing):
+            await PostgresStore.open(place.address, create=False)
         owner = await place.owner()
         await owner.apply(A, row("one"))
         reader = await place.open(read_only=True)

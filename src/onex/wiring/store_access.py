@@ -14,6 +14,7 @@ from ..adapters.owner_lock import lock_path, owner_of
 from ..adapters.postgres.address import SCHEMES, Address, owner_file
 from ..adapters.sqlite.location import real_path
 from ..adapters.sqlite.store import SqliteStore
+from ..adapters.store_errors import StoreMissing
 from ..kernel.errors import DatabaseConnectionError, ValidationError
 from ..ports import Projections, Reader, Sender, Store
 from ..settings import read_settings
@@ -111,9 +112,11 @@ class KeptStore(Store, Reader, Sender, Projections, Protocol):
         """For one who waits for a commit of another process."""
 
 
-async def open_kept(url: StoreUrl, *, read_only: bool = False) -> KeptStore:
+async def open_kept(url: StoreUrl, *, read_only: bool = False, create: bool = True) -> KeptStore:
     """A store that outlives its process. Raises InvalidStoreUrl, PostgresMissing, DatabaseConnectionError."""
     if url.address is None:
+        if not create and not url.file.exists():
+            raise StoreMissing(f"there is no store at {url.file}; start an engine on it first", path=str(url.file))
         return await SqliteStore.open(url.file, read_only=read_only)
     try:
         from ..adapters.postgres.store import PostgresStore
@@ -121,7 +124,7 @@ async def open_kept(url: StoreUrl, *, read_only: bool = False) -> KeptStore:
         raise PostgresMissing(
             f"a store on PostgreSQL needs its driver, which is not here ({error}): pip install 'onex[postgres]'"
         ) from error
-    return await PostgresStore.open(url.address, read_only=read_only)
+    return await PostgresStore.open(url.address, read_only=read_only, create=create)
 
 
 def shown_url(store_url: str) -> str:

@@ -117,7 +117,7 @@ async def check(connection: Connection, address: Address) -> None:
     _check_version(found, address)
 
 
-async def create(connection: Connection, address: Address) -> None:
+async def make(connection: Connection, address: Address) -> None:
     """Make the schema and its tables unless they are there. Of two processes that try at once, one makes them; both go on."""
     found = await _version(connection, address)
     if found is None:
@@ -125,7 +125,7 @@ async def create(connection: Connection, address: Address) -> None:
             await connection.execute("select pg_advisory_xact_lock($1)", address.lock_key("schema"))
             found = await _version(connection, address)
             if found is None:
-                await _make(connection, address)
+                await _fill(connection, address)
                 return
     _check_version(found, address)
 
@@ -168,7 +168,7 @@ def _check_version(found: int, address: Address) -> None:
         )
 
 
-async def _make(connection: Connection, address: Address) -> None:
+async def _fill(connection: Connection, address: Address) -> None:
     await connection.execute(f'create schema if not exists "{address.schema}"')
     await connection.execute(TABLES)
     await connection.executemany(

@@ -30,7 +30,7 @@ from ..store_limits import REJECTIONS_MAX
 from .address import Address, owner_file
 from .link import CLOSE_S, Connection, Link
 from .read import PostgresReads
-from .schema import SHARDS, check, create
+from .schema import SHARDS, check, make
 from .watch import Channel, Notified
 from .writer import Writer
 
@@ -59,9 +59,9 @@ class PostgresStore(PostgresReads):
 
     @classmethod
     async def open(
-        cls, address: Address, *, read_only: bool = False, rejections_kept: int = REJECTIONS_MAX
+        cls, address: Address, *, read_only: bool = False, create: bool = True, rejections_kept: int = REJECTIONS_MAX
     ) -> PostgresStore:
-        """Make the store when there is none (not when ``read_only``).
+        """Make the store when there is none, unless ``read_only`` or not ``create``.
 
         Raises ServerUnreachable, StoreMissing, NotAStore, StoreTooNew, StoreTooOld and other kinds of
         DatabaseConnectionError.
@@ -69,10 +69,10 @@ class PostgresStore(PostgresReads):
         store = cls(address, read_only=read_only, rejections_kept=rejections_kept)
         try:
             await store._link.open()
-            if store._writer is None:
+            if store._writer is None or not create:
                 await store._link.use(lambda connection: check(connection, store.address))
             else:
-                await store._writer.link.use(lambda connection: create(connection, store.address))
+                await store._writer.link.use(lambda connection: make(connection, store.address))
         except BaseException:
             store.drop()
             raise
