@@ -16,8 +16,9 @@ import onex.engine.batch
 import onex.engine.relay
 import onex.engine.schema_upgrade
 import onex.engine.takeover
+from onex.adapters.commit_rows import UnconditionalRows
 from onex.adapters.memory.store import MemoryStore
-from onex.adapters.sqlite.commit import UnconditionalRows, apply_one_by_one
+from onex.adapters.sqlite.commit import apply_one_by_one
 from onex.engine.batch import Batch, Extras, answer_json
 from onex.engine.dead_letters import DeadLetters
 from onex.engine.delivery import stored_delivery
