@@ -70,11 +70,14 @@ class Outside(AttemptLog):
             running.remove(what)
 
     def _check_together(self, host: Host, running: Sequence[SeenEffect]) -> None:
-        """Never more at once than the contract allows; what was running at two crashes is first tried alone."""
+        """Never more at once than the contract allows; what was running at two crashes is first tried alone.
+
+        An engine that lost the store, and does not know, knows nothing of what the next owner counts.
+        """
         if len(running) > AT_ONCE:
             self.checker.violated(f"{len(running)} effects ran at once; the contract allows {AT_ONCE}")
         for what in running if len(running) > 1 else ():
-            if self._begun[host, what] == 1 and self.alone(what):
+            if self._begun[host, what] == 1 and self.owner() is host and self.alone(what):
                 self.checker.violated(f"{what} was running at two crashes, and runs beside {len(running) - 1} others")
 
     async def _serve(self, intent: ModelIntent[BaseModel], host: Host) -> Result:
