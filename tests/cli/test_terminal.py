@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import signal
 import subprocess
 from pathlib import Path
@@ -15,16 +16,20 @@ from tests.cli.conftest import ONEX, ORDERS, Commands
 ESCAPE = "\x1b["
 
 
-def on_terminal(*words: str | Path, until: str = "") -> tuple[int, str]:
-    """Exit code and everything a terminal of 80 columns was sent; Ctrl-C once ``until`` was seen."""
+def on_terminal(*words: str | Path, typed: str = "", until: str = "") -> tuple[int, str]:
+    """Exit code and everything a terminal of 80 columns was sent; Ctrl-C once ``until`` was seen. A minute of silence fails."""
     ours, theirs = pty.openpty()
     environment = os.environ | {"COLUMNS": "80", "TERM": "xterm"}
     process = subprocess.Popen([ONEX, *words], stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
+    os.write(ours, typed.encode())
     seen = b""
     pressed = False
     while True:
         try:
+            if not select.select([ours], [], [], 60)[0]:
+                process.kill()
+                pytest.fail(f"nothing came for a minute after: {seen.decode()}")
             read = os.read(ours, 65536)
         except OSError:  # Linux tells the end of a terminal so
             break
@@ -75,6 +80,7 @@ def test_a_run_keeps_one_line_up_to_date_and_clears_it(place: Path) -> None:
 
 
 def test_submit_of_lines_says_on_a_terminal_too_that_no_engine_runs(place: Path) -> None:
-    code, seen = on_terminal("submit", "-", until="no engine runs")
+    line = '{"key": "orders:1", "trigger": "cancel"}\n'
+    code, seen = on_terminal("submit", "-", typed=line, until="no engine runs")
     assert code == 130
     assert "so actions are stored for the next: onex run APP; this command waits 10 s for an answer" in seen
