@@ -271,6 +271,21 @@ def test_an_action_that_expires_between_its_fold_and_its_commit_is_refused() -> 
     asyncio.run(go())
 
 
+def test_where_only_one_instance_has_something_to_do_all_of_it_goes_along() -> None:
+    """Else one key that everybody writes to would be committed 64 actions at a time."""
+
+    async def go() -> None:
+        async with gated() as one:
+            await one.hold(A)
+            many = asyncio.create_task(one.engine.submit_many([(A, "add", Add())] * 200))
+            await one.turns()
+            await one.let_go()
+            assert not [answer for answer in await many if isinstance(answer, OnexError)]
+            assert one.store.commits == [[("a", 1, 1)], [("a", 2, 200)]]
+
+    asyncio.run(go())
+
+
 def test_of_many_that_wait_half_is_folded_while_the_first_half_commits() -> None:
     async def go() -> None:
         async with gated() as one:

@@ -119,7 +119,9 @@ class FoldAhead:
         if self._stopped or self._actions >= self._most:
             return False
         try:
-            return await self._fold(min(AT_ONCE, self._most - self._actions), behind=True)
+            room = self._most - self._actions
+            # an instance is folded once per batch: where it is the only one, all that has come for it goes along
+            return await self._fold(room if self._mailboxes.is_one_ready else min(AT_ONCE, room), behind=True)
         except asyncio.CancelledError:
             raise
         except BaseException as error:

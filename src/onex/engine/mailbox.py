@@ -278,6 +278,10 @@ class Mailboxes:
     def ready(self) -> bool:
         return bool(self._ready)
 
+    @property
+    def is_one_ready(self) -> bool:
+        return len(self._ready) == 1
+
     def enqueue(self, entry: Entry) -> None:
         if not entry.queued:
             entry.queued = True
