@@ -9,10 +9,10 @@ each other value, bytes and None too. That costs 0.4 us each, five times the cop
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Final, NamedTuple
 
-from ..ports import Applied, InboxAnswer, KeyChange, LogRow, Note, Position, Rejection
+from ..ports import Applied, Conflict, InboxAnswer, KeyChange, LogRow, Note, Position, Rejection
 
 SqlValue = int | str | bytes | bytearray | None
 SqlRow = tuple[SqlValue, ...]
@@ -20,6 +20,27 @@ Rows = list[SqlRow]
 
 _EMPTY: Final = bytearray()
 _new: Final = tuple.__new__  # builds what the class builds, with one call less
+
+
+def conflict_of(
+    change: KeyChange, stored: tuple[int, int, bytes | None] | None, applied: Set[bytes]
+) -> Conflict | None:
+    """Why ``change`` cannot be applied to what is stored; None when it can.
+
+    ``stored``: instance, version and lease of its key, None for no such instance. ``applied``: which of its action ids the log
+    of that instance holds.
+    """
+    instance, version, lease_id = stored or (None, 0, None)
+    duplicates: set[bytes] = set()
+    seen: set[bytes] = set()
+    for row in change.rows:
+        if row.action_id in applied or row.action_id in seen:
+            duplicates.add(row.action_id)
+        seen.add(row.action_id)
+    lease = lease_id != change.lease_seen
+    if instance != change.instance or version != change.based_on or duplicates or lease:
+        return Conflict(version, frozenset(duplicates), lease)
+    return None
 
 
 class UnconditionalRows(NamedTuple):

@@ -17,8 +17,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from ..kernel.errors import ConcurrentModificationError, EngineClosed, KilledItsProcess, OwnershipLost
+from ..kernel.errors import EngineClosed, KilledItsProcess, OwnershipLost
 from ..ports import Pointer, Store
+from .action_checks import TimerMoved
 from .mailbox import Pending
 
 CRASHES_REFUSED = 3
@@ -97,10 +98,7 @@ class CrashCounts:
     def answered(self, pending: Pending, answer: object) -> None:
         """It is over, and its count is forgotten, unless it comes back: because the engine ended before it was durable, or
         because it is a held timer that came at another version."""
-        comes_back = isinstance(answer, EngineClosed | OwnershipLost) or (
-            bool(pending.timer) and isinstance(answer, ConcurrentModificationError)
-        )
-        if not comes_back:
+        if not isinstance(answer, EngineClosed | OwnershipLost | TimerMoved):
             self.forget(action_name(pending))
             self.forget(reading_name(pending.ticket))
 

@@ -26,7 +26,7 @@ from ...ports import (
     Rejection,
 )
 from ...records import ATTEMPTS_KEPT
-from ..commit_rows import CommitRows, SqlRow, UnconditionalRows
+from ..commit_rows import CommitRows, SqlRow, UnconditionalRows, conflict_of
 from ..store_limits import ANSWER_KEPT_US, ATTEMPTS_MAX, storable, storable_attempt, storable_text
 from .link import Connection
 from .statements import (
@@ -87,19 +87,13 @@ async def conflict(connection: Connection, change: KeyChange) -> Conflict | None
         "select instance, version, lease_id from workflow_state where workflow_type = $1 and instance_id = $2",
         *change.key,
     )
-    instance, version, lease_id = stored or (None, 0, None)
+    if stored is None:
+        return conflict_of(change, None, frozenset())
     ids = [row.action_id for row in change.rows]
-    known: set[bytes] = set()
-    if instance is not None:
-        found = await connection.fetch(
-            "select action_id from log where instance = $1 and action_id = any($2::bytea[])", instance, ids
-        )
-        known = {row[0] for row in found}
-    duplicates = known | {one for one in ids if ids.count(one) > 1}
-    lease = lease_id != change.lease_seen
-    if instance != change.instance or version != change.based_on or duplicates or lease:
-        return Conflict(version, frozenset(duplicates), lease)
-    return None
+    found = await connection.fetch(
+        "select action_id from log where instance = $1 and action_id = any($2::bytea[])", stored[0], ids
+    )
+    return conflict_of(change, (stored[0], stored[1], stored[2]), {row[0] for row in found})
 
 
 async def apply_one_by_one(

@@ -38,7 +38,7 @@ from ...ports import (
     Rejection,
 )
 from ...records import ATTEMPTS_KEPT
-from ..commit_rows import CommitRows, SqlRow, UnconditionalRows
+from ..commit_rows import CommitRows, SqlRow, UnconditionalRows, conflict_of
 from ..store_limits import ANSWER_KEPT_US, ATTEMPTS_MAX, storable, storable_attempt, storable_text
 from .statements import (
     ANSWER,
@@ -103,23 +103,12 @@ def conflict(cursor: sqlite3.Cursor, change: KeyChange) -> Conflict | None:
     stored: tuple[int, int, bytes | None] | None = cursor.execute(
         "select instance, version, lease_id from workflow_state where workflow_type = ? and instance_id = ?", change.key
     ).fetchone()
-    instance, version, lease_id = stored or (None, 0, None)
-    duplicates: set[bytes] = set()
-    seen: set[bytes] = set()
-    for row in change.rows:
-        action_id = row.action_id
-        if action_id in seen or (
-            instance is not None
-            and cursor.execute(
-                "select 1 from log where instance = ? and action_id = ?", (instance, action_id)
-            ).fetchone()
-        ):
-            duplicates.add(action_id)
-        seen.add(action_id)
-    lease = lease_id != change.lease_seen
-    if instance != change.instance or version != change.based_on or duplicates or lease:
-        return Conflict(version, frozenset(duplicates), lease)
-    return None
+    asked = "select 1 from log where instance = ? and action_id = ?"
+    applied: set[bytes] = set()
+    if stored is not None:
+        ids = {row.action_id for row in change.rows}
+        applied = {one for one in ids if cursor.execute(asked, (stored[0], one)).fetchone()}
+    return conflict_of(change, stored, applied)
 
 
 def apply_one_by_one(
