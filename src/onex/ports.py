@@ -5,7 +5,7 @@ What crosses the ports stands in ``records``; both are imported from here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -31,8 +31,10 @@ from .records import (
     InboxRow,
     InFlight,
     KeyChange,
+    LiveWorker,
     LogEntry,
     LogRow,
+    Membership,
     NewBlob,
     NewIntent,
     Note,
@@ -42,8 +44,10 @@ from .records import (
     ProjectionRow,
     Rejection,
     RejectionRow,
+    ShardOwner,
     SnapshotRow,
     Stored,
+    Worker,
 )
 
 # --- ports ------------------------------------------------------------------------------------------------------------------
@@ -88,13 +92,19 @@ class Ids(Protocol):
 class Store(Protocol):
     """The owner's side of a store: one process owns a shard; all that must be consistent is one ``commit``.
 
+    ``shards`` is how many it has, fixed when it is made: 0, 1 ... ``shards`` - 1. A process takes them all (``own``), or shares
+    them with others (``Workers``). ``waiting`` and ``inbox`` tell of the shards that this process has at that moment.
+
     Any method raises DatabaseConnectionError, TemporaryDatabaseError, StateConsistencyError as they come.
     """
 
     shards: int
 
     async def own(self, owner: str) -> Mapping[int, int]:
-        """Take every free shard: ``{shard: fence}``, each fence higher than any before. Empty: all are owned."""
+        """Take all shards, for this process alone: ``{shard: fence}``, each fence higher than any before.
+
+        Empty, and nothing is taken: another process has the store, or workers share it.
+        """
 
     async def intern(self, code: Code, env: Env) -> tuple[int, int]:
         """``(code_id, env_id)``, the same for the same values."""
@@ -108,7 +118,7 @@ class Store(Protocol):
     async def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
         """One transaction; one answer per change, in order. A conflicting change is left out, the rest is applied.
 
-        Inside the transaction are checked: the fence (raises FencedError; nothing applied), per change the version, the
+        Inside the transaction are checked: the fences (raises FencedError; nothing applied), per change the version, the
         lease seen and that no action id is in the log already. Durable when it returns. Raises TemporaryDatabaseError
         (nothing applied) and CommitUnknown (perhaps applied).
         """
@@ -141,6 +151,8 @@ class Store(Protocol):
 
 class Reader(Protocol):
     """What any process may read, the owner's too. Rows that are there are durable."""
+
+    shards: int
 
     async def load(self, keys: Sequence[WorkflowKey]) -> Mapping[WorkflowKey, Stored]:
         """Those that exist."""
@@ -196,22 +208,55 @@ class Reader(Protocol):
 
 
 class Sender(Protocol):
-    """How a process that owns nothing submits."""
+    """How a process that does not own an instance submits to the one that does."""
 
-    async def send(self, body: bytes, at_us: int) -> int:
-        """Durable when it returns; the ticket to ask with.
+    shards: int
+
+    async def send(self, body: bytes, at_us: int, shard: int = 0) -> int:
+        """Durable when it returns; the ticket to ask with. ``shard`` is that of the key in ``body`` (``kernel.route.shard_of``);
+        0 where it names none.
 
         Raises InvalidPayload, PayloadTooLarge: see ``kernel.size_limits.check_body``.
         """
 
-    async def send_all(self, bodies: Sequence[bytes], at_us: int) -> Sequence[int]:
-        """The same for many in one transaction: all or none. A ticket for each, in their order and rising."""
+    async def send_all(self, bodies: Sequence[bytes], at_us: int, shards: Sequence[int] = ()) -> Sequence[int]:
+        """The same for many in one transaction: all or none. A ticket for each, in their order and rising.
+
+        ``shards`` stand where their bodies stand; none given: all 0.
+        """
 
     async def answer(self, ticket: int) -> bytes | None:
         """The owner's answer, once there is one."""
 
     async def answers(self, tickets: Sequence[int]) -> Mapping[int, bytes]:
         """The answers of these tickets, of those that have one."""
+
+
+class Workers(Protocol):
+    """How the processes that share a store know of each other, and who has which shard.
+
+    Every time here is the store's own: the clock of a worker is never compared with anything. The fence alone keeps a commit of
+    a former owner out; a lease only says when others may take what it had.
+    """
+
+    async def join(self, worker: Worker) -> None:
+        """Become a worker with a lease that runs, and without shards. Raises OwnershipLost where one process has the store
+        for itself."""
+
+    async def beat(self) -> Membership:
+        """Renew this worker's lease, and look. A lease that had run out runs again; shards taken meanwhile are another's."""
+
+    async def take(self, shards: Collection[int]) -> Mapping[int, int]:
+        """Of these, those that are free or whose worker's lease has run out: ours now, ``{shard: fence}``, each fence raised."""
+
+    async def give(self, shards: Collection[int]) -> None:
+        """Those of these that are ours are free. Nothing of them is committed after it."""
+
+    async def leave(self) -> None:
+        """All that is ours is free, and the worker is forgotten. Idempotent."""
+
+    async def workers_changed(self) -> None:
+        """Returns when a worker may have joined, left or given a shard. The signal can be lost; ``beat`` tells what is."""
 
 
 class Projections(Protocol):
@@ -287,8 +332,10 @@ __all__ = [
     "IntentExecutionResult",
     "Interpreter",
     "KeyChange",
+    "LiveWorker",
     "LogEntry",
     "LogRow",
+    "Membership",
     "NewBlob",
     "NewIntent",
     "Note",
@@ -302,10 +349,13 @@ __all__ = [
     "RejectionRow",
     "Result",
     "Sender",
+    "ShardOwner",
     "SnapshotRow",
     "StepGuard",
     "StepOverrun",
     "Store",
     "Stored",
     "Telemetry",
+    "Worker",
+    "Workers",
 ]

@@ -172,11 +172,12 @@ class Attempt(NamedTuple):
 
 
 class InboxAnswer(NamedTuple):
-    """What the owner answers an inbox row: JSON of a Committed, or of an error."""
+    """What the owner answers an inbox row: JSON of a Committed, or of an error. ``shard`` is the row's."""
 
     ticket: int
     answer: bytes
     at_us: int
+    shard: int = 0
 
 
 class KeyChange(NamedTuple):
@@ -186,7 +187,7 @@ class KeyChange(NamedTuple):
     ``settled`` outbox rows are deleted with it; a change may have no rows and only settle. Its ``notes``, ``rejections`` and
     ``answers`` follow from these rows, so they are written exactly when the change is applied. ``row_blobs`` pairs the index
     of a row with the digest of a blob it names. ``snapshot`` writes the state *before* the first row (a change of code)
-    and ``snapshot_after`` the state after the last.
+    and ``snapshot_after`` the state after the last. ``shard`` is the key's (``kernel.route.shard_of``).
     """
 
     key: WorkflowKey
@@ -211,10 +212,12 @@ class KeyChange(NamedTuple):
     notes: tuple[Note, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     answers: tuple[InboxAnswer, ...] = ()
+    shard: int = 0
 
 
 class Commit(NamedTuple):
-    """Everything one batch changes, for one transaction. ``fences[shard]`` is what this process took the shard with.
+    """Everything one batch changes, for one transaction. ``fences[shard]`` is what this process took the shard with; every shard
+    in which the commit writes is named there.
 
     ``settled`` rows are deleted without an action: their intents succeeded and have no outcome to deliver. ``attempts`` of an
     intent that the log does not have are left out.
@@ -353,6 +356,40 @@ class InboxRow(NamedTuple):
     body: bytes
     at_us: int
     answer: bytes | None = None
+    shard: int = 0
+
+
+class Worker(NamedTuple):
+    """A process that shares the shards of a store with others. ``lease_s`` after its last beat it counts as dead.
+
+    ``id`` is new for each process. ``about`` is what ``onex workers`` shows of it: host, process id, ONEX, code.
+    """
+
+    id: str
+    lease_s: float
+    about: str = ""
+
+
+class LiveWorker(NamedTuple):
+    """A worker as the store knows it. Seconds by the store's clock, since it joined and since it was last heard of."""
+
+    worker: Worker
+    joined_s: float
+    heard_s: float
+
+
+class ShardOwner(NamedTuple):
+    """Who has a shard, and under which fence. ``worker`` is its id; '' for a shard that is free."""
+
+    worker: str
+    fence: int
+
+
+class Membership(NamedTuple):
+    """One look at the workers of a store: those whose lease runs, and ``owners[shard]``, all shards in their order."""
+
+    workers: tuple[LiveWorker, ...]
+    owners: tuple[ShardOwner, ...]
 
 
 class Counts(NamedTuple):

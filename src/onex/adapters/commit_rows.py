@@ -105,7 +105,7 @@ class CommitRows:
         """Collect the rows of one change. ``prev`` is the position of the instance's last log row, 0 for a new instance."""
         (key, instance, based_on, rows, state, state_schema, state_hash, status, terminal, code_id, env_id, epoch,
          failures, held, settled, row_blobs, snapshot_before, snapshot_after, lease_seen, notes, rejections,
-         answers) = change  # fmt: skip
+         answers, _) = change  # fmt: skip
         at_us, first, is_new = self.at_us, self.n + 1, instance is None
         if instance is None:
             # A new instance has no version and no lease, and begins with a row. Anything else is in conflict, or is a failure

@@ -85,7 +85,7 @@ class ReducerService(SideWrites):
         self.closed: OnexError | None = None
         self._check_all, self._interpreter = check_all, interpreter
         self._fences: dict[int, int] = {}
-        self._mailboxes = Mailboxes(registry)
+        self._mailboxes = Mailboxes(registry, store.shards)
         self._isolation = FaultIsolation(store, self._mailboxes, self.crash_counts, self.events)
         self._ahead = FoldAhead(self._isolation, self._mailboxes, clock, self.limits.batch, interpreter)
         self._backoff = ConflictBackoff(self.limits.conflicts, clock, self._mailboxes, self._wake_writer)

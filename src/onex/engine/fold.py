@@ -340,6 +340,7 @@ class Folded(ActionChecks):
                 tuple(self._row_blobs), self._before.state_bytes if changed_code else None,
                 self._before.version // SNAPSHOT_EVERY != self.version // SNAPSHOT_EVERY, self.lease_id,
                 (), (), (),  # notes, rejections, answers: the batch adds them
+                entry.shard,
             ),
         )  # fmt: skip
         if rows:

@@ -29,6 +29,7 @@ from pydantic import BaseModel
 
 from ..kernel.action import ID_BYTES, WorkflowKey
 from ..kernel.errors import DuplicateActionError, OnexError, StateConsistencyError
+from ..kernel.route import shard_of
 from ..kernel.step import State
 from ..kernel.user_code import caught
 from ..ports import LogRow, NewBlob, Pointer, Position, Stored
@@ -158,10 +159,10 @@ class Loaded(NamedTuple):
 class Entry:
     """The mailbox of one instance: who waits in it, and the instance as it was last loaded or folded, or None."""
 
-    __slots__ = ("inflight", "key", "loaded", "queue", "queued", "release", "weighed", "weight", "workflow")
+    __slots__ = ("inflight", "key", "loaded", "queue", "queued", "release", "shard", "weighed", "weight", "workflow")
 
-    def __init__(self, key: WorkflowKey, workflow: Workflow) -> None:
-        self.key = key
+    def __init__(self, key: WorkflowKey, workflow: Workflow, shard: int = 0) -> None:
+        self.key, self.shard = key, shard
         self.workflow = workflow
         self.queue: list[Pending] = []  # an empty deque has ten times its bytes, and most instances wait for nothing
         self.weight, self.weighed = ENTRY_BYTES, 0
@@ -253,8 +254,9 @@ class Mailboxes:
     ``bytes`` is what they take up in memory, as far as it can be told without looking at each.
     """
 
-    def __init__(self, registry: ReducerRegistry) -> None:
+    def __init__(self, registry: ReducerRegistry, shards: int = 1) -> None:
         self.bytes = 0
+        self._shards = shards
         self.retries: dict[Pending, Retry] = {}
         self._registry = registry
         self._last_taken: Sequence[tuple[Entry, list[Pending]]] = ()
@@ -265,7 +267,8 @@ class Mailboxes:
         """The mailbox of this key, a new one if need be. Raises UnknownWorkflow."""
         entry = self._entries.get(key)
         if entry is None:
-            entry = self._entries[key] = Entry(key, self._registry[key.workflow_type])
+            shard = shard_of(key, self._shards) if self._shards > 1 else 0
+            entry = self._entries[key] = Entry(key, self._registry[key.workflow_type], shard)
             self.bytes += entry.weight
         else:
             self._entries.move_to_end(key)

@@ -270,9 +270,13 @@ class OwnershipLost(OnexError):
 
 
 class FencedError(OwnershipLost):
-    """The store refused a commit, because the commit has an older fence than the shard."""
+    """The store refused a commit, because the commit has an older fence than the shard.
+
+    ``shards`` are those that belong to another process now; empty where the store does not say.
+    """
 
     code = "fenced"
+    shards: tuple[int, ...] = ()
 
 
 class EngineClosed(OnexError):

@@ -200,13 +200,13 @@ class SimStore:
 
     # --- any process --------------------------------------------------------------------------------------------------
 
-    async def send(self, body: bytes, at_us: int) -> int:
+    async def send(self, body: bytes, at_us: int, shard: int = 0) -> int:
         self._write_at_all()
         tickets = await self._read("send", lambda base: base.send_all([body], at_us))
         self.disk.written.set()
         return tickets[0]
 
-    async def send_all(self, bodies: Sequence[bytes], at_us: int) -> Sequence[int]:
+    async def send_all(self, bodies: Sequence[bytes], at_us: int, shards: Sequence[int] = ()) -> Sequence[int]:
         self._write_at_all()
         tickets = await self._read("send_all", lambda base: base.send_all(bodies, at_us))
         self.disk.written.set()

@@ -235,10 +235,10 @@ class MemoryStore(MemoryReads):
 
     # --- inbox and projections ----------------------------------------------------------------------------------------
 
-    async def send(self, body: bytes, at_us: int) -> int:
+    async def send(self, body: bytes, at_us: int, shard: int = 0) -> int:
         return (await self.send_all([body], at_us))[0]
 
-    async def send_all(self, bodies: Sequence[bytes], at_us: int) -> Sequence[int]:
+    async def send_all(self, bodies: Sequence[bytes], at_us: int, shards: Sequence[int] = ()) -> Sequence[int]:
         tables, checked = self.tables, [check_body(body) for body in bodies]
         for body in checked:
             tables.tickets += 1

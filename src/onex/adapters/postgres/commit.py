@@ -156,7 +156,7 @@ async def write_attempts(connection: Connection, attempts: Iterable[Attempt]) ->
 async def write_answers(connection: Connection, answers: Iterable[InboxAnswer]) -> None:
     """A row that has an answer keeps it: of two answers to one row the first counts."""
     rows: dict[int, SqlRow] = {}
-    for ticket, answer, at_us in answers:
+    for ticket, answer, at_us, _ in answers:
         rows.setdefault(ticket, (answer, at_us, ticket))
     await ANSWER.run(connection, rows.values())
 

@@ -172,10 +172,10 @@ class PostgresStore(PostgresReads):
 
     # --- any process --------------------------------------------------------------------------------------------------
 
-    async def send(self, body: bytes, at_us: int) -> int:
+    async def send(self, body: bytes, at_us: int, shard: int = 0) -> int:
         return (await self.send_all([body], at_us))[0]
 
-    async def send_all(self, bodies: Sequence[bytes], at_us: int) -> Sequence[int]:
+    async def send_all(self, bodies: Sequence[bytes], at_us: int, shards: Sequence[int] = ()) -> Sequence[int]:
         return await self._whole(self._writes.send_all([check_body(body) for body in bodies], at_us))
 
     def watch(self) -> Notified:

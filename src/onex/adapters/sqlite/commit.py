@@ -185,7 +185,7 @@ def write_answers(cursor: sqlite3.Cursor, answers: Iterable[InboxAnswer]) -> Non
     """A row that has an answer keeps it: of two answers to one row the first counts."""
     rows: dict[int, SqlRow] = {}
     size = 0
-    for ticket, answer, at_us in answers:
+    for ticket, answer, at_us, _ in answers:
         size += len(answer)
         rows.setdefault(ticket, (bytearray(answer), at_us, ticket))
     ANSWER.run(cursor, [*rows.values()], together=size <= TOGETHER_BYTES)

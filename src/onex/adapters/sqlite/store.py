@@ -236,10 +236,10 @@ class SqliteStore:
 
     # --- any process --------------------------------------------------------------------------------------------------
 
-    async def send(self, body: bytes, at_us: int) -> int:
+    async def send(self, body: bytes, at_us: int, shard: int = 0) -> int:
         return (await self.send_all([body], at_us))[0]
 
-    async def send_all(self, bodies: Sequence[bytes], at_us: int) -> Sequence[int]:
+    async def send_all(self, bodies: Sequence[bytes], at_us: int, shards: Sequence[int] = ()) -> Sequence[int]:
         return await self._writes.call(lambda core: core.send_all(bodies, at_us))
 
     def watch(self) -> CommitWatch:
