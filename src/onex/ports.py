@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from .kernel.action import WorkflowKey
 from .kernel.intent import ModelIntent
+from .kernel.membership import LiveWorker, Membership, ShardOwner, Worker
 from .kernel.user_code import StepGuard, StepOverrun
 from .records import (
     REJECTION_KEPT_US,
@@ -31,10 +32,8 @@ from .records import (
     InboxRow,
     InFlight,
     KeyChange,
-    LiveWorker,
     LogEntry,
     LogRow,
-    Membership,
     NewBlob,
     NewIntent,
     Note,
@@ -44,10 +43,8 @@ from .records import (
     ProjectionRow,
     Rejection,
     RejectionRow,
-    ShardOwner,
     SnapshotRow,
     Stored,
-    Worker,
 )
 
 # --- ports ------------------------------------------------------------------------------------------------------------------

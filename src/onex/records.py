@@ -216,8 +216,7 @@ class KeyChange(NamedTuple):
 
 
 class Commit(NamedTuple):
-    """Everything one batch changes, for one transaction. ``fences[shard]`` is what this process took the shard with; every shard
-    in which the commit writes is named there.
+    """Everything one batch changes, for one transaction. ``fences`` names each shard it writes in, and what it was taken with.
 
     ``settled`` rows are deleted without an action: their intents succeeded and have no outcome to deliver. ``attempts`` of an
     intent that the log does not have are left out.
@@ -333,10 +332,7 @@ class Damage(NamedTuple):
 
 
 class RejectionRow(NamedTuple):
-    """A refusal that is kept: ``times`` equal ones, the first at ``first_us``, the last at ``last_us``.
-
-    ``key`` is empty where none could be read. ``body`` is the beginning of what was sent, as JSON.
-    """
+    """``times`` equal refusals. ``key`` is empty where none could be read; ``body`` is the beginning of what was sent, as JSON."""
 
     key: str
     action_id: bytes
@@ -357,39 +353,6 @@ class InboxRow(NamedTuple):
     at_us: int
     answer: bytes | None = None
     shard: int = 0
-
-
-class Worker(NamedTuple):
-    """A process that shares the shards of a store with others. ``lease_s`` after its last beat it counts as dead.
-
-    ``id`` is new for each process. ``about`` is what ``onex workers`` shows of it: host, process id, ONEX, code.
-    """
-
-    id: str
-    lease_s: float
-    about: str = ""
-
-
-class LiveWorker(NamedTuple):
-    """A worker as the store knows it. Seconds by the store's clock, since it joined and since it was last heard of."""
-
-    worker: Worker
-    joined_s: float
-    heard_s: float
-
-
-class ShardOwner(NamedTuple):
-    """Who has a shard, and under which fence. ``worker`` is its id; '' for a shard that is free."""
-
-    worker: str
-    fence: int
-
-
-class Membership(NamedTuple):
-    """One look at the workers of a store: those whose lease runs, and ``owners[shard]``, all shards in their order."""
-
-    workers: tuple[LiveWorker, ...]
-    owners: tuple[ShardOwner, ...]
 
 
 class Counts(NamedTuple):
