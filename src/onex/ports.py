@@ -90,7 +90,7 @@ class Store(Protocol):
     """The owner's side of a store: one process owns a shard; all that must be consistent is one ``commit``.
 
     ``shards`` is how many it has, fixed when it is made: 0, 1 ... ``shards`` - 1. A process takes them all (``own``), or shares
-    them with others (``Workers``). ``waiting`` and ``inbox`` tell of the shards that this process has at that moment.
+    them with others (``ShardLeases``). ``waiting`` and ``inbox`` tell of the shards that this process has at that moment.
 
     Any method raises DatabaseConnectionError, TemporaryDatabaseError, StateConsistencyError as they come.
     """
@@ -229,7 +229,7 @@ class Sender(Protocol):
         """The answers of these tickets, of those that have one."""
 
 
-class Workers(Protocol):
+class ShardLeases(Protocol):
     """How the processes that share a store know of each other, and who has which shard.
 
     Every time here is the store's own: the clock of a worker is never compared with anything. The fence alone keeps a commit of
@@ -346,6 +346,7 @@ __all__ = [
     "RejectionRow",
     "Result",
     "Sender",
+    "ShardLeases",
     "ShardOwner",
     "SnapshotRow",
     "StepGuard",
@@ -354,5 +355,4 @@ __all__ = [
     "Stored",
     "Telemetry",
     "Worker",
-    "Workers",
 ]
