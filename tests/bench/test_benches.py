@@ -24,6 +24,7 @@ NAMES = [
     "route",
     "simulate",
     "skip",
+    "soak",
     "step",
     "whatif",
     "workflow",

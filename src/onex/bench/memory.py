@@ -76,7 +76,7 @@ async def _loaded(engine: ReducerPatternEngine, actions: int, clients: int, wind
     for sample in range(1, SAMPLES + 1):
         await asyncio.gather(*(client(actions * sample // SAMPLES) for _ in range(clients)))
         await engine.idle()  # so that a sample does not include effects in flight
-        samples.append(Sample(sent, _resident()))
+        samples.append(Sample(sent, resident()))
     return samples
 
 
@@ -87,7 +87,7 @@ def slope(xs: Sequence[float], ys: Sequence[float]) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / square if square else 0.0
 
 
-def _resident() -> int:
+def resident() -> int:
     """Resident memory of this process in bytes."""
     line = next(one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("VmRSS:"))
     return int(line.split()[1]) << 10

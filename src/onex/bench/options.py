@@ -26,8 +26,8 @@ class Options:
     """All options; the defaults are those of the published measurements. ``quick`` only shows that a bench runs.
 
     ``seconds``: length of one slice of a pair. ``pairs``: how many pairs of slices. ``window``: actions that one client has
-    in flight. ``actions``: how many in benches that count actions. Stores are made under ``directory`` and removed; it
-    should be on the disk to measure, not in memory.
+    in flight. ``actions``: how many in benches that count actions. ``rate``: actions a second in ``soak``. Stores
+    are made under ``directory`` and removed; it should be on the disk to measure, not in memory.
     """
 
     store: str = "sqlite"
@@ -39,6 +39,7 @@ class Options:
     keys: int = 1000
     window: int = 32
     actions: int = 0
+    rate: float = 1000
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> Self:
