@@ -102,7 +102,7 @@ def test_an_import_is_whole_or_not_there(commands: Commands, orders: Path, place
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ('"position":[0,', '"position":[1,', "orders:1 stands at 1:"),
+        ('"position":[0,', '"position":[-1,', "orders:1 stands at -1:"),
         ('"code_id":1', '"code_id":7', "orders:1 names code 7, which the head of the file does not list"),
         ('"env_id":1', '"env_id":7', "orders:1 names env 7, which the head of the file does not list"),
     ],
@@ -124,6 +124,21 @@ def test_several_files_make_one_store(commands: Commands, orders: Path) -> None:
     assert commands("import", "two.onexrun", "one.onexrun", "--store", COPY, "--json").row["actions"] == 5
     told = commands("replay", ORDERS, "--store", COPY, "--strict")
     assert (told.code, told.out) == (0, "2 segments: equal\n2 instances, 5 actions, 0 unverified\n")
+
+
+def test_rows_of_many_shards_take_turns_in_the_one_of_an_imported_store(
+    commands: Commands, orders: Path, place: Path
+) -> None:
+    commands("export", "--out", RUN)
+    lines = (place / RUN).read_text().splitlines(keepends=True)
+    moved = [line.replace('"position":[0,', '"position":[5,') if '"orders:2"' in line else line for line in lines]
+    moved = [line.replace('"position":[0,', '"position":[5,') if '["orders","2"]' in line else line for line in moved]
+    assert moved != lines
+    (place / "sharded.onexrun").write_text("".join(moved))
+    assert commands("import", "sharded.onexrun", "--store", COPY, "--json").row["actions"] == 5
+    told = commands("replay", ORDERS, "--store", COPY, "--strict")
+    assert (told.code, told.out) == (0, "2 segments: equal\n2 instances, 5 actions, 0 unverified\n")
+    assert commands("replay", ORDERS, "--from", "sharded.onexrun", "--strict").code == 0
 
 
 def test_an_export_is_whole_or_not_there(commands: Commands, orders: Path, place: Path) -> None:

@@ -20,7 +20,7 @@ from onex.ports import EnumOutboxState, Position
 from onex.replay.replay import Replay
 from onex.replay.verdict import EnumReplayVerdict, ReplayResult
 from onex.testing.conformance.owner import ENV
-from onex.wiring.recorded import RecordedStore
+from onex.wiring.recorded import RunSource
 from tests.engine.jobs import Add, Start, Worker, registry
 
 Value = int | float | str | bytes | None
@@ -74,14 +74,11 @@ def path(kept: Path, tmp_path: Path) -> Path:
 
 def replayed(path: Path) -> ReplayResult:
     async def walk() -> ReplayResult:
-        run = RecordedStore(f"sqlite:///{path}")
-        replay = Replay(run, registry(Worker()), (), run.redacted_since, run.damaged)
-        try:
+        async with RunSource(store_url=f"sqlite:///{path}").opened() as run:
+            replay = Replay(run, registry(Worker()), (), run.redacted_since, run.damaged)
             async for _ in replay.all():
                 pass
-        finally:
-            run.close()
-        return replay.result
+            return replay.result
 
     return asyncio.run(walk())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,9 +66,50 @@ def test_a_killed_engine_goes_on_where_it_was(
     assert json.loads(shown.stdout)["status"] == "shipped"
 
 
-def test_what_reads_a_file_says_so(postgres: PostgresServer) -> None:
+def test_its_record_is_read_like_that_of_a_file(postgres: PostgresServer, tmp_path: Path) -> None:
+    """Replay, export, import and what-if of a store on a server say what they say of its copy in a file."""
+    url, file, copy = postgres.url("recorded"), tmp_path / "all.onexrun", f"sqlite:///{tmp_path / 'copy.db'}"
+    environment = {**os.environ, "ONEX_ORDERS_DIR": str(tmp_path / "out")}
+
+    def told(*words: str | Path) -> str:
+        return subprocess.run(
+            [ONEX, *words], capture_output=True, text=True, check=True, env=environment, cwd=tmp_path
+        ).stdout
+
+    lines = "".join(json.dumps({"key": f"orders:{n}", "trigger": "place", "payload": PLACE}) + "\n" for n in range(30))
+    subprocess.run([ONEX, "submit", "-", "--no-wait", "--store", url], input=lines, text=True, check=True)
+    told("run", ORDERS, "--until-idle", "--store", url)
+    whole = "30 segments: equal\n30 instances, 90 actions, 0 unverified\n"
+    for processes in ("1", "2"):
+        assert told("replay", ORDERS, "--strict", "--processes", processes, "--store", url) == whole
+    assert (
+        told("replay", ORDERS, "orders:7", "--store", url) == "1 segment: equal\n1 instance, 3 actions, 0 unverified\n"
+    )
+    told("export", "--no-redact", "--out", file, "--store", url)
+    assert told("replay", ORDERS, "--strict", "--from", file) == whole
+    told("import", file, "--store", copy)
+    assert told("replay", ORDERS, "--strict", "--store", copy) == whole
+    changed = tmp_path / "changed" / "orders"
+    shutil.copytree(ORDERS, changed)
+    reducer = (changed / "reducer.py").read_text()
+    (changed / "reducer.py").write_text(reducer.replace("sum(item.quantity * item.cents", "sum(item.cents"))
+    compared = []
+    for store in (url, copy):
+        words = ("whatif", ORDERS, "--against", changed, "--json", "--processes", "2", "--store", store)
+        compared.append([json.loads(line) for line in told(*words).splitlines()])
+    assert [{**row, "store": ""} for row in compared[0]] == [{**row, "store": ""} for row in compared[1]]
+    assert (compared[0][-1]["differs"], compared[0][-1]["effects_fired"]) == (30, 0)
+    assert (
+        json.loads(told("show", "orders:7", "--at", "1", "--app", ORDERS, "--json", "--store", url))["status"]
+        == "charging"
+    )
+    kinds = [json.loads(line)["trigger"] for line in told("log", "orders:7", "--json", "--store", url).splitlines()]
+    assert kinds == ["place", "charged", "packed"]
+
+
+def test_what_needs_a_file_says_so(postgres: PostgresServer, tmp_path: Path) -> None:
     told = subprocess.run(
-        [ONEX, "replay", ORDERS, "--store", postgres.url("killed")], capture_output=True, text=True, env=os.environ
+        [ONEX, "import", tmp_path / "none.onexrun", "--store", postgres.url("imported")], capture_output=True, text=True
     )
     assert told.returncode == 2
     assert "needs a store in a file" in told.stderr
@@ -75,11 +117,12 @@ def test_what_reads_a_file_says_so(postgres: PostgresServer) -> None:
 
 def test_without_the_driver_the_next_step_is_named(postgres: PostgresServer) -> None:
     program = "import sys; sys.modules['asyncpg'] = None; from onex.cli.start import start; sys.exit(start())"
-    told = subprocess.run(
-        [sys.executable, "-c", program, "ls", "--store", postgres.url()], capture_output=True, text=True
-    )
-    assert told.returncode == 3
-    assert "pip install 'onex[postgres]'" in told.stderr
+    for words in (["ls"], ["replay", str(ORDERS)]):
+        told = subprocess.run(
+            [sys.executable, "-c", program, *words, "--store", postgres.url()], capture_output=True, text=True
+        )
+        assert told.returncode == 3
+        assert "pip install 'onex[postgres]'" in told.stderr
 
 
 def test_the_driver_is_imported_for_its_urls_only() -> None:

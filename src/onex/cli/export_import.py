@@ -16,11 +16,10 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import NotFound, TransactionError
 from ..kernel.secret_names import SECRET_NAMES
 from ..ports import Stored
-from ..processes.replay_work import OnActions
 from ..replay.history_export import export_history
 from ..replay.history_reader import HistoryReader
 from ..replay.redaction import Redaction
-from ..wiring.recorded import RecordedRun, RunSource, StoreImport
+from ..wiring.recorded import RunSource, StoreImport
 from .console import counted, note, say, say_json
 from .exit_codes import Misused
 from .progress import ProgressBar
@@ -77,13 +76,9 @@ def export(
         None if no_redact else Redaction((*SECRET_NAMES, *(redact or ()), *marked_fields(app)), secrets.token_bytes(32))
     )
     wanted = [WorkflowKey.parse(key) for key in keys or ()]
-    run = RunSource(store_url=url_of(store)).open()
-    try:
-        total = None if wanted or of_type is not None else run.actions
-        with _beside(out) as made, ProgressBar("exporting", "actions", total, shown=not as_json) as bar:
-            count = asyncio.run(_export(run, made, of_type, wanted, redaction, bar.advance))
-    finally:
-        run.close()
+    source = RunSource(store_url=url_of(store))
+    with _beside(out) as made:
+        count = asyncio.run(_export(source, made, of_type, wanted, redaction, shown=not as_json))
     if redaction is not None and app is None:
         note("secrets were found by field name only; --app APP also replaces the fields that the app marks as Secret")
     if not count:
@@ -98,27 +93,33 @@ def export(
 
 
 async def _export(
-    run: RecordedRun,
+    source: RunSource,
     made: Path,
     of_type: str | None,
     wanted: Sequence[WorkflowKey],
     redaction: Redaction | None,
-    went: OnActions,
+    *,
+    shown: bool,
 ) -> int:
-    chosen: list[Stored] | None = None
-    if wanted:
-        found = await run.load(wanted)
-        gone = [str(key) for key in wanted if key not in found]
-        if gone:
-            raise NotFound(f"{', '.join(gone)} is not in the store; onex ls lists instances")
-        chosen = list(found.values())
-    with made.open("x", encoding="utf-8", newline="\n") as file:
-        count = await export_history(
-            run, file, of_type, keys=chosen, redaction=redaction, marks=run, written_rows=went
-        )  # fmt: skip
-        file.flush()
-        os.fsync(file.fileno())
-    return count
+    async with source.opened() as run:
+        chosen: list[Stored] | None = None
+        if wanted:
+            found = await run.load(wanted)
+            gone = [str(key) for key in wanted if key not in found]
+            if gone:
+                raise NotFound(f"{', '.join(gone)} is not in the store; onex ls lists instances")
+            chosen = list(found.values())
+        total = None if wanted or of_type is not None else run.actions
+        with (
+            ProgressBar("exporting", "actions", total, shown=shown) as bar,
+            made.open("x", encoding="utf-8", newline="\n") as file,
+        ):
+            count = await export_history(
+                run, file, of_type, keys=chosen, redaction=redaction, marks=run, written_rows=bar.advance
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        return count
 
 
 @contextmanager

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..kernel.action import WorkflowKey
+from ..ports import Code, Env
 from ..processes.code_versions import brought
 from ..processes.replay_work import ReplayTask, folded, processes_for
 from ..views.replay import replay_json
@@ -73,12 +75,7 @@ def replay(
     only = None if key is None else WorkflowKey.parse(key)
     source = RunSource(file=str(from_file)) if from_file is not None else RunSource(store_url=url_of(store))
     here = environment(app.resolve())
-    run = source.open()
-    try:
-        codes, envs = asyncio.run(run.codes()), asyncio.run(run.envs())
-        total = run.actions
-    finally:
-        run.close()
+    codes, envs, total = asyncio.run(_look(source))
     with brought(app, older or (), codes, envs) as code:
         task = ReplayTask(source, str(app), code.paths, of_type, only)
         whole = only is None and of_type is None
@@ -91,3 +88,9 @@ def replay(
         show(result, envs, here, code.notes, str(app))
     if not ok:
         raise typer.Exit(FOUND)
+
+
+async def _look(source: RunSource) -> tuple[Mapping[int, Code], Mapping[int, Env], int]:
+    """Which code and environments made the run, and how many actions it has."""
+    async with source.opened() as run:
+        return await run.codes(), await run.envs(), run.actions

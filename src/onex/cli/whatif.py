@@ -108,7 +108,7 @@ def whatif(
     budgets = () if budget is None else parse_budgets(budget)
     started = _since(since)
     source = RunSource(file=str(from_file)) if from_file is not None else RunSource(store_url=url_of(store))
-    types, actions = _look(source, of_type)
+    types, actions = asyncio.run(_look(source, of_type))
     with ExitStack() as held:
         other = held.enter_context(checkout(against, Path(app) if app and Path(app).exists() else Path.cwd()))
         record = None if app is None else held.enter_context(checkout(app, Path.cwd()))
@@ -150,22 +150,15 @@ def _judge(outcome: WhatIfOutcome, budgets: tuple[DifferenceBudget, ...], passed
         raise typer.Exit(FOUND)
 
 
-def _look(source: RunSource, of_type: str | None) -> tuple[list[str], int]:
+async def _look(source: RunSource, of_type: str | None) -> tuple[list[str], int]:
     """The workflow types in the source, and how many actions it has."""
-    run = source.open()
-
-    async def types() -> list[str]:
-        found: list[str] = []
-        after = None
+    found: list[str] = []
+    after = None
+    async with source.opened() as run:
         while rows := await run.instances(of_type, None, after, 1):
             found.append(rows[0].key.workflow_type)
-            after = WorkflowKey(f"{found[-1]}\0", "")  # behind all of this type, before any of the next
-        return found
-
-    try:
-        return asyncio.run(types()), run.actions
-    finally:
-        run.close()
+            after = WorkflowKey(f"{found[-1]}\x01", "")  # behind all of this type, before any of the next
+        return found, run.actions
 
 
 def _since(text: str | None) -> Since:

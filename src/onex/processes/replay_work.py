@@ -64,8 +64,7 @@ async def _fold(task: ReplayTask, went: OnActions) -> ReplayResult:
     for number, one in enumerate(workflows):
         today.setdefault(one.code.workflow_type, number)  # today's app comes first
     registry = ReducerRegistry(tuple(workflows[number] for number in today.values()))
-    run = task.source.open()
-    try:
+    async with task.source.opened() as run:
         replay = Replay(run, registry, workflows, run.redacted_since, run.damaged)
         if task.key is None:
             segments = replay.all(task.of_type, task.part)
@@ -84,8 +83,6 @@ async def _fold(task: ReplayTask, went: OnActions) -> ReplayResult:
                 reported, reported_s = replay.result.actions, time.monotonic()
         went(replay.result.actions - reported)
         return replay.result
-    finally:
-        run.close()
 
 
 def _shared(task: ReplayTask, processes: int, went: OnActions) -> ReplayResult:

@@ -136,20 +136,19 @@ def fold_pages(parent: Connection, task: WhatIfTask, line: Connection | None) ->
 
     async def run() -> None:
         app = InertApp(Path(task.app))
-        reader = task.source.open()
         recorded = None if line is None else RemoteStates(parent, line)
-        what_if = WhatIf(reader, app.registry, recorded, reader.redacted_since)
-        parent.send(CodeLoaded(what_if.correspondents))
-        while (order := parent.recv()) is not None:
-            if isinstance(order, MessageChanges):
-                what_if.messages.learn(order)
-                continue
-            try:
-                await _fold_page(parent, task, what_if, reader, order)
-            except RecordProcessFailed as failed:
-                raise failed.error from failed
-        parent.send(EffectsFired(app.boundary.fired))
-        reader.close()
+        async with task.source.opened() as reader:
+            what_if = WhatIf(reader, app.registry, recorded, reader.redacted_since)
+            parent.send(CodeLoaded(what_if.correspondents))
+            while (order := parent.recv()) is not None:
+                if isinstance(order, MessageChanges):
+                    what_if.messages.learn(order)
+                    continue
+                try:
+                    await _fold_page(parent, task, what_if, reader, order)
+                except RecordProcessFailed as failed:
+                    raise failed.error from failed
+            parent.send(EffectsFired(app.boundary.fired))
         app.close()
 
     serve(parent, run, "onex whatif")
@@ -179,9 +178,9 @@ def fold_record(line: Connection, task: WhatIfTask) -> None:
 
     async def run() -> None:
         app = InertApp(Path(task.app))
-        reader = task.source.open()
-        recorded = RefoldedStates(reader, app.registry)
-        while True:
-            line.send(await recorded.states(line.recv()))
+        async with task.source.opened() as reader:
+            recorded = RefoldedStates(reader, app.registry)
+            while True:
+                line.send(await recorded.states(line.recv()))
 
     serve(line, run, "onex whatif")

@@ -60,6 +60,8 @@ class HistoryReader:
         self._file, self.source = file, source
         self._head: Head | None = None
         self._places: dict[WorkflowKey, _Place] = {}
+        self.shards = 1
+        """How many shards its rows are of, at least: one more than the highest that an instance stands in."""
         self._index()
         self._keys = list(self._places)
         self._next: tuple[WorkflowKey, int, _Spot] | None = None
@@ -136,6 +138,7 @@ class HistoryReader:
             what = "stands twice" if stored.key in self._places else "is out of order"
             raise self._wrong(place.instance, f"{stored.key} {what}")
         self._places[stored.key] = place
+        self.shards = max(self.shards, stored.position.shard + 1)
 
     def _lines(self, number: int) -> Iterator[bytes]:
         """From where the file stands. Raises HistoryUnreadable for a line that no export writes, before it is all read."""

@@ -1,8 +1,9 @@
 """Recorded runs: a store, or an exported file, opened for replay, what-if and export. Nothing is ever run from them.
 
 Theory of operation. ``RunSource`` is a plain value that travels to other processes; each opens its own connection with
-``open``. A run is read in the calling thread, not in the store's reader threads: a process that folds has nothing else to do,
-and a switch of threads costs more than reading a page. The methods are ``async`` only because the protocol is shared with readers.
+``opened``, for as long as that block lasts. A SQLite store and a file are read in the calling thread, not in the store's reader
+threads: a process that folds has nothing else to do, and a switch of threads costs more than reading a page. A PostgreSQL store
+is read over its own connection in the event loop of the process that folds (``adapters/postgres/run.py``).
 
 - A store may grow while it is read: an engine may run on it. Rows are read page by page. Several processes may share the
   instances of one run; only share 0 checks the structure of the file, since that is the same for all.
@@ -16,11 +17,13 @@ and a switch of threads costs more than reading a page. The methods are ``async`
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
+from ..adapters.read_ahead import LONG, ReadAhead
 from ..adapters.sqlite.import_runs import REDACTED, SqliteImport
 from ..adapters.sqlite.read import SqliteReads
 from ..kernel.action import WorkflowKey
@@ -28,8 +31,7 @@ from ..ports import Code, Env, LogEntry, SnapshotRow, Stored
 from ..records import Damage
 from ..replay.history_export import Exported, Redacted, redacted_since
 from ..replay.history_reader import HistoryReader
-from . import StoreUrl
-from .read_ahead import LONG, ReadAhead
+from .store_access import StoreUrl, needs_driver, shown_url
 
 PAGE = 1000
 
@@ -50,8 +52,6 @@ class RecordedRun(Exported, Protocol):
     async def damaged(self, part: int) -> Sequence[Damage]:
         """Damage in the run. Share 0 of several readers also checks the structure of the file."""
 
-    def close(self) -> None: ...
-
 
 class RunSource(NamedTuple):
     """A store's URL, or an exported file when ``file`` is not ''. Can be pickled."""
@@ -59,14 +59,29 @@ class RunSource(NamedTuple):
     store_url: str = ""
     file: str = ""
 
-    def open(self) -> RecordedRun:
-        """Raises HistoryUnreadable, InvalidStoreUrl, DatabaseConnectionError, OSError."""
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[RecordedRun]:
+        """The run, as long as the block lasts. Raises HistoryUnreadable, InvalidStoreUrl, DatabaseConnectionError, OSError."""
         if self.file:
-            return HistoryReader.open(Path(self.file))
-        return RecordedStore(self.store_url)
+            with HistoryReader.open(Path(self.file)) as file:
+                yield file
+            return
+        address = StoreUrl.parse(self.store_url).address
+        if address is None:
+            with closing(RecordedStore(self.store_url)) as store:
+                yield store
+            return
+        with needs_driver():
+            from ..adapters.postgres.run import PostgresRun
+        run = await PostgresRun.open(address)
+        try:
+            yield run
+        finally:
+            await run.close()
 
     def __str__(self) -> str:
-        return self.file or self.store_url
+        """As it may be shown: without a password."""
+        return self.file or shown_url(self.store_url)
 
 
 class RecordedStore:
@@ -75,7 +90,7 @@ class RecordedStore:
     def __init__(self, store_url: str) -> None:
         """Raises InvalidStoreUrl, DatabaseConnectionError when there is no store."""
         self._reads = SqliteReads(StoreUrl.parse(store_url).file)
-        self._ahead = ReadAhead(self._reads.histories)
+        self._ahead = ReadAhead(self._histories)
         self._marked = self._reads.watermark(REDACTED, 0) > 0
 
     @property
@@ -99,8 +114,11 @@ class RecordedStore:
         return page
 
     async def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]:
-        whole = self._ahead.whole(key) if after == 0 and limit >= LONG else None
+        whole = await self._ahead.whole(key) if after == 0 and limit >= LONG else None
         return self._reads.history(key, after, limit) if whole is None else whole
+
+    async def _histories(self, instances: Sequence[Stored]) -> Mapping[WorkflowKey, Sequence[LogEntry]]:
+        return self._reads.histories(instances)
 
     async def snapshot(self, key: WorkflowKey, at_most: int) -> SnapshotRow | None:
         return self._reads.snapshot(key, at_most)
@@ -142,7 +160,7 @@ class StoreImport:
     async def take(self, run: HistoryReader, on_actions: Callable[[int], None] = lambda actions: None) -> None:
         """Adds all instances of a file. Raises HistoryUnreadable; StateConsistencyError for a key that is there already."""
         store = self._store
-        store.begin(await run.codes(), await run.envs())
+        store.begin(await run.codes(), await run.envs(), run.shards)
         self._sources.append(run.source)
         after: WorkflowKey | None = None
         while found := await run.instances(None, None, after, PAGE):

@@ -5,6 +5,8 @@ Commands that only look at a store, or only send to one, import this file and no
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 from uuid import UUID
@@ -112,18 +114,25 @@ class KeptStore(Store, Reader, Sender, Projections, Protocol):
         """For one who waits for a commit of another process."""
 
 
+@contextmanager
+def needs_driver() -> Iterator[None]:
+    """What is imported in the block needs the driver of PostgreSQL. Raises PostgresMissing."""
+    try:
+        yield
+    except ImportError as error:
+        raise PostgresMissing(
+            f"a store on PostgreSQL needs its driver, which is not here ({error}): pip install 'onex[postgres]'"
+        ) from error
+
+
 async def open_kept(url: StoreUrl, *, read_only: bool = False, create: bool = True) -> KeptStore:
     """A store that outlives its process. Raises InvalidStoreUrl, PostgresMissing, DatabaseConnectionError."""
     if url.address is None:
         if not create and not url.file.exists():
             raise StoreMissing(f"there is no store at {url.file}; start an engine on it first", path=str(url.file))
         return await SqliteStore.open(url.file, read_only=read_only)
-    try:
+    with needs_driver():
         from ..adapters.postgres.store import PostgresStore
-    except ImportError as error:
-        raise PostgresMissing(
-            f"a store on PostgreSQL needs its driver, which is not here ({error}): pip install 'onex[postgres]'"
-        ) from error
     return await PostgresStore.open(url.address, read_only=read_only, create=create)
 
 

@@ -54,6 +54,7 @@ class SqliteImport:
             raise
         self._instance = self._rows = self._last_n = 0
         self._offset = self._prev = 0
+        self._shards = 1
         self._codes: Mapping[int, int] = {}
         self._envs: Mapping[int, int] = {}
         self._stored: Stored | None = None
@@ -68,13 +69,13 @@ class SqliteImport:
         self._remove()
 
     @translates_errors
-    def begin(self, codes: Mapping[int, Code], envs: Mapping[int, Env]) -> None:
-        """Begin the next file, with the codes and environments that its numbers stand for.
+    def begin(self, codes: Mapping[int, Code], envs: Mapping[int, Env], shards: int = 1) -> None:
+        """Begin the next file, with the codes and environments that its numbers stand for, and how many shards it is of.
 
-        The first file keeps its numbers and positions. Positions of a later file are all moved by the same distance, behind
-        those that are there.
+        The first file keeps its numbers, and its positions if it is of one shard; rows of several shards take turns, each in its
+        order. Positions of a later file are all moved by the same distance, behind those that are there.
         """
-        self._offset = self._last_n
+        self._offset, self._shards = self._last_n, shards
         self._codes, self._envs = self._interned("codes", codes), self._interned("envs", envs)
 
     def _interned(self, table: str, values: Mapping[int, tuple[str | bytes | int, ...]]) -> dict[int, int]:
@@ -150,11 +151,11 @@ class SqliteImport:
         return StateConsistencyError(f"{self._stored.key if self._stored else 'it'} {what}")
 
     def _place(self, shard: int, n: int) -> int:
-        if shard != 0 or n < 1:
+        if not 0 <= shard < self._shards or n < 1:
             raise self._unfit(
-                f"stands at {shard}:{n}; a SQLite store has one shard, 0, and counts from 1. Replay the file itself"
+                f"stands at {shard}:{n}, in another shard than it stands in at last, or before the first row"
             )
-        return n + self._offset
+        return self._offset + (n - 1) * self._shards + shard + 1
 
     def _code(self, number: int) -> int:
         return self._named(self._codes, number, "code")

@@ -15,7 +15,7 @@ What may go wrong, and why the result is still right:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from ..kernel.action import WorkflowKey
@@ -27,7 +27,7 @@ ROWS: Final = 200
 LONG: Final = 50
 """An instance of more rows is read by itself: a query of its own costs little beside them."""
 
-Histories = Callable[[Sequence[Stored]], Mapping[WorkflowKey, Sequence[LogEntry]]]
+Histories = Callable[[Sequence[Stored]], Awaitable[Mapping[WorkflowKey, Sequence[LogEntry]]]]
 
 
 class ReadAhead:
@@ -44,7 +44,7 @@ class ReadAhead:
         self._held: dict[WorkflowKey, Sequence[LogEntry]] = {}
         self._last, self._stride, self._count = -1, 1, 1
 
-    def whole(self, key: WorkflowKey) -> Sequence[LogEntry] | None:
+    async def whole(self, key: WorkflowKey) -> Sequence[LogEntry] | None:
         place = self._places.get(key)
         if place is None or place <= self._last:
             return None
@@ -52,10 +52,10 @@ class ReadAhead:
         self._count = min(2 * self._count, ROWS) if stride == self._stride else 1
         self._last, self._stride = place, stride
         if key not in self._held:
-            self._held = self._read(place) if self._count > 1 else {}
+            self._held = await self._read(place) if self._count > 1 else {}
         return self._held.pop(key, None)
 
-    def _read(self, first: int) -> dict[WorkflowKey, Sequence[LogEntry]]:
+    async def _read(self, first: int) -> dict[WorkflowKey, Sequence[LogEntry]]:
         wanted: list[Stored] = []
         rows = 0
         for stored in self._page[first :: self._stride][: self._count]:
@@ -68,6 +68,6 @@ class ReadAhead:
         if len(wanted) < 2:
             return {}
         try:
-            return dict(self._histories(wanted))
+            return dict(await self._histories(wanted))
         except OnexError:
             return {}

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onex.adapters.read_ahead import LONG, ROWS, ReadAhead
 from onex.adapters.sqlite.read import SqliteReads
 from onex.bench.load import entries, opened, refuse_refusals
 from onex.kernel.action import WorkflowKey
 from onex.ports import LogEntry, Stored
-from onex.wiring.read_ahead import LONG, ROWS, ReadAhead
 
 KEYS = 60
 LENGTHS = {"account:7": LONG + 10, "account:8": LONG}
@@ -50,10 +50,14 @@ class Counted:
     def __init__(self, reads: SqliteReads) -> None:
         self.reads, self.calls = reads, 0
 
-    def histories(self, instances: Sequence[Stored]) -> Mapping[WorkflowKey, Sequence[LogEntry]]:
+    async def histories(self, instances: Sequence[Stored]) -> Mapping[WorkflowKey, Sequence[LogEntry]]:
         self.calls += 1
         assert len(instances) > 1 and sum(stored.version for stored in instances) <= ROWS
         return self.reads.histories(instances)
+
+
+def whole(ahead: ReadAhead, key: WorkflowKey) -> Sequence[LogEntry] | None:
+    return asyncio.run(ahead.whole(key))
 
 
 def page_of(reads: SqliteReads) -> Sequence[Stored]:
@@ -70,7 +74,7 @@ def test_instances_that_are_asked_for_in_steps_are_read_several_at_once(reads: S
     asked = page[stride - 1 :: stride]
     alone = 0
     for stored in asked:
-        entries = ahead.whole(stored.key)
+        entries = whole(ahead, stored.key)
         if entries is None:
             alone += 1
         else:
@@ -85,11 +89,11 @@ def test_in_any_order_each_history_is_the_one_that_is_stored_or_is_read_alone(
     reads: SqliteReads, order: list[int]
 ) -> None:
     page = page_of(reads)
-    ahead = ReadAhead(reads.histories)
+    ahead = ReadAhead(Counted(reads).histories)
     ahead.begin(page)
     for place in order:
         key = page[place].key
-        found = ahead.whole(key)
+        found = whole(ahead, key)
         assert found is None or found == reads.history(key, 0, 1000)
 
 
@@ -106,9 +110,9 @@ def test_what_is_damaged_or_missing_is_left_to_the_read_that_says_so(folder: Pat
     found = reads.histories(page)
     assert len(page) - len(found) == 1
     (damaged,) = (stored for stored in page if stored.key not in found)
-    ahead = ReadAhead(reads.histories)
+    ahead = ReadAhead(Counted(reads).histories)
     ahead.begin([damaged._replace(instance="one"), *page])  # type: ignore[arg-type]  # as a damaged row gives it
     for stored in page:
-        entries = ahead.whole(stored.key)
+        entries = whole(ahead, stored.key)
         assert entries is None or (entries == found[stored.key] and stored is not damaged)
     reads.close()
