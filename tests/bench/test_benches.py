@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from importlib import import_module
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from onex.bench.measurement import Result
 from onex.bench.options import InvalidOption, Options
+from tests.servers.postgres_server import PostgresServer
 
 NAMES = [
     "age",
@@ -57,6 +60,30 @@ def test_a_bench_tells_its_figure_its_targets_and_the_machine(name: str, tmp_pat
 def test_the_memory_store_can_be_measured_as_well(name: str, tmp_path: Path) -> None:
     detail = measured(name, tmp_path, store="memory", seconds="0.01")["detail"]
     assert isinstance(detail, dict) and detail["store"] == "memory"
+
+
+@pytest.mark.parametrize("name", ["durable", "hotkey", "latency", "replay", "workflow"])
+def test_a_store_on_a_server_can_be_measured_as_well(name: str, tmp_path: Path, postgres: PostgresServer) -> None:
+    detail = measured(name, tmp_path, store="postgres", store_url=postgres.url(), seconds="0.01")["detail"]
+    assert isinstance(detail, dict) and detail["store"] == "postgres"
+    if name == "durable":
+        assert isinstance(detail["server"], dict) and detail["server"]["fsync"] == "off"
+        assert isinstance(detail["ceilings_tried"], dict) and len(detail["ceilings_tried"]) == 4
+
+    async def left() -> list[str]:
+        connection = await asyncpg.connect(postgres.url().partition("?")[0])
+        rows = await connection.fetch("select nspname from pg_namespace where nspname like 'onex_bench%'")
+        await connection.close()
+        return [row[0] for row in rows]
+
+    assert asyncio.run(left()) == []
+
+
+def test_without_a_server_the_way_to_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidOption, match=r"--store-url postgres://.*initdb"):
+        Options.of({"store": "postgres"})
+    monkeypatch.setenv("ONEX_STORE", "postgres://db/bench")
+    assert Options.of({"store": "postgres"}).opens == "postgres://db/bench"
 
 
 def test_options_are_read_with_their_types() -> None:

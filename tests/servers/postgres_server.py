@@ -147,3 +147,18 @@ def running_server() -> Iterator[PostgresServer]:
         yield server
     finally:
         server.remove()
+
+
+def main() -> None:
+    """``python -m tests.servers.postgres_server``: one server, with ``fsync``, until its standard input ends. For measuring."""
+    server = PostgresServer()
+    try:
+        server.start(fsync="on", shared_buffers="128MB")
+        print(f"postgres://postgres@127.0.0.1:{server.port}/postgres", flush=True)
+        sys.stdin.read()
+    finally:
+        server.remove()
+
+
+if __name__ == "__main__":
+    main()

@@ -32,7 +32,7 @@ async def _measure(options: Options, folder: Path) -> Measurement:
     each = options.count(ACTIONS, 200) // clients
     hot: list[float] = []
     spread: list[float] = []
-    async with opened(options.store, folder) as engine:
+    async with opened(options.opens, folder) as engine:
         await burst(engine, clients, each, [f"account:warm{n}" for n in range(options.keys)], options.window)
         for number in range(options.pairs):
             keys = [f"account:{number}-{n}" for n in range(options.keys)]

@@ -35,6 +35,7 @@ from ..engine.pattern_engine import ReducerPatternEngine
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
 from ..wiring.environment import environment
+from ..wiring.store_access import KeptStore, needs_driver
 from .workload import AccountEntry, registry
 
 TEXT = "groceries for the week"
@@ -53,26 +54,41 @@ class LoadResult(NamedTuple):
 
 @asynccontextmanager
 async def opened(store: str, folder: Path, limits: Limits | None = None) -> AsyncIterator[ReducerPatternEngine]:
-    """An engine as an app gets it. ``folder`` is created if it does not exist."""
+    """An engine as an app gets it. ``store``: sqlite, memory, or a server's URL. ``folder`` is created if it does not exist."""
     await asyncio.to_thread(folder.mkdir, exist_ok=True)
-    kept = MemoryStore() if store == "memory" else await SqliteStore.open(folder / "store.db")
     watchdog = Watchdog()
     try:
-        engine = ReducerPatternEngine(
-            kept,
-            kept,
-            registry(watchdog),
-            SystemClock(),
-            UuidV7(),
-            environment(folder),
-            limits=limits,
-            interpreter=OwnInterpreter(),
-        )
-        await engine.start("bench")
-        async with engine:
-            yield engine
+        async with _kept(store, folder) as kept:
+            engine = ReducerPatternEngine(
+                kept,
+                kept,
+                registry(watchdog),
+                SystemClock(),
+                UuidV7(),
+                environment(folder),
+                limits=limits,
+                interpreter=OwnInterpreter(),
+            )
+            await engine.start("bench")
+            async with engine:
+                yield engine
     finally:
         watchdog.close()
+
+
+@asynccontextmanager
+async def _kept(store: str, folder: Path) -> AsyncIterator[MemoryStore | KeptStore]:
+    """A new store. The engine closes it; what it left on a server is removed here."""
+    if store == "memory":
+        yield MemoryStore()
+    elif store == "sqlite":
+        yield await SqliteStore.open(folder / "store.db")
+    else:
+        with needs_driver():
+            from ..adapters.postgres.store import PostgresStore
+            from .postgres.server import own_schema
+        async with own_schema(store) as address:
+            yield await PostgresStore.open(address)
 
 
 def entries(client: int, clients: int, keys: int, first: int, count: int) -> list[Sent]:

@@ -37,7 +37,7 @@ def run(options: Mapping[str, str]) -> Result:
 
 async def _measure(options: Options, folder: Path) -> Measurement:
     actions = options.count(ACTIONS, 600)
-    async with opened(options.store, folder) as engine:
+    async with opened(options.opens, folder) as engine:
         samples = await _loaded(engine, actions, options.clients or CLIENTS, options.window)
     late = samples[len(samples) // 2 :]
     grown = slope([one.actions for one in late], [one.resident for one in late])

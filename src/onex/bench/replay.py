@@ -16,7 +16,7 @@ from ..engine.step_budget import Budgeted
 from ..kernel.errors import StateConsistencyError
 from ..replay.replay import Replay
 from ..replay.verdict import ReplayResult
-from ..wiring.recorded import RecordedStore
+from ..wiring.recorded import RunSource
 from .load import CLIENTS, entries, opened, refuse_refusals
 from .measurement import Goal, Measurement, Result
 from .options import Options
@@ -54,17 +54,25 @@ async def _measure(options: Options, folder: Path) -> Measurement:
 
 async def _runs(options: Options, folder: Path, actions: int, per_instance: int) -> list[tuple[float, float]]:
     """CPU and wall seconds of each replay of ``actions`` actions, ``per_instance`` of them of each instance."""
-    async with opened(options.store, folder) as engine:
+    async with opened(options.opens, folder) as engine:
         await _fill(engine, actions, max(1, actions // per_instance))
         registry = _unguarded(engine.registry)
         if options.store == "memory":
             return [await _replayed(engine.reader, registry, actions) for _ in range(options.pairs)]
-        # reads as ``onex replay`` does: in the thread that folds
-        store = RecordedStore(f"sqlite:///{folder / 'store.db'}")
-        try:
-            return [await _replayed(store, registry, actions) for _ in range(options.pairs)]
-        finally:
-            store.close()
+        # reads as ``onex replay`` does
+        source = RunSource(store_url=_url(options, folder, engine))
+        async with source.opened() as run:
+            return [await _replayed(run, registry, actions) for _ in range(options.pairs)]
+
+
+def _url(options: Options, folder: Path, engine: ReducerPatternEngine) -> str:
+    if options.store != "postgres":
+        return f"sqlite:///{folder / 'store.db'}"
+    from ..adapters.postgres.store import PostgresStore
+
+    assert isinstance(engine.reader, PostgresStore), "it was opened on a server"
+    address = engine.reader.address
+    return f"{address.dsn}{'&' if '?' in address.dsn else '?'}schema={address.schema}"
 
 
 async def _fill(engine: ReducerPatternEngine, actions: int, keys: int) -> None:

@@ -52,7 +52,7 @@ def run(options: Mapping[str, str]) -> Result:
 
 
 async def _measure(options: Options, folder: Path) -> Measurement:
-    async with opened(options.store, folder) as engine:
+    async with opened(options.opens, folder) as engine:
         samples, late_s = await _loaded(engine, folder, options)
     late = samples[len(samples) // 2 :]
     grown = slope([one.seconds for one in late], [one.resident for one in late]) * (late[-1].seconds - late[0].seconds)

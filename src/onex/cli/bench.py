@@ -30,7 +30,15 @@ def bench(
         typer.Option("--option", "-o", metavar="NAME=VALUE", help="An option of the bench. May be repeated."),
     ] = None,
     store: Annotated[
-        str | None, typer.Option(metavar="KIND", help="The store to measure: sqlite (default) or memory.")
+        str | None, typer.Option(metavar="KIND", help="The store to measure: sqlite (default), postgres or memory.")
+    ] = None,
+    store_url: Annotated[
+        str | None,
+        typer.Option(
+            "--store-url",
+            metavar="URL",
+            help="The server of --store postgres. Schemas are made there and dropped. [default: ONEX_STORE]",
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only show that it runs; the numbers mean nothing.")] = False,
     as_json: Json = False,
@@ -41,6 +49,7 @@ def bench(
     Examples:
       onex bench
       onex bench durable --store sqlite --json
+      onex bench durable --store postgres --store-url postgres://localhost/bench
       onex bench all -o seconds=2
     """
     there = _names()
@@ -52,6 +61,8 @@ def bench(
     given = dict(_options(options or []))
     if store is not None:
         given["store"] = store
+    if store_url is not None:
+        given["store_url"] = store_url
     if quick:
         given["quick"] = "1"
     for one in there if name == "all" else [name]:
