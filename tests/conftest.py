@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.servers.kafka_server import KafkaServer, running_kafka
 from tests.servers.postgres_server import PostgresServer, running_server
 
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, max_examples=60)
@@ -18,4 +19,11 @@ settings.load_profile("ci")
 def postgres() -> Iterator[PostgresServer]:
     """One real PostgreSQL per session of tests, started when the first test asks for it. Each test uses a schema of its own."""
     with running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaServer]:
+    """One real Kafka per session of tests, started when the first test asks for it. Each test uses topics of its own."""
+    with running_kafka() as server:
         yield server

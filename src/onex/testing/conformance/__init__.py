@@ -1,4 +1,4 @@
-"""One suite that says what a store is. Subclass ``StoreConformance``, say how your store is opened, and run pytest on it.
+"""Suites that say what a store is, and what a bus is. Subclass one, say how yours is opened, and run pytest on it.
 
 Theory of operation
     A behaviour is a coroutine ``test_...(self, place)`` of one of six classes: ownership, commits, outbox, refusals, reading
@@ -9,11 +9,14 @@ Theory of operation
     tests. What a subclass says: ``open``; ``crash``, how a process of this store dies (without it, those behaviours are
     skipped); ``persistent``, whether anything remains after the last handle; ``rejections_kept``, a small limit to reach.
     The embedded stores pass it in tests/conformance/test_stores.py.
+
+``BusConformance`` says the same way what a bus is: subclass it, say how yours is reached, and how it goes away and comes back.
 """
 
 from __future__ import annotations
 
+from .bus import BusConformance
 from .owner import AnyStore
 from .store import StoreConformance
 
-__all__ = ["AnyStore", "StoreConformance"]
+__all__ = ["AnyStore", "BusConformance", "StoreConformance"]

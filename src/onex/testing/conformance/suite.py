@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Protocol, TypeVar, cast
 from unittest import SkipTest
 
 from ...kernel.errors import OnexError
@@ -41,6 +41,18 @@ class Place:
             await store.close()
 
 
+class Closing(Protocol):
+    """A place that is closed after its behaviour."""
+
+    async def close(self) -> None: ...
+
+
+class Placed(Protocol):
+    """A suite: it makes the place of one behaviour."""
+
+    def place(self, folder: Path) -> Closing: ...
+
+
 class Suite(ABC):
     """What a subclass says of its store."""
 
@@ -48,6 +60,9 @@ class Suite(ABC):
     """False: closing the last handle loses everything."""
     rejections_kept: ClassVar[int] = 20
     """How many rejections a store from ``open`` keeps: few, so that tests reach the limit."""
+
+    def place(self, folder: Path) -> Place:
+        return Place(self, folder)
 
     @abstractmethod
     async def open(self, place: Path) -> AnyStore:
@@ -58,15 +73,16 @@ class Suite(ABC):
         raise SkipTest("this suite does not say how a process of this store dies")
 
 
-S = TypeVar("S", bound=Suite)
+S = TypeVar("S", bound=Placed)
+P = TypeVar("P", bound=Closing)
 
 
-def behaviour(body: Callable[[S, Place], Awaitable[None]]) -> Callable[[S], None]:
+def behaviour(body: Callable[[S, P], Awaitable[None]]) -> Callable[[S], None]:
     """Makes a test of a coroutine, without a plugin: it is given a new place, which is closed after it."""
 
     def test(self: S) -> None:
         async def run(folder: Path) -> None:
-            place = Place(self, folder)
+            place = cast(P, self.place(folder))  # what a suite makes is what its behaviours take
             try:
                 async with asyncio.timeout(BEHAVIOUR_S):
                     await body(self, place)
