@@ -86,7 +86,7 @@ class Publication(NamedTuple):
     reason: str = ""
 
 
-class Subscription(Protocol):
+class GroupMember(Protocol):
     """One member of a group. Used by one task at a time."""
 
     @property
@@ -123,7 +123,7 @@ class EventBus(Protocol):
         refuses several messages because of one, all are ``failed``: publish them one by one to learn which is ``rejected``.
         """
 
-    async def subscribe(self, group: str, topics: Sequence[str]) -> Subscription:
+    async def subscribe(self, group: str, topics: Sequence[str]) -> GroupMember:
         """Become a member of a group. Raises BusRefused."""
 
     async def close(self) -> None:

@@ -239,7 +239,7 @@ def _answer(sent: Publication | asyncio.Future[object], reason: str, alone: bool
     error = sent.exception()
     if error is None:
         stands = sent.result()
-        return Publication(EnumPublished.PUBLISHED, stands.partition, stands.offset)  # type: ignore[attr-defined]
+        return Publication(EnumPublished.PUBLISHED, stands.partition, stands.offset)  # type: ignore[attr-defined]  # a RecordMetadata
     rejected, failed = isinstance(error, _REJECTED) and alone, isinstance(error, (*_REJECTED, *_FAILED))
     outcome = EnumPublished.REJECTED if rejected else EnumPublished.FAILED if failed else EnumPublished.UNKNOWN
     return Publication(outcome, reason=_said(error))

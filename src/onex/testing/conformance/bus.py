@@ -17,7 +17,7 @@ from ...bus import (
     EnumPublished,
     EventBus,
     ReceivedMessage,
-    Subscription,
+    GroupMember,
     TopicPartition,
 )
 from .suite import behaviour, refused
@@ -29,7 +29,7 @@ PAGE = 100
 class BusPlace:
     """The topics of one behaviour, under names that no other behaviour has."""
 
-    def __init__(self, suite: BusConformance) -> None:
+    def __init__(self, suite: BusBehaviours) -> None:
         self._suite = suite
         self._opened: list[EventBus] = []
         self.name = f"onex-{uuid4().hex[:12]}"
@@ -46,7 +46,7 @@ class BusPlace:
         await self._suite.make_topic(topic, partitions)
         return topic
 
-    async def member(self, topic: str, group: str = "readers") -> Subscription:
+    async def member(self, topic: str, group: str = "readers") -> GroupMember:
         """A member of a group of this behaviour, on a connection of its own."""
         return await (await self.open()).subscribe(f"{self.name}-{group}", [topic])
 
@@ -71,7 +71,7 @@ async def published(bus: EventBus, messages: Sequence[BusMessage]) -> None:
             ]
 
 
-async def taken(subscription: Subscription, limit: int) -> Sequence[ReceivedMessage]:
+async def taken(subscription: GroupMember, limit: int) -> Sequence[ReceivedMessage]:
     """What ``read`` gives; nothing, where the bus failed for now."""
     try:
         return await subscription.read(limit)
@@ -79,7 +79,7 @@ async def taken(subscription: Subscription, limit: int) -> Sequence[ReceivedMess
         return ()
 
 
-async def read_all(subscription: Subscription, number: int) -> list[ReceivedMessage]:
+async def read_all(subscription: GroupMember, number: int) -> list[ReceivedMessage]:
     """The next ``number`` messages. Fails when they do not come."""
     found: list[ReceivedMessage] = []
     async with asyncio.timeout(READ_S):
@@ -105,18 +105,8 @@ def by_key(messages: Sequence[ReceivedMessage]) -> dict[bytes, list[str]]:
     return {key: list(of) for key, of in found.items()}
 
 
-class BusConformance(ABC):
-    """Every behaviour of ``bus.EventBus`` and ``Subscription``. A subclass says how its bus is reached.
-
-    .. code-block:: python
-
-        class TestMyBus(BusConformance):
-            async def open(self) -> MyBus:
-                return await MyBus.connect("localhost:5000")
-
-            async def make_topic(self, topic: str, partitions: int) -> None:
-                await admin.create(topic, partitions)
-    """
+class BusBehaviours(ABC):
+    """The behaviours, and what a subclass says of its bus."""
 
     @abstractmethod
     async def open(self) -> EventBus:
@@ -135,6 +125,7 @@ class BusConformance(ABC):
         raise SkipTest("this suite does not say how its bus comes back")
 
     def place(self, folder: Path) -> BusPlace:
+        """The topics of one behaviour."""
         return BusPlace(self)
 
     # --- messages -----------------------------------------------------------------------------------------------------
@@ -327,3 +318,17 @@ class BusConformance(ABC):
         await self.bring_back()
         await published(bus, of_key(topic, "k", "b"))
         assert values(await read_all(member, 1)) == ["b"]
+
+
+class BusConformance(BusBehaviours):
+    """Every behaviour of ``bus.EventBus`` and ``GroupMember``. A subclass says how its bus is reached.
+
+    .. code-block:: python
+
+        class TestMyBus(BusConformance):
+            async def open(self) -> MyBus:
+                return await MyBus.connect("localhost:5000")
+
+            async def make_topic(self, topic: str, partitions: int) -> None:
+                await admin.create(topic, partitions)
+    """
