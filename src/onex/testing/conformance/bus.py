@@ -16,8 +16,8 @@ from ...bus import (
     BusRefused,
     EnumPublished,
     EventBus,
-    ReceivedMessage,
     GroupMember,
+    ReceivedMessage,
     TopicPartition,
 )
 from .suite import behaviour, refused
