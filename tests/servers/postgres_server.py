@@ -70,7 +70,8 @@ def as_user(words: Sequence[str], folder: Path) -> list[str]:
 class PostgresServer:
     """A cluster of its own in a temporary folder. ``fsync`` is off: processes are killed here, not the machine."""
 
-    def __init__(self) -> None:
+    def __init__(self, primary: PostgresServer | None = None) -> None:
+        """``primary``: this one begins as its copy, and follows it as a standby until it is promoted."""
         fetch()
         self.folder = Path(tempfile.mkdtemp(prefix="onex-postgres-"))
         with socket.socket() as found:
@@ -79,17 +80,18 @@ class PostgresServer:
         self.data = self.folder / "data"
         self._keeper: subprocess.Popen[bytes] | None = None
         environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC", "HOME": str(self.folder)}
+        words = [
+            str(BIN / "initdb"), "-D", str(self.data), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync",
+        ] if primary is None else [
+            str(BIN / "pg_basebackup"), "-D", str(self.data), "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres",
+            "--write-recovery-conf", "--checkpoint=fast", "--no-sync",
+        ]  # fmt: skip
         made = subprocess.run(
-            as_user(
-                [str(BIN / "initdb"), "-D", str(self.data), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C",
-                 "--no-sync"],
-                self.folder,
-            ),
-            env=environment, capture_output=True, text=True, cwd=self.folder,
-        )  # fmt: skip
+            as_user(words, self.folder), env=environment, capture_output=True, text=True, cwd=self.folder
+        )
         if made.returncode:
             shutil.rmtree(self.folder, ignore_errors=True)
-            raise NoServer(f"initdb failed: {made.stderr.strip()[-300:]}")
+            raise NoServer(f"{Path(words[0]).name} failed: {made.stderr.strip()[-300:]}")
 
     def url(self, schema: str = "onex") -> str:
         return f"postgres://postgres@127.0.0.1:{self.port}/postgres?schema={schema}"
@@ -136,14 +138,14 @@ class PostgresServer:
 
 
 @contextmanager
-def running_server() -> Iterator[PostgresServer]:
-    """Skips the test, aloud, where PostgreSQL cannot be had."""
+def running_server(primary: PostgresServer | None = None, **settings: str) -> Iterator[PostgresServer]:
+    """Skips the test, aloud, where PostgreSQL cannot be had. ``primary``: as its standby."""
     try:
-        server = PostgresServer()
+        server = PostgresServer(primary)
     except NoServer as error:
         pytest.skip(f"no PostgreSQL here: {error}")
     try:
-        server.start()
+        server.start(**settings)
         yield server
     finally:
         server.remove()
