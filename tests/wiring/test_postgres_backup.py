@@ -91,7 +91,7 @@ def test_a_dump_of_a_running_store_goes_on_in_another_cluster(
             assert not new.duplicate
             assert (await engine.wait("orders:new", "shipped")).version == 3
 
-    make = [BIN / "createdb", "-h", "127.0.0.1", "-p", str(postgres.port), "-U", "postgres", "backup"]
+    make = [str(BIN / "createdb"), "-h", "127.0.0.1", "-p", str(postgres.port), "-U", "postgres", "backup"]
     subprocess.run(make, check=True)
     with running_server() as other:
         urls = {
