@@ -361,8 +361,14 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str, schema: str) 
     assert "schema" not in address.dsn
 
 
-@pytest.mark.parametrize("url", ["postgres://h", "postgres://h/", "postgres://h:x/d", "postgres://h/d?schema=Bad-Name",
-                                 "postgres://h/d?schema=pg_catalog"])  # fmt: skip
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://h", "postgres://h/", "postgres://h:x/d", "postgres://h/d?schema=Bad-Name",
+        "postgres://h/d?schema=pg_catalog", "postgres://h/d?shards=0", "postgres://h/d?shards=1025",
+        "postgres://h/d?shards=many",
+    ],
+)  # fmt: skip
 def test_a_url_that_cannot_be_read_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(InvalidPostgresUrl):
         Address.parse(url)

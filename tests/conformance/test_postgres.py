@@ -1,4 +1,4 @@
-"""The PostgreSQL store keeps every promise of the one suite, on a real server."""
+"""The PostgreSQL store keeps every promise of both suites, on a real server."""
 
 from __future__ import annotations
 
@@ -10,22 +10,48 @@ import pytest
 
 from onex.adapters.postgres.address import Address
 from onex.adapters.postgres.store import PostgresStore
-from onex.testing.conformance import AnyStore, StoreConformance
+from onex.testing.conformance import AnySharedStore, AnyStore, ShardConformance, StoreConformance
 from tests.servers.postgres_server import PostgresServer
 
 
-class TestPostgresStore(StoreConformance):
+class OnPostgres:
+    """How these suites open a store: a schema for each place, made with ``shards``."""
+
     server: ClassVar[PostgresServer]
+    shards: ClassVar[int]
 
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
     def its_server(cls, postgres: PostgresServer) -> None:
         cls.server = postgres
 
-    async def open(self, place: Path) -> AnyStore:
+    async def opened(self, place: Path, rejections_kept: int) -> PostgresStore:
         schema = f"s{hashlib.blake2b(str(place).encode(), digest_size=8).hexdigest()}"
-        return await PostgresStore.open(Address.parse(self.server.url(schema)), rejections_kept=self.rejections_kept)
+        url = f"{self.server.url(schema)}&shards={self.shards}"
+        return await PostgresStore.open(Address.parse(url), rejections_kept=rejections_kept)
+
+
+class TestPostgresStore(OnPostgres, StoreConformance):
+    shards = 1
+
+    async def open(self, place: Path) -> AnyStore:
+        return await self.opened(place, self.rejections_kept)
 
     async def crash(self, store: AnyStore) -> None:
         assert isinstance(store, PostgresStore)
         store.drop()
+
+
+class TestPostgresShards(OnPostgres, ShardConformance):
+    shards = 4
+
+    async def open_shared(self, place: Path) -> AnySharedStore:
+        return await self.opened(place, self.rejections_kept)
+
+    async def crash(self, store: AnyStore) -> None:
+        assert isinstance(store, PostgresStore)
+        store.drop()
+
+
+class TestPostgresManyShards(TestPostgresShards):
+    shards = 64

@@ -1,8 +1,14 @@
-"""Rows of a database as values of ``records``: the queries that every SQL store shares, and how a value is built of a row."""
+"""Rows of a database as values of ``records``: the queries that every SQL store shares, and how a value is built of a row.
+
+In the tables a position is one number, the *place*: ``shard * 2**48 + n``. So its order is that of (shard, n), one column is the
+key, and a join compares one number. In a store with one shard it is ``n`` itself. It stands in the columns ``n``, ``prev`` and
+``position``; ``place_of`` and ``position_of`` are the only code that knows it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from ..kernel.action import WorkflowKey
 from ..ports import EnumOutboxState, LogEntry, LogRow, OutboxRow, Pointer, Position, Stored
@@ -28,6 +34,21 @@ OutboxColumns = tuple[
 ]
 
 _new = tuple.__new__
+PLACE_BITS: Final = 48
+PLACE_N: Final = (1 << PLACE_BITS) - 1
+
+
+def place_of(shard: int, n: int) -> int:
+    """The number under which a position stands in the tables."""
+    return shard << PLACE_BITS | n
+
+
+def position_of(place: int) -> Position:
+    return Position(place >> PLACE_BITS, place & PLACE_N)
+
+
+def pointer_of(place: int, ordinal: int) -> Pointer:
+    return Pointer(place >> PLACE_BITS, place & PLACE_N, ordinal)
 
 
 def stored_of(row: StoredColumns, timers: Mapping[str, tuple[Pointer, int]]) -> Stored:
@@ -35,7 +56,7 @@ def stored_of(row: StoredColumns, timers: Mapping[str, tuple[Pointer, int]]) -> 
      position, last_us, failures, held, lease_id, lease_until_us) = row  # fmt: skip
     return Stored(
         WorkflowKey(workflow_type, instance_id), instance, version, epoch, status, bool(terminal), state, state_schema,
-        state_hash, code_id, Position(0, position), last_us, failures, held, lease_id, lease_until_us, timers,
+        state_hash, code_id, position_of(position), last_us, failures, held, lease_id, lease_until_us, timers,
     )  # fmt: skip
 
 
@@ -45,16 +66,15 @@ def entry_of(row: LogColumns) -> LogEntry:
     logged = LogRow(
         action_id, kind, payload, issued_us, correlation, cause, issuer, body_hash, intents, status, (), payload_schema
     )
-    return LogEntry(
-        Position(0, n), WorkflowKey(workflow_type, instance_id), version, logged, code_id, env_id, state_hash
-    )
+    key = WorkflowKey(workflow_type, instance_id)
+    return LogEntry(position_of(n), key, version, logged, code_id, env_id, state_hash)
 
 
 def own_entries(key: WorkflowKey, rows: Iterable[OwnColumns]) -> list[LogEntry]:
     # Replay reads a million of these. ``tuple.__new__`` builds what the classes' own constructors build, with fewer calls.
     return [
         _new(LogEntry, (
-            _new(Position, (0, n)), key, version,
+            _new(Position, (n >> PLACE_BITS, n & PLACE_N)), key, version,
             _new(LogRow, (action_id, kind, payload, issued_us, correlation, cause, issuer, body_hash, intents, status,
                           (), payload_schema)),
             code_id, env_id, state_hash,
@@ -68,7 +88,7 @@ def outbox_row(row: OutboxColumns) -> OutboxRow:
     (n, ordinal, workflow_type, instance_id, version, action_id, correlation, intents, state, priority, due_us, attempt,
      started, crashes, timer, result, error, payload_schema, started_now) = row  # fmt: skip
     return OutboxRow(
-        Pointer(0, n, ordinal), WorkflowKey(workflow_type, instance_id), version, action_id, correlation, intents,
+        pointer_of(n, ordinal), WorkflowKey(workflow_type, instance_id), version, action_id, correlation, intents,
         EnumOutboxState(state), priority, due_us, attempt, bool(started), crashes, timer, result, error, payload_schema,
         bool(started_now),
     )  # fmt: skip

@@ -15,6 +15,7 @@ from ...kernel.errors import ValidationError
 SCHEMES: Final = ("postgres", "postgresql")
 SCHEMA: Final = "onex"
 _HOST: Final = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^:\[\]\s]*)(:\d{1,5})?")
+SHARDS_MAX: Final = 1024
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 
 
@@ -25,15 +26,19 @@ class InvalidPostgresUrl(ValidationError):
 
 
 class Address(NamedTuple):
-    """``dsn`` is what the driver gets; ``schema`` holds the tables; ``shown`` is the URL without its password."""
+    """``dsn`` is what the driver gets; ``schema`` holds the tables; ``shown`` is the URL without its password.
+
+    ``shards``: how many the store has, or is to get when it is made. None: as it is made, or ``SHARDS_DEFAULT``.
+    """
 
     dsn: str
     schema: str
     shown: str
+    shards: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """``postgres://[USER[:PASSWORD]@]HOST[:PORT]/DATABASE[?schema=NAME]``. Other parameters go to the driver.
+        """``postgres://[USER[:PASSWORD]@]HOST[:PORT]/DATABASE[?schema=NAME][&shards=N]``. Other parameters go to the driver.
 
         Raises InvalidPostgresUrl.
         """
@@ -51,10 +56,16 @@ class Address(NamedTuple):
             raise InvalidPostgresUrl(
                 f"schema={schema!a} is no name for a schema: use up to 48 of a-z, 0-9 and _, not beginning with pg_"
             )
+        shards = query.pop("shards", None)
+        if shards is not None and not (shards.isdecimal() and 1 <= int(shards) <= SHARDS_MAX):
+            raise InvalidPostgresUrl(
+                f"shards={shards!a} is no number of shards: use 1 to {SHARDS_MAX}, or leave it out"
+            )
         who = f"{user.partition(':')[0]}@" if user else ""
         named = "" if schema == SCHEMA else f"?schema={schema}"
         dsn = urlunsplit(parts._replace(query=urlencode(query)))
-        return cls(dsn, schema, f"{parts.scheme}://{who}{hosts}{parts.path}{named}")
+        shown = f"{parts.scheme}://{who}{hosts}{parts.path}{named}"
+        return cls(dsn, schema, shown, None if shards is None else int(shards))
 
     @property
     def digest(self) -> str:
@@ -74,6 +85,6 @@ class Address(NamedTuple):
         return f"onex_{self.schema}_{purpose}"
 
 
-def owner_file(address: Address) -> Path:
-    """Where the owner on this machine keeps its lock and its judging record. Nothing is made."""
-    return Path(tempfile.gettempdir()) / f"onex-{os.getuid()}" / f"{address.digest}-owner"
+def owner_file(address: Address, who: str = "owner") -> Path:
+    """Where the owner, or a worker, on this machine keeps its lock and its judging record. Nothing is made."""
+    return Path(tempfile.gettempdir()) / f"onex-{os.getuid()}" / f"{address.digest}-{who}"

@@ -20,6 +20,12 @@ class StoreTooOld(DatabaseConnectionError):
     code = "store_too_old"
 
 
+class OtherShards(DatabaseConnectionError):
+    """The URL asks for another number of shards than the store was made with. It cannot be changed."""
+
+    code = "other_shards"
+
+
 class ServerUnreachable(DatabaseConnectionError):
     """No connection to the database server could be opened."""
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 import orjson
 
 from ...kernel.action import WorkflowKey
-from ...ports import EnumInFlight, InFlight, Pointer
+from ...ports import EnumInFlight, InFlight
+from ..sql_rows import pointer_of
 
 STANDING: Final = """select workflow_type, state_schema, status, count(*),
   (array_agg(instance_id order by instance))[1]
@@ -60,6 +61,6 @@ def counted(what: EnumInFlight, rows: Iterable[Any], named: Named) -> list[InFli
         at = workflow_type, schema, name, bool(timer)
         before = found.get(at)
         found[at] = before._replace(rows=before.rows + 1) if before else InFlight(
-            what, workflow_type, schema, name, 1, WorkflowKey(workflow_type, instance_id), bool(timer), Pointer(0, n, ordinal)
+            what, workflow_type, schema, name, 1, WorkflowKey(workflow_type, instance_id), bool(timer), pointer_of(n, ordinal)
         )  # fmt: skip
     return [found[at] for at in sorted(found)]

@@ -54,10 +54,11 @@ _OUTBOX: Final = (
 )
 _SNAPSHOT: Final = (("length(s.state_hash) in (0, 32)", _BAD.format("state_hash")), *SNAPSHOT_REFERENCES)
 _KEY: Final = "w.workflow_type, w.instance_id"
-_INTENT: Final = "'its intent at ' || o.n || ', ' || o.ordinal || ' of the outbox'"
+_AT: Final = "({0}.n & ((1::bigint << 48) - 1)) || ' of shard ' || ({0}.n >> 48)"
+_INTENT: Final = f"'its intent at ' || {_AT.format('o')} || ', ' || o.ordinal || ' of the outbox'"
 _OF_OUTBOX: Final = "from outbox o left join workflow_state w on w.instance = o.instance left join log l on l.n = o.n"
 _CHECKS: Final = (
-    RowCheck("'the row at ' || l.n || ' of the log'", _LOG,
+    RowCheck(f"'the row at ' || {_AT.format('l')} || ' of the log'", _LOG,
              "from log l left join workflow_state w on w.instance = l.instance left join log p on p.n = l.prev"),
     RowCheck("'its stored row'", _STATE, "from workflow_state w left join log t on t.n = w.position"),
     RowCheck(_INTENT, _OUTBOX, _OF_OUTBOX),
@@ -65,7 +66,8 @@ _CHECKS: Final = (
              "from snapshots s left join workflow_state w on w.instance = s.instance"),
 )  # fmt: skip
 _OPEN: Final = f"select {_KEY}, {_INTENT}, o.ordinal, o.timer, l.intents {_OF_OUTBOX} where l.n is not null"
-_ENDS: Final = "select s.shard, coalesce((select max(n) from log), 0), s.n from shards s order by s.shard"
+_ENDS: Final = """select s.shard, coalesce((select max(l.n) from log l where l.n < (s.shard + 1) << 48 and l.n >= s.shard << 48),
+  s.shard << 48) - (s.shard << 48), s.n from shards s order by s.shard"""
 
 
 async def damage_in(connection: Connection) -> list[Damage]:

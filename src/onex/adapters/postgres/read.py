@@ -26,17 +26,22 @@ from ...ports import (
     SnapshotRow,
     Stored,
 )
-from ..sql_rows import LOG, OWN, STORED, entry_of, outbox_row, own_entries, stored_of
+from ..sql_rows import LOG, OWN, STORED, entry_of, outbox_row, own_entries, place_of, pointer_of, stored_of
 from .in_flight import INTENTS, OUTCOMES, STANDING, counted, intent_name, outcome_name
 from .link import Connection, Link
 
 # Outer joins: a row that points at nothing is read too, without an intent. So it is reported and not passed over.
-_OUTBOX: Final = """select o.n, o.ordinal, coalesce(w.workflow_type, '?'), coalesce(w.instance_id, o.instance::text),
+_OUTBOX_OF: Final = """select o.n, o.ordinal, coalesce(w.workflow_type, '?'), coalesce(w.instance_id, o.instance::text),
   coalesce(l.version, 0), coalesce(l.action_id, ''::bytea), coalesce(l.correlation, ''::bytea),
   case when l.instance = o.instance then l.intents else ''::bytea end, o.state, o.priority, o.due_us, o.attempt, o.started,
   o.crashes, o.timer, o.result, o.error, coalesce(l.payload_schema, 1),
-  o.started and o.fence = (select fence from shards where shard = 0)
-  from outbox o left join log l on l.n = o.n left join workflow_state w on w.instance = o.instance"""
+  o.started and o.fence = (select s.fence from shards s where s.shard = o.n >> 48)
+  from {} o left join log l on l.n = o.n left join workflow_state w on w.instance = o.instance"""
+_OUTBOX: Final = _OUTBOX_OF.format("outbox")
+# The first rows of each shard, and of these the first: a shard of another process is not even looked at.
+_INTENTS: Final = _OUTBOX_OF.format("""(select o.* from unnest($4::bigint[]) s(shard) cross join lateral (
+  select * from outbox where state = 'waiting' and timer = '' and (n, ordinal) > ($1, $2)
+  and n >= s.shard << 48 and n < (s.shard + 1) << 48 order by n, ordinal limit $3) o order by o.n, o.ordinal limit $3)""")
 # One statement sees one moment: an instance and its timers belong together. A row per timer, or one without any.
 _LOADED: Final = """select w.workflow_type, w.instance_id, w.instance, w.version, w.epoch, w.status, w.terminal, w.state,
   w.state_schema, w.state_hash, w.code_id, w.position, w.last_us, w.failures, w.held, w.lease_id, w.lease_until_us,
@@ -50,6 +55,11 @@ _BACK: Final = """with recursive back(n, prev, version) as (
 _SHORT: Final = 256  # up to so many rows of an instance, sorting is cheaper than walking back
 
 
+def _behind(after: Pointer | None) -> tuple[int, int]:
+    """``(place, ordinal)`` that comes before the first row to be read."""
+    return (-1, -1) if after is None else (place_of(after.shard, after.n), after.ordinal)
+
+
 def _sql(*parts: str) -> str:
     return " ".join(parts)
 
@@ -57,8 +67,14 @@ def _sql(*parts: str) -> str:
 class PostgresReads:
     """All methods of ``Reader``, and the reads of ``Store`` and ``Projections``. Each is tried again once on a new connection."""
 
+    shards: int
+
     def __init__(self, link: Link) -> None:
         self._link = link
+
+    def owned(self) -> list[int] | None:
+        """The shards that this process has, in order. None: it neither owns the store nor shares it, and is told of all."""
+        return None
 
     async def settle(self) -> None:
         """Called before each read; the owner waits here until a commit without an answer has ended."""
@@ -81,7 +97,7 @@ class PostgresReads:
             if key not in found:
                 found[key] = stored_of(tuple(columns), timers.setdefault(key, {}))
             if timer is not None:
-                timers[key][timer] = Pointer(0, n, ordinal), due_us
+                timers[key][timer] = pointer_of(n, ordinal), due_us
         return found
 
     async def applied(self, key: WorkflowKey, action_id: bytes) -> LogEntry | None:
@@ -115,10 +131,11 @@ class PostgresReads:
         return {row[0]: Env(*row[1:]) for row in map(tuple, rows)}
 
     async def log(self, after: Position, limit: int) -> Sequence[LogEntry]:
-        return [
-            entry_of(row)
-            for row in await self._fetch(_sql(LOG, "where l.n > $1 order by l.n limit $2"), after.n, limit)
-        ]
+        rows = await self._fetch(
+            _sql(LOG, "where l.n > $1 and l.n < $2 order by l.n limit $3"),
+            place_of(*after), place_of(after.shard + 1, 0), limit,
+        )  # fmt: skip
+        return [entry_of(row) for row in rows]
 
     async def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]:
         found = await self._row(
@@ -162,27 +179,29 @@ class PostgresReads:
     async def outbox(
         self, states: Sequence[EnumOutboxState], key: WorkflowKey | None, after: Pointer | None, limit: int
     ) -> Sequence[OutboxRow]:
-        _, n, ordinal = after or (0, -1, -1)
+        place, ordinal = _behind(after)
         rows = await self._fetch(
             _sql(
                 _OUTBOX,
                 "where o.state = any($1::text[]) and (o.n, o.ordinal) > ($2, $3)",
                 "and ($4::text is null or (w.workflow_type = $4 and w.instance_id = $5)) order by o.n, o.ordinal limit $6",
             ),
-            [state.value for state in states], n, ordinal, *(key or (None, None)), limit,
+            [state.value for state in states], place, ordinal, *(key or (None, None)), limit,
         )  # fmt: skip
         return [outbox_row(row) for row in rows]
 
     async def waiting(self, after: Pointer | None, limit: int, timers_before_us: int | None) -> Sequence[OutboxRow]:
-        _, n, ordinal = after or (0, -1, -1)
-        which, values = ("o.timer = ''", []) if timers_before_us is None else (
-            "o.timer <> '' and o.due_us < $4", [timers_before_us]
-        )  # fmt: skip
-        rows = await self._fetch(
-            _sql(_OUTBOX, "where o.state = 'waiting' and (o.n, o.ordinal) > ($1, $2) and", which,
-                 "order by o.n, o.ordinal limit $3"),
-            n, ordinal, limit, *values,
-        )  # fmt: skip
+        place, ordinal = _behind(after)
+        shards = self.owned()
+        if timers_before_us is None:
+            which = list(range(self.shards)) if shards is None else shards
+            rows = await self._fetch(_sql(_INTENTS, "order by o.n, o.ordinal"), place, ordinal, limit, which)
+        else:
+            rows = await self._fetch(
+                _sql(_OUTBOX, "where o.state = 'waiting' and (o.n, o.ordinal) > ($1, $2) and o.timer <> '' and o.due_us < $4",
+                     "and ($5::bigint[] is null or (o.n >> 48) = any($5)) order by o.n, o.ordinal limit $3"),
+                place, ordinal, limit, timers_before_us, shards,
+            )  # fmt: skip
         return [outbox_row(row) for row in rows]
 
     async def rejections(
@@ -204,7 +223,7 @@ class PostgresReads:
             *key, limit,
         )  # fmt: skip
         return [
-            Attempt(Pointer(0, n, ordinal), attempt, began_us, ended_us, EnumAttempt(outcome), code, message, trace)
+            Attempt(pointer_of(n, ordinal), attempt, began_us, ended_us, EnumAttempt(outcome), code, message, trace)
             for n, ordinal, attempt, began_us, ended_us, outcome, code, message, trace in rows
         ]
 
@@ -240,8 +259,9 @@ class PostgresReads:
 
     async def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:
         rows = await self._fetch(
-            "select ticket, body, at_us, answer from inbox where answer is null and ticket > $1 order by ticket limit $2",
-            after, limit,
+            "select ticket, body, at_us, answer, shard from inbox where answer is null and ticket > $1"
+            " and ($3::bigint[] is null or shard = any($3)) order by ticket limit $2",
+            after, limit, self.owned(),
         )  # fmt: skip
         return [InboxRow(*row) for row in rows]
 

@@ -48,7 +48,7 @@ class PostgresRun(PostgresReads):
         run = cls(address)
         try:
             await run._link.open()
-            await run._link.use(lambda connection: check(connection, address))
+            run.shards = await run._link.use(lambda connection: check(connection, address))
             run.actions = (await run.counts()).actions
         except BaseException:
             await run.close()

@@ -4,6 +4,9 @@ The layout is that of the SQLite store (docs/decisions/0005): the log is laid ou
 (instance, action id) is both dedup and the way to an instance's rows. What differs:
 
 - Text compares by bytes (``collate "C"``), so lists have the same order as everywhere else.
+- A position is one number, the place (``sql_rows``): so the keys of log, outbox, attempts and blob references begin with the
+  shard, and the rows of a shard stand together. An instance of shard s has the number k * shards + s, with k from the row of s in
+  ``shards``. So nobody but the owner of a shard makes numbers in it.
 - A rejection is found by a digest of key, action id and code: they may be longer than an index takes.
 - ``workflow_state`` leaves room in its pages, so an update stays in its page and touches no index.
 - Statements use no extension, no function of ours, no trigger and no temporary table.
@@ -17,15 +20,20 @@ from typing import Final
 
 from ..store_errors import NotAStore, StoreMissing, StoreTooNew
 from .address import Address
-from .errors import StoreTooOld
+from .errors import OtherShards, StoreTooOld
 from .link import Connection
 
 SCHEMA_VERSION: Final = 1
-SHARDS: Final = 1
+SHARDS_DEFAULT: Final = 1
 
 TABLES: Final = """
 create table meta(name text primary key, value text not null);
-create table shards(shard integer primary key, n bigint not null, fence bigint not null, owner text not null);
+create table shards(
+  shard bigint primary key, n bigint not null default 0, instances bigint not null default 0,
+  fence bigint not null default 0, owner text not null default '') with (fillfactor = 50);
+create table workers(
+  id text primary key, lease_s double precision not null, about text not null,
+  joined timestamptz not null default clock_timestamp(), heard timestamptz not null default clock_timestamp());
 create table codes(
   id bigint generated always as identity primary key, workflow_type text not null, contract_version text not null,
   digest bytea not null, state_schema bigint not null, unique(workflow_type, contract_version, digest, state_schema));
@@ -75,8 +83,8 @@ create table rejections(
 create index rejections_last on rejections(last_us);
 
 create table inbox(
-  ticket bigint generated always as identity primary key, body bytea not null, at_us bigint not null, answer bytea,
-  answered_us bigint not null default 0);
+  ticket bigint generated always as identity primary key, shard bigint not null default 0, body bytea not null,
+  at_us bigint not null, answer bytea, answered_us bigint not null default 0);
 create index inbox_open on inbox(ticket) where answer is null;
 create index inbox_answered on inbox(answered_us) where answer is not null;
 
@@ -103,22 +111,25 @@ create view workflow_state_json as select
   from workflow_state;
 create view action_dedup_log as select
   w.workflow_key, encode(l.action_id, 'hex') as action_id, encode(l.body_hash, 'hex') as body_hash,
-  encode(l.state_hash, 'hex') as result_hash, l.version, l.n as position,
+  encode(l.state_hash, 'hex') as result_hash, l.version, l.n >> 48 as shard, l.n & ((1::bigint << 48) - 1) as n,
   to_timestamp(l.issued_us / 1e6) as processed_at
   from log l join workflow_state w using (instance);
 """
 
 
-async def check(connection: Connection, address: Address) -> None:
-    """Raises StoreMissing, NotAStore, StoreTooNew, StoreTooOld, and what the driver raises."""
+async def check(connection: Connection, address: Address) -> int:
+    """How many shards the store has. Raises StoreMissing, NotAStore, StoreTooNew, StoreTooOld, OtherShards, and what the
+    driver raises."""
     found = await _version(connection, address)
     if found is None:
         raise StoreMissing(f"there is no store at {address.shown}; start an engine on it first", store=address.shown)
     _check_version(found, address)
+    return await _shards(connection, address)
 
 
-async def make(connection: Connection, address: Address) -> None:
-    """Make the schema and its tables unless they are there. Of two processes that try at once, one makes them; both go on."""
+async def make(connection: Connection, address: Address) -> int:
+    """Make the schema and its tables unless they are there; how many shards the store has. Of two processes that try at once,
+    one makes them; both go on."""
     found = await _version(connection, address)
     if found is None:
         async with connection.transaction():
@@ -126,8 +137,9 @@ async def make(connection: Connection, address: Address) -> None:
             found = await _version(connection, address)
             if found is None:
                 await _fill(connection, address)
-                return
+                found = SCHEMA_VERSION
     _check_version(found, address)
+    return await _shards(connection, address)
 
 
 async def _version(connection: Connection, address: Address) -> int | None:
@@ -168,10 +180,22 @@ def _check_version(found: int, address: Address) -> None:
         )
 
 
+async def _shards(connection: Connection, address: Address) -> int:
+    found = int(await connection.fetchval("select value from meta where name = 'shards'"))
+    if address.shards not in (None, found):
+        raise OtherShards(
+            f"{address.shown} was made with {found} shards, and its URL asks for {address.shards}; leave shards= out",
+            store=address.shown,
+            found=found,
+        )
+    return found
+
+
 async def _fill(connection: Connection, address: Address) -> None:
+    shards = address.shards or SHARDS_DEFAULT
     await connection.execute(f'create schema if not exists "{address.schema}"')
     await connection.execute(TABLES)
     await connection.executemany(
-        "insert into meta values($1, $2)", [("schema_version", str(SCHEMA_VERSION)), ("shards", str(SHARDS))]
+        "insert into meta values($1, $2)", [("schema_version", str(SCHEMA_VERSION)), ("shards", str(shards))]
     )
-    await connection.executemany("insert into shards values($1, 0, 0, '')", [(shard,) for shard in range(SHARDS)])
+    await connection.execute("insert into shards(shard) select generate_series(0, $1::bigint - 1)", shards)

@@ -133,7 +133,7 @@ COUNT_REJECTION: Final = SetStatement(
     "from {rows} where x.digest = c1",
 )
 SEND: Final = SetStatement(
-    "bn", "insert into inbox(body, at_us) select c1, c2 from {rows} order by ord returning ticket"
+    "bnn", "insert into inbox(body, at_us, shard) select c1, c2, c3 from {rows} order by ord returning ticket"
 )
 PROJECT: Final = SetStatement(
     "tttnttb",

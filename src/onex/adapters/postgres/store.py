@@ -1,27 +1,32 @@
-"""The PostgreSQL store as the ports want it: one schema of one database, owned by one process at a time.
+"""The PostgreSQL store as the ports want it: one schema of one database, owned by one process, or shared by many.
 
-Theory of operation. Two connections, opened again when they are lost (``link``):
+Theory of operation. Connections, opened again when they are lost (``link``):
 
-- One writes: commits, sends, projections; the owner's lock belongs to its session (``writer``).
+- One writes: commits, sends, projections (``writer``); the locks of an owner belong to its session (``ownership``).
 - One reads, and is told by the server what others have sent and committed (``watch``). A read sees each commit that was answered
-  before it began.
+  before it began. It also tells others of our commits, after them and once for several.
+- One for the beats of a worker, opened with the first.
 
 A call that writes goes on to its end when its caller is cancelled; only its result is dropped. ``woken`` waits for the
-notification that senders leave with their rows, and returns after 5 s without one. So an idle owner costs a query in 5 s.
+notification that senders leave with their rows, and returns after 10 s without one. So an idle owner costs a query in 10 s.
 
 What user code was running at a crash (``judging``) must be kept without a wait, so it is kept on this machine, in a file
-of its temporary folder, whose lock also tells other processes here who owns the store. An owner on another machine does not
-find it: there an action that kills its process is counted from the beginning.
+of its temporary folder, whose lock also tells other processes here who owns the store. Each worker has such a file, and one that
+starts uses that of a dead one. An owner on another machine does not find it: there an action that kills its process is counted
+from the beginning.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from itertools import count
 from typing import Any, TypeVar
 
-from ...kernel.errors import DatabaseConnectionError
+from ...kernel.errors import DatabaseConnectionError, OnexError
+from ...kernel.membership import Membership, Worker
 from ...kernel.size_limits import check_body
 from ...ports import Applied, Code, Commit, Conflict, Env, ProjectionRow
 from ..owner_lock import OwnerLock
@@ -29,8 +34,9 @@ from ..store_errors import StoreReadOnly
 from ..store_limits import REJECTIONS_MAX
 from .address import Address, owner_file
 from .link import CLOSE_S, Connection, Link
+from .ownership import ShardOwnership
 from .read import PostgresReads
-from .schema import SHARDS, check, make
+from .schema import check, make
 from .watch import Channel, Notified
 from .writer import Writer
 
@@ -38,23 +44,27 @@ R = TypeVar("R")
 
 
 class PostgresStore(PostgresReads):
-    """Store, Reader, Sender and Projections of one schema. A process that does not call ``own`` may read and send.
+    """Store, Reader, Sender, ShardLeases and Projections of one schema. A process that does not call ``own`` may read and send.
 
     Made by ``open``. It belongs to one event loop. Any method raises EngineClosed after ``close``, and StoreReadOnly when it
     writes and may not.
     """
 
-    shards = SHARDS
-
     def __init__(self, address: Address, *, read_only: bool, rejections_kept: int) -> None:
         super().__init__(Link(address, read_only=read_only, on_open=self._opened))
         self.address = address
-        self._writer = None if read_only else Writer(address, rejections_kept)
+        self.shards = 1
+        self._ownership = ShardOwnership(address)
+        self._writer = None if read_only else Writer(self._ownership, rejections_kept)
         self._committed = Channel(self._link, address.channel("committed"))
-        self._sent = Channel(self._link, address.channel("sent"))
+        self._sent = Channel(self._link, address.channel("sent"), self._has_one_of)
+        self._moved = Channel(self._link, address.channel("workers"))
+        self._workers_changed = Notified(self._moved)
         self._woken = Notified(self._sent)
         self._lock = OwnerLock(owner_file(address), 0o600)
         self._judged_before = b""
+        self._telling: asyncio.Task[None] | None = None
+        self._untold = False
         self._under_way: set[asyncio.Task[Any]] = set()
 
     @classmethod
@@ -63,23 +73,25 @@ class PostgresStore(PostgresReads):
     ) -> PostgresStore:
         """Make the store when there is none, unless ``read_only`` or not ``create``.
 
-        Raises ServerUnreachable, StoreMissing, NotAStore, StoreTooNew, StoreTooOld and other kinds of
+        Raises ServerUnreachable, StoreMissing, NotAStore, StoreTooNew, StoreTooOld, OtherShards and other kinds of
         DatabaseConnectionError.
         """
         store = cls(address, read_only=read_only, rejections_kept=rejections_kept)
         try:
             await store._link.open()
             if store._writer is None or not create:
-                await store._link.use(lambda connection: check(connection, store.address))
+                store.shards = await store._link.use(lambda connection: check(connection, store.address))
             else:
-                await store._writer.link.use(lambda connection: make(connection, store.address))
+                store.shards = await store._writer.link.use(lambda connection: make(connection, store.address))
+            if store._writer is not None:
+                store._writer.shards = store.shards
         except BaseException:
             store.drop()
             raise
         return store
 
     async def _opened(self, connection: Connection) -> None:
-        for channel in (self._sent, self._committed):
+        for channel in (self._sent, self._committed, self._moved):
             await channel.listen_on(connection)
 
     async def settle(self) -> None:
@@ -104,7 +116,7 @@ class PostgresStore(PostgresReads):
         if not task.cancelled():
             task.exception()  # retrieved: the caller may be gone
 
-    # --- the owner ----------------------------------------------------------------------------------------------------
+    # --- the only owner ----------------------------------------------------------------------------------------------------
 
     async def own(self, owner: str) -> Mapping[int, int]:
         return await self._whole(self._own(owner))
@@ -114,15 +126,16 @@ class PostgresStore(PostgresReads):
         if self._lock.held or not self._take_file():
             return {}
         try:
-            fence = await writer.own(owner)
+            fences = await self._ownership.own(owner)
         except BaseException:
             self._lock.free()
             raise
-        if not fence:
+        if not fences:
             self._lock.free()
             return {}
         self._judged_before = self._lock.read()
-        return {0: fence}
+        writer.forget(fences)
+        return fences
 
     def _take_file(self) -> bool:
         folder = self._lock.path.parent
@@ -136,11 +149,73 @@ class PostgresStore(PostgresReads):
             ) from error
         return self._lock.take()
 
+    def owned(self) -> list[int] | None:
+        one = self._ownership
+        return sorted(one.fences) if one.alone or one.worker else None
+
+    def _has_one_of(self, told: str) -> bool:
+        """``told``: the shards that something was sent to, or nothing when that is not said."""
+        fences = self._ownership.fences
+        return not told or any(shard.isdecimal() and int(shard) in fences for shard in told.split(","))
+
+    # --- one of many --------------------------------------------------------------------------------------------------
+
+    async def join(self, worker: Worker) -> None:
+        await self._whole(self._join(worker))
+
+    async def _join(self, worker: Worker) -> None:
+        """The file of this worker is the first that no living one of this machine has: so that of one that has died."""
+        writer = self._writes
+        await self._ownership.join(worker)
+        for place in count():
+            self._lock = OwnerLock(owner_file(self.address, f"worker-{place}"), 0o600)
+            if self._take_file():
+                break
+        self._judged_before = self._lock.read()
+        writer.forget(range(self.shards))
+
+    async def beat(self) -> Membership:
+        return await self._ownership.beat()
+
+    async def take(self, shards: Collection[int]) -> Mapping[int, int]:
+        return await self._whole(self._take(shards))
+
+    async def _take(self, shards: Collection[int]) -> Mapping[int, int]:
+        taken = await self._ownership.take(shards)
+        self._writes.forget(taken)
+        return taken
+
+    async def give(self, shards: Collection[int]) -> None:
+        await self._whole(self._ownership.give(shards))
+
+    async def leave(self) -> None:
+        self._lock.write(b"")
+        await self._whole(self._ownership.leave())
+        self._lock.free()
+
+    async def workers_changed(self) -> None:
+        await self._workers_changed.changed()
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
     async def intern(self, code: Code, env: Env) -> tuple[int, int]:
         return await self._whole(self._writes.intern(code, env))
 
     async def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
-        return await self._whole(self._writes.commit(commit))
+        outcomes = await self._whole(self._writes.commit(commit))
+        self._untold = True
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.ensure_future(self._tell_committed())
+        return outcomes
+
+    async def _tell_committed(self) -> None:
+        """Wake who waits for commits: once for all since the last time. Lost, it costs those some seconds."""
+        while self._untold:
+            self._untold = False
+            with suppress(OnexError):
+                await self._link.use(
+                    lambda connection: connection.execute("select pg_notify($1, '')", self._committed.name)
+                )
 
     def judging(self, record: bytes) -> None:
         self._lock.write(record)
@@ -158,25 +233,26 @@ class PostgresStore(PostgresReads):
             if hanging and self._writer is not None:
                 self._writer.link.drop()
         self._lock.write(b"")
-        if self._writer is not None:
-            await self._writer.close()
+        if self._telling is not None:
+            await asyncio.wait({self._telling}, timeout=CLOSE_S)
+        await self._ownership.close()
         await self._link.close()
         self._lock.free()
 
     def drop(self) -> None:
         """Do what the death of the process does: no connection is ended orderly. For tests; ``close`` still follows."""
         self._link.drop()
-        if self._writer is not None:
-            self._writer.link.drop()
+        self._ownership.drop()
         self._lock.free()
 
     # --- any process --------------------------------------------------------------------------------------------------
 
     async def send(self, body: bytes, at_us: int, shard: int = 0) -> int:
-        return (await self.send_all([body], at_us))[0]
+        return (await self.send_all([body], at_us, [shard]))[0]
 
     async def send_all(self, bodies: Sequence[bytes], at_us: int, shards: Sequence[int] = ()) -> Sequence[int]:
-        return await self._whole(self._writes.send_all([check_body(body) for body in bodies], at_us))
+        checked = [check_body(body) for body in bodies]
+        return await self._whole(self._writes.send_all(checked, at_us, shards or [0] * len(checked)))
 
     def watch(self) -> Notified:
         """For one who waits for a commit of another process, such as an answer."""

@@ -7,30 +7,40 @@ new one. Whoever waits is let look every ``LOOK_S`` without any.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from .link import Connection, Link
 
-LOOK_S: Final = 5.0
+LOOK_S: Final = 10.0
+
+
+def _any(told: str) -> bool:
+    return True
 
 
 class Channel:
-    """One channel on one link. It listens once somebody has waited on it."""
+    """One channel on one link. It listens once somebody has waited on it. ``concerns`` says of what was told whether it counts."""
 
-    def __init__(self, link: Link, name: str) -> None:
+    def __init__(self, link: Link, name: str, concerns: Callable[[str], bool] = _any) -> None:
         self.link, self.name = link, name
         self.listening = False
         self.told = 0
+        self._concerns = concerns
         self._waiting: set[asyncio.Future[None]] = set()
 
     async def listen_on(self, connection: Connection) -> None:
         """Called for each new connection of the link: what was sent in between was not told."""
         if self.listening:
-            await connection.add_listener(self.name, self._tell)
+            await connection.add_listener(self.name, self._notified)
             connection.add_termination_listener(self._tell)
             self._tell()
 
-    def _tell(self, *told: object) -> None:
+    def _notified(self, connection: object, pid: int, name: str, told: object) -> None:
+        if self._concerns(str(told)):
+            self._tell()
+
+    def _tell(self, *ended: object) -> None:
         self.told += 1
         for one in self._waiting:
             if not one.done():

@@ -1,41 +1,41 @@
-"""Everything that writes, on one connection: ownership, commits, sends, projections.
+"""What is written beside ownership: commits, sends, projections, on the connection that holds this process's locks.
 
-Theory of operation. Two things keep two owners apart.
+Theory of operation. A commit takes these steps: build the rows in memory; ``begin``; check the fences and draw positions and
+instance numbers of all its shards with one statement; one statement per table, over all shards; ``commit``. The statement that
+draws changes a row of each shard that the commit names, so until its end nobody else draws there or takes the shard. A shard whose
+fence has another value changes no row: then all is rolled back, and FencedError names those shards.
 
-- The **lock**: an advisory lock of the session that owns. The server frees it when the session ends, however it ends. It only
-  says when a shard is free.
-- The **fence**: a number in ``shards`` that every owner raises. Each commit compares it in the statement that draws the
-  positions, inside its transaction. It alone decides who may write: a session whose lock went unnoticed commits nothing.
+An error before ``commit`` is sent: nothing was applied. The server's answer that it did not commit: the same. No answer to
+``commit``: CommitUnknown. Nothing is sent twice. A lost connection is opened again by ``ownership``, which ends the old session
+first. So when there is a connection again, a commit of the old one is in the store, or never will be: that is what a reader waits
+for after CommitUnknown (``settle``).
 
-A lost connection takes the lock with it. The next call opens a new one and, before anything else, ends the old session if it
-still runs, takes the lock again and compares the fence (``_take_again``). The same fence: nobody owned the store in between, and
-the owner goes on. Another: FencedError. So when the lock is there again, the old session has ended, and with it every commit
-that was under way: it is in the store now, or never will be. That is what a reader waits for after CommitUnknown (``settle``).
+Memory keeps where each shard ended (``_ends``: last place, last instance number) and where each instance did (``_known``). It may
+be out of date when another process had the shard in between. Then the numbers drawn differ, or an update changes no row, and
+the commit takes the slow path. An entry of ``_known`` is about one version, and what was written does not change.
 
-A commit takes these steps: build the rows in memory; ``begin``; check the fence, draw the positions and notify with one
-statement; one statement per table; ``commit``. An error before ``commit`` is sent: nothing was applied. The server's answer that it
-did not commit: the same. No answer to ``commit``: CommitUnknown. Nothing is sent twice.
+A notification inside a transaction makes all commits of the server wait for one another until each is on the disk (NOTIFY takes one
+lock for all). So a commit is told after it, by the store.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final, TypeVar
 
 import asyncpg
 
-from ...kernel.errors import CommitUnknown, FencedError, OnexError
+from ...kernel.errors import CommitUnknown, OnexError
 from ...ports import Applied, Code, Commit, Conflict, Env, ProjectionRow
 from ..commit_rows import SqlRow, UnconditionalRows
-from ..store_errors import StoreBusy
+from ..sql_rows import PLACE_N, place_of
 from .address import Address
 from .commit import (
     PostgresRows,
     apply_one_by_one,
     delete_settled,
-    plain,
     sweep,
     write_answers,
     write_attempts,
@@ -44,115 +44,43 @@ from .commit import (
     write_rejections,
 )
 from .errors import DRIVER_ERRORS, said
-from .link import Connection, Link
+from .link import Connection
+from .ownership import ShardOwnership
 from .statements import PROJECT, SEND
 
 R = TypeVar("R")
 
 SWEEP_US: Final = 60_000_000
 ENDS_KEPT: Final = 65_536
-FREED_S: Final = 0.5
-"""For so long ``own`` waits for the lock: the server frees it a moment after its session has ended."""
-AGAIN_S: Final = 5.0
-"""For so long an owner waits to get its own lock back."""
 
-_DRAW: Final = """update shards set n = n + $1 where shard = 0 and fence = $2
-  returning n, pg_notify($3, '')::text"""
-_END_SESSION: Final = """select pg_terminate_backend(pid) from pg_stat_activity
-  where pid = $1 and backend_start = $2 and pid <> pg_backend_pid()"""
+_DRAW: Final = """update shards s set n = s.n + r.drawn, instances = s.instances + r.made
+  from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) r(shard, fence, drawn, made)
+  where s.shard = r.shard and s.fence = r.fence returning s.shard, s.n, s.instances"""
+_ADVANCE: Final = """update shards s set n = r.n, instances = r.instances
+  from unnest($1::bigint[], $2::bigint[], $3::bigint[]) r(shard, n, instances) where s.shard = r.shard"""
+
+Ends = dict[int, tuple[int, int]]
+"""By shard: the last place and the last instance number that were given."""
 
 
 class Writer:
-    """``fence`` is what this process owns the shard with; 0: it owns nothing."""
+    """Of one process, as ``ownership`` says which shards it has. ``shards`` is how many the store has."""
 
-    def __init__(self, address: Address, rejections_kept: int) -> None:
-        self.address = address
-        self.link = Link(address, on_open=self._opened)
-        self.fence = 0
-        self.in_doubt = False
-        self._lock_key = address.lock_key("owner")
-        self._session: tuple[int, object] | None = None
+    def __init__(self, ownership: ShardOwnership, rejections_kept: int) -> None:
+        self.ownership = ownership
+        self.link = ownership.link
+        self.address: Address = ownership.address
+        self.shards = 1
         self._cap = rejections_kept
         self._sweep_us = 0
-        self._last_n: int | None = None
-        self._last_instance = 0
-        self._ends: dict[int, tuple[int, int]] = {}
+        self._ends: Ends = {}
+        self._known: dict[int, tuple[int, int]] = {}
         self._rejections: int | None = None
-
-    # --- ownership ----------------------------------------------------------------------------------------------------
-
-    async def own(self, owner: str) -> int:
-        """The fence; 0 when another session has the lock."""
-
-        async def take(connection: Connection) -> int:
-            if not await self._lock(connection, FREED_S):
-                return 0
-            try:
-                fence = await connection.fetchval(
-                    "update shards set fence = fence + 1, owner = $1 where shard = 0 returning fence", owner
-                )
-            except BaseException:
-                await self._unlock(connection)
-                raise
-            return int(fence)
-
-        if self.fence:
-            return 0
-        self.fence = await self.link.use(take)
-        self._forget_cached()
-        return self.fence
-
-    async def _lock(self, connection: Connection, patience_s: float) -> bool:
-        loop = asyncio.get_running_loop()
-        end_s = loop.time() + patience_s
-        while not await connection.fetchval("select pg_try_advisory_lock($1)", self._lock_key):
-            if loop.time() > end_s:
-                return False
-            await asyncio.sleep(0.025)
-        return True
-
-    async def _unlock(self, connection: Connection) -> None:
-        await connection.execute("select pg_advisory_unlock($1)", self._lock_key)
-
-    async def _opened(self, connection: Connection) -> None:
-        """The first thing on each new connection. Raises FencedError, StoreBusy."""
-        if self.fence:
-            await self._take_again(connection)
-        row = await connection.fetchrow("select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()")
-        self._session = None if row is None else (row[0], row[1])
-        self.in_doubt = False
-
-    async def _take_again(self, connection: Connection) -> None:
-        self._forget_cached()
-        await self._check_fence(connection)
-        if self._session is not None:
-            with suppress(asyncpg.InsufficientPrivilegeError):
-                await connection.execute(_END_SESSION, *self._session)
-        if not await self._lock(connection, AGAIN_S):
-            await self._check_fence(connection)
-            raise StoreBusy(
-                f"the session that this owner lost still holds the lock of {self.address.shown}; send again",
-                store=self.address.shown,
-            )
-        await self._check_fence(connection)
-
-    async def _check_fence(self, connection: Connection) -> None:
-        stored = await connection.fetchval("select fence from shards where shard = 0")
-        if stored != self.fence:
-            raise self._fenced(self.fence)
-
-    def _fenced(self, fence: int | None) -> FencedError:
-        return FencedError(
-            f"{self.address.shown} has another owner now; this commit came with fence {fence}", fence=fence
-        )
 
     async def settle(self) -> None:
         """After CommitUnknown: returns when the session of that commit has ended, so that reading tells what became of it."""
-        if self.in_doubt:
+        if self.ownership.in_doubt:
             await self.link.use(_nothing)
-
-    async def close(self) -> None:
-        await self.link.close(self._unlock if self.fence else _nothing)
 
     # --- commits ------------------------------------------------------------------------------------------------------
 
@@ -184,11 +112,14 @@ class Writer:
         except BaseException as error:
             self._forget_cached()
             if isinstance(error, CommitUnknown):
-                self.in_doubt = True
+                self.ownership.in_doubt = True
                 self.link.drop()
             raise
 
     async def _commit(self, connection: Connection, commit: Commit) -> Sequence[Applied | Conflict]:
+        missing = _written(commit) - commit.fences.keys()
+        if missing:
+            raise self.ownership.fenced(missing, commit.fences)
         try:
             answers = await self._fast(connection, commit)
             return await self._slow(connection, commit) if answers is None else answers
@@ -201,18 +132,17 @@ class Writer:
 
     async def _fast(self, connection: Connection, commit: Commit) -> list[Applied | Conflict] | None:
         """Apply all changes. None: nothing was applied, for a change does not fit what is stored, or memory is out of date."""
-        last_n = await self._last_position(connection)
         await self._find_ends(connection, commit)
-        batch = PostgresRows(last_n, self._last_instance, commit.at_us)
+        before = {shard: self._ends[shard] for shard in commit.fences}
+        batch = PostgresRows(dict(before), self.shards, commit.at_us)
         answers: list[Applied | Conflict] = []
         for change in commit.changes:
-            known = self._ends.get(change.instance or 0)
+            known = self._known.get(change.instance or 0)
             fresh = known is not None and known[0] == change.based_on
-            answers.append(batch.add(plain(change), known[1] if known and fresh else 0))
+            answers.append(batch.add_to(change.shard, change, known[1] if known and fresh else 0))
         if batch.needs_slow_path:
             return None
-        drawn = await self._begin(connection, commit, batch.n - last_n)
-        fits = drawn == batch.n
+        fits = await self._begin(connection, commit, before, batch.ends) == batch.ends
         if fits:
             try:
                 fits = await batch.run(connection)
@@ -223,47 +153,53 @@ class Writer:
             self._forget_cached()
             return None
         await self._finish(connection, commit, batch.unconditional)
-        self._last_n, self._last_instance = batch.n, batch.instance
-        if len(self._ends) > ENDS_KEPT:
-            self._ends.clear()
-        self._ends.update(batch.last)
+        self._ends.update(batch.ends)
+        if len(self._known) > ENDS_KEPT:
+            self._known.clear()
+        self._known.update(batch.last)
         return answers
 
     async def _slow(self, connection: Connection, commit: Commit) -> list[Applied | Conflict]:
         """Compare each change with what is stored, in order, and leave out those in conflict."""
-        n = await self._begin(connection, commit, 0)
-        instance = await connection.fetchval("select coalesce(max(instance), 0) from workflow_state")
-        answers, last_n, beside = await apply_one_by_one(connection, commit.changes, n, instance, commit.at_us)
-        await connection.execute("update shards set n = $1 where shard = 0", last_n)
+        ends = await self._begin(connection, commit, {}, {})
+        answers, beside = await apply_one_by_one(connection, commit.changes, ends, self.shards, commit.at_us)
+        await connection.execute(
+            _ADVANCE, [*ends], [place & PLACE_N for place, _ in ends.values()],
+            [instance // self.shards for _, instance in ends.values()],
+        )  # fmt: skip
         await self._finish(connection, commit, beside)
-        self._last_n = None
-        self._ends.clear()
+        self._forget_cached()
         return answers
 
-    async def _begin(self, connection: Connection, commit: Commit, rows: int) -> int:
-        """Open the transaction and draw ``rows`` positions; returns the last one. The same statement checks the fence."""
+    async def _begin(self, connection: Connection, commit: Commit, before: Ends, after: Ends) -> Ends:
+        """Open the transaction and draw the numbers from ``before`` to ``after``; the last of each shard. Raises FencedError."""
         await connection.execute("begin isolation level read committed")
-        fence = commit.fences.get(0)
-        n = await connection.fetchval(_DRAW, rows, fence, self.address.channel("committed"))
-        if n is None:
-            raise self._fenced(fence)
-        return int(n)
+        rows = [
+            (shard, fence, after[shard][0] - before[shard][0], (after[shard][1] - before[shard][1]) // self.shards)
+            if before else (shard, fence, 0, 0)
+            for shard, fence in sorted(commit.fences.items())
+        ]  # fmt: skip
+        drawn: Ends = {}
+        for shard, n, instances in await connection.fetch(_DRAW, *zip(*rows, strict=True)) if rows else ():
+            drawn[shard] = place_of(shard, n), instances * self.shards + shard
+        if len(drawn) < len(rows):
+            raise self.ownership.fenced(commit.fences.keys() - drawn.keys(), commit.fences)
+        return drawn
 
     async def _finish(self, connection: Connection, commit: Commit, beside: UnconditionalRows) -> None:
         await write_blobs(connection, commit.blobs, commit.at_us)
         await delete_settled(connection, commit.settled)
-        await write_notes(connection, (*commit.notes, *beside.notes), commit.fences[0])
+        await write_notes(connection, (*commit.notes, *beside.notes), commit.fences)
         await write_attempts(connection, commit.attempts)
         await write_answers(connection, (*commit.answers, *beside.answers))
         rows, due = self._rejections, commit.at_us >= self._sweep_us
         refused = (*commit.rejections, *beside.rejections)
-        if refused or due:
+        if refused:
             if rows is None:
                 rows = int(await connection.fetchval("select count(*) from rejections"))
-            if refused:
-                rows = await write_rejections(connection, refused, rows, self._cap)
-            if due:
-                rows -= await sweep(connection, commit.at_us)
+            rows = await write_rejections(connection, refused, rows, self._cap)
+        if due:
+            rows = await sweep(connection, commit.at_us)
         try:
             await connection.execute("commit")
         except (asyncio.CancelledError, *DRIVER_ERRORS) as error:
@@ -277,41 +213,49 @@ class Writer:
         if due:
             self._sweep_us = commit.at_us + SWEEP_US
 
-    async def _last_position(self, connection: Connection) -> int:
-        if self._last_n is None:
-            self._last_n = int(await connection.fetchval("select n from shards where shard = 0"))
-            self._last_instance = int(
-                await connection.fetchval("select coalesce(max(instance), 0) from workflow_state")
-            )
-        return self._last_n
-
     async def _find_ends(self, connection: Connection, commit: Commit) -> None:
-        """Learn where the instances of this commit end that are not known at their version."""
+        """Learn where the shards of this commit end, and the instances that are not known at their version."""
+        new = [shard for shard in commit.fences if shard not in self._ends]
+        if new:
+            for shard, n, instances in await connection.fetch(
+                "select shard, n, instances from shards where shard = any($1::bigint[])", new
+            ):
+                self._ends[shard] = place_of(shard, n), instances * self.shards + shard
+            strange = [shard for shard in new if shard not in self._ends]
+            if strange:
+                raise self.ownership.fenced(strange, commit.fences)
         unknown = [
             change.instance
             for change in commit.changes
             if change.instance is not None
             and change.rows
-            and self._ends.get(change.instance, (-1, 0))[0] != change.based_on
+            and self._known.get(change.instance, (-1, 0))[0] != change.based_on
         ]
         if unknown:
             for row in await connection.fetch(
                 "select instance, version, position from workflow_state where instance = any($1::bigint[])", unknown
             ):
-                self._ends[row[0]] = row[1], row[2]
+                self._known[row[0]] = row[1], row[2]
+
+    def forget(self, shards: Iterable[int]) -> None:
+        """These have had another owner: where they end is read again."""
+        for shard in shards:
+            self._ends.pop(shard, None)
 
     def _forget_cached(self) -> None:
-        self._last_n = self._rejections = None
+        self._rejections = None
         self._ends.clear()
+        self._known.clear()
 
     # --- what others write --------------------------------------------------------------------------------------------
 
-    async def send_all(self, bodies: Sequence[bytes], at_us: int) -> Sequence[int]:
+    async def send_all(self, bodies: Sequence[bytes], at_us: int, shards: Sequence[int]) -> Sequence[int]:
         async def insert(connection: Connection) -> Sequence[int]:
             # One sender at a time, to the end of its transaction: a higher ticket is never seen before a lower one.
             await connection.execute("select pg_advisory_xact_lock($1)", self.address.lock_key("inbox"))
-            tickets = await SEND.ask(connection, [(body, at_us) for body in bodies])
-            await connection.execute("select pg_notify($1, '')", self.address.channel("sent"))
+            tickets = await SEND.ask(connection, [(body, at_us, of) for body, of in zip(bodies, shards, strict=True)])
+            told = ",".join(map(str, sorted(set(shards))))
+            await connection.execute("select pg_notify($1, $2)", self.address.channel("sent"), told)
             return sorted(tickets)
 
         return await self._transaction(insert)
@@ -353,6 +297,15 @@ class Writer:
 
 
 async def _nothing(connection: Connection) -> None: ...
+
+
+def _written(commit: Commit) -> set[int]:
+    """The shards that a commit writes in."""
+    shards = {change.shard for change in commit.changes}
+    for pointers in (commit.settled, (note.pointer for note in commit.notes)):
+        shards.update(pointer.shard for pointer in pointers)
+    shards.update(answer.shard for answer in commit.answers)
+    return shards
 
 
 def _says_nothing_was_applied(error: BaseException) -> bool:

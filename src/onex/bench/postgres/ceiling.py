@@ -67,8 +67,8 @@ async def measure(url: str, way: Way, seconds: float, shape: RowSizes) -> Ceilin
 
 
 async def fill(address: Address, way: Way, seconds: float, shape: RowSizes) -> Ceiling:
-    """Makes a store at ``address``, where none may be, and fills it."""
-    await (await PostgresStore.open(address)).close()
+    """Makes a store of one shard at ``address``, where none may be, and fills it."""
+    await (await PostgresStore.open(address._replace(shards=1))).close()
     link = Link(address)
     try:
         return await link.use(lambda connection: _fill(connection, way, seconds, shape))
@@ -166,10 +166,10 @@ class _Changes:
         touched: dict[int, int] = {}
         for place in islice(self.next, size):
             touched[place] = touched.get(place, 0) + 1
-        rows = PostgresRows(self.n, self.instance, self.us)
+        rows = PostgresRows({0: (self.n, self.instance)}, 1, self.us)
         settled, self.waits = tuple(self.waits), []
         for place, count in touched.items():
-            rows.add(self._change(place, count, settled), self.ends[place][1])
+            rows.add_to(0, self._change(place, count, settled), self.ends[place][1])
             settled = ()
             self.ends[place] = self.ends[place][0] + count, rows.n
         self.n = rows.n

@@ -8,7 +8,8 @@ Theory of operation
     Only the ports are used, so the suite knows nothing of how rows are kept. Each behaviour must hold in any order of the
     tests. What a subclass says: ``open``; ``crash``, how a process of this store dies (without it, those behaviours are
     skipped); ``persistent``, whether anything remains after the last handle; ``rejections_kept``, a small limit to reach.
-    The embedded stores pass it in tests/conformance/test_stores.py.
+    The embedded stores pass it in tests/conformance/test_stores.py. ``ShardConformance`` is the same for a store with many shards
+    that workers share.
 
 ``BusConformance`` says the same way what a bus is: subclass it, say how yours is reached, and how it goes away and comes back.
 """
@@ -16,7 +17,7 @@ Theory of operation
 from __future__ import annotations
 
 from .bus import BusConformance
-from .owner import AnyStore
-from .store import StoreConformance
+from .owner import AnySharedStore, AnyStore
+from .store import ShardConformance, StoreConformance
 
-__all__ = ["AnyStore", "BusConformance", "StoreConformance"]
+__all__ = ["AnySharedStore", "AnyStore", "BusConformance", "ShardConformance", "StoreConformance"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, Self, TypedDict, Unpack
 
 from ...kernel.action import WorkflowKey
+from ...kernel.route import shard_of
 from ...ports import (
     Applied,
     Attempt,
@@ -24,6 +25,7 @@ from ...ports import (
     Reader,
     Rejection,
     Sender,
+    ShardLeases,
     Store,
     Stored,
 )
@@ -52,6 +54,10 @@ def row(name: str, *outbox: NewIntent, issued_us: int = 1_000, status: str = "op
 
 class AnyStore(Store, Reader, Sender, Projections, Protocol):
     """One object that implements all four ports."""
+
+
+class AnySharedStore(AnyStore, ShardLeases, Protocol):
+    """One that many processes may share."""
 
 
 class ChangeFields(TypedDict, total=False):
@@ -111,7 +117,7 @@ class Owner:
         status = rows[-1].status if rows else "open"
         change = KeyChange(
             key, instance, version, rows, b'{"v":%d}' % made, 1, b"hash %d" % made, status, False, self.code_id,
-            self.env_id,
+            self.env_id, shard=shard_of(key, self.store.shards),
         )  # fmt: skip
         return change._replace(**fields)
 

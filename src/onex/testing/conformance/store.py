@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from .attempts import KeptAttempts
 from .commits import Commits
+from .leases import Leases
 from .outbox import Outbox
 from .ownership import Ownership
 from .projecting import Projecting
 from .reading import Reading
 from .refusals import Refusals
+from .sharding import Sharding
 
 
 class StoreConformance(Ownership, Commits, Outbox, KeptAttempts, Refusals, Reading, Projecting):
@@ -19,4 +21,15 @@ class StoreConformance(Ownership, Commits, Outbox, KeptAttempts, Refusals, Readi
         class TestMyStore(StoreConformance):
             async def open(self, place: Path) -> MyStore:
                 return await MyStore.connect(schema=place.name, rejections_kept=self.rejections_kept)
+    """
+
+
+class ShardConformance(Sharding, Leases):
+    """Every behaviour of a store with at least four shards, and of ``ports.ShardLeases``. Beside ``StoreConformance``.
+
+    .. code-block:: python
+
+        class TestMyShards(ShardConformance):
+            async def open_shared(self, place: Path) -> MyStore:
+                return await MyStore.connect(schema=place.name, shards=4)
     """

@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol, TypeVar, cast
 from unittest import SkipTest
 
 from ...kernel.errors import OnexError
-from .owner import AnyStore, Owner
+from .owner import AnySharedStore, AnyStore, Owner
 
 BEHAVIOUR_S = 60.0
 
@@ -26,6 +26,13 @@ class Place:
 
     async def open(self) -> AnyStore:
         store = await self._suite.open(self._path)
+        self._opened.append(store)
+        return store
+
+    async def open_shared(self) -> AnySharedStore:
+        """Of a suite of shared stores."""
+        assert isinstance(self._suite, SharedSuite)
+        store = await self._suite.open_shared(self._path)
         self._opened.append(store)
         return store
 
@@ -71,6 +78,24 @@ class Suite(ABC):
     async def crash(self, store: AnyStore) -> None:
         """Ends this handle as the death of its process would: nothing is closed, ownership is free. ``close`` follows later."""
         raise SkipTest("this suite does not say how a process of this store dies")
+
+
+class SharedSuite(Suite):
+    """What a subclass says of a store that has at least four shards and that workers share."""
+
+    short_s: ClassVar[float] = 0.2
+    """A lease that runs out soon."""
+
+    @abstractmethod
+    async def open_shared(self, place: Path) -> AnySharedStore:
+        """As ``open``."""
+
+    async def open(self, place: Path) -> AnyStore:
+        return await self.open_shared(place)
+
+    async def time_passes(self, store: AnySharedStore) -> None:
+        """By the clock of the store, which the suite reads through ``beat``: until a short lease has run out, again and again."""
+        await asyncio.sleep(0.02)
 
 
 S = TypeVar("S", bound=Placed)
