@@ -86,6 +86,16 @@ def test_a_core_that_is_dropped_frees_the_store_to_the_next(desk: Desk, point: s
     again.core.close()
 
 
+def test_a_core_that_is_closed_after_a_commit_that_failed_keeps_no_file_open(desk: Desk) -> None:
+    desk.commit(desk.change("a1"))
+    desk.fail_at = "before_commit"
+    with pytest.raises(Power):
+        desk.commit(desk.change("a2", 1, 1))
+    desk.core.close()
+    open_files = [os.readlink(one) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+    assert [one for one in open_files if one.startswith(str(desk.path))] == []
+
+
 def test_a_full_disk_applies_nothing_and_passes(desk: Desk) -> None:
     desk.commit(desk.change("a1"))
     (pages,) = desk.core._connection.execute("pragma page_count").fetchone()

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -111,11 +112,8 @@ class SqliteCore(SqliteReads):
             self.check_files()
             real_path(self.path)  # raises when the file was given a second name (a hard link) since it was opened
             self._connection.execute(f"pragma busy_timeout = {self._wait_ms}").fetchall()
-            fences: dict[int, int] = dict(
-                self._connection.execute(
-                    "update shards set fence = fence + 1, owner = ? returning shard, fence", (owner,)
-                ).fetchall()
-            )
+            raised = "update shards set fence = fence + 1, owner = ? returning shard, fence"
+            fences: dict[int, int] = dict(self._connection.execute(raised, (owner,)).fetchall())
         except BaseException:
             self._lock.free()
             raise
@@ -396,5 +394,7 @@ class SqliteCore(SqliteReads):
 
     def drop(self) -> None:
         """Close as a crash does: what was not committed is lost, and the lock is free."""
+        with suppress(sqlite3.ProgrammingError):  # it is closed already
+            self._cursor.close()  # holding the statement of a commit that failed, it would keep the files open
         self._connection.close()
         self._lock.free()
