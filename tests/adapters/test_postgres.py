@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import count
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -21,6 +22,7 @@ from onex.adapters.postgres.errors import (
     translated,
 )
 from onex.adapters.postgres.link import Connection, Link
+from onex.adapters.postgres.revisions import NEWEST
 from onex.adapters.postgres.store import PostgresStore
 from onex.adapters.store_errors import DiskFull, NotAStore, StoreMissing, StoreReadOnly, StoreTooNew
 from onex.kernel.errors import CommitUnknown, FencedError, OnexError, ValidationError
@@ -232,8 +234,8 @@ def test_a_store_opened_for_reading_writes_nothing(at: At) -> None:
 def test_another_number_of_the_schema_is_refused(at: At) -> None:
     async def body(place: Place) -> None:
         await (await place.open()).close()
-        for number, error in (("2", StoreTooNew), ("0", StoreTooOld)):
-            await place.admin.execute("update meta set value = $1 where name = 'schema_version'", number)
+        for number, error in ((f"{NEWEST + 1:04}", StoreTooNew), ("0000", StoreTooOld)):
+            await place.admin.execute("update alembic_version set version_num = $1", number)
             for read_only in (True, False):
                 with pytest.raises(error):
                     await place.open(read_only=read_only)
@@ -315,7 +317,7 @@ def test_the_views_show_states_as_json_and_dedup_by_key(at: At) -> None:
         assert await place.admin.fetchval("select (state->>'total')::int from workflow_state_json") == 3
         seen = await place.admin.fetchrow("select workflow_key, version, action_id from action_dedup_log")
         assert seen is not None
-        assert tuple(seen) == ("orders:a", 1, row("one").action_id.hex())
+        assert tuple(seen) == ("orders:a", 1, UUID(bytes=row("one").action_id))
 
     at(body)
 

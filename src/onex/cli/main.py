@@ -55,6 +55,7 @@ COMMANDS = {
         "rejections": ("rejections", "Show refused actions, the newest first."),
         "dead": ("dead_letters", "List intents that are dead or held, and run them again."),
         "release": ("dead_letters", "Let a held instance take actions again."),
+        "store": ("store", "Upgrade the schema of a store on a server, or give its roles their rights."),
     },
     "Prove": {
         "simulate": ("simulate", "Run an app under crashes and faults on a virtual clock; each run is one seed."),

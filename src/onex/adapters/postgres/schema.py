@@ -1,17 +1,7 @@
-"""The tables of a PostgreSQL store: one schema of one database, made when it is not there, and checked when it is opened.
+"""Making a PostgreSQL store where there is none, and checking the one that is there: one schema of one database.
 
-The layout is that of the SQLite store (docs/decisions/0005): the log is laid out for appending, and one unique index over
-(instance, action id) is both dedup and the way to an instance's rows. What differs:
-
-- Text compares by bytes (``collate "C"``), so lists have the same order as everywhere else.
-- A position is one number, the place (``sql_rows``): so the keys of log, outbox, attempts and blob references begin with the
-  shard, and the rows of a shard stand together. An instance of shard s has the number k * shards + s, with k from the row of s in
-  ``shards``. So nobody but the owner of a shard makes numbers in it.
-- A rejection is found by a digest of key, action id and code: they may be longer than an index takes.
-- ``workflow_state`` leaves room in its pages, so an update stays in its page and touches no index.
-- Statements use no extension, no function of ours, no trigger and no temporary table.
-
-The number of the schema stands in ``meta``. A store with another number is refused: StoreTooNew, StoreTooOld.
+The tables are described by ``revisions`` alone. The number of the last one stands in Alembic's table ``alembic_version``. A store
+with another number than the newest here is refused: StoreTooNew, StoreTooOld. How many shards it has stands in ``meta``.
 """
 
 from __future__ import annotations
@@ -22,99 +12,11 @@ from ..store_errors import NotAStore, StoreMissing, StoreTooNew
 from .address import Address
 from .errors import OtherShards, StoreTooOld
 from .link import Connection
+from .revisions import NEWEST, REVISIONS
 
-SCHEMA_VERSION: Final = 1
 SHARDS_DEFAULT: Final = 1
-
-TABLES: Final = """
-create table meta(name text primary key, value text not null);
-create table shards(
-  shard bigint primary key, n bigint not null default 0, instances bigint not null default 0,
-  fence bigint not null default 0, owner text not null default '') with (fillfactor = 50);
-create table workers(
-  id text primary key, lease_s double precision not null, about text not null,
-  joined timestamptz not null default clock_timestamp(), heard timestamptz not null default clock_timestamp());
-create table codes(
-  id bigint generated always as identity primary key, workflow_type text not null, contract_version text not null,
-  digest bytea not null, state_schema bigint not null, unique(workflow_type, contract_version, digest, state_schema));
-create table envs(
-  id bigint generated always as identity primary key, onex text not null, pydantic text not null, python text not null,
-  tzdata text not null, git_revision text not null, unique(onex, pydantic, python, tzdata, git_revision));
-
-create table workflow_state(
-  instance bigint primary key, workflow_type text collate "C" not null, instance_id text collate "C" not null,
-  workflow_key text generated always as (workflow_type || ':' || instance_id) stored,
-  version bigint not null, epoch bigint not null, status text not null, terminal boolean not null,
-  state_schema bigint not null, state_hash bytea not null, code_id bigint not null, position bigint not null,
-  last_us bigint not null, failures bigint not null, held text not null,
-  lease_id bytea, lease_until_us bigint not null default 0, updated_us bigint not null, state bytea not null,
-  unique(workflow_type, instance_id)) with (fillfactor = 70);
-
-create table log(
-  n bigint primary key, instance bigint not null, version bigint not null, prev bigint not null,
-  action_id bytea not null, kind text not null, payload bytea not null, payload_schema bigint not null,
-  issued_us bigint not null, correlation bytea not null, cause bytea, issuer text not null, body_hash bytea not null,
-  intents bytea not null, status text not null, code_id bigint not null, env_id bigint not null,
-  state_hash bytea not null);
-create unique index log_action on log(instance, action_id);
-create index log_anchor on log(instance, version) where version % 64 = 0;
-
-create table outbox(
-  n bigint not null, ordinal bigint not null, instance bigint not null, priority bigint not null,
-  due_us bigint not null, timer text not null, state text not null default 'waiting',
-  attempt bigint not null default 0, fence bigint not null default 0, started boolean not null default false,
-  crashes bigint not null default 0, result bytea not null default ''::bytea, error text not null default '',
-  primary key(n, ordinal));
-create index outbox_timer on outbox(instance, timer) where timer <> '' and state = 'waiting';
-create index outbox_due on outbox(due_us) where timer <> '' and state = 'waiting';
-create index outbox_stopped on outbox(state) where state <> 'waiting';
-
-create table attempts(
-  id bigint generated always as identity primary key, instance bigint not null, n bigint not null,
-  ordinal bigint not null, attempt bigint not null, began_us bigint not null, ended_us bigint not null,
-  outcome text not null, code text not null, message text not null, trace text not null,
-  unique(instance, n, ordinal, began_us, attempt));
-create index attempts_ended on attempts(ended_us);
-
-create table rejections(
-  id bigint generated always as identity primary key, digest bytea not null unique, key text not null,
-  action_id bytea not null, code text not null, message text not null, body bytea not null, times bigint not null,
-  first_us bigint not null, last_us bigint not null, trace text not null);
-create index rejections_last on rejections(last_us);
-
-create table inbox(
-  ticket bigint generated always as identity primary key, shard bigint not null default 0, body bytea not null,
-  at_us bigint not null, answer bytea, answered_us bigint not null default 0);
-create index inbox_open on inbox(ticket) where answer is null;
-create index inbox_answered on inbox(answered_us) where answer is not null;
-
-create table snapshots(
-  instance bigint not null, version bigint not null, state_schema bigint not null, code_id bigint not null,
-  state_hash bytea not null, at_us bigint not null, state bytea not null, primary key(instance, version));
-create table blobs(
-  digest bytea primary key, media_type text not null, size bigint not null, at_us bigint not null, data bytea not null);
-create table blob_refs(n bigint not null, digest bytea not null, primary key(n, digest));
-create index blob_refs_digest on blob_refs(digest);
-
-create table workflow_projection(
-  name text collate "C" not null, workflow_type text collate "C" not null, instance_id text collate "C" not null,
-  workflow_key text generated always as (workflow_type || ':' || instance_id) stored,
-  version bigint not null, tag text not null, last_action text not null, fields bytea not null,
-  primary key(name, workflow_type, instance_id));
-create index workflow_projection_tag on workflow_projection(name, tag, workflow_type, instance_id);
-create table projection_watermarks(
-  name text not null, shard bigint not null, n bigint not null, primary key(name, shard));
-
-create view workflow_state_json as select
-  workflow_key, version, epoch, status, terminal, convert_from(state, 'UTF8')::jsonb as state,
-  state_schema as schema_version, held, to_timestamp(updated_us / 1e6) as updated_at
-  from workflow_state;
-create view action_dedup_log as select
-  w.workflow_key, encode(l.action_id, 'hex') as action_id, encode(l.body_hash, 'hex') as body_hash,
-  encode(l.state_hash, 'hex') as result_hash, l.version, l.n >> 48 as shard, l.n & ((1::bigint << 48) - 1) as n,
-  to_timestamp(l.issued_us / 1e6) as processed_at
-  from log l join workflow_state w using (instance);
-"""
+_VERSIONS: Final = """create table if not exists alembic_version(
+  version_num varchar(32) not null, constraint alembic_version_pkc primary key(version_num))"""
 
 
 async def check(connection: Connection, address: Address) -> int:
@@ -124,7 +26,7 @@ async def check(connection: Connection, address: Address) -> int:
     if found is None:
         raise StoreMissing(f"there is no store at {address.shown}; start an engine on it first", store=address.shown)
     _check_version(found, address)
-    return await _shards(connection, address)
+    return _checked(await _shards(connection), address)
 
 
 async def make(connection: Connection, address: Address) -> int:
@@ -137,9 +39,14 @@ async def make(connection: Connection, address: Address) -> int:
             found = await _version(connection, address)
             if found is None:
                 await _fill(connection, address)
-                found = SCHEMA_VERSION
+                found = NEWEST
     _check_version(found, address)
-    return await _shards(connection, address)
+    shards = await _shards(connection)
+    if not shards:
+        async with connection.transaction():
+            await _fill_shards(connection, address)
+        shards = await _shards(connection)
+    return _checked(shards, address)
 
 
 async def _version(connection: Connection, address: Address) -> int | None:
@@ -150,10 +57,10 @@ async def _version(connection: Connection, address: Address) -> int | None:
             "select table_name::text from information_schema.tables where table_schema = $1", address.schema
         )
     }
-    if not names:
+    if names <= {"alembic_version"}:  # where its tables were removed, Alembic's stays
         return None
-    if {"meta", "shards", "workflow_state"} <= names:
-        text = await connection.fetchval("select value from meta where name = 'schema_version'")
+    if {"meta", "shards", "workflow_state", "alembic_version"} <= names:
+        text = await connection.fetchval("select version_num from alembic_version")
         if isinstance(text, str) and text.isdecimal():
             return int(text)
     raise NotAStore(
@@ -164,24 +71,29 @@ async def _version(connection: Connection, address: Address) -> int | None:
 
 def _check_version(found: int, address: Address) -> None:
     shown = address.shown
-    if found > SCHEMA_VERSION:
+    if found > NEWEST:
         raise StoreTooNew(
-            f"{shown} has schema {found}; this ONEX knows up to {SCHEMA_VERSION}: use the newer one",
+            f"{shown} has schema {found}; this ONEX knows up to {NEWEST}: use the newer one",
             store=shown,
             found=found,
-            known=SCHEMA_VERSION,
+            known=NEWEST,
         )
-    if found < SCHEMA_VERSION:
+    if found < NEWEST:
         raise StoreTooOld(
-            f"{shown} has schema {found}, and this ONEX works with {SCHEMA_VERSION}: use the ONEX that made it",
+            f"{shown} has schema {found}, and this ONEX works with {NEWEST}: stop its engines, then run"
+            f" onex store upgrade --store '{shown}'",
             store=shown,
             found=found,
-            known=SCHEMA_VERSION,
+            known=NEWEST,
         )
 
 
-async def _shards(connection: Connection, address: Address) -> int:
-    found = int(await connection.fetchval("select value from meta where name = 'shards'"))
+async def _shards(connection: Connection) -> int:
+    """0: they were not made yet."""
+    return int(await connection.fetchval("select value from meta where name = 'shards'") or 0)
+
+
+def _checked(found: int, address: Address) -> int:
     if address.shards not in (None, found):
         raise OtherShards(
             f"{address.shown} was made with {found} shards, and its URL asks for {address.shards}; leave shards= out",
@@ -192,10 +104,18 @@ async def _shards(connection: Connection, address: Address) -> int:
 
 
 async def _fill(connection: Connection, address: Address) -> None:
-    shards = address.shards or SHARDS_DEFAULT
     await connection.execute(f'create schema if not exists "{address.schema}"')
-    await connection.execute(TABLES)
-    await connection.executemany(
-        "insert into meta values($1, $2)", [("schema_version", str(SCHEMA_VERSION)), ("shards", str(shards))]
+    await connection.execute(_VERSIONS)
+    for revision in REVISIONS:
+        await connection.execute(revision.UP)
+    await connection.execute("insert into alembic_version values($1)", REVISIONS[-1].revision)
+    await _fill_shards(connection, address)
+
+
+async def _fill_shards(connection: Connection, address: Address) -> None:
+    shards = address.shards or SHARDS_DEFAULT
+    await connection.execute("insert into meta values('shards', $1) on conflict do nothing", str(shards))
+    await connection.execute(
+        "insert into shards(shard) select generate_series(0, (select value from meta where name = 'shards')::bigint - 1)"
+        " on conflict do nothing"
     )
-    await connection.execute("insert into shards(shard) select generate_series(0, $1::bigint - 1)", shards)

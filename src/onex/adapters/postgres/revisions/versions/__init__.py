@@ -1,0 +1,3 @@
+"""Alembic reads each file here as a revision."""
+
+from __future__ import annotations

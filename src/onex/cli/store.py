@@ -1,0 +1,67 @@
+"""``onex store``: what an administrator does with a store on a server."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from ..wiring.store_access import shown_url
+from ..wiring.store_schema import apply_store_roles, store_roles, upgrade_store
+from .console import note, say, say_json
+from .exit_codes import Misused
+from .store_options import Json, Store, url_of
+
+
+class EnumStoreAction(StrEnum):
+    UPGRADE = "upgrade"
+    ROLES = "roles"
+
+
+def store(
+    action: Annotated[EnumStoreAction, typer.Argument(metavar="ACTION", help="upgrade or roles.")],
+    apply: Annotated[bool, typer.Option("--apply", help="Of roles: run the statements, too.")] = False,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Upgrade the schema of a store on a server, or give its roles their rights.
+
+    upgrade moves the schema of a PostgreSQL store to the newest revision, in one transaction. It is refused while an
+    engine or a worker runs on the store. Back the store up first.
+
+    roles prints the SQL of two roles, and with --apply runs it: onex_engine for engines, workers and clients, which reads
+    and writes the tables; onex_app for applications, which reads the views and nothing else. Run it again after an upgrade.
+
+    \b
+    Examples:
+      onex store upgrade --store postgres://owner@db.example/shop
+      onex store roles --store postgres://owner@db.example/shop
+      onex store roles --apply --store postgres://owner@db.example/shop
+    """
+    url = url_of(store)
+    if action is EnumStoreAction.ROLES:
+        _roles(url, apply=apply, as_json=as_json)
+        return
+    if apply:
+        raise Misused("--apply belongs to onex store roles; onex store upgrade does what it says")
+    moved = asyncio.run(upgrade_store(url))
+    if as_json:
+        say_json({"store": shown_url(url), "before": moved.before, "now": moved.now})
+    elif moved.before == moved.now:
+        say(f"{shown_url(url)} has schema {moved.now}, the newest")
+    else:
+        say(f"{shown_url(url)} had schema {moved.before} and has {moved.now} now")
+
+
+def _roles(url: str, *, apply: bool, as_json: bool) -> None:
+    statements = store_roles(url)
+    if apply:
+        asyncio.run(apply_store_roles(url))
+    if as_json:
+        say_json({"store": shown_url(url), "applied": apply, "statements": statements})
+        return
+    for statement in statements:
+        say(f"{statement};")
+    note("applied" if apply else "nothing was changed; --apply runs these statements")
