@@ -23,6 +23,13 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
+def installed_postgres() -> Iterator[PostgresServer]:
+    """The PostgreSQL that this machine has of its own, another version mostly."""
+    with running_server(installed=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def kafka() -> Iterator[KafkaServer]:
     """One real Kafka per session of tests, started when the first test asks for it. Each test uses topics of its own."""
     with running_kafka() as server:

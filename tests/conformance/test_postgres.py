@@ -1,4 +1,4 @@
-"""The PostgreSQL store keeps every promise of both suites, on a real server."""
+"""The PostgreSQL store keeps every promise of both suites, on a real server, and on this machine's own where there is one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pytest
 from onex.adapters.postgres.address import Address
 from onex.adapters.postgres.store import PostgresStore
 from onex.testing.conformance import AnySharedStore, AnyStore, ShardConformance, StoreConformance
+from onex.testing.conformance.commits import Commits
+from onex.testing.conformance.outbox import Outbox
 from tests.servers.postgres_server import PostgresServer
 
 
@@ -55,3 +57,29 @@ class TestPostgresShards(OnPostgres, ShardConformance):
 
 class TestPostgresManyShards(TestPostgresShards):
     shards = 64
+
+
+class OnInstalledPostgres(OnPostgres):
+    """The same on the PostgreSQL that this machine has of its own."""
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def its_server(cls, installed_postgres: PostgresServer) -> None:
+        cls.server = installed_postgres
+
+
+class TestInstalledPostgresWrites(OnInstalledPostgres, Commits, Outbox):
+    """A selection for each run: what a commit writes, and what delivery reads."""
+
+    shards = 1
+
+    async def open(self, place: Path) -> AnyStore:
+        return await self.opened(place, self.rejections_kept)
+
+
+@pytest.mark.long
+class TestInstalledPostgresStore(OnInstalledPostgres, TestPostgresStore): ...
+
+
+@pytest.mark.long
+class TestInstalledPostgresShards(OnInstalledPostgres, TestPostgresShards): ...

