@@ -159,7 +159,6 @@ def test_what_a_killed_worker_had_is_taken_and_goes_on_where_it_ended(at: At) ->
         process = await place.process("killed", "1,2")
         assert [await process.ask(name) for name in "abc"] == ["committed 1", "committed 2", "committed 3"]
         await process.end()
-        assert await other.take(3) == {}
         await dead(other, "killed")
         assert sorted(await other.take(0, 1, 2)) == [0, 1, 2]
         key = key_in(other.store, 1)
@@ -230,6 +229,36 @@ def test_a_beat_does_not_wait_for_a_commit(at: At) -> None:
         (applied,) = await commit
         assert isinstance(applied, Applied)
         assert await two.owners() == {0: "one", 1: "two"}
+
+    at(body)
+
+
+def test_an_idle_worker_asks_once_a_beat_and_nothing_between(at: At) -> None:
+    async def body(place: Place) -> None:
+        one = await place.member("one", 0)
+        await one.leases.beat()
+        links = (one.store._link, one.store._ownership.link, one.store._ownership._beats)  # type: ignore[attr-defined]
+        asked: list[str] = []
+        for link in links:
+            link.current.add_query_logger(lambda record: asked.append(record.query))
+        for _ in range(5):
+            await one.leases.beat()
+        await asyncio.sleep(0)  # loggers are called in the next turn of the loop
+        assert len(asked) == 5
+
+    at(body)
+
+
+def test_a_worker_is_not_woken_by_what_is_sent_to_others(at: At) -> None:
+    async def body(place: Place) -> None:
+        one, sender = await place.member("one", 0, 2), await place.open()
+        await one.store.woken()  # begins to listen
+        channel = one.store._sent  # type: ignore[attr-defined]
+        before = channel.told
+        await sender.send(b"{}", 1, 1)
+        await sender.send_all([b"{}"] * 2, 1, [3, 2])  # told in this order
+        await one.store.woken()
+        assert channel.told == before + 1
 
     at(body)
 

@@ -16,7 +16,7 @@ What may go wrong:
 
 - The connection is lost. The next one ends the old session and takes its locks again, and so waits until no commit of it is under
   way. One owner then compares all fences. A worker goes on: what was taken from it meanwhile is found by its next commit.
-- The answer to ``take`` is lost: the store may say that a shard is ours, and we do not know the fence. ``take`` gives it again.
+- The answer to ``take`` is lost: the store says that a shard is ours, and who asked does not know the fence. It takes it again.
 - ``beat`` may have read before a ``take`` of ours that has ended. It believes only fences that are higher than ours.
 - A deadlock with a commit of the former owner: the server ends one of the two (``SerializationFailed``), and it is tried again.
 """
@@ -150,7 +150,7 @@ class ShardOwnership:
     async def take(self, shards: Collection[int]) -> Mapping[int, int]:
         """See ``ShardLeases.take``."""
         worker = self._joined
-        asked = sorted(set(shards) - self.fences.keys())
+        asked = sorted(set(shards))  # one of ours too: the answer to an earlier call may be lost
 
         async def raise_fences(connection: Connection) -> Mapping[int, int]:
             await connection.execute("begin isolation level read committed")
