@@ -63,6 +63,9 @@ async def written(url: str) -> None:
         await engine.wait(OTHER, until="new", timeout_s=20)
         await submit(SHORT, "shout", NOTHING)
         await engine.idle()
+        await submit(
+            SHORT, "add", Add()
+        )  # a neighbour without an intent: nothing stored tells one intent of a row from another's
         await submit(SHORT, "start", Start(text="slow"))
     await store.close()
 
@@ -110,7 +113,7 @@ def url(postgres: PostgresServer) -> str:
     async def go() -> None:
         async with at(postgres, "postgres") as admin:
             await admin.execute("create database replayed")
-        await written(url_of(postgres, "replayed"))
+        await written(f"{url_of(postgres, 'replayed')}?shards=4")
 
     asyncio.run(go())
     return url_of(postgres, "replayed")

@@ -66,9 +66,11 @@ def test_a_killed_engine_goes_on_where_it_was(
     assert json.loads(shown.stdout)["status"] == "shipped"
 
 
-def test_its_record_is_read_like_that_of_a_file(postgres: PostgresServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shards", [1, 4])
+def test_its_record_is_read_like_that_of_a_file(postgres: PostgresServer, tmp_path: Path, shards: int) -> None:
     """Replay, export, import and what-if of a store on a server say what they say of its copy in a file."""
-    url, file, copy = postgres.url("recorded"), tmp_path / "all.onexrun", f"sqlite:///{tmp_path / 'copy.db'}"
+    url = f"{postgres.url(f'recorded{shards}')}&shards={shards}"
+    file, copy = tmp_path / "all.onexrun", f"sqlite:///{tmp_path / 'copy.db'}"
     environment = {**os.environ, "ONEX_ORDERS_DIR": str(tmp_path / "out")}
 
     def told(*words: str | Path) -> str:
@@ -105,6 +107,25 @@ def test_its_record_is_read_like_that_of_a_file(postgres: PostgresServer, tmp_pa
     )
     kinds = [json.loads(line)["trigger"] for line in told("log", "orders:7", "--json", "--store", url).splitlines()]
     assert kinds == ["place", "charged", "packed"]
+    whole_log = [json.loads(line) for line in told("log", "--limit", "1000", "--json", "--store", url).splitlines()]
+    assert len({json.dumps(row["position"]) for row in whole_log}) == len(whole_log) == 90
+    assert [row["issued_at"] for row in whole_log] == sorted(row["issued_at"] for row in whole_log)
+    last = [json.loads(line) for line in told("log", "--limit", "7", "--json", "--store", url).splitlines()]
+    assert len(last) == 7 and min(row["issued_at"] for row in last) >= whole_log[-8]["issued_at"]
+    one = [json.loads(line) for line in told("log", "--after", "0:2", "--json", "--store", url).splitlines()]
+    assert [row["position"] for row in one] == [f"0:{n}" for n in range(3, len(one) + 3)]
+    follows = subprocess.Popen(
+        [ONEX, "log", "--follow", "--limit", "1", "--json", "--store", url], stdout=subprocess.PIPE, text=True
+    )
+    assert follows.stdout is not None
+    follows.stdout.readline()  # from here on what is new
+    new = "".join(json.dumps({"key": f"orders:new{n}", "trigger": "place", "payload": PLACE}) + "\n" for n in range(8))
+    subprocess.run([ONEX, "submit", "-", "--no-wait", "--store", url], input=new, text=True, check=True)
+    told("run", ORDERS, "--until-idle", "--store", url)
+    seen = [json.loads(follows.stdout.readline())["key"] for _ in range(24)]
+    assert sorted(seen) == sorted(3 * [f"orders:new{n}" for n in range(8)])
+    follows.send_signal(signal.SIGINT)
+    follows.communicate()
 
 
 def test_what_needs_a_file_says_so(postgres: PostgresServer, tmp_path: Path) -> None:

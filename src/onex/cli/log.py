@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
+from heapq import merge
 from typing import Annotated, NamedTuple
 
 import typer
 
+from ..engine.projections import rows_after
 from ..kernel.action import WorkflowKey
 from ..ports import LogEntry, Position, Reader
 from ..views.hidden import HiddenFields
 from ..views.stored_rows import log_entry_json
 from ..views.stored_value import intent_names, iso, position_text
+from ..wiring import WatchedReader
 from .console import GAP, harmless, note, now_us, say, say_json, table, when
 from .exit_codes import FOUND
 from .own_output import own_stdout
@@ -21,7 +23,6 @@ from .store_options import ROWS_MAX, AppOption, Json, NoRedact, Store, numbers
 from .store_reading import look
 
 PAGE = 500
-LOOK_S = 0.2
 
 
 class _Shown(NamedTuple):
@@ -71,8 +72,9 @@ def log(
 
 
 async def _of_one(
-    reader: Reader, key: WorkflowKey, after: int | None, limit: int, shown: _Shown, *, follow: bool
+    reader: WatchedReader, key: WorkflowKey, after: int | None, limit: int, shown: _Shown, *, follow: bool
 ) -> None:
+    watch = reader.watch()
     stored = (await reader.load([key])).get(key)
     if after is None:
         after = max(0, stored.version - limit) if stored is not None else 0
@@ -91,26 +93,45 @@ async def _of_one(
         entries = await reader.history(key, after, PAGE)
         _print(entries, shown, headed=False)
         if not entries:
-            await asyncio.sleep(LOOK_S)
+            await watch.changed()
 
 
-async def _of_all(reader: Reader, after: Position | None, limit: int, shown: _Shown, *, follow: bool) -> None:
-    if after is None:
-        after = Position(0, max(0, (await reader.counts()).actions - limit))
-    entries = await reader.log(after, limit)
+async def _of_all(reader: WatchedReader, after: Position | None, limit: int, shown: _Shown, *, follow: bool) -> None:
+    watch, places = reader.watch(), await _begin(reader, after, limit)
+    entries = await _behind(reader, places, limit)
+    entries = entries[:limit] if after is not None else entries[-limit:]
     _print(entries, shown, headed=True)
     if not entries and not follow:
         note(
             "the log has no actions behind that position"
-            if after.n
+            if any(places.values())
             else "the log is empty; onex submit KEY TRIGGER sends an action"
         )
     while follow:
-        after = entries[-1].position if entries else after
-        entries = await reader.log(after, PAGE)
+        entries = await _behind(reader, places, PAGE)
         _print(entries, shown, headed=False)
         if not entries:
-            await asyncio.sleep(LOOK_S)
+            await watch.changed()
+
+
+async def _begin(reader: Reader, after: Position | None, limit: int) -> dict[int, int]:
+    """Where to begin in each shard: behind the given position, in its shard alone; else so that its last ``limit`` rows follow."""
+    if after is not None:
+        return {after.shard: after.n}
+    if reader.shards == 1:
+        return {0: max(0, (await reader.counts()).actions - limit)}
+    return {shard: max(0, await rows_after(reader, Position(shard, 0)) - limit) for shard in range(reader.shards)}
+
+
+async def _behind(reader: Reader, places: dict[int, int], limit: int) -> list[LogEntry]:
+    """The next rows of each shard, by time; each shard's in its own order. ``places`` move on behind them."""
+    found = []
+    for shard, n in places.items():
+        rows = await reader.log(Position(shard, n), limit)
+        if rows:
+            places[shard] = rows[-1].position.n
+            found.append(rows)
+    return list(merge(*found, key=lambda entry: entry.row.issued_us))
 
 
 def _print(entries: Sequence[LogEntry], shown: _Shown, *, headed: bool) -> None:

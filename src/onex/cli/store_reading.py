@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ..wiring import ClosableSender, ReadableStore, StoreUrl, open_reader, open_sender
+from ..wiring import ClosableSender, StoreUrl, WatchedReader, open_reader, open_sender
 from .console import note
 from .store_options import url_of
 
@@ -15,7 +15,7 @@ ASK_S = 0.02
 ASK_S_MAX = 0.25
 
 
-def look(store: str | None, ask: Callable[[ReadableStore], Awaitable[T]]) -> T:
+def look(store: str | None, ask: Callable[[WatchedReader], Awaitable[T]]) -> T:
     """Opens the store read-only, and returns what ``ask`` returns. Raises DatabaseConnectionError when there is no store."""
 
     async def run() -> T:

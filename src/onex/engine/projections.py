@@ -77,10 +77,10 @@ async def lag_of(reader: Reader, tables: Projections, name: str, now_us: int, *,
     # the watermark is read first: what is committed meanwhile can only make the lag larger
     at = Position(shard, await tables.watermark(name, shard))
     waited_ms = await _waited_ms(reader, at, now_us)
-    return Lag(at, await _rows_after(reader, at), waited_ms)
+    return Lag(at, await rows_after(reader, at), waited_ms)
 
 
-async def _rows_after(reader: Reader, at: Position) -> int:
+async def rows_after(reader: Reader, at: Position) -> int:
     """How many rows of this shard follow. Positions have no gap, so the last one is found by doubling, then halving."""
     step = 1
     while await reader.log(Position(at.shard, at.n + step - 1), 1):
