@@ -41,6 +41,7 @@ _SERVER: Final = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
     "jit": "off",
+    "enable_bitmapscan": "off",  # rows are read in the order of an index, and few: a bitmap reads all of a range to sort them
 }
 
 

@@ -38,10 +38,11 @@ _OUTBOX_OF: Final = """select o.n, o.ordinal, coalesce(w.workflow_type, '?'), co
   o.started and o.fence = (select s.fence from shards s where s.shard = o.n >> 48)
   from {} o left join log l on l.n = o.n left join workflow_state w on w.instance = o.instance"""
 _OUTBOX: Final = _OUTBOX_OF.format("outbox")
-# The first rows of each shard, and of these the first: a shard of another process is not even looked at.
+# Shard by shard, until there are enough: a lateral join takes its left side in order, and stops at the limit. A shard of another
+# process is not looked at.
 _INTENTS: Final = _OUTBOX_OF.format("""(select o.* from unnest($4::bigint[]) s(shard) cross join lateral (
   select * from outbox where state = 'waiting' and timer = '' and (n, ordinal) > ($1, $2)
-  and n >= s.shard << 48 and n < (s.shard + 1) << 48 order by n, ordinal limit $3) o order by o.n, o.ordinal limit $3)""")
+  and n >= s.shard << 48 and n < (s.shard + 1) << 48 order by n, ordinal limit $3) o limit $3)""")
 # One statement sees one moment: an instance and its timers belong together. A row per timer, or one without any.
 _LOADED: Final = """select w.workflow_type, w.instance_id, w.instance, w.version, w.epoch, w.status, w.terminal, w.state,
   w.state_schema, w.state_hash, w.code_id, w.position, w.last_us, w.failures, w.held, w.lease_id, w.lease_until_us,
