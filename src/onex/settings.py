@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from .kernel.errors import ValidationError
@@ -36,6 +36,16 @@ class Settings:
     ``ACTION_DEDUP_TTL_HOURS``: an action id made by ONEX that is older than this is refused; default 168.
     ``PROJECTION_BATCH_SIZE``: log rows that a projection applies in one transaction; default 100.
     ``PROJECTION_LAG_THRESHOLD_MS``: a projection further behind is called late; default 250.
+    ``ONEX_BUS``: the bus that brings actions and takes events, for example ``kafka://localhost:9092``; not set: none.
+    ``KAFKA_BOOTSTRAP_SERVERS``: the bus as ``HOST:PORT`` of Kafka brokers, where ``ONEX_BUS`` is not set.
+    ``KAFKA_CONSUMER_GROUP``: the group in which the engine reads; default ``omninode-bridge``.
+    ``KAFKA_CLIENT``: ``confluent`` (the default) or ``aiokafka``.
+    ``KAFKA_AUTO_COMMIT``: only ``true``, the default: the engine commits offsets itself, after the commits that they caused.
+    ``ONEX_TOPICS``: topics that bring actions, separated by commas; not set: the one topic of commands of the scheme.
+    ``ONEX_TOPIC_SCHEME``: how topics are called, with ``{kind}`` and ``{name}`` in it.
+    ``ONEX_BUS_KEY``: a secret of at least 16 bytes that signs messages, and without which none is taken; not set: none is signed.
+    ``ONEX_BUS_KEY_OLD``: another one that is accepted, while keys are changed.
+    ``ONEX_EVENT_LOGS``: 1: each published event has a row in the projection ``event_logs``.
     """
 
     store_url: str = STORE_URL
@@ -49,6 +59,22 @@ class Settings:
     action_dedup_ttl_hours: int = 168
     projection_batch_rows: int = 100
     projection_lag_threshold_ms: int = 250
+    onex_bus: str = ""
+    kafka_bootstrap_servers: str = ""
+    kafka_consumer_group: str = "omninode-bridge"
+    kafka_client: str = "confluent"
+    kafka_auto_commit: bool = True
+    topics: str = ""
+    topic_scheme: str = "dev.omninode_bridge.onex.{kind}.{name}.v1"
+    bus_key: str = field(default="", repr=False)
+    bus_key_old: str = field(default="", repr=False)
+    event_logs: bool = False
+
+    @property
+    def bus_url(self) -> str:
+        """The bus; '' for none."""
+        servers = self.kafka_bootstrap_servers
+        return self.onex_bus or (f"kafka://{servers}" if servers else "")
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -70,6 +96,16 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         projection_lag_threshold_ms=_count(
             environ, "PROJECTION_LAG_THRESHOLD_MS", default.projection_lag_threshold_ms, most=_HOUR_MS
         ),
+        onex_bus=environ.get("ONEX_BUS", "").strip(),
+        kafka_bootstrap_servers=environ.get("KAFKA_BOOTSTRAP_SERVERS", "").strip(),
+        kafka_consumer_group=environ.get("KAFKA_CONSUMER_GROUP", "").strip() or default.kafka_consumer_group,
+        kafka_client=_one_of(environ, "KAFKA_CLIENT", ("confluent", "aiokafka")),
+        kafka_auto_commit=_auto_commit(environ),
+        topics=environ.get("ONEX_TOPICS", "").strip(),
+        topic_scheme=environ.get("ONEX_TOPIC_SCHEME", "").strip() or default.topic_scheme,
+        bus_key=environ.get("ONEX_BUS_KEY", ""),
+        bus_key_old=environ.get("ONEX_BUS_KEY_OLD", ""),
+        event_logs=_switch(environ, "ONEX_EVENT_LOGS"),
     )
     first_ms, longest_ms = settings.reducer_initial_backoff_ms, settings.reducer_max_backoff_ms
     if first_ms > longest_ms:
@@ -84,6 +120,25 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 def wants_debug(environ: Mapping[str, str] = os.environ) -> bool:
     """``ONEX_DEBUG`` alone. Raises InvalidSetting."""
     return _switch(environ, "ONEX_DEBUG")
+
+
+def _one_of(environ: Mapping[str, str], name: str, words: tuple[str, ...]) -> str:
+    """The first of ``words`` is the default."""
+    text = environ.get(name, "").strip().lower() or words[0]
+    if text not in words:
+        raise InvalidSetting(f"{name}={text!r} is none of {', '.join(words)}; correct it or unset it", setting=name)
+    return text
+
+
+def _auto_commit(environ: Mapping[str, str]) -> bool:
+    text = environ.get("KAFKA_AUTO_COMMIT", "").strip().lower()
+    if text and text not in _YES:
+        raise InvalidSetting(
+            f"KAFKA_AUTO_COMMIT={text!r}: only true is possible, since nobody but the engine knows which offsets may be "
+            "committed; unset it",
+            setting="KAFKA_AUTO_COMMIT",
+        )
+    return True
 
 
 D = TypeVar("D", int, int | None)

@@ -42,6 +42,14 @@ def run(
     projection: Annotated[
         bool, typer.Option("--projection", help="Maintain the built-in projection; onex projection shows it.")
     ] = False,
+    bus: Annotated[
+        str | None,
+        typer.Option(
+            "--bus",
+            metavar="URL",
+            help="A bus that brings actions and takes events. [default: ONEX_BUS, else KAFKA_BOOTSTRAP_SERVERS, else none]",
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Log each transition, refusal and attempt, too.")
     ] = False,
@@ -64,6 +72,7 @@ def run(
       onex run shop --store sqlite:///shop.db --workers 4
       onex run shop --until-idle --json
       onex run shop --projection
+      onex run shop --bus kafka://localhost:9092
       onex run shop -v
       onex run shop --log json 2> shop.log
     """
@@ -73,8 +82,8 @@ def run(
     shutdown = Shutdown()
     ending = shutdown.run(
         _run(
-            str(app), url_of(store), shutdown, until_idle, workers=workers, projection=projection, log=log, level=level,
-            as_json=as_json,
+            str(app), url_of(store), shutdown, until_idle, workers=workers, projection=projection, bus=bus, log=log,
+            level=level, as_json=as_json,
         )
     )  # fmt: skip
     if code := exit_code_of(ending):
@@ -82,15 +91,15 @@ def run(
 
 
 async def _run(
-    app: str, url: str, shutdown: Shutdown, until_idle: bool, *, workers: int | None, projection: bool, log: LogForm,
-    level: LogLevel, as_json: bool,
+    app: str, url: str, shutdown: Shutdown, until_idle: bool, *, workers: int | None, projection: bool,
+    bus: str | None, log: LogForm, level: LogLevel, as_json: bool,
 ) -> RunEnding:  # fmt: skip
     talks = log is LogForm.TEXT and level is not LogLevel.ERROR
     say_it: Remark = note if talks else _nothing
     begun = time.monotonic()
     ended: asyncio.Future[RunEnding] = asyncio.get_running_loop().create_future()
     shutdown.listen(ended)
-    opening = asyncio.create_task(open(url, app, workers=workers, telemetry=run_log(log, level)))
+    opening = asyncio.create_task(open(url, app, workers=workers, telemetry=run_log(log, level), bus=bus))
     await asyncio.wait((opening, ended), return_when=asyncio.FIRST_COMPLETED)
     if not opening.done():  # a takeover runs one by one what was running at a crash, which may take long
         opening.cancel()

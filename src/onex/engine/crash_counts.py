@@ -1,9 +1,10 @@
 """Crash counts: what was running when a process ended, counted like an effect that kills its process (promise 29).
 
 User code can end the whole process: ``os._exit``, a crash in C, a loop in C that only ``kill -9`` ends. If what came out of the
-store did that, it would do it again at every start. So what comes back by itself (an inbox row, a timer, an outcome, a message)
-is written into a record before user code sees it, and taken out as soon as user code has returned. The record survives the
-process, not the machine: a power cut is not the fault of anything that ran. So it costs a write to memory and no wait for a disk.
+store did that, it would do it again at every start. So what comes back by itself (an inbox row, a timer, an outcome, a message of
+an instance or of a bus) is written into a record before user code sees it, and taken out as soon as user code has returned. The
+record survives the process, not the machine: a power cut is not the fault of anything that ran. So it costs a write to memory
+and no wait for a disk.
 
 At a start, whatever stands in the record was running at the end. If there were several, one of them may have caused it: each
 is counted once, however often that happens. If it was alone, it is counted once more. What has a count runs alone; at
@@ -31,7 +32,14 @@ def action_name(pending: Pending) -> bytes:
     """The name under which it is found again after a crash; b'' for what does not come back by itself."""
     if pending.ticket:
         return b"t" + pending.ticket.to_bytes(16)
+    if pending.comes_again:
+        return message_name(pending.id)
     return b"a" + pending.id if pending.settles is not None else b""
+
+
+def message_name(message_id: bytes) -> bytes:
+    """A message of a bus, which its partition brings again, by the id of its action or of where it stands."""
+    return b"m" + message_id
 
 
 def reading_name(ticket: int) -> bytes:

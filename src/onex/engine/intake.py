@@ -141,6 +141,7 @@ class Intake:
         ticket: int = 0,
         source: str = "caller",
         ours: bool = False,
+        comes_again: bool = False,
         refusal: OnexError | None = None,
     ) -> Pending:
         """A pending action; its ``refusal`` is set when it cannot be folded at all. Raises nothing, whatever it is given.
@@ -221,6 +222,7 @@ class Intake:
             ticket=ticket,
             refusal=refusal or found,
             internal=internal,
+            comes_again=comes_again,
         )
 
     def one_of_many(self, action: object) -> Pending:
@@ -235,7 +237,13 @@ class Intake:
         return self.unreadable(b"", arguments.refusal, source="caller")
 
     def from_wire(
-        self, wire: ModelAction, *, ticket: int = 0, source: str, refusal: OnexError | None = None
+        self,
+        wire: ModelAction,
+        *,
+        ticket: int = 0,
+        source: str,
+        comes_again: bool = False,
+        refusal: OnexError | None = None,
     ) -> Pending:
         """An action that came as ModelAction JSON: from the inbox, the API, the bus. It never has an operator's right."""
         return self.pending(
@@ -252,6 +260,7 @@ class Intake:
             expected_version=0 if wire.action_type is EnumActionType.START_WORKFLOW else wire.expected_version,
             ticket=ticket,
             source=source,
+            comes_again=comes_again,
             refusal=unsupported(wire) or refusal,
         )
 
@@ -273,9 +282,11 @@ class Intake:
             source=source,
         )
 
-    def unreadable(self, raw: object, error: OnexError, *, ticket: int = 0, source: str) -> Pending:
+    def unreadable(
+        self, raw: object, error: OnexError, *, ticket: int = 0, source: str, action_id: UUID | None = None
+    ) -> Pending:
         """What ``read_wire`` refused: answered with its error, and recorded under its source."""
-        new_id = self.ids.new()
+        new_id = self.ids.new() if action_id is None else action_id.bytes
         return Pending(
             NO_KEY,
             "",

@@ -153,5 +153,5 @@ def _names(taken: Sequence[tuple[Entry, Sequence[Pending]]], refusals: Mapping[P
         action_name(one)
         for _, pendings in taken
         for one in pendings
-        if (one.ticket or one.settles is not None) and one not in refusals
+        if (one.ticket or one.comes_again or one.settles is not None) and one not in refusals
     ]

@@ -59,7 +59,8 @@ class Pending:
     judged like anybody's action though it settles a row. ``refusal``: it could not be read, and is answered with this.
     ``given_id``: the log may hold its id already, so the log is asked before it is refused. ``ticket``: its inbox row, or 0.
     ``attempt``: which try of its intent an outcome comes from, else 0.
-    ``cause`` is as in ``LogRow``. ``internal``: what alone may bring this trigger, where a client sends it; else ''.
+    ``comes_again``: a bus brings it again after a crash. ``cause`` is as in ``LogRow``.
+    ``internal``: what alone may bring this trigger, where a client sends it; else ''.
     """
 
     key: Final[WorkflowKey]
@@ -87,6 +88,7 @@ class Pending:
     attempt: Final[int] = 0
     refusal: Final[OnexError | None] = None
     internal: Final[str] = ""
+    comes_again: Final[bool] = False
     answer: Answer | None = None
     _waiters: tuple[asyncio.Future[None], ...] = ()
 

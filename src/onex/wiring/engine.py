@@ -37,6 +37,7 @@ from ..adapters.owner_lock import holders_of
 from ..adapters.watchdog import Watchdog
 from ..adapters.worker_pool import WorkerPool
 from ..app import App, load_app
+from ..bus import EventBus
 from ..engine.limits import Limits
 from ..engine.pattern_engine import ReducerPatternEngine
 from ..engine.projections import WORKFLOW, Project, ProjectionMaterializerService, latest
@@ -48,6 +49,7 @@ from ..nodes.given import GivenEffect
 from ..ports import Env, Projections, Reader, Store, Telemetry
 from ..replay.stranded_rows import Stranded, stranded
 from ..settings import Settings, read_settings
+from .bus import ConnectedBus, connected_bus
 from .effect_threads import EffectThreads
 from .environment import environment
 from .served import ServedApp, check_targets
@@ -106,6 +108,7 @@ class WiredEngine(ReducerPatternEngine):
         self.tables: Projections = store
         self.settings, self.workers, self.watchdog = settings, workers, watchdog
         self.stranded: tuple[Stranded, ...] = ()
+        self.bus: ConnectedBus | None = None
         self._projections: dict[str, ProjectionMaterializerService] = {}
 
     async def start(self, owner: str) -> Self:
@@ -127,6 +130,16 @@ class WiredEngine(ReducerPatternEngine):
             )
         await super().start(owner)
         return self
+
+    async def connect(self, bus: EventBus | str) -> None:
+        """Takes actions from the bus and publishes what is committed, until the engine closes. Raises BusRefused."""
+        connected = connected_bus(self, self.tables, self.settings, bus)
+        try:
+            await connected.start()
+        except BaseException:
+            await connected.close()
+            raise
+        self.bus = connected
 
     async def materialize(self, name: str = WORKFLOW, project: Project = latest) -> ProjectionMaterializerService:
         """Maintains a projection from its watermark on, until the engine closes. ``onex projection NAME`` shows it.
@@ -153,6 +166,8 @@ class WiredEngine(ReducerPatternEngine):
 
     async def _close(self) -> None:
         try:
+            if self.bus is not None:
+                await self.bus.close()
             for view in self._projections.values():
                 await view.close()
         finally:
@@ -171,6 +186,7 @@ async def open(
     limits: Limits | None = None,
     check_all: bool = False,
     telemetry: Telemetry | None = None,
+    bus: EventBus | str | None = None,
 ) -> WiredEngine:
     """An engine that owns the store and runs the app: ``async with await onex.open(app="shop") as engine``.
 
@@ -178,8 +194,10 @@ async def open(
     at the first task) default to the settings. ``check_all`` reloads each state that is written and compares it, for tests.
     ``executors[target]`` serves that target in place of the app's own function: an executor, or a function of the intent
     (``nodes.given``). ``limits`` win over the settings; ``telemetry`` gets the events of the engine, for example
-    ``onex.adapters.structlog_telemetry.StructlogTelemetry()``. Raises ContractError, InvalidExecutor for a target that the
-    app does not have, OwnershipLost when another process runs on the store, DatabaseConnectionError.
+    ``onex.adapters.structlog_telemetry.StructlogTelemetry()``. ``bus`` brings actions and takes events: ``kafka://HOST:PORT``, by
+    default that of the settings, or an ``onex.bus.EventBus`` that the caller closes; '' is none. Raises ContractError,
+    InvalidExecutor for a target that the app does not have, OwnershipLost when another process runs on the store,
+    DatabaseConnectionError, BusRefused.
     """
     settings = read_settings()
     store_url = store_url or settings.store_url
@@ -207,6 +225,8 @@ async def open(
             telemetry=telemetry,
         )
         await engine.start(f"pid {os.getpid()} on {socket.gethostname()}")
+        if wanted := settings.bus_url if bus is None else bus:
+            await engine.connect(wanted)
     except BaseException as error:
         # shielded: a second cancellation must not leave the store locked
         await _finish(_end(store, watchdog, pool) if engine is None else engine.close())

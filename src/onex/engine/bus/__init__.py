@@ -1,0 +1,3 @@
+"""What the engine does with a bus: messages become actions, and what was committed becomes events."""
+
+from __future__ import annotations

@@ -1,0 +1,84 @@
+"""EventBusService: what the parts of an engine publish through: envelopes are signed, and a bus that is away is left alone.
+
+When nothing of three calls in a row was published, the circuit opens (``kernel.circuit_breaker``): calls are then answered
+``failed`` at once, and after a while one of them tries the bus again. Nobody waits for a bus but who publishes on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ...bus import BusMessage, EnumPublished, EventBus, GroupMember, Publication
+from ...kernel.circuit_breaker import CircuitBreaker, EnumCircuit
+from ...kernel.envelope import OnexEnvelopeV1
+from ...kernel.message_signature import SharedKeys
+from ...ports import Clock
+from ..metrics import Events
+from .topics import BusTopics
+
+
+class Outgoing(NamedTuple):
+    """An envelope on its way to a topic."""
+
+    topic: str
+    key: bytes
+    envelope: OnexEnvelopeV1
+
+
+class EventBusService:
+    """One per engine. ``keys`` None: nothing is signed, and no signature is asked for."""
+
+    def __init__(
+        self,
+        bus: EventBus,
+        clock: Clock,
+        events: Events,
+        topics: BusTopics | None = None,
+        keys: SharedKeys | None = None,
+    ) -> None:
+        self.bus, self.clock, self.events = bus, clock, events
+        self.topics = BusTopics() if topics is None else topics
+        self.keys = keys
+        self._breaker = CircuitBreaker()
+
+    async def publish(self, outgoing: Sequence[Outgoing]) -> Sequence[Publication]:
+        """As ``EventBus.publish``. Raises BusRefused, PayloadTooLarge."""
+        return await self.publish_messages([self._message(one) for one in outgoing])
+
+    async def publish_messages(self, messages: Sequence[BusMessage]) -> Sequence[Publication]:
+        """The same, for messages as they are: nothing is signed."""
+        if not messages:
+            return ()
+        before = self._breaker.state(self.clock.monotonic())
+        if before is EnumCircuit.OPEN:
+            reason = f"the bus does not answer; it is asked again in {self.retry_after_s:.1f} s"
+            return [Publication(EnumPublished.FAILED, reason=reason)] * len(messages)
+        answers = await self.bus.publish(messages)
+        lost = [one for one in answers if one.outcome in (EnumPublished.FAILED, EnumPublished.UNKNOWN)]
+        if len(lost) == len(answers):
+            self._breaker = self._breaker.after_failure(self.clock.monotonic())
+            if before is EnumCircuit.CLOSED and self._breaker.state(self.clock.monotonic()) is not before:
+                self.events("bus_unreachable", error=lost[0].reason)
+        else:
+            if before is not EnumCircuit.CLOSED:
+                self.events("bus_reached")
+            self._breaker = self._breaker.after_success()
+        return answers
+
+    @property
+    def retry_after_s(self) -> float:
+        """0.0 when the bus would be called now."""
+        return self._breaker.retry_after_s(self.clock.monotonic())
+
+    async def subscribe(self, group: str, topics: Sequence[str]) -> GroupMember:
+        """Raises BusRefused."""
+        return await self.bus.subscribe(group, topics)
+
+    async def close(self) -> None:
+        await self.bus.close()
+
+    def _message(self, one: Outgoing) -> BusMessage:
+        value = one.envelope.to_bytes()
+        headers = () if self.keys is None else (self.keys.header(one.topic, one.key, value),)
+        return BusMessage(one.topic, one.key, value, headers)

@@ -1,0 +1,95 @@
+"""The bus of an engine: a URL becomes an adapter, and the settings become what goes in and out over it.
+
+``connect`` makes the services and starts them: one ``BusIntake``, and one ``EventPublisher`` for each shard. They end before their
+engine does. The bus itself is closed last, and only if it was opened here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..adapters.memory.bus import MemoryBus
+from ..bus import BusRefused, EventBus
+from ..engine.bus.intake import BusIntake
+from ..engine.bus.publisher import EventPublisher
+from ..engine.bus.service import EventBusService
+from ..engine.bus.topics import BusTopics
+from ..engine.pattern_engine import ReducerPatternEngine
+from ..kernel.message_signature import SharedKeys
+from ..ports import Projections
+from ..settings import Settings
+
+MEMORY = "memory:"
+
+
+def open_bus(url: str, settings: Settings) -> EventBus:
+    """Connects at the first use. Raises BusRefused for a URL that is none, or a client that is not installed."""
+    if url == MEMORY:
+        return MemoryBus()
+    try:
+        from ..adapters.kafka.address import KafkaAddress
+
+        address = KafkaAddress.parse(url)
+        if settings.kafka_client == "aiokafka":
+            from ..adapters.kafka.aiokafka_bus import AioKafkaBus
+
+            return AioKafkaBus(address)
+        from ..adapters.kafka.confluent_bus import ConfluentBus
+
+        return ConfluentBus(address)
+    except ImportError as error:
+        extra = "aiokafka" if settings.kafka_client == "aiokafka" else "kafka"
+        raise BusRefused(f"a bus on Kafka needs a client: pip install 'onex[{extra}]' ({error})") from error
+
+
+class ConnectedBus:
+    """What an engine does with its bus. ``close`` it before the engine."""
+
+    def __init__(
+        self, service: EventBusService, intake: BusIntake, publishers: Sequence[EventPublisher], *, owned: bool
+    ) -> None:
+        self.service, self.intake, self.publishers, self._owned = service, intake, publishers, owned
+
+    async def start(self) -> None:
+        """Raises BusRefused."""
+        await self.intake.start()
+        for publisher in self.publishers:
+            await publisher.start()
+
+    async def close(self) -> None:
+        """Nothing more comes in; what is committed is published, for some seconds at most."""
+        try:
+            await self.intake.close()
+            for publisher in self.publishers:
+                await publisher.close()
+        finally:
+            if self._owned:
+                await self.service.close()
+
+
+def connected_bus(
+    engine: ReducerPatternEngine, tables: Projections, settings: Settings, bus: EventBus | str
+) -> ConnectedBus:
+    """Raises BusRefused, ValidationError for settings that cannot be."""
+    topics = BusTopics.of(settings.topic_scheme)
+    keys = SharedKeys.of(settings.bus_key, settings.bus_key_old) if settings.bus_key else None
+    its = open_bus(bus, settings) if isinstance(bus, str) else bus
+    service = EventBusService(its, engine.clock, engine.service.events, topics, keys)
+    asked = [name.strip() for name in settings.topics.split(",") if name.strip()] or [topics.commands]
+    intake = BusIntake(engine.service, engine.intake, service, settings.kafka_consumer_group, asked)
+    publishers = [
+        EventPublisher(
+            service,
+            engine.reader,
+            tables,
+            engine.commit_signal,
+            engine.clock,
+            engine.registry,
+            engine.service.events,
+            engine.service.lose,
+            shard=shard,
+            keeps_log=settings.event_logs,
+        )
+        for shard in range(engine.store.shards)
+    ]
+    return ConnectedBus(service, intake, publishers, owned=isinstance(bus, str))
