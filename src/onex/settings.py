@@ -40,6 +40,7 @@ class Settings:
     ``KAFKA_BOOTSTRAP_SERVERS``: the bus as ``HOST:PORT`` of Kafka brokers, where ``ONEX_BUS`` is not set.
     ``KAFKA_CONSUMER_GROUP``: the group in which the engine reads; default ``omninode-bridge``.
     ``KAFKA_CLIENT``: ``confluent`` (the default) or ``aiokafka``.
+    ``KAFKA_SESSION_TIMEOUT_MS``: an engine that Kafka has not heard of for so long loses its partitions to others; default 10,000.
     ``KAFKA_AUTO_COMMIT``: only ``true``, the default: the engine commits offsets itself, after the commits that they caused.
     ``ONEX_TOPICS``: topics that bring actions, separated by commas; not set: the one topic of commands of the scheme.
     ``ONEX_TOPIC_SCHEME``: how topics are called, with ``{kind}`` and ``{name}`` in it.
@@ -63,6 +64,7 @@ class Settings:
     kafka_bootstrap_servers: str = ""
     kafka_consumer_group: str = "omninode-bridge"
     kafka_client: str = "confluent"
+    kafka_session_timeout_ms: int = 10_000
     kafka_auto_commit: bool = True
     topics: str = ""
     topic_scheme: str = "dev.omninode_bridge.onex.{kind}.{name}.v1"
@@ -100,6 +102,9 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         kafka_bootstrap_servers=environ.get("KAFKA_BOOTSTRAP_SERVERS", "").strip(),
         kafka_consumer_group=environ.get("KAFKA_CONSUMER_GROUP", "").strip() or default.kafka_consumer_group,
         kafka_client=_one_of(environ, "KAFKA_CLIENT", ("confluent", "aiokafka")),
+        kafka_session_timeout_ms=_count(
+            environ, "KAFKA_SESSION_TIMEOUT_MS", default.kafka_session_timeout_ms, least=1000, most=_HOUR_MS
+        ),
         kafka_auto_commit=_auto_commit(environ),
         topics=environ.get("ONEX_TOPICS", "").strip(),
         topic_scheme=environ.get("ONEX_TOPIC_SCHEME", "").strip() or default.topic_scheme,

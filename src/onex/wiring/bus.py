@@ -29,7 +29,7 @@ def open_bus(url: str, settings: Settings) -> EventBus:
     try:
         from ..adapters.kafka.address import KafkaAddress
 
-        address = KafkaAddress.parse(url)
+        address = KafkaAddress.parse(url)._replace(session_timeout_s=settings.kafka_session_timeout_ms / 1000)
         if settings.kafka_client == "aiokafka":
             from ..adapters.kafka.aiokafka_bus import AioKafkaBus
 
