@@ -14,13 +14,14 @@ import pytest
 
 from onex.adapters.postgres.address import Address
 from onex.adapters.postgres.errors import ConnectionLost, OtherShards
+from onex.adapters.postgres.integrity import damage_in
 from onex.adapters.postgres.link import Connection
 from onex.adapters.postgres.store import PostgresStore
 from onex.kernel.errors import FencedError
 from onex.kernel.membership import Worker
 from onex.ports import Applied, Position
 from onex.testing.conformance.leases import LONG_S, Member
-from onex.testing.conformance.owner import CODE, ENV, row
+from onex.testing.conformance.owner import CODE, ENV, Owner, row
 from onex.testing.conformance.sharding import key_in
 from tests.laws.tree import ROOT
 from tests.servers.postgres_server import PostgresServer
@@ -279,6 +280,49 @@ def test_a_shard_whose_take_was_not_answered_is_taken_again_by_its_owner(at: At)
         assert await one.owners() == {2: "one"}
         assert sorted(await one.take(2)) == [2]
         await one.apply(key_in(one.store, 2), row("a"))
+
+    at(body)
+
+
+def test_who_left_may_own_the_whole_store_and_join_again(at: At) -> None:
+    async def body(place: Place) -> None:
+        one = await place.member("one", 0)
+        await one.leases.leave()
+        owner = await Owner.of(one.store)
+        assert sorted(owner.fences) == [0, 1, 2, 3]
+        await one.leases.leave()  # of one that has not joined: nothing
+        await owner.apply(key_in(one.store, 1), row("a"))
+        assert await (await place.open()).own("other") == {}
+
+    at(body)
+
+
+def test_workers_that_are_long_dead_are_forgotten(at: At) -> None:
+    async def body(place: Place) -> None:
+        await place.member("old", 1)
+        await place.member("idle")
+        await place.admin.execute(
+            "update workers set lease_s = 1, heard = clock_timestamp() - interval '100 s' where id = 'old'"
+        )
+        await place.member("new")
+        assert [row[0] for row in await place.admin.fetch("select id from workers order by id")] == ["idle", "new"]
+
+    at(body)
+
+
+def test_the_logs_of_all_shards_end_where_their_positions_end(at: At) -> None:
+    async def body(place: Place) -> None:
+        one = await place.member("one", 0, 1, 2)
+        for shard in (1, 2):
+            await one.apply(key_in(one.store, shard), row("a"), row("b"))
+
+        async def ends() -> list[str]:
+            found = await one.store._link.use(damage_in)  # type: ignore[attr-defined]
+            return [damage.what for damage in found if "positions" in damage.what]
+
+        assert await ends() == []
+        await place.admin.execute("delete from log where n = (select max(n) from log)")
+        assert await ends() == ["the log of shard 2 ends at 1, and 2 positions were given"]
 
     at(body)
 

@@ -52,13 +52,20 @@ class Link:
     """Any method raises EngineClosed after ``close``, and only errors of ONEX."""
 
     def __init__(
-        self, address: Address, *, read_only: bool = False, on_open: Callable[[Connection], Awaitable[None]] = _nothing
+        self,
+        address: Address,
+        *,
+        read_only: bool = False,
+        durable: bool = True,
+        on_open: Callable[[Connection], Awaitable[None]] = _nothing,
     ) -> None:
+        """Not ``durable``: a transaction is answered before it is on the disk or a standby, and a crash may lose it."""
         self.address = address
         self._settings = {
             **_SERVER,
             "search_path": address.schema,
             "default_transaction_read_only": "on" if read_only else "off",
+            **({} if durable else {"synchronous_commit": "off"}),
         }
         self._on_open = on_open
         self._connection: Connection | None = None

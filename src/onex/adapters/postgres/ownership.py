@@ -9,8 +9,8 @@ the writing session (advisory locks) say who is there, and that an old session h
 Shards change hands in three ways. ``give`` frees them and raises their fences, so a commit that comes later finds an older one.
 ``take`` raises the fences of those that are free or whose worker's lease has run out, under a lock, so that two takers do not
 see the same one free. A worker that was stopped in the middle of a commit holds the rows of its shards: ``take`` ends its
-session. ``beat`` renews the lease and reads who has what: one statement, on a connection of its own, so a
-slow commit never delays it.
+session. ``beat`` renews the lease and reads who has what: one statement, on a connection of its own, so a slow commit
+never delays it. It does not wait for the disk: a crash of the server may lose a beat, and makes a lease shorter by that.
 
 What may go wrong:
 
@@ -90,7 +90,7 @@ class ShardOwnership:
         self.worker: Worker | None = None
         self.in_doubt = False
         """A commit got no answer; the session that it was sent on may still be under way."""
-        self._beats = Link(address)
+        self._beats = Link(address, durable=False)
         self._locks: tuple[_Lock, ...] = ()
         self._session: tuple[int, object] | None = None
 

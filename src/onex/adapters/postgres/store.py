@@ -189,9 +189,14 @@ class PostgresStore(PostgresReads):
         await self._whole(self._ownership.give(shards))
 
     async def leave(self) -> None:
-        self._lock.write(b"")
-        await self._whole(self._ownership.leave())
-        self._lock.free()
+        await self._whole(self._leave())
+
+    async def _leave(self) -> None:
+        if self._ownership.worker is not None:
+            self._lock.write(b"")
+            await self._ownership.leave()
+            self._lock.free()
+            self._lock = OwnerLock(owner_file(self.address), 0o600)
 
     async def workers_changed(self) -> None:
         await self._workers_changed.changed()
