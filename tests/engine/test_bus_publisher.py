@@ -11,6 +11,7 @@ from onex.bus import BusMessage, EnumPublished, Publication, ReceivedMessage
 from onex.engine.bus.publisher import EVENT_LOGS, EventPublisher
 from onex.engine.bus.service import EventBusService
 from onex.engine.bus.topics import BusTopics, EnumBusEvent
+from onex.engine.log_tail import ShardSignals
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.envelope import OnexEnvelopeV1
 from onex.kernel.message_signature import SharedKeys
@@ -214,3 +215,10 @@ def test_what_was_published_can_be_looked_up(one_store: OneStore) -> None:
             assert done.version == 1
 
     run(go())
+
+
+def test_a_commit_wakes_who_follows_its_shards_and_nobody_else() -> None:
+    signals = ShardSignals()
+    one, other = signals.of(1), signals.of(2)
+    signals.notify([1, 3])
+    assert (one.count, other.count, signals.of(3).count, signals.of(1) is one) == (1, 0, 0, True)

@@ -19,6 +19,7 @@ from onex.kernel.envelope import OnexEnvelopeV1
 from onex.kernel.errors import ValidationError
 from onex.settings import InvalidSetting, Settings, read_settings
 from onex.wiring.bus import open_bus
+from tests.servers.postgres_server import PostgresServer
 from tests.wiring.test_kafka_app import APP
 
 SECRET = "a shared key of at least 16"
@@ -43,6 +44,22 @@ def test_an_action_comes_in_and_its_events_go_out(app: Path) -> None:
         (told,) = await member.read(10)
         assert OnexEnvelopeV1.from_bytes(told.value).payload["workflow_key"] == "tally:1"
         await bus.publish([])  # it belongs to the caller, and is open
+
+    asyncio.run(go())
+
+
+def test_every_shard_of_a_store_is_told_once(app: Path, postgres: PostgresServer) -> None:
+    async def go() -> None:
+        broker, topics = MemoryBroker(), BusTopics()
+        url = f"{postgres.url(f's{uuid4().hex[:12]}')}&shards=8"
+        for first in (0, 20):
+            async with await onex.open(url, app, bus=MemoryBus(broker)) as engine:
+                for key in range(first, first + 20):
+                    await engine.submit(f"tally:{key}", "add", {"n": 1})
+        member = await MemoryBus(broker).subscribe("looking", [topics.event(EnumBusEvent.WORKFLOW_STARTED)])
+        told = [OnexEnvelopeV1.from_bytes(one.value).payload for one in await member.read(100)]
+        assert sorted(str(one["workflow_key"]) for one in told) == sorted(f"tally:{key}" for key in range(40))
+        assert len({str(one["position"]).split(":")[0] for one in told}) > 1
 
     asyncio.run(go())
 

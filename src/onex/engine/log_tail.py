@@ -1,12 +1,13 @@
 """LogTail: the log read from a position on, and the signal that says when there is more of it.
 
-``subscribe`` and the live pages read the log through this one reader; projections use the signal alone.
+``subscribe`` and the live pages read the log through this one reader; projections and the publisher of events use a signal
+alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from ..ports import LogEntry, Position, Reader
 
@@ -40,6 +41,22 @@ class ChangeSignal:
             await future
         finally:
             self._waiting.discard(future)
+
+
+class ShardSignals:
+    """A signal for each shard, for readers that follow one of many: a commit wakes those of the shards that it wrote to."""
+
+    def __init__(self) -> None:
+        self._signals: dict[int, ChangeSignal] = {}
+
+    def of(self, shard: int) -> ChangeSignal:
+        """The same object at each call."""
+        return self._signals.setdefault(shard, ChangeSignal())
+
+    def notify(self, shards: Iterable[int]) -> None:
+        for shard in shards:
+            if (signal := self._signals.get(shard)) is not None:
+                signal.notify()
 
 
 class LogTail:

@@ -39,7 +39,7 @@ from .dispatch import ReducerService
 from .inbox import Inbox
 from .intake import Intake, PayloadInput
 from .limits import Limits
-from .log_tail import ChangeSignal, LogTail
+from .log_tail import ChangeSignal, LogTail, ShardSignals
 from .mailbox import Committed
 from .metrics import Counters
 from .operator_requests import request_handlers
@@ -83,7 +83,7 @@ class ReducerPatternEngine:
         self.inbox = Inbox(
             self.service, self.intake, request_handlers(self.release, self.relay.dead_letters.redrive, reader)
         )
-        self.commit_signal = ChangeSignal()
+        self.commit_signal, self.shard_signals = ChangeSignal(), ShardSignals()
         self._interpreter = interpreter
         self._closing: asyncio.Task[None] | None = None
         self._waiters: dict[WorkflowKey, set[asyncio.Future[None]]] = {}
@@ -298,6 +298,7 @@ class ReducerPatternEngine:
 
     def _changed(self, changes: Sequence[tuple[KeyChange, Applied]]) -> None:
         self.commit_signal.notify()
+        self.shard_signals.notify({applied.first.shard for _, applied in changes})
         if self._waiters:
             for change, _ in changes:
                 for future in self._waiters.get(change.key, ()):

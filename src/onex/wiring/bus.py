@@ -6,6 +6,7 @@ engine does. The bus itself is closed last, and only if it was opened here.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from ..adapters.memory.bus import MemoryBus
@@ -60,8 +61,7 @@ class ConnectedBus:
         """Nothing more comes in; what is committed is published, for some seconds at most."""
         try:
             await self.intake.close()
-            for publisher in self.publishers:
-                await publisher.close()
+            await asyncio.gather(*(publisher.close() for publisher in self.publishers))
         finally:
             if self._owned:
                 await self.service.close()
@@ -82,7 +82,7 @@ def connected_bus(
             service,
             engine.reader,
             tables,
-            engine.commit_signal,
+            engine.shard_signals.of(shard),
             engine.clock,
             engine.registry,
             engine.service.events,
