@@ -16,6 +16,7 @@ STORE_URL = "sqlite:///.onex/store.db"
 _YES = ("1", "true", "yes", "on")
 _NO = ("", "0", "false", "no", "off")
 _HOUR_MS = 3_600_000
+_PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
 
 
 class InvalidSetting(ValidationError):
@@ -41,6 +42,13 @@ class Settings:
     ``KAFKA_CONSUMER_GROUP``: the group in which the engine reads; default ``omninode-bridge``.
     ``KAFKA_CLIENT``: ``confluent`` (the default) or ``aiokafka``.
     ``KAFKA_SESSION_TIMEOUT_MS``: an engine that Kafka has not heard of for so long loses its partitions to others; default 10,000.
+    ``KAFKA_SECURITY_PROTOCOL``: ``plaintext`` (the default), ``ssl``, ``sasl_plaintext`` or ``sasl_ssl``.
+    ``KAFKA_SSL_CA``: a file in PEM with who signed the brokers' certificates; not set: those that this machine trusts.
+    ``KAFKA_SSL_CERTIFICATE``: a file in PEM with the certificate that the engine shows; not set: none.
+    ``KAFKA_SSL_KEY``: a file in PEM with the key of that certificate.
+    ``KAFKA_SASL_MECHANISM``: ``plain`` (the default), ``scram-sha-256`` or ``scram-sha-512``.
+    ``KAFKA_SASL_USERNAME``: who logs in.
+    ``KAFKA_SASL_PASSWORD``: the password of that user.
     ``KAFKA_AUTO_COMMIT``: only ``true``, the default: the engine commits offsets itself, after the commits that they caused.
     ``ONEX_TOPICS``: topics that bring actions, separated by commas; not set: the one topic of commands of the scheme.
     ``ONEX_TOPIC_SCHEME``: how topics are called, with ``{kind}`` and ``{name}`` in it.
@@ -65,6 +73,13 @@ class Settings:
     kafka_consumer_group: str = "omninode-bridge"
     kafka_client: str = "confluent"
     kafka_session_timeout_ms: int = 10_000
+    kafka_security_protocol: str = "plaintext"
+    kafka_ssl_ca: str = ""
+    kafka_ssl_certificate: str = ""
+    kafka_ssl_key: str = ""
+    kafka_sasl_mechanism: str = "plain"
+    kafka_sasl_username: str = ""
+    kafka_sasl_password: str = field(default="", repr=False)
     kafka_auto_commit: bool = True
     topics: str = ""
     topic_scheme: str = "dev.omninode_bridge.onex.{kind}.{name}.v1"
@@ -105,6 +120,13 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         kafka_session_timeout_ms=_count(
             environ, "KAFKA_SESSION_TIMEOUT_MS", default.kafka_session_timeout_ms, least=1000, most=_HOUR_MS
         ),
+        kafka_security_protocol=_one_of(environ, "KAFKA_SECURITY_PROTOCOL", _PROTOCOLS),
+        kafka_ssl_ca=environ.get("KAFKA_SSL_CA", ""),
+        kafka_ssl_certificate=environ.get("KAFKA_SSL_CERTIFICATE", ""),
+        kafka_ssl_key=environ.get("KAFKA_SSL_KEY", ""),
+        kafka_sasl_mechanism=_one_of(environ, "KAFKA_SASL_MECHANISM", ("plain", "scram-sha-256", "scram-sha-512")),
+        kafka_sasl_username=environ.get("KAFKA_SASL_USERNAME", ""),
+        kafka_sasl_password=environ.get("KAFKA_SASL_PASSWORD", ""),
         kafka_auto_commit=_auto_commit(environ),
         topics=environ.get("ONEX_TOPICS", "").strip(),
         topic_scheme=environ.get("ONEX_TOPIC_SCHEME", "").strip() or default.topic_scheme,

@@ -31,10 +31,10 @@ SETTINGS = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{secure}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{secure}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL
 log.dir={folder}/data
 num.partitions=4
 offsets.topic.num.partitions=4
@@ -50,6 +50,16 @@ group.min.session.timeout.ms=1000
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
 """
+SECURE = """
+listener.name.secure.sasl.enabled.mechanisms=PLAIN
+listener.name.secure.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_onex="{password}";
+listener.name.secure.ssl.client.auth=required
+listener.name.secure.ssl.keystore.type=PEM
+listener.name.secure.ssl.keystore.location={folder}/both.pem
+listener.name.secure.ssl.truststore.type=PEM
+listener.name.secure.ssl.truststore.location={folder}/certificate.pem
+"""
+PASSWORD = "what only this broker knows"
 LOGGING = """<Configuration status="ERROR"><Appenders><Console name="C"><PatternLayout pattern="%d %p %c{1}: %m%n"/></Console>
 </Appenders><Loggers><Root level="WARN"><AppenderRef ref="C"/></Root></Loggers></Configuration>"""
 
@@ -96,7 +106,14 @@ class KafkaServer:
         self.servers = f"127.0.0.1:{self.port}"
         self._keeper: subprocess.Popen[bytes] | None = None
         self._settings = self.folder / "server.properties"
-        self._settings.write_text(SETTINGS.format(port=self.port, controller=free_port(), folder=self.folder))
+        self.certificate, self.key = self.folder / "certificate.pem", self.folder / "key.pem"
+        self.secure_servers = f"127.0.0.1:{free_port()}" if self._made_certificate() else ""
+        """With TLS, certificates on both sides and a password; '' where no certificate can be made."""
+        secure = f",SECURE://{self.secure_servers}" if self.secure_servers else ""
+        text = SETTINGS.format(port=self.port, controller=free_port(), folder=self.folder, secure=secure)
+        if secure:
+            text += SECURE.format(folder=self.folder, password=PASSWORD)
+        self._settings.write_text(text)
         (self.folder / "log4j2.xml").write_text(LOGGING)
         name = base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=").decode()
         made = subprocess.run(
@@ -106,6 +123,17 @@ class KafkaServer:
         if made.returncode:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise NoKafka(f"its folder cannot be formatted: {(made.stdout + made.stderr).strip()[-300:]}")
+
+    def _made_certificate(self) -> bool:
+        """One that signs itself: broker and client both show it, and trust it."""
+        words = [
+            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
+            "subjectAltName=IP:127.0.0.1", "-keyout", str(self.key), "-out", str(self.certificate),
+        ]  # fmt: skip
+        if shutil.which("openssl") is None or subprocess.run(words, capture_output=True).returncode:
+            return False
+        (self.folder / "both.pem").write_text(self.key.read_text() + self.certificate.read_text())
+        return True
 
     def _java(self) -> list[str]:
         return [

@@ -28,9 +28,19 @@ def open_bus(url: str, settings: Settings) -> EventBus:
     if url == MEMORY:
         return MemoryBus()
     try:
-        from ..adapters.kafka.address import KafkaAddress
+        from ..adapters.kafka.address import KafkaAddress, KafkaSecurity
 
-        address = KafkaAddress.parse(url)._replace(session_timeout_s=settings.kafka_session_timeout_ms / 1000)
+        security = KafkaSecurity(
+            settings.kafka_security_protocol.upper(),
+            settings.kafka_sasl_mechanism.upper(),
+            settings.kafka_sasl_username,
+            settings.kafka_sasl_password,
+            settings.kafka_ssl_ca,
+            settings.kafka_ssl_certificate,
+            settings.kafka_ssl_key,
+        )
+        session_s = settings.kafka_session_timeout_ms / 1000
+        address = KafkaAddress.parse(url)._replace(session_timeout_s=session_s, security=security)
         if settings.kafka_client == "aiokafka":
             from ..adapters.kafka.aiokafka_bus import AioKafkaBus
 

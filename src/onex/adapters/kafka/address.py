@@ -15,6 +15,32 @@ TOO_LARGE = Publication(EnumPublished.REJECTED, reason=f"a message has at most {
 _SERVER = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):\d{1,5}")
 
 
+class KafkaSecurity(NamedTuple):
+    """How brokers and this client know each other. ``protocol`` is PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
+
+    ``ca``, ``certificate`` and ``key`` are files in PEM: who signed the broker's certificate, and what this client shows of itself.
+    """
+
+    protocol: str = "PLAINTEXT"
+    mechanism: str = "PLAIN"
+    username: str = ""
+    password: str = ""
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+
+    def __repr__(self) -> str:
+        return f"KafkaSecurity({self.protocol})"
+
+    @property
+    def has_tls(self) -> bool:
+        return self.protocol.endswith("SSL")
+
+    @property
+    def has_login(self) -> bool:
+        return self.protocol.startswith("SASL")
+
+
 class KafkaAddress(NamedTuple):
     """``servers``: ``host:port``, separated by commas; one that answers is enough.
 
@@ -25,6 +51,7 @@ class KafkaAddress(NamedTuple):
     servers: str
     publish_timeout_s: float = 10.0
     session_timeout_s: float = 10.0
+    security: KafkaSecurity = KafkaSecurity()
 
     @classmethod
     def parse(cls, url: str) -> KafkaAddress:

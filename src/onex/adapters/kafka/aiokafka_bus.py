@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from ssl import SSLContext, create_default_context
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
@@ -27,7 +28,7 @@ from ...bus import (
     TopicPartition,
 )
 from ...kernel.errors import OnexError
-from .address import MESSAGE_BYTES, NO_KEY, TOO_LARGE, KafkaAddress
+from .address import MESSAGE_BYTES, NO_KEY, TOO_LARGE, KafkaAddress, KafkaSecurity
 
 WAIT_MS = 1000
 CLOSE_S = 5.0
@@ -99,6 +100,7 @@ class AioKafkaBus:
     async def _connected(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
             bootstrap_servers=self.address.servers,
+            **_security(self.address.security),
             client_id="onex",
             enable_idempotence=True,
             max_request_size=2 * MESSAGE_BYTES,
@@ -176,6 +178,7 @@ class AioKafkaSubscription:
         consumer = AIOKafkaConsumer(
             *self._topics,
             bootstrap_servers=self._address.servers,
+            **_security(self._address.security),
             client_id="onex",
             group_id=self._group,
             enable_auto_commit=False,
@@ -227,6 +230,26 @@ class AioKafkaSubscription:
         if isinstance(error, _REFUSED):
             return BusRefused(f"{shown} does not take this: {_said(error)}", bus=shown)
         return BusError(f"{shown} did not do what was asked: {_said(error)}", bus=shown)
+
+
+def _security(security: KafkaSecurity) -> Mapping[str, str | SSLContext]:
+    """As aiokafka is told. Raises BusRefused for a file that cannot be read."""
+    said: dict[str, str | SSLContext] = {"security_protocol": security.protocol}
+    if security.has_login:
+        said |= {
+            "sasl_mechanism": security.mechanism,
+            "sasl_plain_username": security.username,
+            "sasl_plain_password": security.password,
+        }
+    if security.has_tls:
+        try:
+            context = create_default_context(cafile=security.ca or None)
+            if security.certificate:
+                context.load_cert_chain(security.certificate, security.key or None)
+        except OSError as error:
+            raise BusRefused(f"a certificate or key of Kafka cannot be used: {error}") from error
+        said["ssl_context"] = context
+    return said
 
 
 def _answer(sent: Publication | asyncio.Future[object], reason: str, alone: bool) -> Publication:

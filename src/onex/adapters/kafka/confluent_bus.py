@@ -25,7 +25,7 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ...bus import BusMessage, BusRefused, EnumPublished, Publication
-from .address import MESSAGE_BYTES, NO_KEY, TOO_LARGE, KafkaAddress
+from .address import MESSAGE_BYTES, NO_KEY, TOO_LARGE, KafkaAddress, KafkaSecurity
 from .confluent_subscription import ConfluentSubscription
 from .errors import outcome_of
 
@@ -49,6 +49,8 @@ class ConfluentBus:
         self._producer: Producer | None = None
         self._subscriptions: list[ConfluentSubscription] = []
         self._closed = False
+        self._client = {**CLIENT, **_security(address.security)}
+        self._trouble = ""
 
     async def publish(self, messages: Sequence[BusMessage]) -> Sequence[Publication]:
         self._check_open()
@@ -58,7 +60,7 @@ class ConfluentBus:
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> ConfluentSubscription:
         self._check_open()
-        subscription = await ConfluentSubscription.open(self.address, group, topics, CLIENT)
+        subscription = await ConfluentSubscription.open(self.address, group, topics, self._client)
         self._subscriptions.append(subscription)
         return subscription
 
@@ -86,7 +88,8 @@ class ConfluentBus:
             answers[at] = self._hand_over(producer, message, answered, end_s)
         while None in answers and time.monotonic() < end_s:
             _poll(producer)
-        if None in answers:
+        given_up = None in answers
+        if given_up:
             producer.purge()
             while None in answers:
                 _poll(producer)
@@ -95,7 +98,16 @@ class ConfluentBus:
             one.outcome is not EnumPublished.PUBLISHED and one not in judged_here for one in answers if one is not None
         ):
             self._forget()
-        return [one for one in answers if one is not None]
+        found = [one for one in answers if one is not None]
+        if given_up and self._trouble:
+            found = [one._replace(reason=one.reason and f"{one.reason}: {self._trouble}") for one in found]
+        self._trouble = ""
+        return found
+
+    def _note(self, error: KafkaError) -> None:
+        """What a connection met. A message that is given up says so."""
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self._trouble:  # it says what, and not why
+            self._trouble = f"{error.str()} ({error.name()})"
 
     def _hand_over(
         self, producer: Producer, message: BusMessage, answered: partial[None], end_s: float
@@ -123,7 +135,8 @@ class ConfluentBus:
         timeout_ms = int(1000 * self.address.publish_timeout_s)
         return Producer(
             {
-                **CLIENT,
+                **self._client,
+                "error_cb": self._note,
                 "bootstrap.servers": self.address.servers,
                 "enable.idempotence": True,
                 "enable.gapless.guarantee": True,
@@ -136,6 +149,25 @@ class ConfluentBus:
 
     def _forget(self) -> None:
         self._producer = None
+
+
+def _security(security: KafkaSecurity) -> Mapping[str, str]:
+    """As librdkafka is told."""
+    said = {"security.protocol": security.protocol}
+    if security.has_login:
+        said |= {
+            "sasl.mechanism": security.mechanism,
+            "sasl.username": security.username,
+            "sasl.password": security.password,
+        }
+    if security.has_tls:
+        files = {
+            "ssl.ca.location": security.ca,
+            "ssl.certificate.location": security.certificate,
+            "ssl.key.location": security.key,
+        }
+        said |= {name: file for name, file in files.items() if file}
+    return said
 
 
 def _poll(producer: Producer) -> None:

@@ -110,7 +110,8 @@ class ConfluentSubscription:
         return self._consumer
 
     def _note(self, error: KafkaError) -> None:
-        self._trouble = error
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or self._trouble is None:  # it says what, and not why
+            self._trouble = error
 
     def _read(self, limit: int) -> list[ReceivedMessage]:
         consumer = self._open()

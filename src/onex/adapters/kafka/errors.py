@@ -42,6 +42,7 @@ _UNREACHABLE = frozenset({
 _REFUSED = frozenset({
     KafkaError._INVALID_ARG,
     KafkaError._AUTHENTICATION,
+    KafkaError._SSL,
     KafkaError.SASL_AUTHENTICATION_FAILED,
     KafkaError.INCONSISTENT_GROUP_PROTOCOL,
     KafkaError.INVALID_GROUP_ID,
