@@ -1,20 +1,24 @@
-"""Whatever is done to them, the SQLite core and the memory store hold the same: two hands, one meaning."""
+"""Whatever is done to them, the SQLite core and the memory store hold the same, and so does one on a server: one meaning."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from hypothesis import settings
+import pytest
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from onex.adapters.memory.read import Tables
 from onex.adapters.memory.store import MemoryStore
+from onex.adapters.postgres.address import Address
+from onex.adapters.postgres.store import PostgresStore
 from onex.adapters.sqlite.core import SqliteCore
 from onex.kernel.action import WorkflowKey
 from onex.ports import (
@@ -32,7 +36,8 @@ from onex.ports import (
     ProjectionRow,
     Rejection,
 )
-from onex.testing.conformance.owner import CODE, ENV, A, B, C, action, row
+from onex.testing.conformance.owner import CODE, ENV, A, AnyStore, B, C, action, row
+from tests.servers.postgres_server import PostgresServer
 
 R = TypeVar("R")
 KEYS = [A, B, C]
@@ -57,7 +62,7 @@ attempts = st.builds(
     Attempt, pointers, st.integers(1, 3), st.integers(0, 9), st.just(0), st.sampled_from(EnumAttempt),
     st.text(max_size=2), st.text(max_size=3), st.text(max_size=3),
 )  # fmt: skip
-answers = st.builds(InboxAnswer, st.integers(1, 6), st.binary(max_size=2), st.integers(0, 9))
+answers = st.builds(InboxAnswer, st.integers(1, 6), st.binary(max_size=2), st.integers(0, 9), st.just(0))
 digests = st.sampled_from([b"d" * 32, b"e" * 32])
 
 
@@ -76,6 +81,8 @@ def now(call: Coroutine[Any, Any, R]) -> R:
 
 
 class StoresAgree(RuleBasedStateMachine):
+    other: AnyStore
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="onex-agree-"))
@@ -84,13 +91,24 @@ class StoresAgree(RuleBasedStateMachine):
         self.tables = Tables()
         self.boot()
 
+    def now(self, call: Coroutine[Any, Any, R]) -> R:
+        """The result of a call of the other store."""
+        return now(call)
+
+    def open_other(self) -> AnyStore:
+        return MemoryStore(self.tables, rejections_kept=5)
+
+    def drop_other(self) -> None:
+        """As its process dies; ``open_other`` follows."""
+        asyncio.run(self.other.close())
+
     def boot(self) -> None:
         self.core = SqliteCore(self.folder / "store.db", synchronous="off", rejections_kept=5, probe=self.probe)
-        self.memory = MemoryStore(self.tables, rejections_kept=5)
+        self.other = self.open_other()
         self.fences = self.core.own("core")
-        assert now(self.memory.own("memory")) == self.fences
+        assert self.now(self.other.own("other")) == self.fences
         self.ids = self.core.intern(CODE, ENV)
-        assert now(self.memory.intern(CODE, ENV)) == self.ids
+        assert self.now(self.other.intern(CODE, ENV)) == self.ids
 
     def probe(self, point: str) -> None:
         if point == self.fail_at:
@@ -166,21 +184,21 @@ class StoresAgree(RuleBasedStateMachine):
             outcomes = self.core.commit(commit)
         except Lost as lost:
             if str(lost) == "after_commit":
-                now(self.memory.commit(commit))
+                self.now(self.other.commit(commit))
             return
         finally:
             self.fail_at = ""
-        assert outcomes == now(self.memory.commit(commit))
+        assert outcomes == self.now(self.other.commit(commit))
 
     @rule()
     def crash(self) -> None:
         self.core.drop()
-        asyncio.run(self.memory.close())
+        self.drop_other()
         self.boot()
 
     @rule(bodies=st.lists(st.binary(max_size=3), min_size=1, max_size=2))
     def send(self, bodies: list[bytes]) -> None:
-        assert self.core.send_all(bodies, self.at_us) == [*now(self.memory.send_all(bodies, self.at_us))]
+        assert self.core.send_all(bodies, self.at_us) == [*self.now(self.other.send_all(bodies, self.at_us))]
 
     @rule(
         from_n=st.integers(0, 2), step=st.integers(0, 2), key=keys, version=st.integers(1, 4), tag=st.sampled_from("xy")
@@ -188,31 +206,69 @@ class StoresAgree(RuleBasedStateMachine):
     def project(self, from_n: int, step: int, key: WorkflowKey, version: int, tag: str) -> None:
         projected = [ProjectionRow(key, version, tag, "place", b"{}")]
         moved = self.core.project("board", 0, from_n, from_n + step, projected)
-        assert moved == now(self.memory.project("board", 0, from_n, from_n + step, projected))
+        assert moved == self.now(self.other.project("board", 0, from_n, from_n + step, projected))
 
     @invariant()
     def they_hold_the_same(self) -> None:
-        core, memory = self.core, self.memory
+        core, other, now = self.core, self.other, self.now
         states = list(EnumOutboxState)
         start = Position(0, 0)
-        assert core.load(KEYS) == now(memory.load(KEYS))
-        assert core.log(start, ALL) == now(memory.log(start, ALL))
-        assert core.outbox(states, None, None, ALL) == now(memory.outbox(states, None, None, ALL))
-        assert core.waiting(None, ALL, 5) == now(memory.waiting(None, ALL, 5))
-        assert core.rejections(None, None, 0, ALL) == now(memory.rejections(None, None, 0, ALL))
-        assert core.inbox(0, ALL) == now(memory.inbox(0, ALL))
-        assert core.answers(range(8)) == now(memory.answers(range(8)))
-        assert core.counts() == now(memory.counts())
-        assert core.projected("board", None, None, ALL) == now(memory.projected("board", None, None, ALL))
-        assert core.watermark("board", 0) == now(memory.watermark("board", 0))
+        assert core.load(KEYS) == now(other.load(KEYS))
+        assert core.log(start, ALL) == now(other.log(start, ALL))
+        assert core.outbox(states, None, None, ALL) == now(other.outbox(states, None, None, ALL))
+        assert core.waiting(None, ALL, 5) == now(other.waiting(None, ALL, 5))
+        assert core.rejections(None, None, 0, ALL) == now(other.rejections(None, None, 0, ALL))
+        assert core.inbox(0, ALL) == now(other.inbox(0, ALL))
+        assert core.answers(range(8)) == now(other.answers(range(8)))
+        assert core.counts() == now(other.counts())
+        assert core.projected("board", None, None, ALL) == now(other.projected("board", None, None, ALL))
+        assert core.watermark("board", 0) == now(other.watermark("board", 0))
         assert [core.blob(one) for one in (b"d" * 32, b"e" * 32)] == [
-            now(memory.blob(one)) for one in (b"d" * 32, b"e" * 32)
+            now(other.blob(one)) for one in (b"d" * 32, b"e" * 32)
         ]
         for key in KEYS:
-            assert core.attempts(key, 4) == now(memory.attempts(key, 4))
-            assert core.history(key, 2, 3) == now(memory.history(key, 2, 3))
-            assert [core.snapshot(key, one) for one in range(9)] == [now(memory.snapshot(key, one)) for one in range(9)]
+            assert core.attempts(key, 4) == now(other.attempts(key, 4))
+            assert core.history(key, 2, 3) == now(other.history(key, 2, 3))
+            assert [core.snapshot(key, one) for one in range(9)] == [now(other.snapshot(key, one)) for one in range(9)]
 
 
 TestStoresAgree = StoresAgree.TestCase
 TestStoresAgree.settings = settings(stateful_step_count=12)
+
+
+class PostgresAgrees(StoresAgree):
+    """The other store is one on a server: a schema for each example."""
+
+    server: ClassVar[PostgresServer]
+    schemas: ClassVar[Iterator[int]] = count(1)
+
+    def __init__(self) -> None:
+        self.runner = asyncio.Runner()
+        self.schema = f"agree{next(self.schemas)}"
+        super().__init__()
+
+    def now(self, call: Coroutine[Any, Any, R]) -> R:
+        return self.runner.run(call)
+
+    def open_other(self) -> AnyStore:
+        url = f"{self.server.url(self.schema)}&shards=1"
+        return self.now(PostgresStore.open(Address.parse(url), rejections_kept=5))
+
+    def drop_other(self) -> None:
+        assert isinstance(self.other, PostgresStore)
+        self.other.drop()
+        self.now(self.other.close())
+
+    def teardown(self) -> None:
+        self.now(self.other.close())
+        self.runner.close()
+        super().teardown()
+
+
+@pytest.mark.parametrize("examples", [6, pytest.param(60, marks=pytest.mark.long)])
+def test_a_store_on_a_server_agrees_too(postgres: PostgresServer, examples: int) -> None:
+    PostgresAgrees.server = postgres
+    # a failure is not shrunk: that takes minutes on a server, and the steps are few
+    run_state_machine_as_test(
+        PostgresAgrees, settings=settings(max_examples=examples, stateful_step_count=12, phases=[Phase.generate])
+    )
