@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from typing import Final, NamedTuple
 
-from ..ports import Applied, Conflict, InboxAnswer, KeyChange, LogRow, Note, Rejection
+from ..ports import Applied, Commit, Conflict, InboxAnswer, KeyChange, LogRow, Note, Rejection
 from .sql_rows import place_of, position_of
 
 SqlValue = int | str | bytes | bytearray | None
@@ -43,6 +43,20 @@ def conflict_of(
     if instance != change.instance or version != change.based_on or duplicates or lease:
         return Conflict(version, frozenset(duplicates), lease)
     return None
+
+
+def shards_of(commit: Commit) -> set[int]:
+    """Those that it writes in. Blobs and rejections are in none; attempts are of intents that are there."""
+    shards = {change.shard for change in commit.changes}
+    parts: tuple[Commit | KeyChange, ...] = (commit, *commit.changes)
+    for part in parts:
+        for pointer in part.settled:
+            shards.add(pointer.shard)
+        for note in part.notes:
+            shards.add(note.pointer.shard)
+        for answer in part.answers:
+            shards.add(answer.shard)
+    return shards
 
 
 class UnconditionalRows(NamedTuple):

@@ -29,7 +29,7 @@ import asyncpg
 
 from ...kernel.errors import CommitUnknown, OnexError
 from ...ports import Applied, Code, Commit, Conflict, Env, ProjectionRow
-from ..commit_rows import SqlRow, UnconditionalRows
+from ..commit_rows import SqlRow, UnconditionalRows, shards_of
 from ..sql_rows import PLACE_N, place_of
 from .address import Address
 from .commit import (
@@ -117,7 +117,7 @@ class Writer:
             raise
 
     async def _commit(self, connection: Connection, commit: Commit) -> Sequence[Applied | Conflict]:
-        missing = _written(commit) - commit.fences.keys()
+        missing = shards_of(commit) - commit.fences.keys()
         if missing:
             raise self.ownership.fenced(missing, commit.fences)
         try:
@@ -297,15 +297,6 @@ class Writer:
 
 
 async def _nothing(connection: Connection) -> None: ...
-
-
-def _written(commit: Commit) -> set[int]:
-    """The shards that a commit writes in."""
-    shards = {change.shard for change in commit.changes}
-    for pointers in (commit.settled, (note.pointer for note in commit.notes)):
-        shards.update(pointer.shard for pointer in pointers)
-    shards.update(answer.shard for answer in commit.answers)
-    return shards
 
 
 def _says_nothing_was_applied(error: BaseException) -> bool:

@@ -139,8 +139,12 @@ class Sharding(Suite):
         await owner.apply(key_in(owner.store, 1), row("one", NewIntent(0, 2)))
         ticket = await owner.store.send(b"{}", 1, 1)
         only = {0: owner.fences[0]}
+        here = owner.change(key_in(owner.store, 0), row("one"))
         for change in (
             owner.commit(owner.change(key_in(owner.store, 1, 1), row("one")), fences=only),
+            owner.commit(here._replace(settled=(Pointer(1, 1, 0),)), fences=only),
+            owner.commit(here._replace(notes=(Note(Pointer(1, 1, 0), attempt=3),)), fences=only),
+            owner.commit(here._replace(answers=(InboxAnswer(ticket, b"told", 1, 1),)), fences=only),
             owner.commit(settled=(Pointer(1, 1, 0),), fences=only),
             owner.commit(notes=(Note(Pointer(1, 1, 0), attempt=3),), fences=only),
             owner.commit(answers=(InboxAnswer(ticket, b"told", 1, 1),), fences=only),
