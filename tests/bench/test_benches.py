@@ -21,6 +21,7 @@ NAMES = [
     "durable",
     "hotkey",
     "import_",
+    "lag",
     "latency",
     "memory",
     "replay",
@@ -56,13 +57,13 @@ def test_a_bench_tells_its_figure_its_targets_and_the_machine(name: str, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["durable", "hotkey", "latency", "workflow"])
+@pytest.mark.parametrize("name", ["durable", "hotkey", "lag", "latency", "workflow"])
 def test_the_memory_store_can_be_measured_as_well(name: str, tmp_path: Path) -> None:
     detail = measured(name, tmp_path, store="memory", seconds="0.01")["detail"]
     assert isinstance(detail, dict) and detail["store"] == "memory"
 
 
-@pytest.mark.parametrize("name", ["durable", "hotkey", "latency", "replay", "workflow"])
+@pytest.mark.parametrize("name", ["durable", "hotkey", "lag", "latency", "replay", "workflow"])
 def test_a_store_on_a_server_can_be_measured_as_well(name: str, tmp_path: Path, postgres: PostgresServer) -> None:
     detail = measured(name, tmp_path, store="postgres", store_url=postgres.url(), seconds="0.01")["detail"]
     assert isinstance(detail, dict) and detail["store"] == "postgres"
