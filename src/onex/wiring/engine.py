@@ -164,6 +164,11 @@ class WiredEngine(ReducerPatternEngine):
         await view.start()
         return view
 
+    @property
+    def views(self) -> Mapping[str, ProjectionMaterializerService]:
+        """The projections that this engine maintains, by name."""
+        return self._projections
+
     async def _close(self) -> None:
         try:
             if self.bus is not None:
