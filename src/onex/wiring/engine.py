@@ -38,6 +38,7 @@ from ..adapters.watchdog import Watchdog
 from ..adapters.worker_pool import WorkerPool
 from ..app import App, load_app
 from ..bus import EventBus
+from ..engine.bus.publisher import EVENT_LOGS
 from ..engine.limits import Limits
 from ..engine.pattern_engine import ReducerPatternEngine
 from ..engine.projections import WORKFLOW, Project, ProjectionMaterializerService, latest
@@ -149,6 +150,8 @@ class WiredEngine(ReducerPatternEngine):
         """
         if not name or not name.isprintable():
             raise ValidationError(f"{name!a} is not a valid name of a projection: use printable characters")
+        if name == EVENT_LOGS:
+            raise ValidationError(f"{name!r} is what the bus of an engine has published; use another name")
         if name in self._projections:
             raise ValidationError(f"projection {name!r} is maintained here already; use another name")
         view = ProjectionMaterializerService(
