@@ -95,7 +95,9 @@ class Store(Protocol):
     Any method raises DatabaseConnectionError, TemporaryDatabaseError, StateConsistencyError as they come.
     """
 
-    shards: int
+    @property
+    def shards(self) -> int:
+        """How many shards the store has."""
 
     async def own(self, owner: str) -> Mapping[int, int]:
         """Take all shards, for this process alone: ``{shard: fence}``, each fence higher than any before.
@@ -149,7 +151,9 @@ class Store(Protocol):
 class Reader(Protocol):
     """What any process may read, the owner's too. Rows that are there are durable."""
 
-    shards: int
+    @property
+    def shards(self) -> int:
+        """How many shards the store has."""
 
     async def load(self, keys: Sequence[WorkflowKey]) -> Mapping[WorkflowKey, Stored]:
         """Those that exist."""
@@ -207,7 +211,9 @@ class Reader(Protocol):
 class Sender(Protocol):
     """How a process that does not own an instance submits to the one that does."""
 
-    shards: int
+    @property
+    def shards(self) -> int:
+        """How many shards the store has."""
 
     async def send(self, body: bytes, at_us: int, shard: int = 0) -> int:
         """Durable when it returns; the ticket to ask with. ``shard`` is that of the key in ``body`` (``kernel.route.shard_of``);
@@ -242,6 +248,9 @@ class ShardLeases(Protocol):
 
     async def beat(self) -> Membership:
         """Renew this worker's lease, and look. A lease that had run out runs again; shards taken meanwhile are another's."""
+
+    async def look(self) -> Membership:
+        """The same look, for any process: no lease is renewed."""
 
     async def take(self, shards: Collection[int]) -> Mapping[int, int]:
         """Of these, those that are free or whose worker's lease has run out: ours now, ``{shard: fence}``, each fence raised."""

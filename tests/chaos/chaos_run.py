@@ -22,8 +22,8 @@ from uuid import uuid4
 
 from onex import wiring
 from onex.ports import EnumOutboxState, Position, Reader
-from tests.chaos.far_side import OutsideService
-from tests.chaos.outside_check import Evidence, Left, Row, Verdict, check
+from tests.chaos.far_side import Call, OutsideService
+from tests.chaos.outside_check import Acknowledged, Evidence, Left, Refused, Row, Verdict, check
 from tests.chaos.processes import APP, ROOT, TOKEN, Clients, Disk, Engine, RunFailed, of_this_run
 from tests.chaos.system_faults import ALL, Targets
 
@@ -160,10 +160,17 @@ def _note(state: _RunState, text: str) -> None:
 
 
 async def _evidence(state: _RunState) -> Evidence:
-    clients, reader = state.targets.clients, await wiring.open_reader(state.targets.engine.url)
+    clients, (told, refused) = state.targets.clients, state.targets.engine.answers_inside()
+    return await evidence_of(
+        state.targets.engine.url, clients.told + told, clients.refused + refused, state.far.calls
+    )  # fmt: skip
+
+
+async def evidence_of(url: str, told: list[Acknowledged], refused: list[Refused], calls: list[Call]) -> Evidence:
+    """All there is to check by, with what the store holds."""
+    reader = await wiring.open_reader(url)
     try:
-        told, refused = state.targets.engine.answers_inside()
-        evidence = Evidence(clients.told + told, clients.refused + refused, await _log(reader), state.far.calls)
+        evidence = Evidence(told, refused, await log_of(reader), calls)
         for row in await reader.outbox(list(EnumOutboxState), None, None, 10**6):
             name = json.loads(row.intents)[row.pointer.ordinal]["name"]
             evidence.left.append(Left(str(row.key), row.version, name, row.state.value))
@@ -173,9 +180,17 @@ async def _evidence(state: _RunState) -> Evidence:
         await reader.close()
 
 
-async def _log(reader: Reader) -> list[Row]:
+async def log_of(reader: Reader) -> list[Row]:
+    """Every row, shard by shard, each in its order."""
     log: list[Row] = []
-    after = Position(0, 0)
+    for shard in range(reader.shards):
+        log += await _log_of_shard(reader, shard)
+    return log
+
+
+async def _log_of_shard(reader: Reader, shard: int) -> list[Row]:
+    log: list[Row] = []
+    after = Position(shard, 0)
     while entries := await reader.log(after, PAGE):
         for entry in entries:
             row = entry.row

@@ -21,7 +21,10 @@ SHOWN = 12
 
 
 class Acknowledged(NamedTuple):
-    """A client was told that its action is applied. ``ticket`` is its place in the inbox; ``again``: it was sent before."""
+    """A client was told that its action is applied. ``ticket`` is its place in the inbox; ``again``: it was sent before.
+
+    ``begun_s`` and ``told_s``: when its client began to send it, and had the answer, by the machine's clock.
+    """
 
     key: str
     action_id: str
@@ -30,6 +33,8 @@ class Acknowledged(NamedTuple):
     sender: str
     ticket: int
     again: bool
+    begun_s: float = 0.0
+    told_s: float = 0.0
 
 
 class Refused(NamedTuple):

@@ -205,7 +205,8 @@ class Clients:
                     self.refused.append(Refused(told["key"], told["action_id"], told["refused"]))
                 else:
                     which = (told["key"], told["action_id"], told["version"], told["status"])
-                    self.told.append(Acknowledged(*which, name, told["ticket"], told["again"]))
+                    times = (told["begun_s"], told["told_s"])
+                    self.told.append(Acknowledged(*which, name, told["ticket"], told["again"], *times))
 
     @property
     def answers(self) -> int:

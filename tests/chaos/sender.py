@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 from onex import wiring
 from onex.kernel.action import ModelAction, WorkflowKey
 from onex.kernel.errors import OnexError
+from onex.kernel.route import shard_of
 
 AT_ONCE = 6
 ASK_S, ASK_S_MAX = 0.004, 0.05
@@ -29,6 +30,7 @@ class Sent(NamedTuple):
     action: ModelAction
     ticket: int
     again: bool
+    begun_s: float
 
 
 class Client:
@@ -78,11 +80,12 @@ class Client:
 
     async def send(self, action: ModelAction, *, again: bool = False) -> Sent:
         """Until the store has kept it."""
-        body = action.model_dump_json(exclude_none=True).encode()
+        body, begun_s = action.model_dump_json(exclude_none=True).encode(), time.monotonic()
         while True:
             try:
                 sender = await self.sender()
-                return Sent(action, await sender.send(body, time.time_ns() // 1000), again)
+                shard = shard_of(action.workflow_key, sender.shards)
+                return Sent(action, await sender.send(body, time.time_ns() // 1000, shard), again, begun_s)
             except OnexError as error:
                 await self.meet(error)
                 again = True
@@ -143,6 +146,8 @@ class Client:
             "action_id": action.action_id.hex,
             "ticket": sent.ticket,
             "again": sent.again,
+            "begun_s": sent.begun_s,
+            "told_s": time.monotonic(),
         }
 
     def say(self, **told: object) -> None:

@@ -11,6 +11,7 @@ from onex.engine.batch import Batch, Settlement, committed_of
 from onex.engine.delivery import Delivery
 from onex.engine.dispatch import ReducerService
 from onex.engine.encode import ordinals
+from onex.engine.first_answers import FirstAnswers
 from onex.engine.mailbox import Answer, Committed, Entry, Mailboxes, Pending
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.unknown_commits import UnknownCommits
@@ -20,10 +21,10 @@ from tests.simulation.planting import planted, swapped
 
 @planted
 def duplicates_not_looked_up() -> Iterator[None]:
-    async def wrong(self: ReducerService, pending: Pending) -> Answer | None:
+    async def wrong(self: FirstAnswers, pending: Pending) -> Answer | None:
         return None
 
-    with swapped(ReducerService, "_first_answer", wrong):
+    with swapped(FirstAnswers, "__call__", wrong):
         yield
 
 
@@ -96,26 +97,26 @@ def rejection_not_kept() -> Iterator[None]:
 def duplicate_compared_without_its_body() -> Iterator[None]:
     """The same id is the same action, whatever it says."""
 
-    async def wrong(self: ReducerService, pending: Pending) -> Answer | None:
-        entry = await self.store.applied(pending.key, pending.id)
+    async def wrong(self: FirstAnswers, pending: Pending) -> Answer | None:
+        entry = await self._store.applied(pending.key, pending.id)
         return None if entry is None else committed_of(entry, duplicate=True)
 
-    with swapped(ReducerService, "_first_answer", wrong):
+    with swapped(FirstAnswers, "__call__", wrong):
         yield
 
 
 @planted
 def duplicate_answered_with_the_newest_version() -> Iterator[None]:
-    right = ReducerService._first_answer
+    right = FirstAnswers.__call__
 
-    async def wrong(self: ReducerService, pending: Pending) -> Answer | None:
+    async def wrong(self: FirstAnswers, pending: Pending) -> Answer | None:
         first = await right(self, pending)
         if not isinstance(first, Committed):
             return first
-        stored = (await self.store.load([pending.key]))[pending.key]
+        stored = (await self._store.load([pending.key]))[pending.key]
         return first._replace(version=stored.version, status=stored.status)
 
-    with swapped(ReducerService, "_first_answer", wrong):
+    with swapped(FirstAnswers, "__call__", wrong):
         yield
 
 

@@ -211,7 +211,7 @@ def second_of_two_equal_inbox_rows_unanswered() -> Iterator[None]:
             except OnexError as error:
                 if self.service.closed is not None:
                     raise
-                self._answer(pending.ticket, answer_json(error))
+                self._answer(pending, answer_json(error))
                 return
         self._last[pending.key] = twin
 

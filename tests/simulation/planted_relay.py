@@ -9,8 +9,10 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel
 
+import onex.engine.after_try
 import onex.engine.dead_letters
 import onex.engine.relay
+from onex.engine.after_try import AfterTry
 from onex.engine.dead_letters import DeadLetters
 from onex.engine.delivery import Delivery
 from onex.engine.delivery_queue import DeliveryQueue
@@ -25,13 +27,13 @@ from tests.simulation.planting import planted, swapped
 
 @planted
 def row_settled_before_its_outcome() -> Iterator[None]:
-    right = IntentRelay._succeeded
+    right = AfterTry.succeeded
 
-    def wrong(self: IntentRelay, delivery: Delivery, result: Result) -> None:
+    def wrong(self: AfterTry, delivery: Delivery, result: Result) -> None:
         self.service.settle(delivery.pointer)
         asyncio.get_running_loop().call_later(0.05, right, self, delivery, result)
 
-    with swapped(IntentRelay, "_succeeded", wrong):
+    with swapped(AfterTry, "succeeded", wrong):
         yield
 
 
@@ -42,7 +44,11 @@ def outcome_under_a_new_id_each_time() -> Iterator[None]:
     def wrong(intent: UUID) -> UUID:
         return uuid5(intent, f"outcome {next(numbers)}")
 
-    with swapped(onex.engine.relay, "outcome_id", wrong), swapped(onex.engine.dead_letters, "outcome_id", wrong):
+    with (
+        swapped(onex.engine.relay, "outcome_id", wrong),
+        swapped(onex.engine.after_try, "outcome_id", wrong),
+        swapped(onex.engine.dead_letters, "outcome_id", wrong),
+    ):
         yield
 
 
@@ -85,13 +91,13 @@ def starts_found_at_takeover_ignored() -> Iterator[None]:
 
 @planted
 def failed_though_it_may_have_been_done() -> Iterator[None]:
-    right = IntentRelay._failed_attempt
+    right = AfterTry.failed_attempt
 
-    def wrong(self: IntentRelay, delivery: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
+    def wrong(self: AfterTry, delivery: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
         delivery.maybe_done = False
         right(self, delivery, error, done=False, again=again)
 
-    with swapped(IntentRelay, "_failed_attempt", wrong):
+    with swapped(AfterTry, "failed_attempt", wrong):
         yield
 
 
@@ -172,58 +178,58 @@ def effect_before_its_time() -> Iterator[None]:
 
 @planted
 def at_most_once_tried_again() -> Iterator[None]:
-    right = IntentRelay._failed_attempt
+    right = AfterTry.failed_attempt
 
-    def wrong(self: IntentRelay, delivery: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
+    def wrong(self: AfterTry, delivery: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
         delivery.maybe_done = delivery.maybe_done or done
         right(self, delivery, error, done=False, again=again)
 
-    with swapped(IntentRelay, "_failed_attempt", wrong):
+    with swapped(AfterTry, "failed_attempt", wrong):
         yield
 
 
 @planted
 def failure_settled_without_an_outcome() -> Iterator[None]:
     """The effect has failed for good, its row is gone, and nobody is told."""
-    right = IntentRelay._end_failed
+    right = AfterTry.end_failed
 
     def wrong(
-        self: IntentRelay, delivery: Delivery, error: OnexError, outcome: EnumOutcome, *, dead: bool = False
+        self: AfterTry, delivery: Delivery, error: OnexError, outcome: EnumOutcome, *, dead: bool = False
     ) -> None:
         if delivery.emitted.spec.outcomes and not dead:
             self.service.settle(delivery.pointer)
         else:
             right(self, delivery, error, outcome, dead=dead)
 
-    with swapped(IntentRelay, "_end_failed", wrong):
+    with swapped(AfterTry, "end_failed", wrong):
         yield
 
 
 @planted
 def success_not_settled() -> Iterator[None]:
     """Fire and forget, and the row forgotten too."""
-    right = IntentRelay._succeeded
+    right = AfterTry.succeeded
 
-    def wrong(self: IntentRelay, delivery: Delivery, result: Result) -> None:
+    def wrong(self: AfterTry, delivery: Delivery, result: Result) -> None:
         if delivery.emitted.spec.outcomes:
             right(self, delivery, result)
 
-    with swapped(IntentRelay, "_succeeded", wrong):
+    with swapped(AfterTry, "succeeded", wrong):
         yield
 
 
 @planted
 def message_refused_counts_as_arrived() -> Iterator[None]:
-    right = IntentRelay._failed_attempt
+    right = AfterTry.failed_attempt
 
-    def wrong(self: IntentRelay, delivery: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
+    def wrong(self: AfterTry, delivery: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
         spec = delivery.emitted.spec
         if spec.kind == EnumIntentType.ACTION_SEND and spec.outcomes and not again:
-            self._deliver(delivery, EnumOutcome.SUCCEEDED, Result(None))
+            self.deliver(delivery, EnumOutcome.SUCCEEDED, Result(None))
         else:
             right(self, delivery, error, done=done, again=again)
 
-    with swapped(IntentRelay, "_failed_attempt", wrong):
+    with swapped(AfterTry, "failed_attempt", wrong):
         yield
 
 

@@ -24,6 +24,8 @@ LEVELS: Final[Mapping[str, str]] = {
     "outcome_held": "error",
     "intent_dead": "error",
     "intents_taken_over": "info",
+    "shards_gained": "info",
+    "shards_given": "info",
     "transition": "info",
     "refused": "info",
     "attempt_began": "info",

@@ -42,6 +42,7 @@ COMMANDS = {
     "Run": {
         "new": ("new", "Write a new workflow, or stubs for a contract."),
         "run": ("run", "Run an app on a store until Ctrl-C."),
+        "worker": ("worker", "Run an app on a PostgreSQL store, together with other workers."),
         "submit": ("submit", "Send one action to an instance, and wait for its answer."),
         "wait": ("wait", "Wait until an instance has a status, or has ended."),
         "demo": ("demo.command", "Run real workflows, kill their engine twice, and prove that nothing was lost."),
@@ -50,6 +51,7 @@ COMMANDS = {
     "Look": {
         "show": ("show", "Show one instance: status, state, timers, open intents."),
         "ls": ("ls", "List instances."),
+        "workers": ("workers", "List the workers that share a store: their shards, and when they were last heard of."),
         "log": ("log", "Show applied actions, of all instances or of one."),
         "projection": ("projection", "Show a projection: its rows, its watermark, and how far it is behind."),
         "rejections": ("rejections", "Show refused actions, the newest first."),

@@ -16,6 +16,7 @@ from ..engine.intake import write_wire
 from ..engine.operator_requests import STOPPED, NothingStopped
 from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.errors import InstanceFinished, OnexError, OwnershipLost
+from ..kernel.route import shard_of
 from ..ports import EnumOutboxState, Pointer, Reader
 from ..wiring import new_action_id, open_reader, open_sender, owner_pid, shown_url
 from ..wiring.engine import WiredEngine, open
@@ -130,7 +131,7 @@ async def _answers(url: str, asked: Sequence[OperatorRequest], wait_s: float) ->
     sender = await open_sender(url)
     refused: list[tuple[str, str]] = []
     try:
-        tickets = [await sender.send(_body(one), now_us()) for one in asked]
+        tickets = [await sender.send(_body(one), now_us(), shard_of(one.key, sender.shards)) for one in asked]
         async with asyncio.timeout(wait_s):
             for ticket in tickets:
                 answer = orjson.loads(await until(partial(sender.answer, ticket), sender.watch().changed))

@@ -21,6 +21,7 @@ from ..engine.intake import id_of_idempotency_key, write_wire
 from ..engine.operator_requests import SUBMIT
 from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.errors import OnexError, ReducerFailed
+from ..kernel.route import shard_of
 from ..kernel.size_limits import WIRE_BYTES
 from ..wiring import new_action_id, owner_pid, shown_url
 from .console import harmless, note, now_us, say, say_json
@@ -177,7 +178,7 @@ async def _send(action: ModelAction, trigger: str, url: str, wait_s: float) -> t
     body = write_wire(action)  # raises for an action that no engine accepts, before a store is made
     sender = await open_sender_telling(url)
     try:
-        ticket = await sender.send(body, now_us())
+        ticket = await sender.send(body, now_us(), shard_of(action.workflow_key, sender.shards))
         sent["ticket"] = ticket
         if wait_s and owner_pid(url) is None:
             waits = f"no engine runs on {shown_url(url)}, so it waits: onex run APP"

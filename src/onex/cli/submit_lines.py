@@ -34,6 +34,7 @@ from ..engine.encode import check_json
 from ..engine.intake import id_of_idempotency_key, write_wire
 from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.errors import OnexError
+from ..kernel.route import shard_of
 from ..kernel.size_limits import WIRE_BYTES, WIRE_DEPTH
 from ..ports import Sender
 from ..wiring import new_action_id, owner_pid, shown_url
@@ -211,6 +212,7 @@ class LineSender:
         """Lines that are actions, in one transaction. One that is none gets its error."""
         sent: list[SentLine] = []
         bodies: list[bytes] = []
+        shards: list[int] = []
         for line in taken:
             one = SentLine(line.number)
             try:
@@ -218,6 +220,7 @@ class LineSender:
                     raise InvalidLine(f"a line has at most {LINE_BYTES:,} bytes, and this one has more")
                 one.action = parsed(line.text)
                 bodies.append(write_wire(one.action))
+                shards.append(shard_of(one.action.workflow_key, self._sender.shards))
                 sent.append(one)
             except OnexError as error:
                 one.error = error
@@ -228,7 +231,7 @@ class LineSender:
             return
         if self._waits and not self.counts.stored:
             self._silent()
-        tickets = await self._sender.send_all(bodies, now_us())
+        tickets = await self._sender.send_all(bodies, now_us(), shards)
         self.counts.stored += len(tickets)
         for one, ticket in zip(sent, tickets, strict=True):
             one.ticket = ticket

@@ -19,7 +19,7 @@ third of the time (measured; as in ``fold``).
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from typing import NamedTuple, Protocol
 
 import orjson
@@ -126,6 +126,9 @@ class CommitListener(Protocol):
     def answer_was_lost(self) -> None:
         """A commit before this one had no answer. The outbox may hold rows that ``emitted`` never named."""
 
+    def parted(self, shards: Set[int]) -> None:
+        """These shards are another's: nothing of them may run here any more."""
+
     def stopped(self, error: OnexError) -> None:
         """There will be no further commit, because of ``error``."""
 
@@ -206,7 +209,7 @@ class Batch:
         rejections.extend(self._rejections(beside))
         answers.extend(self._answers(beside))
         changes = tuple(change for _, change, _ in self.written)
-        return Commit(
+        commit = Commit(
             fences=fences,
             changes=changes,
             blobs=tuple(blobs),
@@ -217,6 +220,7 @@ class Batch:
             at_us=self.now_us,
             attempts=tuple(self.extras.attempts),
         )
+        return commit if len(fences) == 1 else commit._replace(fences=_touched(commit))
 
     def settle(self, outcomes: Sequence[Applied | Conflict]) -> Settlement:
         """Who is answered what, now that the store has answered. ``outcomes`` stand as ``written`` does."""
@@ -273,10 +277,23 @@ class Batch:
 
     def _answers(self, results: Sequence[tuple[Pending, Answer]]) -> list[InboxAnswer]:
         return [
-            InboxAnswer(ticket=pending.ticket, answer=answer_json(answer), at_us=self.now_us)
+            InboxAnswer(ticket=pending.ticket, answer=answer_json(answer), at_us=self.now_us, shard=pending.shard)
             for pending, answer in results
             if pending.ticket
         ]
+
+
+def _touched(commit: Commit) -> Mapping[int, int]:
+    """The fences of the shards in which it writes: a shard that it does not name may be another's by now."""
+    pointers = [*commit.settled, *(note.pointer for note in commit.notes), *(one.pointer for one in commit.attempts)]
+    shards = {answer.shard for answer in commit.answers}
+    for change in commit.changes:
+        shards.add(change.shard)
+        pointers += change.settled  # a message's row is its sender's
+        pointers += [note.pointer for note in change.notes]
+        shards.update(answer.shard for answer in change.answers)
+    shards.update(pointer.shard for pointer in pointers)
+    return {shard: fence for shard, fence in commit.fences.items() if shard in shards}
 
 
 def _held_blobs(folded: Folded) -> list[NewBlob]:

@@ -8,12 +8,13 @@ The policy says how long (promise 10), seeded by the action: two writers that me
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import NamedTuple
 
 from ..kernel.errors import OnexError, StateUpdateConflictError
 from ..kernel.retry import RetryPolicy
 from ..ports import Clock
+from .batch import Lookup
 from .mailbox import FIRST_RETRY, Answer, Entry, Mailboxes, Pending
 
 
@@ -27,20 +28,28 @@ class Resolution(NamedTuple):
 
 
 class ConflictBackoff:
-    """``wake`` is called when a mailbox is open again."""
+    """``first_answer`` finds what the log holds of an id; ``wake`` is called when a mailbox is open again."""
 
-    def __init__(self, policy: RetryPolicy, clock: Clock, mailboxes: Mailboxes, wake: Callable[[], None]) -> None:
-        self._policy, self._clock, self._mailboxes, self._wake = policy, clock, mailboxes, wake
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        clock: Clock,
+        mailboxes: Mailboxes,
+        first_answer: Lookup,
+        wake: Callable[[], None],
+    ) -> None:
+        self._policy, self._clock, self._mailboxes = policy, clock, mailboxes
+        self._first_answer, self._wake = first_answer, wake
         self._waiting: dict[Entry, asyncio.Task[None]] = {}
 
     @property
     def busy(self) -> bool:
         return bool(self._waiting)
 
-    def resolve(
-        self, pendings: Sequence[Pending], first_answers: Mapping[Pending, Answer | None], *, other_version: bool
-    ) -> Resolution:
-        """``first_answers``: of those whose id the log holds. ``other_version``: the version or lease was another, not an id."""
+    async def resolve(self, pendings: Sequence[Pending], duplicates: Set[bytes]) -> Resolution:
+        """``duplicates`` are the ids that the log holds. None: version or lease was another. Raises what the store raises."""
+        other_version = not duplicates
+        first_answers = {one: await self._first_answer(one) for one in pendings if one.id in duplicates}
         resolution = Resolution([], [], [])
         for pending in pendings:
             # where the change was left out for one duplicate in it, that is no conflict of its other actions
@@ -76,6 +85,11 @@ class ConflictBackoff:
 
     def _conflicts(self, pending: Pending) -> int:
         return self._mailboxes.retries.get(pending, FIRST_RETRY).conflicts
+
+    def drop(self, entries: Set[Entry]) -> None:
+        """These are not waited for any more: their mailboxes are let go of."""
+        for entry in entries & self._waiting.keys():
+            self._waiting.pop(entry).cancel()
 
     def close(self) -> None:
         for task in self._waiting.values():

@@ -15,13 +15,14 @@ is valid only while ``_known`` still names the same object. So forgetting is one
    comes. ``running`` counts from the call of ``run``, so a runner whose task has not begun is counted already.
 4. While the store is read in pages, a row may end after its page was read. ``forget`` then adds it to
    ``_ended_during_read``, and ``in`` says that it is held, so that an old page does not run it again.
-5. ``wake_due`` sleeps until the next due time by the wall clock, which may stand still or be set while it sleeps.
+5. A shard that is being given, or is another's, is ``apart``: nothing of it is taken in or given out, until it is ours again.
+6. ``wake_due`` sleeps until the next due time by the wall clock, which may stand still or be set while it sleeps.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from heapq import heappop, heappush
 
 from ..kernel.action import WorkflowKey
@@ -61,6 +62,7 @@ class DeliveryQueue:
         self._doubted: dict[Pointer, Delivery | None] = {}
         self.answer_lost = False
         self._stopped: set[Pointer] = set()
+        self._apart: set[int] = set()
         self._targets: dict[tuple[str, str], TargetQueue] = {}
         self._due: list[tuple[int, Pointer, Delivery]] = []
         self._awaited_us: int | None = None
@@ -86,7 +88,7 @@ class DeliveryQueue:
         """
         pointer, due_us = delivery.pointer, delivery.due_us
         now_us = self.clock.now_us()
-        if pointer in self._known:
+        if pointer in self._known or pointer.shard in self._apart:
             return True
         if due_us > now_us + self.horizon_us:
             self._leave(delivery)
@@ -132,6 +134,26 @@ class DeliveryQueue:
 
     def get(self, pointer: Pointer) -> Delivery | None:
         return self._known.get(pointer)
+
+    # --- shards ---------------------------------------------------------------------------------------------------------
+
+    def set_apart(self, shards: Set[int]) -> None:
+        """Nothing of these is given out from now on. What waits is let go of; what runs stays known until it has ended."""
+        self._apart |= shards
+        for pointer in [one for one, delivery in self._known.items() if one.shard in shards and not delivery.taken]:
+            self._drop(pointer)
+        for marked in (self._withheld, self._doubted):
+            for pointer in [one for one in marked if one.shard in shards]:
+                del marked[pointer]
+
+    def forget_shards(self, shards: Set[int]) -> None:
+        """These are another's: nothing of them is known here any more."""
+        self.set_apart(shards)
+        self.forget([pointer for pointer in self._known if pointer.shard in shards])
+
+    def take_in(self, shards: Set[int]) -> None:
+        """These are ours. What waits in them is still to be added."""
+        self._apart -= shards
 
     # --- cancelling -----------------------------------------------------------------------------------------------------
 
@@ -234,7 +256,7 @@ class DeliveryQueue:
             _, pointer, delivery = heappop(target.heap)
             if self._known.get(pointer) is not delivery:
                 continue
-            if pointer in self._stopped:
+            if pointer in self._stopped or pointer.shard in self._apart:
                 continue
             if pointer in self._withheld:
                 self._withheld[pointer] = delivery
@@ -247,8 +269,10 @@ class DeliveryQueue:
         return None
 
     def left(self, target: TargetQueue) -> None:
-        """A runner found nothing more to do."""
+        """A runner has ended: it found nothing more to do, or its try was cut off."""
         target.running -= 1
+        if self._open:
+            self._fill(target)
         self._calm.set()
 
     def _queue(self, delivery: Delivery) -> None:

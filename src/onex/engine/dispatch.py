@@ -32,18 +32,20 @@ from collections.abc import Sequence
 from ..kernel.errors import (
     CommitUnknown,
     EngineClosed,
+    FencedError,
     OnexError,
     Overloaded,
     OwnershipLost,
     TemporaryDatabaseError,
 )
 from ..kernel.user_code import describe
-from ..ports import Applied, Clock, Commit, Conflict, Env, InboxAnswer, Interpreter, Store, Telemetry
+from ..ports import Clock, Conflict, Env, InboxAnswer, Interpreter, Store, Telemetry
 from .action_checks import Rules, TimerGone
-from .batch import Batch, CommitListener, Extras, answer_json, committed_of
+from .batch import Batch, CommitListener, Extras, answer_json
 from .batch_report import report
 from .conflict_backoff import ConflictBackoff
 from .crash_counts import CrashCounts
+from .first_answers import FirstAnswers
 from .fold import Folded
 from .fold_ahead import FoldAhead
 from .isolate import FaultIsolation
@@ -52,14 +54,15 @@ from .log_tail import ChangeSignal
 from .mailbox import Answer, Committed, Mailboxes, Pending
 from .metrics import Counters, Events
 from .registry import ReducerRegistry
-from .side_writes import SideWrites, finish
+from .shard_handover import ShardHandover
+from .side_writes import finish
 from .unknown_commits import UnknownCommits
 
 STALLED_AFTER = 5
 CLOSE_S = 10.0  # how long an engine that is closed tries to make durable what it has accepted
 
 
-class ReducerService(SideWrites):
+class ReducerService(ShardHandover):
     """The one writer of a store. ``check_all`` reloads every state it writes (tests)."""
 
     def __init__(
@@ -84,11 +87,14 @@ class ReducerService(SideWrites):
         self.crash_counts = CrashCounts(store)
         self.closed: OnexError | None = None
         self._check_all, self._interpreter = check_all, interpreter
-        self._fences: dict[int, int] = {}
+        self._shards, self.shares = store.shards, False
         self._mailboxes = Mailboxes(registry, store.shards)
         self._isolation = FaultIsolation(store, self._mailboxes, self.crash_counts, self.events)
         self._ahead = FoldAhead(self._isolation, self._mailboxes, clock, self.limits.batch, interpreter)
-        self._backoff = ConflictBackoff(self.limits.conflicts, clock, self._mailboxes, self._wake_writer)
+        self._first_answer = FirstAnswers(store, self.counters)
+        self._backoff = ConflictBackoff(
+            self.limits.conflicts, clock, self._mailboxes, self._first_answer, self._wake_writer
+        )
         self._waiting = self._failures = 0
         self._unknown = UnknownCommits(store, self._mailboxes)
         self._answered, self._wake, self._quiet = ChangeSignal(), asyncio.Event(), asyncio.Event()
@@ -98,10 +104,14 @@ class ReducerService(SideWrites):
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
-    async def start(self, owner: str) -> None:
-        """Take the store's shards and begin. Raises OwnershipLost when another process has them."""
-        self._fences = dict(await self.store.own(owner))
-        if not self._fences:
+    async def start(self, owner: str | None) -> None:
+        """Take the store's shards and begin. None: others share the store, and ``gain_shards`` tells of each shard that is ours.
+
+        Raises OwnershipLost when another process has them.
+        """
+        self.shares = owner is None
+        self._fences = {} if owner is None else dict(await self.store.own(owner))
+        if not self._fences and not self.shares:
             raise OwnershipLost("another process runs on this store; stop it, or submit to it from here")
         crashed = await self.crash_counts.read_last_run()
         if crashed:
@@ -157,6 +167,8 @@ class ReducerService(SideWrites):
         """
         if self.closed is not None:
             raise self.closed
+        if self.shares:
+            self._check_here(pending)
         crowded = self._failures or self._waiting >= self.limits.waiting
         if crowded and pending.settles is None and not pending.sent:
             self.room_for(1, self.limits.batch if pending.ticket else 0)
@@ -247,15 +259,21 @@ class ReducerService(SideWrites):
             while self._mailboxes.ready or self._ahead or any(self._extras):
                 # one turn of the event loop for callers just answered: what they send now goes along in this batch
                 await asyncio.sleep(0)
+                self.part()
                 try:
                     await self._write_batch()
                     self._mailboxes.evict(self.limits.cached, self.limits.cached_bytes, self._ahead)
                     self._failures = 0
+                except FencedError as error:
+                    if not self.shares:
+                        raise
+                    self.part(error.shards or tuple(self._fences))
                 except (TemporaryDatabaseError, CommitUnknown) as error:
                     self._failures += 1
                     self.counters.store_failures += 1
                     self.events("store_refused", failures=self._failures, error=error.message)
                     await self.clock.sleep(min(0.005 * 2 ** min(self._failures, 8), 1.0))
+            self.part()
             if self._backoff.busy:
                 continue
             self._quiet.set()
@@ -277,7 +295,8 @@ class ReducerService(SideWrites):
             batch = Batch(folds, extras, self._mailboxes.retries, at_us)
             commit = await batch.build(self._fences, self._first_answer, self.listener)
             try:
-                outcomes = await self._committed(commit, batch) if not commit.is_empty else ()
+                committing = None if commit.is_empty else asyncio.ensure_future(self.store.commit(commit))
+                outcomes = () if committing is None else await self._ahead.fill_behind(batch, committing, self._wake)
             except CommitUnknown:
                 self._unknown.add(batch, self.listener)
                 raise
@@ -308,7 +327,7 @@ class ReducerService(SideWrites):
         self._ahead.drop({folded.entry for folded, _ in done.again})
         for folded, _ in done.again:  # the fold has taken the release, and its change was not applied
             folded.entry.release = folded.entry.release or folded.entry in releasing
-        finish(row_writes)
+        finish([future for _, future in row_writes])
         released = [one for one in self._released if one[0] in releasing and not one[0].release]
         self._released = [one for one in self._released if one not in released]
         finish([future for _, future in released])
@@ -320,34 +339,11 @@ class ReducerService(SideWrites):
                     self._mailboxes.put_back(later.entry, later.pendings)
                 raise
 
-    async def _committed(self, commit: Commit, batch: Batch) -> Sequence[Applied | Conflict]:
-        """The store's answers to ``commit``. What comes while it runs is folded for the next."""
-        committing = asyncio.ensure_future(self.store.commit(commit))
-        committing.add_done_callback(lambda _: self._wake.set())
-        try:
-            await self._ahead.fill_behind(batch, committing, self._wake)
-        except BaseException:
-            committing.cancel()
-            raise
-        return committing.result()
-
-    async def _first_answer(self, pending: Pending) -> Answer | None:
-        """Dedup: the first answer of this id; DuplicateActionError if its body was another; None if the log does not have it."""
-        entry = await self.store.applied(pending.key, pending.id)
-        if entry is None:
-            return None
-        if not pending.is_of(entry.row):
-            return pending.reused()
-        self.counters.duplicates += 1
-        return committed_of(entry, duplicate=True)
-
     async def _fold_again(self, folded: Folded, conflict: Conflict) -> None:
         """A change that met a conflict: what the log already holds is answered from it, the rest is folded anew."""
         self.counters.conflicts += 1
         other_version = not conflict.duplicates  # or another lease
-        known = [pending for pending in folded.pendings if pending.id in conflict.duplicates]
-        first_answers = {pending: await self._first_answer(pending) for pending in known}
-        answered, refused, left = self._backoff.resolve(folded.pendings, first_answers, other_version=other_version)
+        answered, refused, left = await self._backoff.resolve(folded.pendings, conflict.duplicates)
         self._extras.refused.extend(refused)
         for pending, _ in (*answered, *refused):
             if pending.settles is not None:
@@ -355,7 +351,7 @@ class ReducerService(SideWrites):
                 self._extras.settled.append(pending.settles)
         for pending, answer in answered:
             if pending.ticket:
-                self.answer(InboxAnswer(pending.ticket, answer_json(answer), self.clock.now_us()))
+                self.answer(InboxAnswer(pending.ticket, answer_json(answer), self.clock.now_us(), pending.shard))
         self._resolve(answered)
         (self._backoff if other_version else self._mailboxes).put_back(folded.entry, left)
 
@@ -393,6 +389,7 @@ class ReducerService(SideWrites):
         self.listener.stopped(lost)
         refused = [pending for pending, _ in self._extras.refused]
         self._ahead.drop_all()
-        finish([*self._row_writes, *(future for _, future in self._released)], lost)
+        finish([future for _, future in (*self._row_writes, *self._released)], lost)
+        finish([*self._leaving.values(), *self._lost.values()])
         self._resolve([(pending, lost) for pending in (*self._mailboxes.clear(), *refused)])
         self._quiet.set()

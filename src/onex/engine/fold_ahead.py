@@ -99,11 +99,22 @@ class FoldAhead:
 
     async def fill_behind(
         self, batch: Batch, committing: asyncio.Future[Sequence[Applied | Conflict]], wake: asyncio.Event
-    ) -> None:
-        """Take and fold for the commit behind ``batch``, a few actions at a time, until that one has its answer.
+    ) -> Sequence[Applied | Conflict]:
+        """Take and fold for the commit behind ``batch``, a few actions at a time, until that one has its answer: the result.
 
-        ``wake`` is set when an action comes, and at the end of the commit. Raises only CancelledError.
+        ``wake`` is set when an action comes, and at the end of the commit. Raises what the store raises, and CancelledError.
         """
+        committing.add_done_callback(lambda _: wake.set())
+        try:
+            await self._fill_until(batch, committing, wake)
+        except BaseException:
+            committing.cancel()
+            raise
+        return committing.result()
+
+    async def _fill_until(
+        self, batch: Batch, committing: asyncio.Future[Sequence[Applied | Conflict]], wake: asyncio.Event
+    ) -> None:
         self._blocked = {folded.entry for folded in batch.folds if not folded.is_complete}
         self._blocked.update([folded.entry for folded in batch.left_out])
         self._stopped = self._isolation.looks_for_crashes

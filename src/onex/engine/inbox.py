@@ -18,10 +18,20 @@ the same key has its answer. Its row becomes ``{"done": true}`` or the error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Set
+from dataclasses import replace
 
 from ..kernel.action import ModelAction, WorkflowKey, micros
-from ..kernel.errors import ActionExpiredError, OnexError, Overloaded, TemporaryDatabaseError
+from ..kernel.errors import (
+    ActionExpiredError,
+    OnexError,
+    Overloaded,
+    OwnershipLost,
+    TemporaryDatabaseError,
+    ValidationError,
+)
+from ..kernel.route import shard_of
 from ..kernel.user_code import caught
 from ..ports import InboxAnswer, InboxRow, Rejection
 from ..records import REJECTED_BODY_BYTES
@@ -30,6 +40,7 @@ from .crash_counts import reading_name
 from .dispatch import ReducerService
 from .intake import Intake, read_wire, unsupported
 from .mailbox import Pending
+from .messenger import MESSAGE, read_message
 from .operator_requests import SUBMIT, RequestHandler
 from .task_supervisor import TaskSupervisor
 
@@ -43,6 +54,8 @@ class Inbox:
     def __init__(self, service: ReducerService, intake: Intake, handlers: Mapping[str, RequestHandler]) -> None:
         self.service, self.intake, self.handlers = service, intake, handlers
         self._taken = 0
+        self._known, self._current, self._gained = 0, 0, set[int]()
+        self._gain = asyncio.Event()
         self._last: dict[WorkflowKey, Pending] = {}
         self._looked = True
         self._supervisor = TaskSupervisor(service.clock, service.events, service.lose)
@@ -58,22 +71,56 @@ class Inbox:
         """One turn. A look that failed is taken again at once: the signal is gone, and what was sent still waits."""
         if self._looked:
             self._looked = False
-            await self.service.store.woken()
+            await self._woken()
+        if self._current:  # on it the store failed: it was not taken
+            self._known, self._current = min(self._known, self._current - 1), 0
         await self.drain()
         self._looked = True
+
+    async def _woken(self) -> None:
+        if not self.service.shares:
+            await self.service.store.woken()
+            return
+        waits = [asyncio.ensure_future(self.service.store.woken()), asyncio.ensure_future(self._gain.wait())]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for one in done:
+                one.result()
+        finally:
+            for one in waits:
+                one.cancel()
+
+    def gain_shards(self, shards: Set[int]) -> None:
+        """Rows of these are ours to judge since a moment, those with an older ticket too."""
+        self._known, self._taken = max(self._known, self._taken, self._current), 0
+        self._gained |= shards
+        self._gain.set()
 
     async def drain(self) -> int:
         """Takes what waits; returns the number of rows. While a mailbox is full it waits, and the rest stays in the store."""
         taken = 0
         while True:
             self._last = {key: pending for key, pending in self._last.items() if pending.answer is None}
+            self._gain.clear()
             rows = await self.service.store.inbox(self._taken, PAGE)
             for row in rows:
-                await self._take(row)
-                self._taken = row.ticket
-                taken += 1
-            if len(rows) < PAGE:
+                if self._gain.is_set():
+                    break  # it is read again from the first
+                self._current = row.ticket
+                if self._is_next(row):
+                    await self._take(row)
+                    taken += 1
+                self._current = 0
+                if not self._gain.is_set():
+                    self._taken = row.ticket
+            if len(rows) < PAGE and not self._gain.is_set():
+                self._gained.clear()
                 return taken
+
+    def _is_next(self, row: InboxRow) -> bool:
+        """Whether it is ours, and was not taken before."""
+        here = self.service.not_here(row.shard) is None
+        return here and (row.ticket > self._known or row.shard in self._gained)
 
     async def _take(self, row: InboxRow) -> None:
         """Raises only what the store raises, and what this engine's end brings: any other error is the row's answer."""
@@ -85,11 +132,10 @@ class Inbox:
             if refused is not None:
                 self._refuse(":".join(wire.workflow_key), wire, row, refused)
                 return
+            self._check_shard(wire, row)
             if handler is None:
-                by_operator = wire.kind == SUBMIT and unsupported(wire) is None
-                read = self.intake.from_operator if by_operator else self.intake.from_wire
                 with self.service.crash_counts.running([name]):  # reading a payload runs its validators
-                    pending = read(wire, ticket=row.ticket, source="inbox")
+                    pending = self._read(wire, row)
         except OnexError as error:
             pending, handler = self._unreadable(row, error), None
         except (
@@ -101,9 +147,26 @@ class Inbox:
         else:
             await self._carry_out(handler, wire, row)
 
+    def _read(self, wire: ModelAction, row: InboxRow) -> Pending:
+        supported = unsupported(wire) is None
+        if wire.kind == MESSAGE and supported:
+            return read_message(self.intake, wire, row)
+        read = self.intake.from_operator if wire.kind == SUBMIT and supported else self.intake.from_wire
+        return read(wire, ticket=row.ticket, shard=row.shard, source="inbox")
+
+    def _check_shard(self, wire: ModelAction, row: InboxRow) -> None:
+        shards = self.service.store.shards
+        shard = shard_of(WorkflowKey(*wire.workflow_key), shards) if shards > 1 else row.shard
+        if shard != row.shard:
+            raise ValidationError(
+                f"the row of ticket {row.ticket} was written for shard {row.shard}, and its instance is in shard {shard} of "
+                f"{shards}: write it with shard_of(key, {shards})"
+            )
+
     def _unreadable(self, row: InboxRow, error: OnexError) -> Pending:
         self.service.events("inbox_refused", ticket=row.ticket, code=error.code, error=error.message)
-        return self.intake.unreadable(row.body, error, ticket=row.ticket, source="inbox")
+        pending = self.intake.unreadable(row.body, error, ticket=row.ticket, source="inbox")
+        return replace(pending, shard=row.shard)
 
     # --- actions --------------------------------------------------------------------------------------------------------
 
@@ -117,19 +180,23 @@ class Inbox:
             except OnexError as error:
                 if self.service.closed is not None:
                     raise
-                self._answer(pending.ticket, answer_json(error))
+                self._tell(pending, error)
                 return
         if twin is pending:
             self._last[pending.key] = pending
             return
         try:  # the same action twice in the inbox: both get the one answer
-            answer = answer_json(await self.service.done(twin))
+            self._answer(pending, answer_json(await self.service.done(twin)))
         except OnexError as error:
-            answer = answer_json(error)
-        self._answer(pending.ticket, answer)
+            self._tell(pending, error)
 
-    def _answer(self, ticket: int, answer: bytes) -> None:
-        self.service.answer(InboxAnswer(ticket, answer, self.service.clock.now_us()))
+    def _tell(self, to: Pending | InboxRow, error: OnexError) -> None:
+        """A row of a shard that another worker has by now is left to that one: it is judged there."""
+        if not isinstance(error, OwnershipLost):
+            self._answer(to, answer_json(error))
+
+    def _answer(self, to: Pending | InboxRow, answer: bytes) -> None:
+        self.service.answer(InboxAnswer(to.ticket, answer, self.service.clock.now_us(), to.shard))
 
     # --- requests -------------------------------------------------------------------------------------------------------
 
@@ -141,7 +208,7 @@ class Inbox:
         def in_commit() -> None:
             """Without it a crash between the two commits would let the next owner drive the same effect once more."""
             done.append(row.ticket)
-            self._answer(row.ticket, DONE)
+            self._answer(row, DONE)
 
         try:
             key = WorkflowKey.of(*wire.workflow_key)
@@ -160,7 +227,7 @@ class Inbox:
             self._refuse(key_text, wire, row, OnexError(caught(error)))
         else:
             if not done:
-                self._answer(row.ticket, DONE)
+                self._answer(row, DONE)
 
     def _refuse(self, key: str, wire: ModelAction, row: InboxRow, error: OnexError) -> None:
         """Answers the row; keeps a rejection too, unless another try may succeed. Raises ``error`` when the engine has ended."""
@@ -170,4 +237,4 @@ class Inbox:
             given = wire.action_id.bytes if wire.action_id is not None else self.intake.ids.new()
             body, now_us = row.body[:REJECTED_BODY_BYTES], self.service.clock.now_us()
             self.service.reject(Rejection(key, given, error.code, error.message, body, now_us))
-        self._answer(row.ticket, answer_json(error))
+        self._tell(row, error)

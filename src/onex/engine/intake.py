@@ -139,6 +139,7 @@ class Intake:
         expected_version: int | None = None,
         blobs: tuple[NewBlob, ...] = (),
         ticket: int = 0,
+        shard: int = 0,
         source: str = "caller",
         ours: bool = False,
         comes_again: bool = False,
@@ -220,6 +221,7 @@ class Intake:
             expected_version=at_version,
             blobs=blobs,
             ticket=ticket,
+            shard=shard,
             refusal=refusal or found,
             internal=internal,
             comes_again=comes_again,
@@ -241,6 +243,7 @@ class Intake:
         wire: ModelAction,
         *,
         ticket: int = 0,
+        shard: int = 0,
         source: str,
         comes_again: bool = False,
         refusal: OnexError | None = None,
@@ -259,17 +262,18 @@ class Intake:
             epoch=wire.epoch,
             expected_version=0 if wire.action_type is EnumActionType.START_WORKFLOW else wire.expected_version,
             ticket=ticket,
+            shard=shard,
             source=source,
             comes_again=comes_again,
             refusal=unsupported(wire) or refusal,
         )
 
-    def from_operator(self, wire: ModelAction, *, ticket: int, source: str) -> Pending:
+    def from_operator(self, wire: ModelAction, *, ticket: int, shard: int = 0, source: str) -> Pending:
         """An action that an operator sends through the inbox: the request carries trigger, payload and the operator's name."""
         try:
             asked = read_payload(OperatorSubmit, json_bytes(plain("payload", wire.command_payload)))
         except OnexError as error:
-            return self.from_wire(wire, ticket=ticket, source=source, refusal=error)
+            return self.from_wire(wire, ticket=ticket, shard=shard, source=source, refusal=error)
         return self.pending(
             wire.workflow_key,
             asked.trigger,
@@ -279,6 +283,7 @@ class Intake:
             expires_at=wire.expires_at,
             expected_version=wire.expected_version,
             ticket=ticket,
+            shard=shard,
             source=source,
         )
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence, Set
 from dataclasses import KW_ONLY, dataclass
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -57,10 +57,9 @@ class Pending:
     What becomes of it on the way (a refusal, a retry) is kept beside it: ``Extras.refused``, ``Folded``, ``Retry``.
     ``settles`` is the outbox row that an outcome, a timer or a message ends. ``sent``: it is a message of another instance,
     judged like anybody's action though it settles a row. ``refusal``: it could not be read, and is answered with this.
-    ``given_id``: the log may hold its id already, so the log is asked before it is refused. ``ticket``: its inbox row, or 0.
-    ``attempt``: which try of its intent an outcome comes from, else 0.
-    ``comes_again``: a bus brings it again after a crash. ``cause`` is as in ``LogRow``.
-    ``internal``: what alone may bring this trigger, where a client sends it; else ''.
+    ``given_id``: the log may hold its id already, so the log is asked before it is refused. ``ticket``: its inbox row, or 0;
+    ``shard``: that row's. ``attempt``: which try of its intent an outcome comes from, else 0. ``comes_again``: a bus brings it
+    again after a crash. ``cause`` is as in ``LogRow``. ``internal``: what alone may bring this trigger from a client; else ''.
     """
 
     key: Final[WorkflowKey]
@@ -85,6 +84,7 @@ class Pending:
     timer: Final[str] = ""
     blobs: Final[tuple[NewBlob, ...]] = ()
     ticket: Final[int] = 0
+    shard: Final[int] = 0
     attempt: Final[int] = 0
     refusal: Final[OnexError | None] = None
     internal: Final[str] = ""
@@ -269,8 +269,8 @@ class Mailboxes:
         """The mailbox of this key, a new one if need be. Raises UnknownWorkflow."""
         entry = self._entries.get(key)
         if entry is None:
-            shard = shard_of(key, self._shards) if self._shards > 1 else 0
-            entry = self._entries[key] = Entry(key, self._registry[key.workflow_type], shard)
+            entry = Entry(key, self._registry[key.workflow_type], shard_of(key, self._shards))
+            self._entries[key] = entry
             self.bytes += entry.weight
         else:
             self._entries.move_to_end(key)
@@ -338,6 +338,11 @@ class Mailboxes:
         """It waits no more: it has its answer. Only for one that was put back."""
         self._entries[pending.key].queue.remove(pending)
 
+    def withdraw_all(self, entry: Entry, pendings: list[Pending]) -> list[Pending]:
+        """The same for some that wait in one mailbox. Gives them back."""
+        entry.queue[:] = [one for one in entry.queue if one not in pendings]
+        return pendings
+
     def pause(self, entry: Entry) -> None:
         """Out of its turn, with whatever comes for it meanwhile, until it is reopened. Only for one that is ready."""
         self._ready.remove(entry)
@@ -362,6 +367,23 @@ class Mailboxes:
             else:
                 del entries[key]
                 self.bytes -= entry.weight
+
+    def waiting(self) -> list[Entry]:
+        """Those that are not done: something waits in them, is being written, or is to be released."""
+        return [entry for entry in self._entries.values() if entry.inflight or entry.queued or entry.release]
+
+    def of_shards(self, shards: Set[int]) -> set[Entry]:
+        return {entry for entry in self._entries.values() if entry.shard in shards}
+
+    def drop(self, entries: Set[Entry]) -> list[Pending]:
+        """Lets go of these, whatever waits in them: it is given back. None of them may be in a batch."""
+        self._weigh()
+        left = [pending for entry in entries for pending in entry.queue]
+        for entry in entries:
+            del self._entries[entry.key]
+            self.bytes -= entry.weight
+        self._ready = deque(entry for entry in self._ready if entry not in entries)
+        return left
 
     def _weigh(self) -> None:
         """What the last batch has made of its instances. None of them was let go since."""

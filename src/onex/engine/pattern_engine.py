@@ -7,7 +7,7 @@ loses nothing of it that was answered as durable.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence, Set
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -15,6 +15,7 @@ from uuid import UUID
 
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import EngineClosed, OnexError, ValidationError
+from ..kernel.membership import Worker
 from ..kernel.step import ROLLBACK, Rollback, State
 from ..kernel.user_code import a_type
 from ..ports import (
@@ -28,6 +29,8 @@ from ..ports import (
     Pointer,
     Position,
     Reader,
+    Sender,
+    ShardLeases,
     Store,
     Stored,
     Telemetry,
@@ -41,12 +44,14 @@ from .intake import Intake, PayloadInput
 from .limits import Limits
 from .log_tail import ChangeSignal, LogTail, ShardSignals
 from .mailbox import Committed
+from .messenger import AnswerSignal
 from .metrics import Counters
 from .operator_requests import request_handlers
 from .refold import proven_state_at, state_at
 from .registry import ReducerRegistry
 from .relay import IntentRelay
 from .schema_upgrade import check_schemas, stored_state
+from .shard_keeper import ShardKeeper
 
 
 class ReducerPatternEngine:
@@ -85,6 +90,7 @@ class ReducerPatternEngine:
         )
         self.commit_signal, self.shard_signals = ChangeSignal(), ShardSignals()
         self._interpreter = interpreter
+        self.keeper: ShardKeeper | None = None
         self._closing: asyncio.Task[None] | None = None
         self._waiters: dict[WorkflowKey, set[asyncio.Future[None]]] = {}
 
@@ -104,6 +110,24 @@ class ReducerPatternEngine:
         self.service.events("engine_started", owner=owner)
         return self
 
+    async def share(self, worker: Worker, leases: ShardLeases, sender: Sender, changes: AnswerSignal) -> Self:
+        """Begin as one of several workers that share the store: the shards come and go (``shard_keeper``).
+
+        ``sender`` and ``changes`` are those of the store: a message to an instance of another worker goes through its inbox.
+        Raises OwnershipLost where one engine has the store for itself, MigrationMissing.
+        """
+        check_schemas(self.registry.workflows, tuple((await self.reader.codes()).values()))
+        await self.service.start(None)
+        self.relay.share(sender, changes)
+        await self.relay.start()
+        await self.inbox.start()
+        self.keeper = ShardKeeper(leases, worker, self.clock, self.service, self.relay, self.inbox)
+        await self.keeper.start()
+        if self._interpreter is not None:
+            self._interpreter.start()
+        self.service.events("engine_started", owner=worker.about or worker.id)
+        return self
+
     async def close(self) -> None:
         """Accepted actions become durable; running effects are left to the next owner. Idempotent.
 
@@ -116,9 +140,13 @@ class ReducerPatternEngine:
     async def _close(self) -> None:
         if self._interpreter is not None:
             self._interpreter.close()
+        if self.keeper is not None:
+            await self.keeper.close()
         await self.inbox.close()
         await self.relay.close()
         await self.service.close()
+        if self.keeper is not None:
+            await self.keeper.leave()
         self._end_waits(EngineClosed("the engine was closed before what was waited for; open it again and wait there"))
         await self.store.close()
         await self.reader.close()
@@ -131,11 +159,6 @@ class ReducerPatternEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-    @property
-    def is_closing(self) -> bool:
-        """``close`` was called; it may have ended since."""
-        return self._closing is not None
 
     @property
     def counters(self) -> Counters:
@@ -352,6 +375,9 @@ class _Listener:
     def answer_was_lost(self) -> None:
         self._engine.relay.cancel_doubts.later_commit_answered()
         self._engine.relay.read_outbox_again()
+
+    def parted(self, shards: Set[int]) -> None:
+        self._engine.relay.parted(shards)
 
     def stopped(self, error: OnexError) -> None:
         self._engine._end_waits(error)

@@ -14,47 +14,48 @@ The way of one delivery:
 3. A timer becomes an action. A message becomes an action of another instance. Any other intent goes to its executor.
    In the first minute of an owner, and always for at-most-once, the start is made durable before the call. A crash then
    shows which effect ran. After that minute a start costs no write; a crash leaves every row "may have run".
-4. Success goes through ``_succeeded``, a failed try through ``_failed_attempt``. That either notes the next try in the
-   row and waits for its time, or ends the intent: with an outcome if the contract maps one, else as a dead row.
+4. What follows from the try is told by ``after_try``: an outcome, a next try at its time, or a dead row.
 5. An outcome is an action that settles the row in its own commit. Its id follows from the intent's: after a crash between
    effect and commit the outcome comes again, and is applied once.
 
 A crash or a close in steps 2 to 4 leaves the row to the next owner. There the effect runs again with the same key, or, if it
-must run at most once, its outcome is ``unknown``. Only ``EffectFailed`` says that nothing was done. ``maybe_done`` remembers
-anything else over all tries, so that ``failed`` is never reported of what may have happened (promise 23).
+must run at most once, its outcome is ``unknown``. Only ``EffectFailed`` says that nothing was done.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from math import inf
 
 from ..kernel.action import NOTHING, WorkflowKey
-from ..kernel.errors import EffectUnknown, KilledItsProcess, OnexError, ValidationError
+from ..kernel.errors import EffectUnknown, KilledItsProcess, OnexError, OwnershipLost
 from ..kernel.intent import (
     EnumDelivery,
     EnumIntentType,
     EnumOutcome,
-    Failure,
     outcome_id,
     sent_id,
 )
-from ..kernel.user_code import describe, plain_text
-from ..ports import Clock, EnumOutboxState, Note, Pointer, Reader, Result
-from .attempt import CUT_OFF, GRACE_S, effect_error, stopped_error, timeout_error, typed_result, wrong_result
-from .attempt_recorder import AttemptRecorder, reason_of_attempt
+from ..kernel.user_code import describe
+from ..ports import Clock, Note, Pointer, Reader, Result, Sender
+from .after_try import AfterTry
+from .attempt import CUT_OFF, GRACE_S, effect_error, timeout_error
+from .attempt_recorder import AttemptRecorder
 from .cancel_doubts import CancelDoubts
 from .dead_letters import DeadLetters
 from .delivery import Delivery
 from .delivery_queue import DeliveryQueue, TargetQueue
 from .dispatch import ReducerService
-from .failure_trace import kept_message
+from .mailbox import Pending
+from .messenger import AnswerSignal, Messenger
+from .running_tries import RunningTries
 from .takeover import Takeover
 from .task_supervisor import TaskSupervisor
 
 TAKEOVER_US = 60_000_000  # so long after a takeover each start is recorded
 CLOSE_S = 2 * GRACE_S  # an executor needs GRACE_S at most; what needs longer never ends
+MOVED_S = 0.05  # after which a message is sent again whose receiver has moved to another worker
 AGAIN_S = 1.0  # after which a store that could not be read is read again
 
 
@@ -69,50 +70,94 @@ class IntentRelay:
         self._queue = DeliveryQueue(clock, self._start_runner, service.limits.kept, self._horizon_us)
         self.dead_letters = DeadLetters(service, clock, reader, self._takeover, self._queue)
         self._attempts = AttemptRecorder(service, clock)
+        self._after = AfterTry(service, clock, self._queue, self._attempts)
         self.cancel_doubts = CancelDoubts(self._queue, self._takeover)
         self._supervisor = TaskSupervisor(clock, service.events, service.lose)
         self._record_until_us = 0
         self._first_own: dict[int, int] = {}
+        self._set_aside: list[Delivery] = []
+        self._tries, self._alone = RunningTries(), asyncio.Lock()
+        self.others: Messenger | None = None
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take over what the store holds: first, alone and one by one, what ran at two crashes; then everything."""
-        self._record_until_us = self.clock.now_us() + TAKEOVER_US
-        self._queue.begin_read()  # until it is over, memory does not hold all that is open
-        async for delivery in self._takeover.cancelled():
-            self._queue.hold(delivery)
-            self._end_cancelled(delivery)
-        alone = await self._take_over()
-        self._queue.end_read()
-        if len(self._queue):
-            self.service.events("intents_taken_over", intents=len(self._queue))
-        await self._load_timers()
-        for delivery in alone:
-            await self._attempt(delivery)
+        """Take over what the store holds for us: first, alone and one by one, what ran at two crashes; then everything."""
+        await self._take_in()
+        await self._run_alone()
         await self.dead_letters.deliver_of_other_code()
         self._reload_s = self.clock.monotonic() + self._look_s
         self._supervisor.keep(self._watch_due, "onex-due")
         self._queue.open()
         self._make_room()
 
-    async def _take_over(self) -> list[Delivery]:
-        """Read what waits in the store until memory is full. Gives back what is to run alone."""
-        alone: list[Delivery] = []
+    def share(self, sender: Sender, changes: AnswerSignal) -> None:
+        """Other workers have shards of this store: what is sent to one of their instances goes through its inbox."""
+        self.others = Messenger(sender, changes, self.clock, self._supervisor)
+
+    async def gain_shards(self, shards: Set[int]) -> None:
+        """The same for shards that are ours since a moment, while what we had before goes on. Raises what the store raises."""
+        for shard in shards:
+            self._first_own.pop(shard, None)  # others may have committed there since
+        self._queue.take_in(shards)
+        while self._queue.reading:
+            await self._queue.calmer()
+        await self._take_in()
+        await self.dead_letters.deliver_of_other_code()
+        self._supervisor.start(self._run_alone(), "onex-alone")
+        self._make_room()
+
+    async def _take_in(self) -> None:
+        self._record_until_us = self.clock.now_us() + TAKEOVER_US
+        self._queue.begin_read()  # until it is over, memory does not hold all that is open
+        try:
+            async for delivery in self._takeover.cancelled():
+                if delivery.pointer not in self._queue:
+                    self._queue.hold(delivery)
+                    self._after.end_cancelled(delivery)
+            await self._take_over()
+        finally:
+            self._queue.end_read()
+        if len(self._queue):
+            self.service.events("intents_taken_over", intents=len(self._queue))
+        await self._load_timers()
+
+    async def _run_alone(self) -> None:
+        """One by one what is to run alone: what it does to the process happens to none of the others."""
+        async with self._alone:
+            while self._set_aside:
+                delivery = self._set_aside.pop(0)
+                if self._queue.get(delivery.pointer) is delivery:  # else its shard is another's by now
+                    await self._attempt(delivery)
+
+    async def give_shards(self, shards: Set[int], within_s: float) -> None:
+        """Begin nothing more of these, and let what runs end, for ``within_s`` at most. What runs longer is cut off: the next
+        owner runs it again, or, where it must not run twice, tells its outcome as unknown."""
+        self._queue.set_apart(shards)
+        await self._tries.ended(shards, within_s)
+        await self._tries.cut_off(shards, CLOSE_S)
+
+    def parted(self, shards: Set[int]) -> None:
+        """Another has these: nothing of them may go on here."""
+        self._queue.forget_shards(shards)
+        if self._tries.any_of(shards):
+            self._supervisor.start(self._tries.cut_off(shards, CLOSE_S), "onex-cut-off")
+
+    async def _take_over(self) -> None:
+        """Read what waits in the store until memory is full. What is to run alone is set aside."""
         async for delivery in self._takeover.waiting(self._queue):
             if delivery.ends is not None:
                 self._queue.hold(delivery)
                 dead = isinstance(delivery.ends, KilledItsProcess)
-                self._end_failed(delivery, delivery.ends, EnumOutcome.UNKNOWN, dead=dead)
+                self._after.end_failed(delivery, delivery.ends, EnumOutcome.UNKNOWN, dead=dead)
                 continue
             if self._is_own(delivery.pointer) and delivery.attempt == 1:
                 delivery.maybe_done = False  # nobody but this process could have run it, and it did not
             if delivery.alone:
                 self._queue.hold(delivery)
-                alone.append(delivery)
+                self._set_aside.append(delivery)
             elif not self._queue.add(delivery):
                 break
-        return alone
 
     async def close(self) -> None:
         """Running effects are given up: their rows stay, the next owner runs them again with the same key.
@@ -175,11 +220,7 @@ class IntentRelay:
                 delivery.cancel()
                 if not delivery.taken:
                     self._queue.take_back(delivery)
-                    self._end_cancelled(delivery)
-
-    def _end_cancelled(self, delivery: Delivery) -> None:
-        """It does not run any more. Only if no try of it may have been done is it ``failed`` (promise 23)."""
-        self._end_failed(delivery, stopped_error(), EnumOutcome.UNKNOWN if delivery.maybe_done else EnumOutcome.FAILED)
+                    self._after.end_cancelled(delivery)
 
     def read_outbox_again(self) -> None:
         """The store may hold intents that are not known here: the answer to their commit was lost, or they were not due."""
@@ -194,16 +235,14 @@ class IntentRelay:
     async def _refill(self) -> None:
         try:
             await self.cancel_doubts.resolve(self.tell)
-            alone = await self._take_over()
+            await self._take_over()
             await self._load_timers()
         except OnexError:
             self._queue.overflowed = True
             await self.clock.sleep(AGAIN_S)
-            alone = []
         finally:
             self._queue.end_read()
-        for delivery in alone:
-            await self._attempt(delivery)
+        await self._run_alone()
         if self.service.closed is None:
             self._make_room()
 
@@ -244,6 +283,7 @@ class IntentRelay:
     async def _attempt(self, delivery: Delivery) -> None:
         """One try, and what follows from it. Raises nothing but cancellation."""
         spec = delivery.emitted.spec
+        self._tries.begins(delivery.pointer)
         try:
             if spec.kind == EnumIntentType.TIMER:
                 self._fire_timer(delivery)
@@ -251,11 +291,15 @@ class IntentRelay:
                 await self._send(delivery)
             else:
                 await self._run_effect(delivery)
+        except OwnershipLost:
+            pass  # the row is another's: it begins there anew
         except Exception as error:
             # when the engine is closing or lost the store, the row stays and nothing is lost; else it can have no end
             if self.service.closed is None:
                 reason = error if isinstance(error, OnexError) else OnexError(describe(error))
-                self._end_failed(delivery, reason, EnumOutcome.UNKNOWN, dead=True)
+                self._after.end_failed(delivery, reason, EnumOutcome.UNKNOWN, dead=True)
+        finally:
+            self._tries.ends(delivery.pointer)
 
     def _fire_timer(self, delivery: Delivery) -> None:
         emitted = delivery.emitted
@@ -272,15 +316,34 @@ class IntentRelay:
             self.service.registry[spec.target].payload_model(spec.trigger)
             payload = emitted.payload if emitted.payload is not None else NOTHING
             pending = delivery.pending(self.clock, to, spec.trigger, payload, sent_id(delivery.id), sent=True)
-            await self.service.done(self.service.accept(pending))
+            settled = await self._sent(pending)
         except OnexError as error:
             if self.service.closed is not None:
                 raise
-            self._failed_attempt(delivery, error, done=False, again=error.retryable)
+            self._after.failed_attempt(delivery, error, done=False, again=error.retryable)
             return
         self._attempts.succeeded(delivery)
         if spec.outcomes:
-            self._deliver(delivery, EnumOutcome.SUCCEEDED, Result(None))
+            self._after.deliver(delivery, EnumOutcome.SUCCEEDED, Result(None))
+        elif not settled:
+            self.service.settle(delivery.pointer)
+
+    async def _sent(self, pending: Pending) -> bool:
+        """Returns when the receiver has applied it: True if the same commit has settled its row, as it does here the first time.
+
+        Raises what it is refused with.
+        """
+        while True:
+            shard = self.service.shard_of(pending)
+            try:
+                if self.others is not None and self.service.not_here(shard) is not None:
+                    await self.others.send(pending, shard)
+                    return False
+                return not (await self.service.done(self.service.accept(pending))).duplicate
+            except OwnershipLost:  # the receiver moved meanwhile; sent again it is applied once
+                if self.service.closed is not None or (pending.settles and not self.service.has(pending.settles.shard)):
+                    raise
+                await self.clock.sleep(MOVED_S)
 
     async def _run_effect(self, delivery: Delivery) -> None:
         spec = delivery.emitted.spec
@@ -288,7 +351,7 @@ class IntentRelay:
         if executor is None:
             delivery.attempt += delivery.maybe_done  # so that a re-drive knows
             missing = OnexError(f"nothing serves {spec.kind} {spec.target!r}: register an executor and re-drive")
-            self._end_failed(delivery, missing, EnumOutcome.FAILED, dead=True)
+            self._after.end_failed(delivery, missing, EnumOutcome.FAILED, dead=True)
             return
         # a compute task is pure and runs in a process of its own: it cannot take the engine with it, nothing of a try that
         # failed was done, and its time-out is the pool's, which does not count the wait for a free worker
@@ -298,7 +361,7 @@ class IntentRelay:
         if risky or once:
             await self._record_start(delivery)
         if delivery.is_cancelled:
-            self._end_cancelled(delivery)
+            self._after.end_cancelled(delivery)
             return
         self._attempts.began(delivery)
         self.service.counters.effects_run += 1
@@ -315,9 +378,9 @@ class IntentRelay:
                 raise  # we are closing; any other cancellation is the effect's own
             failure = timeout_error(error, spec.timeout_s) if limit.expired() else effect_error(error)
             done = isinstance(failure, EffectUnknown) and not pure
-            self._failed_attempt(delivery, failure, done=done, again=failure.retry)
+            self._after.failed_attempt(delivery, failure, done=done, again=failure.retry)
         else:
-            self._succeeded(delivery, result)
+            self._after.succeeded(delivery, result)
         if task is not None and task.cancelling():
             raise asyncio.CancelledError  # its end came within the grace time of our close: nothing is begun after it
 
@@ -335,66 +398,3 @@ class IntentRelay:
             return  # its row says so, and must go on saying so
         attempt, crashes, why = delivery.attempt, delivery.crashes, CUT_OFF if stays else ""
         self.service.note(Note(delivery.pointer, attempt=attempt, started=stays, crashes=crashes, error=why))
-
-    def _succeeded(self, delivery: Delivery, result: Result) -> None:
-        spec = delivery.emitted.spec
-        pure = spec.kind == EnumIntentType.COMPUTE_TASK
-        if not spec.outcomes:
-            self._attempts.succeeded(delivery)
-            self.service.settle(delivery.pointer)  # fire and forget: no action follows
-            return
-        workflow = self.service.registry[delivery.key.workflow_type]
-        try:
-            kept = typed_result(result, workflow.payload_model(spec.outcomes[EnumOutcome.SUCCEEDED]))
-            self._deliver(delivery, EnumOutcome.SUCCEEDED, kept)
-            self._attempts.succeeded(delivery)
-        except ValidationError as error:  # it is done, and what it returned cannot be kept: promise 35
-            self._failed_attempt(delivery, wrong_result(error.message, error.code), done=not pure, again=False)
-        except EffectUnknown as error:
-            self._failed_attempt(delivery, error, done=not pure, again=False)
-
-    # --- outcomes --------------------------------------------------------------------------------------------------------------
-
-    def _failed_attempt(self, delivery: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
-        """promise 23. ``done``: this try may have had its effect. ``again``: the policy may be asked."""
-        spec = delivery.emitted.spec
-        delivery.maybe_done = delivery.maybe_done or done
-        may_repeat = (not done or spec.delivery is EnumDelivery.AT_LEAST_ONCE) and not delivery.is_cancelled
-        delay_s = spec.retry.delay_s(delivery.attempt, delivery.action_id) if again and may_repeat else None
-        self._attempts.failed(delivery, error, done=done, next_s=delay_s)
-        if delay_s is None:
-            outcome = EnumOutcome.UNKNOWN if delivery.maybe_done else EnumOutcome.FAILED
-            self._end_failed(delivery, error, outcome)
-            return
-        delivery.attempt += 1
-        self.service.counters.effects_retried += 1
-        delivery.due_us = due_us = self.clock.now_us() + int(delay_s * 1e6)
-        attempt, crashes, reason = delivery.attempt, delivery.crashes, kept_message(error, delivery.emitted.payload)
-        self.service.note(Note(delivery.pointer, attempt=attempt, due_us=due_us, crashes=crashes, error=reason))
-        self._queue.wait_until_due(delivery)
-
-    def _end_failed(self, delivery: Delivery, error: OnexError, outcome: EnumOutcome, *, dead: bool = False) -> None:
-        spec = delivery.emitted.spec
-        if delivery.is_cancelled and not spec.outcomes:
-            self.service.settle(delivery.pointer)  # nobody waits for an outcome
-            return
-        if dead or not spec.outcomes:
-            reason = kept_message(error, delivery.emitted.payload)
-            note = Note(
-                delivery.pointer, EnumOutboxState.DEAD, delivery.attempt, crashes=delivery.crashes, error=reason
-            )
-            self.service.note(note)
-            self._attempts.dead(delivery, error)
-            return
-        # a payload like any other: what the reducer is told is the effect's own message, secrets and all
-        code, message = plain_text(reason_of_attempt(error)), plain_text(error.message)
-        self._deliver(delivery, outcome, Result(Failure(code=code, message=message, attempts=delivery.attempt)))
-
-    def _deliver(self, delivery: Delivery, outcome: EnumOutcome, result: Result) -> None:
-        trigger = delivery.emitted.spec.outcomes[outcome]
-        model = self.service.registry[delivery.key.workflow_type].payload_model(trigger)
-        value = result.value if isinstance(result.value, model) else NOTHING
-        pending = delivery.pending(
-            self.clock, delivery.key, trigger, value, outcome_id(delivery.id), blobs=result.blobs
-        )
-        self.service.accept(pending)

@@ -69,7 +69,7 @@ class Takeover:
         after: Pointer | None = None
         while rows := await self.reader.outbox((EnumOutboxState.HELD,), None, after, PAGE):
             for row in rows:
-                delivery = self._delivery(row)
+                delivery = self._delivery(row) if self.service.has(row.pointer.shard) else None
                 if delivery is not None:
                     yield row, delivery
             after = rows[-1].pointer
@@ -91,7 +91,7 @@ class Takeover:
         after: Pointer | None = None
         while rows := await self.reader.outbox((state,), key, after, PAGE):
             for row in rows:
-                delivery = self._delivery(row)
+                delivery = self._delivery(row) if self.service.has(row.pointer.shard) else None
                 if delivery is not None:
                     yield delivery
             after = rows[-1].pointer
@@ -116,7 +116,8 @@ class Takeover:
         after: Pointer | None = None
         while rows := await self.service.store.waiting(after, PAGE, timers_before_us):
             for row in rows:
-                yield row
+                if self.service.has(row.pointer.shard):
+                    yield row
             after = rows[-1].pointer
 
     def _delivery(self, row: OutboxRow) -> Delivery | None:

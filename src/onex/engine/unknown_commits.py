@@ -19,8 +19,10 @@ the store or never will be, and those who follow changes are told to read.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
 from ..ports import Applied, KeyChange, Position, Store
 from .batch import Batch, CommitListener
@@ -58,6 +60,11 @@ class UnknownCommits:
             for pending, answer in batch.loose
             if isinstance(answer, OnexError) and not pending.timer
         ]
+
+    def drop(self, is_gone: Callable[[WorkflowKey], bool]) -> None:
+        """Of these instances nothing is looked up any more: they are another's, and nobody here waits for an answer."""
+        self._changes = [change for change in self._changes if not is_gone(change.key)]
+        self._refusals = [one for one in self._refusals if not is_gone(one.pending.key)]
 
     async def written_refusals(self) -> list[tuple[Pending, OnexError]]:
         """The refusals that were written: they are answers now, and wait no more. Raises what the store raises; ask again."""

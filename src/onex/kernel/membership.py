@@ -11,6 +11,7 @@ rule for itself, from what the store shows, so nobody leads:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from .route import rendezvous
@@ -57,19 +58,19 @@ class Moves(NamedTuple):
     lost: frozenset[int]
 
 
-def moves(membership: Membership, me: str, has: frozenset[int]) -> Moves:
-    """``has`` are the shards that ``me`` believes to have; the store decides whether it does."""
+def moves(membership: Membership, me: str, has: Mapping[int, int]) -> Moves:
+    """``has[shard]`` is the fence under which ``me`` believes to have it; the store decides whether it does."""
     alive = {one.worker.id: 1.0 for one in membership.workers}
     take, give, lost = [], [], []
     for shard, owner in enumerate(membership.owners):
         mine = owner.worker == me
-        if shard in has and not mine:
+        if shard in has and not (mine and has[shard] == owner.fence):
             lost.append(shard)
         belongs_to = rendezvous(f"shard {shard}", alive)
         if belongs_to == me:
             # one that is mine in the store and not in memory was taken by a call whose answer was lost
             if owner.worker not in alive or (mine and shard not in has):
                 take.append(shard)
-        elif mine and shard in has:
+        elif mine:
             give.append(shard)
     return Moves(frozenset(take), frozenset(give), frozenset(lost))

@@ -16,6 +16,8 @@ def route_key(key: WorkflowKey) -> str:
 
 def shard_of(key: WorkflowKey, shards: int) -> int:
     """blake2b of ``type:id`` (8 bytes, big-endian) modulo the store's number of shards."""
+    if shards == 1:
+        return 0
     return int.from_bytes(blake2b(str(key).encode(), digest_size=8).digest()) % shards
 
 

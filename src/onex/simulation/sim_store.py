@@ -66,7 +66,7 @@ class StoreListener(Protocol):
 class SimStore:
     """Store, Reader and Sender of one process over one handle. Without ``faults`` nothing fails: the checks read the truth."""
 
-    shards = 1
+    shards: int = 1
 
     def __init__(
         self, disk: Disk, world: Host, faults: Faults | None = None, listener: StoreListener | None = None

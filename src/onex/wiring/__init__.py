@@ -15,6 +15,7 @@ from .store_access import (
     new_action_id,
     open_reader,
     open_sender,
+    open_shared,
     owner_pid,
     shown_url,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "new_action_id",
     "open_reader",
     "open_sender",
+    "open_shared",
     "owner_pid",
     "shown_url",
 ]

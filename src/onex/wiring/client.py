@@ -47,6 +47,7 @@ from ..engine.registry import ReducerRegistry
 from ..engine.schema_upgrade import stored_state
 from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.errors import CommitUnknown, InvalidPayload, OnexError, StateConsistencyError
+from ..kernel.route import shard_of
 from ..kernel.step import State
 from ..kernel.user_code import a_type
 from ..ports import Reader, Sender, Stored
@@ -122,7 +123,8 @@ class EngineClient:
             parent_action_id=_uuid("cause", cause),
             issuer=checked(issuer_text, "issuer", issuer),
         )
-        ticket = await self.store.send(write_wire(action), self._clock.now_us())
+        shard = shard_of(at, self.store.shards)
+        ticket = await self.store.send(write_wire(action), self._clock.now_us(), shard)
         try:
             async with asyncio.timeout(limit_s):
                 answer = await self._once(lambda: self.store.answer(ticket))

@@ -25,10 +25,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
+from uuid import uuid4
 
 from ..adapters.clock import SystemClock, UuidV7
 from ..adapters.interpreter import OwnInterpreter
@@ -38,25 +39,36 @@ from ..adapters.watchdog import Watchdog
 from ..adapters.worker_pool import WorkerPool
 from ..app import App, load_app
 from ..bus import EventBus
-from ..engine.bus.publisher import EVENT_LOGS
 from ..engine.limits import Limits
+from ..engine.messenger import AnswerSignal
 from ..engine.pattern_engine import ReducerPatternEngine
 from ..engine.projections import WORKFLOW, Project, ProjectionMaterializerService, latest
 from ..engine.registry import ReducerRegistry
 from ..engine.schema_upgrade import check_schemas
 from ..kernel.errors import DatabaseConnectionError, OnexError, OwnershipLost, StateConsistencyError, ValidationError
+from ..kernel.membership import Worker
 from ..kernel.retry import RetryPolicy
 from ..nodes.given import GivenEffect
-from ..ports import Env, Projections, Reader, Store, Telemetry
+from ..ports import Env, Projections, Reader, Sender, ShardLeases, Store, Telemetry
 from ..replay.stranded_rows import Stranded, stranded
 from ..settings import Settings, read_settings
 from .bus import ConnectedBus, connected_bus
 from .effect_threads import EffectThreads
 from .environment import environment
 from .served import ServedApp, check_targets
-from .store_access import ReadableStore, StoreUrl, open_kept, owner_lock, owner_pid, shown_url
+from .store_access import (
+    ReadableStore,
+    SharedStore,
+    StoreUrl,
+    open_kept,
+    open_shared,
+    owner_lock,
+    owner_pid,
+    shown_url,
+)
 
 WORKER_ENTRY = "onex.worker:perform"
+LEASE_S = 3.5
 
 
 class StoreBlobs:
@@ -117,6 +129,17 @@ class WiredEngine(ReducerPatternEngine):
 
         Raises MigrationMissing and what any engine's start raises.
         """
+        await self._find_stranded()
+        await super().start(owner)
+        return self
+
+    async def share(self, worker: Worker, leases: ShardLeases, sender: Sender, changes: AnswerSignal) -> Self:
+        """The same as one of several workers. Raises what the share of any engine raises."""
+        await self._find_stranded()
+        await super().share(worker, leases, sender, changes)
+        return self
+
+    async def _find_stranded(self) -> None:
         check_schemas(self.registry.workflows, tuple((await self.reader.codes()).values()))
         with suppress(OnexError):  # only a report: an error in it does not stop the start
             self.stranded = await stranded(self.reader, self.registry)
@@ -129,8 +152,6 @@ class WiredEngine(ReducerPatternEngine):
                 rows=one.rows,
                 first=one.first,
             )
-        await super().start(owner)
-        return self
 
     async def connect(self, bus: EventBus | str) -> None:
         """Takes actions from the bus and publishes what is committed, until the engine closes. Raises BusRefused."""
@@ -150,8 +171,6 @@ class WiredEngine(ReducerPatternEngine):
         """
         if not name or not name.isprintable():
             raise ValidationError(f"{name!a} is not a valid name of a projection: use printable characters")
-        if name == EVENT_LOGS:
-            raise ValidationError(f"{name!r} is what the bus of an engine has published; use another name")
         if name in self._projections:
             raise ValidationError(f"projection {name!r} is maintained here already; use another name")
         view = ProjectionMaterializerService(
@@ -166,11 +185,6 @@ class WiredEngine(ReducerPatternEngine):
         self._projections[name] = view
         await view.start()
         return view
-
-    @property
-    def views(self) -> Mapping[str, ProjectionMaterializerService]:
-        """The projections that this engine maintains, by name."""
-        return self._projections
 
     async def _close(self) -> None:
         try:
@@ -207,12 +221,75 @@ async def open(
     InvalidExecutor for a target that the app does not have, OwnershipLost when another process runs on the store,
     DatabaseConnectionError, BusRefused.
     """
-    settings = read_settings()
-    store_url = store_url or settings.store_url
-    given = executors or {}
+    store_url = store_url or read_settings().store_url
+    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry)
+
+    async def begin(engine: WiredEngine) -> None:
+        await engine.start(_about())
+        if named := read_settings().bus_url if bus is None else bus:
+            await engine.connect(named)
+
+    try:
+        return await _open(wanted, lambda: _open_store(StoreUrl.parse(store_url)), begin)
+    except OwnershipLost as error:
+        if isinstance(error, DatabaseConnectionError):
+            raise
+        raise _owned(store_url) from error
+
+
+async def open_worker(
+    store_url: str | None = None,
+    app: App | Path | str = ".",
+    *,
+    lease_s: float = LEASE_S,
+    workers: int | None = None,
+    executors: Mapping[str, GivenEffect] | None = None,
+    limits: Limits | None = None,
+    check_all: bool = False,
+    telemetry: Telemetry | None = None,
+) -> WiredEngine:
+    """An engine that shares a PostgreSQL store with others: it judges the instances of its shards, which come and go.
+
+    ``lease_s``: so long after this process was last heard of another may take its shards. Other arguments as for ``open``.
+    Actions are sent by ``connect``, from any process: each goes to the worker that has the instance. Raises StoreNotShared,
+    OwnershipLost where one engine has the store for itself, and what ``open`` raises.
+    """
+    url = StoreUrl.parse(store_url or read_settings().store_url)
+    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry)
+    worker = Worker(uuid4().hex, lease_s, _about())
+    opened: list[SharedStore] = []
+
+    async def open_store() -> OwnerStore:
+        opened.append(await open_shared(url))
+        return opened[0]
+
+    async def begin(engine: WiredEngine) -> None:
+        (store,) = opened
+        await engine.share(worker, store, store, store.watch())
+
+    return await _open(wanted, open_store, begin)
+
+
+class _Wanted(NamedTuple):
+    """What was asked for, beside the store."""
+
+    app: App | Path | str
+    workers: int | None
+    executors: Mapping[str, GivenEffect]
+    limits: Limits | None
+    check_all: bool
+    telemetry: Telemetry | None
+
+
+async def _open(
+    wanted: _Wanted,
+    open_store: Callable[[], Awaitable[OwnerStore]],
+    begin: Callable[[WiredEngine], Awaitable[None]],
+) -> WiredEngine:
+    settings, (app, workers, given, limits, check_all, telemetry) = read_settings(), wanted
     loaded = app if isinstance(app, App) else load_app(app, tuple(given))
     check_targets(loaded, given)
-    store = await _open_store(StoreUrl.parse(store_url))
+    store = await open_store()
     pool: WorkerPool | None = None
     watchdog: Watchdog | None = None
     engine: WiredEngine | None = None
@@ -232,16 +309,17 @@ async def open(
             watchdog=watchdog,
             telemetry=telemetry,
         )
-        await engine.start(f"pid {os.getpid()} on {socket.gethostname()}")
-        if wanted := settings.bus_url if bus is None else bus:
-            await engine.connect(wanted)
-    except BaseException as error:
+        await begin(engine)
+    except BaseException:
         # shielded: a second cancellation must not leave the store locked
         await _finish(_end(store, watchdog, pool) if engine is None else engine.close())
-        if isinstance(error, OwnershipLost) and not isinstance(error, DatabaseConnectionError):
-            raise _owned(store_url) from error
         raise
     return engine
+
+
+def _about() -> str:
+    """How this process is named to others."""
+    return f"pid {os.getpid()} on {socket.gethostname()}"
 
 
 def _owned(store_url: str) -> OwnershipLost:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count, takewhile
 from pathlib import Path
 from typing import NamedTuple, Protocol
 from uuid import UUID
@@ -18,7 +19,7 @@ from ..adapters.sqlite.location import real_path
 from ..adapters.sqlite.store import SqliteStore
 from ..adapters.store_errors import StoreMissing
 from ..kernel.errors import DatabaseConnectionError, ValidationError
-from ..ports import Projections, Reader, Sender, Store
+from ..ports import Projections, Reader, Sender, ShardLeases, Store
 from ..settings import read_settings
 
 
@@ -26,6 +27,12 @@ class InvalidStoreUrl(ValidationError):
     """The URL of a store names no known kind of store."""
 
     code = "invalid_store_url"
+
+
+class StoreNotShared(ValidationError):
+    """Several workers were to share a store that takes one process at a time."""
+
+    code = "store_not_shared"
 
 
 class PostgresMissing(DatabaseConnectionError):
@@ -114,6 +121,10 @@ class KeptStore(Store, Reader, Sender, Projections, Protocol):
         """For one who waits for a commit of another process."""
 
 
+class SharedStore(KeptStore, ShardLeases, Protocol):
+    """One that several processes may have together, each some of its shards."""
+
+
 @contextmanager
 def needs_driver() -> Iterator[None]:
     """What is imported in the block needs the driver of PostgreSQL. Raises PostgresMissing."""
@@ -131,9 +142,22 @@ async def open_kept(url: StoreUrl, *, read_only: bool = False, create: bool = Tr
         if not create and not url.file.exists():
             raise StoreMissing(f"there is no store at {url.file}; start an engine on it first", path=str(url.file))
         return await SqliteStore.open(url.file, read_only=read_only)
+    return await _open_postgres(url.address, read_only=read_only, create=create)
+
+
+async def open_shared(url: StoreUrl, *, create: bool = True) -> SharedStore:
+    """One that workers share. Raises StoreNotShared, PostgresMissing, DatabaseConnectionError and its kinds."""
+    if url.address is None:
+        raise StoreNotShared(
+            "workers share a PostgreSQL store: --store postgres://HOST/DATABASE. Any other takes one process at a time: onex run"
+        )
+    return await _open_postgres(url.address, read_only=False, create=create)
+
+
+async def _open_postgres(address: Address, *, read_only: bool, create: bool) -> SharedStore:
     with needs_driver():
         from ..adapters.postgres.store import PostgresStore
-    return await PostgresStore.open(url.address, read_only=read_only, create=create)
+    return await PostgresStore.open(address, read_only=read_only, create=create)
 
 
 def shown_url(store_url: str) -> str:
@@ -161,12 +185,18 @@ def new_action_id() -> UUID:
 
 
 def owner_pid(store_url: str) -> int | None:
-    """The process whose engine runs on the store, by this system's list of locks. None: no engine here, or not known.
+    """The process whose engine runs on the store, by this system's list of locks. Of several workers, the first of this machine.
+    None: no engine here, or not known.
 
     Raises DatabaseConnectionError for a path that no store can have.
     """
-    lock = owner_lock(StoreUrl.parse(store_url))
-    return None if lock is None else owner_of(lock)
+    url = StoreUrl.parse(store_url)
+    lock = owner_lock(url)
+    found = None if lock is None else owner_of(lock)
+    if found is None and url.address is not None:
+        files = takewhile(Path.exists, (owner_file(url.address, f"worker-{place}") for place in count()))
+        return next((pid for pid in map(owner_of, files) if pid is not None), None)
+    return found
 
 
 def owner_lock(url: StoreUrl) -> Path | None:

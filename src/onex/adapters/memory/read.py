@@ -11,6 +11,8 @@ from itertools import islice
 
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import EngineClosed
+from ...kernel.membership import Worker
+from ...kernel.route import shard_of
 from ...ports import (
     Attempt,
     Code,
@@ -45,12 +47,44 @@ def _text(data: bytes, *path: int | str) -> str:
     return str(value)
 
 
+class Bell:
+    """Wakes everybody who listens, whoever rings it."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+
+    def ring(self) -> None:
+        rung, self.event = self.event, asyncio.Event()
+        rung.set()
+
+
+class BellListener:
+    """Look first, then ``changed``, then look again: what rang in between is not missed."""
+
+    def __init__(self, bell: Bell) -> None:
+        self._bell, self._event = bell, bell.event
+
+    async def changed(self) -> None:
+        await self._event.wait()
+        self._event = self._bell.event
+
+
 @dataclass
 class Tables:
-    """The stored rows. ``log[n - 1]`` is the row at position n; ``versions[key][v - 1]`` is the position of version v."""
+    """The stored rows. ``log_of(shard)[n - 1]`` is the row at position n; ``versions[key][v - 1]`` is the position of version v.
 
+    ``log``, ``owner`` and ``fence`` are those of a store with one shard. With more, ``logs``, ``owners`` (ids of workers; '': free)
+    and ``fences`` hold one for each; ``owner`` is the store that has all shards for itself. ``heard`` is when a worker beat last.
+    """
+
+    shards: int = 1
     owner: object = None
     fence: int = 0
+    logs: dict[int, list[LogEntry]] = field(default_factory=dict)
+    owners: dict[int, str] = field(default_factory=dict)
+    fences: dict[int, int] = field(default_factory=dict)
+    workers: dict[str, tuple[Worker, float]] = field(default_factory=dict)
+    heard: dict[str, float] = field(default_factory=dict)
     judging: bytes = b""
     log: list[LogEntry] = field(default_factory=list)
     stored: dict[WorkflowKey, Stored] = field(default_factory=dict)
@@ -70,6 +104,25 @@ class Tables:
     projected: dict[tuple[str, WorkflowKey], ProjectionRow] = field(default_factory=dict)
     watermarks: dict[tuple[str, int], int] = field(default_factory=dict)
     sent: asyncio.Event = field(default_factory=asyncio.Event)
+    was_sent: Bell = field(default_factory=Bell)
+    was_answered: Bell = field(default_factory=Bell)
+    workers_moved: Bell = field(default_factory=Bell)
+
+    def log_of(self, shard: int) -> list[LogEntry]:
+        return self.log if self.shards == 1 else self.logs.setdefault(shard, [])
+
+    def fence_of(self, shard: int) -> int:
+        return self.fence if self.shards == 1 else self.fences.get(shard, 0)
+
+    def raise_fence(self, shard: int) -> int:
+        if self.shards == 1:
+            self.fence += 1
+        else:
+            self.fences[shard] = self.fences.get(shard, 0) + 1
+        return self.fence_of(shard)
+
+    def log_of_key(self, key: WorkflowKey) -> list[LogEntry]:
+        return self.log if self.shards == 1 else self.log_of(shard_of(key, self.shards))
 
 
 class MemoryReads:
@@ -77,6 +130,15 @@ class MemoryReads:
 
     _tables: Tables
     _closed = False
+    worker_id = ""
+
+    @property
+    def shards(self) -> int:
+        return self._tables.shards
+
+    def _has(self, shard: int) -> bool:
+        """Whether this process has the shard, where it shares them with others."""
+        return not self.worker_id or self._tables.owners.get(shard) == self.worker_id
 
     @property
     def tables(self) -> Tables:
@@ -95,7 +157,7 @@ class MemoryReads:
 
     async def applied(self, key: WorkflowKey, action_id: bytes) -> LogEntry | None:
         n = self.tables.actions.get((key, action_id))
-        return None if n is None else self.tables.log[n - 1]
+        return None if n is None else self.tables.log_of_key(key)[n - 1]
 
     async def instances(
         self, workflow_type: str | None, status: str | None, after: WorkflowKey | None, limit: int
@@ -110,10 +172,11 @@ class MemoryReads:
         return list(islice(found, limit))
 
     async def log(self, after: Position, limit: int) -> Sequence[LogEntry]:
-        return self.tables.log[after.n : after.n + limit]
+        return self.tables.log_of(after.shard)[after.n : after.n + limit]
 
     async def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]:
-        return [self.tables.log[n - 1] for n in self.tables.versions.get(key, [])[after : after + limit]]
+        log = self.tables.log_of_key(key)
+        return [log[n - 1] for n in self.tables.versions.get(key, [])[after : after + limit]]
 
     async def snapshot(self, key: WorkflowKey, at_most: int) -> SnapshotRow | None:
         kept = self.tables.snapshots.get(key, {})
@@ -130,6 +193,7 @@ class MemoryReads:
             row
             for row in self._behind(after)
             if row.state is EnumOutboxState.WAITING
+            and self._has(row.pointer.shard)
             and (not row.timer if timers_before_us is None else row.timer and row.due_us < timers_before_us)
         )
         return list(islice(rows, limit))
@@ -149,8 +213,8 @@ class MemoryReads:
         return rows[after : after + limit]
 
     async def attempts(self, key: WorkflowKey, limit: int) -> Sequence[Attempt]:
-        log = self.tables.log
-        own = [one for one in self.tables.attempts if log[one.pointer.n - 1].key == key]
+        log_of = self.tables.log_of
+        own = [one for one in self.tables.attempts if log_of(one.pointer.shard)[one.pointer.n - 1].key == key]
         return sorted(own[-limit:], key=lambda one: one.pointer)
 
     async def blob(self, digest: bytes) -> bytes | None:
@@ -162,7 +226,8 @@ class MemoryReads:
         outbox = Counter(row.state.value for row in tables.outbox.values())
         by_status = Counter((key.workflow_type, stored.status) for key, stored in tables.stored.items())
         states = {state.value: outbox[state.value] for state in EnumOutboxState}
-        return Counts(len(tables.stored), len(tables.log), states, len(tables.rejections), dict(by_status))
+        actions = sum(len(tables.log_of(shard)) for shard in range(tables.shards))
+        return Counts(len(tables.stored), actions, states, len(tables.rejections), dict(by_status))
 
     async def in_flight(self, limit: int) -> Sequence[InFlight]:
         states = [
@@ -196,7 +261,11 @@ class MemoryReads:
         return {row.ticket: row.answer for row in rows if row.answer is not None}
 
     async def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:
-        rows = (row for ticket, row in self.tables.inbox.items() if ticket > after and row.answer is None)
+        rows = (
+            row
+            for ticket, row in self.tables.inbox.items()
+            if ticket > after and row.answer is None and self._has(row.shard)
+        )
         return list(islice(rows, limit))
 
     async def watermark(self, name: str, shard: int) -> int:

@@ -9,8 +9,9 @@ Several stores may share one ``Tables``, as several processes share a file. Then
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ...kernel.action import WorkflowKey
 from ...kernel.errors import FencedError
@@ -48,28 +49,34 @@ from ..store_limits import (
     storable_attempt,
     storable_text,
 )
-from .read import MemoryReads, Tables
+from .leases import MemoryLeases
+from .read import BellListener, Tables
 
 
-class MemoryStore(MemoryReads):
+class MemoryStore(MemoryLeases):
     """Store, Reader, Sender and Projections in memory. It ends with its process, and keeps the other promises of a store."""
 
-    shards = 1
-
-    def __init__(self, tables: Tables | None = None, *, rejections_kept: int = REJECTIONS_MAX) -> None:
-        self._tables = Tables() if tables is None else tables
+    def __init__(
+        self,
+        tables: Tables | None = None,
+        *,
+        rejections_kept: int = REJECTIONS_MAX,
+        shards: int = 1,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``now_s`` is the clock by which leases of workers run: one for all stores on the same tables."""
+        super().__init__(Tables(shards=shards) if tables is None else tables, now_s)
         self._cap = rejections_kept
         self._closed = False
         self._judged_before = b""
 
     async def own(self, owner: str) -> Mapping[int, int]:
         tables = self.tables
-        if tables.owner is not None:
+        if tables.owner is not None or tables.workers:
             return {}
-        tables.owner, tables.fence = self, tables.fence + 1
-        tables.outbox = {one: row._replace(started_now=False) for one, row in tables.outbox.items()}
+        tables.owner = self
         self._judged_before = tables.judging
-        return {0: tables.fence}
+        return {shard: self._take_over(shard) for shard in range(tables.shards)}
 
     def judging(self, record: bytes) -> None:
         if self._tables.owner is self:
@@ -80,6 +87,8 @@ class MemoryStore(MemoryReads):
 
     async def close(self) -> None:
         self.judging(b"")
+        if not self._closed:
+            await self.leave()
         self.drop()
 
     def drop(self) -> None:
@@ -96,8 +105,11 @@ class MemoryStore(MemoryReads):
 
     async def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
         tables = self.tables
-        if commit.fences.get(0) != tables.fence:
-            raise FencedError(f"fence {commit.fences.get(0)} is not the shard's {tables.fence}", fence=tables.fence)
+        others = [shard for shard, fence in commit.fences.items() if tables.fence_of(shard) != fence]
+        if others or (tables.shards == 1 and not commit.fences):
+            error = FencedError(f"the commit has old fences of shards {others}: {dict(commit.fences)}")
+            error.shards = tuple(others)
+            raise error
         notes, rejections, answers = list(commit.notes), list(commit.rejections), list(commit.answers)
         outcomes: list[Applied | Conflict] = []
         for change in commit.changes:
@@ -118,6 +130,7 @@ class MemoryStore(MemoryReads):
             if (row := tables.inbox.get(answer.ticket)) is not None and row.answer is None:
                 tables.inbox[answer.ticket] = row._replace(answer=answer.answer)
                 tables.answered_us[answer.ticket] = answer.at_us
+                tables.was_answered.ring()
         for rejection in rejections:
             self._reject(storable(rejection))
         self._sweep(commit.at_us)
@@ -137,7 +150,8 @@ class MemoryStore(MemoryReads):
         tables, key = self.tables, change.key
         before = tables.stored.get(key)
         instance = before.instance if before else len(tables.stored) + 1 if change.rows else 0
-        first, version, last = len(tables.log) + 1, change.based_on + len(change.rows), len(change.rows) - 1
+        log, shard = tables.log_of(change.shard), change.shard
+        first, version, last = len(log) + 1, change.based_on + len(change.rows), len(change.rows) - 1
         if change.snapshot_before is not None and change.rows:
             made = before or change
             hash_before = before.state_hash if before else b""
@@ -151,9 +165,9 @@ class MemoryStore(MemoryReads):
         for index, row in enumerate(change.rows):
             n = first + index
             state_hash = change.state_hash if index == last else b""
-            tables.log.append(
+            log.append(
                 LogEntry(
-                    Position(0, n), key, change.based_on + index + 1, row._replace(outbox=()), change.code_id,
+                    Position(shard, n), key, change.based_on + index + 1, row._replace(outbox=()), change.code_id,
                     change.env_id, state_hash,
                 )
             )  # fmt: skip
@@ -164,22 +178,22 @@ class MemoryStore(MemoryReads):
                     continue
                 if intent.timer:
                     self._remove_timers(key, intent.timer)
-                self._emit(tables.log[-1], intent)
+                self._emit(log[-1], intent)
         if change.rows:
             lease = (before.lease_id, before.lease_until_us) if before else (None, 0)
             tables.stored[key] = Stored(
                 key, instance, version, change.epoch, change.status, change.terminal, change.state, change.state_schema,
-                change.state_hash, change.code_id, Position(0, len(tables.log)), change.rows[-1].issued_us,
+                change.state_hash, change.code_id, Position(shard, len(log)), change.rows[-1].issued_us,
                 change.failures, change.held, *lease, {},
             )  # fmt: skip
         elif before:
             tables.stored[key] = before._replace(failures=change.failures, held=change.held)
         if change.snapshot_after and change.rows:
             self._keep(SnapshotRow(key, version, change.state, change.state_schema, change.code_id, change.state_hash))
-        return Applied(instance, Position(0, first))
+        return Applied(instance, Position(shard, first))
 
     def _emit(self, entry: LogEntry, intent: NewIntent) -> None:
-        pointer = Pointer(0, entry.position.n, intent.ordinal)
+        pointer = Pointer(*entry.position, intent.ordinal)
         if intent.timer:
             timers = self.tables.timers.get(entry.key, [])
             self.tables.timers[entry.key] = [*(one for one in timers if one in self.tables.outbox), pointer]
@@ -200,7 +214,9 @@ class MemoryStore(MemoryReads):
     def _try(self, attempt: Attempt) -> None:
         kept = self.tables.attempts
         same = [one for one in kept if one.pointer == attempt.pointer]
-        if attempt.pointer.n > len(self.tables.log) or attempt[:3] in (one[:3] for one in same):
+        if attempt.pointer.n > len(self.tables.log_of(attempt.pointer.shard)) or attempt[:3] in (
+            one[:3] for one in same
+        ):
             return
         kept.append(attempt)
         if len(same) >= ATTEMPTS_KEPT:
@@ -236,19 +252,27 @@ class MemoryStore(MemoryReads):
     # --- inbox and projections ----------------------------------------------------------------------------------------
 
     async def send(self, body: bytes, at_us: int, shard: int = 0) -> int:
-        return (await self.send_all([body], at_us))[0]
+        return (await self.send_all([body], at_us, [shard]))[0]
 
     async def send_all(self, bodies: Sequence[bytes], at_us: int, shards: Sequence[int] = ()) -> Sequence[int]:
         tables, checked = self.tables, [check_body(body) for body in bodies]
-        for body in checked:
+        for body, shard in zip(checked, shards or [0] * len(checked), strict=True):
             tables.tickets += 1
-            tables.inbox[tables.tickets] = InboxRow(tables.tickets, body, at_us)
+            tables.inbox[tables.tickets] = InboxRow(tables.tickets, body, at_us, shard=shard)
         tables.sent.set()
+        tables.was_sent.ring()
         return range(tables.tickets - len(checked) + 1, tables.tickets + 1)
 
     async def woken(self) -> None:
+        if self.worker_id:
+            await self._sent.changed()
+            return
         await self.tables.sent.wait()
         self.tables.sent.clear()
+
+    def watch(self) -> BellListener:
+        """For one who waits for an answer."""
+        return BellListener(self.tables.was_answered)
 
     async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         tables = self.tables

@@ -26,7 +26,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from ...kernel.errors import DatabaseConnectionError, OnexError
-from ...kernel.membership import Membership, Worker
+from ...kernel.membership import LiveWorker, Membership, ShardOwner, Worker
 from ...kernel.size_limits import check_body
 from ...ports import Applied, Code, Commit, Conflict, Env, ProjectionRow
 from ..owner_lock import OwnerLock
@@ -34,7 +34,7 @@ from ..store_errors import StoreReadOnly
 from ..store_limits import REJECTIONS_MAX
 from .address import Address, owner_file
 from .link import CLOSE_S, Connection, Link
-from .ownership import ShardOwnership
+from .ownership import OWNERS, WORKERS, ShardOwnership
 from .read import PostgresReads
 from .schema import check, make
 from .watch import Channel, Notified
@@ -176,6 +176,10 @@ class PostgresStore(PostgresReads):
 
     async def beat(self) -> Membership:
         return await self._ownership.beat()
+
+    async def look(self) -> Membership:
+        workers = tuple(LiveWorker(Worker(*row[:3]), row[3], row[4]) for row in await self._fetch(WORKERS))
+        return Membership(workers, tuple(ShardOwner(*row) for row in await self._fetch(OWNERS)))
 
     async def take(self, shards: Collection[int]) -> Mapping[int, int]:
         return await self._whole(self._take(shards))

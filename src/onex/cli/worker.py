@@ -1,0 +1,69 @@
+"""``onex worker``: an engine that shares a PostgreSQL store with others, in the foreground, until a signal stops it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..wiring.engine import LEASE_S, open_worker
+from .exit_codes import Misused
+from .run import run_engine
+from .run_log import LogForm, LogLevel, run_log
+from .shutdown import Shutdown, exit_code_of
+from .store_options import AppPath, Json, Store, url_of
+
+
+def worker(
+    app: AppPath,
+    store: Store = None,
+    lease: Annotated[
+        float,
+        typer.Option(
+            "--lease",
+            metavar="SECONDS",
+            min=0.3,
+            max=600,
+            help="So long after it was last heard of others take its shards.",
+        ),
+    ] = LEASE_S,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=1024, help="Processes for compute. [default: ONEX_WORKERS, else one per CPU]"
+        ),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log each transition, refusal and attempt, too.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")] = False,
+    log: Annotated[LogForm, typer.Option("--log", help="How the log on stderr is written.")] = LogForm.TEXT,
+    as_json: Json = False,
+) -> None:
+    """Run an app on a PostgreSQL store, together with other workers.
+
+    The store has shards, 64 unless it was made with others (?shards=N), and each instance lies in one. Workers share the shards:
+    start as many as you like, on any machine that reaches the store. One that dies is taken over by the others when its lease
+    has run out. Ctrl-C or SIGTERM gives its shards back in order: accepted actions become durable, and effects that run may end
+    for 10 s. A second Ctrl-C ends at once, and loses nothing either.
+
+    Other processes submit as they do to a single engine: onex submit, or onex.connect.
+
+    \b
+    Examples:
+      onex worker shop --store postgres://db/shop
+      onex worker shop --store postgres://db/shop --lease 1
+      onex workers --store postgres://db/shop
+    """
+    if verbose and quiet:
+        raise Misused("-v logs more and -q logs less; give one of them")
+    level = LogLevel.INFO if verbose else LogLevel.ERROR if quiet else LogLevel.WARNING
+    shutdown, url = Shutdown(), url_of(store)
+    ending = shutdown.run(
+        run_engine(
+            lambda: open_worker(url, str(app), lease_s=lease, workers=workers, telemetry=run_log(log, level)),
+            str(app), url, shutdown, until_idle=False, projection=False, talks=log is LogForm.TEXT and not quiet, as_json=as_json,
+        )
+    )  # fmt: skip
+    if code := exit_code_of(ending):
+        raise typer.Exit(code)

@@ -1,0 +1,323 @@
+"""Workers on PostgreSQL, each behind a proxy of ours, and all that can happen to them: ``python -m tests.chaos.workers --seed 7``.
+
+Three workers share a store. They are killed, stopped past their lease, told to end; their connections are cut, slowed and refused;
+the database is stopped as a crash does. Clients send from outside the whole time. At the end everything due is done, and the
+check from outside (``outside_check``) compares the log with what was answered and with what the far side saw. Beside it, the
+history of each instance is checked to be linearizable (``history``). Exit code 1 when something is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+from onex import wiring
+from onex.ports import EnumOutboxState
+from tests.chaos.chaos_run import CALM, CLIENTS, evidence_of
+from tests.chaos.far_side import OutsideService
+from tests.chaos.history import Operation, not_linearizable
+from tests.chaos.outside_check import Verdict, check
+from tests.chaos.processes import APP, ROOT, TOKEN, Clients, RunFailed, of_this_run
+from tests.chaos.proxy import Proxy
+from tests.servers.postgres_server import NoServer, PostgresServer
+
+WORKERS = 3
+LEASE_S = 1.0
+STALLED_S = 120.0
+SHOWN = 10
+
+
+class Report(NamedTuple):
+    """``takeovers_s``: after each kill, how long until its shards were another's."""
+
+    seed: int
+    troubles: Counter[str]
+    client_troubles: Counter[str]
+    verdict: Verdict
+    wrong: list[str]
+    takeovers_s: list[float]
+    seconds: float
+
+    @property
+    def is_fine(self) -> bool:
+        return not self.wrong and not self.verdict.found
+
+
+class Crew:
+    """The workers of a run. One that ends by itself is a finding, unless the database was away."""
+
+    def __init__(self, server: PostgresServer, folder: Path, environ: Mapping[str, str], shards: int) -> None:
+        self.server, self.folder, self.environ = server, folder, environ
+        self.url = server.url("chaos") + f"&shards={shards}"
+        self.proxies = [Proxy(server.port) for _ in range(WORKERS)]
+        self.living: dict[int, subprocess.Popen[bytes]] = {}
+        self.starts = 0
+
+    def start(self, place: int) -> None:
+        self.starts += 1
+        url = self.url.replace(f":{self.server.port}/", f":{self.proxies[place].port}/")
+        with (self.folder / f"worker-{self.starts}.log").open("wb") as errors:
+            self.living[place] = subprocess.Popen(
+                [Path(sys.executable).with_name("onex"), "worker", APP, "--store", url, "--lease", str(LEASE_S),
+                 "--workers", "1"],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, env=self.environ, cwd=ROOT,
+            )  # fmt: skip
+
+    def keep(self) -> None:
+        """What has ended is started again: a worker that cannot reach its store when it begins says so and ends."""
+        for place in range(WORKERS):
+            process = self.living.get(place)
+            if process is None or process.poll() is not None:
+                if process is not None and process.returncode == 70:
+                    raise RunFailed(f"a worker ended with a defect: {self.said()}")
+                self.start(place)
+
+    def said(self) -> str:
+        return "\n".join(one.read_text(errors="replace")[-800:] for one in sorted(self.folder.glob("worker-*.log")))
+
+    def end(self) -> None:
+        for process in self.living.values():
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+        for process in self.living.values():
+            if process.wait(60):
+                raise RunFailed(f"a worker ended with {process.returncode} after SIGTERM: {self.said()}")
+
+
+class Troubles:
+    """Each does one thing, and ends when it is over."""
+
+    def __init__(self, crew: Crew, chance: random.Random) -> None:
+        self.crew, self.chance = crew, chance
+        self.takeovers_s: list[float] = []
+
+    @property
+    def all(self) -> tuple[Callable[[], None], ...]:
+        return (
+            self.kill,
+            self.stop_past_its_lease,
+            self.tell_to_end,
+            self.cut,
+            self.slow,
+            self.refuse,
+            self.stop_database,
+        )
+
+    def _one(self) -> tuple[int, subprocess.Popen[bytes]]:
+        place = self.chance.randrange(WORKERS)
+        return place, self.crew.living[place]
+
+    def kill(self) -> None:
+        _, process = self._one()
+        about, begun_s = f"pid {process.pid} ", time.monotonic()
+        had = asyncio.run(shards_of(self.crew.url, about))
+        process.kill()
+        process.wait()
+        while had and asyncio.run(shards_of(self.crew.url, about)):
+            if time.monotonic() - begun_s > STALLED_S:
+                raise RunFailed("a killed worker keeps its shards")
+            time.sleep(0.02)
+        if had:
+            self.takeovers_s.append(time.monotonic() - begun_s)
+
+    def stop_past_its_lease(self) -> None:
+        _, process = self._one()
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(LEASE_S * self.chance.uniform(1.5, 4))
+        process.send_signal(signal.SIGCONT)
+
+    def tell_to_end(self) -> None:
+        _, process = self._one()
+        process.terminate()
+        if process.wait(60):
+            raise RunFailed(f"a worker ended with {process.returncode} after SIGTERM: {self.crew.said()}")
+
+    def cut(self) -> None:
+        for _ in range(self.chance.randrange(1, 4)):
+            self.crew.proxies[self.chance.randrange(WORKERS)].cut()
+            time.sleep(self.chance.uniform(0.0, 0.3))
+
+    def slow(self) -> None:
+        proxy = self.crew.proxies[self.chance.randrange(WORKERS)]
+        proxy.delay_s = self.chance.uniform(0.005, 0.05)
+        time.sleep(2.0)
+        proxy.delay_s = 0.0
+
+    def refuse(self) -> None:
+        """A network that is gone for one of them, for longer than its lease."""
+        proxy = self.crew.proxies[self.chance.randrange(WORKERS)]
+        proxy.refuses = True
+        proxy.cut()
+        time.sleep(LEASE_S * self.chance.uniform(0.5, 3))
+        proxy.refuses = False
+
+    def stop_database(self) -> None:
+        self.crew.server.stop()
+        time.sleep(self.chance.uniform(0.0, 1.0))
+        self.crew.server.start(max_connections="100")
+
+
+async def shards_of(url: str, about: str) -> int:
+    """How many shards the worker has in the store's table, dead or alive."""
+    reader = await wiring.open_shared(wiring.StoreUrl.parse(url), create=False)
+    try:
+        seen = await reader.look()
+        ids = {one.worker.id for one in seen.workers if one.worker.about.startswith(about)}
+        return sum(owner.worker in ids for owner in seen.owners)
+    finally:
+        await reader.close()
+
+
+def run_workers(seed: int, troubles: int, folder: Path, shards: int = 16) -> Report:
+    """``troubles`` of them, each kind about as often. Raises NoServer."""
+    chance, token, begun_s = random.Random(seed), uuid4().hex, time.monotonic()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ONEX_")}
+    environ = {**kept, TOKEN: token, "CHAOS_FAR_SIDE": str(folder / "far"), "PYTHONPATH": str(ROOT)}
+    given: Counter[str] = Counter()
+    wrong: list[str] = []
+    verdict = Verdict({}, {})
+    server = PostgresServer()
+    crew = Crew(server, folder, environ, shards)
+    clients = Clients(crew.url, environ, folder)
+    trouble = Troubles(crew, chance)
+    try:
+        server.start(max_connections="100")
+        for proxy in crew.proxies:
+            proxy.__enter__()
+        with OutsideService(folder / "far", folder / "far.jsonl", seed) as far:
+            try:
+                crew.keep()
+                for _ in range(CLIENTS):
+                    clients.start(chance.randrange(1 << 30))
+                schedule: list[Callable[[], None]] = []
+                while len(schedule) < troubles:
+                    schedule += chance.sample(trouble.all, len(trouble.all))
+                for one in schedule[:troubles]:
+                    _wait_for(clients, crew, chance.randrange(*CALM))
+                    one()
+                    given[one.__name__] += 1
+                    crew.keep()
+                _wait_for(clients, crew, CALM[1])
+                clients.finish()
+                asyncio.run(_drained(crew.url))
+                crew.end()
+                evidence = asyncio.run(evidence_of(crew.url, clients.told, clients.refused, far.calls))
+                verdict = check(evidence)
+                wrong += _histories(clients)
+                wrong += _replayed(crew.url, environ)
+            except RunFailed as failed:
+                wrong.append(str(failed))
+    finally:
+        for left in of_this_run(token):
+            os.kill(int(left.partition(":")[0]), signal.SIGKILL)
+        for process in crew.living.values():
+            process.wait()
+        for proxy in crew.proxies:
+            if proxy.port:
+                proxy.__exit__()
+        server.remove()
+    return Report(
+        seed, given, clients.troubles, verdict, wrong, trouble.takeovers_s, time.monotonic() - begun_s
+    )  # fmt: skip
+
+
+def _wait_for(clients: Clients, crew: Crew, answers: int) -> None:
+    """Until so many more were answered. Raises RunFailed when nothing moves though nothing is wrong."""
+    seen, moved_s = clients.answers, time.monotonic()
+    wanted = seen + answers
+    while clients.answers < wanted:
+        time.sleep(0.02)
+        crew.keep()
+        crashed = clients.crashed()
+        if crashed is not None:
+            raise RunFailed(crashed)
+        if clients.answers > seen:
+            seen, moved_s = clients.answers, time.monotonic()
+        elif time.monotonic() - moved_s > STALLED_S:
+            raise RunFailed(f"nobody was answered for {STALLED_S} s, though nothing is wrong: {crew.said()}")
+
+
+async def _drained(url: str) -> None:
+    """Until nothing waits any more. Raises RunFailed."""
+    reader, end_s = await wiring.open_reader(url), time.monotonic() + STALLED_S
+    try:
+        while rows := await reader.outbox([EnumOutboxState.WAITING], None, None, 5):
+            if time.monotonic() > end_s:
+                raise RunFailed(f"there wait still, though all is well: {[(row.pointer, row.timer) for row in rows]}")
+            await asyncio.sleep(0.1)
+    finally:
+        await reader.close()
+
+
+def _histories(clients: Clients) -> list[str]:
+    """What each client was told and when, per instance, against the only order there is: that of the versions."""
+    operations = [
+        Operation(one.key, one.version, one.begun_s, one.told_s)
+        for one in clients.told
+        if one.begun_s and not one.again
+    ]
+    return [f"the history of {key} is not linearizable: {why}" for key, why in not_linearizable(operations).items()]
+
+
+def _replayed(url: str, environ: Mapping[str, str]) -> list[str]:
+    onex = Path(sys.executable).with_name("onex")
+    words: list[str | Path] = [onex, "replay", APP, "--store", url, "--strict"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, env=dict(environ))
+    return [f"replay ended with {done.returncode}: {(done.stdout + done.stderr)[-1000:]}"] if done.returncode else []
+
+
+def told(report: Report) -> list[str]:
+    """A short table: what was done to them, what it came to."""
+    lines = [f"workers, seed {report.seed}: {sum(report.troubles.values())} troubles in {report.seconds:.0f} s"]
+    lines += [f"  {name.replace('_', ' '):<32}{count:>8}" for name, count in sorted(report.troubles.items())]
+    lines += [f"  {name:<32}{count:>8,}" for name, count in report.verdict.numbers.items()]
+    lines += [f"  a client met {name:<19}{count:>8,}" for name, count in sorted(report.client_troubles.items())]
+    for kind in ("lost", "twice"):
+        lines.append(f"  {kind:<32}{len(report.verdict.found.get(kind, ())):>8}")
+    if taken := sorted(report.takeovers_s):
+        worst = taken[min(len(taken) - 1, int(0.99 * len(taken)))]
+        lines.append(
+            f"  takeover, lease {LEASE_S:g} s: p50 {taken[len(taken) // 2]:.2f} s, p99 {worst:.2f} s of {len(taken)}"
+        )
+    for kind, found in report.verdict.found.items():
+        lines += [f"FOUND {kind} ({len(found)}):", *(f"  {one}" for one in found[:SHOWN])]
+    return [*lines, *(f"WRONG {one}" for one in report.wrong)]
+
+
+def main() -> int:
+    words = argparse.ArgumentParser(prog="python -m tests.chaos.workers", description=__doc__)
+    words.add_argument("--seed", type=int, default=1)
+    words.add_argument("--troubles", type=int, default=14)
+    words.add_argument("--folder", type=Path, default=None, help="where to keep what there is to see")
+    given = words.parse_args()
+    folder = given.folder or Path(tempfile.mkdtemp(prefix="chaos-workers-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        report = run_workers(given.seed, given.troubles, folder)
+    except NoServer as error:
+        print(f"SKIPPED: {error}")
+        return 0
+    print("\n".join(told(report)))
+    if report.is_fine:
+        if given.folder is None:
+            shutil.rmtree(folder)
+        return 0
+    print(f"\nseed {given.seed}, {given.troubles} troubles; all there is to see: {folder}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
