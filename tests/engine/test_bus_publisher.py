@@ -6,6 +6,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 
+import pytest
+
 from onex.adapters.memory.bus import MemoryBroker, MemoryBus
 from onex.bus import BusMessage, EnumPublished, Publication, ReceivedMessage
 from onex.engine.bus.publisher import EVENT_LOGS, EventPublisher
@@ -14,8 +16,9 @@ from onex.engine.bus.topics import BusTopics, EnumBusEvent
 from onex.engine.log_tail import ShardSignals
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.envelope import OnexEnvelopeV1
+from onex.kernel.errors import StateConsistencyError
 from onex.kernel.message_signature import SharedKeys
-from onex.ports import Projections
+from onex.ports import LogEntry, Position, Projections
 from tests.engine.conftest import OneStore
 from tests.engine.jobs import Add, Start
 
@@ -213,6 +216,34 @@ def test_what_was_published_can_be_looked_up(one_store: OneStore) -> None:
                 assert part in row.fields
             assert len(await tables(engine).projected(EVENT_LOGS, None, None, 10)) == 3
             assert done.version == 1
+
+    run(go())
+
+
+class DamagedLog:
+    """The log of an engine with the action id of its second row cut short."""
+
+    def __init__(self, engine: ReducerPatternEngine) -> None:
+        self._engine = engine
+
+    async def log(self, after: Position, limit: int) -> Sequence[LogEntry]:
+        rows = await self._engine.reader.log(after, limit)
+        return [one._replace(row=one.row._replace(action_id=b"short")) if one.position.n == 2 else one for one in rows]
+
+
+def test_a_damaged_row_stops_the_publisher_aloud_and_not_the_engine(one_store: OneStore) -> None:
+    async def go() -> None:
+        broker = MemoryBroker()
+        async with one_store.engine() as engine:
+            for n in range(3):
+                await engine.submit(f"job:{n}", "add", Add(amount=1))
+            one = publisher(engine, EventBusService(MemoryBus(broker), engine.clock, engine.service.events), batch=1)
+            one.reader = DamagedLog(engine)  # type: ignore[assignment]  # the one method that is called
+            with pytest.raises(StateConsistencyError, match=r"0:2 \(job:1\)"):
+                await one.catch_up()
+            told = {one.payload["workflow_key"] for one in envelopes(await read(broker))}
+            assert told == {"job:0"}
+            assert (await engine.submit("job:9", "add", Add(amount=1))).version == 1
 
     run(go())
 

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from onex.engine.mailbox import Committed
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.projections import Lag, Project, ProjectionFailed, ProjectionMaterializerService, lag_of, latest
 from onex.kernel.action import WorkflowKey
@@ -237,6 +238,37 @@ def test_a_store_that_could_not_be_written_for_a_while_stops_nothing(
             (row,) = await one.rows(reached=told.position)
             assert (row.version, one.failed, refused) == (1, None, 3)
             await one.close()
+
+    run(go())
+
+
+class CountedTables:
+    """The tables of a store, and how often the watermark was asked for."""
+
+    def __init__(self, tables: Projections) -> None:
+        self.tables, self.asked = tables, 0
+        self.project, self.projected = tables.project, tables.projected
+
+    async def watermark(self, name: str, shard: int) -> int:
+        self.asked += 1
+        return await self.tables.watermark(name, shard)
+
+
+def test_many_who_wait_do_not_each_ask_the_store_at_every_move(one_store: OneStore) -> None:
+    async def go() -> None:
+        async with one_store.engine() as engine:
+            counted = CountedTables(tables(engine))
+            one = ProjectionMaterializerService(
+                engine.reader, counted, engine.commit_signal, engine.clock, "view", latest, batch=1
+            )
+            answers = await engine.submit_many([(K, "add", Add(amount=1)) for _ in range(40)])
+            last = [answer.position for answer in answers if isinstance(answer, Committed)][-1]
+            waiting = [asyncio.create_task(one.wait(last)) for _ in range(50)]
+            while counted.asked < len(waiting):
+                await asyncio.sleep(0)
+            await one.catch_up()
+            await asyncio.gather(*waiting)
+            assert counted.asked <= len(waiting) + 41 + 1  # each once, and each of 40 batches of one row
 
     run(go())
 

@@ -123,7 +123,7 @@ async def rows(reader: ReadableStore, number: int) -> None:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("client", ["confluent", "aiokafka"])
+@pytest.mark.parametrize("client", ["confluent", pytest.param("aiokafka", marks=pytest.mark.long)])
 def test_killed_engines_and_a_killed_broker_lose_nothing_double_nothing_and_keep_each_order(
     kafka: KafkaServer, tmp_path: Path, client: str
 ) -> None:

@@ -18,10 +18,11 @@ from ..wiring import open_reader, shown_url
 from ..wiring.engine import WiredEngine, open
 from .console import counted, note, say, say_json
 from .exit_codes import Misused, exit_code
+from .health import Health, with_health
 from .run_log import LogForm, LogLevel, run_log
 from .shutdown import RunEnding, Shutdown, exit_code_of
 from .status_line import StatusLine, View, stopped_intents
-from .store_options import AppPath, Json, Store, url_of
+from .store_options import AppPath, HealthAt, Json, Store, url_of
 
 REDRAW_S = 0.5
 STRANDED_SHOWN = 10
@@ -50,6 +51,7 @@ def run(
             help="A bus that brings actions and takes events. [default: ONEX_BUS, else KAFKA_BOOTSTRAP_SERVERS, else none]",
         ),
     ] = None,
+    health: HealthAt = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Log each transition, refusal and attempt, too.")
     ] = False,
@@ -75,24 +77,26 @@ def run(
       onex run shop --bus kafka://localhost:9092
       onex run shop -v
       onex run shop --log json 2> shop.log
+      onex run shop --health 127.0.0.1:8080
     """
     if verbose and quiet:
         raise Misused("-v logs more and -q logs less; give one of them")
     level = LogLevel.INFO if verbose else LogLevel.ERROR if quiet else LogLevel.WARNING
     shutdown, url = Shutdown(), url_of(store)
     ending = shutdown.run(
-        run_engine(
-            lambda: open(url, str(app), workers=workers, telemetry=run_log(log, level), bus=bus), str(app), url, shutdown,
-            until_idle=until_idle, projection=projection, talks=log is LogForm.TEXT and not quiet, as_json=as_json,
-        )
+        with_health(health, url, lambda seen: run_engine(
+            lambda: seen.opened(open(url, str(app), workers=workers, telemetry=run_log(log, level), bus=bus)), str(app), url,
+            shutdown, seen, until_idle=until_idle, projection=projection, talks=log is LogForm.TEXT and not quiet,
+            as_json=as_json,
+        ))
     )  # fmt: skip
     if code := exit_code_of(ending):
         raise typer.Exit(code)
 
 
 async def run_engine(
-    open_it: Callable[[], Coroutine[None, None, WiredEngine]], app: str, url: str, shutdown: Shutdown, *, until_idle: bool,
-    projection: bool, talks: bool, as_json: bool,
+    open_it: Callable[[], Coroutine[None, None, WiredEngine]], app: str, url: str, shutdown: Shutdown, health: Health, *,
+    until_idle: bool, projection: bool, talks: bool, as_json: bool,
 ) -> RunEnding:  # fmt: skip
     """Open an engine and let it run until it is to end. ``talks``: a person reads stderr."""
     say_it: Remark = note if talks else _nothing
@@ -117,6 +121,8 @@ async def run_engine(
         names = ", ".join(workflow.reducer.workflow_type for workflow in engine.registry.workflows)
         shares = f"; {counted(len(engine.service.fences), 'shard')} at first" if engine.keeper is not None else ""
         say_it(f"running {names} on {shown_url(url)} (process {os.getpid()}){shares}; Ctrl-C stops")
+        if health.where:
+            say_it(f"health on http://{health.where}/health")
         _report_passed_over(Path(app), say_it)
         _report_stranded(engine, app, say_it)
         await _report_stopped(engine, say_it)

@@ -85,6 +85,8 @@ class Shutdown:
             loop.call_soon_threadsafe(end, ending)  # also wakes a loop that waits for nothing else
 
         self._on_first = first
+        if self._heard is not None:  # before anybody listened
+            first(_SIGNALS[signal.Signals(self._heard)])
 
     def closed(self, code: int, why: str = "") -> None:
         """The engine is closed and the output written. If the process does not end within LEAVE_S, it ends with ``code``."""

@@ -70,9 +70,13 @@ class StatusLine:
         return [self._stopped] if self._stopped else []
 
 
+async def count_stopped(reader: Reader) -> Counter[str]:
+    """How many intents are held and dead; both together at most STOPPED_COUNTED."""
+    return Counter(row.state.value for row in await reader.outbox(STOPPED, None, None, STOPPED_COUNTED))
+
+
 async def stopped_intents(reader: Reader) -> str:
     """``2 held, 1 dead``, with ``or more`` when there are a thousand; '' for none."""
-    rows = await reader.outbox(STOPPED, None, None, STOPPED_COUNTED)
-    found = Counter(row.state.value for row in rows)
-    more = " or more" if len(rows) == STOPPED_COUNTED else ""
+    found = await count_stopped(reader)
+    more = " or more" if found.total() == STOPPED_COUNTED else ""
     return f"{', '.join(f'{found[state]} {state}' for state in ('held', 'dead') if found[state])}{more}"

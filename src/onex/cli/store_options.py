@@ -1,4 +1,4 @@
-"""What commands share: the options --store, --json, --app and KEY."""
+"""What commands share: the options --store, --json, --app, --health and KEY."""
 
 from __future__ import annotations
 
@@ -24,6 +24,14 @@ AppPath = Annotated[
     ),
 ]
 AppOption = Annotated[Path | None, typer.Option("--app", metavar="APP", help="The app: a Python file or a folder.")]
+HealthAt = Annotated[
+    str | None,
+    typer.Option(
+        "--health",
+        metavar="HOST:PORT",
+        help="Answer GET /health, /health/live and /health/ready there. HOST is 127.0.0.1 unless given. [default: nowhere]",
+    ),
+]
 NoRedact = Annotated[bool, typer.Option("--no-redact", help="Show the values of secret fields, too.")]
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The instance, as TYPE:INSTANCE.")]
 

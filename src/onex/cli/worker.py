@@ -8,10 +8,11 @@ import typer
 
 from ..wiring.engine import LEASE_S, open_worker
 from .exit_codes import Misused
+from .health import with_health
 from .run import run_engine
 from .run_log import LogForm, LogLevel, run_log
 from .shutdown import Shutdown, exit_code_of
-from .store_options import AppPath, Json, Store, url_of
+from .store_options import AppPath, HealthAt, Json, Store, url_of
 
 
 def worker(
@@ -33,6 +34,7 @@ def worker(
             metavar="N", min=1, max=1024, help="Processes for compute. [default: ONEX_WORKERS, else one per CPU]"
         ),
     ] = None,
+    health: HealthAt = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Log each transition, refusal and attempt, too.")
     ] = False,
@@ -53,6 +55,7 @@ def worker(
     Examples:
       onex worker shop --store postgres://db/shop
       onex worker shop --store postgres://db/shop --lease 1
+      onex worker shop --store postgres://db/shop --health 127.0.0.1:8080
       onex workers --store postgres://db/shop
     """
     if verbose and quiet:
@@ -60,10 +63,11 @@ def worker(
     level = LogLevel.INFO if verbose else LogLevel.ERROR if quiet else LogLevel.WARNING
     shutdown, url = Shutdown(), url_of(store)
     ending = shutdown.run(
-        run_engine(
-            lambda: open_worker(url, str(app), lease_s=lease, workers=workers, telemetry=run_log(log, level)),
-            str(app), url, shutdown, until_idle=False, projection=False, talks=log is LogForm.TEXT and not quiet, as_json=as_json,
-        )
+        with_health(health, url, lambda seen: run_engine(
+            lambda: seen.opened(open_worker(url, str(app), lease_s=lease, workers=workers, telemetry=run_log(log, level))),
+            str(app), url, shutdown, seen, until_idle=False, projection=False, talks=log is LogForm.TEXT and not quiet,
+            as_json=as_json,
+        ))
     )  # fmt: skip
     if code := exit_code_of(ending):
         raise typer.Exit(code)

@@ -161,6 +161,11 @@ class ReducerPatternEngine:
         await self.close()
 
     @property
+    def is_closing(self) -> bool:
+        """``close`` was called; it may have ended since."""
+        return self._closing is not None
+
+    @property
     def counters(self) -> Counters:
         """What this process has done since it started: actions, refusals, effects, retries."""
         return self.service.counters

@@ -122,6 +122,7 @@ class ProjectionMaterializerService:
         self.name, self.shard, self.batch = name, shard, batch
         self._project = project
         self._moved = ChangeSignal()
+        self._at = 0  # the furthest watermark that was seen here: so that those who wait do not each ask the store
         self.failed: OnexError | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -139,6 +140,7 @@ class ProjectionMaterializerService:
         done = 0
         while True:
             at = await self.tables.watermark(self.name, self.shard)
+            self._at = max(self._at, at)
             rows = await self.reader.log(Position(self.shard, at), self.batch)
             if not rows:
                 self._moved.notify()  # another of the same name may have moved it
@@ -147,6 +149,7 @@ class ProjectionMaterializerService:
             to = rows[batch.applied - 1].position.n if batch.applied else at
             if to > at and await self.tables.project(self.name, self.shard, at, to, batch.rows):
                 done += batch.applied
+                self._at = max(self._at, to)
             self._moved.notify()
             if batch.failed is not None:
                 raise batch.failed
@@ -168,14 +171,14 @@ class ProjectionMaterializerService:
         """Raises ProjectionLagging when the watermark is not at ``reached`` within a second; ``failed`` when it stands still."""
         try:
             async with asyncio.timeout(WAIT_S):
-                while True:
-                    seen = self._moved.count
-                    at = await self.tables.watermark(self.name, self.shard)
-                    if at >= reached.n:
-                        return
+                seen = self._moved.count
+                at = await self.tables.watermark(self.name, self.shard)
+                while max(at, self._at) < reached.n:
                     if self.failed is not None:
                         raise self.failed
                     await self._moved.wait(seen)
+                    seen = self._moved.count
+                return
         except TimeoutError:
             at = await self.tables.watermark(self.name, self.shard)
             if at >= reached.n:

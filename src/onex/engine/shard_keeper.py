@@ -85,6 +85,14 @@ class ShardKeeper:
         with suppress(OnexError):
             await self._leases.leave()
 
+    async def lacks(self) -> str:
+        """What this worker should have and has not, by a look at the store; '' for nothing. For who asks how it is."""
+        seen = await self._leases.look()
+        if all(one.worker.id != self.worker.id for one in seen.workers):
+            return "its lease has run out: others may take its shards"
+        missing = len(moves(seen, self.worker.id, self._service.fences).take)
+        return f"{missing} shards that belong to it are not here yet" if missing else ""
+
     # --- looking --------------------------------------------------------------------------------------------------------
 
     async def _look(self) -> None:

@@ -39,6 +39,7 @@ from ..adapters.watchdog import Watchdog
 from ..adapters.worker_pool import WorkerPool
 from ..app import App, load_app
 from ..bus import EventBus
+from ..engine.bus.publisher import EVENT_LOGS
 from ..engine.limits import Limits
 from ..engine.messenger import AnswerSignal
 from ..engine.pattern_engine import ReducerPatternEngine
@@ -171,6 +172,8 @@ class WiredEngine(ReducerPatternEngine):
         """
         if not name or not name.isprintable():
             raise ValidationError(f"{name!a} is not a valid name of a projection: use printable characters")
+        if name == EVENT_LOGS:
+            raise ValidationError(f"{name!r} is what the bus of an engine has published; use another name")
         if name in self._projections:
             raise ValidationError(f"projection {name!r} is maintained here already; use another name")
         view = ProjectionMaterializerService(
@@ -185,6 +188,11 @@ class WiredEngine(ReducerPatternEngine):
         self._projections[name] = view
         await view.start()
         return view
+
+    @property
+    def views(self) -> Mapping[str, ProjectionMaterializerService]:
+        """The projections that this engine maintains, by name."""
+        return self._projections
 
     async def _close(self) -> None:
         try:

@@ -16,6 +16,8 @@ What may go wrong, and why the end is still right:
   and the rows stay in the log. The next turn begins at the first row that is not done, so each key keeps its order.
 - One event is refused for good: after a failure rows are published one at a time, so the one that is refused is known. It is
   reported (``event_rejected``) and passed over; the version in later events shows the gap.
+- A row of the log is damaged: nothing behind it is published, since a reader would not see the gap. The loop fails aloud, and the
+  engine goes on.
 - Another publisher of the same shard: the one who comes second moves no watermark. Readers see doubles, never a gap.
 """
 
@@ -30,7 +32,7 @@ import orjson
 
 from ...bus import BusError, EnumPublished, Publication
 from ...kernel.action import WorkflowKey
-from ...kernel.errors import OnexError
+from ...kernel.errors import OnexError, StateConsistencyError
 from ...ports import Clock, LogEntry, Position, ProjectionRow, Projections, Reader
 from ..log_tail import ChangeSignal
 from ..metrics import Events
@@ -77,12 +79,16 @@ class EventPublisher:
         self._supervisor = TaskSupervisor(clock, events, lose)
         self._status: dict[WorkflowKey, tuple[int, str]] = {}
         self._careful = False
+        self._batch_runs = asyncio.Lock()
 
     async def start(self) -> None:
         self._supervisor.keep(self._turn, f"onex-bus-publisher-{self.shard}")
 
     async def close(self) -> None:
-        """Publishes what is committed, for at most five seconds; the next engine publishes the rest."""
+        """Publishes what is committed, for some seconds at most; the next engine publishes the rest."""
+        with suppress(TimeoutError):  # a batch that is under way ends in order, or would be published again
+            async with asyncio.timeout(CLOSE_S), self._batch_runs:
+                await self._supervisor.close()
         await self._supervisor.close()
         with suppress(OnexError, TimeoutError):
             async with asyncio.timeout(CLOSE_S):
@@ -107,15 +113,15 @@ class EventPublisher:
 
     async def publish_next(self) -> int:
         """One batch; the number of rows done, 0 at the end of the log. Raises BusError when the bus took less than all."""
+        async with self._batch_runs:
+            return await self._publish_batch()
+
+    async def _publish_batch(self) -> int:
         at = await self.tables.watermark(EVENT_LOGS, self.shard)
         rows = await self.reader.log(Position(self.shard, at), 1 if self._careful else self.batch)
         if not rows:
             return 0
-        planned = [
-            _Planned(entry.position.n, outgoing_of(entry, event, self.bus.topics))
-            for entry in rows
-            for event in events_of(entry, await self._status_before(entry), self.registry.find(entry.key.workflow_type))
-        ]
+        planned = [one for entry in rows for one in await self._planned(entry)]
         began_s = self.clock.monotonic()
         answers = await self._publish(planned)
         taken_ms = 1000 * (self.clock.monotonic() - began_s)
@@ -134,6 +140,19 @@ class EventPublisher:
         if failed is not None:
             raise BusError(f"{len(planned) - failed} events are not published: {answers[failed].reason}")
         return to - at
+
+    async def _planned(self, entry: LogEntry) -> list[_Planned]:
+        """The events of one row. Raises StateConsistencyError for one that is damaged."""
+        before, workflow = await self._status_before(entry), self.registry.find(entry.key.workflow_type)
+        try:
+            events = events_of(entry, before, workflow)
+            return [_Planned(entry.position.n, outgoing_of(entry, event, self.bus.topics)) for event in events]
+        except ValueError as error:
+            where = f"{entry.position.shard}:{entry.position.n}"
+            raise StateConsistencyError(
+                f"the log row at {where} ({entry.key}) is damaged, and nothing behind it is published: {error}; "
+                "onex replay --strict shows what is wrong"
+            ) from error
 
     async def _publish(self, planned: Sequence[_Planned]) -> Sequence[Publication]:
         if not self._careful:
