@@ -14,6 +14,7 @@ ROOMS = (
     "src",
     "tests",
     "bench",
+    "deploy",
     "docs",
     "examples",
     "README.md",
