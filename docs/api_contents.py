@@ -178,10 +178,13 @@ PAGES: Sequence[ApiPage] = (
                         "engine.pattern_engine.ReducerPatternEngine",
                         (
                             "close", "counters", "submit", "submit_many", "stored", "state", "wait", "subscribe", "idle",
-                            "state_at", "rollback", "release", "redrive",
+                            "state_at", "rollback", "release", "redrive", "lease", "take_lease", "renew_lease",
+                            "release_lease",
                         ),
                     ),
                     Entry("engine.mailbox.Committed"),
+                    Entry("engine.held_lease.HeldLease", ("submit", "lease"), constructed=False),
+                    Entry("kernel.lease.WorkflowLease"),
                     Entry("kernel.action.ModelAction"),
                     Entry("engine.limits.Limits"),
                 ),
@@ -191,7 +194,11 @@ PAGES: Sequence[ApiPage] = (
                 OTHERS,
                 (
                     Entry("wiring.client.connect"),
-                    Entry("wiring.client.EngineClient", ("submit", "wait", "state", "stored", "close"), constructed=False),
+                    Entry(
+                        "wiring.client.EngineClient",
+                        ("submit", "wait", "state", "stored", "lease", "take_lease", "renew_lease", "release_lease", "close"),
+                        constructed=False,
+                    ),
                     Entry("wiring.store_access.open_reader"),
                     Entry("wiring.store_access.open_sender"),
                 ),

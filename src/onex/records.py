@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from .kernel.action import ID_BYTES, OutcomeOf, WorkflowKey
+from .kernel.lease import Lease
 
 # --- what is written ----------------------------------------------------------------------------------------------------
 
@@ -122,8 +123,7 @@ class Note(NamedTuple):
 
 
 REJECTED_BODY_BYTES: Final = 4096  # what a rejection keeps of the refused body: its first bytes
-REJECTION_KEPT_US: Final = 7 * 24 * 3600 * 1_000_000
-"""For how long after it was last seen a store keeps a rejection. What is older may be gone."""
+REJECTION_KEPT_US: Final = 7 * 24 * 3600 * 1_000_000  # after it was last seen; a store may drop what is older
 
 
 class Rejection(NamedTuple):
@@ -184,10 +184,10 @@ class KeyChange(NamedTuple):
     """All that one batch changes for one key: checked as a whole, applied as a whole, or not at all.
 
     ``based_on`` is the version these rows were folded on, ``instance`` its integer id (None: the key is new).
-    ``settled`` outbox rows are deleted with it; a change may have no rows and only settle. Its ``notes``, ``rejections`` and
-    ``answers`` follow from these rows, so they are written exactly when the change is applied. ``row_blobs`` pairs the index
-    of a row with the digest of a blob it names. ``snapshot`` writes the state *before* the first row (a change of code)
-    and ``snapshot_after`` the state after the last. ``shard`` is the key's (``kernel.route.shard_of``).
+    ``settled`` outbox rows are deleted with it; a change may have no rows, and only settle or set the ``lease`` that stands from
+    then on. Its ``notes``, ``rejections`` and ``answers`` are written exactly when the change is applied. ``row_blobs`` pairs
+    the index of a row with the digest of a blob it names. ``snapshot_before`` writes the state before the first row (a change
+    of code), ``snapshot_after`` the one after the last. ``shard`` is the key's (``kernel.route.shard_of``).
     """
 
     key: WorkflowKey
@@ -213,6 +213,7 @@ class KeyChange(NamedTuple):
     rejections: tuple[Rejection, ...] = ()
     answers: tuple[InboxAnswer, ...] = ()
     shard: int = 0
+    lease: Lease | None = None
 
 
 class Commit(NamedTuple):
@@ -235,8 +236,7 @@ class Commit(NamedTuple):
     @property
     def is_empty(self) -> bool:
         """There is nothing to write; ``fences`` and ``at_us`` alone are no reason for a transaction."""
-        beside = self.notes or self.rejections or self.answers or self.settled or self.attempts
-        return not (self.changes or self.blobs or beside)
+        return not any((*self[1:7], self.attempts))
 
 
 class Applied(NamedTuple):

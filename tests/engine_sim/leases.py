@@ -1,6 +1,7 @@
 """Leases: who leads an instance, written past the engine, and which commands they must have kept out.
 
-The engine grants none yet; it obeys those that stand in the store (promises 10 and 11). So another process writes them here.
+They are written past the engine, which obeys those that stand in the store (promises 10 and 11), so that they end at any moment.
+What it grants itself: ``tests/engine/test_leases.py``.
 Every commit is compared with the lease that stood at its instant, by the clock that the commit itself was decided with.
 """
 

@@ -25,10 +25,14 @@ from onex.kernel.errors import (
     ConcurrentModificationError,
     DatabaseConnectionError,
     GuardFailed,
+    InstanceFinished,
     InternalTrigger,
     InvalidKey,
     InvalidPayload,
     InvalidStateTransitionError,
+    LeaseConflictError,
+    LeaseValidationError,
+    NotFound,
     PayloadTooLarge,
     StatusUnreachable,
     UnknownWorkflow,
@@ -82,6 +86,35 @@ def test_a_client_submits_waits_and_reads_as_the_engine_does(url: str, app: Path
             first = (await engine.reader.history(stored.key, 0, 1))[0].row
             assert first.issuer == "shop window"
             assert await client.state("orders:2") is None
+
+    run(body)
+
+
+def test_a_client_leads_a_workflow_and_keeps_others_out(url: str, app: Path) -> None:
+    async def body() -> None:
+        async with both(url, app) as (client, engine), await onex.connect(url, app) as other:
+            with pytest.raises(NotFound):
+                await client.take_lease("orders:1")
+            await client.submit("orders:1", "place", {"items": [{"sku": "tea", "quantity": 1, "cents": 9_000_000}]})
+            await client.wait("orders:1", until="basket")
+            async with client.lease("orders:1", "planner-3") as lease:
+                with pytest.raises(LeaseConflictError):
+                    await other.take_lease("orders:1", "planner-4")
+                with pytest.raises(LeaseConflictError):
+                    await other.submit("orders:1", "place", TEA)
+                done = await lease.submit("place", TEA)
+                assert (lease.epoch, (await engine.reader.history(done.key, done.version - 1, 1))[0].row.issuer) == (
+                    1,
+                    "planner-3",
+                )
+                await client.wait("orders:1", until="shipped")
+            mine = await engine.stored("orders:1")
+            assert mine is not None
+            assert (mine.lease_id, mine.epoch) == (None, 1)
+            with pytest.raises(InstanceFinished):
+                await client.take_lease("orders:1")
+            with pytest.raises(LeaseValidationError):
+                await client.renew_lease("orders:1", uuid4())
 
     run(body)
 

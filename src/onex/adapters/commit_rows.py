@@ -88,6 +88,7 @@ class CommitRows:
         "instance",
         "last",
         "leased",
+        "leases",
         "log",
         "n",
         "needs_slow_path",
@@ -111,6 +112,7 @@ class CommitRows:
         self.inserts: Rows = []
         self.updates: Rows = []
         self.leased: Rows = []
+        self.leases: Rows = []
         self.failures: Rows = []
         self.log: Rows = []
         self.settled: Rows = []
@@ -126,7 +128,7 @@ class CommitRows:
         """Collect the rows of one change. ``prev`` is the position of the instance's last log row, 0 for a new instance."""
         (key, instance, based_on, rows, state, state_schema, state_hash, status, terminal, code_id, env_id, epoch,
          failures, held, settled, row_blobs, snapshot_before, snapshot_after, lease_seen, notes, rejections,
-         answers, _) = change  # fmt: skip
+         answers, _, lease) = change  # fmt: skip
         at_us, first, is_new = self.at_us, self.n + 1, instance is None
         if instance is None:
             # A new instance has no version and no lease, and begins with a row. Anything else is in conflict, or is a failure
@@ -167,6 +169,11 @@ class CommitRows:
                 self.snapshots.append((instance, version, state_schema, code_id, state_hash, at_us, state))
         elif not is_new:
             self.failures.append((failures, held, at_us, instance, based_on, lease_seen))
+            if instance in self.last:
+                self.needs_slow_path = True
+            self.last[instance] = based_on, prev
+        if lease is not None and instance:
+            self.leases.append((lease.id, lease.until_us, instance))
         if notes or rejections or answers:
             self.unconditional.notes.extend(notes)
             self.unconditional.rejections.extend(rejections)

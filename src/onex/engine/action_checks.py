@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from typing import NamedTuple
+from uuid import UUID
 
 from ..kernel.errors import (
     ActionExpiredError,
@@ -15,11 +16,11 @@ from ..kernel.errors import (
     InstanceHeld,
     InternalTrigger,
     LeaseConflictError,
-    LeaseExpiredError,
-    LeaseValidationError,
+    NotFound,
     OnexError,
     Refused,
 )
+from ..kernel.lease import TAKE, Lease, LeaseRequest, WorkflowLease, lease_after, no_such_lease, run_out
 from ..kernel.machine import state_timer
 from ..kernel.step import State
 from .mailbox import Entry, Pending
@@ -83,15 +84,12 @@ class ActionChecks:
                 return TimerMoved(f"{entry.key} is at version {self.version}; look again")
         elif pending.timer and not self._timer_waits(pending):
             return TimerGone(f"timer {pending.timer!r} of {entry.key} no longer waits")
-        if self.terminal:
-            status = self.state.status if self.state is not None else "?"
-            return InstanceFinished(f"{entry.key} is {status!r} and accepts nothing more", status=status)
-        if self.held:
-            return InstanceHeld(f"{entry.key} is held: {self.held}. Fix the reducer, or: onex release {entry.key}")
+        if self.terminal or self.held:
+            return self._stopped()
         if pending.settles is not None and not pending.sent:
             return None
         if pending.expires_us and self._rules.now_us > pending.expires_us:
-            return ActionExpiredError(f"{pending.kind!r} for {entry.key} expired before its turn came")
+            return expired(pending)
         if pending.expires_us:
             self.valid_until_us = min(self.valid_until_us, pending.expires_us)
         if pending.expected_version is not None and pending.expected_version != self.version:
@@ -101,6 +99,16 @@ class ActionChecks:
             )
         return self._check_lease(pending)
 
+    def _stopped(self) -> InstanceFinished | InstanceHeld | None:
+        """Why the instance accepts nothing now, or None."""
+        key = self.entry.key
+        if self.terminal:
+            status = self.state.status if self.state is not None else "?"
+            return InstanceFinished(f"{key} is {status!r} and accepts nothing more", status=status)
+        if self.held:
+            return InstanceHeld(f"{key} is held: {self.held}. Fix the reducer, or: onex release {key}")
+        return None
+
     def _check_lease(self, pending: Pending) -> OnexError | None:
         entry = self.entry
         if self.lease_id is None and pending.lease_id is None and pending.epoch is None:
@@ -108,9 +116,9 @@ class ActionChecks:
         held = self.lease_id is not None and self.lease_until_us >= self._rules.now_us
         if pending.lease_id is not None:
             if pending.lease_id != self.lease_id:
-                return LeaseValidationError(f"{entry.key} knows no lease {pending.lease_id.hex()}")
+                return no_such_lease(entry.key, pending.lease_id)
             if not held:
-                return LeaseExpiredError(f"the lease of {entry.key} ran out; take it again")
+                return run_out(entry.key)
             self.valid_until_us = min(self.valid_until_us, self.lease_until_us)
         elif held and pending.kind not in entry.workflow.unleased:
             return LeaseConflictError(f"{entry.key} is led by an orchestrator; wait, or ask it")
@@ -121,6 +129,37 @@ class ActionChecks:
             )
         return None
 
+    def _lead(self, pending: Pending, *, tried_before: bool) -> WorkflowLease:
+        """Take, renew or release the lease. Who takes it must find an instance that accepts actions; it ends in any."""
+        entry, now_us = self.entry, self._rules.now_us
+        if pending.kind == TAKE:
+            if self.unreadable is not None:
+                raise self.unreadable
+            if not self.version:
+                raise NotFound(
+                    f"{entry.key} has not begun, so nobody can lead it; submit its first action, then take the lease"
+                )
+            if (stopped := self._stopped()) is not None:
+                raise stopped
+        if pending.expires_us and now_us > pending.expires_us:
+            raise expired(pending)
+        assert isinstance(pending.payload, LeaseRequest) and pending.lease_id is not None, "a request names its lease"
+        before = Lease(self.lease_id, self.lease_until_us)
+        lease = lease_after(
+            before,
+            entry.key,
+            pending.kind,
+            pending.lease_id,
+            pending.payload.duration_s,
+            now_us,
+            tried_before=tried_before,
+        )
+        for end_us in (pending.expires_us, self.lease_until_us if pending.kind != TAKE and lease != before else 0):
+            if end_us:
+                self.valid_until_us = min(self.valid_until_us, end_us)
+        self.lease_id, self.lease_until_us = lease
+        return WorkflowLease(entry.key, UUID(bytes=pending.lease_id), self.epoch, lease.until_us)
+
     def _timer_waits(self, pending: Pending) -> bool:
         """A status's own timer counts in that status only: one may be left of a release that did not know its name."""
         name = pending.timer
@@ -128,6 +167,10 @@ class ActionChecks:
         if waits is None or waits[0] != pending.settles or name in self._new_timers:
             return False
         return not name.startswith("@") or (self.state is not None and name == state_timer(self.state.status))
+
+
+def expired(pending: Pending) -> ActionExpiredError:
+    return ActionExpiredError(f"{pending.kind!r} for {pending.key} expired before its turn came")
 
 
 def internal_trigger(pending: Pending) -> InternalTrigger:

@@ -26,6 +26,7 @@ import orjson
 
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import DuplicateActionError, OnexError, ReducerFailed
+from ..kernel.lease import WorkflowLease
 from ..ports import (
     Applied,
     Attempt,
@@ -172,6 +173,7 @@ class Batch:
                     counted.add(pending.id)
                 if isinstance(error, TimerGone) and pending.settles is not None:
                     self._stopped.append(pending.settles)
+            refused.extend(folded.granted)
             if counted:  # a duplicate is no failure of the reducer: fold again without it
                 self._again.append((folded, Conflict(folded.version, frozenset(counted))))
                 continue
@@ -345,6 +347,9 @@ def answer_json(answer: Answer) -> bytes:
     """What an inbox row is turned into."""
     if isinstance(answer, OnexError):  # its text may hold anything: one refusal must not fail the batch that answers it
         return json.dumps({"error": answer.as_json()}, ensure_ascii=False).encode("utf-8", "replace")
+    if isinstance(answer, WorkflowLease):
+        lease = {"lease_id": answer.lease_id, "epoch": answer.epoch, "until_us": answer.until_us}
+        return orjson.dumps({"lease": lease})
     return orjson.dumps({"version": answer.version, "status": answer.status, "duplicate": answer.duplicate})
 
 

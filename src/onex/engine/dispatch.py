@@ -205,6 +205,7 @@ class ReducerService(ShardHandover):
         answer = pending.answer or await pending.answered()
         if isinstance(answer, OnexError):
             raise answer
+        assert isinstance(answer, Committed), "a lease is asked for by take_lease"
         return answer
 
     async def all_done(self, pendings: Sequence[Pending]) -> list[Answer]:
@@ -370,7 +371,7 @@ class ReducerService(ShardHandover):
             if isinstance(answer, OnexError):
                 counters.refused += 1
                 counters.timers_dropped += isinstance(answer, TimerGone)
-            else:
+            elif isinstance(answer, Committed):
                 counters.committed += not answer.duplicate
                 counters.latency.add(now_s - pending.accepted_s)
         if self._mailboxes.retries:

@@ -40,6 +40,7 @@ from ..kernel.errors import (
     Refused,
 )
 from ..kernel.intent import CANCELLING, Emitted, EnumIntentType, intent_id
+from ..kernel.lease import Lease, LeaseRequest, WorkflowLease
 from ..kernel.user_code import caught
 from ..ports import EnumOutboxState, KeyChange, LogRow, NewIntent, Note, Pointer
 from .action_checks import ActionChecks, Rules, TimerGone
@@ -79,13 +80,14 @@ class Folded(ActionChecks):
 
     ``stepped[i]`` is the pending that became ``change.rows[i]``, and what it emitted. ``status_before`` is the status it began in.
     ``valid_until_us``: a lease or an action that was accepted ends then; committed later, all of it is to be judged again.
+    ``granted``: requests for the lease that were met, each with what its holder is to know.
     ``unseen`` were refused before the reducer saw them.
     ``cancels`` are the names and ids of intents that these steps cancelled: those that were open before.
     """
 
     __slots__ = (
         "_before", "_folded_before", "_lease_ended", "_refusals", "_row_blobs", "_rows", "_settled", "_stepping", "_timed",
-        "cancels", "change", "code_id", "failures", "instance", "last_us", "notes", "pendings", "refused", "state_bytes",
+        "cancels", "change", "code_id", "failures", "granted", "instance", "last_us", "notes", "pendings", "refused", "state_bytes",
         "state_hash", "state_schema", "status_before", "stepped", "unseen",
     )  # fmt: skip
 
@@ -127,11 +129,15 @@ class Folded(ActionChecks):
         self._new_timers: dict[str, tuple[int, int, int]] = {}
         self._timed = False
         self._lease_ended = False
+        self.granted: list[tuple[Pending, WorkflowLease]] = []
         if entry.release:  # by an operator, or because the code is new (promise 17)
             self.failures, self.held, entry.release = 0, "", False
 
     def run(self) -> Self:
         for pending in self.pendings:
+            if pending.payload.__class__ is LeaseRequest:
+                self._lease(pending)
+                continue
             error = (self._refusals.get(pending) if self._refusals else None) or self._check(pending)
             if error is not None:
                 self.unseen += (pending,)
@@ -221,6 +227,17 @@ class Folded(ActionChecks):
         self.failures = 0
         if pending.lease_id is not None:
             self.epoch += 1
+
+    def _lease(self, pending: Pending) -> None:
+        """A request for the lease is judged where it stands among the actions: those behind it find the lease that it left."""
+        error = self._refusals.get(pending) if self._refusals else None
+        try:
+            if error is not None:
+                raise error
+            self.granted.append((pending, self._lead(pending, tried_before=pending in self._folded_before)))
+        except OnexError as refusal:
+            self.unseen += (pending,)
+            self._refuse(pending, refusal)
 
     def _payload_again(self, pending: Pending) -> BaseModel:
         """A handler has seen the payload, and may have changed it in place: it is decoded from its bytes."""
@@ -322,8 +339,10 @@ class Folded(ActionChecks):
     def _change(self) -> KeyChange | None:
         entry = self.entry
         rows = tuple(self._without_dropped_timers() if self._timed else self._rows)
-        kept = (self.failures, self.held) != (self._before.failures, self._before.held) and self.instance is not None
-        if not rows and not self._settled and not kept:
+        before = self._before
+        kept = (self.failures, self.held) != (before.failures, before.held) and self.instance is not None
+        led = (self.lease_id, self.lease_until_us) != (before.lease_id, before.lease_until_us)
+        if not rows and not self._settled and not kept and not led:
             return None
         if rows:
             digest = entry.workflow.code.digest
@@ -338,9 +357,9 @@ class Folded(ActionChecks):
                 entry.key, self.instance, self._before.version, rows, self.state_bytes, schema, self.state_hash, status,
                 self.terminal, code_id, self._rules.env_id, self.epoch, self.failures, self.held, tuple(self._settled),
                 tuple(self._row_blobs), self._before.state_bytes if changed_code else None,
-                self._before.version // SNAPSHOT_EVERY != self.version // SNAPSHOT_EVERY, self.lease_id,
+                self._before.version // SNAPSHOT_EVERY != self.version // SNAPSHOT_EVERY, before.lease_id,
                 (), (), (),  # notes, rejections, answers: the batch adds them
-                entry.shard,
+                entry.shard, Lease(self.lease_id, self.lease_until_us) if led else None,
             ),
         )  # fmt: skip
         if rows:

@@ -31,6 +31,7 @@ from ..kernel.errors import (
     TemporaryDatabaseError,
     ValidationError,
 )
+from ..kernel.lease import LEASE_KINDS
 from ..kernel.route import shard_of
 from ..kernel.user_code import caught
 from ..ports import InboxAnswer, InboxRow, Rejection
@@ -39,6 +40,7 @@ from .batch import answer_json
 from .crash_counts import reading_name
 from .dispatch import ReducerService
 from .intake import Intake, read_wire, unsupported
+from .lease_requests import lease_from_wire
 from .mailbox import Pending
 from .messenger import MESSAGE, read_message
 from .operator_requests import SUBMIT, RequestHandler
@@ -148,9 +150,12 @@ class Inbox:
             await self._carry_out(handler, wire, row)
 
     def _read(self, wire: ModelAction, row: InboxRow) -> Pending:
+        """Raises InvalidPayload, ValidationError for a request for a lease that is none."""
         supported = unsupported(wire) is None
         if wire.kind == MESSAGE and supported:
             return read_message(self.intake, wire, row)
+        if wire.kind in LEASE_KINDS and supported:
+            return lease_from_wire(self.intake, wire, row)
         read = self.intake.from_operator if wire.kind == SUBMIT and supported else self.intake.from_wire
         return read(wire, ticket=row.ticket, shard=row.shard, source="inbox")
 
@@ -185,10 +190,11 @@ class Inbox:
         if twin is pending:
             self._last[pending.key] = pending
             return
-        try:  # the same action twice in the inbox: both get the one answer
-            self._answer(pending, answer_json(await self.service.done(twin)))
-        except OnexError as error:
-            self._tell(pending, error)
+        answer = await twin.answered()  # the same action twice in the inbox: both get the one answer
+        if isinstance(answer, OnexError):
+            self._tell(pending, answer)
+        else:
+            self._answer(pending, answer_json(answer))
 
     def _tell(self, to: Pending | InboxRow, error: OnexError) -> None:
         """A row of a shard that another worker has by now is left to that one: it is judged there."""

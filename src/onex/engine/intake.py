@@ -324,7 +324,7 @@ def _check_reserved(kind: str, ours: bool) -> None:
         raise ReservedKind(
             f"trigger {kind[:80]!a} is the engine's own, and nobody submits it; the timer of a status fires by itself, "
             "onex release lets a held instance go on, onex dead --redrive runs a dead intent again, and "
-            "engine.rollback(key, version) returns to an earlier version"
+            "engine.rollback(key, version) returns to an earlier version, and engine.lease(key) leads an instance"
         )
 
 

@@ -29,6 +29,7 @@ from pydantic import BaseModel
 
 from ..kernel.action import ID_BYTES, WorkflowKey
 from ..kernel.errors import DuplicateActionError, OnexError, StateConsistencyError
+from ..kernel.lease import WorkflowLease
 from ..kernel.route import shard_of
 from ..kernel.step import State
 from ..kernel.user_code import caught
@@ -47,7 +48,7 @@ class Committed(NamedTuple):
     duplicate: bool = False
 
 
-Answer = Committed | OnexError
+Answer = Committed | WorkflowLease | OnexError
 
 
 @dataclass(slots=True, eq=False)
@@ -169,8 +170,7 @@ class Entry:
         self.queue: list[Pending] = []  # an empty deque has ten times its bytes, and most instances wait for nothing
         self.weight, self.weighed = ENTRY_BYTES, 0
         self.inflight: dict[bytes, Pending] = {}
-        self.queued = False
-        self.release = False
+        self.queued = self.release = False
         self.loaded: Loaded | None = None
 
     def forget(self) -> None:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence, Set
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 from uuid import UUID
 
 from ..kernel.action import WorkflowKey
@@ -39,6 +39,7 @@ from .arguments import checked, count, log_position, outbox_pointer, seconds, te
 from .awaited_status import TERMINAL, AwaitedStatus
 from .delivery import Delivery
 from .dispatch import ReducerService
+from .held_lease import EngineLeases
 from .inbox import Inbox
 from .intake import Intake, PayloadInput
 from .limits import Limits
@@ -54,7 +55,7 @@ from .schema_upgrade import check_schemas, stored_state
 from .shard_keeper import ShardKeeper
 
 
-class ReducerPatternEngine:
+class ReducerPatternEngine(EngineLeases):
     """Opened with ``start``; use it as ``async with``. All methods belong to one event loop."""
 
     def __init__(
@@ -228,7 +229,8 @@ class ReducerPatternEngine:
         given = checked(_listed, "actions", actions)
         self.service.room_for(len(given))
         pendings = [self.intake.one_of_many(action) for action in given]
-        return await self.service.all_done([self.service.accept(pending) for pending in pendings])
+        answers = await self.service.all_done([self.service.accept(pending) for pending in pendings])
+        return cast("list[Committed | OnexError]", answers)  # none of them asks for a lease
 
     # --- out ----------------------------------------------------------------------------------------------------------
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 from uuid import UUID
 
 import orjson
@@ -41,20 +41,25 @@ from ..engine.arguments import (
 from ..engine.awaited_status import TERMINAL, AwaitedStatus
 from ..engine.batch import committed_of
 from ..engine.encode import check_json, encode_payload
+from ..engine.held_lease import LeaseGiver
 from ..engine.intake import PayloadInput, write_wire
+from ..engine.lease_requests import lease_of_json
 from ..engine.mailbox import Committed
 from ..engine.registry import ReducerRegistry
 from ..engine.schema_upgrade import stored_state
-from ..kernel.action import ModelAction, WorkflowKey
+from ..kernel.action import EPOCH, ModelAction, WorkflowKey
 from ..kernel.errors import CommitUnknown, InvalidPayload, OnexError, StateConsistencyError
+from ..kernel.lease import RELEASE, LeaseRequest, WorkflowLease
 from ..kernel.route import shard_of
 from ..kernel.step import State
 from ..kernel.user_code import a_type
-from ..ports import Reader, Sender, Stored
+from ..ports import Clock, Reader, Sender, Stored
 from ..settings import read_settings
 from .store_access import StoreUrl, Watch, open_kept, owner_pid, shown_url
 
 T = TypeVar("T")
+LEASE_ANSWER_S: Final = 30.0
+"""How long a client waits for the answer to a request for a lease."""
 
 
 class WatchedStore(Reader, Sender, Protocol):
@@ -63,12 +68,13 @@ class WatchedStore(Reader, Sender, Protocol):
     def watch(self) -> Watch: ...
 
 
-class EngineClient:
+class EngineClient(LeaseGiver):
     """Made by ``connect``; use it as ``async with``. All methods belong to one event loop."""
 
     def __init__(self, store: WatchedStore, store_url: str, registry: ReducerRegistry | None) -> None:
         self.store, self.store_url, self.registry = store, store_url, registry
-        self._clock, self._ids = SystemClock(), UuidV7()
+        self.clock: Clock = SystemClock()
+        self._ids = UuidV7()
 
     async def close(self) -> None:
         """What was sent stays sent. Idempotent."""
@@ -123,14 +129,48 @@ class EngineClient:
             parent_action_id=_uuid("cause", cause),
             issuer=checked(issuer_text, "issuer", issuer),
         )
-        shard = shard_of(at, self.store.shards)
-        ticket = await self.store.send(write_wire(action), self._clock.now_us(), shard)
+        return await self._committed(at, await self._answer(action, new_id, limit_s))
+
+    async def _request_lease(
+        self,
+        key: WorkflowKey,
+        kind: str,
+        asked: LeaseRequest,
+        lease_id: UUID | None,
+        action_id: UUID | None,
+        holder: str,
+    ) -> WorkflowLease:
+        """Raises CommitUnknown when no answer comes in time. A request that nobody waits for any more grants nothing."""
+        new_id = UUID(bytes=self._ids.new() if action_id is None else checked(uuid_bytes, "action_id", action_id))
+        request = ModelAction(
+            workflow_key=key,
+            kind=kind,
+            command_payload=asked.model_dump(),
+            action_id=new_id,
+            expires_at=None
+            if kind == RELEASE
+            else EPOCH + timedelta(microseconds=self.clock.now_us(), seconds=LEASE_ANSWER_S),
+            lease_id=_uuid("lease_id", lease_id),
+            issuer=checked(issuer_text, "holder", holder),
+        )
+        answer = await self._answer(request, new_id, LEASE_ANSWER_S)
+        return lease_of_json(key, answer)
+
+    async def _answer(self, action: ModelAction, action_id: UUID, limit_s: float) -> dict[str, JsonValue]:
+        """What the inbox row of ``action`` is turned into. Raises the OnexError that it holds, and CommitUnknown."""
+        shard = shard_of(action.workflow_key, self.store.shards)
+        ticket = await self.store.send(write_wire(action), self.clock.now_us(), shard)
         try:
             async with asyncio.timeout(limit_s):
-                answer = await self._once(lambda: self.store.answer(ticket))
+                answer = orjson.loads(await self._once(lambda: self.store.answer(ticket)))
         except TimeoutError:
-            raise self._unanswered(at, new_id, limit_s) from None
-        return await self._committed(at, orjson.loads(answer))
+            raise self._unanswered(action.workflow_key, action_id, limit_s) from None
+        if not isinstance(answer, dict):
+            raise StateConsistencyError(f"the store answers for {action.workflow_key} with what is no JSON object")
+        error = answer.get("error")
+        if isinstance(error, dict):
+            raise OnexError.from_json(error)
+        return answer
 
     async def stored(self, key: WorkflowKey | str) -> Stored | None:
         """The current row; None when there is none. Raises InvalidKey."""
@@ -190,9 +230,6 @@ class EngineClient:
         return found
 
     async def _committed(self, key: WorkflowKey, answer: Mapping[str, object]) -> Committed:
-        error = answer.get("error")
-        if isinstance(error, dict):
-            raise OnexError.from_json(error)
         version, duplicate = answer.get("version"), answer.get("duplicate")
         rows = await self.store.history(key, version - 1, 1) if isinstance(version, int) else []
         if not rows:

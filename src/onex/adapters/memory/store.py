@@ -180,14 +180,17 @@ class MemoryStore(MemoryLeases):
                     self._remove_timers(key, intent.timer)
                 self._emit(log[-1], intent)
         if change.rows:
-            lease = (before.lease_id, before.lease_until_us) if before else (None, 0)
+            lease = change.lease or ((before.lease_id, before.lease_until_us) if before else (None, 0))
             tables.stored[key] = Stored(
                 key, instance, version, change.epoch, change.status, change.terminal, change.state, change.state_schema,
                 change.state_hash, change.code_id, Position(shard, len(log)), change.rows[-1].issued_us,
                 change.failures, change.held, *lease, {},
             )  # fmt: skip
         elif before:
-            tables.stored[key] = before._replace(failures=change.failures, held=change.held)
+            lease_id, until_us = change.lease or (before.lease_id, before.lease_until_us)
+            tables.stored[key] = before._replace(
+                failures=change.failures, held=change.held, lease_id=lease_id, lease_until_us=until_us
+            )
         if change.snapshot_after and change.rows:
             self._keep(SnapshotRow(key, version, change.state, change.state_schema, change.code_id, change.state_hash))
         return Applied(instance, Position(shard, first))

@@ -46,6 +46,7 @@ from .statements import (
     OLD_ATTEMPTS,
     REMOVE_TIMERS,
     REPLACE_TIMER,
+    SET_LEASE,
     SETTLE,
     SNAPSHOT,
     SNAPSHOT_BEFORE,
@@ -91,7 +92,7 @@ class PostgresRows(CommitRows):
             if await statement.run(connection, rows) != len(rows):
                 return False
         for statement, rows in (
-            (INSERT_LOG, self.log), (SETTLE, self.settled), (REPLACE_TIMER, self.replaced),
+            (SET_LEASE, self.leases), (INSERT_LOG, self.log), (SETTLE, self.settled), (REPLACE_TIMER, self.replaced),
             (REMOVE_TIMERS, self.finished), (INSERT_OUTBOX, self.outbox), (SNAPSHOT, self.snapshots),
             (BLOB_REF, self.refs),
         ):  # fmt: skip

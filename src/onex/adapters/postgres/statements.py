@@ -67,6 +67,9 @@ UPDATE_FAILURES: Final = SetStatement(
     "update workflow_state w set failures = c1, held = c2, updated_us = c3 from {rows}",
     "where w.instance = c4 and w.version = c5 and w.lease_id is not distinct from c6",
 )
+SET_LEASE: Final = SetStatement(
+    "bnn", "update workflow_state w set lease_id = c1, lease_until_us = c2 from {rows} where w.instance = c3"
+)
 INSERT_LOG: Final = _insert(
     "log",
     ("n", "instance", "version", "prev", "action_id", "kind", "payload", "payload_schema", "issued_us", "correlation",

@@ -48,6 +48,7 @@ from .statements import (
     NOTE,
     REMOVE_TIMERS,
     REPLACE_TIMER,
+    SET_LEASE,
     SETTLE,
     SNAPSHOT,
     SNAPSHOT_BEFORE,
@@ -81,6 +82,8 @@ class SqliteRows(CommitRows):
             many(UPDATE_FAILURES, self.failures)
             if cursor.rowcount != len(self.failures):
                 return False
+        if self.leases:  # each was compared with the stored version and lease by one of the statements above
+            many(SET_LEASE, self.leases)
         if self.log:
             INSERT_LOG.run(cursor, self.log, together=together)
         if self.settled:

@@ -21,14 +21,13 @@ from ..store_errors import StoreMissing
 from .errors import StoreTaken, translated, translates_errors
 from .location import real_path
 from .schema import IMPORTED, connect, create, creation_lock, remove
-from .statements import INSERT_LOG, INSERT_STATE, SNAPSHOT
+from .statements import INSERT_LOG, INSERT_STATE, SET_LEASE, SNAPSHOT
 
 REDACTED: Final = (
     "@redacted"  # the projection that lists what was redacted; names of users' projections never begin with @
 )
 _MARK: Final = """insert into workflow_projection(name, workflow_type, instance_id, version, tag, last_action, fields)
   values(?, ?, ?, ?, ?, '', ?)"""
-_LEASE: Final = "update workflow_state set lease_id = ?, lease_until_us = ? where instance = ?"
 
 
 class SqliteImport:
@@ -105,7 +104,7 @@ class SqliteImport:
               stored.state, self._instance, *stored.key)],
         )  # fmt: skip
         if stored.lease_id is not None or stored.lease_until_us:
-            self._run(_LEASE, [(stored.lease_id, stored.lease_until_us, self._instance)])
+            self._run(SET_LEASE, [(stored.lease_id, stored.lease_until_us, self._instance)])
         if redacted:
             fields = json.dumps({str(version): list(paths) for version, paths in redacted.items()}).encode()
             self._run(_MARK, [(REDACTED, *stored.key, stored.version, str(stored.key), fields)])

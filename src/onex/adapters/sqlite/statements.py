@@ -126,6 +126,7 @@ ANSWER: Final = _update("inbox", ("answer", "answered_us"), ("ticket",), "answer
 UPDATE_LEASED: Final = UPDATE_STATE.one.replace("lease_id is null", "lease_id = ?")
 UPDATE_FAILURES: Final = """update workflow_state set failures = ?, held = ?, updated_us = ?
   where instance = ? and version = ? and lease_id is ?"""
+SET_LEASE: Final = "update workflow_state set lease_id = ?, lease_until_us = ? where instance = ?"
 REPLACE_TIMER: Final = "delete from outbox where instance = ? and timer = ? and timer <> '' and state = 'waiting'"
 REMOVE_TIMERS: Final = "delete from outbox where instance = ? and timer <> '' and state = 'waiting'"
 SNAPSHOT_BEFORE: Final = """insert or ignore into

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from ...kernel.action import OutcomeOf, WorkflowKey
+from ...kernel.lease import Lease
 from ...ports import Applied, Conflict, InboxAnswer, NewIntent, Note, Pointer, Position, Rejection
 from .owner import A, B, C, action, row
 from .suite import Place, Suite, behaviour
@@ -168,6 +169,49 @@ class Commits(Suite):
             owner.change(B, row("b1"), lease_seen=action("lease")),
         )
         assert outcomes == [Conflict(1, frozenset(), True), Conflict(0, frozenset(), True)]
+
+    @behaviour
+    async def test_a_change_sets_the_lease_with_rows_or_without_and_others_leave_it(self, place: Place) -> None:
+        owner, reader = await place.owner(), await place.open()
+        mine, theirs = action("mine"), action("theirs")
+        await owner.commit(owner.change(A, row("a1"), lease=Lease(mine, 70)), owner.change(B, row("b1")))
+        before = await owner.stored(B)
+        await owner.commit(owner.change(A, row("a2"), lease_seen=mine), owner.change(B, lease=Lease(theirs, 80)))
+        assert await owner.stored(B) == before._replace(lease_id=theirs, lease_until_us=80)
+        stored = (await reader.load([A]))[A]
+        assert (stored.version, stored.lease_id, stored.lease_until_us) == (2, mine, 70)
+        outcomes = await owner.commit(owner.change(A, lease=Lease(theirs, 90)), owner.change(B, row("b2")))
+        assert outcomes == [Conflict(2, frozenset(), True), Conflict(1, frozenset(), True)]
+        await owner.commit(
+            owner.change(A, row("a3"), lease_seen=mine, lease=Lease(theirs, 90)),
+            owner.change(B, lease_seen=theirs, lease=Lease()),
+        )
+        found = await reader.load([A, B])
+        assert [(one.version, one.lease_id, one.lease_until_us) for one in (found[A], found[B])] == [
+            (3, theirs, 90),
+            (1, None, 0),
+        ]
+
+    @behaviour
+    async def test_of_two_changes_of_one_lease_the_second_is_judged_on_the_first(self, place: Place) -> None:
+        owner = await place.owner()
+        mine = action("mine")
+        await owner.commit(owner.change(A, row("a1")), owner.change(B, row("b1")), owner.change(C, row("c1")))
+        outcomes = await owner.commit(
+            owner.change(A, lease=Lease(mine, 70)), owner.change(A, lease=Lease(action("theirs"), 80)),
+            owner.change(B, lease=Lease(mine, 70)), owner.change(B, row("b2"), lease_seen=mine),
+            owner.change(C, lease=Lease(mine, 70)), owner.change(C, row("c2")),
+        )  # fmt: skip
+        assert [type(one) for one in outcomes] == [Applied, Conflict, Applied, Applied, Applied, Conflict]
+        assert {(await owner.stored(key)).lease_id for key in (A, B, C)} == {mine}
+        assert [(await owner.stored(key)).version for key in (A, B, C)] == [1, 2, 1]
+
+    @behaviour
+    async def test_a_lease_of_what_is_not_there_creates_nothing(self, place: Place) -> None:
+        owner = await place.owner()
+        await owner.commit(owner.change(A, lease=Lease(action("mine"), 70)), owner.change(B, row("b1")))
+        assert list(await owner.store.load([A, B])) == [B]
+        assert (await owner.stored(B)).lease_id is None
 
     @behaviour
     async def test_a_change_without_rows_moves_no_version(self, place: Place) -> None:

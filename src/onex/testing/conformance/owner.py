@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, Self, TypedDict, Unpack
 
 from ...kernel.action import WorkflowKey
+from ...kernel.lease import Lease
 from ...kernel.route import shard_of
 from ...ports import (
     Applied,
@@ -78,6 +79,7 @@ class ChangeFields(TypedDict, total=False):
     snapshot_before: bytes | None
     snapshot_after: bool
     lease_seen: bytes | None
+    lease: Lease | None
     notes: tuple[Note, ...]
     rejections: tuple[Rejection, ...]
     answers: tuple[InboxAnswer, ...]
