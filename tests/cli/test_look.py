@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
+import onex
 from onex.cli.console import when
 from tests.app.apps import REDUCER, job
-from tests.cli.conftest import JOBS, ORDERS, Commands, fill
+from tests.cli.conftest import JOBS, ORDERS, STORE, Commands, fill
 
 SECOND = 1_000_000
 
@@ -60,6 +63,19 @@ def test_show_tells_state_timers_and_refusals(commands: Commands, orders: Path) 
     ended = squeezed(commands("show", "orders:1").out)
     assert ended[0] == "orders:1  shipped (ended)"
     assert ended[-1] == "AGO  instance_finished  1  orders:1 is 'shipped' and accepts nothing more"
+
+
+def test_show_tells_that_an_instance_is_leased_until_the_lease_has_gone(commands: Commands, orders: Path) -> None:
+    async def lead(*, release: bool) -> None:
+        async with await onex.open(STORE, ORDERS) as engine:
+            lease = await engine.take_lease("orders:2", "planner", action_id=UUID(int=7, version=4))
+            if release:
+                await engine.release_lease("orders:2", lease.lease_id)
+
+    asyncio.run(lead(release=False))
+    assert re.search(r"^ *leased +until 20.+, epoch 0$", commands("show", "orders:2").out, re.MULTILINE)
+    asyncio.run(lead(release=True))
+    assert "leased" not in commands("show", "orders:2").out
 
 
 def test_show_as_json_is_one_object(commands: Commands, orders: Path) -> None:

@@ -156,6 +156,8 @@ def _show(page: InstancePage, stored: Stored, app: Path | None) -> None:
     if stored.held:
         release = f"onex release {page.key} --app {app or 'APP'}"
         pairs.append(("held", f"{styled(harmless(stored.held), 'yellow')}. Fix the reducer, or: {release}"))
+    if stored.lease_id is not None and stored.lease_until_us >= now:
+        pairs.append(("leased", f"until {iso(stored.lease_until_us)}, epoch {stored.epoch}"))
     fields(pairs)
     if page.other_code:
         note(

@@ -11,16 +11,14 @@ from uuid import UUID
 from ..kernel.errors import (
     ActionExpiredError,
     ConcurrentModificationError,
-    EpochMismatchError,
     InstanceFinished,
     InstanceHeld,
     InternalTrigger,
-    LeaseConflictError,
     NotFound,
     OnexError,
     Refused,
 )
-from ..kernel.lease import TAKE, Lease, LeaseRequest, WorkflowLease, lease_after, no_such_lease, run_out
+from ..kernel.lease import TAKE, Lease, LeaseRequest, WorkflowLease, command_refusal, lease_after
 from ..kernel.machine import state_timer
 from ..kernel.step import State
 from .mailbox import Entry, Pending
@@ -113,21 +111,13 @@ class ActionChecks:
         entry = self.entry
         if self.lease_id is None and pending.lease_id is None and pending.epoch is None:
             return None
-        held = self.lease_id is not None and self.lease_until_us >= self._rules.now_us
-        if pending.lease_id is not None:
-            if pending.lease_id != self.lease_id:
-                return no_such_lease(entry.key, pending.lease_id)
-            if not held:
-                return run_out(entry.key)
+        lease = Lease(self.lease_id, self.lease_until_us)
+        given, epoch, now_us = pending.lease_id, pending.epoch, self._rules.now_us
+        unleased = pending.kind in entry.workflow.unleased
+        refused = command_refusal(lease, self.epoch, entry.key, pending.kind, given, epoch, now_us, unleased=unleased)
+        if refused is None and given is not None:
             self.valid_until_us = min(self.valid_until_us, self.lease_until_us)
-        elif held and pending.kind not in entry.workflow.unleased:
-            return LeaseConflictError(f"{entry.key} is led by an orchestrator; wait, or ask it")
-        if pending.epoch is not None and pending.epoch != self.epoch:
-            return EpochMismatchError(
-                f"{pending.kind!r} was planned on epoch {pending.epoch}; {entry.key} is at {self.epoch}",
-                epoch=self.epoch,
-            )
-        return None
+        return refused
 
     def _lead(self, pending: Pending, *, tried_before: bool) -> WorkflowLease:
         """Take, renew or release the lease. Who takes it must find an instance that accepts actions; it ends in any."""

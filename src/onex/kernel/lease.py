@@ -20,7 +20,7 @@ from uuid import UUID
 from pydantic import Field
 
 from .action import EPOCH, Payload, WorkflowKey
-from .errors import LeaseConflictError, LeaseExpiredError, LeaseValidationError
+from .errors import EpochMismatchError, LeaseConflictError, LeaseExpiredError, LeaseValidationError, Refused
 
 LEASE_S: Final = 600.0
 LEASE_MAX_S: Final = 86_400.0
@@ -85,6 +85,26 @@ def lease_after(
     if not lease.runs(now_us):
         raise run_out(key)
     return Lease() if kind == RELEASE else Lease(of, max(until_us, lease.until_us))
+
+
+def command_refusal(
+    lease: Lease, at_epoch: int, key: WorkflowKey, kind: str, given: bytes | None, epoch: int | None, now_us: int,
+    *, unleased: bool,
+) -> Refused | None:  # fmt: skip
+    """Why a command with the lease ``given``, planned on ``epoch``, may not step ``key``, which is ``at_epoch``. None: it may.
+
+    ``unleased``: the contract lets its trigger pass a lease of others.
+    """
+    if given is not None and given != lease.id:
+        return no_such_lease(key, given)
+    runs = lease.runs(now_us)
+    if given is not None and not runs:
+        return run_out(key)
+    if given is None and runs and not unleased:
+        return LeaseConflictError(f"{key} is led by an orchestrator; wait, or ask it")
+    if epoch is not None and epoch != at_epoch:
+        return EpochMismatchError(f"{kind!r} was planned on epoch {epoch}; {key} is at {at_epoch}", epoch=at_epoch)
+    return None
 
 
 def no_such_lease(key: WorkflowKey, lease_id: bytes) -> LeaseValidationError:
