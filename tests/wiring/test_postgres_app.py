@@ -15,7 +15,7 @@ import pytest
 from pydantic import JsonValue
 
 import onex
-from onex.kernel.errors import OwnershipLost
+from onex.kernel.errors import LeaseConflictError, OwnershipLost
 from onex.wiring.store_access import InvalidStoreUrl, StoreUrl, owner_pid, shown_url
 from tests.laws.tree import ROOT
 from tests.servers.postgres_server import PostgresServer
@@ -64,6 +64,34 @@ def test_a_killed_engine_goes_on_where_it_was(
         assert len(list((tmp_path / "out" / kind).glob("[!.]*.json"))) == 20
     shown = subprocess.run([ONEX, "show", "orders:3", "--json"], env=environment, capture_output=True, text=True)
     assert json.loads(shown.stdout)["status"] == "shipped"
+
+
+def test_a_lease_outlives_the_engine_that_granted_it(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres.url("leased")
+    monkeypatch.setenv("ONEX_ORDERS_DIR", str(tmp_path / "out"))
+    boat: dict[str, JsonValue] = {"items": [{"sku": "boat", "quantity": 1, "cents": 9_000_000}]}
+
+    async def go() -> None:
+        async with await onex.open(url, ORDERS), await onex.connect(url, ORDERS) as client:
+            await client.submit("orders:1", "place", boat)
+            await client.wait("orders:1", "basket")
+            mine = await client.take_lease("orders:1", "planner")
+        async with await onex.open(url, ORDERS) as engine, await onex.connect(url, ORDERS) as client:
+            for refused in (client.submit("orders:1", "place", PLACE), client.take_lease("orders:1", "another")):
+                with pytest.raises(LeaseConflictError):
+                    await refused
+            assert (await client.renew_lease("orders:1", mine.lease_id)).until_us >= mine.until_us
+            done = await client.submit("orders:1", "place", PLACE, lease_id=mine.lease_id, epoch=mine.epoch)
+            assert done.version == 3
+            await engine.wait("orders:1", "shipped")
+            await client.release_lease("orders:1", mine.lease_id)
+            stored = await engine.stored("orders:1")
+            assert stored is not None
+            assert (stored.version, stored.epoch, stored.lease_id) == (5, 1, None)
+
+    asyncio.run(go())
 
 
 @pytest.mark.parametrize("shards", [1, 4])
