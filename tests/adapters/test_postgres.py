@@ -67,7 +67,7 @@ def links_of(store: PostgresStore) -> list[Link]:
 def at(postgres: PostgresServer) -> Callable[[Callable[[Place], Awaitable[None]]], None]:
     def run(body: Callable[[Place], Awaitable[None]]) -> None:
         async def whole() -> None:
-            address = Address.parse(postgres.url(f"adapter{next(NAMES)}"))
+            address = Address.parse(f"{postgres.url(f'adapter{next(NAMES)}')}&shards=1")
             admin = await asyncpg.connect(address.dsn, server_settings={"search_path": address.schema})
             place = Place(address, admin)
             try:
