@@ -8,7 +8,7 @@ from typing import ClassVar
 from onex.adapters.memory.read import Tables
 from onex.adapters.memory.store import MemoryStore
 from onex.adapters.sqlite.store import SqliteStore
-from onex.testing.conformance import AnyStore, StoreConformance
+from onex.testing.conformance import AnySharedStore, AnyStore, ShardConformance, StoreConformance
 
 
 class TestMemoryStore(StoreConformance):
@@ -22,6 +22,23 @@ class TestMemoryStore(StoreConformance):
     async def crash(self, store: AnyStore) -> None:
         assert isinstance(store, MemoryStore)
         store.drop()
+
+
+class TestMemoryShards(ShardConformance):
+    persistent: ClassVar[bool] = False
+    tables: ClassVar[dict[Path, Tables]] = {}
+    now_s: ClassVar[float] = 0.0
+
+    async def open_shared(self, place: Path) -> AnySharedStore:
+        tables = self.tables.setdefault(place, Tables(shards=4))
+        return MemoryStore(tables, rejections_kept=self.rejections_kept, now_s=lambda: TestMemoryShards.now_s)
+
+    async def crash(self, store: AnyStore) -> None:
+        assert isinstance(store, MemoryStore)
+        store.drop()
+
+    async def time_passes(self, store: AnySharedStore) -> None:
+        TestMemoryShards.now_s += 0.1
 
 
 class TestSqliteStore(StoreConformance):

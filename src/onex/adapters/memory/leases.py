@@ -25,7 +25,12 @@ class MemoryLeases(MemoryReads):
         tables.heard[worker.id] = self._now_s()
         tables.workers_moved.ring()
 
+    def _joined(self) -> None:
+        if not self.worker_id:
+            raise OwnershipLost("this process is no worker of the store; join first")
+
     async def beat(self) -> Membership:
+        self._joined()
         self.tables.heard[self.worker_id] = self._now_s()
         return await self.look()
 
@@ -43,6 +48,7 @@ class MemoryLeases(MemoryReads):
         return self._now_s() - self._tables.heard[worker.id] <= worker.lease_s
 
     async def take(self, shards: Collection[int]) -> Mapping[int, int]:
+        self._joined()
         tables, taken = self.tables, {}
         for shard in shards:
             owner = tables.owners.get(shard, "")
@@ -59,6 +65,7 @@ class MemoryLeases(MemoryReads):
         return self.tables.raise_fence(shard)
 
     async def give(self, shards: Collection[int]) -> None:
+        self._joined()
         self._free(shards)
 
     def _free(self, shards: Collection[int]) -> None:

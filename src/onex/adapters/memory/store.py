@@ -40,6 +40,7 @@ from ...ports import (
     Stored,
 )
 from ...records import ATTEMPTS_KEPT
+from ..commit_rows import shards_of
 from ..store_limits import (
     ANSWER_KEPT_US,
     ATTEMPTS_MAX,
@@ -106,9 +107,10 @@ class MemoryStore(MemoryLeases):
     async def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
         tables = self.tables
         others = [shard for shard, fence in commit.fences.items() if tables.fence_of(shard) != fence]
+        others += shards_of(commit) - commit.fences.keys()
         if others or (tables.shards == 1 and not commit.fences):
             error = FencedError(f"the commit has old fences of shards {others}: {dict(commit.fences)}")
-            error.shards = tuple(others)
+            error.shards = tuple(sorted(others))
             raise error
         notes, rejections, answers = list(commit.notes), list(commit.rejections), list(commit.answers)
         outcomes: list[Applied | Conflict] = []

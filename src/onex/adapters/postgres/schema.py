@@ -14,7 +14,7 @@ from .errors import OtherShards, StoreTooOld
 from .link import Connection
 from .revisions import NEWEST, REVISIONS
 
-SHARDS_DEFAULT: Final = 1
+SHARDS_DEFAULT: Final = 64
 _VERSIONS: Final = """create table if not exists alembic_version(
   version_num varchar(32) not null, constraint alembic_version_pkc primary key(version_num))"""
 

@@ -63,6 +63,16 @@ class Leases(SharedSuite):
         assert [owner.worker for owner in look.owners] == [""] * one.store.shards
 
     @behaviour
+    async def test_any_process_may_look_and_renews_nothing(self, place: Place) -> None:
+        one, looker = await Member.at(place, "one", {1}, self.short_s), await place.open_shared()
+        seen = await looker.look()
+        assert [owner.worker for owner in seen.owners] == ["", "one", "", ""] + [""] * (one.store.shards - 4)
+        assert seen.owners[1].fence == one.taken[1]
+        while (await looker.look()).workers:
+            await self.time_passes(looker)
+        assert [worker.worker.id for worker in (await one.leases.beat()).workers] == ["one"]
+
+    @behaviour
     async def test_a_free_shard_is_taken_by_one(self, place: Place) -> None:
         one, two = await Member.at(place, "one"), await Member.at(place, "two")
         assert sorted(await one.take(0, 2)) == [0, 2]
