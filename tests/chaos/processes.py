@@ -193,8 +193,8 @@ class Clients:
 
     def _listen(self, name: str, client: subprocess.Popen[str]) -> None:
         assert client.stdout is not None
-        with (self.folder / "told.jsonl").open("a", buffering=1) as kept:
-            for line in client.stdout:
+        with client.stdout as lines, (self.folder / "told.jsonl").open("a", buffering=1) as kept:
+            for line in lines:
                 if not line.endswith("\n"):
                     return  # it was killed in the middle of a word
                 kept.write(line)

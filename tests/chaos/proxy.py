@@ -62,18 +62,20 @@ class Proxy:
             return
         both = {writer, back}
         self._pairs |= both
+        ways = [asyncio.ensure_future(one) for one in (self._carry(reader, back), self._carry(there, writer))]
         try:
-            await asyncio.gather(self._carry(reader, back), self._carry(there, writer))
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for way in ways:
+                way.cancel()
             self._pairs -= both
             for one in both:
                 one.transport.abort()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        with suppress(OSError, asyncio.CancelledError):
             while data := await reader.read(CHUNK):
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
                 writer.write(data)
                 await writer.drain()
-            writer.write_eof()

@@ -41,7 +41,8 @@ SHOWN = 10
 
 
 class Report(NamedTuple):
-    """``takeovers_s``: after each kill, how long until its shards were another's."""
+    """``takeovers_s``: after each kill, how long until its shards were another's. ``silences_s[trouble]``: the longest time without
+    any answer to anybody, from the beginning of that trouble to the next."""
 
     seed: int
     troubles: Counter[str]
@@ -49,6 +50,7 @@ class Report(NamedTuple):
     verdict: Verdict
     wrong: list[str]
     takeovers_s: list[float]
+    silences_s: dict[str, float]
     seconds: float
 
     @property
@@ -72,7 +74,7 @@ class Crew:
         with (self.folder / f"worker-{self.starts}.log").open("wb") as errors:
             self.living[place] = subprocess.Popen(
                 [Path(sys.executable).with_name("onex"), "worker", APP, "--store", url, "--lease", str(LEASE_S),
-                 "--workers", "1"],
+                 "--workers", "1", "-v"],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, env=self.environ, cwd=ROOT,
             )  # fmt: skip
 
@@ -93,8 +95,12 @@ class Crew:
             process.send_signal(signal.SIGCONT)
             process.terminate()
         for process in self.living.values():
-            if process.wait(60):
-                raise RunFailed(f"a worker ended with {process.returncode} after SIGTERM: {self.said()}")
+            self.ended_well(process)
+
+    def ended_well(self, process: subprocess.Popen[bytes]) -> None:
+        """After SIGTERM. One that had only begun to load ends by the signal itself. Raises RunFailed."""
+        if process.wait(60) not in (0, -signal.SIGTERM):
+            raise RunFailed(f"a worker ended with {process.returncode} after SIGTERM: {self.said()}")
 
 
 class Troubles:
@@ -142,8 +148,7 @@ class Troubles:
     def tell_to_end(self) -> None:
         _, process = self._one()
         process.terminate()
-        if process.wait(60):
-            raise RunFailed(f"a worker ended with {process.returncode} after SIGTERM: {self.crew.said()}")
+        self.crew.ended_well(process)
 
     def cut(self) -> None:
         for _ in range(self.chance.randrange(1, 4)):
@@ -187,6 +192,7 @@ def run_workers(seed: int, troubles: int, folder: Path, shards: int = 16) -> Rep
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ONEX_")}
     environ = {**kept, TOKEN: token, "CHAOS_FAR_SIDE": str(folder / "far"), "PYTHONPATH": str(ROOT)}
     given: Counter[str] = Counter()
+    silences_s: dict[str, float] = {}
     wrong: list[str] = []
     verdict = Verdict({}, {})
     server = PostgresServer()
@@ -205,12 +211,14 @@ def run_workers(seed: int, troubles: int, folder: Path, shards: int = 16) -> Rep
                 schedule: list[Callable[[], None]] = []
                 while len(schedule) < troubles:
                     schedule += chance.sample(trouble.all, len(trouble.all))
+                _wait_for(clients, crew, CALM[1])
                 for one in schedule[:troubles]:
-                    _wait_for(clients, crew, chance.randrange(*CALM))
+                    begun_with = clients.answers, time.monotonic()
                     one()
                     given[one.__name__] += 1
                     crew.keep()
-                _wait_for(clients, crew, CALM[1])
+                    silent_s = _wait_for(clients, crew, chance.randrange(*CALM), begun_with)
+                    silences_s[one.__name__] = max(silent_s, silences_s.get(one.__name__, 0.0))
                 clients.finish()
                 asyncio.run(_drained(crew.url))
                 crew.end()
@@ -230,14 +238,17 @@ def run_workers(seed: int, troubles: int, folder: Path, shards: int = 16) -> Rep
                 proxy.__exit__()
         server.remove()
     return Report(
-        seed, given, clients.troubles, verdict, wrong, trouble.takeovers_s, time.monotonic() - begun_s
+        seed, given, clients.troubles, verdict, wrong, trouble.takeovers_s, silences_s, time.monotonic() - begun_s
     )  # fmt: skip
 
 
-def _wait_for(clients: Clients, crew: Crew, answers: int) -> None:
-    """Until so many more were answered. Raises RunFailed when nothing moves though nothing is wrong."""
-    seen, moved_s = clients.answers, time.monotonic()
-    wanted = seen + answers
+def _wait_for(clients: Clients, crew: Crew, answers: int, since: tuple[int, float] | None = None) -> float:
+    """Until so many more were answered; the longest time without any answer, since ``since`` or now.
+
+    Raises RunFailed when nothing moves though nothing is wrong.
+    """
+    seen, moved_s = since or (clients.answers, time.monotonic())
+    wanted, silent_s = clients.answers + answers, 0.0
     while clients.answers < wanted:
         time.sleep(0.02)
         crew.keep()
@@ -245,9 +256,11 @@ def _wait_for(clients: Clients, crew: Crew, answers: int) -> None:
         if crashed is not None:
             raise RunFailed(crashed)
         if clients.answers > seen:
+            silent_s = max(silent_s, time.monotonic() - moved_s)
             seen, moved_s = clients.answers, time.monotonic()
         elif time.monotonic() - moved_s > STALLED_S:
             raise RunFailed(f"nobody was answered for {STALLED_S} s, though nothing is wrong: {crew.said()}")
+    return silent_s
 
 
 async def _drained(url: str) -> None:
@@ -282,7 +295,10 @@ def _replayed(url: str, environ: Mapping[str, str]) -> list[str]:
 def told(report: Report) -> list[str]:
     """A short table: what was done to them, what it came to."""
     lines = [f"workers, seed {report.seed}: {sum(report.troubles.values())} troubles in {report.seconds:.0f} s"]
-    lines += [f"  {name.replace('_', ' '):<32}{count:>8}" for name, count in sorted(report.troubles.items())]
+    for name, count in sorted(report.troubles.items()):
+        lines.append(
+            f"  {name.replace('_', ' '):<32}{count:>8}   silent for {report.silences_s.get(name, 0.0):.1f} s at most"
+        )
     lines += [f"  {name:<32}{count:>8,}" for name, count in report.verdict.numbers.items()]
     lines += [f"  a client met {name:<19}{count:>8,}" for name, count in sorted(report.client_troubles.items())]
     for kind in ("lost", "twice"):

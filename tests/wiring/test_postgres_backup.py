@@ -73,7 +73,7 @@ def test_a_dump_of_a_running_store_goes_on_in_another_cluster(
             load = asyncio.create_task(go_on())
             while len(known) == len(before):  # the load has begun
                 await asyncio.sleep(0)
-            await asyncio.to_thread(recipe, "pg_dump", urls, tmp_path)
+            await asyncio.to_thread(recipe, "pg_dump --format=custom --schema=onex --no-owner", urls, tmp_path)
             stop.set()
             assert await load > 0
             return before

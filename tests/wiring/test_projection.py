@@ -10,7 +10,7 @@ import pytest
 
 import onex
 from onex.engine.limits import Limits
-from onex.engine.projections import lag_of
+from onex.engine.projections import ProjectionMaterializerService, lag_of
 from onex.kernel.errors import ValidationError
 from onex.kernel.retry import RetryPolicy
 from onex.ports import LogEntry, Position, ProjectionRow
@@ -98,7 +98,8 @@ def test_settings_reach_what_obeys_them(monkeypatch: pytest.MonkeyPatch) -> None
             limits = engine.service.limits
             assert limits.conflicts == RetryPolicy(max_attempts=3, initial_s=0.020, max_s=0.040)
             assert (limits.dedup_hours, engine.intake.dedup_hours) == (24, 24)
-            assert (await engine.materialize()).batch == 7
+            view = await engine.materialize()
+            assert isinstance(view, ProjectionMaterializerService) and view.batch == 7
         async with await onex.open("memory:", ORDERS, limits=Limits(batch=3)) as engine:
             assert engine.service.limits == Limits(batch=3)
 

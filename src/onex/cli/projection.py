@@ -6,7 +6,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from ..engine.projections import WORKFLOW, Lag, lag_of
+from ..engine.projections import WORKFLOW, Lag
+from ..engine.shard_projections import lag_over_shards
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import NotFound
 from ..ports import ProjectionRow
@@ -22,6 +23,7 @@ from .store_reading import look
 class ProjectionPage(NamedTuple):
     """What was read. The rows are at the watermark or later, since the watermark was read first."""
 
+    kept: bool
     lag: Lag
     rows: list[ProjectionRow]
 
@@ -48,7 +50,7 @@ def projection(
     behind = None if after is None else WorkflowKey.parse(after)
     shown = look(store, lambda reader: _ask(reader, name, tag, behind, limit + 1))
     lag, more, rows = shown.lag, len(shown.rows) > limit, shown.rows[:limit]
-    if not lag.watermark.n and lag.rows:
+    if not shown.kept and lag.rows:
         raise NotFound(
             f"there is no projection {name!r} on {url_of(store)}; onex run APP --projection maintains {WORKFLOW!r}"
         )
@@ -77,8 +79,11 @@ def projection(
 async def _ask(
     reader: ReadableStore, name: str, tag: str | None, after: WorkflowKey | None, limit: int
 ) -> ProjectionPage:
-    lag = await lag_of(reader, reader, name, now_us())
-    return ProjectionPage(lag, list(await reader.projected(name, tag, after, limit)))
+    kept = False
+    for shard in range(reader.shards):
+        kept = kept or await reader.watermark(name, shard) > 0
+    lag = await lag_over_shards(reader, reader, name, now_us())
+    return ProjectionPage(kept, lag, list(await reader.projected(name, tag, after, limit)))
 
 
 def _fields(row: ProjectionRow) -> str:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from ..engine.operator_requests import STOPPED
-from ..engine.projections import ProjectionMaterializerService
+from ..engine.shard_projections import Materializer
 from ..kernel.errors import OnexError
 from ..ports import Reader
 from ..wiring.engine import WiredEngine
@@ -18,7 +18,7 @@ from .console import redraw
 STOPPED_COUNTED: Final = 1000
 COUNT_AGAIN_S: Final = 2.0
 
-View = ProjectionMaterializerService | None
+View = Materializer | None
 
 
 class StatusLine:

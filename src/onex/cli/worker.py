@@ -35,6 +35,12 @@ def worker(
         ),
     ] = None,
     health: HealthAt = None,
+    bus: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Take actions from a bus and publish to it: kafka://HOST:PORT. [default: ONEX_BUS]"
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Log each transition, refusal and attempt, too.")
     ] = False,
@@ -56,6 +62,7 @@ def worker(
       onex worker shop --store postgres://db/shop
       onex worker shop --store postgres://db/shop --lease 1
       onex worker shop --store postgres://db/shop --health 127.0.0.1:8080
+      onex worker shop --store postgres://db/shop --bus kafka://broker:9092
       onex workers --store postgres://db/shop
     """
     if verbose and quiet:
@@ -64,7 +71,9 @@ def worker(
     shutdown, url = Shutdown(), url_of(store)
     ending = shutdown.run(
         with_health(health, url, lambda seen: run_engine(
-            lambda: seen.opened(open_worker(url, str(app), lease_s=lease, workers=workers, telemetry=run_log(log, level))),
+            lambda: seen.opened(
+                open_worker(url, str(app), lease_s=lease, workers=workers, telemetry=run_log(log, level), bus=bus)
+            ),
             str(app), url, shutdown, seen, until_idle=False, projection=False, talks=log is LogForm.TEXT and not quiet,
             as_json=as_json,
         ))

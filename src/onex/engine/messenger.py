@@ -59,7 +59,11 @@ class Messenger:
 
         A cancelled call withdraws nothing.
         """
-        ticket = await self._sender.send(_body(pending), self._clock.now_us(), shard)
+        await self.ask(_body(pending), shard)
+
+    async def ask(self, body: bytes, shard: int) -> None:
+        """The same for any body that an inbox takes."""
+        ticket = await self._sender.send(body, self._clock.now_us(), shard)
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[ticket] = future
         if not self._asks:

@@ -122,7 +122,9 @@ class ReducerPatternEngine(EngineLeases):
         self.relay.share(sender, changes)
         await self.relay.start()
         await self.inbox.start()
-        self.keeper = ShardKeeper(leases, worker, self.clock, self.service, self.relay, self.inbox)
+        # what follows the log of a shard goes on where the last owner's stopped
+        followers = self.shard_signals.notify
+        self.keeper = ShardKeeper(leases, worker, self.clock, self.service, self.relay, self.inbox, gained=followers)
         await self.keeper.start()
         if self._interpreter is not None:
             self._interpreter.start()
@@ -283,7 +285,7 @@ class ReducerPatternEngine(EngineLeases):
             raise awaited.late(stored, limit_s) from None
 
     def subscribe(self, after: Position = Position(0, 0)) -> AsyncIterator[LogEntry]:
-        """Every log row behind ``after``, those to come included. Raises ValidationError."""
+        """Every log row of one shard behind ``after``, those committed here to come included. Raises ValidationError."""
         return LogTail(self.reader, self.commit_signal, checked(log_position, "after", after)).follow()
 
     async def idle(self) -> None:

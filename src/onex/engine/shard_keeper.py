@@ -24,7 +24,7 @@ What may go wrong, and why the end is still right:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Set
+from collections.abc import Callable, Set
 from contextlib import suppress
 
 from ..kernel.errors import OnexError
@@ -42,7 +42,7 @@ DRAIN_S = 10.0
 
 
 class ShardKeeper:
-    """That of one engine. ``drain_s``: so long a running effect may delay a gift of its shard."""
+    """That of one engine. ``drain_s``: so long a running effect may delay a gift of its shard. ``gained`` is told what is ours."""
 
     def __init__(
         self,
@@ -54,8 +54,9 @@ class ShardKeeper:
         inbox: Inbox,
         *,
         drain_s: float = DRAIN_S,
+        gained: Callable[[Set[int]], None] = lambda shards: None,
     ) -> None:
-        self.worker, self.drain_s = worker, drain_s
+        self.worker, self.drain_s, self._gained = worker, drain_s, gained
         self._leases, self._clock, self._service, self._relay, self._inbox = leases, clock, service, relay, inbox
         self._seen: Membership | None = None
         self._looked, self._look_now = ChangeSignal(), asyncio.Event()
@@ -154,6 +155,7 @@ class ShardKeeper:
         gained = frozenset(fences)
         self._service.events("shards_gained", shards=len(gained))
         self._inbox.gain_shards(gained)
+        self._gained(gained)
         while self._service.closed is None:
             try:
                 await self._relay.gain_shards(gained)

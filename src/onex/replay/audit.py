@@ -89,7 +89,6 @@ async def audit(
     *,
     seen: Collection[SeenEffect] | None = None,
     acknowledged: Collection[tuple[WorkflowKey, UUID]] = (),
-    shards: int = 1,
 ) -> Audit:
     """Walk the whole log, then the outbox. Memory grows with the open intents and with ``seen``.
 
@@ -98,7 +97,7 @@ async def audit(
     done and is not among them is lost. None: nobody watched. ``acknowledged`` are actions answered as committed.
     """
     walk = _LogAudit(registry, seen, acknowledged)
-    for shard in range(shards):
+    for shard in range(reader.shards):
         after = Position(shard, 0)
         while entries := await reader.log(after, PAGE):
             for entry in entries:

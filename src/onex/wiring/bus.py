@@ -86,7 +86,8 @@ def connected_bus(
     its = open_bus(bus, settings) if isinstance(bus, str) else bus
     service = EventBusService(its, engine.clock, engine.service.events, topics, keys)
     asked = [name.strip() for name in settings.topics.split(",") if name.strip()] or [topics.commands]
-    intake = BusIntake(engine.service, engine.intake, service, settings.kafka_consumer_group, asked)
+    group = settings.kafka_consumer_group
+    intake = BusIntake(engine.service, engine.intake, service, group, asked, others=engine.relay.others)
     publishers = [
         EventPublisher(
             service,

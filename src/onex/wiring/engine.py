@@ -46,6 +46,7 @@ from ..engine.pattern_engine import ReducerPatternEngine
 from ..engine.projections import WORKFLOW, Project, ProjectionMaterializerService, latest
 from ..engine.registry import ReducerRegistry
 from ..engine.schema_upgrade import check_schemas
+from ..engine.shard_projections import Materializer, ProjectionOfShards
 from ..kernel.errors import DatabaseConnectionError, OnexError, OwnershipLost, StateConsistencyError, ValidationError
 from ..kernel.membership import Worker
 from ..kernel.retry import RetryPolicy
@@ -123,7 +124,7 @@ class WiredEngine(ReducerPatternEngine):
         self.settings, self.workers, self.watchdog = settings, workers, watchdog
         self.stranded: tuple[Stranded, ...] = ()
         self.bus: ConnectedBus | None = None
-        self._projections: dict[str, ProjectionMaterializerService] = {}
+        self._projections: dict[str, Materializer] = {}
 
     async def start(self, owner: str) -> Self:
         """Takes the store over. ``stranded`` then holds the rows that this code has no place for; the others run.
@@ -164,7 +165,7 @@ class WiredEngine(ReducerPatternEngine):
             raise
         self.bus = connected
 
-    async def materialize(self, name: str = WORKFLOW, project: Project = latest) -> ProjectionMaterializerService:
+    async def materialize(self, name: str = WORKFLOW, project: Project = latest) -> Materializer:
         """Maintains a projection from its watermark on, until the engine closes. ``onex projection NAME`` shows it.
 
         ``project`` is a pure function of one row: it gives the row of its instance, or None for no change. Raises
@@ -176,21 +177,25 @@ class WiredEngine(ReducerPatternEngine):
             raise ValidationError(f"{name!r} is what the bus of an engine has published; use another name")
         if name in self._projections:
             raise ValidationError(f"projection {name!r} is maintained here already; use another name")
-        view = ProjectionMaterializerService(
-            self.reader,
-            self.tables,
-            self.commit_signal,
-            self.clock,
-            name,
-            project,
-            batch=self.settings.projection_batch_rows,
-        )
-        self._projections[name] = view
+        parts = [
+            ProjectionMaterializerService(
+                self.reader,
+                self.tables,
+                self.shard_signals.of(shard),
+                self.clock,
+                name,
+                project,
+                shard=shard,
+                batch=self.settings.projection_batch_rows,
+            )
+            for shard in range(self.store.shards)
+        ]
+        view = self._projections[name] = parts[0] if len(parts) == 1 else ProjectionOfShards(parts)
         await view.start()
         return view
 
     @property
-    def views(self) -> Mapping[str, ProjectionMaterializerService]:
+    def views(self) -> Mapping[str, Materializer]:
         """The projections that this engine maintains, by name."""
         return self._projections
 
@@ -255,6 +260,7 @@ async def open_worker(
     limits: Limits | None = None,
     check_all: bool = False,
     telemetry: Telemetry | None = None,
+    bus: EventBus | str | None = None,
 ) -> WiredEngine:
     """An engine that shares a PostgreSQL store with others: it judges the instances of its shards, which come and go.
 
@@ -274,6 +280,8 @@ async def open_worker(
     async def begin(engine: WiredEngine) -> None:
         (store,) = opened
         await engine.share(worker, store, store, store.watch())
+        if named := read_settings().bus_url if bus is None else bus:
+            await engine.connect(named)
 
     return await _open(wanted, open_store, begin)
 

@@ -29,14 +29,16 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from uuid import UUID
 
 from ...bus import BusError, EnumPublished, GroupMember, ReceivedMessage
 from ...kernel.errors import KilledItsProcess, OnexError, Refused, ValidationError
 from ..crash_counts import message_name
 from ..dispatch import ReducerService
-from ..intake import Intake
+from ..intake import Intake, write_wire
 from ..log_tail import ChangeSignal
 from ..mailbox import Pending
+from ..messenger import Messenger
 from ..task_supervisor import TaskSupervisor
 from .message import dead_letter, message_id, read_message
 from .open_messages import OpenMessages
@@ -62,9 +64,11 @@ class BusIntake:
         *,
         window: int = WINDOW,
         retry_s: float = RETRY_S,
+        others: Messenger | None = None,
     ) -> None:
         self.service, self.intake, self.bus = service, intake, bus
         self.group, self.topics, self.window, self.retry_s = group, tuple(topics), window, retry_s
+        self._others = others
         self._member: GroupMember | None = None
         self._open = OpenMessages()
         self._lanes: dict[bytes, deque[ReceivedMessage]] = {}
@@ -155,7 +159,14 @@ class BusIntake:
     async def _judge(self, message: ReceivedMessage) -> OnexError | None:
         """One try: None when it is applied, else the error it was refused with. Both are durable by then."""
         try:
-            await self.service.done(self.service.accept(self._pending(message)))
+            pending = self._pending(message)
+            shard = self.service.shard_of(pending)
+            if self._others is None or pending.refusal is not None or self.service.not_here(shard) is None:
+                await self.service.done(self.service.accept(pending))
+            else:  # another worker has the instance: it judges the action, which has the same id there
+                action = read_message(message, self.bus.keys)
+                named = action.model_copy(update={"action_id": UUID(bytes=pending.id)})
+                await self._others.ask(write_wire(named), shard)
         except OnexError as error:
             return error
         return None
