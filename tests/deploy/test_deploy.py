@@ -51,7 +51,7 @@ def manifests() -> dict[str, dict[str, Any]]:
 
 COMPOSE = read(DEPLOY / "compose.yaml")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-WORKERS = {name: one for name, one in SERVICES.items() if name.startswith("worker") or name == "engine"}
+WORKERS = {name: one for name, one in SERVICES.items() if name.startswith("worker")}
 MANIFESTS = manifests()
 POD = MANIFESTS["deployment.yaml"]["spec"]["template"]
 (CONTAINER,) = POD["spec"]["containers"]
@@ -139,7 +139,6 @@ def commands() -> dict[str, list[str]]:
         for name, one in MANIFESTS.items()
         if one["kind"] in ("Deployment", "Job")
     }
-    found |= {name: one["command"] for name, one in WORKERS.items() if "command" in one}
     return {**found, "Containerfile": json.loads(of_last_stage("CMD")[0])}
 
 
@@ -151,7 +150,7 @@ def test_each_command_and_option_exists(where: str, words: list[str]) -> None:
 
 def test_the_image_and_the_pod_start_the_same_command() -> None:
     assert CONTAINER["args"] == commands()["Containerfile"]
-    assert [name for name, one in WORKERS.items() if "command" in one] == ["engine"]
+    assert [name for name, one in WORKERS.items() if "command" in one] == []
 
 
 # --- health and times -----------------------------------------------------------------------------------------------------
@@ -310,7 +309,7 @@ def test_servers_are_up_before_those_who_need_them() -> None:
         visit(name)
     for worker in WORKERS:
         assert order.index("postgres") < order.index(worker)
-    assert order.index("kafka") < order.index("topics") < order.index("engine")
+        assert order.index("kafka") < order.index("topics") < order.index(worker)
 
 
 def test_nothing_is_published_beyond_this_machine_and_no_secret_is_in_the_file() -> None:
