@@ -117,8 +117,9 @@ def test_a_worker_that_stood_still_past_its_lease_commits_nothing_and_goes_on_wi
             await crew.placed(client, "without ")
             await crew.until(lambda shards: shards == {str(second.pid): 16})
             first.send_signal(signal.SIGCONT)
-            shares = await crew.until(lambda shards: len(shards) == 2 and sum(shards.values()) == 16)
-            assert min(shares.values()) > 0
+            await crew.until(
+                lambda shards: len(shards) == 2 and sum(shards.values()) == 16 and min(shards.values()) > 0
+            )
             await crew.placed(client, "with ")
         assert crew.paid() == 2 * MANY
         assert first.poll() is None
