@@ -80,6 +80,22 @@ def test_a_store_on_a_server_can_be_measured_as_well(name: str, tmp_path: Path, 
     assert asyncio.run(left()) == []
 
 
+def test_workers_that_share_a_server_are_measured(tmp_path: Path, postgres: PostgresServer) -> None:
+    given = {"store": "postgres", "store_url": postgres.url()}
+    taken = measured("takeover", tmp_path, seconds="0.6", **given)["detail"]
+    assert isinstance(taken, dict) and (taken["lease_s"], taken["rounds"]) == (0.6, 1)
+    shared = measured("scale", tmp_path, seconds="0.1", **given)["detail"]
+    assert isinstance(shared, dict) and {"workers_1", "workers_2"} <= set(shared)
+    still = measured("idle", tmp_path, **given)["detail"]
+    assert isinstance(still, dict) and isinstance(still["resident_mib"], float)
+
+
+@pytest.mark.parametrize("name", ["idle", "scale", "takeover"])
+def test_a_bench_of_workers_needs_a_server(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidOption, match="--store postgres"):
+        measured(name, tmp_path)
+
+
 def test_without_a_server_the_way_to_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidOption, match=r"--store-url postgres://.*initdb"):
         Options.of({"store": "postgres"})

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from .console import fields, say, say_json, styled
+from .console import fields, note, say, say_json, styled
 from .exit_codes import Misused
 from .store_options import Json
 
@@ -66,6 +66,9 @@ def bench(
     if quick:
         given["quick"] = "1"
     for one in there if name == "all" else [name]:
+        if name == "all" and given.get("store") != "postgres" and getattr(_module(one), "NEEDS_SERVER", False):
+            note(f"{one} is left out: it needs --store postgres")
+            continue
         result = _module(one).run(given)
         if as_json:
             say_json({"bench": one, **result})

@@ -1,6 +1,6 @@
 """ShardKeeper: an engine that shares a store with others gets its shards, and parts with them, as workers come and go.
 
-Two loops. The first beats: it renews the lease of this worker and looks who lives and who has what, a third of the lease apart, or
+Two loops. The first beats: it renews the lease of this worker and looks who lives and who has what, 2.5 times per lease, or
 at once when the store says that something changed. The second acts on the newest look (``kernel.membership.moves``):
 
 1. What another has taken is lost: what waits here is answered so, and what runs is cut off.
@@ -36,7 +36,7 @@ from .log_tail import ChangeSignal
 from .relay import IntentRelay
 from .task_supervisor import TaskSupervisor
 
-BEATS_PER_LEASE = 3
+BEATS_PER_LEASE = 2.5
 AGAIN_S = 0.2
 DRAIN_S = 10.0
 

@@ -70,7 +70,7 @@ from .store_access import (
 )
 
 WORKER_ENTRY = "onex.worker:perform"
-LEASE_S = 3.5
+LEASE_S = 3.4
 
 
 class StoreBlobs:
