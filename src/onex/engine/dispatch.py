@@ -266,9 +266,10 @@ class ReducerService(ShardHandover):
                     self._mailboxes.evict(self.limits.cached, self.limits.cached_bytes, self._ahead)
                     self._failures = 0
                 except FencedError as error:
-                    if not self.shares:
+                    fenced = self._fences.keys() & (error.shards or self._fences.keys())
+                    if not self.shares or not fenced:  # of one that it does not have there is nothing to part with
                         raise
-                    self.part(error.shards or tuple(self._fences))
+                    self.part(fenced)
                 except (TemporaryDatabaseError, CommitUnknown) as error:
                     self._failures += 1
                     self.counters.store_failures += 1
