@@ -123,7 +123,7 @@ async def _work(url: str, lease_s: float) -> None:
                 answer: object = await _drive(engine, float(words[1]))
             else:
                 answer = resident()
-            print(json.dumps(answer), flush=True)  # noqa: T201
+            print(json.dumps(answer), flush=True)  # noqa: T201 - the same
     watchdog.close()
 
 
