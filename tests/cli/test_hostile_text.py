@@ -165,6 +165,19 @@ def _exchanged(value: object, name: str = "") -> object:
 
 WORDS: dict[str, list[list[str]]] = {
     "run": [["run", f"nowhere{NASTY}"], ["run", "{app}", "--store", f"sqlite:///{STEERING}/x.db"]],
+    "worker": [
+        ["worker", f"nowhere{NASTY}"],
+        ["worker", "{app}", "--store", f"sqlite:///{STEERING}/x.db"],
+        ["worker", "{app}", "--store", f"postgres://{STEERING}@127.0.0.1:1/x"],
+        ["worker", "{app}", "--health", NASTY],
+    ],
+    "workers": [["workers"], ["workers", "--json"], ["workers", "--store", NASTY]],
+    "store": [
+        ["store", NASTY],
+        ["store", "upgrade"],
+        ["store", "upgrade", "--store", NASTY],
+        ["store", "roles", "--json"],
+    ],
     "submit": [
         ["submit", f"orders:{STEERING}", "place"],
         ["submit", "orders:9", NASTY, "--no-wait"],
