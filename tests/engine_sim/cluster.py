@@ -83,7 +83,6 @@ class Cluster:
         self.strength = {point: p * self.chance.choice((0.0, 0.5, 1.0)) for point, p in POINTS.items()}
         self.skews = self.chance.choice((0.0, 60.0))
         self.counted: Counter[str] = Counter()
-        self.acted: dict[str, set[bytes]] = defaultdict(set)
         self.keys_seen: dict[tuple[WorkflowKey, int, str, int], str] = {}
         self.committed_under: dict[int, int] = {}
         self.sent: dict[int, UUID] = {}
@@ -132,10 +131,6 @@ class Cluster:
             except OnexError:
                 await engine.close()
                 return
-
-    @property
-    def engines(self) -> list[ReducerPatternEngine]:
-        return [engine for host, engine in self._workers.values() if host.alive]
 
     # --- clients ------------------------------------------------------------------------------------------------------
 

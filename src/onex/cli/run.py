@@ -29,34 +29,38 @@ STRANDED_SHOWN = 10
 
 Remark = Callable[[str], None]
 
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, max=1024, help="Worker processes for compute. [default: ONEX_WORKERS, else one per CPU]"
+    ),
+]
+BusUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--bus",
+        metavar="URL",
+        help="A bus that brings actions and takes events. [default: ONEX_BUS, else KAFKA_BOOTSTRAP_SERVERS, else none]",
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log each transition, refusal and attempt, too.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")]
+Log = Annotated[LogForm, typer.Option("--log", help="How the log on stderr is written.")]
+
 
 def run(
     app: AppPath,
     store: Store = None,
     until_idle: Annotated[bool, typer.Option("--until-idle", help="Stop when nothing is due.")] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, max=1024, help="Worker processes for compute. [default: ONEX_WORKERS, else one per CPU]"
-        ),
-    ] = None,
+    workers: Workers = None,
     projection: Annotated[
         bool, typer.Option("--projection", help="Maintain the built-in projection; onex projection shows it.")
     ] = False,
-    bus: Annotated[
-        str | None,
-        typer.Option(
-            "--bus",
-            metavar="URL",
-            help="A bus that brings actions and takes events. [default: ONEX_BUS, else KAFKA_BOOTSTRAP_SERVERS, else none]",
-        ),
-    ] = None,
+    bus: BusUrl = None,
     health: HealthAt = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Log each transition, refusal and attempt, too.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")] = False,
-    log: Annotated[LogForm, typer.Option("--log", help="How the log on stderr is written.")] = LogForm.TEXT,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    log: Log = LogForm.TEXT,
     as_json: Json = False,
 ) -> None:
     """Run an app on a store until Ctrl-C.
@@ -79,9 +83,7 @@ def run(
       onex run shop --log json 2> shop.log
       onex run shop --health 127.0.0.1:8080
     """
-    if verbose and quiet:
-        raise Misused("-v logs more and -q logs less; give one of them")
-    level = LogLevel.INFO if verbose else LogLevel.ERROR if quiet else LogLevel.WARNING
+    level = level_of(verbose=verbose, quiet=quiet)
     shutdown, url = Shutdown(), url_of(store)
     ending = shutdown.run(
         with_health(health, url, lambda seen: run_engine(
@@ -92,6 +94,13 @@ def run(
     )  # fmt: skip
     if code := exit_code_of(ending):
         raise typer.Exit(code)
+
+
+def level_of(*, verbose: bool, quiet: bool) -> LogLevel:
+    """Raises Misused."""
+    if verbose and quiet:
+        raise Misused("-v logs more and -q logs less; give one of them")
+    return LogLevel.INFO if verbose else LogLevel.ERROR if quiet else LogLevel.WARNING
 
 
 async def run_engine(

@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 from ..wiring.engine import LEASE_S, open_worker
-from .exit_codes import Misused
 from .health import with_health
-from .run import run_engine
-from .run_log import LogForm, LogLevel, run_log
+from .run import BusUrl, Log, Quiet, Verbose, Workers, level_of, run_engine
+from .run_log import LogForm, run_log
 from .shutdown import Shutdown, exit_code_of
 from .store_options import AppPath, HealthAt, Json, Store, url_of
 
@@ -28,24 +27,12 @@ def worker(
             help="So long after it was last heard of others take its shards.",
         ),
     ] = LEASE_S,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, max=1024, help="Processes for compute. [default: ONEX_WORKERS, else one per CPU]"
-        ),
-    ] = None,
+    workers: Workers = None,
+    bus: BusUrl = None,
     health: HealthAt = None,
-    bus: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", help="Take actions from a bus and publish to it: kafka://HOST:PORT. [default: ONEX_BUS]"
-        ),
-    ] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Log each transition, refusal and attempt, too.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")] = False,
-    log: Annotated[LogForm, typer.Option("--log", help="How the log on stderr is written.")] = LogForm.TEXT,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    log: Log = LogForm.TEXT,
     as_json: Json = False,
 ) -> None:
     """Run an app on a PostgreSQL store, together with other workers.
@@ -53,7 +40,7 @@ def worker(
     The store has shards, 64 unless it was made with others (?shards=N), and each instance lies in one. Workers share the shards:
     start as many as you like, on any machine that reaches the store. One that dies is taken over by the others when its lease
     has run out. Ctrl-C or SIGTERM gives its shards back in order: accepted actions become durable, and effects that run may end
-    for 10 s. A second Ctrl-C ends at once, and loses nothing either.
+    while its lease runs. A second Ctrl-C ends at once, and loses nothing either.
 
     Other processes submit as they do to a single engine: onex submit, or onex.connect.
 
@@ -65,9 +52,7 @@ def worker(
       onex worker shop --store postgres://db/shop --bus kafka://broker:9092
       onex workers --store postgres://db/shop
     """
-    if verbose and quiet:
-        raise Misused("-v logs more and -q logs less; give one of them")
-    level = LogLevel.INFO if verbose else LogLevel.ERROR if quiet else LogLevel.WARNING
+    level = level_of(verbose=verbose, quiet=quiet)
     shutdown, url = Shutdown(), url_of(store)
     ending = shutdown.run(
         with_health(health, url, lambda seen: run_engine(

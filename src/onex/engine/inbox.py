@@ -12,7 +12,9 @@ the same key has its answer. Its row becomes ``{"done": true}`` or the error.
    crashes it is refused. Whatever is wrong with a row becomes its answer, and the inbox goes on.
 4. ``_accept`` puts an action into its mailbox. If that is full it waits for room; the rows behind wait in the store. The same
    action twice in the inbox is judged once, and both rows get that answer.
-5. A crash leaves every row that has no answer, and the next owner takes them again from the first. A request may so be
+5. Where workers share the store, rows of shards that are not ours are left. A shard that becomes ours may have older rows than
+   ``_taken``: the inbox is read again from the first, and of rows up to ``_known`` only those of gained shards are taken.
+6. A crash leaves every row that has no answer, and the next owner takes them again from the first. A request may so be
    carried out twice. Where twice is not as good as once, its answer goes into the commit that does it (``in_commit``).
 """
 

@@ -6,7 +6,7 @@ at once when the store says that something changed. The second acts on the newes
 1. What another has taken is lost: what waits here is answered so, and what runs is cut off.
 2. What belongs to us and is free, or is a dead worker's, is taken: the store raises the fence, and says which it gave. From then
    on actions are judged here; then the outbox and the inbox of these shards are read.
-3. What belongs to another is given: nothing new is begun, what runs may end for ``drain_s``, what was accepted becomes durable.
+3. What belongs to another is given: nothing new is begun, what runs may end for ``DRAIN_S``, what was accepted becomes durable.
    Only then is the shard free in the store. Each gift is a task of its own, so a long effect delays no taking.
 
 What may go wrong, and why the end is still right:
@@ -18,6 +18,8 @@ What may go wrong, and why the end is still right:
 - The answer to ``take`` is lost. The next look shows a shard that is ours in the store and not in memory: it is taken again.
 - The store fails while a shard is read in. Its fence is ours already; the reading is tried again, as for a store that was read
   at a start. A crash leaves all of it to the next owner.
+- A close does not beat any more. An effect that runs on past the rest of the lease is another's by then: cut off here, run again
+  there under the same key.
 - The clock of this machine is wrong. Nothing here compares it with another's: leases are judged by the store.
 """
 
@@ -38,11 +40,11 @@ from .task_supervisor import TaskSupervisor
 
 BEATS_PER_LEASE = 2.5
 AGAIN_S = 0.2
-DRAIN_S = 10.0
+DRAIN_S = 10.0  # so long a running effect may delay a gift of its shard
 
 
 class ShardKeeper:
-    """That of one engine. ``drain_s``: so long a running effect may delay a gift of its shard. ``gained`` is told what is ours."""
+    """That of one engine. ``gained`` is told what is ours."""
 
     def __init__(
         self,
@@ -53,10 +55,9 @@ class ShardKeeper:
         relay: IntentRelay,
         inbox: Inbox,
         *,
-        drain_s: float = DRAIN_S,
         gained: Callable[[Set[int]], None] = lambda shards: None,
     ) -> None:
-        self.worker, self.drain_s, self._gained = worker, drain_s, gained
+        self.worker, self._gained = worker, gained
         self._leases, self._clock, self._service, self._relay, self._inbox = leases, clock, service, relay, inbox
         self._seen: Membership | None = None
         self._looked, self._look_now = ChangeSignal(), asyncio.Event()
@@ -74,10 +75,10 @@ class ShardKeeper:
         self._supervisor.keep(self._act_on_look, "onex-shards")
 
     async def close(self) -> None:
-        """Give every shard, and leave. What does not end in ``drain_s`` is cut off."""
+        """Give every shard, and leave. What does not end in ``DRAIN_S`` is cut off."""
         await self._supervisor.close()
         shards = set(self._service.fences)
-        await self._relay.give_shards(shards, self.drain_s)
+        await self._relay.give_shards(shards, DRAIN_S)
         if self._service.closed is None:
             await self._service.give_shards(shards)
 
@@ -166,7 +167,7 @@ class ShardKeeper:
 
     async def _give(self, shards: Set[int]) -> None:
         try:
-            await self._relay.give_shards(shards, self.drain_s)
+            await self._relay.give_shards(shards, DRAIN_S)
             await self._service.give_shards(shards)
             while self._service.closed is None:
                 try:

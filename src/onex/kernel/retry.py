@@ -47,21 +47,35 @@ class EnumBreakerState(StrEnum):
 
 
 class BreakerPolicy(NamedTuple):
-    """Opens after ``failures`` in a row; after ``open_s`` lets ``probes`` calls through, and closes when all succeed."""
+    """Opens after ``failures`` in a row; after ``open_s`` lets ``probes`` calls through, and closes when all succeed.
+
+    When a probe fails it is open again, for twice as long each time up to ``longest_open_s``; by default for ``open_s``.
+    """
 
     failures: int = 5
     open_s: float = 30.0
     probes: int = 1
+    longest_open_s: float = 0.0
 
 
 class Breaker(NamedTuple):
-    """The whole state of one circuit breaker."""
+    """The whole state of one circuit breaker. ``reopened``: how many probes in a row have failed."""
 
     state: EnumBreakerState = EnumBreakerState.CLOSED
     failures: int = 0
     opened_us: int = 0
     probing: int = 0
     succeeded: int = 0
+    reopened: int = 0
+
+
+def retry_after_s(breaker: Breaker, policy: BreakerPolicy, now_us: int) -> float:
+    """How long it stays open from now; 0.0 when it is not open, or when the next call is a probe."""
+    if breaker.state is not EnumBreakerState.OPEN:
+        return 0.0
+    # 2**reopened overflows a float near 1024; the cap is reached long before
+    open_s = min(max(policy.longest_open_s, policy.open_s), policy.open_s * 2.0 ** min(breaker.reopened, 64))
+    return max(0.0, open_s - (now_us - breaker.opened_us) / 1e6)
 
 
 def allow(breaker: Breaker, policy: BreakerPolicy, now_us: int) -> tuple[Breaker, bool]:
@@ -69,19 +83,24 @@ def allow(breaker: Breaker, policy: BreakerPolicy, now_us: int) -> tuple[Breaker
     if breaker.state is EnumBreakerState.CLOSED:
         return breaker, True
     if breaker.state is EnumBreakerState.OPEN:
-        if now_us - breaker.opened_us < policy.open_s * 1e6:
+        if retry_after_s(breaker, policy, now_us):
             return breaker, False
-        breaker = Breaker(EnumBreakerState.HALF_OPEN, 0, breaker.opened_us)
+        breaker = Breaker(EnumBreakerState.HALF_OPEN, 0, breaker.opened_us, reopened=breaker.reopened)
     if breaker.probing >= policy.probes:
         return breaker, False
     return breaker._replace(probing=breaker.probing + 1), True
+
+
+def withdraw(breaker: Breaker) -> Breaker:
+    """The breaker when a call that was allowed has ended without an answer, for example cancelled: another may be made."""
+    return breaker._replace(probing=max(0, breaker.probing - 1))
 
 
 def record(breaker: Breaker, policy: BreakerPolicy, now_us: int, *, succeeded: bool) -> Breaker:
     """The breaker after a call has ended."""
     if breaker.state is EnumBreakerState.HALF_OPEN:
         if not succeeded:
-            return Breaker(EnumBreakerState.OPEN, breaker.failures, now_us)
+            return Breaker(EnumBreakerState.OPEN, breaker.failures, now_us, reopened=breaker.reopened + 1)
         done = breaker.succeeded + 1
         return Breaker() if done >= policy.probes else breaker._replace(succeeded=done)
     if succeeded:

@@ -1,6 +1,6 @@
 """EventBusService: what the parts of an engine publish through: envelopes are signed, and a bus that is away is left alone.
 
-When nothing of three calls in a row was published, the circuit opens (``kernel.circuit_breaker``): calls are then answered
+When nothing of three calls in a row was published, the circuit opens (``kernel.retry``): calls are then answered
 ``failed`` at once, and after a while one of them tries the bus again. Nobody waits for a bus but who publishes on it.
 """
 
@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...bus import BusMessage, EnumPublished, EventBus, GroupMember, Publication
-from ...kernel.circuit_breaker import CircuitBreaker, EnumCircuit
 from ...kernel.envelope import OnexEnvelopeV1
 from ...kernel.message_signature import SharedKeys
+from ...kernel.retry import Breaker, BreakerPolicy, EnumBreakerState, allow, record, retry_after_s, withdraw
 from ...ports import Clock
 from ..metrics import Events
 from .topics import BusTopics
+
+POLICY = BreakerPolicy(failures=3, open_s=0.5, longest_open_s=15.0)
 
 
 class Outgoing(NamedTuple):
@@ -40,7 +42,7 @@ class EventBusService:
         self.bus, self.clock, self.events = bus, clock, events
         self.topics = BusTopics() if topics is None else topics
         self.keys = keys
-        self._breaker = CircuitBreaker()
+        self._breaker = Breaker()
 
     async def publish(self, outgoing: Sequence[Outgoing]) -> Sequence[Publication]:
         """As ``EventBus.publish``. Raises BusRefused, PayloadTooLarge."""
@@ -50,26 +52,33 @@ class EventBusService:
         """The same, for messages as they are: nothing is signed."""
         if not messages:
             return ()
-        before = self._breaker.state(self.clock.monotonic())
-        if before is EnumCircuit.OPEN:
+        before = self._breaker.state
+        self._breaker, allowed = allow(self._breaker, POLICY, self._now_us)
+        if not allowed:
             reason = f"the bus does not answer; it is asked again in {self.retry_after_s:.1f} s"
             return [Publication(EnumPublished.FAILED, reason=reason)] * len(messages)
-        answers = await self.bus.publish(messages)
+        try:
+            answers = await self.bus.publish(messages)
+        except BaseException:
+            self._breaker = withdraw(self._breaker)
+            raise
         lost = [one for one in answers if one.outcome in (EnumPublished.FAILED, EnumPublished.UNKNOWN)]
-        if len(lost) == len(answers):
-            self._breaker = self._breaker.after_failure(self.clock.monotonic())
-            if before is EnumCircuit.CLOSED and self._breaker.state(self.clock.monotonic()) is not before:
-                self.events("bus_unreachable", error=lost[0].reason)
-        else:
-            if before is not EnumCircuit.CLOSED:
-                self.events("bus_reached")
-            self._breaker = self._breaker.after_success()
+        self._breaker = record(self._breaker, POLICY, self._now_us, succeeded=len(lost) < len(answers))
+        now, closed = self._breaker.state, EnumBreakerState.CLOSED
+        if before is closed and now is not closed:
+            self.events("bus_unreachable", error=lost[0].reason)
+        elif before is not closed and now is closed:
+            self.events("bus_reached")
         return answers
+
+    @property
+    def _now_us(self) -> int:
+        return int(self.clock.monotonic() * 1e6)
 
     @property
     def retry_after_s(self) -> float:
         """0.0 when the bus would be called now."""
-        return self._breaker.retry_after_s(self.clock.monotonic())
+        return retry_after_s(self._breaker, POLICY, self._now_us)
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> GroupMember:
         """Raises BusRefused."""
