@@ -55,6 +55,7 @@ REPLAY = ("replay and code", "concepts/replay-and-code.md")
 WHAT_IF = ("what if", "concepts/what-if.md")
 SIMULATION = ("simulation", "concepts/simulation.md")
 CONTAINER = ("container", "guides/container.md")
+NODE = ("the engine as a node", "guides/engine-as-a-node.md")
 ROUTING = ("routing", "guides/routing.md")
 TESTING = ("testing your workflow", "guides/testing-your-workflow.md")
 
@@ -248,6 +249,16 @@ PAGES: Sequence[ApiPage] = (
         "Parts that programs around an engine use.",
         (
             Section("Containers", CONTAINER, (Entry("container.ONEXContainer"),)),
+            Section(
+                "The engine as a node",
+                NODE,
+                (
+                    Entry("nodes.reducer_pattern.NodeReducerPatternEngine"),
+                    Entry("wiring.integration_bridge.IntegrationBridge"),
+                    Entry("nodes.reducer.ModelReducerInput", constructed=True),
+                    Entry("nodes.reducer.ModelReducerOutput", constructed=False),
+                ),
+            ),
             Section(
                 "Routing",
                 ROUTING,

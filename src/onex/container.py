@@ -48,7 +48,7 @@ class ONEXContainer:
     # --- filling ------------------------------------------------------------------------------------------------------
 
     def register(self, key: Key, make: Callable[..., object], needs: Mapping[str, Key] | None = None) -> None:
-        """``make(**needs)`` gives the service, when it is first asked for; an async one needs ``start``.
+        """``make(**needs)`` gives the service, when it is first asked for; an async one needs ``start``, and starts it itself.
 
         ``needs[parameter] -> key``; by default each parameter without a default, by its annotation. Raises
         DependencyResolutionError for a key that is taken, or annotations that cannot be read.
@@ -117,7 +117,7 @@ class ONEXContainer:
     # --- life ---------------------------------------------------------------------------------------------------------
 
     async def start(self) -> Self:
-        """Make every service, needs first, and await the ``start()`` of those that have one.
+        """Make every service, needs first, and await the ``start()`` of those that have one and were not awaited.
 
         If one fails, those before it are stopped in reverse and its error is raised.
         """
@@ -126,11 +126,13 @@ class ONEXContainer:
                 if name in self._given or name in self._started:
                     continue
                 recipe = self._recipes[name]
+                awaited = inspect.iscoroutinefunction(recipe.make)
                 if name not in self._made:
                     made = recipe.make(**self._arguments(recipe))
                     self._made[name] = self._checked(name, await made if inspect.isawaitable(made) else made)
                 self._started.append(name)
-                await _call(self._made[name], "start")
+                if not awaited:
+                    await _call(self._made[name], "start")
         except BaseException as error:
             try:
                 await self.stop()

@@ -71,6 +71,7 @@ class Orchestrated(Protocol):
         expires_at: datetime | None = None,
         lease_id: UUID | None = None,
         epoch: int | None = None,
+        expected_version: int | None = None,
     ) -> Committed: ...
 
 

@@ -209,6 +209,7 @@ class ModelReducerOutput(BaseModel):
     state_size: int
     streaming_mode: EnumStreamingMode
     intents: tuple[IntentDraft, ...] = ()
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

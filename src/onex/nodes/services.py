@@ -12,6 +12,7 @@ from ..container import ServiceHealth
 from ..kernel.action import WorkflowKey
 from ..kernel.step import State
 from ..ports import Applied, Commit, Conflict
+from .reducer import ModelReducerInput, ModelReducerOutput
 
 
 class ProtocolLogger(Protocol):
@@ -66,3 +67,15 @@ class ProtocolHealthMonitor(Protocol):
     async def check_service_health(self, name: str) -> ServiceHealth: ...
 
     async def health(self) -> Mapping[str, ServiceHealth]: ...
+
+
+class ProtocolReducerPatternEngine(Protocol):
+    """Workflows behind one call. ``NodeReducerPatternEngine`` is one."""
+
+    async def reduce(self, reducer_input: ModelReducerInput) -> ModelReducerOutput:
+        """Raises OnexError."""
+
+    async def ping(self) -> None:
+        """Raises what keeps it from answering."""
+
+    async def close(self) -> None: ...

@@ -40,8 +40,20 @@ from ..model.contract import (
     ModelContractWorkflow,
 )
 from ..model.key_usage import inherit_usage, keys_of, keys_within, models_of, sort_keys
+from ..model.reducer_pattern import NODE_CLASS, ModelContractReducerPattern
 from ..text.include import REF, IncludeReader, ResolvedTree, resolve_includes
-from ..text.yaml_tree import FINDINGS_MAX, Loc, YamlEntry, YamlList, YamlMap, YamlNode, YamlScalar, plain, read_yaml
+from ..text.yaml_tree import (
+    FINDINGS_MAX,
+    Loc,
+    YamlEntry,
+    YamlList,
+    YamlMap,
+    YamlNode,
+    YamlScalar,
+    node_at,
+    plain,
+    read_yaml,
+)
 from .family import family_of, is_bare
 from .foreign_checks import check_foreign
 from .key_report import keys_without_effect
@@ -105,7 +117,7 @@ def _foreign(
 ) -> ReadResult:
     assert isinstance(whole.tree, YamlMap)
     normal = normalise(whole.tree, path)
-    model = KINDS[normal.kind] if normal.kind else ModelContractBase
+    model = _model(normal)
     contract, shape, left, gone = _typed(model, normal, path)
     sorted_ = sort_keys(model, shape)
     inherit_usage(whole.tree, sorted_.usages, normal.notes.wrappers, normal.notes.absorbed)
@@ -123,6 +135,14 @@ def _foreign(
     kind = str(normal.kind or "")
     made = None if errors(findings) else contract
     return ReadResult(path, made, family, kind, written, shape, keys, findings, normal.word)
+
+
+def _model(normal: NormalisedContract) -> type[ModelContractBase]:
+    if normal.kind is None:
+        return ModelContractBase
+    named = node_at(normal.shape, ("node_class", "name"))
+    is_engine = normal.kind is EnumNodeKind.REDUCER and isinstance(named, YamlScalar) and named.value == NODE_CLASS
+    return ModelContractReducerPattern if is_engine else KINDS[normal.kind]
 
 
 def _ordered(collected: list[Finding], path: str) -> tuple[Finding, ...]:

@@ -146,7 +146,7 @@ class ModelContractBase(UnenforcedFields):
 
     @property
     def kind(self) -> EnumNodeKind:
-        return _KINDS[type(self)]
+        return next(_KINDS[one] for one in type(self).__mro__ if one in _KINDS)
 
 
 class ModelContractEffect(ModelContractBase):
@@ -194,7 +194,6 @@ _KINDS = {
     ModelContractEffect: EnumNodeKind.EFFECT,
     ModelContractCompute: EnumNodeKind.COMPUTE,
     ModelContractReducer: EnumNodeKind.REDUCER,
-    ModelContractWorkflow: EnumNodeKind.REDUCER,
     ModelContractOrchestrator: EnumNodeKind.ORCHESTRATOR,
 }
 

@@ -12,8 +12,9 @@ from typing import NamedTuple
 from ...bus import BusMessage, EnumPublished, EventBus, GroupMember, Publication
 from ...kernel.envelope import OnexEnvelopeV1
 from ...kernel.message_signature import SharedKeys
-from ...kernel.retry import Breaker, BreakerPolicy, EnumBreakerState, allow, record, retry_after_s, withdraw
+from ...kernel.retry import BreakerPolicy
 from ...ports import Clock
+from ..circuit_breaker import CircuitBreaker
 from ..metrics import Events
 from .topics import BusTopics
 
@@ -39,10 +40,10 @@ class EventBusService:
         topics: BusTopics | None = None,
         keys: SharedKeys | None = None,
     ) -> None:
-        self.bus, self.clock, self.events = bus, clock, events
+        self.bus, self.events = bus, events
         self.topics = BusTopics() if topics is None else topics
         self.keys = keys
-        self._breaker = Breaker()
+        self._breaker = CircuitBreaker(clock, POLICY)
 
     async def publish(self, outgoing: Sequence[Outgoing]) -> Sequence[Publication]:
         """As ``EventBus.publish``. Raises BusRefused, PayloadTooLarge."""
@@ -52,33 +53,27 @@ class EventBusService:
         """The same, for messages as they are: nothing is signed."""
         if not messages:
             return ()
-        before = self._breaker.state
-        self._breaker, allowed = allow(self._breaker, POLICY, self._now_us)
-        if not allowed:
+        was_closed = self._breaker.is_closed
+        if not self._breaker.allow():
             reason = f"the bus does not answer; it is asked again in {self.retry_after_s:.1f} s"
             return [Publication(EnumPublished.FAILED, reason=reason)] * len(messages)
         try:
             answers = await self.bus.publish(messages)
         except BaseException:
-            self._breaker = withdraw(self._breaker)
+            self._breaker.withdraw()
             raise
         lost = [one for one in answers if one.outcome in (EnumPublished.FAILED, EnumPublished.UNKNOWN)]
-        self._breaker = record(self._breaker, POLICY, self._now_us, succeeded=len(lost) < len(answers))
-        now, closed = self._breaker.state, EnumBreakerState.CLOSED
-        if before is closed and now is not closed:
+        self._breaker.record(succeeded=len(lost) < len(answers))
+        if was_closed and not self._breaker.is_closed:
             self.events("bus_unreachable", error=lost[0].reason)
-        elif before is not closed and now is closed:
+        elif not was_closed and self._breaker.is_closed:
             self.events("bus_reached")
         return answers
 
     @property
-    def _now_us(self) -> int:
-        return int(self.clock.monotonic() * 1e6)
-
-    @property
     def retry_after_s(self) -> float:
         """0.0 when the bus would be called now."""
-        return retry_after_s(self._breaker, POLICY, self._now_us)
+        return self._breaker.retry_after_s
 
     async def subscribe(self, group: str, topics: Sequence[str]) -> GroupMember:
         """Raises BusRefused."""
