@@ -254,8 +254,9 @@ PAGES: Sequence[ApiPage] = (
                 NODE,
                 (
                     Entry("nodes.reducer_pattern.NodeReducerPatternEngine"),
+                    Entry("nodes.services.ProtocolReducerPatternEngine", constructed=False),
                     Entry("wiring.integration_bridge.IntegrationBridge"),
-                    Entry("nodes.reducer.ModelReducerInput", constructed=True),
+                    Entry("nodes.reducer.ModelReducerInput"),
                     Entry("nodes.reducer.ModelReducerOutput", constructed=False),
                 ),
             ),
