@@ -78,4 +78,5 @@ class ProtocolReducerPatternEngine(Protocol):
     async def ping(self) -> None:
         """Raises what keeps it from answering."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Takes no new calls, and lets those that run end."""
