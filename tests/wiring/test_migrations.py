@@ -143,6 +143,39 @@ def test_old_code_leaves_an_instance_of_new_code_alone(tmp_path: Path, url: str)
     asyncio.run(life())
 
 
+def test_an_outcome_that_old_code_could_not_deliver_is_delivered_by_the_new_without_anybody_asking(
+    tmp_path: Path, url: str
+) -> None:
+    """In a rolling upgrade an old process may finish an effect for an instance that new code has moved on meanwhile. The
+    result waits in its row, and the effect is not run again."""
+    ran = tmp_path / "ran"
+    writes = f'    with open({str(ran)!r}, "a") as file:\n        file.write("x")\n    return Made('
+
+    async def life() -> None:
+        await begun(url, first(tmp_path))
+        two = second(tmp_path)
+        edit(
+            two / "effects.py", "    return Made(", '    raise EffectFailed("closed", retryable=True)\n    return Made('
+        )
+        edit(two / "effects.py", "import ModelIntent", "import EffectFailed, ModelIntent")
+        async with await onex.open(url, two) as engine:
+            await engine.rollback("job:1", 1)  # the intent is open, and the state is of schema 2 now
+        open_again = job(tmp_path / "one" / "job", effects=EFFECTS.replace("    return Made(", writes))
+        async with await onex.open(url, open_again) as engine:
+            await engine.idle()
+            with pytest.raises(StateTooNew) as refused:
+                await engine.submit("job:1", "failed", NO, operator="test")
+            assert refused.value.retryable
+            stored = await engine.stored("job:1")
+            assert stored is not None
+            assert (stored.version, stored.state_schema, stored.status) == (2, 2, "busy")
+        assert ran.read_text() == "x"
+        async with await onex.open(url, two) as engine:
+            assert (await engine.wait("job:1", timeout_s=20)).status == "done"
+
+    asyncio.run(life())
+
+
 def test_a_migration_that_raises_refuses_the_instance_and_changes_nothing(tmp_path: Path, url: str) -> None:
     asyncio.run(begun(url, first(tmp_path)))
     two = second(tmp_path, MIGRATIONS.replace("return {(", "assert 0\n    return {("))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from pydantic import JsonValue
@@ -28,6 +30,15 @@ ORDERS = ROOT / "examples" / "orders"
 PLACE: dict[str, JsonValue] = {"items": [{"sku": "tea", "quantity": 2, "cents": 450}]}
 MANY = 24
 PATIENCE_S = 60.0
+END = ""
+
+
+def _read(log: IO[str], lines: queue.SimpleQueue[str]) -> None:
+    """To its end: a worker whose log nobody reads would stand still when the pipe is full."""
+    with log:
+        for line in log:
+            lines.put(line)
+    lines.put(END)
 
 
 class Crew:
@@ -39,14 +50,17 @@ class Crew:
         self.out = folder / "out"
         self.processes: list[subprocess.Popen[str]] = []
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, app: Path = ORDERS) -> subprocess.Popen[str]:
         worker = subprocess.Popen(
-            [ONEX, "worker", ORDERS, "--lease", "1", "--json"], env=self.environment, stderr=subprocess.PIPE,
+            [ONEX, "worker", app, "--lease", "1", "--json"], env=self.environment, stderr=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.processes.append(worker)
-        assert worker.stderr is not None
-        assert any("running orders" in line for line in worker.stderr)
+        log, worker.stderr = worker.stderr, None
+        assert log is not None
+        lines = queue.SimpleQueue[str]()
+        threading.Thread(target=_read, args=(log, lines), daemon=True).start()
+        assert any("running " in line for line in iter(lines.get, END))
         return worker
 
     def told(self, *words: str) -> Any:
@@ -84,7 +98,9 @@ def crew(postgres: PostgresServer, tmp_path: Path, request: pytest.FixtureReques
         if worker.poll() is None:
             worker.send_signal(signal.SIGCONT)
             worker.kill()
-        worker.communicate()
+        worker.wait()
+        if worker.stdout is not None:
+            worker.stdout.close()
 
 
 def test_a_worker_that_is_killed_is_taken_over_and_one_that_comes_gets_its_share(crew: Crew) -> None:

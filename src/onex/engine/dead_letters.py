@@ -41,7 +41,7 @@ from .delivery import Delivery, stored_delivery
 from .delivery_queue import DeliveryQueue
 from .dispatch import ReducerService
 from .operator_requests import stopped_at
-from .schema_upgrade import logged_payload, logged_trigger
+from .schema_upgrade import held_schema, logged_payload, logged_trigger
 from .takeover import Takeover
 
 AGAIN_S = 0.5
@@ -59,10 +59,16 @@ class DeadLetters:
         self._in_commit: dict[Pointer, list[Callable[[], None]]] = {}
 
     async def deliver_of_other_code(self) -> None:
-        """New code may be the fix: what was held under other code is delivered again, once per start."""
+        """New code may be the fix: what was held under other code is delivered again, once per start.
+
+        Other code is that of the instance's last commit, or, where an older process held the row because it could not read the
+        instance, that of an older schema.
+        """
         async for row, delivery in self._takeover.held():
             stored = (await self.reader.load([row.key])).get(row.key)
-            if stored is not None and stored.code_id != self.service.code_id(row.key.workflow_type):
+            code = self.service.registry[row.key.workflow_type].code
+            other = stored is not None and stored.code_id != self.service.code_id(row.key.workflow_type)
+            if other or held_schema(row.result) < code.state_schema:
                 await self._try(row, delivery)
 
     async def deliver(self, key: WorkflowKey) -> None:
@@ -139,8 +145,8 @@ class DeadLetters:
         if row.timer:
             await self._fire(row, delivery)
             return
-        held = orjson.loads(row.result)
-        kind, schema = held["kind"], held.get("schema", 1)
+        held, schema = orjson.loads(row.result), held_schema(row.result)
+        kind = held["kind"]
         workflow = self.service.registry[row.key.workflow_type]
         payload = logged_payload(workflow, kind, schema, orjson.dumps(held["payload"]))
         kind = logged_trigger(workflow, kind, schema)

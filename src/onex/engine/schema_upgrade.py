@@ -213,3 +213,11 @@ def held_result(kind: str, body: bytes, schema: int) -> bytes:
     """A held outcome as it is stored: what re-drive delivers again. Without a schema it is of schema 1."""
     marked = b',"schema":%d' % schema if schema > 1 else b""
     return b'{"kind":"' + kind.encode() + b'","payload":' + body + marked + b"}"
+
+
+def held_schema(result: bytes) -> int:
+    """The schema of the code that held it; 0 where its row is damaged."""
+    try:
+        return int(from_json(result).get("schema", 1))
+    except (ValueError, TypeError, AttributeError):
+        return 0

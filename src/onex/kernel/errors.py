@@ -230,9 +230,10 @@ class InstanceHeld(WorkflowExecutionError, Refused):
 
 
 class StateTooNew(Refused):
-    """Newer code than this process runs has written the stored state. Run the newer code."""
+    """Newer code than this process runs has written the stored state. Send it again when newer code runs."""
 
     code = "state_too_new"
+    retryable = True
 
 
 class MigrationFailed(WorkflowExecutionError, Refused):
