@@ -47,6 +47,7 @@ TIMERS = ("timers and messages", "concepts/timers-and-messages.md")
 EFFECTS = ("effects and idempotency", "guides/effects-and-idempotency.md")
 BLOBS = ("blobs and compute", "concepts/blobs-and-compute.md")
 CHANGING = ("changing a workflow that runs", "guides/changing-a-workflow.md")
+ISOLATION = ("one instance must not hurt the others", "guides/isolation.md")
 STORES = ("stores", "concepts/stores.md")
 OTHERS = ("from other processes", "guides/other-processes.md")
 PROMISES = ("what is promised", "concepts/promises.md")
@@ -89,6 +90,7 @@ PAGES: Sequence[ApiPage] = (
                 ),
             ),
             Section("Retries", INTENTS, (Entry("kernel.retry.RetryPolicy"),)),
+            Section("Quotas", ISOLATION, (Entry("kernel.quota.ResourceLimits"),)),
         ),
     ),
     ApiPage(

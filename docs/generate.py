@@ -46,7 +46,7 @@ from onex.contracts.foreign.normalise.workflow import WORKFLOWS
 from onex.contracts.load import RUN_BY
 from onex.contracts.model import fsm
 from onex.contracts.model import part as contract_part
-from onex.contracts.model.contract import EnumNodeKind, ModelContractReducer, ModelContractWorkflow
+from onex.contracts.model.contract import EnumNodeKind, ModelContractReducer, ModelContractWorkflow, ModelResourceLimits
 from onex.contracts.model.key_usage import models_of
 from onex.contracts.text import yaml_tree as source
 from onex.engine import encode, fold, limits, takeover
@@ -334,6 +334,7 @@ PARTS: Sequence[tuple[str, type[BaseModel]]] = (
     ("intents[]", fsm.ModelIntentDeclaration),
     ("intents[].outcomes", fsm.ModelIntentOutcomes),
     ("intents[].retry", fsm.ModelIntentRetry),
+    ("resource_limits", ModelResourceLimits),
     ("contract_version", contract_part.ModelContractVersion),
 )
 
@@ -384,7 +385,7 @@ def _bounds(field: FieldInfo) -> Iterator[str]:
     many = _type_text(field.annotation).startswith("list")
     unit = {"max_length": " of them" if many else " characters"}
     for one in (*field.metadata, *_inner(field.annotation)):
-        for name, words in (("ge", "at least"), ("le", "at most"), ("max_length", "at most")):
+        for name, words in (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("max_length", "at most")):
             value = getattr(one, name, None)
             if value is not None:
                 yield f"{words} {value:,}{unit.get(name, '')}"

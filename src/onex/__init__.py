@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what the table below says, in words a type checker reads
     from .kernel.intent import Failure, IntentDraft, ModelIntent, cancel, intent, send, timer
     from .kernel.machine import reducer
     from .kernel.migration import migrate
+    from .kernel.quota import ResourceLimits
     from .kernel.rename import renames
     from .kernel.retry import RetryPolicy
     from .kernel.secret import Secret
@@ -57,6 +58,7 @@ _HOMES = {
     "timer": "kernel.intent",
     "reducer": "kernel.machine",
     "renames": "kernel.rename",
+    "ResourceLimits": "kernel.quota",
     "RetryPolicy": "kernel.retry",
     "Secret": "kernel.secret",
     "State": "kernel.step",
@@ -93,6 +95,7 @@ __all__ = [
     "Payload",
     "ReducerPatternEngine",
     "Refused",
+    "ResourceLimits",
     "RetryPolicy",
     "Secret",
     "State",

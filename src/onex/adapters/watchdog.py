@@ -43,6 +43,7 @@ class Watchdog:
         self._raiser: object = None
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self._others: dict[float, Watchdog] = {}
         self._thread = threading.Thread(target=self._watch, name="onex-watchdog", daemon=True)
         self._thread.start()
 
@@ -62,7 +63,18 @@ class Watchdog:
                 _raise_in(self._stepping, _NOTHING)
                 raise StepOverrun
 
+    def of(self, budget_ms: int | None) -> Watchdog:
+        """One with this budget for the same steps, which is closed with this one; None: this one."""
+        budget_s = self.budget_s if budget_ms is None else budget_ms / 1000
+        if budget_s == self.budget_s:
+            return self
+        if budget_s not in self._others:
+            self._others[budget_s] = Watchdog(budget_s)
+        return self._others[budget_s]
+
     def close(self) -> None:
+        for other in self._others.values():
+            other.close()
         self._closing.set()
         self._thread.join()
 

@@ -35,6 +35,7 @@ from ..kernel.finding import Finding
 from ..kernel.intent import EnumIntentType
 from ..kernel.machine import MachineReducer
 from ..kernel.migration import Migrations
+from ..kernel.quota import NO_LIMITS, ResourceLimits
 from ..kernel.step import State
 from ..nodes.compute import COMPUTE
 from ..nodes.effect import EFFECT
@@ -84,6 +85,12 @@ class LoadedWorkflow:
     @property
     def public(self) -> frozenset[str]:
         return frozenset(self.contract.public)
+
+    @property
+    def limits(self) -> ResourceLimits:
+        """What one of its instances may take."""
+        limited = self.contract.resource_limits
+        return NO_LIMITS if limited is None else limited.limits
 
     @property
     def recorded(self) -> Workflow:

@@ -23,6 +23,7 @@ from pydantic import JsonValue
 
 from ..kernel.action import Action, Nothing
 from ..kernel.intent import EnumIntentType
+from ..kernel.quota import NO_LIMITS, ResourceLimits
 from ..kernel.retry import RetryPolicy
 from ..kernel.step import S, State, Step
 from .edges import ARROW, TRIGGER, Edge, read_edge
@@ -61,6 +62,7 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         version: str,
         state_schema: int,
         terminal: tuple[str, ...] | None,
+        limits: ResourceLimits,
         description: str,
     ) -> None:
         super().__init__()
@@ -71,6 +73,13 @@ class WorkflowDeclaration(SchemaChanges, Generic[S]):
         self.unleased: dict[str, SourcePlace] = {}
         self.public: dict[str, SourcePlace] = {}
         self.problems: list[Problem] = []
+        self.limits = limits
+        given: object = limits
+        if not isinstance(given, ResourceLimits):
+            self._problem(
+                "not_limits", place, f"{given!a} is no ResourceLimits", "write limits=ResourceLimits(actions_per_s=50)"
+            )
+            self.limits = NO_LIMITS
 
     def __repr__(self) -> str:
         return f"<workflow {self.name}>"
@@ -365,13 +374,15 @@ def workflow(
     version: str = "1.0.0",
     state_schema: int = 1,
     terminal: Texts | None = None,
+    limits: ResourceLimits = NO_LIMITS,
     description: str = "",
 ) -> WorkflowDeclaration[S]:
     """Begin a workflow in one file: ``orders = workflow("orders", Order)``.
 
     ``name`` is the workflow type. The statuses are those of ``state.status``, a ``Literal``; the first action meets its default.
     ``terminal`` are the final ones: by default those that no edge leaves. ``version`` is the contract's, ``state_schema`` the
-    number of the state's shape, which migrations count.
+    number of the state's shape, which migrations count. ``limits`` are what one instance may take:
+    ``ResourceLimits(actions_per_s=50)``.
     """
     return WorkflowDeclaration(
         name,
@@ -380,6 +391,7 @@ def workflow(
         version=version,
         state_schema=state_schema,
         terminal=None if terminal is None else tuple(all_of(terminal)),
+        limits=limits,
         description=description,
     )
 

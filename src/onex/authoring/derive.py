@@ -265,13 +265,17 @@ class _Derivation:
             "state_schema": self.nodes.of(said.state_schema, top),
             "unleased": self._words(said.unleased),
             "public": self._words(said.public),
+            "resource_limits": self.nodes.of({**said.limits.given}, top),
             "state_machine": self.nodes.mapping(machine, top),
             "intents": self.nodes.listing([self._intent(one, shapes) for one in said.intents], top),
         }
         for key, default in (("description", ""), ("state_schema", 1)):
             if getattr(said, key) == default:
                 del parts[key]
-        for key, empty in (("unleased", said.unleased), ("public", said.public), ("intents", said.intents)):
+        for key, empty in (
+            ("unleased", said.unleased), ("public", said.public), ("intents", said.intents),
+            ("resource_limits", said.limits.given),
+        ):  # fmt: skip
             if not empty:
                 del parts[key]
         return self.nodes.mapping(parts, top)

@@ -50,6 +50,7 @@ from .encode import ordinals
 from .failure_trace import failure_trace, kept_message
 from .fold import Folded, make
 from .mailbox import Answer, Committed, Loaded, Pending, Retry
+from .quotas import CountOpen
 from .schema_upgrade import TimerWait
 
 _FIRST = (0,)
@@ -108,6 +109,10 @@ class CommitListener(Protocol):
 
     async def open_intents(self, key: WorkflowKey) -> Sequence[Delivery]:
         """Every intent of the instance that waits or runs, timers aside. Raises what the store raises."""
+
+    @property
+    def count_open(self) -> CountOpen:
+        """How many intents of an instance wait, run or are held, timers aside. Raises what the store raises."""
 
     def withhold(self, pointers: Sequence[Pointer]) -> None:
         """These are not started until ``rows_ended`` names them, or the commit is over."""

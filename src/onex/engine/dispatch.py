@@ -34,13 +34,13 @@ from ..kernel.errors import (
     EngineClosed,
     FencedError,
     OnexError,
-    Overloaded,
     OwnershipLost,
     TemporaryDatabaseError,
 )
 from ..kernel.user_code import describe
 from ..ports import Clock, Conflict, Env, InboxAnswer, Interpreter, Store, Telemetry
 from .action_checks import Rules, TimerGone
+from .admission import Admission
 from .batch import Batch, CommitListener, Extras, answer_json
 from .batch_report import report
 from .conflict_backoff import ConflictBackoff
@@ -54,15 +54,13 @@ from .log_tail import ChangeSignal
 from .mailbox import Answer, Committed, Mailboxes, Pending
 from .metrics import Counters, Events
 from .registry import ReducerRegistry
-from .shard_handover import ShardHandover
 from .side_writes import finish
 from .unknown_commits import UnknownCommits
 
-STALLED_AFTER = 5
 CLOSE_S = 10.0  # how long an engine that is closed tries to make durable what it has accepted
 
 
-class ReducerService(ShardHandover):
+class ReducerService(Admission):
     """The one writer of a store. ``check_all`` reloads every state it writes (tests)."""
 
     def __init__(
@@ -89,7 +87,7 @@ class ReducerService(ShardHandover):
         self._check_all, self._interpreter = check_all, interpreter
         self._shards, self.shares = store.shards, False
         self._mailboxes = Mailboxes(registry, store.shards)
-        self._isolation = FaultIsolation(store, self._mailboxes, self.crash_counts, self.events)
+        self._isolation = FaultIsolation(store, self._mailboxes, self.crash_counts, self.events, listener.count_open)
         self._ahead = FoldAhead(self._isolation, self._mailboxes, clock, self.limits.batch, interpreter)
         self._first_answer = FirstAnswers(store, self.counters)
         self._backoff = ConflictBackoff(
@@ -161,7 +159,7 @@ class ReducerService(ShardHandover):
     # --- in ------------------------------------------------------------------------------------------------------------
 
     def accept(self, pending: Pending) -> Pending:
-        """Queue an action; gives it back, or the one in flight under the same id.
+        """Queue an action; gives it back, or the one in flight under the same id. One beyond its share has its answer already.
 
         Raises Overloaded, EngineClosed. Outcomes, timers and messages are the engine's own: never refused for load.
         """
@@ -181,6 +179,8 @@ class ReducerService(ShardHandover):
                 return twin
             if twin is not None:
                 self._extras.refused.append((pending, pending.reused()))
+            elif (over := self._over_share(entry, pending)) is not None:
+                return self._turn_away(pending, over)
             else:
                 entry.inflight[pending.id] = pending
                 entry.queue.append(pending)
@@ -188,17 +188,6 @@ class ReducerService(ShardHandover):
         self._waiting += 1
         self._wake_writer()
         return pending
-
-    def room_for(self, actions: int, share: int = 0) -> None:
-        """Raises Overloaded, unless so many more may wait. ``share``: room for the inbox only, so that callers cannot take it."""
-        stalled = self._failures >= STALLED_AFTER
-        if stalled or self._waiting + actions > self.limits.waiting + share:
-            self.counters.overloaded += 1
-            why = "the store takes no commits" if stalled else f"at most {self.limits.waiting} may"
-            raise Overloaded(
-                f"{self._waiting} actions wait to become durable, and {actions} more came: {why}. "
-                "Nothing of this call was accepted; try again"
-            )
 
     async def done(self, pending: Pending) -> Committed:
         """Wait until the action is durable. Raises the OnexError it was refused with; a cancelled wait withdraws nothing."""
@@ -214,12 +203,6 @@ class ReducerService(ShardHandover):
             if pending.answer is None:
                 await pending.answered()
         return [pending.answer or await pending.answered() for pending in pendings]
-
-    async def room(self) -> None:
-        """Returns when one more of the inbox may wait, or when the engine is closed. Raises nothing."""
-        most = self.limits.waiting + self.limits.batch
-        while self.closed is None and (self._failures >= STALLED_AFTER or self._waiting >= most):
-            await self._answered.wait(self._answered.count)
 
     def code_id(self, workflow_type: str) -> int:
         """The store's number for the code this engine runs."""

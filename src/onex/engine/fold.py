@@ -36,6 +36,7 @@ from ..kernel.errors import (
     KilledItsProcess,
     LeaseConflictError,
     OnexError,
+    QuotaExceeded,
     ReducerFailed,
     Refused,
 )
@@ -55,6 +56,7 @@ SNAPSHOT_EVERY = 1000
 INTENTS_PER_STEP = 64
 TIMER = EnumIntentType.TIMER
 _NO_TIMER = (None, 0)
+_HOLDS = (ReducerFailed, InstanceHeld, KilledItsProcess, QuotaExceeded)
 _FOR_EVER_US = 2**63
 
 make = tuple.__new__  # of a NamedTuple: its own way costs three times the tuple, and there are several per action
@@ -86,9 +88,9 @@ class Folded(ActionChecks):
     """
 
     __slots__ = (
-        "_before", "_folded_before", "_lease_ended", "_refusals", "_row_blobs", "_rows", "_settled", "_stepping", "_timed",
-        "cancels", "change", "code_id", "failures", "granted", "instance", "last_us", "notes", "pendings", "refused", "state_bytes",
-        "state_hash", "state_schema", "status_before", "stepped", "unseen",
+        "_added", "_before", "_folded_before", "_lease_ended", "_refusals", "_row_blobs", "_rows", "_settled", "_stepping",
+        "_timed", "cancels", "change", "code_id", "failures", "granted", "instance", "last_us", "notes", "pendings", "refused",
+        "state_bytes", "state_hash", "state_schema", "status_before", "stepped", "unseen",
     )  # fmt: skip
 
     def __init__(
@@ -109,7 +111,7 @@ class Folded(ActionChecks):
         self.cancels: list[str] = []
         self.valid_until_us = _FOR_EVER_US
         self.unseen: tuple[Pending, ...] = ()
-        self._stepping = b""
+        self._stepping, self._added = b"", 0
         # the instance while it is folded; the entry keeps what it had until this has come to its end
         self._before = entry.loaded
         (
@@ -153,13 +155,16 @@ class Folded(ActionChecks):
         self.change = self._change()
         # others end a lease, in the store; commits without a lease do not check it, so the instance is loaded again
         self.entry.loaded = None if self._lease_ended else self._loaded()
+        if self.entry.use is not None:
+            self.entry.use.folded(self._added)
         del self._before  # a batch keeps its folds until it is durable; kept with them, old states cost 5 % of the rate
         return self
 
     @property
     def is_complete(self) -> bool:
         """Whether memory holds all that the store will, before it has answered: it draws instance numbers, pointers of timers."""
-        return self.instance is not None and not self._new_timers and not self._lease_ended
+        known = self.instance is not None and not self._new_timers and not self._lease_ended
+        return known and self.entry.workflow.limits.pending_intents is None  # those are counted in the store
 
     def _step(self, pending: Pending) -> None:
         entry = self.entry
@@ -194,6 +199,11 @@ class Folded(ActionChecks):
             raise
         except BaseException as error:  # a reducer may be of any class, not only a MachineReducer
             raise ReducerFailed(f"{reducer.workflow_type}.{kind}: {caught(error)}", trigger=kind) from error
+        if (use := entry.use) is not None:
+            added = use.added(emitted, settles=pending.settles is not None and not (pending.sent or pending.timer))
+            use.check_state(entry.key, kind, len(self.state_bytes), len(kept))
+            use.check_open(entry.key, kind, self._added, 0 if terminal else added)
+            self._added += added
         # from here on nothing may fail, since parts of the step are already kept
         row, self._stepping = len(self._rows), pending.id
         outbox = self._queue_intents(row, emitted, terminal) if emitted else ()
@@ -327,7 +337,7 @@ class Folded(ActionChecks):
             return
         if isinstance(error, ConcurrentModificationError | TimerGone):
             return  # what replaced it has settled its row; or its row is held, which ``timers`` does not list, and stays
-        if isinstance(error, (ReducerFailed, InstanceHeld, KilledItsProcess)) or self.unreadable is not None:
+        if isinstance(error, _HOLDS) or self.unreadable is not None:
             held = held_result(pending.kind, pending.body, entry.workflow.code.state_schema)
             state, tries = EnumOutboxState.HELD, pending.attempt
             self.notes.append(

@@ -7,6 +7,7 @@ In this order:
 2. ``fold``: instances that are not in memory are loaded, in one query.
 3. In one turn of the event loop, with the names of these actions written into the crash record: stored states are decoded and
    actions are folded. All user code of a step runs in this turn.
+4. Where a step may go beyond its instance's quota of open intents, these are counted in the store, and it is folded again.
 
 ``Folded`` raises nothing for bad input, and what user code raises is a refusal by the time it gets there. What comes through
 all the same is a fault of the engine's. It must cost one action, not the engine, and not again at each start. So ``_isolated``
@@ -18,7 +19,7 @@ The store may fail while an instance is loaded: that error goes to the caller, w
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from ..kernel.errors import OnexError, ReducerFailed
 from ..kernel.user_code import caught
@@ -28,6 +29,7 @@ from .crash_counts import CrashCounts, action_name
 from .fold import Folded, fold
 from .mailbox import Entry, Mailboxes, Pending
 from .metrics import Events
+from .quotas import CountOpen, CountOpenIntents
 
 Taken = list[tuple[Entry, list[Pending]]]
 
@@ -35,9 +37,12 @@ Taken = list[tuple[Entry, list[Pending]]]
 class FaultIsolation:
     """``rules[workflow type]`` are given when the engine has taken its store."""
 
-    def __init__(self, store: Store, mailboxes: Mailboxes, crash_counts: CrashCounts, events: Events) -> None:
+    def __init__(
+        self, store: Store, mailboxes: Mailboxes, crash_counts: CrashCounts, events: Events, count_open: CountOpen
+    ) -> None:
         self.rules: dict[str, Rules] = {}
         self._store, self._mailboxes, self._crash_counts, self._events = store, mailboxes, crash_counts, events
+        self._count_open = count_open
 
     @property
     def looks_for_crashes(self) -> bool:
@@ -75,6 +80,7 @@ class FaultIsolation:
         rules = {name: rules._replace(now_us=now_us) for name, rules in self.rules.items()}
         folds: list[Folded] = []
         failed: list[tuple[int, str]] = []
+        uncounted: list[int] = []
         retries = self._mailboxes.retries
         with self._crash_counts.running(_names(taken, refusals)) as unseen:
             for entry in cold:
@@ -83,6 +89,9 @@ class FaultIsolation:
             for at, (entry, pendings) in enumerate(taken):
                 try:
                     folds.append(fold(entry, pendings, rules[entry.key.workflow_type], refusals, retries))
+                except CountOpenIntents:
+                    uncounted.append(at)
+                    folds.append(Folded(entry, (), rules[entry.key.workflow_type], refusals, ()))
                 except BaseException as error:
                     if not alone:
                         raise
@@ -90,28 +99,57 @@ class FaultIsolation:
                     folds.append(Folded(entry, (), rules[entry.key.workflow_type], refusals, ()))
             if self._crash_counts.crashes:
                 unseen.update([action_name(one) for folded in folds for one in folded.unseen])
+        for at in uncounted:
+            entry, pendings = taken[at]
+            again = await self._reload(entry, releasing)
+            with self._crash_counts.running(_names([taken[at]], refusals)) as unseen:
+                again()
+                try:
+                    folds[at] = fold(entry, pendings, rules[entry.key.workflow_type], refusals, pendings)
+                    unseen.update([action_name(one) for one in folds[at].unseen])
+                except BaseException as error:
+                    if not alone:
+                        raise
+                    failed.append((at, caught(error)))
         for at, cause in failed:
             entry, pendings = taken[at]
-            found = (await self._store.load([entry.key])).get(entry.key)
+            again = await self._reload(entry, releasing)
             with self._crash_counts.running(_names([taken[at]], refusals)):
-                folds[at] = self._isolated(entry, pendings, refusals, found, entry in releasing, cause)
+                folds[at] = self._isolated(entry, pendings, refusals, again, cause)
         return releasing, folds
+
+    async def _reload(self, entry: Entry, releasing: list[Entry]) -> Callable[[], None]:
+        """What puts the entry back to what the store holds, with its open intents counted. Raises what the store raises.
+
+        Its release may have come while the store was read: it joins ``releasing``, since the fold ends the hold.
+        """
+        stored = (await self._store.load([entry.key])).get(entry.key)
+        limited = entry.workflow.limits.pending_intents is not None
+        count = await self._count_open(entry.key) if limited else None
+
+        def again() -> None:
+            self._load(entry, stored)
+            if entry.use is not None and entry.loaded is not None:
+                entry.use.loaded(entry.loaded.version, count)
+            if entry.release and entry not in releasing:
+                releasing.append(entry)
+            entry.release = entry in releasing
+
+        return again
 
     def _isolated(
         self,
         entry: Entry,
         pendings: Sequence[Pending],
         refusals: Mapping[Pending, OnexError],
-        stored: Stored | None,
-        release: bool,
+        reload: Callable[[], None],
         cause: str,
     ) -> Folded:
         """``fold`` without the actions with which it raises. Raises what it raises when it does so without any."""
         rules, refused = self.rules[entry.key.workflow_type], dict(refusals)
 
         def again(some: Sequence[Pending]) -> Folded:
-            self._load(entry, stored)
-            entry.release = entry.release or release
+            reload()
             return fold(entry, some, rules, refused, pendings)
 
         while True:
@@ -141,6 +179,8 @@ class FaultIsolation:
     def _load(self, entry: Entry, stored: Stored | None) -> None:
         """Decode what was loaded. One that cannot be read is refused what comes for it; its neighbours go on."""
         loaded = entry.load(stored)
+        if entry.use is not None:
+            entry.use.loaded(loaded.version)
         if loaded.unreadable is not None:
             self._events("state_unreadable", key=str(entry.key), error=loaded.unreadable.message)
         if loaded.code_id != self.rules[entry.key.workflow_type].code_id and (loaded.failures or loaded.held):

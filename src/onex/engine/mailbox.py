@@ -34,6 +34,7 @@ from ..kernel.route import shard_of
 from ..kernel.step import State
 from ..kernel.user_code import caught
 from ..ports import LogRow, NewBlob, Pointer, Position, Stored
+from .quotas import quota_use
 from .registry import ReducerRegistry, Workflow
 from .schema_upgrade import TimerWait, current_timers, stored_state
 
@@ -162,11 +163,13 @@ class Loaded(NamedTuple):
 class Entry:
     """The mailbox of one instance: who waits in it, and the instance as it was last loaded or folded, or None."""
 
-    __slots__ = ("inflight", "key", "loaded", "queue", "queued", "release", "shard", "weighed", "weight", "workflow")
+    __slots__ = (
+        "inflight", "key", "loaded", "queue", "queued", "release", "shard", "use", "weighed", "weight", "workflow",
+    )  # fmt: skip
 
     def __init__(self, key: WorkflowKey, workflow: Workflow, shard: int = 0) -> None:
-        self.key, self.shard = key, shard
-        self.workflow = workflow
+        self.key, self.shard, self.workflow = key, shard, workflow
+        self.use = quota_use(workflow.limits)
         self.queue: list[Pending] = []  # an empty deque has ten times its bytes, and most instances wait for nothing
         self.weight, self.weighed = ENTRY_BYTES, 0
         self.inflight: dict[bytes, Pending] = {}
@@ -179,8 +182,7 @@ class Entry:
 
     def load(self, stored: Stored | None) -> Loaded:
         """Take what the store holds. Raises nothing: what this code cannot read becomes ``unreadable``."""
-        version = 0 if stored is None else stored.version
-        state, unreadable = None, None
+        version, state, unreadable = 0 if stored is None else stored.version, None, None
         timers: Mapping[str, TimerWait] = NO_TIMERS
         try:
             if stored is not None and stored.timers:
@@ -257,10 +259,8 @@ class Mailboxes:
     """
 
     def __init__(self, registry: ReducerRegistry, shards: int = 1) -> None:
-        self.bytes = 0
-        self._shards = shards
+        self.bytes, self._shards, self._registry = 0, shards, registry
         self.retries: dict[Pending, Retry] = {}
-        self._registry = registry
         self._last_taken: Sequence[tuple[Entry, list[Pending]]] = ()
         self._entries: OrderedDict[WorkflowKey, Entry] = OrderedDict()
         self._ready: deque[Entry] = deque()

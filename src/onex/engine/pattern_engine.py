@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence, Set
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Self, cast
 from uuid import UUID
@@ -48,6 +49,7 @@ from .mailbox import Committed
 from .messenger import AnswerSignal
 from .metrics import Counters
 from .operator_requests import request_handlers
+from .quotas import count_open
 from .refold import proven_state_at, state_at
 from .registry import ReducerRegistry
 from .relay import IntentRelay
@@ -89,8 +91,7 @@ class ReducerPatternEngine(EngineLeases):
         self.inbox = Inbox(
             self.service, self.intake, request_handlers(self.release, self.relay.dead_letters.redrive, reader)
         )
-        self.commit_signal, self.shard_signals = ChangeSignal(), ShardSignals()
-        self._interpreter = interpreter
+        self.commit_signal, self.shard_signals, self._interpreter = ChangeSignal(), ShardSignals(), interpreter
         self.keeper: ShardKeeper | None = None
         self._closing: asyncio.Task[None] | None = None
         self._waiters: dict[WorkflowKey, set[asyncio.Future[None]]] = {}
@@ -356,6 +357,7 @@ class _Listener:
 
     def __init__(self, engine: ReducerPatternEngine) -> None:
         self._engine = engine
+        self.count_open = partial(count_open, engine.reader)
 
     def rows_ended(self, pointers: Sequence[Pointer]) -> None:
         self._engine.relay.rows_ended(pointers)

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from ..kernel.errors import InvalidStateTransitionError, UnknownWorkflow
 from ..kernel.migration import Migrations
+from ..kernel.quota import NO_LIMITS, ResourceLimits
 from ..kernel.step import Reducer
 from ..ports import Code, Executor
 from .internal_triggers import internal_triggers
@@ -27,6 +28,8 @@ class Workflow:
     migrations: Migrations = field(default_factory=Migrations)
     public: frozenset[str] = frozenset()
     """Internal triggers that clients may send too (promise 43)."""
+    limits: ResourceLimits = NO_LIMITS
+    """What one instance may take. Only an engine asks; who folds a history does not."""
 
     def payload_model(self, trigger: str) -> type[BaseModel]:
         """Raises InvalidStateTransitionError for a trigger the contract does not have, in any status."""
@@ -86,6 +89,11 @@ class ReducerRegistry:
 
     def __contains__(self, workflow_type: str) -> bool:
         return workflow_type in self._by_type
+
+    @property
+    def limits(self) -> Mapping[str, ResourceLimits]:
+        """``limits[workflow type]``: what one instance may take."""
+        return {name: workflow.limits for name, workflow in self._by_type.items()}
 
     @property
     def workflows(self) -> tuple[Workflow, ...]:

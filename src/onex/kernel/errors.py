@@ -50,9 +50,8 @@ class OnexError(Exception):
         code, context = shown.get("code"), shown.get("context")
         kind = next((one for one in _classes(OnexError) if one.code == code), OnexError)
         made_alike = kind.__init__ is OnexError.__init__
-        error = (kind if made_alike else OnexError)(
-            str(shown.get("message")), **(context if isinstance(context, dict) else {})
-        )
+        given = context if isinstance(context, dict) else {}
+        error = (kind if made_alike else OnexError)(str(shown.get("message")), **given)
         correlation = shown.get("correlation_id")
         error.correlation_id = None if correlation is None else str(correlation)
         return error
@@ -229,6 +228,13 @@ class InstanceHeld(WorkflowExecutionError, Refused):
     retryable = True
 
 
+class QuotaExceeded(Refused):
+    """The step would take more than one instance of this workflow may have (``resource_limits``). ``context`` names the quota."""
+
+    code = "quota_exceeded"
+    handler_ran = True
+
+
 class StateTooNew(Refused):
     """Newer code than this process runs has written the stored state. Send it again when newer code runs."""
 
@@ -246,14 +252,14 @@ class MigrationFailed(WorkflowExecutionError, Refused):
 
 
 class Overloaded(OnexError):
-    """A bounded queue is full, and nothing of this call was accepted. Try again after ``retry_after_s`` seconds."""
+    """A bounded queue is full, or an instance has more than its rate: nothing was accepted. Try again after ``retry_after_s``."""
 
     code = "overloaded"
     retryable = True
 
-    def __init__(self, message: str, retry_after_s: float = 0.05, **context: Context) -> None:
-        super().__init__(message, retry_after_s=retry_after_s, **context)
-        self.retry_after_s = retry_after_s
+    @property
+    def retry_after_s(self) -> float:
+        return float(str(self.context.get("retry_after_s", 0.05)))
 
 
 class NoAvailableSubreducersError(OnexError):
@@ -271,10 +277,7 @@ class OwnershipLost(OnexError):
 
 
 class FencedError(OwnershipLost):
-    """The store refused a commit, because the commit has an older fence than the shard.
-
-    ``shards`` are those that belong to another process now; empty where the store does not say.
-    """
+    """The store refused a commit of an older fence. ``shards`` are another process's now; empty where the store does not say."""
 
     code = "fenced"
     shards: tuple[int, ...] = ()

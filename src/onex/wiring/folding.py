@@ -12,6 +12,7 @@ from ..engine.registry import ReducerRegistry, Workflow
 from ..engine.step_budget import Budgeted
 from ..kernel.errors import EffectFailed
 from ..kernel.intent import ModelIntent
+from ..kernel.quota import ResourceLimits
 from ..ports import Result
 from ..settings import read_settings
 from .served import with_step_guard
@@ -39,16 +40,20 @@ class InertApp:
         self.registry = ReducerRegistry(
             tuple(
                 Workflow(
-                    Budgeted(one.reducer, self._watchdog),
+                    Budgeted(one.reducer, self._guard(one.limits)),
                     one.code,
                     dict.fromkeys((*one.effects, *one.computes), self.boundary),
                     one.unleased,
-                    with_step_guard(one.migrations, self._watchdog),
+                    with_step_guard(one.migrations, self._guard(one.limits)),
                     one.public,
                 )
                 for one in loaded
             )
         )
+
+    def _guard(self, limits: ResourceLimits) -> Watchdog:
+        """Its own budget only where that is longer: what was committed under it is folded again, and not judged again."""
+        return self._watchdog.of(max(limits.step_budget_ms or 0, round(1000 * self._watchdog.budget_s)))
 
     def close(self) -> None:
         self._watchdog.close()

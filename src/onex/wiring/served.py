@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
+from ..adapters.watchdog import Watchdog
 from ..app import App, LoadedWorkflow
 from ..contracts.guard.problem import suggest
 from ..engine.registry import ReducerRegistry, Workflow
@@ -58,7 +59,7 @@ class ServedApp(NamedTuple):
     run_sync: RunSync
     workers: Workers | None
     given: Mapping[str, GivenEffect]
-    guard: StepGuard
+    watchdog: Watchdog
 
     def registry(self) -> ReducerRegistry:
         """Raises InvalidExecutor."""
@@ -91,11 +92,13 @@ class ServedApp(NamedTuple):
             executors[target] = given_executor(
                 given, target, at_once.get(target, 1), self.blobs, self.run_sync, result_model
             )
+        guard = self.watchdog.of(one.limits.step_budget_ms)
         return Workflow(
-            Budgeted(one.reducer, self.guard),
+            Budgeted(one.reducer, guard),
             one.code,
             executors,
             one.unleased,
-            with_step_guard(one.migrations, self.guard),
+            with_step_guard(one.migrations, guard),
             one.public,
+            one.limits,
         )

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel
 
+from ..model.contract import ModelResourceLimits
 from ..model.fsm import ModelFSMSubcontract, ModelFSMTransition, ModelIntentRetry
 from ..model.part import ModelContractVersion, Use
 from .impact import DiffRule, FieldPair, Impact, ImpactOf, adds, breaks, owes_nothing, words_differ
@@ -44,6 +45,12 @@ def _idempotent(pair: FieldPair) -> Impact:
 
 def _enabled(pair: FieldPair) -> Impact:
     return breaks("it is switched off") if pair.new is False else adds("it is switched on")
+
+
+def _quota(pair: FieldPair) -> Impact:
+    """None is no quota."""
+    old, new = (float("inf") if one is None else float(str(one)) for one in (pair.old, pair.new))
+    return breaks("an instance may take less now") if new < old else adds("an instance may take more now")
 
 
 def _field_new(pair: FieldPair) -> Impact:
@@ -285,6 +292,10 @@ RULES: Mapping[str, DiffRule] = {
     "ModelContractReducer.public": DiffRule(
         added=adds("clients may send {name} now"), removed=breaks("clients may not send {name} now")
     ),
+    "ModelContractReducer.resource_limits": DiffRule(
+        added=breaks("an instance may take less now"), removed=adds("an instance may take more now")
+    ),
+    **{f"ModelResourceLimits.{field}": DiffRule.always(_quota) for field in ModelResourceLimits.model_fields},
     "ModelContractReducer.intents": DiffRule(
         added=adds("{name} may be emitted too"), removed=breaks("{name} is no longer emitted")
     ),

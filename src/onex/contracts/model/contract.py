@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, JsonValue
 
 from ...kernel.machine import Guard, Machine, Timeout, Transition
+from ...kernel.quota import BUDGET_MS_MOST, COUNT_MOST, STATE_BYTES_MOST, ResourceLimits
 from .bus import ModelDependency, ModelEventBus, ModelHandlerRouting, ModelReference, References, Topics
 from .fsm import ModelFSMSubcontract, ModelIntentDeclaration
 from .operation import (
@@ -157,6 +158,31 @@ class ModelContractCompute(ModelContractBase):
     """A pure transform."""
 
 
+class ModelResourceLimits(Part):
+    """What one instance may take; left out, the engine's own limits hold. What goes beyond is refused, and its neighbours go on."""
+
+    state_bytes: Annotated[
+        int | None, Field(ge=1, le=STATE_BYTES_MOST, description="of the state after a step"), ENGINE
+    ] = None
+    pending_intents: Annotated[
+        int | None, Field(ge=1, le=COUNT_MOST, description="intents that wait, run or are held; timers aside"), ENGINE
+    ] = None
+    actions_per_s: Annotated[
+        float | None,
+        Field(gt=0, le=COUNT_MOST, description="from outside, on average; a second's worth at once"),
+        ENGINE,
+    ] = None
+    step_budget_ms: Annotated[
+        int | None,
+        Field(ge=1, le=BUDGET_MS_MOST, description="a longer step is stopped; ONEX_STEP_BUDGET_MS else"),
+        ENGINE,
+    ] = None
+
+    @property
+    def limits(self) -> ResourceLimits:
+        return ResourceLimits(**self.model_dump())
+
+
 class ModelContractReducer(ModelContractBase):
     """A machine over a state, and the intents it may emit."""
 
@@ -164,6 +190,7 @@ class ModelContractReducer(ModelContractBase):
     state_schema: Annotated[int, Field(ge=1, le=10_000), ENGINE] = 1
     unleased: Annotated[tuple[TriggerName, ...], Field(max_length=TRANSITIONS_MAX), ENGINE] = ()
     public: Annotated[tuple[TriggerName, ...], Field(max_length=TRANSITIONS_MAX), ENGINE] = ()
+    resource_limits: Annotated[ModelResourceLimits | None, ENGINE] = None
     intents: Annotated[tuple[ModelIntentDeclaration, ...], Field(max_length=INTENTS_MAX), ENGINE] = ()
 
 
