@@ -209,7 +209,7 @@ class NodeReducerPatternEngine:
         return Overloaded(
             f"the engine of {self.contract.name} did not answer {self.breaker.policy.failures} calls in a row; send the "
             f"same input again in {wait_s:.1f} s",
-            wait_s,
+            retry_after_s=wait_s,
         )
 
 
