@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
-from onex.engine.pattern_engine import ReducerPatternEngine
-from onex.kernel.action import WorkflowKey
-from onex.kernel.intent import EnumIntentType, EnumOutcome, IntentSpec, intent_id, outcome_id, sent_id
-from tests.engine.bills import INTENTS, Mail, record, shop
+import pytest
+from pydantic import JsonValue
 
-BILL = WorkflowKey("bill", "1")
+from onex.adapters.clock import SystemClock, UuidV7
+from onex.adapters.memory.read import Tables
+from onex.adapters.memory.store import MemoryStore
+from onex.engine.delivery import Delivery
+from onex.engine.intake import Intake, read_wire
+from onex.engine.mailbox import Pending
+from onex.engine.messenger import Messenger, read_message
+from onex.engine.metrics import Events
+from onex.engine.pattern_engine import ReducerPatternEngine
+from onex.engine.registry import ReducerRegistry, Workflow
+from onex.engine.task_supervisor import TaskSupervisor
+from onex.kernel.action import NOTHING, Payload, WorkflowKey
+from onex.kernel.intent import EnumIntentType, EnumOutcome, IntentSpec, intent_id, outcome_id, sent_id
+from onex.kernel.machine import MachineReducer
+from onex.kernel.size_limits import PAYLOAD_BYTES, PAYLOAD_DEPTH
+from onex.ports import Applied, Code, Commit, Conflict
+from tests.engine.bills import INTENTS, Mail, record, shop
+from tests.engine.jobs import MACHINE, PAYLOADS, handlers, intents
+
+BILL, LEDGER = WorkflowKey("bill", "1"), WorkflowKey("ledger", "main")
 OPEN = UUID("01890000-0000-4000-8000-000000000001")
 HEARD = {EnumOutcome.SUCCEEDED: "thanked", EnumOutcome.FAILED: "close", EnumOutcome.UNKNOWN: "close"}
 TOLD: Mapping[str, IntentSpec] = {
@@ -41,3 +60,63 @@ def test_a_message_sent_again_with_what_a_release_made_of_it_has_arrived_once() 
 def test_another_action_under_a_message_s_id_is_not_the_message() -> None:
     assert _arrives("somebody") == ["open", "paid", "close"]
     assert _arrives(str(BILL), OPEN) == ["open", "paid", "close"]
+
+
+def test_a_message_whose_twin_is_in_flight_has_its_row_settled_too() -> None:
+    """The twin came through the inbox: an earlier owner of the sender's shard wrote it, while another had the receiver."""
+
+    async def script(engine: ReducerPatternEngine) -> None:
+        offer, commit = engine.relay.offer, engine.store.commit
+
+        async def commit_slowly(batch: Commit) -> Sequence[Applied | Conflict]:
+            await engine.clock.sleep(1.0)
+            return await commit(batch)
+
+        def offer_behind_the_twin(deliveries: Sequence[Delivery]) -> None:
+            for one in deliveries:
+                if one.emitted.spec.kind == EnumIntentType.ACTION_SEND:
+                    payload = one.emitted.payload or NOTHING
+                    message = one.pending(engine.clock, LEDGER, "enter", payload, sent_id(one.id), sent=True)
+                    engine.service.accept(replace(message, settles=None))
+            offer(deliveries)
+
+        engine.relay.offer = offer_behind_the_twin  # type: ignore[method-assign]
+        engine.store.commit = commit_slowly  # type: ignore[method-assign, assignment]
+        await engine.submit(BILL, "open", {"amount": 7}, action_id=OPEN)
+        await engine.idle()
+
+    tables = record(script, shop())
+    assert [entry.row.issuer for entry in tables.log if entry.key == LEDGER] == [str(BILL)]
+    assert [row.timer for row in tables.outbox.values()] == ["remind"]
+
+
+class Wide(Payload):
+    parts: JsonValue
+
+
+DEEP: JsonValue = "bottom"
+for _ in range(PAYLOAD_DEPTH - 1):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize("parts", [DEEP, "x" * (PAYLOAD_BYTES - len(b'{"parts":""}'))], ids=["deepest", "largest"])
+def test_a_message_for_another_worker_may_be_as_deep_and_as_large_as_one_that_stays(parts: JsonValue) -> None:
+    jobs = MachineReducer("job", handlers, MACHINE, {**PAYLOADS, "add": Wide}, intents())
+    intake = Intake(ReducerRegistry((Workflow(jobs, Code("job", "1", b"1" * 32, 1), {}),)), SystemClock(), UuidV7())
+    sent = intake.pending(WorkflowKey("job", "2"), "add", Wide(parts=parts), issuer="job:1", cause=OPEN)
+    assert sent.refusal is None
+    store = MemoryStore(Tables(shards=8), now_s=SystemClock().monotonic)
+
+    async def arrived() -> Pending:
+        supervisor = TaskSupervisor(SystemClock(), Events(), lambda error: None)
+        sending = asyncio.create_task(Messenger(store, store.watch(), SystemClock(), supervisor).send(sent, 3))
+        while not store.tables.inbox:
+            await asyncio.sleep(0)
+        sending.cancel()
+        await supervisor.close()
+        (row,) = store.tables.inbox.values()
+        return read_message(intake, read_wire(row.body), row)
+
+    there = asyncio.run(arrived())
+    assert there.refusal is None
+    assert (there.body, there.id, there.issuer, there.cause) == (sent.body, sent.id, sent.issuer, sent.cause)

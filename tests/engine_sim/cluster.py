@@ -232,12 +232,17 @@ class Cluster:
                 self.counted["applied"] += 1
 
     def _check_intents(self, entries: Sequence[LogEntry]) -> None:
-        """Every message arrived once, as far as its receiver took it, and every effect has one outcome."""
-        told = Counter[WorkflowKey]()
+        """Every message arrived once, as far as its receiver took it, and every effect has one outcome.
+
+        A sender that has ended may have withdrawn one: its end cancels what still waits.
+        """
+        told, withdrawable = Counter[WorkflowKey](), Counter[WorkflowKey]()
         begun, ended = Counter[WorkflowKey](), Counter[WorkflowKey]()
         for entry in entries:
             if entry.row.kind == "tell":
-                told[WorkflowKey("job", orjson.loads(entry.row.payload)["text"])] += 1
+                to = WorkflowKey("job", orjson.loads(entry.row.payload)["text"])
+                told[to] += 1
+                withdrawable[to] += self.tables.stored[entry.key].terminal
             if entry.row.kind == "start":
                 begun[entry.key] += 1
             if entry.row.kind in ("finished", "refused", "unclear"):
@@ -249,7 +254,7 @@ class Cluster:
         for name, _, _ in self.tables.rejections:
             refused[WorkflowKey.parse(name)] += 1
         for key, messages in told.items():
-            if not messages - refused[key] <= arrived[key] <= messages:
+            if not messages - refused[key] - withdrawable[key] <= arrived[key] <= messages:
                 raise Violation(
                     f"{messages} messages were sent to {key}, {arrived[key]} arrived, {refused[key]} were refused"
                 )

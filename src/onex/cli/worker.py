@@ -39,8 +39,8 @@ def worker(
 
     The store has shards, 64 unless it was made with others (?shards=N), and each instance lies in one. Workers share the shards:
     start as many as you like, on any machine that reaches the store. One that dies is taken over by the others when its lease
-    has run out. Ctrl-C or SIGTERM gives its shards back in order: accepted actions become durable, and effects that run may end
-    while its lease runs. A second Ctrl-C ends at once, and loses nothing either.
+    has run out. Ctrl-C or SIGTERM gives its shards back in order: accepted actions become durable, and effects that run may end,
+    within 10 s. A second Ctrl-C ends at once, and loses nothing either.
 
     Other processes submit as they do to a single engine: onex submit, or onex.connect.
 

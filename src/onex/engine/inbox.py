@@ -41,10 +41,10 @@ from ..records import REJECTED_BODY_BYTES
 from .batch import answer_json
 from .crash_counts import reading_name
 from .dispatch import ReducerService
-from .intake import Intake, read_wire, unsupported
+from .intake import MESSAGE, Intake, read_wire, unsupported
 from .lease_requests import lease_from_wire
 from .mailbox import Pending
-from .messenger import MESSAGE, read_message
+from .messenger import read_message
 from .operator_requests import SUBMIT, RequestHandler
 from .task_supervisor import TaskSupervisor
 

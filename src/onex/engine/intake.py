@@ -52,6 +52,7 @@ ACTION_DEDUP_TTL_HOURS = 168
 _API = UUID("6f1d1b5e-4f0a-5c8e-9a54-0e0e5b0c7a01")
 NO_KEY = WorkflowKey("", "")
 REDUCER = "reducer"
+MESSAGE = "@message"  # that of one instance to another, through the inbox: ``messenger``
 
 PayloadInput = BaseModel | bytes | Mapping[str, JsonValue] | None
 
@@ -108,7 +109,7 @@ def unsupported(wire: ModelAction) -> UnsupportedAction | None:
         return UnsupportedAction("issued_at is stamped by the engine; a sender's own time is a field of the payload")
     if wire.action_type is EnumActionType.START_WORKFLOW and wire.expected_version:
         return UnsupportedAction("start_workflow begins an instance, so the version it expects is 0")
-    if wire.metadata:
+    if wire.metadata and wire.kind != MESSAGE:
         return UnsupportedAction("metadata is kept nowhere; send it as a field of the payload")
     return None
 

@@ -5,8 +5,9 @@ is written into that shard's inbox, and its owner turns the row into the answer 
 answer is there, so nothing is lost by a crash on either side. The message has the same action id each time it is written
 (promise 28), so the receiver applies it once.
 
-The body is an action of the reserved kind ``@message``. It says who sent it and which intent led to it, so the receiver's log
-is the same as if both lived in one process. Clients cannot submit it: whoever writes it must be able to write the store.
+The body is an action of the reserved kind ``@message``. Its metadata say which trigger it is, who sent it and which intent led to
+it, so the receiver's log is the same as if both lived in one process. Its payload stands alone: what is accepted here is accepted
+there, whatever its size. Clients cannot submit it: whoever writes it must be able to write the store.
 """
 
 from __future__ import annotations
@@ -17,24 +18,21 @@ from typing import Protocol
 from uuid import UUID
 
 import orjson
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from ..kernel.action import ModelAction, Payload
 from ..kernel.errors import OnexError
 from ..ports import Clock, InboxRow, Sender
 from .encode import json_bytes, read_payload
-from .intake import Intake, PayloadInput, write_wire
+from .intake import MESSAGE, Intake, PayloadInput, write_wire
 from .mailbox import Pending
 from .task_supervisor import TaskSupervisor
 
-MESSAGE = "@message"
-
 
 class Message(Payload):
-    """What an inbox row of kind ``@message`` carries. ``sender`` is the key of its sender, ``cause`` as in the log."""
+    """The metadata of an inbox row of kind ``@message``. ``sender`` is the key of its sender, ``cause`` as in the log."""
 
     trigger: str
-    payload: dict[str, JsonValue] = Field(default_factory=dict)
     sender: str
     cause: str = Field(pattern=r"^([0-9a-f]{2})*$")
 
@@ -98,27 +96,21 @@ class Messenger:
 
 
 def _body(pending: Pending) -> bytes:
-    cause = (pending.cause or b"").hex()
-    message = {
-        "trigger": pending.kind,
-        "payload": orjson.loads(pending.body) if pending.body else {},
-        "sender": pending.issuer,
-        "cause": cause,
-    }
     action = ModelAction(
         workflow_key=pending.key,
         kind=MESSAGE,
-        command_payload=message,
+        command_payload=orjson.loads(pending.body) if pending.body else {},
         action_id=UUID(bytes=pending.id),
         correlation_id=UUID(bytes=pending.correlation),
+        metadata={"trigger": pending.kind, "sender": pending.issuer, "cause": (pending.cause or b"").hex()},
     )
     return write_wire(action)
 
 
 def read_message(intake: Intake, wire: ModelAction, row: InboxRow) -> Pending:
     """The action of an inbox row of kind ``@message``; its ``refusal`` says what is wrong with it. Raises InvalidPayload."""
-    message = read_payload(Message, json_bytes(wire.command_payload))
-    payload: PayloadInput = message.payload
+    message = read_payload(Message, json_bytes(wire.metadata))
+    payload: PayloadInput = wire.command_payload
     pending = intake.pending(
         wire.workflow_key,
         message.trigger,

@@ -329,17 +329,16 @@ class IntentRelay:
             self.service.settle(delivery.pointer)
 
     async def _sent(self, pending: Pending) -> bool:
-        """Returns when the receiver has applied it: True if the same commit has settled its row, as it does here the first time.
-
-        Raises what it is refused with.
-        """
+        """Returns when the receiver has applied it: True if the same commit has settled its row. Not so the first time if an
+        earlier owner of the row wrote it into our inbox, and that twin is in flight. Raises what it is refused with."""
         while True:
             shard = self.service.shard_of(pending)
             try:
                 if self.others is not None and self.service.not_here(shard) is not None:
                     await self.others.send(pending, shard)
                     return False
-                return not (await self.service.done(self.service.accept(pending))).duplicate
+                taken = self.service.accept(pending)
+                return not (await self.service.done(taken)).duplicate and taken is pending
             except OwnershipLost:  # the receiver moved meanwhile; sent again it is applied once
                 if self.service.closed is not None or (pending.settles and not self.service.has(pending.settles.shard)):
                     raise

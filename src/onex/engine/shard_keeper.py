@@ -18,8 +18,8 @@ What may go wrong, and why the end is still right:
 - The answer to ``take`` is lost. The next look shows a shard that is ours in the store and not in memory: it is taken again.
 - The store fails while a shard is read in. Its fence is ours already; the reading is tried again, as for a store that was read
   at a start. A crash leaves all of it to the next owner.
-- A close does not beat any more. An effect that runs on past the rest of the lease is another's by then: cut off here, run again
-  there under the same key.
+- A close takes and gives nothing more, and goes on beating until what ran has ended or was cut off. Without beats the lease would
+  run out under a long effect, and the next owner would run it again beside us.
 - The clock of this machine is wrong. Nothing here compares it with another's: leases are judged by the store.
 """
 
@@ -63,24 +63,26 @@ class ShardKeeper:
         self._looked, self._look_now = ChangeSignal(), asyncio.Event()
         self._busy: set[int] = set()
         self._moves = 0
-        self._supervisor = TaskSupervisor(clock, service.events, service.lose)
+        self._beating = TaskSupervisor(clock, service.events, service.lose)
+        self._acting = TaskSupervisor(clock, service.events, service.lose)
 
     async def start(self) -> None:
         """Become a worker, and take what is ours at the first look. Raises OwnershipLost where one engine has the store alone."""
         await self._leases.join(self.worker)
         await self._look()
         await self._act()
-        self._supervisor.keep(self._beat, "onex-beat")
-        self._supervisor.keep(self._watch, "onex-workers")
-        self._supervisor.keep(self._act_on_look, "onex-shards")
+        self._beating.keep(self._beat, "onex-beat")
+        self._beating.keep(self._watch, "onex-workers")
+        self._acting.keep(self._act_on_look, "onex-shards")
 
     async def close(self) -> None:
-        """Give every shard, and leave. What does not end in ``DRAIN_S`` is cut off."""
-        await self._supervisor.close()
+        """End what runs for every shard. What does not end in ``DRAIN_S`` is cut off. They are free after ``leave``."""
+        await self._acting.close()
         shards = set(self._service.fences)
         await self._relay.give_shards(shards, DRAIN_S)
         if self._service.closed is None:
             await self._service.give_shards(shards)
+        await self._beating.close()
 
     async def leave(self) -> None:
         """Free what is still ours in the store, at once and not when the lease has run out. Raises nothing."""
@@ -140,7 +142,7 @@ class ShardKeeper:
         give = decided.give - self._busy
         if give:
             self._busy |= give
-            self._supervisor.start(self._give(give), "onex-give")
+            self._acting.start(self._give(give), "onex-give")
         take = decided.take - self._busy
         if take:
             await self._take(take)

@@ -1,0 +1,80 @@
+"""A worker that is told to end lets what runs end first, and has its shards for as long."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pydantic import BaseModel
+
+from onex.adapters.memory.read import Tables
+from onex.adapters.memory.store import MemoryStore
+from onex.engine.pattern_engine import ReducerPatternEngine
+from onex.engine.shard_keeper import DRAIN_S
+from onex.kernel.action import NOTHING, WorkflowKey
+from onex.kernel.intent import ModelIntent
+from onex.kernel.membership import Worker
+from onex.kernel.route import shard_of
+from onex.ports import Result
+from onex.simulation.host import Host
+from onex.simulation.seeded_run import Sim, run
+from tests.engine.conftest import ENV
+from tests.engine.jobs import registry
+
+LEASE_S = 1.0
+KEY = WorkflowKey("job", "1")
+
+
+class Horn:
+    """``begun`` and ``ended``: by which worker."""
+
+    def __init__(self, worker: str, takes_s: float, begun: list[str], ended: list[str]) -> None:
+        self.worker, self.takes_s, self.begun, self.ended = worker, takes_s, begun, ended
+
+    async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
+        self.begun.append(self.worker)
+        await asyncio.sleep(self.takes_s)
+        self.ended.append(self.worker)
+        return Result(NOTHING)
+
+
+def _told_to_end_while_the_horn_sounds(takes_s: float) -> tuple[list[str], list[str]]:
+    """Two workers, and the one with the instance is told to end. ``(begun, ended)`` when all has come to rest."""
+    begun: list[str] = []
+    ended: list[str] = []
+
+    async def scenario(sim: Sim) -> None:
+        tables = Tables(shards=8)
+
+        async def opened(name: str) -> tuple[Host, ReducerPatternEngine]:
+            host, store = sim.host(name), MemoryStore(tables, now_s=sim.clock.monotonic)
+            jobs = registry(Horn(name, takes_s, begun, ended))  # type: ignore[arg-type]  # an executor like any other
+            engine = ReducerPatternEngine(store, store, jobs, host.clock, host.ids, ENV, check_all=True)
+            await host.spawn(engine.share(Worker(name, LEASE_S), store, store, store.watch()))
+            return host, engine
+
+        workers = [await opened("a"), await opened("b")]
+        await sim.clock.sleep(5.0)
+        workers.sort(key=lambda one: shard_of(KEY, 8) in one[1].service.fences, reverse=True)
+        (host, engine), (other_host, other) = workers
+        await host.spawn(engine.submit(KEY, "shout"))
+        await sim.clock.sleep(0.1)
+        await host.spawn(engine.close())
+        await sim.clock.sleep(60.0)
+        assert len(other.service.fences) == 8
+        assert not tables.outbox
+        await other_host.spawn(other.close())
+
+    run(scenario, 1).result()
+    return begun, ended
+
+
+def test_what_runs_longer_than_the_lease_ends_here_and_is_not_run_again() -> None:
+    begun, ended = _told_to_end_while_the_horn_sounds(5 * LEASE_S)
+    assert len(begun) == 1
+    assert ended == begun
+
+
+def test_what_runs_longer_than_a_drain_is_cut_off_and_run_by_the_next_owner() -> None:
+    begun, ended = _told_to_end_while_the_horn_sounds(DRAIN_S + 1)
+    assert len(set(begun)) == len(begun) == 2
+    assert ended == begun[1:]
