@@ -127,10 +127,7 @@ REJECTION_KEPT_US: Final = 7 * 24 * 3600 * 1_000_000  # after it was last seen; 
 
 
 class Rejection(NamedTuple):
-    """A refusal to be looked up. One row per (key text or source, action id, code): seen again, ``times`` grows.
-
-    ``trace``: where code of the user raised, else ''.
-    """
+    """A refusal to be looked up, one row per (key text or source, action id, code). ``trace``: where user code raised, or ''."""
 
     key: str
     action_id: bytes
@@ -258,7 +255,10 @@ class Conflict(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """The current row of one instance. ``timers[name]`` are its waiting timers; ``last_us`` the last ``issued_us``."""
+    """The current row of one instance. ``timers[name]`` are its waiting timers; ``last_us`` the last ``issued_us``.
+
+    ``cut``: log rows up to this version were moved to an archive (``Retention``); 0 for none.
+    """
 
     key: WorkflowKey
     instance: int
@@ -277,6 +277,7 @@ class Stored(NamedTuple):
     lease_id: bytes | None
     lease_until_us: int
     timers: Mapping[str, tuple[Pointer, int]]
+    cut: int = 0
 
 
 class LogEntry(NamedTuple):

@@ -141,7 +141,7 @@ def test_the_command_prints_the_statements_that_it_applies(owner_url: str, capsy
 
 def test_the_command_upgrades_and_says_so(owner_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["store", "upgrade", "--store", owner_url]) == 0
-    assert "has schema 1, the newest" in capsys.readouterr().out
+    assert "has schema 2, the newest" in capsys.readouterr().out
     assert main(["store", "upgrade", "--apply", "--store", owner_url]) == 2
 
 

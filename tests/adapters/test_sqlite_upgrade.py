@@ -32,6 +32,9 @@ def old(tmp_path: Path) -> Path:
     with sqlite3.connect(path) as database:
         database.execute("drop table attempts")
         database.execute("alter table rejections drop column trace")
+        for table in ("log", "snapshots", "workflow_state"):
+            database.execute(f"alter table {table} drop column checksum")
+        database.execute("alter table workflow_state drop column cut")
         database.execute("update meta set value = '1' where name = 'schema_version'")
     database.close()
     return path

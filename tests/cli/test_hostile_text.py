@@ -222,6 +222,7 @@ WORDS: dict[str, list[list[str]]] = {
         ["simulate", "{app}", "--seeds", "1", "--json"],
         ["simulate", NASTY],
     ],
+    "verify": [["verify"], ["verify", "--json"], ["verify", "--from", "{run}"], ["verify", "--from", NASTY]],
     "replay": [
         ["replay", str(ORDERS), "--from", "{run}"],
         ["replay", str(ORDERS), "--from", "{run}", "--json"],

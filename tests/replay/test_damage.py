@@ -104,6 +104,7 @@ def cases(kept: Path, table: str, where: str) -> Iterator[tuple[str, Value]]:
         row = dict(zip(names, found.fetchone(), strict=True))
     reading.close()
     row.pop("workflow_key", None)
+    row.pop("checksum", None)  # replay folds; onex verify makes it again (test_verify.py)
     for name, value in row.items():
         for other in others(value):
             same = other == value or (value is None and name == "cause")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from io import StringIO
 from pathlib import Path
+from random import Random
 from uuid import NAMESPACE_OID, uuid5
 
 import asyncpg
@@ -18,9 +19,11 @@ from onex.adapters.postgres.link import Connection
 from onex.adapters.postgres.run import PostgresRun
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import NOTHING, WorkflowKey
+from onex.kernel.errors import OnexError
 from onex.replay.history_export import export_history
 from onex.replay.replay import Replay
 from onex.replay.verdict import EnumReplayVerdict, ReplayResult
+from onex.replay.verify import verify
 from onex.testing.conformance.owner import ENV
 from onex.wiring.recorded import RecordedRun, RunSource
 from onex.wiring.store_access import StoreUrl, open_kept
@@ -149,7 +152,7 @@ def test_shares_of_several_readers_are_the_whole(url: str) -> None:
 
 FREE = {
     "workflow_key", "due_us", "attempt", "fence", "crashes", "error", "result", "updated_us", "lease_until_us", "failures",
-    "held", "epoch", "priority", "started",
+    "held", "epoch", "priority", "started", "checksum",
 }  # fmt: skip
 """Columns of which no other value says whether they are right: any could have been written."""
 
@@ -252,3 +255,59 @@ def test_rows_that_contradict_each_other_are_told_in_words(
         assert any(told in one for one in said), said
 
     asyncio.run(go())
+
+
+VERIFIED = {
+    "log": "n instance version prev action_id kind payload issued_us correlation issuer body_hash intents status code_id env_id"
+    " payload_schema state_hash checksum",
+    "workflow_state": "workflow_type instance_id version epoch status state_schema state_hash code_id position last_us state cut"
+    " checksum",
+    "outbox": "n ordinal instance timer state",
+}
+
+
+def test_a_flipped_byte_is_found_by_verify_without_any_code(url: str, postgres: PostgresServer) -> None:
+    chance, tried = Random(20261129), 0
+
+    async def is_seen() -> bool:
+        try:
+            return (await verify(run)).findings > 0
+        except OnexError:
+            return True
+
+    async def go() -> None:
+        nonlocal tried
+        async with at(postgres, "replayed") as admin:
+            while tried < 40:
+                table = chance.choice([*VERIFIED, "log"])
+                column = chance.choice(VERIFIED[table].split())
+                rows = await admin.fetch(f"select ctid, {column} as value from {table} order by random() limit 1")
+                place, value = rows[0]["ctid"], rows[0]["value"]
+                raw = bytearray(
+                    value.to_bytes(8, "big", signed=True) if isinstance(value, int)
+                    else value.encode() if isinstance(value, str) else value
+                )  # fmt: skip
+                if not raw:
+                    continue
+                raw[chance.randrange(len(raw))] ^= 1 if isinstance(value, str) else chance.randrange(1, 256)
+                other = (
+                    int.from_bytes(raw, "big", signed=True) if isinstance(value, int)
+                    else raw.decode() if isinstance(value, str) else bytes(raw)
+                )  # fmt: skip
+                change = f"update {table} set {column} = $1 where ctid = $2 returning ctid"
+                try:
+                    place = await admin.fetchval(change, other, place)
+                except asyncpg.PostgresError:
+                    continue  # what a key cannot be, or no text
+                tried += 1
+                assert await is_seen(), (table, column, value, other)
+                await admin.fetchval(change, value, place)
+        assert (await verify(run)).findings == 0
+        await run.close()
+
+    async def opened() -> PostgresRun:
+        return await PostgresRun.open(StoreUrl.parse(url).address)  # type: ignore[arg-type]  # it has one
+
+    with asyncio.Runner() as runner:
+        run = runner.run(opened())
+        runner.run(go())

@@ -14,6 +14,7 @@ from collections.abc import Sequence, Set
 from typing import Final, NamedTuple
 
 from ..ports import Applied, Commit, Conflict, InboxAnswer, KeyChange, LogRow, Note, Rejection
+from .row_checksum import kept_checksum, log_checksum, state_checksum
 from .sql_rows import place_of, position_of
 
 SqlValue = int | str | bytes | bytearray | None
@@ -147,9 +148,13 @@ class CommitRows:
                 if not is_new:
                     self.replaced += [(instance, timer) for timer in timers]
             self.bytes += len(state)
+            checksum = state_checksum(
+                (instance, *key, version, epoch, status, terminal, state_schema, hashed, code_id, n, issued_us, state)
+            )
             written: SqlRow = (
                 version, epoch, status, 1 if terminal else 0, state_schema, hashed, code_id, n, issued_us, failures,
-                held, at_us, bytearray(state), instance,
+                held, at_us, bytearray(state),
+                checksum, instance,
             )  # fmt: skip
             if instance in self.last:  # twice in one commit: written table by table, they would lose their order
                 self.needs_slow_path = True
@@ -162,11 +167,13 @@ class CommitRows:
             self.last[instance] = version, n
             if snapshot_before is not None:
                 if is_new:
-                    self.snapshots.append((instance, based_on, state_schema, code_id, b"", at_us, snapshot_before))
+                    kept = (instance, based_on, state_schema, code_id, b"", at_us, snapshot_before)
+                    self.snapshots.append((*kept, kept_checksum(snapshot_before)))
                 else:
-                    self.snapshots_before.append((at_us, snapshot_before, instance))
+                    self.snapshots_before.append((at_us, snapshot_before, kept_checksum(snapshot_before), instance))
             if snapshot_after:
-                self.snapshots.append((instance, version, state_schema, code_id, state_hash, at_us, state))
+                kept = (instance, version, state_schema, code_id, state_hash, at_us, state)
+                self.snapshots.append((*kept, kept_checksum(state)))
         elif not is_new:
             self.failures.append((failures, held, at_us, instance, based_on, lease_seen))
             if instance in self.last:
@@ -199,11 +206,12 @@ class CommitRows:
             n += 1
             version += 1
             size += len(payload) + len(intents)
-            log.append((
+            written: SqlRow = (
                 n, instance, version, prev, blob(action_id), kind, blob(payload), payload_schema, issued_us,
                 blob(correlation), empty if cause is None else blob(cause), issuer, blob(body_hash), blob(intents),
                 status, code_id, env_id, end if n == last else empty,
-            ))  # fmt: skip
+            )  # fmt: skip
+            log.append((*written, log_checksum(written)))
             prev = n
             for ordinal, priority, due_us, timer in emitted:
                 if timer:

@@ -14,7 +14,7 @@ from ..kernel.action import WorkflowKey
 from ..ports import EnumOutboxState, LogEntry, LogRow, OutboxRow, Pointer, Position, Stored
 
 STORED = """select workflow_type, instance_id, instance, version, epoch, status, terminal, state, state_schema,
-  state_hash, code_id, position, last_us, failures, held, lease_id, lease_until_us from workflow_state"""
+  state_hash, code_id, position, last_us, failures, held, lease_id, lease_until_us, cut from workflow_state"""
 LOG = """select l.n, w.workflow_type, w.instance_id, l.version, l.action_id, l.kind, l.payload,
   l.issued_us, l.correlation, l.cause, l.issuer, l.body_hash, l.intents, l.status, l.payload_schema,
   l.code_id, l.env_id, l.state_hash
@@ -24,7 +24,9 @@ OWN = """select l.n, l.version, l.action_id, l.kind, l.payload, l.issued_us, l.c
   l.body_hash, l.intents, l.status, l.payload_schema, l.code_id, l.env_id, l.state_hash from log l"""
 
 # The rows below are what the queries above select, in that order.
-StoredColumns = tuple[str, str, int, int, int, str, int, bytes, int, bytes, int, int, int, int, str, bytes | None, int]
+StoredColumns = tuple[
+    str, str, int, int, int, str, int, bytes, int, bytes, int, int, int, int, str, bytes | None, int, int
+]
 LogColumns = tuple[
     int, str, str, int, bytes, str, bytes, int, bytes, bytes | None, str, bytes, bytes, str, int, int, int, bytes
 ]
@@ -53,10 +55,10 @@ def pointer_of(place: int, ordinal: int) -> Pointer:
 
 def stored_of(row: StoredColumns, timers: Mapping[str, tuple[Pointer, int]]) -> Stored:
     (workflow_type, instance_id, instance, version, epoch, status, terminal, state, state_schema, state_hash, code_id,
-     position, last_us, failures, held, lease_id, lease_until_us) = row  # fmt: skip
+     position, last_us, failures, held, lease_id, lease_until_us, cut) = row  # fmt: skip
     return Stored(
         WorkflowKey(workflow_type, instance_id), instance, version, epoch, status, bool(terminal), state, state_schema,
-        state_hash, code_id, position_of(position), last_us, failures, held, lease_id, lease_until_us, timers,
+        state_hash, code_id, position_of(position), last_us, failures, held, lease_id, lease_until_us, timers, cut,
     )  # fmt: skip
 
 

@@ -129,7 +129,7 @@ class _Rows:
 
     def instances(self) -> list[Row]:
         return [
-            (0, 0, "open", 0, 1, self.digest, 1, 0, 0, 0, "", 0, self.state, key, "orders", f"order-{key}")
+            (0, 0, "open", 0, 1, self.digest, 1, 0, 0, 0, "", 0, self.state, 1, key, "orders", f"order-{key}")
             for key in range(1, self.shape.keys + 1)
         ]
 
@@ -148,13 +148,13 @@ class _Rows:
             emits = n % shape.intents_every == 0
             log.append(
                 (n, key, version + 1, prev, action_id, "place", self.payload, 1, n, action_id, self.none, "bench", self.digest,
-                 self.intents if emits else self.nothing, "open", 1, 1, self.digest)
+                 self.intents if emits else self.nothing, "open", 1, 1, self.digest, 1)
             )  # fmt: skip
             if emits:
                 outbox.append((n, 0, key, 2, 0, ""))
         states: list[Row] = [
             (self.ends[key][0], 0, "open", 0, 1, self.digest, 1, self.ends[key][1], self.n, 0, "", self.n, self.state,
-             key, based_on)
+             1, key, based_on)
             for key, based_on in touched.items()
         ]  # fmt: skip
         settled, self.waits = self.waits, [row[:2] for row in outbox] if shape.settles else []

@@ -61,6 +61,10 @@ COMMANDS = {
     },
     "Prove": {
         "simulate": ("simulate", "Run an app under crashes and faults on a virtual clock; each run is one seed."),
+        "verify": (
+            "verify",
+            "Check a store against itself: hash chains, checksums, counts, rows that point at nothing.",
+        ),
         "replay": ("replay", "Fold the log again and compare every byte with what was stored."),
         "whatif": ("whatif", "Fold recorded actions on other code, and show what would be different."),
         "migrate": ("migrate", "Try an app's migrations on everything in a store."),

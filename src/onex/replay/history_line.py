@@ -149,7 +149,8 @@ def _name(record: Record) -> str:
 
 
 def _fields_as_text(fields: Mapping[str, object]) -> dict[str, object]:
-    return {str(name): _as_text(str(name), value) for name, value in fields.items() if name not in _PLACE}
+    kept = {name: value for name, value in fields.items() if name not in _PLACE and (name != "cut" or value)}
+    return {str(name): _as_text(str(name), value) for name, value in kept.items()}
 
 
 def _as_text(name: str, value: object) -> object:

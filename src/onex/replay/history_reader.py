@@ -19,7 +19,7 @@ them in a file as it does in a store.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
@@ -211,6 +211,10 @@ class HistoryReader:
     async def damaged(self, part: int) -> Sequence[Damage]:
         """Nothing: a file that contradicts itself is not opened."""
         return ()
+
+    async def checksums(self, on_rows: Callable[[int], None]) -> tuple[int, int, Sequence[Damage]]:
+        """A file has none: it is made to be read by people, too."""
+        return 0, self.actions, ()
 
     # --- lines --------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The result of a replay, and of a trial of migrations, as JSON."""
+"""The result of a replay, of a verification, and of a trial of migrations, as JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from ..ports import Env
 from ..replay.migration_check import MigrationCheckResult, MigrationProblem
 from ..replay.verdict import EnumReplayVerdict, ReplayResult
+from ..replay.verify import VerifyResult, fix_of
 
 
 def replay_json(
@@ -61,4 +62,20 @@ def migration_check_json(
         "troubles": result.troubles,
         "names": [{**one._asdict(), "what": str(one.what)} for one in result.names.values()],
         "found": [{**one._asdict(), "key": str(one.key), "what": str(one.what)} for one in kept],
+    }
+
+
+def verify_json(result: VerifyResult) -> dict[str, object]:
+    """``found`` holds the first thousand findings."""
+    return {
+        "ok": not result.findings,
+        "instances": result.instances,
+        "actions": result.actions,
+        "checked": result.checked,
+        "without_checksum": result.without,
+        "findings": result.findings,
+        "found": [
+            {"key": None if one.key is None else str(one.key), "what": one.what, "fix": fix_of(one)}
+            for one in result.found
+        ],
     }

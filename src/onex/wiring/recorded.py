@@ -52,6 +52,9 @@ class RecordedRun(Exported, Protocol):
     async def damaged(self, part: int) -> Sequence[Damage]:
         """Damage in the run. Share 0 of several readers also checks the structure of the file."""
 
+    async def checksums(self, on_rows: Callable[[int], None]) -> tuple[int, int, Sequence[Damage]]:
+        """Rows whose checksum was made again, rows that have none, and what was found."""
+
 
 class RunSource(NamedTuple):
     """A store's URL, or an exported file when ``file`` is not ''. Can be pickled."""
@@ -133,6 +136,9 @@ class RecordedStore:
 
     async def damaged(self, part: int) -> Sequence[Damage]:
         return self._reads.damaged(pages=part == 0)
+
+    async def checksums(self, on_rows: Callable[[int], None]) -> tuple[int, int, Sequence[Damage]]:
+        return self._reads.checksums(on_rows)
 
     def close(self) -> None:
         self._reads.close()

@@ -10,22 +10,30 @@ not by the server: damaged JSON would end the whole statement.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import orjson
 
 from ...kernel.action import WorkflowKey
 from ...records import Damage
+from ..checksum_pass import CHECKED, ChecksumPass
 from ..sql_checks import (
+    ATTEMPT_REFERENCES,
     LOG_REFERENCES,
     MOST,
     NO_SUCH_INTENT,
+    OTHER_DUE_TIME,
     OUTBOX_REFERENCES,
+    REF_REFERENCES,
     SNAPSHOT_REFERENCES,
     STATE_REFERENCES,
+    TWO_KINDS,
+    WATERMARKS,
     RowCheck,
+    ahead,
     log_end_damage,
+    two_kinds,
 )
 from .link import Connection
 
@@ -64,10 +72,19 @@ _CHECKS: Final = (
     RowCheck(_INTENT, _OUTBOX, _OF_OUTBOX),
     RowCheck("'its state kept at version ' || s.version", _SNAPSHOT,
              "from snapshots s left join workflow_state w on w.instance = s.instance"),
+    RowCheck(f"'the try of its intent at ' || {_AT.format('a')} || ', ' || a.ordinal", ATTEMPT_REFERENCES,
+             "from attempts a left join workflow_state w on w.instance = a.instance left join log l on l.n = a.n"),
+    RowCheck(f"'the name of a blob at ' || {_AT.format('r')}", REF_REFERENCES,
+             "from blob_refs r left join log l on l.n = r.n left join workflow_state w on w.instance = l.instance"),
 )  # fmt: skip
-_OPEN: Final = f"select {_KEY}, {_INTENT}, o.ordinal, o.timer, l.intents {_OF_OUTBOX} where l.n is not null"
+_OPEN: Final = (
+    f"select {_KEY}, {_INTENT}, o.ordinal, o.timer, o.fence, o.due_us, l.intents {_OF_OUTBOX} where l.n is not null"
+)
 _ENDS: Final = """select s.shard, coalesce((select max(l.n) from log l where l.n < (s.shard + 1) << 48 and l.n >= s.shard << 48),
-  s.shard << 48) - (s.shard << 48), s.n from shards s order by s.shard"""
+  s.shard << 48) - (s.shard << 48), s.n,
+  (select count(*) from log l where l.n < (s.shard + 1) << 48 and l.n >= s.shard << 48), coalesce(c.cut, 0)
+  from shards s left join (select position >> 48 as shard, sum(cut)::bigint as cut from workflow_state group by 1) c
+  using (shard) order by s.shard"""
 
 
 async def damage_in(connection: Connection) -> list[Damage]:
@@ -77,31 +94,58 @@ async def damage_in(connection: Connection) -> list[Damage]:
         for workflow_type, instance_id, row, number in await connection.fetch(check.question(_KEY), timeout=PATIENCE_S):
             found.append(Damage(_key(workflow_type, instance_id), check.told(row, number)))
     found += await _intents(connection)
-    for shard, last, drawn in await connection.fetch(_ENDS, timeout=PATIENCE_S):
-        if told := log_end_damage(shard, last, drawn):
+    for shard, *counted in await connection.fetch(_ENDS, timeout=PATIENCE_S):
+        if told := log_end_damage(shard, *counted):
             found.append(Damage(None, told))
+    for workflow_type, status, version in await connection.fetch(TWO_KINDS, timeout=PATIENCE_S):
+        found.append(Damage(None, two_kinds(workflow_type, status, version)))
+    for name, shard, n, end in await connection.fetch(WATERMARKS):
+        found.append(Damage(None, ahead(name, shard, n, end)))
     return found
+
+
+async def checksum_damage(connection: Connection, on_rows: Callable[[int], None]) -> tuple[int, int, Sequence[Damage]]:
+    """Rows whose checksum was made again, rows that have none, and what was found."""
+    done = ChecksumPass(on_rows)
+    for table in CHECKED:
+        columns = ", ".join("coalesce(cause, ''::bytea)" if name == "cause" else name for name in table.columns)
+        question, after = table.question(lambda place: f"${place}", columns), table.first
+        while rows := await connection.fetch(question, *after, timeout=PATIENCE_S):
+            done.take(table, [tuple(row) for row in rows])
+            after = table.key_of(tuple(rows[-1]))
+    by_number = f"select {_KEY} from workflow_state w where w.instance = $1"  # noqa: S608 - all of it ours
+    named = [(await connection.fetchrow(by_number, instance), what) for instance, what in done.found]
+    return done.checked, done.without, [Damage(_key(*row) if row else None, what) for row, what in named]
 
 
 async def _intents(connection: Connection) -> Sequence[Damage]:
     """Outbox rows that name an intent which their row of the log does not have."""
     found: list[Damage] = []
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        async for workflow_type, instance_id, row, ordinal, timer, raw in connection.cursor(_OPEN, prefetch=1000):
-            if len(found) < MOST and not _has_intent(raw, ordinal, timer):
-                found.append(Damage(_key(workflow_type, instance_id), f"{row} {NO_SUCH_INTENT}"))
+        async for workflow_type, instance_id, row, ordinal, timer, fence, due_us, raw in connection.cursor(
+            _OPEN, prefetch=1000
+        ):
+            intent = _intent(raw, ordinal, timer)
+            if intent is None:
+                wrong = NO_SUCH_INTENT
+            elif not fence and due_us != intent.get("due_us", 0):  # a note of a try moves it, and leaves a fence
+                wrong = OTHER_DUE_TIME
+            else:
+                continue
+            if len(found) < MOST:
+                found.append(Damage(_key(workflow_type, instance_id), f"{row} {wrong}"))
     return found
 
 
-def _has_intent(raw: bytes, ordinal: int, timer: str) -> bool:
+def _intent(raw: bytes, ordinal: int, timer: str) -> dict[str, Any] | None:
     try:
         intents: Any = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        return False
+        return None
     if not isinstance(intents, list) or not 0 <= ordinal < len(intents):
-        return False
+        return None
     one = intents[ordinal]
-    return not timer or (isinstance(one, dict) and one.get("name") == timer)
+    return one if isinstance(one, dict) and (not timer or one.get("name") == timer) else None
 
 
 def _key(workflow_type: str | None, instance_id: str | None) -> WorkflowKey | None:

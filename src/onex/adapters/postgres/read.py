@@ -46,7 +46,7 @@ _INTENTS: Final = _OUTBOX_OF.format("""(select o.* from unnest($4::bigint[]) s(s
 # One statement sees one moment: an instance and its timers belong together. A row per timer, or one without any.
 _LOADED: Final = """select w.workflow_type, w.instance_id, w.instance, w.version, w.epoch, w.status, w.terminal, w.state,
   w.state_schema, w.state_hash, w.code_id, w.position, w.last_us, w.failures, w.held, w.lease_id, w.lease_until_us,
-  o.timer, o.n, o.ordinal, o.due_us
+  w.cut, o.timer, o.n, o.ordinal, o.due_us
   from unnest($1::text[], $2::text[]) k(t, i) join workflow_state w on w.workflow_type = k.t and w.instance_id = k.i
   left join outbox o on o.instance = w.instance and o.timer <> '' and o.state = 'waiting'"""
 _BACK: Final = """with recursive back(n, prev, version) as (
@@ -140,11 +140,13 @@ class PostgresReads:
 
     async def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]:
         found = await self._row(
-            "select instance, version, position from workflow_state where workflow_type = $1 and instance_id = $2", *key
+            "select instance, version, position, cut from workflow_state where workflow_type = $1 and instance_id = $2",
+            *key,
         )
         if found is None:
             return []
-        instance, version, position = found
+        instance, version, position, cut = found
+        after = max(after, cut)
         first, last = after + 1, min(version, after + limit)
         if first > last:
             return []

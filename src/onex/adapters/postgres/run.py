@@ -9,7 +9,7 @@ A standby that follows by streaming is as good a source as its primary, and leav
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Self
 
 from ...kernel.action import WorkflowKey
@@ -18,7 +18,7 @@ from ...records import Damage
 from ..read_ahead import LONG, ReadAhead
 from ..sql_rows import OWN, own_entries
 from .address import Address
-from .integrity import damage_in
+from .integrity import checksum_damage, damage_in
 from .link import Connection, Link
 from .read import PostgresReads
 from .schema import check
@@ -87,6 +87,11 @@ class PostgresRun(PostgresReads):
 
     async def redacted_since(self, key: WorkflowKey) -> int:
         return 0
+
+    async def checksums(self, on_rows: Callable[[int], None]) -> tuple[int, int, Sequence[Damage]]:
+        """Rows whose checksum was made again, rows that have none, and what was found."""
+        await self.settle()
+        return await self._link.use(lambda connection: checksum_damage(connection, on_rows))
 
     async def damaged(self, part: int) -> Sequence[Damage]:
         """Contradictions inside the store: see ``integrity``. The same for each of several readers."""

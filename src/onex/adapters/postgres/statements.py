@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from ..commit_rows import SqlRow
+from ..row_checksum import LOG_COLUMNS
 from .link import Connection
 
 
@@ -46,14 +47,14 @@ def _insert(table: str, columns: Sequence[str], types: str, *, made: dict[str, s
 
 _SET: Final = (
     "version", "epoch", "status", "terminal", "state_schema", "state_hash", "code_id", "position", "last_us", "failures",
-    "held", "updated_us", "state",
+    "held", "updated_us", "state", "checksum",
 )  # fmt: skip
-_SET_TYPES: Final = "nntnnbnnnntnb"
+_SET_TYPES: Final = "nntnnbnnnntnbn"
 _NEW_STATE: Final = ", ".join(
     f"{name} = {'c4 <> 0' if name == 'terminal' else f'c{n}'}" for n, name in enumerate(_SET, 1)
 )
 _UPDATE: Final = " ".join(
-    ("update workflow_state w set", _NEW_STATE, "from {rows} where w.instance = c14 and w.version = c15")
+    ("update workflow_state w set", _NEW_STATE, "from {rows} where w.instance = c15 and w.version = c16")
 )
 
 INSERT_STATE: Final = _insert(
@@ -61,7 +62,7 @@ INSERT_STATE: Final = _insert(
     made={"terminal": "c4 <> 0"},
 )  # fmt: skip
 UPDATE_STATE: Final = SetStatement(f"{_SET_TYPES}nn", _UPDATE, "and w.lease_id is null")
-UPDATE_LEASED: Final = SetStatement(f"{_SET_TYPES}nnb", _UPDATE, "and w.lease_id = c16")
+UPDATE_LEASED: Final = SetStatement(f"{_SET_TYPES}nnb", _UPDATE, "and w.lease_id = c17")
 UPDATE_FAILURES: Final = SetStatement(
     "ntnnnb",
     "update workflow_state w set failures = c1, held = c2, updated_us = c3 from {rows}",
@@ -72,9 +73,8 @@ SET_LEASE: Final = SetStatement(
 )
 INSERT_LOG: Final = _insert(
     "log",
-    ("n", "instance", "version", "prev", "action_id", "kind", "payload", "payload_schema", "issued_us", "correlation",
-     "cause", "issuer", "body_hash", "intents", "status", "code_id", "env_id", "state_hash"),
-    "nnnnbtbnnbbtbbtnnb",
+    (*LOG_COLUMNS, "checksum"),
+    "nnnnbtbnnbbtbbtnnbn",
     made={"cause": "nullif(c11, ''::bytea)"},
 )  # fmt: skip
 INSERT_OUTBOX: Final = _insert("outbox", ("n", "ordinal", "instance", "priority", "due_us", "timer"), "nnnnnt")
@@ -86,15 +86,15 @@ REPLACE_TIMER: Final = SetStatement(
 REMOVE_TIMERS: Final = SetStatement(
     "n", "delete from outbox o using {rows} where o.instance = c1 and o.timer <> '' and o.state = 'waiting'"
 )
-_SNAPSHOT: Final = "insert into snapshots(instance, version, state_schema, code_id, state_hash, at_us, state)"
+_SNAPSHOT: Final = "insert into snapshots(instance, version, state_schema, code_id, state_hash, at_us, state, checksum)"
 SNAPSHOT_BEFORE: Final = SetStatement(
-    "nbn",
+    "nbnn",
     _SNAPSHOT,
-    "select w.instance, w.version, w.state_schema, w.code_id, w.state_hash, c1, c2",
-    "from {rows} join workflow_state w on w.instance = c3 on conflict do nothing",
+    "select w.instance, w.version, w.state_schema, w.code_id, w.state_hash, c1, c2, c3",
+    "from {rows} join workflow_state w on w.instance = c4 on conflict do nothing",
 )
 SNAPSHOT: Final = SetStatement(
-    "nnnnbnb", _SNAPSHOT, "select c1, c2, c3, c4, c5, c6, c7 from {rows} on conflict do nothing"
+    "nnnnbnbn", _SNAPSHOT, "select c1, c2, c3, c4, c5, c6, c7, c8 from {rows} on conflict do nothing"
 )
 BLOB_REF: Final = SetStatement(
     "nb", "insert into blob_refs(n, digest) select c1, c2 from {rows} on conflict do nothing"

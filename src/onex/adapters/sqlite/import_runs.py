@@ -17,6 +17,7 @@ from typing import Final, Self
 from ...kernel.errors import StateConsistencyError
 from ...records import Code, Env, LogEntry, SnapshotRow, Stored
 from ..commit_rows import SqlValue
+from ..row_checksum import kept_checksum, log_checksum, state_checksum
 from ..store_errors import StoreMissing
 from .errors import StoreTaken, translated, translates_errors
 from .location import real_path
@@ -97,14 +98,21 @@ class SqliteImport:
         self._instance += 1
         self._stored, self._prev = stored, 0
         code_id = self._code(stored.code_id)
+        place = self._place(*stored.position)
+        checksum = state_checksum(
+            (self._instance, *stored.key, stored.version, stored.epoch, stored.status, stored.terminal, stored.state_schema,
+             stored.state_hash, code_id, place, stored.last_us, stored.state)
+        )  # fmt: skip
         self._run(
             INSERT_STATE.one,
             [(stored.version, stored.epoch, stored.status, int(stored.terminal), stored.state_schema, stored.state_hash,
-              code_id, self._place(*stored.position), stored.last_us, stored.failures, stored.held, stored.last_us,
-              stored.state, self._instance, *stored.key)],
+              code_id, place, stored.last_us, stored.failures, stored.held, stored.last_us, stored.state, checksum,
+              self._instance, *stored.key)],
         )  # fmt: skip
         if stored.lease_id is not None or stored.lease_until_us:
             self._run(SET_LEASE, [(stored.lease_id, stored.lease_until_us, self._instance)])
+        if stored.cut:
+            self._run("update workflow_state set cut = ? where instance = ?", [(stored.cut, self._instance)])
         if redacted:
             fields = json.dumps({str(version): list(paths) for version, paths in redacted.items()}).encode()
             self._run(_MARK, [(REDACTED, *stored.key, stored.version, str(stored.key), fields)])
@@ -114,11 +122,12 @@ class SqliteImport:
         values: list[tuple[SqlValue, ...]] = []
         for entry in page:
             row, n = entry.row, self._place(*entry.position)
-            values.append(
-                (n, self._instance, entry.version, self._prev, row.action_id, row.kind, row.payload, row.payload_schema,
-                 row.issued_us, row.correlation, row.cause or b"", row.issuer, row.body_hash, row.intents, row.status,
-                 self._code(entry.code_id), self._env(entry.env_id), entry.state_hash)
+            columns = (
+                n, self._instance, entry.version, self._prev, row.action_id, row.kind, row.payload, row.payload_schema,
+                row.issued_us, row.correlation, row.cause or b"", row.issuer, row.body_hash, row.intents, row.status,
+                self._code(entry.code_id), self._env(entry.env_id), entry.state_hash,
             )  # fmt: skip
+            values.append((*columns, log_checksum(columns)))
             self._prev, self._last_n = n, max(self._last_n, n)
         self._run(INSERT_LOG.one, values)
         self._rows += len(values)
@@ -129,7 +138,7 @@ class SqliteImport:
         self._run(
             SNAPSHOT,
             [(self._instance, kept.version, kept.state_schema, self._code(kept.code_id), kept.state_hash,
-              self._stored.last_us, kept.state)],
+              self._stored.last_us, kept.state, kept_checksum(kept.state))],
         )  # fmt: skip
 
     def reads_damaged_text(self) -> bool:

@@ -7,20 +7,29 @@ was written with, that log rows form one chain per instance, and that each refer
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from ...kernel.action import WorkflowKey
 from ...records import Damage
+from ..checksum_pass import CHECKED, ChecksumPass
 from ..sql_checks import (
+    ATTEMPT_REFERENCES,
     LOG_REFERENCES,
     NO_SUCH_INTENT,
+    OTHER_DUE_TIME,
     OUTBOX_REFERENCES,
+    REF_REFERENCES,
     SNAPSHOT_REFERENCES,
     STATE_REFERENCES,
+    TWO_KINDS,
+    WATERMARKS,
     RowCheck,
+    ahead,
     log_end_damage,
+    two_kinds,
 )
+from .schema import schema_version
 
 _INTEGER: Final = "typeof({0}) = 'integer'"
 _TEXT: Final = "typeof({0}) = 'text'"
@@ -73,6 +82,10 @@ _OUTBOX: Final = [
         " and (o.timer = '' or json_extract(cast(l.intents as text), '$[' || o.ordinal || '].name') = o.timer) end",
         NO_SUCH_INTENT,
     ),
+    (  # a note of a try moves the due time, and leaves a fence
+        "o.fence <> 0 or o.due_us = coalesce(json_extract(cast(l.intents as text), '$[' || o.ordinal || '].due_us'), 0)",
+        OTHER_DUE_TIME,
+    ),
 ]  # fmt: skip
 _SNAPSHOT: Final = [
     *_columns(
@@ -90,6 +103,10 @@ _CHECKS: Final = (
              "from outbox o left join workflow_state w on w.instance = o.instance left join log l on l.n = o.n"),
     RowCheck("'its state kept at version ' || s.version", _SNAPSHOT,
              "from snapshots s left join workflow_state w on w.instance = s.instance"),
+    RowCheck("'the try of its intent at ' || a.n || ', ' || a.ordinal", ATTEMPT_REFERENCES,
+             "from attempts a left join workflow_state w on w.instance = a.instance left join log l on l.n = a.n"),
+    RowCheck("'the name of a blob at ' || r.n", REF_REFERENCES,
+             "from blob_refs r left join log l on l.n = r.n left join workflow_state w on w.instance = l.instance"),
 )  # fmt: skip
 
 
@@ -99,24 +116,55 @@ def damage_in(connection: sqlite3.Connection, *, pages: bool) -> list[Damage]:
     if pages:
         lines = connection.execute("pragma integrity_check(20)").fetchall()
         found += [Damage(None, f"SQLite says: {line}") for (line,) in lines if line != "ok"]
+    schema = schema_version(connection)
     for check in _CHECKS:
-        for workflow_type, instance_id, row, number in connection.execute(check.question(_KEY)).fetchall():
+        if schema < 2 and " attempts " in check.source:
+            continue
+        question = check.question(_KEY) if schema >= 3 else check.question(_KEY).replace("w.cut", "0")
+        for workflow_type, instance_id, row, number in connection.execute(question).fetchall():
             found.append(Damage(_key(workflow_type, instance_id), check.told(row, number)))
-    found += _counted(connection)
+    found += _counted(connection, "sum(cut)" if schema >= 3 else "0")
     return found
 
 
-def _counted(connection: sqlite3.Connection) -> Iterator[Damage]:
+def checksum_damage(
+    connection: sqlite3.Connection, on_rows: Callable[[int], None]
+) -> tuple[int, int, Sequence[Damage]]:
+    """Rows whose checksum was made again, rows that have none, and what was found. In a store of an older schema there is none."""
+    done, has_checksums = ChecksumPass(on_rows), schema_version(connection) >= 3
+    for table in CHECKED:
+        if table.source != "blobs" and not has_checksums:
+            continue
+        columns = ", ".join("coalesce(cause, x'')" if name == "cause" else name for name in table.columns)
+        after: Sequence[object] = table.first
+        while rows := connection.execute(table.question(lambda place: "?", columns), after).fetchall():
+            done.take(table, rows)
+            after = table.key_of(rows[-1])
+    return done.checked, done.without, [_of_instance(connection, *one) for one in done.found]
+
+
+def _of_instance(connection: sqlite3.Connection, instance: int | None, what: str) -> Damage:
+    by_number = f"select {_KEY} from workflow_state w where w.instance = ?"  # noqa: S608 - all of it ours
+    return Damage(_key(*(connection.execute(by_number, (instance,)).fetchone() or (None, None))), what)
+
+
+def _counted(connection: sqlite3.Connection, cut: str) -> Iterator[Damage]:
     (imported,) = connection.execute("select count(*) from meta where name = 'imported'").fetchone()
     wrong = "typeof(n) <> 'integer' or typeof(fence) <> 'integer' or typeof(owner) <> 'text'"
     for (shard,) in connection.execute(f"select shard from shards where {wrong}"):  # noqa: S608 - all of it ours
         yield Damage(None, f"shard {shard} holds a position, a fence or an owner of the wrong type")
     # one statement, which sees one moment: an engine may commit meanwhile
-    last, drawn = connection.execute(
-        "select (select coalesce(max(n), 0) from log), (select n from shards where shard = 0)"
+    counted = connection.execute(
+        "select (select coalesce(max(n), 0) from log), (select n from shards where shard = 0), (select count(*) from log),"  # noqa: S608 - all of it ours
+        f" (select coalesce({cut}, 0) from workflow_state)"
     ).fetchone()
-    if not imported and (told := log_end_damage(0, last, drawn)):
+    if not imported and (told := log_end_damage(0, *counted)):
         yield Damage(None, told)
+    for workflow_type, status, version in connection.execute(TWO_KINDS):
+        yield Damage(None, two_kinds(workflow_type, status, version))
+    if not imported:
+        for name, shard, n, end in connection.execute(WATERMARKS):
+            yield Damage(None, ahead(name, shard, n, end))
 
 
 def _key(workflow_type: bytes | None, instance_id: bytes | None) -> WorkflowKey | None:

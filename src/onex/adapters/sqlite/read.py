@@ -35,7 +35,7 @@ from ...ports import (
 from ...records import Damage
 from ..sql_rows import LOG, OWN, STORED, OwnColumns, entry_of, outbox_row, own_entries, stored_of
 from .errors import translates_errors
-from .integrity import damage_in
+from .integrity import checksum_damage, damage_in
 from .location import StoreFiles, real_path, wal_path
 from .rows import OUTBOX, OUTBOX_TYPES, STORED_TYPES, held_of, unreadable
 from .schema import Access, connect, schema_version
@@ -82,7 +82,7 @@ _OWN_OF_SEVERAL = _sql(
     "where l.instance in (select value from json_each(?)) order by l.instance, l.version",
 )
 _ITS_OWN: Callable[[tuple[Any, ...]], OwnColumns] = itemgetter(slice(-1))
-_STORED_BY_KEY = _sql(STORED, "where workflow_type = ? and instance_id = ?")
+_BY_KEY = "where workflow_type = ? and instance_id = ?"
 
 
 class SqliteReads:
@@ -96,7 +96,10 @@ class SqliteReads:
         try:
             self._files.watch(wal_path(self.path))
             self._files.check()
-            self._has_traces = schema_version(self._connection) >= 2  # else an older ONEX wrote it last, and keeps none
+            schema = schema_version(self._connection)
+            self._has_traces = schema >= 2  # else an older ONEX wrote it last, and keeps none
+            self._cut = "cut" if schema >= 3 else "0"
+            self._stored = STORED.replace(", cut from", f", {self._cut} from")
         except BaseException:
             self._connection.close()
             raise
@@ -112,6 +115,11 @@ class SqliteReads:
         """Contradictions inside the store: see ``integrity``."""
         return damage_in(self._connection, pages=pages)
 
+    @translates_errors
+    def checksums(self, on_rows: Callable[[int], None]) -> tuple[int, int, Sequence[Damage]]:
+        """Rows whose checksum was made again, rows that have none, and what was found."""
+        return checksum_damage(self._connection, on_rows)
+
     @property
     def files(self) -> StoreFiles:
         return self._files
@@ -125,7 +133,7 @@ class SqliteReads:
         execute = self._connection.execute
         found: dict[WorkflowKey, Stored] = {}
         for key in keys:
-            row = execute(_STORED_BY_KEY, key).fetchone()
+            row = execute(_sql(self._stored, _BY_KEY), key).fetchone()
             if row is not None:
                 timers: dict[str, tuple[Pointer, int]] = {
                     name: (Pointer(0, n, ordinal), due_us)
@@ -158,9 +166,12 @@ class SqliteReads:
             where.append("status = ?")
             values.append(status)
         rows = self._connection.execute(
-            _sql(STORED, "where", " and ".join(where), "order by workflow_type, instance_id limit ?"), (*values, limit)
+            _sql(self._stored, "where", " and ".join(where), "order by workflow_type, instance_id limit ?"),
+            (*values, limit),
         )
-        return [stored_of(row, {}) for row in rows]
+        found = [stored_of(row, {}) for row in rows]
+        # one whose text is damaged is read as another text, which may sort before it: then it would come again, for ever
+        return [stored for stored in found if stored.key != after]
 
     @translates_errors
     def codes(self) -> Mapping[int, Code]:
@@ -181,11 +192,12 @@ class SqliteReads:
     def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]:
         execute = self._connection.execute
         found = execute(
-            "select instance, version, position from workflow_state where workflow_type = ? and instance_id = ?", key
+            _sql("select instance, version, position,", self._cut, "from workflow_state", _BY_KEY), key
         ).fetchone()
         if found is None:
             return []
-        instance, version, position = found
+        instance, version, position, cut = found
+        after = max(after, cut)
         first, last = after + 1, min(version, after + limit)
         if first > last:
             return []
@@ -209,7 +221,7 @@ class SqliteReads:
                 (anchor[0] if anchor else position, first, instance, after, last),
             )
         entries = own_entries(key, rows)
-        if [entry.version for entry in entries] != list(range(last - len(entries) + 1, last + 1)):
+        if [entry.version for entry in entries] != list(range(first, last + 1)):
             raise StateConsistencyError(f"{self.path}: versions {first} to {last} of {key} do not follow one another")
         return entries
 

@@ -27,7 +27,7 @@ OUTBOX_TYPES: Final = (
 
 def held_of(key: WorkflowKey, row: StoredColumns) -> Stored:
     """The value for a row that holds wrong types. The instance is held, so no action reaches it; its neighbours go on."""
-    whole = stored_of((*typed(row[:15], STORED_TYPES), None, 0), {})  # type: ignore[arg-type]  # as many, and of those types
+    whole = stored_of((*typed(row[:15], STORED_TYPES), None, 0, 0), {})  # type: ignore[arg-type]  # as many, and of those types
     return whole._replace(
         key=key, held="damaged: its stored row holds values of the wrong type; onex replay reports which"
     )

@@ -37,7 +37,7 @@ from ..store_errors import NotAStore, StoreBusy, StoreMissing, StoreTooNew
 from .errors import StoreIsHistory, StoreReplaced, translated
 from .location import check_mount, check_wal_belongs
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 SHARDS: Final = 1
 PAGE_BYTES: Final = 16384
 APPLICATION_ID: Final = 0x4F4E4558  # "ONEX": by this, file(1) and we recognise a store
@@ -70,6 +70,7 @@ create table workflow_state(
   state_schema integer not null, state_hash blob not null, code_id integer not null, position integer not null,
   last_us integer not null, failures integer not null, held text not null,
   lease_id blob, lease_until_us integer not null default 0, updated_us integer not null, state blob not null,
+  checksum integer not null default 0, cut integer not null default 0,
   unique(workflow_type, instance_id));
 
 create table log(
@@ -77,7 +78,7 @@ create table log(
   action_id blob not null, kind text not null, payload blob not null, payload_schema integer not null,
   issued_us integer not null, correlation blob not null, cause blob, issuer text not null, body_hash blob not null,
   intents blob not null, status text not null, code_id integer not null, env_id integer not null,
-  state_hash blob not null);
+  state_hash blob not null, checksum integer not null default 0);
 create unique index log_action on log(instance, action_id);
 create index log_anchor on log(instance, version) where version % 64 = 0;
 
@@ -105,7 +106,8 @@ create index inbox_answered on inbox(answered_us) where answer is not null;
 
 create table snapshots(
   instance integer not null, version integer not null, state_schema integer not null, code_id integer not null,
-  state_hash blob not null, at_us integer not null, state blob not null, primary key(instance, version));
+  state_hash blob not null, at_us integer not null, state blob not null, checksum integer not null default 0,
+  primary key(instance, version));
 create table blobs(
   digest blob primary key, media_type text not null, size integer not null, at_us integer not null,
   data blob not null);
@@ -133,7 +135,12 @@ create view action_dedup_log as select
   from log l join workflow_state w using (instance);
 """
 
-UPGRADES: Final = {2: f"{_ATTEMPTS} alter table rejections add column trace text not null default '';"}
+_CHECKSUM: Final = "add column checksum integer not null default 0;"
+UPGRADES: Final = {
+    2: f"{_ATTEMPTS} alter table rejections add column trace text not null default '';",
+    3: f"alter table log {_CHECKSUM} alter table snapshots {_CHECKSUM} alter table workflow_state {_CHECKSUM}"
+    " alter table workflow_state add column cut integer not null default 0;",
+}
 """What makes schema ``n`` of schema ``n - 1``. A process that only reads leaves a store as it is, and reads either."""
 
 Access = Literal["rw", "ro"]

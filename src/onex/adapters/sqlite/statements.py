@@ -23,6 +23,7 @@ from itertools import chain
 from typing import Final
 
 from ..commit_rows import Rows, SqlRow, SqlValue
+from ..row_checksum import LOG_COLUMNS
 
 FEW: Final = 16
 MOST: Final = 512
@@ -102,15 +103,14 @@ def _update(table: str, columns: Sequence[str], found_by: Sequence[str], conditi
 
 _SET: Final = (
     "version", "epoch", "status", "terminal", "state_schema", "state_hash", "code_id", "position", "last_us", "failures",
-    "held", "updated_us", "state",
+    "held", "updated_us", "state", "checksum",
 )  # fmt: skip
 
 INSERT_STATE: Final = _insert("workflow_state", (*_SET, "instance", "workflow_type", "instance_id"))
 UPDATE_STATE: Final = _update("workflow_state", _SET, ("instance", "version"), "lease_id is null")
 INSERT_LOG: Final = _insert(
     "log",
-    ("n", "instance", "version", "prev", "action_id", "kind", "payload", "payload_schema", "issued_us", "correlation",
-     "cause", "issuer", "body_hash", "intents", "status", "code_id", "env_id", "state_hash"),
+    (*LOG_COLUMNS, "checksum"),
     empty_is_null="cause",
 )  # fmt: skip
 INSERT_OUTBOX: Final = _insert("outbox", ("n", "ordinal", "instance", "priority", "due_us", "timer"))
@@ -130,8 +130,8 @@ SET_LEASE: Final = "update workflow_state set lease_id = ?, lease_until_us = ? w
 REPLACE_TIMER: Final = "delete from outbox where instance = ? and timer = ? and timer <> '' and state = 'waiting'"
 REMOVE_TIMERS: Final = "delete from outbox where instance = ? and timer <> '' and state = 'waiting'"
 SNAPSHOT_BEFORE: Final = """insert or ignore into
-  snapshots(instance, version, state_schema, code_id, state_hash, at_us, state)
-  select instance, version, state_schema, code_id, state_hash, ?, ? from workflow_state where instance = ?"""
+  snapshots(instance, version, state_schema, code_id, state_hash, at_us, state, checksum)
+  select instance, version, state_schema, code_id, state_hash, ?, ?, ? from workflow_state where instance = ?"""
 SNAPSHOT: Final = """insert or ignore into
-  snapshots(instance, version, state_schema, code_id, state_hash, at_us, state)
-  values(?, ?, ?, ?, ?, ?, ?)"""
+  snapshots(instance, version, state_schema, code_id, state_hash, at_us, state, checksum)
+  values(?, ?, ?, ?, ?, ?, ?, ?)"""
