@@ -40,7 +40,6 @@ COVERED: Final = {
     "snapshots": {"instance", "version", "state_schema", "code_id", "state_hash", "state"} | SUM,
     "outbox": {"n", "ordinal", "instance", "timer", "due_us", "state"},
     "blobs": {"digest", "size", "data"},
-    "blob_refs": {"n"},
     "codes": {"id", "workflow_type", "state_schema", "digest"},
     "envs": {"id"},
     "shards": {"n"},
@@ -50,7 +49,7 @@ FREE: Final = {
     "snapshots": "at_us",
     "outbox": "priority attempt fence started crashes result error",  # what delivery knows beside the log
     "blobs": "media_type at_us",
-    "blob_refs": "digest",  # it only keeps a blob from being collected
+    "blob_refs": "n digest",  # it only keeps a blob from being collected
     "attempts": "id instance n ordinal attempt began_us ended_us outcome code message trace",  # for people
     "codes": "contract_version",  # a label: the digest is taken over the contract, its version included
     "envs": "onex pydantic python tzdata git_revision",  # recorded and named; no bytes depend on them
