@@ -255,10 +255,8 @@ class Conflict(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """The current row of one instance. ``timers[name]`` are its waiting timers; ``last_us`` the last ``issued_us``.
-
-    ``cut``: log rows up to this version were moved to an archive (``Retention``); 0 for none.
-    """
+    """The current row of one instance. ``timers[name]`` are its waiting timers; ``last_us`` the last ``issued_us``. Log rows up
+    to version ``cut`` were moved to an archive; 0 for none."""
 
     key: WorkflowKey
     instance: int
