@@ -47,6 +47,9 @@ from .records import (
     Stored,
 )
 
+STUCK = b"\xff"
+"""See ``Store.judged``. No record begins with it."""
+
 # --- ports ------------------------------------------------------------------------------------------------------------------
 
 
@@ -136,7 +139,10 @@ class Store(Protocol):
         """
 
     async def judged(self) -> bytes:
-        """The last record of the owner before; b'' after an orderly end. Read once, after ``own``."""
+        """The last record of the owner before; b'' after an orderly end. Read once, after ``own`` or ``join``.
+
+        Where that process was ended because user code did not return, ``STUCK``, where it was, and a line feed stand before it.
+        """
 
     async def woken(self) -> None:
         """Returns when another process may have written into the inbox.
@@ -318,6 +324,7 @@ class Telemetry(Protocol):
 
 __all__ = [
     "REJECTION_KEPT_US",
+    "STUCK",
     "Applied",
     "Attempt",
     "Blobs",

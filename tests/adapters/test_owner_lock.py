@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from onex.adapters import owner_lock
 from onex.adapters.owner_lock import IDENTITY_AT, IDENTITY_BYTES, OwnerLock
 from onex.adapters.store_limits import JUDGING_BYTES
+from onex.ports import STUCK
 
 RECORD_AT = IDENTITY_AT + IDENTITY_BYTES
 
@@ -63,3 +66,30 @@ def test_a_lock_that_is_not_held_writes_and_reads_nothing(path: Path) -> None:
     lock.write(b"two")
     assert lock.read() == b""
     assert taken(path).read() == b"one"
+
+
+def test_where_a_process_was_ended_is_told_once_before_its_record(path: Path) -> None:
+    left(path, b"what it died over")
+    lock = taken(path)
+    crash_file = lock.crash_file()
+    assert crash_file is not None
+    ours = Path(owner_lock.__file__).parents[1]
+    with os.fdopen(crash_file, "wb") as crash:
+        crash.write(
+            f'Current thread 0x1 (most recent call first):\n  File "/lib/re.py", line 9 in match\n'
+            f'  File "/app.py", line 7 in look\n  File "{ours}/kernel/machine.py", line 1 in delta\n  File "/main.py", line 3 in main\n'.encode()
+        )
+    lock.free()
+    assert taken(path).read() == STUCK + b"/app.py:7 in look, /lib/re.py:9 in match\nwhat it died over"
+
+
+def test_a_crash_is_told_only_once(path: Path) -> None:
+    lock = taken(path)
+    crash_file = lock.crash_file()
+    assert crash_file is not None
+    os.write(crash_file, b"half a line")
+    os.close(crash_file)
+    assert lock.read() == STUCK + b"?\n"
+    assert lock.read() == b""
+    lock.free()
+    assert lock.crash_file() is None

@@ -8,11 +8,11 @@ import pytest
 
 from onex.adapters.memory.read import Tables
 from onex.adapters.memory.store import MemoryStore
-from onex.engine.crash_counts import CRASHES_REFUSED, CrashCounts, action_name, reading_name, row_name
+from onex.engine.crash_counts import CRASHES_REFUSED, CRASHES_STUCK, CrashCounts, action_name, reading_name, row_name
 from onex.engine.mailbox import Pending
 from onex.kernel.action import NOTHING, WorkflowKey
 from onex.kernel.errors import EngineClosed, KilledItsProcess, OwnershipLost
-from onex.ports import Pointer
+from onex.ports import STUCK, Pointer
 
 DEAD: list[object] = []
 """Bodies that are never left. Dropped, they would be closed in order, which is what a crash does not do."""
@@ -55,6 +55,33 @@ async def _test_one_met_alone_is_refused_after_three_crashes() -> None:
         crash(counts, A)
     counts = await machine.start()
     assert isinstance(counts.refusal(A), KilledItsProcess)
+
+
+def test_one_that_was_stuck_alone_is_refused_at_once_and_stays_so_over_a_restart() -> None:
+    asyncio.run(_test_one_that_was_stuck_alone_is_refused_at_once_and_stays_so_over_a_restart())
+
+
+async def _test_one_that_was_stuck_alone_is_refused_at_once_and_stays_so_over_a_restart() -> None:
+    machine = Machine()
+    crash(await machine.start(), A)
+    machine.tables.judging = STUCK + b"app.py:7 in look\n" + machine.tables.judging
+    counts = await machine.start()
+    assert counts.stuck_at == "app.py:7 in look"
+    refused = counts.refusal(A)
+    assert isinstance(refused, KilledItsProcess) and "app.py:7 in look" in refused.message
+    crash(counts, B)
+    assert (await machine.start()).crashes == {A: CRASHES_STUCK, B: 1}
+
+
+def test_of_several_that_were_stuck_together_each_runs_alone_next() -> None:
+    asyncio.run(_test_of_several_that_were_stuck_together_each_runs_alone_next())
+
+
+async def _test_of_several_that_were_stuck_together_each_runs_alone_next() -> None:
+    machine = Machine()
+    crash(await machine.start(), A, B)
+    machine.tables.judging = STUCK + b"app.py:7 in look\n" + machine.tables.judging
+    assert (await machine.start()).crashes == {A: 1, B: 1}
 
 
 def test_of_several_at_once_each_gets_one_crash_and_no_more_until_it_is_met_alone() -> None:

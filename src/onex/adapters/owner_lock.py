@@ -1,12 +1,13 @@
 """The owner's lock: a file beside the store (``FILE-owner``) that one process locks, and the kernel frees at its death.
 
 Theory of operation. The lock is ``flock``, which belongs to an open file. It is not taken on the database file itself: closing
-any descriptor of that file would drop SQLite's own locks on it. The locked file also holds three values. Each is written
-by one ``pwrite`` and outlives the process that wrote it:
+any descriptor of that file would drop SQLite's own locks on it. The locked file also holds four values. Each outlives the process
+that wrote it, and the first three are written by one ``pwrite``:
 
     bytes  0-7   wake token: random, written by a sender after its commit, so that the owner looks into the inbox
     bytes 16-63  identity: device, inode and WAL of the store when it was taken (``location.StoreFiles.record``)
     bytes 64-    judging: length, CRC-32, and what the owner's engine was judging, up to 64 KiB
+    bytes 128Ki- crash: the traceback of a step that did not return, written from C by the process that it ended
 
 What may go wrong:
 
@@ -23,7 +24,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from secrets import token_bytes
 from struct import Struct
@@ -32,6 +35,7 @@ from typing import Final
 from zlib import crc32
 
 from ..kernel.errors import DatabaseConnectionError
+from ..ports import STUCK
 from .fork_cleanup import release_in_forked_child
 from .store_limits import JUDGING_BYTES
 
@@ -41,6 +45,10 @@ IDENTITY_BYTES: Final = 48
 _RECORD_AT: Final = IDENTITY_AT + IDENTITY_BYTES
 _HEAD: Final = Struct("<II")  # length and CRC-32 of the record, which stands behind them
 _NOTHING: Final = _HEAD.pack(0, 0)
+_CRASH_AT: Final = 128 << 10
+_CRASH_BYTES: Final = 4096
+_OURS: Final = os.fsencode(Path(__file__).resolve().parents[1])
+_FRAME: Final = re.compile(rb'File "([^"\n]+)", line (\d+) in ([^\n]+)')
 
 
 def lock_path(path: Path) -> Path:
@@ -48,7 +56,7 @@ def lock_path(path: Path) -> Path:
 
 
 class OwnerLock:
-    """The lock and the three values. A second lock on the same file is refused, also in the same process."""
+    """The lock and the four values. A second lock on the same file is refused, also in the same process."""
 
     def __init__(self, path: Path, mode: int = 0o644) -> None:
         """``mode`` is given to a new file: whoever may write the store may leave a wake token here."""
@@ -112,7 +120,17 @@ class OwnerLock:
         self._put(_HEAD.pack(len(record), crc32(record)) + record if fits else _NOTHING, _RECORD_AT)
 
     def read(self) -> bytes:
-        """The judging record. b'' when there is none, when it is half written, and while the lock is not held."""
+        """The judging record. b'' when there is none, when it is half written, and while the lock is not held.
+
+        Where a crash was written, ``STUCK``, where that was, and a line feed stand before it. It is told once.
+        """
+        crash = self._got(_CRASH_BYTES, _CRASH_AT).strip(b"\0")
+        if not crash:
+            return self._record()
+        self._put(bytes(_CRASH_BYTES), _CRASH_AT)
+        return STUCK + _where(crash) + b"\n" + self._record()
+
+    def _record(self) -> bytes:
         found = self._got(_HEAD.size + JUDGING_BYTES, _RECORD_AT)
         if len(found) < _HEAD.size:
             return b""
@@ -127,6 +145,17 @@ class OwnerLock:
     def wake_token(self) -> bytes:
         """The token of the last sender. Another value than before means that somebody has sent."""
         return self._got(WAKE_TOKEN_BYTES, 0)
+
+    def crash_file(self) -> int | None:
+        """A descriptor of its own, for the caller to close: what is written there is a crash. None while the lock is not held."""
+        with self._using:
+            if self._descriptor is None:
+                return None
+            with suppress(OSError):
+                descriptor = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
+                os.lseek(descriptor, _CRASH_AT, os.SEEK_SET)
+                return descriptor
+        return None
 
     def _put(self, data: bytes, at: int) -> None:
         with self._using:
@@ -156,6 +185,13 @@ class OwnerLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _where(crash: bytes) -> bytes:
+    """Of a traceback of ``faulthandler``, innermost first: the user's function that ours called, and what it is in."""
+    frames = [b"%b:%b in %b" % found.groups() for found in _FRAME.finditer(crash)]
+    of_user = list(takewhile(lambda frame: not frame.startswith(_OURS), frames)) or frames or [b"?"]
+    return b", ".join(dict.fromkeys((of_user[-1], of_user[0])))
 
 
 def leave_wake_token(path: Path) -> None:

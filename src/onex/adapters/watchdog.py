@@ -1,7 +1,7 @@
 """Watchdog: a thread that raises ``StepOverrun`` in the stepping thread when one step runs longer than its budget.
 
-It can end Python code, at the next bytecode. It cannot end one long call into C (``"a" * 10**9``, a regular expression); for
-that, sizes are bounded elsewhere.
+It can end Python code, at the next bytecode. It cannot end one long call into C (``"a" * 10**9``, a regular expression). Sizes
+are bounded elsewhere, and where the process is ours to end, ``last_resort`` ends it after ``STUCK_BUDGETS`` budgets.
 
 Theory of operation. ``enter`` and ``leave`` count ``_step`` up; it is odd inside a step. The thread looks at it four times per
 budget (``CHECKS``). When it has seen the same odd number for a whole budget, it raises the exception in the stepping thread
@@ -21,14 +21,18 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Callable
 from functools import partial
 
 from ..ports import StepOverrun
+from .last_resort import LastResort
 
 _raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _raise_in.argtypes = (ctypes.c_ulong, ctypes.py_object)
 _NOTHING = ctypes.py_object()  # NULL: takes a pending exception back
 CHECKS = 4
+STUCK_BUDGETS = 4
+STUCK_S_LEAST = 2.0
 
 
 class Watchdog:
@@ -44,6 +48,8 @@ class Watchdog:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._others: dict[float, Watchdog] = {}
+        self._last_resort: LastResort | None = None
+        self._stuck_s = max(STUCK_BUDGETS * budget_s, STUCK_S_LEAST)
         self._thread = threading.Thread(target=self._watch, name="onex-watchdog", daemon=True)
         self._thread.start()
 
@@ -63,13 +69,25 @@ class Watchdog:
                 _raise_in(self._stepping, _NOTHING)
                 raise StepOverrun
 
+    def may_end_process(self, crash_file: Callable[[], int | None]) -> None:
+        """From now on a step of this thread that does not return ends the process. ``crash_file()``: where it says why, or None.
+
+        Called again it does nothing, once there was a crash file.
+        """
+        file = crash_file() if self._last_resort is None else None
+        if file is not None:
+            self._last_resort = LastResort.of_thread(self._stuck_s, file)
+            for other in self._others.values():
+                other._last_resort, other._stuck_s = self._last_resort, self._stuck_s
+
     def of(self, budget_ms: int | None) -> Watchdog:
         """One with this budget for the same steps, which is closed with this one; None: this one."""
         budget_s = self.budget_s if budget_ms is None else budget_ms / 1000
         if budget_s == self.budget_s:
             return self
         if budget_s not in self._others:
-            self._others[budget_s] = Watchdog(budget_s)
+            other = self._others[budget_s] = Watchdog(budget_s)
+            other._last_resort, other._stuck_s = self._last_resort, self._stuck_s
         return self._others[budget_s]
 
     def close(self) -> None:
@@ -77,15 +95,21 @@ class Watchdog:
             other.close()
         self._closing.set()
         self._thread.join()
+        if self._last_resort is not None:
+            self._last_resort.close()
 
     def _watch(self) -> None:
         seen, times = 0, 0
         while not self._closing.wait(self.budget_s / CHECKS):
+            if self._last_resort is not None:
+                self._last_resort.alive()
             step = self._step
             times = times + 1 if step == seen else 0
             seen = step
             if step % 2 == 0 or times < CHECKS:
                 continue
+            if self._last_resort is not None and times * self.budget_s >= self._stuck_s * CHECKS:
+                self._last_resort.end()
             with self._lock:
                 if self._step == step:
                     self._fired = step

@@ -87,9 +87,10 @@ def run(
     shutdown, url = Shutdown(), url_of(store)
     ending = shutdown.run(
         with_health(health, url, lambda seen: run_engine(
-            lambda: seen.opened(open(url, str(app), workers=workers, telemetry=run_log(log, level), bus=bus)), str(app), url,
-            shutdown, seen, until_idle=until_idle, projection=projection, talks=log is LogForm.TEXT and not quiet,
-            as_json=as_json,
+            lambda: seen.opened(open(
+                url, str(app), workers=workers, telemetry=run_log(log, level), bus=bus, ends_process=True
+            )), str(app), url, shutdown, seen, until_idle=until_idle, projection=projection,
+            talks=log is LogForm.TEXT and not quiet, as_json=as_json,
         ))
     )  # fmt: skip
     if code := exit_code_of(ending):

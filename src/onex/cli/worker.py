@@ -56,9 +56,9 @@ def worker(
     shutdown, url = Shutdown(), url_of(store)
     ending = shutdown.run(
         with_health(health, url, lambda seen: run_engine(
-            lambda: seen.opened(
-                open_worker(url, str(app), lease_s=lease, workers=workers, telemetry=run_log(log, level), bus=bus)
-            ),
+            lambda: seen.opened(open_worker(
+                url, str(app), lease_s=lease, workers=workers, telemetry=run_log(log, level), bus=bus, ends_process=True
+            )),
             str(app), url, shutdown, seen, until_idle=False, projection=False, talks=log is LogForm.TEXT and not quiet,
             as_json=as_json,
         ))

@@ -10,20 +10,25 @@ At a start, whatever stands in the record was running at the end. If there were 
 is counted once, however often that happens. If it was alone, it is counted once more. What has a count runs alone; at
 ``CRASHES_REFUSED`` it is refused or held, and its neighbours go on.
 
-What is killed from outside looks the same. It is refused by mistake only if it was running alone at two such moments.
+A step that is stuck in a call into C is ended by the watchdog, with its process, and the record says so (``STUCK``). That is no
+crash that may happen once: what was alone in such a record is stopped at the next start, and its instance is held.
+
+What is killed from outside looks the same as a crash. It is refused by mistake only if it was running alone at two such moments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ..kernel.errors import EngineClosed, KilledItsProcess, OwnershipLost
-from ..ports import Pointer, Store
+from ..kernel.errors import EngineClosed, KilledItsProcess, OwnershipLost, ReducerFailed
+from ..ports import STUCK, Pointer, Store
 from .action_checks import TimerMoved
 from .mailbox import Pending
 
 CRASHES_REFUSED = 3
+CRASHES_STUCK = 255
+"""The count of what is known to be stuck."""
 _NAME = 17  # a letter for its kind, and 16 bytes
 _KEPT = 1500
 
@@ -58,13 +63,24 @@ class CrashCounts:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.crashes: dict[bytes, int] = {}
+        self.owned: Callable[[], None] = _nothing
+        """Called when the store is ours, before any user code runs."""
+        self.stuck_at = ""
+        """Where the last process was stuck and ended; '' when it was not."""
 
     async def read_last_run(self) -> int:
         """Read what the owner before left and count it. Returns how many names have a count."""
-        crashes, running = _read(await self._store.judged())
+        self.owned()
+        record = await self._store.judged()
+        if record.startswith(STUCK):
+            where, _, record = record[len(STUCK) :].partition(b"\n")
+            self.stuck_at = where.decode("utf-8", "replace")
+        crashes, running = _read(record)
         for name in running:
-            before = crashes.get(name, 0)
-            crashes[name] = before + 1 if len(running) == 1 else max(before, 1)
+            before, alone = crashes.get(name, 0), len(running) == 1
+            crashes[name] = min(before + 1, CRASHES_STUCK - 1) if alone else max(before, 1)
+            if alone and self.stuck_at:
+                crashes[name] = CRASHES_STUCK
         self.crashes = crashes
         self._write(())
         return len(crashes)
@@ -97,11 +113,30 @@ class CrashCounts:
         crashes = self.crashes.get(name, 0)
         if crashes < CRASHES_REFUSED:
             return None
+        if crashes == CRASHES_STUCK:
+            return KilledItsProcess(
+                f"it did not return, and its process was ended{self._at}; fix the code, then send or drive it again"
+            )
         return KilledItsProcess(
             f"it was running when the process ended, {crashes} times in a row: the code of its reducer, guards or "
             "payload ends or hangs the process. Fix the code, then send or drive it again",
             crashes=crashes,
         )
+
+    def step_refusal(self, pending: Pending) -> KilledItsProcess | ReducerFailed | None:
+        """The same for an action that is about to be stepped. One that was stuck holds its instance."""
+        name = action_name(pending)
+        if self.crashes.get(name) != CRASHES_STUCK:
+            return self.refusal(name)
+        return ReducerFailed(
+            f"{pending.kind!r} did not return from a call into C, and its process was ended{self._at}",
+            trigger=pending.kind,
+            stuck=True,
+        )
+
+    @property
+    def _at(self) -> str:
+        return f" ({self.stuck_at})" if self.stuck_at else ""
 
     def answered(self, pending: Pending, answer: object) -> None:
         """It is over, and its count is forgotten, unless it comes back: because the engine ended before it was durable, or
@@ -122,6 +157,10 @@ class CrashCounts:
         kept = list(self.crashes.items())[:_KEPT]
         counted = b"".join([name + bytes((min(crashes, 255),)) for name, crashes in kept])
         self._store.judging(len(kept).to_bytes(4) + counted + b"".join(running[:_KEPT]))
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _read(record: bytes) -> tuple[dict[bytes, int], list[bytes]]:

@@ -111,13 +111,18 @@ class ReducerService(Admission):
         self._fences = {} if owner is None else dict(await self.store.own(owner))
         if not self._fences and not self.shares:
             raise OwnershipLost("another process runs on this store; stop it, or submit to it from here")
-        crashed = await self.crash_counts.read_last_run()
-        if crashed:
-            self.events("process_died_judging", suspects=crashed)
+        await self.read_last_run()
         for workflow in self.registry.workflows:
             code_id, env_id = await self.store.intern(workflow.code, self.env)
             self._isolation.rules[workflow.reducer.workflow_type] = Rules(code_id, env_id, 0, self._check_all)
         self._task = asyncio.create_task(self._run(), name="onex-dispatch")
+
+    async def read_last_run(self) -> None:
+        """What the process before was judging when it died is counted (``crash_counts``)."""
+        if crashed := await self.crash_counts.read_last_run():
+            self.events("process_died_judging", suspects=crashed)
+        if self.crash_counts.stuck_at:
+            self.events("step_was_stuck", where=self.crash_counts.stuck_at)
 
     async def close(self) -> None:
         """What was accepted becomes durable or is answered; then nothing more is accepted.

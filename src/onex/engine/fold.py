@@ -324,7 +324,7 @@ class Folded(ActionChecks):
         self.refused.append((pending, error))
         entry = self.entry
         if isinstance(error, ReducerFailed):
-            self.failures += 1
+            self.failures += FAILURES_TO_HOLD if error.context.get("stuck") else 1
             if self.failures >= FAILURES_TO_HOLD and self.version:
                 self.held = kept_message(error, pending.payload)
         elif isinstance(error, LeaseConflictError):

@@ -61,7 +61,7 @@ class FaultIsolation:
             taken = self._mailboxes.take(1, busy)
         for _, pendings in taken:
             for one in pendings:
-                refused = self._crash_counts.refusal(action_name(one))
+                refused = self._crash_counts.step_refusal(one)
                 if refused is not None:
                     refusals[one] = refused
                     self._events("refused_after_crashes", key=str(one.key), trigger=one.kind, error=refused.message)

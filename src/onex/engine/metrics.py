@@ -35,6 +35,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "message_quarantined": "A message nobody can use went to its dead-letter topic; `kept` is False where that refused it.",
     "positions_not_committed": "A closing engine could not commit its positions: those messages are read again, applied once.",
     "process_died_judging": "The last process ended while `suspects` actions or rows ran; they now run one at a time.",
+    "step_was_stuck": "The last process was ended because a step did not return, at `where`; its instance is held once known.",
     "refused_after_crashes": "An action was being judged at three crashes: it is refused; a timer or outcome is held.",
     "dead_after_crashes": "A row was being read at three crashes: it is dead until driven again.",
     "intent_runs_alone": "Its process ended `crashes` times while it ran: it runs while no other intent does, `timeout_s` at most.",

@@ -69,6 +69,7 @@ class ShardKeeper:
     async def start(self) -> None:
         """Become a worker, and take what is ours at the first look. Raises OwnershipLost where one engine has the store alone."""
         await self._leases.join(self.worker)
+        await self._service.read_last_run()  # of the last worker on this machine that died
         await self._look()
         await self._act()
         self._beating.keep(self._beat, "onex-beat")

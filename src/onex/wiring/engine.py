@@ -27,6 +27,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 from uuid import uuid4
@@ -90,6 +91,9 @@ class StoreBlobs:
 
 class OwnerStore(Store, ReadableStore, Protocol):
     """A store for its owner, who reads it too."""
+
+    def crash_file(self) -> int | None:
+        """As of a KeptStore."""
 
 
 class WiredEngine(ReducerPatternEngine):
@@ -222,6 +226,7 @@ async def open(
     check_all: bool = False,
     telemetry: Telemetry | None = None,
     bus: EventBus | str | None = None,
+    ends_process: bool = False,
 ) -> WiredEngine:
     """An engine that owns the store and runs the app: ``async with await onex.open(app="shop") as engine``.
 
@@ -230,12 +235,12 @@ async def open(
     ``executors[target]`` serves that target in place of the app's own function: an executor, or a function of the intent
     (``nodes.given``). ``limits`` win over the settings; ``telemetry`` gets the events of the engine, for example
     ``onex.adapters.structlog_telemetry.StructlogTelemetry()``. ``bus`` brings actions and takes events: ``kafka://HOST:PORT``, by
-    default that of the settings, or an ``onex.bus.EventBus`` that the caller closes; '' is none. Raises ContractError,
-    InvalidExecutor for a target that the app does not have, OwnershipLost when another process runs on the store,
-    DatabaseConnectionError, BusRefused.
+    default that of the settings, or an ``onex.bus.EventBus`` that the caller closes; '' is none. ``ends_process``: a step that is
+    stuck in C may end this process, as in ``onex run``. Raises ContractError, InvalidExecutor for a target that the app does not
+    have, OwnershipLost when another process runs on the store, DatabaseConnectionError, BusRefused.
     """
     store_url = store_url or read_settings().store_url
-    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry)
+    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry, ends_process)
 
     async def begin(engine: WiredEngine) -> None:
         await engine.start(_about())
@@ -261,6 +266,7 @@ async def open_worker(
     check_all: bool = False,
     telemetry: Telemetry | None = None,
     bus: EventBus | str | None = None,
+    ends_process: bool = False,
 ) -> WiredEngine:
     """An engine that shares a PostgreSQL store with others: it judges the instances of its shards, which come and go.
 
@@ -269,7 +275,7 @@ async def open_worker(
     OwnershipLost where one engine has the store for itself, and what ``open`` raises.
     """
     url = StoreUrl.parse(store_url or read_settings().store_url)
-    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry)
+    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry, ends_process)
     worker = Worker(uuid4().hex, lease_s, _about())
     opened: list[SharedStore] = []
 
@@ -295,6 +301,7 @@ class _Wanted(NamedTuple):
     limits: Limits | None
     check_all: bool
     telemetry: Telemetry | None
+    ends_process: bool
 
 
 async def _open(
@@ -302,7 +309,7 @@ async def _open(
     open_store: Callable[[], Awaitable[OwnerStore]],
     begin: Callable[[WiredEngine], Awaitable[None]],
 ) -> WiredEngine:
-    settings, (app, workers, given, limits, check_all, telemetry) = read_settings(), wanted
+    settings, (app, workers, given, limits, check_all, telemetry, _) = read_settings(), wanted
     loaded = app if isinstance(app, App) else load_app(app, tuple(given))
     check_targets(loaded, given)
     store = await open_store()
@@ -325,6 +332,8 @@ async def _open(
             watchdog=watchdog,
             telemetry=telemetry,
         )
+        if wanted.ends_process:
+            engine.service.crash_counts.owned = partial(watchdog.may_end_process, store.crash_file)
         await begin(engine)
     except BaseException:
         # shielded: a second cancellation must not leave the store locked

@@ -120,6 +120,9 @@ class KeptStore(Store, Reader, Sender, Projections, Protocol):
     def watch(self) -> Watch:
         """For one who waits for a commit of another process."""
 
+    def crash_file(self) -> int | None:
+        """A descriptor for what this process says when it is ended; ``judged`` tells it to the next owner. None: nowhere."""
+
 
 class SharedStore(KeptStore, ShardLeases, Protocol):
     """One that several processes may have together, each some of its shards."""

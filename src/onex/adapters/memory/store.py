@@ -86,6 +86,10 @@ class MemoryStore(MemoryLeases):
     async def judged(self) -> bytes:
         return self._judged_before
 
+    def crash_file(self) -> int | None:
+        """None: nothing of a store in memory outlives its process."""
+        return None
+
     async def close(self) -> None:
         self.judging(b"")
         if not self._closed:

@@ -232,6 +232,10 @@ class PostgresStore(PostgresReads):
     async def judged(self) -> bytes:
         return self._judged_before
 
+    def crash_file(self) -> int | None:
+        """See ``OwnerLock.crash_file``."""
+        return self._lock.crash_file()
+
     async def woken(self) -> None:
         await self._woken.changed()
 

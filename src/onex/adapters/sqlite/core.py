@@ -92,14 +92,11 @@ class SqliteCore(SqliteReads):
         self._wait_ms = wait_ms
         self._cap = rejections_kept
         self._lock = OwnerLock(lock_path(path), path.stat().st_mode & 0o666)
-        self._bytes = 0
         self._replaced_error: StoreReplaced | None = None
         self._cursor = self._connection.cursor()
         self._connection.execute(f"pragma wal_autocheckpoint = {WAL_PAGES}").fetchall()
-        self._judged_before = b""
-        self._sweep_us = 0
+        self._judged_before, self._sweep_us, self._bytes, self._last_instance = b"", 0, 0, 0
         self._last_n: int | None = None
-        self._last_instance = 0
         self._ends: dict[int, tuple[int, int]] = {}
         self._rejections: int | None = None
 
@@ -128,6 +125,9 @@ class SqliteCore(SqliteReads):
 
     def judged(self) -> bytes:
         return self._judged_before
+
+    def crash_file(self) -> int | None:
+        return self._lock.crash_file()
 
     @translates_errors
     def intern(self, code: Code, env: Env) -> tuple[int, int]:

@@ -148,6 +148,10 @@ class SqliteStore:
     async def judged(self) -> bytes:
         return b"" if self._core is None else self._core.judged()
 
+    def crash_file(self) -> int | None:
+        """See ``OwnerLock.crash_file``."""
+        return None if self._core is None else self._core.crash_file()
+
     async def woken(self) -> None:
         end_s = time.monotonic() + LOOK_S
         while True:
