@@ -75,10 +75,11 @@ def test_where_a_process_was_ended_is_told_once_before_its_record(path: Path) ->
     assert crash_file is not None
     ours = Path(owner_lock.__file__).parents[1]
     with os.fdopen(crash_file, "wb") as crash:
-        crash.write(
-            f'Current thread 0x1 (most recent call first):\n  File "/lib/re.py", line 9 in match\n'
-            f'  File "/app.py", line 7 in look\n  File "{ours}/kernel/machine.py", line 1 in delta\n  File "/main.py", line 3 in main\n'.encode()
-        )
+        crash.write(b"Current thread 0x1 (most recent call first):\n")
+        for file, line, function in (
+            ("/lib/re.py", 9, "match"), ("/app.py", 7, "look"), (f"{ours}/kernel/machine.py", 1, "delta"), ("/main.py", 3, "main"),
+        ):  # fmt: skip
+            crash.write(f'  File "{file}", line {line} in {function}\n'.encode())
     lock.free()
     assert taken(path).read() == STUCK + b"/app.py:7 in look, /lib/re.py:9 in match\nwhat it died over"
 
