@@ -29,7 +29,7 @@ class InvalidSetting(ValidationError):
 class Settings:
     """``ONEX_STORE``, ``ONEX_WORKERS`` (processes for compute; None: one per CPU), ``ONEX_DEBUG`` (with an error, its traceback).
 
-    ``ONEX_STEP_BUDGET_MS``: a longer step is stopped and its action refused; in C, four times that ends ``onex run``; default 2,000.
+    ``ONEX_STEP_BUDGET_MS``: a longer step is stopped and its action refused; in C, four of them end ``onex run``; default 2,000.
     ``ONEX_CACHE_MIB``: memory for decoded instances; default 64.
     ``REDUCER_MAX_RETRIES``: how often a change is tried again after a conflict on its instance; default 5.
     ``REDUCER_INITIAL_BACKOFF_MS``: wait before the first retry, doubled for each further one; default 10.
