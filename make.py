@@ -240,7 +240,26 @@ def test_long(arguments: list[str]) -> int:
 
 def demo(arguments: list[str]) -> int:
     """run real workflows, kill their engine twice, prove that nothing was lost"""
-    become(tool("onex", "demo", *arguments))
+    words = tool("onex", "demo", *arguments)
+    if "--workers" not in arguments or "--store" in arguments:
+        become(words)
+    # it ends with its standard input, and Ctrl-C is not for it
+    with subprocess.Popen(
+        tool("python", "-m", "tests.servers.postgres_server"),
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as server:
+        assert server.stdout is not None
+        url = server.stdout.readline().decode().strip()
+        if not url:
+            return ENVIRONMENT
+        code = run([*words, "--store", url])
+    sys.stdout.write(
+        "The PostgreSQL server of this demo has ended. To look at a store afterwards, name your server: --store\n"
+    )
+    return code
 
 
 def bench(arguments: list[str]) -> int:

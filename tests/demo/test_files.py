@@ -17,11 +17,13 @@ def place(folder: Path, name: str = "proof.db") -> DemoFiles:
 
 def test_the_next_demo_begins_where_the_last_one_was(tmp_path: Path) -> None:
     with place(tmp_path) as first:
+        assert first.store is not None
         first.store.write_text("old")
         first.store.with_name("proof.db-wal").write_text("old")
         (first.folder / "ledger.jsonl").write_text("old")
         (first.folder / "orders").mkdir()
     with place(tmp_path) as second:
+        assert second.store is not None
         assert not second.store.exists()
         assert not second.store.with_name("proof.db-wal").exists()
         assert [path.name for path in second.folder.iterdir()] == ["made-by-onex-demo"]

@@ -175,6 +175,16 @@ async def open_reader(store_url: str | None = None) -> WatchedReader:
     return await open_kept(url, read_only=True)
 
 
+async def store_exists(store_url: str) -> bool:
+    """Raises DatabaseConnectionError when that cannot be found out."""
+    try:
+        reader = await open_reader(store_url)
+    except StoreMissing:
+        return False
+    await reader.close()
+    return True
+
+
 async def open_sender(store_url: str | None = None) -> ClosableSender:
     """Submits without owning the store, which is made if there is none. Raises DatabaseConnectionError."""
     url = StoreUrl.parse(store_url or read_settings().store_url)

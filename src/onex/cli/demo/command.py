@@ -13,6 +13,7 @@ from typing import Annotated, NamedTuple, TextIO
 
 import typer
 
+from ...wiring.store_access import shown_url
 from ..console import fields, note, say, say_json, styled, table
 from ..exit_codes import FINE, FOUND
 from .check import check
@@ -47,6 +48,10 @@ def demo(
     store: Annotated[
         str | None, typer.Option(metavar="URL", help=f"A store that does not exist yet. [default: {STORE_URL}]")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=2, metavar="N", help="Kill one of N workers that share a PostgreSQL store, named by --store."),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Seed for the moments of the kills. [default: random]")
     ] = None,
@@ -60,23 +65,26 @@ def demo(
     Another process counts what the effects did. Then the log is audited and folded again. Exit code 1: something was
     lost, repeated or different.
 
+    With --workers, several engines share a PostgreSQL store, and one of them is killed each time: the others take over.
+
     \b
     Examples:
       onex demo
       onex demo --path src
       onex demo --workflow orders --instances 20000 --json
       onex demo --store sqlite:////tmp/proof.db --seed 7 --keep
+      onex demo --workers 3 --store postgres://db/shop
     """
     chosen = secrets.randbelow(2**32) if seed is None else seed
-    place = DemoFiles(store)
+    place = DemoFiles(store, shared=workers is not None)
     workload = job(workflow, instances, path, place.folder)
     with place:
         try:
-            proof = perform(workload, place, chosen, sys.stderr if as_json else sys.stdout)
+            proof = perform(workload, place, chosen, sys.stderr if as_json else sys.stdout, workers=workers)
         except KeyboardInterrupt:
             if not keep:
                 place.tidy()
-            note(f"stopped, and the engine was killed; the store so far is {place.store_url}")
+            note(f"stopped, and the engine was killed; the store so far is {shown_url(place.store_url)}")
             raise
         if not keep and not proof.faults:
             place.tidy()
@@ -118,20 +126,23 @@ def perform(
     seed: int,
     stream: TextIO,
     *,
+    workers: int | None = None,
     engine: Sequence[str] = ENGINE,
     between: Callable[[], None] = lambda: None,
 ) -> Proof:
     """The demo without its final output; progress goes to ``stream``. Raises OnexError when the demo cannot run."""
-    with DemoProgress(stream, workload.effects) as progress:
+    with DemoProgress(stream, workload.effects, f"one of {workers} workers" if workers else "the engine") as progress:
         progress.say(f"{workload.title}: {workload.effects:,} effects expected outside the engine")
-        trial = Trial(workload, place.store_url, place.folder, seed, progress, engine=engine, between=between)
+        trial = Trial(
+            workload, place.store_url, place.folder, seed, progress, workers=workers, engine=engine, between=between
+        )
         witnessed = asyncio.run(trial.run())
         progress.say(f"all done after {witnessed.wall_s:.1f} s; auditing the log and folding every instance again")
         tally = trial.ledger.read()
         checked = asyncio.run(check(place.store_url, workload.app, witnessed, tally, seed))
     found = demo_result(witnessed, tally, checked, str(place.proof.resolve()), str(workload.report or ""))
     wrong = faults(found, tally, checked)
-    lines = rows(found, tally, checked)
+    lines = rows(found, tally, checked, workers)
     commands = _commands(workload, place)
     write_page(place.proof, workload, witnessed, found, lines, wrong, commands)
     for fault in wrong:
@@ -141,7 +152,7 @@ def perform(
 
 def _commands(workload: Workload, place: DemoFiles) -> list[str]:
     """Commands that show more."""
-    store = f"--store {shlex.quote(place.store_url)}"
+    store = f"--store {shlex.quote(shown_url(place.store_url))}"
     key = shlex.quote(workload.inputs[len(workload.inputs) // 2].key)
     return [
         f"onex ls {store}",
@@ -168,7 +179,7 @@ def show_proof(proof: Proof, place: DemoFiles, seed: int) -> None:
     say()
     places = [("proof", shown(Path(proof.result.report)))]
     places += [("what the work made", shown(Path(proof.result.work)))] if proof.result.work else []
-    places += [("store", shown(place.store.resolve()))]
+    places += [("store", shown(place.store.resolve()) if place.store else shown_url(place.store_url))]
     fields([*places, ("seed", f"{seed} (--seed {seed} repeats the moments of the kills)")], indent="")
     say()
     say("Try:")

@@ -1,6 +1,8 @@
 """The demo's engine: the real engine on a real store, in a process that the demo's parent starts and kills.
 
-    python -m onex.cli.demo.engine SOCKET STORE_URL APP
+    python -m onex.cli.demo.engine SOCKET STORE_URL APP [LEASE_S]
+
+With LEASE_S it is a worker that shares the store with others: inputs then go through the inbox, to whoever has the instance.
 
 Theory of operation.
 
@@ -12,7 +14,8 @@ Theory of operation.
    the kill; they report, and would wait forever for an acknowledgement that nobody reads.
 3. Inputs are submitted with their given action ids. A retryable refusal (for example Overloaded) is tried again up to TRIES
    times; any other refusal is reported and ends the demo.
-4. After ``FinishWork`` the engine waits until nothing is due, sends a last ``Pulse`` and ``EngineIdle``, and closes.
+4. After ``FinishWork`` the engine waits until nothing is due here, sends a last ``Pulse`` and ``EngineIdle``, and closes. Workers
+   get it when nothing is due in the whole store.
 5. The parent is gone: the socket ends, ``_listen`` returns, the work is cancelled, and the process exits with code 3. It must not
    go on: nobody would count its effects.
 6. A kill may come anywhere. Before the report: the effect runs again and is seen once. After the report, before the
@@ -30,6 +33,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from blake3 import blake3
@@ -41,7 +45,9 @@ from ...engine.pattern_engine import ReducerPatternEngine
 from ...kernel.errors import OnexError, Overloaded
 from ...kernel.intent import ModelIntent
 from ...nodes.io import Function
+from ...wiring.client import EngineClient, connect
 from ...wiring.engine import open as open_engine
+from ...wiring.engine import open_worker
 from .wire import (
     Connection,
     EffectReport,
@@ -63,6 +69,7 @@ RETRY_S = 0.05
 
 Intent = ModelIntent[BaseModel]
 Tamper = Callable[[Intent], Intent]
+Door = ReducerPatternEngine | EngineClient
 
 
 class Reporter:
@@ -128,9 +135,11 @@ class Reporter:
 class DemoEngine:
     """Takes inputs until ``FinishWork``, or until the parent is gone."""
 
-    def __init__(self, link: Connection, reporter: Reporter, store_url: str, app: Path) -> None:
+    def __init__(
+        self, link: Connection, reporter: Reporter, store_url: str, app: Path, lease_s: float | None = None
+    ) -> None:
         self._link, self._reporter = link, reporter
-        self._store_url, self._app = store_url, app
+        self._store_url, self._app, self._lease_s = store_url, app, lease_s
         self._requests: asyncio.Queue[TakeInputs | FinishWork] = asyncio.Queue()
 
     async def run(self) -> None:
@@ -154,12 +163,19 @@ class DemoEngine:
 
     async def _work(self) -> None:
         app = self._reporter.reporting(load_app(self._app))
-        async with await open_engine(self._store_url, app) as engine:
+        async with AsyncExitStack() as stack:
+            door: Door
+            if self._lease_s is None:
+                door = engine = await stack.enter_async_context(await open_engine(self._store_url, app))
+            else:
+                worker = await open_worker(self._store_url, app, lease_s=self._lease_s, workers=1)
+                engine = await stack.enter_async_context(worker)
+                door = await stack.enter_async_context(await connect(self._store_url))
             self._link.send(EngineReady())
             async with asyncio.TaskGroup() as tasks:
                 pulse = tasks.create_task(self._beat(engine))
                 while isinstance(request := await self._requests.get(), TakeInputs):
-                    tasks.create_task(self._take(engine, request.inputs))
+                    tasks.create_task(self._take(door, request.inputs))
                 await engine.idle()
                 since_us = time.time_ns() // 1000
                 await engine.idle()  # for what fell due while the first one waited
@@ -172,16 +188,16 @@ class DemoEngine:
             await asyncio.sleep(PULSE_S)
             self._link.send(_pulse(engine))
 
-    async def _take(self, engine: ReducerPatternEngine, inputs: Sequence[Input]) -> None:
-        taken = await asyncio.gather(*(self._submit(engine, one) for one in inputs))
+    async def _take(self, door: Door, inputs: Sequence[Input]) -> None:
+        taken = await asyncio.gather(*(self._submit(door, one) for one in inputs))
         self._link.send(InputsTaken(inputs=tuple(one.number for one, done in zip(inputs, taken, strict=True) if done)))
 
-    async def _submit(self, engine: ReducerPatternEngine, one: Input) -> bool:
+    async def _submit(self, door: Door, one: Input) -> bool:
         tries = 0
         while True:
             tries += 1
             try:
-                await engine.submit(one.key, one.trigger, one.payload, action_id=one.action_id)
+                await door.submit(one.key, one.trigger, one.payload, action_id=one.action_id)
             except OnexError as error:
                 if not error.retryable or tries >= TRIES:
                     self._link.send(RefusedInput(input=one.number, why=error.message))
@@ -196,11 +212,13 @@ def _pulse(engine: ReducerPatternEngine) -> Pulse:
     return Pulse(committed=counters.committed, latency=counters.latency.as_pairs())
 
 
-async def serve(end: socket.socket, store_url: str, app: Path, tamper: Tamper | None = None) -> int:
+async def serve(
+    end: socket.socket, store_url: str, app: Path, lease_s: float | None = None, tamper: Tamper | None = None
+) -> int:
     """Runs the engine. Returns the exit code: 0 done, 1 an error, 3 the parent is gone."""
     link = await Connection.over(end)
     try:
-        await DemoEngine(link, Reporter(link, tamper), store_url, app).run()
+        await DemoEngine(link, Reporter(link, tamper), store_url, app, lease_s).run()
     except asyncio.CancelledError:  # the parent is gone: there is nobody to report to
         return 3
     except Exception as error:
@@ -214,11 +232,11 @@ async def serve(end: socket.socket, store_url: str, app: Path, tamper: Tamper | 
 
 
 def main(words: Sequence[str], tamper: Tamper | None = None) -> int:
-    """``words`` are the number of the inherited socket, the store's URL and the folder of the app."""
-    number, store_url, app = words
+    """``words`` are the number of the inherited socket, the store's URL, the folder of the app, and a worker's lease."""
+    number, store_url, app, *lease = words
     end = socket.socket(fileno=int(number))
     end.set_inheritable(False)  # a worker process that kept it would hide this one's death from the parent
-    return asyncio.run(serve(end, store_url, Path(app), tamper))
+    return asyncio.run(serve(end, store_url, Path(app), float(lease[0]) if lease else None, tamper))
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ QUARTERS = 4
 
 
 class DemoProgress(ProgressBar):
-    """Writes to ``stream``; ``effects`` are expected."""
+    """Writes to ``stream``; ``effects`` are expected. ``killable``: what is killed."""
 
-    def __init__(self, stream: TextIO, effects: int) -> None:
+    def __init__(self, stream: TextIO, effects: int, killable: str = "the engine") -> None:
         super().__init__("demo", "effects", effects, stream=stream)
-        self.effects = effects
+        self.effects, self._killable = effects, killable
         self._quarters = 0
 
     def say(self, line: str) -> None:
@@ -35,4 +35,6 @@ class DemoProgress(ProgressBar):
     def killed(self, kill: int, effects: int, *, withheld: bool) -> None:
         percent = 100 * effects // max(1, self.effects)
         held = ", one of them done but not acknowledged" if withheld else ""
-        self.say(f"killed the engine at {percent} % - {effects:,} of {self.effects:,} effects seen{held}; restarting")
+        self.say(
+            f"killed {self._killable} at {percent} % - {effects:,} of {self.effects:,} effects seen{held}; restarting"
+        )

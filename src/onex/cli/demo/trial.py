@@ -1,31 +1,34 @@
 """Trial: runs one workload, kills its engine twice, and counts what the effects did.
 
-Theory of operation. This process is the parent. It starts the engine as a child, sends the inputs, and is never killed.
-Each effect of the engine reports to it when it is done, and returns only when the parent has acknowledged the report.
+Theory of operation. This process is the parent. It starts the engine as a child, or several workers that share a store; it
+sends the inputs, and is never killed. Each effect reports to it when it is done, and returns only when the parent has acknowledged
+the report.
 
 1. The moments of the kills are drawn from the seed before the start: a number of seen effects inside each window of KILLS, and
    a wait of up to WAIT_S_MAX, so that the kill meets any point of a commit.
-2. ``_run_engine`` starts a process and three tasks: ``_receive`` reads messages, ``_write_reports`` writes reports into the
-   ledger (fsync) and then acknowledges them, ``_watch`` ends an engine that does nothing for STALL_S.
+2. ``_keep`` keeps one place filled: ``_run_engine`` starts a process and three tasks. ``_receive`` reads messages,
+   ``_write_reports`` writes reports into the ledger (fsync) and then acknowledges them, ``_watch`` ends an engine that does
+   nothing for STALL_S.
 3. ``_next_reports`` takes no report that would carry the count past the window of the next kill. Effects wait for their
-   acknowledgement, so the work cannot finish before the kill, however fast the engine is.
-4. At the moment of a kill ``_acknowledge`` starts ``_kill``. For the second kill it leaves one report of the batch
-   unacknowledged: that effect is done, the engine does not know it, and it must run again under the same key.
-5. After a kill the loop in ``run`` starts the next engine. Inputs without an answer are sent again with the same action ids:
-   if the commit was durable and only the answer was lost, they are duplicates and change nothing.
+   acknowledgement, so the work cannot finish before the kill, however fast the engines are. ``_writing`` is held from the
+   count to the acknowledgement: two places count together.
+4. At the moment of a kill ``_acknowledge`` starts ``_kill`` for the engine whose report made it. For the second kill it leaves one
+   report of the batch unacknowledged: that effect is done, its engine does not know it, and it must run again under the same key.
+5. After a kill the place is filled again. Inputs that the dead engine had not answered are sent again, to whoever has room, with
+   the same action ids: if the commit was durable and only the answer was lost, they are duplicates and change nothing.
 6. Reports that were still in the socket when the engine died are read until the stream ends, and written down: the effect
-   did happen. Nobody can be told; the next engine runs it again, which counts as *retried*.
+   did happen. Nobody can be told; the next owner runs it again, which counts as *retried*.
+7. One engine says itself when nothing is due any more. Of several none can: ``_finish_workers`` asks the store, first the inbox and
+   then the outbox. A message to another worker keeps its row in the outbox until it is answered: none is missed in between.
 
-What may go wrong: the engine ends without a kill, or hangs (EngineEnded, with its last output); it refuses an input
+What may go wrong: an engine ends without a kill, or hangs (EngineEnded, with its last output); it refuses an input
 (InputRefused). Whatever happens, ``_run_engine`` kills the process that it started.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import socket
 import sys
 import time
 from collections import deque
@@ -36,9 +39,11 @@ from typing import NamedTuple, Protocol
 
 from ...engine.metrics import Latency
 from ...kernel.errors import EngineClosed, OnexError
+from ...ports import EnumOutboxState, Pointer, Reader
+from ...wiring import open_reader
+from .engine_process import EngineProcess, start_engine
 from .ledger import EffectLedger
 from .wire import (
-    Connection,
     EffectReport,
     EngineFailed,
     EngineIdle,
@@ -61,6 +66,9 @@ WAIT_S_MAX = 0.025
 BATCH = 25
 UNANSWERED_MAX = 100
 STALL_S = 120.0
+LEASE_S = 1.0
+LOOK_S = 0.1
+PAGE = 500
 
 
 class EngineEnded(EngineClosed):
@@ -123,27 +131,11 @@ class TrialResult(NamedTuple):
         return len(self.struck)
 
 
-class _EngineProcess:
-    """One engine process, and its messages that are not handled yet."""
-
-    def __init__(self, process: asyncio.subprocess.Process, link: Connection) -> None:
-        self.process, self.link = process, link
-        self.reports: deque[EffectReport] = deque()
-        self.arrived = asyncio.Event()
-        self.inputs: deque[Input] = deque()
-        self.unanswered = 0
-        self.ready = False
-        self.finishing = False
-        self.ended = False
-        self.kill_task: asyncio.Task[None] | None = None
-        self.killed = False
-        self.pulse = Pulse(committed=0, latency=[])
-        self.idle_us: int | None = None
-        self.reason = ""
-
-
 class Trial:
-    """``engine``: the command line of an engine. ``between`` is called after each kill, while no engine runs."""
+    """``engine``: the command line of an engine. ``between`` is called after each kill, while the killed engine does not run.
+
+    ``workers``: how many share the store; None for one engine that has it alone.
+    """
 
     def __init__(
         self,
@@ -153,15 +145,21 @@ class Trial:
         seed: int,
         progress: ProgressListener,
         *,
+        workers: int | None = None,
         engine: Sequence[str] = ENGINE,
         between: Callable[[], None] = lambda: None,
     ) -> None:
-        self.workload, self.store_url = workload, store_url
+        self.workload, self.store_url, self.workers = workload, store_url, workers
         self.ledger = EffectLedger(folder / "ledger.jsonl")
         self.log = folder / "engine.log"
         self._progress, self._command, self._between = progress, engine, between
         self._moments = deque(kill_moments(workload.effects, random.Random(seed)))  # noqa: S311 - a moment, not a secret
         self._left = {one.number: one for one in workload.inputs}
+        self._unsent = deque(workload.inputs)
+        self._engines: list[EngineProcess] = []
+        self._writing = asyncio.Lock()
+        self._kill_task: asyncio.Task[None] | None = None
+        self._all_taken, self._finishing = asyncio.Event(), False
         self._taken: list[Input] = []
         self._latency = Latency()
         self._struck: list[EngineKill] = []
@@ -170,16 +168,27 @@ class Trial:
         """Raises EngineEnded, InputRefused. No engine runs when it returns or raises."""
         began_s = time.monotonic()
         try:
-            while (idle_us := await self._run_engine()) is None:
-                self._between()
+            tasks = [asyncio.create_task(self._keep()) for _ in range(self.workers or 1)]
+            asking = asyncio.create_task(self._finish_workers()) if self.workers else None
+            idle_us = max(await all_or_none([*tasks, *([asking] if asking else [])]))
         finally:
+            if self._kill_task is not None:
+                self._kill_task.cancel()
             self.ledger.close()
         wall_s = time.monotonic() - began_s
         return TrialResult(wall_s, tuple(self._struck), self._latency, idle_us, tuple(self._taken))
 
+    async def _keep(self) -> int:
+        """One engine after the other, until one ends in order. Returns since when nothing was due."""
+        while (idle_us := await self._run_engine()) is None:
+            self._between()
+        return idle_us
+
     async def _run_engine(self) -> int | None:
         """One engine from start to end. Returns since when nothing was due, or None when it was killed."""
-        engine = await self._start()
+        words = [self.store_url, str(self.workload.app), *([str(LEASE_S)] if self.workers else [])]
+        engine = await start_engine(self._command, words, self.log, self.workload.environment)
+        self._engines.append(engine)
         writing = asyncio.create_task(self._write_reports(engine))
         watching = asyncio.create_task(self._watch(engine))
         try:
@@ -189,44 +198,37 @@ class Trial:
             await writing
             code = await engine.process.wait()
         finally:
-            for task in (writing, watching, engine.kill_task):
-                if task is not None:
-                    task.cancel()
+            writing.cancel()
+            watching.cancel()
             if engine.process.returncode is None:
                 engine.process.kill()
                 await engine.process.wait()
+            self._engines.remove(engine)
             await engine.link.close()
         self._latency.merge(Latency.from_pairs(engine.pulse.latency))
+        self._unsent.extendleft(reversed(engine.asked.values()))
         if engine.killed:
             return None
         if engine.idle_us is None or code != 0:
             raise EngineEnded(f"the engine ended by itself: {engine.reason or self._last_output(code)}")
         return engine.idle_us
 
-    async def _start(self) -> _EngineProcess:
-        ours, theirs = socket.socketpair()
+    async def _finish_workers(self) -> int:
+        """Returns since when nothing was due in the store; the workers are then told that no more comes."""
+        await self._all_taken.wait()
+        reader = await open_reader(self.store_url)
         try:
-            with self.log.open("ab") as log:
-                process = await asyncio.create_subprocess_exec(
-                    *self._command,
-                    str(theirs.fileno()),
-                    self.store_url,
-                    str(self.workload.app),
-                    pass_fds=(theirs.fileno(),),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,  # Ctrl-C is for this process, which then ends the engine
-                    env=os.environ | self.workload.environment,
-                )
-        except BaseException:
-            ours.close()
-            raise
+            while True:
+                since_us = time.time_ns() // 1000
+                if not await reader.inbox(0, 1) and not await _is_due(reader, since_us):
+                    break
+                await asyncio.sleep(LOOK_S)
         finally:
-            theirs.close()
-        engine = _EngineProcess(process, await Connection.over(ours))
-        engine.inputs.extend(self._left.values())
-        return engine
+            await reader.close()
+        self._finishing = True
+        for engine in self._engines:
+            self._send_inputs(engine)
+        return since_us
 
     def _last_output(self, code: int) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines()
@@ -234,7 +236,7 @@ class Trial:
 
     # --- messages from the engine -----------------------------------------------------------------------------------------
 
-    async def _receive(self, engine: _EngineProcess) -> None:
+    async def _receive(self, engine: EngineProcess) -> None:
         """Until the stream ends; after a kill the messages that the engine had sent come first."""
         while (message := await engine.link.read()) is not None:
             if isinstance(message, EffectReport):
@@ -243,10 +245,13 @@ class Trial:
             else:
                 self._handle(engine, message)
 
-    def _handle(self, engine: _EngineProcess, message: Message) -> None:
+    def _handle(self, engine: EngineProcess, message: Message) -> None:
         if isinstance(message, InputsTaken):
-            engine.unanswered -= len(message.inputs)
+            for number in message.inputs:
+                engine.asked.pop(number, None)
             self._taken.extend(self._left.pop(number) for number in message.inputs)
+            if not self._left:
+                self._all_taken.set()
             self._send_inputs(engine)
         elif isinstance(message, EngineReady):
             engine.ready = True
@@ -261,17 +266,18 @@ class Trial:
             refused = self._left[message.input]
             raise InputRefused(f"{refused.trigger!r} for {refused.key} was refused: {message.why}")
 
-    def _send_inputs(self, engine: _EngineProcess) -> None:
+    def _send_inputs(self, engine: EngineProcess) -> None:
         """Keeps up to UNANSWERED_MAX inputs unanswered. Inputs without an answer are sent again to the next engine."""
-        while engine.ready and engine.inputs and engine.unanswered < UNANSWERED_MAX:
-            batch = tuple(engine.inputs.popleft() for _ in range(min(BATCH, len(engine.inputs))))
-            engine.unanswered += len(batch)
+        while engine.ready and self._unsent and len(engine.asked) < UNANSWERED_MAX:
+            batch = tuple(self._unsent.popleft() for _ in range(min(BATCH, len(self._unsent))))
+            engine.asked.update((one.number, one) for one in batch)
             engine.link.send(TakeInputs(inputs=batch))
-        if engine.ready and not self._left and not engine.finishing:
+        is_over = self._finishing if self.workers else not self._left
+        if engine.ready and is_over and not engine.finishing:
             engine.finishing = True
             engine.link.send(FinishWork())
 
-    async def _watch(self, engine: _EngineProcess) -> None:
+    async def _watch(self, engine: EngineProcess) -> None:
         """Kills an engine that commits nothing and reports nothing for STALL_S; that is an error."""
         last, since_s = (-1, -1), time.monotonic()
         while True:
@@ -286,36 +292,37 @@ class Trial:
 
     # --- answers to the engine ------------------------------------------------------------------------------------------
 
-    async def _write_reports(self, engine: _EngineProcess) -> None:
+    async def _write_reports(self, engine: EngineProcess) -> None:
         while True:
             await engine.arrived.wait()
             engine.arrived.clear()
-            while batch := self._next_reports(engine):
-                await asyncio.to_thread(self.ledger.write, batch)
-                self._progress.seen(self.ledger.effects)
-                self._acknowledge(engine, batch)
+            async with self._writing:
+                while batch := self._next_reports(engine):
+                    await asyncio.to_thread(self.ledger.write, batch)
+                    self._progress.seen(self.ledger.effects)
+                    self._acknowledge(engine, batch)
             if engine.ended and not engine.reports:
                 return
 
-    def _next_reports(self, engine: _EngineProcess) -> list[EffectReport]:
+    def _next_reports(self, engine: EngineProcess) -> list[EffectReport]:
         """The reports to write now. Before a kill, none that would carry the count past its window."""
         count = len(engine.reports)
         if self._moments and not engine.ended:
             room = self._moments[0].until - self.ledger.effects
-            count = min(count, max(room, 0 if engine.kill_task else 1))
+            count = min(count, max(room, 0 if self._kill_task else 1))
         return [engine.reports.popleft() for _ in range(count)]
 
-    def _acknowledge(self, engine: _EngineProcess, batch: list[EffectReport]) -> None:
+    def _acknowledge(self, engine: EngineProcess, batch: list[EffectReport]) -> None:
         if engine.ended:
             return
         moment = self._moments[0] if self._moments else None
-        if moment is not None and engine.kill_task is None and self.ledger.effects >= moment.at:
-            engine.kill_task = asyncio.create_task(self._kill(engine, moment))
+        if moment is not None and self._kill_task is None and self.ledger.effects >= moment.at:
+            self._kill_task = asyncio.create_task(self._kill(engine, moment))
             if moment.withhold:
                 batch = batch[:-1]
         engine.link.send(ReportsWritten(reports=tuple(report.number for report in batch)))
 
-    async def _kill(self, engine: _EngineProcess, moment: KillMoment) -> None:
+    async def _kill(self, engine: EngineProcess, moment: KillMoment) -> None:
         await asyncio.sleep(moment.wait_s)
         try:
             engine.process.kill()
@@ -323,5 +330,28 @@ class Trial:
             return
         engine.killed = True
         self._moments.popleft()
+        self._kill_task = None
+        for other in self._engines:  # what waited for the kill may be written down
+            other.arrived.set()
         self._struck.append(EngineKill(self.ledger.effects, moment.withhold))
         self._progress.killed(len(self._struck), self.ledger.effects, withheld=moment.withhold)
+
+
+async def _is_due(reader: Reader, now_us: int) -> bool:
+    """Whether an intent waits whose time has come."""
+    after: Pointer | None = None
+    while rows := await reader.outbox([EnumOutboxState.WAITING], None, after, PAGE):
+        if any(row.due_us <= now_us for row in rows):
+            return True
+        after = rows[-1].pointer
+    return False
+
+
+async def all_or_none(tasks: Sequence[asyncio.Task[int]]) -> list[int]:
+    """What each gives. One that raises ends the others, and is raised when they have ended; so does a cancelled wait."""
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

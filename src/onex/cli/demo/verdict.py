@@ -93,8 +93,12 @@ def _named(what: str, found: list[str]) -> list[str]:
     return [f"{what}: {'; '.join(found[:NAMED])}{more}"]
 
 
-def rows(found: DemoResult, tally: EffectCounts, checked: DemoCheck) -> list[ProofRow]:
-    """The rows of the final table."""
+def rows(found: DemoResult, tally: EffectCounts, checked: DemoCheck, workers: int | None = None) -> list[ProofRow]:
+    """The rows of the final table. ``workers``: how many shared the store, None for one engine."""
+    killed = ProofRow("engine killed", str(found.kills), "kill -9, and started again at once")
+    if workers:
+        again = f"kill -9 of one of {workers}; the others take over, and it joins again"
+        killed = ProofRow("workers killed", str(found.kills), again)
     audit, verified = checked.audit, checked.counts.actions - found.unverified
     several = len({of_type for of_type, _ in checked.counts.by_status}) > 1
     statuses = ", ".join(
@@ -107,7 +111,7 @@ def rows(found: DemoResult, tally: EffectCounts, checked: DemoCheck) -> list[Pro
     ended = f"each has its outcome{': ' + ', '.join(left) + ' in the outbox' if left else ''}"
     seen = f"by the process that counts, of {found.intents:,} intents; each writes or reports something"
     return [
-        ProofRow("engine killed", str(found.kills), "kill -9, and started again at once"),
+        killed,
         ProofRow("effects seen", f"{len(tally.seen):,}", seen),
         ProofRow("effects lost", str(found.effects_lost), ended if not found.effects_lost else "SOME DID NOT HAPPEN"),
         ProofRow("effects retried", str(found.effects_retried), "ran again after a kill, with the same key: harmless"),
