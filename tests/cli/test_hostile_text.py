@@ -222,6 +222,11 @@ WORDS: dict[str, list[list[str]]] = {
         ["simulate", "{app}", "--seeds", "1", "--json"],
         ["simulate", NASTY],
     ],
+    "backup": [["backup", f"{STEERING}.backup"], ["backup", f"{STEERING}.backup", "--json"]],
+    "restore": [
+        ["restore", f"{STEERING}.backup", "--store", f"sqlite:///{STEERING}2.db"],
+        ["restore", NASTY, "--store", "sqlite:///q2.db"],
+    ],
     "verify": [["verify"], ["verify", "--json"], ["verify", "--from", "{run}"], ["verify", "--from", NASTY]],
     "replay": [
         ["replay", str(ORDERS), "--from", "{run}"],

@@ -41,6 +41,18 @@ class StoreIsHistory(DatabaseConnectionError):
     code = "store_is_history"
 
 
+class StoreIsBackup(DatabaseConnectionError):
+    """The file is a backup. It can be read, but no engine runs on it: ``onex restore`` makes a store of it."""
+
+    code = "store_is_backup"
+
+
+class NotABackup(DatabaseConnectionError):
+    """The file to restore is a store, and not one that ``onex backup`` wrote."""
+
+    code = "not_a_backup"
+
+
 class StoreTaken(DatabaseConnectionError):
     """A file exists at the path where a new store should be made."""
 

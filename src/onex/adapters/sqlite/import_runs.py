@@ -7,7 +7,6 @@ history: opening it for writing is refused (StoreIsHistory). So no intent that w
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,10 +17,10 @@ from ...kernel.errors import StateConsistencyError
 from ...records import Code, Env, LogEntry, SnapshotRow, Stored
 from ..commit_rows import SqlValue
 from ..row_checksum import kept_checksum, log_checksum, state_checksum
-from ..store_errors import StoreMissing
-from .errors import StoreTaken, translated, translates_errors
+from .errors import translated, translates_errors
 from .location import real_path
-from .schema import IMPORTED, connect, create, creation_lock, remove
+from .new_file import publish, temporary
+from .schema import IMPORTED, connect, create, remove
 from .statements import INSERT_LOG, INSERT_STATE, SET_LEASE, SNAPSHOT
 
 REDACTED: Final = (
@@ -38,12 +37,7 @@ class SqliteImport:
         """Raises StoreTaken when a file is at ``path``; DatabaseConnectionError or a subclass."""
         path = real_path(path)
         self.path = path
-        if path.exists():
-            raise StoreTaken(
-                f"{path} exists; runs are imported into a new store only, so name a path where no file is",
-                path=str(path),
-            )
-        self._made = path.with_name(f"{path.name}.{os.getpid()}.import")
+        self._made = temporary(path, "runs are imported into a new store only")
         create(self._made)
         try:
             self._connection = connect(self._made, "rw", synchronous="off")
@@ -186,15 +180,7 @@ class SqliteImport:
         execute("commit")
         execute("pragma wal_checkpoint(truncate)").fetchall()
         self._connection.close()
-        try:
-            with self._made.open("rb") as file:
-                os.fsync(file.fileno())
-            with creation_lock(self.path):
-                if self.path.exists():
-                    raise StoreTaken(f"{self.path} exists by now; name a path where no file is", path=str(self.path))
-                os.rename(self._made, self.path)
-        except OSError as error:
-            raise StoreMissing(f"no store can be made at {self.path}: {error}", path=str(self.path)) from error
+        publish(self._made, self.path)
 
     def _remove(self) -> None:
         remove(self._made)

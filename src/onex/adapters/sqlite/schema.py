@@ -34,7 +34,7 @@ from urllib.parse import quote
 
 from ..fork_cleanup import release_in_forked_child
 from ..store_errors import NotAStore, StoreBusy, StoreMissing, StoreTooNew
-from .errors import StoreIsHistory, StoreReplaced, translated
+from .errors import StoreIsBackup, StoreIsHistory, StoreReplaced, translated
 from .location import check_mount, check_wal_belongs
 
 SCHEMA_VERSION: Final = 3
@@ -43,6 +43,7 @@ PAGE_BYTES: Final = 16384
 APPLICATION_ID: Final = 0x4F4E4558  # "ONEX": by this, file(1) and we recognise a store
 BUSY_MS: Final = 30_000  # a sender waits this long for its turn among the owner's commits
 IMPORTED: Final = "imported"  # in ``meta``: the store was made from recorded runs
+BACKUP: Final = "backup"  # in ``meta``: the file is a backup, made at that time
 CACHE_KIB: Final = 65_536
 _BESIDE: Final = ("", "-wal", "-shm", "-journal")
 
@@ -199,11 +200,11 @@ def create(path: Path) -> None:
         return
     with creation_lock(path):
         if not path.exists():
-            _refuse_left(path)
+            refuse_left(path)
             _make(path)
 
 
-def _refuse_left(path: Path) -> None:
+def refuse_left(path: Path) -> None:
     """A process that still has the old file open would share these with the new one: both would write into both files."""
     for left in (Path(f"{path}-wal"), Path(f"{path}-shm")):
         if left.exists():
@@ -351,6 +352,11 @@ def _check(connection: sqlite3.Connection, path: Path, access: Access) -> None:
             path=str(path),
             found=version,
             known=SCHEMA_VERSION,
+        )
+    if access == "rw" and BACKUP in found:
+        raise StoreIsBackup(
+            f"{path} is a backup, and stays as it is: onex restore {path} --store sqlite:///NEW makes a store of it",
+            path=str(path),
         )
     if access == "rw" and IMPORTED in found:
         raise StoreIsHistory(
