@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from .console import fields, note, say, say_json, styled
+from .console import fields, note, say, say_json, styled, table
 from .exit_codes import Misused
 from .store_options import Json
 
@@ -105,12 +105,19 @@ def _options(texts: list[str]) -> Mapping[str, str]:
 
 
 def _show(result: Mapping[str, object], indent: str = "  ", *, judged: bool) -> None:
-    """Plain values first, then nested ones, indented; where ``judged``, the targets last, with those that were missed marked."""
+    """Plain values first, then nested ones, indented; where ``judged``, the targets last, with those that were missed marked.
+    One of ``columns`` and ``rows`` is a table."""
     targets = result.get("targets") if judged else None
     inner = {name: value for name, value in result.items() if isinstance(value, Mapping)}
     plain = [(n.replace("_", " "), _number(v)) for n, v in result.items() if n not in inner and n != "targets"]
     fields(plain, indent)
     for name, value in inner.items():
+        if value.keys() == {"columns", "rows"}:
+            rows = [
+                [f"{cell:,.1f}" if isinstance(cell, float) else f"{cell:,}" for cell in row] for row in value["rows"]
+            ]
+            table(value["columns"], rows, right=range(len(value["columns"])))
+            continue
         say(f"{indent}{styled(name.replace('_', ' '), 'dim')}")
         _show(value, indent + "  ", judged=judged)
     if isinstance(targets, list):

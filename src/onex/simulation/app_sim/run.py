@@ -46,6 +46,7 @@ from .observer import Coverage, Observer, Violation
 from .schedule import Act, Script, StoreKind
 
 CLIENTS: Final = 3
+"""A written script may have more."""
 FAULTS_S: Final = 60.0
 """Faults go on until all clients are done, but no longer than this."""
 ANSWERED_S: Final = 120.0
@@ -187,7 +188,7 @@ class _Simulation:
                 n, sim.seed, under_test, self.supervisor, self.instances, self.observer, self.truth,
                 None if drawn else _of(n, script), self._add_line,
             )
-            for n in range(CLIENTS)
+            for n in range(max((CLIENTS, *(act.client + 1 for act in script.acts))))
         ]  # fmt: skip
         self.drained_s = _patience_s(under_test)
         self.peace_us = 0
