@@ -265,7 +265,14 @@ PAGES: Sequence[ApiPage] = (
             Section(
                 "Routing",
                 ROUTING,
-                (Entry("seed_names.workflow_router.WorkflowRouter"), Entry("seed_names.workflow_router.ReducerInstance")),
+                (
+                    Entry("seed_names.workflow_router.WorkflowRouter"),
+                    Entry("seed_names.workflow_router.ReducerInstance"),
+                    Entry("seed_names.workflow_router.get_metrics_collector"),
+                    Entry("seed_names.workflow_router.get_circuit_breaker"),
+                    Entry("seed_names.workflow_router.RoutingMetrics", constructed=False),
+                    Entry("engine.circuit_breaker.CircuitBreaker", constructed=False),
+                ),
             ),
             Section("Delegation", REDUCER, (Entry("seed_names.subreducer_framework.SubreducerFramework"),)),
         ),

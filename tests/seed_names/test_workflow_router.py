@@ -9,7 +9,12 @@ import pytest
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import InvalidKey, NoAvailableSubreducersError, ValidationError
 from onex.kernel.retry import BreakerPolicy, EnumBreakerState
-from onex.seed_names.workflow_router import ReducerInstance, WorkflowRouter
+from onex.seed_names.workflow_router import (
+    ReducerInstance,
+    WorkflowRouter,
+    get_circuit_breaker,
+    get_metrics_collector,
+)
 
 KEYS = [WorkflowKey("orders", f"{n}") for n in range(4000)]
 
@@ -97,9 +102,9 @@ def test_keys_of_a_failing_worker_go_round_it_and_come_back_when_it_answers() ->
     before = places(made)
     for _ in range(3):
         made.record("a", succeeded=False)
-    assert made.breaker("a").state is EnumBreakerState.OPEN
+    assert made.breakers["a"].state is EnumBreakerState.OPEN
     assert set(places(made).values()) == {"b"}
-    assert made.rerouted == list(before.values()).count("a")
+    assert made.metrics.rerouted == list(before.values()).count("a")
 
     clock.us += 30_000_000
     own = next(key for key in KEYS if before[key] == "a")
@@ -125,7 +130,7 @@ def test_a_success_between_failures_keeps_the_breaker_closed() -> None:
     made = router(*named("a"), policy=BreakerPolicy(failures=2))
     for succeeded in (False, True, False, True, False):
         made.record("a", succeeded=succeeded)
-    assert made.breaker("a").state is EnumBreakerState.CLOSED
+    assert made.breakers["a"].is_closed
 
 
 def test_a_worker_registered_again_begins_anew() -> None:
@@ -135,13 +140,43 @@ def test_a_worker_registered_again_begins_anew() -> None:
     assert made.route(KEYS[0]).name == "a"
     made.unregister("a")
     made.record("a", succeeded=False)  # a late answer of one that is gone
-    assert made.breaker("a").failures == 0
+    assert made.metrics.failed == {"a": 1}
 
 
 def test_what_was_routed_is_counted_and_every_sixteenth_timed() -> None:
     made = router(*named("a"))
     places(made)
-    assert (made.routed, made.latency.count) == (len(KEYS), len(KEYS) // 16)
+    metrics = get_metrics_collector(made)
+    assert (metrics.routed, metrics.latency.count) == (len(KEYS), len(KEYS) // 16)
+
+
+def test_the_metrics_have_the_names_of_the_source_documents() -> None:
+    made = router(*named("a", "b"), policy=BreakerPolicy(failures=1))
+    metrics = get_metrics_collector(made)
+    assert metrics.success_rate == 1.0
+    for succeeded in (True, True, True, False):
+        made.record("a", succeeded=succeeded)
+    places(made)
+    shown = metrics.as_json(made.breakers)
+    assert shown["reducer_pattern.routing.success_rate"] == 0.75
+    assert shown["reducer_pattern.routing.circuit_breaker_state"] == {"a": "open", "b": "closed"}
+    latency = shown["reducer_pattern.routing.latency_ms"]
+    assert isinstance(latency, dict)
+    assert (latency["count"], set(latency)) == (len(KEYS) // 16, {"count", "p50", "p99"})
+    made.unregister("b")
+    with pytest.raises(NoAvailableSubreducersError):
+        places(made)
+    assert metrics.refused == 1
+
+
+def test_what_is_recorded_at_a_breaker_routes_the_next_key() -> None:
+    made = router(*named("a", "b"), policy=BreakerPolicy(failures=1))
+    breaker = get_circuit_breaker(made, "a")
+    assert breaker is get_circuit_breaker(made, "a")
+    breaker.record(succeeded=False)
+    assert set(places(made).values()) == {"b"}
+    with pytest.raises(ValidationError, match="no worker 'c' is registered; there is a, b"):
+        get_circuit_breaker(made, "c")
 
 
 @pytest.mark.parametrize("worker", [ReducerInstance(""), ReducerInstance("a", 0.0), ReducerInstance("a", float("nan"))])

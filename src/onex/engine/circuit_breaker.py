@@ -21,6 +21,7 @@ class CircuitBreaker:
         return allowed
 
     def record(self, *, succeeded: bool) -> None:
+        """Reports one call. So many failures in a row open it, and a trial that succeeds closes it."""
         self._breaker = record(self._breaker, self.policy, self._now_us, succeeded=succeeded)
 
     def withdraw(self) -> None:
@@ -29,10 +30,12 @@ class CircuitBreaker:
 
     @property
     def state(self) -> EnumBreakerState:
+        """Closed, open or half open. One whose time has run out is half open from the next ``allow`` on."""
         return self._breaker.state
 
     @property
     def is_closed(self) -> bool:
+        """Calls are let through without asking."""
         return self._breaker.state is EnumBreakerState.CLOSED
 
     @property
