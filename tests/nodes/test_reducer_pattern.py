@@ -133,6 +133,8 @@ BAD: list[tuple[ModelReducerInput, type[OnexError], str]] = [
     (asked(add(target_node="effect")), UnsupportedAction, "takes no actions"),
     (asked(add(), aggregation_method="average"), ValidationError, "NodeReducer"),
     (asked(add(instance_id="a\x00")), ValidationError, "control character"),
+    (asked(add(**{"wi\x1bsh": 1})), InvalidPayload, r"wi\\x1bsh: Extra"),
+    (asked(add(command_payload={"amount": "\x00"})), InvalidPayload, "NUL"),
 ]
 
 

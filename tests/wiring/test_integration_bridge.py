@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from typer.testing import CliRunner
 
 import onex
+from onex.adapters.memory.bus import MemoryBus
 from onex.cli.main import app as commands
 from onex.container import ONEXContainer
 from onex.engine.pattern_engine import ReducerPatternEngine
@@ -19,6 +20,7 @@ from onex.nodes.given import GivenEffect
 from onex.nodes.reducer import ModelReducerInput
 from onex.nodes.reducer_pattern import NodeReducerPatternEngine
 from onex.nodes.services import ProtocolReducerPatternEngine
+from onex.wiring.engine import WiredEngine
 from onex.wiring.integration_bridge import CONTRACT, IntegrationBridge, read_node_contract
 from tests.laws.tree import ROOT
 
@@ -80,6 +82,33 @@ def test_an_orchestrator_calls_the_node_and_a_service_of_the_container_serves_a_
             await node.reduce(placed())
 
     asyncio.run(go())
+
+
+def test_the_bus_and_the_listener_are_services_too(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    class Listener:
+        details = False
+
+        def emit(self, name: str, **fields: object) -> None:
+            told.append(name)
+
+    async def go() -> None:
+        container, bus = ONEXContainer(), MemoryBus()
+        container.register_value("Bus", bus)
+        container.register(Listener, Listener)
+        bridge = IntegrationBridge(
+            app=ORDERS, store_url=f"sqlite:///{tmp_path}/store.db", bus="Bus", telemetry=Listener
+        )
+        bridge.register(container)
+        async with container:
+            engine = container.get_service(ReducerPatternEngine)
+            assert isinstance(engine, WiredEngine) and engine.bus is not None
+            assert engine.bus.service.bus is bus
+        await bus.close()
+
+    asyncio.run(go())
+    assert told[0] == "engine_started" and told[-1] == "engine_closed"
 
 
 def test_a_client_of_another_process_is_an_engine_too(tmp_path: Path) -> None:

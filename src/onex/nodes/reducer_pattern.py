@@ -49,6 +49,7 @@ from ..kernel.errors import (
     ValidationError,
 )
 from ..kernel.retry import BreakerPolicy
+from ..kernel.visible_text import visible
 from .reducer import EnumStreamingMode, ModelReducerInput, ModelReducerOutput
 
 TAKEN: Final = frozenset({"correlation_id", "data", "operation_id"})
@@ -253,7 +254,9 @@ def _action(record: JsonValue, n: int, task: ModelReducerInput, issuer: str) -> 
     try:
         action = ModelAction.model_validate({"workflow_key": key, **given} if key else given)
     except PydanticError as error:
-        problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False)]
+        problems = [
+            f"{visible('.'.join(map(str, one['loc'])))}: {one['msg']}" for one in error.errors(include_url=False)
+        ]
         raise InvalidPayload(f"record {n} is no action: {'; '.join(problems[:3])}"[:500]) from None
     refusal = unsupported(action)
     if refusal is not None:
