@@ -183,8 +183,10 @@ def shop(
 Script = Callable[[ReducerPatternEngine], Awaitable[None]]
 
 
-def record(script: Script, code: ReducerRegistry, *, tables: Tables | None = None, seed: int = 1) -> Tables:
-    """What the engine stored of a script, in virtual time."""
+def record(
+    script: Script, code: ReducerRegistry, *, tables: Tables | None = None, seed: int = 1, to_rest: bool = True
+) -> Tables:
+    """What the engine stored of a script, in virtual time. ``to_rest``: it is closed when nothing is due any more."""
     kept = Tables() if tables is None else tables
 
     async def scenario(sim: Sim) -> None:
@@ -194,7 +196,8 @@ def record(script: Script, code: ReducerRegistry, *, tables: Tables | None = Non
         async def life() -> None:
             await engine.start("shop")
             await script(engine)
-            await engine.idle()
+            if to_rest:
+                await engine.idle()
             await engine.close()
 
         await host.spawn(life())

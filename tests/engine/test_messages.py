@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -24,8 +24,10 @@ from onex.engine.task_supervisor import TaskSupervisor
 from onex.kernel.action import NOTHING, Payload, WorkflowKey
 from onex.kernel.intent import EnumIntentType, EnumOutcome, IntentSpec, intent_id, outcome_id, sent_id
 from onex.kernel.machine import MachineReducer
+from onex.kernel.migration import Migrations, MigrationStep
+from onex.kernel.rename import ValueKind
 from onex.kernel.size_limits import PAYLOAD_BYTES, PAYLOAD_DEPTH
-from onex.ports import Applied, Code, Commit, Conflict
+from onex.ports import Applied, Code, Commit, Conflict, EnumOutboxState
 from tests.engine.bills import INTENTS, Mail, record, shop
 from tests.engine.jobs import MACHINE, PAYLOADS, handlers, intents
 
@@ -60,6 +62,41 @@ def test_a_message_sent_again_with_what_a_release_made_of_it_has_arrived_once() 
 def test_another_action_under_a_message_s_id_is_not_the_message() -> None:
     assert _arrives("somebody") == ["open", "paid", "close"]
     assert _arrives(str(BILL), OPEN) == ["open", "paid", "close"]
+
+
+def _newer(code: ReducerRegistry) -> ReducerRegistry:
+    """The same with a ledger of a newer schema."""
+    newer, same = Code("ledger", "2", b"newer".ljust(32), 2), Migrations({MigrationStep(1, ValueKind()): dict})
+    return ReducerRegistry(
+        tuple(
+            replace(one, code=newer, migrations=same) if one.code.workflow_type == "ledger" else one
+            for one in code.workflows
+        )
+    )
+
+
+def test_a_message_to_an_instance_of_newer_code_waits_for_that_code() -> None:
+    """An upgrade may take an hour: no number of tries makes an end of it."""
+    tables = record(lambda engine: _done(engine.submit(LEDGER, "enter", Mail(bill="2", cents=1))), _newer(shop()))
+
+    async def old(engine: ReducerPatternEngine) -> None:
+        await engine.submit(BILL, "open", {"amount": 7}, action_id=OPEN)
+        await engine.clock.sleep(3600)
+        waiting = await engine.reader.outbox((EnumOutboxState.WAITING,), BILL, None, 10)
+        (message,) = [row for row in waiting if not row.timer]
+        assert message.attempt > 10
+
+    record(old, shop(), tables=tables, to_rest=False)
+
+    async def new(engine: ReducerPatternEngine) -> None:
+        await engine.clock.sleep(3700)  # each run begins at the same time
+
+    record(new, _newer(shop()), tables=tables)
+    assert [entry.row.issuer for entry in tables.log if entry.key == LEDGER] == ["", str(BILL)]
+
+
+async def _done(answer: Awaitable[object]) -> None:
+    await answer
 
 
 def test_a_message_whose_twin_is_in_flight_has_its_row_settled_too() -> None:

@@ -10,7 +10,7 @@ Nothing here waits. The row in the outbox changes with the next commit: if that 
 from __future__ import annotations
 
 from ..kernel.action import NOTHING
-from ..kernel.errors import EffectUnknown, OnexError, ValidationError
+from ..kernel.errors import EffectUnknown, OnexError, StateTooNew, ValidationError
 from ..kernel.intent import EnumDelivery, EnumIntentType, EnumOutcome, Failure, outcome_id
 from ..kernel.user_code import plain_text
 from ..ports import Clock, EnumOutboxState, Note, Result
@@ -47,11 +47,16 @@ class AfterTry:
             self.failed_attempt(delivery, error, done=not pure, again=False)
 
     def failed_attempt(self, delivery: Delivery, error: OnexError, *, done: bool, again: bool) -> None:
-        """promise 23. ``done``: this try may have had its effect. ``again``: the policy may be asked."""
+        """promise 23. ``done``: this try may have had its effect. ``again``: the policy may be asked.
+
+        A message to an instance that newer code has written waits for that code, however many tries it takes.
+        """
         spec = delivery.emitted.spec
         delivery.maybe_done = delivery.maybe_done or done
         may_repeat = (not done or spec.delivery is EnumDelivery.AT_LEAST_ONCE) and not delivery.is_cancelled
         delay_s = spec.retry.delay_s(delivery.attempt, delivery.action_id) if again and may_repeat else None
+        if delay_s is None and may_repeat and isinstance(error, StateTooNew):
+            delay_s = spec.retry.max_s
         self._attempts.failed(delivery, error, done=done, next_s=delay_s)
         if delay_s is None:
             outcome = EnumOutcome.UNKNOWN if delivery.maybe_done else EnumOutcome.FAILED
