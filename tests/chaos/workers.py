@@ -1,9 +1,10 @@
 """Workers on PostgreSQL, each behind a proxy of ours, and all that can happen to them: ``python -m tests.chaos.workers --seed 7``.
 
-Three workers share a store. They are killed, stopped past their lease, told to end; their connections are cut, slowed and refused;
-the database is stopped as a crash does. Clients send from outside the whole time. At the end everything due is done, and the
-check from outside (``outside_check``) compares the log with what was answered and with what the far side saw. Beside it, the
-history of each instance is checked to be linearizable (``history``). Exit code 1 when something is wrong.
+Three workers share a store and a bus. They are killed, stopped past their lease, told to end; their connections are cut, slowed and
+refused; the database is stopped as a crash does; the broker goes away. Clients send from outside the whole time, through the store
+and by the bus. At the end everything due is done, and the check from outside (``outside_check``) compares the log with what was
+answered and with what the far side saw; ``bus_side`` compares it with what the bus was told; each instance stands in the projection
+as in the log; and its history is checked to be linearizable (``history``). Exit code 1 when something is wrong.
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
 from onex import wiring
-from onex.ports import EnumOutboxState
+from onex.engine.projections import WORKFLOW
+from onex.ports import EnumOutboxState, Position
+from tests.chaos.bus_side import BusSide
 from tests.chaos.chaos_run import CALM, CLIENTS, evidence_of
 from tests.chaos.far_side import OutsideService
 from tests.chaos.history import Operation, not_linearizable
-from tests.chaos.outside_check import Verdict, check
+from tests.chaos.outside_check import Row, Verdict, check
 from tests.chaos.processes import APP, ROOT, TOKEN, Clients, RunFailed, of_this_run
 from tests.chaos.proxy import Proxy
 from tests.servers.postgres_server import NoServer, PostgresServer
@@ -42,7 +45,8 @@ SHOWN = 10
 
 class Report(NamedTuple):
     """``takeovers_s``: after each kill, how long until its shards were another's. ``silences_s[trouble]``: the longest time without
-    any answer to anybody, from the beginning of that trouble to the next."""
+    any answer to anybody, from the beginning of that trouble to the next. ``by_bus`` actions came by the bus, and ``events`` were
+    read from it."""
 
     seed: int
     troubles: Counter[str]
@@ -51,6 +55,8 @@ class Report(NamedTuple):
     wrong: list[str]
     takeovers_s: list[float]
     silences_s: dict[str, float]
+    by_bus: int
+    events: int
     seconds: float
 
     @property
@@ -74,7 +80,7 @@ class Crew:
         with (self.folder / f"worker-{self.starts}.log").open("wb") as errors:
             self.living[place] = subprocess.Popen(
                 [Path(sys.executable).with_name("onex"), "worker", APP, "--store", url, "--lease", str(LEASE_S),
-                 "--workers", "1", "-v"],
+                 "--workers", "1", "--projection", "-v"],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, env=self.environ, cwd=ROOT,
             )  # fmt: skip
 
@@ -106,8 +112,8 @@ class Crew:
 class Troubles:
     """Each does one thing, and ends when it is over."""
 
-    def __init__(self, crew: Crew, chance: random.Random) -> None:
-        self.crew, self.chance = crew, chance
+    def __init__(self, crew: Crew, bus: BusSide, chance: random.Random) -> None:
+        self.crew, self.bus, self.chance = crew, bus, chance
         self.takeovers_s: list[float] = []
 
     @property
@@ -120,6 +126,7 @@ class Troubles:
             self.slow,
             self.refuse,
             self.stop_database,
+            self.take_broker_away,
         )
 
     def _one(self) -> tuple[int, subprocess.Popen[bytes]]:
@@ -174,6 +181,11 @@ class Troubles:
         time.sleep(self.chance.uniform(0.0, 1.0))
         self.crew.server.start(max_connections="100")
 
+    def take_broker_away(self) -> None:
+        self.bus.cluster.take_down()
+        time.sleep(self.chance.uniform(0.5, 3.0))
+        self.bus.cluster.bring_up()
+
 
 async def shards_of(url: str, about: str) -> int:
     """How many shards the worker has in the store's table, dead or alive."""
@@ -186,19 +198,21 @@ async def shards_of(url: str, about: str) -> int:
         await reader.close()
 
 
-def run_workers(seed: int, troubles: int, folder: Path, shards: int = 16) -> Report:
-    """``troubles`` of them, each kind about as often. Raises NoServer."""
+def run_workers(seed: int, troubles: int, folder: Path, *, shards: int = 16, seconds: float = 0.0) -> Report:
+    """``troubles`` of them, each kind about as often, and more of them until ``seconds`` have passed. Raises NoServer."""
     chance, token, begun_s = random.Random(seed), uuid4().hex, time.monotonic()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ONEX_")}
-    environ = {**kept, TOKEN: token, "CHAOS_FAR_SIDE": str(folder / "far"), "PYTHONPATH": str(ROOT)}
+    bus = BusSide()
+    environ = {**kept, **bus.environment, TOKEN: token, "CHAOS_FAR_SIDE": str(folder / "far"), "PYTHONPATH": str(ROOT)}
     given: Counter[str] = Counter()
     silences_s: dict[str, float] = {}
     wrong: list[str] = []
+    schedule: list[Callable[[], None]] = []
     verdict = Verdict({}, {})
     server = PostgresServer()
     crew = Crew(server, folder, environ, shards)
     clients = Clients(crew.url, environ, folder)
-    trouble = Troubles(crew, chance)
+    trouble = Troubles(crew, bus, chance)
     try:
         server.start(max_connections="100")
         for proxy in crew.proxies:
@@ -208,24 +222,25 @@ def run_workers(seed: int, troubles: int, folder: Path, shards: int = 16) -> Rep
                 crew.keep()
                 for _ in range(CLIENTS):
                     clients.start(chance.randrange(1 << 30))
-                schedule: list[Callable[[], None]] = []
-                while len(schedule) < troubles:
-                    schedule += chance.sample(trouble.all, len(trouble.all))
                 _wait_for(clients, crew, CALM[1])
-                for one in schedule[:troubles]:
-                    begun_with = clients.answers, time.monotonic()
-                    one()
-                    given[one.__name__] += 1
-                    crew.keep()
-                    silent_s = _wait_for(clients, crew, chance.randrange(*CALM), begun_with)
-                    silences_s[one.__name__] = max(silent_s, silences_s.get(one.__name__, 0.0))
+                with bus.sending():
+                    while given.total() < troubles or time.monotonic() - begun_s < seconds:
+                        schedule = schedule or chance.sample(trouble.all, len(trouble.all))
+                        one, begun_with = schedule.pop(), (clients.answers, time.monotonic())
+                        one()
+                        given[one.__name__] += 1
+                        crew.keep()
+                        silent_s = _wait_for(clients, crew, chance.randrange(*CALM), begun_with)
+                        silences_s[one.__name__] = max(silent_s, silences_s.get(one.__name__, 0.0))
                 clients.finish()
-                asyncio.run(_drained(crew.url))
+                asyncio.run(_at_rest(crew.url, bus))
                 crew.end()
                 evidence = asyncio.run(evidence_of(crew.url, clients.told, clients.refused, far.calls))
                 verdict = check(evidence)
                 wrong += _histories(clients)
-                wrong += _replayed(crew.url, environ)
+                wrong += asyncio.run(bus.wrong(evidence.log))
+                wrong += asyncio.run(_projected(crew.url, evidence.log))
+                wrong += _replayed(crew.url, environ, folder)
             except RunFailed as failed:
                 wrong.append(str(failed))
     finally:
@@ -236,9 +251,11 @@ def run_workers(seed: int, troubles: int, folder: Path, shards: int = 16) -> Rep
         for proxy in crew.proxies:
             if proxy.port:
                 proxy.__exit__()
+        bus.close()
         server.remove()
     return Report(
-        seed, given, clients.troubles, verdict, wrong, trouble.takeovers_s, silences_s, time.monotonic() - begun_s
+        seed, given, clients.troubles, verdict, wrong, trouble.takeovers_s, silences_s, len(bus.sent), bus.events,
+        time.monotonic() - begun_s,
     )  # fmt: skip
 
 
@@ -263,16 +280,39 @@ def _wait_for(clients: Clients, crew: Crew, answers: int, since: tuple[int, floa
     return silent_s
 
 
-async def _drained(url: str) -> None:
-    """Until nothing waits any more. Raises RunFailed."""
+async def _at_rest(url: str, bus: BusSide) -> None:
+    """Until nothing waits any more, on the store and on the bus. Raises RunFailed."""
     reader, end_s = await wiring.open_reader(url), time.monotonic() + STALLED_S
     try:
+        await bus.arrived(reader)
         while rows := await reader.outbox([EnumOutboxState.WAITING], None, None, 5):
             if time.monotonic() > end_s:
                 raise RunFailed(f"there wait still, though all is well: {[(row.pointer, row.timer) for row in rows]}")
             await asyncio.sleep(0.1)
+        await bus.told(reader)
+        for shard in range(reader.shards):
+            while await reader.log(Position(shard, await reader.watermark(WORKFLOW, shard)), 1):
+                if time.monotonic() > end_s:
+                    raise RunFailed(f"the projection of shard {shard} does not follow its log")
+                await asyncio.sleep(0.1)
     finally:
         await reader.close()
+
+
+async def _projected(url: str, log: Sequence[Row]) -> list[str]:
+    """Instances whose row of the projection is not the last one of their log."""
+    last = {row.key: (row.version, row.status) for row in log}
+    reader = await wiring.open_reader(url)
+    try:
+        rows = await reader.projected(WORKFLOW, None, None, 10**6)
+    finally:
+        await reader.close()
+    shown = {str(row.key): (row.version, row.tag) for row in rows}
+    return [
+        f"{key} stands at {last.get(key)} in the log, and at {shown.get(key)} in the projection"
+        for key in sorted(last.keys() | shown.keys())
+        if last.get(key) != shown.get(key)
+    ]
 
 
 def _histories(clients: Clients) -> list[str]:
@@ -285,11 +325,16 @@ def _histories(clients: Clients) -> list[str]:
     return [f"the history of {key} is not linearizable: {why}" for key, why in not_linearizable(operations).items()]
 
 
-def _replayed(url: str, environ: Mapping[str, str]) -> list[str]:
+def _replayed(url: str, environ: Mapping[str, str], folder: Path) -> list[str]:
+    """Where the log does not fold to what was stored, it is kept: the server goes with the run."""
     onex = Path(sys.executable).with_name("onex")
     words: list[str | Path] = [onex, "replay", APP, "--store", url, "--strict"]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, env=dict(environ))
-    return [f"replay ended with {done.returncode}: {(done.stdout + done.stderr)[-1000:]}"] if done.returncode else []
+    if not done.returncode:
+        return []
+    export: list[str | Path] = [onex, "export", "--no-redact", "--store", url, "--out", folder / "all.onexrun"]
+    subprocess.run(export, cwd=ROOT, env=dict(environ))
+    return [f"replay ended with {done.returncode}: {(done.stdout + done.stderr)[-4000:]}"]
 
 
 def told(report: Report) -> list[str]:
@@ -299,7 +344,8 @@ def told(report: Report) -> list[str]:
         lines.append(
             f"  {name.replace('_', ' '):<32}{count:>8}   silent for {report.silences_s.get(name, 0.0):.1f} s at most"
         )
-    lines += [f"  {name:<32}{count:>8,}" for name, count in report.verdict.numbers.items()]
+    numbers = {**report.verdict.numbers, "actions by the bus": report.by_bus, "events on the bus": report.events}
+    lines += [f"  {name:<32}{count:>8,}" for name, count in numbers.items()]
     lines += [f"  a client met {name:<19}{count:>8,}" for name, count in sorted(report.client_troubles.items())]
     for kind in ("lost", "twice"):
         lines.append(f"  {kind:<32}{len(report.verdict.found.get(kind, ())):>8}")
@@ -316,13 +362,14 @@ def told(report: Report) -> list[str]:
 def main() -> int:
     words = argparse.ArgumentParser(prog="python -m tests.chaos.workers", description=__doc__)
     words.add_argument("--seed", type=int, default=1)
-    words.add_argument("--troubles", type=int, default=14)
+    words.add_argument("--troubles", type=int, default=16)
+    words.add_argument("--seconds", type=float, default=0.0, help="go on with more troubles for so long")
     words.add_argument("--folder", type=Path, default=None, help="where to keep what there is to see")
     given = words.parse_args()
     folder = given.folder or Path(tempfile.mkdtemp(prefix="chaos-workers-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        report = run_workers(given.seed, given.troubles, folder)
+        report = run_workers(given.seed, given.troubles, folder, seconds=given.seconds)
     except NoServer as error:
         print(f"SKIPPED: {error}")
         return 0

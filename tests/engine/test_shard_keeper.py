@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from pydantic import BaseModel
 
@@ -14,10 +15,11 @@ from onex.kernel.action import NOTHING, WorkflowKey
 from onex.kernel.intent import ModelIntent
 from onex.kernel.membership import Worker
 from onex.kernel.route import shard_of
-from onex.ports import Result
+from onex.ports import Applied, Commit, Conflict, Result
 from onex.simulation.host import Host
 from onex.simulation.seeded_run import Sim, run
 from tests.engine.conftest import ENV
+from tests.engine.jobs import Worker as WorkDone
 from tests.engine.jobs import registry
 
 LEASE_S = 1.0
@@ -78,3 +80,37 @@ def test_what_runs_longer_than_a_drain_is_cut_off_and_run_by_the_next_owner() ->
     begun, ended = _told_to_end_while_the_horn_sounds(DRAIN_S + 1)
     assert len(set(begun)) == len(begun) == 2
     assert ended == begun[1:]
+
+
+class SlowStore(MemoryStore):
+    """``moved`` counts commits whose fences were others at their end."""
+
+    moved = 0
+
+    def __init__(self, sim: Sim, tables: Tables) -> None:
+        super().__init__(tables, now_s=sim.clock.monotonic)
+        self.sim = sim
+
+    async def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
+        fences = dict(commit.fences)
+        await self.sim.clock.sleep(10 * LEASE_S)
+        self.moved += commit.fences != fences
+        return await super().commit(commit)
+
+
+def test_a_shard_that_is_gained_during_a_commit_is_no_part_of_it() -> None:
+    async def scenario(sim: Sim) -> None:
+        tables = Tables(shards=2)
+        host, store = sim.host("a"), SlowStore(sim, tables)
+        engine = ReducerPatternEngine(store, store, registry(WorkDone()), host.clock, host.ids, ENV, check_all=True)
+        await host.spawn(engine.share(Worker("a", LEASE_S), store, store, store.watch()))
+        (other,) = engine.service.fences.keys() - {shard_of(KEY, 2)}
+        await host.spawn(engine.service.give_shards({other}))
+        committed = host.spawn(engine.submit(KEY, "add", {"amount": 1}))
+        await sim.clock.sleep(5 * LEASE_S)
+        assert len(engine.service.fences) == 2
+        await committed
+        assert store.moved == 0
+        await host.spawn(engine.close())
+
+    run(scenario, 1).result()

@@ -43,6 +43,9 @@ BusUrl = Annotated[
         help="A bus that brings actions and takes events. [default: ONEX_BUS, else KAFKA_BOOTSTRAP_SERVERS, else none]",
     ),
 ]
+Projection = Annotated[
+    bool, typer.Option("--projection", help="Maintain the built-in projection; onex projection shows it.")
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log each transition, refusal and attempt, too.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")]
 Log = Annotated[LogForm, typer.Option("--log", help="How the log on stderr is written.")]
@@ -53,9 +56,7 @@ def run(
     store: Store = None,
     until_idle: Annotated[bool, typer.Option("--until-idle", help="Stop when nothing is due.")] = False,
     workers: Workers = None,
-    projection: Annotated[
-        bool, typer.Option("--projection", help="Maintain the built-in projection; onex projection shows it.")
-    ] = False,
+    projection: Projection = False,
     bus: BusUrl = None,
     health: HealthAt = None,
     verbose: Verbose = False,

@@ -8,7 +8,7 @@ import typer
 
 from ..wiring.engine import LEASE_S, open_worker
 from .health import with_health
-from .run import BusUrl, Log, Quiet, Verbose, Workers, level_of, run_engine
+from .run import BusUrl, Log, Projection, Quiet, Verbose, Workers, level_of, run_engine
 from .run_log import LogForm, run_log
 from .shutdown import Shutdown, exit_code_of
 from .store_options import AppPath, HealthAt, Json, Store, url_of
@@ -29,6 +29,7 @@ def worker(
     ] = LEASE_S,
     workers: Workers = None,
     bus: BusUrl = None,
+    projection: Projection = False,
     health: HealthAt = None,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -50,6 +51,7 @@ def worker(
       onex worker shop --store postgres://db/shop --lease 1
       onex worker shop --store postgres://db/shop --health 127.0.0.1:8080
       onex worker shop --store postgres://db/shop --bus kafka://broker:9092
+      onex worker shop --store postgres://db/shop --projection
       onex workers --store postgres://db/shop
     """
     level = level_of(verbose=verbose, quiet=quiet)
@@ -59,7 +61,7 @@ def worker(
             lambda: seen.opened(open_worker(
                 url, str(app), lease_s=lease, workers=workers, telemetry=run_log(log, level), bus=bus, ends_process=True
             )),
-            str(app), url, shutdown, seen, until_idle=False, projection=False, talks=log is LogForm.TEXT and not quiet,
+            str(app), url, shutdown, seen, until_idle=False, projection=projection, talks=log is LogForm.TEXT and not quiet,
             as_json=as_json,
         ))
     )  # fmt: skip

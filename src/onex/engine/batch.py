@@ -217,7 +217,7 @@ class Batch:
         answers.extend(self._answers(beside))
         changes = tuple(change for _, change, _ in self.written)
         commit = Commit(
-            fences=fences,
+            fences=dict(fences),  # shards that are gained while it is written are no part of it
             changes=changes,
             blobs=tuple(blobs),
             notes=tuple(notes),
