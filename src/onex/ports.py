@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -224,13 +224,11 @@ class Sender(Protocol):
     async def send(self, body: bytes, at_us: int, shard: int = 0) -> int:
         """Durable when it returns; the ticket to ask with. ``shard`` is that of the key in ``body`` (``kernel.route.shard_of``);
         0 where it names none.
-
         Raises InvalidPayload, PayloadTooLarge: see ``kernel.size_limits.check_body``.
         """
 
     async def send_all(self, bodies: Sequence[bytes], at_us: int, shards: Sequence[int] = ()) -> Sequence[int]:
         """The same for many in one transaction: all or none. A ticket for each, in their order and rising.
-
         ``shards`` stand where their bodies stand; none given: all 0.
         """
 
@@ -269,6 +267,32 @@ class ShardLeases(Protocol):
 
     async def workers_changed(self) -> None:
         """Returns when a worker may have joined, left or given a shard. The signal can be lost; ``beat`` tells what is."""
+
+
+class Cut(NamedTuple):
+    """The log rows of one instance behind version ``was``, its ``cut`` so far, up to version ``to`` are to go."""
+
+    key: WorkflowKey
+    was: int
+    to: int
+
+
+class Retention(Protocol):
+    """How a log is kept short. Any process may ask, beside the owner: each call is judged by what is stored at that moment."""
+
+    async def cut(self, cuts: Sequence[Cut], at_us: int, *, dry: bool = False) -> Sequence[bool]:
+        """Remove these rows, with kept states and attempts of theirs, in one transaction. ``dry``: say only what could go.
+        False: it stays, since no batch ends at ``to``, the state there is neither kept nor the current one, an intent up to
+        there is open, a projection has not read it, or it is the last row of its shard."""
+
+    async def unnamed_blobs(self, after: bytes, before_us: int, limit: int) -> Sequence[tuple[bytes, int]]:
+        """Digest and size, by digest, behind ``after``: blobs kept since ``before_us`` or longer that no log row names."""
+
+    async def drop_blobs(self, digests: Sequence[bytes]) -> int:
+        """Remove those that no log row names now; how many."""
+
+    async def expire(self, at_us: int, *, dry: bool = False) -> int:
+        """Remove answers, attempts and rejections that are past their time; how many rows. ``dry``: only count."""
 
 
 class Projections(Protocol):
@@ -333,6 +357,7 @@ __all__ = [
     "Commit",
     "Conflict",
     "Counts",
+    "Cut",
     "EnumAttempt",
     "EnumInFlight",
     "EnumOutboxState",
@@ -361,6 +386,7 @@ __all__ = [
     "Rejection",
     "RejectionRow",
     "Result",
+    "Retention",
     "Sender",
     "ShardLeases",
     "ShardOwner",

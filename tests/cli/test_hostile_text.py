@@ -222,6 +222,7 @@ WORDS: dict[str, list[list[str]]] = {
         ["simulate", "{app}", "--seeds", "1", "--json"],
         ["simulate", NASTY],
     ],
+    "gc": [["gc", "--dry-run"], ["gc", "--archive", f"{STEERING}.archive", "--json"], ["gc", "--older-than", NASTY]],
     "backup": [["backup", f"{STEERING}.backup"], ["backup", f"{STEERING}.backup", "--json"]],
     "restore": [
         ["restore", f"{STEERING}.backup", "--store", f"sqlite:///{STEERING}2.db"],

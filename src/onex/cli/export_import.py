@@ -77,7 +77,7 @@ def export(
     )
     wanted = [WorkflowKey.parse(key) for key in keys or ()]
     source = RunSource(store_url=url_of(store))
-    with _beside(out) as made:
+    with beside(out) as made:
         count = asyncio.run(_export(source, made, of_type, wanted, redaction, shown=not as_json))
     if redaction is not None and app is None:
         note("secrets were found by field name only; --app APP also replaces the fields that the app marks as Secret")
@@ -123,7 +123,7 @@ async def _export(
 
 
 @contextmanager
-def _beside(out: Path) -> Iterator[Path]:
+def beside(out: Path) -> Iterator[Path]:
     """A temporary file in the same folder. It becomes ``out`` if the block ends without an error; otherwise it is removed."""
     made = out.with_name(f".{out.name}.{os.getpid()}")
     try:

@@ -57,6 +57,10 @@ COMMANDS = {
         "rejections": ("rejections", "Show refused actions, the newest first."),
         "dead": ("dead_letters", "List intents that are dead or held, and run them again."),
         "release": ("dead_letters", "Let a held instance take actions again."),
+        "gc": (
+            "gc",
+            "Keep a store short: archive old log rows and remove them, and collect blobs and rows past their time.",
+        ),
         "backup": ("backup", "Save a SQLite store into one file, while its engine runs."),
         "restore": ("backup", "Make a new store of a backup, for an engine to go on with."),
         "store": ("store", "Upgrade the schema of a store on a server, or give its roles their rights."),

@@ -123,7 +123,13 @@ async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | Non
             raise Misused(f"{key} is at version {stored.version}; version {at} does not exist yet")
         from ..app import load_app
         from ..engine.encode import encode
-        from ..engine.refold import state_at
+        from ..engine.refold import HistoryCut, state_at
+
+        if at <= stored.cut:
+            raise HistoryCut(
+                f"the history of {key} begins at version {stored.cut + 1} here; the archive that onex gc wrote has version {at}: "
+                f"onex import ARCHIVE --store sqlite:///NEW, then onex show --store sqlite:///NEW"
+            )
 
         loaded = load_app(app).workflows
         if key.workflow_type not in loaded:
@@ -153,6 +159,8 @@ def _show(page: InstancePage, stored: Stored, app: Path | None) -> None:
     pairs += [("changed", f"{when(changed, now)}, {iso(changed)}")]
     if page.code is not None and page.at is None:
         pairs.append(("code", f"{page.code.contract_version}, {page.code.digest.hex()[:12]}"))
+    if stored.cut:
+        pairs.append(("history", f"from version {stored.cut + 1} on; what was before is in an archive of onex gc"))
     if stored.held:
         release = f"onex release {page.key} --app {app or 'APP'}"
         pairs.append(("held", f"{styled(harmless(stored.held), 'yellow')}. Fix the reducer, or: {release}"))

@@ -41,6 +41,12 @@ OWN_INTENT = "intent:"
 _made = tuple.__new__  # of a NamedTuple: its own way costs three times the tuple
 
 
+class HistoryCut(OnexError):
+    """The version was moved to an archive by ``onex gc``: here the history of its instance begins later."""
+
+    code = "history_cut"
+
+
 class Recorded(Protocol):
     """What a replay asks of a store. Any Reader answers it, and so does an exported file."""
 
@@ -132,8 +138,8 @@ async def state_at(reader: Recorded, workflow: Workflow, key: WorkflowKey, versi
     state, after = refold.begin(snapshot), snapshot.version if snapshot is not None else 0
     while after < version:
         rows = await reader.history(key, after, min(PAGE, version - after))
-        if not rows:
-            raise _gap(key, version, after)
+        if not rows or rows[0].version != after + 1:
+            raise _gap(key, version, after, rows)
         for entry in rows:
             state = refold.delta(state, refold.action(key, entry.row)).state
         after = rows[-1].version
@@ -155,8 +161,8 @@ async def proven_state_at(reader: Recorded, workflow: Workflow, key: WorkflowKey
     found = encode(state) if after == version else None
     while found is None or batch:  # to the end of the batch that holds ``version``: only there is a hash
         rows = await reader.history(key, after, PAGE)
-        if not rows:
-            raise _gap(key, version, after)
+        if not rows or rows[0].version != after + 1:
+            raise _gap(key, version, after, rows)
         for entry in rows:
             try:
                 state = refold.delta(state, refold.action(key, entry.row)).state
@@ -185,5 +191,10 @@ def _unproven(key: WorkflowKey, version: int) -> StateConsistencyError:
     )
 
 
-def _gap(key: WorkflowKey, version: int, last: int) -> OnexError:
+def _gap(key: WorkflowKey, version: int, last: int, rows: Sequence[LogEntry]) -> OnexError:
+    if rows:
+        return HistoryCut(
+            f"the history of {key} begins behind version {rows[0].version - 1} here, and version {version} is before it; the "
+            "archive that onex gc wrote has it"
+        )
     return OnexError(f"{key} has no version {version}; its history ends at {last}")

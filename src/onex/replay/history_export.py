@@ -55,10 +55,24 @@ async def export_history(
     What is committed while it runs is left out. ``written_rows`` is called with the number of rows since its last call.
     ``marks`` is None for a store that an engine wrote. Raises StateConsistencyError for stored bytes that are no text.
     """
+    found = _all(reader, workflow_type, keys)
+    return await export_each(reader, out, found, redaction=redaction, marks=marks, written_rows=written_rows)
+
+
+async def export_each(
+    reader: Exported,
+    out: TextIO,
+    instances: AsyncIterator[Stored],
+    *,
+    redaction: Redaction | None = None,
+    marks: RedactionMarks | None = None,
+    written_rows: Callable[[int], None] = lambda count: None,
+) -> int:
+    """Writes these instances, which come in key order, each up to the version that it is given with."""
     out.write(written(Head(codes=dict(await reader.codes()), envs=dict(await reader.envs()))))
     one = _One(reader, out, redaction, marks, written_rows)
     count = 0
-    async for stored in _all(reader, workflow_type, keys):
+    async for stored in instances:
         await one.export(stored)
         count += 1
     return count

@@ -228,7 +228,7 @@ class SegmentReplay:
     async def end(self, *, other_code_follows: bool = False) -> Segment | None:
         """Close the open segment: its last state must be the stored one."""
         if self.code_id < 0:
-            if other_code_follows or self.stored.version == 0:
+            if other_code_follows or self.stored.version == self.stored.cut:  # no row yet, or all are in an archive
                 return None
             self._nothing_logged()
         elif not other_code_follows:

@@ -77,6 +77,7 @@ def instance_page_json(page: InstancePage) -> dict[str, object]:
             "changed_at": iso(page.at.row.issued_us if page.at else stored.last_us),
             "held": stored.held or None,
             "failures": stored.failures,
+            "cut": stored.cut,
             "code": page.code and {"version": page.code.contract_version, "digest": page.code.digest.hex()},
             "timers": [{"name": name, "due_at": iso(due_us)} for name, (_, due_us) in sorted(stored.timers.items())],
             "open": [open_intent_json(row, page.running(row)) for row in page.open_intents],

@@ -19,7 +19,7 @@ from ..adapters.sqlite.location import real_path
 from ..adapters.sqlite.store import SqliteStore
 from ..adapters.store_errors import StoreMissing
 from ..kernel.errors import DatabaseConnectionError, ValidationError
-from ..ports import Projections, Reader, Sender, ShardLeases, Store
+from ..ports import Projections, Reader, Retention, Sender, ShardLeases, Store
 from ..settings import read_settings
 
 
@@ -114,7 +114,7 @@ class WatchedReader(ReadableStore, Protocol):
         """For one who waits for a change."""
 
 
-class KeptStore(Store, Reader, Sender, Projections, Protocol):
+class KeptStore(Store, Reader, Sender, Projections, Retention, Protocol):
     """All that one handle on a store can do which outlives its process."""
 
     def watch(self) -> Watch:

@@ -96,6 +96,9 @@ class Tables:
     attempts: list[Attempt] = field(default_factory=list)
     snapshots: dict[WorkflowKey, dict[int, SnapshotRow]] = field(default_factory=dict)
     blobs: dict[bytes, NewBlob] = field(default_factory=dict)
+    blob_us: dict[bytes, int] = field(default_factory=dict)
+    named: dict[bytes, set[Position]] = field(default_factory=dict)
+    is_cut: bool = False
     codes: dict[Code, int] = field(default_factory=dict)
     envs: dict[Env, int] = field(default_factory=dict)
     tickets: int = 0
@@ -157,7 +160,12 @@ class MemoryReads:
 
     async def applied(self, key: WorkflowKey, action_id: bytes) -> LogEntry | None:
         n = self.tables.actions.get((key, action_id))
-        return None if n is None else self.tables.log_of_key(key)[n - 1]
+        entry = None if n is None else self.tables.log_of_key(key)[n - 1]
+        return entry if entry is not None and self._is_there(entry) else None
+
+    def _is_there(self, entry: LogEntry) -> bool:
+        """A row that was cut keeps its place in the list, and nobody sees it."""
+        return entry.version > self.tables.stored[entry.key].cut
 
     async def instances(
         self, workflow_type: str | None, status: str | None, after: WorkflowKey | None, limit: int
@@ -172,10 +180,14 @@ class MemoryReads:
         return list(islice(found, limit))
 
     async def log(self, after: Position, limit: int) -> Sequence[LogEntry]:
-        return self.tables.log_of(after.shard)[after.n : after.n + limit]
+        log = self.tables.log_of(after.shard)
+        if not self.tables.is_cut:
+            return log[after.n : after.n + limit]
+        return list(islice(filter(self._is_there, log[after.n :]), limit))
 
     async def history(self, key: WorkflowKey, after: int, limit: int) -> Sequence[LogEntry]:
-        log = self.tables.log_of_key(key)
+        log, stored = self.tables.log_of_key(key), self.tables.stored.get(key)
+        after = max(after, stored.cut if stored else 0)
         return [log[n - 1] for n in self.tables.versions.get(key, [])[after : after + limit]]
 
     async def snapshot(self, key: WorkflowKey, at_most: int) -> SnapshotRow | None:

@@ -52,9 +52,10 @@ from ..store_limits import (
 )
 from .leases import MemoryLeases
 from .read import BellListener, Tables
+from .retention import MemoryRetention
 
 
-class MemoryStore(MemoryLeases):
+class MemoryStore(MemoryLeases, MemoryRetention):
     """Store, Reader, Sender and Projections in memory. It ends with its process, and keeps the other promises of a store."""
 
     def __init__(
@@ -126,6 +127,7 @@ class MemoryStore(MemoryLeases):
                 answers += change.answers
         for blob in commit.blobs:
             tables.blobs.setdefault(blob.digest, blob)
+            tables.blob_us.setdefault(blob.digest, commit.at_us)
         for pointer in commit.settled:
             tables.outbox.pop(pointer, None)
         for note in notes:
@@ -168,6 +170,8 @@ class MemoryStore(MemoryLeases):
             tables.outbox.pop(pointer, None)
         if change.terminal:
             self._remove_timers(key, None)
+        for index, digest in change.row_blobs:
+            tables.named.setdefault(digest, set()).add(Position(shard, first + index))
         for index, row in enumerate(change.rows):
             n = first + index
             state_hash = change.state_hash if index == last else b""
@@ -190,7 +194,7 @@ class MemoryStore(MemoryLeases):
             tables.stored[key] = Stored(
                 key, instance, version, change.epoch, change.status, change.terminal, change.state, change.state_schema,
                 change.state_hash, change.code_id, Position(shard, len(log)), change.rows[-1].issued_us,
-                change.failures, change.held, *lease, {},
+                change.failures, change.held, *lease, {}, before.cut if before else 0,
             )  # fmt: skip
         elif before:
             lease_id, until_us = change.lease or (before.lease_id, before.lease_until_us)
@@ -257,6 +261,15 @@ class MemoryStore(MemoryLeases):
             tables.attempts = kept[-ATTEMPTS_MAX:]
         for ticket in [one for one, us in tables.answered_us.items() if us <= at_us - ANSWER_KEPT_US]:
             del tables.inbox[ticket], tables.answered_us[ticket]
+
+    async def expire(self, at_us: int, *, dry: bool = False) -> int:
+        tables = self.tables
+        old = [one.last_us <= at_us - REJECTION_KEPT_US for one in tables.rejections.values()]
+        old += [one.ended_us <= at_us - REJECTION_KEPT_US for one in tables.attempts]
+        old += [us <= at_us - ANSWER_KEPT_US for us in tables.answered_us.values()]
+        if not dry:
+            self._sweep(at_us)
+        return sum(old)
 
     # --- inbox and projections ----------------------------------------------------------------------------------------
 

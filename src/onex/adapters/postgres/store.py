@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 from ...kernel.errors import DatabaseConnectionError, OnexError
 from ...kernel.membership import LiveWorker, Membership, ShardOwner, Worker
 from ...kernel.size_limits import check_body
-from ...ports import Applied, Code, Commit, Conflict, Env, ProjectionRow
+from ...ports import Applied, Code, Commit, Conflict, Cut, Env, ProjectionRow
 from ..owner_lock import OwnerLock
 from ..store_errors import StoreReadOnly
 from ..store_limits import REJECTIONS_MAX
@@ -273,6 +273,18 @@ class PostgresStore(PostgresReads):
 
     async def answer(self, ticket: int) -> bytes | None:
         return (await self.answers([ticket])).get(ticket)
+
+    async def cut(self, cuts: Sequence[Cut], at_us: int, *, dry: bool = False) -> Sequence[bool]:
+        return await self._whole(self._writes.cut(cuts, at_us, dry=dry))
+
+    async def unnamed_blobs(self, after: bytes, before_us: int, limit: int) -> Sequence[tuple[bytes, int]]:
+        return await self._whole(self._writes.unnamed_blobs(after, before_us, limit))
+
+    async def drop_blobs(self, digests: Sequence[bytes]) -> int:
+        return await self._whole(self._writes.drop_blobs(digests))
+
+    async def expire(self, at_us: int, *, dry: bool = False) -> int:
+        return await self._whole(self._writes.expire(at_us, dry=dry))
 
     async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         return await self._whole(self._writes.project(name, shard, from_n, to_n, rows))

@@ -28,9 +28,10 @@ from typing import Final, TypeVar
 import asyncpg
 
 from ...kernel.errors import CommitUnknown, OnexError
-from ...ports import Applied, Code, Commit, Conflict, Env, ProjectionRow
+from ...ports import Applied, Code, Commit, Conflict, Cut, Env, ProjectionRow
 from ..commit_rows import SqlRow, UnconditionalRows, shards_of
 from ..sql_rows import PLACE_N, place_of
+from . import retention
 from .address import Address
 from .commit import (
     PostgresRows,
@@ -262,16 +263,11 @@ class Writer:
 
     async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         async def move(connection: Connection) -> bool:
-            await connection.execute(
-                "insert into projection_watermarks values($1, $2, 0) on conflict do nothing", name, shard
-            )
-            status = await connection.execute(
-                "update projection_watermarks set n = $4 where name = $1 and shard = $2 and n = $3",
-                name,
-                shard,
-                from_n,
-                to_n,
-            )
+            moved = "update projection_watermarks set n = $4 where name = $1 and shard = $2 and n = $3"
+            status = await connection.execute(moved, name, shard, from_n, to_n)
+            if status.endswith(" 0") and not from_n:
+                begun = "insert into projection_watermarks values($1, $2, $3) on conflict do nothing"
+                status = await connection.execute(begun, name, shard, to_n)
             if not status.endswith(" 1"):
                 return False
             newest: dict[object, ProjectionRow] = {}
@@ -286,11 +282,23 @@ class Writer:
 
         return await self._transaction(move)
 
-    async def _transaction(self, work: Callable[[Connection], Awaitable[R]]) -> R:
+    async def cut(self, cuts: Sequence[Cut], at_us: int, *, dry: bool) -> Sequence[bool]:
+        return await self._transaction(lambda connection: retention.cut(connection, cuts, at_us, dry=dry))
+
+    async def unnamed_blobs(self, after: bytes, before_us: int, limit: int) -> Sequence[tuple[bytes, int]]:
+        return await self._transaction(lambda connection: retention.unnamed_blobs(connection, after, before_us, limit))
+
+    async def drop_blobs(self, digests: Sequence[bytes]) -> int:
+        return await self._transaction(lambda connection: retention.drop_blobs(connection, digests))
+
+    async def expire(self, at_us: int, *, dry: bool) -> int:
+        return await self._transaction(lambda connection: retention.expire(connection, at_us), keep=not dry)
+
+    async def _transaction(self, work: Callable[[Connection], Awaitable[R]], *, keep: bool = True) -> R:
         async def whole(connection: Connection) -> R:
             await connection.execute("begin isolation level read committed")
             result = await work(connection)
-            await connection.execute("commit")
+            await connection.execute("commit" if keep else "rollback")
             return result
 
         return await self.link.use(whole)

@@ -35,6 +35,7 @@ from ...ports import (
     NewBlob,
     Note,
     Pointer,
+    ProjectionRow,
     Rejection,
 )
 from ...records import ATTEMPTS_KEPT
@@ -213,6 +214,26 @@ def write_rejections(cursor: sqlite3.Cursor, rejections: Iterable[Rejection], ro
             "delete from rejections where id in (select id from rejections order by last_us, id limit ?)", (rows - cap,)
         )
     return min(rows, cap)
+
+
+def write_projection(
+    cursor: sqlite3.Cursor, name: str, shard: int, from_n: int, to_n: int, rows: Iterable[ProjectionRow]
+) -> bool:
+    """False, and nothing changed: the watermark stands elsewhere."""
+    cursor.execute(
+        "update projection_watermarks set n = ? where name = ? and shard = ? and n = ?", (to_n, name, shard, from_n)
+    )
+    if not cursor.rowcount and not from_n:
+        cursor.execute("insert or ignore into projection_watermarks values(?, ?, ?)", (name, shard, to_n))
+    if cursor.rowcount != 1:
+        return False
+    cursor.executemany(
+        "insert into workflow_projection(name, workflow_type, instance_id, version, tag, last_action, fields)"
+        " values(?, ?, ?, ?, ?, ?, ?) on conflict do update set version = excluded.version, tag = excluded.tag,"
+        " last_action = excluded.last_action, fields = excluded.fields where version <= excluded.version",
+        [(name, *row.key, row.version, row.tag, row.last_action, row.fields) for row in rows],
+    )
+    return True
 
 
 def sweep(cursor: sqlite3.Cursor, at_us: int) -> int:

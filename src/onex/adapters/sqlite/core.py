@@ -32,7 +32,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from ...kernel.errors import CommitUnknown, FencedError, TemporaryDatabaseError
 from ...kernel.size_limits import check_body
@@ -50,6 +50,7 @@ from .commit import (
     write_attempts,
     write_blobs,
     write_notes,
+    write_projection,
     write_rejections,
 )
 from .errors import StoreReplaced, translated, translates_errors
@@ -57,6 +58,7 @@ from .location import real_path
 from .read import SqliteReads
 from .schema import SHARDS, create, is_intact
 
+R = TypeVar("R")
 SWEEP_US: Final = 60_000_000
 WAL_PAGES: Final = 2048  # 32 MiB; beyond it the writer copies the WAL into the file itself, so that it can begin anew
 ENDS_KEPT: Final = 65_536
@@ -266,7 +268,7 @@ class SqliteCore(SqliteReads):
         rows, due = self._rejections, commit.at_us >= self._sweep_us
         refused = (*commit.rejections, *unconditional.rejections)
         if refused or due:
-            if rows is None:
+            if rows is None or due:  # another process may have removed some
                 (rows,) = cursor.execute("select count(*) from rejections").fetchone()
             if refused:
                 rows = write_rejections(cursor, refused, rows, self._cap)
@@ -311,20 +313,24 @@ class SqliteCore(SqliteReads):
         if self._connection.in_transaction:
             self._connection.execute("rollback")
 
-    def send_all(self, bodies: Sequence[bytes], at_us: int) -> Sequence[int]:
+    @translates_errors
+    def transaction(self, work: Callable[[sqlite3.Cursor], R], *, keep: bool = True) -> R:
+        """``work`` in a transaction, for what no fence guards. Not ``keep``: all is taken back, and only the answer stays."""
+        self._cursor.execute("begin immediate")
         try:
-            return self._send_all([check_body(body) for body in bodies], at_us)
+            result = work(self._cursor)
+            self._cursor.execute("commit" if keep else "rollback")
         except BaseException:
             self._roll_back()
             raise
+        return result
 
-    @translates_errors
-    def _send_all(self, bodies: list[bytes], at_us: int) -> list[int]:
-        execute = self._connection.execute
-        execute("begin immediate")
+    def send_all(self, bodies: Sequence[bytes], at_us: int) -> Sequence[int]:
+        checked = [check_body(body) for body in bodies]
         insert = "insert into inbox(body, at_us) values(?, ?) returning ticket"
-        tickets = [int(execute(insert, (body, at_us)).fetchall()[0][0]) for body in bodies]
-        execute("commit")
+        tickets = self.transaction(
+            lambda cursor: [int(cursor.execute(insert, (body, at_us)).fetchall()[0][0]) for body in checked]
+        )
         self.check_files()
         leave_wake_token(self._lock.path)
         return tickets
@@ -334,31 +340,7 @@ class SqliteCore(SqliteReads):
         return self._lock.wake_token()
 
     def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
-        try:
-            return self._project(name, shard, from_n, to_n, rows)
-        except BaseException:
-            self._roll_back()
-            raise
-
-    @translates_errors
-    def _project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
-        cursor = self._cursor
-        cursor.execute("begin immediate")
-        cursor.execute("insert or ignore into projection_watermarks values(?, ?, 0)", (name, shard))
-        cursor.execute(
-            "update projection_watermarks set n = ? where name = ? and shard = ? and n = ?", (to_n, name, shard, from_n)
-        )
-        if cursor.rowcount != 1:
-            cursor.execute("rollback")
-            return False
-        cursor.executemany(
-            "insert into workflow_projection(name, workflow_type, instance_id, version, tag, last_action, fields)"
-            " values(?, ?, ?, ?, ?, ?, ?) on conflict do update set version = excluded.version, tag = excluded.tag,"
-            " last_action = excluded.last_action, fields = excluded.fields where version <= excluded.version",
-            [(name, *row.key, row.version, row.tag, row.last_action, row.fields) for row in rows],
-        )
-        cursor.execute("commit")
-        return True
+        return self.transaction(lambda cursor: write_projection(cursor, name, shard, from_n, to_n, rows))
 
     @translates_errors
     def changed_elsewhere(self) -> int:

@@ -36,6 +36,7 @@ from ...ports import (
     Commit,
     Conflict,
     Counts,
+    Cut,
     EnumOutboxState,
     Env,
     InboxRow,
@@ -51,6 +52,7 @@ from ...ports import (
 )
 from ..store_errors import StoreReadOnly
 from ..store_limits import REJECTIONS_MAX
+from . import retention
 from .commit_watch import CommitWatch
 from .core import OWNER_WAIT_MS, SqliteCore
 from .location import real_path, wal_path
@@ -306,6 +308,27 @@ class SqliteStore:
 
     async def project(self, name: str, shard: int, from_n: int, to_n: int, rows: Sequence[ProjectionRow]) -> bool:
         return await self._writes.call(lambda core: core.project(name, shard, from_n, to_n, rows))
+
+    async def cut(self, cuts: Sequence[Cut], at_us: int, *, dry: bool = False) -> Sequence[bool]:
+        return await self._writes.call(
+            lambda core: core.transaction(lambda cursor: retention.cut(cursor, cuts, at_us, dry=dry), keep=not dry)
+        )
+
+    async def unnamed_blobs(self, after: bytes, before_us: int, limit: int) -> Sequence[tuple[bytes, int]]:
+        asked = (after, before_us, limit)
+        return await self._writes.call(
+            lambda core: core.transaction(lambda cursor: retention.unnamed_blobs(cursor, *asked))
+        )
+
+    async def drop_blobs(self, digests: Sequence[bytes]) -> int:
+        return await self._writes.call(
+            lambda core: core.transaction(lambda cursor: retention.drop_blobs(cursor, digests))
+        )
+
+    async def expire(self, at_us: int, *, dry: bool = False) -> int:
+        return await self._writes.call(
+            lambda core: core.transaction(lambda cursor: retention.expire(cursor, at_us), keep=not dry)
+        )
 
     async def projected(
         self, name: str, tag: str | None, after: WorkflowKey | None, limit: int

@@ -25,6 +25,7 @@ from ...ports import (
     Projections,
     Reader,
     Rejection,
+    Retention,
     Sender,
     ShardLeases,
     Store,
@@ -53,8 +54,8 @@ def row(name: str, *outbox: NewIntent, issued_us: int = 1_000, status: str = "op
     )  # fmt: skip
 
 
-class AnyStore(Store, Reader, Sender, Projections, Protocol):
-    """One object that implements all four ports."""
+class AnyStore(Store, Reader, Sender, Projections, Retention, Protocol):
+    """One object that implements all five ports."""
 
 
 class AnySharedStore(AnyStore, ShardLeases, Protocol):

@@ -10,11 +10,12 @@ from .ownership import Ownership
 from .projecting import Projecting
 from .reading import Reading
 from .refusals import Refusals
+from .retaining import Retaining
 from .sharding import Sharding
 
 
-class StoreConformance(Ownership, Commits, Outbox, KeptAttempts, Refusals, Reading, Projecting):
-    """Every behaviour of ``ports.Store``, ``Reader``, ``Sender`` and ``Projections``.
+class StoreConformance(Ownership, Commits, Outbox, KeptAttempts, Refusals, Reading, Projecting, Retaining):
+    """Every behaviour of ``ports.Store``, ``Reader``, ``Sender``, ``Projections`` and ``Retention``.
 
     .. code-block:: python
 
