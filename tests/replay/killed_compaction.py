@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from onex.adapters.sqlite.store import SqliteStore
-from onex.cli import export_import
 from onex.cli.main import main
 from onex.ports import Cut
 from onex.replay import compaction
@@ -22,7 +21,7 @@ def die(*_: object) -> None:
 def arm(point: str) -> None:
     compaction.TOGETHER = 1  # type: ignore[misc]  # each cut in a transaction of its own
     if point in ("fsync", "link"):
-        setattr(export_import.os if point == "link" else os, point, die)
+        setattr(os, point, die)
         return
     when, number = point.split("-")
     left = int(number)
