@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -19,7 +20,7 @@ from onex.kernel.errors import OnexError
 from onex.simulation.app_sim.app_under_test import AppUnderTest, load_app_under_test
 from onex.simulation.app_sim.run import AppRun, Workspace, run_app
 from onex.simulation.app_sim.runner import workspace
-from onex.simulation.app_sim.schedule import Act, Script
+from onex.simulation.app_sim.schedule import Act, Hit, Script, StoreKind
 from onex.simulation.app_sim.values import Values
 from onex.testing.harness import action
 from tests.laws.tree import ROOT
@@ -28,9 +29,13 @@ APPS = (
     Path(onex.workflows.code_analysis.__file__).parent,
     *(ROOT / "examples" / name for name in ("orders", "billing", "agent")),
 )
-EACH = 35
+EACH = 20
 CLIENTS = 20
-WITHIN_S = 2.0
+BEGIN_US, FAULTS_US = 2_000_000, 5_000_000
+FAULTS = (
+    "crash at any time", "crash after commit", "commit lost", "commit answer lost", "commit refused", "read fails", "disk full",
+    "ownership stolen", "clock jumps", "effect fails before", "effect fails after", "effect kills its process after", "effect busy",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -39,6 +44,7 @@ def where() -> Iterator[Workspace]:
         yield one
 
 
+@cache
 def all_types() -> AppUnderTest:
     first, *others = (load_app_under_test(app) for app in APPS)
     for other in others:
@@ -67,26 +73,29 @@ def begin(under_test: AppUnderTest, name: str, number: int, chance: Random) -> A
         except OnexError:
             continue
         sent = payload.model_dump(mode="json", exclude_unset=True)
-        at_us = chance.randrange(int(WITHIN_S * 1e6))
+        at_us = chance.randrange(BEGIN_US)
         return Act(number % CLIENTS, number, at_us, f"{name}:{number}", trigger, sent or None)
 
 
-def crowd(under_test: AppUnderTest, seed: int, where: Workspace) -> Script:
-    """Faults as they are drawn for this seed, and a crowd of instances in place of the few of a drawn run."""
-    drawn = run_app(under_test, Script(seed, "memory" if seed % 2 else "sqlite"), where, drawn=True)
-    assert drawn.violations == []
-    chance = Random(seed)
-    begun = [
-        begin(under_test, name, number, chance)
-        for number, name in enumerate(EACH * [name for name, own in under_test.triggers.items() if own])
-    ]
-    return replace(drawn.script, acts=tuple(sorted(begun, key=lambda act: act.at_us)))
+def crowd(under_test: AppUnderTest, store: StoreKind) -> Script:
+    """All begin within two seconds, while each fault happens twice."""
+    chance = Random(7)
+    types = [name for name, own in under_test.triggers.items() if own]
+    begun = [begin(under_test, name, number, chance) for number, name in enumerate(EACH * types)]
+    hits = [Hit(point, chance.randrange(FAULTS_US), 0, chance.random()) for point in 2 * FAULTS]
+    return Script(
+        7,
+        store,
+        tuple(sorted(begun, key=lambda act: act.at_us)),
+        tuple(sorted(hits, key=lambda hit: hit.at_us)),
+        peace_us=FAULTS_US,
+    )
 
 
-@pytest.mark.parametrize("seed", [3, 4])
-def test_a_hundred_instances_of_all_types_hold_every_promise_under_faults(seed: int, where: Workspace) -> None:
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_a_hundred_instances_of_all_types_hold_every_promise_under_faults(store: StoreKind, where: Workspace) -> None:
     under_test = all_types()
-    script = crowd(under_test, seed, where)
+    script = crowd(under_test, store)
     result: AppRun = run_app(under_test, script, where, drawn=False)
     assert result.violations == []
     begun: Counter[str] = Counter()
@@ -95,6 +104,5 @@ def test_a_hundred_instances_of_all_types_hold_every_promise_under_faults(seed: 
         begun[name] = result.coverage.triggers[f"{name}.{act.trigger}"]
     assert len(begun) >= 4 and min(begun.values()) >= EACH * 0.9
     assert sum(begun.values()) >= 100
-    assert any(times for fault, times in result.counted.items() if fault.startswith("crash"))
-    again = run_app(under_test, script, where, drawn=False)
-    assert again.log_hash == result.log_hash
+    happened = {fault for fault in FAULTS if result.counted[fault]}
+    assert len(happened) > len(FAULTS) / 2 and any(fault.startswith("crash") for fault in happened)
