@@ -274,6 +274,15 @@ PAGES: Sequence[ApiPage] = (
                     Entry("engine.circuit_breaker.CircuitBreaker", constructed=False),
                 ),
             ),
+            Section(
+                "Isolation",
+                ISOLATION,
+                (
+                    Entry("seed_names.instance_isolation.InstanceIsolationManager"),
+                    Entry("seed_names.instance_isolation.IsolationContext", constructed=False),
+                    Entry("seed_names.instance_isolation.ResourceUse", constructed=False),
+                ),
+            ),
             Section("Delegation", REDUCER, (Entry("seed_names.subreducer_framework.SubreducerFramework"),)),
         ),
     ),

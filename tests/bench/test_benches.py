@@ -21,6 +21,7 @@ NAMES = [
     "durable",
     "hotkey",
     "import_",
+    "isolate",
     "lag",
     "latency",
     "memory",

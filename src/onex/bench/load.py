@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -32,8 +32,10 @@ from ..engine.intake import PayloadInput
 from ..engine.limits import Limits
 from ..engine.metrics import Latency
 from ..engine.pattern_engine import ReducerPatternEngine
+from ..engine.registry import ReducerRegistry
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import OnexError
+from ..ports import StepGuard
 from ..wiring.environment import environment
 from ..wiring.store_access import KeptStore, needs_driver
 from .workload import AccountEntry, registry
@@ -53,10 +55,17 @@ class LoadResult(NamedTuple):
 
 
 @asynccontextmanager
-async def opened(store: str, folder: Path, limits: Limits | None = None) -> AsyncIterator[ReducerPatternEngine]:
+async def opened(
+    store: str,
+    folder: Path,
+    limits: Limits | None = None,
+    *,
+    registry: Callable[[StepGuard], ReducerRegistry] = registry,
+    step_budget_s: float = 2.0,
+) -> AsyncIterator[ReducerPatternEngine]:
     """An engine as an app gets it. ``store``: sqlite, memory, or a server's URL. ``folder`` is created if it does not exist."""
     await asyncio.to_thread(folder.mkdir, exist_ok=True)
-    watchdog = Watchdog()
+    watchdog = Watchdog(step_budget_s)
     try:
         async with _kept(store, folder) as kept:
             engine = ReducerPatternEngine(

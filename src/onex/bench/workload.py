@@ -16,6 +16,7 @@ from ..engine.step_budget import Budgeted
 from ..kernel.action import Action, Nothing, Payload
 from ..kernel.intent import EnumOutcome, Failure, IntentSpec, ModelIntent, intent
 from ..kernel.machine import Machine, MachineReducer, Transition, reducer
+from ..kernel.quota import NO_LIMITS, ResourceLimits
 from ..kernel.step import State, Step
 from ..ports import Code, Executor, Result, StepGuard
 
@@ -139,7 +140,7 @@ class NoEffect:
         return Result(None)
 
 
-def registry(guard: StepGuard) -> ReducerRegistry:
+def registry(guard: StepGuard, limits: ResourceLimits = NO_LIMITS) -> ReducerRegistry:
     """As an app is wired: each step runs under the guard that ends one that never returns."""
     executors: Mapping[str, Executor] = {"helper": NoEffect(), "desk": NoEffect()}
     return ReducerRegistry(
@@ -148,6 +149,7 @@ def registry(guard: StepGuard) -> ReducerRegistry:
                 Budgeted(one, guard),
                 Code(one.workflow_type, "1.0.0", one.workflow_type.encode().ljust(32, b"\0"), 1),
                 executors,
+                limits=limits,
             )
             for one in (ACCOUNT, JOB)
         )

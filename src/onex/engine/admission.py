@@ -11,14 +11,13 @@ outbox row, and refusing it would lose it or keep it for ever. What limits those
 orchestrator that asks for the lease are not counted either: they are who stops an instance that runs away.
 
 Rates are counted in memory, from the Clock port. An instance that was let go of, and one that another owner took over, begins
-with a full second: too much by that once, and nothing is written for a counter. A refusal is counted, not stored (promise 16).
+with none used: too much by a burst once, and nothing is written for a counter. A refusal is counted, not stored (promise 16).
 """
 
 from __future__ import annotations
 
 from ..kernel.errors import OnexError, Overloaded
 from ..kernel.lease import LeaseRequest
-from ..kernel.quota import admit
 from .arguments import OPERATOR
 from .limits import Limits
 from .log_tail import ChangeSignal
@@ -70,21 +69,14 @@ class Admission(ShardHandover):
                 "other instances. Send them more slowly, or split the instance",
                 retry_after_s=FULL_AGAIN_S,
             )
-        use = entry.use
-        per_s = None if use is None else use.limits.actions_per_s
-        if (
-            use is None
-            or per_s is None
-            or pending.issuer.startswith(OPERATOR)
-            or pending.payload.__class__ is LeaseRequest
-        ):
+        if entry.use is None or pending.issuer.startswith(OPERATOR) or pending.payload.__class__ is LeaseRequest:
             return None
-        use.full_at_s, wait_s = admit(use.full_at_s, pending.accepted_s, per_s)
+        wait_s = entry.use.wait_s(pending.accepted_s)
         if not wait_s:
             return None
         return Overloaded(
-            f"{entry.key} takes {per_s:g} actions a second (resource_limits), and this one came {wait_s:.3f} s too early. "
-            "Send it again then",
+            f"{entry.key} takes {entry.use.limits.actions_per_s:g} actions a second (resource_limits); this one came too early. "
+            f"Send it again in {wait_s:.3f} s",
             retry_after_s=wait_s,
             quota="actions_per_s",
         )

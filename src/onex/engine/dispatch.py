@@ -29,6 +29,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from ..kernel.action import WorkflowKey
 from ..kernel.errors import (
     CommitUnknown,
     EngineClosed,
@@ -212,6 +213,11 @@ class ReducerService(Admission):
     def code_id(self, workflow_type: str) -> int:
         """The store's number for the code this engine runs."""
         return self._isolation.rules[workflow_type].code_id
+
+    def waiting_of(self, key: WorkflowKey) -> int:
+        """How many actions of this instance are accepted and have no answer yet."""
+        entry = self._mailboxes.find(key)
+        return 0 if entry is None else len(entry.inflight)
 
     @property
     def is_quiet(self) -> bool:

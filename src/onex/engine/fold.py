@@ -163,8 +163,7 @@ class Folded(ActionChecks):
     @property
     def is_complete(self) -> bool:
         """Whether memory holds all that the store will, before it has answered: it draws instance numbers, pointers of timers."""
-        known = self.instance is not None and not self._new_timers and not self._lease_ended
-        return known and self.entry.workflow.limits.pending_intents is None  # those are counted in the store
+        return self.instance is not None and not self._new_timers and not self._lease_ended
 
     def _step(self, pending: Pending) -> None:
         entry = self.entry
@@ -200,10 +199,9 @@ class Folded(ActionChecks):
         except BaseException as error:  # a reducer may be of any class, not only a MachineReducer
             raise ReducerFailed(f"{reducer.workflow_type}.{kind}: {caught(error)}", trigger=kind) from error
         if (use := entry.use) is not None:
-            added = use.added(emitted, settles=pending.settles is not None and not (pending.sent or pending.timer))
-            use.check_state(entry.key, kind, len(self.state_bytes), len(kept))
-            use.check_open(entry.key, kind, self._added, 0 if terminal else added)
-            self._added += added
+            settles = pending.settles is not None and not (pending.sent or pending.timer)
+            sizes = len(self.state_bytes), len(kept)
+            self._added += use.check_step(entry.key, kind, sizes, emitted, self._added, settles=settles, ends=terminal)
         # from here on nothing may fail, since parts of the step are already kept
         row, self._stepping = len(self._rows), pending.id
         outbox = self._queue_intents(row, emitted, terminal) if emitted else ()
@@ -325,7 +323,8 @@ class Folded(ActionChecks):
         entry = self.entry
         if isinstance(error, ReducerFailed):
             self.failures += FAILURES_TO_HOLD if error.context.get("stuck") else 1
-            if self.failures >= FAILURES_TO_HOLD and self.version:
+            # one that has not begun has no row: it is held in memory, where its steps would take everybody's time
+            if self.failures >= FAILURES_TO_HOLD and (self.version or error.context.get("overrun")):
                 self.held = kept_message(error, pending.payload)
         elif isinstance(error, LeaseConflictError):
             self._lease_ended = True

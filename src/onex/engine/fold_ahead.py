@@ -22,6 +22,7 @@ What may go wrong, and why the end is still right:
   next batch asks again. A real Ctrl-C in user code is kept and raised when the commit has its answer.
 - The engine's own fault in a fold is looked for by loading the instance anew. During a commit it may be in that commit, and the
   store is behind: then its actions go back too, and it is folded when the commit is over.
+- Open intents are to be counted for a quota: the instance waits for the end of the commit, as above.
 - A lease, or an action that may wait only so long, ends between the fold and the commit: it is judged again (``hand_over``).
 - Actions that were running when a process ended are judged one by one (``crash_counts``): then nothing is folded ahead.
 """
@@ -168,7 +169,9 @@ class FoldAhead:
         releasing = [entry for entry, _ in taken if entry.release]
         now_us = self._clock.now_us()
         try:
-            released, folds = await self._isolation.fold(taken, refusals, now_us, alone=not behind)
+            released, folds = await self._isolation.fold(
+                taken, refusals, now_us, postponed=self._blocked if behind else None
+            )
         except BaseException:
             for entry, pendings in reversed(taken):
                 self._put_back(entry, pendings, entry in releasing)

@@ -68,13 +68,20 @@ class FaultIsolation:
         return taken, refusals
 
     async def fold(
-        self, taken: Taken, refusals: Mapping[Pending, OnexError], now_us: int, *, alone: bool = True
+        self,
+        taken: Taken,
+        refusals: Mapping[Pending, OnexError],
+        now_us: int,
+        *,
+        postponed: set[Entry] | None = None,
     ) -> tuple[list[Entry], list[Folded]]:
         """The entries that are to be released with this batch, and each key's fold. Raises what the store raises.
 
-        ``alone``: no commit is under way, so an instance may be loaded again to find the action that cannot be folded. Else
-        the fold's own exception is raised.
+        ``postponed`` is None when no commit is under way. Then an instance may be loaded again, to find the action that cannot be
+        folded, or to count its intents. Else the fold's own exception is raised, and an instance that is to be counted is left out
+        of ``taken`` and put there.
         """
+        alone = postponed is None
         cold = [entry for entry, _ in taken if entry.loaded is None]
         stored = await self._store.load([entry.key for entry in cold]) if cold else {}
         rules = {name: rules._replace(now_us=now_us) for name, rules in self.rules.items()}
@@ -99,6 +106,13 @@ class FaultIsolation:
                     folds.append(Folded(entry, (), rules[entry.key.workflow_type], refusals, ()))
             if self._crash_counts.crashes:
                 unseen.update([action_name(one) for folded in folds for one in folded.unseen])
+        if postponed is not None:
+            for at in reversed(uncounted):
+                entry, pendings = taken.pop(at)
+                del folds[at]
+                self._postpone(entry, pendings, releasing)
+                postponed.add(entry)
+            uncounted.clear()
         for at in uncounted:
             entry, pendings = taken[at]
             again = await self._reload(entry, releasing)
@@ -108,8 +122,6 @@ class FaultIsolation:
                     folds[at] = fold(entry, pendings, rules[entry.key.workflow_type], refusals, pendings)
                     unseen.update([action_name(one) for one in folds[at].unseen])
                 except BaseException as error:
-                    if not alone:
-                        raise
                     failed.append((at, caught(error)))
         for at, cause in failed:
             entry, pendings = taken[at]
@@ -117,6 +129,13 @@ class FaultIsolation:
             with self._crash_counts.running(_names([taken[at]], refusals)):
                 folds[at] = self._isolated(entry, pendings, refusals, again, cause)
         return releasing, folds
+
+    def _postpone(self, entry: Entry, pendings: list[Pending], releasing: list[Entry]) -> None:
+        """Back to its mailbox, with its release."""
+        if entry in releasing:
+            releasing.remove(entry)
+            entry.release = True
+        self._mailboxes.put_back(entry, pendings)
 
     async def _reload(self, entry: Entry, releasing: list[Entry]) -> Callable[[], None]:
         """What puts the entry back to what the store holds, with its open intents counted. Raises what the store raises.

@@ -4,8 +4,8 @@ The state is judged by the bytes of the step. The intents that are open are coun
 
 - A fold adds what its steps emit and takes off what they settle. What ends otherwise (an effect without outcomes, a cancelled or
   dead intent) is not taken off.
-- So before a step is refused, the rows are counted in the store (``count_open``), once per fold. Nothing of the instance is being
-  committed then: one with this quota is not folded behind its own commit (``Folded.is_complete``).
+- So before a step is refused, the rows are counted in the store (``count_open``), once per fold, while nothing is being committed.
+  A fold that is made ahead, beside a commit, is given up for it, and made again when that is over.
 - An instance that was just loaded has no count yet. It is counted when one of its steps first emits something.
 
 A step that makes things no worse passes, so that an instance over a quota that was lowered can still get below it. So does one
@@ -20,13 +20,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from ..kernel.action import WorkflowKey
 from ..kernel.errors import QuotaExceeded
 from ..kernel.intent import CANCELLING, Emitted, EnumIntentType
-from ..kernel.quota import NO_LIMITS, ResourceLimits
+from ..kernel.quota import NO_LIMITS, ResourceLimits, admit, rate
 from ..ports import EnumOutboxState, Pointer, Reader
 
 CountOpen = Callable[[WorkflowKey], Awaitable[int]]
 
 OPEN = (EnumOutboxState.WAITING, EnumOutboxState.HELD)
 PAGE = 1000
+SPREAD_S = 2.0
 TIMER = EnumIntentType.TIMER
 
 
@@ -35,15 +36,33 @@ class CountOpenIntents(Exception):
 
 
 class QuotaUse:
-    """What one instance has of its quotas, as its mailbox knows. ``full_at_s`` is its rate's (``kernel.quota.admit``)."""
+    """What one instance has of its quotas, as its mailbox knows. ``_full_at_s`` is its rate's (``kernel.quota.admit``)."""
 
-    __slots__ = ("_counted", "_open", "full_at_s", "limits")
+    __slots__ = ("_counted", "_full_at_s", "_open", "_rate", "_turned_away", "limits")
 
     def __init__(self, limits: ResourceLimits) -> None:
         self.limits = limits
-        self.full_at_s = 0.0
+        self._rate = None if limits.actions_per_s is None else rate(limits.actions_per_s)
+        self._full_at_s, self._turned_away = 0.0, 0
         self._open: int | None = None
         self._counted = False
+
+    def wait_s(self, now_s: float) -> float:
+        """0.0: one more action is taken now. Else so many seconds until it is worth to come again.
+
+        Of many that were refused each is told another moment, a token apart, within ``SPREAD_S``. Told the same, they would all
+        come back at once, one would pass, and being refused is work too.
+        """
+        if self._rate is None:
+            return 0.0
+        self._full_at_s, wait_s = admit(self._full_at_s, now_s, self._rate)
+        if not wait_s:
+            if self._turned_away:
+                self._turned_away -= 1
+            return 0.0
+        moment = self._turned_away % max(1, round(SPREAD_S / self._rate.token_s))
+        self._turned_away += 1
+        return wait_s + moment * self._rate.token_s
 
     def loaded(self, version: int, open_intents: int | None = None) -> None:
         """The instance was read from the store, at ``version``; and its open intents, if they were counted."""
@@ -55,37 +74,41 @@ class QuotaUse:
         self._open = None if self._open is None else self._open + added
         self._counted = False
 
-    def added(self, emitted: Sequence[Emitted], *, settles: bool) -> int:
-        """How many more intents are open after a step; 0 where nobody counts. Timers are few: each has its name once."""
-        if self.limits.pending_intents is None:
-            return 0
-        return sum([one.spec.kind != TIMER and one.spec is not CANCELLING for one in emitted]) - settles
+    def check_step(
+        self, key: WorkflowKey, kind: str, state: tuple[int, int], emitted: Sequence[Emitted], earlier: int,
+        *, settles: bool, ends: bool,
+    ) -> int:  # fmt: skip
+        """How many more intents are open after a step; 0 where nobody counts. Timers are few: each has its name once.
 
-    def check_state(self, key: WorkflowKey, kind: str, before: int, after: int) -> None:
-        """Bytes of the state. Raises QuotaExceeded."""
-        most = self.limits.state_bytes
-        if most is not None and after > most and after > before:
+        ``state``: its bytes before and after. ``earlier``: added by the steps before in the same fold. Raises QuotaExceeded,
+        CountOpenIntents.
+        """
+        limits = self.limits
+        before, after = state
+        if limits.state_bytes is not None and after > limits.state_bytes and after > before:
             raise QuotaExceeded(
-                f"the state of {key} would have {after} bytes after {kind!r}; its quota is {most}. Keep large data in a Blob, or "
-                "raise state_bytes under resource_limits",
+                f"the state of {key} would have {after} bytes after {kind!r}; its quota is {limits.state_bytes}. Keep large data "
+                "in a Blob, or raise state_bytes under resource_limits",
                 quota="state_bytes",
-                limit=most,
+                limit=limits.state_bytes,
             )
-
-    def check_open(self, key: WorkflowKey, kind: str, before: int, added: int) -> None:
-        """``before``: added by earlier steps of the same fold. Raises QuotaExceeded, CountOpenIntents."""
-        most = self.limits.pending_intents
-        if most is None or added <= 0:
-            return
-        if self._open is None or (self._open + before + added > most and not self._counted):
-            raise CountOpenIntents
-        if self._open + before + added > most:
+        most = limits.pending_intents
+        if most is None:
+            return 0
+        added = -1 if settles else 0
+        for one in emitted:
+            if one.spec.kind != TIMER and one.spec is not CANCELLING:
+                added += 1
+        if added > 0 and not ends and (self._open is None or self._open + earlier + added > most):
+            if self._open is None or not self._counted:
+                raise CountOpenIntents
             raise QuotaExceeded(
-                f"{key} has {self._open + before} open intents, and {kind!r} would leave {self._open + before + added}; its quota "
-                f"is {most}. Wait until some have ended, or raise pending_intents under resource_limits",
+                f"{key} has {self._open + earlier} open intents, and {kind!r} would leave {self._open + earlier + added}; its "
+                f"quota is {most}. Wait until some have ended, or raise pending_intents under resource_limits",
                 quota="pending_intents",
                 limit=most,
             )
+        return added
 
 
 def quota_use(limits: ResourceLimits) -> QuotaUse | None:

@@ -58,6 +58,7 @@ class Budgeted:
             failed = ReducerFailed(
                 f"{self.workflow_type}.{action.kind} did not end within its step budget and was ended",
                 trigger=action.kind,
+                overrun=True,
             )
             failed.trace = where
             raise failed from None

@@ -5,7 +5,7 @@ what-if and a fork fold what was committed and ask no quota. A quota that is low
 
     state_bytes      the canonical bytes of the state after a step
     pending_intents  intents that wait, run, or are held; timers aside
-    actions_per_s    actions from outside, on average; a second's worth may come at once
+    actions_per_s    actions from outside, on average; some may come at once (``rate``)
     step_budget_ms   how long one step may run
 
 Left out, there is no quota of its own: then the limits of the engine hold, which are the same for every type.
@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Self
+from functools import lru_cache
+from typing import NamedTuple, Self
 
 from .errors import UnknownWorkflow, ValidationError
 
@@ -63,13 +64,27 @@ class ResourceLimits:
 NO_LIMITS = ResourceLimits()
 
 
-def admit(full_at_s: float, now_s: float, per_s: float) -> tuple[float, float]:
+class Rate(NamedTuple):
+    """A bucket of tokens as times: one token, and a full bucket."""
+
+    token_s: float
+    burst_s: float
+
+
+@lru_cache(256)
+def rate(per_s: float) -> Rate:
+    """Ten may come at once, or a quarter of a second's worth where that is more; never more than a second's worth."""
+    burst = max(1.0, min(per_s, max(10.0, per_s / 4)))
+    return Rate(1.0 / per_s, burst / per_s)
+
+
+def admit(full_at_s: float, now_s: float, rate: Rate) -> tuple[float, float]:
     """``(full_at_s, 0.0)`` for an action that may pass, else the old value and the seconds until the next one may.
 
-    A bucket of ``max(1, per_s)`` tokens as one number: the moment at which it is full again (ITU-T I.371, the generic cell
-    rate algorithm). 0.0 is a bucket that nobody has used.
+    The bucket is one number: the moment at which it is full again (ITU-T I.371, the generic cell rate algorithm). 0.0 is a
+    bucket that nobody has used.
     """
-    token_s = 1.0 / per_s
-    after = max(full_at_s, now_s) + token_s
-    wait_s = after - now_s - max(1.0, per_s) * token_s
+    token_s, burst_s = rate
+    after = (full_at_s if full_at_s > now_s else now_s) + token_s
+    wait_s = after - now_s - burst_s
     return (full_at_s, wait_s) if wait_s > 1e-9 else (after, 0.0)

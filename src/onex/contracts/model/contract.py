@@ -169,7 +169,7 @@ class ModelResourceLimits(Part):
     ] = None
     actions_per_s: Annotated[
         float | None,
-        Field(gt=0, le=COUNT_MOST, description="from outside, on average; a second's worth at once"),
+        Field(gt=0, le=COUNT_MOST, description="from outside, on average; ten at once, or a quarter of it"),
         ENGINE,
     ] = None
     step_budget_ms: Annotated[
