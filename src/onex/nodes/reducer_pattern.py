@@ -82,9 +82,9 @@ class NodeReducerPatternEngine:
     async def reduce(self, reducer_input: ModelReducerInput) -> ModelReducerOutput:
         """``metadata``: workflow_type, instance_id, execution_time_ms.
 
-        Raises InvalidPayload and ValidationError for an input that is none, what ``submit`` raises (``record`` in its ``context``
-        is the number of the record, and all before it had their answers), CommitUnknown when no answer came in time, Overloaded while the breaker
-        is open, EngineClosed.
+        Raises InvalidPayload and ValidationError for an input that is none; what ``submit`` raises (``record`` in its ``context``
+        is the number of the record, and all before it had their answers); CommitUnknown when no answer came in time; Overloaded
+        while the breaker is open; EngineClosed.
         """
         actions = _actions(reducer_input, self.contract.name)
         key = actions[0].workflow_key
