@@ -283,6 +283,14 @@ PAGES: Sequence[ApiPage] = (
                     Entry("seed_names.instance_isolation.ResourceUse", constructed=False),
                 ),
             ),
+            Section(
+                "State over time",
+                STORES,
+                (
+                    Entry("seed_names.workflow_state_manager.WorkflowStateManager"),
+                    Entry("wiring.store_upkeep.StoreUpkeep"),
+                ),
+            ),
             Section("Delegation", REDUCER, (Entry("seed_names.subreducer_framework.SubreducerFramework"),)),
         ),
     ),
@@ -297,7 +305,7 @@ PAGES: Sequence[ApiPage] = (
                 tuple(
                     Entry(f"ports.{name}")
                     for name in (
-                        "Store", "Reader", "Sender", "Projections", "Executor", "Result", "Blobs", "Clock", "Ids", "Telemetry",
+                        "Store", "Reader", "Sender", "Projections", "Retention", "Executor", "Result", "Blobs", "Clock", "Ids", "Telemetry",
                     )
                 ),
             ),

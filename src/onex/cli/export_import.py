@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
 from ..kernel.action import WorkflowKey
-from ..kernel.errors import NotFound, TransactionError
+from ..kernel.errors import NotFound
 from ..kernel.secret_names import SECRET_NAMES
 from ..ports import Stored
 from ..replay.history_export import export_history
 from ..replay.history_reader import HistoryReader
 from ..replay.redaction import Redaction
 from ..wiring.recorded import RunSource, StoreImport
+from ..wiring.whole_file import whole_file
 from .console import counted, note, say, say_json
 from .exit_codes import Misused
 from .progress import ProgressBar
 from .secret_marks import marked_fields
 from .store_options import AppOption, Json, Store, url_of
-
-
-class FileUnwritable(TransactionError):
-    """There is no folder to write into, no space, or no permission."""
-
-    code = "file_unwritable"
 
 
 def export(
@@ -77,8 +70,8 @@ def export(
     )
     wanted = [WorkflowKey.parse(key) for key in keys or ()]
     source = RunSource(store_url=url_of(store))
-    with beside(out) as made:
-        count = asyncio.run(_export(source, made, of_type, wanted, redaction, shown=not as_json))
+    with whole_file(out) as file:
+        count = asyncio.run(_export(source, file, of_type, wanted, redaction, shown=not as_json))
     if redaction is not None and app is None:
         note("secrets were found by field name only; --app APP also replaces the fields that the app marks as Secret")
     if not count:
@@ -94,7 +87,7 @@ def export(
 
 async def _export(
     source: RunSource,
-    made: Path,
+    out: TextIO,
     of_type: str | None,
     wanted: Sequence[WorkflowKey],
     redaction: Redaction | None,
@@ -110,31 +103,10 @@ async def _export(
                 raise NotFound(f"{', '.join(gone)} is not in the store; onex ls lists instances")
             chosen = list(found.values())
         total = None if wanted or of_type is not None else run.actions
-        with (
-            ProgressBar("exporting", "actions", total, shown=shown) as bar,
-            made.open("x", encoding="utf-8", newline="\n") as file,
-        ):
-            count = await export_history(
-                run, file, of_type, keys=chosen, redaction=redaction, marks=run, written_rows=bar.advance
+        with ProgressBar("exporting", "actions", total, shown=shown) as bar:
+            return await export_history(
+                run, out, of_type, keys=chosen, redaction=redaction, marks=run, written_rows=bar.advance
             )
-            file.flush()
-            os.fsync(file.fileno())
-        return count
-
-
-@contextmanager
-def beside(out: Path) -> Iterator[Path]:
-    """A temporary file in the same folder. It becomes ``out`` if the block ends without an error; otherwise it is removed."""
-    made = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        yield made
-        os.link(made, out)  # unlike a rename, it never replaces a file that appeared meanwhile
-    except FileExistsError as error:
-        raise Misused(f"{out} was created meanwhile; name another file") from error
-    except OSError as error:
-        raise FileUnwritable(f"{out} cannot be written: {error.strerror}") from error
-    finally:
-        made.unlink(missing_ok=True)
 
 
 def import_(

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from ..replay.compaction import CompactionResult, carry_out, collect
-from ..replay.compaction import archive as write_archive
+from ..replay.compaction import CompactionResult
 from ..settings import read_settings
-from ..wiring.store_access import KeptStore, StoreUrl, open_kept
-from .console import counted, harmless, note, now_us, say, say_json
+from ..wiring.store_upkeep import StoreUpkeep
+from .console import counted, harmless, note, say, say_json
 from .exit_codes import Misused
-from .export_import import beside
 from .progress import ProgressBar
 from .store_options import Json, Store, url_of
 
@@ -56,9 +51,9 @@ def gc(
     age_us = _age_us(older_than)
     if archive is not None and archive.exists():
         raise Misused(f"{archive} exists; each run writes an archive of its own, so name another file")
-    url, now = url_of(store), now_us()
+    upkeep = StoreUpkeep(url_of(store))
     with ProgressBar("archiving", "rows", shown=not as_json) as bar:
-        result = asyncio.run(_compact(url, now - age_us, now, archive, dry_run=dry_run, bar=bar))
+        result = asyncio.run(upkeep.compact(age_us, archive, dry=dry_run, on_rows=bar.advance))
     cuts_rows = archive is not None or dry_run
     if as_json:
         shown = {"dry_run": dry_run, "archive": None if dry_run or archive is None else str(archive)}
@@ -80,42 +75,6 @@ def gc(
         )
     if result.stayed:
         note(f"{counted(result.stayed, 'instance')} moved on meanwhile and kept their rows; they go with the next run")
-
-
-async def _compact(
-    url: str, before_us: int, now: int, out: Path | None, *, dry_run: bool, bar: ProgressBar
-) -> CompactionResult:
-    result = CompactionResult()
-    async with _opened(url) as store:
-        if out is not None and not dry_run:
-            with beside(out) as made, made.open("w", encoding="utf-8") as file:
-                cuts = await write_archive(store, before_us, file, result, bar.advance)
-                file.flush()
-                os.fsync(file.fileno())
-            _sync_folder(out)
-            await carry_out(store, cuts, now, result)
-        elif dry_run:
-            await write_archive(store, before_us, None, result)
-        await collect(store, now, result, dry=dry_run)
-    return result
-
-
-@asynccontextmanager
-async def _opened(url: str) -> AsyncIterator[KeptStore]:
-    store = await open_kept(StoreUrl.parse(url), create=False)
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-def _sync_folder(file: Path) -> None:
-    """The name of a file is durable when its folder is."""
-    descriptor = os.open(file.resolve().parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _age_us(text: str) -> int:
