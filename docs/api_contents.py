@@ -305,7 +305,8 @@ PAGES: Sequence[ApiPage] = (
                 tuple(
                     Entry(f"ports.{name}")
                     for name in (
-                        "Store", "Reader", "Sender", "Projections", "Retention", "Executor", "Result", "Blobs", "Clock", "Ids", "Telemetry",
+                        "Store", "Reader", "Sender", "Projections", "Retention", "Executor", "Result", "Blobs", "Clock", "Ids",
+                        "Telemetry",
                     )
                 ),
             ),

@@ -129,10 +129,18 @@ def test_what_is_old_goes_into_an_archive_that_replays_and_the_store_goes_on(url
             assert (await engine.state_at(IDLE, 4)).count == 10  # type: ignore[attr-defined]  # a Job
         assert (await replayed(store)).by_verdict == {EnumReplayVerdict.EQUAL: 4}
 
-        assert (await compacted(url, tmp_path / "none.onexrun")).cut == 0
+        async with engine_at(url, now) as (engine, _):  # beside an engine that goes on
+            goes_on = asyncio.gather(*(engine.submit(f"job:beside{n}", "add", Add()) for n in range(50)))
+            assert (await compacted(url, tmp_path / "none.onexrun")).cut == 0
+            assert {one.version for one in await goes_on} == {1}
         second = RunSource(file=str(tmp_path / "second.onexrun"))
-        later = await compacted(url, tmp_path / "second.onexrun", days=0)
-        assert later.cut >= 2  # idle again, and the new one; the last row of each shard stays
+        async with engine_at(url, now) as (engine, _):
+            later = await compacted(url, tmp_path / "second.onexrun", days=0)
+            assert (
+                later.cut >= 50
+            )  # idle again, the new one, and those of a moment ago; the last row of the shard stays
+            assert (await engine.submit("job:beside1", "add", Add())).version == 2
+            assert (await engine.submit(IDLE, "add", Add())).version == 5
         assert (await replayed(second)).by_verdict == {EnumReplayVerdict.EQUAL: later.cut}
         assert set((await replayed(store)).by_verdict) == {EnumReplayVerdict.EQUAL}
 
@@ -271,7 +279,7 @@ def test_the_command_says_what_would_go_and_then_what_went(commands: Commands, s
     assert (went["cut"], went["rows"]) == (told["cut"], told["rows"])
     assert commands("verify", "--from", "old.onexrun").code == 0
     assert commands("verify").code == 0
-    assert "from version 4 on" in commands("show", str(IDLE)).out
+    assert "behind version 3" in commands("show", str(IDLE)).out
     refused = commands("show", str(IDLE), "--at", "2", "--app", "nowhere")
     assert refused.code in (1, 2)
     again = commands("gc", "--older-than", "90d", "--archive", "old.onexrun")

@@ -127,8 +127,8 @@ async def _ask(reader: Reader, key: WorkflowKey, at: int | None, app: Path | Non
 
         if at <= stored.cut:
             raise HistoryCut(
-                f"the history of {key} begins at version {stored.cut + 1} here; the archive that onex gc wrote has version {at}: "
-                f"onex import ARCHIVE --store sqlite:///NEW, then onex show --store sqlite:///NEW"
+                f"the history of {key} begins behind version {stored.cut} here; the archive that onex gc wrote has version {at}: "
+                "onex import ARCHIVE --store sqlite:///NEW, then onex show --store sqlite:///NEW"
             )
 
         loaded = load_app(app).workflows
@@ -160,7 +160,7 @@ def _show(page: InstancePage, stored: Stored, app: Path | None) -> None:
     if page.code is not None and page.at is None:
         pairs.append(("code", f"{page.code.contract_version}, {page.code.digest.hex()[:12]}"))
     if stored.cut:
-        pairs.append(("history", f"from version {stored.cut + 1} on; what was before is in an archive of onex gc"))
+        pairs.append(("history", f"behind version {stored.cut}; up to it, it is in an archive of onex gc"))
     if stored.held:
         release = f"onex release {page.key} --app {app or 'APP'}"
         pairs.append(("held", f"{styled(harmless(stored.held), 'yellow')}. Fix the reducer, or: {release}"))
