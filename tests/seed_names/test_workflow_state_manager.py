@@ -37,7 +37,7 @@ def test_the_manager_updates_at_an_epoch_takes_back_checks_and_saves(tmp_path: P
             assert isinstance(state, Job)
             assert state.count == 2
             assert await manager.check_integrity()
-            await manager.backup(tmp_path / "store.backup")
+            await manager.backup(str(tmp_path / "store.backup"))
         restore_store(tmp_path / "store.backup", f"sqlite:///{tmp_path / 'new.db'}")
         result: VerifyResult = await StoreUpkeep(f"sqlite:///{tmp_path / 'new.db'}").verify()
         assert (result.actions, result.findings) == (3, 0)

@@ -7,7 +7,6 @@ the store by ``wiring.store_upkeep.StoreUpkeep``, which it is given. It runs bes
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ..engine.mailbox import Committed
@@ -28,7 +27,7 @@ class Upkeep(Protocol):
 
     async def verify(self) -> Verified: ...
 
-    async def back_up(self, file: Path) -> NamedTuple: ...
+    async def back_up(self, file: str) -> NamedTuple: ...
 
 
 class WorkflowStateManager:
@@ -59,6 +58,6 @@ class WorkflowStateManager:
         """Whether nothing in the store speaks against it; ``upkeep.verify`` tells what does."""
         return not (await self.upkeep.verify()).findings
 
-    async def backup(self, file: Path) -> NamedTuple:
+    async def backup(self, file: str) -> NamedTuple:
         """The whole store as of one moment, while the engine runs; ``onex restore`` makes a store of the file."""
         return await self.upkeep.back_up(file)

@@ -31,9 +31,9 @@ class StoreUpkeep:
         async with RunSource(store_url=self.store_url).opened() as run:
             return await verify(run, on_rows)
 
-    async def back_up(self, file: Path) -> BackedUp:
+    async def back_up(self, file: Path | str) -> BackedUp:
         """A SQLite store into a new file. Raises also BackupByServer, StoreTaken."""
-        return await asyncio.to_thread(back_up_store, self.store_url, file)
+        return await asyncio.to_thread(back_up_store, self.store_url, Path(file))
 
     async def compact(
         self,
