@@ -45,6 +45,8 @@ from onex.ports import (
     Result,
     Stored,
 )
+from onex.replay.replay import Replay
+from onex.replay.verdict import EnumReplayVerdict
 from onex.simulation.host import Host, current_host
 from onex.simulation.seeded_run import Sim
 from tests.engine.jobs import Finished, registry
@@ -207,6 +209,14 @@ class Cluster:
         self._check_answers({(one.key, one.row.action_id): one for one in entries})
         self._check_intents(entries)
 
+    async def check_replay(self) -> None:
+        """Each log folds to what was stored, hash by hash."""
+        replay = Replay(self.outside, registry(Effects(self)))  # type: ignore[arg-type]  # an executor like any other
+        bad = [segment async for segment in replay.all() if segment.verdict is not EnumReplayVerdict.EQUAL]
+        if bad:
+            raise Violation(f"the log does not fold to what was stored: {bad}")
+        self.counted["folded"] += replay.result.actions
+
     def _check_state(self, key: WorkflowKey, rows: Sequence[LogEntry]) -> None:
         added = sum(orjson.loads(one.row.payload)["amount"] for one in rows if one.row.kind == "add")
         state = orjson.loads(self.tables.stored[key].state)
@@ -359,6 +369,7 @@ async def cluster_run(sim: Sim, shards: int = 8) -> Counter[str]:
     if cluster.violations:
         raise Violation(cluster.violations[0])
     cluster.check_end()
+    await cluster.check_replay()
     if keeping.done():
         await keeping
     keeping.cancel()

@@ -17,7 +17,9 @@ def test_workers_die_hang_come_and_go_and_every_answer_holds() -> None:
     for seed in SEEDS:
         counted += run(cluster_run, seed).result()
     assert all(counted[point] for point in POINTS), f"some trouble never came: {counted}"
-    assert counted["applied"] > 500 and counted["messages"] > 50 and counted["effects"] > 100, counted
+    assert (
+        counted["applied"] > 500 and counted["messages"] > 50 and counted["effects"] > 100 and counted["folded"] > 2000
+    ), counted
 
 
 @pytest.mark.long

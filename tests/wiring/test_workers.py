@@ -18,10 +18,10 @@ import pytest
 from pydantic import JsonValue
 
 import onex
-from onex.kernel.errors import OwnershipLost
+from onex.kernel.errors import CommitUnknown, OwnershipLost
 from onex.wiring.client import EngineClient
 from onex.wiring.engine import open_worker
-from onex.wiring.store_access import StoreNotShared, owner_pid
+from onex.wiring.store_access import StoreNotShared, engine_runs, owner_pid
 from tests.laws.tree import ROOT
 from tests.servers.postgres_server import PostgresServer
 
@@ -169,6 +169,25 @@ def test_an_engine_for_itself_and_workers_refuse_each_other(crew: Crew) -> None:
             assert len(worker.service.fences) == 16
             with pytest.raises(OwnershipLost):
                 await onex.open(crew.url, ORDERS)
+
+    asyncio.run(script())
+
+
+def test_whoever_asks_is_told_that_an_engine_runs_on_whatever_machine(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onex.wiring.store_access.owner_pid", lambda url: None)  # its process is on another machine
+
+    async def script() -> None:
+        async with await onex.open(crew.url, ORDERS):
+            assert await engine_runs(crew.url)
+        assert not await engine_runs(crew.url)
+        async with await open_worker(crew.url, ORDERS):
+            assert await engine_runs(crew.url)
+        assert not await engine_runs(crew.url)
+        with pytest.raises(CommitUnknown, match="no engine runs on"):
+            async with await onex.connect(crew.url) as client:
+                await client.submit("orders:1", "place", PLACE, timeout_s=0.1)
 
     asyncio.run(script())
 

@@ -18,7 +18,7 @@ from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.errors import InstanceFinished, OnexError, OwnershipLost
 from ..kernel.route import shard_of
 from ..ports import EnumOutboxState, Pointer, Reader
-from ..wiring import new_action_id, open_reader, open_sender, owner_pid, shown_url
+from ..wiring import engine_runs, new_action_id, open_reader, open_sender, owner_pid, shown_url
 from ..wiring.engine import WiredEngine, open
 from .console import harmless, now_us
 from .exit_codes import Declined, Misused, Unanswered
@@ -65,7 +65,7 @@ async def operate(
 
     Raises Misused, Declined, Unanswered, and what ``open`` raises.
     """
-    if owner_pid(url) is None:
+    if not await engine_runs(url):
         if app is None:
             raise Misused(f"no engine runs on {shown_url(url)}; name the app, and one is opened for this: --app PATH")
         try:
@@ -139,9 +139,11 @@ async def _answers(url: str, asked: Sequence[OperatorRequest], wait_s: float) ->
                     refused.append((answer["error"]["code"], answer["error"]["message"]))
     except TimeoutError:
         pid, shown = owner_pid(url), shown_url(url)
-        who = (
-            f"process {pid}, which runs on {shown}, has not answered" if pid else f"no engine runs on {shown} any more"
-        )
+        if pid:
+            who = f"process {pid}, which runs on {shown}, has not answered"
+        else:
+            runs = await engine_runs(url)
+            who = f"the engine that runs on {shown} has not answered" if runs else f"no engine runs on {shown} any more"
         raise Unanswered(f"{who}; the request is stored, and the next engine carries it out") from None
     finally:
         await sender.close()

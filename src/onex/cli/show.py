@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from ..kernel.errors import UnknownWorkflow
 from ..ports import EnumOutboxState, OutboxRow, Reader, Stored
 from ..views.stored_rows import InstancePage, instance_page_json
 from ..views.stored_value import intent_name, iso, parse_json, tries_made
-from ..wiring import owner_pid
+from ..wiring import engine_runs
 from .console import fields, harmless, note, now_us, say, say_json, short, styled, table, when
 from .exit_codes import FOUND, Misused
 from .secret_marks import hidden_fields
@@ -69,7 +70,7 @@ def show(
     page = look(
         store, lambda reader: _at_one_version(reader, at_key, at, app, history=history or attempts, attempts=attempts)
     )
-    page.hide, page.owned, page.now_us = hide, owner_pid(url_of(store)) is not None, now_us()
+    page.hide, page.owned, page.now_us = hide, asyncio.run(engine_runs(url_of(store))), now_us()
     if as_json:
         say_json(instance_page_json(page))
     elif page.stored is None:

@@ -23,7 +23,7 @@ from ..kernel.action import ModelAction, WorkflowKey
 from ..kernel.errors import OnexError, ReducerFailed
 from ..kernel.route import shard_of
 from ..kernel.size_limits import WIRE_BYTES
-from ..wiring import new_action_id, owner_pid, shown_url
+from ..wiring import engine_runs, new_action_id, shown_url
 from .console import harmless, note, now_us, say, say_json
 from .exit_codes import ENVIRONMENT, FOUND, Misused
 from .store_options import Json, Store, url_of
@@ -180,7 +180,7 @@ async def _send(action: ModelAction, trigger: str, url: str, wait_s: float) -> t
     try:
         ticket = await sender.send(body, now_us(), shard_of(action.workflow_key, sender.shards))
         sent["ticket"] = ticket
-        if wait_s and owner_pid(url) is None:
+        if wait_s and not await engine_runs(url):
             waits = f"no engine runs on {shown_url(url)}, so it waits: onex run APP"
             note(f"inbox number {ticket}, id {action.action_id}; {waits}")
             noted = True

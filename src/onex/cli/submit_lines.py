@@ -20,7 +20,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -37,7 +37,7 @@ from ..kernel.errors import OnexError
 from ..kernel.route import shard_of
 from ..kernel.size_limits import WIRE_BYTES, WIRE_DEPTH
 from ..ports import Sender
-from ..wiring import new_action_id, owner_pid, shown_url
+from ..wiring import engine_runs, new_action_id, shown_url
 from .console import counted, harmless, note, now_us, say, say_json
 from .exit_codes import ENVIRONMENT, FINE, FOUND, InvalidLine, Misused
 from .input_lines import LINE_BYTES, InputLines, RawLine
@@ -158,13 +158,14 @@ def _version(expected: JsonValue) -> int | None:
         raise InvalidLine(f""""expected_version" is a whole number, at least 0, not {expected!r}""") from error
 
 
+Told = Callable[[], Awaitable[None]]
+
+
 class LineSender:
     """``report`` gets each line once, in order, when its answer has come, or nobody waits for it any more. ``silent`` is called
     before the first action is stored, and after each SILENT_S in which answers are awaited and none came."""
 
-    def __init__(
-        self, sender: Sender, report: Callable[[SentLine], None], silent: Callable[[], None], *, wait_s: float
-    ) -> None:
+    def __init__(self, sender: Sender, report: Callable[[SentLine], None], silent: Told, *, wait_s: float) -> None:
         """``wait_s``: 0 does not wait for answers."""
         self.counts = SentCounts()
         self._sender, self._report, self._silent = sender, report, silent
@@ -230,7 +231,7 @@ class LineSender:
         if not bodies:
             return
         if self._waits and not self.counts.stored:
-            self._silent()
+            await self._silent()
         tickets = await self._sender.send_all(bodies, now_us(), shards)
         self.counts.stored += len(tickets)
         for one, ticket in zip(sent, tickets, strict=True):
@@ -256,7 +257,7 @@ class LineSender:
             self._open.clear()
         elif now_s > self._look_s:
             self._look_s = now_s + SILENT_S
-            self._silent()
+            await self._silent()
         return len(answers)
 
     def _count(self, answer: dict[str, JsonValue]) -> None:
@@ -310,7 +311,7 @@ def submit_lines(url: str, wait_s: float, *, as_json: bool) -> int:
 
 
 async def _send(
-    url: str, report: Callable[[SentLine], None], silent: Callable[[], None], descriptor: int, wait_s: float
+    url: str, report: Callable[[SentLine], None], silent: Told, descriptor: int, wait_s: float
 ) -> tuple[SentCounts, OnexError | None]:
     """What was durable before the store failed counts too."""
     sender = await open_sender_telling(url)
@@ -330,14 +331,13 @@ class _Silent:
     def __init__(self, bar: ProgressBar, url: str, wait_s: float) -> None:
         self._bar, self._url, self._wait_s, self._said = bar, url, wait_s, False
 
-    def __call__(self) -> None:
-        if not self._said and owner_pid(self._url) is None:
+    async def __call__(self) -> None:
+        if not self._said and not await engine_runs(self._url):
             self._said = True
-            until = f"this command waits {self._wait_s:g} s for an answer"
-            _say_beside(
-                self._bar,
-                f"no engine runs on {shown_url(self._url)}, so actions are stored for the next: onex run APP; {until}",
+            waits = (
+                f"actions are stored for the next: onex run APP; this command waits {self._wait_s:g} s for an answer"
             )
+            _say_beside(self._bar, f"no engine runs on {shown_url(self._url)}, so {waits}")
 
 
 def _say_beside(bar: ProgressBar, text: str) -> None:

@@ -17,7 +17,7 @@ from ..kernel.action import WorkflowKey
 from ..kernel.errors import UnknownWorkflow
 from ..ports import Stored
 from ..views.stored_value import iso
-from ..wiring import WatchedReader, open_reader, owner_pid, shown_url
+from ..wiring import WatchedReader, engine_runs, open_reader, shown_url
 from .console import harmless, note, redraw, say, say_json, short
 from .exit_codes import NotReached
 from .store_options import AppOption, Json, Key, Store, url_of
@@ -93,7 +93,7 @@ async def _reached(url: str, awaited: AwaitedStatus, limit_s: float) -> Stored:
         stored = await seen.look(reader)
         if stored is not None:
             return stored
-        if owner_pid(url) is None:
+        if not await engine_runs(url):
             note(f"no engine runs on {shown_url(url)}, so nothing changes there: onex run APP")
         async with asyncio.timeout(max(0.0, begun_s + limit_s - time.monotonic())):
             return await seen.until(reader)

@@ -55,7 +55,7 @@ from ..kernel.step import State
 from ..kernel.user_code import a_type
 from ..ports import Clock, Reader, Sender, Stored
 from ..settings import read_settings
-from .store_access import StoreUrl, Watch, open_kept, owner_pid, shown_url
+from .store_access import StoreUrl, Watch, engine_runs, open_kept, owner_pid, shown_url
 
 T = TypeVar("T")
 LEASE_ANSWER_S: Final = 30.0
@@ -164,7 +164,7 @@ class EngineClient(LeaseGiver):
             async with asyncio.timeout(limit_s):
                 answer = orjson.loads(await self._once(lambda: self.store.answer(ticket)))
         except TimeoutError:
-            raise self._unanswered(action.workflow_key, action_id, limit_s) from None
+            raise await self._unanswered(action.workflow_key, action_id, limit_s) from None
         if not isinstance(answer, dict):
             raise StateConsistencyError(f"the store answers for {action.workflow_key} with what is no JSON object")
         error = answer.get("error")
@@ -236,13 +236,14 @@ class EngineClient(LeaseGiver):
             raise StateConsistencyError(f"the store answers for {key} with a version that its log does not have")
         return committed_of(rows[0], duplicate=duplicate is True)
 
-    def _unanswered(self, key: WorkflowKey, action_id: UUID, waited_s: float) -> CommitUnknown:
+    async def _unanswered(self, key: WorkflowKey, action_id: UUID, waited_s: float) -> CommitUnknown:
         pid = owner_pid(self.store_url)
-        who = (
-            f"no engine runs on {shown_url(self.store_url)}"
-            if pid is None
-            else f"process {pid}, which runs on it, has not answered"
-        )
+        if pid is not None:
+            who = f"process {pid}, which runs on it, has not answered"
+        elif await engine_runs(self.store_url):
+            who = f"the engine that runs on {shown_url(self.store_url)} has not answered"
+        else:
+            who = f"no engine runs on {shown_url(self.store_url)}"
         return CommitUnknown(
             f"no answer for {key} in {waited_s:g} s: {who}. The action is stored and waits for an engine; sent again with "
             f"action_id {action_id} it is applied once",

@@ -127,6 +127,9 @@ class KeptStore(Store, Reader, Sender, Projections, Retention, Protocol):
 class SharedStore(KeptStore, ShardLeases, Protocol):
     """One that several processes may have together, each some of its shards."""
 
+    async def is_owned(self) -> bool:
+        """Whether an engine runs on it now, in whatever process of whatever machine."""
+
 
 @contextmanager
 def needs_driver() -> Iterator[None]:
@@ -217,3 +220,15 @@ def owner_lock(url: StoreUrl) -> Path | None:
     if url.address is not None:
         return owner_file(url.address)
     return None if url.path is None else lock_path(real_path(url.path))
+
+
+async def engine_runs(store_url: str) -> bool:
+    """Whether an engine runs on the store now: a file's on this machine, a server's on any. Raises DatabaseConnectionError."""
+    address = StoreUrl.parse(store_url).address
+    if address is None or owner_pid(store_url) is not None:
+        return owner_pid(store_url) is not None
+    store = await _open_postgres(address, read_only=True, create=False)
+    try:
+        return await store.is_owned()
+    finally:
+        await store.close()

@@ -62,6 +62,9 @@ WORKERS: Final = f"""select id, lease_s, about, extract(epoch from clock_timesta
   extract(epoch from clock_timestamp() - heard)::float8 from workers w where {_ALIVE} order by joined, id"""  # noqa: S608 - all of it ours
 OWNERS: Final = """select case when w.id is not null then s.owner else '' end, s.fence
   from shards s left join workers w on w.id = s.owner order by s.shard"""
+OWNED: Final = """select exists (select 1 from pg_locks where locktype = 'advisory' and granted and objsubid = 1
+  and database = (select oid from pg_database where datname = current_database())
+  and (classid::bigint << 32 | objid::bigint) = $1)"""
 _GONE: Final = f"""select distinct s.owner from shards s left join workers w on w.id = s.owner
   where s.shard = any($1::bigint[]) and s.owner not in ('', $2) and (w.id is null or not {_ALIVE})"""  # noqa: S608 - all of it ours
 _TAKE: Final = f"""update shards s set fence = fence + 1, owner = $2 where shard = any($1::bigint[]) and (owner in ('', $2)

@@ -34,7 +34,7 @@ from ..store_errors import StoreReadOnly
 from ..store_limits import REJECTIONS_MAX
 from .address import Address, owner_file
 from .link import CLOSE_S, Connection, Link
-from .ownership import OWNERS, WORKERS, ShardOwnership
+from .ownership import OWNED, OWNERS, WORKERS, ShardOwnership
 from .read import PostgresReads
 from .schema import check, make
 from .watch import Channel, Notified
@@ -180,6 +180,10 @@ class PostgresStore(PostgresReads):
     async def look(self) -> Membership:
         workers = tuple(LiveWorker(Worker(*row[:3]), row[3], row[4]) for row in await self._fetch(WORKERS))
         return Membership(workers, tuple(ShardOwner(*row) for row in await self._fetch(OWNERS)))
+
+    async def is_owned(self) -> bool:
+        """Whether an engine runs on it now, on whatever machine: one for itself, or workers. Its session holds a lock."""
+        return bool((await self._fetch(OWNED, self.address.lock_key("owner")))[0][0])
 
     async def take(self, shards: Collection[int]) -> Mapping[int, int]:
         return await self._whole(self._take(shards))
