@@ -30,7 +30,9 @@ class NoShim(Exception):
     """This Python's SQLite cannot be reached, or is another than the one of ctypes."""
 
 
-_Open = CFUNCTYPE(c_int, c_void_p, c_char_p, c_void_p, c_int, c_void_p)
+_Open = CFUNCTYPE(
+    c_int, c_void_p, c_void_p, c_void_p, c_int, c_void_p
+)  # SQLite keeps the pointer to the name: it is passed on as it is
 _Write = CFUNCTYPE(c_int, c_void_p, c_void_p, c_int, c_int64)
 _Truncate = CFUNCTYPE(c_int, c_void_p, c_int64)
 _Sync = CFUNCTYPE(c_int, c_void_p, c_int)
@@ -146,13 +148,14 @@ def recording(folder: Path) -> Iterator[RecordedDisk]:
             shims[address] = shim
         return shims[address]
 
-    def opened(vfs: int, name: bytes | None, file: int, flags: int, out: int) -> int:
+    def opened(vfs: int, name: int | None, file: int, flags: int, out: int) -> int:
         done = int(original.open(vfs, name, file, flags, out))
         pointer = ctypes.cast(file, POINTER(c_void_p))
         names.pop(file, None)
         if done == 0 and pointer[0]:
-            if name is not None and Path(name.decode()).parent == folder:
-                names[file] = name.decode()
+            path = "" if name is None else ctypes.string_at(name).decode()
+            if Path(path).parent == folder:
+                names[file] = path
             pointer[0] = ctypes.addressof(methods_of(pointer[0]))
         return done
 
