@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from itertools import pairwise
+from uuid import uuid4
 
 import pytest
 from pydantic import BaseModel
 
 from onex.engine.admission import FOR_OTHERS
 from onex.engine.limits import Limits
+from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry, Workflow
 from onex.kernel.action import NOTHING, Action, Nothing, Payload, WorkflowKey
 from onex.kernel.errors import OnexError, Overloaded, QuotaExceeded, ValidationError
@@ -20,6 +22,7 @@ from onex.kernel.quota import NO_LIMITS, ResourceLimits, admit, rate
 from onex.kernel.step import State, Step
 from onex.ports import Code, EnumOutboxState, Result
 from tests.engine.conftest import OneStore
+from tests.engine.test_events import heard
 
 K, OTHER = WorkflowKey("tap", "1"), WorkflowKey("tap", "2")
 
@@ -288,12 +291,45 @@ def test_an_instance_over_its_rate_is_told_when_to_come_again(
             with pytest.raises(Overloaded):
                 await engine.submit(K, "pour")
             assert await engine.reader.rejections(None, None, 0, 10) == []
-            assert engine.counters.overloaded == 3
+            assert (engine.counters.over_rate, engine.counters.overloaded) == (3, 0)
             watch.at_s += told[1] - told[0]
             await engine.submit(K, "pour")
             await engine.submit(K, "pour", operator="anna")
 
     run(go())
+
+
+def test_an_action_that_was_applied_before_takes_nothing_from_the_rate(
+    one_store: OneStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(monkeypatch)
+
+    async def go() -> None:
+        async with one_store.engine(reducers=tap(Sink(), ResourceLimits(actions_per_s=2))) as engine:
+            first = uuid4()
+            await engine.submit(K, "pour", action_id=first)
+            watch.at_s += 10
+            for _ in range(5):
+                assert (await engine.submit(K, "pour", action_id=first)).duplicate
+            assert [await engine.submit(K, "pour") for _ in range(2)]
+            with pytest.raises(Overloaded):
+                await engine.submit(K, "pour")
+
+    run(go())
+
+
+def test_who_floods_is_named_once_a_minute(one_store: OneStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Watch(monkeypatch)
+
+    async def flood(engine: ReducerPatternEngine) -> None:
+        for at_s in (0.0, 0.5, 59.0, 60.5):
+            watch.at_s = 1000.0 + at_s
+            await engine.submit_many([(K, "pour", None)] * 3)
+
+    told = heard(flood, details=False, reducers=tap(Sink(), ResourceLimits(actions_per_s=1))).named("over_rate")
+    # of three one passes where a second has gone by; the others are told with the first that comes a minute later
+    assert [fields["refused"] for _, fields in told] == [1, 7]
+    assert told[0][1] == {"key": str(K), "limit": 1.0, "refused": 1}
 
 
 def test_outcomes_pass_an_instance_that_is_over_its_rate(one_store: OneStore, monkeypatch: pytest.MonkeyPatch) -> None:

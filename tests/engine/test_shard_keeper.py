@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -112,5 +113,40 @@ def test_a_shard_that_is_gained_during_a_commit_is_no_part_of_it() -> None:
         await committed
         assert store.moved == 0
         await host.spawn(engine.close())
+
+    run(scenario, 1).result()
+
+
+class Heard:
+    details = False
+
+    def __init__(self) -> None:
+        self.lost: list[dict[str, object]] = []
+
+    def emit(self, name: str, **fields: str | int | float | bool | UUID | None) -> None:
+        if name == "worker_lost":
+            self.lost.append(dict(fields))
+
+
+def test_a_worker_that_dies_is_named_by_the_one_that_takes_its_shards() -> None:
+    heard = Heard()
+
+    async def scenario(sim: Sim) -> None:
+        tables = Tables(shards=8)
+        engines = {}
+        for name in ("first", "second"):
+            host, store = sim.host(name), MemoryStore(tables, now_s=sim.clock.monotonic)
+            engine = ReducerPatternEngine(
+                store, store, registry(WorkDone()), host.clock, host.ids, ENV, check_all=True, telemetry=heard
+            )
+            await host.spawn(engine.share(Worker(name, LEASE_S), store, store, store.watch()))
+            engines[name] = host, engine
+        await sim.clock.sleep(5.0)
+        shares = {name: len(engine.service.fences) for name, (_, engine) in engines.items()}
+        assert heard.lost == [], "what is given in order is no loss"
+        engines["first"][0].crash()
+        await sim.clock.sleep(5.0)
+        assert heard.lost == [{"worker": "first", "shards": shares["first"]}]
+        await engines["second"][0].spawn(engines["second"][1].close())
 
     run(scenario, 1).result()

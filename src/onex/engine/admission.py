@@ -11,7 +11,8 @@ outbox row, and refusing it would lose it or keep it for ever. What limits those
 orchestrator that asks for the lease are not counted either: they are who stops an instance that runs away.
 
 Rates are counted in memory, from the Clock port. An instance that was let go of, and one that another owner took over, begins
-with none used: too much by a burst once, and nothing is written for a counter. A refusal is counted, not stored (promise 16).
+with none used: too much by a burst once, and nothing is written for a counter. A refusal is counted, not stored (promise 16), and
+told once a minute with the name of its instance. An action that turns out to have been applied before gives back what it took.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .arguments import OPERATOR
 from .limits import Limits
 from .log_tail import ChangeSignal
 from .mailbox import Entry, Pending
-from .metrics import Counters
+from .metrics import Counters, Events
 from .shard_handover import ShardHandover
 
 STALLED_AFTER = 5
@@ -31,11 +32,19 @@ FOR_OTHERS = 1024
 """So many places of a full queue are kept from an instance that holds half of it."""
 
 
+def takes_from_rate(pending: Pending) -> bool:
+    """Whether it is an action of a client's, and not what the engine or an operator does."""
+    if pending.settles is not None or pending.sent or pending.issuer.startswith(OPERATOR):
+        return False
+    return pending.payload.__class__ is not LeaseRequest
+
+
 class Admission(ShardHandover):
     """The part of the writer that says no at the door."""
 
     limits: Limits
     counters: Counters
+    events: Events
     _waiting: int
     _failures: int
     _answered: ChangeSignal
@@ -69,11 +78,13 @@ class Admission(ShardHandover):
                 "other instances. Send them more slowly, or split the instance",
                 retry_after_s=FULL_AGAIN_S,
             )
-        if entry.use is None or pending.issuer.startswith(OPERATOR) or pending.payload.__class__ is LeaseRequest:
+        if entry.use is None or not takes_from_rate(pending):
             return None
         wait_s = entry.use.wait_s(pending.accepted_s)
         if not wait_s:
             return None
+        if refused := entry.use.refused_to_tell(pending.accepted_s):
+            self.events("over_rate", key=str(entry.key), limit=entry.use.limits.actions_per_s, refused=refused)
         return Overloaded(
             f"{entry.key} takes {entry.use.limits.actions_per_s:g} actions a second (resource_limits); this one came too early. "
             f"Send it again in {wait_s:.3f} s",
@@ -83,7 +94,10 @@ class Admission(ShardHandover):
 
     def _turn_away(self, pending: Pending, error: OnexError) -> Pending:
         """Answered at once, so that it takes no room. A row of the inbox needs a durable answer: that goes with the next commit."""
-        self.counters.overloaded += 1
+        if "quota" in error.context:
+            self.counters.over_rate += 1
+        else:
+            self.counters.overloaded += 1
         self._waiting += 1
         if pending.ticket:
             self._extras.refused.append((pending, error))

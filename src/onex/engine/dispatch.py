@@ -41,7 +41,7 @@ from ..kernel.errors import (
 from ..kernel.user_code import describe
 from ..ports import Clock, Conflict, Env, InboxAnswer, Interpreter, Store, Telemetry
 from .action_checks import Rules, TimerGone
-from .admission import Admission
+from .admission import Admission, takes_from_rate
 from .batch import Batch, CommitListener, Extras, answer_json
 from .batch_report import report
 from .conflict_backoff import ConflictBackoff
@@ -368,6 +368,8 @@ class ReducerService(Admission):
                 counters.timers_dropped += isinstance(answer, TimerGone)
             elif isinstance(answer, Committed):
                 counters.committed += not answer.duplicate
+                if answer.duplicate and entry is not None and entry.use is not None and takes_from_rate(pending):
+                    entry.use.give_back()
                 counters.latency.add(now_s - pending.accepted_s)
         if self._mailboxes.retries:
             for pending, _ in results:

@@ -39,6 +39,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "refused_after_crashes": "An action was being judged at three crashes: it is refused; a timer or outcome is held.",
     "dead_after_crashes": "A row was being read at three crashes: it is dead until driven again.",
     "intent_runs_alone": "Its process ended `crashes` times while it ran: it runs while no other intent does, `timeout_s` at most.",
+    "over_rate": "Senders of an instance were refused for its quota of actions; `refused` since it was told last, once a minute.",
+    "worker_lost": "A worker was not heard of for its lease, or its session ended: this one has taken `shards` of it.",
     "shards_gained": "This worker has `shards` more of the store: it judges their instances from now on.",
     "shards_given": "This worker has given `shards` back, in order, because they belong to another.",
     "shards_lost": "Another worker took `shards` of this one, whose lease had run out. What ran here for them is cut off.",
@@ -131,6 +133,7 @@ class Counters:
     refused: int = 0
     duplicates: int = 0
     overloaded: int = 0
+    over_rate: int = 0
     conflicts: int = 0
     batches: int = 0
     store_failures: int = 0

@@ -28,6 +28,7 @@ CountOpen = Callable[[WorkflowKey], Awaitable[int]]
 OPEN = (EnumOutboxState.WAITING, EnumOutboxState.HELD)
 PAGE = 1000
 SPREAD_S = 2.0
+TOLD_S = 60.0
 TIMER = EnumIntentType.TIMER
 
 
@@ -38,12 +39,13 @@ class CountOpenIntents(Exception):
 class QuotaUse:
     """What one instance has of its quotas, as its mailbox knows. ``_full_at_s`` is its rate's (``kernel.quota.admit``)."""
 
-    __slots__ = ("_counted", "_full_at_s", "_open", "_rate", "_turned_away", "limits")
+    __slots__ = ("_counted", "_full_at_s", "_open", "_rate", "_refused", "_told_s", "_turned_away", "limits")
 
     def __init__(self, limits: ResourceLimits) -> None:
         self.limits = limits
         self._rate = None if limits.actions_per_s is None else rate(limits.actions_per_s)
         self._full_at_s, self._turned_away = 0.0, 0
+        self._refused, self._told_s = 0, -TOLD_S
         self._open: int | None = None
         self._counted = False
 
@@ -63,6 +65,19 @@ class QuotaUse:
         moment = self._turned_away % max(1, round(SPREAD_S / self._rate.token_s))
         self._turned_away += 1
         return wait_s + moment * self._rate.token_s
+
+    def give_back(self) -> None:
+        """An action that was let in was applied before: it takes nothing from the rate."""
+        if self._rate is not None:
+            self._full_at_s -= self._rate.token_s
+
+    def refused_to_tell(self, now_s: float) -> int:
+        """One more was refused for its rate. How many are to be told of now: some once a minute, 0 in between."""
+        self._refused += 1
+        if now_s - self._told_s < TOLD_S:
+            return 0
+        refused, self._refused, self._told_s = self._refused, 0, now_s
+        return refused
 
     def loaded(self, version: int, open_intents: int | None = None) -> None:
         """The instance was read from the store, at ``version``; and its open intents, if they were counted."""

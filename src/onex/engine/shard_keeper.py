@@ -26,6 +26,7 @@ What may go wrong, and why the end is still right:
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Set
 from contextlib import suppress
 
@@ -146,15 +147,19 @@ class ShardKeeper:
             self._acting.start(self._give(give), "onex-give")
         take = decided.take - self._busy
         if take:
-            await self._take(take)
+            await self._take(take, membership)
 
-    async def _take(self, shards: Set[int]) -> None:
+    async def _take(self, shards: Set[int], membership: Membership) -> None:
         try:
             fences = await self._leases.take(shards)
         finally:
             self._forget_look()
         if not fences:
             return
+        lost = Counter(membership.owners[shard].worker for shard in fences)
+        for worker, count in lost.items():
+            if worker not in ("", self.worker.id):
+                self._service.events("worker_lost", worker=worker[:8], shards=count)
         self._service.gain_shards(fences)
         gained = frozenset(fences)
         self._service.events("shards_gained", shards=len(gained))
