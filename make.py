@@ -255,9 +255,10 @@ def demo(arguments: list[str]) -> int:
         url = server.stdout.readline().decode().strip()
         if not url:
             return ENVIRONMENT
-        code = run([*words, "--store", url])
+        code = run([*words, "--no-commands", "--store", url])
     sys.stdout.write(
-        "The PostgreSQL server of this demo has ended. To look at a store afterwards, name your server: --store\n"
+        "\nThe PostgreSQL server of this demo has ended, and its store with it. To look at a store afterwards, use a server\n"
+        "of your own: .venv/bin/onex demo --workers 3 --store postgres://HOST/DATABASE\n"
     )
     return code
 

@@ -34,7 +34,7 @@ class Settings:
     ``REDUCER_MAX_RETRIES``: how often a change is tried again after a conflict on its instance; default 5.
     ``REDUCER_INITIAL_BACKOFF_MS``: wait before the first retry, doubled for each further one; default 10.
     ``REDUCER_MAX_BACKOFF_MS``: the longest such wait; default 250.
-    ``ACTION_DEDUP_TTL_HOURS``: an action id made by ONEX that is older than this is refused; default 168.
+    ``ACTION_DEDUP_TTL_HOURS``: a UUIDv7 as action id that is older is refused (``onex gc`` needs the engine's value); default 168.
     ``PROJECTION_BATCH_SIZE``: log rows that a projection applies in one transaction; default 100.
     ``PROJECTION_LAG_THRESHOLD_MS``: a projection further behind is called late; default 250.
     ``ONEX_BUS``: the bus that brings actions and takes events, for example ``kafka://localhost:9092``; not set: none.

@@ -274,6 +274,7 @@ def test_the_command_says_what_would_go_and_then_what_went(commands: Commands, s
     told = commands("gc", "--older-than", "90d", "--dry-run", "--json").row
     assert (told["cut"], told["ended"], told["dry_run"]) == (3, 1, True)
     assert commands("gc", "--older-than", "90d").code == 0
+    assert "an idempotency key among them that is sent again is applied again" in commands("gc", "--dry-run").err
     assert commands("gc", "--older-than", "90d", "--dry-run", "--json").row == told
     went = commands("gc", "--older-than", "90d", "--archive", "old.onexrun", "--json").row
     assert (went["cut"], went["rows"]) == (told["cut"], told["rows"])

@@ -156,6 +156,18 @@ def test_its_record_is_read_like_that_of_a_file(postgres: PostgresServer, tmp_pa
     follows.communicate()
 
 
+def test_a_sender_says_that_it_made_the_store_and_with_how_many_shards(postgres: PostgresServer) -> None:
+    url = postgres.url("sender_first")
+    made = f"there was no store at {url}: made one, with 8 shards\n"
+    for asked, told in ((f"{url}&shards=8", made), (url, "")):
+        sent = subprocess.run(
+            [ONEX, "submit", "orders:1", "place", "--no-wait", "--store", asked], capture_output=True, text=True
+        )
+        assert (sent.returncode, sent.stderr) == (0, told)
+    shards = subprocess.run([ONEX, "workers", "--store", url], capture_output=True, text=True).stdout
+    assert shards == f"0 workers share 8 shards of {url}; 8 have no worker\n"
+
+
 def test_what_needs_a_file_says_so(postgres: PostgresServer, tmp_path: Path) -> None:
     told = subprocess.run(
         [ONEX, "import", tmp_path / "none.onexrun", "--store", postgres.url("imported")], capture_output=True, text=True
@@ -171,7 +183,7 @@ def test_without_the_driver_the_next_step_is_named(postgres: PostgresServer) -> 
             [sys.executable, "-c", program, *words, "--store", postgres.url()], capture_output=True, text=True
         )
         assert told.returncode == 3
-        assert "pip install 'onex[postgres]'" in told.stderr
+        assert "pip install 'PATH/TO/ONEX[postgres]'" in told.stderr
 
 
 def test_the_driver_is_imported_for_its_urls_only() -> None:

@@ -69,6 +69,11 @@ class Crew:
         )
         return json.loads(done.stdout)
 
+    def seen(self) -> str:
+        """The last line of ``onex workers``."""
+        words = [ONEX, "workers"]
+        return subprocess.check_output(words, env=self.environment, text=True).splitlines()[-1]
+
     async def until(self, is_so: Callable[[dict[str, int]], bool]) -> dict[str, int]:
         """How many shards each process has, by its id, as soon as it is as wanted."""
         async with asyncio.timeout(PATIENCE_S):
@@ -165,8 +170,15 @@ def test_an_engine_for_itself_and_workers_refuse_each_other(crew: Crew) -> None:
         async with await onex.open(crew.url, ORDERS):
             with pytest.raises(OwnershipLost, match="for itself"):
                 await open_worker(crew.url, ORDERS)
+            alone = await asyncio.to_thread(crew.told, "workers")
+            assert alone == {"shards": 16, "free": 0, "alone": True, "workers": []}
+            assert (await asyncio.to_thread(crew.seen)).startswith(
+                "no workers: one engine (onex run) has the 16 shards"
+            )
         async with await open_worker(crew.url, ORDERS) as worker:
             assert len(worker.service.fences) == 16
+            assert not (await asyncio.to_thread(crew.told, "workers"))["alone"]
+            assert (await asyncio.to_thread(crew.seen)).startswith("1 worker shares 16 shards of ")
             with pytest.raises(OwnershipLost):
                 await onex.open(crew.url, ORDERS)
 

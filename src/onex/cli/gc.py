@@ -41,7 +41,11 @@ def gc(
     FILE read an archive.
 
     An instance that has ended keeps its row, so it cannot begin again. AGE is at least the time for which action ids are
-    remembered (ACTION_DEDUP_TTL_HOURS). Blobs go when nothing names them and they are a day old.
+    remembered: ACTION_DEDUP_TTL_HOURS of this process, so run it with the settings of the engine. Blobs go when nothing
+    names them and they are a day old.
+
+    Once a row is cut, its action id is forgotten. An old id that ONEX made, a UUIDv7, is refused by its age. An id without an
+    age, an idempotency key or another UUID, is applied again if it is sent again and its instance has not ended.
 
     \b
     Examples:
@@ -65,6 +69,11 @@ def gc(
         say(f"{counted(result.rows, 'log row')} of {counted(result.cut, 'instance')}{ended} {would}")
     else:
         note("no log row went: name a file for them with --archive, or see with --dry-run what would go")
+    if result.rows:
+        forgotten = "would be forgotten" if dry_run else "are forgotten"
+        note(
+            f"the action ids of these rows {forgotten}: an idempotency key among them that is sent again is applied again"
+        )
     say(
         f"{counted(result.blobs, 'blob')} ({result.blob_bytes:,} bytes), {counted(result.expired, 'row')} past their time {would}"
     )

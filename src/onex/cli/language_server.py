@@ -1,6 +1,6 @@
 """Language server for contracts: the findings of ``onex check``, completion, and hover.
 
-This file needs the extra ``onex[lsp]``. No code of a workspace is run. References are read as ``onex check`` reads them, inside
+This file needs the extra ``lsp``. No code of a workspace is run. References are read as ``onex check`` reads them, inside
 the repository of the contract.
 """
 

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ..wiring import ClosableSender, StoreUrl, WatchedReader, open_reader, open_sender
-from .console import note
+from ..wiring import ClosableSender, StoreUrl, WatchedReader, open_reader, shown_url
+from ..wiring.store_access import open_sender_or_make
+from .console import counted, note
 from .store_options import url_of
 
 T = TypeVar("T")
@@ -33,10 +34,11 @@ async def open_sender_telling(url: str) -> ClosableSender:
 
     The default place, in a folder ``.onex``, is none that somebody wrote.
     """
+    sender, made = await open_sender_or_make(url)
     path = StoreUrl.parse(url).path
-    there = path is None or path.exists() or path.parent.name == ".onex"
-    sender = await open_sender(url)
-    if not there:
+    if made and path is None:
+        note(f"there was no store at {shown_url(url)}: made one, with {counted(sender.shards, 'shard')}")
+    elif made and path is not None and path.parent.name != ".onex":
         note(f"there was no store at {path}: made one")
     return sender
 

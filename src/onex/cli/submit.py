@@ -49,7 +49,11 @@ def submit(
         typer.Option("--id", metavar="UUID", help="Id of the action; the same id is applied once."),
     ] = None,
     idempotency_key: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Instead of --id: any text. The same text means the same action.")
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Instead of --id: any text. It means the same action until onex gc cuts its row.",
+        ),
     ] = None,
     expected_version: Annotated[
         int | None,

@@ -50,7 +50,10 @@ def open_bus(url: str, settings: Settings) -> EventBus:
         return ConfluentBus(address)
     except ImportError as error:
         extra = "aiokafka" if settings.kafka_client == "aiokafka" else "kafka"
-        raise BusRefused(f"a bus on Kafka needs a client: pip install 'onex[{extra}]' ({error})") from error
+        raise BusRefused(
+            f"a bus on Kafka needs a client, which is not here ({error}). Install the extra {extra} of your copy of ONEX: "
+            f"pip install 'PATH/TO/ONEX[{extra}]'"
+        ) from error
 
 
 class ConnectedBus:

@@ -133,12 +133,13 @@ class SharedStore(KeptStore, ShardLeases, Protocol):
 
 @contextmanager
 def needs_driver() -> Iterator[None]:
-    """What is imported in the block needs the driver of PostgreSQL. Raises PostgresMissing."""
+    """What is imported in the block needs the extra ``postgres``. Raises PostgresMissing."""
     try:
         yield
     except ImportError as error:
         raise PostgresMissing(
-            f"a store on PostgreSQL needs its driver, which is not here ({error}): pip install 'onex[postgres]'"
+            f"a store on PostgreSQL needs a library that is not here ({error}). Install the extra postgres of your copy of ONEX: "
+            "pip install 'PATH/TO/ONEX[postgres]'"
         ) from error
 
 
@@ -193,6 +194,14 @@ async def open_sender(store_url: str | None = None) -> ClosableSender:
     url = StoreUrl.parse(store_url or read_settings().store_url)
     url.make_folder()
     return await open_kept(url)
+
+
+async def open_sender_or_make(store_url: str) -> tuple[ClosableSender, bool]:
+    """``open_sender``, and whether there was no store. Raises DatabaseConnectionError."""
+    try:
+        return await open_kept(StoreUrl.parse(store_url), create=False), False
+    except StoreMissing:
+        return await open_sender(store_url), True
 
 
 def new_action_id() -> UUID:

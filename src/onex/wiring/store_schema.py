@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..adapters.postgres.address import Address
 from ..adapters.postgres.revisions import NEWEST
 from ..kernel.errors import ValidationError
-from .store_access import PostgresMissing, StoreUrl
+from .store_access import StoreUrl, needs_driver
 
 
 class NoServerStore(ValidationError):
@@ -35,23 +35,15 @@ def _address(store_url: str) -> Address:
 async def upgrade_store(store_url: str) -> SchemaMove:
     """Raises NoServerStore, PostgresMissing, OwnershipLost while an engine runs on it, DatabaseConnectionError."""
     address = _address(store_url)
-    try:
+    with needs_driver():
         from ..adapters.postgres.upgrade import move_schema
-    except ImportError as error:
-        raise PostgresMissing(
-            f"upgrading a store needs Alembic, which is not here ({error}): pip install 'onex[postgres]'"
-        ) from error
     return SchemaMove(await move_schema(address), NEWEST)
 
 
 def store_roles(store_url: str) -> list[str]:
     """The statements that make the two roles and give them their rights. Raises NoServerStore, PostgresMissing."""
-    try:
+    with needs_driver():
         from ..adapters.postgres.roles import role_statements
-    except ImportError as error:
-        raise PostgresMissing(
-            f"this needs the driver, which is not here ({error}): pip install 'onex[postgres]'"
-        ) from error
     return role_statements(_address(store_url))
 
 

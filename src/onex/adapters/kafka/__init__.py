@@ -1,1 +1,1 @@
-"""A bus on Kafka, by either of two clients. Imported only by a program that has a bus: `pip install 'onex[kafka]'`."""
+"""A bus on Kafka, by either of two clients. Imported only by a program that has a bus: the extra ``kafka``."""

@@ -1,3 +1,3 @@
-"""The store on PostgreSQL, by asyncpg: the extra ``onex[postgres]``. Nothing here is imported before a URL asks for it."""
+"""The store on PostgreSQL, by asyncpg: the extra ``postgres``. Nothing here is imported before a URL asks for it."""
 
 from __future__ import annotations

@@ -56,6 +56,13 @@ def demo(
         int | None, typer.Option(metavar="N", help="Seed for the moments of the kills. [default: random]")
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Also keep the list of effects and the engine's log.")] = False,
+    commands: Annotated[
+        bool,
+        typer.Option(
+            "--commands/--no-commands",
+            help="Name commands that look into the store; without, where it ends with the demo.",
+        ),
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Run real workflows, kill their engine twice, and prove that nothing was lost.
@@ -80,7 +87,8 @@ def demo(
     workload = job(workflow, instances, path, place.folder)
     with place:
         try:
-            proof = perform(workload, place, chosen, sys.stderr if as_json else sys.stdout, workers=workers)
+            stream = sys.stderr if as_json else sys.stdout
+            proof = perform(workload, place, chosen, stream, workers=workers, names_commands=commands)
         except KeyboardInterrupt:
             if not keep:
                 place.tidy()
@@ -127,6 +135,7 @@ def perform(
     stream: TextIO,
     *,
     workers: int | None = None,
+    names_commands: bool = True,
     engine: Sequence[str] = ENGINE,
     between: Callable[[], None] = lambda: None,
 ) -> Proof:
@@ -143,7 +152,7 @@ def perform(
     found = demo_result(witnessed, tally, checked, str(place.proof.resolve()), str(workload.report or ""))
     wrong = faults(found, tally, checked)
     lines = rows(found, tally, checked, workers)
-    commands = _commands(workload, place)
+    commands = _commands(workload, place) if names_commands else []
     write_page(place.proof, workload, witnessed, found, lines, wrong, commands)
     for fault in wrong:
         progress.say(f"wrong: {fault}")
@@ -181,7 +190,8 @@ def show_proof(proof: Proof, place: DemoFiles, seed: int) -> None:
     places += [("what the work made", shown(Path(proof.result.work)))] if proof.result.work else []
     places += [("store", shown(place.store.resolve()) if place.store else shown_url(place.store_url))]
     fields([*places, ("seed", f"{seed} (--seed {seed} repeats the moments of the kills)")], indent="")
-    say()
-    say("Try:")
+    if proof.commands:
+        say()
+        say("Try:")
     for command in proof.commands:
         say(f"  {command}")

@@ -71,7 +71,7 @@ def write_page(
         "</table>",
         *([_work(path, workload.report)] if workload.report is not None else []),
         f"<h2>How it was counted</h2><ul>{_items(_HOW)}</ul>",
-        f"<h2>See for yourself</h2><pre>{escape(chr(10).join(commands))}</pre>",
+        *([f"<h2>See for yourself</h2><pre>{escape(chr(10).join(commands))}</pre>"] if commands else []),
         "</main>",
     ]
     path.write_text("\n".join(parts) + "\n", encoding="utf-8")
