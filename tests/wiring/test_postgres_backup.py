@@ -43,6 +43,12 @@ def recipe(first: str, urls: dict[str, str], folder: Path) -> list[str]:
     return said
 
 
+def give_roles(url: str) -> None:
+    """The dump then has rights of roles which the new cluster lacks."""
+    words = [Path(sys.executable).with_name("onex"), "store", "roles", "--apply", "--store", url]
+    subprocess.run(words, check=True, capture_output=True)
+
+
 def test_a_dump_of_a_running_store_goes_on_in_another_cluster(
     postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,17 +79,7 @@ def test_a_dump_of_a_running_store_goes_on_in_another_cluster(
             load = asyncio.create_task(go_on())
             while len(known) == len(before):  # the load has begun
                 await asyncio.sleep(0)
-            roles = [
-                Path(sys.executable).with_name("onex"),
-                "store",
-                "roles",
-                "--apply",
-                "--store",
-                urls["postgres://db.example/shop"],
-            ]
-            await asyncio.to_thread(
-                subprocess.run, roles, check=True, capture_output=True
-            )  # rights the new cluster lacks
+            await asyncio.to_thread(give_roles, urls["postgres://db.example/shop"])
             await asyncio.to_thread(recipe, "pg_dump --format=custom --schema=onex --no-owner", urls, tmp_path)
             stop.set()
             assert await load > 0

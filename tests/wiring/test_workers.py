@@ -71,7 +71,7 @@ class Crew:
 
     def seen(self) -> str:
         """The last line of ``onex workers``."""
-        words = [ONEX, "workers"]
+        words = [str(ONEX), "workers"]
         return subprocess.check_output(words, env=self.environment, text=True).splitlines()[-1]
 
     async def until(self, is_so: Callable[[dict[str, int]], bool]) -> dict[str, int]:
