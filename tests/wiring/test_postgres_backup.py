@@ -45,7 +45,7 @@ def recipe(first: str, urls: dict[str, str], folder: Path) -> list[str]:
 
 def give_roles(url: str) -> None:
     """The dump then has rights of roles which the new cluster lacks."""
-    words = [Path(sys.executable).with_name("onex"), "store", "roles", "--apply", "--store", url]
+    words = [str(Path(sys.executable).with_name("onex")), "store", "roles", "--apply", "--store", url]
     subprocess.run(words, check=True, capture_output=True)
 
 
