@@ -19,6 +19,7 @@ from blake3 import blake3
 from onex.adapters.clock import UuidV7
 from onex.adapters.sqlite.store import SqliteStore
 from onex.engine.fold import SNAPSHOT_EVERY
+from onex.engine.intake import id_of_idempotency_key
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.refold import HistoryCut
 from onex.kernel.action import WorkflowKey
@@ -42,6 +43,8 @@ DAY_US = DAY_S * 1_000_000
 DONE, IDLE, LONG, WAITS, NEW = (WorkflowKey("job", name) for name in ("done", "idle", "long", "waits", "new"))
 OLD_ID = UUID(int=((time.time_ns() // 1_000_000 - 99 * DAY_S * 1000) << 80) | 7 << 76 | 2 << 62)
 """A UUIDv7 of 99 days ago."""
+KEYED = id_of_idempotency_key("third")
+"""An id without an age."""
 
 
 @asynccontextmanager
@@ -60,7 +63,8 @@ async def aged(url: str) -> None:
         await engine.submit(DONE, "start", Start(text="quick"))
         await engine.wait(DONE)
         for n in range(3):
-            await engine.submit(IDLE, "add", Add(amount=n + 1))
+            await engine.submit(IDLE, "add", Add(amount=n + 1), action_id=KEYED if n == 2 else None)
+        assert (await engine.submit(IDLE, "add", Add(amount=3), action_id=KEYED)).duplicate
         await engine.submit_many([(LONG, "add", Add(amount=100))] * (SNAPSHOT_EVERY // 2))
         await engine.submit_many([(LONG, "add", Add(amount=100))] * (SNAPSHOT_EVERY // 2 + 5))
         await engine.submit(WAITS, "wake_me", Add(amount=200 * DAY_S))
@@ -141,6 +145,8 @@ def test_what_is_old_goes_into_an_archive_that_replays_and_the_store_goes_on(url
             )  # idle again, the new one, and those of a moment ago; the last row of the shard stays
             assert (await engine.submit("job:beside1", "add", Add())).version == 2
             assert (await engine.submit(IDLE, "add", Add())).version == 5
+            again = await engine.submit(IDLE, "add", Add(amount=3), action_id=KEYED)
+            assert (again.duplicate, again.version) == (False, 6)  # it was forgotten with its row
         assert (await replayed(second)).by_verdict == {EnumReplayVerdict.EQUAL: later.cut}
         assert set((await replayed(store)).by_verdict) == {EnumReplayVerdict.EQUAL}
 
