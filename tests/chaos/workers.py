@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -198,8 +199,13 @@ async def shards_of(url: str, about: str) -> int:
         await reader.close()
 
 
-def run_workers(seed: int, troubles: int, folder: Path, *, shards: int = 16, seconds: float = 0.0) -> Report:
-    """``troubles`` of them, each kind about as often, and more of them until ``seconds`` have passed. Raises NoServer."""
+def run_workers(
+    seed: int, troubles: int, folder: Path, *, shards: int = 16, seconds: float = 0.0, by_bus: bool = True
+) -> Report:
+    """``troubles`` of them, each kind about as often, and more of them until ``seconds`` have passed. Raises NoServer.
+
+    ``by_bus``: actions come by the bus, too. Events go to it in any case.
+    """
     chance, token, begun_s = random.Random(seed), uuid4().hex, time.monotonic()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ONEX_")}
     bus = BusSide()
@@ -223,7 +229,7 @@ def run_workers(seed: int, troubles: int, folder: Path, *, shards: int = 16, sec
                 for _ in range(CLIENTS):
                     clients.start(chance.randrange(1 << 30))
                 _wait_for(clients, crew, CALM[1])
-                with bus.sending():
+                with bus.sending() if by_bus else nullcontext():
                     while given.total() < troubles or time.monotonic() - begun_s < seconds:
                         schedule = schedule or chance.sample(trouble.all, len(trouble.all))
                         one, begun_with = schedule.pop(), (clients.answers, time.monotonic())
