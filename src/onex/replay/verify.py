@@ -31,9 +31,10 @@ from .replay import Replay
 from .verdict import EnumReplayVerdict
 
 RESTORE = (
-    "restore a backup (onex restore), or let this instance be and ask onex replay from which version on it differs"
+    "restore a backup (onex restore), on PostgreSQL by pg_restore, or let this instance be and ask onex replay from which version "
+    "on it differs"
 )
-RESTORE_STORE = "stop its engines, keep a copy of it, and restore a backup: onex restore"
+RESTORE_STORE = "stop its engines, keep a copy of it, and restore a backup: onex restore, or pg_restore on PostgreSQL"
 KEPT = 1000
 
 

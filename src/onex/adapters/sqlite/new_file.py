@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..store_errors import StoreMissing
 from .errors import StoreTaken
-from .schema import creation_lock
+from .schema import creation_lock, sync_folder
 
 
 def temporary(path: Path, what: str) -> Path:
@@ -30,10 +30,6 @@ def publish(made: Path, path: Path) -> None:
             if path.exists():
                 raise StoreTaken(f"{path} exists by now; name a path where no file is", path=str(path))
             os.rename(made, path)
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(path.parent)
     except OSError as error:
         raise StoreMissing(f"no store can be made at {path}: {error}", path=str(path)) from error

@@ -290,7 +290,7 @@ def _make(path: Path) -> None:
         finally:
             connection.close()  # the last connection: copies the WAL into the file and removes it
         os.rename(made, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except sqlite3.Error as error:
         raise translated(error, path) from error
     except OSError as error:
@@ -388,7 +388,7 @@ def _upgrade(connection: sqlite3.Connection) -> None:
         raise
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

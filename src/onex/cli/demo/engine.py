@@ -41,11 +41,12 @@ from pydantic import BaseModel
 
 from ...app import App, load_app
 from ...engine.encode import encode_payload
+from ...engine.held_lease import Orchestrated
 from ...engine.pattern_engine import ReducerPatternEngine
 from ...kernel.errors import OnexError, Overloaded
 from ...kernel.intent import ModelIntent
 from ...nodes.io import Function
-from ...wiring.client import EngineClient, connect
+from ...wiring.client import connect
 from ...wiring.engine import open as open_engine
 from ...wiring.engine import open_worker
 from .wire import (
@@ -69,7 +70,6 @@ RETRY_S = 0.05
 
 Intent = ModelIntent[BaseModel]
 Tamper = Callable[[Intent], Intent]
-Door = ReducerPatternEngine | EngineClient
 
 
 class Reporter:
@@ -164,7 +164,7 @@ class DemoEngine:
     async def _work(self) -> None:
         app = self._reporter.reporting(load_app(self._app))
         async with AsyncExitStack() as stack:
-            door: Door
+            door: Orchestrated
             if self._lease_s is None:
                 door = engine = await stack.enter_async_context(await open_engine(self._store_url, app))
             else:
@@ -188,11 +188,11 @@ class DemoEngine:
             await asyncio.sleep(PULSE_S)
             self._link.send(_pulse(engine))
 
-    async def _take(self, door: Door, inputs: Sequence[Input]) -> None:
+    async def _take(self, door: Orchestrated, inputs: Sequence[Input]) -> None:
         taken = await asyncio.gather(*(self._submit(door, one) for one in inputs))
         self._link.send(InputsTaken(inputs=tuple(one.number for one, done in zip(inputs, taken, strict=True) if done)))
 
-    async def _submit(self, door: Door, one: Input) -> bool:
+    async def _submit(self, door: Orchestrated, one: Input) -> bool:
         tries = 0
         while True:
             tries += 1

@@ -170,7 +170,7 @@ class Trial:
         try:
             tasks = [asyncio.create_task(self._keep()) for _ in range(self.workers or 1)]
             asking = asyncio.create_task(self._finish_workers()) if self.workers else None
-            idle_us = max(await all_or_none([*tasks, *([asking] if asking else [])]))
+            idle_us = max(await _all_or_none([*tasks, *([asking] if asking else [])]))
         finally:
             if self._kill_task is not None:
                 self._kill_task.cancel()
@@ -347,7 +347,7 @@ async def _is_due(reader: Reader, now_us: int) -> bool:
     return False
 
 
-async def all_or_none(tasks: Sequence[asyncio.Task[int]]) -> list[int]:
+async def _all_or_none(tasks: Sequence[asyncio.Task[int]]) -> list[int]:
     """What each gives. One that raises ends the others, and is raised when they have ended; so does a cancelled wait."""
     try:
         return await asyncio.gather(*tasks)
