@@ -31,6 +31,7 @@ LEVELS: Final[Mapping[str, str]] = {
     "attempt_began": "info",
     "attempt_succeeded": "info",
     "attempt_cut_off": "info",
+    "external_call": "info",
 }
 """The level of each event. An event that is not listed is a ``warning``: nothing is lost, and somebody should look."""
 

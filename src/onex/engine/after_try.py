@@ -1,8 +1,9 @@
 """AfterTry: what follows from one try of an intent: its outcome, its next try, or a dead row.
 
 Success leads to the outcome that the contract maps, or, where it maps none, to the end of the row. A try that failed is
-either repeated, by the policy of the contract, or ends the intent. ``maybe_done`` remembers over all tries whether one of them may
-have been done, so that ``failed`` is never reported of what may have happened (promise 23).
+either repeated, by the policy of the contract and not before the far side wants it (``retry_after_s``), or ends the intent.
+``maybe_done`` remembers over all tries whether one of them may have been done, so that ``failed`` is never reported of what may
+have happened (promise 23).
 
 Nothing here waits. The row in the outbox changes with the next commit: if that never comes, the next owner finds the row as it was.
 """
@@ -14,7 +15,7 @@ from ..kernel.errors import EffectUnknown, OnexError, StateTooNew, ValidationErr
 from ..kernel.intent import EnumDelivery, EnumIntentType, EnumOutcome, Failure, outcome_id
 from ..kernel.user_code import plain_text
 from ..ports import Clock, EnumOutboxState, Note, Result
-from .attempt import stopped_error, typed_result, wrong_result
+from .attempt import retry_after_s, stopped_error, typed_result, wrong_result
 from .attempt_recorder import AttemptRecorder, reason_of_attempt
 from .delivery import Delivery
 from .delivery_queue import DeliveryQueue
@@ -57,6 +58,8 @@ class AfterTry:
         delay_s = spec.retry.delay_s(delivery.attempt, delivery.action_id) if again and may_repeat else None
         if delay_s is None and may_repeat and isinstance(error, StateTooNew):
             delay_s = spec.retry.max_s
+        if delay_s is not None:
+            delay_s = max(delay_s, retry_after_s(error))
         self._attempts.failed(delivery, error, done=done, next_s=delay_s)
         if delay_s is None:
             outcome = EnumOutcome.UNKNOWN if delivery.maybe_done else EnumOutcome.FAILED

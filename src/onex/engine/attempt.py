@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from ..kernel.action import NOTHING, Nothing
 from ..kernel.errors import EffectFailed, EffectUnknown, OnexError
-from ..kernel.user_code import caught, class_name, flag_of, plain_text, text_of
+from ..kernel.user_code import caught, class_name, flag_of, plain_text, seconds_of, text_of
 from ..kernel.user_trace import TRACE_CHARACTERS, trace_text
 from ..ports import NewBlob, Result
 
@@ -27,6 +27,8 @@ CANCELLED = "cancelled"
 CUT_OFF = "its engine closed while it ran"
 """What is kept of a try that an orderly end cut off."""
 CODE_CHARACTERS = 100
+RETRY_AFTER_MOST_S = 3600.0
+"""So long a far side can put off the next try: one that says a year by mistake does not stop an instance for a year."""
 GRACE_S = 5.0
 """How long an effect that is cancelled may take to stop."""
 
@@ -42,6 +44,8 @@ def effect_error(error: BaseException) -> EffectFailed | EffectUnknown:
     """
     text = caught(error)
     failure = _as_ours(error, text)
+    if again_s := seconds_of(error, "retry_after_s"):
+        failure.context["retry_after_s"] = again_s
     failure.trace = text_of(error, "trace", "", TRACE_CHARACTERS) or trace_text(error)
     return failure
 
@@ -79,6 +83,11 @@ def timeout_error(error: BaseException, limit_s: float) -> EffectFailed | Effect
     if isinstance(failure, EffectUnknown):
         failure.reason = TIMED_OUT
     return failure
+
+
+def retry_after_s(error: OnexError) -> float:
+    """What the far side asked for, RETRY_AFTER_MOST_S at most; 0.0 when it asked for nothing."""
+    return min(RETRY_AFTER_MOST_S, seconds_of(error, "retry_after_s"))
 
 
 def stopped_error() -> EffectFailed:

@@ -54,11 +54,12 @@ EVENTS: Final[Mapping[str, str]] = {
     "attempt_succeeded": "It succeeded, after `ms` milliseconds.",
     "attempt_failed": "It did not. `next_s`: it is tried again after so many seconds; `where`: file and line of your code.",
     "attempt_cut_off": "The engine closed while it ran; the next engine runs the intent again, unless it must run at most once.",
+    "external_call": "A built-in effect called something outside: `what`, of which `target`, for how long, and what came of it.",
     "intent_dead": "An intent has no way to an outcome: nothing goes on until `onex dead --redrive` is given `redrive`.",
 }
 """What the engine reports through the ``Telemetry`` port, by name."""
 
-DETAILS: Final = frozenset({"transition", "refused", "attempt_began", "attempt_succeeded"})
+DETAILS: Final = frozenset({"transition", "refused", "attempt_began", "attempt_succeeded", "external_call"})
 """Events that come with every action or intent: only a listener whose ``details`` is True gets them."""
 
 

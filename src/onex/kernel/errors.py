@@ -354,7 +354,8 @@ class DependencyResolutionError(OnexError):
 
 
 class EffectFailed(OnexError):
-    """An effect raises this when it surely did nothing. ``retryable=True``: try again, by the retry policy of the intent."""
+    """An effect raises this when it surely did nothing. ``retryable=True``: try again by the retry policy of the intent, and,
+    with ``retry_after_s``, not before so many seconds (an hour at most). EffectUnknown takes it too."""
 
     code = "effect_failed"
 
@@ -369,8 +370,7 @@ class EffectFailed(OnexError):
 class EffectUnknown(OnexError):
     """An effect raises this when it may have been done. Under ``at_least_once`` it runs again with the same key.
 
-    ``retryable=False``: do not try again, because another try would not show more. Any other exception of an effect that
-    is not EffectFailed becomes this one, with the ``reason`` ``effect_raised``.
+    ``retryable=False``: another try would not show more. An exception of another class becomes this one, ``effect_raised``.
     """
 
     code = "effect_unknown"

@@ -29,6 +29,7 @@ from typing import Protocol
 
 TEXT_CHARACTERS = 2000
 CUT = "... ("  # stands where a text was cut, before its length
+YEAR_S = 366 * 24 * 3600
 CHAINED = 32  # how many exceptions of a chain are followed
 _RAISE = dis.opmap["RAISE_VARARGS"]
 # The parts of an exception as Python keeps them, whatever its class makes of these names.
@@ -106,10 +107,19 @@ def flag_of(error: object, attribute: str, otherwise: bool) -> bool:
     return value if isinstance(value, bool) else otherwise
 
 
-def _attribute(error: object, attribute: str) -> str | bool | None:
+def seconds_of(error: object, name: str) -> float:
+    """A number above 0 that ``error.context`` holds under ``name``, a year at most; else, or when asking for it raises, 0.0."""
+    context = _attribute(error, "context")
+    value = context.get(name) if type(context) is dict else None
+    if type(value) is int or type(value) is float:
+        return float(min(value, YEAR_S)) if value > 0 else 0.0
+    return 0.0
+
+
+def _attribute(error: object, attribute: str) -> str | bool | dict[str, object] | None:
     try:
         value = getattr(error, attribute, None)
-        return value if issubclass(type(value), str | bool) else None
+        return value if issubclass(type(value), str | bool | dict) else None
     except BaseException as another:
         caught(another)
         return None
