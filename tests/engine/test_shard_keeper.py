@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
+import pytest
 from pydantic import BaseModel
 
 from onex.adapters.memory.read import Tables
 from onex.adapters.memory.store import MemoryStore
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.shard_keeper import DRAIN_S
-from onex.kernel.action import NOTHING, WorkflowKey
+from onex.kernel.action import NOTHING, ModelAction, WorkflowKey
+from onex.kernel.errors import OwnershipLost, TemporaryDatabaseError
 from onex.kernel.intent import ModelIntent
-from onex.kernel.membership import Worker
+from onex.kernel.membership import Membership, Worker
 from onex.kernel.route import shard_of
 from onex.ports import Applied, Commit, Conflict, Result
 from onex.simulation.host import Host
@@ -113,6 +115,57 @@ def test_a_shard_that_is_gained_during_a_commit_is_no_part_of_it() -> None:
         await committed
         assert store.moved == 0
         await host.spawn(engine.close())
+
+    run(scenario, 1).result()
+
+
+class CutOff(MemoryStore):
+    """A store that takes no commits or no beats, while it is told so."""
+
+    takes_commits = takes_beats = True
+
+    async def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
+        if not self.takes_commits:
+            raise TemporaryDatabaseError("the store is cut off")
+        return await super().commit(commit)
+
+    async def beat(self) -> Membership:
+        if not self.takes_beats:
+            raise TemporaryDatabaseError("the store is cut off")
+        return await super().beat()
+
+
+def test_a_worker_whose_store_was_cut_off_takes_actions_of_shards_that_come_back() -> None:
+    """What it could not write was another's when its store came back, so no commit of its own told it so."""
+
+    async def scenario(sim: Sim) -> None:
+        tables = Tables(shards=8)
+        stores = {name: CutOff(tables, now_s=sim.clock.monotonic) for name in ("a", "b")}
+        workers: dict[str, tuple[Host, ReducerPatternEngine]] = {}
+        for name, store in stores.items():
+            host = sim.host(name)
+            engine = ReducerPatternEngine(store, store, registry(WorkDone()), host.clock, host.ids, ENV, check_all=True)
+            await host.spawn(engine.share(Worker(name, LEASE_S), store, store, store.watch()))
+            workers[name] = host, engine
+        await sim.clock.sleep(5.0)
+        name = next(one for one, (_, engine) in workers.items() if shard_of(KEY, 8) in engine.service.fences)
+        store, (host, engine) = stores[name], workers[name]
+        store.takes_commits = store.takes_beats = False
+        lost = host.spawn(engine.submit(KEY, "add", {"amount": 1}))
+        await sim.clock.sleep(3 * LEASE_S)
+        store.takes_commits = True
+        with pytest.raises(OwnershipLost):
+            await lost
+        store.takes_beats = True
+        await sim.clock.sleep(10 * LEASE_S)
+        assert shard_of(KEY, 8) in engine.service.fences
+        sent = ModelAction(workflow_key=KEY, kind="add", command_payload={"amount": 2})
+        ticket = await store.send(sent.model_dump_json(exclude_none=True).encode(), 0, shard_of(KEY, 8))
+        await host.spawn(engine.submit(KEY, "add", {"amount": 1}))
+        await sim.clock.sleep(1.0)
+        assert await store.answer(ticket) is not None
+        for one, its in workers.values():
+            await one.spawn(its.close())
 
     run(scenario, 1).result()
 

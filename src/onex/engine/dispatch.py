@@ -17,7 +17,8 @@ What may go wrong, and why the end is still right:
 
 - Anything raises before the answer: every action goes back to the front of its mailbox in its order, the cached instances are
   forgotten, and the side writes go with the next batch. The store kept nothing, so nothing was promised.
-- The store fails for now (TemporaryDatabaseError): the same, and the turn is tried again after 10 ms, then up to 1 s.
+- The store fails for now (TemporaryDatabaseError): the same, and the turn is tried again after 10 ms, then up to 1 s. After five
+  failures nothing more is accepted (``room_for``), until a turn succeeds or what waited is another worker's.
 - The answer to the commit is lost (CommitUnknown): the same, but the actions may be applied. Each is looked up by its id
   before it is refused, and the store refuses to apply an id twice; refusals are followed up by ``unknown_commits``.
 - The store belongs to another process by now (OwnershipLost), or a fault of ours: the loop ends. All who wait get that error.
@@ -270,6 +271,9 @@ class ReducerService(Admission):
                     self.events("store_refused", failures=self._failures, error=error.message)
                     await self.clock.sleep(min(0.005 * 2 ** min(self._failures, 8), 1.0))
             self.part()
+            if self._failures:  # what failed was parted with: with nothing to write nobody finds that the store is back
+                self._failures = 0
+                self._answered.notify()
             if self._backoff.busy:
                 continue
             self._quiet.set()
