@@ -29,6 +29,7 @@ class InvalidSetting(ValidationError):
 class Settings:
     """``ONEX_STORE``, ``ONEX_WORKERS`` (processes for compute; None: one per CPU), ``ONEX_DEBUG`` (with an error, its traceback).
 
+    ``ONEX_LISTEN``: where ``onex run`` and ``onex worker`` answer probes and Prometheus, as ``HOST:PORT``; not set: nowhere.
     ``ONEX_STEP_BUDGET_MS``: a longer step is stopped and its action refused; in C, four of them end ``onex run``; default 2,000.
     ``ONEX_CACHE_MIB``: memory for decoded instances; default 64.
     ``REDUCER_MAX_RETRIES``: how often a change is tried again after a conflict on its instance; default 5.
@@ -86,6 +87,7 @@ class Settings:
     bus_key: str = field(default="", repr=False)
     bus_key_old: str = field(default="", repr=False)
     event_logs: bool = False
+    listen: str = ""
 
     @property
     def bus_url(self) -> str:
@@ -133,6 +135,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         bus_key=environ.get("ONEX_BUS_KEY", ""),
         bus_key_old=environ.get("ONEX_BUS_KEY_OLD", ""),
         event_logs=_switch(environ, "ONEX_EVENT_LOGS"),
+        listen=environ.get("ONEX_LISTEN", "").strip(),
     )
     first_ms, longest_ms = settings.reducer_initial_backoff_ms, settings.reducer_max_backoff_ms
     if first_ms > longest_ms:

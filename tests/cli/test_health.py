@@ -1,4 +1,4 @@
-"""What ``--health`` says of a real engine: while it starts, runs, waits for a person, has lost its server, and closes."""
+"""What ``--listen`` says of a real engine: while it starts, runs, waits for a person, has lost its server, and closes."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ def test_a_running_engine_is_healthy_and_tells_what_it_has_done(place: Path) -> 
         await engine.views["workflow"].catch_up()
         page = await health.report()
         assert (page.status, page.body["status"]) == (200, "healthy")
-        assert checks(page) == dict.fromkeys(("engine", "store", "attempts", "load", "projections", "intents"), True)
+        assert checks(page) == dict.fromkeys(
+            ("engine", "store", "attempts", "load", "memory", "loop", "projections", "intents"), True
+        )
         told: Any = page.body
         assert told["engine"]["committed"] == engine.counters.committed > 0
         assert told["engine"]["workflows"] == ["orders"]
@@ -177,7 +179,8 @@ def test_many_who_ask_at_once_are_served_by_one_look(place: Path, monkeypatch: p
         pages = await asyncio.gather(*(health.ready() for _ in range(30)))
         assert {page.status for page in pages} == {200}
         assert looks == 1
-        monkeypatch.setattr(health_room, "FRESH_S", 3600.0)
+        assert health._probes is not None
+        health._probes.stopped.fresh_s = 3600.0
         await asyncio.gather(*(health.report() for _ in range(30)))
         assert looks == 1
 
@@ -257,7 +260,7 @@ def told(where: str) -> tuple[int, dict[str, Any]]:
 
 
 def test_onex_run_serves_its_health_until_it_ends(place: Path, processes: type[Process]) -> None:
-    run = processes("run", ORDERS, "--health", "127.0.0.1:0", "--projection")
+    run = processes("run", ORDERS, "--listen", "127.0.0.1:0", "--projection")
     where = run.until("health on").split()[-1]
     assert told(f"{where}/live") == (200, {"status": "alive"})
     status, ready = told(f"{where}/ready")
@@ -281,13 +284,13 @@ def test_onex_run_listens_nowhere_unless_it_is_told_to(place: Path, processes: t
 
 
 def test_an_address_that_is_none_or_taken_ends_the_run_before_it_has_touched_a_store(commands: Commands) -> None:
-    misused = commands("run", ORDERS, "--health", "here")
+    misused = commands("run", ORDERS, "--listen", "here")
     assert misused.code == 2
     assert "HOST:PORT" in misused.err
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        taken = commands("run", ORDERS, "--health", str(port))
+        taken = commands("run", ORDERS, "--listen", str(port))
     assert taken.code == 3
-    assert f"--health 127.0.0.1:{port}" in taken.err
+    assert f"--listen 127.0.0.1:{port}" in taken.err
     assert "choose another" in taken.err
     assert not Path("store.db").exists()

@@ -1,4 +1,4 @@
-"""The server of ``--health`` over real sockets: what it answers, what it refuses, and what a hostile client can cost."""
+"""The server of ``--listen`` over real sockets: what it answers, what it refuses, and what a hostile client can cost."""
 
 from __future__ import annotations
 

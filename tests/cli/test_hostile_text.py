@@ -169,7 +169,7 @@ WORDS: dict[str, list[list[str]]] = {
         ["worker", f"nowhere{NASTY}"],
         ["worker", "{app}", "--store", f"sqlite:///{STEERING}/x.db"],
         ["worker", "{app}", "--store", f"postgres://{STEERING}@127.0.0.1:1/x"],
-        ["worker", "{app}", "--health", NASTY],
+        ["worker", "{app}", "--listen", NASTY],
     ],
     "workers": [["workers"], ["workers", "--json"], ["workers", "--store", NASTY]],
     "store": [

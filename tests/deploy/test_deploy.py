@@ -158,7 +158,7 @@ def test_the_image_and_the_pod_start_the_same_command() -> None:
 
 def health_port() -> int:
     words = CONTAINER["args"]
-    return parse_address(words[words.index("--health") + 1])[1]
+    return parse_address(words[words.index("--listen") + 1])[1]
 
 
 def test_probes_ask_where_the_worker_listens_and_wait_long_enough() -> None:

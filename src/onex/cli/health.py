@@ -1,16 +1,16 @@
-"""Health of a process that runs an engine: what ``--health HOST:PORT`` answers.
+"""Health of a process that runs an engine: what ``--listen HOST:PORT`` answers.
 
 Theory of operation. ``with_health`` listens before the engine is opened and until it has closed. A probe is always answered:
 
 - ``/health/live``: 200 while the event loop answers. What does not answer is to be started again.
 - ``/health/ready``: 200 when every critical check passes, else 503: while it starts, when its store does not answer, while a worker
   lacks shards that belong to it, and from the moment it begins to close.
-- ``/health``: each check with ``passing``, ``critical`` and ``message``, and figures. A critical check that fails makes it
-  ``unhealthy`` (503), any other ``degraded`` (200), none ``healthy`` (200).
+- ``/health``: each check with ``passing``, ``critical`` and ``message``, and figures. How they become a status: ``kernel.health``.
+  Worse is told at once, better after some good answers in a row, a second apart. An ``unhealthy`` one answers 503.
 
-Probes may come often, from many sides, and must cost the store little. One look at the store at a time serves all who ask, and is
-good for FRESH_S. Nobody waits longer than LOOK_S for it: a look that takes longer goes on, and until it ends the store counts as
-away. It is never cancelled, for a cancelled query would cost the engine a connection.
+Probes may come often, from many sides, and must cost the store little. Each part of the outside has a ``Probe`` of its own: one
+question at a time serves all who ask, and is good for FRESH_S. Nobody waits longer than LOOK_S for it; the answer then says which
+part has not answered. All are asked at once.
 
 Failed attempts and refusals for load are counted since the older of two samples, one to two WINDOW_S ago where somebody asks often
 enough: a sample is taken when somebody asks.
@@ -28,9 +28,15 @@ from typing import Final, NamedTuple, TypeVar
 from pydantic import JsonValue
 
 from ..engine.metrics import Counters
+from ..engine.probe import Probe
 from ..kernel.errors import OnexError
+from ..kernel.health import EnumHealthStatus, HealthCheck, HealthMemory, error_check, judged, remembered, use_check
+from ..kernel.retry import EnumBreakerState
+from ..monitoring import resources
+from ..settings import read_settings
 from ..wiring import shown_url
 from ..wiring.engine import WiredEngine
+from ..wiring.store_access import StoreUrl
 from .console import counted
 from .health_server import HealthPage, HealthServer, parse_address
 from .status_line import count_stopped
@@ -38,17 +44,9 @@ from .status_line import count_stopped
 FRESH_S: Final = 1.0
 LOOK_S: Final = 3.0
 WINDOW_S: Final = 60.0
-FAILED_MOST: Final = 0.1
+LAG_MOST_S: Final = 2.0
 
 T = TypeVar("T")
-
-
-class HealthCheck(NamedTuple):
-    """One thing that is right or not. Without a critical one the engine does no work."""
-
-    passing: bool
-    critical: bool
-    message: str
 
 
 class HealthSample(NamedTuple):
@@ -60,15 +58,27 @@ class HealthSample(NamedTuple):
     overloaded: int = 0
 
 
-class Look(NamedTuple):
-    """What the store said, and when: held and dead intents, how late each projection is, in ms, and which shards a worker lacks."""
+class EngineProbes:
+    """What is asked of the outside of one engine: held and dead intents, how late each projection is, in ms, and which shards a
+    worker lacks. Each raises what the store raises."""
 
-    at_s: float
-    took_s: float
-    stopped: Mapping[str, int]
-    late_ms: Mapping[str, float]
-    lacks: str = ""
-    error: str = ""
+    def __init__(self, engine: WiredEngine) -> None:
+        self._engine = engine
+        self.stopped = Probe(self._stopped, within_s=LOOK_S, fresh_s=FRESH_S)
+        self.late_ms = Probe(self._late_ms, within_s=LOOK_S, fresh_s=FRESH_S)
+        self.lacks = Probe(self._lacks, within_s=LOOK_S, fresh_s=FRESH_S)
+
+    async def _stopped(self) -> Mapping[str, int]:
+        return await count_stopped(self._engine.reader)
+
+    async def _late_ms(self) -> Mapping[str, float]:
+        return {name: await view.lag_ms() for name, view in self._engine.views.items()}
+
+    async def _lacks(self) -> str:
+        return "" if self._engine.keeper is None else await self._engine.keeper.lacks()
+
+    async def close(self) -> None:
+        await asyncio.gather(self.stopped.close(), self.late_ms.close(), self.lacks.close())
 
 
 class Health:
@@ -78,14 +88,17 @@ class Health:
         self.where = ""
         self._url, self._begun_s = url, time.monotonic()
         self._engine: WiredEngine | None = None
-        self._last: Look | None = None
-        self._looking: asyncio.Task[Look] | None = None
+        self._probes: EngineProbes | None = None
+        self._lag = resources.LoopLag()
+        self._memory, self._judged_s = HealthMemory(), 0.0
         self._samples = (HealthSample(self._begun_s),) * 2
 
     async def opened(self, opening: Awaitable[WiredEngine]) -> WiredEngine:
         """Waits for the engine, and reports on it from then on."""
-        self._engine = await opening
-        return self._engine
+        engine = await opening
+        self._engine, self._probes = engine, EngineProbes(engine)
+        self._lag.start()
+        return engine
 
     # --- pages --------------------------------------------------------------------------------------------------------
 
@@ -99,62 +112,85 @@ class Health:
         return HealthPage(status, {"status": "ready" if ready else "not_ready", "checks": _shown(checks)})
 
     async def report(self) -> HealthPage:
-        checks = await self._critical()
-        if self._engine is not None:
-            checks |= self._others(self._engine)
-        failed = [check for check in checks.values() if not check.passing]
-        unhealthy = any(check.critical for check in failed)
-        word = "unhealthy" if unhealthy else "degraded" if failed else "healthy"
-        body = {"status": word, "checks": _shown(checks), **self._figures()}
+        engine, probes = self._engine, self._probes
+        if engine is None or probes is None:
+            checks = await self._critical()
+            shown = judged(checks).status
+        else:
+            critical, others = await asyncio.gather(self._critical(), self._others(engine, probes))
+            checks = critical | others
+            self._remember(judged(checks).status)
+            shown = self._memory.shown
+        body: dict[str, JsonValue] = {"status": shown.value}
+        if self._memory.better:
+            body["better_since"] = self._memory.better
+        body |= {"checks": _shown(checks), **self._figures()}
+        unhealthy = shown is EnumHealthStatus.UNHEALTHY
         return HealthPage(HTTPStatus.SERVICE_UNAVAILABLE if unhealthy else HTTPStatus.OK, body)
+
+    def _remember(self, status: EnumHealthStatus) -> None:
+        """Many who ask within FRESH_S see one moment: it counts once, unless it is worse."""
+        now_s = time.monotonic()
+        if now_s - self._judged_s >= FRESH_S or status.badness > self._memory.shown.badness:
+            self._memory, self._judged_s = remembered(self._memory, status), now_s
 
     # --- checks -------------------------------------------------------------------------------------------------------
 
     async def _critical(self) -> dict[str, HealthCheck]:
-        engine = self._engine
-        if engine is None:
+        engine, probes = self._engine, self._probes
+        if engine is None or probes is None:
             return {"engine": HealthCheck(False, True, "it starts: it takes over what waits in the store")}
         if engine.is_closing or engine.service.closed is not None:
             why = "it closes: it takes no new work" if engine.is_closing else str(engine.service.closed)
             return {"engine": HealthCheck(False, True, why)}
         checks = {"engine": HealthCheck(True, True, "it runs")}
-        look = await self._look(engine)
-        if look is None:
-            checks["store"] = HealthCheck(False, True, f"it has not answered for {LOOK_S:g} s")
+        if engine.keeper is None:
+            checks["store"] = await _asked(probes.stopped, critical=True)
         else:
-            checks["store"] = HealthCheck(
-                not look.error, True, look.error or f"it answered in {1000 * look.took_s:.1f} ms"
+            checks["store"], shards = await asyncio.gather(
+                _asked(probes.stopped, critical=True), _asked(probes.lacks, critical=True)
             )
-            if engine.keeper is not None and not look.error:
-                checks["shards"] = HealthCheck(not look.lacks, True, look.lacks or "those that belong to it are here")
+            if checks["store"].passing:
+                lacks = "" if probes.lacks.last is None else probes.lacks.last.value
+                told = HealthCheck(not lacks, True, lacks or "those that belong to it are here")
+                checks["shards"] = told if shards.passing else shards
         return checks
 
-    def _others(self, engine: WiredEngine) -> dict[str, HealthCheck]:
+    async def _others(self, engine: WiredEngine, probes: EngineProbes) -> dict[str, HealthCheck]:
         before, now = self._since(engine.counters)
-        run, retried = now.run - before.run, now.retried - before.retried
         overloaded = now.overloaded - before.overloaded
-        rate = retried / run if run else 0.0
         checks = {
-            "attempts": HealthCheck(
-                rate < FAILED_MOST, False, f"{rate:.1%} of the attempts of the last minutes are tried again"
+            "attempts": error_check(
+                "the attempts of the last minutes are tried again", now.retried - before.retried, now.run - before.run
             ),
             "load": HealthCheck(
                 not overloaded, False, f"{counted(overloaded, 'call')} of the last minutes found no room"
             ),
+            "memory": use_check("the memory that this process may have", resources.memory_use()),
+            "loop": HealthCheck(
+                self._lag.worst_s < LAG_MOST_S,
+                False,
+                f"it was {1000 * self._lag.worst_s:.0f} ms late at worst in the last minute",
+            ),
         }
-        if (last := self._last) is not None:
+        if (file := StoreUrl.parse(self._url).path) is not None:
+            checks["disk"] = use_check("the disk of the store", resources.disk_use(file.absolute().parent))
+        if engine.bus is not None:
+            away = engine.bus.service.state is EnumBreakerState.OPEN
+            checks["bus"] = HealthCheck(not away, False, "it takes no messages" if away else "it takes messages")
+        projections = await _asked(probes.late_ms, critical=False)
+        if probes.late_ms.last is not None:
             threshold_ms = engine.settings.projection_lag_threshold_ms
-            late = sorted(name for name, ms in last.late_ms.items() if ms > threshold_ms)
-            checks["projections"] = HealthCheck(
-                not late,
-                False,
-                f"more than {threshold_ms} ms late: {', '.join(late)}" if late else f"none is {threshold_ms} ms late",
-            )
+            late = sorted(name for name, ms in probes.late_ms.last.value.items() if ms > threshold_ms)
+            told = f"more than {threshold_ms} ms late: {', '.join(late)}" if late else f"none is {threshold_ms} ms late"
+            checks["projections"] = projections if not projections.passing else HealthCheck(not late, False, told)
+        if probes.stopped.last is not None:
+            stopped = probes.stopped.last.value
             checks["intents"] = HealthCheck(
-                not last.stopped,
+                not stopped,
                 False,
-                f"{counted(sum(last.stopped.values()), 'intent')} wait for a person: onex dead"
-                if last.stopped
+                f"{counted(sum(stopped.values()), 'intent')} wait for a person: onex dead"
+                if stopped
                 else "none waits for a person",
             )
         return checks
@@ -166,32 +202,18 @@ class Health:
             self._samples = (self._samples[1], now)
         return self._samples[0], now
 
-    # --- the store ----------------------------------------------------------------------------------------------------
-
-    async def _look(self, engine: WiredEngine) -> Look | None:
-        """A fresh look; None when none has come in time."""
-        if self._last is not None and time.monotonic() - self._last.at_s < FRESH_S:
-            return self._last
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(_look_at(engine), name="onex-health-look")
-        await asyncio.wait((self._looking,), timeout=LOOK_S)
-        if not self._looking.done():
-            return None
-        self._last = self._looking.result()
-        return self._last
-
     async def close(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        await self._lag.close()
+        if self._probes is not None:
+            await self._probes.close()
 
     # --- figures ------------------------------------------------------------------------------------------------------
 
     def _figures(self) -> dict[str, JsonValue]:
-        engine, last = self._engine, self._last
+        engine, probes = self._engine, self._probes
         about: dict[str, JsonValue] = {"pid": os.getpid(), "up_s": round(time.monotonic() - self._begun_s, 1)}
         figures: dict[str, JsonValue] = {"engine": about, "store": {"url": shown_url(self._url)}}
-        if engine is None:
+        if engine is None or probes is None:
             return figures
         counters = engine.counters
         about |= {
@@ -203,23 +225,22 @@ class Health:
             "p99_ms": round(1000 * counters.latency.quantile_s(0.99), 3),
         }
         figures["shards"] = {"all": engine.store.shards, "here": len(engine.service.fences)}
-        if last is not None:
+        if (last := probes.stopped.last) is not None:
             figures["store"] = {"url": shown_url(self._url), "answered_ms": round(1000 * last.took_s, 3)}
-            figures["projections"] = {name: {"lag_ms": round(ms, 1)} for name, ms in last.late_ms.items()}
-            figures["intents"] = {state: last.stopped.get(state, 0) for state in ("held", "dead")}
+            figures["intents"] = {state: last.value.get(state, 0) for state in ("held", "dead")}
+        if (late := probes.late_ms.last) is not None:
+            figures["projections"] = {name: {"lag_ms": round(ms, 1)} for name, ms in late.value.items()}
         return figures
 
 
-async def _look_at(engine: WiredEngine) -> Look:
-    begun_s = time.monotonic()
+async def _asked(probe: Probe[T], *, critical: bool) -> HealthCheck:
     try:
-        stopped = await count_stopped(engine.reader)
-        took_s = time.monotonic() - begun_s
-        late_ms = {name: await view.lag_ms() for name, view in engine.views.items()}
-        lacks = "" if engine.keeper is None else await engine.keeper.lacks()
+        answer = await probe.answer()
     except OnexError as error:
-        return Look(time.monotonic(), time.monotonic() - begun_s, {}, {}, error=error.message)
-    return Look(time.monotonic(), took_s, stopped, late_ms, lacks)
+        return HealthCheck(False, critical, error.message)
+    if answer is None:
+        return HealthCheck(False, critical, f"it has not answered for {LOOK_S:g} s")
+    return HealthCheck(True, critical, f"it answered in {1000 * answer.took_s:.1f} ms")
 
 
 def _shown(checks: Mapping[str, HealthCheck]) -> dict[str, JsonValue]:
@@ -227,11 +248,13 @@ def _shown(checks: Mapping[str, HealthCheck]) -> dict[str, JsonValue]:
 
 
 async def with_health(address: str | None, url: str, run: Callable[[Health], Awaitable[T]]) -> T:
-    """Awaits ``run``, and serves its health at ``address`` meanwhile; None: nowhere.
+    """Awaits ``run``, and serves its health at ``address`` meanwhile, by default that of ``ONEX_LISTEN``; else nowhere.
 
     Raises Misused for an address that is none, OSError for one that cannot be had, and what ``run`` raises.
     """
     health = Health(url)
+    if address is None:
+        address = read_settings().listen or None
     server = HealthServer({"/health": health.report, "/health/live": health.live, "/health/ready": health.ready})
     if address is not None:
         health.where = await server.start(*parse_address(address))

@@ -41,10 +41,12 @@ _ADDRESS = re.compile(r"(?:(?P<host>\[[0-9a-fA-F:.%\w]+\]|[^\[\]:/@\s]*):)?(?P<p
 
 
 class HealthPage(NamedTuple):
-    """What a page says: its HTTP status, and a JSON object."""
+    """What a page says: its HTTP status, and a JSON object; or ``text``, of the type ``media``."""
 
     status: HTTPStatus
     body: Mapping[str, JsonValue]
+    text: bytes = b""
+    media: str = "application/json"
 
 
 Pages = Mapping[str, Callable[[], Awaitable[HealthPage]]]
@@ -62,7 +64,7 @@ def parse_address(text: str) -> tuple[str, int]:
     """``HOST:PORT``, ``:PORT`` or ``PORT``; an IPv6 address stands in brackets. Port 0 is any free one. Raises Misused."""
     found = _ADDRESS.fullmatch(text)
     if found is None or int(found["port"]) > 65_535:
-        raise Misused(f"--health {text!r} is no address; write HOST:PORT, for example {DEFAULT_HOST}:8080")
+        raise Misused(f"--listen {text!r} is no address; write HOST:PORT, for example {DEFAULT_HOST}:8080")
     return (found["host"] or DEFAULT_HOST).strip("[]"), int(found["port"])
 
 
@@ -80,7 +82,7 @@ class HealthServer:
             self._server = await asyncio.start_server(self._connected, host, port, limit=HEAD_BYTES)
         except OSError as error:
             raise OSError(
-                f"--health {host}:{port}: cannot listen there: {error.strerror or error}; choose another HOST:PORT"
+                f"--listen {host}:{port}: cannot listen there: {error.strerror or error}; choose another HOST:PORT"
             ) from error
         name, number = self._server.sockets[0].getsockname()[:2]
         return f"[{name}]:{number}" if ":" in name else f"{name}:{number}"
@@ -190,12 +192,13 @@ async def _line(reader: asyncio.StreamReader, most: int, too_long: HTTPStatus) -
 
 
 def _answer(page: HealthPage, *, with_body: bool) -> bytes:
-    body = orjson.dumps(page.body, option=orjson.OPT_APPEND_NEWLINE)
+    body = page.text or orjson.dumps(page.body, option=orjson.OPT_APPEND_NEWLINE)
     head = [
         f"HTTP/1.1 {page.status.value} {page.status.phrase}",
-        "Content-Type: application/json",
+        f"Content-Type: {page.media}",
         f"Content-Length: {len(body)}",
         "Cache-Control: no-store",
+        "X-Content-Type-Options: nosniff",
         "Connection: close",
     ]
     if page.status is HTTPStatus.METHOD_NOT_ALLOWED:

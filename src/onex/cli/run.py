@@ -22,7 +22,7 @@ from .health import Health, with_health
 from .run_log import LogForm, LogLevel, run_log
 from .shutdown import RunEnding, Shutdown, exit_code_of
 from .status_line import StatusLine, View, stopped_intents
-from .store_options import AppPath, HealthAt, Json, Store, url_of
+from .store_options import AppPath, Json, ListenAt, Store, url_of
 
 REDRAW_S = 0.5
 STRANDED_SHOWN = 10
@@ -58,7 +58,7 @@ def run(
     workers: Workers = None,
     projection: Projection = False,
     bus: BusUrl = None,
-    health: HealthAt = None,
+    listen: ListenAt = None,
     verbose: Verbose = False,
     quiet: Quiet = False,
     log: Log = LogForm.TEXT,
@@ -82,12 +82,12 @@ def run(
       onex run shop --bus kafka://localhost:9092
       onex run shop -v
       onex run shop --log json 2> shop.log
-      onex run shop --health 127.0.0.1:8080
+      onex run shop --listen 127.0.0.1:8080
     """
     level = level_of(verbose=verbose, quiet=quiet)
     shutdown, url = Shutdown(), url_of(store)
     ending = shutdown.run(
-        with_health(health, url, lambda seen: run_engine(
+        with_health(listen, url, lambda seen: run_engine(
             lambda: seen.opened(open(
                 url, str(app), workers=workers, telemetry=run_log(log, level), bus=bus, ends_process=True
             )), str(app), url, shutdown, seen, until_idle=until_idle, projection=projection,

@@ -1,4 +1,4 @@
-"""What commands share: the options --store, --json, --app, --health and KEY."""
+"""What commands share: the options --store, --json, --app, --listen and KEY."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ AppPath = Annotated[
     ),
 ]
 AppOption = Annotated[Path | None, typer.Option("--app", metavar="APP", help="The app: a Python file or a folder.")]
-HealthAt = Annotated[
+ListenAt = Annotated[
     str | None,
     typer.Option(
-        "--health",
+        "--listen",
         metavar="HOST:PORT",
-        help="Answer GET /health, /health/live and /health/ready there. HOST is 127.0.0.1 unless given. [default: nowhere]",
+        help="Answer GET /health, /health/live, /health/ready and /metrics there. HOST is 127.0.0.1 unless given. "
+        "[default: ONEX_LISTEN, else nowhere]",
     ),
 ]
 NoRedact = Annotated[bool, typer.Option("--no-redact", help="Show the values of secret fields, too.")]

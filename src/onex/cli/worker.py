@@ -11,7 +11,7 @@ from .health import with_health
 from .run import BusUrl, Log, Projection, Quiet, Verbose, Workers, level_of, run_engine
 from .run_log import LogForm, run_log
 from .shutdown import Shutdown, exit_code_of
-from .store_options import AppPath, HealthAt, Json, Store, url_of
+from .store_options import AppPath, Json, ListenAt, Store, url_of
 
 
 def worker(
@@ -30,7 +30,7 @@ def worker(
     workers: Workers = None,
     bus: BusUrl = None,
     projection: Projection = False,
-    health: HealthAt = None,
+    listen: ListenAt = None,
     verbose: Verbose = False,
     quiet: Quiet = False,
     log: Log = LogForm.TEXT,
@@ -49,7 +49,7 @@ def worker(
     Examples:
       onex worker shop --store postgres://db/shop
       onex worker shop --store postgres://db/shop --lease 1
-      onex worker shop --store postgres://db/shop --health 127.0.0.1:8080
+      onex worker shop --store postgres://db/shop --listen 127.0.0.1:8080
       onex worker shop --store postgres://db/shop --bus kafka://broker:9092
       onex worker shop --store postgres://db/shop --projection
       onex workers --store postgres://db/shop
@@ -57,7 +57,7 @@ def worker(
     level = level_of(verbose=verbose, quiet=quiet)
     shutdown, url = Shutdown(), url_of(store)
     ending = shutdown.run(
-        with_health(health, url, lambda seen: run_engine(
+        with_health(listen, url, lambda seen: run_engine(
             lambda: seen.opened(open_worker(
                 url, str(app), lease_s=lease, workers=workers, telemetry=run_log(log, level), bus=bus, ends_process=True
             )),

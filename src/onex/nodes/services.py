@@ -69,6 +69,13 @@ class ProtocolHealthMonitor(Protocol):
     async def health(self) -> Mapping[str, ServiceHealth]: ...
 
 
+class ProtocolMetricsCollector(Protocol):
+    """Takes figures by name. ``LabelledCounts`` is one: what it takes stands on the page ``/metrics``."""
+
+    async def record_metric(self, metric_name: str, value: float, tags: Mapping[str, str]) -> None:
+        """``value`` in seconds where it is a time. Ids, which have no bound, are no tags."""
+
+
 class ProtocolReducerPatternEngine(Protocol):
     """Workflows behind one call. ``NodeReducerPatternEngine`` is one."""
 

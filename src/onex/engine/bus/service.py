@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ...bus import BusMessage, EnumPublished, EventBus, GroupMember, Publication
 from ...kernel.envelope import OnexEnvelopeV1
 from ...kernel.message_signature import SharedKeys
-from ...kernel.retry import BreakerPolicy
+from ...kernel.retry import BreakerPolicy, EnumBreakerState
 from ...ports import Clock
 from ..circuit_breaker import CircuitBreaker
 from ..metrics import Events
@@ -69,6 +69,11 @@ class EventBusService:
         elif not was_closed and self._breaker.is_closed:
             self.events("bus_reached")
         return answers
+
+    @property
+    def state(self) -> EnumBreakerState:
+        """Of the circuit: open while the bus is left alone."""
+        return self._breaker.state
 
     @property
     def retry_after_s(self) -> float:

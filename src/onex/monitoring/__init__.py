@@ -1,0 +1,1 @@
+"""What an operator sees of a process that runs an engine: resources, metrics for Prometheus, traces."""
