@@ -130,6 +130,37 @@ def test_the_rate_forgets_what_failed_two_windows_ago(place: Path, monkeypatch: 
     watched(JOB, story)
 
 
+def test_it_is_healthy_again_after_three_good_answers_in_a_row(place: Path) -> None:
+    async def story(engine: WiredEngine, health: Health) -> None:
+        with pytest.raises(Overloaded):
+            await engine.submit_many([("jobs:1", "blow", None)] * (engine.service.limits.waiting + 1))
+        assert (await health.report()).body["status"] == "degraded"
+        engine.counters.overloaded = 0
+        shown = [(await health.report()).body["status"] for _ in range(3)]
+        assert shown == ["degraded", "degraded", "healthy"]
+
+    watched(JOBS, story)
+
+
+def test_a_part_that_hangs_is_named_and_the_others_are_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(engine: WiredEngine, health: Health) -> None:
+        async def never() -> float:
+            await asyncio.Event().wait()
+            raise AssertionError("nobody sets it")
+
+        view = await engine.materialize()
+        await health.report()
+        monkeypatch.setattr(view, "lag_ms", never)
+        assert health._probes is not None
+        health._probes.late_ms.within_s = 0.02
+        page = await health.report()
+        assert [name for name, passing in checks(page).items() if not passing] == ["projections"]
+        assert "has not answered" in str(page.body["checks"])
+        assert (await health.ready()).status == 200
+
+    watched(ORDERS, story)
+
+
 def test_a_projection_that_stands_still_degrades_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROJECTION_LAG_THRESHOLD_MS", "1")
 
@@ -269,7 +300,20 @@ def test_onex_run_serves_its_health_until_it_ends(place: Path, processes: type[P
     assert (status, body["status"]) == (200, "healthy")
     assert body["engine"]["pid"] == run.popen.pid
     assert body["store"]["url"] == "sqlite:///store.db"
+    with urllib.request.urlopen(where.removesuffix("/health") + "/metrics") as page:
+        assert page.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        assert b"onex_store_up 1.0" in page.read()
     assert told(f"{where}/metrics")[0] == 404
+    assert run.end(signal.SIGTERM).code == 0
+
+
+def test_the_setting_says_where_to_listen(
+    place: Path, processes: type[Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONEX_LISTEN", "127.0.0.1:0")
+    run = processes("run", ORDERS)
+    where = run.until("health on").split()[-1]
+    assert told(f"{where}/live") == (200, {"status": "alive"})
     assert run.end(signal.SIGTERM).code == 0
 
 

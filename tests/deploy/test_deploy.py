@@ -22,10 +22,10 @@ from typing import Any
 import pytest
 import yaml
 
-from onex.cli.health import LOOK_S
 from onex.cli.health_server import HealthPage, HealthServer, parse_address
 from onex.cli.shutdown import END_S, LEAVE_S
 from onex.engine.bus.topics import BusTopics, EnumBusEvent
+from onex.monitoring.engine_probes import LOOK_S
 from onex.settings import read_settings
 from tests.deploy.schemas import schema_faults
 from tests.laws.test_docs import unknown

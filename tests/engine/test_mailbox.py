@@ -118,7 +118,7 @@ def test_the_instances_in_memory_never_pass_their_bytes_under_load_that_never_pa
             assert not [one for one in answers if isinstance(one, OnexError)]
             assert len(seen) >= 20 and sum(ready for _, ready in seen) >= 15
             # what still waits for its batch cannot be let go, and is not the cache's
-            waiting = sorted((entry.weight for entry in mailboxes._entries.values()), reverse=True)
+            waiting = sorted((entry.weight for entry in mailboxes.entries.values()), reverse=True)
             assert seen[-1][0] <= BOUND and sum(waiting) == mailboxes.bytes
             assert len(waiting) < 40
             again = await engine.submit_many([(key(n), "add", Add(amount=1)) for n in range(400)])
@@ -135,9 +135,9 @@ def test_one_large_instance_drives_out_many_small_ones(one_store: OneStore) -> N
     async def go() -> None:
         async with one_store.engine(limits=Limits(cached_bytes=100 * ENTRY_BYTES)) as engine:
             await engine.submit_many([(key(n), "add", Add(amount=2)) for n in range(50)])
-            before = len(engine.service._mailboxes._entries)
+            before = len(engine.service._mailboxes.entries)
             await engine.submit(key(0), "grow", Grow(by=40_000))
-            assert before == 50 and len(engine.service._mailboxes._entries) < 25
+            assert before == 50 and len(engine.service._mailboxes.entries) < 25
             assert engine.service._mailboxes.bytes <= 100 * ENTRY_BYTES
 
     asyncio.run(go())

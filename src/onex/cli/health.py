@@ -5,6 +5,7 @@ Theory of operation. ``with_health`` listens before the engine is opened and unt
 - ``/health/live``: 200 while the event loop answers. What does not answer is to be started again.
 - ``/health/ready``: 200 when every critical check passes, else 503: while it starts, when its store does not answer, while a worker
   lacks shards that belong to it, and from the moment it begins to close.
+- ``/metrics``: counts and histograms for Prometheus (``monitoring.engine_metrics``).
 - ``/health``: each check with ``passing``, ``critical`` and ``message``, and figures. How they become a status: ``kernel.health``.
   Worse is told at once, better after some good answers in a row, a second apart. An ``unhealthy`` one answers 503.
 
@@ -33,16 +34,15 @@ from ..kernel.errors import OnexError
 from ..kernel.health import EnumHealthStatus, HealthCheck, HealthMemory, error_check, judged, remembered, use_check
 from ..kernel.retry import EnumBreakerState
 from ..monitoring import resources
+from ..monitoring.engine_metrics import MEDIA, EngineMetrics
+from ..monitoring.engine_probes import FRESH_S, LOOK_S, EngineProbes
 from ..settings import read_settings
 from ..wiring import shown_url
 from ..wiring.engine import WiredEngine
 from ..wiring.store_access import StoreUrl
 from .console import counted
 from .health_server import HealthPage, HealthServer, parse_address
-from .status_line import count_stopped
 
-FRESH_S: Final = 1.0
-LOOK_S: Final = 3.0
 WINDOW_S: Final = 60.0
 LAG_MOST_S: Final = 2.0
 
@@ -58,29 +58,6 @@ class HealthSample(NamedTuple):
     overloaded: int = 0
 
 
-class EngineProbes:
-    """What is asked of the outside of one engine: held and dead intents, how late each projection is, in ms, and which shards a
-    worker lacks. Each raises what the store raises."""
-
-    def __init__(self, engine: WiredEngine) -> None:
-        self._engine = engine
-        self.stopped = Probe(self._stopped, within_s=LOOK_S, fresh_s=FRESH_S)
-        self.late_ms = Probe(self._late_ms, within_s=LOOK_S, fresh_s=FRESH_S)
-        self.lacks = Probe(self._lacks, within_s=LOOK_S, fresh_s=FRESH_S)
-
-    async def _stopped(self) -> Mapping[str, int]:
-        return await count_stopped(self._engine.reader)
-
-    async def _late_ms(self) -> Mapping[str, float]:
-        return {name: await view.lag_ms() for name, view in self._engine.views.items()}
-
-    async def _lacks(self) -> str:
-        return "" if self._engine.keeper is None else await self._engine.keeper.lacks()
-
-    async def close(self) -> None:
-        await asyncio.gather(self.stopped.close(), self.late_ms.close(), self.lacks.close())
-
-
 class Health:
     """Of one run on the store ``url``. ``opened`` tells it the engine; ``where`` is HOST:PORT, '' when nobody may ask."""
 
@@ -89,6 +66,7 @@ class Health:
         self._url, self._begun_s = url, time.monotonic()
         self._engine: WiredEngine | None = None
         self._probes: EngineProbes | None = None
+        self._metrics: EngineMetrics | None = None
         self._lag = resources.LoopLag()
         self._memory, self._judged_s = HealthMemory(), 0.0
         self._samples = (HealthSample(self._begun_s),) * 2
@@ -96,7 +74,9 @@ class Health:
     async def opened(self, opening: Awaitable[WiredEngine]) -> WiredEngine:
         """Waits for the engine, and reports on it from then on."""
         engine = await opening
-        self._engine, self._probes = engine, EngineProbes(engine)
+        self._engine, self._probes = engine, EngineProbes(engine, FRESH_S)
+        if self.where:
+            self._metrics = EngineMetrics(engine, self._probes, self._lag)
         self._lag.start()
         return engine
 
@@ -127,6 +107,12 @@ class Health:
         body |= {"checks": _shown(checks), **self._figures()}
         unhealthy = shown is EnumHealthStatus.UNHEALTHY
         return HealthPage(HTTPStatus.SERVICE_UNAVAILABLE if unhealthy else HTTPStatus.OK, body)
+
+    async def metrics(self) -> HealthPage:
+        """For Prometheus. 503 while it starts: there is nothing to tell."""
+        if self._metrics is None:
+            return HealthPage(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "it starts; ask again"})
+        return HealthPage(HTTPStatus.OK, {}, await self._metrics.text(), MEDIA)
 
     def _remember(self, status: EnumHealthStatus) -> None:
         """Many who ask within FRESH_S see one moment: it counts once, unless it is worse."""
@@ -255,7 +241,14 @@ async def with_health(address: str | None, url: str, run: Callable[[Health], Awa
     health = Health(url)
     if address is None:
         address = read_settings().listen or None
-    server = HealthServer({"/health": health.report, "/health/live": health.live, "/health/ready": health.ready})
+    server = HealthServer(
+        {
+            "/health": health.report,
+            "/health/live": health.live,
+            "/health/ready": health.ready,
+            "/metrics": health.metrics,
+        }
+    )
     if address is not None:
         health.where = await server.start(*parse_address(address))
     try:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
 from contextlib import suppress
 from typing import Final
 
-from ..engine.operator_requests import STOPPED
 from ..engine.shard_projections import Materializer
 from ..kernel.errors import OnexError
+from ..monitoring.engine_probes import STOPPED_COUNTED, count_stopped
 from ..ports import Reader
 from ..wiring.engine import WiredEngine
 from .console import redraw
 
-STOPPED_COUNTED: Final = 1000
 COUNT_AGAIN_S: Final = 2.0
 
 View = Materializer | None
@@ -68,11 +66,6 @@ class StatusLine:
             with suppress(OnexError):
                 self._stopped, self._counted_s = await stopped_intents(self._engine.reader), now_s
         return [self._stopped] if self._stopped else []
-
-
-async def count_stopped(reader: Reader) -> Counter[str]:
-    """How many intents are held and dead; both together at most STOPPED_COUNTED."""
-    return Counter(row.state.value for row in await reader.outbox(STOPPED, None, None, STOPPED_COUNTED))
 
 
 async def stopped_intents(reader: Reader) -> str:

@@ -20,6 +20,7 @@ from __future__ import annotations
 from ..kernel.errors import OnexError, Overloaded
 from ..kernel.lease import LeaseRequest
 from .arguments import OPERATOR
+from .labelled_counts import LabelledCounts
 from .limits import Limits
 from .log_tail import ChangeSignal
 from .mailbox import Entry, Pending
@@ -45,6 +46,7 @@ class Admission(ShardHandover):
     limits: Limits
     counters: Counters
     events: Events
+    labelled: LabelledCounts | None = None
     _waiting: int
     _failures: int
     _answered: ChangeSignal

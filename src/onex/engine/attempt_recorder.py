@@ -8,9 +8,12 @@ Text from marked fields (``Secret``) is replaced before anything is kept or repo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
 from uuid import UUID
 
 from ..kernel.errors import EffectFailed, EffectUnknown, OnexError
+from ..kernel.intent import EnumIntentType
 from ..kernel.secret import secret_texts
 from ..kernel.user_code import plain_text
 from ..kernel.user_trace import innermost_of, without
@@ -19,6 +22,9 @@ from .attempt import CODE_CHARACTERS, CUT_OFF, NotBegun
 from .delivery import Delivery
 from .dispatch import ReducerService
 from .failure_trace import kept_message
+
+NODE_TYPES: Final[Mapping[str, str]] = {EnumIntentType.COMPUTE_TASK: "compute", EnumIntentType.ACTION_SEND: "message"}
+"""Whose time a try is, in the metrics; any other kind is an effect."""
 
 
 class AttemptRecorder:
@@ -38,6 +44,7 @@ class AttemptRecorder:
 
     def succeeded(self, delivery: Delivery) -> None:
         ended_us = self._clock.now_us()
+        self._count(delivery, ended_us, EnumAttempt.SUCCEEDED)
         if delivery.attempt > 1 or delivery.redriven:
             number, began_us = delivery.attempt, delivery.began_us
             self._service.tried(Attempt(delivery.pointer, number, began_us, ended_us, EnumAttempt.SUCCEEDED))
@@ -51,6 +58,7 @@ class AttemptRecorder:
         code = plain_text(reason_of_attempt(error), CODE_CHARACTERS)
         message, trace = kept_message(error, delivery.emitted.payload), without(secrets, error.trace)
         outcome = EnumAttempt.UNKNOWN if done else EnumAttempt.FAILED
+        self._count(delivery, ended_us, outcome, code, again=next_s is not None)
         self._service.tried(
             Attempt(delivery.pointer, delivery.attempt, delivery.began_us, ended_us, outcome, code, message, trace)
         )
@@ -71,6 +79,7 @@ class AttemptRecorder:
             return False
         ended_us = self._clock.now_us()
         self._service.counters.effects_cut_off += 1
+        self._count(delivery, ended_us, EnumAttempt.CUT_OFF, EnumAttempt.CUT_OFF.value)
         self._service.tried(
             Attempt(
                 delivery.pointer, delivery.attempt, delivery.began_us, ended_us, EnumAttempt.CUT_OFF, message=CUT_OFF
@@ -78,6 +87,16 @@ class AttemptRecorder:
         )
         self._service.events("attempt_cut_off", **_named(delivery), ms=_ms(delivery, ended_us))
         return True
+
+    def _count(
+        self, delivery: Delivery, ended_us: int, result: EnumAttempt, code: str = "", *, again: bool = False
+    ) -> None:
+        labelled, spec = self._service.labelled, delivery.emitted.spec
+        if labelled is None:
+            return
+        seconds = _ms(delivery, ended_us) / 1000
+        labelled.tried(spec.target, NODE_TYPES.get(spec.kind, "effect"), result.value, code, seconds, again=again)
+        labelled.recovered += result is EnumAttempt.SUCCEEDED and delivery.attempt > 1
 
     def dead(self, delivery: Delivery, error: OnexError) -> None:
         message = kept_message(error, delivery.emitted.payload)

@@ -31,14 +31,7 @@ import asyncio
 from collections.abc import Sequence
 
 from ..kernel.action import WorkflowKey
-from ..kernel.errors import (
-    CommitUnknown,
-    EngineClosed,
-    FencedError,
-    OnexError,
-    OwnershipLost,
-    TemporaryDatabaseError,
-)
+from ..kernel.errors import CommitUnknown, EngineClosed, FencedError, OnexError, OwnershipLost, TemporaryDatabaseError
 from ..kernel.user_code import describe
 from ..ports import Clock, Conflict, Env, InboxAnswer, Interpreter, Store, Telemetry
 from .action_checks import Rules, TimerGone
@@ -296,6 +289,8 @@ class ReducerService(Admission):
             commit = await batch.build(self._fences, self._first_answer, self.listener)
             try:
                 committing = None if commit.is_empty else asyncio.ensure_future(self.store.commit(commit))
+                if committing is not None and self.labelled is not None:
+                    self.labelled.time_commit(committing, self.clock)
                 outcomes = () if committing is None else await self._ahead.fill_behind(batch, committing, self._wake)
             except CommitUnknown:
                 self._unknown.add(batch, self.listener)
@@ -355,11 +350,16 @@ class ReducerService(Admission):
         self._resolve(answered)
         (self._backoff if other_version else self._mailboxes).put_back(folded.entry, left)
 
+    @property
+    def in_memory(self) -> tuple[int, int, int]:
+        """Instances that are held here, about how many bytes they take, and actions that wait to become durable."""
+        return len(self._mailboxes.entries), self._mailboxes.bytes, self._waiting
+
     # --- out -----------------------------------------------------------------------------------------------------------
 
     def _resolve(self, results: Sequence[tuple[Pending, Answer]]) -> None:
         now_s = self.clock.monotonic()
-        counters, find = self.counters, self._mailboxes.find
+        counters, labelled, find = self.counters, self.labelled, self._mailboxes.find
         for pending, answer in results:
             pending.resolve(answer)
             if self.crash_counts.crashes:
@@ -367,6 +367,8 @@ class ReducerService(Admission):
             entry = find(pending.key)
             if entry is not None and entry.inflight.get(pending.id) is pending:
                 del entry.inflight[pending.id]
+            if labelled is not None:
+                labelled.answered(pending, answer)
             if isinstance(answer, OnexError):
                 counters.refused += 1
                 counters.timers_dropped += isinstance(answer, TimerGone)

@@ -262,22 +262,22 @@ class Mailboxes:
         self.bytes, self._shards, self._registry = 0, shards, registry
         self.retries: dict[Pending, Retry] = {}
         self._last_taken: Sequence[tuple[Entry, list[Pending]]] = ()
-        self._entries: OrderedDict[WorkflowKey, Entry] = OrderedDict()
+        self.entries: OrderedDict[WorkflowKey, Entry] = OrderedDict()
         self._ready: deque[Entry] = deque()
 
     def __getitem__(self, key: WorkflowKey) -> Entry:
         """The mailbox of this key, a new one if need be. Raises UnknownWorkflow."""
-        entry = self._entries.get(key)
+        entry = self.entries.get(key)
         if entry is None:
             entry = Entry(key, self._registry[key.workflow_type], shard_of(key, self._shards))
-            self._entries[key] = entry
+            self.entries[key] = entry
             self.bytes += entry.weight
         else:
-            self._entries.move_to_end(key)
+            self.entries.move_to_end(key)
         return entry
 
     def find(self, key: WorkflowKey) -> Entry | None:
-        return self._entries.get(key)
+        return self.entries.get(key)
 
     @property
     def ready(self) -> bool:
@@ -336,7 +336,7 @@ class Mailboxes:
 
     def withdraw(self, pending: Pending) -> None:
         """It waits no more: it has its answer. Only for one that was put back."""
-        self._entries[pending.key].queue.remove(pending)
+        self.entries[pending.key].queue.remove(pending)
 
     def withdraw_all(self, entry: Entry, pendings: list[Pending]) -> list[Pending]:
         """The same for some that wait in one mailbox. Gives them back."""
@@ -357,7 +357,7 @@ class Mailboxes:
         Between two batches. One that is in use goes to the back, so that it is not looked at again and again.
         """
         self._weigh()
-        entries, busy = self._entries, 0
+        entries, busy = self.entries, 0
         while (len(entries) > most or self.bytes > most_bytes) and busy < min(len(entries), BUSY_AT_ONCE):
             key = next(iter(entries))
             entry = entries[key]
@@ -370,17 +370,17 @@ class Mailboxes:
 
     def waiting(self) -> list[Entry]:
         """Those that are not done: something waits in them, is being written, or is to be released."""
-        return [entry for entry in self._entries.values() if entry.inflight or entry.queued or entry.release]
+        return [entry for entry in self.entries.values() if entry.inflight or entry.queued or entry.release]
 
     def of_shards(self, shards: Set[int]) -> set[Entry]:
-        return {entry for entry in self._entries.values() if entry.shard in shards}
+        return {entry for entry in self.entries.values() if entry.shard in shards}
 
     def drop(self, entries: Set[Entry]) -> list[Pending]:
         """Lets go of these, whatever waits in them: it is given back. None of them may be in a batch."""
         self._weigh()
         left = [pending for entry in entries for pending in entry.queue]
         for entry in entries:
-            del self._entries[entry.key]
+            del self.entries[entry.key]
             self.bytes -= entry.weight
         self._ready = deque(entry for entry in self._ready if entry not in entries)
         return left
@@ -392,8 +392,8 @@ class Mailboxes:
 
     def clear(self) -> list[Pending]:
         """Lets go of everything; the actions that waited."""
-        left = [pending for entry in self._entries.values() for pending in entry.queue]
-        self._entries.clear()
+        left = [pending for entry in self.entries.values() for pending in entry.queue]
+        self.entries.clear()
         self._ready.clear()
         self.retries.clear()
         self._last_taken, self.bytes = (), 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from math import ceil, exp, log
 from typing import Final
 from uuid import UUID
@@ -114,6 +116,17 @@ class Latency:
                 return 1e-6 * exp((bucket + 0.5) * _LOG_STEP)
         return 0.0
 
+    def cumulative(self, bounds_s: Sequence[float]) -> tuple[list[int], float]:
+        """How many are at most each bound (rising), and about the sum of all: what a histogram of Prometheus shows."""
+        counts, total_s, found = [0] * len(bounds_s), 0.0, self.as_pairs()
+        for bucket, added in found:
+            value_s = 1e-6 * exp((bucket + 0.5) * _LOG_STEP)
+            total_s += added * value_s
+            at = bisect_left(bounds_s, value_s)
+            if at < len(counts):
+                counts[at] += added
+        return list(accumulate(counts)), total_s
+
     def as_pairs(self) -> list[tuple[int, int]]:
         """``(bucket, count)`` in order: what another process merges."""
         return sorted(self._buckets.items())
@@ -145,4 +158,5 @@ class Counters:
     outcomes_dropped: int = 0
     timers_dropped: int = 0
     states_over_advice: int = 0
+    states_read: int = 0
     latency: Latency = field(default_factory=Latency)

@@ -244,7 +244,7 @@ class ReducerPatternEngine(EngineLeases):
 
     async def state(self, key: WorkflowKey | str) -> State | None:
         """The current state, typed; None for an instance that has not begun."""
-        stored = await self.stored(key)
+        stored, self.counters.states_read = await self.stored(key), self.counters.states_read + 1
         if stored is None or stored.version == 0:
             return None
         return stored_state(self.registry[stored.key.workflow_type], stored.state_schema, stored.state)

@@ -35,6 +35,7 @@ from ..kernel.user_code import a_type, caught, describe, plain_text
 from ..ports import Clock, LogEntry, Position, ProjectionRow, Projections, Reader
 from .encode import check_json
 from .log_tail import ChangeSignal
+from .metrics import Latency
 
 WORKFLOW = "workflow"
 PROJECTION_BATCH_SIZE = 100
@@ -104,6 +105,7 @@ class ProjectionMaterializerService:
     """Keeps one projection of one shard. ``project`` returns the row that an action leads to, or None for no change.
 
     ``failed`` is the reason why it stands still: ProjectionFailed, or an error of the store that no later try changes.
+    ``materialized``: log rows applied here; ``batch_rows``: how many at a time.
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class ProjectionMaterializerService:
         self._moved = ChangeSignal()
         self._at = 0  # the furthest watermark that was seen here: so that those who wait do not each ask the store
         self.failed: OnexError | None = None
+        self.materialized, self.batch_rows = 0, Latency()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -149,6 +152,8 @@ class ProjectionMaterializerService:
             to = rows[batch.applied - 1].position.n if batch.applied else at
             if to > at and await self.tables.project(self.name, self.shard, at, to, batch.rows):
                 done += batch.applied
+                self.materialized += batch.applied
+                self.batch_rows.add(batch.applied)
                 self._at = max(self._at, to)
             self._moved.notify()
             if batch.failed is not None:

@@ -100,6 +100,7 @@ class BusIntake:
         self._open.keep_only(member.assignment)
         for message in messages:
             if self._open.take(message):
+                self.bus.consumed[message.topic] = self.bus.consumed.get(message.topic, 0) + 1
                 self._line_up(message)
         if room <= 0:
             with suppress(TimeoutError):  # then this member says again that it lives

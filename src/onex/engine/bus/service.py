@@ -30,7 +30,10 @@ class Outgoing(NamedTuple):
 
 
 class EventBusService:
-    """One per engine. ``keys`` None: nothing is signed, and no signature is asked for."""
+    """One per engine. ``keys`` None: nothing is signed, and no signature is asked for.
+
+    ``published[topic]`` and ``consumed[topic]`` count messages; ``timeouts`` those that the bus did not take in time.
+    """
 
     def __init__(
         self,
@@ -44,6 +47,9 @@ class EventBusService:
         self.topics = BusTopics() if topics is None else topics
         self.keys = keys
         self._breaker = CircuitBreaker(clock, POLICY)
+        self.published: dict[str, int] = {}
+        self.consumed: dict[str, int] = {}
+        self.timeouts = 0
 
     async def publish(self, outgoing: Sequence[Outgoing]) -> Sequence[Publication]:
         """As ``EventBus.publish``. Raises BusRefused, PayloadTooLarge."""
@@ -62,7 +68,11 @@ class EventBusService:
         except BaseException:
             self._breaker.withdraw()
             raise
+        for message, answer in zip(messages, answers, strict=True):
+            if answer.outcome is EnumPublished.PUBLISHED:
+                self.published[message.topic] = self.published.get(message.topic, 0) + 1
         lost = [one for one in answers if one.outcome in (EnumPublished.FAILED, EnumPublished.UNKNOWN)]
+        self.timeouts += len(lost)
         self._breaker.record(succeeded=len(lost) < len(answers))
         if was_closed and not self._breaker.is_closed:
             self.events("bus_unreachable", error=lost[0].reason)
