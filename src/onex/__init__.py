@@ -24,9 +24,11 @@ if TYPE_CHECKING:  # what the table below says, in words a type checker reads
     from .kernel.retry import RetryPolicy
     from .kernel.secret import Secret
     from .kernel.step import State, Step
+    from .nodes.chunks import cached, chunked
     from .nodes.compute import ComputeIO, compute
     from .nodes.effect import EffectIO, effect
     from .wiring.client import EngineClient, connect
+    from .wiring.compute_workers import compute_workers
     from .wiring.engine import open
     from .wiring.store_access import open_reader, open_sender
 
@@ -63,10 +65,13 @@ _HOMES = {
     "Secret": "kernel.secret",
     "State": "kernel.step",
     "Step": "kernel.step",
+    "cached": "nodes.chunks",
+    "chunked": "nodes.chunks",
     "ComputeIO": "nodes.compute",
     "compute": "nodes.compute",
     "EffectIO": "nodes.effect",
     "effect": "nodes.effect",
+    "compute_workers": "wiring.compute_workers",
     "connect": "wiring.client",
     "EngineClient": "wiring.client",
     "open": "wiring.engine",
@@ -102,8 +107,11 @@ __all__ = [
     "Step",
     "WorkflowKey",
     "__version__",
+    "cached",
     "cancel",
+    "chunked",
     "compute",
+    "compute_workers",
     "connect",
     "effect",
     "intent",

@@ -9,6 +9,8 @@ from onex.ports import NewBlob
 
 
 class InlineWorkers:
+    max_workers = 1
+
     def __init__(self, entry: str) -> None:
         self._entry = resolve(entry)
 

@@ -12,7 +12,8 @@ from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
 from onex.kernel.errors import EffectFailed
 from onex.kernel.intent import ModelIntent
-from onex.nodes.compute import ComputeAddress, ComputeExecutor, ComputeIO, perform
+from onex.nodes.compute import ComputeAddress, ComputeIO, perform
+from onex.nodes.compute_executor import ComputeExecutor
 from onex.nodes.io import NewBlobs, compute_shape
 from onex.ports import Clock, Executor, NewBlob, Result
 from onex.workflows.code_analysis.tree import begin
@@ -65,6 +66,8 @@ FAILURES: dict[tuple[str, str, str], Exception] = {
 
 class CodeAnalysis:
     """The jobs, the disk they read from and write to, and the workers, which are this very process."""
+
+    max_workers = 1
 
     def __init__(self, app: App, store: MemoryStore, clock: Clock) -> None:
         self.app, self.store, self.clock = app, store, clock

@@ -19,7 +19,8 @@ from onex.kernel.errors import (
     StateConsistencyError,
 )
 from onex.kernel.intent import ModelIntent
-from onex.nodes.compute import COMPUTE, AlgorithmRegistry, ComputeAddress, ComputeExecutor, ComputeIO, compute, perform
+from onex.nodes.compute import COMPUTE, AlgorithmRegistry, ComputeAddress, ComputeIO, compute, perform
+from onex.nodes.compute_executor import ComputeExecutor
 from onex.nodes.io import Function, NewBlobs, compute_shape
 from onex.ports import NewBlob, Result
 
@@ -62,6 +63,8 @@ class Kept:
 
 class Here:
     """Workers that work at once, in this process; ``asked`` is what crossed over."""
+
+    max_workers = 2
 
     def __init__(self, function: Function, error: OnexError | None = None) -> None:
         self.function = function

@@ -7,23 +7,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from typing import Never, Protocol, TypeVar
+from typing import Final, Never, Protocol, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
-from ..engine.encode import decode, encode
-from ..kernel.action import Blob, Nothing
-from ..kernel.errors import (
-    AlgorithmNotFoundError,
-    ContractError,
-    EffectFailed,
-    EngineClosed,
-    OnexError,
-)
-from ..kernel.intent import ModelIntent
-from ..kernel.user_code import caught
-from ..ports import Blobs, NewBlob, Result
-from .io import Function, FunctionShape, NewBlobs, ResultTooLarge, blobs_in, check_blob, check_result, compute_shape
+from ..engine.encode import decode
+from ..kernel.action import Blob
+from ..kernel.errors import AlgorithmNotFoundError, ContractError, DependencyResolutionError, EffectFailed
+from ..ports import NewBlob
+from .chunks import chunking_of, join
+from .io import Function, FunctionShape, NewBlobs, check_result
 
 COMPUTE = "__onex_compute__"
 """The attribute under which a marked function carries its name."""
@@ -73,11 +66,19 @@ def compute(name: str) -> Callable[[F], F]:
     return mark
 
 
+JOIN = b"\0"
+"""Begins a task that is no JSON: what follows is the list of the results of a task's parts, to be joined."""
+
+
 def perform(
     function: Function, shape: FunctionShape, payload: bytes, shipped: Mapping[bytes, bytes]
 ) -> tuple[bytes, tuple[NewBlob, ...]]:
     """What a worker does with one task: decode, call, check, encode. Raises what the function raises, and what
     ``check_result`` raises."""
+    chunking = chunking_of(function)
+    if chunking is not None and payload.startswith(JOIN):
+        results = TypeAdapter(list[shape.result]).validate_json(payload[len(JOIN) :])  # type: ignore[name-defined]
+        return check_result(join(results, chunking), shape), ()
     task = decode(shape.payload, payload)
     io = ComputeIO(shipped)
     value = function(task, io) if shape.takes_io else function(task)
@@ -106,11 +107,28 @@ class AlgorithmRegistry:
 
 
 ComputeAddress = tuple[str, str, str, str]
-"""Path of the app, digest that its files must have, workflow type, name of the function."""
+"""Path of the app, digest that its files must have, workflow type, name of the function.
+
+Of a function that a module holds: ``BY_MODULE``, '', module, qualified name.
+"""
+BY_MODULE: Final = "@module"
+
+
+def address_of(function: Function) -> ComputeAddress:
+    """Where a worker finds a function of a module. Raises DependencyResolutionError for one that cannot be imported by name."""
+    module, name = function.__module__, getattr(function, "__qualname__", "<unnamed>")
+    if module == "__main__" or "<" in name:
+        raise DependencyResolutionError(
+            f"{module}.{name} cannot be imported by a worker process: define it at the top of a module of its own"
+        )
+    return BY_MODULE, "", module, name
 
 
 class Workers(Protocol):
-    """Where compute functions run."""
+    """Where compute functions run, ``max_workers`` of them at once."""
+
+    @property
+    def max_workers(self) -> int: ...
 
     async def run(
         self, where: ComputeAddress, payload: bytes, blobs: Mapping[bytes, bytes], timeout_s: float | None = None
@@ -119,50 +137,3 @@ class Workers(Protocol):
 
         Raises EffectFailed, whose ``retry`` says whether another try may do better; EngineClosed.
         """
-
-
-class ComputeExecutor:
-    """Serves one target by a compute function of an app, run by ``workers``."""
-
-    def __init__(
-        self,
-        workers: Workers,
-        blobs: Blobs,
-        *,
-        where: ComputeAddress,
-        function: Function,
-        timeout_s: float | None = None,
-    ) -> None:
-        """``function`` is not called here: only its annotations are read. Raises ContractError when they do not fit."""
-        self.shape: FunctionShape = compute_shape(function, ComputeIO)
-        self._workers = workers
-        self._blobs = blobs
-        self._where = where
-        self._timeout_s = timeout_s
-
-    async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
-        """Raises EffectFailed, since a pure function leaves nothing half done; EngineClosed."""
-        shipped: dict[bytes, bytes] = {}
-        for blob in blobs_in(intent.payload):
-            digest = bytes.fromhex(blob.digest)
-            if digest not in shipped:
-                shipped[digest] = check_blob(blob, await self._blobs.read(digest))
-        try:
-            encoded, made = await self._workers.run(self._where, encode(intent.payload), shipped, self._timeout_s)
-        except EffectFailed as failed:
-            raise (ResultTooLarge(failed.message) if failed.reason == ResultTooLarge.code else failed) from None
-        except EngineClosed:
-            raise
-        except OnexError as error:
-            raise EffectFailed(error.message, retryable=error.retryable, code=error.code) from error
-        return Result(None if self.shape.result is Nothing else self._read(encoded), made)
-
-    def _read(self, encoded: bytes) -> BaseModel:
-        """The worker wrote it with the same class. Reading runs that class's validators, which are code of the user too."""
-        try:
-            return decode(self.shape.result, encoded)
-        except BaseException as error:
-            reason = caught(error)
-            raise EffectFailed(
-                f"{self.shape.name} returned what cannot be read back: {reason}", code="wrong_result"
-            ) from error

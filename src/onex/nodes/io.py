@@ -26,6 +26,7 @@ from ..kernel.finding import EnumSeverity, Finding
 from ..kernel.intent import ModelIntent
 from ..kernel.user_code import class_name, describe
 from ..ports import NewBlob
+from .chunks import chunking_of, chunking_problem
 
 MEDIA_TYPE_CHARACTERS = 200
 
@@ -67,7 +68,11 @@ def compute_shape(function: Function, io: type) -> FunctionShape:
             f"its first parameter {_annotation_text(first)}",
             "annotate it with the payload class of the intent: task: Measure",
         )
-    return shape._replace(payload=first)
+    shape = shape._replace(payload=first)
+    chunking = chunking_of(function)
+    if chunking is not None and (problem := chunking_problem(chunking, first, shape.result)) is not None:
+        raise _misfit(function, *problem)
+    return shape
 
 
 def _read(function: Function, io: type) -> tuple[object, FunctionShape]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
+from uuid import UUID
 
 from ..container import ServiceHealth
 from ..kernel.action import WorkflowKey
@@ -32,6 +33,14 @@ class ProtocolAlgorithmRegistry(Protocol):
 
     def get_algorithm(self, name: str) -> Callable[..., object]:
         """Raises AlgorithmNotFoundError."""
+
+
+class ProtocolPerformanceMonitor(Protocol):
+    """Told of each call of a compute node; times in seconds. Yours: ONEX has none of its own."""
+
+    def record_execution(self, correlation_id: UUID, algorithm_type: str, execution_time: float) -> object: ...
+
+    def record_error(self, correlation_id: UUID, error: Exception, execution_time: float) -> object: ...
 
 
 class ProtocolStateManager(Protocol):

@@ -359,6 +359,8 @@ class _ThreadlessLoop(SimLoop):
 class _Here:
     """Workers without processes: a compute function is called here and now."""
 
+    max_workers = 1
+
     def __init__(self, app: App) -> None:
         self._app = app
 

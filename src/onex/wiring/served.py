@@ -19,7 +19,9 @@ from ..engine.registry import ReducerRegistry, Workflow
 from ..engine.step_budget import Budgeted
 from ..kernel.intent import EnumIntentType, EnumOutcome, ModelIntent
 from ..kernel.migration import Migrations
-from ..nodes.compute import ComputeExecutor, Workers
+from ..nodes.compute import Workers
+from ..nodes.compute_call import ResultCache
+from ..nodes.compute_executor import ComputeExecutor
 from ..nodes.effect import FunctionExecutor
 from ..nodes.given import GivenEffect, InvalidExecutor, given_executor
 from ..nodes.isolated_call import RunSync
@@ -76,12 +78,13 @@ class ServedApp(NamedTuple):
                 function, self.blobs, self.run_sync, target=target, concurrency=at_once.get(target, 1)
             )
         if self.workers is not None:
+            cache = ResultCache()
             for name, function in one.computes.items():
                 where = (str(self.app.root), self.app.digest, one.name, name)
                 specs = one.reducer.intents.by_name.values()
                 limit_s = max((spec.timeout_s for spec in specs if spec.target == name), default=None)
                 executors[name] = ComputeExecutor(
-                    self.workers, self.blobs, where=where, function=function, timeout_s=limit_s
+                    self.workers, self.blobs, where=where, function=function, timeout_s=limit_s, cache=cache
                 )
 
         def result_model(intent: ModelIntent[BaseModel]) -> type[BaseModel] | None:
