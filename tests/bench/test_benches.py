@@ -18,6 +18,7 @@ NAMES = [
     "age",
     "check",
     "cli",
+    "compute",
     "durable",
     "hotkey",
     "import_",

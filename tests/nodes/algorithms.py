@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import RootModel
+from pydantic import Field, RootModel
 
 from onex.kernel.action import Blob, Payload
 from onex.kernel.errors import EffectFailed
@@ -35,7 +35,7 @@ def total(task: Numbers) -> Total:
 
 
 class Rows(Payload):
-    rows: list[int] = []
+    rows: list[int] = Field(default_factory=list)
     factor: int = 1
     sign: Path | None = None
 

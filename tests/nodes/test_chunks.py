@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+import onex
 from onex.adapters.worker_pool import WorkerPool
 from onex.kernel.errors import ContractError, EffectFailed
 from onex.nodes.chunks import Chunking, chunked, chunking_of, join, split
@@ -67,7 +69,11 @@ def test_any_size_of_part_gives_what_the_whole_gives(rows: list[int], size: int)
     assert join(sums, marked) == Total(sum(rows))
 
 
-@given(st.lists(st.binary(max_size=6).map(lambda data: data.replace(b"\n", b".")), max_size=12), st.integers(1, 5), st.booleans())
+@given(
+    st.lists(st.binary(max_size=6).map(lambda data: data.replace(b"\n", b".")), max_size=12),
+    st.integers(1, 5),
+    st.booleans(),
+)
 def test_a_blob_is_cut_at_line_ends_and_every_byte_is_in_one_part(lines: list[bytes], size: int, ends: bool) -> None:
     data = b"\n".join(lines) + (b"\n" if ends else b"")
     io = NewBlobs()
@@ -175,3 +181,52 @@ def test_a_part_that_fails_for_good_ends_the_others_and_is_the_error_of_the_call
         assert not (tmp_path / "began-2").exists(), "no part begins after one has failed"
 
     asyncio.run(run())
+
+
+APP = {
+    "app.py": """
+        from typing import Literal
+        from onex import Action, Payload, State, Step, chunked, workflow
+
+        class Job(State):
+            status: Literal["new", "scoring", "done", "failed"] = "new"
+            best: int = 0
+
+        class Rows(Payload):
+            rows: list[int]
+
+        class Scores(Payload):
+            scores: list[int]
+
+        jobs = workflow("jobs", Job)
+
+        @jobs.compute()
+        @chunked("rows", size=2)
+        def score(task: Rows) -> Scores:
+            return Scores(scores=[len(task.rows) * 100 + row for row in task.rows])
+
+        @jobs.on("new -> scoring")
+        def begin(job: Job, action: Action[Rows]) -> Step[Job]:
+            return Step(job, action.payload)
+
+        @jobs.on(score.succeeded, "scoring -> done")
+        def scored(job: Job, action: Action[Scores]) -> Step[Job]:
+            return Step(job.evolve(best=max(action.payload.scores)))
+
+        jobs.move(score.failed, "scoring -> failed")
+        jobs.move(score.unknown, "scoring -> failed")
+        """,
+}
+
+
+def test_an_engine_computes_the_parts_of_one_task_in_its_worker_processes(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(textwrap.dedent(APP["app.py"]))
+
+    async def run() -> tuple[str, int]:
+        async with await onex.open(f"sqlite:///{tmp_path / 'jobs.db'}", tmp_path / "app.py", workers=2) as engine:
+            await engine.submit("jobs:1", "begin", {"rows": [1, 2, 3, 4, 5]})
+            done = await engine.wait("jobs:1", timeout_s=60)
+            state = await engine.state("jobs:1")
+            return done.status, getattr(state, "best", 0)
+
+    assert asyncio.run(run()) == ("done", 204), "the parts hold two rows, and the last one a single row"

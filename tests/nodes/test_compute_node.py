@@ -16,7 +16,13 @@ from onex import compute_workers
 from onex.container import ONEXContainer
 from onex.contracts.model.contract import ModelContractCompute
 from onex.contracts.model.operation import ModelAlgorithm
-from onex.kernel.errors import AlgorithmNotFoundError, DependencyResolutionError, EffectFailed, OnexError, ValidationError
+from onex.kernel.errors import (
+    AlgorithmNotFoundError,
+    DependencyResolutionError,
+    EffectFailed,
+    OnexError,
+    ValidationError,
+)
 from onex.nodes.compute import AlgorithmRegistry
 from onex.nodes.compute_node import (
     EnumOutputFormat,
@@ -45,7 +51,9 @@ class Monitor:
 
 
 @asynccontextmanager
-async def node(monitor: Monitor | None = None, contract: ModelContractCompute | None = None) -> AsyncIterator[NodeCompute]:
+async def node(
+    monitor: Monitor | None = None, contract: ModelContractCompute | None = None
+) -> AsyncIterator[NodeCompute]:
     container = ONEXContainer()
     algorithms = {"sum": total, "score": score, "plain": plain, "slow": slow, "local": lambda task: task}
     container.register_value("ProtocolAlgorithmRegistry", AlgorithmRegistry(algorithms))
@@ -56,7 +64,9 @@ async def node(monitor: Monitor | None = None, contract: ModelContractCompute | 
         yield NodeCompute(container, contract)
 
 
-def run(given: ModelComputeInput, monitor: Monitor | None = None, contract: ModelContractCompute | None = None) -> ModelComputeOutput:
+def run(
+    given: ModelComputeInput, monitor: Monitor | None = None, contract: ModelContractCompute | None = None
+) -> ModelComputeOutput:
     async def call() -> ModelComputeOutput:
         async with node(monitor, contract) as one:
             return await one.execute_compute(given)
@@ -125,7 +135,9 @@ def test_every_field_that_is_missing_or_of_another_type_is_named_at_once() -> No
     rules = {"required_fields": ["rows", "unit"], "data_types": {"rows": "list", "factor": "int"}}
     with pytest.raises(ValidationError) as refused:
         run(asked("score", {"factor": "two", "rows": {}}, input_validation=rules))
-    assert refused.value.message == "input_data: unit is missing; rows is a dict, not a list; factor is a str, not a int"
+    assert (
+        refused.value.message == "input_data: unit is missing; rows is a dict, not a list; factor is a str, not a int"
+    )
     assert refused.value.correlation_id == str(ID)
     with pytest.raises(ValidationError, match="'money' is no type"):
         run(asked("score", {"rows": []}, input_validation={"data_types": {"rows": "money"}}))
@@ -137,7 +149,11 @@ def test_every_field_that_is_missing_or_of_another_type_is_named_at_once() -> No
         (asked("summ", [1]), AlgorithmNotFoundError, "no compute function is named 'summ'; there is sum"),
         (asked("score", {"rows": ["x"]}), ValidationError, "input_data does not fit Rows: rows.0"),
         (asked("plain", [1]), ValidationError, "plain takes Rows: give its fields"),
-        (asked("plain", {"rows": [1]}, parallel_config={"worker_count": 2}), ValidationError, "plain is not marked @chunked"),
+        (
+            asked("plain", {"rows": [1]}, parallel_config={"worker_count": 2}),
+            ValidationError,
+            "plain is not marked @chunked",
+        ),
         (asked("local", {}), OnexError, "local|<lambda>"),
         (asked("slow", {"rows": [0]}), EffectFailed, "row 0 cannot be scored"),
         (ModelComputeInput(input_data=[1], correlation_id=ID), ValidationError, "no algorithm"),

@@ -15,7 +15,7 @@ property test can, with ``split`` and ``join``. An empty list is one part, so th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Never, NamedTuple, TypeVar, get_origin
+from typing import NamedTuple, Never, TypeVar, get_origin
 
 from blake3 import blake3
 from pydantic import BaseModel
@@ -85,7 +85,10 @@ def chunking_problem(chunking: Chunking, payload: type[BaseModel], result: type[
         known = ", ".join(payload.model_fields) or "no field"
         return f"it is cut over {chunking.over!r}; {payload.__name__} has {known}", "name a field of its task"
     if not (field.annotation is Blob or get_origin(field.annotation) in (list, tuple)):
-        return f"it is cut over {chunking.over!r}, which is no list and no Blob", "cut over a list, a tuple[X, ...] or a Blob"
+        return (
+            f"it is cut over {chunking.over!r}, which is no list and no Blob",
+            "cut over a list, a tuple[X, ...] or a Blob",
+        )
     if chunking.merge is None and not (result is Nothing or _lists(result) == tuple(result.model_fields)):
         return (
             f"the results of its parts cannot be joined: not every field of {result.__name__} is a list",

@@ -244,7 +244,9 @@ def _validate(data: JsonValue, rules: ModelInputValidation) -> None:
     if not rules.required_fields and not rules.data_types:
         return
     if not isinstance(data, dict):
-        raise ValidationError(f"input_data is a {type(data).__name__}; input_validation is about the fields of a mapping")
+        raise ValidationError(
+            f"input_data is a {type(data).__name__}; input_validation is about the fields of a mapping"
+        )
     wrong = [f"{field} is missing" for field in rules.required_fields if field not in data]
     for field, name in rules.data_types.items():
         types = _TYPES.get(name)
