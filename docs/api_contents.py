@@ -155,7 +155,13 @@ PAGES: Sequence[ApiPage] = (
                 BLOBS,
                 (
                     Entry("nodes.compute.compute"),
+                    Entry("nodes.chunks.chunked"),
+                    Entry("nodes.chunks.cached"),
                     Entry("nodes.compute.ComputeIO", ("read", "blob"), constructed=False),
+                    Entry("wiring.compute_workers.compute_workers"),
+                    Entry("nodes.compute_node.NodeCompute", ("execute_compute",)),
+                    Entry("nodes.compute_node.ModelComputeInput"),
+                    Entry("nodes.compute_node.ModelComputeOutput", constructed=False),
                     Entry("kernel.action.Blob"),
                 ),
             ),
