@@ -34,6 +34,7 @@ from onex.nodes.compute_node import (
     ModelParallelConfig,
     NodeCompute,
 )
+from onex.nodes.io import Function
 from tests.nodes.algorithms import plain, score, slow, total
 
 ID = UUID(int=7)
@@ -55,7 +56,13 @@ async def node(
     monitor: Monitor | None = None, contract: ModelContractCompute | None = None
 ) -> AsyncIterator[NodeCompute]:
     container = ONEXContainer()
-    algorithms = {"sum": total, "score": score, "plain": plain, "slow": slow, "local": lambda task: task}
+    algorithms: dict[str, Function] = {
+        "sum": total,
+        "score": score,
+        "plain": plain,
+        "slow": slow,
+        "local": lambda task: task,
+    }
     container.register_value("ProtocolAlgorithmRegistry", AlgorithmRegistry(algorithms))
     container.register("Workers", lambda: compute_workers(2))
     if monitor is not None:
