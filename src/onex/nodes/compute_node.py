@@ -18,7 +18,6 @@ The container has two services for it: ``ProtocolAlgorithmRegistry``, and ``Work
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from enum import StrEnum
 from math import ceil
@@ -152,7 +151,8 @@ class NodeCompute:
         Raises AlgorithmNotFoundError, ValidationError, and what the function raised as EffectFailed; each error has the
         correlation id of the input.
         """
-        began_s = time.monotonic()
+        clock = asyncio.get_running_loop().time
+        began_s = clock()
         try:
             wanted = self._wanted(compute_input)
             _validate(compute_input.input_data, wanted.validation)
@@ -182,10 +182,10 @@ class NodeCompute:
         except OnexError as error:
             error.correlation_id = str(compute_input.correlation_id)
             if self._monitor is not None:
-                self._monitor.record_error(compute_input.correlation_id, error, time.monotonic() - began_s)
+                self._monitor.record_error(compute_input.correlation_id, error, clock() - began_s)
             raise
         metrics = ModelComputeMetrics(
-            execution_time=time.monotonic() - began_s,
+            execution_time=clock() - began_s,
             data_size=len(value) if isinstance(value, list | dict) else 1,
             algorithm_type=wanted.algorithm.algorithm_type,
             parts=parts,
