@@ -185,9 +185,10 @@ def test_what_an_input_leaves_out_is_as_the_contract_says() -> None:
         input_validation={"required_fields": ["rows"]},
         output_transformation={"format": "json"},
     )
-    output = run(ModelComputeInput(input_data={"rows": [1, 2]}), contract=contract)
+    output = run(ModelComputeInput(correlation_id=ID, input_data={"rows": [1, 2]}), contract=contract)
     assert (output.processed_data, output.performance_metrics.parts) == ('{"scores":[5,10]}', 2)
     own = ModelComputeInput(
+        correlation_id=ID,
         input_data={"rows": [1]},
         algorithm_config=ModelAlgorithmConfig(algorithm_type="score"),
         parallel_config=ModelParallelConfig(worker_count=1),

@@ -1,6 +1,6 @@
 """NodeCompute: a compute function as a node. An input names an algorithm and brings data, an output carries what came of it.
 
-    output = await NodeCompute(container).execute_compute(ModelComputeInput(
+    output = await NodeCompute(container).execute_compute(ModelComputeInput(correlation_id=uuid4(),
         algorithm_config=ModelAlgorithmConfig(algorithm_type="sum"), input_data=[1, 2, 3]))
 
 Theory of operation of one call:
@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from math import ceil
 from typing import Annotated, Final, NamedTuple, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 from pydantic import ValidationError as PydanticError
@@ -95,12 +95,12 @@ class ModelOutputTransformation(Payload):
 class ModelComputeInput(Payload):
     """``input_data``: a mapping of the task's fields, or the list that the task is about."""
 
+    correlation_id: UUID
     input_data: JsonValue
     algorithm_config: ModelAlgorithmConfig | None = None
     parallel_config: ModelParallelConfig | None = None
     input_validation: ModelInputValidation | None = None
     output_transformation: ModelOutputTransformation | None = None
-    correlation_id: UUID = Field(default_factory=uuid4)
 
 
 class ModelComputeMetrics(Payload):
@@ -212,10 +212,11 @@ class NodeCompute:
 def _said(contract: ModelContractCompute | None) -> ModelComputeInput:
     """What a contract says of every call. Raises ValidationError, naming the key."""
     if contract is None:
-        return ModelComputeInput(input_data=None)
+        return ModelComputeInput(correlation_id=_NOBODY, input_data=None)
     name = None if contract.algorithm is None else contract.algorithm.algorithm_type
     parameters = {} if contract.algorithm is None else contract.algorithm.parameters or {}
     return ModelComputeInput(
+        correlation_id=_NOBODY,
         input_data=None,
         algorithm_config=None
         if name is None
@@ -294,6 +295,7 @@ def _task(
         raise ValidationError(f"input_data does not fit {shape.payload.__name__}: {problems(error)}") from error
 
 
+_NOBODY: Final = UUID(int=0)
 _JSON: Final[TypeAdapter[object]] = TypeAdapter(object)
 
 
