@@ -77,7 +77,7 @@ def perform(
     ``check_result`` raises."""
     chunking = chunking_of(function)
     if chunking is not None and payload.startswith(JOIN):
-        results = TypeAdapter(list[shape.result]).validate_json(payload[len(JOIN) :])  # type: ignore[name-defined]
+        results = TypeAdapter(list[shape.result]).validate_json(payload[len(JOIN) :])  # type: ignore[name-defined]  # the class is a value
         return check_result(join(results, chunking), shape), ()
     task = decode(shape.payload, payload)
     io = ComputeIO(shipped)
