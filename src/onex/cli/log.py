@@ -11,6 +11,7 @@ import typer
 from ..engine.projections import rows_after
 from ..kernel.action import WorkflowKey
 from ..ports import LogEntry, Position, Reader
+from ..views.causes import causes_of
 from ..views.hidden import HiddenFields
 from ..views.stored_rows import log_entry_json
 from ..views.stored_value import intent_names, iso, position_text
@@ -41,6 +42,10 @@ def log(
         str | None,
         typer.Option(metavar="POSITION", help="Only actions behind this position (with KEY: behind this version)."),
     ] = None,
+    causes: Annotated[
+        int | None,
+        typer.Option(metavar="VERSION", min=1, help="With KEY: what led to this version, from the first cause on."),
+    ] = None,
     limit: Annotated[int, typer.Option(metavar="ROWS", min=1, max=ROWS_MAX, help="Rows to show.")] = 50,
     app: AppOption = None,
     no_redact: NoRedact = False,
@@ -51,6 +56,8 @@ def log(
 
     Without --after the last actions are shown, with --after the next ones behind that position. --follow runs until Ctrl-C.
 
+    --causes follows outcomes, timers and messages back, across instances, to the action that somebody sent.
+
     --json shows payloads and intents, too. Values of secret fields are *** there: fields with a name like password, token or
     api_key, and with --app those that the app marks as Secret.
 
@@ -60,9 +67,15 @@ def log(
       onex log orders:4711
       onex log --follow --json
       onex log --after 0:1000 --limit 500
+      onex log orders:4711 --causes 3
     """
     shown = _Shown(as_json, hidden_fields(app, no_redact=no_redact) if as_json else None)
-    if key is not None:
+    if causes is not None and (key is None or follow or after is not None):
+        raise typer.BadParameter("it needs a KEY, and goes with neither --follow nor --after", param_hint="'--causes'")
+    if key is not None and causes is not None:
+        asked = WorkflowKey.parse(key)
+        look(store, lambda reader: _causes(reader, asked, causes, shown))
+    elif key is not None:
         at = WorkflowKey.parse(key)
         begin = None if after is None else numbers(after, 1, "version")[0]
         look(store, lambda reader: _of_one(reader, at, begin, limit, shown, follow=follow))
@@ -94,6 +107,30 @@ async def _of_one(
         _print(entries, shown, headed=False)
         if not entries:
             await watch.changed()
+
+
+async def _causes(reader: WatchedReader, key: WorkflowKey, version: int, shown: _Shown) -> None:
+    found = await causes_of(reader, key, version)
+    if found is None:
+        note(f"the log has no {key} version {version}; onex log {key} shows those it has")
+        raise typer.Exit(FOUND)
+    if shown.as_json:
+        _print(found.chain, shown, headed=True)
+    else:
+        now = now_us()
+        table(
+            ["when", "instance", "version", "trigger", "status", "by"],
+            [_cause_cells(entry, now) for entry in found.chain],
+            right=(2,),
+        )
+    if found.broken:
+        note(found.broken)
+
+
+def _cause_cells(entry: LogEntry, now: int) -> list[str]:
+    row = entry.row
+    cells = [when(row.issued_us, now), str(entry.key), str(entry.version), row.kind, row.status]
+    return [*cells, row.issuer or "a client"]
 
 
 async def _of_all(reader: WatchedReader, after: Position | None, limit: int, shown: _Shown, *, follow: bool) -> None:
