@@ -334,3 +334,25 @@ def test_the_topics_are_those_that_the_engine_uses() -> None:
     assert {f"dev.omninode_bridge.onex.{kind}.v1" for kind in kinds} == used
     script = SERVICES["topics"]["command"][-1]
     assert '"dev.omninode_bridge.onex.$$topic.v1" "dev.omninode_bridge.onex.$$topic.v1.dlq"' in script
+
+
+# --- monitoring -----------------------------------------------------------------------------------------------------------
+
+
+def test_prometheus_scrapes_each_worker_of_compose_where_it_listens() -> None:
+    scraped = read(DEPLOY / "prometheus" / "prometheus.yml")
+    (targets,) = [job["static_configs"][0]["targets"] for job in scraped["scrape_configs"] if job["job_name"] == "onex"]
+    assert targets == [f"{name}:{health_port()}" for name in WORKERS]
+    (alertmanager,) = scraped["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
+    assert SERVICES[alertmanager.partition(":")[0]]["profiles"] == SERVICES["prometheus"]["profiles"]
+
+
+def test_a_pod_says_where_it_is_scraped() -> None:
+    said = {name.partition("/")[2]: text for name, text in POD["metadata"]["annotations"].items()}
+    assert said == {"scrape": "true", "path": "/metrics", "port": str(health_port())}
+
+
+def test_what_compose_mounts_is_there() -> None:
+    mounts = [one for service in SERVICES.values() for one in service.get("volumes", []) if one.startswith("./")]
+    assert mounts
+    assert [one for one in mounts if not (DEPLOY / one.partition(":")[0]).exists()] == []

@@ -65,8 +65,10 @@ def test_what_was_done_stands_there_by_type_trigger_target_and_code() -> None:
             await engine.submit("orders:secret-customer-8", "packed", {"parcel": "1"})
         await engine.state("orders:secret-customer-7")
         refused = await samples(metrics)
-        labels = {"workflow_type": "orders", "fault": "sender", "code": "internal_trigger"}
+        labels = {"workflow_type": "orders", "fault": "sender"}
         assert of(refused, "reducer_failed_actions_total", **labels) == engine.counters.refused == 1
+        assert of(refused, "onex_rejections_total", workflow_type="orders", code="internal_trigger") == 1
+        assert of(refused, "reducer_failed_actions_total", workflow_type="orders", fault="workflow") == 0
         found = await samples(metrics)
         assert of(found, "reducer_successful_actions_total", workflow_type="orders") == engine.counters.committed == 3
         for trigger in ("place", "charged", "packed"):
@@ -131,7 +133,7 @@ def test_an_engine_counts_by_label_only_when_somebody_will_read_it() -> None:
 
 def test_the_guide_lists_every_metric_with_its_labels_and_no_other() -> None:
     rows = [line.split("|") for line in GUIDE.read_text().splitlines() if line.startswith("| `")]
-    listed = {name: set(re.findall(r"`(\w+)`", row[2])) for row in rows for name in re.findall(r"`(\w+)`", row[1])}
+    listed = {name: set(re.findall(r"`(\w+)`", row[2])) for row in rows for name in re.findall(r"`([a-z]\w+)`", row[1])}
 
     async def story(engine: WiredEngine, metrics: EngineMetrics) -> None:
         await engine.materialize()

@@ -96,7 +96,9 @@ class AttemptRecorder:
             return
         seconds = _ms(delivery, ended_us) / 1000
         labelled.tried(spec.target, NODE_TYPES.get(spec.kind, "effect"), result.value, code, seconds, again=again)
-        labelled.recovered += result is EnumAttempt.SUCCEEDED and delivery.attempt > 1
+        if delivery.attempt > 1 and not again and result is not EnumAttempt.CUT_OFF:
+            labelled.recovered += result is EnumAttempt.SUCCEEDED
+            labelled.given_up += result is not EnumAttempt.SUCCEEDED
 
     def dead(self, delivery: Delivery, error: OnexError) -> None:
         message = kept_message(error, delivery.emitted.payload)

@@ -20,6 +20,7 @@ from .metrics import Latency
 
 LABELS_MOST: Final = 500
 OTHER: Final = "other"
+FAULTS: Final = ("sender", "workflow", "engine")
 
 T = TypeVar("T")
 L = TypeVar("L", bound=tuple[str, ...])
@@ -29,10 +30,10 @@ class LabelledCounts:
     """Plain tables: ``applied[type, trigger]``, ``refused[type, fault, code]``, ``tries[target, result]``, ``retried[code]``.
 
     ``times[node type, status, error type]`` are run times of effects and compute functions, and of nodes of your own. ``commit``:
-    of the store, per batch. ``recovered``: intents that succeeded at a later try.
+    of the store, per batch. ``recovered``: intents that succeeded at a later try; ``given_up``: that failed at their last one.
     """
 
-    __slots__ = ("applied", "commit", "recovered", "refused", "retried", "times", "tries")
+    __slots__ = ("applied", "commit", "given_up", "recovered", "refused", "retried", "times", "tries")
 
     def __init__(self) -> None:
         self.applied: dict[tuple[str, str], int] = {}
@@ -41,7 +42,7 @@ class LabelledCounts:
         self.retried: dict[tuple[str], int] = {}
         self.times: dict[tuple[str, str, str], Latency] = {}
         self.commit = Latency()
-        self.recovered = 0
+        self.recovered = self.given_up = 0
 
     def answered(self, pending: Pending, answer: Answer) -> None:
         """One action, applied or refused. One that was applied before counts as neither."""

@@ -6,6 +6,9 @@ not answer; ``onex_store_up`` says so. Then prometheus-client, which is imported
 
 Labels are types, triggers, targets and codes, of which there are few. No key of an instance and no id is a label: they have no
 bound, and stand in the log. A histogram is made from ``Latency``: its sum is within 1 %.
+
+A rate of Prometheus does not see the first step of a series that begins above 0. So what alerts are made of is told from the start,
+as 0: each type with each fault, each target with each result.
 """
 
 from __future__ import annotations
@@ -14,13 +17,13 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from ..engine.labelled_counts import LabelledCounts
+from ..engine.labelled_counts import FAULTS, LabelledCounts
 from ..engine.metrics import Latency
 from ..engine.probe import Probe, ProbeAnswer
 from ..engine.shard_projections import ProjectionOfShards
 from ..kernel.errors import OnexError
 from ..kernel.retry import EnumBreakerState
-from ..ports import Counts
+from ..ports import Counts, EnumAttempt
 from ..wiring.engine import WiredEngine
 from .engine_probes import EngineProbes
 from .resources import LoopLag
@@ -84,10 +87,15 @@ class EngineMetrics:
 
     def _actions(self) -> Iterator[Metric]:
         counters, labelled = self._engine.counters, self.labelled
-        by_type: dict[tuple[str, ...], int] = {}
+        by_type = {(of,): 0 for of in self._types}
         for (of, _), number in labelled.applied.items():
             by_type[of,] = by_type.get((of,), 0) + number
-        failed = sum(number for (_, fault, _), number in labelled.refused.items() if fault != "sender")
+        faults = {(of, fault): 0 for of in self._types for fault in FAULTS}
+        codes: dict[tuple[str, str], int] = {}
+        for (of, fault, code), number in labelled.refused.items():
+            faults[of, fault] = faults.get((of, fault), 0) + number
+            codes[of, code] = codes.get((of, code), 0) + number
+        failed = sum(number for (_, fault), number in faults.items() if fault != "sender")
         done = sum(by_type.values())
         type_only = ("workflow_type",)
         yield _histogram("reducer_pattern_routing_latency_ms", "From accepted to durable.", counters.latency)
@@ -106,9 +114,10 @@ class EngineMetrics:
         yield _counter(
             "reducer_failed_actions_total",
             "Refused actions. fault: sender, workflow (its code) or engine.",
-            labelled.refused,
-            ("workflow_type", "fault", "code"),
+            faults,
+            ("workflow_type", "fault"),
         )
+        yield _counter("onex_rejections_total", "Refused actions.", codes, ("workflow_type", "code"))
         yield _counter("reducer_conflict_attempts_total", "Changes judged again after a conflict.", counters.conflicts)
         yield _counter("canonical_store_state_commits_total", "Actions made durable.", by_type, type_only)
         yield _counter("canonical_store_state_conflicts_total", "Changes that met another version.", counters.conflicts)
@@ -136,8 +145,12 @@ class EngineMetrics:
             )
             yield _gauge("onex_rejections_kept", "Rows of refused actions.", {(): counts.rejections})
 
+    @property
+    def _types(self) -> list[str]:
+        return [workflow.reducer.workflow_type for workflow in self._engine.registry.workflows]
+
     def _active(self, counts: Counts) -> Mapping[tuple[str], int]:
-        active = {(workflow.reducer.workflow_type,): 0 for workflow in self._engine.registry.workflows}
+        active = {(of,): 0 for of in self._types}
         for (of, status), number in counts.by_status.items():
             workflow = self._engine.registry.find(of)
             if workflow is not None and status not in workflow.reducer.terminal:
@@ -147,14 +160,15 @@ class EngineMetrics:
     def _intents(self) -> Iterator[Metric]:
         counters, labelled = self._engine.counters, self.labelled
         yield _counter("onex_effects_run_total", "Tries that were begun.", counters.effects_run)
-        yield _counter(
-            "onex_effect_calls_total", "Tries of intents that have ended.", labelled.tries, ("target", "result")
-        )
+        targets = {target for workflow in self._engine.registry.workflows for target in workflow.executors}
+        tries = {(target, result.value): 0 for target in sorted(targets) for result in EnumAttempt} | labelled.tries
+        yield _counter("onex_effect_calls_total", "Tries of intents that have ended.", tries, ("target", "result"))
         retried = {("retry", code): number for (code,), number in labelled.retried.items()}
         yield _counter(
             "error_recovery_attempts_total", "Tries that failed and are repeated.", retried, ("strategy", "error_type")
         )
         yield _counter("error_recovery_success_total", "Intents done at a later try.", labelled.recovered)
+        yield _counter("error_recovery_failures_total", "Intents that failed at their last try.", labelled.given_up)
         yield _histograms(
             "node_execution_time_ms",
             "Run time of effects, compute functions, messages and nodes of your own.",
