@@ -16,6 +16,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID, uuid4
 
+from confluent_kafka import Consumer
+from confluent_kafka import TopicPartition as KafkaPosition
+
 from onex.adapters.kafka.address import KafkaAddress
 from onex.adapters.kafka.confluent_bus import ConfluentBus
 from onex.bus import BusMessage, EnumPublished
@@ -23,9 +26,11 @@ from onex.engine.bus.publisher import EVENT_LOGS
 from onex.engine.bus.topics import BusTopics, EnumBusEvent
 from onex.kernel.action import WorkflowKey
 from onex.kernel.envelope import OnexEnvelopeV1
+from onex.kernel.route import shard_of
 from onex.ports import Position
 from onex.testing.conformance.bus import taken
 from onex.wiring import ReadableStore
+from onex.wiring.store_access import SharedStore
 from tests.chaos.outside_check import Row
 from tests.chaos.processes import RunFailed
 from tests.servers.mock_kafka import MockKafka
@@ -46,10 +51,11 @@ class BusSide:
         for topic in (self.topics.commands, *map(self.topics.event, EnumBusEvent)):
             self.cluster.make_topic(topic, PARTITIONS)
             self.cluster.make_topic(f"{topic}.dlq", 1)
+        self.group = name
         self.environment = {
             "ONEX_TOPIC_SCHEME": self.topics.scheme,
             "KAFKA_BOOTSTRAP_SERVERS": self.cluster.servers,
-            "KAFKA_CONSUMER_GROUP": name,
+            "KAFKA_CONSUMER_GROUP": self.group,
             "KAFKA_SESSION_TIMEOUT_MS": "1500",
         }
         self.sent: dict[UUID, str] = {}
@@ -98,16 +104,40 @@ class BusSide:
 
     # --- at the end -------------------------------------------------------------------------------------------------------
 
-    async def arrived(self, reader: ReadableStore) -> None:
-        """Until each action sent is in the log or refused. Raises RunFailed."""
+    async def arrived(self, store: SharedStore) -> None:
+        """Until each action sent is in the log or refused. Raises RunFailed, which says where all of them stand."""
         end_s = time.monotonic() + PATIENCE_S
         for made, key in self.sent.items():
             while all(
-                entry.row.action_id != made.bytes for entry in await reader.history(WorkflowKey.parse(key), 0, 10)
+                entry.row.action_id != made.bytes for entry in await store.history(WorkflowKey.parse(key), 0, 10)
             ):
                 if time.monotonic() > end_s:
-                    raise RunFailed(f"{key} was sent by the bus, and is not in the log after {PATIENCE_S:g} s")
+                    late = f"{key} was sent by the bus, and is not in the log after {PATIENCE_S:g} s"
+                    raise RunFailed("; ".join([late, *await self._stands(store, key, made)]))
                 await asyncio.sleep(0.05)
+
+    async def _stands(self, store: SharedStore, key: str, made: UUID) -> list[str]:
+        """What the store and the bus hold of an action that did not arrive. What workers hold is in their logs (``worker``)."""
+        shard, seen = shard_of(WorkflowKey.parse(key), store.shards), await store.look()
+        about = {one.worker.id: one.worker.about for one in seen.workers}
+        owners = [f"{n}: {about.get(one.worker, 'nobody')} (fence {one.fence})" for n, one in enumerate(seen.owners)]
+        rows = [
+            f"ticket {row.ticket} of shard {row.shard}{' with it' if str(made).encode() in row.body else ''}"
+            for row in await store.inbox(0, 1000)
+        ]
+        consumer = Consumer({"bootstrap.servers": self.cluster.servers, "group.id": self.group})
+        committed = consumer.committed(
+            [KafkaPosition(self.topics.commands, n) for n in range(PARTITIONS)], timeout=10.0
+        )
+        ends = [consumer.get_watermark_offsets(one, timeout=10.0)[1] for one in committed]
+        positions = [f"{one.partition}: {one.offset} of {end}" for one, end in zip(committed, ends, strict=True)]
+        consumer.close()
+        return [
+            f"action {made} of shard {shard}",
+            f"owners {owners}",
+            f"inbox rows without answer {rows}",
+            f"committed positions {positions}",
+        ]
 
     async def told(self, reader: ReadableStore) -> None:
         """Until the events of every row are published. Raises RunFailed."""

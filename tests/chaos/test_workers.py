@@ -11,11 +11,11 @@ from tests.chaos.workers import run_workers, told
 from tests.servers.postgres_server import NoServer
 
 
-def nothing_is_lost(seed: int, troubles: int, folder: Path, *, seconds: float = 0.0, by_bus: bool = True) -> None:
+def nothing_is_lost(seed: int, troubles: int, folder: Path, *, seconds: float = 0.0) -> None:
     """Nothing acknowledged is lost, nothing applied twice, one key per effect, histories linearizable, replay equal, projection and
     bus as the log."""
     try:
-        report = run_workers(seed, troubles, folder, seconds=seconds, by_bus=by_bus)
+        report = run_workers(seed, troubles, folder, seconds=seconds)
     except NoServer as error:
         pytest.skip(f"no PostgreSQL here: {error}")
     print("\n".join(told(report)))  # the table, which -s or a failure shows
@@ -23,8 +23,7 @@ def nothing_is_lost(seed: int, troubles: int, folder: Path, *, seconds: float = 
 
 
 def test_each_trouble_once_and_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
-    # about a minute in all; with actions by the bus one in a hundred runs stands still, so those are in `make test-long`
-    nothing_is_lost(2, 8, tmp_path, seconds=40.0, by_bus=False)
+    nothing_is_lost(2, 8, tmp_path, seconds=40.0)  # about a minute in all
 
 
 @pytest.mark.long

@@ -21,7 +21,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -31,16 +30,13 @@ from onex.engine.projections import WORKFLOW
 from onex.ports import EnumOutboxState, Position
 from tests.chaos.bus_side import BusSide
 from tests.chaos.chaos_run import CALM, CLIENTS, evidence_of
+from tests.chaos.crew import LEASE_S, STALLED_S, Crew, Troubles
 from tests.chaos.far_side import OutsideService
 from tests.chaos.history import Operation, not_linearizable
 from tests.chaos.outside_check import Row, Verdict, check
 from tests.chaos.processes import APP, ROOT, TOKEN, Clients, RunFailed, of_this_run
-from tests.chaos.proxy import Proxy
 from tests.servers.postgres_server import NoServer, PostgresServer
 
-WORKERS = 3
-LEASE_S = 1.0
-STALLED_S = 120.0
 SHOWN = 10
 
 
@@ -65,147 +61,8 @@ class Report(NamedTuple):
         return not self.wrong and not self.verdict.found
 
 
-class Crew:
-    """The workers of a run. One that ends by itself is a finding, unless the database was away."""
-
-    def __init__(self, server: PostgresServer, folder: Path, environ: Mapping[str, str], shards: int) -> None:
-        self.server, self.folder, self.environ = server, folder, environ
-        self.url = server.url("chaos") + f"&shards={shards}"
-        self.proxies = [Proxy(server.port) for _ in range(WORKERS)]
-        self.living: dict[int, subprocess.Popen[bytes]] = {}
-        self.starts = 0
-
-    def start(self, place: int) -> None:
-        self.starts += 1
-        url = self.url.replace(f":{self.server.port}/", f":{self.proxies[place].port}/")
-        with (self.folder / f"worker-{self.starts}.log").open("wb") as errors:
-            self.living[place] = subprocess.Popen(
-                [Path(sys.executable).with_name("onex"), "worker", APP, "--store", url, "--lease", str(LEASE_S),
-                 "--workers", "1", "--projection", "-v"],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, env=self.environ, cwd=ROOT,
-            )  # fmt: skip
-
-    def keep(self) -> None:
-        """What has ended is started again: a worker that cannot reach its store when it begins says so and ends."""
-        for place in range(WORKERS):
-            process = self.living.get(place)
-            if process is None or process.poll() is not None:
-                if process is not None and process.returncode == 70:
-                    raise RunFailed(f"a worker ended with a defect: {self.said()}")
-                self.start(place)
-
-    def said(self) -> str:
-        return "\n".join(one.read_text(errors="replace")[-800:] for one in sorted(self.folder.glob("worker-*.log")))
-
-    def end(self) -> None:
-        for process in self.living.values():
-            process.send_signal(signal.SIGCONT)
-            process.terminate()
-        for process in self.living.values():
-            self.ended_well(process)
-
-    def ended_well(self, process: subprocess.Popen[bytes]) -> None:
-        """After SIGTERM. One that had only begun to load ends by the signal itself. Raises RunFailed."""
-        if process.wait(60) not in (0, -signal.SIGTERM):
-            raise RunFailed(f"a worker ended with {process.returncode} after SIGTERM: {self.said()}")
-
-
-class Troubles:
-    """Each does one thing, and ends when it is over."""
-
-    def __init__(self, crew: Crew, bus: BusSide, chance: random.Random) -> None:
-        self.crew, self.bus, self.chance = crew, bus, chance
-        self.takeovers_s: list[float] = []
-
-    @property
-    def all(self) -> tuple[Callable[[], None], ...]:
-        return (
-            self.kill,
-            self.stop_past_its_lease,
-            self.tell_to_end,
-            self.cut,
-            self.slow,
-            self.refuse,
-            self.stop_database,
-            self.take_broker_away,
-        )
-
-    def _one(self) -> tuple[int, subprocess.Popen[bytes]]:
-        place = self.chance.randrange(WORKERS)
-        return place, self.crew.living[place]
-
-    def kill(self) -> None:
-        _, process = self._one()
-        about, begun_s = f"pid {process.pid} ", time.monotonic()
-        had = asyncio.run(shards_of(self.crew.url, about))
-        process.kill()
-        process.wait()
-        while had and asyncio.run(shards_of(self.crew.url, about)):
-            if time.monotonic() - begun_s > STALLED_S:
-                raise RunFailed("a killed worker keeps its shards")
-            time.sleep(0.02)
-        if had:
-            self.takeovers_s.append(time.monotonic() - begun_s)
-
-    def stop_past_its_lease(self) -> None:
-        _, process = self._one()
-        process.send_signal(signal.SIGSTOP)
-        time.sleep(LEASE_S * self.chance.uniform(1.5, 4))
-        process.send_signal(signal.SIGCONT)
-
-    def tell_to_end(self) -> None:
-        _, process = self._one()
-        process.terminate()
-        self.crew.ended_well(process)
-
-    def cut(self) -> None:
-        for _ in range(self.chance.randrange(1, 4)):
-            self.crew.proxies[self.chance.randrange(WORKERS)].cut()
-            time.sleep(self.chance.uniform(0.0, 0.3))
-
-    def slow(self) -> None:
-        proxy = self.crew.proxies[self.chance.randrange(WORKERS)]
-        proxy.delay_s = self.chance.uniform(0.005, 0.05)
-        time.sleep(2.0)
-        proxy.delay_s = 0.0
-
-    def refuse(self) -> None:
-        """A network that is gone for one of them, for longer than its lease."""
-        proxy = self.crew.proxies[self.chance.randrange(WORKERS)]
-        proxy.refuses = True
-        proxy.cut()
-        time.sleep(LEASE_S * self.chance.uniform(0.5, 3))
-        proxy.refuses = False
-
-    def stop_database(self) -> None:
-        self.crew.server.stop()
-        time.sleep(self.chance.uniform(0.0, 1.0))
-        self.crew.server.start(max_connections="100")
-
-    def take_broker_away(self) -> None:
-        self.bus.cluster.take_down()
-        time.sleep(self.chance.uniform(0.5, 3.0))
-        self.bus.cluster.bring_up()
-
-
-async def shards_of(url: str, about: str) -> int:
-    """How many shards the worker has in the store's table, dead or alive."""
-    reader = await wiring.open_shared(wiring.StoreUrl.parse(url), create=False)
-    try:
-        seen = await reader.look()
-        ids = {one.worker.id for one in seen.workers if one.worker.about.startswith(about)}
-        return sum(owner.worker in ids for owner in seen.owners)
-    finally:
-        await reader.close()
-
-
-def run_workers(
-    seed: int, troubles: int, folder: Path, *, shards: int = 16, seconds: float = 0.0, by_bus: bool = True
-) -> Report:
-    """``troubles`` of them, each kind about as often, and more of them until ``seconds`` have passed. Raises NoServer.
-
-    ``by_bus``: actions come by the bus, too. Events go to it in any case.
-    """
+def run_workers(seed: int, troubles: int, folder: Path, *, shards: int = 16, seconds: float = 0.0) -> Report:
+    """``troubles`` of them, each kind about as often, and more of them until ``seconds`` have passed. Raises NoServer."""
     chance, token, begun_s = random.Random(seed), uuid4().hex, time.monotonic()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ONEX_")}
     bus = BusSide()
@@ -229,7 +86,7 @@ def run_workers(
                 for _ in range(CLIENTS):
                     clients.start(chance.randrange(1 << 30))
                 _wait_for(clients, crew, CALM[1])
-                with bus.sending() if by_bus else nullcontext():
+                with bus.sending():
                     while given.total() < troubles or time.monotonic() - begun_s < seconds:
                         schedule = schedule or chance.sample(trouble.all, len(trouble.all))
                         one, begun_with = schedule.pop(), (clients.answers, time.monotonic())
@@ -249,6 +106,7 @@ def run_workers(
                 wrong += _replayed(crew.url, environ, folder)
             except RunFailed as failed:
                 wrong.append(str(failed))
+                crew.tell()
     finally:
         for left in of_this_run(token):
             os.kill(int(left.partition(":")[0]), signal.SIGKILL)
@@ -288,7 +146,8 @@ def _wait_for(clients: Clients, crew: Crew, answers: int, since: tuple[int, floa
 
 async def _at_rest(url: str, bus: BusSide) -> None:
     """Until nothing waits any more, on the store and on the bus. Raises RunFailed."""
-    reader, end_s = await wiring.open_reader(url), time.monotonic() + STALLED_S
+    reader = await wiring.open_shared(wiring.StoreUrl.parse(url), create=False)
+    end_s = time.monotonic() + STALLED_S
     try:
         await bus.arrived(reader)
         while rows := await reader.outbox([EnumOutboxState.WAITING], None, None, 5):

@@ -11,6 +11,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from onex.adapters.memory.bus import MemoryBroker, MemoryBus
+from onex.adapters.memory.read import Tables
+from onex.adapters.memory.store import MemoryStore
 from onex.bus import BusMessage, EnumPublished, ReceivedMessage, TopicPartition
 from onex.engine.bus.intake import BusIntake
 from onex.engine.bus.message import message_id, read_message
@@ -20,8 +22,14 @@ from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import WorkflowKey
 from onex.kernel.envelope import OnexEnvelopeV1
 from onex.kernel.errors import InvalidKey, InvalidPayload, PayloadTooLarge
+from onex.kernel.membership import Worker as WorkerOfStore
 from onex.kernel.message_signature import InvalidSignature, SharedKeys
-from tests.engine.conftest import OneStore
+from onex.kernel.route import shard_of
+from onex.simulation.host import Host
+from onex.simulation.seeded_run import Sim
+from onex.simulation.seeded_run import run as simulated
+from tests.engine.conftest import ENV, OneStore
+from tests.engine.jobs import Worker, registry
 
 TOPIC, GROUP = "actions", "engines"
 KEYS = SharedKeys.of("a shared key of at least 16")
@@ -297,3 +305,35 @@ def test_a_position_waits_for_every_message_before_it() -> None:
 
 def _key(name: object) -> WorkflowKey:
     return WorkflowKey("job", str(name))
+
+
+def test_a_message_nobody_can_use_is_told_by_any_worker_though_its_shard_is_another_workers() -> None:
+    """No state is needed to refuse it, so no owner is."""
+
+    async def scenario(sim: Sim) -> None:
+        tables, broker = Tables(shards=8), MemoryBroker(partitions=1)
+        workers: list[tuple[Host, ReducerPatternEngine]] = []
+        for name in ("a", "b"):
+            host, its = sim.host(name), MemoryStore(tables, now_s=sim.clock.monotonic)
+            engine = ReducerPatternEngine(its, its, registry(Worker()), host.clock, host.ids, ENV, check_all=True)
+            await host.spawn(engine.share(WorkerOfStore(name, 1.0), its, its, its.watch()))
+            workers.append((host, engine))
+        await sim.clock.sleep(5.0)
+        host, engine = next(
+            one for one in workers if 0 not in one[1].service.fences
+        )  # what has no key counts as of shard 0
+        elsewhere = next(n for n in range(99) if shard_of(_key(f"{n}"), 8) not in engine.service.fences)
+        wrong = BusMessage(TOPIC, f"job:{elsewhere}".encode(), add("job:1").value.replace(b'"amount"', b'"none"'))
+        await MemoryBus(broker).publish([BusMessage(TOPIC, b"nonsense", b"{nope"), wrong, add(f"job:{elsewhere}")])
+        service = EventBusService(MemoryBus(broker), host.clock, engine.service.events)
+        intake = BusIntake(engine.service, engine.intake, service, GROUP, [TOPIC], others=engine.relay.others)
+        await host.spawn(intake.start())
+        await sim.clock.sleep(10.0)
+        assert broker.groups[GROUP].committed == {TopicPartition(TOPIC, 0): 3}
+        assert sorted(code for _, _, code in tables.rejections) == ["invalid_key", "invalid_payload"]
+        assert len(broker.topic(f"{TOPIC}.dlq")[0].messages) == 2
+        await host.spawn(intake.close())
+        for one, its_engine in workers:
+            await one.spawn(its_engine.close())
+
+    simulated(scenario, 1).result()

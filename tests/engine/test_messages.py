@@ -16,20 +16,25 @@ from onex.adapters.memory.store import MemoryStore
 from onex.engine.delivery import Delivery
 from onex.engine.intake import Intake, read_wire
 from onex.engine.mailbox import Pending
-from onex.engine.messenger import Messenger, read_message
+from onex.engine.messenger import AnswerSignal, Messenger, read_message
 from onex.engine.metrics import Events
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.engine.registry import ReducerRegistry, Workflow
 from onex.engine.task_supervisor import TaskSupervisor
 from onex.kernel.action import NOTHING, Payload, WorkflowKey
+from onex.kernel.errors import OnexError, TemporaryDatabaseError
 from onex.kernel.intent import EnumIntentType, EnumOutcome, IntentSpec, intent_id, outcome_id, sent_id
 from onex.kernel.machine import MachineReducer
+from onex.kernel.membership import Worker as WorkerOfStore
 from onex.kernel.migration import Migrations, MigrationStep
 from onex.kernel.rename import ValueKind
 from onex.kernel.size_limits import PAYLOAD_BYTES, PAYLOAD_DEPTH
 from onex.ports import Applied, Code, Commit, Conflict, EnumOutboxState
+from onex.simulation.seeded_run import Sim
+from onex.simulation.seeded_run import run as simulated
 from tests.engine.bills import INTENTS, Mail, record, shop
-from tests.engine.jobs import MACHINE, PAYLOADS, handlers, intents
+from tests.engine.conftest import ENV
+from tests.engine.jobs import MACHINE, PAYLOADS, Worker, handlers, intents, registry
 
 BILL, LEDGER = WorkflowKey("bill", "1"), WorkflowKey("ledger", "main")
 OPEN = UUID("01890000-0000-4000-8000-000000000001")
@@ -157,3 +162,37 @@ def test_a_message_for_another_worker_may_be_as_deep_and_as_large_as_one_that_st
     there = asyncio.run(arrived())
     assert there.refusal is None
     assert (there.body, there.id, there.issuer, there.cause) == (sent.body, sent.id, sent.issuer, sent.cause)
+
+
+class CannotListen:
+    """A signal of a store whose connection is lost when somebody begins to wait."""
+
+    def __init__(self, its: AnswerSignal) -> None:
+        self.its, self.lost = its, True
+
+    async def changed(self) -> None:
+        if self.lost:
+            self.lost = False
+            raise TemporaryDatabaseError("the connection is gone")
+        await self.its.changed()
+
+
+def test_a_message_has_its_answer_though_the_store_could_not_be_listened_to_at_first() -> None:
+    lost: list[OnexError] = []
+
+    async def scenario(sim: Sim) -> None:
+        tables, host = Tables(shards=8), sim.host("owner")
+        store = MemoryStore(tables, now_s=sim.clock.monotonic)
+        owner = ReducerPatternEngine(store, store, registry(Worker()), host.clock, host.ids, ENV, check_all=True)
+        await host.spawn(owner.share(WorkerOfStore("owner", 1.0), store, store, store.watch()))
+        sent = owner.intake.pending("job:2", "add", {"amount": 1}, issuer="job:1", cause=OPEN)
+        sender = MemoryStore(tables, now_s=sim.clock.monotonic)
+        supervisor = TaskSupervisor(sim.clock, Events(), lost.append)
+        messenger = Messenger(sender, CannotListen(sender.watch()), sim.clock, supervisor)
+        async with asyncio.timeout(60.0):  # of virtual time
+            await messenger.send(sent, owner.service.shard_of(sent))
+        assert tables.stored[sent.key].version == 1
+        await host.spawn(owner.close())
+
+    simulated(scenario, 1).result()
+    assert lost == []

@@ -3,8 +3,9 @@
 Theory of operation
     The store is in memory, with several shards; each worker is a simulated host with an engine and a connection of its own
     (``Connection``). The seed draws, per run, how strong each trouble is: calls that fail, are slow or lose their answer; a worker
-    that crashes, hangs longer than its lease, or leaves in order; clocks that are wrong by up to a minute. Clients send through
-    the inbox, and send again under the same id. After a while the troubles end, and all must come to rest.
+    that crashes, hangs or is cut off for longer than its lease, or leaves in order; clocks that are wrong by up to a minute.
+    Clients send through the inbox and by a bus (``cluster_bus``), and send again under the same id. After a while the troubles
+    end, and all must come to rest.
 
     What is checked: at each commit, that its fences are those of the store, and that no worker whose lease had ended and whose
     shard was taken commits; at the end, that every answered action stands in the log once and where the answer said, that
@@ -16,9 +17,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import orjson
@@ -26,34 +27,31 @@ from pydantic import BaseModel, JsonValue
 
 from onex.adapters.memory.read import Tables
 from onex.adapters.memory.store import MemoryStore
+from onex.engine.bus.intake import BusIntake
 from onex.engine.pattern_engine import ReducerPatternEngine
 from onex.kernel.action import NOTHING, ModelAction, WorkflowKey
-from onex.kernel.errors import CommitUnknown, OnexError, TemporaryDatabaseError
+from onex.kernel.errors import OnexError
 from onex.kernel.intent import ModelIntent
-from onex.kernel.membership import Membership, Worker
+from onex.kernel.membership import Worker
 from onex.kernel.route import shard_of
 from onex.ports import (
-    Applied,
     Commit,
-    Conflict,
     EnumOutboxState,
     Env,
-    InboxRow,
     LogEntry,
     OutboxRow,
-    Pointer,
     Result,
-    Stored,
 )
 from onex.replay.replay import Replay
 from onex.replay.verdict import EnumReplayVerdict
-from onex.simulation.host import Host, current_host
+from onex.simulation.host import Host
 from onex.simulation.seeded_run import Sim
 from tests.engine.jobs import Finished, registry
+from tests.engine_sim.cluster_bus import BUS_POINTS, ClusterBus
+from tests.engine_sim.cluster_store import LEASE_S, Connection
 
 R = TypeVar("R")
 ENV = Env("0", "2", "3", "", "")
-LEASE_S = 3.0
 WORKERS = 3
 KEYS = tuple(WorkflowKey("job", f"{n}") for n in range(12))
 TROUBLED_S, PATIENCE_S = 40.0, 180.0
@@ -68,6 +66,8 @@ POINTS: Mapping[str, float] = {
     "worker hangs": 0.005,
     "worker leaves": 0.05,
     "action sent again": 0.30,
+    "store is cut off": 0.002,
+    **BUS_POINTS,
 }
 
 
@@ -90,7 +90,9 @@ class Cluster:
         self.sent: dict[int, UUID] = {}
         self.violations: list[str] = []
         self.actions: dict[UUID, ModelAction] = {}
+        self.bus = ClusterBus(sim, self.chance, self.hits)
         self._workers: dict[str, tuple[Host, ReducerPatternEngine]] = {}
+        self._intakes: dict[ReducerPatternEngine, BusIntake] = {}
 
     def hits(self, point: str) -> bool:
         hit = bool(self.strength[point]) and self.chance.random() < self.strength[point]
@@ -111,7 +113,7 @@ class Cluster:
             if self.hits("worker dies"):
                 host.crash()
             elif host.alive and self.hits("worker leaves"):
-                host.start(engine.close())
+                host.start(self._leave(engine))
                 await self.sim.clock.sleep(0.5)
 
     async def _boot(self, name: str) -> None:
@@ -126,13 +128,17 @@ class Cluster:
         host.start(self._live(engine, store, Worker(host.label, LEASE_S)))
 
     async def _live(self, engine: ReducerPatternEngine, store: Connection, worker: Worker) -> None:
-        while True:
-            try:
-                await engine.share(worker, store, store, store.watch())
-                return
-            except OnexError:
-                await engine.close()
-                return
+        try:
+            await engine.share(worker, store, store, store.watch())
+        except OnexError:
+            await engine.close()
+            return
+        self._intakes[engine] = await self.bus.connect(engine, store.host)
+
+    async def _leave(self, engine: ReducerPatternEngine) -> None:
+        if engine in self._intakes:
+            await self._intakes[engine].close()
+        await engine.close()
 
     # --- clients ------------------------------------------------------------------------------------------------------
 
@@ -149,6 +155,10 @@ class Cluster:
                 choices.append(("start", {"text": chance.choice(("fine", "slow", "flaky"))}))
             kind, payload = chance.choice(choices)
             action_id = UUID(int=chance.getrandbits(128), version=4)
+            if chance.random() < 0.5:
+                await self.bus.send(key, kind, payload, action_id)
+                await self.sim.clock.sleep(chance.random() ** 2)
+                continue
             self.actions[action_id] = ModelAction(
                 workflow_key=key, kind=kind, command_payload=payload, action_id=action_id
             )
@@ -186,9 +196,15 @@ class Cluster:
             self.violated(f"{what} went out under two keys")
         self.counted["effects"] += 1
 
+    def waiting(self) -> list[OutboxRow]:
+        return [row for row in self.tables.outbox.values() if row.state is EnumOutboxState.WAITING]
+
     def at_rest(self) -> bool:
-        waits = [row for row in self.tables.outbox.values() if row.state is EnumOutboxState.WAITING]
-        return not waits and all(row.answer is not None for row in self.tables.inbox.values())
+        return (
+            not self.waiting()
+            and all(row.answer is not None for row in self.tables.inbox.values())
+            and not self.bus.left()
+        )
 
     def check_end(self) -> None:
         tables = self.tables
@@ -206,7 +222,11 @@ class Cluster:
             if max(ids.values()) > 1:
                 raise Violation(f"an action of {key} was applied twice")
             self._check_state(key, rows)
-        self._check_answers({(one.key, one.row.action_id): one for one in entries})
+        log = {(one.key, one.row.action_id): one for one in entries}
+        self._check_answers(log)
+        for wrong in self.bus.wrong(log, {(name, made) for name, made, _ in tables.rejections}):
+            raise Violation(wrong)
+        self.counted["by bus"] += sum(map(len, self.bus.sent.values()))
         self._check_intents(entries)
 
     async def check_replay(self) -> None:
@@ -286,83 +306,22 @@ class Effects:
         return Result(Finished(text=text) if intent.name == "do" else NOTHING)
 
 
-class Connection(MemoryStore):
-    """The store as one worker reaches it."""
-
-    def __init__(self, cluster: Cluster, host: Host) -> None:
-        super().__init__(cluster.tables, now_s=cluster.sim.clock.monotonic)
-        self.cluster, self.host = cluster, host
-        self._hangs_until_s = 0.0
-
-    async def _reach(self) -> None:
-        """May be slow, may hang for longer than the lease, may fail before anything was done."""
-        current_host()
-        cluster, clock = self.cluster, self.cluster.sim.clock
-        if cluster.hits("worker hangs"):
-            self._hangs_until_s = clock.monotonic() + cluster.chance.uniform(0.5, 4 * LEASE_S)
-        if self._hangs_until_s > clock.monotonic():
-            await self.host.clock.sleep(self._hangs_until_s - clock.monotonic())
-        if cluster.hits("call is slow"):
-            await self.host.clock.sleep(cluster.chance.random())
-        if cluster.hits("call fails"):
-            raise TemporaryDatabaseError("the store did not answer, as the simulation had it")
-
-    async def _asked(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        await self._reach()
-        return await work()
-
-    async def commit(self, commit: Commit) -> Sequence[Applied | Conflict]:
-        cluster = self.cluster
-        await self._reach()
-        if cluster.hits("crash before commit"):
-            await self.host.die()
-        if cluster.hits("commit lost"):
-            raise CommitUnknown("lost, as the simulation had it")
-        answers = await super().commit(commit)
-        cluster.committed(commit)
-        if cluster.hits("crash after commit"):
-            await self.host.die()
-        if cluster.hits("commit answer lost"):
-            raise CommitUnknown("the answer was lost, as the simulation had it")
-        return answers
-
-    async def beat(self) -> Membership:
-        return await self._asked(super().beat)
-
-    async def take(self, shards: Collection[int]) -> Mapping[int, int]:
-        taken = await self._asked(lambda: super(Connection, self).take(shards))
-        if self.cluster.hits("commit answer lost"):
-            raise TemporaryDatabaseError("the answer was lost, as the simulation had it")
-        return taken
-
-    async def give(self, shards: Collection[int]) -> None:
-        await self._asked(lambda: super(Connection, self).give(shards))
-
-    async def load(self, keys: Sequence[WorkflowKey]) -> Mapping[WorkflowKey, Stored]:
-        return await self._asked(lambda: super(Connection, self).load(keys))
-
-    async def waiting(self, after: Pointer | None, limit: int, timers_before_us: int | None) -> Sequence[OutboxRow]:
-        return await self._asked(lambda: super(Connection, self).waiting(after, limit, timers_before_us))
-
-    async def inbox(self, after: int, limit: int) -> Sequence[InboxRow]:
-        return await self._asked(lambda: super(Connection, self).inbox(after, limit))
-
-    async def applied(self, key: WorkflowKey, action_id: bytes) -> LogEntry | None:
-        return await self._asked(lambda: super(Connection, self).applied(key, action_id))
-
-
 async def cluster_run(sim: Sim, shards: int = 8) -> Counter[str]:
     """One seed: trouble, then rest, then the checks. Raises Violation."""
     cluster = Cluster(sim, shards)
     keeping = sim.world.spawn(cluster.keep_workers())
+    troubling = sim.world.spawn(cluster.bus.keep_troubles())
     await cluster.send_some(sim.faults, sim.clock.monotonic() + TROUBLED_S)
     cluster.strength = dict.fromkeys(POINTS, 0.0)
     waited_s = 0.0
     while not cluster.at_rest() and not cluster.violations:
         if waited_s > PATIENCE_S:
-            rows = [(row.pointer, row.state, row.timer) for row in cluster.tables.outbox.values()]
+            rows = [(row.pointer, row.timer) for row in cluster.waiting()]
             asked = [row.ticket for row in cluster.tables.inbox.values() if row.answer is None]
-            raise Violation(f"after {PATIENCE_S} s there wait still: {rows} {asked}, owners {cluster.tables.owners}")
+            left = cluster.bus.left()
+            raise Violation(
+                f"after {PATIENCE_S} s there wait still: {rows} {asked} {left}, owners {cluster.tables.owners}"
+            )
         await sim.clock.sleep(1.0)
         waited_s += 1.0
     await sim.clock.sleep(10.0)
@@ -370,7 +329,8 @@ async def cluster_run(sim: Sim, shards: int = 8) -> Counter[str]:
         raise Violation(cluster.violations[0])
     cluster.check_end()
     await cluster.check_replay()
-    if keeping.done():
-        await keeping
-    keeping.cancel()
+    for task in (keeping, troubling):
+        if task.done():
+            await task
+        task.cancel()
     return cluster.counted

@@ -41,7 +41,7 @@ class AnswerSignal(Protocol):
     """For one who waits: look first, then ``changed``, then look again."""
 
     async def changed(self) -> None:
-        """Returns when something may have been committed since the last look."""
+        """Returns when something may have been committed since the last look. Raises what the store raises."""
 
 
 class Messenger:
@@ -80,6 +80,8 @@ class Messenger:
             while self._waiting:
                 try:
                     answers = await self._sender.answers(tuple(self._waiting))
+                    if not answers:
+                        await self._changes.changed()
                 except OnexError:
                     await self._clock.sleep(1.0)
                     continue
@@ -87,10 +89,7 @@ class Messenger:
                     future = self._waiting.get(ticket)
                     if future is not None and not future.done():
                         future.set_result(answer)
-                if not answers:
-                    await self._changes.changed()
-                else:
-                    await asyncio.sleep(0)  # those that have their answer leave
+                await asyncio.sleep(0)  # those that have their answer leave
         finally:
             self._asks = False
 

@@ -86,7 +86,12 @@ class ShardHandover(SideWrites):
         )
 
     def _check_here(self, pending: Pending) -> None:
-        """An outcome or a timer of a shard that is being given is still taken. Raises OwnershipLost."""
+        """An outcome or a timer of a shard that is being given is still taken. Raises OwnershipLost.
+
+        What nobody can accept needs no owner: its rejection is written under no shard. A row of the inbox is its owner's.
+        """
+        if pending.refusal is not None and pending.settles is None and not pending.ticket:
+            return
         shard = self.shard_of(pending)
         elsewhere = self.not_here(shard)
         if elsewhere is not None and (pending.settles is None or pending.sent or not self.has(shard)):

@@ -17,6 +17,7 @@ from ...ports import (
     Note,
     Pointer,
     Position,
+    Rejection,
 )
 from .owner import AnyStore, Owner, action, row
 from .suite import Place, Suite, behaviour, refused
@@ -69,6 +70,15 @@ class Sharding(Suite):
         assert [one.pointer for one in await owner.store.waiting(None, 10, 51)] == [Pointer(shard, 1, 1)]
         (newest,) = await owner.store.instances(None, None, None, 10)
         assert newest.position == Position(shard, 2)
+
+    @behaviour
+    async def test_a_rejection_belongs_to_no_shard_and_needs_no_fence(self, place: Place) -> None:
+        """A worker without any shard has to record what nobody can accept, too."""
+        owner, reader = await place.owner(), await place.open()
+        await owner.commit(
+            rejections=(Rejection("bus:actions", action("no"), "invalid_key", "no", b"{", 5),), fences={}
+        )
+        assert [one.code for one in await reader.rejections(None, None, 0, 10)] == ["invalid_key"]
 
     @behaviour
     async def test_the_log_of_a_shard_is_read_from_behind_a_position(self, place: Place) -> None:
