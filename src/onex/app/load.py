@@ -210,7 +210,7 @@ class _Loading:
     ) -> LoadedWorkflow:
         assert compiled.reducer is not None, "a reducer that was not made has left an error"
         contract = source.located.contract
-        normal = to_json(_without_prose(contract.model_dump(mode="json", exclude_defaults=True)))
+        normal = to_json(_without_prose(contract.decided))
         digest = self.folder.code(source.home, normal, source.parts)
         code = Code(contract.name, str(contract.contract_version), digest, contract.state_schema)
         folder = self.folder.root.joinpath(*source.home.split("."))

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails, to_json
 
 from ..kernel.finding import EnumSeverity, Finding, errors
 from .check.contract_checks import check_tree
+from .check.target_checks import check_targets
 from .guard.problem import suggest
 from .implied_names import with_implied_names
 from .model.contract import ModelContractWorkflow
@@ -65,6 +66,8 @@ def load_tree(tree: YamlMap, path: str, earlier: tuple[Finding, ...] = ()) -> Lo
     tree = with_implied_names(tree)
     contract, shape = _typed(tree, path)
     found = [*earlier]
+    if contract is not None:
+        shape += check_targets(contract, tree, path)
     # a broken scalar causes a second finding at its place; only the first is reported
     reported = {(one.line, one.column) for one in earlier}
     found += [one for one in (*shape, *check_tree(tree, path)) if (one.line, one.column) not in reported]

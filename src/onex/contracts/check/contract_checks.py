@@ -326,13 +326,6 @@ class _Check(PartialContract):
                 yield self._error("outcome_not_accepted", at, message, fix)
             else:
                 yield from self._trigger(word, f"{named}, outcome {outcome},")
-        if kind == EnumIntentType.NOTIFICATION and not intent.node.get("delivery"):
-            yield self._warning(
-                "delivery_not_chosen",
-                at,
-                f"{named} does not say its delivery, and the far side of a notification knows no idempotency key",
-                "add delivery: at_most_once (a crash may lose one) or at_least_once (a crash may repeat one)",
-            )
         retry = intent.node.get("retry")
         if isinstance(retry, YamlMap):
             by_rule = ModelIntentRetry()

@@ -38,15 +38,18 @@ from .part import (
     MAPPED,
     PROSE,
     ROWS_MAX,
+    TARGETS_MAX,
     TRANSITIONS_MAX,
     ClassName,
     ModelContractVersion,
     Part,
     Prose,
+    Target,
     TriggerName,
     Word,
     WorkflowType,
 )
+from .target import BLOCKS, ModelIntentCall, ModelTarget
 from .unenforced import UnenforcedFields
 from .workflow import ModelWorkflowCoordination
 
@@ -209,6 +212,14 @@ class ModelContractWorkflow(ModelContractReducer):
     contract_version: Annotated[ModelContractVersion, ENGINE]
     state_model: Annotated[ClassName | None, ENGINE] = None
     state_machine: Annotated[ModelFSMSubcontract, ENGINE]
+    targets: Annotated[dict[Target, ModelTarget], Field(max_length=TARGETS_MAX), ENGINE] = Field(default_factory=dict)
+    intents: Annotated[tuple[ModelIntentCall, ...], Field(max_length=INTENTS_MAX), ENGINE] = ()
+
+    @property
+    def decided(self) -> dict[str, JsonValue]:
+        """What its code is: all that is said, without how its targets are reached, which decides no state."""
+        calls = {"__all__": set(BLOCKS)}
+        return self.model_dump(mode="json", exclude_defaults=True, exclude={"targets": True, "intents": calls})
 
     @property
     def payloads(self) -> dict[str, str]:

@@ -80,6 +80,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 TRANSITIONS_MAX = 1000
 INTENTS_MAX = 200
+TARGETS_MAX = 200
 EXPRESSION_MAX = 1000
 ROWS_MAX = 1000
 

@@ -1,0 +1,68 @@
+"""``targets:`` of a workflow: who serves its intents when no function does, and what each intent asks of them.
+
+    targets[NAME] -> one block (how it is reached) and policies, or policies alone for a function of the user's own
+    intents[..]   -> a block under the same key (what this call does)
+
+``BLOCKS`` is the table of kinds. None of this decides a state, so none of it belongs to the code of a workflow: another address
+is no other code, and a recorded history stays the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+from ...kernel.intent import EnumIntentType
+from .fsm import ModelIntentDeclaration
+from .part import ENGINE, Part
+from .target_block import ModelCallBlock, ModelTargetBlock
+from .target_http import ModelHttpCall, ModelHttpTarget
+from .target_notification import (
+    ModelChatCall,
+    ModelChatTarget,
+    ModelMailCall,
+    ModelMailTarget,
+    ModelPagerDutyCall,
+    ModelPagerDutyTarget,
+    ModelWebhookCall,
+    ModelWebhookTarget,
+)
+
+BLOCKS: Final[Mapping[str, EnumIntentType]] = {
+    "http": EnumIntentType.API_CALL,
+    "webhook": EnumIntentType.NOTIFICATION,
+    "chat": EnumIntentType.NOTIFICATION,
+    "pagerduty": EnumIntentType.NOTIFICATION,
+    "mail": EnumIntentType.NOTIFICATION,
+}
+"""``BLOCKS[key] -> the type of the intents that such a target serves``. The key is the same at target and intent."""
+
+
+class ModelTarget(Part):
+    """One target. Without a block a function of the user's serves it, and the policies hold for that."""
+
+    http: Annotated[ModelHttpTarget | None, ENGINE] = None
+    webhook: Annotated[ModelWebhookTarget | None, ENGINE] = None
+    chat: Annotated[ModelChatTarget | None, ENGINE] = None
+    pagerduty: Annotated[ModelPagerDutyTarget | None, ENGINE] = None
+    mail: Annotated[ModelMailTarget | None, ENGINE] = None
+
+    @property
+    def blocks(self) -> dict[str, ModelTargetBlock]:
+        """By key; a target that loads has at most one."""
+        return {key: block for key in BLOCKS if (block := getattr(self, key)) is not None}
+
+
+class ModelIntentCall(ModelIntentDeclaration):
+    """An intent of a workflow of ours: what it asks of a target stands in a block of its own."""
+
+    http: Annotated[ModelHttpCall | None, ENGINE] = None
+    webhook: Annotated[ModelWebhookCall | None, ENGINE] = None
+    chat: Annotated[ModelChatCall | None, ENGINE] = None
+    pagerduty: Annotated[ModelPagerDutyCall | None, ENGINE] = None
+    mail: Annotated[ModelMailCall | None, ENGINE] = None
+
+    @property
+    def calls(self) -> dict[str, ModelCallBlock]:
+        """By key; an intent that loads has at most one."""
+        return {key: block for key in BLOCKS if (block := getattr(self, key)) is not None}
