@@ -44,7 +44,7 @@ from onex.contracts.foreign.normalise.references import SCHEMAS
 from onex.contracts.foreign.normalise.workflow import LOOSE as PARTS_OF_WORKFLOW
 from onex.contracts.foreign.normalise.workflow import WORKFLOWS
 from onex.contracts.load import RUN_BY
-from onex.contracts.model import fsm
+from onex.contracts.model import fsm, setting, target, target_http, target_policy
 from onex.contracts.model import part as contract_part
 from onex.contracts.model.contract import EnumNodeKind, ModelContractReducer, ModelContractWorkflow, ModelResourceLimits
 from onex.contracts.model.key_usage import models_of
@@ -331,11 +331,20 @@ PARTS: Sequence[tuple[str, type[BaseModel]]] = (
     ("state_machine.states[]", fsm.ModelFSMState),
     ("state_machine.transitions[]", fsm.ModelFSMTransition),
     ("state_machine.transitions[].conditions[]", fsm.ModelFSMCondition),
-    ("intents[]", fsm.ModelIntentDeclaration),
+    ("intents[]", target.ModelIntentCall),
     ("intents[].outcomes", fsm.ModelIntentOutcomes),
     ("intents[].retry", fsm.ModelIntentRetry),
     ("resource_limits", ModelResourceLimits),
     ("contract_version", contract_part.ModelContractVersion),
+    ("targets.NAME", target.ModelTarget),
+    ("targets.NAME.circuit_breaker", target_policy.ModelTargetBreaker),
+    *(
+        (f"{where}.{key}", next(models_of(model.model_fields[key].annotation)))
+        for key in target.BLOCKS
+        for where, model in (("targets.NAME", target.ModelTarget), ("intents[]", target.ModelIntentCall))
+    ),
+    ("setting", setting.ModelSetting),
+    ("intents[].http.cache", target_http.ModelAnswerCache),
 )
 
 
@@ -348,7 +357,7 @@ def contract_page() -> str:
     ]
     for name, model in PARTS:
         rows = [
-            [f"`{key}`", _type(field), _default(field)]
+            [f"`{key}`", "; ".join(filter(None, (_type(field), field.description))), _default(field)]
             for key, field in model.model_fields.items()
             if RUN_BY & set(contract_part.use_of(model, key).by)
         ]
@@ -366,6 +375,8 @@ def _type(field: FieldInfo) -> str:
 def _type_text(kind: object) -> str:
     if isinstance(kind, UnionType) or get_origin(kind) is Union:
         return " or ".join(_type_text(one) for one in get_args(kind) if one is not type(None))
+    if get_origin(kind) is dict:
+        return f"mapping of names to {_type_text(get_args(kind)[1])}"
     if get_origin(kind) is tuple:
         return f"list of {_type_text(get_args(kind)[0])}"
     if get_origin(kind) is Literal:
@@ -374,7 +385,8 @@ def _type_text(kind: object) -> str:
         return _type_text(get_args(kind)[0])
     if inspect.isclass(kind) and issubclass(kind, BaseModel):
         name = next(name for name, model in PARTS if model is kind)
-        return f"[{name}](#{re.sub(r'[^a-z_]', '', name)})"
+        link = f"[{name}](#{re.sub(r'[^a-z_]', '', name.lower())})"
+        return f"text or {link}" if kind is setting.ModelSetting else link
     members = getattr(kind, "__members__", None)
     if members:
         return ", ".join(f"`{one}`" for one in members.values())
@@ -382,7 +394,7 @@ def _type_text(kind: object) -> str:
 
 
 def _bounds(field: FieldInfo) -> Iterator[str]:
-    many = _type_text(field.annotation).startswith("list")
+    many = _type_text(field.annotation).startswith(("list", "mapping"))
     unit = {"max_length": " of them" if many else " characters"}
     for one in (*field.metadata, *_inner(field.annotation)):
         for name, words in (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("max_length", "at most")):
@@ -401,11 +413,14 @@ def _inner(kind: object) -> Iterator[object]:
 
 def _default(field: FieldInfo) -> str:
     value = field.default
+    if field.default_factory is not None:
+        return ""
     if value is PydanticUndefined:
         return "must be given"
     if value is None or value in ("", ()):
         return ""
-    return "as below" if isinstance(value, BaseModel) else f"`{value}`"
+    as_text = setting.ModelSetting  # it shows where it comes from, as a text
+    return "as below" if isinstance(value, BaseModel) and not isinstance(value, as_text) else f"`{value}`"
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ LEAKS = {
 WAITS = {"asyncio.sleep", "asyncio.to_thread", "asyncio.run"}
 WORLDLY = (
     "adapters", "cli", "service", "bench", "processes", "simulation", "testing", "doctor", "repository", "app", "wiring",
-    "settings",
+    "settings", "effects",
 )  # fmt: skip
 WORLDLY_FILES = ("effects.py", "compute.py")
 KERNEL_LIBRARIES = {"pydantic", "pydantic_core"}

@@ -15,7 +15,7 @@ from onex.kernel.errors import ContractError, InstanceFinished, OwnershipLost, S
 from onex.kernel.intent import ModelIntent
 from onex.ports import Position, Result
 from onex.wiring import InvalidStoreUrl, StoreUrl, open_reader, open_sender, owner_pid
-from onex.wiring.engine import StoreBlobs
+from onex.wiring.store_access import StoreBlobs
 
 SUMS = Path(__file__).with_name("sums")
 ORDERS = Path(__file__).resolve().parents[2] / "examples" / "orders"

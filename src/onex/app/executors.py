@@ -16,6 +16,7 @@ from ..nodes.compute import COMPUTE, ComputeIO
 from ..nodes.effect import EFFECT, EffectIO
 from ..nodes.io import Function, FunctionShape, compute_shape, effect_shape
 from .load_report import LoadReport
+from .target_checks import TargetChecks
 
 Twice = Callable[[str, Function, Function], None]
 
@@ -58,9 +59,15 @@ class Executors:
         """Checks that each intent has a function, with the classes its triggers carry. ``others``: by workflow type."""
         if compiled.reducer is None:
             return
+        targets = TargetChecks(self.report, located)
+        targets.settings()
         for n, declared in enumerate(located.contract.intents):
             spec = compiled.reducer.intents.by_name[declared.name]
-            if spec.kind == EnumIntentType.ACTION_SEND:
+            if targets.serves(spec.target):
+                succeeded = spec.outcomes.get(EnumOutcome.SUCCEEDED)
+                answer = None if succeeded is None else compiled.payloads.get(succeeded)
+                targets.call(n, spec, self.effects.get(spec.target), answer)
+            elif spec.kind == EnumIntentType.ACTION_SEND:
                 self._send(located, n, spec, others)
                 self._accepted(located, n, spec, compiled)
             elif spec.kind != EnumIntentType.TIMER:

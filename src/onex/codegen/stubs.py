@@ -130,6 +130,9 @@ class _Stubs:
                     mark == "compute"
                 ):
                     continue
+                declared = self.contract.targets.get(intent.target or "")
+                if declared is not None and declared.blocks:
+                    continue
                 if intent.target is not None and intent.target not in known:
                     known.add(intent.target)
                     self._serve(file, mark, intent)

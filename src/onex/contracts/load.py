@@ -145,9 +145,8 @@ def translate(tree: YamlMap, path: str, detail: ErrorDetails) -> Finding:
         unit = "characters" if kind.startswith("string") else "entry" if limit == 1 else "entries"
         fix = "add one, or leave the key out" if kind.endswith("short") else "split it up"
         return _finding(path, place, "bad_length", f"{where} must have {side} {limit} {unit}", fix)
-    return _finding(
-        path, place, "bad_value", f"{where} cannot be {value}: {detail['msg'].removeprefix('Value error, ')}", ""
-    )
+    message, _, fix = detail["msg"].removeprefix("Value error, ").partition("; ")
+    return _finding(path, place, "bad_value", f"{where} cannot be {value}: {message}", fix)
 
 
 def _in_its_unit(key: str, given: object) -> str:

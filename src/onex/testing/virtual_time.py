@@ -56,9 +56,9 @@ from ..ports import EnumOutboxState, Executor, LogEntry, NewBlob, Result, Stored
 from ..settings import read_settings
 from ..simulation.clock import EPOCH_US, SimClock, SimIds, stream
 from ..simulation.loop import SimLoop, UnsimulatedError
-from ..wiring.engine import StoreBlobs
 from ..wiring.environment import environment
 from ..wiring.served import ServedApp
+from ..wiring.store_access import StoreBlobs
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -80,7 +80,7 @@ class VirtualRun:
         self._store = MemoryStore()
         self._watchdog = Watchdog(read_settings().step_budget_s)
         self._calls: dict[str, list[ModelIntent[BaseModel]]] = {}
-        served = ServedApp(app, StoreBlobs(self._store), _at_once, _Here(app), executors, self._watchdog)
+        served = ServedApp(app, StoreBlobs(self._store), _at_once, _Here(app), executors, self._watchdog, None)
         try:
             self.engine = ReducerPatternEngine(
                 self._store,

@@ -6,8 +6,9 @@ Theory of operation of ``open``, in this order:
 2. The store. Opening it makes the file if needed, but does not own it yet.
 3. The worker pool, only if a workflow has compute functions; its processes start with the first task. The watchdog, whose
    thread ends a step that runs longer than its budget.
-4. Executors (``served``): the app's effects run in ``EffectThreads``; the caller's ``executors`` replace them, contained like
-   them. An executor takes as many calls at once as the highest ``concurrency`` of the intents it serves.
+4. Executors (``served``): the app's effects run in ``EffectThreads``; built-in effects, for targets with a block, share an
+   ``EffectContext``; the caller's ``executors`` replace both, contained like them.
+   An executor takes as many calls at once as the highest ``concurrency`` of the intents it serves.
 5. ``engine.start`` takes the store over. It raises OwnershipLost when another process has it, and MigrationMissing before it
    writes anything. Rows that this code has no place for are reported, not refused.
 
@@ -40,6 +41,7 @@ from ..adapters.watchdog import Watchdog
 from ..adapters.worker_pool import WorkerPool
 from ..app import App, load_app
 from ..bus import EventBus
+from ..effects.context import EffectContext
 from ..engine.bus.publisher import EVENT_LOGS
 from ..engine.limits import Limits
 from ..engine.messenger import AnswerSignal
@@ -48,11 +50,11 @@ from ..engine.projections import WORKFLOW, Project, ProjectionMaterializerServic
 from ..engine.registry import ReducerRegistry
 from ..engine.schema_upgrade import check_schemas
 from ..engine.shard_projections import Materializer, ProjectionOfShards
-from ..kernel.errors import DatabaseConnectionError, OnexError, OwnershipLost, StateConsistencyError, ValidationError
+from ..kernel.errors import DatabaseConnectionError, OnexError, OwnershipLost, ValidationError
 from ..kernel.membership import Worker
 from ..kernel.retry import RetryPolicy
 from ..nodes.given import GivenEffect
-from ..ports import Env, Projections, Reader, Sender, ShardLeases, Store, Telemetry
+from ..ports import Env, Projections, Secrets, Sender, ShardLeases, Store, Telemetry
 from ..replay.stranded_rows import Stranded, stranded
 from ..settings import Settings, read_settings
 from .bus import ConnectedBus, connected_bus
@@ -62,6 +64,7 @@ from .served import ServedApp, check_targets
 from .store_access import (
     ReadableStore,
     SharedStore,
+    StoreBlobs,
     StoreUrl,
     open_kept,
     open_shared,
@@ -72,21 +75,6 @@ from .store_access import (
 
 WORKER_ENTRY = "onex.worker:perform"
 LEASE_S = 3.4
-
-
-class StoreBlobs:
-    """Reads blobs of a store, for effects and compute. Raises StateConsistencyError for a blob that is not stored."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-
-    async def read(self, digest: bytes) -> bytes:
-        data = await self._reader.blob(digest)
-        if data is None:
-            raise StateConsistencyError(
-                f"there is no blob {digest.hex()[:16]}; it was deleted while something refers to it, or the store is damaged"
-            )
-        return data
 
 
 class OwnerStore(Store, ReadableStore, Protocol):
@@ -111,6 +99,7 @@ class WiredEngine(ReducerPatternEngine):
         workers: WorkerPool | None = None,
         watchdog: Watchdog | None = None,
         telemetry: Telemetry | None = None,
+        effects: EffectContext | None = None,
     ) -> None:
         super().__init__(
             store,
@@ -125,7 +114,7 @@ class WiredEngine(ReducerPatternEngine):
             interpreter=OwnInterpreter(),
         )
         self.tables: Projections = store
-        self.settings, self.workers, self.watchdog = settings, workers, watchdog
+        self.settings, self.workers, self.watchdog, self.effects = settings, workers, watchdog, effects
         self.stranded: tuple[Stranded, ...] = ()
         self.bus: ConnectedBus | None = None
         self._projections: dict[str, Materializer] = {}
@@ -213,7 +202,7 @@ class WiredEngine(ReducerPatternEngine):
             try:
                 await super()._close()
             finally:
-                await _end(self.store, self.watchdog, self.workers)
+                await _end(self.store, self.watchdog, self.workers, self.effects)
 
 
 async def open(
@@ -226,6 +215,7 @@ async def open(
     check_all: bool = False,
     telemetry: Telemetry | None = None,
     bus: EventBus | str | None = None,
+    secrets: Secrets | None = None,
     ends_process: bool = False,
 ) -> WiredEngine:
     """An engine that owns the store and runs the app: ``async with await onex.open(app="shop") as engine``.
@@ -236,11 +226,12 @@ async def open(
     (``nodes.given``). ``limits`` win over the settings; ``telemetry`` gets the events of the engine, for example
     ``onex.adapters.structlog_telemetry.StructlogTelemetry()``. ``bus`` brings actions and takes events: ``kafka://HOST:PORT``, by
     default that of the settings, or an ``onex.bus.EventBus`` that the caller closes; '' is none. ``ends_process``: a step that is
-    stuck in C may end this process, as in ``onex run``. Raises ContractError, InvalidExecutor for a target that the app does not
-    have, OwnershipLost when another process runs on the store, DatabaseConnectionError, BusRefused.
+    stuck in C may end this process, as in ``onex run``. ``secrets`` gives what ``{secret: NAME}`` of a contract stands
+    for. Raises ContractError, InvalidExecutor for a target that the app does not have, OwnershipLost when another process runs on
+    the store, DatabaseConnectionError, BusRefused, DependencyResolutionError for a built-in effect whose extra is missing.
     """
     store_url = store_url or read_settings().store_url
-    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry, ends_process)
+    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry, secrets, ends_process)
 
     async def begin(engine: WiredEngine) -> None:
         await engine.start(_about())
@@ -266,6 +257,7 @@ async def open_worker(
     check_all: bool = False,
     telemetry: Telemetry | None = None,
     bus: EventBus | str | None = None,
+    secrets: Secrets | None = None,
     ends_process: bool = False,
 ) -> WiredEngine:
     """An engine that shares a PostgreSQL store with others: it judges the instances of its shards, which come and go.
@@ -275,7 +267,7 @@ async def open_worker(
     OwnershipLost where one engine has the store for itself, and what ``open`` raises.
     """
     url = StoreUrl.parse(store_url or read_settings().store_url)
-    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry, ends_process)
+    wanted = _Wanted(app, workers, executors or {}, limits, check_all, telemetry, secrets, ends_process)
     worker = Worker(uuid4().hex, lease_s, _about())
     opened: list[SharedStore] = []
 
@@ -301,6 +293,7 @@ class _Wanted(NamedTuple):
     limits: Limits | None
     check_all: bool
     telemetry: Telemetry | None
+    secrets: Secrets | None
     ends_process: bool
 
 
@@ -309,7 +302,7 @@ async def _open(
     open_store: Callable[[], Awaitable[OwnerStore]],
     begin: Callable[[WiredEngine], Awaitable[None]],
 ) -> WiredEngine:
-    settings, (app, workers, given, limits, check_all, telemetry, _) = read_settings(), wanted
+    settings, (app, workers, given, limits, check_all, telemetry, secrets, _) = read_settings(), wanted
     loaded = app if isinstance(app, App) else load_app(app, tuple(given))
     check_targets(loaded, given)
     store = await open_store()
@@ -320,7 +313,9 @@ async def _open(
         if any(one.computes for one in loaded.workflows.values()):
             pool = WorkerPool(WORKER_ENTRY, max_workers=workers or settings.workers)
         watchdog = Watchdog(settings.step_budget_s)
-        registry = ServedApp(loaded, StoreBlobs(store), EffectThreads(), pool, given, watchdog).registry()
+        blobs = StoreBlobs(store)
+        effects = EffectContext(blobs, SystemClock(), secrets=secrets, telemetry=telemetry)
+        registry = ServedApp(loaded, blobs, EffectThreads(), pool, given, watchdog, effects).registry()
         engine = WiredEngine(
             store,
             registry,
@@ -331,6 +326,7 @@ async def _open(
             workers=pool,
             watchdog=watchdog,
             telemetry=telemetry,
+            effects=effects,
         )
         if wanted.ends_process:
             engine.service.crash_counts.owned = partial(watchdog.may_end_process, store.crash_file)
@@ -362,9 +358,13 @@ def _owned(store_url: str) -> OwnershipLost:
     return OwnershipLost(f"{who} runs on {store_url}; stop it, or submit to it: onex submit KEY TRIGGER", pid=pid)
 
 
-async def _end(store: Store, watchdog: Watchdog | None, pool: WorkerPool | None) -> None:
+async def _end(
+    store: Store, watchdog: Watchdog | None, pool: WorkerPool | None, effects: EffectContext | None = None
+) -> None:
     """Closes each of them, also when another raises."""
     try:
+        if effects is not None:
+            await effects.close()
         await store.close()
     finally:
         if watchdog is not None:

@@ -1,4 +1,5 @@
-"""What serves the intents of an app in this process: its own functions, compute workers, and what the program gave instead.
+"""What serves the intents of an app in this process: its own functions, built-in effects by the blocks of ``targets``, compute
+workers, and what the program gave instead.
 
 What the program gives wins over the app's own function of that target, so that a test never reaches the outside by mistake.
 A target that no intent has is refused: a misspelled one would leave the real function where it was.
@@ -15,17 +16,20 @@ from pydantic import BaseModel
 from ..adapters.watchdog import Watchdog
 from ..app import App, LoadedWorkflow
 from ..contracts.guard.problem import suggest
+from ..effects.build import built_executor
+from ..effects.context import EffectContext
 from ..engine.registry import ReducerRegistry, Workflow
 from ..engine.step_budget import Budgeted
+from ..kernel.errors import EffectFailed
 from ..kernel.intent import EnumIntentType, EnumOutcome, ModelIntent
 from ..kernel.migration import Migrations
 from ..nodes.compute import Workers
 from ..nodes.compute_call import ResultCache
 from ..nodes.compute_executor import ComputeExecutor
-from ..nodes.effect import FunctionExecutor
+from ..nodes.effect import ContainedExecutor, FunctionExecutor
 from ..nodes.given import GivenEffect, InvalidExecutor, given_executor
 from ..nodes.isolated_call import RunSync
-from ..ports import Blobs, Executor, StepGuard
+from ..ports import Blobs, Executor, Result, StepGuard
 
 INSIDE = (EnumIntentType.TIMER, EnumIntentType.ACTION_SEND)
 """The engine serves these itself."""
@@ -53,8 +57,26 @@ def check_targets(app: App, given: Collection[str]) -> None:
             )
 
 
+class NotReached:
+    """Stands for a built-in effect where there is no outside: in virtual time."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+
+    async def execute(self, intent: ModelIntent[BaseModel]) -> Result:
+        """Raises EffectFailed."""
+        raise EffectFailed(
+            f"{self._target!r} is outside, and a run in virtual time reaches nothing there; give a function for it: "
+            f"executors={{{self._target!r}: lambda intent: ...}}",
+            code="not_reached",
+        )
+
+
 class ServedApp(NamedTuple):
-    """What makes the executors of one app. ``run_sync`` runs functions that are not async; ``workers`` run compute functions."""
+    """What makes the executors of one app. ``run_sync`` runs functions that are not async; ``workers`` run compute functions.
+
+    ``context`` is for built-in effects, and is closed by the engine; None where nothing outside may be reached.
+    """
 
     app: App
     blobs: Blobs
@@ -62,6 +84,7 @@ class ServedApp(NamedTuple):
     workers: Workers | None
     given: Mapping[str, GivenEffect]
     watchdog: Watchdog
+    context: EffectContext | None
 
     def registry(self) -> ReducerRegistry:
         """Raises InvalidExecutor."""
@@ -91,6 +114,14 @@ class ServedApp(NamedTuple):
             trigger = one.reducer.intents.by_name[intent.name].outcomes.get(EnumOutcome.SUCCEEDED)
             return None if trigger is None else one.reducer.payloads.get(trigger)
 
+        for target, declared in one.contract.targets.items():
+            if declared.blocks and target not in self.given:
+                calls = {call.name: call for call in one.contract.intents if call.target == target}
+                if self.context is None:
+                    executors[target] = NotReached(target)
+                    continue
+                built = built_executor(target, declared, calls, result_model, self.context)
+                executors[target] = ContainedExecutor(built, target, at_once.get(target, 1))
         for target, given in self.given.items():
             executors[target] = given_executor(
                 given, target, at_once.get(target, 1), self.blobs, self.run_sync, result_model

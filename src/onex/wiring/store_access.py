@@ -18,7 +18,7 @@ from ..adapters.postgres.address import SCHEMES, Address, owner_file
 from ..adapters.sqlite.location import real_path
 from ..adapters.sqlite.store import SqliteStore
 from ..adapters.store_errors import StoreMissing
-from ..kernel.errors import DatabaseConnectionError, ValidationError
+from ..kernel.errors import DatabaseConnectionError, StateConsistencyError, ValidationError
 from ..ports import Projections, Reader, Retention, Sender, ShardLeases, Store
 from ..settings import read_settings
 
@@ -39,6 +39,21 @@ class PostgresMissing(DatabaseConnectionError):
     """The URL names a PostgreSQL store, and its driver is not installed."""
 
     code = "postgres_missing"
+
+
+class StoreBlobs:
+    """Reads blobs of a store, for effects and compute. Raises StateConsistencyError for a blob that is not stored."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def read(self, digest: bytes) -> bytes:
+        data = await self._reader.blob(digest)
+        if data is None:
+            raise StateConsistencyError(
+                f"there is no blob {digest.hex()[:16]}; it was deleted while something refers to it, or the store is damaged"
+            )
+        return data
 
 
 class StoreUrl(NamedTuple):

@@ -18,7 +18,7 @@ from ..model.setting import ModelSetting
 from ..model.target import BLOCKS, ModelIntentCall, ModelTarget
 from ..model.target_http import ModelHttpCall, ModelHttpTarget, host_of, is_allowed
 from ..model.template import TemplateProblem
-from ..text.yaml_tree import Loc, YamlMap, YamlPlace, node_at, place_of
+from ..text.yaml_tree import Loc, YamlMap, YamlPlace, YamlScalar, node_at, place_of
 
 DELIVERY = "add delivery: at_most_once (a crash may lose one) or at_least_once (a crash may repeat one)"
 _INSIDE = (EnumIntentType.TIMER, EnumIntentType.ACTION_SEND, EnumIntentType.COMPUTE_TASK)
@@ -86,7 +86,7 @@ class _TargetChecks:
         at: Loc = ("intents", n)
         target = self.contract.targets.get(intent.target or "")
         blocks = {} if target is None else target.blocks
-        for key, call in intent.calls.items():
+        for key in intent.calls:
             if key in blocks:
                 yield from self._call((*at, key), call_misfits(intent, key))
                 continue
@@ -111,11 +111,11 @@ class _TargetChecks:
                 message = f"target {intent.target!r} has {key}, which serves {BLOCKS[key]}, not {intent.type}"
                 yield self._error("other_kind", (*at, "type"), message, f"write type: {BLOCKS[key]}")
                 continue
-            call = intent.calls.get(key)
-            if call is None and key == "http":
+            asked = intent.calls.get(key)
+            if asked is None and key == "http":
                 message = f"intent {intent.name!r} does not say what it calls at {intent.target!r}"
                 yield self._error("missing_key", at, message, f"add {key}: {{method: POST, path: /...}}")
-            harmless = call is not None and not call.changes_something()
+            harmless = asked is not None and not asked.changes_something()
             if intent.delivery is None and not block.takes_key() and not harmless:
                 message = f"intent {intent.name!r} does not say its delivery, and the far side gets no idempotency key"
                 more = f", or {block.idempotency_field()} to the target" if block.idempotency_field() else ""
@@ -134,7 +134,9 @@ class _TargetChecks:
             return
         if not is_allowed(wanted[1:], base or ("https", "", 443), target.hosts):
             known = [*([base[1]] if base else []), *target.hosts]
-            message = f"the host {wanted[1]} is not allowed: the target allows {', '.join(known) or 'its base_url only'}"
+            message = (
+                f"the host {wanted[1]} is not allowed: the target allows {', '.join(known) or 'its base_url only'}"
+            )
             yield self._error("host_not_allowed", at, message, f"add hosts: [{wanted[1]}] to the target")
 
     # --- findings ---------------------------------------------------------------------------------------------------
@@ -146,10 +148,11 @@ class _TargetChecks:
         return Finding(code, EnumSeverity.WARNING, *self._place(loc).spot(self.path), message, fix)
 
     def _place(self, loc: Loc) -> YamlPlace:
-        """The key at ``loc``, where it is written; else the nearest part that is."""
+        """A value at ``loc``; the key of a block there; else the nearest part that is written."""
         parent = node_at(self.tree, loc[:-1])
-        if isinstance(parent, YamlMap) and loc[-1] in parent.entries:
-            return parent.entries[str(loc[-1])].key.place
+        entry = parent.entries.get(str(loc[-1])) if isinstance(parent, YamlMap) else None
+        if entry is not None and not isinstance(entry.node, YamlScalar):
+            return entry.key.place
         return place_of(self.tree, loc)
 
 

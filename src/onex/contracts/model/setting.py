@@ -26,13 +26,17 @@ class ModelSetting(Part):
     env: Annotated[Word | None, Field(description="a variable of the environment"), ENGINE] = None
     file: Annotated[Word | None, Field(description="a file that holds the value alone"), ENGINE] = None
     secret: Annotated[Word | None, Field(description="a name for the `Secrets` of the program"), ENGINE] = None
-    prefix: Annotated[str, Field(max_length=200, description="text before the value, for example 'Bearer '"), ENGINE] = ""
+    prefix: Annotated[
+        str, Field(max_length=200, description="text before the value, for example 'Bearer '"), ENGINE
+    ] = ""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         named = [name for name in ("text", "env", "file", "secret") if getattr(self, name) is not None]
         if len(named) != 1:
-            raise ValueError("name one of env, file and secret, or write the value as text")
+            raise ValueError(
+                "it names no place or several; name one of env, file and secret, or write the value as text"
+            )
         return self
 
     @property

@@ -14,7 +14,7 @@ from typing import Annotated, Final
 
 from ...kernel.intent import EnumIntentType
 from .fsm import ModelIntentDeclaration
-from .part import ENGINE, Part
+from .part import ENGINE
 from .target_block import ModelCallBlock, ModelTargetBlock
 from .target_http import ModelHttpCall, ModelHttpTarget
 from .target_notification import (
@@ -27,6 +27,7 @@ from .target_notification import (
     ModelWebhookCall,
     ModelWebhookTarget,
 )
+from .target_policy import ModelTargetPolicy
 
 BLOCKS: Final[Mapping[str, EnumIntentType]] = {
     "http": EnumIntentType.API_CALL,
@@ -38,7 +39,7 @@ BLOCKS: Final[Mapping[str, EnumIntentType]] = {
 """``BLOCKS[key] -> the type of the intents that such a target serves``. The key is the same at target and intent."""
 
 
-class ModelTarget(Part):
+class ModelTarget(ModelTargetPolicy):
     """One target. Without a block a function of the user's serves it, and the policies hold for that."""
 
     http: Annotated[ModelHttpTarget | None, ENGINE] = None
@@ -54,7 +55,11 @@ class ModelTarget(Part):
 
 
 class ModelIntentCall(ModelIntentDeclaration):
-    """An intent of a workflow of ours: what it asks of a target stands in a block of its own."""
+    """One intent a reducer may emit: who serves it, what each outcome becomes, and, in one block, what it asks of its target.
+
+    Left out, ``outcomes`` are ``NAME.succeeded``, ``NAME.failed``, ``NAME.unknown`` where a transition has one of these, and the
+    ``trigger`` of a timer is its own name where the transition has it.
+    """
 
     http: Annotated[ModelHttpCall | None, ENGINE] = None
     webhook: Annotated[ModelWebhookCall | None, ENGINE] = None

@@ -1,10 +1,10 @@
 """The block ``http``: an HTTP API, and one call of it.
 
-    targets:
-      bank:
-        http: {base_url: {env: BANK_URL}, headers: {Authorization: {env: BANK_TOKEN, prefix: "Bearer "}}, idempotency_header: Idempotency-Key}
-    intents:
-      - {name: charge, type: api_call, target: bank, payload: Charge, http: {method: POST, path: "/charges/{order}"}}
+targets:
+  bank:
+    http: {base_url: {env: BANK_URL}, headers: {Authorization: {env: BANK_TOKEN, prefix: "Bearer "}}, idempotency_header: Idempotency-Key}
+intents:
+  - {name: charge, type: api_call, target: bank, payload: Charge, http: {method: POST, path: "/charges/{order}"}}
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ READS = ("GET", "HEAD", "OPTIONS")
 Header = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]
 Host = Annotated[str, Field(pattern=r"^(\*|(\*\.)?[A-Za-z0-9._-]{1,250})(:[0-9]{1,5})?$")]
 Status = Annotated[int, Field(ge=300, le=599)]
-_URL = re.compile(r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[^/?#@:\[\]\s]+)(?::(?P<port>[0-9]{1,5}))?(?=[/?#]|$)")
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[^/?#@:\[\]\s]+)(?::(?P<port>[0-9]{1,5}))?(?=[/?#]|$)"
+)
 
 
 class ModelAnswerCache(Part):
@@ -47,11 +49,15 @@ class ModelHttpTarget(ModelTargetBlock):
     idempotency_header: Annotated[Header | None, Field(description="carries the intent's key"), ENGINE] = None
     hosts: Annotated[
         tuple[Host, ...],
-        Field(max_length=100, description="other hosts that a path or a redirect may lead to: HOST, HOST:PORT, *.DOMAIN"),
+        Field(
+            max_length=100, description="other hosts that a path or a redirect may lead to: HOST, HOST:PORT, *.DOMAIN"
+        ),
         ENGINE,
     ] = ()
     private: Annotated[bool, Field(description="addresses of a private network are allowed too"), ENGINE] = False
-    ca_file: Annotated[Setting | None, Field(description="certificates to trust in place of the system's"), ENGINE] = None
+    ca_file: Annotated[Setting | None, Field(description="certificates to trust in place of the system's"), ENGINE] = (
+        None
+    )
 
     def takes_key(self) -> bool:
         return self.idempotency_header is not None
@@ -65,11 +71,15 @@ class ModelHttpCall(ModelCallBlock):
 
     method: Annotated[Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"], ENGINE] = "POST"
     path: Annotated[
-        str, Field(max_length=4000, description="behind base_url, {field} is percent-encoded; or https://HOST/PATH"), ENGINE
+        str,
+        Field(max_length=4000, description="behind base_url, {field} is percent-encoded; or https://HOST/PATH"),
+        ENGINE,
     ] = ""
     query: Annotated[tuple[Word, ...], Field(max_length=100, description="fields that go behind the ?"), ENGINE] = ()
     body: Annotated[
-        Literal["json", "form", "none"] | None, Field(description="json, unless the method only reads or deletes"), ENGINE
+        Literal["json", "form", "none"] | None,
+        Field(description="json, unless the method only reads or deletes"),
+        ENGINE,
     ] = None
     answer: Annotated[
         Literal["json", "text", "blob", "none"] | None,
@@ -84,9 +94,9 @@ class ModelHttpCall(ModelCallBlock):
     retryable: Annotated[
         tuple[Status, ...], Field(max_length=100, description="statuses after which it is tried again"), ENGINE
     ] = RETRYABLE
-    max_bytes: Annotated[
-        int, Field(ge=1, le=ANSWER_BYTES_MOST, description="a longer answer is not taken"), ENGINE
-    ] = ANSWER_BYTES
+    max_bytes: Annotated[int, Field(ge=1, le=ANSWER_BYTES_MOST, description="a longer answer is not taken"), ENGINE] = (
+        ANSWER_BYTES
+    )
     cache: Annotated[ModelAnswerCache | None, ENGINE] = None
 
     def templates(self) -> Iterator[tuple[str, str]]:

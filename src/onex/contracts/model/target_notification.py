@@ -1,9 +1,9 @@
 """The blocks of a notification: ``webhook``, ``chat``, ``pagerduty`` and ``mail``.
 
-    targets:
-      ops: {chat: {url: {env: CHAT_URL}}}
-    intents:
-      - {name: tell, type: notification, target: ops, payload: Paid, delivery: at_most_once, chat: {text: "Order {order} is paid"}}
+targets:
+  ops: {chat: {url: {env: CHAT_URL}}}
+intents:
+  - {name: tell, type: notification, target: ops, payload: Paid, delivery: at_most_once, chat: {text: "Order {order} is paid"}}
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class ModelWebhookCall(ModelCallBlock):
 class ModelChatTarget(ModelTargetBlock):
     """An incoming webhook of Slack, or of a chat that takes the same: ``{"text": ...}`` by POST."""
 
-    url: Annotated[Setting, Field(description="the whole address; it is secret, because it is all that is asked"), ENGINE]
+    url: Annotated[
+        Setting, Field(description="the whole address; it is secret, because it is all that is asked"), ENGINE
+    ]
     private: Annotated[bool, Field(description="addresses of a private network are allowed too"), ENGINE] = False
     ca_file: Annotated[Setting | None, ENGINE] = None
 
