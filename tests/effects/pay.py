@@ -87,7 +87,8 @@ state_machine:
 targets:
 {targets}
 intents:
-  - {{name: charge, type: {kind}, target: bank, payload: Begin, delivery: at_least_once, retry: {{max_attempts: {tries}, initial_ms: 1}}, {call}}}
+  - {{name: charge, type: {kind}, target: bank, payload: Begin, delivery: at_least_once,
+     retry: {{max_attempts: {tries}, initial_ms: 1}}, {call}}}
 """
 
 

@@ -39,5 +39,6 @@ class EffectContext:
 def not_installed(what: str, extra: str, error: ImportError) -> DependencyResolutionError:
     """A library of an extra is missing."""
     return DependencyResolutionError(
-        f"{what} needs the package {error.name}, which is not installed; install it: pip install 'onex[{extra}]'"
+        f"{what} needs the package {error.name}, which is not installed; install it: "
+        f"pip install 'PATH/TO/ONEX[{extra}]'"
     )
