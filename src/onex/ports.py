@@ -336,13 +336,6 @@ class Blobs(Protocol):
         """Raises StateConsistencyError when no such blob is kept."""
 
 
-class Secrets(Protocol):
-    """Where secrets are kept: what ``{secret: NAME}`` of a contract stands for. Asked at each call, so a secret may change."""
-
-    async def secret(self, name: str) -> str:
-        """The value. Raises anything when there is none: the call then fails, not done, and may be tried again."""
-
-
 class Telemetry(Protocol):
     """One stream of named events with plain fields: metrics, logs and health listen to it.
 
@@ -394,7 +387,6 @@ __all__ = [
     "RejectionRow",
     "Result",
     "Retention",
-    "Secrets",
     "Sender",
     "ShardLeases",
     "ShardOwner",

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from ..engine.external_call import CallAudit
 from ..engine.metrics import Events
 from ..kernel.errors import DependencyResolutionError
-from ..ports import Blobs, Clock, Secrets, Telemetry
-from .secrets import SettingValues
+from ..ports import Blobs, Clock, Telemetry
+from .secrets import Secrets, SettingValues
 
 
 class EffectContext:

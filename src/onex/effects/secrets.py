@@ -10,17 +10,24 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote, urlsplit
 
 from ..contracts.model.setting import ModelSetting
 from ..kernel.errors import EffectFailed
 from ..kernel.user_code import caught
-from ..ports import Secrets
 
 MASK = "***"
 MASKED_FROM = 4
 REMEMBERED = 1000
 """More values than that are forgotten, the oldest first: secrets that change are few."""
+
+
+class Secrets(Protocol):
+    """A port: where secrets are kept, for ``{secret: NAME}`` of a contract. Asked at each call, so a secret may change."""
+
+    async def secret(self, name: str) -> str:
+        """The value. Raises anything when there is none: the call then fails, not done, and may be tried again."""
 
 
 class SettingValues:

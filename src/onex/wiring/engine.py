@@ -7,18 +7,17 @@ Theory of operation of ``open``, in this order:
 3. The worker pool, only if a workflow has compute functions; its processes start with the first task. The watchdog, whose
    thread ends a step that runs longer than its budget.
 4. Executors (``served``): the app's effects run in ``EffectThreads``; built-in effects, for targets with a block, share an
-   ``EffectContext``; the caller's ``executors`` replace both, contained like them.
-   An executor takes as many calls at once as the highest ``concurrency`` of the intents it serves.
+   ``EffectContext``; the caller's ``executors`` replace both, contained like them. An executor takes as many calls at once as the
+   highest ``concurrency`` of the intents it serves.
 5. ``engine.start`` takes the store over. It raises OwnershipLost when another process has it, and MigrationMissing before it
    writes anything. Rows that this code has no place for are reported, not refused.
 
 A failure at any step, a cancellation too, closes what was opened before. The closing is shielded from further cancellation:
-a store that stays open would keep its lock, and the next engine could not start. ``_end`` closes each part whatever the others
-raise.
+a store that stays open would keep its lock, and the next engine could not start. ``_end`` closes each, whatever others raise.
 
 Afterwards the engine owns store, pool, watchdog and projections: closing the engine closes them. That is why no ``ONEXContainer``
 is used here. Its services live as long as the container; these live as long as the engine that a caller holds, and there
-are four of them, made by calls that differ in their errors.
+are five of them, made by calls that differ in their errors.
 """
 
 from __future__ import annotations
@@ -42,6 +41,7 @@ from ..adapters.worker_pool import WorkerPool
 from ..app import App, load_app
 from ..bus import EventBus
 from ..effects.context import EffectContext
+from ..effects.secrets import Secrets
 from ..engine.bus.publisher import EVENT_LOGS
 from ..engine.limits import Limits
 from ..engine.messenger import AnswerSignal
@@ -54,7 +54,7 @@ from ..kernel.errors import DatabaseConnectionError, OnexError, OwnershipLost, V
 from ..kernel.membership import Worker
 from ..kernel.retry import RetryPolicy
 from ..nodes.given import GivenEffect
-from ..ports import Env, Projections, Secrets, Sender, ShardLeases, Store, Telemetry
+from ..ports import Env, Projections, Sender, ShardLeases, Store, Telemetry
 from ..replay.stranded_rows import Stranded, stranded
 from ..settings import Settings, read_settings
 from .bus import ConnectedBus, connected_bus

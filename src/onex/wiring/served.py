@@ -57,7 +57,7 @@ def check_targets(app: App, given: Collection[str]) -> None:
             )
 
 
-class NotReached:
+class NoOutside:
     """Stands for a built-in effect where there is no outside: in virtual time."""
 
     def __init__(self, target: str) -> None:
@@ -118,7 +118,7 @@ class ServedApp(NamedTuple):
             if declared.blocks and target not in self.given:
                 calls = {call.name: call for call in one.contract.intents if call.target == target}
                 if self.context is None:
-                    executors[target] = NotReached(target)
+                    executors[target] = NoOutside(target)
                     continue
                 built = built_executor(target, declared, calls, result_model, self.context)
                 executors[target] = ContainedExecutor(built, target, at_once.get(target, 1))

@@ -2,10 +2,10 @@
 
 targets:
   bank:
-        http:
-          base_url: {env: BANK_URL}
-          headers: {Authorization: {env: BANK_TOKEN, prefix: "Bearer "}}
-          idempotency_header: Idempotency-Key
+    http:
+      base_url: {env: BANK_URL}
+      headers: {Authorization: {env: BANK_TOKEN, prefix: "Bearer "}}
+      idempotency_header: Idempotency-Key
 intents:
   - {name: charge, type: api_call, target: bank, payload: Charge, http: {method: POST, path: "/charges/{order}"}}
 """
