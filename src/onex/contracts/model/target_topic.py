@@ -1,0 +1,34 @@
+"""The block ``topic``: a topic of the engine's bus on which a workflow publishes, and what one intent publishes there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
+
+from .part import ENGINE, Name
+from .target_block import ModelCallBlock, ModelTargetBlock
+
+TOPIC = r"^[a-zA-Z0-9._-]{1,244}$"
+
+
+class ModelTopicTarget(ModelTargetBlock):
+    """One topic. The bus is that of the engine."""
+
+    name: Annotated[str, Field(pattern=TOPIC, description="shop.announcements.v1"), ENGINE]
+
+
+class ModelTopicCall(ModelCallBlock):
+    """What one intent publishes: its payload, in an envelope."""
+
+    event_type: Annotated[
+        str | None, Field(min_length=1, max_length=255, description="left out, the name of the intent"), ENGINE
+    ] = None
+    key: Annotated[
+        Name | None, Field(description="the field that is the message's key; left out, the instance"), ENGINE
+    ] = None
+
+    def payload_fields(self) -> Iterator[tuple[str, str]]:
+        if self.key is not None:
+            yield "key", self.key
